@@ -1,0 +1,263 @@
+"""All settings of Keeper; every value is read from the environment (see .env.example)."""
+
+from pathlib import Path
+
+import environ
+from bootstrap_wrapper import get_bootstrap_dir
+from celery.schedules import crontab
+from csp.constants import NONE, SELF
+
+from keeper_project.database_url import database_settings
+from keeper_project.literal_env import LiteralEnv
+from keeper_project.secret_files import read_or_create
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = LiteralEnv()
+environ.Env.read_env(BASE_DIR / ".env")
+
+# --- The installation --------------------------------------------------------------------
+DEBUG = env.bool("DEBUG", default=False)
+KEEPER_DATA_DIR = (BASE_DIR / env.str("KEEPER_DATA_DIR", default="var")).resolve()
+SECRET_KEY = env.str("SECRET_KEY", default="") or read_or_create(KEEPER_DATA_DIR / "secret_key")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+# Addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
+KEEPER_TRUSTED_PROXIES = env.list("KEEPER_TRUSTED_PROXIES", default=[])
+KEEPER_ADMIN_USERNAME = env.str("KEEPER_ADMIN_USERNAME", default="admin")
+KEEPER_ADMIN_PASSWORD = env.str("KEEPER_ADMIN_PASSWORD", default="")
+
+# --- Keys ----------------------------------------------------------------------------------
+KEY_MANAGEMENT_BACKEND = env.str("KEY_MANAGEMENT_BACKEND", default="local")
+KEEPER_LOCAL_KEY_FILE = env.str("KEEPER_LOCAL_KEY_FILE", default="") or str(KEEPER_DATA_DIR / "local.key")
+KEEPER_LOCAL_KEY_PASSPHRASE = env.str("KEEPER_LOCAL_KEY_PASSPHRASE", default="")
+AWS_REGION = env.str("AWS_REGION", default="") or env.str("AWS_DEFAULT_REGION", default="")
+AWS_ENDPOINT_URL_KMS = env.str("AWS_ENDPOINT_URL_KMS", default="")
+KMS_KEY_ID = env.str("KMS_KEY_ID", default="")
+KMS_KEY_ALIAS = env.str("KMS_KEY_ALIAS", default="")
+KMS_ENCRYPTION_CONTEXT = env.json("KMS_ENCRYPTION_CONTEXT", default={})
+# Key ARNs, or account and region as `arn:aws:kms:REGION:ACCOUNT:`, that may wrap and unwrap;
+# empty: those of the configured key.
+KMS_ALLOWED_KEYS = env.list("KMS_ALLOWED_KEYS", default=[])
+KMS_DEK_CACHE_TTL = env.int("KMS_DEK_CACHE_TTL", default=300)
+KMS_DEK_CACHE_SIZE = env.int("KMS_DEK_CACHE_SIZE", default=1000)
+KMS_DEK_CACHE_USES = env.int("KMS_DEK_CACHE_USES", default=1_000_000)
+KMS_DATA_KEY_MAX_AGE_DAYS = env.int("KMS_DATA_KEY_MAX_AGE_DAYS", default=90)
+KMS_TIMEOUT_SECONDS = env.float("KMS_TIMEOUT_SECONDS", default=5.0)
+# `id:secret` pairs, the first one hashes new service tokens; empty: one is made and kept.
+KEEPER_TOKEN_PEPPERS = env.list("KEEPER_TOKEN_PEPPERS", default=[]) or [
+    "local:" + read_or_create(KEEPER_DATA_DIR / "token_pepper")
+]
+
+# --- Secrets -------------------------------------------------------------------------------
+KEEPER_RETENTION_DAYS = env.int("KEEPER_RETENTION_DAYS", default=30)
+
+# --- Wiring: what a lower app needs from a higher one ---------------------------------------
+KEEPER_KEYRING = "secrets_app.keyring.SystemKeyring"
+KEEPER_POLICY = "environments_app.policy.TrailPolicy"
+KEEPER_REPORT_SECTIONS: list[str] = []
+KEEPER_HEALTH_CHECKS = [
+    "audit_app.health.database",
+    "secrets_app.health.keys",
+    "keeper_project.health.broker",
+    "keeper_project.health.data_directory",
+]
+KEEPER_INTEGRITY_CHECKS = [
+    "environments_app.integrity.access_rows",
+    "secrets_app.integrity.secrets",
+    "secrets_app.integrity.versions",
+]
+KEEPER_AUDIT_SINKS: list[str] = []
+KEEPER_SECRET_PANELS: list[str] = []
+
+# --- Django --------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "keeper_project",
+    "sync_app",
+    "secrets_app",
+    "environments_app",
+    "audit_app",
+    "auditlog",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "csp",
+    "django_htmx",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+]
+MIDDLEWARE = [
+    "audit_app.middleware.RequestContextMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "keeper_project.middleware.NoStoreMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "environments_app.middleware.PrincipalMiddleware",
+    "audit_app.middleware.ConfigurationHistoryMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "keeper_project.middleware.ProblemPagesMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "keeper_project.urls"
+WSGI_APPLICATION = "keeper_project.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "keeper_project.context.frame",
+            ],
+        },
+    },
+]
+DATABASES = {
+    "default": database_settings(
+        env.str("DATABASE_URL", default=f"sqlite:///{KEEPER_DATA_DIR}/keeper.db"), base_dir=BASE_DIR
+    )
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+REDIS_URL = env.str("REDIS_URL", default="")
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache" if REDIS_URL else "django.core.cache.backends.locmem.LocMemCache",
+        "LOCATION": REDIS_URL or "keeper",
+    }
+}
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+STATIC_URL = "static/"
+STATIC_ROOT = env.str("STATIC_ROOT", default="") or str(KEEPER_DATA_DIR / "static")
+STATICFILES_DIRS = [BASE_DIR / "static", ("bootstrap", get_bootstrap_dir())]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+# Files are served from the finders, so that no collectstatic is needed to start.
+WHITENOISE_USE_FINDERS = True
+DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
+
+# --- People --------------------------------------------------------------------------------
+AUTH_USER_MODEL = "environments_app.User"
+AUTHENTICATION_BACKENDS = ["environments_app.local_login.LocalBackend"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "dashboard"
+LOGOUT_REDIRECT_URL = "sign-in"
+SESSION_COOKIE_AGE = env.int("SESSION_COOKIE_AGE", default=8 * 3600)
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+CSRF_COOKIE_HTTPONLY = True
+CSRF_USE_SESSIONS = True
+
+# --- Transport -----------------------------------------------------------------------------
+# TLS is assumed unless it is switched off by name, as the embedded start does on localhost.
+KEEPER_TLS = env.bool("KEEPER_TLS", default=True)
+SESSION_COOKIE_SECURE = KEEPER_TLS
+CSRF_COOKIE_SECURE = KEEPER_TLS
+SECURE_SSL_REDIRECT = KEEPER_TLS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_HSTS_SECONDS = 31_536_000 if KEEPER_TLS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = KEEPER_TLS
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+        "manifest-src": [SELF],
+    }
+}
+
+# --- API -----------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "environments_app.authentication.ServiceTokenAuthentication",
+        "environments_app.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["keeper_project.json_format.JsonRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["keeper_project.json_format.JsonParser"],
+    "DEFAULT_PAGINATION_CLASS": "keeper_project.paging.KeysetPagination",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "keeper_project.api_errors.problem_response",
+    "UNAUTHENTICATED_USER": None,
+    "DATETIME_FORMAT": "iso-8601",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Keeper",
+    "DESCRIPTION": "Secrets of an environment, sealed and recorded.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api",
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+# --- History of configuration ----------------------------------------------------------------
+AUDITLOG_INCLUDE_ALL_MODELS = False
+AUDITLOG_DISABLE_REMOTE_ADDR = True
+
+# --- Background work -----------------------------------------------------------------------
+_BROKER_DIR = KEEPER_DATA_DIR / "broker"
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="") or REDIS_URL or "filesystem://"
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    {
+        "data_folder_in": str(_BROKER_DIR / "messages"),
+        "data_folder_out": str(_BROKER_DIR / "messages"),
+        "control_folder": str(_BROKER_DIR / "control"),
+        "store_processed": False,
+    }
+    if CELERY_BROKER_URL.startswith("filesystem://")
+    else {}
+)
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE_FILENAME = str(KEEPER_DATA_DIR / "celerybeat-schedule")
+CELERY_BEAT_SCHEDULE = {
+    "worker-heartbeat": {"task": "keeper_project.tasks.beat_heartbeat", "schedule": 30.0},
+    "record-refusals": {"task": "audit_app.tasks.record_refusals", "schedule": 60.0},
+    "clear-sessions": {"task": "keeper_project.tasks.clear_sessions", "schedule": crontab(minute="17", hour="3")},
+}
+
+# --- Logs ----------------------------------------------------------------------------------
+KEEPER_LOG_LEVEL = env.str("KEEPER_LOG_LEVEL", default="INFO")
+KEEPER_LOG_FILE = env.str("KEEPER_LOG_FILE", default="") or str(KEEPER_DATA_DIR / "logs" / "keeper.log")
+LOGGING_CONFIG = "keeper_project.logging.configure"
+LOGGING = {"level": KEEPER_LOG_LEVEL, "file": KEEPER_LOG_FILE}
