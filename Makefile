@@ -1,0 +1,112 @@
+# Keeper: `make run` serves it, `make test` proves it; neither needs a step before.
+# `make` alone lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+HOST ?= 127.0.0.1
+PORT ?= 8989
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+UV_VERSION := 0.13.9
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv
+# Stamps lie inside .venv, so that removing it starts over.
+BASE := $(VENV)/.stamp-uv-$(UV_VERSION)
+EMBEDDED := $(VENV)/.stamp-embedded
+SYSTEM := $(VENV)/.stamp-system
+DEV := $(VENV)/.stamp-dev
+
+SERVERS := $(BIN)/python -m tests.servers --
+PACKAGES := audit_app environments_app secrets_app sync_app keeper_project tests benchmarks manage.py
+# Settings make an installation's keys where KEEPER_DATA_DIR says; checking code leaves none here.
+SCRATCH := scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && export KEEPER_DATA_DIR="$$scratch" KEEPER_TLS=false &&
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- The Python environment -----------------------------------------------------------------
+
+$(BASE):
+	@test -n "$(PYTHON)" || { echo "Keeper needs Python 3.11 or newer: install python3.11, or give PYTHON=/path/to/python." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Keeper needs Python 3.11 or newer; $(PYTHON) is older. Give PYTHON=/path/to/python." >&2; exit 1; }
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+$(EMBEDDED): $(BASE) requirements-embedded.txt pyproject.toml
+	@$(UV) pip install --quiet --require-hashes -r requirements-embedded.txt
+	@$(UV) pip install --quiet --no-deps -e .
+	@touch $@
+
+$(SYSTEM): $(BASE) tests/servers/system_packages
+	@tests/servers/system_packages $(BIN)/python
+	@touch $@
+
+$(DEV): $(SYSTEM) requirements-dev.txt pyproject.toml
+	@$(UV) pip install --quiet --require-hashes -r requirements-dev.txt
+	@$(UV) pip install --quiet --no-deps -e .
+	@touch $@ $(EMBEDDED)
+
+# --- Running --------------------------------------------------------------------------------
+
+.PHONY: run
+run: $(EMBEDDED) ## Serve Keeper at http://localhost:8989 (HOST, PORT, KEEPER_DATA_DIR)
+	@exec $(BIN)/keeper run --host "$(HOST)" --port "$(PORT)"
+
+.PHONY: install
+install: $(DEV) ## Install everything that development needs into .venv
+
+# --- Checking -------------------------------------------------------------------------------
+
+.PHONY: test
+test: $(DEV) ## The whole suite on SQLite, then what every database must hold on MariaDB
+	@$(SERVERS) bash -euo pipefail -c '$(BIN)/python -m pytest -q -n 2 && \
+		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n 2 -m every_database'
+
+.PHONY: lint
+lint: $(DEV) ## Ruff's rules and format, and the direction of imports
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff . 2>/dev/null | head -60; echo "Run: make format" >&2; exit 1; }
+	@$(SCRATCH) output=$$($(BIN)/lint-imports 2>&1) || { echo "$$output"; exit 1; }
+
+.PHONY: format
+format: $(DEV) ## Rewrite the code in the house's format
+	@$(BIN)/ruff check --quiet --fix-only . ; $(BIN)/ruff format --quiet .
+
+.PHONY: typecheck
+typecheck: $(DEV) ## mypy, strict
+	@$(SCRATCH) $(BIN)/mypy --no-error-summary $(PACKAGES)
+
+.PHONY: coverage
+coverage: $(DEV) ## The suite on both databases with branch coverage, combined
+	@$(BIN)/coverage erase
+	@$(SERVERS) bash -euo pipefail -c '$(BIN)/python -m pytest -q -n 2 --cov --cov-report= && \
+		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n 2 -m every_database --cov --cov-append --cov-report='
+	@$(BIN)/coverage report
+
+.PHONY: torture
+torture: $(DEV) ## The long forms of the kill and size tests
+	@$(SERVERS) $(BIN)/python -m pytest -q -m torture --run-torture
+
+.PHONY: bench
+bench: $(DEV) ## Measure Keeper against the bare framework and OpenBao
+	@$(SERVERS) $(BIN)/python -m benchmarks
+
+# --- Dependencies ---------------------------------------------------------------------------
+
+.PHONY: lock
+lock: $(BASE) ## Write the requirements files, with hashes, from pyproject.toml
+	@export UV_CUSTOM_COMPILE_COMMAND="make lock" && \
+	compile="$(UV) pip compile --quiet --generate-hashes --python-version 3.11 pyproject.toml" && \
+	eval "$$compile -o requirements-embedded.txt" && \
+	eval "$$compile --extra production -c requirements-embedded.txt -o requirements.txt" && \
+	eval "$$compile --extra production --extra dev -c requirements.txt -o requirements-dev.txt"
+
+.PHONY: clean
+clean: ## Remove what checking leaves behind (not .venv, not ./var)
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis htmlcov build *.egg-info .coverage .coverage.*

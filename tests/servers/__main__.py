@@ -1,0 +1,116 @@
+"""Runs a command while MariaDB, Redis and moto run: `python -m tests.servers -- pytest -q`.
+
+Exits as the command does. `--without NAME` leaves a server out, `--with openbao` adds one.
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+
+from tests.servers.mariadb import MariaDb
+from tests.servers.moto import Moto
+from tests.servers.openbao import OpenBao
+from tests.servers.redis import Redis
+from tests.servers.server import MissingServer, Server, ServerFailed
+
+SERVERS: dict[str, type[Server]] = {server.name: server for server in (MariaDb, Redis, Moto, OpenBao)}
+USUAL = ["mariadb", "redis", "moto"]
+GRACE_SECONDS = 15
+
+
+class Stopped(SystemExit):
+    """A signal asked the runner to stop."""
+
+
+@contextlib.contextmanager
+def running(names: Sequence[str], directory: Path) -> Iterator[dict[str, str]]:
+    """Start the named servers, yield the variables that name their addresses, and stop them all.
+
+    Raises MissingServer if a program is not installed, ServerFailed if one does not start.
+    """
+    servers = [SERVERS[name](directory) for name in names]
+    try:
+        for server in servers:
+            server.start()
+        for server in servers:
+            server.wait()
+        yield {name: value for server in servers for name, value in server.environment().items()}
+    finally:
+        for server in servers:
+            server.stop()
+
+
+def installation(data_directory: Path) -> dict[str, str]:
+    """Return the settings of a Keeper that touches nothing outside a directory.
+
+    Each is given, even where it is the default: a variable that is set wins over the
+    developer's own .env, which may name real servers and real AWS accounts.
+    """
+    return {
+        "KEEPER_DATA_DIR": str(data_directory),
+        "DATABASE_URL": f"sqlite:///{data_directory}/keeper.db",
+        "REDIS_URL": "",
+        "CELERY_BROKER_URL": "",
+        "KEY_MANAGEMENT_BACKEND": "local",
+        "KEEPER_TLS": "false",
+        "DEBUG": "false",
+        "SECRET_KEY": "",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_SESSION_TOKEN": "testing",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+
+
+def run(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run a command to its end and return its exit code; a stop in between ends it first."""
+    process = subprocess.Popen(command, env={**os.environ, **environment})
+    try:
+        return process.wait()
+    except Stopped:
+        process.terminate()
+        try:
+            process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        raise
+
+
+def stop(number: int, _frame: FrameType | None) -> None:
+    """Turn a signal into an exit that passes through every `finally`; further ones are ignored."""
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    raise Stopped(128 + number)
+
+
+def main() -> int:
+    """Run the command that the arguments name."""
+    parser = argparse.ArgumentParser(prog="python -m tests.servers", description=__doc__)
+    parser.add_argument("--with", dest="added", action="append", default=[], choices=sorted(SERVERS))
+    parser.add_argument("--without", dest="removed", action="append", default=[], choices=sorted(SERVERS))
+    parser.add_argument("command", nargs="+", help="the command to run, after `--`")
+    options = parser.parse_args()
+    names = [name for name in [*USUAL, *options.added] if name not in options.removed]
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, stop)
+    with tempfile.TemporaryDirectory(prefix="keeper-tests-", ignore_cleanup_errors=True) as directory:
+        try:
+            with running(names, Path(directory)) as addresses:
+                return run(options.command, {**installation(Path(directory) / "var"), **addresses})
+        except (MissingServer, ServerFailed) as error:
+            sys.stderr.write(f"tests.servers: {error}\n")
+            return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

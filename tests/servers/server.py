@@ -1,0 +1,141 @@
+"""One server process: started on a free port in a directory of its own, waited for, stopped."""
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+# Below Linux's ephemeral range, so that no outgoing connection takes the port meanwhile.
+PORTS = range(20_000, 32_000)
+START_SECONDS = 30
+STOP_SECONDS = 10
+
+
+class MissingServer(RuntimeError):
+    """A server's program is not installed; the message says what to install."""
+
+
+class ServerFailed(RuntimeError):
+    """A server ended, or did not answer in time; the message ends with its last output."""
+
+
+def free_port() -> int:
+    """Return a port of the loopback address that nobody listens on."""
+    ports = random.SystemRandom()
+    while True:
+        port = ports.choice(PORTS)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+
+
+def accepts(port: int) -> bool:
+    """Say whether something listens on a port of the loopback address."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Server(ABC):
+    """A program that serves on the loopback address while it is started."""
+
+    name: ClassVar[str]
+    program: ClassVar[str]
+    package: ClassVar[str]
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory / self.name
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @abstractmethod
+    def command(self) -> list[str]:
+        """Return the program and its arguments."""
+
+    @abstractmethod
+    def ready(self) -> bool:
+        """Say whether the server answers."""
+
+    @abstractmethod
+    def environment(self) -> dict[str, str]:
+        """Return the variables by which the tests find the server."""
+
+    def prepare(self) -> None:  # noqa: B027 - most servers need nothing
+        """Write what the program needs before it starts."""
+
+    def prepare_running(self) -> None:  # noqa: B027 - as above
+        """Set up what can only be set up while the server runs."""
+
+    def start(self) -> None:
+        """Start the program without waiting for it.
+
+        Raises MissingServer if it is not installed.
+        """
+        self.directory.mkdir(parents=True)
+        self.prepare()
+        command = self.command()
+        with self.log.open("wb") as log:
+            # A session of its own: Ctrl-C reaches the tests, which still need their servers.
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def wait(self) -> None:
+        """Wait until the server answers. Raises ServerFailed if it ends or takes too long."""
+        self.until(self.ready)
+        self.prepare_running()
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something about the server holds. Raises ServerFailed as `wait` does."""
+        deadline = time.monotonic() + START_SECONDS
+        while not holds():
+            if self._process is None or self._process.poll() is not None:
+                raise ServerFailed(f"{self.name} ended while it started:\n{self._last_output()}")
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"{self.name} did not answer in {START_SECONDS} s:\n{self._last_output()}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Stop the program, and everything that it started; does nothing if it does not run."""
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    @property
+    def log(self) -> Path:
+        """The file with what the program printed."""
+        return self.directory / "output.log"
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while the program runs."""
+        return self._process.pid if self._process is not None else None
+
+    def find(self, program: str) -> str:
+        """Return the path of an installed program. Raises MissingServer if there is none."""
+        places = [str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]
+        found = shutil.which(program, path=os.pathsep.join(places))
+        if found is None:
+            raise MissingServer(f"{program} is not installed; it comes with {self.package}")
+        return found
+
+    def _last_output(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
