@@ -1,0 +1,1 @@
+"""The envelope: byte format, context and sealing; imports nothing of Keeper but its errors."""

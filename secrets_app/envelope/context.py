@@ -1,0 +1,52 @@
+"""What an envelope is bound to: the place of one value, authenticated with it.
+
+    AAD = header | u16-length-prefixed: deployment uuid, label, row uuid, environment uuid, parent...
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+from uuid import UUID
+
+# Labels are frozen strings, never model names: a renamed model must not kill its envelopes.
+SECRET_VERSION_VALUE: Final = "secret-version.value"
+TARGET_CREDENTIALS: Final = "target.credentials"
+ROTATOR_CREDENTIALS: Final = "rotator.credentials"
+
+# The environment of rows that belong to the whole deployment.
+NO_ENVIRONMENT: Final = UUID(int=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """The place of one value; an envelope opens with an equal context only.
+
+    `parent` holds what the row itself belongs to, as bytes: for a secret's version what
+    `version_parent` gives, for a credential the normalised endpoint it may be sent to.
+    """
+
+    deployment: UUID
+    label: str
+    row: UUID
+    environment: UUID
+    parent: tuple[bytes, ...] = ()
+
+    @cached_property
+    def _parts(self) -> bytes:
+        parts = (
+            self.deployment.bytes,
+            self.label.encode("ascii"),
+            self.row.bytes,
+            self.environment.bytes,
+            *self.parent,
+        )
+        return b"".join(len(part).to_bytes(2, "big") + part for part in parts)
+
+    def aad(self, header: bytes) -> bytes:
+        """Return the additional authenticated data of an envelope with this header."""
+        return header + self._parts
+
+
+def version_parent(*, secret: UUID, number: int) -> tuple[bytes, bytes]:
+    """Return the parent of a secret's version: the secret's uuid and the number, 8 bytes big-endian."""
+    return secret.bytes, number.to_bytes(8, "big")

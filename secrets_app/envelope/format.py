@@ -1,0 +1,61 @@
+"""The bytes of an envelope: what stands where, and what is refused before any key is used.
+
+    header   = "KPR" | version 1 | suite 1 | data_key_id 16 | salt 32 | commitment 32 | nonce 12
+    envelope = header | ciphertext | tag 16
+
+The header has 97 bytes and an envelope at least 114: an empty plaintext is never sealed.
+The layout follows suite 0x0478 of the AWS Encryption SDK message format.
+"""
+
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from secrets_app.errors import Malformed, UnknownFormat
+
+MAGIC: Final = b"KPR"
+VERSION: Final = 1
+SUITE: Final = 1  # HKDF-Expand-SHA512, key commitment, AES-256-GCM
+PREFIX: Final = MAGIC + bytes((VERSION, SUITE))
+
+DATA_KEY_BYTES: Final = 32
+SALT_BYTES: Final = 32
+COMMITMENT_BYTES: Final = 32
+NONCE_BYTES: Final = 12
+TAG_BYTES: Final = 16
+HEADER_BYTES: Final = 97
+MAX_PLAINTEXT_BYTES: Final = 65_536
+MIN_ENVELOPE_BYTES: Final = HEADER_BYTES + 1 + TAG_BYTES
+MAX_ENVELOPE_BYTES: Final = HEADER_BYTES + MAX_PLAINTEXT_BYTES + TAG_BYTES
+
+
+class Header(NamedTuple):
+    """The fields of a header of version 1, suite 1."""
+
+    data_key_id: bytes
+    salt: bytes
+    commitment: bytes
+    nonce: bytes
+
+    def pack(self) -> bytes:
+        """Return the 97 bytes of the header."""
+        return b"".join((PREFIX, *self))
+
+
+def parse(envelope: bytes) -> Header:
+    """Return the header of an envelope.
+
+    Raises Malformed if the bytes are no envelope by their length or first bytes, and
+    UnknownFormat if their version or suite is not ours.
+    """
+    if envelope[:3] != MAGIC:
+        raise Malformed("the column does not hold an envelope")
+    if not MIN_ENVELOPE_BYTES <= len(envelope) <= MAX_ENVELOPE_BYTES:
+        raise Malformed("the envelope is too short or too long to be whole")
+    if envelope[3:5] != PREFIX[3:]:
+        raise UnknownFormat(f"envelope version {envelope[3]}, suite {envelope[4]} is not known here")
+    return Header(envelope[5:21], envelope[21:53], envelope[53:85], envelope[85:HEADER_BYTES])
+
+
+def data_key_id(envelope: bytes) -> UUID:
+    """Return the id of the data key that an envelope names; raises as `parse` does."""
+    return UUID(bytes=parse(envelope).data_key_id)

@@ -1,0 +1,102 @@
+"""Seals bytes into an envelope and opens it again: AES-256-GCM under a key of its own, committed.
+
+Each envelope has a key derived from the data key and a fresh salt, so that a data key may seal
+any number of values without a nonce ever being reused under one key:
+
+    OKM = HKDF-Expand-SHA512(data key, "keeper/v1" | suite | data_key_id | salt, 64 bytes)
+    key = OKM[:32]      commitment = OKM[32:]
+
+One HMAC is the whole expand step, since the data key is uniform (RFC 5869, 3.3).
+"""
+
+import hmac
+import secrets
+from collections.abc import Callable
+from typing import Final, NoReturn
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from secrets_app.envelope.context import Context
+from secrets_app.envelope.format import (
+    DATA_KEY_BYTES,
+    HEADER_BYTES,
+    MAX_PLAINTEXT_BYTES,
+    NONCE_BYTES,
+    SALT_BYTES,
+    SUITE,
+    Header,
+    parse,
+)
+from secrets_app.errors import InvalidPlaintext, WrongContext
+
+_INFO: Final = b"keeper/v1" + bytes((SUITE,))
+
+
+class PlainKey:
+    """A data key in the clear: in memory only, without a repr, never pickled."""
+
+    __slots__ = ("id", "material")
+
+    def __init__(self, *, id: UUID, material: bytes) -> None:
+        if len(material) != DATA_KEY_BYTES:
+            raise ValueError(f"a data key has {DATA_KEY_BYTES} bytes")
+        self.id = id
+        self.material = material
+
+    def __repr__(self) -> str:
+        return f"PlainKey(id={self.id})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a data key in the clear does not leave the process")
+
+
+def seal(plaintext: bytes, *, data_key: PlainKey, context: Context) -> bytes:
+    """Return the envelope of 1 to 65,536 bytes, bound to `context`.
+
+    Raises InvalidPlaintext if there is nothing, or too much, to seal.
+    """
+    fresh = secrets.token_bytes(SALT_BYTES + NONCE_BYTES)
+    return seal_with(
+        plaintext, data_key=data_key, context=context, salt=fresh[:SALT_BYTES], nonce=fresh[SALT_BYTES:]
+    )
+
+
+def seal_with(plaintext: bytes, *, data_key: PlainKey, context: Context, salt: bytes, nonce: bytes) -> bytes:
+    """Seal with a given salt and nonce: for `seal` and the published vectors alone."""
+    if not 1 <= len(plaintext) <= MAX_PLAINTEXT_BYTES:
+        raise InvalidPlaintext(f"an envelope carries 1 to {MAX_PLAINTEXT_BYTES:,} bytes")
+    key, commitment = _derive(data_key.material, data_key.id.bytes, salt)
+    header = Header(data_key.id.bytes, salt, commitment, nonce).pack()
+    return header + AESGCM(key).encrypt(nonce, plaintext, context.aad(header))
+
+
+def open_envelope(
+    envelope: bytes | bytearray | memoryview,
+    *,
+    data_key_for: Callable[[UUID], PlainKey],
+    context: Context,
+) -> bytes:
+    """Return the plaintext of an envelope that was sealed for `context`.
+
+    `data_key_for` finds the data key by the id in the header; what it raises passes through.
+    Raises Malformed or UnknownFormat if the bytes are no envelope of ours, and WrongContext if
+    key, context or bytes are not those of the sealing.
+    """
+    envelope = bytes(envelope)
+    header = parse(envelope)
+    data_key = data_key_for(UUID(bytes=header.data_key_id))
+    key, commitment = _derive(data_key.material, header.data_key_id, header.salt)
+    if not hmac.compare_digest(commitment, header.commitment):
+        raise WrongContext("the envelope was not sealed under the data key that it names")
+    aad = context.aad(envelope[:HEADER_BYTES])
+    try:
+        return AESGCM(key).decrypt(header.nonce, envelope[HEADER_BYTES:], aad)
+    except InvalidTag as error:
+        raise WrongContext("the envelope was edited, or belongs to another place") from error
+
+
+def _derive(material: bytes, data_key_id: bytes, salt: bytes) -> tuple[bytes, bytes]:
+    okm = hmac.digest(material, _INFO + data_key_id + salt + b"\x01", "sha512")
+    return okm[:32], okm[32:]

@@ -1,0 +1,94 @@
+"""The errors of secrets_app: names that state a condition, messages without a value in them."""
+
+
+class SecretError(Exception):
+    """The base of everything that secrets_app raises on purpose."""
+
+
+# --- Envelopes -------------------------------------------------------------------------------
+
+
+class EnvelopeError(SecretError):
+    """A stored envelope cannot be what was once sealed here; callers record it as a violation."""
+
+
+class Malformed(EnvelopeError):
+    """The column holds no envelope: empty, too short, too long, plain text."""
+
+
+class UnknownFormat(EnvelopeError):
+    """The envelope is of a version or a suite that this release does not know."""
+
+
+class WrongContext(EnvelopeError):
+    """Commitment, tag or context do not match: edited, moved, or sealed under another key."""
+
+
+class UnknownDataKey(EnvelopeError):
+    """The envelope names a data key that is not a key for values of this environment."""
+
+
+class InvalidPlaintext(SecretError):
+    """What should be sealed is empty or larger than an envelope carries."""
+
+
+# --- Keys ------------------------------------------------------------------------------------
+
+
+class KeyUnavailable(SecretError):
+    """A key cannot be used now; the message tells the operator what to do.
+
+    `permanent` says that trying again will not help until somebody changes something (denied,
+    disabled, deleted); `throttled` that KMS only asked to slow down.
+    """
+
+    def __init__(self, message: str, *, permanent: bool, throttled: bool = False) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+        self.throttled = throttled
+
+
+class KeyRefused(SecretError):
+    """A key encryption key is not among those that this installation allows."""
+
+
+class NetworkInTransaction(SecretError):
+    """A key was asked for over the network while a database transaction was open."""
+
+
+# --- Sealed columns --------------------------------------------------------------------------
+
+
+class NotCommitted(SecretError):
+    """The receipt is not that of a committed event, or does not cover what it should open."""
+
+
+class PlaintextRefused(SecretError):
+    """Something other than a `Sealed` was given to a sealed column, or compared with one."""
+
+
+# --- Use cases -------------------------------------------------------------------------------
+
+
+class StaleVersion(SecretError):
+    """The secret has changed since the caller read it; nothing was written."""
+
+
+class NameTaken(SecretError):
+    """A living secret of the environment already has this name."""
+
+
+class NoSuchVersion(SecretError):
+    """The secret has no version of this number."""
+
+
+class TamperedSecret(SecretError):
+    """The secret's row was not written by Keeper: its value is not shown and it is not changed."""
+
+
+class NotDeleted(SecretError):
+    """Only a deleted secret is restored or purged."""
+
+
+class TooManyItems(SecretError):
+    """A bulk call holds more items than one transaction takes; nothing was stored."""
