@@ -1,0 +1,1 @@
+"""What happened: actors, events, their chain, checkpoints and reports."""

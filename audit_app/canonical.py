@@ -1,0 +1,27 @@
+"""The one byte form of structured data: JSON, keys sorted, UTF-8, no spaces."""
+
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+import orjson
+
+from audit_app.errors import BadDetails
+
+Json: TypeAlias = "str | int | bool | list[Json] | dict[str, Json] | None"
+
+
+def canonical_json(value: object) -> bytes:
+    """Return the canonical bytes of JSON data.
+
+    Raises BadDetails if it holds what JSON in UTF-8 cannot: other types, integers beyond 64
+    bits, lone surrogates. The message does not repeat it.
+    """
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError as error:
+        raise BadDetails("a value has no canonical JSON form") from error
+
+
+def utc_text(moment: datetime) -> str:
+    """Return an aware time in UTC with its microseconds, `2026-11-24T16:36:00.000000+00:00`."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")

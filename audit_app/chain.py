@@ -1,0 +1,77 @@
+"""The pure part of the chain: an event's canonical bytes, its hash, and its genesis."""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from audit_app.canonical import canonical_json, utc_text
+
+HASH_LENGTH = 32
+
+
+class EventFields(NamedTuple):
+    """Everything in an event that its hash covers, in the order of AuditEvent's columns."""
+
+    uuid: UUID
+    stream: str
+    sequence: int
+    at: datetime
+    actor_kind: str
+    actor_uuid: UUID
+    actor_name: str
+    action: str
+    object_kind: str
+    object_uuid: UUID
+    object_name: str
+    outcome: str
+    address: str
+    request_id: str
+    details: str
+    manifest_digest: str | None
+
+
+def canonical_bytes(fields: EventFields) -> bytes:
+    """Return what is hashed of an event: JSON, keys sorted, times in UTC with microseconds.
+
+    `details` enters as the text that is stored, so that no parser has to agree on it.
+    """
+    return canonical_json(
+        {
+            "action": fields.action,
+            "actor_kind": fields.actor_kind,
+            "actor_name": fields.actor_name,
+            "actor_uuid": fields.actor_uuid,
+            "address": fields.address,
+            "at": utc_text(fields.at),
+            "details": fields.details,
+            "manifest": fields.manifest_digest,
+            "object_kind": fields.object_kind,
+            "object_name": fields.object_name,
+            "object_uuid": fields.object_uuid,
+            "outcome": fields.outcome,
+            "request_id": fields.request_id,
+            "sequence": fields.sequence,
+            "stream": fields.stream,
+            "uuid": fields.uuid,
+        }
+    )
+
+
+def event_hash(previous: bytes, canonical: bytes) -> bytes:
+    """Return SHA-256(previous hash | canonical bytes)."""
+    return hashlib.sha256(previous + canonical).digest()
+
+
+def genesis(deployment: UUID, stream: str) -> bytes:
+    """Return what stands for the previous hash of a stream's first event.
+
+    It binds the stream to its deployment: one that is copied from another does not fit.
+    """
+    return hashlib.sha256(b"keeper/v1/audit-stream" + deployment.bytes + stream.encode()).digest()
+
+
+def manifest_digest(entries: Iterable[tuple[UUID, int, str]]) -> str:
+    """Return the hexadecimal SHA-256 over a read's (secret uuid, number, name), in sorted order."""
+    return hashlib.sha256(canonical_json(sorted(entries))).hexdigest()

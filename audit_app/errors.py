@@ -1,0 +1,37 @@
+"""The conditions audit_app raises; keeper_project maps them to HTTP in one place."""
+
+
+class AuditError(Exception):
+    """Base of everything audit_app raises."""
+
+
+class BadDetails(AuditError):
+    """An event was given something that its canonical form cannot hold."""
+
+
+class MixedStreams(AuditError):
+    """Events for different streams were to be recorded in one call."""
+
+
+class StreamForked(AuditError):
+    """A stream's head moved under its lock: nothing may be appended to it."""
+
+
+class Immutable(AuditError):
+    """A row that is only ever appended was to be changed or deleted."""
+
+
+class KeyringUnavailable(AuditError):
+    """The system keys could not be opened; nothing can be recorded or authenticated."""
+
+
+class UnauthenticatableValue(AuditError):
+    """A covered column holds what no row MAC can cover, such as a database expression."""
+
+
+class TooManyRefusals(AuditError):
+    """An address was refused more often than KEEPER_REFUSALS_PER_MINUTE allows."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"too many refused attempts; retry after {retry_after} s")
+        self.retry_after = retry_after

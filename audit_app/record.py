@@ -1,0 +1,293 @@
+"""The only writer of the trail: appends events to a stream and hands out receipts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID, uuid4, uuid5
+
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from audit_app import actors, streams
+from audit_app.actions import Action, Outcome
+from audit_app.actors import Actor
+from audit_app.canonical import Json, canonical_json
+from audit_app.chain import EventFields, canonical_bytes, event_hash, genesis, manifest_digest
+from audit_app.errors import BadDetails, MixedStreams, StreamForked
+from audit_app.keyring import Purpose, keyring
+from audit_app.models import AuditEvent, ReadManifest, ReadManifestItem, StreamHead, deployment_uuid
+
+_ITEMS_PER_INSERT = 500
+_EVENTS_PER_INSERT = 100
+
+
+@dataclass(frozen=True)
+class AuditObject:
+    """What was acted on, under the name it had then."""
+
+    kind: str
+    uuid: UUID
+    name: str
+
+
+@dataclass(frozen=True)
+class ManifestEntry:
+    """One version of one secret that a read took along."""
+
+    secret_uuid: UUID
+    number: int
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """An event before it has a place in its stream.
+
+    `details` holds str, int, bool, None, lists and dicts only, and never a value of a secret.
+    `covers` names the rows (secret versions, credentials) that the receipt lets open.
+    """
+
+    actor: Actor
+    action: Action
+    stream: str
+    object: AuditObject
+    outcome: Outcome = Outcome.ALLOWED
+    details: Mapping[str, Json] | None = None
+    manifest: Sequence[ManifestEntry] | None = None
+    covers: frozenset[UUID] = frozenset()
+
+
+class Receipt:
+    """The proof that an event was recorded; only this module makes one.
+
+    `committed` says that the event was durable when the receipt was handed out: false when it
+    joined a transaction that may yet be rolled back. Only a committed receipt opens values,
+    and only those of the rows that it covers.
+    """
+
+    __slots__ = ("_committed", "_covers", "_event_uuid", "_sequence", "_stream")
+
+    def __init__(self, maker: object, draft: Draft, fields: EventFields, *, committed: bool) -> None:
+        if maker is not _MAKER:
+            raise TypeError("a receipt is made by recording an event")
+        self._event_uuid = fields.uuid
+        self._stream = fields.stream
+        self._sequence = fields.sequence
+        self._committed = committed
+        self._covers = draft.covers
+
+    @property
+    def event_uuid(self) -> UUID:
+        """The event's uuid."""
+        return self._event_uuid
+
+    @property
+    def stream(self) -> str:
+        """The event's stream."""
+        return self._stream
+
+    @property
+    def sequence(self) -> int:
+        """The event's place in its stream, from 1."""
+        return self._sequence
+
+    @property
+    def committed(self) -> bool:
+        """Whether the event was durable when the receipt was handed out."""
+        return self._committed
+
+    def covers(self, uuid: UUID) -> bool:
+        """Say whether the event was recorded for opening this row."""
+        return uuid in self._covers
+
+    def __repr__(self) -> str:
+        state = "committed" if self._committed else "joined"
+        return f"<Receipt {self._stream} #{self._sequence} {state}>"
+
+
+_MAKER: Final = object()
+
+
+def record(
+    *,
+    actor: Actor,
+    action: Action,
+    stream: str,
+    object: AuditObject,
+    outcome: Outcome = Outcome.ALLOWED,
+    details: Mapping[str, Json] | None = None,
+    manifest: Sequence[ManifestEntry] | None = None,
+    covers: frozenset[UUID] = frozenset(),
+) -> Receipt:
+    """Append one event, in the caller's transaction or else in its own.
+
+    Raises BadDetails if the details have no canonical form, KeyringUnavailable if the key of
+    the trail is not open, and whatever the database raises: no record, no act.
+    """
+    draft = Draft(
+        actor=actor, action=action, stream=stream, object=object, outcome=outcome,
+        details=details, manifest=manifest, covers=covers,
+    )  # fmt: skip
+    return record_many([draft])[0]
+
+
+def record_many(drafts: Sequence[Draft]) -> list[Receipt]:
+    """Append any number of events of one stream under one lock, as `record` does one.
+
+    Raises MixedStreams if they belong to more than one.
+    """
+    committed = not connection.in_atomic_block
+    with transaction.atomic():
+        return _append(drafts, committed=committed)
+
+
+def commit_record(
+    *,
+    actor: Actor,
+    action: Action,
+    stream: str,
+    object: AuditObject,
+    outcome: Outcome = Outcome.ALLOWED,
+    details: Mapping[str, Json] | None = None,
+    manifest: Sequence[ManifestEntry] | None = None,
+    covers: frozenset[UUID] = frozenset(),
+) -> Receipt:
+    """Append one event that is committed when this returns; its receipt opens what it covers.
+
+    Raises RuntimeError inside a transaction (an outer rollback could undo the record), else
+    as `record` does.
+    """
+    draft = Draft(
+        actor=actor, action=action, stream=stream, object=object, outcome=outcome,
+        details=details, manifest=manifest, covers=covers,
+    )  # fmt: skip
+    with transaction.atomic(durable=True):
+        return _append([draft], committed=True)[0]
+
+
+def _append(drafts: Sequence[Draft], *, committed: bool) -> list[Receipt]:
+    if not drafts:
+        return []
+    stream = drafts[0].stream
+    if any(draft.stream != stream for draft in drafts):
+        raise MixedStreams("one call records events of one stream")
+    # All that can be done before the head is locked is: others wait for it.
+    details = [_details_text(draft.details) for draft in drafts]
+    manifests = [_manifest(draft.manifest) for draft in drafts]
+    sequence, previous = _locked_head(stream)
+    first, at, keys = sequence, timezone.now(), keyring()
+    events, receipts = [], []
+    for draft, text, manifest in zip(drafts, details, manifests, strict=True):
+        sequence += 1
+        digest = manifest.digest if manifest else None
+        fields = EventFields(
+            uuid4(), stream, sequence, at,
+            str(draft.actor.kind), draft.actor.uuid, draft.actor.name, str(draft.action),
+            draft.object.kind, draft.object.uuid, draft.object.name, str(draft.outcome),
+            draft.actor.address, draft.actor.request_id, text, digest,
+        )  # fmt: skip
+        link = event_hash(previous, canonical_bytes(fields))
+        events.append(_event(fields, manifest, previous, link, keys.mac(Purpose.AUDIT_MAC, link)))
+        receipts.append(Receipt(_MAKER, draft, fields, committed=committed))
+        previous = link
+    AuditEvent.objects.bulk_create(events, batch_size=_EVENTS_PER_INSERT)
+    moved = StreamHead.objects.filter(stream=stream, sequence=first).update(sequence=sequence, hash=previous)
+    if moved != 1:
+        raise StreamForked(f"the head of stream {stream} moved while it was locked")
+    return receipts
+
+
+def _event(
+    fields: EventFields, manifest: ReadManifest | None, previous: bytes, link: bytes, mac: bytes
+) -> AuditEvent:
+    columns = fields._asdict()
+    del columns["manifest_digest"]
+    return AuditEvent(**columns, manifest=manifest, previous_hash=previous, hash=link, mac=mac)
+
+
+def _locked_head(stream: str) -> tuple[int, bytes]:
+    """Lock a stream's head until the transaction ends and return (sequence, hash).
+
+    On SQLite the lock is the transaction itself, which is IMMEDIATE.
+    """
+    head = _head(stream)
+    if head is None:
+        _open_stream(stream)
+        head = _head(stream)
+    if head is None:
+        raise StreamForked(f"stream {stream} could not be opened")
+    sequence, link = head
+    return sequence, bytes(link)
+
+
+def _head(stream: str) -> tuple[int, bytes] | None:
+    rows = StreamHead.objects.select_for_update().filter(stream=stream)
+    return rows.values_list("sequence", "hash").first()
+
+
+def _open_stream(stream: str) -> None:
+    """Make a stream's head, and let the system stream say that it exists."""
+    if stream != streams.SYSTEM:
+        # The system head's lock is what lets only one of several writers open the stream.
+        _locked_head(streams.SYSTEM)
+        if _head(stream) is not None:
+            return
+        _append([_opening(stream)], committed=False)
+    head = StreamHead(stream=stream, sequence=0, hash=genesis(deployment_uuid(), stream))
+    StreamHead.objects.bulk_create([head], ignore_conflicts=True)
+
+
+def _opening(stream: str) -> Draft:
+    return Draft(
+        actor=actors.system(),
+        action=Action.STREAM_OPEN,
+        stream=streams.SYSTEM,
+        object=AuditObject("stream", uuid5(deployment_uuid(), stream), stream),
+    )
+
+
+def _details_text(details: Mapping[str, Json] | None) -> str:
+    if not details:
+        return "{}"
+    value = dict(details)
+    _refuse_foreign(value)
+    return canonical_json(value).decode()
+
+
+def _refuse_foreign(value: object) -> None:
+    """Refuse what would not come back from JSON as it went in; floats differ by platform."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise BadDetails("the keys of details are text")
+            _refuse_foreign(item)
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_foreign(item)
+    elif value is not None and not isinstance(value, str | int):
+        raise BadDetails(f"details hold JSON without floats, not {type(value).__name__}")
+
+
+def _manifest(entries: Sequence[ManifestEntry] | None) -> ReadManifest | None:
+    """Return the manifest of a read, shared by every equal read."""
+    if entries is None:
+        return None
+    digest = manifest_digest((entry.secret_uuid, entry.number, entry.name) for entry in entries)
+    return ReadManifest.objects.filter(digest=digest).first() or _new_manifest(digest, entries)
+
+
+def _new_manifest(digest: str, entries: Sequence[ManifestEntry]) -> ReadManifest:
+    try:
+        with transaction.atomic():
+            manifest = ReadManifest.objects.create(digest=digest, size=len(entries))
+    except IntegrityError:
+        # An equal read came first; its items are committed along with its manifest.
+        return ReadManifest.objects.get(digest=digest)
+    items = [
+        ReadManifestItem(
+            manifest=manifest, secret_uuid=entry.secret_uuid, number=entry.number, name=entry.name
+        )
+        for entry in entries
+    ]
+    ReadManifestItem.objects.bulk_create(items, batch_size=_ITEMS_PER_INSERT)
+    return manifest

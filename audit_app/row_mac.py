@@ -1,0 +1,164 @@
+"""Rows that prove themselves: a MAC over the columns that decide who reads or where values go."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, ClassVar, TypeVar, cast
+from uuid import UUID
+
+from django.core.cache import cache
+from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist
+from django.db import connection, models
+
+from audit_app import actors, streams
+from audit_app.actions import Action, Outcome
+from audit_app.canonical import Json, canonical_json, utc_text
+from audit_app.errors import BadDetails, UnauthenticatableValue
+from audit_app.identified import Identified
+from audit_app.keyring import Purpose, keyring
+from audit_app.models import MAC_LENGTH, deployment_uuid
+from audit_app.record import AuditObject, commit_record, record
+
+_REPORT_INTERVAL_SECONDS = 60
+
+
+class RowMacField(models.BinaryField[bytes, bytes]):
+    """Holds the MAC of its row, computed whenever the ORM writes the row (also in bulk_create)."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("max_length", MAC_LENGTH)
+        kwargs.setdefault("editable", False)
+        super().__init__(**kwargs)
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> bytes:  # noqa: FBT001 - Django's signature
+        """Seal the row just before it is written."""
+        cast("AuthenticatedRow", model_instance).seal_row()
+        return cast("bytes", super().pre_save(model_instance, add))
+
+
+class AuthenticatedRow(Identified):
+    """A row whose covered columns cannot be edited, nor the row inserted, by SQL alone.
+
+    `MAC_LABEL` is a frozen string (a rename of the model must not change it) and `MAC_COVERS`
+    the attribute paths that the MAC covers, dotted through foreign keys ("environment.uuid").
+    The MAC is over canonical JSON: [label, deployment uuid, row uuid, {path: value}].
+    """
+
+    MAC_LABEL: ClassVar[str]
+    MAC_COVERS: ClassVar[tuple[str, ...]]
+
+    row_mac = RowMacField()
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the row; a partial save that touches a covered column writes the MAC as well."""
+        fields = kwargs.get("update_fields")
+        if fields is not None and self._covered_columns().intersection(fields):
+            kwargs["update_fields"] = {*fields, "row_mac"}
+        super().save(*args, **kwargs)
+
+    def seal_row(self) -> None:
+        """Compute the MAC of the row as it stands and set it (for `update()` and `bulk_update`)."""
+        self.row_mac = keyring().mac(Purpose.ROW_MAC, self._mac_message())
+
+    def is_authentic(self) -> bool:
+        """Say whether the covered columns are those that Keeper wrote.
+
+        Raises KeyringUnavailable if the keys are not open.
+        """
+        try:
+            message = self._mac_message()
+        except ObjectDoesNotExist:
+            # A foreign key was pointed at nothing.
+            return False
+        return keyring().verify(Purpose.ROW_MAC, message, bytes(self.row_mac))
+
+    def _mac_message(self) -> bytes:
+        covered = {path: _covered_value(self, path) for path in self.MAC_COVERS}
+        try:
+            return canonical_json([self.MAC_LABEL, str(deployment_uuid()), str(self.uuid), covered])
+        except BadDetails as error:
+            raise UnauthenticatableValue(f"a column of {self.MAC_LABEL} cannot be covered") from error
+
+    @classmethod
+    def _covered_columns(cls) -> set[str]:
+        names = {path.partition(".")[0] for path in cls.MAC_COVERS} | {"uuid"}
+        return names | {field.attname for field in cls._meta.concrete_fields if field.name in names}
+
+
+Row = TypeVar("Row", bound=AuthenticatedRow)
+
+
+def authentic(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows that prove themselves; report the others, which grant nothing."""
+    good = []
+    for row in rows:
+        if row.is_authentic():
+            good.append(row)
+        else:
+            report_violation(
+                kind=row.MAC_LABEL, uuid=row.uuid, name=str(row.pk), reason="not written by Keeper"
+            )
+    return good
+
+
+def report_violation(*, kind: str, uuid: UUID, name: str, reason: str) -> None:
+    """Record that something stored was tampered with, at most once a minute for one row.
+
+    The event is committed on its own; inside a transaction, which alone may hold the
+    database's write lock, it joins that one. `name` and `reason` never hold a value.
+    """
+    key = f"audit_app.violation.{uuid}"
+    if not cache.add(key, 1, timeout=_REPORT_INTERVAL_SECONDS):
+        return
+    writer = record if _in_transaction() else commit_record
+    written = False
+    try:
+        writer(
+            actor=actors.system(),
+            action=Action.INTEGRITY_VIOLATION,
+            stream=streams.SYSTEM,
+            object=AuditObject(kind, uuid, name),
+            outcome=Outcome.FAILED,
+            details={"reason": reason},
+        )
+        written = True
+    finally:
+        if not written:
+            cache.delete(key)
+
+
+def _in_transaction() -> bool:
+    return connection.in_atomic_block
+
+
+def _covered_value(row: models.Model, path: str) -> Json:
+    value: Any = row
+    owner: models.Model = row
+    name = path
+    for name in path.split("."):
+        owner = value
+        value = getattr(owner, name)
+        if value is None:
+            return None
+    return _plain(_as_loaded(owner, name, value))
+
+
+def _as_loaded(owner: models.Model, name: str, value: Any) -> Any:
+    """Return a value as it will come back from the database, whatever was assigned."""
+    try:
+        field = owner._meta.get_field(name)  # noqa: SLF001 - the documented Meta API
+    except FieldDoesNotExist:
+        return value
+    return field.to_python(value) if isinstance(field, models.Field) else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, datetime):
+        return utc_text(value)
+    if isinstance(value, bytes | memoryview):
+        return bytes(value).hex()
+    return value
