@@ -1,0 +1,16 @@
+"""The models of environments_app."""
+
+from environments_app.models.access import Membership, Role, ServiceToken, TokenRole
+from environments_app.models.environment import Environment
+from environments_app.models.user import GroupMember, User, UserRole
+
+__all__ = [
+    "Environment",
+    "GroupMember",
+    "Membership",
+    "Role",
+    "ServiceToken",
+    "TokenRole",
+    "User",
+    "UserRole",
+]

@@ -1,0 +1,50 @@
+"""The errors of environments_app; one place above maps them to HTTP."""
+
+
+class AccessError(Exception):
+    """Base of everything that this app refuses."""
+
+
+class Invisible(AccessError):
+    """The caller may not see the object, which answers exactly like one that does not exist."""
+
+
+class Forbidden(AccessError):
+    """The caller sees the object and may not do this to it."""
+
+
+class BadToken(AccessError):
+    """A service token opens nothing; `reason` is for the trail, never for the caller."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("The token is not valid.")
+        self.reason = reason
+
+
+class InvalidField(AccessError):
+    """A value given for `field` cannot be taken; `reason` says why and repeats no input."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field
+        self.reason = reason
+
+
+class BadName(InvalidField):
+    """A name breaks the rules for names of its kind."""
+
+
+class Conflict(AccessError):
+    """What is stored now does not allow the change."""
+
+
+class NameInUse(Conflict):
+    """Another row already has this name."""
+
+
+class LastManager(Conflict):
+    """The change would leave an environment without a manager."""
+
+
+class Tampered(Conflict):
+    """The row was changed outside Keeper, so that a change must not seal it again."""

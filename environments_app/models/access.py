@@ -1,0 +1,143 @@
+"""Who may do what in an environment: roles, memberships and service tokens."""
+
+from typing import ClassVar
+
+from django.contrib.auth.models import Group
+from django.db import models
+from django.utils import timezone
+
+from audit_app.row_mac import AuthenticatedRow
+from environments_app.fields import ExactCharField
+from environments_app.models.environment import Environment
+from environments_app.models.user import User
+from environments_app.names import MAX_PREFIX
+
+
+class Role(models.TextChoices):
+    """A role in an environment; each contains the one before."""
+
+    VIEWER = "viewer", "Viewer"
+    READER = "reader", "Reader"
+    EDITOR = "editor", "Editor"
+    MANAGER = "manager", "Manager"
+
+    @property
+    def rank(self) -> int:
+        """The place in the order viewer < reader < editor < manager, from 0."""
+        return list(Role).index(self)
+
+
+class TokenRole(models.TextChoices):
+    """What a service token may be: a role in its environment, or admin of the installation."""
+
+    VIEWER = "viewer", "Viewer"
+    READER = "reader", "Reader"
+    EDITOR = "editor", "Editor"
+    MANAGER = "manager", "Manager"
+    ADMIN = "admin", "Administrator"
+
+
+class Membership(AuthenticatedRow):
+    """A role of a person or a group in an environment, perhaps for a prefix and a time only."""
+
+    MAC_LABEL: ClassVar[str] = "membership"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = (
+        "environment.uuid",
+        "user.uuid",
+        "group_id",
+        "role",
+        "prefix",
+        "expires_at",
+    )
+
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="memberships")
+    user = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, blank=True, related_name="memberships"
+    )
+    group = models.ForeignKey(
+        Group, on_delete=models.PROTECT, null=True, blank=True, related_name="memberships"
+    )
+    role = models.CharField(max_length=16, choices=Role.choices)
+    # Whole segments; empty: every name.
+    prefix = ExactCharField(max_length=MAX_PREFIX, blank=True, default="")
+    expires_at = models.DateTimeField(null=True, blank=True)
+    # NULL: the installation itself, or a service token (the trail names it).
+    granted_by = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(user__isnull=False, group__isnull=True)
+                | models.Q(user__isnull=True, group__isnull=False),
+                name="membership_of_a_user_or_a_group",
+            ),
+            models.UniqueConstraint(
+                fields=["environment", "user", "prefix"], name="one_membership_per_user_and_prefix"
+            ),
+            models.UniqueConstraint(
+                fields=["environment", "group", "prefix"], name="one_membership_per_group_and_prefix"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role} of environment {self.environment_id}"
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether its time is over."""
+        return self.expires_at is not None and self.expires_at <= timezone.now()
+
+
+class ServiceToken(AuthenticatedRow):
+    """A credential of a program; its secret is kept only as a peppered HMAC."""
+
+    MAC_LABEL: ClassVar[str] = "service-token"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = (
+        "environment.uuid",
+        "role",
+        "name",
+        "public_id",
+        "pepper_id",
+        "secret_hash",
+        "prefix",
+        "cidrs",
+        "expires_at",
+        "revoked_at",
+    )
+
+    # NULL for role admin.
+    environment = models.ForeignKey(
+        Environment, on_delete=models.PROTECT, null=True, blank=True, related_name="service_tokens"
+    )
+    role = models.CharField(max_length=16, choices=TokenRole.choices)
+    name = models.CharField(max_length=100)
+    public_id = ExactCharField(max_length=22, unique=True, editable=False)
+    pepper_id = models.CharField(max_length=32, editable=False)
+    # HMAC-SHA256 in hexadecimal.
+    secret_hash = models.CharField(max_length=64, editable=False)
+    prefix = ExactCharField(max_length=MAX_PREFIX, blank=True, default="")
+    # Networks it may be used from; empty: any.
+    cidrs = models.JSONField(default=list, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    created_by = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_address = models.CharField(max_length=45, blank=True, default="", editable=False)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is neither revoked nor expired."""
+        expired = self.expires_at is not None and self.expires_at <= timezone.now()
+        return self.revoked_at is None and not expired

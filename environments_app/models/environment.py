@@ -1,0 +1,42 @@
+"""Environments: the places in which secrets live."""
+
+from typing import ClassVar
+
+from django.core.validators import RegexValidator
+from django.db import models
+
+from audit_app.row_mac import AuthenticatedRow
+from environments_app.fields import ExactCharField
+
+DEFAULT_COLOUR = "#57606a"
+colour_validator = RegexValidator(r"^#[0-9a-f]{6}\Z", "A colour is written #rrggbb, in lower case.")
+
+
+class Environment(AuthenticatedRow):
+    """A place for secrets with its own members and keys."""
+
+    MAC_LABEL: ClassVar[str] = "environment"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = ("name", "kms_key_alias", "protected")
+
+    name = ExactCharField(max_length=63, unique=True)
+    display_name = models.CharField(max_length=100, blank=True)
+    description = models.TextField(max_length=2000, blank=True)
+    colour = models.CharField(max_length=7, default=DEFAULT_COLOUR, validators=[colour_validator])
+    position = models.PositiveIntegerField(default=0)
+    # Whether destructive buttons ask for the environment's name.
+    protected = models.BooleanField(default=False)
+    # An alias (alias/...), a key id or an ARN; empty: the installation's key.
+    kms_key_alias = models.CharField(max_length=2048, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["position", "name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return self.display_name or self.name

@@ -1,0 +1,123 @@
+"""People: who may sign in, and which groups they belong to."""
+
+from typing import Any, ClassVar
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.models import Group
+from django.db import models
+from django.utils import timezone
+
+from audit_app.row_mac import AuthenticatedRow
+from environments_app.fields import ExactCharField
+from environments_app.names import MAX_USERNAME, normalise_username
+
+
+class UserRole(models.TextChoices):
+    """What a person is to the installation as a whole."""
+
+    ADMIN = "admin", "Administrator"
+    USER = "user", "User"
+
+
+class UserManager(BaseUserManager["User"]):
+    """Makes users whose names have one spelling."""
+
+    def create_user(
+        self, username: str, email: str = "", password: str | None = None, **fields: Any
+    ) -> "User":
+        """Store a user; without a password nobody can sign in locally as this user."""
+        user = self.model(username=normalise_username(username), email=self.normalize_email(email), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(
+        self, username: str, email: str = "", password: str | None = None, **fields: Any
+    ) -> "User":
+        """Store an administrator (the name is Django's)."""
+        return self.create_user(username, email, password, **{**fields, "role": UserRole.ADMIN})
+
+
+class User(AbstractBaseUser, AuthenticatedRow):
+    """A person. What decides about access is authenticated and counts only if it is genuine."""
+
+    MAC_LABEL: ClassVar[str] = "user"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = (
+        "username",
+        "role",
+        "is_active",
+        "password",
+        "saml_issuer",
+        "saml_name_id",
+    )
+    EMAIL_FIELD = "email"
+    USERNAME_FIELD = "username"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    username = ExactCharField(max_length=MAX_USERNAME, unique=True)
+    email = models.EmailField(blank=True)
+    display_name = models.CharField(max_length=150, blank=True)
+    role = models.CharField(max_length=16, choices=UserRole.choices, default=UserRole.USER)
+    is_active = models.BooleanField(default=True)
+    date_joined = models.DateTimeField(default=timezone.now, editable=False)
+    # NULL, not empty, for local users: a unique pair must hold on MariaDB, which has no
+    # conditional unique constraints.
+    saml_issuer = ExactCharField(max_length=255, null=True, blank=True, editable=False)
+    saml_name_id = ExactCharField(max_length=255, null=True, blank=True, editable=False)
+    groups = models.ManyToManyField(
+        Group, through="environments_app.GroupMember", related_name="members", blank=True
+    )
+
+    objects = UserManager()
+
+    class Meta:
+        ordering = ["username"]
+        constraints = [
+            models.UniqueConstraint(fields=["saml_issuer", "saml_name_id"], name="one_user_per_saml_subject"),
+        ]
+
+    def __str__(self) -> str:
+        return self.username
+
+    @classmethod
+    def normalize_username(cls, username: str) -> str:  # type: ignore[override]
+        """Return the one spelling of a username (Django's forms ask for it here)."""
+        return normalise_username(username)
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether this person operates the installation now."""
+        return self.is_active and self.role == UserRole.ADMIN
+
+    @property
+    def is_staff(self) -> bool:
+        """Whether the Django admin may be opened."""
+        return self.is_admin
+
+    def has_perm(self, perm: str, obj: object = None) -> bool:  # noqa: ARG002
+        """Answer Django's admin: active administrators may open everything it shows."""
+        return self.is_admin
+
+    def has_perms(self, perm_list: list[str], obj: object = None) -> bool:  # noqa: ARG002
+        """Answer Django's admin for several permissions at once."""
+        return self.is_admin
+
+    def has_module_perms(self, app_label: str) -> bool:  # noqa: ARG002
+        """Answer Django's admin for an app as a whole."""
+        return self.is_admin
+
+
+class GroupMember(AuthenticatedRow):
+    """A person's place in a group; memberships of the group hold for its genuine members."""
+
+    MAC_LABEL: ClassVar[str] = "group-member"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = ("user.uuid", "group_id")
+
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="group_memberships")
+    group = models.ForeignKey(Group, on_delete=models.PROTECT, related_name="group_members")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "group"], name="one_place_in_a_group")]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} in {self.group_id}"

@@ -1,0 +1,113 @@
+"""The rules for names of people, environments and prefixes.
+
+Usernames follow the idea of Unicode's security mechanisms (UTS #39): one name has one spelling
+(NFKC and case folding), and letters of one script, so that no name can pass for another.
+"""
+
+import re
+import unicodedata
+
+from environments_app.errors import BadName
+
+MAX_USERNAME = 150
+MAX_PREFIX = 512
+
+_ENVIRONMENT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_SEGMENT = re.compile(r"[A-Za-z0-9_.+=@-]+")
+_PUNCTUATION = frozenset("._-@+")
+# Letters of these Latin names have no ASCII base letter and resemble none.
+_OTHER_LATIN = frozenset("æøœđłðþħ")
+# Scripts in everyday modern use (UAX #31, table 5), by the first word of their letters' names.
+_SCRIPTS = frozenset(
+    "LATIN GREEK CYRILLIC ARMENIAN HEBREW ARABIC THAANA DEVANAGARI BENGALI GURMUKHI GUJARATI ORIYA TAMIL "
+    "TELUGU KANNADA MALAYALAM SINHALA THAI LAO TIBETAN MYANMAR GEORGIAN HANGUL ETHIOPIC KHMER HIRAGANA "
+    "KATAKANA BOPOMOFO CJK".split()
+)
+# Scripts that are written together in one word.
+_WRITTEN_TOGETHER = (
+    frozenset({"CJK", "HIRAGANA", "KATAKANA"}),
+    frozenset({"CJK", "HANGUL"}),
+    frozenset({"CJK", "BOPOMOFO"}),
+)
+# Letters of other scripts that are drawn like a Latin one (from Unicode's confusables.txt).
+_LATIN_LOOKALIKES = frozenset(
+    "авгеѕіјкмнорстухьѵԁԛԝһӏԍ"  # noqa: RUF001  # Cyrillic
+    "αγικνορτυχωϲϳ"  # noqa: RUF001  # Greek
+    "աեհոսցօզ"  # noqa: RUF001  # Armenian
+)
+
+
+def normalise_username(text: str) -> str:
+    """Return the one spelling of a username: NFKC, then case-folded.
+
+    Raises BadName if the name is empty or too long, holds anything but letters, ASCII digits and
+    `._-@+`, mixes scripts, or consists of letters that pass for Latin ones.
+    """
+    name = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    if not 1 <= len(name) <= MAX_USERNAME:
+        raise BadName("username", f"A username has 1 to {MAX_USERNAME} characters.")
+    letters = [character for character in name if unicodedata.category(character)[0] in "LM"]
+    for character in name:
+        _refuse_unless_allowed(character)
+    _refuse_mixed_scripts({_script(letter) for letter in letters})
+    if letters and all(letter in _LATIN_LOOKALIKES for letter in letters):
+        raise BadName("username", "This username could be mistaken for one in Latin letters.")
+    return name
+
+
+def validate_environment_name(name: str) -> str:
+    """Return `name` unchanged; raises BadName unless it fits `[a-z0-9][a-z0-9_-]{0,62}`."""
+    if not _ENVIRONMENT_NAME.fullmatch(name):
+        raise BadName(
+            "name",
+            "An environment's name has 1 to 63 lower-case letters, digits, hyphens and underscores, "
+            "and starts with a letter or digit.",
+        )
+    return name
+
+
+def validate_prefix(prefix: str) -> str:
+    """Return `prefix` without a trailing slash; empty means every name.
+
+    A prefix is a path of whole segments, by the same rules as a secret's name. Raises BadName
+    if it is not.
+    """
+    path = prefix.removesuffix("/")
+    if path and not _is_path(path):
+        raise BadName(
+            "prefix", "A prefix is a path of segments of A-Z a-z 0-9 _ . + = @ - joined by single slashes."
+        )
+    return path
+
+
+def _is_path(path: str) -> bool:
+    segments = path.split("/")
+    return len(path) <= MAX_PREFIX and all(
+        _SEGMENT.fullmatch(segment) and segment not in {".", ".."} for segment in segments
+    )
+
+
+def _refuse_unless_allowed(character: str) -> None:
+    if character in _PUNCTUATION or (character.isascii() and character.isalnum()):
+        return
+    if unicodedata.category(character)[0] not in "LM" or _script(character) not in _SCRIPTS:
+        raise BadName("username", "A username holds letters, the digits 0 to 9 and . _ - @ + only.")
+    if _script(character) == "LATIN" and not _has_ascii_base(character):
+        raise BadName("username", "This username holds a letter that could be mistaken for another one.")
+
+
+def _script(character: str) -> str:
+    match = re.match(r"[A-Z]+", unicodedata.name(character, ""))
+    return match.group() if match else ""
+
+
+def _has_ascii_base(letter: str) -> bool:
+    return letter in _OTHER_LATIN or unicodedata.normalize("NFD", letter)[0].isascii()
+
+
+def _refuse_mixed_scripts(scripts: set[str]) -> None:
+    if len(scripts) > 1 and not any(scripts <= together for together in _WRITTEN_TOGETHER):
+        raise BadName(
+            "username",
+            "A username's letters are of one alphabet: this one could be mistaken for another name.",
+        )

@@ -1,0 +1,222 @@
+"""The one place that decides who may do what: a role × action table that denies by default.
+
+Roles permit acts in an environment; administrators operate the installation and never read or
+write a value. A grant for a prefix reaches the names under it and nothing that concerns the
+environment as a whole, save seeing that it exists.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+from uuid import UUID
+
+from django.db.models import Q
+
+from audit_app import streams
+from audit_app.actions import Action, Outcome
+from audit_app.actors import NIL, Actor, ActorKind
+from audit_app.record import AuditObject, commit_record
+from environments_app.errors import Forbidden, Invisible
+from environments_app.models import Environment, Role
+
+_VIEWER: Final = frozenset({Action.ENVIRONMENT_VIEW, Action.SECRET_VIEW})
+_READER: Final = _VIEWER | {Action.SECRET_REVEAL, Action.SECRET_EXPORT, Action.SECRET_COMPARE}
+_EDITOR: Final = _READER | {
+    Action.SECRET_CREATE,
+    Action.SECRET_UPDATE,
+    Action.SECRET_ROLLBACK,
+    Action.SECRET_RENAME,
+    Action.SECRET_COPY,
+    Action.SECRET_MOVE,
+    Action.SECRET_DELETE,
+    Action.SECRET_RESTORE,
+    Action.SECRET_IMPORT,
+    Action.SECRET_GENERATE,
+}
+_MANAGER: Final = _EDITOR | {
+    Action.SECRET_PURGE,
+    Action.ENVIRONMENT_UPDATE,
+    Action.MEMBER_VIEW,
+    Action.MEMBER_GRANT,
+    Action.MEMBER_CHANGE,
+    Action.MEMBER_REVOKE,
+    Action.TOKEN_VIEW,
+    Action.TOKEN_ISSUE,
+    Action.TOKEN_CHANGE,
+    Action.TOKEN_REVOKE,
+    Action.TRAIL_VIEW,
+}
+ROLE_ACTIONS: Final = MappingProxyType(
+    {Role.VIEWER: _VIEWER, Role.READER: _READER, Role.EDITOR: _EDITOR, Role.MANAGER: _MANAGER}
+)
+
+# In every environment and for the installation as a whole; no value is read or written by these.
+_OPERATIONS: Final = frozenset(
+    {
+        Action.ENVIRONMENT_VIEW,
+        Action.ENVIRONMENT_CREATE,
+        Action.ENVIRONMENT_UPDATE,
+        Action.MEMBER_VIEW,
+        Action.MEMBER_GRANT,
+        Action.MEMBER_CHANGE,
+        Action.MEMBER_REVOKE,
+        Action.TOKEN_VIEW,
+        Action.TOKEN_ISSUE,
+        Action.TOKEN_CHANGE,
+        Action.TOKEN_REVOKE,
+        Action.SECRET_VIEW,
+        Action.TRAIL_VIEW,
+    }
+)
+ADMIN_ACTIONS: Final = _OPERATIONS | {
+    Action.USER_VIEW,
+    Action.USER_CREATE,
+    Action.USER_CHANGE,
+    Action.GROUP_CHANGE,
+    Action.TRAIL_VERIFY,
+}
+# A token that administers makes no people, so that it cannot outlive its own revocation.
+ADMIN_TOKEN_ACTIONS: Final = _OPERATIONS
+# Whoever has any part of an environment may know that it is there.
+_ANY_PREFIX: Final = frozenset({Action.ENVIRONMENT_VIEW})
+_NOTHING: Final = Q(pk__in=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """A role in an environment, for the names under `prefix` (empty: all)."""
+
+    environment_id: int
+    environment_uuid: UUID
+    environment_name: str
+    role: Role
+    prefix: str
+
+    def covers(self, name: str) -> bool:
+        """Say whether a name lies under the prefix, by whole segments."""
+        return not self.prefix or name == self.prefix or name.startswith(f"{self.prefix}/")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Principal(Actor):
+    """An actor together with everything it has been granted, as of now."""
+
+    is_admin: bool = False
+    grants: tuple[Grant, ...] = ()
+
+
+def allows(principal: Principal, action: Action, *, environment_id: int | None, name: str = "") -> bool:
+    """Decide whether a principal may do something; `environment_id` None means the installation.
+
+    `name` is the secret's name or a prefix; acts on secrets without a name concern all of the
+    environment, so that a grant for a prefix does not suffice.
+    """
+    if principal.is_admin and action in admin_actions(principal):
+        return True
+    return any(
+        _permits(grant, action, name) for grant in principal.grants if grant.environment_id == environment_id
+    )
+
+
+def admin_actions(principal: Principal) -> frozenset[Action]:
+    """Return what administering means for this kind of principal."""
+    return ADMIN_TOKEN_ACTIONS if principal.kind is ActorKind.TOKEN else ADMIN_ACTIONS
+
+
+def require(
+    *,
+    actor: Principal,
+    action: Action,
+    environment: Environment | None,
+    name: str = "",
+    object: AuditObject | None = None,
+) -> None:
+    """Let an act pass, or record the denial in a transaction of its own and refuse.
+
+    Call it outside `atomic()`: a denial must survive the request's rollback. `object` is what
+    the trail names, by default the environment.
+
+    Raises Invisible if the actor may not even see what it asks for, Forbidden if it sees it, and
+    RuntimeError for a denial inside a transaction.
+    """
+    environment_id = environment.pk if environment else None
+    if allows(actor, action, environment_id=environment_id, name=name):
+        return
+    _record_denial(actor, action, environment, name, object)
+    seeing = Action.SECRET_VIEW if name else Action.ENVIRONMENT_VIEW
+    if environment and not allows(actor, seeing, environment_id=environment_id, name=name):
+        raise Invisible("There is no such object.")
+    raise Forbidden("You may not do this.")
+
+
+def visible(actor: Principal, action: Action) -> Q:
+    """Return the condition on secrets (environment_id, name) for which `allows` says yes.
+
+    A prefix is a range of names, not LIKE, which ignores case on SQLite; "0" follows "/".
+    """
+    if actor.is_admin and action in admin_actions(actor):
+        return Q()
+    grants = [grant for grant in actor.grants if action in ROLE_ACTIONS[grant.role]]
+    whole = {grant.environment_id for grant in grants if not grant.prefix}
+    condition = Q(environment_id__in=sorted(whole)) if whole else _NOTHING
+    for grant in grants:
+        if grant.environment_id not in whole:
+            condition |= Q(environment_id=grant.environment_id) & _under(grant.prefix)
+    return condition
+
+
+def visible_environments(actor: Principal) -> Q:
+    """Return the condition on environments that the actor may see."""
+    if actor.is_admin:
+        return Q()
+    return Q(pk__in=sorted({grant.environment_id for grant in actor.grants}))
+
+
+class TrailPolicy:
+    """Tells audit_app who may read which streams of the trail (settings.KEEPER_POLICY)."""
+
+    def readable_streams(self, actor: Actor) -> list[str] | None:
+        """Return the names of the streams that an actor may read; None means all of them."""
+        if not isinstance(actor, Principal):
+            return []
+        if actor.is_admin:
+            return None
+        return list(dict.fromkeys(_managed_streams(actor)))
+
+
+def _managed_streams(principal: Principal) -> Iterator[str]:
+    for grant in principal.grants:
+        if _permits(grant, Action.TRAIL_VIEW, ""):
+            yield streams.environment_stream(grant.environment_uuid)
+
+
+def _permits(grant: Grant, action: Action, name: str) -> bool:
+    if action not in ROLE_ACTIONS[grant.role]:
+        return False
+    if action in _ANY_PREFIX:
+        return True
+    # Only acts on secrets know names; whatever else is asked concerns the environment as a whole.
+    return grant.covers(name if action.startswith("secret.") else "")
+
+
+def _under(prefix: str) -> Q:
+    return Q(name=prefix) | Q(name__gte=f"{prefix}/", name__lt=f"{prefix}0")
+
+
+def _record_denial(
+    actor: Principal, action: Action, environment: Environment | None, name: str, object: AuditObject | None
+) -> None:
+    if environment is None:
+        stream, default = streams.SYSTEM, AuditObject("deployment", NIL, "")
+    else:
+        stream = streams.environment_stream(environment.uuid)
+        default = AuditObject("environment", environment.uuid, environment.name)
+    commit_record(
+        actor=actor,
+        action=action,
+        stream=stream,
+        object=object or default,
+        outcome=Outcome.DENIED,
+        details={"name": name} if name else None,
+    )

@@ -1,0 +1,139 @@
+"""Finds out what an actor has been granted, counting genuine and unexpired rows only."""
+
+from uuid import UUID
+
+from django.db.models import Q
+from django.utils import timezone
+
+from audit_app.actors import NIL, Actor, ActorKind
+from audit_app.row_mac import authentic
+from environments_app.models import GroupMember, Membership, Role, ServiceToken, TokenRole, User
+from environments_app.policy import Grant, Principal
+
+
+def user_principal(user: User, *, address: str = "", request_id: str = "") -> Principal:
+    """Return what a person may do now, in two queries.
+
+    Someone inactive, or whose row was not written by Keeper, has no rights at all.
+    """
+    counts = user.is_active and bool(authentic([user]))
+    return Principal(
+        kind=ActorKind.USER,
+        uuid=user.uuid,
+        name=user.username,
+        address=address,
+        request_id=request_id,
+        is_admin=counts and user.is_admin,
+        grants=_grants_of(user) if counts else (),
+    )
+
+
+def token_principal(token: ServiceToken, *, address: str = "", request_id: str = "") -> Principal:
+    """Return what a service token may do now; its environment must be loaded along with it.
+
+    A revoked, expired or forged token has no rights at all.
+    """
+    counts = token.is_live and bool(authentic([token]))
+    return (
+        genuine_token_principal(token, address=address, request_id=request_id)
+        if counts
+        else Principal(
+            kind=ActorKind.TOKEN, uuid=token.uuid, name=token.name, address=address, request_id=request_id
+        )
+    )
+
+
+def genuine_token_principal(token: ServiceToken, *, address: str = "", request_id: str = "") -> Principal:
+    """Return the rights written on a token that the caller has found to be live and genuine."""
+    return Principal(
+        kind=ActorKind.TOKEN,
+        uuid=token.uuid,
+        name=token.name,
+        address=address,
+        request_id=request_id,
+        is_admin=token.role == TokenRole.ADMIN and token.environment_id is None,
+        grants=_grants_on(token),
+    )
+
+
+def system_principal(
+    *, grants: tuple[Grant, ...] = (), is_admin: bool = False, request_id: str = ""
+) -> Principal:
+    """Return Keeper itself, within the grants stored on a target or policy.
+
+    `is_admin` is for management commands: whoever has a shell on the host operates Keeper.
+    """
+    return Principal(
+        kind=ActorKind.SYSTEM,
+        uuid=NIL,
+        name="system",
+        request_id=request_id,
+        is_admin=is_admin,
+        grants=grants,
+    )
+
+
+def anonymous_principal(address: str, request_id: str = "") -> Principal:
+    """Return whoever has not said who they are, with no rights."""
+    return Principal(
+        kind=ActorKind.ANONYMOUS, uuid=NIL, name="anonymous", address=address, request_id=request_id
+    )
+
+
+def principal_for(actor: Actor) -> Principal:
+    """Ask again what an actor may do, when its queued job runs.
+
+    An actor that no longer exists has no rights; the system has none but what its job stored.
+    """
+    found: Principal | None = None
+    if actor.kind is ActorKind.USER:
+        found = _user_again(actor.uuid, actor)
+    elif actor.kind is ActorKind.TOKEN:
+        found = _token_again(actor.uuid, actor)
+    return found or Principal(
+        kind=actor.kind, uuid=actor.uuid, name=actor.name, address=actor.address, request_id=actor.request_id
+    )
+
+
+def _user_again(uuid: UUID, actor: Actor) -> Principal | None:
+    user = User.objects.filter(uuid=uuid).first()
+    return user_principal(user, address=actor.address, request_id=actor.request_id) if user else None
+
+
+def _token_again(uuid: UUID, actor: Actor) -> Principal | None:
+    token = ServiceToken.objects.select_related("environment").filter(uuid=uuid).first()
+    return token_principal(token, address=actor.address, request_id=actor.request_id) if token else None
+
+
+def _grants_of(user: User) -> tuple[Grant, ...]:
+    places = authentic(GroupMember.objects.filter(user=user).select_related("user"))
+    memberships = Membership.objects.filter(
+        Q(user=user) | Q(group_id__in=[place.group_id for place in places]),
+        Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()),
+    ).select_related("environment", "user")
+    return tuple(
+        Grant(
+            environment_id=membership.environment_id,
+            environment_uuid=membership.environment.uuid,
+            environment_name=membership.environment.name,
+            role=Role(membership.role),
+            prefix=membership.prefix,
+        )
+        for membership in authentic(memberships.order_by("id"))
+        if authentic([membership.environment])
+    )
+
+
+def _grants_on(token: ServiceToken) -> tuple[Grant, ...]:
+    environment = token.environment
+    if environment is None or token.role == TokenRole.ADMIN or not authentic([environment]):
+        return ()
+    return (
+        Grant(
+            environment_id=environment.pk,
+            environment_uuid=environment.uuid,
+            environment_name=environment.name,
+            role=Role(token.role),
+            prefix=token.prefix,
+        ),
+    )

@@ -1,0 +1,54 @@
+"""One cast for every test: who they are says what they may do."""
+
+from dataclasses import dataclass
+
+from environments_app.models import Environment, Membership, Role, User, UserRole
+from environments_app.policy import Principal
+from environments_app.principals import user_principal
+
+PASSWORD = "correct-horse-battery-staple"
+
+
+@dataclass
+class Cast:
+    """The people and places that tests speak of.
+
+    In `development` alice is manager, erin editor, bob reader, vera viewer. In `production` only
+    alice is manager. charlie belongs nowhere; root is an administrator without a membership.
+    """
+
+    alice: User
+    erin: User
+    bob: User
+    vera: User
+    charlie: User
+    root: User
+    development: Environment
+    production: Environment
+
+    def principal(self, user: User) -> Principal:
+        """Return what `user` may do at this moment."""
+        return user_principal(User.objects.get(pk=user.pk), address="192.0.2.1", request_id="test")
+
+
+def make_cast() -> Cast:
+    """Store the cast; only alice and root have a password (PASSWORD)."""
+    cast = Cast(
+        alice=User.objects.create_user("alice", "alice@example.com", PASSWORD),
+        erin=User.objects.create_user("erin"),
+        bob=User.objects.create_user("bob"),
+        vera=User.objects.create_user("vera"),
+        charlie=User.objects.create_user("charlie"),
+        root=User.objects.create_user("root", "", PASSWORD, role=UserRole.ADMIN),
+        development=Environment.objects.create(name="development", display_name="Development"),
+        production=Environment.objects.create(name="production", display_name="Production", protected=True),
+    )
+    for environment, user, role in (
+        (cast.development, cast.alice, Role.MANAGER),
+        (cast.development, cast.erin, Role.EDITOR),
+        (cast.development, cast.bob, Role.READER),
+        (cast.development, cast.vera, Role.VIEWER),
+        (cast.production, cast.alice, Role.MANAGER),
+    ):
+        Membership.objects.create(environment=environment, user=user, role=role)
+    return cast
