@@ -23,6 +23,8 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[:
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 # Addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
 KEEPER_TRUSTED_PROXIES = env.list("KEEPER_TRUSTED_PROXIES", default=[])
+# How often an address may be turned away in a minute before it has to wait for the next one.
+KEEPER_REFUSALS_PER_MINUTE = env.int("KEEPER_REFUSALS_PER_MINUTE", default=60)
 KEEPER_ADMIN_USERNAME = env.str("KEEPER_ADMIN_USERNAME", default="admin")
 KEEPER_ADMIN_PASSWORD = env.str("KEEPER_ADMIN_PASSWORD", default="")
 
@@ -62,6 +64,7 @@ KEEPER_HEALTH_CHECKS = [
     "keeper_project.health.data_directory",
 ]
 KEEPER_INTEGRITY_CHECKS = [
+    "audit_app.history.log_entries",
     "environments_app.integrity.access_rows",
     "secrets_app.integrity.secrets",
     "secrets_app.integrity.versions",
@@ -179,6 +182,8 @@ KEEPER_TLS = env.bool("KEEPER_TLS", default=True)
 SESSION_COOKIE_SECURE = KEEPER_TLS
 CSRF_COOKIE_SECURE = KEEPER_TLS
 SECURE_SSL_REDIRECT = KEEPER_TLS
+# RequestContextMiddleware removes the header where no trusted proxy has set it.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 SECURE_HSTS_SECONDS = 31_536_000 if KEEPER_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = KEEPER_TLS
@@ -227,7 +232,20 @@ SPECTACULAR_SETTINGS = {
 
 # --- History of configuration ----------------------------------------------------------------
 AUDITLOG_INCLUDE_ALL_MODELS = False
+# audit_app.middleware names actor and address; auditlog's own believes any X-Forwarded-For.
 AUDITLOG_DISABLE_REMOTE_ADDR = True
+# Sealed and hashed columns are left out by name; a system check refuses one that is forgotten.
+AUDITLOG_INCLUDE_TRACKING_MODELS = [
+    {"model": "environments_app.Environment", "exclude_fields": ["row_mac"]},
+    {"model": "environments_app.Membership", "exclude_fields": ["row_mac"]},
+    {"model": "environments_app.GroupMember", "exclude_fields": ["row_mac"]},
+    {
+        "model": "environments_app.ServiceToken",
+        "exclude_fields": ["row_mac", "secret_hash", "last_used_at", "last_used_address"],
+    },
+    {"model": "environments_app.User", "exclude_fields": ["row_mac", "password", "last_login"]},
+    {"model": "auth.Group", "exclude_fields": []},
+]
 
 # --- Background work -----------------------------------------------------------------------
 _BROKER_DIR = KEEPER_DATA_DIR / "broker"
