@@ -1,0 +1,52 @@
+"""A rotating log file that several processes may write at once."""
+
+import fcntl
+import logging
+import os
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+
+class SharedRotatingFileHandler(RotatingFileHandler):
+    """Rotates once, whichever process finds the file full.
+
+    The standard handler rotates per process: the second one would move the fresh file away
+    and lose a generation. This one holds a lock while it rotates, and follows the file when
+    another process has rotated it. The file is readable by its owner only.
+    """
+
+    def __init__(self, path: str, *, max_bytes: int, backups: int) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        super().__init__(path, maxBytes=max_bytes, backupCount=backups, encoding="utf-8", delay=True)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record to the file that now has the name."""
+        if self.stream is not None and self._moved_away():
+            self._reopen()
+        super().emit(record)
+
+    def doRollover(self) -> None:  # noqa: N802 - the standard library's name
+        """Rotate, unless another process just did."""
+        with Path(f"{self.baseFilename}.lock").open("w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self._moved_away():
+                self._reopen()
+            else:
+                super().doRollover()
+
+    def _open(self) -> TextIOWrapper:
+        descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        return os.fdopen(descriptor, "a", encoding="utf-8")
+
+    def _moved_away(self) -> bool:
+        try:
+            named = Path(self.baseFilename).stat()
+        except FileNotFoundError:
+            return True
+        return self.stream is None or not os.path.samestat(named, os.fstat(self.stream.fileno()))
+
+    def _reopen(self) -> None:
+        if self.stream is not None:
+            self.stream.close()
+        self.stream = self._open()

@@ -1,0 +1,131 @@
+"""Configures logging: one JSON object a line, to the console and to a file, and never a credential."""
+
+import logging.config
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from structlog.typing import Processor
+
+from keeper_project.redaction import redact_line
+
+FILE_BYTES: Final = 20 * 1024 * 1024
+FILE_BACKUPS: Final = 5
+NO_FILE: Final = "-"
+# Their own standard output is a command's answer (`issue_token` prints a token, alone).
+COMMANDS: Final = frozenset({"keeper", "manage.py", "django-admin"})
+
+# At DEBUG these write what they send and receive: plain data keys, SQL with its parameters,
+# messages, assertions. The level of Keeper's own logs never opens them.
+QUIET: Final = {
+    "amqp": "WARNING",
+    "boto3": "WARNING",
+    "botocore": "WARNING",
+    "django.db.backends": "INFO",
+    "django.template": "INFO",
+    "hvac": "WARNING",
+    "kombu": "WARNING",
+    "requests": "WARNING",
+    "s3transfer": "WARNING",
+    "saml2": "WARNING",
+    "urllib3": "WARNING",
+}
+
+
+def configure(config: dict[str, Any]) -> None:
+    """Configure the standard library's logging and structlog alike.
+
+    `config` is settings.LOGGING: `level` (a level's name) and `file` (a path, or "-" for no
+    file). The console gets text for people when DEBUG is on or a terminal shows it.
+    """
+    stream = sys.stderr if Path(sys.argv[0]).name in COMMANDS else sys.stdout
+    readable = settings.DEBUG or stream.isatty()
+    handlers: dict[str, Any] = {
+        "console": {
+            "class": "logging.StreamHandler",
+            "stream": stream,
+            "formatter": "readable" if readable else "json",
+        }
+    }
+    if config["file"] != NO_FILE:
+        handlers["file"] = {
+            "()": "keeper_project.log_file.SharedRotatingFileHandler",
+            "path": config["file"],
+            "max_bytes": FILE_BYTES,
+            "backups": FILE_BACKUPS,
+            "formatter": "json",
+        }
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {
+                "json": _formatter(_json()),
+                "readable": _formatter(_readable(colors=stream.isatty())),
+            },
+            "handlers": handlers,
+            "root": {"level": config["level"].upper(), "handlers": list(handlers)},
+            "loggers": _loggers(),
+        }
+    )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_shared(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _loggers() -> dict[str, Any]:
+    # Django's own handlers go: one of them mails tracebacks with local variables.
+    django = {name: {"handlers": [], "propagate": True} for name in ("django", "django.server")}
+    return django | {name: {"level": level} for name, level in QUIET.items()}
+
+
+def _formatter(renderers: list[Processor]) -> dict[str, Any]:
+    return {
+        "()": structlog.stdlib.ProcessorFormatter,
+        "foreign_pre_chain": _shared(),
+        "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers, redact_line],
+    }
+
+
+def _shared() -> list[Processor]:
+    """Return what every line gets, whether structlog or the standard library began it."""
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        structlog.processors.StackInfoRenderer(),
+    ]
+
+
+def _json() -> list[Processor]:
+    # The plain traceback: structlog's dictionary form can carry local variables.
+    return [
+        structlog.processors.format_exc_info,
+        structlog.processors.EventRenamer("message"),
+        structlog.processors.JSONRenderer(sort_keys=True, default=_named),
+    ]
+
+
+def _named(value: object) -> str:
+    """Stand in for what JSON does not know: by its type alone, since a repr may hold anything."""
+    if isinstance(value, UUID | date | Path):
+        return str(value)
+    return f"<{type(value).__qualname__}>"
+
+
+def _readable(*, colors: bool) -> list[Processor]:
+    # Its default formatter prints local variables where `rich` is installed.
+    return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
