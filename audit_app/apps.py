@@ -1,10 +1,25 @@
 """Registers audit_app with Django."""
 
 from django.apps import AppConfig
+from django.core.checks import register
+from django.db.models.signals import post_save, pre_save
 
 
 class AuditConfig(AppConfig):
     """Configuration of audit_app."""
 
     name = "audit_app"
+    verbose_name = "Audit trail"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the system checks, and tie django-auditlog's entries into the chain."""
+        from audit_app import checks, history  # noqa: PLC0415 - models are loaded only now
+
+        register(checks.wiring)
+        register(checks.trusted_proxies)
+        register(checks.configuration_history)
+        pre_save.connect(
+            history.attribute_entry, sender="auditlog.LogEntry", dispatch_uid="audit_app.attribute"
+        )
+        post_save.connect(history.tie_entry, sender="auditlog.LogEntry", dispatch_uid="audit_app.tie")

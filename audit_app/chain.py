@@ -1,7 +1,7 @@
 """The pure part of the chain: an event's canonical bytes, its hash, and its genesis."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -75,3 +75,43 @@ def genesis(deployment: UUID, stream: str) -> bytes:
 def manifest_digest(entries: Iterable[tuple[UUID, int, str]]) -> str:
     """Return the hexadecimal SHA-256 over a read's (secret uuid, number, name), in sorted order."""
     return hashlib.sha256(canonical_json(sorted(entries))).hexdigest()
+
+
+class Link(NamedTuple):
+    """An event as it is stored, with what chains it."""
+
+    fields: EventFields
+    previous_hash: bytes
+    hash: bytes
+    mac: bytes
+
+
+class Damage(NamedTuple):
+    """What is wrong with the chain, and at which sequence."""
+
+    kind: str
+    sequence: int
+    message: str
+
+
+def damage(
+    link: Link, expected: int, previous: bytes, is_keepers: Callable[[bytes, bytes], bool]
+) -> Damage | None:
+    """Return what is wrong with a link, or None if it continues the chain.
+
+    `expected` and `previous` are the sequence and the previous hash that it should have;
+    `is_keepers(hash, mac)` says whether Keeper's key made the MAC.
+    """
+    sequence = link.fields.sequence
+    if sequence != expected:
+        return Damage("missing", expected, f"events {expected} to {sequence - 1} are missing")
+    canonical = canonical_bytes(link.fields)
+    genuine = is_keepers(link.hash, link.mac)
+    fits = event_hash(previous, canonical) == link.hash
+    if fits and genuine and link.previous_hash == previous:
+        return None
+    if fits and not genuine:
+        return Damage("forged", sequence, "the event is not one that Keeper's key has written")
+    if genuine and link.previous_hash != previous and not fits:
+        return Damage("reordered", sequence, "the event stood in another place")
+    return Damage("edited", sequence, "the event is not the one that was recorded")

@@ -21,7 +21,7 @@ from audit_app.record import AuditObject, commit_record, record
 _REPORT_INTERVAL_SECONDS = 60
 
 
-class RowMacField(models.BinaryField[bytes, bytes]):
+class RowMacField(models.BinaryField):
     """Holds the MAC of its row, computed whenever the ORM writes the row (also in bulk_create)."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -148,7 +148,7 @@ def _covered_value(row: models.Model, path: str) -> Json:
 def _as_loaded(owner: models.Model, name: str, value: Any) -> Any:
     """Return a value as it will come back from the database, whatever was assigned."""
     try:
-        field = owner._meta.get_field(name)  # noqa: SLF001 - the documented Meta API
+        field = owner._meta.get_field(name)
     except FieldDoesNotExist:
         return value
     return field.to_python(value) if isinstance(field, models.Field) else value

@@ -1,0 +1,84 @@
+"""Where a request comes from, as far as the proxies in front of Keeper can be believed."""
+
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from django.conf import settings
+from django.http import HttpRequest
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+UNIX_SOCKET = "unix"
+_SUBSCRIBER_PREFIX = 64
+
+
+def client_address(request: HttpRequest) -> str:
+    """Return the client's address, "" if the server knows none.
+
+    X-Forwarded-For is read from the right, since each proxy appends whom it heard: the first
+    address that is no trusted proxy is the client. What stands further left, anybody can write.
+    """
+    peer = str(request.META.get("REMOTE_ADDR", ""))
+    if not is_trusted_proxy(peer):
+        return _text(peer)
+    nearest = peer
+    for hop in reversed(request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")):
+        address = _without_port(hop.strip())
+        if _parsed(address) is None:
+            break
+        nearest = address
+        if not is_trusted_proxy(address):
+            break
+    return _text(nearest)
+
+
+def is_trusted_proxy(address: str) -> bool:
+    """Say whether an address lies in settings.KEEPER_TRUSTED_PROXIES; no address: "unix" does."""
+    trusted = settings.KEEPER_TRUSTED_PROXIES
+    if not trusted:
+        return False
+    if not address:
+        return UNIX_SOCKET in trusted
+    parsed = _parsed(address)
+    return parsed is not None and any(parsed in network for network in networks(tuple(trusted)))
+
+
+@lru_cache(maxsize=8)
+def networks(entries: tuple[str, ...]) -> tuple[Network, ...]:
+    """Return the networks that entries of addresses and networks name.
+
+    Raises ValueError if one is neither.
+    """
+    return tuple(ip_network(entry, strict=False) for entry in entries if entry != UNIX_SOCKET)
+
+
+def subscriber(address: str) -> str:
+    """Return what stands for one client in counting: an IPv6 client owns its whole /64."""
+    parsed = _parsed(address)
+    if isinstance(parsed, IPv6Address):
+        return str(ip_network((parsed, _SUBSCRIBER_PREFIX), strict=False))
+    return address
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> Address | None:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def _text(address: str) -> str:
+    parsed = _parsed(address)
+    return "" if parsed is None else str(parsed)
+
+
+def _without_port(hop: str) -> str:
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    if hop.count(":") == 1:
+        return hop.partition(":")[0]
+    return hop

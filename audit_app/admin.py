@@ -1,0 +1,107 @@
+"""The trail in the admin: to look at, never to change."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db import models
+from django.http import HttpRequest
+
+from audit_app.models import (
+    AuditEvent,
+    Checkpoint,
+    Deployment,
+    ReadManifest,
+    ReadManifestItem,
+    RefusalCount,
+    StreamHead,
+)
+
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+else:  # generic to the type checker only
+    ModelAdmin = admin.ModelAdmin
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """Shows rows without any way to add, change or delete them; binary columns are left out."""
+
+    actions = None
+    list_per_page = 50
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Refuse: only Keeper writes here."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: only Keeper writes here."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: only Keeper writes here."""
+        return False
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """Return the columns that are text for people."""
+        fields = self.model._meta.concrete_fields
+        return [field.name for field in fields if not isinstance(field, models.BinaryField)]
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(ReadOnlyAdmin):
+    """Events, newest first."""
+
+    list_display = ("at", "stream", "sequence", "actor_name", "action", "object_name", "outcome", "address")
+    list_filter = ("outcome", "actor_kind")
+    search_fields = ("=object_name", "=actor_name", "=action", "=stream")
+    search_help_text = "An exact object, actor, action or stream"
+    ordering = ("-id",)
+
+
+@admin.register(StreamHead)
+class StreamHeadAdmin(ReadOnlyAdmin):
+    """How far each stream has come."""
+
+    list_display = ("stream", "sequence")
+
+
+@admin.register(ReadManifest)
+class ReadManifestAdmin(ReadOnlyAdmin):
+    """What reads of many took along."""
+
+    list_display = ("digest", "size")
+    ordering = ("-id",)
+
+
+@admin.register(ReadManifestItem)
+class ReadManifestItemAdmin(ReadOnlyAdmin):
+    """The versions in each manifest."""
+
+    list_display = ("name", "number", "secret_uuid", "manifest")
+    list_select_related = ("manifest",)
+    search_fields = ("=name", "=secret_uuid")
+    ordering = ("-id",)
+
+
+@admin.register(Checkpoint)
+class CheckpointAdmin(ReadOnlyAdmin):
+    """The signed statements of all heads."""
+
+    list_display = ("number", "at", "key_id")
+    ordering = ("-number",)
+
+
+@admin.register(RefusalCount)
+class RefusalCountAdmin(ReadOnlyAdmin):
+    """Refusals of the minutes that are not yet recorded."""
+
+    list_display = ("minute", "address", "kind", "count")
+    ordering = ("-minute",)
+
+
+@admin.register(Deployment)
+class DeploymentAdmin(ReadOnlyAdmin):
+    """The installation itself."""
+
+    list_display = ("uuid", "created_at")

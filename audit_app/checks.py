@@ -1,0 +1,73 @@
+"""System checks: what the trail needs to be set up rightly."""
+
+from typing import Any
+
+from auditlog.registry import auditlog
+from django.conf import settings
+from django.core.checks import CheckMessage, Error
+from django.utils.module_loading import import_string
+
+from audit_app.addresses import networks
+from audit_app.history import exposed_fields
+
+# Columns whose text is a credential or its hash; binary columns are refused by their type.
+SECRET_COLUMNS = frozenset({"password", "secret_hash", "session_key"})
+_WIRING = ("KEEPER_KEYRING", "KEEPER_POLICY")
+_WIRING_LISTS = (
+    "KEEPER_INTEGRITY_CHECKS",
+    "KEEPER_HEALTH_CHECKS",
+    "KEEPER_REPORT_SECTIONS",
+    "KEEPER_AUDIT_SINKS",
+)
+
+
+def wiring(**_kwargs: Any) -> list[CheckMessage]:
+    """Refuse a dotted path that leads nowhere: what it injects would be missed only when used."""
+    named = [(name, getattr(settings, name, "")) for name in _WIRING]
+    named += [(name, path) for name in _WIRING_LISTS for path in getattr(settings, name, [])]
+    return [
+        Error(
+            f"{name} names {path!r}, which cannot be imported.",
+            hint=f"Set {name} to the dotted path of something that exists.",
+            id="audit_app.E001",
+        )
+        for name, path in named
+        if not _importable(path)
+    ]
+
+
+def trusted_proxies(**_kwargs: Any) -> list[CheckMessage]:
+    """Refuse an entry of KEEPER_TRUSTED_PROXIES that is neither address nor network."""
+    try:
+        networks(tuple(settings.KEEPER_TRUSTED_PROXIES))
+    except ValueError as error:
+        return [
+            Error(
+                f"KEEPER_TRUSTED_PROXIES: {error}.",
+                hint="List addresses or networks, such as 10.0.0.5,192.168.0.0/16, or 'unix' for a socket.",
+                id="audit_app.E002",
+            )
+        ]
+    return []
+
+
+def configuration_history(**_kwargs: Any) -> list[CheckMessage]:
+    """Refuse a followed model whose sealed or secret columns would be copied into its history."""
+    return [
+        Error(
+            f"The history of {model._meta.label} would copy: {', '.join(exposed)}.",
+            hint="Name them in the exclude_fields of AUDITLOG_INCLUDE_TRACKING_MODELS.",
+            obj=model,
+            id="audit_app.E003",
+        )
+        for model in auditlog.get_models()
+        if (exposed := exposed_fields(model, SECRET_COLUMNS))
+    ]
+
+
+def _importable(path: str) -> bool:
+    try:
+        import_string(path)
+    except ImportError:
+        return False
+    return True

@@ -1,0 +1,49 @@
+"""The command that says whether the trail, and what it vouches for, is sound."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import chain
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from audit_app.integrity import Problem, run_checks
+from audit_app.verification import Tally, verify
+
+
+class Command(BaseCommand):
+    """Verifies the chain of every stream and runs the integrity checks of every app."""
+
+    help = "Verify the audit trail and what is stored; exits with 1 if anything is damaged."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take the stream and the format of the output."""
+        parser.add_argument("--stream", help="verify this stream only, such as 'system'")
+        parser.add_argument("--format", choices=["text", "json"], default="text")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Print each problem on a line, then the counts."""
+        as_json = options["format"] == "json"
+        tally, problems = Tally(), 0
+        for problem in _problems(options["stream"], tally):
+            problems += 1
+            self.stdout.write(json.dumps(asdict(problem)) if as_json else _line(problem))
+        counts = {**asdict(tally), "problems": problems}
+        self.stdout.write(json.dumps(counts) if as_json else _summary(counts))
+        if problems:
+            sys.exit(1)
+
+
+def _problems(stream: str | None, tally: Tally) -> Iterator[Problem]:
+    found = verify(stream, tally=tally)
+    return found if stream else chain(found, run_checks())
+
+
+def _line(problem: Problem) -> str:
+    return f"{problem.kind}: {problem.object}: {problem.message}"
+
+
+def _summary(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {noun}" for noun, count in counts.items())

@@ -1,0 +1,58 @@
+"""Gives each request its id, its client's address and the name it goes by in the history."""
+
+import re
+from collections.abc import Callable
+from uuid import uuid4
+
+import structlog
+from django.http import HttpRequest, HttpResponse
+
+from audit_app.addresses import client_address, is_trusted_proxy
+from audit_app.history import request_in_history
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST", "HTTP_X_REQUEST_ID")
+
+
+class RequestContextMiddleware:
+    """Sets `request.request_id` and `request.client_address` and binds both to the log.
+
+    What only a proxy may say (X-Forwarded-*, X-Request-ID) is removed from requests that do
+    not come from one of KEEPER_TRUSTED_PROXIES, so that nothing further in can believe it.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer the request, with its id in the response's X-Request-ID."""
+        if not is_trusted_proxy(str(request.META.get("REMOTE_ADDR", ""))):
+            for header in _FORWARDED:
+                request.META.pop(header, None)
+        request_id = _request_id(request)
+        address = client_address(request)
+        request.request_id = request_id  # type: ignore[attr-defined]
+        request.client_address = address  # type: ignore[attr-defined]
+        with structlog.contextvars.bound_contextvars(request_id=request_id, address=address):
+            response = self.get_response(request)
+        response["X-Request-ID"] = request_id
+        return response
+
+
+class ConfigurationHistoryMiddleware:
+    """Lets the history of configuration name who made a request's changes, and from where."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer the request; nobody is looked up unless something is changed."""
+        with request_in_history(request):
+            return self.get_response(request)
+
+
+def _request_id(request: HttpRequest) -> str:
+    given = request.META.get("HTTP_X_REQUEST_ID", "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid4().hex

@@ -1,0 +1,21 @@
+"""Who may read which streams of the trail, injected from above by KEEPER_POLICY."""
+
+from typing import Protocol, cast
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from audit_app.actors import Actor
+
+
+class TrailPolicy(Protocol):
+    """Decides what an actor may read of the trail."""
+
+    def readable_streams(self, actor: Actor) -> list[str] | None:
+        """Return the streams that the actor may read, or None for all of them."""
+        ...
+
+
+def trail_policy() -> TrailPolicy:
+    """Return an instance of settings.KEEPER_POLICY."""
+    return cast("TrailPolicy", import_string(settings.KEEPER_POLICY)())

@@ -1,0 +1,36 @@
+"""Short ways to write events, and to tamper with them as a database administrator could."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.db import connection
+
+from audit_app.actions import Action
+from audit_app.actors import Actor, ActorKind
+from audit_app.models import StreamHead
+from audit_app.record import AuditObject, Draft, ManifestEntry, Receipt, record_many
+
+ALICE = Actor(kind=ActorKind.USER, uuid=UUID(int=1), name="alice", address="192.0.2.1", request_id="r" * 32)
+STREAM = "environment:a"
+SECRET = AuditObject("secret", UUID(int=7), "app/db")
+
+
+def draft(**changed: Any) -> Draft:
+    return Draft(**({"actor": ALICE, "action": Action.SECRET_REVEAL, "stream": STREAM, "object": SECRET} | changed))
+
+
+def write(count: int = 1, **changed: Any) -> list[Receipt]:
+    return record_many([draft(**changed) for _ in range(count)])
+
+
+def entries(count: int = 3) -> list[ManifestEntry]:
+    return [ManifestEntry(uuid4(), number, f"app/{number}") for number in range(1, count + 1)]
+
+
+def sql(statement: str, *parameters: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+
+
+def head_sequence(stream: str = STREAM) -> int:
+    return StreamHead.objects.get(stream=stream).sequence

@@ -1,0 +1,164 @@
+"""Verifies the stored trail: each stream from its first event to its head, and what was read."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+
+from audit_app import streams
+from audit_app.actions import Action
+from audit_app.chain import EventFields, Link, damage, genesis, manifest_digest
+from audit_app.integrity import Problem
+from audit_app.keyring import Purpose, keyring
+from audit_app.models import AuditEvent, ReadManifest, ReadManifestItem, StreamHead, deployment_uuid
+
+_ROWS_PER_QUERY = 5_000
+_MANIFESTS_PER_QUERY = 200
+_COLUMNS = (*EventFields._fields[:-1], "manifest__digest", "previous_hash", "hash", "mac")
+
+
+@dataclass
+class Tally:
+    """How much a verification has gone through."""
+
+    streams: int = 0
+    events: int = 0
+    manifests: int = 0
+
+
+def verify(stream: str | None = None, *, tally: Tally | None = None) -> Iterator[Problem]:
+    """Yield the first damage of each stream, then of each manifest; nothing if all is sound.
+
+    Memory stays flat, and events may be appended meanwhile. With `stream` only that one is
+    verified. What no chain can show, a tail that was cut off together with its head, is for
+    the checkpoints.
+    """
+    tally = tally or Tally()
+    if stream is not None:
+        yield from _verify_stream(stream, tally)
+        return
+    yield from _dropped_streams()
+    for name in _all_streams():
+        yield from _verify_stream(name, tally)
+    yield from _verify_manifests(tally)
+
+
+def _verify_stream(stream: str, tally: Tally) -> Iterator[Problem]:
+    tally.streams += 1
+    sequence, previous = 0, genesis(deployment_uuid(), stream)
+    head = _head(stream)
+    if head is None:
+        yield _problem("missing", stream, None, "the head of the stream is missing")
+        return
+    while head[0] > sequence:
+        links = _links(stream, after=sequence, until=head[0])
+        if not links:
+            message = f"events {sequence + 1} to {head[0]} are missing at the end"
+            yield _problem("truncated", stream, sequence + 1, message)
+            return
+        for link in links:
+            found = damage(link, sequence + 1, previous, _is_keepers)
+            if found is not None:
+                yield _problem(found.kind, stream, found.sequence, found.message)
+                return
+            sequence, previous = link.fields.sequence, link.hash
+        tally.events += len(links)
+        head = _head(stream) or head
+    if head[0] < sequence or head[1] != previous:
+        yield _problem("forked", stream, sequence, "the head of the stream is not its last event")
+        return
+    yield from _surplus(stream, sequence, tally)
+
+
+def _surplus(stream: str, sequence: int, tally: Tally) -> Iterator[Problem]:
+    """Look for events behind the head, and go on if they were appended just now."""
+    extra = AuditEvent.objects.filter(stream=stream, sequence__gt=sequence).order_by("sequence")
+    row = extra.values_list("sequence", flat=True).first()
+    below = (
+        AuditEvent.objects.filter(stream=stream, sequence__lt=1).values_list("sequence", flat=True).first()
+    )
+    if below is not None:
+        yield _problem("inserted", stream, below, "an event stands before the first one")
+    if row is None:
+        return
+    head = _head(stream)
+    if head is not None and head[0] >= row:
+        tally.streams -= 1
+        yield from _verify_stream(stream, tally)
+        return
+    yield _problem("inserted", stream, row, "an event stands behind the head of the stream")
+
+
+def _links(stream: str, *, after: int, until: int) -> list[Link]:
+    rows = AuditEvent.objects.filter(stream=stream, sequence__gt=after, sequence__lte=until)
+    fetched = rows.order_by("sequence").values_list(*_COLUMNS)[:_ROWS_PER_QUERY]
+    return [Link(EventFields(*row[:-3]), bytes(row[-3]), bytes(row[-2]), bytes(row[-1])) for row in fetched]
+
+
+def _is_keepers(link: bytes, mac: bytes) -> bool:
+    return keyring().verify(Purpose.AUDIT_MAC, link, mac)
+
+
+def _head(stream: str) -> tuple[int, bytes] | None:
+    row = StreamHead.objects.filter(stream=stream).values_list("sequence", "hash").first()
+    return None if row is None else (row[0], bytes(row[1]))
+
+
+def _all_streams() -> list[str]:
+    """Return every stream that has a head or an event, by skipping through the index."""
+    names = set(StreamHead.objects.values_list("stream", flat=True))
+    last: str | None = ""
+    while last is not None:
+        following = AuditEvent.objects.filter(stream__gt=last).order_by("stream", "sequence")
+        last = following.values_list("stream", flat=True).first()
+        if last is not None:
+            names.add(last)
+    return sorted(names)
+
+
+def _dropped_streams() -> Iterator[Problem]:
+    """Compare the streams there are with those the system stream says were opened."""
+    existing = set(_all_streams())
+    if existing and streams.SYSTEM not in existing:
+        yield _problem("missing", streams.SYSTEM, None, "the stream is missing")
+    opened = AuditEvent.objects.filter(stream=streams.SYSTEM, action=Action.STREAM_OPEN)
+    for name in opened.values_list("object_name", flat=True):
+        if name not in existing:
+            yield _problem("missing", name, None, "the stream is missing")
+    known = {streams.SYSTEM, *opened.values_list("object_name", flat=True)}
+    for name in sorted(existing - known):
+        yield _problem("inserted", name, None, "the stream was never opened by Keeper")
+
+
+def _verify_manifests(tally: Tally) -> Iterator[Problem]:
+    last = 0
+    while manifests := list(ReadManifest.objects.filter(pk__gt=last).order_by("pk")[:_MANIFESTS_PER_QUERY]):
+        items = ReadManifestItem.objects.filter(manifest__in=manifests).order_by("manifest_id")
+        rows = items.values_list("manifest_id", "secret_uuid", "number", "name").iterator()
+        digests = {
+            pk: manifest_digest((uuid, number, name) for _, uuid, number, name in group)
+            for pk, group in groupby(rows, key=itemgetter(0))
+        }
+        empty = manifest_digest(())
+        for manifest in manifests:
+            tally.manifests += 1
+            if digests.get(manifest.pk, empty) != manifest.digest:
+                yield _bad_manifest(manifest)
+        last = manifests[-1].pk
+
+
+def _bad_manifest(manifest: ReadManifest) -> Problem:
+    event = manifest.events.order_by("pk").values_list("stream", "sequence").first()
+    stream, sequence = event or ("", None)
+    return Problem(
+        kind="edited",
+        stream=stream,
+        sequence=sequence,
+        object=f"manifest {manifest.digest[:12]}",
+        message="the list of what was read is not the one that was recorded",
+    )
+
+
+def _problem(kind: str, stream: str, sequence: int | None, message: str) -> Problem:
+    name = f"stream {stream}" if sequence is None else f"event {stream} #{sequence}"
+    return Problem(kind=kind, stream=stream, sequence=sequence, object=name, message=message)
