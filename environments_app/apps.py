@@ -1,10 +1,18 @@
 """Registers environments_app with Django."""
 
 from django.apps import AppConfig
+from django.core.checks import register
 
 
 class EnvironmentsConfig(AppConfig):
     """Configuration of environments_app."""
 
     name = "environments_app"
+    verbose_name = "People and environments"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the system checks."""
+        from environments_app import checks  # noqa: PLC0415 - settings are loaded only now
+
+        register(checks.token_peppers)

@@ -19,9 +19,37 @@ _PUNCTUATION = frozenset("._-@+")
 _OTHER_LATIN = frozenset("æøœđłðþħ")
 # Scripts in everyday modern use (UAX #31, table 5), by the first word of their letters' names.
 _SCRIPTS = frozenset(
-    "LATIN GREEK CYRILLIC ARMENIAN HEBREW ARABIC THAANA DEVANAGARI BENGALI GURMUKHI GUJARATI ORIYA TAMIL "
-    "TELUGU KANNADA MALAYALAM SINHALA THAI LAO TIBETAN MYANMAR GEORGIAN HANGUL ETHIOPIC KHMER HIRAGANA "
-    "KATAKANA BOPOMOFO CJK".split()
+    [
+        "LATIN",
+        "GREEK",
+        "CYRILLIC",
+        "ARMENIAN",
+        "HEBREW",
+        "ARABIC",
+        "THAANA",
+        "DEVANAGARI",
+        "BENGALI",
+        "GURMUKHI",
+        "GUJARATI",
+        "ORIYA",
+        "TAMIL",
+        "TELUGU",
+        "KANNADA",
+        "MALAYALAM",
+        "SINHALA",
+        "THAI",
+        "LAO",
+        "TIBETAN",
+        "MYANMAR",
+        "GEORGIAN",
+        "HANGUL",
+        "ETHIOPIC",
+        "KHMER",
+        "HIRAGANA",
+        "KATAKANA",
+        "BOPOMOFO",
+        "CJK",
+    ]
 )
 # Scripts that are written together in one word.
 _WRITTEN_TOGETHER = (
@@ -31,9 +59,9 @@ _WRITTEN_TOGETHER = (
 )
 # Letters of other scripts that are drawn like a Latin one (from Unicode's confusables.txt).
 _LATIN_LOOKALIKES = frozenset(
-    "авгеѕіјкмнорстухьѵԁԛԝһӏԍ"  # noqa: RUF001  # Cyrillic
-    "αγικνορτυχωϲϳ"  # noqa: RUF001  # Greek
-    "աեհոսցօզ"  # noqa: RUF001  # Armenian
+    "авгеѕіјкмнорстухьѵԁԛԝһӏԍ"  # Cyrillic
+    "αγικνορτυχωϲϳ"  # Greek
+    "աեհոսցօզ"  # Armenian
 )
 
 

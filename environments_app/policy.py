@@ -1,4 +1,4 @@
-"""The one place that decides who may do what: a role × action table that denies by default.
+"""The one place that decides who may do what: a role by action table that denies by default.
 
 Roles permit acts in an environment; administrators operate the installation and never read or
 write a value. A grant for a prefix reaches the names under it and nothing that concerns the
@@ -76,7 +76,7 @@ ADMIN_ACTIONS: Final = _OPERATIONS | {
     Action.GROUP_CHANGE,
     Action.TRAIL_VERIFY,
 }
-# A token that administers makes no people, so that it cannot outlive its own revocation.
+# A token that administers manages environments, members and tokens, but no people.
 ADMIN_TOKEN_ACTIONS: Final = _OPERATIONS
 # Whoever has any part of an environment may know that it is there.
 _ANY_PREFIX: Final = frozenset({Action.ENVIRONMENT_VIEW})

@@ -1,0 +1,131 @@
+"""Use cases of people: creating, changing and restoring their accounts."""
+
+from typing import Any, Final
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+
+from audit_app import streams
+from audit_app.actions import Action
+from audit_app.actors import ActorKind
+from audit_app.record import AuditObject, record
+from environments_app.changes import apply_changes, changing, check_fields
+from environments_app.errors import Conflict, InvalidField, NameInUse
+from environments_app.models import User, UserRole
+from environments_app.names import normalise_username
+from environments_app.policy import Principal, require
+
+CHANGEABLE: Final = frozenset({"email", "display_name", "role", "is_active"})
+
+
+def create_user(
+    *,
+    actor: Principal,
+    username: str,
+    email: str = "",
+    display_name: str = "",
+    role: str = UserRole.USER,
+    password: str | None = None,
+) -> User:
+    """Create an account; without a password nobody signs in locally with it.
+
+    Raises Forbidden, BadName, InvalidField (also for a weak password), or NameInUse.
+    """
+    require(actor=actor, action=Action.USER_CREATE, environment=None)
+    user = User(
+        username=normalise_username(username),
+        email=User.objects.normalize_email(email),
+        display_name=display_name,
+        role=role,
+    )
+    check_fields(user, ["email", "display_name", "role"])
+    _set_password(user, password)
+    try:
+        with transaction.atomic():
+            user.save()
+            _record(actor, Action.USER_CREATE, user, {"role": user.role})
+    except IntegrityError as error:
+        raise NameInUse("A user of this name exists.") from error
+    return user
+
+
+def update_user(*, actor: Principal, user: User, **changes: Any) -> User:
+    """Change an account (CHANGEABLE; its name stays) and return it as stored.
+
+    Raises Forbidden, InvalidField, Tampered, or Conflict if no active administrator would remain.
+    """
+    require(actor=actor, action=Action.USER_CHANGE, environment=None)
+    for name in changes.keys() - CHANGEABLE:
+        raise InvalidField(name, "This cannot be changed.")
+    with changing(user) as stored:
+        was_admin = stored.is_admin
+        changed = apply_changes(stored, changes)
+        if was_admin and not stored.is_admin:
+            _require_another_admin(stored)
+        if changed:
+            stored.save(update_fields=changed)
+            _record(actor, Action.USER_CHANGE, stored, {name: changes[name] for name in changed})
+    return stored
+
+
+def disable_user(*, actor: Principal, user: User) -> User:
+    """Take all access from a person at once; raises as `update_user` does."""
+    return update_user(actor=actor, user=user, is_active=False)
+
+
+def set_password(*, actor: Principal, user: User, password: str) -> User:
+    """Set a new password, which ends the person's sessions; one may set one's own.
+
+    Raises Forbidden, InvalidField if it is weak, or Tampered.
+    """
+    if actor.kind is not ActorKind.USER or actor.uuid != user.uuid:
+        require(actor=actor, action=Action.USER_CHANGE, environment=None)
+    with changing(user) as stored:
+        _set_password(stored, password)
+        stored.save(update_fields=["password"])
+        _record(actor, Action.USER_CHANGE, stored, {"password": "replaced"})
+    return stored
+
+
+def restore_account(*, actor: Principal, user: User, role: str, password: str) -> User:
+    """Make an account that was changed outside Keeper genuine again, stating all that it grants.
+
+    Nothing of what was found is kept: the binding to a SAML subject is cleared as well.
+    Raises Forbidden, BadName or InvalidField.
+    """
+    require(actor=actor, action=Action.USER_CHANGE, environment=None)
+    user.username = normalise_username(user.username)
+    user.role, user.is_active = role, True
+    user.saml_issuer = user.saml_name_id = None
+    check_fields(user, ["role"])
+    _set_password(user, password)
+    with transaction.atomic():
+        user.save()
+        _record(actor, Action.USER_CHANGE, user, {"restored": True, "role": user.role})
+    return user
+
+
+def _set_password(user: User, password: str | None) -> None:
+    if password is not None:
+        try:
+            validate_password(password, user)
+        except ValidationError as error:
+            raise InvalidField("password", " ".join(error.messages)) from error
+    user.set_password(password)
+
+
+def _require_another_admin(user: User) -> None:
+    others = User.objects.select_for_update().filter(role=UserRole.ADMIN, is_active=True).exclude(pk=user.pk)
+    if not any(other.is_authentic() for other in others):
+        raise Conflict("At least one active administrator remains: make another one first.")
+
+
+def _record(actor: Principal, action: Action, user: User, details: dict[str, Any]) -> None:
+    record(
+        actor=actor,
+        action=action,
+        stream=streams.SYSTEM,
+        object=AuditObject("user", user.uuid, user.username),
+        details=details,
+    )

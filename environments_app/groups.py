@@ -1,0 +1,79 @@
+"""Use cases of groups: making them and deciding who belongs to them."""
+
+from django.contrib.auth.models import Group
+from django.db import IntegrityError, transaction
+
+from audit_app import streams
+from audit_app.actions import Action
+from audit_app.actors import NIL
+from audit_app.record import AuditObject, Draft, record_many
+from environments_app.errors import Conflict, InvalidField, NameInUse
+from environments_app.members import broken_glass
+from environments_app.models import GroupMember, User
+from environments_app.policy import Principal, require
+
+_MAX_NAME = 150
+
+
+def create_group(*, actor: Principal, name: str) -> Group:
+    """Create a group. Raises Forbidden, InvalidField, or NameInUse."""
+    require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
+    if not name.strip() or len(name) > _MAX_NAME or not name.isprintable():
+        raise InvalidField("name", f"A group's name has 1 to {_MAX_NAME} printable characters.")
+    try:
+        with transaction.atomic():
+            group = Group.objects.create(name=name.strip())
+            record_many([_draft(actor, group, "created")])
+    except IntegrityError as error:
+        raise NameInUse("A group of this name exists.") from error
+    return group
+
+
+def add_to_group(*, actor: Principal, user: User, group: Group) -> GroupMember:
+    """Let a person take part in all memberships of a group.
+
+    An administrator who lets themself into an environment in this way is recorded as breaking
+    the glass. Raises Forbidden, or Conflict if the person belongs to it already.
+    """
+    require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
+    draft = _draft(actor, group, "added", user)
+    drafts = [draft]
+    if user.uuid == actor.uuid and group.memberships.exists():
+        drafts.append(broken_glass(draft))
+    try:
+        with transaction.atomic():
+            member = GroupMember.objects.create(user=user, group=group)
+            record_many(drafts)
+    except IntegrityError as error:
+        raise Conflict("This person belongs to the group already.") from error
+    return member
+
+
+def remove_from_group(*, actor: Principal, member: GroupMember) -> None:
+    """Take a person out of a group. Raises Forbidden."""
+    require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
+    with transaction.atomic():
+        draft = _draft(actor, member.group, "removed", member.user)
+        member.delete()
+        record_many([draft])
+
+
+def delete_group(*, actor: Principal, group: Group) -> None:
+    """Delete a group that has no members and no memberships. Raises Forbidden, or Conflict."""
+    require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
+    with transaction.atomic():
+        if group.group_members.exists() or group.memberships.exists():
+            raise Conflict("The group still has members or memberships: remove them first.")
+        record_many([_draft(actor, group, "deleted")])
+        group.delete()
+
+
+def _draft(actor: Principal, group: Group, change: str, user: User | None = None) -> Draft:
+    details = {"change": change, "group": group.pk} | ({"user": user.username} if user else {})
+    return Draft(
+        actor=actor,
+        action=Action.GROUP_CHANGE,
+        stream=streams.SYSTEM,
+        object=AuditObject("group", NIL, group.name),
+        details=details,
+    )

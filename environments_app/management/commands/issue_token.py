@@ -1,0 +1,68 @@
+"""Issues a service token from the host's shell."""
+
+import re
+from argparse import ArgumentParser
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from environments_app.environments import find_environment
+from environments_app.errors import AccessError
+from environments_app.models import Environment, TokenRole
+from environments_app.policy import Principal
+from environments_app.principals import system_principal
+from environments_app.tokens import issue
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_MAX_DIGITS = 5
+
+
+class Command(BaseCommand):
+    """Prints a new token, and nothing else, on standard output."""
+
+    help = "Issue a service token and print it alone on standard output; it is shown this once."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare what the token is for."""
+        parser.add_argument("--environment", help="the environment; left out for --role admin")
+        parser.add_argument("--role", required=True, choices=TokenRole.values)
+        parser.add_argument("--name", required=True, help="who uses it; the audit trail shows this name")
+        parser.add_argument("--prefix", default="", help="only names under this prefix, by whole segments")
+        parser.add_argument("--expires-in", help="such as 12h, 90d or 8w; for ever if left out")
+        parser.add_argument(
+            "--cidr", action="append", default=[], help="a network it may be used from; repeatable"
+        )
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Issue the token as the system actor, recorded."""
+        actor = system_principal(is_admin=True)
+        try:
+            _, text = issue(
+                actor=actor,
+                environment=_environment(actor, options["environment"], options["role"]),
+                role=options["role"],
+                name=options["name"],
+                prefix=options["prefix"],
+                cidrs=options["cidr"],
+                expires_at=_expiry(options["expires_in"]),
+            )
+        except AccessError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(text)
+
+
+def _environment(actor: Principal, name: str | None, role: str) -> Environment | None:
+    if (name is None) != (role == TokenRole.ADMIN):
+        raise CommandError("Give --environment, except for --role admin, which has none.")
+    return None if name is None else find_environment(actor=actor, name=name)
+
+
+def _expiry(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    match = re.fullmatch(rf"([1-9][0-9]{{0,{_MAX_DIGITS - 1}}})([mhdw])", text)
+    if match is None:
+        raise CommandError("Give --expires-in as a number and a unit: 30m, 12h, 90d or 8w.")
+    return timezone.now() + timedelta(**{_UNITS[match[2]]: int(match[1])})

@@ -1,0 +1,197 @@
+"""Use cases of memberships: granting, changing and revoking roles in an environment."""
+
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+
+from audit_app.actions import Action
+from audit_app.actors import ActorKind
+from audit_app.record import AuditObject, Draft, record_many
+from audit_app.streams import environment_stream
+from environments_app.changes import apply_changes, changing, future, time_text
+from environments_app.errors import Conflict, InvalidField, Invisible, LastManager
+from environments_app.models import Environment, GroupMember, Membership, Role, ServiceToken, User
+from environments_app.names import validate_prefix
+from environments_app.policy import Principal, grants_allow, require
+
+
+def grant(
+    *,
+    actor: Principal,
+    environment: Environment,
+    user: User | None = None,
+    group: Group | None = None,
+    role: str,
+    prefix: str = "",
+    expires_at: datetime | None = None,
+) -> Membership:
+    """Give a user or a group a role in an environment, perhaps for a prefix and a time only.
+
+    An administrator who lets themself in is recorded as breaking the glass.
+    Raises Invisible, Forbidden, InvalidField, BadName, or Conflict if there is such a membership.
+    """
+    require(actor=actor, action=Action.MEMBER_GRANT, environment=environment)
+    if (user is None) == (group is None):
+        raise InvalidField("user", "Name either a user or a group.")
+    membership = Membership(
+        environment=environment,
+        user=user,
+        group=group,
+        role=parse_role(role),
+        prefix=validate_prefix(prefix),
+        expires_at=future(expires_at),
+        granted_by=acting_user(actor),
+    )
+    try:
+        with transaction.atomic():
+            membership.save()
+            _record(actor, Action.MEMBER_GRANT, membership)
+    except IntegrityError as error:
+        raise Conflict("There is a membership for this prefix already; change that one.") from error
+    return membership
+
+
+def change_membership(*, actor: Principal, membership: Membership, **changes: Any) -> Membership:
+    """Change the role, prefix or expiry of a membership and return it as stored.
+
+    Raises Invisible, Forbidden, InvalidField, BadName, Conflict, LastManager, or Tampered.
+    """
+    require(actor=actor, action=Action.MEMBER_CHANGE, environment=membership.environment)
+    for name in changes.keys() - {"role", "prefix", "expires_at"}:
+        raise InvalidField(name, "This cannot be changed.")
+    if "role" in changes:
+        changes["role"] = parse_role(changes["role"])
+    if "prefix" in changes:
+        changes["prefix"] = validate_prefix(changes["prefix"])
+    if "expires_at" in changes:
+        future(changes["expires_at"])
+    try:
+        with changing(membership) as stored:
+            _change(actor, stored, changes)
+    except IntegrityError as error:
+        raise Conflict("There is a membership for this prefix already; change that one.") from error
+    return stored
+
+
+def revoke_membership(*, actor: Principal, membership: Membership) -> None:
+    """Take a membership away; also a forged one, which must be removable.
+
+    Raises Invisible, Forbidden, or LastManager.
+    """
+    require(actor=actor, action=Action.MEMBER_REVOKE, environment=membership.environment)
+    with transaction.atomic():
+        _require_another_manager(membership)
+        _record(actor, Action.MEMBER_REVOKE, membership)
+        membership.delete()
+
+
+def find_membership(*, actor: Principal, environment: Environment, id: int) -> Membership:
+    """Return a membership of an environment, genuine or not.
+
+    Raises Forbidden, or Invisible if the environment has none of this id.
+    """
+    require(actor=actor, action=Action.MEMBER_VIEW, environment=environment)
+    rows = environment.memberships.select_related("environment", "user", "group", "granted_by")
+    membership = rows.filter(pk=id).first()
+    if membership is None:
+        raise Invisible("There is no such membership.")
+    return membership
+
+
+def acting_user(actor: Principal) -> User | None:
+    """Return the person who acts, if it is one."""
+    return User.objects.filter(uuid=actor.uuid).first() if actor.kind is ActorKind.USER else None
+
+
+def parse_role(text: str) -> Role:
+    """Return the role of this name. Raises InvalidField."""
+    try:
+        return Role(text)
+    except ValueError as error:
+        raise InvalidField("role", f"Choose one of {', '.join(Role.values)}.") from error
+
+
+def _change(actor: Principal, stored: Membership, changes: dict[str, Any]) -> None:
+    manages = {"role": stored.role, "prefix": stored.prefix} | changes
+    if changes.get("expires_at") or manages["role"] != Role.MANAGER or manages["prefix"]:
+        _require_another_manager(stored)
+    changed = apply_changes(stored, changes)
+    if changed:
+        stored.save(update_fields=changed)
+        _record(actor, Action.MEMBER_CHANGE, stored)
+
+
+def _require_another_manager(membership: Membership) -> None:
+    """Raise LastManager if the environment would be left to nobody without this membership."""
+    # The lock lets two managers not remove each other at the same time.
+    Environment.objects.select_for_update().get(pk=membership.environment_id)
+    whole = Q(environment_id=membership.environment_id, role=Role.MANAGER, prefix="")
+    managing = [row for row in Membership.objects.filter(whole) if _manages(row)]
+    if any(row.pk == membership.pk for row in managing) and len(managing) == 1:
+        raise LastManager("An environment keeps at least one manager: make another one first.")
+
+
+def _manages(membership: Membership) -> bool:
+    if membership.is_expired or not membership.is_authentic():
+        return False
+    if membership.user:
+        return membership.user.is_active
+    return GroupMember.objects.filter(group_id=membership.group_id, user__is_active=True).exists()
+
+
+def _record(actor: Principal, action: Action, membership: Membership) -> None:
+    environment = membership.environment
+    draft = Draft(
+        actor=actor,
+        action=action,
+        stream=environment_stream(environment.uuid),
+        object=AuditObject("membership", membership.uuid, _holder(membership)),
+        details={
+            "environment": environment.name,
+            "role": membership.role,
+            "prefix": membership.prefix,
+            "expires_at": time_text(membership.expires_at),
+        },
+    )
+    drafts = [draft]
+    if action is not Action.MEMBER_REVOKE and _breaks_glass(actor, action, membership):
+        drafts.append(broken_glass(draft))
+    record_many(drafts)
+
+
+def broken_glass(draft: Draft) -> Draft:
+    """Return the event that alerts when an administrator opens a way to values for themself."""
+    return Draft(
+        actor=draft.actor,
+        action=Action.BREAK_GLASS,
+        stream=draft.stream,
+        object=draft.object,
+        details=draft.details,
+    )
+
+
+def _breaks_glass(actor: Principal, action: Action, membership: Membership) -> bool:
+    """Say whether an administrator, who is no manager here, lets themself in."""
+    if not actor.is_admin or grants_allow(actor, action, environment_id=membership.environment_id):
+        return False
+    person = _person_behind(actor)
+    if person is None:
+        return False
+    if membership.group_id is None:
+        return membership.user_id == person
+    return GroupMember.objects.filter(group_id=membership.group_id, user_id=person).exists()
+
+
+def _person_behind(actor: Principal) -> int | None:
+    if actor.kind is ActorKind.TOKEN:
+        return ServiceToken.objects.filter(uuid=actor.uuid).values_list("created_by", flat=True).first()
+    return User.objects.filter(uuid=actor.uuid).values_list("pk", flat=True).first()
+
+
+def _holder(membership: Membership) -> str:
+    if membership.user:
+        return membership.user.username
+    return f"group {membership.group.name}" if membership.group else ""

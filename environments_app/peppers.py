@@ -1,0 +1,35 @@
+"""The peppers of service tokens: keys from the environment, each with an id."""
+
+import hmac
+from functools import lru_cache
+
+from django.conf import settings
+
+MIN_PEPPER_LENGTH = 32
+
+
+def current_pepper_id() -> str:
+    """Return the id of the pepper that hashes new tokens: the first one of the settings."""
+    return next(iter(_peppers()))
+
+
+def pepper_ids() -> frozenset[str]:
+    """Return the ids of all peppers in use."""
+    return frozenset(_peppers())
+
+
+def hash_secret(secret: str, *, pepper_id: str) -> str | None:
+    """Return the hexadecimal HMAC-SHA256 of a token's secret; None if the pepper is gone."""
+    pepper = _peppers().get(pepper_id)
+    return hmac.digest(pepper, secret.encode(), "sha256").hex() if pepper else None
+
+
+def _peppers() -> dict[str, bytes]:
+    return _parsed(tuple(settings.KEEPER_TOKEN_PEPPERS))
+
+
+@lru_cache(maxsize=4)
+def _parsed(entries: tuple[str, ...]) -> dict[str, bytes]:
+    """Return id to key, in the order of the settings (checks.py refuses malformed entries)."""
+    pairs = (entry.partition(":") for entry in entries)
+    return {pepper_id: pepper.encode() for pepper_id, _, pepper in pairs}

@@ -1,0 +1,35 @@
+"""The front door: every use case of this app that changes something, for the apps above."""
+
+from environments_app.accounts import create_user, disable_user, restore_account, set_password, update_user
+from environments_app.environments import (
+    create_environment,
+    find_environment,
+    find_environment_by_id,
+    update_environment,
+)
+from environments_app.groups import add_to_group, create_group, delete_group, remove_from_group
+from environments_app.members import change_membership, find_membership, grant, revoke_membership
+from environments_app.tokens import find_token, issue, revoke
+
+__all__ = [
+    "add_to_group",
+    "change_membership",
+    "create_environment",
+    "create_group",
+    "create_user",
+    "delete_group",
+    "disable_user",
+    "find_environment",
+    "find_environment_by_id",
+    "find_membership",
+    "find_token",
+    "grant",
+    "issue",
+    "remove_from_group",
+    "restore_account",
+    "revoke",
+    "revoke_membership",
+    "set_password",
+    "update_environment",
+    "update_user",
+]

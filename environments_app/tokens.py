@@ -1,0 +1,225 @@
+"""Service tokens: issuing and revoking them, and letting their bearers in.
+
+A token reads `kpr_<public id>_<secret>`: 128 and 256 random bits in URL-safe base64. Only a
+peppered HMAC-SHA256 of the secret is stored: a password hash would cost every call dearly and
+add nothing to 256 random bits.
+"""
+
+import hmac
+import re
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from audit_app import streams
+from audit_app.actions import Action
+from audit_app.actors import ActorKind
+from audit_app.record import AuditObject, Draft, record_many
+from audit_app.row_mac import authentic
+from environments_app.changes import check_fields, future, time_text
+from environments_app.errors import BadToken, InvalidField, Invisible
+from environments_app.members import acting_user, broken_glass
+from environments_app.models import Environment, ServiceToken, TokenRole
+from environments_app.names import validate_prefix
+from environments_app.peppers import current_pepper_id, hash_secret
+from environments_app.policy import Principal, grants_allow, require
+from environments_app.principals import genuine_token_principal
+
+_TOKEN: Final = re.compile(r"kpr_([A-Za-z0-9_-]{22})_([A-Za-z0-9_-]{43})")
+_MAX_CIDRS: Final = 50
+_LAST_USE_INTERVAL: Final = timedelta(minutes=1)
+
+
+def issue(
+    *,
+    actor: Principal,
+    environment: Environment | None,
+    role: str,
+    name: str,
+    prefix: str = "",
+    cidrs: Sequence[str] = (),
+    expires_at: datetime | None = None,
+) -> tuple[ServiceToken, str]:
+    """Issue a token and return it with its text, which is shown this once and kept nowhere.
+
+    Role admin goes with no environment, every other role with one.
+    Raises Invisible, Forbidden, InvalidField, or BadName.
+    """
+    require(actor=actor, action=Action.TOKEN_ISSUE, environment=environment)
+    token = ServiceToken(
+        environment=environment,
+        role=_token_role(role, environment),
+        name=name,
+        prefix=_token_prefix(prefix, environment),
+        cidrs=_networks_text(cidrs),
+        expires_at=future(expires_at),
+        created_by=acting_user(actor),
+    )
+    if not name.isprintable() or name != name.strip():
+        raise InvalidField("name", "A token's name is printable text without spaces at its ends.")
+    check_fields(token, ["name"])
+    text = _mint(token)
+    with transaction.atomic():
+        token.save()
+        _record(actor, Action.TOKEN_ISSUE, token)
+    return token, text
+
+
+def revoke(*, actor: Principal, token: ServiceToken) -> None:
+    """End a token at once; one that is revoked stays so.
+
+    A forged row is ended too: it never opened anything, and its MAC stays wrong.
+    Raises Invisible or Forbidden.
+    """
+    require(actor=actor, action=Action.TOKEN_REVOKE, environment=token.environment)
+    with transaction.atomic():
+        stored = ServiceToken.objects.select_for_update().get(pk=token.pk)
+        if stored.revoked_at is not None:
+            return
+        genuine = stored.is_authentic()
+        stored.revoked_at = timezone.now()
+        if genuine:
+            stored.save(update_fields=["revoked_at"])
+        else:
+            ServiceToken.objects.filter(pk=stored.pk).update(revoked_at=stored.revoked_at)
+        _record(actor, Action.TOKEN_REVOKE, stored)
+
+
+def find_token(*, actor: Principal, environment: Environment | None, id: int) -> ServiceToken:
+    """Return a token of an environment (None: of the installation), genuine or not.
+
+    Raises Forbidden, or Invisible if there is none of this id.
+    """
+    require(actor=actor, action=Action.TOKEN_VIEW, environment=environment)
+    rows = ServiceToken.objects.select_related("environment", "created_by")
+    token = rows.filter(pk=id, environment=environment).first()
+    if token is None:
+        raise Invisible("There is no such token.")
+    return token
+
+
+def authenticate(raw: str, *, address: str, request_id: str = "") -> Principal:
+    """Return whom a token stands for, at the cost of one query.
+
+    Every refusal looks the same to the caller: raises BadToken, whose reason is for the trail.
+    """
+    match = _TOKEN.fullmatch(raw)
+    if match is None:
+        raise BadToken("malformed-token")
+    public_id, secret = match.groups()
+    token = ServiceToken.objects.select_related("environment").filter(public_id=public_id).first()
+    _check_secret(token, secret)
+    if token is None or not authentic([token]):
+        raise BadToken("forged-token")
+    if token.revoked_at is not None:
+        raise BadToken("revoked-token")
+    if not token.is_live:
+        raise BadToken("expired-token")
+    if not _comes_from(address, token.cidrs):
+        raise BadToken("token-from-elsewhere")
+    _note_use(token, address)
+    return genuine_token_principal(token, address=address, request_id=request_id)
+
+
+def _check_secret(token: ServiceToken | None, secret: str) -> None:
+    """Compare in constant time, and do so as well where there is nothing to compare with."""
+    pepper_id = token.pepper_id if token else current_pepper_id()
+    given = hash_secret(secret, pepper_id=pepper_id)
+    stored = token.secret_hash if token else ""
+    if not hmac.compare_digest((given or "").encode(), stored.encode()) or not given:
+        raise BadToken("unknown-token")
+
+
+def _note_use(token: ServiceToken, address: str) -> None:
+    """Write the last use, at most once a minute whatever the number of processes."""
+    now = timezone.now()
+    if token.last_used_at is not None and token.last_used_at > now - _LAST_USE_INTERVAL:
+        return
+    due = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - _LAST_USE_INTERVAL)
+    ServiceToken.objects.filter(due, pk=token.pk).update(last_used_at=now, last_used_address=address[:45])
+
+
+def _comes_from(address: str, cidrs: list[str]) -> bool:
+    if not cidrs:
+        return True
+    try:
+        client = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(client, IPv6Address) and client.ipv4_mapped:
+        client = client.ipv4_mapped
+    return any(client in network for network in _networks(tuple(cidrs)))
+
+
+@lru_cache(maxsize=1024)
+def _networks(cidrs: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(cidr) for cidr in cidrs)
+
+
+def _networks_text(cidrs: Sequence[str]) -> list[str]:
+    if len(cidrs) > _MAX_CIDRS:
+        raise InvalidField("cidrs", f"A token has at most {_MAX_CIDRS} networks.")
+    try:
+        return [str(ip_network(cidr)) for cidr in cidrs]
+    except ValueError as error:
+        raise InvalidField("cidrs", "Give networks such as 10.0.0.0/8 or 2001:db8::/32.") from error
+
+
+def _token_role(text: str, environment: Environment | None) -> TokenRole:
+    choices = (
+        [TokenRole.ADMIN] if environment is None else [role for role in TokenRole if role != TokenRole.ADMIN]
+    )
+    if text not in choices:
+        raise InvalidField("role", f"Choose one of {', '.join(choices)}.")
+    return TokenRole(text)
+
+
+def _token_prefix(text: str, environment: Environment | None) -> str:
+    if text and environment is None:
+        raise InvalidField("prefix", "A token that administers has no prefix.")
+    return validate_prefix(text)
+
+
+def _mint(token: ServiceToken) -> str:
+    secret = secrets.token_urlsafe(32)
+    token.public_id = secrets.token_urlsafe(16)
+    token.pepper_id = current_pepper_id()
+    token.secret_hash = hash_secret(secret, pepper_id=token.pepper_id) or ""
+    return f"kpr_{token.public_id}_{secret}"
+
+
+def _record(actor: Principal, action: Action, token: ServiceToken) -> None:
+    environment = token.environment
+    draft = Draft(
+        actor=actor,
+        action=action,
+        stream=streams.environment_stream(environment.uuid) if environment else streams.SYSTEM,
+        object=AuditObject("token", token.uuid, token.name),
+        details={
+            "environment": environment.name if environment else None,
+            "role": token.role,
+            "prefix": token.prefix,
+            "cidrs": list(token.cidrs),
+            "expires_at": time_text(token.expires_at),
+        },
+    )
+    drafts = [draft]
+    if action is Action.TOKEN_ISSUE and _breaks_glass(actor, token):
+        drafts.append(broken_glass(draft))
+    record_many(drafts)
+
+
+def _breaks_glass(actor: Principal, token: ServiceToken) -> bool:
+    """Say whether an administrator, who is no manager here, makes a token that reads values."""
+    reads = token.role not in {TokenRole.VIEWER, TokenRole.ADMIN}
+    by_administration = actor.kind is ActorKind.USER and not grants_allow(
+        actor, Action.TOKEN_ISSUE, environment_id=token.environment_id
+    )
+    return reads and by_administration

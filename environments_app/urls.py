@@ -1,0 +1,10 @@
+"""The pages of environments_app."""
+
+from django.urls import path
+
+from environments_app import views
+
+urlpatterns = [
+    path("sign-in", views.sign_in, name="sign-in"),
+    path("sign-out", views.sign_out, name="sign-out"),
+]

@@ -1,0 +1,67 @@
+"""The pages for signing in and out."""
+
+from django.conf import settings
+from django.contrib.auth import REDIRECT_FIELD_NAME, login, logout
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render, resolve_url
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST
+
+from environments_app.forms import SignInForm
+from environments_app.models import User
+from environments_app.sign_in import record_sign_out
+
+_BACKEND = "environments_app.local_login.LocalBackend"
+_TOO_MANY_REQUESTS = 429
+
+
+@sensitive_post_parameters("password")
+@csrf_protect
+@never_cache
+@require_http_methods(["GET", "POST"])
+def sign_in(request: HttpRequest) -> HttpResponse:
+    """Show the form, or check it and start a new session."""
+    target = _target(request)
+    if request.method == "GET":
+        if request.user.is_authenticated:
+            return HttpResponseRedirect(target or resolve_url(settings.LOGIN_REDIRECT_URL))
+        return _page(request, SignInForm(request), target)
+    form = SignInForm(request, request.POST)
+    if not form.is_valid() or form.user is None:
+        return _page(request, form, target)
+    # Django gives the session a new id here, so that a planted one is worth nothing.
+    login(request, form.user, backend=_BACKEND)
+    return HttpResponseRedirect(target or resolve_url(settings.LOGIN_REDIRECT_URL))
+
+
+@csrf_protect
+@never_cache
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponse:
+    """End the session."""
+    if isinstance(request.user, User):
+        record_sign_out(request, request.user)
+    logout(request)
+    return redirect(settings.LOGOUT_REDIRECT_URL)
+
+
+def _page(request: HttpRequest, form: SignInForm, target: str) -> HttpResponse:
+    status = _TOO_MANY_REQUESTS if form.retry_after else 200
+    response = render(
+        request, "environments_app/sign_in.html", {"form": form, REDIRECT_FIELD_NAME: target}, status=status
+    )
+    if form.retry_after:
+        response["Retry-After"] = str(form.retry_after)
+    return response
+
+
+def _target(request: HttpRequest) -> str:
+    """Return where to go afterwards, if it is a place of this installation."""
+    target = request.POST.get(REDIRECT_FIELD_NAME) or request.GET.get(REDIRECT_FIELD_NAME) or ""
+    inside = url_has_allowed_host_and_scheme(
+        target, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return target if inside else ""
