@@ -46,9 +46,7 @@ def _restored() -> Iterator[None]:
 
 
 @pytest.fixture
-def log(
-    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Path:
+def log(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Path:
     settings.DEBUG = False
     monkeypatch.setattr(sys, "argv", ["/venv/bin/granian"])
     path = tmp_path / "logs" / "keeper.log"
@@ -134,7 +132,12 @@ def test_it_writes_logs_of_a_command_to_standard_error(
     assert not list(tmp_path.iterdir())
 
 
-def test_it_writes_logs_of_a_server_to_standard_output(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_writes_logs_of_a_server_to_standard_output(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.DEBUG = False
+    monkeypatch.setattr(sys, "argv", ["/venv/bin/granian"])
+    configure({"level": "INFO", "file": "-"})
     logging.getLogger("keeper.test").info("served")
     assert json.loads(capsys.readouterr().out)["message"] == "served"
 
