@@ -1,0 +1,219 @@
+"""The components that the pages are made of, so that each looks and behaves the same everywhere."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time
+from typing import Any
+
+from django import template
+from django.forms import BoundField, CheckboxInput, CheckboxSelectMultiple, RadioSelect, Select
+from django.templatetags.static import static
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.html import escape, format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+
+from keeper_project import charts, relative_time, wording
+
+register = template.Library()
+
+
+@register.simple_tag
+def icon(name: str, label: str = "", size: int = 16) -> SafeString:
+    """Draw an icon of the sprite; without `label` it is decoration and hidden from readers."""
+    href = f"{static('keeper/icons.svg')}#{name}"
+    if not label:
+        return format_html(
+            '<svg class="icon" width="{0}" height="{0}" aria-hidden="true" focusable="false">'
+            '<use href="{1}"></use></svg>',
+            size,
+            href,
+        )
+    return format_html(
+        '<svg class="icon" width="{0}" height="{0}" role="img" aria-label="{2}"><use href="{1}"></use></svg>',
+        size,
+        href,
+        label,
+    )
+
+
+@register.simple_tag
+def state(name: str, word: str = "") -> SafeString:
+    """Show a state by icon, word and colour together; `word` replaces its usual word."""
+    look = wording.state(name)
+    return format_html(
+        '<span class="state state-{}">{}<span>{}</span></span>', look.tone, icon(look.icon), word or look.word
+    )
+
+
+@register.simple_tag
+def when(moment: datetime | date | None, prefix: str = "", missing: str = "–") -> SafeString:
+    """Show a time relative to now, with the exact one on hover; `missing` stands for no time."""
+    if moment is None:
+        return format_html('<span class="quiet">{}</span>', missing)
+    if not isinstance(moment, datetime):
+        moment = datetime.combine(moment, time.min)
+    if timezone.is_naive(moment):
+        moment = timezone.make_aware(moment)
+    return format_html(
+        '<time datetime="{}" title="{}">{}{}</time>',
+        moment.isoformat(timespec="seconds"),
+        relative_time.exact(moment),
+        prefix and f"{prefix} ",
+        relative_time.relative(moment, now=timezone.now()),
+    )
+
+
+@register.simple_tag
+def masked(label: str = "Value is masked") -> SafeString:
+    """Stand in for a value; always the same length, so that it tells nothing."""
+    return format_html(
+        '<span class="masked"><span aria-hidden="true">••••••••••••</span>'
+        '<span class="visually-hidden">{}</span></span>',
+        label,
+    )
+
+
+@register.filter
+def verbatim(value: str) -> SafeString:
+    """Escape a value so that the page's text equals it: HTML would turn CR LF into LF."""
+    return mark_safe(escape(value).replace("\r", "&#13;"))  # noqa: S308 - escaped in the same expression
+
+
+@register.filter
+def environment_class(environment: Any) -> str:
+    """Return the palette class of an environment (or of a palette key)."""
+    colour = environment if isinstance(environment, str) else getattr(environment, "colour", "")
+    return f"env-{colour}" if colour in wording.ENVIRONMENT_COLOURS else "env-slate"
+
+
+@register.inclusion_tag("components/environment_label.html")
+def environment_label(environment: Any, url: str = "") -> dict[str, Any]:
+    """Name an environment with its colour, and with a lock if it is protected."""
+    return {"environment": environment, "url": url}
+
+
+@register.filter
+def type_icon(secret_type: str) -> str:
+    """Return the icon of a kind of secret."""
+    return wording.TYPE_ICONS.get(str(secret_type), "text")
+
+
+@register.filter
+def verb(event: Any) -> str:
+    """Return what happened in an audit event, as words that follow its actor."""
+    return wording.verb(str(event.action), str(event.outcome))
+
+
+@register.filter
+def words(action: Any) -> str:
+    """Return an action as words, whatever its outcome was."""
+    return wording.verb(str(action))
+
+
+@register.filter
+def fact_label(name: str) -> str:
+    """Return the name of a derived fact as a label: `not_after` reads "not after"."""
+    return wording.FACT_LABELS.get(name, name.replace("_", " "))
+
+
+@register.simple_tag
+def fact(content: Any) -> SafeString:
+    """Show a derived fact: a moment relative to now, a list line by line, yes or no, else its text."""
+    if isinstance(content, bool):
+        return format_html("{}", "yes" if content else "no")
+    if isinstance(content, list):
+        return format_html_join("", '<span class="fact-item">{}</span>', ((item,) for item in content))
+    moment = _moment(content)
+    if moment is not None:
+        return when(moment)
+    return format_html('<span class="font-monospace">{}</span>', content)
+
+
+def _moment(content: Any) -> datetime | None:
+    """Return the time that a fact holds as ISO 8601 text, if it is one to the second."""
+    if not isinstance(content, str) or "T" not in content:
+        return None
+    try:
+        return parse_datetime(content)
+    except ValueError:
+        return None
+
+
+@register.filter
+def expiry_state(moment: datetime | None) -> str:
+    """Return the state that an expiry date puts its secret in, or nothing while it is far off."""
+    if moment is None:
+        return ""
+    left = moment - timezone.now()
+    if left.total_seconds() <= 0:
+        return "expired"
+    return "expiring" if left.days < EXPIRING_WITHIN_DAYS else ""
+
+
+EXPIRING_WITHIN_DAYS = 30
+
+
+@register.inclusion_tag("components/pager.html")
+def pager(previous_url: str | None, next_url: str | None, what: str = "page") -> dict[str, Any]:
+    """Offer the page before and after; lists know neither page numbers nor totals."""
+    return {"previous_url": previous_url, "next_url": next_url, "what": what}
+
+
+@register.inclusion_tag("components/empty.html")
+def empty(icon: str, title: str, text: str = "", url: str = "", label: str = "") -> dict[str, str]:
+    """Say what belongs on an empty page, why one wants it, and offer to make the first."""
+    return {"icon": icon, "title": title, "text": text, "url": url, "label": label}
+
+
+@register.inclusion_tag("components/events.html")
+def events(rows: Sequence[Any], environments: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - template syntax has no keyword-only
+    """List audit events, newest first, one line each."""
+    return {"rows": rows, "environments": environments}
+
+
+@register.inclusion_tag("components/activity_chart.html")
+def activity_chart(
+    days: Sequence[Mapping[str, Any]], urls: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Draw 30 days of reads, writes and denials as SVG that also reads as text."""
+    return {"chart": charts.activity_chart(days), "urls": urls or {}}
+
+
+@register.inclusion_tag("components/field.html")
+def field(bound: BoundField, label: str = "", wide: bool = True, mono: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - template syntax has no keyword-only
+    """Render a form field with its label, help and errors tied to it for assistive technology."""
+    widget = bound.field.widget
+    classes = _widget_class(widget) + (" font-monospace" if mono else "")
+    attrs = {"class": f"{classes} {widget.attrs.get('class', '')}".strip()}
+    if bound.errors:
+        attrs["class"] += " is-invalid"
+    described = [
+        f"{bound.auto_id}_{part}" for part in ("helptext", "error") if _has(bound, part) and bound.auto_id
+    ]
+    if described:
+        attrs["aria-describedby"] = " ".join(described)
+    return {
+        "bound": bound,
+        "label": label or bound.label,
+        "control": bound.as_widget(attrs=attrs),
+        "checkbox": isinstance(widget, CheckboxInput),
+        "group": isinstance(widget, RadioSelect | CheckboxSelectMultiple),
+        "wide": wide,
+    }
+
+
+def _has(bound: BoundField, part: str) -> bool:
+    return bool(bound.errors if part == "error" else bound.help_text)
+
+
+@register.simple_tag
+def filter_select(bound: BoundField) -> SafeString:
+    """Render one control of a filter bar: small, named for assistive technology by its label."""
+    kind = "form-select" if isinstance(bound.field.widget, Select) else "form-control"
+    return bound.as_widget(attrs={"class": f"{kind} {kind}-sm", "aria-label": str(bound.label)})
+
+
+def _widget_class(widget: Any) -> str:
+    if isinstance(widget, RadioSelect | CheckboxSelectMultiple | CheckboxInput):
+        return "form-check-input"
+    return "form-select" if isinstance(widget, Select) else "form-control"

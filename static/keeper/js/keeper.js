@@ -1,0 +1,10 @@
+// What the pages add when JavaScript is there. Each module listens on the document, so that
+// parts swapped in by htmx need no wiring of their own.
+import "./clipboard.js";
+import "./confirm.js";
+import "./filters.js";
+import "./menus.js";
+import "./reveal.js";
+import "./shortcuts.js";
+import "./times.js";
+import "./value_form.js";

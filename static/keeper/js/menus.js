@@ -1,0 +1,42 @@
+// Menus are <details>; this adds what people expect of a menu: Escape, arrow keys, closing by a click elsewhere.
+
+const open = () => [...document.querySelectorAll("details[data-menu][open]")];
+
+document.addEventListener("click", (event) => {
+  for (const menu of open()) if (!menu.contains(event.target)) menu.open = false;
+});
+
+document.addEventListener("keydown", (event) => {
+  const menu = event.target.closest?.("details[data-menu]");
+  if (event.key === "Escape") {
+    for (const each of open()) {
+      each.open = false;
+      if (each.contains(event.target)) each.querySelector("summary").focus();
+    }
+    return;
+  }
+  if (!menu || !["ArrowDown", "ArrowUp"].includes(event.key)) return;
+  event.preventDefault();
+  menu.open = true;
+  const items = [...menu.querySelectorAll(".menu-panel a, .menu-panel button, .menu-panel input")].filter((item) => item.offsetParent);
+  const at = items.indexOf(document.activeElement);
+  const to = event.key === "ArrowDown" ? at + 1 : at - 1;
+  items.at(to % items.length)?.focus();
+});
+
+document.addEventListener("toggle", (event) => {
+  if (event.target.matches?.("details[data-menu]") && event.target.open) event.target.querySelector("[data-menu-filter]")?.focus();
+}, true);
+
+document.addEventListener("input", (event) => {
+  if (!event.target.matches("[data-menu-filter]")) return;
+  const wanted = event.target.value.trim().toLowerCase();
+  for (const item of event.target.closest(".menu-panel").querySelectorAll("a.menu-item")) {
+    item.parentElement.hidden = !item.textContent.toLowerCase().includes(wanted);
+  }
+});
+
+document.addEventListener("click", (event) => {
+  const opener = event.target.closest("[data-open-dialog]");
+  if (opener) document.getElementById(opener.dataset.openDialog)?.showModal();
+});

@@ -1,0 +1,12 @@
+// Tells a person what happened: on screen for a moment, and to assistive technology.
+
+const SHOWN_FOR = 3500;
+
+export function say(words) {
+  document.getElementById("announcer").textContent = words;
+  const note = document.createElement("div");
+  note.className = "toast-note";
+  note.textContent = words;
+  document.getElementById("toasts").replaceChildren(note);
+  setTimeout(() => note.remove(), SHOWN_FOR);
+}
