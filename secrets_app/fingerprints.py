@@ -1,0 +1,26 @@
+"""Tells equal values apart from changed ones without keeping them: keyed fingerprints.
+
+A fingerprint is a guessing oracle to whoever may ask for it, so that none is ever shown.
+"""
+
+import hmac
+
+from audit_app.keyring import Purpose, keyring
+
+
+def fingerprint(value: bytes) -> bytes:
+    """Return the fingerprint of a value, 48 bytes: key id 16 | HMAC-SHA256 32.
+
+    Raises KeyringUnavailable if the system keys cannot be opened.
+    """
+    return keyring().mac(Purpose.FINGERPRINT, value)
+
+
+def matches(value: bytes, stored: bytes) -> bool:
+    """Say whether a stored fingerprint, also one of an older key, is that of this value."""
+    return keyring().verify(Purpose.FINGERPRINT, value, bytes(stored))
+
+
+def same_value(one: bytes, other: bytes) -> bool:
+    """Say whether two fingerprints are of the same value; those of different keys never are."""
+    return hmac.compare_digest(bytes(one), bytes(other))

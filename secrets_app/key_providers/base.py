@@ -1,0 +1,59 @@
+"""What a key provider does: it wraps data keys under a key encryption key that it never gives out."""
+
+import threading
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated:
+    """A new data key: in the clear (never in the repr), wrapped, and by which key."""
+
+    plain: bytes = field(repr=False)
+    wrapped: bytes
+    key_uri: str
+
+
+class KeyProvider(ABC):
+    """Wraps and unwraps data keys, each bound to an encryption context.
+
+    `remote` says that wrapping and unwrapping go over the network. `calls` counts what was
+    asked of the key's keeper, by operation.
+    """
+
+    name: ClassVar[str]
+    remote: ClassVar[bool]
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+        self._calls_lock = threading.Lock()
+
+    @abstractmethod
+    def resolve(self, reference: str) -> str:
+        """Return the lasting URI of the key that `reference` names ("": the installation's).
+
+        Raises KeyUnavailable or KeyRefused.
+        """
+
+    @abstractmethod
+    def generate(self, *, key_uri: str, context: Mapping[str, str]) -> Generated:
+        """Return a new data key of 32 bytes, wrapped by `key_uri` and bound to `context`.
+
+        Raises KeyUnavailable if the key cannot be used now, KeyRefused if it may not be.
+        """
+
+    @abstractmethod
+    def unwrap(self, *, key_uri: str, wrapped: bytes, context: Mapping[str, str]) -> bytes:
+        """Return the data key in the clear.
+
+        Raises WrongContext if `wrapped` was not made by this key for this context,
+        KeyUnavailable if the key cannot be used now, KeyRefused if it may not be.
+        """
+
+    def count(self, operation: str) -> None:
+        """Count one request to the key's keeper."""
+        with self._calls_lock:
+            self.calls[operation] += 1

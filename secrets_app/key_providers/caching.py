@@ -1,0 +1,134 @@
+"""Keeps data keys in the clear for a while: bounded in number, age and uses, opened once at a time."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from secrets_app.envelope.seal import PlainKey
+from secrets_app.errors import KeyUnavailable
+
+# How long past its age a key may still be used while KMS only asks to slow down.
+BRIDGE_SECONDS: Final = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenKey:
+    """A data key in the clear, the scope it belongs to, and the key that wraps it."""
+
+    plain: PlainKey
+    scope: UUID
+    key_uri: str
+
+
+@dataclass(slots=True)
+class _Entry:
+    key: OpenKey
+    opened_at: float
+    uses: int = 0
+
+
+class KeyCache:
+    """Opens each data key once for all threads that ask, and keeps it within its limits.
+
+    A key is opened again after `ttl` seconds or `uses` uses; beyond `size` keys the least
+    recently used one goes. When opening fails for good (denied, disabled, edited), every key
+    under the same key encryption key goes at once. Throttling alone is bridged: the key is
+    used for up to BRIDGE_SECONDS longer. `clock` is monotonic, in seconds.
+    """
+
+    def __init__(
+        self, *, ttl: float, uses: int, size: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._ttl, self._uses, self._size, self._clock = ttl, uses, size, clock
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[UUID, _Entry] = OrderedDict()
+        self._opening: dict[UUID, Future[OpenKey]] = {}
+
+    def get(self, data_key_id: UUID, load: Callable[[], OpenKey]) -> OpenKey:
+        """Return a data key, opened by `load` if it is not kept; passes on what `load` raises."""
+        with self._lock:
+            entry = self._entries.get(data_key_id)
+            if entry and entry.uses < self._uses and self._clock() - entry.opened_at < self._ttl:
+                entry.uses += 1
+                self._entries.move_to_end(data_key_id)
+                return entry.key
+            flight = self._opening.get(data_key_id)
+            if mine := flight is None:
+                flight = self._opening[data_key_id] = Future()
+        return self._open(data_key_id, load, flight) if mine else flight.result()
+
+    def put(self, key: OpenKey) -> None:
+        """Keep a data key that was just made."""
+        with self._lock:
+            self._keep(key)
+
+    def has(self, data_key_id: UUID) -> bool:
+        """Say whether a data key is kept, by its age."""
+        with self._lock:
+            entry = self._entries.get(data_key_id)
+            return entry is not None and self._clock() - entry.opened_at < self._ttl
+
+    def evict(self, data_key_id: UUID) -> None:
+        """Drop a data key."""
+        with self._lock:
+            self._entries.pop(data_key_id, None)
+
+    def evict_wrapped_by(self, key_uri: str) -> None:
+        """Drop every data key that is wrapped by a key encryption key."""
+        with self._lock:
+            kept = [item for item in self._entries.items() if item[1].key.key_uri != key_uri]
+            self._entries = OrderedDict(kept)
+
+    def _open(self, data_key_id: UUID, load: Callable[[], OpenKey], flight: "Future[OpenKey]") -> OpenKey:
+        """Open a key for everybody who waits for it."""
+        try:
+            key = self._load(data_key_id, load)
+        except BaseException as error:
+            with self._lock:
+                del self._opening[data_key_id]
+            flight.set_exception(error)
+            raise
+        with self._lock:
+            del self._opening[data_key_id]
+        flight.set_result(key)
+        return key
+
+    def _load(self, data_key_id: UUID, load: Callable[[], OpenKey]) -> OpenKey:
+        try:
+            key = load()
+        except KeyUnavailable as error:
+            bridged = self._bridged(data_key_id) if error.throttled else None
+            if bridged:
+                return bridged
+            self._drop_after(data_key_id, error)
+            raise
+        except BaseException:
+            self.evict(data_key_id)
+            raise
+        with self._lock:
+            self._keep(key)
+        return key
+
+    def _bridged(self, data_key_id: UUID) -> OpenKey | None:
+        with self._lock:
+            entry = self._entries.get(data_key_id)
+            if entry and self._clock() - entry.opened_at < self._ttl + BRIDGE_SECONDS:
+                return entry.key
+        return None
+
+    def _drop_after(self, data_key_id: UUID, error: KeyUnavailable) -> None:
+        with self._lock:
+            entry = self._entries.pop(data_key_id, None)
+        if entry and error.permanent:
+            self.evict_wrapped_by(entry.key.key_uri)
+
+    def _keep(self, key: OpenKey) -> None:
+        self._entries[key.plain.id] = _Entry(key, self._clock(), uses=1)
+        self._entries.move_to_end(key.plain.id)
+        while len(self._entries) > self._size:
+            self._entries.popitem(last=False)

@@ -1,0 +1,219 @@
+"""The system keys: they authenticate the trail, the rows and the checkpoints of this deployment.
+
+They are data keys without an environment, opened once and pinned for the life of the process,
+outside the cache of data keys, so that recording and signing in go on while KMS is away. Opening
+them records nothing, since recording needs them.
+
+- A process opens them when it starts: readiness and the workers call `keyring().open_all()`
+  (`secrets_app.health.keys` does), outside any transaction. One that cannot is never ready.
+- Where `mac` is called first inside a transaction, the local provider still opens them; a
+  provider over the network refuses (NetworkInTransaction), since locks must not wait for it.
+- A key that is missing is made on first use, unless the trail remembers one: then the table was
+  damaged, and a new key would make everything that the old one proves look forged.
+- The event of a key's creation needs the key. So it is recorded after the keys were opened and
+  committed; a process that died in between leaves it to the next one that opens them.
+"""
+
+import hmac
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from django.db import DatabaseError, IntegrityError, connection, transaction
+
+from audit_app import actors, streams
+from audit_app.actions import Action
+from audit_app.errors import KeyringUnavailable
+from audit_app.keyring import Purpose
+from audit_app.models import AuditEvent
+from audit_app.record import AuditObject, record
+from audit_app.row_mac import report_violation
+from secrets_app.envelope.context import NO_ENVIRONMENT
+from secrets_app.envelope.seal import PlainKey
+from secrets_app.errors import SecretError
+from secrets_app.key_providers import provider
+from secrets_app.models.data_key import DataKey
+from secrets_app.wrapping import unwrap, wrap_new
+
+_TAG_BYTES: Final = 48
+
+
+@dataclass(frozen=True)
+class _OpenKeys:
+    """All system keys in the clear: the active ones write, every one verifies."""
+
+    active: dict[Purpose, PlainKey] = field(default_factory=dict, repr=False)
+    by_id: dict[tuple[Purpose, bytes], PlainKey] = field(default_factory=dict, repr=False)
+    # Rows of keys that no longer write and do not open: (uuid, purpose, why).
+    broken: list[tuple[UUID, str, str]] = field(default_factory=list)
+
+    def add(self, row: DataKey, key: PlainKey) -> None:
+        purpose = Purpose(row.purpose)
+        self.by_id[purpose, key.id.bytes] = key
+        if row.active:
+            self.active[purpose] = key
+
+
+class SystemKeyring:
+    """Implements audit_app's Keyring with the system data keys."""
+
+    def __init__(self) -> None:
+        # Re-entrant: recording the creation of a key asks for a MAC.
+        self._lock = threading.RLock()
+        self._pinned: _OpenKeys | None = None
+        self._uncommitted: _Uncommitted | None = None
+
+    def mac(self, purpose: Purpose, message: bytes) -> bytes:
+        """Return the tag of a message under the active key: key uuid 16 | HMAC-SHA256 32.
+
+        Raises KeyringUnavailable if the keys cannot be opened.
+        """
+        key = (self._pinned or self._opened()).active[purpose]
+        return key.id.bytes + hmac.digest(key.material, message, "sha256")
+
+    def verify(self, purpose: Purpose, message: bytes, tag: bytes) -> bool:
+        """Say in constant time whether a tag is that of a key, also an older one, of the purpose.
+
+        Raises KeyringUnavailable if the keys cannot be opened.
+        """
+        tag = bytes(tag)
+        key = (self._pinned or self._opened()).by_id.get((purpose, tag[:16]))
+        if key is None or len(tag) != _TAG_BYTES:
+            return False
+        return hmac.compare_digest(hmac.digest(key.material, message, "sha256"), tag[16:])
+
+    def open_all(self) -> None:
+        """Open every system key, making those that never were; cheap once they are open.
+
+        Raises KeyringUnavailable if one that writes cannot be opened or made.
+        """
+        if self._pinned is None:
+            self._opened()
+
+    def _opened(self) -> _OpenKeys:
+        with self._lock:
+            if self._pinned is not None:
+                return self._pinned
+            if self._uncommitted is not None and self._uncommitted.is_alive():
+                return self._uncommitted.keys
+            try:
+                keys, made = _open_or_make()
+            except (SecretError, DatabaseError) as error:
+                raise KeyringUnavailable(f"the system keys cannot be opened: {error}") from error
+            if made and connection.in_atomic_block:
+                self._uncommitted = _Uncommitted(self, keys)
+            else:
+                self.pin(keys)
+            return keys
+
+    def pin(self, keys: _OpenKeys) -> None:
+        """Keep committed keys for the life of the process, and catch up on their events."""
+        self._pinned, self._uncommitted = keys, None
+        if not connection.in_atomic_block:
+            _record_creations(keys)
+            for uuid, purpose, reason in keys.broken:
+                report_violation(kind="data_key", uuid=uuid, name=purpose, reason=reason)
+
+
+class _Uncommitted:
+    """Keys that a transaction, still open in this thread, has made.
+
+    They are pinned when it commits. Were they pinned before, a rollback would leave a process
+    that writes tags under keys which no row holds.
+    """
+
+    def __init__(self, owner: SystemKeyring, keys: _OpenKeys) -> None:
+        self.keys = keys
+        self._owner = owner
+        self._thread = threading.get_ident()
+        transaction.on_commit(self._commit)
+
+    def _commit(self) -> None:
+        self._owner.pin(self.keys)
+
+    def is_alive(self) -> bool:
+        """Say whether that transaction is this thread's and still open: Django drops the callback else."""
+        return threading.get_ident() == self._thread and any(
+            entry[1] == self._commit for entry in connection.run_on_commit
+        )
+
+
+def _open_or_make() -> tuple[_OpenKeys, bool]:
+    """Return all system keys, and whether some were made just now."""
+    keys = _open_stored()
+    missing = [purpose for purpose in Purpose if purpose not in keys.active]
+    if not missing:
+        return keys, False
+    _refuse_lost(missing, keys)
+    try:
+        made = _make(missing)
+    except IntegrityError:
+        # Another process was first: its keys are the deployment's.
+        return _open_or_make()
+    for row, key in made:
+        keys.add(row, key)
+    return keys, True
+
+
+def _open_stored() -> _OpenKeys:
+    keys = _OpenKeys()
+    for row in DataKey.objects.filter(scope=NO_ENVIRONMENT, purpose__in=list(Purpose)).order_by("pk"):
+        try:
+            keys.add(row, unwrap(row))
+        except SecretError as error:
+            if row.active:
+                raise
+            # An old key only verifies: without it some tags fail, which says so loudly enough.
+            keys.broken.append((row.uuid, row.purpose, str(error)))
+    return keys
+
+
+def _refuse_lost(missing: Iterable[Purpose], keys: _OpenKeys) -> None:
+    """Raise KeyringUnavailable if a key that should be made is one that was there before."""
+    stored = {purpose for purpose, _ in keys.by_id}
+    events = AuditEvent.objects.filter(
+        stream=streams.SYSTEM, action=Action.DATA_KEY_CREATE, object_name__in=[*missing]
+    )
+    lost = stored.intersection(missing) | set(events.values_list("object_name", flat=True))
+    if lost:
+        names = ", ".join(sorted(lost))
+        raise KeyringUnavailable(
+            f"the active system keys for {names} are gone from the data key table: restore it from its backup"
+        )
+
+
+def _make(missing: Iterable[Purpose]) -> list[tuple[DataKey, PlainKey]]:
+    key_uri = provider().resolve("")
+    made = [wrap_new(environment=None, purpose=purpose, key_uri=key_uri) for purpose in missing]
+    with transaction.atomic():
+        for row, _ in made:
+            row.save(force_insert=True)
+    return made
+
+
+def _record_creations(keys: _OpenKeys) -> None:
+    """Record the creation of every key whose event is not in the trail yet."""
+    if not _unrecorded(keys):
+        return
+    with transaction.atomic():
+        for row in DataKey.objects.filter(uuid__in=_unrecorded(keys)).order_by("pk"):
+            record(
+                actor=actors.system(),
+                action=Action.DATA_KEY_CREATE,
+                stream=streams.SYSTEM,
+                object=AuditObject("data_key", row.uuid, row.purpose),
+                details={
+                    "purpose": row.purpose,
+                    "provider": row.provider,
+                    "key_uri": row.key_uri,
+                    "replaces": None,
+                },
+            )
+
+
+def _unrecorded(keys: _OpenKeys) -> set[UUID]:
+    ids = {key.id for key in keys.by_id.values()}
+    events = AuditEvent.objects.filter(action=Action.DATA_KEY_CREATE, object_uuid__in=ids)
+    return ids.difference(events.values_list("object_uuid", flat=True))

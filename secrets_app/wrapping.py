@@ -1,0 +1,98 @@
+"""Wraps new data keys and unwraps stored ones, under contexts recomputed from what is expected."""
+
+from collections.abc import Mapping
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db import connection
+
+from audit_app.models import deployment_uuid
+from environments_app.models import Environment
+from secrets_app.envelope.context import NO_ENVIRONMENT
+from secrets_app.envelope.seal import PlainKey
+from secrets_app.errors import KeyUnavailable, NetworkInTransaction, WrongContext
+from secrets_app.key_providers import PROVIDERS, provider
+from secrets_app.models.data_key import DataKey
+
+RESERVED_PREFIX = "keeper:"
+
+
+def wrap_new(*, environment: Environment | None, purpose: str, key_uri: str) -> tuple[DataKey, PlainKey]:
+    """Return a new data key: its row, not yet saved, and the key itself.
+
+    Raises what the provider raises, and NetworkInTransaction if a transaction is open.
+    """
+    keeper = provider()
+    if keeper.remote:
+        refuse_in_transaction("a data key is generated over the network")
+    scope = environment.uuid if environment else NO_ENVIRONMENT
+    uuid = uuid4()
+    frozen = dict(settings.KMS_ENCRYPTION_CONTEXT)
+    context = encryption_context(uuid=uuid, scope=scope, purpose=purpose, frozen=frozen)
+    generated = keeper.generate(key_uri=key_uri, context=context)
+    row = DataKey(
+        uuid=uuid,
+        environment=environment,
+        scope=scope,
+        purpose=purpose,
+        provider=keeper.name,
+        key_uri=generated.key_uri,
+        wrapped_key=generated.wrapped,
+        context=frozen,
+    )
+    return row, PlainKey(id=uuid, material=generated.plain)
+
+
+def unwrap(row: DataKey) -> PlainKey:
+    """Return the data key of a stored row.
+
+    Raises WrongContext if the row was edited or belongs elsewhere, KeyRefused if the key that
+    wraps it is not allowed, KeyUnavailable if it cannot be used now, and NetworkInTransaction
+    if a transaction is open.
+    """
+    keeper = provider()
+    if row.provider != keeper.name:
+        raise KeyUnavailable(_other_provider(row, keeper.name), permanent=True)
+    if keeper.remote:
+        refuse_in_transaction("a data key is unwrapped over the network")
+    context = encryption_context(uuid=row.uuid, scope=row.scope, purpose=row.purpose, frozen=row.context)
+    material = keeper.unwrap(key_uri=row.key_uri, wrapped=bytes(row.wrapped_key), context=context)
+    return PlainKey(id=row.uuid, material=material)
+
+
+def encryption_context(*, uuid: UUID, scope: UUID, purpose: str, frozen: Mapping[str, str]) -> dict[str, str]:
+    """Return the context a data key is wrapped under: the configured pairs and what it is for.
+
+    Raises WrongContext if the frozen pairs are not text, or use the names that Keeper sets.
+    """
+    if not isinstance(frozen, dict) or not all(
+        isinstance(name, str) and isinstance(value, str) and not name.startswith(RESERVED_PREFIX)
+        for name, value in frozen.items()
+    ):
+        raise WrongContext("the frozen pairs of the encryption context were edited")
+    return {
+        **frozen,
+        "keeper:deployment": str(deployment_uuid()),
+        "keeper:purpose": purpose,
+        "keeper:environment": str(scope),
+        "keeper:data-key": str(uuid),
+    }
+
+
+def refuse_in_transaction(what: str) -> None:
+    """Raise NetworkInTransaction if the caller holds a transaction open.
+
+    The transaction that a test case wraps around each test does not count, as it does not for
+    Django's own durable blocks.
+    """
+    blocks = connection.atomic_blocks
+    if blocks and not blocks[-1]._from_testcase:  # noqa: SLF001 - there is no public name for it
+        raise NetworkInTransaction(f"{what}: that has to be done before the transaction begins")
+
+
+def _other_provider(row: DataKey, configured: str) -> str:
+    known = row.provider if row.provider in PROVIDERS else "an unknown provider"
+    return (
+        f"data key {row.uuid} was wrapped by {known}, but KEY_MANAGEMENT_BACKEND is {configured}: "
+        "set it back, or migrate the keys"
+    )
