@@ -16,7 +16,6 @@ from audit_app.models import (
     StreamHead,
 )
 
-
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
 else:  # generic to the type checker only

@@ -2,34 +2,42 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from audit_app.canonical import canonical_json, utc_text
+from audit_app.canonical import canonical_json
 
 HASH_LENGTH = 32
 
 
 class EventFields(NamedTuple):
-    """Everything in an event that its hash covers, in the order of AuditEvent's columns."""
+    """Everything in an event that its hash covers, uuids and time as their canonical text."""
 
-    uuid: UUID
+    uuid: str
     stream: str
     sequence: int
-    at: datetime
+    at: str
     actor_kind: str
-    actor_uuid: UUID
+    actor_uuid: str
     actor_name: str
     action: str
     object_kind: str
-    object_uuid: UUID
+    object_uuid: str
     object_name: str
     outcome: str
     address: str
     request_id: str
     details: str
     manifest_digest: str | None
+
+
+class Link(NamedTuple):
+    """An event as it is stored, with what chains it."""
+
+    fields: EventFields
+    previous_hash: bytes
+    hash: bytes
+    mac: bytes
 
 
 def canonical_bytes(fields: EventFields) -> bytes:
@@ -44,7 +52,7 @@ def canonical_bytes(fields: EventFields) -> bytes:
             "actor_name": fields.actor_name,
             "actor_uuid": fields.actor_uuid,
             "address": fields.address,
-            "at": utc_text(fields.at),
+            "at": fields.at,
             "details": fields.details,
             "manifest": fields.manifest_digest,
             "object_kind": fields.object_kind,
@@ -75,15 +83,6 @@ def genesis(deployment: UUID, stream: str) -> bytes:
 def manifest_digest(entries: Iterable[tuple[UUID, int, str]]) -> str:
     """Return the hexadecimal SHA-256 over a read's (secret uuid, number, name), in sorted order."""
     return hashlib.sha256(canonical_json(sorted(entries))).hexdigest()
-
-
-class Link(NamedTuple):
-    """An event as it is stored, with what chains it."""
-
-    fields: EventFields
-    previous_hash: bytes
-    hash: bytes
-    mac: bytes
 
 
 class Damage(NamedTuple):

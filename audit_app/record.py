@@ -8,17 +8,16 @@ from uuid import UUID, uuid4, uuid5
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from audit_app import actors, streams
+from audit_app import actors, ledger, streams
 from audit_app.actions import Action, Outcome
 from audit_app.actors import Actor
-from audit_app.canonical import Json, canonical_json
-from audit_app.chain import EventFields, canonical_bytes, event_hash, genesis, manifest_digest
+from audit_app.canonical import Json, canonical_json, utc_text
+from audit_app.chain import EventFields, Link, canonical_bytes, event_hash, genesis, manifest_digest
 from audit_app.errors import BadDetails, MixedStreams, StreamForked
 from audit_app.keyring import Purpose, keyring
-from audit_app.models import AuditEvent, ReadManifest, ReadManifestItem, StreamHead, deployment_uuid
+from audit_app.models import ReadManifest, ReadManifestItem, StreamHead, deployment_uuid
 
 _ITEMS_PER_INSERT = 500
-_EVENTS_PER_INSERT = 100
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Receipt:
     def __init__(self, maker: object, draft: Draft, fields: EventFields, *, committed: bool) -> None:
         if maker is not _MAKER:
             raise TypeError("a receipt is made by recording an event")
-        self._event_uuid = fields.uuid
+        self._event_uuid = UUID(fields.uuid)
         self._stream = fields.stream
         self._sequence = fields.sequence
         self._committed = committed
@@ -137,7 +136,8 @@ def record_many(drafts: Sequence[Draft]) -> list[Receipt]:
     Raises MixedStreams if they belong to more than one.
     """
     committed = not connection.in_atomic_block
-    with transaction.atomic():
+    # Without a savepoint: where the record fails, the caller's change must not survive either.
+    with transaction.atomic(savepoint=False):
         return _append(drafts, committed=committed)
 
 
@@ -172,57 +172,43 @@ def _append(drafts: Sequence[Draft], *, committed: bool) -> list[Receipt]:
     if any(draft.stream != stream for draft in drafts):
         raise MixedStreams("one call records events of one stream")
     # All that can be done before the head is locked is: others wait for it.
-    details = [_details_text(draft.details) for draft in drafts]
+    texts = [_details_text(draft.details) for draft in drafts]
     manifests = [_manifest(draft.manifest) for draft in drafts]
-    sequence, previous = _locked_head(stream)
-    first, at, keys = sequence, timezone.now(), keyring()
-    events, receipts = [], []
-    for draft, text, manifest in zip(drafts, details, manifests, strict=True):
-        sequence += 1
-        digest = manifest.digest if manifest else None
-        fields = EventFields(
-            uuid4(), stream, sequence, at,
-            str(draft.actor.kind), draft.actor.uuid, draft.actor.name, str(draft.action),
-            draft.object.kind, draft.object.uuid, draft.object.name, str(draft.outcome),
-            draft.actor.address, draft.actor.request_id, text, digest,
-        )  # fmt: skip
-        link = event_hash(previous, canonical_bytes(fields))
-        events.append(_event(fields, manifest, previous, link, keys.mac(Purpose.AUDIT_MAC, link)))
+    first, previous = _locked_head(stream)
+    at, keys = timezone.now(), keyring()
+    entries, receipts = [], []
+    for sequence, (draft, text, manifest) in enumerate(zip(drafts, texts, manifests, strict=True), first + 1):
+        fields = _fields(draft, sequence, utc_text(at), text, manifest.digest if manifest else None)
+        link_hash = event_hash(previous, canonical_bytes(fields))
+        link = Link(fields, previous, link_hash, keys.mac(Purpose.AUDIT_MAC, link_hash))
+        entries.append(ledger.Entry(link, at, manifest.pk if manifest else None))
         receipts.append(Receipt(_MAKER, draft, fields, committed=committed))
-        previous = link
-    AuditEvent.objects.bulk_create(events, batch_size=_EVENTS_PER_INSERT)
-    moved = StreamHead.objects.filter(stream=stream, sequence=first).update(sequence=sequence, hash=previous)
-    if moved != 1:
+        previous = link_hash
+    ledger.insert(entries)
+    if not ledger.move_head(stream, old=first, new=first + len(drafts), link_hash=previous):
         raise StreamForked(f"the head of stream {stream} moved while it was locked")
     return receipts
 
 
-def _event(
-    fields: EventFields, manifest: ReadManifest | None, previous: bytes, link: bytes, mac: bytes
-) -> AuditEvent:
-    columns = fields._asdict()
-    del columns["manifest_digest"]
-    return AuditEvent(**columns, manifest=manifest, previous_hash=previous, hash=link, mac=mac)
+def _fields(draft: Draft, sequence: int, at: str, details: str, digest: str | None) -> EventFields:
+    actor, target = draft.actor, draft.object
+    return EventFields(
+        str(uuid4()), draft.stream, sequence, at,
+        str(actor.kind), str(actor.uuid), actor.name, str(draft.action),
+        target.kind, str(target.uuid), target.name, str(draft.outcome),
+        actor.address, actor.request_id, details, digest,
+    )  # fmt: skip
 
 
 def _locked_head(stream: str) -> tuple[int, bytes]:
-    """Lock a stream's head until the transaction ends and return (sequence, hash).
-
-    On SQLite the lock is the transaction itself, which is IMMEDIATE.
-    """
-    head = _head(stream)
+    """Lock a stream's head, after opening the stream if it is new."""
+    head = ledger.locked_head(stream)
     if head is None:
         _open_stream(stream)
-        head = _head(stream)
+        head = ledger.locked_head(stream)
     if head is None:
         raise StreamForked(f"stream {stream} could not be opened")
-    sequence, link = head
-    return sequence, bytes(link)
-
-
-def _head(stream: str) -> tuple[int, bytes] | None:
-    rows = StreamHead.objects.select_for_update().filter(stream=stream)
-    return rows.values_list("sequence", "hash").first()
+    return head
 
 
 def _open_stream(stream: str) -> None:
@@ -230,7 +216,7 @@ def _open_stream(stream: str) -> None:
     if stream != streams.SYSTEM:
         # The system head's lock is what lets only one of several writers open the stream.
         _locked_head(streams.SYSTEM)
-        if _head(stream) is not None:
+        if ledger.locked_head(stream) is not None:
             return
         _append([_opening(stream)], committed=False)
     head = StreamHead(stream=stream, sequence=0, hash=genesis(deployment_uuid(), stream))

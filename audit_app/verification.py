@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 
-from audit_app import streams
+from audit_app import ledger, streams
 from audit_app.actions import Action
-from audit_app.chain import EventFields, Link, damage, genesis, manifest_digest
+from audit_app.chain import damage, genesis, manifest_digest
 from audit_app.integrity import Problem
 from audit_app.keyring import Purpose, keyring
 from audit_app.models import AuditEvent, ReadManifest, ReadManifestItem, StreamHead, deployment_uuid
 
 _ROWS_PER_QUERY = 5_000
 _MANIFESTS_PER_QUERY = 200
-_COLUMNS = (*EventFields._fields[:-1], "manifest__digest", "previous_hash", "hash", "mac")
 
 
 @dataclass
@@ -45,24 +45,25 @@ def verify(stream: str | None = None, *, tally: Tally | None = None) -> Iterator
 
 def _verify_stream(stream: str, tally: Tally) -> Iterator[Problem]:
     tally.streams += 1
+    is_keepers = partial(keyring().verify, Purpose.AUDIT_MAC)
     sequence, previous = 0, genesis(deployment_uuid(), stream)
     head = _head(stream)
     if head is None:
         yield _problem("missing", stream, None, "the head of the stream is missing")
         return
     while head[0] > sequence:
-        links = _links(stream, after=sequence, until=head[0])
-        if not links:
+        batch = ledger.links(stream, after=sequence, until=head[0], limit=_ROWS_PER_QUERY)
+        if not batch:
             message = f"events {sequence + 1} to {head[0]} are missing at the end"
             yield _problem("truncated", stream, sequence + 1, message)
             return
-        for link in links:
-            found = damage(link, sequence + 1, previous, _is_keepers)
+        for link in batch:
+            found = damage(link, sequence + 1, previous, is_keepers)
             if found is not None:
                 yield _problem(found.kind, stream, found.sequence, found.message)
                 return
             sequence, previous = link.fields.sequence, link.hash
-        tally.events += len(links)
+        tally.events += len(batch)
         head = _head(stream) or head
     if head[0] < sequence or head[1] != previous:
         yield _problem("forked", stream, sequence, "the head of the stream is not its last event")
@@ -87,16 +88,6 @@ def _surplus(stream: str, sequence: int, tally: Tally) -> Iterator[Problem]:
         yield from _verify_stream(stream, tally)
         return
     yield _problem("inserted", stream, row, "an event stands behind the head of the stream")
-
-
-def _links(stream: str, *, after: int, until: int) -> list[Link]:
-    rows = AuditEvent.objects.filter(stream=stream, sequence__gt=after, sequence__lte=until)
-    fetched = rows.order_by("sequence").values_list(*_COLUMNS)[:_ROWS_PER_QUERY]
-    return [Link(EventFields(*row[:-3]), bytes(row[-3]), bytes(row[-2]), bytes(row[-1])) for row in fetched]
-
-
-def _is_keepers(link: bytes, mac: bytes) -> bool:
-    return keyring().verify(Purpose.AUDIT_MAC, link, mac)
 
 
 def _head(stream: str) -> tuple[int, bytes] | None:

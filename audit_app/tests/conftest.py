@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 from django.core.cache import cache
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from audit_app.keyring import forget_keyring
 from audit_app.models import forget_deployment
 
 
 @pytest.fixture(autouse=True)
-def fresh_process(settings: SettingsWrapper) -> Iterator[None]:
+def fresh_process(settings: Settings) -> Iterator[None]:
     settings.KEEPER_KEYRING = "audit_app.tests.keyring.ToyKeyring"
     settings.KEEPER_POLICY = "audit_app.tests.keyring.OpenPolicy"
     settings.KEEPER_INTEGRITY_CHECKS = []

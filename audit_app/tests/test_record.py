@@ -4,7 +4,7 @@ from uuid import uuid4
 import pytest
 from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from audit_app import streams
 from audit_app.actions import Action, Outcome
@@ -18,7 +18,9 @@ pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 
 
 def reveal(**changed: Any) -> Receipt:
-    return record(**({"actor": ALICE, "action": Action.SECRET_REVEAL, "stream": STREAM, "object": SECRET} | changed))
+    return record(
+        **({"actor": ALICE, "action": Action.SECRET_REVEAL, "stream": STREAM, "object": SECRET} | changed)
+    )
 
 
 def test_it_stores_what_it_was_told() -> None:
@@ -70,23 +72,21 @@ def test_record_many_refuses_two_streams() -> None:
 
 def test_one_record_takes_three_statements() -> None:
     write()
-    with CaptureQueriesContext(connection, ) as captured:
+    with CaptureQueriesContext(connection) as captured:
         write()
-    data = [q["sql"] for q in captured.captured_queries if "SAVEPOINT" not in q["sql"]]
-    assert len(data) == 3, data
+    assert len(captured) == 3
 
 
 def test_many_records_take_a_constant_number_of_statements_a_hundred() -> None:
     write()
     with CaptureQueriesContext(connection) as captured:
         write(1_000)
-    data = [q["sql"] for q in captured.captured_queries if "SAVEPOINT" not in q["sql"]]
-    assert len(data) <= 2 + 10
+    assert len(captured) == 2 + 10
 
 
 @pytest.mark.parametrize("bad", [1.5, b"x", {1}, (1,), {1: "x"}, [{"deep": 0.5}], 2**70, "\ud800"])
 def test_it_refuses_details_without_a_canonical_form(bad: Any) -> None:
-    with pytest.raises(BadDetails):
+    with pytest.raises(BadDetails), transaction.atomic():
         reveal(details={"value": bad})
     assert not AuditEvent.objects.filter(stream=STREAM).exists()
 
@@ -143,11 +143,11 @@ def test_a_failing_insert_raises() -> None:
         reveal()
 
 
-def test_no_key_means_no_record(settings: SettingsWrapper) -> None:
+def test_no_key_means_no_record(settings: Settings) -> None:
     write()
     settings.KEEPER_KEYRING = "audit_app.tests.keyring.LockedKeyring"
     forget_keyring()
-    with pytest.raises(KeyringUnavailable):
+    with pytest.raises(KeyringUnavailable), transaction.atomic():
         reveal()
     assert head_sequence() == 1
 
@@ -190,8 +190,8 @@ def test_commit_record_refuses_to_join_a_transaction() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_rolled_back_change_takes_its_event_along() -> None:
     write()
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
+    with transaction.atomic():
         reveal()
-        raise ZeroDivisionError
+        transaction.set_rollback(True)
     assert head_sequence() == 1
     assert AuditEvent.objects.filter(stream=STREAM).count() == 1

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from django.db import connection, models
 from django.db.models import F
-from pytest_django.plugin import DjangoDbBlocker
+from pytest_django import DjangoDbBlocker
 
 from audit_app.actions import Action
 from audit_app.errors import UnauthenticatableValue
@@ -143,7 +143,9 @@ def test_update_works_after_sealing(door: Door) -> None:
 
 
 def test_values_are_covered_as_they_are_stored(vault: Vault) -> None:
-    door = Door.objects.create(vault=vault, role="reader", until="2026-01-01T02:00:00+02:00", cidrs=("a", "b"))
+    door = Door.objects.create(
+        vault=vault, role="reader", until="2026-01-01T02:00:00+02:00", cidrs=("a", "b")
+    )
     assert is_authentic(door)
 
 

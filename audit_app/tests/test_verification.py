@@ -4,8 +4,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from audit_app import streams
-from audit_app.chain import EventFields, canonical_bytes, event_hash
+from audit_app import ledger, streams
+from audit_app.chain import canonical_bytes, event_hash
 from audit_app.integrity import Problem
 from audit_app.models import AuditEvent, ReadManifestItem
 from audit_app.tests.trail import STREAM, entries, sql, write
@@ -147,10 +147,14 @@ def test_public_hashes_recomputed_without_the_key_are_named() -> None:
     sql("UPDATE audit_app_auditevent SET actor_name = 'mallory' WHERE stream = %s AND sequence = 3", STREAM)
     previous = bytes(AuditEvent.objects.get(stream=STREAM, sequence=2).hash)
     for event in AuditEvent.objects.filter(stream=STREAM, sequence__gt=2).order_by("sequence"):
-        digest = event.manifest.digest if event.manifest else None
-        values = [getattr(event, name) for name in EventFields._fields[:-1]]
-        link = event_hash(previous, canonical_bytes(EventFields(*values, digest)))
-        sql("UPDATE audit_app_auditevent SET previous_hash = %s, hash = %s WHERE id = %s", previous, link, event.pk)
+        (stored,) = ledger.links(STREAM, after=event.sequence - 1, until=event.sequence, limit=1)
+        link = event_hash(previous, canonical_bytes(stored.fields))
+        sql(
+            "UPDATE audit_app_auditevent SET previous_hash = %s, hash = %s WHERE id = %s",
+            previous,
+            link,
+            event.pk,
+        )
         previous = link
     sql("UPDATE audit_app_streamhead SET hash = %s WHERE stream = %s", previous, STREAM)
     assert (the_problem().kind, the_problem().sequence) == ("forged", 3)
@@ -212,9 +216,7 @@ def test_streams_longer_than_one_query_are_followed(monkeypatch: pytest.MonkeyPa
 
 
 def test_events_appended_meanwhile_are_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
-    from audit_app import verification
-
-    genuine, appended = verification._links, []
+    genuine, appended = ledger.links, []
 
     def append_after_reading(stream: str, **bounds: int) -> object:
         links = genuine(stream, **bounds)
@@ -222,7 +224,7 @@ def test_events_appended_meanwhile_are_no_damage(monkeypatch: pytest.MonkeyPatch
             appended.extend(write(2))
         return links
 
-    monkeypatch.setattr(verification, "_links", append_after_reading)
+    monkeypatch.setattr(ledger, "links", append_after_reading)
     assert list(verify()) == []
     assert appended
 
@@ -232,10 +234,15 @@ def move(old: int, new: int) -> None:
 
 
 def copy(old: int, new: int) -> None:
-    columns = [f.column for f in AuditEvent._meta.concrete_fields if f.column not in {"id", "uuid", "sequence"}]
+    columns = [
+        f.column for f in AuditEvent._meta.concrete_fields if f.column not in {"id", "uuid", "sequence"}
+    ]
     names = ", ".join(columns)
     sql(
         f"INSERT INTO audit_app_auditevent (uuid, sequence, {names}) "
         f"SELECT %s, %s, {names} FROM audit_app_auditevent WHERE stream = %s AND sequence = %s",
-        uuid4().hex, new, STREAM, old,
+        uuid4().hex,
+        new,
+        STREAM,
+        old,
     )

@@ -16,7 +16,9 @@ SECRET = AuditObject("secret", UUID(int=7), "app/db")
 
 
 def draft(**changed: Any) -> Draft:
-    return Draft(**({"actor": ALICE, "action": Action.SECRET_REVEAL, "stream": STREAM, "object": SECRET} | changed))
+    return Draft(
+        **({"actor": ALICE, "action": Action.SECRET_REVEAL, "stream": STREAM, "object": SECRET} | changed)
+    )
 
 
 def write(count: int = 1, **changed: Any) -> list[Receipt]:
