@@ -1,0 +1,1 @@
+"""People, environments, roles and tokens: who may do what where."""

@@ -49,12 +49,9 @@ class ServiceTokenAuthentication(authentication.BaseAuthentication):
         if not header:
             return None
         http = plain_request(request)
-        address, request_id = address_of(http), request_id_of(http)
-        scheme, _, raw = header.partition(" ")
+        address = address_of(http)
         try:
-            if scheme.lower() != _SCHEME:
-                raise BadToken("unknown-scheme")
-            principal = authenticate(raw.strip(), address=address, request_id=request_id)
+            principal = authenticate(_bearer(header), address=address, request_id=request_id_of(http))
         except BadToken as error:
             refuse(kind=error.reason, address=address)
             raise AuthenticationFailed from error
@@ -71,7 +68,7 @@ class SessionAuthentication(authentication.SessionAuthentication):
     """A signed-in browser, with CSRF enforced by DRF's own rule."""
 
 
-class ServiceTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[misc]  # untyped base
+class ServiceTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # untyped base
     """Describes the token in the OpenAPI document."""
 
     target_class = "environments_app.authentication.ServiceTokenAuthentication"
@@ -82,7 +79,7 @@ class ServiceTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[misc] 
         return {"type": "http", "scheme": "bearer", "bearerFormat": "kpr_<public id>_<secret>"}
 
 
-class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[misc]  # untyped base
+class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # untyped base
     """Describes the session in the OpenAPI document."""
 
     target_class = "environments_app.authentication.SessionAuthentication"
@@ -91,6 +88,13 @@ class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[misc]  # un
     def get_security_definition(self, auto_schema: "AutoSchema") -> dict[str, Any]:  # noqa: ARG002
         """Return the security scheme."""
         return {"type": "apiKey", "in": "cookie", "name": "sessionid"}
+
+
+def _bearer(header: str) -> str:
+    scheme, _, raw = header.partition(" ")
+    if scheme.lower() != _SCHEME:
+        raise BadToken("unknown-scheme")
+    return raw.strip()
 
 
 def principal_of(request: Request | HttpRequest) -> Principal:

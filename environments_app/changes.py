@@ -23,16 +23,19 @@ def changing(row: Row) -> Iterator[Row]:
     """
     try:
         with transaction.atomic():
-            stored = type(row)._default_manager.select_for_update().get(pk=row.pk)
-            if not stored.is_authentic():
-                raise Tampered(
-                    "The stored row was changed outside Keeper; it can only be removed or replaced."
-                )
-            yield stored
+            yield _locked(row)
     except Tampered:
         # Outside the transaction, which was rolled back.
         authentic([row])
         raise
+
+
+def _locked(row: Row) -> Row:
+    # Django's own documentation names this attribute for code that serves any model.
+    stored = type(row)._default_manager.select_for_update().get(pk=row.pk)  # noqa: SLF001
+    if not stored.is_authentic():
+        raise Tampered("The stored row was changed outside Keeper; it can only be removed or replaced.")
+    return stored
 
 
 def apply_changes(row: models.Model, changes: Mapping[str, Any]) -> list[str]:

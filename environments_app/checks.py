@@ -23,7 +23,8 @@ def token_peppers(**_kwargs: Any) -> list[CheckMessage]:
         errors.append(
             Error(
                 "KEEPER_TOKEN_PEPPERS holds an entry that is not `id:pepper`.",
-                hint=f"A pepper has at least {MIN_PEPPER_LENGTH} random characters; the first entry hashes new tokens.",
+                hint=f"A pepper has at least {MIN_PEPPER_LENGTH} random characters; "
+                "the first entry hashes new tokens.",
                 id="environments_app.E001",
             )
         )

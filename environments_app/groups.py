@@ -6,6 +6,7 @@ from django.db import IntegrityError, transaction
 from audit_app import streams
 from audit_app.actions import Action
 from audit_app.actors import NIL
+from audit_app.canonical import Json
 from audit_app.record import AuditObject, Draft, record_many
 from environments_app.errors import Conflict, InvalidField, NameInUse
 from environments_app.members import broken_glass
@@ -69,7 +70,9 @@ def delete_group(*, actor: Principal, group: Group) -> None:
 
 
 def _draft(actor: Principal, group: Group, change: str, user: User | None = None) -> Draft:
-    details = {"change": change, "group": group.pk} | ({"user": user.username} if user else {})
+    details: dict[str, Json] = {"change": change, "group": group.pk} | (
+        {"user": user.username} if user else {}
+    )
     return Draft(
         actor=actor,
         action=Action.GROUP_CHANGE,

@@ -13,7 +13,7 @@ from environments_app.names import normalise_username
 class LocalBackend(BaseBackend):
     """Checks a username and password; a row that Keeper did not write lets nobody in."""
 
-    def authenticate(
+    def authenticate(  # type: ignore[override]  # Django passes the credentials by name
         self,
         request: HttpRequest | None,  # noqa: ARG002 - Django's signature
         username: str | None = None,

@@ -139,7 +139,7 @@ def _manages(membership: Membership) -> bool:
         return False
     if membership.user:
         return membership.user.is_active
-    return GroupMember.objects.filter(group_id=membership.group_id, user__is_active=True).exists()
+    return GroupMember.objects.filter(group=membership.group, user__is_active=True).exists()
 
 
 def _record(actor: Principal, action: Action, membership: Membership) -> None:
@@ -193,5 +193,5 @@ def _person_behind(actor: Principal) -> int | None:
 
 def _holder(membership: Membership) -> str:
     if membership.user:
-        return membership.user.username
+        return str(membership.user.username)
     return f"group {membership.group.name}" if membership.group else ""

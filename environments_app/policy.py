@@ -114,6 +114,11 @@ def allows(principal: Principal, action: Action, *, environment_id: int | None, 
     """
     if principal.is_admin and action in admin_actions(principal):
         return True
+    return grants_allow(principal, action, environment_id=environment_id, name=name)
+
+
+def grants_allow(principal: Principal, action: Action, *, environment_id: int | None, name: str = "") -> bool:
+    """Decide by the grants alone, leaving aside what administrators may do."""
     return any(
         _permits(grant, action, name) for grant in principal.grants if grant.environment_id == environment_id
     )

@@ -45,7 +45,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
     if isinstance(request.user, User):
         record_sign_out(request, request.user)
     logout(request)
-    return redirect(settings.LOGOUT_REDIRECT_URL)
+    return redirect(resolve_url(settings.LOGOUT_REDIRECT_URL or "sign-in"))
 
 
 def _page(request: HttpRequest, form: SignInForm, target: str) -> HttpResponse:

@@ -34,7 +34,7 @@ class Environment(AuthenticatedRow):
         ordering = ["position", "name"]
 
     def __str__(self) -> str:
-        return self.name
+        return str(self.name)
 
     @property
     def title(self) -> str:

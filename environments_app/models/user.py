@@ -77,10 +77,10 @@ class User(AbstractBaseUser, AuthenticatedRow):
         ]
 
     def __str__(self) -> str:
-        return self.username
+        return str(self.username)
 
     @classmethod
-    def normalize_username(cls, username: str) -> str:  # type: ignore[override]
+    def normalize_username(cls, username: str) -> str:
         """Return the one spelling of a username (Django's forms ask for it here)."""
         return normalise_username(username)
 

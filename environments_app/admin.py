@@ -1,0 +1,187 @@
+"""People, environments, roles and tokens in the admin; every change is a use case."""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth import admin as django_admin
+from django.contrib.auth.models import Group
+
+from environments_app import accounts, environments, groups, members, tokens
+from environments_app.models import Environment, GroupMember, Membership, ServiceToken, User
+from environments_app.policy import Principal
+from environments_app.service_admin import ServiceAdmin
+
+if TYPE_CHECKING:
+    ModelForm = forms.ModelForm[Any]
+else:  # generic to the type checker only
+    ModelForm = forms.ModelForm
+
+# Importing Django's own page registered it, which would save past the use cases.
+admin.site.unregister(django_admin.Group)  # type: ignore[attr-defined]
+
+
+class UserForm(ModelForm):
+    """An account; a password is only ever replaced."""
+
+    new_password = forms.CharField(
+        required=False,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text="Left empty, it stays as it is.",
+    )
+
+    class Meta:
+        model = User
+        fields = ("username", "email", "display_name", "role", "is_active")
+
+
+@admin.register(User)
+class UserAdmin(ServiceAdmin):
+    """Accounts. They are disabled, never deleted: the trail names them."""
+
+    form = UserForm
+    list_display = ("username", "display_name", "email", "role", "is_active", "last_login")
+    list_filter = ("role", "is_active")
+    search_fields = ("username", "display_name", "email")
+    ordering = ("username",)
+    hidden = frozenset({"password"})
+
+    def get_readonly_fields(self, request: Any, obj: Any = None) -> tuple[str, ...]:
+        """Keep the name of an existing account."""
+        return ("username",) if obj else ()
+
+    def create(self, *, actor: Principal, form: Any) -> User:
+        """Create an account."""
+        fields = dict(form.cleaned_data)
+        password, active = fields.pop("new_password") or None, fields.pop("is_active")
+        user = accounts.create_user(actor=actor, password=password, **fields)
+        return user if active else accounts.disable_user(actor=actor, user=user)
+
+    def change(self, *, actor: Principal, row: Any, form: Any) -> User:
+        """Change an account, and its password if one is given."""
+        fields = {name: form.cleaned_data[name] for name in form.changed_data if name in accounts.CHANGEABLE}
+        user = accounts.update_user(actor=actor, user=row, **fields)
+        password = form.cleaned_data["new_password"]
+        return accounts.set_password(actor=actor, user=user, password=password) if password else user
+
+
+@admin.register(Environment)
+class EnvironmentAdmin(ServiceAdmin):
+    """Environments."""
+
+    list_display = ("name", "display_name", "position", "protected", "kms_key_alias")
+    search_fields = ("name", "display_name")
+    ordering = ("position", "name")
+    fields: ClassVar[tuple[str, ...]] = (
+        "name",
+        "display_name",
+        "description",
+        "colour",
+        "position",
+        "protected",
+        "kms_key_alias",
+    )
+
+    def get_readonly_fields(self, request: Any, obj: Any = None) -> tuple[str, ...]:
+        """Keep the name of an existing environment."""
+        return ("name",) if obj else ()
+
+    def create(self, *, actor: Principal, form: Any) -> Environment:
+        """Create an environment."""
+        return environments.create_environment(actor=actor, **form.cleaned_data)
+
+    def change(self, *, actor: Principal, row: Any, form: Any) -> Environment:
+        """Change settings of an environment."""
+        fields = {name: form.cleaned_data[name] for name in form.changed_data}
+        return environments.update_environment(actor=actor, environment=row, **fields)
+
+
+@admin.register(Membership)
+class MembershipAdmin(ServiceAdmin):
+    """Roles in environments."""
+
+    list_display = ("environment", "user", "group", "role", "prefix", "expires_at", "granted_by")
+    list_filter = ("environment", "role")
+    list_select_related = ("environment", "user", "group", "granted_by")
+    search_fields = ("=user__username", "=group__name")
+    ordering = ("environment", "id")
+    fields: ClassVar[tuple[str, ...]] = ("environment", "user", "group", "role", "prefix", "expires_at")
+
+    def get_readonly_fields(self, request: Any, obj: Any = None) -> tuple[str, ...]:
+        """Keep whom an existing membership is for, and where."""
+        return ("environment", "user", "group") if obj else ()
+
+    def create(self, *, actor: Principal, form: Any) -> Membership:
+        """Give a role."""
+        return members.grant(actor=actor, **form.cleaned_data)
+
+    def change(self, *, actor: Principal, row: Any, form: Any) -> Membership:
+        """Change a role."""
+        fields = {name: form.cleaned_data[name] for name in form.changed_data}
+        return members.change_membership(actor=actor, membership=row, **fields)
+
+    def remove(self, *, actor: Principal, row: Any) -> None:
+        """Take a role away."""
+        members.revoke_membership(actor=actor, membership=row)
+
+
+@admin.register(ServiceToken)
+class ServiceTokenAdmin(ServiceAdmin):
+    """Service tokens, to look at and to revoke; they are issued by API, page and command."""
+
+    list_display = ("name", "environment", "role", "prefix", "expires_at", "last_used_at", "revoked_at")
+    list_filter = ("environment", "role")
+    list_select_related = ("environment",)
+    search_fields = ("name", "=public_id")
+    ordering = ("id",)
+    hidden = frozenset({"secret_hash", "pepper_id"})
+
+    def remove(self, *, actor: Principal, row: Any) -> None:
+        """Revoke a token; the row stays, since the trail names it."""
+        tokens.revoke(actor=actor, token=row)
+
+
+class GroupForm(ModelForm):
+    """A group's name."""
+
+    class Meta:
+        model = Group
+        fields = ("name",)
+
+
+@admin.register(Group)
+class GroupAdmin(ServiceAdmin):
+    """Groups of people."""
+
+    form = GroupForm
+    search_fields = ("name",)
+    ordering = ("name",)
+    hidden = frozenset({"permissions"})
+
+    def create(self, *, actor: Principal, form: Any) -> Group:
+        """Create a group."""
+        return groups.create_group(actor=actor, name=form.cleaned_data["name"])
+
+    def remove(self, *, actor: Principal, row: Any) -> None:
+        """Delete an empty group."""
+        groups.delete_group(actor=actor, group=row)
+
+
+@admin.register(GroupMember)
+class GroupMemberAdmin(ServiceAdmin):
+    """Who belongs to which group."""
+
+    list_display = ("user", "group")
+    list_select_related = ("user", "group")
+    search_fields = ("=user__username", "=group__name")
+    ordering = ("group", "user")
+    fields: ClassVar[tuple[str, ...]] = ("user", "group")
+
+    def create(self, *, actor: Principal, form: Any) -> GroupMember:
+        """Let a person take part in a group."""
+        return groups.add_to_group(actor=actor, **form.cleaned_data)
+
+    def remove(self, *, actor: Principal, row: Any) -> None:
+        """Take a person out of a group."""
+        groups.remove_from_group(actor=actor, member=row)

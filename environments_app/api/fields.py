@@ -1,0 +1,74 @@
+"""Serializer fields that take JSON as it is: no number for a text, no unknown names."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from rest_framework import serializers
+
+_PRINTABLE_NAME: Final = re.compile(r"[A-Za-z0-9_]{1,40}")
+
+
+class Text(serializers.CharField):
+    """A JSON string exactly as it was sent; bounds and meaning are the use case's."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"trim_whitespace": False, "allow_blank": True, **options})
+
+    def to_internal_value(self, data: Any) -> str:
+        """Refuse what is not a JSON string."""
+        if not isinstance(data, str):
+            raise serializers.ValidationError("This must be a string.")
+        return super().to_internal_value(data)
+
+
+class Truth(serializers.BooleanField):
+    """A JSON truth value; neither "yes" nor 1."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        """Refuse what is not true or false."""
+        if not isinstance(data, bool):
+            raise serializers.ValidationError("This must be true or false.")
+        return data
+
+
+class WholeNumber(serializers.IntegerField):
+    """A JSON number without a fraction."""
+
+    def to_internal_value(self, data: Any) -> int:
+        """Refuse texts and truth values."""
+        if not isinstance(data, int) or isinstance(data, bool):
+            raise serializers.ValidationError("This must be a whole number.")
+        return super().to_internal_value(data)
+
+
+class Moment(serializers.DateTimeField):
+    """A time in ISO 8601, as a JSON string."""
+
+    def to_internal_value(self, value: Any) -> Any:
+        """Refuse what is not a JSON string, and times that no clock can show."""
+        if not isinstance(value, str):
+            raise serializers.ValidationError("This must be a time in ISO 8601, with its time zone.")
+        try:
+            return super().to_internal_value(value)
+        except OverflowError as error:
+            raise serializers.ValidationError("This time is out of range.") from error
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Refuses fields that it does not know, so that a typing error is not a silent loss."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Check the names first, then the fields."""
+        if isinstance(data, Mapping):
+            unknown = [name for name in data if name not in self.fields or self.fields[name].read_only]
+            if unknown:
+                raise serializers.ValidationError(
+                    {_shown(name): "This field is unknown." for name in unknown}
+                )
+        return super().to_internal_value(data)
+
+
+def _shown(name: object) -> str:
+    """Return a field's name if it looks like one: a secret pasted there is not repeated."""
+    return name if isinstance(name, str) and _PRINTABLE_NAME.fullmatch(name) else "(another)"

@@ -1,0 +1,186 @@
+"""The documents of the access API: what is sent and what is answered."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from environments_app.api.fields import Moment, StrictSerializer, Text, Truth, WholeNumber
+from environments_app.models import Environment, Membership, Role, ServiceToken, TokenRole
+from environments_app.names import MAX_PREFIX
+
+_MAX_POSITION = 2**31 - 1
+
+
+class EnvironmentDocument(serializers.ModelSerializer[Environment]):
+    """An environment as it is answered."""
+
+    class Meta:
+        model = Environment
+        fields = [
+            "id",
+            "uuid",
+            "name",
+            "display_name",
+            "description",
+            "colour",
+            "position",
+            "protected",
+            "kms_key_alias",
+            "created_at",
+            "updated_at",
+        ]
+        read_only_fields = fields
+
+
+class EnvironmentChange(StrictSerializer):
+    """What can be changed of an environment; what is left out is kept."""
+
+    display_name = Text(max_length=100, required=False)
+    description = Text(max_length=2000, required=False)
+    colour = Text(max_length=7, required=False, help_text="#rrggbb, in lower case.")
+    position = WholeNumber(min_value=0, max_value=_MAX_POSITION, required=False)
+    protected = Truth(required=False)
+    kms_key_alias = Text(
+        max_length=2048, required=False, help_text="alias/..., a key id, or the ARN of either."
+    )
+
+
+class NewEnvironment(EnvironmentChange):
+    """What an environment is made from."""
+
+    name = Text(max_length=63, help_text="Lower-case letters, digits, - and _.")
+
+
+class MemberDocument(serializers.ModelSerializer[Membership]):
+    """A membership as it is answered."""
+
+    user: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
+        slug_field="username", read_only=True, allow_null=True
+    )
+    group: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
+        slug_field="name", read_only=True, allow_null=True
+    )
+    granted_by: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
+        slug_field="username", read_only=True, allow_null=True
+    )
+    genuine = serializers.SerializerMethodField(
+        help_text="False: changed outside Keeper, and grants nothing."
+    )
+
+    class Meta:
+        model = Membership
+        fields = [
+            "id",
+            "uuid",
+            "user",
+            "group",
+            "role",
+            "prefix",
+            "expires_at",
+            "granted_by",
+            "created_at",
+            "genuine",
+        ]
+        read_only_fields = fields
+
+    def get_genuine(self, membership: Membership) -> bool:
+        """Say whether the row proves itself."""
+        return membership.is_authentic()
+
+
+class MemberChange(StrictSerializer):
+    """What can be changed of a membership; what is left out is kept."""
+
+    role = serializers.ChoiceField(choices=Role.choices, required=False)
+    prefix = Text(max_length=MAX_PREFIX, required=False)
+    expires_at = Moment(required=False, allow_null=True)
+
+
+class NewMember(MemberChange):
+    """Whom a role is given to: either a user or a group, by name."""
+
+    user = Text(max_length=150, required=False)
+    group = Text(max_length=150, required=False)
+    role = serializers.ChoiceField(choices=Role.choices)
+
+
+class TokenDocument(serializers.ModelSerializer[ServiceToken]):
+    """A service token as it is answered; its secret is not kept anywhere."""
+
+    environment: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
+        slug_field="name", read_only=True, allow_null=True
+    )
+    created_by: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
+        slug_field="username", read_only=True, allow_null=True
+    )
+    cidrs = serializers.ListField(child=serializers.CharField(), read_only=True)
+    genuine = serializers.SerializerMethodField(help_text="False: changed outside Keeper, and opens nothing.")
+
+    class Meta:
+        model = ServiceToken
+        fields = [
+            "id",
+            "uuid",
+            "name",
+            "environment",
+            "role",
+            "prefix",
+            "cidrs",
+            "public_id",
+            "expires_at",
+            "created_by",
+            "created_at",
+            "last_used_at",
+            "last_used_address",
+            "revoked_at",
+            "genuine",
+        ]
+        read_only_fields = fields
+
+    def get_genuine(self, token: ServiceToken) -> bool:
+        """Say whether the row proves itself."""
+        return token.is_authentic()
+
+
+class IssuedToken(TokenDocument):
+    """A new service token with its text, which is shown this once."""
+
+    token = serializers.CharField(read_only=True)
+
+    class Meta(TokenDocument.Meta):
+        fields = [*TokenDocument.Meta.fields, "token"]
+        read_only_fields = fields
+
+
+class NewAdminToken(StrictSerializer):
+    """What a token that administers is made from."""
+
+    name = Text(max_length=100)
+    cidrs = serializers.ListField(child=Text(max_length=50), required=False, max_length=50)
+    expires_at = Moment(required=False, allow_null=True)
+    role = serializers.ChoiceField(choices=[TokenRole.ADMIN.value], default=TokenRole.ADMIN.value)
+
+
+class NewToken(NewAdminToken):
+    """What a token of an environment is made from."""
+
+    role = serializers.ChoiceField(choices=Role.choices)
+    prefix = Text(max_length=MAX_PREFIX, required=False)
+
+
+class GrantDocument(serializers.Serializer[Any]):
+    """A role that the caller has."""
+
+    environment = serializers.CharField(source="environment_name", read_only=True)
+    role = serializers.ChoiceField(choices=Role.choices, read_only=True)
+    prefix = serializers.CharField(read_only=True)
+
+
+class WhoAmI(serializers.Serializer[Any]):
+    """Who calls, and what they have been granted."""
+
+    kind = serializers.CharField(read_only=True)
+    uuid = serializers.UUIDField(read_only=True)
+    name = serializers.CharField(read_only=True)
+    is_admin = serializers.BooleanField(read_only=True)
+    grants = GrantDocument(many=True, read_only=True)

@@ -1,0 +1,17 @@
+"""The routes of access, under /api/."""
+
+from django.urls import path
+
+from environments_app.api import views
+
+urlpatterns = [
+    path("whoami", views.WhoAmIView.as_view(), name="api-whoami"),
+    path("environments", views.EnvironmentListView.as_view(), name="api-environments"),
+    path("environments/<str:environment>", views.EnvironmentView.as_view(), name="api-environment"),
+    path("environments/<str:environment>/members", views.MemberListView.as_view(), name="api-members"),
+    path("environments/<str:environment>/members/<int:id>", views.MemberView.as_view(), name="api-member"),
+    path("environments/<str:environment>/tokens", views.TokenListView.as_view(), name="api-tokens"),
+    path("environments/<str:environment>/tokens/<int:id>", views.TokenView.as_view(), name="api-token"),
+    path("tokens", views.AdminTokenListView.as_view(), name="api-admin-tokens"),
+    path("tokens/<int:id>", views.AdminTokenView.as_view(), name="api-admin-token"),
+]

@@ -1,0 +1,290 @@
+"""The API of environments, members and tokens: thin over the use cases."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import Group
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import status
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+
+from audit_app.actions import Action
+from audit_app.row_mac import authentic
+from environments_app import environments, members, tokens
+from environments_app.api import serializers as documents
+from environments_app.authentication import principal_of
+from environments_app.errors import InvalidField
+from environments_app.local_login import named_user
+from environments_app.models import Environment, Membership, ServiceToken, User
+from environments_app.policy import Principal, require, visible_environments
+
+NO_CONTENT = OpenApiResponse(description="Done; there is nothing to show.")
+
+
+class AccessView(GenericAPIView[Any]):
+    """The base of these views."""
+
+    ordering_fields: ClassVar[Mapping[str, str]] = {"id": "id"}
+    default_ordering: ClassVar[str] = "id"
+
+    @property
+    def actor(self) -> Principal:
+        """Whoever calls, with all grants."""
+        return principal_of(self.request)
+
+    def given(self, serializer_class: type[BaseSerializer[Any]]) -> dict[str, Any]:
+        """Return the fields of a valid body. Raises ValidationError."""
+        serializer = serializer_class(data=self.request.data)
+        serializer.is_valid(raise_exception=True)
+        return dict(serializer.validated_data)
+
+    def page(self, rows: QuerySet[Any]) -> list[Any]:
+        """Return one page of rows, as the query asks for it."""
+        return list(self.paginate_queryset(rows) or [])
+
+
+class EnvironmentListView(AccessView):
+    """The environments that one may see, and new ones."""
+
+    queryset = Environment.objects.none()
+    serializer_class = documents.EnvironmentDocument
+    ordering_fields = {"name": "name", "position": "position", "created_at": "created_at"}
+    default_ordering = "name"
+
+    @extend_schema(summary="List environments", responses=documents.EnvironmentDocument(many=True))
+    def get(self, request: Request) -> Response:  # noqa: ARG002 - DRF's signature
+        """List the environments that one may see."""
+        rows = self.page(Environment.objects.filter(visible_environments(self.actor)))
+        document = documents.EnvironmentDocument(authentic(rows), many=True)
+        return self.get_paginated_response(document.data)
+
+    @extend_schema(
+        summary="Create an environment",
+        request=documents.NewEnvironment,
+        responses={201: documents.EnvironmentDocument},
+    )
+    def post(self, request: Request) -> Response:  # noqa: ARG002
+        """Create an environment, whose creator becomes its manager."""
+        environment = environments.create_environment(
+            actor=self.actor, **self.given(documents.NewEnvironment)
+        )
+        return _answer(documents.EnvironmentDocument(environment), status.HTTP_201_CREATED)
+
+
+class EnvironmentView(AccessView):
+    """One environment."""
+
+    queryset = Environment.objects.none()
+    serializer_class = documents.EnvironmentDocument
+
+    @extend_schema(summary="Read an environment", responses=documents.EnvironmentDocument)
+    def get(self, request: Request, environment: str) -> Response:  # noqa: ARG002
+        """Return an environment."""
+        place = environments.find_environment(actor=self.actor, name=environment)
+        return _answer(documents.EnvironmentDocument(place))
+
+    @extend_schema(
+        summary="Change an environment",
+        request=documents.EnvironmentChange,
+        responses=documents.EnvironmentDocument,
+    )
+    def patch(self, request: Request, environment: str) -> Response:  # noqa: ARG002
+        """Change settings of an environment; what is left out is kept."""
+        place = environments.find_environment(actor=self.actor, name=environment)
+        changes = self.given(documents.EnvironmentChange)
+        changed = environments.update_environment(actor=self.actor, environment=place, **changes)
+        return _answer(documents.EnvironmentDocument(changed))
+
+
+class MemberListView(AccessView):
+    """The memberships of an environment, and new ones."""
+
+    queryset = Membership.objects.none()
+    serializer_class = documents.MemberDocument
+
+    @extend_schema(summary="List members", responses=documents.MemberDocument(many=True))
+    def get(self, request: Request, environment: str) -> Response:  # noqa: ARG002
+        """List the memberships of an environment, those that are not genuine as well."""
+        place = environments.find_environment(actor=self.actor, name=environment)
+        require(actor=self.actor, action=Action.MEMBER_VIEW, environment=place)
+        rows = place.memberships.select_related("environment", "user", "group", "granted_by")
+        return self.get_paginated_response(documents.MemberDocument(self.page(rows), many=True).data)
+
+    @extend_schema(
+        summary="Give a role", request=documents.NewMember, responses={201: documents.MemberDocument}
+    )
+    def post(self, request: Request, environment: str) -> Response:  # noqa: ARG002
+        """Give a user or a group a role in an environment."""
+        place = environments.find_environment(actor=self.actor, name=environment)
+        require(actor=self.actor, action=Action.MEMBER_GRANT, environment=place)
+        fields = self.given(documents.NewMember)
+        membership = members.grant(
+            actor=self.actor,
+            environment=place,
+            user=_user(fields.pop("user", None)),
+            group=_group(fields.pop("group", None)),
+            **fields,
+        )
+        return _answer(documents.MemberDocument(membership), status.HTTP_201_CREATED)
+
+
+class MemberView(AccessView):
+    """One membership."""
+
+    queryset = Membership.objects.none()
+    serializer_class = documents.MemberDocument
+
+    @extend_schema(summary="Read a membership", responses=documents.MemberDocument)
+    def get(self, request: Request, environment: str, id: int) -> Response:  # noqa: ARG002
+        """Return a membership."""
+        return _answer(documents.MemberDocument(self._membership(environment, id)))
+
+    @extend_schema(
+        summary="Change a membership", request=documents.MemberChange, responses=documents.MemberDocument
+    )
+    def patch(self, request: Request, environment: str, id: int) -> Response:  # noqa: ARG002
+        """Change role, prefix or expiry; what is left out is kept."""
+        membership = self._membership(environment, id)
+        changes = self.given(documents.MemberChange)
+        changed = members.change_membership(actor=self.actor, membership=membership, **changes)
+        return _answer(documents.MemberDocument(changed))
+
+    @extend_schema(summary="Take a role away", responses={204: NO_CONTENT})
+    def delete(self, request: Request, environment: str, id: int) -> Response:  # noqa: ARG002
+        """Revoke a membership, also one that is not genuine."""
+        members.revoke_membership(actor=self.actor, membership=self._membership(environment, id))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def _membership(self, environment: str, id: int) -> Membership:
+        place = environments.find_environment(actor=self.actor, name=environment)
+        return members.find_membership(actor=self.actor, environment=place, id=id)
+
+
+class TokenListView(AccessView):
+    """The service tokens of an environment, and new ones."""
+
+    queryset = ServiceToken.objects.none()
+    serializer_class = documents.TokenDocument
+
+    @extend_schema(summary="List the tokens of an environment", responses=documents.TokenDocument(many=True))
+    def get(self, request: Request, environment: str) -> Response:  # noqa: ARG002
+        """List the tokens of an environment, revoked ones as well."""
+        return self._list(environments.find_environment(actor=self.actor, name=environment))
+
+    @extend_schema(
+        summary="Issue a token", request=documents.NewToken, responses={201: documents.IssuedToken}
+    )
+    def post(self, request: Request, environment: str) -> Response:  # noqa: ARG002
+        """Issue a token; the answer alone holds its text."""
+        place = environments.find_environment(actor=self.actor, name=environment)
+        return self._issue(place, documents.NewToken)
+
+    def _list(self, place: Environment | None) -> Response:
+        require(actor=self.actor, action=Action.TOKEN_VIEW, environment=place)
+        rows = ServiceToken.objects.filter(environment=place).select_related("environment", "created_by")
+        return self.get_paginated_response(documents.TokenDocument(self.page(rows), many=True).data)
+
+    def _issue(self, place: Environment | None, form: type[BaseSerializer[Any]]) -> Response:
+        require(actor=self.actor, action=Action.TOKEN_ISSUE, environment=place)
+        token, text = tokens.issue(actor=self.actor, environment=place, **self.given(form))
+        document = {**documents.TokenDocument(token).data, "token": text}
+        return Response(document, status=status.HTTP_201_CREATED)
+
+
+class TokenView(AccessView):
+    """One service token of an environment."""
+
+    queryset = ServiceToken.objects.none()
+    serializer_class = documents.TokenDocument
+
+    @extend_schema(summary="Read a token of an environment", responses=documents.TokenDocument)
+    def get(self, request: Request, environment: str, id: int) -> Response:  # noqa: ARG002
+        """Return what is known about a token, without its secret."""
+        return _answer(documents.TokenDocument(self._token(environment, id)))
+
+    @extend_schema(summary="Revoke a token of an environment", responses={204: NO_CONTENT})
+    def delete(self, request: Request, environment: str, id: int) -> Response:  # noqa: ARG002
+        """End a token at once; it stays listed."""
+        tokens.revoke(actor=self.actor, token=self._token(environment, id))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def _token(self, environment: str, id: int) -> ServiceToken:
+        place = environments.find_environment(actor=self.actor, name=environment)
+        return tokens.find_token(actor=self.actor, environment=place, id=id)
+
+
+class AdminTokenListView(TokenListView):
+    """The tokens that administer the installation, and new ones."""
+
+    @extend_schema(summary="List admin tokens", responses=documents.TokenDocument(many=True))
+    def get(self, request: Request) -> Response:  # type: ignore[override]  # noqa: ARG002
+        """List the tokens that administer, revoked ones as well."""
+        return self._list(None)
+
+    @extend_schema(
+        summary="Issue an admin token",
+        request=documents.NewAdminToken,
+        responses={201: documents.IssuedToken},
+    )
+    def post(self, request: Request) -> Response:  # type: ignore[override]  # noqa: ARG002
+        """Issue a token that manages environments, members and tokens, and reads no value."""
+        return self._issue(None, documents.NewAdminToken)
+
+
+class AdminTokenView(AccessView):
+    """One token that administers the installation."""
+
+    queryset = ServiceToken.objects.none()
+    serializer_class = documents.TokenDocument
+
+    @extend_schema(summary="Read an admin token", responses=documents.TokenDocument)
+    def get(self, request: Request, id: int) -> Response:  # noqa: ARG002
+        """Return what is known about a token, without its secret."""
+        token = tokens.find_token(actor=self.actor, environment=None, id=id)
+        return _answer(documents.TokenDocument(token))
+
+    @extend_schema(summary="Revoke an admin token", responses={204: NO_CONTENT})
+    def delete(self, request: Request, id: int) -> Response:  # noqa: ARG002
+        """End a token at once; it stays listed."""
+        token = tokens.find_token(actor=self.actor, environment=None, id=id)
+        tokens.revoke(actor=self.actor, token=token)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class WhoAmIView(AccessView):
+    """Who is calling."""
+
+    serializer_class = documents.WhoAmI
+    pagination_class = None
+
+    @extend_schema(summary="Who am I", responses=documents.WhoAmI)
+    def get(self, request: Request) -> Response:  # noqa: ARG002
+        """Return the caller's name and grants."""
+        return _answer(documents.WhoAmI(self.actor))
+
+
+def _answer(serializer: BaseSerializer[Any], status_code: int = status.HTTP_200_OK) -> Response:
+    return Response(serializer.data, status=status_code)
+
+
+def _user(username: str | None) -> User | None:
+    if username is None:
+        return None
+    user = named_user(username)
+    if user is None:
+        raise InvalidField("user", "There is no such user.")
+    return user
+
+
+def _group(name: str | None) -> Group | None:
+    if name is None:
+        return None
+    # Compared here as well: the column's collation may equate case.
+    for group in Group.objects.filter(name=name):
+        if group.name == name:
+            return group
+    raise InvalidField("group", "There is no such group.")

@@ -1,0 +1,117 @@
+"""The base of every admin page that changes something: what it does, the services do."""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import admin, messages
+from django.db import models
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+
+from environments_app.authentication import principal_of
+from environments_app.errors import AccessError
+from environments_app.policy import Principal
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+else:  # generic to the type checker only
+    ModelAdmin = admin.ModelAdmin
+
+
+class ServiceAdmin(ModelAdmin):
+    """An admin page whose saving and deleting go through the use cases.
+
+    A subclass says which of `create`, `change` and `remove` there are; what it does not define
+    cannot be done. Nothing is edited in lists or inline, nothing is deleted in bulk, and binary
+    and `hidden` columns (MACs, hashes, what is sealed) are never shown. Django would run a page's
+    POST in one transaction; here it does not, since a denial must survive.
+    """
+
+    actions = None
+    list_editable: ClassVar[tuple[str, ...]] = ()
+    inlines: ClassVar[tuple[Any, ...]] = ()
+    list_per_page = 50
+    show_full_result_count = False
+    hidden: ClassVar[frozenset[str]] = frozenset()
+
+    def create(self, *, actor: Principal, form: "ModelForm[Any]") -> models.Model:
+        """Make the object that the form describes, by a use case."""
+        raise NotImplementedError
+
+    def change(self, *, actor: Principal, row: Any, form: "ModelForm[Any]") -> models.Model:
+        """Change an object by a use case."""
+        raise NotImplementedError
+
+    def remove(self, *, actor: Principal, row: Any) -> None:
+        """Delete, revoke or end an object by a use case."""
+        raise NotImplementedError
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Allow adding where there is a use case for it."""
+        return self._defines("create") and super().has_add_permission(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Allow changing where there is a use case for it."""
+        return self._defines("change") and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Allow deleting where there is a use case for it."""
+        return self._defines("remove") and super().has_delete_permission(request, obj)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Return the fields of the form, or else the columns that are for people."""
+        if self.has_change_permission(request, obj) or (obj is None and self.has_add_permission(request)):
+            return list(super().get_fields(request, obj))
+        fields = self.model._meta.concrete_fields
+        return [field.name for field in fields if not self._is_hidden(field)]
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Show or save the form outside a transaction; a refusal becomes a message."""
+        try:
+            return self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined]
+        except AccessError as error:
+            return self._refusal(request, error)
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """Ask, then delete outside a transaction; a refusal becomes a message."""
+        try:
+            return self._delete_view(request, object_id, extra_context)  # type: ignore[attr-defined]
+        except AccessError as error:
+            return self._refusal(request, error)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001
+        """Let the use case save, and show what it stored."""
+        actor = principal_of(request)
+        stored = (
+            self.change(actor=actor, row=obj, form=form) if change else self.create(actor=actor, form=form)
+        )
+        obj.__dict__.update(stored.__dict__)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Let the use case delete."""
+        self.remove(actor=principal_of(request), row=obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        """Delete one by one; no page offers it."""
+        for row in queryset:
+            self.delete_model(request, row)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:  # noqa: FBT001
+        """Save nothing besides: what belongs together, the use case has stored."""
+
+    def _defines(self, name: str) -> bool:
+        return getattr(type(self), name) is not getattr(ServiceAdmin, name)
+
+    def _is_hidden(self, field: "models.Field[Any, Any]") -> bool:
+        return isinstance(field, models.BinaryField) or field.name in self.hidden
+
+    def _refusal(self, request: HttpRequest, error: AccessError) -> HttpResponse:
+        self.message_user(request, str(error), level=messages.ERROR)
+        return HttpResponseRedirect(request.get_full_path())
