@@ -1,5 +1,6 @@
 """The bounds of all values, the types without structure, and the registry."""
 
+import contextlib
 import tracemalloc
 
 import pytest
@@ -88,12 +89,11 @@ def test_it_refuses_an_unknown_type(spelling: object) -> None:
 @pytest.mark.parametrize("secret_type", SecretType)
 @given(value=TEXTS)
 def test_it_answers_any_text_with_facts_or_a_refusal(secret_type: SecretType, value: str) -> None:
-    try:
+    facts: object = {}
+    # Any other exception fails the test.
+    with contextlib.suppress(InvalidValue):
         facts = inspect(secret_type, value)
-    except InvalidValue as error:
-        assert error.__context__ is None
-    else:
-        assert isinstance(facts, dict)
+    assert isinstance(facts, dict)
 
 
 @pytest.mark.parametrize("secret_type", [SecretType.JSON, SecretType.YAML])
