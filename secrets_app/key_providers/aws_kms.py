@@ -45,7 +45,7 @@ _THROTTLED: Final = {
 _WRONG: Final = {"InvalidCiphertextException", "IncorrectKeyException"}
 # What the operator has to do, by the error's code (KMS API reference, common and Decrypt errors).
 _ADVICE: Final = {
-    "AccessDeniedException": "allow this installation's AWS identity to use the key, in its IAM or key policy",
+    "AccessDeniedException": "allow this installation's AWS identity to use the key (IAM or key policy)",
     "DisabledException": "enable the key again",
     "KMSInvalidStateException": "enable the key, or cancel its deletion",
     "NotFoundException": "no such key or alias in this account and region: correct KMS_KEY_ID",
