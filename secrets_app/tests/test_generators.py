@@ -77,7 +77,7 @@ def test_it_makes_another_value_each_time(kind: str) -> None:
     assert len({generate(kind, {}).value for _ in range(5)}) == 5
 
 
-WRONG = {
+WRONG: dict[str, list[object]] = {
     "integer": ["12", 12.0, True, None, [12]],
     "boolean": ["true", 1, None],
     "choice": ["hunter2", 1, None, ["a"]],
