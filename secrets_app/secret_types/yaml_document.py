@@ -96,7 +96,7 @@ class _DocumentLoader(_SafeLoader):
 
 _SPECIAL_KEYS: Final = frozenset({"tag:yaml.org,2002:merge", "tag:yaml.org,2002:value"})
 # PyYAML resolves a lone `=` to a type that it then cannot construct; it is text.
-_DocumentLoader.add_constructor("tag:yaml.org,2002:value", _DocumentLoader.construct_yaml_str)
+_DocumentLoader.add_constructor("tag:yaml.org,2002:value", lambda _loader, node: str(node.value))
 
 
 def _unreadable(node: yaml.Node) -> yaml.constructor.ConstructorError:
