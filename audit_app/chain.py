@@ -11,7 +11,7 @@ HASH_LENGTH = 32
 
 
 class EventFields(NamedTuple):
-    """Everything in an event that its hash covers, uuids and time as their canonical text."""
+    """Everything in an event that its hash covers, uuids in hexadecimal, the time as UTC text."""
 
     uuid: str
     stream: str

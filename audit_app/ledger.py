@@ -99,30 +99,20 @@ def _row(entry: Entry) -> list[Any]:
     fields = entry.link.fields
     values: list[Any] = list(fields[:-1])
     values[_AT] = connection.ops.adapt_datetimefield_value(entry.at)
-    if not connection.features.has_native_uuid_field:
-        for place in _UUIDS:
-            values[place] = values[place].replace("-", "")
     return [*values, entry.manifest_id, *entry.link[1:]]
 
 
 def _link(row: Sequence[Any]) -> Link:
     texts = list(row[:-3])
     texts[_AT] = _time_text(texts[_AT])
-    for place in _UUIDS:
-        texts[place] = _uuid_text(texts[place])
+    if connection.features.has_native_uuid_field:
+        for place in _UUIDS:
+            texts[place] = str(texts[place]).replace("-", "")
     return Link(EventFields(*texts), bytes(row[-3]), bytes(row[-2]), bytes(row[-1]))
 
 
 _AT = _TEXT_COLUMNS.index("at")
 _UUIDS = tuple(_TEXT_COLUMNS.index(column) for column in sorted(_UUID_COLUMNS))
-
-
-def _uuid_text(stored: object) -> str:
-    """Return the usual form of a uuid; whatever is no uuid comes back as it is, and will not fit."""
-    text = str(stored)
-    if len(text) != 32:  # noqa: PLR2004 - hexadecimal digits of a uuid
-        return text
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _time_text(stored: object) -> str:

@@ -1,6 +1,6 @@
 """Who may read which streams of the trail, injected from above by KEEPER_POLICY."""
 
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -19,3 +19,9 @@ class TrailPolicy(Protocol):
 def trail_policy() -> TrailPolicy:
     """Return an instance of settings.KEEPER_POLICY."""
     return cast("TrailPolicy", import_string(settings.KEEPER_POLICY)())
+
+
+def viewer_of(request: Any) -> Actor:
+    """Return who makes a request, as the middleware above left it on the request."""
+    principal: Actor = request.principal
+    return principal

@@ -193,9 +193,9 @@ def _append(drafts: Sequence[Draft], *, committed: bool) -> list[Receipt]:
 def _fields(draft: Draft, sequence: int, at: str, details: str, digest: str | None) -> EventFields:
     actor, target = draft.actor, draft.object
     return EventFields(
-        str(uuid4()), draft.stream, sequence, at,
-        str(actor.kind), str(actor.uuid), actor.name, str(draft.action),
-        target.kind, str(target.uuid), target.name, str(draft.outcome),
+        uuid4().hex, draft.stream, sequence, at,
+        str(actor.kind), actor.uuid.hex, actor.name, str(draft.action),
+        target.kind, target.uuid.hex, target.name, str(draft.outcome),
         actor.address, actor.request_id, details, digest,
     )  # fmt: skip
 

@@ -1,0 +1,7 @@
+"""The routes of the trail, under /api/."""
+
+from django.urls import path
+
+from audit_app.api.views import EventListView
+
+urlpatterns = [path("events", EventListView.as_view(), name="api-events")]

@@ -1,0 +1,7 @@
+"""The address of the page of what happened."""
+
+from django.urls import path
+
+from audit_app import views
+
+urlpatterns = [path("activity", views.activity, name="activity")]
