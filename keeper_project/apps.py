@@ -9,3 +9,7 @@ class KeeperConfig(AppConfig):
     name = "keeper_project"
     verbose_name = "Keeper"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the system checks."""
+        from keeper_project import checks  # noqa: F401, PLC0415 - they read settings, and register on import

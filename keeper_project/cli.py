@@ -1,0 +1,59 @@
+"""The `keeper` command: Django's and Keeper's management commands, also as the brief spells them."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from django.core.exceptions import ImproperlyConfigured
+
+from keeper_project.database_url import BadDatabaseUrl
+
+# Two words that mean one command; plain `keeper migrate` stays Django's.
+PHRASES: Final = {("migrate", "to-kms"): "migrate_to_kms", ("migrate", "rollback-kms"): "rollback_kms"}
+
+
+def translate(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments in Django's spelling: `init-db` becomes `init_db`."""
+    for phrase, command in PHRASES.items():
+        if tuple(arguments[: len(phrase)]) == phrase:
+            return [command, *arguments[len(phrase) :]]
+    if arguments and not arguments[0].startswith("-"):
+        return [arguments[0].replace("-", "_"), *arguments[1:]]
+    return list(arguments)
+
+
+def unmet() -> list[str]:
+    """Return what the settings ask for and this machine does not have.
+
+    Asked before Django starts, which would end in a traceback at the first model.
+    """
+    from django.conf import settings  # noqa: PLC0415 - reading settings may fail, which `main` reports
+
+    from keeper_project.production_packages import missing  # noqa: PLC0415
+
+    return list(
+        missing(
+            database_engine=settings.DATABASES["default"]["ENGINE"],
+            redis_url=settings.REDIS_URL,
+            broker_url=settings.CELERY_BROKER_URL,
+        )
+    )
+
+
+def main() -> None:
+    """Run the command that the program's arguments name."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "keeper_project.settings")
+    try:
+        problems = unmet()
+    except (BadDatabaseUrl, ImproperlyConfigured, OSError) as error:
+        problems = [str(error)]
+    if problems:
+        sys.exit("\n".join(f"keeper: {problem}" for problem in problems))
+    from django.core.management import execute_from_command_line  # noqa: PLC0415
+
+    execute_from_command_line([sys.argv[0], *translate(sys.argv[1:])])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Whether Keeper lives (`/healthz`), whether it can serve (`/readyz`), and the checks of the project.
+
+A check is a callable without arguments that returns, or raises the condition it found.
+Both routes are public, so a failure shows its condition and no message of a library.
+"""
+
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from django.utils.module_loading import import_string
+from django.views.decorators.http import require_safe
+from kombu.exceptions import OperationalError
+
+from audit_app.errors import AuditError
+from environments_app.errors import AccessError
+from keeper_project import broker as embedded_broker
+from keeper_project.celery import app
+from keeper_project.errors import KeeperError
+from keeper_project.heartbeat import last_beat
+from secrets_app.errors import SecretError
+
+logger = logging.getLogger(__name__)
+
+FREE_BYTES: Final = 50 * 1024 * 1024
+HEARTBEAT_AGE: Final = timedelta(minutes=3)
+BROKER_SECONDS: Final = 2.0
+
+
+class HealthFailure(KeeperError):
+    """Something that Keeper needs does not work; `detail` may be shown to anybody."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What one check found; `detail` is empty when all is well."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+# Anything else that a check raises is a defect of the check and answers as one (500).
+CONDITIONS: Final = (AuditError, AccessError, SecretError, DatabaseError, OSError)
+
+
+def results(paths: Sequence[str] | None = None) -> list[Result]:
+    """Run checks by their dotted paths, by default those of KEEPER_HEALTH_CHECKS."""
+    return [_find(path) for path in (settings.KEEPER_HEALTH_CHECKS if paths is None else paths)]
+
+
+def _find(path: str) -> Result:
+    name = path.rpartition(".")[2].replace("_", " ")
+    try:
+        import_string(path)()
+    except HealthFailure as failure:
+        return Result(name=name, ok=False, detail=failure.detail)
+    except CONDITIONS as condition:
+        logger.warning("health check %s failed: %s", name, condition)
+        return Result(name=name, ok=False, detail=type(condition).__name__)
+    return Result(name=name, ok=True)
+
+
+# --- Checks ----------------------------------------------------------------------------------
+
+
+def broker() -> None:
+    """Check that tasks can be handed over. Raises HealthFailure if they cannot."""
+    folders = embedded_broker.folders()
+    if not all(os.access(folder, os.W_OK) for folder in folders):
+        raise HealthFailure("the broker's folders are missing or not writable")
+    if folders:
+        return
+    try:
+        with app.connection_for_write(connect_timeout=BROKER_SECONDS) as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_SECONDS)
+    except (OperationalError, OSError) as error:
+        raise HealthFailure("the broker does not answer") from error
+
+
+def data_directory() -> None:
+    """Check that KEEPER_DATA_DIR takes files. Raises HealthFailure if it does not."""
+    directory = Path(settings.KEEPER_DATA_DIR)
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise HealthFailure("the data directory is missing or not writable")
+    if shutil.disk_usage(directory).free < FREE_BYTES:
+        raise HealthFailure("the disk of the data directory is full")
+
+
+def worker() -> None:
+    """Check that beat and a worker live; not part of readiness, since pages serve without them.
+
+    Raises HealthFailure if none has worked within HEARTBEAT_AGE.
+    """
+    beat = last_beat()
+    if beat is None or timezone.now() - beat > HEARTBEAT_AGE:
+        raise HealthFailure("no worker has carried out a scheduled task lately")
+
+
+# --- Routes ----------------------------------------------------------------------------------
+
+
+@require_safe
+def healthz(_request: HttpRequest) -> HttpResponse:
+    """Answer that the process lives, touching nothing."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+def readyz(_request: HttpRequest) -> HttpResponse:
+    """Answer 200 if every health check passes, else 503, with what each found."""
+    found = results()
+    ready = all(result.ok for result in found)
+    body = {"status": "ok" if ready else "unavailable", "checks": [asdict(result) for result in found]}
+    return JsonResponse(body, status=200 if ready else 503)

@@ -1,0 +1,72 @@
+"""Makes an empty database a Keeper: its environments and its first administrator."""
+
+import secrets
+from collections.abc import Callable
+from typing import Final
+
+from django.conf import settings
+
+from audit_app import streams
+from audit_app.actions import Action
+from audit_app.models import AuditEvent, deployment_uuid
+from audit_app.record import AuditObject, record
+from environments_app.models import Environment, User, UserRole
+from environments_app.principals import system_principal, user_principal
+from environments_app.services import create_environment, create_user
+from keeper_project.broker import make_folders
+
+# In the order in which changes pass through them.
+ENVIRONMENTS: Final = {"development": "Development", "staging": "Staging", "production": "Production"}
+PASSWORD_BYTES: Final = 18
+
+Announce = Callable[[str, str], None]
+
+
+def initialise(*, announce: Announce) -> bool:
+    """Make what a new installation needs, and say whether anything had to be made.
+
+    Does nothing once the trail says that it is done, so that an environment which somebody
+    removed stays removed. `announce(username, password)` is told the first administrator's
+    generated password before the account is made: an interruption in between leaves a password
+    that opens nothing, and not an account that nobody can open. A password that
+    KEEPER_ADMIN_PASSWORD gives is not announced.
+
+    Raises InvalidField if that one is too weak, BadName for a bad KEEPER_ADMIN_USERNAME.
+    """
+    make_folders()
+    if _is_done():
+        return False
+    administrator = _administrator(announce)
+    existing = set(Environment.objects.values_list("name", flat=True))
+    for name, display_name in ENVIRONMENTS.items():
+        if name not in existing:
+            create_environment(actor=user_principal(administrator), name=name, display_name=display_name)
+    _record_done()
+    return True
+
+
+def _is_done() -> bool:
+    return AuditEvent.objects.filter(stream=streams.SYSTEM, action=Action.DEPLOYMENT_INITIALISE).exists()
+
+
+def _administrator(announce: Announce) -> User:
+    found = User.objects.filter(role=UserRole.ADMIN, is_active=True).order_by("id").first()
+    if found:
+        return found
+    username = settings.KEEPER_ADMIN_USERNAME
+    password = settings.KEEPER_ADMIN_PASSWORD
+    if not password:
+        password = secrets.token_urlsafe(PASSWORD_BYTES)
+        announce(username, password)
+    actor = system_principal(is_admin=True)
+    return create_user(actor=actor, username=username, role=UserRole.ADMIN, password=password)
+
+
+def _record_done() -> None:
+    record(
+        actor=system_principal(),
+        action=Action.DEPLOYMENT_INITIALISE,
+        stream=streams.SYSTEM,
+        object=AuditObject("deployment", deployment_uuid(), "keeper"),
+        details={"environments": list(ENVIRONMENTS)},
+    )

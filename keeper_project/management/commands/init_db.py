@@ -1,0 +1,35 @@
+"""Migrates the database and makes the first environments and the first administrator."""
+
+from typing import Any
+
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+
+from environments_app.errors import InvalidField
+from keeper_project.initialise import initialise
+
+
+class Command(BaseCommand):
+    """`keeper init-db`; running it again changes nothing."""
+
+    help = (
+        "Migrates the database, and makes the environments development, staging and production and the "
+        "first administrator (KEEPER_ADMIN_USERNAME, KEEPER_ADMIN_PASSWORD) of a new installation."
+    )
+    requires_migrations_checks = False
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Initialise; prints a generated password, once."""
+        call_command("migrate", verbosity=max(0, options["verbosity"] - 1), interactive=False)
+        try:
+            made = initialise(announce=self.announce)
+        except InvalidField as error:
+            raise CommandError(f"KEEPER_ADMIN_{error.field.upper()}: {error.reason}") from error
+        self.stdout.write(
+            "Keeper is initialised." if made else "Keeper was initialised before; nothing changed."
+        )
+
+    def announce(self, username: str, password: str) -> None:
+        """Print the first administrator's password: the only time that anybody sees it."""
+        self.stdout.write(f"First administrator: {username}\nPassword, shown once: {password}")
+        self.stdout.flush()

@@ -1,0 +1,55 @@
+"""Destroys everything in the database and initialises it anew, after asking."""
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
+
+from audit_app.keyring import forget_keyring
+from audit_app.models import forget_deployment
+
+
+def database_name() -> str:
+    """Return what the operator has to type: the file's name for SQLite, the database's else."""
+    return Path(str(connection.settings_dict["NAME"])).name
+
+
+def drop_all_tables() -> None:
+    """Drop every table of the database, Keeper's or not."""
+    with connection.constraint_checks_disabled(), connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(f"DROP TABLE {connection.ops.quote_name(table)}")
+
+
+class Command(BaseCommand):
+    """`keeper reset-db`."""
+
+    help = "DESTROYS every secret, user and event in the database, then initialises it anew. Asks before."
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare `--yes`."""
+        parser.add_argument("--yes", action="store_true", help="do not ask: for scripts")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Ask, destroy, and begin again."""
+        if not options["yes"]:
+            self._ask()
+        drop_all_tables()
+        # What this process remembers belongs to the rows that are gone.
+        forget_deployment()
+        forget_keyring()
+        self.stdout.write(f"Everything in {database_name()} is destroyed.")
+        call_command("init_db", verbosity=options["verbosity"], stdout=self.stdout)
+
+    def _ask(self) -> None:
+        name = database_name()
+        self.stdout.write(f"This destroys every secret, user and event in the database {name}, for good.")
+        try:
+            answer = input("Type the name of the database to go on: ")
+        except EOFError:
+            answer = ""
+        if answer.strip() != name:
+            raise CommandError("That is not its name. Nothing was changed.")

@@ -1,0 +1,131 @@
+"""Serves Keeper: migrates, initialises, then runs the web server and a worker."""
+
+import ipaddress
+import os
+import socket
+from typing import Any, Final
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections
+
+from environments_app.errors import InvalidField
+from keeper_project.embedded import Child, supervise, web, worker
+from keeper_project.initialise import initialise
+
+WEB_THREADS: Final = 4
+WORKER_THREADS: Final = 4
+
+
+class Command(BaseCommand):
+    """`keeper run`."""
+
+    help = "Serves Keeper with a web server and a worker; initialises a new installation first."
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the address and what to run."""
+        parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+        parser.add_argument("--port", type=int, default=8989, help="port to listen on (8989)")
+        parser.add_argument("--workers", type=int, default=1, help="processes of the web server (1)")
+        parser.add_argument("--no-worker", action="store_true", help="no worker and no scheduled work here")
+        parser.add_argument("--debug", action="store_true", help="DEBUG=true; on this machine's address only")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Prepare, serve until stopped, and fail if a child ends by itself."""
+        host, port = _address(options["host"]), options["port"]
+        loopback = ipaddress.ip_address(host).is_loopback
+        if options["debug"]:
+            _refuse_debug_in_public(loopback=loopback)
+        _refuse_taken_port(host, port)
+        environment = _environment(loopback=loopback, debug=options["debug"])
+        self._prepare()
+        self._announce_address(host, port, tls=_is_on(environment["KEEPER_TLS"]))
+        reason = supervise(_children(host, port, options), environment=environment)
+        if reason:
+            raise CommandError(f"{reason} Keeper stopped; see {settings.KEEPER_LOG_FILE}.")
+
+    def _prepare(self) -> None:
+        call_command("migrate", verbosity=0, interactive=False)
+        try:
+            initialise(announce=self._announce_password)
+        except InvalidField as error:
+            raise CommandError(f"KEEPER_ADMIN_{error.field.upper()}: {error.reason}") from error
+        connections.close_all()
+
+    def _announce_password(self, username: str, password: str) -> None:
+        """Print the password on the terminal: it is in no log, and never shown again."""
+        self.stdout.write(f"First administrator: {username}\nPassword, shown once: {password}")
+
+    def _announce_address(self, host: str, port: int, *, tls: bool) -> None:
+        address = ipaddress.ip_address(host)
+        name = "localhost" if address.is_loopback or address.is_unspecified else host
+        self.stdout.write(f"Keeper serves http://{name}:{port} (stop it with Ctrl-C)")
+        if tls:
+            self.stdout.write(
+                "It expects TLS: a proxy in front that ends it (KEEPER_TRUSTED_PROXIES), or KEEPER_TLS=false."
+            )
+        self.stdout.flush()
+
+
+def _children(host: str, port: int, options: dict[str, Any]) -> list[Child]:
+    children = [web(host=host, port=port, workers=options["workers"], threads=WEB_THREADS)]
+    if not options["no_worker"]:
+        children.append(worker(threads=WORKER_THREADS, level=settings.KEEPER_LOG_LEVEL))
+    return children
+
+
+def _address(host: str) -> str:
+    """Return the numeric address of a host. Raises CommandError if it has none."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise CommandError(f"--host {host}: this name has no address here.") from error
+    # The IPv4 one first: it is what `localhost` means to most.
+    return str(min(found, key=lambda each: each[0] != socket.AF_INET)[4][0])
+
+
+def _refuse_taken_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise CommandError(f"Cannot listen on {host}, port {port}: {error.strerror}.") from error
+
+
+def _refuse_debug_in_public(*, loopback: bool) -> None:
+    if not loopback or settings.KEY_MANAGEMENT_BACKEND == "kms":
+        raise CommandError(
+            "--debug shows local variables in error pages: only on 127.0.0.1, with local keys."
+        )
+
+
+def _environment(*, loopback: bool, debug: bool) -> dict[str, str]:
+    """Return the variables of the children.
+
+    On the loopback address and without a proxy nobody else is served, so plain HTTP is meant
+    unless KEEPER_TLS says otherwise.
+    """
+    tls = not (loopback and not settings.KEEPER_TRUSTED_PROXIES)
+    environment = {
+        "KEEPER_TLS": str(tls).lower(),
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "keeper_project.settings",
+    }
+    # Only this process makes the first administrator.
+    environment.pop("KEEPER_ADMIN_PASSWORD", None)
+    # A program started by its path may be run from anywhere.
+    environment["PYTHONPATH"] = os.pathsep.join(
+        [str(settings.BASE_DIR), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
+    if debug:
+        environment["DEBUG"] = "true"
+    environment["PYTHONUNBUFFERED"] = "1"
+    return environment
+
+
+def _is_on(text: str) -> bool:
+    return text.lower() in {"true", "yes", "on", "1"}
