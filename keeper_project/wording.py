@@ -35,55 +35,60 @@ STATES: dict[str, State] = {
     "protected": State("lock", "protected", "quiet"),
 }
 
-# Past tense, so that a line of activity reads "alice revealed payments/db".
-VERBS: dict[str, str] = {
-    "environment.view": "looked at environment",
-    "environment.create": "created environment",
-    "environment.update": "changed environment",
-    "environment.delete": "deleted environment",
-    "member.view": "looked at members of",
-    "member.grant": "granted access to",
-    "member.change": "changed access of",
-    "member.revoke": "revoked access of",
-    "member.break_glass": "granted themselves access to",
-    "token.view": "looked at tokens of",
-    "token.issue": "issued token",
-    "token.change": "changed token",
-    "token.revoke": "revoked token",
-    "user.view": "looked at person",
-    "user.create": "created person",
-    "user.change": "changed person",
-    "group.change": "changed group",
-    "secret.view": "looked at",
-    "secret.reveal": "revealed",
-    "secret.export": "exported",
-    "secret.create": "created",
-    "secret.update": "wrote",
-    "secret.rollback": "rolled back",
-    "secret.rename": "renamed",
-    "secret.copy": "copied",
-    "secret.move": "moved",
-    "secret.delete": "deleted",
-    "secret.restore": "restored",
-    "secret.purge": "purged",
-    "secret.compare": "compared",
-    "secret.import": "imported",
-    "secret.generate": "generated a value for",
-    "session.sign_in": "signed in",
-    "session.sign_out": "signed out",
-    "access.refused": "were refused",
-    "integrity.violation": "integrity violation in",
-    "data_key.create": "created data key",
-    "data_key.rotate": "rotated data key",
-    "data_key.open": "opened data key",
-    "trail.view": "read the trail of",
-    "trail.verify": "verified the trail of",
-    "configuration.change": "changed configuration of",
-    "deployment.initialise": "initialised",
-}
+class Act(NamedTuple):
+    """What an action is called once it was done, and when it was only tried."""
 
-# What a person is told when the same act was not allowed or did not succeed.
-OUTCOME_PREFIXES: dict[str, str] = {"denied": "was denied: ", "failed": "failed: "}
+    done: str
+    tried: str
+
+
+# So that a line of activity reads "alice revealed payments/db".
+ACTS: dict[str, Act] = {
+    "environment.view": Act("looked at environment", "look at environment"),
+    "environment.create": Act("created environment", "create environment"),
+    "environment.update": Act("changed environment", "change environment"),
+    "environment.delete": Act("deleted environment", "delete environment"),
+    "member.view": Act("looked at members of", "look at members of"),
+    "member.grant": Act("granted access to", "grant access to"),
+    "member.change": Act("changed access of", "change access of"),
+    "member.revoke": Act("revoked access of", "revoke access of"),
+    "member.break_glass": Act("granted themselves access to", "grant themselves access to"),
+    "token.view": Act("looked at tokens of", "look at tokens of"),
+    "token.issue": Act("issued token", "issue token"),
+    "token.change": Act("changed token", "change token"),
+    "token.revoke": Act("revoked token", "revoke token"),
+    "user.view": Act("looked at person", "look at person"),
+    "user.create": Act("created person", "create person"),
+    "user.change": Act("changed person", "change person"),
+    "group.change": Act("changed group", "change group"),
+    "secret.view": Act("looked at", "look at"),
+    "secret.reveal": Act("revealed", "reveal"),
+    "secret.export": Act("exported", "export"),
+    "secret.create": Act("created", "create"),
+    "secret.update": Act("wrote", "write"),
+    "secret.rollback": Act("rolled back", "roll back"),
+    "secret.rename": Act("renamed", "rename"),
+    "secret.copy": Act("copied", "copy"),
+    "secret.move": Act("moved", "move"),
+    "secret.delete": Act("deleted", "delete"),
+    "secret.restore": Act("restored", "restore"),
+    "secret.purge": Act("purged", "purge"),
+    "secret.compare": Act("compared", "compare"),
+    "secret.import": Act("imported", "import"),
+    "secret.generate": Act("generated a value for", "generate a value for"),
+    "session.sign_in": Act("signed in", "sign in"),
+    "session.sign_out": Act("signed out", "sign out"),
+    "access.refused": Act("was refused", "be let in"),
+    "integrity.violation": Act("found damage in", "open"),
+    "data_key.create": Act("created data key", "create data key"),
+    "data_key.rotate": Act("rotated data key", "rotate data key"),
+    "data_key.open": Act("opened data key", "open data key"),
+    "trail.view": Act("read the trail of", "read the trail of"),
+    "trail.verify": Act("verified the trail of", "verify the trail of"),
+    "stream.open": Act("opened the stream of", "open the stream of"),
+    "configuration.change": Act("changed configuration of", "change configuration of"),
+    "deployment.initialise": Act("initialised", "initialise"),
+}
 
 TYPE_ICONS: dict[str, str] = {
     "PASSWORD": "asterisk",
@@ -97,10 +102,10 @@ TYPE_ICONS: dict[str, str] = {
 
 FACT_LABELS: dict[str, str] = {
     "fingerprint_sha256": "SHA-256",
-    "has_private": "private key",
-    "has_private_key": "private key",
-    "sans": "names",
-    "chain_length": "certificates",
+    "has_private": "Private key",
+    "has_private_key": "Private key",
+    "sans": "Names",
+    "chain_length": "Certificates",
 }
 
 # The palette an environment chooses from; its classes are in keeper.css (`env-green`, …).
@@ -115,6 +120,9 @@ def state(name: str) -> State:
 
 
 def verb(action: str, outcome: str = "allowed") -> str:
-    """Return `action` as words that follow an actor's name."""
-    words = VERBS.get(action, action.replace(".", " ").replace("_", " "))
-    return OUTCOME_PREFIXES.get(outcome, "") + words
+    """Return `action`, as it turned out, in words that follow an actor's name."""
+    plain = action.replace(".", " ").replace("_", " ")
+    act = ACTS.get(action, Act(plain, plain))
+    if outcome == "denied":
+        return f"was not allowed to {act.tried}"
+    return f"failed to {act.tried}" if outcome == "failed" else act.done

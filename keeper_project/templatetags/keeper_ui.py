@@ -80,6 +80,12 @@ def verbatim(value: str) -> SafeString:
 
 
 @register.filter
+def path(name: str) -> SafeString:
+    """Show a name so that it wraps after its slashes rather than inside a segment."""
+    return format_html_join(mark_safe("/<wbr>"), "{}", ((segment,) for segment in name.split("/")))
+
+
+@register.filter
 def environment_class(environment: Any) -> str:
     """Return the palette class of an environment (or of a palette key)."""
     colour = environment if isinstance(environment, str) else getattr(environment, "colour", "")
@@ -105,15 +111,9 @@ def verb(event: Any) -> str:
 
 
 @register.filter
-def words(action: Any) -> str:
-    """Return an action as words, whatever its outcome was."""
-    return wording.verb(str(action))
-
-
-@register.filter
 def fact_label(name: str) -> str:
-    """Return the name of a derived fact as a label: `not_after` reads "not after"."""
-    return wording.FACT_LABELS.get(name, name.replace("_", " "))
+    """Return the name of a derived fact as a label: `not_after` reads "Not after"."""
+    return wording.FACT_LABELS.get(name, name.replace("_", " ").capitalize())
 
 
 @register.simple_tag
@@ -166,9 +166,9 @@ def empty(icon: str, title: str, text: str = "", url: str = "", label: str = "")
 
 
 @register.inclusion_tag("components/events.html")
-def events(rows: Sequence[Any], environments: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - template syntax has no keyword-only
-    """List audit events, newest first, one line each."""
-    return {"rows": rows, "environments": environments}
+def events(rows: Sequence[Any], about: str = "") -> dict[str, Any]:
+    """List audit events, newest first, one line each; an object named `about` goes without saying."""
+    return {"rows": rows, "about": about}
 
 
 @register.inclusion_tag("components/activity_chart.html")

@@ -9,14 +9,10 @@ document.addEventListener("formdata", (event) => {
 
 document.addEventListener("htmx:responseError", async (event) => {
   const { say } = await import("./say.js");
-  const status = event.detail.xhr.status;
-  say(
-    status === 403 || status === 404
-      ? "You may not do that here. Nothing was changed."
-      : status === 429
-        ? "Too many requests. Wait a moment and try again."
-        : "Keeper did not answer as expected. Nothing was changed; try again.",
-  );
+  // The problem page says what happened; its sentence is shown where the person is.
+  const page = new DOMParser().parseFromString(event.detail.xhr.responseText, "text/html");
+  const sentence = page.querySelector("[data-problem-detail]")?.textContent.trim();
+  say(sentence || "Keeper did not answer as expected. Nothing was changed; try again.");
 });
 
 document.addEventListener("htmx:sendError", async () => {

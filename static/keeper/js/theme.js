@@ -23,6 +23,8 @@
     for (const button of document.querySelectorAll("[data-theme-toggle]")) {
       button.setAttribute("aria-label", `Theme: ${words}`);
       button.title = `Theme: ${words}`;
+      const shown = button.querySelector("[data-theme-words]");
+      if (shown) shown.textContent = `Theme: ${words}`;
     }
   };
 
