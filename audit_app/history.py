@@ -82,7 +82,7 @@ def entry_digest(entry: LogEntry) -> str:
         "address": entry.remote_addr,
         "changes": entry.changes,
         "model": _model_label(entry),
-        "object": [entry.object_pk, entry.object_id, entry.object_repr],
+        "object": [str(entry.object_pk), entry.object_id, str(entry.object_repr)],
         "request_id": entry.cid,
         "serialized_data": entry.serialized_data,
         "timestamp": utc_text(entry.timestamp),

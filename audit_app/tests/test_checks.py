@@ -1,0 +1,36 @@
+import pytest
+from auditlog.registry import auditlog
+from pytest_django import Settings
+
+from audit_app import checks
+from audit_app.models import Checkpoint
+
+
+def ids(found: list) -> list[str]:
+    return [message.id for message in found]
+
+
+def test_a_path_that_leads_nowhere_is_refused(settings: Settings) -> None:
+    settings.KEEPER_HEALTH_CHECKS = settings.KEEPER_REPORT_SECTIONS = settings.KEEPER_AUDIT_SINKS = []
+    assert checks.wiring() == []
+    settings.KEEPER_KEYRING = "audit_app.tests.keyring.Absent"
+    settings.KEEPER_INTEGRITY_CHECKS = ["nowhere.at_all"]
+    assert ids(checks.wiring()) == ["audit_app.E001", "audit_app.E001"]
+
+
+def test_a_proxy_that_is_no_address_is_refused(settings: Settings) -> None:
+    settings.KEEPER_TRUSTED_PROXIES = ["10.0.0.1", "192.168.0.0/16", "unix"]
+    assert checks.trusted_proxies() == []
+    settings.KEEPER_TRUSTED_PROXIES = ["proxy.example.com"]
+    assert ids(checks.trusted_proxies()) == ["audit_app.E002"]
+
+
+def test_a_followed_model_with_open_sealed_columns_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auditlog, "get_models", lambda: [Checkpoint])
+    fields = {"include_fields": [], "exclude_fields": []}
+    monkeypatch.setattr(auditlog, "get_model_fields", lambda _model: fields)
+    (found,) = checks.configuration_history()
+    assert found.id == "audit_app.E003"
+    assert "signature" in found.msg
+    fields["exclude_fields"] = ["previous_digest", "digest", "signature"]
+    assert checks.configuration_history() == []
