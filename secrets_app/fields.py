@@ -3,7 +3,7 @@
 import binascii
 from base64 import b64decode, b64encode
 from collections.abc import Callable
-from typing import Any, Self, cast, overload
+from typing import TYPE_CHECKING, Any, Self, cast, overload
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
@@ -64,8 +64,7 @@ class Sealed:
         context = self.context
         if context is None:
             raise WrongContext("the envelope is not bound to a row")
-        if not (isinstance(receipt, Receipt) and receipt.committed and receipt.covers(context.row)):
-            raise NotCommitted("no committed event covers the opening of this value")
+        _require_proof(receipt, context.row)
         try:
             return seal.open_envelope(
                 self.envelope,
@@ -122,7 +121,14 @@ class SealedCol(Col):
         return super().as_sql(compiler, connection)
 
 
-class EncryptedField(models.BinaryField):
+if TYPE_CHECKING:
+    _BinaryField = models.BinaryField[Sealed, Sealed]
+else:
+    # Generic for the type checker alone.
+    _BinaryField = models.BinaryField
+
+
+class EncryptedField(_BinaryField):
     """Stores an envelope. The attribute gives a `Sealed` bound to its row and accepts only one.
 
     `label` is the frozen label of what is stored, and `context` the name of the model's method
@@ -131,10 +137,6 @@ class EncryptedField(models.BinaryField):
     with anything else raise PlaintextRefused; `bulk_create`, `bulk_update`, `dumpdata` and
     `loaddata` (both sealed) work. `values()` gives `Sealed` that are not bound.
     """
-
-    # What django-stubs reads: the types that the attribute takes and gives.
-    _pyi_private_set_type: Sealed
-    _pyi_private_get_type: Sealed
 
     def __init__(self, *args: Any, label: str, context: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -197,7 +199,7 @@ class EncryptedField(models.BinaryField):
         """Refuse expressions that could copy something else into the column."""
         if hasattr(value, "resolve_expression") and not _sets_sealed_only(value):
             raise PlaintextRefused(f"{self.name} is sealed: it takes a Sealed, not an expression")
-        return cast("str", super().get_placeholder(value, compiler, connection))  # type: ignore[misc]
+        return super().get_placeholder(value, compiler, connection)
 
     # --- From the database ------------------------------------------------------------------
 
@@ -220,7 +222,7 @@ class EncryptedField(models.BinaryField):
         return SealedCol(cast("str", alias), self, output_field or self)
 
     @property
-    def cached_col(self) -> Col:  # type: ignore[override]
+    def cached_col(self) -> Col:
         """The column under its table's own name."""
         return SealedCol(self.model._meta.db_table, self)
 
@@ -252,8 +254,14 @@ class EncryptedField(models.BinaryField):
             raise ValidationError(f"{self.name} takes an envelope in base64") from error
         return Sealed(envelope)
 
-    def formfield(self, **kwargs: Any) -> None:  # type: ignore[override]
+    def formfield(self, **kwargs: Any) -> None:
         """Be no part of any form."""
+
+
+def _require_proof(receipt: object, row: UUID) -> None:
+    """Raise NotCommitted unless this is a receipt, not merely something shaped like one."""
+    if not isinstance(receipt, Receipt) or not receipt.committed or not receipt.covers(row):
+        raise NotCommitted("no committed event covers the opening of this value")
 
 
 def _ordered_name(item: object) -> str:
@@ -261,7 +269,7 @@ def _ordered_name(item: object) -> str:
     if isinstance(item, OrderBy):
         item = item.expression
     if isinstance(item, F):
-        item = item.name
+        item = str(getattr(item, "name", ""))
     return item.lstrip("-+").rpartition("__")[2] if isinstance(item, str) else ""
 
 

@@ -86,7 +86,8 @@ def refuse_in_transaction(what: str) -> None:
     Django's own durable blocks.
     """
     blocks = connection.atomic_blocks
-    if blocks and not blocks[-1]._from_testcase:  # noqa: SLF001 - there is no public name for it
+    # Django has no public name for it; its own check reads the same attribute.
+    if blocks and not getattr(blocks[-1], "_from_testcase", False):
         raise NetworkInTransaction(f"{what}: that has to be done before the transaction begins")
 
 

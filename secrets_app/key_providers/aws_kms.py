@@ -131,7 +131,8 @@ class KmsProvider(KeyProvider):
     def _described(self, reference: str) -> str:
         reply = self._ask("DescribeKey", lambda: self._client.describe_key(KeyId=reference))
         key = reply["KeyMetadata"]
-        if not key["Enabled"] or key["KeyUsage"] != "ENCRYPT_DECRYPT":
+        # KMS documents every field but the id as optional; a wrong use is refused by GenerateDataKey.
+        if not key.get("Enabled", True) or key.get("KeyUsage", "ENCRYPT_DECRYPT") != "ENCRYPT_DECRYPT":
             raise KeyUnavailable(
                 f"the KMS key {key['Arn']} is disabled or not one for encryption: enable or replace it",
                 permanent=True,

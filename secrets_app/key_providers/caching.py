@@ -14,6 +14,8 @@ from secrets_app.errors import KeyUnavailable
 
 # How long past its age a key may still be used while KMS only asks to slow down.
 BRIDGE_SECONDS: Final = 300.0
+# How long a bridged key is used before KMS is asked again: who is throttled must ask less.
+BRIDGE_PAUSE_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,7 @@ class _Entry:
     key: OpenKey
     opened_at: float
     uses: int = 0
+    bridged_until: float = 0.0
 
 
 class KeyCache:
@@ -53,7 +56,7 @@ class KeyCache:
         """Return a data key, opened by `load` if it is not kept; passes on what `load` raises."""
         with self._lock:
             entry = self._entries.get(data_key_id)
-            if entry and entry.uses < self._uses and self._clock() - entry.opened_at < self._ttl:
+            if entry and self._is_fresh(entry):
                 entry.uses += 1
                 self._entries.move_to_end(data_key_id)
                 return entry.key
@@ -83,6 +86,11 @@ class KeyCache:
         with self._lock:
             kept = [item for item in self._entries.items() if item[1].key.key_uri != key_uri]
             self._entries = OrderedDict(kept)
+
+    def _is_fresh(self, entry: _Entry) -> bool:
+        now = self._clock()
+        in_bounds = entry.uses < self._uses and now - entry.opened_at < self._ttl
+        return in_bounds or now < entry.bridged_until
 
     def _open(self, data_key_id: UUID, load: Callable[[], OpenKey], flight: "Future[OpenKey]") -> OpenKey:
         """Open a key for everybody who waits for it."""
@@ -117,9 +125,12 @@ class KeyCache:
     def _bridged(self, data_key_id: UUID) -> OpenKey | None:
         with self._lock:
             entry = self._entries.get(data_key_id)
-            if entry and self._clock() - entry.opened_at < self._ttl + BRIDGE_SECONDS:
-                return entry.key
-        return None
+            now = self._clock()
+            end = entry.opened_at + self._ttl + BRIDGE_SECONDS if entry else now
+            if entry is None or now >= end:
+                return None
+            entry.bridged_until = min(now + BRIDGE_PAUSE_SECONDS, end)
+            return entry.key
 
     def _drop_after(self, data_key_id: UUID, error: KeyUnavailable) -> None:
         with self._lock:

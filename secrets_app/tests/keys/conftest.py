@@ -1,0 +1,82 @@
+"""Gives every test of the key layer a process that remembers nothing, and a key file of its own."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from django.core.cache import cache
+from moto.server import ThreadedMotoServer
+from pytest_django import Settings
+
+from audit_app.keyring import forget_keyring
+from audit_app.models import forget_deployment
+from environments_app.models import Environment
+from secrets_app.data_keys import forget_data_keys
+from secrets_app.key_providers import forget_provider
+
+REGION = "eu-central-1"
+
+
+@pytest.fixture(autouse=True)
+def fresh_process(settings: Settings, tmp_path: Path) -> Iterator[None]:
+    settings.KEEPER_KEYRING = "secrets_app.keyring.SystemKeyring"
+    settings.KEY_MANAGEMENT_BACKEND = "local"
+    settings.KEEPER_LOCAL_KEY_FILE = str(tmp_path / "local.key")
+    settings.KEEPER_LOCAL_KEY_PASSPHRASE = ""
+    settings.KMS_ENCRYPTION_CONTEXT = {}
+    settings.KMS_ALLOWED_KEYS = []
+    settings.KMS_KEY_ID = settings.KMS_KEY_ALIAS = ""
+    forget_process()
+    yield
+    forget_process()
+
+
+def forget_process() -> None:
+    """Forget what a process keeps, as a restart does."""
+    forget_keyring()
+    forget_deployment()
+    forget_provider()
+    forget_data_keys()
+    cache.clear()
+
+
+@pytest.fixture(scope="session")
+def moto_url() -> Iterator[str]:
+    if given := os.environ.get("KEEPER_TEST_MOTO_URL"):
+        yield given
+        return
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def kms_client(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The operator's own view of KMS."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    client = boto3.client("kms", region_name=REGION, endpoint_url=moto_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def kms_key(kms_client: Any, moto_url: str, settings: Settings) -> str:
+    """The ARN of a key that the installation is configured for."""
+    arn: str = kms_client.create_key()["KeyMetadata"]["Arn"]
+    settings.KEY_MANAGEMENT_BACKEND = "kms"
+    settings.AWS_REGION = REGION
+    settings.AWS_ENDPOINT_URL_KMS = moto_url
+    settings.KMS_KEY_ID = arn
+    forget_process()
+    return arn
+
+
+@pytest.fixture
+def development(db: None) -> Environment:
+    return Environment.objects.create(name="development")
