@@ -41,7 +41,7 @@ class ReadOnlyAdmin(ModelAdmin):
         """Refuse: only Keeper writes here."""
         return False
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Return the columns that are text for people."""
         fields = self.model._meta.concrete_fields
         return [field.name for field in fields if not isinstance(field, models.BinaryField)]

@@ -42,7 +42,8 @@ def move_head(stream: str, *, old: int, new: int, link_hash: bytes) -> bool:
     """Move a stream's head, and say whether it stood where it was thought to."""
     with connection.cursor() as cursor:
         cursor.execute(_statements(connection.vendor).move_head, [new, link_hash, stream, old])
-        return cursor.rowcount == 1
+        moved: int = cursor.rowcount
+    return moved == 1
 
 
 def insert(entries: Sequence[Entry]) -> None:
@@ -76,7 +77,7 @@ def _statements(vendor: str) -> _Statements:
     quote = connection.ops.quote_name
     head, event, manifest = "audit_app_streamhead", "audit_app_auditevent", "audit_app_readmanifest"
     lock = " FOR UPDATE" if connection.features.has_select_for_update else ""
-    binary = connection.ops.binary_placeholder_sql(b"")
+    binary = connection.ops.binary_placeholder_sql(b"")  # type: ignore[arg-type]  # the stub knows only Case
     marks = ", ".join(binary if column in _BINARY_COLUMNS else "%s" for column in _COLUMNS)
     read = ", ".join(_readable(vendor, f"e.{quote(column)}", column) for column in _TEXT_COLUMNS)
     return _Statements(

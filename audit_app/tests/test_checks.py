@@ -27,7 +27,7 @@ def test_a_proxy_that_is_no_address_is_refused(settings: Settings) -> None:
 
 def test_a_followed_model_with_open_sealed_columns_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auditlog, "get_models", lambda: [Checkpoint])
-    fields = {"include_fields": [], "exclude_fields": []}
+    fields: dict[str, list[str]] = {"include_fields": [], "exclude_fields": []}
     monkeypatch.setattr(auditlog, "get_model_fields", lambda _model: fields)
     (found,) = checks.configuration_history()
     assert found.id == "audit_app.E003"

@@ -42,7 +42,7 @@ def damage_and_openings(_reader: int) -> tuple[list[Problem], int, int]:
 def on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Give the threads a database on disk: SQLite in memory knows no waiting for a lock."""
     with monkeypatch.context() as patched:
-        if connection.vendor == "sqlite" and connection.is_in_memory_db():
+        if connection.vendor == "sqlite" and "memory" in str(connection.settings_dict["NAME"]):
             with connection.cursor() as cursor:
                 cursor.execute("VACUUM INTO %s", [str(tmp_path / "trail.db")])
             patched.setitem(connections.settings["default"], "NAME", str(tmp_path / "trail.db"))

@@ -18,9 +18,13 @@ pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 
 
 def reveal(**changed: Any) -> Receipt:
-    return record(
-        **({"actor": ALICE, "action": Action.SECRET_REVEAL, "stream": STREAM, "object": SECRET} | changed)
-    )
+    usual: dict[str, Any] = {
+        "actor": ALICE,
+        "action": Action.SECRET_REVEAL,
+        "stream": STREAM,
+        "object": SECRET,
+    }
+    return record(**(usual | changed))
 
 
 def test_it_stores_what_it_was_told() -> None:

@@ -18,6 +18,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 
 
 class Vault(AuthenticatedRow):
+    objects: ClassVar[models.Manager["Vault"]] = models.Manager()
+
     MAC_LABEL: ClassVar[str] = "test-vault"
     MAC_COVERS: ClassVar[tuple[str, ...]] = ("name",)
 
@@ -28,6 +30,8 @@ class Vault(AuthenticatedRow):
 
 
 class Door(AuthenticatedRow):
+    objects: ClassVar[models.Manager["Door"]] = models.Manager()
+
     MAC_LABEL: ClassVar[str] = "test-door"
     MAC_COVERS: ClassVar[tuple[str, ...]] = ("vault.uuid", "role", "open", "until", "cidrs", "seal")
 

@@ -8,6 +8,7 @@ from audit_app import ledger, streams
 from audit_app.chain import canonical_bytes, event_hash
 from audit_app.integrity import Problem
 from audit_app.models import AuditEvent, ReadManifestItem
+from audit_app.record import Receipt
 from audit_app.tests.trail import STREAM, entries, sql, write
 from audit_app.verification import Tally, verify
 
@@ -216,7 +217,8 @@ def test_streams_longer_than_one_query_are_followed(monkeypatch: pytest.MonkeyPa
 
 
 def test_events_appended_meanwhile_are_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine, appended = ledger.links, []
+    genuine = ledger.links
+    appended: list[Receipt] = []
 
     def append_after_reading(stream: str, **bounds: int) -> object:
         links = genuine(stream, **bounds)
@@ -237,7 +239,7 @@ def copy(old: int, new: int) -> None:
     columns = [
         f.column for f in AuditEvent._meta.concrete_fields if f.column not in {"id", "uuid", "sequence"}
     ]
-    names = ", ".join(columns)
+    names = ", ".join(map(str, columns))
     sql(
         f"INSERT INTO audit_app_auditevent (uuid, sequence, {names}) "
         f"SELECT %s, %s, {names} FROM audit_app_auditevent WHERE stream = %s AND sequence = %s",

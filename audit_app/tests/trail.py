@@ -16,9 +16,13 @@ SECRET = AuditObject("secret", UUID(int=7), "app/db")
 
 
 def draft(**changed: Any) -> Draft:
-    return Draft(
-        **({"actor": ALICE, "action": Action.SECRET_REVEAL, "stream": STREAM, "object": SECRET} | changed)
-    )
+    usual: dict[str, Any] = {
+        "actor": ALICE,
+        "action": Action.SECRET_REVEAL,
+        "stream": STREAM,
+        "object": SECRET,
+    }
+    return Draft(**(usual | changed))
 
 
 def write(count: int = 1, **changed: Any) -> list[Receipt]:
@@ -29,7 +33,7 @@ def entries(count: int = 3) -> list[ManifestEntry]:
     return [ManifestEntry(uuid4(), number, f"app/{number}") for number in range(1, count + 1)]
 
 
-def sql(statement: str, *parameters: object) -> None:
+def sql(statement: str, *parameters: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
 
