@@ -43,6 +43,8 @@ def unmet() -> list[str]:
 
 def main() -> None:
     """Run the command that the program's arguments name."""
+    # What Keeper writes, its database and keys above all, is for its own user.
+    os.umask(0o077)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "keeper_project.settings")
     try:
         problems = unmet()

@@ -51,7 +51,17 @@ def worker(*, threads: int, level: str) -> Child:
     options = ["--pool", "threads", "--concurrency", str(threads), "--loglevel", level, "--beat"]
     # There is one worker: it has nobody to gossip with.
     alone = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    celery = [sys.executable, "-m", "celery", "--quiet", "--app", "keeper_project"]
+    # Celery fears pickled messages under root; Keeper takes JSON alone.
+    celery = [
+        sys.executable,
+        "-W",
+        "ignore:You're running",
+        "-m",
+        "celery",
+        "--quiet",
+        "--app",
+        "keeper_project",
+    ]
     return Child("worker", [*celery, "worker", *options, *alone])
 
 

@@ -29,6 +29,8 @@ QUIET: Final = {
     "django.template": "INFO",
     "hvac": "WARNING",
     "kombu": "WARNING",
+    # It misses the host name of a broker that is a folder.
+    "kombu.connection": "ERROR",
     "requests": "WARNING",
     "s3transfer": "WARNING",
     "saml2": "WARNING",
