@@ -14,14 +14,14 @@ from audit_app.streams import environment_stream
 from environments_app.changes import apply_changes, changing, check_fields
 from environments_app.errors import InvalidField, Invisible, NameInUse
 from environments_app.models import Environment, Membership, Role, User
-from environments_app.models.environment import DEFAULT_COLOUR
+from environments_app.models.environment import Colour
 from environments_app.names import validate_environment_name
 from environments_app.policy import Principal, require
 
 CHANGEABLE: Final = frozenset(
     {"display_name", "description", "colour", "position", "protected", "kms_key_alias"}
 )
-_COLOURS: Final = {"development": "#1a7f37", "staging": "#9a6700", "production": "#cf222e"}
+_COLOURS: Final = {"development": Colour.GREEN, "staging": Colour.AMBER, "production": Colour.RED}
 # AWS KMS API, "KeyId": an alias, a key id (also of a multi-Region key), or the ARN of either.
 _KEY_REFERENCE: Final = re.compile(
     r"(arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(alias/[A-Za-z0-9/_-]{1,250}|key/[A-Za-z0-9-]{1,64}))"
@@ -67,7 +67,7 @@ def create_environment(
         display_name=display_name,
         description=description,
         kms_key_alias=_key_reference(kms_key_alias),
-        colour=colour or _COLOURS.get(name, DEFAULT_COLOUR),
+        colour=colour or _COLOURS.get(name, Colour.SLATE),
         protected=protected,
         position=0 if position is None else position,
     )

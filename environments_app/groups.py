@@ -70,9 +70,9 @@ def delete_group(*, actor: Principal, group: Group) -> None:
 
 
 def _draft(actor: Principal, group: Group, change: str, user: User | None = None) -> Draft:
-    details: dict[str, Json] = {"change": change, "group": group.pk} | (
-        {"user": user.username} if user else {}
-    )
+    details: dict[str, Json] = {"change": change, "group": group.pk}
+    if user:
+        details["user"] = user.username
     return Draft(
         actor=actor,
         action=Action.GROUP_CHANGE,

@@ -101,7 +101,7 @@ def validate_prefix(prefix: str) -> str:
     if it is not.
     """
     path = prefix.removesuffix("/")
-    if path and not _is_path(path):
+    if prefix and not _is_path(path):
         raise BadName(
             "prefix", "A prefix is a path of segments of A-Z a-z 0-9 _ . + = @ - joined by single slashes."
         )

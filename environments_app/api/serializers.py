@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from environments_app.api.fields import Moment, StrictSerializer, Text, Truth, WholeNumber
 from environments_app.models import Environment, Membership, Role, ServiceToken, TokenRole
+from environments_app.models.environment import Colour
 from environments_app.names import MAX_PREFIX
 
 _MAX_POSITION = 2**31 - 1
@@ -37,7 +38,7 @@ class EnvironmentChange(StrictSerializer):
 
     display_name = Text(max_length=100, required=False)
     description = Text(max_length=2000, required=False)
-    colour = Text(max_length=7, required=False, help_text="#rrggbb, in lower case.")
+    colour = serializers.ChoiceField(choices=Colour.choices, required=False)
     position = WholeNumber(min_value=0, max_value=_MAX_POSITION, required=False)
     protected = Truth(required=False)
     kms_key_alias = Text(

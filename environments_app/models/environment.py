@@ -2,14 +2,25 @@
 
 from typing import ClassVar
 
-from django.core.validators import RegexValidator
 from django.db import models
 
 from audit_app.row_mac import AuthenticatedRow
 from environments_app.fields import ExactCharField
 
-DEFAULT_COLOUR = "#57606a"
-colour_validator = RegexValidator(r"^#[0-9a-f]{6}\Z", "A colour is written #rrggbb, in lower case.")
+
+class Colour(models.TextChoices):
+    """The palette of environments: the pages' stylesheet has a class for each, under a strict CSP."""
+
+    SLATE = "slate"
+    BLUE = "blue"
+    TEAL = "teal"
+    GREEN = "green"
+    LIME = "lime"
+    AMBER = "amber"
+    ORANGE = "orange"
+    RED = "red"
+    PINK = "pink"
+    VIOLET = "violet"
 
 
 class Environment(AuthenticatedRow):
@@ -21,7 +32,7 @@ class Environment(AuthenticatedRow):
     name = ExactCharField(max_length=63, unique=True)
     display_name = models.CharField(max_length=100, blank=True)
     description = models.TextField(max_length=2000, blank=True)
-    colour = models.CharField(max_length=7, default=DEFAULT_COLOUR, validators=[colour_validator])
+    colour = models.CharField(max_length=10, choices=Colour.choices, default=Colour.SLATE)
     position = models.PositiveIntegerField(default=0)
     # Whether destructive buttons ask for the environment's name.
     protected = models.BooleanField(default=False)

@@ -1,0 +1,72 @@
+"""The forms of an environment's page; the rules themselves stand in the use cases."""
+
+from typing import Any
+
+from django import forms
+
+from environments_app.models import Environment, Role
+from environments_app.models.environment import Colour
+
+
+class EnvironmentForm(forms.Form):
+    """A new environment."""
+
+    name = forms.CharField(strip=False, max_length=63, help_text="Small letters, digits, - and _.")
+    display_name = forms.CharField(required=False, max_length=100)
+    description = forms.CharField(required=False, max_length=500)
+    colour = forms.ChoiceField(choices=Colour.choices, initial=Colour.BLUE)
+    kms_key_alias = forms.CharField(
+        label="KMS key",
+        required=False,
+        max_length=300,
+        help_text="alias/…, a key id or an ARN; empty: the deployment's key.",
+    )
+
+
+class SettingsForm(EnvironmentForm):
+    """The settings of an environment; its name stays."""
+
+    name = None  # type: ignore[assignment]  # Django's way to drop an inherited field
+
+    @staticmethod
+    def initial_of(environment: Environment) -> dict[str, Any]:
+        """Return what the form begins with."""
+        return {name: getattr(environment, name) for name in SettingsForm.base_fields}
+
+
+class MemberForm(forms.Form):
+    """A grant to a person or a group."""
+
+    username = forms.CharField(label="Person", required=False, max_length=150)
+    group = forms.CharField(required=False, max_length=150)
+    role = forms.ChoiceField(choices=Role.choices)
+    prefix = forms.CharField(
+        label="Limited to", required=False, max_length=512, help_text="A name prefix such as payments."
+    )
+    expires_at = forms.DateTimeField(
+        label="Until",
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
+        help_text="In UTC.",
+    )
+
+
+class TokenForm(forms.Form):
+    """A service token."""
+
+    name = forms.CharField(max_length=100)
+    role = forms.ChoiceField(choices=Role.choices)
+    prefix = forms.CharField(
+        label="Limited to", required=False, max_length=512, help_text="A name prefix such as payments."
+    )
+    cidrs = forms.CharField(label="Networks", required=False, help_text="CIDRs, separated by commas.")
+    expires_at = forms.DateTimeField(
+        label="Until",
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
+        help_text="In UTC.",
+    )
+
+    def clean_cidrs(self) -> list[str]:
+        """Split the networks at commas."""
+        return [cidr.strip() for cidr in self.cleaned_data["cidrs"].split(",") if cidr.strip()]

@@ -1,0 +1,174 @@
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Group
+from django.utils import timezone
+
+from audit_app.actions import Action
+from audit_app.models import AuditEvent
+from environments_app import members
+from environments_app.errors import BadName, Conflict, Forbidden, InvalidField, Invisible, LastManager, Tampered
+from environments_app.models import GroupMember, Membership, Role, ServiceToken
+from environments_app.principals import token_principal
+from environments_app.tests.cast import Cast
+from environments_app.tokens import issue
+
+Events = Callable[..., list[AuditEvent]]
+
+
+def of(cast: Cast, name: str) -> Membership:
+    return Membership.objects.get(user__username=name, environment=cast.development)
+
+
+def test_a_manager_gives_a_role(cast: Cast, events: Events) -> None:
+    members.grant(actor=cast.principal(cast.alice), environment=cast.development, user=cast.charlie, role="reader", prefix="pay/")
+    assert {(grant.role, grant.prefix) for grant in cast.principal(cast.charlie).grants} == {("reader", "pay")}
+    (event,) = events(Action.MEMBER_GRANT)
+    assert (event.actor_name, event.object_name) == ("alice", "charlie")
+    assert '"role":"reader"' in event.details
+    assert not events(Action.BREAK_GLASS)
+
+
+def test_editors_give_no_roles(cast: Cast, events: Events) -> None:
+    with pytest.raises(Forbidden):
+        members.grant(actor=cast.principal(cast.erin), environment=cast.development, user=cast.charlie, role="viewer")
+    with pytest.raises(Invisible):
+        members.grant(actor=cast.principal(cast.charlie), environment=cast.development, user=cast.charlie, role="viewer")
+    assert len(events(Action.MEMBER_GRANT, outcome="denied")) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [({"role": "owner"}, "role"), ({"role": "admin"}, "role"), ({"expires_at": timezone.now()}, "expires_at"), ({"user": None}, "user")],
+)  # fmt: skip
+def test_it_refuses_what_makes_no_membership(cast: Cast, options: dict[str, object], field: str) -> None:
+    fields = {"user": cast.charlie, "role": "reader"} | options
+    with pytest.raises(InvalidField) as refusal:
+        members.grant(actor=cast.principal(cast.alice), environment=cast.development, **fields)  # type: ignore[arg-type]
+    assert refusal.value.field == field
+
+
+def test_it_refuses_a_second_one_for_a_prefix(cast: Cast) -> None:
+    alice = cast.principal(cast.alice)
+    members.grant(actor=alice, environment=cast.development, user=cast.bob, role="editor", prefix="pay")
+    with pytest.raises(Conflict):
+        members.grant(actor=alice, environment=cast.development, user=cast.bob, role="viewer", prefix="pay")
+
+
+def test_an_administrator_who_lets_themself_in_breaks_the_glass(cast: Cast, events: Events) -> None:
+    root = cast.principal(cast.root)
+    members.grant(actor=root, environment=cast.production, user=cast.bob, role="reader")
+    assert not events(Action.BREAK_GLASS)
+    members.grant(actor=root, environment=cast.production, user=cast.root, role="reader")
+    (event,) = events(Action.BREAK_GLASS)
+    assert (event.actor_name, event.object_name) == ("root", "root")
+    assert event.stream == f"environment:{cast.production.uuid}"
+
+
+def test_raising_ones_own_role_breaks_the_glass(cast: Cast, events: Events) -> None:
+    membership = Membership.objects.create(environment=cast.production, user=cast.root, role=Role.VIEWER)
+    members.change_membership(actor=cast.principal(cast.root), membership=membership, role="reader")
+    assert events(Action.BREAK_GLASS)
+
+
+def test_letting_ones_own_group_in_breaks_the_glass(cast: Cast, events: Events) -> None:
+    group = Group.objects.create(name="ops")
+    GroupMember.objects.create(user=cast.root, group=group)
+    members.grant(actor=cast.principal(cast.root), environment=cast.production, group=group, role="reader")
+    assert events(Action.BREAK_GLASS)
+
+
+def test_ones_own_admin_token_breaks_the_glass_too(cast: Cast, events: Events) -> None:
+    issue(actor=cast.principal(cast.root), environment=None, role="admin", name="ops")
+    actor = token_principal(ServiceToken.objects.select_related("environment").get())
+    members.grant(actor=actor, environment=cast.production, user=cast.bob, role="reader")
+    assert not events(Action.BREAK_GLASS)
+    members.grant(actor=actor, environment=cast.production, user=cast.root, role="reader")
+    assert events(Action.BREAK_GLASS)
+
+
+def test_it_changes_and_records(cast: Cast, events: Events) -> None:
+    soon = timezone.now() + timedelta(days=1)
+    changed = members.change_membership(
+        actor=cast.principal(cast.alice), membership=of(cast, "bob"), role="editor", prefix="a", expires_at=soon
+    )
+    assert (changed.role, changed.prefix, changed.expires_at) == ("editor", "a", soon)
+    assert of(cast, "bob").is_authentic()
+    assert len(events(Action.MEMBER_CHANGE)) == 1
+
+
+def test_what_stays_equal_is_no_change(cast: Cast, events: Events) -> None:
+    members.change_membership(actor=cast.principal(cast.alice), membership=of(cast, "bob"), role="reader")
+    assert not events(Action.MEMBER_CHANGE)
+
+
+@pytest.mark.parametrize("changes", [{"user": 1}, {"role": "owner"}, {"expires_at": timezone.now()}])
+def test_it_refuses_other_changes(cast: Cast, changes: dict[str, object]) -> None:
+    with pytest.raises(InvalidField):
+        members.change_membership(actor=cast.principal(cast.alice), membership=of(cast, "bob"), **changes)
+
+
+def test_it_refuses_a_prefix_that_is_no_path(cast: Cast) -> None:
+    with pytest.raises(BadName):
+        members.change_membership(actor=cast.principal(cast.alice), membership=of(cast, "bob"), prefix="../x")
+
+
+def test_a_forged_row_is_not_made_genuine_by_a_change(cast: Cast, sql: Callable[..., None], events: Events) -> None:
+    membership = of(cast, "vera")
+    sql("UPDATE environments_app_membership SET role = 'manager' WHERE id = %s", membership.pk)
+    with pytest.raises(Tampered):
+        members.change_membership(actor=cast.principal(cast.alice), membership=of(cast, "vera"), prefix="a")
+    assert not of(cast, "vera").is_authentic()
+    assert events(Action.INTEGRITY_VIOLATION)
+
+
+def test_a_forged_row_can_be_removed(cast: Cast, sql: Callable[..., None]) -> None:
+    sql("UPDATE environments_app_membership SET role = 'manager' WHERE id = %s", of(cast, "vera").pk)
+    members.revoke_membership(actor=cast.principal(cast.alice), membership=of(cast, "vera"))
+    assert not Membership.objects.filter(user=cast.vera).exists()
+
+
+def test_revoking_takes_effect_at_once(cast: Cast, events: Events) -> None:
+    members.revoke_membership(actor=cast.principal(cast.alice), membership=of(cast, "bob"))
+    assert cast.principal(cast.bob).grants == ()
+    assert events(Action.MEMBER_REVOKE)[0].object_name == "bob"
+
+
+@pytest.mark.parametrize("actor", ["alice", "root"])
+def test_the_last_manager_stays(cast: Cast, actor: str) -> None:
+    principal = cast.principal(getattr(cast, actor))
+    with pytest.raises(LastManager):
+        members.revoke_membership(actor=principal, membership=of(cast, "alice"))
+    for changes in ({"role": "editor"}, {"prefix": "a"}, {"expires_at": timezone.now() + timedelta(days=1)}):
+        with pytest.raises(LastManager):
+            members.change_membership(actor=principal, membership=of(cast, "alice"), **changes)
+    assert of(cast, "alice").role == "manager"
+
+
+def test_one_of_two_managers_may_go(cast: Cast) -> None:
+    alice = cast.principal(cast.alice)
+    members.grant(actor=alice, environment=cast.development, user=cast.bob, role="manager", prefix="pay")
+    with pytest.raises(LastManager):
+        members.revoke_membership(actor=alice, membership=of(cast, "alice"))
+    members.change_membership(actor=alice, membership=of(cast, "erin"), role="manager")
+    members.revoke_membership(actor=alice, membership=of(cast, "alice"))
+
+
+def test_managers_who_do_not_count_keep_nobody_else(cast: Cast, sql: Callable[..., None]) -> None:
+    alice = cast.principal(cast.alice)
+    cast.charlie.is_active = False
+    cast.charlie.save()
+    members.grant(actor=alice, environment=cast.development, user=cast.charlie, role="manager")
+    sql("UPDATE environments_app_membership SET role = 'manager' WHERE user_id = %s", cast.vera.pk)
+    with pytest.raises(LastManager):
+        members.revoke_membership(actor=alice, membership=of(cast, "alice"))
+
+
+def test_it_is_found_within_its_environment_only(cast: Cast) -> None:
+    alice = cast.principal(cast.alice)
+    assert members.find_membership(actor=alice, environment=cast.development, id=of(cast, "bob").pk)
+    with pytest.raises(Invisible):
+        members.find_membership(actor=alice, environment=cast.production, id=of(cast, "bob").pk)
+    with pytest.raises(Forbidden):
+        members.find_membership(actor=cast.principal(cast.bob), environment=cast.development, id=of(cast, "bob").pk)

@@ -1,0 +1,88 @@
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from environments_app.errors import BadName
+from environments_app.models import User
+from environments_app.names import normalise_username, validate_environment_name, validate_prefix
+
+
+@pytest.mark.parametrize(
+    ("given_name", "stored"),
+    [("Alice", "alice"), ("ＡＬＩＣＥ", "alice"), ("Straße", "strasse"), ("José", "josé"), ("a.b+c@d-e_1", "a.b+c@d-e_1"), ("Ирина", "ирина")],
+)  # fmt: skip
+def test_it_gives_one_spelling(given_name: str, stored: str) -> None:
+    assert normalise_username(given_name) == stored
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        " ",
+        "al ice",
+        "alice\n",
+        "alice\x00",
+        "аlice",  # a Cyrillic first letter
+        "аосе",  # all Cyrillic, all drawn like Latin
+        "αν",  # Greek for "av"
+        "admın",  # a dotless i
+        "ɡroup",  # a script g
+        "a\u0301dmi\u0332n",  # a mark that no precomposed letter has
+        "alice\u200b",
+        "alice\u202e",
+        "٣alice",
+        "a" * 151,
+        "ꭰ",  # Cherokee
+    ],
+)
+def test_it_refuses_names_that_pass_for_others(name: str) -> None:
+    with pytest.raises(BadName) as refusal:
+        normalise_username(name)
+    assert refusal.value.field == "username"
+    assert not name.strip() or name not in str(refusal.value)
+
+
+@given(st.text(max_size=20))
+def test_a_normal_name_stays_as_it_is(text: str) -> None:
+    try:
+        name = normalise_username(text)
+    except BadName:
+        return
+    assert normalise_username(name) == name
+    assert unicodedata.is_normalized("NFKC", name)
+
+
+@pytest.mark.parametrize("name", ["a", "production", "eu-1_b", "0", "a" * 63])
+def test_it_takes_names_of_environments(name: str) -> None:
+    assert validate_environment_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "Production", "-a", "_a", "a b", "a/b", "a" * 64, "a\n", "pröd", "a.b"])
+def test_it_refuses_other_names_of_environments(name: str) -> None:
+    with pytest.raises(BadName):
+        validate_environment_name(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "prefix"), [("", ""), ("pay", "pay"), ("pay/", "pay"), ("a/b.c=d@e+f", "a/b.c=d@e+f")]
+)
+def test_it_takes_prefixes_of_whole_segments(text: str, prefix: str) -> None:
+    assert validate_prefix(text) == prefix
+
+
+@pytest.mark.parametrize("text", ["/", "/pay", "pay//", "a//b", "..", "a/./b", "a b", "pay%", "a\n", "é", "a" * 513])
+def test_it_refuses_other_prefixes(text: str) -> None:
+    with pytest.raises(BadName):
+        validate_prefix(text)
+
+
+@pytest.mark.every_database
+@pytest.mark.django_db
+def test_two_spellings_are_one_user() -> None:
+    User.objects.create_user("Alice")
+    assert User.objects.get(username="alice")
+    assert User(username=User.normalize_username("ALICE")).username == "alice"
+    assert not User.objects.filter(username="ALICE").exists()
