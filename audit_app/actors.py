@@ -11,7 +11,7 @@ class ActorKind(StrEnum):
     """The kinds of actor that an event can name."""
 
     USER = "user"
-    TOKEN = "token"  # noqa: S105 - the word, not a credential
+    TOKEN = "token"
     SYSTEM = "system"
     ANONYMOUS = "anonymous"
 

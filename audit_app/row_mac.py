@@ -29,7 +29,7 @@ class RowMacField(models.BinaryField):  # type: ignore[type-arg]  # generic to t
         kwargs.setdefault("editable", False)
         super().__init__(**kwargs)
 
-    def pre_save(self, model_instance: models.Model, add: bool) -> bytes:  # noqa: FBT001 - Django's signature
+    def pre_save(self, model_instance: models.Model, add: bool) -> bytes:
         """Seal the row just before it is written."""
         cast("AuthenticatedRow", model_instance).seal_row()
         return cast("bytes", super().pre_save(model_instance, add))

@@ -7,25 +7,22 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
-from rest_framework.settings import api_settings
 
 from audit_app import search
 from audit_app.actions import Action, Outcome
+from audit_app.listing import list_paginator
 from audit_app.policy import viewer_of
-
-
-class EventOrder:
-    """The orders of a list of events."""
-
-    ordering_fields = {"id": "id"}
-    default_ordering = "-id"
 
 
 class EventFilterForm(forms.Form):
     """The filters of the list of events, as they stand in its address."""
 
-    action = forms.ChoiceField(required=False, choices=[("", "Anything"), *((a.value, a.value) for a in Action)])
-    outcome = forms.ChoiceField(required=False, choices=[("", "Any outcome"), *((o.value, o.value) for o in Outcome)])
+    action = forms.ChoiceField(
+        required=False, choices=[("", "Anything"), *((a.value, a.value) for a in Action)]
+    )
+    outcome = forms.ChoiceField(
+        required=False, choices=[("", "Any outcome"), *((o.value, o.value) for o in Outcome)]
+    )
     actor = forms.CharField(required=False, label="Who")
     object = forms.CharField(required=False, label="What")
 
@@ -42,13 +39,23 @@ class EventFilterForm(forms.Form):
         }
 
 
+class EventOrder:
+    """The orders of a list of events."""
+
+    ordering_fields = {"id": "id"}
+    default_ordering = "-id"
+    filter_names = tuple(EventFilterForm.base_fields)
+
+
 @login_required
 @require_GET
 def activity(request: HttpRequest) -> HttpResponse:
     """List the events that one may read, newest first."""
     form = EventFilterForm(request.GET)
-    paginator = api_settings.DEFAULT_PAGINATION_CLASS()
-    rows = paginator.paginate_queryset(search.events(viewer=viewer_of(request), **form.wanted), request, view=EventOrder())
+    paginator = list_paginator()
+    rows = paginator.paginate_queryset(
+        search.events(viewer=viewer_of(request), **form.wanted), request, view=EventOrder()
+    )
     context = {
         "events": rows,
         "filters": form,

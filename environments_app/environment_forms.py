@@ -40,7 +40,8 @@ class MemberForm(forms.Form):
     username = forms.CharField(label="Person", required=False, max_length=150)
     group = forms.CharField(required=False, max_length=150)
     role = forms.ChoiceField(choices=Role.choices)
-    prefix = forms.CharField(
+    # A field is no class attribute once the class is made: Form.prefix is not touched.
+    prefix = forms.CharField(  # type: ignore[assignment]
         label="Limited to", required=False, max_length=512, help_text="A name prefix such as payments."
     )
     expires_at = forms.DateTimeField(
@@ -56,7 +57,8 @@ class TokenForm(forms.Form):
 
     name = forms.CharField(max_length=100)
     role = forms.ChoiceField(choices=Role.choices)
-    prefix = forms.CharField(
+    # A field is no class attribute once the class is made: Form.prefix is not touched.
+    prefix = forms.CharField(  # type: ignore[assignment]
         label="Limited to", required=False, max_length=512, help_text="A name prefix such as payments."
     )
     cidrs = forms.CharField(label="Networks", required=False, help_text="CIDRs, separated by commas.")

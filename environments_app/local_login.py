@@ -15,7 +15,7 @@ class LocalBackend(BaseBackend):
 
     def authenticate(  # type: ignore[override]  # Django passes the credentials by name
         self,
-        request: HttpRequest | None,  # noqa: ARG002 - Django's signature
+        request: HttpRequest | None,
         username: str | None = None,
         password: str | None = None,
     ) -> User | None:

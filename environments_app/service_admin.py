@@ -86,7 +86,7 @@ class ServiceAdmin(ModelAdmin):
         except AccessError as error:
             return self._refusal(request, error)
 
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Let the use case save, and show what it stored."""
         actor = principal_of(request)
         stored = (
@@ -103,7 +103,7 @@ class ServiceAdmin(ModelAdmin):
         for row in queryset:
             self.delete_model(request, row)
 
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:  # noqa: FBT001
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Save nothing besides: what belongs together, the use case has stored."""
 
     def _defines(self, name: str) -> bool:

@@ -38,8 +38,7 @@ def database_settings(url: str, *, base_dir: Path) -> dict[str, Any]:
             "HOST": parts.hostname or "",
             "PORT": str(parts.port or ""),
         }
-    msg = f"DATABASE_URL: the scheme {scheme!r} is unknown; use sqlite:// or mysql://"
-    raise BadDatabaseUrl(msg)
+    raise BadDatabaseUrl(f"DATABASE_URL: the scheme {scheme!r} is unknown; use sqlite:// or mysql://")
 
 
 def _sqlite(path: str, options: dict[str, str], base_dir: Path) -> dict[str, Any]:
@@ -79,5 +78,5 @@ def _mysql(options: dict[str, str]) -> dict[str, Any]:
 def _refuse_unknown(options: dict[str, str], *, known: frozenset[str]) -> None:
     unknown = sorted(options.keys() - known)
     if unknown:
-        msg = f"DATABASE_URL: unknown option(s) {', '.join(unknown)}; known: {', '.join(sorted(known)) or 'none'}"
-        raise BadDatabaseUrl(msg)
+        listed = ", ".join(sorted(known)) or "none"
+        raise BadDatabaseUrl(f"DATABASE_URL: unknown option(s) {', '.join(unknown)}; known: {listed}")

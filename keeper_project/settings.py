@@ -87,6 +87,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.humanize",
+    "django.forms",
     "csp",
     "django_htmx",
     "rest_framework",
@@ -110,6 +111,7 @@ MIDDLEWARE = [
     "keeper_project.middleware.ProblemPagesMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+APPEND_SLASH = False
 ROOT_URLCONF = "keeper_project.urls"
 WSGI_APPLICATION = "keeper_project.wsgi.application"
 TEMPLATES = [
@@ -136,7 +138,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.str("REDIS_URL", default="")
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache" if REDIS_URL else "django.core.cache.backends.locmem.LocMemCache",
+        "BACKEND": "django.core.cache.backends.redis.RedisCache"
+        if REDIS_URL
+        else "django.core.cache.backends.locmem.LocMemCache",
         "LOCATION": REDIS_URL or "keeper",
     }
 }
@@ -146,6 +150,8 @@ USE_TZ = True
 USE_I18N = False
 STATIC_URL = "static/"
 STATIC_ROOT = env.str("STATIC_ROOT", default="") or str(KEEPER_DATA_DIR / "static")
+# WhiteNoise warns of a folder that is missing; only an image that runs collectstatic fills it.
+Path(STATIC_ROOT).mkdir(parents=True, exist_ok=True)
 STATICFILES_DIRS = [BASE_DIR / "static", ("bootstrap", get_bootstrap_dir())]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
@@ -169,6 +175,7 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "dashboard"
 LOGOUT_REDIRECT_URL = "sign-in"
+CSRF_FAILURE_VIEW = "keeper_project.error_pages.csrf_failure"
 SESSION_COOKIE_AGE = env.int("SESSION_COOKIE_AGE", default=8 * 3600)
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -228,6 +235,11 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "Role": "environments_app.models.access.Role.choices",
+        "TokenRole": "environments_app.models.access.TokenRole.choices",
+        "SecretType": "secrets_app.secret_types.SecretType.choices",
+    },
 }
 
 # --- History of configuration ----------------------------------------------------------------
@@ -271,7 +283,10 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(KEEPER_DATA_DIR / "celerybeat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "worker-heartbeat": {"task": "keeper_project.tasks.beat_heartbeat", "schedule": 30.0},
     "record-refusals": {"task": "audit_app.tasks.record_refusals", "schedule": 60.0},
-    "clear-sessions": {"task": "keeper_project.tasks.clear_sessions", "schedule": crontab(minute="17", hour="3")},
+    "clear-sessions": {
+        "task": "keeper_project.tasks.clear_sessions",
+        "schedule": crontab(minute="17", hour="3"),
+    },
 }
 
 # --- Logs ----------------------------------------------------------------------------------

@@ -148,7 +148,7 @@ class EncryptedField(_BinaryField):
         name, path, args, kwargs = super().deconstruct()
         return name, path, args, {**kwargs, "label": self.label, "context": self.context}
 
-    def contribute_to_class(self, cls: type[models.Model], name: str, private_only: bool = False) -> None:  # noqa: FBT001, FBT002 - Django's signature
+    def contribute_to_class(self, cls: type[models.Model], name: str, private_only: bool = False) -> None:
         """Put the guarded attribute on the model."""
         super().contribute_to_class(cls, name, private_only)
         setattr(cls, self.attname, _SealedAttribute(self))
@@ -168,7 +168,7 @@ class EncryptedField(_BinaryField):
 
     # --- To the database --------------------------------------------------------------------
 
-    def pre_save(self, model_instance: models.Model, add: bool) -> Sealed | None:  # noqa: ARG002, FBT001 - Django's signature
+    def pre_save(self, model_instance: models.Model, add: bool) -> Sealed | None:
         """Return what is stored; raises WrongContext for what was sealed for another row."""
         stored = cast("Sealed | None", model_instance.__dict__[self.attname])
         context = None if stored is None else stored.context
@@ -189,7 +189,7 @@ class EncryptedField(_BinaryField):
         self,
         value: Any,
         connection: BaseDatabaseWrapper,
-        prepared: bool = False,  # noqa: FBT001, FBT002 - Django's signature
+        prepared: bool = False,
     ) -> Any:
         """Return the envelope as the driver takes it."""
         envelope = value if prepared else self.get_prep_value(value)
@@ -206,8 +206,8 @@ class EncryptedField(_BinaryField):
     def from_db_value(
         self,
         value: object,
-        expression: Expression,  # noqa: ARG002 - Django's signature
-        connection: BaseDatabaseWrapper,  # noqa: ARG002
+        expression: Expression,
+        connection: BaseDatabaseWrapper,
     ) -> Sealed | None:
         """Wrap whatever is stored; what is no envelope is found when it is opened, not in a list."""
         if value is None:
@@ -232,7 +232,7 @@ class EncryptedField(_BinaryField):
             raise PlaintextRefused(f"{self.name} is sealed: it cannot be searched")
         return IsNull
 
-    def get_transform(self, lookup_name: str) -> Any:  # noqa: ARG002 - every one is
+    def get_transform(self, lookup_name: str) -> Any:
         """Refuse every transform."""
         raise PlaintextRefused(f"{self.name} is sealed: it cannot be computed with")
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
@@ -12,8 +12,8 @@ from rest_framework.response import Response
 
 from audit_app import search
 from audit_app.actions import Action, Outcome
-from audit_app.policy import viewer_of
 from audit_app.models import AuditEvent
+from audit_app.policy import viewer_of
 
 
 class EventDocument(serializers.Serializer[AuditEvent]):
@@ -64,10 +64,12 @@ class EventListView(GenericAPIView[AuditEvent]):
     @extend_schema(summary="List events", parameters=[EventQuery], responses=EventDocument(many=True))
     def get(self, request: Request) -> Response:
         """List events, newest first; an object is also found in reads of many."""
-        query = EventQuery(data={name: text for name, text in request.query_params.items() if name in self.filter_names})
+        query = EventQuery(
+            data={name: text for name, text in request.query_params.items() if name in self.filter_names}
+        )
         query.is_valid(raise_exception=True)
-        given = dict(query.validated_data)
+        given: dict[str, Any] = query.validated_data
         names = {"actor": "actor_name", "object": "object_name"}
-        wanted = {names.get(name, name): value for name, value in given.items()}
+        wanted: dict[str, Any] = {names.get(name, name): value for name, value in given.items()}
         rows = self.paginate_queryset(search.events(viewer=viewer_of(request), **wanted))
-        return self.get_paginated_response(EventDocument(rows, many=True).data)
+        return self.get_paginated_response([EventDocument(row).data for row in rows or []])

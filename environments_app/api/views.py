@@ -56,7 +56,7 @@ class EnvironmentListView(AccessView):
     default_ordering = "name"
 
     @extend_schema(summary="List environments", responses=documents.EnvironmentDocument(many=True))
-    def get(self, request: Request) -> Response:  # noqa: ARG002 - DRF's signature
+    def get(self, request: Request) -> Response:
         """List the environments that one may see."""
         rows = self.page(Environment.objects.filter(visible_environments(self.actor)))
         document = documents.EnvironmentDocument(authentic(rows), many=True)
@@ -67,7 +67,7 @@ class EnvironmentListView(AccessView):
         request=documents.NewEnvironment,
         responses={201: documents.EnvironmentDocument},
     )
-    def post(self, request: Request) -> Response:  # noqa: ARG002
+    def post(self, request: Request) -> Response:
         """Create an environment, whose creator becomes its manager."""
         environment = environments.create_environment(
             actor=self.actor, **self.given(documents.NewEnvironment)
@@ -82,7 +82,7 @@ class EnvironmentView(AccessView):
     serializer_class = documents.EnvironmentDocument
 
     @extend_schema(summary="Read an environment", responses=documents.EnvironmentDocument)
-    def get(self, request: Request, environment: str) -> Response:  # noqa: ARG002
+    def get(self, request: Request, environment: str) -> Response:
         """Return an environment."""
         place = environments.find_environment(actor=self.actor, name=environment)
         return _answer(documents.EnvironmentDocument(place))
@@ -92,7 +92,7 @@ class EnvironmentView(AccessView):
         request=documents.EnvironmentChange,
         responses=documents.EnvironmentDocument,
     )
-    def patch(self, request: Request, environment: str) -> Response:  # noqa: ARG002
+    def patch(self, request: Request, environment: str) -> Response:
         """Change settings of an environment; what is left out is kept."""
         place = environments.find_environment(actor=self.actor, name=environment)
         changes = self.given(documents.EnvironmentChange)
@@ -107,7 +107,7 @@ class MemberListView(AccessView):
     serializer_class = documents.MemberDocument
 
     @extend_schema(summary="List members", responses=documents.MemberDocument(many=True))
-    def get(self, request: Request, environment: str) -> Response:  # noqa: ARG002
+    def get(self, request: Request, environment: str) -> Response:
         """List the memberships of an environment, those that are not genuine as well."""
         place = environments.find_environment(actor=self.actor, name=environment)
         require(actor=self.actor, action=Action.MEMBER_VIEW, environment=place)
@@ -117,7 +117,7 @@ class MemberListView(AccessView):
     @extend_schema(
         summary="Give a role", request=documents.NewMember, responses={201: documents.MemberDocument}
     )
-    def post(self, request: Request, environment: str) -> Response:  # noqa: ARG002
+    def post(self, request: Request, environment: str) -> Response:
         """Give a user or a group a role in an environment."""
         place = environments.find_environment(actor=self.actor, name=environment)
         require(actor=self.actor, action=Action.MEMBER_GRANT, environment=place)
@@ -139,14 +139,14 @@ class MemberView(AccessView):
     serializer_class = documents.MemberDocument
 
     @extend_schema(summary="Read a membership", responses=documents.MemberDocument)
-    def get(self, request: Request, environment: str, id: int) -> Response:  # noqa: ARG002
+    def get(self, request: Request, environment: str, id: int) -> Response:
         """Return a membership."""
         return _answer(documents.MemberDocument(self._membership(environment, id)))
 
     @extend_schema(
         summary="Change a membership", request=documents.MemberChange, responses=documents.MemberDocument
     )
-    def patch(self, request: Request, environment: str, id: int) -> Response:  # noqa: ARG002
+    def patch(self, request: Request, environment: str, id: int) -> Response:
         """Change role, prefix or expiry; what is left out is kept."""
         membership = self._membership(environment, id)
         changes = self.given(documents.MemberChange)
@@ -154,7 +154,7 @@ class MemberView(AccessView):
         return _answer(documents.MemberDocument(changed))
 
     @extend_schema(summary="Take a role away", responses={204: NO_CONTENT})
-    def delete(self, request: Request, environment: str, id: int) -> Response:  # noqa: ARG002
+    def delete(self, request: Request, environment: str, id: int) -> Response:
         """Revoke a membership, also one that is not genuine."""
         members.revoke_membership(actor=self.actor, membership=self._membership(environment, id))
         return Response(status=status.HTTP_204_NO_CONTENT)
@@ -171,14 +171,14 @@ class TokenListView(AccessView):
     serializer_class = documents.TokenDocument
 
     @extend_schema(summary="List the tokens of an environment", responses=documents.TokenDocument(many=True))
-    def get(self, request: Request, environment: str) -> Response:  # noqa: ARG002
+    def get(self, request: Request, environment: str) -> Response:
         """List the tokens of an environment, revoked ones as well."""
         return self._list(environments.find_environment(actor=self.actor, name=environment))
 
     @extend_schema(
         summary="Issue a token", request=documents.NewToken, responses={201: documents.IssuedToken}
     )
-    def post(self, request: Request, environment: str) -> Response:  # noqa: ARG002
+    def post(self, request: Request, environment: str) -> Response:
         """Issue a token; the answer alone holds its text."""
         place = environments.find_environment(actor=self.actor, name=environment)
         return self._issue(place, documents.NewToken)
@@ -202,12 +202,12 @@ class TokenView(AccessView):
     serializer_class = documents.TokenDocument
 
     @extend_schema(summary="Read a token of an environment", responses=documents.TokenDocument)
-    def get(self, request: Request, environment: str, id: int) -> Response:  # noqa: ARG002
+    def get(self, request: Request, environment: str, id: int) -> Response:
         """Return what is known about a token, without its secret."""
         return _answer(documents.TokenDocument(self._token(environment, id)))
 
     @extend_schema(summary="Revoke a token of an environment", responses={204: NO_CONTENT})
-    def delete(self, request: Request, environment: str, id: int) -> Response:  # noqa: ARG002
+    def delete(self, request: Request, environment: str, id: int) -> Response:
         """End a token at once; it stays listed."""
         tokens.revoke(actor=self.actor, token=self._token(environment, id))
         return Response(status=status.HTTP_204_NO_CONTENT)
@@ -221,7 +221,7 @@ class AdminTokenListView(TokenListView):
     """The tokens that administer the installation, and new ones."""
 
     @extend_schema(summary="List admin tokens", responses=documents.TokenDocument(many=True))
-    def get(self, request: Request) -> Response:  # type: ignore[override]  # noqa: ARG002
+    def get(self, request: Request) -> Response:  # type: ignore[override]
         """List the tokens that administer, revoked ones as well."""
         return self._list(None)
 
@@ -230,7 +230,7 @@ class AdminTokenListView(TokenListView):
         request=documents.NewAdminToken,
         responses={201: documents.IssuedToken},
     )
-    def post(self, request: Request) -> Response:  # type: ignore[override]  # noqa: ARG002
+    def post(self, request: Request) -> Response:  # type: ignore[override]
         """Issue a token that manages environments, members and tokens, and reads no value."""
         return self._issue(None, documents.NewAdminToken)
 
@@ -242,13 +242,13 @@ class AdminTokenView(AccessView):
     serializer_class = documents.TokenDocument
 
     @extend_schema(summary="Read an admin token", responses=documents.TokenDocument)
-    def get(self, request: Request, id: int) -> Response:  # noqa: ARG002
+    def get(self, request: Request, id: int) -> Response:
         """Return what is known about a token, without its secret."""
         token = tokens.find_token(actor=self.actor, environment=None, id=id)
         return _answer(documents.TokenDocument(token))
 
     @extend_schema(summary="Revoke an admin token", responses={204: NO_CONTENT})
-    def delete(self, request: Request, id: int) -> Response:  # noqa: ARG002
+    def delete(self, request: Request, id: int) -> Response:
         """End a token at once; it stays listed."""
         token = tokens.find_token(actor=self.actor, environment=None, id=id)
         tokens.revoke(actor=self.actor, token=token)
@@ -262,7 +262,7 @@ class WhoAmIView(AccessView):
     pagination_class = None
 
     @extend_schema(summary="Who am I", responses=documents.WhoAmI)
-    def get(self, request: Request) -> Response:  # noqa: ARG002
+    def get(self, request: Request) -> Response:
         """Return the caller's name and grants."""
         return _answer(documents.WhoAmI(self.actor))
 

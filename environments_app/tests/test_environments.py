@@ -18,7 +18,7 @@ def test_whoever_creates_it_becomes_its_manager(cast: Cast, events: Events) -> N
         actor=cast.principal(cast.root), name="staging", display_name="Staging", kms_key_alias="alias/keeper-staging"
     )
     assert environment.position == 1
-    assert environment.colour == "#9a6700"
+    assert environment.colour == "amber"
     assert {(grant.environment_name, grant.role) for grant in cast.principal(cast.root).grants} == {("staging", "manager")}
     (event,) = events(Action.ENVIRONMENT_CREATE)
     assert event.stream == f"environment:{environment.uuid}"
@@ -49,7 +49,7 @@ def test_a_name_is_taken_once(cast: Cast) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("colour", "red"), ("colour", "#FFFFFF"), ("colour", "#ffffff\n"), ("display_name", "x" * 101),
+        ("colour", "mauve"), ("colour", "#ffffff"), ("colour", "red\n"), ("display_name", "x" * 101),
         ("kms_key_alias", "keeper"), ("kms_key_alias", "alias/a b"), ("kms_key_alias", "arn:aws:iam::1:role/x"), ("position", -1),
     ],
 )  # fmt: skip

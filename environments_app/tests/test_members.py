@@ -8,7 +8,15 @@ from django.utils import timezone
 from audit_app.actions import Action
 from audit_app.models import AuditEvent
 from environments_app import members
-from environments_app.errors import BadName, Conflict, Forbidden, InvalidField, Invisible, LastManager, Tampered
+from environments_app.errors import (
+    BadName,
+    Conflict,
+    Forbidden,
+    InvalidField,
+    Invisible,
+    LastManager,
+    Tampered,
+)
 from environments_app.models import GroupMember, Membership, Role, ServiceToken
 from environments_app.principals import token_principal
 from environments_app.tests.cast import Cast

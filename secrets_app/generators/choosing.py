@@ -1,6 +1,8 @@
 """Which generator is meant, when a caller names a kind, a type of secret, or neither."""
 
-from secrets_app.generators import GENERATORS
+from collections.abc import Mapping
+
+from secrets_app.generators import GENERATORS, Option
 from secrets_app.input_errors import InvalidOption
 from secrets_app.secret_types import SecretType, parse_secret_type
 
@@ -39,3 +41,27 @@ def _default_kind(secret_type: SecretType) -> str:
     if secret_type not in DEFAULT_KINDS:
         raise InvalidOption("secret_type", f"Nothing generates {secret_type} values: choose a kind instead.")
     return DEFAULT_KINDS[secret_type]
+
+
+def options_from_form(kind: str, data: Mapping[str, str]) -> dict[str, object]:
+    """Return a kind's options as an HTML form sends them: as text, and no unchecked box at all.
+
+    Raises InvalidOption if there is no such kind.
+    """
+    generator = GENERATORS.get(kind)
+    if generator is None:
+        raise InvalidOption("kind", f"Choose one of {', '.join(GENERATORS)}.")
+    return {option.name: _from_form(option, data.get(option.name)) for option in generator.options}
+
+
+def _from_form(option: Option, text: str | None) -> object:
+    if option.kind == "boolean":
+        return text is not None
+    if text is None:
+        return option.default
+    if option.kind == "integer":
+        # What is no number stays text, which the option itself refuses.
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
+    if option.kind == "list":
+        return [item.strip() for item in text.split(",") if item.strip()]
+    return text

@@ -1,25 +1,55 @@
-"""Fixtures of the access tests."""
+"""Fixtures of every test: a process that remembers nothing, the cast, and ways to go round Keeper."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+import pytest_socket
 from django.core.cache import cache
 from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 
-from audit_app.models import AuditEvent
+from audit_app.keyring import forget_keyring
+from audit_app.models import AuditEvent, forget_deployment
 from environments_app.models import Environment, User
 from environments_app.principals import system_principal
 from environments_app.tests.cast import Cast, make_cast
 from environments_app.tokens import issue
+from secrets_app.data_keys import forget_data_keys
+
+LOOPBACK = ["127.0.0.1", "::1", "localhost"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--run-torture", action="store_true", help="run the long forms of tests as well")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--run-torture"):
+        return
+    long = [item for item in items if item.get_closest_marker("torture")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
+def pytest_runtest_setup() -> None:
+    pytest_socket.socket_allow_hosts(LOOPBACK, allow_unix_socket=True)
 
 
 @pytest.fixture(autouse=True)
-def _fresh(settings: Settings) -> Iterator[None]:
+def _fresh_process(settings: Settings) -> Iterator[None]:
     settings.SECURE_SSL_REDIRECT = False
-    cache.clear()
+    _forget()
     yield
+    _forget()
+
+
+def _forget() -> None:
+    forget_keyring()
+    forget_deployment()
+    forget_data_keys()
     cache.clear()
 
 
@@ -32,7 +62,7 @@ def cast(db: None) -> Cast:
 def sql() -> Callable[..., None]:
     """Write to the database as somebody would who goes round Keeper."""
 
-    def run(statement: str, *parameters: object) -> None:
+    def run(statement: str, *parameters: Any) -> None:
         with connection.cursor() as cursor:
             cursor.execute(statement, parameters)
 
@@ -65,7 +95,7 @@ def signed_in() -> Callable[[User], Client]:
 def bearer() -> Callable[..., Client]:
     """Return a client that sends a new service token."""
 
-    def start(role: str, environment: Environment | None = None, **options: object) -> Client:
+    def start(role: str, environment: Environment | None = None, **options: Any) -> Client:
         actor = system_principal(is_admin=True)
         _, text = issue(actor=actor, environment=environment, role=role, name=f"{role}-token", **options)
         return Client(headers={"authorization": f"Bearer {text}"})

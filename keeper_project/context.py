@@ -1,0 +1,74 @@
+"""What the frame of every page shows: the rail, the environments, the person."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from environments_app.authentication import principal_of
+from environments_app.current import entered
+from environments_app.models import Environment
+from environments_app.policy import Principal, visible_environments
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """An entry of the rail; `count` stands beside it if something there needs someone."""
+
+    label: str
+    url: str
+    icon: str
+    active: bool
+    count: int = 0
+
+
+class Frame:
+    """The frame of one page; nothing is read from the database that the page does not show."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+
+    @cached_property
+    def person(self) -> Principal:
+        """Whoever is signed in."""
+        return principal_of(self._request)
+
+    @cached_property
+    def environments(self) -> list[Environment]:
+        """The environments that the person may see."""
+        return list(
+            Environment.objects.filter(visible_environments(self.person)).order_by("position", "name")
+        )
+
+    @cached_property
+    def current(self) -> Environment | None:
+        """The environment that the page is inside: named by the view, or by the address of a list."""
+        named = self._request.GET.get("environment")
+        listed = (environment for environment in self.environments if environment.name == named)
+        return entered(self._request) or (next(listed, None) if named else None)
+
+    @cached_property
+    def nav(self) -> list[Entry]:
+        """The entries of the rail that lead somewhere for this person."""
+        entries = [
+            ("Dashboard", reverse("dashboard"), "dashboard"),
+            ("Secrets", reverse("secret-list"), "key"),
+            ("Environments", reverse("environment-list"), "layers"),
+            ("Activity", reverse("activity"), "activity"),
+        ]
+        if self.person.is_admin:
+            entries.append(("Admin", reverse("admin:index"), "admin"))
+        return [
+            Entry(label=label, url=url, icon=icon, active=self._is_at(url)) for label, url, icon in entries
+        ]
+
+    def _is_at(self, url: str) -> bool:
+        path = self._request.path
+        return path == url or (url != "/" and path.startswith(url))
+
+
+def frame(request: HttpRequest) -> dict[str, Any]:
+    """Give every template its frame (a context processor)."""
+    return {"frame": Frame(request)}

@@ -1,0 +1,52 @@
+"""Answers for requests that no view answered: problem documents under /api, else pages."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from keeper_project.api_errors import NOT_FOUND, Problem, plain_problem_response, problem_of
+
+_BAD_REQUEST = Problem(
+    status=400, title="The request is not valid", detail="The request could not be understood."
+)
+_FORBIDDEN = Problem(
+    status=403,
+    title="Forbidden",
+    detail="You may not do this. If you were signed out meanwhile, sign in and try again.",
+)
+_MISSING = Problem(status=404, title="Not found", detail=NOT_FOUND)
+_FAULT = Problem(
+    status=500,
+    title="Something failed",
+    detail="The fault was logged under the request's id. Nothing was stored by halves.",
+)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer a request that Django itself refused (handler400)."""
+    return _answer(request, problem_of(exception) or _BAD_REQUEST)
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Answer a request that is not allowed (handler403)."""
+    return _answer(request, _FORBIDDEN)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Answer a form without its token (CSRF_FAILURE_VIEW)."""
+    return _answer(request, _FORBIDDEN)
+
+
+def missing(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer an address that leads nowhere (handler404)."""
+    return _answer(request, _MISSING)
+
+
+def fault(request: HttpRequest) -> HttpResponse:
+    """Answer after an error that nobody foresaw (handler500)."""
+    return _answer(request, _FAULT)
+
+
+def _answer(request: HttpRequest, problem: Problem) -> HttpResponse:
+    if request.path.startswith("/api/"):
+        return plain_problem_response(problem)
+    return render(request, "problem.html", {"problem": problem}, status=problem.status)

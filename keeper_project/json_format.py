@@ -1,0 +1,73 @@
+"""JSON in and out of the API, by orjson: strict UTF-8 and a size limit."""
+
+from collections.abc import Mapping
+from typing import IO, Any
+
+import orjson
+from django.conf import settings
+from django.utils.functional import Promise
+from rest_framework.exceptions import APIException, ErrorDetail, ParseError
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+
+MEDIA_TYPE = "application/json"
+
+
+class BodyTooLarge(APIException):
+    """The body is larger than a request may be."""
+
+    status_code = 413
+    default_detail = "The body is larger than 16 MiB. Send less in one request."
+    default_code = "too_large"
+
+
+class JsonParser(BaseParser):
+    """Parses a JSON body of at most DATA_UPLOAD_MAX_MEMORY_SIZE bytes."""
+
+    media_type = MEDIA_TYPE
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Return the parsed body. Raises ParseError (the text is not repeated) or BodyTooLarge."""
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        body = stream.read(limit + 1)
+        if len(body) > limit:
+            raise BodyTooLarge
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise ParseError(f"The body is not JSON: line {error.lineno}, column {error.colno}.") from error
+
+
+class JsonRenderer(BaseRenderer):
+    """Renders JSON; times in ISO 8601, uuids as text."""
+
+    media_type = MEDIA_TYPE
+    format = "json"
+    charset = None
+    render_style = "binary"
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        """Return the bytes of a response; None is an empty body."""
+        if data is None:
+            return b""
+        return orjson.dumps(data, default=_plain, option=orjson.OPT_UTC_Z)
+
+
+class ProblemRenderer(JsonRenderer):
+    """Renders a problem document (RFC 9457)."""
+
+    media_type = "application/problem+json"
+    format = "problem"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Promise | ErrorDetail):
+        return str(value)
+    raise TypeError

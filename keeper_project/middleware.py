@@ -1,0 +1,48 @@
+"""Middleware of the project: nothing is cached, and errors of pages become pages."""
+
+import logging
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from keeper_project.api_errors import plain_problem_response, problem_of
+
+logger = logging.getLogger(__name__)
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+
+class NoStoreMiddleware:
+    """Forbids every cache to keep an answer; static files are served before it."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer, with `Cache-Control: no-store` whatever the view said."""
+        response = self.get_response(request)
+        response.headers["Cache-Control"] = "no-store, private"
+        return response
+
+
+class ProblemPagesMiddleware:
+    """Shows an error that a page's view raised as a page that says what to do."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer as the view does."""
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Map what the view raised, by the same table as the API's."""
+        problem = problem_of(error)
+        if problem is None:
+            return None
+        if request.path.startswith("/api/"):
+            return plain_problem_response(problem)
+        if problem.status >= 500:
+            logger.error("page failed: %s: %s", type(error).__name__, error)
+        return render(request, "problem.html", {"problem": problem}, status=problem.status)

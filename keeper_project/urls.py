@@ -1,0 +1,31 @@
+"""Every address of Keeper."""
+
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from keeper_project.dashboard import dashboard
+from keeper_project.health import healthz, readyz
+
+handler400 = "keeper_project.error_pages.bad_request"
+handler403 = "keeper_project.error_pages.forbidden"
+handler404 = "keeper_project.error_pages.missing"
+handler500 = "keeper_project.error_pages.fault"
+
+api: list[URLPattern | URLResolver] = [
+    path("", include("secrets_app.api.urls")),
+    path("", include("environments_app.api.urls")),
+    path("", include("audit_app.api.urls")),
+    path("schema", SpectacularAPIView.as_view(), name="api-schema"),
+    path("docs", SpectacularSwaggerSplitView.as_view(url_name="api-schema"), name="api-docs"),
+]
+urlpatterns = [
+    path("", dashboard, name="dashboard"),
+    path("", include("secrets_app.urls")),
+    path("", include("environments_app.urls")),
+    path("", include("audit_app.urls")),
+    path("api/", include(api)),
+    path("admin/", admin.site.urls),
+    path("healthz", healthz, name="healthz"),
+    path("readyz", readyz, name="readyz"),
+]

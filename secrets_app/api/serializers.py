@@ -1,0 +1,199 @@
+"""What the API takes and gives for secrets."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from rest_framework import serializers
+
+from environments_app.api.fields import Moment, StrictSerializer, WholeNumber
+from secrets_app.api.fields import ExactText, TypeField
+from secrets_app.compare import Difference
+from secrets_app.metadata import MAX_COMMENT, MAX_DESCRIPTION, MAX_OWNER, Metadata
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.secret_types import SecretType
+
+MAX_ID = 2**63 - 1
+METADATA_FIELDS = ("description", "tags", "owner", "expires_at")
+
+
+def metadata_of(fields: Mapping[str, Any]) -> Metadata:
+    """Return the metadata among valid fields."""
+    return cast("Metadata", {name: fields[name] for name in METADATA_FIELDS if name in fields})
+
+
+class SecretDocument(serializers.Serializer[Secret]):
+    """A secret without its value."""
+
+    id = serializers.IntegerField()
+    uuid = serializers.UUIDField()
+    name = serializers.CharField()
+    secret_type = serializers.ChoiceField(choices=SecretType.choices)
+    environment_id = serializers.IntegerField()
+    environment = serializers.CharField()
+    version = serializers.IntegerField()
+    revision = serializers.IntegerField()
+    description = serializers.CharField()
+    tags = serializers.ListField(child=serializers.CharField())
+    owner = serializers.CharField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+    facts = serializers.DictField()
+    rotated_at = serializers.DateTimeField(allow_null=True)
+    rotation_due_at = serializers.DateTimeField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+    deleted_at = serializers.DateTimeField(allow_null=True)
+
+    def to_representation(self, secret: Secret) -> dict[str, Any]:
+        """Return the document in one step: this is the hot path of reads and lists."""
+        return {
+            "id": secret.pk,
+            "uuid": secret.uuid,
+            "name": secret.name,
+            "secret_type": secret.secret_type,
+            "environment_id": secret.environment_id,
+            "environment": secret.environment.name,
+            "version": secret.current_number,
+            "revision": secret.revision,
+            "description": secret.description,
+            "tags": secret.tags,
+            "owner": secret.owner,
+            "expires_at": secret.expires_at,
+            "facts": secret.facts,
+            "rotated_at": secret.rotated_at,
+            "rotation_due_at": secret.rotation_due_at,
+            "created_at": secret.created_at,
+            "updated_at": secret.updated_at,
+            "deleted_at": secret.deleted_at,
+        }
+
+
+class SecretWithValue(SecretDocument):
+    """A secret and, for those who may reveal it, its value."""
+
+    value = serializers.CharField(required=False)
+
+
+class SecretFields(StrictSerializer):
+    """What a writer may say of a secret; what is left out is kept."""
+
+    value = ExactText(required=False, write_only=True)
+    secret_type = TypeField(required=False)
+    description = ExactText(required=False, max_length=MAX_DESCRIPTION)
+    tags = serializers.ListField(child=ExactText(), required=False)
+    owner = ExactText(required=False, max_length=MAX_OWNER)
+    expires_at = Moment(required=False, allow_null=True)
+    comment = ExactText(required=False, max_length=MAX_COMMENT)
+
+    @property
+    def metadata(self) -> Metadata:
+        """The metadata among the fields that were given."""
+        return metadata_of(self.validated_data)
+
+
+class SecretChange(SecretFields):
+    """A change of a secret; `name` and `environment_id` may be repeated, not changed."""
+
+    name = ExactText(required=False)
+    environment_id = WholeNumber(required=False, min_value=1, max_value=MAX_ID)
+
+
+class NewSecretItem(SecretFields):
+    """A secret to create, within a bulk call."""
+
+    name = ExactText()
+    secret_type = TypeField()
+    value = ExactText(write_only=True)
+    environment_id = WholeNumber(required=False, min_value=1, max_value=MAX_ID)
+
+
+class NewSecretDocument(NewSecretItem):
+    """A secret to create."""
+
+    environment_id = WholeNumber(min_value=1, max_value=MAX_ID)
+
+
+class BulkDocument(StrictSerializer):
+    """Up to 1,000 secrets to create, all or none; `environment_id` serves items that name none."""
+
+    environment_id = WholeNumber(required=False, min_value=1, max_value=MAX_ID)
+    secrets = serializers.ListField(child=serializers.DictField(), allow_empty=False)
+
+
+class BulkResult(serializers.Serializer[Any]):
+    """The secrets that were created, in the order given."""
+
+    results = SecretDocument(many=True)
+    created = serializers.IntegerField()
+
+
+class VersionDocument(serializers.Serializer[SecretVersion]):
+    """A version of a secret without its value."""
+
+    number = serializers.IntegerField()
+    created_at = serializers.DateTimeField()
+    author = serializers.CharField()
+    comment = serializers.CharField()
+    is_current = serializers.SerializerMethodField()
+
+    def get_is_current(self, version: SecretVersion) -> bool:
+        """Say whether this is the version that readers get."""
+        return bool(version.number == self.context["current_number"])
+
+
+class VersionWithValue(VersionDocument):
+    """A version of a secret and its value."""
+
+    value = serializers.CharField()
+
+
+class RollbackDocument(StrictSerializer):
+    """The version whose value becomes current again."""
+
+    version = WholeNumber(min_value=1, max_value=2**31 - 1)
+
+
+class RenameDocument(StrictSerializer):
+    """The new name."""
+
+    name = ExactText()
+
+
+class DestinationDocument(StrictSerializer):
+    """Where a secret is copied or moved; without a name it keeps its own."""
+
+    environment_id = WholeNumber(min_value=1, max_value=MAX_ID)
+    name = ExactText(required=False)
+
+
+class GenerateDocument(serializers.Serializer[Any]):
+    """What to generate; all other members are options of the kind."""
+
+    kind = ExactText(required=False)
+    secret_type = TypeField(required=False)
+    options = serializers.DictField(required=False)
+
+
+class GeneratedDocument(serializers.Serializer[Any]):
+    """A generated value; nothing is stored. `public` is the public half where there is one."""
+
+    kind = serializers.CharField()
+    secret_type = serializers.ChoiceField(choices=SecretType.choices)
+    value = serializers.CharField()
+    public = serializers.CharField(allow_null=True)
+
+
+class ComparisonRow(serializers.Serializer[Any]):
+    """One name in two environments."""
+
+    name = serializers.CharField()
+    difference = serializers.ChoiceField(choices=[(str(item), str(item)) for item in Difference])
+    left_version = serializers.IntegerField(source="left_number", allow_null=True)
+    right_version = serializers.IntegerField(source="right_number", allow_null=True)
+
+
+class Comparison(serializers.Serializer[Any]):
+    """Two environments, compared name by name."""
+
+    left = serializers.CharField()
+    right = serializers.CharField()
+    results = ComparisonRow(many=True)

@@ -1,0 +1,357 @@
+"""The API of secrets: thin over the use cases."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import status
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import Serializer
+
+from audit_app.actions import Action
+from audit_app.row_mac import authentic
+from environments_app.authentication import principal_of
+from environments_app.environments import find_environment_by_id
+from environments_app.policy import Principal, allows
+from secrets_app import bulk, lifecycle, transfer, writing
+from secrets_app.api import serializers as documents
+from secrets_app.filters import DEFAULT_ORDERING, FILTER_NAMES, ORDERINGS, narrow, wants_deleted
+from secrets_app.finding import find_secret, visible_secrets
+from secrets_app.generators import generate
+from secrets_app.generators.choosing import kind_for
+from secrets_app.input_errors import InvalidInput
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.reading import reveal
+
+IF_MATCH = OpenApiParameter("If-Match", str, OpenApiParameter.HEADER, description="The ETag that was read.")
+NO_CONTENT = OpenApiResponse(description="Done; there is nothing to show.")
+
+
+class SecretsView(GenericAPIView[Any]):
+    """The base of the views of secrets."""
+
+    queryset = Secret.objects.none()
+
+    @property
+    def actor(self) -> Principal:
+        """Whoever calls, with all grants."""
+        return principal_of(self.request)
+
+    def given(self, serializer_class: type[Serializer[Any]]) -> Any:
+        """Return the serializer of a valid body. Raises ValidationError."""
+        serializer = serializer_class(data=self.request.data)
+        serializer.is_valid(raise_exception=True)
+        return serializer
+
+    def expected(self) -> str | None:
+        """Return the ETag that a writer claims to have read, or None."""
+        header = self.request.headers.get("If-Match")
+        return None if header in {None, "*"} else str(header).removeprefix("W/").strip('"')
+
+
+def answer(secret: Secret, *, status_code: int = status.HTTP_200_OK) -> Response:
+    """Return a secret without its value, with its ETag."""
+    return Response(
+        documents.SecretDocument(secret).data, status=status_code, headers={"ETag": f'"{secret.etag}"'}
+    )
+
+
+class SecretListView(SecretsView):
+    """The secrets that one may see, and new ones."""
+
+    serializer_class = documents.SecretDocument
+    ordering_fields: ClassVar[Mapping[str, str]] = ORDERINGS
+    default_ordering = DEFAULT_ORDERING
+    filter_names = FILTER_NAMES
+
+    @extend_schema(
+        summary="List secrets",
+        responses=documents.SecretDocument(many=True),
+        parameters=[OpenApiParameter(name, str, description="Narrows the list.") for name in FILTER_NAMES],
+    )
+    def get(self, request: Request) -> Response:
+        """List the secrets whose names one may know, without values."""
+        parameters = request.query_params
+        secrets = visible_secrets(self.actor, deleted=wants_deleted(parameters))
+        rows = authentic(self.paginate_queryset(narrow(secrets, parameters)) or [])
+        return self.get_paginated_response([documents.SecretDocument(row).data for row in rows])
+
+    @extend_schema(
+        summary="Create a secret",
+        request=documents.NewSecretDocument,
+        responses={201: documents.SecretDocument},
+    )
+    def post(self, request: Request) -> Response:
+        """Create a secret; the answer does not hold its value."""
+        given = self.given(documents.NewSecretDocument)
+        fields = given.validated_data
+        secret = writing.create(
+            actor=self.actor,
+            environment=find_environment_by_id(actor=self.actor, id=fields["environment_id"]),
+            name=fields["name"],
+            secret_type=fields["secret_type"],
+            value=fields["value"],
+            comment=fields.get("comment", ""),
+            **given.metadata,
+        )
+        return answer(secret, status_code=status.HTTP_201_CREATED)
+
+
+class SecretView(SecretsView):
+    """One secret, by its id."""
+
+    serializer_class = documents.SecretWithValue
+
+    @extend_schema(summary="Read a secret", responses=documents.SecretWithValue)
+    def get(self, request: Request, id: int) -> Response:
+        """Return a secret with its value; a viewer gets it without."""
+        secret = find_secret(actor=self.actor, id=id)
+        response = answer(secret)
+        if allows(self.actor, Action.SECRET_REVEAL, environment_id=secret.environment_id, name=secret.name):
+            revealed = reveal(actor=self.actor, secret=secret)
+            response.data["value"] = revealed.value
+        return response
+
+    @extend_schema(
+        summary="Change a secret",
+        request=documents.SecretChange,
+        responses=documents.SecretDocument,
+        parameters=[IF_MATCH],
+    )
+    def put(self, request: Request, id: int) -> Response:
+        """Change a secret; what is left out is kept, the value as well."""
+        return self._change(id)
+
+    @extend_schema(
+        summary="Change a secret in part",
+        request=documents.SecretChange,
+        responses=documents.SecretDocument,
+        parameters=[IF_MATCH],
+    )
+    def patch(self, request: Request, id: int) -> Response:
+        """Change a secret; the same as PUT."""
+        return self._change(id)
+
+    @extend_schema(summary="Delete a secret", responses={204: NO_CONTENT}, parameters=[IF_MATCH])
+    def delete(self, request: Request, id: int) -> Response:
+        """Delete a secret softly; it can be restored until it is purged."""
+        secret = find_secret(actor=self.actor, id=id)
+        lifecycle.delete(actor=self.actor, secret=secret, expected=self.expected())
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def _change(self, id: int) -> Response:
+        secret = find_secret(actor=self.actor, id=id)
+        given = self.given(documents.SecretChange)
+        fields = given.validated_data
+        if fields.get("name", secret.name) != secret.name:
+            raise InvalidInput("name", "Rename a secret with POST to …/rename.")
+        if fields.get("environment_id", secret.environment_id) != secret.environment_id:
+            raise InvalidInput("environment_id", "Move a secret with POST to …/move.")
+        changed = writing.update(
+            actor=self.actor,
+            secret=secret,
+            value=fields.get("value"),
+            secret_type=fields.get("secret_type"),
+            expected=self.expected(),
+            comment=fields.get("comment", ""),
+            **given.metadata,
+        )
+        return answer(changed)
+
+
+class RestoreView(SecretsView):
+    """A deleted secret, brought back."""
+
+    serializer_class = documents.SecretDocument
+
+    @extend_schema(summary="Restore a deleted secret", request=None, responses=documents.SecretDocument)
+    def post(self, request: Request, id: int) -> Response:
+        """Bring a deleted secret back under its name."""
+        secret = find_secret(actor=self.actor, id=id, deleted=None)
+        return answer(lifecycle.restore(actor=self.actor, secret=secret))
+
+
+class PurgeView(SecretsView):
+    """A deleted secret, destroyed."""
+
+    serializer_class = documents.SecretDocument
+
+    @extend_schema(summary="Destroy a deleted secret", request=None, responses={204: NO_CONTENT})
+    def post(self, request: Request, id: int) -> Response:
+        """Destroy a deleted secret and all its versions for ever."""
+        secret = find_secret(actor=self.actor, id=id, deleted=None)
+        lifecycle.purge(actor=self.actor, secret=secret)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class RollbackView(SecretsView):
+    """An earlier value, made current again."""
+
+    serializer_class = documents.SecretDocument
+
+    @extend_schema(
+        summary="Roll back to a version",
+        request=documents.RollbackDocument,
+        responses=documents.SecretDocument,
+        parameters=[IF_MATCH],
+    )
+    def post(self, request: Request, id: int) -> Response:
+        """Make the value of an earlier version current again, as a new version."""
+        secret = find_secret(actor=self.actor, id=id)
+        number = self.given(documents.RollbackDocument).validated_data["version"]
+        return answer(
+            writing.rollback(actor=self.actor, secret=secret, number=number, expected=self.expected())
+        )
+
+
+class RenameView(SecretsView):
+    """A secret's name, changed."""
+
+    serializer_class = documents.SecretDocument
+
+    @extend_schema(
+        summary="Rename a secret",
+        request=documents.RenameDocument,
+        responses=documents.SecretDocument,
+        parameters=[IF_MATCH],
+    )
+    def post(self, request: Request, id: int) -> Response:
+        """Give a secret another name in its environment."""
+        secret = find_secret(actor=self.actor, id=id)
+        name = self.given(documents.RenameDocument).validated_data["name"]
+        return answer(lifecycle.rename(actor=self.actor, secret=secret, name=name, expected=self.expected()))
+
+
+class CopyView(SecretsView):
+    """A secret, copied elsewhere."""
+
+    serializer_class = documents.SecretDocument
+
+    @extend_schema(
+        summary="Copy a secret",
+        request=documents.DestinationDocument,
+        responses={201: documents.SecretDocument},
+    )
+    def post(self, request: Request, id: int) -> Response:
+        """Create a secret with the current value of this one in another place."""
+        return answer(transfer.copy(**self._destination(id)), status_code=status.HTTP_201_CREATED)
+
+    def _destination(self, id: int) -> dict[str, Any]:
+        secret = find_secret(actor=self.actor, id=id)
+        fields = self.given(documents.DestinationDocument).validated_data
+        environment = find_environment_by_id(actor=self.actor, id=fields["environment_id"])
+        return {"actor": self.actor, "secret": secret, "environment": environment, "name": fields.get("name")}
+
+
+class MoveView(CopyView):
+    """A secret, moved elsewhere."""
+
+    @extend_schema(
+        summary="Move a secret",
+        request=documents.DestinationDocument,
+        responses={201: documents.SecretDocument},
+    )
+    def post(self, request: Request, id: int) -> Response:
+        """Copy a secret to another environment and delete it here, softly."""
+        return answer(transfer.move(**self._destination(id)), status_code=status.HTTP_201_CREATED)
+
+
+class VersionListView(SecretsView):
+    """The versions of a secret."""
+
+    serializer_class = documents.VersionDocument
+    ordering_fields: ClassVar[Mapping[str, str]] = {"number": "number"}
+    default_ordering = "-number"
+    filter_names: ClassVar[tuple[str, ...]] = ()
+
+    @extend_schema(summary="List versions", responses=documents.VersionDocument(many=True))
+    def get(self, request: Request, id: int) -> Response:
+        """List the versions of a secret, without values."""
+        secret = find_secret(actor=self.actor, id=id)
+        versions = SecretVersion.objects.filter(secret_id=secret.pk).defer("value")
+        context = {"current_number": secret.current_number}
+        rows = self.paginate_queryset(versions) or []
+        return self.get_paginated_response(
+            [documents.VersionDocument(row, context=context).data for row in rows]
+        )
+
+
+class VersionView(SecretsView):
+    """One version of a secret."""
+
+    serializer_class = documents.VersionWithValue
+
+    @extend_schema(summary="Read a version", responses=documents.VersionWithValue)
+    def get(self, request: Request, id: int, number: int) -> Response:
+        """Return a version with its value."""
+        secret = find_secret(actor=self.actor, id=id)
+        revealed = reveal(actor=self.actor, secret=secret, number=number)
+        context = {"current_number": secret.current_number}
+        document = documents.VersionDocument(revealed.version, context=context).data
+        return Response({**document, "value": revealed.value})
+
+
+class BulkView(SecretsView):
+    """Many secrets, created at once."""
+
+    serializer_class = documents.BulkDocument
+
+    @extend_schema(
+        summary="Create many secrets",
+        request=documents.BulkDocument,
+        responses={201: documents.BulkResult},
+    )
+    def post(self, request: Request) -> Response:
+        """Create up to 1,000 secrets, all or none."""
+        given = self.given(documents.BulkDocument).validated_data
+        bulk.refuse_too_many(len(given["secrets"]))
+        items = documents.NewSecretItem(data=given["secrets"], many=True)
+        items.is_valid(raise_exception=True)
+        default = given.get("environment_id", 0)
+        wanted = {item.setdefault("environment_id", default) for item in items.validated_data}
+        places = {place: find_environment_by_id(actor=self.actor, id=place) for place in wanted}
+        secrets = bulk.create_many(
+            actor=self.actor,
+            items=[
+                bulk.NewSecret(
+                    environment=places[item["environment_id"]],
+                    name=item["name"],
+                    secret_type=item["secret_type"],
+                    value=item["value"],
+                    comment=item.get("comment", ""),
+                    metadata=documents.metadata_of(item),
+                )
+                for item in items.validated_data
+            ],
+        )
+        results = [documents.SecretDocument(secret).data for secret in secrets]
+        return Response({"results": results, "created": len(results)}, status=status.HTTP_201_CREATED)
+
+
+class GenerateView(SecretsView):
+    """A fresh value."""
+
+    serializer_class = documents.GenerateDocument
+
+    @extend_schema(
+        summary="Generate a value",
+        request=documents.GenerateDocument,
+        responses=documents.GeneratedDocument,
+    )
+    def post(self, request: Request) -> Response:
+        """Return a fresh random value; nothing is stored."""
+        given = self.given(documents.GenerateDocument).validated_data
+        body: dict[str, Any] = dict(request.data)
+        own = {name: value for name, value in body.items() if name not in documents.GenerateDocument().fields}
+        kind = kind_for(given.get("kind"), given.get("secret_type"))
+        generated = generate(kind, {**given.get("options", {}), **own})
+        return Response(
+            {
+                "kind": kind,
+                "secret_type": generated.secret_type,
+                "value": generated.value,
+                "public": generated.public,
+            }
+        )

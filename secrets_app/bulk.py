@@ -1,0 +1,171 @@
+"""Creates many secrets at once, all or none, at the cost of one data key and a few statements."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Final
+
+from django.db import IntegrityError, transaction
+
+from audit_app.actions import Action
+from audit_app.record import record_many
+from environments_app.models import Environment
+from environments_app.policy import Principal, require
+from secrets_app.changes import event
+from secrets_app.errors import NameTaken, SecretError, TooManyItems
+from secrets_app.input_errors import InvalidInput, InvalidName
+from secrets_app.metadata import Metadata, checked_comment
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.names import validate_secret_name
+from secrets_app.secret_types import SecretType
+from secrets_app.versions import NewValue, sealed_version, sealing_key
+from secrets_app.writing import new_secret
+
+MAX_ITEMS: Final = 1000
+_NAMES_PER_QUERY: Final = 500
+# How many offending items a refusal lists; the rest would only repeat them.
+_MAX_REPORTED: Final = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewSecret:
+    """One secret that is to be created."""
+
+    environment: Environment
+    name: str
+    secret_type: SecretType
+    value: str = field(repr=False)
+    comment: str = ""
+    metadata: Metadata = field(default_factory=Metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemFault:
+    """What is wrong with one item: its place in the list, the field, and why."""
+
+    index: int
+    field: str
+    reason: str
+
+
+class InvalidItems(SecretError):
+    """Some items break a rule; none was stored. `faults` names at most fifty of them."""
+
+    def __init__(self, faults: Sequence[ItemFault]) -> None:
+        super().__init__("Some items cannot be stored; none was.")
+        self.faults = list(faults[:_MAX_REPORTED])
+
+
+def create_many(*, actor: Principal, items: Sequence[NewSecret]) -> list[Secret]:
+    """Create up to 1,000 secrets in one transaction; return them in the order given.
+
+    Each has its own event. Raises TooManyItems, InvalidItems naming the offending ones,
+    NameTaken if a name lives already, and Forbidden or Invisible.
+    """
+    refuse_too_many(len(items))
+    secrets, versions = _drafts(actor, items)
+    try:
+        with transaction.atomic():
+            _insert(actor, secrets, versions)
+    except IntegrityError as error:
+        taken = _taken_name(items)
+        if taken is None:
+            raise
+        raise NameTaken(
+            f"Item {taken}: the environment already has a secret of this name. None was stored."
+        ) from error
+    return secrets
+
+
+def refuse_too_many(count: int) -> None:
+    """Refuse more items than one call takes, before they are looked at. Raises TooManyItems."""
+    if count > MAX_ITEMS:
+        raise TooManyItems(f"Send at most {MAX_ITEMS} items in a call; this has {count}. Nothing was stored.")
+
+
+def _drafts(actor: Principal, items: Sequence[NewSecret]) -> tuple[list[Secret], list[SecretVersion]]:
+    """Check every item and seal its value, before any transaction is open."""
+    faults: list[ItemFault] = []
+    secrets = []
+    seen: set[tuple[int, str]] = set()
+    for index, item in enumerate(items):
+        try:
+            validate_secret_name(item.name)
+            if (item.environment.pk, item.name) in seen:
+                raise InvalidName("name", "An earlier item has the same name.")
+            seen.add((item.environment.pk, item.name))
+            checked_comment(item.comment)
+            secrets.append(
+                new_secret(
+                    environment=item.environment,
+                    name=item.name,
+                    secret_type=item.secret_type,
+                    value=item.value,
+                    metadata=item.metadata,
+                )
+            )
+        except InvalidInput as error:
+            faults.append(ItemFault(index=index, field=error.field, reason=error.reason))
+    if faults:
+        raise InvalidItems(faults)
+    for item in items:
+        require(actor=actor, action=Action.SECRET_CREATE, environment=item.environment, name=item.name)
+    return secrets, list(_sealed(actor, secrets, items))
+
+
+def _sealed(
+    actor: Principal, secrets: Sequence[Secret], items: Sequence[NewSecret]
+) -> Iterator[SecretVersion]:
+    keys = {
+        secret.environment_id: sealing_key(secret)
+        for secret in {s.environment_id: s for s in secrets}.values()
+    }
+    for secret, item in zip(secrets, items, strict=True):
+        yield sealed_version(
+            actor=actor,
+            secret=secret,
+            number=1,
+            value=NewValue(text=item.value, comment=item.comment),
+            data_key=keys[secret.environment_id],
+        )
+
+
+def _insert(actor: Principal, secrets: list[Secret], versions: list[SecretVersion]) -> None:
+    Secret.objects.bulk_create(secrets)
+    _complete_ids(secrets)
+    for secret, version in zip(secrets, versions, strict=True):
+        version.secret = secret
+    SecretVersion.objects.bulk_create(versions)
+    drafts = [
+        event(
+            actor=actor,
+            secret=version.secret,
+            action=Action.SECRET_CREATE,
+            details={"bulk": True},
+            version=version,
+        )
+        for version in versions
+    ]
+    for _, group in groupby(sorted(drafts, key=lambda draft: draft.stream), key=lambda draft: draft.stream):
+        record_many(list(group))
+
+
+def _complete_ids(secrets: Sequence[Secret]) -> None:
+    """Read the ids where the database does not return them from an INSERT (MySQL)."""
+    if connection.features.can_return_rows_from_bulk_insert:
+        return
+    by_uuid = {secret.uuid: secret for secret in secrets}
+    for uuid, pk in Secret.objects.filter(uuid__in=list(by_uuid)).values_list("uuid", "pk"):
+        by_uuid[uuid].pk = pk
+
+
+def _taken_name(items: Sequence[NewSecret]) -> int | None:
+    """Return the index of the first item whose name lives already."""
+    for start in range(0, len(items), _NAMES_PER_QUERY):
+        chunk = items[start : start + _NAMES_PER_QUERY]
+        rows = Secret.objects.filter(live=True, name__in=[item.name for item in chunk])
+        taken = set(rows.values_list("environment_id", "name"))
+        for index, item in enumerate(chunk, start=start):
+            if (item.environment.pk, item.name) in taken:
+                return index
+    return None

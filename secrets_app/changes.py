@@ -1,0 +1,117 @@
+"""Carries out a change of a secret: one transaction with its event, for whoever read the newest state."""
+
+from collections.abc import Mapping
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from audit_app.actions import Action
+from audit_app.actors import Actor
+from audit_app.canonical import Json
+from audit_app.record import Draft, record_many
+from audit_app.streams import environment_stream
+from secrets_app.errors import NameTaken, StaleVersion
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.versions import write_details
+
+
+def check_expected(secret: Secret, expected: str | None) -> None:
+    """Refuse a writer that read an older state. Raises StaleVersion; `expected` is an ETag or None."""
+    if expected is not None and expected.strip('"') != secret.etag:
+        raise StaleVersion(
+            f"The secret is at {secret.etag} by now. Read it again, then repeat; nothing was written."
+        )
+
+
+def insert(
+    *, actor: Actor, secret: Secret, version: SecretVersion, action: Action, details: Mapping[str, Json]
+) -> None:
+    """Store a new secret with its first version and the event of it.
+
+    Raises NameTaken if a living secret of the environment has the name.
+    """
+    try:
+        with transaction.atomic():
+            secret.save(force_insert=True)
+            version.secret = secret
+            version.save(force_insert=True)
+            record_many([event(actor=actor, secret=secret, action=action, details=details, version=version)])
+    except IntegrityError as error:
+        raise _name_taken(secret, error) from error
+
+
+def change(
+    *,
+    actor: Actor,
+    secret: Secret,
+    action: Action,
+    details: Mapping[str, Json],
+    version: SecretVersion | None = None,
+) -> None:
+    """Store a changed secret, a new version if there is one, and the event of it.
+
+    Claims the row by its revision, so that of two writers who read the same state one wins.
+
+    Raises StaleVersion if somebody else changed the secret since it was read, and NameTaken if
+    its name now belongs to another.
+    """
+    try:
+        with transaction.atomic():
+            _claim(secret)
+            if version is not None:
+                version.save(force_insert=True)
+                _make_current(secret, version)
+            secret.save(force_update=True)
+            record_many([event(actor=actor, secret=secret, action=action, details=details, version=version)])
+    except IntegrityError as error:
+        raise _name_taken(secret, error) from error
+
+
+def event(
+    *,
+    actor: Actor,
+    secret: Secret,
+    action: Action,
+    details: Mapping[str, Json],
+    version: SecretVersion | None = None,
+) -> Draft:
+    """Return the event of a change; one that made a version carries that version's digest."""
+    written = write_details(version) if version else {}
+    return Draft(
+        actor=actor,
+        action=action,
+        stream=environment_stream(secret.environment.uuid),
+        object=secret.audit_object,
+        details={**details, **written},
+    )
+
+
+def _claim(secret: Secret) -> None:
+    revision = secret.revision
+    claimed = Secret.objects.filter(pk=secret.pk, revision=revision).update(revision=revision + 1)
+    if not claimed:
+        raise StaleVersion(
+            "The secret was changed meanwhile. Read it again, then repeat; nothing was written."
+        )
+    secret.revision = revision + 1
+    secret.updated_at = timezone.now()
+
+
+def _make_current(secret: Secret, version: SecretVersion) -> None:
+    secret.previous_number = secret.current_number
+    secret.current_number = version.number
+    secret.rotated_at = version.created_at
+
+
+def _name_taken(secret: Secret, error: IntegrityError) -> Exception:
+    """Tell a taken name and a taken version number from a fault of the database."""
+    others = Secret.objects.filter(environment=secret.environment, name=secret.name, live=True)
+    if others.exclude(uuid=secret.uuid).exists():
+        return NameTaken(
+            "The environment already has a secret of this name. Choose another, or change that one."
+        )
+    if secret.pk and SecretVersion.objects.filter(secret_id=secret.pk).exists():
+        return StaleVersion(
+            "The secret was changed meanwhile. Read it again, then repeat; nothing was written."
+        )
+    return error

@@ -1,0 +1,31 @@
+"""Gives revealed values the names that an export format can hold."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from secrets_app.input_errors import InvalidInput
+from secrets_app.reading import Revealed
+
+DOTENV: Final = "dotenv"
+_NOT_IN_VARIABLES: Final = re.compile(r"[^A-Za-z0-9_]")
+
+
+def export_values(revealed: Iterable[Revealed], *, format: str) -> dict[str, str]:
+    """Return name → value in the order of names; for dotenv the names are those of variables.
+
+    Raises InvalidInput if two secrets would become one variable: none may be lost.
+    """
+    values: dict[str, str] = {}
+    for item in revealed:
+        name = variable_name(item.secret.name) if format == DOTENV else item.secret.name
+        if name in values:
+            raise InvalidInput("format", f"Two secrets would both be {name}: rename one, or export a prefix.")
+        values[name] = item.value
+    return values
+
+
+def variable_name(name: str) -> str:
+    """Return a secret's name as an environment variable's: `payments/stripe-key` → PAYMENTS_STRIPE_KEY."""
+    variable = _NOT_IN_VARIABLES.sub("_", name).upper()
+    return f"_{variable}" if variable[0].isdigit() else variable

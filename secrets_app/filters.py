@@ -1,0 +1,108 @@
+"""Narrows a list of secrets by what is asked for in a query, the same for the API and the pages."""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Final
+
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from secrets_app.input_errors import InvalidInput
+from secrets_app.models import Secret
+from secrets_app.names import validate_prefix
+from secrets_app.secret_types import parse_secret_type
+from secrets_app.tags_field import has_tag
+
+ORDERINGS: Final = {
+    "name": "name",
+    "created": "created_at",
+    "updated": "updated_at",
+    "expires": "expires_at",
+    "rotation_due": "rotation_due_at",
+    "id": "id",
+}
+DEFAULT_ORDERING: Final = "name"
+_TRUE: Final = {"true": True, "1": True, "false": False, "0": False}
+_MAX_DAYS: Final = 36_500
+
+
+def wants_deleted(parameters: Mapping[str, str]) -> bool:
+    """Return whether the deleted secrets are asked for. Raises InvalidInput."""
+    return _boolean("deleted", parameters.get("deleted") or "false")
+
+
+def narrow(secrets: QuerySet[Secret], parameters: Mapping[str, str]) -> QuerySet[Secret]:
+    """Apply every filter that is given and not empty.
+
+    Raises InvalidInput naming the parameter whose value cannot be.
+    """
+    for name, condition in FILTERS.items():
+        text = parameters.get(name, "")
+        if text:
+            secrets = secrets.filter(condition(text))
+    return secrets
+
+
+def _search(text: str) -> Q:
+    """Each word must stand in what a viewer may see: name, description, owner, tags."""
+    condition = Q()
+    for word in text.lower().split():
+        condition &= Q(search_text__contains=word)
+    return condition
+
+
+def _environment(text: str) -> Q:
+    is_id = text.isascii() and text.isdigit() and len(text) < 19
+    return Q(environment_id=int(text)) if is_id else Q(environment__name=text)
+
+
+def _type(text: str) -> Q:
+    try:
+        return Q(secret_type=parse_secret_type(text))
+    except InvalidInput as error:
+        raise InvalidInput("type", error.reason) from error
+
+
+def _prefix(text: str) -> Q:
+    prefix = validate_prefix(text.removesuffix("/"))
+    return Q(name=prefix) | Q(name__gte=f"{prefix}/", name__lt=f"{prefix}0")
+
+
+def _expiring(text: str) -> Q:
+    """Those that expire within so many days, and those that have expired."""
+    return Q(expires_at__lte=timezone.now() + timedelta(days=_days("expiring", text)))
+
+
+def _rotation(text: str) -> Q:
+    if text == "none":
+        return Q(rotation_due_at__isnull=True)
+    if text == "overdue":
+        return Q(rotation_due_at__lte=timezone.now())
+    if text == "scheduled":
+        return Q(rotation_due_at__isnull=False)
+    raise InvalidInput("rotation", "Choose one of overdue, scheduled, none.")
+
+
+def _days(parameter: str, text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) < 6 and int(text) <= _MAX_DAYS:
+        return int(text)
+    raise InvalidInput(parameter, f"Give a whole number of days from 0 to {_MAX_DAYS}.")
+
+
+def _boolean(parameter: str, text: str) -> bool:
+    if text.lower() not in _TRUE:
+        raise InvalidInput(parameter, "Give true or false.")
+    return _TRUE[text.lower()]
+
+
+FILTERS: Final[Mapping[str, Callable[[str], Q]]] = {
+    "q": _search,
+    "environment": _environment,
+    "type": _type,
+    "tag": lambda text: has_tag(text.lower()),
+    "owner": lambda text: Q(owner=text),
+    "prefix": _prefix,
+    "expiring": _expiring,
+    "rotation": _rotation,
+}
+FILTER_NAMES: Final = (*FILTERS, "deleted")

@@ -1,0 +1,78 @@
+"""Finds secrets for an actor: what one may not see is as absent as what does not exist."""
+
+from django.db.models import QuerySet
+
+from audit_app.actions import Action
+from audit_app.row_mac import report_violation
+from environments_app.errors import Invisible
+from environments_app.models import Environment
+from environments_app.policy import Principal, allows, require, visible
+from secrets_app.errors import TamperedSecret
+from secrets_app.models import Secret
+
+
+def visible_secrets(actor: Principal, *, deleted: bool = False) -> QuerySet[Secret]:
+    """Return the living (or the deleted) secrets whose names the actor may know."""
+    live = None if deleted else True
+    secrets = Secret.objects.filter(visible(actor, Action.SECRET_VIEW))
+    secrets = secrets.filter(live__isnull=True) if live is None else secrets.filter(live=True)
+    return secrets.select_related("environment")
+
+
+def find_secret(*, actor: Principal, id: int, deleted: bool | None = False) -> Secret:
+    """Return a secret by its id: a living one, a deleted one, or (None) either.
+
+    Raises Invisible if there is none that the actor may see. Where the right to see is what
+    is missing, the denial is recorded.
+    """
+    secrets = Secret.objects.select_related("environment").filter(pk=id)
+    if deleted is not None:
+        secrets = secrets.filter(live__isnull=True) if deleted else secrets.filter(live=True)
+    return _seen(actor, secrets.first())
+
+
+def find_secret_by_name(*, actor: Principal, environment: Environment, name: str) -> Secret:
+    """Return a living secret by its name.
+
+    Raises Invisible if there is none that the actor may see; then a denial is recorded even
+    for a name that does not exist, so that the two cannot be told apart by their records.
+    """
+    if not allows(actor, Action.SECRET_VIEW, environment_id=environment.pk, name=name):
+        require(actor=actor, action=Action.SECRET_VIEW, environment=environment, name=name)
+    return _seen(actor, living(environment, name))
+
+
+def living(environment: Environment, name: str) -> Secret | None:
+    """Return the living secret of a name, whoever asks."""
+    secret = Secret.objects.filter(environment=environment, name=name, live=True).first()
+    if secret:
+        secret.environment = environment
+    return secret
+
+
+def require_authentic(secret: Secret) -> None:
+    """Refuse a secret whose name, environment or current version was edited outside Keeper.
+
+    Raises TamperedSecret; the violation is recorded.
+    """
+    if secret.is_authentic() and secret.environment.is_authentic():
+        return
+    report_violation(
+        kind="secret", uuid=secret.uuid, name=secret.name, reason="the secret's row was not written by Keeper"
+    )
+    raise TamperedSecret(
+        "The secret's record was changed outside Keeper. Ask an operator to run verify_audit."
+    )
+
+
+def _seen(actor: Principal, secret: Secret | None) -> Secret:
+    if secret is None:
+        raise Invisible
+    require(
+        actor=actor,
+        action=Action.SECRET_VIEW,
+        environment=secret.environment,
+        name=secret.name,
+        object=secret.audit_object,
+    )
+    return secret

@@ -1,0 +1,122 @@
+"""The forms of the secret pages; the rules themselves stand in the use cases."""
+
+from typing import Any
+
+from django import forms
+
+from environments_app.models import Environment
+from secrets_app.metadata import MAX_COMMENT, MAX_DESCRIPTION, MAX_OWNER, Metadata
+from secrets_app.models import MAX_NAME_LENGTH, Secret
+from secrets_app.secret_types import SecretType
+
+
+class SecretForm(forms.Form):
+    """A new secret, or a change of one; an empty value keeps the one that is there."""
+
+    environment = forms.ModelChoiceField(Environment.objects.none(), to_field_name="name", empty_label=None)
+    name = forms.CharField(
+        max_length=MAX_NAME_LENGTH,
+        strip=False,
+        help_text="A path such as payments/stripe-key.",
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "spellcheck": "false", "class": "font-monospace"}
+        ),
+    )
+    secret_type = forms.ChoiceField(label="Type", choices=SecretType.choices)
+    value = forms.CharField(
+        strip=False,
+        required=False,
+        widget=forms.Textarea(
+            attrs={"rows": 5, "autocomplete": "off", "spellcheck": "false", "class": "font-monospace"}
+        ),
+    )
+    description = forms.CharField(
+        max_length=MAX_DESCRIPTION, required=False, widget=forms.Textarea(attrs={"rows": 2})
+    )
+    tags = forms.CharField(required=False, help_text="Separated by commas.")
+    owner = forms.CharField(max_length=MAX_OWNER, required=False, help_text="A person or a team.")
+    expires_at = forms.DateTimeField(
+        label="Expires",
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        help_text="In UTC.",
+    )
+    comment = forms.CharField(max_length=MAX_COMMENT, required=False, help_text="Why the value changes.")
+    expected = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, environments: Any, secret: Secret | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["environment"].queryset = environments  # type: ignore[attr-defined]
+        if secret is None:
+            self.fields["value"].required = True
+            return
+        for name in ("environment", "name"):
+            self.fields[name].disabled = True
+        self.fields["value"].help_text = "Leave it empty to keep the value that is there."
+
+    @staticmethod
+    def initial_of(secret: Secret) -> dict[str, Any]:
+        """Return what the form of a change begins with; the value is no part of it."""
+        return {
+            "environment": secret.environment.name,
+            "name": secret.name,
+            "secret_type": secret.secret_type,
+            "description": secret.description,
+            "tags": ", ".join(secret.tags),
+            "owner": secret.owner,
+            "expires_at": secret.expires_at,
+            "expected": secret.etag,
+        }
+
+    def clean_value(self) -> str:
+        """Undo what browsers do to a textarea: they send every line end as CR LF (HTML, 4.10.21)."""
+        return str(self.cleaned_data["value"]).replace("\r\n", "\n")
+
+    def clean_tags(self) -> list[str]:
+        """Split the tags at commas."""
+        return [tag.strip() for tag in self.cleaned_data["tags"].split(",") if tag.strip()]
+
+    @property
+    def metadata(self) -> Metadata:
+        """The metadata that was entered."""
+        given = self.cleaned_data
+        return Metadata(
+            description=given["description"].replace("\r\n", "\n"),
+            tags=given["tags"],
+            owner=given["owner"],
+            expires_at=given["expires_at"],
+        )
+
+
+class FilterForm(forms.Form):
+    """The filters of the list of secrets, as they stand in its address."""
+
+    q = forms.CharField(label="Search", required=False)
+    environment = forms.ChoiceField(required=False)
+    type = forms.ChoiceField(required=False, choices=[("", "Any type"), *SecretType.choices])
+    tag = forms.CharField(required=False)
+    owner = forms.CharField(required=False)
+    state = forms.ChoiceField(
+        required=False,
+        choices=[("", "Any state"), ("expiring", "Expiring in 30 days"), ("overdue", "Rotation overdue")],
+    )
+    deleted = forms.BooleanField(required=False)
+
+    def __init__(self, *args: Any, environments: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choices = [(environment.name, environment.title) for environment in environments]
+        self.fields["environment"].choices = [("", "All environments"), *choices]  # type: ignore[attr-defined]
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The filters in the words of the API."""
+        given = {name: str(self.data.get(name, "")) for name in ("q", "environment", "type", "tag", "owner")}
+        state = self.data.get("state")
+        given |= {"expiring": "30"} if state == "expiring" else {}
+        given |= {"rotation": "overdue"} if state == "overdue" else {}
+        return given
+
+    @property
+    def wants_deleted(self) -> bool:
+        """Whether the deleted secrets are asked for."""
+        return bool(self.data.get("deleted"))

@@ -1,0 +1,95 @@
+"""Takes secrets out of use and back: rename, delete (soft), restore, purge."""
+
+from django.db import transaction
+from django.utils import timezone
+
+from audit_app.actions import Action
+from audit_app.record import record_many
+from environments_app.policy import Principal, require
+from secrets_app.changes import change, check_expected, event
+from secrets_app.errors import NotDeleted, StaleVersion
+from secrets_app.finding import require_authentic
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.names import validate_secret_name
+
+
+def rename(*, actor: Principal, secret: Secret, name: str, expected: str | None = None) -> Secret:
+    """Give a secret another name in its environment; the row, its id and its history stay.
+
+    Needs the right under both names. Raises InvalidName, NameTaken, StaleVersion,
+    TamperedSecret, and Forbidden or Invisible.
+    """
+    validate_secret_name(name)
+    for place in (secret.name, name):
+        _require(actor, secret, Action.SECRET_RENAME, name=place)
+    require_authentic(secret)
+    check_expected(secret, expected)
+    if name == secret.name:
+        return secret
+    before, secret.name = secret.name, name
+    secret.refresh_search_text()
+    change(actor=actor, secret=secret, action=Action.SECRET_RENAME, details={"from": before})
+    return secret
+
+
+def delete(*, actor: Principal, secret: Secret, expected: str | None = None) -> Secret:
+    """Delete a secret softly: it can be restored until it is purged, and its name is free.
+
+    Raises StaleVersion, TamperedSecret, and Forbidden or Invisible.
+    """
+    _require(actor, secret, Action.SECRET_DELETE)
+    require_authentic(secret)
+    check_expected(secret, expected)
+    secret.live, secret.deleted_at = None, timezone.now()
+    change(actor=actor, secret=secret, action=Action.SECRET_DELETE, details={})
+    return secret
+
+
+def restore(*, actor: Principal, secret: Secret) -> Secret:
+    """Bring a deleted secret back under its name, with its history.
+
+    Raises NotDeleted, NameTaken if the name has been given to another meanwhile,
+    TamperedSecret, and Forbidden or Invisible.
+    """
+    _require(actor, secret, Action.SECRET_RESTORE)
+    _require_deleted(secret)
+    require_authentic(secret)
+    secret.live, secret.deleted_at = True, None
+    change(actor=actor, secret=secret, action=Action.SECRET_RESTORE, details={})
+    return secret
+
+
+def purge(*, actor: Principal, secret: Secret) -> None:
+    """Destroy a deleted secret with all its versions, for ever; the trail keeps what happened.
+
+    Raises NotDeleted, StaleVersion if it was restored meanwhile, and Forbidden or Invisible.
+    """
+    _require(actor, secret, Action.SECRET_PURGE)
+    _require_deleted(secret)
+    with transaction.atomic():
+        locked = Secret.objects.select_for_update().filter(
+            pk=secret.pk, live__isnull=True, revision=secret.revision
+        )
+        if not locked.exists():
+            raise StaleVersion("The secret was changed meanwhile; nothing was destroyed.")
+        versions = SecretVersion.objects.filter(secret_id=secret.pk)
+        details = {"versions": versions.count()}
+        draft = event(actor=actor, secret=secret, action=Action.SECRET_PURGE, details=details)
+        versions.delete()
+        Secret.objects.filter(pk=secret.pk).delete()
+        record_many([draft])
+
+
+def _require(actor: Principal, secret: Secret, action: Action, *, name: str | None = None) -> None:
+    require(
+        actor=actor,
+        action=action,
+        environment=secret.environment,
+        name=secret.name if name is None else name,
+        object=secret.audit_object,
+    )
+
+
+def _require_deleted(secret: Secret) -> None:
+    if secret.live:
+        raise NotDeleted("The secret is not deleted. Delete it first.")

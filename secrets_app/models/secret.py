@@ -1,0 +1,146 @@
+"""Secrets and their versions: what is kept, under which name, and in which state."""
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.db import models
+from django.utils import timezone
+
+from audit_app.identified import Identified
+from audit_app.models import deployment_uuid
+from audit_app.record import AuditObject, ManifestEntry
+from audit_app.row_mac import AuthenticatedRow
+from environments_app.fields import ExactCharField
+from environments_app.models import Environment
+from secrets_app.envelope.context import SECRET_VERSION_VALUE, Context
+from secrets_app.fields import EncryptedField
+from secrets_app.models.data_key import DataKey
+from secrets_app.secret_types import SecretType
+from secrets_app.tags_field import TagsField
+
+MAX_NAME_LENGTH = 512
+
+
+class Secret(AuthenticatedRow):
+    """A named value of one environment; the value itself stands in its versions.
+
+    `live` is True, or NULL once deleted: NULLs are distinct in a unique constraint on every
+    database, so a name is unique among the living and may be reused after a deletion.
+    """
+
+    MAC_LABEL: ClassVar[str] = "secret"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = (
+        "environment.uuid",
+        "name",
+        "current_number",
+        "previous_number",
+        "pending_number",
+        "live",
+    )
+
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="secrets")
+    name = ExactCharField(max_length=MAX_NAME_LENGTH)
+    secret_type = models.CharField(max_length=20, choices=SecretType.choices)
+    description = models.CharField(max_length=2000, blank=True)
+    tags = TagsField(blank=True, default=list)
+    owner = models.CharField(max_length=150, blank=True, db_index=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    facts = models.JSONField(default=dict, blank=True)
+    current_number = models.PositiveIntegerField(default=1)
+    previous_number = models.PositiveIntegerField(null=True, blank=True)
+    pending_number = models.PositiveIntegerField(null=True, blank=True)
+    revision = models.PositiveIntegerField(default=1)
+    live = models.BooleanField(null=True, default=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+    rotated_at = models.DateTimeField(null=True, blank=True)
+    rotation_due_at = models.DateTimeField(null=True, blank=True)
+    search_text = models.TextField(blank=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        """Names are unique among the living; each list order has its index."""
+
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["environment", "name", "live"], name="secret_live_name")
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["live", "name", "id"], name="secret_by_name"),
+            models.Index(fields=["live", "updated_at", "id"], name="secret_by_change"),
+            models.Index(fields=["live", "expires_at", "id"], name="secret_by_expiry"),
+            models.Index(fields=["environment", "live", "updated_at", "id"], name="secret_env_by_change"),
+        ]
+        ordering: ClassVar[list[str]] = ["name", "id"]
+
+    def __str__(self) -> str:
+        return str(self.name)
+
+    @property
+    def etag(self) -> str:
+        """The version and revision that an optimistic writer must name (RFC 9110, 8.8.3)."""
+        return f"{self.current_number}-{self.revision}"
+
+    @property
+    def audit_object(self) -> AuditObject:
+        """How events name this secret."""
+        return AuditObject(kind="secret", uuid=self.uuid, name=self.name)
+
+    def manifest_entry(self, number: int) -> ManifestEntry:
+        """Return how the manifest of a read lists one version of this secret."""
+        return ManifestEntry(secret_uuid=self.uuid, number=number, name=self.name)
+
+    def refresh_search_text(self) -> None:
+        """Derive the lower-cased text that searches read from what a viewer may see."""
+        self.search_text = "\n".join((self.name, self.description, self.owner, *self.tags)).lower()
+
+
+class SecretVersion(Identified):
+    """One value that a secret has had, sealed; never changed, only re-sealed under another key."""
+
+    secret = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    value = EncryptedField(label=SECRET_VERSION_VALUE, context="sealing_context")
+    # The data key's uuid also stands in the envelope; the column finds what a key has closed.
+    data_key = models.ForeignKey(DataKey, to_field="uuid", on_delete=models.PROTECT, related_name="versions")
+    fingerprint = models.BinaryField(max_length=48)
+    author = models.CharField(max_length=150)
+    author_uuid = models.UUIDField()
+    comment = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        """Numbers count up within a secret."""
+
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["secret", "number"], name="version_number")
+        ]
+        ordering: ClassVar[list[str]] = ["-number"]
+
+    def __str__(self) -> str:
+        return f"{self.secret} v{self.number}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Insert the version; raises TypeError for one that is already stored."""
+        if not self._state.adding:
+            raise TypeError("a stored version does not change; write a new one")
+        super().save(*args, **kwargs)
+
+    def sealing_context(self) -> Context:
+        """Return what the envelope of this version's value is bound to."""
+        return version_context(
+            version=self.uuid,
+            secret=self.secret.uuid,
+            number=self.number,
+            environment=self.secret.environment.uuid,
+        )
+
+
+def version_context(*, version: UUID, secret: UUID, number: int, environment: UUID) -> Context:
+    """Return the context of a version's value: its own row, its secret and number, its environment."""
+    return Context(
+        deployment=deployment_uuid(),
+        label=SECRET_VERSION_VALUE,
+        row=version,
+        environment=environment,
+        parent=(secret.bytes, number.to_bytes(8, "big")),
+    )

@@ -1,0 +1,86 @@
+"""Prepares secrets for their pages: rows of a list, fields of a structured value, filters in words."""
+
+import json
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import yaml
+from django.http import QueryDict
+from django.urls import reverse
+
+from audit_app.actions import Action
+from environments_app.policy import Principal, allows
+from secrets_app.forms import FilterForm
+from secrets_app.models import Secret
+from secrets_app.secret_types import SecretType
+
+MASK_AFTER_SECONDS: Final = 30
+_RIGHTS: Final = {
+    "reveal": Action.SECRET_REVEAL,
+    "edit": Action.SECRET_UPDATE,
+    "rollback": Action.SECRET_ROLLBACK,
+    "delete": Action.SECRET_DELETE,
+    "restore": Action.SECRET_RESTORE,
+    "purge": Action.SECRET_PURGE,
+}
+
+
+def list_row(secret: Secret) -> dict[str, Any]:
+    """Return a row of the list of secrets."""
+    return {
+        "id": secret.pk,
+        "name": secret.name,
+        "secret_type": secret.secret_type,
+        "type_label": SecretType(secret.secret_type).label,
+        "version": secret.current_number,
+        "tags": secret.tags,
+        "owner": secret.owner,
+        "expires_at": secret.expires_at,
+        "rotated_at": secret.rotated_at,
+        "updated_at": secret.updated_at,
+        "deleted_at": secret.deleted_at,
+        "environment": secret.environment,
+        "url": reverse("secret-detail", args=[secret.pk]),
+    }
+
+
+def rights(actor: Principal, secret: Secret) -> dict[str, bool]:
+    """Return which actions the page of a secret offers; the use cases ask again."""
+    allowed = {
+        name: allows(actor, action, environment_id=secret.environment_id, name=secret.name)
+        for name, action in _RIGHTS.items()
+    }
+    deleted = secret.live is None
+    gone = {"reveal", "edit", "rollback", "delete"} if deleted else {"restore", "purge"}
+    return {name: may and name not in gone for name, may in allowed.items()}
+
+
+def secret_urls(secret: Secret) -> dict[str, str]:
+    """Return the addresses of the actions on a secret."""
+    names = ("reveal", "copy", "edit", "delete", "restore", "purge", "rollback")
+    return {name: reverse(f"secret-{name}", args=[secret.pk]) for name in names}
+
+
+def value_fields(secret_type: str, value: str) -> list[tuple[str, str]] | None:
+    """Return the top-level fields of a JSON or YAML object, each as text; None if it has none."""
+    if secret_type not in {SecretType.JSON, SecretType.YAML}:
+        return None
+    content = json.loads(value) if secret_type == SecretType.JSON else yaml.safe_load(value)
+    if not isinstance(content, dict):
+        return None
+    return [
+        (str(name), item if isinstance(item, str) else json.dumps(item, default=str))
+        for name, item in content.items()
+    ]
+
+
+def active_filters(form: FilterForm, query: QueryDict) -> list[dict[str, str]]:
+    """Return each filter in force, in words, with the address of the list without it."""
+    found = []
+    for name in form.fields:
+        text = query.get(name, "")
+        if text:
+            rest = [(key, value) for key, value in query.items() if key not in {name, "cursor"} and value]
+            shown = "deleted" if name == "deleted" else f"{name}: {text}"
+            found.append({"label": shown, "remove_url": f"?{urlencode(rest)}"})
+    return found

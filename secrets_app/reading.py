@@ -1,0 +1,184 @@
+"""Reveals values: only after the record of it is committed. No record, no value."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from django.db.models import F
+
+from audit_app.actions import Action, Outcome
+from audit_app.canonical import Json
+from audit_app.record import AuditObject, Receipt, commit_record
+from audit_app.row_mac import report_violation
+from audit_app.streams import environment_stream
+from environments_app.models import Environment
+from environments_app.policy import Principal, allows, require
+from secrets_app import data_keys
+from secrets_app.errors import NoSuchVersion, SecretError
+from secrets_app.finding import require_authentic
+from secrets_app.models import Secret, SecretVersion
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Revealed:
+    """A value on its way to whoever asked; it has no repr."""
+
+    version: SecretVersion
+    value: str
+
+    @property
+    def secret(self) -> Secret:
+        """The secret whose value this is."""
+        return self.version.secret
+
+
+def version_of(secret: Secret, number: int) -> SecretVersion:
+    """Return one version of a secret, still sealed. Raises NoSuchVersion."""
+    version = SecretVersion.objects.filter(secret_id=secret.pk, number=number).first()
+    if version is None:
+        raise NoSuchVersion(f"The secret has no version {number}.")
+    version.secret = secret
+    return version
+
+
+def reveal(*, actor: Principal, secret: Secret, number: int | None = None) -> Revealed:
+    """Show the value of a secret's current version, or of version `number`.
+
+    Raises NoSuchVersion, TamperedSecret, KeyUnavailable if the data key cannot be had,
+    EnvelopeError if the stored value was tampered with, and Forbidden or Invisible. Each is
+    recorded.
+    """
+    require(
+        actor=actor,
+        action=Action.SECRET_REVEAL,
+        environment=secret.environment,
+        name=secret.name,
+        object=secret.audit_object,
+    )
+    require_authentic(secret)
+    version = version_of(secret, secret.current_number if number is None else number)
+    value = open_version(actor=actor, version=version, action=Action.SECRET_REVEAL, details={})
+    return Revealed(version=version, value=value)
+
+
+def open_version(
+    *, actor: Principal, version: SecretVersion, action: Action, details: Mapping[str, Json]
+) -> str:
+    """Record the opening of a version, commit the record, and only then open it.
+
+    For use cases that have asked the policy already. A failed opening adds a second event.
+    """
+    secret = version.secret
+    told = {**details, "number": version.number}
+    stream = environment_stream(secret.environment.uuid)
+    receipt = commit_record(
+        actor=actor,
+        action=action,
+        stream=stream,
+        object=secret.audit_object,
+        details=told,
+        covers=frozenset({version.uuid}),
+    )
+    try:
+        return version.value.open(receipt).decode()
+    except SecretError as error:
+        _record_failure(actor, action, stream, secret.audit_object, told, error)
+        raise
+
+
+def reveal_environment(*, actor: Principal, environment: Environment, prefix: str = "") -> list[Revealed]:
+    """Show the current values of an environment, or of the names under a prefix, in the order of names.
+
+    One event with a manifest records them all. Where the actor's grants reach only a part,
+    that part is the answer. A secret whose row was edited outside Keeper is left out and
+    reported; a value that does not open fails the whole, so that nobody takes a part for all.
+
+    Raises Forbidden or Invisible if the grants reach nothing, KeyUnavailable, EnvelopeError.
+    """
+    rows = _readable_rows(actor, environment, prefix)
+    stream = environment_stream(environment.uuid)
+    whole = AuditObject("environment", environment.uuid, environment.name)
+    told: dict[str, Json] = {"prefix": prefix, "count": len(rows)}
+    receipt = commit_record(
+        actor=actor,
+        action=Action.SECRET_EXPORT,
+        stream=stream,
+        object=whole,
+        details=told,
+        manifest=[row.secret.manifest_entry(row.number) for row in rows],
+        covers=frozenset(row.uuid for row in rows),
+    )
+    try:
+        values = _open_all(rows, receipt)
+    except SecretError as error:
+        _record_failure(actor, Action.SECRET_EXPORT, stream, whole, told, error)
+        raise
+    return [Revealed(version=row, value=value) for row, value in zip(rows, values, strict=True)]
+
+
+def _readable_rows(actor: Principal, environment: Environment, prefix: str) -> list[SecretVersion]:
+    if not any(grant.environment_id == environment.pk for grant in actor.grants):
+        require(actor=actor, action=Action.SECRET_EXPORT, environment=environment)
+    rows = SecretVersion.objects.select_related("secret").filter(
+        secret__environment=environment, secret__live=True, number=F("secret__current_number")
+    )
+    if prefix:
+        rows = rows.filter(secret__name__gte=prefix, secret__name__lt=f"{prefix}0")
+    found = []
+    for row in rows.order_by("secret__name"):
+        row.secret.environment = environment
+        if _reaches(actor, environment, row.secret.name, prefix) and _is_genuine(row.secret):
+            found.append(row)
+    if not found:
+        # Either nothing is there, or nothing that the actor may read: the policy tells which.
+        require(actor=actor, action=Action.SECRET_EXPORT, environment=environment, name=prefix)
+    return found
+
+
+def _reaches(actor: Principal, environment: Environment, name: str, prefix: str) -> bool:
+    inside = not prefix or name == prefix or name.startswith(f"{prefix}/")
+    return inside and allows(actor, Action.SECRET_EXPORT, environment_id=environment.pk, name=name)
+
+
+def _is_genuine(secret: Secret) -> bool:
+    if secret.is_authentic():
+        return True
+    report_violation(
+        kind="secret", uuid=secret.uuid, name=secret.name, reason="the secret's row was not written by Keeper"
+    )
+    return False
+
+
+def _open_all(rows: Iterable[SecretVersion], receipt: Receipt) -> list[str]:
+    rows = list(rows)
+    data_keys.prefetch({row.data_key_id for row in rows})
+    return [row.value.open(receipt).decode() for row in rows]
+
+
+def _record_failure(
+    actor: Principal,
+    action: Action,
+    stream: str,
+    object: AuditObject,
+    details: Mapping[str, Json],
+    error: SecretError,
+) -> None:
+    commit_record(
+        actor=actor,
+        action=action,
+        stream=stream,
+        object=object,
+        outcome=Outcome.FAILED,
+        details={**details, "reason": type(error).__name__},
+    )
+
+
+def require_readable(*, actor: Principal, secret: Secret) -> None:
+    """Ask for the right to reveal a secret, for use cases that take its value elsewhere."""
+    require(
+        actor=actor,
+        action=Action.SECRET_REVEAL,
+        environment=secret.environment,
+        name=secret.name,
+        object=secret.audit_object,
+    )
+    require_authentic(secret)

@@ -1,0 +1,44 @@
+"""Keeps a secret's tags in one text column that a filter can search."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import models
+
+SEPARATOR = ","
+
+
+class TagsField(models.TextField):  # type: ignore[type-arg]  # the stub's two parameters say nothing here
+    """A list of lower-case tags, stored as `,first,second,` so that `,first,` finds a whole tag.
+
+    The tags come validated (see `names.validate_tags`): none holds a separator.
+    """
+
+    def from_db_value(self, value: str | None, _expression: object, _connection: object) -> list[str]:
+        """Return the tags of a stored text."""
+        return self.to_python(value)
+
+    def to_python(self, value: str | Sequence[str] | None) -> list[str]:
+        """Return a list of tags, also of a stored text."""
+        if value is None:
+            return []
+        if isinstance(value, str):
+            return [tag for tag in value.split(SEPARATOR) if tag]
+        return list(value)
+
+    def get_prep_value(self, value: str | Sequence[str] | None) -> str:
+        """Return the text to store, or to search with."""
+        tags = self.to_python(value)
+        return SEPARATOR + SEPARATOR.join(tags) + SEPARATOR if tags else ""
+
+    def value_to_string(self, obj: models.Model) -> str:
+        """Return the stored text, for serializers."""
+        return self.get_prep_value(self.value_from_object(obj))
+
+    def formfield(self, **_options: Any) -> None:
+        """Offer no form field of its own: forms ask for tags as text and validate them."""
+
+
+def has_tag(tag: str) -> models.Q:
+    """Return the condition that a secret carries a tag."""
+    return models.Q(tags__contains=[tag])

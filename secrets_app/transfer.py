@@ -1,0 +1,66 @@
+"""Takes secrets to another environment or name, and whole environments out as a file."""
+
+from audit_app.actions import Action
+from audit_app.canonical import Json
+from environments_app.models import Environment
+from environments_app.policy import Principal, require
+from secrets_app.lifecycle import delete
+from secrets_app.models import Secret
+from secrets_app.names import validate_secret_name
+from secrets_app.reading import open_version, require_readable, version_of
+from secrets_app.secret_types import SecretType
+from secrets_app.writing import create
+
+
+def copy(*, actor: Principal, secret: Secret, environment: Environment, name: str | None = None) -> Secret:
+    """Create a secret elsewhere with the current value of this one, sealed anew; history stays here.
+
+    Needs the right to reveal here and to create there, and is recorded on both sides.
+
+    Raises InvalidName, NameTaken, TamperedSecret, EnvelopeError, KeyUnavailable, and Forbidden
+    or Invisible.
+    """
+    return _copy(actor, secret, environment, name or secret.name, Action.SECRET_COPY)
+
+
+def move(*, actor: Principal, secret: Secret, environment: Environment, name: str | None = None) -> Secret:
+    """Copy a secret to another environment and delete it here, softly; return the new one.
+
+    Raises what `copy` raises. Should the deletion fail, both exist and nothing is lost.
+    """
+    _require(actor, secret, Action.SECRET_DELETE)
+    moved = _copy(actor, secret, environment, name or secret.name, Action.SECRET_MOVE)
+    delete(actor=actor, secret=secret)
+    return moved
+
+
+def _copy(actor: Principal, secret: Secret, environment: Environment, name: str, action: Action) -> Secret:
+    validate_secret_name(name)
+    require_readable(actor=actor, secret=secret)
+    _require(actor, secret, action)
+    require(actor=actor, action=Action.SECRET_CREATE, environment=environment, name=name)
+    details: dict[str, Json] = {"to": f"{environment.name}/{name}"}
+    version = version_of(secret, secret.current_number)
+    value = open_version(actor=actor, version=version, action=action, details=details)
+    return create(
+        actor=actor,
+        environment=environment,
+        name=name,
+        secret_type=SecretType(secret.secret_type),
+        value=value,
+        comment=f"from {secret.environment.name}/{secret.name} v{version.number}"[:500],
+        description=secret.description,
+        tags=secret.tags,
+        owner=secret.owner,
+        expires_at=secret.expires_at,
+    )
+
+
+def _require(actor: Principal, secret: Secret, action: Action) -> None:
+    require(
+        actor=actor,
+        action=action,
+        environment=secret.environment,
+        name=secret.name,
+        object=secret.audit_object,
+    )

@@ -1,0 +1,262 @@
+"""Writes secrets: create, change, put by name, roll back. A changed value makes a new version."""
+
+from typing import Final, Unpack
+
+from django.utils import timezone
+
+from audit_app.actions import Action
+from audit_app.canonical import Json
+from environments_app.models import Environment
+from environments_app.policy import Principal, require
+from secrets_app import fingerprints
+from secrets_app.changes import change, check_expected, insert
+from secrets_app.errors import NameTaken, StaleVersion
+from secrets_app.finding import living, require_authentic
+from secrets_app.input_errors import InvalidInput, InvalidValue
+from secrets_app.metadata import Metadata, apply_metadata, checked_comment
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.names import validate_secret_name
+from secrets_app.reading import open_version, version_of
+from secrets_app.secret_types import SecretType, inspect
+from secrets_app.versions import NewValue, next_number, sealed_version, sealing_key
+
+# How often a writer who named no version tries again after somebody else was quicker.
+_ATTEMPTS: Final = 5
+
+
+def create(
+    *,
+    actor: Principal,
+    environment: Environment,
+    name: str,
+    secret_type: SecretType,
+    value: str,
+    comment: str = "",
+    **metadata: Unpack[Metadata],
+) -> Secret:
+    """Create a secret with its first version.
+
+    Raises InvalidInput if a field breaks its rules, NameTaken if the name lives already, and
+    Forbidden or Invisible.
+    """
+    validate_secret_name(name)
+    require(actor=actor, action=Action.SECRET_CREATE, environment=environment, name=name)
+    secret = new_secret(
+        environment=environment, name=name, secret_type=secret_type, value=value, metadata=metadata
+    )
+    version = sealed_version(
+        actor=actor,
+        secret=secret,
+        number=1,
+        value=NewValue(text=value, comment=checked_comment(comment)),
+        data_key=sealing_key(secret),
+    )
+    insert(actor=actor, secret=secret, version=version, action=Action.SECRET_CREATE, details={})
+    return secret
+
+
+def update(
+    *,
+    actor: Principal,
+    secret: Secret,
+    value: str | None = None,
+    secret_type: SecretType | None = None,
+    expected: str | None = None,
+    comment: str = "",
+    **metadata: Unpack[Metadata],
+) -> Secret:
+    """Change a secret; what is left out stays. An equal value makes no version.
+
+    `expected` is the ETag that the caller read. Without it the last writer wins.
+
+    Raises StaleVersion if the secret is not at `expected`, InvalidInput if a field breaks its
+    rules, TamperedSecret, and Forbidden or Invisible.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            return _update_once(
+                actor=actor,
+                secret=secret,
+                value=value,
+                secret_type=secret_type,
+                expected=expected,
+                comment=comment,
+                metadata=metadata,
+            )
+        except StaleVersion:
+            if expected is not None or attempt == _ATTEMPTS - 1:
+                raise
+            secret = _read_again(secret)
+    raise AssertionError("the loop returns or raises")
+
+
+def put(
+    *,
+    actor: Principal,
+    environment: Environment,
+    name: str,
+    secret_type: SecretType | None = None,
+    value: str | None = None,
+    expected: str | None = None,
+    comment: str = "",
+    **metadata: Unpack[Metadata],
+) -> tuple[Secret, bool]:
+    """Create the secret of this name or change it; return it and whether it was created.
+
+    Raises what `create` and `update` raise, and InvalidInput if a new secret has no value.
+    """
+    validate_secret_name(name)
+    secret = living(environment, name)
+    if secret is None and expected is None:
+        try:
+            return _put_new(actor, environment, name, secret_type, value, comment, metadata), True
+        except NameTaken:
+            secret = living(environment, name)
+    if secret is None:
+        require(actor=actor, action=Action.SECRET_UPDATE, environment=environment, name=name)
+        raise StaleVersion("There is no such secret any more; nothing was written.")
+    changed = update(
+        actor=actor,
+        secret=secret,
+        value=value,
+        secret_type=secret_type,
+        expected=expected,
+        comment=comment,
+        **metadata,
+    )
+    return changed, False
+
+
+def rollback(*, actor: Principal, secret: Secret, number: int, expected: str | None = None) -> Secret:
+    """Make an earlier version's value current again, as a new version.
+
+    Needs the right to reveal, and is recorded as a read of the old version as well.
+
+    Raises NoSuchVersion, StaleVersion, InvalidValue if the old value does not fit the secret's
+    type of today, TamperedSecret, and Forbidden or Invisible.
+    """
+    for right in (Action.SECRET_REVEAL, Action.SECRET_ROLLBACK):
+        require(
+            actor=actor,
+            action=right,
+            environment=secret.environment,
+            name=secret.name,
+            object=secret.audit_object,
+        )
+    require_authentic(secret)
+    check_expected(secret, expected)
+    old = version_of(secret, number)
+    text = open_version(
+        actor=actor, version=old, action=Action.SECRET_REVEAL, details={"purpose": "rollback"}
+    )
+    secret.facts = inspect(SecretType(secret.secret_type), text)
+    version = _next_version(actor, secret, NewValue(text=text, comment=f"rolled back to v{number}"))
+    change(
+        actor=actor,
+        secret=secret,
+        action=Action.SECRET_ROLLBACK,
+        details={"restored": number},
+        version=version,
+    )
+    return secret
+
+
+def new_secret(
+    *, environment: Environment, name: str, secret_type: SecretType, value: str, metadata: Metadata
+) -> Secret:
+    """Return a secret that is checked and not yet stored. Raises InvalidInput."""
+    secret = Secret(
+        environment=environment,
+        name=name,
+        secret_type=secret_type,
+        facts=inspect(secret_type, value),
+        rotated_at=timezone.now(),
+    )
+    apply_metadata(secret, metadata)
+    return secret
+
+
+def _put_new(
+    actor: Principal,
+    environment: Environment,
+    name: str,
+    secret_type: SecretType | None,
+    value: str | None,
+    comment: str,
+    metadata: Metadata,
+) -> Secret:
+    require(actor=actor, action=Action.SECRET_CREATE, environment=environment, name=name)
+    if value is None:
+        raise InvalidValue("value", "A new secret needs a value.")
+    return create(
+        actor=actor,
+        environment=environment,
+        name=name,
+        secret_type=secret_type or SecretType.TEXT,
+        value=value,
+        comment=comment,
+        **metadata,
+    )
+
+
+def _update_once(
+    *,
+    actor: Principal,
+    secret: Secret,
+    value: str | None,
+    secret_type: SecretType | None,
+    expected: str | None,
+    comment: str,
+    metadata: Metadata,
+) -> Secret:
+    require(
+        actor=actor,
+        action=Action.SECRET_UPDATE,
+        environment=secret.environment,
+        name=secret.name,
+        object=secret.audit_object,
+    )
+    require_authentic(secret)
+    check_expected(secret, expected)
+    fields = apply_metadata(secret, metadata)
+    fields += _retype(secret, secret_type, value)
+    version = _changed_version(actor, secret, value, checked_comment(comment))
+    if fields or version:
+        details: dict[str, Json] = {"fields": list(fields)} if fields else {}
+        change(actor=actor, secret=secret, action=Action.SECRET_UPDATE, details=details, version=version)
+    return secret
+
+
+def _retype(secret: Secret, secret_type: SecretType | None, value: str | None) -> list[str]:
+    if secret_type is None or secret_type == secret.secret_type:
+        return []
+    if value is None:
+        raise InvalidInput("secret_type", "Give the value along with a new type, so that it can be checked.")
+    secret.secret_type = secret_type
+    return ["secret_type"]
+
+
+def _changed_version(
+    actor: Principal, secret: Secret, value: str | None, comment: str
+) -> SecretVersion | None:
+    """Return the next version if the value differs from the current one."""
+    if value is None:
+        return None
+    secret.facts = inspect(SecretType(secret.secret_type), value)
+    current = version_of(secret, secret.current_number)
+    if fingerprints.matches(value.encode(), bytes(current.fingerprint)):
+        return None
+    return _next_version(actor, secret, NewValue(text=value, comment=comment))
+
+
+def _next_version(actor: Principal, secret: Secret, value: NewValue) -> SecretVersion:
+    return sealed_version(
+        actor=actor, secret=secret, number=next_number(secret), value=value, data_key=sealing_key(secret)
+    )
+
+
+def _read_again(secret: Secret) -> Secret:
+    fresh = Secret.objects.select_related("environment").filter(pk=secret.pk, live=True).first()
+    if fresh is None:
+        raise StaleVersion("The secret was deleted meanwhile; nothing was written.")
+    return fresh
