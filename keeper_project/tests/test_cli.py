@@ -1,0 +1,80 @@
+"""`keeper X` is `manage.py X`, also in the brief's spelling, and says clearly what is wrong."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from keeper_project.cli import translate
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def keeper(*arguments: str, data: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    return subprocess.run(
+        [sys.executable, "-m", "keeper_project.cli", *arguments],
+        cwd=ROOT,
+        env={**inherited, "KEEPER_DATA_DIR": str(data), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("init-db", "init_db"),
+        ("reset-db --yes", "reset_db --yes"),
+        ("migrate", "migrate"),
+        ("migrate secrets_app 0001", "migrate secrets_app 0001"),
+        ("migrate --plan", "migrate --plan"),
+        ("migrate to-kms --dry-run", "migrate_to_kms --dry-run"),
+        (
+            "migrate to-kms --environment production --no-dry-run",
+            "migrate_to_kms --environment production --no-dry-run",
+        ),
+        ("migrate rollback-kms backup-file.json", "rollback_kms backup-file.json"),
+        ("kms test-connection", "kms test-connection"),
+        ("verify-audit --stream system", "verify_audit --stream system"),
+        ("run --host 0.0.0.0 --port 8989", "run --host 0.0.0.0 --port 8989"),
+        ("--version", "--version"),
+        ("", ""),
+    ],
+)
+def test_it_translates_the_briefs_spelling(typed: str, meant: str) -> None:
+    assert translate(typed.split()) == meant.split()
+
+
+def test_it_runs_a_command(tmp_path: Path) -> None:
+    done = keeper("show-urls-of-nothing", data=tmp_path)
+    assert done.returncode == 1
+    assert "Unknown command: 'show_urls_of_nothing'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_it_writes_files_for_its_own_user_only(tmp_path: Path) -> None:
+    data = tmp_path / "var"
+    assert keeper("check", data=data).returncode == 0
+    assert data.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("DATABASE_URL", "oracle://keeper:hunter2@db/keeper", "the scheme 'oracle' is unknown"),
+        ("KEEPER_DATA_DIR", "/dev/null/var", "/dev/null"),
+    ],
+)
+def test_it_says_in_a_line_what_is_wrong(tmp_path: Path, variable: str, value: str, sentence: str) -> None:
+    inherited = {"data": tmp_path} if variable != "KEEPER_DATA_DIR" else {"data": Path(value)}
+    more = {variable: value} if variable != "KEEPER_DATA_DIR" else {"SECRET_KEY": ""}
+    done = keeper("check", **inherited, **more)
+    assert done.returncode == 1
+    assert done.stderr.startswith("keeper: ")
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "hunter2" not in done.stderr

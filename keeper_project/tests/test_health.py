@@ -1,0 +1,143 @@
+"""`/healthz` answers as long as the process lives; `/readyz` says what does not work, safely."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.db import OperationalError
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from audit_app.errors import KeyringUnavailable
+from keeper_project import health
+from keeper_project.broker import make_folders
+from keeper_project.health import HealthFailure, results
+from keeper_project.heartbeat import beat
+
+HERE = "keeper_project.tests.test_health"
+
+
+def fine() -> None:
+    pass
+
+
+def failing() -> None:
+    raise HealthFailure("the thing is off")
+
+
+def without_database() -> None:
+    raise OperationalError("could not connect as keeper with password hunter2")
+
+
+def without_keys() -> None:
+    raise KeyringUnavailable("arn:aws:kms:eu-central-1:123456789012:key/1 is disabled")
+
+
+def defective() -> None:
+    raise KeyError("defect")
+
+
+@pytest.fixture
+def data(tmp_path: Path, settings: Settings) -> Path:
+    settings.KEEPER_DATA_DIR = tmp_path
+    folder = str(tmp_path / "broker")
+    settings.CELERY_BROKER_TRANSPORT_OPTIONS = {"data_folder_in": folder, "control_folder": folder}
+    return tmp_path
+
+
+def test_liveness_touches_no_database() -> None:
+    # Without the `db` fixture a query would be an error.
+    reply = Client().get("/healthz")
+    assert (reply.status_code, reply.json()) == (200, {"status": "ok"})
+
+
+def test_readiness_answers_200_when_all_is_well(settings: Settings) -> None:
+    settings.KEEPER_HEALTH_CHECKS = [f"{HERE}.fine"]
+    reply = Client().get("/readyz")
+    assert reply.status_code == 200
+    assert reply.json() == {"status": "ok", "checks": [{"name": "fine", "ok": True, "detail": ""}]}
+
+
+def test_readiness_answers_503_and_names_what_fails(settings: Settings) -> None:
+    settings.KEEPER_HEALTH_CHECKS = [f"{HERE}.fine", f"{HERE}.failing"]
+    reply = Client().get("/readyz")
+    assert reply.status_code == 503
+    assert reply.json()["status"] == "unavailable"
+    assert reply.json()["checks"][1] == {"name": "failing", "ok": False, "detail": "the thing is off"}
+
+
+@pytest.mark.parametrize("check", ["without_database", "without_keys"])
+def test_readiness_shows_a_condition_and_no_message(settings: Settings, check: str) -> None:
+    settings.KEEPER_HEALTH_CHECKS = [f"{HERE}.{check}"]
+    reply = Client().get("/readyz")
+    assert reply.status_code == 503
+    assert "hunter2" not in reply.text
+    assert "arn:" not in reply.text
+    assert reply.json()["checks"][0]["detail"] in {"OperationalError", "KeyringUnavailable"}
+
+
+def test_a_defect_of_a_check_is_not_health(settings: Settings) -> None:
+    settings.KEEPER_HEALTH_CHECKS = [f"{HERE}.defective"]
+    assert Client(raise_request_exception=False).get("/readyz").status_code == 500
+
+
+@pytest.mark.django_db
+def test_readiness_passes_here(settings: Settings, data: Path) -> None:
+    make_folders()
+    assert [result for result in results() if not result.ok] == []
+    assert {result.name for result in results()} >= {"database", "keys", "broker", "data directory"}
+
+
+def test_it_misses_the_brokers_folders(data: Path) -> None:
+    with pytest.raises(HealthFailure, match="broker's folders"):
+        health.broker()
+    make_folders()
+    health.broker()
+
+
+def test_it_notices_a_broker_that_does_not_answer(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.CELERY_BROKER_TRANSPORT_OPTIONS = {}
+    monkeypatch.setattr(health.app.conf, "broker_url", "redis://127.0.0.1:9/0")
+    monkeypatch.setattr(health.app.conf, "broker_write_url", "redis://127.0.0.1:9/0")
+    with pytest.raises(HealthFailure, match="does not answer"):
+        health.broker()
+
+
+@pytest.mark.skipif("KEEPER_TEST_REDIS_URL" not in os.environ, reason="python -m tests.servers starts Redis")
+def test_it_reaches_redis(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.CELERY_BROKER_TRANSPORT_OPTIONS = {}
+    monkeypatch.setattr(health.app.conf, "broker_url", os.environ["KEEPER_TEST_REDIS_URL"])
+    monkeypatch.setattr(health.app.conf, "broker_write_url", os.environ["KEEPER_TEST_REDIS_URL"])
+    health.broker()
+
+
+def test_it_misses_the_data_directory(settings: Settings, tmp_path: Path) -> None:
+    settings.KEEPER_DATA_DIR = tmp_path / "gone"
+    with pytest.raises(HealthFailure, match="missing"):
+        health.data_directory()
+
+
+def test_it_notices_a_full_disk(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    health.data_directory()
+    monkeypatch.setattr(health, "FREE_BYTES", 2**80)
+    with pytest.raises(HealthFailure, match="full"):
+        health.data_directory()
+
+
+def test_it_misses_a_worker_that_never_worked(data: Path) -> None:
+    with pytest.raises(HealthFailure, match="no worker"):
+        health.worker()
+    beat()
+    health.worker()
+
+
+def test_it_misses_a_worker_that_stopped(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    beat()
+    later = timezone.now() + timedelta(minutes=4)
+    monkeypatch.setattr(health.timezone, "now", lambda: later)
+    with pytest.raises(HealthFailure, match="no worker"):
+        health.worker()

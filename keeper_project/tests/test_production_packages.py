@@ -1,0 +1,37 @@
+"""What a setting asks for and is not installed is named, with the command that installs it."""
+
+import pytest
+
+from keeper_project import production_packages
+from keeper_project.production_packages import MYSQL_ENGINE, missing
+
+SQLITE = "django.db.backends.sqlite3"
+
+
+@pytest.fixture
+def _nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(production_packages, "find_spec", lambda _name: None)
+
+
+@pytest.mark.usefixtures("_nothing_installed")
+def test_it_asks_for_nothing_when_embedded() -> None:
+    assert list(missing(database_engine=SQLITE, redis_url="", broker_url="filesystem://")) == []
+
+
+@pytest.mark.usefixtures("_nothing_installed")
+def test_it_names_the_packages_of_mysqlclient() -> None:
+    (sentence,) = missing(database_engine=MYSQL_ENGINE, redis_url="", broker_url="filesystem://")
+    assert "apt-get install gcc pkg-config libmariadb-dev" in sentence
+    assert "requirements.txt" in sentence
+
+
+@pytest.mark.usefixtures("_nothing_installed")
+@pytest.mark.parametrize(("cache", "broker"), [("redis://db/0", "filesystem://"), ("", "rediss://db/1")])
+def test_it_names_redis(cache: str, broker: str) -> None:
+    (sentence,) = missing(database_engine=SQLITE, redis_url=cache, broker_url=broker)
+    assert "package redis" in sentence
+
+
+def test_it_finds_what_is_installed() -> None:
+    url = "redis://db/0"
+    assert list(missing(database_engine=MYSQL_ENGINE, redis_url=url, broker_url=url)) == []
