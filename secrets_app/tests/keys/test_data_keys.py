@@ -178,7 +178,7 @@ class TestOpeningOne:
             prefetch([*ids, *ids, uuid4()])
         with django_assert_num_queries(0):
             prefetch(ids)
-            assert [plain_key(id).id for id in ids] == ids
+            assert [plain_key(data_key_id).id for data_key_id in ids] == ids
 
     def test_an_unknown_one_is_refused(self, db: None) -> None:
         with pytest.raises(UnknownDataKey):
@@ -213,12 +213,12 @@ class TestAnEditedRow:
     def test_it_does_not_open_and_is_reported(
         self, development: Environment, sql: Sql, column: str, value: object
     ) -> None:
-        id = active_key(development).id
+        data_key_id = active_key(development).id
         sql(f"UPDATE secrets_app_datakey SET {column} = %s WHERE purpose = 'values'", value)
         forget_process()
         row = DataKey.objects.get(purpose="values")
         with pytest.raises((WrongContext, UnknownDataKey)):
-            plain_key(row.uuid if column == "uuid" else id)
+            plain_key(row.uuid if column == "uuid" else data_key_id)
         assert violations() == 1
 
     def test_a_key_of_another_purpose_does_not_become_one_for_values(self, db: None, sql: Sql) -> None:
@@ -228,11 +228,11 @@ class TestAnEditedRow:
             plain_key(DataKey.objects.get(purpose="values").uuid)
 
     def test_a_row_of_the_other_provider_says_what_to_do(self, development: Environment, sql: Sql) -> None:
-        id = active_key(development).id
+        data_key_id = active_key(development).id
         sql("UPDATE secrets_app_datakey SET provider = 'kms' WHERE purpose = 'values'")
         forget_data_keys()
         with pytest.raises(KeyUnavailable, match="KEY_MANAGEMENT_BACKEND is local"):
-            plain_key(id)
+            plain_key(data_key_id)
 
 
 class TestUnderKms:
@@ -246,10 +246,10 @@ class TestUnderKms:
         assert provider().calls.total() == before + 1
 
     def test_one_process_decrypts_a_key_once(self, kms_key: str, development: Environment) -> None:
-        id = active_key(development).id
+        data_key_id = active_key(development).id
         forget_process()
         for _ in range(20):
-            plain_key(id)
+            plain_key(data_key_id)
         assert provider().calls["Decrypt"] == 1
 
     def test_a_planted_row_under_another_key_is_refused(
@@ -268,12 +268,12 @@ class TestUnderKms:
     def test_a_row_whose_key_uri_was_edited_to_another_allowed_key_does_not_open(
         self, kms_key: str, kms_client: Any, development: Environment
     ) -> None:
-        id = active_key(development).id
+        data_key_id = active_key(development).id
         other = kms_client.create_key()["KeyMetadata"]["Arn"]
-        DataKey.objects.filter(uuid=id).update(key_uri=other)
+        DataKey.objects.filter(uuid=data_key_id).update(key_uri=other)
         forget_process()
         with pytest.raises(SecretError):
-            plain_key(id)
+            plain_key(data_key_id)
 
     def test_an_environment_may_have_a_key_of_its_own(self, kms_key: str, kms_client: Any, db: None) -> None:
         own = kms_client.create_key()["KeyMetadata"]["Arn"]
@@ -324,23 +324,23 @@ class TestUnderKms:
     def test_a_cold_key_is_not_opened_inside_a_transaction(
         self, kms_key: str, development: Environment
     ) -> None:
-        id = active_key(development).id
+        data_key_id = active_key(development).id
         with transaction.atomic():
-            assert plain_key(id).id == id
+            assert plain_key(data_key_id).id == data_key_id
         forget_data_keys()
         with transaction.atomic(), pytest.raises(NetworkInTransaction):
-            plain_key(id)
+            plain_key(data_key_id)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_many_threads_cost_one_call(kms_key: str) -> None:
     place = Environment.objects.create(name="development")
-    id = active_key(place).id
+    data_key_id = active_key(place).id
     forget_process()
 
     def opened(_number: int) -> bytes:
         try:
-            return plain_key(id).material
+            return plain_key(data_key_id).material
         finally:
             connection.close()
 
