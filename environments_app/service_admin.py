@@ -32,6 +32,8 @@ class ServiceAdmin(ModelAdmin):
     list_per_page = 50
     show_full_result_count = False
     hidden: ClassVar[frozenset[str]] = frozenset()
+    # What a use case raises to refuse; it becomes a message.
+    refusals: ClassVar[tuple[type[Exception], ...]] = (AccessError,)
 
     def create(self, *, actor: Principal, form: "ModelForm[Any]") -> models.Model:
         """Make the object that the form describes, by a use case."""
@@ -74,7 +76,7 @@ class ServiceAdmin(ModelAdmin):
         """Show or save the form outside a transaction; a refusal becomes a message."""
         try:
             return self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined]
-        except AccessError as error:
+        except self.refusals as error:
             return self._refusal(request, error)
 
     def delete_view(
@@ -83,10 +85,10 @@ class ServiceAdmin(ModelAdmin):
         """Ask, then delete outside a transaction; a refusal becomes a message."""
         try:
             return self._delete_view(request, object_id, extra_context)  # type: ignore[attr-defined]
-        except AccessError as error:
+        except self.refusals as error:
             return self._refusal(request, error)
 
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
         """Let the use case save, and show what it stored."""
         actor = principal_of(request)
         stored = (
@@ -103,7 +105,7 @@ class ServiceAdmin(ModelAdmin):
         for row in queryset:
             self.delete_model(request, row)
 
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
         """Save nothing besides: what belongs together, the use case has stored."""
 
     def _defines(self, name: str) -> bool:
@@ -112,6 +114,6 @@ class ServiceAdmin(ModelAdmin):
     def _is_hidden(self, field: "models.Field[Any, Any]") -> bool:
         return isinstance(field, models.BinaryField) or field.name in self.hidden
 
-    def _refusal(self, request: HttpRequest, error: AccessError) -> HttpResponse:
+    def _refusal(self, request: HttpRequest, error: Exception) -> HttpResponse:
         self.message_user(request, str(error), level=messages.ERROR)
         return HttpResponseRedirect(request.get_full_path())

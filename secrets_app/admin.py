@@ -1,0 +1,142 @@
+"""Secrets in the admin: operators see names and metadata; no value and no sealed column is shown."""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest
+
+from environments_app.errors import AccessError
+from environments_app.policy import Principal
+from environments_app.service_admin import ServiceAdmin
+from secrets_app import lifecycle, writing
+from secrets_app.errors import SecretError
+from secrets_app.metadata import Metadata
+from secrets_app.models import DataKey, Secret, SecretVersion
+from secrets_app.secret_types import SecretType
+
+if TYPE_CHECKING:
+    ModelForm = forms.ModelForm[Secret]
+else:  # generic to the type checker only
+    ModelForm = forms.ModelForm
+
+
+class SecretAdminForm(ModelForm):
+    """A secret; its value is write-only, and an empty one keeps what is there."""
+
+    value = forms.CharField(
+        required=False,
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 4, "autocomplete": "off", "spellcheck": "false"}),
+        help_text="Write-only. Needs a membership with the right to write; leave it empty to keep the value.",
+    )
+    tags = forms.CharField(required=False, help_text="Separated by commas.")
+    comment = forms.CharField(required=False, help_text="Why the value changes.")
+
+    class Meta:
+        """What operators may edit; the rest follows from it."""
+
+        model = Secret
+        fields = ("environment", "name", "secret_type", "description", "owner", "expires_at")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk:
+            self.initial["tags"] = ", ".join(self.instance.tags)
+
+    def clean_value(self) -> str:
+        """Undo what browsers do to a textarea: they send every line end as CR LF."""
+        return str(self.cleaned_data["value"]).replace("\r\n", "\n")
+
+    def clean_tags(self) -> list[str]:
+        """Split the tags at commas."""
+        return [tag.strip() for tag in self.cleaned_data["tags"].split(",") if tag.strip()]
+
+    @property
+    def metadata(self) -> Metadata:
+        """The metadata that was entered."""
+        given = self.cleaned_data
+        return Metadata(
+            description=given["description"],
+            tags=given["tags"],
+            owner=given["owner"],
+            expires_at=given["expires_at"],
+        )
+
+
+@admin.register(Secret)
+class SecretAdmin(ServiceAdmin):
+    """Secrets, living and deleted; whoever writes here needs the same membership as anywhere."""
+
+    form = SecretAdminForm
+    refusals: ClassVar[tuple[type[Exception], ...]] = (AccessError, SecretError)
+    list_display = ("name", "environment", "secret_type", "current_number", "owner", "expires_at", "live")
+    list_filter = ("environment", "secret_type", "live")
+    list_select_related = ("environment",)
+    search_fields = ("search_text",)
+    hidden: ClassVar[frozenset[str]] = frozenset({"search_text"})
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Keep name and environment of a stored secret: renaming and moving are acts of their own."""
+        return ("environment", "name") if obj else ()
+
+    def create(self, *, actor: Principal, form: Any) -> Secret:
+        """Create a secret."""
+        given = form.cleaned_data
+        return writing.create(
+            actor=actor,
+            environment=given["environment"],
+            name=given["name"],
+            secret_type=SecretType(given["secret_type"]),
+            value=given["value"],
+            comment=given["comment"],
+            **form.metadata,
+        )
+
+    def change(self, *, actor: Principal, row: Any, form: Any) -> Secret:
+        """Change a secret as it is stored, not as the form has already altered it in memory."""
+        given = form.cleaned_data
+        stored = Secret.objects.select_related("environment").get(pk=row.pk)
+        return writing.update(
+            actor=actor,
+            secret=stored,
+            value=given["value"] or None,
+            secret_type=SecretType(given["secret_type"]),
+            comment=given["comment"],
+            **form.metadata,
+        )
+
+    def remove(self, *, actor: Principal, row: Any) -> None:
+        """Delete a secret softly."""
+        lifecycle.delete(actor=actor, secret=row)
+
+
+@admin.register(SecretVersion)
+class SecretVersionAdmin(ServiceAdmin):
+    """Versions, to look at; what is sealed is not among the columns."""
+
+    list_display = ("secret", "number", "author", "comment", "created_at")
+    list_select_related = ("secret",)
+    search_fields = ("secret__search_text", "=author")
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Leave the sealed values in the database."""
+        return super().get_queryset(request).defer("value", "fingerprint")
+
+
+@admin.register(DataKey)
+class DataKeyAdmin(ServiceAdmin):
+    """Data keys, to look at: which key encryption key wraps them, and since when."""
+
+    list_display = (
+        "uuid",
+        "purpose",
+        "environment",
+        "provider",
+        "key_uri",
+        "active",
+        "created_at",
+        "retired_at",
+    )
+    list_filter = ("purpose", "environment", "active")
+    list_select_related = ("environment",)
