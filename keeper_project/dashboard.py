@@ -96,8 +96,11 @@ def _activity(events: QuerySet[AuditEvent]) -> list[dict[str, Any]]:
 
 
 def _kind(action: str, outcome: str) -> str:
+    """Return the line of the chart that an event belongs to; what is on none of them is "other"."""
     if outcome == Outcome.DENIED:
         return "denials"
+    if not action.startswith("secret."):
+        return "other"
     return "reads" if action in _READS else "writes"
 
 
