@@ -1,0 +1,45 @@
+# Keeper for production: everything in requirements.txt, run by a user without rights.
+# docker build --tag keeper .
+
+FROM python:3.11-slim-trixie AS build
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc pkg-config libmariadb-dev \
+    && rm -rf /var/lib/apt/lists/*
+RUN python -m venv /opt/keeper/venv
+ENV PATH=/opt/keeper/venv/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+COPY requirements.txt .
+RUN pip install --require-hashes -r requirements.txt
+
+FROM python:3.11-slim-trixie
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends libmariadb3 \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --home-dir /var/lib/keeper --create-home keeper
+COPY --from=build /opt/keeper/venv /opt/keeper/venv
+WORKDIR /opt/keeper/app
+COPY manage.py pyproject.toml README.md LICENSE ./
+COPY audit_app audit_app
+COPY environments_app environments_app
+COPY secrets_app secrets_app
+COPY sync_app sync_app
+COPY keeper_project keeper_project
+COPY static static
+COPY templates templates
+# The command `keeper`, without building a wheel: the code is here already.
+RUN printf '#!/bin/sh\nexec /opt/keeper/venv/bin/python -m keeper_project.cli "$@"\n' >/usr/local/bin/keeper \
+    && chmod 755 /usr/local/bin/keeper
+
+ENV PATH=/opt/keeper/venv/bin:$PATH \
+    PYTHONPATH=/opt/keeper/app \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    KEEPER_DATA_DIR=/var/lib/keeper/data
+USER keeper
+RUN mkdir -m 700 /var/lib/keeper/data
+VOLUME /var/lib/keeper/data
+EXPOSE 8989
+# Liveness only: a database that is away for a minute is no reason to restart Keeper.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=60s \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://localhost:8989/healthz', timeout=4)"]
+ENTRYPOINT ["keeper"]
+CMD ["run", "--host", "0.0.0.0"]

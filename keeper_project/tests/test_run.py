@@ -1,0 +1,196 @@
+"""`keeper run` serves a working Keeper, really, and a second start keeps what was there."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from pytest_django import Settings
+
+from keeper_project.management.commands import run as command
+from tests.servers.server import free_port
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+START_SECONDS = 90
+UNSET = {"KEEPER_TLS", "KEEPER_ADMIN_PASSWORD", "REDIS_URL", "CELERY_BROKER_URL"}
+
+
+@dataclass
+class Served:
+    """A running Keeper and what it printed so far."""
+
+    process: subprocess.Popen[str]
+    port: int
+    output: Path
+
+    def get(self, path: str, token: str = "") -> tuple[int, bytes]:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}")
+        if token:
+            request.add_header("Authorization", f"Bearer {token}")
+        try:
+            with urllib.request.urlopen(request, timeout=20) as reply:
+                return reply.status, reply.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+
+def environment(data: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in UNSET}
+    return {**kept, "KEEPER_DATA_DIR": str(data), "DATABASE_URL": f"sqlite:///{data}/keeper.db"}
+
+
+@contextmanager
+def keeper(data: Path, *arguments: str) -> Iterator[Served]:
+    port, output = free_port(), data.parent / "output"
+    with output.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "keeper_project.cli", "run", "--port", str(port), *arguments],
+            cwd=ROOT,
+            env=environment(data),
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    served = Served(process, port, output)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not answers(port):
+            assert process.poll() is None, output.read_text()
+            assert time.monotonic() < deadline, output.read_text()
+            time.sleep(0.1)
+        yield served
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def issue_token(data: Path) -> str:
+    wanted = ["--environment", "development", "--role", "reader", "--name", "test"]
+    done = subprocess.run(
+        [sys.executable, "-m", "keeper_project.cli", "issue-token", *wanted],
+        cwd=ROOT,
+        env=environment(data),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def test_it_serves_and_keeps_what_was_there(tmp_path: Path) -> None:
+    data = tmp_path / "var"
+    with keeper(data) as first:
+        assert first.get("/healthz") == (200, b'{"status": "ok"}')
+        status, body = first.get("/readyz")
+        assert status == 200, body
+        printed = first.output.read_text()
+        assert f"http://localhost:{first.port}" in printed
+        password = re.findall(r"Password, shown once: (\S+)", printed)
+        assert len(password) == 1
+        token = issue_token(data)
+        status, body = first.get("/api/environments", token)
+        assert status == 200, body
+        assert [row["name"] for row in json.loads(body)["results"]] == ["development"]
+        assert first.get("/api/environments")[0] == 401
+        wait_for_heartbeat(data)
+        assert first.stop() == 0
+    logged = (data / "logs" / "keeper.log").read_text()
+    assert password[0] not in logged
+    assert token.rpartition("_")[2] not in logged + first.output.read_text()
+    with keeper(data, "--no-worker") as second:
+        assert "shown once" not in second.output.read_text()
+        assert second.get("/api/environments", token)[0] == 200
+        assert second.stop() == 0
+
+
+def wait_for_heartbeat(data: Path) -> None:
+    """Wait until beat sent a task through the broker's folder and the worker did it."""
+    deadline = time.monotonic() + 60
+    while not (data / "heartbeat").exists():
+        assert time.monotonic() < deadline, "the worker never carried out a task"
+        time.sleep(0.2)
+
+
+# --- What it refuses and decides before it serves --------------------------------------------
+
+
+@pytest.mark.django_db
+def test_it_refuses_a_port_that_is_taken() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(CommandError, match=r"Cannot listen on 127\.0\.0\.1, port .*in use"):
+            call_command("run", port=other.getsockname()[1])
+
+
+@pytest.mark.parametrize(("host", "backend"), [("0.0.0.0", "local"), ("127.0.0.1", "kms")])
+def test_it_refuses_debug_where_it_would_show_values(settings: Settings, host: str, backend: str) -> None:
+    settings.KEY_MANAGEMENT_BACKEND = backend
+    with pytest.raises(CommandError, match="--debug shows local variables"):
+        call_command("run", host=host, debug=True, skip_checks=True)
+
+
+def test_it_refuses_a_host_that_has_no_address() -> None:
+    with pytest.raises(CommandError, match="no address here"):
+        call_command("run", host="not a host", skip_checks=True)
+
+
+@pytest.mark.parametrize(
+    ("loopback", "proxies", "given", "tls"),
+    [
+        (True, [], None, "false"),
+        (True, [], "true", "true"),
+        (True, ["127.0.0.1"], None, "true"),
+        (False, [], None, "true"),
+        (False, [], "false", "false"),
+    ],
+)
+def test_it_assumes_plain_http_for_this_machine_alone(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    loopback: bool,
+    proxies: list[str],
+    given: str | None,
+    tls: str,
+) -> None:
+    settings.KEEPER_TRUSTED_PROXIES = proxies
+    monkeypatch.delenv("KEEPER_TLS", raising=False)
+    if given:
+        monkeypatch.setenv("KEEPER_TLS", given)
+    assert command._environment(loopback=loopback, debug=False)["KEEPER_TLS"] == tls
+
+
+def test_its_children_do_not_get_the_first_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEEPER_ADMIN_PASSWORD", "hunter2")
+    children = command._environment(loopback=True, debug=False)
+    assert "hunter2" not in children.values()
+
+
+def test_it_starts_no_worker_where_there_is_another() -> None:
+    options = {"workers": 1, "no_worker": True}
+    assert [child.name for child in command._children("127.0.0.1", 1, options)] == ["web server"]
+    options["no_worker"] = False
+    assert [child.name for child in command._children("127.0.0.1", 1, options)] == ["web server", "worker"]
