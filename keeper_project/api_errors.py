@@ -11,7 +11,9 @@ from rest_framework.exceptions import (
     APIException,
     AuthenticationFailed,
     ErrorDetail,
+    MethodNotAllowed,
     NotAuthenticated,
+    UnsupportedMediaType,
     ValidationError,
 )
 from rest_framework.response import Response
@@ -95,7 +97,11 @@ _TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (KeyRefused, 503, "The key is refused", _KEY_FOREIGN),
     (KeyringUnavailable, 503, "The system keys are not available", _NO_RECORD),
 )
-# Messages of Django REST framework that repeat what was sent, by their code.
+# Messages of Django REST framework that repeat what was sent, by their class and by their code.
+_FRAMEWORK_WORDS: Final[tuple[tuple[type[APIException], str], ...]] = (
+    (MethodNotAllowed, "This address does not take the method."),
+    (UnsupportedMediaType, "Send the body as application/json."),
+)
 _OWN_WORDS: Final = {
     "invalid_choice": "This is not one of the values that can be chosen.",
     "does_not_exist": "There is nothing with this id that you may see.",
@@ -165,10 +171,18 @@ def _framework_problem(error: APIException) -> Problem:
             detail="Send a service token as `Authorization: Bearer kpr_…`, or sign in.",
             headers={"WWW-Authenticate": 'Bearer realm="keeper"'},
         )
+    own = next((words for kind, words in _FRAMEWORK_WORDS if isinstance(error, kind)), None)
     wait = getattr(error, "wait", None)
     if wait is not None:
         headers["Retry-After"] = str(int(wait))
-    return Problem(status=error.status_code, title=_title(error), detail=str(error.detail), headers=headers)
+    return Problem(
+        status=error.status_code, title=_title(error), detail=own or str(error.detail), headers=headers
+    )
+
+
+def _sentence(error: APIException) -> str:
+    own = next((sentence for kind, sentence in _OWN_SENTENCES if isinstance(error, kind)), None)
+    return own or str(error.detail)
 
 
 def _title(error: APIException) -> str:
