@@ -1,6 +1,9 @@
 """One cast for every test: who they are says what they may do."""
 
 from dataclasses import dataclass
+from functools import cache
+
+from django.contrib.auth.hashers import make_password
 
 from environments_app.models import Environment, Membership, Role, User, UserRole
 from environments_app.policy import Principal
@@ -34,12 +37,12 @@ class Cast:
 def make_cast() -> Cast:
     """Store the cast; only alice and root have a password (PASSWORD)."""
     cast = Cast(
-        alice=User.objects.create_user("alice", "alice@example.com", PASSWORD),
+        alice=_user_with_password("alice", email="alice@example.com"),
         erin=User.objects.create_user("erin"),
         bob=User.objects.create_user("bob"),
         vera=User.objects.create_user("vera"),
         charlie=User.objects.create_user("charlie"),
-        root=User.objects.create_user("root", "", PASSWORD, role=UserRole.ADMIN),
+        root=_user_with_password("root", role=UserRole.ADMIN),
         development=Environment.objects.create(name="development", display_name="Development"),
         production=Environment.objects.create(name="production", display_name="Production", protected=True),
     )
@@ -52,3 +55,15 @@ def make_cast() -> Cast:
     ):
         Membership.objects.create(environment=environment, user=user, role=role)
     return cast
+
+
+def _user_with_password(username: str, **fields: str) -> User:
+    user = User(username=username, password=_hashed(), **fields)
+    user.save()
+    return user
+
+
+@cache
+def _hashed() -> str:
+    """Hash the password once a process: it is made to be slow."""
+    return make_password(PASSWORD)

@@ -15,7 +15,9 @@ NEW = "another-long-passphrase"
 
 
 def test_an_administrator_creates_an_account(cast: Cast, events: Events) -> None:
-    user = accounts.create_user(actor=cast.principal(cast.root), username="Dora", email="dora@Example.com", password=NEW)
+    user = accounts.create_user(
+        actor=cast.principal(cast.root), username="Dora", email="dora@Example.com", password=NEW
+    )
     assert (user.username, user.email, user.role) == ("dora", "dora@example.com", "user")
     assert user.check_password(NEW)
     (event,) = events(Action.USER_CREATE)
@@ -44,7 +46,11 @@ def test_it_refuses_homoglyphs_weak_passwords_and_bad_fields(cast: Cast) -> None
     root = cast.principal(cast.root)
     with pytest.raises(BadName):
         accounts.create_user(actor=root, username="аlice")
-    for fields, field in (({"password": "short"}, "password"), ({"email": "nobody"}, "email"), ({"role": "king"}, "role")):
+    for fields, field in (
+        ({"password": "short"}, "password"),
+        ({"email": "nobody"}, "email"),
+        ({"role": "king"}, "role"),
+    ):
         with pytest.raises(InvalidField) as refusal:
             accounts.create_user(actor=root, username="dora", **fields)
         assert refusal.value.field == field
@@ -65,7 +71,9 @@ def test_disabling_takes_everything_at_once(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"is_active": False}, {"role": "user"}])
-def test_the_last_administrator_stays(cast: Cast, sql: Callable[..., None], changes: dict[str, object]) -> None:
+def test_the_last_administrator_stays(
+    cast: Cast, sql: Callable[..., None], changes: dict[str, object]
+) -> None:
     root = cast.principal(cast.root)
     sql("UPDATE environments_app_user SET role = 'admin' WHERE id = %s", cast.bob.pk)
     with pytest.raises(Conflict):

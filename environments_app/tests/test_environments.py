@@ -15,11 +15,16 @@ Events = Callable[..., list[AuditEvent]]
 
 def test_whoever_creates_it_becomes_its_manager(cast: Cast, events: Events) -> None:
     environment = environments.create_environment(
-        actor=cast.principal(cast.root), name="staging", display_name="Staging", kms_key_alias="alias/keeper-staging"
+        actor=cast.principal(cast.root),
+        name="staging",
+        display_name="Staging",
+        kms_key_alias="alias/keeper-staging",
     )
     assert environment.position == 1
     assert environment.colour == "amber"
-    assert {(grant.environment_name, grant.role) for grant in cast.principal(cast.root).grants} == {("staging", "manager")}
+    assert {(grant.environment_name, grant.role) for grant in cast.principal(cast.root).grants} == {
+        ("staging", "manager")
+    }
     (event,) = events(Action.ENVIRONMENT_CREATE)
     assert event.stream == f"environment:{environment.uuid}"
     assert '"manager":"root"' in event.details
@@ -58,7 +63,9 @@ def test_it_refuses_bad_settings(cast: Cast, field: str, value: object) -> None:
         environments.create_environment(actor=cast.principal(cast.root), name="staging", **{field: value})  # type: ignore[arg-type]
     assert refusal.value.field == field
     with pytest.raises(InvalidField):
-        environments.update_environment(actor=cast.principal(cast.alice), environment=cast.development, **{field: value})
+        environments.update_environment(
+            actor=cast.principal(cast.alice), environment=cast.development, **{field: value}
+        )
 
 
 @pytest.mark.parametrize(
@@ -74,7 +81,10 @@ def test_it_takes_references_of_keys(cast: Cast, reference: str) -> None:
 
 def test_a_manager_changes_settings(cast: Cast, events: Events) -> None:
     changed = environments.update_environment(
-        actor=cast.principal(cast.alice), environment=cast.development, protected=True, display_name="Development"
+        actor=cast.principal(cast.alice),
+        environment=cast.development,
+        protected=True,
+        display_name="Development",
     )
     assert changed.protected
     assert Environment.objects.get(pk=changed.pk).is_authentic()
@@ -84,14 +94,20 @@ def test_a_manager_changes_settings(cast: Cast, events: Events) -> None:
 
 def test_the_name_stays(cast: Cast) -> None:
     with pytest.raises(InvalidField):
-        environments.update_environment(actor=cast.principal(cast.alice), environment=cast.development, name="x")
+        environments.update_environment(
+            actor=cast.principal(cast.alice), environment=cast.development, name="x"
+        )
 
 
 def test_who_may_not_change(cast: Cast) -> None:
     with pytest.raises(Forbidden):
-        environments.update_environment(actor=cast.principal(cast.erin), environment=cast.development, protected=True)
+        environments.update_environment(
+            actor=cast.principal(cast.erin), environment=cast.development, protected=True
+        )
     with pytest.raises(Invisible):
-        environments.update_environment(actor=cast.principal(cast.erin), environment=cast.production, protected=True)
+        environments.update_environment(
+            actor=cast.principal(cast.erin), environment=cast.production, protected=True
+        )
 
 
 def test_what_one_may_not_see_does_not_exist(cast: Cast) -> None:
@@ -103,10 +119,14 @@ def test_what_one_may_not_see_does_not_exist(cast: Cast) -> None:
         answers.append(name)
     with pytest.raises(Invisible):
         environments.find_environment_by_id(actor=charlie, id=cast.production.pk)
-    assert environments.find_environment(actor=cast.principal(cast.vera), name="development") == cast.development
+    assert (
+        environments.find_environment(actor=cast.principal(cast.vera), name="development") == cast.development
+    )
 
 
-def test_an_environment_that_was_renamed_is_not_found_and_not_changed(cast: Cast, sql: Callable[..., None], events: Events) -> None:
+def test_an_environment_that_was_renamed_is_not_found_and_not_changed(
+    cast: Cast, sql: Callable[..., None], events: Events
+) -> None:
     sql("UPDATE environments_app_environment SET name = 'x' WHERE id = %s", cast.development.pk)
     root = cast.principal(cast.root)
     with pytest.raises(Invisible):

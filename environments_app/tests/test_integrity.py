@@ -24,11 +24,17 @@ def test_genuine_rows_are_no_problem(cast: Cast) -> None:
         ("groupmember", "uuid = '00000000000000000000000000000001'", "group-member"),
     ],
 )
-def test_it_names_each_row_that_was_edited(cast: Cast, sql: Callable[..., None], table: str, change: str, label: str) -> None:
+def test_it_names_each_row_that_was_edited(
+    cast: Cast, sql: Callable[..., None], table: str, change: str, label: str
+) -> None:
     issue(actor=system_principal(is_admin=True), environment=cast.development, role="viewer", name="ci")
     GroupMember.objects.create(user=cast.bob, group=Group.objects.create(name="ops"))
     where = {"user": cast.bob.pk, "environment": cast.development.pk}.get(table)
-    condition = f"id = {where}" if where else f"id = (SELECT m FROM (SELECT MIN(id) AS m FROM environments_app_{table}) AS t)"
+    condition = (
+        f"id = {where}"
+        if where
+        else f"id = (SELECT m FROM (SELECT MIN(id) AS m FROM environments_app_{table}) AS t)"
+    )
     if table == "membership":
         condition = f"user_id = {cast.vera.pk}"
     sql(f"UPDATE environments_app_{table} SET {change} WHERE {condition}")

@@ -12,7 +12,9 @@ from environments_app.tests.cast import Cast
 from environments_app.tokens import authenticate
 
 
-def test_it_prints_the_token_alone(cast: Cast, capsys: pytest.CaptureFixture[str], events: Callable[..., list[AuditEvent]]) -> None:
+def test_it_prints_the_token_alone(
+    cast: Cast, capsys: pytest.CaptureFixture[str], events: Callable[..., list[AuditEvent]]
+) -> None:
     call_command("issue_token", "--environment", "development", "--role", "editor", "--name", "ci")
     captured = capsys.readouterr()
     text = captured.out.removesuffix("\n")
@@ -53,7 +55,9 @@ def test_an_admin_token_has_no_environment(cast: Cast, capsys: pytest.CaptureFix
         ["--role", "editor", "--environment", "development", "--prefix", "a//b"],
     ],
 )
-def test_it_refuses_what_makes_no_token(cast: Cast, capsys: pytest.CaptureFixture[str], options: list[str]) -> None:
+def test_it_refuses_what_makes_no_token(
+    cast: Cast, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
     with pytest.raises(CommandError):
         call_command("issue_token", "--name", "ci", *options)
     assert capsys.readouterr().out == ""

@@ -17,7 +17,15 @@ def test_any_spelling_of_the_name_signs_in(cast: Cast, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "password"), [("alice", "wrong"), ("nobody", PASSWORD), ("аlice", PASSWORD), ("bob", PASSWORD), ("", ""), ("alice", None)]
+    ("name", "password"),
+    [
+        ("alice", "wrong"),
+        ("nobody", PASSWORD),
+        ("аlice", PASSWORD),
+        ("bob", PASSWORD),
+        ("", ""),
+        ("alice", None),
+    ],
 )
 def test_nothing_else_does(cast: Cast, name: str, password: str | None) -> None:
     assert enter(None, username=name, password=password) is None
@@ -26,9 +34,10 @@ def test_nothing_else_does(cast: Cast, name: str, password: str | None) -> None:
 @pytest.mark.parametrize("name", ["alice", "nobody", "аlice", "bob"])
 def test_the_hasher_runs_whoever_is_named(cast: Cast, name: str) -> None:
     hasher = hashers.get_hasher()
-    with mock.patch.object(type(hasher), "encode", autospec=True, side_effect=type(hasher).encode) as encode, mock.patch.object(
-        type(hasher), "verify", autospec=True, side_effect=type(hasher).verify
-    ) as verify:
+    with (
+        mock.patch.object(type(hasher), "encode", autospec=True, side_effect=type(hasher).encode) as encode,
+        mock.patch.object(type(hasher), "verify", autospec=True, side_effect=type(hasher).verify) as verify,
+    ):
         enter(None, username=name, password="wrong-password")
     assert encode.call_count + verify.call_count >= 1
 

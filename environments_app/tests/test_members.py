@@ -30,8 +30,16 @@ def of(cast: Cast, name: str) -> Membership:
 
 
 def test_a_manager_gives_a_role(cast: Cast, events: Events) -> None:
-    members.grant(actor=cast.principal(cast.alice), environment=cast.development, user=cast.charlie, role="reader", prefix="pay/")
-    assert {(grant.role, grant.prefix) for grant in cast.principal(cast.charlie).grants} == {("reader", "pay")}
+    members.grant(
+        actor=cast.principal(cast.alice),
+        environment=cast.development,
+        user=cast.charlie,
+        role="reader",
+        prefix="pay/",
+    )
+    assert {(grant.role, grant.prefix) for grant in cast.principal(cast.charlie).grants} == {
+        ("reader", "pay")
+    }
     (event,) = events(Action.MEMBER_GRANT)
     assert (event.actor_name, event.object_name) == ("alice", "charlie")
     assert '"role":"reader"' in event.details
@@ -40,9 +48,13 @@ def test_a_manager_gives_a_role(cast: Cast, events: Events) -> None:
 
 def test_editors_give_no_roles(cast: Cast, events: Events) -> None:
     with pytest.raises(Forbidden):
-        members.grant(actor=cast.principal(cast.erin), environment=cast.development, user=cast.charlie, role="viewer")
+        members.grant(
+            actor=cast.principal(cast.erin), environment=cast.development, user=cast.charlie, role="viewer"
+        )
     with pytest.raises(Invisible):
-        members.grant(actor=cast.principal(cast.charlie), environment=cast.development, user=cast.charlie, role="viewer")
+        members.grant(
+            actor=cast.principal(cast.charlie), environment=cast.development, user=cast.charlie, role="viewer"
+        )
     assert len(events(Action.MEMBER_GRANT, outcome="denied")) == 2
 
 
@@ -99,7 +111,11 @@ def test_ones_own_admin_token_breaks_the_glass_too(cast: Cast, events: Events) -
 def test_it_changes_and_records(cast: Cast, events: Events) -> None:
     soon = timezone.now() + timedelta(days=1)
     changed = members.change_membership(
-        actor=cast.principal(cast.alice), membership=of(cast, "bob"), role="editor", prefix="a", expires_at=soon
+        actor=cast.principal(cast.alice),
+        membership=of(cast, "bob"),
+        role="editor",
+        prefix="a",
+        expires_at=soon,
     )
     assert (changed.role, changed.prefix, changed.expires_at) == ("editor", "a", soon)
     assert of(cast, "bob").is_authentic()
@@ -122,7 +138,9 @@ def test_it_refuses_a_prefix_that_is_no_path(cast: Cast) -> None:
         members.change_membership(actor=cast.principal(cast.alice), membership=of(cast, "bob"), prefix="../x")
 
 
-def test_a_forged_row_is_not_made_genuine_by_a_change(cast: Cast, sql: Callable[..., None], events: Events) -> None:
+def test_a_forged_row_is_not_made_genuine_by_a_change(
+    cast: Cast, sql: Callable[..., None], events: Events
+) -> None:
     membership = of(cast, "vera")
     sql("UPDATE environments_app_membership SET role = 'manager' WHERE id = %s", membership.pk)
     with pytest.raises(Tampered):
@@ -179,4 +197,6 @@ def test_it_is_found_within_its_environment_only(cast: Cast) -> None:
     with pytest.raises(Invisible):
         members.find_membership(actor=alice, environment=cast.production, id=of(cast, "bob").pk)
     with pytest.raises(Forbidden):
-        members.find_membership(actor=cast.principal(cast.bob), environment=cast.development, id=of(cast, "bob").pk)
+        members.find_membership(
+            actor=cast.principal(cast.bob), environment=cast.development, id=of(cast, "bob").pk
+        )

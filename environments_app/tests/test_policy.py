@@ -40,10 +40,16 @@ EXPECTED = {
 VALUES = {action for action in Action if action.startswith("secret.")} - {Action.SECRET_VIEW}
 
 
-def principal(role: Role | None = None, prefix: str = "", *, admin: bool = False, kind: ActorKind = ActorKind.USER) -> Principal:
+def principal(
+    role: Role | None = None, prefix: str = "", *, admin: bool = False, kind: ActorKind = ActorKind.USER
+) -> Principal:
     grants = ()
     if role:
-        grants = (Grant(environment_id=HERE, environment_uuid=PLACE, environment_name="here", role=role, prefix=prefix),)
+        grants = (
+            Grant(
+                environment_id=HERE, environment_uuid=PLACE, environment_name="here", role=role, prefix=prefix
+            ),
+        )
     return Principal(kind=kind, uuid=uuid4(), name="somebody", is_admin=admin, grants=grants)
 
 
@@ -94,7 +100,9 @@ def test_a_token_that_administers_manages_no_people() -> None:
     [("pay", True), ("pay/db", True), ("pay/db/x", True), ("payments", False), ("pay-x", False), ("pay0", False), ("Pay/db", False), ("", False), ("x/pay", False)],
 )  # fmt: skip
 def test_a_prefix_matches_whole_segments(name: str, inside: bool) -> None:
-    assert allows(principal(Role.READER, "pay"), Action.SECRET_REVEAL, environment_id=HERE, name=name) is inside
+    assert (
+        allows(principal(Role.READER, "pay"), Action.SECRET_REVEAL, environment_id=HERE, name=name) is inside
+    )
 
 
 SEGMENTS = st.lists(st.text("ab-/0.", min_size=1, max_size=3), min_size=1, max_size=3).map("/".join)
@@ -103,7 +111,10 @@ SEGMENTS = st.lists(st.text("ab-/0.", min_size=1, max_size=3), min_size=1, max_s
 @given(prefix=SEGMENTS, name=SEGMENTS)
 def test_a_prefix_is_a_list_of_segments_that_begins_the_name(prefix: str, name: str) -> None:
     expected = name.split("/")[: len(prefix.split("/"))] == prefix.split("/")
-    assert allows(principal(Role.READER, prefix), Action.SECRET_REVEAL, environment_id=HERE, name=name) is expected
+    assert (
+        allows(principal(Role.READER, prefix), Action.SECRET_REVEAL, environment_id=HERE, name=name)
+        is expected
+    )
 
 
 @pytest.mark.parametrize("action", sorted(MANAGE - {Action.SECRET_PURGE}))

@@ -46,7 +46,10 @@ def test_it_takes_two_queries(cast: Cast, django_assert_num_queries: DjangoAsser
 
 def test_an_expired_membership_grants_nothing(cast: Cast) -> None:
     membership = Membership.objects.create(
-        environment=cast.production, user=cast.bob, role=Role.READER, expires_at=timezone.now() + timedelta(hours=1)
+        environment=cast.production,
+        user=cast.bob,
+        role=Role.READER,
+        expires_at=timezone.now() + timedelta(hours=1),
     )
     assert ("production", "reader", "") in grants(cast, cast.bob)
     membership.expires_at = timezone.now() - timedelta(seconds=1)
@@ -78,7 +81,9 @@ def test_an_edited_membership_grants_nothing_and_is_recorded(
 
 
 @pytest.mark.parametrize("column", ["environment_id", "user_id"])
-def test_a_membership_pointed_elsewhere_grants_nothing(cast: Cast, sql: Sql, events: Events, column: str) -> None:
+def test_a_membership_pointed_elsewhere_grants_nothing(
+    cast: Cast, sql: Sql, events: Events, column: str
+) -> None:
     membership = Membership.objects.get(user=cast.alice, environment=cast.development)
     Membership.objects.filter(user=cast.alice, environment=cast.production).delete()
     target = {"environment_id": cast.production.pk, "user_id": cast.charlie.pk}[column]
@@ -103,8 +108,13 @@ def test_an_inserted_membership_grants_nothing(cast: Cast, sql: Sql, events: Eve
     assert events(Action.INTEGRITY_VIOLATION)
 
 
-@pytest.mark.parametrize(("column", "value"), [("role", "admin"), ("is_active", True), ("password", "md5$x$y"), ("username", "root2")])
-def test_an_edited_user_has_no_rights(cast: Cast, sql: Sql, events: Events, column: str, value: object) -> None:
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("role", "admin"), ("is_active", True), ("password", "md5$x$y"), ("username", "root2")],
+)
+def test_an_edited_user_has_no_rights(
+    cast: Cast, sql: Sql, events: Events, column: str, value: object
+) -> None:
     if column == "is_active":
         cast.bob.is_active = False
         cast.bob.save()
@@ -118,7 +128,11 @@ def test_an_edited_user_has_no_rights(cast: Cast, sql: Sql, events: Events, colu
 def test_an_inserted_place_in_a_group_grants_nothing(cast: Cast, sql: Sql, events: Events) -> None:
     group = join(cast.bob, "ops")
     Membership.objects.create(environment=cast.production, group=group, role=Role.READER)
-    sql("UPDATE environments_app_groupmember SET user_id = %s WHERE user_id = %s", cast.charlie.pk, cast.bob.pk)
+    sql(
+        "UPDATE environments_app_groupmember SET user_id = %s WHERE user_id = %s",
+        cast.charlie.pk,
+        cast.bob.pk,
+    )
     assert grants(cast, cast.charlie) == set()
     assert events(Action.INTEGRITY_VIOLATION, object_kind="group-member")
 
@@ -130,7 +144,9 @@ def test_an_environment_that_was_renamed_is_nobodys(cast: Cast, sql: Sql) -> Non
 
 
 def test_a_forged_token_has_no_rights(cast: Cast, sql: Sql) -> None:
-    token, _ = issue(actor=system_principal(is_admin=True), environment=cast.development, role="viewer", name="ci")
+    token, _ = issue(
+        actor=system_principal(is_admin=True), environment=cast.development, role="viewer", name="ci"
+    )
     sql("UPDATE environments_app_servicetoken SET role = 'manager' WHERE id = %s", token.pk)
     assert token_principal(ServiceToken.objects.select_related("environment").get()).grants == ()
 

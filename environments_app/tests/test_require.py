@@ -11,13 +11,22 @@ from environments_app.tests.cast import Cast, make_cast
 
 
 def test_it_lets_pass_without_a_record(cast: Cast) -> None:
-    require(actor=cast.principal(cast.bob), action=Action.SECRET_REVEAL, environment=cast.development, name="a")
+    require(
+        actor=cast.principal(cast.bob), action=Action.SECRET_REVEAL, environment=cast.development, name="a"
+    )
     assert not AuditEvent.objects.filter(outcome="denied").exists()
 
 
-def test_who_sees_it_is_told_that_it_is_forbidden(cast: Cast, events: Callable[..., list[AuditEvent]]) -> None:
+def test_who_sees_it_is_told_that_it_is_forbidden(
+    cast: Cast, events: Callable[..., list[AuditEvent]]
+) -> None:
     with pytest.raises(Forbidden):
-        require(actor=cast.principal(cast.vera), action=Action.SECRET_REVEAL, environment=cast.development, name="a")
+        require(
+            actor=cast.principal(cast.vera),
+            action=Action.SECRET_REVEAL,
+            environment=cast.development,
+            name="a",
+        )
     (event,) = events(Action.SECRET_REVEAL, outcome="denied")
     assert event.actor_name == "vera"
     assert event.object_name == "development"
@@ -25,9 +34,16 @@ def test_who_sees_it_is_told_that_it_is_forbidden(cast: Cast, events: Callable[.
     assert event.stream == f"environment:{cast.development.uuid}"
 
 
-def test_who_does_not_see_it_is_told_that_it_does_not_exist(cast: Cast, events: Callable[..., list[AuditEvent]]) -> None:
+def test_who_does_not_see_it_is_told_that_it_does_not_exist(
+    cast: Cast, events: Callable[..., list[AuditEvent]]
+) -> None:
     with pytest.raises(Invisible):
-        require(actor=cast.principal(cast.charlie), action=Action.SECRET_REVEAL, environment=cast.development, name="a")
+        require(
+            actor=cast.principal(cast.charlie),
+            action=Action.SECRET_REVEAL,
+            environment=cast.development,
+            name="a",
+        )
     assert len(events(Action.SECRET_REVEAL, outcome="denied")) == 1
 
 
@@ -38,7 +54,12 @@ def test_the_installation_is_no_secret(cast: Cast) -> None:
 
 def test_administrators_see_but_may_not_reveal(cast: Cast) -> None:
     with pytest.raises(Forbidden):
-        require(actor=cast.principal(cast.root), action=Action.SECRET_REVEAL, environment=cast.development, name="a")
+        require(
+            actor=cast.principal(cast.root),
+            action=Action.SECRET_REVEAL,
+            environment=cast.development,
+            name="a",
+        )
 
 
 @pytest.mark.django_db(transaction=True)

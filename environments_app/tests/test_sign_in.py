@@ -26,7 +26,12 @@ def test_the_right_password_starts_a_session(cast: Cast, client: Client, events:
     assert response.status_code == 302
     assert is_signed_in(client)
     (event,) = events(Action.SIGN_IN)
-    assert (event.actor_name, event.object_name, event.outcome, event.address) == ("alice", "alice", "allowed", "127.0.0.1")
+    assert (event.actor_name, event.object_name, event.outcome, event.address) == (
+        "alice",
+        "alice",
+        "allowed",
+        "127.0.0.1",
+    )
 
 
 def test_a_planted_session_id_is_worth_nothing(cast: Cast, client: Client) -> None:
@@ -40,7 +45,9 @@ def test_a_planted_session_id_is_worth_nothing(cast: Cast, client: Client) -> No
     assert not Client(headers={"cookie": f"sessionid={planted}"}).session.get("_auth_user_id")
 
 
-def test_a_wrong_password_is_recorded_with_whom_it_was_tried_on(cast: Cast, client: Client, events: Events) -> None:
+def test_a_wrong_password_is_recorded_with_whom_it_was_tried_on(
+    cast: Cast, client: Client, events: Events
+) -> None:
     response = sign_in(client, password="wrong-password")
     assert response.status_code == 200
     assert not is_signed_in(client)
@@ -118,7 +125,9 @@ def test_signing_out_ends_the_session_and_is_recorded(cast: Cast, client: Client
 
 def test_a_new_password_ends_the_sessions(cast: Cast, client: Client) -> None:
     sign_in(client)
-    accounts.set_password(actor=cast.principal(cast.root), user=cast.alice, password="another-long-passphrase")
+    accounts.set_password(
+        actor=cast.principal(cast.root), user=cast.alice, password="another-long-passphrase"
+    )
     assert client.get("/api/whoami").status_code in {401, 403}
 
 

@@ -64,7 +64,9 @@ def test_it_takes_one_query(cast: Cast, django_assert_num_queries: DjangoAssertN
         enter(text)
 
 
-def test_the_last_use_is_written_at_most_once_a_minute(cast: Cast, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_the_last_use_is_written_at_most_once_a_minute(
+    cast: Cast, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
     token, text = issue(cast)
     enter(text)
     token.refresh_from_db()
@@ -78,7 +80,17 @@ def test_the_last_use_is_written_at_most_once_a_minute(cast: Cast, django_assert
     assert token.last_used_address == "192.0.2.8"
 
 
-@pytest.mark.parametrize("text", ["", "kpr_", "kpr_a_b", "Bearer x", "kpr_" + "a" * 22 + "_" + "b" * 44, "kpr_" + "ä" * 22 + "_" + "b" * 43])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "kpr_",
+        "kpr_a_b",
+        "Bearer x",
+        "kpr_" + "a" * 22 + "_" + "b" * 44,
+        "kpr_" + "ä" * 22 + "_" + "b" * 43,
+    ],
+)
 def test_malformed_text_opens_nothing(db: None, text: str) -> None:
     assert refused(text) == "malformed-token"
 
@@ -151,7 +163,9 @@ def test_an_edited_row_opens_nothing_and_is_recorded(
 def test_a_planted_hash_opens_nothing(cast: Cast, sql: Callable[..., None]) -> None:
     token, _ = issue(cast)
     other, text = issue(cast, name="other")
-    sql("UPDATE environments_app_servicetoken SET secret_hash = %s WHERE id = %s", other.secret_hash, token.pk)
+    sql(
+        "UPDATE environments_app_servicetoken SET secret_hash = %s WHERE id = %s", other.secret_hash, token.pk
+    )
     assert refused(f"kpr_{token.public_id}_{text[-43:]}") == "forged-token"
 
 
@@ -206,7 +220,9 @@ def test_who_may_issue(cast: Cast) -> None:
     with pytest.raises(Forbidden):
         tokens.issue(actor=cast.principal(cast.erin), environment=cast.development, role="viewer", name="x")
     with pytest.raises(Invisible):
-        tokens.issue(actor=cast.principal(cast.charlie), environment=cast.development, role="viewer", name="x")
+        tokens.issue(
+            actor=cast.principal(cast.charlie), environment=cast.development, role="viewer", name="x"
+        )
     with pytest.raises(Forbidden):
         tokens.issue(actor=cast.principal(cast.alice), environment=None, role="admin", name="x")
 

@@ -12,7 +12,23 @@ from environments_app.models import Environment, Role, ServiceToken
 from environments_app.policy import Grant, Principal, allows, visible, visible_environments
 from environments_app.tests.cast import Cast
 
-NAMES = ["pay", "Pay", "pay/db", "PAY/db", "pay/db/x", "payments", "pay-x", "pay0", "pay.", "a", "a/b", "a/b/c", "a%b", "a_b", "zz"]
+NAMES = [
+    "pay",
+    "Pay",
+    "pay/db",
+    "PAY/db",
+    "pay/db/x",
+    "payments",
+    "pay-x",
+    "pay0",
+    "pay.",
+    "a",
+    "a/b",
+    "a/b/c",
+    "a%b",
+    "a_b",
+    "zz",
+]
 PREFIXES = ["", "pay", "pay/db", "a", "a/b", "a_b", "a%", "z"]
 ACTIONS = [Action.SECRET_VIEW, Action.SECRET_REVEAL, Action.SECRET_UPDATE, Action.SECRET_PURGE]
 
@@ -22,12 +38,21 @@ def places(db: None) -> list[Environment]:
     places = [Environment.objects.create(name=name) for name in ("one", "two")]
     for number, place in enumerate(places):
         for index, name in enumerate(NAMES):
-            ServiceToken.objects.create(environment=place, name=name, role="viewer", public_id=f"{number}-{index}", pepper_id="", secret_hash="")
+            ServiceToken.objects.create(
+                environment=place,
+                name=name,
+                role="viewer",
+                public_id=f"{number}-{index}",
+                pepper_id="",
+                secret_hash="",
+            )
     return places
 
 
 @given(
-    grants=st.lists(st.tuples(st.integers(0, 1), st.sampled_from(list(Role)), st.sampled_from(PREFIXES)), max_size=4),
+    grants=st.lists(
+        st.tuples(st.integers(0, 1), st.sampled_from(list(Role)), st.sampled_from(PREFIXES)), max_size=4
+    ),
     admin=st.booleans(),
     action=st.sampled_from(ACTIONS),
 )

@@ -1,0 +1,199 @@
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import Group
+from django.test import Client
+
+from audit_app.actions import Action
+from audit_app.models import AuditEvent
+from environments_app.models import Environment, GroupMember, Membership, ServiceToken, User
+from environments_app.principals import system_principal
+from environments_app.tests.cast import PASSWORD, Cast
+from environments_app.tokens import issue
+
+Events = Callable[..., list[AuditEvent]]
+ADMIN = "/admin/environments_app"
+NEW = "another-long-passphrase"
+
+
+@pytest.fixture
+def root(cast: Cast, signed_in: Callable[[User], Client]) -> Client:
+    return signed_in(cast.root)
+
+
+@pytest.fixture
+def token(cast: Cast) -> ServiceToken:
+    return issue(
+        actor=system_principal(is_admin=True), environment=cast.development, role="reader", name="ci"
+    )[0]
+
+
+def test_only_administrators_enter(cast: Cast, signed_in: Callable[[User], Client]) -> None:
+    assert signed_in(cast.alice).get("/admin/").status_code in {302, 403}
+    assert signed_in(cast.root).get("/admin/").status_code == 200
+
+
+@pytest.mark.parametrize("model", ["user", "environment", "membership", "servicetoken", "groupmember"])
+def test_no_page_shows_a_hash_or_a_mac(root: Client, cast: Cast, token: ServiceToken, model: str) -> None:
+    GroupMember.objects.create(user=cast.bob, group=Group.objects.create(name="ops"))
+    rows = {
+        "user": cast.alice,
+        "environment": cast.development,
+        "membership": Membership.objects.get(user=cast.bob),
+        "servicetoken": token,
+        "groupmember": GroupMember.objects.get(),
+    }
+    row = rows[model]
+    for path in (
+        f"{ADMIN}/{model}/",
+        f"{ADMIN}/{model}/{row.pk}/change/",
+        f"{ADMIN}/{model}/{row.pk}/delete/",
+        f"{ADMIN}/{model}/{row.pk}/history/",
+    ):
+        page = root.get(path)
+        assert page.status_code in {200, 403}
+        text = page.content.decode()
+        assert token.secret_hash not in text
+        assert row.row_mac.hex() not in text.replace(" ", "").lower()
+        assert "row_mac" not in text
+        assert cast.alice.password not in text
+        assert "argon2" not in text
+
+
+def test_a_user_is_made_by_the_use_case(root: Client, cast: Cast, events: Events) -> None:
+    response = root.post(
+        f"{ADMIN}/user/add/",
+        {
+            "username": "Dora",
+            "email": "",
+            "display_name": "",
+            "role": "user",
+            "is_active": "on",
+            "new_password": NEW,
+        },
+    )
+    assert response.status_code == 302
+    dora = User.objects.get(username="dora")
+    assert dora.is_authentic()
+    assert dora.check_password(NEW)
+    (event,) = events(Action.USER_CREATE)
+    assert event.actor_name == "root"
+
+
+def test_a_refusal_becomes_a_message(root: Client, cast: Cast) -> None:
+    response = root.post(
+        f"{ADMIN}/user/add/",
+        {
+            "username": "аlice",
+            "email": "",
+            "display_name": "",
+            "role": "user",
+            "is_active": "on",
+            "new_password": NEW,
+        },
+        follow=True,
+    )
+    assert response.status_code == 200
+    assert "one alphabet" in response.content.decode()
+    assert User.objects.count() == 6
+
+
+def test_a_user_is_changed_by_the_use_case(root: Client, cast: Cast, events: Events) -> None:
+    form = {
+        "email": "bob@example.com",
+        "display_name": "Bob",
+        "role": "admin",
+        "is_active": "on",
+        "new_password": NEW,
+    }
+    assert root.post(f"{ADMIN}/user/{cast.bob.pk}/change/", form).status_code == 302
+    bob = User.objects.get(pk=cast.bob.pk)
+    assert (bob.role, bob.is_authentic(), bob.check_password(NEW)) == ("admin", True, True)
+    assert len(events(Action.USER_CHANGE)) == 2
+
+
+def test_users_are_not_deleted(root: Client, cast: Cast) -> None:
+    assert root.post(f"{ADMIN}/user/{cast.bob.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert User.objects.filter(pk=cast.bob.pk).exists()
+
+
+def test_letting_oneself_in_breaks_the_glass_here_too(root: Client, cast: Cast, events: Events) -> None:
+    form = {"environment": cast.production.pk, "user": cast.root.pk, "role": "reader", "prefix": ""}
+    assert root.post(f"{ADMIN}/membership/add/", form).status_code == 302
+    assert events(Action.BREAK_GLASS)
+    assert len(cast.principal(cast.root).grants) == 1
+
+
+def test_the_last_manager_stays_here_too(root: Client, cast: Cast) -> None:
+    membership = Membership.objects.get(user=cast.alice, environment=cast.development)
+    response = root.post(f"{ADMIN}/membership/{membership.pk}/delete/", {"post": "yes"}, follow=True)
+    assert "at least one manager" in response.content.decode()
+    assert Membership.objects.filter(pk=membership.pk).exists()
+    form = {"role": "viewer", "prefix": ""}
+    root.post(f"{ADMIN}/membership/{membership.pk}/change/", form)
+    assert Membership.objects.get(pk=membership.pk).role == "manager"
+
+
+def test_an_environment_is_made_and_changed(root: Client, cast: Cast, events: Events) -> None:
+    form = {
+        "name": "staging",
+        "display_name": "",
+        "description": "",
+        "colour": "teal",
+        "position": "3",
+        "kms_key_alias": "",
+    }
+    assert root.post(f"{ADMIN}/environment/add/", form).status_code == 302
+    staging = Environment.objects.get(name="staging")
+    assert (
+        root.post(f"{ADMIN}/environment/{staging.pk}/change/", {**form, "protected": "on"}).status_code == 302
+    )
+    staging.refresh_from_db()
+    assert (staging.protected, staging.is_authentic()) == (True, True)
+    assert len(events(Action.ENVIRONMENT_UPDATE)) == 1
+
+
+def test_deleting_a_token_revokes_it(root: Client, cast: Cast, token: ServiceToken, events: Events) -> None:
+    assert root.get(f"{ADMIN}/servicetoken/add/").status_code == 403
+    assert root.post(f"{ADMIN}/servicetoken/{token.pk}/change/", {"role": "manager"}).status_code == 403
+    assert root.post(f"{ADMIN}/servicetoken/{token.pk}/delete/", {"post": "yes"}).status_code == 302
+    token.refresh_from_db()
+    assert token.revoked_at is not None
+    assert events(Action.TOKEN_REVOKE)
+
+
+def test_groups_go_through_the_use_cases(root: Client, cast: Cast, events: Events) -> None:
+    assert root.post("/admin/auth/group/add/", {"name": "ops"}).status_code == 302
+    group = Group.objects.get()
+    assert root.post(f"{ADMIN}/groupmember/add/", {"user": cast.bob.pk, "group": group.pk}).status_code == 302
+    root.post(f"/admin/auth/group/{group.pk}/delete/", {"post": "yes"})
+    assert Group.objects.exists()
+    member = GroupMember.objects.get()
+    root.post(f"{ADMIN}/groupmember/{member.pk}/delete/", {"post": "yes"})
+    assert not GroupMember.objects.exists()
+    assert len(events(Action.GROUP_CHANGE)) == 3
+
+
+@pytest.mark.parametrize("path", ["user", "environment", "membership", "servicetoken", "groupmember"])
+def test_nothing_is_done_in_bulk(root: Client, cast: Cast, token: ServiceToken, path: str) -> None:
+    page = root.post(
+        f"{ADMIN}/{path}/", {"action": "delete_selected", "_selected_action": "1", "post": "yes"}, follow=True
+    )
+    assert page.status_code in {200, 403}
+    assert "delete_selected" not in page.content.decode()
+    assert (User.objects.count(), Membership.objects.count(), Environment.objects.count()) == (6, 5, 2)
+
+
+def test_a_forged_row_is_not_saved_over(root: Client, cast: Cast, sql: Callable[..., None]) -> None:
+    sql("UPDATE environments_app_user SET role = 'admin' WHERE id = %s", cast.bob.pk)
+    form = {
+        "email": "bob@example.com",
+        "display_name": "",
+        "role": "admin",
+        "is_active": "on",
+        "new_password": "",
+    }
+    response = root.post(f"{ADMIN}/user/{cast.bob.pk}/change/", form, follow=True)
+    assert "outside Keeper" in response.content.decode()
+    assert not User.objects.get(pk=cast.bob.pk).is_authentic()
+    assert PASSWORD not in response.content.decode()
