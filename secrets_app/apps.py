@@ -13,6 +13,6 @@ class SecretsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks."""
-        from secrets_app import checks
+        from secrets_app import checks  # noqa: PLC0415 - models are loaded only now
 
         register(checks.keys)

@@ -54,7 +54,8 @@ def plain_key(data_key_id: UUID, *, environment: UUID | None = None) -> PlainKey
     """Return a data key by the id in an envelope; no statement and no call when it is kept.
 
     Raises UnknownDataKey if there is no such key for values (of the environment, if given), and
-    KeyUnavailable, KeyRefused or WrongContext as the provider does.
+    KeyUnavailable, KeyRefused or WrongContext as the provider does. Raises NetworkInTransaction
+    if it would have to ask KMS inside a transaction: `prefetch` before it.
     """
     key = _kept(data_key_id, None)
     if environment is not None and key.scope != environment:
@@ -111,6 +112,8 @@ def _stored(data_key_id: UUID) -> DataKey:
 
 
 def _unwrapped(row: DataKey) -> OpenKey:
+    if provider().remote:
+        refuse_in_transaction("a data key is unwrapped over the network")
     return OpenKey(plain=unwrap(row), scope=row.scope, key_uri=row.key_uri)
 
 

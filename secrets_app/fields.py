@@ -14,6 +14,7 @@ from django.db.models.lookups import IsNull
 
 from audit_app.record import Receipt
 from audit_app.row_mac import report_violation
+from secrets_app import fingerprints
 from secrets_app.data_keys import plain_key
 from secrets_app.envelope import format as envelope_format
 from secrets_app.envelope import seal
@@ -61,19 +62,37 @@ class Sealed:
         row, an EnvelopeError or KeyRefused (recorded as an integrity violation) if what is
         stored was tampered with, and KeyUnavailable if its key cannot be used now.
         """
-        context = self.context
-        if context is None:
-            raise WrongContext("the envelope is not bound to a row")
+        context = self._place()
         _require_proof(receipt, context.row)
         try:
-            return seal.open_envelope(
-                self.envelope,
-                data_key_for=lambda key_id: plain_key(key_id, environment=context.environment),
-                context=context,
-            )
+            return self._plaintext(context)
         except (EnvelopeError, KeyRefused) as error:
             report_violation(kind=context.label, uuid=context.row, name=context.label, reason=str(error))
             raise
+
+    def is_of(self, fingerprint: bytes) -> bool:
+        """Say whether this opens in its place and holds the value of a fingerprint.
+
+        For the integrity checks: it gives nothing out, and so needs no receipt. Raises
+        KeyUnavailable if the key cannot be used now.
+        """
+        try:
+            return fingerprints.matches(self._plaintext(self._place()), fingerprint)
+        except (EnvelopeError, KeyRefused):
+            return False
+
+    def _place(self) -> Context:
+        context = self.context
+        if context is None:
+            raise WrongContext("the envelope is not bound to a row")
+        return context
+
+    def _plaintext(self, context: Context) -> bytes:
+        return seal.open_envelope(
+            self.envelope,
+            data_key_for=lambda key_id: plain_key(key_id, environment=context.environment),
+            context=context,
+        )
 
     def __eq__(self, other: object) -> bool:
         return self.envelope == other.envelope if isinstance(other, Sealed) else NotImplemented
@@ -148,7 +167,7 @@ class EncryptedField(_BinaryField):
         name, path, args, kwargs = super().deconstruct()
         return name, path, args, {**kwargs, "label": self.label, "context": self.context}
 
-    def contribute_to_class(self, cls: type[models.Model], name: str, private_only: bool = False) -> None:
+    def contribute_to_class(self, cls: type[models.Model], name: str, private_only: bool = False) -> None:  # noqa: FBT001, FBT002 - Django's signature
         """Put the guarded attribute on the model."""
         super().contribute_to_class(cls, name, private_only)
         setattr(cls, self.attname, _SealedAttribute(self))
@@ -168,7 +187,7 @@ class EncryptedField(_BinaryField):
 
     # --- To the database --------------------------------------------------------------------
 
-    def pre_save(self, model_instance: models.Model, add: bool) -> Sealed | None:
+    def pre_save(self, model_instance: models.Model, add: bool) -> Sealed | None:  # noqa: ARG002, FBT001 - Django's signature
         """Return what is stored; raises WrongContext for what was sealed for another row."""
         stored = cast("Sealed | None", model_instance.__dict__[self.attname])
         context = None if stored is None else stored.context
@@ -189,7 +208,7 @@ class EncryptedField(_BinaryField):
         self,
         value: Any,
         connection: BaseDatabaseWrapper,
-        prepared: bool = False,
+        prepared: bool = False,  # noqa: FBT001, FBT002 - Django's signature
     ) -> Any:
         """Return the envelope as the driver takes it."""
         envelope = value if prepared else self.get_prep_value(value)
@@ -206,8 +225,8 @@ class EncryptedField(_BinaryField):
     def from_db_value(
         self,
         value: object,
-        expression: Expression,
-        connection: BaseDatabaseWrapper,
+        expression: Expression,  # noqa: ARG002 - Django's signature
+        connection: BaseDatabaseWrapper,  # noqa: ARG002
     ) -> Sealed | None:
         """Wrap whatever is stored; what is no envelope is found when it is opened, not in a list."""
         if value is None:
@@ -232,7 +251,7 @@ class EncryptedField(_BinaryField):
             raise PlaintextRefused(f"{self.name} is sealed: it cannot be searched")
         return IsNull
 
-    def get_transform(self, lookup_name: str) -> Any:
+    def get_transform(self, lookup_name: str) -> Any:  # noqa: ARG002 - every one is
         """Refuse every transform."""
         raise PlaintextRefused(f"{self.name} is sealed: it cannot be computed with")
 

@@ -6,8 +6,9 @@ them records nothing, since recording needs them.
 
 - A process opens them when it starts: readiness and the workers call `keyring().open_all()`
   (`secrets_app.health.keys` does), outside any transaction. One that cannot is never ready.
-- Where `mac` is called first inside a transaction, the local provider still opens them; a
-  provider over the network refuses (NetworkInTransaction), since locks must not wait for it.
+- Where `mac` is called first inside a transaction it works as well, but over the network the
+  transaction waits for it, once a process; a warning says so. Commands that write call
+  `open_all()` first.
 - A key that is missing is made on first use, unless the trail remembers one: then the table was
   damaged, and a new key would make everything that the old one proves look forged.
 - The event of a key's creation needs the key. So it is recorded after the keys were opened and
@@ -15,6 +16,7 @@ them records nothing, since recording needs them.
 """
 
 import hmac
+import logging
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -38,6 +40,7 @@ from secrets_app.models.data_key import DataKey
 from secrets_app.wrapping import unwrap, wrap_new
 
 _TAG_BYTES: Final = 48
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ class SystemKeyring:
             if self._uncommitted is not None and self._uncommitted.is_alive():
                 return self._uncommitted.keys
             try:
+                _warn_of_waiting()
                 keys, made = _open_or_make()
             except (SecretError, DatabaseError) as error:
                 raise KeyringUnavailable(f"the system keys cannot be opened: {error}") from error
@@ -137,6 +141,13 @@ class _Uncommitted:
         """Say whether that transaction is this thread's and still open: Django drops the callback else."""
         return threading.get_ident() == self._thread and any(
             entry[1] == self._commit for entry in connection.run_on_commit
+        )
+
+
+def _warn_of_waiting() -> None:
+    if provider().remote and connection.in_atomic_block:
+        _log.warning(
+            "the system keys are opened over the network inside a transaction: call open_all() first"
         )
 
 

@@ -20,11 +20,9 @@ RESERVED_PREFIX = "keeper:"
 def wrap_new(*, environment: Environment | None, purpose: str, key_uri: str) -> tuple[DataKey, PlainKey]:
     """Return a new data key: its row, not yet saved, and the key itself.
 
-    Raises what the provider raises, and NetworkInTransaction if a transaction is open.
+    May go over the network. Raises what the provider raises.
     """
     keeper = provider()
-    if keeper.remote:
-        refuse_in_transaction("a data key is generated over the network")
     scope = environment.uuid if environment else NO_ENVIRONMENT
     uuid = uuid4()
     frozen = dict(settings.KMS_ENCRYPTION_CONTEXT)
@@ -46,15 +44,12 @@ def wrap_new(*, environment: Environment | None, purpose: str, key_uri: str) -> 
 def unwrap(row: DataKey) -> PlainKey:
     """Return the data key of a stored row.
 
-    Raises WrongContext if the row was edited or belongs elsewhere, KeyRefused if the key that
-    wraps it is not allowed, KeyUnavailable if it cannot be used now, and NetworkInTransaction
-    if a transaction is open.
+    May go over the network. Raises WrongContext if the row was edited or belongs elsewhere,
+    KeyRefused if the key that wraps it is not allowed, KeyUnavailable if it cannot be used now.
     """
     keeper = provider()
     if row.provider != keeper.name:
         raise KeyUnavailable(_other_provider(row, keeper.name), permanent=True)
-    if keeper.remote:
-        refuse_in_transaction("a data key is unwrapped over the network")
     context = encryption_context(uuid=row.uuid, scope=row.scope, purpose=row.purpose, frozen=row.context)
     material = keeper.unwrap(key_uri=row.key_uri, wrapped=bytes(row.wrapped_key), context=context)
     return PlainKey(id=row.uuid, material=material)

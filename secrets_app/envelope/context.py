@@ -9,7 +9,7 @@ from typing import Final
 from uuid import UUID
 
 # Labels are frozen strings, never model names: a renamed model must not kill its envelopes.
-SECRET_VERSION_VALUE: Final = "secret-version.value"
+SECRET_VERSION_VALUE: Final = "secret-version.value"  # noqa: S105 - a label, no password
 TARGET_CREDENTIALS: Final = "target.credentials"
 ROTATOR_CREDENTIALS: Final = "rotator.credentials"
 

@@ -23,7 +23,7 @@ def provider() -> KeyProvider:
 
     Raises KeyUnavailable if there is none of that name.
     """
-    global _instance
+    global _instance  # noqa: PLW0603 - one a process: it keeps connections and resolved aliases
     if _instance is None:
         with _lock:
             if _instance is None:
@@ -33,7 +33,7 @@ def provider() -> KeyProvider:
 
 def forget_provider() -> None:
     """Drop the process's provider, so that the next use reads the settings anew (for tests)."""
-    global _instance
+    global _instance  # noqa: PLW0603
     _instance = None
 
 

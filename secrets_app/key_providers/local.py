@@ -48,7 +48,7 @@ class LocalProvider(KeyProvider):
         self._lock = threading.Lock()
         self._kek: bytes | None = None
 
-    def resolve(self, reference: str) -> str:
+    def resolve(self, reference: str) -> str:  # noqa: ARG002 - there is one key, whatever was asked for
         """Return the URI of the key file, which is made if there is none yet."""
         return _uri(self._key(make=True))
 

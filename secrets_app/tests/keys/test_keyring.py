@@ -108,6 +108,15 @@ class TestOpeningThem:
             keyring().mac(Purpose.ROW_MAC, b"message")
         assert dict(provider().calls) == {"Decrypt": len(Purpose)}
 
+    @committed
+    def test_kms_opens_them_inside_a_transaction_too_and_says_so(
+        self, kms_key: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with transaction.atomic():
+            tag = keyring().mac(Purpose.ROW_MAC, b"message")
+        assert "call open_all() first" in caplog.text
+        assert restarted().verify(Purpose.ROW_MAC, b"message", tag)
+
     def test_a_process_without_its_key_file_is_not_ready(self, db: None, settings: Settings) -> None:
         health.keys()
         forget_process()
