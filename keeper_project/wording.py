@@ -35,6 +35,7 @@ STATES: dict[str, State] = {
     "protected": State("lock", "protected", "quiet"),
 }
 
+
 class Act(NamedTuple):
     """What an action is called once it was done, and when it was only tried."""
 

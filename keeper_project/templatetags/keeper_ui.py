@@ -46,7 +46,7 @@ def state(name: str, word: str = "") -> SafeString:
 
 
 @register.simple_tag
-def when(moment: datetime | date | None, prefix: str = "", missing: str = "–") -> SafeString:
+def when(moment: datetime | date | None, prefix: str = "", missing: str = "-") -> SafeString:
     """Show a time relative to now, with the exact one on hover; `missing` stands for no time."""
     if moment is None:
         return format_html('<span class="quiet">{}</span>', missing)
@@ -76,7 +76,7 @@ def masked(label: str = "Value is masked") -> SafeString:
 @register.filter
 def verbatim(value: str) -> SafeString:
     """Escape a value so that the page's text equals it: HTML would turn CR LF into LF."""
-    return mark_safe(escape(value).replace("\r", "&#13;"))  # noqa: S308 - escaped in the same expression
+    return mark_safe(escape(value).replace("\r", "&#13;"))  # noqa: S308 - escaped right here
 
 
 @register.filter
@@ -180,13 +180,12 @@ def activity_chart(
 
 
 @register.inclusion_tag("components/field.html")
-def field(bound: BoundField, label: str = "", wide: bool = True, mono: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - template syntax has no keyword-only
+def field(bound: BoundField, label: str = "", *, mono: bool = False) -> dict[str, Any]:
     """Render a form field with its label, help and errors tied to it for assistive technology."""
     widget = bound.field.widget
-    classes = _widget_class(widget) + (" font-monospace" if mono else "")
-    attrs = {"class": f"{classes} {widget.attrs.get('class', '')}".strip()}
-    if bound.errors:
-        attrs["class"] += " is-invalid"
+    names = [_widget_class(widget), *widget.attrs.get("class", "").split()]
+    names += ["font-monospace"] * mono + ["is-invalid"] * bool(bound.errors)
+    attrs: dict[str, str | bool] = {"class": " ".join(dict.fromkeys(names))}
     described = [
         f"{bound.auto_id}_{part}" for part in ("helptext", "error") if _has(bound, part) and bound.auto_id
     ]
@@ -198,7 +197,6 @@ def field(bound: BoundField, label: str = "", wide: bool = True, mono: bool = Fa
         "control": bound.as_widget(attrs=attrs),
         "checkbox": isinstance(widget, CheckboxInput),
         "group": isinstance(widget, RadioSelect | CheckboxSelectMultiple),
-        "wide": wide,
     }
 
 

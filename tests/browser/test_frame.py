@@ -1,0 +1,96 @@
+import pytest
+from playwright.sync_api import Page, expect
+
+from environments_app.models import Environment
+from environments_app.tests.cast import Cast
+from tests.browser.visitor import Visitor
+
+
+def test_the_rail_marks_where_one_is(page: Page) -> None:
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Secrets").click()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("Secrets")
+    expect(page.locator(".rail [aria-current=page]")).to_have_text("Secrets")
+
+
+def test_an_environment_colours_the_pages_inside_it(page: Page, cast: Cast) -> None:
+    Environment.objects.filter(pk=cast.production.pk).update(colour="red")
+
+    page.goto("/secrets?environment=production")
+
+    assert "env-red" in (page.locator("body").get_attribute("class") or "")
+    expect(page.locator(".switcher summary")).to_contain_text("production")
+    expect(page.locator(".switcher summary").get_by_label("protected")).to_be_visible()
+
+
+def test_the_switcher_opens_without_scripts(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/", user=cast.alice, java_script_enabled=False)
+
+    page.locator(".switcher summary").click()
+    page.locator(".switcher .menu-panel").get_by_role("link", name="development").click()
+
+    assert page.url.endswith("/secrets?environment=development")
+
+
+def test_escape_closes_a_menu_and_returns_the_focus(page: Page) -> None:
+    summary = page.locator(".switcher summary")
+    summary.click()
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("document.activeElement.textContent.trim()") == "All environments"
+
+    page.keyboard.press("Escape")
+
+    expect(page.locator(".switcher .menu-panel")).to_be_hidden()
+    expect(summary).to_be_focused()
+
+
+def test_the_first_tab_offers_to_skip_the_rail(page: Page) -> None:
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip-link")).to_be_focused()
+
+    page.keyboard.press("Enter")
+
+    expect(page.locator("#main")).to_be_focused()
+
+
+def test_the_question_mark_lists_the_keys_and_escape_closes_the_list(page: Page) -> None:
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
+
+    page.keyboard.press("Escape")
+
+    expect(page.get_by_role("dialog", name="Keyboard")).to_be_hidden()
+
+
+@pytest.mark.parametrize("system", ["light", "dark"])
+def test_the_theme_follows_the_system_until_it_is_chosen(visitor: Visitor, cast: Cast, system: str) -> None:
+    page = visitor.open("/", user=cast.alice, color_scheme=system)
+    ground = "getComputedStyle(document.body).backgroundColor"
+    first = page.evaluate(ground)
+    assert first == {"light": "rgb(255, 255, 255)", "dark": "rgb(15, 18, 22)"}[system]
+
+    page.locator(".topbar [data-theme-toggle]").first.click()
+    assert page.evaluate(ground) != first
+    page.reload()
+
+    assert page.evaluate(ground) != first
+    kept = page.evaluate("Object.entries({...localStorage})")
+    assert kept == [["theme", "dark" if system == "light" else "light"]]
+
+
+def test_signing_out_ends_at_the_sign_in_page(page: Page) -> None:
+    page.locator("summary.person").click()
+    page.get_by_role("button", name="Sign out").click()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+
+
+def test_what_does_not_exist_gets_a_page_that_leads_back(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/", user=cast.alice)
+    visitor.watch(page).expect("status of 404")
+
+    page.goto("/secrets/987654")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Not found")
+    page.get_by_role("link", name="Back to Keeper").click()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("Dashboard")

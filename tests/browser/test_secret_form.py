@@ -1,0 +1,103 @@
+from collections.abc import Callable
+
+from playwright.sync_api import Page, expect
+
+from environments_app.tests.cast import Cast
+from secrets_app import writing
+from secrets_app.models import Secret
+from tests.browser.visitor import Visitor
+
+Make = Callable[..., Secret]
+
+
+def fill(page: Page, name: str, value: str) -> None:
+    page.locator("#id_name").fill(name)
+    page.locator("#id_value").fill(value)
+
+
+def test_a_secret_is_created_and_revealed(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/secrets/new?environment=development", user=cast.alice)
+    fill(page, "payments/db", "line one\nline two")
+
+    page.get_by_role("button", name="Create secret").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("payments/db")
+    page.get_by_role("button", name="Reveal", exact=True).click()
+
+    expect(page.locator("[data-value]")).to_be_visible()
+    assert page.evaluate("document.querySelector('[data-value]').textContent") == "line one\nline two"
+
+
+def test_a_secret_is_created_without_scripts(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/secrets/new?environment=development", user=cast.alice, java_script_enabled=False)
+    fill(page, "payments/db", "plain")
+
+    page.get_by_role("button", name="Create secret").click()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("payments/db")
+
+
+def test_a_generated_value_fills_the_form(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/secrets/new?environment=development", user=cast.alice)
+    value = page.locator("#id_value")
+
+    page.locator("[data-generator=password]").get_by_role("button", name="Generate").click()
+    expect(page.get_by_text("Made and filled in")).to_be_visible()
+    first = value.input_value()
+    page.locator("[data-generator=password]").get_by_role("button", name="Generate").click()
+    expect(value).not_to_have_value(first)
+
+    assert len(first) == len(value.input_value()) >= 16
+
+
+def test_a_generated_value_does_not_replace_what_was_typed_unasked(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/secrets/new?environment=development", user=cast.alice)
+    value = page.locator("#id_value")
+    value.fill("mine")
+
+    page.locator("[data-generator=password]").get_by_role("button", name="Generate").click()
+    replace = page.get_by_role("button", name="Replace the value with it")
+    expect(replace).to_be_visible()
+    expect(value).to_have_value("mine")
+    replace.click()
+
+    expect(value).not_to_have_value("mine")
+
+
+def test_a_value_is_hidden_while_it_is_typed(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/secrets/new?environment=development", user=cast.alice)
+    value = page.locator("#id_value")
+    hidden = "element => getComputedStyle(element).webkitTextSecurity"
+    assert value.evaluate(hidden) == "disc"
+
+    page.get_by_role("button", name="Show").click()
+
+    assert value.evaluate(hidden) == "none"
+
+
+def test_a_refused_form_keeps_what_was_entered(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/secrets/new?environment=development", user=cast.alice)
+    visitor.watch(page).expect("status of 422")
+    fill(page, "../etc", "typed with care")
+
+    page.get_by_role("button", name="Create secret").click()
+
+    expect(page.get_by_text("Nothing was saved")).to_be_visible()
+    expect(page.locator("#id_value")).to_have_value("typed with care")
+    expect(page.locator("#id_name")).to_have_attribute("aria-describedby", "id_name_helptext id_name_error")
+
+
+def test_a_change_that_came_first_is_told_and_nothing_is_lost(
+    visitor: Visitor, cast: Cast, secret: Make
+) -> None:
+    stored = secret()
+    page = visitor.open(f"/secrets/{stored.pk}/edit", user=cast.alice)
+    visitor.watch(page).expect("status of 422")
+    writing.update(actor=cast.principal(cast.erin), secret=stored, value="theirs", comment="")
+    page.locator("#id_value").fill("mine")
+
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("nothing is lost")).to_be_visible()
+    expect(page.locator("#id_value")).to_have_value("mine")
+    page.get_by_role("button", name="Save").click()
+
+    expect(page.locator(".version")).to_have_count(3)

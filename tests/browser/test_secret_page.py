@@ -1,0 +1,148 @@
+from collections.abc import Callable
+from typing import Any
+
+from playwright.sync_api import Page, expect
+
+from environments_app.tests.cast import Cast
+from secrets_app import writing
+from secrets_app.models import Secret
+from secrets_app.secret_types import SecretType
+from tests.browser.visitor import Visitor
+
+Make = Callable[..., Secret]
+
+
+def open_secret(visitor: Visitor, cast: Cast, secret: Secret, **options: Any) -> Page:
+    return visitor.open(f"/secrets/{secret.pk}", user=cast.alice, **options)
+
+
+def test_a_value_is_masked_until_it_is_revealed(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    page = open_secret(visitor, cast, secret())
+    assert "s3cr3t-Kx9" not in page.content()
+
+    page.get_by_role("button", name="Reveal", exact=True).click()
+
+    expect(page.locator("[data-value]")).to_have_text("s3cr3t-Kx9")
+
+
+def test_a_value_is_shown_and_copied_to_the_letter(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    value = "\n  <b>&amp;\r\nsecond\rthird\ttab  \n"
+    stored = secret(value=value, secret_type=SecretType.TEXT)
+    page = open_secret(visitor, cast, stored, permissions=["clipboard-read", "clipboard-write"])
+
+    page.get_by_role("button", name="Reveal", exact=True).click()
+    expect(page.locator("[data-value]")).to_be_visible()
+    assert page.evaluate("document.querySelector('[data-value]').textContent") == value
+    page.locator("[data-copy-value]").click()
+
+    expect(page.locator("#announcer")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == value
+
+
+def test_a_value_masks_itself_again_when_its_time_is_over(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    page = open_secret(visitor, cast, secret())
+    page.clock.install()
+    page.get_by_role("button", name="Reveal", exact=True).click()
+    expect(page.locator("[data-value]")).to_be_visible()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+
+    page.clock.run_for(28_000)
+    expect(page.locator("[data-value]")).to_be_visible()
+    page.clock.run_for(3_000)
+
+    expect(page.locator("#value .masked")).to_be_visible()
+    assert "s3cr3t-Kx9" not in page.content()
+    assert asked == []
+
+
+def test_a_value_can_be_masked_at_once(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    page = open_secret(visitor, cast, secret())
+    page.keyboard.press("r")
+    expect(page.locator("[data-value]")).to_be_visible()
+
+    page.get_by_role("button", name="Mask now").click()
+
+    assert "s3cr3t-Kx9" not in page.content()
+    expect(page.locator("[data-reveal] button")).to_be_focused()
+
+
+def test_a_value_is_revealed_without_scripts(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    page = open_secret(visitor, cast, secret(), java_script_enabled=False)
+
+    page.get_by_role("button", name="Reveal", exact=True).click()
+
+    expect(page.locator("[data-value]")).to_have_text("s3cr3t-Kx9")
+
+
+def test_c_copies_without_showing(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    page = open_secret(visitor, cast, secret(), permissions=["clipboard-read", "clipboard-write"])
+
+    page.keyboard.press("c")
+
+    expect(page.locator("#announcer")).to_have_text("Copied. The reading is on record.")
+    assert page.evaluate("navigator.clipboard.readText()") == "s3cr3t-Kx9"
+    assert "s3cr3t-Kx9" not in page.content()
+
+
+def test_the_fields_of_a_document_are_shown_one_by_one(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    stored = secret(value='{"username": "payments_b", "password": "Kx9"}', secret_type=SecretType.JSON)
+    page = open_secret(visitor, cast, stored)
+
+    page.get_by_role("button", name="Reveal", exact=True).click()
+
+    expect(page.locator(".value-fields code")).to_have_text(["payments_b", "Kx9"])
+
+
+def test_an_earlier_version_is_rolled_back_to_after_a_question(
+    visitor: Visitor, cast: Cast, secret: Make
+) -> None:
+    stored = secret(value="first")
+    writing.update(actor=cast.principal(cast.alice), secret=stored, value="second", comment="new")
+    page = open_secret(visitor, cast, stored)
+
+    page.get_by_role("button", name="Roll back to version 1").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    expect(page.locator(".version")).to_have_count(2)
+    page.get_by_role("button", name="Roll back to version 1").click()
+    page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
+
+    expect(page.locator(".version")).to_have_count(3)
+    page.get_by_role("button", name="Reveal", exact=True).click()
+    expect(page.locator("[data-value]")).to_have_text("first")
+
+
+def test_a_protected_environment_asks_for_its_name(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    stored = secret(value="first", environment=cast.production)
+    writing.update(actor=cast.principal(cast.alice), secret=stored, value="second", comment="new")
+    page = open_secret(visitor, cast, stored)
+
+    page.get_by_role("button", name="Roll back to version 1").click()
+    go = page.get_by_role("dialog").get_by_role("button", name="Roll back")
+    expect(go).to_be_disabled()
+    page.keyboard.type("production")
+    expect(go).to_be_enabled()
+    page.keyboard.press("Enter")
+
+    expect(page.locator(".version")).to_have_count(3)
+
+
+def test_a_viewer_is_offered_no_value(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    page = visitor.open(f"/secrets/{secret().pk}", user=cast.vera)
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("payments/db")
+    expect(page.get_by_role("button", name="Reveal")).to_have_count(0)
+    expect(page.get_by_text("not its value")).to_be_visible()
+
+
+def test_a_value_is_kept_nowhere_in_the_browser(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    page = open_secret(visitor, cast, secret())
+    page.get_by_role("button", name="Reveal", exact=True).click()
+    expect(page.locator("[data-value]")).to_be_visible()
+
+    page.goto("/secrets")
+
+    kept = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+    assert "s3cr3t-Kx9" not in kept
+    page.go_back()
+    assert "s3cr3t-Kx9" not in page.content()
