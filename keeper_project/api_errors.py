@@ -180,11 +180,6 @@ def _framework_problem(error: APIException) -> Problem:
     )
 
 
-def _sentence(error: APIException) -> str:
-    own = next((sentence for kind, sentence in _OWN_SENTENCES if isinstance(error, kind)), None)
-    return own or str(error.detail)
-
-
 def _title(error: APIException) -> str:
     return str(error.default_code).replace("_", " ").capitalize()
 

@@ -8,6 +8,7 @@ from django.conf import settings
 
 from audit_app import streams
 from audit_app.actions import Action
+from audit_app.keyring import keyring
 from audit_app.models import AuditEvent, deployment_uuid
 from audit_app.record import AuditObject, record
 from environments_app.models import Environment, User, UserRole
@@ -34,6 +35,8 @@ def initialise(*, announce: Announce) -> bool:
     Raises InvalidField if that one is too weak, BadName for a bad KEEPER_ADMIN_USERNAME.
     """
     make_folders()
+    # Here no transaction is open yet: with KMS the system keys come over the network.
+    keyring().open_all()
     if _is_done():
         return False
     administrator = _administrator(announce)
