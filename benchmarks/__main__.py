@@ -1,0 +1,53 @@
+"""Runs the benchmarks and prints their table: `python -m benchmarks [--only NAME] [--quick] [--write]`."""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import audit_append, bulk_creation, long_list, one_secret, table, whole_environment
+from benchmarks.scale import QUICK, USUAL, Scale
+from benchmarks.stage import MARIADB, ROOT, SQLITE, Stage
+from benchmarks.table import Row
+
+DOCUMENT = ROOT / "docs" / "performance.md"
+# The long list comes last: it leaves a hundred thousand secrets behind.
+BENCHMARKS: dict[str, Callable[[Stage, Scale], list[Row]]] = {
+    "one_secret": one_secret.run,
+    "whole_environment": whole_environment.run,
+    "bulk_creation": bulk_creation.run,
+    "audit_append": audit_append.run,
+    "long_list": long_list.run,
+}
+
+
+def main() -> int:
+    """Run what the arguments choose."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", action="append", choices=sorted(BENCHMARKS), help="repeatable")
+    parser.add_argument("--database", action="append", choices=[SQLITE, MARIADB], help="repeatable")
+    parser.add_argument("--quick", action="store_true", help="prove that they run; the ratios mean little")
+    parser.add_argument(
+        "--write", action="store_true", help=f"put the table into {DOCUMENT.relative_to(ROOT)}"
+    )
+    options = parser.parse_args()
+    rows: list[Row] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="keeper-bench-", ignore_cleanup_errors=True) as directory,
+        Stage(Path(directory), options.database or [SQLITE, MARIADB]) as stage,
+    ):
+        for name in [name for name in BENCHMARKS if name in (options.only or BENCHMARKS)]:
+            started = time.monotonic()
+            rows += BENCHMARKS[name](stage, QUICK if options.quick else USUAL)
+            sys.stderr.write(f"{name}: {time.monotonic() - started:.0f} s\n")
+    text = table.markdown(rows)
+    sys.stdout.write(text + "\n")
+    if options.write:
+        table.write(DOCUMENT, text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

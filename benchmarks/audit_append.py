@@ -1,0 +1,150 @@
+"""The chained trail against a plain INSERT, by eight writers; and how fast it is verified."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from benchmarks.scale import Scale
+from benchmarks.stage import CLIENTS, MARIADB, SQLITE, Stage
+from benchmarks.table import Comparison, Figure, Row, Target
+
+if TYPE_CHECKING:
+    from audit_app.record import Draft
+
+TARGETS = {SQLITE: Target(0.8, 1.0), MARIADB: Target(0.3, 1.0)}
+VERIFIED = {SQLITE: 100_000, MARIADB: 80_000}
+STREAM = "environment:00000000-0000-0000-0000-0000000000be"
+_DRAFTS_PER_CALL = 1_000
+
+
+def run(stage: Stage, scale: Scale) -> list[Row]:
+    """Measure appending and verifying on each database, in a process of Keeper's."""
+    rows: list[Row] = []
+    for database in stage.databases:
+        keeper = stage.keeper(database)
+        found = keeper.inside("append", str(scale.rounds), str(scale.seconds), str(CLIENTS))
+        rows.append(
+            Comparison(
+                work=f"append to the trail, {CLIENTS} writers",
+                database=database,
+                unit="rows/s",
+                keeper=found["chained"],
+                other="a plain INSERT by the ORM",
+                other_figures=found["plain"],
+                target=TARGETS[database],
+            )
+        )
+        verified = keeper.inside("verify", str(scale.verified))["per_second"]
+        work = f"verify {scale.verified:,} events, rows/s"
+        rows.append(Figure(work, database, verified, minimum=VERIFIED[database]))
+    return rows
+
+
+def measure(*, rounds: int, seconds: float, writers: int) -> dict[str, list[float]]:
+    """Return rows a second, for each round, of the trail and of a plain table beside it."""
+    from django.db import connection  # noqa: PLC0415 - Django must be set up
+
+    from benchmarks.floor.models import Access  # noqa: PLC0415
+
+    with connection.schema_editor() as editor:
+        editor.create_model(Access)
+    try:
+        _append_chained()
+        found: dict[str, list[float]] = {"chained": [], "plain": []}
+        for _ in range(rounds):
+            found["chained"].append(_rate(_append_chained, seconds, writers))
+            found["plain"].append(_rate(_append_plain, seconds, writers))
+        return found
+    finally:
+        with connection.schema_editor() as editor:
+            editor.delete_model(Access)
+
+
+def verified_per_second(count: int) -> float:
+    """Append so many events and return how many a second are verified."""
+    from audit_app.record import record_many  # noqa: PLC0415
+    from audit_app.verification import verify  # noqa: PLC0415
+
+    stream = f"environment:{uuid4()}"
+    draft = _draft(stream)
+    for start in range(0, count, _DRAFTS_PER_CALL):
+        record_many([draft] * min(_DRAFTS_PER_CALL, count - start))
+    started = time.perf_counter()
+    problems = list(verify(stream))
+    if problems:
+        raise RuntimeError(f"the trail is damaged: {problems[0]}")
+    return count / (time.perf_counter() - started)
+
+
+def _rate(append: Callable[[], None], seconds: float, writers: int) -> float:
+    """Return how often a second so many threads append."""
+    from django.db import connection  # noqa: PLC0415
+
+    counts = [0] * writers
+    deadline = time.perf_counter() + seconds
+
+    def write(number: int) -> None:
+        while time.perf_counter() < deadline:
+            append()
+            counts[number] += 1
+        connection.close()
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(writers)]
+    started = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts) / (time.perf_counter() - started)
+
+
+def _append_chained() -> None:
+    from audit_app.record import commit_record  # noqa: PLC0415
+
+    draft = _draft(STREAM)
+    commit_record(
+        actor=draft.actor,
+        action=draft.action,
+        stream=draft.stream,
+        object=draft.object,
+        details=draft.details,
+    )
+
+
+def _append_plain() -> None:
+    from benchmarks.floor.models import Access  # noqa: PLC0415
+
+    draft = _draft(STREAM)
+    Access.objects.create(
+        actor=draft.actor.name,
+        action=draft.action,
+        object_kind=draft.object.kind,
+        object_id=str(draft.object.uuid),
+        object_name=draft.object.name,
+        outcome=draft.outcome,
+        address=draft.actor.address,
+        request_id=draft.actor.request_id,
+        details='{"number": 1}',
+    )
+
+
+def _draft(stream: str) -> "Draft":
+    from audit_app import actors  # noqa: PLC0415
+    from audit_app.actions import Action  # noqa: PLC0415
+    from audit_app.record import AuditObject, Draft  # noqa: PLC0415
+
+    return Draft(
+        actor=actors.Actor(
+            kind=actors.ActorKind.TOKEN,
+            uuid=uuid4(),
+            name="benchmark",
+            address="127.0.0.1",
+            request_id=uuid4().hex,
+        ),
+        action=Action.SECRET_REVEAL,
+        stream=stream,
+        object=AuditObject("secret", uuid4(), "service-07/password-0042"),
+        details={"number": 1},
+    )

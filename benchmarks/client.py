@@ -1,0 +1,165 @@
+"""A light HTTP/1.1 client: one thread, raw keep-alive sockets, so that the server has the cores.
+
+Client and server share the machine; http.client costs as much as the fastest server here.
+"""
+
+import json
+import selectors
+import socket
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, cycle, takewhile
+from typing import Any, Self
+
+TIMEOUT_SECONDS = 60
+_PATCH_TYPE = "application/merge-patch+json"
+_END_OF_CHUNKS = b"\r\n0\r\n\r\n"
+
+
+class UnexpectedAnswer(RuntimeError):
+    """A server answered something else than success; the message holds how the answer begins."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a server listens, and the headers that let a client in."""
+
+    port: int
+    headers: Mapping[str, str]
+
+    def request(self, method: str, path: str, body: Any = None) -> bytes:
+        """Return the bytes of a request; `body` is sent as JSON."""
+        content = b"" if body is None else json.dumps(body).encode()
+        headers = {"Host": f"127.0.0.1:{self.port}", "Content-Length": str(len(content))}
+        if content:
+            headers["Content-Type"] = _PATCH_TYPE if method == "PATCH" else "application/json"
+        headers |= self.headers
+        lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+        return "\r\n".join(lines).encode() + b"\r\n\r\n" + content
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Send one request and return the parsed answer. Raises UnexpectedAnswer."""
+        with _Connection(self.port) as connection:
+            connection.send(self.request(method, path, body))
+            while not connection.receive():
+                pass
+            return json.loads(connection.body()) if connection.body() else None
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a run of requests took."""
+
+    seconds: float
+    latencies: Sequence[float]
+
+    @property
+    def per_second(self) -> float:
+        """Requests answered per second."""
+        return len(self.latencies) / self.seconds
+
+    @property
+    def median_ms(self) -> float:
+        """The median time of one request, in milliseconds."""
+        return statistics.median(self.latencies) * 1000
+
+
+def for_seconds(port: int, requests: Sequence[bytes], *, clients: int, seconds: float) -> Load:
+    """Send requests over and over from so many clients, each waiting for its answer."""
+    deadline = time.perf_counter() + seconds
+    return _drive(port, takewhile(lambda _: time.perf_counter() < deadline, cycle(requests)), clients)
+
+
+def all_of(port: int, requests: Sequence[bytes], *, clients: int) -> Load:
+    """Send each request once, shared between so many clients."""
+    return _drive(port, iter(requests), clients)
+
+
+class _Connection:
+    """A connection with at most one request under way."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_SECONDS)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sent_at = 0.0
+        self._answer = bytearray()
+        self._length: int | None = None
+        self._head = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def send(self, request: bytes) -> None:
+        """Send a request and forget the answer before it."""
+        self._answer.clear()
+        self._head, self._length = 0, None
+        self.sent_at = time.perf_counter()
+        self.socket.sendall(request)
+
+    def receive(self) -> bool:
+        """Take what has arrived, and say whether the answer is complete. Raises UnexpectedAnswer."""
+        part = self.socket.recv(262_144)
+        self._answer += part
+        if not part:
+            raise UnexpectedAnswer(f"the connection ended: {bytes(self._answer[:500])!r}")
+        if not self._head:
+            self._read_head()
+        if not self._head:
+            return False
+        if self._length is None:
+            return self._answer.endswith(_END_OF_CHUNKS)
+        return len(self._answer) >= self._head + self._length
+
+    def body(self) -> bytes:
+        """Return the body of a complete answer."""
+        body = bytes(self._answer[self._head :])
+        return body if self._length is not None else b"".join(_chunks(body))
+
+    def _read_head(self) -> None:
+        end = self._answer.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        self._head = end + 4
+        status, *lines = bytes(self._answer[:end]).lower().split(b"\r\n")
+        if not status.startswith(b"http/1.1 2"):
+            raise UnexpectedAnswer(repr(bytes(self._answer[:1000])))
+        headers = dict(line.split(b": ", 1) for line in lines)
+        if headers.get(b"transfer-encoding") != b"chunked":
+            self._length = int(headers.get(b"content-length", 0))
+
+
+def _chunks(body: bytes) -> Iterator[bytes]:
+    at = 0
+    while size := int(body[at : (line_end := body.index(b"\r\n", at))], 16):
+        yield body[line_end + 2 : line_end + 2 + size]
+        at = line_end + 2 + size + 2
+
+
+def _drive(port: int, requests: Iterator[bytes], clients: int) -> Load:
+    latencies: list[float] = []
+    connections = [_Connection(port) for _ in range(clients)]
+    started = time.perf_counter()
+    with selectors.DefaultSelector() as selector:
+        for connection, request in zip(connections, chain(requests), strict=False):
+            connection.send(request)
+            selector.register(connection.socket, selectors.EVENT_READ, connection)
+        while selector.get_map():
+            for key, _ in selector.select(TIMEOUT_SECONDS):
+                connection = key.data
+                if not connection.receive():
+                    continue
+                latencies.append(time.perf_counter() - connection.sent_at)
+                following = next(requests, None)
+                if following is None:
+                    selector.unregister(connection.socket)
+                else:
+                    connection.send(following)
+    seconds = time.perf_counter() - started
+    for connection in connections:
+        connection.socket.close()
+    return Load(seconds, latencies)

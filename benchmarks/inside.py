@@ -1,0 +1,79 @@
+"""What is done inside a Keeper's own process: `python -m benchmarks.inside WHAT ...` prints JSON.
+
+Preparing needs no measuring; measuring here goes round HTTP on purpose.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import django
+
+
+def prepare() -> dict[str, Any]:
+    """Issue an editor's token for each environment; return the tokens and the environments' ids."""
+    from environments_app.models import Environment  # noqa: PLC0415 - Django must be set up
+    from environments_app.principals import system_principal  # noqa: PLC0415
+    from environments_app.tokens import issue  # noqa: PLC0415
+
+    environments = list(Environment.objects.all())
+    actor = system_principal(is_admin=True)
+    tokens = {
+        each.name: issue(actor=actor, environment=each, role="editor", name="benchmark")[1]
+        for each in environments
+    }
+    return {"tokens": tokens, "environments": {each.name: each.pk for each in environments}}
+
+
+def fill(environment: str, count: str) -> dict[str, int]:
+    """Insert so many secrets into an environment by SQL in bulk, without versions."""
+    from benchmarks.long_list import insert_names  # noqa: PLC0415
+
+    insert_names(environment, int(count))
+    return {"inserted": int(count)}
+
+
+def statements(token: str, *paths: str) -> dict[str, list[str]]:
+    """Return the SQL statements that each path costs once the process is warm."""
+    from benchmarks.statements import statements_of  # noqa: PLC0415
+
+    return {path: statements_of(path, token) for path in paths}
+
+
+def append(rounds: str, seconds: str, writers: str) -> dict[str, list[float]]:
+    """Return the rows a second of the chained trail and of a plain table, for each round."""
+    from benchmarks.audit_append import measure  # noqa: PLC0415
+
+    return measure(rounds=int(rounds), seconds=float(seconds), writers=int(writers))
+
+
+def verify(count: str) -> dict[str, float]:
+    """Return how many events a second verification reads, over a stream of so many."""
+    from benchmarks.audit_append import verified_per_second  # noqa: PLC0415
+
+    return {"per_second": verified_per_second(int(count))}
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "prepare": prepare,
+    "fill": fill,
+    "statements": statements,
+    "append": append,
+    "verify": verify,
+}
+
+
+def main() -> None:
+    """Set Django up and carry out what the arguments name."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "keeper_project.settings")
+    # Standard output is the answer; what is logged goes to the file alone.
+    answer, sys.stdout = sys.stdout, sys.stderr
+    django.setup()
+    name, *arguments = sys.argv[1:]
+    answer.write(json.dumps(COMMANDS[name](*arguments)) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""The first and the last page of a long list of secrets, and what each costs in SQL."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from benchmarks.client import Endpoint, all_of
+from benchmarks.scale import Scale
+from benchmarks.stage import Stage
+from benchmarks.table import Comparison, Figure, Row, Target
+
+TARGET = Target(1.2, 1.0, at_most=True)
+ENVIRONMENT = "production"
+PAGE = "/api/secrets?limit=50"
+REPEATS = 20
+_ROWS_PER_INSERT = 5_000
+
+
+def run(stage: Stage, scale: Scale) -> list[Row]:
+    """Compare the pages on each database."""
+    rows: list[Row] = []
+    for database in stage.databases:
+        keeper = stage.keeper(database)
+        keeper.inside("fill", ENVIRONMENT, str(scale.listed))
+        client = keeper.client(ENVIRONMENT)
+        deep = _last_page(client)
+        rows.append(_comparison(client, database, deep, scale))
+        token = client.headers["Authorization"].removeprefix("Bearer ")
+        rows += _statement_counts(keeper.inside("statements", token, PAGE, deep), database, deep)
+    return rows
+
+
+def insert_names(environment: str, count: int) -> None:
+    """Insert so many secrets without versions, in Keeper's own process."""
+    from environments_app.models import Environment  # noqa: PLC0415 - Django must be set up
+    from secrets_app.models import Secret  # noqa: PLC0415
+
+    place = Environment.objects.get(name=environment)
+    for start in range(0, count, _ROWS_PER_INSERT):
+        numbers = range(start, min(count, start + _ROWS_PER_INSERT))
+        secrets = [
+            Secret(environment=place, name=f"team-{n % 97:02}/key-{n:06}", secret_type="TEXT")
+            for n in numbers
+        ]
+        for secret in secrets:
+            secret.refresh_search_text()
+        Secret.objects.bulk_create(secrets, batch_size=500)
+
+
+def _last_page(client: Endpoint) -> str:
+    """Walk to the last full page, 200 rows at a time, and return its address with 50 rows."""
+    address, following = PAGE, f"{PAGE.replace('50', '200')}"
+    while True:
+        page: Any = client.call("GET", following)
+        if page["next"] is None:
+            return address
+        parts = urlsplit(page["next"])
+        following = f"{parts.path}?{parts.query}"
+        address = following.replace("limit=200", "limit=50")
+
+
+def _comparison(client: Endpoint, database: str, deep: str, scale: Scale) -> Comparison:
+    times: dict[str, list[float]] = {PAGE: [], deep: []}
+    for _ in range(scale.rounds):
+        for path, found in times.items():
+            requests = [client.request("GET", path)] * REPEATS
+            found.append(all_of(client.port, requests, clients=1).median_ms)
+    return Comparison(
+        work=f"last page of {scale.listed:,} secrets",
+        database=database,
+        unit="ms",
+        keeper=times[deep],
+        other="Keeper, first page",
+        other_figures=times[PAGE],
+        target=TARGET,
+    )
+
+
+def _statement_counts(found: dict[str, list[str]], database: str, deep: str) -> list[Row]:
+    counting = [sql for statements in found.values() for sql in statements if "COUNT(" in sql.upper()]
+    return [
+        Figure("SQL statements of the first page", database, len(found[PAGE]), maximum=4),
+        Figure("SQL statements of the last page", database, len(found[deep]), maximum=len(found[PAGE])),
+        Figure("of which count rows", database, len(counting), maximum=0),
+    ]

@@ -1,0 +1,216 @@
+"""The competitors of a run: each is started when first asked for, and all are stopped at the end."""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar
+from urllib.parse import urlsplit
+
+from benchmarks.client import Endpoint, all_of
+from benchmarks.values import secret_name, secret_value
+from keeper_project.embedded import web
+from tests.servers.__main__ import installation
+from tests.servers.mariadb import MariaDb
+from tests.servers.openbao import OpenBao
+from tests.servers.server import Server, accepts
+
+SECRETS = 1000
+CLIENTS = 8
+# As many as `keeper run` gives its web server; a test compares them.
+WEB_THREADS = 4
+SQLITE = "SQLite"
+MARIADB = "MariaDB"
+ROOT = Path(__file__).resolve().parent.parent
+S = TypeVar("S", bound=Server)
+
+
+class Keeper(Server):
+    """Keeper as `keeper run` serves it, without the worker; `development` holds the secrets."""
+
+    name: ClassVar[str] = "keeper"
+    program: ClassVar[str] = "granian"
+    package: ClassVar[str] = "requirements.txt"
+
+    def __init__(self, directory: Path, database_url: str) -> None:
+        super().__init__(directory)
+        self.variables = {
+            **installation(self.directory / "var"),
+            "DATABASE_URL": database_url,
+            "DJANGO_SETTINGS_MODULE": "keeper_project.settings",
+            "PYTHONPATH": str(ROOT),
+        }
+        self.secret_ids: list[int] = []
+        self._prepared: dict[str, Any] = {}
+
+    def command(self) -> list[str]:
+        """Return `keeper run`, in an environment of its own."""
+        keeper = [sys.executable, "-m", "keeper_project.cli", "run", "--no-worker", "--port", str(self.port)]
+        return ["env", *(f"{name}={value}" for name, value in self.variables.items()), *keeper]
+
+    def ready(self) -> bool:
+        """Say whether it listens."""
+        return accepts(self.port)
+
+    def environment(self) -> dict[str, str]:
+        """Return nothing: no test looks for it."""
+        return {}
+
+    def prepare_running(self) -> None:
+        """Issue tokens and store the secrets of every competitor."""
+        self._prepared = self.inside("prepare")
+        self.secret_ids = self.create("development", SECRETS)
+
+    def client(self, environment: str) -> Endpoint:
+        """Return the way in with an editor's token for an environment."""
+        return Endpoint(self.port, {"Authorization": f"Bearer {self._prepared['tokens'][environment]}"})
+
+    def bulk_request(self, environment: str, count: int, prefix: str = "service") -> bytes:
+        """Return the request that creates so many secrets in one call."""
+        items = [
+            {"name": secret_name(n, prefix), "secret_type": "PASSWORD", "value": secret_value(n)}
+            for n in range(count)
+        ]
+        body = {"environment_id": self._prepared["environments"][environment], "secrets": items}
+        return self.client(environment).request("POST", "/api/secrets/bulk", body)
+
+    def create(self, environment: str, count: int) -> list[int]:
+        """Create secrets in one call and return their ids."""
+        body = json.loads(self.bulk_request(environment, count).partition(b"\r\n\r\n")[2])
+        answer = self.client(environment).call("POST", "/api/secrets/bulk", body)
+        return [item["id"] for item in answer["results"]]
+
+    def inside(self, *arguments: str) -> Any:
+        """Run `benchmarks.inside` in a process of this Keeper and return what it prints."""
+        return json.loads(_run([sys.executable, "-m", "benchmarks.inside", *arguments], self.variables))
+
+
+class Floor(Server):
+    """The bare framework, served by the same program with the same options."""
+
+    name: ClassVar[str] = "floor"
+    program: ClassVar[str] = "granian"
+    package: ClassVar[str] = "requirements.txt"
+
+    def __init__(self, directory: Path, database_url: str) -> None:
+        super().__init__(directory)
+        self.variables = {
+            "FLOOR_DATABASE_URL": database_url,
+            "DJANGO_SETTINGS_MODULE": "benchmarks.floor.settings",
+            "PYTHONPATH": str(ROOT),
+        }
+        self._token = secrets.token_urlsafe(32)
+
+    def prepare(self) -> None:
+        """Make the tables and fill them."""
+        _run([sys.executable, "-m", "benchmarks.floor", str(SECRETS), self._token], self.variables)
+
+    def command(self) -> list[str]:
+        """Return granian as Keeper starts it."""
+        child = web(host="127.0.0.1", port=self.port, workers=1, threads=WEB_THREADS)
+        served = [*child.command[:-1], "benchmarks.floor.wsgi:application"]
+        return ["env", *(f"{name}={value}" for name, value in self.variables.items()), *served]
+
+    def ready(self) -> bool:
+        """Say whether it listens."""
+        return accepts(self.port)
+
+    def environment(self) -> dict[str, str]:
+        """Return nothing: no test looks for it."""
+        return {}
+
+    def client(self) -> Endpoint:
+        """Return the way in."""
+        return Endpoint(self.port, {"Authorization": f"Bearer {self._token}"})
+
+
+class Stage:
+    """Gives each benchmark the competitors that it names."""
+
+    def __init__(self, directory: Path, databases: list[str]) -> None:
+        self.databases = databases
+        self._directory = directory
+        self._stack = ExitStack()
+        self._keepers: dict[str, Keeper] = {}
+        self._floors: dict[str, Floor] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def keeper(self, database: str) -> Keeper:
+        """Return Keeper on a database."""
+        if database not in self._keepers:
+            place = self._directory / f"keeper-{database}"
+            self._keepers[database] = self._started(Keeper(place, self._url(database, "keeper_benchmark")))
+        return self._keepers[database]
+
+    def floor(self, database: str) -> Floor:
+        """Return the floor on a database."""
+        if database not in self._floors:
+            place = self._directory / f"floor-{database}"
+            self._floors[database] = self._started(Floor(place, self._url(database, "floor_benchmark")))
+        return self._floors[database]
+
+    @cached_property
+    def openbao(self) -> Endpoint:
+        """OpenBao with the same secrets, on raft storage with a file audit device."""
+        server = self._started(OpenBao(self._directory))
+        endpoint = Endpoint(server.port, {"X-Vault-Token": server.token})
+        all_of(server.port, openbao_writes(endpoint, "service"), clients=CLIENTS)
+        return endpoint
+
+    @cached_property
+    def _mariadb(self) -> str:
+        """The URL of a MariaDB server, of the test runner or else of our own."""
+        given = os.environ.get("KEEPER_TEST_MARIADB_URL")
+        return given or self._started(MariaDb(self._directory)).environment()["KEEPER_TEST_MARIADB_URL"]
+
+    def _url(self, database: str, name: str) -> str:
+        if database == SQLITE:
+            return f"sqlite:///{self._directory}/{name}.db"
+        server = urlsplit(self._mariadb)
+        address = [
+            "--protocol=tcp",
+            f"--host={server.hostname}",
+            f"--port={server.port}",
+            f"--user={server.username}",
+        ]
+        again = f"DROP DATABASE IF EXISTS {name}; CREATE DATABASE {name} CHARACTER SET utf8mb4"
+        _run(["mariadb", "--no-defaults", "--skip-ssl", *address, "--execute", again], {})
+        return server._replace(path=f"/{name}").geturl()
+
+    def _started(self, server: S) -> S:
+        self._stack.callback(server.stop)
+        server.start()
+        server.wait()
+        return server
+
+
+def openbao_writes(endpoint: Endpoint, prefix: str) -> list[bytes]:
+    """Return the requests that write every secret to OpenBao, one by one."""
+    return [
+        endpoint.request(
+            "POST", f"/v1/secret/data/{secret_name(n, prefix)}", {"data": {"value": secret_value(n)}}
+        )
+        for n in range(SECRETS)
+    ]
+
+
+def openbao_reads(endpoint: Endpoint) -> list[bytes]:
+    """Return the requests that read every secret from OpenBao, one by one."""
+    return [endpoint.request("GET", f"/v1/secret/data/{secret_name(n)}") for n in range(SECRETS)]
+
+
+def _run(command: list[str], variables: Mapping[str, str]) -> str:
+    done = subprocess.run(
+        command, env={**os.environ, **variables}, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return done.stdout

@@ -1,0 +1,70 @@
+"""An environment of 1,000 secrets by one export, against OpenBao's 1,000 reads and its one large object."""
+
+from benchmarks.client import Endpoint, all_of
+from benchmarks.scale import Scale
+from benchmarks.stage import CLIENTS, MARIADB, SECRETS, SQLITE, Stage, openbao_reads
+from benchmarks.table import Comparison, Row, Target
+from benchmarks.values import secret_name, secret_value
+
+READS_TARGETS = {SQLITE: Target(30, 50), MARIADB: Target(20, 50)}
+OBJECT_TARGET = Target(0.3, 1.0)
+# An export is over in milliseconds: one figure is the median of several.
+REPEATS = 10
+_KEYS_PER_PATCH = 250
+_OBJECT = "/v1/secret/data/whole-environment"
+
+
+def run(stage: Stage, scale: Scale) -> list[Row]:
+    """Measure each way of reading all values."""
+    openbao = stage.openbao
+    _store_object(openbao)
+    exports = {database: _export(stage, database) for database in stage.databases}
+    one_object = (openbao.port, [openbao.request("GET", _OBJECT)] * REPEATS)
+    ours: dict[str, list[float]] = {database: [] for database in stage.databases}
+    reads: list[float] = []
+    objects: list[float] = []
+    for _ in range(scale.rounds):
+        for database, (port, requests) in exports.items():
+            ours[database].append(all_of(port, requests, clients=1).median_ms)
+        objects.append(all_of(*one_object, clients=1).median_ms)
+        reads.append(all_of(openbao.port, openbao_reads(openbao), clients=CLIENTS).seconds * 1000)
+    rows: list[Row] = []
+    for database in stage.databases:
+        rows.append(_row(database, ours, f"OpenBao, {SECRETS:,} reads", reads, READS_TARGETS[database]))
+        rows.append(_row(database, ours, f"OpenBao, one object of {SECRETS:,}", objects, OBJECT_TARGET))
+    return rows
+
+
+def _store_object(openbao: Endpoint) -> None:
+    """Store all secrets as one object, in parts: OpenBao takes a thousand strings in a request."""
+    openbao.call("POST", _OBJECT, {"data": {}})
+    for start in range(0, SECRETS, _KEYS_PER_PATCH):
+        part = range(start, min(SECRETS, start + _KEYS_PER_PATCH))
+        openbao.call("PATCH", _OBJECT, {"data": {secret_name(n): secret_value(n) for n in part}})
+    stored = openbao.call("GET", _OBJECT)["data"]["data"]
+    if len(stored) != SECRETS:
+        raise RuntimeError(f"the object holds {len(stored)} secrets instead of {SECRETS}")
+
+
+def _export(stage: Stage, database: str) -> tuple[int, list[bytes]]:
+    client = stage.keeper(database).client("development")
+    path = "/api/environments/development/export?format=json"
+    found = client.call("GET", path)
+    if len(found) != SECRETS:
+        raise RuntimeError(f"the export holds {len(found)} secrets instead of {SECRETS}")
+    return client.port, [client.request("GET", path)] * REPEATS
+
+
+def _row(
+    database: str, ours: dict[str, list[float]], name: str, theirs: list[float], target: Target
+) -> Comparison:
+    return Comparison(
+        work=f"an environment of {SECRETS:,}",
+        database=database,
+        unit="ms",
+        keeper=ours[database],
+        other=name,
+        other_figures=theirs,
+        target=target,
+        less_is_better=True,
+    )
