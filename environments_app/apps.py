@@ -13,6 +13,6 @@ class EnvironmentsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks."""
-        from environments_app import checks
+        from environments_app import checks  # noqa: PLC0415 - settings are loaded only now
 
         register(checks.token_peppers)

@@ -59,7 +59,7 @@ class ServiceTokenAuthentication(authentication.BaseAuthentication):
         http.principal = principal  # type: ignore[attr-defined]
         return TokenBearer(principal), principal
 
-    def authenticate_header(self, request: Request) -> str:
+    def authenticate_header(self, request: Request) -> str:  # noqa: ARG002 - the signature of DRF
         """Return the challenge that makes DRF answer 401 instead of 403."""
         return 'Bearer realm="keeper"'
 
@@ -74,7 +74,7 @@ class ServiceTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unt
     target_class = "environments_app.authentication.ServiceTokenAuthentication"
     name = "serviceToken"
 
-    def get_security_definition(self, auto_schema: "AutoSchema") -> dict[str, Any]:
+    def get_security_definition(self, auto_schema: "AutoSchema") -> dict[str, Any]:  # noqa: ARG002 - the signature of drf-spectacular
         """Return the security scheme."""
         return {"type": "http", "scheme": "bearer", "bearerFormat": "kpr_<public id>_<secret>"}
 
@@ -85,7 +85,7 @@ class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-
     target_class = "environments_app.authentication.SessionAuthentication"
     name = "session"
 
-    def get_security_definition(self, auto_schema: "AutoSchema") -> dict[str, Any]:
+    def get_security_definition(self, auto_schema: "AutoSchema") -> dict[str, Any]:  # noqa: ARG002 - the signature of drf-spectacular
         """Return the security scheme."""
         return {"type": "apiKey", "in": "cookie", "name": "sessionid"}
 
@@ -120,7 +120,7 @@ def session_principal(request: HttpRequest) -> Principal:
 
 def plain_request(request: Request | HttpRequest) -> HttpRequest:
     """Return Django's request behind DRF's."""
-    return request._request if isinstance(request, Request) else request
+    return request._request if isinstance(request, Request) else request  # noqa: SLF001 - DRF has no other way
 
 
 def address_of(request: HttpRequest) -> str:

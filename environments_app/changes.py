@@ -32,7 +32,7 @@ def changing(row: Row) -> Iterator[Row]:
 
 def _locked(row: Row) -> Row:
     # Django's own documentation names this attribute for code that serves any model.
-    stored = type(row)._default_manager.select_for_update().get(pk=row.pk)
+    stored = type(row)._default_manager.select_for_update().get(pk=row.pk)  # noqa: SLF001 - serves any model
     if not stored.is_authentic():
         raise Tampered("The stored row was changed outside Keeper; it can only be removed or replaced.")
     return stored

@@ -19,7 +19,7 @@ _KINDS: tuple[tuple[type[AuthenticatedRow], tuple[str, ...]], ...] = (
 def access_rows() -> Iterator[Problem]:
     """Yield each environment, person, place in a group, membership and token that is not genuine."""
     for model, related in _KINDS:
-        every = model._default_manager.all()
+        every = model._default_manager.all()  # noqa: SLF001 - serves several models
         rows = every.select_related(*related) if related else every
         for row in rows.order_by("pk").iterator(chunk_size=_BATCH):
             if not row.is_authentic():

@@ -15,7 +15,7 @@ class LocalBackend(BaseBackend):
 
     def authenticate(  # type: ignore[override]  # Django passes the credentials by name
         self,
-        request: HttpRequest | None,
+        request: HttpRequest | None,  # noqa: ARG002 - the signature of Django
         username: str | None = None,
         password: str | None = None,
     ) -> User | None:

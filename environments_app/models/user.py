@@ -94,15 +94,15 @@ class User(AbstractBaseUser, AuthenticatedRow):
         """Whether the Django admin may be opened."""
         return self.is_admin
 
-    def has_perm(self, perm: str, obj: object = None) -> bool:
+    def has_perm(self, perm: str, obj: object = None) -> bool:  # noqa: ARG002
         """Answer Django's admin: active administrators may open everything it shows."""
         return self.is_admin
 
-    def has_perms(self, perm_list: list[str], obj: object = None) -> bool:
+    def has_perms(self, perm_list: list[str], obj: object = None) -> bool:  # noqa: ARG002
         """Answer Django's admin for several permissions at once."""
         return self.is_admin
 
-    def has_module_perms(self, app_label: str) -> bool:
+    def has_module_perms(self, app_label: str) -> bool:  # noqa: ARG002
         """Answer Django's admin for an app as a whole."""
         return self.is_admin
 

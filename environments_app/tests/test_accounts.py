@@ -96,11 +96,12 @@ def test_one_sets_ones_own_password_and_nobody_elses(cast: Cast) -> None:
 def test_a_forged_account_is_not_made_genuine_by_a_change(cast: Cast, sql: Callable[..., None]) -> None:
     root = cast.principal(cast.root)
     sql("UPDATE environments_app_user SET role = 'admin' WHERE id = %s", cast.bob.pk)
-    for change in (
+    changes: list[Callable[[], User]] = [
         lambda: accounts.update_user(actor=root, user=cast.bob, email="x@example.com"),
         lambda: accounts.disable_user(actor=root, user=cast.bob),
         lambda: accounts.set_password(actor=root, user=cast.bob, password=NEW),
-    ):
+    ]
+    for change in changes:
         with pytest.raises(Tampered):
             change()
     assert not User.objects.get(pk=cast.bob.pk).is_authentic()

@@ -193,7 +193,8 @@ def test_managers_who_do_not_count_keep_nobody_else(cast: Cast, sql: Callable[..
 
 def test_it_is_found_within_its_environment_only(cast: Cast) -> None:
     alice = cast.principal(cast.alice)
-    assert members.find_membership(actor=alice, environment=cast.development, id=of(cast, "bob").pk)
+    membership = of(cast, "bob")
+    assert members.find_membership(actor=alice, environment=cast.development, id=membership.pk) == membership
     with pytest.raises(Invisible):
         members.find_membership(actor=alice, environment=cast.production, id=of(cast, "bob").pk)
     with pytest.raises(Forbidden):

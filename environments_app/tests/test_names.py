@@ -85,6 +85,6 @@ def test_it_refuses_other_prefixes(text: str) -> None:
 @pytest.mark.django_db
 def test_two_spellings_are_one_user() -> None:
     User.objects.create_user("Alice")
-    assert User.objects.get(username="alice")
+    assert User.objects.get(username="alice").username == "alice"
     assert User(username=User.normalize_username("ALICE")).username == "alice"
     assert not User.objects.filter(username="ALICE").exists()

@@ -43,7 +43,7 @@ VALUES = {action for action in Action if action.startswith("secret.")} - {Action
 def principal(
     role: Role | None = None, prefix: str = "", *, admin: bool = False, kind: ActorKind = ActorKind.USER
 ) -> Principal:
-    grants = ()
+    grants: tuple[Grant, ...] = ()
     if role:
         grants = (
             Grant(
