@@ -17,6 +17,7 @@ from environments_app.principals import system_principal
 from environments_app.tests.cast import Cast, make_cast
 from environments_app.tokens import issue
 from secrets_app.data_keys import forget_data_keys
+from secrets_app.key_providers import forget_provider
 
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 
@@ -50,6 +51,7 @@ def _forget() -> None:
     forget_keyring()
     forget_deployment()
     forget_data_keys()
+    forget_provider()
     cache.clear()
 
 

@@ -11,7 +11,7 @@ class ActorKind(StrEnum):
     """The kinds of actor that an event can name."""
 
     USER = "user"
-    TOKEN = "token"
+    TOKEN = "token"  # noqa: S105 - the word, not a credential
     SYSTEM = "system"
     ANONYMOUS = "anonymous"
 

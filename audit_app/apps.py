@@ -14,7 +14,7 @@ class AuditConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks, and tie django-auditlog's entries into the chain."""
-        from audit_app import checks, history
+        from audit_app import checks, history  # noqa: PLC0415 - models are loaded only now
 
         register(checks.wiring)
         register(checks.trusted_proxies)

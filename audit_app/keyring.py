@@ -52,7 +52,7 @@ _instance: Keyring | None = None
 
 def keyring() -> Keyring:
     """Return the one keyring of this process, an instance of settings.KEEPER_KEYRING."""
-    global _instance
+    global _instance  # noqa: PLW0603 - one a process is the point
     if _instance is None:
         with _lock:
             if _instance is None:
@@ -62,5 +62,5 @@ def keyring() -> Keyring:
 
 def forget_keyring() -> None:
     """Drop the process's keyring, so that the next use makes it anew (for tests and key changes)."""
-    global _instance
+    global _instance  # noqa: PLW0603 - one a process is the point
     _instance = None

@@ -81,11 +81,11 @@ def _statements(vendor: str) -> _Statements:
     marks = ", ".join(binary if column in _BINARY_COLUMNS else "%s" for column in _COLUMNS)
     read = ", ".join(_readable(vendor, f"e.{quote(column)}", column) for column in _TEXT_COLUMNS)
     return _Statements(
-        lock_head=f"SELECT sequence, hash FROM {head} WHERE stream = %s{lock}",
-        move_head=f"UPDATE {head} SET sequence = %s, hash = {binary} WHERE stream = %s AND sequence = %s",
-        insert=f"INSERT INTO {event} ({', '.join(map(quote, _COLUMNS))}) VALUES ",
+        lock_head=f"SELECT sequence, hash FROM {head} WHERE stream = %s{lock}",  # noqa: S608
+        move_head=f"UPDATE {head} SET sequence = %s, hash = {binary} WHERE stream = %s AND sequence = %s",  # noqa: S608
+        insert=f"INSERT INTO {event} ({', '.join(map(quote, _COLUMNS))}) VALUES ",  # noqa: S608
         row=f"({marks})",
-        links=f"SELECT {read}, m.digest, e.previous_hash, e.hash, e.mac "
+        links=f"SELECT {read}, m.digest, e.previous_hash, e.hash, e.mac "  # noqa: S608
         f"FROM {event} e LEFT JOIN {manifest} m ON m.id = e.manifest_id "
         "WHERE e.stream = %s AND e.sequence > %s AND e.sequence <= %s ORDER BY e.sequence LIMIT %s",
     )

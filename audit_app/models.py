@@ -28,7 +28,7 @@ class Deployment(models.Model):
 
 def deployment_uuid() -> UUID:
     """Return this installation's uuid, read once a process and made if it is missing."""
-    global _deployment
+    global _deployment  # noqa: PLW0603 - one a process is the point
     if _deployment is not None:
         return _deployment
     deployment, created = Deployment.objects.get_or_create(pk=1)
@@ -40,7 +40,7 @@ def deployment_uuid() -> UUID:
 
 def forget_deployment() -> None:
     """Drop the uuid that this process remembers (for tests and after a restore)."""
-    global _deployment
+    global _deployment  # noqa: PLW0603 - one a process is the point
     _deployment = None
 
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, TypeVar, cast
 from uuid import UUID
 
 from django.core.cache import cache
-from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist, ValidationError
 from django.db import connection, models
 
 from audit_app import actors, streams
@@ -29,7 +29,7 @@ class RowMacField(models.BinaryField):  # type: ignore[type-arg]  # generic to t
         kwargs.setdefault("editable", False)
         super().__init__(**kwargs)
 
-    def pre_save(self, model_instance: models.Model, add: bool) -> bytes:
+    def pre_save(self, model_instance: models.Model, add: bool) -> bytes:  # noqa: FBT001 - Django's signature
         """Seal the row just before it is written."""
         cast("AuthenticatedRow", model_instance).seal_row()
         return cast("bytes", super().pre_save(model_instance, add))
@@ -69,8 +69,8 @@ class AuthenticatedRow(Identified):
         """
         try:
             message = self._mac_message()
-        except ObjectDoesNotExist:
-            # A foreign key was pointed at nothing.
+        except (ObjectDoesNotExist, ValidationError, UnauthenticatableValue):
+            # A foreign key was pointed at nothing, or a column holds what its field never stores.
             return False
         return keyring().verify(Purpose.ROW_MAC, message, bytes(self.row_mac))
 

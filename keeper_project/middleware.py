@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from http import HTTPStatus
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -43,6 +44,6 @@ class ProblemPagesMiddleware:
             return None
         if request.path.startswith("/api/"):
             return plain_problem_response(problem)
-        if problem.status >= 500:
+        if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.error("page failed: %s: %s", type(error).__name__, error)
         return render(request, "problem.html", {"problem": problem}, status=problem.status)

@@ -9,20 +9,20 @@ import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import orjson
-from django.db.models import F, Model, OrderBy, Q, QuerySet
+from django.db.models import DateTimeField, F, IntegerField, Model, OrderBy, Q, QuerySet
 from django.http import HttpRequest
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from audit_app.whole_numbers import whole_number
 from keeper_project.errors import BadQuery
 
-_LIMIT_DIGITS: Final = 3
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200
 OWN_PARAMETERS: Final = ("cursor", "limit", "ordering", "format")
@@ -47,6 +47,8 @@ class Ordering:
     field: str
     descending: bool
     nullable: bool
+    # What the field holds: a time, a whole number or a text.
+    holds: type[datetime] | type[int] | type[str]
 
 
 @dataclass(frozen=True)
@@ -146,9 +148,10 @@ def _refuse_unknown(parameters: Iterable[str], view: Any) -> None:
 def _limit(text: str | None) -> int:
     if text is None:
         return DEFAULT_LIMIT
-    if not (text.isascii() and text.isdigit() and len(text) <= _LIMIT_DIGITS and 1 <= int(text) <= MAX_LIMIT):
+    limit = whole_number(text, largest=MAX_LIMIT)
+    if not limit:
         raise BadQuery("limit", f"Give a whole number from 1 to {MAX_LIMIT}.")
-    return int(text)
+    return limit
 
 
 def _ordering(model: type[Model], view: Any, text: str | None) -> Ordering:
@@ -158,10 +161,15 @@ def _ordering(model: type[Model], view: Any, text: str | None) -> Ordering:
         raise BadQuery(
             "ordering", f"Choose one of {', '.join(view.ordering_fields)}, with - in front to descend."
         )
-    field = view.ordering_fields[name]
-    return Ordering(
-        name, field, asked.startswith("-"), bool(getattr(model._meta.get_field(field), "null", False))
-    )
+    column = model._meta.get_field(view.ordering_fields[name])
+    nullable = bool(getattr(column, "null", False))
+    return Ordering(name, column.name, asked.startswith("-"), nullable, _kind(column))
+
+
+def _kind(column: object) -> type[datetime] | type[int] | type[str]:
+    if isinstance(column, DateTimeField):
+        return datetime
+    return int if isinstance(column, IntegerField) else str
 
 
 def _ordered(rows: QuerySet[Any], ordering: Ordering, *, reverse: bool) -> QuerySet[Any]:
@@ -235,15 +243,19 @@ def _decoded_value(value: object, ordering: Ordering) -> Any:
     """Return the value as its field knows it: a time, a text or a whole number."""
     if value is None and ordering.nullable:
         return None
-    if _is_id(value) and not ordering.field.endswith("_at"):
+    if ordering.holds is int and _is_id(value):
         return value
-    if isinstance(value, str):
-        if not ordering.field.endswith("_at"):
-            return value
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            moment = None
-        if moment is not None and moment.tzinfo is not None:
-            return moment
+    if isinstance(value, str) and ordering.holds is str:
+        return value
+    if isinstance(value, str) and ordering.holds is datetime and (moment := _moment(value)):
+        return moment
     raise BadQuery("cursor", "Use a cursor as the links next and previous give it.")
+
+
+def _moment(text: str) -> datetime | None:
+    """Return a time that a database can compare with, or None."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None

@@ -7,9 +7,10 @@ from typing import Final
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from audit_app.whole_numbers import whole_number
 from secrets_app.input_errors import InvalidInput
 from secrets_app.models import Secret
-from secrets_app.names import validate_prefix
+from secrets_app.names import validate_prefix, validate_tags
 from secrets_app.secret_types import parse_secret_type
 from secrets_app.tags_field import has_tag
 
@@ -23,6 +24,7 @@ ORDERINGS: Final = {
 }
 DEFAULT_ORDERING: Final = "name"
 _TRUE: Final = {"true": True, "1": True, "false": False, "0": False}
+_MAX_ID: Final = 2**63 - 1
 _MAX_DAYS: Final = 36_500
 
 
@@ -52,8 +54,9 @@ def _search(text: str) -> Q:
 
 
 def _environment(text: str) -> Q:
-    is_id = text.isascii() and text.isdigit() and len(text) < 19
-    return Q(environment_id=int(text)) if is_id else Q(environment__name=text)
+    pk = whole_number(text, largest=_MAX_ID)
+    named = Q(environment__name=text)
+    return named if pk is None else named | Q(environment_id=pk)
 
 
 def _type(text: str) -> Q:
@@ -61,6 +64,14 @@ def _type(text: str) -> Q:
         return Q(secret_type=parse_secret_type(text))
     except InvalidInput as error:
         raise InvalidInput("type", error.reason) from error
+
+
+def _tag(text: str) -> Q:
+    try:
+        (tag,) = validate_tags([text])
+    except InvalidInput as error:
+        raise InvalidInput("tag", error.reason) from error
+    return has_tag(tag)
 
 
 def _prefix(text: str) -> Q:
@@ -84,9 +95,10 @@ def _rotation(text: str) -> Q:
 
 
 def _days(parameter: str, text: str) -> int:
-    if text.isascii() and text.isdigit() and len(text) < 6 and int(text) <= _MAX_DAYS:
-        return int(text)
-    raise InvalidInput(parameter, f"Give a whole number of days from 0 to {_MAX_DAYS}.")
+    days = whole_number(text, largest=_MAX_DAYS)
+    if days is None:
+        raise InvalidInput(parameter, f"Give a whole number of days from 0 to {_MAX_DAYS}.")
+    return days
 
 
 def _boolean(parameter: str, text: str) -> bool:
@@ -99,7 +111,7 @@ FILTERS: Final[Mapping[str, Callable[[str], Q]]] = {
     "q": _search,
     "environment": _environment,
     "type": _type,
-    "tag": lambda text: has_tag(text.lower()),
+    "tag": _tag,
     "owner": lambda text: Q(owner=text),
     "prefix": _prefix,
     "expiring": _expiring,

@@ -13,6 +13,7 @@ from audit_app import search
 from audit_app.actions import Action
 from audit_app.listing import list_paginator
 from audit_app.row_mac import authentic
+from audit_app.whole_numbers import whole_number
 from environments_app.authentication import principal_of
 from environments_app.current import enter
 from environments_app.models import Environment
@@ -37,6 +38,7 @@ from secrets_app.presenting import (
 from secrets_app.reading import reveal
 from secrets_app.secret_types import SecretType
 
+_MAX_NUMBER: Final = 2**31 - 1
 _VERSIONS_SHOWN: Final = 50
 _EVENTS_SHOWN: Final = 10
 
@@ -353,6 +355,7 @@ def _number(request: HttpRequest, name: str) -> int | None:
     text = request.POST.get(name, "")
     if not text:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
+    number = whole_number(text, largest=_MAX_NUMBER)
+    if number is None:
         raise InvalidInput(name, "Choose a version.")
-    return int(text)
+    return number

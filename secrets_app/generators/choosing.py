@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 
+from audit_app.whole_numbers import whole_number
 from secrets_app.generators import GENERATORS, Option
 from secrets_app.input_errors import InvalidOption
 from secrets_app.secret_types import SecretType, parse_secret_type
 
+# No option of a generator reaches it.
+_MAX_INTEGER = 10**9
 # The kind that makes a value of each type when none is named; nobody can guess a text or a YAML document.
 DEFAULT_KINDS: dict[SecretType, str] = {
     SecretType.PASSWORD: "password",
@@ -61,7 +64,8 @@ def _from_form(option: Option, text: str | None) -> object:
         return option.default
     if option.kind == "integer":
         # What is no number stays text, which the option itself refuses.
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
+        number = whole_number(text, largest=_MAX_INTEGER)
+        return text if number is None else number
     if option.kind == "list":
         return [item.strip() for item in text.split(",") if item.strip()]
     return text

@@ -124,7 +124,7 @@ def check_rsa(key: rsa.RSAPrivateKey) -> None:
         raise refused(f"The RSA key has more than {MAX_RSA_BITS:,} bits: use a smaller one.")
     numbers = key.private_numbers()
     p, q, product = numbers.p, numbers.q, numbers.d * numbers.public_numbers.e
-    if p < 2 or q < 2 or p * q != numbers.public_numbers.n:
+    if p < 2 or q < 2 or p * q != numbers.public_numbers.n:  # noqa: PLR2004 - no factor
         raise refused("The numbers of the RSA key do not belong together: it is damaged.")
     if (product - 1) % (p - 1) or (product - 1) % (q - 1):
         raise refused("The numbers of the RSA key do not belong together: it is damaged.")

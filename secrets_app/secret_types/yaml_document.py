@@ -58,7 +58,7 @@ class _DocumentLoader(_SafeLoader):
         super().__init__(stream)
         self._checked: set[yaml.MappingNode] = set()
 
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - PyYAML's
         """Construct as the base class does. Raises ConstructorError also for impossible numbers and dates."""
         if node.tag.endswith(":int") and len(node.value) > MAX_NUMBER_LENGTH:
             raise _unreadable(node)
