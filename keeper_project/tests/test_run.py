@@ -127,11 +127,18 @@ def test_it_serves_and_keeps_what_was_there(tmp_path: Path) -> None:
 
 
 def wait_for_heartbeat(data: Path) -> None:
-    """Wait until beat sent a task through the broker's folder and the worker did it."""
+    """Wait until a task went through the broker's folder and the worker did it."""
     deadline = time.monotonic() + 60
     while not (data / "heartbeat").exists():
         assert time.monotonic() < deadline, "the worker never carried out a task"
         time.sleep(0.2)
+
+
+@pytest.mark.django_db
+def test_it_refuses_a_broker_that_does_not_answer(settings: Settings, tmp_path: Path) -> None:
+    settings.CELERY_BROKER_TRANSPORT_OPTIONS = {"data_folder_in": str(tmp_path / "missing")}
+    with pytest.raises(CommandError, match="Cannot hand over background work: the broker's folders"):
+        command._greet_worker()
 
 
 # --- What it refuses and decides before it serves --------------------------------------------

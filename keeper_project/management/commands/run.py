@@ -12,10 +12,13 @@ from django.db import connections
 
 from environments_app.errors import InvalidField
 from keeper_project.embedded import Child, supervise, web, worker
+from keeper_project.health import HealthFailure, broker
 from keeper_project.initialise import initialise
+from keeper_project.tasks import beat_heartbeat
 
 WEB_THREADS: Final = 4
 WORKER_THREADS: Final = 4
+GREETING_SECONDS: Final = 60
 
 
 class Command(BaseCommand):
@@ -41,6 +44,8 @@ class Command(BaseCommand):
         _refuse_taken_port(host, port)
         environment = _environment(loopback=loopback, debug=options["debug"])
         self._prepare()
+        if not options["no_worker"]:
+            _greet_worker()
         self._announce_address(host, port, tls=_is_on(environment["KEEPER_TLS"]))
         reason = supervise(_children(host, port, options), environment=environment)
         if reason:
@@ -67,6 +72,15 @@ class Command(BaseCommand):
                 "It expects TLS: a proxy in front that ends it (KEEPER_TRUSTED_PROXIES), or KEEPER_TLS=false."
             )
         self.stdout.flush()
+
+
+def _greet_worker() -> None:
+    """Leave the worker a first task, so that health knows it as soon as it works."""
+    try:
+        broker()
+    except HealthFailure as failure:
+        raise CommandError(f"Cannot hand over background work: {failure.detail}.") from failure
+    beat_heartbeat.apply_async(expires=GREETING_SECONDS)
 
 
 def _children(host: str, port: int, options: dict[str, Any]) -> list[Child]:
