@@ -68,6 +68,7 @@ KEEPER_INTEGRITY_CHECKS = [
     "environments_app.integrity.access_rows",
     "secrets_app.integrity.secrets",
     "secrets_app.integrity.versions",
+    "secrets_app.integrity.losses",
 ]
 KEEPER_AUDIT_SINKS: list[str] = []
 KEEPER_SECRET_PANELS: list[str] = []

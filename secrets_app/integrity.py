@@ -1,17 +1,23 @@
-"""The integrity checks of secrets: each row proves itself, each version is the one that was written."""
+"""The integrity checks of secrets: rows prove themselves, versions open and are those that were written.
+
+Values are opened to be compared with their fingerprints and are given out to nobody.
+"""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 from uuid import UUID
 
 from audit_app.actions import Action, Outcome
 from audit_app.integrity import Problem
 from audit_app.models import AuditEvent
+from secrets_app import data_keys
+from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.versions import matches_digest
 
-_BATCH: Final = 500
+# Two hundred of the largest envelopes are 13 MB.
+_BATCH: Final = 200
 _WRITES: Final = (Action.SECRET_CREATE, Action.SECRET_UPDATE, Action.SECRET_ROLLBACK)
 
 
@@ -27,29 +33,55 @@ def secrets() -> Iterator[Problem]:
 
 
 def versions() -> Iterator[Problem]:
-    """Find versions that differ from what their write event digested, and those without one."""
+    """Find versions that do not open, differ from what their write event digested, or have no event."""
     last = 0
     while batch := _batch(after=last):
         last = batch[-1].pk
-        events = _write_events(batch)
+        events = _write_events({version.secret.uuid for version in batch})
+        _open_keys(batch)
         for version in batch:
-            problem = _problem(version, events.get(version.uuid))
-            if problem:
-                yield problem
+            message = _damage(version, events.get(version.uuid))
+            if message:
+                yield _problem(version, events.get(version.uuid), message)
+
+
+def losses() -> Iterator[Problem]:
+    """Find secrets and versions that the trail says were written and nobody purged, and that are gone."""
+    created = AuditEvent.objects.filter(
+        action=Action.SECRET_CREATE, outcome=Outcome.ALLOWED, object_kind="secret"
+    )
+    purged = AuditEvent.objects.filter(action=Action.SECRET_PURGE, outcome=Outcome.ALLOWED)
+    gone = created.exclude(object_uuid__in=Secret.objects.values("uuid")).exclude(
+        object_uuid__in=purged.values("object_uuid")
+    )
+    for event in gone.order_by("pk").iterator(chunk_size=_BATCH):
+        yield _lost(event, f"secret {event.object_name} ({event.object_uuid})")
+    last = 0
+    while batch := list(Secret.objects.filter(pk__gt=last).order_by("pk")[:_BATCH]):
+        last = batch[-1].pk
+        yield from _lost_versions(batch)
+
+
+def _lost_versions(secrets: Sequence[Secret]) -> Iterator[Problem]:
+    # The events first: a version that is written meanwhile is then not missed.
+    events = _write_events({secret.uuid for secret in secrets})
+    stored = SecretVersion.objects.filter(secret__in=[secret.pk for secret in secrets])
+    lost = events.keys() - set(stored.values_list("uuid", flat=True))
+    there = set(Secret.objects.filter(pk__in=[s.pk for s in secrets]).values_list("uuid", flat=True))
+    for uuid in lost:
+        if events[uuid].object_uuid in there:
+            yield _lost(events[uuid], f"version {uuid} of secret {events[uuid].object_name}")
 
 
 def _batch(*, after: int) -> list[SecretVersion]:
     rows = SecretVersion.objects.select_related("secret__environment").filter(pk__gt=after)
-    return list(rows.defer("value").order_by("pk")[:_BATCH])
+    return list(rows.order_by("pk")[:_BATCH])
 
 
-def _write_events(versions: list[SecretVersion]) -> dict[UUID, AuditEvent]:
-    """Return the event that wrote each version, by the version's uuid."""
+def _write_events(secrets: set[UUID]) -> dict[UUID, AuditEvent]:
+    """Return the event that wrote each version of the secrets, by the version's uuid."""
     events = AuditEvent.objects.filter(
-        object_uuid__in={version.secret.uuid for version in versions},
-        action__in=_WRITES,
-        outcome=Outcome.ALLOWED,
-        object_kind="secret",
+        object_uuid__in=secrets, action__in=_WRITES, outcome=Outcome.ALLOWED, object_kind="secret"
     )
     found = {}
     for event in events.iterator(chunk_size=_BATCH):
@@ -59,17 +91,51 @@ def _write_events(versions: list[SecretVersion]) -> dict[UUID, AuditEvent]:
     return found
 
 
-def _problem(version: SecretVersion, event: AuditEvent | None) -> Problem | None:
-    what = f"version {version.number} of secret {version.secret_id} ({version.uuid})"
+def _open_keys(versions: Sequence[SecretVersion]) -> None:
+    """Open the data keys of a batch at once; one that does not open is told by its versions."""
+    for data_key_id in {version.data_key_id for version in versions}:
+        try:
+            data_keys.prefetch([data_key_id])
+        except (EnvelopeError, KeyRefused, KeyUnavailable):
+            continue
+
+
+def _damage(version: SecretVersion, event: AuditEvent | None) -> str:
     if event is None:
-        return Problem(kind="version", object=what, message="no event says that this version was written")
+        return "no event says that this version was written"
     details = json.loads(event.details)
-    if details.get("number") == version.number and matches_digest(version, str(details.get("digest"))):
-        return None
+    if details.get("number") != version.number or not matches_digest(version, str(details.get("digest"))):
+        return "the version is not the one that its event says was written"
+    return _closed(version)
+
+
+def _closed(version: SecretVersion) -> str:
+    """Say why a version's value cannot be what was written, or nothing."""
+    try:
+        sound = version.value.is_of(bytes(version.fingerprint))
+        named = sound and version.value.data_key_id == version.data_key_id
+    except KeyUnavailable as error:
+        return f"the value cannot be checked: {error}"
+    if not sound:
+        return "the sealed value does not open, or is not the one that was written"
+    return "" if named else "the data key is not the one that sealed the value"
+
+
+def _problem(version: SecretVersion, event: AuditEvent | None, message: str) -> Problem:
     return Problem(
         kind="version",
+        object=f"version {version.number} of secret {version.secret_id} ({version.uuid})",
+        message=message,
+        stream=event.stream if event else "",
+        sequence=event.sequence if event else None,
+    )
+
+
+def _lost(event: AuditEvent, what: str) -> Problem:
+    return Problem(
+        kind="loss",
         object=what,
-        message="the version is not the one that its event says was written",
+        message="it was written and not purged, and is gone",
         stream=event.stream,
         sequence=event.sequence,
     )

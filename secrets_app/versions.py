@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from audit_app.actors import Actor
-from audit_app.canonical import Json, canonical_json
+from audit_app.canonical import Json, canonical_json, utc_text
 from audit_app.keyring import Purpose, keyring
 from secrets_app import fingerprints
 from secrets_app.data_keys import active_key
@@ -68,7 +68,7 @@ def next_number(secret: Secret) -> int:
 def version_digest(version: SecretVersion) -> str:
     """Return the keyed digest by which the trail remembers a version, in hexadecimal.
 
-    It covers the version's uuid, secret, number, fingerprint, author and comment, and survives
+    It covers the version's uuid, secret, number, fingerprint, author, comment and time, and survives
     re-sealing, since the sealed bytes are no part of it.
     """
     return keyring().mac(Purpose.AUDIT_MAC, _digest_message(version)).hex()
@@ -98,5 +98,6 @@ def _digest_message(version: SecretVersion) -> bytes:
             version.author,
             str(version.author_uuid),
             version.comment,
+            utc_text(version.created_at),
         ]
     )
