@@ -1,6 +1,7 @@
 """Carries out a change of a secret: one transaction with its event, for whoever read the newest state."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -14,10 +15,16 @@ from secrets_app.errors import NameTaken, StaleVersion
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.versions import write_details
 
+# If-Match: * (RFC 9110, 13.1.1) asks only that there is something to change.
+ANY: Final = "*"
+
 
 def check_expected(secret: Secret, expected: str | None) -> None:
-    """Refuse a writer that read an older state. Raises StaleVersion; `expected` is an ETag or None."""
-    if expected is not None and expected.strip('"') != secret.etag:
+    """Refuse a writer that read an older state. Raises StaleVersion.
+
+    `expected` is an ETag, ANY for a secret in whatever state, or None.
+    """
+    if expected not in {None, ANY, secret.etag}:
         raise StaleVersion(
             f"The secret is at {secret.etag} by now. Read it again, then repeat; nothing was written."
         )

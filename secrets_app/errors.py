@@ -28,6 +28,10 @@ class UnknownDataKey(EnvelopeError):
     """The envelope names a data key that is not a key for values of this environment."""
 
 
+class MissingVersion(EnvelopeError):
+    """The version that a secret calls current is not there."""
+
+
 class InvalidPlaintext(SecretError):
     """What should be sealed is empty or larger than an envelope carries."""
 

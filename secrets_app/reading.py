@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 
 from audit_app.actions import Action, Outcome
 from audit_app.canonical import Json
@@ -13,7 +13,7 @@ from audit_app.streams import environment_stream
 from environments_app.models import Environment
 from environments_app.policy import Principal, allows, require
 from secrets_app import data_keys
-from secrets_app.errors import NoSuchVersion, SecretError
+from secrets_app.errors import MissingVersion, NoSuchVersion, SecretError
 from secrets_app.finding import require_authentic
 from secrets_app.models import Secret, SecretVersion
 
@@ -40,6 +40,23 @@ def version_of(secret: Secret, number: int) -> SecretVersion:
     return version
 
 
+def current_version_of(secret: Secret) -> SecretVersion:
+    """Return the version that readers get, still sealed.
+
+    Raises MissingVersion, and reports it, if it was removed or re-pointed outside Keeper.
+    """
+    try:
+        return version_of(secret, secret.current_number)
+    except NoSuchVersion as error:
+        raise _missing(secret) from error
+
+
+def _missing(secret: Secret) -> MissingVersion:
+    reason = "the secret's current version was removed, or re-pointed, outside Keeper"
+    report_violation(kind="secret", uuid=secret.uuid, name=secret.name, reason=reason)
+    return MissingVersion(reason)
+
+
 def reveal(*, actor: Principal, secret: Secret, number: int | None = None) -> Revealed:
     """Show the value of a secret's current version, or of version `number`.
 
@@ -55,7 +72,7 @@ def reveal(*, actor: Principal, secret: Secret, number: int | None = None) -> Re
         object=secret.audit_object,
     )
     require_authentic(secret)
-    version = version_of(secret, secret.current_number if number is None else number)
+    version = current_version_of(secret) if number is None else version_of(secret, number)
     value = open_version(actor=actor, version=version, action=Action.SECRET_REVEAL, details={})
     return Revealed(version=version, value=value)
 
@@ -90,7 +107,8 @@ def reveal_environment(*, actor: Principal, environment: Environment, prefix: st
 
     One event with a manifest records them all. Where the actor's grants reach only a part,
     that part is the answer. A secret whose row was edited outside Keeper is left out and
-    reported; a value that does not open fails the whole, so that nobody takes a part for all.
+    reported; a value that is gone or does not open fails the whole, so that nobody takes a part
+    for all.
 
     Raises Forbidden or Invisible if the grants reach nothing, KeyUnavailable, EnvelopeError.
     """
@@ -123,6 +141,7 @@ def _readable_rows(actor: Principal, environment: Environment, prefix: str) -> l
     )
     if prefix:
         rows = rows.filter(secret__name__gte=prefix, secret__name__lt=f"{prefix}0")
+    _refuse_missing(actor, environment, prefix)
     found = []
     for row in rows.order_by("secret__name"):
         row.secret.environment = environment
@@ -132,6 +151,16 @@ def _readable_rows(actor: Principal, environment: Environment, prefix: str) -> l
         # Either nothing is there, or nothing that the actor may read: the policy tells which.
         require(actor=actor, action=Action.SECRET_EXPORT, environment=environment, name=prefix)
     return found
+
+
+def _refuse_missing(actor: Principal, environment: Environment, prefix: str) -> None:
+    """Raise MissingVersion if a secret that would be read has lost its current version."""
+    current = SecretVersion.objects.filter(secret=OuterRef("pk"), number=OuterRef("current_number"))
+    secrets = Secret.objects.filter(~Exists(current), environment=environment, live=True)
+    for secret in secrets:
+        secret.environment = environment
+        if _reaches(actor, environment, secret.name, prefix) and _is_genuine(secret):
+            raise _missing(secret)
 
 
 def _reaches(actor: Principal, environment: Environment, name: str, prefix: str) -> bool:

@@ -7,7 +7,7 @@ from environments_app.policy import Principal, require
 from secrets_app.lifecycle import delete
 from secrets_app.models import Secret
 from secrets_app.names import validate_secret_name
-from secrets_app.reading import open_version, require_readable, version_of
+from secrets_app.reading import current_version_of, open_version, require_readable
 from secrets_app.secret_types import SecretType
 from secrets_app.writing import create
 
@@ -20,7 +20,7 @@ def copy(*, actor: Principal, secret: Secret, environment: Environment, name: st
     Raises InvalidName, NameTaken, TamperedSecret, EnvelopeError, KeyUnavailable, and Forbidden
     or Invisible.
     """
-    return _copy(actor, secret, environment, name or secret.name, Action.SECRET_COPY)
+    return _copy(actor, secret, environment, name, Action.SECRET_COPY)
 
 
 def move(*, actor: Principal, secret: Secret, environment: Environment, name: str | None = None) -> Secret:
@@ -29,18 +29,20 @@ def move(*, actor: Principal, secret: Secret, environment: Environment, name: st
     Raises what `copy` raises. Should the deletion fail, both exist and nothing is lost.
     """
     _require(actor, secret, Action.SECRET_DELETE)
-    moved = _copy(actor, secret, environment, name or secret.name, Action.SECRET_MOVE)
+    moved = _copy(actor, secret, environment, name, Action.SECRET_MOVE)
     delete(actor=actor, secret=secret)
     return moved
 
 
-def _copy(actor: Principal, secret: Secret, environment: Environment, name: str, action: Action) -> Secret:
-    validate_secret_name(name)
+def _copy(
+    actor: Principal, secret: Secret, environment: Environment, name: str | None, action: Action
+) -> Secret:
+    name = validate_secret_name(secret.name if name is None else name)
     require_readable(actor=actor, secret=secret)
     _require(actor, secret, action)
     require(actor=actor, action=Action.SECRET_CREATE, environment=environment, name=name)
     details: dict[str, Json] = {"to": f"{environment.name}/{name}"}
-    version = version_of(secret, secret.current_number)
+    version = current_version_of(secret)
     value = open_version(actor=actor, version=version, action=action, details=details)
     return create(
         actor=actor,

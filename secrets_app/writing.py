@@ -16,7 +16,7 @@ from secrets_app.input_errors import InvalidInput, InvalidValue
 from secrets_app.metadata import Metadata, apply_metadata, checked_comment
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.names import validate_secret_name
-from secrets_app.reading import open_version, version_of
+from secrets_app.reading import current_version_of, open_version, version_of
 from secrets_app.secret_types import SecretType, inspect
 from secrets_app.versions import NewValue, next_number, sealed_version, sealing_key
 
@@ -243,7 +243,7 @@ def _changed_version(
     if value is None:
         return None
     secret.facts = inspect(SecretType(secret.secret_type), value)
-    current = version_of(secret, secret.current_number)
+    current = current_version_of(secret)
     if fingerprints.matches(value.encode(), bytes(current.fingerprint)):
         return None
     return _next_version(actor, secret, NewValue(text=value, comment=comment))

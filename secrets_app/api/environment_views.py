@@ -10,9 +10,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from audit_app.actions import Action
 from environments_app.environments import find_environment
-from environments_app.policy import allows
 from secrets_app import lifecycle, writing
 from secrets_app.api import serializers as documents
 from secrets_app.api.renderers import EXPORT_RENDERERS
@@ -22,7 +20,7 @@ from secrets_app.export import export_values
 from secrets_app.finding import find_secret_by_name
 from secrets_app.input_errors import InvalidInput
 from secrets_app.names import validate_prefix, validate_secret_name
-from secrets_app.reading import reveal, reveal_environment
+from secrets_app.reading import reveal_environment
 
 
 class NamedSecretView(SecretsView):
@@ -35,11 +33,7 @@ class NamedSecretView(SecretsView):
         """Return a secret with its value; a viewer gets it without."""
         validate_secret_name(name)
         place = find_environment(actor=self.actor, name=environment)
-        secret = find_secret_by_name(actor=self.actor, environment=place, name=name)
-        response = answer(secret)
-        if allows(self.actor, Action.SECRET_REVEAL, environment_id=place.pk, name=name):
-            response.data["value"] = reveal(actor=self.actor, secret=secret).value
-        return response
+        return self.shown(find_secret_by_name(actor=self.actor, environment=place, name=name))
 
     @extend_schema(
         summary="Create or change a secret by name",

@@ -18,7 +18,7 @@ from environments_app.policy import Principal, allows
 from secrets_app import bulk, lifecycle, transfer, writing
 from secrets_app.api import serializers as documents
 from secrets_app.filters import DEFAULT_ORDERING, FILTER_NAMES, ORDERINGS, narrow, wants_deleted
-from secrets_app.finding import find_secret, visible_secrets
+from secrets_app.finding import find_secret, require_authentic, visible_secrets
 from secrets_app.generators import generate
 from secrets_app.generators.choosing import kind_for
 from secrets_app.input_errors import InvalidInput
@@ -48,7 +48,21 @@ class SecretsView(GenericAPIView[Any]):
     def expected(self) -> str | None:
         """Return the ETag that a writer claims to have read, or None."""
         header = self.request.headers.get("If-Match")
-        return None if header in {None, "*"} else str(header).removeprefix("W/").strip('"')
+        return None if header is None else header.strip().removeprefix("W/").strip('"')
+
+    def shown(self, secret: Secret) -> Response:
+        """Return a secret, with its value for those who may reveal it.
+
+        Raises what `reveal` raises, and TamperedSecret.
+        """
+        place = secret.environment_id
+        if not allows(self.actor, Action.SECRET_REVEAL, environment_id=place, name=secret.name):
+            require_authentic(secret)
+            return answer(secret)
+        value = reveal(actor=self.actor, secret=secret).value
+        response = answer(secret)
+        response.data["value"] = value
+        return response
 
 
 def answer(secret: Secret, *, status_code: int = status.HTTP_200_OK) -> Response:
@@ -107,12 +121,7 @@ class SecretView(SecretsView):
     @extend_schema(summary="Read a secret", responses=documents.SecretWithValue)
     def get(self, request: Request, id: int) -> Response:
         """Return a secret with its value; a viewer gets it without."""
-        secret = find_secret(actor=self.actor, id=id)
-        response = answer(secret)
-        if allows(self.actor, Action.SECRET_REVEAL, environment_id=secret.environment_id, name=secret.name):
-            revealed = reveal(actor=self.actor, secret=secret)
-            response.data["value"] = revealed.value
-        return response
+        return self.shown(find_secret(actor=self.actor, id=id))
 
     @extend_schema(
         summary="Change a secret",
@@ -270,6 +279,7 @@ class VersionListView(SecretsView):
     def get(self, request: Request, id: int) -> Response:
         """List the versions of a secret, without values."""
         secret = find_secret(actor=self.actor, id=id)
+        require_authentic(secret)
         versions = SecretVersion.objects.filter(secret_id=secret.pk).defer("value")
         context = {"current_number": secret.current_number}
         rows = self.paginate_queryset(versions) or []
@@ -309,8 +319,10 @@ class BulkView(SecretsView):
         bulk.refuse_too_many(len(given["secrets"]))
         items = documents.NewSecretItem(data=given["secrets"], many=True)
         items.is_valid(raise_exception=True)
-        default = given.get("environment_id", 0)
+        default = given.get("environment_id")
         wanted = {item.setdefault("environment_id", default) for item in items.validated_data}
+        if None in wanted:
+            raise InvalidInput("environment_id", "Name the environment of every item, or one for all.")
         places = {place: find_environment_by_id(actor=self.actor, id=place) for place in wanted}
         secrets = bulk.create_many(
             actor=self.actor,

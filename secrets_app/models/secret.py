@@ -32,6 +32,7 @@ class Secret(AuthenticatedRow):
     MAC_COVERS: ClassVar[tuple[str, ...]] = (
         "environment.uuid",
         "name",
+        "secret_type",
         "current_number",
         "previous_number",
         "pending_number",
