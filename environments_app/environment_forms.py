@@ -27,6 +27,9 @@ class SettingsForm(EnvironmentForm):
     """The settings of an environment; its name stays."""
 
     name = None  # type: ignore[assignment]  # Django's way to drop an inherited field
+    protected = forms.BooleanField(
+        required=False, help_text="Destructive buttons ask for the environment's name."
+    )
 
     @staticmethod
     def initial_of(environment: Environment) -> dict[str, Any]:

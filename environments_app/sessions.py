@@ -8,6 +8,7 @@ an HMAC of the id, and its data is signed for that id alone.
 from typing import Any
 
 from django.contrib.sessions.backends import db
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
@@ -29,7 +30,7 @@ class SessionStore(db.SessionStore):
         """Say whether there is a session of this id."""
         return super().exists(stored_key(session_key))
 
-    def create_model_instance(self, data: dict[str, Any]) -> Session:
+    def create_model_instance(self, data: dict[str, Any]) -> AbstractBaseSession:
         """Return the row to be stored."""
         instance = super().create_model_instance(data)
         instance.session_key = stored_key(instance.session_key)
