@@ -27,6 +27,8 @@ from secrets_app.finding import visible_secrets
 _DAYS: Final = 30
 _EVENTS_SHOWN: Final = 10
 _READS: Final = frozenset({Action.SECRET_REVEAL, Action.SECRET_EXPORT, Action.SECRET_COMPARE})
+# On the page of all activity, not among the latest: they follow from acts that are listed.
+_HOUSEKEEPING: Final = (Action.STREAM_OPEN, Action.CONFIGURATION_CHANGE)
 
 
 @login_required
@@ -39,7 +41,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "needs": _needs(actor),
         "counts": _counts(actor),
         "activity": _activity(events),
-        "events": events[:_EVENTS_SHOWN],
+        "events": events.exclude(action__in=_HOUSEKEEPING)[:_EVENTS_SHOWN],
         "health": results([*settings.KEEPER_HEALTH_CHECKS, "keeper_project.health.worker"]),
         "quick_actions": _quick_actions(actor),
     }

@@ -1,6 +1,7 @@
 """The pages of secrets: thin over the use cases; every value is shown by POST and recorded."""
 
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -206,9 +207,11 @@ def secret_delete(request: HttpRequest, id: int) -> HttpResponse:
     """Delete a secret softly, after a question."""
     actor = principal_of(request)
     secret = find_secret(actor=actor, id=id)
-    if request.method == "GET":
+    typed_name = secret.environment.name if secret.environment.protected else ""
+    if request.method == "GET" or (typed_name and request.POST.get("typed") != typed_name):
         return _confirm(
             request,
+            typed_name=typed_name,
             title=f"Delete {secret.name}?",
             text="Readers get an error from now on. It can be restored with its history until it is purged.",
             action=reverse("secret-delete", args=[id]),
@@ -257,13 +260,21 @@ def secret_generate(request: HttpRequest) -> HttpResponse:
     """Return a generated value for the form; nothing is stored."""
     kind = request.POST.get("kind", "")
     generated = generate(kind, options_from_form(kind, request.POST))
-    context = {"kind": kind, "value": generated.value, "public": generated.public}
-    return render(request, "secrets_app/_generated.html", context)
+    context = {
+        "kind": kind,
+        "value": generated.value,
+        "public": generated.public,
+        "secret_type": generated.secret_type,
+    }
+    partial = request.headers.get("HX-Request")
+    template = "secrets_app/_generated.html" if partial else "secrets_app/generated.html"
+    return render(request, template, context)
 
 
 def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | None = None) -> HttpResponse:
     actor = principal_of(request)
-    versions = SecretVersion.objects.filter(secret_id=secret.pk).defer("value")[:_VERSIONS_SHOWN]
+    versions = _shown_versions(request, secret)
+    has_older = len(versions) > _VERSIONS_SHOWN
     context = {
         "secret": secret,
         "environment": secret.environment,
@@ -276,17 +287,35 @@ def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | 
                 "created_at": version.created_at,
                 "is_current": version.number == secret.current_number,
             }
-            for version in versions
+            for version in versions[:_VERSIONS_SHOWN]
         ],
+        "older_versions_url": f"?before={versions[_VERSIONS_SHOWN - 1].number}" if has_older else "",
         "events": search.events(viewer=actor, object_uuid=secret.uuid)[:_EVENTS_SHOWN],
         "can": rights(actor, secret),
-        "urls": secret_urls(secret),
+        "urls": secret_urls(secret) | _activity_url(request, secret),
         "mask_after": MASK_AFTER_SECONDS,
         "tampered": not secret.is_authentic(),
         **(revealed or {}),
     }
     enter(request, secret.environment)
     return render(request, "secrets_app/secret_detail.html", context)
+
+
+def _shown_versions(request: HttpRequest, secret: Secret) -> list[SecretVersion]:
+    """Return the versions of the page, newest first, and one more if there are older ones."""
+    versions = SecretVersion.objects.filter(secret_id=secret.pk).defer("value")
+    before = whole_number(request.GET.get("before", ""), largest=_MAX_NUMBER)
+    if before is not None:
+        versions = versions.filter(number__lt=before)
+    return list(versions[: _VERSIONS_SHOWN + 1])
+
+
+def _activity_url(request: HttpRequest, secret: Secret) -> dict[str, str]:
+    """Return the address of all events of a secret, for those who may read the trail."""
+    actor = principal_of(request)
+    if not allows(actor, Action.TRAIL_VIEW, environment_id=secret.environment_id):
+        return {}
+    return {"activity": f"{reverse('activity')}?{urlencode({'object': secret.name})}"}
 
 
 def _form(

@@ -1,0 +1,59 @@
+"""pyproject.toml lists every package, and the requirements files hold what it asks for."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+APPS = ["audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project"]
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {re.split(r"[\[<>=~ ]", requirement)[0].lower() for requirement in requirements}
+
+
+def pinned(file: str) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9._-]+)==([^ \\]+)", (ROOT / file).read_text(), re.MULTILINE))
+
+
+def test_it_lists_every_package() -> None:
+    found = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for app in APPS
+        for path in (ROOT / app).rglob("__init__.py")
+        if "tests" not in path.parts
+    }
+    assert set(PROJECT["tool"]["setuptools"]["packages"]) == found
+
+
+def test_the_embedded_requirements_need_no_compiler() -> None:
+    embedded = pinned("requirements-embedded.txt")
+    assert names(PROJECT["project"]["dependencies"]) <= embedded.keys()
+    assert not embedded.keys() & {"mysqlclient", "psycopg", "psycopg2", "xmlsec"}
+
+
+@pytest.mark.parametrize(
+    ("file", "extras"),
+    [("requirements.txt", ["production"]), ("requirements-dev.txt", ["production", "dev"])],
+)
+def test_the_requirements_hold_what_is_asked_for(file: str, extras: list[str]) -> None:
+    for extra in extras:
+        assert names(PROJECT["project"]["optional-dependencies"][extra]) <= pinned(file).keys()
+
+
+def test_all_requirements_agree() -> None:
+    embedded, production, dev = map(
+        pinned, ("requirements-embedded.txt", "requirements.txt", "requirements-dev.txt")
+    )
+    assert embedded.items() <= production.items() <= dev.items()
+
+
+def test_every_requirement_has_a_hash() -> None:
+    for file in ("requirements-embedded.txt", "requirements.txt", "requirements-dev.txt"):
+        blocks = re.split(r"^(?=[a-z0-9])", (ROOT / file).read_text(), flags=re.MULTILINE)[1:]
+        assert blocks
+        for block in blocks:
+            assert "--hash=sha256:" in block, block

@@ -1,0 +1,155 @@
+"""The runner starts real servers, tells where they are, and leaves nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from tests.servers.openbao import OpenBao
+from tests.servers.redis import Redis
+from tests.servers.server import MissingServer, Server, ServerFailed, accepts, free_port
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNNER = [sys.executable, "-m", "tests.servers", "--without", "mariadb", "--without", "moto"]
+
+
+class Absent(Redis):
+    """A server whose program nobody has."""
+
+    name: ClassVar[str] = "absent"
+    program: ClassVar[str] = "no-such-program"
+    package: ClassVar[str] = "the package of nothing"
+
+
+class Failing(Redis):
+    """A server that ends at once."""
+
+    name: ClassVar[str] = "failing"
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-c", "print('cannot go on'); exit(1)"]
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def redis_server(directory: Path) -> Redis:
+    server = Redis(directory)
+    try:
+        server.find(server.program)
+    except MissingServer:
+        pytest.skip("redis-server is not installed")
+    return server
+
+
+def test_a_server_starts_and_stops(tmp_path: Path) -> None:
+    server = redis_server(tmp_path)
+    server.start()
+    try:
+        server.wait()
+        assert server.ready()
+        pid = server.pid
+        assert pid is not None
+    finally:
+        server.stop()
+    assert not alive(pid)
+    assert not server.ready()
+
+
+def test_stopping_twice_is_harmless(tmp_path: Path) -> None:
+    redis_server(tmp_path).stop()
+
+
+def test_a_missing_program_is_named_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        MissingServer, match=r"^no-such-program is not installed; it comes with the package of nothing$"
+    ):
+        Absent(tmp_path).start()
+
+
+def test_a_server_that_ends_says_why(tmp_path: Path) -> None:
+    server = Failing(tmp_path)
+    server.start()
+    with pytest.raises(ServerFailed, match="failing ended while it started:\ncannot go on"):
+        server.wait()
+
+
+def test_ports_lie_below_those_that_the_system_gives_out() -> None:
+    assert all(free_port() < 32768 for _ in range(20))
+
+
+def test_openbao_takes_secrets(tmp_path: Path) -> None:
+    server = OpenBao(tmp_path)
+    server.start()
+    try:
+        server.wait()
+        assert server.environment()["KEEPER_TEST_OPENBAO_TOKEN"]
+        assert "secret/data/ready" in (tmp_path / "openbao" / "audit.log").read_text()
+    finally:
+        server.stop()
+
+
+# --- The runner in a process of its own ------------------------------------------------------
+
+
+def test_it_runs_a_command_that_finds_the_servers_and_its_own_directory(tmp_path: Path) -> None:
+    redis_server(tmp_path)
+    shown = "printenv KEEPER_TEST_REDIS_URL KEEPER_DATA_DIR DATABASE_URL AWS_ACCESS_KEY_ID; exit 7"
+    environment = {**os.environ, "DATABASE_URL": "mysql://real.example", "AWS_ACCESS_KEY_ID": "real"}
+    done = subprocess.run(
+        [*RUNNER, "--", "sh", "-c", shown],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 7
+    redis, data, database, key = done.stdout.split()
+    assert redis.startswith("redis://127.0.0.1:")
+    assert database == f"sqlite:///{data}/keeper.db"
+    assert key == "testing"
+    assert not Path(data).parent.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_everything_when_it_is_stopped(tmp_path: Path, number: signal.Signals) -> None:
+    redis_server(tmp_path)
+    note = tmp_path / "note"
+    program = f"echo $$ $KEEPER_DATA_DIR $KEEPER_TEST_REDIS_URL >{note}; exec sleep 60"
+    with subprocess.Popen([*RUNNER, "--", "sh", "-c", program], cwd=ROOT) as runner:
+        try:
+            command, data, redis = wait_for_words(note)
+            port = int(redis.rpartition(":")[2].partition("/")[0])
+            assert accepts(port)
+            runner.send_signal(number)
+            assert runner.wait(30) == 128 + number
+        finally:
+            runner.terminate()
+    assert not alive(int(command))
+    assert not accepts(port)
+    assert not Path(data).parent.exists()
+
+
+def wait_for_words(note: Path) -> list[str]:
+    deadline = time.monotonic() + 30
+    while not (note.exists() and note.read_text().endswith("\n")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return note.read_text().split()
+
+
+def test_every_server_says_what_installs_it() -> None:
+    from tests.servers.__main__ import SERVERS
+
+    assert all(issubclass(server, Server) and server.package for server in SERVERS.values())
