@@ -10,7 +10,7 @@ _FOLDERS = ("data_folder_in", "data_folder_out", "control_folder")
 def folders() -> list[Path]:
     """Return the folders of the filesystem broker; none where another broker is used."""
     options = settings.CELERY_BROKER_TRANSPORT_OPTIONS
-    return sorted({Path(options[name]) for name in _FOLDERS if name in options})
+    return sorted({Path(str(options[name])) for name in _FOLDERS if name in options})
 
 
 def make_folders() -> None:

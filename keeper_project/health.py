@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 FREE_BYTES: Final = 50 * 1024 * 1024
 HEARTBEAT_AGE: Final = timedelta(minutes=3)
-BROKER_SECONDS: Final = 2.0
+BROKER_SECONDS: Final = 2
 
 
 class HealthFailure(KeeperError):

@@ -13,6 +13,7 @@ from pytest_django import Settings
 from audit_app.errors import KeyringUnavailable
 from keeper_project import health
 from keeper_project.broker import make_folders
+from keeper_project.celery import app
 from keeper_project.health import HealthFailure, results
 from keeper_project.heartbeat import beat
 
@@ -101,8 +102,8 @@ def test_it_notices_a_broker_that_does_not_answer(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.CELERY_BROKER_TRANSPORT_OPTIONS = {}
-    monkeypatch.setattr(health.app.conf, "broker_url", "redis://127.0.0.1:9/0")
-    monkeypatch.setattr(health.app.conf, "broker_write_url", "redis://127.0.0.1:9/0")
+    monkeypatch.setattr(app.conf, "broker_url", "redis://127.0.0.1:9/0")
+    monkeypatch.setattr(app.conf, "broker_write_url", "redis://127.0.0.1:9/0")
     with pytest.raises(HealthFailure, match="does not answer"):
         health.broker()
 
@@ -110,8 +111,8 @@ def test_it_notices_a_broker_that_does_not_answer(
 @pytest.mark.skipif("KEEPER_TEST_REDIS_URL" not in os.environ, reason="python -m tests.servers starts Redis")
 def test_it_reaches_redis(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.CELERY_BROKER_TRANSPORT_OPTIONS = {}
-    monkeypatch.setattr(health.app.conf, "broker_url", os.environ["KEEPER_TEST_REDIS_URL"])
-    monkeypatch.setattr(health.app.conf, "broker_write_url", os.environ["KEEPER_TEST_REDIS_URL"])
+    monkeypatch.setattr(app.conf, "broker_url", os.environ["KEEPER_TEST_REDIS_URL"])
+    monkeypatch.setattr(app.conf, "broker_write_url", os.environ["KEEPER_TEST_REDIS_URL"])
     health.broker()
 
 
@@ -138,6 +139,6 @@ def test_it_misses_a_worker_that_never_worked(data: Path) -> None:
 def test_it_misses_a_worker_that_stopped(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     beat()
     later = timezone.now() + timedelta(minutes=4)
-    monkeypatch.setattr(health.timezone, "now", lambda: later)
+    monkeypatch.setattr(timezone, "now", lambda: later)
     with pytest.raises(HealthFailure, match="no worker"):
         health.worker()
