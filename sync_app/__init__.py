@@ -1,0 +1,1 @@
+"""How secrets reach other systems: targets, plan and apply, rotation."""

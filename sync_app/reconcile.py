@@ -1,0 +1,361 @@
+"""What a sync does with one secret, decided from what was seen and nothing else: no I/O, no clock.
+
+`reconcile` is total: every combination of (base, Keeper's side, the target's side, ownership) and
+rules has one decision, shown as a table in docs/sync.md. `reconcile_all` then looks at a whole pass.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+
+class Direction(StrEnum):
+    """Which way values travel."""
+
+    PUSH = "push"
+    PULL = "pull"
+    BOTH = "both"
+
+
+class Conflict(StrEnum):
+    """Which side is followed where a rule has to choose."""
+
+    KEEPER_WINS = "keeper_wins"
+    TARGET_WINS = "target_wins"
+    ASK = "ask"
+
+
+class Deletion(StrEnum):
+    """Whether the target's copy follows a deletion in Keeper."""
+
+    NEVER = "never"
+    RECOVERABLE = "recoverable"
+
+
+class Ownership(StrEnum):
+    """What Keeper can prove about the target's secret: our mark on it and a matching entry here."""
+
+    NONE = "none"
+    CREATED = "created"
+    ADOPTED = "adopted"
+
+
+class Presence(StrEnum):
+    """What was seen of a secret on one side."""
+
+    PRESENT = "present"
+    # A direct read found nothing.
+    ABSENT = "absent"
+    # Not in a list, which may lag or be cut short; nobody has asked for the secret itself.
+    UNLISTED = "unlisted"
+    # Deleted, but still within the recovery window, and holding its name.
+    DELETED = "deleted"
+    UNREADABLE = "unreadable"
+
+
+class Outcome(StrEnum):
+    """What to do. `create`, `update`, `delete` write to the target, `pull` to Keeper, the rest nowhere."""
+
+    UNCHANGED = "unchanged"
+    CREATE = "create"
+    UPDATE = "update"
+    PULL = "pull"
+    CONFLICT = "conflict"
+    DRIFTED = "drifted"
+    MISSING = "missing"
+    DELETE = "delete"
+    UNMANAGED = "unmanaged"
+    REFUSED = "refused"
+
+
+WRITES: Final = frozenset({Outcome.CREATE, Outcome.UPDATE, Outcome.DELETE, Outcome.PULL})
+
+
+class Reason(StrEnum):
+    """Why, in words for the plan."""
+
+    IN_STEP = "both sides are as they were last synced"
+    EQUAL = "both sides hold the same value"
+    NOWHERE = "it exists on neither side"
+    WITHDRAWN = "deleted in Keeper, and waiting out the target's recovery window"
+    NEW_IN_KEEPER = "it exists in Keeper alone"
+    NEW_IN_TARGET = "it exists in the target alone"
+    KEEPER_CHANGED = "changed in Keeper since the last sync"
+    TARGET_CHANGED = "changed in the target since the last sync"
+    BOTH_CHANGED = "changed on both sides since the last sync"
+    UNKNOWN_BASE = "never synced, and the sides are not known to be equal"
+    WRONG_BASE = "recorded as synced, but the values differ"
+    LOST = "gone from the target"
+    RESTORED = "deleted in the target: it is restored, then written"
+    DELETED_IN_KEEPER = "deleted in Keeper"
+    DELETED_AND_CHANGED = "deleted in Keeper, but changed in the target since the last sync"
+    DELETED_UNKNOWN_BASE = "not in Keeper, and it is not known what was last synced"
+    NOT_OURS = "not created or adopted by this target: it is left alone"
+    ONLY_PULLED = "it exists in Keeper alone, and this target is only pulled from"
+    NAME_HELD = "the name is held by somebody else's secret, which is planned for deletion"
+    KEEPER_UNREADABLE = "Keeper's side could not be read"
+    TARGET_UNREADABLE = "the target's side could not be read"
+    NOT_CONFIRMED = "missing from the target's list, but not confirmed by reading it"
+    DELETION_OFF = "deletion is off for this target"
+    ADOPTED = "adopted secrets are withdrawn from, never deleted"
+    INCOMPLETE = "nothing is deleted: a side could not be read completely"
+    EMPTY = "nothing is deleted: a side is empty"
+    OVER_BUDGET = "nothing is deleted: there is more to delete than the budget allows"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What a target's owner chose."""
+
+    direction: Direction = Direction.PUSH
+    conflict: Conflict = Conflict.ASK
+    deletion: Deletion = Deletion.NEVER
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One side as it was just seen; `version` is opaque and compared for equality alone."""
+
+    presence: Presence
+    version: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """The versions of both sides when they were last known to hold the same value."""
+
+    keeper: str
+    target: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One secret on both sides.
+
+    `equal` says whether the values are equal, by keyed fingerprint; None where nobody compared,
+    which is never taken for equal.
+    """
+
+    keeper: Side
+    target: Side
+    base: Base | None = None
+    ownership: Ownership = Ownership.NONE
+    equal: bool | None = None
+
+    @property
+    def owned(self) -> bool:
+        """Say whether Keeper may touch the target's secret."""
+        return self.ownership is not Ownership.NONE
+
+    @property
+    def keeper_changed(self) -> bool:
+        """Say whether Keeper's value is another than the last synced one."""
+        return self.base is not None and self.keeper.version != self.base.keeper
+
+    @property
+    def target_changed(self) -> bool:
+        """Say whether the target's value is another than the last synced one."""
+        return self.base is not None and self.target.version != self.base.target
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do with one secret, and why."""
+
+    outcome: Outcome
+    reason: Reason
+
+
+def reconcile(item: Item, rules: Rules) -> Decision:
+    """Return what to do with one secret under these rules."""
+    if item.keeper.presence is Presence.UNREADABLE:
+        return Decision(Outcome.REFUSED, Reason.KEEPER_UNREADABLE)
+    if item.target.presence is Presence.UNREADABLE:
+        return Decision(Outcome.REFUSED, Reason.TARGET_UNREADABLE)
+    in_keeper = item.keeper.presence is Presence.PRESENT
+    if item.target.presence is Presence.PRESENT:
+        return _in_both(item, rules) if in_keeper else _only_in_target(item, rules)
+    return _only_in_keeper(item, rules) if in_keeper else _in_neither(item)
+
+
+def needs_comparison(item: Item) -> bool:
+    """Say whether comparing the values could settle what the versions leave open.
+
+    Where it is False a pass reads no value to decide.
+    """
+    both = item.keeper.presence is Presence.PRESENT and item.target.presence is Presence.PRESENT
+    return both and item.equal is None and (item.base is None or item.target_changed)
+
+
+def _in_neither(item: Item) -> Decision:
+    if item.target.presence is Presence.DELETED:
+        return Decision(Outcome.UNCHANGED, Reason.WITHDRAWN)
+    return Decision(Outcome.UNCHANGED, Reason.NOWHERE)
+
+
+def _only_in_keeper(item: Item, rules: Rules) -> Decision:  # noqa: PLR0911  one return a row
+    """Decide for a secret that the target does not show: never there, removed, or not looked for."""
+    known = item.base is not None or item.ownership is Ownership.ADOPTED
+    pulled = rules.direction is Direction.PULL
+    if pulled and not known:
+        return Decision(Outcome.UNMANAGED, Reason.ONLY_PULLED)
+    if item.target.presence is Presence.UNLISTED:
+        return Decision(Outcome.REFUSED, Reason.NOT_CONFIRMED)
+    if pulled:
+        # Keeper's own secrets are never deleted by a sync.
+        return Decision(Outcome.MISSING, Reason.LOST)
+    keeper_wins = rules.conflict is Conflict.KEEPER_WINS
+    if item.target.presence is Presence.DELETED:
+        if not item.owned:
+            return Decision(Outcome.REFUSED, Reason.NAME_HELD)
+        # To restore makes a value readable again that may have changed before it was deleted.
+        if keeper_wins:
+            return Decision(Outcome.UPDATE, Reason.RESTORED)
+        return Decision(Outcome.MISSING, Reason.LOST)
+    if not known:
+        return Decision(Outcome.CREATE, Reason.NEW_IN_KEEPER)
+    return Decision(Outcome.CREATE if keeper_wins else Outcome.MISSING, Reason.LOST)
+
+
+def _only_in_target(item: Item, rules: Rules) -> Decision:
+    if rules.direction is Direction.PULL or not item.owned:
+        return _importable(item, rules)
+    if item.base is None:
+        return Decision(Outcome.CONFLICT, Reason.DELETED_UNKNOWN_BASE)
+    if item.target_changed:
+        return Decision(Outcome.CONFLICT, Reason.DELETED_AND_CHANGED)
+    if rules.deletion is Deletion.NEVER:
+        return Decision(Outcome.REFUSED, Reason.DELETION_OFF)
+    if item.ownership is Ownership.ADOPTED:
+        return Decision(Outcome.REFUSED, Reason.ADOPTED)
+    return Decision(Outcome.DELETE, Reason.DELETED_IN_KEEPER)
+
+
+def _importable(item: Item, rules: Rules) -> Decision:
+    """Decide for a secret that Keeper lacks and could take over, or that is none of its business."""
+    if rules.direction is Direction.PUSH or (item.base is not None and rules.direction is Direction.BOTH):
+        return Decision(Outcome.UNMANAGED, Reason.NOT_OURS)
+    if item.base is None:
+        if item.owned:
+            return Decision(Outcome.CONFLICT, Reason.DELETED_UNKNOWN_BASE)
+        return Decision(Outcome.PULL, Reason.NEW_IN_TARGET)
+    if rules.conflict is Conflict.TARGET_WINS:
+        return Decision(Outcome.PULL, Reason.DELETED_IN_KEEPER)
+    if item.target_changed:
+        return Decision(Outcome.CONFLICT, Reason.DELETED_AND_CHANGED)
+    return Decision(Outcome.DRIFTED, Reason.DELETED_IN_KEEPER)
+
+
+def _in_both(item: Item, rules: Rules) -> Decision:  # noqa: PLR0911  one return a row
+    if rules.direction is Direction.PUSH and not item.owned:
+        return Decision(Outcome.UNMANAGED, Reason.NOT_OURS)
+    if item.equal:
+        return Decision(Outcome.UNCHANGED, Reason.EQUAL)
+    if item.base is None:
+        # No strategy settles this: nobody can tell which side is the newer one.
+        return Decision(Outcome.CONFLICT, Reason.UNKNOWN_BASE)
+    match item.keeper_changed, item.target_changed:
+        case False, False if item.equal is False:
+            # The last sync was recorded as done and was not, or the record is wrong.
+            return Decision(Outcome.CONFLICT, Reason.WRONG_BASE)
+        case False, False:
+            return Decision(Outcome.UNCHANGED, Reason.IN_STEP)
+        case True, False:
+            return _keeper_changed(item, rules)
+        case False, True:
+            return _target_changed(rules)
+        case _:
+            return _both_changed(item, rules)
+
+
+def _pushed(item: Item, reason: Reason) -> Decision:
+    if not item.owned:
+        return Decision(Outcome.UNMANAGED, Reason.NOT_OURS)
+    return Decision(Outcome.UPDATE, reason)
+
+
+def _keeper_changed(item: Item, rules: Rules) -> Decision:
+    if rules.direction is not Direction.PULL:
+        return _pushed(item, Reason.KEEPER_CHANGED)
+    target_wins = rules.conflict is Conflict.TARGET_WINS
+    return Decision(Outcome.PULL if target_wins else Outcome.DRIFTED, Reason.KEEPER_CHANGED)
+
+
+def _target_changed(rules: Rules) -> Decision:
+    if rules.direction is not Direction.PUSH:
+        return Decision(Outcome.PULL, Reason.TARGET_CHANGED)
+    keeper_wins = rules.conflict is Conflict.KEEPER_WINS
+    return Decision(Outcome.UPDATE if keeper_wins else Outcome.DRIFTED, Reason.TARGET_CHANGED)
+
+
+def _both_changed(item: Item, rules: Rules) -> Decision:
+    if rules.conflict is Conflict.ASK:
+        return Decision(Outcome.CONFLICT, Reason.BOTH_CHANGED)
+    keeper_wins = rules.conflict is Conflict.KEEPER_WINS
+    against = Direction.PULL if keeper_wins else Direction.PUSH
+    if rules.direction is against:
+        return Decision(Outcome.DRIFTED, Reason.BOTH_CHANGED)
+    return _pushed(item, Reason.BOTH_CHANGED) if keeper_wins else Decision(Outcome.PULL, Reason.BOTH_CHANGED)
+
+
+# --- A whole pass ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeletionBudget:
+    """How much one pass may delete: a number, and a share of what Keeper owns there in per cent."""
+
+    number: int = 10
+    percent: int = 10
+
+    def allows(self, *, deleted: int, owned: int) -> bool:
+        """Say whether so many deletions of so many owned secrets are within both limits."""
+        return deleted <= self.number and deleted * 100 <= owned * self.percent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """Whether each side's list was read to its end."""
+
+    keeper: bool
+    target: bool
+
+
+def reconcile_all(
+    items: Sequence[Item], *, rules: Rules, budget: DeletionBudget, coverage: Coverage
+) -> list[Decision]:
+    """Return the decision for each item of a pass over everything that base and both sides name.
+
+    All deletions are refused together if a side is empty, was not read to its end or holds
+    something unreadable, or if they are more than the budget allows: each of these looks
+    exactly like a mistake.
+    """
+    decisions = [reconcile(item, rules) for item in items]
+    deleted = sum(decision.outcome is Outcome.DELETE for decision in decisions)
+    if not deleted:
+        return decisions
+    reason = _objection(items, deleted=deleted, budget=budget, coverage=coverage)
+    if reason is None:
+        return decisions
+    return [
+        replace(decision, outcome=Outcome.REFUSED, reason=reason)
+        if decision.outcome is Outcome.DELETE
+        else decision
+        for decision in decisions
+    ]
+
+
+def _objection(
+    items: Sequence[Item], *, deleted: int, budget: DeletionBudget, coverage: Coverage
+) -> Reason | None:
+    sides = [side for item in items for side in (item.keeper, item.target)]
+    unreadable = any(side.presence is Presence.UNREADABLE for side in sides)
+    if unreadable or not (coverage.keeper and coverage.target):
+        return Reason.INCOMPLETE
+    # A target cannot be empty here: what is to be deleted was just seen there.
+    if not any(item.keeper.presence is Presence.PRESENT for item in items):
+        return Reason.EMPTY
+    if not budget.allows(deleted=deleted, owned=sum(item.owned for item in items)):
+        return Reason.OVER_BUDGET
+    return None

@@ -1,0 +1,119 @@
+"""Draws the table of docs/sync.md from `reconcile`: `python -m sync_app.tests.decision_table` writes it."""
+
+import itertools
+from collections import Counter
+from pathlib import Path
+
+from sync_app.reconcile import (
+    Base,
+    Conflict,
+    Deletion,
+    Direction,
+    Item,
+    Ownership,
+    Presence,
+    Rules,
+    Side,
+    reconcile,
+)
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "sync.md"
+BEGIN = "<!-- The table is written by python -m sync_app.tests.decision_table -->\n"
+END = "<!-- End of the table -->\n"
+
+BASE = Base(keeper="keeper 1", target="target 1")
+GONE = {
+    Presence.ABSENT: "absent",
+    Presence.UNLISTED: "not listed",
+    Presence.DELETED: "deleted, recoverable",
+    Presence.UNREADABLE: "unreadable",
+}
+SAME, CHANGED = "as synced", "changed"
+
+
+def keeper_sides(base: Base | None) -> dict[str, Side]:
+    """Return every state of Keeper's side by its name; only a known base tells change."""
+    gone = {GONE[presence]: Side(presence=presence) for presence in (Presence.ABSENT, Presence.UNREADABLE)}
+    return present("keeper", base) | gone
+
+
+def target_sides(base: Base | None) -> dict[str, Side]:
+    """Return every state of the target's side by its name."""
+    return present("target", base) | {name: Side(presence=presence) for presence, name in GONE.items()}
+
+
+def present(side: str, base: Base | None) -> dict[str, Side]:
+    same = Side(presence=Presence.PRESENT, version=f"{side} 1")
+    changed = Side(presence=Presence.PRESENT, version=f"{side} 2")
+    return {SAME: same, CHANGED: changed} if base else {"present": same}
+
+
+def items() -> dict[tuple[str, str, str, Ownership], Item]:
+    """Return the whole space of what can be seen, by (base, Keeper's side, target's side, ownership)."""
+    space = {}
+    for base in (None, BASE):
+        sides = itertools.product(keeper_sides(base).items(), target_sides(base).items())
+        for ((keeper_name, keeper), (target_name, target)), ownership in itertools.product(sides, Ownership):
+            both = keeper.presence is target.presence is Presence.PRESENT
+            for equal in (True, False, None) if both else (None,):
+                name = target_name + {True: ", equal", False: ", differs", None: ""}[equal]
+                key = ("known" if base else "unknown", keeper_name, name, ownership)
+                space[key] = Item(base=base, keeper=keeper, target=target, ownership=ownership, equal=equal)
+    return space
+
+
+def rule_space() -> list[Rules]:
+    return [
+        Rules(direction=direction, conflict=conflict, deletion=deletion)
+        for direction, conflict, deletion in itertools.product(Direction, Conflict, Deletion)
+    ]
+
+
+def cell(item: Item, direction: Direction) -> str:
+    """Say what happens, naming a rule only where it makes a difference."""
+    by_deletion = {
+        deletion: {
+            conflict: reconcile(
+                item, Rules(direction=direction, conflict=conflict, deletion=deletion)
+            ).outcome.value
+            for conflict in Conflict
+        }
+        for deletion in Deletion
+    }
+    never, recoverable = (by_conflict(by_deletion[deletion]) for deletion in Deletion)
+    return never if never == recoverable else f"{recoverable} (never: {never})"
+
+
+def by_conflict(outcomes: dict[Conflict, str]) -> str:
+    counts = Counter(outcomes.values())
+    chosen = sorted(counts, key=lambda outcome: (counts[outcome], outcome))
+    usual = chosen[-1]
+    special = [f"{conflict}: **{outcome}**" for conflict, outcome in outcomes.items() if outcome != usual]
+    return "; ".join([*special, f"else {usual}" if special else usual])
+
+
+def table() -> str:
+    """Return the table in Markdown, with neighbouring rows that decide alike drawn as one."""
+    rows: dict[tuple[str, str, str], dict[tuple[str, ...], list[str]]] = {}
+    for (base, keeper, target, ownership), item in items().items():
+        cells = tuple(cell(item, direction) for direction in Direction)
+        rows.setdefault((base, keeper, target), {}).setdefault(cells, []).append(ownership.value)
+    lines = [
+        "| last synced | Keeper | target | ownership | push | pull | both |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for (base, keeper, target), alike in rows.items():
+        for cells, owners in alike.items():
+            whose = "any" if len(owners) == len(Ownership) else ", ".join(owners)
+            lines.append("| " + " | ".join((base, keeper, target, whose, *cells)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    before, _, rest = DOCUMENT.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    DOCUMENT.write_text(before + BEGIN + "\n" + table() + "\n" + END + after)
+
+
+if __name__ == "__main__":
+    main()

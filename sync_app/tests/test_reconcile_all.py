@@ -1,0 +1,101 @@
+"""A whole pass deletes nothing where the picture is not complete, or where it would be too much."""
+
+import pytest
+
+from sync_app.reconcile import (
+    Base,
+    Coverage,
+    Deletion,
+    DeletionBudget,
+    Item,
+    Outcome,
+    Ownership,
+    Presence,
+    Reason,
+    Rules,
+    Side,
+    reconcile_all,
+)
+
+RULES = Rules(deletion=Deletion.RECOVERABLE)
+BASE = Base(keeper="1", target="1")
+HERE = Side(presence=Presence.PRESENT, version="1")
+GONE = Side(presence=Presence.ABSENT)
+UNREADABLE = Side(presence=Presence.UNREADABLE)
+
+KEPT = Item(base=BASE, keeper=HERE, target=HERE, ownership=Ownership.CREATED)
+DELETED = Item(base=BASE, keeper=GONE, target=HERE, ownership=Ownership.CREATED)
+FOREIGN = Item(keeper=GONE, target=HERE)
+COMPLETE = Coverage(keeper=True, target=True)
+ACTED = {Outcome.DELETE, Outcome.REFUSED}
+
+
+def outcomes(
+    items: list[Item], *, budget: DeletionBudget | None = None, coverage: Coverage = COMPLETE
+) -> list[tuple[Outcome, Reason]]:
+    decisions = reconcile_all(
+        items, rules=RULES, budget=budget or DeletionBudget(number=5, percent=50), coverage=coverage
+    )
+    return [(decision.outcome, decision.reason) for decision in decisions if decision.outcome in ACTED]
+
+
+def test_it_deletes_what_was_deleted_in_keeper() -> None:
+    assert outcomes([KEPT, DELETED]) == [(Outcome.DELETE, Reason.DELETED_IN_KEEPER)]
+
+
+@pytest.mark.parametrize(
+    "coverage", [Coverage(keeper=False, target=True), Coverage(keeper=True, target=False)], ids=str
+)
+def test_it_deletes_nothing_after_a_partial_list(coverage: Coverage) -> None:
+    assert outcomes([KEPT, DELETED], coverage=coverage) == [(Outcome.REFUSED, Reason.INCOMPLETE)]
+
+
+@pytest.mark.parametrize(
+    "unreadable",
+    [
+        Item(base=BASE, keeper=UNREADABLE, target=HERE, ownership=Ownership.CREATED),
+        Item(base=BASE, keeper=HERE, target=UNREADABLE, ownership=Ownership.CREATED),
+    ],
+    ids=["keeper", "target"],
+)
+def test_it_deletes_nothing_where_something_is_unreadable(unreadable: Item) -> None:
+    assert (Outcome.REFUSED, Reason.INCOMPLETE) in outcomes([KEPT, DELETED, unreadable])
+    assert Outcome.DELETE not in {outcome for outcome, _ in outcomes([KEPT, DELETED, unreadable])}
+
+
+def test_it_deletes_nothing_for_an_empty_environment() -> None:
+    budget = DeletionBudget(number=100, percent=100)
+    assert outcomes([DELETED, FOREIGN], budget=budget) == [(Outcome.REFUSED, Reason.EMPTY)]
+
+
+def test_it_deletes_none_of_too_many() -> None:
+    many = [KEPT] * 20 + [DELETED] * 6
+    assert outcomes(many) == [(Outcome.REFUSED, Reason.OVER_BUDGET)] * 6
+
+
+def test_it_deletes_none_of_too_large_a_share() -> None:
+    assert outcomes([KEPT, DELETED, DELETED]) == [(Outcome.REFUSED, Reason.OVER_BUDGET)] * 2
+
+
+def test_it_counts_the_share_of_what_is_owned_alone() -> None:
+    assert outcomes([KEPT, DELETED, DELETED, *[FOREIGN] * 10]) == [(Outcome.REFUSED, Reason.OVER_BUDGET)] * 2
+
+
+def test_it_deletes_up_to_the_budget() -> None:
+    assert outcomes([*[KEPT] * 5, *[DELETED] * 5]) == [(Outcome.DELETE, Reason.DELETED_IN_KEEPER)] * 5
+
+
+def test_it_goes_on_with_everything_but_deletions() -> None:
+    changed = Item(
+        base=BASE,
+        keeper=Side(presence=Presence.PRESENT, version="2"),
+        target=HERE,
+        ownership=Ownership.CREATED,
+    )
+    decisions = reconcile_all(
+        [changed, DELETED],
+        rules=RULES,
+        budget=DeletionBudget(number=0),
+        coverage=COMPLETE,
+    )
+    assert [decision.outcome for decision in decisions] == [Outcome.UPDATE, Outcome.REFUSED]
