@@ -177,6 +177,8 @@ LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "dashboard"
 LOGOUT_REDIRECT_URL = "sign-in"
 CSRF_FAILURE_VIEW = "keeper_project.error_pages.csrf_failure"
+# A row of the session table opens no session: the id in the cookie is stored as an HMAC.
+SESSION_ENGINE = "environments_app.sessions"
 SESSION_COOKIE_AGE = env.int("SESSION_COOKIE_AGE", default=8 * 3600)
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"

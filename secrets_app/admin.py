@@ -80,6 +80,12 @@ class SecretAdmin(ServiceAdmin):
         """Keep name and environment of a stored secret: renaming and moving are acts of their own."""
         return ("environment", "name") if obj else ()
 
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """Name the secret alone: deletion is soft, its versions stay with it."""
+        return [str(secret) for secret in objs], {}, set(), []
+
     def create(self, *, actor: Principal, form: Any) -> Secret:
         """Create a secret."""
         given = form.cleaned_data

@@ -1,0 +1,130 @@
+"""Secrets in the admin: no value, no sealed column, and no way round the use cases."""
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+
+from audit_app.models import AuditEvent
+from environments_app.models import Membership, Role, User
+from environments_app.tests.cast import Cast
+from secrets_app import writing
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.secret_types import SecretType
+
+pytestmark = pytest.mark.django_db
+VALUE = "canary-91c2"
+SignedIn = Callable[[User], Client]
+
+
+@pytest.fixture
+def secret(cast: Cast) -> Secret:
+    return writing.create(
+        actor=cast.principal(cast.alice),
+        environment=cast.development,
+        name="payments/db",
+        secret_type=SecretType.PASSWORD,
+        value=VALUE,
+    )
+
+
+@pytest.fixture
+def operator(cast: Cast, signed_in: SignedIn) -> Client:
+    return signed_in(cast.root)
+
+
+def _form(**fields: str) -> dict[str, str]:
+    return {
+        "secret_type": "PASSWORD",
+        "description": "",
+        "owner": "",
+        "tags": "",
+        "value": "",
+        "comment": "",
+    } | fields
+
+
+def test_its_pages_show_no_value_and_no_sealed_column(operator: Client, secret: Secret) -> None:
+    version = SecretVersion.objects.get(secret=secret)
+    envelope, mac = version.value.envelope, bytes(secret.row_mac)
+    for path in (
+        "secret/",
+        f"secret/{secret.pk}/change/",
+        f"secret/{secret.pk}/history/",
+        "secretversion/",
+        f"secretversion/{version.pk}/change/",
+        "datakey/",
+    ):
+        page = operator.get(f"/admin/secrets_app/{path}")
+        assert page.status_code == 200, path
+        for hidden in (
+            VALUE,
+            envelope.hex(),
+            repr(envelope)[2:40],
+            mac.hex(),
+            bytes(version.fingerprint).hex(),
+        ):
+            assert hidden not in page.content.decode(), path
+
+
+def test_an_operator_without_a_membership_writes_nothing(
+    operator: Client, cast: Cast, secret: Secret
+) -> None:
+    operator.post(f"/admin/secrets_app/secret/{secret.pk}/change/", _form(value="changed"))
+    operator.post(f"/admin/secrets_app/secret/{secret.pk}/delete/", {"post": "yes"})
+    operator.post(
+        "/admin/secrets_app/secret/add/",
+        _form(environment=str(cast.development.pk), name="new", value="v"),
+    )
+    assert list(Secret.objects.values_list("name", "current_number", "live")) == [("payments/db", 1, True)]
+    denied = AuditEvent.objects.filter(outcome="denied").values_list("action", flat=True)
+    assert set(denied) == {"secret.update", "secret.delete", "secret.create"}
+
+
+def test_with_a_membership_it_goes_through_the_use_cases(
+    operator: Client, cast: Cast, secret: Secret
+) -> None:
+    Membership.objects.create(environment=cast.development, user=cast.root, role=Role.EDITOR)
+    form = _form(value="second value", tags="b, a", comment="rotated by hand")
+    assert operator.post(f"/admin/secrets_app/secret/{secret.pk}/change/", form).status_code == 302
+    stored = Secret.objects.get(pk=secret.pk)
+    assert (stored.current_number, stored.tags) == (2, ["a", "b"])
+    assert stored.is_authentic()
+    added = _form(environment=str(cast.development.pk), name="new", value="a fresh one")
+    assert operator.post("/admin/secrets_app/secret/add/", added).status_code == 302
+    operator.post(f"/admin/secrets_app/secret/{secret.pk}/delete/", {"post": "yes"})
+    assert Secret.objects.get(pk=secret.pk).live is None
+    assert {"second value", "a fresh one"}.isdisjoint(
+        LogEntry.objects.values_list("change_message", flat=True)
+    )
+    assert not LogEntry.objects.filter(change_message__contains="second value").exists()
+
+
+def test_a_bad_value_is_a_message_that_does_not_repeat_it(operator: Client, cast: Cast) -> None:
+    Membership.objects.create(environment=cast.development, user=cast.root, role=Role.EDITOR)
+    form = _form(environment=str(cast.development.pk), name="new", value="{canary", secret_type="JSON")
+    page = operator.post("/admin/secrets_app/secret/add/", form, follow=True)
+    assert page.status_code == 200
+    assert not Secret.objects.exists()
+    assert "JSON" in page.content.decode()
+
+
+def test_versions_and_data_keys_can_only_be_looked_at(operator: Client, secret: Secret) -> None:
+    version = SecretVersion.objects.get(secret=secret)
+    for path in ("secretversion/add/", "datakey/add/", f"secretversion/{version.pk}/delete/"):
+        assert operator.get(f"/admin/secrets_app/{path}").status_code == 403, path
+
+
+def test_every_model_of_keeper_is_in_the_admin() -> None:
+    from django.apps import apps
+
+    ours = ("audit_app", "environments_app", "secrets_app", "sync_app")
+    missing = [
+        model.__name__
+        for label in ours
+        for model in apps.get_app_config(label).get_models()
+        if not admin.site.is_registered(model)
+    ]
+    assert missing == []
