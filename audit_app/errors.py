@@ -35,3 +35,11 @@ class TooManyRefusals(AuditError):
     def __init__(self, retry_after: int) -> None:
         super().__init__(f"too many refused attempts; retry after {retry_after} s")
         self.retry_after = retry_after
+
+
+class BadEndpoint(AuditError):
+    """What was given is no address of another system; the message says what is wrong with it."""
+
+
+class EndpointRefused(AuditError):
+    """Keeper does not connect there: the address is inside, and not configured as allowed."""

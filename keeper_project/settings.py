@@ -25,6 +25,8 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 KEEPER_TRUSTED_PROXIES = env.list("KEEPER_TRUSTED_PROXIES", default=[])
 # How often an address may be turned away in a minute before it has to wait for the next one.
 KEEPER_REFUSALS_PER_MINUTE = env.int("KEEPER_REFUSALS_PER_MINUTE", default=60)
+# Networks inside which Keeper may reach other systems; without, it connects to public addresses by TLS.
+KEEPER_OUTBOUND_ALLOWED = env.list("KEEPER_OUTBOUND_ALLOWED", default=[])
 KEEPER_ADMIN_USERNAME = env.str("KEEPER_ADMIN_USERNAME", default="admin")
 KEEPER_ADMIN_PASSWORD = env.str("KEEPER_ADMIN_PASSWORD", default="")
 
