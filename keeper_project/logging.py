@@ -19,12 +19,15 @@ NO_FILE: Final = "-"
 # Their own standard output is a command's answer (`issue_token` prints a token, alone).
 COMMANDS: Final = frozenset({"keeper", "manage.py", "django-admin"})
 
-# At DEBUG these write what they send and receive: plain data keys, SQL with its parameters,
-# messages, assertions. The level of Keeper's own logs never opens them.
+# At DEBUG most of these write what they send and receive: plain data keys, SQL with its
+# parameters, messages, assertions. The level of Keeper's own logs never opens them.
 QUIET: Final = {
     "amqp": "WARNING",
     "boto3": "WARNING",
     "botocore": "WARNING",
+    # A line for each sent and each received task; what a task did has a line of its own.
+    "celery.beat": "WARNING",
+    "celery.worker.strategy": "WARNING",
     "django.db.backends": "INFO",
     "django.template": "INFO",
     "hvac": "WARNING",

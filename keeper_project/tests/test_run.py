@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from django.core.management import call_command
@@ -115,6 +116,7 @@ def test_it_serves_and_keeps_what_was_there(tmp_path: Path) -> None:
         assert status == 200, body
         assert [row["name"] for row in json.loads(body)["results"]] == ["development"]
         assert first.get("/api/environments")[0] == 401
+        take_the_tour(first.port, data)
         wait_for_heartbeat(data)
         assert first.stop() == 0
     logged = (data / "logs" / "keeper.log").read_text()
@@ -124,6 +126,27 @@ def test_it_serves_and_keeps_what_was_there(tmp_path: Path) -> None:
         assert "shown once" not in second.output.read_text()
         assert second.get("/api/environments", token)[0] == 200
         assert second.stop() == 0
+
+
+def take_the_tour(port: int, data: Path) -> None:
+    """Run what the README shows, line by line, against the running Keeper."""
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    script = "\n".join(block for block in blocks if "keeper $API" in block or "TOKEN=" in block)
+    assert script.count("keeper ") > 10
+    script = script.replace("localhost:8989", f"127.0.0.1:{port}")
+    script = script.replace(".venv/bin/keeper", f"{sys.executable} -m keeper_project.cli")
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script.replace("curl -sS", "curl -sS --fail-with-body")],
+        cwd=ROOT,
+        env=environment(data),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    assert "s3cr3t-value-2" not in (data / "logs" / "keeper.log").read_text()
+    assert "BILLING_API_KEY='s3cr3t-value'" in done.stdout
+    assert done.stdout.strip().endswith("0 problems")
 
 
 def wait_for_heartbeat(data: Path) -> None:
@@ -201,3 +224,14 @@ def test_it_starts_no_worker_where_there_is_another() -> None:
     assert [child.name for child in command._children("127.0.0.1", 1, options)] == ["web server"]
     options["no_worker"] = False
     assert [child.name for child in command._children("127.0.0.1", 1, options)] == ["web server", "worker"]
+
+
+@pytest.mark.parametrize(
+    ("vendor", "backend", "threads"), [("sqlite", "local", 2), ("sqlite", "kms", 4), ("mysql", "local", 4)]
+)
+def test_it_has_more_threads_where_it_waits_for_a_network(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, vendor: str, backend: str, threads: int
+) -> None:
+    settings.KEY_MANAGEMENT_BACKEND = backend
+    monkeypatch.setattr(command, "connection", Mock(vendor=vendor))
+    assert command._web_threads() == threads
