@@ -31,7 +31,7 @@ def list_row(secret: Secret) -> dict[str, Any]:
         "id": secret.pk,
         "name": secret.name,
         "secret_type": secret.secret_type,
-        "type_label": SecretType(secret.secret_type).label,
+        "type_label": secret.get_secret_type_display(),
         "version": secret.current_number,
         "tags": secret.tags,
         "owner": secret.owner,

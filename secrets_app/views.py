@@ -278,7 +278,7 @@ def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | 
     context = {
         "secret": secret,
         "environment": secret.environment,
-        "type_label": SecretType(secret.secret_type).label,
+        "type_label": secret.get_secret_type_display(),
         "versions": [
             {
                 "number": version.number,

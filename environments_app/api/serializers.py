@@ -114,7 +114,7 @@ class TokenDocument(serializers.ModelSerializer[ServiceToken]):
     created_by: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
         slug_field="username", read_only=True, allow_null=True
     )
-    cidrs = serializers.ListField(child=serializers.CharField(), read_only=True)
+    cidrs = serializers.ListField(source="networks", child=serializers.CharField(), read_only=True)
     genuine = serializers.SerializerMethodField(help_text="False: changed outside Keeper, and opens nothing.")
 
     class Meta:

@@ -137,6 +137,11 @@ class ServiceToken(AuthenticatedRow):
         return self.name
 
     @property
+    def networks(self) -> list[str]:
+        """The networks to show; a forged row may hold anything there, and is listed all the same."""
+        return [str(network) for network in self.cidrs] if isinstance(self.cidrs, list) else []
+
+    @property
     def is_live(self) -> bool:
         """Whether it is neither revoked nor expired."""
         expired = self.expires_at is not None and self.expires_at <= timezone.now()
