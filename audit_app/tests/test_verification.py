@@ -41,14 +41,14 @@ def test_an_empty_trail_has_no_problem() -> None:
 
 
 EDITS: list[tuple[str, Any]] = [
-    ("uuid", uuid4().hex),
+    ("uuid", UUID(int=1).hex),
     ("at", "2020-01-01 00:00:00"),
     ("actor_kind", "token"),
-    ("actor_uuid", uuid4().hex),
+    ("actor_uuid", UUID(int=2).hex),
     ("actor_name", "mallory"),
     ("action", "secret.view"),
     ("object_kind", "token"),
-    ("object_uuid", uuid4().hex),
+    ("object_uuid", UUID(int=3).hex),
     ("object_name", "app/other"),
     ("outcome", "denied"),
     ("address", "203.0.113.9"),
