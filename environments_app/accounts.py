@@ -10,6 +10,7 @@ from audit_app import streams
 from audit_app.actions import Action
 from audit_app.actors import ActorKind
 from audit_app.record import AuditObject, record
+from audit_app.row_history import row_state
 from environments_app.changes import apply_changes, changing, check_fields
 from environments_app.errors import Conflict, InvalidField, NameInUse
 from environments_app.models import User, UserRole
@@ -127,5 +128,5 @@ def _record(actor: Principal, action: Action, user: User, details: dict[str, Any
         action=action,
         stream=streams.SYSTEM,
         object=AuditObject("user", user.uuid, user.username),
-        details=details,
+        details=details | row_state(user),
     )

@@ -9,6 +9,7 @@ from django.db.models import Max
 from audit_app.actions import Action
 from audit_app.actors import ActorKind
 from audit_app.record import AuditObject, record
+from audit_app.row_history import row_state
 from audit_app.row_mac import authentic
 from audit_app.streams import environment_stream
 from environments_app.changes import apply_changes, changing, check_fields
@@ -131,7 +132,7 @@ def _record(actor: Principal, action: Action, environment: Environment, details:
         action=action,
         stream=environment_stream(environment.uuid),
         object=AuditObject("environment", environment.uuid, environment.name),
-        details=details,
+        details=details | row_state(environment),
     )
 
 

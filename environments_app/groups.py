@@ -8,6 +8,7 @@ from audit_app.actions import Action
 from audit_app.actors import NIL
 from audit_app.canonical import Json
 from audit_app.record import AuditObject, Draft, record_many
+from audit_app.row_history import row_state
 from environments_app.errors import Conflict, InvalidField, NameInUse
 from environments_app.members import broken_glass
 from environments_app.models import GroupMember, User
@@ -37,14 +38,12 @@ def add_to_group(*, actor: Principal, user: User, group: Group) -> GroupMember:
     the glass. Raises Forbidden, or Conflict if the person belongs to it already.
     """
     require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
-    draft = _draft(actor, group, "added", user)
-    drafts = [draft]
-    if user.uuid == actor.uuid and group.memberships.exists():
-        drafts.append(broken_glass(draft))
+    breaks_glass = user.uuid == actor.uuid and group.memberships.exists()
     try:
         with transaction.atomic():
             member = GroupMember.objects.create(user=user, group=group)
-            record_many(drafts)
+            draft = _draft(actor, group, "added", member)
+            record_many([draft, broken_glass(draft)] if breaks_glass else [draft])
     except IntegrityError as error:
         raise Conflict("This person belongs to the group already.") from error
     return member
@@ -54,7 +53,7 @@ def remove_from_group(*, actor: Principal, member: GroupMember) -> None:
     """Take a person out of a group. Raises Forbidden."""
     require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
     with transaction.atomic():
-        draft = _draft(actor, member.group, "removed", member.user)
+        draft = _draft(actor, member.group, "removed", member)
         member.delete()
         record_many([draft])
 
@@ -69,10 +68,10 @@ def delete_group(*, actor: Principal, group: Group) -> None:
         group.delete()
 
 
-def _draft(actor: Principal, group: Group, change: str, user: User | None = None) -> Draft:
+def _draft(actor: Principal, group: Group, change: str, member: GroupMember | None = None) -> Draft:
     details: dict[str, Json] = {"change": change, "group": group.pk}
-    if user:
-        details["user"] = user.username
+    if member:
+        details |= {"user": member.user.username, **row_state(member, gone=change == "removed")}
     return Draft(
         actor=actor,
         action=Action.GROUP_CHANGE,

@@ -1,30 +1,59 @@
 """Integrity checks: whether the rows that grant anything are those that Keeper wrote."""
 
 from collections.abc import Iterator
+from typing import Any, Final
 
+from audit_app.actions import Action
 from audit_app.integrity import Problem
+from audit_app.row_history import contradictions, last_states
 from audit_app.row_mac import AuthenticatedRow
 from environments_app.models import Environment, GroupMember, Membership, ServiceToken, User
 
 _BATCH = 500
-_KINDS: tuple[tuple[type[AuthenticatedRow], tuple[str, ...]], ...] = (
-    (Environment, ()),
-    (User, ()),
+_KINDS: tuple[tuple[type[AuthenticatedRow], tuple[Any, ...]], ...] = (
+    # select_related(None) follows nothing; without arguments it would follow every key.
+    (Environment, (None,)),
+    (User, (None,)),
     (GroupMember, ("user", "group")),
     (Membership, ("environment", "user", "group")),
     (ServiceToken, ("environment",)),
 )
 
 
+# The events that say which state of these rows stands.
+_CHANGES: Final = (
+    Action.ENVIRONMENT_CREATE,
+    Action.ENVIRONMENT_UPDATE,
+    Action.USER_CREATE,
+    Action.USER_CHANGE,
+    Action.GROUP_CHANGE,
+    Action.MEMBER_GRANT,
+    Action.MEMBER_CHANGE,
+    Action.MEMBER_REVOKE,
+    Action.TOKEN_ISSUE,
+    Action.TOKEN_CHANGE,
+    Action.TOKEN_REVOKE,
+)
+
+
 def access_rows() -> Iterator[Problem]:
-    """Yield each environment, person, place in a group, membership and token that is not genuine."""
+    """Yield each environment, person, place in a group, membership and token that is not genuine.
+
+    That is one which Keeper did not write, and one which the trail says was changed or removed.
+    """
     for model, related in _KINDS:
-        every = model._default_manager.all()  # noqa: SLF001 - serves several models
-        rows = every.select_related(*related) if related else every
-        for row in rows.order_by("pk").iterator(chunk_size=_BATCH):
-            if not row.is_authentic():
-                yield Problem(
-                    kind="edited",
-                    object=f"{row.MAC_LABEL} {row.pk} ({row.uuid})",
-                    message="the row was not written by Keeper, and grants nothing",
-                )
+        every = model._default_manager.order_by("pk")  # noqa: SLF001 - serves several models
+        last = 0
+        while batch := list(every.select_related(*related).filter(pk__gt=last)[:_BATCH]):
+            last = batch[-1].pk
+            genuine = [row for row in batch if row.is_authentic()]
+            yield from (_edited(row) for row in batch if row not in genuine)
+            yield from contradictions(genuine, last_states(_CHANGES))
+
+
+def _edited(row: AuthenticatedRow) -> Problem:
+    return Problem(
+        kind="edited",
+        object=f"{row.MAC_LABEL} {row.pk} ({row.uuid})",
+        message="the row was not written by Keeper, and grants nothing",
+    )

@@ -10,6 +10,7 @@ from django.db.models import Q
 from audit_app.actions import Action
 from audit_app.actors import ActorKind
 from audit_app.record import AuditObject, Draft, record_many
+from audit_app.row_history import row_state
 from audit_app.streams import environment_stream
 from environments_app.changes import apply_changes, changing, future, time_text
 from environments_app.errors import Conflict, InvalidField, Invisible, LastManager
@@ -154,6 +155,7 @@ def _record(actor: Principal, action: Action, membership: Membership) -> None:
             "role": membership.role,
             "prefix": membership.prefix,
             "expires_at": time_text(membership.expires_at),
+            **row_state(membership, gone=action is Action.MEMBER_REVOKE),
         },
     )
     drafts = [draft]

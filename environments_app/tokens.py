@@ -22,6 +22,7 @@ from audit_app import streams
 from audit_app.actions import Action
 from audit_app.actors import ActorKind
 from audit_app.record import AuditObject, Draft, record_many
+from audit_app.row_history import row_state
 from audit_app.row_mac import authentic
 from environments_app.changes import check_fields, future, time_text
 from environments_app.errors import BadToken, InvalidField, Invisible
@@ -208,6 +209,7 @@ def _record(actor: Principal, action: Action, token: ServiceToken) -> None:
             "prefix": token.prefix,
             "cidrs": list(token.cidrs),
             "expires_at": time_text(token.expires_at),
+            **row_state(token),
         },
     )
     drafts = [draft]

@@ -10,6 +10,7 @@ from audit_app.actions import Action
 from audit_app.actors import Actor
 from audit_app.canonical import Json
 from audit_app.record import Draft, record_many
+from audit_app.row_history import row_state
 from audit_app.streams import environment_stream
 from secrets_app.errors import NameTaken, StaleVersion
 from secrets_app.models import Secret, SecretVersion
@@ -82,14 +83,15 @@ def event(
     details: Mapping[str, Json],
     version: SecretVersion | None = None,
 ) -> Draft:
-    """Return the event of a change; one that made a version carries that version's digest."""
+    """Return the event of a change that was saved; one that made a version carries its digest."""
     written = write_details(version) if version else {}
+    state = row_state(secret, gone=action is Action.SECRET_PURGE)
     return Draft(
         actor=actor,
         action=action,
         stream=environment_stream(secret.environment.uuid),
         object=secret.audit_object,
-        details={**details, **written},
+        details={**details, **written, **state},
     )
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from audit_app.actions import Action, Outcome
 from audit_app.integrity import Problem
 from audit_app.models import AuditEvent
+from audit_app.row_history import contradictions, last_states
 from secrets_app import data_keys
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
 from secrets_app.models import Secret, SecretVersion
@@ -18,18 +19,33 @@ from secrets_app.versions import matches_digest
 
 # Two hundred of the largest envelopes are 13 MB.
 _BATCH: Final = 200
+_CHANGES: Final = (
+    Action.SECRET_CREATE,
+    Action.SECRET_UPDATE,
+    Action.SECRET_ROLLBACK,
+    Action.SECRET_RENAME,
+    Action.SECRET_DELETE,
+    Action.SECRET_RESTORE,
+    Action.SECRET_PURGE,
+)
 _WRITES: Final = (Action.SECRET_CREATE, Action.SECRET_UPDATE, Action.SECRET_ROLLBACK)
 
 
 def secrets() -> Iterator[Problem]:
-    """Find secrets whose name, environment or current version was edited outside Keeper."""
-    for secret in Secret.objects.select_related("environment").order_by("pk").iterator(chunk_size=_BATCH):
-        if not secret.is_authentic():
-            yield Problem(
-                kind="secret",
-                object=f"secret {secret.pk} ({secret.uuid})",
-                message="the name, environment or current version was not written by Keeper",
-            )
+    """Find secrets whose row was edited outside Keeper, or put back to an older state."""
+    every = Secret.objects.select_related("environment").order_by("pk")
+    last = 0
+    while batch := list(every.filter(pk__gt=last)[:_BATCH]):
+        last = batch[-1].pk
+        genuine = [secret for secret in batch if secret.is_authentic()]
+        for secret in batch:
+            if secret not in genuine:
+                yield Problem(
+                    kind="secret",
+                    object=f"secret {secret.pk} ({secret.uuid})",
+                    message="the name, environment or current version was not written by Keeper",
+                )
+        yield from contradictions(genuine, last_states(_CHANGES, rows=genuine))
 
 
 def versions() -> Iterator[Problem]:

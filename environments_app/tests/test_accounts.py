@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 
 import pytest
@@ -60,7 +61,8 @@ def test_it_refuses_homoglyphs_weak_passwords_and_bad_fields(cast: Cast) -> None
 def test_a_change_is_recorded(cast: Cast, events: Events) -> None:
     accounts.update_user(actor=cast.principal(cast.root), user=cast.bob, role="admin", display_name="Bob")
     assert cast.principal(cast.bob).is_admin
-    assert events(Action.USER_CHANGE)[0].details == '{"display_name":"Bob","role":"admin"}'
+    told = json.loads(events(Action.USER_CHANGE)[0].details)
+    assert {name: told[name] for name in told if name != "rows"} == {"display_name": "Bob", "role": "admin"}
     with pytest.raises(InvalidField):
         accounts.update_user(actor=cast.principal(cast.root), user=cast.bob, username="x")
 

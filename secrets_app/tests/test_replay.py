@@ -1,0 +1,49 @@
+"""A secret's row that was genuine once and is put back by SQL, to serve an older value."""
+
+from collections.abc import Callable
+
+import pytest
+
+from environments_app.tests.cast import Cast
+from secrets_app import lifecycle, writing
+from secrets_app.integrity import secrets
+from secrets_app.models import Secret
+from secrets_app.secret_types import SecretType
+
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
+
+
+@pytest.fixture
+def secret(cast: Cast) -> Secret:
+    return writing.create(
+        actor=cast.principal(cast.alice),
+        environment=cast.development,
+        name="db",
+        secret_type=SecretType.TEXT,
+        value="leaked",
+    )
+
+
+def test_it_finds_a_secret_that_points_to_an_older_value_again(
+    cast: Cast, secret: Secret, sql: Callable[..., None]
+) -> None:
+    old = Secret.objects.get(pk=secret.pk)
+    writing.update(actor=cast.principal(cast.erin), secret=secret, value="replaced")
+    assert list(secrets()) == []
+    sql(
+        "UPDATE secrets_app_secret SET current_number = 1, previous_number = NULL, row_mac = %s WHERE id = %s",
+        bytes(old.row_mac),
+        old.pk,
+    )
+    assert Secret.objects.select_related("environment").get(pk=old.pk).is_authentic()
+    assert [(problem.kind, problem.object.split()[0]) for problem in secrets()] == [("replayed", "secret")]
+
+
+def test_it_finds_a_deleted_secret_that_lives_again(
+    cast: Cast, secret: Secret, sql: Callable[..., None]
+) -> None:
+    mac = bytes(secret.row_mac)
+    lifecycle.delete(actor=cast.principal(cast.erin), secret=secret)
+    assert list(secrets()) == []
+    sql("UPDATE secrets_app_secret SET live = %s, row_mac = %s WHERE id = %s", 1, mac, secret.pk)
+    assert [problem.kind for problem in secrets()] == ["replayed"]
