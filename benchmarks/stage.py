@@ -22,11 +22,12 @@ from tests.servers.server import Server, accepts
 
 SECRETS = 1000
 CLIENTS = 8
-# As many as `keeper run` gives its web server; a test compares them.
-WEB_THREADS = 4
 SQLITE = "SQLite"
 MARIADB = "MariaDB"
+# As many as `keeper run` gives its web server; a test compares them.
+WEB_THREADS = {SQLITE: 2, MARIADB: 4}
 ROOT = Path(__file__).resolve().parent.parent
+_LOG_LINES = 3
 S = TypeVar("S", bound=Server)
 
 
@@ -97,8 +98,9 @@ class Floor(Server):
     program: ClassVar[str] = "granian"
     package: ClassVar[str] = "requirements.txt"
 
-    def __init__(self, directory: Path, database_url: str) -> None:
+    def __init__(self, directory: Path, database_url: str, *, threads: int) -> None:
         super().__init__(directory)
+        self._threads = threads
         self.variables = {
             "FLOOR_DATABASE_URL": database_url,
             "DJANGO_SETTINGS_MODULE": "benchmarks.floor.settings",
@@ -112,7 +114,7 @@ class Floor(Server):
 
     def command(self) -> list[str]:
         """Return granian as Keeper starts it."""
-        child = web(host="127.0.0.1", port=self.port, workers=1, threads=WEB_THREADS)
+        child = web(host="127.0.0.1", port=self.port, workers=1, threads=self._threads)
         served = [*child.command[:-1], "benchmarks.floor.wsgi:application"]
         return ["env", *(f"{name}={value}" for name, value in self.variables.items()), *served]
 
@@ -142,8 +144,16 @@ class Stage:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stack.close()
+        if kind is not None:
+            self._print_logs()
+
+    def _print_logs(self) -> None:
+        """Print how the log of each server ends, before the directory is removed."""
+        for log in sorted(self._directory.rglob("output.log")):
+            lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+            sys.stderr.write("\n".join([f"--- {log.relative_to(self._directory)}", *lines, ""]))
 
     def keeper(self, database: str) -> Keeper:
         """Return Keeper on a database."""
@@ -156,7 +166,8 @@ class Stage:
         """Return the floor on a database."""
         if database not in self._floors:
             place = self._directory / f"floor-{database}"
-            self._floors[database] = self._started(Floor(place, self._url(database, "floor_benchmark")))
+            floor = Floor(place, self._url(database, "floor_benchmark"), threads=WEB_THREADS[database])
+            self._floors[database] = self._started(floor)
         return self._floors[database]
 
     @cached_property
