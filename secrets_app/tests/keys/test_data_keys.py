@@ -4,7 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection, transaction
@@ -201,8 +201,8 @@ class TestAnEditedRow:
     @pytest.mark.parametrize(
         ("column", "value"),
         [
-            ("scope", uuid4().hex),
-            ("uuid", uuid4().hex),
+            ("scope", UUID(int=1).hex),
+            ("uuid", UUID(int=2).hex),
             ("wrapped_key", b"planted"),
             ("context", '{"more": "pairs"}'),
             ("context", '{"keeper:environment": "x"}'),
