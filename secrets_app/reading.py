@@ -147,8 +147,9 @@ def _readable_rows(actor: Principal, environment: Environment, prefix: str) -> l
         row.secret.environment = environment
         if _reaches(actor, environment, row.secret.name, prefix) and _is_genuine(row.secret):
             found.append(row)
-    if not found:
-        # Either nothing is there, or nothing that the actor may read: the policy tells which.
+    own = [grant.prefix for grant in actor.grants if grant.environment_id == environment.pk]
+    if not found and not any(_reaches(actor, environment, part, prefix) for part in own):
+        # Nothing is there, or nothing that the actor may read: the policy tells which.
         require(actor=actor, action=Action.SECRET_EXPORT, environment=environment, name=prefix)
     return found
 

@@ -14,7 +14,8 @@ from audit_app.streams import environment_stream
 from environments_app.errors import Forbidden, Invisible
 from environments_app.models import Membership
 from environments_app.tests.cast import Cast
-from secrets_app import fields, reading
+from secrets_app import reading
+from secrets_app.envelope import seal
 from secrets_app.errors import EnvelopeError, KeyUnavailable, NoSuchVersion, NotCommitted, TamperedSecret
 from secrets_app.models import Secret
 from secrets_app.tests.kept import VALUE, change, keep, send, version
@@ -67,7 +68,7 @@ def test_it_shows_nothing_that_cannot_be_recorded(
     client = signed_in(cast.alice)
     client.raise_request_exception = False
     opened: list[object] = []
-    monkeypatch.setattr(fields.seal, "open_envelope", lambda *_, **__: opened.append(1) or b"")
+    monkeypatch.setattr(seal, "open_envelope", lambda *_, **__: opened.append(1))
     before = state()
 
     def fail(_entries: object) -> None:
@@ -108,13 +109,13 @@ def test_the_record_is_committed_before_anything_is_opened(
     secret = keep(cast)
     before = AuditEvent.objects.count()
     seen: list[tuple[bool, int]] = []
-    genuine = fields.seal.open_envelope
+    genuine = seal.open_envelope
 
     def watched(*args: Any, **options: Any) -> bytes:
         seen.append((connection.in_atomic_block, AuditEvent.objects.count()))
         return genuine(*args, **options)
 
-    monkeypatch.setattr(fields.seal, "open_envelope", watched)
+    monkeypatch.setattr(seal, "open_envelope", watched)
     assert go(signed_in(cast.alice), way, cast, secret).status_code in {200, 201, 302}
     assert seen
     in_transaction, events = seen[0]
@@ -161,7 +162,7 @@ def test_a_key_that_is_away_adds_a_second_event(
     def away(*_: object, **__: object) -> None:
         raise KeyUnavailable("throttled", permanent=False)
 
-    monkeypatch.setattr(fields, "plain_key", away)
+    monkeypatch.setattr("secrets_app.fields.plain_key", away)
     response = signed_in(cast.alice).get(f"/api/secrets/{secret.pk}")
     assert (response.status_code, response["Retry-After"]) == (503, "5")
     assert [event.outcome for event in events(Action.SECRET_REVEAL)] == ["allowed", "failed"]

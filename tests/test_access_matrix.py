@@ -1,0 +1,408 @@
+"""Who may do what, at every address: each route, method and role, against one table.
+
+The table is written by hand and not derived from the policy. A route or method without an entry
+fails, so that nothing is added without saying who may use it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from environments_app import members
+from environments_app.models import Environment, Membership, User
+from environments_app.principals import system_principal
+from environments_app.tests.cast import Cast
+from environments_app.tokens import issue
+from secrets_app.models import Secret
+from secrets_app.tests.kept import VALUE, keep, send
+
+ROLES: Final = ("viewer", "reader", "editor", "manager")
+METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+# Tokens of the environment in question, of another one, of none, and of a part of it.
+CALLERS: Final = (
+    "nobody",
+    "outsider",
+    "manager of another environment",
+    "manager of another prefix",
+    *ROLES,
+    "manager of the prefix",
+    "admin token",
+    "admin",
+)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Who may use a method of a route: the least role, and what administrators get.
+
+    `part` says that a grant for the prefix of the secret in question suffices.
+    """
+
+    least: str
+    ok: int = 200
+    admin: int | None = None
+    admin_token: int | None = None
+    part: bool = False
+    body: Any = None
+    # What an environment that one has a part of answers to who has another part of it.
+    other_part: int = 403
+
+
+def rule_of_secret(least: str, ok: int = 200, **options: Any) -> Rule:
+    """Return the rule of an act on one secret."""
+    return Rule(least, ok, part=True, other_part=404, **options)
+
+
+TABLE: Final[dict[tuple[str, str], Rule]] = {
+    # What one may see is all that these show: they refuse nobody who is known.
+    ("api-secrets", "GET"): Rule("anyone", admin=200),
+    ("api-environments", "GET"): Rule("anyone", admin=200),
+    ("api-events", "GET"): Rule("anyone", admin=200),
+    ("api-whoami", "GET"): Rule("anyone", admin=200),
+    ("api-schema", "GET"): Rule("anyone", admin=200),
+    ("api-docs", "GET"): Rule("anyone", admin=200),
+    ("api-secrets-generate", "POST"): Rule("anyone", admin=200, body={"kind": "password"}),
+    # Secrets.
+    ("api-secrets", "POST"): Rule("editor", 201, part=True, other_part=404, body={"environment_id": "{environment_id}", "name": "part/new", "secret_type": "TEXT", "value": "v"}),
+    ("api-secrets-bulk", "POST"): Rule("editor", 201, part=True, other_part=404, body={"secrets": [{"environment_id": "{environment_id}", "name": "part/new", "secret_type": "TEXT", "value": "v"}]}),
+    ("api-secret", "GET"): rule_of_secret("viewer", admin=200),
+    ("api-secret", "PUT"): rule_of_secret("editor", body={"value": "new"}),
+    ("api-secret", "PATCH"): rule_of_secret("editor", body={"description": "new"}),
+    ("api-secret", "DELETE"): rule_of_secret("editor", 204),
+    ("api-secret-restore", "POST"): rule_of_secret("editor"),
+    ("api-secret-purge", "POST"): rule_of_secret("manager", 204),
+    ("api-secret-rollback", "POST"): rule_of_secret("editor", body={"version": 1}),
+    ("api-secret-rename", "POST"): rule_of_secret("editor", body={"name": "part/renamed"}),
+    ("api-secret-copy", "POST"): rule_of_secret("editor", 201, body={"environment_id": "{environment_id}", "name": "part/copied"}),
+    ("api-secret-move", "POST"): rule_of_secret("editor", 201, body={"environment_id": "{environment_id}", "name": "part/moved"}),
+    ("api-versions", "GET"): rule_of_secret("viewer", admin=200),
+    ("api-version", "GET"): rule_of_secret("reader"),
+    ("api-named-secret", "GET"): rule_of_secret("viewer", admin=200),
+    ("api-named-secret", "PUT"): rule_of_secret("editor", body={"value": "new"}),
+    ("api-named-secret", "DELETE"): rule_of_secret("editor", 204),
+    ("api-export", "GET"): Rule("reader", part=True, other_part=200),
+    ("api-compare", "GET"): Rule("reader"),
+    # Environments.
+    ("api-environments", "POST"): Rule("nobody", 201, admin=201, body={"name": "{fresh}"}),
+    ("api-environment", "GET"): Rule("viewer", admin=200, part=True, other_part=200),
+    ("api-environment", "PATCH"): Rule("manager", admin=200, body={"description": "new"}),
+    ("api-members", "GET"): Rule("manager", admin=200),
+    ("api-members", "POST"): Rule("manager", 201, admin=201, body={"user": "newcomer", "role": "viewer"}),
+    ("api-member", "GET"): Rule("manager", admin=200),
+    ("api-member", "PATCH"): Rule("manager", admin=200, body={"role": "reader"}),
+    ("api-member", "DELETE"): Rule("manager", 204, admin=204),
+    ("api-tokens", "GET"): Rule("manager", admin=200),
+    ("api-tokens", "POST"): Rule("manager", 201, admin=201, body={"name": "ci", "role": "viewer"}),
+    ("api-token", "GET"): Rule("manager", admin=200),
+    ("api-token", "DELETE"): Rule("manager", 204, admin=204),
+    # The installation.
+    ("api-admin-tokens", "GET"): Rule("nobody", admin=200),
+    ("api-admin-tokens", "POST"): Rule("nobody", 201, admin=201, body={"name": "ops"}),
+    ("api-admin-token", "GET"): Rule("nobody", admin=200),
+    ("api-admin-token", "DELETE"): Rule("nobody", 204, admin=204),
+}  # fmt: skip
+
+# About the installation, not an environment: who may not, is told so.
+_INSTALLATION: Final = {"api-environments", "api-admin-tokens", "api-admin-token"}
+# Nobody needs to sign in for these.
+_PUBLIC: Final = {"api-schema", "api-docs"}
+
+
+def _patterns(patterns: Any, prefix: str = "") -> Iterator[tuple[str, URLPattern]]:
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            yield from _patterns(pattern.url_patterns, prefix + str(pattern.pattern))
+        else:
+            yield prefix + str(pattern.pattern), pattern
+
+
+def api_routes() -> dict[str, set[str]]:
+    """Return the methods of each route under /api, by its name."""
+    found: dict[str, set[str]] = {}
+    for path, pattern in _patterns(get_resolver().url_patterns):
+        if path.startswith("api/"):
+            view = getattr(pattern.callback, "cls", None) or getattr(pattern.callback, "view_class", None)
+            assert view is not None, path
+            assert pattern.name, path
+            found[pattern.name] = {method for method in METHODS if hasattr(view, method.lower())}
+    return found
+
+
+def test_every_route_and_method_has_its_rule() -> None:
+    listed = {(name, method) for name, methods in api_routes().items() for method in methods}
+    assert listed == TABLE.keys()
+
+
+@dataclass
+class Scene:
+    """Fresh objects for one cell of the matrix."""
+
+    cast: Cast
+    environment: Environment
+    secret: Secret
+    member: Membership
+    token_id: int
+    admin_token_id: int
+
+    def path(self, route: str) -> str:
+        arguments: dict[str, dict[str, Any]] = {
+            "api-version": {"id": self.secret.pk, "number": 1},
+            "api-named-secret": {"environment": self.environment.name, "name": self.secret.name},
+            "api-export": {"environment": self.environment.name},
+            "api-compare": {"environment": self.environment.name, "other": self.environment.name},
+            "api-environment": {"environment": self.environment.name},
+            "api-members": {"environment": self.environment.name},
+            "api-member": {"environment": self.environment.name, "id": self.member.pk},
+            "api-tokens": {"environment": self.environment.name},
+            "api-token": {"environment": self.environment.name, "id": self.token_id},
+            "api-admin-token": {"id": self.admin_token_id},
+        }
+        of_secret = route.startswith("api-secret-") or route in {"api-secret", "api-versions"}
+        return reverse(route, kwargs={"id": self.secret.pk} if of_secret else arguments.get(route, {}))
+
+    def body(self, template: Any) -> Any:
+        if isinstance(template, dict):
+            return {name: self.body(value) for name, value in template.items()}
+        if isinstance(template, list):
+            return [self.body(value) for value in template]
+        return {"{environment_id}": self.environment.pk, "{fresh}": f"new-{self.environment.name}"}.get(
+            template, template
+        )
+
+
+@pytest.fixture
+def scene(cast: Cast) -> Callable[[str], Scene]:
+    count = iter(range(1000))
+    operator = system_principal(is_admin=True)
+    User.objects.create_user("newcomer")
+    alice = cast.principal(cast.alice)
+
+    def make(route: str) -> Scene:
+        number = next(count)
+        environment = Environment.objects.create(name=f"place-{number}")
+        Membership.objects.create(environment=environment, user=cast.alice, role="manager")
+        alice = cast.principal(cast.alice)
+        secret = keep(cast, "part/key", environment=environment)
+        if route in {"api-secret-restore", "api-secret-purge", "secret-restore", "secret-purge"}:
+            from secrets_app.lifecycle import delete
+
+            delete(actor=alice, secret=secret)
+        member = members.grant(actor=alice, environment=environment, user=cast.vera, role="viewer")
+        token, _ = issue(actor=alice, environment=environment, role="viewer", name="standing")
+        admin_token, _ = issue(actor=operator, environment=None, role="admin", name=f"standing-{number}")
+        return Scene(cast, environment, secret, member, token.pk, admin_token.pk)
+
+    assert alice.grants
+    return make
+
+
+def call_as(caller: str, place: Scene) -> Client:
+    """Return a client for a caller, mostly by a service token."""
+    operator = system_principal(is_admin=True)
+    if caller == "nobody":
+        return Client()
+    if caller in {"outsider", "admin"}:
+        client = Client()
+        who = place.cast.charlie if caller == "outsider" else place.cast.root
+        client.force_login(who, backend="environments_app.local_login.LocalBackend")
+        return client
+    options: dict[str, Any] = {"environment": place.environment, "role": caller}
+    if caller == "admin token":
+        options = {"environment": None, "role": "admin"}
+    elif caller == "manager of another environment":
+        options = {"environment": place.cast.production, "role": "manager"}
+    elif caller == "manager of another prefix":
+        options |= {"role": "manager", "prefix": "another/part"}
+    elif caller == "manager of the prefix":
+        options |= {"role": "manager", "prefix": "part"}
+    _, text = issue(actor=operator, name="caller", **options)
+    return Client(headers={"authorization": f"Bearer {text}"})
+
+
+def expected(route: str, rule: Rule, caller: str) -> int:  # noqa: PLR0911 - it reads as the rules do
+    """Return the status that the table asks for."""
+    if caller == "nobody":
+        return rule.ok if route in _PUBLIC else 401
+    if rule.least == "anyone":
+        return rule.ok
+    if caller in {"admin", "admin token"}:
+        return rule.admin or 403
+    if route in _INSTALLATION:
+        return 403
+    if caller in {"outsider", "manager of another environment"}:
+        return 404
+    if caller == "manager of another prefix":
+        return rule.other_part
+    if caller == "manager of the prefix":
+        return rule.ok if rule.part else 403
+    return rule.ok if ROLES.index(caller) >= ROLES.index(rule.least) else 403
+
+
+@pytest.mark.parametrize(("route", "method"), TABLE, ids=lambda value: value)
+def test_each_caller_gets_what_the_table_says(scene: Callable[[str], Scene], route: str, method: str) -> None:
+    rule = TABLE[route, method]
+    answers, wanted = {}, {}
+    for caller in CALLERS:
+        place = scene(route)
+        response = send(call_as(caller, place), method, place.path(route), place.body(rule.body))
+        answers[caller], wanted[caller] = response.status_code, expected(route, rule, caller)
+        if response.status_code >= 400:
+            assert response["Content-Type"] == "application/problem+json", caller
+        if caller not in {"reader", "editor", "manager", "manager of the prefix"}:
+            assert VALUE not in response.content.decode(), caller
+    assert answers == wanted
+
+
+@pytest.mark.parametrize(("route", "method"), [
+    (name, method) for name, methods in api_routes().items() for method in METHODS if method not in methods
+], ids=lambda value: value)  # fmt: skip
+def test_a_method_that_a_route_does_not_have_does_nothing(
+    scene: Callable[[str], Scene], route: str, method: str
+) -> None:
+    place = scene(route)
+    unknown = send(call_as("nobody", place), method, place.path(route), {})
+    assert unknown.status_code == (405 if route in _PUBLIC else 401)
+    response = send(call_as("manager", place), method, place.path(route), {})
+    assert (response.status_code, response["Content-Type"]) == (405, "application/problem+json")
+
+
+@pytest.mark.parametrize("route", [name for (name, method) in TABLE if method == "GET"])
+def test_what_one_may_not_see_answers_like_what_is_not_there(
+    scene: Callable[[str], Scene], route: str
+) -> None:
+    place = scene(route)
+    outsider = call_as("outsider", place)
+    hidden = outsider.get(place.path(route))
+    if hidden.status_code != 404:
+        return
+    missing = Scene(
+        place.cast,
+        Environment(name="no-such-place"),
+        Secret(pk=987654, name="part/key"),
+        place.member,
+        987654,
+        987654,
+    )
+    absent = outsider.get(missing.path(route))
+    assert (absent.status_code, absent.content) == (hidden.status_code, hidden.content)
+    assert {n for n in absent.headers if n != "X-Request-ID"} == {
+        n for n in hidden.headers if n != "X-Request-ID"
+    }
+
+
+# --- Pages ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PageRule:
+    """Who may open a page: the least role in the environment, what an administrator gets."""
+
+    least: str
+    ok: int = 200
+    admin: int = 403
+    method: str = "GET"
+    form: dict[str, Any] | None = None
+
+
+PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
+    "dashboard": (PageRule("anyone", admin=200),),
+    "activity": (PageRule("anyone", admin=200),),
+    "secret-list": (PageRule("anyone", admin=200),),
+    "secret-new": (PageRule("anyone", admin=200),),
+    "secret-generate": (PageRule("anyone", admin=200, method="POST", form={"kind": "password", "lowercase": "on"}),),
+    "secret-detail": (PageRule("viewer", admin=200),),
+    "secret-reveal": (PageRule("reader", method="POST"),),
+    "secret-copy": (PageRule("reader", method="POST"),),
+    "secret-edit": (PageRule("editor", 302, method="POST", form={"name": "part/key", "environment": "{environment}", "secret_type": "TEXT", "value": "new"}),),
+    "secret-rollback": (PageRule("editor", 302, method="POST", form={"version": "1"}),),
+    "secret-delete": (PageRule("editor", 302, method="POST"),),
+    "secret-restore": (PageRule("editor", 302, method="POST"),),
+    "secret-purge": (PageRule("manager", 302, method="POST", form={"typed": "part/key"}),),
+    "environment-list": (PageRule("anyone", admin=200),),
+    "environment-new": (PageRule("nobody", 302, admin=302, method="POST", form={"name": "{fresh}", "colour": "blue"}),),
+    "environment-detail": (PageRule("viewer", admin=200),),
+    "environment-update": (PageRule("manager", 302, admin=302, method="POST", form={"display_name": "New", "colour": "blue", "position": "1"}),),
+    "member-grant": (PageRule("manager", 302, admin=302, method="POST", form={"username": "newcomer", "role": "viewer"}),),
+    "member-revoke": (PageRule("manager", 302, admin=302, method="POST"),),
+    "token-issue": (PageRule("manager", 200, admin=200, method="POST", form={"name": "ci", "role": "viewer"}),),
+    "token-revoke": (PageRule("manager", 302, admin=302, method="POST"),),
+}  # fmt: skip
+# Who is not signed in comes in by these, or they show nothing of anybody.
+OPEN_PAGES: Final = {"sign-in", "sign-out", "healthz", "readyz"}
+
+
+def page_names() -> set[str]:
+    return {
+        str(pattern.name)
+        for path, pattern in _patterns(get_resolver().url_patterns)
+        if not path.startswith(("api/", "admin/", "static/"))
+    }
+
+
+def test_every_page_has_its_rule() -> None:
+    assert page_names() == PAGES.keys() | OPEN_PAGES
+
+
+def page_path(place: Scene, name: str) -> str:
+    if name in {"member-revoke", "token-revoke"}:
+        row = place.member.pk if name == "member-revoke" else place.token_id
+        return reverse(name, kwargs={"name": place.environment.name, "id": row})
+    if name in {"environment-detail", "environment-update", "member-grant", "token-issue"}:
+        return reverse(name, kwargs={"name": place.environment.name})
+    of_secret = name.startswith("secret-") and name not in {"secret-list", "secret-new", "secret-generate"}
+    return reverse(name, kwargs={"id": place.secret.pk} if of_secret else {})
+
+
+def browser_of(caller: str, place: Scene) -> Client:
+    client = Client()
+    if caller == "nobody":
+        return client
+    if caller == "outsider":
+        who = place.cast.charlie
+    elif caller == "admin":
+        who = place.cast.root
+    else:
+        who = User.objects.create_user(f"{caller}-{place.environment.pk}")
+        Membership.objects.create(environment=place.environment, user=who, role=caller)
+    client.force_login(who, backend="environments_app.local_login.LocalBackend")
+    return client
+
+
+def expected_page(name: str, rule: PageRule, caller: str) -> int:
+    if caller == "nobody":
+        return 302
+    if caller == "admin":
+        return rule.admin
+    if rule.least == "anyone":
+        return rule.ok
+    if name == "environment-new":
+        return 403
+    if caller == "outsider":
+        return 404
+    return rule.ok if ROLES.index(caller) >= ROLES.index(rule.least) else 403
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_each_person_gets_the_pages_that_the_table_says(scene: Callable[[str], Scene], name: str) -> None:
+    for rule in PAGES[name]:
+        answers, wanted = {}, {}
+        for caller in ("nobody", "outsider", *ROLES, "admin"):
+            place = scene(name)
+            form = {
+                key: place.environment.pk if value == "{environment}" else place.body(value)
+                for key, value in (rule.form or {}).items()
+            }
+            client = browser_of(caller, place)
+            path = page_path(place, name)
+            response: Any = client.get(path) if rule.method == "GET" else client.post(path, form)
+            answers[caller], wanted[caller] = response.status_code, expected_page(name, rule, caller)
+            if caller == "nobody":
+                assert response["Location"].startswith("/sign-in"), response["Location"]
+            if caller in {"nobody", "outsider", "viewer", "admin"}:
+                assert VALUE not in response.content.decode(), caller
+        assert answers == wanted
