@@ -37,6 +37,7 @@ from secrets_app.presenting import (
     value_fields,
 )
 from secrets_app.reading import reveal
+from secrets_app.retention import purge_time
 from secrets_app.secret_types import SecretType
 
 _MAX_NUMBER: Final = 2**31 - 1
@@ -293,6 +294,7 @@ def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | 
         "events": search.events(viewer=actor, object_uuid=secret.uuid)[:_EVENTS_SHOWN],
         "can": rights(actor, secret),
         "urls": secret_urls(secret) | _activity_url(request, secret),
+        "purge_at": purge_time(secret),
         "mask_after": MASK_AFTER_SECONDS,
         "tampered": not secret.is_authentic(),
         **(revealed or {}),
