@@ -43,11 +43,15 @@ class KeyUnavailable(SecretError):
     """A key cannot be used now; the message tells the operator what to do.
 
     `permanent` says that trying again will not help until somebody changes something (denied,
-    disabled, deleted); `throttled` that KMS only asked to slow down.
+    disabled, deleted); `throttled` that KMS only asked to slow down; `permission` names what
+    the installation's identity may not do, if that is why.
     """
 
-    def __init__(self, message: str, *, permanent: bool, throttled: bool = False) -> None:
+    def __init__(
+        self, message: str, *, permanent: bool, throttled: bool = False, permission: str = ""
+    ) -> None:
         super().__init__(message)
+        self.permission = permission
         self.permanent = permanent
         self.throttled = throttled
 

@@ -1,8 +1,10 @@
 """Wraps data keys under keys of AWS KMS, which never leave it.
 
 Permissions: kms:GenerateDataKey and kms:Decrypt on every allowed key, and kms:DescribeKey
-where a key is configured by alias or by id instead of its ARN. Keys are symmetric
-(SYMMETRIC_DEFAULT) and of the configured region.
+where a key is configured by alias or by id instead of its ARN. `kms key-info` asks by
+kms:DescribeKey and kms:GetKeyRotationStatus. Re-wrapping needs kms:ReEncryptFrom on the old key
+and kms:ReEncryptTo on the new one, turning on rotation kms:EnableKeyRotation.
+Keys are symmetric (SYMMETRIC_DEFAULT) and of the configured region.
 """
 
 import functools
@@ -23,7 +25,7 @@ from botocore.exceptions import (
 from django.conf import settings
 
 from secrets_app.errors import KeyRefused, KeyUnavailable, WrongContext
-from secrets_app.key_providers.base import Generated, KeyProvider
+from secrets_app.key_providers.base import Generated, KeyDescription, KeyProvider
 
 if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
@@ -33,6 +35,8 @@ Answer = TypeVar("Answer")
 _KEY_ARN: Final = re.compile(r"arn:[a-z-]+:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+")
 _SCOPE: Final = re.compile(r"arn:[a-z-]+:kms:[a-z0-9-]+:\d{12}:")
 _ATTEMPTS: Final = 3
+# Where it is not named like the operation (KMS Developer Guide, permissions reference).
+_PERMISSIONS: Final = {"ReEncrypt": "kms:ReEncryptFrom on the old key and kms:ReEncryptTo on the new one"}
 
 _THROTTLED: Final = {
     "ThrottlingException",
@@ -45,7 +49,6 @@ _THROTTLED: Final = {
 _WRONG: Final = {"InvalidCiphertextException", "IncorrectKeyException"}
 # What the operator has to do, by the error's code (KMS API reference, common and Decrypt errors).
 _ADVICE: Final = {
-    "AccessDeniedException": "allow this installation's AWS identity to use the key (IAM or key policy)",
     "DisabledException": "enable the key again",
     "KMSInvalidStateException": "enable the key, or cancel its deletion",
     "NotFoundException": "no such key or alias in this account and region: correct KMS_KEY_ID",
@@ -60,6 +63,7 @@ _ADVICE: Final = {
     "MissingAuthenticationToken": "configure valid AWS credentials",
     "ExpiredTokenException": "renew the AWS credentials",
     "ExpiredToken": "renew the AWS credentials",
+    "UnsupportedOperationException": "AWS does not do this for keys of this kind or origin",
     "OptInRequired": "enable KMS for the AWS account",
 }
 
@@ -127,6 +131,56 @@ class KmsProvider(KeyProvider):
         )
         _refuse_other_key(reply["KeyId"], key_uri)
         return reply["Plaintext"]
+
+    def rewrap(self, *, key_uri: str, wrapped: bytes, context: Mapping[str, str], to_key_uri: str) -> bytes:
+        """Return a data key wrapped by another key, from ReEncrypt: it never leaves KMS in the clear.
+
+        Both keys must be of the configured region.
+        """
+        for arn in (key_uri, to_key_uri):
+            self._refuse_unless_allowed(arn)
+        reply = self._ask(
+            "ReEncrypt",
+            lambda: self._client.re_encrypt(
+                CiphertextBlob=wrapped,
+                SourceKeyId=key_uri,
+                SourceEncryptionContext=dict(context),
+                DestinationKeyId=to_key_uri,
+                DestinationEncryptionContext=dict(context),
+            ),
+        )
+        _refuse_other_key(reply["SourceKeyId"], key_uri)
+        _refuse_other_key(reply["KeyId"], to_key_uri)
+        return reply["CiphertextBlob"]
+
+    def describe(self, key_uri: str) -> KeyDescription:
+        """Return a key's state from DescribeKey and GetKeyRotationStatus."""
+        self._refuse_unless_allowed(key_uri)
+        reply = self._ask("DescribeKey", lambda: self._client.describe_key(KeyId=key_uri))
+        state = reply["KeyMetadata"].get("KeyState", "unknown")
+        rotates, note = self._rotates(key_uri)
+        return KeyDescription(
+            key_uri=key_uri, state=state, usable=state == "Enabled", rotates=rotates, note=note
+        )
+
+    def turn_on_rotation(self, key_uri: str) -> bool:
+        """Turn on AWS's own yearly rotation of a key's material, by EnableKeyRotation, if it is off."""
+        self._refuse_unless_allowed(key_uri)
+        if self._rotation_status(key_uri):
+            return False
+        self._ask("EnableKeyRotation", lambda: self._client.enable_key_rotation(KeyId=key_uri))
+        return True
+
+    def _rotates(self, key_uri: str) -> tuple[bool | None, str]:
+        try:
+            return self._rotation_status(key_uri), ""
+        except KeyUnavailable as error:
+            # What else there is to say about the key does not depend on this.
+            return None, str(error)
+
+    def _rotation_status(self, key_uri: str) -> bool:
+        reply = self._ask("GetKeyRotationStatus", lambda: self._client.get_key_rotation_status(KeyId=key_uri))
+        return reply["KeyRotationEnabled"]
 
     def _described(self, reference: str) -> str:
         reply = self._ask("DescribeKey", lambda: self._client.describe_key(KeyId=reference))
@@ -200,6 +254,14 @@ def _translated(operation: str, error: ClientError) -> Exception:
             f"KMS throttles {operation}: wait, or raise the account's request quota",
             permanent=False,
             throttled=True,
+        )
+    if code == "AccessDeniedException":
+        permission = _PERMISSIONS.get(operation, f"kms:{operation}")
+        return KeyUnavailable(
+            f"KMS refused {operation} ({code}): allow this installation's AWS identity {permission} "
+            "(IAM or key policy)",
+            permanent=True,
+            permission=permission,
         )
     if code in _ADVICE:
         return KeyUnavailable(f"KMS refused {operation} ({code}): {_ADVICE[code]}", permanent=True)

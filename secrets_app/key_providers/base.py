@@ -17,6 +17,21 @@ class Generated:
     key_uri: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class KeyDescription:
+    """What the keeper of a key encryption key says about it.
+
+    `state` is the keeper's own word for it; `rotates` whether its material is replaced
+    regularly, None where that is not known or does not apply, for which `note` says why.
+    """
+
+    key_uri: str
+    state: str
+    usable: bool
+    rotates: bool | None = None
+    note: str = ""
+
+
 class KeyProvider(ABC):
     """Wraps and unwraps data keys, each bound to an encryption context.
 
@@ -51,6 +66,25 @@ class KeyProvider(ABC):
 
         Raises WrongContext if `wrapped` was not made by this key for this context,
         KeyUnavailable if the key cannot be used now, KeyRefused if it may not be.
+        """
+
+    @abstractmethod
+    def rewrap(self, *, key_uri: str, wrapped: bytes, context: Mapping[str, str], to_key_uri: str) -> bytes:
+        """Return a wrapped data key, wrapped by another key instead and bound to the same context.
+
+        Where the keeper can do it, the data key in the clear never comes here. Raises what
+        `unwrap` and `generate` raise, for either key.
+        """
+
+    @abstractmethod
+    def describe(self, key_uri: str) -> KeyDescription:
+        """Return the state of a key encryption key. Raises KeyUnavailable or KeyRefused."""
+
+    @abstractmethod
+    def turn_on_rotation(self, key_uri: str) -> bool:
+        """Let the keeper replace the key's material regularly; False if it did already or never can.
+
+        Raises KeyUnavailable or KeyRefused.
         """
 
     def count(self, operation: str) -> None:

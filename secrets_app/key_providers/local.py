@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 
 from secrets_app.errors import KeyRefused, KeyUnavailable, WrongContext
-from secrets_app.key_providers.base import Generated, KeyProvider
+from secrets_app.key_providers.base import Generated, KeyDescription, KeyProvider
 
 _VERSION: Final = b"\x01"
 _WRAPPED_BYTES: Final = 1 + 12 + 32 + 16
@@ -57,9 +57,7 @@ class LocalProvider(KeyProvider):
         kek = self._key_of(key_uri, make=True)
         self.count("generate")
         plain = secrets.token_bytes(_KEY_BYTES)
-        nonce = secrets.token_bytes(12)
-        sealed = AESGCM(kek).encrypt(nonce, plain, _aad(key_uri, context))
-        return Generated(plain=plain, wrapped=_VERSION + nonce + sealed, key_uri=key_uri)
+        return Generated(plain=plain, wrapped=_wrapped(kek, plain, key_uri, context), key_uri=key_uri)
 
     def unwrap(self, *, key_uri: str, wrapped: bytes, context: Mapping[str, str]) -> bytes:
         """Return the data key; a missing key file is never made here, since it opens nothing."""
@@ -71,6 +69,23 @@ class LocalProvider(KeyProvider):
             return AESGCM(kek).decrypt(wrapped[1:13], wrapped[13:], _aad(key_uri, context))
         except InvalidTag as error:
             raise WrongContext("the wrapped data key was edited, or belongs to another place") from error
+
+    def rewrap(self, *, key_uri: str, wrapped: bytes, context: Mapping[str, str], to_key_uri: str) -> bytes:
+        """Wrap a data key anew; both keys are the key file, since there is no other."""
+        kek = self._key_of(to_key_uri, make=False)
+        plain = self.unwrap(key_uri=key_uri, wrapped=wrapped, context=context)
+        return _wrapped(kek, plain, to_key_uri, context)
+
+    def describe(self, key_uri: str) -> KeyDescription:
+        """Say that the key file is there and is the one that was asked for."""
+        self._key_of(key_uri, make=False)
+        return KeyDescription(
+            key_uri=key_uri, state="enabled", usable=True, note="a key file has no rotation of its own"
+        )
+
+    def turn_on_rotation(self, key_uri: str) -> bool:  # noqa: ARG002 - no key file rotates
+        """Change nothing: nobody rotates a key file."""
+        return False
 
     def _key_of(self, key_uri: str, *, make: bool) -> bytes:
         if not key_uri.startswith("local:"):
@@ -146,6 +161,11 @@ def _sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _wrapped(kek: bytes, plain: bytes, key_uri: str, context: Mapping[str, str]) -> bytes:
+    nonce = secrets.token_bytes(12)
+    return _VERSION + nonce + AESGCM(kek).encrypt(nonce, plain, _aad(key_uri, context))
 
 
 def _uri(kek: bytes) -> str:

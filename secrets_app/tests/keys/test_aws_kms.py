@@ -242,3 +242,38 @@ class TestRefusals:
 
 def client_error(code: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": "said by the service"}}, "Decrypt")
+
+
+class TestAnotherKey:
+    def test_kms_itself_wraps_a_data_key_under_another_key(
+        self, keeper: KmsProvider, kms_client: Any, kms_key: str
+    ) -> None:
+        made, other = keeper.generate(key_uri=kms_key, context=CONTEXT), another_key(kms_client)
+        keeper.calls.clear()
+        wrapped = keeper.rewrap(key_uri=kms_key, wrapped=made.wrapped, context=CONTEXT, to_key_uri=other)
+        assert dict(keeper.calls) == {"ReEncrypt": 1}
+        assert keeper.unwrap(key_uri=other, wrapped=wrapped, context=CONTEXT) == made.plain
+
+    def test_it_does_not_wrap_under_a_key_that_is_not_allowed(
+        self, keeper: KmsProvider, kms_client: Any, kms_key: str, settings: Settings
+    ) -> None:
+        made, other = keeper.generate(key_uri=kms_key, context=CONTEXT), another_key(kms_client)
+        settings.KMS_ALLOWED_KEYS = [kms_key]
+        keeper.calls.clear()
+        for source, target in ((kms_key, other), (other, kms_key)):
+            with pytest.raises(KeyRefused):
+                keeper.rewrap(key_uri=source, wrapped=made.wrapped, context=CONTEXT, to_key_uri=target)
+        assert not keeper.calls
+
+    @pytest.mark.parametrize("lie", [{"KeyId": "other"}, {"SourceKeyId": "other"}])
+    def test_it_believes_no_reply_about_another_key(
+        self, keeper: KmsProvider, kms_key: str, monkeypatch: pytest.MonkeyPatch, lie: dict[str, str]
+    ) -> None:
+        reply = {"KeyId": kms_key, "SourceKeyId": kms_key, "CiphertextBlob": b"c", **lie}
+        monkeypatch.setattr(keeper._client, "re_encrypt", lambda **_request: reply)
+        with pytest.raises(KeyRefused, match="another key"):
+            keeper.rewrap(key_uri=kms_key, wrapped=b"c", context=CONTEXT, to_key_uri=kms_key)
+
+    def test_rotation_is_turned_on_once(self, keeper: KmsProvider, kms_client: Any, kms_key: str) -> None:
+        assert [keeper.turn_on_rotation(kms_key) for _ in range(2)] == [True, False]
+        assert kms_client.get_key_rotation_status(KeyId=kms_key)["KeyRotationEnabled"]

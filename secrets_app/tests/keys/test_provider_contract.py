@@ -95,6 +95,28 @@ class TestEveryProvider:
         assert generated.plain.hex() not in repr(generated)
         assert repr(generated.plain) not in repr(generated)
 
+    def test_it_wraps_anew_what_opens_as_before(self, keeper: KeyProvider, generated: Generated) -> None:
+        uri, old = generated.key_uri, generated.wrapped
+        wrapped = keeper.rewrap(key_uri=uri, wrapped=old, context=CONTEXT, to_key_uri=uri)
+        assert wrapped != old
+        assert keeper.unwrap(key_uri=uri, wrapped=wrapped, context=CONTEXT) == generated.plain
+
+    def test_it_wraps_nothing_anew_under_another_context_or_key(
+        self, keeper: KeyProvider, generated: Generated
+    ) -> None:
+        uri, old = generated.key_uri, generated.wrapped
+        with pytest.raises(WrongContext):
+            keeper.rewrap(key_uri=uri, wrapped=old, context={}, to_key_uri=uri)
+        with pytest.raises(KeyRefused):
+            keeper.rewrap(key_uri=uri, wrapped=old, context=CONTEXT, to_key_uri="elsewhere:key")
+
+    def test_it_describes_its_key(self, keeper: KeyProvider, generated: Generated) -> None:
+        description = keeper.describe(generated.key_uri)
+        assert description.usable
+        assert description.state.lower() == "enabled"
+        with pytest.raises(KeyRefused):
+            keeper.describe("elsewhere:key")
+
     def test_it_counts_what_it_asks_for(self, keeper: KeyProvider, generated: Generated) -> None:
         before = keeper.calls.total()
         keeper.unwrap(key_uri=generated.key_uri, wrapped=generated.wrapped, context=CONTEXT)

@@ -1,0 +1,120 @@
+"""Tells which key each environment uses, what state it is in, and what is still under an old one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Count
+from django.utils import timezone
+
+from environments_app.models import Environment
+from secrets_app.connection_test import SYSTEM
+from secrets_app.envelope.context import NO_ENVIRONMENT
+from secrets_app.errors import KeyRefused, KeyUnavailable
+from secrets_app.key_providers import provider
+from secrets_app.key_providers.base import KeyDescription
+from secrets_app.models.data_key import DataKey
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataKeyFacts:
+    """A data key as an operator sees it; `values` counts the versions that it seals."""
+
+    uuid: str
+    purpose: str
+    active: bool
+    age_days: int
+    provider: str
+    key_uri: str
+    values: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScopeReport:
+    """The key of one environment, or of the system keys.
+
+    `reference` is what the settings or the environment name, `key_uri` what that is today.
+    `under_old_key` lists the data keys that another key still wraps. `problem` says why the key
+    cannot be used, and is empty if it can.
+    """
+
+    name: str
+    provider: str
+    reference: str
+    key_uri: str = ""
+    state: str = ""
+    rotates: bool | None = None
+    note: str = ""
+    problem: str = ""
+    data_keys: list[DataKeyFacts] = field(default_factory=list)
+    under_old_key: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the key can be used."""
+        return not self.problem
+
+
+def reports(environment: str | None = None) -> Iterator[ScopeReport]:
+    """Describe the key of each environment and of the system keys, or of one environment.
+
+    Each key is asked about once, and what data keys seal is counted by one statement a scope.
+    """
+    described: dict[str, KeyDescription] = {}
+    if environment is None:
+        yield _report(SYSTEM, NO_ENVIRONMENT, _configured_reference(), described)
+    rows = Environment.objects.order_by("name")
+    for row in rows.filter(name=environment) if environment else rows:
+        yield _report(row.name, row.uuid, row.kms_key_alias or _configured_reference(), described)
+
+
+def _configured_reference() -> str:
+    return str(settings.KMS_KEY_ID or settings.KMS_KEY_ALIAS) if provider().name == "kms" else ""
+
+
+def _report(name: str, scope: UUID, reference: str, described: dict[str, KeyDescription]) -> ScopeReport:
+    keeper = provider()
+    facts = _data_keys(scope)
+    try:
+        key_uri = keeper.resolve(reference)
+        if key_uri not in described:
+            described[key_uri] = keeper.describe(key_uri)
+    except (KeyUnavailable, KeyRefused) as error:
+        return ScopeReport(
+            name=name, provider=keeper.name, reference=reference, problem=str(error), data_keys=facts
+        )
+    key = described[key_uri]
+    return ScopeReport(
+        name=name,
+        provider=keeper.name,
+        reference=reference,
+        key_uri=key_uri,
+        state=key.state,
+        rotates=key.rotates,
+        note=key.note,
+        problem="" if key.usable else f"the key is in the state {key.state}: enable or replace it",
+        data_keys=facts,
+        under_old_key=[
+            fact.uuid for fact in facts if (fact.provider, fact.key_uri) != (keeper.name, key_uri)
+        ],
+    )
+
+
+def _data_keys(scope: UUID) -> list[DataKeyFacts]:
+    rows = DataKey.objects.filter(scope=scope).annotate(sealed=Count("versions")).order_by("pk")
+    now = timezone.now()
+    return [_facts(row, row.sealed, now) for row in rows]
+
+
+def _facts(row: DataKey, sealed: int, now: datetime) -> DataKeyFacts:
+    return DataKeyFacts(
+        uuid=str(row.uuid),
+        purpose=row.purpose,
+        active=bool(row.active),
+        age_days=(now - row.created_at).days,
+        provider=row.provider,
+        key_uri=row.key_uri,
+        values=sealed,
+    )
