@@ -41,4 +41,5 @@ class TagsField(models.TextField):  # type: ignore[type-arg]  # the stub's two p
 
 def has_tag(tag: str) -> models.Q:
     """Return the condition that a secret carries a tag."""
-    return models.Q(tags__contains=[tag])
+    # A pattern is not prepared by the field: the separators are written here.
+    return models.Q(tags__contains=f"{SEPARATOR}{tag}{SEPARATOR}")
