@@ -25,7 +25,7 @@ from keeper_project.management.commands import run as command
 from tests.servers.server import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-START_SECONDS = 90
+START_SECONDS = 150
 UNSET = {"KEEPER_TLS", "KEEPER_ADMIN_PASSWORD", "REDIS_URL", "CELERY_BROKER_URL"}
 
 
