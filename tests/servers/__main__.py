@@ -1,6 +1,6 @@
-"""Runs a command while MariaDB, Redis and moto run: `python -m tests.servers -- pytest -q`.
+"""Runs a command while MariaDB, Redis, moto and OpenBao run: `python -m tests.servers -- pytest -q`.
 
-Exits as the command does. `--without NAME` leaves a server out, `--with openbao` adds one.
+Exits as the command does. `--without NAME` leaves a server out.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from tests.servers.redis import Redis
 from tests.servers.server import MissingServer, Server, ServerFailed
 
 SERVERS: dict[str, type[Server]] = {server.name: server for server in (MariaDb, Redis, Moto, OpenBao)}
-USUAL = ["mariadb", "redis", "moto"]
+USUAL = ["mariadb", "redis", "moto", "openbao"]
 GRACE_SECONDS = 15
 
 
@@ -96,11 +96,10 @@ def stop(number: int, _frame: FrameType | None) -> None:
 def main() -> int:
     """Run the command that the arguments name."""
     parser = argparse.ArgumentParser(prog="python -m tests.servers", description=__doc__)
-    parser.add_argument("--with", dest="added", action="append", default=[], choices=sorted(SERVERS))
     parser.add_argument("--without", dest="removed", action="append", default=[], choices=sorted(SERVERS))
     parser.add_argument("command", nargs="+", help="the command to run, after `--`")
     options = parser.parse_args()
-    names = [name for name in [*USUAL, *options.added] if name not in options.removed]
+    names = [name for name in USUAL if name not in options.removed]
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(each, stop)
     with tempfile.TemporaryDirectory(prefix="keeper-tests-", ignore_cleanup_errors=True) as directory:

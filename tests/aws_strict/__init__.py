@@ -1,0 +1,1 @@
+"""AWS as it documents itself, in front of moto, which is laxer; and its failures on demand."""

@@ -1,0 +1,61 @@
+"""Failures that a test asks for: throttling, server errors, hangs, lost replies."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Fault(StrEnum):
+    """A way to fail."""
+
+    THROTTLE = "throttle"
+    SERVER_ERROR = "server error"
+    ACCESS_DENIED = "access denied"
+    EXPIRED = "expired"
+    # Nothing is done, and no answer comes in time.
+    HANG = "hang"
+    # Everything is done, and the answer is lost.
+    DROPPED_REPLY = "dropped reply"
+
+
+@dataclass
+class Plan:
+    """What goes wrong next, by operation; and what was asked for so far."""
+
+    calls: Counter[str] = field(default_factory=Counter)
+    _faults: dict[str, list[Fault]] = field(default_factory=dict)
+    _before: dict[str, list[Callable[[], None]]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    release: threading.Event = field(default_factory=threading.Event)
+
+    def fail(self, operation: str, fault: Fault, times: int = 1) -> None:
+        """Let the next calls of an operation (`PutSecretValue`) fail in this way."""
+        with self._lock:
+            self._faults.setdefault(operation, []).extend([fault] * times)
+
+    def before(self, operation: str, act: Callable[[], None]) -> None:
+        """Do something just before the next call of an operation, as another client would."""
+        with self._lock:
+            self._before.setdefault(operation, []).append(act)
+
+    def next(self, operation: str) -> Fault | None:
+        """Count a call, do what was planned before it, and return how it fails, if it does."""
+        with self._lock:
+            self.calls[operation] += 1
+            acts = self._before.pop(operation, [])
+            faults = self._faults.get(operation)
+            fault = faults.pop(0) if faults else None
+        for act in acts:
+            act()
+        return fault
+
+    def clear(self) -> None:
+        """Forget plans and counts, and let what hangs go."""
+        with self._lock:
+            self.release.set()
+            self.release = threading.Event()
+            self.calls.clear()
+            self._faults.clear()
+            self._before.clear()

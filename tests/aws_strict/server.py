@@ -1,0 +1,139 @@
+"""A WSGI application that refuses what AWS refuses, fails as told, and passes the rest to moto."""
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from http import HTTPStatus
+from typing import Any
+
+import urllib3
+from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.wrappers import Request, Response
+
+from tests.aws_strict import rules
+from tests.aws_strict.faults import Fault, Plan
+
+RULES = {"secretsmanager": rules.secrets_manager, "TrentService": rules.kms}
+HANG_SECONDS = 30
+_ANSWERS = {
+    Fault.THROTTLE: (400, "ThrottlingException", "Rate exceeded"),
+    Fault.SERVER_ERROR: (500, "InternalServiceError", "An error occurred on the server side."),
+    Fault.EXPIRED: (400, "ExpiredTokenException", "The security token included in the request is expired"),
+}
+
+
+class Strict:
+    """AWS in front of a moto server; `plan` holds its failures and counts."""
+
+    def __init__(self, moto_url: str) -> None:
+        self.plan = Plan()
+        self._moto_url = moto_url
+        self._pool = urllib3.PoolManager(maxsize=16, retries=False)
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one request."""
+        request = Request(environ)
+        body = request.get_data()
+        service, _, operation = request.headers.get("X-Amz-Target", "").rpartition(".")
+        fault = self.plan.next(operation or request.form.get("Action", ""))
+        if fault is Fault.HANG:
+            self.plan.release.wait(HANG_SECONDS)
+            return _cut(environ)
+        if service in RULES:
+            body = json.dumps(rules.completed(operation, json.loads(body or b"{}"))).encode()
+        response = self._refused(fault, service, operation, body, request) or self._passed(request, body)
+        if fault is Fault.DROPPED_REPLY:
+            return _cut(environ)
+        return response(environ, start_response)
+
+    def _refused(
+        self, fault: Fault | None, service: str, operation: str, body: bytes, request: Request
+    ) -> Response | None:
+        if fault is Fault.ACCESS_DENIED:
+            message = f"User: u is not authorized to perform: {service}:{operation} on resource: r"
+            return _error(400, "AccessDeniedException", message)
+        if fault in _ANSWERS:
+            return _error(*_ANSWERS[fault])
+        if not request.headers.get("Authorization", "").startswith("AWS4-HMAC-SHA256 "):
+            return _error(400, "MissingAuthenticationTokenException", "Missing Authentication Token")
+        judge = RULES.get(service)
+
+        def ask(target: str, content: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+            return self._asked(request, target, content)
+
+        refusal = judge(operation, json.loads(body or b"{}"), ask) if judge else None
+        return _error(400, *refusal) if refusal else None
+
+    def _asked(self, request: Request, target: str, content: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Ask moto on our own account; the signature names the service, which moto goes by."""
+        service = {"TrentService": "kms"}.get(target.partition(".")[0], "secretsmanager")
+        credential = request.headers["Authorization"].split("/")
+        credential[3] = service
+        headers = {
+            "X-Amz-Target": target,
+            "Content-Type": "application/x-amz-json-1.1",
+            "Authorization": "/".join(credential),
+            "Host": f"{service}.{credential[2]}.amazonaws.com",
+        }
+        reply = self._pool.request(
+            "POST", self._moto_url + "/", body=json.dumps(content).encode(), headers=headers
+        )
+        return reply.status, json.loads(reply.data)
+
+    def _passed(self, request: Request, body: bytes) -> Response:
+        reply = self._pool.request(
+            request.method,
+            self._moto_url + request.full_path.rstrip("?"),
+            body=body,
+            headers={
+                key: value for key, value in request.headers if key not in {"Connection", "Content-Length"}
+            },
+        )
+        headers = {
+            key: value
+            for key, value in reply.headers.items()
+            if key.lower() not in {"content-length", "connection", "transfer-encoding"}
+        }
+        return Response(reply.data, status=reply.status, headers=headers)
+
+
+class _Quiet(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log(self, type: str, message: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def serving(moto_url: str) -> Iterator[tuple[str, Plan]]:
+    """Serve the strict layer on the loopback address; yield its URL and its plan."""
+    application = Strict(moto_url)
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_Quiet)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", application.plan
+    finally:
+        application.plan.clear()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _error(status: int, code: str, message: str) -> Response:
+    return Response(
+        json.dumps({"__type": code, "message": message, "Message": message}),
+        status=HTTPStatus(status),
+        content_type="application/x-amz-json-1.1",
+        headers={"x-amzn-errortype": code},
+    )
+
+
+def _cut(environ: dict[str, Any]) -> Iterable[bytes]:
+    """Close the connection without an answer."""
+    connection: socket.socket = environ["werkzeug.socket"]
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    raise ConnectionResetError

@@ -1,0 +1,44 @@
+"""The servers as fixtures: those of the runner, or else ones that are started for the session."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from tests.aws_strict.faults import Plan
+from tests.aws_strict.server import serving
+from tests.servers.openbao import OpenBao
+
+
+@pytest.fixture(scope="session")
+def moto_url() -> Iterator[str]:
+    if given := os.environ.get("KEEPER_TEST_MOTO_URL"):
+        yield given
+        return
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def strict_aws(moto_url: str) -> Iterator[tuple[str, Plan]]:
+    with serving(moto_url) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    if given := os.environ.get("KEEPER_TEST_OPENBAO_URL"):
+        yield given, os.environ["KEEPER_TEST_OPENBAO_TOKEN"]
+        return
+    server = OpenBao(tmp_path_factory.mktemp("servers"))
+    try:
+        server.start()
+        server.wait()
+        addresses = server.environment()
+        yield addresses["KEEPER_TEST_OPENBAO_URL"], addresses["KEEPER_TEST_OPENBAO_TOKEN"]
+    finally:
+        server.stop()
