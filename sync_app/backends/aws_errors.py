@@ -1,0 +1,95 @@
+"""What errors of AWS Secrets Manager mean to an operator, by their code (API reference, common errors).
+
+AWS's own messages are not repeated: some of them quote what was sent.
+"""
+
+import re
+from typing import Final
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+)
+
+from sync_app.errors import (
+    BackendError,
+    ChangedSinceRead,
+    CredentialsRejected,
+    KeyUnusable,
+    NameHeld,
+    PermissionMissing,
+    QuotaExceeded,
+    RequestRefused,
+    TargetBusy,
+    TargetUnreachable,
+)
+
+_REJECTED: Final = {
+    "UnrecognizedClientException",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "SignatureDoesNotMatch",
+    "IncompleteSignature",
+    "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
+    "ExpiredTokenException",
+    "ExpiredToken",
+}
+_DENIED: Final = {"AccessDeniedException", "AccessDenied", "NotAuthorized"}
+_KEY: Final = {"EncryptionFailure", "DecryptionFailure"}
+_BUSY: Final = {
+    "ThrottlingException",
+    "Throttling",
+    "TooManyRequestsException",
+    "RequestLimitExceeded",
+    "InternalServiceError",
+    "InternalServiceErrorException",
+    "ServiceUnavailable",
+}
+_PERMISSION: Final = re.compile(r"not authorized to perform: ([a-z-]+:[A-Za-z]+)")
+_DELETED: Final = re.compile(r"(marked|scheduled) for deletion|currently marked deleted")
+_SERVER_ERROR: Final = 500
+
+
+def translated(operation: str, error: ClientError) -> BackendError:  # noqa: PLR0911  one return a meaning
+    """Return what an answer of AWS means."""
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    message = str(error.response.get("Error", {}).get("Message", ""))
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code in _REJECTED:
+        return CredentialsRejected(f"AWS does not accept the credentials ({code}): renew them")
+    if code in _DENIED:
+        if "KMS" in message:
+            return KeyUnusable(f"{operation}: allow these credentials to use the KMS key")
+        found = _PERMISSION.search(message)
+        permission = found.group(1) if found else _permission(operation)
+        return PermissionMissing(f"the credentials lack the permission {permission}")
+    if code in _KEY:
+        return KeyUnusable(f"{operation}: the KMS key is missing, disabled or not allowed: check it")
+    if code == "ResourceExistsException":
+        return ChangedSinceRead("another secret or version is there already: plan again")
+    if code == "InvalidRequestException" and _DELETED.search(message):
+        return NameHeld("a secret of this name is planned for deletion: restore it in AWS, or wait")
+    if code == "LimitExceededException":
+        return QuotaExceeded(
+            f"{operation}: a quota of Secrets Manager is reached: delete, or ask AWS for more"
+        )
+    if code in _BUSY or status >= _SERVER_ERROR:
+        return TargetBusy(f"{operation}: AWS is busy or failed ({code or status}): try again later")
+    return RequestRefused(f"AWS refused {operation} ({code or 'no code'})")
+
+
+def unanswered(operation: str, error: BotoCoreError) -> BackendError:
+    """Return what it means that a request did not come to an answer."""
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return CredentialsRejected("no AWS credentials: give an access key, or run where a role gives them")
+    if isinstance(error, ParamValidationError):
+        return RequestRefused(f"{operation}: the AWS SDK does not take a parameter of this form")
+    return TargetUnreachable(f"{operation} got no answer ({type(error).__name__}): check network and region")
+
+
+def _permission(operation: str) -> str:
+    return operation if ":" in operation else f"secretsmanager:{operation}"

@@ -1,0 +1,363 @@
+"""AWS Secrets Manager: a new version is put under a stage of our own, then moved to AWSCURRENT.
+
+Permissions, on the secrets below the prefix: secretsmanager:CreateSecret, DescribeSecret,
+GetSecretValue, PutSecretValue, UpdateSecretVersionStage, TagResource, UntagResource,
+DeleteSecret, RestoreSecret; on *: secretsmanager:ListSecrets; with a key of its own:
+kms:GenerateDataKey and kms:Decrypt on it; with a role to assume: sts:AssumeRole.
+
+AWS allows about 50 writes a second, and advises at most one new version of a secret in ten
+minutes (Secrets Manager quotas, "PutSecretValue").
+"""
+
+import functools
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from audit_app.errors import BadEndpoint, EndpointRefused
+from audit_app.outbound import normalised_endpoint
+from audit_app.outbound_aws import PermittedSession, guard
+from sync_app.backends.aws_errors import translated, unanswered
+from sync_app.backends.base import MARK_KEYS, Backend, Copy, FormField, Mark, Seen, mark_from
+from sync_app.backends.paths import Prefix
+from sync_app.errors import (
+    BadDestination,
+    ChangedSinceRead,
+    NameHeld,
+    NameUnusable,
+    RequestRefused,
+    TargetUnreachable,
+    ValueUnusable,
+)
+from sync_app.reconcile import Presence
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+Answer = TypeVar("Answer")
+
+CURRENT: Final = "AWSCURRENT"
+# Where a new version waits until AWSCURRENT was moved to it; the next one takes the label over.
+PENDING: Final = "KEEPER_PENDING"
+MAX_NAME_LENGTH: Final = 512
+_REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
+_ATTEMPTS: Final = 3
+_CONNECTIONS: Final = 16
+
+
+class AwsSecretsManager(Backend):
+    """The secrets of one account and region below one prefix."""
+
+    label: ClassVar[str] = "AWS Secrets Manager"
+    destination_fields: ClassVar[tuple[FormField, ...]] = (
+        FormField(name="region", label="Region", required=True),
+        FormField(name="prefix", label="Prefix", help="Whole segments in front of every name."),
+        FormField(name="kms_key_id", label="KMS key", help="Encrypts there; empty: aws/secretsmanager."),
+        FormField(name="role_arn", label="Role to assume"),
+        FormField(name="external_id", label="External id", help="Asked for by the role's trust policy."),
+        FormField(name="recovery_window_days", label="Recovery window in days", default="30"),
+        FormField(name="endpoint", label="Endpoint", help="Such as a VPC endpoint; empty: AWS's own."),
+    )
+    credential_fields: ClassVar[tuple[FormField, ...]] = (
+        FormField(name="access_key_id", label="Access key id", sensitive=True),
+        FormField(name="secret_access_key", label="Secret access key", sensitive=True),
+        FormField(name="session_token", label="Session token", sensitive=True),
+    )
+    writes_per_second: ClassVar[float] = 50
+    seconds_between_versions: ClassVar[float] = 600
+    timeout_seconds: ClassVar[float] = 10
+    page_size: ClassVar[int] = 100
+
+    def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
+        super().__init__(destination=destination, credentials=credentials)
+        self._prefix = Prefix(self.destination["prefix"])
+        self._window = _recovery_window(self.destination["recovery_window_days"])
+        self._endpoint = _endpoint(self.destination["endpoint"])
+        if not _REGION.fullmatch(self.destination["region"]):
+            raise BadDestination("a region looks like eu-central-1", field="region")
+        self._sessions: list[PermittedSession] = []
+        self._client: SecretsManagerClient = self._connected()
+
+    def close(self) -> None:
+        """Close the connections."""
+        for session in self._sessions:
+            session.close()
+
+    def check(self) -> None:
+        """List one secret."""
+        self._ask("ListSecrets", lambda: self._client.list_secrets(MaxResults=1, **self._filters()))
+
+    def list(self) -> Iterator[Seen]:
+        """Yield what ListSecrets shows, 100 a page; no value is read."""
+        token: dict[str, Any] = {}
+        while True:
+            page = self._ask("ListSecrets", functools.partial(self._page, token))
+            for entry in page["SecretList"]:
+                name = self._prefix.name(entry["Name"])
+                if name:
+                    yield _seen(name, entry, entry.get("SecretVersionsToStages", {}))
+            if not page.get("NextToken"):
+                return
+            token = {"NextToken": page["NextToken"]}
+
+    def look(self, name: str) -> Seen:
+        """Return what DescribeSecret says about a name."""
+        path = self._path(name)
+        return self._described(name, path) or Seen(name=name, presence=Presence.ABSENT)
+
+    def read(self, name: str) -> Copy | None:
+        """Return the version labelled AWSCURRENT."""
+        path = self._path(name)
+        try:
+            reply = self._ask(
+                "GetSecretValue", lambda: self._client.get_secret_value(SecretId=path, VersionStage=CURRENT)
+            )
+        except (_NotFound, NameHeld):
+            return None
+        if "SecretString" not in reply:
+            raise ValueUnusable("the secret holds binary data, which Keeper does not sync")
+        seen = Seen(name=name, presence=Presence.PRESENT, remote_id=reply["ARN"], version=reply["VersionId"])
+        return Copy(seen=seen, value=reply["SecretString"])
+
+    def create(self, name: str, value: str, *, mark: Mark, token: str) -> Seen:
+        """Create a secret with its mark and first version in one call; `token` is its VersionId."""
+        path = self._path(name)
+        key = self.destination["kms_key_id"]
+        options: dict[str, Any] = {"KmsKeyId": key} if key else {}
+        reply = self._ask(
+            "CreateSecret",
+            lambda: self._client.create_secret(
+                Name=path,
+                SecretString=value,
+                ClientRequestToken=token,
+                Tags=[{"Key": key, "Value": text} for key, text in mark.labels().items()],
+                **options,
+            ),
+        )
+        return Seen(
+            name=name,
+            presence=Presence.PRESENT,
+            remote_id=reply["ARN"],
+            version=reply["VersionId"],
+            mark=mark,
+        )
+
+    def update(self, seen: Seen, value: str, *, token: str) -> Seen:
+        """Put a version under our own stage, move AWSCURRENT to it from the one read, read back.
+
+        UpdateSecretVersionStage fails unless RemoveFromVersionId carries the label: that is the
+        compare-and-set. Repeated with the same token and value it finds its own work done.
+        """
+        if not seen.version:
+            raise ValueUnusable("the secret has no current version")
+        self._put(seen, value, token)
+        refusal: RequestRefused | None = None
+        try:
+            self._move(CURRENT, seen, MoveToVersionId=token, RemoveFromVersionId=seen.version)
+        except RequestRefused as error:
+            refusal = error
+        after = self._described(seen.name, seen.remote_id)
+        if after is not None and after.version == token:
+            return after
+        self._withdraw(seen, token)
+        if refusal is not None and after is not None and after.version == seen.version:
+            raise refusal
+        raise ChangedSinceRead("the secret was changed in AWS since it was read: plan again")
+
+    def delete(self, seen: Seen) -> None:
+        """Plan the deletion, look again, and take it back if another version is there by then."""
+        self._refuse_change(seen, self._described(seen.name, seen.remote_id))
+        self._ask(
+            "DeleteSecret",
+            lambda: self._client.delete_secret(SecretId=seen.remote_id, RecoveryWindowInDays=self._window),
+        )
+        after = self._described(seen.name, seen.remote_id)
+        if after is not None and after.version != seen.version:
+            self._ask("RestoreSecret", lambda: self._client.restore_secret(SecretId=seen.remote_id))
+            raise ChangedSinceRead("the secret was changed in AWS while it was deleted: it was restored")
+
+    def restore(self, name: str) -> Seen:
+        """Cancel a planned deletion."""
+        path = self._path(name)
+        self._ask("RestoreSecret", lambda: self._client.restore_secret(SecretId=path))
+        return self.look(name)
+
+    def mark(self, seen: Seen, mark: Mark) -> None:
+        """Tag the secret."""
+        tags = [{"Key": key, "Value": text} for key, text in mark.labels().items()]
+        self._ask(
+            "TagResource",
+            lambda: self._client.tag_resource(SecretId=seen.remote_id, Tags=tags),  # type: ignore[arg-type]
+        )
+
+    def unmark(self, seen: Seen) -> None:
+        """Remove our tags."""
+        self._ask(
+            "UntagResource",
+            lambda: self._client.untag_resource(SecretId=seen.remote_id, TagKeys=list(MARK_KEYS)),
+        )
+
+    # --- How ----------------------------------------------------------------------------------
+
+    def _path(self, name: str) -> str:
+        path = self._prefix.path(name)
+        if len(path) > MAX_NAME_LENGTH:
+            raise NameUnusable(f"name and prefix are longer than the {MAX_NAME_LENGTH} characters of AWS")
+        return path
+
+    def _filters(self) -> dict[str, Any]:
+        start = self._prefix.start
+        return {"Filters": [{"Key": "name", "Values": [start]}]} if start else {}
+
+    def _page(self, token: dict[str, Any]) -> Any:
+        return self._client.list_secrets(
+            MaxResults=self.page_size, IncludePlannedDeletion=True, **self._filters(), **token
+        )
+
+    def _described(self, name: str, secret_id: str) -> Seen | None:
+        try:
+            reply = self._ask("DescribeSecret", lambda: self._client.describe_secret(SecretId=secret_id))
+        except _NotFound:
+            return None
+        return _seen(name, reply, reply.get("VersionIdsToStages", {}))
+
+    def _refuse_change(self, seen: Seen, now: Seen | None) -> None:
+        if now is None or now.presence is not Presence.PRESENT or now.version != seen.version:
+            raise ChangedSinceRead("the secret was changed in AWS since it was read: plan again")
+
+    def _put(self, seen: Seen, value: str, token: str) -> None:
+        try:
+            self._ask(
+                "PutSecretValue",
+                lambda: self._client.put_secret_value(
+                    SecretId=seen.remote_id,
+                    SecretString=value,
+                    ClientRequestToken=token,
+                    VersionStages=[PENDING],
+                ),
+            )
+        except NameHeld:
+            raise ChangedSinceRead("the secret was deleted in AWS since it was read: plan again") from None
+
+    def _move(self, stage: str, seen: Seen, **versions: str) -> None:
+        self._ask(
+            "UpdateSecretVersionStage",
+            lambda: self._client.update_secret_version_stage(
+                SecretId=seen.remote_id,
+                VersionStage=stage,
+                **versions,
+            ),
+        )
+
+    def _withdraw(self, seen: Seen, token: str) -> None:
+        """Take our stage off a version that did not become current, so that AWS forgets it."""
+        try:
+            self._move(PENDING, seen, RemoveFromVersionId=token)
+        except (RequestRefused, _NotFound, NameHeld):
+            # Gone with the secret, or never put.
+            return
+
+    def _ask(self, operation: str, request: Callable[[], Answer]) -> Answer:
+        """Ask AWS; its own errors may repeat what was sent, and are not passed on."""
+        try:
+            return request()
+        except EndpointRefused as error:
+            raise TargetUnreachable(str(error)) from None
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            if code == "ResourceNotFoundException":
+                raise _NotFound("the secret is gone from AWS: plan again") from None
+            raise translated(operation, error) from None
+        except BotoCoreError as error:
+            raise unanswered(operation, error) from None
+
+    def _connected(self) -> "SecretsManagerClient":
+        client: SecretsManagerClient = self._guarded("secretsmanager", self._credential_options())
+        return client
+
+    def _credential_options(self) -> dict[str, str]:
+        own = {
+            "aws_access_key_id": self._credentials["access_key_id"],
+            "aws_secret_access_key": self._credentials["secret_access_key"],
+            "aws_session_token": self._credentials["session_token"],
+        }
+        given = {key: text for key, text in own.items() if text}
+        role = self.destination["role_arn"]
+        if not role:
+            return given
+        external = self.destination["external_id"]
+        options = {"ExternalId": external} if external else {}
+        client = self._guarded("sts", given)
+        reply = self._ask(
+            "sts:AssumeRole",
+            lambda: client.assume_role(RoleArn=role, RoleSessionName="keeper-sync", **options),
+        )
+        lent = reply["Credentials"]
+        return {
+            "aws_access_key_id": lent["AccessKeyId"],
+            "aws_secret_access_key": lent["SecretAccessKey"],
+            "aws_session_token": lent["SessionToken"],
+        }
+
+    def _guarded(self, service: str, credentials: dict[str, str]) -> Any:
+        config = Config(
+            connect_timeout=self.timeout_seconds,
+            read_timeout=self.timeout_seconds,
+            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+            max_pool_connections=_CONNECTIONS,
+        )
+        with _making:
+            client: Any = _session().client(
+                service,  # type: ignore[call-overload]
+                region_name=self.destination["region"],
+                endpoint_url=self._endpoint or None,
+                config=config,
+                **credentials,
+            )
+        self._sessions.append(guard(client))
+        return client
+
+
+# Clients are safe to share between threads, making them is not.
+_making = threading.Lock()
+
+
+@functools.cache
+def _session() -> boto3.session.Session:
+    """Return the session of this process, which has read the descriptions of AWS once."""
+    return boto3.session.Session()
+
+
+class _NotFound(ChangedSinceRead):
+    """There is no secret of this name or ARN."""
+
+
+def _seen(name: str, entry: Mapping[str, Any], stages: Mapping[str, Any]) -> Seen:
+    current = [version for version, labels in stages.items() if CURRENT in labels]
+    tags = {tag["Key"]: tag["Value"] for tag in entry.get("Tags") or []}
+    return Seen(
+        name=name,
+        presence=Presence.DELETED if entry.get("DeletedDate") else Presence.PRESENT,
+        remote_id=entry["ARN"],
+        version=current[0] if current else "",
+        mark=mark_from(tags),
+    )
+
+
+def _recovery_window(text: str) -> int:
+    """Return the days; AWS takes 7 to 30 (DeleteSecret, RecoveryWindowInDays)."""
+    if not text.isdecimal() or not 7 <= int(text) <= 30:  # noqa: PLR2004  AWS's bounds
+        raise BadDestination("7 to 30 days", field="recovery_window_days")
+    return int(text)
+
+
+def _endpoint(text: str) -> str:
+    try:
+        return normalised_endpoint(text) if text else ""
+    except BadEndpoint as error:
+        raise BadDestination(str(error), field="endpoint") from error

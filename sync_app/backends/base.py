@@ -1,0 +1,179 @@
+"""What every backend of the sync offers: one class per kind of system that holds secrets.
+
+Names are Keeper's; a backend adds its prefix and never leaves it. Every method raises a
+BackendError of sync_app.errors, whose `permanent` drives retry; none wraps a reply that could
+carry a value.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import ClassVar, Final, Self
+from uuid import UUID
+
+from sync_app.errors import BadDestination
+from sync_app.reconcile import Presence
+
+MARK_KEYS: Final = ("keeper-deployment", "keeper-target", "keeper-secret")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """Who a secret in the target belongs to, as it is written on the secret itself."""
+
+    deployment: UUID
+    target: UUID
+    secret: UUID
+
+    def labels(self) -> dict[str, str]:
+        """Return the mark as tags or custom metadata."""
+        return dict(zip(MARK_KEYS, map(str, (self.deployment, self.target, self.secret)), strict=True))
+
+
+def mark_from(labels: Mapping[str, str]) -> Mark | None:
+    """Return the mark among labels; None if there is none, or one that nobody of ours wrote."""
+    try:
+        deployment, target, secret = (UUID(labels[key]) for key in MARK_KEYS)
+    except (KeyError, ValueError):
+        return None
+    return Mark(deployment=deployment, target=target, secret=secret)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A secret of the target without its value.
+
+    `remote_id` tells it from another one of the same name (AWS: the ARN; Vault: path and time of
+    creation), `version` from the same one with another value.
+    """
+
+    name: str
+    presence: Presence
+    remote_id: str = ""
+    version: str = ""
+    mark: Mark | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """A secret's value together with what was seen in the same read."""
+
+    seen: Seen
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormField:
+    """One field of a target's form; `sensitive` ones are credentials, sealed and never shown again."""
+
+    name: str
+    label: str
+    required: bool = False
+    sensitive: bool = False
+    default: str = ""
+    help: str = ""
+
+
+class Backend(ABC):
+    """One destination in another system, for as long as one pass takes. Use it in a `with`.
+
+    Instances are safe to share between threads.
+    """
+
+    label: ClassVar[str]
+    destination_fields: ClassVar[tuple[FormField, ...]]
+    credential_fields: ClassVar[tuple[FormField, ...]]
+    # The pace that the system's quotas allow.
+    writes_per_second: ClassVar[float]
+    seconds_between_versions: ClassVar[float] = 0.0
+
+    def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
+        self.destination = _complete(self.destination_fields, destination)
+        self._credentials = _complete(self.credential_fields, credentials)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:  # noqa: B027  optional
+        """Close connections, and give back what was borrowed."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Try, without changing anything, whether the destination can be reached and listed."""
+
+    @abstractmethod
+    def list(self) -> Iterator[Seen]:
+        """Yield every secret under the prefix, also those waiting out a recovery window.
+
+        Raises instead of ending early: a list that ends has been read to its end.
+        """
+
+    @abstractmethod
+    def look(self, name: str) -> Seen:
+        """Return what is at a name, by a direct read of its metadata; absent is a presence."""
+
+    @abstractmethod
+    def read(self, name: str) -> Copy | None:
+        """Return value and version from one read, or None if nothing is there.
+
+        `seen.mark` and `seen.remote_id` are there only if the same read shows them. Raises
+        ValueUnusable if it is not a single text.
+        """
+
+    @abstractmethod
+    def create(self, name: str, value: str, *, mark: Mark, token: str) -> Seen:
+        """Create a secret with its mark, only if nothing is at the name.
+
+        `token` is the same when the same attempt is repeated, and makes the repetition harmless
+        where the system supports that. Raises ChangedSinceRead if something is there, NameHeld
+        if something deleted is.
+        """
+
+    @abstractmethod
+    def update(self, seen: Seen, value: str, *, token: str) -> Seen:
+        """Write a new value over the version in `seen`, compare-and-set, and confirm it.
+
+        Raises ChangedSinceRead if another version is there: nothing was overwritten.
+        """
+
+    @abstractmethod
+    def delete(self, seen: Seen) -> None:
+        """Delete recoverably, only the version in `seen`; what changed meanwhile is restored.
+
+        Raises ChangedSinceRead if another version is there.
+        """
+
+    @abstractmethod
+    def restore(self, name: str) -> Seen:
+        """Bring back what was deleted and is still recoverable."""
+
+    @abstractmethod
+    def mark(self, seen: Seen, mark: Mark) -> None:
+        """Put our mark on an existing secret (to adopt it); its other labels stay."""
+
+    @abstractmethod
+    def unmark(self, seen: Seen) -> None:
+        """Take our mark off (to withdraw from it); its other labels stay."""
+
+
+def marked(seen: Seen, mark: Mark | None) -> Seen:
+    """Return what was seen, with another mark."""
+    return replace(seen, mark=mark)
+
+
+def _complete(fields: tuple[FormField, ...], given: Mapping[str, str]) -> dict[str, str]:
+    unknown = given.keys() - {each.name for each in fields}
+    if unknown:
+        name = min(unknown)
+        raise BadDestination(f"there is no field {name}", field=name)
+    values = {each.name: given.get(each.name) or each.default for each in fields}
+    for each in fields:
+        if each.required and not values[each.name]:
+            raise BadDestination(f"{each.label} is missing", field=each.name)
+    return values

@@ -1,0 +1,96 @@
+"""The errors of sync_app: what an operator can do about them, and never a value in a message."""
+
+from typing import ClassVar
+
+
+class SyncError(Exception):
+    """The base of everything that sync_app raises on purpose."""
+
+
+class BackendError(SyncError):
+    """Another system did not do what was asked; the message tells the operator what to do.
+
+    `permanent` says that trying again will not help until somebody changes something.
+    """
+
+    permanent: ClassVar[bool] = True
+
+
+# --- Trying again may help --------------------------------------------------------------------
+
+
+class TargetUnreachable(BackendError):
+    """No answer, or not a whole one; whether a write took place is not known."""
+
+    permanent = False
+
+
+class TargetBusy(BackendError):
+    """The target asks to slow down, or fails on its own side."""
+
+    permanent = False
+
+
+class TargetSealed(BackendError):
+    """Vault is sealed: somebody has to unseal it, and then it goes on by itself."""
+
+    permanent = False
+
+
+class TargetStandby(BackendError):
+    """The node answers for no cluster: a standby, or one that was not initialised."""
+
+    permanent = False
+
+
+class ChangedSinceRead(BackendError):
+    """The target's secret is not the one that was read; nothing was overwritten. Plan again."""
+
+    permanent = False
+
+
+# --- Somebody has to change something ---------------------------------------------------------
+
+
+class BadDestination(BackendError):
+    """A destination or credential is incomplete or malformed; `field` names the form's field."""
+
+    def __init__(self, message: str, *, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class CredentialsRejected(BackendError):
+    """The target does not know the credentials, or they have expired."""
+
+
+class PermissionMissing(BackendError):
+    """The credentials are known and may not do this; the message names the permission."""
+
+
+class MountMissing(BackendError):
+    """Vault has no KV version 2 secrets engine at this mount."""
+
+
+class NameUnusable(BackendError):
+    """The name is outside the prefix, or the target does not take it."""
+
+
+class NameHeld(BackendError):
+    """A secret that is planned for deletion holds the name."""
+
+
+class ValueUnusable(BackendError):
+    """What the target holds there is not a single text: Keeper neither reads nor overwrites it."""
+
+
+class QuotaExceeded(BackendError):
+    """The target holds as much as it may: secrets, versions of one secret, or bytes."""
+
+
+class KeyUnusable(BackendError):
+    """The key that encrypts in the target is missing, disabled or not allowed."""
+
+
+class RequestRefused(BackendError):
+    """The target refuses the request for a reason that has no error of its own."""

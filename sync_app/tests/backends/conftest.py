@@ -1,0 +1,36 @@
+"""Fixtures of the backends' tests: systems to sync with."""
+
+from collections.abc import Iterator
+
+import pytest
+from pytest_django import Settings
+
+from sync_app.tests.backends.worlds import AwsWorld, VaultWorld, World
+from tests.aws_strict.faults import Plan
+from tests.servers.fixtures import moto_url, openbao, strict_aws
+
+__all__ = ["moto_url", "openbao", "strict_aws"]
+
+
+@pytest.fixture(autouse=True)
+def _loopback_allowed(settings: Settings) -> None:
+    settings.KEEPER_OUTBOUND_ALLOWED = ["127.0.0.0/8"]
+
+
+@pytest.fixture
+def aws(strict_aws: tuple[str, Plan], moto_url: str) -> Iterator[AwsWorld]:
+    url, plan = strict_aws
+    plan.clear()
+    yield AwsWorld(url, moto_url, plan)
+    plan.clear()
+
+
+@pytest.fixture
+def vault(openbao: tuple[str, str]) -> VaultWorld:
+    return VaultWorld(*openbao)
+
+
+@pytest.fixture(params=["aws", "vault"])
+def world(request: pytest.FixtureRequest) -> World:
+    made: World = request.getfixturevalue(request.param)
+    return made

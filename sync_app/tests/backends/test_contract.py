@@ -1,0 +1,210 @@
+"""What every backend of the sync does alike."""
+
+from collections.abc import Iterator
+from uuid import UUID, uuid4
+
+import pytest
+from pytest_django import Settings
+
+from sync_app.backends import BACKENDS
+from sync_app.backends.base import Backend, Mark
+from sync_app.errors import (
+    BadDestination,
+    ChangedSinceRead,
+    NameHeld,
+    NameUnusable,
+    TargetUnreachable,
+)
+from sync_app.reconcile import Presence
+from sync_app.tests.backends.worlds import World
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+OTHER_TOKEN = "fedcba9876543210fedcba9876543210"
+MARK = Mark(deployment=UUID(int=1), target=UUID(int=2), secret=UUID(int=3))
+
+
+@pytest.fixture
+def backend(world: World) -> Iterator[Backend]:
+    with world.backend() as made:
+        yield made
+
+
+class TestBackend:
+    """The contract."""
+
+    def test_it_creates_with_its_mark(self, world: World, backend: Backend) -> None:
+        made = backend.create("app/password", "first", mark=MARK, token=TOKEN)
+        assert world.value(f"{world.prefix}/app/password") == "first"
+        assert made == backend.look("app/password")
+        assert made.presence is Presence.PRESENT
+        assert made.mark == MARK
+        assert made.remote_id
+        assert made.version
+
+    def test_it_keeps_values_byte_for_byte(self, world: World, backend: Backend) -> None:
+        value = '  \'quotes\' "both" \\ \r\n\t {"json": 1} ${reference} Ünïcödé 鍵 \U0001f511  \n'
+        backend.create("literal", value, mark=MARK, token=TOKEN)
+        copy = backend.read("literal")
+        assert copy is not None
+        assert copy.value == value == world.value(f"{world.prefix}/literal")
+
+    def test_it_carries_the_largest_value(self, backend: Backend) -> None:
+        backend.create("large", "x" * 65_536, mark=MARK, token=TOKEN)
+        copy = backend.read("large")
+        assert copy is not None
+        assert len(copy.value) == 65_536
+
+    def test_it_creates_nothing_over_what_is_there(self, world: World, backend: Backend) -> None:
+        world.write(f"{world.prefix}/theirs", "foreign")
+        with pytest.raises(ChangedSinceRead):
+            backend.create("theirs", "ours", mark=MARK, token=TOKEN)
+        assert world.value(f"{world.prefix}/theirs") == "foreign"
+        assert world.labels(f"{world.prefix}/theirs") == {}
+
+    def test_it_creates_nothing_over_what_is_deleted(self, world: World, backend: Backend) -> None:
+        world.write(f"{world.prefix}/theirs", "foreign")
+        world.remove(f"{world.prefix}/theirs")
+        with pytest.raises(NameHeld):
+            backend.create("theirs", "ours", mark=MARK, token=TOKEN)
+
+    def test_it_updates_the_version_that_was_read(self, world: World, backend: Backend) -> None:
+        made = backend.create("password", "first", mark=MARK, token=TOKEN)
+        after = backend.update(made, "second", token=OTHER_TOKEN)
+        assert world.value(f"{world.prefix}/password") == "second"
+        assert after.version != made.version
+        assert after.remote_id == made.remote_id
+        assert backend.look("password") == after
+        assert after.mark == MARK
+
+    def test_it_updates_again_and_again(self, world: World, backend: Backend) -> None:
+        seen = backend.create("password", "0", mark=MARK, token=TOKEN)
+        for number in range(1, 4):
+            seen = backend.update(seen, str(number), token=f"{number}{TOKEN}")
+        assert world.value(f"{world.prefix}/password") == "3"
+
+    def test_it_keeps_what_somebody_else_wrote_since(self, world: World, backend: Backend) -> None:
+        made = backend.create("password", "first", mark=MARK, token=TOKEN)
+        world.write(f"{world.prefix}/password", "theirs")
+        changed = backend.look("password")
+        with pytest.raises(ChangedSinceRead) as caught:
+            backend.update(made, "ours", token=OTHER_TOKEN)
+        assert not caught.value.permanent
+        assert world.value(f"{world.prefix}/password") == "theirs"
+        assert backend.look("password").version == changed.version != made.version
+
+    def test_it_repeats_an_update_without_a_second_version(self, backend: Backend) -> None:
+        made = backend.create("password", "first", mark=MARK, token=TOKEN)
+        once = backend.update(made, "second", token=OTHER_TOKEN)
+        assert backend.update(made, "second", token=OTHER_TOKEN) == once
+        assert backend.look("password").version == once.version
+
+    def test_it_does_not_update_what_was_deleted_since(self, world: World, backend: Backend) -> None:
+        made = backend.create("password", "first", mark=MARK, token=TOKEN)
+        world.remove(f"{world.prefix}/password")
+        with pytest.raises(ChangedSinceRead):
+            backend.update(made, "second", token=OTHER_TOKEN)
+        assert backend.look("password").presence is Presence.DELETED
+
+    def test_it_deletes_recoverably(self, world: World, backend: Backend) -> None:
+        made = backend.create("password", "first", mark=MARK, token=TOKEN)
+        backend.delete(made)
+        assert backend.look("password").presence is Presence.DELETED
+        assert backend.read("password") is None
+        restored = backend.restore("password")
+        assert restored == made
+        assert world.value(f"{world.prefix}/password") == "first"
+
+    def test_it_does_not_delete_what_changed_since(self, world: World, backend: Backend) -> None:
+        made = backend.create("password", "first", mark=MARK, token=TOKEN)
+        world.write(f"{world.prefix}/password", "theirs")
+        with pytest.raises(ChangedSinceRead):
+            backend.delete(made)
+        assert world.value(f"{world.prefix}/password") == "theirs"
+
+    def test_it_sees_what_is_absent(self, backend: Backend) -> None:
+        assert backend.look("nothing").presence is Presence.ABSENT
+        assert backend.read("nothing") is None
+
+    def test_it_reads_value_and_version_together(self, world: World, backend: Backend) -> None:
+        world.write(f"{world.prefix}/theirs", "foreign")
+        copy = backend.read("theirs")
+        assert copy is not None
+        assert copy.value == "foreign"
+        assert copy.seen.version == backend.look("theirs").version
+        assert "foreign" not in repr(copy)
+
+    def test_it_lists_everything_below_its_prefix(self, world: World, backend: Backend) -> None:
+        ours = backend.create("deep/in/there", "1", mark=MARK, token=TOKEN)
+        world.write(f"{world.prefix}/theirs", "2")
+        world.write(f"{world.prefix}-other/theirs", "3")
+        world.write(f"{world.prefix}/gone", "4")
+        world.remove(f"{world.prefix}/gone")
+        listed = {seen.name: seen for seen in backend.list()}
+        assert listed.keys() == {"deep/in/there", "theirs", "gone"}
+        assert listed["deep/in/there"] == ours
+        assert listed["theirs"].mark is None
+        assert listed["gone"].presence is Presence.DELETED
+
+    def test_it_lists_an_empty_prefix(self, backend: Backend) -> None:
+        assert list(backend.list()) == []
+
+    def test_it_adopts_and_withdraws_without_touching_the_rest(self, world: World, backend: Backend) -> None:
+        path = f"{world.prefix}/theirs"
+        world.write(path, "foreign")
+        world.label(path, "owner", "somebody")
+        found = backend.look("theirs")
+        backend.mark(found, MARK)
+        adopted = backend.look("theirs")
+        assert adopted.mark == MARK
+        assert adopted.version == found.version
+        backend.unmark(adopted)
+        assert world.labels(path) == {"owner": "somebody"}
+        assert world.value(path) == "foreign"
+
+    @pytest.mark.parametrize(
+        "name", ["..", "../x", "a/../../x", "a//b", "/a", "a/", ".", "a/./b", "a%2f..", "a?b", ""]
+    )
+    def test_no_name_leaves_the_prefix(self, world: World, backend: Backend, name: str) -> None:
+        with pytest.raises(NameUnusable):
+            backend.look(name)
+        with pytest.raises(NameUnusable):
+            backend.create(name, "x", mark=MARK, token=TOKEN)
+
+    @pytest.mark.parametrize("prefix", ["..", "a/../b", "a//b", "a b"])
+    def test_no_prefix_leads_elsewhere(self, world: World, prefix: str) -> None:
+        with pytest.raises(BadDestination) as caught:
+            world.backend(prefix=prefix)
+        assert caught.value.field == "prefix"
+
+    def test_it_works_without_a_prefix(self, world: World) -> None:
+        name = f"root-{uuid4().hex}"
+        with world.backend(prefix="") as backend:
+            made = backend.create(name, "x", mark=MARK, token=TOKEN)
+            assert made in list(backend.list())
+        assert world.value(name) == "x"
+
+    def test_it_checks_the_way_there(self, backend: Backend) -> None:
+        backend.check()
+
+    def test_it_connects_nowhere_that_is_not_allowed(self, world: World, settings: Settings) -> None:
+        settings.KEEPER_OUTBOUND_ALLOWED = []
+        with world.backend() as backend, pytest.raises(TargetUnreachable, match="KEEPER_OUTBOUND_ALLOWED"):
+            backend.check()
+
+    def test_it_says_that_nobody_answers(self, world: World) -> None:
+        place = "endpoint" if "endpoint" in world.backend().destination else "address"
+        with (
+            world.backend(**{place: "http://127.0.0.1:9"}) as backend,
+            pytest.raises(TargetUnreachable) as caught,
+        ):
+            backend.check()
+        assert not caught.value.permanent
+
+
+@pytest.mark.parametrize("backend", BACKENDS.values(), ids=BACKENDS.keys())
+def test_it_declares_what_is_sensitive(backend: type[Backend]) -> None:
+    assert backend.label
+    assert all(field.sensitive for field in backend.credential_fields)
+    assert not any(field.sensitive for field in backend.destination_fields)
+    names = [field.name for field in (*backend.destination_fields, *backend.credential_fields)]
+    assert len(names) == len(set(names))

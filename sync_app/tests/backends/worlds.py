@@ -1,0 +1,123 @@
+"""Two systems to sync with, each with a backend of Keeper and another client beside it."""
+
+import functools
+from abc import ABC, abstractmethod
+from typing import Any
+from uuid import uuid4
+
+import boto3
+import hvac
+
+from sync_app.backends.aws_secrets_manager import AwsSecretsManager
+from sync_app.backends.base import Backend
+from sync_app.backends.vault_kv2 import VaultKv2
+from tests.aws_strict.faults import Plan
+
+REGION = "eu-central-1"
+
+
+class World(ABC):
+    """A target with a prefix of its own; the other client's paths are those of the target."""
+
+    def __init__(self) -> None:
+        self.prefix = f"team-{uuid4().hex[:12]}"
+
+    @abstractmethod
+    def backend(self, **changes: str) -> Backend:
+        """Return Keeper's side, with some fields of destination or credentials changed."""
+
+    @abstractmethod
+    def write(self, path: str, value: str) -> None:
+        """Write as another client does, creating what is not there."""
+
+    @abstractmethod
+    def value(self, path: str) -> str:
+        """Read as an application does."""
+
+    @abstractmethod
+    def remove(self, path: str) -> None:
+        """Delete recoverably, as another client does."""
+
+    @abstractmethod
+    def label(self, path: str, key: str, text: str) -> None:
+        """Add somebody else's tag."""
+
+    @abstractmethod
+    def labels(self, path: str) -> dict[str, str]:
+        """Return all tags."""
+
+
+@functools.cache
+def client(service: str, url: str) -> Any:
+    keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+    return boto3.client(service, region_name=REGION, endpoint_url=url, **keys)  # type: ignore[call-overload]
+
+
+class AwsWorld(World):
+    """moto behind the strict layer; the other client goes to moto directly."""
+
+    def __init__(self, strict_url: str, moto_url: str, plan: Plan) -> None:
+        super().__init__()
+        self.plan = plan
+        self.strict_url = strict_url
+        self.client = client("secretsmanager", moto_url)
+        self.kms = client("kms", moto_url)
+
+    def backend(self, **changes: str) -> Backend:
+        destination = {"region": REGION, "prefix": self.prefix, "endpoint": self.strict_url}
+        credentials = {"access_key_id": "testing", "secret_access_key": "testing"}
+        return AwsSecretsManager(destination=destination | changes, credentials=credentials)
+
+    def write(self, path: str, value: str) -> None:
+        try:
+            self.client.put_secret_value(SecretId=path, SecretString=value)
+        except self.client.exceptions.ResourceNotFoundException:
+            self.client.create_secret(Name=path, SecretString=value)
+
+    def value(self, path: str) -> str:
+        return str(self.client.get_secret_value(SecretId=path, VersionStage="AWSCURRENT")["SecretString"])
+
+    def remove(self, path: str) -> None:
+        self.client.delete_secret(SecretId=path)
+
+    def label(self, path: str, key: str, text: str) -> None:
+        self.client.tag_resource(SecretId=path, Tags=[{"Key": key, "Value": text}])
+
+    def labels(self, path: str) -> dict[str, str]:
+        tags = self.client.describe_secret(SecretId=path).get("Tags", [])
+        return {tag["Key"]: tag["Value"] for tag in tags}
+
+
+class VaultWorld(World):
+    """A real OpenBao."""
+
+    def __init__(self, url: str, token: str) -> None:
+        super().__init__()
+        self.url, self.token = url, token
+        self.client = hvac.Client(url=url, token=token)
+        self.kv = self.client.secrets.kv.v2
+
+    def backend(self, **changes: str) -> Backend:
+        given = {"address": self.url, "prefix": self.prefix, "token": self.token} | changes
+        secret = {field.name for field in VaultKv2.credential_fields}
+        return VaultKv2(
+            destination={key: text for key, text in given.items() if key not in secret},
+            credentials={key: text for key, text in given.items() if key in secret},
+        )
+
+    def write(self, path: str, value: str) -> None:
+        self.kv.create_or_update_secret(path, {"value": value}, mount_point="secret")
+
+    def value(self, path: str) -> str:
+        reply = self.kv.read_secret_version(path, mount_point="secret", raise_on_deleted_version=True)
+        return str(reply["data"]["data"]["value"])
+
+    def remove(self, path: str) -> None:
+        self.kv.delete_latest_version_of_secret(path, mount_point="secret")
+
+    def label(self, path: str, key: str, text: str) -> None:
+        self.kv.update_metadata(path, custom_metadata={key: text}, mount_point="secret")
+
+    def labels(self, path: str) -> dict[str, str]:
+        reply = self.kv.read_secret_metadata(path, mount_point="secret")
+        return dict(reply["data"]["custom_metadata"] or {})
