@@ -1,7 +1,8 @@
 """The one byte form of structured data: JSON, keys sorted, UTF-8, no spaces."""
 
+import json
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -20,6 +21,18 @@ def canonical_json(value: object) -> bytes:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError as error:
         raise BadDetails("a value has no canonical JSON form") from error
+
+
+def parsed_details(stored: object) -> dict[str, Any]:
+    """Return what an event's details say: nothing if somebody made them other than a JSON object.
+
+    Readers go on past such an event; that it was edited is for the chain to say.
+    """
+    try:
+        details = json.loads(stored) if isinstance(stored, str) else None
+    except (ValueError, RecursionError):
+        return {}
+    return details if isinstance(details, dict) else {}
 
 
 def utc_text(moment: datetime) -> str:

@@ -23,7 +23,7 @@ from django.http import HttpRequest
 from audit_app import actors, streams
 from audit_app.actions import Action
 from audit_app.actors import Actor
-from audit_app.canonical import canonical_json, utc_text
+from audit_app.canonical import canonical_json, parsed_details, utc_text
 from audit_app.integrity import Problem
 from audit_app.models import AuditEvent, deployment_uuid
 from audit_app.record import AuditObject, record
@@ -127,7 +127,8 @@ def _lost_entries() -> Iterator[Problem]:
     last = 0
     events = AuditEvent.objects.filter(action=Action.CONFIGURATION_CHANGE).order_by("pk")
     while rows := list(events.filter(pk__gt=last).values_list("pk", "details")[:_ENTRIES_PER_QUERY]):
-        wanted = {json.loads(details)["entry"] for _, details in rows}
+        named = (parsed_details(details).get("entry") for _, details in rows)
+        wanted = {entry for entry in named if isinstance(entry, int)}
         found = set(LogEntry.objects.filter(pk__in=wanted).values_list("pk", flat=True))
         for pk in sorted(wanted - found):
             yield _problem("missing", pk, "the entry was deleted")
@@ -137,7 +138,8 @@ def _lost_entries() -> Iterator[Problem]:
 def _recorded_digests(uuids: Iterator[UUID]) -> dict[UUID, str]:
     events = AuditEvent.objects.filter(object_uuid__in=list(uuids), action=Action.CONFIGURATION_CHANGE)
     return {
-        uuid: json.loads(details)["digest"] for uuid, details in events.values_list("object_uuid", "details")
+        uuid: str(parsed_details(details).get("digest"))
+        for uuid, details in events.values_list("object_uuid", "details")
     }
 
 

@@ -6,12 +6,14 @@ that it left behind, and the newest event about a row says what the row must be 
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from django.db.models import CharField
+from django.db.models.functions import Cast
+
 from audit_app.actions import Outcome
-from audit_app.canonical import Json
+from audit_app.canonical import Json, parsed_details
 from audit_app.integrity import Problem
 from audit_app.models import AuditEvent
 from audit_app.row_mac import AuthenticatedRow
@@ -26,6 +28,16 @@ class LastState(NamedTuple):
     digest: str | None
     stream: str
     sequence: int
+    at: str
+
+    def follows(self, other: "LastState") -> bool:
+        """Say whether this was recorded later, going only by columns that the chain covers.
+
+        Within a stream that is the sequence, whatever a clock said; across streams, the time.
+        """
+        if self.stream == other.stream:
+            return self.sequence > other.sequence
+        return self.at > other.at
 
 
 def row_state(row: AuthenticatedRow, *, gone: bool = False) -> dict[str, Json]:
@@ -46,13 +58,33 @@ def last_states(
     events = AuditEvent.objects.filter(action__in=list(actions), outcome=Outcome.ALLOWED)
     if rows is not None:
         events = events.filter(object_uuid__in=[row.uuid for row in rows])
+    newest: dict[tuple[str, str], LastState] = {}
+    # No order of the rows' ids: no MAC covers those, so that SQL can change them unseen.
+    # As text, so that a time which is none ends nothing: the chain names the event.
+    columns = events.values_list("details", "stream", "sequence", Cast("at", CharField()))
+    for details, stream, sequence, at in columns.order_by().iterator(chunk_size=_BATCH):
+        for uuid, digest in _recorded_rows(details).items():
+            state = LastState(digest, stream, sequence, at)
+            known = newest.get((uuid, state.stream))
+            if known is None or state.follows(known):
+                newest[uuid, state.stream] = state
+    return _last_of_any_stream(newest)
+
+
+def _recorded_rows(details: object) -> dict[str, str | None]:
+    """Return what an event says of rows; nothing of one whose details no longer say anything."""
+    # Most events name no row; looking for the key is much cheaper than parsing.
+    if not isinstance(details, str) or f'"{_DETAIL}"' not in details:
+        return {}
+    rows = parsed_details(details).get(_DETAIL)
+    return rows if isinstance(rows, dict) else {}
+
+
+def _last_of_any_stream(newest: Mapping[tuple[str, str], LastState]) -> dict[str, LastState]:
     found: dict[str, LastState] = {}
-    columns = events.order_by("id").values_list("details", "stream", "sequence")
-    for details, stream, sequence in columns.iterator(chunk_size=_BATCH):
-        # Most events name no row; looking for the key is much cheaper than parsing.
-        if f'"{_DETAIL}"' in details:
-            for uuid, digest in json.loads(details).get(_DETAIL, {}).items():
-                found[uuid] = LastState(digest, stream, sequence)
+    for (uuid, _stream), state in newest.items():
+        if uuid not in found or state.follows(found[uuid]):
+            found[uuid] = state
     return found
 
 

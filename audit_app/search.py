@@ -27,7 +27,8 @@ def events(
     """Return the events that match all that is given, newest first, of what `viewer` may read.
 
     An object is also found in the manifests of reads of many. `since` is inclusive and
-    `until` exclusive.
+    `until` exclusive. "Newest" goes by id, which pages cheaply and no chain covers: it is an order
+    to read in, and nothing may be concluded from it.
     """
     wanted = _readable(viewer)
     exact = {

@@ -1,6 +1,5 @@
 """The API of the trail: read only."""
 
-import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -12,6 +11,7 @@ from rest_framework.response import Response
 
 from audit_app import search
 from audit_app.actions import Action, Outcome
+from audit_app.canonical import parsed_details
 from audit_app.models import AuditEvent
 from audit_app.policy import viewer_of
 
@@ -35,8 +35,7 @@ class EventDocument(serializers.Serializer[AuditEvent]):
 
     def get_details(self, event: AuditEvent) -> dict[str, Any]:
         """Return what the event says beyond its columns."""
-        details: dict[str, Any] = json.loads(event.details)
-        return details
+        return parsed_details(event.details)
 
 
 class EventQuery(serializers.Serializer[Any]):

@@ -85,3 +85,13 @@ def test_it_finds_somebody_who_was_taken_out_of_a_group(cast: Cast, sql: Sql) ->
     assert _found() == []
     _put_back(sql, "environments_app_groupmember", row)
     assert _found() == [("replayed", "group-member")]
+
+
+def test_it_finds_a_revoked_membership_whose_grant_was_given_a_later_id(cast: Cast, sql: Sql) -> None:
+    actor = cast.principal(cast.alice)
+    granted = services.grant(actor=actor, environment=cast.development, user=cast.charlie, role="editor")
+    row = _row("environments_app_membership", granted.pk)
+    services.revoke_membership(actor=actor, membership=Membership.objects.get(pk=granted.pk))
+    _put_back(sql, "environments_app_membership", row)
+    sql("UPDATE audit_app_auditevent SET id = id + 1000000 WHERE action = 'member.grant'")
+    assert _found() == [("replayed", "membership")]

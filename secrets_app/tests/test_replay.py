@@ -47,3 +47,23 @@ def test_it_finds_a_deleted_secret_that_lives_again(
     assert list(secrets()) == []
     sql("UPDATE secrets_app_secret SET live = %s, row_mac = %s WHERE id = %s", 1, mac, secret.pk)
     assert [problem.kind for problem in secrets()] == ["replayed"]
+
+
+def test_it_finds_an_old_state_whose_event_was_given_a_later_id(
+    cast: Cast, secret: Secret, sql: Callable[..., None]
+) -> None:
+    mac = bytes(secret.row_mac)
+    lifecycle.delete(actor=cast.principal(cast.erin), secret=secret)
+    sql("UPDATE secrets_app_secret SET live = %s, row_mac = %s WHERE id = %s", 1, mac, secret.pk)
+    sql("UPDATE audit_app_auditevent SET id = id + 1000000 WHERE action = 'secret.create'")
+    assert [problem.kind for problem in secrets()] == ["replayed"]
+
+
+def test_an_event_that_says_nothing_any_more_hides_no_other(
+    cast: Cast, secret: Secret, sql: Callable[..., None]
+) -> None:
+    mac = bytes(secret.row_mac)
+    lifecycle.delete(actor=cast.principal(cast.erin), secret=secret)
+    sql("UPDATE secrets_app_secret SET live = %s, row_mac = %s WHERE id = %s", 1, mac, secret.pk)
+    sql("UPDATE audit_app_auditevent SET details = 'rows' WHERE action = 'secret.create'")
+    assert [problem.kind for problem in secrets()] == ["replayed"]
