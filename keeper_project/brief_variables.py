@@ -16,10 +16,6 @@ RENAMED: Final[Mapping[str, str]] = {
     "PERMANENT_SESSION_LIFETIME": "Set SESSION_COOKIE_AGE (in seconds) instead.",
     "LOG_LEVEL": "Set KEEPER_LOG_LEVEL instead.",
     "LOG_FILE": "Set KEEPER_LOG_FILE instead.",
-    "ENABLE_KMS_KEY_ROTATION": (
-        "AWS rotates a KMS key's material where that is switched on for the key (aws kms "
-        "enable-key-rotation); Keeper renews its data keys after KMS_DATA_KEY_MAX_AGE_DAYS."
-    ),
     "OKTA_ISSUER": _SAML,
     "OKTA_CLIENT_ID": _SAML,
     "OKTA_CLIENT_SECRET": _SAML,

@@ -46,6 +46,7 @@ KMS_DEK_CACHE_TTL = env.int("KMS_DEK_CACHE_TTL", default=300)
 KMS_DEK_CACHE_SIZE = env.int("KMS_DEK_CACHE_SIZE", default=1000)
 KMS_DEK_CACHE_USES = env.int("KMS_DEK_CACHE_USES", default=1_000_000)
 KMS_DATA_KEY_MAX_AGE_DAYS = env.int("KMS_DATA_KEY_MAX_AGE_DAYS", default=90)
+ENABLE_KMS_KEY_ROTATION = env.bool("ENABLE_KMS_KEY_ROTATION", default=False)
 KMS_TIMEOUT_SECONDS = env.float("KMS_TIMEOUT_SECONDS", default=5.0)
 # `id:secret` pairs, the first one hashes new service tokens; empty: one is made and kept.
 KEEPER_TOKEN_PEPPERS = env.list("KEEPER_TOKEN_PEPPERS", default=[]) or [

@@ -50,6 +50,14 @@ def active_key(environment: Environment) -> PlainKey:
         return _open(row)
 
 
+def replace_key(environment: Environment) -> PlainKey:
+    """Return a new data key, which seals new values from now on; its event says `rotation`.
+
+    Raises what `active_key` raises when it has to make one.
+    """
+    return _make(environment, replaces=_active_row(environment), reason="rotation")
+
+
 def plain_key(data_key_id: UUID, *, environment: UUID | None = None) -> PlainKey:
     """Return a data key by the id in an envelope; no statement and no call when it is kept.
 
@@ -130,7 +138,7 @@ def _is_due(row: DataKey, environment: Environment) -> bool:
         return False
 
 
-def _make(environment: Environment, *, replaces: DataKey | None) -> PlainKey:
+def _make(environment: Environment, *, replaces: DataKey | None, reason: str = "due") -> PlainKey:
     refuse_in_transaction("a data key is made")
     if not environment.is_authentic():
         reason = "the environment's row, which names its key, was not written by Keeper"
@@ -143,13 +151,13 @@ def _make(environment: Environment, *, replaces: DataKey | None) -> PlainKey:
         if error.permanent:
             cache().evict_wrapped_by(key_uri)
         raise
-    if not _installed(row, environment, replaces):
+    if not _installed(row, environment, replaces, reason):
         return active_key(environment)
     cache().put(OpenKey(plain=plain, scope=row.scope, key_uri=row.key_uri))
     return plain
 
 
-def _installed(row: DataKey, environment: Environment, replaces: DataKey | None) -> bool:
+def _installed(row: DataKey, environment: Environment, replaces: DataKey | None, reason: str) -> bool:
     """Store a new key as the active one with its event; False if another process was first."""
     # The trail's keys are opened here, not under the transaction's locks.
     keyring().open_all()
@@ -158,7 +166,7 @@ def _installed(row: DataKey, environment: Environment, replaces: DataKey | None)
             if replaces and not _retired(replaces):
                 return False
             row.save(force_insert=True)
-            _record_creation(row, environment, replaces)
+            _record_creation(row, environment, replaces, reason)
     except IntegrityError:
         if not DataKey.objects.filter(scope=row.scope, purpose=VALUES, active=True).exists():
             raise
@@ -171,7 +179,7 @@ def _retired(row: DataKey) -> bool:
     return standing.update(active=None, retired_at=timezone.now()) == 1
 
 
-def _record_creation(row: DataKey, environment: Environment, replaces: DataKey | None) -> None:
+def _record_creation(row: DataKey, environment: Environment, replaces: DataKey | None, reason: str) -> None:
     record(
         actor=actors.system(),
         action=Action.DATA_KEY_CREATE,
@@ -182,5 +190,6 @@ def _record_creation(row: DataKey, environment: Environment, replaces: DataKey |
             "provider": row.provider,
             "key_uri": row.key_uri,
             "replaces": str(replaces.uuid) if replaces else None,
+            "reason": reason,
         },
     )

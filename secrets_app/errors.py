@@ -64,6 +64,10 @@ class NetworkInTransaction(SecretError):
     """A key was asked for over the network while a database transaction was open."""
 
 
+class RotationSuperseded(SecretError):
+    """The data key that values are being re-sealed under was itself replaced."""
+
+
 # --- Sealed columns --------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import Case, Col, Expression, F, OrderBy, Value
-from django.db.models.lookups import IsNull
+from django.db.models.lookups import Exact, IsNull
 
 from audit_app.record import Receipt
 from audit_app.row_mac import report_violation
@@ -152,7 +152,8 @@ class EncryptedField(_BinaryField):
 
     `label` is the frozen label of what is stored, and `context` the name of the model's method
     that returns the row's `Context` under that label. Services seal before they open a
-    transaction, since sealing may call KMS. Filtering (but for null), ordering and `update()`
+    transaction, since sealing may call KMS. Filtering (but for null and for the
+    envelope itself), ordering and `update()`
     with anything else raise PlaintextRefused; `bulk_create`, `bulk_update`, `dumpdata` and
     `loaddata` (both sealed) work. `values()` gives `Sealed` that are not bound.
     """
@@ -246,7 +247,9 @@ class EncryptedField(_BinaryField):
         return SealedCol(self.model._meta.db_table, self)
 
     def get_lookup(self, lookup_name: str) -> Any:
-        """Refuse every lookup but `isnull`."""
+        """Refuse every lookup but `isnull` and `envelope`: the row that still holds this `Sealed`."""
+        if lookup_name == "envelope":
+            return Exact
         if lookup_name != "isnull":
             raise PlaintextRefused(f"{self.name} is sealed: it cannot be searched")
         return IsNull

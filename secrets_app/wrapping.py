@@ -49,7 +49,7 @@ def unwrap(row: DataKey) -> PlainKey:
     """
     keeper = provider()
     if row.provider != keeper.name:
-        raise KeyUnavailable(_other_provider(row, keeper.name), permanent=True)
+        raise KeyUnavailable(other_provider(row, keeper.name), permanent=True)
     context = encryption_context(uuid=row.uuid, scope=row.scope, purpose=row.purpose, frozen=row.context)
     material = keeper.unwrap(key_uri=row.key_uri, wrapped=bytes(row.wrapped_key), context=context)
     return PlainKey(id=row.uuid, material=material)
@@ -86,7 +86,8 @@ def refuse_in_transaction(what: str) -> None:
         raise NetworkInTransaction(f"{what}: that has to be done before the transaction begins")
 
 
-def _other_provider(row: DataKey, configured: str) -> str:
+def other_provider(row: DataKey, configured: str) -> str:
+    """Return what an operator does about a data key that another provider wrapped."""
     known = row.provider if row.provider in PROVIDERS else "an unknown provider"
     return (
         f"data key {row.uuid} was wrapped by {known}, but KEY_MANAGEMENT_BACKEND is {configured}: "

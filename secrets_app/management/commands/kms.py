@@ -1,27 +1,28 @@
-"""Looks at the keys that wrap data keys, and tries them; `local` keys answer as well as AWS KMS."""
+"""Looks at the keys that wrap data keys, tries and rotates them; a key file answers as well as AWS KMS."""
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from audit_app.errors import KeyringUnavailable
 from environments_app.models import Environment
 from secrets_app.connection_test import Trial, trials
-from secrets_app.errors import KeyUnavailable
+from secrets_app.errors import KeyRefused, KeyUnavailable
 from secrets_app.key_report import ScopeReport, reports
+from secrets_app.key_rotation import Rotation, rotations
 
-Answer = TypeVar("Answer", Trial, ScopeReport)
+Answer = TypeVar("Answer", Trial, ScopeReport, Rotation)
 
 
 class Command(BaseCommand):
     """Prints one block, or one JSON object a line, for each key."""
 
-    help = (
-        "Test and show the keys that wrap data keys; exits with 1 if one cannot be used, 2 for wrong usage."
-    )
+    help = "Test, show and rotate the keys that wrap data keys; exits with 1 on a failure, 2 on wrong usage."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the actions."""
@@ -32,23 +33,41 @@ class Command(BaseCommand):
         ):
             action = actions.add_parser(name, help=told, description=told)
             action.add_argument("--environment", help="this environment only")
-            action.add_argument("--format", choices=["text", "json"], default="text")
+            _add_format(action)
+        told = "wrap data keys under the configured key; with --reencrypt re-seal the values too"
+        action = actions.add_parser("rotate", help=told, description=told)
+        selection = action.add_mutually_exclusive_group()
+        selection.add_argument("--environment", help="this environment only")
+        selection.add_argument("--key-id", default="", help="what this key wraps only (ARN, id or alias)")
+        action.add_argument("--reencrypt", action="store_true", help="new data keys, values sealed again")
+        _add_format(action)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Carry out one action."""
         environment = options["environment"]
         if environment and not Environment.objects.filter(name=environment).exists():
             raise CommandError("There is no environment of this name.", returncode=2)
-        self._act(options["action"], environment, as_json=options["format"] == "json")
-
-    def _act(self, action: str, environment: str | None, *, as_json: bool) -> None:
         try:
-            if action == "test-connection":
-                self._show(trials(environment), _trial_text, as_json=as_json)
-            else:
-                self._show(reports(environment), _report_text, as_json=as_json)
-        except KeyUnavailable as error:
+            self._act(environment, options, as_json=options["format"] == "json")
+        except (KeyUnavailable, KeyRefused, KeyringUnavailable) as error:
             raise CommandError(str(error)) from error
+
+    def _act(self, environment: str | None, options: Mapping[str, Any], *, as_json: bool) -> None:
+        if options["action"] == "test-connection":
+            self._show(trials(environment), _trial_text, as_json=as_json)
+        elif options["action"] == "key-info":
+            self._show(reports(environment), _report_text, as_json=as_json)
+        else:
+            done = rotations(
+                environment=environment or "",
+                key=options["key_id"],
+                reencrypt=options["reencrypt"],
+                progress=self._progress,
+            )
+            self._show(done, _rotation_text, as_json=as_json)
+
+    def _progress(self, name: str, done: int, total: int, what: str) -> None:
+        self.stderr.write(f"{name}: {done:,} of {total:,} {what}")
 
     def _show(self, answers: Iterable[Answer], text: Callable[[Answer], str], *, as_json: bool) -> None:
         failed = False
@@ -58,6 +77,10 @@ class Command(BaseCommand):
             self.stdout.write(shown)
         if failed:
             sys.exit(1)
+
+
+def _add_format(action: ArgumentParser) -> None:
+    action.add_argument("--format", choices=["text", "json"], default="text")
 
 
 def _trial_text(trial: Trial) -> str:
@@ -84,3 +107,13 @@ def _report_text(report: ScopeReport) -> str:
 
 def _rotation(report: ScopeReport) -> str:
     return report.note or ("on" if report.rotates else "off")
+
+
+def _rotation_text(rotation: Rotation) -> str:
+    done = [f"{rotation.data_keys_rewrapped:,} data keys re-wrapped"]
+    if rotation.data_key:
+        done.append(f"{rotation.values_resealed:,} values re-sealed under data key {rotation.data_key}")
+    if rotation.rotation_turned_on:
+        done.append("AWS's own rotation turned on")
+    lines = [f"{rotation.name}: {rotation.key_uri or 'no key'}: {', '.join(done)}"]
+    return "\n".join([*lines, *(f"  PROBLEM: {problem}" for problem in rotation.problems)])

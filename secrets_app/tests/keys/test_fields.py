@@ -214,6 +214,12 @@ class TestGuards:
         assert SecretVersion.objects.filter(value__isnull=False).count() == 1
         assert SecretVersion.objects.filter(value__isnull=True).count() == 0
 
+    def test_it_can_be_asked_whether_it_still_holds_an_envelope(self, version: SecretVersion) -> None:
+        assert SecretVersion.objects.filter(value__envelope=version.value).count() == 1
+        assert SecretVersion.objects.filter(value__envelope=Sealed(b"another")).count() == 0
+        with pytest.raises(PlaintextRefused):
+            SecretVersion.objects.filter(value__envelope=b"plain")
+
     @pytest.mark.parametrize("order", ["value", "-value", F("value"), F("value").desc()])
     def test_it_cannot_be_sorted_by(self, version: SecretVersion, order: Any) -> None:
         with pytest.raises(PlaintextRefused):

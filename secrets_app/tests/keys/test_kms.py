@@ -185,3 +185,37 @@ class TestKeyInfo:
         with django_assert_num_queries(3):  # the system's data keys, the environments, one's data keys
             answers(capsys, "key-info")
         assert provider().calls - before == {"DescribeKey": 1, "GetKeyRotationStatus": 1}
+
+
+class TestRotate:
+    def test_it_prints_what_it_did_and_its_progress_apart(
+        self, kms_key: str, kms_client: Any, development: Environment, capsys: Captured
+    ) -> None:
+        active_key(development)
+        development.kms_key_alias = new = kms_client.create_key()["KeyMetadata"]["Arn"]
+        development.save()
+        assert run("rotate", "--environment", "development", "--format", "json") == 0
+        printed = capsys.readouterr()
+        shown = json.loads(printed.out)
+        assert (shown["key_uri"], shown["data_keys_rewrapped"], shown["ok"]) == (new, 1, True)
+        assert "development: 1 of 1 data keys re-wrapped" in printed.err
+        assert run("rotate") == 0
+        assert "development: " in capsys.readouterr().out
+
+    def test_what_is_left_fails(
+        self, kms_key: str, development: Environment, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+    ) -> None:
+        key = active_key(development)
+        development.kms_key_alias = kms_key.replace(kms_key[-12:], "0" * 12)
+        development.save()
+        refuse(monkeypatch, "re_encrypt", "AccessDeniedException")
+        code, [report] = answers(capsys, "rotate", "--environment", "development")
+        assert code == 1
+        assert str(key.id) in report["problems"][0]
+        assert "kms:ReEncryptFrom on the old key and kms:ReEncryptTo on the new one" in report["problems"][0]
+
+    def test_a_key_that_is_not_there_fails(self, kms_key: str, development: Environment) -> None:
+        assert run("rotate", "--key-id", "alias/nowhere") == 1
+
+    def test_an_environment_that_is_not_there_is_wrong_usage(self, db: None) -> None:
+        assert run("rotate", "--environment", "nowhere") == 2

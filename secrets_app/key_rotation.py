@@ -1,0 +1,92 @@
+"""Rotates keys at the depth that is asked for: AWS's own, other keys for data keys, new data keys."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from django.conf import settings
+
+from audit_app.keyring import keyring
+from environments_app.models import Environment
+from secrets_app.envelope.context import NO_ENVIRONMENT
+from secrets_app.errors import KeyRefused, KeyUnavailable, RotationSuperseded
+from secrets_app.key_providers import provider
+from secrets_app.models.data_key import DataKey
+from secrets_app.reseal import reseal
+from secrets_app.rewrap import Scope, rewrap
+
+# Told: the scope's name, how many are done, of how many, and what they are.
+Progress = Callable[[str, int, int, str], None]
+
+
+@dataclass(kw_only=True)
+class Rotation:
+    """What a rotation did for one environment, or for the system keys, and what it could not do."""
+
+    name: str
+    key_uri: str = ""
+    rotation_turned_on: bool = False
+    data_keys_rewrapped: int = 0
+    data_key: str = ""
+    values_resealed: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is left to do."""
+        return not self.problems
+
+
+def rotations(
+    *, environment: str = "", key: str = "", reencrypt: bool = False, progress: Progress
+) -> Iterator[Rotation]:
+    """Rotate everything, one environment, or what one key wraps (by ARN, id or alias).
+
+    Data keys are wrapped under the key that is configured, where another still wraps them; with
+    `reencrypt` environments get new data keys and their values are sealed under these first. With
+    ENABLE_KMS_KEY_ROTATION the keys' own rotation is turned on. Raises KeyUnavailable or
+    KeyRefused if `key` is none, KeyringUnavailable if the trail's keys do not open.
+    """
+    keyring().open_all()
+    under = provider().resolve(key) if key else ""
+    for scope in _scopes(environment, under):
+        rotation = Rotation(name=scope.name)
+        try:
+            _rotate(rotation, scope, under, reencrypt=reencrypt, progress=progress)
+        except (KeyUnavailable, KeyRefused, RotationSuperseded) as error:
+            rotation.problems.append(str(error))
+        yield rotation
+
+
+def _scopes(environment: str, under: str) -> Iterator[Scope]:
+    wrapped = set(DataKey.objects.filter(key_uri=under).values_list("scope", flat=True)) if under else None
+    if not environment and (wrapped is None or NO_ENVIRONMENT in wrapped):
+        yield Scope()
+    rows = Environment.objects.order_by("name")
+    for row in rows.filter(name=environment) if environment else rows:
+        if wrapped is None or row.uuid in wrapped:
+            yield Scope(row)
+
+
+def _rotate(rotation: Rotation, scope: Scope, under: str, *, reencrypt: bool, progress: Progress) -> None:
+    rotation.key_uri = scope.key_uri
+    if settings.ENABLE_KMS_KEY_ROTATION:
+        rotation.rotation_turned_on = provider().turn_on_rotation(scope.key_uri)
+    if reencrypt and scope.environment:
+        # Before the old data keys are re-wrapped: until then `under` still finds an interrupted run.
+        _reseal(rotation, scope.environment, progress)
+    rows = scope.data_keys().exclude(key_uri=scope.key_uri)
+    total = (rows.filter(key_uri=under) if under else rows).count()
+    for done, rewrapped in enumerate(rewrap(scope, under=under), 1):
+        if rewrapped.problem:
+            rotation.problems.append(rewrapped.problem)
+        else:
+            rotation.data_keys_rewrapped += 1
+        progress(scope.name, done, total, "data keys re-wrapped")
+
+
+def _reseal(rotation: Rotation, environment: Environment, progress: Progress) -> None:
+    name = environment.name
+    result = reseal(environment, progress=lambda done, total: progress(name, done, total, "values re-sealed"))
+    if result:
+        rotation.data_key, rotation.values_resealed = str(result.data_key), result.values
+        rotation.problems += result.broken.values()
