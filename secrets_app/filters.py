@@ -25,6 +25,8 @@ ORDERINGS: Final = {
 DEFAULT_ORDERING: Final = "name"
 _TRUE: Final = {"true": True, "1": True, "false": False, "0": False}
 _MAX_ID: Final = 2**63 - 1
+_MAX_SEARCH: Final = 200
+_MAX_WORDS: Final = 10
 _MAX_DAYS: Final = 36_500
 
 
@@ -47,6 +49,8 @@ def narrow(secrets: QuerySet[Secret], parameters: Mapping[str, str]) -> QuerySet
 
 def _search(text: str) -> Q:
     """Each word must stand in what a viewer may see: name, description, owner, tags."""
+    if len(text) > _MAX_SEARCH or len(text.split()) > _MAX_WORDS:
+        raise InvalidInput("q", f"Search with at most {_MAX_WORDS} words and {_MAX_SEARCH} characters.")
     condition = Q()
     for word in text.lower().split():
         condition &= Q(search_text__contains=word)

@@ -7,7 +7,7 @@ from audit_app.row_mac import report_violation
 from environments_app.errors import Invisible
 from environments_app.models import Environment
 from environments_app.policy import Principal, allows, require, visible
-from secrets_app.errors import TamperedSecret
+from secrets_app.errors import StaleVersion, TamperedSecret
 from secrets_app.models import Secret
 
 
@@ -63,6 +63,12 @@ def require_authentic(secret: Secret) -> None:
     raise TamperedSecret(
         "The secret's record was changed outside Keeper. Ask an operator to run verify_audit."
     )
+
+
+def require_living(secret: Secret) -> None:
+    """Refuse to change what is deleted. Raises StaleVersion."""
+    if not secret.live:
+        raise StaleVersion("The secret is deleted. Restore it first; nothing was written.")
 
 
 def _seen(actor: Principal, secret: Secret | None) -> Secret:

@@ -8,7 +8,7 @@ from audit_app.record import record_many
 from environments_app.policy import Principal, require
 from secrets_app.changes import change, check_expected, event
 from secrets_app.errors import NotDeleted, StaleVersion
-from secrets_app.finding import require_authentic
+from secrets_app.finding import require_authentic, require_living
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.names import validate_secret_name
 
@@ -38,6 +38,7 @@ def delete(*, actor: Principal, secret: Secret, expected: str | None = None) -> 
     Raises StaleVersion, TamperedSecret, and Forbidden or Invisible.
     """
     _require(actor, secret, Action.SECRET_DELETE)
+    require_living(secret)
     require_authentic(secret)
     check_expected(secret, expected)
     secret.live, secret.deleted_at = None, timezone.now()
@@ -62,10 +63,12 @@ def restore(*, actor: Principal, secret: Secret) -> Secret:
 def purge(*, actor: Principal, secret: Secret) -> None:
     """Destroy a deleted secret with all its versions, for ever; the trail keeps what happened.
 
-    Raises NotDeleted, StaleVersion if it was restored meanwhile, and Forbidden or Invisible.
+    Raises NotDeleted, StaleVersion if it was restored meanwhile, TamperedSecret (a row that was
+    edited to be somebody else's, or deleted, is evidence), and Forbidden or Invisible.
     """
     _require(actor, secret, Action.SECRET_PURGE)
     _require_deleted(secret)
+    require_authentic(secret)
     with transaction.atomic():
         locked = Secret.objects.select_for_update().filter(
             pk=secret.pk, live__isnull=True, revision=secret.revision

@@ -13,6 +13,7 @@ from environments_app.policy import Principal, allows
 from secrets_app.forms import FilterForm
 from secrets_app.models import Secret
 from secrets_app.secret_types import SecretType
+from secrets_app.secret_types.yaml_document import parse_yaml
 
 MASK_AFTER_SECONDS: Final = 30
 _RIGHTS: Final = {
@@ -62,16 +63,29 @@ def secret_urls(secret: Secret) -> dict[str, str]:
 
 
 def value_fields(secret_type: str, value: str) -> list[tuple[str, str]] | None:
-    """Return the top-level fields of a JSON or YAML object, each as text; None if it has none."""
+    """Return the top-level fields of a JSON or YAML object, each as text; None if it has none.
+
+    None as well for what cannot be taken apart: a value is then shown as it is, and no parser's
+    message, which could quote it, goes anywhere.
+    """
     if secret_type not in {SecretType.JSON, SecretType.YAML}:
         return None
-    content = json.loads(value) if secret_type == SecretType.JSON else yaml.safe_load(value)
-    if not isinstance(content, dict):
+    try:
+        content = json.loads(value) if secret_type == SecretType.JSON else _only_document(value)
+        if not isinstance(content, dict):
+            return None
+        return [(str(name), _field_text(item)) for name, item in content.items()]
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError):
         return None
-    return [
-        (str(name), item if isinstance(item, str) else json.dumps(item, default=str))
-        for name, item in content.items()
-    ]
+
+
+def _only_document(value: str) -> object:
+    documents = parse_yaml(value)
+    return documents[0] if len(documents) == 1 else None
+
+
+def _field_text(item: object) -> str:
+    return item if isinstance(item, str) else json.dumps(item, default=str, ensure_ascii=False)
 
 
 def active_filters(form: FilterForm, query: QueryDict) -> list[dict[str, str]]:

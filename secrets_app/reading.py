@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from django.db.models import Exists, F, OuterRef
 
@@ -13,9 +14,13 @@ from audit_app.streams import environment_stream
 from environments_app.models import Environment
 from environments_app.policy import Principal, allows, require
 from secrets_app import data_keys
-from secrets_app.errors import MissingVersion, NoSuchVersion, SecretError
+from secrets_app.errors import MissingVersion, NoSuchVersion, SecretError, TooManyItems
 from secrets_app.finding import require_authentic
 from secrets_app.models import Secret, SecretVersion
+
+# What one read of many may hold in memory, several times over.
+MAX_EXPORT: Final = 10_000
+MAX_EXPORT_BYTES: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -110,7 +115,8 @@ def reveal_environment(*, actor: Principal, environment: Environment, prefix: st
     reported; a value that is gone or does not open fails the whole, so that nobody takes a part
     for all.
 
-    Raises Forbidden or Invisible if the grants reach nothing, KeyUnavailable, EnvelopeError.
+    Raises Forbidden or Invisible if the grants reach nothing, TooManyItems beyond 10,000 secrets or
+    64 MiB, KeyUnavailable, EnvelopeError.
     """
     rows = _readable_rows(actor, environment, prefix)
     stream = environment_stream(environment.uuid)
@@ -142,11 +148,17 @@ def _readable_rows(actor: Principal, environment: Environment, prefix: str) -> l
     if prefix:
         rows = rows.filter(secret__name__gte=prefix, secret__name__lt=f"{prefix}0")
     _refuse_missing(actor, environment, prefix)
-    found = []
-    for row in rows.order_by("secret__name"):
+    found, size = [], 0
+    for row in rows.order_by("secret__name").iterator(chunk_size=MAX_EXPORT // 10):
         row.secret.environment = environment
         if _reaches(actor, environment, row.secret.name, prefix) and _is_genuine(row.secret):
             found.append(row)
+            size += len(row.value.envelope)
+        if len(found) > MAX_EXPORT or size > MAX_EXPORT_BYTES:
+            raise TooManyItems(
+                f"One read takes at most {MAX_EXPORT:,} secrets and {MAX_EXPORT_BYTES >> 20} MiB. "
+                "Read a part of them by a prefix; nothing was shown."
+            )
     own = [grant.prefix for grant in actor.grants if grant.environment_id == environment.pk]
     if not found and not any(_reaches(actor, environment, part, prefix) for part in own):
         # Nothing is there, or nothing that the actor may read: the policy tells which.

@@ -50,7 +50,8 @@ def _copy(
         name=name,
         secret_type=SecretType(secret.secret_type),
         value=value,
-        comment=f"from {secret.environment.name}/{secret.name} v{version.number}"[:500],
+        # Where from is in the record: who reads here may not know that place.
+        comment="copied",
         description=secret.description,
         tags=secret.tags,
         owner=secret.owner,

@@ -22,7 +22,7 @@ from environments_app.policy import allows, visible_environments
 from secrets_app import lifecycle, writing
 from secrets_app.errors import NameTaken, StaleVersion
 from secrets_app.filters import DEFAULT_ORDERING, ORDERINGS, narrow
-from secrets_app.finding import find_secret, visible_secrets
+from secrets_app.finding import find_secret, require_authentic, visible_secrets
 from secrets_app.forms import FilterForm, SecretForm
 from secrets_app.generators import GENERATORS, generate
 from secrets_app.generators.choosing import options_from_form
@@ -86,6 +86,7 @@ def secret_list(request: HttpRequest) -> HttpResponse:
 def secret_detail(request: HttpRequest, id: int) -> HttpResponse:
     """Show a secret, its value masked."""
     secret = find_secret(actor=principal_of(request), id=id, deleted=None)
+    require_authentic(secret)
     return _detail(request, secret)
 
 
@@ -296,7 +297,6 @@ def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | 
         "urls": secret_urls(secret) | _activity_url(request, secret),
         "purge_at": purge_time(secret),
         "mask_after": MASK_AFTER_SECONDS,
-        "tampered": not secret.is_authentic(),
         **(revealed or {}),
     }
     enter(request, secret.environment)

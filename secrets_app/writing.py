@@ -11,7 +11,7 @@ from environments_app.policy import Principal, require
 from secrets_app import fingerprints
 from secrets_app.changes import change, check_expected, insert
 from secrets_app.errors import NameTaken, StaleVersion
-from secrets_app.finding import living, require_authentic
+from secrets_app.finding import living, require_authentic, require_living
 from secrets_app.input_errors import InvalidInput, InvalidValue
 from secrets_app.metadata import Metadata, apply_metadata, checked_comment
 from secrets_app.models import Secret, SecretVersion
@@ -21,7 +21,7 @@ from secrets_app.secret_types import SecretType, inspect
 from secrets_app.versions import NewValue, next_number, sealed_version, sealing_key
 
 # How often a writer who named no version tries again after somebody else was quicker.
-_ATTEMPTS: Final = 5
+_ATTEMPTS: Final = 30
 
 
 def create(
@@ -216,6 +216,7 @@ def _update_once(
         name=secret.name,
         object=secret.audit_object,
     )
+    require_living(secret)
     require_authentic(secret)
     check_expected(secret, expected)
     fields = apply_metadata(secret, metadata)

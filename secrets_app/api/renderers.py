@@ -9,8 +9,11 @@ from rest_framework.renderers import BaseRenderer
 
 from secrets_app.export import DOTENV
 
-# What a double-quoted dotenv value must escape to be read back as it is.
-_ESCAPES: Final = str.maketrans({"\\": r"\\", '"': r"\"", "$": r"\$", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
+# What stays special between double quotes in a POSIX shell (XCU 2.2.3).
+_ESCAPES: Final = str.maketrans({"\\": r"\\", '"': r"\"", "$": r"\$", "`": r"\`"})
+
+
+_NEVER_FOLDED: Final = 2**31 - 1
 
 
 class _ExportRenderer(BaseRenderer):
@@ -45,7 +48,7 @@ class JsonExport(_ExportRenderer):
 
 
 class DotenvExport(_ExportRenderer):
-    """Lines of NAME=value that dotenv readers and shells understand."""
+    """Lines of NAME=value that a shell can source and dotenv readers understand."""
 
     media_type = "text/plain"
     format = DOTENV
@@ -63,9 +66,8 @@ class YamlExport(_ExportRenderer):
 
     def written(self, values: Mapping[str, str]) -> bytes:
         """Return one YAML mapping, name → value."""
-        text: str = yaml.safe_dump(
-            dict(values), allow_unicode=True, sort_keys=False, default_flow_style=False
-        )
+        # Double quotes and escapes alone keep every character, such as NEL, which YAML folds.
+        text: str = yaml.safe_dump(dict(values), default_style='"', sort_keys=False, width=_NEVER_FOLDED)
         return text.encode()
 
 
@@ -73,7 +75,11 @@ EXPORT_RENDERERS: Final = (JsonExport, DotenvExport, YamlExport)
 
 
 def _quoted(value: str) -> str:
-    """Quote a value: singly where that is literal everywhere, else doubly with escapes."""
-    if not any(character in value for character in "'\n\r\\"):
+    """Quote a value so that a POSIX shell that sources the file reads it back and runs nothing.
+
+    Between single quotes all is literal; a value with a quote or a backslash, which dotenv readers
+    take for an escape there, stands between double quotes. Lines end as they are.
+    """
+    if "'" not in value and "\\" not in value:
         return f"'{value}'"
     return f'"{value.translate(_ESCAPES)}"'

@@ -27,13 +27,18 @@ def inspect_yaml(value: str) -> Facts:
     """
     try:
         _Measure().run(yaml.parse(value, Loader=_SafeLoader))
-        documents = list(yaml.load_all(value, Loader=_DocumentLoader))
+        documents = parse_yaml(value)
     except yaml.YAMLError as error:
         # A parser's message quotes the document, and its mark holds it: only line and column are kept.
         place = _place(getattr(error, "problem_mark", None))
     else:
         return _facts(documents)
     raise refused(f"The YAML cannot be read{place}: correct it.")
+
+
+def parse_yaml(value: str) -> list[object]:
+    """Return the documents of YAML that `inspect_yaml` has passed. Raises YAMLError for any other."""
+    return list(yaml.load_all(value, Loader=_DocumentLoader))
 
 
 def _facts(documents: list[object]) -> Facts:

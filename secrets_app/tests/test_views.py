@@ -212,3 +212,27 @@ def test_it_refuses_options_that_cannot_be(cast: Cast, signed_in: SignedIn) -> N
     form = _form_of("password") | {"length": "-1"}
     assert signed_in(cast.erin).post("/secrets/generate", form, headers=HTMX).status_code == 400
     assert signed_in(cast.erin).post("/secrets/generate", {"kind": "none"}).status_code == 400
+
+
+def test_it_reveals_yaml_of_several_documents_as_it_is(cast: Cast, signed_in: SignedIn) -> None:
+    value = "password: hunter2-canary\n---\nb: 2\n"
+    secret = writing.create(
+        actor=cast.principal(cast.erin),
+        environment=cast.development,
+        name="documents",
+        secret_type=SecretType.YAML,
+        value=value,
+    )
+    page = signed_in(cast.bob).post(f"/secrets/{secret.pk}/reveal", headers=HTMX)
+    assert page.status_code == 200
+    assert "hunter2-canary" in page.content.decode()
+
+
+def test_it_shows_nothing_of_a_row_that_was_moved_by_sql(
+    cast: Cast, secret: Secret, signed_in: SignedIn, sql: Callable[..., None]
+) -> None:
+    sql("UPDATE secrets_app_secret SET description = 'told-canary', name = 'moved' WHERE id = %s", secret.pk)
+    page = signed_in(cast.alice).get(f"/secrets/{secret.pk}")
+    assert page.status_code == 409
+    assert "told-canary" not in page.content.decode()
+    assert AuditEvent.objects.filter(action="integrity.violation", object_uuid=secret.uuid).exists()
