@@ -11,7 +11,7 @@ from environments_app.policy import Principal
 from environments_app.service_admin import ServiceAdmin
 from secrets_app import lifecycle, writing
 from secrets_app.errors import SecretError
-from secrets_app.metadata import Metadata
+from secrets_app.forms import WrittenFields
 from secrets_app.models import DataKey, Secret, SecretVersion
 from secrets_app.secret_types import SecretType
 
@@ -21,7 +21,7 @@ else:  # generic to the type checker only
     ModelForm = forms.ModelForm
 
 
-class SecretAdminForm(ModelForm):
+class SecretAdminForm(WrittenFields, ModelForm):
     """A secret; its value is write-only, and an empty one keeps what is there."""
 
     value = forms.CharField(
@@ -43,25 +43,6 @@ class SecretAdminForm(ModelForm):
         super().__init__(*args, **kwargs)
         if self.instance.pk:
             self.initial["tags"] = ", ".join(self.instance.tags)
-
-    def clean_value(self) -> str:
-        """Undo what browsers do to a textarea: they send every line end as CR LF."""
-        return str(self.cleaned_data["value"]).replace("\r\n", "\n")
-
-    def clean_tags(self) -> list[str]:
-        """Split the tags at commas."""
-        return [tag.strip() for tag in self.cleaned_data["tags"].split(",") if tag.strip()]
-
-    @property
-    def metadata(self) -> Metadata:
-        """The metadata that was entered."""
-        given = self.cleaned_data
-        return Metadata(
-            description=given["description"],
-            tags=given["tags"],
-            owner=given["owner"],
-            expires_at=given["expires_at"],
-        )
 
 
 @admin.register(Secret)

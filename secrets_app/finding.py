@@ -50,6 +50,20 @@ def living(environment: Environment, name: str) -> Secret | None:
     return secret
 
 
+def require_on(*, actor: Principal, action: Action, secret: Secret, name: str | None = None) -> None:
+    """Ask for a right on a secret, under its own name or another that it is to have.
+
+    Raises Forbidden or Invisible; the denial is recorded.
+    """
+    require(
+        actor=actor,
+        action=action,
+        environment=secret.environment,
+        name=secret.name if name is None else name,
+        object=secret.audit_object,
+    )
+
+
 def require_authentic(secret: Secret) -> None:
     """Refuse a secret whose name, environment or current version was edited outside Keeper.
 
@@ -74,11 +88,5 @@ def require_living(secret: Secret) -> None:
 def _seen(actor: Principal, secret: Secret | None) -> Secret:
     if secret is None:
         raise Invisible
-    require(
-        actor=actor,
-        action=Action.SECRET_VIEW,
-        environment=secret.environment,
-        name=secret.name,
-        object=secret.audit_object,
-    )
+    require_on(actor=actor, action=Action.SECRET_VIEW, secret=secret)
     return secret

@@ -10,7 +10,32 @@ from secrets_app.models import MAX_NAME_LENGTH, Secret
 from secrets_app.secret_types import SecretType
 
 
-class SecretForm(forms.Form):
+class WrittenFields:
+    """What the forms that write a secret have in common: how their fields become arguments."""
+
+    cleaned_data: dict[str, Any]
+
+    def clean_value(self) -> str:
+        """Undo what browsers do to a textarea: they send every line end as CR LF (HTML, 4.10.21)."""
+        return str(self.cleaned_data["value"]).replace("\r\n", "\n")
+
+    def clean_tags(self) -> list[str]:
+        """Split the tags at commas."""
+        return [tag.strip() for tag in self.cleaned_data["tags"].split(",") if tag.strip()]
+
+    @property
+    def metadata(self) -> Metadata:
+        """The metadata that was entered."""
+        given = self.cleaned_data
+        return Metadata(
+            description=given["description"].replace("\r\n", "\n"),
+            tags=given["tags"],
+            owner=given["owner"],
+            expires_at=given["expires_at"],
+        )
+
+
+class SecretForm(WrittenFields, forms.Form):
     """A new secret, or a change of one; an empty value keeps the one that is there."""
 
     environment = forms.ModelChoiceField(Environment.objects.none(), to_field_name="name", empty_label=None)
@@ -67,25 +92,6 @@ class SecretForm(forms.Form):
             "expires_at": secret.expires_at,
             "expected": secret.etag,
         }
-
-    def clean_value(self) -> str:
-        """Undo what browsers do to a textarea: they send every line end as CR LF (HTML, 4.10.21)."""
-        return str(self.cleaned_data["value"]).replace("\r\n", "\n")
-
-    def clean_tags(self) -> list[str]:
-        """Split the tags at commas."""
-        return [tag.strip() for tag in self.cleaned_data["tags"].split(",") if tag.strip()]
-
-    @property
-    def metadata(self) -> Metadata:
-        """The metadata that was entered."""
-        given = self.cleaned_data
-        return Metadata(
-            description=given["description"].replace("\r\n", "\n"),
-            tags=given["tags"],
-            owner=given["owner"],
-            expires_at=given["expires_at"],
-        )
 
 
 class FilterForm(forms.Form):

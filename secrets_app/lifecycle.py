@@ -5,10 +5,10 @@ from django.utils import timezone
 
 from audit_app.actions import Action
 from audit_app.record import record_many
-from environments_app.policy import Principal, require
+from environments_app.policy import Principal
 from secrets_app.changes import change, check_expected, event
 from secrets_app.errors import NotDeleted, StaleVersion
-from secrets_app.finding import require_authentic, require_living
+from secrets_app.finding import require_authentic, require_living, require_on
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.names import validate_secret_name
 
@@ -21,7 +21,7 @@ def rename(*, actor: Principal, secret: Secret, name: str, expected: str | None 
     """
     validate_secret_name(name)
     for place in (secret.name, name):
-        _require(actor, secret, Action.SECRET_RENAME, name=place)
+        require_on(actor=actor, action=Action.SECRET_RENAME, secret=secret, name=place)
     require_authentic(secret)
     check_expected(secret, expected)
     if name == secret.name:
@@ -37,7 +37,7 @@ def delete(*, actor: Principal, secret: Secret, expected: str | None = None) -> 
 
     Raises StaleVersion, TamperedSecret, and Forbidden or Invisible.
     """
-    _require(actor, secret, Action.SECRET_DELETE)
+    require_on(actor=actor, action=Action.SECRET_DELETE, secret=secret)
     require_living(secret)
     require_authentic(secret)
     check_expected(secret, expected)
@@ -52,7 +52,7 @@ def restore(*, actor: Principal, secret: Secret) -> Secret:
     Raises NotDeleted, NameTaken if the name has been given to another meanwhile,
     TamperedSecret, and Forbidden or Invisible.
     """
-    _require(actor, secret, Action.SECRET_RESTORE)
+    require_on(actor=actor, action=Action.SECRET_RESTORE, secret=secret)
     _require_deleted(secret)
     require_authentic(secret)
     secret.live, secret.deleted_at = True, None
@@ -66,7 +66,7 @@ def purge(*, actor: Principal, secret: Secret) -> None:
     Raises NotDeleted, StaleVersion if it was restored meanwhile, TamperedSecret (a row that was
     edited to be somebody else's, or deleted, is evidence), and Forbidden or Invisible.
     """
-    _require(actor, secret, Action.SECRET_PURGE)
+    require_on(actor=actor, action=Action.SECRET_PURGE, secret=secret)
     _require_deleted(secret)
     require_authentic(secret)
     with transaction.atomic():
@@ -81,16 +81,6 @@ def purge(*, actor: Principal, secret: Secret) -> None:
         versions.delete()
         Secret.objects.filter(pk=secret.pk).delete()
         record_many([draft])
-
-
-def _require(actor: Principal, secret: Secret, action: Action, *, name: str | None = None) -> None:
-    require(
-        actor=actor,
-        action=action,
-        environment=secret.environment,
-        name=secret.name if name is None else name,
-        object=secret.audit_object,
-    )
 
 
 def _require_deleted(secret: Secret) -> None:

@@ -15,7 +15,7 @@ from environments_app.models import Environment
 from environments_app.policy import Principal, allows, require
 from secrets_app import data_keys
 from secrets_app.errors import MissingVersion, NoSuchVersion, SecretError, TooManyItems
-from secrets_app.finding import require_authentic
+from secrets_app.finding import require_authentic, require_on
 from secrets_app.models import Secret, SecretVersion
 
 # What one read of many may hold in memory, several times over.
@@ -69,13 +69,7 @@ def reveal(*, actor: Principal, secret: Secret, number: int | None = None) -> Re
     EnvelopeError if the stored value was tampered with, and Forbidden or Invisible. Each is
     recorded.
     """
-    require(
-        actor=actor,
-        action=Action.SECRET_REVEAL,
-        environment=secret.environment,
-        name=secret.name,
-        object=secret.audit_object,
-    )
+    require_on(actor=actor, action=Action.SECRET_REVEAL, secret=secret)
     require_authentic(secret)
     version = current_version_of(secret) if number is None else version_of(secret, number)
     value = open_version(actor=actor, version=version, action=Action.SECRET_REVEAL, details={})
@@ -216,11 +210,5 @@ def _record_failure(
 
 def require_readable(*, actor: Principal, secret: Secret) -> None:
     """Ask for the right to reveal a secret, for use cases that take its value elsewhere."""
-    require(
-        actor=actor,
-        action=Action.SECRET_REVEAL,
-        environment=secret.environment,
-        name=secret.name,
-        object=secret.audit_object,
-    )
+    require_on(actor=actor, action=Action.SECRET_REVEAL, secret=secret)
     require_authentic(secret)

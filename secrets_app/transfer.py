@@ -4,6 +4,7 @@ from audit_app.actions import Action
 from audit_app.canonical import Json
 from environments_app.models import Environment
 from environments_app.policy import Principal, require
+from secrets_app.finding import require_on
 from secrets_app.lifecycle import delete
 from secrets_app.models import Secret
 from secrets_app.names import validate_secret_name
@@ -28,7 +29,7 @@ def move(*, actor: Principal, secret: Secret, environment: Environment, name: st
 
     Raises what `copy` raises. Should the deletion fail, both exist and nothing is lost.
     """
-    _require(actor, secret, Action.SECRET_DELETE)
+    require_on(actor=actor, action=Action.SECRET_DELETE, secret=secret)
     moved = _copy(actor, secret, environment, name, Action.SECRET_MOVE)
     delete(actor=actor, secret=secret)
     return moved
@@ -39,7 +40,7 @@ def _copy(
 ) -> Secret:
     name = validate_secret_name(secret.name if name is None else name)
     require_readable(actor=actor, secret=secret)
-    _require(actor, secret, action)
+    require_on(actor=actor, action=action, secret=secret)
     require(actor=actor, action=Action.SECRET_CREATE, environment=environment, name=name)
     details: dict[str, Json] = {"to": f"{environment.name}/{name}"}
     version = current_version_of(secret)
@@ -56,14 +57,4 @@ def _copy(
         tags=secret.tags,
         owner=secret.owner,
         expires_at=secret.expires_at,
-    )
-
-
-def _require(actor: Principal, secret: Secret, action: Action) -> None:
-    require(
-        actor=actor,
-        action=action,
-        environment=secret.environment,
-        name=secret.name,
-        object=secret.audit_object,
     )

@@ -11,7 +11,7 @@ from environments_app.policy import Principal, require
 from secrets_app import fingerprints
 from secrets_app.changes import change, check_expected, insert
 from secrets_app.errors import NameTaken, StaleVersion
-from secrets_app.finding import living, require_authentic, require_living
+from secrets_app.finding import living, require_authentic, require_living, require_on
 from secrets_app.input_errors import InvalidInput, InvalidValue
 from secrets_app.metadata import Metadata, apply_metadata, checked_comment
 from secrets_app.models import Secret, SecretVersion
@@ -136,13 +136,7 @@ def rollback(*, actor: Principal, secret: Secret, number: int, expected: str | N
     type of today, TamperedSecret, and Forbidden or Invisible.
     """
     for right in (Action.SECRET_REVEAL, Action.SECRET_ROLLBACK):
-        require(
-            actor=actor,
-            action=right,
-            environment=secret.environment,
-            name=secret.name,
-            object=secret.audit_object,
-        )
+        require_on(actor=actor, action=right, secret=secret)
     require_authentic(secret)
     check_expected(secret, expected)
     old = version_of(secret, number)
@@ -209,13 +203,7 @@ def _update_once(
     comment: str,
     metadata: Metadata,
 ) -> Secret:
-    require(
-        actor=actor,
-        action=Action.SECRET_UPDATE,
-        environment=secret.environment,
-        name=secret.name,
-        object=secret.audit_object,
-    )
+    require_on(actor=actor, action=Action.SECRET_UPDATE, secret=secret)
     require_living(secret)
     require_authentic(secret)
     check_expected(secret, expected)
