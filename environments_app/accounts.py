@@ -5,15 +5,17 @@ from typing import Any, Final
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from audit_app import streams
 from audit_app.actions import Action
 from audit_app.actors import ActorKind
-from audit_app.record import AuditObject, record
+from audit_app.record import AuditObject, Draft, record_many
 from audit_app.row_history import row_state
+from environments_app.break_glass import administers, with_alert
 from environments_app.changes import apply_changes, changing, check_fields
 from environments_app.errors import Conflict, InvalidField, NameInUse
-from environments_app.models import User, UserRole
+from environments_app.models import Membership, User, UserRole
 from environments_app.names import normalise_username
 from environments_app.policy import Principal, require
 
@@ -78,6 +80,7 @@ def disable_user(*, actor: Principal, user: User) -> User:
 def set_password(*, actor: Principal, user: User, password: str) -> User:
     """Set a new password, which ends the person's sessions; one may set one's own.
 
+    An administrator who could now sign in as somebody with access is recorded as breaking the glass.
     Raises Forbidden, InvalidField if it is weak, or Tampered.
     """
     if actor.kind is not ActorKind.USER or actor.uuid != user.uuid:
@@ -85,14 +88,15 @@ def set_password(*, actor: Principal, user: User, password: str) -> User:
     with changing(user) as stored:
         _set_password(stored, password)
         stored.save(update_fields=["password"])
-        _record(actor, Action.USER_CHANGE, stored, {"password": "replaced"})
+        _record_takeover(actor, stored, {"password": "replaced"})
     return stored
 
 
 def restore_account(*, actor: Principal, user: User, role: str, password: str) -> User:
     """Make an account that was changed outside Keeper genuine again, stating all that it grants.
 
-    Nothing of what was found is kept: the binding to a SAML subject is cleared as well.
+    Nothing of what was found is kept: the binding to a SAML subject is cleared as well. It breaks
+    the glass as `set_password` does.
     Raises Forbidden, BadName or InvalidField.
     """
     require(actor=actor, action=Action.USER_CHANGE, environment=None)
@@ -103,7 +107,7 @@ def restore_account(*, actor: Principal, user: User, role: str, password: str) -
     _set_password(user, password)
     with transaction.atomic():
         user.save()
-        _record(actor, Action.USER_CHANGE, user, {"restored": True, "role": user.role})
+        _record_takeover(actor, user, {"restored": True, "role": user.role})
     return user
 
 
@@ -123,7 +127,20 @@ def _require_another_admin(user: User) -> None:
 
 
 def _record(actor: Principal, action: Action, user: User, details: dict[str, Any]) -> None:
-    record(
+    record_many([_draft(actor, action, user, details)])
+
+
+def _record_takeover(actor: Principal, user: User, details: dict[str, Any]) -> None:
+    """Record a change that lets whoever made it sign in as this person."""
+    # Also while the account is disabled or a grant has expired: either can be put right afterwards.
+    has_access = Membership.objects.filter(Q(user=user) | Q(group__group_members__user=user)).exists()
+    breaks_glass = administers(actor) and actor.uuid != user.uuid and has_access
+    draft = _draft(actor, Action.USER_CHANGE, user, details)
+    record_many(with_alert(draft, breaks_glass=breaks_glass))
+
+
+def _draft(actor: Principal, action: Action, user: User, details: dict[str, Any]) -> Draft:
+    return Draft(
         actor=actor,
         action=action,
         stream=streams.SYSTEM,

@@ -9,8 +9,8 @@ from audit_app.actors import NIL
 from audit_app.canonical import Json
 from audit_app.record import AuditObject, Draft, record_many
 from audit_app.row_history import row_state
+from environments_app.break_glass import opens_values, with_alert
 from environments_app.errors import Conflict, InvalidField, NameInUse
-from environments_app.members import broken_glass
 from environments_app.models import GroupMember, User
 from environments_app.policy import Principal, require
 
@@ -34,16 +34,15 @@ def create_group(*, actor: Principal, name: str) -> Group:
 def add_to_group(*, actor: Principal, user: User, group: Group) -> GroupMember:
     """Let a person take part in all memberships of a group.
 
-    An administrator who lets themself into an environment in this way is recorded as breaking
-    the glass. Raises Forbidden, or Conflict if the person belongs to it already.
+    An administrator who lets anybody in to values in this way is recorded as breaking the glass.
+    Raises Forbidden, or Conflict if the person belongs to it already.
     """
     require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
-    breaks_glass = user.uuid == actor.uuid and group.memberships.exists()
     try:
         with transaction.atomic():
             member = GroupMember.objects.create(user=user, group=group)
             draft = _draft(actor, group, "added", member)
-            record_many([draft, broken_glass(draft)] if breaks_glass else [draft])
+            record_many(with_alert(draft, breaks_glass=_opens_values(actor, group)))
     except IntegrityError as error:
         raise Conflict("This person belongs to the group already.") from error
     return member
@@ -66,6 +65,13 @@ def delete_group(*, actor: Principal, group: Group) -> None:
             raise Conflict("The group still has members or memberships: remove them first.")
         record_many([_draft(actor, group, "deleted")])
         group.delete()
+
+
+def _opens_values(actor: Principal, group: Group) -> bool:
+    return any(
+        opens_values(actor, Action.MEMBER_GRANT, environment_id=place.environment_id, role=place.role)
+        for place in group.memberships.all()
+    )
 
 
 def _draft(actor: Principal, group: Group, change: str, member: GroupMember | None = None) -> Draft:

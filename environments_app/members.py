@@ -12,11 +12,12 @@ from audit_app.actors import ActorKind
 from audit_app.record import AuditObject, Draft, record_many
 from audit_app.row_history import row_state
 from audit_app.streams import environment_stream
+from environments_app.break_glass import opens_values, with_alert
 from environments_app.changes import apply_changes, changing, future, time_text
 from environments_app.errors import Conflict, InvalidField, Invisible, LastManager
-from environments_app.models import Environment, GroupMember, Membership, Role, ServiceToken, User
+from environments_app.models import Environment, GroupMember, Membership, Role, User
 from environments_app.names import validate_prefix
-from environments_app.policy import Principal, grants_allow, require
+from environments_app.policy import Principal, require
 
 
 def grant(
@@ -31,7 +32,7 @@ def grant(
 ) -> Membership:
     """Give a user or a group a role in an environment, perhaps for a prefix and a time only.
 
-    An administrator who lets themself in is recorded as breaking the glass.
+    An administrator who lets anybody in to values is recorded as breaking the glass.
     Raises Invisible, Forbidden, InvalidField, BadName, or Conflict if there is such a membership.
     """
     require(actor=actor, action=Action.MEMBER_GRANT, environment=environment)
@@ -158,39 +159,10 @@ def _record(actor: Principal, action: Action, membership: Membership) -> None:
             **row_state(membership, gone=action is Action.MEMBER_REVOKE),
         },
     )
-    drafts = [draft]
-    if action is not Action.MEMBER_REVOKE and _breaks_glass(actor, action, membership):
-        drafts.append(broken_glass(draft))
-    record_many(drafts)
-
-
-def broken_glass(draft: Draft) -> Draft:
-    """Return the event that alerts when an administrator opens a way to values for themself."""
-    return Draft(
-        actor=draft.actor,
-        action=Action.BREAK_GLASS,
-        stream=draft.stream,
-        object=draft.object,
-        details=draft.details,
+    breaks_glass = action is not Action.MEMBER_REVOKE and opens_values(
+        actor, action, environment_id=membership.environment_id, role=membership.role
     )
-
-
-def _breaks_glass(actor: Principal, action: Action, membership: Membership) -> bool:
-    """Say whether an administrator, who is no manager here, lets themself in."""
-    if not actor.is_admin or grants_allow(actor, action, environment_id=membership.environment_id):
-        return False
-    person = _person_behind(actor)
-    if person is None:
-        return False
-    if membership.group_id is None:
-        return membership.user_id == person
-    return GroupMember.objects.filter(group_id=membership.group_id, user_id=person).exists()
-
-
-def _person_behind(actor: Principal) -> int | None:
-    if actor.kind is ActorKind.TOKEN:
-        return ServiceToken.objects.filter(uuid=actor.uuid).values_list("created_by", flat=True).first()
-    return User.objects.filter(uuid=actor.uuid).values_list("pk", flat=True).first()
+    record_many(with_alert(draft, breaks_glass=breaks_glass))
 
 
 def _holder(membership: Membership) -> str:

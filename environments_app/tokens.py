@@ -20,17 +20,17 @@ from django.utils import timezone
 
 from audit_app import streams
 from audit_app.actions import Action
-from audit_app.actors import ActorKind
 from audit_app.record import AuditObject, Draft, record_many
 from audit_app.row_history import row_state
 from audit_app.row_mac import authentic
+from environments_app.break_glass import opens_values, with_alert
 from environments_app.changes import check_fields, future, time_text
 from environments_app.errors import BadToken, InvalidField, Invisible
-from environments_app.members import acting_user, broken_glass
+from environments_app.members import acting_user
 from environments_app.models import Environment, ServiceToken, TokenRole
 from environments_app.names import validate_prefix
 from environments_app.peppers import current_pepper_id, hash_secret
-from environments_app.policy import Principal, grants_allow, require
+from environments_app.policy import Principal, require
 from environments_app.principals import genuine_token_principal
 
 _TOKEN: Final = re.compile(r"kpr_([A-Za-z0-9_-]{22})_([A-Za-z0-9_-]{43})")
@@ -50,7 +50,8 @@ def issue(
 ) -> tuple[ServiceToken, str]:
     """Issue a token and return it with its text, which is shown this once and kept nowhere.
 
-    Role admin goes with no environment, every other role with one.
+    Role admin goes with no environment, every other role with one. An administrator who makes one
+    that reads values is recorded as breaking the glass.
     Raises Invisible, Forbidden, InvalidField, or BadName.
     """
     require(actor=actor, action=Action.TOKEN_ISSUE, environment=environment)
@@ -212,16 +213,7 @@ def _record(actor: Principal, action: Action, token: ServiceToken) -> None:
             **row_state(token),
         },
     )
-    drafts = [draft]
-    if action is Action.TOKEN_ISSUE and _breaks_glass(actor, token):
-        drafts.append(broken_glass(draft))
-    record_many(drafts)
-
-
-def _breaks_glass(actor: Principal, token: ServiceToken) -> bool:
-    """Say whether an administrator, who is no manager here, makes a token that reads values."""
-    reads = token.role not in {TokenRole.VIEWER, TokenRole.ADMIN}
-    by_administration = actor.kind is ActorKind.USER and not grants_allow(
-        actor, Action.TOKEN_ISSUE, environment_id=token.environment_id
+    breaks_glass = action is Action.TOKEN_ISSUE and opens_values(
+        actor, action, environment_id=token.environment_id, role=token.role
     )
-    return reads and by_administration
+    record_many(with_alert(draft, breaks_glass=breaks_glass))

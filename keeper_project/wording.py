@@ -53,7 +53,7 @@ ACTS: dict[str, Act] = {
     "member.grant": Act("granted access to", "grant access to"),
     "member.change": Act("changed access of", "change access of"),
     "member.revoke": Act("revoked access of", "revoke access of"),
-    "member.break_glass": Act("granted themselves access to", "grant themselves access to"),
+    "member.break_glass": Act("broke the glass for", "break the glass for"),
     "token.view": Act("looked at tokens of", "look at tokens of"),
     "token.issue": Act("issued token", "issue token"),
     "token.change": Act("changed token", "change token"),

@@ -22,15 +22,6 @@ def test_a_groups_memberships_hold_for_its_members(cast: Cast, events: Events) -
     groups.remove_from_group(actor=root, member=member)
     assert cast.principal(cast.charlie).grants == ()
     assert len(events(Action.GROUP_CHANGE)) == 3
-    assert not events(Action.BREAK_GLASS)
-
-
-def test_an_administrator_who_joins_a_group_with_access_breaks_the_glass(cast: Cast, events: Events) -> None:
-    root = cast.principal(cast.root)
-    group = groups.create_group(actor=root, name="Ops")
-    members.grant(actor=root, environment=cast.production, group=group, role="reader")
-    groups.add_to_group(actor=root, user=cast.root, group=group)
-    assert events(Action.BREAK_GLASS)
 
 
 def test_it_refuses_twins(cast: Cast) -> None:

@@ -2,7 +2,6 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from audit_app.actions import Action
@@ -17,10 +16,8 @@ from environments_app.errors import (
     LastManager,
     Tampered,
 )
-from environments_app.models import GroupMember, Membership, Role, ServiceToken
-from environments_app.principals import token_principal
+from environments_app.models import Membership
 from environments_app.tests.cast import Cast
-from environments_app.tokens import issue
 
 Events = Callable[..., list[AuditEvent]]
 
@@ -74,38 +71,6 @@ def test_it_refuses_a_second_one_for_a_prefix(cast: Cast) -> None:
     members.grant(actor=alice, environment=cast.development, user=cast.bob, role="editor", prefix="pay")
     with pytest.raises(Conflict):
         members.grant(actor=alice, environment=cast.development, user=cast.bob, role="viewer", prefix="pay")
-
-
-def test_an_administrator_who_lets_themself_in_breaks_the_glass(cast: Cast, events: Events) -> None:
-    root = cast.principal(cast.root)
-    members.grant(actor=root, environment=cast.production, user=cast.bob, role="reader")
-    assert not events(Action.BREAK_GLASS)
-    members.grant(actor=root, environment=cast.production, user=cast.root, role="reader")
-    (event,) = events(Action.BREAK_GLASS)
-    assert (event.actor_name, event.object_name) == ("root", "root")
-    assert event.stream == f"environment:{cast.production.uuid}"
-
-
-def test_raising_ones_own_role_breaks_the_glass(cast: Cast, events: Events) -> None:
-    membership = Membership.objects.create(environment=cast.production, user=cast.root, role=Role.VIEWER)
-    members.change_membership(actor=cast.principal(cast.root), membership=membership, role="reader")
-    assert events(Action.BREAK_GLASS)
-
-
-def test_letting_ones_own_group_in_breaks_the_glass(cast: Cast, events: Events) -> None:
-    group = Group.objects.create(name="ops")
-    GroupMember.objects.create(user=cast.root, group=group)
-    members.grant(actor=cast.principal(cast.root), environment=cast.production, group=group, role="reader")
-    assert events(Action.BREAK_GLASS)
-
-
-def test_ones_own_admin_token_breaks_the_glass_too(cast: Cast, events: Events) -> None:
-    issue(actor=cast.principal(cast.root), environment=None, role="admin", name="ops")
-    actor = token_principal(ServiceToken.objects.select_related("environment").get())
-    members.grant(actor=actor, environment=cast.production, user=cast.bob, role="reader")
-    assert not events(Action.BREAK_GLASS)
-    members.grant(actor=actor, environment=cast.production, user=cast.root, role="reader")
-    assert events(Action.BREAK_GLASS)
 
 
 def test_it_changes_and_records(cast: Cast, events: Events) -> None:

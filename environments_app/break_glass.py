@@ -1,0 +1,48 @@
+"""Breaking the glass: an administrator opens a way to values that no grant of their own allows.
+
+It is allowed, since administrators manage members and tokens, and always recorded as what it is,
+whoever the way is opened for: an account or a token may belong to the same person.
+"""
+
+from audit_app.actions import Action
+from audit_app.actors import ActorKind
+from audit_app.record import Draft
+from environments_app.models import Role
+from environments_app.policy import ROLE_ACTIONS, Principal, grants_allow
+
+
+def opens_values(actor: Principal, action: Action, *, environment_id: int | None, role: str) -> bool:
+    """Say whether granting this role lets somebody read values by administration alone.
+
+    Keeper itself is left out: whoever runs its commands has the host, and with it the keys.
+    """
+    return (
+        administers(actor)
+        and _reads_values(role)
+        and not grants_allow(actor, action, environment_id=environment_id)
+    )
+
+
+def administers(actor: Principal) -> bool:
+    """Say whether a person or a token acts that may administer."""
+    return actor.is_admin and actor.kind is not ActorKind.SYSTEM
+
+
+def with_alert(draft: Draft, *, breaks_glass: bool) -> list[Draft]:
+    """Return an event, followed by the one that alerts if the act it records breaks the glass."""
+    if not breaks_glass:
+        return [draft]
+    alert = Draft(
+        actor=draft.actor,
+        action=Action.BREAK_GLASS,
+        stream=draft.stream,
+        object=draft.object,
+        details=draft.details,
+    )
+    return [draft, alert]
+
+
+def _reads_values(role: str) -> bool:
+    # As text: the role of a token is of another enumeration, with one member more.
+    text = str(role)
+    return text in Role.values and Action.SECRET_REVEAL in ROLE_ACTIONS[Role(text)]
