@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 
+from audit_app.lookups import names_hidden
 from audit_app.models import (
     AuditEvent,
     Checkpoint,
@@ -40,6 +41,10 @@ class ReadOnlyAdmin(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse: only Keeper writes here."""
         return False
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Refuse to filter by columns that are never shown."""
+        return not names_hidden(self, lookup) and super().lookup_allowed(lookup, value, request)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Return the columns that are text for people."""

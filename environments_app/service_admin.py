@@ -7,6 +7,7 @@ from django.db import models
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
+from audit_app.lookups import names_hidden
 from environments_app.authentication import principal_of
 from environments_app.errors import AccessError
 from environments_app.policy import Principal
@@ -22,8 +23,8 @@ class ServiceAdmin(ModelAdmin):
 
     A subclass says which of `create`, `change` and `remove` there are; what it does not define
     cannot be done. Nothing is edited in lists or inline, nothing is deleted in bulk, and binary
-    and `hidden` columns (MACs, hashes, what is sealed) are never shown. Django would run a page's
-    POST in one transaction; here it does not, since a denial must survive.
+    and `hidden` columns (MACs, hashes, what is sealed) are never shown, nor filtered by. Django
+    would run a page's POST in one transaction; here it does not, since a denial must survive.
     """
 
     actions = None
@@ -58,6 +59,10 @@ class ServiceAdmin(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Allow deleting where there is a use case for it."""
         return self._defines("remove") and super().has_delete_permission(request, obj)
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Refuse to filter by columns that are never shown."""
+        return not names_hidden(self, lookup) and super().lookup_allowed(lookup, value, request)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Return the fields of the form, or else the columns that are for people."""
