@@ -131,7 +131,8 @@ def _require_another_manager(membership: Membership) -> None:
     # The lock lets two managers not remove each other at the same time.
     Environment.objects.select_for_update().get(pk=membership.environment_id)
     whole = Q(environment_id=membership.environment_id, role=Role.MANAGER, prefix="")
-    managing = [row for row in Membership.objects.filter(whole) if _manages(row)]
+    rows = Membership.objects.filter(whole).select_related("environment", "user", "group")
+    managing = [row for row in rows if _manages(row)]
     if any(row.pk == membership.pk for row in managing) and len(managing) == 1:
         raise LastManager("An environment keeps at least one manager: make another one first.")
 

@@ -106,11 +106,11 @@ def _token_again(uuid: UUID, actor: Actor) -> Principal | None:
 
 
 def _grants_of(user: User) -> tuple[Grant, ...]:
-    places = authentic(GroupMember.objects.filter(user=user).select_related("user"))
+    places = authentic(GroupMember.objects.filter(user=user).select_related("user", "group"))
     memberships = Membership.objects.filter(
         Q(user=user) | Q(group_id__in=[place.group_id for place in places]),
         Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()),
-    ).select_related("environment", "user")
+    ).select_related("environment", "user", "group")
     return tuple(
         Grant(
             environment_id=membership.environment_id,

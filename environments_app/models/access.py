@@ -45,6 +45,8 @@ class Membership(AuthenticatedRow):
         "environment.uuid",
         "user.uuid",
         "group_id",
+        # People see a group by its name: exchanged names must not exchange access.
+        "group.name",
         "role",
         "prefix",
         "expires_at",

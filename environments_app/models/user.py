@@ -119,7 +119,7 @@ class GroupMember(AuthenticatedRow):
     """A person's place in a group; memberships of the group hold for its genuine members."""
 
     MAC_LABEL: ClassVar[str] = "group-member"
-    MAC_COVERS: ClassVar[tuple[str, ...]] = ("user.uuid", "group_id")
+    MAC_COVERS: ClassVar[tuple[str, ...]] = ("user.uuid", "group_id", "group.name")
 
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="group_memberships")
     group = models.ForeignKey(Group, on_delete=models.PROTECT, related_name="group_members")
