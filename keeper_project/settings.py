@@ -186,8 +186,10 @@ SESSION_COOKIE_AGE = env.int("SESSION_COOKIE_AGE", default=8 * 3600)
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+# In a cookie of its own: in the session, every stranger who sees the sign-in would make a row.
+CSRF_USE_SESSIONS = False
 CSRF_COOKIE_HTTPONLY = True
-CSRF_USE_SESSIONS = True
+CSRF_COOKIE_SAMESITE = "Lax"
 
 # --- Transport -----------------------------------------------------------------------------
 # TLS is assumed unless it is switched off by name, as the embedded start does on localhost.

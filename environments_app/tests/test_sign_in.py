@@ -1,6 +1,7 @@
 from collections.abc import Callable
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.http import HttpResponse
 from django.test import Client
 from pytest_django import Settings
@@ -110,6 +111,21 @@ def test_the_form_is_protected_against_csrf(cast: Cast) -> None:
     client = Client(enforce_csrf_checks=True)
     assert sign_in(client).status_code == 403
     assert not is_signed_in(client)
+
+
+def test_strangers_leave_no_session_behind(cast: Cast) -> None:
+    for _ in range(3):
+        client = Client()
+        client.get("/sign-in")
+        client.get("/", follow=True)
+        sign_in(client, password="wrong")
+    assert not Session.objects.exists()
+
+
+def test_the_csrf_token_is_for_forms_and_no_script(cast: Cast, client: Client) -> None:
+    client.get("/sign-in")
+    cookie = client.cookies["csrftoken"]
+    assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
 
 
 def test_signing_out_ends_the_session_and_is_recorded(cast: Cast, client: Client, events: Events) -> None:
