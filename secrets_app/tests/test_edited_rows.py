@@ -50,7 +50,11 @@ def test_a_deleted_secret_is_neither_changed_nor_deleted_again(cast: Cast, secre
 
 @pytest.mark.parametrize("limit", ["MAX_EXPORT", "MAX_EXPORT_BYTES"])
 def test_a_read_of_more_than_memory_should_hold_shows_nothing(
-    cast: Cast, secret: Secret, monkeypatch: pytest.MonkeyPatch, limit: str, events: Callable[..., list[object]]
+    cast: Cast,
+    secret: Secret,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+    events: Callable[..., list[object]],
 ) -> None:
     for number in range(12):
         writing.create(
