@@ -54,6 +54,7 @@ KEEPER_TOKEN_PEPPERS = env.list("KEEPER_TOKEN_PEPPERS", default=[]) or [
 ]
 
 # --- Secrets -------------------------------------------------------------------------------
+# How long a deleted secret can be restored before it is destroyed; 0: for ever.
 KEEPER_RETENTION_DAYS = env.int("KEEPER_RETENTION_DAYS", default=30)
 
 # --- Wiring: what a lower app needs from a higher one ---------------------------------------
@@ -292,6 +293,7 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(KEEPER_DATA_DIR / "celerybeat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "worker-heartbeat": {"task": "keeper_project.tasks.beat_heartbeat", "schedule": 30.0},
     "record-refusals": {"task": "audit_app.tasks.record_refusals", "schedule": 60.0},
+    "purge-deleted": {"task": "secrets_app.tasks.purge_deleted", "schedule": crontab(minute="41")},
     "clear-sessions": {
         "task": "keeper_project.tasks.clear_sessions",
         "schedule": crontab(minute="17", hour="3"),
