@@ -32,7 +32,6 @@ _EDITOR: Final = _READER | {
     Action.SECRET_DELETE,
     Action.SECRET_RESTORE,
     Action.SECRET_IMPORT,
-    Action.SECRET_GENERATE,
 }
 _MANAGER: Final = _EDITOR | {
     Action.SECRET_PURGE,
@@ -176,6 +175,14 @@ def visible_environments(actor: Principal) -> Q:
     if actor.is_admin:
         return Q()
     return Q(pk__in=sorted({grant.environment_id for grant in actor.grants}))
+
+
+def environments_for(actor: Principal, action: Action) -> Q | None:
+    """Return the condition on environments for all of which `allows` says yes; None if for none."""
+    if actor.is_admin and action in admin_actions(actor):
+        return Q()
+    places = {grant.environment_id for grant in actor.grants if _permits(grant, action, "")}
+    return Q(pk__in=sorted(places)) if places else None
 
 
 class TrailPolicy:

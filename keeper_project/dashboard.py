@@ -19,7 +19,7 @@ from audit_app.actions import Action, Outcome
 from audit_app.models import AuditEvent
 from environments_app.authentication import principal_of
 from environments_app.models import Environment, Membership, ServiceToken
-from environments_app.policy import Principal, visible_environments
+from environments_app.policy import Principal, environments_for, visible_environments
 from keeper_project.health import results
 from secrets_app.filters import narrow
 from secrets_app.finding import visible_secrets
@@ -68,13 +68,16 @@ def _counts(actor: Principal) -> list[dict[str, Any]]:
     counts: list[tuple[str, QuerySet[Any], str]] = [
         ("secrets", visible_secrets(actor), reverse("secret-list")),
         ("environments", environments, managed),
-        ("memberships", Membership.objects.filter(environment__in=environments), managed),
-        (
-            "service tokens",
-            ServiceToken.objects.filter(environment__in=environments, revoked_at=None),
-            managed,
-        ),
     ]
+    kept_in: list[tuple[str, QuerySet[Any], Action]] = [
+        ("memberships", Membership.objects.all(), Action.MEMBER_VIEW),
+        ("service tokens", ServiceToken.objects.filter(revoked_at=None), Action.TOKEN_VIEW),
+    ]
+    for label, rows, action in kept_in:
+        places = environments_for(actor, action)
+        if places is not None:
+            kept = rows.filter(environment__in=Environment.objects.filter(places))
+            counts.append((label, kept, managed))
     return [{"label": label, "count": rows.count(), "url": url} for label, rows, url in counts]
 
 

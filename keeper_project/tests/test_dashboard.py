@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from environments_app.models import User
+from environments_app.models import Membership, Role, User
 from environments_app.tests.cast import Cast
 from secrets_app import writing
 from secrets_app.secret_types import SecretType
@@ -53,6 +53,21 @@ def test_events_are_for_those_who_may_read_the_trail(cast: Cast, expiring: None,
     assert list(signed_in(cast.vera).get("/").context["events"]) == []
     shown = signed_in(cast.alice).get("/").context["events"]
     assert "secret.create" in {event.action for event in shown}
+
+
+def test_members_and_tokens_are_counted_where_one_may_list_them(cast: Cast, signed_in: SignedIn) -> None:
+    Membership.objects.create(environment=cast.production, user=cast.bob, role=Role.MANAGER)
+    Membership.objects.create(environment=cast.development, user=cast.charlie, role=Role.MANAGER, prefix="a")
+
+    def counts(user: User) -> dict[str, int]:
+        shown = signed_in(user).get("/").context["counts"]
+        return {count["label"]: count["count"] for count in shown}
+
+    assert counts(cast.vera).keys() == {"secrets", "environments"}
+    assert counts(cast.charlie).keys() == {"secrets", "environments"}
+    # Not those of development, where bob is a reader.
+    assert (counts(cast.bob)["memberships"], counts(cast.bob)["service tokens"]) == (2, 0)
+    assert counts(cast.alice)["memberships"] == counts(cast.root)["memberships"] == 7
 
 
 def test_its_statements_do_not_grow_with_what_is_kept(
