@@ -44,7 +44,6 @@ class Action(StrEnum):
     SECRET_RESTORE = "secret.restore"  # noqa: S105
     SECRET_PURGE = "secret.purge"  # noqa: S105
     SECRET_IMPORT = "secret.import"  # noqa: S105
-    SECRET_GENERATE = "secret.generate"  # noqa: S105
 
     SIGN_IN = "session.sign_in"
     SIGN_OUT = "session.sign_out"

@@ -76,7 +76,6 @@ ACTS: dict[str, Act] = {
     "secret.purge": Act("purged", "purge"),
     "secret.compare": Act("compared", "compare"),
     "secret.import": Act("imported", "import"),
-    "secret.generate": Act("generated a value for", "generate a value for"),
     "session.sign_in": Act("signed in", "sign in"),
     "session.sign_out": Act("signed out", "sign out"),
     "access.refused": Act("was refused", "be let in"),
