@@ -6,6 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from audit_app.canonical import canonical_json
+from audit_app.errors import BadDetails
 
 HASH_LENGTH = 32
 
@@ -104,7 +105,10 @@ def damage(
     sequence = link.fields.sequence
     if sequence != expected:
         return Damage("missing", expected, f"events {expected} to {sequence - 1} are missing")
-    canonical = canonical_bytes(link.fields)
+    try:
+        canonical = canonical_bytes(link.fields)
+    except BadDetails:
+        return Damage("edited", sequence, "the event holds what Keeper never records")
     genuine = is_keepers(link.hash, link.mac)
     fits = event_hash(previous, canonical) == link.hash
     if fits and genuine and link.previous_hash == previous:

@@ -109,7 +109,12 @@ def _link(row: Sequence[Any]) -> Link:
     if connection.features.has_native_uuid_field:
         for place in _UUIDS:
             texts[place] = str(texts[place]).replace("-", "")
-    return Link(EventFields(*texts), bytes(row[-3]), bytes(row[-2]), bytes(row[-1]))
+    return Link(EventFields(*texts), stored_bytes(row[-3]), stored_bytes(row[-2]), stored_bytes(row[-1]))
+
+
+def stored_bytes(stored: object) -> bytes:
+    """Return what a binary column holds: none if somebody put something else there."""
+    return bytes(stored) if isinstance(stored, bytes | bytearray | memoryview) else b""
 
 
 _AT = _TEXT_COLUMNS.index("at")

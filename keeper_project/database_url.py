@@ -45,7 +45,7 @@ def _sqlite(path: str, options: dict[str, str], base_dir: Path) -> dict[str, Any
     _refuse_unknown(options, known=frozenset())
     name = unquote(path.removeprefix("/"))
     return {
-        "ENGINE": "django.db.backends.sqlite3",
+        "ENGINE": "audit_app.sqlite3",
         "NAME": ":memory:" if name in {"", ":memory:"} else str(base_dir / name),
         "CONN_MAX_AGE": 60,
         # IMMEDIATE takes the write lock when a transaction begins: one that starts as a

@@ -218,7 +218,8 @@ def _encoded(row: Any, ordering: Ordering, *, backwards: bool) -> str:
     value = getattr(row, ordering.field)
     if isinstance(value, datetime):
         value = value.isoformat()
-    text = orjson.dumps([ordering.name, value, row.pk, backwards])
+    # An edited row may hold anything: it still has its place in the order.
+    text = orjson.dumps([ordering.name, value, row.pk, backwards], default=str)
     return urlsafe_b64encode(text).decode().rstrip("=")
 
 

@@ -3,12 +3,14 @@
 Values are opened to be compared with their fingerprints and are given out to nobody.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Final
 from uuid import UUID
 
+from django.core.exceptions import ObjectDoesNotExist
+
 from audit_app.actions import Action, Outcome
+from audit_app.canonical import parsed_details
 from audit_app.integrity import Problem
 from audit_app.models import AuditEvent
 from audit_app.row_history import contradictions, last_states
@@ -33,7 +35,8 @@ _WRITES: Final = (Action.SECRET_CREATE, Action.SECRET_UPDATE, Action.SECRET_ROLL
 
 def secrets() -> Iterator[Problem]:
     """Find secrets whose row was edited outside Keeper, or put back to an older state."""
-    every = Secret.objects.select_related("environment").order_by("pk")
+    # No join: that would pass over a secret whose environment was pointed at nothing.
+    every = Secret.objects.prefetch_related("environment").order_by("pk")
     last = 0
     while batch := list(every.filter(pk__gt=last)[:_BATCH]):
         last = batch[-1].pk
@@ -53,7 +56,7 @@ def versions() -> Iterator[Problem]:
     last = 0
     while batch := _batch(after=last):
         last = batch[-1].pk
-        events = _write_events({version.secret.uuid for version in batch})
+        events = _write_events({uuid for version in batch if (uuid := _secret_uuid(version))})
         _open_keys(batch)
         for version in batch:
             message = _damage(version, events.get(version.uuid))
@@ -90,7 +93,7 @@ def _lost_versions(secrets: Sequence[Secret]) -> Iterator[Problem]:
 
 
 def _batch(*, after: int) -> list[SecretVersion]:
-    rows = SecretVersion.objects.select_related("secret__environment").filter(pk__gt=after)
+    rows = SecretVersion.objects.prefetch_related("secret__environment").filter(pk__gt=after)
     return list(rows.order_by("pk")[:_BATCH])
 
 
@@ -101,10 +104,24 @@ def _write_events(secrets: set[UUID]) -> dict[UUID, AuditEvent]:
     )
     found = {}
     for event in events.iterator(chunk_size=_BATCH):
-        written = json.loads(event.details).get("version")
+        written = _uuid(parsed_details(event.details).get("version"))
         if written:
-            found[UUID(written)] = event
+            found[written] = event
     return found
+
+
+def _uuid(text: object) -> UUID | None:
+    try:
+        return UUID(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def _secret_uuid(version: SecretVersion) -> UUID | None:
+    try:
+        return version.secret.uuid
+    except ObjectDoesNotExist:
+        return None
 
 
 def _open_keys(versions: Sequence[SecretVersion]) -> None:
@@ -119,7 +136,7 @@ def _open_keys(versions: Sequence[SecretVersion]) -> None:
 def _damage(version: SecretVersion, event: AuditEvent | None) -> str:
     if event is None:
         return "no event says that this version was written"
-    details = json.loads(event.details)
+    details = parsed_details(event.details)
     if details.get("number") != version.number or not matches_digest(version, str(details.get("digest"))):
         return "the version is not the one that its event says was written"
     return _closed(version)
@@ -130,6 +147,8 @@ def _closed(version: SecretVersion) -> str:
     try:
         sound = version.value.is_of(bytes(version.fingerprint))
         named = sound and version.value.data_key_id == version.data_key_id
+    except ObjectDoesNotExist:
+        return "the environment that the value was sealed for is missing"
     except KeyUnavailable as error:
         return f"the value cannot be checked: {error}"
     if not sound:

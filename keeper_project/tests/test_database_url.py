@@ -21,7 +21,7 @@ BASE = Path("/srv/keeper")
 )
 def test_it_reads_sqlite(url: str, name: str) -> None:
     entry = database_settings(url, base_dir=BASE)
-    assert (entry["ENGINE"], entry["NAME"]) == ("django.db.backends.sqlite3", name)
+    assert (entry["ENGINE"], entry["NAME"]) == ("audit_app.sqlite3", name)
 
 
 def test_it_takes_sqlites_lock_when_a_transaction_begins() -> None:

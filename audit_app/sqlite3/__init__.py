@@ -1,0 +1,1 @@
+"""Django's SQLite backend, reading on past a row that somebody has spoilt (DATABASES ENGINE)."""

@@ -1,0 +1,89 @@
+"""Lets a row be read whatever SQL has put into it.
+
+SQLite keeps any bytes in any column. Django raises where they do not fit the field, so that one
+edited row would break every list that holds it. Here a column that cannot be read gives what
+Keeper never writes: the row is there, and its MAC or the chain shows that it was edited.
+"""
+
+import sqlite3
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from django.db.backends.sqlite3 import base, operations
+from django.utils.dateparse import parse_datetime
+
+UNREADABLE_UUID: Final = UUID(int=2**128 - 1)
+# Long past, so that what should have ended at an unreadable time has ended.
+UNREADABLE_TIME: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - SQLite's times are in UTC without saying so
+# No number that Keeper counts with.
+UNREADABLE_NUMBER: Final = -1
+_REPLACEMENT: Final = "\ufffd"
+_TEXTS: Final = frozenset({"CharField", "TextField"})
+_NUMBERS: Final = frozenset({"BigIntegerField", "PositiveIntegerField"})
+
+
+def readable_time(stored: bytes) -> datetime:
+    """Return the time that a column of times holds, or UNREADABLE_TIME."""
+    try:
+        return parse_datetime(stored.decode()) or UNREADABLE_TIME
+    except ValueError:
+        return UNREADABLE_TIME
+
+
+def readable_text(stored: bytes) -> str:
+    """Return the text of a column, with a mark for each byte that is not UTF-8."""
+    return stored.decode("utf-8", "replace")
+
+
+def _uuid(stored: Any, *_: Any) -> UUID | None:
+    try:
+        return None if stored is None else UUID(stored)
+    except (ValueError, TypeError, AttributeError):
+        return UNREADABLE_UUID
+
+
+def _text(stored: Any, *_: Any) -> Any:
+    # The mark also keeps bytes that happen to be the genuine text from passing for it.
+    return _REPLACEMENT + readable_text(stored) if isinstance(stored, bytes) else stored
+
+
+def _binary(stored: Any, *_: Any) -> bytes | None:
+    return stored if stored is None or isinstance(stored, bytes) else b""
+
+
+def _number(stored: Any, *_: Any) -> Any:
+    return UNREADABLE_NUMBER if isinstance(stored, str | bytes) else stored
+
+
+class DatabaseOperations(operations.DatabaseOperations):
+    """Converts what does not fit its field as well."""
+
+    def get_db_converters(self, expression: Any) -> list[Any]:
+        """Return what turns a column into the value of its field."""
+        kind = expression.output_field.get_internal_type()
+        if kind == "UUIDField":
+            return [_uuid]
+        converters = super().get_db_converters(expression)
+        if kind in _TEXTS:
+            return [_text, *converters]
+        if kind in _NUMBERS:
+            return [_number, *converters]
+        return [_binary, *converters] if kind == "BinaryField" else converters
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """A connection to SQLite on which every stored row can be read."""
+
+    ops_class = DatabaseOperations
+
+    def get_new_connection(self, conn_params: Any) -> Any:
+        """Connect, reading text that is not UTF-8 as well."""
+        connection = super().get_new_connection(conn_params)
+        connection.text_factory = readable_text
+        return connection
+
+
+# The driver applies these by the declared type of a column, before Django sees the value.
+sqlite3.register_converter("datetime", readable_time)
+sqlite3.register_converter("timestamp", readable_time)
