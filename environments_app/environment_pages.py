@@ -6,7 +6,6 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -18,8 +17,8 @@ from environments_app.authentication import principal_of
 from environments_app.current import enter
 from environments_app.environment_forms import EnvironmentForm, MemberForm, SettingsForm, TokenForm
 from environments_app.errors import Conflict, InvalidField
-from environments_app.models import Environment, Membership, Role, ServiceToken, User
-from environments_app.names import normalise_username
+from environments_app.holders import find_group, find_user
+from environments_app.models import Environment, Membership, Role, ServiceToken
 from environments_app.policy import Principal, allows, visible_environments
 
 _RIGHTS = {
@@ -175,16 +174,8 @@ def _attempt(form: forms.Form, use_case: Callable[[], Any]) -> Any:
 
 
 def _grant(actor: Principal, environment: Environment, given: dict[str, Any]) -> Membership:
-    username, group_name = given.pop("username"), given.pop("group")
-    user = group = None
-    if username:
-        user = User.objects.filter(username=normalise_username(username)).first()
-        if user is None:
-            raise InvalidField("username", "There is no such person.")
-    if group_name:
-        group = Group.objects.filter(name=group_name).first()
-        if group is None:
-            raise InvalidField("group", "There is no such group.")
+    user = find_user(given.pop("username"), field="username")
+    group = find_group(given.pop("group"))
     return services.grant(actor=actor, environment=environment, user=user, group=group, **given)
 
 

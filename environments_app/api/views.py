@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status
@@ -17,9 +16,8 @@ from audit_app.row_mac import authentic
 from environments_app import environments, members, tokens
 from environments_app.api import serializers as documents
 from environments_app.authentication import principal_of
-from environments_app.errors import InvalidField
-from environments_app.local_login import named_user
-from environments_app.models import Environment, Membership, ServiceToken, User
+from environments_app.holders import find_group, find_user
+from environments_app.models import Environment, Membership, ServiceToken
 from environments_app.policy import Principal, require, visible_environments
 
 NO_CONTENT = OpenApiResponse(description="Done; there is nothing to show.")
@@ -125,8 +123,8 @@ class MemberListView(AccessView):
         membership = members.grant(
             actor=self.actor,
             environment=place,
-            user=_user(fields.pop("user", None)),
-            group=_group(fields.pop("group", None)),
+            user=find_user(fields.pop("user", None)),
+            group=find_group(fields.pop("group", None)),
             **fields,
         )
         return _answer(documents.MemberDocument(membership), status.HTTP_201_CREATED)
@@ -269,22 +267,3 @@ class WhoAmIView(AccessView):
 
 def _answer(serializer: BaseSerializer[Any], status_code: int = status.HTTP_200_OK) -> Response:
     return Response(serializer.data, status=status_code)
-
-
-def _user(username: str | None) -> User | None:
-    if username is None:
-        return None
-    user = named_user(username)
-    if user is None:
-        raise InvalidField("user", "There is no such user.")
-    return user
-
-
-def _group(name: str | None) -> Group | None:
-    if name is None:
-        return None
-    # Compared here as well: the column's collation may equate case.
-    for group in Group.objects.filter(name=name):
-        if group.name == name:
-            return group
-    raise InvalidField("group", "There is no such group.")
