@@ -46,7 +46,7 @@ def _kms() -> Iterator[checks.CheckMessage]:
         yield checks.Error(
             "DEBUG is on while keys are kept in KMS: an error page would show what production holds.",
             hint="Set DEBUG=false, or KEY_MANAGEMENT_BACKEND=local.",
-            id="keeper.E001",
+            id="keeper.E017",
         )
     if not (settings.KMS_KEY_ID or settings.KMS_KEY_ALIAS):
         yield checks.Error(

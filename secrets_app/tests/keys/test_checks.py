@@ -38,7 +38,7 @@ def test_a_complete_kms_configuration_is_sound(settings: Settings) -> None:
     ("changed", "id"),
     [
         ({"KEY_MANAGEMENT_BACKEND": "vault"}, "keeper.E010"),
-        ({**KMS, "DEBUG": True}, "keeper.E001"),
+        ({**KMS, "DEBUG": True}, "keeper.E017"),
         ({**KMS, "KMS_KEY_ID": ""}, "keeper.E011"),
         ({**KMS, "KMS_KEY_ALIAS": "alias/other"}, "keeper.W011"),
         ({**KMS, "AWS_REGION": ""}, "keeper.E012"),
