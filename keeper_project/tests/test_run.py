@@ -235,3 +235,12 @@ def test_it_has_more_threads_where_it_waits_for_a_network(
     settings.KEY_MANAGEMENT_BACKEND = backend
     monkeypatch.setattr(command, "connection", Mock(vendor=vendor))
     assert command._web_threads() == threads
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("KEEPER_TRUSTED_PROXIES", ["127.0.0.1"]), ("ALLOWED_HOSTS", ["keeper.example.com"])]
+)
+def test_it_refuses_debug_where_a_proxy_lets_others_in(settings: Settings, name: str, value: object) -> None:
+    setattr(settings, name, value)
+    with pytest.raises(CommandError, match="for this machine alone"):
+        call_command("run", "--debug")

@@ -23,6 +23,7 @@ EMBEDDED_THREADS: Final = 2
 NETWORK_THREADS: Final = 4
 WORKER_THREADS: Final = 4
 GREETING_SECONDS: Final = 60
+LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 
 class Command(BaseCommand):
@@ -123,6 +124,10 @@ def _refuse_debug_in_public(*, loopback: bool) -> None:
     if not loopback or settings.KEY_MANAGEMENT_BACKEND == "kms":
         raise CommandError(
             "--debug shows local variables in error pages: only on 127.0.0.1, with local keys."
+        )
+    if settings.KEEPER_TRUSTED_PROXIES or not LOOPBACK_HOSTS.issuperset(settings.ALLOWED_HOSTS):
+        raise CommandError(
+            "--debug is for this machine alone: not with KEEPER_TRUSTED_PROXIES, nor other ALLOWED_HOSTS."
         )
 
 
