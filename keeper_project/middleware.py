@@ -3,15 +3,18 @@
 import logging
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import Final
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from keeper_project.api_errors import plain_problem_response, problem_of
+from keeper_project.health import healthz, readyz
 
 logger = logging.getLogger(__name__)
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
+PROBES: Final[dict[str, GetResponse]] = {"/healthz": healthz, "/readyz": readyz}
 
 
 class NoStoreMiddleware:
@@ -23,6 +26,25 @@ class NoStoreMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer, with `Cache-Control: no-store` whatever the view said."""
         response = self.get_response(request)
+        response.headers["Cache-Control"] = "no-store, private"
+        return response
+
+
+class ProbesMiddleware:
+    """Answers `/healthz` and `/readyz` under any host name, as orchestrators ask by a pod's address.
+
+    It stands first, since what comes later checks the name. The answers do not depend on it.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer a probe here, and anything else further in."""
+        probe = PROBES.get(request.path)
+        if probe is None:
+            return self.get_response(request)
+        response = probe(request)
         response.headers["Cache-Control"] = "no-store, private"
         return response
 

@@ -142,3 +142,11 @@ def test_it_misses_a_worker_that_stopped(data: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(timezone, "now", lambda: later)
     with pytest.raises(HealthFailure, match="no worker"):
         health.worker()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_a_probe_is_answered_under_the_address_of_a_pod(client: Client, db: None, path: str) -> None:
+    reply = client.get(path, headers={"host": "10.1.2.3:8989"})
+    assert reply.status_code in {200, 503}
+    assert reply.headers["Cache-Control"] == "no-store, private"
+    assert client.get("/sign-in", headers={"host": "10.1.2.3"}).status_code == 400
