@@ -198,6 +198,6 @@ def test_a_version_of_no_secret_is_named(secret: Secret, dangling: Callable[...,
 def test_a_membership_in_no_environment_is_named(
     cast: Cast, secret: Secret, dangling: Callable[..., None]
 ) -> None:
-    membership = cast.development.memberships.first()
+    membership = cast.development.memberships.earliest("pk")
     dangling("environments_app_membership", "environment_id", membership.pk)
     assert [p for p in _problems() if p.object.startswith(f"membership {membership.pk} ")]
