@@ -16,14 +16,15 @@ _SUBSCRIBER_PREFIX = 64
 def client_address(request: HttpRequest) -> str:
     """Return the client's address, "" if the server knows none.
 
-    X-Forwarded-For is read from the right, since each proxy appends whom it heard: the first
-    address that is no trusted proxy is the client. What stands further left, anybody can write.
+    KEEPER_FORWARDED_HEADER (X-Forwarded-For) is read from the right, since each proxy appends
+    whom it heard: the first address that is no trusted proxy is the client. What stands
+    further left, anybody can write.
     """
     peer = str(request.META.get("REMOTE_ADDR", ""))
     if not is_trusted_proxy(peer):
         return _text(peer)
     nearest = peer
-    for hop in reversed(request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")):
+    for hop in reversed(request.META.get(forwarded_name(), "").split(",")):
         address = _without_port(hop.strip())
         if _parsed(address) is None:
             break
@@ -31,6 +32,11 @@ def client_address(request: HttpRequest) -> str:
         if not is_trusted_proxy(address):
             break
     return _text(nearest)
+
+
+def forwarded_name() -> str:
+    """Return the name under which WSGI passes settings.KEEPER_FORWARDED_HEADER."""
+    return "HTTP_" + str(settings.KEEPER_FORWARDED_HEADER).upper().replace("-", "_")
 
 
 def is_trusted_proxy(address: str) -> bool:

@@ -7,7 +7,7 @@ from uuid import uuid4
 import structlog
 from django.http import HttpRequest, HttpResponse
 
-from audit_app.addresses import client_address, is_trusted_proxy
+from audit_app.addresses import client_address, forwarded_name, is_trusted_proxy
 from audit_app.history import request_in_history
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -29,7 +29,7 @@ class RequestContextMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer the request, with its id in the response's X-Request-ID."""
         if not is_trusted_proxy(str(request.META.get("REMOTE_ADDR", ""))):
-            for header in _FORWARDED:
+            for header in (*_FORWARDED, forwarded_name()):
                 request.META.pop(header, None)
         request_id = _request_id(request)
         address = client_address(request)

@@ -23,6 +23,8 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[:
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 # Addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
 KEEPER_TRUSTED_PROXIES = env.list("KEEPER_TRUSTED_PROXIES", default=[])
+# The header in which they say whom they serve; WSGI cannot tell its dashes from underscores.
+KEEPER_FORWARDED_HEADER = env.str("KEEPER_FORWARDED_HEADER", default="X-Forwarded-For")
 # How often an address may be turned away in a minute before it has to wait for the next one.
 KEEPER_REFUSALS_PER_MINUTE = env.int("KEEPER_REFUSALS_PER_MINUTE", default=60)
 # Networks inside which Keeper may reach other systems; without, it connects to public addresses by TLS.

@@ -57,3 +57,10 @@ def test_an_ipv6_client_is_counted_by_its_network() -> None:
     assert subscriber("2001:db8:1:2:3::4") == subscriber("2001:db8:1:2::9") == "2001:db8:1:2::/64"
     assert subscriber("192.0.2.1") == "192.0.2.1"
     assert subscriber("") == ""
+
+
+def test_another_header_can_name_the_client(settings: Settings, rf: RequestFactory) -> None:
+    settings.KEEPER_TRUSTED_PROXIES = ["127.0.0.1"]
+    settings.KEEPER_FORWARDED_HEADER = "X-Real-Client"
+    request = rf.get("/", headers={"x-forwarded-for": "203.0.113.9", "x-real-client": "192.0.2.7"})
+    assert client_address(request) == "192.0.2.7"
