@@ -19,7 +19,7 @@ _NEVER_FOLDED: Final = 2**31 - 1
 class _ExportRenderer(BaseRenderer):
     """The base of all forms: name → value, or a problem document."""
 
-    charset = None
+    charset: str | None = None
     render_style = "binary"
 
     def render(
@@ -52,10 +52,13 @@ class DotenvExport(_ExportRenderer):
 
     media_type = "text/plain"
     format = DOTENV
+    charset = "utf-8"
 
     def written(self, values: Mapping[str, str]) -> bytes:
         """Return a line for each value, quoted so that nothing in it is interpreted."""
-        return "".join(f"{name}={_quoted(value)}\n" for name, value in values.items()).encode()
+        lines = "".join(f"{name}={_quoted(value)}\n" for name, value in values.items())
+        # REST framework takes the media type from an answer without a byte.
+        return lines.encode() or b"\n"
 
 
 class YamlExport(_ExportRenderer):

@@ -219,7 +219,8 @@ def test_an_export_that_cannot_be_is_a_problem(alice: Client, query: str, field:
 
 def test_an_empty_environment_exports_nothing(alice: Client) -> None:
     assert alice.get(f"{DEVELOPMENT}/export").json() == {}
-    assert alice.get(f"{DEVELOPMENT}/export?format=dotenv").content == b""
+    empty = alice.get(f"{DEVELOPMENT}/export?format=dotenv")
+    assert (empty.content, empty["Content-Type"]) == (b"\n", "text/plain; charset=utf-8")
 
 
 # --- Comparing -----------------------------------------------------------------------------------
