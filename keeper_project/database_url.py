@@ -51,6 +51,8 @@ def _sqlite(path: str, options: dict[str, str], base_dir: Path) -> dict[str, Any
         # IMMEDIATE takes the write lock when a transaction begins: one that starts as a
         # read and fails when it first writes cannot be retried by SQLite's own timeout.
         "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": SQLITE_PRAGMAS},
+        # Said here since test runners know only Django's own engine to need no file.
+        "TEST": {"NAME": ":memory:"},
     }
 
 
