@@ -8,7 +8,7 @@ from django.contrib.auth import admin as django_admin
 from django.contrib.auth.models import Group
 
 from environments_app import accounts, environments, groups, members, tokens
-from environments_app.models import Environment, GroupMember, Membership, ServiceToken, User
+from environments_app.models import Environment, FailedSignIns, GroupMember, Membership, ServiceToken, User
 from environments_app.policy import Principal
 from environments_app.service_admin import ServiceAdmin
 
@@ -185,3 +185,10 @@ class GroupMemberAdmin(ServiceAdmin):
     def remove(self, *, actor: Principal, row: Any) -> None:
         """Take a person out of a group."""
         groups.remove_from_group(actor=actor, member=row)
+
+
+@admin.register(FailedSignIns)
+class FailedSignInsAdmin(ServiceAdmin):
+    """Wrong passwords of late, to look at; accounts are hashed."""
+
+    list_display = ("account", "since", "count")

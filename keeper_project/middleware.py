@@ -46,6 +46,8 @@ class ProbesMiddleware:
             return self.get_response(request)
         response = probe(request)
         response.headers["Cache-Control"] = "no-store, private"
+        # CommonMiddleware, which says it elsewhere, is not reached; a probe keeps its connection.
+        response.headers["Content-Length"] = str(len(response.content))
         return response
 
 
