@@ -43,17 +43,8 @@ def alive(pid: int) -> bool:
     return True
 
 
-def redis_server(directory: Path) -> Redis:
-    server = Redis(directory)
-    try:
-        server.find(server.program)
-    except MissingServer:
-        pytest.skip("redis-server is not installed")
-    return server
-
-
 def test_a_server_starts_and_stops(tmp_path: Path) -> None:
-    server = redis_server(tmp_path)
+    server = Redis(tmp_path)
     server.start()
     try:
         server.wait()
@@ -67,7 +58,7 @@ def test_a_server_starts_and_stops(tmp_path: Path) -> None:
 
 
 def test_stopping_twice_is_harmless(tmp_path: Path) -> None:
-    redis_server(tmp_path).stop()
+    Redis(tmp_path).stop()
 
 
 def test_a_missing_program_is_named_in_one_line(tmp_path: Path) -> None:
@@ -103,7 +94,7 @@ def test_openbao_takes_secrets(tmp_path: Path) -> None:
 
 
 def test_it_runs_a_command_that_finds_the_servers_and_its_own_directory(tmp_path: Path) -> None:
-    redis_server(tmp_path)
+    Redis(tmp_path)
     shown = "printenv KEEPER_TEST_REDIS_URL KEEPER_DATA_DIR DATABASE_URL AWS_ACCESS_KEY_ID; exit 7"
     environment = {**os.environ, "DATABASE_URL": "mysql://real.example", "AWS_ACCESS_KEY_ID": "real"}
     done = subprocess.run(
@@ -124,7 +115,7 @@ def test_it_runs_a_command_that_finds_the_servers_and_its_own_directory(tmp_path
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_everything_when_it_is_stopped(tmp_path: Path, number: signal.Signals) -> None:
-    redis_server(tmp_path)
+    Redis(tmp_path)
     note = tmp_path / "note"
     program = f"echo $$ $KEEPER_DATA_DIR $KEEPER_TEST_REDIS_URL >{note}; exec sleep 60"
     with subprocess.Popen([*RUNNER, "--", "sh", "-c", program], cwd=ROOT) as runner:

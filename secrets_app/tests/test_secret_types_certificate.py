@@ -1,7 +1,6 @@
 """Certificates, compared with what OpenSSL itself says where it is installed."""
 
 import ipaddress
-import shutil
 import subprocess
 from datetime import UTC, datetime
 from functools import cache
@@ -58,7 +57,6 @@ def test_it_derives_the_facts_of_the_leaf() -> None:
     }
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="OpenSSL is not installed")
 def test_it_agrees_with_openssl() -> None:
     text = certificate("a.example")
     shown = subprocess.run(

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -27,7 +26,6 @@ AAAED7ZKSkTEHgJeCqUvT8op2C7PRj4SPeSf1tylD4Rrk95QJYoH4pNbOkzsU4wTzh7NKP
 """
 FINGERPRINT = "SHA256:E6ZBOvvOrNnXDxE6vD39aFpc1I0Aah//4nAsqCZ8FsQ"
 
-needs_openssh = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="OpenSSH is not installed")
 ENCODINGS = {
     "PKCS8": serialization.PrivateFormat.PKCS8,
     "PEM": serialization.PrivateFormat.TraditionalOpenSSL,
@@ -55,7 +53,6 @@ def test_it_knows_the_published_fingerprint() -> None:
     assert inspect(SecretType.SSH_KEY, PRIVATE.replace("\n", "\r\n")) == facts | {"has_private": True}
 
 
-@needs_openssh
 @pytest.mark.parametrize("passphrase", ["", "correct horse"])
 @pytest.mark.parametrize(
     "arguments",
