@@ -20,30 +20,30 @@ class Action(StrEnum):
     MEMBER_REVOKE = "member.revoke"
     BREAK_GLASS = "member.break_glass"
 
-    TOKEN_VIEW = "token.view"  # noqa: S105 - the names of acts, not credentials
-    TOKEN_ISSUE = "token.issue"  # noqa: S105
-    TOKEN_CHANGE = "token.change"  # noqa: S105
-    TOKEN_REVOKE = "token.revoke"  # noqa: S105
+    TOKEN_VIEW = "token.view"
+    TOKEN_ISSUE = "token.issue"
+    TOKEN_CHANGE = "token.change"
+    TOKEN_REVOKE = "token.revoke"
 
     USER_VIEW = "user.view"
     USER_CREATE = "user.create"
     USER_CHANGE = "user.change"
     GROUP_CHANGE = "group.change"
 
-    SECRET_VIEW = "secret.view"  # noqa: S105
-    SECRET_REVEAL = "secret.reveal"  # noqa: S105
-    SECRET_EXPORT = "secret.export"  # noqa: S105
-    SECRET_COMPARE = "secret.compare"  # noqa: S105
-    SECRET_CREATE = "secret.create"  # noqa: S105
-    SECRET_UPDATE = "secret.update"  # noqa: S105
-    SECRET_ROLLBACK = "secret.rollback"  # noqa: S105
-    SECRET_RENAME = "secret.rename"  # noqa: S105
-    SECRET_COPY = "secret.copy"  # noqa: S105
-    SECRET_MOVE = "secret.move"  # noqa: S105
-    SECRET_DELETE = "secret.delete"  # noqa: S105
-    SECRET_RESTORE = "secret.restore"  # noqa: S105
-    SECRET_PURGE = "secret.purge"  # noqa: S105
-    SECRET_IMPORT = "secret.import"  # noqa: S105
+    SECRET_VIEW = "secret.view"
+    SECRET_REVEAL = "secret.reveal"
+    SECRET_EXPORT = "secret.export"
+    SECRET_COMPARE = "secret.compare"
+    SECRET_CREATE = "secret.create"
+    SECRET_UPDATE = "secret.update"
+    SECRET_ROLLBACK = "secret.rollback"
+    SECRET_RENAME = "secret.rename"
+    SECRET_COPY = "secret.copy"
+    SECRET_MOVE = "secret.move"
+    SECRET_DELETE = "secret.delete"
+    SECRET_RESTORE = "secret.restore"
+    SECRET_PURGE = "secret.purge"
+    SECRET_IMPORT = "secret.import"
 
     SIGN_IN = "session.sign_in"
     SIGN_OUT = "session.sign_out"

@@ -13,11 +13,6 @@ def current_pepper_id() -> str:
     return next(iter(_peppers()))
 
 
-def pepper_ids() -> frozenset[str]:
-    """Return the ids of all peppers in use."""
-    return frozenset(_peppers())
-
-
 def hash_secret(secret: str, *, pepper_id: str) -> str | None:
     """Return the hexadecimal HMAC-SHA256 of a token's secret; None if the pepper is gone."""
     pepper = _peppers().get(pepper_id)

@@ -1,5 +1,6 @@
 """The forms of an export: JSON, dotenv and YAML."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ _ESCAPES: Final = str.maketrans({"\\": r"\\", '"': r"\"", "$": r"\$", "`": r"\`"
 _NEVER_FOLDED: Final = 2**31 - 1
 
 
-class _ExportRenderer(BaseRenderer):
+class _ExportRenderer(BaseRenderer, ABC):
     """The base of all forms: name → value, or a problem document."""
 
     charset: str | None = None
@@ -31,9 +32,9 @@ class _ExportRenderer(BaseRenderer):
         """Return the bytes of the export."""
         return self.written(data)
 
+    @abstractmethod
     def written(self, values: Mapping[str, str]) -> bytes:
         """Return name → value in this form."""
-        raise NotImplementedError
 
 
 class JsonExport(_ExportRenderer):

@@ -12,7 +12,7 @@ from audit_app.record import AuditObject, ManifestEntry
 from audit_app.row_mac import AuthenticatedRow
 from environments_app.fields import ExactCharField
 from environments_app.models import Environment
-from secrets_app.envelope.context import SECRET_VERSION_VALUE, Context
+from secrets_app.envelope.context import SECRET_VERSION_VALUE, Context, version_parent
 from secrets_app.fields import EncryptedField
 from secrets_app.models.data_key import DataKey
 from secrets_app.secret_types import SecretType
@@ -143,5 +143,5 @@ def version_context(*, version: UUID, secret: UUID, number: int, environment: UU
         label=SECRET_VERSION_VALUE,
         row=version,
         environment=environment,
-        parent=(secret.bytes, number.to_bytes(8, "big")),
+        parent=version_parent(secret=secret, number=number),
     )
