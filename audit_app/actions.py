@@ -44,6 +44,24 @@ class Action(StrEnum):
     SECRET_RESTORE = "secret.restore"
     SECRET_PURGE = "secret.purge"
     SECRET_IMPORT = "secret.import"
+    # A value handed to a target of the sync, and one taken from it.
+    SECRET_DELIVER = "secret.deliver"
+    SECRET_PULL = "secret.pull"
+
+    TARGET_VIEW = "target.view"
+    TARGET_CREATE = "target.create"
+    TARGET_CHANGE = "target.change"
+    TARGET_REMOVE = "target.remove"
+    TARGET_PAUSE = "target.pause"
+    TARGET_TEST = "target.test"
+    TARGET_PLAN = "target.plan"
+    TARGET_APPLY = "target.apply"
+    TARGET_ADOPT = "target.adopt"
+    TARGET_RESOLVE = "target.resolve"
+    # Opens the sealed credentials of a target, before each use.
+    TARGET_CONNECT = "target.connect"
+    # What a pass found that someone has to look at: drift, conflict, failure, recovery.
+    TARGET_ALERT = "target.alert"
 
     SIGN_IN = "session.sign_in"
     SIGN_OUT = "session.sign_out"

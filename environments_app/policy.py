@@ -20,7 +20,7 @@ from audit_app.record import AuditObject, commit_record
 from environments_app.errors import Forbidden, Invisible
 from environments_app.models import Environment, Role
 
-_VIEWER: Final = frozenset({Action.ENVIRONMENT_VIEW, Action.SECRET_VIEW})
+_VIEWER: Final = frozenset({Action.ENVIRONMENT_VIEW, Action.SECRET_VIEW, Action.TARGET_VIEW})
 _READER: Final = _VIEWER | {Action.SECRET_REVEAL, Action.SECRET_EXPORT, Action.SECRET_COMPARE}
 _EDITOR: Final = _READER | {
     Action.SECRET_CREATE,
@@ -32,6 +32,12 @@ _EDITOR: Final = _READER | {
     Action.SECRET_DELETE,
     Action.SECRET_RESTORE,
     Action.SECRET_IMPORT,
+    Action.SECRET_DELIVER,
+    Action.SECRET_PULL,
+    Action.TARGET_PLAN,
+    Action.TARGET_APPLY,
+    Action.TARGET_RESOLVE,
+    Action.TARGET_CONNECT,
 }
 _MANAGER: Final = _EDITOR | {
     Action.SECRET_PURGE,
@@ -45,6 +51,12 @@ _MANAGER: Final = _EDITOR | {
     Action.TOKEN_CHANGE,
     Action.TOKEN_REVOKE,
     Action.TRAIL_VIEW,
+    Action.TARGET_CREATE,
+    Action.TARGET_CHANGE,
+    Action.TARGET_REMOVE,
+    Action.TARGET_PAUSE,
+    Action.TARGET_TEST,
+    Action.TARGET_ADOPT,
 }
 ROLE_ACTIONS: Final = MappingProxyType(
     {Role.VIEWER: _VIEWER, Role.READER: _READER, Role.EDITOR: _EDITOR, Role.MANAGER: _MANAGER}
@@ -65,6 +77,8 @@ _OPERATIONS: Final = frozenset(
         Action.TOKEN_CHANGE,
         Action.TOKEN_REVOKE,
         Action.SECRET_VIEW,
+        Action.TARGET_VIEW,
+        Action.TARGET_PAUSE,
         Action.TRAIL_VIEW,
     }
 )

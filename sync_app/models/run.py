@@ -1,0 +1,97 @@
+"""Runs: work on a target that any worker may claim, carry on, and finish after another was killed."""
+
+from enum import StrEnum
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+
+from audit_app.actors import Actor, ActorKind
+from audit_app.identified import Identified
+from sync_app.models.plan import Plan
+from sync_app.models.target import Target
+
+
+class RunKind(StrEnum):
+    """What a run does."""
+
+    # Make a plan, and stop.
+    PLAN = "plan"
+    # Carry out a plan that is ready.
+    APPLY = "apply"
+    # Make a plan and carry it out.
+    SYNC = "sync"
+    # Look at metadata only, and note how each secret stands.
+    CHECK = "check"
+
+
+class RunState(StrEnum):
+    """How far a run has come."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Trigger(StrEnum):
+    """What asked for a run."""
+
+    SCHEDULE = "schedule"
+    CHANGE = "change"
+    PERSON = "person"
+
+
+class Run(Identified):
+    """One piece of work on one target, held by a lease in database time.
+
+    `active` is True while queued or running, else NULL, so that a target has one at a time.
+    `epoch` grows with each claim: whoever holds an older one writes nothing any more.
+    """
+
+    target = models.ForeignKey(Target, on_delete=models.PROTECT, related_name="runs")
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, null=True, blank=True, related_name="runs")
+    kind = models.CharField(max_length=8, choices=[(k, k) for k in RunKind])
+    state = models.CharField(max_length=12, choices=[(s, s) for s in RunState], default=RunState.QUEUED)
+    active = models.BooleanField(null=True, default=True)
+    trigger = models.CharField(max_length=12, choices=[(t, t) for t in Trigger])
+    # Who started it; asked again what they may do when it runs.
+    actor_kind = models.CharField(max_length=16)
+    actor_uuid = models.UUIDField()
+    actor_name = models.CharField(max_length=150)
+    request_id = models.CharField(max_length=64, blank=True, default="")
+    lease_owner = models.CharField(max_length=100, blank=True, default="")
+    lease_until = models.DateTimeField(null=True, blank=True, db_index=True)
+    epoch = models.PositiveIntegerField(default=0)
+    attempts = models.PositiveIntegerField(default=0)
+    # Not before this time (back-off after a failure that may pass).
+    not_before = models.DateTimeField(null=True, blank=True)
+    total = models.PositiveIntegerField(default=0)
+    finished = models.PositiveIntegerField(default=0)
+    failed = models.PositiveIntegerField(default=0)
+    error = models.CharField(max_length=500, blank=True, default="")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        """One active run a target; the newest first."""
+
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["target", "active"], name="run_one_active")
+        ]
+        ordering: ClassVar[list[str]] = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pk}"
+
+    @property
+    def actor(self) -> Actor:
+        """Who started it."""
+        return Actor(
+            kind=ActorKind(self.actor_kind),
+            uuid=self.actor_uuid,
+            name=self.actor_name,
+            request_id=self.request_id,
+        )

@@ -1,0 +1,178 @@
+"""Targets, and what Keeper knows of each secret that it syncs with one."""
+
+from typing import ClassVar
+from uuid import UUID
+
+from django.db import models
+from django.utils import timezone
+
+from audit_app.models import deployment_uuid
+from audit_app.record import AuditObject
+from audit_app.row_mac import AuthenticatedRow
+from environments_app.fields import ExactCharField
+from environments_app.models import Environment
+from environments_app.names import MAX_PREFIX
+from secrets_app.envelope.context import TARGET_CREDENTIALS, Context
+from secrets_app.fields import EncryptedField
+from secrets_app.models import MAX_NAME_LENGTH, DataKey
+from sync_app.reconcile import Conflict, Deletion, DeletionBudget, Direction, Ownership, Rules
+from sync_app.states import State
+
+
+class Target(AuthenticatedRow):
+    """A place in another system that an environment is synced with.
+
+    `live` is True, or NULL once it was removed. The destination never changes; `system` and
+    `place` are its normalised key, by which overlapping destinations are found.
+    """
+
+    MAC_LABEL: ClassVar[str] = "target"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = (
+        "environment.uuid",
+        "name",
+        "backend",
+        "destination",
+        "endpoint",
+        "system",
+        "place",
+        "scope",
+        "direction",
+        "conflict",
+        "deletion",
+        "budget_number",
+        "budget_percent",
+        "live",
+    )
+
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="targets")
+    name = ExactCharField(max_length=63)
+    backend = models.CharField(max_length=32)
+    # The backend's destination fields, each of them, without credentials.
+    destination = models.JSONField(default=dict)
+    # The normalised address that the credentials may be sent to; they are sealed for it.
+    endpoint = models.CharField(max_length=2048)
+    # Which system that is, however it is addressed (an AWS account and region, a Vault mount).
+    system = ExactCharField(max_length=400)
+    # The path below which the target's secrets lie in the system.
+    place = ExactCharField(max_length=MAX_PREFIX, blank=True, default="")
+    # JSON of the backend's credential fields; an empty object: what the machine has.
+    credentials = EncryptedField(label=TARGET_CREDENTIALS, context="sealing_context")
+    data_key = models.ForeignKey(DataKey, to_field="uuid", on_delete=models.PROTECT, related_name="targets")
+    # Only secrets whose names lie under this prefix (whole segments) take part; empty: all.
+    scope = ExactCharField(max_length=MAX_PREFIX, blank=True, default="")
+    direction = models.CharField(max_length=8, choices=[(d, d) for d in Direction], default=Direction.PUSH)
+    conflict = models.CharField(max_length=16, choices=[(c, c) for c in Conflict], default=Conflict.ASK)
+    deletion = models.CharField(max_length=16, choices=[(d, d) for d in Deletion], default=Deletion.NEVER)
+    budget_number = models.PositiveIntegerField(default=10)
+    budget_percent = models.PositiveIntegerField(default=10)
+    # 0: synced on change and by hand only.
+    interval_seconds = models.PositiveIntegerField(default=300)
+    # Whether scheduled passes apply what they plan; else they only watch for drift.
+    automatic = models.BooleanField(default=False)
+    live = models.BooleanField(null=True, default=True)
+    paused_at = models.DateTimeField(null=True, blank=True)
+    # When the next pass is due; a change in the environment brings it forward.
+    due_at = models.DateTimeField(null=True, blank=True, db_index=True)
+    last_success_at = models.DateTimeField(null=True, blank=True)
+    last_failure_at = models.DateTimeField(null=True, blank=True)
+    # The operator's sentence of the last failure; empty once a pass succeeded.
+    last_error = models.CharField(max_length=500, blank=True, default="")
+    failures = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        """Names are unique in an environment among the living."""
+
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["environment", "name", "live"], name="target_live_name")
+        ]
+        ordering: ClassVar[list[str]] = ["environment", "name"]
+
+    def __str__(self) -> str:
+        return str(self.name)
+
+    @property
+    def rules(self) -> Rules:
+        """What the target's owner chose, for `reconcile`."""
+        return Rules(
+            direction=Direction(self.direction),
+            conflict=Conflict(self.conflict),
+            deletion=Deletion(self.deletion),
+        )
+
+    @property
+    def budget(self) -> DeletionBudget:
+        """How much one pass may delete."""
+        return DeletionBudget(number=self.budget_number, percent=self.budget_percent)
+
+    @property
+    def audit_object(self) -> AuditObject:
+        """How events name this target."""
+        return AuditObject(kind="target", uuid=self.uuid, name=self.name)
+
+    def sealing_context(self) -> Context:
+        """Return what the envelope of the credentials is bound to: this row and the endpoint."""
+        return credentials_context(
+            target=self.uuid, environment=self.environment.uuid, endpoint=str(self.endpoint)
+        )
+
+
+def credentials_context(*, target: UUID, environment: UUID, endpoint: str) -> Context:
+    """Return the context of a target's credentials, which open for one endpoint only."""
+    return Context(
+        deployment=deployment_uuid(),
+        label=TARGET_CREDENTIALS,
+        row=target,
+        environment=environment,
+        parent=(endpoint.encode(),),
+    )
+
+
+class SyncEntry(AuthenticatedRow):
+    """What Keeper knows of one name at one target: whose it is, what was last synced, how it stands.
+
+    `base_*` are the versions of both sides when they last held the same value, empty while
+    unknown. Whether a secret may be touched is decided by `ownership` and the mark on the secret.
+    """
+
+    MAC_LABEL: ClassVar[str] = "sync-entry"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = (
+        "target.uuid",
+        "name",
+        "secret_uuid",
+        "remote_id",
+        "ownership",
+        "base_keeper",
+        "base_target",
+    )
+
+    target = models.ForeignKey(Target, on_delete=models.PROTECT, related_name="entries")
+    name = ExactCharField(max_length=MAX_NAME_LENGTH)
+    # Null while Keeper has no such secret.
+    secret_uuid = models.UUIDField(null=True, db_index=True)
+    # The ARN, or Vault's time of creation: another secret of the same name has another one.
+    remote_id = models.CharField(max_length=2048, blank=True, default="")
+    ownership = models.CharField(max_length=8, choices=[(o, o) for o in Ownership], default=Ownership.NONE)
+    base_keeper = models.CharField(max_length=64, blank=True, default="")
+    base_target = models.CharField(max_length=64, blank=True, default="")
+    base_number = models.PositiveIntegerField(null=True, blank=True)
+    state = models.CharField(max_length=16, choices=[(s, s) for s in State], default=State.PENDING)
+    # Words of Keeper's own about the state: a reason of `reconcile` or an operator's sentence.
+    reason = models.CharField(max_length=500, blank=True, default="")
+    checked_at = models.DateTimeField(null=True, blank=True)
+    synced_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        """One entry a name and target."""
+
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["target", "name"], name="sync_entry_name")
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["target", "state", "name"], name="sync_entry_by_state")
+        ]
+        ordering: ClassVar[list[str]] = ["name"]
+
+    def __str__(self) -> str:
+        return str(self.name)
