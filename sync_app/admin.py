@@ -1,0 +1,86 @@
+"""Sync in the admin: targets and their history, to look at; nothing sealed is among the columns."""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from environments_app.service_admin import ServiceAdmin
+from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
+
+
+@admin.register(Target)
+class TargetAdmin(ServiceAdmin):
+    """Targets, living and removed."""
+
+    list_display = (
+        "name",
+        "environment",
+        "backend",
+        "place",
+        "direction",
+        "automatic",
+        "paused_at",
+        "last_success_at",
+        "last_error",
+        "live",
+    )
+    list_filter = ("environment", "backend", "live", "automatic")
+    list_select_related = ("environment",)
+    search_fields = ("name", "place")
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Leave the sealed credentials in the database."""
+        return super().get_queryset(request).defer("credentials")
+
+
+@admin.register(SyncEntry)
+class SyncEntryAdmin(ServiceAdmin):
+    """What Keeper knows of each name at each target."""
+
+    list_display = ("name", "target", "ownership", "state", "reason", "checked_at", "synced_at")
+    list_filter = ("state", "ownership", "target")
+    list_select_related = ("target",)
+    search_fields = ("name",)
+
+
+@admin.register(Plan)
+class PlanAdmin(ServiceAdmin):
+    """Plans: what passes would do, and how far they were carried out."""
+
+    list_display = ("id", "target", "kind", "state", "made_by", "created_at", "finished_at", "error")
+    list_filter = ("state", "kind", "target")
+    list_select_related = ("target",)
+
+
+@admin.register(PlanItem)
+class PlanItemAdmin(ServiceAdmin):
+    """What a plan does with one secret."""
+
+    list_display = ("name", "plan", "act", "reason", "state", "attempts", "error", "finished_at")
+    list_filter = ("act", "state")
+    list_select_related = ("plan",)
+    search_fields = ("name",)
+    # A keyed digest, which tells nobody anything.
+    hidden: ClassVar[frozenset[str]] = frozenset({"token"})
+
+
+@admin.register(Run)
+class RunAdmin(ServiceAdmin):
+    """Runs: who asked for what, who holds it, and how it ended."""
+
+    list_display = (
+        "id",
+        "target",
+        "kind",
+        "state",
+        "trigger",
+        "actor_name",
+        "finished",
+        "total",
+        "failed",
+        "created_at",
+        "error",
+    )
+    list_filter = ("state", "kind", "trigger", "target")
+    list_select_related = ("target",)
