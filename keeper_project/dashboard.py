@@ -4,7 +4,6 @@ from collections import Counter
 from datetime import date, timedelta
 from typing import Any, Final
 
-from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.db.models import Count, QuerySet
 from django.db.models.functions import TruncDate
@@ -20,7 +19,7 @@ from audit_app.models import AuditEvent
 from environments_app.authentication import principal_of
 from environments_app.models import Environment, Membership, ServiceToken
 from environments_app.policy import Principal, environments_for, visible_environments
-from keeper_project.health import results
+from keeper_project.health import results, warnings
 from secrets_app.filters import narrow
 from secrets_app.finding import visible_secrets
 
@@ -42,7 +41,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "counts": _counts(actor),
         "activity": _activity(events),
         "events": events.exclude(action__in=_HOUSEKEEPING)[:_EVENTS_SHOWN],
-        "health": results([*settings.KEEPER_HEALTH_CHECKS, "keeper_project.health.worker"]),
+        "health": [*results(), *warnings()],
         "quick_actions": _quick_actions(actor),
     }
     return render(request, "keeper_project/dashboard.html", context)

@@ -7,7 +7,6 @@ Both routes are public, so a failure shows its condition and no message of a lib
 import logging
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -27,6 +26,7 @@ from keeper_project import broker as embedded_broker
 from keeper_project.celery import app
 from keeper_project.errors import KeeperError
 from keeper_project.heartbeat import last_beat
+from secrets_app.canary import failing
 from secrets_app.errors import SecretError
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 FREE_BYTES: Final = 50 * 1024 * 1024
 HEARTBEAT_AGE: Final = timedelta(minutes=3)
 BROKER_SECONDS: Final = 2
+NAMED_KEYS: Final = 3
 
 
 class HealthFailure(KeeperError):
@@ -57,9 +58,14 @@ class Result:
 CONDITIONS: Final = (AuditError, AccessError, SecretError, DatabaseError, OSError)
 
 
-def results(paths: Sequence[str] | None = None) -> list[Result]:
-    """Run checks by their dotted paths, by default those of KEEPER_HEALTH_CHECKS."""
-    return [_find(path) for path in (settings.KEEPER_HEALTH_CHECKS if paths is None else paths)]
+def results() -> list[Result]:
+    """Run the checks of KEEPER_HEALTH_CHECKS, without which Keeper does not serve."""
+    return [_find(path) for path in settings.KEEPER_HEALTH_CHECKS]
+
+
+def warnings() -> list[Result]:
+    """Run the checks of KEEPER_HEALTH_WARNINGS, without which it serves what it can."""
+    return [_find(path) for path in settings.KEEPER_HEALTH_WARNINGS]
 
 
 def _find(path: str) -> Result:
@@ -100,6 +106,18 @@ def data_directory() -> None:
         raise HealthFailure("the disk of the data directory is full")
 
 
+def data_keys() -> None:
+    """Check what the canary last found; not part of readiness, since all but values is served without.
+
+    Raises HealthFailure if data keys did not open.
+    """
+    found = list(failing().order_by("pk")[: NAMED_KEYS + 1])
+    if found:
+        names = ", ".join(str(row.uuid) for row in found[:NAMED_KEYS])
+        more = " and others" if len(found) > NAMED_KEYS else ""
+        raise HealthFailure(f"data keys that do not open: {names}{more}; the log says why")
+
+
 def worker() -> None:
     """Check that beat and a worker live; not part of readiness, since pages serve without them.
 
@@ -121,8 +139,12 @@ def healthz(_request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def readyz(_request: HttpRequest) -> HttpResponse:
-    """Answer 200 if every health check passes, else 503, with what each found."""
-    found = results()
+    """Answer 503 if Keeper cannot serve, else 200, with what each check found.
+
+    Warnings are shown and alone only degrade it: taking a process out of service mends no key.
+    """
+    found, warned = results(), warnings()
     ready = all(result.ok for result in found)
-    body = {"status": "ok" if ready else "unavailable", "checks": [asdict(result) for result in found]}
+    status = "unavailable" if not ready else "ok" if all(result.ok for result in warned) else "degraded"
+    body = {"status": status, "checks": [asdict(result) for result in [*found, *warned]]}
     return JsonResponse(body, status=200 if ready else 503)

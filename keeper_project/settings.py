@@ -69,6 +69,8 @@ KEEPER_HEALTH_CHECKS = [
     "keeper_project.health.broker",
     "keeper_project.health.data_directory",
 ]
+# Shown beside them by the probe and the dashboard; Keeper serves what it can without these.
+KEEPER_HEALTH_WARNINGS = ["keeper_project.health.data_keys", "keeper_project.health.worker"]
 KEEPER_INTEGRITY_CHECKS = [
     "audit_app.history.log_entries",
     "environments_app.integrity.access_rows",
@@ -296,6 +298,12 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(KEEPER_DATA_DIR / "celerybeat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "worker-heartbeat": {"task": "keeper_project.tasks.beat_heartbeat", "schedule": 30.0},
     "record-refusals": {"task": "audit_app.tasks.record_refusals", "schedule": 60.0},
+    # A check that waited longer than this is overtaken by the next one.
+    "check-keys": {
+        "task": "secrets_app.tasks.check_keys",
+        "schedule": 300.0,
+        "options": {"expires": 240},
+    },
     "purge-deleted": {"task": "secrets_app.tasks.purge_deleted", "schedule": crontab(minute="41")},
     "clear-sessions": {
         "task": "keeper_project.tasks.clear_sessions",

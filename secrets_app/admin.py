@@ -3,16 +3,18 @@
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import HttpRequest
+from kombu.exceptions import OperationalError
 
 from environments_app.errors import AccessError
 from environments_app.policy import Principal
 from environments_app.service_admin import ServiceAdmin
-from secrets_app import lifecycle, writing
+from secrets_app import lifecycle, tasks, writing
 from secrets_app.errors import SecretError
 from secrets_app.forms import WrittenFields
-from secrets_app.models import DataKey, Secret, SecretVersion
+from secrets_app.models import DataKey, Secret, SecretVersion, WrappingKey
 from secrets_app.secret_types import SecretType
 
 if TYPE_CHECKING:
@@ -111,9 +113,28 @@ class SecretVersionAdmin(ServiceAdmin):
         return super().get_queryset(request).defer("value", "fingerprint")
 
 
+class OpensFilter(admin.SimpleListFilter):
+    """Whether data keys opened when they were checked last."""
+
+    title = "last check"
+    parameter_name = "opens"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return what can be chosen."""
+        return [("yes", "opens"), ("no", "does not open"), ("unknown", "not checked yet")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[DataKey]) -> QuerySet[DataKey]:
+        """Narrow the list to what was chosen."""
+        if self.value() == "unknown":
+            return queryset.filter(checked_at=None)
+        if self.value() == "yes":
+            return queryset.filter(check_problem="").exclude(checked_at=None)
+        return queryset.exclude(check_problem="") if self.value() == "no" else queryset
+
+
 @admin.register(DataKey)
 class DataKeyAdmin(ServiceAdmin):
-    """Data keys, to look at: which key encryption key wraps them, and since when."""
+    """Data keys, to look at and to have checked: what wraps them, since when, and whether they open."""
 
     list_display = (
         "uuid",
@@ -124,6 +145,39 @@ class DataKeyAdmin(ServiceAdmin):
         "active",
         "created_at",
         "retired_at",
+        "opens",
+        "checked_at",
+        "check_problem",
     )
-    list_filter = ("purpose", "environment", "active")
+    list_filter = (OpensFilter, "purpose", "environment", "active", "provider")
     list_select_related = ("environment",)
+    search_fields = ("uuid__exact", "key_uri")
+    actions = ("check_now",)  # type: ignore[assignment]
+
+    @admin.display(boolean=True, description="opens")
+    def opens(self, row: DataKey) -> bool | None:
+        """Say whether it opened when it was checked last."""
+        return row.check_problem == "" if row.checked_at else None
+
+    @admin.action(description="Check now whether they open", permissions=["view"])
+    def check_now(self, request: HttpRequest, rows: QuerySet[DataKey]) -> None:
+        """Have a worker check the data keys; no page waits for KMS."""
+        uuids = [str(uuid) for uuid in rows.values_list("uuid", flat=True)]
+        try:
+            tasks.check_data_keys.delay(uuids)
+        except (OperationalError, OSError):
+            told = "No worker can be reached: the broker does not answer. Nothing was checked."
+            self.message_user(request, told, level=messages.ERROR)
+        else:
+            self.message_user(
+                request, f"A worker checks {len(uuids)} data keys; reload to see what it found."
+            )
+
+
+@admin.register(WrappingKey)
+class WrappingKeyAdmin(ServiceAdmin):
+    """The keys that wrap data keys, to look at, as they were found last."""
+
+    list_display = ("scope", "reference", "key_uri", "state", "rotates", "problem", "checked_at")
+    list_filter = ("state",)
+    search_fields = ("reference", "key_uri")

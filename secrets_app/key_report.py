@@ -57,48 +57,81 @@ class ScopeReport:
         return not self.problem
 
 
-def reports(environment: str | None = None) -> Iterator[ScopeReport]:
-    """Describe the key of each environment and of the system keys, or of one environment.
+@dataclass(frozen=True, kw_only=True)
+class KeyState:
+    """What the keeper of a scope's key says of it; the fields are those of `ScopeReport`."""
 
-    Each key is asked about once, and what data keys seal is counted by one statement a scope.
+    name: str
+    scope: UUID
+    reference: str
+    key_uri: str = ""
+    state: str = ""
+    rotates: bool | None = None
+    note: str = ""
+    problem: str = ""
+
+
+def key_states(environment: str | None = None) -> Iterator[KeyState]:
+    """Ask for the key of each environment and of the system keys, or of one environment.
+
+    Each key is asked about once.
     """
     described: dict[str, KeyDescription] = {}
     if environment is None:
-        yield _report(SYSTEM, NO_ENVIRONMENT, _configured_reference(), described)
+        yield _state(SYSTEM, NO_ENVIRONMENT, _configured_reference(), described)
     rows = Environment.objects.order_by("name")
     for row in rows.filter(name=environment) if environment else rows:
-        yield _report(row.name, row.uuid, row.kms_key_alias or _configured_reference(), described)
+        yield _state(row.name, row.uuid, row.kms_key_alias or _configured_reference(), described)
+
+
+def reports(environment: str | None = None) -> Iterator[ScopeReport]:
+    """Describe the key of each environment and of the system keys, or of one environment.
+
+    What data keys seal is counted by one statement a scope.
+    """
+    return (_report(key) for key in key_states(environment))
 
 
 def _configured_reference() -> str:
     return str(settings.KMS_KEY_ID or settings.KMS_KEY_ALIAS) if provider().name == "kms" else ""
 
 
-def _report(name: str, scope: UUID, reference: str, described: dict[str, KeyDescription]) -> ScopeReport:
+def _state(name: str, scope: UUID, reference: str, described: dict[str, KeyDescription]) -> KeyState:
     keeper = provider()
-    facts = _data_keys(scope)
     try:
         key_uri = keeper.resolve(reference)
         if key_uri not in described:
             described[key_uri] = keeper.describe(key_uri)
     except (KeyUnavailable, KeyRefused) as error:
-        return ScopeReport(
-            name=name, provider=keeper.name, reference=reference, problem=str(error), data_keys=facts
-        )
+        return KeyState(name=name, scope=scope, reference=reference, problem=str(error))
     key = described[key_uri]
-    return ScopeReport(
+    return KeyState(
         name=name,
-        provider=keeper.name,
+        scope=scope,
         reference=reference,
         key_uri=key_uri,
         state=key.state,
         rotates=key.rotates,
         note=key.note,
         problem="" if key.usable else f"the key is in the state {key.state}: enable or replace it",
+    )
+
+
+def _report(key: KeyState) -> ScopeReport:
+    facts, kept_by = _data_keys(key.scope), provider().name
+    old = [fact.uuid for fact in facts if (fact.provider, fact.key_uri) != (kept_by, key.key_uri)]
+    return ScopeReport(
+        name=key.name,
+        provider=kept_by,
+        reference=key.reference,
+        key_uri=key.key_uri,
+        state=key.state,
+        rotates=key.rotates,
+        note=key.note,
+        problem=key.problem,
         data_keys=facts,
-        under_old_key=[
-            fact.uuid for fact in facts if (fact.provider, fact.key_uri) != (keeper.name, key_uri)
-        ],
+        # Without an answer nobody can say which key is the right one.
+        under_old_key=old if key.key_uri else [],
     )
 
 

@@ -16,6 +16,7 @@ from keeper_project.broker import make_folders
 from keeper_project.celery import app
 from keeper_project.health import HealthFailure, results
 from keeper_project.heartbeat import beat
+from secrets_app.models import DataKey
 
 HERE = "keeper_project.tests.test_health"
 
@@ -56,13 +57,36 @@ def test_liveness_touches_no_database() -> None:
 
 def test_readiness_answers_200_when_all_is_well(settings: Settings) -> None:
     settings.KEEPER_HEALTH_CHECKS = [f"{HERE}.fine"]
+    settings.KEEPER_HEALTH_WARNINGS = []
     reply = Client().get("/readyz")
     assert reply.status_code == 200
     assert reply.json() == {"status": "ok", "checks": [{"name": "fine", "ok": True, "detail": ""}]}
 
 
+def test_a_warning_degrades_and_takes_nothing_out_of_service(settings: Settings) -> None:
+    settings.KEEPER_HEALTH_CHECKS = [f"{HERE}.fine"]
+    settings.KEEPER_HEALTH_WARNINGS = [f"{HERE}.failing"]
+    reply = Client().get("/readyz")
+    assert (reply.status_code, reply.json()["status"]) == (200, "degraded")
+    assert reply.json()["checks"][1] == {"name": "failing", "ok": False, "detail": "the thing is off"}
+    settings.KEEPER_HEALTH_CHECKS = [f"{HERE}.failing"]
+    assert Client().get("/readyz").status_code == 503
+
+
+@pytest.mark.django_db
+def test_it_names_the_data_keys_that_do_not_open_but_not_why(settings: Settings) -> None:
+    health.data_keys()
+    row = DataKey.objects.create(purpose="values", provider="kms", key_uri="arn:aws:kms:a", wrapped_key=b"w")
+    row.check_problem = "arn:aws:kms:a is disabled"
+    row.save()
+    with pytest.raises(HealthFailure, match=str(row.uuid)) as raised:
+        health.data_keys()
+    assert "arn:" not in str(raised.value)
+
+
 def test_readiness_answers_503_and_names_what_fails(settings: Settings) -> None:
     settings.KEEPER_HEALTH_CHECKS = [f"{HERE}.fine", f"{HERE}.failing"]
+    settings.KEEPER_HEALTH_WARNINGS = []
     reply = Client().get("/readyz")
     assert reply.status_code == 503
     assert reply.json()["status"] == "unavailable"
@@ -72,6 +96,7 @@ def test_readiness_answers_503_and_names_what_fails(settings: Settings) -> None:
 @pytest.mark.parametrize("check", ["without_database", "without_keys"])
 def test_readiness_shows_a_condition_and_no_message(settings: Settings, check: str) -> None:
     settings.KEEPER_HEALTH_CHECKS = [f"{HERE}.{check}"]
+    settings.KEEPER_HEALTH_WARNINGS = []
     reply = Client().get("/readyz")
     assert reply.status_code == 503
     assert "hunter2" not in reply.text

@@ -87,6 +87,13 @@ class KeyProvider(ABC):
         Raises KeyUnavailable or KeyRefused.
         """
 
+    def recheck(self) -> None:
+        """Do nothing, or make sure that what is kept in memory could be had again after a restart.
+
+        Raises KeyUnavailable if it could not.
+        """
+        return
+
     def count(self, operation: str) -> None:
         """Count one request to the key's keeper."""
         with self._calls_lock:

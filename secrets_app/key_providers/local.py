@@ -47,6 +47,7 @@ class LocalProvider(KeyProvider):
         self._passphrase: str = settings.KEEPER_LOCAL_KEY_PASSPHRASE
         self._lock = threading.Lock()
         self._kek: bytes | None = None
+        self._read_digest = b""
 
     def resolve(self, reference: str) -> str:  # noqa: ARG002 - there is one key, whatever was asked for
         """Return the URI of the key file, which is made if there is none yet."""
@@ -87,6 +88,16 @@ class LocalProvider(KeyProvider):
         """Change nothing: nobody rotates a key file."""
         return False
 
+    def recheck(self) -> None:
+        """Make sure that the key file still is what was read from it."""
+        self._key(make=False)
+        if not hmac.compare_digest(_digest(self._read(make=False)), self._read_digest):
+            raise KeyUnavailable(
+                f"the local key file {self._path} was replaced, and opens nothing after a restart: "
+                "put the file back that this process has read",
+                permanent=True,
+            )
+
     def _key_of(self, key_uri: str, *, make: bool) -> bytes:
         if not key_uri.startswith("local:"):
             raise KeyRefused("the key URI is not that of a local key")
@@ -102,7 +113,8 @@ class LocalProvider(KeyProvider):
     def _key(self, *, make: bool) -> bytes:
         with self._lock:
             if self._kek is None:
-                self._kek = self._derive(self._read(make=make))
+                content = self._read(make=make)
+                self._kek, self._read_digest = self._derive(content), _digest(content)
             return self._kek
 
     def _read(self, *, make: bool) -> bytes:
@@ -134,6 +146,10 @@ class LocalProvider(KeyProvider):
             **_ARGON2,
         )
         return hmac.digest(file_key, stretched, "sha256")
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
 
 
 def _create(path: Path) -> None:

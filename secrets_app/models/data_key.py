@@ -38,6 +38,9 @@ class DataKey(Identified):
     active = models.BooleanField(null=True, default=True, choices=[(True, "active")])
     created_at = models.DateTimeField(auto_now_add=True)
     retired_at = models.DateTimeField(null=True, blank=True)
+    # What the canary found last: empty if the key opened, else why it did not.
+    checked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    check_problem = models.CharField(max_length=500, blank=True, editable=False)
 
     class Meta:
         constraints: ClassVar = [

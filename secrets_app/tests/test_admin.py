@@ -6,12 +6,14 @@ import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.test import Client
+from django.utils import timezone
+from kombu.exceptions import OperationalError
 
 from audit_app.models import AuditEvent
 from environments_app.models import Membership, Role, User
 from environments_app.tests.cast import Cast
-from secrets_app import writing
-from secrets_app.models import Secret, SecretVersion
+from secrets_app import tasks, writing
+from secrets_app.models import DataKey, Secret, SecretVersion
 from secrets_app.secret_types import SecretType
 
 pytestmark = pytest.mark.django_db
@@ -128,3 +130,55 @@ def test_every_model_of_keeper_is_in_the_admin() -> None:
         if not admin.site.is_registered(model)
     ]
     assert missing == []
+
+
+class TestDataKeys:
+    @pytest.fixture
+    def row(self, secret: Secret) -> DataKey:
+        return DataKey.objects.get(environment=secret.environment)
+
+    def test_it_has_those_chosen_checked_by_a_worker(
+        self, operator: Client, row: DataKey, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[list[str]] = []
+        monkeypatch.setattr(tasks.check_data_keys, "delay", asked.append)
+        posted = {"action": "check_now", "_selected_action": [row.pk]}
+        page = operator.post("/admin/secrets_app/datakey/", posted, follow=True)
+        assert asked == [[str(row.uuid)]]
+        assert "A worker checks 1 data keys" in page.text
+        assert 'value="delete_selected"' not in page.text
+
+    def test_it_says_when_no_worker_can_be_reached(
+        self, operator: Client, row: DataKey, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def unreachable(_uuids: list[str]) -> None:
+            raise OperationalError("redis://:password@host")
+
+        monkeypatch.setattr(tasks.check_data_keys, "delay", unreachable)
+        posted = {"action": "check_now", "_selected_action": [row.pk]}
+        page = operator.post("/admin/secrets_app/datakey/", posted, follow=True)
+        assert "the broker does not answer" in page.text
+        assert "password@" not in page.text
+
+    @pytest.mark.parametrize(
+        ("choice", "problem", "checked", "shown"),
+        [
+            ("no", "disabled", True, True),
+            ("no", "", True, False),
+            ("yes", "", True, True),
+            ("yes", "", False, False),
+            ("unknown", "", False, True),
+        ],
+    )
+    def test_it_finds_those_that_do_not_open(
+        self, operator: Client, row: DataKey, choice: str, problem: str, checked: bool, shown: bool
+    ) -> None:
+        row.check_problem, row.checked_at = problem, timezone.now() if checked else None
+        row.save()
+        page = operator.get(f"/admin/secrets_app/datakey/?opens={choice}&purpose__exact=values")
+        assert (str(row.uuid) in page.text) == shown
+
+    def test_it_finds_the_one_that_a_log_names(self, operator: Client, row: DataKey) -> None:
+        page = operator.get(f"/admin/secrets_app/datakey/?q={row.uuid}")
+        assert page.text.count("field-uuid") == 1
+        assert operator.get("/admin/secrets_app/datakey/?q=nonsense").status_code == 200

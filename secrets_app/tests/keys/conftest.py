@@ -1,6 +1,5 @@
 """Gives every test of the key layer a process that remembers nothing, and a key file of its own."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import boto3
 import pytest
 from django.core.cache import cache
-from moto.server import ThreadedMotoServer
 from pytest_django import Settings
 
 from audit_app.keyring import forget_keyring
@@ -16,7 +14,10 @@ from audit_app.models import forget_deployment
 from environments_app.models import Environment
 from secrets_app.data_keys import forget_data_keys
 from secrets_app.key_providers import forget_provider
+from tests.aws_strict.faults import Plan
+from tests.servers.fixtures import moto_url, strict_aws
 
+__all__ = ["moto_url", "strict_aws"]
 REGION = "eu-central-1"
 
 
@@ -41,18 +42,6 @@ def forget_process() -> None:
     forget_provider()
     forget_data_keys()
     cache.clear()
-
-
-@pytest.fixture(scope="session")
-def moto_url() -> Iterator[str]:
-    if given := os.environ.get("KEEPER_TEST_MOTO_URL"):
-        yield given
-        return
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture
@@ -80,3 +69,14 @@ def kms_key(kms_client: Any, moto_url: str, settings: Settings) -> str:
 @pytest.fixture
 def development(db: None) -> Environment:
     return Environment.objects.create(name="development")
+
+
+@pytest.fixture
+def strict_kms(kms_key: str, strict_aws: tuple[str, Plan], settings: Settings) -> Iterator[Plan]:
+    """Let Keeper meet a KMS that is as strict as AWS, and that fails as this plan says."""
+    url, plan = strict_aws
+    plan.clear()
+    settings.AWS_ENDPOINT_URL_KMS = url
+    forget_process()
+    yield plan
+    plan.clear()

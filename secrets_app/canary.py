@@ -1,0 +1,153 @@
+"""Finds out whether each key in use still opens what it closed, before somebody needs it.
+
+A data key is unwrapped and thrown away: no value opens, and so no event of a reader is due. What
+was found is kept on the row, for pages and probes. The event of a change (it opens no more, it
+opens again) is recorded, and what opens no more is handed to `key_alerts`.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.utils import timezone
+
+from audit_app import actors, streams
+from audit_app.actions import Action, Outcome
+from audit_app.keyring import Purpose, keyring
+from audit_app.record import AuditObject, record
+from audit_app.row_mac import report_violation
+from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
+from secrets_app.key_alerts import KeyFailure, alert
+from secrets_app.key_providers import provider
+from secrets_app.key_report import key_states
+from secrets_app.models import DataKey, WrappingKey
+from secrets_app.wrapping import refuse_in_transaction, unwrap
+
+# Retired data keys that one run looks at: those that were not looked at for the longest time.
+OLDER_PER_RUN: Final = 100
+# A run ends here, and the next one goes on with what this one did not reach.
+RUN_SECONDS: Final = 120.0
+_TEXT: Final = 500
+
+
+def check_keys() -> None:
+    """Look at the key of each environment, and open every data key that is in use, in a bounded time.
+
+    Raises KeyringUnavailable if nothing can be recorded, and NetworkInTransaction.
+    """
+    refuse_in_transaction("keys are checked")
+    keyring().open_all()
+    _store_states()
+    check_data_keys(_due())
+
+
+def check_data_keys(rows: Sequence[DataKey]) -> None:
+    """Open these data keys and keep what was found; a key that gives no answer is not asked twice.
+
+    Ends where KMS throttles, since that says nothing of a key, and after RUN_SECONDS.
+    """
+    refuse_in_transaction("data keys are checked")
+    silent: dict[str, str] = {}
+    failures: list[KeyFailure] = []
+    ends = time.monotonic() + RUN_SECONDS
+    for row in rows:
+        try:
+            problem = silent.get(row.key_uri) or _problem(row)
+        except KeyUnavailable as error:
+            if error.throttled:
+                break
+            problem = str(error)
+            if not error.permanent:
+                silent[row.key_uri] = problem
+        if _stored(row, problem[:_TEXT]) and problem:
+            failures.append(
+                KeyFailure(data_key=row.uuid, scope=_name(row), key_uri=row.key_uri, problem=problem)
+            )
+        if time.monotonic() > ends:
+            break
+    if failures:
+        alert(failures)
+
+
+def failing() -> QuerySet[DataKey]:
+    """Return the data keys that did not open when they were looked at last."""
+    return in_use().exclude(check_problem="")
+
+
+def in_use() -> QuerySet[DataKey]:
+    """Return the data keys that close or once closed something that is still there."""
+    used = Q(active=True)
+    # Every system key, the retired ones too, still proves what it once signed.
+    used |= Q(purpose__in=list(Purpose))
+    for relation in DataKey._meta.related_objects:
+        column, held = relation.field, relation.field.model._base_manager  # noqa: SLF001 - Django documents it
+        used |= Q(Exists(held.filter(**{column.name: OuterRef(column.target_field.name)})))
+    return DataKey.objects.filter(used)
+
+
+def _due() -> list[DataKey]:
+    longest_ago = F("checked_at").asc(nulls_first=True)
+    rows = in_use().select_related("environment").order_by(longest_ago, "pk")
+    # Read to their ends, so that no cursor is open while KMS is asked.
+    return [*rows.filter(active=True), *rows.filter(active=None)[:OLDER_PER_RUN]]
+
+
+def _store_states() -> None:
+    now = timezone.now()
+    for key in key_states():
+        WrappingKey.objects.update_or_create(
+            scope=key.scope,
+            defaults={
+                "reference": key.reference,
+                "key_uri": key.key_uri,
+                "state": key.state,
+                "rotates": key.rotates,
+                "note": key.note[:_TEXT],
+                "problem": key.problem[:_TEXT],
+                "checked_at": now,
+            },
+        )
+
+
+def _problem(row: DataKey) -> str:
+    """Return why a data key does not open, or nothing. Raises KeyUnavailable."""
+    try:
+        provider().recheck()
+        unwrap(row)
+    except (EnvelopeError, KeyRefused) as error:
+        report_violation(kind="data_key", uuid=row.uuid, name=row.purpose, reason=str(error))
+        return str(error)
+    return ""
+
+
+def _stored(row: DataKey, problem: str) -> bool:
+    """Keep what was found; say whether that is news, which is recorded with it."""
+    found = DataKey.objects.filter(pk=row.pk)
+    now = timezone.now()
+    if bool(problem) == bool(row.check_problem):
+        found.update(checked_at=now, check_problem=problem)
+        return False
+    with transaction.atomic():
+        # Of two processes that find the same, one tells.
+        told = found.filter(check_problem=row.check_problem).update(checked_at=now, check_problem=problem)
+        if told:
+            _record(row, problem)
+    return bool(told)
+
+
+def _record(row: DataKey, problem: str) -> None:
+    environment = row.environment
+    record(
+        actor=actors.system(),
+        action=Action.DATA_KEY_OPEN,
+        stream=streams.environment_stream(environment.uuid) if environment else streams.SYSTEM,
+        object=AuditObject("data_key", row.uuid, _name(row)),
+        outcome=Outcome.FAILED if problem else Outcome.ALLOWED,
+        details={"step": "check", "key_uri": row.key_uri, "reason": problem},
+    )
+
+
+def _name(row: DataKey) -> str:
+    return row.environment.name if row.environment else row.purpose
