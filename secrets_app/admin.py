@@ -151,7 +151,7 @@ class DataKeyAdmin(ServiceAdmin):
     )
     list_filter = (OpensFilter, "purpose", "environment", "active", "provider")
     list_select_related = ("environment",)
-    search_fields = ("uuid__exact", "key_uri")
+    search_fields = ("uuid", "key_uri")
     actions = ("check_now",)  # type: ignore[assignment]
 
     @admin.display(boolean=True, description="opens")
