@@ -93,6 +93,8 @@ ADMIN_ACTIONS: Final = _OPERATIONS | {
 ADMIN_TOKEN_ACTIONS: Final = _OPERATIONS
 # Whoever has any part of an environment may know that it is there.
 _ANY_PREFIX: Final = frozenset({Action.ENVIRONMENT_VIEW})
+# Whoever may do these to every name in the scope of a target may do them to the target.
+_BY_SCOPE: Final = frozenset(action for action in _EDITOR if action.startswith("target."))
 _NOTHING: Final = Q(pk__in=())
 
 
@@ -122,8 +124,8 @@ class Principal(Actor):
 def allows(principal: Principal, action: Action, *, environment_id: int | None, name: str = "") -> bool:
     """Decide whether a principal may do something; `environment_id` None means the installation.
 
-    `name` is the secret's name or a prefix; acts on secrets without a name concern all of the
-    environment, so that a grant for a prefix does not suffice.
+    `name` is the secret's name, or a prefix such as the scope of a target; acts without a name
+    concern all of the environment, so that a grant for a prefix does not suffice.
     """
     if principal.is_admin and action in admin_actions(principal):
         return True
@@ -169,19 +171,13 @@ def require(
 
 
 def visible(actor: Principal, action: Action) -> Q:
-    """Return the condition on secrets (environment_id, name) for which `allows` says yes.
+    """Return the condition on secrets (environment_id, name) for which `allows` says yes."""
+    return _visible(actor, action, "name")
 
-    A prefix is a range of names, not LIKE, which ignores case on SQLite; "0" follows "/".
-    """
-    if actor.is_admin and action in admin_actions(actor):
-        return Q()
-    grants = [grant for grant in actor.grants if action in ROLE_ACTIONS[grant.role]]
-    whole = {grant.environment_id for grant in grants if not grant.prefix}
-    condition = Q(environment_id__in=sorted(whole)) if whole else _NOTHING
-    for grant in grants:
-        if grant.environment_id not in whole:
-            condition |= Q(environment_id=grant.environment_id) & _under(grant.prefix)
-    return condition
+
+def visible_scopes(actor: Principal, action: Action) -> Q:
+    """Return the condition on targets (environment_id, scope) for which `allows` says yes."""
+    return _visible(actor, action, "scope")
 
 
 def visible_environments(actor: Principal) -> Q:
@@ -222,12 +218,27 @@ def _permits(grant: Grant, action: Action, name: str) -> bool:
         return False
     if action in _ANY_PREFIX:
         return True
-    # Only acts on secrets know names; whatever else is asked concerns the environment as a whole.
-    return grant.covers(name if action.startswith("secret.") else "")
+    # Only acts on secrets, and the use of targets by their scope, know names; whatever else is
+    # asked concerns the environment as a whole.
+    return grant.covers(name if action.startswith("secret.") or action in _BY_SCOPE else "")
 
 
-def _under(prefix: str) -> Q:
-    return Q(name=prefix) | Q(name__gte=f"{prefix}/", name__lt=f"{prefix}0")
+def _visible(actor: Principal, action: Action, column: str) -> Q:
+    if actor.is_admin and action in admin_actions(actor):
+        return Q()
+    grants = [grant for grant in actor.grants if action in ROLE_ACTIONS[grant.role]]
+    whole = {grant.environment_id for grant in grants if not grant.prefix}
+    condition = Q(environment_id__in=sorted(whole)) if whole else _NOTHING
+    for grant in grants:
+        if grant.environment_id not in whole:
+            condition |= Q(environment_id=grant.environment_id) & _under(grant.prefix, column)
+    return condition
+
+
+def _under(prefix: str, column: str) -> Q:
+    """Return the condition on names under a prefix: a range, not LIKE, which ignores case on SQLite."""
+    # "0" follows "/".
+    return Q((column, prefix)) | Q((f"{column}__gte", f"{prefix}/"), (f"{column}__lt", f"{prefix}0"))
 
 
 def _record_denial(

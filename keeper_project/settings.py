@@ -59,6 +59,11 @@ KEEPER_TOKEN_PEPPERS = env.list("KEEPER_TOKEN_PEPPERS", default=[]) or [
 # How long a deleted secret can be restored before it is destroyed; 0: for ever.
 KEEPER_RETENTION_DAYS = env.int("KEEPER_RETENTION_DAYS", default=30)
 
+# --- Sync ----------------------------------------------------------------------------------
+# Whether a target of AWS without an access key of its own may use the identity of Keeper's machine,
+# which every manager of an environment can then point at what that identity reaches.
+KEEPER_SYNC_MACHINE_CREDENTIALS = env.bool("KEEPER_SYNC_MACHINE_CREDENTIALS", default=False)
+
 # --- Wiring: what a lower app needs from a higher one ---------------------------------------
 KEEPER_KEYRING = "secrets_app.keyring.SystemKeyring"
 KEEPER_POLICY = "environments_app.policy.TrailPolicy"

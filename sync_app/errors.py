@@ -7,6 +7,22 @@ class SyncError(Exception):
     """The base of everything that sync_app raises on purpose."""
 
 
+class TargetConflict(SyncError):
+    """What is stored now does not allow the change; the message says why and what to do."""
+
+
+class DestinationTaken(TargetConflict):
+    """Another target covers the destination, or a part of it."""
+
+
+class AnotherSystem(TargetConflict):
+    """The new address or credentials lead to another system than the target's."""
+
+
+class TargetInUse(TargetConflict):
+    """The target still has secrets of Keeper's, or a run under way."""
+
+
 class BackendError(SyncError):
     """Another system did not do what was asked; the message tells the operator what to do.
 

@@ -109,6 +109,13 @@ def test_a_prefix_matches_whole_segments(name: str, inside: bool) -> None:
     )
 
 
+@pytest.mark.parametrize("action", sorted(action for action in VIEW | WRITE if action.startswith("target.")))
+def test_a_grant_for_a_prefix_uses_targets_whose_scope_it_covers(action: Action) -> None:
+    editor = principal(Role.EDITOR, "pay")
+    for scope, inside in {"pay": True, "pay/db": True, "payments": False, "": False}.items():
+        assert allows(editor, action, environment_id=HERE, name=scope) is inside
+
+
 SEGMENTS = st.lists(st.text("ab-/0.", min_size=1, max_size=3), min_size=1, max_size=3).map("/".join)
 
 

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from django.conf import settings
 
 from audit_app.errors import BadEndpoint, EndpointRefused
 from audit_app.outbound import normalised_endpoint
 from audit_app.outbound_aws import PermittedSession, guard
 from sync_app.backends.aws_errors import translated, unanswered
-from sync_app.backends.base import MARK_KEYS, Backend, Copy, FormField, Mark, Seen, mark_from
+from sync_app.backends.base import MARK_KEYS, Backend, Copy, FormField, Mark, Seen, complete, mark_from
 from sync_app.backends.paths import Prefix
 from sync_app.errors import (
     BadDestination,
@@ -55,13 +56,14 @@ class AwsSecretsManager(Backend):
 
     label: ClassVar[str] = "AWS Secrets Manager"
     destination_fields: ClassVar[tuple[FormField, ...]] = (
-        FormField(name="region", label="Region", required=True),
-        FormField(name="prefix", label="Prefix", help="Whole segments in front of every name."),
+        FormField(name="region", label="Region", required=True, fixed=True),
+        FormField(name="prefix", label="Prefix", fixed=True, help="Whole segments in front of every name."),
         FormField(name="kms_key_id", label="KMS key", help="Encrypts there; empty: aws/secretsmanager."),
         FormField(name="role_arn", label="Role to assume"),
         FormField(name="external_id", label="External id", help="Asked for by the role's trust policy."),
         FormField(name="recovery_window_days", label="Recovery window in days", default="30"),
         FormField(name="endpoint", label="Endpoint", help="Such as a VPC endpoint; empty: AWS's own."),
+        FormField(name="sts_endpoint", label="Endpoint of STS", help="Empty: AWS's own in the region."),
     )
     credential_fields: ClassVar[tuple[FormField, ...]] = (
         FormField(name="access_key_id", label="Access key id", sensitive=True),
@@ -77,11 +79,27 @@ class AwsSecretsManager(Backend):
         super().__init__(destination=destination, credentials=credentials)
         self._prefix = Prefix(self.destination["prefix"])
         self._window = _recovery_window(self.destination["recovery_window_days"])
-        self._endpoint = _endpoint(self.destination["endpoint"])
-        if not _REGION.fullmatch(self.destination["region"]):
-            raise BadDestination("a region looks like eu-central-1", field="region")
+        self._endpoints = _endpoints(self.destination)
+        _refuse_partial(self._credentials)
         self._sessions: list[PermittedSession] = []
-        self._client: SecretsManagerClient = self._connected()
+        self._lent = self._credential_options()
+        self._client: SecretsManagerClient = self._guarded("secretsmanager", self._lent)
+
+    @classmethod
+    def endpoint(cls, destination: Mapping[str, str]) -> str:
+        """Return the addresses of Secrets Manager and of STS."""
+        return " ".join(_endpoints(complete(cls.destination_fields, destination)).values())
+
+    @property
+    def place(self) -> str:
+        """The prefix."""
+        return self._prefix.text
+
+    def system(self) -> str:
+        """Ask STS for the account, which takes no permission."""
+        client = self._guarded("sts", self._lent)
+        reply = self._ask("sts:GetCallerIdentity", client.get_caller_identity)
+        return f"aws/{reply['Account']}/{self.destination['region']}"
 
     def close(self) -> None:
         """Close the connections."""
@@ -276,10 +294,6 @@ class AwsSecretsManager(Backend):
         except BotoCoreError as error:
             raise unanswered(operation, error) from None
 
-    def _connected(self) -> "SecretsManagerClient":
-        client: SecretsManagerClient = self._guarded("secretsmanager", self._credential_options())
-        return client
-
     def _credential_options(self) -> dict[str, str]:
         own = {
             "aws_access_key_id": self._credentials["access_key_id"],
@@ -315,7 +329,7 @@ class AwsSecretsManager(Backend):
             client: Any = _session().client(
                 service,  # type: ignore[call-overload]
                 region_name=self.destination["region"],
-                endpoint_url=self._endpoint or None,
+                endpoint_url=self._endpoints[service],
                 config=config,
                 **credentials,
             )
@@ -356,8 +370,34 @@ def _recovery_window(text: str) -> int:
     return int(text)
 
 
-def _endpoint(text: str) -> str:
+def _endpoints(destination: Mapping[str, str]) -> dict[str, str]:
+    """Return the address of each service: the given one, or else that of the region."""
+    region = destination["region"]
+    if not _REGION.fullmatch(region):
+        raise BadDestination("a region looks like eu-central-1", field="region")
+    # AWS General Reference, "Service endpoints"; other partitions need theirs to be given.
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return {
+        service: _normalised(destination, field) or f"https://{service}.{region}.{domain}"
+        for service, field in (("secretsmanager", "endpoint"), ("sts", "sts_endpoint"))
+    }
+
+
+def _normalised(destination: Mapping[str, str], field: str) -> str:
+    text = destination[field]
     try:
         return normalised_endpoint(text) if text else ""
     except BadEndpoint as error:
-        raise BadDestination(str(error), field="endpoint") from error
+        raise BadDestination(str(error), field=field) from error
+
+
+def _refuse_partial(credentials: Mapping[str, str]) -> None:
+    """Refuse half a key, and none where Keeper's own identity is not to be lent."""
+    if bool(credentials["access_key_id"]) != bool(credentials["secret_access_key"]):
+        raise BadDestination("an access key is an id and a secret: give both", field="secret_access_key")
+    if not credentials["access_key_id"] and not settings.KEEPER_SYNC_MACHINE_CREDENTIALS:
+        raise BadDestination(
+            "give an access key: targets use the identity of Keeper's own machine only where "
+            "KEEPER_SYNC_MACHINE_CREDENTIALS allows it",
+            field="access_key_id",
+        )

@@ -65,12 +65,17 @@ class Copy:
 
 @dataclass(frozen=True, kw_only=True)
 class FormField:
-    """One field of a target's form; `sensitive` ones are credentials, sealed and never shown again."""
+    """One field of a target's form.
+
+    `sensitive` ones are credentials, sealed and never shown again; `fixed` ones say where the
+    secrets lie, and never change.
+    """
 
     name: str
     label: str
     required: bool = False
     sensitive: bool = False
+    fixed: bool = False
     default: str = ""
     help: str = ""
 
@@ -89,8 +94,8 @@ class Backend(ABC):
     seconds_between_versions: ClassVar[float] = 0.0
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
-        self.destination = _complete(self.destination_fields, destination)
-        self._credentials = _complete(self.credential_fields, credentials)
+        self.destination = complete(self.destination_fields, destination)
+        self._credentials = complete(self.credential_fields, credentials)
 
     def __enter__(self) -> Self:
         return self
@@ -102,6 +107,23 @@ class Backend(ABC):
 
     def close(self) -> None:  # noqa: B027  optional
         """Close connections, and give back what was borrowed."""
+
+    @classmethod
+    @abstractmethod
+    def endpoint(cls, destination: Mapping[str, str]) -> str:
+        """Return the normalised address to which a destination's credentials go, or several with spaces.
+
+        Raises BadDestination.
+        """
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """The path, in the system, below which the secrets lie."""
+
+    @abstractmethod
+    def system(self) -> str:
+        """Ask which system this is, by a name that is the same however it is addressed."""
 
     @abstractmethod
     def check(self) -> None:
@@ -167,7 +189,8 @@ def marked(seen: Seen, mark: Mark | None) -> Seen:
     return replace(seen, mark=mark)
 
 
-def _complete(fields: tuple[FormField, ...], given: Mapping[str, str]) -> dict[str, str]:
+def complete(fields: tuple[FormField, ...], given: Mapping[str, str]) -> dict[str, str]:
+    """Return a value for each field, the default where nothing is given. Raises BadDestination."""
     unknown = given.keys() - {each.name for each in fields}
     if unknown:
         name = min(unknown)

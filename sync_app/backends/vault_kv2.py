@@ -23,7 +23,7 @@ from hvac.exceptions import VaultError
 
 from audit_app.errors import BadEndpoint, EndpointRefused
 from audit_app.outbound import normalised_endpoint, session
-from sync_app.backends.base import MARK_KEYS, Backend, Copy, FormField, Mark, Seen, mark_from
+from sync_app.backends.base import MARK_KEYS, Backend, Copy, FormField, Mark, Seen, complete, mark_from
 from sync_app.backends.paths import Prefix
 from sync_app.backends.vault_errors import translated
 from sync_app.errors import (
@@ -35,6 +35,8 @@ from sync_app.errors import (
     NameHeld,
     PermissionMissing,
     RequestRefused,
+    TargetSealed,
+    TargetStandby,
     TargetUnreachable,
     ValueUnusable,
 )
@@ -51,9 +53,9 @@ class VaultKv2(Backend):
     label: ClassVar[str] = "HashiCorp Vault or OpenBao (KV version 2)"
     destination_fields: ClassVar[tuple[FormField, ...]] = (
         FormField(name="address", label="Address", required=True, help="https://vault.example:8200"),
-        FormField(name="namespace", label="Namespace"),
-        FormField(name="mount", label="Mount", default="secret"),
-        FormField(name="prefix", label="Prefix", help="Whole segments in front of every name."),
+        FormField(name="namespace", label="Namespace", fixed=True),
+        FormField(name="mount", label="Mount", default="secret", fixed=True),
+        FormField(name="prefix", label="Prefix", fixed=True, help="Whole segments in front of every name."),
         FormField(name="approle_mount", label="AppRole mount", default="approle"),
     )
     credential_fields: ClassVar[tuple[FormField, ...]] = (
@@ -66,27 +68,47 @@ class VaultKv2(Backend):
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
         super().__init__(destination=destination, credentials=credentials)
-        try:
-            address = normalised_endpoint(self.destination["address"])
-        except BadEndpoint as error:
-            raise BadDestination(str(error), field="address") from error
+        self._address = self.endpoint(self.destination)
         if not self._credentials["token"] and not self._credentials["role_id"]:
             raise BadDestination("give a token, or an AppRole's role id and secret id", field="token")
         self._prefix = Prefix(self.destination["prefix"])
         self._mount = Prefix(self.destination["mount"], field="mount").text
+        self._namespace = Prefix(self.destination["namespace"], field="namespace").text
         self._approle = Prefix(self.destination["approle_mount"], field="approle_mount").text
         self._lock = threading.Lock()
         self._ready = False
         self._detailed = True
         self._client = hvac.Client(
-            url=address,
+            url=self._address,
             token=self._credentials["token"],
-            namespace=Prefix(self.destination["namespace"], field="namespace").text or None,
+            namespace=self._namespace or None,
             adapter=RawAdapter,
             session=session(),
             allow_redirects=False,
             timeout=self.timeout_seconds,
         )
+
+    @classmethod
+    def endpoint(cls, destination: Mapping[str, str]) -> str:
+        """Return the address."""
+        try:
+            return normalised_endpoint(complete(cls.destination_fields, destination)["address"])
+        except BadEndpoint as error:
+            raise BadDestination(str(error), field="address") from error
+
+    @property
+    def place(self) -> str:
+        """The prefix."""
+        return self._prefix.text
+
+    def system(self) -> str:
+        """Ask for the id of the cluster, which Vault tells without a token; add namespace and mount."""
+        health = self._health()
+        if health.get("sealed"):
+            raise TargetSealed("Vault is sealed: unseal it")
+        if not health.get("cluster_id"):
+            raise TargetStandby("sys/health tells no id of a cluster: give the address of the active node")
+        return "/".join(filter(None, ("vault", health["cluster_id"], self._namespace, self._mount)))
 
     def close(self) -> None:
         """Revoke a token that an AppRole gave, and close the connections."""
@@ -296,6 +318,9 @@ class VaultKv2(Backend):
             # Vault tells nobody which mounts there are, who has no permission below one.
             raise MountMissing(f"no mount {self._mount}, or the token's policy names nothing in it") from None
         engine = reply["data"] if reply else {}
+        # Vault also answers for paths below a mount, where `data/x` would be a secret's name.
+        if not f"/{self._mount}/".endswith(f"/{engine.get('path')}"):
+            raise MountMissing(f"{self._mount} is a path inside another mount: name the mount itself")
         if engine.get("type") != "kv" or (engine.get("options") or {}).get("version") != "2":
             raise MountMissing(f"the mount {self._mount} is not a KV version 2 secrets engine")
 
@@ -323,6 +348,16 @@ class VaultKv2(Backend):
                 error = CredentialsRejected("Vault does not know the token, or it has expired: renew it")
             raise error
         return _body(response)
+
+    def _health(self) -> dict[str, Any]:
+        """Return what a node says of itself, whatever its status: not to a namespace, and with no token."""
+        try:
+            reply = self._client.session.get(f"{self._address}/v1/sys/health", timeout=self.timeout_seconds)
+        except EndpointRefused as error:
+            raise TargetUnreachable(str(error)) from None
+        except requests.RequestException as error:
+            raise TargetUnreachable(f"Vault gave no answer ({type(error).__name__})") from None
+        return _body(reply)
 
     def _is_known(self) -> bool:
         """Say whether the token is one that Vault knows; denied and expired answer alike."""

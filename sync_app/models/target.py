@@ -41,6 +41,8 @@ class Target(AuthenticatedRow):
         "deletion",
         "budget_number",
         "budget_percent",
+        "automatic",
+        "paused_at",
         "live",
     )
 

@@ -21,7 +21,7 @@ from sync_app.errors import (
     ValueUnusable,
 )
 from sync_app.reconcile import Presence
-from sync_app.tests.backends.worlds import AwsWorld
+from sync_app.tests.worlds import AwsWorld
 from tests.aws_strict.faults import Fault
 
 TOKEN = "0123456789abcdef0123456789abcdef"

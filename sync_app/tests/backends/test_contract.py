@@ -16,7 +16,7 @@ from sync_app.errors import (
     TargetUnreachable,
 )
 from sync_app.reconcile import Presence
-from sync_app.tests.backends.worlds import World
+from sync_app.tests.worlds import World
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 OTHER_TOKEN = "fedcba9876543210fedcba9876543210"

@@ -25,7 +25,7 @@ from sync_app.errors import (
     ValueUnusable,
 )
 from sync_app.reconcile import Presence
-from sync_app.tests.backends.worlds import VaultWorld
+from sync_app.tests.worlds import VaultWorld
 from tests.servers.openbao import OpenBao
 
 TOKEN = "0123456789abcdef0123456789abcdef"

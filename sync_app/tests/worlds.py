@@ -2,7 +2,7 @@
 
 import functools
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import boto3
@@ -18,6 +18,10 @@ REGION = "eu-central-1"
 
 class World(ABC):
     """A target with a prefix of its own; the other client's paths are those of the target."""
+
+    kind: ClassVar[str]
+    destination: dict[str, str]
+    credentials: dict[str, str]
 
     def __init__(self) -> None:
         self.prefix = f"team-{uuid4().hex[:12]}"
@@ -56,17 +60,24 @@ def client(service: str, url: str) -> Any:
 class AwsWorld(World):
     """moto behind the strict layer; the other client goes to moto directly."""
 
+    kind = "aws_secrets_manager"
+
     def __init__(self, strict_url: str, moto_url: str, plan: Plan) -> None:
         super().__init__()
         self.plan = plan
+        self.destination = {
+            "region": REGION,
+            "prefix": self.prefix,
+            "endpoint": strict_url,
+            "sts_endpoint": strict_url,
+        }
+        self.credentials = {"access_key_id": "testing", "secret_access_key": "testing"}
         self.strict_url = strict_url
         self.client = client("secretsmanager", moto_url)
         self.kms = client("kms", moto_url)
 
     def backend(self, **changes: str) -> Backend:
-        destination = {"region": REGION, "prefix": self.prefix, "endpoint": self.strict_url}
-        credentials = {"access_key_id": "testing", "secret_access_key": "testing"}
-        return AwsSecretsManager(destination=destination | changes, credentials=credentials)
+        return AwsSecretsManager(destination=self.destination | changes, credentials=self.credentials)
 
     def write(self, path: str, value: str) -> None:
         try:
@@ -91,14 +102,18 @@ class AwsWorld(World):
 class VaultWorld(World):
     """A real OpenBao."""
 
+    kind = "vault_kv2"
+
     def __init__(self, url: str, token: str) -> None:
         super().__init__()
         self.url, self.token = url, token
+        self.destination = {"address": url, "prefix": self.prefix}
+        self.credentials = {"token": token}
         self.client = hvac.Client(url=url, token=token)
         self.kv = self.client.secrets.kv.v2
 
     def backend(self, **changes: str) -> Backend:
-        given = {"address": self.url, "prefix": self.prefix, "token": self.token} | changes
+        given = self.destination | self.credentials | changes
         secret = {field.name for field in VaultKv2.credential_fields}
         return VaultKv2(
             destination={key: text for key, text in given.items() if key not in secret},

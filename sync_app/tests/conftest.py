@@ -1,11 +1,11 @@
-"""Fixtures of the backends' tests: systems to sync with."""
+"""Fixtures of the sync's tests: systems to sync with."""
 
 from collections.abc import Iterator
 
 import pytest
 from pytest_django import Settings
 
-from sync_app.tests.backends.worlds import AwsWorld, VaultWorld, World
+from sync_app.tests.worlds import AwsWorld, VaultWorld, World
 from tests.aws_strict.faults import Plan
 from tests.servers.fixtures import moto_url, openbao, strict_aws
 
