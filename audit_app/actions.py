@@ -72,6 +72,9 @@ class Action(StrEnum):
     DATA_KEY_CREATE = "data_key.create"
     DATA_KEY_ROTATE = "data_key.rotate"
     DATA_KEY_OPEN = "data_key.open"
+    KEY_MIGRATION_START = "key_migration.start"
+    KEY_MIGRATION_FINALISE = "key_migration.finalise"
+    KEY_MIGRATION_ROLLBACK = "key_migration.rollback"
 
     TRAIL_VIEW = "trail.view"
     TRAIL_VERIFY = "trail.verify"

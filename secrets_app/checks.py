@@ -40,7 +40,7 @@ def _backend() -> Iterator[checks.CheckMessage]:
 
 
 def _kms() -> Iterator[checks.CheckMessage]:
-    if settings.KEY_MANAGEMENT_BACKEND != "kms":
+    if settings.KEY_MANAGEMENT_BACKEND != "kms" and not settings.KEY_MIGRATION:
         return
     if settings.DEBUG:
         yield checks.Error(
@@ -98,7 +98,7 @@ def _limits() -> Iterator[checks.CheckMessage]:
 
 
 def _local_key_file() -> Iterator[checks.CheckMessage]:
-    if settings.KEY_MANAGEMENT_BACKEND != "local":
+    if settings.KEY_MANAGEMENT_BACKEND != "local" and not settings.KEY_MIGRATION:
         return
     path = Path(settings.KEEPER_LOCAL_KEY_FILE)
     if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:

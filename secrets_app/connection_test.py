@@ -12,6 +12,7 @@ from environments_app.models import Environment
 from secrets_app.envelope.context import NO_ENVIRONMENT
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, WrongContext
 from secrets_app.key_providers import provider
+from secrets_app.key_providers.base import KeyProvider
 from secrets_app.wrapping import encryption_context
 
 SYSTEM: Final = "(system)"
@@ -46,7 +47,7 @@ def trials(environment: str | None = None) -> Iterator[Trial]:
     operator looks into: what a row names is tried as it is, and only if it is allowed.
     """
     for reference, names in _references(environment).items():
-        yield _tried(reference, names)
+        yield try_key(provider(), reference, names)
 
 
 def _references(environment: str | None) -> Mapping[str, list[str]]:
@@ -58,8 +59,9 @@ def _references(environment: str | None) -> Mapping[str, list[str]]:
     return found
 
 
-def _tried(reference: str, names: list[str]) -> Trial:
-    keeper, key_uri, step = provider(), "", "resolve"
+def try_key(keeper: KeyProvider, reference: str, names: list[str]) -> Trial:
+    """Try the key of a provider that `reference` names; it is used by what `names` lists."""
+    key_uri, step = "", "resolve"
     context = encryption_context(
         uuid=uuid4(), scope=NO_ENVIRONMENT, purpose=_PURPOSE, frozen=settings.KMS_ENCRYPTION_CONTEXT
     )
@@ -72,7 +74,7 @@ def _tried(reference: str, names: list[str]) -> Trial:
         if not hmac.compare_digest(opened, made.plain):
             raise WrongContext("another data key came back than was made")
         step = "refuse another context"
-        _require_refusal(key_uri, made.wrapped, {**context, "keeper:purpose": "another"})
+        _require_refusal(keeper, key_uri, made.wrapped, {**context, "keeper:purpose": "another"})
     except (KeyUnavailable, KeyRefused, EnvelopeError) as error:
         return Trial(
             used_by=names,
@@ -85,9 +87,9 @@ def _tried(reference: str, names: list[str]) -> Trial:
     return Trial(used_by=names, provider=keeper.name, key_uri=key_uri)
 
 
-def _require_refusal(key_uri: str, wrapped: bytes, context: Mapping[str, str]) -> None:
+def _require_refusal(keeper: KeyProvider, key_uri: str, wrapped: bytes, context: Mapping[str, str]) -> None:
     try:
-        provider().unwrap(key_uri=key_uri, wrapped=wrapped, context=context)
+        keeper.unwrap(key_uri=key_uri, wrapped=wrapped, context=context)
     except WrongContext:
         return
     raise KeyRefused("a data key was opened under another encryption context than it was made for")

@@ -18,11 +18,11 @@ from audit_app.row_mac import report_violation
 from audit_app.streams import environment_stream
 from environments_app.models import Environment
 from secrets_app.envelope.seal import PlainKey
-from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, UnknownDataKey
-from secrets_app.key_providers import provider
+from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, MigrationMoved, UnknownDataKey
+from secrets_app.key_providers import provider, provider_named
 from secrets_app.key_providers.caching import KeyCache, OpenKey
 from secrets_app.models.data_key import VALUES, DataKey
-from secrets_app.wrapping import refuse_in_transaction, unwrap, wrap_new
+from secrets_app.wrapping import refuse_in_transaction, require_wraps, unwrap, wrap_new
 
 _log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def _stored(data_key_id: UUID) -> DataKey:
 
 
 def _unwrapped(row: DataKey) -> OpenKey:
-    if provider().remote:
+    if provider_named(row.provider).remote:
         refuse_in_transaction("a data key is unwrapped over the network")
     return OpenKey(plain=unwrap(row), scope=row.scope, key_uri=row.key_uri)
 
@@ -151,7 +151,11 @@ def _make(environment: Environment, *, replaces: DataKey | None, reason: str = "
         if error.permanent:
             cache().evict_wrapped_by(key_uri)
         raise
-    if not _installed(row, environment, replaces, reason):
+    try:
+        installed = _installed(row, environment, replaces, reason)
+    except MigrationMoved:
+        return _make(environment, replaces=replaces, reason=reason)
+    if not installed:
         return active_key(environment)
     cache().put(OpenKey(plain=plain, scope=row.scope, key_uri=row.key_uri))
     return plain
@@ -163,6 +167,7 @@ def _installed(row: DataKey, environment: Environment, replaces: DataKey | None,
     keyring().open_all()
     try:
         with transaction.atomic():
+            require_wraps(row)
             if replaces and not _retired(replaces):
                 return False
             row.save(force_insert=True)

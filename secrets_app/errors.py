@@ -68,6 +68,14 @@ class RotationSuperseded(SecretError):
     """The data key that values are being re-sealed under was itself replaced."""
 
 
+class MigrationMoved(SecretError):
+    """A migration of keys began or ended while a data key was made: it is made again."""
+
+
+class MigrationRefused(SecretError):
+    """A migration of keys, or its rollback, cannot be done as things stand; nothing was changed."""
+
+
 # --- Sealed columns --------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ them records nothing, since recording needs them.
 import hmac
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -34,10 +34,10 @@ from audit_app.record import AuditObject, record
 from audit_app.row_mac import report_violation
 from secrets_app.envelope.context import NO_ENVIRONMENT
 from secrets_app.envelope.seal import PlainKey
-from secrets_app.errors import SecretError
+from secrets_app.errors import MigrationMoved, SecretError
 from secrets_app.key_providers import provider
 from secrets_app.models.data_key import DataKey
-from secrets_app.wrapping import unwrap, wrap_new
+from secrets_app.wrapping import require_wraps, unwrap, wrap_new
 
 _TAG_BYTES: Final = 48
 _log = logging.getLogger(__name__)
@@ -112,6 +112,16 @@ class SystemKeyring:
                 self.pin(keys)
             return keys
 
+    def open_by(self, opener: Callable[[DataKey], PlainKey]) -> None:
+        """Open and pin the stored keys by another way than their own wraps: for a rollback.
+
+        Raises KeyringUnavailable if one that writes does not open.
+        """
+        try:
+            self.pin(_open_stored(opener))
+        except (SecretError, DatabaseError) as error:
+            raise KeyringUnavailable(f"the system keys cannot be opened: {error}") from error
+
     def pin(self, keys: _OpenKeys) -> None:
         """Keep committed keys for the life of the process, and catch up on their events."""
         self._pinned, self._uncommitted = keys, None
@@ -160,7 +170,7 @@ def _open_or_make() -> tuple[_OpenKeys, bool]:
     _refuse_lost(missing, keys)
     try:
         made = _make(missing)
-    except IntegrityError:
+    except (IntegrityError, MigrationMoved):
         # Another process was first: its keys are the deployment's.
         return _open_or_make()
     for row, key in made:
@@ -168,11 +178,11 @@ def _open_or_make() -> tuple[_OpenKeys, bool]:
     return keys, True
 
 
-def _open_stored() -> _OpenKeys:
+def _open_stored(opener: Callable[[DataKey], PlainKey] = unwrap) -> _OpenKeys:
     keys = _OpenKeys()
     for row in DataKey.objects.filter(scope=NO_ENVIRONMENT, purpose__in=list(Purpose)).order_by("pk"):
         try:
-            keys.add(row, unwrap(row))
+            keys.add(row, opener(row))
         except SecretError as error:
             if row.active:
                 raise
@@ -200,6 +210,7 @@ def _make(missing: Iterable[Purpose]) -> list[tuple[DataKey, PlainKey]]:
     made = [wrap_new(environment=None, purpose=purpose, key_uri=key_uri) for purpose in missing]
     with transaction.atomic():
         for row, _ in made:
+            require_wraps(row)
             row.save(force_insert=True)
     return made
 

@@ -45,7 +45,7 @@ class Resealed:
     broken: dict[int, str] = field(default_factory=dict)
 
 
-def reseal(environment: Environment, *, progress: Progress) -> Resealed | None:
+def reseal(environment: Environment, *, progress: Progress, batch_size: int = 0) -> Resealed | None:
     """Seal every value of an environment under a new data key; None if it never had one.
 
     `progress` is told after each batch how many values are done, and of how many. Raises
@@ -58,7 +58,8 @@ def reseal(environment: Environment, *, progress: Progress) -> Resealed | None:
     result = Resealed(data_key=key.id)
     total = _under_other_keys(environment, key.id).count()
     # Who was about to write under the old key when the new one came is found by another pass.
-    while _pass(environment, key, result, lambda: progress(result.values, total)):
+    size = batch_size or BATCH
+    while _pass(environment, key, result, lambda: progress(result.values, total), size):
         pass
     _record(environment, key, {"step": "finished", "values": result.values, "broken": len(result.broken)})
     return result
@@ -86,10 +87,12 @@ def _under_other_keys(environment: Environment, data_key: UUID) -> QuerySet[Secr
     return rows.select_related("secret").order_by("pk")
 
 
-def _pass(environment: Environment, key: PlainKey, result: Resealed, tell: Callable[[], None]) -> int:
+def _pass(
+    environment: Environment, key: PlainKey, result: Resealed, tell: Callable[[], None], size: int
+) -> int:
     """Go once through all that other keys seal; return how many values were sealed again."""
     before, last = result.values, 0
-    while batch := list(_under_other_keys(environment, key.id).filter(pk__gt=last)[:BATCH]):
+    while batch := list(_under_other_keys(environment, key.id).filter(pk__gt=last)[:size]):
         last = batch[-1].pk
         rows = [row for row in batch if row.pk not in result.broken]
         if rows:

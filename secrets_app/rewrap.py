@@ -18,9 +18,10 @@ from audit_app.row_mac import report_violation
 from environments_app.models import Environment
 from secrets_app.envelope.context import NO_ENVIRONMENT
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
-from secrets_app.key_providers import provider
+from secrets_app.key_providers import provider, provider_named
+from secrets_app.key_providers.base import KeyProvider
 from secrets_app.models.data_key import DataKey
-from secrets_app.wrapping import encryption_context, other_provider, refuse_in_transaction
+from secrets_app.wrapping import context_of, refuse_in_transaction
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,11 @@ class Scope:
 
     @cached_property
     def key_uri(self) -> str:
-        """The key that it is configured for. May ask KMS.
+        """The key that it is configured for. May ask KMS; raises as `key_uri_of` does."""
+        return self.key_uri_of(provider())
+
+    def key_uri_of(self, keeper: KeyProvider) -> str:
+        """Return the key of a provider that it is configured for. May ask KMS.
 
         Raises KeyRefused (recorded) if the environment's row was not written by Keeper.
         """
@@ -50,7 +55,7 @@ class Scope:
             reason = "the environment's row, which names its key, was not written by Keeper"
             report_violation(kind="environment", uuid=row.uuid, name=row.name, reason=reason)
             raise KeyRefused(reason)
-        return provider().resolve(row.kms_key_alias if row else "")
+        return keeper.resolve(row.kms_key_alias if row else "")
 
     def data_keys(self) -> QuerySet[DataKey]:
         """Return its data keys, retired ones too."""
@@ -87,11 +92,12 @@ def rewrap(scope: Scope, *, under: str = "") -> Iterator[Rewrapped]:
 
 
 def _move(row: DataKey, scope: Scope) -> None:
-    if row.provider != provider().name:
-        raise KeyUnavailable(other_provider(row, provider().name), permanent=True)
-    context = encryption_context(uuid=row.uuid, scope=row.scope, purpose=row.purpose, frozen=row.context)
+    if provider_named(row.provider) is not provider():
+        raise KeyUnavailable(f"{row.provider} wraps it: migrate_to_kms moves it", permanent=True)
     old = bytes(row.wrapped_key)
-    wrapped = provider().rewrap(key_uri=row.key_uri, wrapped=old, context=context, to_key_uri=scope.key_uri)
+    wrapped = provider().rewrap(
+        key_uri=row.key_uri, wrapped=old, context=context_of(row), to_key_uri=scope.key_uri
+    )
     with transaction.atomic():
         # Only what was read is replaced: a run beside this one, or a restore, loses nothing.
         standing = DataKey.objects.filter(pk=row.pk, key_uri=row.key_uri, wrapped_key=old)

@@ -1,6 +1,8 @@
 """Wraps new data keys and unwraps stored ones, under contexts recomputed from what is expected."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
 from uuid import UUID, uuid4
 
 from django.conf import settings
@@ -10,49 +12,107 @@ from audit_app.models import deployment_uuid
 from environments_app.models import Environment
 from secrets_app.envelope.context import NO_ENVIRONMENT
 from secrets_app.envelope.seal import PlainKey
-from secrets_app.errors import KeyUnavailable, NetworkInTransaction, WrongContext
-from secrets_app.key_providers import PROVIDERS, provider
+from secrets_app.errors import KeyUnavailable, MigrationMoved, NetworkInTransaction, WrongContext
+from secrets_app.key_providers import provider, provider_named
 from secrets_app.models.data_key import DataKey
+from secrets_app.models.key_migration import KeyMigration
 
 RESERVED_PREFIX = "keeper:"
+# What a migration leads from and to.
+LOCAL: Final = "local"
+KMS: Final = "kms"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrap:
+    """A data key as one provider's key wraps it."""
+
+    provider: str
+    key_uri: str
+    wrapped: bytes
 
 
 def wrap_new(*, environment: Environment | None, purpose: str, key_uri: str) -> tuple[DataKey, PlainKey]:
     """Return a new data key: its row, not yet saved, and the key itself.
 
-    May go over the network. Raises what the provider raises.
+    While a migration is open the row carries the other provider's wrap as well. May go over the
+    network. Raises what the providers raise.
     """
     keeper = provider()
     scope = environment.uuid if environment else NO_ENVIRONMENT
-    uuid = uuid4()
-    frozen = dict(settings.KMS_ENCRYPTION_CONTEXT)
-    context = encryption_context(uuid=uuid, scope=scope, purpose=purpose, frozen=frozen)
-    generated = keeper.generate(key_uri=key_uri, context=context)
     row = DataKey(
-        uuid=uuid,
+        uuid=uuid4(),
         environment=environment,
         scope=scope,
         purpose=purpose,
         provider=keeper.name,
-        key_uri=generated.key_uri,
-        wrapped_key=generated.wrapped,
-        context=frozen,
+        context=dict(settings.KMS_ENCRYPTION_CONTEXT),
     )
-    return row, PlainKey(id=uuid, material=generated.plain)
+    generated = keeper.generate(key_uri=key_uri, context=context_of(row))
+    row.key_uri, row.wrapped_key = generated.key_uri, generated.wrapped
+    key = PlainKey(id=row.uuid, material=generated.plain)
+    migration = KeyMigration.objects.filter(open=True).first()
+    if migration is not None:
+        set_other(row, _wrapped_by_other(key, row, migration))
+    return row, key
+
+
+def require_wraps(row: DataKey) -> None:
+    """Raise MigrationMoved if a migration began or ended since a new row was wrapped.
+
+    Called in the transaction that stores the row; the lock holds the migration's end back.
+    """
+    is_open = KeyMigration.objects.select_for_update().filter(open=True).exists()
+    if is_open != bool(row.other_provider):
+        raise MigrationMoved("a migration of keys began or ended while a data key was made")
 
 
 def unwrap(row: DataKey) -> PlainKey:
-    """Return the data key of a stored row.
+    """Return the data key of a stored row, from its own wrap; the other one opens in a rollback only.
 
     May go over the network. Raises WrongContext if the row was edited or belongs elsewhere,
     KeyRefused if the key that wraps it is not allowed, KeyUnavailable if it cannot be used now.
     """
-    keeper = provider()
-    if row.provider != keeper.name:
-        raise KeyUnavailable(other_provider(row, keeper.name), permanent=True)
-    context = encryption_context(uuid=row.uuid, scope=row.scope, purpose=row.purpose, frozen=row.context)
-    material = keeper.unwrap(key_uri=row.key_uri, wrapped=bytes(row.wrapped_key), context=context)
+    return open_wrap(row, own_wrap(row))
+
+
+def open_wrap(row: DataKey, wrap: Wrap) -> PlainKey:
+    """Return a row's data key from one of its wraps; raises as `unwrap` does."""
+    keeper = provider_named(wrap.provider)
+    material = keeper.unwrap(key_uri=wrap.key_uri, wrapped=wrap.wrapped, context=context_of(row))
     return PlainKey(id=row.uuid, material=material)
+
+
+def wrap_again(row: DataKey, key: PlainKey, *, by: str, key_uri: str) -> Wrap:
+    """Return a row's data key wrapped by another provider; raises what that raises."""
+    keeper = provider_named(by)
+    wrapped = keeper.wrap(key_uri=key_uri, plain=key.material, context=context_of(row))
+    return Wrap(provider=by, key_uri=key_uri, wrapped=wrapped)
+
+
+def own_wrap(row: DataKey) -> Wrap:
+    """Return the wrap that opens a row in service."""
+    return Wrap(provider=row.provider, key_uri=row.key_uri, wrapped=bytes(row.wrapped_key))
+
+
+def other_wrap(row: DataKey) -> Wrap | None:
+    """Return the wrap that a row carries for a rollback, if it does."""
+    if not row.other_provider:
+        return None
+    return Wrap(provider=row.other_provider, key_uri=row.other_key_uri, wrapped=bytes(row.other_wrapped_key))
+
+
+def set_other(row: DataKey, wrap: Wrap) -> None:
+    """Put the wrap for a rollback on a row that is not yet saved."""
+    row.other_provider, row.other_key_uri, row.other_wrapped_key = wrap.provider, wrap.key_uri, wrap.wrapped
+
+
+def context_of(row: DataKey) -> dict[str, str]:
+    """Return the encryption context that a row's data key is wrapped under, by whichever provider.
+
+    Raises WrongContext if the frozen pairs were edited.
+    """
+    return encryption_context(uuid=row.uuid, scope=row.scope, purpose=row.purpose, frozen=row.context)
 
 
 def encryption_context(*, uuid: UUID, scope: UUID, purpose: str, frozen: Mapping[str, str]) -> dict[str, str]:
@@ -86,10 +146,13 @@ def refuse_in_transaction(what: str) -> None:
         raise NetworkInTransaction(f"{what}: that has to be done before the transaction begins")
 
 
-def other_provider(row: DataKey, configured: str) -> str:
-    """Return what an operator does about a data key that another provider wrapped."""
-    known = row.provider if row.provider in PROVIDERS else "an unknown provider"
-    return (
-        f"data key {row.uuid} was wrapped by {known}, but KEY_MANAGEMENT_BACKEND is {configured}: "
-        "set it back, or migrate the keys"
-    )
+def _wrapped_by_other(key: PlainKey, row: DataKey, migration: KeyMigration) -> Wrap:
+    if not settings.KEY_MIGRATION:
+        raise KeyUnavailable(
+            "a migration of keys is open: set KEY_MIGRATION=true until it is finalised or rolled back",
+            permanent=True,
+        )
+    if row.provider == KMS:
+        return wrap_again(row, key, by=LOCAL, key_uri=migration.local_key_uri)
+    reference = row.environment.kms_key_alias if row.environment else ""
+    return wrap_again(row, key, by=KMS, key_uri=provider_named(KMS).resolve(reference))

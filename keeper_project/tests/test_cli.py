@@ -38,6 +38,7 @@ def keeper(*arguments: str, data: Path, **environment: str) -> subprocess.Comple
             "migrate_to_kms --environment production --no-dry-run",
         ),
         ("migrate rollback-kms backup-file.json", "rollback_kms backup-file.json"),
+        ("rollback-kms backup-file.json", "rollback_kms backup-file.json"),
         ("kms test-connection", "kms test-connection"),
         ("verify-audit --stream system", "verify_audit --stream system"),
         ("run --host 0.0.0.0 --port 8989", "run --host 0.0.0.0 --port 8989"),

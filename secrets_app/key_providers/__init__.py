@@ -1,4 +1,4 @@
-"""The key providers, and the one that this installation is configured for."""
+"""The key providers: the one that wraps new data keys, and during a migration the other one too."""
 
 import threading
 
@@ -15,32 +15,41 @@ PROVIDERS: dict[str, type[KeyProvider]] = {
 }
 
 _lock = threading.Lock()
-_instance: KeyProvider | None = None
+# One of each a process: they keep connections and resolved aliases.
+_instances: dict[str, KeyProvider] = {}
 
 
 def provider() -> KeyProvider:
-    """Return the one provider of this process, chosen by KEY_MANAGEMENT_BACKEND.
+    """Return the provider that wraps this process's new data keys, chosen by KEY_MANAGEMENT_BACKEND.
 
     Raises KeyUnavailable if there is none of that name.
     """
-    global _instance  # noqa: PLW0603 - one a process: it keeps connections and resolved aliases
-    if _instance is None:
-        with _lock:
-            if _instance is None:
-                _instance = _configured()
-    return _instance
+    return provider_named(settings.KEY_MANAGEMENT_BACKEND)
 
 
-def forget_provider() -> None:
-    """Drop the process's provider, so that the next use reads the settings anew (for tests)."""
-    global _instance  # noqa: PLW0603
-    _instance = None
+def provider_named(name: str) -> KeyProvider:
+    """Return a provider of this process.
 
-
-def _configured() -> KeyProvider:
-    name = settings.KEY_MANAGEMENT_BACKEND
-    if name not in PROVIDERS:
+    Raises KeyUnavailable unless it is that of KEY_MANAGEMENT_BACKEND, or KEY_MIGRATION is on.
+    """
+    if settings.KEY_MANAGEMENT_BACKEND not in PROVIDERS:
         raise KeyUnavailable(
             f"KEY_MANAGEMENT_BACKEND names no provider: choose one of {', '.join(PROVIDERS)}", permanent=True
         )
-    return PROVIDERS[name]()
+    if name != settings.KEY_MANAGEMENT_BACKEND and not (settings.KEY_MIGRATION and name in PROVIDERS):
+        known = name if name in PROVIDERS else "an unknown provider"
+        raise KeyUnavailable(
+            f"what {known} wraps does not open, since KEY_MANAGEMENT_BACKEND is "
+            f"{settings.KEY_MANAGEMENT_BACKEND}: set it back, or migrate the keys (KEY_MIGRATION)",
+            permanent=True,
+        )
+    if name not in _instances:
+        with _lock:
+            if name not in _instances:
+                _instances[name] = PROVIDERS[name]()
+    return _instances[name]
+
+
+def forget_provider() -> None:
+    """Drop the process's providers, so that the next use reads the settings anew (for tests)."""
+    _instances.clear()

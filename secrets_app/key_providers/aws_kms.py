@@ -3,7 +3,8 @@
 Permissions: kms:GenerateDataKey and kms:Decrypt on every allowed key, and kms:DescribeKey
 where a key is configured by alias or by id instead of its ARN. `kms key-info` asks by
 kms:DescribeKey and kms:GetKeyRotationStatus. Re-wrapping needs kms:ReEncryptFrom on the old key
-and kms:ReEncryptTo on the new one, turning on rotation kms:EnableKeyRotation.
+and kms:ReEncryptTo on the new one, migrating from a key file kms:Encrypt, turning on rotation
+kms:EnableKeyRotation.
 Keys are symmetric (SYMMETRIC_DEFAULT) and of the configured region.
 """
 
@@ -119,6 +120,16 @@ class KmsProvider(KeyProvider):
         )
         _refuse_other_key(reply["KeyId"], key_uri)
         return Generated(plain=reply["Plaintext"], wrapped=reply["CiphertextBlob"], key_uri=key_uri)
+
+    def wrap(self, *, key_uri: str, plain: bytes, context: Mapping[str, str]) -> bytes:
+        """Return a data key from Encrypt: for those that the key file wrapped before."""
+        self._refuse_unless_allowed(key_uri)
+        reply = self._ask(
+            "Encrypt",
+            lambda: self._client.encrypt(KeyId=key_uri, Plaintext=plain, EncryptionContext=dict(context)),
+        )
+        _refuse_other_key(reply["KeyId"], key_uri)
+        return reply["CiphertextBlob"]
 
     def unwrap(self, *, key_uri: str, wrapped: bytes, context: Mapping[str, str]) -> bytes:
         """Return a data key from Decrypt, which is told the key that must have wrapped it."""

@@ -61,6 +61,13 @@ class KeyProvider(ABC):
         """
 
     @abstractmethod
+    def wrap(self, *, key_uri: str, plain: bytes, context: Mapping[str, str]) -> bytes:
+        """Return a data key that another provider generated, wrapped and bound to `context`.
+
+        Raises as `generate` does.
+        """
+
+    @abstractmethod
     def unwrap(self, *, key_uri: str, wrapped: bytes, context: Mapping[str, str]) -> bytes:
         """Return the data key in the clear.
 

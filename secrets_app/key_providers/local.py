@@ -50,8 +50,8 @@ class LocalProvider(KeyProvider):
         self._read_digest = b""
 
     def resolve(self, reference: str) -> str:  # noqa: ARG002 - there is one key, whatever was asked for
-        """Return the URI of the key file, which is made if there is none yet."""
-        return _uri(self._key(make=True))
+        """Return the URI of the key file, which is made if there is none yet and it wraps new keys."""
+        return _uri(self._key(make=self.name == settings.KEY_MANAGEMENT_BACKEND))
 
     def generate(self, *, key_uri: str, context: Mapping[str, str]) -> Generated:
         """Return a new data key, wrapped by the key file."""
@@ -59,6 +59,12 @@ class LocalProvider(KeyProvider):
         self.count("generate")
         plain = secrets.token_bytes(_KEY_BYTES)
         return Generated(plain=plain, wrapped=_wrapped(kek, plain, key_uri, context), key_uri=key_uri)
+
+    def wrap(self, *, key_uri: str, plain: bytes, context: Mapping[str, str]) -> bytes:
+        """Return a data key wrapped by the key file."""
+        kek = self._key_of(key_uri, make=False)
+        self.count("wrap")
+        return _wrapped(kek, plain, key_uri, context)
 
     def unwrap(self, *, key_uri: str, wrapped: bytes, context: Mapping[str, str]) -> bytes:
         """Return the data key; a missing key file is never made here, since it opens nothing."""

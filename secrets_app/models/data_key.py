@@ -32,6 +32,10 @@ class DataKey(Identified):
     provider = models.CharField(max_length=16)
     key_uri = models.CharField(max_length=2048)
     wrapped_key = models.BinaryField()
+    # The same data key wrapped by the other provider, while a migration is open: opens in a rollback only.
+    other_provider = models.CharField(max_length=16, blank=True)
+    other_key_uri = models.CharField(max_length=2048, blank=True)
+    other_wrapped_key = models.BinaryField(blank=True, default=bytes)
     # The pairs of KMS_ENCRYPTION_CONTEXT as they were when the key was made.
     context = models.JSONField(default=dict, encoder=DjangoJSONEncoder)
     # True or null, since MariaDB has no conditional unique constraints.

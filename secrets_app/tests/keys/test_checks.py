@@ -40,6 +40,7 @@ def test_a_complete_kms_configuration_is_sound(settings: Settings) -> None:
         ({"KEY_MANAGEMENT_BACKEND": "vault"}, "keeper.E010"),
         ({**KMS, "DEBUG": True}, "keeper.E017"),
         ({**KMS, "KMS_KEY_ID": ""}, "keeper.E011"),
+        ({"KEY_MIGRATION": True, "KMS_KEY_ID": "", "AWS_REGION": "eu-central-1"}, "keeper.E011"),
         ({**KMS, "KMS_KEY_ALIAS": "alias/other"}, "keeper.W011"),
         ({**KMS, "AWS_REGION": ""}, "keeper.E012"),
         ({"KMS_ENCRYPTION_CONTEXT": {"a": 1}}, "keeper.E013"),

@@ -1,0 +1,1 @@
+"""Moves data keys from the key file to KMS, while the service runs, and back."""

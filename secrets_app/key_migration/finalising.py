@@ -1,0 +1,72 @@
+"""Ends a migration for good: KMS alone opens from then on, and the wraps of the key file are dropped."""
+
+from dataclasses import dataclass, field
+
+from audit_app.actions import Action
+from audit_app.keyring import keyring
+from secrets_app.errors import MigrationRefused, SecretError
+from secrets_app.key_migration.state import end, open_migration, require_backend, require_both_providers
+from secrets_app.models import DataKey, KeyMigration
+from secrets_app.models.key_migration import FINALISED
+from secrets_app.wrapping import KMS, unwrap
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finalised:
+    """What finalising proved: how many data keys KMS opens, and which it does not."""
+
+    migration: str
+    data_keys: int
+    dry_run: bool = False
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the migration has ended."""
+        return not self.problems
+
+
+def finalise(*, dry_run: bool = False) -> Finalised:
+    """Prove that KMS opens every data key, then drop the other wraps; no rollback from then on.
+
+    A dry run only proves. Nothing is dropped while a problem is left. Raises MigrationRefused if
+    there is no migration to finalise, the settings do not allow it, or something is not moved yet.
+    """
+    require_both_providers()
+    require_backend(KMS)
+    keyring().open_all()
+    migration = open_migration()
+    if migration is None:
+        return _finalised_before()
+    if left := DataKey.objects.exclude(provider=KMS).count():
+        raise MigrationRefused(f"KMS does not wrap {left:,} data keys yet: run the migration again first")
+    problems, opened = _opened_by_kms()
+    if not problems and not dry_run and not _ended(migration):
+        raise MigrationRefused(
+            "a process made a data key under the key file meanwhile: set KEY_MANAGEMENT_BACKEND to kms for "
+            "every process, and run the migration again"
+        )
+    return Finalised(migration=str(migration.uuid), data_keys=opened, dry_run=dry_run, problems=problems)
+
+
+def _ended(migration: KeyMigration) -> bool:
+    return end(migration, outcome=FINALISED, action=Action.KEY_MIGRATION_FINALISE, provider=KMS)
+
+
+def _finalised_before() -> Finalised:
+    last = KeyMigration.objects.last()
+    if last is None or last.outcome != FINALISED:
+        raise MigrationRefused("no migration is open: there is nothing to finalise")
+    return Finalised(migration=str(last.uuid), data_keys=0)
+
+
+def _opened_by_kms() -> tuple[list[str], int]:
+    problems, opened = [], 0
+    for row in DataKey.objects.order_by("pk"):
+        try:
+            unwrap(row)
+        except SecretError as error:
+            problems.append(f"data key {row.uuid}: {error}")
+        else:
+            opened += 1
+    return problems, opened

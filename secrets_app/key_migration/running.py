@@ -1,0 +1,137 @@
+"""The migration as an operator runs it: first only told and proven, then done, scope by scope."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from audit_app.keyring import keyring
+from environments_app.models import Environment
+from secrets_app.connection_test import try_key
+from secrets_app.errors import KeyRefused, KeyUnavailable, RotationSuperseded
+from secrets_app.key_migration.moving import move, unmoved
+from secrets_app.key_migration.proving import prove
+from secrets_app.key_migration.state import begin, open_migration, require_both_providers
+from secrets_app.key_providers import provider_named
+from secrets_app.key_rotation import Progress
+from secrets_app.models import DataKey, KeyMigration
+from secrets_app.reseal import reseal
+from secrets_app.rewrap import Scope
+from secrets_app.wrapping import KMS, LOCAL
+
+
+@dataclass(kw_only=True)
+class Migrated:
+    """What a migration did, or would do, for one environment or for the system keys.
+
+    `backup` is the file that this run wrote; `data_keys` counts those that were moved, or in a dry
+    run would be.
+    """
+
+    name: str
+    dry_run: bool
+    key_uri: str = ""
+    backup: str = ""
+    data_keys: int = 0
+    values_proven: int = 0
+    data_key: str = ""
+    values_resealed: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing stands in the way, or is left to do."""
+        return not self.problems
+
+
+def plan(*, environment: str = "", batch_size: int, progress: Progress) -> Iterator[Migrated]:
+    """Tell what a migration would do, try each key, and prove that every value opens.
+
+    Nothing changes but the trail, which tells of the opening. Raises MigrationRefused if the
+    settings do not allow a migration, KeyringUnavailable if the trail's keys do not open.
+    """
+    require_both_providers()
+    keyring().open_all()
+    is_open = open_migration() is not None
+    for scope in scopes(environment):
+        told = Migrated(name=scope.name, dry_run=True, data_keys=unmoved(scope, is_open=is_open).count())
+        reference = scope.environment.kms_key_alias if scope.environment else ""
+        trial = try_key(provider_named(KMS), reference, [scope.name])
+        told.key_uri = trial.key_uri
+        if not trial.ok:
+            told.problems.append(f"failed to {trial.step}: {trial.problem}")
+        if scope.environment:
+            _prove(told, scope.environment, batch_size, progress)
+        yield told
+
+
+def migrate(
+    *, environment: str = "", reencrypt: bool = False, batch_size: int, progress: Progress
+) -> Iterator[Migrated]:
+    """Move the data keys of everything, or of one environment, to KMS; may be stopped and repeated.
+
+    With `reencrypt` environments get new data keys, and their values are sealed under these first.
+    Raises MigrationRefused and KeyringUnavailable as `plan` does, before anything changes.
+    """
+    require_both_providers()
+    keyring().open_all()
+    migration, backup = _begun(environment)
+    for scope in scopes(environment):
+        done = Migrated(name=scope.name, dry_run=False, backup=backup)
+        try:
+            _migrate(done, scope, migration, batch_size if reencrypt else 0, progress)
+        except (KeyUnavailable, KeyRefused, RotationSuperseded) as error:
+            done.problems.append(str(error))
+        yield done
+
+
+def scopes(environment: str = "") -> Iterator[Scope]:
+    """Yield the system keys and every environment, or one environment alone."""
+    if not environment:
+        yield Scope()
+    rows = Environment.objects.order_by("name")
+    for row in rows.filter(name=environment) if environment else rows:
+        yield Scope(row)
+
+
+def _begun(environment: str) -> tuple[KeyMigration | None, str]:
+    """Return the migration, and the backup written for what is left to do; neither if there is nothing."""
+    migration = open_migration()
+    if migration is None and not DataKey.objects.filter(provider=LOCAL).exists():
+        return None, ""
+    if migration and not any(unmoved(scope).exists() for scope in scopes(environment)):
+        return migration, ""
+    begun, written = begin()
+    return begun, str(written.path)
+
+
+def _migrate(
+    done: Migrated, scope: Scope, migration: KeyMigration | None, reseal_batch: int, progress: Progress
+) -> None:
+    done.key_uri = scope.key_uri_of(provider_named(KMS))
+    if reseal_batch and scope.environment:
+        result = reseal(
+            scope.environment,
+            batch_size=reseal_batch,
+            progress=lambda count, total: progress(done.name, count, total, "values re-sealed"),
+        )
+        if result:
+            done.data_key, done.values_resealed = str(result.data_key), result.values
+            done.problems += result.broken.values()
+    if migration is None:
+        return
+    total = unmoved(scope).count()
+    for count, moved in enumerate(move(scope, migration), 1):
+        if moved.problem:
+            done.problems.append(moved.problem)
+        else:
+            done.data_keys += 1
+        progress(done.name, count, total, "data keys moved")
+
+
+def _prove(told: Migrated, environment: Environment, batch_size: int, progress: Progress) -> None:
+    def tell(count: int, total: int) -> None:
+        told.values_proven = count
+        progress(environment.name, count, total, "values opened")
+
+    problems = list(prove(environment, batch_size=batch_size, progress=tell))
+    told.values_proven -= len(problems)
+    told.problems += problems
