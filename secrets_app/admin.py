@@ -14,7 +14,7 @@ from environments_app.service_admin import ServiceAdmin
 from secrets_app import lifecycle, tasks, writing
 from secrets_app.errors import SecretError
 from secrets_app.forms import WrittenFields
-from secrets_app.models import DataKey, Secret, SecretVersion, WrappingKey
+from secrets_app.models import DataKey, KeyMigration, Secret, SecretVersion, WrappingKey
 from secrets_app.secret_types import SecretType
 
 if TYPE_CHECKING:
@@ -142,6 +142,7 @@ class DataKeyAdmin(ServiceAdmin):
         "environment",
         "provider",
         "key_uri",
+        "other_provider",
         "active",
         "created_at",
         "retired_at",
@@ -181,3 +182,12 @@ class WrappingKeyAdmin(ServiceAdmin):
     list_display = ("scope", "reference", "key_uri", "state", "rotates", "problem", "checked_at")
     list_filter = ("state",)
     search_fields = ("reference", "key_uri")
+
+
+@admin.register(KeyMigration)
+class KeyMigrationAdmin(ServiceAdmin):
+    """Migrations of data keys from the key file to KMS, to look at: the commands begin and end them."""
+
+    list_display = ("uuid", "local_key_uri", "open", "outcome", "started_at", "ended_at")
+    list_filter = ("outcome",)
+    search_fields = ("uuid",)

@@ -20,7 +20,7 @@ from audit_app.record import AuditObject, record
 from audit_app.row_mac import report_violation
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
 from secrets_app.key_alerts import KeyFailure, alert
-from secrets_app.key_providers import provider
+from secrets_app.key_providers import provider_named
 from secrets_app.key_report import key_states
 from secrets_app.models import DataKey, WrappingKey
 from secrets_app.wrapping import refuse_in_transaction, unwrap
@@ -114,7 +114,7 @@ def _store_states() -> None:
 def _problem(row: DataKey) -> str:
     """Return why a data key does not open, or nothing. Raises KeyUnavailable."""
     try:
-        provider().recheck()
+        provider_named(row.provider).recheck()
         unwrap(row)
     except (EnvelopeError, KeyRefused) as error:
         report_violation(kind="data_key", uuid=row.uuid, name=row.purpose, reason=str(error))
