@@ -20,6 +20,7 @@ from secrets_app.errors import MigrationRefused
 from secrets_app.integrity import versions as damaged_versions
 from secrets_app.key_migration import rollback
 from secrets_app.key_migration.finalising import finalise
+from secrets_app.key_migration.moving import put_wraps
 from secrets_app.key_migration.rollback import RolledBack, roll_back
 from secrets_app.key_providers import provider_named
 from secrets_app.models import DataKey, KeyMigration
@@ -119,7 +120,7 @@ class TestGoingBack:
     def test_one_that_was_interrupted_goes_on(
         self, backup: Path, monkeypatch: pytest.MonkeyPatch, cast: Cast
     ) -> None:
-        put, calls = rollback.put_wraps, []
+        put, calls = put_wraps, []
 
         def killed(*asked: Any, **more: Any) -> bool:
             calls.append(asked)
