@@ -63,6 +63,13 @@ class Action(StrEnum):
     # What a pass found that someone has to look at: drift, conflict, failure, recovery.
     TARGET_ALERT = "target.alert"
 
+    # Whom Keeper tells by e-mail or webhook; a webhook's address is opened before each use.
+    NOTIFICATION_VIEW = "notification.view"
+    NOTIFICATION_CREATE = "notification.create"
+    NOTIFICATION_REMOVE = "notification.remove"
+    NOTIFICATION_TEST = "notification.test"
+    NOTIFICATION_SEND = "notification.send"
+
     SIGN_IN = "session.sign_in"
     SIGN_OUT = "session.sign_out"
     # Unauthenticated refusals, one event a minute, address and kind.

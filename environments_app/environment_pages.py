@@ -27,6 +27,7 @@ _RIGHTS = {
     "tokens": Action.TOKEN_ISSUE,
     "token_revoke": Action.TOKEN_REVOKE,
     "settings": Action.ENVIRONMENT_UPDATE,
+    "notifications": Action.NOTIFICATION_VIEW,
 }
 
 
@@ -192,6 +193,7 @@ def _detail(request: HttpRequest, environment: Environment, **bound: forms.Form)
             "update": reverse("environment-update", args=[name]),
             "member_grant": reverse("member-grant", args=[name]),
             "token_issue": reverse("token-issue", args=[name]),
+            "notifications": reverse("notifications", args=[name]),
         },
         "member_form": MemberForm() if can["members"] else None,
         "token_form": TokenForm() if can["tokens"] else None,

@@ -7,7 +7,7 @@ from audit_app.actions import Action
 from audit_app.integrity import Problem
 from audit_app.row_history import contradictions, last_states
 from audit_app.row_mac import AuthenticatedRow
-from environments_app.models import Environment, GroupMember, Membership, ServiceToken, User
+from environments_app.models import Environment, GroupMember, Membership, Recipient, ServiceToken, User
 
 _BATCH = 500
 _KINDS: tuple[tuple[type[AuthenticatedRow], tuple[Any, ...]], ...] = (
@@ -16,6 +16,7 @@ _KINDS: tuple[tuple[type[AuthenticatedRow], tuple[Any, ...]], ...] = (
     (GroupMember, ("user", "group")),
     (Membership, ("environment", "user", "group")),
     (ServiceToken, ("environment",)),
+    (Recipient, ("environment",)),
 )
 
 
@@ -32,11 +33,13 @@ _CHANGES: Final = (
     Action.TOKEN_ISSUE,
     Action.TOKEN_CHANGE,
     Action.TOKEN_REVOKE,
+    Action.NOTIFICATION_CREATE,
+    Action.NOTIFICATION_REMOVE,
 )
 
 
 def access_rows() -> Iterator[Problem]:
-    """Yield each environment, person, place in a group, membership and token that is not genuine.
+    """Yield each row that grants or tells anything (people, memberships, tokens, …) and is not genuine.
 
     That is one which Keeper did not write, and one which the trail says was changed or removed.
     """

@@ -51,6 +51,10 @@ _MANAGER: Final = _EDITOR | {
     Action.TOKEN_CHANGE,
     Action.TOKEN_REVOKE,
     Action.TRAIL_VIEW,
+    Action.NOTIFICATION_VIEW,
+    Action.NOTIFICATION_CREATE,
+    Action.NOTIFICATION_REMOVE,
+    Action.NOTIFICATION_TEST,
     Action.TARGET_CREATE,
     Action.TARGET_CHANGE,
     Action.TARGET_REMOVE,
@@ -80,6 +84,10 @@ _OPERATIONS: Final = frozenset(
         Action.TARGET_VIEW,
         Action.TARGET_PAUSE,
         Action.TRAIL_VIEW,
+        Action.NOTIFICATION_VIEW,
+        Action.NOTIFICATION_CREATE,
+        Action.NOTIFICATION_REMOVE,
+        Action.NOTIFICATION_TEST,
     }
 )
 ADMIN_ACTIONS: Final = _OPERATIONS | {

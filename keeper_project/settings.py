@@ -66,6 +66,23 @@ KEEPER_RETENTION_DAYS = env.int("KEEPER_RETENTION_DAYS", default=30)
 # which every manager of an environment can then point at what that identity reaches.
 KEEPER_SYNC_MACHINE_CREDENTIALS = env.bool("KEEPER_SYNC_MACHINE_CREDENTIALS", default=False)
 
+# --- Notifications ---------------------------------------------------------------------------
+# Where people reach Keeper, for the links in messages.
+KEEPER_URL = env.str("KEEPER_URL", default="")
+# Who is told what concerns the installation as a whole.
+KEEPER_ALERT_EMAILS = env.list("KEEPER_ALERT_EMAILS", default=[])
+# One message about the same thing within so many minutes; what comes meanwhile is told together.
+KEEPER_ALERT_INTERVAL_MINUTES = env.int("KEEPER_ALERT_INTERVAL_MINUTES", default=30)
+# Empty: no e-mail is sent.
+EMAIL_HOST = env.str("EMAIL_HOST", default="")
+EMAIL_PORT = env.int("EMAIL_PORT", default=587)
+EMAIL_HOST_USER = env.str("EMAIL_HOST_USER", default="")
+EMAIL_HOST_PASSWORD = env.str("EMAIL_HOST_PASSWORD", default="")
+EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", default=True)
+EMAIL_USE_SSL = env.bool("EMAIL_USE_SSL", default=False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="keeper@localhost")
+
 # --- Wiring: what a lower app needs from a higher one ---------------------------------------
 KEEPER_KEYRING = "secrets_app.keyring.SystemKeyring"
 KEEPER_POLICY = "environments_app.policy.TrailPolicy"
@@ -87,6 +104,10 @@ KEEPER_INTEGRITY_CHECKS = [
 ]
 KEEPER_AUDIT_SINKS: list[str] = []
 KEEPER_SECRET_PANELS: list[str] = []
+KEEPER_NOTIFIERS = [
+    "environments_app.notification_email.EmailTransport",
+    "secrets_app.webhook_transport.WebhookTransport",
+]
 
 # --- Django --------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -278,6 +299,8 @@ AUDITLOG_INCLUDE_TRACKING_MODELS = [
         "exclude_fields": ["row_mac", "secret_hash", "last_used_at", "last_used_address"],
     },
     {"model": "environments_app.User", "exclude_fields": ["row_mac", "password", "last_login"]},
+    {"model": "environments_app.Recipient", "exclude_fields": ["row_mac"]},
+    {"model": "secrets_app.Webhook", "exclude_fields": ["row_mac", "sealed"]},
     {"model": "auth.Group", "exclude_fields": []},
 ]
 
@@ -310,6 +333,10 @@ CELERY_BEAT_SCHEDULE = {
         "task": "secrets_app.tasks.check_keys",
         "schedule": 300.0,
         "options": {"expires": 240},
+    },
+    "deliver-notifications": {
+        "task": "environments_app.tasks.deliver_notifications",
+        "schedule": 20.0,
     },
     "purge-deleted": {"task": "secrets_app.tasks.purge_deleted", "schedule": crontab(minute="41")},
     "clear-sessions": {

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from secrets_app import notification_pages as notices
 from secrets_app import views
 
 urlpatterns = [
@@ -16,4 +17,15 @@ urlpatterns = [
     path("secrets/<int:id>/delete", views.secret_delete, name="secret-delete"),
     path("secrets/<int:id>/restore", views.secret_restore, name="secret-restore"),
     path("secrets/<int:id>/purge", views.secret_purge, name="secret-purge"),
+    path("environments/<str:name>/notifications", notices.notifications, name="notifications"),
+    path("environments/<str:name>/recipients", notices.recipient_add, name="recipient-add"),
+    path(
+        "environments/<str:name>/recipients/<int:id>/remove",
+        notices.recipient_remove,
+        name="recipient-remove",
+    ),
+    path("environments/<str:name>/recipients/<int:id>/test", notices.recipient_test, name="recipient-test"),
+    path("environments/<str:name>/webhooks", notices.webhook_add, name="webhook-add"),
+    path("environments/<str:name>/webhooks/<int:id>/remove", notices.webhook_remove, name="webhook-remove"),
+    path("environments/<str:name>/webhooks/<int:id>/test", notices.webhook_test, name="webhook-test"),
 ]

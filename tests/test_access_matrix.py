@@ -15,10 +15,12 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from environments_app import members
 from environments_app.models import Environment, Membership, User
 from environments_app.principals import system_principal
+from environments_app.recipients import add_recipient
 from environments_app.tests.cast import Cast
 from environments_app.tokens import issue
 from secrets_app.models import Secret
 from secrets_app.tests.kept import VALUE, keep, send
+from secrets_app.webhooks import add_webhook
 
 ROLES: Final = ("viewer", "reader", "editor", "manager")
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -100,6 +102,14 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-tokens", "POST"): Rule("manager", 201, admin=201, body={"name": "ci", "role": "viewer"}),
     ("api-token", "GET"): Rule("manager", admin=200),
     ("api-token", "DELETE"): Rule("manager", 204, admin=204),
+    ("api-recipients", "GET"): Rule("manager", admin=200),
+    ("api-recipients", "POST"): Rule("manager", 201, admin=201, body={"email": "new@example.com"}),
+    ("api-recipient", "DELETE"): Rule("manager", 204, admin=204),
+    ("api-recipient-test", "POST"): Rule("manager", 202, admin=202),
+    ("api-webhooks", "GET"): Rule("manager", admin=200),
+    ("api-webhooks", "POST"): Rule("manager", 201, admin=201, body={"name": "new", "url": "https://hooks.example/x"}),
+    ("api-webhook", "DELETE"): Rule("manager", 204, admin=204),
+    ("api-webhook-test", "POST"): Rule("manager", 202, admin=202),
     # The installation.
     ("api-admin-tokens", "GET"): Rule("nobody", admin=200),
     ("api-admin-tokens", "POST"): Rule("nobody", 201, admin=201, body={"name": "ops"}),
@@ -148,6 +158,8 @@ class Scene:
     member: Membership
     token_id: int
     admin_token_id: int
+    recipient_id: int = 987654
+    webhook_id: int = 987654
 
     def path(self, route: str) -> str:
         arguments: dict[str, dict[str, Any]] = {
@@ -161,6 +173,12 @@ class Scene:
             "api-tokens": {"environment": self.environment.name},
             "api-token": {"environment": self.environment.name, "id": self.token_id},
             "api-admin-token": {"id": self.admin_token_id},
+            "api-recipients": {"environment": self.environment.name},
+            "api-recipient": {"environment": self.environment.name, "id": self.recipient_id},
+            "api-recipient-test": {"environment": self.environment.name, "id": self.recipient_id},
+            "api-webhooks": {"environment": self.environment.name},
+            "api-webhook": {"environment": self.environment.name, "id": self.webhook_id},
+            "api-webhook-test": {"environment": self.environment.name, "id": self.webhook_id},
         }
         of_secret = route.startswith("api-secret-") or route in {"api-secret", "api-versions"}
         return reverse(route, kwargs={"id": self.secret.pk} if of_secret else arguments.get(route, {}))
@@ -195,7 +213,17 @@ def scene(cast: Cast) -> Callable[[str], Scene]:
         member = members.grant(actor=alice, environment=environment, user=cast.vera, role="viewer")
         token, _ = issue(actor=alice, environment=environment, role="viewer", name="standing")
         admin_token, _ = issue(actor=operator, environment=None, role="admin", name=f"standing-{number}")
-        return Scene(cast, environment, secret, member, token.pk, admin_token.pk)
+        place = Scene(cast, environment, secret, member, token.pk, admin_token.pk)
+        if "recipient" in route:
+            place.recipient_id = add_recipient(
+                actor=alice, environment=environment, email="ops@example.com"
+            ).pk
+        if "webhook" in route:
+            webhook, _ = add_webhook(
+                actor=alice, environment=environment, name="standing", url="https://hooks.example/x"
+            )
+            place.webhook_id = webhook.pk
+        return place
 
     assert alice.grants
     return make
@@ -331,6 +359,13 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "member-revoke": (PageRule("manager", 302, admin=302, method="POST"),),
     "token-issue": (PageRule("manager", 200, admin=200, method="POST", form={"name": "ci", "role": "viewer"}),),
     "token-revoke": (PageRule("manager", 302, admin=302, method="POST"),),
+    "notifications": (PageRule("manager", admin=200),),
+    "recipient-add": (PageRule("manager", 302, admin=302, method="POST", form={"email": "new@example.com"}),),
+    "recipient-remove": (PageRule("manager", 302, admin=302, method="POST"),),
+    "recipient-test": (PageRule("manager", 302, admin=302, method="POST"),),
+    "webhook-add": (PageRule("manager", 200, admin=200, method="POST", form={"name": "new", "url": "https://hooks.example/x", "style": "slack"}),),
+    "webhook-remove": (PageRule("manager", 302, admin=302, method="POST"),),
+    "webhook-test": (PageRule("manager", 302, admin=302, method="POST"),),
 }  # fmt: skip
 # Who is not signed in comes in by these, or they show nothing of anybody.
 OPEN_PAGES: Final = {"sign-in", "sign-out", "healthz", "readyz"}
@@ -352,6 +387,11 @@ def page_path(place: Scene, name: str) -> str:
     if name in {"member-revoke", "token-revoke"}:
         row = place.member.pk if name == "member-revoke" else place.token_id
         return reverse(name, kwargs={"name": place.environment.name, "id": row})
+    if name.startswith(("recipient-", "webhook-")) and not name.endswith("-add"):
+        row = place.recipient_id if name.startswith("recipient-") else place.webhook_id
+        return reverse(name, kwargs={"name": place.environment.name, "id": row})
+    if name in {"notifications", "recipient-add", "webhook-add"}:
+        return reverse(name, kwargs={"name": place.environment.name})
     if name in {"environment-detail", "environment-update", "member-grant", "token-issue"}:
         return reverse(name, kwargs={"name": place.environment.name})
     of_secret = name.startswith("secret-") and name not in {"secret-list", "secret-new", "secret-generate"}

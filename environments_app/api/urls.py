@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from environments_app.api import views
+from environments_app.api import notification_views, views
 
 urlpatterns = [
     path("whoami", views.WhoAmIView.as_view(), name="api-whoami"),
@@ -12,6 +12,21 @@ urlpatterns = [
     path("environments/<str:environment>/members/<int:id>", views.MemberView.as_view(), name="api-member"),
     path("environments/<str:environment>/tokens", views.TokenListView.as_view(), name="api-tokens"),
     path("environments/<str:environment>/tokens/<int:id>", views.TokenView.as_view(), name="api-token"),
+    path(
+        "environments/<str:environment>/recipients",
+        notification_views.RecipientListView.as_view(),
+        name="api-recipients",
+    ),
+    path(
+        "environments/<str:environment>/recipients/<int:id>",
+        notification_views.RecipientView.as_view(),
+        name="api-recipient",
+    ),
+    path(
+        "environments/<str:environment>/recipients/<int:id>/test",
+        notification_views.RecipientTestView.as_view(),
+        name="api-recipient-test",
+    ),
     path("tokens", views.AdminTokenListView.as_view(), name="api-admin-tokens"),
     path("tokens/<int:id>", views.AdminTokenView.as_view(), name="api-admin-token"),
 ]

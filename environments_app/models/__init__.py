@@ -3,13 +3,18 @@
 from environments_app.models.access import Membership, Role, ServiceToken, TokenRole
 from environments_app.models.attempt import FailedSignIns
 from environments_app.models.environment import Environment
+from environments_app.models.notification import Alert, Delivery, DeliveryState, Recipient
 from environments_app.models.user import GroupMember, User, UserRole
 
 __all__ = [
+    "Alert",
+    "Delivery",
+    "DeliveryState",
     "Environment",
     "FailedSignIns",
     "GroupMember",
     "Membership",
+    "Recipient",
     "Role",
     "ServiceToken",
     "TokenRole",

@@ -2,7 +2,7 @@
 
 from django.urls import path, register_converter
 
-from secrets_app.api import environment_views, views
+from secrets_app.api import environment_views, views, webhook_views
 
 
 class IdConverter:
@@ -44,5 +44,20 @@ urlpatterns = [
         "environments/<str:environment>/compare/<str:other>",
         environment_views.CompareView.as_view(),
         name="api-compare",
+    ),
+    path(
+        "environments/<str:environment>/webhooks",
+        webhook_views.WebhookListView.as_view(),
+        name="api-webhooks",
+    ),
+    path(
+        "environments/<str:environment>/webhooks/<id:id>",
+        webhook_views.WebhookView.as_view(),
+        name="api-webhook",
+    ),
+    path(
+        "environments/<str:environment>/webhooks/<id:id>/test",
+        webhook_views.WebhookTestView.as_view(),
+        name="api-webhook-test",
     ),
 ]

@@ -12,6 +12,7 @@ from uuid import UUID
 SECRET_VERSION_VALUE: Final = "secret-version.value"  # noqa: S105 - a label, no password
 TARGET_CREDENTIALS: Final = "target.credentials"
 ROTATOR_CREDENTIALS: Final = "rotator.credentials"
+WEBHOOK_ADDRESS: Final = "webhook.address"
 
 # The environment of rows that belong to the whole deployment.
 NO_ENVIRONMENT: Final = UUID(int=0)

@@ -1,8 +1,9 @@
-"""What is kept: secrets, their versions, the data keys that seal them, and what wraps and moves those."""
+"""What is kept: secrets, their versions, data keys, what wraps and moves those, and webhooks."""
 
 from secrets_app.models.data_key import DataKey
 from secrets_app.models.key_migration import KeyMigration
 from secrets_app.models.secret import MAX_NAME_LENGTH, Secret, SecretVersion, version_context
+from secrets_app.models.webhook import Webhook, WebhookStyle
 from secrets_app.models.wrapping_key import WrappingKey
 
 __all__ = [
@@ -11,6 +12,8 @@ __all__ = [
     "KeyMigration",
     "Secret",
     "SecretVersion",
+    "Webhook",
+    "WebhookStyle",
     "WrappingKey",
     "version_context",
 ]

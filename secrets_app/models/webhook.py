@@ -1,0 +1,68 @@
+"""Webhooks: addresses that Keeper tells what happens in an environment."""
+
+from enum import StrEnum
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+
+from audit_app.models import deployment_uuid
+from audit_app.record import AuditObject
+from audit_app.row_mac import AuthenticatedRow
+from environments_app.models import Environment
+from secrets_app.envelope.context import WEBHOOK_ADDRESS, Context
+from secrets_app.fields import EncryptedField
+from secrets_app.models.data_key import DataKey
+
+
+class WebhookStyle(StrEnum):
+    """What a webhook is sent."""
+
+    # {"text": …}: Slack, Mattermost and many others.
+    SLACK = "slack"
+    # The same with kind, environment, subject, lines and link apart.
+    JSON = "json"
+
+
+class Webhook(AuthenticatedRow):
+    """A webhook of an environment; its address is a credential, and so sealed with its signing key."""
+
+    MAC_LABEL: ClassVar[str] = "webhook"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = ("environment.uuid", "name", "endpoint", "style")
+
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="webhooks")
+    name = models.CharField(max_length=100)
+    # Scheme, host and port of the address, which may be shown.
+    endpoint = models.CharField(max_length=300)
+    style = models.CharField(max_length=8, choices=[(s, s) for s in WebhookStyle], default=WebhookStyle.SLACK)
+    # JSON of `url` and `key`, which signs what is sent.
+    sealed = EncryptedField(label=WEBHOOK_ADDRESS, context="sealing_context")
+    data_key = models.ForeignKey(DataKey, to_field="uuid", on_delete=models.PROTECT, related_name="webhooks")
+    created_by = models.CharField(max_length=150)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        """A name once an environment."""
+
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["environment", "name"], name="webhook_name")
+        ]
+        ordering: ClassVar[list[str]] = ["name"]
+
+    def __str__(self) -> str:
+        return str(self.name)
+
+    @property
+    def audit_object(self) -> AuditObject:
+        """How events name this webhook."""
+        return AuditObject(kind="webhook", uuid=self.uuid, name=self.name)
+
+    def sealing_context(self) -> Context:
+        """Return what the envelope is bound to: this row and the endpoint."""
+        return Context(
+            deployment=deployment_uuid(),
+            label=WEBHOOK_ADDRESS,
+            row=self.uuid,
+            environment=self.environment.uuid,
+            parent=(self.endpoint.encode(),),
+        )
