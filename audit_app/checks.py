@@ -9,6 +9,7 @@ from django.utils.module_loading import import_string
 
 from audit_app.addresses import networks
 from audit_app.history import exposed_fields
+from audit_app.outbound import allowed_networks
 
 # Columns whose text is a credential or its hash; binary columns are refused by their type.
 SECRET_COLUMNS = frozenset({"password", "secret_hash", "session_key"})
@@ -49,6 +50,21 @@ def trusted_proxies(**_kwargs: Any) -> list[CheckMessage]:
                 f"KEEPER_TRUSTED_PROXIES: {error}.",
                 hint="List addresses or networks, such as 10.0.0.5,192.168.0.0/16, or 'unix' for a socket.",
                 id="audit_app.E002",
+            )
+        ]
+    return []
+
+
+def outbound_networks(**_kwargs: Any) -> list[CheckMessage]:
+    """Refuse an entry of KEEPER_OUTBOUND_ALLOWED that is no network, before a connection finds out."""
+    try:
+        allowed_networks(tuple(settings.KEEPER_OUTBOUND_ALLOWED))
+    except ValueError as error:
+        return [
+            Error(
+                f"KEEPER_OUTBOUND_ALLOWED: {error}.",
+                hint="List addresses or networks, such as 10.20.0.0/16,192.168.7.9, separated by commas.",
+                id="audit_app.E004",
             )
         ]
     return []

@@ -57,7 +57,7 @@ def normalised_endpoint(url: str) -> str:
 def is_permitted(address: str, *, encrypted: bool) -> bool:
     """Say whether Keeper may connect to this numeric address, with or without TLS."""
     ip = _underlying(ipaddress.ip_address(address))
-    if any(ip in network for network in _allowed(tuple(settings.KEEPER_OUTBOUND_ALLOWED))):
+    if any(ip in network for network in allowed_networks(tuple(settings.KEEPER_OUTBOUND_ALLOWED))):
         return True
     return encrypted and ip.is_global and not ip.is_multicast
 
@@ -158,5 +158,6 @@ def _underlying(ip: Address) -> Address:
 
 
 @lru_cache(maxsize=8)
-def _allowed(networks: Sequence[str]) -> tuple[Network, ...]:
+def allowed_networks(networks: Sequence[str]) -> tuple[Network, ...]:
+    """Return the networks of KEEPER_OUTBOUND_ALLOWED. Raises ValueError for what is none."""
     return tuple(ipaddress.ip_network(network, strict=False) for network in networks)

@@ -101,6 +101,8 @@ KEEPER_INTEGRITY_CHECKS = [
     "secrets_app.integrity.secrets",
     "secrets_app.integrity.versions",
     "secrets_app.integrity.losses",
+    "sync_app.integrity.targets",
+    "sync_app.integrity.entries",
 ]
 KEEPER_AUDIT_SINKS: list[str] = []
 KEEPER_SECRET_PANELS: list[str] = []
@@ -302,6 +304,20 @@ AUDITLOG_INCLUDE_TRACKING_MODELS = [
     {"model": "environments_app.Recipient", "exclude_fields": ["row_mac"]},
     {"model": "secrets_app.Webhook", "exclude_fields": ["row_mac", "sealed"]},
     {"model": "auth.Group", "exclude_fields": []},
+    {
+        "model": "sync_app.Target",
+        "exclude_fields": [
+            "row_mac",
+            "credentials",
+            "data_key",
+            "due_at",
+            "last_success_at",
+            "last_failure_at",
+            "last_error",
+            "failures",
+            "updated_at",
+        ],
+    },
 ]
 
 # --- Background work -----------------------------------------------------------------------

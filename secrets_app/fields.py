@@ -81,6 +81,13 @@ class Sealed:
         except (EnvelopeError, KeyRefused):
             return False
 
+    def opens(self) -> bool:
+        """Say whether this opens in its place; for the integrity checks, as `is_of`."""
+        try:
+            return bool(self._plaintext(self._place()))
+        except (EnvelopeError, KeyRefused):
+            return False
+
     def _place(self) -> Context:
         context = self.context
         if context is None:

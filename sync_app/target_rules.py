@@ -38,8 +38,8 @@ def checked_name(name: str) -> str:
 
 def apply_rules(target: Target, rules: Mapping[str, Any], *, allowed: tuple[str, ...]) -> list[str]:
     """Set rules on a target and return the names of those that differ. Raises InvalidField."""
-    for name in rules.keys() - set(allowed):
-        raise InvalidField(name, "This cannot be changed.")
+    for name in sorted(rules.keys() - set(allowed)):
+        raise InvalidField(name, "This is no rule of a target, or one that stays as it is.")
     given = dict(rules)
     if "scope" in given:
         given["scope"] = validate_prefix(given["scope"])

@@ -1,6 +1,7 @@
 """Use cases of targets: creating, changing, pausing and removing them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 from uuid import uuid4
 
@@ -11,15 +12,18 @@ from audit_app.actions import Action, Outcome
 from audit_app.canonical import Json
 from audit_app.record import commit_record, record
 from audit_app.row_history import row_state
+from audit_app.row_mac import authentic
 from audit_app.streams import environment_stream
+from environments_app.changes import changing
 from environments_app.errors import NameInUse
 from environments_app.models import Environment
 from environments_app.policy import Principal, require
 from sync_app.credentials import seal
 from sync_app.destinations import Identity, backend_of, identify, refuse_overlap
-from sync_app.errors import BackendError
-from sync_app.finding import require_authentic_place
+from sync_app.errors import AnotherSystem, BackendError, BadDestination, SyncError, TargetInUse
+from sync_app.finding import require_authentic, require_authentic_place, require_living, require_on
 from sync_app.models import Target
+from sync_app.reconcile import Ownership
 from sync_app.target_rules import CHANGEABLE, CHOSEN_ONCE, apply_rules, checked_name
 
 _NAME_IN_USE: Final = "The environment has a target of this name."
@@ -51,8 +55,7 @@ def create(
         _record_failure(actor, Action.TARGET_CREATE, target, error)
         raise
     seal(target, credentials)
-    if target.interval_seconds:
-        target.due_at = timezone.now()
+    _reschedule(target)
     try:
         with transaction.atomic():
             refuse_overlap(identity, actor=actor)
@@ -61,6 +64,162 @@ def create(
     except IntegrityError as error:
         raise NameInUse(_NAME_IN_USE) from error
     return target
+
+
+def change(*, actor: Principal, target: Target, name: str | None = None, **rules: Any) -> Target:
+    """Change the name or rules of a target (CHANGEABLE) and return it as stored.
+
+    Raises Forbidden or Invisible; InvalidField; NameInUse; Tampered; TargetConflict once it was removed.
+    """
+    require_on(actor=actor, action=Action.TARGET_CHANGE, target=target)
+    try:
+        with _changing(target) as stored:
+            changed = apply_rules(stored, rules, allowed=CHANGEABLE)
+            if name is not None and name != stored.name:
+                stored.name = checked_name(name)
+                changed.append("name")
+            if changed:
+                _reschedule(stored)
+                stored.save(update_fields=[*changed, "due_at", "updated_at"])
+                _record(
+                    actor, Action.TARGET_CHANGE, stored, {field: getattr(stored, field) for field in changed}
+                )
+    except IntegrityError as error:
+        raise NameInUse(_NAME_IN_USE) from error
+    return stored
+
+
+def change_credentials(
+    *,
+    actor: Principal,
+    target: Target,
+    credentials: Mapping[str, str],
+    destination: Mapping[str, str] | None = None,
+) -> Target:
+    """Replace the credentials of a target, all of them, and return it as stored.
+
+    `destination` holds the fields of the destination that change as well, such as an address: what
+    decides where values and credentials go is only changed with the credentials in hand, and
+    only if the system proves to be the same as before. The old envelope opens no more.
+
+    Raises what `create` raises, AnotherSystem, Tampered, and TargetConflict once it was removed.
+    """
+    require_on(actor=actor, action=Action.TARGET_CHANGE, target=target)
+    require_living(target)
+    require_authentic(target)
+    wanted = _moved(target, destination or {})
+    draft = Target(uuid=target.uuid, environment=target.environment, name=target.name, backend=target.backend)
+    try:
+        _identified(draft, wanted, credentials)
+        _require_same_place(draft, target)
+    except (BackendError, AnotherSystem) as error:
+        _record_failure(actor, Action.TARGET_CHANGE, target, error)
+        raise
+    seal(draft, credentials)
+    with _changing(target) as stored:
+        fields = ("destination", "endpoint", "credentials", "data_key_id")
+        for field in fields:
+            setattr(stored, field, getattr(draft, field))
+        stored.save(update_fields=[*fields, "updated_at"])
+        details: dict[str, Json] = {"fields": ["credentials", *(destination or {})]}
+        _record(actor, Action.TARGET_CHANGE, stored, details | {"endpoint": stored.endpoint})
+    return stored
+
+
+def pause(*, actor: Principal, target: Target) -> Target:
+    """Let nothing be synced with a target until it is resumed; return it as stored.
+
+    Raises Forbidden or Invisible, Tampered, and TargetConflict once it was removed.
+    """
+    return _pause(actor, target, paused=True)
+
+
+def resume(*, actor: Principal, target: Target) -> Target:
+    """Let a paused target be synced again; raises as `pause` does."""
+    return _pause(actor, target, paused=False)
+
+
+def remove(*, actor: Principal, target: Target) -> None:
+    """Remove a target that has nothing of Keeper's in the other system, and forget its credentials.
+
+    One whose row was changed outside Keeper is removed whatever it has there, since it can do
+    nothing about it any more. Raises Forbidden or Invisible; TargetInUse if it was not
+    disconnected before, or a run is under way.
+    """
+    require_on(actor=actor, action=Action.TARGET_REMOVE, target=target)
+    require_living(target)
+    seal(target, {})
+    with transaction.atomic():
+        stored = Target.objects.select_for_update().get(pk=target.pk)
+        forged = not stored.is_authentic()
+        if not forged:
+            _refuse_use(stored)
+        entries = stored.entries.count()
+        stored.entries.all().delete()
+        stored.credentials, stored.data_key_id = target.credentials, target.data_key_id
+        stored.live, stored.due_at = None, None
+        stored.save(update_fields=["live", "due_at", "credentials", "data_key_id", "updated_at"])
+        _record(actor, Action.TARGET_REMOVE, stored, {"entries": entries, "forged": forged})
+    if forged:
+        authentic([target])
+
+
+@contextmanager
+def _changing(target: Target) -> Iterator[Target]:
+    """Yield a living target as it is stored, locked."""
+    require_authentic_place(target.environment)
+    with changing(target) as stored:
+        require_living(stored)
+        yield stored
+
+
+def _pause(actor: Principal, target: Target, *, paused: bool) -> Target:
+    require_on(actor=actor, action=Action.TARGET_PAUSE, target=target)
+    with _changing(target) as stored:
+        if (stored.paused_at is not None) is not paused:
+            stored.paused_at = timezone.now() if paused else None
+            _reschedule(stored)
+            stored.save(update_fields=["paused_at", "due_at", "updated_at"])
+            _record(actor, Action.TARGET_PAUSE, stored, {"paused": paused})
+    return stored
+
+
+def _refuse_use(target: Target) -> None:
+    if target.runs.filter(active=True).exists():
+        raise TargetInUse("a run of the target is under way: wait until it has ended")
+    owned = target.entries.exclude(ownership=Ownership.NONE).count()
+    if owned:
+        raise TargetInUse(
+            f"{owned} secrets in the target are marked as Keeper's: disconnect it first, by a plan that "
+            "leaves or withdraws them"
+        )
+
+
+def _reschedule(target: Target) -> None:
+    """Let the next pass be due at once, if there are passes by interval."""
+    waits = target.paused_at is not None or not target.interval_seconds
+    target.due_at = None if waits else timezone.now()
+
+
+def _moved(target: Target, changes: Mapping[str, str]) -> dict[str, str]:
+    """Return a destination with some fields changed, none of which says where the secrets lie."""
+    for field in backend_of(target.backend).destination_fields:
+        if (
+            field.fixed
+            and changes.get(field.name, target.destination[field.name]) != target.destination[field.name]
+        ):
+            raise BadDestination(
+                f"{field.label}: a destination stays as it is; make another target", field=field.name
+            )
+    return {**target.destination, **changes}
+
+
+def _require_same_place(draft: Target, target: Target) -> None:
+    if (draft.system, draft.place) != (target.system, target.place):
+        raise AnotherSystem(
+            f"these credentials and addresses lead to {draft.system}, and the target is "
+            f"in {target.system}: make another target"
+        )
 
 
 def _identified(target: Target, destination: Mapping[str, str], credentials: Mapping[str, str]) -> Identity:
@@ -96,7 +255,7 @@ def _record(actor: Principal, action: Action, target: Target, details: Mapping[s
     )
 
 
-def _record_failure(actor: Principal, action: Action, target: Target, error: BackendError) -> None:
+def _record_failure(actor: Principal, action: Action, target: Target, error: SyncError) -> None:
     commit_record(
         actor=actor,
         action=action,

@@ -25,6 +25,13 @@ def test_a_proxy_that_is_no_address_is_refused(settings: Settings) -> None:
     assert ids(checks.trusted_proxies()) == ["audit_app.E002"]
 
 
+def test_an_allowed_network_that_is_none_is_refused(settings: Settings) -> None:
+    settings.KEEPER_OUTBOUND_ALLOWED = ["10.0.0.1", "192.168.0.0/16", "fd00::/8"]
+    assert checks.outbound_networks() == []
+    settings.KEEPER_OUTBOUND_ALLOWED = ["vault.example.com"]
+    assert ids(checks.outbound_networks()) == ["audit_app.E004"]
+
+
 def test_a_followed_model_with_open_sealed_columns_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auditlog, "get_models", lambda: [Checkpoint])
     fields: dict[str, list[str]] = {"include_fields": [], "exclude_fields": []}

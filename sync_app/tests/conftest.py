@@ -1,6 +1,7 @@
 """Fixtures of the sync's tests: systems to sync with."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pytest_django import Settings
@@ -8,6 +9,7 @@ from pytest_django import Settings
 from sync_app.tests.worlds import AwsWorld, VaultWorld, World
 from tests.aws_strict.faults import Plan
 from tests.servers.fixtures import moto_url, openbao, strict_aws
+from tests.servers.openbao import OpenBao
 
 __all__ = ["moto_url", "openbao", "strict_aws"]
 
@@ -28,6 +30,19 @@ def aws(strict_aws: tuple[str, Plan], moto_url: str) -> Iterator[AwsWorld]:
 @pytest.fixture
 def vault(openbao: tuple[str, str]) -> VaultWorld:
     return VaultWorld(*openbao)
+
+
+@pytest.fixture
+def second_vault(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """Another OpenBao, which is another cluster."""
+    server = OpenBao(tmp_path)
+    try:
+        server.start()
+        server.wait()
+        addresses = server.environment()
+        yield addresses["KEEPER_TEST_OPENBAO_URL"], addresses["KEEPER_TEST_OPENBAO_TOKEN"]
+    finally:
+        server.stop()
 
 
 @pytest.fixture(params=["aws", "vault"])

@@ -31,22 +31,11 @@ from sync_app.errors import (
 )
 from sync_app.finding import find_target, visible_targets
 from sync_app.models import Target
+from sync_app.tests.making import made
 from sync_app.tests.worlds import AwsWorld, VaultWorld, World
 from tests.aws_strict.faults import Fault
 
 pytestmark = pytest.mark.django_db
-
-
-def made(cast: Cast, world: World, *, name: str = "first", **changes: Any) -> Target:
-    """Create a target as alice, in her development environment unless told otherwise."""
-    given: dict[str, Any] = {
-        "actor": cast.principal(cast.alice),
-        "environment": cast.development,
-        "backend": world.kind,
-        "destination": world.destination,
-        "credentials": world.credentials,
-    } | changes
-    return targets.create(name=name, **given)
 
 
 def find_or_none(actor: Principal, cast: Cast, pk: int) -> Target | None:

@@ -1,0 +1,71 @@
+"""The integrity checks of sync: whatever says where values go must be as Keeper wrote it, and open."""
+
+from collections.abc import Iterator
+from typing import Final, TypeVar
+
+from django.core.exceptions import ObjectDoesNotExist
+
+from audit_app.actions import Action
+from audit_app.integrity import Problem
+from audit_app.row_history import contradictions, last_states
+from audit_app.row_mac import AuthenticatedRow
+from secrets_app.errors import KeyUnavailable
+from sync_app.models import SyncEntry, Target
+
+Row = TypeVar("Row", bound=AuthenticatedRow)
+
+_BATCH: Final = 500
+_CHANGES: Final = (
+    Action.TARGET_CREATE,
+    Action.TARGET_CHANGE,
+    Action.TARGET_PAUSE,
+    Action.TARGET_REMOVE,
+)
+
+
+def targets() -> Iterator[Problem]:
+    """Find targets that were edited, or put back to an older state, or whose credentials do not open."""
+    for batch in _batches(Target, "environment"):
+        genuine = [target for target in batch if target.is_authentic()]
+        yield from (_edited(target) for target in batch if target not in genuine)
+        yield from contradictions(genuine, last_states(_CHANGES, rows=genuine))
+        for target in genuine:
+            message = _closed(target)
+            if message:
+                yield Problem(kind="sealed", object=_named(target), message=message)
+
+
+def entries() -> Iterator[Problem]:
+    """Find what Keeper claims to know of secrets in targets and did not write."""
+    for batch in _batches(SyncEntry, "target"):
+        yield from (_edited(entry) for entry in batch if not entry.is_authentic())
+
+
+def _batches(model: type[Row], related: str) -> Iterator[list[Row]]:
+    # No join: that would pass over a row whose key was pointed at nothing.
+    every = model._default_manager.prefetch_related(related).order_by("pk")  # noqa: SLF001 - serves two models
+    last = 0
+    while batch := list(every.filter(pk__gt=last)[:_BATCH]):
+        last = batch[-1].pk
+        yield batch
+
+
+def _closed(target: Target) -> str:
+    """Say why the credentials of a target cannot be used, or nothing."""
+    try:
+        named = target.credentials.opens() and target.credentials.data_key_id == target.data_key_id
+    except ObjectDoesNotExist:
+        return "the environment that the credentials were sealed for is missing"
+    except KeyUnavailable as error:
+        return f"the credentials cannot be checked: {error}"
+    return "" if named else "the sealed credentials do not open, or name another data key"
+
+
+def _edited(row: AuthenticatedRow) -> Problem:
+    return Problem(
+        kind="edited", object=_named(row), message="the row was not written by Keeper, and does nothing"
+    )
+
+
+def _named(row: AuthenticatedRow) -> str:
+    return f"{row.MAC_LABEL} {row.pk} ({row.uuid})"
