@@ -110,6 +110,8 @@ KEEPER_NOTIFIERS = [
     "environments_app.notification_email.EmailTransport",
     "secrets_app.webhook_transport.WebhookTransport",
 ]
+# Called with an environment's id after a change of its secrets is committed.
+KEEPER_CHANGE_LISTENERS = ["sync_app.schedule.nudge_environment"]
 
 # --- Django --------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -353,6 +355,11 @@ CELERY_BEAT_SCHEDULE = {
     "deliver-notifications": {
         "task": "environments_app.tasks.deliver_notifications",
         "schedule": 20.0,
+    },
+    "sync-due": {
+        "task": "sync_app.tasks.run_due",
+        "schedule": 10.0,
+        "options": {"expires": 30},
     },
     "purge-deleted": {"task": "secrets_app.tasks.purge_deleted", "schedule": crontab(minute="41")},
     "clear-sessions": {

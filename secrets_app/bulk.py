@@ -11,7 +11,7 @@ from audit_app.actions import Action
 from audit_app.record import record_many
 from environments_app.models import Environment
 from environments_app.policy import Principal, require
-from secrets_app.changes import event
+from secrets_app.changes import announce, event
 from secrets_app.errors import NameTaken, SecretError, TooManyItems
 from secrets_app.input_errors import InvalidInput, InvalidName
 from secrets_app.metadata import Metadata, checked_comment
@@ -150,6 +150,8 @@ def _insert(actor: Principal, secrets: list[Secret], versions: list[SecretVersio
     ]
     for _, group in groupby(sorted(drafts, key=lambda draft: draft.stream), key=lambda draft: draft.stream):
         record_many(list(group))
+    for environment_id in {secret.environment_id for secret in secrets}:
+        announce(environment_id)
 
 
 def _complete_ids(secrets: Sequence[Secret]) -> None:

@@ -1,10 +1,12 @@
 """Carries out a change of a secret: one transaction with its event, for whoever read the newest state."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from audit_app.actions import Action
 from audit_app.actors import Actor
@@ -44,6 +46,7 @@ def insert(
             version.secret = secret
             version.save(force_insert=True)
             record_many([event(actor=actor, secret=secret, action=action, details=details, version=version)])
+            announce(secret.environment_id)
     except IntegrityError as error:
         raise _name_taken(secret, error) from error
 
@@ -71,8 +74,23 @@ def change(
                 _make_current(secret, version)
             secret.save(force_update=True)
             record_many([event(actor=actor, secret=secret, action=action, details=details, version=version)])
+            announce(secret.environment_id)
     except IntegrityError as error:
         raise _name_taken(secret, error) from error
+
+
+def announce(environment_id: int) -> None:
+    """Tell those who listen (settings.KEEPER_CHANGE_LISTENERS) that secrets of an environment changed.
+
+    Call it in the change's transaction: they hear of it once it is committed, and none can fail it.
+    """
+    for path in settings.KEEPER_CHANGE_LISTENERS:
+        transaction.on_commit(_telling(import_string(path), environment_id), robust=True)
+
+
+def _telling(listener: Callable[[int], None], environment_id: int) -> Callable[[], None]:
+    # No partial: Django names what failed by its __qualname__.
+    return lambda: listener(environment_id)
 
 
 def event(

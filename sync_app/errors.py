@@ -110,3 +110,30 @@ class KeyUnusable(BackendError):
 
 class RequestRefused(BackendError):
     """The target refuses the request for a reason that has no error of its own."""
+
+
+# --- Plans and runs ---------------------------------------------------------------------------
+
+
+class SyncPaused(TargetConflict):
+    """The target, or all of the sync, is paused."""
+
+
+class RunInProgress(TargetConflict):
+    """The target is being worked on; one run at a time."""
+
+
+class PlanNotReady(TargetConflict):
+    """The plan cannot be carried out: not made yet, done, superseded, or made under other rules."""
+
+
+class NotResolvable(TargetConflict):
+    """There is nothing to choose for this item of a plan, or not like that."""
+
+
+class LeaseLost(SyncError):
+    """Another worker has taken the run over: this one writes nothing any more."""
+
+
+class Unfinished(SyncError):
+    """Some items wait for another attempt; the run is carried on later."""

@@ -92,6 +92,9 @@ class Backend(ABC):
     # The pace that the system's quotas allow.
     writes_per_second: ClassVar[float]
     seconds_between_versions: ClassVar[float] = 0.0
+    # Whether `update` itself refuses a secret that does not carry the mark in `seen`; else the
+    # caller looks first.
+    update_proves_mark: ClassVar[bool] = False
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
         self.destination = complete(self.destination_fields, destination)

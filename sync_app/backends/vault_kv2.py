@@ -64,6 +64,7 @@ class VaultKv2(Backend):
         FormField(name="secret_id", label="AppRole secret id", sensitive=True),
     )
     writes_per_second: ClassVar[float] = 500
+    update_proves_mark: ClassVar[bool] = True
     timeout_seconds: ClassVar[float] = 10
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:

@@ -6,8 +6,8 @@ from typing import ClassVar
 from django.db import models
 from django.utils import timezone
 
-from audit_app.identified import Identified
 from audit_app.record import AuditObject
+from audit_app.row_mac import AuthenticatedRow
 from environments_app.fields import ExactCharField
 from secrets_app.models import MAX_NAME_LENGTH
 from sync_app.models.target import Target
@@ -68,8 +68,20 @@ class ItemState(StrEnum):
     SKIPPED = "skipped"
 
 
-class Plan(Identified):
-    """What one pass over a target found, and what it would do. It holds no value."""
+class Plan(AuthenticatedRow):
+    """What one pass over a target found, and what it would do. It holds no value.
+
+    What it is for is authenticated; its items are not, and are proved again when applied.
+    """
+
+    MAC_LABEL: ClassVar[str] = "sync-plan"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = (
+        "target.uuid",
+        "kind",
+        "options",
+        "made_by_kind",
+        "made_by_uuid",
+    )
 
     target = models.ForeignKey(Target, on_delete=models.PROTECT, related_name="plans")
     kind = models.CharField(max_length=12, choices=[(k, k) for k in PlanKind], default=PlanKind.SYNC)

@@ -7,7 +7,7 @@ from django.db import models
 from django.utils import timezone
 
 from audit_app.actors import Actor, ActorKind
-from audit_app.identified import Identified
+from audit_app.row_mac import AuthenticatedRow
 from sync_app.models.plan import Plan
 from sync_app.models.target import Target
 
@@ -43,12 +43,16 @@ class Trigger(StrEnum):
     PERSON = "person"
 
 
-class Run(Identified):
+class Run(AuthenticatedRow):
     """One piece of work on one target, held by a lease in database time.
 
-    `active` is True while queued or running, else NULL, so that a target has one at a time.
+    It says in whose name the work is done, and so is authenticated. `active` is True while queued
+    or running, else NULL, so that a target has one at a time.
     `epoch` grows with each claim: whoever holds an older one writes nothing any more.
     """
+
+    MAC_LABEL: ClassVar[str] = "sync-run"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = ("target.uuid", "plan.uuid", "kind", "actor_kind", "actor_uuid")
 
     target = models.ForeignKey(Target, on_delete=models.PROTECT, related_name="runs")
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, null=True, blank=True, related_name="runs")
@@ -95,3 +99,14 @@ class Run(Identified):
             name=self.actor_name,
             request_id=self.request_id,
         )
+
+
+class SyncPause(models.Model):
+    """The row whose presence pauses all of the sync, in every environment."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    paused_at = models.DateTimeField(default=timezone.now, editable=False)
+    paused_by = models.CharField(max_length=150)
+
+    def __str__(self) -> str:
+        return f"paused by {self.paused_by}"

@@ -1,0 +1,198 @@
+"""What is done to one secret of a target, each idempotent: proved, written, confirmed. Network only.
+
+A repeated act (its intent was committed before, its outcome is not known) finds its own work done.
+"""
+
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+from uuid import UUID
+
+from secrets_app import fingerprints
+from sync_app.backends.base import Backend, Copy, Mark, Seen
+from sync_app.drafts import Adoption
+from sync_app.errors import ChangedSinceRead
+from sync_app.models.plan import Act
+from sync_app.reconcile import Presence
+
+_CHANGED: Final = "the target's secret changed since the plan was made: plan again"
+_NOT_OURS: Final = "the target's secret does not carry our mark any more: it is left alone"
+_GONE: Final = frozenset({Presence.ABSENT, Presence.DELETED})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One act with all that it takes; `seen` is what the plan saw, `marks` those that prove it ours."""
+
+    act: Act
+    seen: Seen
+    mark: Mark
+    marks: frozenset[Mark]
+    token: str
+    repeated: bool = False
+    value: str = field(default="", repr=False)
+    fingerprint: bytes = field(default=b"", repr=False)
+    adoption: Adoption | None = None
+    # Other living targets, whose marks are respected.
+    others: frozenset[UUID] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """The secret's name."""
+        return self.seen.name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Done:
+    """What is there after an act, and the value where one was to be fetched."""
+
+    seen: Seen
+    copy: Copy | None = None
+
+
+def carry_out(backend: Backend, job: Job) -> Done:
+    """Do one act. Raises a BackendError; ChangedSinceRead where the target's side moved."""
+    return _ACTS[job.act](backend, job)
+
+
+def _create(backend: Backend, job: Job) -> Done:
+    try:
+        return Done(seen=backend.create(job.name, job.value, mark=job.mark, token=job.token))
+    except ChangedSinceRead:
+        # An earlier attempt, whose answer was lost, may have made it.
+        now = backend.look(job.name)
+        if now.mark == job.mark and _holds(backend, now, job):
+            return Done(seen=now)
+        raise
+
+
+def _update(backend: Backend, job: Job) -> Done:
+    seen = _provable(backend, job)
+    if seen.version == job.token:
+        return Done(seen=_remarked(backend, seen, job))
+    try:
+        after = backend.update(seen, job.value, token=job.token)
+    except ChangedSinceRead:
+        if not job.repeated:
+            raise
+        # A worker that was believed dead may have written it just now; the second look finds it.
+        after = backend.update(seen, job.value, token=job.token)
+    return Done(seen=_remarked(backend, after, job))
+
+
+def _provable(backend: Backend, job: Job) -> Seen:
+    """Return what is to be written over: restored if need be, ours, and as the plan saw it."""
+    if job.seen.presence is Presence.DELETED:
+        return _restored(backend, job)
+    if backend.update_proves_mark and len(job.marks) == 1:
+        return replace(job.seen, mark=next(iter(job.marks)))
+    return _as_planned(backend.look(job.name), job)
+
+
+def _restored(backend: Backend, job: Job) -> Seen:
+    now = _ours(backend.look(job.name), job)
+    if now.version != job.seen.version:
+        return _as_planned(now, job)
+    return _as_planned(backend.restore(job.name) if now.presence is Presence.DELETED else now, job)
+
+
+def _remarked(backend: Backend, seen: Seen, job: Job) -> Seen:
+    """Name Keeper's present secret in the mark, where another one had this name before."""
+    if seen.mark != job.mark:
+        backend.mark(seen, job.mark)
+    return replace(seen, mark=job.mark)
+
+
+def _delete(backend: Backend, job: Job) -> Done:
+    now = backend.look(job.name)
+    if now.presence in _GONE and job.repeated:
+        return Done(seen=now)
+    backend.delete(_as_planned(now, job))
+    return Done(seen=replace(now, presence=Presence.DELETED))
+
+
+def _release(backend: Backend, job: Job) -> Done:
+    now = backend.look(job.name)
+    if now.presence is Presence.PRESENT and now.mark is not None:
+        backend.unmark(_ours(now, job))
+    return Done(seen=replace(now, mark=None))
+
+
+def _pull(backend: Backend, job: Job) -> Done:
+    copy = _read(backend, job)
+    return Done(seen=replace(copy.seen, remote_id=job.seen.remote_id), copy=copy)
+
+
+def _adopt(backend: Backend, job: Job) -> Done:
+    now = backend.look(job.name)
+    if job.adoption is Adoption.REPLACE and now.version == job.token:
+        return Done(seen=now)
+    _same(now, job)
+    taken = now.mark is not None and (
+        now.mark.deployment != job.mark.deployment or now.mark.target in job.others
+    )
+    if taken:
+        raise ChangedSinceRead("somebody else has marked the target's secret since: it is left alone")
+    if job.adoption is Adoption.KEEP:
+        # Marked once Keeper holds the value, since the mark names Keeper's secret.
+        return Done(seen=now, copy=_read(backend, job))
+    if job.adoption is Adoption.EQUAL and not _equals(_read(backend, job), job):
+        raise ChangedSinceRead("the values are not the same any more: it is left alone")
+    backend.mark(now, job.mark)
+    ours = replace(now, mark=job.mark)
+    if job.adoption is Adoption.EQUAL:
+        return Done(seen=ours)
+    return Done(seen=backend.update(ours, job.value, token=job.token))
+
+
+def _read(backend: Backend, job: Job) -> Copy:
+    copy = backend.read(job.name)
+    if copy is None or copy.seen.version != job.seen.version:
+        raise ChangedSinceRead(_CHANGED)
+    return copy
+
+
+def _as_planned(now: Seen, job: Job) -> Seen:
+    """Return what is there if it is ours and as the plan saw it, or as an earlier attempt left it."""
+    if _ours(now, job).presence is Presence.PRESENT and now.version == job.token:
+        return now
+    return _same(now, job)
+
+
+def _same(now: Seen, job: Job) -> Seen:
+    if now.presence is not Presence.PRESENT or now.version != job.seen.version:
+        raise ChangedSinceRead(_CHANGED)
+    if job.seen.remote_id and now.remote_id != job.seen.remote_id:
+        raise ChangedSinceRead(_CHANGED)
+    return now
+
+
+def _ours(now: Seen, job: Job) -> Seen:
+    if now.mark not in job.marks or (job.seen.remote_id and now.remote_id != job.seen.remote_id):
+        raise ChangedSinceRead(_NOT_OURS if now.presence is Presence.PRESENT else _CHANGED)
+    return now
+
+
+def _holds(backend: Backend, now: Seen, job: Job) -> bool:
+    """Say whether what is there is what this job writes."""
+    if now.version == job.token:
+        return True
+    copy = backend.read(job.name)
+    if copy is None or copy.seen.version != now.version:
+        return False
+    return hmac.compare_digest(copy.value.encode(), job.value.encode())
+
+
+def _equals(copy: Copy, job: Job) -> bool:
+    return fingerprints.matches(copy.value.encode(), job.fingerprint)
+
+
+_ACTS: Final[Mapping[Act, Callable[[Backend, Job], Done]]] = {
+    Act.CREATE: _create,
+    Act.UPDATE: _update,
+    Act.DELETE: _delete,
+    Act.RELEASE: _release,
+    Act.PULL: _pull,
+    Act.ADOPT: _adopt,
+}

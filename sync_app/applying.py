@@ -1,0 +1,227 @@
+"""Carries out plans: item by item, intent before act, and nothing where either side moved since."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from django.db import transaction
+from django.db.models import Count, QuerySet
+from django.utils import timezone
+
+from audit_app.actions import Action, Outcome
+from audit_app.canonical import Json
+from audit_app.keyring import keyring
+from audit_app.record import record
+from audit_app.row_mac import authentic
+from audit_app.streams import environment_stream
+from environments_app.policy import Principal
+from sync_app.authority import principal_of, require_usable
+from sync_app.backends.base import Backend
+from sync_app.batches import Batch, Tools
+from sync_app.credentials import connected
+from sync_app.drafts import Choice
+from sync_app.errors import NotResolvable, PlanNotReady, SyncPaused, Unfinished
+from sync_app.finding import require_on
+from sync_app.leases import Lease
+from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
+from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
+from sync_app.models.run import RunKind, Trigger
+from sync_app.pace import Pace
+from sync_app.parallel import BATCH
+from sync_app.planning import ACTING, RIGHTS, new_plan, rules_of
+from sync_app.queueing import enqueue, is_paused
+from sync_app.reconcile import Ownership, Reason
+
+# Deletions come last, when it is known whether everything before them could be read.
+PHASES: Final = (
+    (Act.PULL,),
+    (Act.ADOPT,),
+    (Act.CREATE, Act.UPDATE),
+    (Act.RELEASE,),
+    (Act.DELETE,),
+)
+WAITING: Final = (ItemState.PLANNED, ItemState.INTENDED)
+_RESOLVABLE: Final = frozenset({Act.CONFLICT, Act.DRIFTED, Act.MISSING})
+_LISTED_FAILURES: Final = 50
+
+
+def request_apply(*, actor: Principal, plan: Plan) -> Run:
+    """Queue the carrying out of a plan that is ready.
+
+    Raises Forbidden or Invisible, PlanNotReady, RunInProgress, SyncPaused, TargetConflict or Tampered.
+    """
+    target = plan.target
+    require_on(actor=actor, action=RIGHTS[plan.kind], target=target)
+    require_usable(target)
+    _refuse_unready(plan)
+    _require_approval(actor, plan)
+    with transaction.atomic():
+        run = enqueue(actor=actor, target=target, kind=RunKind.APPLY, trigger=Trigger.PERSON, plan=plan)
+        _record(actor, plan, details={"step": "asked for"})
+    return run
+
+
+def resolve(*, actor: Principal, item: PlanItem, choice: str) -> Run:
+    """Queue the settling of one conflict (or drifted or missing secret) as a person chose.
+
+    `choice` is `keep_ours` or `take_theirs`. Both sides are read again; the choice holds if they
+    are as they were when the plan showed them. Raises NotResolvable, Forbidden or Invisible,
+    RunInProgress, SyncPaused, TargetConflict or Tampered.
+    """
+    target = item.plan.target
+    require_on(actor=actor, action=Action.TARGET_RESOLVE, target=target)
+    require_usable(target)
+    if item.act not in _RESOLVABLE or choice not in set(Choice):
+        raise NotResolvable(
+            "there is nothing to choose here: keep_ours or take_theirs, for what is in conflict"
+        )
+    options: dict[str, Json] = {
+        "name": item.name,
+        "choice": choice,
+        "keeper_version": item.keeper_version,
+        "target_version": item.target_version,
+    }
+    with transaction.atomic():
+        plan = new_plan(actor=actor, target=target, kind=PlanKind.SYNC, options=options)
+        run = enqueue(actor=actor, target=target, kind=RunKind.SYNC, trigger=Trigger.PERSON, plan=plan)
+        record(
+            actor=actor,
+            action=Action.TARGET_RESOLVE,
+            stream=environment_stream(target.environment.uuid),
+            object=target.audit_object,
+            details={"plan": str(plan.uuid), "name": item.name, "choice": choice},
+        )
+    return run
+
+
+def apply(run: Run, *, lease: Lease | None = None) -> Plan:
+    """Carry out the plan of a run, from where another worker may have left it.
+
+    Raises Unfinished if items wait for another attempt, SyncPaused, a BackendError that concerns
+    the whole target, Forbidden or Invisible, PlanNotReady, TargetConflict or Tampered, KeyUnavailable.
+    """
+    plan = run.plan
+    if plan is None:
+        raise PlanNotReady("the run has no plan")
+    plan.target = run.target
+    actor = principal_of(run)
+    require_on(actor=actor, action=RIGHTS[plan.kind], target=run.target)
+    if plan.state == PlanState.DONE:
+        return plan
+    _refuse_unready(plan)
+    with connected(actor=actor, target=run.target) as backend:
+        carry_out(plan, backend=backend, actor=actor, lease=lease)
+    return plan
+
+
+def carry_out(plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None = None) -> None:
+    """Carry out a plan by this backend. Raises Unfinished, SyncPaused, or a BackendError."""
+    # Opened here: threads that compare fingerprints must not ask the database for a key.
+    keyring().open_all()
+    Plan.objects.filter(pk=plan.pk, state=PlanState.READY).update(state=PlanState.APPLYING)
+    plan.state = PlanState.APPLYING
+    tools = Tools(plan=plan, backend=backend, actor=actor, lease=lease, pace=Pace(backend.writes_per_second))
+    for phase in PHASES:
+        if phase == (Act.DELETE,):
+            _refuse_deletions(plan)
+        _work_off(tools, phase)
+    if _waiting(plan).exists():
+        raise Unfinished("some items failed in a way that may pass: they are tried again later")
+    _finish(plan, actor, lease)
+
+
+def _work_off(tools: Tools, acts: tuple[Act, ...]) -> None:
+    """Work on the waiting items of some acts, a batch at a time, each item once.
+
+    Raises the error of a batch in which nothing succeeded and that may pass: the target is asked
+    no more for now.
+    """
+    last = 0
+    while True:
+        if is_paused(Target.objects.get(pk=tools.plan.target_id)):
+            raise SyncPaused("the sync was paused: the rest waits")
+        items = list(_waiting(tools.plan).filter(act__in=acts, pk__gt=last).order_by("pk")[:BATCH])
+        if not items:
+            return
+        last = items[-1].pk
+        passing = Batch(tools, items).work()
+        if passing is not None:
+            raise passing
+
+
+def _waiting(plan: Plan) -> QuerySet[PlanItem]:
+    return PlanItem.objects.filter(plan=plan, state__in=WAITING, act__in=ACTING)
+
+
+def _refuse_unready(plan: Plan) -> None:
+    if not authentic([plan]):
+        raise PlanNotReady("the plan's row was changed outside Keeper: plan again")
+    if plan.state not in {PlanState.READY, PlanState.APPLYING}:
+        raise PlanNotReady(f"the plan is {plan.state}: plan again")
+    if plan.rules != rules_of(plan.target):
+        raise PlanNotReady("the target's rules changed since the plan was made: plan again")
+
+
+def _require_approval(actor: Principal, plan: Plan) -> None:
+    """Let everybody pass: the approval by a second person has its place here."""
+
+
+def _refuse_deletions(plan: Plan) -> None:
+    """Refuse all deletions of a plan if something of Keeper's did not open, or there are too many."""
+    deletions = _waiting(plan).filter(act=Act.DELETE)
+    if plan.kind != PlanKind.SYNC or not deletions.exists():
+        return
+    objection = _objection(plan)
+    if objection:
+        deletions.update(state=ItemState.SKIPPED, error=objection, finished_at=timezone.now())
+
+
+def _objection(plan: Plan) -> Reason | None:
+    """Return why nothing may be deleted, asked again when it is about to be."""
+    if PlanItem.objects.filter(plan=plan, reason=Reason.KEEPER_UNREADABLE).exists():
+        return Reason.INCOMPLETE
+    if not plan.target.environment.secrets.filter(live=True).exists():
+        return Reason.EMPTY
+    deleted = PlanItem.objects.filter(plan=plan, act=Act.DELETE).count()
+    owned = SyncEntry.objects.filter(target=plan.target).exclude(ownership=Ownership.NONE).count()
+    return None if plan.target.budget.allows(deleted=deleted, owned=owned) else Reason.OVER_BUDGET
+
+
+def _finish(plan: Plan, actor: Principal, lease: Lease | None) -> None:
+    """End a plan whose items are all accounted for, with the event that tells what became of them."""
+    counts = outcome_counts(plan)
+    failures = PlanItem.objects.filter(plan=plan, state=ItemState.FAILED).values_list("name", "error")
+    told: list[Json] = [{"name": name, "error": error} for name, error in failures[:_LISTED_FAILURES]]
+    plan.state, plan.finished_at = PlanState.DONE, timezone.now()
+    with transaction.atomic():
+        if lease:
+            lease.hold()
+        if plan.kind == PlanKind.DISCONNECT:
+            _forget(plan)
+        plan.save(update_fields=["state", "finished_at"])
+        details: dict[str, Json] = {"step": "carried out", "counts": {**counts}}
+        _record(actor, plan, details=details | ({"failures": told} if told else {}), failed=bool(told))
+
+
+def outcome_counts(plan: Plan) -> dict[str, int]:
+    """Return how many items ended in which state, leaving out those that had nothing to do."""
+    rows = (
+        PlanItem.objects.filter(plan=plan, act__in=ACTING).values_list("state").annotate(number=Count("pk"))
+    )
+    return {str(state): number for state, number in rows.order_by("state")}
+
+
+def _forget(plan: Plan) -> None:
+    """Remove the entries of a target that was taken leave of, but for what is still there as ours."""
+    left = PlanItem.objects.filter(plan=plan).exclude(state=ItemState.DONE).values_list("name", flat=True)
+    SyncEntry.objects.filter(target=plan.target).exclude(name__in=list(left)).delete()
+
+
+def _record(actor: Principal, plan: Plan, *, details: Mapping[str, Json], failed: bool = False) -> None:
+    record(
+        actor=actor,
+        action=Action.TARGET_APPLY,
+        stream=environment_stream(plan.target.environment.uuid),
+        object=plan.target.audit_object,
+        outcome=Outcome.FAILED if failed else Outcome.ALLOWED,
+        details={"plan": str(plan.uuid), "kind": plan.kind, **details},
+    )

@@ -1,0 +1,88 @@
+"""Opens values for a target: only after the event that lists them, version by version, is committed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+from audit_app.actions import Action, Outcome
+from audit_app.canonical import Json
+from audit_app.record import commit_record
+from audit_app.streams import environment_stream
+from environments_app.policy import Principal
+from secrets_app import data_keys
+from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, SecretError
+from secrets_app.models import SecretVersion
+from sync_app.models import Plan, Target
+
+_LISTED: Final = 50
+
+
+@dataclass(kw_only=True)
+class Opened:
+    """The values of a batch by version, and which versions did not open; no repr shows a value."""
+
+    values: dict[UUID, str] = field(default_factory=dict, repr=False)
+    problems: dict[UUID, str] = field(default_factory=dict)
+
+
+def open_versions(*, actor: Principal, plan: Plan, names: Mapping[UUID, str]) -> Opened:
+    """Open versions, given with the names that they are delivered under, for one batch of a plan.
+
+    One event with a manifest is committed first; versions that do not open add a second one.
+    Raises KeyUnavailable if keys cannot be had now but may be later.
+    """
+    target = plan.target
+    versions = _versions(target, names)
+    told: dict[str, Any] = {
+        "actor": actor,
+        "action": Action.SECRET_DELIVER,
+        "stream": environment_stream(target.environment.uuid),
+        "object": target.audit_object,
+    }
+    details: dict[str, Json] = {"plan": str(plan.uuid), "count": len(versions)}
+    receipt = commit_record(
+        **told,
+        details=details,
+        manifest=[version.secret.manifest_entry(version.number) for version in versions],
+        covers=frozenset(version.uuid for version in versions),
+    )
+    opened = Opened()
+    _prefetch(versions)
+    for version in versions:
+        try:
+            opened.values[version.uuid] = version.value.open(receipt).decode()
+        except SecretError as error:
+            if isinstance(error, KeyUnavailable) and not error.permanent:
+                raise
+            opened.problems[version.uuid] = _sentence(error)
+    if opened.problems:
+        failed: list[Json] = [names[uuid] for uuid in list(opened.problems)[:_LISTED]]
+        count = len(opened.problems)
+        commit_record(**told, outcome=Outcome.FAILED, details={**details, "failed": failed, "count": count})
+    return opened
+
+
+def _versions(target: Target, names: Mapping[UUID, str]) -> list[SecretVersion]:
+    rows = (
+        SecretVersion.objects.select_related("secret").filter(uuid__in=list(names)).order_by("secret__name")
+    )
+    versions = list(rows)
+    for version in versions:
+        if version.secret.environment_id == target.environment_id:
+            version.secret.environment = target.environment
+    return versions
+
+
+def _prefetch(versions: list[SecretVersion]) -> None:
+    """Open the data keys with few calls; one that cannot be had is met again at its own version."""
+    try:
+        data_keys.prefetch({version.data_key_id for version in versions})
+    except (EnvelopeError, KeyRefused, KeyUnavailable):
+        return
+
+
+def _sentence(error: SecretError) -> str:
+    if isinstance(error, KeyUnavailable):
+        return str(error)
+    return "Keeper's value does not open: ask an operator to run verify_audit"

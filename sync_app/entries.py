@@ -1,0 +1,109 @@
+"""Writes entries: what Keeper knows of each name at a target, and how it stands."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from django.db import transaction
+
+from audit_app.row_mac import authentic
+from sync_app.drafts import Draft
+from sync_app.leases import Lease, database_now
+from sync_app.models import SyncEntry, Target
+from sync_app.ownership import is_same
+from sync_app.reconcile import Outcome, Ownership, Reason
+from sync_app.states import State, state_of
+
+_ROWS: Final = 500
+_REASON_LENGTH: Final = 500
+_ABOUT_STATE: Final = ["state", "reason", "secret_uuid", "base_keeper", "base_target", "base_number"]
+_COLUMNS: Final = [*_ABOUT_STATE, "remote_id", "ownership", "synced_at", "checked_at", "row_mac"]
+
+
+def note(target: Target, drafts: Sequence[Draft], *, lease: Lease | None, forget: bool) -> None:
+    """Note how each secret stands by now; where both sides were found equal, that becomes the base.
+
+    With `forget`, entries of names that exist on neither side any more are removed.
+    """
+    new, changed, gone = [], [], []
+    for draft in drafts:
+        entry = draft.finding.entry
+        if forget and entry is not None and draft.reason == Reason.NOWHERE:
+            gone.append(entry.pk)
+        elif entry is None and draft.finding.held is not None:
+            new.append(_stated(_fresh(target, draft), draft))
+        elif entry is not None and _differs(entry, draft):
+            changed.append(entry)
+    now = database_now()
+    for start in range(0, max(len(new), len(changed), len(gone)), _ROWS):
+        part = slice(start, start + _ROWS)
+        with transaction.atomic():
+            if lease:
+                lease.hold()
+            SyncEntry.objects.filter(pk__in=gone[part]).delete()
+            insert(target, new[part])
+            save(changed[part])
+    SyncEntry.objects.filter(target=target).update(checked_at=now)
+
+
+def insert(target: Target, new: Sequence[SyncEntry]) -> None:
+    """Store new entries, in place of any that were not written by Keeper."""
+    if new:
+        SyncEntry.objects.filter(target=target, name__in=[entry.name for entry in new]).delete()
+        SyncEntry.objects.bulk_create(new, batch_size=_ROWS)
+
+
+def save(entries: Sequence[SyncEntry]) -> None:
+    """Store changed entries in one statement."""
+    for entry in entries:
+        entry.seal_row()
+    if entries:
+        SyncEntry.objects.bulk_update(entries, _COLUMNS, batch_size=100)
+
+
+def of_names(target: Target, names: Iterable[str]) -> dict[str, SyncEntry]:
+    """Return the genuine entries of some names."""
+    rows = list(SyncEntry.objects.filter(target=target, name__in=list(names)))
+    for row in rows:
+        row.target = target
+    return {entry.name: entry for entry in authentic(rows)}
+
+
+def _fresh(target: Target, draft: Draft) -> SyncEntry:
+    finding = draft.finding
+    return SyncEntry(
+        target=target,
+        name=finding.name,
+        secret_uuid=finding.held.secret_uuid if finding.held else None,
+    )
+
+
+def _differs(entry: SyncEntry, draft: Draft) -> bool:
+    before = [getattr(entry, name) for name in _COLUMNS[:-1]]
+    _stated(entry, draft)
+    return before != [getattr(entry, name) for name in _COLUMNS[:-1]]
+
+
+def _stated(entry: SyncEntry, draft: Draft) -> SyncEntry:
+    """Put on an entry what a draft found."""
+    finding = draft.finding
+    entry.state, entry.reason = state_after(draft), draft.reason[:_REASON_LENGTH]
+    held, seen = finding.held, finding.seen
+    if held is not None and entry.ownership == Ownership.NONE:
+        entry.secret_uuid = held.secret_uuid
+    if finding.equal and held is not None and seen is not None:
+        if not is_same(entry, seen):
+            entry.ownership = Ownership.NONE
+        entry.base_keeper, entry.base_target = held.version, seen.version
+        entry.base_number = held.number
+        entry.remote_id = seen.remote_id
+        entry.synced_at = entry.synced_at or database_now()
+    return entry
+
+
+def state_after(draft: Draft) -> State:
+    """Return how a secret stands for which this was decided and nothing was done yet."""
+    try:
+        return state_of(Outcome(draft.act))
+    except ValueError:
+        # To adopt or to release: until then it stands as it stood.
+        return State(draft.finding.entry.state) if draft.finding.entry else State.UNMANAGED

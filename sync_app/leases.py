@@ -1,0 +1,97 @@
+"""Leases on runs, in the database's time: one worker at a time, and none forever.
+
+A claim is a conditional UPDATE that also raises the run's epoch. Whoever holds an older epoch
+finds out at its next write, which changes nothing.
+"""
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from django.db import connection
+from django.db.models import F, Q, QuerySet
+
+from sync_app.errors import LeaseLost
+from sync_app.models import Run
+from sync_app.models.run import RunState
+
+LEASE: Final = timedelta(seconds=60)
+_RENEW_AFTER_SECONDS: Final = 15.0
+_CLOCKS: Final = {"mysql": "SELECT UTC_TIMESTAMP(6)", "sqlite": "SELECT STRFTIME('%Y-%m-%d %H:%M:%f', 'now')"}
+
+
+def database_now() -> datetime:
+    """Return the time of the database, by which all workers go."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CLOCKS[connection.vendor])
+        (now,) = cursor.fetchone()
+    moment: datetime = datetime.fromisoformat(now) if isinstance(now, str) else now
+    return moment.replace(tzinfo=UTC)
+
+
+def claimable(now: datetime) -> Q:
+    """Return the condition on runs that nobody is working on and that may be worked on now."""
+    free = Q(lease_until__isnull=True) | Q(lease_until__lt=now)
+    due = Q(not_before__isnull=True) | Q(not_before__lte=now)
+    return Q(active=True, state__in=[RunState.QUEUED, RunState.RUNNING]) & free & due
+
+
+def claim(run_id: int, *, owner: str) -> "Lease | None":
+    """Take a run that is free; None if there is nothing to take. Of any number who try, one gets it."""
+    now = database_now()
+    taken = Run.objects.filter(claimable(now), pk=run_id).update(
+        state=RunState.RUNNING,
+        lease_owner=owner,
+        lease_until=now + LEASE,
+        epoch=F("epoch") + 1,
+        attempts=F("attempts") + 1,
+    )
+    if not taken:
+        return None
+    epoch = Run.objects.values_list("epoch", flat=True).get(pk=run_id)
+    Run.objects.filter(pk=run_id, started_at__isnull=True).update(started_at=now)
+    return Lease(run_id, epoch, owner)
+
+
+class Lease:
+    """The hold on one run; every write of its worker goes through `hold`."""
+
+    def __init__(self, run_id: int, epoch: int, owner: str) -> None:
+        self._run_id = run_id
+        self._epoch = epoch
+        self._owner = owner
+        self._renewed = time.monotonic()
+
+    def hold(self, **changes: object) -> None:
+        """Renew the lease, and change the run's other columns; in a transaction, its row stays locked.
+
+        Raises LeaseLost if another worker has claimed the run, or it has ended.
+        """
+        changed = self._rows().update(lease_until=database_now() + LEASE, **changes)
+        if not changed:
+            raise LeaseLost("another worker carries this run on")
+        self._renewed = time.monotonic()
+
+    def pulse(self) -> None:
+        """Renew the lease if some time has passed since it last was. Raises LeaseLost."""
+        if time.monotonic() - self._renewed > _RENEW_AFTER_SECONDS:
+            self.hold()
+
+    def end(self, state: RunState, *, error: str = "") -> None:
+        """End the run. Raises LeaseLost."""
+        now = database_now()
+        self._leave(state=state, active=None, error=error, finished_at=now)
+
+    def put_back(self, *, not_before: datetime | None, error: str = "") -> None:
+        """Let the run wait, for whichever worker comes first after that time. Raises LeaseLost."""
+        self._leave(state=RunState.QUEUED, not_before=not_before, error=error)
+
+    def _leave(self, **changes: object) -> None:
+        if not self._rows().update(lease_owner="", lease_until=None, **changes):
+            raise LeaseLost("another worker carries this run on")
+
+    def _rows(self) -> QuerySet[Run]:
+        # The owner too: a claim and the reading of its epoch are two statements.
+        return Run.objects.filter(
+            pk=self._run_id, epoch=self._epoch, lease_owner=self._owner, state=RunState.RUNNING
+        )

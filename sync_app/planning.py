@@ -1,0 +1,226 @@
+"""Makes plans: looks at both sides, decides, and stores what would be done. Nothing is changed anywhere."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from django.db import transaction
+from django.utils import timezone
+
+from audit_app.actions import Action
+from audit_app.canonical import Json
+from audit_app.record import record
+from audit_app.streams import environment_stream
+from environments_app.policy import Principal
+from secrets_app.names import MAX_NAME_LENGTH
+from sync_app import drafts, entries
+from sync_app.authority import principal_of, require_usable
+from sync_app.backends.base import Backend, Seen
+from sync_app.credentials import connected
+from sync_app.drafts import Adoption, Choice, Draft, Leaving
+from sync_app.errors import PlanNotReady
+from sync_app.finding import require_on
+from sync_app.keeper_side import lies_under
+from sync_app.leases import Lease
+from sync_app.models import Plan, PlanItem, Run, Target
+from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
+from sync_app.models.run import RunKind, Trigger
+from sync_app.parallel import no_pulse
+from sync_app.queueing import enqueue
+from sync_app.reconcile import Coverage, Presence
+from sync_app.survey import compare, survey, survey_of
+
+# What a plan does to either side.
+ACTING: Final = frozenset({Act.CREATE, Act.UPDATE, Act.DELETE, Act.PULL, Act.ADOPT, Act.RELEASE})
+RIGHTS: Final[dict[str, Action]] = {
+    PlanKind.SYNC: Action.TARGET_APPLY,
+    PlanKind.ADOPT: Action.TARGET_ADOPT,
+    PlanKind.DISCONNECT: Action.TARGET_REMOVE,
+}
+# Of secrets that are none of Keeper's business, so many are listed; all are counted.
+MAX_UNMANAGED: Final = 1000
+MAX_NAMES: Final = 1000
+_ROWS: Final = 500
+_REASON_LENGTH: Final = 200
+
+
+def request_plan(
+    *,
+    actor: Principal,
+    target: Target,
+    kind: PlanKind = PlanKind.SYNC,
+    options: Mapping[str, Json] | None = None,
+) -> Run:
+    """Queue the making of a plan; the run that is returned names it.
+
+    Options: to adopt, `names` (at most 1,000) and `mode` (an Adoption); to disconnect, `mode` (a
+    Leaving). Raises Forbidden or Invisible, PlanNotReady if the options are not those of the
+    kind, RunInProgress, TargetConflict or Tampered.
+    """
+    right = Action.TARGET_PLAN if kind is PlanKind.SYNC else RIGHTS[kind]
+    require_on(actor=actor, action=right, target=target)
+    require_usable(target)
+    with transaction.atomic():
+        plan = new_plan(actor=actor, target=target, kind=kind, options=_checked(kind, options or {}))
+        return enqueue(actor=actor, target=target, kind=RunKind.PLAN, trigger=Trigger.PERSON, plan=plan)
+
+
+def new_plan(*, actor: Principal, target: Target, kind: PlanKind, options: Mapping[str, Json]) -> Plan:
+    """Store a plan that is still to be made."""
+    return Plan.objects.create(
+        target=target,
+        kind=kind,
+        options=dict(options),
+        made_by=actor.name,
+        made_by_kind=actor.kind,
+        made_by_uuid=actor.uuid,
+    )
+
+
+def make_plan(run: Run, *, lease: Lease | None = None) -> Plan:
+    """Make the plan of a run; that of a scheduled run is stored first.
+
+    Raises a BackendError if a side cannot be listed to its end, Forbidden or Invisible if
+    whoever started the run may do it no longer, TargetConflict or Tampered, KeyUnavailable.
+    """
+    actor = principal_of(run)
+    plan = run.plan or _attached(run, actor)
+    right = Action.TARGET_PLAN if plan.kind == PlanKind.SYNC else RIGHTS[plan.kind]
+    require_on(actor=actor, action=right, target=run.target)
+    if plan.state != PlanState.MAKING:
+        return plan
+    plan.target = run.target
+    with connected(actor=actor, target=run.target) as backend:
+        draw(plan, backend=backend, actor=actor, lease=lease)
+    return plan
+
+
+def draw(plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None = None) -> None:
+    """Look at both sides of the plan's target by this backend, decide, and store the plan."""
+    pulse = lease.pulse if lease else no_pulse
+    drawn = _drawn(plan, backend, pulse)
+    plan.counts = dict(sorted(Counter(str(draft.act) for draft in drawn).items()))
+    plan.keeper_complete = plan.target_complete = True
+    plan.rules = rules_of(plan.target)
+    with transaction.atomic():
+        if lease:
+            lease.hold()
+        # Of an earlier attempt, which stored a part.
+        PlanItem.objects.filter(plan=plan).delete()
+    stored = _stored(drawn)
+    for start in range(0, len(stored), _ROWS):
+        _store(plan, stored[start : start + _ROWS], lease)
+    entries.note(plan.target, drawn, lease=lease, forget=plan.kind == PlanKind.SYNC)
+    _finish(plan, actor, lease)
+
+
+def rules_of(target: Target) -> dict[str, Json]:
+    """Return the rules under which a plan is made, as it notes them."""
+    names = ("direction", "conflict", "deletion", "budget_number", "budget_percent", "scope")
+    return {name: getattr(target, name) for name in names}
+
+
+def _drawn(plan: Plan, backend: Backend, pulse: Callable[[], None]) -> list[Draft]:
+    target, options = plan.target, plan.options
+    if plan.kind == PlanKind.ADOPT:
+        found = survey_of(target, backend, _scoped(target, options["names"]), pulse=pulse)
+        compare(target, backend, found, pulse=pulse, everything=True)
+        return drafts.adopted(target, found.values(), adoption=Adoption(options["mode"]))
+    if plan.kind == PlanKind.DISCONNECT:
+        found = survey(target, backend, pulse=pulse)
+        return drafts.disconnected(target, found.values(), leaving=Leaving(options["mode"]))
+    if "choice" in options:
+        found = survey_of(target, backend, [options["name"]], pulse=pulse)
+        compare(target, backend, found, pulse=pulse, everything=True)
+        expected = (options["keeper_version"], options["target_version"])
+        choice = Choice(options["choice"])
+        return [drafts.resolved(target, each, choice=choice, expected=expected) for each in found.values()]
+    found = survey(target, backend, pulse=pulse)
+    compare(target, backend, found, pulse=pulse)
+    return drafts.synced(target, found, coverage=Coverage(keeper=True, target=True))
+
+
+def _checked(kind: PlanKind, options: Mapping[str, Json]) -> dict[str, Json]:
+    """Return the options of a kind of plan. Raises PlanNotReady if they are not that."""
+    if kind is PlanKind.SYNC:
+        return {}
+    try:
+        if kind is PlanKind.DISCONNECT:
+            return {"mode": Leaving(str(options.get("mode")))}
+        names = options.get("names")
+        if not isinstance(names, list) or not 1 <= len(names) <= MAX_NAMES:
+            raise PlanNotReady(f"give 1 to {MAX_NAMES:,} names to adopt")
+        chosen: list[Json] = [*sorted({str(name) for name in names})]
+        return {"mode": Adoption(str(options.get("mode"))), "names": chosen}
+    except ValueError as error:
+        raise PlanNotReady("the mode is not one of this kind of plan") from error
+
+
+def _scoped(target: Target, names: Iterable[Any]) -> list[str]:
+    return [name for name in names if lies_under(str(target.scope), name)]
+
+
+def _attached(run: Run, actor: Principal) -> Plan:
+    with transaction.atomic():
+        run.plan = new_plan(actor=actor, target=run.target, kind=PlanKind.SYNC, options={})
+        run.save(update_fields=["plan"])
+    return run.plan
+
+
+def _stored(drawn: list[Draft]) -> list[Draft]:
+    """Return what is stored one by one; what stays as it is, and most of what is not ours, is counted."""
+    listed = [
+        draft
+        for draft in drawn
+        if draft.act is not Act.UNCHANGED and len(draft.finding.name) <= MAX_NAME_LENGTH
+    ]
+    unmanaged = [draft for draft in listed if draft.act is Act.UNMANAGED]
+    return [draft for draft in listed if draft.act is not Act.UNMANAGED] + unmanaged[:MAX_UNMANAGED]
+
+
+def _store(plan: Plan, stored: list[Draft], lease: Lease | None) -> None:
+    items = [_item(plan, draft) for draft in stored]
+    with transaction.atomic():
+        if lease:
+            lease.hold()
+        PlanItem.objects.bulk_create(items, batch_size=_ROWS)
+
+
+def _item(plan: Plan, draft: Draft) -> PlanItem:
+    finding = draft.finding
+    keeper_version, target_version = drafts.versions(finding)
+    seen = finding.seen or Seen(name=finding.name, presence=Presence.UNLISTED)
+    return PlanItem(
+        plan=plan,
+        name=finding.name,
+        act=draft.act,
+        reason=draft.reason[:_REASON_LENGTH],
+        state=ItemState.PLANNED if draft.act in ACTING else ItemState.SKIPPED,
+        secret_uuid=finding.held.secret_uuid if finding.held else None,
+        keeper_version=keeper_version,
+        keeper_number=finding.held.number if finding.held else None,
+        target_version=target_version,
+        target_presence=seen.presence,
+        remote_id=seen.remote_id,
+        ownership=finding.ownership(plan.target),
+    )
+
+
+def _finish(plan: Plan, actor: Principal, lease: Lease | None) -> None:
+    target = plan.target
+    plan.state, plan.ready_at = PlanState.READY, timezone.now()
+    if not any(plan.counts.get(act) for act in ACTING):
+        plan.state, plan.finished_at = PlanState.DONE, plan.ready_at
+    with transaction.atomic():
+        if lease:
+            lease.hold()
+        older = Plan.objects.filter(target=target, state__in=[PlanState.READY, PlanState.MAKING])
+        older.exclude(pk=plan.pk).update(state=PlanState.SUPERSEDED)
+        plan.save()
+        record(
+            actor=actor,
+            action=Action.TARGET_PLAN,
+            stream=environment_stream(target.environment.uuid),
+            object=target.audit_object,
+            details={"plan": str(plan.uuid), "kind": plan.kind, "counts": plan.counts},
+        )

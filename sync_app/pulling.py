@@ -1,0 +1,74 @@
+"""Takes a target's value into Keeper as a new version; it stays literal, and older versions stay."""
+
+import json
+from dataclasses import dataclass
+from uuid import UUID
+
+from environments_app.policy import Principal
+from secrets_app import fingerprints, writing
+from secrets_app.errors import NameTaken, StaleVersion
+from secrets_app.finding import living
+from secrets_app.models import Secret
+from secrets_app.reading import current_version_of
+from secrets_app.secret_types import SecretType
+from sync_app.models import PlanItem, Target
+from sync_app.rechecks import Moved
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Taken:
+    """Which version of which secret holds the value now."""
+
+    secret: UUID
+    version: str
+    number: int
+
+
+def take(*, actor: Principal, target: Target, item: PlanItem, value: str) -> Taken:
+    """Write a pulled value if Keeper's side is as it was planned, or holds that very value already.
+
+    Raises Moved if Keeper's secret changed since, InvalidInput if Keeper does not take such a
+    value, TamperedSecret, KeyUnavailable, and Forbidden or Invisible.
+    """
+    secret = living(target.environment, item.name)
+    if secret is not None and _holds(secret, value):
+        return _taken(secret)
+    try:
+        return _taken(_written(actor, target, item, secret, value))
+    except (StaleVersion, NameTaken) as error:
+        raise Moved("changed in Keeper since the plan was made: plan again") from error
+
+
+def _written(actor: Principal, target: Target, item: PlanItem, secret: Secret | None, value: str) -> Secret:
+    comment = f"pulled from {target.name}"
+    if secret is None:
+        if item.keeper_version:
+            raise Moved("deleted in Keeper since the plan was made: plan again")
+        return writing.create(
+            actor=actor,
+            environment=target.environment,
+            name=item.name,
+            secret_type=_type_of(value),
+            value=value,
+            comment=comment,
+        )
+    if current_version_of(secret).uuid.hex != item.keeper_version:
+        raise Moved("changed in Keeper since the plan was made: plan again")
+    return writing.update(actor=actor, secret=secret, value=value, expected=secret.etag, comment=comment)
+
+
+def _holds(secret: Secret, value: str) -> bool:
+    return fingerprints.matches(value.encode(), bytes(current_version_of(secret).fingerprint))
+
+
+def _taken(secret: Secret) -> Taken:
+    version = current_version_of(secret)
+    return Taken(secret=secret.uuid, version=version.uuid.hex, number=version.number)
+
+
+def _type_of(value: str) -> SecretType:
+    """Return the type of a secret that is new to Keeper: JSON if the value is an object, else text."""
+    try:
+        return SecretType.JSON if isinstance(json.loads(value), dict) else SecretType.TEXT
+    except (ValueError, RecursionError):
+        return SecretType.TEXT

@@ -1,0 +1,70 @@
+"""Puts runs in the queue, one active a target, and nudges a worker; the row is the truth."""
+
+import logging
+from typing import Final
+
+from celery import current_app
+from django.db import IntegrityError, transaction
+from kombu.exceptions import OperationalError
+
+from environments_app.policy import Principal
+from sync_app.errors import RunInProgress, SyncPaused
+from sync_app.models import Plan, Run, SyncPause, Target
+from sync_app.models.run import RunKind, Trigger
+
+EXECUTE: Final = "sync_app.tasks.execute_run"
+RUN_DUE: Final = "sync_app.tasks.run_due"
+_WRITING: Final = frozenset({RunKind.SYNC, RunKind.APPLY})
+logger = logging.getLogger(__name__)
+
+
+def enqueue(
+    *, actor: Principal, target: Target, kind: RunKind, trigger: Trigger, plan: Plan | None = None
+) -> Run:
+    """Store a run and nudge a worker once it is committed.
+
+    Raises RunInProgress if the target has an active run, SyncPaused if it would write while the
+    sync is paused.
+    """
+    if kind in _WRITING:
+        refuse_paused(target)
+    run = Run(
+        target=target,
+        plan=plan,
+        kind=kind,
+        trigger=trigger,
+        actor_kind=actor.kind,
+        actor_uuid=actor.uuid,
+        actor_name=actor.name,
+        request_id=actor.request_id,
+    )
+    try:
+        with transaction.atomic():
+            run.save(force_insert=True)
+    except IntegrityError as error:
+        if not Run.objects.filter(target=target, active=True).exists():
+            raise
+        raise RunInProgress("this target is being worked on: wait until that run has ended") from error
+    transaction.on_commit(lambda: nudge(EXECUTE, run.pk), robust=True)
+    return run
+
+
+def nudge(task: str, *arguments: int) -> None:
+    """Ask a worker to look; without a broker, the schedule finds the row all the same."""
+    try:
+        current_app.send_task(task, args=list(arguments), ignore_result=True)
+    except (OperationalError, OSError) as error:
+        logger.warning("no worker could be nudged (%s); the schedule will find it", type(error).__name__)
+
+
+def is_paused(target: Target) -> bool:
+    """Say whether nothing may be written for a target now."""
+    return target.paused_at is not None or SyncPause.objects.exists()
+
+
+def refuse_paused(target: Target) -> None:
+    """Raise SyncPaused if the target, or all of the sync, is paused."""
+    if target.paused_at is not None:
+        raise SyncPaused("the target is paused: resume it first")
+    if SyncPause.objects.exists():
+        raise SyncPaused("all of the sync is paused: resume it first")

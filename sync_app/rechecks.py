@@ -1,0 +1,163 @@
+"""Looks at Keeper's side again before an item of a plan is carried out: its secret, our entry, the rights.
+
+Items are proved here as if they were new: they are rows that anybody who writes to the database
+could have made. The target's side is proved by the act itself (acts.py).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from audit_app.actions import Action
+from environments_app.policy import Principal, require
+from sync_app.drafts import Adoption
+from sync_app.errors import SyncError
+from sync_app.keeper_side import Held
+from sync_app.models import Plan, PlanItem, SyncEntry
+from sync_app.models.plan import Act, PlanKind
+from sync_app.reconcile import Deletion, Direction, Ownership, Presence, Reason
+
+_CHANGED: Final = "changed in Keeper since the plan was made: plan again"
+
+
+class Moved(SyncError):
+    """Keeper's side, or what may be done, is another than when the plan was made."""
+
+
+class TooSoon(Moved):
+    """The system asks for more time between two versions of a secret."""
+
+    def __init__(self, message: str, *, due: datetime) -> None:
+        super().__init__(message)
+        self.due = due
+
+
+class Unreadable(SyncError):
+    """Keeper's side cannot be read."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Work:
+    """One item of a plan with what was found about it just now."""
+
+    item: PlanItem
+    held: Held | None
+    entry: SyncEntry | None
+    value: str = field(default="", repr=False)
+
+    @property
+    def is_owned(self) -> bool:
+        """Say whether our entry calls the secret ours."""
+        return self.entry is not None and self.entry.ownership != Ownership.NONE
+
+
+def check(work: Work, *, plan: Plan, actor: Principal, now: datetime, apart: timedelta) -> None:
+    """Let an item pass as it was planned; `apart` is the time that a system asks for between versions.
+
+    Raises Moved, Unreadable, and Forbidden or Invisible (recorded).
+    """
+    _CHECKS[Act(work.item.act)](work, plan)
+    for right in _rights(work, plan):
+        require(actor=actor, action=right, environment=plan.target.environment, name=work.item.name)
+    _refuse_too_soon(work, now, apart)
+
+
+def adoption_of(plan: Plan) -> Adoption | None:
+    """Return what a plan of adoption does with the values; None for other plans."""
+    return Adoption(plan.options["mode"]) if plan.kind == PlanKind.ADOPT else None
+
+
+def delivers(work: Work, plan: Plan) -> bool:
+    """Say whether a value of Keeper's goes to the target."""
+    replaces = work.item.act == Act.ADOPT and adoption_of(plan) is Adoption.REPLACE
+    return replaces or work.item.act in {Act.CREATE, Act.UPDATE}
+
+
+def fetches(work: Work, plan: Plan) -> bool:
+    """Say whether the target's value comes to Keeper."""
+    keeps = work.item.act == Act.ADOPT and adoption_of(plan) is Adoption.KEEP
+    return keeps or work.item.act == Act.PULL
+
+
+def _rights(work: Work, plan: Plan) -> list[Action]:
+    if delivers(work, plan):
+        return [Action.SECRET_DELIVER]
+    return [Action.SECRET_PULL] if fetches(work, plan) else []
+
+
+def _check_written(work: Work, plan: Plan) -> None:
+    _refuse_direction(plan, Direction.PULL)
+    _refuse_changed(work)
+    if work.item.act == Act.UPDATE and not work.is_owned:
+        raise Moved("it is not ours any more: it is left alone")
+
+
+def _check_pulled(work: Work, plan: Plan) -> None:
+    _refuse_direction(plan, Direction.PUSH)
+    _refuse_unreadable(work)
+
+
+def _check_adopted(work: Work, plan: Plan) -> None:
+    if plan.kind != PlanKind.ADOPT or work.item.name not in plan.options["names"]:
+        raise Moved("nobody asked to adopt this")
+    _refuse_unreadable(work)
+    if adoption_of(plan) is not Adoption.KEEP:
+        _refuse_changed(work)
+
+
+def _check_deleted(work: Work, plan: Plan) -> None:
+    entry = work.entry
+    if entry is None or entry.ownership != Ownership.CREATED or entry.base_target != work.item.target_version:
+        raise Moved("it is not known to be as this target wrote it: it is not deleted")
+    if plan.kind == PlanKind.DISCONNECT:
+        return
+    if work.held is not None:
+        raise Moved("it exists in Keeper again: plan again")
+    if plan.target.rules.deletion is not Deletion.RECOVERABLE:
+        raise Moved(Reason.DELETION_OFF)
+
+
+def _check_released(_work: Work, plan: Plan) -> None:
+    if plan.kind != PlanKind.DISCONNECT:
+        raise Moved("nobody asked to take leave of this")
+
+
+def _refuse_direction(plan: Plan, against: Direction) -> None:
+    """Refuse what the target's direction does not do, unless a person chose it for this secret."""
+    if plan.target.rules.direction is against and "choice" not in plan.options:
+        raise Moved("this target's direction does not allow it")
+
+
+def _refuse_changed(work: Work) -> None:
+    _refuse_unreadable(work)
+    if (work.held.version if work.held else "") != work.item.keeper_version or work.held is None:
+        raise Moved(_CHANGED)
+
+
+def _refuse_unreadable(work: Work) -> None:
+    if work.held is not None and work.held.presence is not Presence.PRESENT:
+        raise Unreadable(Reason.KEEPER_UNREADABLE)
+
+
+def _refuse_too_soon(work: Work, now: datetime, apart: timedelta) -> None:
+    entry = work.entry
+    if work.item.act != Act.UPDATE or not apart or entry is None or entry.synced_at is None:
+        return
+    due = entry.synced_at + apart
+    if now < due:
+        minutes = int(apart.total_seconds() // 60)
+        raise TooSoon(
+            f"the target takes one new version in {minutes} minutes: this one waits until {due:%H:%M} UTC",
+            due=due,
+        )
+
+
+_CHECKS: Final[Mapping[Act, Callable[[Work, Plan], None]]] = {
+    Act.CREATE: _check_written,
+    Act.UPDATE: _check_written,
+    Act.PULL: _check_pulled,
+    Act.ADOPT: _check_adopted,
+    Act.DELETE: _check_deleted,
+    Act.RELEASE: _check_released,
+}

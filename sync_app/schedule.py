@@ -1,0 +1,71 @@
+"""Finds what is due: targets by interval or change, runs that wait or whose worker died."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db.models import Q
+
+from environments_app.errors import AccessError
+from sync_app.authority import target_principal
+from sync_app.errors import RunInProgress, SyncError
+from sync_app.leases import claimable, database_now
+from sync_app.models import Run, SyncPause, Target
+from sync_app.models.run import RunKind, Trigger
+from sync_app.queueing import RUN_DUE, enqueue, nudge
+from sync_app.reconcile import Direction
+
+_AT_A_TIME: Final = 200
+# So long a busy target is let alone before it is tried again.
+_BUSY: Final = timedelta(seconds=5)
+
+
+def due() -> list[int]:
+    """Queue a run for each target that is due, and return the ids of all runs that can be worked on.
+
+    Any number of processes may ask at once: a target is claimed by a conditional UPDATE.
+    """
+    now = database_now()
+    if not SyncPause.objects.exists():
+        for target in _due_targets(now):
+            _start(target, now)
+    runs = Run.objects.filter(claimable(now), target__paused_at__isnull=True)
+    return list(runs.order_by("pk").values_list("pk", flat=True)[:_AT_A_TIME])
+
+
+def nudge_environment(environment_id: int) -> None:
+    """Bring the next pass forward of every target that a change in an environment concerns."""
+    now = database_now()
+    targets = Target.objects.filter(environment_id=environment_id, automatic=True, **_AWAKE)
+    later = targets.exclude(direction=Direction.PULL).filter(Q(due_at__isnull=True) | Q(due_at__gt=now))
+    changed = later.update(due_at=now)
+    if changed:
+        nudge(RUN_DUE)
+
+
+_AWAKE: Final = {"live": True, "paused_at__isnull": True}
+
+
+def _due_targets(now: datetime) -> Iterable[Target]:
+    never = Q(due_at__isnull=True, interval_seconds__gt=0)
+    targets = Target.objects.filter(Q(due_at__lte=now) | never, **_AWAKE)
+    return targets.select_related("environment").order_by("due_at")[:_AT_A_TIME]
+
+
+def _start(target: Target, now: datetime) -> None:
+    """Queue a target's pass, if no other process has just done so."""
+    interval = target.interval_seconds
+    after = now + timedelta(seconds=interval) if interval else None
+    mine = Target.objects.filter(pk=target.pk, due_at=target.due_at, **_AWAKE)
+    if not mine.update(due_at=after):
+        return
+    kind = RunKind.SYNC if target.automatic else RunKind.CHECK
+    try:
+        actor = target_principal(target)
+        enqueue(actor=actor, target=target, kind=kind, trigger=Trigger.SCHEDULE)
+    except RunInProgress:
+        # What changed meanwhile may have come too late for the run under way.
+        Target.objects.filter(pk=target.pk).update(due_at=now + _BUSY)
+    except (SyncError, AccessError):
+        # Paused this very moment, or a row that Keeper did not write: that was reported.
+        return

@@ -1,0 +1,170 @@
+"""What a pass sees of both sides: names and versions, and values only where versions leave a question.
+
+Nothing is changed here. What the target lists may lag behind; whatever differs from what the entry
+says, or is missing from the list, is looked at by itself before anything is concluded from it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from audit_app.row_mac import authentic
+from secrets_app import fingerprints
+from sync_app import keeper_side
+from sync_app.backends.base import Backend, Copy, Seen
+from sync_app.errors import BackendError
+from sync_app.keeper_side import Held
+from sync_app.models import SyncEntry, Target
+from sync_app.ownership import base_of, is_same, ownership, side_of
+from sync_app.parallel import each, no_pulse
+from sync_app.reconcile import Direction, Item, Ownership, Presence, Side, needs_comparison
+
+_PULSE_EVERY: Final = 500
+_GONE: Final = Side(presence=Presence.ABSENT)
+
+
+@dataclass(kw_only=True, slots=True)
+class Finding:
+    """One name: what Keeper holds, what the target showed, and what was known."""
+
+    name: str
+    held: Held | None = None
+    seen: Seen | None = None
+    entry: SyncEntry | None = None
+    equal: bool | None = None
+    # The operator's sentence, where the target's side could not be read.
+    problem: str = ""
+
+    def ownership(self, target: Target) -> Ownership:
+        """Return what can be proved of the target's secret."""
+        secret = self.held.secret_uuid if self.held else None
+        return ownership(target, self.entry, self.seen, secret=secret)
+
+    def item(self, target: Target) -> Item:
+        """Return both sides for `reconcile`."""
+        theirs = side_of(self.entry, self.seen)
+        return Item(
+            keeper=self.held.side if self.held else _GONE,
+            target=Side(presence=Presence.UNREADABLE) if self.problem else theirs,
+            base=base_of(self.entry),
+            ownership=self.ownership(target),
+            equal=self.equal,
+        )
+
+
+def survey(target: Target, backend: Backend, *, pulse: Callable[[], None] = no_pulse) -> dict[str, Finding]:
+    """Return what is known of every name that Keeper, the target or an entry has, in its scope.
+
+    Raises a BackendError if the target cannot be listed to its end: nothing is concluded from a
+    part. Reads no value.
+    """
+    found: dict[str, Finding] = {}
+    for held in keeper_side.held(target.environment, scope=str(target.scope)):
+        found[held.name] = Finding(name=held.name, held=held)
+    for entry in _entries(target):
+        found.setdefault(entry.name, Finding(name=entry.name)).entry = entry
+    for count, seen in enumerate(backend.list()):
+        if keeper_side.lies_under(str(target.scope), seen.name):
+            found.setdefault(seen.name, Finding(name=seen.name)).seen = seen
+        if count % _PULSE_EVERY == 0:
+            pulse()
+    doubtful = [each for each in found.values() if _is_doubtful(target, each)]
+    look_again(backend, doubtful, pulse=pulse)
+    return found
+
+
+def survey_of(
+    target: Target, backend: Backend, names: Iterable[str], *, pulse: Callable[[], None] = no_pulse
+) -> dict[str, Finding]:
+    """Return what is known of some names, each looked at by itself."""
+    held = keeper_side.held_of(target.environment, list(names))
+    found = {name: Finding(name=name, held=held.get(name)) for name in names}
+    for entry in _entries(target):
+        if entry.name in found:
+            found[entry.name].entry = entry
+    look_again(backend, found.values(), pulse=pulse)
+    return found
+
+
+def look_again(
+    backend: Backend, findings: Iterable[Finding], *, pulse: Callable[[], None] = no_pulse
+) -> None:
+    """Look at each of these names by itself, and note what could not be read."""
+    for finding, answer in each(lambda finding: backend.look(finding.name), findings, pulse=pulse):
+        if isinstance(answer, BackendError):
+            finding.problem = str(answer)
+        else:
+            finding.seen = answer
+
+
+def compare(
+    target: Target,
+    backend: Backend,
+    findings: Mapping[str, Finding],
+    *,
+    pulse: Callable[[], None] = no_pulse,
+    everything: bool = False,
+) -> None:
+    """Find out which values are equal, where versions do not tell, by reading the target's.
+
+    What the target holds is compared with Keeper's keyed fingerprint and forgotten. With
+    `everything` (what a person asked for by name) also where the rules would not ask.
+    """
+    questions = [
+        finding
+        for finding in findings.values()
+        if needs_reading(target, finding) or (everything and _in_both(finding))
+    ]
+    for finding, answer in each(lambda finding: backend.read(finding.name), questions, pulse=pulse):
+        if isinstance(answer, BackendError):
+            finding.problem = str(answer)
+        else:
+            finding.equal = _is_equal(finding, answer)
+
+
+def needs_reading(target: Target, finding: Finding) -> bool:
+    """Say whether the target's value has to be read: never that of a secret which is not our business."""
+    item = finding.item(target)
+    if target.rules.direction is Direction.PUSH and not item.owned:
+        return False
+    return needs_comparison(item)
+
+
+def _in_both(finding: Finding) -> bool:
+    sides = (finding.held, finding.seen)
+    return all(side is not None and side.presence is Presence.PRESENT for side in sides)
+
+
+def _is_equal(finding: Finding, copy: Copy | None) -> bool | None:
+    """Say whether the target's value is Keeper's; None if it changed while it was looked at."""
+    if copy is None or finding.held is None or finding.seen is None:
+        return None
+    if copy.seen.version != finding.seen.version:
+        return None
+    return fingerprints.matches(copy.value.encode(), finding.held.fingerprint)
+
+
+def _entries(target: Target) -> list[SyncEntry]:
+    """Return the entries that Keeper wrote; the others prove nothing, and are reported."""
+    rows = SyncEntry.objects.filter(keeper_side.under(str(target.scope)), target=target)
+    entries = list(rows)
+    for entry in entries:
+        entry.target = target
+    return authentic(entries)
+
+
+def _is_doubtful(target: Target, finding: Finding) -> bool:
+    """Say whether a list alone does not settle what is at a name."""
+    entry, seen = finding.entry, finding.seen
+    if seen is None:
+        pulled = target.rules.direction is Direction.PULL and base_of(entry) is None
+        return finding.held is not None and not pulled
+    if entry is None or base_of(entry) is None:
+        return False
+    owned = entry.ownership != Ownership.NONE
+    return (
+        seen.presence is not Presence.PRESENT
+        or seen.version != entry.base_target
+        or not is_same(entry, seen)
+        or (owned and finding.ownership(target) is Ownership.NONE)
+    )

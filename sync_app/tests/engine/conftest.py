@@ -1,0 +1,21 @@
+"""Fixtures of the engine's tests: a target in each system, and what is done with it in a few words."""
+
+import pytest
+from celery import current_app
+
+from environments_app.tests.cast import Cast
+from sync_app.tests.engine.stage import Stage
+from sync_app.tests.worlds import World
+
+
+@pytest.fixture(autouse=True)
+def nudges(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[int, ...]]]:
+    """Collect the messages to workers instead of sending them."""
+    sent: list[tuple[str, tuple[int, ...]]] = []
+    monkeypatch.setattr(current_app, "send_task", lambda name, args, **_: sent.append((name, tuple(args))))
+    return sent
+
+
+@pytest.fixture
+def stage(cast: Cast, world: World) -> Stage:
+    return Stage(cast, world)
