@@ -20,7 +20,7 @@ from audit_app.record import AuditObject, record
 from audit_app.row_mac import report_violation
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
 from secrets_app.key_alerts import KeyFailure, alert
-from secrets_app.key_providers import provider_named
+from secrets_app.key_providers import patiently, provider_named
 from secrets_app.key_report import key_states
 from secrets_app.models import DataKey, WrappingKey
 from secrets_app.wrapping import refuse_in_transaction, unwrap
@@ -29,6 +29,8 @@ from secrets_app.wrapping import refuse_in_transaction, unwrap
 OLDER_PER_RUN: Final = 100
 # A run ends here, and the next one goes on with what this one did not reach.
 RUN_SECONDS: Final = 120.0
+# One lost packet is no alarm.
+PATIENCE_SECONDS: Final = 20.0
 _TEXT: Final = 500
 
 
@@ -115,7 +117,8 @@ def _problem(row: DataKey) -> str:
     """Return why a data key does not open, or nothing. Raises KeyUnavailable."""
     try:
         provider_named(row.provider).recheck()
-        unwrap(row)
+        with patiently(PATIENCE_SECONDS):
+            unwrap(row)
     except (EnvelopeError, KeyRefused) as error:
         report_violation(kind="data_key", uuid=row.uuid, name=row.purpose, reason=str(error))
         return str(error)

@@ -131,7 +131,11 @@ def _is_due(row: DataKey, environment: Environment) -> bool:
     if row.provider != provider().name:
         return False
     try:
-        return row.key_uri != provider().resolve(environment.kms_key_alias)
+        # What an alias led to a while ago does not take a key away that was wrapped anew since.
+        return all(
+            row.key_uri != provider().resolve(environment.kms_key_alias, fresh=fresh)
+            for fresh in (False, True)
+        )
     except KeyUnavailable as error:
         if error.permanent:
             raise
@@ -144,7 +148,7 @@ def _make(environment: Environment, *, replaces: DataKey | None, reason: str = "
         reason = "the environment's row, which names its key, was not written by Keeper"
         report_violation(kind="environment", uuid=environment.uuid, name=environment.name, reason=reason)
         raise KeyRefused(reason)
-    key_uri = provider().resolve(environment.kms_key_alias)
+    key_uri = provider().resolve(environment.kms_key_alias, fresh=True)
     try:
         row, plain = wrap_new(environment=environment, purpose=VALUES, key_uri=key_uri)
     except KeyUnavailable as error:

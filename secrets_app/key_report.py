@@ -99,7 +99,7 @@ def _configured_reference() -> str:
 def _state(name: str, scope: UUID, reference: str, described: dict[str, KeyDescription]) -> KeyState:
     keeper = provider()
     try:
-        key_uri = keeper.resolve(reference)
+        key_uri = keeper.resolve(reference, fresh=True)
         if key_uri not in described:
             described[key_uri] = keeper.describe(key_uri)
     except (KeyUnavailable, KeyRefused) as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from django.conf import settings
 
@@ -9,11 +10,13 @@ from audit_app.keyring import keyring
 from environments_app.models import Environment
 from secrets_app.envelope.context import NO_ENVIRONMENT
 from secrets_app.errors import KeyRefused, KeyUnavailable, RotationSuperseded
-from secrets_app.key_providers import provider
+from secrets_app.key_providers import patiently, provider
 from secrets_app.models.data_key import DataKey
 from secrets_app.reseal import reseal
 from secrets_app.rewrap import Scope, rewrap
 
+# A long run waits out what passes.
+PATIENCE_SECONDS: Final = 60.0
 # Told: the scope's name, how many are done, of how many, and what they are.
 Progress = Callable[[str, int, int, str], None]
 
@@ -51,7 +54,8 @@ def rotations(
     for scope in _scopes(environment, under):
         rotation = Rotation(name=scope.name)
         try:
-            _rotate(rotation, scope, under, reencrypt=reencrypt, progress=progress)
+            with patiently(PATIENCE_SECONDS):
+                _rotate(rotation, scope, under, reencrypt=reencrypt, progress=progress)
         except (KeyUnavailable, KeyRefused, RotationSuperseded) as error:
             rotation.problems.append(str(error))
         yield rotation
@@ -70,7 +74,7 @@ def _scopes(environment: str, under: str) -> Iterator[Scope]:
 def _rotate(rotation: Rotation, scope: Scope, under: str, *, reencrypt: bool, progress: Progress) -> None:
     rotation.key_uri = scope.key_uri
     if settings.ENABLE_KMS_KEY_ROTATION:
-        rotation.rotation_turned_on = provider().turn_on_rotation(scope.key_uri)
+        _turn_on(rotation)
     if reencrypt and scope.environment:
         # Before the old data keys are re-wrapped: until then `under` still finds an interrupted run.
         _reseal(rotation, scope.environment, progress)
@@ -82,6 +86,14 @@ def _rotate(rotation: Rotation, scope: Scope, under: str, *, reencrypt: bool, pr
         else:
             rotation.data_keys_rewrapped += 1
         progress(scope.name, done, total, "data keys re-wrapped")
+
+
+def _turn_on(rotation: Rotation) -> None:
+    try:
+        rotation.rotation_turned_on = provider().turn_on_rotation(rotation.key_uri)
+    except KeyUnavailable as error:
+        # Some keys never rotate by themselves; the data keys are wrapped under them all the same.
+        rotation.problems.append(str(error))
 
 
 def _reseal(rotation: Rotation, environment: Environment, progress: Progress) -> None:

@@ -206,7 +206,7 @@ def _refuse_lost(missing: Iterable[Purpose], keys: _OpenKeys) -> None:
 
 
 def _make(missing: Iterable[Purpose]) -> list[tuple[DataKey, PlainKey]]:
-    key_uri = provider().resolve("")
+    key_uri = provider().resolve("", fresh=True)
     made = [wrap_new(environment=None, purpose=purpose, key_uri=key_uri) for purpose in missing]
     with transaction.atomic():
         for row, _ in made:

@@ -55,7 +55,7 @@ class Scope:
             reason = "the environment's row, which names its key, was not written by Keeper"
             report_violation(kind="environment", uuid=row.uuid, name=row.name, reason=reason)
             raise KeyRefused(reason)
-        return keeper.resolve(row.kms_key_alias if row else "")
+        return keeper.resolve(row.kms_key_alias if row else "", fresh=True)
 
     def data_keys(self) -> QuerySet[DataKey]:
         """Return its data keys, retired ones too."""

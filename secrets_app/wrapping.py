@@ -155,4 +155,4 @@ def _wrapped_by_other(key: PlainKey, row: DataKey, migration: KeyMigration) -> W
     if row.provider == KMS:
         return wrap_again(row, key, by=LOCAL, key_uri=migration.local_key_uri)
     reference = row.environment.kms_key_alias if row.environment else ""
-    return wrap_again(row, key, by=KMS, key_uri=provider_named(KMS).resolve(reference))
+    return wrap_again(row, key, by=KMS, key_uri=provider_named(KMS).resolve(reference, fresh=True))

@@ -1,5 +1,6 @@
 """The key providers: the one that wraps new data keys, and during a migration the other one too."""
 
+import os
 import threading
 
 from django.conf import settings
@@ -7,7 +8,10 @@ from django.conf import settings
 from secrets_app.errors import KeyUnavailable
 from secrets_app.key_providers.aws_kms import KmsProvider
 from secrets_app.key_providers.base import KeyProvider
+from secrets_app.key_providers.kms_requests import patiently
 from secrets_app.key_providers.local import LocalProvider
+
+__all__ = ["PROVIDERS", "forget_provider", "patiently", "provider", "provider_named"]
 
 PROVIDERS: dict[str, type[KeyProvider]] = {
     "local": LocalProvider,
@@ -51,5 +55,9 @@ def provider_named(name: str) -> KeyProvider:
 
 
 def forget_provider() -> None:
-    """Drop the process's providers, so that the next use reads the settings anew (for tests)."""
+    """Drop the process's providers, so that the next use makes them anew."""
     _instances.clear()
+
+
+# A forked process has neither the connections nor the threads of the one it came from.
+os.register_at_fork(after_in_child=forget_provider)

@@ -9,71 +9,53 @@ Keys are symmetric (SYMMETRIC_DEFAULT) and of the configured region.
 """
 
 import functools
+import ipaddress
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    NoCredentialsError,
-    NoRegionError,
-    PartialCredentialsError,
-)
+from botocore.exceptions import NoRegionError
 from django.conf import settings
 
-from secrets_app.errors import KeyRefused, KeyUnavailable, WrongContext
+from audit_app.errors import EndpointRefused
+from audit_app.outbound import permitted_addresses
+from secrets_app.errors import KeyRefused, KeyUnavailable
 from secrets_app.key_providers.base import Generated, KeyDescription, KeyProvider
+from secrets_app.key_providers.kms_faults import another_key, another_region, translated
+from secrets_app.key_providers.kms_requests import CONCURRENT, Requests
 
 if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
 
 Answer = TypeVar("Answer")
 
-_KEY_ARN: Final = re.compile(r"arn:[a-z-]+:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+")
+_KEY_ARN: Final = re.compile(r"arn:[a-z-]+:kms:([a-z0-9-]+):\d{12}:key/[A-Za-z0-9-]+")
 _SCOPE: Final = re.compile(r"arn:[a-z-]+:kms:[a-z0-9-]+:\d{12}:")
-_ATTEMPTS: Final = 3
-# Where it is not named like the operation (KMS Developer Guide, permissions reference).
-_PERMISSIONS: Final = {"ReEncrypt": "kms:ReEncryptFrom on the old key and kms:ReEncryptTo on the new one"}
 
-_THROTTLED: Final = {
-    "ThrottlingException",
-    "Throttling",
-    "RequestLimitExceeded",
-    "LimitExceededException",
-    "TooManyRequestsException",
-}
-# InvalidCiphertext: edited, or another encryption context. IncorrectKey: wrapped by another key.
-_WRONG: Final = {"InvalidCiphertextException", "IncorrectKeyException"}
-# What the operator has to do, by the error's code (KMS API reference, common and Decrypt errors).
-_ADVICE: Final = {
-    "DisabledException": "enable the key again",
-    "KMSInvalidStateException": "enable the key, or cancel its deletion",
-    "NotFoundException": "no such key or alias in this account and region: correct KMS_KEY_ID",
-    "InvalidKeyUsageException": "configure a symmetric key for encryption and decryption",
-    "InvalidArnException": "correct KMS_KEY_ID or KMS_KEY_ALIAS",
-    "ValidationException": "correct KMS_KEY_ID, KMS_KEY_ALIAS or KMS_ENCRYPTION_CONTEXT",
-    "UnrecognizedClientException": "configure valid AWS credentials",
-    "InvalidClientTokenId": "configure valid AWS credentials",
-    "InvalidSignatureException": "configure valid AWS credentials, and check the clock",
-    "SignatureDoesNotMatch": "configure valid AWS credentials, and check the clock",
-    "IncompleteSignature": "configure valid AWS credentials",
-    "MissingAuthenticationToken": "configure valid AWS credentials",
-    "ExpiredTokenException": "renew the AWS credentials",
-    "ExpiredToken": "renew the AWS credentials",
-    "UnsupportedOperationException": "AWS does not do this for keys of this kind or origin",
-    "OptInRequired": "enable KMS for the AWS account",
-}
+
+@dataclass(frozen=True)
+class _Target:
+    """The key that an alias or id was, and when that was asked."""
+
+    arn: str
+    at: float
 
 
 class KmsProvider(KeyProvider):
     """Wraps data keys by GenerateDataKey and unwraps them by Decrypt, under allowed keys alone.
 
-    An alias is resolved once a process and its key's ARN stored: pointing it at another key
-    has an effect on new data keys after a restart, and never on stored ones.
+    What an alias leads to is remembered for KMS_DEK_CACHE_TTL seconds; stored data keys name the
+    ARN, so that pointing an alias at another key has an effect on new ones alone.
+
+    Requests are not held to the endpoint rule of `audit_app.outbound`, which is for addresses that
+    people enter: this one comes from the environment variables alone, a VPC endpoint is private by
+    its nature, and proxies are common. But without TLS, which would show data keys, it applies.
     """
 
     name: ClassVar[str] = "kms"
@@ -81,31 +63,38 @@ class KmsProvider(KeyProvider):
 
     def __init__(self) -> None:
         super().__init__()
-        self._resolved: dict[str, str] = {}
+        self._targets: dict[str, _Target] = {}
+        self._resolving = threading.Lock()
+        self._requests = Requests(self.count)
         self._lock = threading.Lock()
 
     @functools.cached_property
     def _client(self) -> "KMSClient":
         timeout = settings.KMS_TIMEOUT_SECONDS
+        # Requests are repeated by `Requests`, which knows of all that are under way.
+        config = Config(
+            connect_timeout=timeout,
+            read_timeout=timeout,
+            retries={"mode": "standard", "total_max_attempts": 1},
+            max_pool_connections=CONCURRENT,
+        )
         with self._lock:  # Sessions are not thread-safe, clients are.
-            return boto3.session.Session().client(
+            client = boto3.session.Session().client(
                 "kms",
                 region_name=settings.AWS_REGION or None,
                 endpoint_url=settings.AWS_ENDPOINT_URL_KMS or None,
-                config=Config(
-                    connect_timeout=timeout,
-                    read_timeout=timeout,
-                    retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-                ),
+                config=config,
             )
+        _refuse_cleartext(client.meta.endpoint_url)
+        return client
 
-    def resolve(self, reference: str) -> str:
-        """Return the ARN of a key given by ARN, id or alias; asks KMS once for what is no key ARN."""
+    def resolve(self, reference: str, *, fresh: bool = False) -> str:
+        """Return the ARN of a key given by ARN, id or alias; asks KMS for what is no key ARN.
+
+        What it answered is good for KMS_DEK_CACHE_TTL seconds, unless the answer must be `fresh`.
+        """
         reference = reference or _configured_reference()
-        if _KEY_ARN.fullmatch(reference):
-            arn = reference
-        else:
-            arn = self._resolved.get(reference) or self._described(reference)
+        arn = reference if _KEY_ARN.fullmatch(reference) else self._target(reference, fresh=fresh)
         self._refuse_unless_allowed(arn)
         return arn
 
@@ -114,11 +103,12 @@ class KmsProvider(KeyProvider):
         self._refuse_unless_allowed(key_uri)
         reply = self._ask(
             "GenerateDataKey",
+            key_uri,
             lambda: self._client.generate_data_key(
                 KeyId=key_uri, KeySpec="AES_256", EncryptionContext=dict(context)
             ),
         )
-        _refuse_other_key(reply["KeyId"], key_uri)
+        _refuse_other_key("GenerateDataKey", reply["KeyId"], key_uri)
         return Generated(plain=reply["Plaintext"], wrapped=reply["CiphertextBlob"], key_uri=key_uri)
 
     def wrap(self, *, key_uri: str, plain: bytes, context: Mapping[str, str]) -> bytes:
@@ -126,9 +116,10 @@ class KmsProvider(KeyProvider):
         self._refuse_unless_allowed(key_uri)
         reply = self._ask(
             "Encrypt",
+            key_uri,
             lambda: self._client.encrypt(KeyId=key_uri, Plaintext=plain, EncryptionContext=dict(context)),
         )
-        _refuse_other_key(reply["KeyId"], key_uri)
+        _refuse_other_key("Encrypt", reply["KeyId"], key_uri)
         return reply["CiphertextBlob"]
 
     def unwrap(self, *, key_uri: str, wrapped: bytes, context: Mapping[str, str]) -> bytes:
@@ -136,11 +127,12 @@ class KmsProvider(KeyProvider):
         self._refuse_unless_allowed(key_uri)
         reply = self._ask(
             "Decrypt",
+            key_uri,
             lambda: self._client.decrypt(
                 KeyId=key_uri, CiphertextBlob=wrapped, EncryptionContext=dict(context)
             ),
         )
-        _refuse_other_key(reply["KeyId"], key_uri)
+        _refuse_other_key("Decrypt", reply["KeyId"], key_uri)
         return reply["Plaintext"]
 
     def rewrap(self, *, key_uri: str, wrapped: bytes, context: Mapping[str, str], to_key_uri: str) -> bytes:
@@ -152,6 +144,7 @@ class KmsProvider(KeyProvider):
             self._refuse_unless_allowed(arn)
         reply = self._ask(
             "ReEncrypt",
+            f"{key_uri} or {to_key_uri}",
             lambda: self._client.re_encrypt(
                 CiphertextBlob=wrapped,
                 SourceKeyId=key_uri,
@@ -160,14 +153,14 @@ class KmsProvider(KeyProvider):
                 DestinationEncryptionContext=dict(context),
             ),
         )
-        _refuse_other_key(reply["SourceKeyId"], key_uri)
-        _refuse_other_key(reply["KeyId"], to_key_uri)
+        _refuse_other_key("ReEncrypt", reply["SourceKeyId"], key_uri)
+        _refuse_other_key("ReEncrypt", reply["KeyId"], to_key_uri)
         return reply["CiphertextBlob"]
 
     def describe(self, key_uri: str) -> KeyDescription:
         """Return a key's state from DescribeKey and GetKeyRotationStatus."""
         self._refuse_unless_allowed(key_uri)
-        reply = self._ask("DescribeKey", lambda: self._client.describe_key(KeyId=key_uri))
+        reply = self._ask("DescribeKey", key_uri, lambda: self._client.describe_key(KeyId=key_uri))
         state = reply["KeyMetadata"].get("KeyState", "unknown")
         rotates, note = self._rotates(key_uri)
         return KeyDescription(
@@ -179,7 +172,7 @@ class KmsProvider(KeyProvider):
         self._refuse_unless_allowed(key_uri)
         if self._rotation_status(key_uri):
             return False
-        self._ask("EnableKeyRotation", lambda: self._client.enable_key_rotation(KeyId=key_uri))
+        self._ask("EnableKeyRotation", key_uri, lambda: self._client.enable_key_rotation(KeyId=key_uri))
         return True
 
     def _rotates(self, key_uri: str) -> tuple[bool | None, str]:
@@ -190,11 +183,23 @@ class KmsProvider(KeyProvider):
             return None, str(error)
 
     def _rotation_status(self, key_uri: str) -> bool:
-        reply = self._ask("GetKeyRotationStatus", lambda: self._client.get_key_rotation_status(KeyId=key_uri))
+        reply = self._ask(
+            "GetKeyRotationStatus", key_uri, lambda: self._client.get_key_rotation_status(KeyId=key_uri)
+        )
         return reply["KeyRotationEnabled"]
 
+    def _target(self, reference: str, *, fresh: bool) -> str:
+        asked = time.monotonic()
+        with self._resolving:
+            known = self._targets.get(reference)
+            # Whoever waited for another's answer takes that one.
+            oldest = asked if fresh else asked - settings.KMS_DEK_CACHE_TTL
+            if known is None or known.at < oldest:
+                known = self._targets[reference] = _Target(self._described(reference), asked)
+            return known.arn
+
     def _described(self, reference: str) -> str:
-        reply = self._ask("DescribeKey", lambda: self._client.describe_key(KeyId=reference))
+        reply = self._ask("DescribeKey", reference, lambda: self._client.describe_key(KeyId=reference))
         key = reply["KeyMetadata"]
         # KMS documents every field but the id as optional; a wrong use is refused by GenerateDataKey.
         if not key.get("Enabled", True) or key.get("KeyUsage", "ENCRYPT_DECRYPT") != "ENCRYPT_DECRYPT":
@@ -202,7 +207,6 @@ class KmsProvider(KeyProvider):
                 f"the KMS key {key['Arn']} is disabled or not one for encryption: enable or replace it",
                 permanent=True,
             )
-        self._resolved[reference] = key["Arn"]
         return key["Arn"]
 
     def _refuse_unless_allowed(self, arn: str) -> None:
@@ -215,30 +219,24 @@ class KmsProvider(KeyProvider):
     def _configured_scope(self) -> str:
         """Return account and region of the configured key, as the start of its ARN."""
         reference = _configured_reference()
-        scope = _SCOPE.match(reference) or _SCOPE.match(
-            self._resolved.get(reference) or self._described(reference)
-        )
+        known = self._targets.get(reference)
+        # However old: an alias never leads out of its account and region.
+        arn = known.arn if known else reference
+        scope = _SCOPE.match(arn) or _SCOPE.match(self._target(reference, fresh=False))
         if scope is None:
             raise KeyRefused("the configured KMS key has no ARN of the usual form")
         return scope.group()
 
-    def _ask(self, operation: str, request: Callable[[], Answer]) -> Answer:
-        """Ask KMS, and say what an operator has to do if it refuses; no key material in any message."""
-        self.count(operation)
+    def _ask(self, operation: str, key: str, request: Callable[[], Answer]) -> Answer:
+        """Ask KMS about a key, and say what an operator has to do if it refuses."""
         try:
-            return request()
-        except ClientError as error:
-            raise _translated(operation, error) from error
-        except (NoCredentialsError, PartialCredentialsError, NoRegionError) as error:
-            raise KeyUnavailable(
-                f"KMS {operation}: {error}: configure AWS_REGION and AWS credentials", permanent=True
-            ) from error
-        except BotoCoreError as error:
-            raise KeyUnavailable(
-                f"KMS {operation} got no answer ({type(error).__name__}): check the network, AWS_REGION and "
-                "AWS_ENDPOINT_URL_KMS",
-                permanent=False,
-            ) from error
+            region = self._client.meta.region_name
+        except NoRegionError as error:
+            raise translated(operation, key, error) from error
+        named = _KEY_ARN.match(key)
+        if named and named.group(1) != region:
+            raise another_region(key, region)
+        return self._requests.send(operation, key, request)
 
 
 def _configured_reference() -> str:
@@ -251,29 +249,29 @@ def _configured_reference() -> str:
     return reference
 
 
-def _refuse_other_key(answered: str, asked: str) -> None:
+def _refuse_other_key(operation: str, answered: str, asked: str) -> None:
     if answered != asked:
-        raise KeyRefused(f"KMS answered with another key than {asked}")
+        raise another_key(operation, asked)
 
 
-def _translated(operation: str, error: ClientError) -> Exception:
-    code = error.response.get("Error", {}).get("Code", "")
-    if code in _WRONG:
-        return WrongContext("the wrapped data key was edited, or belongs to another place or key")
-    if code in _THROTTLED:
-        return KeyUnavailable(
-            f"KMS throttles {operation}: wait, or raise the account's request quota",
-            permanent=False,
-            throttled=True,
-        )
-    if code == "AccessDeniedException":
-        permission = _PERMISSIONS.get(operation, f"kms:{operation}")
-        return KeyUnavailable(
-            f"KMS refused {operation} ({code}): allow this installation's AWS identity {permission} "
-            "(IAM or key policy)",
+def _refuse_cleartext(url: str) -> None:
+    """Raise KeyUnavailable if data keys would pass over a network without TLS that nobody allowed."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "https" or host == "localhost" or _is_loopback(host):
+        return
+    try:
+        permitted_addresses(host, parts.port or 80, encrypted=False)
+    except (EndpointRefused, OSError) as error:
+        raise KeyUnavailable(
+            f"KMS would be asked without TLS, which shows data keys ({error}): use https in "
+            "AWS_ENDPOINT_URL_KMS, or name its network in KEEPER_OUTBOUND_ALLOWED",
             permanent=True,
-            permission=permission,
-        )
-    if code in _ADVICE:
-        return KeyUnavailable(f"KMS refused {operation} ({code}): {_ADVICE[code]}", permanent=True)
-    return KeyUnavailable(f"KMS failed {operation} ({code or 'no code'}): try again later", permanent=False)
+        ) from error
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

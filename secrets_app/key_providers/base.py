@@ -47,10 +47,11 @@ class KeyProvider(ABC):
         self._calls_lock = threading.Lock()
 
     @abstractmethod
-    def resolve(self, reference: str) -> str:
+    def resolve(self, reference: str, *, fresh: bool = False) -> str:
         """Return the lasting URI of the key that `reference` names ("": the installation's).
 
-        Raises KeyUnavailable or KeyRefused.
+        An answer may be some minutes old unless it has to be `fresh`, as it has to for what is
+        wrapped now. Raises KeyUnavailable or KeyRefused.
         """
 
     @abstractmethod

@@ -49,7 +49,7 @@ class LocalProvider(KeyProvider):
         self._kek: bytes | None = None
         self._read_digest = b""
 
-    def resolve(self, reference: str) -> str:  # noqa: ARG002 - there is one key, whatever was asked for
+    def resolve(self, reference: str, *, fresh: bool = False) -> str:  # noqa: ARG002 - there is one key
         """Return the URI of the key file, which is made if there is none yet and it wraps new keys."""
         return _uri(self._key(make=self.name == settings.KEY_MANAGEMENT_BACKEND))
 

@@ -14,6 +14,10 @@ class Fault(StrEnum):
     SERVER_ERROR = "server error"
     ACCESS_DENIED = "access denied"
     EXPIRED = "expired"
+    # It is done, and the answer takes its time.
+    SLOW = "slow"
+    # The answer is about another KMS key than the one that was asked for.
+    OTHER_KEY = "other key"
     # Nothing is done, and no answer comes in time.
     HANG = "hang"
     # Everything is done, and the answer is lost.
@@ -26,6 +30,7 @@ class Plan:
 
     calls: Counter[str] = field(default_factory=Counter)
     _faults: dict[str, list[Fault]] = field(default_factory=dict)
+    _lasting: dict[str, Fault] = field(default_factory=dict)
     _before: dict[str, list[Callable[[], None]]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     release: threading.Event = field(default_factory=threading.Event)
@@ -34,6 +39,18 @@ class Plan:
         """Let the next calls of an operation (`PutSecretValue`) fail in this way."""
         with self._lock:
             self._faults.setdefault(operation, []).extend([fault] * times)
+
+    def keep_failing(self, operation: str, fault: Fault) -> None:
+        """Let every call of an operation fail in this way, until `recover`."""
+        with self._lock:
+            self._lasting[operation] = fault
+
+    def recover(self) -> None:
+        """Let nothing fail any more, and let what hangs go."""
+        with self._lock:
+            self._faults.clear()
+            self._lasting.clear()
+            self._let_go()
 
     def before(self, operation: str, act: Callable[[], None]) -> None:
         """Do something just before the next call of an operation, as another client would."""
@@ -46,7 +63,7 @@ class Plan:
             self.calls[operation] += 1
             acts = self._before.pop(operation, [])
             faults = self._faults.get(operation)
-            fault = faults.pop(0) if faults else None
+            fault = faults.pop(0) if faults else self._lasting.get(operation)
         for act in acts:
             act()
         return fault
@@ -54,8 +71,12 @@ class Plan:
     def clear(self) -> None:
         """Forget plans and counts, and let what hangs go."""
         with self._lock:
-            self.release.set()
-            self.release = threading.Event()
+            self._let_go()
             self.calls.clear()
             self._faults.clear()
+            self._lasting.clear()
             self._before.clear()
+
+    def _let_go(self) -> None:
+        self.release.set()
+        self.release = threading.Event()

@@ -1,9 +1,11 @@
 """What AWS refuses and moto does not, with the error that AWS documents for it.
 
 Sources: API references of Secrets Manager (CreateSecret, PutSecretValue, UpdateSecret,
-TagResource, BatchGetSecretValue) and of KMS ("Key states of AWS KMS keys").
+TagResource, BatchGetSecretValue) and of KMS (Decrypt, ReEncrypt; "Key states of AWS KMS keys",
+"Determining access: cross-account and cross-Region requests").
 """
 
+import base64
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -14,6 +16,8 @@ Refusal = tuple[str, str]
 
 MAX_SECRET_BYTES: Final = 65_536
 MAX_BATCH: Final = 20
+ACCOUNT: Final = "123456789012"
+_KEY_ID_LENGTH: Final = 36
 _NAME: Final = re.compile(r"[A-Za-z0-9/_+=.@!-]{1,512}")
 _WRITES: Final = {
     "PutSecretValue",
@@ -43,7 +47,7 @@ def completed(operation: str, body: Body) -> Body:
 
 
 def secrets_manager(  # noqa: PLR0911  one branch a rule
-    operation: str, body: Body, ask: Ask
+    operation: str, body: Body, ask: Ask, _region: str
 ) -> Refusal | None:
     """Return code and message of what AWS Secrets Manager would refuse."""
     text = body.get("SecretString")
@@ -68,17 +72,61 @@ def secrets_manager(  # noqa: PLR0911  one branch a rule
     return None
 
 
-def kms(operation: str, body: Body, ask: Ask) -> Refusal | None:
+def kms(operation: str, body: Body, ask: Ask, region: str) -> Refusal | None:
     """Return code and message of what AWS KMS would refuse."""
+    keys = [body[field] for field in ("KeyId", "SourceKeyId", "DestinationKeyId") if body.get(field)]
+    for key in keys:
+        refusal = _elsewhere(operation, key, region)
+        if refusal:
+            return refusal
     if operation not in _USES_OF_KEYS:
         return None
-    for field in ("KeyId", "SourceKeyId", "DestinationKeyId"):
-        state = _key_state(body[field], ask) if body.get(field) else None
+    for key in keys:
+        state = _key_state(key, ask)
         if state == "Disabled":
-            return "DisabledException", f"{body[field]} is disabled."
+            return "DisabledException", f"{key} is disabled."
         if state not in {None, "Enabled"}:
-            return "KMSInvalidStateException", f"{body[field]} is pending deletion."
+            return "KMSInvalidStateException", f"{key} is pending deletion."
+    return _wrong_key(operation, body, ask)
+
+
+def denied(service: str, operation: str, *, reason: str = "") -> Refusal:
+    """Return what AWS says to an identity without a permission; it repeats who that is."""
+    who = f"arn:aws:iam::{ACCOUNT}:user/keeper"
+    named = {"TrentService": "kms"}.get(service, service)
+    return "AccessDeniedException", f"User: {who} is not authorized to perform: {named}:{operation}{reason}"
+
+
+def _elsewhere(operation: str, key: str, region: str) -> Refusal | None:
+    """Return how KMS refuses an ARN of another region or account, whatever there is of that name."""
+    parts = key.split(":")
+    if len(parts) < 6:
+        return None
+    if parts[3] != region:
+        return "NotFoundException", f"Invalid arn {parts[3]}"
+    if parts[4] != ACCOUNT:
+        return denied(
+            "kms",
+            operation,
+            reason=" on this resource because the resource does not exist in this Region, no resource-based "
+            "policies allow access, or a resource-based policy explicitly denies access",
+        )
     return None
+
+
+def _wrong_key(operation: str, body: Body, ask: Ask) -> Refusal | None:
+    """Refuse a ciphertext of another key than the one that is named; moto's begins with the key's id."""
+    named = body.get("SourceKeyId" if operation == "ReEncrypt" else "KeyId")
+    if operation not in {"Decrypt", "ReEncrypt"} or not named:
+        return None
+    status, key = ask("TrentService.DescribeKey", {"KeyId": named})
+    wrapped_by = base64.b64decode(body["CiphertextBlob"])[:_KEY_ID_LENGTH].decode("ascii", "replace")
+    if status != 200 or key["KeyMetadata"]["KeyId"] == wrapped_by:
+        return None
+    return (
+        "IncorrectKeyException",
+        "The key ID in the request does not identify a CMK that can perform this operation.",
+    )
 
 
 def _encryption(key: str, ask: Ask) -> Refusal | None:

@@ -17,6 +17,7 @@ from tests.aws_strict.faults import Fault, Plan
 
 RULES = {"secretsmanager": rules.secrets_manager, "TrentService": rules.kms}
 HANG_SECONDS = 30
+SLOW_SECONDS = 0.3
 _ANSWERS = {
     Fault.THROTTLE: (400, "ThrottlingException", "Rate exceeded"),
     Fault.SERVER_ERROR: (500, "InternalServiceError", "An error occurred on the server side."),
@@ -46,14 +47,17 @@ class Strict:
         response = self._refused(fault, service, operation, body, request) or self._passed(request, body)
         if fault is Fault.DROPPED_REPLY:
             return _cut(environ)
+        if fault is Fault.SLOW:
+            self.plan.release.wait(SLOW_SECONDS)
+        if fault is Fault.OTHER_KEY:
+            response = _about_another_key(response)
         return response(environ, start_response)
 
     def _refused(
         self, fault: Fault | None, service: str, operation: str, body: bytes, request: Request
     ) -> Response | None:
         if fault is Fault.ACCESS_DENIED:
-            message = f"User: u is not authorized to perform: {service}:{operation} on resource: r"
-            return _error(400, "AccessDeniedException", message)
+            return _error(400, *rules.denied(service, operation))
         if fault in _ANSWERS:
             return _error(*_ANSWERS[fault])
         if not request.headers.get("Authorization", "").startswith("AWS4-HMAC-SHA256 "):
@@ -63,7 +67,8 @@ class Strict:
         def ask(target: str, content: dict[str, Any]) -> tuple[int, dict[str, Any]]:
             return self._asked(request, target, content)
 
-        refusal = judge(operation, json.loads(body or b"{}"), ask) if judge else None
+        region = request.headers["Authorization"].split("/")[2]
+        refusal = judge(operation, json.loads(body or b"{}"), ask, region) if judge else None
         return _error(400, *refusal) if refusal else None
 
     def _asked(self, request: Request, target: str, content: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -129,6 +134,13 @@ def _error(status: int, code: str, message: str) -> Response:
         content_type="application/x-amz-json-1.1",
         headers={"x-amzn-errortype": code},
     )
+
+
+def _about_another_key(response: Response) -> Response:
+    answer = json.loads(response.get_data())
+    answer["KeyId"] = f"{answer['KeyId'].partition('key/')[0]}key/00000000-0000-0000-0000-000000000000"
+    response.set_data(json.dumps(answer))
+    return response
 
 
 def _cut(environ: dict[str, Any]) -> Iterable[bytes]:

@@ -1,7 +1,6 @@
 """The KMS provider, against a KMS over HTTP: which keys it uses, and what it says when refused.
 
-moto decrypts with disabled keys and never throttles, so those cases are proven against botocore's
-own error, as KMS documents it.
+How each fault of KMS looks to an operator is in test_faults.py.
 """
 
 import socket
@@ -40,6 +39,30 @@ class TestNamingAKey:
         assert [keeper.resolve("") for _ in range(3)] == [kms_key] * 3
         assert dict(keeper.calls) == {"DescribeKey": 1}
 
+    def test_an_alias_that_was_pointed_elsewhere_is_noticed_in_time(
+        self, keeper: KmsProvider, kms_client: Any, kms_key: str, settings: Settings
+    ) -> None:
+        alias, other = f"alias/later-{kms_key[-12:]}", another_key(kms_client)
+        kms_client.create_alias(AliasName=alias, TargetKeyId=kms_key)
+        assert keeper.resolve(alias) == kms_key
+        kms_client.update_alias(AliasName=alias, TargetKeyId=other)
+        assert keeper.resolve(alias) == kms_key
+        assert keeper.resolve(alias, fresh=True) == other
+        kms_client.update_alias(AliasName=alias, TargetKeyId=kms_key)
+        settings.KMS_DEK_CACHE_TTL = 0
+        assert keeper.resolve(alias) == kms_key
+
+    def test_an_old_answer_about_the_configured_key_still_tells_its_account(
+        self, keeper: KmsProvider, kms_client: Any, kms_key: str, settings: Settings
+    ) -> None:
+        alias = f"alias/scope-{kms_key[-12:]}"
+        kms_client.create_alias(AliasName=alias, TargetKeyId=kms_key)
+        settings.KMS_KEY_ID, settings.KMS_KEY_ALIAS, settings.KMS_DEK_CACHE_TTL = "", alias, 0
+        made = keeper.generate(key_uri=keeper.resolve(""), context=CONTEXT)
+        keeper.calls.clear()
+        keeper.unwrap(key_uri=made.key_uri, wrapped=made.wrapped, context=CONTEXT)
+        assert dict(keeper.calls) == {"Decrypt": 1}
+
     def test_an_alias_may_be_configured_without_its_prefix(
         self, keeper: KmsProvider, kms_client: Any, kms_key: str, settings: Settings
     ) -> None:
@@ -74,7 +97,7 @@ class TestNamingAKey:
             keeper.resolve("")
 
     def test_it_says_what_to_do_about_an_unknown_alias(self, keeper: KmsProvider) -> None:
-        with pytest.raises(KeyUnavailable, match="no such key or alias") as raised:
+        with pytest.raises(KeyUnavailable, match="no KMS key alias/nowhere") as raised:
             keeper.resolve("alias/nowhere")
         assert raised.value.permanent
 
@@ -157,8 +180,27 @@ class TestItsRequests:
     def test_its_client_gives_up_in_time(self, keeper: KmsProvider, settings: Settings) -> None:
         config: Any = keeper._client.meta.config
         assert config.connect_timeout == config.read_timeout == settings.KMS_TIMEOUT_SECONDS
-        assert config.retries["total_max_attempts"] == 3
+        assert config.retries["total_max_attempts"] == 1
         assert config.retries["mode"] == "standard"
+
+
+class TestWithoutTls:
+    @pytest.mark.parametrize("host", ["kms.example.com", "192.0.2.7", "10.0.0.7"])
+    def test_it_does_not_ask_over_a_network(
+        self, kms_key: str, settings: Settings, monkeypatch: pytest.MonkeyPatch, host: str
+    ) -> None:
+        found = [(2, 1, 6, "", ("192.0.2.7", 80))]
+        if host[0] == "k":
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_asked, **_options: found)
+        settings.AWS_ENDPOINT_URL_KMS = f"http://{host}:8080"
+        with pytest.raises(KeyUnavailable, match="without TLS") as raised:
+            KmsProvider().generate(key_uri=kms_key, context=CONTEXT)
+        assert raised.value.permanent
+
+    def test_it_asks_inside_a_network_that_is_allowed(self, kms_key: str, settings: Settings) -> None:
+        settings.AWS_ENDPOINT_URL_KMS = "http://192.0.2.7:8080"
+        settings.KEEPER_OUTBOUND_ALLOWED = ["192.0.2.0/24"]
+        assert KmsProvider()._client.meta.endpoint_url == "http://192.0.2.7:8080"
 
 
 class TestRefusals:
@@ -166,9 +208,9 @@ class TestRefusals:
         ("code", "advice"),
         [
             ("AccessDeniedException", "allow this installation's AWS identity"),
-            ("DisabledException", "enable the key again"),
-            ("KMSInvalidStateException", "cancel its deletion"),
-            ("NotFoundException", "no such key"),
+            ("DisabledException", "enable it again"),
+            ("KMSInvalidStateException", "look at it"),
+            ("NotFoundException", "there is no KMS key"),
             ("UnrecognizedClientException", "AWS credentials"),
             ("ExpiredTokenException", "renew"),
         ],

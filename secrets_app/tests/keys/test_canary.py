@@ -111,6 +111,10 @@ class TestWhatItFinds:
 
 
 class TestUnderKms:
+    @pytest.fixture(autouse=True)
+    def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(canary, "PATIENCE_SECONDS", 0.5)
+
     def test_a_disabled_key_is_told_once_and_opens_again(
         self, strict_kms: Plan, kms_key: str, kms_client: Any, development: Environment, caplog: Log
     ) -> None:
@@ -121,7 +125,7 @@ class TestUnderKms:
         assert failing().count() == len(Purpose) + 1
         [line] = told(caplog)
         assert f"{len(Purpose) + 1} data keys under {kms_key} do not open" in line
-        assert "enable the key" in line
+        assert "enable it again" in line
         assert WrappingKey.objects.get(scope=development.uuid).state == "Disabled"
         kms_client.enable_key(KeyId=key_id(kms_key))
         check_keys()
@@ -138,7 +142,7 @@ class TestUnderKms:
             "GetKeyRotationStatus": 1,
         }
 
-    def test_a_key_that_does_not_answer_is_asked_once(
+    def test_the_data_keys_of_a_key_that_does_not_answer_share_what_was_found(
         self, strict_kms: Plan, development: Environment, settings: Settings
     ) -> None:
         active_key(development)
@@ -146,7 +150,19 @@ class TestUnderKms:
         strict_kms.calls.clear()
         check_keys()
         assert failing().count() == len(Purpose) + 1
-        assert strict_kms.calls["Decrypt"] <= 3
+        found = set(failing().values_list("check_problem", flat=True))
+        assert len(found) == 1
+        assert "cannot be reached" in found.pop()
+
+    def test_one_lost_reply_is_no_alarm(
+        self, strict_kms: Plan, development: Environment, caplog: Log, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(canary, "PATIENCE_SECONDS", 30.0)
+        active_key(development)
+        strict_kms.fail("Decrypt", Fault.DROPPED_REPLY)
+        check_keys()
+        assert not failing().exists()
+        assert told(caplog) == []
 
     def test_throttling_says_nothing_of_a_key(
         self, strict_kms: Plan, development: Environment, caplog: Log

@@ -293,6 +293,32 @@ class TestUnderKms:
         assert plain_key(old.id).material == old.material
         assert new.id != old.id
 
+    def test_an_old_answer_about_an_alias_takes_no_key_away_that_was_wrapped_anew(
+        self, kms_key: str, kms_client: Any, db: None
+    ) -> None:
+        alias = f"alias/stale-{kms_key[-12:]}"
+        kms_client.create_alias(AliasName=alias, TargetKeyId=kms_key)
+        place = Environment.objects.create(name="named", kms_key_alias=alias)
+        key = active_key(place)
+        other = kms_client.create_key()["KeyMetadata"]["Arn"]
+        kms_client.update_alias(AliasName=alias, TargetKeyId=other)
+        # Another process has rotated; this one remembers the alias's former target.
+        assert provider().resolve(alias) == kms_key
+        DataKey.objects.filter(uuid=key.id).update(key_uri=other)
+        assert active_key(place).id == key.id
+
+    def test_a_new_data_key_is_made_under_what_the_alias_is_now(
+        self, kms_key: str, kms_client: Any, db: None
+    ) -> None:
+        alias = f"alias/new-{kms_key[-12:]}"
+        kms_client.create_alias(AliasName=alias, TargetKeyId=kms_key)
+        place = Environment.objects.create(name="named", kms_key_alias=alias)
+        assert provider().resolve(alias) == kms_key
+        other = kms_client.create_key()["KeyMetadata"]["Arn"]
+        kms_client.update_alias(AliasName=alias, TargetKeyId=other)
+        active_key(place)
+        assert stored(place).key_uri == other
+
     def test_the_configured_pairs_are_frozen_on_the_row(
         self, kms_key: str, development: Environment, settings: Settings
     ) -> None:

@@ -21,6 +21,7 @@ from secrets_app.key_rotation import Rotation, rotations
 from secrets_app.models import DataKey, Secret, SecretVersion
 from secrets_app.tests.kept import keep
 from secrets_app.tests.keys.conftest import forget_process
+from tests.aws_strict.faults import Fault, Plan
 
 Sql = Callable[..., None]
 
@@ -165,6 +166,26 @@ class TestAnotherKey:
         settings.ENABLE_KMS_KEY_ROTATION = True
         assert [rotation.rotation_turned_on for rotation in rotate().values()] == [True, False, False]
         assert kms_client.get_key_rotation_status(KeyId=kms_key)["KeyRotationEnabled"]
+
+    def test_a_key_that_cannot_rotate_by_itself_is_named_and_still_rotated_to(
+        self, strict_kms: Plan, kms_client: Any, cast: Cast, settings: Settings
+    ) -> None:
+        settings.ENABLE_KMS_KEY_ROTATION = True
+        keep(cast)
+        settings.KMS_KEY_ID = new = another_key(kms_client)
+        strict_kms.keep_failing("EnableKeyRotation", Fault.ACCESS_DENIED)
+        done = rotate()
+        assert all("kms:EnableKeyRotation" in rotation.problems[0] for rotation in done.values())
+        assert set(DataKey.objects.values_list("key_uri", flat=True)) == {new}
+
+    def test_throttling_is_waited_out(
+        self, strict_kms: Plan, kms_client: Any, cast: Cast, settings: Settings
+    ) -> None:
+        keep(cast)
+        settings.KMS_KEY_ID = new = another_key(kms_client)
+        strict_kms.fail("ReEncrypt", Fault.THROTTLE, times=5)
+        assert all(rotation.ok for rotation in rotate().values())
+        assert set(DataKey.objects.values_list("key_uri", flat=True)) == {new}
 
 
 @pytest.mark.every_database

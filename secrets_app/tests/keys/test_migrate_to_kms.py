@@ -99,7 +99,7 @@ class TestDryRun:
         settings.KMS_KEY_ID = both.rpartition("/")[0] + "/00000000-0000-4000-8000-000000000000"
         forget_process()
         told = list(plan(batch_size=10, progress=lambda *_told: None))
-        assert all("no such key" in answer.problems[0] for answer in told)
+        assert all("there is no KMS key" in answer.problems[0] for answer in told)
 
 
 class TestMoving:
@@ -248,7 +248,7 @@ class TestMixedFleet:
         moved()
         settings.AWS_ENDPOINT_URL_KMS = "http://127.0.0.1:1"
         forget_process()
-        with pytest.raises(KeyUnavailable, match="got no answer"):
+        with pytest.raises(KeyUnavailable, match="cannot be reached"):
             data_keys.plain_key(key.id)
 
     def test_a_wrap_of_the_key_file_opens_no_more_once_the_setting_is_off(

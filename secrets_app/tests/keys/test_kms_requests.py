@@ -1,0 +1,204 @@
+"""Requests to KMS: how many there are at once, how long they last, and when none is made."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+from pytest_django import Settings
+
+from secrets_app.errors import KeyUnavailable, WrongContext
+from secrets_app.key_providers.kms_faults import NoAnswer
+from secrets_app.key_providers.kms_requests import CONCURRENT, Pause, Requests, patiently
+
+KEY = "arn:aws:kms:eu-central-1:123456789012:key/1"
+THROTTLED = ClientError({"Error": {"Code": "ThrottlingException"}}, "Decrypt")
+DENIED = ClientError({"Error": {"Code": "AccessDeniedException"}}, "Decrypt")
+AWAY = EndpointConnectionError(endpoint_url="https://kms")
+
+
+class Kms:
+    """Answers as planned, then always."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.failures = list(failures)
+
+    def __call__(self) -> str:
+        if self.failures:
+            raise self.failures.pop(0)
+        return "answer"
+
+
+@pytest.fixture
+def calls() -> Counter[str]:
+    return Counter()
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The waits between attempts, which take no time here."""
+    made: list[float] = []
+    monkeypatch.setattr(time, "sleep", made.append)
+    return made
+
+
+@pytest.fixture
+def requests(calls: Counter[str], settings: Settings) -> Requests:
+    settings.KMS_TIMEOUT_SECONDS = 5
+
+    def count(operation: str) -> None:
+        calls[operation] += 1
+
+    return Requests(count)
+
+
+def send(requests: Requests, request: Any) -> Any:
+    return requests.send("Decrypt", KEY, request)
+
+
+class TestRepeating:
+    @pytest.mark.parametrize("failure", [THROTTLED, AWAY, ClientError({}, "Decrypt")])
+    def test_what_passes_is_asked_again_after_a_growing_wait(
+        self, requests: Requests, calls: Counter[str], waits: list[float], failure: Exception
+    ) -> None:
+        assert send(requests, Kms(failure, failure)) == "answer"
+        assert calls["Decrypt"] == 3
+        assert len(waits) == 2
+        assert waits[0] <= 0.2
+        assert waits[1] <= 0.4
+
+    def test_not_for_ever(self, requests: Requests, calls: Counter[str], waits: list[float]) -> None:
+        with pytest.raises(KeyUnavailable) as raised:
+            send(requests, Kms(*[THROTTLED] * 10))
+        assert raised.value.throttled
+        assert calls["Decrypt"] == 3
+
+    def test_what_lasts_is_not_asked_again(
+        self, requests: Requests, calls: Counter[str], waits: list[float]
+    ) -> None:
+        with pytest.raises(KeyUnavailable, match="kms:Decrypt"):
+            send(requests, Kms(DENIED))
+        assert (calls["Decrypt"], waits) == (1, [])
+
+    def test_background_work_goes_on_as_long_as_it_may(
+        self, requests: Requests, calls: Counter[str], waits: list[float]
+    ) -> None:
+        with patiently(60):
+            assert send(requests, Kms(*[THROTTLED] * 10)) == "answer"
+        assert calls["Decrypt"] == 11
+        assert max(waits) <= 5
+        with pytest.raises(KeyUnavailable):
+            send(requests, Kms(*[THROTTLED] * 10))
+
+    def test_background_work_waits_for_a_pause_to_end(
+        self, requests: Requests, waits: list[float], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = [0.0]
+        requests._pause = Pause(lambda: clock[0])
+        requests._pause.begin(NoAnswer("away"))
+        monkeypatch.setattr(time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+        with patiently(60):
+            assert send(requests, Kms()) == "answer"
+
+
+class TestInTime:
+    @pytest.fixture
+    def hanging(self) -> Iterator[threading.Event]:
+        release = threading.Event()
+        yield release
+        release.set()
+
+    def test_who_asks_does_not_wait_for_what_hangs(
+        self, requests: Requests, settings: Settings, hanging: threading.Event
+    ) -> None:
+        settings.KMS_TIMEOUT_SECONDS = 0.05
+        with pytest.raises(NoAnswer, match=r"within 0\.05 seconds"):
+            send(requests, hanging.wait)
+
+    def test_no_more_than_a_few_are_under_way(
+        self, requests: Requests, settings: Settings, hanging: threading.Event
+    ) -> None:
+        under_way, most, full, lock = 0, 0, threading.Event(), threading.Lock()
+
+        def request() -> str:
+            nonlocal under_way, most
+            with lock:
+                under_way += 1
+                most = max(most, under_way)
+                if under_way == CONCURRENT:
+                    full.set()
+            hanging.wait()
+            with lock:
+                under_way -= 1
+            return "answer"
+
+        settings.KMS_TIMEOUT_SECONDS = 60
+        with ThreadPoolExecutor(4 * CONCURRENT) as pool:
+            asked = [pool.submit(send, requests, request) for _ in range(4 * CONCURRENT)]
+            assert full.wait(30)
+            hanging.set()
+            assert {each.result() for each in asked} == {"answer"}
+        assert most == CONCURRENT
+
+
+class TestPausing:
+    @pytest.mark.parametrize("failure", [THROTTLED, AWAY])
+    def test_after_no_answer_the_next_are_not_asked(
+        self, requests: Requests, calls: Counter[str], waits: list[float], failure: Exception
+    ) -> None:
+        with pytest.raises(KeyUnavailable) as first:
+            send(requests, Kms(*[failure] * 3))
+        calls.clear()
+        with pytest.raises(KeyUnavailable) as second:
+            send(requests, Kms())
+        assert not calls
+        assert str(second.value) == str(first.value)
+        assert second.value.throttled == first.value.throttled
+        assert not second.value.permanent
+
+    @pytest.mark.parametrize(
+        "failure", [DENIED, ClientError({"Error": {"Code": "InvalidCiphertextException"}}, "Decrypt")]
+    )
+    def test_a_refusal_of_one_key_holds_no_other_back(
+        self, requests: Requests, waits: list[float], failure: Exception
+    ) -> None:
+        with pytest.raises((KeyUnavailable, WrongContext)):
+            send(requests, Kms(failure))
+        assert send(requests, Kms()) == "answer"
+
+    def test_after_a_pause_one_tries_and_its_answer_ends_it(self) -> None:
+        clock = [0.0]
+        pause = Pause(lambda: clock[0])
+        pause.begin(NoAnswer("away"))
+        assert str(pause.reason()) == "away"
+        clock[0] = 2.0
+        assert pause.reason() is None
+        assert pause.reason() is not None
+        pause.end()
+        assert pause.reason() is None
+
+    def test_each_pause_in_a_row_is_longer_up_to_a_limit(self) -> None:
+        pause = Pause(lambda: 0.0)
+        lengths = []
+        for _ in range(12):
+            pause.begin(NoAnswer("away"))
+            lengths.append(pause.remaining())
+        assert 0.5 <= lengths[0] <= 1
+        assert 1 <= lengths[1] <= 2
+        assert all(15 <= length <= 30 for length in lengths[-3:])
+        pause.end()
+        pause.begin(NoAnswer("away"))
+        assert pause.remaining() <= 1
+
+    def test_who_tries_after_it_and_vanishes_lets_another_try(self, settings: Settings) -> None:
+        clock = [0.0]
+        pause = Pause(lambda: clock[0])
+        pause.begin(NoAnswer("away"))
+        clock[0] = 2.0
+        assert pause.reason() is None
+        clock[0] += settings.KMS_TIMEOUT_SECONDS
+        assert pause.reason() is None
