@@ -58,6 +58,10 @@ $(DEV): $(SYSTEM) requirements-dev.txt pyproject.toml
 run: $(EMBEDDED) ## Serve Keeper at http://localhost:8989 (HOST, PORT, KEEPER_DATA_DIR)
 	@exec $(BIN)/keeper run --host "$(HOST)" --port "$(PORT)"
 
+.PHONY: demo
+demo: $(DEV) ## Keeper with moto and OpenBao beside it, seeded: plan, apply, drift, conflict, adopt (PORT)
+	@exec $(BIN)/python -m tests.demo
+
 .PHONY: install
 install: $(DEV) ## Install everything that development needs into .venv
 

@@ -55,6 +55,7 @@ class Frame:
         entries = [
             ("Dashboard", reverse("dashboard"), "dashboard"),
             ("Secrets", reverse("secret-list"), "key"),
+            ("Sync", reverse("sync"), "sync"),
             ("Environments", reverse("environment-list"), "layers"),
             ("Activity", reverse("activity"), "activity"),
         ]

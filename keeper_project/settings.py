@@ -105,7 +105,7 @@ KEEPER_INTEGRITY_CHECKS = [
     "sync_app.integrity.entries",
 ]
 KEEPER_AUDIT_SINKS: list[str] = []
-KEEPER_SECRET_PANELS: list[str] = []
+KEEPER_SECRET_PANELS = ["sync_app.panel.DeliveryPanel"]
 KEEPER_NOTIFIERS = [
     "environments_app.notification_email.EmailTransport",
     "secrets_app.webhook_transport.WebhookTransport",

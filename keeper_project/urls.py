@@ -24,6 +24,7 @@ api: list[URLPattern | URLResolver] = [
 urlpatterns = [
     path("", dashboard, name="dashboard"),
     path("", include("secrets_app.urls")),
+    path("", include("sync_app.urls")),
     path("", include("environments_app.urls")),
     path("", include("audit_app.urls")),
     path("api/", include(api)),

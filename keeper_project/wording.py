@@ -22,6 +22,7 @@ STATES: dict[str, State] = {
     "failed": State("cross", "failed", "bad"),
     "paused": State("pause", "paused", "quiet"),
     "refused": State("block", "refused", "warn"),
+    "skipped": State("block", "skipped", "quiet"),
     "sent": State("check", "sent", "ok"),
     "waiting": State("clock", "waiting", "info"),
     "allowed": State("check", "allowed", "ok"),

@@ -11,6 +11,7 @@ from audit_app.whole_numbers import whole_number
 from secrets_app.input_errors import InvalidInput
 from secrets_app.models import Secret
 from secrets_app.names import validate_prefix, validate_tags
+from secrets_app.panels import panel_filters
 from secrets_app.secret_types import parse_secret_type
 from secrets_app.tags_field import has_tag
 
@@ -40,11 +41,23 @@ def narrow(secrets: QuerySet[Secret], parameters: Mapping[str, str]) -> QuerySet
 
     Raises InvalidInput naming the parameter whose value cannot be.
     """
-    for name, condition in FILTERS.items():
+    for name in filter_names():
         text = parameters.get(name, "")
-        if text:
-            secrets = secrets.filter(condition(text))
+        if text and name != "deleted":
+            secrets = secrets.filter(FILTERS[name](text) if name in FILTERS else _of_panel(name, text))
     return secrets
+
+
+def filter_names() -> tuple[str, ...]:
+    """Return the names of all filters of a list, those that other apps add as well."""
+    return (*FILTERS, *panel_filters(), "deleted")
+
+
+def _of_panel(name: str, text: str) -> Q:
+    added = panel_filters()[name]
+    if text not in added.choices:
+        raise InvalidInput(name, f"Choose one of {', '.join(filter(None, added.choices))}.")
+    return added.condition(text)
 
 
 def _search(text: str) -> Q:
@@ -121,4 +134,3 @@ FILTERS: Final[Mapping[str, Callable[[str], Q]]] = {
     "expiring": _expiring,
     "rotation": _rotation,
 }
-FILTER_NAMES: Final = (*FILTERS, "deleted")

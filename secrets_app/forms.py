@@ -7,6 +7,7 @@ from django import forms
 from environments_app.models import Environment
 from secrets_app.metadata import MAX_COMMENT, MAX_DESCRIPTION, MAX_OWNER, Metadata
 from secrets_app.models import MAX_NAME_LENGTH, Secret
+from secrets_app.panels import panel_filters
 from secrets_app.secret_types import SecretType
 
 
@@ -112,11 +113,17 @@ class FilterForm(forms.Form):
         super().__init__(*args, **kwargs)
         choices = [(environment.name, environment.title) for environment in environments]
         self.fields["environment"].choices = [("", "All environments"), *choices]  # type: ignore[attr-defined]
+        for name, added in panel_filters().items():
+            self.fields[name] = forms.ChoiceField(
+                label=added.label, required=False, choices=list(added.choices.items())
+            )
+        self.order_fields([*(name for name in self.fields if name != "deleted"), "deleted"])
 
     @property
     def parameters(self) -> dict[str, str]:
         """The filters in the words of the API."""
-        given = {name: str(self.data.get(name, "")) for name in ("q", "environment", "type", "tag", "owner")}
+        names = ("q", "environment", "type", "tag", "owner", *panel_filters())
+        given = {name: str(self.data.get(name, "")) for name in names}
         state = self.data.get("state")
         given |= {"expiring": "30"} if state == "expiring" else {}
         given |= {"rotation": "overdue"} if state == "overdue" else {}

@@ -1,6 +1,7 @@
 """Prepares secrets for their pages: rows of a list, fields of a structured value, filters in words."""
 
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -12,6 +13,7 @@ from audit_app.actions import Action
 from environments_app.policy import Principal, allows
 from secrets_app.forms import FilterForm
 from secrets_app.models import Secret
+from secrets_app.panels import Cell
 from secrets_app.secret_types import SecretType
 from secrets_app.secret_types.yaml_document import parse_yaml
 
@@ -26,9 +28,10 @@ _RIGHTS: Final = {
 }
 
 
-def list_row(secret: Secret) -> dict[str, Any]:
+def list_row(secret: Secret, cells: Sequence[Cell]) -> dict[str, Any]:
     """Return a row of the list of secrets."""
     return {
+        "cells": cells,
         "id": secret.pk,
         "name": secret.name,
         "secret_type": secret.secret_type,

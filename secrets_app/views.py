@@ -28,6 +28,7 @@ from secrets_app.generators import GENERATORS, generate
 from secrets_app.generators.choosing import options_from_form
 from secrets_app.input_errors import InvalidInput
 from secrets_app.models import Secret, SecretVersion
+from secrets_app.panels import cells_of, panel_filters, panels_of
 from secrets_app.presenting import (
     MASK_AFTER_SECONDS,
     active_filters,
@@ -50,7 +51,7 @@ class _SecretOrder:
 
     ordering_fields = ORDERINGS
     default_ordering = DEFAULT_ORDERING
-    filter_names = tuple(FilterForm.base_fields)
+    filter_names = (*FilterForm.base_fields, *panel_filters())
 
 
 @login_required
@@ -65,8 +66,10 @@ def secret_list(request: HttpRequest) -> HttpResponse:
     rows = authentic(paginator.paginate_queryset(secrets, request, view=_SecretOrder()))
     current = next((item for item in environments if item.name == request.GET.get("environment")), None)
     places = [current] if current else environments
+    cells = cells_of(secrets=rows)
     context = {
-        "rows": [list_row(secret) for secret in rows],
+        "rows": [list_row(secret, cells[secret.uuid]) for secret in rows],
+        "shows_cells": any(cells.values()),
         "filters": form,
         "active_filters": active_filters(form, request.GET),
         "next_url": paginator.get_next_link(),
@@ -295,6 +298,7 @@ def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | 
         "events": search.events(viewer=actor, object_uuid=secret.uuid)[:_EVENTS_SHOWN],
         "can": rights(actor, secret),
         "urls": secret_urls(secret) | _activity_url(request, secret),
+        "panels": panels_of(actor=actor, secret=secret),
         "purge_at": purge_time(secret),
         "mask_after": MASK_AFTER_SECONDS,
         **(revealed or {}),

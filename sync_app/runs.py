@@ -20,7 +20,7 @@ from audit_app.streams import environment_stream
 from environments_app.errors import AccessError, Forbidden, Invisible
 from environments_app.policy import Principal, require
 from secrets_app.errors import KeyUnavailable, SecretError
-from sync_app import applying, drift, planning
+from sync_app import alerts, applying, drift, planning
 from sync_app.authority import require_usable
 from sync_app.errors import BackendError, LeaseLost, SyncError, SyncPaused, Unfinished
 from sync_app.finding import require_on
@@ -70,7 +70,10 @@ def execute(run_id: int) -> Run | None:
         _attempt(run, lease)
     except LeaseLost:
         logger.info("run %s is carried on by another worker", run.uuid)
-    return Run.objects.select_related("target__environment", "plan").get(pk=run_id)
+        return Run.objects.select_related("target__environment", "plan").get(pk=run_id)
+    left = Run.objects.select_related("target__environment", "plan").get(pk=run_id)
+    alerts.after_run(left)
+    return left
 
 
 def pause_all(*, actor: Principal) -> None:

@@ -21,6 +21,7 @@ from environments_app.tokens import issue
 from secrets_app.models import Secret
 from secrets_app.tests.kept import VALUE, keep, send
 from secrets_app.webhooks import add_webhook
+from sync_app.tests.shown import make_item, make_plan, make_target
 
 ROLES: Final = ("viewer", "reader", "editor", "manager")
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -160,6 +161,9 @@ class Scene:
     admin_token_id: int
     recipient_id: int = 987654
     webhook_id: int = 987654
+    target_id: int = 987654
+    plan_id: int = 987654
+    item_id: int = 987654
 
     def path(self, route: str) -> str:
         arguments: dict[str, dict[str, Any]] = {
@@ -223,6 +227,11 @@ def scene(cast: Cast) -> Callable[[str], Scene]:
                 actor=alice, environment=environment, name="standing", url="https://hooks.example/x"
             )
             place.webhook_id = webhook.pk
+        if route.startswith(("target-", "plan-")):
+            target = make_target(environment)
+            plan = make_plan(target)
+            place.target_id, place.plan_id = target.pk, plan.pk
+            place.item_id = make_item(plan, "part/key", act="conflict").pk
         return place
 
     assert alice.grants
@@ -337,6 +346,14 @@ class PageRule:
     form: dict[str, Any] | None = None
 
 
+RULES: Final = {
+    "direction": "push",
+    "conflict": "ask",
+    "deletion": "never",
+    "budget_number": "1",
+    "budget_percent": "1",
+    "interval_seconds": "0",
+}
 PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "dashboard": (PageRule("anyone", admin=200),),
     "activity": (PageRule("anyone", admin=200),),
@@ -359,6 +376,24 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "member-revoke": (PageRule("manager", 302, admin=302, method="POST"),),
     "token-issue": (PageRule("manager", 200, admin=200, method="POST", form={"name": "ci", "role": "viewer"}),),
     "token-revoke": (PageRule("manager", 302, admin=302, method="POST"),),
+    "sync": (PageRule("anyone", admin=200),),
+    "sync-pause": (PageRule("nobody", 302, admin=302, method="POST"),),
+    "sync-resume": (PageRule("nobody", 302, admin=302, method="POST"),),
+    "target-new": (PageRule("anyone", admin=200),),
+    "target-detail": (PageRule("viewer", admin=200),),
+    "target-rules": (PageRule("manager"), PageRule("manager", 302, method="POST", form=RULES)),
+    "target-credentials": (PageRule("manager"),),
+    "target-pause": (PageRule("manager", 302, admin=302, method="POST"),),
+    "target-resume": (PageRule("manager", 302, admin=302, method="POST"),),
+    "target-remove": (PageRule("manager", 302, method="POST"),),
+    "target-plan": (PageRule("editor", 302, method="POST"),),
+    "target-sync": (PageRule("editor", 302, method="POST"),),
+    "target-check": (PageRule("editor", 302, method="POST"),),
+    "target-adopt": (PageRule("manager"),),
+    "target-disconnect": (PageRule("manager"),),
+    "plan-detail": (PageRule("viewer", admin=200),),
+    "plan-apply": (PageRule("editor", 302, method="POST"),),
+    "plan-item": (PageRule("viewer", admin=200), PageRule("editor", 302, method="POST", form={"choice": "keep_ours"})),
     "notifications": (PageRule("manager", admin=200),),
     "recipient-add": (PageRule("manager", 302, admin=302, method="POST", form={"email": "new@example.com"}),),
     "recipient-remove": (PageRule("manager", 302, admin=302, method="POST"),),
@@ -383,16 +418,31 @@ def test_every_page_has_its_rule() -> None:
     assert page_names() == PAGES.keys() | OPEN_PAGES
 
 
+IN_ENVIRONMENT: Final = {
+    "environment-detail", "environment-update", "member-grant", "token-issue", "notifications", "recipient-add",
+    "webhook-add",
+}  # fmt: skip
+
+
 def page_path(place: Scene, name: str) -> str:
-    if name in {"member-revoke", "token-revoke"}:
-        row = place.member.pk if name == "member-revoke" else place.token_id
-        return reverse(name, kwargs={"name": place.environment.name, "id": row})
-    if name.startswith(("recipient-", "webhook-")) and not name.endswith("-add"):
-        row = place.recipient_id if name.startswith("recipient-") else place.webhook_id
-        return reverse(name, kwargs={"name": place.environment.name, "id": row})
-    if name in {"notifications", "recipient-add", "webhook-add"}:
-        return reverse(name, kwargs={"name": place.environment.name})
-    if name in {"environment-detail", "environment-update", "member-grant", "token-issue"}:
+    if name == "target-new" or name.startswith("sync"):
+        return reverse(name)
+    by_id = {"target-": place.target_id, "plan-": place.plan_id}
+    for start, pk in by_id.items():
+        if name.startswith(start):
+            item = {"item": place.item_id} if name == "plan-item" else {}
+            return reverse(name, kwargs={"id": pk, **item})
+    rows = {
+        "member-revoke": place.member.pk,
+        "token-revoke": place.token_id,
+        "recipient-remove": place.recipient_id,
+        "recipient-test": place.recipient_id,
+        "webhook-remove": place.webhook_id,
+        "webhook-test": place.webhook_id,
+    }
+    if name in rows:
+        return reverse(name, kwargs={"name": place.environment.name, "id": rows[name]})
+    if name in IN_ENVIRONMENT:
         return reverse(name, kwargs={"name": place.environment.name})
     of_secret = name.startswith("secret-") and name not in {"secret-list", "secret-new", "secret-generate"}
     return reverse(name, kwargs={"id": place.secret.pk} if of_secret else {})
@@ -420,7 +470,7 @@ def expected_page(name: str, rule: PageRule, caller: str) -> int:
         return rule.admin
     if rule.least == "anyone":
         return rule.ok
-    if name == "environment-new":
+    if rule.least == "nobody":
         return 403
     if caller == "outsider":
         return 404

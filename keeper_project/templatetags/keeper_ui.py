@@ -48,7 +48,8 @@ def state(name: str, word: str = "") -> SafeString:
 @register.simple_tag
 def when(moment: datetime | date | None, prefix: str = "", missing: str = "-") -> SafeString:
     """Show a time relative to now, with the exact one on hover; `missing` stands for no time."""
-    if moment is None:
+    # An attribute of nothing reaches a tag as an empty text.
+    if not moment:
         return format_html('<span class="quiet">{}</span>', missing)
     if not isinstance(moment, datetime):
         moment = datetime.combine(moment, time.min)

@@ -1,7 +1,7 @@
 """The API of secrets: thin over the use cases."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
@@ -17,7 +17,7 @@ from environments_app.environments import find_environment_by_id
 from environments_app.policy import Principal, allows
 from secrets_app import bulk, lifecycle, transfer, writing
 from secrets_app.api import serializers as documents
-from secrets_app.filters import DEFAULT_ORDERING, FILTER_NAMES, ORDERINGS, narrow, wants_deleted
+from secrets_app.filters import DEFAULT_ORDERING, ORDERINGS, filter_names, narrow, wants_deleted
 from secrets_app.finding import find_secret, require_authentic, visible_secrets
 from secrets_app.generators import generate
 from secrets_app.generators.choosing import kind_for
@@ -72,18 +72,21 @@ def answer(secret: Secret, *, status_code: int = status.HTTP_200_OK) -> Response
     )
 
 
+_FILTERS: Final = filter_names()
+
+
 class SecretListView(SecretsView):
     """The secrets that one may see, and new ones."""
 
     serializer_class = documents.SecretDocument
     ordering_fields: ClassVar[Mapping[str, str]] = ORDERINGS
     default_ordering = DEFAULT_ORDERING
-    filter_names = FILTER_NAMES
+    filter_names = _FILTERS
 
     @extend_schema(
         summary="List secrets",
         responses=documents.SecretDocument(many=True),
-        parameters=[OpenApiParameter(name, str, description="Narrows the list.") for name in FILTER_NAMES],
+        parameters=[OpenApiParameter(name, str, description="Narrows the list.") for name in _FILTERS],
     )
     def get(self, request: Request) -> Response:
         """List the secrets whose names one may know, without values."""

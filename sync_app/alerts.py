@@ -1,0 +1,126 @@
+"""Raises alerts about targets: what a run found that someone has to look at, and when it is over."""
+
+import hashlib
+from typing import Final
+
+from django.db import transaction
+from django.db.models import Count
+from django.urls import reverse
+
+from audit_app import actors
+from audit_app.actions import Action, Outcome
+from audit_app.canonical import Json
+from audit_app.record import record
+from audit_app.streams import environment_stream
+from environments_app.notifications import MAX_LINES, notify, recovered
+from sync_app.models import Run, SyncEntry, Target
+from sync_app.models.run import RunState
+from sync_app.queueing import is_paused
+from sync_app.states import State
+
+RUN_FAILED: Final = "sync.run_failed"
+_WORDS: Final = {
+    State.CONFLICT: "need a decision: changed on both sides, or nobody can tell which side is newer",
+    State.DRIFTED: "differ from Keeper",
+    State.MISSING: "are gone from the target",
+    State.REFUSED: "were refused",
+    State.FAILED: "could not be synced",
+}
+# After so many attempts, about a minute, somebody is told although the run still tries.
+_ATTEMPTS: Final = 5
+# One kind of alert for each state that someone has to look at.
+KINDS: Final = {state: f"sync.{state}" for state in _WORDS}
+
+
+def after_run(run: Run) -> None:
+    """Tell what a run found that a worker has just left, and what is over.
+
+    Call it outside the run's own transaction; calling it again tells nothing twice.
+    """
+    target = run.target
+    if run.state == RunState.FAILED or _keeps_failing(run):
+        _raise(target, kind=RUN_FAILED, what="the sync failed", lines=[run.error], count=1)
+    elif run.state == RunState.DONE:
+        counts = _counts(target)
+        for state in _WORDS:
+            if counts.get(state):
+                _raise_state(target, state, counts[state])
+        _close(target, [RUN_FAILED, *(KINDS[state] for state in _WORDS if not counts.get(state))])
+
+
+def _keeps_failing(run: Run) -> bool:
+    """Say whether a run has been put back so often that nobody should wait for its last attempt."""
+    return run.state == RunState.QUEUED and run.attempts >= _ATTEMPTS and not is_paused(run.target)
+
+
+def target_path(target: Target) -> str:
+    """Return the path of a target's page."""
+    return reverse("target-detail", args=[target.pk])
+
+
+def _counts(target: Target) -> dict[str, int]:
+    rows = SyncEntry.objects.filter(target=target, state__in=list(_WORDS)).order_by()
+    return dict(rows.values_list("state").annotate(Count("id")))
+
+
+def _raise_state(target: Target, state: State, count: int) -> None:
+    entries = SyncEntry.objects.filter(target=target, state=state).order_by("name")
+    first = entries.values_list("name", "reason")[:MAX_LINES]
+    lines = [f"{name}: {reason}" if reason else name for name, reason in first]
+    if count > MAX_LINES:
+        lines.append(f"and {count - MAX_LINES} more")
+    digest = hashlib.sha256()
+    for name in entries.values_list("name", flat=True).iterator():
+        digest.update(name.encode() + b"\n")
+    noun = "secret" if count == 1 else "secrets"
+    _raise(
+        target,
+        kind=KINDS[state],
+        what=f"{count} {noun} {_WORDS[state]}",
+        lines=lines,
+        count=count,
+        signature=digest.hexdigest(),
+    )
+
+
+def _raise(
+    target: Target, *, kind: str, what: str, lines: list[str], count: int, signature: str = ""
+) -> None:
+    with transaction.atomic():
+        if notify(
+            kind=kind,
+            about=target.uuid,
+            environment=target.environment,
+            subject=f"{_title(target)}: {what}"[:200],
+            lines=lines,
+            link=target_path(target),
+            signature=signature,
+        ):
+            _record(target, {"kind": kind, "count": count}, Outcome.FAILED)
+
+
+def _close(target: Target, kinds: list[str]) -> None:
+    with transaction.atomic():
+        if recovered(
+            kinds=kinds,
+            about=target.uuid,
+            subject=f"{_title(target)}: recovered",
+            lines=["What was reported earlier is over."],
+            link=target_path(target),
+        ):
+            _record(target, {"kind": "recovered"}, Outcome.ALLOWED)
+
+
+def _title(target: Target) -> str:
+    return f"{target.environment.name}, {target.name}"
+
+
+def _record(target: Target, details: dict[str, Json], outcome: Outcome) -> None:
+    record(
+        actor=actors.system(),
+        action=Action.TARGET_ALERT,
+        stream=environment_stream(target.environment.uuid),
+        object=target.audit_object,
+        outcome=outcome,
+        details=details,
+    )

@@ -1,0 +1,267 @@
+"""Prepares targets, plans and what is in them for their pages: in words, and by few statements."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from django.db.models import Count, F, QuerySet, Window
+from django.db.models.functions import RowNumber
+from django.urls import reverse
+
+from secrets_app.models import Secret
+from sync_app.backends import BACKENDS
+from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
+from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
+from sync_app.models.run import RunState
+from sync_app.reconcile import Deletion
+from sync_app.states import State
+
+# So many lines of each act stand on a plan's first page; the rest is one click away.
+LINES_OF_AN_ACT: Final = 50
+# What needs someone comes first, what is of no consequence last.
+STATE_ORDER: Final = (
+    State.CONFLICT,
+    State.FAILED,
+    State.MISSING,
+    State.DRIFTED,
+    State.REFUSED,
+    State.PENDING,
+    State.IN_SYNC,
+    State.UNMANAGED,
+)
+
+
+class ActLook(NamedTuple):
+    """How an act stands in a plan: its sign, what is said after its number, its heading, its colour."""
+
+    sign: str
+    word: str
+    heading: str
+    tone: str
+
+
+ACT_LOOKS: Final = {
+    Act.CONFLICT: ActLook("⚠", "to decide", "Needs your decision", "warn"),
+    Act.CREATE: ActLook("+", "create", "Create there", "ok"),
+    Act.UPDATE: ActLook("~", "update", "Update there", "info"),
+    Act.PULL: ActLook("↓", "take over into Keeper", "Take over into Keeper", "info"),
+    Act.ADOPT: ActLook("+", "adopt", "Adopt", "ok"),
+    Act.DELETE: ActLook("\u2212", "delete", "Delete there, recoverably", "bad"),
+    Act.RELEASE: ActLook("\u2212", "let go", "Let go, as they are", "info"),
+    Act.DRIFTED: ActLook("≠", "changed there, left alone", "Changed there, left alone", "warn"),
+    Act.MISSING: ActLook("∅", "gone from there", "Gone from there", "warn"),
+    Act.REFUSED: ActLook("✕", "refused", "Refused", "bad"),
+    Act.UNCHANGED: ActLook("=", "unchanged", "Unchanged", "quiet"),
+    Act.UNMANAGED: ActLook("◌", "not ours, left alone", "Not ours, left alone", "quiet"),
+}
+# What writes anywhere; what a button carries out.
+WRITING: Final = (Act.CREATE, Act.UPDATE, Act.PULL, Act.ADOPT, Act.DELETE, Act.RELEASE)
+_RESOLVABLE: Final = frozenset({Act.CONFLICT, Act.DRIFTED, Act.MISSING})
+# Named even if there are none: a person looks for them.
+_ALWAYS: Final = (Act.CREATE, Act.UPDATE, Act.DELETE, Act.UNCHANGED)
+_LIVE_PLANS: Final = frozenset({PlanState.MAKING, PlanState.APPLYING})
+
+
+def where(target: Target) -> str:
+    """Return where a target is, in a few words: `AWS eu-west-1 /prod`, `Vault secret/team`."""
+    given = target.destination
+    if target.backend == "aws_secrets_manager":
+        return f"AWS {given.get('region', '')} /{given.get('prefix', '')}".rstrip("/").rstrip()
+    if target.backend == "vault_kv2":
+        path = "/".join(filter(None, (given.get("namespace"), given.get("mount"), given.get("prefix"))))
+        return f"Vault {path}"
+    return str(target.backend)
+
+
+def backend_label(target: Target) -> str:
+    """Return what kind of system a target is."""
+    kind = BACKENDS.get(target.backend)
+    return kind.label if kind else str(target.backend)
+
+
+# --- Targets ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetRow:
+    """A target of the list."""
+
+    target: Target
+    where: str
+    counts: list[tuple[str, int, str]]
+    run: Run | None
+    url: str
+
+
+def target_rows(targets: QuerySet[Target]) -> list[TargetRow]:
+    """Return the rows of a list of targets: three statements, however many there are."""
+    rows = list(targets.order_by("environment__position", "environment__name", "name"))
+    counts = state_counts(rows)
+    active = {run.target_id: run for run in Run.objects.filter(target__in=rows, active=True)}
+    return [
+        TargetRow(
+            target=target,
+            where=where(target),
+            counts=shown_counts(target, counts[target.pk]),
+            run=active.get(target.pk),
+            url=reverse("target-detail", args=[target.pk]),
+        )
+        for target in rows
+    ]
+
+
+def state_counts(targets: Iterable[Target]) -> dict[int, dict[str, int]]:
+    """Return how many entries of each state each target has, by its id; one statement."""
+    found: dict[int, dict[str, int]] = defaultdict(dict)
+    rows = SyncEntry.objects.filter(target__in=list(targets)).order_by().values_list("target_id", "state")
+    for target_id, state, count in rows.annotate(count=Count("id")):
+        found[target_id][state] = count
+    return found
+
+
+def shown_counts(target: Target, counts: Mapping[str, int]) -> list[tuple[str, int, str]]:
+    """Return (state, count, address of exactly those), those that need someone first."""
+    url = reverse("target-detail", args=[target.pk])
+    return [(state, counts[state], f"{url}?state={state}") for state in STATE_ORDER if counts.get(state)]
+
+
+# --- Plans -----------------------------------------------------------------------------------
+
+
+def is_live(plan: Plan, run: Run | None) -> bool:
+    """Say whether a plan's page has to look again by itself."""
+    return plan.state in _LIVE_PLANS or bool(run and run.active)
+
+
+def summary(plan: Plan) -> list[dict[str, Any]]:
+    """Return a plan's counts in words, in the order in which a person asks."""
+    found = []
+    for act, look in ACT_LOOKS.items():
+        count = int(plan.counts.get(act, 0))
+        if count or (act in _ALWAYS and plan.kind == PlanKind.SYNC):
+            found.append(
+                {
+                    "act": act,
+                    "look": look,
+                    "count": count,
+                    "note": _deletion_note(plan) if act is Act.DELETE else "",
+                    "listed": bool(count) and act is not Act.UNCHANGED,
+                }
+            )
+    return found
+
+
+def changes(plan: Plan) -> int:
+    """Return how many items a plan would write, on either side."""
+    return sum(int(plan.counts.get(act, 0)) for act in WRITING)
+
+
+def budget_words(plan: Plan) -> str:
+    """Return how much a plan may delete, in words."""
+    if plan.kind != PlanKind.SYNC or plan.rules.get("deletion", Deletion.NEVER) == Deletion.NEVER:
+        return ""
+    return (
+        f"budget: at most {plan.rules.get('budget_number', 0)} deletes and "
+        f"{plan.rules.get('budget_percent', 0)} % of what Keeper owns there"
+    )
+
+
+def _deletion_note(plan: Plan) -> str:
+    return "deletion is off" if plan.rules.get("deletion", Deletion.NEVER) == Deletion.NEVER else ""
+
+
+def plan_sections(plan: Plan, items: Sequence[PlanItem]) -> list[dict[str, Any]]:
+    """Return items by act, each as a line; two statements besides."""
+    lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    numbers, secrets = _synced_numbers(plan, items), _secrets_of(items)
+    for item in items:
+        lines[item.act].append(
+            _line(
+                plan,
+                item,
+                numbers.get(item.name),
+                secrets.get(item.secret_uuid) if item.secret_uuid else None,
+            )
+        )
+    return [
+        {
+            "act": act,
+            "look": look,
+            "lines": lines[act],
+            "count": int(plan.counts.get(act, 0)),
+            "more": int(plan.counts.get(act, 0)) > len(lines[act]),
+            "more_url": f"{reverse('plan-detail', args=[plan.pk])}?act={act}",
+        }
+        for act, look in ACT_LOOKS.items()
+        if lines[act]
+    ]
+
+
+def first_items(plan: Plan) -> list[PlanItem]:
+    """Return the first items of each act, by one statement."""
+    numbered = PlanItem.objects.filter(plan=plan).annotate(
+        place=Window(RowNumber(), partition_by=F("act"), order_by=F("name").asc())
+    )
+    return list(numbered.filter(place__lte=LINES_OF_AN_ACT).order_by("act", "name"))
+
+
+def _synced_numbers(plan: Plan, items: Sequence[PlanItem]) -> dict[str, int]:
+    """Return Keeper's version that each name holds there, as far as that is known."""
+    entries = SyncEntry.objects.filter(target=plan.target_id, name__in=[item.name for item in items])
+    return {name: number for name, number in entries.values_list("name", "base_number") if number is not None}
+
+
+def _secrets_of(items: Sequence[PlanItem]) -> dict[UUID, Secret]:
+    uuids = [item.secret_uuid for item in items if item.secret_uuid]
+    rows = Secret.objects.filter(uuid__in=uuids).only("uuid", "secret_type", "current_number", "live")
+    return {row.uuid: row for row in rows}
+
+
+def _line(plan: Plan, item: PlanItem, there: int | None, secret: Secret | None) -> dict[str, Any]:
+    return {
+        "item": item,
+        "look": ACT_LOOKS[Act(item.act)],
+        "from": f"v{there}" if there else "",
+        "to": _becomes(item),
+        "type": secret.get_secret_type_display().lower() if secret else "",
+        "secret_url": reverse("secret-detail", args=[secret.pk]) if secret else "",
+        "state": _item_state(item),
+        "url": reverse("plan-item", args=[plan.pk, item.pk]) if item.act in _RESOLVABLE else "",
+        "masked": item.act in {Act.CREATE, Act.UPDATE, Act.PULL},
+    }
+
+
+def _becomes(item: PlanItem) -> str:
+    if item.act in {Act.CREATE, Act.UPDATE} and item.keeper_number:
+        return f"v{item.keeper_number}"
+    if item.act == Act.PULL:
+        return f"v{item.keeper_number + 1} here" if item.keeper_number else "new here"
+    return ""
+
+
+def _item_state(item: PlanItem) -> tuple[str, str]:
+    """Return the state of an item as the pages show it, and its word; nothing while it is planned."""
+    if item.act not in WRITING:
+        return "", ""
+    return {
+        ItemState.INTENDED: ("pending", "being written"),
+        ItemState.DONE: ("in_sync", "done"),
+        ItemState.FAILED: ("failed", "failed"),
+        ItemState.SKIPPED: ("skipped", "skipped"),
+    }.get(ItemState(item.state), ("", ""))
+
+
+def progress(run: Run | None) -> dict[str, Any] | None:
+    """Return how far a run has come, while it is under way."""
+    if run is None or not run.active:
+        return None
+    return {
+        "queued": run.state == RunState.QUEUED,
+        "waits": run.error if run.not_before else "",
+        "not_before": run.not_before,
+        "total": run.total,
+        "finished": run.finished,
+        "failed": run.failed,
+    }

@@ -1,0 +1,87 @@
+"""Delivery on the pages of secrets: where each secret should be, and whether it is there."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from django.db.models import Q
+from django.urls import reverse
+
+from audit_app.actions import Action
+from environments_app.policy import Principal, allows
+from secrets_app.models import Secret
+from secrets_app.panels import Cell, Filter
+from sync_app.models import SyncEntry, Target
+from sync_app.states import State
+
+_CHOICES: Final = {
+    "": "Any delivery",
+    State.IN_SYNC: "In sync",
+    State.PENDING: "Pending",
+    State.DRIFTED: "Drifted",
+    State.CONFLICT: "In conflict",
+    State.MISSING: "Missing there",
+    State.REFUSED: "Refused",
+    State.FAILED: "Failed",
+}
+
+
+class DeliveryPanel:
+    """The sync's part of the pages of secrets."""
+
+    filters: Mapping[str, Filter]
+
+    def __init__(self) -> None:
+        self.filters = {"delivery": Filter(label="Delivery", choices=_CHOICES, condition=_has_state)}
+
+    def panel(self, *, actor: Principal, secret: Secret) -> Mapping[str, Any] | None:
+        """Return how a secret stands at each target that covers it; None if there is none."""
+        targets = [
+            target for target in _living(secret.environment_id) if _covers(str(target.scope), secret.name)
+        ]
+        if not targets:
+            return None
+        entries = {
+            entry.target_id: entry
+            for entry in SyncEntry.objects.filter(target__in=targets, secret_uuid=secret.uuid)
+        }
+        rows = [_row(actor, target, entries.get(target.pk), secret) for target in targets]
+        return {"template": "sync_app/_panel.html", "rows": rows}
+
+    def cells(self, *, secrets: Sequence[Secret]) -> Mapping[UUID, Sequence[Cell]]:
+        """Return a cell a target for each secret that a pass has looked at."""
+        entries = (
+            SyncEntry.objects.filter(secret_uuid__in=[secret.uuid for secret in secrets], target__live=True)
+            .order_by("target__name")
+            .values_list("secret_uuid", "state", "target__name", "target__paused_at")
+        )
+        found: dict[UUID, list[Cell]] = defaultdict(list)
+        for uuid, state, name, paused_at in entries:
+            if uuid is not None:
+                found[uuid].append(Cell(state="paused" if paused_at else state, label=name))
+        return found
+
+
+def _living(environment_id: int) -> list[Target]:
+    return list(Target.objects.filter(environment_id=environment_id, live=True).defer("credentials"))
+
+
+def _covers(scope: str, name: str) -> bool:
+    return not scope or name == scope or name.startswith(f"{scope}/")
+
+
+def _has_state(state: str) -> Q:
+    entries = SyncEntry.objects.filter(state=state, target__live=True, secret_uuid__isnull=False)
+    return Q(uuid__in=entries.values("secret_uuid"))
+
+
+def _row(actor: Principal, target: Target, entry: SyncEntry | None, secret: Secret) -> dict[str, Any]:
+    may_look = allows(actor, Action.TARGET_VIEW, environment_id=secret.environment_id, name=str(target.scope))
+    return {
+        "target": target,
+        "state": "paused" if target.paused_at else entry.state if entry else State.PENDING,
+        "entry": entry,
+        "url": reverse("target-detail", args=[target.pk]) if may_look else "",
+        "behind": bool(entry and entry.base_number and entry.base_number != secret.current_number),
+    }

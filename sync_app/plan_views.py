@@ -1,0 +1,284 @@
+"""The pages of plans: what will happen, what happens, what became of it; thin over the use cases."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from audit_app.actions import Action
+from audit_app.canonical import Json
+from environments_app.authentication import principal_of
+from environments_app.current import enter
+from environments_app.errors import Invisible
+from secrets_app.models import Secret
+from sync_app import applying, planning, runs
+from sync_app.drafts import Adoption, Leaving
+from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
+from sync_app.models.plan import Act, PlanKind, PlanState
+from sync_app.page_rows import (
+    ACT_LOOKS,
+    budget_words,
+    changes,
+    first_items,
+    is_live,
+    plan_sections,
+    progress,
+    summary,
+    where,
+)
+from sync_app.views import REFUSALS, found_target, refused, rights
+
+# So many lines stand on a page of one act, so many names on a page to adopt.
+_LINES: Final = 100
+_NAMES: Final = 200
+_ADOPTIONS: Final = (
+    (Adoption.KEEP, "Keep theirs", "The value there is taken into Keeper. Nothing changes there."),
+    (Adoption.REPLACE, "Replace it", "The value in Keeper is written over the one there."),
+    (Adoption.EQUAL, "Only if equal", "Those whose values are equal on both sides; the rest is left."),
+)
+_LEAVINGS: Final = (
+    (Leaving.LEAVE, "Leave them", "Keeper takes its mark off. Whoever reads them notices nothing."),
+    (
+        Leaving.WITHDRAW,
+        "Withdraw them",
+        "What Keeper created is deleted there, recoverably; the rest is left.",
+    ),
+)
+_LOOKED: Final = (PlanState.READY, PlanState.APPLYING, PlanState.DONE)
+
+
+@login_required
+@require_POST
+def target_plan(request: HttpRequest, id: int) -> HttpResponse:
+    """Have a plan made."""
+    return _queued(
+        request, id, lambda target: planning.request_plan(actor=principal_of(request), target=target)
+    )
+
+
+@login_required
+@require_POST
+def target_sync(request: HttpRequest, id: int) -> HttpResponse:
+    """Have a plan made and carried out."""
+    return _queued(request, id, lambda target: runs.request_sync(actor=principal_of(request), target=target))
+
+
+@login_required
+@require_POST
+def target_check(request: HttpRequest, id: int) -> HttpResponse:
+    """Have it looked, by metadata only, how each secret stands."""
+    return _queued(request, id, lambda target: runs.request_check(actor=principal_of(request), target=target))
+
+
+@login_required
+@require_GET
+def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
+    """Show a plan; while it is made or carried out, the page looks again by itself."""
+    plan = _found_plan(request, id)
+    target = plan.target
+    run = Run.objects.filter(plan=plan).first()
+    act = request.GET.get("act", "")
+    items, next_url = _items(request, plan, act)
+    live = is_live(plan, run)
+    context = {
+        "plan": plan,
+        "target": target,
+        "environment": target.environment,
+        "where": where(target),
+        "summary": summary(plan),
+        "changes": changes(plan),
+        "budget": budget_words(plan),
+        "sections": plan_sections(plan, items),
+        "act": ACT_LOOKS[Act(act)] if act in set(Act) else None,
+        "next_url": next_url,
+        "run": run,
+        "progress": progress(run),
+        "live": live,
+        "live_url": request.get_full_path(),
+        "can": rights(principal_of(request), target),
+        "may_apply": _may_apply(request, plan),
+        "urls": {
+            "apply": reverse("plan-apply", args=[plan.pk]),
+            "again": reverse("target-plan", args=[target.pk]),
+            "target": reverse("target-detail", args=[target.pk]),
+            "remove": reverse("target-remove", args=[target.pk]),
+        },
+        "removable": plan.kind == PlanKind.DISCONNECT
+        and plan.state == PlanState.DONE
+        and not SyncEntry.objects.filter(target=target).exists(),
+    }
+    enter(request, target.environment)
+    partial = request.headers.get("HX-Request") and not request.headers.get("HX-Boosted")
+    return render(request, "sync_app/_plan.html" if partial else "sync_app/plan_detail.html", context)
+
+
+@login_required
+@require_POST
+def plan_apply(request: HttpRequest, id: int) -> HttpResponse:
+    """Have a plan carried out."""
+    plan = _found_plan(request, id)
+    url = reverse("plan-detail", args=[id])
+    try:
+        applying.request_apply(actor=principal_of(request), plan=plan)
+    except REFUSALS as error:
+        return refused(request, error, url)
+    return redirect(url)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def plan_item(request: HttpRequest, id: int, item: int) -> HttpResponse:
+    """Show both sides of what needs a decision, masked, and take the decision."""
+    plan = _found_plan(request, id)
+    row = PlanItem.objects.filter(plan=plan, pk=item).first()
+    if row is None:
+        raise Invisible("There is no such item.")
+    row.plan = plan
+    if request.method == "POST":
+        try:
+            run = applying.resolve(
+                actor=principal_of(request), item=row, choice=request.POST.get("choice", "")
+            )
+        except REFUSALS as error:
+            return refused(request, error, reverse("plan-item", args=[id, item]))
+        messages.success(
+            request, "Both sides are read again; if they are as shown here, your choice is carried out."
+        )
+        return _to_plan(run)
+    secret = Secret.objects.filter(uuid=row.secret_uuid).first() if row.secret_uuid else None
+    number = row.keeper_number
+    version = secret.versions.filter(number=number).defer("value").first() if secret and number else None
+    context = {
+        "plan": plan,
+        "item": row,
+        "look": ACT_LOOKS[Act(row.act)],
+        "target": plan.target,
+        "environment": plan.target.environment,
+        "where": where(plan.target),
+        "secret": secret,
+        "version": version,
+        "entry": SyncEntry.objects.filter(target=plan.target, name=row.name).first(),
+        "can": rights(principal_of(request), plan.target),
+        "plan_url": reverse("plan-detail", args=[id]),
+    }
+    enter(request, plan.target.environment)
+    return render(request, "sync_app/plan_item.html", context)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def target_adopt(request: HttpRequest, id: int) -> HttpResponse:
+    """Choose which of the target's own secrets to take over, and how."""
+    target = found_target(request, id, Action.TARGET_ADOPT)
+    latest = Plan.objects.filter(target=target, kind=PlanKind.SYNC, state__in=_LOOKED).first()
+    items = PlanItem.objects.filter(plan=latest, act=Act.UNMANAGED).order_by("name")
+    if request.method == "POST":
+        everything = request.POST.get("all") == "on"
+        names = list(items.values_list("name", flat=True)) if everything else request.POST.getlist("names")
+        options: dict[str, Json] = {"names": [*names], "mode": request.POST.get("mode", "")}
+        return _queued(
+            request,
+            id,
+            lambda target: _request(request, target, PlanKind.ADOPT, options),
+            back=reverse("target-adopt", args=[id]),
+        )
+    after = request.GET.get("after", "")
+    shown = list(items.filter(name__gt=after)[: _NAMES + 1])
+    context = {
+        "target": target,
+        "environment": target.environment,
+        "where": where(target),
+        "plan": latest,
+        "items": shown[:_NAMES],
+        "next_url": _next(after=shown[_NAMES - 1].name) if len(shown) > _NAMES else "",
+        "count": int(latest.counts.get(Act.UNMANAGED, 0)) if latest else 0,
+        "modes": _ADOPTIONS,
+        "can": rights(principal_of(request), target),
+        "urls": {
+            "target": reverse("target-detail", args=[id]),
+            "plan": reverse("target-plan", args=[id]),
+        },
+    }
+    enter(request, target.environment)
+    return render(request, "sync_app/adopt.html", context)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def target_disconnect(request: HttpRequest, id: int) -> HttpResponse:
+    """Choose what becomes of what Keeper wrote, and have a plan of it made."""
+    target = found_target(request, id, Action.TARGET_REMOVE)
+    if request.method == "POST":
+        options: dict[str, Json] = {"mode": request.POST.get("mode", "")}
+        return _queued(
+            request,
+            id,
+            lambda target: _request(request, target, PlanKind.DISCONNECT, options),
+            back=reverse("target-disconnect", args=[id]),
+        )
+    context = {
+        "target": target,
+        "environment": target.environment,
+        "where": where(target),
+        "count": SyncEntry.objects.filter(target=target).exclude(ownership="none").count(),
+        "modes": _LEAVINGS,
+        "can": rights(principal_of(request), target),
+        "cancel_url": reverse("target-detail", args=[id]),
+    }
+    enter(request, target.environment)
+    return render(request, "sync_app/disconnect.html", context)
+
+
+def _request(request: HttpRequest, target: Target, kind: PlanKind, options: Mapping[str, Json]) -> Run:
+    return planning.request_plan(actor=principal_of(request), target=target, kind=kind, options=options)
+
+
+def _queued(
+    request: HttpRequest, id: int, use_case: Callable[[Target], Run], *, back: str = ""
+) -> HttpResponse:
+    """Queue work on a target and go to where one can watch it."""
+    target = found_target(request, id)
+    try:
+        run = use_case(target)
+    except REFUSALS as error:
+        return refused(request, error, back or reverse("target-detail", args=[id]))
+    return _to_plan(run)
+
+
+def _to_plan(run: Run) -> HttpResponse:
+    if run.plan_id:
+        return redirect("plan-detail", id=run.plan_id)
+    return redirect("target-detail", id=run.target_id)
+
+
+def _found_plan(request: HttpRequest, id: int) -> Plan:
+    plan = Plan.objects.filter(pk=id).first()
+    if plan is None:
+        raise Invisible("There is no such plan.")
+    plan.target = found_target(request, plan.target_id)
+    return plan
+
+
+def _may_apply(request: HttpRequest, plan: Plan) -> bool:
+    needed = {PlanKind.ADOPT: "adopt", PlanKind.DISCONNECT: "remove"}.get(PlanKind(plan.kind), "apply")
+    return rights(principal_of(request), plan.target)[needed]
+
+
+def _items(request: HttpRequest, plan: Plan, act: str) -> tuple[list[PlanItem], str]:
+    """Return the items of the page, and the address of the next page of one act."""
+    if act not in set(Act):
+        return first_items(plan), ""
+    items = PlanItem.objects.filter(plan=plan, act=act, name__gt=request.GET.get("after", ""))
+    rows = list(items.order_by("name")[: _LINES + 1])
+    more = _next(act=act, after=rows[_LINES - 1].name) if len(rows) > _LINES else ""
+    return rows[:_LINES], more
+
+
+def _next(**query: str) -> str:
+    return f"?{urlencode(query)}"

@@ -1,0 +1,26 @@
+"""The addresses of the sync pages."""
+
+from django.urls import path
+
+from sync_app import plan_views, views
+
+urlpatterns = [
+    path("sync", views.sync_list, name="sync"),
+    path("sync/pause", views.pause_all, name="sync-pause"),
+    path("sync/resume", views.resume_all, name="sync-resume"),
+    path("sync/new", views.target_new, name="target-new"),
+    path("sync/<int:id>", views.target_detail, name="target-detail"),
+    path("sync/<int:id>/rules", views.target_rules, name="target-rules"),
+    path("sync/<int:id>/credentials", views.target_credentials, name="target-credentials"),
+    path("sync/<int:id>/pause", views.target_pause, name="target-pause"),
+    path("sync/<int:id>/resume", views.target_resume, name="target-resume"),
+    path("sync/<int:id>/remove", views.target_remove, name="target-remove"),
+    path("sync/<int:id>/plan", plan_views.target_plan, name="target-plan"),
+    path("sync/<int:id>/sync", plan_views.target_sync, name="target-sync"),
+    path("sync/<int:id>/check", plan_views.target_check, name="target-check"),
+    path("sync/<int:id>/adopt", plan_views.target_adopt, name="target-adopt"),
+    path("sync/<int:id>/disconnect", plan_views.target_disconnect, name="target-disconnect"),
+    path("sync/plans/<int:id>", plan_views.plan_detail, name="plan-detail"),
+    path("sync/plans/<int:id>/apply", plan_views.plan_apply, name="plan-apply"),
+    path("sync/plans/<int:id>/items/<int:item>", plan_views.plan_item, name="plan-item"),
+]

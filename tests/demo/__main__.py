@@ -1,0 +1,91 @@
+"""Starts moto, OpenBao and a Keeper of its own, seeds them, says what to click, and stops everything on Ctrl-C.
+
+Nothing is left behind and nothing outside this machine is reached: data lie in a temporary
+directory, and every setting that could name a real server is given here.
+"""
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.servers.__main__ import Stopped, installation, run, running, stop
+from tests.servers.server import MissingServer, ServerFailed, free_port
+
+USERNAME = "demo"
+
+
+def settings(directory: Path, password: str, port: int) -> dict[str, str]:
+    """Return the settings of the demonstration's Keeper."""
+    return {
+        **installation(directory / "var"),
+        "ALLOWED_HOSTS": "localhost,127.0.0.1",
+        "KEEPER_ADMIN_USERNAME": USERNAME,
+        "KEEPER_ADMIN_PASSWORD": password,
+        "KEEPER_OUTBOUND_ALLOWED": "127.0.0.0/8",
+        "KEEPER_LOG_LEVEL": "WARNING",
+        "KEEPER_URL": f"http://localhost:{port}",
+        "EMAIL_HOST": "",
+    }
+
+
+def explain(port: int, password: str, paths: dict[str, str]) -> str:
+    """Return what to click, one line each."""
+    site = f"http://localhost:{port}"
+    return f"""
+Keeper runs at {site} with AWS Secrets Manager (moto) and Vault (OpenBao) beside it.
+Sign in as {USERNAME} with the password {password}
+
+ 1. The plan      {site}{paths["plan"]}
+                  Three seconds of looking tell what will happen. Nothing has been changed yet.
+ 2. A conflict    search/index-key changed on both sides: choose "Keep ours" or "Take theirs".
+ 3. Apply         "Apply … changes", and watch the lines take their marks.
+ 4. Drift         payments/stripe-key was changed in Vault behind Keeper's back: it is shown, and left alone.
+ 5. Not ours      legacy/report-key is somebody else's: whatever you click, it stays as it is.
+ 6. Adopt         {site}{paths["adopt"]}
+                  mail/smtp exists on both sides: take it over, "Only if equal".
+ 7. Delivery      {site}{paths["secret"]} shows where one secret is.
+ 8. Whom to tell  {site}{paths["notifications"]}
+
+Stop it with Ctrl-C; everything is thrown away.
+"""
+
+
+def seeded(environment: dict[str, str]) -> dict[str, str]:
+    """Fill the systems and Keeper; return the paths of the pages to look at."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.demo.seed"],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return dict(line.split(" ", 1) for line in done.stdout.splitlines() if line)
+
+
+def main() -> int:
+    """Run the demonstration until it is stopped."""
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, stop)
+    port, password = int(os.environ.get("PORT") or free_port()), secrets.token_urlsafe(12)
+    with tempfile.TemporaryDirectory(prefix="keeper-demo-", ignore_cleanup_errors=True) as directory:
+        environment = settings(Path(directory), password, port)
+        try:
+            with running(["moto", "openbao"], Path(directory)) as addresses:
+                environment |= addresses
+                paths = seeded(environment)
+                sys.stdout.write(explain(port, password, paths))
+                sys.stdout.flush()
+                return run([sys.executable, "manage.py", "run", "--port", str(port)], environment)
+        except Stopped:
+            return 0
+        except (MissingServer, ServerFailed, subprocess.CalledProcessError) as error:
+            sys.stderr.write(f"make demo: {error}\n")
+            return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
