@@ -106,6 +106,11 @@ ACTS: dict[str, Act] = {
     "data_key.create": Act("created data key", "create data key"),
     "data_key.rotate": Act("rotated data key", "rotate data key"),
     "data_key.open": Act("opened data key", "open data key"),
+    "key_migration.start": Act("started to migrate keys of", "migrate keys of"),
+    "key_migration.finalise": Act("finalised the migration of keys of", "finalise the migration of keys of"),
+    "key_migration.rollback": Act(
+        "rolled back the migration of keys of", "roll back the migration of keys of"
+    ),
     "trail.view": Act("read the trail of", "read the trail of"),
     "trail.verify": Act("verified the trail of", "verify the trail of"),
     "stream.open": Act("opened the stream of", "open the stream of"),
