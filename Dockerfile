@@ -12,7 +12,7 @@ RUN pip install --require-hashes -r requirements.txt
 
 FROM python:3.11-slim-trixie
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libmariadb3 \
+    && apt-get install --yes --no-install-recommends libmariadb3 xmlsec1 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --home-dir /var/lib/keeper --create-home keeper
 COPY --from=build /opt/keeper/venv /opt/keeper/venv

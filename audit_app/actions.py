@@ -29,6 +29,8 @@ class Action(StrEnum):
     USER_CREATE = "user.create"
     USER_CHANGE = "user.change"
     GROUP_CHANGE = "group.change"
+    SAML_MAPPING_CHANGE = "saml_mapping.change"
+    SAML_METADATA_CHANGE = "saml_metadata.change"
 
     SECRET_VIEW = "secret.view"
     SECRET_REVEAL = "secret.reveal"
@@ -72,6 +74,7 @@ class Action(StrEnum):
 
     SIGN_IN = "session.sign_in"
     SIGN_OUT = "session.sign_out"
+    SESSION_CONFIRM = "session.confirm"
     # Unauthenticated refusals, one event a minute, address and kind.
     REFUSAL = "access.refused"
     INTEGRITY_VIOLATION = "integrity.violation"

@@ -40,11 +40,14 @@ class AuthenticatedRow(Identified):
 
     `MAC_LABEL` is a frozen string (a rename of the model must not change it) and `MAC_COVERS`
     the attribute paths that the MAC covers, dotted through foreign keys ("environment.uuid").
-    The MAC is over canonical JSON: [label, deployment uuid, row uuid, {path: value}].
+    The MAC is over canonical JSON: [label, deployment uuid, row uuid, {path: value}]. A column that
+    a model got after rows were written goes into `MAC_COVERS_IF_SET`: it is covered where it holds
+    something, so that older rows, which hold nothing there, stay genuine.
     """
 
     MAC_LABEL: ClassVar[str]
     MAC_COVERS: ClassVar[tuple[str, ...]]
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ()
 
     row_mac = RowMacField()
 
@@ -76,6 +79,8 @@ class AuthenticatedRow(Identified):
 
     def _mac_message(self) -> bytes:
         covered = {path: _covered_value(self, path) for path in self.MAC_COVERS}
+        later = {path: _covered_value(self, path) for path in self.MAC_COVERS_IF_SET}
+        covered |= {path: value for path, value in later.items() if value not in {None, ""}}
         try:
             return canonical_json([self.MAC_LABEL, str(deployment_uuid()), str(self.uuid), covered])
         except BadDetails as error:
@@ -83,7 +88,8 @@ class AuthenticatedRow(Identified):
 
     @classmethod
     def _covered_columns(cls) -> set[str]:
-        names = {path.partition(".")[0] for path in cls.MAC_COVERS} | {"uuid"}
+        paths = (*cls.MAC_COVERS, *cls.MAC_COVERS_IF_SET)
+        names = {path.partition(".")[0] for path in paths} | {"uuid"}
         return names | {field.attname for field in cls._meta.concrete_fields if field.name in names}
 
 

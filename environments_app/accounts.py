@@ -15,7 +15,7 @@ from audit_app.row_history import row_state
 from environments_app.break_glass import administers, with_alert
 from environments_app.changes import apply_changes, changing, check_fields
 from environments_app.errors import Conflict, InvalidField, NameInUse
-from environments_app.models import Membership, User, UserRole
+from environments_app.models import Membership, Source, User, UserRole
 from environments_app.names import normalise_username
 from environments_app.policy import Principal, require
 
@@ -53,6 +53,27 @@ def create_user(
     return user
 
 
+def create_saml_user(
+    *, actor: Principal, username: str, issuer: str, name_id: str, email: str = "", display_name: str = ""
+) -> User:
+    """Create the account of a subject of the identity provider, without a password.
+
+    Raises Forbidden, InvalidField, or NameInUse if the name or the subject has an account.
+    """
+    require(actor=actor, action=Action.USER_CREATE, environment=None)
+    user = User(username=username, email=email, display_name=display_name)
+    user.saml_issuer, user.saml_name_id = issuer, name_id
+    check_fields(user, ["email", "display_name"])
+    user.set_password(None)
+    try:
+        with transaction.atomic():
+            user.save()
+            _record(actor, Action.USER_CREATE, user, {"role": user.role, "issuer": issuer})
+    except IntegrityError as error:
+        raise NameInUse("A user of this name or of this subject exists.") from error
+    return user
+
+
 def update_user(*, actor: Principal, user: User, **changes: Any) -> User:
     """Change an account (CHANGEABLE; its name stays) and return it as stored.
 
@@ -66,9 +87,29 @@ def update_user(*, actor: Principal, user: User, **changes: Any) -> User:
         changed = apply_changes(stored, changes)
         if was_admin and not stored.is_admin:
             _require_another_admin(stored)
+        if "role" in changed:
+            # What people decide stays, whatever single sign-on says of groups.
+            stored.role_source = ""
         if changed:
-            stored.save(update_fields=changed)
+            stored.save(update_fields=[*changed, "role_source"])
             _record(actor, Action.USER_CHANGE, stored, {name: changes[name] for name in changed})
+    return stored
+
+
+def follow_groups(*, actor: Principal, user: User, admin: bool) -> User:
+    """Give or take the role of administrators as the groups of single sign-on say.
+
+    A role that people gave stays. Raises Tampered, or Conflict if no administrator would remain.
+    """
+    with changing(user) as stored:
+        if admin == (stored.role == UserRole.ADMIN) or not (admin or stored.role_source):
+            return stored
+        if not admin and stored.is_active:
+            _require_another_admin(stored)
+        stored.role = UserRole.ADMIN if admin else UserRole.USER
+        stored.role_source = Source.SAML if admin else ""
+        stored.save(update_fields=["role", "role_source"])
+        _record(actor, Action.USER_CHANGE, stored, {"role": stored.role, "source": "saml"})
     return stored
 
 

@@ -7,8 +7,16 @@ from django.contrib import admin
 from django.contrib.auth import admin as django_admin
 from django.contrib.auth.models import Group
 
-from environments_app import accounts, environments, groups, members, tokens
-from environments_app.models import Environment, FailedSignIns, GroupMember, Membership, ServiceToken, User
+from environments_app import accounts, environments, groups, members, saml_mappings, tokens
+from environments_app.models import (
+    Environment,
+    FailedSignIns,
+    GroupMember,
+    Membership,
+    SamlGroupMapping,
+    ServiceToken,
+    User,
+)
 from environments_app.policy import Principal
 from environments_app.service_admin import ServiceAdmin
 
@@ -101,8 +109,8 @@ class EnvironmentAdmin(ServiceAdmin):
 class MembershipAdmin(ServiceAdmin):
     """Roles in environments."""
 
-    list_display = ("environment", "user", "group", "role", "prefix", "expires_at", "granted_by")
-    list_filter = ("environment", "role")
+    list_display = ("environment", "user", "group", "role", "prefix", "expires_at", "source", "granted_by")
+    list_filter = ("environment", "role", "source")
     list_select_related = ("environment", "user", "group", "granted_by")
     search_fields = ("=user__username", "=group__name")
     ordering = ("environment", "id")
@@ -185,6 +193,26 @@ class GroupMemberAdmin(ServiceAdmin):
     def remove(self, *, actor: Principal, row: Any) -> None:
         """Take a person out of a group."""
         groups.remove_from_group(actor=actor, member=row)
+
+
+@admin.register(SamlGroupMapping)
+class SamlGroupMappingAdmin(ServiceAdmin):
+    """What groups of the identity provider grant at each sign-in."""
+
+    list_display = ("group", "environment", "role", "prefix")
+    list_filter = ("environment", "role")
+    list_select_related = ("environment",)
+    search_fields = ("group",)
+    ordering = ("group", "id")
+    fields: ClassVar[tuple[str, ...]] = ("group", "environment", "role", "prefix")
+
+    def create(self, *, actor: Principal, form: Any) -> SamlGroupMapping:
+        """Let a group grant a role."""
+        return saml_mappings.map_group(actor=actor, **form.cleaned_data)
+
+    def remove(self, *, actor: Principal, row: Any) -> None:
+        """End what a group grants."""
+        saml_mappings.unmap_group(actor=actor, mapping=row)
 
 
 @admin.register(FailedSignIns)

@@ -14,5 +14,8 @@ class EnvironmentsConfig(AppConfig):
     def ready(self) -> None:
         """Register the system checks."""
         from environments_app import checks  # noqa: PLC0415 - settings are loaded only now
+        from environments_app.saml import checks as saml_checks  # noqa: PLC0415 - as above
 
         register(checks.token_peppers)
+        register(saml_checks.requirements)
+        register(saml_checks.strictness)

@@ -48,3 +48,18 @@ class LastManager(Conflict):
 
 class Tampered(Conflict):
     """The row was changed outside Keeper, so that a change must not seal it again."""
+
+
+class SamlRefused(AccessError):
+    """A sign-in through the identity provider is refused.
+
+    `reason` is a fixed word for the trail, the message a sentence for whoever tried.
+    """
+
+    def __init__(self, reason: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+class SamlUnavailable(AccessError):
+    """Single sign-on cannot be used now: its configuration or the provider's metadata is missing."""

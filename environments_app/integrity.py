@@ -7,7 +7,16 @@ from audit_app.actions import Action
 from audit_app.integrity import Problem
 from audit_app.row_history import contradictions, last_states
 from audit_app.row_mac import AuthenticatedRow
-from environments_app.models import Environment, GroupMember, Membership, Recipient, ServiceToken, User
+from environments_app.models import (
+    Environment,
+    GroupMember,
+    Membership,
+    Recipient,
+    SamlGroupMapping,
+    SamlProvider,
+    ServiceToken,
+    User,
+)
 
 _BATCH = 500
 _KINDS: tuple[tuple[type[AuthenticatedRow], tuple[Any, ...]], ...] = (
@@ -17,6 +26,8 @@ _KINDS: tuple[tuple[type[AuthenticatedRow], tuple[Any, ...]], ...] = (
     (Membership, ("environment", "user", "group")),
     (ServiceToken, ("environment",)),
     (Recipient, ("environment",)),
+    (SamlGroupMapping, ("environment",)),
+    (SamlProvider, ()),
 )
 
 
@@ -27,6 +38,8 @@ _CHANGES: Final = (
     Action.USER_CREATE,
     Action.USER_CHANGE,
     Action.GROUP_CHANGE,
+    Action.SAML_MAPPING_CHANGE,
+    Action.SAML_METADATA_CHANGE,
     Action.MEMBER_GRANT,
     Action.MEMBER_CHANGE,
     Action.MEMBER_REVOKE,

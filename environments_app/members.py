@@ -15,7 +15,7 @@ from audit_app.streams import environment_stream
 from environments_app.break_glass import opens_values, with_alert
 from environments_app.changes import apply_changes, changing, future, time_text
 from environments_app.errors import Conflict, InvalidField, Invisible, LastManager
-from environments_app.models import Environment, GroupMember, Membership, Role, User
+from environments_app.models import Environment, GroupMember, Membership, Role, Source, User
 from environments_app.names import validate_prefix
 from environments_app.policy import Principal, require
 
@@ -70,6 +70,8 @@ def change_membership(*, actor: Principal, membership: Membership, **changes: An
         changes["prefix"] = validate_prefix(changes["prefix"])
     if "expires_at" in changes:
         future(changes["expires_at"])
+    if membership.source == Source.SAML:
+        raise Conflict("Single sign-on grants this: change the mapping of the group, or grant another role.")
     try:
         with changing(membership) as stored:
             _change(actor, stored, changes)
@@ -88,6 +90,25 @@ def revoke_membership(*, actor: Principal, membership: Membership) -> None:
         _require_another_manager(membership)
         _record(actor, Action.MEMBER_REVOKE, membership)
         membership.delete()
+
+
+def bestow(*, actor: Principal, environment: Environment, user: User, role: Role, prefix: str) -> Membership:
+    """Grant what single sign-on says, in the caller's transaction; `withdraw` takes it away."""
+    membership = Membership.objects.create(
+        environment=environment, user=user, role=role, prefix=prefix, source=Source.SAML
+    )
+    _record(actor, Action.MEMBER_GRANT, membership)
+    return membership
+
+
+def withdraw(*, actor: Principal, membership: Membership) -> None:
+    """Take away what single sign-on no longer grants, in the caller's transaction.
+
+    Unlike a person's revocation it may leave an environment without a manager: whoever lost the
+    group must lose the access, and administrators can grant it anew.
+    """
+    _record(actor, Action.MEMBER_REVOKE, membership)
+    membership.delete()
 
 
 def find_membership(*, actor: Principal, environment: Environment, id: int) -> Membership:
@@ -157,6 +178,7 @@ def _record(actor: Principal, action: Action, membership: Membership) -> None:
             "role": membership.role,
             "prefix": membership.prefix,
             "expires_at": time_text(membership.expires_at),
+            **({"source": membership.source} if membership.source else {}),
             **row_state(membership, gone=action is Action.MEMBER_REVOKE),
         },
     )

@@ -95,6 +95,7 @@ ADMIN_ACTIONS: Final = _OPERATIONS | {
     Action.USER_CREATE,
     Action.USER_CHANGE,
     Action.GROUP_CHANGE,
+    Action.SAML_MAPPING_CHANGE,
     Action.TRAIL_VERIFY,
 }
 # A token that administers manages environments, members and tokens, but no people.

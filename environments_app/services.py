@@ -9,6 +9,7 @@ from environments_app.environments import (
 )
 from environments_app.groups import add_to_group, create_group, delete_group, remove_from_group
 from environments_app.members import change_membership, find_membership, grant, revoke_membership
+from environments_app.saml_mappings import map_group, unmap_group
 from environments_app.tokens import find_token, issue, revoke
 
 __all__ = [
@@ -25,11 +26,13 @@ __all__ = [
     "find_token",
     "grant",
     "issue",
+    "map_group",
     "remove_from_group",
     "restore_account",
     "revoke",
     "revoke_membership",
     "set_password",
+    "unmap_group",
     "update_environment",
     "update_user",
 ]

@@ -26,6 +26,10 @@ class SessionStore(db.SessionStore):
         """Return what the data's signature is bound to."""
         return f"{_SALT}.{stored_key(self.session_key or '')}"
 
+    def get_expire_at_browser_close(self) -> bool:
+        """Keep the cookie no longer than the browser is open, whatever ends the session earlier."""
+        return True
+
     def exists(self, session_key: str) -> bool:
         """Say whether there is a session of this id."""
         return super().exists(stored_key(session_key))

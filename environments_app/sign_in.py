@@ -1,14 +1,21 @@
 """Signing in and out: limited, checked and recorded before a session exists."""
 
+import time
 import unicodedata
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from django.contrib.auth import authenticate
+from django.conf import settings
+from django.contrib.auth import authenticate, login
 from django.http import HttpRequest
+from django.utils import timezone
 
 from audit_app import streams
 from audit_app.actions import Action, Outcome
 from audit_app.actors import Actor
+from audit_app.canonical import Json
 from audit_app.record import AuditObject, commit_record
 from audit_app.refusals import check_allowance, refuse
 from environments_app import attempts
@@ -18,6 +25,19 @@ from environments_app.models import User
 from environments_app.principals import anonymous_principal, user_principal
 
 REFUSAL_KIND: Final = "sign-in"
+_BACKEND: Final = "environments_app.local_login.LocalBackend"
+_SAML: Final = "saml"
+_CONFIRMED: Final = "confirmed_at"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamlSubject:
+    """Whom the identity provider knows a session's person as; it is asked to end that session too."""
+
+    issuer: str
+    name_id: str
+    name_id_format: str
+    session_index: str
 
 
 def check_password(request: HttpRequest, *, username: str, password: str) -> User | None:
@@ -43,6 +63,46 @@ def check_password(request: HttpRequest, *, username: str, password: str) -> Use
     return None
 
 
+def start_session(request: HttpRequest, user: User) -> None:
+    """Start the session of somebody whose password was right, under a new id."""
+    _start(request, user, timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE))
+
+
+def start_saml_session(
+    request: HttpRequest, user: User, subject: SamlSubject, *, ends_at: int | None
+) -> None:
+    """Record that the identity provider vouches for somebody, and start their session.
+
+    `ends_at`, in seconds since the epoch, is when the provider wants it to end at the latest.
+    """
+    principal = user_principal(user, address=address_of(request), request_id=request_id_of(request))
+    _record(principal, Action.SIGN_IN, user, Outcome.ALLOWED, {"how": _SAML, "issuer": subject.issuer})
+    end = timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE)
+    _start(request, user, min(end, datetime.fromtimestamp(ends_at, UTC)) if ends_at else end)
+    request.session[_SAML] = asdict(subject)
+
+
+def saml_subject(request: HttpRequest) -> SamlSubject | None:
+    """Return whom the identity provider knows this session's person as; None if it knows nothing of it."""
+    kept = request.session.get(_SAML)
+    return SamlSubject(**kept) if kept else None
+
+
+def confirm_session(request: HttpRequest, user: User, *, how: str) -> None:
+    """Record that the person of a session proved once more who they are; it counts as fresh again."""
+    principal = user_principal(user, address=address_of(request), request_id=request_id_of(request))
+    _record(principal, Action.SESSION_CONFIRM, user, Outcome.ALLOWED, {"how": how})
+    request.session.cycle_key()
+    request.session[_CONFIRMED] = int(time.time())
+
+
+def record_denied(request: HttpRequest, user: User | None, *, reason: str) -> None:
+    """Record that somebody was about to sign in as an existing account and was refused."""
+    if user is not None:
+        actor = anonymous_principal(address_of(request), request_id_of(request))
+        _record(actor, Action.SIGN_IN, user, Outcome.DENIED, {"reason": reason})
+
+
 def record_sign_out(request: HttpRequest, user: User) -> None:
     """Record that a person ends their session."""
     principal = user_principal(user, address=address_of(request), request_id=request_id_of(request))
@@ -57,11 +117,21 @@ def _note_refusal(request: HttpRequest, username: str) -> None:
     refuse(kind=REFUSAL_KIND, address=address)
 
 
-def _record(actor: Actor, action: Action, user: User, outcome: Outcome) -> None:
+def _start(request: HttpRequest, user: User, end: datetime) -> None:
+    # Django gives the session a new id here, so that a planted one is worth nothing.
+    login(request, user, backend=_BACKEND)
+    request.session.set_expiry(end)
+    request.session[_CONFIRMED] = int(time.time())
+
+
+def _record(
+    actor: Actor, action: Action, user: User, outcome: Outcome, details: Mapping[str, Json] | None = None
+) -> None:
     commit_record(
         actor=actor,
         action=action,
         stream=streams.SYSTEM,
         object=AuditObject("user", user.uuid, user.username),
         outcome=outcome,
+        details=details,
     )

@@ -1,11 +1,36 @@
 """Scheduled work of environments_app; tasks carry no arguments and only nudge what is due."""
 
-from celery import shared_task
+import logging
 
+from celery import shared_task
+from django.conf import settings
+
+from environments_app.errors import SamlUnavailable
 from environments_app.notifications import deliver_due
+from environments_app.saml.assertions import purge
+from environments_app.saml.metadata import refresh_metadata
+
+logger = logging.getLogger(__name__)
 
 
 @shared_task(name="environments_app.tasks.deliver_notifications")
 def deliver_notifications() -> None:
     """Send the notifications that are due."""
     deliver_due()
+
+
+@shared_task(name="environments_app.tasks.refresh_saml_metadata")
+def refresh_saml_metadata() -> None:
+    """Fetch the identity provider's metadata, where it has an address."""
+    if not settings.KEEPER_SAML_METADATA_URL or settings.KEEPER_SAML_METADATA_FILE:
+        return
+    try:
+        refresh_metadata()
+    except SamlUnavailable as error:
+        logger.warning("the metadata was not refreshed: %s", error)
+
+
+@shared_task(name="environments_app.tasks.purge_saml_assertions")
+def purge_saml_assertions() -> None:
+    """Forget assertions that could not be used again anyway."""
+    purge()

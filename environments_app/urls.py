@@ -4,10 +4,16 @@ from django.urls import path
 
 from environments_app import environment_pages as pages
 from environments_app import views
+from environments_app.saml import pages as saml
 
 urlpatterns = [
     path("sign-in", views.sign_in, name="sign-in"),
     path("sign-out", views.sign_out, name="sign-out"),
+    path("saml/start", saml.start, name="saml-start"),
+    path("saml/acs", saml.acs, name="saml-acs"),
+    path("saml/finish", saml.finish, name="saml-finish"),
+    path("saml/metadata", saml.metadata, name="saml-metadata"),
+    path("saml/logout", saml.signed_out, name="saml-logout"),
     path("environments", pages.environment_list, name="environment-list"),
     path("environments/new", pages.environment_new, name="environment-new"),
     path("environments/<str:name>", pages.environment_detail, name="environment-detail"),

@@ -1,10 +1,11 @@
 """The pages for signing in and out."""
 
 from django.conf import settings
-from django.contrib.auth import REDIRECT_FIELD_NAME, login, logout
+from django.contrib.auth import REDIRECT_FIELD_NAME, logout
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render, resolve_url
-from django.utils.http import url_has_allowed_host_and_scheme
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters
@@ -12,9 +13,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from environments_app.forms import SignInForm
 from environments_app.models import User
-from environments_app.sign_in import record_sign_out
+from environments_app.saml.pages import provider_logout
+from environments_app.sign_in import record_sign_out, saml_subject, start_session
 
-_BACKEND = "environments_app.local_login.LocalBackend"
 _TOO_MANY_REQUESTS = 429
 
 
@@ -32,8 +33,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     form = SignInForm(request, request.POST)
     if not form.is_valid() or form.user is None:
         return _page(request, form, target)
-    # Django gives the session a new id here, so that a planted one is worth nothing.
-    login(request, form.user, backend=_BACKEND)
+    start_session(request, form.user)
     return HttpResponseRedirect(target or resolve_url(settings.LOGIN_REDIRECT_URL))
 
 
@@ -41,21 +41,31 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
-    """End the session."""
+    """End the session, and the one at the identity provider if it began there."""
+    subject = saml_subject(request)
     if isinstance(request.user, User):
         record_sign_out(request, request.user)
+    # First, so that it is over whatever the identity provider does.
     logout(request)
+    if subject is not None and settings.KEEPER_SAML:
+        # A page that leads on, not a redirect: the policy lets forms lead to Keeper alone.
+        return render(request, "environments_app/signing_out.html", {"onward_url": provider_logout(subject)})
     return redirect(resolve_url(settings.LOGOUT_REDIRECT_URL or "sign-in"))
 
 
 def _page(request: HttpRequest, form: SignInForm, target: str) -> HttpResponse:
     status = _TOO_MANY_REQUESTS if form.retry_after else 200
-    response = render(
-        request, "environments_app/sign_in.html", {"form": form, REDIRECT_FIELD_NAME: target}, status=status
-    )
+    context = {"form": form, REDIRECT_FIELD_NAME: target, "sso_url": _single_sign_on(target)}
+    response = render(request, "environments_app/sign_in.html", context, status=status)
     if form.retry_after:
         response["Retry-After"] = str(form.retry_after)
     return response
+
+
+def _single_sign_on(target: str) -> str:
+    if not settings.KEEPER_SAML:
+        return ""
+    return reverse("saml-start") + (f"?{urlencode({REDIRECT_FIELD_NAME: target})}" if target else "")
 
 
 def _target(request: HttpRequest) -> str:

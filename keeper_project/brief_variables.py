@@ -6,7 +6,9 @@ Those that keep their name (SECRET_KEY, DATABASE_URL, KMS_KEY_ID, …) are read 
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-_SAML: Final = "Sign-in by SAML has neither a client id nor a client secret, so it is ignored."
+_REPLACED: Final = (
+    "SAML has no client secret: Keeper signs with its own key (KEEPER_SAML_KEY_FILE), so it is ignored."
+)
 _VAULT: Final = "Vault is a sync target, which keeps its address and its sealed credentials in Keeper."
 
 RENAMED: Final[Mapping[str, str]] = {
@@ -16,13 +18,19 @@ RENAMED: Final[Mapping[str, str]] = {
     "PERMANENT_SESSION_LIFETIME": "Set SESSION_COOKIE_AGE (in seconds) instead.",
     "LOG_LEVEL": "Set KEEPER_LOG_LEVEL instead.",
     "LOG_FILE": "Set KEEPER_LOG_FILE instead.",
-    "OKTA_ISSUER": _SAML,
-    "OKTA_CLIENT_ID": _SAML,
-    "OKTA_CLIENT_SECRET": _SAML,
+    "OKTA_CLIENT_SECRET": _REPLACED,
     "VAULT_URL": _VAULT,
     "VAULT_TOKEN": _VAULT,
     "VAULT_MOUNT_POINT": _VAULT,
 }
+
+
+def okta_metadata_url(*, issuer: str, app: str) -> str:
+    """Return where Okta shows the metadata of a SAML app; nothing unless both variables are set.
+
+    OKTA_ISSUER is the organisation's address, OKTA_CLIENT_ID the app's id in that address (exk…).
+    """
+    return f"{issuer.rstrip('/')}/app/{app}/sso/saml/metadata" if issuer and app else ""
 
 
 def unread(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -33,5 +41,11 @@ def unread(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name, advice in RENAMED.items():
         if environment.get(name):
             yield name, advice
+    for name, other in (("OKTA_ISSUER", "OKTA_CLIENT_ID"), ("OKTA_CLIENT_ID", "OKTA_ISSUER")):
+        if environment.get(name) and not environment.get(other):
+            yield (
+                name,
+                f"It names Okta's metadata only together with {other}; KEEPER_SAML_METADATA_URL does alone.",
+            )
     if environment.get("FLASK_ENV", "production") not in {"", "production"}:
         yield "FLASK_ENV", "Set DEBUG=true for development; production needs nothing."

@@ -36,8 +36,11 @@ QUIET: Final = {
     "kombu.connection": "ERROR",
     "requests": "WARNING",
     "s3transfer": "WARNING",
-    "saml2": "WARNING",
+    # Below this both write what the identity provider answers; refusals are logged by Keeper.
+    "djangosaml2": "CRITICAL",
+    "saml2": "CRITICAL",
     "urllib3": "WARNING",
+    "xmlschema": "WARNING",
 }
 
 

@@ -7,6 +7,7 @@ from bootstrap_wrapper import get_bootstrap_dir
 from celery.schedules import crontab
 from csp.constants import NONE, SELF
 
+from keeper_project.brief_variables import okta_metadata_url
 from keeper_project.database_url import database_settings
 from keeper_project.literal_env import LiteralEnv
 from keeper_project.secret_files import read_or_create
@@ -21,6 +22,8 @@ KEEPER_DATA_DIR = (BASE_DIR / env.str("KEEPER_DATA_DIR", default="var")).resolve
 SECRET_KEY = env.str("SECRET_KEY", default="") or read_or_create(KEEPER_DATA_DIR / "secret_key")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+# Where people reach Keeper: links in messages lead there, and the identity provider answers there.
+KEEPER_URL = env.str("KEEPER_URL", default="").rstrip("/")
 # Addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
 KEEPER_TRUSTED_PROXIES = env.list("KEEPER_TRUSTED_PROXIES", default=[])
 # The header in which they say whom they serve; WSGI cannot tell its dashes from underscores.
@@ -67,8 +70,6 @@ KEEPER_RETENTION_DAYS = env.int("KEEPER_RETENTION_DAYS", default=30)
 KEEPER_SYNC_MACHINE_CREDENTIALS = env.bool("KEEPER_SYNC_MACHINE_CREDENTIALS", default=False)
 
 # --- Notifications ---------------------------------------------------------------------------
-# Where people reach Keeper, for the links in messages.
-KEEPER_URL = env.str("KEEPER_URL", default="")
 # Who is told what concerns the installation as a whole.
 KEEPER_ALERT_EMAILS = env.list("KEEPER_ALERT_EMAILS", default=[])
 # One message about the same thing within so many minutes; what comes meanwhile is told together.
@@ -214,6 +215,29 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+# Single sign-on by SAML 2.0; it is on where the identity provider's metadata can be found.
+KEEPER_SAML_METADATA_FILE = env.str("KEEPER_SAML_METADATA_FILE", default="")
+KEEPER_SAML_METADATA_URL = env.str("KEEPER_SAML_METADATA_URL", default="") or okta_metadata_url(
+    issuer=env.str("OKTA_ISSUER", default=""), app=env.str("OKTA_CLIENT_ID", default="")
+)
+KEEPER_SAML = bool(KEEPER_SAML_METADATA_FILE or KEEPER_SAML_METADATA_URL)
+KEEPER_SAML_ENTITY_ID = env.str("KEEPER_SAML_ENTITY_ID", default="")
+KEEPER_SAML_IDP_ENTITY_ID = env.str("KEEPER_SAML_IDP_ENTITY_ID", default="")
+# The names of attributes; without one for the username, the NameID is the name.
+KEEPER_SAML_USERNAME_ATTRIBUTE = env.str("KEEPER_SAML_USERNAME_ATTRIBUTE", default="")
+KEEPER_SAML_EMAIL_ATTRIBUTE = env.str("KEEPER_SAML_EMAIL_ATTRIBUTE", default="email")
+KEEPER_SAML_NAME_ATTRIBUTE = env.str("KEEPER_SAML_NAME_ATTRIBUTE", default="displayName")
+KEEPER_SAML_GROUPS_ATTRIBUTE = env.str("KEEPER_SAML_GROUPS_ATTRIBUTE", default="groups")
+KEEPER_SAML_CREATE_USERS = env.bool("KEEPER_SAML_CREATE_USERS", default=True)
+KEEPER_SAML_CLOCK_SKEW_SECONDS = env.int("KEEPER_SAML_CLOCK_SKEW_SECONDS", default=60)
+KEEPER_SAML_KEY_FILE = env.str("KEEPER_SAML_KEY_FILE", default="") or str(KEEPER_DATA_DIR / "saml.key")
+KEEPER_SAML_CERTIFICATE_FILE = env.str("KEEPER_SAML_CERTIFICATE_FILE", default="") or str(
+    KEEPER_DATA_DIR / "saml.crt"
+)
+# djangosaml2's own: who configures it, by which binding it asks, and that it leaves the policy alone.
+SAML_CONFIG_LOADER = "environments_app.saml.configuration.load"
+SAML_DEFAULT_BINDING = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"
+SAML_CSP_HANDLER = ""
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "dashboard"
 LOGOUT_REDIRECT_URL = "sign-in"
@@ -221,6 +245,8 @@ CSRF_FAILURE_VIEW = "keeper_project.error_pages.csrf_failure"
 # A row of the session table opens no session: the id in the cookie is stored as an HMAC.
 SESSION_ENGINE = "environments_app.sessions"
 SESSION_COOKIE_AGE = env.int("SESSION_COOKIE_AGE", default=8 * 3600)
+# How long ago somebody must have signed in for what opens many values at once.
+KEEPER_FRESH_SIGN_IN_SECONDS = env.int("KEEPER_FRESH_SIGN_IN_SECONDS", default=900)
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
@@ -297,6 +323,7 @@ AUDITLOG_DISABLE_REMOTE_ADDR = True
 AUDITLOG_INCLUDE_TRACKING_MODELS = [
     {"model": "environments_app.Environment", "exclude_fields": ["row_mac"]},
     {"model": "environments_app.Membership", "exclude_fields": ["row_mac"]},
+    {"model": "environments_app.SamlGroupMapping", "exclude_fields": ["row_mac"]},
     {"model": "environments_app.GroupMember", "exclude_fields": ["row_mac"]},
     {
         "model": "environments_app.ServiceToken",
@@ -362,6 +389,14 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 30},
     },
     "purge-deleted": {"task": "secrets_app.tasks.purge_deleted", "schedule": crontab(minute="41")},
+    "refresh-saml-metadata": {
+        "task": "environments_app.tasks.refresh_saml_metadata",
+        "schedule": crontab(minute="23"),
+    },
+    "purge-saml-assertions": {
+        "task": "environments_app.tasks.purge_saml_assertions",
+        "schedule": crontab(minute="29"),
+    },
     "clear-sessions": {
         "task": "keeper_project.tasks.clear_sessions",
         "schedule": crontab(minute="17", hour="3"),

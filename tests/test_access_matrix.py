@@ -403,7 +403,10 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "webhook-test": (PageRule("manager", 302, admin=302, method="POST"),),
 }  # fmt: skip
 # Who is not signed in comes in by these, or they show nothing of anybody.
-OPEN_PAGES: Final = {"sign-in", "sign-out", "healthz", "readyz"}
+OPEN_PAGES: Final = {
+    "sign-in", "sign-out", "healthz", "readyz",
+    "saml-start", "saml-acs", "saml-finish", "saml-metadata", "saml-logout",
+}  # fmt: skip
 
 
 def page_names() -> set[str]:

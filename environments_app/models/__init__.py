@@ -1,9 +1,10 @@
 """The models of environments_app."""
 
-from environments_app.models.access import Membership, Role, ServiceToken, TokenRole
+from environments_app.models.access import Membership, Role, ServiceToken, Source, TokenRole
 from environments_app.models.attempt import FailedSignIns
 from environments_app.models.environment import Environment
 from environments_app.models.notification import Alert, Delivery, DeliveryState, Recipient
+from environments_app.models.saml import SamlAssertion, SamlGroupMapping, SamlProvider, SamlRole
 from environments_app.models.user import GroupMember, User, UserRole
 
 __all__ = [
@@ -16,7 +17,12 @@ __all__ = [
     "Membership",
     "Recipient",
     "Role",
+    "SamlAssertion",
+    "SamlGroupMapping",
+    "SamlProvider",
+    "SamlRole",
     "ServiceToken",
+    "Source",
     "TokenRole",
     "User",
     "UserRole",

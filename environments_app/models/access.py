@@ -37,6 +37,13 @@ class TokenRole(models.TextChoices):
     ADMIN = "admin", "Administrator"
 
 
+class Source(models.TextChoices):
+    """Who made a grant: people, or single sign-on, which takes it away again."""
+
+    PEOPLE = "", "by hand"
+    SAML = "saml", "by single sign-on"
+
+
 class Membership(AuthenticatedRow):
     """A role of a person or a group in an environment, perhaps for a prefix and a time only."""
 
@@ -51,6 +58,7 @@ class Membership(AuthenticatedRow):
         "prefix",
         "expires_at",
     )
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("source",)
 
     environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="memberships")
     user = models.ForeignKey(
@@ -63,6 +71,9 @@ class Membership(AuthenticatedRow):
     # Whole segments; empty: every name.
     prefix = ExactCharField(max_length=MAX_PREFIX, blank=True, default="")
     expires_at = models.DateTimeField(null=True, blank=True)
+    source = models.CharField(
+        max_length=8, choices=Source.choices, default=Source.PEOPLE, blank=True, editable=False
+    )
     # NULL: the installation itself, or a service token (the trail names it).
     granted_by = models.ForeignKey(
         User, on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="+"
@@ -77,7 +88,8 @@ class Membership(AuthenticatedRow):
                 name="membership_of_a_user_or_a_group",
             ),
             models.UniqueConstraint(
-                fields=["environment", "user", "prefix"], name="one_membership_per_user_and_prefix"
+                fields=["environment", "user", "prefix", "source"],
+                name="one_membership_per_user_prefix_source",
             ),
             models.UniqueConstraint(
                 fields=["environment", "group", "prefix"], name="one_membership_per_group_and_prefix"

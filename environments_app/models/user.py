@@ -51,6 +51,7 @@ class User(AbstractBaseUser, AuthenticatedRow):
         "saml_issuer",
         "saml_name_id",
     )
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("role_source",)
     EMAIL_FIELD = "email"
     USERNAME_FIELD = "username"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
@@ -59,6 +60,8 @@ class User(AbstractBaseUser, AuthenticatedRow):
     email = models.EmailField(blank=True)
     display_name = models.CharField(max_length=150, blank=True)
     role = models.CharField(max_length=16, choices=UserRole.choices, default=UserRole.USER)
+    # "saml" if single sign-on gave the role, which takes it away again.
+    role_source = models.CharField(max_length=8, default="", blank=True, editable=False)
     is_active = models.BooleanField(default=True)
     date_joined = models.DateTimeField(default=timezone.now, editable=False)
     # NULL, not empty, for local users: a unique pair must hold on MariaDB, which has no

@@ -95,8 +95,8 @@ def test_a_membership_pointed_elsewhere_grants_nothing(
 
 def test_an_inserted_membership_grants_nothing(cast: Cast, sql: Sql, events: Events) -> None:
     sql(
-        "INSERT INTO environments_app_membership (uuid, row_mac, environment_id, user_id, role, prefix, created_at)"
-        " SELECT %s, row_mac, environment_id, %s, role, prefix, created_at FROM environments_app_membership"
+        "INSERT INTO environments_app_membership (uuid, row_mac, environment_id, user_id, role, prefix, source, created_at)"
+        " SELECT %s, row_mac, environment_id, %s, role, prefix, source, created_at FROM environments_app_membership"
         " WHERE user_id = %s AND environment_id = %s",
         "f" * 32,
         cast.charlie.pk,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from keeper_project.brief_variables import RENAMED, unread
+from keeper_project.brief_variables import RENAMED, okta_metadata_url, unread
 
 
 @pytest.mark.parametrize("name", sorted(RENAMED))
@@ -40,3 +40,13 @@ def test_it_advises_only_variables_that_settings_read() -> None:
         )
     assert advised <= read
     assert not RENAMED.keys() & read
+
+
+def test_okta_is_found_by_its_two_names_together() -> None:
+    found = okta_metadata_url(issuer="https://your-org.okta.com/", app="exk1")
+    assert found == "https://your-org.okta.com/app/exk1/sso/saml/metadata"
+    assert okta_metadata_url(issuer="https://your-org.okta.com", app="") == ""
+    both = {"OKTA_ISSUER": "https://your-org.okta.com", "OKTA_CLIENT_ID": "exk1"}
+    assert not list(unread(both))
+    for name, value in both.items():
+        assert [said for said, _ in unread({name: value})] == [name]

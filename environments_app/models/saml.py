@@ -1,0 +1,96 @@
+"""What single sign-on keeps: the identity provider, used assertions, and what its groups grant."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+
+from audit_app.row_mac import AuthenticatedRow
+from environments_app.fields import ExactCharField
+from environments_app.models.access import Role
+from environments_app.models.environment import Environment
+from environments_app.names import MAX_PREFIX
+
+
+class SamlProvider(AuthenticatedRow):
+    """The identity provider's metadata, as last fetched from its address: whom Keeper believes."""
+
+    MAC_LABEL: ClassVar[str] = "saml-provider"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = ("url", "document")
+
+    url = ExactCharField(max_length=500, unique=True)
+    document = models.TextField()
+    fetched_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return str(self.url)
+
+
+class SamlAssertion(AuthenticatedRow):
+    """An assertion that was accepted: it opens one session, in the browser that asked, once.
+
+    Digests are SHA-256 in hexadecimal. Rows are purged once no assertion could be sent again,
+    which is when the request that it answers is too old.
+    """
+
+    MAC_LABEL: ClassVar[str] = "saml-assertion"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = (
+        "assertion",
+        "request",
+        "handle",
+        "statement",
+        "received_at",
+        "finished_at",
+    )
+
+    assertion = models.CharField(max_length=64, unique=True)
+    request = models.CharField(max_length=64, unique=True)
+    # Of what the browser is sent on with.
+    handle = models.CharField(max_length=64, unique=True)
+    # What was asserted; emptied when it has been used.
+    statement = models.JSONField(default=dict)
+    received_at = models.DateTimeField(db_index=True)
+    finished_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"assertion {self.pk}"
+
+
+class SamlRole(models.TextChoices):
+    """What a group of the identity provider may grant."""
+
+    VIEWER = "viewer", "Viewer"
+    READER = "reader", "Reader"
+    EDITOR = "editor", "Editor"
+    MANAGER = "manager", "Manager"
+    ADMIN = "admin", "Administrator"
+
+
+class SamlGroupMapping(AuthenticatedRow):
+    """What the members of a group at the identity provider are granted at each sign-in."""
+
+    MAC_LABEL: ClassVar[str] = "saml-group-mapping"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = ("group", "environment.uuid", "role", "prefix")
+
+    # As the identity provider spells it.
+    group = ExactCharField(max_length=255)
+    # NULL for the role of administrators.
+    environment = models.ForeignKey(
+        Environment, on_delete=models.PROTECT, null=True, blank=True, related_name="saml_mappings"
+    )
+    role = models.CharField(max_length=16, choices=SamlRole.choices)
+    prefix = ExactCharField(max_length=MAX_PREFIX, blank=True, default="")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["group", "id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(environment__isnull=True, role=SamlRole.ADMIN, prefix="")
+                | Q(environment__isnull=False, role__in=Role.values),
+                name="saml_mapping_of_an_environment_or_admin",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.group}: {self.role}"

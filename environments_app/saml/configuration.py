@@ -1,0 +1,105 @@
+"""pysaml2's configuration, made of Keeper's settings and the identity provider's metadata."""
+
+import shutil
+from functools import lru_cache
+from typing import Any, Final
+
+import saml2
+from django.conf import settings
+from django.http import HttpRequest
+from saml2.config import SPConfig
+from saml2.xmldsig import DIGEST_SHA256, SIG_RSA_SHA256
+
+from environments_app.errors import SamlUnavailable
+from environments_app.saml.document import read_tree
+from environments_app.saml.key_pair import key_pair
+from environments_app.saml.metadata import provider_metadata
+from environments_app.saml.statement import Expected
+
+ACS_PATH: Final = "/saml/acs"
+LOGOUT_PATH: Final = "/saml/logout"
+METADATA_PATH: Final = "/saml/metadata"
+
+
+def load(_request: HttpRequest | None = None) -> SPConfig:
+    """Return the configuration as it is now (djangosaml2's SAML_CONFIG_LOADER).
+
+    Raises SamlUnavailable.
+    """
+    return _loaded(provider_metadata(), settings.KEEPER_URL, settings.KEEPER_SAML_ENTITY_ID, *key_pair())
+
+
+def provider_id(config: SPConfig) -> str:
+    """Return the entity id of the identity provider. Raises SamlUnavailable unless there is one."""
+    found = list(config.metadata.with_descriptor("idpsso"))
+    wanted = settings.KEEPER_SAML_IDP_ENTITY_ID
+    if wanted:
+        found = [entity for entity in found if entity == wanted]
+    if len(found) != 1:
+        raise SamlUnavailable("The metadata does not name exactly one identity provider.")
+    if saml2.BINDING_HTTP_REDIRECT not in config.metadata.service(
+        found[0], "idpsso_descriptor", "single_sign_on_service"
+    ):
+        raise SamlUnavailable("The identity provider does not take requests by the redirect binding.")
+    return str(found[0])
+
+
+def expected(config: SPConfig) -> Expected:
+    """Return what an answer must say to be for this installation."""
+    return Expected(
+        issuer=provider_id(config),
+        address=settings.KEEPER_URL + ACS_PATH,
+        audience=config.entityid,
+        skew=settings.KEEPER_SAML_CLOCK_SKEW_SECONDS,
+    )
+
+
+def service_provider() -> dict[str, Any]:
+    """Return what pysaml2 is told about Keeper, without files and metadata; a system check reads it."""
+    public = settings.KEEPER_URL
+    return {
+        "entityid": settings.KEEPER_SAML_ENTITY_ID or public + METADATA_PATH,
+        "accepted_time_diff": settings.KEEPER_SAML_CLOCK_SKEW_SECONDS,
+        "allow_unknown_attributes": True,
+        "only_use_keys_in_metadata": True,
+        "delete_tmpfiles": True,
+        "service": {
+            "sp": {
+                "name": "Keeper",
+                "endpoints": {
+                    "assertion_consumer_service": [(public + ACS_PATH, saml2.BINDING_HTTP_POST)],
+                    "single_logout_service": [(public + LOGOUT_PATH, saml2.BINDING_HTTP_REDIRECT)],
+                },
+                "allow_unsolicited": False,
+                "authn_requests_signed": True,
+                "logout_requests_signed": True,
+                "want_response_signed": True,
+                "want_assertions_signed": True,
+                "signing_algorithm": SIG_RSA_SHA256,
+                "digest_algorithm": DIGEST_SHA256,
+            }
+        },
+    }
+
+
+@lru_cache(maxsize=2)
+def _loaded(document: str, _public: str, _entity_id: str, key: str, certificate: str) -> SPConfig:
+    # Parsing metadata and reading keys takes a while; the arguments are what it depends on.
+    read_tree(document.encode())
+    program = shutil.which("xmlsec1")
+    if program is None:
+        raise SamlUnavailable("The program xmlsec1 is not installed.")
+    config = SPConfig()
+    try:
+        config.load(
+            {
+                **service_provider(),
+                "xmlsec_binary": program,
+                "key_file": key,
+                "cert_file": certificate,
+                "metadata": {"inline": [document]},
+            }
+        )
+    except (saml2.SAMLError, OSError, ValueError, KeyError, AttributeError) as error:
+        raise SamlUnavailable("The identity provider's metadata cannot be understood.") from error
+    return config

@@ -1,0 +1,89 @@
+"""The identity provider's metadata: read from a file, or fetched by the outbound rule and kept."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+from uuid import NAMESPACE_URL, uuid5
+
+import requests
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from audit_app import actors, streams
+from audit_app.actions import Action
+from audit_app.errors import EndpointRefused
+from audit_app.outbound import session
+from audit_app.record import AuditObject, record
+from audit_app.row_history import row_state
+from audit_app.row_mac import authentic
+from environments_app.errors import SamlUnavailable
+from environments_app.models import SamlProvider
+
+_MAX_BYTES: Final = 1024 * 1024
+_TIMEOUT_SECONDS: Final = 10
+# The schedule refreshes it hourly; one that is older than this is fetched by whoever signs in.
+_STALE_AFTER: Final = timedelta(days=2)
+
+
+def provider_metadata() -> str:
+    """Return the metadata to believe now; the network is used only if there is none of late.
+
+    Raises SamlUnavailable.
+    """
+    if settings.KEEPER_SAML_METADATA_FILE:
+        return _from_file(Path(settings.KEEPER_SAML_METADATA_FILE))
+    rows = SamlProvider.objects.filter(url=settings.KEEPER_SAML_METADATA_URL)
+    genuine = authentic(rows)
+    if genuine and genuine[0].fetched_at > timezone.now() - _STALE_AFTER:
+        return str(genuine[0].document)
+    try:
+        return refresh_metadata()
+    except SamlUnavailable:
+        if not genuine:
+            raise
+        return str(genuine[0].document)
+
+
+def refresh_metadata() -> str:
+    """Fetch the metadata, keep it, and record that it changed if it did. Raises SamlUnavailable."""
+    url = settings.KEEPER_SAML_METADATA_URL
+    document = _fetched(url)
+    with transaction.atomic():
+        row = SamlProvider.objects.select_for_update().filter(url=url).first() or SamlProvider(url=url)
+        changed = row.document != document or not row.is_authentic()
+        row.document, row.fetched_at = document, timezone.now()
+        row.save()
+        if changed:
+            record(
+                actor=actors.system(),
+                action=Action.SAML_METADATA_CHANGE,
+                stream=streams.SYSTEM,
+                object=AuditObject("identity-provider", uuid5(NAMESPACE_URL, url), url),
+                details=row_state(row),
+            )
+    return document
+
+
+def _from_file(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SamlUnavailable("The file of the identity provider's metadata cannot be read.") from error
+
+
+def _fetched(url: str) -> str:
+    try:
+        with session() as http, http.get(url, timeout=_TIMEOUT_SECONDS, stream=True) as response:
+            response.raise_for_status()
+            if response.is_redirect:
+                raise SamlUnavailable("The address of the metadata leads elsewhere; name the final one.")
+            content = response.raw.read(_MAX_BYTES + 1, decode_content=True)
+    except (requests.RequestException, EndpointRefused, OSError) as error:
+        raise SamlUnavailable("The identity provider's metadata cannot be fetched now.") from error
+    if len(content) > _MAX_BYTES:
+        raise SamlUnavailable("The identity provider's metadata is too large.")
+    try:
+        return str(content, "utf-8")
+    except UnicodeDecodeError as error:
+        raise SamlUnavailable("The identity provider's metadata is not UTF-8.") from error

@@ -1,0 +1,156 @@
+"""What groups of the identity provider grant: mapping them, and applying that at each sign-in."""
+
+from collections.abc import Collection, Iterable
+from typing import Any, Final
+
+from django.db import transaction
+
+from audit_app import streams
+from audit_app.actions import Action, Outcome
+from audit_app.record import AuditObject, Draft, commit_record, record_many
+from audit_app.row_history import row_state
+from audit_app.row_mac import authentic
+from environments_app import accounts, members
+from environments_app.break_glass import opens_values, with_alert
+from environments_app.changes import changing, check_fields
+from environments_app.errors import Conflict, InvalidField
+from environments_app.models import (
+    Environment,
+    Membership,
+    Role,
+    SamlGroupMapping,
+    SamlRole,
+    Source,
+    User,
+    UserRole,
+)
+from environments_app.names import validate_prefix
+from environments_app.policy import Principal, require
+
+_MAX_MAPPINGS: Final = 1000
+
+
+def map_group(
+    *, actor: Principal, group: str, environment: Environment | None, role: str, prefix: str = ""
+) -> SamlGroupMapping:
+    """Let a group of the identity provider grant a role from each member's next sign-in on.
+
+    Role admin goes with no environment, every other role with one. An administrator who lets
+    anybody in to values in this way is recorded as breaking the glass.
+    Raises Forbidden, InvalidField, BadName, or Conflict if the group grants this already.
+    """
+    require(actor=actor, action=Action.SAML_MAPPING_CHANGE, environment=None)
+    if (role == SamlRole.ADMIN) != (environment is None):
+        raise InvalidField("role", "Administrators have no environment; every other role has one.")
+    if prefix and environment is None:
+        raise InvalidField("prefix", "Administrators have no prefix.")
+    if not group.isprintable() or group != group.strip():
+        raise InvalidField("group", "A group's name is printable text without spaces at its ends.")
+    mapping = SamlGroupMapping(
+        group=group, environment=environment, role=role, prefix=validate_prefix(prefix)
+    )
+    check_fields(mapping, ["group", "role"])
+    with transaction.atomic():
+        same = SamlGroupMapping.objects.filter(group=group, environment=environment, prefix=mapping.prefix)
+        if same.exists():
+            raise Conflict("This group grants a role there already; remove that mapping first.")
+        if SamlGroupMapping.objects.count() >= _MAX_MAPPINGS:
+            raise Conflict(f"There are {_MAX_MAPPINGS} mappings already.")
+        mapping.save()
+        _record_mapping(actor, mapping, "mapped")
+    return mapping
+
+
+def unmap_group(*, actor: Principal, mapping: SamlGroupMapping) -> None:
+    """Remove a mapping, also a forged one; what it granted goes at each member's next sign-in.
+
+    Raises Forbidden.
+    """
+    require(actor=actor, action=Action.SAML_MAPPING_CHANGE, environment=None)
+    with transaction.atomic():
+        _record_mapping(actor, mapping, "removed")
+        mapping.delete()
+
+
+def apply_groups(*, actor: Principal, user: User, groups: Collection[str]) -> User:
+    """Give a person what their groups grant now, and take away what they do not grant any more.
+
+    Grants that people made are left alone. `actor` is Keeper itself. Raises Tampered.
+    """
+    mappings = authentic(
+        mapping
+        for mapping in SamlGroupMapping.objects.select_related("environment")
+        if mapping.group in groups
+    )
+    with changing(user) as stored:
+        _apply_memberships(actor, stored, _wanted(mappings))
+    try:
+        return accounts.follow_groups(
+            actor=actor, user=stored, admin=any(mapping.role == SamlRole.ADMIN for mapping in mappings)
+        )
+    except Conflict as error:
+        # Nobody could operate Keeper any more. It stays visible, and goes at the next sign-in.
+        _record_kept(actor, stored, str(error))
+        return stored
+
+
+def _wanted(mappings: Iterable[SamlGroupMapping]) -> dict[tuple[int, str], tuple[Environment, Role]]:
+    """Return the highest role for each environment and prefix."""
+    wanted: dict[tuple[int, str], tuple[Environment, Role]] = {}
+    for mapping in mappings:
+        place = mapping.environment
+        if place is None or not place.is_authentic():
+            continue
+        role, key = Role(mapping.role), (place.pk, mapping.prefix)
+        if key not in wanted or wanted[key][1].rank < role.rank:
+            wanted[key] = (place, role)
+    return wanted
+
+
+def _apply_memberships(
+    actor: Principal, user: User, wanted: dict[tuple[int, str], tuple[Environment, Role]]
+) -> None:
+    rows = Membership.objects.filter(user=user, source=Source.SAML).select_related("environment", "user")
+    held = {(row.environment_id, row.prefix): row for row in rows}
+    # In the order of the environments, whose streams are locked one after the other.
+    for key in sorted(held.keys() | wanted.keys()):
+        row, place = held.get(key), wanted.get(key)
+        if row and place and row.role == place[1] and row.expires_at is None and row.is_authentic():
+            continue
+        if row:
+            members.withdraw(actor=actor, membership=row)
+        if place:
+            members.bestow(actor=actor, environment=place[0], user=user, role=place[1], prefix=key[1])
+
+
+def _record_kept(actor: Principal, user: User, reason: str) -> None:
+    commit_record(
+        actor=actor,
+        action=Action.USER_CHANGE,
+        stream=streams.SYSTEM,
+        object=AuditObject("user", user.uuid, user.username),
+        outcome=Outcome.FAILED,
+        details={"role": str(UserRole.USER), "source": "saml", "reason": reason},
+    )
+
+
+def _record_mapping(actor: Principal, mapping: SamlGroupMapping, change: str) -> None:
+    place = mapping.environment
+    details: dict[str, Any] = {
+        "change": change,
+        "environment": place.name if place else None,
+        "role": mapping.role,
+        "prefix": mapping.prefix,
+        **row_state(mapping, gone=change == "removed"),
+    }
+    draft = Draft(
+        actor=actor,
+        action=Action.SAML_MAPPING_CHANGE,
+        stream=streams.SYSTEM,
+        object=AuditObject("saml-group", mapping.uuid, mapping.group),
+        details=details,
+    )
+    breaks_glass = change == "mapped" and opens_values(
+        actor, Action.MEMBER_GRANT, environment_id=mapping.environment_id, role=mapping.role
+    )
+    record_many(with_alert(draft, breaks_glass=breaks_glass))

@@ -1,0 +1,506 @@
+"""Signing in through an identity provider, and every way in which an answer can be wrong."""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.http import HttpResponse
+from django.test import Client
+from pytest_django import Settings
+
+from audit_app.actions import Action
+from audit_app.models import AuditEvent, RefusalCount
+from environments_app import accounts
+from environments_app.models import Membership, SamlAssertion, User, UserRole
+from environments_app.principals import system_principal, user_principal
+from environments_app.saml_mappings import map_group, unmap_group
+from environments_app.tests.cast import PASSWORD, Cast
+from tests.saml_idp.provider import ISSUER, Answer, Provider, encoded, read_logout, read_request
+from tests.saml_idp.wrapping import SHAPES, take_apart
+
+pytestmark = pytest.mark.every_database
+
+PUBLIC = "http://testserver"
+AUDIENCE = f"{PUBLIC}/saml/metadata"
+ALICE = "alice.w@example.com"
+Events = Callable[..., list[AuditEvent]]
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("saml")
+
+
+@pytest.fixture(scope="session")
+def provider(keys: Path) -> Provider:
+    return Provider(keys / "idp")
+
+
+@pytest.fixture(scope="session")
+def stranger(keys: Path) -> Provider:
+    """A provider with the same name and another key."""
+    return Provider(keys / "stranger")
+
+
+@pytest.fixture(autouse=True)
+def _saml(settings: Settings, provider: Provider, keys: Path) -> None:
+    file = keys / "metadata.xml"
+    file.write_text(provider.metadata())
+    settings.KEEPER_SAML = True
+    settings.KEEPER_URL = PUBLIC
+    settings.KEEPER_SAML_METADATA_FILE = str(file)
+    settings.KEEPER_SAML_KEY_FILE = str(keys / "saml.key")
+    settings.KEEPER_SAML_CERTIFICATE_FILE = str(keys / "saml.crt")
+    settings.KEEPER_DATA_DIR = keys
+    settings.KEEPER_REFUSALS_PER_MINUTE = 1000
+
+
+def ask(client: Client, **query: str) -> Answer:
+    """Start to sign in, and return the answer that an honest provider would give."""
+    response = client.get("/saml/start", query)
+    assert response.status_code == 302, response.content
+    asked = read_request(response["Location"])
+    return Answer(request_id=asked.id, acs=asked.acs, audience=asked.issuer, name_id=ALICE)
+
+
+def post(text: str) -> HttpResponse:
+    """Post an answer as a browser does from another site: without cookies of Keeper."""
+    return Client().post("/saml/acs", {"SAMLResponse": encoded(text)})  # type: ignore[return-value]
+
+
+def follow(client: Client, response: HttpResponse) -> HttpResponse:
+    assert response.status_code == 302, response.content
+    return client.get(response["Location"])  # type: ignore[return-value]
+
+
+def sign_in(client: Client, provider: Provider, **changes: Any) -> HttpResponse:
+    return follow(client, post(provider.respond(replace(ask(client), **changes))))
+
+
+def who(client: Client) -> str | None:
+    response = client.get("/api/whoami")
+    return str(response.json()["name"]) if response.status_code == 200 else None
+
+
+def in_groups(*groups: str) -> dict[str, list[str]]:
+    return {"groups": list(groups), "email": [ALICE], "displayName": ["Alice W."]}
+
+
+# --- What works ----------------------------------------------------------------------------------
+
+
+def test_it_asks_by_redirect_with_a_signed_request(cast: Cast, client: Client) -> None:
+    asked = read_request(client.get("/saml/start", {"next": "/secrets"})["Location"])
+    assert (asked.acs, asked.issuer, asked.signed, asked.again) == (
+        f"{PUBLIC}/saml/acs",
+        AUDIENCE,
+        True,
+        False,
+    )
+    assert "secrets" not in asked.relay_state
+    cookie = client.cookies["keeper_saml"]
+    assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, "Lax", "/saml/")
+
+
+def test_an_answer_signs_in_and_leads_where_one_wanted_to_go(
+    cast: Cast, client: Client, provider: Provider, events: Events
+) -> None:
+    answer = replace(ask(client, next="/secrets?q=1"), attributes=in_groups())
+    response = follow(client, post(provider.respond(answer)))
+    assert (response.status_code, response["Location"]) == (302, "/secrets?q=1")
+    assert who(client) == ALICE
+    user = User.objects.get(username=ALICE)
+    assert (user.saml_issuer, user.saml_name_id, user.email, user.display_name) == (
+        ISSUER,
+        ALICE,
+        ALICE,
+        "Alice W.",
+    )
+    assert not user.has_usable_password()
+    (event,) = events(Action.SIGN_IN)
+    assert (event.actor_name, event.outcome) == (ALICE, "allowed")
+    assert ISSUER in event.details
+
+
+def test_it_finds_the_same_account_again(cast: Cast, provider: Provider) -> None:
+    for _ in range(2):
+        client = Client()
+        sign_in(client, provider)
+        assert who(client) == ALICE
+    assert User.objects.filter(saml_issuer=ISSUER).count() == 1
+
+
+def test_nothing_asserted_stays_behind(cast: Cast, client: Client, provider: Provider) -> None:
+    sign_in(client, provider, attributes=in_groups("some-group"))
+    row = SamlAssertion.objects.get()
+    assert row.statement == {}
+    assert row.is_authentic()
+
+
+def test_groups_give_and_take_roles(cast: Cast, provider: Provider, events: Events) -> None:
+    root = cast.principal(cast.root)
+    map_group(actor=root, group="dev-readers", environment=cast.development, role="reader")
+    map_group(actor=root, group="dev-editors", environment=cast.development, role="editor")
+    map_group(actor=root, group="pay", environment=cast.production, role="viewer", prefix="payments")
+
+    def grants(*groups: str) -> set[tuple[str, str, str]]:
+        client = Client()
+        sign_in(client, provider, attributes=in_groups(*groups))
+        user = User.objects.get(username=ALICE)
+        return {(grant.environment_name, grant.role, grant.prefix) for grant in user_principal(user).grants}
+
+    assert grants("dev-readers", "unknown") == {("development", "reader", "")}
+    assert grants("dev-readers", "dev-editors", "pay") == {
+        ("development", "editor", ""), ("production", "viewer", "payments")
+    }  # fmt: skip
+    assert grants("pay") == {("production", "viewer", "payments")}
+    assert grants() == set()
+    assert {event.actor_kind for event in events(Action.MEMBER_REVOKE)} == {"system"}
+
+
+def test_what_people_granted_stays(cast: Cast, provider: Provider) -> None:
+    mapping = map_group(
+        actor=cast.principal(cast.root), group="readers", environment=cast.development, role="reader"
+    )
+    sign_in(Client(), provider, attributes=in_groups("readers"))
+    user = User.objects.get(username=ALICE)
+    Membership.objects.create(environment=cast.development, user=user, role="viewer")
+    unmap_group(actor=cast.principal(cast.root), mapping=mapping)
+    sign_in(Client(), provider, attributes=in_groups("readers"))
+    assert [(row.role, row.source) for row in Membership.objects.filter(user=user)] == [("viewer", "")]
+
+
+def test_administrators_come_and_go_by_a_group(cast: Cast, provider: Provider) -> None:
+    map_group(actor=cast.principal(cast.root), group="ops", environment=None, role="admin")
+    for groups, role in ((["ops"], "admin"), ([], "user")):
+        sign_in(Client(), provider, attributes=in_groups(*groups))
+        assert User.objects.get(username=ALICE).role == role
+    accounts.update_user(
+        actor=cast.principal(cast.root), user=User.objects.get(username=ALICE), role=UserRole.ADMIN
+    )
+    sign_in(Client(), provider, attributes=in_groups())
+    assert User.objects.get(username=ALICE).role == "admin"
+
+
+def test_the_last_administrator_is_kept_and_that_is_recorded(
+    cast: Cast, provider: Provider, events: Events
+) -> None:
+    map_group(actor=cast.principal(cast.root), group="ops", environment=None, role="admin")
+    sign_in(Client(), provider, attributes=in_groups("ops"))
+    accounts.disable_user(actor=system_principal(is_admin=True), user=cast.root)
+    sign_in(Client(), provider, attributes=in_groups())
+    assert User.objects.get(username=ALICE).role == "admin"
+    assert events(Action.USER_CHANGE)[-1].outcome == "failed"
+
+
+def test_a_forged_mapping_grants_nothing(cast: Cast, provider: Provider, sql: Callable[..., None]) -> None:
+    mapping = map_group(
+        actor=cast.principal(cast.root), group="readers", environment=cast.development, role="viewer"
+    )
+    sql("UPDATE environments_app_samlgroupmapping SET role = 'manager' WHERE id = %s", mapping.pk)
+    sign_in(Client(), provider, attributes=in_groups("readers"))
+    assert not Membership.objects.filter(user__username=ALICE).exists()
+
+
+def test_a_grant_of_groups_cannot_be_made_one_of_people(
+    cast: Cast, provider: Provider, sql: Callable[..., None]
+) -> None:
+    map_group(actor=cast.principal(cast.root), group="r", environment=cast.development, role="reader")
+    sign_in(Client(), provider, attributes=in_groups("r"))
+    sql("UPDATE environments_app_membership SET source = '' WHERE source = 'saml'")
+    assert not user_principal(User.objects.get(username=ALICE)).grants
+
+
+def test_a_disabled_account_is_refused_and_that_is_recorded(
+    cast: Cast, client: Client, provider: Provider, events: Events
+) -> None:
+    sign_in(Client(), provider)
+    accounts.disable_user(actor=cast.principal(cast.root), user=User.objects.get(username=ALICE))
+    response = sign_in(client, provider)
+    assert response.status_code == 403
+    assert who(client) is None
+    assert events(Action.SIGN_IN)[-1].outcome == "denied"
+
+
+def test_signing_out_asks_the_provider_to_end_its_session(
+    cast: Cast, client: Client, provider: Provider
+) -> None:
+    sign_in(client, provider)
+    page = client.post("/sign-out")
+    assert who(client) is None
+    onward = page.context["onward_url"]
+    assert onward.startswith("https://idp.example.com/slo?")
+    assert "Signature=" in onward
+    assert read_logout(onward) == ALICE
+    assert client.get("/saml/logout", {"SAMLResponse": "x"}).status_code == 200
+
+
+def test_a_local_sign_out_stays_local(cast: Cast, client: Client) -> None:
+    client.post("/sign-in", {"username": "alice", "password": PASSWORD})
+    assert client.post("/sign-out")["Location"] == "/sign-in"
+
+
+def test_the_metadata_is_signed_for_and_asks_for_signatures(cast: Cast, client: Client) -> None:
+    text = client.get("/saml/metadata").content.decode()
+    assert 'WantAssertionsSigned="true"' in text
+    assert 'AuthnRequestsSigned="true"' in text
+    assert f'Location="{PUBLIC}/saml/acs"' in text
+
+
+def test_the_session_ends_when_the_provider_says(cast: Cast, client: Client, provider: Provider) -> None:
+    def ends(text: str) -> str:
+        from tests.saml_idp.provider import at
+
+        return text.replace(" SessionIndex=", f' SessionNotOnOrAfter="{at(120)}" SessionIndex=')
+
+    follow(client, post(provider.respond(ask(client), before=ends)))
+    assert who(client) == ALICE
+    assert client.session.get_expiry_age() <= 120
+
+
+def test_without_saml_there_is_nothing(cast: Cast, client: Client, settings: Settings) -> None:
+    settings.KEEPER_SAML = False
+    for path in ("/saml/start", "/saml/finish", "/saml/metadata", "/saml/logout"):
+        assert client.get(path).status_code == 404
+    assert client.post("/saml/acs", {}).status_code == 404
+    assert b"single sign-on" not in client.get("/sign-in").content
+
+
+def test_the_sign_in_page_offers_it(cast: Cast, client: Client) -> None:
+    assert b'href="/saml/start?next=%2Fsecrets"' in client.get("/sign-in?next=/secrets").content
+
+
+# --- What is refused -----------------------------------------------------------------------------
+
+
+def refused(response: HttpResponse, reason: str) -> None:
+    assert response.status_code == 403, response
+    assert "You are not signed in" in response.content.decode()
+    assert RefusalCount.objects.filter(kind=reason).exists(), list(RefusalCount.objects.values_list("kind"))
+
+
+def tampered(text: str) -> str:
+    return text.replace(ALICE, "root@example.com")
+
+
+WRONG: dict[str, tuple[str, dict[str, Any]]] = {
+    "unsigned": ("saml-unsigned", {"sign": ()}),
+    "only the assertion signed": ("saml-unsigned", {"sign": ("assertion",)}),
+    "only the response signed": ("saml-unsigned", {"sign": ("response",)}),
+    "tampered after signing": ("saml-signature", {"after": tampered}),
+    "assertion tampered, response signed again": ("saml-signature", {"between": tampered}),
+    "a comment in the name": ("saml-malformed", {"before": lambda text: text.replace("@example", "<!-- -->@example")}),
+    "a comment in the name after signing": ("saml-malformed", {"after": lambda text: text.replace("@example", "<!-- -->@example")}),
+    "a document type": ("saml-malformed", {"after": lambda text: "<!DOCTYPE samlp:Response>" + text}),
+    "an entity": ("saml-malformed", {"after": lambda text: '<!DOCTYPE r [<!ENTITY x "y">]>' + text}),
+    "an instruction": ("saml-malformed", {"after": lambda text: text.replace("<samlp:Status>", "<?x y?><samlp:Status>")}),
+    "another encoding": ("saml-malformed", {"after": lambda text: '<?xml version="1.0" encoding="utf-16"?>' + text}),
+    "no XML": ("saml-malformed", {"after": lambda text: text[:-20]}),
+    "oversize": ("saml-oversize", {"after": lambda text: text + " " * 300_000}),
+    "no authentication statement": ("saml-structure", {"before": lambda text: text[: text.index("<saml:AuthnStatement")] + text[text.index("</saml:AuthnStatement>") + 22 :]}),
+    "SHA-1": ("saml-signature", {"after": lambda text: text.replace("2001/04/xmldsig-more#rsa-sha256", "2000/09/xmldsig#rsa-sha1")}),
+    "an HMAC": ("saml-signature", {"after": lambda text: text.replace("2001/04/xmldsig-more#rsa-sha256", "2000/09/xmldsig#hmac-sha1")}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_badly_made_answer_is_refused(cast: Cast, client: Client, provider: Provider, name: str) -> None:
+    reason, making = WRONG[name]
+    refused(post(provider.respond(ask(client), **making)), reason)
+    assert not SamlAssertion.objects.exists()
+    assert who(client) is None
+
+
+SAID: dict[str, tuple[str, dict[str, Any]]] = {
+    "no audience": ("saml-audience", {"audience": None}),
+    "another audience": ("saml-audience", {"audience": "https://other.example.com"}),
+    "no conditions": ("saml-conditions", {"conditions": False}),
+    "another recipient": ("saml-recipient", {"recipient": "https://other.example.com/acs"}),
+    "no recipient": ("saml-recipient", {"recipient": None}),
+    "another destination": ("saml-destination", {"destination": "https://other.example.com/acs"}),
+    "no destination": ("saml-destination", {"destination": None}),
+    "no request": ("saml-unsolicited", {"request_id": None}),
+    "a request that was not ours": ("saml-in-response-to", {"request_id": "id-1234567890"}),
+    "an assertion for another request": ("saml-in-response-to", {"confirmed_request": "id-1234567890"}),
+    "an assertion for no request": ("saml-in-response-to", {"confirmed_request": None}),
+    "expired": ("saml-expired", {"ends": -120}),
+    "issued long ago": ("saml-expired", {"issued": -3600}),
+    "not yet valid": ("saml-future", {"begins": 240, "ends": 600}),
+    "issued in the future": ("saml-future", {"issued": 600, "ends": 1200}),
+    "another issuer": ("saml-issuer", {"issuer": "https://other.example.com/saml"}),
+    "an assertion of another issuer": ("saml-issuer", {"assertion_issuer": "https://other.example.com/saml"}),
+    "a passing name": ("saml-name-id", {"name_id_format": "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"}),
+    "no name": ("saml-name-id", {"name_id": ""}),
+    "a failure": ("saml-status", {"status": "urn:oasis:names:tc:SAML:2.0:status:Responder"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_an_answer_that_says_the_wrong_thing_is_refused(
+    cast: Cast, client: Client, provider: Provider, name: str
+) -> None:
+    reason, changes = SAID[name]
+    refused(post(provider.respond(replace(ask(client), **changes))), reason)
+    assert not SamlAssertion.objects.exists()
+    assert who(client) is None
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_wrapped_signature_is_refused(cast: Cast, client: Client, provider: Provider, shape: str) -> None:
+    genuine = provider.respond(ask(client))
+    forged = SHAPES[shape](take_apart(genuine, "root"))
+    assert "root" in forged
+    response = post(forged)
+    assert response.status_code == 403
+    assert set(RefusalCount.objects.values_list("kind", flat=True)) <= {"saml-structure", "saml-signature"}
+    assert not SamlAssertion.objects.exists()
+
+
+def test_another_key_is_refused(cast: Cast, client: Client, stranger: Provider) -> None:
+    # It also sends its own certificate along, which must not be believed.
+    refused(post(stranger.respond(ask(client))), "saml-signature")
+
+
+@pytest.mark.parametrize("text", ["", "%%%", "PHg+"])
+def test_what_is_no_answer_is_refused(cast: Cast, client: Client, text: str) -> None:
+    response: Any = client.post("/saml/acs", {"SAMLResponse": text})
+    refused(response, "saml-malformed")
+
+
+def test_a_replay_is_refused_in_the_same_browser(cast: Cast, client: Client, provider: Provider) -> None:
+    text = provider.respond(ask(client))
+    follow(client, post(text))
+    client.post("/sign-out")
+    refused(post(text), "saml-replay")
+
+
+def test_another_assertion_for_the_same_request_is_refused(
+    cast: Cast, client: Client, provider: Provider
+) -> None:
+    answer = ask(client)
+    follow(client, post(provider.respond(answer)))
+    refused(post(provider.respond(answer)), "saml-replay")
+
+
+def test_another_browser_gets_nothing_of_it(cast: Cast, client: Client, provider: Provider) -> None:
+    thief = Client()
+    ask(thief)
+    response = post(provider.respond(ask(client)))
+    refused(follow(thief, response), "saml-other-browser")
+    assert who(thief) is None
+    # Nor does its owner then: it was used up.
+    refused(follow(client, response), "saml-replay")
+
+
+def test_the_next_step_opens_once(cast: Cast, client: Client, provider: Provider) -> None:
+    response = post(provider.respond(ask(client)))
+    assert follow(client, response).status_code == 302
+    refused(follow(client, response), "saml-replay")
+    refused(client.get("/saml/finish", {"handle": "x"}), "saml-replay")  # type: ignore[arg-type]
+
+
+def test_a_planted_assertion_opens_nothing(
+    cast: Cast, client: Client, provider: Provider, sql: Callable[..., None]
+) -> None:
+    response = post(provider.respond(ask(client)))
+    sql("UPDATE environments_app_samlassertion SET statement = REPLACE(statement, %s, 'root')", ALICE)
+    refused(follow(client, response), "saml-replay")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_only_one_of_many_parallel_replays_gets_in(cast: Cast, client: Client, provider: Provider) -> None:
+    text = provider.respond(ask(client))
+    answers: list[int] = []
+    gate = threading.Barrier(4)
+
+    def replay() -> None:
+        try:
+            gate.wait()
+            answers.append(post(text).status_code)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=replay) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == [302, 403, 403, 403]
+
+
+@pytest.mark.parametrize("name", ["alice", "ALICE", "ａlice"])
+def test_a_local_name_is_not_handed_over(cast: Cast, client: Client, provider: Provider, name: str) -> None:
+    refused(sign_in(client, provider, name_id=name), "saml-name-taken")
+    assert who(client) is None
+    assert User.objects.get(username="alice").saml_issuer is None
+
+
+def test_the_same_name_from_another_issuer_is_somebody_else(
+    cast: Cast, client: Client, provider: Provider
+) -> None:
+    user = User(username="other", saml_issuer="https://other.example.com/saml", saml_name_id=ALICE)
+    user.set_password(None)
+    user.save()
+    sign_in(client, provider)
+    assert who(client) == ALICE
+
+
+def test_the_name_of_another_issuers_account_is_not_handed_over(
+    cast: Cast, client: Client, provider: Provider
+) -> None:
+    user = User(username=ALICE, saml_issuer="https://other.example.com/saml", saml_name_id=ALICE)
+    user.set_password(None)
+    user.save()
+    refused(sign_in(client, provider), "saml-name-taken")
+
+
+def test_a_request_that_is_too_old_is_not_answered(
+    cast: Cast, client: Client, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = ask(client)
+    monkeypatch.setattr("environments_app.saml.requests.LIFETIME_SECONDS", -1)
+    refused(post(provider.respond(answer)), "saml-in-response-to")
+
+
+def test_too_many_refusals_are_turned_away(
+    cast: Cast, client: Client, provider: Provider, settings: Settings
+) -> None:
+    settings.KEEPER_REFUSALS_PER_MINUTE = 2
+    for _ in range(2):
+        client.post("/saml/acs", {"SAMLResponse": "%%"})
+    assert post(provider.respond(replace(_answer(), request_id="x"))).status_code == 429
+
+
+def _answer() -> Answer:
+    return Answer(request_id="x", acs=f"{PUBLIC}/saml/acs", audience=AUDIENCE)
+
+
+def test_no_log_holds_an_answer(
+    cast: Cast, client: Client, provider: Provider, caplog: pytest.LogCaptureFixture
+) -> None:
+    import logging
+
+    with caplog.at_level(logging.DEBUG):
+        sign_in(client, provider, attributes=in_groups("a-group-of-alice"))
+        post(provider.respond(ask(Client()), after=tampered))
+    assert "a-group-of-alice" not in caplog.text
+    assert "SignatureValue" not in caplog.text
+
+
+def test_without_metadata_it_says_so(cast: Cast, client: Client, settings: Settings, tmp_path: Path) -> None:
+    settings.KEEPER_SAML_METADATA_FILE = str(tmp_path / "none.xml")
+    assert client.get("/saml/start").status_code == 503
+    broken = tmp_path / "broken.xml"
+    broken.write_text("<x/>")
+    settings.KEEPER_SAML_METADATA_FILE = str(broken)
+    assert client.get("/saml/start").status_code == 503
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    connections.close_all()
