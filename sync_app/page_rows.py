@@ -81,6 +81,12 @@ def backend_label(target: Target) -> str:
     return kind.label if kind else str(target.backend)
 
 
+def sentence(words: object) -> str:
+    """Return an error's message as a sentence."""
+    text = str(words).strip()
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
+
+
 # --- Targets ---------------------------------------------------------------------------------
 
 
@@ -220,14 +226,17 @@ def _secrets_of(items: Sequence[PlanItem]) -> dict[UUID, Secret]:
 
 
 def _line(plan: Plan, item: PlanItem, there: int | None, secret: Secret | None) -> dict[str, Any]:
+    becomes = _becomes(item)
     return {
         "item": item,
         "look": ACT_LOOKS[Act(item.act)],
-        "from": f"v{there}" if there else "",
-        "to": _becomes(item),
+        # Once it is carried out, what is there is what it became.
+        "from": f"v{there}" if there and f"v{there}" != becomes else "",
+        "to": becomes,
         "type": secret.get_secret_type_display().lower() if secret else "",
         "secret_url": reverse("secret-detail", args=[secret.pk]) if secret else "",
         "state": _item_state(item),
+        "error": sentence(item.error) if item.error else "",
         "url": reverse("plan-item", args=[plan.pk, item.pk]) if item.act in _RESOLVABLE else "",
         "masked": item.act in {Act.CREATE, Act.UPDATE, Act.PULL},
     }
@@ -253,15 +262,15 @@ def _item_state(item: PlanItem) -> tuple[str, str]:
     }.get(ItemState(item.state), ("", ""))
 
 
-def progress(run: Run | None) -> dict[str, Any] | None:
-    """Return how far a run has come, while it is under way."""
+def progress(run: Run | None, *, total: int = 0) -> dict[str, Any] | None:
+    """Return how far a run has come, while it is under way; `total` counts what its plan would write."""
     if run is None or not run.active:
         return None
     return {
         "queued": run.state == RunState.QUEUED,
         "waits": run.error if run.not_before else "",
         "not_before": run.not_before,
-        "total": run.total,
+        "total": run.total or total,
         "finished": run.finished,
         "failed": run.failed,
     }

@@ -98,7 +98,7 @@ def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
         "act": ACT_LOOKS[Act(act)] if act in set(Act) else None,
         "next_url": next_url,
         "run": run,
-        "progress": progress(run),
+        "progress": progress(run, total=changes(plan)),
         "live": live,
         "live_url": request.get_full_path(),
         "can": rights(principal_of(request), target),

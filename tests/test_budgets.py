@@ -21,6 +21,7 @@ from secrets_app.key_providers import provider
 from secrets_app.models import DataKey, Secret
 from secrets_app.secret_types import SecretType
 from secrets_app.tests.kept import VALUE, keep, send
+from sync_app.tests.shown import make_entry, make_item, make_plan, make_target
 
 pytestmark = pytest.mark.every_database
 
@@ -212,3 +213,26 @@ def test_an_unchanged_value_is_not_written(cast: Cast, counted: Callable[[], Any
         change(cast, secret, VALUE)
     assert not [text for text in count.statements if text.startswith(("INSERT", "UPDATE"))]
     assert (count.key_calls, count.opened) == (0, 0)
+
+
+@pytest.mark.parametrize("path", ["/sync", "/sync/{target}", "/sync/plans/{plan}", "/secrets"])
+def test_a_page_of_the_sync_costs_the_same_however_much_it_shows(
+    cast: Cast, signed_in: Callable[[Any], Client], counted: Callable[[], Any], path: str
+) -> None:
+    client = signed_in(cast.alice)
+    target = make_target(cast.development)
+    plan = make_plan(target)
+    address = path.format(target=target.pk, plan=plan.pk)
+    costs = []
+    for more in ("first", "second", "third"):
+        for place in range(12):
+            secret = keep(cast, f"{more}/{place:02}")
+            make_entry(target, secret, ("drifted", "in_sync", "conflict")[place % 3])
+            make_item(plan, secret.name, ("create", "update", "conflict")[place % 3], secret_uuid=secret.uuid)
+        make_entry(make_target(cast.development, more), None, "missing", name="x")
+        client.get(address)
+        with counted() as count:
+            assert client.get(address).status_code == 200
+        costs.append(len(count.statements))
+        assert (count.key_calls, count.opened) == (0, 0)
+    assert len(set(costs)) == 1, costs

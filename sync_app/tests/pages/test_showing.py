@@ -91,7 +91,7 @@ def test_a_failure_stays_on_its_line_with_its_remedy(alice: Client, plan: Plan) 
     )
     plan.items.filter(name="payments/db").update(state="done")
     page = text(alice, f"/sync/plans/{plan.pk}")
-    assert "the policy lacks create on secret/data/team/* Mend that, then plan again." in page
+    assert "The policy lacks create on secret/data/team/*. Mend that, then plan again." in page
 
 
 def test_what_a_plan_only_looks_at_is_not_called_skipped(alice: Client, plan: Plan) -> None:

@@ -1,0 +1,199 @@
+"""The sync pages in a browser: without barriers, live without moving, by keyboard, without JavaScript."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from environments_app.tests.cast import Cast
+from secrets_app import writing
+from secrets_app.models import Secret
+from secrets_app.secret_types import SecretType
+from sync_app.models import Plan, PlanItem, Run, Target
+from sync_app.states import State
+from sync_app.tests.shown import make_entry, make_item, make_plan, make_run, make_target
+from tests.browser.accessibility import barriers
+from tests.browser.test_accessible_pages import LOOKS
+from tests.browser.visitor import Visitor
+
+_OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+LONG = "payments/a-rather-long-name/for-a-secret-of-the-payments-service/production-db"
+
+
+class Scene:
+    """A target with a plan of every kind of line."""
+
+    def __init__(self, cast: Cast) -> None:
+        self.cast = cast
+        self.target: Target = make_target(
+            cast.development,
+            last_error="the token has expired: replace the credentials",
+            deletion="recoverable",
+        )
+        self.secret = self._secret(LONG)
+        make_entry(
+            self.target, self.secret, State.DRIFTED, reason="changed in the target since the last sync"
+        )
+        make_entry(self.target, self._secret("web/key"), State.IN_SYNC)
+        self.plan: Plan = make_plan(self.target, counts={"unchanged": 412})
+        for act in ("create", "update", "pull", "delete", "drifted", "missing", "refused", "unmanaged"):
+            make_item(self.plan, f"{act}/{LONG}", act, keeper_number=2)
+        self.conflict: PlanItem = make_item(
+            self.plan,
+            LONG,
+            "conflict",
+            reason="changed on both sides since the last sync",
+            secret_uuid=self.secret.uuid,
+            keeper_number=1,
+            target_presence="present",
+            target_version="4",
+        )
+        self.running: Plan = make_plan(self.target, "applying")
+        make_item(self.running, "a/done", "create", state="done")
+        make_item(
+            self.running,
+            "b/failed",
+            "create",
+            state="failed",
+            error="the policy lacks create",
+            permanent=True,
+        )
+        make_item(self.running, "c/under-way", "create", state="intended")
+        self.run: Run = make_run(self.target, plan=self.running, finished=2, failed=1)
+
+    def _secret(self, name: str) -> Secret:
+        return writing.create(
+            actor=self.cast.principal(self.cast.alice),
+            environment=self.cast.development,
+            name=name,
+            secret_type=SecretType.PASSWORD,
+            value="s3cr3t-Kx9",
+        )
+
+    def finish(self) -> None:
+        """Let the run end, as a worker would."""
+        self.running.items.filter(state="intended").update(state="done")
+        Run.objects.filter(pk=self.run.pk).update(state="done", active=None, finished=3)
+        Plan.objects.filter(pk=self.running.pk).update(state="done")
+
+    @property
+    def pages(self) -> dict[str, str]:
+        """The address of each page."""
+        target, plan = f"/sync/{self.target.pk}", f"/sync/plans/{self.plan.pk}"
+        return {
+            "sync": "/sync",
+            "sync-empty": "/sync?environment=production",
+            "target": target,
+            "target-nothing": f"{target}?q=zzz",
+            "target-kinds": "/sync/new",
+            "target-new": "/sync/new?backend=aws_secrets_manager",
+            "target-rules": f"{target}/rules",
+            "target-credentials": f"{target}/credentials",
+            "target-adopt": f"{target}/adopt",
+            "target-disconnect": f"{target}/disconnect",
+            "plan": plan,
+            "plan-act": f"{plan}?act=create",
+            "plan-running": f"/sync/plans/{self.running.pk}",
+            "plan-item": f"{plan}/items/{self.conflict.pk}",
+            "secret-delivery": f"/secrets/{self.secret.pk}",
+            "secrets-delivery": "/secrets?delivery=drifted",
+            "notifications": "/environments/development/notifications",
+        }
+
+
+@pytest.fixture
+def scene(cast: Cast) -> Scene:
+    return Scene(cast)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_the_sync_pages_are_without_barriers(visitor: Visitor, scene: Scene, look: str) -> None:
+    options: dict[str, Any] = LOOKS[look]
+    page = visitor.open("/", user=scene.cast.alice, **options)
+    found = {}
+    for name, path in scene.pages.items():
+        page.goto(path)
+        wide = page.evaluate(_OVERFLOW)
+        problems = barriers(page) + ([f"wider than the window by {wide} px"] if wide > 0 else [])
+        if problems:
+            found[name] = problems
+        visitor.shoot(page, f"{name}-{look}")
+
+    assert not found, "\n".join(f"{k}: {v}" for k, v in found.items())
+
+
+def asked(page: Page, part: str) -> list[str]:
+    """Collect the requests for a part of a page from now on."""
+    found: list[str] = []
+    page.on("request", lambda request: found.append(request.url) if part in request.url else None)
+    return found
+
+
+def test_a_plan_under_way_takes_its_marks_and_then_stops_asking(visitor: Visitor, scene: Scene) -> None:
+    page = visitor.open(f"/sync/plans/{scene.running.pk}", user=scene.cast.alice)
+    line = page.locator(".plan-line", has_text="c/under-way")
+    expect(line).to_contain_text("being written")
+
+    scene.finish()
+
+    expect(line.locator(".state")).to_contain_text("done")
+    expect(page.locator("#plan[hx-get]")).to_have_count(0)
+    requests = asked(page, "/sync/plans/")
+    page.wait_for_timeout(3000)
+    assert requests == []
+
+
+def test_a_failure_keeps_its_line_and_says_what_to_do(visitor: Visitor, scene: Scene) -> None:
+    page = visitor.open(f"/sync/plans/{scene.running.pk}", user=scene.cast.alice)
+    expect(page.locator(".plan-line", has_text="b/failed")).to_contain_text(
+        "The policy lacks create. Mend that"
+    )
+
+
+def test_the_focus_stays_while_the_page_looks_again(visitor: Visitor, scene: Scene) -> None:
+    page = visitor.open(f"/sync/{scene.target.pk}", user=scene.cast.alice)
+    search = page.get_by_label("Search names")
+    search.fill("pay")
+    with page.expect_response(lambda response: f"/sync/{scene.target.pk}" in response.url):
+        pass
+    expect(search).to_be_focused()
+    expect(search).to_have_value("pay")
+
+
+def test_deletes_are_confirmed_before_a_plan_is_applied(visitor: Visitor, scene: Scene) -> None:
+    page = visitor.open(f"/sync/plans/{scene.plan.pk}", user=scene.cast.alice)
+    page.get_by_role("button", name="Apply 4 changes").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("1 of them deletes there, recoverably")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    assert Plan.objects.get(pk=scene.plan.pk).state == "ready"
+
+
+def test_the_plan_is_read_without_scripts(visitor: Visitor, scene: Scene) -> None:
+    page = visitor.open(f"/sync/plans/{scene.plan.pk}", user=scene.cast.alice, java_script_enabled=False)
+    expect(page.get_by_text("nothing has been changed yet")).to_be_visible()
+    expect(page.get_by_role("button", name="Apply 4 changes")).to_be_enabled()
+    page.goto(f"/sync/plans/{scene.running.pk}")
+    expect(page.get_by_role("link", name="Reload")).to_be_visible()
+
+
+def test_a_choice_is_sent_without_scripts(visitor: Visitor, scene: Scene) -> None:
+    # A run is under way: the refusal is told where the choice was made.
+    page = visitor.open(
+        f"/sync/plans/{scene.plan.pk}/items/{scene.conflict.pk}",
+        user=scene.cast.alice,
+        java_script_enabled=False,
+    )
+    page.get_by_role("button", name="Take theirs").click()
+    expect(page.locator(".messages")).to_contain_text("being worked on")
+
+
+def test_a_new_target_keeps_what_was_entered(visitor: Visitor, scene: Scene) -> None:
+    page = visitor.open("/sync/new?backend=vault_kv2", user=scene.cast.alice)
+    visitor.watch(page).expect("status of 422")
+    page.locator("#id_name").fill("Not A Name")
+    page.locator("#id_destination-address").fill("https://vault.example")
+    page.get_by_role("button", name="Create target").click()
+    expect(page.locator("#id_destination-address")).to_have_value("https://vault.example")
+    expect(page.locator("#id_name_error")).to_be_visible()
