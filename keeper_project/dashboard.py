@@ -54,6 +54,10 @@ def _needs(actor: Principal) -> list[dict[str, Any]]:
     for label, state, parameters, query in (
         ("expire within 30 days", "expiring", {"expiring": "30"}, "state=expiring"),
         ("rotation overdue", "overdue", {"rotation": "overdue"}, "state=overdue"),
+        ("in conflict with a target", "conflict", {"delivery": "conflict"}, "delivery=conflict"),
+        ("not delivered", "failed", {"delivery": "failed"}, "delivery=failed"),
+        ("gone from a target", "missing", {"delivery": "missing"}, "delivery=missing"),
+        ("changed in a target", "drifted", {"delivery": "drifted"}, "delivery=drifted"),
     ):
         count = narrow(visible_secrets(actor), parameters).count()
         if count:

@@ -25,7 +25,15 @@ from sync_app.errors import BackendError, BadDestination, SyncError
 from sync_app.finding import find_target, require_on, visible_targets
 from sync_app.forms import CredentialsForm, EntryFilterForm, RulesForm, TargetForm, backend_of
 from sync_app.models import Plan, Run, SyncEntry, Target
-from sync_app.page_rows import backend_label, progress, sentence, shown_counts, state_counts, target_rows, where
+from sync_app.page_rows import (
+    backend_label,
+    progress,
+    sentence,
+    shown_counts,
+    state_counts,
+    target_rows,
+    where,
+)
 
 # What a person can mend, and is told on the page where they asked.
 REFUSALS: Final = (SyncError, AccessError, KeyUnavailable, KeyRefused)

@@ -12,6 +12,8 @@ from environments_app.models import Membership, Role, User
 from environments_app.tests.cast import Cast
 from secrets_app import writing
 from secrets_app.secret_types import SecretType
+from secrets_app.tests.kept import keep
+from sync_app.tests.shown import make_entry, make_target
 
 pytestmark = pytest.mark.django_db
 SignedIn = Callable[[User], Client]
@@ -37,6 +39,19 @@ def test_it_says_what_needs_someone_with_a_link_to_exactly_those(
     assert [(need["count"], need["url"]) for need in needs] == [(1, "/secrets?state=expiring")]
     assert 'href="/secrets/' in person.get(needs[0]["url"]).content.decode()
     assert signed_in(cast.charlie).get("/").context["needs"] == []
+
+
+def test_it_says_what_did_not_arrive_with_a_link_to_exactly_those(cast: Cast, signed_in: SignedIn) -> None:
+    target = make_target(cast.development)
+    for name, state in (("a/conflict", "conflict"), ("a/drifted", "drifted"), ("a/synced", "in_sync")):
+        make_entry(target, keep(cast, name), state)
+    person = signed_in(cast.vera)
+    needs = person.get("/").context["needs"]
+    assert [(need["count"], need["url"]) for need in needs] == [
+        (1, "/secrets?delivery=conflict"),
+        (1, "/secrets?delivery=drifted"),
+    ]
+    assert [row["name"] for row in person.get(needs[0]["url"]).context["rows"]] == ["a/conflict"]
 
 
 def test_it_counts_reads_writes_and_denials_of_secrets(
