@@ -54,13 +54,20 @@ def refuse_overlap(identity: Identity, *, actor: Principal) -> None:
     so that of two who claim one place at once the second finds the first. Raises DestinationTaken.
     """
     Deployment.objects.select_for_update().get()
+    if sentence := overlap_sentence(identity, actor=actor):
+        raise DestinationTaken(sentence)
+
+
+def overlap_sentence(identity: Identity, *, actor: Principal) -> str:
+    """Say which living target covers a place, or a part of it; nothing if none does."""
     others = Target.objects.filter(system=identity.system, live=True).select_related("environment")
     for other in others.defer("credentials"):
         if identity.overlaps(other.place):
-            raise DestinationTaken(
+            return (
                 f"{_named(other, actor)} covers this destination or a part of it: "
                 "choose another prefix, or disconnect that one first"
             )
+    return ""
 
 
 def _named(target: Target, actor: Principal) -> str:

@@ -9,6 +9,7 @@ AWS allows about 50 writes a second, and advises at most one new version of a se
 minutes (Secrets Manager quotas, "PutSecretValue").
 """
 
+import contextlib
 import functools
 import re
 import threading
@@ -23,9 +24,11 @@ from django.conf import settings
 from audit_app.errors import BadEndpoint, EndpointRefused
 from audit_app.outbound import normalised_endpoint
 from audit_app.outbound_aws import PermittedSession, guard
+from sync_app.backends import aws_permissions
 from sync_app.backends.aws_errors import translated, unanswered
 from sync_app.backends.base import MARK_KEYS, Backend, Copy, FormField, Mark, Seen, complete, mark_from
 from sync_app.backends.paths import Prefix
+from sync_app.backends.permissions import Permission
 from sync_app.errors import (
     BadDestination,
     ChangedSinceRead,
@@ -109,6 +112,16 @@ class AwsSecretsManager(Backend):
     def check(self) -> None:
         """List one secret."""
         self._ask("ListSecrets", lambda: self._client.list_secrets(MaxResults=1, **self._filters()))
+
+    def permissions(self) -> Iterator[Permission]:
+        """Try each operation on a secret that does not exist."""
+
+        def ask(operation: str, request: Callable[[], object]) -> None:
+            with contextlib.suppress(_NotFound):
+                self._ask(operation, request)
+
+        own_key = bool(self.destination["kms_key_id"])
+        return aws_permissions.tried(self._client, start=self._prefix.start, own_key=own_key, ask=ask)
 
     def list(self) -> Iterator[Seen]:
         """Yield what ListSecrets shows, 100 a page; no value is read."""

@@ -6,12 +6,13 @@ carry a value.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import ClassVar, Final, Self
 from uuid import UUID
 
+from sync_app.backends.permissions import Permission
 from sync_app.errors import BadDestination
 from sync_app.reconcile import Presence
 
@@ -131,6 +132,10 @@ class Backend(ABC):
     @abstractmethod
     def check(self) -> None:
         """Try, without changing anything, whether the destination can be reached and listed."""
+
+    @abstractmethod
+    def permissions(self) -> Iterable[Permission]:
+        """Ask, without changing anything, which permissions the credentials have here."""
 
     @abstractmethod
     def list(self) -> Iterator[Seen]:

@@ -23,8 +23,10 @@ from hvac.exceptions import VaultError
 
 from audit_app.errors import BadEndpoint, EndpointRefused
 from audit_app.outbound import normalised_endpoint, session
+from sync_app.backends import vault_permissions
 from sync_app.backends.base import MARK_KEYS, Backend, Copy, FormField, Mark, Seen, complete, mark_from
 from sync_app.backends.paths import Prefix
+from sync_app.backends.permissions import Permission
 from sync_app.backends.vault_errors import translated
 from sync_app.errors import (
     BackendError,
@@ -124,6 +126,16 @@ class VaultKv2(Backend):
     def check(self) -> None:
         """Sign in, look at the mount, and list the prefix."""
         self._send_ready("GET", f"{self._mount}/metadata/{self._prefix.start}", params={"list": "true"})
+
+    def permissions(self) -> Iterator[Permission]:
+        """Ask Vault for the token's capabilities."""
+        paths = vault_permissions.asked_paths(self._mount, self._prefix.start)
+        try:
+            reply = self._send_ready("POST", "sys/capabilities-self", json={"paths": paths})
+        except PermissionMissing:
+            reply = None
+        answer = reply["data"] if reply else None
+        return vault_permissions.judged(self._mount, self._prefix.start, answer)
 
     def list(self) -> Iterator[Seen]:
         """Yield all secrets below the prefix, from their metadata; no value is read."""
