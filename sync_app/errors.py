@@ -137,3 +137,36 @@ class LeaseLost(SyncError):
 
 class Unfinished(SyncError):
     """Some items wait for another attempt; the run is carried on later."""
+
+
+# --- Rotation ---------------------------------------------------------------------------------
+
+
+class StillAccepted(BackendError):
+    """What was retired still logs in: the change may take a while to spread. Try again."""
+
+    permanent = False
+
+
+class ClientMissing(BackendError):
+    """The client of this kind of server is not installed: install Keeper's production requirements."""
+
+
+class ServerUntrusted(BackendError):
+    """The server did not prove who it is, or asks for more than a client should give away."""
+
+
+class LoginMissing(BackendError):
+    """The server does not know a login of the policy; the message names it."""
+
+
+class LoginUnsuitable(BackendError):
+    """A login exists, but does not authenticate by a password that Keeper can set."""
+
+
+class CredentialInUse(BackendError):
+    """What would be changed or retired is the credential that is served as current: nothing was done."""
+
+
+class OutcomeAmbiguous(BackendError):
+    """More than one explanation fits what is there: an operator has to look; nothing was done."""

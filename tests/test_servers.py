@@ -15,7 +15,12 @@ from tests.servers.redis import Redis
 from tests.servers.server import MissingServer, ServerFailed, accepts, free_port
 
 ROOT = Path(__file__).resolve().parent.parent
-RUNNER = [sys.executable, "-m", "tests.servers", "--without", "mariadb", "--without", "moto"]
+RUNNER = [
+    sys.executable,
+    "-m",
+    "tests.servers",
+    *(f"--without={name}" for name in ("mariadb", "postgresql", "moto")),
+]
 
 
 class Absent(Redis):

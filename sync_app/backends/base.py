@@ -79,6 +79,7 @@ class FormField:
     fixed: bool = False
     default: str = ""
     help: str = ""
+    choices: tuple[str, ...] = ()
 
 
 class Backend(ABC):
@@ -198,7 +199,10 @@ def marked(seen: Seen, mark: Mark | None) -> Seen:
 
 
 def complete(fields: tuple[FormField, ...], given: Mapping[str, str]) -> dict[str, str]:
-    """Return a value for each field, the default where nothing is given. Raises BadDestination."""
+    """Return a text for every field: the one given, or the default.
+
+    Raises BadDestination if a field is unknown, a required one is missing, or one is no choice of its.
+    """
     unknown = given.keys() - {each.name for each in fields}
     if unknown:
         name = min(unknown)
@@ -207,4 +211,6 @@ def complete(fields: tuple[FormField, ...], given: Mapping[str, str]) -> dict[st
     for each in fields:
         if each.required and not values[each.name]:
             raise BadDestination(f"{each.label} is missing", field=each.name)
+        if each.choices and values[each.name] not in each.choices:
+            raise BadDestination(f"choose one of {', '.join(each.choices)}", field=each.name)
     return values

@@ -1,4 +1,4 @@
-"""Runs a command while MariaDB, Redis, moto and OpenBao run: `python -m tests.servers -- pytest -q`.
+"""Runs a command while MariaDB, PostgreSQL, Redis, moto and OpenBao run: `python -m tests.servers -- pytest -q`.
 
 Exits as the command does. `--without NAME` leaves a server out.
 """
@@ -17,11 +17,14 @@ from types import FrameType
 from tests.servers.mariadb import MariaDb
 from tests.servers.moto import Moto
 from tests.servers.openbao import OpenBao
+from tests.servers.postgresql import PostgreSql
 from tests.servers.redis import Redis
 from tests.servers.server import MissingServer, Server, ServerFailed
 
-SERVERS: dict[str, type[Server]] = {server.name: server for server in (MariaDb, Redis, Moto, OpenBao)}
-USUAL = ["mariadb", "redis", "moto", "openbao"]
+SERVERS: dict[str, type[Server]] = {
+    server.name: server for server in (MariaDb, PostgreSql, Redis, Moto, OpenBao)
+}
+USUAL = ["mariadb", "postgresql", "redis", "moto", "openbao"]
 GRACE_SECONDS = 15
 
 

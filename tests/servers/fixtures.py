@@ -8,7 +8,9 @@ from moto.server import ThreadedMotoServer
 
 from tests.aws_strict.faults import Plan
 from tests.aws_strict.server import serving
+from tests.servers.mariadb import RotatedMariaDb
 from tests.servers.openbao import OpenBao
+from tests.servers.postgresql import PostgreSql
 
 
 @pytest.fixture(scope="session")
@@ -40,5 +42,31 @@ def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
         server.wait()
         addresses = server.environment()
         yield addresses["KEEPER_TEST_OPENBAO_URL"], addresses["KEEPER_TEST_OPENBAO_TOKEN"]
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    if "KEEPER_TEST_POSTGRESQL_PORT" in os.environ:
+        yield {name: value for name, value in os.environ.items() if name.startswith("KEEPER_TEST_POSTGRESQL")}
+        return
+    server = PostgreSql(tmp_path_factory.mktemp("servers"))
+    try:
+        server.start()
+        server.wait()
+        yield server.environment()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def rotated_mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RotatedMariaDb]:
+    """Start a MariaDB of its own: its log and its modes would be in other tests' way."""
+    server = RotatedMariaDb(tmp_path_factory.mktemp("servers"))
+    try:
+        server.start()
+        server.wait()
+        yield server
     finally:
         server.stop()

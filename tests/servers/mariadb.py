@@ -1,8 +1,10 @@
 """MariaDB, with a root that has no password and listens on the loopback address only."""
 
 import subprocess
+from pathlib import Path
 from typing import ClassVar
 
+from tests.servers.certificates import write_certificates
 from tests.servers.server import Server, ServerFailed
 
 
@@ -69,3 +71,32 @@ class MariaDb(Server):
             capture_output=True,
             check=False,
         )
+
+
+class RotatedMariaDb(MariaDb):
+    """A MariaDB for the rotators: TLS, a log of every statement, and the sql_modes that break quoting."""
+
+    name: ClassVar[str] = "rotated-mariadb"
+
+    def prepare(self) -> None:
+        """Write certificates as well."""
+        super().prepare()
+        write_certificates(self.directory)
+
+    def command(self) -> list[str]:
+        """Return mariadbd with TLS, the general log and ed25519."""
+        return [
+            *super().command(),
+            f"--ssl-ca={self.directory / 'ca.pem'}",
+            f"--ssl-cert={self.directory / 'server.pem'}",
+            f"--ssl-key={self.directory / 'server.key'}",
+            "--general-log",
+            f"--general-log-file={self.general_log}",
+            "--sql-mode=ANSI_QUOTES,NO_BACKSLASH_ESCAPES",
+            "--plugin-load-add=auth_ed25519",
+        ]
+
+    @property
+    def general_log(self) -> Path:
+        """The file with every statement that the server was sent."""
+        return self.directory / "general.log"

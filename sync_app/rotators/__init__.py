@@ -1,0 +1,12 @@
+"""The kinds of systems whose credentials Keeper rotates; adding one is a class and a line here."""
+
+from sync_app.rotators.base import Rotator
+from sync_app.rotators.generated import GeneratedValue
+from sync_app.rotators.mysql import MySql
+from sync_app.rotators.postgresql import PostgreSql
+
+ROTATORS: dict[str, type[Rotator]] = {
+    "mysql": MySql,
+    "postgresql": PostgreSql,
+    "generated": GeneratedValue,
+}

@@ -1,0 +1,128 @@
+"""Two logins of one database server that take turns: what MySQL's and PostgreSQL's rotators share."""
+
+import hashlib
+import string
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar, Final
+
+from secrets_app.generators.password import draw
+from sync_app.backends.base import FormField
+from sync_app.errors import (
+    BackendError,
+    BadDestination,
+    CredentialInUse,
+    CredentialsRejected,
+    StillAccepted,
+    ValueUnusable,
+)
+from sync_app.rotators.base import Answer, Fence, Pending, Probe, Rotator
+from sync_app.rotators.credentials import DatabaseCredential, read, replaced
+from sync_app.rotators.endpoint import Endpoint
+
+# The unreserved characters of RFC 3986: such a password goes into a connection URL as it is.
+_CLASSES: Final = (string.ascii_lowercase, string.ascii_uppercase, string.digits, "-._~")
+PASSWORD_LENGTH: Final = 32
+
+LOGIN_FIELDS: Final = (
+    FormField(name="login_a", label="Login A", required=True),
+    FormField(name="login_b", label="Login B", required=True),
+)
+ADMIN_FIELDS: Final = (
+    FormField(name="username", label="Administrator's login", required=True, sensitive=True),
+    FormField(name="password", label="Administrator's password", required=True, sensitive=True),
+)
+
+
+def new_password() -> str:
+    """Return a password that every client takes without escaping, of over 190 bits."""
+    return draw(PASSWORD_LENGTH, _CLASSES)
+
+
+class AbLogins(Rotator):
+    """A rotator over logins A and B: the idle one gets the new password, then they change places."""
+
+    admin_fields: ClassVar[tuple[FormField, ...]] = ADMIN_FIELDS
+    # What the convention of AWS calls the engine.
+    engines: ClassVar[frozenset[str]]
+    probe_seconds: ClassVar[int] = 10
+
+    def __init__(self, *, settings: Mapping[str, str], admin: Mapping[str, str]) -> None:
+        super().__init__(settings=settings, admin=admin)
+        self.server = Endpoint.of(self.settings)
+        self.logins = self._usernames()
+        if self.logins[0] == self.logins[1]:
+            raise BadDestination("A and B are two different logins", field="login_b")
+
+    def idle(self, current: str) -> str:
+        """Return the other one of the two logins."""
+        username = self._credential(current).username
+        return self.logins[1 - self.logins.index(username)]
+
+    def prepare(self, current: str) -> Pending:
+        """Return the current value with the idle login and a new password."""
+        login = self.idle(current)
+        return Pending(login=login, value=replaced(current, username=login, password=new_password()))
+
+    def set(self, pending: Pending, *, current: str, fence: Fence) -> str:
+        """Give the idle login the password in `pending`."""
+        if pending.value is None:
+            raise ValueUnusable("there is no pending value")
+        credential = self._credential(pending.value)
+        self._refuse_current(credential.username, current)
+        self._change(credential.username, credential.password, fence=fence, locked=False)
+        return pending.value
+
+    def probe(self, value: str) -> Probe:
+        """Log in with a value at the policy's server."""
+        credential = self._credential(value)
+        try:
+            self._log_in(credential)
+        except CredentialsRejected as error:
+            return Probe(Answer.REFUSED, str(error))
+        except BackendError as error:
+            return Probe(Answer.UNKNOWN, str(error))
+        return Probe(Answer.ACCEPTED)
+
+    def retire(self, value: str, *, current: str, fence: Fence) -> None:
+        """Give the old login a password that nobody knows, and see the old one refused."""
+        username = self._credential(value).username
+        self._refuse_current(username, current)
+        self._change(username, new_password(), fence=fence, locked=True)
+        probed = self.probe(value)
+        if probed.answer is not Answer.REFUSED:
+            raise StillAccepted(
+                f"{username} is not proven to be locked out ({probed.why or probed.answer}): try again"
+            )
+
+    def withdraw(self, pending: Pending, *, current: str, fence: Fence) -> None:
+        """Give the idle login a password that nobody knows."""
+        if pending.value is None:
+            raise ValueUnusable("there is no pending value")
+        self.retire(pending.value, current=current, fence=fence)
+
+    def _credential(self, value: str) -> DatabaseCredential:
+        credential = read(value, engines=self.engines)
+        if credential.username not in self.logins:
+            raise ValueUnusable(f"the value's username is neither {' nor '.join(self.logins)}")
+        return credential
+
+    def _refuse_current(self, username: str, current: str) -> None:
+        if username == self._credential(current).username:
+            raise CredentialInUse(f"{username} serves the current value: nothing was changed")
+
+    def _lock_digest(self) -> bytes:
+        """Return what the advisory lock of these logins is called, whichever policy names them."""
+        return hashlib.sha256("\0".join(sorted(self.logins)).encode()).digest()
+
+    @abstractmethod
+    def _usernames(self) -> tuple[str, str]:
+        """Return the user names of A and B as a value holds them."""
+
+    @abstractmethod
+    def _change(self, username: str, password: str, *, fence: Fence, locked: bool) -> None:
+        """Set a login's password under the server's advisory lock; the server sees its hash only."""
+
+    @abstractmethod
+    def _log_in(self, credential: DatabaseCredential) -> None:
+        """Log in and out. Raises CredentialsRejected only if the server refuses this very secret."""

@@ -1,0 +1,140 @@
+"""What every rotator offers: one class per kind of system whose credentials Keeper changes.
+
+Instances hold no state between calls: everything is passed in, so that any worker can go on where
+another one stopped. Every call is idempotent and bounded in time, and raises a BackendError of
+sync_app.errors, whose `permanent` drives retry. None guesses an outcome: after TargetUnreachable a
+probe decides. No error, log line or statement holds a secret.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import ClassVar
+from uuid import UUID
+
+from sync_app.backends.base import FormField, complete
+from sync_app.errors import LeaseLost
+
+
+class Answer(StrEnum):
+    """What a server says to a login."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    # No answer, or one that says nothing about the secret. Never taken for one of the others.
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The answer to a login, and why, for the operator."""
+
+    answer: Answer
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fence:
+    """Whose turn it is, and how long a change may take.
+
+    `still_ours` asks Keeper's database whether the run still has this lease epoch and at least
+    `seconds` of its lease left. A rotator asks while it holds the target's lock and its session
+    has begun to time out, so that a worker that is paused after the answer finds its session
+    closed before anybody else can have the lease.
+    """
+
+    run: UUID
+    epoch: int
+    seconds: int
+    still_ours: Callable[[], bool]
+
+    def hold(self) -> None:
+        """Raise LeaseLost unless the run is still this worker's."""
+        if not self.still_ours():
+            raise LeaseLost(f"run {self.run} is no longer at epoch {self.epoch}: another worker has it")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pending:
+    """What a run writes down before its first act on the other system.
+
+    `value` is the whole next value of the secret, sealed by whoever keeps it; it is None where only
+    the other system can make it, and then comes from `set`. `before` are the ids of the keys that
+    were there, so that after a crash a new one is told from an old one.
+    """
+
+    login: str
+    value: str | None = field(repr=False, default=None)
+    before: tuple[str, ...] = ()
+
+
+class Rotator(ABC):
+    """The credentials of one policy: its settings, and the administrator who may change them.
+
+    Values are texts in the convention of AWS Secrets Manager: JSON with `engine`, `host`, `port`,
+    `username`, `password`, `dbname` for databases. Fields that a rotator does not change stay.
+    """
+
+    label: ClassVar[str]
+    settings_fields: ClassVar[tuple[FormField, ...]]
+    admin_fields: ClassVar[tuple[FormField, ...]]
+    # Whether a probe can tell that a value works. Without it current and previous are both offered.
+    promises_login: ClassVar[bool] = True
+    # For how long after a change a refusal may mean that it has not reached every server yet.
+    settling_seconds: ClassVar[int] = 0
+
+    def __init__(self, *, settings: Mapping[str, str], admin: Mapping[str, str]) -> None:
+        self.settings = complete(self.settings_fields, settings)
+        self._admin = complete(self.admin_fields, admin)
+
+    @property
+    @abstractmethod
+    def endpoint(self) -> str:
+        """The one place where the administrator's credential may be sent; it is sealed for that."""
+
+    @abstractmethod
+    def check(self, current: str) -> None:
+        """Try, without changing anything, whether a rotation could work: the dry run.
+
+        The server answers, the administrator may do what is needed, both logins exist, and
+        `current` is a value of this policy. Raises PermissionMissing, naming the missing grant.
+        """
+
+    @abstractmethod
+    def idle(self, current: str) -> str:
+        """Return the login that does not serve `current`: the next one to get a new secret.
+
+        Raises ValueUnusable if `current` is not a value of this policy.
+        """
+
+    @abstractmethod
+    def prepare(self, current: str) -> Pending:
+        """Return what has to be written down before `set`; changes nothing."""
+
+    @abstractmethod
+    def set(self, pending: Pending, *, current: str, fence: Fence) -> str:
+        """Give the idle login its new secret, and return the value that now logs in.
+
+        Repeated with the same `pending` it comes to the same end. Raises LeaseLost if another
+        worker has the run, CredentialInUse if `pending` would change what serves `current`.
+        """
+
+    @abstractmethod
+    def probe(self, value: str) -> Probe:
+        """Log in with a value. Raises only what a value that is not one of this policy raises."""
+
+    @abstractmethod
+    def missing_rights(self, value: str, *, current: str) -> tuple[str, ...]:
+        """Return what `current` may do and `value` may not, in words; both log in for that."""
+
+    @abstractmethod
+    def retire(self, value: str, *, current: str, fence: Fence) -> None:
+        """Make an old value useless, and prove it.
+
+        Raises CredentialInUse if it serves `current`, StillAccepted while it still logs in.
+        """
+
+    @abstractmethod
+    def withdraw(self, pending: Pending, *, current: str, fence: Fence) -> None:
+        """Undo `set`, whether or not it took place, so that nothing unknown logs in."""

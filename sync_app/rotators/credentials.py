@@ -1,0 +1,59 @@
+"""Database credentials as AWS's JSON: read, and written with another login.
+
+The structure is the one of "JSON structure of AWS Secrets Manager secrets".
+"""
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from sync_app.errors import ValueUnusable
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseCredential:
+    """What of a value a login needs; where it goes is the policy's to say, not the value's."""
+
+    username: str
+    password: str = field(repr=False)
+    dbname: str = ""
+
+
+def read(value: str, *, engines: Collection[str]) -> DatabaseCredential:
+    """Return the credential in a value.
+
+    Raises ValueUnusable, without the value, if it is none, or one of another engine.
+    """
+    fields = json_object(value)
+    if fields.get("engine", min(engines)) not in engines:
+        raise ValueUnusable(f"the value's engine is not {' or '.join(sorted(engines))}")
+    return DatabaseCredential(
+        username=text(fields, "username"),
+        password=text(fields, "password"),
+        dbname=text(fields, "dbname") if fields.get("dbname") else "",
+    )
+
+
+def replaced(value: str, **changes: str) -> str:
+    """Return a value with some fields changed; the others stay as they are, in their order."""
+    return json.dumps({**json_object(value), **changes}, ensure_ascii=False)
+
+
+def json_object(value: str) -> dict[str, Any]:
+    """Return a value's fields. Raises ValueUnusable if it is not a JSON object."""
+    try:
+        fields = json.loads(value)
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict):
+        raise ValueUnusable("the value is not a JSON object, which this rotator keeps credentials in")
+    return fields
+
+
+def text(fields: dict[str, Any], name: str) -> str:
+    """Return a field. Raises ValueUnusable if it is missing, or not a text."""
+    found = fields.get(name)
+    if not isinstance(found, str) or not found or "\0" in found:
+        raise ValueUnusable(f"the value has no text in its field {name}")
+    return found

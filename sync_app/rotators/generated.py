@@ -1,0 +1,83 @@
+"""A new value for a secret that Keeper alone knows of: no system is told, so no login is promised.
+
+Consumers are offered current and previous, and whoever checks the value takes both.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from secrets_app.generators import GENERATORS, generate
+from secrets_app.input_errors import InvalidOption
+from sync_app.backends.base import FormField
+from sync_app.errors import BadDestination, ValueUnusable
+from sync_app.rotators.base import Answer, Fence, Pending, Probe, Rotator
+
+
+class GeneratedValue(Rotator):
+    """Values of one of Keeper's generators. Needs no permissions anywhere."""
+
+    label: ClassVar[str] = "Generated value"
+    settings_fields: ClassVar[tuple[FormField, ...]] = (
+        FormField(name="kind", label="Kind", default="password", choices=tuple(GENERATORS)),
+        FormField(name="options", label="Options", default="{}", help='JSON, such as {"length": 40}.'),
+    )
+    admin_fields: ClassVar[tuple[FormField, ...]] = ()
+    promises_login: ClassVar[bool] = False
+
+    def __init__(self, *, settings: Mapping[str, str], admin: Mapping[str, str]) -> None:
+        super().__init__(settings=settings, admin=admin)
+        self._options = _options(self.settings["options"])
+        try:
+            GENERATORS[self.settings["kind"]].checked(self._options)
+        except InvalidOption as error:
+            raise BadDestination(str(error), field="options") from error
+
+    @property
+    def endpoint(self) -> str:
+        """Nowhere: nothing is sent."""
+        return ""
+
+    def check(self, current: str) -> None:
+        """Do nothing: there is nothing that could be missing."""
+
+    def idle(self, current: str) -> str:
+        """Return no name: there are no logins."""
+        return ""
+
+    def prepare(self, current: str) -> Pending:
+        """Return a new value."""
+        return Pending(login="", value=generate(self.settings["kind"], self._options).value)
+
+    def set(self, pending: Pending, *, current: str, fence: Fence) -> str:
+        """Return the value in `pending`; no system is told."""
+        if pending.value is None:
+            raise ValueUnusable("there is no pending value")
+        fence.hold()
+        return pending.value
+
+    def probe(self, value: str) -> Probe:
+        """Say that nobody can know."""
+        return Probe(Answer.UNKNOWN, "a generated value is not tied to a login that could be tried")
+
+    def missing_rights(self, value: str, *, current: str) -> tuple[str, ...]:
+        """Return nothing: a value has no rights."""
+        return ()
+
+    def retire(self, value: str, *, current: str, fence: Fence) -> None:
+        """Do nothing but ask whose turn it is: what accepted the old value is not Keeper's to tell."""
+        fence.hold()
+
+    def withdraw(self, pending: Pending, *, current: str, fence: Fence) -> None:
+        """Do nothing but ask whose turn it is: the value was never served."""
+        fence.hold()
+
+
+def _options(text: str) -> dict[str, Any]:
+    try:
+        options = json.loads(text)
+    except ValueError:
+        options = None
+    if not isinstance(options, dict):
+        raise BadDestination("options are a JSON object", field="options")
+    return options

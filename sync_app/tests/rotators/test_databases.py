@@ -1,0 +1,257 @@
+"""What MySQL's and PostgreSQL's rotators do alike: logs, quoting, grants, locks, and workers that sleep."""
+
+import json
+import secrets
+import traceback
+
+import pytest
+
+from sync_app.errors import (
+    BackendError,
+    BadDestination,
+    CredentialsRejected,
+    LoginMissing,
+    PermissionMissing,
+    TargetBusy,
+    TargetUnreachable,
+)
+from sync_app.rotators.base import Answer, Pending
+from sync_app.rotators.mysql_hashes import ed25519, native
+from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld, PostgreSqlWorld, fence
+
+AWKWARD = "'\"`\\%;$ {}()#-*/ü鍵\U0001f511azAZ09"
+
+
+def awkward_passwords(count: int) -> list[str]:
+    return ["".join(secrets.choice(AWKWARD) for _ in range(24)) + "'\\" for _ in range(count)]
+
+
+def with_password(world: DatabaseWorld, password: str) -> Pending:
+    value = json.dumps({**json.loads(world.current), "username": world.users[1], "password": password})
+    return Pending(login=world.users[1], value=value)
+
+
+def test_no_log_of_the_server_holds_a_password(database: DatabaseWorld) -> None:
+    rotator, current = database.rotator(), database.current
+    passwords = [database.password]
+    for _ in range(2):
+        pending = rotator.prepare(current)
+        new = rotator.set(pending, current=current, fence=fence())
+        rotator.probe(new)
+        rotator.missing_rights(new, current=current)
+        rotator.retire(current, current=new, fence=fence())
+        current = new
+        passwords.append(json.loads(new)["password"])
+    logged = database.logged()
+    # What was changed is there, so that what is looked for would be.
+    assert database.mark in logged
+    assert "SCRAM-SHA-256$" in logged or "IDENTIFIED WITH" in logged
+    for password in passwords[1:]:
+        assert password not in logged
+
+
+def set_all(database: DatabaseWorld, count: int) -> None:
+    rotator = database.rotator()
+    passwords = awkward_passwords(count)
+    for number, password in enumerate(passwords):
+        new = rotator.set(with_password(database, password), current=database.current, fence=fence())
+        if number % 10 == 0:
+            assert database.works(new)
+    assert database.works(database.current)
+    logged = database.logged()
+    assert not any(password in logged for password in passwords)
+
+
+def test_awkward_passwords_break_no_statement(database: DatabaseWorld) -> None:
+    """MariaDB's server runs under ANSI_QUOTES and NO_BACKSLASH_ESCAPES."""
+    set_all(database, 30)
+
+
+@pytest.mark.torture
+def test_a_thousand_awkward_passwords_break_no_statement(database: DatabaseWorld) -> None:
+    set_all(database, 1000)
+
+
+def test_backslashes_mean_the_same_without_those_modes(mariadb: MariaDbWorld) -> None:
+    before = mariadb.execute("SELECT @@GLOBAL.sql_mode")[0][0]
+    mariadb.execute("SET GLOBAL sql_mode = ''")
+    try:
+        set_all(mariadb, 30)
+        mariadb.rotator().check(mariadb.current)
+    finally:
+        mariadb.execute("SET GLOBAL sql_mode = %s", before)
+
+
+def test_no_error_holds_a_password(database: DatabaseWorld) -> None:
+    drop(database, database.users[1])
+    rotator = database.rotator()
+    for password in awkward_passwords(20):
+        pending = with_password(database, password)
+        with pytest.raises(BackendError) as caught:
+            rotator.set(pending, current=database.current, fence=fence())
+        shown = "".join(traceback.format_exception(caught.value)) + repr(pending)
+        assert password not in shown
+        assert json.dumps(password) not in shown
+        assert pending.value is not None
+        assert rotator.probe(pending.value).answer is Answer.REFUSED
+
+
+def drop(database: DatabaseWorld, username: str) -> None:
+    if isinstance(database, MariaDbWorld):
+        for (host,) in database.execute("SELECT Host FROM mysql.user WHERE User = %s", username):
+            database.execute("DROP USER %s@%s", username, host)
+    else:
+        quoted = username.replace('"', '""')
+        database.execute(f'DROP OWNED BY "{quoted}"')
+        database.execute(f'DROP ROLE "{quoted}"')
+
+
+def test_it_names_a_login_that_is_missing(database: DatabaseWorld) -> None:
+    drop(database, database.users[1])
+    with pytest.raises(LoginMissing, match=database.mark):
+        database.rotator().check(database.current)
+
+
+def test_it_names_what_the_administrator_lacks(mariadb: MariaDbWorld, postgres: PostgreSqlWorld) -> None:
+    mariadb.execute("REVOKE CREATE USER ON *.* FROM %s@'%%'", mariadb.administrator)
+    postgres.execute(f"ALTER ROLE {postgres.administrator} NOCREATEROLE")
+    for world, name in ((mariadb, "CREATE USER"), (postgres, "CREATEROLE")):
+        rotator = world.rotator()
+        with pytest.raises(PermissionMissing, match=name):
+            rotator.check(world.current)
+        with pytest.raises(PermissionMissing, match=name):
+            rotator.set(rotator.prepare(world.current), current=world.current, fence=fence())
+        assert world.works(world.current)
+
+
+def test_it_names_the_column_grant_that_is_missing(mariadb: MariaDbWorld) -> None:
+    mariadb.execute("REVOKE SELECT (User, Host, plugin) ON mysql.user FROM %s@'%%'", mariadb.administrator)
+    with pytest.raises(PermissionMissing, match=r"SELECT \(User, Host, plugin\) ON mysql.user"):
+        mariadb.rotator().check(mariadb.current)
+
+
+def test_an_administrator_that_is_revoked_is_told_from_a_server_that_is_away(database: DatabaseWorld) -> None:
+    with pytest.raises(CredentialsRejected):
+        database.rotator(password="wrong").check(database.current)
+    with pytest.raises(TargetUnreachable):
+        database.rotator(port="9").check(database.current)
+
+
+def test_it_names_what_the_other_login_may_not_do(mariadb: MariaDbWorld, postgres: PostgreSqlWorld) -> None:
+    name = f"app_{mariadb.mark}"
+    mariadb.execute(f"REVOKE INSERT ON `{name}`.* FROM %s@'%%'", mariadb.users[1])
+    postgres.execute(f"REVOKE CONNECT ON DATABASE app_{postgres.mark} FROM PUBLIC")
+    role = postgres.users[0].replace('"', '""')
+    postgres.execute(f'GRANT CREATE ON DATABASE app_{postgres.mark} TO "{role}"')
+    for world, expected in (
+        (mariadb, f'INSERT ON "{name}".*'),
+        (postgres, f"CREATE ON DATABASE app_{postgres.mark}"),
+    ):
+        rotator = world.rotator()
+        new = rotator.set(rotator.prepare(world.current), current=world.current, fence=fence())
+        assert rotator.missing_rights(new, current=world.current) == (expected,)
+
+
+def test_a_lock_that_somebody_holds_is_waited_for_and_no_longer(
+    mariadb: MariaDbWorld, postgres: PostgreSqlWorld
+) -> None:
+    for world in (mariadb, postgres):
+        rotator, other = world.rotator(), world.rotator()
+        inner: list[BaseException] = []
+
+        def meanwhile(world: DatabaseWorld = world, other: object = other) -> bool:
+            """Try as a second worker while the first one holds the lock."""
+            with pytest.raises(TargetBusy) as caught:
+                other.set(other.prepare(world.current), current=world.current, fence=fence(seconds=2))  # type: ignore[attr-defined]
+            inner.append(caught.value)  # noqa: B023
+            return True
+
+        new = rotator.set(rotator.prepare(world.current), current=world.current, fence=fence(meanwhile))
+        assert len(inner) == 1
+        assert world.works(new)
+
+
+def sessions(world: DatabaseWorld) -> int:
+    if isinstance(world, MariaDbWorld):
+        query = "SELECT count(*) FROM information_schema.processlist WHERE user = %s"
+    else:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s"
+    return int(world.execute(query, world.administrator)[0][0])
+
+
+def test_a_worker_that_wakes_up_after_its_lease_changes_nothing(database: DatabaseWorld) -> None:
+    """It was ours when it asked, and then it slept while another worker went on."""
+    rotator = database.rotator()
+    late = rotator.prepare(database.current)
+    finished: list[str] = []
+
+    def sleep_through_the_lease() -> bool:
+        assert sessions(database) == 1
+        while sessions(database):
+            pass
+        other = database.rotator()
+        pending = other.prepare(database.current)
+        finished.append(other.set(pending, current=database.current, fence=fence()))
+        return True
+
+    with pytest.raises(TargetUnreachable):
+        rotator.set(late, current=database.current, fence=fence(sleep_through_the_lease, seconds=2))
+    assert database.works(finished[0])
+    assert late.value is not None
+    assert not database.works(late.value)
+
+
+def test_without_tls_only_by_name_and_where_allowed(database: DatabaseWorld) -> None:
+    rotator = database.rotator(tls="off")
+    assert rotator.probe(database.current).answer is Answer.ACCEPTED
+    with pytest.raises(BadDestination) as caught:
+        database.rotator(tls="prefer")
+    assert caught.value.field == "tls"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("host", "db.example:3306"),
+        ("host", "a,b"),
+        ("port", "0"),
+        ("port", "x"),
+        ("ca_certificate", "nonsense"),
+        ("login_b", ""),
+    ],
+)
+def test_it_says_which_field_is_wrong(database: DatabaseWorld, field: str, value: str) -> None:
+    with pytest.raises(BadDestination) as caught:
+        database.rotator(**{field: value})
+    assert caught.value.field == field
+
+
+def test_two_logins_and_an_administrator_are_three(database: DatabaseWorld) -> None:
+    with pytest.raises(BadDestination):
+        database.rotator(login_b=database.settings()["login_a"])
+    with pytest.raises(BadDestination):
+        database.rotator(username=database.users[0])
+
+
+def test_what_else_a_value_holds_stays(database: DatabaseWorld) -> None:
+    rotator = database.rotator()
+    new = json.loads(rotator.set(rotator.prepare(database.current), current=database.current, fence=fence()))
+    old = json.loads(database.current)
+    assert list(new) == list(old)
+    assert {key for key in old if old[key] != new[key]} == {"username", "password"}
+
+
+def test_an_account_without_a_host_part_means_all_of_them(mariadb: MariaDbWorld) -> None:
+    mariadb.execute("CREATE USER %s@'localhost' IDENTIFIED VIA ed25519 USING PASSWORD('x')", mariadb.users[1])
+    rotator = mariadb.rotator()
+    new = rotator.set(rotator.prepare(mariadb.current), current=mariadb.current, fence=fence())
+    assert mariadb.works(new)
+    hashes = mariadb.execute("SELECT authentication_string FROM mysql.user WHERE User = %s", mariadb.users[1])
+    expected = {native(json.loads(new)["password"]), ed25519(json.loads(new)["password"])}
+    assert {text for (text,) in hashes} == expected
+
+
+def test_a_login_by_another_plug_in_is_refused(mariadb: MariaDbWorld) -> None:
+    mariadb.execute("ALTER USER %s@'%%' IDENTIFIED VIA unix_socket", mariadb.users[1])
+    with pytest.raises(BackendError, match="unix_socket"):
+        mariadb.rotator().check(mariadb.current)
