@@ -74,6 +74,7 @@ class Action(StrEnum):
 
     SIGN_IN = "session.sign_in"
     SIGN_OUT = "session.sign_out"
+    SESSION_END = "session.end"
     SESSION_CONFIRM = "session.confirm"
     # Unauthenticated refusals, one event a minute, address and kind.
     REFUSAL = "access.refused"

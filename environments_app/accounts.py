@@ -17,7 +17,8 @@ from environments_app.changes import apply_changes, changing, check_fields
 from environments_app.errors import Conflict, InvalidField, NameInUse
 from environments_app.models import Membership, Source, User, UserRole
 from environments_app.names import normalise_username
-from environments_app.policy import Principal, require
+from environments_app.open_sessions import end_sessions
+from environments_app.policy import Principal, require, require_confirmed
 
 CHANGEABLE: Final = frozenset({"email", "display_name", "role", "is_active"})
 
@@ -92,6 +93,8 @@ def update_user(*, actor: Principal, user: User, **changes: Any) -> User:
             stored.role_source = ""
         if changed:
             stored.save(update_fields=[*changed, "role_source"])
+            if not stored.is_active:
+                end_sessions(stored)
             _record(actor, Action.USER_CHANGE, stored, {name: changes[name] for name in changed})
     return stored
 
@@ -122,13 +125,15 @@ def set_password(*, actor: Principal, user: User, password: str) -> User:
     """Set a new password, which ends the person's sessions; one may set one's own.
 
     An administrator who could now sign in as somebody with access is recorded as breaking the glass.
-    Raises Forbidden, InvalidField if it is weak, or Tampered.
+    Raises Forbidden, ConfirmationNeeded for another's, InvalidField if it is weak, or Tampered.
     """
     if actor.kind is not ActorKind.USER or actor.uuid != user.uuid:
         require(actor=actor, action=Action.USER_CHANGE, environment=None)
+        require_confirmed(actor)
     with changing(user) as stored:
         _set_password(stored, password)
         stored.save(update_fields=["password"])
+        end_sessions(stored)
         _record_takeover(actor, stored, {"password": "replaced"})
     return stored
 
@@ -138,9 +143,10 @@ def restore_account(*, actor: Principal, user: User, role: str, password: str) -
 
     Nothing of what was found is kept: the binding to a SAML subject is cleared as well. It breaks
     the glass as `set_password` does.
-    Raises Forbidden, BadName or InvalidField.
+    Raises Forbidden, ConfirmationNeeded, BadName or InvalidField.
     """
     require(actor=actor, action=Action.USER_CHANGE, environment=None)
+    require_confirmed(actor)
     user.username = normalise_username(user.username)
     user.role, user.is_active = role, True
     user.saml_issuer = user.saml_name_id = None
@@ -148,6 +154,7 @@ def restore_account(*, actor: Principal, user: User, role: str, password: str) -
     _set_password(user, password)
     with transaction.atomic():
         user.save()
+        end_sessions(user)
         _record_takeover(actor, user, {"restored": True, "role": user.role})
     return user
 

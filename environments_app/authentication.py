@@ -1,8 +1,10 @@
 """Who is calling: service tokens and sessions for the API, and the principal of any request."""
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import authentication
@@ -14,6 +16,7 @@ from environments_app.errors import BadToken
 from environments_app.models import User
 from environments_app.policy import Principal
 from environments_app.principals import anonymous_principal, user_principal
+from environments_app.sessions import CONFIRMED, SIGNED_IN
 from environments_app.tokens import authenticate
 
 if TYPE_CHECKING:
@@ -114,8 +117,16 @@ def session_principal(request: HttpRequest) -> Principal:
     user = getattr(request, "user", None)
     address, request_id = address_of(request), request_id_of(request)
     if isinstance(user, User):
-        return user_principal(user, address=address, request_id=request_id)
+        confirmed = is_confirmed(request)
+        return user_principal(user, address=address, request_id=request_id, confirmed=confirmed)
     return anonymous_principal(address, request_id)
+
+
+def is_confirmed(request: HttpRequest) -> bool:
+    """Say whether the person of a session has proved of late who they are."""
+    session = request.session
+    at = session.get(CONFIRMED) or session.get(SIGNED_IN) or 0
+    return bool(time.time() - at <= settings.KEEPER_FRESH_SIGN_IN_SECONDS)
 
 
 def plain_request(request: Request | HttpRequest) -> HttpRequest:

@@ -9,6 +9,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.html import format_html
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from audit_app.actions import Action
@@ -16,7 +17,7 @@ from environments_app import services
 from environments_app.authentication import principal_of
 from environments_app.current import enter
 from environments_app.environment_forms import EnvironmentForm, MemberForm, SettingsForm, TokenForm
-from environments_app.errors import Conflict, InvalidField
+from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField
 from environments_app.holders import find_group, find_user
 from environments_app.models import Environment, Membership, Role, ServiceToken
 from environments_app.policy import Principal, allows, visible_environments
@@ -171,6 +172,15 @@ def _attempt(form: forms.Form, use_case: Callable[[], Any]) -> Any:
         form.add_error(error.field if error.field in form.fields else None, error.reason)
     except Conflict as error:
         form.add_error(None, str(error))
+    except ConfirmationNeeded:
+        # In a window of its own, so that what was entered here stays.
+        form.add_error(
+            None,
+            format_html(
+                '<a href="{}" target="_blank" rel="noopener">Confirm who you are</a>, then send this again.',
+                reverse("confirm"),
+            ),
+        )
     return None
 
 

@@ -13,6 +13,10 @@ class Forbidden(AccessError):
     """The caller sees the object and may not do this to it."""
 
 
+class ConfirmationNeeded(AccessError):
+    """The person of a session must prove anew who they are before this act."""
+
+
 class BadToken(AccessError):
     """A service token opens nothing; `reason` is for the trail, never for the caller."""
 

@@ -1,4 +1,4 @@
-"""The form of the sign-in page."""
+"""The forms in which people give a password."""
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -49,3 +49,70 @@ class SignInForm(forms.Form):
             raise ValidationError("There were too many attempts. Wait a while, then try again.") from error
         if self.user is None:
             raise ValidationError("Username or password is not right.")
+
+
+class ConfirmForm(forms.Form):
+    """One's own password again; wrong ones count as those of the sign-in page do."""
+
+    password = forms.CharField(
+        strip=False,
+        max_length=_MAX_PASSWORD,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password", "autofocus": True}),
+    )
+
+    def __init__(self, request: HttpRequest, data: dict[str, str] | None = None) -> None:
+        super().__init__(data)
+        self.request = request
+
+    def clean_password(self) -> str:
+        """Ask `sign_in` about the password of whoever is signed in."""
+        return _own_password(self.request, self.cleaned_data["password"])
+
+
+class PasswordForm(forms.Form):
+    """A new password for oneself; the rules for passwords stand in the use case."""
+
+    current = forms.CharField(
+        label="Current password",
+        strip=False,
+        max_length=_MAX_PASSWORD,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+    password = forms.CharField(
+        label="New password",
+        strip=False,
+        max_length=_MAX_PASSWORD,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text="At least 12 characters, neither common nor like your name.",
+    )
+    again = forms.CharField(
+        label="New password again",
+        strip=False,
+        max_length=_MAX_PASSWORD,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+    def __init__(self, request: HttpRequest, data: dict[str, str] | None = None) -> None:
+        super().__init__(data)
+        self.request = request
+
+    def clean_current(self) -> str:
+        """Ask `sign_in` about the password of whoever is signed in."""
+        return _own_password(self.request, self.cleaned_data["current"])
+
+    def clean_again(self) -> str:
+        """Compare the two."""
+        again: str = self.cleaned_data["again"]
+        if again != self.cleaned_data.get("password"):
+            raise ValidationError("The two new passwords differ.")
+        return again
+
+
+def _own_password(request: HttpRequest, password: str) -> str:
+    try:
+        user = check_password(request, username=request.user.get_username(), password=password)
+    except TooManyRefusals as error:
+        raise ValidationError("There were too many attempts. Wait a while, then try again.") from error
+    if user is None or user != request.user:
+        raise ValidationError("The password is not right.")
+    return password

@@ -12,7 +12,7 @@ from audit_app.row_history import row_state
 from environments_app.break_glass import opens_values, with_alert
 from environments_app.errors import Conflict, InvalidField, NameInUse
 from environments_app.models import GroupMember, User
-from environments_app.policy import Principal, require
+from environments_app.policy import Principal, require, require_confirmed
 
 _MAX_NAME = 150
 
@@ -38,6 +38,8 @@ def add_to_group(*, actor: Principal, user: User, group: Group) -> GroupMember:
     Raises Forbidden, or Conflict if the person belongs to it already.
     """
     require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
+    if _opens_values(actor, group):
+        require_confirmed(actor)
     try:
         with transaction.atomic():
             member = GroupMember.objects.create(user=user, group=group)

@@ -17,7 +17,7 @@ from environments_app.changes import apply_changes, changing, future, time_text
 from environments_app.errors import Conflict, InvalidField, Invisible, LastManager
 from environments_app.models import Environment, GroupMember, Membership, Role, Source, User
 from environments_app.names import validate_prefix
-from environments_app.policy import Principal, require
+from environments_app.policy import Principal, require, require_confirmed
 
 
 def grant(
@@ -33,7 +33,8 @@ def grant(
     """Give a user or a group a role in an environment, perhaps for a prefix and a time only.
 
     An administrator who lets anybody in to values is recorded as breaking the glass.
-    Raises Invisible, Forbidden, InvalidField, BadName, or Conflict if there is such a membership.
+    Raises Invisible, Forbidden, ConfirmationNeeded (to break the glass), InvalidField, BadName, or
+    Conflict if there is such a membership.
     """
     require(actor=actor, action=Action.MEMBER_GRANT, environment=environment)
     if (user is None) == (group is None):
@@ -47,6 +48,7 @@ def grant(
         expires_at=future(expires_at),
         granted_by=acting_user(actor),
     )
+    _confirm_break_glass(actor, Action.MEMBER_GRANT, membership)
     try:
         with transaction.atomic():
             membership.save()
@@ -72,6 +74,7 @@ def change_membership(*, actor: Principal, membership: Membership, **changes: An
         future(changes["expires_at"])
     if membership.source == Source.SAML:
         raise Conflict("Single sign-on grants this: change the mapping of the group, or grant another role.")
+    _confirm_break_glass(actor, Action.MEMBER_CHANGE, membership, role=changes.get("role"))
     try:
         with changing(membership) as stored:
             _change(actor, stored, changes)
@@ -145,6 +148,14 @@ def _change(actor: Principal, stored: Membership, changes: dict[str, Any]) -> No
     if changed:
         stored.save(update_fields=changed)
         _record(actor, Action.MEMBER_CHANGE, stored)
+
+
+def _confirm_break_glass(
+    actor: Principal, action: Action, membership: Membership, *, role: str | None = None
+) -> None:
+    place = membership.environment_id
+    if opens_values(actor, action, environment_id=place, role=role or membership.role):
+        require_confirmed(actor)
 
 
 def _require_another_manager(membership: Membership) -> None:

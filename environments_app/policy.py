@@ -17,7 +17,7 @@ from audit_app import streams
 from audit_app.actions import Action, Outcome
 from audit_app.actors import NIL, Actor, ActorKind
 from audit_app.record import AuditObject, commit_record
-from environments_app.errors import Forbidden, Invisible
+from environments_app.errors import ConfirmationNeeded, Forbidden, Invisible
 from environments_app.models import Environment, Role
 
 _VIEWER: Final = frozenset({Action.ENVIRONMENT_VIEW, Action.SECRET_VIEW, Action.TARGET_VIEW})
@@ -128,6 +128,8 @@ class Principal(Actor):
 
     is_admin: bool = False
     grants: tuple[Grant, ...] = ()
+    # False for a session whose person has not proved of late who they are.
+    confirmed: bool = True
 
 
 def allows(principal: Principal, action: Action, *, environment_id: int | None, name: str = "") -> bool:
@@ -177,6 +179,15 @@ def require(
     if environment and not allows(actor, seeing, environment_id=environment_id, name=name):
         raise Invisible("There is no such object.")
     raise Forbidden("You may not do this.")
+
+
+def require_confirmed(actor: Principal) -> None:
+    """Let pass who has proved of late who they are, and programs; raises ConfirmationNeeded.
+
+    A browser that was left open, or a session that was stolen, shall not open many values at once.
+    """
+    if not actor.confirmed:
+        raise ConfirmationNeeded("Confirm first who you are, at /confirm; then do this again.")
 
 
 def visible(actor: Principal, action: Action) -> Q:

@@ -11,7 +11,9 @@ from environments_app.models import GroupMember, Membership, Role, ServiceToken,
 from environments_app.policy import Grant, Principal
 
 
-def user_principal(user: User, *, address: str = "", request_id: str = "") -> Principal:
+def user_principal(
+    user: User, *, address: str = "", request_id: str = "", confirmed: bool = True
+) -> Principal:
     """Return what a person may do now, in two queries.
 
     Someone inactive, or whose row was not written by Keeper, has no rights at all.
@@ -23,6 +25,7 @@ def user_principal(user: User, *, address: str = "", request_id: str = "") -> Pr
         name=user.username,
         address=address,
         request_id=request_id,
+        confirmed=confirmed,
         is_admin=counts and user.is_admin,
         grants=_grants_of(user) if counts else (),
     )

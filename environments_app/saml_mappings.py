@@ -25,7 +25,7 @@ from environments_app.models import (
     UserRole,
 )
 from environments_app.names import validate_prefix
-from environments_app.policy import Principal, require
+from environments_app.policy import Principal, require, require_confirmed
 
 _MAX_MAPPINGS: Final = 1000
 
@@ -37,7 +37,7 @@ def map_group(
 
     Role admin goes with no environment, every other role with one. An administrator who lets
     anybody in to values in this way is recorded as breaking the glass.
-    Raises Forbidden, InvalidField, BadName, or Conflict if the group grants this already.
+    Raises Forbidden, ConfirmationNeeded, InvalidField, BadName, or Conflict if the group grants this already.
     """
     require(actor=actor, action=Action.SAML_MAPPING_CHANGE, environment=None)
     if (role == SamlRole.ADMIN) != (environment is None):
@@ -50,6 +50,8 @@ def map_group(
         group=group, environment=environment, role=role, prefix=validate_prefix(prefix)
     )
     check_fields(mapping, ["group", "role"])
+    if _opens_values(actor, mapping):
+        require_confirmed(actor)
     with transaction.atomic():
         same = SamlGroupMapping.objects.filter(group=group, environment=environment, prefix=mapping.prefix)
         if same.exists():
@@ -150,7 +152,10 @@ def _record_mapping(actor: Principal, mapping: SamlGroupMapping, change: str) ->
         object=AuditObject("saml-group", mapping.uuid, mapping.group),
         details=details,
     )
-    breaks_glass = change == "mapped" and opens_values(
-        actor, Action.MEMBER_GRANT, environment_id=mapping.environment_id, role=mapping.role
-    )
+    breaks_glass = change == "mapped" and _opens_values(actor, mapping)
     record_many(with_alert(draft, breaks_glass=breaks_glass))
+
+
+def _opens_values(actor: Principal, mapping: SamlGroupMapping) -> bool:
+    place = mapping.environment_id
+    return opens_values(actor, Action.MEMBER_GRANT, environment_id=place, role=mapping.role)

@@ -2,24 +2,38 @@
 
 Django stores the very id that the cookie holds, and signs the data without it: a row that is read
 gives its session away, and signed data can be copied under an id of one's own. Here a row carries
-an HMAC of the id, and its data is signed for that id alone.
+an HMAC of the id, and its data is signed for that id alone. A session ends when it was not used
+for KEEPER_SESSION_IDLE_SECONDS, and SESSION_COOKIE_AGE after its sign-in at the latest.
 """
 
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.base_session import AbstractBaseSession
-from django.contrib.sessions.models import Session
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
+from environments_app.models import Session
+
+SIGNED_IN: Final = "signed_in_at"
+CONFIRMED: Final = "confirmed_at"
+PLACE: Final = "signed_in_from"
 _SALT = "environments_app.sessions"
 # As long as the ids that Django makes, so that the column fits.
 _LENGTH = 32
+_SEEN_INTERVAL: Final = timedelta(minutes=1)
 
 
 class SessionStore(db.SessionStore):
     """Django's database sessions, found by an HMAC of their id under SECRET_KEY."""
+
+    @classmethod
+    def get_model_class(cls) -> type[AbstractBaseSession]:
+        """Return the model of the rows."""
+        return Session
 
     @property
     def key_salt(self) -> str:
@@ -35,9 +49,17 @@ class SessionStore(db.SessionStore):
         return super().exists(stored_key(session_key))
 
     def create_model_instance(self, data: dict[str, Any]) -> AbstractBaseSession:
-        """Return the row to be stored."""
+        """Return the row to be stored; the first with a user is when that user signed in."""
+        if SESSION_KEY in data:
+            data.setdefault(SIGNED_IN, int(timezone.now().timestamp()))
         instance = super().create_model_instance(data)
         instance.session_key = stored_key(instance.session_key)
+        if isinstance(instance, Session) and SESSION_KEY in data:
+            instance.user_id = int(data[SESSION_KEY])
+            instance.signed_in_at = datetime.fromtimestamp(data[SIGNED_IN], UTC)
+            instance.address, instance.agent = data.get(PLACE, ("", ""))
+            end = instance.signed_in_at + timedelta(seconds=settings.SESSION_COOKIE_AGE)
+            instance.expire_date = min(instance.expire_date, end)
         return instance
 
     def delete(self, session_key: str | None = None) -> None:
@@ -47,10 +69,15 @@ class SessionStore(db.SessionStore):
             super().delete(stored_key(key))
 
     def _get_session_from_db(self) -> Session | None:
-        key = stored_key(self.session_key or "")
-        row = Session.objects.filter(session_key=key, expire_date__gt=timezone.now()).first()
+        key, now = stored_key(self.session_key or ""), timezone.now()
+        idle = timedelta(seconds=settings.KEEPER_SESSION_IDLE_SECONDS)
+        row = Session.objects.filter(
+            session_key=key, expire_date__gt=now, last_seen_at__gt=now - idle
+        ).first()
         if row is None:
             self._session_key = None
+        elif row.last_seen_at < now - _SEEN_INTERVAL:
+            Session.objects.filter(session_key=key).update(last_seen_at=now)
         return row
 
 

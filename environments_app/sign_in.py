@@ -23,11 +23,12 @@ from environments_app.authentication import address_of, request_id_of
 from environments_app.local_login import named_user
 from environments_app.models import User
 from environments_app.principals import anonymous_principal, user_principal
+from environments_app.sessions import CONFIRMED, PLACE
 
 REFUSAL_KIND: Final = "sign-in"
 _BACKEND: Final = "environments_app.local_login.LocalBackend"
 _SAML: Final = "saml"
-_CONFIRMED: Final = "confirmed_at"
+_MAX_AGENT: Final = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,12 @@ def confirm_session(request: HttpRequest, user: User, *, how: str) -> None:
     principal = user_principal(user, address=address_of(request), request_id=request_id_of(request))
     _record(principal, Action.SESSION_CONFIRM, user, Outcome.ALLOWED, {"how": how})
     request.session.cycle_key()
-    request.session[_CONFIRMED] = int(time.time())
+    mark_confirmed(request)
+
+
+def mark_confirmed(request: HttpRequest) -> None:
+    """Note that the person of this session proved just now who they are."""
+    request.session[CONFIRMED] = int(time.time())
 
 
 def record_denied(request: HttpRequest, user: User | None, *, reason: str) -> None:
@@ -121,7 +127,9 @@ def _start(request: HttpRequest, user: User, end: datetime) -> None:
     # Django gives the session a new id here, so that a planted one is worth nothing.
     login(request, user, backend=_BACKEND)
     request.session.set_expiry(end)
-    request.session[_CONFIRMED] = int(time.time())
+    agent = request.META.get("HTTP_USER_AGENT", "")[:_MAX_AGENT]
+    request.session[PLACE] = (address_of(request), agent)
+    mark_confirmed(request)
 
 
 def _record(

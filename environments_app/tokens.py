@@ -30,7 +30,7 @@ from environments_app.members import acting_user
 from environments_app.models import Environment, ServiceToken, TokenRole
 from environments_app.names import validate_prefix
 from environments_app.peppers import current_pepper_id, hash_secret
-from environments_app.policy import Principal, require
+from environments_app.policy import Principal, require, require_confirmed
 from environments_app.principals import genuine_token_principal
 
 _TOKEN: Final = re.compile(r"kpr_([A-Za-z0-9_-]{22})_([A-Za-z0-9_-]{43})")
@@ -52,9 +52,10 @@ def issue(
 
     Role admin goes with no environment, every other role with one. An administrator who makes one
     that reads values is recorded as breaking the glass.
-    Raises Invisible, Forbidden, InvalidField, or BadName.
+    Raises Invisible, Forbidden, ConfirmationNeeded, InvalidField, or BadName.
     """
     require(actor=actor, action=Action.TOKEN_ISSUE, environment=environment)
+    require_confirmed(actor)
     token = ServiceToken(
         environment=environment,
         role=_token_role(role, environment),

@@ -3,12 +3,16 @@
 from django.urls import path
 
 from environments_app import environment_pages as pages
-from environments_app import views
+from environments_app import profile_pages, views
 from environments_app.saml import pages as saml
 
 urlpatterns = [
     path("sign-in", views.sign_in, name="sign-in"),
     path("sign-out", views.sign_out, name="sign-out"),
+    path("profile", profile_pages.profile, name="profile"),
+    path("profile/password", profile_pages.password_change, name="password-change"),
+    path("profile/sessions/end", profile_pages.session_end, name="session-end"),
+    path("confirm", profile_pages.confirm, name="confirm"),
     path("saml/start", saml.start, name="saml-start"),
     path("saml/acs", saml.acs, name="saml-acs"),
     path("saml/finish", saml.finish, name="saml-finish"),

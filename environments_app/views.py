@@ -25,7 +25,7 @@ _TOO_MANY_REQUESTS = 429
 @require_http_methods(["GET", "POST"])
 def sign_in(request: HttpRequest) -> HttpResponse:
     """Show the form, or check it and start a new session."""
-    target = _target(request)
+    target = target_of(request)
     if request.method == "GET":
         if request.user.is_authenticated:
             return HttpResponseRedirect(target or resolve_url(settings.LOGIN_REDIRECT_URL))
@@ -68,7 +68,7 @@ def _single_sign_on(target: str) -> str:
     return reverse("saml-start") + (f"?{urlencode({REDIRECT_FIELD_NAME: target})}" if target else "")
 
 
-def _target(request: HttpRequest) -> str:
+def target_of(request: HttpRequest) -> str:
     """Return where to go afterwards, if it is a place of this installation."""
     target = request.POST.get(REDIRECT_FIELD_NAME) or request.GET.get(REDIRECT_FIELD_NAME) or ""
     inside = url_has_allowed_host_and_scheme(

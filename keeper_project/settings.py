@@ -245,6 +245,8 @@ CSRF_FAILURE_VIEW = "keeper_project.error_pages.csrf_failure"
 # A row of the session table opens no session: the id in the cookie is stored as an HMAC.
 SESSION_ENGINE = "environments_app.sessions"
 SESSION_COOKIE_AGE = env.int("SESSION_COOKIE_AGE", default=8 * 3600)
+# How long a session may lie unused.
+KEEPER_SESSION_IDLE_SECONDS = env.int("KEEPER_SESSION_IDLE_SECONDS", default=3600)
 # How long ago somebody must have signed in for what opens many values at once.
 KEEPER_FRESH_SIGN_IN_SECONDS = env.int("KEEPER_FRESH_SIGN_IN_SECONDS", default=900)
 SESSION_COOKIE_HTTPONLY = True

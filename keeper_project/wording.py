@@ -103,6 +103,7 @@ ACTS: dict[str, Act] = {
     "notification.send": Act("notified", "notify"),
     "session.sign_in": Act("signed in", "sign in"),
     "session.sign_out": Act("signed out", "sign out"),
+    "session.end": Act("ended another session of", "end a session of"),
     "session.confirm": Act("signed in again as", "sign in again as"),
     "access.refused": Act("was refused", "be let in"),
     "integrity.violation": Act("found damage in", "open"),

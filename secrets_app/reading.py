@@ -12,7 +12,7 @@ from audit_app.record import AuditObject, Receipt, commit_record
 from audit_app.row_mac import report_violation
 from audit_app.streams import environment_stream
 from environments_app.models import Environment
-from environments_app.policy import Principal, allows, require
+from environments_app.policy import Principal, allows, require, require_confirmed
 from secrets_app import data_keys
 from secrets_app.errors import MissingVersion, NoSuchVersion, SecretError, TooManyItems
 from secrets_app.finding import require_authentic, require_on
@@ -109,10 +109,11 @@ def reveal_environment(*, actor: Principal, environment: Environment, prefix: st
     reported; a value that is gone or does not open fails the whole, so that nobody takes a part
     for all.
 
-    Raises Forbidden or Invisible if the grants reach nothing, TooManyItems beyond 10,000 secrets or
-    64 MiB, KeyUnavailable, EnvelopeError.
+    Raises Forbidden or Invisible if the grants reach nothing, ConfirmationNeeded, TooManyItems beyond
+    10,000 secrets or 64 MiB, KeyUnavailable, EnvelopeError.
     """
     rows = _readable_rows(actor, environment, prefix)
+    require_confirmed(actor)
     stream = environment_stream(environment.uuid)
     whole = AuditObject("environment", environment.uuid, environment.name)
     told: dict[str, Json] = {"prefix": prefix, "count": len(rows)}

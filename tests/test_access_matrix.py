@@ -368,6 +368,11 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "secret-delete": (PageRule("editor", 302, method="POST"),),
     "secret-restore": (PageRule("editor", 302, method="POST"),),
     "secret-purge": (PageRule("manager", 302, method="POST", form={"typed": "part/key"}),),
+    "profile": (PageRule("anyone", admin=200),),
+    # They carry no form of an environment: each is about oneself.
+    "password-change": (PageRule("anyone", 302, admin=422, method="POST"),),
+    "session-end": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "confirm": (PageRule("anyone", admin=200),),
     "environment-list": (PageRule("anyone", admin=200),),
     "environment-new": (PageRule("nobody", 302, admin=302, method="POST", form={"name": "{fresh}", "colour": "blue"}),),
     "environment-detail": (PageRule("viewer", admin=200),),

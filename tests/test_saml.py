@@ -274,6 +274,30 @@ def test_the_sign_in_page_offers_it(cast: Cast, client: Client) -> None:
     assert b'href="/saml/start?next=%2Fsecrets"' in client.get("/sign-in?next=/secrets").content
 
 
+def test_a_fresh_sign_in_is_asked_of_the_provider(
+    cast: Cast, client: Client, provider: Provider, events: Events
+) -> None:
+    sign_in(client, provider)
+    assert b'href="/saml/start?again=1' in client.get("/confirm").content
+    response = client.get("/saml/start", {"again": "1", "next": "/profile"})
+    assert read_request(response["Location"]).again
+    answer = ask(client, again="1", next="/profile")
+    assert follow(client, post(provider.respond(answer)))["Location"] == "/profile"
+    assert len(events(Action.SESSION_CONFIRM)) == 1
+
+
+def test_a_stale_or_foreign_answer_confirms_nobody(
+    cast: Cast, client: Client, provider: Provider, events: Events
+) -> None:
+    sign_in(client, provider)
+    old = replace(ask(client, again="1"), signed_in=-3600)
+    refused(follow(client, post(provider.respond(old))), "saml-not-fresh")
+    other = replace(ask(client, again="1"), name_id="bob.w@example.com")
+    refused(follow(client, post(provider.respond(other))), "saml-other-person")
+    assert who(client) == ALICE
+    assert not events(Action.SESSION_CONFIRM)
+
+
 # --- What is refused -----------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from environments_app.models.attempt import FailedSignIns
 from environments_app.models.environment import Environment
 from environments_app.models.notification import Alert, Delivery, DeliveryState, Recipient
 from environments_app.models.saml import SamlAssertion, SamlGroupMapping, SamlProvider, SamlRole
+from environments_app.models.session import Session
 from environments_app.models.user import GroupMember, User, UserRole
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "SamlProvider",
     "SamlRole",
     "ServiceToken",
+    "Session",
     "Source",
     "TokenRole",
     "User",

@@ -1,9 +1,9 @@
 import pytest
-from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.test import Client
 from pytest_django import Settings
 
+from environments_app.models import Session
 from environments_app.sessions import SessionStore, stored_key
 from environments_app.tests.cast import PASSWORD, Cast
 

@@ -1,7 +1,6 @@
 from collections.abc import Callable
 
 import pytest
-from django.contrib.sessions.models import Session
 from django.http import HttpResponse
 from django.test import Client
 from pytest_django import Settings
@@ -9,6 +8,7 @@ from pytest_django import Settings
 from audit_app.actions import Action
 from audit_app.models import AuditEvent, RefusalCount
 from environments_app import accounts, attempts
+from environments_app.models import Session
 from environments_app.tests.cast import PASSWORD, Cast
 
 Events = Callable[..., list[AuditEvent]]

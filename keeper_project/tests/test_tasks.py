@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from celery import current_app
 from django.conf import settings as configured
-from django.contrib.sessions.models import Session
 from django.utils import timezone
 from pytest_django import Settings
 
+from environments_app.models import Session
 from keeper_project.heartbeat import last_beat
 from keeper_project.tasks import beat_heartbeat, clear_sessions
 

@@ -24,6 +24,8 @@ PAGES = {
     "new-environment": "/environments/new",
     "environment": "/environments/development",
     "activity": "/activity",
+    "profile": "/profile",
+    "confirm": "/confirm",
 }
 LOOKS: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light"},

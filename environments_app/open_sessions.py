@@ -1,0 +1,47 @@
+"""Use cases of sessions: listing one's own, and ending them."""
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from audit_app import streams
+from audit_app.actions import Action
+from audit_app.record import AuditObject, record
+from environments_app.errors import Forbidden
+from environments_app.models import Session, User
+from environments_app.policy import Principal
+
+
+def open_sessions(user: User) -> QuerySet[Session]:
+    """Return a person's sessions that have not ended, the newest first."""
+    now = timezone.now()
+    idle = timedelta(seconds=settings.KEEPER_SESSION_IDLE_SECONDS)
+    rows = Session.objects.filter(user=user, expire_date__gt=now, last_seen_at__gt=now - idle)
+    return rows.order_by("-signed_in_at", "session_key")
+
+
+def end_session(*, actor: Principal, user: User, key: str) -> bool:
+    """End one of one's own sessions, by the key of its row; False if it has ended already.
+
+    Raises Forbidden for somebody else's.
+    """
+    if actor.uuid != user.uuid:
+        raise Forbidden("You may not do this.")
+    with transaction.atomic():
+        ended, _ = Session.objects.filter(user=user, session_key=key).delete()
+        if ended:
+            record(
+                actor=actor,
+                action=Action.SESSION_END,
+                stream=streams.SYSTEM,
+                object=AuditObject("user", user.uuid, user.username),
+            )
+    return bool(ended)
+
+
+def end_sessions(user: User) -> int:
+    """End all sessions of a person, in the transaction of what makes them end; return how many."""
+    return Session.objects.filter(user=user).delete()[0]
