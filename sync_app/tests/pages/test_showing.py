@@ -12,6 +12,7 @@ from sync_app.models import Plan, Target
 from sync_app.states import State
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_run, make_target
 
+pytestmark = pytest.mark.every_database
 SignedIn = Callable[..., Client]
 
 
