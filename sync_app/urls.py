@@ -12,6 +12,7 @@ urlpatterns = [
     path("sync/<int:id>", views.target_detail, name="target-detail"),
     path("sync/<int:id>/rules", views.target_rules, name="target-rules"),
     path("sync/<int:id>/credentials", views.target_credentials, name="target-credentials"),
+    path("sync/<int:id>/test", views.target_test, name="target-test"),
     path("sync/<int:id>/pause", views.target_pause, name="target-pause"),
     path("sync/<int:id>/resume", views.target_resume, name="target-resume"),
     path("sync/<int:id>/remove", views.target_remove, name="target-remove"),

@@ -19,8 +19,9 @@ from environments_app.errors import AccessError, Conflict, Forbidden, InvalidFie
 from environments_app.models import Environment
 from environments_app.policy import Principal, allows
 from secrets_app.errors import KeyRefused, KeyUnavailable
-from sync_app import runs, targets
+from sync_app import connection_test, runs, targets
 from sync_app.backends import BACKENDS
+from sync_app.connection_test import Report
 from sync_app.errors import BackendError, BadDestination, SyncError
 from sync_app.finding import find_target, require_on, visible_targets
 from sync_app.forms import CredentialsForm, EntryFilterForm, RulesForm, TargetForm, backend_of
@@ -116,14 +117,22 @@ def target_new(request: HttpRequest) -> HttpResponse:
     form = TargetForm(
         request.POST or None, backend=kind, environments=environments, initial={"environment": named}
     )
+    report = None
+    only_test = request.POST.get("act") == "test"
+    if only_test:
+        form.fields["name"].required = False
     if request.method == "POST" and form.is_valid():
-        target = _attempt(form, lambda: _created(actor, form, request.GET["backend"]))
-        if target is not None:
-            messages.success(request, f"{target.name} was created. Nothing has been written there yet.")
-            return redirect("target-detail", id=target.pk)
+        use_case = _tested if only_test else _created
+        done = _attempt(form, lambda: use_case(actor, form, request.GET["backend"]))
+        if isinstance(done, Report):
+            report = done
+        elif done is not None:
+            messages.success(request, f"{done.name} was created. Nothing has been written there yet.")
+            return redirect("target-detail", id=done.pk)
     context = {
         "form": form,
         "kind": kind.label,
+        "report": report,
         "cancel_url": reverse("sync"),
         "has_environments": environments.exists(),
     }
@@ -204,6 +213,26 @@ def target_credentials(request: HttpRequest, id: int) -> HttpResponse:
 
 @login_required
 @require_POST
+def target_test(request: HttpRequest, id: int) -> HttpResponse:
+    """Try a target, and show what answers and which permission is missing."""
+    target = found_target(request, id)
+    try:
+        report = connection_test.test(actor=principal_of(request), target=target)
+    except REFUSALS as error:
+        return refused(request, error, reverse("target-detail", args=[id]))
+    context = {
+        "target": target,
+        "environment": target.environment,
+        "where": where(target),
+        "report": report,
+        "urls": target_urls(target) | {"target": reverse("target-detail", args=[id])},
+    }
+    enter(request, target.environment)
+    return render(request, "sync_app/connection_report.html", context)
+
+
+@login_required
+@require_POST
 def target_pause(request: HttpRequest, id: int) -> HttpResponse:
     """Pause a target."""
     return _act(request, id, targets.pause, "It is paused: nothing is written there until it is resumed.")
@@ -253,7 +282,7 @@ def rights(actor: Principal, target: Target) -> dict[str, bool]:
 def target_urls(target: Target) -> dict[str, str]:
     """Return the addresses of what can be done with a target."""
     names = (
-        "plan", "sync", "check", "rules", "credentials", "pause", "resume", "adopt", "disconnect",
+        "plan", "sync", "check", "rules", "credentials", "test", "pause", "resume", "adopt", "disconnect",
         "remove",
     )  # fmt: skip
     return {name: reverse(f"target-{name}", args=[target.pk]) for name in names}
@@ -302,6 +331,18 @@ def _created(actor: Principal, form: TargetForm, backend: str) -> Target:
         credentials=form.credentials,
         scope=form.cleaned_data["scope"],
         **form.rules,
+    )
+
+
+def _tested(actor: Principal, form: TargetForm, backend: str) -> Report:
+    return connection_test.test_draft(
+        actor=actor,
+        environment=form.cleaned_data["environment"],
+        backend=backend,
+        destination=form.destination,
+        credentials=form.credentials,
+        direction=form.cleaned_data["direction"],
+        deletion=form.cleaned_data["deletion"],
     )
 
 

@@ -388,6 +388,7 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "target-detail": (PageRule("viewer", admin=200),),
     "target-rules": (PageRule("manager"), PageRule("manager", 302, method="POST", form=RULES)),
     "target-credentials": (PageRule("manager"),),
+    "target-test": (PageRule("manager", method="POST"),),
     "target-pause": (PageRule("manager", 302, admin=302, method="POST"),),
     "target-resume": (PageRule("manager", 302, admin=302, method="POST"),),
     "target-remove": (PageRule("manager", 302, method="POST"),),

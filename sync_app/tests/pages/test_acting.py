@@ -68,6 +68,32 @@ def test_a_target_is_created_from_its_form(alice: Client, cast: Cast, vault: Vau
     assert post(alice, "/sync/new?backend=vault_kv2", form) == f"/sync/{Target.objects.get().pk}"
 
 
+def test_a_new_target_is_tried_before_it_is_stored(alice: Client, cast: Cast, vault: VaultWorld) -> None:
+    form = {
+        "act": "test",
+        "environment": "development",
+        "direction": "push",
+        "conflict": "ask",
+        "deletion": "never",
+        "budget_number": "10",
+        "budget_percent": "10",
+        "interval_seconds": "300",
+        **{f"destination-{name}": text for name, text in vault.destination.items()},
+        **{f"credential-{name}": text for name, text in vault.credentials.items()},
+    }
+    works = alice.post("/sync/new?backend=vault_kv2", form)
+    assert (works.status_code, "It works:" in works.content.decode()) == (200, True)
+    wrong = alice.post("/sync/new?backend=vault_kv2", {**form, "credential-token": "s.wrong"})
+    assert "It does not work yet:" in wrong.content.decode()
+    assert not Target.objects.exists()
+
+
+def test_a_target_is_tried(alice: Client, stage: Stage) -> None:
+    page = alice.post(f"/sync/{stage.target.pk}/test").content.decode()
+    assert "It works:" in page
+    assert "secret/data/" in page, "each permission is named"
+
+
 def test_plan_and_apply_and_the_secret_is_there(alice: Client, stage: Stage) -> None:
     stage.keep("payments/db", "one")
     where = post(alice, f"/sync/{stage.target.pk}/plan")
