@@ -8,7 +8,7 @@ from django.db.models import Count
 from django.urls import reverse
 
 from audit_app import actors
-from audit_app.actions import Action, Outcome
+from audit_app.actions import Action
 from audit_app.canonical import Json
 from audit_app.record import record
 from audit_app.streams import environment_stream
@@ -96,7 +96,7 @@ def _raise(
             link=target_path(target),
             signature=signature,
         ):
-            _record(target, {"kind": kind, "count": count}, Outcome.FAILED)
+            _record(target, {"kind": kind, "count": count})
 
 
 def _close(target: Target, kinds: list[str]) -> None:
@@ -108,19 +108,18 @@ def _close(target: Target, kinds: list[str]) -> None:
             lines=["What was reported earlier is over."],
             link=target_path(target),
         ):
-            _record(target, {"kind": "recovered"}, Outcome.ALLOWED)
+            _record(target, {"kind": "recovered"})
 
 
 def _title(target: Target) -> str:
     return f"{target.environment.name}, {target.name}"
 
 
-def _record(target: Target, details: dict[str, Json], outcome: Outcome) -> None:
+def _record(target: Target, details: dict[str, Json]) -> None:
     record(
         actor=actors.system(),
         action=Action.TARGET_ALERT,
         stream=environment_stream(target.environment.uuid),
         object=target.audit_object,
-        outcome=outcome,
         details=details,
     )

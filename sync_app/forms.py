@@ -101,25 +101,62 @@ class RulesForm(forms.Form):
         return {name: getattr(target, name) for name in RULES}
 
 
-class CredentialsForm(forms.Form):
-    """The credentials of a backend; none of those that are kept is ever shown."""
+class DestinationForm(forms.Form):
+    """The destination of a backend and its credentials; none of those that are kept is ever shown."""
 
     def __init__(self, *args: Any, backend: type[Backend], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for each in backend.destination_fields:
+            self.fields[_DESTINATION + each.name] = _input(each)
         for each in backend.credential_fields:
             self.fields[_CREDENTIAL + each.name] = _input(each)
+
+    @property
+    def destination(self) -> dict[str, str]:
+        """What was entered, by the backend's names."""
+        return _named(self.cleaned_data, _DESTINATION)
 
     @property
     def credentials(self) -> dict[str, str]:
         """What was entered, by the backend's names."""
         return _named(self.cleaned_data, _CREDENTIAL)
 
+    def destination_fields(self) -> list[forms.BoundField]:
+        """Return the fields that say where."""
+        return [self[name] for name in self.fields if name.startswith(_DESTINATION)]
+
     def credential_fields(self) -> list[forms.BoundField]:
         """Return the fields for what is sealed."""
         return [self[name] for name in self.fields if name.startswith(_CREDENTIAL)]
 
+    def field_of(self, name: str) -> str | None:
+        """Return the form's name of a field that a use case refuses, if there is one."""
+        for candidate in (name, _DESTINATION + name, _CREDENTIAL + name):
+            if candidate in self.fields:
+                return candidate
+        return None
 
-class TargetForm(RulesForm, CredentialsForm):
+
+class CredentialsForm(DestinationForm):
+    """New credentials of a target, and what of its destination may change with them in hand."""
+
+    def __init__(self, *args: Any, target: Target, **kwargs: Any) -> None:
+        backend = BACKENDS[target.backend]
+        super().__init__(*args, backend=backend, **kwargs)
+        self._kept = dict(target.destination)
+        for each in backend.destination_fields:
+            if each.fixed:
+                del self.fields[_DESTINATION + each.name]
+            else:
+                self.initial.setdefault(_DESTINATION + each.name, self._kept.get(each.name, ""))
+
+    @property
+    def changed_destination(self) -> dict[str, str]:
+        """The fields of the destination that were changed."""
+        return {name: text for name, text in self.destination.items() if text != self._kept.get(name, "")}
+
+
+class TargetForm(RulesForm, DestinationForm):
     """A new target of one kind of backend."""
 
     environment = forms.ModelChoiceField(Environment.objects.none(), to_field_name="name", empty_label=None)
@@ -140,28 +177,10 @@ class TargetForm(RulesForm, CredentialsForm):
     ) -> None:
         super().__init__(*args, backend=backend, **kwargs)
         self.fields["environment"].queryset = environments  # type: ignore[attr-defined]
-        for each in backend.destination_fields:
-            self.fields[_DESTINATION + each.name] = _input(each)
-
-    @property
-    def destination(self) -> dict[str, str]:
-        """What was entered, by the backend's names."""
-        return _named(self.cleaned_data, _DESTINATION)
-
-    def destination_fields(self) -> list[forms.BoundField]:
-        """Return the fields that say where."""
-        return [self[name] for name in self.fields if name.startswith(_DESTINATION)]
 
     def rule_fields(self) -> list[forms.BoundField]:
         """Return the fields of the rules."""
         return [self[name] for name in ("scope", *RULES)]
-
-    def field_of(self, name: str) -> str | None:
-        """Return the form's name of a field that a use case refuses, if there is one."""
-        for candidate in (name, _DESTINATION + name, _CREDENTIAL + name):
-            if candidate in self.fields:
-                return candidate
-        return None
 
 
 class EntryFilterForm(forms.Form):

@@ -175,7 +175,8 @@ def budget_words(plan: Plan) -> str:
 
 
 def _deletion_note(plan: Plan) -> str:
-    return "deletion is off" if plan.rules.get("deletion", Deletion.NEVER) == Deletion.NEVER else ""
+    off = plan.kind == PlanKind.SYNC and plan.rules.get("deletion", Deletion.NEVER) == Deletion.NEVER
+    return "deletion is off" if off else ""
 
 
 def plan_sections(plan: Plan, items: Sequence[PlanItem]) -> list[dict[str, Any]]:

@@ -197,11 +197,16 @@ def target_rules(request: HttpRequest, id: int) -> HttpResponse:
 def target_credentials(request: HttpRequest, id: int) -> HttpResponse:
     """Replace the credentials of a target."""
     actor, target = principal_of(request), found_target(request, id, Action.TARGET_CHANGE)
-    form = CredentialsForm(request.POST or None, backend=BACKENDS[target.backend])
+    form = CredentialsForm(request.POST or None, target=target)
     if request.method == "POST" and form.is_valid():
         changed = _attempt(
             form,
-            lambda: targets.change_credentials(actor=actor, target=target, credentials=form.credentials),
+            lambda: targets.change_credentials(
+                actor=actor,
+                target=target,
+                credentials=form.credentials,
+                destination=form.changed_destination,
+            ),
         )
         if changed is not None:
             messages.success(request, "The new credentials work, and replace the old ones.")

@@ -212,7 +212,10 @@ def test_rules_are_changed_and_an_old_plan_is_void(alice: Client, stage: Stage) 
 
 
 def test_credentials_that_do_not_work_are_refused(alice: Client, stage: Stage) -> None:
-    wrong = alice.post(f"/sync/{stage.target.pk}/credentials", {"credential-token": "s.wrong"})
+    kept = {f"destination-{name}": text for name, text in stage.target.destination.items()}
+    wrong = alice.post(f"/sync/{stage.target.pk}/credentials", {**kept, "credential-token": "s.wrong"})
     assert wrong.status_code == 422
-    good = {f"credential-{name}": text for name, text in stage.world.credentials.items()}
+    good = kept | {f"credential-{name}": text for name, text in stage.world.credentials.items()}
+    elsewhere = {**good, "destination-address": "http://127.0.0.1:9"}
+    assert alice.post(f"/sync/{stage.target.pk}/credentials", elsewhere).status_code == 422
     assert post(alice, f"/sync/{stage.target.pk}/credentials", good) == f"/sync/{stage.target.pk}"
