@@ -162,6 +162,16 @@ def test_groups_give_and_take_roles(cast: Cast, provider: Provider, events: Even
     assert {event.actor_kind for event in events(Action.MEMBER_REVOKE)} == {"system"}
 
 
+def test_the_members_page_says_whose_grant_it_is(
+    cast: Cast, provider: Provider, signed_in: Callable[[User], Client]
+) -> None:
+    map_group(actor=cast.principal(cast.root), group="r", environment=cast.development, role="reader")
+    path = "/environments/development"
+    assert b"by single sign-on" not in signed_in(cast.alice).get(path).content
+    sign_in(Client(), provider, attributes=in_groups("r"))
+    assert b"by single sign-on" in signed_in(cast.alice).get(path).content
+
+
 def test_what_people_granted_stays(cast: Cast, provider: Provider) -> None:
     mapping = map_group(
         actor=cast.principal(cast.root), group="readers", environment=cast.development, role="reader"
