@@ -46,6 +46,8 @@ class Action(StrEnum):
     SECRET_RESTORE = "secret.restore"
     SECRET_PURGE = "secret.purge"
     SECRET_IMPORT = "secret.import"
+    # A value of the older scheme was taken over; the only proof that it may open.
+    SECRET_INVENTORY = "secret.inventory"
     # A value handed to a target of the sync, and one taken from it.
     SECRET_DELIVER = "secret.deliver"
     SECRET_PULL = "secret.pull"

@@ -39,6 +39,8 @@ KEEPER_ADMIN_PASSWORD = env.str("KEEPER_ADMIN_PASSWORD", default="")
 KEY_MANAGEMENT_BACKEND = env.str("KEY_MANAGEMENT_BACKEND", default="local")
 # While data keys move between the key file and KMS: what either of them wraps opens.
 KEY_MIGRATION = env.bool("KEY_MIGRATION", default=False)
+# The keys of the older scheme, which open imported values until they are migrated.
+LEGACY_FERNET_KEYS = env.list("LEGACY_FERNET_KEYS", default=[])
 KEEPER_LOCAL_KEY_FILE = env.str("KEEPER_LOCAL_KEY_FILE", default="") or str(KEEPER_DATA_DIR / "local.key")
 KEEPER_LOCAL_KEY_PASSPHRASE = env.str("KEEPER_LOCAL_KEY_PASSPHRASE", default="")
 AWS_REGION = env.str("AWS_REGION", default="") or env.str("AWS_DEFAULT_REGION", default="")

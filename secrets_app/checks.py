@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from cryptography.fernet import Fernet
 from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
@@ -27,7 +28,15 @@ _LIMITS: Final = (
 def keys(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[checks.CheckMessage]:
     """Check the settings of the key layer, whatever `app_configs` asks for."""
     del app_configs
-    return [*_backend(), *_kms(), *_encryption_context(), *_allowed_keys(), *_limits(), *_local_key_file()]
+    return [
+        *_backend(),
+        *_kms(),
+        *_encryption_context(),
+        *_allowed_keys(),
+        *_limits(),
+        *_local_key_file(),
+        *_legacy_keys(),
+    ]
 
 
 def _backend() -> Iterator[checks.CheckMessage]:
@@ -36,6 +45,18 @@ def _backend() -> Iterator[checks.CheckMessage]:
             "KEY_MANAGEMENT_BACKEND names no key provider.",
             hint=f"Set it to one of: {', '.join(PROVIDERS)}.",
             id="keeper.E010",
+        )
+
+
+def _legacy_keys() -> Iterator[checks.CheckMessage]:
+    try:
+        for key in settings.LEGACY_FERNET_KEYS:
+            Fernet(key)
+    except ValueError:
+        yield checks.Error(
+            "LEGACY_FERNET_KEYS holds what is no Fernet key.",
+            hint="A Fernet key is 32 bytes in URL-safe base64; separate several by commas.",
+            id="keeper.E018",
         )
 
 

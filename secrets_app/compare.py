@@ -7,11 +7,11 @@ from enum import StrEnum
 from django.db.models import F
 
 from audit_app.actions import Action
-from audit_app.record import AuditObject, ManifestEntry, commit_record
+from audit_app.record import AuditObject, ManifestEntry, Receipt, commit_record
 from audit_app.streams import environment_stream
 from environments_app.models import Environment
 from environments_app.policy import Principal, allows, require
-from secrets_app import fingerprints
+from secrets_app import data_keys, fingerprints
 from secrets_app.models import SecretVersion
 
 
@@ -44,9 +44,10 @@ def compare(*, actor: Principal, left: Environment, right: Environment) -> list[
     """
     for environment in (left, right):
         require(actor=actor, action=Action.SECRET_COMPARE, environment=environment)
-    sides = [_current(actor, environment) for environment in (left, right)]
-    for environment, other, versions in ((left, right, sides[0]), (right, left, sides[1])):
-        commit_record(
+    here, there = (_current(actor, environment) for environment in (left, right))
+    receipts = []
+    for environment, other, versions in ((left, right, here), (right, left, there)):
+        receipt = commit_record(
             actor=actor,
             action=Action.SECRET_COMPARE,
             stream=environment_stream(environment.uuid),
@@ -56,8 +57,32 @@ def compare(*, actor: Principal, left: Environment, right: Environment) -> list[
                 ManifestEntry(secret_uuid=version.secret.uuid, number=version.number, name=name)
                 for name, version in versions.items()
             ],
+            covers=frozenset(version.uuid for version in versions.values()),
         )
-    return [_row(name, *sides) for name in sorted(sides[0].keys() | sides[1].keys())]
+        receipts.append(receipt)
+    opened = _opened(here, there, receipt=receipts[0])
+    return [_row(name, here, there, opened) for name in sorted(here.keys() | there.keys())]
+
+
+def _opened(
+    left: Mapping[str, SecretVersion], right: Mapping[str, SecretVersion], *, receipt: Receipt
+) -> dict[str, bool]:
+    """Return, for names whose fingerprints are of different keys, whether the values are equal.
+
+    The key was replaced between them: the left values are opened and measured by the right ones' key.
+    """
+    apart = {
+        left[name].pk: name
+        for name in left.keys() & right.keys()
+        if not fingerprints.are_comparable(left[name].fingerprint, right[name].fingerprint)
+    }
+    data_keys.prefetch({left[name].data_key_id for name in apart.values()})
+    same = {}
+    for version in SecretVersion.objects.filter(pk__in=apart).only("uuid", "number", "value", "secret"):
+        name = apart[version.pk]
+        version.secret = left[name].secret
+        same[name] = fingerprints.matches(version.value.open(receipt), bytes(right[name].fingerprint))
+    return same
 
 
 def _current(actor: Principal, environment: Environment) -> dict[str, SecretVersion]:
@@ -77,20 +102,27 @@ def _current(actor: Principal, environment: Environment) -> dict[str, SecretVers
     return found
 
 
-def _row(name: str, left: Mapping[str, SecretVersion], right: Mapping[str, SecretVersion]) -> Row:
+def _row(
+    name: str,
+    left: Mapping[str, SecretVersion],
+    right: Mapping[str, SecretVersion],
+    opened: Mapping[str, bool],
+) -> Row:
     here, there = left.get(name), right.get(name)
     return Row(
         name=name,
-        difference=_difference(here, there),
+        difference=_difference(here, there, opened=opened.get(name)),
         left_number=here.number if here else None,
         right_number=there.number if there else None,
     )
 
 
-def _difference(here: SecretVersion | None, there: SecretVersion | None) -> Difference:
+def _difference(
+    here: SecretVersion | None, there: SecretVersion | None, *, opened: bool | None
+) -> Difference:
     if here is None:
         return Difference.ONLY_RIGHT
     if there is None:
         return Difference.ONLY_LEFT
-    same = fingerprints.same_value(bytes(here.fingerprint), bytes(there.fingerprint))
+    same = fingerprints.same_value(here.fingerprint, there.fingerprint) if opened is None else opened
     return Difference.SAME if same else Difference.DIFFERENT

@@ -71,12 +71,15 @@ def plain_key(data_key_id: UUID, *, environment: UUID | None = None) -> PlainKey
     return key.plain
 
 
-def prefetch(data_key_ids: Iterable[UUID]) -> None:
+def prefetch(data_key_ids: Iterable[UUID | None]) -> None:
     """Open those keys that are not kept yet, found by one statement; raises as `plain_key` does.
 
-    An id without a row is left for `plain_key` to refuse, so that it spoils no other value.
+    None, the mark of the older scheme, needs none. An id without a row is left for `plain_key` to
+    refuse, so that it spoils no other value.
     """
-    missing = [data_key_id for data_key_id in set(data_key_ids) if not cache().has(data_key_id)]
+    missing = [
+        data_key_id for data_key_id in set(data_key_ids) if data_key_id and not cache().has(data_key_id)
+    ]
     for row in DataKey.objects.filter(uuid__in=missing, purpose=VALUES) if missing else ():
         _kept(row.uuid, row)
 

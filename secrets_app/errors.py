@@ -28,6 +28,10 @@ class UnknownDataKey(EnvelopeError):
     """The envelope names a data key that is not a key for values of this environment."""
 
 
+class NotInventoried(EnvelopeError):
+    """A value of the older scheme stands where none was imported, or came too late."""
+
+
 class MissingVersion(EnvelopeError):
     """The version that a secret calls current is not there."""
 

@@ -14,7 +14,7 @@ from django.db.models.lookups import Exact, IsNull
 
 from audit_app.record import Receipt
 from audit_app.row_mac import report_violation
-from secrets_app import fingerprints
+from secrets_app import fingerprints, legacy
 from secrets_app.data_keys import plain_key
 from secrets_app.envelope import format as envelope_format
 from secrets_app.envelope import seal
@@ -47,8 +47,10 @@ class Sealed:
         return self._context() if callable(self._context) else self._context
 
     @property
-    def data_key_id(self) -> UUID:
-        """The id of the data key; raises Malformed or UnknownFormat if this is no envelope."""
+    def data_key_id(self) -> UUID | None:
+        """The id of the data key, None of the older scheme; raises Malformed or UnknownFormat if neither."""
+        if legacy.is_legacy(self.envelope):
+            return None
         return envelope_format.data_key_id(self.envelope)
 
     def bound(self, context: Context | Callable[[], Context]) -> "Sealed":
@@ -95,6 +97,8 @@ class Sealed:
         return context
 
     def _plaintext(self, context: Context) -> bytes:
+        if legacy.is_legacy(self.envelope):
+            return legacy.open_token(self.envelope, context)
         return seal.open_envelope(
             self.envelope,
             data_key_for=lambda key_id: plain_key(key_id, environment=context.environment),
@@ -278,7 +282,8 @@ class EncryptedField(_BinaryField):
             return value
         try:
             envelope = b64decode(value.encode("ascii"), validate=True)
-            envelope_format.parse(envelope)
+            if not legacy.is_legacy(envelope):
+                envelope_format.parse(envelope)
         except (AttributeError, UnicodeEncodeError, binascii.Error, EnvelopeError) as error:
             raise ValidationError(f"{self.name} takes an envelope in base64") from error
         return Sealed(envelope)

@@ -21,6 +21,11 @@ def matches(value: bytes, stored: bytes) -> bool:
     return keyring().verify(Purpose.FINGERPRINT, value, bytes(stored))
 
 
-def same_value(one: bytes, other: bytes) -> bool:
-    """Say whether two fingerprints are of the same value; those of different keys never are."""
+def are_comparable(one: bytes | memoryview, other: bytes | memoryview) -> bool:
+    """Say whether two fingerprints are of one key; the key may have been replaced between them."""
+    return bytes(one[:16]) == bytes(other[:16])
+
+
+def same_value(one: bytes | memoryview, other: bytes | memoryview) -> bool:
+    """Say whether two fingerprints of one key are of the same value."""
     return hmac.compare_digest(bytes(one), bytes(other))

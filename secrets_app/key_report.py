@@ -16,11 +16,15 @@ from secrets_app.errors import KeyRefused, KeyUnavailable
 from secrets_app.key_providers import provider
 from secrets_app.key_providers.base import KeyDescription
 from secrets_app.models.data_key import DataKey
+from secrets_app.reseal import legacy_rows
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataKeyFacts:
-    """A data key as an operator sees it; `values` counts the versions that it seals."""
+    """A data key as an operator sees it.
+
+    `values` counts the versions that it seals, `other_provider` wraps it as well for a rollback.
+    """
 
     uuid: str
     purpose: str
@@ -29,6 +33,7 @@ class DataKeyFacts:
     provider: str
     key_uri: str
     values: int
+    other_provider: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +41,8 @@ class ScopeReport:
     """The key of one environment, or of the system keys.
 
     `reference` is what the settings or the environment name, `key_uri` what that is today.
-    `under_old_key` lists the data keys that another key still wraps. `problem` says why the key
+    `under_old_key` lists the data keys that another key still wraps, `legacy_values` counts what is
+    of the older scheme still. `problem` says why the key
     cannot be used, and is empty if it can.
     """
 
@@ -50,6 +56,7 @@ class ScopeReport:
     problem: str = ""
     data_keys: list[DataKeyFacts] = field(default_factory=list)
     under_old_key: list[str] = field(default_factory=list)
+    legacy_values: int = 0
 
     @property
     def ok(self) -> bool:
@@ -87,7 +94,7 @@ def key_states(environment: str | None = None) -> Iterator[KeyState]:
 def reports(environment: str | None = None) -> Iterator[ScopeReport]:
     """Describe the key of each environment and of the system keys, or of one environment.
 
-    What data keys seal is counted by one statement a scope.
+    What data keys seal, and what is of the older scheme, is counted by one statement a scope each.
     """
     return (_report(key) for key in key_states(environment))
 
@@ -132,7 +139,14 @@ def _report(key: KeyState) -> ScopeReport:
         data_keys=facts,
         # Without an answer nobody can say which key is the right one.
         under_old_key=old if key.key_uri else [],
+        legacy_values=_legacy_values(key.scope),
     )
+
+
+def _legacy_values(scope: UUID) -> int:
+    if scope == NO_ENVIRONMENT:
+        return 0
+    return legacy_rows().filter(secret__environment__uuid=scope).count()
 
 
 def _data_keys(scope: UUID) -> list[DataKeyFacts]:
@@ -150,4 +164,5 @@ def _facts(row: DataKey, sealed: int, now: datetime) -> DataKeyFacts:
         provider=row.provider,
         key_uri=row.key_uri,
         values=sealed,
+        other_provider=row.other_provider,
     )

@@ -14,6 +14,7 @@ from secrets_app.key_providers import patiently, provider
 from secrets_app.models.data_key import DataKey
 from secrets_app.reseal import reseal
 from secrets_app.rewrap import Scope, rewrap
+from secrets_app.system_rotation import replace_system_keys
 
 # A long run waits out what passes.
 PATIENCE_SECONDS: Final = 60.0
@@ -29,6 +30,7 @@ class Rotation:
     key_uri: str = ""
     rotation_turned_on: bool = False
     data_keys_rewrapped: int = 0
+    system_keys_replaced: int = 0
     data_key: str = ""
     values_resealed: int = 0
     problems: list[str] = field(default_factory=list)
@@ -45,7 +47,8 @@ def rotations(
     """Rotate everything, one environment, or what one key wraps (by ARN, id or alias).
 
     Data keys are wrapped under the key that is configured, where another still wraps them; with
-    `reencrypt` environments get new data keys and their values are sealed under these first. With
+    `reencrypt` environments get new data keys and their values are sealed under these first, and the
+    system keys are replaced. With
     ENABLE_KMS_KEY_ROTATION the keys' own rotation is turned on. Raises KeyUnavailable or
     KeyRefused if `key` is none, KeyringUnavailable if the trail's keys do not open.
     """
@@ -78,6 +81,8 @@ def _rotate(rotation: Rotation, scope: Scope, under: str, *, reencrypt: bool, pr
     if reencrypt and scope.environment:
         # Before the old data keys are re-wrapped: until then `under` still finds an interrupted run.
         _reseal(rotation, scope.environment, progress)
+    elif reencrypt:
+        rotation.system_keys_replaced = replace_system_keys()
     rows = scope.data_keys().exclude(key_uri=scope.key_uri)
     total = (rows.filter(key_uri=under) if under else rows).count()
     for done, rewrapped in enumerate(rewrap(scope, under=under), 1):

@@ -13,17 +13,21 @@ them records nothing, since recording needs them.
   damaged, and a new key would make everything that the old one proves look forged.
 - The event of a key's creation needs the key. So it is recorded after the keys were opened and
   committed; a process that died in between leaves it to the next one that opens them.
+- A key that was replaced still verifies. A process that meets a tag under a key that it does not
+  know opens that key, and `open_all` looks for new ones every minute, to write under them.
 """
 
 import hmac
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
 from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db.models import QuerySet
 
 from audit_app import actors, streams
 from audit_app.actions import Action
@@ -34,12 +38,14 @@ from audit_app.record import AuditObject, record
 from audit_app.row_mac import report_violation
 from secrets_app.envelope.context import NO_ENVIRONMENT
 from secrets_app.envelope.seal import PlainKey
-from secrets_app.errors import MigrationMoved, SecretError
+from secrets_app.errors import EnvelopeError, KeyRefused, MigrationMoved, SecretError
 from secrets_app.key_providers import provider
 from secrets_app.models.data_key import DataKey
-from secrets_app.wrapping import require_wraps, unwrap, wrap_new
+from secrets_app.wrapping import is_in_transaction, require_wraps, unwrap, wrap_new
 
 _TAG_BYTES: Final = 48
+# How often `open_all` looks whether keys were replaced.
+_LOOK_SECONDS: Final = 60.0
 _log = logging.getLogger(__name__)
 
 
@@ -67,6 +73,7 @@ class SystemKeyring:
         self._lock = threading.RLock()
         self._pinned: _OpenKeys | None = None
         self._uncommitted: _Uncommitted | None = None
+        self._looked_at = 0.0
 
     def mac(self, purpose: Purpose, message: bytes) -> bytes:
         """Return the tag of a message under the active key: key uuid 16 | HMAC-SHA256 32.
@@ -82,8 +89,11 @@ class SystemKeyring:
         Raises KeyringUnavailable if the keys cannot be opened.
         """
         tag = bytes(tag)
+        if len(tag) != _TAG_BYTES:
+            return False
         key = (self._pinned or self._opened()).by_id.get((purpose, tag[:16]))
-        if key is None or len(tag) != _TAG_BYTES:
+        key = key or self._learned(purpose, tag[:16])
+        if key is None:
             return False
         return hmac.compare_digest(hmac.digest(key.material, message, "sha256"), tag[16:])
 
@@ -94,6 +104,34 @@ class SystemKeyring:
         """
         if self._pinned is None:
             self._opened()
+        elif time.monotonic() - self._looked_at > _LOOK_SECONDS and not is_in_transaction():
+            try:
+                self.catch_up()
+            except (SecretError, DatabaseError) as error:
+                # What is pinned is as good as it was: it goes on, and looks again in a minute.
+                _log.warning("cannot look whether system keys were replaced: %s", error)
+
+    def catch_up(self) -> None:
+        """Open the system keys that were made since, and write under the newest.
+
+        Raises KeyUnavailable, or the database's error; what was open stays so.
+        """
+        with self._lock:
+            self._looked_at = time.monotonic()
+            if self._pinned is not None:
+                self._pinned = _caught_up(self._pinned)
+
+    def _learned(self, purpose: Purpose, key_id: bytes) -> PlainKey | None:
+        """Return a key that was made after this process opened its own, if there is one of this id."""
+        stored = _system_rows().filter(uuid=UUID(bytes=key_id), purpose=purpose)
+        if self._pinned is None or not stored.exists():
+            return None
+        try:
+            _warn_of_waiting()
+            self.catch_up()
+        except (SecretError, DatabaseError) as error:
+            raise KeyringUnavailable(f"a system key cannot be opened: {error}") from error
+        return self._pinned.by_id.get((purpose, key_id))
 
     def _opened(self) -> _OpenKeys:
         with self._lock:
@@ -125,6 +163,7 @@ class SystemKeyring:
     def pin(self, keys: _OpenKeys) -> None:
         """Keep committed keys for the life of the process, and catch up on their events."""
         self._pinned, self._uncommitted = keys, None
+        self._looked_at = time.monotonic()
         if not connection.in_atomic_block:
             _record_creations(keys)
             for uuid, purpose, reason in keys.broken:
@@ -180,7 +219,7 @@ def _open_or_make() -> tuple[_OpenKeys, bool]:
 
 def _open_stored(opener: Callable[[DataKey], PlainKey] = unwrap) -> _OpenKeys:
     keys = _OpenKeys()
-    for row in DataKey.objects.filter(scope=NO_ENVIRONMENT, purpose__in=list(Purpose)).order_by("pk"):
+    for row in _system_rows():
         try:
             keys.add(row, opener(row))
         except SecretError as error:
@@ -189,6 +228,25 @@ def _open_stored(opener: Callable[[DataKey], PlainKey] = unwrap) -> _OpenKeys:
             # An old key only verifies: without it some tags fail, which says so loudly enough.
             keys.broken.append((row.uuid, row.purpose, str(error)))
     return keys
+
+
+def _caught_up(known: _OpenKeys) -> _OpenKeys:
+    """Return the keys of a process and those that were made since; raises KeyUnavailable.
+
+    One that was edited is as if it were not there: nothing was ever written under it.
+    """
+    keys = _OpenKeys(active=dict(known.active), by_id=dict(known.by_id), broken=known.broken)
+    for row in _system_rows():
+        key = known.by_id.get((Purpose(row.purpose), row.uuid.bytes))
+        try:
+            keys.add(row, key or unwrap(row))
+        except (EnvelopeError, KeyRefused) as error:
+            _log.warning("system key %s does not open: %s", row.uuid, error)
+    return keys
+
+
+def _system_rows() -> QuerySet[DataKey]:
+    return DataKey.objects.filter(scope=NO_ENVIRONMENT, purpose__in=list(Purpose)).order_by("pk")
 
 
 def _refuse_lost(missing: Iterable[Purpose], keys: _OpenKeys) -> None:

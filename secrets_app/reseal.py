@@ -55,14 +55,28 @@ def reseal(environment: Environment, *, progress: Progress, batch_size: int = 0)
     if not DataKey.objects.filter(scope=environment.uuid, purpose=VALUES).exists():
         return None
     key = _new_key(environment)
-    result = Resealed(data_key=key.id)
-    total = _under_other_keys(environment, key.id).count()
-    # Who was about to write under the old key when the new one came is found by another pass.
-    size = batch_size or BATCH
-    while _pass(environment, key, result, lambda: progress(result.values, total), size):
-        pass
+    result = _sealed_under(
+        environment, key, _under_other_keys(environment, key.id), progress, batch_size or BATCH
+    )
     _record(environment, key, {"step": "finished", "values": result.values, "broken": len(result.broken)})
     return result
+
+
+def reseal_legacy(environment: Environment, *, progress: Progress, batch_size: int = 0) -> Resealed | None:
+    """Seal what an environment has of the older scheme under its active data key; None if there is none.
+
+    Raises as `reseal` does; a repeated call continues.
+    """
+    rows = legacy_rows().filter(secret__environment=environment)
+    if not rows.exists():
+        return None
+    key = data_keys.active_key(environment)
+    return _sealed_under(environment, key, rows, progress, batch_size or BATCH)
+
+
+def legacy_rows() -> QuerySet[SecretVersion]:
+    """Return the versions whose value is still of the older scheme."""
+    return SecretVersion.objects.filter(data_key=None).select_related("secret").order_by("pk")
 
 
 def _new_key(environment: Environment) -> PlainKey:
@@ -87,12 +101,28 @@ def _under_other_keys(environment: Environment, data_key: UUID) -> QuerySet[Secr
     return rows.select_related("secret").order_by("pk")
 
 
+def _sealed_under(
+    environment: Environment, key: PlainKey, rows: QuerySet[SecretVersion], progress: Progress, size: int
+) -> Resealed:
+    result = Resealed(data_key=key.id)
+    total = rows.count()
+    # Who was about to write under the old key when the new one came is found by another pass.
+    while _pass(environment, key, rows, result, lambda: progress(result.values, total), size):
+        pass
+    return result
+
+
 def _pass(
-    environment: Environment, key: PlainKey, result: Resealed, tell: Callable[[], None], size: int
+    environment: Environment,
+    key: PlainKey,
+    pending: QuerySet[SecretVersion],
+    result: Resealed,
+    tell: Callable[[], None],
+    size: int,
 ) -> int:
-    """Go once through all that other keys seal; return how many values were sealed again."""
+    """Go once through what is to be sealed; return how many values were."""
     before, last = result.values, 0
-    while batch := list(_under_other_keys(environment, key.id).filter(pk__gt=last)[:size]):
+    while batch := list(pending.filter(pk__gt=last)[:size]):
         last = batch[-1].pk
         rows = [row for row in batch if row.pk not in result.broken]
         if rows:

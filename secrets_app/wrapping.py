@@ -135,15 +135,20 @@ def encryption_context(*, uuid: UUID, scope: UUID, purpose: str, frozen: Mapping
 
 
 def refuse_in_transaction(what: str) -> None:
-    """Raise NetworkInTransaction if the caller holds a transaction open.
+    """Raise NetworkInTransaction if the caller holds a transaction open."""
+    if is_in_transaction():
+        raise NetworkInTransaction(f"{what}: that has to be done before the transaction begins")
+
+
+def is_in_transaction() -> bool:
+    """Say whether the caller holds a transaction open.
 
     The transaction that a test case wraps around each test does not count, as it does not for
     Django's own durable blocks.
     """
     blocks = connection.atomic_blocks
     # Django has no public name for it; its own check reads the same attribute.
-    if blocks and not getattr(blocks[-1], "_from_testcase", False):
-        raise NetworkInTransaction(f"{what}: that has to be done before the transaction begins")
+    return bool(blocks) and not getattr(blocks[-1], "_from_testcase", False)
 
 
 def _wrapped_by_other(key: PlainKey, row: DataKey, migration: KeyMigration) -> Wrap:

@@ -2,12 +2,19 @@
 
 from dataclasses import dataclass, field
 
+from django.db import transaction
+
+from audit_app import actors, streams
 from audit_app.actions import Action
 from audit_app.keyring import keyring
+from audit_app.models import AuditEvent
+from audit_app.record import AuditObject, record
 from secrets_app.errors import MigrationRefused, SecretError
 from secrets_app.key_migration.state import end, open_migration, require_backend, require_both_providers
+from secrets_app.legacy import is_final
 from secrets_app.models import DataKey, KeyMigration
 from secrets_app.models.key_migration import FINALISED
+from secrets_app.reseal import legacy_rows
 from secrets_app.wrapping import KMS, unwrap
 
 
@@ -36,15 +43,19 @@ def finalise(*, dry_run: bool = False) -> Finalised:
     require_backend(KMS)
     keyring().open_all()
     migration = open_migration()
+    if left := legacy_rows().count():
+        raise MigrationRefused(
+            f"{left:,} values are still of the older scheme and would be lost: run the migration again first"
+        )
     if migration is None:
-        return _finalised_before()
+        return _without_migration(dry_run=dry_run)
     if left := DataKey.objects.exclude(provider=KMS).count():
         raise MigrationRefused(f"KMS does not wrap {left:,} data keys yet: run the migration again first")
     problems, opened = _opened_by_kms()
     if not problems and not dry_run and not _ended(migration):
         raise MigrationRefused(
-            "a process made a data key under the key file meanwhile: set KEY_MANAGEMENT_BACKEND to kms for "
-            "every process, and run the migration again"
+            "a data key was made under the key file, or a value imported, meanwhile: set "
+            "KEY_MANAGEMENT_BACKEND to kms for every process, and run the migration again"
         )
     return Finalised(migration=str(migration.uuid), data_keys=opened, dry_run=dry_run, problems=problems)
 
@@ -53,11 +64,27 @@ def _ended(migration: KeyMigration) -> bool:
     return end(migration, outcome=FINALISED, action=Action.KEY_MIGRATION_FINALISE, provider=KMS)
 
 
-def _finalised_before() -> Finalised:
-    last = KeyMigration.objects.last()
-    if last is None or last.outcome != FINALISED:
-        raise MigrationRefused("no migration is open: there is nothing to finalise")
-    return Finalised(migration=str(last.uuid), data_keys=0)
+def _without_migration(*, dry_run: bool) -> Finalised:
+    """Answer where no migration is open: it was finalised, or only values of the older scheme were moved."""
+    if not is_final():
+        if not AuditEvent.objects.filter(action=Action.SECRET_INVENTORY).exists():
+            raise MigrationRefused("no migration is open: there is nothing to finalise")
+        if not dry_run:
+            _close_inventory()
+    last = KeyMigration.objects.filter(outcome=FINALISED).last()
+    return Finalised(migration=str(last.uuid) if last else "", data_keys=0, dry_run=dry_run)
+
+
+def _close_inventory() -> None:
+    with transaction.atomic():
+        record(
+            actor=actors.system(),
+            action=Action.KEY_MIGRATION_FINALISE,
+            stream=streams.SYSTEM,
+            object=AuditObject("key_migration", actors.NIL, "older scheme"),
+        )
+        if legacy_rows().exists():
+            raise MigrationRefused("a value was imported meanwhile: run the migration again first")
 
 
 def _opened_by_kms() -> tuple[list[str], int]:

@@ -13,8 +13,9 @@ from secrets_app.key_migration.state import begin, open_migration, require_both_
 from secrets_app.key_providers import provider_named
 from secrets_app.key_rotation import Progress
 from secrets_app.models import DataKey, KeyMigration
-from secrets_app.reseal import reseal
+from secrets_app.reseal import legacy_rows, reseal, reseal_legacy
 from secrets_app.rewrap import Scope
+from secrets_app.system_rotation import replace_system_keys
 from secrets_app.wrapping import KMS, LOCAL
 
 
@@ -23,7 +24,7 @@ class Migrated:
     """What a migration did, or would do, for one environment or for the system keys.
 
     `backup` is the file that this run wrote; `data_keys` counts those that were moved, or in a dry
-    run would be.
+    run would be, and `legacy_values` those of the older scheme that were sealed, or would be.
     """
 
     name: str
@@ -32,8 +33,10 @@ class Migrated:
     backup: str = ""
     data_keys: int = 0
     values_proven: int = 0
+    system_keys_replaced: int = 0
     data_key: str = ""
     values_resealed: int = 0
+    legacy_values: int = 0
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -59,6 +62,7 @@ def plan(*, environment: str = "", batch_size: int, progress: Progress) -> Itera
         if not trial.ok:
             told.problems.append(f"failed to {trial.step}: {trial.problem}")
         if scope.environment:
+            told.legacy_values = legacy_rows().filter(secret__environment=scope.environment).count()
             _prove(told, scope.environment, batch_size, progress)
         yield told
 
@@ -68,7 +72,8 @@ def migrate(
 ) -> Iterator[Migrated]:
     """Move the data keys of everything, or of one environment, to KMS; may be stopped and repeated.
 
-    With `reencrypt` environments get new data keys, and their values are sealed under these first.
+    With `reencrypt` environments get new data keys, and their values are sealed under these first;
+    the system keys are replaced as well.
     Raises MigrationRefused and KeyringUnavailable as `plan` does, before anything changes.
     """
     require_both_providers()
@@ -77,7 +82,10 @@ def migrate(
     for scope in scopes(environment):
         done = Migrated(name=scope.name, dry_run=False, backup=backup)
         try:
-            _migrate(done, scope, migration, batch_size if reencrypt else 0, progress)
+            if reencrypt:
+                _replace_keys(done, scope, batch_size, progress)
+            _move(done, scope, migration, progress)
+            _seal_legacy(done, scope, batch_size, progress)
         except (KeyUnavailable, KeyRefused, RotationSuperseded) as error:
             done.problems.append(str(error))
         yield done
@@ -103,19 +111,35 @@ def _begun(environment: str) -> tuple[KeyMigration | None, str]:
     return begun, str(written.path)
 
 
-def _migrate(
-    done: Migrated, scope: Scope, migration: KeyMigration | None, reseal_batch: int, progress: Progress
-) -> None:
+def _replace_keys(done: Migrated, scope: Scope, batch_size: int, progress: Progress) -> None:
+    if scope.environment is None:
+        done.system_keys_replaced = replace_system_keys()
+        return
+    result = reseal(
+        scope.environment,
+        batch_size=batch_size,
+        progress=lambda count, total: progress(done.name, count, total, "values re-sealed"),
+    )
+    if result:
+        done.data_key, done.values_resealed = str(result.data_key), result.values
+        done.problems += result.broken.values()
+
+
+def _seal_legacy(done: Migrated, scope: Scope, batch_size: int, progress: Progress) -> None:
+    if scope.environment is None:
+        return
+    result = reseal_legacy(
+        scope.environment,
+        batch_size=batch_size,
+        progress=lambda count, total: progress(done.name, count, total, "values of the older scheme sealed"),
+    )
+    if result:
+        done.legacy_values = result.values
+        done.problems += result.broken.values()
+
+
+def _move(done: Migrated, scope: Scope, migration: KeyMigration | None, progress: Progress) -> None:
     done.key_uri = scope.key_uri_of(provider_named(KMS))
-    if reseal_batch and scope.environment:
-        result = reseal(
-            scope.environment,
-            batch_size=reseal_batch,
-            progress=lambda count, total: progress(done.name, count, total, "values re-sealed"),
-        )
-        if result:
-            done.data_key, done.values_resealed = str(result.data_key), result.values
-            done.problems += result.broken.values()
     if migration is None:
         return
     total = unmoved(scope).count()

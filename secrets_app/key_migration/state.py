@@ -15,6 +15,8 @@ from secrets_app.errors import MigrationRefused
 from secrets_app.key_migration.backup import Written, write_backup
 from secrets_app.key_providers import provider_named
 from secrets_app.models import DataKey, KeyMigration
+from secrets_app.models.key_migration import FINALISED
+from secrets_app.reseal import legacy_rows
 from secrets_app.wrapping import LOCAL
 
 _NO_OTHER: Final = {"other_provider": "", "other_key_uri": "", "other_wrapped_key": b""}
@@ -91,6 +93,10 @@ def end(migration: KeyMigration, *, outcome: str, action: Action, provider: str)
         locked.save(update_fields=["open", "outcome", "ended_at"])
         dropped = DataKey.objects.exclude(other_provider="").update(**_NO_OTHER)
         record_step(locked, action, {"data_keys": DataKey.objects.count(), "wraps_dropped": dropped})
+        if outcome == FINALISED and legacy_rows().exists():
+            # Only now, since an import holds the lock that recording has waited for.
+            transaction.set_rollback(True)
+            return False
     return True
 
 

@@ -101,8 +101,11 @@ class SecretVersion(Identified):
     secret = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="versions")
     number = models.PositiveIntegerField()
     value = EncryptedField(label=SECRET_VERSION_VALUE, context="sealing_context")
-    # The data key's uuid also stands in the envelope; the column finds what a key has closed.
-    data_key = models.ForeignKey(DataKey, to_field="uuid", on_delete=models.PROTECT, related_name="versions")
+    # The data key's uuid also stands in the envelope; the column finds what a key has closed. Null marks
+    # a value of the older scheme.
+    data_key = models.ForeignKey(
+        DataKey, to_field="uuid", null=True, on_delete=models.PROTECT, related_name="versions"
+    )
     fingerprint = models.BinaryField(max_length=48)
     author = models.CharField(max_length=150)
     author_uuid = models.UUIDField()

@@ -23,7 +23,7 @@ from environments_app.tokens import issue
 from secrets_app.data_keys import active_key, forget_data_keys
 from secrets_app.envelope.context import TARGET_CREDENTIALS, Context
 from secrets_app.envelope.seal import seal
-from secrets_app.models import Secret, SecretVersion, version_context
+from secrets_app.models import DataKey, Secret, SecretVersion, version_context
 from secrets_app.tests.kept import VALUE, change, keep, version
 
 pytestmark = pytest.mark.every_database
@@ -173,7 +173,7 @@ SEALED: dict[str, Callable[[Place, bytes], bytes | str]] = {
     "of another format version": lambda _, envelope: envelope[:3] + b"\x02" + envelope[4:],
     "of another suite": lambda _, envelope: envelope[:4] + b"\x00" + envelope[5:],
     "under an unknown data key": lambda _, envelope: envelope[:5] + uuid4().bytes + envelope[21:],
-    "under another environment's data key": lambda place, envelope: envelope[:5] + version(place.elsewhere).data_key_id.bytes + envelope[21:],
+    "under another environment's data key": lambda place, envelope: envelope[:5] + data_key_of(version(place.elsewhere)).uuid.bytes + envelope[21:],
     "with another salt": lambda _, envelope: _flipped(envelope, 21),
     "with another commitment": lambda _, envelope: _flipped(envelope, 53),
     "with another nonce": lambda _, envelope: _flipped(envelope, 85),
@@ -432,7 +432,7 @@ def test_a_secret_hidden_by_sql_is_found(place: Place) -> None:
 DATA_KEYS: dict[str, tuple[str, Callable[[Place], list[Any]]]] = {
     "an edited wrapped key": ("wrapped_key = %s", lambda _: [b"\1" * 60]),
     "an empty wrapped key": ("wrapped_key = %s", lambda _: [b""]),
-    "another environment's wrapped key": ("wrapped_key = %s", lambda place: [bytes(version(place.elsewhere).data_key.wrapped_key)]),
+    "another environment's wrapped key": ("wrapped_key = %s", lambda place: [bytes(data_key_of(version(place.elsewhere)).wrapped_key)]),
     "another key encryption key": ("key_uri = %s", lambda _: ["local:elsewhere"]),
     "another provider": ("provider = %s", lambda _: ["kms"]),
     "an unknown provider": ("provider = %s", lambda _: ["nonsense"]),
@@ -445,7 +445,7 @@ DATA_KEYS: dict[str, tuple[str, Callable[[Place], list[Any]]]] = {
 @pytest.mark.parametrize("name", DATA_KEYS)
 def test_an_edited_data_key_opens_nothing(place: Place, name: str) -> None:
     assignment, parameters = DATA_KEYS[name]
-    key = version(place.secret, 2).data_key
+    key = data_key_of(version(place.secret, 2))
     if name == "another purpose":
         # The system key of the purpose must not be in the way of its uniqueness.
         place.sql("UPDATE secrets_app_datakey SET active = NULL WHERE id = %s", key.pk)
@@ -461,7 +461,7 @@ def test_an_edited_data_key_opens_nothing(place: Place, name: str) -> None:
 
 
 def test_a_data_key_that_is_given_to_another_environment_opens_nothing(place: Place) -> None:
-    key = version(place.elsewhere).data_key
+    key = data_key_of(version(place.elsewhere))
     place.sql(
         "UPDATE secrets_app_datakey SET active = NULL WHERE environment_id = %s", place.cast.development.pk
     )
@@ -686,3 +686,8 @@ def test_verify_audit_fails_and_names_what_was_edited(
 def test_tokens_that_were_never_used_are_not_in_the_way(place: Place) -> None:
     assert not ServiceToken.objects.exists()
     lists_answer(place)
+
+
+def data_key_of(row: SecretVersion) -> DataKey:
+    """Return the data key that seals a version."""
+    return DataKey.objects.get(versions=row)

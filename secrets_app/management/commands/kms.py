@@ -101,7 +101,10 @@ def _report_text(report: ScopeReport) -> str:
         old = ", under an old key: " + key.key_uri if key.uuid in report.under_old_key else ""
         lines.append(
             f"  data key {key.uuid} ({key.purpose}): {use}, {key.age_days} days, {key.values:,} values{old}"
+            + (f", for a rollback by {key.other_provider} as well" if key.other_provider else "")
         )
+    if report.legacy_values:
+        lines.append(f"  {report.legacy_values:,} values of the older scheme")
     return "\n".join(lines)
 
 
@@ -113,6 +116,8 @@ def _rotation_text(rotation: Rotation) -> str:
     done = [f"{rotation.data_keys_rewrapped:,} data keys re-wrapped"]
     if rotation.data_key:
         done.append(f"{rotation.values_resealed:,} values re-sealed under data key {rotation.data_key}")
+    if rotation.system_keys_replaced:
+        done.append(f"{rotation.system_keys_replaced} system keys replaced")
     if rotation.rotation_turned_on:
         done.append("AWS's own rotation turned on")
     lines = [f"{rotation.name}: {rotation.key_uri or 'no key'}: {', '.join(done)}"]

@@ -89,8 +89,13 @@ def _text(answer: Migrated) -> str:
         done = [f"{answer.data_keys:,} data keys would move", f"{answer.values_proven:,} values open"]
     else:
         done = [f"{answer.data_keys:,} data keys moved"]
+        if answer.system_keys_replaced:
+            done.append(f"{answer.system_keys_replaced} system keys replaced")
         if answer.data_key:
             done.append(f"{answer.values_resealed:,} values re-sealed under data key {answer.data_key}")
+    if answer.legacy_values:
+        of_which = "of them of the older scheme" if answer.dry_run else "values of the older scheme sealed"
+        done.append(f"{answer.legacy_values:,} {of_which}")
     lines = [f"{answer.name}: {answer.key_uri or 'no key'}: {', '.join(done)}"]
     if answer.backup:
         lines.append(f"  backup: {answer.backup}")

@@ -182,7 +182,9 @@ class TestKeyInfo:
     ) -> None:
         active_key(development)
         before = provider().calls.copy()
-        with django_assert_num_queries(3):  # the system's data keys, the environments, one's data keys
+        with django_assert_num_queries(
+            4
+        ):  # data keys of the system, the environments, one's data keys and legacy
             answers(capsys, "key-info")
         assert provider().calls - before == {"DescribeKey": 1, "GetKeyRotationStatus": 1}
 

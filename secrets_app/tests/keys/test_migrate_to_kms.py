@@ -147,7 +147,7 @@ class TestMoving:
         secret = keep(cast)
         done = moved(reencrypt=True)["development"]
         assert done.values_resealed == 1
-        row = DataKey.objects.get(uuid=SecretVersion.objects.get().data_key_id)
+        row = DataKey.objects.get(versions=SecretVersion.objects.get())
         assert (row.provider, row.other_provider) == ("kms", "local")
         forget_process()
         assert value(cast, secret) == VALUE
