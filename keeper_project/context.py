@@ -11,6 +11,7 @@ from environments_app.authentication import principal_of
 from environments_app.current import entered
 from environments_app.models import Environment
 from environments_app.policy import Principal, visible_environments
+from sync_app.target_rows import attention
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,14 @@ class Frame:
         if self.person.is_admin:
             entries.append(("Admin", reverse("admin:index"), "admin"))
         return [
-            Entry(label=label, url=url, icon=icon, active=self._is_at(url)) for label, url, icon in entries
+            Entry(
+                label=label,
+                url=url,
+                icon=icon,
+                active=self._is_at(url),
+                count=attention(self.person) if icon == "sync" else 0,
+            )
+            for label, url, icon in entries
         ]
 
     def _is_at(self, url: str) -> bool:

@@ -21,7 +21,8 @@ from sync_app import applying, planning, runs
 from sync_app.drafts import Adoption, Leaving
 from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, PlanKind, PlanState
-from sync_app.page_rows import (
+from sync_app.page_access import REFUSALS, found_target, refused, rights
+from sync_app.plan_rows import (
     ACT_LOOKS,
     budget_words,
     changes,
@@ -30,9 +31,8 @@ from sync_app.page_rows import (
     plan_sections,
     progress,
     summary,
-    where,
 )
-from sync_app.views import REFUSALS, found_target, refused, rights
+from sync_app.target_rows import where
 
 # So many lines stand on a page of one act, so many names on a page to adopt.
 _LINES: Final = 100

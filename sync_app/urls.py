@@ -3,16 +3,17 @@
 from django.urls import path
 
 from sync_app import plan_views, views
+from sync_app import target_form_views as form_views
 
 urlpatterns = [
     path("sync", views.sync_list, name="sync"),
     path("sync/pause", views.pause_all, name="sync-pause"),
     path("sync/resume", views.resume_all, name="sync-resume"),
-    path("sync/new", views.target_new, name="target-new"),
+    path("sync/new", form_views.target_new, name="target-new"),
     path("sync/<int:id>", views.target_detail, name="target-detail"),
-    path("sync/<int:id>/rules", views.target_rules, name="target-rules"),
-    path("sync/<int:id>/credentials", views.target_credentials, name="target-credentials"),
-    path("sync/<int:id>/test", views.target_test, name="target-test"),
+    path("sync/<int:id>/rules", form_views.target_rules, name="target-rules"),
+    path("sync/<int:id>/credentials", form_views.target_credentials, name="target-credentials"),
+    path("sync/<int:id>/test", form_views.target_test, name="target-test"),
     path("sync/<int:id>/pause", views.target_pause, name="target-pause"),
     path("sync/<int:id>/resume", views.target_resume, name="target-resume"),
     path("sync/<int:id>/remove", views.target_remove, name="target-remove"),

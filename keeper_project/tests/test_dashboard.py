@@ -54,6 +54,18 @@ def test_it_says_what_did_not_arrive_with_a_link_to_exactly_those(cast: Cast, si
     assert [row["name"] for row in person.get(needs[0]["url"]).context["rows"]] == ["a/conflict"]
 
 
+def test_the_rail_counts_what_needs_someone_in_the_sync(cast: Cast, signed_in: SignedIn) -> None:
+    target = make_target(cast.development)
+    make_entry(target, keep(cast, "a/conflict"), "conflict")
+    make_entry(target, keep(cast, "a/pending"), "pending")
+
+    def count(user: User) -> int:
+        entries = signed_in(user).get("/secrets").context["frame"].nav
+        return int(next(entry.count for entry in entries if entry.label == "Sync"))
+
+    assert (count(cast.vera), count(cast.charlie)) == (1, 0)
+
+
 def test_it_counts_reads_writes_and_denials_of_secrets(
     cast: Cast, expiring: None, signed_in: SignedIn
 ) -> None:

@@ -1,36 +1,23 @@
-"""Prepares targets, plans and what is in them for their pages: in words, and by few statements."""
+"""Prepares plans for their pages: what will happen in words, line by line, and by few statements."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from django.db.models import Count, F, QuerySet, Window
+from django.db.models import F, Window
 from django.db.models.functions import RowNumber
 from django.urls import reverse
 
 from secrets_app.models import Secret
-from sync_app.backends import BACKENDS
-from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
+from sync_app.models import Plan, PlanItem, Run, SyncEntry
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
 from sync_app.models.run import RunState
+from sync_app.page_access import sentence
 from sync_app.reconcile import Deletion
-from sync_app.states import State
 
 # So many lines of each act stand on a plan's first page; the rest is one click away.
 LINES_OF_AN_ACT: Final = 50
-# What needs someone comes first, what is of no consequence last.
-STATE_ORDER: Final = (
-    State.CONFLICT,
-    State.FAILED,
-    State.MISSING,
-    State.DRIFTED,
-    State.REFUSED,
-    State.PENDING,
-    State.IN_SYNC,
-    State.UNMANAGED,
-)
 
 
 class ActLook(NamedTuple):
@@ -62,78 +49,6 @@ _RESOLVABLE: Final = frozenset({Act.CONFLICT, Act.DRIFTED, Act.MISSING})
 # Named even if there are none: a person looks for them.
 _ALWAYS: Final = (Act.CREATE, Act.UPDATE, Act.DELETE, Act.UNCHANGED)
 _LIVE_PLANS: Final = frozenset({PlanState.MAKING, PlanState.APPLYING})
-
-
-def where(target: Target) -> str:
-    """Return where a target is, in a few words: `AWS eu-west-1 /prod`, `Vault secret/team`."""
-    given = target.destination
-    if target.backend == "aws_secrets_manager":
-        return f"AWS {given.get('region', '')} /{given.get('prefix', '')}".rstrip("/").rstrip()
-    if target.backend == "vault_kv2":
-        path = "/".join(filter(None, (given.get("namespace"), given.get("mount"), given.get("prefix"))))
-        return f"Vault {path}"
-    return str(target.backend)
-
-
-def backend_label(target: Target) -> str:
-    """Return what kind of system a target is."""
-    kind = BACKENDS.get(target.backend)
-    return kind.label if kind else str(target.backend)
-
-
-def sentence(words: object) -> str:
-    """Return an error's message as a sentence."""
-    text = str(words).strip()
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
-
-
-# --- Targets ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class TargetRow:
-    """A target of the list."""
-
-    target: Target
-    where: str
-    counts: list[tuple[str, int, str]]
-    run: Run | None
-    url: str
-
-
-def target_rows(targets: QuerySet[Target]) -> list[TargetRow]:
-    """Return the rows of a list of targets: three statements, however many there are."""
-    rows = list(targets.order_by("environment__position", "environment__name", "name"))
-    counts = state_counts(rows)
-    active = {run.target_id: run for run in Run.objects.filter(target__in=rows, active=True)}
-    return [
-        TargetRow(
-            target=target,
-            where=where(target),
-            counts=shown_counts(target, counts[target.pk]),
-            run=active.get(target.pk),
-            url=reverse("target-detail", args=[target.pk]),
-        )
-        for target in rows
-    ]
-
-
-def state_counts(targets: Iterable[Target]) -> dict[int, dict[str, int]]:
-    """Return how many entries of each state each target has, by its id; one statement."""
-    found: dict[int, dict[str, int]] = defaultdict(dict)
-    rows = SyncEntry.objects.filter(target__in=list(targets)).order_by().values_list("target_id", "state")
-    for target_id, state, count in rows.annotate(count=Count("id")):
-        found[target_id][state] = count
-    return found
-
-
-def shown_counts(target: Target, counts: Mapping[str, int]) -> list[tuple[str, int, str]]:
-    """Return (state, count, address of exactly those), those that need someone first."""
-    url = reverse("target-detail", args=[target.pk])
-    return [(state, counts[state], f"{url}?state={state}") for state in STATE_ORDER if counts.get(state)]
-
-
-# --- Plans -----------------------------------------------------------------------------------
 
 
 def is_live(plan: Plan, run: Run | None) -> bool:
