@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
 
-from secrets_app import fingerprints
 from sync_app.backends.base import Backend, Copy, Mark, Seen
 from sync_app.drafts import Adoption
 from sync_app.errors import ChangedSinceRead
@@ -32,7 +31,6 @@ class Job:
     token: str
     repeated: bool = False
     value: str = field(default="", repr=False)
-    fingerprint: bytes = field(default=b"", repr=False)
     adoption: Adoption | None = None
     # Other living targets, whose marks are respected.
     others: frozenset[UUID] = frozenset()
@@ -134,15 +132,11 @@ def _adopt(backend: Backend, job: Job) -> Done:
     )
     if taken:
         raise ChangedSinceRead("somebody else has marked the target's secret since: it is left alone")
-    if job.adoption is Adoption.KEEP:
-        # Marked once Keeper holds the value, since the mark names Keeper's secret.
+    if job.adoption is not Adoption.REPLACE:
+        # Marked once the value was compared or Keeper holds it: not here, where no key is.
         return Done(seen=now, copy=_read(backend, job))
-    if job.adoption is Adoption.EQUAL and not _equals(_read(backend, job), job):
-        raise ChangedSinceRead("the values are not the same any more: it is left alone")
     backend.mark(now, job.mark)
     ours = replace(now, mark=job.mark)
-    if job.adoption is Adoption.EQUAL:
-        return Done(seen=ours)
     return Done(seen=backend.update(ours, job.value, token=job.token))
 
 
@@ -182,10 +176,6 @@ def _holds(backend: Backend, now: Seen, job: Job) -> bool:
     if copy is None or copy.seen.version != now.version:
         return False
     return hmac.compare_digest(copy.value.encode(), job.value.encode())
-
-
-def _equals(copy: Copy, job: Job) -> bool:
-    return fingerprints.matches(copy.value.encode(), job.fingerprint)
 
 
 _ACTS: Final[Mapping[Act, Callable[[Backend, Job], Done]]] = {

@@ -9,7 +9,6 @@ from django.utils import timezone
 
 from audit_app.actions import Action, Outcome
 from audit_app.canonical import Json
-from audit_app.keyring import keyring
 from audit_app.record import record
 from audit_app.row_mac import authentic
 from audit_app.streams import environment_stream
@@ -115,8 +114,6 @@ def apply(run: Run, *, lease: Lease | None = None) -> Plan:
 
 def carry_out(plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None = None) -> None:
     """Carry out a plan by this backend. Raises Unfinished, SyncPaused, or a BackendError."""
-    # Opened here: threads that compare fingerprints must not ask the database for a key.
-    keyring().open_all()
     Plan.objects.filter(pk=plan.pk, state=PlanState.READY).update(state=PlanState.APPLYING)
     plan.state = PlanState.APPLYING
     tools = Tools(plan=plan, backend=backend, actor=actor, lease=lease, pace=Pace(backend.writes_per_second))

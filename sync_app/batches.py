@@ -18,6 +18,7 @@ from audit_app.record import commit_record
 from audit_app.streams import environment_stream
 from environments_app.errors import AccessError
 from environments_app.policy import Principal
+from secrets_app import fingerprints
 from secrets_app.errors import KeyUnavailable, SecretError
 from secrets_app.input_errors import InvalidInput
 from sync_app import acts, entries, keeper_side
@@ -190,7 +191,6 @@ class Batch:
             token=item.token,
             repeated=item.pk in repeated,
             value=work.value,
-            fingerprint=held.fingerprint if held else b"",
             adoption=adoption_of(self._plan),
             others=self._others,
         )
@@ -242,11 +242,20 @@ class Batch:
         return None
 
     def _taken(self, work: Work, done: Done) -> Taken | None:
+        """Have Keeper take a fetched value, or see that it has it, and mark what is adopted."""
         if done.copy is None:
             return None
-        taken = take(actor=self._tools.actor, target=self._target, item=work.item, value=done.copy.value)
+        value, secret = done.copy.value, None
+        taken = None
+        if fetches(work, self._plan):
+            taken = take(actor=self._tools.actor, target=self._target, item=work.item, value=value)
+            secret = taken.secret
+        elif work.held is not None and fingerprints.matches(value.encode(), work.held.fingerprint):
+            secret = work.held.secret_uuid
+        if secret is None:
+            raise Moved("the values are not the same any more: it is left alone")
         if work.item.act == Act.ADOPT:
-            self._tools.backend.mark(done.seen, mark_for(self._target, taken.secret))
+            self._tools.backend.mark(done.seen, mark_for(self._target, secret))
         return taken
 
     def _failed(self, work: Work, error: BackendError) -> BackendError | None:
@@ -311,7 +320,7 @@ class Batch:
             PlanItem.objects.bulk_update(items, _ITEM_COLUMNS, batch_size=100)
             self._store([work.entry for work in self._works if work.entry is not None])
             if self._due is not None:
-                Target.objects.filter(pk=self._target.pk, interval_seconds__gt=0).filter(
+                Target.objects.filter(pk=self._target.pk, automatic=True).filter(
                     Q(due_at__isnull=True) | Q(due_at__gt=self._due)
                 ).update(due_at=self._due)
 

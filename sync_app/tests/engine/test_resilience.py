@@ -1,0 +1,248 @@
+"""What fails is never taken for gone, never taken for done, and never spoils the rest."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from environments_app.tests.cast import Cast
+from secrets_app.models import Secret, SecretVersion
+from sync_app import queueing, runs, schedule
+from sync_app.leases import claim, database_now
+from sync_app.models import PlanItem, Run, SyncEntry
+from sync_app.tests.engine.stage import Stage
+from sync_app.tests.worlds import AwsWorld
+from tests.aws_strict.faults import Fault
+
+pytestmark = pytest.mark.every_database
+
+DELETING: dict[str, Any] = {"deletion": "recoverable", "budget_number": 100, "budget_percent": 100}
+
+
+@pytest.fixture
+def deleting(cast: Cast, aws: AwsWorld) -> Stage:
+    """A target with three secrets, of which one was deleted in Keeper."""
+    stage = Stage(cast, aws, **DELETING)
+    for name in ("gone", "kept", "other"):
+        stage.keep(name, name)
+    stage.sync()
+    stage.drop("gone")
+    aws.plan.clear()
+    return stage
+
+
+def run_of(stage: Stage) -> Run:
+    run = runs.execute(runs.request_sync(actor=stage.alice, target=stage.fresh()).pk)
+    assert run is not None
+    return run
+
+
+@pytest.mark.parametrize("fault", [Fault.ACCESS_DENIED, Fault.DROPPED_REPLY, Fault.SERVER_ERROR], ids=str)
+def test_a_list_that_fails_deletes_nothing(deleting: Stage, aws: AwsWorld, fault: Fault) -> None:
+    aws.plan.fail("ListSecrets", fault, times=10)
+    run = run_of(deleting)
+    assert run.state == ("failed" if fault is Fault.ACCESS_DENIED else "queued")
+    assert run.error
+    assert deleting.theirs("gone") == "gone"
+    assert deleting.fresh().last_error == run.error
+
+
+def test_a_read_that_fails_deletes_nothing(deleting: Stage, aws: AwsWorld) -> None:
+    # What was edited there has to be read; that it cannot be is no reason to think it gone.
+    deleting.edit("other", "edited")
+    aws.plan.fail("DescribeSecret", Fault.ACCESS_DENIED)
+    plan = deleting.sync()
+    assert deleting.items(plan)["gone"] == ("refused", "skipped")
+    assert deleting.items(plan)["other"] == ("refused", "skipped")
+    assert deleting.theirs("gone") == "gone"
+
+
+def test_a_value_that_does_not_open_deletes_nothing(deleting: Stage, sql: Callable[..., None]) -> None:
+    deleting.keep("kept", "second")
+    version = SecretVersion.objects.get(secret__name="kept", number=2)
+    sql("UPDATE secrets_app_secretversion SET value = %s WHERE id = %s", b"x" * 200, version.pk)
+    deleting.world_rest()
+    plan = deleting.sync()
+    assert deleting.items(plan) == {"gone": ("delete", "skipped"), "kept": ("update", "failed")}
+    assert deleting.theirs("gone") == "gone"
+    assert deleting.theirs("kept") == "kept"
+
+
+def test_a_row_that_keeper_did_not_write_deletes_nothing(deleting: Stage, sql: Callable[..., None]) -> None:
+    sql("UPDATE secrets_app_secret SET secret_type = 'JSON' WHERE name = 'kept'")
+    plan = deleting.sync()
+    assert deleting.items(plan) == {"gone": ("refused", "skipped"), "kept": ("refused", "skipped")}
+    assert deleting.theirs("gone") == "gone"
+
+
+def test_an_empty_environment_deletes_nothing(deleting: Stage) -> None:
+    Secret.objects.filter(live=True).update(live=None, deleted_at=timezone.now())
+    plan = deleting.sync()
+    assert set(deleting.items(plan).values()) == {("refused", "skipped")}
+    assert deleting.theirs("kept") == "kept"
+
+
+def test_no_more_is_deleted_than_the_budget_allows(deleting: Stage) -> None:
+    deleting.drop("other")
+    deleting.rules(budget_number=1)
+    plan = deleting.sync()
+    assert plan.counts == {"refused": 2, "unchanged": 1}
+    assert deleting.theirs("gone") == "gone"
+
+
+@pytest.mark.parametrize("operation", ["CreateSecret", "PutSecretValue", "UpdateSecretVersionStage"])
+def test_a_write_whose_answer_is_lost_is_found_done(cast: Cast, aws: AwsWorld, operation: str) -> None:
+    stage = Stage(cast, aws)
+    stage.keep("one", "first")
+    if operation != "CreateSecret":
+        stage.sync()
+        stage.keep("one", "second")
+        stage.world_rest()
+    aws.plan.fail(operation, Fault.DROPPED_REPLY)
+    stage.sync()
+    assert stage.theirs("one") == ("first" if operation == "CreateSecret" else "second")
+    versions = aws.client.list_secret_version_ids(SecretId=stage.path("one"), IncludeDeprecated=True)
+    assert len(versions["Versions"]) == (1 if operation == "CreateSecret" else 2)
+    assert stage.entry("one").state == "in_sync"
+
+
+@pytest.mark.parametrize("operation", ["CreateSecret", "UpdateSecretVersionStage"])
+def test_a_write_that_never_gets_an_answer_is_said_to_have_failed(
+    cast: Cast, aws: AwsWorld, operation: str
+) -> None:
+    stage = Stage(cast, aws)
+    stage.keep("other", "value")
+    stage.sync()
+    stage.keep("one", "first")
+    if operation != "CreateSecret":
+        stage.sync()
+        stage.keep("one", "second")
+        stage.world_rest()
+    aws.plan.fail(operation, Fault.SERVER_ERROR, times=500)
+    run = run_of(stage)
+    while run.state == "queued":
+        assert stage.entry("one").state == "pending"
+        Run.objects.filter(pk=run.pk).update(not_before=None)
+        run = runs.execute(run.pk) or run
+    assert (run.state, run.failed) == ("done", 1)
+    (item,) = PlanItem.objects.filter(plan=run.plan, name="one")
+    assert (item.state, item.permanent) == ("failed", False)
+    assert "try again later" in item.error
+    assert stage.entry("one").state == "failed"
+    aws.plan.clear()
+    stage.sync()
+    assert stage.theirs("one") == ("first" if operation == "CreateSecret" else "second")
+    assert stage.entry("one").state == "in_sync"
+
+
+def test_one_item_that_fails_leaves_the_others_alone(cast: Cast, aws: AwsWorld) -> None:
+    stage = Stage(cast, aws)
+    for number in range(20):
+        stage.keep(f"app/{number:02}", "value")
+    aws.plan.fail("CreateSecret", Fault.ACCESS_DENIED)
+    plan = stage.sync()
+    states = sorted(state for _, state in stage.items(plan).values())
+    assert states == ["done"] * 19 + ["failed"]
+    (failed,) = PlanItem.objects.filter(plan=plan, state="failed")
+    assert failed.permanent
+    assert "secretsmanager:CreateSecret" in failed.error
+
+
+def test_credentials_that_are_refused_stop_the_run_with_an_instruction(cast: Cast, aws: AwsWorld) -> None:
+    stage = Stage(cast, aws)
+    for number in range(30):
+        stage.keep(f"app/{number:02}", "value")
+    plan = stage.plan()
+    aws.plan.clear()
+    aws.plan.fail("CreateSecret", Fault.EXPIRED, times=500)
+    from sync_app import applying
+
+    run = runs.execute(applying.request_apply(actor=stage.alice, plan=plan).pk)
+    assert run is not None
+    assert run.state == "failed"
+    assert "renew them" in run.error
+    # Those that were under way, and no more.
+    assert aws.plan.calls["CreateSecret"] < 30
+
+
+def test_a_run_is_claimed_by_one_and_carried_on_by_another(stage: Stage) -> None:
+    stage.keep("one", "first")
+    run = runs.request_sync(actor=stage.alice, target=stage.fresh())
+    lease = claim(run.pk, owner="a worker that was killed")
+    assert lease is not None
+    assert claim(run.pk, owner="another") is None
+    assert runs.execute(run.pk) is None
+    Run.objects.filter(pk=run.pk).update(lease_until=database_now() - timedelta(seconds=1))
+    done = runs.execute(run.pk)
+    assert done is not None
+    assert (done.state, done.epoch) == ("done", 2)
+    with pytest.raises(Exception, match="another worker"):
+        lease.hold()
+
+
+def test_a_message_that_comes_twice_does_nothing_the_second_time(stage: Stage) -> None:
+    stage.keep("one", "first")
+    run = runs.request_sync(actor=stage.alice, target=stage.fresh())
+    assert runs.execute(run.pk) is not None
+    assert runs.execute(run.pk) is None
+
+
+def test_two_schedules_start_one_run(stage: Stage) -> None:
+    stage.rules(automatic=True, due_at=database_now())
+    assert len(schedule.due()) == 1
+    assert len(schedule.due()) == 1
+    assert Run.objects.count() == 1
+
+
+def test_a_paused_target_does_nothing_until_it_is_resumed(stage: Stage) -> None:
+    stage.keep("one", "first")
+    run = runs.request_sync(actor=stage.alice, target=stage.fresh())
+    root = stage.cast.principal(stage.cast.root)
+    runs.pause_all(actor=root)
+    waiting = runs.execute(run.pk)
+    assert waiting is not None
+    assert (waiting.state, waiting.error) == ("queued", "paused")
+    with pytest.raises(Exception, match="paused"):
+        queueing.refuse_paused(stage.target)
+    runs.resume_all(actor=root)
+    Run.objects.filter(pk=run.pk).update(not_before=None)
+    assert runs.execute(run.pk) is not None
+    assert stage.theirs("one") == "first"
+
+
+def test_who_lost_the_right_does_nothing_any_more(stage: Stage) -> None:
+    from environments_app.models import Membership
+
+    stage.keep("one", "first")
+    run = runs.request_sync(actor=stage.alice, target=stage.fresh())
+    Membership.objects.filter(user=stage.cast.alice).delete()
+    done = runs.execute(run.pk)
+    assert done is not None
+    assert (done.state, done.error) == ("failed", "whoever started this may not do it any more")
+
+
+def test_a_run_that_keeper_did_not_write_does_nothing(stage: Stage, sql: Callable[..., None]) -> None:
+    stage.keep("one", "first")
+    run = runs.request_sync(actor=stage.alice, target=stage.fresh())
+    sql("UPDATE sync_app_run SET actor_uuid = %s", stage.cast.erin.uuid.hex)
+    done = runs.execute(run.pk)
+    assert done is not None
+    assert done.state == "failed"
+    assert not SyncEntry.objects.exists()
+
+
+def test_aws_gets_one_version_of_a_secret_in_ten_minutes(cast: Cast, aws: AwsWorld) -> None:
+    stage = Stage(cast, aws, automatic=True)
+    stage.keep("one", "first")
+    stage.sync()
+    stage.keep("one", "second")
+    plan = stage.sync()
+    assert stage.items(plan) == {"one": ("update", "skipped")}
+    entry = stage.entry("one")
+    assert (entry.state, "one new version in 10 minutes" in entry.reason) == ("pending", True)
+    assert stage.theirs("one") == "first"
+    assert stage.fresh().due_at is not None
+    stage.sync(rest=True)
+    assert stage.theirs("one") == "second"
