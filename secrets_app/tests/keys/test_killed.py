@@ -1,0 +1,176 @@
+"""Migration, rotation, rollback and their end, killed at random points while others write: all opens."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from django.db import connection
+from pytest_django import DjangoDbBlocker
+
+from secrets_app.tests.keys.conftest import REGION
+
+ROOT = Path(__file__).resolve().parents[3]
+SEED = 20_260
+# A command that goes through to its end passes about this many statements and calls, or some more.
+POINTS = 120
+
+
+class Process:
+    """One process of the fleet, asked over its pipes."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        with (Path(environment["KEEPER_DATA_DIR"]) / "fleet.log").open("a") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "secrets_app.tests.keys.fleet"],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+
+    def ask(self, do: str, **request: Any) -> dict[str, Any]:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps({"do": do, **request}) + "\n")
+        self._process.stdin.flush()
+        while line := self._process.stdout.readline():
+            if line.startswith('{"at":'):
+                continue  # A line of the log.
+            answer: dict[str, Any] = json.loads(line)
+            return answer
+        raise AssertionError("a process of the fleet is gone")
+
+    def end(self) -> None:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait()
+
+
+class Fleet:
+    """Two writers and one that runs commands and gets them killed."""
+
+    def __init__(self, environment: dict[str, str], seed: int) -> None:
+        self._random = random.Random(seed)
+        self.operator = Process(environment)
+        self.operator.ask("prepare")
+        self.writers = [Process(environment), Process(environment)]
+        self.written: dict[str, str] = {}
+        self.kills = 0
+
+    def take(self, *backends: str, **changes: Any) -> None:
+        """Give the operator and the writers other settings, as a rolling restart does."""
+        for process, backend in zip([self.operator, *self.writers], backends, strict=True):
+            process.ask("take", changes={"KEY_MANAGEMENT_BACKEND": backend, **changes})
+
+    def run(self, *arguments: str, kills: int) -> str:
+        """Run a command until it ends, after killing it up to so many times; writers go on meanwhile."""
+        for _ in range(kills):
+            if not self._ran(arguments, self._random.randint(1, POINTS))["killed"]:
+                break
+            self.kills += 1
+        done = self._ran(arguments, 0)
+        assert done["code"] == 0, done
+        return str(done["text"])
+
+    def _ran(self, arguments: tuple[str, ...], dies_at: int) -> dict[str, Any]:
+        # A data key that a writer makes is newer than that of a rotation, which so is superseded.
+        makes_keys = "--reencrypt" not in arguments
+        for writer in self.writers:
+            assert not writer.ask("run", makes_keys=makes_keys)["wrong"]
+        done = self.operator.ask("command", arguments=list(arguments), dies_at=dies_at)
+        for writer in self.writers:
+            told = writer.ask("pause")
+            assert not told["wrong"]
+            self.written |= told["written"]
+        assert not self.operator.ask("check", expected=self.written)["wrong"]
+        return done
+
+    def end(self) -> None:
+        for process in (self.operator, *self.writers):
+            process.end()
+
+
+@pytest.fixture
+def database(tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """The URL of an empty database of the kind that the suite runs on."""
+    if connection.vendor == "sqlite":
+        yield f"sqlite:///{tmp_path / 'keeper.db'}"
+        return
+    name = f"killed_{os.getpid()}"
+    url = urlsplit(os.environ["KEEPER_TEST_MARIADB_URL"])._replace(path=f"/{name}")
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+        yield url.geturl()
+        cursor.execute(f"DROP DATABASE {name}")
+
+
+@pytest.fixture
+def two_keys(kms_client: Any) -> list[str]:
+    return [kms_client.create_key()["KeyMetadata"]["Arn"] for _ in range(2)]
+
+
+@pytest.fixture
+def environment(tmp_path: Path, database: str, moto_url: str, two_keys: list[str]) -> dict[str, str]:
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "keeper_project.settings",
+        "DATABASE_URL": database,
+        "KEEPER_DATA_DIR": str(tmp_path),
+        "KEEPER_TLS": "false",
+        "KEY_MANAGEMENT_BACKEND": "local",
+        "KEY_MIGRATION": "true",
+        "KMS_KEY_ID": two_keys[0],
+        "AWS_REGION": REGION,
+        "AWS_ENDPOINT_URL_KMS": moto_url,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+    }
+
+
+def survive(environment: dict[str, str], two_keys: list[str], *, kills: int, rounds: int, seed: int) -> int:
+    """Go there and back so many times, then there for good; return how often something was killed."""
+    fleet = Fleet(environment, seed)
+    try:
+        for _ in range(rounds):
+            fleet.take("local", "local", "kms", KMS_KEY_ID=two_keys[0])
+            fleet.run("migrate_to_kms", "--no-dry-run", kills=kills)
+            fleet.take("kms", "kms", "kms", KMS_KEY_ID=two_keys[1])
+            fleet.run("kms", "rotate", kills=kills)
+            fleet.take("kms", "local", "kms", KMS_KEY_ID=two_keys[1])
+            fleet.run("migrate_to_kms", "--no-dry-run", "--reencrypt", "--batch-size", "7", kills=kills)
+            fleet.take("local", "local", "local", KMS_KEY_ID=two_keys[1])
+            fleet.run("rollback_kms", fleet.operator.ask("backup")["path"], kills=kills)
+            assert fleet.operator.ask("keys")["wraps"] == ["local+"]
+        fleet.take("kms", "kms", "kms", KMS_KEY_ID=two_keys[0])
+        fleet.run("migrate_to_kms", "--no-dry-run", kills=kills)
+        fleet.run("migrate_to_kms", "--no-dry-run", "--finalize", kills=kills)
+        assert fleet.operator.ask("keys")["wraps"] == ["kms+"]
+        fleet.take("kms", "kms", "kms", KEY_MIGRATION=False, KEEPER_LOCAL_KEY_FILE="/nowhere/local.key")
+        assert not fleet.operator.ask("check", expected=fleet.written)["wrong"]
+        assert fleet.written
+        return fleet.kills
+    finally:
+        fleet.end()
+
+
+@pytest.mark.every_database
+def test_every_value_opens_whatever_is_killed(environment: dict[str, str], two_keys: list[str]) -> None:
+    assert survive(environment, two_keys, kills=1, rounds=1, seed=SEED) >= 3
+
+
+@pytest.mark.every_database
+@pytest.mark.torture
+@pytest.mark.parametrize("seed", [1, 2])
+def test_some_fifty_kills(environment: dict[str, str], two_keys: list[str], seed: int) -> None:
+    assert survive(environment, two_keys, kills=4, rounds=2, seed=seed) >= 25
