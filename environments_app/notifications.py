@@ -27,7 +27,7 @@ from environments_app.models import Alert, Delivery, DeliveryState, Environment
 
 # What a message names one by one; whoever raises it says how many more there are.
 MAX_LINES: Final = 20
-MAX_LINE: Final = 200
+MAX_LINE: Final = 500
 ATTEMPTS: Final = 8
 # A delivery that was claimed by a worker which died is due again after this.
 _CLAIM: Final = timedelta(minutes=2)

@@ -19,7 +19,7 @@ from audit_app.keyring import Purpose, keyring
 from audit_app.record import AuditObject, record
 from audit_app.row_mac import report_violation
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
-from secrets_app.key_alerts import KeyFailure, alert
+from secrets_app.key_alerts import KeyFailure, alert, all_open
 from secrets_app.key_providers import patiently, provider_named
 from secrets_app.key_report import key_states
 from secrets_app.models import DataKey, WrappingKey
@@ -71,6 +71,8 @@ def check_data_keys(rows: Sequence[DataKey]) -> None:
             break
     if failures:
         alert(failures)
+    elif not failing().exists():
+        all_open()
 
 
 def failing() -> QuerySet[DataKey]:

@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from django.urls import reverse
+
+from audit_app.models import deployment_uuid
+from environments_app.notifications import MAX_LINES, notify, recovered
+
+KIND: Final = "keys.failing"
 _NAMES: Final = 10
 _log = logging.getLogger(__name__)
 
@@ -24,13 +30,33 @@ class KeyFailure:
 def alert(failures: Sequence[KeyFailure]) -> None:
     """Tell operators, once for each key that wraps what does not open; the events are recorded already.
 
-    Other ways to tell them (e-mail, webhooks) start here.
+    The log says it at once, and a message to KEEPER_ALERT_EMAILS, which no key has to open.
     """
     by_key: dict[tuple[str, str], list[KeyFailure]] = defaultdict(list)
     for failure in failures:
         by_key[failure.key_uri, failure.problem].append(failure)
+    lines = []
     for (key_uri, problem), found in by_key.items():
         _log.error("%d data keys under %s do not open (%s): %s", len(found), key_uri, _named(found), problem)
+        lines.append(f"{len(found)} under {key_uri} ({_named(found)}): {problem}")
+    notify(
+        kind=KIND,
+        about=deployment_uuid(),
+        environment=None,
+        subject=f"{len(failures)} data keys do not open any more",
+        lines=lines[:MAX_LINES],
+        link=reverse("dashboard"),
+    )
+
+
+def all_open() -> None:
+    """Tell those who were told of failing keys that every key opens again."""
+    recovered(
+        kinds=[KIND],
+        about=deployment_uuid(),
+        subject="every data key opens again",
+        link=reverse("dashboard"),
+    )
 
 
 def _named(failures: Sequence[KeyFailure]) -> str:

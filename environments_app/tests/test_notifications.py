@@ -1,6 +1,8 @@
 """Alerts are told once, grouped, not too often, and again after a recovery; deliveries are tried again."""
 
 import smtplib
+import socketserver
+import threading
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -168,6 +170,24 @@ def test_a_delivery_that_a_dead_worker_claimed_is_sent_later(cast: Cast, pigeon:
     assert deliver_due() == 1
 
 
+def test_of_two_workers_who_found_the_same_delivery_one_sends_it(
+    cast: Cast, pigeon: Pigeon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drift(cast, "a")
+    delivery = Delivery.objects.get()
+    others: list[bool] = []
+    carry = pigeon.send
+
+    def send(*, addressee: UUID, notice: Notice) -> None:
+        # The other one has read the same list, and comes while this one is sending.
+        others.append(notifications._deliver(delivery.pk))
+        carry(addressee=addressee, notice=notice)
+
+    monkeypatch.setattr(pigeon, "send", send)
+    assert deliver_due() == 1
+    assert (others, len(pigeon.carried)) == ([False], 1)
+
+
 # --- By e-mail -----------------------------------------------------------------------------------
 
 
@@ -209,6 +229,41 @@ def test_without_a_mail_server_the_row_says_what_to_do(cast: Cast, settings: Set
     drift(cast, "a")
     deliver_due()
     assert "EMAIL_HOST" in Delivery.objects.get().error
+
+
+class MailServer(socketserver.StreamRequestHandler):
+    """Takes one message, as SMTP has it (RFC 5321)."""
+
+    got: list[str] = []
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 mail.example\r\n")
+        for line in iter(self.rfile.readline, b""):
+            verb = line[:4].upper()
+            if verb == b"DATA":
+                self.wfile.write(b"354 go on\r\n")
+                self.got.append(b"".join(iter(self.rfile.readline, b".\r\n")).decode())
+            if verb == b"QUIT":
+                self.wfile.write(b"221 bye\r\n")
+                return
+            self.wfile.write(b"250 mail.example\r\n")
+
+
+def test_a_mail_server_gets_the_message(cast: Cast, settings: Settings) -> None:
+    MailServer.got = []
+    with socketserver.TCPServer(("127.0.0.1", 0), MailServer) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_PORT = server.server_address[:2]
+        settings.EMAIL_USE_TLS = False
+        add_recipient(actor=cast.principal(cast.alice), environment=cast.development, email="ops@example.com")
+        drift(cast, "payments/db")
+        assert deliver_due() == 1, Delivery.objects.get().error
+        server.shutdown()
+    (message,) = MailServer.got
+    assert "To: ops@example.com" in message
+    assert "Subject: [Keeper] 1 secrets drifted" in message
+    assert "payments/db" in message
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from celery.signals import worker_ready
 from django.conf import settings as configured
+from django.core import mail
 from django.db import transaction
 from pytest_django import Settings
 
@@ -15,6 +16,7 @@ from audit_app.actions import Action, Outcome
 from audit_app.keyring import Purpose, keyring
 from audit_app.models import AuditEvent
 from environments_app.models import Environment
+from environments_app.notifications import deliver_due
 from environments_app.tests.cast import Cast, make_cast
 from secrets_app import canary, data_keys, tasks
 from secrets_app.canary import check_keys, failing
@@ -52,6 +54,27 @@ class TestWhatItFinds:
         assert not DataKey.objects.filter(checked_at=None).exists()
         assert not failing().exists()
         assert (told(caplog), told_events()) == ([], [])
+
+    @pytest.mark.every_database
+    def test_operators_get_a_message_and_another_when_it_is_over(
+        self, development: Environment, sql: Sql, settings: Settings
+    ) -> None:
+        settings.EMAIL_HOST, settings.KEEPER_ALERT_EMAILS = "mail.example", ["ops@example.com"]
+        row = DataKey.objects.get(uuid=active_key(development).id)
+        sql("UPDATE secrets_app_datakey SET key_uri = 'local:elsewhere' WHERE id = %s", row.pk)
+        check_keys()
+        check_keys()
+        deliver_due()
+        sql("UPDATE secrets_app_datakey SET key_uri = %s WHERE id = %s", row.key_uri, row.pk)
+        check_keys()
+        check_keys()
+        deliver_due()
+        subjects = [message.subject for message in mail.outbox]
+        assert subjects == [
+            "[Keeper] 1 data keys do not open any more",
+            "[Keeper] every data key opens again",
+        ]
+        assert "development" in str(mail.outbox[0].body)
 
     @pytest.mark.every_database
     def test_an_edited_row_is_kept_recorded_and_told_once(
