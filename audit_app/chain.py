@@ -83,7 +83,9 @@ def genesis(deployment: UUID, stream: str) -> bytes:
 
 def manifest_digest(entries: Iterable[tuple[UUID, int, str]]) -> str:
     """Return the hexadecimal SHA-256 over a read's (secret uuid, number, name), in sorted order."""
-    return hashlib.sha256(canonical_json(sorted(entries))).hexdigest()
+    # The same order as that of the tuples, without UUID's comparison in Python.
+    ordered = sorted(entries, key=lambda entry: (entry[0].int, *entry[1:]))
+    return hashlib.sha256(canonical_json(ordered)).hexdigest()
 
 
 class Damage(NamedTuple):

@@ -1,6 +1,6 @@
 """Rows that prove themselves: a MAC over the columns that decide who reads or where values go."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar, cast
 from uuid import UUID
@@ -11,7 +11,7 @@ from django.db import connection, models
 
 from audit_app import actors, streams
 from audit_app.actions import Action, Outcome
-from audit_app.canonical import canonical_json, utc_text
+from audit_app.canonical import Json, canonical_json, utc_text
 from audit_app.errors import BadDetails, UnauthenticatableValue
 from audit_app.identified import Identified
 from audit_app.keyring import Purpose, keyring
@@ -81,16 +81,24 @@ class AuthenticatedRow(Identified):
         covered = {path: _covered_value(self, path) for path in self.MAC_COVERS}
         later = {path: _covered_value(self, path) for path in self.MAC_COVERS_IF_SET}
         covered |= {path: value for path, value in later.items() if value not in {None, ""}}
-        try:
-            return canonical_json([self.MAC_LABEL, str(deployment_uuid()), str(self.uuid), covered])
-        except BadDetails as error:
-            raise UnauthenticatableValue(f"a column of {self.MAC_LABEL} cannot be covered") from error
+        return mac_message(self.MAC_LABEL, self.uuid, covered)
 
     @classmethod
     def _covered_columns(cls) -> set[str]:
         paths = (*cls.MAC_COVERS, *cls.MAC_COVERS_IF_SET)
         names = {path.partition(".")[0] for path in paths} | {"uuid"}
         return names | {field.attname for field in cls._meta.concrete_fields if field.name in names}
+
+
+def mac_message(label: str, uuid: UUID, covered: Mapping[str, Json]) -> bytes:
+    """Return what the MAC of a row is over; `covered` is path → plain value.
+
+    Raises UnauthenticatableValue if a value has no canonical form.
+    """
+    try:
+        return canonical_json([label, str(deployment_uuid()), str(uuid), covered])
+    except BadDetails as error:
+        raise UnauthenticatableValue(f"a column of {label} cannot be covered") from error
 
 
 Row = TypeVar("Row", bound=AuthenticatedRow)

@@ -1,10 +1,11 @@
 """Reveals values: only after the record of it is committed. No record, no value."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Exists, OuterRef
 
 from audit_app.actions import Action, Outcome
 from audit_app.canonical import Json
@@ -14,6 +15,7 @@ from audit_app.streams import environment_stream
 from environments_app.models import Environment
 from environments_app.policy import Principal, allows, require, require_confirmed
 from secrets_app import data_keys
+from secrets_app.current_rows import CurrentRow, current_rows
 from secrets_app.errors import MissingVersion, NoSuchVersion, SecretError, TooManyItems
 from secrets_app.finding import require_authentic, require_on
 from secrets_app.models import Secret, SecretVersion
@@ -34,6 +36,14 @@ class Revealed:
     def secret(self) -> Secret:
         """The secret whose value this is."""
         return self.version.secret
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, slots=True)
+class Exported:
+    """A name and its value on their way to whoever asked for many; it has no repr."""
+
+    name: str
+    value: str
 
 
 def version_of(secret: Secret, number: int) -> SecretVersion:
@@ -101,7 +111,7 @@ def open_version(
         raise
 
 
-def reveal_environment(*, actor: Principal, environment: Environment, prefix: str = "") -> list[Revealed]:
+def reveal_environment(*, actor: Principal, environment: Environment, prefix: str = "") -> list[Exported]:
     """Show the current values of an environment, or of the names under a prefix, in the order of names.
 
     One event with a manifest records them all. Where the actor's grants reach only a part,
@@ -123,32 +133,26 @@ def reveal_environment(*, actor: Principal, environment: Environment, prefix: st
         stream=stream,
         object=whole,
         details=told,
-        manifest=[row.secret.manifest_entry(row.number) for row in rows],
-        covers=frozenset(row.uuid for row in rows),
+        manifest=[row.manifest_entry for row in rows],
+        covers=frozenset(row.version for row in rows),
     )
     try:
         values = _open_all(rows, receipt)
     except SecretError as error:
         _record_failure(actor, Action.SECRET_EXPORT, stream, whole, told, error)
         raise
-    return [Revealed(version=row, value=value) for row, value in zip(rows, values, strict=True)]
+    return [Exported(name=row.name, value=value) for row, value in zip(rows, values, strict=True)]
 
 
-def _readable_rows(actor: Principal, environment: Environment, prefix: str) -> list[SecretVersion]:
+def _readable_rows(actor: Principal, environment: Environment, prefix: str) -> list[CurrentRow]:
     if not any(grant.environment_id == environment.pk for grant in actor.grants):
         require(actor=actor, action=Action.SECRET_EXPORT, environment=environment)
-    rows = SecretVersion.objects.select_related("secret").filter(
-        secret__environment=environment, secret__live=True, number=F("secret__current_number")
-    )
-    if prefix:
-        rows = rows.filter(secret__name__gte=prefix, secret__name__lt=f"{prefix}0")
     _refuse_missing(actor, environment, prefix)
     found, size = [], 0
-    for row in rows.order_by("secret__name").iterator(chunk_size=MAX_EXPORT // 10):
-        row.secret.environment = environment
-        if _reaches(actor, environment, row.secret.name, prefix) and _is_genuine(row.secret):
+    for row in current_rows(environment, prefix):
+        if _reaches(actor, environment, row.name, prefix) and _proves_itself(row):
             found.append(row)
-            size += len(row.value.envelope)
+            size += len(row.stored.envelope)
         if len(found) > MAX_EXPORT or size > MAX_EXPORT_BYTES:
             raise TooManyItems(
                 f"One read takes at most {MAX_EXPORT:,} secrets and {MAX_EXPORT_BYTES >> 20} MiB. "
@@ -177,18 +181,22 @@ def _reaches(actor: Principal, environment: Environment, name: str, prefix: str)
 
 
 def _is_genuine(secret: Secret) -> bool:
-    if secret.is_authentic():
-        return True
-    report_violation(
-        kind="secret", uuid=secret.uuid, name=secret.name, reason="the secret's row was not written by Keeper"
-    )
+    return secret.is_authentic() or _reported(secret.uuid, secret.name)
+
+
+def _proves_itself(row: CurrentRow) -> bool:
+    return row.is_authentic() or _reported(row.secret, row.name)
+
+
+def _reported(secret: UUID, name: str) -> bool:
+    reason = "the secret's row was not written by Keeper"
+    report_violation(kind="secret", uuid=secret, name=name, reason=reason)
     return False
 
 
-def _open_all(rows: Iterable[SecretVersion], receipt: Receipt) -> list[str]:
-    rows = list(rows)
-    data_keys.prefetch({row.data_key_id for row in rows})
-    return [row.value.open(receipt).decode() for row in rows]
+def _open_all(rows: Sequence[CurrentRow], receipt: Receipt) -> list[str]:
+    data_keys.prefetch({row.data_key for row in rows})
+    return [row.sealed.open(receipt).decode() for row in rows]
 
 
 def _record_failure(

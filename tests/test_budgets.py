@@ -191,7 +191,7 @@ def test_a_thousand_secrets_are_read_with_one_event_and_a_key_call_for_each_key(
     forget_data_keys()
     with counted() as count:
         revealed = reading.reveal_environment(actor=alice, environment=cast.development)
-    assert [item.secret.name for item in revealed] == names
+    assert [item.name for item in revealed] == names
     assert count.key_calls <= DataKey.objects.filter(environment=cast.development).count()
     assert count.opened == 1000
     # The manifest's thousand items are written in a few statements, once for all equal reads.

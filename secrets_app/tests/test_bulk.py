@@ -46,7 +46,7 @@ def test_each_secret_has_its_own_event_and_opens(cast: Cast, events: Events) -> 
         secret.uuid for secret in secrets
     ]
     revealed = reading.reveal_environment(actor=cast.principal(cast.bob), environment=cast.development)
-    assert {item.secret.name: item.value for item in revealed} == {item.name: item.value for item in items}
+    assert {item.name: item.value for item in revealed} == {item.name: item.value for item in items}
     assert {version.comment for version in SecretVersion.objects.all()} == {"c"}
     assert [secret.tags for secret in Secret.objects.all()] == [["t"]] * 5
     assert not [*verify(), *run_checks()]

@@ -122,7 +122,7 @@ def test_the_longest_name_is_kept_whole(cast: Cast) -> None:
         keep(cast, long + end, end)
     alice = cast.principal(cast.alice)
     values = {
-        item.secret.name[-1]: item.value
+        item.name[-1]: item.value
         for item in reading.reveal_environment(actor=alice, environment=cast.development)
     }
     assert values == {"a": "a", "b": "b"}

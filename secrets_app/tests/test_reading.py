@@ -15,6 +15,7 @@ from environments_app.errors import Forbidden, Invisible
 from environments_app.models import Membership
 from environments_app.tests.cast import Cast
 from secrets_app import reading
+from secrets_app.current_rows import current_rows
 from secrets_app.envelope import seal
 from secrets_app.errors import EnvelopeError, KeyUnavailable, NoSuchVersion, NotCommitted, TamperedSecret
 from secrets_app.models import Secret
@@ -259,7 +260,8 @@ def test_an_export_is_one_event_that_each_name_finds(cast: Cast, events: Events)
     keep(cast, "elsewhere", environment=cast.production)
     alice = cast.principal(cast.alice)
     values = {
-        r.secret.name: r.value for r in reading.reveal_environment(actor=alice, environment=cast.development)
+        item.name: item.value
+        for item in reading.reveal_environment(actor=alice, environment=cast.development)
     }
     assert values == {"a": "value of a", "b/c": "value of b/c", "b/d": "value of b/d"}
     (event,) = events(Action.SECRET_EXPORT)
@@ -277,7 +279,7 @@ def test_a_prefix_is_of_whole_segments(cast: Cast) -> None:
 
     def names(prefix: str) -> list[str]:
         revealed = reading.reveal_environment(actor=alice, environment=cast.development, prefix=prefix)
-        return [item.secret.name for item in revealed]
+        return [item.name for item in revealed]
 
     assert names("pay") == ["pay", "pay/a", "pay/a/b"]
     assert names("pay/a") == ["pay/a", "pay/a/b"]
@@ -291,7 +293,7 @@ def test_who_was_given_a_prefix_reads_that_part(cast: Cast) -> None:
     Membership.objects.create(environment=cast.development, user=cast.charlie, role="reader", prefix="pay")
     charlie = cast.principal(cast.charlie)
     revealed = reading.reveal_environment(actor=charlie, environment=cast.development)
-    assert [item.secret.name for item in revealed] == ["pay/a"]
+    assert [item.name for item in revealed] == ["pay/a"]
     with pytest.raises(Invisible):
         reading.reveal_environment(actor=charlie, environment=cast.development, prefix="pay-out")
 
@@ -302,3 +304,30 @@ def test_deleted_secrets_are_not_exported(cast: Cast, signed_in: SignedIn) -> No
     alice = signed_in(cast.alice)
     alice.delete(f"/api/secrets/{gone.pk}")
     assert alice.get("/api/environments/development/export").json() == {"stays": VALUE}
+
+
+@pytest.mark.every_database
+def test_a_plain_row_proves_itself_as_its_model_does(cast: Cast) -> None:
+    secret = keep(cast)
+    (row,) = current_rows(cast.development, "")
+    assert row.is_authentic()
+    for field, value in {
+        "name": "other",
+        "row_mac": b"0" * 48,
+        "secret_type": "JSON",
+        "previous_number": 7,
+    }.items():
+        before = getattr(secret, field)
+        Secret.objects.filter(pk=secret.pk).update(**{field: value})
+        (row,) = current_rows(cast.development, "")
+        assert not row.is_authentic()
+        assert not Secret.objects.get(pk=secret.pk).is_authentic()
+        Secret.objects.filter(pk=secret.pk).update(**{field: before})
+
+
+@pytest.mark.every_database
+def test_a_plain_row_is_sealed_for_the_place_of_its_model(cast: Cast) -> None:
+    stored = version(keep(cast))
+    (row,) = current_rows(cast.development, "")
+    assert row.sealed == stored.value
+    assert row.sealed.context == stored.value.context
