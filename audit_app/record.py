@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID, uuid4, uuid5
 
-from django.db import IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
 from audit_app import actors, ledger, streams
@@ -13,11 +13,13 @@ from audit_app.actions import Action, Outcome
 from audit_app.actors import Actor
 from audit_app.canonical import Json, canonical_json, utc_text
 from audit_app.chain import EventFields, Link, canonical_bytes, event_hash, genesis, manifest_digest
-from audit_app.errors import BadDetails, MixedStreams, StreamForked
+from audit_app.errors import AuditError, BadDetails, MixedStreams, StreamForked
+from audit_app.group_commit import GroupCommit
 from audit_app.keyring import Purpose, keyring
 from audit_app.models import ReadManifest, ReadManifestItem, StreamHead, deployment_uuid
 
 _ITEMS_PER_INSERT = 500
+_EVENTS_PER_GROUP = 100
 
 
 @dataclass(frozen=True)
@@ -154,15 +156,31 @@ def commit_record(
 ) -> Receipt:
     """Append one event that is committed when this returns; its receipt opens what it covers.
 
-    Raises RuntimeError inside a transaction (an outer rollback could undo the record), else
-    as `record` does.
+    Threads that record at the same time commit together. Raises RuntimeError inside a transaction
+    (an outer rollback could undo the record), else as `record` does.
     """
     draft = Draft(
         actor=actor, action=action, stream=stream, object=object, outcome=outcome,
         details=details, manifest=manifest, covers=covers,
     )  # fmt: skip
+    if manifest is not None or connection.in_atomic_block:
+        return _commit_alone(draft)
+    # Opening the keys may record as well, which a group that is being written could not wait for.
+    keyring().open_all()
+    return _GROUPS.commit(stream, _Ready(draft, _details_text(details)))
+
+
+def _commit_alone(draft: Draft) -> Receipt:
     with transaction.atomic(durable=True):
         return _append([draft], committed=True)[0]
+
+
+def _commit_together(group: "Sequence[_Ready]") -> list[Receipt]:
+    """Commit events of one stream; of a stream that has to be opened, none."""
+    stream = group[0].draft.stream
+    with ledger.plain_transaction():
+        head = ledger.locked_head(stream)
+        return _chained(stream, head, group, committed=True) if head else []
 
 
 def _append(drafts: Sequence[Draft], *, committed: bool) -> list[Receipt]:
@@ -172,12 +190,26 @@ def _append(drafts: Sequence[Draft], *, committed: bool) -> list[Receipt]:
     if any(draft.stream != stream for draft in drafts):
         raise MixedStreams("one call records events of one stream")
     # All that can be done before the head is locked is: others wait for it.
-    texts = [_details_text(draft.details) for draft in drafts]
-    manifests = [_manifest(draft.manifest) for draft in drafts]
-    first, previous = _locked_head(stream)
+    ready = [_Ready(draft, _details_text(draft.details), _manifest(draft.manifest)) for draft in drafts]
+    return _chained(stream, _locked_head(stream), ready, committed=committed)
+
+
+class _Ready(NamedTuple):
+    """A draft with all that can be done before the head is locked."""
+
+    draft: Draft
+    details: str
+    manifest: ReadManifest | None = None
+
+
+def _chained(
+    stream: str, head: tuple[int, bytes], ready: Sequence[_Ready], *, committed: bool
+) -> list[Receipt]:
+    """Chain events to a locked head, which moves to the last of them."""
+    first, previous = head
     at, keys = timezone.now(), keyring()
     entries, receipts = [], []
-    for sequence, (draft, text, manifest) in enumerate(zip(drafts, texts, manifests, strict=True), first + 1):
+    for sequence, (draft, text, manifest) in enumerate(ready, first + 1):
         fields = _fields(draft, sequence, utc_text(at), text, manifest.digest if manifest else None)
         link_hash = event_hash(previous, canonical_bytes(fields))
         link = Link(fields, previous, link_hash, keys.mac(Purpose.AUDIT_MAC, link_hash))
@@ -185,7 +217,7 @@ def _append(drafts: Sequence[Draft], *, committed: bool) -> list[Receipt]:
         receipts.append(Receipt(_MAKER, draft, fields, committed=committed))
         previous = link_hash
     ledger.insert(entries)
-    if not ledger.move_head(stream, old=first, new=first + len(drafts), link_hash=previous):
+    if not ledger.move_head(stream, old=first, new=first + len(ready), link_hash=previous):
         raise StreamForked(f"the head of stream {stream} moved while it was locked")
     return receipts
 
@@ -277,3 +309,11 @@ def _new_manifest(digest: str, entries: Sequence[ManifestEntry]) -> ReadManifest
     ]
     ReadManifestItem.objects.bulk_create(items, batch_size=_ITEMS_PER_INSERT)
     return manifest
+
+
+_GROUPS: Final = GroupCommit(
+    together=_commit_together,
+    alone=lambda ready: _commit_alone(ready.draft),
+    errors=(DatabaseError, AuditError),
+    largest=_EVENTS_PER_GROUP,
+)
