@@ -113,11 +113,21 @@ def authenticate(raw: str, *, address: str, request_id: str = "") -> Principal:
 
     Every refusal looks the same to the caller: raises BadToken, whose reason is for the trail.
     """
+    public_id, secret = parts_of(raw)
+    token = ServiceToken.objects.select_related("environment").filter(public_id=public_id).first()
+    return admit(token, secret, address=address, request_id=request_id)
+
+
+def parts_of(raw: str) -> tuple[str, str]:
+    """Return the public id of a token's text, by which its row is found, and its secret. Raises BadToken."""
     match = _TOKEN.fullmatch(raw)
     if match is None:
         raise BadToken("malformed-token")
-    public_id, secret = match.groups()
-    token = ServiceToken.objects.select_related("environment").filter(public_id=public_id).first()
+    return match[1], match[2]
+
+
+def admit(token: ServiceToken | None, secret: str, *, address: str, request_id: str = "") -> Principal:
+    """Return whom a stored token, loaded along with its environment, stands for; raises BadToken."""
     _check_secret(token, secret)
     if token is None or not authentic([token]):
         raise BadToken("forged-token")

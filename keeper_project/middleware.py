@@ -1,11 +1,16 @@
-"""Middleware of the project: nothing is cached, and errors of pages become pages."""
+"""Middleware of the project: headers of every answer, probes, and errors of pages become pages."""
 
 import logging
 from collections.abc import Callable
+from functools import cached_property
 from http import HTTPStatus
 from typing import Final
 
+from csp.constants import HEADER
+from csp.middleware import CSPMiddleware
+from csp.utils import build_policy
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
 from keeper_project.api_errors import plain_problem_response, problem_of
@@ -27,6 +32,21 @@ class NoStoreMiddleware:
         """Answer, with `Cache-Control: no-store` whatever the view said."""
         response = self.get_response(request)
         response.headers["Cache-Control"] = "no-store, private"
+        return response
+
+
+class ContentSecurityPolicyMiddleware(CSPMiddleware):
+    """Sends the policy of the settings, which is built once instead of for each answer."""
+
+    @cached_property
+    def _policy(self) -> str:
+        return build_policy()
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """Add the header; an answer or a nonce that asks for its own policy gets it."""
+        if hasattr(request, "_csp_nonce") or any(name.startswith("_csp") for name in vars(response)):
+            return super().process_response(request, response)
+        response.headers.setdefault(HEADER, self._policy)
         return response
 
 

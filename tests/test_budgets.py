@@ -103,8 +103,7 @@ def test_one_value_costs_six_statements_and_no_key_call(
     assert client.get(path).json()["value"] == VALUE
     with counted() as count:
         assert client.get(path).json()["value"] == VALUE
-    # By name the environment is looked up as well.
-    assert len(count.statements) <= (7 if by == "name" else 6), "\n".join(count.statements)
+    assert len(count.statements) <= 6, "\n".join(count.statements)
     assert (count.key_calls, count.opened) == (0, 1)
 
 
