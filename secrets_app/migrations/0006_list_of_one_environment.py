@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("secrets_app", "0004_webhooks")]
+    dependencies = [("secrets_app", "0005_legacy_values")]
 
     operations = [
         migrations.AddIndex(
