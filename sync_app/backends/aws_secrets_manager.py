@@ -12,18 +12,16 @@ minutes (Secrets Manager quotas, "PutSecretValue").
 import contextlib
 import functools
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from django.conf import settings
 
 from audit_app.errors import BadEndpoint, EndpointRefused
 from audit_app.outbound import normalised_endpoint
-from audit_app.outbound_aws import PermittedSession, guard
+from audit_app.outbound_aws import PermittedSession
+from sync_app.aws_clients import guarded_client
 from sync_app.backends import aws_permissions
 from sync_app.backends.aws_errors import translated, unanswered
 from sync_app.backends.base import MARK_KEYS, Backend, Copy, FormField, Mark, Seen, complete, mark_from
@@ -332,32 +330,17 @@ class AwsSecretsManager(Backend):
         }
 
     def _guarded(self, service: str, credentials: dict[str, str]) -> Any:
-        config = Config(
-            connect_timeout=self.timeout_seconds,
-            read_timeout=self.timeout_seconds,
-            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-            max_pool_connections=_CONNECTIONS,
+        client, session = guarded_client(
+            service,
+            region=self.destination["region"],
+            endpoint=self._endpoints[service],
+            credentials=credentials,
+            seconds=self.timeout_seconds,
+            attempts=_ATTEMPTS,
+            connections=_CONNECTIONS,
         )
-        with _making:
-            client: Any = _session().client(
-                service,  # type: ignore[call-overload]
-                region_name=self.destination["region"],
-                endpoint_url=self._endpoints[service],
-                config=config,
-                **credentials,
-            )
-        self._sessions.append(guard(client))
+        self._sessions.append(session)
         return client
-
-
-# Clients are safe to share between threads, making them is not.
-_making = threading.Lock()
-
-
-@functools.cache
-def _session() -> boto3.session.Session:
-    """Return the session of this process, which has read the descriptions of AWS once."""
-    return boto3.session.Session()
 
 
 class _NotFound(ChangedSinceRead):

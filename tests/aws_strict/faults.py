@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tests.aws_strict.access_keys import AccessKeys
+
 
 class Fault(StrEnum):
     """A way to fail."""
@@ -28,6 +30,7 @@ class Fault(StrEnum):
 class Plan:
     """What goes wrong next, by operation; and what was asked for so far."""
 
+    keys: AccessKeys = field(default_factory=AccessKeys)
     calls: Counter[str] = field(default_factory=Counter)
     _faults: dict[str, list[Fault]] = field(default_factory=dict)
     _lasting: dict[str, Fault] = field(default_factory=dict)
@@ -76,6 +79,7 @@ class Plan:
             self._faults.clear()
             self._lasting.clear()
             self._before.clear()
+            self.keys.propagation = 0
 
     def _let_go(self) -> None:
         self.release.set()

@@ -38,13 +38,20 @@ class Strict:
         request = Request(environ)
         body = request.get_data()
         service, _, operation = request.headers.get("X-Amz-Target", "").rpartition(".")
-        fault = self.plan.next(operation or request.form.get("Action", ""))
+        action = "" if service else request.form.get("Action", "")
+        fault = self.plan.next(operation or action)
         if fault is Fault.HANG:
             self.plan.release.wait(HANG_SECONDS)
             return _cut(environ)
         if service in RULES:
             body = json.dumps(rules.completed(operation, json.loads(body or b"{}"))).encode()
-        response = self._refused(fault, service, operation, body, request) or self._passed(request, body)
+        response = (
+            self._refused_key(request)
+            or self._refused(fault, service, operation, body, request)
+            or self._passed(request, body)
+        )
+        if action and response.status_code == HTTPStatus.OK:
+            self.plan.keys.observe(action, request.form, response.get_data(as_text=True))
         if fault is Fault.DROPPED_REPLY:
             return _cut(environ)
         if fault is Fault.SLOW:
@@ -52,6 +59,17 @@ class Strict:
         if fault is Fault.OTHER_KEY:
             response = _about_another_key(response)
         return response(environ, start_response)
+
+    def _refused_key(self, request: Request) -> Response | None:
+        if not self.plan.keys.refuses(request.headers.get("Authorization", "")):
+            return None
+        text = "The security token included in the request is invalid."
+        return Response(
+            f"<ErrorResponse><Error><Type>Sender</Type><Code>InvalidClientTokenId</Code><Message>{text}"
+            "</Message></Error><RequestId>strict</RequestId></ErrorResponse>",
+            status=HTTPStatus.FORBIDDEN,
+            content_type="text/xml",
+        )
 
     def _refused(
         self, fault: Fault | None, service: str, operation: str, body: bytes, request: Request

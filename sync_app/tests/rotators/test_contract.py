@@ -5,7 +5,7 @@ from pytest_django import Settings
 
 from sync_app.errors import CredentialInUse, LeaseLost, TargetUnreachable, ValueUnusable
 from sync_app.rotators import ROTATORS
-from sync_app.rotators.base import Answer, Pending, Rotator
+from sync_app.rotators.base import Answer, Rotator
 from sync_app.tests.rotators.worlds import World, fence
 
 
@@ -129,7 +129,7 @@ class TestRotator:
                 use(value)
             assert "secret-text" not in str(caught.value)
         with pytest.raises(ValueUnusable):
-            rotator.set(Pending(login="", value=value), current=logins.current, fence=fence())
+            rotator.set(rotator.prepare(logins.current), current=value, fence=fence())
 
 
 @pytest.mark.parametrize("rotator", ROTATORS.values(), ids=ROTATORS.keys())

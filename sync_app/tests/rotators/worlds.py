@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import boto3
 import psycopg
 import pymysql
+from botocore.exceptions import ClientError
 from psycopg import sql
 
+from sync_app.rotators.aws_iam import AwsIam
 from sync_app.rotators.base import Fence, Rotator
 from sync_app.rotators.generated import GeneratedValue
 from sync_app.rotators.mysql import MySql
 from sync_app.rotators.postgresql import PostgreSql
+from tests.aws_strict.faults import Plan
 from tests.servers.mariadb import RotatedMariaDb
 from tests.servers.postgresql import PASSWORD, SUPERUSER
 
@@ -25,9 +29,13 @@ DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "rotation.md"
 
 def documented_grants(engine: str) -> list[str]:
     """Return the GRANT statements that docs/rotation.md tells an administrator to give."""
-    section = DOCUMENT.read_text().partition(f"\n## {engine}\n")[2].partition("\n## ")[0]
-    (block,) = re.findall(r"```sql\n(.*?)```", section, re.DOTALL)
+    (block,) = blocks(engine, "sql")
     return [line.rstrip(";") for line in block.splitlines() if line.startswith("GRANT")]
+
+
+def blocks(section: str, language: str) -> list[str]:
+    text = DOCUMENT.read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 def fence(still_ours: Callable[[], bool] = lambda: True, *, seconds: int = 20) -> Fence:
@@ -246,6 +254,63 @@ class PostgreSqlWorld(DatabaseWorld):
 
     def logged(self) -> str:
         return self.log.read_text(errors="replace")
+
+
+class IamWorld(World):
+    """A user of a moto that checks signatures and policies, behind the layer that knows inactive keys."""
+
+    kind = AwsIam
+
+    def __init__(self, url: str, plan: Plan, root: Any) -> None:
+        self.url, self.plan, self.root = url, plan, root
+        mark = uuid4().hex[:8]
+        self.user, administrator = f"app-{mark}", f"keeper-{mark}"
+        for name in (self.user, administrator):
+            root.create_user(UserName=name)
+        (policy,) = blocks("AWS IAM", "json")
+        # moto judges actions, and takes every resource of IAM for "*".
+        policy = re.sub(r'"arn:[^"]*"', '"*"', policy)
+        root.put_user_policy(UserName=administrator, PolicyName="rotation", PolicyDocument=policy)
+        self.administrator = root.create_access_key(UserName=administrator)["AccessKey"]
+        made = root.create_access_key(UserName=self.user)["AccessKey"]
+        fields = {name: made[name] for name in ("UserName", "AccessKeyId", "SecretAccessKey")}
+        self.current = json.dumps({**fields, "comment": "kept"})
+
+    def settings(self) -> dict[str, str]:
+        place = {"iam_endpoint": self.url, "sts_endpoint": self.url}
+        return {"user_name": self.user, "region": "eu-central-1", **place}
+
+    def admin(self) -> dict[str, str]:
+        return {
+            "access_key_id": self.administrator["AccessKeyId"],
+            "secret_access_key": self.administrator["SecretAccessKey"],
+        }
+
+    def client(self, value: str) -> Any:
+        fields = json.loads(value)
+        return boto3.client(
+            "sts",
+            region_name="eu-central-1",
+            endpoint_url=self.url,
+            aws_access_key_id=fields["AccessKeyId"],
+            aws_secret_access_key=fields["SecretAccessKey"],
+        )
+
+    def works(self, value: str) -> bool:
+        try:
+            self.client(value).get_caller_identity()
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"InvalidClientTokenId", "SignatureDoesNotMatch"}:
+                return False
+            raise
+        return True
+
+    def spoiled(self, value: str) -> str:
+        return json.dumps({**json.loads(value), "SecretAccessKey": "wrong"})
+
+    def key_ids(self) -> list[str]:
+        listed = self.root.list_access_keys(UserName=self.user)["AccessKeyMetadata"]
+        return [key["AccessKeyId"] for key in listed]
 
 
 class GeneratedWorld(World):

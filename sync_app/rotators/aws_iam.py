@@ -1,0 +1,282 @@
+"""AWS IAM: access keys of one user, of which AWS allows two.
+
+Permissions of the administrator, on the user: iam:ListAccessKeys, CreateAccessKey, UpdateAccessKey,
+DeleteAccessKey, GetAccessKeyLastUsed. A key is tried with sts:GetCallerIdentity, which needs none.
+
+The secret of a key is only in the answer that made it. When that is lost, the one key that was not
+there before and was never used is deleted, and another made; whatever else is found stops for an
+operator. There is no lock on AWS: what is deactivated and deleted is always a key named by its id.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from typing import Any, ClassVar, Final, TypeVar
+
+from botocore import xform_name
+from botocore.exceptions import BotoCoreError, ClientError
+
+from audit_app.errors import BadEndpoint, EndpointRefused
+from audit_app.outbound import normalised_endpoint
+from sync_app.aws_clients import guarded_client
+from sync_app.backends.aws_errors import translated, unanswered
+from sync_app.backends.base import FormField
+from sync_app.errors import (
+    BackendError,
+    BadDestination,
+    CredentialInUse,
+    LoginMissing,
+    OutcomeAmbiguous,
+    QuotaExceeded,
+    StillAccepted,
+    TargetUnreachable,
+    ValueUnusable,
+)
+from sync_app.rotators.base import Answer, Fence, Pending, Probe, Rotator
+from sync_app.rotators.credentials import json_object, replaced, text
+
+Reply = TypeVar("Reply")
+
+LIMIT: Final = 2
+_REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
+# No key has this id: a permission to change keys is tried on it.
+_NO_KEY: Final = "AKIAKEEPERCHECKSONLY"
+# A refusal that says nothing about the key but that a clock is wrong.
+_CLOCK: Final = re.compile(r"expired|not yet current", re.IGNORECASE)
+
+
+class AwsIam(Rotator):
+    """The access keys of one IAM user, as `{"UserName", "AccessKeyId", "SecretAccessKey"}`."""
+
+    label: ClassVar[str] = "AWS IAM access keys"
+    settings_fields: ClassVar[tuple[FormField, ...]] = (
+        FormField(name="user_name", label="IAM user", required=True),
+        FormField(name="region", label="Region", default="us-east-1", help="Of STS, which tries the keys."),
+        FormField(name="iam_endpoint", label="IAM endpoint", help="Empty: AWS's own."),
+        FormField(name="sts_endpoint", label="STS endpoint", help="Empty: AWS's own."),
+    )
+    admin_fields: ClassVar[tuple[FormField, ...]] = (
+        FormField(name="access_key_id", label="Access key id", required=True, sensitive=True),
+        FormField(name="secret_access_key", label="Secret access key", required=True, sensitive=True),
+    )
+    # IAM is eventually consistent; new and deactivated keys take seconds to be known everywhere.
+    settling_seconds: ClassVar[int] = 60
+    timeout_seconds: ClassVar[float] = 10
+
+    def __init__(self, *, settings: Mapping[str, str], admin: Mapping[str, str]) -> None:
+        super().__init__(settings=settings, admin=admin)
+        if not _REGION.fullmatch(self.settings["region"]):
+            raise BadDestination("a region looks like eu-central-1", field="region")
+        self._places = {service: self._place(f"{service}_endpoint") for service in ("iam", "sts")}
+        self._user = self.settings["user_name"]
+
+    @property
+    def endpoint(self) -> str:
+        """IAM's address and the user."""
+        return f"{self._places['iam'] or 'https://iam.amazonaws.com'}/{self._user}"
+
+    def check(self, current: str) -> None:
+        """List the keys, look at the current one's use, and try to change a key that does not exist.
+
+        Whether keys may be created cannot be tried without creating one.
+        """
+        key = self._key(current)
+        self._room(self._keys(), key)
+        self._ask("iam", "GetAccessKeyLastUsed", AccessKeyId=key)
+        for operation, more in (("UpdateAccessKey", {"Status": "Inactive"}), ("DeleteAccessKey", {})):
+            try:
+                self._ask("iam", operation, UserName=self._user, AccessKeyId=_NO_KEY, **more)
+            except LoginMissing:
+                continue
+
+    def idle(self, current: str) -> str:
+        """Return the user: its second place for a key is the idle one."""
+        self._key(current)
+        return self._user
+
+    def prepare(self, current: str) -> Pending:
+        """Return the ids of the keys that are there, so that a new one will be told from them."""
+        used = self._key(current)
+        keys = self._keys()
+        self._room(keys, used)
+        return Pending(login=self._user, before=tuple(sorted(keys)))
+
+    def set(self, pending: Pending, *, current: str, fence: Fence) -> str:
+        """Make a key; one that an attempt before made, and whose secret was lost, is deleted first."""
+        used = self._key(current)
+        if used not in pending.before:
+            raise CredentialInUse(f"{used} serves the current value and is newer than this run")
+        self._delete_lost(pending, used, fence)
+        fence.hold()
+        made = self._ask("iam", "CreateAccessKey", UserName=self._user)["AccessKey"]
+        return replaced(
+            current,
+            UserName=self._user,
+            AccessKeyId=made["AccessKeyId"],
+            SecretAccessKey=made["SecretAccessKey"],
+        )
+
+    def probe(self, value: str) -> Probe:
+        """Ask AWS who the key belongs to."""
+        own = {
+            "aws_access_key_id": self._key(value),
+            "aws_secret_access_key": text(json_object(value), "SecretAccessKey"),
+        }
+        try:
+            client, session = self._client("sts", own)
+            with closing(session):
+                client.get_caller_identity()
+        except ClientError as error:
+            code, message = (
+                str(error.response.get("Error", {}).get(name, "")) for name in ("Code", "Message")
+            )
+            if code == "InvalidClientTokenId" or (
+                code == "SignatureDoesNotMatch" and not _CLOCK.search(message)
+            ):
+                return Probe(Answer.REFUSED, f"AWS refuses the key ({code})")
+            return Probe(Answer.UNKNOWN, f"AWS did not judge the key ({code})")
+        except EndpointRefused as error:
+            return Probe(Answer.UNKNOWN, str(error))
+        except BotoCoreError as error:
+            return Probe(Answer.UNKNOWN, str(unanswered("sts:GetCallerIdentity", error)))
+        return Probe(Answer.ACCEPTED)
+
+    def missing_rights(self, value: str, *, current: str) -> tuple[str, ...]:
+        """Return nothing: both keys are the same user's."""
+        return ()
+
+    def retire(self, value: str, *, current: str, fence: Fence) -> None:
+        """Deactivate the key, see that it is refused, and then delete it."""
+        key = self._key(value)
+        if key == self._key(current):
+            raise CredentialInUse(f"{key} serves the current value: nothing was changed")
+        keys = self._keys()
+        fence.hold()
+        if keys.get(key) == "Active":
+            self._deactivate(key)
+        probed = self.probe(value)
+        if probed.answer is not Answer.REFUSED:
+            raise StillAccepted(
+                f"{key} is inactive, but not proven to be refused ({probed.why or probed.answer}): try again"
+            )
+        if key in keys:
+            fence.hold()
+            self._delete(key)
+
+    def withdraw(self, pending: Pending, *, current: str, fence: Fence) -> None:
+        """Delete the key that `set` made: by its id if it is known, else the one that was never used."""
+        if pending.value is not None:
+            self.retire(pending.value, current=current, fence=fence)
+            return
+        fence.hold()
+        self._delete_lost(pending, self._key(current), fence)
+
+    # --- How ----------------------------------------------------------------------------------
+
+    def _delete_lost(self, pending: Pending, used: str, fence: Fence) -> None:
+        """Delete the one key that is new and was never used.
+
+        Raises OutcomeAmbiguous if there are several, or somebody uses it.
+        """
+        keys = self._keys()
+        if used not in keys:
+            raise LoginMissing(f"{used}, which serves the current value, is no key of {self._user}")
+        new = sorted(keys.keys() - set(pending.before))
+        if not new:
+            return
+        (lost, *others) = new
+        if others or lost == used or self._was_used(lost):
+            raise OutcomeAmbiguous(
+                f"{self._user} has keys that this run may not have made ({', '.join(new)}): find out whose "
+                "they are, delete what nobody uses, and retry"
+            )
+        fence.hold()
+        self._deactivate(lost)
+        # Once more: whoever began to use it meanwhile keeps it, and an operator decides.
+        if self._was_used(lost):
+            raise OutcomeAmbiguous(f"{lost} was used just before it was deactivated: find out by whom")
+        fence.hold()
+        self._delete(lost)
+
+    def _room(self, keys: Mapping[str, str], used: str) -> None:
+        if keys.get(used) != "Active":
+            raise LoginMissing(f"{used}, which serves the current value, is no active key of {self._user}")
+        others = sorted(keys.keys() - {used})
+        if len(keys) >= LIMIT:
+            raise QuotaExceeded(
+                f"{self._user} has {len(keys)} access keys, as many as AWS allows: delete {others[0]} "
+                "if nobody uses it"
+            )
+
+    def _keys(self) -> dict[str, str]:
+        """Return the user's keys and whether each is Active or Inactive."""
+        reply = self._ask("iam", "ListAccessKeys", UserName=self._user)
+        return {key["AccessKeyId"]: key["Status"] for key in reply["AccessKeyMetadata"]}
+
+    def _was_used(self, key: str) -> bool:
+        reply = self._ask("iam", "GetAccessKeyLastUsed", AccessKeyId=key)
+        return "LastUsedDate" in reply["AccessKeyLastUsed"]
+
+    def _deactivate(self, key: str) -> None:
+        self._ask("iam", "UpdateAccessKey", UserName=self._user, AccessKeyId=key, Status="Inactive")
+
+    def _delete(self, key: str) -> None:
+        try:
+            self._ask("iam", "DeleteAccessKey", UserName=self._user, AccessKeyId=key)
+        except LoginMissing:
+            return  # by an attempt before
+
+    def _key(self, value: str) -> str:
+        fields = json_object(value)
+        text(fields, "SecretAccessKey")
+        if fields.get("UserName", self._user) != self._user:
+            raise ValueUnusable(f"the value's UserName is not {self._user}")
+        return text(fields, "AccessKeyId")
+
+    def _ask(self, service: str, operation: str, **parameters: str) -> Any:
+        """Ask AWS once: a request that makes a key is never repeated unseen."""
+        admin = {
+            "aws_access_key_id": self._admin["access_key_id"],
+            "aws_secret_access_key": self._admin["secret_access_key"],
+        }
+        client, session = self._client(service, admin)
+        with closing(session):
+            method = getattr(client, xform_name(operation))
+            return _answered(f"{service}:{operation}", lambda: method(**parameters))
+
+    def _client(self, service: str, credentials: dict[str, str]) -> Any:
+        return guarded_client(
+            service,
+            region=self.settings["region"],
+            endpoint=self._places[service],
+            credentials=credentials,
+            seconds=self.timeout_seconds,
+            attempts=1,
+            connections=1,
+        )
+
+    def _place(self, field: str) -> str | None:
+        try:
+            return normalised_endpoint(self.settings[field]) if self.settings[field] else None
+        except BadEndpoint as error:
+            raise BadDestination(str(error), field=field) from error
+
+
+def _answered(operation: str, request: Callable[[], Reply]) -> Reply:
+    try:
+        return request()
+    except EndpointRefused as error:
+        raise TargetUnreachable(str(error)) from None
+    except ClientError as error:
+        raise _meaning(operation, error) from None
+    except BotoCoreError as error:
+        raise unanswered(operation, error) from None
+
+
+def _meaning(operation: str, error: ClientError) -> BackendError:
+    code = error.response.get("Error", {}).get("Code")
+    if code == "NoSuchEntity":
+        return LoginMissing(f"{operation}: IAM does not know the user or key")
+    if code == "LimitExceeded":
+        return QuotaExceeded(f"{operation}: the user has as many access keys as AWS allows")
+    return translated(operation, error)
