@@ -69,7 +69,8 @@ def strict_iam(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
         own = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
         requests.post(f"{url}/moto-api/reset-auth", data="0", timeout=10).raise_for_status()
         with serving(url) as (strict_url, plan):
-            yield strict_url, plan, boto3.client("iam", **place, **own)
+            client: Any = boto3.client("iam", **place, **own)  # type: ignore[call-overload]
+            yield strict_url, plan, client
     finally:
         server.stop()
 
