@@ -9,7 +9,6 @@ from typing import Final
 _REPLACED: Final = (
     "SAML has no client secret: Keeper signs with its own key (KEEPER_SAML_KEY_FILE), so it is ignored."
 )
-_VAULT: Final = "Vault is a sync target, which keeps its address and its sealed credentials in Keeper."
 
 RENAMED: Final[Mapping[str, str]] = {
     "FLASK_APP": "Keeper is started by `keeper run`.",
@@ -19,9 +18,6 @@ RENAMED: Final[Mapping[str, str]] = {
     "LOG_LEVEL": "Set KEEPER_LOG_LEVEL instead.",
     "LOG_FILE": "Set KEEPER_LOG_FILE instead.",
     "OKTA_CLIENT_SECRET": _REPLACED,
-    "VAULT_URL": _VAULT,
-    "VAULT_TOKEN": _VAULT,
-    "VAULT_MOUNT_POINT": _VAULT,
 }
 
 
@@ -47,5 +43,8 @@ def unread(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
                 name,
                 f"It names Okta's metadata only together with {other}; KEEPER_SAML_METADATA_URL does alone.",
             )
+    for name, other in (("VAULT_URL", "VAULT_TOKEN"), ("VAULT_TOKEN", "VAULT_URL")):
+        if environment.get(name) and not environment.get(other):
+            yield name, f"It makes a default target only together with {other}; the page Sync makes others."
     if environment.get("FLASK_ENV", "production") not in {"", "production"}:
         yield "FLASK_ENV", "Set DEBUG=true for development; production needs nothing."

@@ -70,6 +70,17 @@ KEEPER_RETENTION_DAYS = env.int("KEEPER_RETENTION_DAYS", default=30)
 # Whether a target of AWS without an access key of its own may use the identity of Keeper's machine,
 # which every manager of an environment can then point at what that identity reaches.
 KEEPER_SYNC_MACHINE_CREDENTIALS = env.bool("KEEPER_SYNC_MACHINE_CREDENTIALS", default=False)
+# What a new installation makes its first targets of (sync_app.default_targets); empty: none.
+KEEPER_DEFAULT_TARGET_ENVIRONMENT = env.str("KEEPER_DEFAULT_TARGET_ENVIRONMENT", default="development")
+VAULT_URL = env.str("VAULT_URL", default="")
+VAULT_TOKEN = env.str("VAULT_TOKEN", default="")
+VAULT_MOUNT_POINT = env.str("VAULT_MOUNT_POINT", default="secret")
+# The AWS SDK reads these by itself for KMS; a default target seals its own copy.
+AWS_ACCESS_KEY_ID = env.str("AWS_ACCESS_KEY_ID", default="")
+AWS_SECRET_ACCESS_KEY = env.str("AWS_SECRET_ACCESS_KEY", default="")
+AWS_SESSION_TOKEN = env.str("AWS_SESSION_TOKEN", default="")
+AWS_ENDPOINT_URL_SECRETS_MANAGER = env.str("AWS_ENDPOINT_URL_SECRETS_MANAGER", default="")
+AWS_ENDPOINT_URL_STS = env.str("AWS_ENDPOINT_URL_STS", default="")
 
 # --- Notifications ---------------------------------------------------------------------------
 # Who is told what concerns the installation as a whole.

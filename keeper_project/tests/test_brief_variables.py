@@ -42,6 +42,13 @@ def test_it_advises_only_variables_that_settings_read() -> None:
     assert not RENAMED.keys() & read
 
 
+def test_vault_is_named_by_address_and_token_together() -> None:
+    both = {"VAULT_URL": "https://vault.example:8200", "VAULT_TOKEN": "x", "VAULT_MOUNT_POINT": "secret"}
+    assert not list(unread(both))
+    for name in ("VAULT_URL", "VAULT_TOKEN"):
+        assert [said for said, _ in unread({name: "x"})] == [name]
+
+
 def test_okta_is_found_by_its_two_names_together() -> None:
     found = okta_metadata_url(issuer="https://your-org.okta.com/", app="exk1")
     assert found == "https://your-org.okta.com/app/exk1/sso/saml/metadata"

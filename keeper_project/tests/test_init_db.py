@@ -29,6 +29,17 @@ def test_it_prints_the_generated_password_once(settings: Settings) -> None:
     assert "nothing changed" in again
 
 
+def test_it_makes_default_targets_once_and_starts_without_their_system(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.VAULT_URL, settings.VAULT_TOKEN = "https://127.0.0.1:1", "token"
+    assert "Keeper is initialised." in init_db()
+    assert "default target vault of development was not made" in caplog.text
+    caplog.clear()
+    init_db()
+    assert "default target" not in caplog.text
+
+
 def test_it_does_not_print_a_given_password(settings: Settings) -> None:
     settings.KEEPER_ADMIN_PASSWORD = "a long enough pass phrase"
     assert "pass phrase" not in init_db()

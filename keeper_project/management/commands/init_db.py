@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from environments_app.errors import InvalidField
 from keeper_project.initialise import initialise
+from sync_app import default_targets
 
 
 class Command(BaseCommand):
@@ -25,6 +26,8 @@ class Command(BaseCommand):
             made = initialise(announce=self.announce)
         except InvalidField as error:
             raise CommandError(f"KEEPER_ADMIN_{error.field.upper()}: {error.reason}") from error
+        if made:
+            default_targets.create_missing()
         self.stdout.write(
             "Keeper is initialised." if made else "Keeper was initialised before; nothing changed."
         )

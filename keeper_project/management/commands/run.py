@@ -15,6 +15,7 @@ from keeper_project.embedded import Child, supervise, web, worker
 from keeper_project.health import HealthFailure, broker
 from keeper_project.initialise import initialise
 from keeper_project.tasks import beat_heartbeat
+from sync_app import default_targets
 
 # Measured on two cores: one to eight threads serve the same number of requests, and each more
 # than needed lengthens the slowest. One more lets somebody pass who waits for SQLite's lock;
@@ -59,9 +60,11 @@ class Command(BaseCommand):
     def _prepare(self) -> None:
         call_command("migrate", verbosity=0, interactive=False)
         try:
-            initialise(announce=self._announce_password)
+            made = initialise(announce=self._announce_password)
         except InvalidField as error:
             raise CommandError(f"KEEPER_ADMIN_{error.field.upper()}: {error.reason}") from error
+        if made:
+            default_targets.create_missing()
         connections.close_all()
 
     def _announce_password(self, username: str, password: str) -> None:

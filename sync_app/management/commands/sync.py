@@ -4,6 +4,7 @@ import json
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -12,8 +13,9 @@ from audit_app.canonical import Json
 from environments_app.errors import AccessError
 from environments_app.models import Environment, Role
 from environments_app.policy import Principal
-from sync_app import applying, planning, reports, runs
+from sync_app import applying, default_targets, planning, reports, runs
 from sync_app.authority import target_principal
+from sync_app.default_targets import Attempt
 from sync_app.drafts import Adoption, Leaving
 from sync_app.errors import SyncError
 from sync_app.models import Plan, Run, Target
@@ -23,6 +25,10 @@ from sync_app.reports import PlanReport, TargetReport
 
 # Something waits for a person, or for `apply`.
 PENDING: Final = 3
+_NONE_DESCRIBED: Final = (
+    "No default target is described: set VAULT_URL and VAULT_TOKEN, or AWS_REGION, AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY (no AWS_SESSION_TOKEN, which ends within hours)."
+)
 _WORDS: Final = {
     Act.CREATE: "+",
     Act.UPDATE: "~",
@@ -62,12 +68,15 @@ class Command(BaseCommand):
         status = actions.add_parser("status", help="show targets, the states of their secrets, last runs")
         status.add_argument("environment", nargs="?", help="this environment only")
         status.add_argument("--format", choices=["text", "json"], default="text")
+        told = "make the targets that VAULT_* and AWS_* describe, where they do not exist"
+        defaults = actions.add_parser("default-targets", help=told, description=told)
+        defaults.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Carry out one action."""
         self._as_json = options["format"] == "json"
         try:
-            code = getattr(self, f"_{options['action']}")(options)
+            code = getattr(self, f"_{options['action'].replace('-', '_')}")(options)
         except (SyncError, AccessError) as error:
             raise CommandError(str(error)) from error
         if code:
@@ -112,6 +121,14 @@ class Command(BaseCommand):
         if options["environment"]:
             targets = targets.filter(environment=_environment(options["environment"]))
         return self._show_targets([reports.target_report(target) for target in targets])
+
+    def _default_targets(self, _options: Mapping[str, Any]) -> int:
+        attempts = default_targets.create_missing()
+        if self._as_json:
+            self.stdout.write(json.dumps([asdict(attempt) for attempt in attempts]))
+        else:
+            self.stdout.write("\n".join(map(_attempt_text, attempts)) or _NONE_DESCRIBED)
+        return 1 if any(attempt.problem for attempt in attempts) else 0
 
     # --- How ----------------------------------------------------------------------------------
 
@@ -190,6 +207,13 @@ def _plan_text(report: PlanReport) -> str:
     counts = ", ".join(f"{number:,} {act}" for act, number in report.counts.items())
     lines.append(f"  {counts or 'nothing there'}")
     return "\n".join(lines)
+
+
+def _attempt_text(attempt: Attempt) -> str:
+    told = f"{attempt.environment}/{attempt.name}"
+    if attempt.problem:
+        return f"{told}: NOT MADE: {attempt.problem}. {default_targets.AGAIN}"
+    return f"{told}: {'made; plan it first' if attempt.made else 'exists already'}"
 
 
 def _target_text(report: TargetReport) -> str:
