@@ -20,6 +20,7 @@ from environments_app.environment_forms import EnvironmentForm, MemberForm, Sett
 from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField
 from environments_app.holders import find_group, find_user
 from environments_app.models import Environment, Membership, Role, ServiceToken
+from environments_app.panels import panels_of
 from environments_app.policy import Principal, allows, visible_environments
 
 _RIGHTS = {
@@ -210,6 +211,7 @@ def _detail(request: HttpRequest, environment: Environment, **bound: forms.Form)
         "settings_form": SettingsForm(initial=SettingsForm.initial_of(environment))
         if can["settings"]
         else None,
+        "panels": panels_of(environment) if can["settings"] else [],
     }
     enter(request, environment)
     status = 422 if bound else 200

@@ -120,6 +120,7 @@ KEEPER_INTEGRITY_CHECKS = [
 ]
 KEEPER_AUDIT_SINKS: list[str] = []
 KEEPER_SECRET_PANELS = ["sync_app.panel.DeliveryPanel"]
+KEEPER_ENVIRONMENT_PANELS = ["secrets_app.key_panel.KeyPanel"]
 KEEPER_NOTIFIERS = [
     "environments_app.notification_email.EmailTransport",
     "secrets_app.webhook_transport.WebhookTransport",

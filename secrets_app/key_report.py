@@ -17,6 +17,7 @@ from secrets_app.key_providers import provider
 from secrets_app.key_providers.base import KeyDescription
 from secrets_app.models.data_key import DataKey
 from secrets_app.reseal import legacy_rows
+from secrets_app.wrapping import KMS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +86,19 @@ def key_states(environment: str | None = None) -> Iterator[KeyState]:
     """
     described: dict[str, KeyDescription] = {}
     if environment is None:
-        yield _state(SYSTEM, NO_ENVIRONMENT, _configured_reference(), described)
+        yield _state(SYSTEM, NO_ENVIRONMENT, reference_of(None), described)
     rows = Environment.objects.order_by("name")
     for row in rows.filter(name=environment) if environment else rows:
-        yield _state(row.name, row.uuid, row.kms_key_alias or _configured_reference(), described)
+        yield _state(row.name, row.uuid, reference_of(row), described)
+
+
+def reference_of(environment: Environment | None) -> str:
+    """Return how the environment, or else the settings, name the key; empty for the key file."""
+    if environment and environment.kms_key_alias:
+        return str(environment.kms_key_alias)
+    return (
+        str(settings.KMS_KEY_ID or settings.KMS_KEY_ALIAS) if settings.KEY_MANAGEMENT_BACKEND == KMS else ""
+    )
 
 
 def reports(environment: str | None = None) -> Iterator[ScopeReport]:
@@ -97,10 +107,6 @@ def reports(environment: str | None = None) -> Iterator[ScopeReport]:
     What data keys seal, and what is of the older scheme, is counted by one statement a scope each.
     """
     return (_report(key) for key in key_states(environment))
-
-
-def _configured_reference() -> str:
-    return str(settings.KMS_KEY_ID or settings.KMS_KEY_ALIAS) if provider().name == "kms" else ""
 
 
 def _state(name: str, scope: UUID, reference: str, described: dict[str, KeyDescription]) -> KeyState:

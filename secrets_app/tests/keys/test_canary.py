@@ -175,7 +175,8 @@ class TestUnderKms:
         assert failing().count() == len(Purpose) + 1
         found = set(failing().values_list("check_problem", flat=True))
         assert len(found) == 1
-        assert "cannot be reached" in found.pop()
+        # Which of the two it says depends on whether the time or the attempts ended first.
+        assert found.pop().startswith(("KMS cannot be reached", "KMS gave no answer"))
 
     def test_one_lost_reply_is_no_alarm(
         self, strict_kms: Plan, development: Environment, caplog: Log, monkeypatch: pytest.MonkeyPatch
