@@ -105,7 +105,7 @@ def _statements(vendor: str) -> _Statements:
     lock = " FOR UPDATE" if connection.features.has_select_for_update else ""
     binary = connection.ops.binary_placeholder_sql(b"")  # type: ignore[arg-type]  # the stub knows only Case
     marks = ", ".join(binary if column in _BINARY_COLUMNS else "%s" for column in _COLUMNS)
-    read = ", ".join(_readable(vendor, f"e.{quote(column)}", column) for column in _TEXT_COLUMNS)
+    read = ", ".join(_canonical(vendor, f"e.{quote(column)}", column) for column in _TEXT_COLUMNS)
     return _Statements(
         begin="BEGIN IMMEDIATE" if vendor == "sqlite" else "START TRANSACTION",
         lock_head=f"SELECT sequence, hash FROM {head} WHERE stream = %s{lock}",  # noqa: S608
@@ -118,9 +118,17 @@ def _statements(vendor: str) -> _Statements:
     )
 
 
-def _readable(vendor: str, expression: str, column: str) -> str:
-    # SQLite's driver would parse each time by its declared type, at a third of the whole cost.
-    return f"CAST({expression} AS TEXT)" if vendor == "sqlite" and column == "at" else expression
+def _canonical(vendor: str, expression: str, column: str) -> str:
+    """Return the SQL that gives a column as its hash covers it; Python would take longer for each row."""
+    if column == "at":
+        # Stored in UTC without saying so; SQLite leaves out microseconds that are none.
+        if vendor == "sqlite":
+            end = f"CASE WHEN instr({expression}, '.') THEN '' ELSE '.000000' END"
+            return f"replace({expression}, ' ', 'T') || {end} || '+00:00'"
+        return f"DATE_FORMAT({expression}, '%%Y-%%m-%%dT%%H:%%i:%%s.%%f+00:00')"
+    if column in _UUID_COLUMNS and connection.features.has_native_uuid_field:
+        return f"REPLACE(CAST({expression} AS CHAR), '-', '')"
+    return expression
 
 
 def _row(entry: Entry) -> list[Any]:
@@ -131,12 +139,10 @@ def _row(entry: Entry) -> list[Any]:
 
 
 def _link(row: Sequence[Any]) -> Link:
-    texts = list(row[:-3])
-    texts[_AT] = _time_text(texts[_AT])
-    if connection.features.has_native_uuid_field:
-        for place in _UUIDS:
-            texts[place] = str(texts[place]).replace("-", "")
-    return Link(EventFields(*texts), stored_bytes(row[-3]), stored_bytes(row[-2]), stored_bytes(row[-1]))
+    binary = row[-3:]
+    if any(type(value) is not bytes for value in binary):
+        binary = [stored_bytes(value) for value in binary]
+    return Link(EventFields._make(row[:-3]), *binary)
 
 
 def stored_bytes(stored: object) -> bytes:
@@ -145,12 +151,3 @@ def stored_bytes(stored: object) -> bytes:
 
 
 _AT = _TEXT_COLUMNS.index("at")
-_UUIDS = tuple(_TEXT_COLUMNS.index(column) for column in sorted(_UUID_COLUMNS))
-
-
-def _time_text(stored: object) -> str:
-    """Return the canonical form of a stored time, which is in UTC without saying so."""
-    if isinstance(stored, datetime):
-        return stored.replace(tzinfo=None).isoformat(timespec="microseconds") + "+00:00"
-    text = str(stored).replace(" ", "T", 1)
-    return f"{text}+00:00" if "." in text else f"{text}.000000+00:00"
