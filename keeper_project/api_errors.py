@@ -35,6 +35,7 @@ from secrets_app.errors import (
     TooManyItems,
 )
 from secrets_app.input_errors import InvalidInput
+from sync_app.errors import BackendError, BadDestination, TargetConflict
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +95,9 @@ _TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (TooManyRefusals, 429, "Too many refused requests", "Wait before you try again."),
     (TamperedSecret, 409, "The stored secret was changed outside Keeper", None),
     (EnvelopeError, 409, "The stored value does not open", _VERIFY),
+    (BadDestination, 400, "The request is not valid", None),
+    (TargetConflict, 409, "Conflict", None),
+    (BackendError, 502, "The other system did not do it", None),
     (KeyUnavailable, 503, "The key is not available", _KEY_AWAY),
     (KeyRefused, 503, "The key is refused", _KEY_FOREIGN),
     (KeyringUnavailable, 503, "The system keys are not available", _NO_RECORD),
@@ -200,6 +204,8 @@ def _named_fields(error: Exception) -> list[dict[str, Any]]:
         return [{"item": fault.index, "field": fault.field, "reason": fault.reason} for fault in error.faults]
     if isinstance(error, InvalidInput | InvalidField):
         return [{"field": error.field, "reason": error.reason}]
+    if isinstance(error, BadDestination):
+        return [{"field": error.field, "reason": str(error)}]
     if isinstance(error, BadQuery):
         return [{"field": error.parameter, "reason": error.reason}]
     return []

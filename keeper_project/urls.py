@@ -15,6 +15,7 @@ handler404 = "keeper_project.error_pages.missing"
 handler500 = "keeper_project.error_pages.fault"
 
 api: list[URLPattern | URLResolver] = [
+    path("", include("sync_app.api.urls")),
     path("", include("secrets_app.api.urls")),
     path("", include("environments_app.api.urls")),
     path("", include("audit_app.api.urls")),

@@ -10,7 +10,7 @@ from environments_app.errors import Forbidden, Invisible, Tampered
 from environments_app.models import Environment
 from environments_app.policy import Principal, allows, require, visible_scopes
 from sync_app.errors import TargetConflict
-from sync_app.models import Target
+from sync_app.models import Plan, PlanItem, Target
 
 
 def visible_targets(actor: Principal) -> QuerySet[Target]:
@@ -30,6 +30,25 @@ def find_target(*, actor: Principal, environment: Environment, id: int) -> Targe
     target.environment = environment
     require_on(actor=actor, action=Action.TARGET_VIEW, target=target)
     return target
+
+
+def find_plan(*, actor: Principal, environment: Environment, id: int) -> Plan:
+    """Return a plan of an environment's target, also of one that was removed. Raises Invisible."""
+    plan = Plan.objects.select_related("target").filter(target__environment=environment, pk=id).first()
+    if plan is None:
+        raise Invisible("There is no such plan.")
+    plan.target.environment = environment
+    require_on(actor=actor, action=Action.TARGET_VIEW, target=plan.target)
+    return plan
+
+
+def find_item(*, plan: Plan, id: int) -> PlanItem:
+    """Return an item of a plan that the actor was found to see. Raises Invisible."""
+    item = PlanItem.objects.filter(plan=plan, pk=id).first()
+    if item is None:
+        raise Invisible("There is no such item.")
+    item.plan = plan
+    return item
 
 
 def require_on(*, actor: Principal, action: Action, target: Target) -> None:

@@ -204,10 +204,9 @@ def _reschedule(target: Target) -> None:
 def _moved(target: Target, changes: Mapping[str, str]) -> dict[str, str]:
     """Return a destination with some fields changed, none of which says where the secrets lie."""
     for field in backend_of(target.backend).destination_fields:
-        if (
-            field.fixed
-            and changes.get(field.name, target.destination[field.name]) != target.destination[field.name]
-        ):
+        # A row that is older than the field has the default.
+        now = target.destination.get(field.name, field.default)
+        if field.fixed and changes.get(field.name, now) != now:
             raise BadDestination(
                 f"{field.label}: a destination stays as it is; make another target", field=field.name
             )

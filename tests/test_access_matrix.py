@@ -61,6 +61,11 @@ def rule_of_secret(least: str, ok: int = 200, **options: Any) -> Rule:
     return Rule(least, ok, part=True, other_part=404, **options)
 
 
+def rule_of_target(least: str, ok: int = 200, **options: Any) -> Rule:
+    """Return the rule of an act on a target with a scope, `part`: another part does not see it."""
+    return Rule(least, ok, other_part=404, **options)
+
+
 TABLE: Final[dict[tuple[str, str], Rule]] = {
     # What one may see is all that these show: they refuse nobody who is known.
     ("api-secrets", "GET"): Rule("anyone", admin=200),
@@ -111,6 +116,28 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-webhooks", "POST"): Rule("manager", 201, admin=201, body={"name": "new", "url": "https://hooks.example/x"}),
     ("api-webhook", "DELETE"): Rule("manager", 204, admin=204),
     ("api-webhook-test", "POST"): Rule("manager", 202, admin=202),
+    # Targets. Those that would connect to another system get a body that is refused before.
+    ("api-targets", "GET"): Rule("viewer", admin=200, part=True, other_part=200),
+    ("api-targets", "POST"): Rule("manager", 400, body={"name": "new", "backend": "vault_kv2", "destination": {"address": "ftp://x"}, "credentials": {"token": "t"}}),
+    ("api-targets-test", "POST"): Rule("manager", 400, body={"backend": "vault_kv2", "destination": {"address": "ftp://x"}, "credentials": {"token": "t"}}),
+    ("api-target", "GET"): rule_of_target("viewer", admin=200, part=True),
+    ("api-target", "PATCH"): rule_of_target("manager", body={"automatic": True}),
+    ("api-target", "DELETE"): rule_of_target("manager", 204),
+    ("api-target-test", "POST"): rule_of_target("manager"),
+    ("api-target-pause", "POST"): rule_of_target("manager", admin=200),
+    ("api-target-resume", "POST"): rule_of_target("manager", admin=200),
+    ("api-target-credentials", "POST"): rule_of_target("manager", 400, body={"credentials": {"unknown": "x"}}),
+    ("api-target-plan", "POST"): rule_of_target("editor", 202, part=True),
+    ("api-target-sync", "POST"): rule_of_target("editor", 202, part=True),
+    ("api-target-adopt", "POST"): rule_of_target("manager", 202, body={"names": ["part/key"], "mode": "replace"}),
+    ("api-target-disconnect", "POST"): rule_of_target("manager", 202, body={"mode": "leave"}),
+    ("api-target-entries", "GET"): rule_of_target("viewer", admin=200, part=True),
+    ("api-target-plans", "GET"): rule_of_target("viewer", admin=200, part=True),
+    ("api-target-runs", "GET"): rule_of_target("viewer", admin=200, part=True),
+    ("api-plan", "GET"): rule_of_target("viewer", admin=200, part=True),
+    ("api-plan-items", "GET"): rule_of_target("viewer", admin=200, part=True),
+    ("api-plan-apply", "POST"): rule_of_target("editor", 202, part=True),
+    ("api-plan-resolve", "POST"): rule_of_target("editor", 202, part=True, body={"choice": "keep_ours"}),
     # The installation.
     ("api-admin-tokens", "GET"): Rule("nobody", admin=200),
     ("api-admin-tokens", "POST"): Rule("nobody", 201, admin=201, body={"name": "ops"}),
@@ -184,8 +211,18 @@ class Scene:
             "api-webhook": {"environment": self.environment.name, "id": self.webhook_id},
             "api-webhook-test": {"environment": self.environment.name, "id": self.webhook_id},
         }
+        if route.startswith(("api-target", "api-plan")):
+            return self._path_of_target(route)
         of_secret = route.startswith("api-secret-") or route in {"api-secret", "api-versions"}
         return reverse(route, kwargs={"id": self.secret.pk} if of_secret else arguments.get(route, {}))
+
+    def _path_of_target(self, route: str) -> str:
+        arguments: dict[str, Any] = {"environment": self.environment.name}
+        if not route.startswith("api-targets"):
+            arguments["id"] = self.plan_id if route.startswith("api-plan") else self.target_id
+        if route == "api-plan-resolve":
+            arguments["item"] = self.item_id
+        return reverse(route, kwargs=arguments)
 
     def body(self, template: Any) -> Any:
         if isinstance(template, dict):
@@ -227,8 +264,10 @@ def scene(cast: Cast) -> Callable[[str], Scene]:
                 actor=alice, environment=environment, name="standing", url="https://hooks.example/x"
             )
             place.webhook_id = webhook.pk
-        if route.startswith(("target-", "plan-")):
-            target = make_target(environment)
+        if route.startswith(("target-", "plan-", "api-target", "api-plan")):
+            inside = {"address": "http://127.0.0.1:1"}
+            of_api: dict[str, Any] = {"scope": "part", "destination": inside, "endpoint": inside["address"]}
+            target = make_target(environment, **(of_api if route.startswith("api-") else {}))
             plan = make_plan(target)
             place.target_id, place.plan_id = target.pk, plan.pk
             place.item_id = make_item(plan, "part/key", act="conflict").pk

@@ -17,6 +17,7 @@ from environments_app.tests.cast import Cast
 from environments_app.tokens import issue
 from keeper_project.wsgi import application
 from secrets_app.tests.kept import change, keep
+from sync_app.tests.shown import make_item, make_plan, make_target
 from tests.test_access_matrix import api_routes
 
 OPERATIONS = [
@@ -76,6 +77,10 @@ def test_the_api_answers_as_its_document_says(
     manager: dict[str, str], cast: Cast, document: Any, method: str, path: str
 ) -> None:
     headers = _header(None) if path.startswith("/api/tokens") else manager
+    target = make_target(cast.development)
+    plan = make_plan(target)
+    make_item(plan, "payments/db", act="conflict")
+    standing = {"/targets/{id}": target.pk, "/plans/{id}": plan.pk}
 
     def check(case: Any) -> None:
         # Half of the time at objects that are there, so that more than 404 is seen.
@@ -83,6 +88,9 @@ def test_the_api_answers_as_its_document_says(
             case.path_parameters["environment"] = "development"
         if case.path_parameters and "id" in case.path_parameters and "/secrets/" in path:
             case.path_parameters["id"] = 1
+        for kind, row in standing.items():
+            if kind in path and case.path_parameters:
+                case.path_parameters["id"] = row
         response = case.call(headers=headers)
         case.validate_response(response, checks=list(CHECKS), headers=headers)
 

@@ -203,10 +203,11 @@ def complete(fields: tuple[FormField, ...], given: Mapping[str, str]) -> dict[st
 
     Raises BadDestination if a field is unknown, a required one is missing, or one is no choice of its.
     """
-    unknown = given.keys() - {each.name for each in fields}
-    if unknown:
-        name = min(unknown)
-        raise BadDestination(f"there is no field {name}", field=name)
+    names = [each.name for each in fields]
+    if given.keys() - set(names):
+        # It is not repeated: a credential may have been put in place of a name.
+        where = "credentials" if any(each.sensitive for each in fields) else "destination"
+        raise BadDestination(f"a field is unknown; there are {', '.join(names)}", field=where)
     values = {each.name: given.get(each.name) or each.default for each in fields}
     for each in fields:
         if each.required and not values[each.name]:

@@ -13,16 +13,15 @@ from sync_app.planning import rules_of
 
 def make_target(environment: Environment, name: str = "vault", **fields: Any) -> Target:
     """Store a target in Vault that nobody connects to."""
-    target = Target(
-        environment=environment,
-        name=name,
-        backend="vault_kv2",
-        destination={"address": "https://vault.example", "mount": "secret", "prefix": name},
-        endpoint="https://vault.example",
-        system=f"vault/{environment.uuid}",
-        place=name,
-        **{"interval_seconds": 0, **fields},
-    )
+    made: dict[str, Any] = {
+        "backend": "vault_kv2",
+        "destination": {"address": "https://vault.example", "mount": "secret", "prefix": name},
+        "endpoint": "https://vault.example",
+        "system": f"vault/{environment.uuid}",
+        "place": name,
+        "interval_seconds": 0,
+    }
+    target = Target(environment=environment, name=name, **(made | fields))
     seal(target, {"token": "s.example"})
     target.save()
     return target

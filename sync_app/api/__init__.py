@@ -1,0 +1,1 @@
+"""The API of sync: targets, plans and runs."""

@@ -1,0 +1,63 @@
+"""What the views of the sync's API share: finding what the address names, and answering."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+
+from environments_app.api.views import AccessView
+from environments_app.environments import find_environment
+from environments_app.errors import InvalidField
+from environments_app.models import Environment
+from sync_app.api import serializers as documents
+from sync_app.finding import find_plan, find_target
+from sync_app.models import Plan, Run, Target
+
+
+class SyncView(AccessView):
+    """The base of these views."""
+
+    newest_first: ClassVar[Mapping[str, str]] = {"id": "id"}
+
+    def place(self, environment: str) -> Environment:
+        """Return the environment of the address."""
+        return find_environment(actor=self.actor, name=environment)
+
+    def target(self, environment: str, id: int) -> Target:
+        """Return the target of the address."""
+        return find_target(actor=self.actor, environment=self.place(environment), id=id)
+
+    def plan(self, environment: str, id: int) -> Plan:
+        """Return the plan of the address."""
+        return find_plan(actor=self.actor, environment=self.place(environment), id=id)
+
+    def listed(self, rows: QuerySet[Any], document: type[BaseSerializer[Any]]) -> Response:
+        """Answer one page of rows."""
+        return self.get_paginated_response(document(self.page(rows), many=True).data)
+
+
+def chosen(request: Request, rows: QuerySet[Any], name: str, choices: type) -> QuerySet[Any]:
+    """Keep the rows whose field is what the query asks for. Raises InvalidField."""
+    text = request.query_params.get(name, "")
+    allowed: list[str] = [str(choice) for choice in choices]  # type: ignore[attr-defined]
+    if text and text not in allowed:
+        raise InvalidField(name, f"Choose one of {', '.join(allowed)}.")
+    return rows.filter(**{name: text}) if text else rows
+
+
+def filter_parameter(name: str, choices: type) -> OpenApiParameter:
+    """Describe such a filter in OpenAPI."""
+    return OpenApiParameter(name, str, enum=[str(choice) for choice in choices])  # type: ignore[attr-defined]
+
+
+def accepted(run: Run) -> Response:
+    """Answer that work was queued, with the run that does it."""
+    return Response(documents.RunDocument(run).data, status=status.HTTP_202_ACCEPTED)
+
+
+ACCEPTED: Final = {202: documents.RunDocument}
