@@ -6,6 +6,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
 
 from environments_app.api.views import NO_CONTENT
 from sync_app import connection_test, targets
@@ -94,7 +95,7 @@ class TargetView(SyncView):
 class TargetActView(SyncView):
     """The base of what is done with one target."""
 
-    serializer_class = documents.TargetDocument
+    serializer_class: type[BaseSerializer[Any]] | None = documents.TargetDocument
     pagination_class = None
 
 
