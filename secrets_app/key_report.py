@@ -10,6 +10,7 @@ from django.db.models import Count
 from django.utils import timezone
 
 from environments_app.models import Environment
+from secrets_app import sealed_rows
 from secrets_app.connection_test import SYSTEM
 from secrets_app.envelope.context import NO_ENVIRONMENT
 from secrets_app.errors import KeyRefused, KeyUnavailable
@@ -24,7 +25,8 @@ from secrets_app.wrapping import KMS
 class DataKeyFacts:
     """A data key as an operator sees it.
 
-    `values` counts the versions that it seals, `other_provider` wraps it as well for a rollback.
+    `values` counts the versions that it seals, `credentials` those of targets and webhooks;
+    `other_provider` wraps it as well for a rollback.
     """
 
     uuid: str
@@ -34,6 +36,7 @@ class DataKeyFacts:
     provider: str
     key_uri: str
     values: int
+    credentials: int = 0
     other_provider: str = ""
 
 
@@ -104,7 +107,8 @@ def reference_of(environment: Environment | None) -> str:
 def reports(environment: str | None = None) -> Iterator[ScopeReport]:
     """Describe the key of each environment and of the system keys, or of one environment.
 
-    What data keys seal, and what is of the older scheme, is counted by one statement a scope each.
+    What data keys seal, and what is of the older scheme, is counted by one statement a scope each,
+    credentials by one a model.
     """
     return (_report(key) for key in key_states(environment))
 
@@ -157,11 +161,11 @@ def _legacy_values(scope: UUID) -> int:
 
 def _data_keys(scope: UUID) -> list[DataKeyFacts]:
     rows = DataKey.objects.filter(scope=scope).annotate(sealed=Count("versions")).order_by("pk")
-    now = timezone.now()
-    return [_facts(row, row.sealed, now) for row in rows]
+    now, credentials = timezone.now(), sealed_rows.counts(scope)
+    return [_facts(row, row.sealed, credentials[row.uuid], now) for row in rows]
 
 
-def _facts(row: DataKey, sealed: int, now: datetime) -> DataKeyFacts:
+def _facts(row: DataKey, sealed: int, credentials: int, now: datetime) -> DataKeyFacts:
     return DataKeyFacts(
         uuid=str(row.uuid),
         purpose=row.purpose,
@@ -170,5 +174,6 @@ def _facts(row: DataKey, sealed: int, now: datetime) -> DataKeyFacts:
         provider=row.provider,
         key_uri=row.key_uri,
         values=sealed,
+        credentials=credentials,
         other_provider=row.other_provider,
     )

@@ -33,6 +33,7 @@ class Rotation:
     system_keys_replaced: int = 0
     data_key: str = ""
     values_resealed: int = 0
+    credentials_resealed: int = 0
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -106,4 +107,5 @@ def _reseal(rotation: Rotation, environment: Environment, progress: Progress) ->
     result = reseal(environment, progress=lambda done, total: progress(name, done, total, "values re-sealed"))
     if result:
         rotation.data_key, rotation.values_resealed = str(result.data_key), result.values
+        rotation.credentials_resealed = result.credentials
         rotation.problems += result.broken.values()

@@ -1,14 +1,15 @@
-"""Seals an environment's values again under a new data key, in batches, while the service runs.
+"""Seals an environment's values and credentials again under a new data key, while the service runs.
 
 A batch is recorded and committed first, as one event with its manifest; then its values are opened
 and sealed in memory, and each row is replaced only if it still holds the envelope that was read.
 A version that is purged or re-sealed meanwhile is so left alone. A run that was interrupted is
-taken up by the next one, under the data key that it had made.
+taken up by the next one, under the data key that it had made. Credentials, which are few, are
+treated in the same way one by one.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import transaction
@@ -17,15 +18,16 @@ from django.db.models import QuerySet
 from audit_app import actors
 from audit_app.actions import Action
 from audit_app.models import AuditEvent
-from audit_app.record import AuditObject, Receipt, commit_record
+from audit_app.record import AuditObject, ManifestEntry, Receipt, commit_record
 from audit_app.streams import environment_stream
 from environments_app.models import Environment
 from secrets_app import data_keys
 from secrets_app.envelope.seal import PlainKey
 from secrets_app.errors import EnvelopeError, KeyRefused, RotationSuperseded
-from secrets_app.fields import Sealed
+from secrets_app.fields import EncryptedField, Sealed
 from secrets_app.models import DataKey, SecretVersion
 from secrets_app.models.data_key import VALUES
+from secrets_app.sealed_rows import credential_fields, under_other_keys
 
 # Two hundred of the largest values are 13 MB, and a transaction of a few tenths of a second.
 BATCH: Final = 200
@@ -37,16 +39,17 @@ Progress = Callable[[int, int], None]
 class Resealed:
     """How far the values of an environment are sealed under a data key.
 
-    `broken` names, by version, what does not open and so stays as it is.
+    `broken` names, by the row's uuid, what does not open and so stays as it is.
     """
 
     data_key: UUID
     values: int = 0
-    broken: dict[int, str] = field(default_factory=dict)
+    credentials: int = 0
+    broken: dict[UUID, str] = field(default_factory=dict)
 
 
 def reseal(environment: Environment, *, progress: Progress, batch_size: int = 0) -> Resealed | None:
-    """Seal every value of an environment under a new data key; None if it never had one.
+    """Seal all that an environment has under a new data key; None if it never had one.
 
     `progress` is told after each batch how many values are done, and of how many. Raises
     RotationSuperseded if another rotation, or age, replaces the new data key meanwhile, and
@@ -58,7 +61,9 @@ def reseal(environment: Environment, *, progress: Progress, batch_size: int = 0)
     result = _sealed_under(
         environment, key, _under_other_keys(environment, key.id), progress, batch_size or BATCH
     )
-    _record(environment, key, {"step": "finished", "values": result.values, "broken": len(result.broken)})
+    result.credentials = _reseal_credentials(environment, key, result.broken)
+    told = {"values": result.values, "credentials": result.credentials, "broken": len(result.broken)}
+    _record(environment, key, {"step": "finished", **told})
     return result
 
 
@@ -124,7 +129,7 @@ def _pass(
     before, last = result.values, 0
     while batch := list(pending.filter(pk__gt=last)[:size]):
         last = batch[-1].pk
-        rows = [row for row in batch if row.pk not in result.broken]
+        rows = [row for row in batch if row.uuid not in result.broken]
         if rows:
             _require_active(key.id)
             result.values += _reseal_batch(environment, key, rows, result.broken)
@@ -138,18 +143,24 @@ def _require_active(data_key: UUID) -> None:
 
 
 def _reseal_batch(
-    environment: Environment, key: PlainKey, rows: Sequence[SecretVersion], broken: dict[int, str]
+    environment: Environment, key: PlainKey, rows: Sequence[SecretVersion], broken: dict[UUID, str]
 ) -> int:
     for row in rows:
         row.secret.environment = environment
-    receipt = _record(environment, key, {"step": "reseal", "count": len(rows)}, rows)
+    receipt = _record(
+        environment,
+        key,
+        {"step": "reseal", "count": len(rows)},
+        manifest=[row.secret.manifest_entry(row.number) for row in rows],
+        covers=frozenset(row.uuid for row in rows),
+    )
     fresh = []
     for row in rows:
         try:
             fresh.append((row, _sealed_again(row, key, receipt)))
         except (EnvelopeError, KeyRefused) as error:
             # Opening has reported the violation; the other values must not wait for it.
-            broken[row.pk] = f"version {row.number} of secret {row.secret.uuid}: {error}"
+            broken[row.uuid] = f"version {row.number} of secret {row.secret.uuid}: {error}"
     return _replace(fresh, key.id)
 
 
@@ -167,11 +178,45 @@ def _replace(fresh: Iterable[tuple[SecretVersion, Sealed]], data_key: UUID) -> i
         )
 
 
+def _reseal_credentials(environment: Environment, key: PlainKey, broken: dict[UUID, str]) -> int:
+    """Seal the credentials of Keeper's own; return how many were."""
+    sealed = 0
+    for column in credential_fields():
+        pending = under_other_keys(column, environment, key.id)
+        # As with values: another pass finds who was about to write under the old key.
+        while done := sum(
+            _reseal_credential(environment, key, column, row, broken)
+            for row in list(pending.all())
+            if row.uuid not in broken
+        ):
+            sealed += done
+    return sealed
+
+
+def _reseal_credential(
+    environment: Environment, key: PlainKey, column: EncryptedField, row: Any, broken: dict[UUID, str]
+) -> int:
+    _require_active(key.id)
+    row.environment = environment
+    read: Sealed = getattr(row, column.attname)
+    details = {"step": "reseal", "kind": column.label, "row": str(row.uuid)}
+    receipt = _record(environment, key, details, covers=frozenset({row.uuid}))
+    try:
+        fresh = Sealed.of(read.open(receipt), data_key=key, context=column.context_of(row))
+    except (EnvelopeError, KeyRefused) as error:
+        broken[row.uuid] = f"{column.label} {row.uuid}: {error}"
+        return 0
+    unchanged: QuerySet[Any] = QuerySet(column.model).filter(pk=row.pk, **{f"{column.name}__envelope": read})
+    return unchanged.update(**{column.name: fresh, "data_key_id": key.id})
+
+
 def _record(
     environment: Environment,
     key: PlainKey,
-    details: dict[str, str | int],
-    rows: Sequence[SecretVersion] = (),
+    details: Mapping[str, str | int],
+    *,
+    manifest: Sequence[ManifestEntry] | None = None,
+    covers: frozenset[UUID] = frozenset(),
 ) -> Receipt:
     return commit_record(
         actor=actors.system(),
@@ -179,6 +224,6 @@ def _record(
         stream=environment_stream(environment.uuid),
         object=AuditObject("data_key", key.id, environment.name),
         details=dict(details),
-        manifest=[row.secret.manifest_entry(row.number) for row in rows] or None,
-        covers=frozenset(row.uuid for row in rows),
+        manifest=manifest,
+        covers=covers,
     )

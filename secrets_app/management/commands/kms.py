@@ -100,7 +100,9 @@ def _report_text(report: ScopeReport) -> str:
         use = "active" if key.active else "retired"
         old = ", under an old key: " + key.key_uri if key.uuid in report.under_old_key else ""
         lines.append(
-            f"  data key {key.uuid} ({key.purpose}): {use}, {key.age_days} days, {key.values:,} values{old}"
+            f"  data key {key.uuid} ({key.purpose}): {use}, {key.age_days} days, {key.values:,} values"
+            + (f" and {key.credentials:,} credentials" if key.credentials else "")
+            + old
             + (f", for a rollback by {key.other_provider} as well" if key.other_provider else "")
         )
     if report.legacy_values:
@@ -115,7 +117,10 @@ def _rotation(report: ScopeReport) -> str:
 def _rotation_text(rotation: Rotation) -> str:
     done = [f"{rotation.data_keys_rewrapped:,} data keys re-wrapped"]
     if rotation.data_key:
-        done.append(f"{rotation.values_resealed:,} values re-sealed under data key {rotation.data_key}")
+        done.append(
+            f"{rotation.values_resealed:,} values and {rotation.credentials_resealed:,} credentials "
+            f"re-sealed under data key {rotation.data_key}"
+        )
     if rotation.system_keys_replaced:
         done.append(f"{rotation.system_keys_replaced} system keys replaced")
     if rotation.rotation_turned_on:

@@ -182,9 +182,8 @@ class TestKeyInfo:
     ) -> None:
         active_key(development)
         before = provider().calls.copy()
-        with django_assert_num_queries(
-            4
-        ):  # data keys of the system, the environments, one's data keys and legacy
+        # Data keys of the system, the environments, one's data keys, legacy, targets and webhooks.
+        with django_assert_num_queries(6):
             answers(capsys, "key-info")
         assert provider().calls - before == {"DescribeKey": 1, "GetKeyRotationStatus": 1}
 
