@@ -15,6 +15,8 @@ class Fault(StrEnum):
     THROTTLE = "throttle"
     SERVER_ERROR = "server error"
     ACCESS_DENIED = "access denied"
+    # As if the KMS key had been deleted.
+    DELETED = "deleted"
     EXPIRED = "expired"
     # It is done, and the answer takes its time.
     SLOW = "slow"

@@ -28,8 +28,8 @@ _ANSWERS = {
 class Strict:
     """AWS in front of a moto server; `plan` holds its failures and counts."""
 
-    def __init__(self, moto_url: str) -> None:
-        self.plan = Plan()
+    def __init__(self, moto_url: str, plan: Plan) -> None:
+        self.plan = plan
         self._moto_url = moto_url
         self._pool = urllib3.PoolManager(maxsize=16, retries=False)
 
@@ -76,6 +76,8 @@ class Strict:
     ) -> Response | None:
         if fault is Fault.ACCESS_DENIED:
             return _error(400, *rules.denied(service, operation))
+        if fault is Fault.DELETED:
+            return _error(400, "NotFoundException", f"Key '{json.loads(body)['KeyId']}' does not exist")
         if fault in _ANSWERS:
             return _error(*_ANSWERS[fault])
         if not request.headers.get("Authorization", "").startswith("AWS4-HMAC-SHA256 "):
@@ -130,10 +132,10 @@ class _Quiet(WSGIRequestHandler):
 
 
 @contextlib.contextmanager
-def serving(moto_url: str) -> Iterator[tuple[str, Plan]]:
+def serving(moto_url: str, *, port: int = 0, plan: Plan | None = None) -> Iterator[tuple[str, Plan]]:
     """Serve the strict layer on the loopback address; yield its URL and its plan."""
-    application = Strict(moto_url)
-    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_Quiet)
+    application = Strict(moto_url, plan or Plan())
+    server = make_server("127.0.0.1", port, application, threaded=True, request_handler=_Quiet)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
