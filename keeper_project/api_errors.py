@@ -143,7 +143,7 @@ def problem_response(error: Exception, context: Mapping[str, Any]) -> Response |
     problem = problem_of(error)
     if problem is None:
         return None
-    _log(error, problem)
+    log_failure(error, problem)
     return _response(problem, context.get("request"))
 
 
@@ -155,6 +155,12 @@ def plain_problem_response(problem: Problem) -> HttpResponse:
         content_type=ProblemRenderer.media_type,
         headers=dict(problem.headers),
     )
+
+
+def log_failure(error: Exception, problem: Problem) -> None:
+    """Say in the log what an operator must look at; our own messages hold no value."""
+    if problem.status >= 500 or isinstance(error, EnvelopeError | TamperedSecret):
+        logger.error("request failed: %s: %s", type(error).__name__, error)
 
 
 def _response(problem: Problem, request: HttpRequest | None) -> Response:
@@ -227,9 +233,3 @@ def _reason(detail: Any) -> str:
     if isinstance(detail, ErrorDetail) and detail.code in _OWN_WORDS:
         return _OWN_WORDS[detail.code]
     return str(detail)
-
-
-def _log(error: Exception, problem: Problem) -> None:
-    """Say in the log what an operator must look at; our own messages hold no value."""
-    if problem.status >= 500 or isinstance(error, EnvelopeError | TamperedSecret):
-        logger.error("request failed: %s: %s", type(error).__name__, error)

@@ -18,7 +18,7 @@ from environments_app.authentication import address_of, request_id_of
 from environments_app.errors import BadToken
 from environments_app.policy import Principal, allows
 from environments_app.tokens import admit, parts_of
-from keeper_project.api_errors import plain_problem_response, problem_of
+from keeper_project.api_errors import log_failure, plain_problem_response, problem_of
 from keeper_project.hot_row import HotRow, row_by_id, row_by_name
 from keeper_project.json_format import MEDIA_TYPE, JsonRenderer
 from secrets_app.api.serializers import SecretDocument
@@ -96,6 +96,7 @@ def _revealed(actor: Principal, version: SecretVersion) -> HttpResponse | None:
         problem = problem_of(error)
         if problem is None:
             raise
+        log_failure(error, problem)
         return plain_problem_response(problem)
     body = _RENDERER.render({**_DOCUMENT.to_representation(secret), "value": value})
     headers = {"ETag": f'"{secret.etag}"', "Content-Length": str(len(body))}

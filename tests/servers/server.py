@@ -15,7 +15,7 @@ from typing import ClassVar
 
 # Below Linux's ephemeral range, so that no outgoing connection takes the port meanwhile.
 PORTS = range(20_000, 32_000)
-START_SECONDS = 30
+START_SECONDS = 120
 STOP_SECONDS = 10
 
 
