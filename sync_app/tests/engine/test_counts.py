@@ -1,0 +1,87 @@
+"""What a pass asks of a target: metadata where nothing changed, and for a change no more writes than it takes."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from environments_app.tests.cast import Cast
+from sync_app.tests.engine.stage import Stage
+from sync_app.tests.worlds import AwsWorld, VaultWorld
+
+pytestmark = pytest.mark.every_database
+
+NUMBER = 20
+Asked = Callable[[], AbstractContextManager[Counter[str]]]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """Count what is asked of Vault, as "GET data": the method, and the part of the engine."""
+
+    @contextmanager
+    def counted() -> Iterator[Counter[str]]:
+        counts: Counter[str] = Counter()
+        send = requests.Session.send
+
+        def count(self: requests.Session, request: requests.PreparedRequest, **options: Any) -> Any:
+            mount, part = urlsplit(str(request.url)).path.removeprefix("/v1/").split("/")[:2]
+            if mount == "secret":
+                counts[f"{request.method} {part}"] += 1
+            return send(self, request, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(requests.Session, "send", count)
+            yield counts
+
+    return counted
+
+
+def changed(stage: Stage, value: str) -> None:
+    for number in range(NUMBER):
+        stage.keep(f"app/{number:02}", value)
+    stage.world_rest()
+
+
+def test_vault_is_asked_for_metadata_alone_where_nothing_changed(
+    cast: Cast, vault: VaultWorld, asked: Asked
+) -> None:
+    stage = Stage(cast, vault)
+    changed(stage, "first")
+    stage.sync()
+    with asked() as counts:
+        assert stage.sync().counts == {"unchanged": NUMBER}
+    # One list for the prefix and one for the folder in it, with the metadata of everything.
+    assert counts == {"GET detailed-metadata": 2}
+
+
+def test_vault_gets_one_write_for_a_change(cast: Cast, vault: VaultWorld, asked: Asked) -> None:
+    stage = Stage(cast, vault)
+    changed(stage, "first")
+    with asked() as counts:
+        assert stage.sync().counts == {"create": NUMBER}
+    assert counts["POST data"] == NUMBER
+    changed(stage, "second")
+    with asked() as counts:
+        assert stage.sync().counts == {"update": NUMBER}
+    assert counts == {"GET detailed-metadata": 2, "GET data": NUMBER, "POST data": NUMBER}
+
+
+def test_aws_gets_two_writes_for_a_change(cast: Cast, aws: AwsWorld) -> None:
+    stage = Stage(cast, aws)
+    changed(stage, "first")
+    aws.plan.clear()
+    assert stage.sync().counts == {"create": NUMBER}
+    assert aws.plan.calls["CreateSecret"] == NUMBER
+    changed(stage, "second")
+    aws.plan.clear()
+    assert stage.sync().counts == {"update": NUMBER}
+    calls = {name: aws.plan.calls[name] for name in aws.plan.calls if aws.plan.calls[name]}
+    reads = calls.pop("DescribeSecret")
+    assert calls == {"ListSecrets": 1, "PutSecretValue": NUMBER, "UpdateSecretVersionStage": NUMBER}
+    # Once to prove what is written over, once to see that it was written.
+    assert reads <= 2 * NUMBER
