@@ -84,7 +84,7 @@ def make_plan(run: Run, *, lease: Lease | None = None) -> Plan:
     whoever started the run may do it no longer, TargetConflict or Tampered, KeyUnavailable.
     """
     actor = principal_of(run)
-    plan = run.plan or _attached(run, actor)
+    plan = run.plan or _attached(run, actor, lease)
     right = Action.TARGET_PLAN if plan.kind == PlanKind.SYNC else RIGHTS[plan.kind]
     require_on(actor=actor, action=right, target=run.target)
     if plan.state != PlanState.MAKING:
@@ -160,8 +160,11 @@ def _scoped(target: Target, names: Iterable[Any]) -> list[str]:
     return [name for name in names if lies_under(str(target.scope), name)]
 
 
-def _attached(run: Run, actor: Principal) -> Plan:
+def _attached(run: Run, actor: Principal, lease: Lease | None) -> Plan:
     with transaction.atomic():
+        if lease:
+            # Whoever was overtaken would put an empty plan in the place of the one at work.
+            lease.hold()
         run.plan = new_plan(actor=actor, target=run.target, kind=PlanKind.SYNC, options={})
         run.save(update_fields=["plan"])
     return run.plan

@@ -15,9 +15,10 @@ from environments_app.models import Environment
 from secrets_app.data_keys import forget_data_keys
 from secrets_app.key_providers import forget_provider
 from tests.aws_strict.faults import Plan
+from tests.processes import database
 from tests.servers.fixtures import moto_url, strict_aws
 
-__all__ = ["moto_url", "strict_aws"]
+__all__ = ["database", "moto_url", "strict_aws"]
 REGION = "eu-central-1"
 
 

@@ -1,60 +1,19 @@
 """Migration, rotation, rollback and their end, killed at random points while others write: all opens."""
 
-import json
 import os
 import random
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-from django.db import connection
-from pytest_django import DjangoDbBlocker
 
 from secrets_app.tests.keys.conftest import REGION
+from tests.processes import Process
 
-ROOT = Path(__file__).resolve().parents[3]
+MODULE = "secrets_app.tests.keys.fleet"
 SEED = 20_260
 # A command that goes through to its end passes about this many statements and calls, or some more.
 POINTS = 120
-
-
-class Process:
-    """One process of the fleet, asked over its pipes."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        with (Path(environment["KEEPER_DATA_DIR"]) / "fleet.log").open("a") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "secrets_app.tests.keys.fleet"],
-                cwd=ROOT,
-                env=environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-
-    def ask(self, do: str, **request: Any) -> dict[str, Any]:
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.write(json.dumps({"do": do, **request}) + "\n")
-        self._process.stdin.flush()
-        while line := self._process.stdout.readline():
-            if line.startswith('{"at":'):
-                continue  # A line of the log.
-            answer: dict[str, Any] = json.loads(line)
-            return answer
-        raise AssertionError("a process of the fleet is gone")
-
-    def end(self) -> None:
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait()
 
 
 class Fleet:
@@ -62,9 +21,9 @@ class Fleet:
 
     def __init__(self, environment: dict[str, str], seed: int) -> None:
         self._random = random.Random(seed)
-        self.operator = Process(environment)
+        self.operator = Process(MODULE, environment)
         self.operator.ask("prepare")
-        self.writers = [Process(environment), Process(environment)]
+        self.writers = [Process(MODULE, environment), Process(MODULE, environment)]
         self.written: dict[str, str] = {}
         self.kills = 0
 
@@ -99,20 +58,6 @@ class Fleet:
     def end(self) -> None:
         for process in (self.operator, *self.writers):
             process.end()
-
-
-@pytest.fixture
-def database(tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
-    """The URL of an empty database of the kind that the suite runs on."""
-    if connection.vendor == "sqlite":
-        yield f"sqlite:///{tmp_path / 'keeper.db'}"
-        return
-    name = f"killed_{os.getpid()}"
-    url = urlsplit(os.environ["KEEPER_TEST_MARIADB_URL"])._replace(path=f"/{name}")
-    with django_db_blocker.unblock(), connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
-        yield url.geturl()
-        cursor.execute(f"DROP DATABASE {name}")
 
 
 @pytest.fixture

@@ -6,6 +6,9 @@ from celery import current_app
 from environments_app.tests.cast import Cast
 from sync_app.tests.engine.stage import Stage
 from sync_app.tests.worlds import World
+from tests.processes import database
+
+__all__ = ["database"]
 
 
 @pytest.fixture(autouse=True)
