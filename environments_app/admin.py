@@ -9,12 +9,18 @@ from django.contrib.auth.models import Group
 
 from environments_app import accounts, environments, groups, members, saml_mappings, tokens
 from environments_app.models import (
+    Alert,
+    Delivery,
     Environment,
     FailedSignIns,
     GroupMember,
     Membership,
+    Recipient,
+    SamlAssertion,
     SamlGroupMapping,
+    SamlProvider,
     ServiceToken,
+    Session,
     User,
 )
 from environments_app.policy import Principal
@@ -220,3 +226,56 @@ class FailedSignInsAdmin(ServiceAdmin):
     """Wrong passwords of late, to look at; accounts are hashed."""
 
     list_display = ("account", "since", "count")
+
+
+@admin.register(Session)
+class SessionAdmin(ServiceAdmin):
+    """Who is signed in, to look at; nothing that opens a session is among the columns."""
+
+    list_display = ("user", "address", "signed_in_at", "last_seen_at", "expire_date")
+    list_select_related = ("user",)
+    search_fields = ("user__username", "address")
+    hidden: ClassVar[frozenset[str]] = frozenset({"session_key", "session_data"})
+
+
+@admin.register(SamlProvider)
+class SamlProviderAdmin(ServiceAdmin):
+    """The identity provider's metadata as they were fetched last."""
+
+    list_display = ("uuid", "fetched_at")
+
+
+@admin.register(SamlAssertion)
+class SamlAssertionAdmin(ServiceAdmin):
+    """Assertions that were used up; what they say of a person, and the way to it, is not shown."""
+
+    list_display = ("uuid", "received_at", "finished_at")
+    hidden: ClassVar[frozenset[str]] = frozenset({"assertion", "request", "handle", "statement"})
+
+
+@admin.register(Recipient)
+class RecipientAdmin(ServiceAdmin):
+    """Who gets an environment's notifications by e-mail; its page adds and removes them."""
+
+    list_display = ("email", "environment", "created_by", "created_at")
+    list_filter = ("environment",)
+    list_select_related = ("environment",)
+
+
+@admin.register(Alert)
+class AlertAdmin(ServiceAdmin):
+    """What somebody has to look at, and what was over again."""
+
+    list_display = ("kind", "environment", "subject", "open", "opened_at", "told_at", "closed_at")
+    list_filter = ("kind", "open", "environment")
+    list_select_related = ("environment",)
+    search_fields = ("subject",)
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ServiceAdmin):
+    """Messages on their way to people, and how that went."""
+
+    list_display = ("kind", "transport", "environment", "subject", "state", "attempts", "due_at", "error")
+    list_filter = ("state", "transport", "environment")
+    list_select_related = ("environment",)

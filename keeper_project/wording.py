@@ -82,6 +82,7 @@ ACTS: dict[str, Act] = {
     "secret.purge": Act("purged", "purge"),
     "secret.compare": Act("compared", "compare"),
     "secret.import": Act("imported", "import"),
+    "secret.inventory": Act("noted the older values of", "note the older values of"),
     "secret.deliver": Act("delivered secrets to", "deliver secrets to"),
     "secret.pull": Act("pulled secrets from", "pull secrets from"),
     "target.view": Act("looked at target", "look at target"),

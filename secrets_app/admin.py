@@ -14,7 +14,7 @@ from environments_app.service_admin import ServiceAdmin
 from secrets_app import lifecycle, tasks, writing
 from secrets_app.errors import SecretError
 from secrets_app.forms import WrittenFields
-from secrets_app.models import DataKey, KeyMigration, Secret, SecretVersion, WrappingKey
+from secrets_app.models import DataKey, KeyMigration, Secret, SecretVersion, Webhook, WrappingKey
 from secrets_app.secret_types import SecretType
 
 if TYPE_CHECKING:
@@ -191,3 +191,12 @@ class KeyMigrationAdmin(ServiceAdmin):
     list_display = ("uuid", "local_key_uri", "open", "outcome", "started_at", "ended_at")
     list_filter = ("outcome",)
     search_fields = ("uuid",)
+
+
+@admin.register(Webhook)
+class WebhookAdmin(ServiceAdmin):
+    """Where an environment's notifications are sent; address and signing key are sealed."""
+
+    list_display = ("name", "environment", "endpoint", "style", "created_by", "created_at")
+    list_filter = ("environment", "style")
+    list_select_related = ("environment",)

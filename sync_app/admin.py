@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from environments_app.service_admin import ServiceAdmin
-from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
+from sync_app.models import Plan, PlanItem, Run, SyncEntry, SyncPause, Target
 
 
 @admin.register(Target)
@@ -84,3 +84,10 @@ class RunAdmin(ServiceAdmin):
     )
     list_filter = ("state", "kind", "trigger", "target")
     list_select_related = ("target",)
+
+
+@admin.register(SyncPause)
+class SyncPauseAdmin(ServiceAdmin):
+    """Whether all of the sync is paused; its page pauses and resumes."""
+
+    list_display = ("paused_by", "paused_at")

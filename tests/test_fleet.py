@@ -95,7 +95,7 @@ STOPPING: dict[str, tuple[Act, Act, str]] = {
 def serves_the_rest(fleet: Fleet, worker: Worker) -> None:
     status, body = worker.get("/api/secrets", fleet.viewer)
     assert status == 200
-    assert json.loads(body)["results"][0]["name"] == "payments/key"
+    assert "payments/key" in [row["name"] for row in json.loads(body)["results"]]
     assert worker.get(f"/api/secrets/{fleet.secret}", fleet.viewer)[0] == 200
     assert worker.get("/sign-in")[0] == 200
     assert worker.get("/readyz")[0] == 200

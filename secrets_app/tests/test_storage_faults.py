@@ -524,8 +524,9 @@ def _moved_membership(place: Place) -> tuple[Client, str]:
 def _inserted_membership(place: Place) -> tuple[Client, str]:
     genuine, uuid = _membership(place, "bob"), uuid4()
     place.sql(
-        f"INSERT INTO {MEMBERSHIP} (uuid, row_mac, role, prefix, created_at, environment_id, user_id)"
-        f" SELECT %s, row_mac, role, prefix, created_at, environment_id, %s FROM {MEMBERSHIP} WHERE id = %s",
+        f"INSERT INTO {MEMBERSHIP} (uuid, row_mac, role, prefix, source, created_at, environment_id, user_id)"
+        f" SELECT %s, row_mac, role, prefix, source, created_at, environment_id, %s FROM {MEMBERSHIP}"
+        " WHERE id = %s",
         uuid.hex if connection.vendor == "sqlite" else str(uuid), place.cast.charlie.pk, genuine.pk,
     )  # fmt: skip
     return place.signed_in(place.cast.charlie), str(uuid)
