@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 import pytest_socket
 from django.core.cache import cache
@@ -20,6 +21,12 @@ from secrets_app.data_keys import forget_data_keys
 from secrets_app.key_providers import forget_provider
 
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
+
+# How fast an example runs says something of the machine, and nothing of the code.
+hypothesis.settings.register_profile(
+    "keeper", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("keeper")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
