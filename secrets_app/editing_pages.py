@@ -1,0 +1,149 @@
+"""The pages on which secrets are written: new, edit, roll back, and the generator beside the form."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST
+
+from audit_app.actions import Action
+from environments_app.authentication import principal_of
+from environments_app.current import enter
+from environments_app.models import Environment
+from secrets_app import writing
+from secrets_app.errors import NameTaken, StaleVersion
+from secrets_app.finding import find_secret
+from secrets_app.forms import SecretForm
+from secrets_app.generators import GENERATORS, generate
+from secrets_app.generators.choosing import options_from_form
+from secrets_app.input_errors import InvalidInput
+from secrets_app.models import Secret
+from secrets_app.places import places_for
+from secrets_app.secret_types import SecretType
+from secrets_app.version_field import version_number
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def secret_new(request: HttpRequest) -> HttpResponse:
+    """Create a secret."""
+    actor = principal_of(request)
+    environments = places_for(actor, Action.SECRET_CREATE)
+    initial = {"environment": request.GET.get("environment", ""), "secret_type": SecretType.PASSWORD}
+    form = SecretForm(request.POST or None, environments=environments, initial=initial)
+    if request.method == "POST" and form.is_valid():
+        given = form.cleaned_data
+        try:
+            secret = writing.create(
+                actor=actor,
+                environment=given["environment"],
+                name=given["name"],
+                secret_type=SecretType(given["secret_type"]),
+                value=given["value"],
+                comment=given["comment"],
+                **form.metadata,
+            )
+        except InvalidInput as error:
+            form.add_error(error.field if error.field in form.fields else None, error.reason)
+        except NameTaken as error:
+            form.add_error("name", str(error))
+        else:
+            messages.success(request, f"{secret.name} was created.")
+            return redirect("secret-detail", id=secret.pk)
+    return _form(request, form, secret=None)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def secret_edit(request: HttpRequest, id: int) -> HttpResponse:
+    """Change a secret; should somebody have been quicker, nothing that was entered is lost."""
+    actor = principal_of(request)
+    secret = find_secret(actor=actor, id=id)
+    form = SecretForm(
+        request.POST or None,
+        environments=Environment.objects.filter(pk=secret.environment_id),
+        secret=secret,
+        initial=SecretForm.initial_of(secret),
+    )
+    conflict = None
+    if request.method == "POST" and form.is_valid():
+        given = form.cleaned_data
+        try:
+            writing.update(
+                actor=actor,
+                secret=secret,
+                value=given["value"] or None,
+                secret_type=SecretType(given["secret_type"]),
+                expected=given["expected"] or None,
+                comment=given["comment"],
+                **form.metadata,
+            )
+        except InvalidInput as error:
+            form.add_error(error.field if error.field in form.fields else None, error.reason)
+        except StaleVersion:
+            secret = find_secret(actor=actor, id=id)
+            conflict = {
+                "version": secret.current_number,
+                "at": secret.updated_at,
+                "url": reverse("secret-detail", args=[secret.pk]),
+            }
+            # Saving again is then a decision made in the knowledge of the newer version.
+            form.data = {**request.POST.dict(), "expected": secret.etag}
+        else:
+            messages.success(request, f"{secret.name} was saved.")
+            return redirect("secret-detail", id=secret.pk)
+    return _form(request, form, secret=secret, conflict=conflict)
+
+
+@login_required
+@require_POST
+def secret_rollback(request: HttpRequest, id: int) -> HttpResponse:
+    """Make the value of an earlier version current again."""
+    actor = principal_of(request)
+    secret = find_secret(actor=actor, id=id)
+    number = version_number(request)
+    if number is None:
+        raise InvalidInput("version", "Choose a version.")
+    writing.rollback(actor=actor, secret=secret, number=number, expected=request.POST.get("expected") or None)
+    messages.success(request, f"The value of v{number} is current again, as v{secret.current_number}.")
+    return redirect("secret-detail", id=secret.pk)
+
+
+@login_required
+@require_POST
+def secret_generate(request: HttpRequest) -> HttpResponse:
+    """Return a generated value for the form; nothing is stored."""
+    kind = request.POST.get("kind", "")
+    generated = generate(kind, options_from_form(kind, request.POST))
+    context = {
+        "kind": kind,
+        "value": generated.value,
+        "public": generated.public,
+        "secret_type": generated.secret_type,
+    }
+    partial = request.headers.get("HX-Request")
+    template = "secrets_app/_generated.html" if partial else "secrets_app/generated.html"
+    return render(request, template, context)
+
+
+def _form(
+    request: HttpRequest, form: SecretForm, *, secret: Secret | None, conflict: dict[str, Any] | None = None
+) -> HttpResponse:
+    context = {
+        "form": form,
+        "secret": secret,
+        "environment": secret.environment if secret else None,
+        "generators": list(GENERATORS.values()),
+        "urls": {
+            "generate": reverse("secret-generate"),
+            "cancel": reverse("secret-detail", args=[secret.pk]) if secret else reverse("secret-list"),
+        },
+        "conflict": conflict,
+    }
+    if secret:
+        enter(request, secret.environment)
+    refused = bool(form.errors) or conflict is not None
+    return render(request, "secrets_app/secret_form.html", context, status=422 if refused else 200)
