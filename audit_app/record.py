@@ -16,6 +16,7 @@ from audit_app.chain import EventFields, Link, canonical_bytes, event_hash, gene
 from audit_app.errors import AuditError, BadDetails, MixedStreams, StreamForked
 from audit_app.group_commit import GroupCommit
 from audit_app.keyring import Purpose, keyring
+from audit_app.metrics import APPEND_SECONDS, count_events
 from audit_app.models import ReadManifest, ReadManifestItem, StreamHead, deployment_uuid
 
 _ITEMS_PER_INSERT = 500
@@ -140,7 +141,9 @@ def record_many(drafts: Sequence[Draft]) -> list[Receipt]:
     committed = not connection.in_atomic_block
     # Without a savepoint: where the record fails, the caller's change must not survive either.
     with transaction.atomic(savepoint=False):
-        return _append(drafts, committed=committed)
+        receipts = _append(drafts, committed=committed)
+    count_events(drafts)
+    return receipts
 
 
 def commit_record(
@@ -163,11 +166,18 @@ def commit_record(
         actor=actor, action=action, stream=stream, object=object, outcome=outcome,
         details=details, manifest=manifest, covers=covers,
     )  # fmt: skip
-    if manifest is not None or connection.in_atomic_block:
+    with APPEND_SECONDS.time():
+        receipt = _committed(draft)
+    count_events([draft])
+    return receipt
+
+
+def _committed(draft: Draft) -> Receipt:
+    if draft.manifest is not None or connection.in_atomic_block:
         return _commit_alone(draft)
     # Opening the keys may record as well, which a group that is being written could not wait for.
     keyring().open_all()
-    return _GROUPS.commit(stream, _Ready(draft, _details_text(details)))
+    return _GROUPS.commit(draft.stream, _Ready(draft, _details_text(draft.details)))
 
 
 def _commit_alone(draft: Draft) -> Receipt:

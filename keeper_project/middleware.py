@@ -15,11 +15,12 @@ from django.shortcuts import render
 
 from keeper_project.api_errors import plain_problem_response, problem_of
 from keeper_project.health import healthz, readyz
+from keeper_project.metrics import metrics
 
 logger = logging.getLogger(__name__)
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
-PROBES: Final[dict[str, GetResponse]] = {"/healthz": healthz, "/readyz": readyz}
+PROBES: Final[dict[str, GetResponse]] = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
 
 
 class NoStoreMiddleware:
@@ -51,7 +52,7 @@ class ContentSecurityPolicyMiddleware(CSPMiddleware):
 
 
 class ProbesMiddleware:
-    """Answers `/healthz` and `/readyz` under any host name, as orchestrators ask by a pod's address.
+    """Answers `/healthz`, `/readyz` and `/metrics` under any host name, as these are asked by address.
 
     It stands first, since what comes later checks the name. The answers do not depend on it.
     """

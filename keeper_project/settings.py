@@ -30,6 +30,11 @@ KEEPER_TRUSTED_PROXIES = env.list("KEEPER_TRUSTED_PROXIES", default=[])
 KEEPER_FORWARDED_HEADER = env.str("KEEPER_FORWARDED_HEADER", default="X-Forwarded-For")
 # How often an address may be turned away in a minute before it has to wait for the next one.
 KEEPER_REFUSALS_PER_MINUTE = env.int("KEEPER_REFUSALS_PER_MINUTE", default=60)
+# Who may look at /metrics; where a worker without pages shows its own, as ADDRESS:PORT.
+KEEPER_METRICS_ALLOWED = env.list("KEEPER_METRICS_ALLOWED", default=["127.0.0.1", "::1"])
+KEEPER_METRICS_LISTEN = env.str("KEEPER_METRICS_LISTEN", default="")
+# Where the metrics of several processes add up, by the name that the Prometheus client reads itself.
+PROMETHEUS_MULTIPROC_DIR = env.str("PROMETHEUS_MULTIPROC_DIR", default="")
 # Networks inside which Keeper may reach other systems; without, it connects to public addresses by TLS.
 KEEPER_OUTBOUND_ALLOWED = env.list("KEEPER_OUTBOUND_ALLOWED", default=[])
 KEEPER_ADMIN_USERNAME = env.str("KEEPER_ADMIN_USERNAME", default="admin")
@@ -152,6 +157,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "keeper_project.middleware.ProbesMiddleware",
+    "keeper_project.metrics.RequestMetricsMiddleware",
     "audit_app.middleware.RequestContextMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -282,7 +288,7 @@ CSRF_COOKIE_SECURE = KEEPER_TLS
 SECURE_SSL_REDIRECT = KEEPER_TLS
 # RequestContextMiddleware removes the header where no trusted proxy has set it.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 SECURE_HSTS_SECONDS = 31_536_000 if KEEPER_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = KEEPER_TLS
 SECURE_REFERRER_POLICY = "same-origin"

@@ -8,6 +8,7 @@ from environments_app import admin_session
 from environments_app.views import sign_out
 from keeper_project.dashboard import dashboard
 from keeper_project.health import healthz, readyz
+from keeper_project.metrics import metrics
 
 handler400 = "keeper_project.error_pages.bad_request"
 handler403 = "keeper_project.error_pages.forbidden"
@@ -37,4 +38,5 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
 ]

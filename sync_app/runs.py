@@ -25,6 +25,7 @@ from sync_app.authority import require_usable
 from sync_app.errors import BackendError, LeaseLost, SyncError, SyncPaused, Unfinished
 from sync_app.finding import require_on
 from sync_app.leases import Lease, claim, database_now
+from sync_app.metrics import count_run
 from sync_app.models import Plan, Run, SyncPause, Target
 from sync_app.models.plan import PlanState
 from sync_app.models.run import RunKind, RunState, Trigger
@@ -72,6 +73,7 @@ def execute(run_id: int) -> Run | None:
         logger.info("run %s is carried on by another worker", run.uuid)
         return Run.objects.select_related("target__environment", "plan").get(pk=run_id)
     left = Run.objects.select_related("target__environment", "plan").get(pk=run_id)
+    count_run(left)
     alerts.after_run(left)
     return left
 

@@ -11,11 +11,17 @@ from uuid import UUID
 
 from secrets_app.envelope.seal import PlainKey
 from secrets_app.errors import KeyUnavailable
+from secrets_app.metrics import KEY_CACHE
 
 # How long past its age a key may still be used while KMS only asks to slow down.
 BRIDGE_SECONDS: Final = 300.0
 # How long a bridged key is used before KMS is asked again: who is throttled must ask less.
 BRIDGE_PAUSE_SECONDS: Final = 5.0
+
+# Looked up once: a label's counter is found by a lock and a dictionary, on each read of a value.
+_HITS, _MISSES, _BRIDGED, _FAILED = (
+    KEY_CACHE.labels(result) for result in ("hit", "miss", "bridged", "failed")
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +65,7 @@ class KeyCache:
             if entry and self._is_fresh(entry):
                 entry.uses += 1
                 self._entries.move_to_end(data_key_id)
+                _HITS.inc()
                 return entry.key
             flight = self._opening.get(data_key_id)
             if mine := flight is None:
@@ -112,12 +119,16 @@ class KeyCache:
         except KeyUnavailable as error:
             bridged = self._bridged(data_key_id) if error.throttled else None
             if bridged:
+                _BRIDGED.inc()
                 return bridged
+            _FAILED.inc()
             self._drop_after(data_key_id, error)
             raise
         except BaseException:
+            _FAILED.inc()
             self.evict(data_key_id)
             raise
+        _MISSES.inc()
         with self._lock:
             self._keep(key)
         return key

@@ -22,6 +22,7 @@ from django.conf import settings
 
 from secrets_app.errors import KeyUnavailable
 from secrets_app.key_providers.kms_faults import NoAnswer, translated, unanswered
+from secrets_app.metrics import KMS_REQUESTS, KMS_SECONDS
 
 Answer = TypeVar("Answer")
 
@@ -124,21 +125,31 @@ class Requests:
         seconds = min(settings.KMS_TIMEOUT_SECONDS, max(0.0, deadline - time.monotonic()))
         pending = self._threads.submit(request)
         try:
-            answer = pending.result(seconds)
+            with KMS_SECONDS.labels(operation).time():
+                answer = pending.result(seconds)
         except FutureTimeout as error:
             pending.cancel()
+            KMS_REQUESTS.labels(operation, NoAnswer.__name__).inc()
             raise unanswered(operation, settings.KMS_TIMEOUT_SECONDS) from error
         except (BotoCoreError, ClientError) as error:
             meant = translated(operation, key, error)
+            KMS_REQUESTS.labels(operation, _condition(meant)).inc()
             if not _holds_back(meant):
                 self._pause.end()
             raise meant from error
+        KMS_REQUESTS.labels(operation, "ok").inc()
         self._pause.end()
         return answer
 
     def _wait(self, attempt: int) -> float:
         backoff = random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (attempt - 1)))  # noqa: S311 - jitter
         return max(backoff, self._pause.remaining())
+
+
+def _condition(error: Exception) -> str:
+    if isinstance(error, KeyUnavailable) and error.throttled:
+        return "Throttled"
+    return type(error).__name__
 
 
 def _holds_back(error: Exception) -> bool:

@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import socket
+from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
@@ -50,6 +51,7 @@ class Command(BaseCommand):
         _refuse_taken_port(host, port)
         environment = _environment(loopback=loopback, debug=options["debug"])
         self._prepare()
+        environment["PROMETHEUS_MULTIPROC_DIR"] = _empty_metrics_folder(port)
         if not options["no_worker"]:
             _greet_worker()
         self._announce_address(host, port, tls=_is_on(environment["KEEPER_TLS"]))
@@ -80,6 +82,15 @@ class Command(BaseCommand):
                 "It expects TLS: a proxy in front that ends it (KEEPER_TRUSTED_PROXIES), or KEEPER_TLS=false."
             )
         self.stdout.flush()
+
+
+def _empty_metrics_folder(port: int) -> str:
+    """Return the folder in which the children's metrics add up; what earlier processes left there is gone."""
+    folder = Path(settings.KEEPER_DATA_DIR) / "metrics" / str(port)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in folder.glob("*.db"):
+        left.unlink()
+    return str(folder)
 
 
 def _greet_worker() -> None:

@@ -1,0 +1,39 @@
+"""What is measured of the trail. Labels are words of its vocabulary, so that their number is bounded."""
+
+from collections.abc import Iterable
+from typing import Final, Protocol
+
+from django.db import connection, transaction
+from prometheus_client import Counter, Histogram
+
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+EVENTS: Final = Counter("keeper_events", "Committed events of the trail.", ["action", "outcome"])
+APPEND_SECONDS: Final = Histogram(
+    "keeper_audit_append_seconds", "Time until a read's event is committed.", buckets=_SECONDS
+)
+
+
+class Counted(Protocol):
+    """What an event is counted by."""
+
+    @property
+    def action(self) -> str:
+        """What was done."""
+
+    @property
+    def outcome(self) -> str:
+        """How it ended."""
+
+
+def count_events(drafts: Iterable[Counted]) -> None:
+    """Count events that were written, once they are committed; those of a rolled back transaction never."""
+    if connection.in_atomic_block:
+        transaction.on_commit(lambda: _count(drafts))
+    else:
+        _count(drafts)
+
+
+def _count(drafts: Iterable[Counted]) -> None:
+    for draft in drafts:
+        EVENTS.labels(str(draft.action), str(draft.outcome)).inc()
