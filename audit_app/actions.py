@@ -95,6 +95,11 @@ class Action(StrEnum):
     # dropped whole is missed.
     STREAM_OPEN = "stream.open"
 
+    # A backup is begun before anything is read for it, and finished once it is on disk.
+    BACKUP_VIEW = "backup.view"
+    BACKUP_CREATE = "backup.create"
+    BACKUP_FINISH = "backup.finish"
+
     CONFIGURATION_CHANGE = "configuration.change"
     DEPLOYMENT_INITIALISE = "deployment.initialise"
 

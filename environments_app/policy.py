@@ -97,6 +97,8 @@ ADMIN_ACTIONS: Final = _OPERATIONS | {
     Action.GROUP_CHANGE,
     Action.SAML_MAPPING_CHANGE,
     Action.TRAIL_VERIFY,
+    Action.BACKUP_VIEW,
+    Action.BACKUP_CREATE,
 }
 # A token that administers manages environments, members and tokens, but no people.
 ADMIN_TOKEN_ACTIONS: Final = _OPERATIONS

@@ -87,6 +87,10 @@ AWS_SESSION_TOKEN = env.str("AWS_SESSION_TOKEN", default="")
 AWS_ENDPOINT_URL_SECRETS_MANAGER = env.str("AWS_ENDPOINT_URL_SECRETS_MANAGER", default="")
 AWS_ENDPOINT_URL_STS = env.str("AWS_ENDPOINT_URL_STS", default="")
 
+# --- Backups -------------------------------------------------------------------------------
+# Where backups go, and where `keeper backup` puts one that was given no name.
+KEEPER_BACKUP_DIR = env.str("KEEPER_BACKUP_DIR", default="") or str(KEEPER_DATA_DIR / "backups")
+
 # --- Notifications ---------------------------------------------------------------------------
 # Who is told what concerns the installation as a whole.
 KEEPER_ALERT_EMAILS = env.list("KEEPER_ALERT_EMAILS", default=[])

@@ -119,6 +119,9 @@ ACTS: dict[str, Act] = {
     "trail.view": Act("read the trail of", "read the trail of"),
     "trail.verify": Act("verified the trail of", "verify the trail of"),
     "stream.open": Act("opened the stream of", "open the stream of"),
+    "backup.view": Act("looked at backups of", "look at backups of"),
+    "backup.create": Act("began backup", "begin backup"),
+    "backup.finish": Act("finished backup", "finish backup"),
     "configuration.change": Act("changed configuration of", "change configuration of"),
     "deployment.initialise": Act("initialised", "initialise"),
 }
