@@ -19,6 +19,10 @@ class Action(StrEnum):
     MEMBER_CHANGE = "member.change"
     MEMBER_REVOKE = "member.revoke"
     BREAK_GLASS = "member.break_glass"
+    # Somebody else can sign in as a member, or a group was mapped by administration: what that
+    # grants shows no value until a manager confirms it.
+    ACCESS_SUSPEND = "access.suspend"
+    ACCESS_CONFIRM = "access.confirm"
 
     TOKEN_VIEW = "token.view"
     TOKEN_ISSUE = "token.issue"

@@ -19,6 +19,7 @@ from environments_app.models import Membership, Source, User, UserRole
 from environments_app.names import normalise_username
 from environments_app.open_sessions import end_sessions
 from environments_app.policy import Principal, require, require_confirmed
+from environments_app.suspensions import mark_suspended, tell_suspended
 
 CHANGEABLE: Final = frozenset({"email", "display_name", "role", "is_active"})
 
@@ -124,7 +125,8 @@ def disable_user(*, actor: Principal, user: User) -> User:
 def set_password(*, actor: Principal, user: User, password: str) -> User:
     """Set a new password, which ends the person's sessions; one may set one's own.
 
-    An administrator who could now sign in as somebody with access is recorded as breaking the glass.
+    An administrator who could now sign in as somebody with access is recorded as breaking the glass,
+    and the account reads no value until managers confirm it (`suspensions`).
     Raises Forbidden, ConfirmationNeeded for another's, InvalidField if it is weak, or Tampered.
     """
     if actor.kind is not ActorKind.USER or actor.uuid != user.uuid:
@@ -132,8 +134,11 @@ def set_password(*, actor: Principal, user: User, password: str) -> User:
         require_confirmed(actor)
     with changing(user) as stored:
         _set_password(stored, password)
-        stored.save(update_fields=["password"])
+        suspends = mark_suspended(actor, stored)
+        stored.save(update_fields=["password", "suspended_at"])
         end_sessions(stored)
+        if suspends:
+            tell_suspended(actor, stored)
         _record_takeover(actor, stored, {"password": "replaced"})
     return stored
 
@@ -153,8 +158,11 @@ def restore_account(*, actor: Principal, user: User, role: str, password: str) -
     check_fields(user, ["role"])
     _set_password(user, password)
     with transaction.atomic():
+        suspends = mark_suspended(actor, user)
         user.save()
         end_sessions(user)
+        if suspends:
+            tell_suspended(actor, user)
         _record_takeover(actor, user, {"restored": True, "role": user.role})
     return user
 

@@ -9,6 +9,7 @@ from django.contrib.auth.models import Group
 
 from environments_app import accounts, environments, groups, members, saml_mappings, tokens
 from environments_app.models import (
+    AccessConfirmation,
     Alert,
     Delivery,
     Environment,
@@ -55,7 +56,7 @@ class UserAdmin(ServiceAdmin):
     """Accounts. They are disabled, never deleted: the trail names them."""
 
     form = UserForm
-    list_display = ("username", "display_name", "email", "role", "is_active", "last_login")
+    list_display = ("username", "display_name", "email", "role", "is_active", "suspended_at", "last_login")
     list_filter = ("role", "is_active")
     search_fields = ("username", "display_name", "email")
     ordering = ("username",)
@@ -140,6 +141,16 @@ class MembershipAdmin(ServiceAdmin):
         members.revoke_membership(actor=actor, membership=row)
 
 
+@admin.register(AccessConfirmation)
+class AccessConfirmationAdmin(ServiceAdmin):
+    """Which managers confirmed which suspended accounts, to look at; an environment's page confirms."""
+
+    list_display = ("user", "environment", "suspended_at", "confirmed_by", "confirmed_at")
+    list_filter = ("environment",)
+    list_select_related = ("user", "environment", "confirmed_by")
+    search_fields = ("=user__username",)
+
+
 @admin.register(ServiceToken)
 class ServiceTokenAdmin(ServiceAdmin):
     """Service tokens, to look at and to revoke; they are issued by API, page and command."""
@@ -205,7 +216,7 @@ class GroupMemberAdmin(ServiceAdmin):
 class SamlGroupMappingAdmin(ServiceAdmin):
     """What groups of the identity provider grant at each sign-in."""
 
-    list_display = ("group", "environment", "role", "prefix")
+    list_display = ("group", "environment", "role", "prefix", "suspended_at")
     list_filter = ("environment", "role")
     list_select_related = ("environment",)
     search_fields = ("group",)

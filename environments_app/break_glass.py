@@ -7,8 +7,8 @@ whoever the way is opened for: an account or a token may belong to the same pers
 from audit_app.actions import Action
 from audit_app.actors import ActorKind
 from audit_app.record import Draft
-from environments_app.models import Role
-from environments_app.policy import ROLE_ACTIONS, Principal, grants_allow
+from environments_app.models import Environment, Role
+from environments_app.policy import ROLE_ACTIONS, Principal, grants_allow, require_confirmed, require_trusted
 
 
 def opens_values(actor: Principal, action: Action, *, environment_id: int | None, role: str) -> bool:
@@ -21,6 +21,18 @@ def opens_values(actor: Principal, action: Action, *, environment_id: int | None
         and _reads_values(role)
         and not grants_allow(actor, action, environment_id=environment_id)
     )
+
+
+def confirm_break_glass(
+    actor: Principal, action: Action, *, environment: Environment | None, role: str
+) -> None:
+    """Ask who opens a way to values by administration alone to be whom they seem to be.
+
+    Raises ConfirmationNeeded, or Suspended while the account may be in other hands.
+    """
+    if environment and opens_values(actor, action, environment_id=environment.pk, role=role):
+        require_confirmed(actor)
+        require_trusted(actor, action, environment=environment)
 
 
 def administers(actor: Principal) -> bool:

@@ -13,6 +13,10 @@ class Forbidden(AccessError):
     """The caller sees the object and may not do this to it."""
 
 
+class Suspended(Forbidden):
+    """A grant would allow the act, and is suspended until a manager of the environment confirms it."""
+
+
 class ConfirmationNeeded(AccessError):
     """The person of a session must prove anew who they are before this act."""
 

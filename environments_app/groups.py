@@ -9,10 +9,10 @@ from audit_app.actors import NIL
 from audit_app.canonical import Json
 from audit_app.record import AuditObject, Draft, record_many
 from audit_app.row_history import row_state
-from environments_app.break_glass import opens_values, with_alert
+from environments_app.break_glass import confirm_break_glass, opens_values, with_alert
 from environments_app.errors import Conflict, InvalidField, NameInUse
 from environments_app.models import GroupMember, User
-from environments_app.policy import Principal, require, require_confirmed
+from environments_app.policy import Principal, require
 
 _MAX_NAME = 150
 
@@ -35,11 +35,12 @@ def add_to_group(*, actor: Principal, user: User, group: Group) -> GroupMember:
     """Let a person take part in all memberships of a group.
 
     An administrator who lets anybody in to values in this way is recorded as breaking the glass.
-    Raises Forbidden, or Conflict if the person belongs to it already.
+    Raises Forbidden, ConfirmationNeeded or Suspended (to break the glass), or Conflict if the person
+    belongs to it already.
     """
     require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
-    if _opens_values(actor, group):
-        require_confirmed(actor)
+    for place in group.memberships.select_related("environment"):
+        confirm_break_glass(actor, Action.MEMBER_GRANT, environment=place.environment, role=place.role)
     try:
         with transaction.atomic():
             member = GroupMember.objects.create(user=user, group=group)

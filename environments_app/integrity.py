@@ -8,6 +8,7 @@ from audit_app.integrity import Problem
 from audit_app.row_history import contradictions, last_states
 from audit_app.row_mac import AuthenticatedRow
 from environments_app.models import (
+    AccessConfirmation,
     Environment,
     GroupMember,
     Membership,
@@ -26,6 +27,7 @@ _KINDS: tuple[tuple[type[AuthenticatedRow], tuple[Any, ...]], ...] = (
     (Membership, ("environment", "user", "group")),
     (ServiceToken, ("environment",)),
     (Recipient, ("environment",)),
+    (AccessConfirmation, ("environment", "user")),
     (SamlGroupMapping, ("environment",)),
     (SamlProvider, ()),
 )
@@ -43,6 +45,7 @@ _CHANGES: Final = (
     Action.MEMBER_GRANT,
     Action.MEMBER_CHANGE,
     Action.MEMBER_REVOKE,
+    Action.ACCESS_CONFIRM,
     Action.TOKEN_ISSUE,
     Action.TOKEN_CHANGE,
     Action.TOKEN_REVOKE,

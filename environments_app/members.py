@@ -12,12 +12,12 @@ from audit_app.actors import ActorKind
 from audit_app.record import AuditObject, Draft, record_many
 from audit_app.row_history import row_state
 from audit_app.streams import environment_stream
-from environments_app.break_glass import opens_values, with_alert
+from environments_app.break_glass import confirm_break_glass, opens_values, with_alert
 from environments_app.changes import apply_changes, changing, future, time_text
 from environments_app.errors import Conflict, InvalidField, Invisible, LastManager
 from environments_app.models import Environment, GroupMember, Membership, Role, Source, User
 from environments_app.names import validate_prefix
-from environments_app.policy import Principal, require, require_confirmed
+from environments_app.policy import Principal, require
 
 
 def grant(
@@ -33,8 +33,8 @@ def grant(
     """Give a user or a group a role in an environment, perhaps for a prefix and a time only.
 
     An administrator who lets anybody in to values is recorded as breaking the glass.
-    Raises Invisible, Forbidden, ConfirmationNeeded (to break the glass), InvalidField, BadName, or
-    Conflict if there is such a membership.
+    Raises Invisible, Forbidden, ConfirmationNeeded or Suspended (to break the glass), InvalidField,
+    BadName, or Conflict if there is such a membership.
     """
     require(actor=actor, action=Action.MEMBER_GRANT, environment=environment)
     if (user is None) == (group is None):
@@ -48,7 +48,7 @@ def grant(
         expires_at=future(expires_at),
         granted_by=acting_user(actor),
     )
-    _confirm_break_glass(actor, Action.MEMBER_GRANT, membership)
+    confirm_break_glass(actor, Action.MEMBER_GRANT, environment=environment, role=membership.role)
     try:
         with transaction.atomic():
             membership.save()
@@ -74,7 +74,8 @@ def change_membership(*, actor: Principal, membership: Membership, **changes: An
         future(changes["expires_at"])
     if membership.source == Source.SAML:
         raise Conflict("Single sign-on grants this: change the mapping of the group, or grant another role.")
-    _confirm_break_glass(actor, Action.MEMBER_CHANGE, membership, role=changes.get("role"))
+    role = changes.get("role") or membership.role
+    confirm_break_glass(actor, Action.MEMBER_CHANGE, environment=membership.environment, role=role)
     try:
         with changing(membership) as stored:
             _change(actor, stored, changes)
@@ -95,10 +96,26 @@ def revoke_membership(*, actor: Principal, membership: Membership) -> None:
         membership.delete()
 
 
-def bestow(*, actor: Principal, environment: Environment, user: User, role: Role, prefix: str) -> Membership:
-    """Grant what single sign-on says, in the caller's transaction; `withdraw` takes it away."""
+def bestow(
+    *,
+    actor: Principal,
+    environment: Environment,
+    user: User,
+    role: Role,
+    prefix: str,
+    suspended_at: datetime | None = None,
+) -> Membership:
+    """Grant what single sign-on says, in the caller's transaction; `withdraw` takes it away.
+
+    With `suspended_at` it shows names alone, since no manager has confirmed the mapping yet.
+    """
     membership = Membership.objects.create(
-        environment=environment, user=user, role=role, prefix=prefix, source=Source.SAML
+        environment=environment,
+        user=user,
+        role=role,
+        prefix=prefix,
+        source=Source.SAML,
+        suspended_at=suspended_at,
     )
     _record(actor, Action.MEMBER_GRANT, membership)
     return membership
@@ -150,14 +167,6 @@ def _change(actor: Principal, stored: Membership, changes: dict[str, Any]) -> No
         _record(actor, Action.MEMBER_CHANGE, stored)
 
 
-def _confirm_break_glass(
-    actor: Principal, action: Action, membership: Membership, *, role: str | None = None
-) -> None:
-    place = membership.environment_id
-    if opens_values(actor, action, environment_id=place, role=role or membership.role):
-        require_confirmed(actor)
-
-
 def _require_another_manager(membership: Membership) -> None:
     """Raise LastManager if the environment would be left to nobody without this membership."""
     # The lock lets two managers not remove each other at the same time.
@@ -190,6 +199,7 @@ def _record(actor: Principal, action: Action, membership: Membership) -> None:
             "prefix": membership.prefix,
             "expires_at": time_text(membership.expires_at),
             **({"source": membership.source} if membership.source else {}),
+            **({"suspended": True} if membership.suspended_at else {}),
             **row_state(membership, gone=action is Action.MEMBER_REVOKE),
         },
     )

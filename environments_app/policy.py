@@ -6,7 +6,7 @@ environment as a whole, save seeing that it exists.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 from uuid import UUID
@@ -17,7 +17,7 @@ from audit_app import streams
 from audit_app.actions import Action, Outcome
 from audit_app.actors import NIL, Actor, ActorKind
 from audit_app.record import AuditObject, commit_record
-from environments_app.errors import ConfirmationNeeded, Forbidden, Invisible
+from environments_app.errors import ConfirmationNeeded, Forbidden, Invisible, Suspended
 from environments_app.models import Environment, Role
 
 _VIEWER: Final = frozenset({Action.ENVIRONMENT_VIEW, Action.SECRET_VIEW, Action.TARGET_VIEW})
@@ -50,6 +50,7 @@ _MANAGER: Final = _EDITOR | {
     Action.TOKEN_ISSUE,
     Action.TOKEN_CHANGE,
     Action.TOKEN_REVOKE,
+    Action.ACCESS_CONFIRM,
     Action.TRAIL_VIEW,
     Action.NOTIFICATION_VIEW,
     Action.NOTIFICATION_CREATE,
@@ -107,6 +108,11 @@ _ANY_PREFIX: Final = frozenset({Action.ENVIRONMENT_VIEW})
 # Whoever may do these to every name in the scope of a target may do them to the target.
 _BY_SCOPE: Final = frozenset(action for action in _EDITOR if action.startswith("target."))
 _NOTHING: Final = Q(pk__in=())
+SUSPENDED: Final = (
+    "This access is suspended: an administrator replaced what this account signs in with, or mapped "
+    "the group that grants it. Names can be seen; a manager of the environment confirms the rest, on its "
+    "page of access."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +124,8 @@ class Grant:
     environment_name: str
     role: Role
     prefix: str
+    # The role that stands behind a grant which is suspended; `role` is then that of a viewer.
+    held: Role | None = None
 
     def covers(self, name: str) -> bool:
         """Say whether a name lies under the prefix, by whole segments."""
@@ -132,6 +140,10 @@ class Principal(Actor):
     grants: tuple[Grant, ...] = ()
     # False for a session whose person has not proved of late who they are.
     confirmed: bool = True
+    # Whether somebody else may be able to sign in as this person; `trusted_in` names the
+    # environments whose managers have confirmed the account since.
+    suspended: bool = False
+    trusted_in: frozenset[int] = frozenset()
 
 
 def allows(principal: Principal, action: Action, *, environment_id: int | None, name: str = "") -> bool:
@@ -170,13 +182,17 @@ def require(
     Call it outside `atomic()`: a denial must survive the request's rollback. `object` is what
     the trail names, by default the environment.
 
-    Raises Invisible if the actor may not even see what it asks for, Forbidden if it sees it, and
-    RuntimeError for a denial inside a transaction.
+    Raises Invisible if the actor may not even see what it asks for, Forbidden if it sees it
+    (Suspended where only a suspension is in the way), and RuntimeError for a denial inside a
+    transaction.
     """
     environment_id = environment.pk if environment else None
     if allows(actor, action, environment_id=environment_id, name=name):
         return
-    _record_denial(actor, action, environment, name, object)
+    suspended = _is_suspended(actor, action, environment_id, name)
+    _record_denial(actor, action, environment, name, object, suspended=suspended)
+    if suspended:
+        raise Suspended(SUSPENDED)
     seeing = Action.SECRET_VIEW if name else Action.ENVIRONMENT_VIEW
     if environment and not allows(actor, seeing, environment_id=environment_id, name=name):
         raise Invisible("There is no such object.")
@@ -190,6 +206,16 @@ def require_confirmed(actor: Principal) -> None:
     """
     if not actor.confirmed:
         raise ConfirmationNeeded("Confirm first who you are, at /confirm; then do this again.")
+
+
+def require_trusted(actor: Principal, action: Action, *, environment: Environment) -> None:
+    """Refuse to break the glass by an account that may be in other hands than its person's.
+
+    Raises Suspended, recorded, until a manager of the environment has confirmed it.
+    """
+    if actor.suspended and environment.pk not in actor.trusted_in:
+        _record_denial(actor, action, environment, "", None, suspended=True)
+        raise Suspended(SUSPENDED)
 
 
 def visible(actor: Principal, action: Action) -> Q:
@@ -263,8 +289,23 @@ def _under(prefix: str, column: str) -> Q:
     return Q((column, prefix)) | Q((f"{column}__gte", f"{prefix}/"), (f"{column}__lt", f"{prefix}0"))
 
 
+def _is_suspended(actor: Principal, action: Action, environment_id: int | None, name: str) -> bool:
+    """Say whether the act is one that a grant allowed before it was suspended."""
+    return any(
+        _permits(replace(grant, role=grant.held), action, name)
+        for grant in actor.grants
+        if grant.held and grant.environment_id == environment_id
+    )
+
+
 def _record_denial(
-    actor: Principal, action: Action, environment: Environment | None, name: str, object: AuditObject | None
+    actor: Principal,
+    action: Action,
+    environment: Environment | None,
+    name: str,
+    object: AuditObject | None,
+    *,
+    suspended: bool,
 ) -> None:
     if environment is None:
         stream, default = streams.SYSTEM, AuditObject("deployment", NIL, "")
@@ -277,5 +318,5 @@ def _record_denial(
         stream=stream,
         object=object or default,
         outcome=Outcome.DENIED,
-        details={"name": name} if name else None,
+        details={**({"name": name} if name else {}), **({"reason": "suspended"} if suspended else {})},
     )

@@ -1,5 +1,6 @@
 """Finds out what an actor has been granted, counting genuine and unexpired rows only."""
 
+from datetime import datetime
 from uuid import UUID
 
 from django.db.models import Q
@@ -7,18 +8,27 @@ from django.utils import timezone
 
 from audit_app.actors import NIL, Actor, ActorKind
 from audit_app.row_mac import authentic
-from environments_app.models import GroupMember, Membership, Role, ServiceToken, TokenRole, User
+from environments_app.models import (
+    AccessConfirmation,
+    GroupMember,
+    Membership,
+    Role,
+    ServiceToken,
+    TokenRole,
+    User,
+)
 from environments_app.policy import Grant, Principal
 
 
 def user_principal(
     user: User, *, address: str = "", request_id: str = "", confirmed: bool = True
 ) -> Principal:
-    """Return what a person may do now, in two queries.
+    """Return what a person may do now, in two queries, or three if the account was suspended.
 
     Someone inactive, or whose row was not written by Keeper, has no rights at all.
     """
     counts = user.is_active and bool(authentic([user]))
+    trusted_in = _trusted_in(user, user.suspended_at) if counts and user.suspended_at else frozenset()
     return Principal(
         kind=ActorKind.USER,
         uuid=user.uuid,
@@ -27,7 +37,9 @@ def user_principal(
         request_id=request_id,
         confirmed=confirmed,
         is_admin=counts and user.is_admin,
-        grants=_grants_of(user) if counts else (),
+        grants=_grants_of(user, trusted_in) if counts else (),
+        suspended=user.suspended_at is not None,
+        trusted_in=trusted_in,
     )
 
 
@@ -108,23 +120,39 @@ def _token_again(uuid: UUID, actor: Actor) -> Principal | None:
     return token_principal(token, address=actor.address, request_id=actor.request_id) if token else None
 
 
-def _grants_of(user: User) -> tuple[Grant, ...]:
+def _grants_of(user: User, trusted_in: frozenset[int]) -> tuple[Grant, ...]:
     places = authentic(GroupMember.objects.filter(user=user).select_related("user", "group"))
     memberships = Membership.objects.filter(
         Q(user=user) | Q(group_id__in=[place.group_id for place in places]),
         Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()),
     ).select_related("environment", "user", "group")
     return tuple(
-        Grant(
-            environment_id=membership.environment_id,
-            environment_uuid=membership.environment.uuid,
-            environment_name=membership.environment.name,
-            role=Role(membership.role),
-            prefix=membership.prefix,
+        _grant(
+            membership,
+            suspended=membership.suspended_at is not None
+            or (user.suspended_at is not None and membership.environment_id not in trusted_in),
         )
         for membership in authentic(memberships.order_by("id"))
         if authentic([membership.environment])
     )
+
+
+def _grant(membership: Membership, *, suspended: bool) -> Grant:
+    role = Role(membership.role)
+    return Grant(
+        environment_id=membership.environment_id,
+        environment_uuid=membership.environment.uuid,
+        environment_name=membership.environment.name,
+        role=Role.VIEWER if suspended else role,
+        prefix=membership.prefix,
+        held=role if suspended else None,
+    )
+
+
+def _trusted_in(user: User, since: datetime) -> frozenset[int]:
+    """Return the environments whose managers have confirmed an account since it was suspended."""
+    rows = AccessConfirmation.objects.filter(user=user, suspended_at=since)
+    return frozenset(row.environment_id for row in authentic(rows.select_related("environment", "user")))
 
 
 def _grants_on(token: ServiceToken) -> tuple[Grant, ...]:

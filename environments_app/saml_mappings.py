@@ -1,17 +1,19 @@
 """What groups of the identity provider grant: mapping them, and applying that at each sign-in."""
 
 from collections.abc import Collection, Iterable
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, NamedTuple
 
 from django.db import transaction
+from django.utils import timezone
 
 from audit_app import streams
 from audit_app.actions import Action, Outcome
 from audit_app.record import AuditObject, Draft, commit_record, record_many
 from audit_app.row_history import row_state
 from audit_app.row_mac import authentic
-from environments_app import accounts, members
-from environments_app.break_glass import opens_values, with_alert
+from environments_app import accounts, members, suspensions
+from environments_app.break_glass import confirm_break_glass, opens_values, with_alert
 from environments_app.changes import changing, check_fields
 from environments_app.errors import Conflict, InvalidField
 from environments_app.models import (
@@ -25,7 +27,7 @@ from environments_app.models import (
     UserRole,
 )
 from environments_app.names import validate_prefix
-from environments_app.policy import Principal, require, require_confirmed
+from environments_app.policy import Principal, require
 
 _MAX_MAPPINGS: Final = 1000
 
@@ -36,8 +38,10 @@ def map_group(
     """Let a group of the identity provider grant a role from each member's next sign-in on.
 
     Role admin goes with no environment, every other role with one. An administrator who lets
-    anybody in to values in this way is recorded as breaking the glass.
-    Raises Forbidden, ConfirmationNeeded, InvalidField, BadName, or Conflict if the group grants this already.
+    anybody in to values in this way is recorded as breaking the glass, and the group's members see
+    names alone until a manager of the environment confirms it (`suspensions`).
+    Raises Forbidden, ConfirmationNeeded or Suspended (to break the glass), InvalidField, BadName, or
+    Conflict if the group grants this already.
     """
     require(actor=actor, action=Action.SAML_MAPPING_CHANGE, environment=None)
     if (role == SamlRole.ADMIN) != (environment is None):
@@ -50,8 +54,9 @@ def map_group(
         group=group, environment=environment, role=role, prefix=validate_prefix(prefix)
     )
     check_fields(mapping, ["group", "role"])
+    confirm_break_glass(actor, Action.MEMBER_GRANT, environment=environment, role=role)
     if _opens_values(actor, mapping):
-        require_confirmed(actor)
+        mapping.suspended_at = timezone.now()
     with transaction.atomic():
         same = SamlGroupMapping.objects.filter(group=group, environment=environment, prefix=mapping.prefix)
         if same.exists():
@@ -59,6 +64,7 @@ def map_group(
         if SamlGroupMapping.objects.count() >= _MAX_MAPPINGS:
             raise Conflict(f"There are {_MAX_MAPPINGS} mappings already.")
         mapping.save()
+        suspensions.tell_mapped(actor, mapping)
         _record_mapping(actor, mapping, "mapped")
     return mapping
 
@@ -96,33 +102,56 @@ def apply_groups(*, actor: Principal, user: User, groups: Collection[str]) -> Us
         return stored
 
 
-def _wanted(mappings: Iterable[SamlGroupMapping]) -> dict[tuple[int, str], tuple[Environment, Role]]:
-    """Return the highest role for each environment and prefix."""
-    wanted: dict[tuple[int, str], tuple[Environment, Role]] = {}
+class _Wanted(NamedTuple):
+    """What a person's groups grant for one environment and prefix."""
+
+    environment: Environment
+    role: Role
+    suspended_at: datetime | None
+
+    @property
+    def weight(self) -> tuple[bool, int]:
+        """What decides between two: what a manager has confirmed, then the higher role."""
+        return self.suspended_at is None, self.role.rank
+
+    def is_held_by(self, row: Membership) -> bool:
+        """Say whether a membership is just this."""
+        same = (row.role, row.suspended_at, row.expires_at) == (self.role, self.suspended_at, None)
+        return same and row.is_authentic()
+
+
+def _wanted(mappings: Iterable[SamlGroupMapping]) -> dict[tuple[int, str], _Wanted]:
+    """Return what is granted for each environment and prefix."""
+    wanted: dict[tuple[int, str], _Wanted] = {}
     for mapping in mappings:
         place = mapping.environment
         if place is None or not place.is_authentic():
             continue
-        role, key = Role(mapping.role), (place.pk, mapping.prefix)
-        if key not in wanted or wanted[key][1].rank < role.rank:
-            wanted[key] = (place, role)
+        found, key = _Wanted(place, Role(mapping.role), mapping.suspended_at), (place.pk, mapping.prefix)
+        if key not in wanted or wanted[key].weight < found.weight:
+            wanted[key] = found
     return wanted
 
 
-def _apply_memberships(
-    actor: Principal, user: User, wanted: dict[tuple[int, str], tuple[Environment, Role]]
-) -> None:
+def _apply_memberships(actor: Principal, user: User, wanted: dict[tuple[int, str], _Wanted]) -> None:
     rows = Membership.objects.filter(user=user, source=Source.SAML).select_related("environment", "user")
     held = {(row.environment_id, row.prefix): row for row in rows}
     # In the order of the environments, whose streams are locked one after the other.
     for key in sorted(held.keys() | wanted.keys()):
-        row, place = held.get(key), wanted.get(key)
-        if row and place and row.role == place[1] and row.expires_at is None and row.is_authentic():
+        row, found = held.get(key), wanted.get(key)
+        if row and found and found.is_held_by(row):
             continue
         if row:
             members.withdraw(actor=actor, membership=row)
-        if place:
-            members.bestow(actor=actor, environment=place[0], user=user, role=place[1], prefix=key[1])
+        if found:
+            members.bestow(
+                actor=actor,
+                environment=found.environment,
+                user=user,
+                role=found.role,
+                prefix=key[1],
+                suspended_at=found.suspended_at,
+            )
 
 
 def _record_kept(actor: Principal, user: User, reason: str) -> None:
@@ -143,6 +172,7 @@ def _record_mapping(actor: Principal, mapping: SamlGroupMapping, change: str) ->
         "environment": place.name if place else None,
         "role": mapping.role,
         "prefix": mapping.prefix,
+        **({"suspended": True} if mapping.suspended_at else {}),
         **row_state(mapping, gone=change == "removed"),
     }
     draft = Draft(

@@ -10,11 +10,14 @@ from environments_app.environments import (
 from environments_app.groups import add_to_group, create_group, delete_group, remove_from_group
 from environments_app.members import change_membership, find_membership, grant, revoke_membership
 from environments_app.saml_mappings import map_group, unmap_group
+from environments_app.suspensions import confirm_account, confirm_mapping, find_suspended_mapping
 from environments_app.tokens import find_token, issue, revoke
 
 __all__ = [
     "add_to_group",
     "change_membership",
+    "confirm_account",
+    "confirm_mapping",
     "create_environment",
     "create_group",
     "create_user",
@@ -23,6 +26,7 @@ __all__ = [
     "find_environment",
     "find_environment_by_id",
     "find_membership",
+    "find_suspended_mapping",
     "find_token",
     "grant",
     "issue",

@@ -23,7 +23,7 @@ from audit_app.actions import Action
 from audit_app.record import AuditObject, Draft, record_many
 from audit_app.row_history import row_state
 from audit_app.row_mac import authentic
-from environments_app.break_glass import opens_values, with_alert
+from environments_app.break_glass import confirm_break_glass, opens_values, with_alert
 from environments_app.changes import check_fields, future, time_text
 from environments_app.errors import BadToken, InvalidField, Invisible
 from environments_app.members import acting_user
@@ -52,7 +52,7 @@ def issue(
 
     Role admin goes with no environment, every other role with one. An administrator who makes one
     that reads values is recorded as breaking the glass.
-    Raises Invisible, Forbidden, ConfirmationNeeded, InvalidField, or BadName.
+    Raises Invisible, Forbidden, ConfirmationNeeded, Suspended, InvalidField, or BadName.
     """
     require(actor=actor, action=Action.TOKEN_ISSUE, environment=environment)
     require_confirmed(actor)
@@ -68,6 +68,7 @@ def issue(
     if not name.isprintable() or name != name.strip():
         raise InvalidField("name", "A token's name is printable text without spaces at its ends.")
     check_fields(token, ["name"])
+    confirm_break_glass(actor, Action.TOKEN_ISSUE, environment=environment, role=token.role)
     text = _mint(token)
     with transaction.atomic():
         token.save()

@@ -2,8 +2,8 @@
 
 from django.urls import path
 
+from environments_app import access_pages, profile_pages, views
 from environments_app import environment_pages as pages
-from environments_app import profile_pages, views
 from environments_app.saml import pages as saml
 
 urlpatterns = [
@@ -22,6 +22,13 @@ urlpatterns = [
     path("environments/new", pages.environment_new, name="environment-new"),
     path("environments/<str:name>", pages.environment_detail, name="environment-detail"),
     path("environments/<str:name>/settings", pages.environment_update, name="environment-update"),
+    path("environments/<str:name>/access", access_pages.environment_access, name="environment-access"),
+    path("environments/<str:name>/access/confirm", access_pages.access_confirm, name="access-confirm"),
+    path(
+        "environments/<str:name>/access/mappings/<int:id>/confirm",
+        access_pages.mapping_confirm,
+        name="mapping-confirm",
+    ),
     path("environments/<str:name>/members", pages.member_grant, name="member-grant"),
     path("environments/<str:name>/members/<int:id>/revoke", pages.member_revoke, name="member-revoke"),
     path("environments/<str:name>/tokens", pages.token_issue, name="token-issue"),

@@ -19,7 +19,15 @@ from rest_framework.exceptions import (
 from rest_framework.response import Response
 
 from audit_app.errors import KeyringUnavailable, TooManyRefusals
-from environments_app.errors import BadToken, ConfirmationNeeded, Conflict, Forbidden, InvalidField, Invisible
+from environments_app.errors import (
+    BadToken,
+    ConfirmationNeeded,
+    Conflict,
+    Forbidden,
+    InvalidField,
+    Invisible,
+    Suspended,
+)
 from keeper_project.errors import BadQuery
 from keeper_project.json_format import ProblemRenderer
 from secrets_app.bulk import InvalidItems
@@ -78,6 +86,7 @@ _TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (ObjectDoesNotExist, 404, "Not found", NOT_FOUND),
     (Http404, 404, "Not found", NOT_FOUND),
     (NoSuchVersion, 404, "Not found", None),
+    (Suspended, 403, "Access is suspended", None),
     (Forbidden, 403, "Forbidden", "You may see this, but your role does not allow the action."),
     (ConfirmationNeeded, 403, "Confirm who you are", None),
     (PermissionDenied, 403, "Forbidden", "You may not do this."),

@@ -36,6 +36,7 @@ STATES: dict[str, State] = {
     "overdue": State("alert", "overdue", "bad"),
     "revoked": State("block", "revoked", "quiet"),
     "deleted": State("trash", "deleted", "bad"),
+    "suspended": State("pause", "suspended", "warn"),
     "protected": State("lock", "protected", "quiet"),
 }
 
@@ -58,6 +59,8 @@ ACTS: dict[str, Act] = {
     "member.change": Act("changed access of", "change access of"),
     "member.revoke": Act("revoked access of", "revoke access of"),
     "member.break_glass": Act("broke the glass for", "break the glass for"),
+    "access.suspend": Act("suspended access of", "suspend access of"),
+    "access.confirm": Act("confirmed access of", "confirm access of"),
     "token.view": Act("looked at tokens of", "look at tokens of"),
     "token.issue": Act("issued token", "issue token"),
     "token.change": Act("changed token", "change token"),

@@ -11,9 +11,10 @@ from typing import Any, Final
 import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
 
 from environments_app import members
-from environments_app.models import Environment, Membership, User
+from environments_app.models import Environment, Membership, SamlGroupMapping, User
 from environments_app.principals import system_principal
 from environments_app.recipients import add_recipient
 from environments_app.tests.cast import Cast
@@ -108,6 +109,10 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-tokens", "POST"): Rule("manager", 201, admin=201, body={"name": "ci", "role": "viewer"}),
     ("api-token", "GET"): Rule("manager", admin=200),
     ("api-token", "DELETE"): Rule("manager", 204, admin=204),
+    # It takes a person: a token of a manager is told so.
+    ("api-suspensions", "GET"): Rule("manager", admin=200),
+    ("api-suspended-account", "POST"): Rule("manager", 409, body={"suspended_at": "2026-01-01T00:00:00Z"}),
+    ("api-suspended-mapping", "POST"): Rule("manager", 409),
     ("api-recipients", "GET"): Rule("manager", admin=200),
     ("api-recipients", "POST"): Rule("manager", 201, admin=201, body={"email": "new@example.com"}),
     ("api-recipient", "DELETE"): Rule("manager", 204, admin=204),
@@ -186,6 +191,7 @@ class Scene:
     member: Membership
     token_id: int
     admin_token_id: int
+    mapping_id: int = 987654
     recipient_id: int = 987654
     webhook_id: int = 987654
     target_id: int = 987654
@@ -204,6 +210,9 @@ class Scene:
             "api-tokens": {"environment": self.environment.name},
             "api-token": {"environment": self.environment.name, "id": self.token_id},
             "api-admin-token": {"id": self.admin_token_id},
+            "api-suspensions": {"environment": self.environment.name},
+            "api-suspended-account": {"environment": self.environment.name, "user": "bob"},
+            "api-suspended-mapping": {"environment": self.environment.name, "id": self.mapping_id},
             "api-recipients": {"environment": self.environment.name},
             "api-recipient": {"environment": self.environment.name, "id": self.recipient_id},
             "api-recipient-test": {"environment": self.environment.name, "id": self.recipient_id},
@@ -259,6 +268,11 @@ def scene(cast: Cast) -> Callable[[str], Scene]:
             place.recipient_id = add_recipient(
                 actor=alice, environment=environment, email="ops@example.com"
             ).pk
+        if "mapping" in route:
+            mapping = SamlGroupMapping.objects.create(
+                group="ops", environment=environment, role="reader", suspended_at=timezone.now()
+            )
+            place.mapping_id = mapping.pk
         if "webhook" in route:
             webhook, _ = add_webhook(
                 actor=alice, environment=environment, name="standing", url="https://hooks.example/x"
@@ -416,6 +430,9 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "environment-new": (PageRule("nobody", 302, admin=302, method="POST", form={"name": "{fresh}", "colour": "blue"}),),
     "environment-detail": (PageRule("viewer", admin=200),),
     "environment-update": (PageRule("manager", 302, admin=302, method="POST", form={"display_name": "New", "colour": "blue", "position": "1"}),),
+    "environment-access": (PageRule("manager", admin=200),),
+    "access-confirm": (PageRule("manager", 302, method="POST"),),
+    "mapping-confirm": (PageRule("manager", 302, method="POST"),),
     "member-grant": (PageRule("manager", 302, admin=302, method="POST", form={"username": "newcomer", "role": "viewer"}),),
     "member-revoke": (PageRule("manager", 302, admin=302, method="POST"),),
     "token-issue": (PageRule("manager", 200, admin=200, method="POST", form={"name": "ci", "role": "viewer"}),),
@@ -467,7 +484,7 @@ def test_every_page_has_its_rule() -> None:
 
 
 IN_ENVIRONMENT: Final = {
-    "environment-detail", "environment-update", "member-grant", "token-issue", "notifications", "recipient-add",
+    "environment-detail", "environment-update", "environment-access", "access-confirm", "member-grant", "token-issue", "notifications", "recipient-add",
     "webhook-add",
 }  # fmt: skip
 
@@ -483,6 +500,7 @@ def page_path(place: Scene, name: str) -> str:
     rows = {
         "member-revoke": place.member.pk,
         "token-revoke": place.token_id,
+        "mapping-confirm": place.mapping_id,
         "recipient-remove": place.recipient_id,
         "recipient-test": place.recipient_id,
         "webhook-remove": place.webhook_id,

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from environments_app.api import notification_views, views
+from environments_app.api import access_views, notification_views, views
 
 urlpatterns = [
     path("whoami", views.WhoAmIView.as_view(), name="api-whoami"),
@@ -12,6 +12,21 @@ urlpatterns = [
     path("environments/<str:environment>/members/<int:id>", views.MemberView.as_view(), name="api-member"),
     path("environments/<str:environment>/tokens", views.TokenListView.as_view(), name="api-tokens"),
     path("environments/<str:environment>/tokens/<int:id>", views.TokenView.as_view(), name="api-token"),
+    path(
+        "environments/<str:environment>/suspensions",
+        access_views.SuspensionsView.as_view(),
+        name="api-suspensions",
+    ),
+    path(
+        "environments/<str:environment>/suspensions/accounts/<str:user>",
+        access_views.AccountConfirmationView.as_view(),
+        name="api-suspended-account",
+    ),
+    path(
+        "environments/<str:environment>/suspensions/mappings/<int:id>",
+        access_views.MappingConfirmationView.as_view(),
+        name="api-suspended-mapping",
+    ),
     path(
         "environments/<str:environment>/recipients",
         notification_views.RecipientListView.as_view(),

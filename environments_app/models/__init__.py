@@ -1,6 +1,13 @@
 """The models of environments_app."""
 
-from environments_app.models.access import Membership, Role, ServiceToken, Source, TokenRole
+from environments_app.models.access import (
+    AccessConfirmation,
+    Membership,
+    Role,
+    ServiceToken,
+    Source,
+    TokenRole,
+)
 from environments_app.models.attempt import FailedSignIns
 from environments_app.models.environment import Environment
 from environments_app.models.notification import Alert, Delivery, DeliveryState, Recipient
@@ -9,6 +16,7 @@ from environments_app.models.session import Session
 from environments_app.models.user import GroupMember, User, UserRole
 
 __all__ = [
+    "AccessConfirmation",
     "Alert",
     "Delivery",
     "DeliveryState",

@@ -58,7 +58,7 @@ class Membership(AuthenticatedRow):
         "prefix",
         "expires_at",
     )
-    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("source",)
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("source", "suspended_at")
 
     environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="memberships")
     user = models.ForeignKey(
@@ -74,6 +74,8 @@ class Membership(AuthenticatedRow):
     source = models.CharField(
         max_length=8, choices=Source.choices, default=Source.PEOPLE, blank=True, editable=False
     )
+    # Set while it shows names alone: it comes of a mapping that no manager has confirmed yet.
+    suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
     # NULL: the installation itself, or a service token (the trail names it).
     granted_by = models.ForeignKey(
         User, on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="+"
@@ -103,6 +105,30 @@ class Membership(AuthenticatedRow):
     def is_expired(self) -> bool:
         """Whether its time is over."""
         return self.expires_at is not None and self.expires_at <= timezone.now()
+
+
+class AccessConfirmation(AuthenticatedRow):
+    """A manager's word that a suspended account is in its person's hands again, for one environment.
+
+    It holds for the suspension that it names, and for no later one.
+    """
+
+    MAC_LABEL: ClassVar[str] = "access-confirmation"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = ("environment.uuid", "user.uuid", "suspended_at")
+
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="confirmations")
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="confirmations")
+    suspended_at = models.DateTimeField()
+    confirmed_by = models.ForeignKey(User, on_delete=models.PROTECT, editable=False, related_name="+")
+    confirmed_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["environment", "user"], name="one_confirmation_per_account"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} in environment {self.environment_id}"
 
 
 class ServiceToken(AuthenticatedRow):

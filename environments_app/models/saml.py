@@ -71,6 +71,7 @@ class SamlGroupMapping(AuthenticatedRow):
 
     MAC_LABEL: ClassVar[str] = "saml-group-mapping"
     MAC_COVERS: ClassVar[tuple[str, ...]] = ("group", "environment.uuid", "role", "prefix")
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("suspended_at",)
 
     # As the identity provider spells it.
     group = ExactCharField(max_length=255)
@@ -80,6 +81,9 @@ class SamlGroupMapping(AuthenticatedRow):
     )
     role = models.CharField(max_length=16, choices=SamlRole.choices)
     prefix = ExactCharField(max_length=MAX_PREFIX, blank=True, default="")
+    # Set until a manager of the environment confirms what an administrator mapped: till then its
+    # members see names alone.
+    suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -51,7 +51,7 @@ class User(AbstractBaseUser, AuthenticatedRow):
         "saml_issuer",
         "saml_name_id",
     )
-    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("role_source",)
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("role_source", "suspended_at")
     EMAIL_FIELD = "email"
     USERNAME_FIELD = "username"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
@@ -63,6 +63,9 @@ class User(AbstractBaseUser, AuthenticatedRow):
     # "saml" if single sign-on gave the role, which takes it away again.
     role_source = models.CharField(max_length=8, default="", blank=True, editable=False)
     is_active = models.BooleanField(default=True)
+    # When an administrator last replaced what the person signs in with. From then on the account
+    # reads values only where a manager has confirmed it (AccessConfirmation).
+    suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
     date_joined = models.DateTimeField(default=timezone.now, editable=False)
     # NULL, not empty, for local users: a unique pair must hold on MariaDB, which has no
     # conditional unique constraints.

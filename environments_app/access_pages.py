@@ -1,0 +1,98 @@
+"""The page of who has access to an environment, and of what waits for its managers' word."""
+
+from datetime import datetime
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.dateparse import parse_datetime
+from django.utils.http import urlencode
+from django.views.decorators.http import require_GET, require_POST
+
+from audit_app.actions import Action
+from environments_app import services
+from environments_app.authentication import principal_of
+from environments_app.current import enter
+from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField
+from environments_app.holders import find_user
+from environments_app.models import Environment
+from environments_app.policy import Principal, allows, require
+from environments_app.suspensions import suspended_accounts, suspended_mappings
+
+
+@login_required
+@require_GET
+def environment_access(request: HttpRequest, name: str) -> HttpResponse:
+    """Show what is suspended in an environment."""
+    actor, environment = _found(request, name)
+    require(actor=actor, action=Action.MEMBER_VIEW, environment=environment)
+    enter(request, environment)
+    context = {
+        "environment": environment,
+        "can_confirm": allows(actor, Action.ACCESS_CONFIRM, environment_id=environment.pk),
+        "accounts": suspended_accounts(environment),
+        "mappings": suspended_mappings(environment),
+        "confirm_url": reverse("access-confirm", args=[name]),
+    }
+    return render(request, "environments_app/access.html", context)
+
+
+@login_required
+@require_POST
+def access_confirm(request: HttpRequest, name: str) -> HttpResponse:
+    """Confirm that a suspended account is in its person's hands."""
+    actor, environment = _found(request, name)
+    require(actor=actor, action=Action.ACCESS_CONFIRM, environment=environment)
+    try:
+        user = find_user(request.POST.get("user") or "?")
+        if user is not None:
+            since = _moment(request.POST.get("since", ""))
+            services.confirm_account(actor=actor, environment=environment, user=user, since=since)
+            messages.success(
+                request, f"{user.username} has access to values again, from the next request on."
+            )
+    except (InvalidField, Conflict) as error:
+        messages.error(request, str(error))
+    except ConfirmationNeeded:
+        return _confirm_first(request, name)
+    return redirect("environment-access", name=name)
+
+
+@login_required
+@require_POST
+def mapping_confirm(request: HttpRequest, name: str, id: int) -> HttpResponse:
+    """Confirm what an administrator mapped to a group of single sign-on."""
+    actor, environment = _found(request, name)
+    mapping = services.find_suspended_mapping(actor=actor, environment=environment, id=id)
+    try:
+        services.confirm_mapping(actor=actor, mapping=mapping)
+        messages.success(request, f"The members of {mapping.group} get their role at their next sign-in.")
+    except Conflict as error:
+        messages.error(request, str(error))
+    except ConfirmationNeeded:
+        return _confirm_first(request, name)
+    return redirect("environment-access", name=name)
+
+
+def _found(request: HttpRequest, name: str) -> tuple[Principal, Environment]:
+    actor = principal_of(request)
+    return actor, services.find_environment(actor=actor, name=name)
+
+
+def _moment(text: str) -> datetime:
+    """Return the time that the page carried. Raises InvalidField."""
+    try:
+        moment = parse_datetime(text)
+    except ValueError:
+        moment = None
+    if moment is None:
+        raise InvalidField("since", "Look at the page again: what it was about is missing.")
+    return moment
+
+
+def _confirm_first(request: HttpRequest, name: str) -> HttpResponse:
+    messages.info(request, "Confirm first who you are; then do this again.")
+    query = urlencode({"next": reverse("environment-access", args=[name])})
+    return HttpResponseRedirect(f"{reverse('confirm')}?{query}")

@@ -1,0 +1,222 @@
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+from django.contrib.auth.models import Group
+from django.test import Client
+from django.utils import timezone
+
+from audit_app.actions import Action
+from audit_app.models import AuditEvent
+from environments_app import accounts, members, saml_mappings, suspensions, tokens
+from environments_app.errors import Conflict, Forbidden, Suspended
+from environments_app.groups import add_to_group
+from environments_app.integrity import access_rows
+from environments_app.models import AccessConfirmation, Alert, Membership, SamlGroupMapping, User
+from environments_app.policy import require
+from environments_app.principals import system_principal, token_principal
+from environments_app.tests.cast import Cast
+from secrets_app import writing
+from secrets_app.reading import reveal, reveal_environment
+from secrets_app.secret_types import SecretType
+from secrets_app.tests.kept import VALUE, keep
+
+Events = Callable[..., list[AuditEvent]]
+NEW = "another-long-passphrase"
+
+
+def reset(cast: Cast, user: User) -> datetime:
+    """Let an administrator replace somebody's password; return since when the account is suspended."""
+    accounts.set_password(actor=cast.principal(cast.root), user=user, password=NEW)
+    since = User.objects.get(pk=user.pk).suspended_at
+    assert since is not None
+    return since
+
+
+def confirm(cast: Cast, user: User, since: datetime, *, by: User | None = None) -> None:
+    suspensions.confirm_account(
+        actor=cast.principal(by or cast.alice), environment=cast.development, user=user, since=since
+    )
+
+
+@pytest.mark.every_database
+def test_who_resets_a_password_reaches_no_value_by_it(cast: Cast, events: Events) -> None:
+    secret = keep(cast, "part/key", environment=cast.development)
+    reset(cast, cast.erin)
+    erin = cast.principal(cast.erin)
+    for attempt in (
+        lambda: reveal(actor=erin, secret=secret),
+        lambda: reveal_environment(actor=erin, environment=cast.development),
+        lambda: writing.put(
+            actor=erin, environment=cast.development, name="part/new", secret_type=SecretType.TEXT, value="v"
+        ),
+    ):
+        with pytest.raises(Suspended, match="suspended"):
+            attempt()
+    require(actor=erin, action=Action.SECRET_VIEW, environment=cast.development, name="part/key")
+    assert '"reason":"suspended"' in events(Action.SECRET_REVEAL, outcome="denied")[-1].details
+    (told,) = events(Action.ACCESS_SUSPEND)
+    assert (told.actor_name, told.object_name) == ("root", "erin")
+    assert Alert.objects.get(kind=suspensions.KIND).environment == cast.development
+
+
+def test_a_suspended_manager_lets_nobody_else_in(cast: Cast) -> None:
+    reset(cast, cast.alice)
+    alice = cast.principal(cast.alice)
+    with pytest.raises(Suspended):
+        members.grant(actor=alice, environment=cast.production, user=cast.charlie, role="reader")
+    with pytest.raises(Suspended):
+        tokens.issue(actor=alice, environment=cast.production, role="reader", name="mine")
+
+
+def test_a_suspended_administrator_does_not_break_the_glass(cast: Cast, events: Events) -> None:
+    other = accounts.create_user(actor=cast.principal(cast.root), username="dora", role="admin")
+    reset(cast, other)
+    dora, group = cast.principal(other), Group.objects.create(name="ops")
+    Membership.objects.create(environment=cast.development, group=group, role="reader")
+    for attempt in (
+        lambda: members.grant(actor=dora, environment=cast.development, user=cast.charlie, role="reader"),
+        lambda: tokens.issue(actor=dora, environment=cast.development, role="reader", name="mine"),
+        lambda: add_to_group(actor=dora, user=cast.charlie, group=group),
+        lambda: saml_mappings.map_group(actor=dora, group="eng", environment=cast.development, role="reader"),
+    ):
+        with pytest.raises(Suspended):
+            attempt()
+    assert not events(Action.BREAK_GLASS)
+    # Its manager knows the person; what administration is otherwise goes on.
+    confirm(cast, other, User.objects.get(pk=other.pk).suspended_at or timezone.now())
+    members.grant(actor=cast.principal(other), environment=cast.development, user=cast.charlie, role="reader")
+
+
+@pytest.mark.every_database
+def test_a_manager_confirms_for_one_environment(cast: Cast, events: Events) -> None:
+    secret = keep(cast, "part/key", environment=cast.development)
+    other = keep(cast, "part/key", environment=cast.production)
+    members.grant(actor=cast.principal(cast.alice), environment=cast.production, user=cast.bob, role="reader")
+    since = reset(cast, cast.bob)
+    assert [user.username for user in suspensions.suspended_accounts(cast.development)] == ["bob"]
+    confirm(cast, cast.bob, since)
+    assert reveal(actor=cast.principal(cast.bob), secret=secret).value == VALUE
+    with pytest.raises(Suspended):
+        reveal(actor=cast.principal(cast.bob), secret=other)
+    assert not suspensions.suspended_accounts(cast.development)
+    (event,) = events(Action.ACCESS_CONFIRM)
+    assert (event.actor_name, event.object_name) == ("alice", "bob")
+    assert not Alert.objects.filter(kind=suspensions.KIND, environment=cast.development, open=True)
+    assert not list(access_rows())
+
+
+def test_a_second_reset_needs_a_second_word(cast: Cast) -> None:
+    first = reset(cast, cast.bob)
+    confirm(cast, cast.bob, first)
+    second = reset(cast, cast.bob)
+    assert cast.principal(cast.bob).grants[0].role == "viewer"
+    with pytest.raises(Conflict):
+        confirm(cast, cast.bob, first)
+    confirm(cast, cast.bob, second)
+    assert cast.principal(cast.bob).grants[0].role == "reader"
+
+
+def test_nobody_but_another_manager_confirms(cast: Cast) -> None:
+    since = reset(cast, cast.bob)
+    with pytest.raises(Forbidden):
+        confirm(cast, cast.bob, since, by=cast.root)
+    with pytest.raises(Forbidden):
+        confirm(cast, cast.bob, since, by=cast.erin)
+    own = reset(cast, cast.alice)
+    with pytest.raises(Suspended):
+        confirm(cast, cast.alice, own)
+    accounts.set_password(actor=cast.principal(cast.alice), user=cast.alice, password=NEW + "-again")
+    assert cast.principal(cast.alice).suspended
+    token, _ = tokens.issue(
+        actor=system_principal(is_admin=True), environment=cast.development, role="manager", name="ci"
+    )
+    with pytest.raises(Conflict, match="person"):
+        suspensions.confirm_account(
+            actor=token_principal(token), environment=cast.development, user=cast.bob, since=since
+        )
+
+
+def test_one_does_not_suspend_oneself_and_a_command_suspends_nobody(cast: Cast) -> None:
+    accounts.set_password(actor=cast.principal(cast.root), user=cast.root, password=NEW)
+    accounts.set_password(actor=system_principal(is_admin=True), user=cast.bob, password=NEW)
+    assert not User.objects.filter(suspended_at__isnull=False).exists()
+
+
+@pytest.mark.every_database
+def test_sql_lifts_no_suspension(cast: Cast, sql: Callable[..., None]) -> None:
+    since = reset(cast, cast.bob)
+    sql("UPDATE environments_app_user SET suspended_at = NULL WHERE id = %s", cast.bob.pk)
+    assert cast.principal(cast.bob).grants == ()
+    User.objects.filter(pk=cast.bob.pk).update(suspended_at=since)
+    confirm(cast, cast.bob, since)
+    later = reset(cast, cast.bob)
+    AccessConfirmation.objects.update(suspended_at=later)
+    assert cast.principal(cast.bob).grants[0].role == "viewer"
+
+
+def test_who_maps_a_group_reaches_no_value_by_it(cast: Cast, events: Events) -> None:
+    secret = keep(cast, "part/key", environment=cast.development)
+    mapping = saml_mappings.map_group(
+        actor=cast.principal(cast.root), group="eng", environment=cast.development, role="reader"
+    )
+    saml = system_principal(is_admin=True)
+    saml_mappings.apply_groups(actor=saml, user=cast.charlie, groups=["eng"])
+    with pytest.raises(Suspended):
+        reveal(actor=cast.principal(cast.charlie), secret=secret)
+    with pytest.raises(Forbidden):
+        suspensions.confirm_mapping(actor=cast.principal(cast.root), mapping=mapping)
+    suspensions.confirm_mapping(actor=cast.principal(cast.alice), mapping=mapping)
+    saml_mappings.apply_groups(actor=saml, user=cast.charlie, groups=["eng"])
+    assert reveal(actor=cast.principal(cast.charlie), secret=secret).value == VALUE
+    assert [event.object_name for event in events(Action.ACCESS_CONFIRM, outcome="allowed")] == ["eng"]
+    assert not list(access_rows())
+
+
+def test_what_a_manager_confirmed_goes_before_what_waits(cast: Cast) -> None:
+    for group, role, suspended in (("a", "reader", None), ("b", "editor", timezone.now())):
+        SamlGroupMapping.objects.create(
+            group=group, environment=cast.development, role=role, suspended_at=suspended
+        )
+    saml_mappings.apply_groups(actor=system_principal(is_admin=True), user=cast.charlie, groups=["a", "b"])
+    (grant,) = cast.principal(cast.charlie).grants
+    assert (grant.role, grant.held) == ("reader", None)
+
+
+def test_the_page_shows_and_confirms(cast: Cast, signed_in: Callable[[User], Client]) -> None:
+    since = reset(cast, cast.bob)
+    browser = signed_in(cast.alice)
+    page = browser.get("/environments/development/access").content.decode()
+    assert f'value="{since.isoformat()}"' in page
+    stale = (since - timedelta(seconds=1)).isoformat()
+    for given in (stale, "", "yesterday"):
+        browser.post("/environments/development/access/confirm", {"user": "bob", "since": given})
+        assert cast.principal(cast.bob).grants[0].held
+    browser.post("/environments/development/access/confirm", {"user": "bob", "since": since.isoformat()})
+    assert not cast.principal(cast.bob).grants[0].held
+    assert "Nothing is suspended" in browser.get("/environments/development/access").content.decode()
+
+
+def test_the_api_lists_and_confirms(cast: Cast, signed_in: Callable[[User], Client]) -> None:
+    reset(cast, cast.bob)
+    browser = signed_in(cast.alice)
+    (row,) = browser.get("/api/environments/development/suspensions").json()["accounts"]
+    answer = browser.post(
+        f"/api/environments/development/suspensions/accounts/{row['user']}",
+        {"suspended_at": row["suspended_at"]},
+        content_type="application/json",
+    )
+    assert answer.status_code == 204
+    assert cast.principal(cast.bob).grants[0].role == "reader"
+
+
+def test_the_reason_is_told_on_the_page_and_by_the_api(
+    cast: Cast, signed_in: Callable[[User], Client]
+) -> None:
+    secret = keep(cast, "part/key", environment=cast.development)
+    reset(cast, cast.bob)
+    browser = signed_in(User.objects.get(pk=cast.bob.pk))
+    page = browser.post(f"/secrets/{secret.pk}/reveal")
+    assert (page.status_code, "suspended" in page.content.decode()) == (403, True)
+    problem = browser.get(f"/api/secrets/{secret.pk}/versions/1")
+    assert (problem.status_code, problem.json()["title"]) == (403, "Access is suspended")
