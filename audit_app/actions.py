@@ -55,6 +55,10 @@ class Action(StrEnum):
     # A value handed to a target of the sync, and one taken from it.
     SECRET_DELIVER = "secret.deliver"
     SECRET_PULL = "secret.pull"
+    # A rotation wrote down the next value; made it current, or the one before again; dropped one.
+    SECRET_STAGE = "secret.stage"
+    SECRET_ROTATE = "secret.rotate"
+    SECRET_UNSTAGE = "secret.unstage"
 
     TARGET_VIEW = "target.view"
     TARGET_CREATE = "target.create"
@@ -70,6 +74,23 @@ class Action(StrEnum):
     TARGET_CONNECT = "target.connect"
     # What a pass found that someone has to look at: drift, conflict, failure, recovery.
     TARGET_ALERT = "target.alert"
+
+    # Rotation policies, each of one secret, and their rotations.
+    ROTATION_VIEW = "rotation.view"
+    ROTATION_CREATE = "rotation.create"
+    ROTATION_CHANGE = "rotation.change"
+    ROTATION_SUSPEND = "rotation.suspend"
+    ROTATION_REMOVE = "rotation.remove"
+    ROTATION_RUN = "rotation.run"
+    # To retry, roll back or abandon a rotation; to end a grace early.
+    ROTATION_RESOLVE = "rotation.resolve"
+    ROTATION_CUT = "rotation.cut"
+    ROTATION_ACKNOWLEDGE = "rotation.acknowledge"
+    # Hands values to a rotator, and opens its administrator's credential, before each use.
+    ROTATION_CONNECT = "rotation.connect"
+    # How far a rotation has come, and what someone has to look at.
+    ROTATION_STEP = "rotation.step"
+    ROTATION_ALERT = "rotation.alert"
 
     # Whom Keeper tells by e-mail or webhook; a webhook's address is opened before each use.
     NOTIFICATION_VIEW = "notification.view"

@@ -20,8 +20,15 @@ from audit_app.record import AuditObject, commit_record
 from environments_app.errors import ConfirmationNeeded, Forbidden, Invisible, Suspended
 from environments_app.models import Environment, Role
 
-_VIEWER: Final = frozenset({Action.ENVIRONMENT_VIEW, Action.SECRET_VIEW, Action.TARGET_VIEW})
-_READER: Final = _VIEWER | {Action.SECRET_REVEAL, Action.SECRET_EXPORT, Action.SECRET_COMPARE}
+_VIEWER: Final = frozenset(
+    {Action.ENVIRONMENT_VIEW, Action.SECRET_VIEW, Action.TARGET_VIEW, Action.ROTATION_VIEW}
+)
+_READER: Final = _VIEWER | {
+    Action.SECRET_REVEAL,
+    Action.SECRET_EXPORT,
+    Action.SECRET_COMPARE,
+    Action.ROTATION_ACKNOWLEDGE,
+}
 _EDITOR: Final = _READER | {
     Action.SECRET_CREATE,
     Action.SECRET_UPDATE,
@@ -38,6 +45,9 @@ _EDITOR: Final = _READER | {
     Action.TARGET_APPLY,
     Action.TARGET_RESOLVE,
     Action.TARGET_CONNECT,
+    Action.ROTATION_RUN,
+    Action.ROTATION_RESOLVE,
+    Action.ROTATION_CONNECT,
 }
 _MANAGER: Final = _EDITOR | {
     Action.SECRET_PURGE,
@@ -62,6 +72,11 @@ _MANAGER: Final = _EDITOR | {
     Action.TARGET_PAUSE,
     Action.TARGET_TEST,
     Action.TARGET_ADOPT,
+    Action.ROTATION_CREATE,
+    Action.ROTATION_CHANGE,
+    Action.ROTATION_SUSPEND,
+    Action.ROTATION_REMOVE,
+    Action.ROTATION_CUT,
 }
 ROLE_ACTIONS: Final = MappingProxyType(
     {Role.VIEWER: _VIEWER, Role.READER: _READER, Role.EDITOR: _EDITOR, Role.MANAGER: _MANAGER}
@@ -84,6 +99,8 @@ _OPERATIONS: Final = frozenset(
         Action.SECRET_VIEW,
         Action.TARGET_VIEW,
         Action.TARGET_PAUSE,
+        Action.ROTATION_VIEW,
+        Action.ROTATION_SUSPEND,
         Action.TRAIL_VIEW,
         Action.NOTIFICATION_VIEW,
         Action.NOTIFICATION_CREATE,
@@ -107,6 +124,8 @@ ADMIN_TOKEN_ACTIONS: Final = _OPERATIONS
 _ANY_PREFIX: Final = frozenset({Action.ENVIRONMENT_VIEW})
 # Whoever may do these to every name in the scope of a target may do them to the target.
 _BY_SCOPE: Final = frozenset(action for action in _EDITOR if action.startswith("target."))
+# Acts that concern one secret, and so are asked for by its name.
+_OF_A_SECRET: Final = ("secret.", "rotation.")
 _NOTHING: Final = Q(pk__in=())
 SUSPENDED: Final = (
     "This access is suspended: an administrator replaced what this account signs in with, or mapped "
@@ -268,7 +287,7 @@ def _permits(grant: Grant, action: Action, name: str) -> bool:
         return True
     # Only acts on secrets, and the use of targets by their scope, know names; whatever else is
     # asked concerns the environment as a whole.
-    return grant.covers(name if action.startswith("secret.") or action in _BY_SCOPE else "")
+    return grant.covers(name if action.startswith(_OF_A_SECRET) or action in _BY_SCOPE else "")
 
 
 def _visible(actor: Principal, action: Action, column: str) -> Q:

@@ -43,7 +43,7 @@ from secrets_app.errors import (
     TooManyItems,
 )
 from secrets_app.input_errors import InvalidInput
-from sync_app.errors import BackendError, BadDestination, TargetConflict
+from sync_app.errors import BackendError, BadDestination, RotationConflict, TargetConflict
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +106,7 @@ _TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (EnvelopeError, 409, "The stored value does not open", _VERIFY),
     (BadDestination, 400, "The request is not valid", None),
     (TargetConflict, 409, "Conflict", None),
+    (RotationConflict, 409, "Conflict", None),
     (BackendError, 502, "The other system did not do it", None),
     (KeyUnavailable, 503, "The key is not available", _KEY_AWAY),
     (KeyRefused, 503, "The key is refused", _KEY_FOREIGN),

@@ -126,6 +126,8 @@ KEEPER_INTEGRITY_CHECKS = [
     "secrets_app.integrity.losses",
     "sync_app.integrity.targets",
     "sync_app.integrity.entries",
+    "sync_app.integrity.rotation_policies",
+    "sync_app.integrity.rotations",
 ]
 KEEPER_AUDIT_SINKS: list[str] = []
 KEEPER_SECRET_PANELS = ["sync_app.panel.DeliveryPanel"]
@@ -376,6 +378,10 @@ AUDITLOG_INCLUDE_TRACKING_MODELS = [
             "updated_at",
         ],
     },
+    {
+        "model": "sync_app.RotationPolicy",
+        "exclude_fields": ["row_mac", "credentials", "data_key", "due_at", "last_rotated_at", "updated_at"],
+    },
 ]
 
 # --- Background work -----------------------------------------------------------------------
@@ -416,6 +422,15 @@ CELERY_BEAT_SCHEDULE = {
         "task": "sync_app.tasks.run_due",
         "schedule": 10.0,
         "options": {"expires": 30},
+    },
+    "rotate-due": {
+        "task": "sync_app.tasks.rotate_due",
+        "schedule": 15.0,
+        "options": {"expires": 60},
+    },
+    "mend-rotation-times": {
+        "task": "sync_app.tasks.mend_rotation_times",
+        "schedule": crontab(minute="13"),
     },
     "purge-deleted": {"task": "secrets_app.tasks.purge_deleted", "schedule": crontab(minute="41")},
     "refresh-saml-metadata": {

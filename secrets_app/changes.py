@@ -58,10 +58,14 @@ def change(
     action: Action,
     details: Mapping[str, Json],
     version: SecretVersion | None = None,
+    pending: bool = False,
+    confirm: Callable[[], None] | None = None,
 ) -> None:
     """Store a changed secret, a new version if there is one, and the event of it.
 
-    Claims the row by its revision, so that of two writers who read the same state one wins.
+    A new version becomes the current one, unless it is `pending`. Claims the row by its revision, so
+    that of two writers who read the same state one wins; `confirm` is then called in the transaction,
+    and may refuse the change by raising.
 
     Raises StaleVersion if somebody else changed the secret since it was read, and NameTaken if
     its name now belongs to another.
@@ -69,8 +73,11 @@ def change(
     try:
         with transaction.atomic():
             _claim(secret)
+            if confirm is not None:
+                confirm()
             if version is not None:
                 version.save(force_insert=True)
+            if version is not None and not pending:
                 _make_current(secret, version)
             secret.save(force_update=True)
             record_many([event(actor=actor, secret=secret, action=action, details=details, version=version)])

@@ -6,7 +6,17 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from environments_app.service_admin import ServiceAdmin
-from sync_app.models import Plan, PlanItem, Run, SyncEntry, SyncPause, Target
+from sync_app.models import (
+    Acknowledgement,
+    Plan,
+    PlanItem,
+    Rotation,
+    RotationPolicy,
+    Run,
+    SyncEntry,
+    SyncPause,
+    Target,
+)
 
 
 @admin.register(Target)
@@ -91,3 +101,57 @@ class SyncPauseAdmin(ServiceAdmin):
     """Whether all of the sync is paused; its page pauses and resumes."""
 
     list_display = ("paused_by", "paused_at")
+
+
+@admin.register(RotationPolicy)
+class RotationPolicyAdmin(ServiceAdmin):
+    """Rotation policies, living and removed."""
+
+    list_display = (
+        "id",
+        "secret_id",
+        "environment",
+        "rotator",
+        "endpoint",
+        "interval_seconds",
+        "cron",
+        "due_at",
+        "last_rotated_at",
+        "suspended_at",
+        "live",
+    )
+    list_filter = ("environment", "rotator", "live")
+    list_select_related = ("environment",)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Leave the sealed credential in the database."""
+        return super().get_queryset(request).defer("credentials")
+
+
+@admin.register(Rotation)
+class RotationAdmin(ServiceAdmin):
+    """Rotations: who asked, who holds them, how far they came, and why they stopped."""
+
+    list_display = (
+        "id",
+        "policy",
+        "step",
+        "trigger",
+        "emergency",
+        "actor_name",
+        "queued_at",
+        "promoted_at",
+        "finished_at",
+        "stopped_at",
+        "problem",
+    )
+    list_filter = ("step", "trigger", "emergency")
+    list_select_related = ("policy",)
+
+
+@admin.register(Acknowledgement)
+class AcknowledgementAdmin(ServiceAdmin):
+    """Which version each consumer says it uses."""
+
+    list_display = ("consumer_name", "instance", "secret_id", "number", "acknowledged_at")
+    search_fields = ("consumer_name", "instance")

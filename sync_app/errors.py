@@ -142,6 +142,14 @@ class Unfinished(SyncError):
 # --- Rotation ---------------------------------------------------------------------------------
 
 
+class RotationConflict(SyncError):
+    """What is stored now does not allow the act; the message says why and what to do."""
+
+
+class RotationInProgress(RotationConflict):
+    """A rotation of the secret is at work, and has to end first."""
+
+
 class StillAccepted(BackendError):
     """What was retired still logs in: the change may take a while to spread. Try again."""
 
@@ -170,3 +178,21 @@ class CredentialInUse(BackendError):
 
 class OutcomeAmbiguous(BackendError):
     """More than one explanation fits what is there: an operator has to look; nothing was done."""
+
+
+class LoginRefused(BackendError):
+    """A value that has to log in is refused by the server: somebody else changed it, or it is not there."""
+
+
+class RightsMissing(BackendError):
+    """The other login may do less than the one that is served; the message names what it lacks."""
+
+
+class ServedMeanwhile(BackendError):
+    """The secret's current value is not the one that the rotation began with: nothing was changed."""
+
+
+class NotYetAccepted(BackendError):
+    """A new value is not accepted yet; where changes spread slowly, it soon will be."""
+
+    permanent = False

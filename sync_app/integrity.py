@@ -10,7 +10,7 @@ from audit_app.integrity import Problem
 from audit_app.row_history import contradictions, last_states
 from audit_app.row_mac import AuthenticatedRow
 from secrets_app.errors import KeyUnavailable
-from sync_app.models import SyncEntry, Target
+from sync_app.models import Acknowledgement, Rotation, RotationPolicy, SyncEntry, Target
 
 Row = TypeVar("Row", bound=AuthenticatedRow)
 
@@ -20,6 +20,13 @@ _CHANGES: Final = (
     Action.TARGET_CHANGE,
     Action.TARGET_PAUSE,
     Action.TARGET_REMOVE,
+)
+
+_POLICY_CHANGES: Final = (
+    Action.ROTATION_CREATE,
+    Action.ROTATION_CHANGE,
+    Action.ROTATION_SUSPEND,
+    Action.ROTATION_REMOVE,
 )
 
 
@@ -33,6 +40,25 @@ def targets() -> Iterator[Problem]:
             message = _closed(target)
             if message:
                 yield Problem(kind="sealed", object=_named(target), message=message)
+
+
+def rotation_policies() -> Iterator[Problem]:
+    """Find policies that were edited, or put back to an older state, or whose credential does not open."""
+    for batch in _batches(RotationPolicy, "environment"):
+        genuine = [policy for policy in batch if policy.is_authentic()]
+        yield from (_edited(policy) for policy in batch if policy not in genuine)
+        yield from contradictions(genuine, last_states(_POLICY_CHANGES, rows=genuine))
+        for policy in genuine:
+            message = _closed(policy)
+            if message:
+                yield Problem(kind="sealed", object=_named(policy), message=message)
+
+
+def rotations() -> Iterator[Problem]:
+    """Find rotations, and confirmations of consumers, that Keeper did not write."""
+    for model, related in ((Rotation, "policy"), (Acknowledgement, "secret")):
+        for batch in _batches(model, related):
+            yield from (_edited(row) for row in batch if not row.is_authentic())
 
 
 def entries() -> Iterator[Problem]:
@@ -50,10 +76,10 @@ def _batches(model: type[Row], related: str) -> Iterator[list[Row]]:
         yield batch
 
 
-def _closed(target: Target) -> str:
-    """Say why the credentials of a target cannot be used, or nothing."""
+def _closed(row: Target | RotationPolicy) -> str:
+    """Say why the credentials of a target or policy cannot be used, or nothing."""
     try:
-        named = target.credentials.opens() and target.credentials.data_key_id == target.data_key_id
+        named = row.credentials.opens() and row.credentials.data_key_id == row.data_key_id
     except ObjectDoesNotExist:
         return "the environment that the credentials were sealed for is missing"
     except KeyUnavailable as error:

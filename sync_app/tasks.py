@@ -1,9 +1,12 @@
-"""Tasks of the sync: they carry ids at most, and only nudge what stands in the database."""
+"""Tasks of sync and rotation: they carry ids at most, and only nudge what stands in the database."""
 
 from celery import shared_task
 
 from sync_app import runs, schedule
 from sync_app.queueing import EXECUTE, RUN_DUE, nudge
+from sync_app.rotation import running
+from sync_app.rotation import schedule as rotation_schedule
+from sync_app.rotation.asking import ROTATE, ROTATE_DUE
 
 
 @shared_task(name=RUN_DUE)
@@ -17,3 +20,22 @@ def run_due() -> None:
 def execute_run(run_id: int) -> None:
     """Carry out a run, or do nothing if another worker has it."""
     runs.execute(run_id)
+
+
+@shared_task(name=ROTATE_DUE)
+def rotate_due() -> None:
+    """Queue the rotations that are due, and find workers for those that wait or whose worker died."""
+    for rotation_id in rotation_schedule.due():
+        nudge(ROTATE, rotation_id)
+
+
+@shared_task
+def mend_rotation_times() -> None:
+    """Bring forward what is due later than it can be, since a clock was put back."""
+    rotation_schedule.mend_due_times()
+
+
+@shared_task(name=ROTATE)
+def carry_on_rotation(rotation_id: int) -> None:
+    """Carry a rotation on, or do nothing if another worker has it."""
+    running.execute(rotation_id)

@@ -20,13 +20,15 @@ from environments_app.policy import (
 HERE, ELSEWHERE = 1, 2
 PLACE = UUID(int=1)
 
-VIEW = {Action.ENVIRONMENT_VIEW, Action.SECRET_VIEW, Action.TARGET_VIEW}
-READ = {Action.SECRET_REVEAL, Action.SECRET_EXPORT, Action.SECRET_COMPARE}
+VIEW = {Action.ENVIRONMENT_VIEW, Action.SECRET_VIEW, Action.TARGET_VIEW, Action.ROTATION_VIEW}
+READ = {
+    Action.SECRET_REVEAL, Action.SECRET_EXPORT, Action.SECRET_COMPARE, Action.ROTATION_ACKNOWLEDGE,
+}  # fmt: skip
 WRITE = {
     Action.SECRET_CREATE, Action.SECRET_UPDATE, Action.SECRET_ROLLBACK, Action.SECRET_RENAME, Action.SECRET_COPY,
     Action.SECRET_MOVE, Action.SECRET_DELETE, Action.SECRET_RESTORE, Action.SECRET_IMPORT,
     Action.SECRET_DELIVER, Action.SECRET_PULL, Action.TARGET_PLAN, Action.TARGET_APPLY, Action.TARGET_RESOLVE,
-    Action.TARGET_CONNECT,
+    Action.TARGET_CONNECT, Action.ROTATION_RUN, Action.ROTATION_RESOLVE, Action.ROTATION_CONNECT,
 }  # fmt: skip
 MANAGE = {
     Action.SECRET_PURGE, Action.ENVIRONMENT_UPDATE, Action.TRAIL_VIEW,
@@ -34,7 +36,8 @@ MANAGE = {
     Action.TOKEN_VIEW, Action.TOKEN_ISSUE, Action.TOKEN_CHANGE, Action.TOKEN_REVOKE, Action.ACCESS_CONFIRM,
     Action.TARGET_CREATE, Action.TARGET_CHANGE, Action.TARGET_REMOVE, Action.TARGET_PAUSE, Action.TARGET_TEST,
     Action.TARGET_ADOPT, Action.NOTIFICATION_VIEW, Action.NOTIFICATION_CREATE, Action.NOTIFICATION_REMOVE,
-    Action.NOTIFICATION_TEST,
+    Action.NOTIFICATION_TEST, Action.ROTATION_CREATE, Action.ROTATION_CHANGE, Action.ROTATION_SUSPEND,
+    Action.ROTATION_REMOVE, Action.ROTATION_CUT,
 }  # fmt: skip
 EXPECTED = {
     Role.VIEWER: VIEW,
@@ -129,7 +132,9 @@ def test_a_prefix_is_a_list_of_segments_that_begins_the_name(prefix: str, name: 
     )
 
 
-@pytest.mark.parametrize("action", sorted(MANAGE - {Action.SECRET_PURGE}))
+@pytest.mark.parametrize(
+    "action", sorted(action for action in MANAGE if not action.startswith(("secret.", "rotation.")))
+)
 def test_a_manager_of_a_prefix_manages_no_environment(action: Action) -> None:
     # Else somebody let into a corner could let themself into the rest.
     assert not allows(principal(Role.MANAGER, "pay"), action, environment_id=HERE, name="pay")

@@ -1,7 +1,18 @@
-"""What sync keeps: targets, what was last synced with them, plans, and the runs that make and apply plans."""
+"""What sync keeps: targets, what was last synced with them, plans, runs; rotation policies and rotations."""
 
 from sync_app.models.plan import Plan, PlanItem
+from sync_app.models.rotation import Acknowledgement, Rotation, RotationPolicy
 from sync_app.models.run import Run, SyncPause
 from sync_app.models.target import SyncEntry, Target
 
-__all__ = ["Plan", "PlanItem", "Run", "SyncEntry", "SyncPause", "Target"]
+__all__ = [
+    "Acknowledgement",
+    "Plan",
+    "PlanItem",
+    "Rotation",
+    "RotationPolicy",
+    "Run",
+    "SyncEntry",
+    "SyncPause",
+    "Target",
+]

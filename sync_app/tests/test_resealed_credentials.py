@@ -18,7 +18,7 @@ from secrets_app.sealed_rows import credential_fields
 from secrets_app.webhooks import add_webhook
 from sync_app import targets
 from sync_app.credentials import connected
-from sync_app.models import Target
+from sync_app.models import RotationPolicy, Target
 from sync_app.tests.making import made
 from sync_app.tests.worlds import VaultWorld
 
@@ -42,7 +42,11 @@ def hook(cast: Cast) -> Webhook:
 
 def test_every_sealed_column_is_known() -> None:
     sealed = {model for model in apps.get_models() for field in model._meta.get_fields() if _seals(field)}
-    assert {field.model for field in credential_fields()} == sealed - {SecretVersion} == {Target, Webhook}
+    assert (
+        {field.model for field in credential_fields()}
+        == sealed - {SecretVersion}
+        == {RotationPolicy, Target, Webhook}
+    )
 
 
 def _seals(field: Any) -> bool:

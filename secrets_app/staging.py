@@ -1,0 +1,90 @@
+"""The versions of a secret that a rotation moves: pending beside current, then current, with the one before.
+
+For the use cases of rotation, which have asked the policy. Each is one transaction with its event, or a
+part of the caller's; sealing comes before. They take the revision that was read: StaleVersion says
+that somebody was quicker, and nothing was written.
+"""
+
+from collections.abc import Mapping
+
+from django.utils import timezone
+
+from audit_app.actions import Action
+from audit_app.actors import Actor
+from audit_app.canonical import Json
+from secrets_app.changes import change
+from secrets_app.errors import StaleVersion
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.secret_types import SecretType, inspect
+from secrets_app.versions import NewValue, next_number, sealed_version, sealing_key
+
+
+def draft(*, actor: Actor, secret: Secret, value: str, comment: str) -> SecretVersion:
+    """Return a value as the secret's next version, sealed and not stored. May call KMS.
+
+    Raises InvalidInput if the secret's type does not take it.
+    """
+    inspect(SecretType(secret.secret_type), value)
+    return sealed_version(
+        actor=actor,
+        secret=secret,
+        number=next_number(secret),
+        value=NewValue(text=value, comment=comment),
+        data_key=sealing_key(secret),
+    )
+
+
+def stage(*, actor: Actor, secret: Secret, version: SecretVersion, details: Mapping[str, Json]) -> None:
+    """Store a drafted version as the pending one: it is kept, and nobody is served it as current."""
+    if secret.pending_number is not None:
+        raise StaleVersion("The secret has a pending value already; nothing was written.")
+    secret.pending_number = version.number
+    change(
+        actor=actor,
+        secret=secret,
+        action=Action.SECRET_STAGE,
+        details=details,
+        version=version,
+        pending=True,
+    )
+
+
+def promote(*, actor: Actor, secret: Secret, facts: Mapping[str, Json], details: Mapping[str, Json]) -> None:
+    """Make the pending version the current one, and the current one the previous."""
+    if secret.pending_number is None:
+        raise StaleVersion("The secret has no pending value; nothing was written.")
+    _serve(secret, secret.pending_number, facts)
+    secret.pending_number = None
+    _rotated(actor, secret, details)
+
+
+def restore_previous(
+    *, actor: Actor, secret: Secret, facts: Mapping[str, Json], details: Mapping[str, Json]
+) -> None:
+    """Let the current and the previous version change places."""
+    if secret.previous_number is None:
+        raise StaleVersion("The secret has no previous value; nothing was written.")
+    _serve(secret, secret.previous_number, facts)
+    _rotated(actor, secret, details)
+
+
+def drop_pending(*, actor: Actor, secret: Secret, details: Mapping[str, Json]) -> None:
+    """Let the secret have no pending version; what was pending stays in its history."""
+    secret.pending_number = None
+    change(actor=actor, secret=secret, action=Action.SECRET_UNSTAGE, details=details)
+
+
+def drop_previous(*, actor: Actor, secret: Secret, details: Mapping[str, Json]) -> None:
+    """Let the secret offer no previous version any more: what it held is no longer accepted."""
+    secret.previous_number = None
+    change(actor=actor, secret=secret, action=Action.SECRET_UNSTAGE, details=details)
+
+
+def _serve(secret: Secret, number: int, facts: Mapping[str, Json]) -> None:
+    secret.previous_number, secret.current_number = secret.current_number, number
+    secret.rotated_at, secret.facts = timezone.now(), dict(facts)
+
+
+def _rotated(actor: Actor, secret: Secret, details: Mapping[str, Json]) -> None:
+    told = {**details, "number": secret.current_number, "before": secret.previous_number}
+    change(actor=actor, secret=secret, action=Action.SECRET_ROTATE, details=told)

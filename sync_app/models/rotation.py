@@ -1,0 +1,260 @@
+"""Rotation policies, each of one secret; their rotations; and which version each consumer says it uses."""
+
+from typing import ClassVar
+from uuid import UUID
+
+from django.db import models
+from django.utils import timezone
+
+from audit_app.actors import Actor, ActorKind
+from audit_app.models import deployment_uuid
+from audit_app.record import AuditObject
+from audit_app.row_mac import AuthenticatedRow
+from environments_app.models import Environment
+from secrets_app.envelope.context import ROTATOR_CREDENTIALS, Context
+from secrets_app.fields import EncryptedField
+from secrets_app.models import DataKey, Secret
+from sync_app.models.run import Trigger
+from sync_app.rotation.states import ENDED, SERVED, Act, Slot, Step, offered
+
+
+class RotationPolicy(AuthenticatedRow):
+    """How the value of one secret is rotated: by which rotator, where, how often, with which grace.
+
+    It decides where values and an administrator's credential go, and so is authenticated. `live` is
+    True, or NULL once it was removed. A policy outlives its secret, whose uuid it keeps.
+    """
+
+    MAC_LABEL: ClassVar[str] = "rotation-policy"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = (
+        "environment.uuid",
+        "secret_id",
+        "rotator",
+        "settings",
+        "endpoint",
+        "interval_seconds",
+        "cron",
+        "window",
+        "time_zone",
+        "grace_seconds",
+        "waits_for_consumers",
+        "suspended_at",
+        "live",
+    )
+
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="rotation_policies")
+    secret = models.ForeignKey(
+        Secret,
+        to_field="uuid",
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="rotation_policies",
+    )
+    rotator = models.CharField(max_length=32)
+    # The rotator's settings, each of them, without credentials.
+    settings = models.JSONField(default=dict)
+    # The normalised address that the administrator's credential may be sent to; it is sealed for it.
+    endpoint = models.CharField(max_length=2048, blank=True, default="")
+    credentials = EncryptedField(label=ROTATOR_CREDENTIALS, context="sealing_context")
+    data_key = models.ForeignKey(
+        DataKey, to_field="uuid", on_delete=models.PROTECT, related_name="rotation_policies"
+    )
+    # Cadence: every so many seconds, or by a cron line; with neither, by hand only.
+    interval_seconds = models.PositiveIntegerField(default=0)
+    cron = models.CharField(max_length=100, blank=True, default="")
+    # When scheduled rotations may begin, such as "mon-fri 01:00-05:00"; empty: at any time.
+    window = models.CharField(max_length=64, blank=True, default="")
+    time_zone = models.CharField(max_length=64, default="UTC")
+    # How long the previous value keeps working.
+    grace_seconds = models.PositiveIntegerField(default=24 * 3600)
+    # Whether the previous value is retired only once every consumer confirmed the current one.
+    waits_for_consumers = models.BooleanField(default=False)
+    suspended_at = models.DateTimeField(null=True, blank=True)
+    live = models.BooleanField(null=True, default=True)
+    due_at = models.DateTimeField(null=True, blank=True, db_index=True)
+    last_rotated_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        """One living policy a secret."""
+
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["secret", "live"], name="rotation_policy_live")
+        ]
+        ordering: ClassVar[list[str]] = ["id"]
+
+    def __str__(self) -> str:
+        return f"rotation policy {self.pk}"
+
+    @property
+    def audit_object(self) -> AuditObject:
+        """How events name this policy: by its secret's name, until that is purged."""
+        try:
+            name = self.secret.name
+        except Secret.DoesNotExist:
+            name = ""
+        return AuditObject(kind="rotation-policy", uuid=self.uuid, name=name)
+
+    def sealing_context(self) -> Context:
+        """Return what the envelope of the credential is bound to: this row and the endpoint."""
+        return rotator_context(
+            policy=self.uuid, environment=self.environment.uuid, endpoint=str(self.endpoint)
+        )
+
+
+def rotator_context(*, policy: UUID, environment: UUID, endpoint: str) -> Context:
+    """Return the context of an administrator's credential, which opens for one endpoint only."""
+    return Context(
+        deployment=deployment_uuid(),
+        label=ROTATOR_CREDENTIALS,
+        row=policy,
+        environment=environment,
+        parent=(endpoint.encode(),),
+    )
+
+
+class Rotation(AuthenticatedRow):
+    """One rotation under a policy, held by a lease in database time, at a step of `rotation.states`.
+
+    `slot` says whether it is at work or waits behind the one that is; NULL once ended, so that a policy
+    has one of each. `epoch` grows with each claim: whoever holds an older one writes nothing any more.
+    A stopped one waits for an operator.
+    """
+
+    MAC_LABEL: ClassVar[str] = "rotation"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = (
+        "policy.uuid",
+        "step",
+        "reverted",
+        "emergency",
+        "actor_kind",
+        "actor_uuid",
+        "from_number",
+        "to_number",
+        "login",
+        "keys_before",
+        "grace_until",
+        "cut",
+    )
+
+    policy = models.ForeignKey(RotationPolicy, on_delete=models.PROTECT, related_name="rotations")
+    step = models.CharField(max_length=12, choices=[(s, s) for s in Step], default=Step.WAITING)
+    slot = models.CharField(max_length=8, choices=[(s, s) for s in Slot], null=True, default=Slot.WAITING)  # noqa: DJ001  NULLs are distinct
+    trigger = models.CharField(max_length=12, choices=[(t, t) for t in Trigger])
+    # Without a grace, and regardless of windows and targets: somebody asked for it by name.
+    emergency = models.BooleanField(default=False)
+    # The value before is served again, and the new one is to be retired.
+    reverted = models.BooleanField(default=False)
+    # An operator ended the grace early.
+    cut = models.BooleanField(default=False)
+    # Who asked for it; asked again what they may do when it begins.
+    actor_kind = models.CharField(max_length=16)
+    actor_uuid = models.UUIDField()
+    actor_name = models.CharField(max_length=150)
+    request_id = models.CharField(max_length=64, blank=True, default="")
+    reason = models.CharField(max_length=200, blank=True, default="")
+    # The versions before and after; the latter is the pending one until it is served.
+    from_number = models.PositiveIntegerField(null=True, blank=True)
+    to_number = models.PositiveIntegerField(null=True, blank=True)
+    # What was written down before `set`: the login that gets a new secret, the ids of keys that were there.
+    login = models.CharField(max_length=255, blank=True, default="")
+    keys_before = models.JSONField(default=list, blank=True)
+    grace_until = models.DateTimeField(null=True, blank=True)
+    lease_owner = models.CharField(max_length=100, blank=True, default="")
+    lease_until = models.DateTimeField(null=True, blank=True, db_index=True)
+    epoch = models.PositiveIntegerField(default=0)
+    # Of the present step.
+    attempts = models.PositiveIntegerField(default=0)
+    not_before = models.DateTimeField(null=True, blank=True)
+    # The operator's sentence: why it waits, tries again, or stopped.
+    problem = models.CharField(max_length=500, blank=True, default="")
+    stopped_at = models.DateTimeField(null=True, blank=True)
+    queued_at = models.DateTimeField(default=timezone.now, editable=False)
+    started_at = models.DateTimeField(null=True, blank=True)
+    promoted_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        """One at work and one waiting a policy; the newest first."""
+
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["policy", "slot"], name="rotation_one_a_slot")
+        ]
+        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["slot", "id"], name="rotation_by_slot")]
+        ordering: ClassVar[list[str]] = ["-id"]
+
+    def __str__(self) -> str:
+        return f"rotation {self.pk}"
+
+    @property
+    def actor(self) -> Actor:
+        """Who asked for it."""
+        return Actor(
+            kind=ActorKind(self.actor_kind),
+            uuid=self.actor_uuid,
+            name=self.actor_name,
+            request_id=self.request_id,
+        )
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more will be done."""
+        return Step(self.step) in ENDED
+
+    @property
+    def acts(self) -> frozenset[Act]:
+        """What an operator may do about it now."""
+        return offered(Step(self.step), stopped=self.stopped_at is not None, reverted=self.reverted)
+
+    @property
+    def serving_number(self) -> int | None:
+        """The number of the version that has to be current as long as this rotation is at work."""
+        is_new = Step(self.step) in SERVED and not self.reverted
+        return self.to_number if is_new else self.from_number
+
+    @property
+    def retiring_number(self) -> int | None:
+        """The number of the version whose login is made useless after the grace."""
+        return self.to_number if self.reverted else self.from_number
+
+
+class Acknowledgement(AuthenticatedRow):
+    """Which version of a secret a consumer said that it uses; it can let a retirement wait."""
+
+    MAC_LABEL: ClassVar[str] = "acknowledgement"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = (
+        "secret_id",
+        "consumer_kind",
+        "consumer_uuid",
+        "instance",
+        "number",
+    )
+
+    secret = models.ForeignKey(
+        Secret,
+        to_field="uuid",
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="acknowledgements",
+    )
+    consumer_kind = models.CharField(max_length=16)
+    consumer_uuid = models.UUIDField()
+    consumer_name = models.CharField(max_length=150)
+    # Which of several processes with the same token; the consumer's own word.
+    instance = models.CharField(max_length=100, blank=True, default="")
+    number = models.PositiveIntegerField()
+    acknowledged_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        """The last word of each consumer."""
+
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["secret", "consumer_kind", "consumer_uuid", "instance"], name="acknowledged_once"
+            )
+        ]
+        ordering: ClassVar[list[str]] = ["consumer_name", "instance"]
+
+    def __str__(self) -> str:
+        return f"{self.consumer_name} uses v{self.number}"

@@ -1,0 +1,131 @@
+"""What an operator decides about a rotation: retry, roll back, abandon, end the grace. Each is safe.
+
+A decision raises the epoch, so that a worker that is at it writes nothing any more; what its last
+act did outside is found out by the next step, which repeats it or asks by a login.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Final
+
+from audit_app.actions import Action
+from audit_app.canonical import Json
+from audit_app.record import record
+from audit_app.streams import environment_stream
+from environments_app.changes import changing
+from environments_app.policy import Principal
+from secrets_app import staging
+from secrets_app.reading import version_of
+from secrets_app.secret_types import SecretType, inspect
+from sync_app.errors import LoginRefused, RotationConflict
+from sync_app.leases import database_now
+from sync_app.models import Rotation
+from sync_app.rotation.asking import nudge_rotation
+from sync_app.rotation.credentials import open_policy
+from sync_app.rotation.finding import require_on
+from sync_app.rotation.states import Act, Step, after_abandoning, after_retrying
+from sync_app.rotators.base import Answer
+
+_NOT_NOW: Final = "the rotation has gone on meanwhile: look at it again"
+
+
+def retry(*, actor: Principal, rotation: Rotation) -> Rotation:
+    """Let a rotation that stopped, or waits for its next attempt, be tried at once.
+
+    Raises Forbidden or Invisible, Tampered, and RotationConflict if there is nothing to retry.
+    """
+    with _deciding(actor, rotation, Act.RETRY, Action.ROTATION_RESOLVE) as stored:
+        stored.step = after_retrying(Step(stored.step), remakes=not stored.keys_before)
+    return stored
+
+
+def abandon(*, actor: Principal, rotation: Rotation) -> Rotation:
+    """Give a rotation up: what was set and never served is made useless, and what is served stays.
+
+    Raises Forbidden or Invisible, Tampered, and RotationConflict once the new value is served.
+    """
+    with _deciding(actor, rotation, Act.ABANDON, Action.ROTATION_RESOLVE) as stored:
+        stored.step = after_abandoning(Step(stored.step))
+        secret = stored.policy.secret
+        if stored.step == Step.ABANDONED:
+            stored.slot, stored.finished_at = None, database_now()
+            if secret.pending_number is not None and secret.pending_number == stored.to_number:
+                staging.drop_pending(actor=actor, secret=secret, details=_details(stored, Act.ABANDON))
+    return stored
+
+
+def roll_back(*, actor: Principal, rotation: Rotation) -> Rotation:
+    """Serve the value before again, if it still logs in; the new one is retired after another grace.
+
+    Raises Forbidden or Invisible, Tampered, LoginRefused if the value before does not log in (nothing
+    was changed then), KeyUnavailable, BackendError, and RotationConflict if it is too late.
+    """
+    require_on(actor=actor, action=Action.ROTATION_RESOLVE, policy=rotation.policy)
+    _require_offered(rotation, Act.ROLL_BACK)
+    policy = rotation.policy
+    old = version_of(policy.secret, rotation.from_number or 0)
+    opened = open_policy(
+        actor=actor, policy=policy, versions=[old], details=_details(rotation, Act.ROLL_BACK)
+    )
+    value = opened.values[old.number]
+    if opened.rotator.promises_login:
+        probed = opened.rotator.probe(value)
+        if probed.answer is not Answer.ACCEPTED:
+            raise LoginRefused(f"the value before does not log in ({probed.why}): the present one stays")
+    facts = inspect(SecretType(policy.secret.secret_type), value)
+    epoch = rotation.epoch
+    with _deciding(actor, rotation, Act.ROLL_BACK, Action.ROTATION_RESOLVE) as stored:
+        secret = stored.policy.secret
+        served = (secret.current_number, secret.previous_number)
+        if stored.epoch != epoch or served != (stored.to_number, stored.from_number):
+            raise RotationConflict(_NOT_NOW)
+        stored.step, stored.reverted, stored.cut = Step.GRACE, True, False
+        stored.grace_until = database_now() + timedelta(seconds=stored.policy.grace_seconds)
+        staging.restore_previous(
+            actor=actor, secret=secret, facts=facts, details=_details(stored, Act.ROLL_BACK)
+        )
+    return stored
+
+
+def cut_grace(*, actor: Principal, rotation: Rotation) -> Rotation:
+    """End the grace now: the value before is retired, whoever still uses it.
+
+    Raises Forbidden or Invisible, Tampered, and RotationConflict if there is no grace to end.
+    """
+    with _deciding(actor, rotation, Act.CUT_GRACE, Action.ROTATION_CUT) as stored:
+        stored.cut = True
+    return stored
+
+
+@contextmanager
+def _deciding(actor: Principal, rotation: Rotation, act: Act, action: Action) -> Iterator[Rotation]:
+    """Yield the rotation as it is stored, locked; store what the block changes, with its event."""
+    require_on(actor=actor, action=action, policy=rotation.policy)
+    with changing(rotation) as stored:
+        _require_offered(stored, act)
+        before = stored.step
+        yield stored
+        stored.epoch += 1
+        stored.attempts, stored.problem = 0, ""
+        stored.lease_owner, stored.lease_until = "", None
+        stored.not_before = stored.stopped_at = None
+        stored.save()
+        record(
+            actor=actor,
+            action=action,
+            stream=environment_stream(stored.policy.environment.uuid),
+            object=stored.policy.audit_object,
+            details={**_details(stored, act), "from": before},
+        )
+        if not stored.has_ended:
+            nudge_rotation(stored)
+
+
+def _require_offered(rotation: Rotation, act: Act) -> None:
+    if act not in rotation.acts:
+        raise RotationConflict(f"the rotation is at {rotation.step}, where this cannot be done")
+
+
+def _details(rotation: Rotation, act: Act) -> Mapping[str, Json]:
+    return {"rotation": str(rotation.uuid), "act": act, "step": rotation.step}

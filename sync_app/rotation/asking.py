@@ -1,0 +1,97 @@
+"""Asks for rotations: by hand, by the schedule, in an emergency. One at work and one behind it a policy."""
+
+from typing import Final
+
+from django.db import transaction
+
+from audit_app.actions import Action
+from audit_app.record import record
+from audit_app.row_mac import authentic
+from audit_app.streams import environment_stream
+from environments_app.changes import changing
+from environments_app.errors import Tampered
+from environments_app.policy import Principal
+from sync_app.errors import RotationConflict
+from sync_app.models import Rotation, RotationPolicy
+from sync_app.models.run import Trigger
+from sync_app.queueing import nudge
+from sync_app.rotation.finding import require_authentic, require_living, require_on
+from sync_app.rotation.states import Slot, Step
+
+ROTATE: Final = "sync_app.tasks.carry_on_rotation"
+ROTATE_DUE: Final = "sync_app.tasks.rotate_due"
+
+
+def request_rotation(
+    *,
+    actor: Principal,
+    policy: RotationPolicy,
+    trigger: Trigger = Trigger.PERSON,
+    reason: str = "",
+    emergency: bool = False,
+) -> Rotation:
+    """Queue a rotation and return it; one that waits already is the answer to whoever asks again.
+
+    While another is at work, its grace included, it waits. An emergency needs the right to cut a
+    grace: it begins at once where it can, waits for no target, and leaves the previous value no
+    grace. Raises Forbidden or Invisible, Tampered, and RotationConflict if the policy was removed
+    or is suspended.
+    """
+    require_on(actor=actor, action=Action.ROTATION_CUT if emergency else Action.ROTATION_RUN, policy=policy)
+    require_living(policy)
+    require_authentic(policy)
+    with changing(policy) as stored:
+        require_living(stored)
+        if stored.suspended_at is not None:
+            raise RotationConflict("the policy is suspended: resume it first")
+        rotation = _waiting(stored, emergency=emergency)
+        if rotation is None:
+            rotation = _queued(actor, stored, trigger, reason[:200], emergency=emergency)
+        record(
+            actor=actor,
+            action=Action.ROTATION_RUN,
+            stream=environment_stream(policy.environment.uuid),
+            object=policy.audit_object,
+            details={"rotation": str(rotation.uuid), "emergency": emergency, "reason": reason[:200]},
+        )
+        nudge_rotation(rotation)
+    return rotation
+
+
+def nudge_rotation(rotation: Rotation) -> None:
+    """Ask a worker to look once the transaction is committed; the schedule finds it all the same."""
+    transaction.on_commit(lambda: nudge(ROTATE, rotation.pk), robust=True)
+
+
+def _waiting(policy: RotationPolicy, *, emergency: bool) -> Rotation | None:
+    """Return the rotation that waits already; an emergency makes it one."""
+    waiting = Rotation.objects.filter(policy=policy, slot=Slot.WAITING).first()
+    if waiting is None:
+        return None
+    waiting.policy = policy
+    if not authentic([waiting]):
+        raise Tampered("The waiting rotation's record was changed outside Keeper; abandon it first.")
+    if emergency and not waiting.emergency:
+        waiting.emergency = True
+        waiting.save(update_fields=["emergency"])
+    return waiting
+
+
+def _queued(
+    actor: Principal, policy: RotationPolicy, trigger: Trigger, reason: str, *, emergency: bool
+) -> Rotation:
+    busy = Rotation.objects.filter(policy=policy, slot=Slot.WORKING).exists()
+    rotation = Rotation(
+        policy=policy,
+        step=Step.WAITING if busy else Step.PREPARE,
+        slot=Slot.WAITING if busy else Slot.WORKING,
+        trigger=trigger,
+        emergency=emergency,
+        reason=reason,
+        actor_kind=actor.kind,
+        actor_uuid=actor.uuid,
+        actor_name=actor.name,
+        request_id=actor.request_id,
+    )
+    rotation.save(force_insert=True)
+    return rotation

@@ -1,0 +1,259 @@
+"""Use cases of rotation policies: creating, changing, suspending and removing them."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from audit_app.actions import Action, Outcome
+from audit_app.canonical import Json
+from audit_app.record import commit_record, record
+from audit_app.row_history import row_state
+from audit_app.row_mac import authentic
+from audit_app.streams import environment_stream
+from environments_app.changes import changing
+from environments_app.errors import InvalidField
+from environments_app.policy import Principal, require
+from secrets_app.finding import require_authentic as require_authentic_secret
+from secrets_app.finding import require_living as require_living_secret
+from secrets_app.input_errors import InvalidInput
+from secrets_app.models import Secret
+from secrets_app.reading import current_version_of, open_version, require_readable
+from secrets_app.secret_types import SecretType, inspect
+from sync_app.errors import (
+    BackendError,
+    LoginRefused,
+    RotationConflict,
+    RotationInProgress,
+    TargetUnreachable,
+)
+from sync_app.models import RotationPolicy
+from sync_app.rotation.credentials import made, seal
+from sync_app.rotation.finding import require_authentic, require_living, require_on
+from sync_app.rotation.rules import CHANGEABLE, apply_rules, first_due
+from sync_app.rotators.base import Answer, Rotator
+
+_TAKEN = "the secret is under a rotation policy already: change or remove that one"
+_MOVED = "the secret's value was changed meanwhile: try again"
+
+
+def create(
+    *,
+    actor: Principal,
+    secret: Secret,
+    rotator: str,
+    settings: Mapping[str, str],
+    credentials: Mapping[str, str],
+    **rules: Any,
+) -> RotationPolicy:
+    """Put a secret under a rotation policy, after its value was seen to log in with the rotator.
+
+    `rules` are those of rotation.rules. Nothing is changed on the other system. Raises Forbidden or
+    Invisible; InvalidField or BadDestination; RotationConflict if the secret is under a policy;
+    LoginRefused, ValueUnusable, PermissionMissing or another BackendError if a rotation could not work.
+    """
+    environment = secret.environment
+    policy = RotationPolicy(uuid=uuid4(), environment=environment, secret=secret, rotator=rotator)
+    apply_rules(policy, rules)
+    require(actor=actor, action=Action.ROTATION_CREATE, environment=environment, name=secret.name)
+    require_readable(actor=actor, secret=secret)
+    require_living_secret(secret)
+    number = secret.current_number
+    _tried(actor, policy, made(rotator, settings=settings, credentials=credentials), Action.ROTATION_CREATE)
+    seal(policy, credentials)
+    policy.due_at = first_due(policy)
+    try:
+        with transaction.atomic():
+            stored = Secret.objects.select_for_update().get(pk=secret.pk)
+            if not stored.live or stored.current_number != number:
+                raise RotationConflict(_MOVED)
+            policy.save(force_insert=True)
+            _record(actor, Action.ROTATION_CREATE, policy, _described(policy))
+    except IntegrityError as error:
+        if not RotationPolicy.objects.filter(secret=secret, live=True).exists():
+            raise
+        raise RotationConflict(_TAKEN) from error
+    return policy
+
+
+def change(*, actor: Principal, policy: RotationPolicy, **rules: Any) -> RotationPolicy:
+    """Change the rules of a policy (CHANGEABLE) and return it as stored; a grace under way stays.
+
+    Raises Forbidden or Invisible; InvalidField; Tampered; RotationConflict once it was removed.
+    """
+    require_on(actor=actor, action=Action.ROTATION_CHANGE, policy=policy)
+    with _changing(policy) as stored:
+        changed = apply_rules(stored, rules)
+        if changed:
+            stored.due_at = first_due(stored)
+            stored.save(update_fields=[*changed, "due_at", "updated_at"])
+            _record(actor, Action.ROTATION_CHANGE, stored, {name: getattr(stored, name) for name in changed})
+    return stored
+
+
+def change_connection(
+    *,
+    actor: Principal,
+    policy: RotationPolicy,
+    credentials: Mapping[str, str],
+    settings: Mapping[str, str] | None = None,
+) -> RotationPolicy:
+    """Replace the administrator's credential, and the settings that change with it.
+
+    Where a credential goes is only changed with the credential in hand, and only if the value that
+    is served logs in there; the old envelope opens no more. With the same settings it is also done
+    while a rotation is at work, which may need it.
+
+    Raises what `create` raises, Tampered, RotationInProgress, and RotationConflict once it was removed.
+    """
+    require_on(actor=actor, action=Action.ROTATION_CHANGE, policy=policy)
+    require_living(policy)
+    require_authentic(policy)
+    wanted = {**policy.settings, **(settings or {})}
+    draft = RotationPolicy(
+        uuid=policy.uuid, environment=policy.environment, secret=policy.secret, rotator=policy.rotator
+    )
+    rotator = made(policy.rotator, settings=wanted, credentials=credentials)
+    moves = dict(rotator.settings) != policy.settings
+    _tried(actor, draft, rotator, Action.ROTATION_CHANGE)
+    seal(draft, credentials)
+    with _changing(policy) as stored:
+        if moves:
+            _refuse_working(stored)
+        fields = ("settings", "endpoint", "credentials", "data_key_id")
+        for field in fields:
+            setattr(stored, field, getattr(draft, field))
+        stored.save(update_fields=[*fields, "updated_at"])
+        details: dict[str, Json] = {"fields": ["credentials", *(settings or {})], "endpoint": stored.endpoint}
+        _record(actor, Action.ROTATION_CHANGE, stored, details)
+    return stored
+
+
+def suspend(*, actor: Principal, policy: RotationPolicy) -> RotationPolicy:
+    """Let no rotation begin until the policy is resumed; one that is at work goes on to its end.
+
+    Raises Forbidden or Invisible, Tampered, and RotationConflict once it was removed.
+    """
+    return _suspend(actor, policy, suspended=True)
+
+
+def resume(*, actor: Principal, policy: RotationPolicy) -> RotationPolicy:
+    """Let a suspended policy rotate again; raises as `suspend` does."""
+    return _suspend(actor, policy, suspended=False)
+
+
+def remove(*, actor: Principal, policy: RotationPolicy) -> None:
+    """Remove a policy, forget its credential, and let people write the secret's value again.
+
+    One whose row was changed outside Keeper is removed as it is, since it can do nothing any more.
+    Raises Forbidden or Invisible, and RotationInProgress while a rotation has not ended.
+    """
+    require_on(actor=actor, action=Action.ROTATION_REMOVE, policy=policy)
+    require_living(policy)
+    emptied = RotationPolicy(
+        uuid=policy.uuid, environment=policy.environment, secret=policy.secret, endpoint=policy.endpoint
+    )
+    seal(emptied, {})
+    with transaction.atomic():
+        stored = RotationPolicy.objects.select_for_update().get(pk=policy.pk)
+        forged = not stored.is_authentic()
+        if not forged:
+            _refuse_working(stored)
+        stored.credentials, stored.data_key_id = emptied.credentials, emptied.data_key_id
+        stored.endpoint, stored.live, stored.due_at = policy.endpoint, None, None
+        stored.save(update_fields=["live", "due_at", "endpoint", "credentials", "data_key_id", "updated_at"])
+        _record(actor, Action.ROTATION_REMOVE, stored, {"forged": forged})
+    if forged:
+        authentic([policy])
+
+
+@contextmanager
+def _changing(policy: RotationPolicy) -> Iterator[RotationPolicy]:
+    """Yield a living policy as it is stored, locked."""
+    with changing(policy) as stored:
+        require_living(stored)
+        yield stored
+
+
+def _suspend(actor: Principal, policy: RotationPolicy, *, suspended: bool) -> RotationPolicy:
+    require_on(actor=actor, action=Action.ROTATION_SUSPEND, policy=policy)
+    with _changing(policy) as stored:
+        if (stored.suspended_at is not None) is not suspended:
+            stored.suspended_at = timezone.now() if suspended else None
+            stored.save(update_fields=["suspended_at", "updated_at"])
+            _record(actor, Action.ROTATION_SUSPEND, stored, {"suspended": suspended})
+    return stored
+
+
+def _refuse_working(policy: RotationPolicy) -> None:
+    if policy.rotations.filter(slot__isnull=False).exists():
+        raise RotationInProgress(
+            "a rotation has not ended: wait for the end of its grace, or abandon or roll back what can be"
+        )
+
+
+def _tried(actor: Principal, policy: RotationPolicy, rotator: Rotator, action: Action) -> None:
+    """Put a rotator's place on a policy, after the served value was seen to log in there."""
+    secret = policy.secret
+    require_authentic_secret(secret)
+    version = current_version_of(secret)
+    details: dict[str, Json] = {"purpose": "rotation policy", "endpoint": rotator.endpoint}
+    value = open_version(actor=actor, version=version, action=Action.SECRET_REVEAL, details=details)
+    try:
+        rotator.check(value)
+        _require_fit(rotator, value, SecretType(secret.secret_type))
+    except BackendError as error:
+        _record_failure(actor, action, policy, error)
+        raise
+    policy.settings, policy.endpoint = dict(rotator.settings), rotator.endpoint
+
+
+def _require_fit(rotator: Rotator, value: str, secret_type: SecretType) -> None:
+    """Raise LoginRefused, TargetUnreachable or InvalidField if no rotation from this value could work."""
+    if rotator.promises_login:
+        probed = rotator.probe(value)
+        if probed.answer is Answer.UNKNOWN:
+            raise TargetUnreachable(probed.why)
+        if probed.answer is not Answer.ACCEPTED:
+            raise LoginRefused(f"the secret's present value does not log in: {probed.why}")
+    sample = rotator.prepare(value).value
+    if sample is None:
+        return
+    try:
+        inspect(secret_type, sample)
+    except InvalidInput as error:
+        raise InvalidField("settings", f"The secret's type does not take such values: {error}") from error
+
+
+def _described(policy: RotationPolicy) -> dict[str, Json]:
+    told: dict[str, Json] = {name: getattr(policy, name) for name in CHANGEABLE}
+    settings = {name: text for name, text in policy.settings.items() if name != "ca_certificate"}
+    return told | {
+        "rotator": policy.rotator,
+        "settings": settings,
+        "endpoint": policy.endpoint,
+    }
+
+
+def _record(actor: Principal, action: Action, policy: RotationPolicy, details: Mapping[str, Json]) -> None:
+    record(
+        actor=actor,
+        action=action,
+        stream=environment_stream(policy.environment.uuid),
+        object=policy.audit_object,
+        details={**details, **row_state(policy)},
+    )
+
+
+def _record_failure(actor: Principal, action: Action, policy: RotationPolicy, error: BackendError) -> None:
+    commit_record(
+        actor=actor,
+        action=action,
+        stream=environment_stream(policy.environment.uuid),
+        object=policy.audit_object,
+        outcome=Outcome.FAILED,
+        details={"rotator": policy.rotator, "reason": type(error).__name__},
+    )

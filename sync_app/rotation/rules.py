@@ -1,0 +1,71 @@
+"""The rules of a policy that its managers choose, and what each may be."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from environments_app.changes import check_fields
+from environments_app.errors import InvalidField
+from sync_app.models import RotationPolicy
+from sync_app.rotation.cadence import (
+    MAX_SECONDS,
+    MIN_INTERVAL,
+    Cadence,
+    Window,
+    checked_cron,
+    parse_window,
+    zone,
+)
+
+CHANGEABLE: Final = (
+    "interval_seconds",
+    "cron",
+    "window",
+    "time_zone",
+    "grace_seconds",
+    "waits_for_consumers",
+)
+
+
+def apply_rules(policy: RotationPolicy, rules: Mapping[str, Any]) -> list[str]:
+    """Set rules on a policy and return the names of those that differ. Raises InvalidField."""
+    for name in sorted(rules.keys() - set(CHANGEABLE)):
+        raise InvalidField(name, "This is no rule of a policy, or one that stays as it is.")
+    given = dict(rules)
+    if given.get("cron"):
+        given["cron"] = checked_cron(given["cron"])
+    changed = [name for name, value in given.items() if getattr(policy, name) != value]
+    for name in changed:
+        setattr(policy, name, given[name])
+    check_fields(policy, changed)
+    _check(policy)
+    return changed
+
+
+def cadence_of(policy: RotationPolicy) -> Cadence:
+    """Return how often a policy rotates."""
+    return Cadence(
+        interval_seconds=policy.interval_seconds, cron=str(policy.cron), time_zone=str(policy.time_zone)
+    )
+
+
+def window_of(policy: RotationPolicy) -> Window | None:
+    """Return when a policy's scheduled rotations may begin; None: at any time."""
+    return parse_window(str(policy.window), str(policy.time_zone))
+
+
+def first_due(policy: RotationPolicy) -> datetime | None:
+    """Return when a policy that was made or changed is next due, counted from its last rotation."""
+    since = policy.last_rotated_at or policy.created_at
+    return cadence_of(policy).next_after(since)
+
+
+def _check(policy: RotationPolicy) -> None:
+    if policy.cron and policy.interval_seconds:
+        raise InvalidField("cron", "Choose an interval or a cron line, not both.")
+    if policy.interval_seconds and not MIN_INTERVAL <= policy.interval_seconds <= MAX_SECONDS:
+        raise InvalidField("interval_seconds", f"0, or {MIN_INTERVAL} seconds to ten years.")
+    if policy.grace_seconds > MAX_SECONDS:
+        raise InvalidField("grace_seconds", "At most ten years.")
+    zone(str(policy.time_zone))
+    window_of(policy)

@@ -1,0 +1,81 @@
+"""Finds what is due: policies by their cadence, rotations that wait, and those whose worker died."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+from django.db.models import Q
+
+from environments_app.errors import AccessError
+from secrets_app.errors import SecretError
+from sync_app.errors import SyncError
+from sync_app.leases import database_now
+from sync_app.models import Rotation, RotationPolicy
+from sync_app.models.run import Trigger
+from sync_app.rotation.asking import request_rotation
+from sync_app.rotation.authority import policy_principal
+from sync_app.rotation.hold import claimable
+from sync_app.rotation.rules import cadence_of, window_of
+from sync_app.rotation.running import let_in
+from sync_app.rotation.states import Slot
+
+_AT_A_TIME: Final = 200
+_AWAKE: Final = {"live": True, "suspended_at__isnull": True, "secret__live": True}
+
+
+def due() -> list[int]:
+    """Queue a rotation for each policy that is due, and return the ids of all that can be worked on.
+
+    Any number of processes may ask at once: a policy is claimed by a conditional UPDATE.
+    """
+    now = database_now()
+    for policy in due_policies(now):
+        _start(policy, now)
+    for rotation in _waiting():
+        if _may_begin(rotation, now):
+            let_in(rotation.policy_id)
+    rotations = Rotation.objects.filter(claimable(now))
+    return list(rotations.order_by("pk").values_list("pk", flat=True)[:_AT_A_TIME])
+
+
+def due_policies(now: datetime) -> Iterable[RotationPolicy]:
+    """Return the policies that are due; one without a time although it has a cadence is looked at too."""
+    scheduled = Q(interval_seconds__gt=0) | ~Q(cron="")
+    policies = RotationPolicy.objects.filter(scheduled, due_at__lte=now, **_AWAKE)
+    return policies.select_related("environment", "secret__environment").order_by("due_at")[:_AT_A_TIME]
+
+
+def mend_due_times() -> None:
+    """Bring forward what is due later than one cadence from now: a clock was put back."""
+    now = database_now()
+    for policy in RotationPolicy.objects.filter(due_at__gt=now, **_AWAKE).defer("credentials").iterator():
+        mended = cadence_of(policy).mended(policy.due_at, now)
+        if mended != policy.due_at:
+            RotationPolicy.objects.filter(pk=policy.pk, due_at=policy.due_at).update(due_at=mended)
+
+
+def _start(policy: RotationPolicy, now: datetime) -> None:
+    """Queue a policy's rotation, if its window is open and no other process has just done so."""
+    window = window_of(policy)
+    opening = window.next_opening(now) if window else now
+    after = opening if opening > now else cadence_of(policy).next_after(now)
+    mine = RotationPolicy.objects.filter(pk=policy.pk, due_at=policy.due_at, **_AWAKE)
+    if not mine.update(due_at=after) or opening > now:
+        return
+    try:
+        request_rotation(actor=policy_principal(policy), policy=policy, trigger=Trigger.SCHEDULE)
+    except (SyncError, AccessError, SecretError):
+        # Suspended this very moment, or a row that Keeper did not write: that was reported.
+        return
+
+
+def _waiting() -> Iterable[Rotation]:
+    rotations = (
+        Rotation.objects.filter(slot=Slot.WAITING).select_related("policy").defer("policy__credentials")
+    )
+    return rotations.order_by("pk")[:_AT_A_TIME]
+
+
+def _may_begin(rotation: Rotation, now: datetime) -> bool:
+    window = window_of(rotation.policy)
+    return rotation.trigger != Trigger.SCHEDULE or window is None or window.holds(now)

@@ -1,0 +1,110 @@
+"""The states of a rotation, pure: what follows what, and what an operator may do where.
+
+Each step is an intent that was committed before its act, so that whoever finds the row knows what
+may have happened outside, and every act is repeatable:
+
+waiting   nothing has begun (another one's grace, the window, a target that lags)
+prepare   nothing outside was changed; what will be set is about to be written down
+set       the idle login may have the pending value, or not yet
+test      it has it; whether it logs in, with all rights, is being found out
+promote   it logs in; it is about to be served as current
+grace     it is served, and the one before still works
+retire    the one before may have been made useless, or not yet
+withdraw  the pending value was never served, and is being made useless
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+
+class Step(StrEnum):
+    """How far a rotation has come; stored on the row."""
+
+    WAITING = "waiting"
+    PREPARE = "prepare"
+    SET = "set"
+    TEST = "test"
+    PROMOTE = "promote"
+    GRACE = "grace"
+    RETIRE = "retire"
+    WITHDRAW = "withdraw"
+    DONE = "done"
+    ROLLED_BACK = "rolled_back"
+    ABANDONED = "abandoned"
+
+
+class Act(StrEnum):
+    """What an operator may do about a rotation."""
+
+    RETRY = "retry"
+    ROLL_BACK = "roll_back"
+    ABANDON = "abandon"
+    CUT_GRACE = "cut_grace"
+
+
+class Slot(StrEnum):
+    """A policy's places for rotations that have not ended: one at work, and one behind it."""
+
+    WORKING = "working"
+    WAITING = "waiting"
+
+
+ENDED: Final = frozenset({Step.DONE, Step.ROLLED_BACK, Step.ABANDONED})
+# The login that was idle at the start may differ from what it was, and is not served as current.
+UNSERVED: Final = frozenset({Step.SET, Step.TEST, Step.PROMOTE, Step.WITHDRAW})
+# The new value is, or was, served as current.
+SERVED: Final = frozenset({Step.GRACE, Step.RETIRE})
+
+FOLLOWS: Final[Mapping[Step, frozenset[Step]]] = MappingProxyType(
+    {
+        Step.WAITING: frozenset({Step.PREPARE, Step.ABANDONED}),
+        Step.PREPARE: frozenset({Step.SET, Step.ABANDONED}),
+        Step.SET: frozenset({Step.TEST, Step.WITHDRAW}),
+        Step.TEST: frozenset({Step.PROMOTE, Step.WITHDRAW}),
+        Step.PROMOTE: frozenset({Step.GRACE, Step.WITHDRAW}),
+        # Rolling back changes places and begins another grace.
+        Step.GRACE: frozenset({Step.GRACE, Step.RETIRE}),
+        Step.RETIRE: frozenset({Step.GRACE, Step.DONE, Step.ROLLED_BACK, Step.ABANDONED}),
+        Step.WITHDRAW: frozenset({Step.ABANDONED}),
+        **{step: frozenset() for step in ENDED},
+    }
+)
+
+
+def slot_of(step: Step) -> Slot | None:
+    """Return the place that a rotation takes at a step; None once it has ended."""
+    if step in ENDED:
+        return None
+    return Slot.WAITING if step is Step.WAITING else Slot.WORKING
+
+
+def offered(step: Step, *, stopped: bool, reverted: bool) -> frozenset[Act]:
+    """Return what an operator may do; each is safe, and leaves the current value as it is or proven."""
+    if step in ENDED:
+        return frozenset()
+    acts = {Act.RETRY} if step not in {Step.WAITING, Step.GRACE} else set()
+    if step in SERVED and not reverted and (stopped or step is Step.GRACE):
+        acts.add(Act.ROLL_BACK)
+    if step is Step.GRACE:
+        acts.add(Act.CUT_GRACE)
+    # Before it is served anything can be given up. What is stopped at the end is left as it is: the
+    # next rotation overwrites that login.
+    if step not in {*SERVED, Step.WITHDRAW} or (stopped and step is not Step.GRACE):
+        acts.add(Act.ABANDON)
+    return frozenset(acts)
+
+
+def after_abandoning(step: Step) -> Step:
+    """Return the step that giving up leads to: what was set is withdrawn first."""
+    return Step.WITHDRAW if step in {Step.SET, Step.TEST, Step.PROMOTE} else Step.ABANDONED
+
+
+def after_retrying(step: Step, *, remakes: bool) -> Step:
+    """Return the step that is tried again: a value that was refused is set once more.
+
+    That of a system that makes secrets itself, which cannot be told one (not `remakes`), is tested
+    again only.
+    """
+    return Step.SET if remakes and step in {Step.TEST, Step.PROMOTE} else step

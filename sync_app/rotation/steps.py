@@ -1,0 +1,296 @@
+"""The steps of a rotation: what is done at each, so that any worker can go on where another stopped.
+
+Each step finds its intent committed, does its act outside any transaction, and commits the next
+intent. Nothing is assumed of an act whose answer was lost: a login with the value decides.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db import transaction
+from django.utils import timezone
+
+from audit_app.actions import Action
+from audit_app.canonical import Json
+from audit_app.record import record
+from audit_app.streams import environment_stream
+from environments_app.policy import Principal
+from secrets_app import staging
+from secrets_app.finding import require_living as require_living_secret
+from secrets_app.models import SecretVersion
+from secrets_app.reading import version_of
+from secrets_app.secret_types import SecretType, inspect
+from sync_app.errors import (
+    LoginRefused,
+    NotYetAccepted,
+    RightsMissing,
+    ServedMeanwhile,
+    TargetUnreachable,
+)
+from sync_app.leases import database_now
+from sync_app.models import RotationPolicy
+from sync_app.rotation.credentials import Opened, open_policy
+from sync_app.rotation.finding import require_on
+from sync_app.rotation.hold import Hold
+from sync_app.rotation.lag import lagging_targets, unconfirmed
+from sync_app.rotation.states import ENDED, Step
+from sync_app.rotators.base import Answer, Pending, Rotator
+
+_LOOK_AGAIN: Final = timedelta(minutes=1)
+# Two clocks further apart than this say nothing about how long a grace has lasted.
+_CLOCKS_APART: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pause:
+    """Why a rotation waits, without having failed, and until when; None: until its grace ends."""
+
+    why: str
+    until: datetime | None = None
+
+
+def carry_on(hold: Hold, *, actor: Principal) -> Pause | None:
+    """Go from step to step until the rotation has ended, or has to wait.
+
+    Raises LeaseLost; a BackendError, whose `permanent` says whether to stop; AccessError, SecretError.
+    """
+    while (step := Step(hold.rotation.step)) not in ENDED:
+        pause = _STEPS[step](hold, actor)
+        if pause is not None:
+            return pause
+    return None
+
+
+def _prepare(hold: Hold, actor: Principal) -> Pause | None:
+    """Write down what will be set; nothing outside is changed before that is committed."""
+    rotation, policy, secret = hold.rotation, hold.rotation.policy, hold.rotation.policy.secret
+    require_on(actor=actor, action=Action.ROTATION_RUN, policy=policy)
+    require_living_secret(secret)
+    lagging = [] if rotation.emergency else lagging_targets(secret)
+    if lagging:
+        return _later(f"waits for {', '.join(lagging)} to hold the current version")
+    current = version_of(secret, secret.current_number)
+    opened = _opened(hold, actor, current)
+    value = opened.values[current.number]
+    hold.renew()
+    opened.rotator.check(value)
+    _require_login(opened.rotator, value, what="the value that is served as current")
+    pending = opened.rotator.prepare(value)
+    version = None
+    if pending.value is not None:
+        version = staging.draft(actor=actor, secret=secret, value=pending.value, comment="rotated")
+    with _advancing(
+        hold,
+        actor,
+        Step.SET,
+        from_number=current.number,
+        to_number=version.number if version else None,
+        login=pending.login,
+        keys_before=list(pending.before),
+        started_at=database_now(),
+    ) as details:
+        if version is not None:
+            staging.stage(actor=actor, secret=secret, version=version, details=details)
+    return None
+
+
+def _set(hold: Hold, actor: Principal) -> Pause | None:
+    """Give the idle login the pending value; an earlier attempt may have done it."""
+    rotation, secret = hold.rotation, hold.rotation.policy.secret
+    current, opened = _served(hold, actor)
+    pending = _pending(hold, opened)
+    fence = hold.fence()
+    if rotation.attempts > 1 and pending.value is not None and opened.rotator.promises_login:
+        probed = opened.rotator.probe(pending.value)
+        if probed.answer is Answer.ACCEPTED:
+            _advance(hold, actor, Step.TEST)
+            return None
+        fence = hold.fence()
+    value = opened.rotator.set(pending, current=current, fence=fence)
+    if pending.value is not None:
+        _advance(hold, actor, Step.TEST)
+        return None
+    version = staging.draft(actor=actor, secret=secret, value=value, comment="rotated")
+    with _advancing(hold, actor, Step.TEST, to_number=version.number) as details:
+        staging.stage(actor=actor, secret=secret, version=version, details=details)
+    return None
+
+
+def _test(hold: Hold, actor: Principal) -> Pause | None:
+    """Log in with the pending value, and compare what both logins may do."""
+    current, opened = _served(hold, actor)
+    value = _pending_value(hold, opened)
+    hold.renew()
+    _require_login(opened.rotator, value, what="the new value")
+    hold.renew()
+    missing = opened.rotator.missing_rights(value, current=current)
+    if missing:
+        listed = "; ".join(missing[:5]) + ("; …" if len(missing) > 5 else "")  # noqa: PLR2004  a sentence, no list
+        raise RightsMissing(
+            f"{hold.rotation.login} lacks what the login in use may do ({listed}): grant it, then retry"
+        )
+    _advance(hold, actor, Step.PROMOTE)
+    return None
+
+
+def _promote(hold: Hold, actor: Principal) -> Pause | None:
+    """Serve the new value, if it still logs in; the previous one keeps working."""
+    rotation, policy, secret = hold.rotation, hold.rotation.policy, hold.rotation.policy.secret
+    _, opened = _served(hold, actor)
+    value = _pending_value(hold, opened)
+    hold.renew()
+    _require_login(opened.rotator, value, what="the new value")
+    now = database_now()
+    grace = timedelta() if rotation.emergency else timedelta(seconds=policy.grace_seconds)
+    facts = inspect(SecretType(secret.secret_type), value)
+    with _advancing(hold, actor, Step.GRACE, promoted_at=now, grace_until=now + grace) as details:
+        staging.promote(actor=actor, secret=secret, facts=facts, details=details)
+        RotationPolicy.objects.filter(pk=policy.pk).update(last_rotated_at=now)
+    return None
+
+
+def _grace(hold: Hold, actor: Principal) -> Pause | None:
+    """Let the previous value work until its time is over and nobody is known to use it."""
+    rotation, policy = hold.rotation, hold.rotation.policy
+    now = database_now()
+    forced = rotation.cut or rotation.emergency
+    if rotation.grace_until is not None and now < rotation.grace_until and not rotation.cut:
+        return Pause(why="")
+    if not forced:
+        if abs(timezone.now() - now) > _CLOCKS_APART:
+            return _later("the clocks of the database and of this machine differ: set them right")
+        if lagging := lagging_targets(policy.secret):
+            return _later(f"waits for {', '.join(lagging)} to hold the current version")
+        if policy.waits_for_consumers and (slow := unconfirmed(policy.secret)):
+            names = sorted({each.consumer_name for each in slow})
+            return _later(f"waits for {', '.join(names[:5])} to confirm the current version")
+    _advance(hold, actor, Step.RETIRE)
+    return None
+
+
+def _retire(hold: Hold, actor: Principal) -> Pause | None:
+    """Make the value before useless, after the served one was seen to log in."""
+    rotation, secret = hold.rotation, hold.rotation.policy.secret
+    if rotation.retiring_number is None:
+        raise ServedMeanwhile("no earlier version was written down: abandon the rotation")
+    old = version_of(secret, rotation.retiring_number)
+    current, opened = _served(hold, actor, old)
+    hold.renew()
+    _require_login(opened.rotator, current, what="the value that is served as current")
+    opened.rotator.retire(opened.values[old.number], current=current, fence=hold.fence())
+    step = Step.ROLLED_BACK if rotation.reverted else Step.DONE
+    with _advancing(hold, actor, step) as details:
+        staging.drop_previous(actor=actor, secret=secret, details=details)
+    return None
+
+
+def _withdraw(hold: Hold, actor: Principal) -> Pause | None:
+    """Make a value useless that was never served."""
+    secret = hold.rotation.policy.secret
+    current, opened = _served(hold, actor)
+    opened.rotator.withdraw(_pending(hold, opened), current=current, fence=hold.fence())
+    with _advancing(hold, actor, Step.ABANDONED) as details:
+        if secret.pending_number is not None:
+            staging.drop_pending(actor=actor, secret=secret, details=details)
+    return None
+
+
+_STEPS: Final[Mapping[Step, Callable[[Hold, Principal], Pause | None]]] = {
+    Step.PREPARE: _prepare,
+    Step.SET: _set,
+    Step.TEST: _test,
+    Step.PROMOTE: _promote,
+    Step.GRACE: _grace,
+    Step.RETIRE: _retire,
+    Step.WITHDRAW: _withdraw,
+}
+
+
+# --- How --------------------------------------------------------------------------------------
+
+
+def _served(hold: Hold, actor: Principal, *more: SecretVersion) -> tuple[str, Opened]:
+    """Return the value that is served as current, and what was opened along with it.
+
+    Raises ServedMeanwhile if it is not the version that this rotation knows of: then nothing is
+    touched that it might need.
+    """
+    rotation, secret = hold.rotation, hold.rotation.policy.secret
+    # As it is now: steps before may have changed it.
+    secret.refresh_from_db()
+    if secret.current_number != rotation.serving_number:
+        raise ServedMeanwhile(
+            f"version {secret.current_number} is served, and this rotation knows of "
+            f"{rotation.serving_number}: abandon it"
+        )
+    versions = [version_of(secret, secret.current_number), *more]
+    if rotation.to_number is not None and rotation.to_number == secret.pending_number:
+        versions.append(version_of(secret, rotation.to_number))
+    opened = _opened(hold, actor, *versions)
+    return opened.values[secret.current_number], opened
+
+
+def _opened(hold: Hold, actor: Principal, *versions: SecretVersion) -> Opened:
+    rotation = hold.rotation
+    details: dict[str, Json] = {"rotation": str(rotation.uuid), "step": rotation.step}
+    return open_policy(actor=actor, policy=rotation.policy, versions=versions, details=details)
+
+
+def _pending(hold: Hold, opened: Opened) -> Pending:
+    rotation = hold.rotation
+    value = opened.values.get(rotation.to_number) if rotation.to_number is not None else None
+    if value is None and rotation.to_number is not None:
+        raise ServedMeanwhile(
+            "the pending version is not the one that was written down: abandon the rotation"
+        )
+    return Pending(login=str(rotation.login), value=value, before=tuple(rotation.keys_before))
+
+
+def _pending_value(hold: Hold, opened: Opened) -> str:
+    value = _pending(hold, opened).value
+    if value is None:
+        raise ServedMeanwhile("no pending version was written down: abandon the rotation")
+    return value
+
+
+def _require_login(rotator: Rotator, value: str, *, what: str) -> None:
+    """Log in with a value. Raises LoginRefused, NotYetAccepted, or TargetUnreachable: it is not known."""
+    if not rotator.promises_login:
+        return
+    probed = rotator.probe(value)
+    if probed.answer is Answer.ACCEPTED:
+        return
+    if probed.answer is Answer.UNKNOWN:
+        raise TargetUnreachable(probed.why or "the login was not answered")
+    if rotator.settling_seconds:
+        raise NotYetAccepted(f"{what} is not accepted yet: {probed.why}")
+    raise LoginRefused(f"{what} does not log in: {probed.why}")
+
+
+def _later(why: str) -> Pause:
+    return Pause(why=why, until=database_now() + _LOOK_AGAIN)
+
+
+def _advance(hold: Hold, actor: Principal, step: Step) -> None:
+    with _advancing(hold, actor, step):
+        return
+
+
+@contextmanager
+def _advancing(hold: Hold, actor: Principal, step: Step, **changes: Any) -> Iterator[Mapping[str, Json]]:
+    """Commit the next intent, with its event and what the block adds; yield what events say of it."""
+    rotation = hold.rotation
+    details: dict[str, Json] = {"rotation": str(rotation.uuid), "from": rotation.step, "step": step}
+    with transaction.atomic():
+        hold.advance(step, **changes)
+        yield details
+        record(
+            actor=actor,
+            action=Action.ROTATION_STEP,
+            stream=environment_stream(rotation.policy.environment.uuid),
+            object=rotation.policy.audit_object,
+            details=details,
+        )

@@ -1,0 +1,59 @@
+"""The machine alone: every step leads to an end, and no act endangers what is served."""
+
+import pytest
+
+from sync_app.rotation.states import (
+    ENDED,
+    FOLLOWS,
+    SERVED,
+    Act,
+    Slot,
+    Step,
+    after_abandoning,
+    after_retrying,
+    offered,
+    slot_of,
+)
+from sync_app.rotation.steps import _STEPS
+
+STATES = [
+    (step, stopped, reverted) for step in Step for stopped in (False, True) for reverted in (False, True)
+]
+
+
+def test_every_step_that_has_not_ended_has_its_work_and_leads_to_an_end() -> None:
+    assert set(_STEPS) == set(Step) - ENDED - {Step.WAITING}
+    reached = set(ENDED)
+    for _ in Step:
+        reached |= {step for step in Step if FOLLOWS[step] & reached}
+    assert reached == set(Step)
+
+
+def test_nothing_is_served_that_was_not_tested_and_nothing_retired_without_a_grace() -> None:
+    assert {step for step in Step if Step.GRACE in FOLLOWS[step]} - SERVED == {Step.PROMOTE}
+    assert {step for step in Step if Step.PROMOTE in FOLLOWS[step]} == {Step.TEST}
+    assert {step for step in Step if Step.RETIRE in FOLLOWS[step]} == {Step.GRACE}
+
+
+@pytest.mark.parametrize(("step", "stopped", "reverted"), STATES)
+def test_acts_fit_the_step(step: Step, stopped: bool, reverted: bool) -> None:
+    acts = offered(step, stopped=stopped, reverted=reverted)
+    if Act.ABANDON in acts:
+        after = after_abandoning(step)
+        assert after in FOLLOWS[step]
+        # What may have been set is withdrawn, unless an operator leaves what cannot be.
+        assert after is Step.WITHDRAW or stopped or step in {Step.WAITING, Step.PREPARE}
+    if Act.ROLL_BACK in acts:
+        assert step in SERVED
+        assert not reverted
+        assert stopped or step is Step.GRACE
+    if stopped and step not in ENDED:
+        assert acts
+    assert (slot_of(step) is None) == (step in ENDED) == (not acts)
+
+
+def test_a_value_that_can_be_set_again_is_and_one_that_cannot_is_tested_again() -> None:
+    assert after_retrying(Step.TEST, remakes=True) is Step.SET
+    assert after_retrying(Step.TEST, remakes=False) is Step.TEST
+    assert after_retrying(Step.RETIRE, remakes=True) is Step.RETIRE
+    assert slot_of(Step.WAITING) is Slot.WAITING

@@ -1,0 +1,93 @@
+"""A rotation from beginning to end, with each rotator: what is served at each stage, and what is recorded."""
+
+import pytest
+
+from audit_app.actions import Action
+from audit_app.models import AuditEvent
+from audit_app.verification import verify
+from environments_app.errors import Forbidden, Invisible
+from environments_app.tests.cast import Cast
+from secrets_app.models import Secret
+from sync_app.errors import RotationConflict
+from sync_app.models import Rotation
+from sync_app.rotation import acts
+from sync_app.rotation.asking import request_rotation
+from sync_app.rotation.states import Step
+from sync_app.tests.rotation.making import asked, grace_over, made_policy, made_secret, stages, worked
+from sync_app.tests.rotators.worlds import World
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+
+
+def test_current_and_previous_both_work_until_the_grace_is_over(cast: Cast, world: World) -> None:
+    secret = made_secret(cast, world)
+    policy = made_policy(cast, world, secret=secret)
+    rotation = worked(asked(cast, policy))
+    assert (rotation.step, rotation.problem) == (Step.GRACE, "")
+    held = stages(cast, secret)
+    assert held["previous"] == world.current
+    assert held["pending"] is None
+    assert held["current"] not in {None, world.current}
+    assert world.works(held["current"] or "")
+    assert world.works(world.current)
+    rotation = worked(grace_over(rotation))
+    assert (rotation.step, rotation.slot, rotation.problem) == (Step.DONE, None, "")
+    after = stages(cast, secret)
+    assert after == {"current": held["current"], "previous": None, "pending": None}
+    assert world.works(held["current"] or "")
+    if world.kind.promises_login:
+        assert not world.works(world.current)
+    assert Secret.objects.get().current_number == 2
+    assert not list(verify())
+
+
+def test_the_next_rotation_gives_the_first_login_back(cast: Cast, logins: World) -> None:
+    secret = made_secret(cast, logins)
+    policy = made_policy(cast, logins, secret=secret, grace_seconds=0)
+    seen = [logins.current]
+    for _ in range(2):
+        rotation = worked(asked(cast, policy))
+        assert (rotation.step, rotation.problem) == (Step.DONE, "")
+        seen.append(stages(cast, secret)["current"] or "")
+    assert [logins.works(value) for value in seen] == [False, False, True]
+
+
+def test_one_asked_for_inside_a_grace_waits_and_two_are_one(cast: Cast, world: World) -> None:
+    policy = made_policy(cast, world)
+    first = worked(asked(cast, policy))
+    second = asked(cast, policy)
+    assert asked(cast, policy).pk == second.pk
+    assert (worked(second).step, Rotation.objects.count()) == (Step.WAITING, 2)
+    assert worked(grace_over(first)).step == Step.DONE
+    # The end of the first let it in.
+    assert worked(second).step == Step.GRACE
+    assert Secret.objects.get().current_number == 3
+
+
+def test_rolling_back_serves_the_value_before_and_retires_the_new_one(cast: Cast, world: World) -> None:
+    secret = made_secret(cast, world)
+    rotation = worked(asked(cast, made_policy(cast, world, secret=secret)))
+    new = stages(cast, secret)["current"]
+    rotation = acts.roll_back(actor=cast.principal(cast.erin), rotation=rotation)
+    assert stages(cast, secret) == {"current": world.current, "previous": new, "pending": None}
+    assert world.works(new or "")
+    rotation = worked(grace_over(rotation))
+    assert (rotation.step, rotation.problem) == (Step.ROLLED_BACK, "")
+    assert world.works(world.current)
+    if world.kind.promises_login:
+        assert not world.works(new or "")
+    with pytest.raises(RotationConflict):
+        acts.roll_back(actor=cast.principal(cast.erin), rotation=rotation)
+
+
+def test_who_may_ask_decide_and_see(cast: Cast, generated: World) -> None:
+    policy = made_policy(cast, generated)
+    for user, refusal in ((cast.bob, Forbidden), (cast.vera, Forbidden), (cast.charlie, Invisible)):
+        with pytest.raises(refusal):
+            request_rotation(actor=cast.principal(user), policy=policy)
+    rotation = worked(asked(cast, policy))
+    with pytest.raises(Forbidden):
+        acts.cut_grace(actor=cast.principal(cast.erin), rotation=rotation)
+    rotation = acts.cut_grace(actor=cast.principal(cast.alice), rotation=rotation)
+    assert worked(rotation).step == Step.DONE
+    assert AuditEvent.objects.filter(action=Action.ROTATION_RUN, outcome="denied").count() == 3
