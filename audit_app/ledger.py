@@ -18,6 +18,11 @@ _COLUMNS = (*_TEXT_COLUMNS, "manifest_id", "previous_hash", "hash", "mac")
 _BINARY_COLUMNS = frozenset({"previous_hash", "hash", "mac"})
 _UUID_COLUMNS = frozenset({"uuid", "actor_uuid", "object_uuid"})
 _ROWS_PER_INSERT = 100
+_ITEMS_PER_INSERT = 500
+# The driver of MySQL makes one statement of many rows.
+_INSERT_ITEM = (
+    "INSERT INTO audit_app_readmanifestitem (manifest_id, secret_uuid, number, name) VALUES (%s, %s, %s, %s)"
+)
 
 
 class Entry(NamedTuple):
@@ -79,6 +84,14 @@ def insert(entries: Sequence[Entry]) -> None:
             batch = entries[start : start + _ROWS_PER_INSERT]
             rows = ", ".join([statements.row] * len(batch))
             cursor.execute(statements.insert + rows, [value for entry in batch for value in _row(entry)])
+
+
+def insert_items(manifest_id: int, items: Sequence[tuple[str, int, str]]) -> None:
+    """Store the items of a manifest: a secret's uuid in hexadecimal, a version's number, a name."""
+    with connection.cursor() as cursor:
+        for start in range(0, len(items), _ITEMS_PER_INSERT):
+            rows = [(manifest_id, *item) for item in items[start : start + _ITEMS_PER_INSERT]]
+            cursor.executemany(_INSERT_ITEM, rows)
 
 
 def links(stream: str, *, after: int, until: int, limit: int) -> list[Link]:

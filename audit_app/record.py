@@ -17,9 +17,8 @@ from audit_app.errors import AuditError, BadDetails, MixedStreams, StreamForked
 from audit_app.group_commit import GroupCommit
 from audit_app.keyring import Purpose, keyring
 from audit_app.metrics import APPEND_SECONDS, count_events
-from audit_app.models import ReadManifest, ReadManifestItem, StreamHead, deployment_uuid
+from audit_app.models import ReadManifest, StreamHead, deployment_uuid
 
-_ITEMS_PER_INSERT = 500
 _EVENTS_PER_GROUP = 100
 
 
@@ -311,13 +310,7 @@ def _new_manifest(digest: str, entries: Sequence[ManifestEntry]) -> ReadManifest
     except IntegrityError:
         # An equal read came first; its items are committed along with its manifest.
         return ReadManifest.objects.get(digest=digest)
-    items = [
-        ReadManifestItem(
-            manifest=manifest, secret_uuid=entry.secret_uuid, number=entry.number, name=entry.name
-        )
-        for entry in entries
-    ]
-    ReadManifestItem.objects.bulk_create(items, batch_size=_ITEMS_PER_INSERT)
+    ledger.insert_items(manifest.pk, [(entry.secret_uuid.hex, entry.number, entry.name) for entry in entries])
     return manifest
 
 

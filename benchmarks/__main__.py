@@ -7,7 +7,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import audit_append, bulk_creation, long_list, one_secret, table, whole_environment
+from benchmarks import (
+    audit_append,
+    bulk_creation,
+    long_list,
+    one_secret,
+    resealing,
+    rewrapping,
+    table,
+    whole_environment,
+)
 from benchmarks.scale import QUICK, USUAL, Scale
 from benchmarks.stage import MARIADB, ROOT, SQLITE, Stage
 from benchmarks.table import Row
@@ -18,6 +27,8 @@ BENCHMARKS: dict[str, Callable[[Stage, Scale], list[Row]]] = {
     "one_secret": one_secret.run,
     "whole_environment": whole_environment.run,
     "bulk_creation": bulk_creation.run,
+    "resealing": resealing.run,
+    "rewrapping": rewrapping.run,
     "audit_append": audit_append.run,
     "long_list": long_list.run,
 }

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 from urllib.parse import urlsplit
 
+import boto3
+
 from benchmarks.client import Endpoint, all_of
 from benchmarks.values import secret_name, secret_value
 from keeper_project.embedded import web
 from tests.servers.__main__ import installation
 from tests.servers.mariadb import MariaDb
+from tests.servers.moto import Moto
 from tests.servers.openbao import OpenBao
 from tests.servers.server import Server, accepts
 
@@ -28,6 +31,7 @@ MARIADB = "MariaDB"
 WEB_THREADS = {SQLITE: 2, MARIADB: 4}
 ROOT = Path(__file__).resolve().parent.parent
 _LOG_LINES = 3
+_REGION = "eu-central-1"
 S = TypeVar("S", bound=Server)
 
 
@@ -38,13 +42,16 @@ class Keeper(Server):
     program: ClassVar[str] = "granian"
     package: ClassVar[str] = "requirements.txt"
 
-    def __init__(self, directory: Path, database_url: str) -> None:
+    def __init__(
+        self, directory: Path, database_url: str, variables: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(directory)
         self.variables = {
             **installation(self.directory / "var"),
             "DATABASE_URL": database_url,
             "DJANGO_SETTINGS_MODULE": "keeper_project.settings",
             "PYTHONPATH": str(ROOT),
+            **(variables or {}),
         }
         self.secret_ids: list[int] = []
         self._prepared: dict[str, Any] = {}
@@ -161,6 +168,28 @@ class Stage:
             place = self._directory / f"keeper-{database}"
             self._keepers[database] = self._started(Keeper(place, self._url(database, "keeper_benchmark")))
         return self._keepers[database]
+
+    def keeper_on_kms(self, database: str) -> tuple[Keeper, str]:
+        """Return another Keeper, whose data keys a key of KMS (moto) wraps, and another such key."""
+        moto = self._started(Moto(self._directory / f"kms-{database}"))
+        url = f"http://127.0.0.1:{moto.port}"
+        kms = boto3.client(
+            "kms",
+            endpoint_url=url,
+            region_name=_REGION,
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",
+        )
+        first, second = (kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
+        variables = {
+            "KEY_MANAGEMENT_BACKEND": "kms",
+            "KMS_KEY_ID": first,
+            "AWS_REGION": _REGION,
+            "AWS_ENDPOINT_URL_KMS": url,
+        }
+        database_url = self._url(database, "keeper_kms_benchmark")
+        place = self._directory / f"keeper-kms-{database}"
+        return self._started(Keeper(place, database_url, variables)), second
 
     def floor(self, database: str) -> Floor:
         """Return the floor on a database."""

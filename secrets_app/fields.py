@@ -65,7 +65,7 @@ class Sealed:
         stored was tampered with, and KeyUnavailable if its key cannot be used now.
         """
         context = self._place()
-        _require_proof(receipt, context.row)
+        require_proof(receipt, context.row)
         try:
             return self._plaintext(context)
         except (EnvelopeError, KeyRefused) as error:
@@ -292,7 +292,7 @@ class EncryptedField(_BinaryField):
         """Be no part of any form."""
 
 
-def _require_proof(receipt: object, row: UUID) -> None:
+def require_proof(receipt: object, row: UUID) -> None:
     """Raise NotCommitted unless this is a receipt, not merely something shaped like one."""
     if not isinstance(receipt, Receipt) or not receipt.committed or not receipt.covers(row):
         raise NotCommitted("no committed event covers the opening of this value")

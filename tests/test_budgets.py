@@ -65,13 +65,13 @@ def _count_calls(patched: pytest.MonkeyPatch, count: Count) -> None:
             return genuine(*args, **options)
 
         patched.setattr(keeper, name, call)
-    opening = seal.open_envelope
+    opening = seal.open_bound
 
     def opened(*args: Any, **options: Any) -> bytes:
         count.opened += 1
         return opening(*args, **options)
 
-    patched.setattr(seal, "open_envelope", opened)
+    patched.setattr(seal, "open_bound", opened)
 
 
 def fill(cast: Cast, number: int, *, prefix: str = "bulk") -> list[Secret]:

@@ -16,6 +16,9 @@ WEBHOOK_ADDRESS: Final = "webhook.address"
 
 # The environment of rows that belong to the whole deployment.
 NO_ENVIRONMENT: Final = UUID(int=0)
+# The lengths that stand before a uuid and before a version's number.
+_UUID_LENGTH: Final = (16).to_bytes(2, "big")
+_NUMBER_LENGTH: Final = (8).to_bytes(2, "big")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,19 +36,40 @@ class Context:
     parent: tuple[bytes, ...] = ()
 
     @cached_property
-    def _parts(self) -> bytes:
-        parts = (
+    def binding(self) -> bytes:
+        """What follows the header in the additional authenticated data."""
+        return _prefixed(
             self.deployment.bytes,
             self.label.encode("ascii"),
             self.row.bytes,
             self.environment.bytes,
             *self.parent,
         )
-        return b"".join(len(part).to_bytes(2, "big") + part for part in parts)
 
-    def aad(self, header: bytes) -> bytes:
-        """Return the additional authenticated data of an envelope with this header."""
-        return header + self._parts
+
+class VersionBindings:
+    """The bindings of the versions of one environment; what these share is built once."""
+
+    def __init__(self, *, deployment: UUID, environment: UUID) -> None:
+        self._until_row = _prefixed(deployment.bytes, SECRET_VERSION_VALUE.encode("ascii")) + _UUID_LENGTH
+        self._until_secret = _prefixed(environment.bytes) + _UUID_LENGTH
+
+    def of(self, version: UUID, secret: UUID, number: int) -> bytes:
+        """Return `Context.binding` of a version."""
+        return b"".join(
+            (
+                self._until_row,
+                version.bytes,
+                self._until_secret,
+                secret.bytes,
+                _NUMBER_LENGTH,
+                number.to_bytes(8, "big"),
+            )
+        )
+
+
+def _prefixed(*parts: bytes) -> bytes:
+    return b"".join(len(part).to_bytes(2, "big") + part for part in parts)
 
 
 def version_parent(*, secret: UUID, number: int) -> tuple[bytes, bytes]:

@@ -57,19 +57,25 @@ def seal(plaintext: bytes, *, data_key: PlainKey, context: Context) -> bytes:
 
     Raises InvalidPlaintext if there is nothing, or too much, to seal.
     """
+    return seal_bound(plaintext, data_key=data_key, binding=context.binding)
+
+
+def seal_bound(plaintext: bytes, *, data_key: PlainKey, binding: bytes) -> bytes:
+    """Seal as `seal` does, for the `binding` of a context that was built elsewhere."""
     fresh = secrets.token_bytes(SALT_BYTES + NONCE_BYTES)
     return seal_with(
-        plaintext, data_key=data_key, context=context, salt=fresh[:SALT_BYTES], nonce=fresh[SALT_BYTES:]
+        plaintext, data_key=data_key, binding=binding, salt=fresh[:SALT_BYTES], nonce=fresh[SALT_BYTES:]
     )
 
 
-def seal_with(plaintext: bytes, *, data_key: PlainKey, context: Context, salt: bytes, nonce: bytes) -> bytes:
-    """Seal with a given salt and nonce: for `seal` and the published vectors alone."""
+def seal_with(plaintext: bytes, *, data_key: PlainKey, binding: bytes, salt: bytes, nonce: bytes) -> bytes:
+    """Seal with a given salt and nonce: for `seal_bound` and the published vectors alone."""
     if not 1 <= len(plaintext) <= MAX_PLAINTEXT_BYTES:
         raise InvalidPlaintext(f"an envelope carries 1 to {MAX_PLAINTEXT_BYTES:,} bytes")
-    key, commitment = _derive(data_key.material, data_key.id.bytes, salt)
-    header = Header(data_key.id.bytes, salt, commitment, nonce).pack()
-    return header + AESGCM(key).encrypt(nonce, plaintext, context.aad(header))
+    key_id = data_key.id.bytes
+    key, commitment = _derive(data_key.material, key_id, salt)
+    header = Header(key_id, salt, commitment, nonce).pack()
+    return header + AESGCM(key).encrypt(nonce, plaintext, header + binding)
 
 
 def open_envelope(
@@ -87,12 +93,19 @@ def open_envelope(
     envelope = bytes(envelope)
     header = parse(envelope)
     data_key = data_key_for(UUID(bytes=header.data_key_id))
+    return open_bound(envelope, header, data_key=data_key, binding=context.binding)
+
+
+def open_bound(envelope: bytes, header: Header, *, data_key: PlainKey, binding: bytes) -> bytes:
+    """Open an envelope, whose header was parsed, for the `binding` of a context that was built elsewhere.
+
+    Raises WrongContext as `open_envelope` does.
+    """
     key, commitment = _derive(data_key.material, header.data_key_id, header.salt)
     if not hmac.compare_digest(commitment, header.commitment):
         raise WrongContext("the envelope was not sealed under the data key that it names")
-    aad = context.aad(envelope[:HEADER_BYTES])
     try:
-        return AESGCM(key).decrypt(header.nonce, envelope[HEADER_BYTES:], aad)
+        return AESGCM(key).decrypt(header.nonce, envelope[HEADER_BYTES:], envelope[:HEADER_BYTES] + binding)
     except InvalidTag as error:
         raise WrongContext("the envelope was edited, or belongs to another place") from error
 

@@ -9,6 +9,7 @@ from audit_app.streams import environment_stream
 from environments_app.models import Environment
 from secrets_app.errors import KeyUnavailable
 from secrets_app.models import SecretVersion
+from secrets_app.stored_values import next_batch
 
 
 def prove(
@@ -18,9 +19,9 @@ def prove(
 
     Each batch is recorded and committed, with its manifest, before a value of it is opened.
     """
-    rows = SecretVersion.objects.filter(secret__environment=environment).order_by("pk")
+    rows = SecretVersion.objects.filter(secret__environment=environment)
     total, done, last = rows.count(), 0, 0
-    while batch := list(rows.filter(pk__gt=last).select_related("secret")[:batch_size]):
+    while batch := list(next_batch(rows, after=last, size=batch_size).select_related("secret")):
         last = batch[-1].pk
         _record(environment, batch)
         for version in batch:

@@ -46,7 +46,7 @@ def test_the_current_versions_are_compared(cast: Cast) -> None:
 def test_nothing_is_opened_and_both_sides_record_a_read(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     here, there = keep(cast), keep(cast, environment=cast.production)
     opened: list[object] = []
-    monkeypatch.setattr(seal, "open_envelope", lambda *_, **__: opened.append(1))
+    monkeypatch.setattr(seal, "open_bound", lambda *_, **__: opened.append(1))
     rows(cast)
     assert opened == []
     alice = cast.principal(cast.alice)

@@ -69,7 +69,7 @@ def test_it_shows_nothing_that_cannot_be_recorded(
     client = signed_in(cast.alice)
     client.raise_request_exception = False
     opened: list[object] = []
-    monkeypatch.setattr(seal, "open_envelope", lambda *_, **__: opened.append(1))
+    monkeypatch.setattr(seal, "open_bound", lambda *_, **__: opened.append(1))
     before = state()
 
     def fail(_entries: object) -> None:
@@ -110,13 +110,13 @@ def test_the_record_is_committed_before_anything_is_opened(
     secret = keep(cast)
     before = AuditEvent.objects.count()
     seen: list[tuple[bool, int]] = []
-    genuine = seal.open_envelope
+    genuine = seal.open_bound
 
     def watched(*args: Any, **options: Any) -> bytes:
         seen.append((connection.in_atomic_block, AuditEvent.objects.count()))
         return genuine(*args, **options)
 
-    monkeypatch.setattr(seal, "open_envelope", watched)
+    monkeypatch.setattr(seal, "open_bound", watched)
     assert go(signed_in(cast.alice), way, cast, secret).status_code in {200, 201, 302}
     assert seen
     in_transaction, events = seen[0]

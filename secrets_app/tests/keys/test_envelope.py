@@ -95,8 +95,8 @@ def test_it_is_bound_to_every_part_of_its_context(other: dict[str, Any]) -> None
 
 @given(first=st.lists(st.binary(max_size=4), max_size=4), second=st.lists(st.binary(max_size=4), max_size=4))
 def test_the_authenticated_bytes_differ_when_the_parents_do(first: list[bytes], second: list[bytes]) -> None:
-    one = dataclasses.replace(CONTEXT, parent=tuple(first)).aad(b"")
-    other = dataclasses.replace(CONTEXT, parent=tuple(second)).aad(b"")
+    one = dataclasses.replace(CONTEXT, parent=tuple(first)).binding
+    other = dataclasses.replace(CONTEXT, parent=tuple(second)).binding
     assert (one == other) == (first == second)
 
 

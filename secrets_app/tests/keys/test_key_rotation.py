@@ -19,6 +19,7 @@ from secrets_app.integrity import versions as damaged_versions
 from secrets_app.key_providers import provider
 from secrets_app.key_rotation import Rotation, rotations
 from secrets_app.models import DataKey, Secret, SecretVersion
+from secrets_app.stored_values import replace
 from secrets_app.tests.kept import keep
 from secrets_app.tests.keys.conftest import forget_process
 from tests.aws_strict.faults import Fault, Plan
@@ -244,16 +245,15 @@ class TestNewDataKeys:
         self, cast: Cast, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         kept, purged = keep(cast, "kept"), keep(cast, "purged")
-        replace = reseal._replace
 
         def slowly(*asked: Any) -> int:
             stored = Secret.objects.select_related("environment").get(pk=purged.pk)
             lifecycle.delete(actor=cast.principal(cast.alice), secret=stored)
             lifecycle.purge(actor=cast.principal(cast.alice), secret=stored)
-            monkeypatch.setattr(reseal, "_replace", replace)
+            monkeypatch.setattr(reseal, "replace", replace)
             return replace(*asked)
 
-        monkeypatch.setattr(reseal, "_replace", slowly)
+        monkeypatch.setattr(reseal, "replace", slowly)
         done = rotate(environment="development", reencrypt=True)["development"]
         assert (done.ok, done.values_resealed) == (True, 1)
         assert list(Secret.objects.values_list("pk", flat=True)) == [kept.pk]
@@ -262,18 +262,18 @@ class TestNewDataKeys:
         self, cast: Cast, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         keep(cast)
-        replace, other = reseal._replace, []
+        other = []
 
         def slowly(fresh: Any, data_key: Any) -> int:
-            monkeypatch.setattr(reseal, "_replace", replace)
+            monkeypatch.setattr(reseal, "replace", replace)
             other.append(fresh[0][1])
             assert replace(fresh, data_key) == 1
             return replace(fresh, data_key)
 
-        monkeypatch.setattr(reseal, "_replace", slowly)
+        monkeypatch.setattr(reseal, "replace", slowly)
         done = rotate(environment="development", reencrypt=True)["development"]
         assert (done.ok, done.values_resealed) == (True, 0)
-        assert SecretVersion.objects.get().value == other[0]
+        assert SecretVersion.objects.get().value.envelope == other[0]
 
     def test_what_does_not_open_stays_and_is_told_and_the_rest_goes_on(self, cast: Cast, sql: Sql) -> None:
         broken, sound = keep(cast, "broken"), keep(cast, "sound")

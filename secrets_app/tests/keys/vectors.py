@@ -89,7 +89,7 @@ def envelope_of(case: dict[str, Any]) -> bytes:
     return seal_with(
         bytes.fromhex(case["plaintext"]),
         data_key=data_key_of(case),
-        context=context_of(case),
+        binding=context_of(case).binding,
         salt=bytes.fromhex(case["salt"]),
         nonce=bytes.fromhex(case["nonce"]),
     )

@@ -1,0 +1,57 @@
+"""Opens many values of one environment under one receipt: what they share is built and looked up once.
+
+It gives what `Sealed.open` gives. Whatever it cannot open is left to that, which decides again,
+reports and raises; a test holds the two together.
+"""
+
+from uuid import UUID
+
+from audit_app.models import deployment_uuid
+from audit_app.record import Receipt
+from secrets_app.data_keys import plain_key
+from secrets_app.envelope import seal
+from secrets_app.envelope.context import VersionBindings
+from secrets_app.envelope.format import parse
+from secrets_app.envelope.seal import PlainKey
+from secrets_app.errors import EnvelopeError, KeyRefused
+from secrets_app.fields import Sealed, require_proof
+from secrets_app.models.secret import version_context
+
+
+class EnvironmentValues:
+    """The values of an environment's versions, to be opened under a committed receipt, or sealed again.
+
+    A data key is taken from the cache once, and kept as long as this is.
+    """
+
+    def __init__(self, environment: UUID, receipt: Receipt) -> None:
+        self._environment = environment
+        self._receipt = receipt
+        self._bindings = VersionBindings(deployment=deployment_uuid(), environment=environment)
+        self._keys: dict[bytes, PlainKey] = {}
+
+    def opened(self, envelope: bytes, *, version: UUID, secret: UUID, number: int) -> bytes:
+        """Return the value of a version; raises as `Sealed.open` does."""
+        require_proof(self._receipt, version)
+        try:
+            header = parse(envelope)
+            key = self._keys.get(header.data_key_id) or self._taken(header.data_key_id)
+            binding = self._bindings.of(version, secret, number)
+            return seal.open_bound(envelope, header, data_key=key, binding=binding)
+        except (EnvelopeError, KeyRefused):
+            context = version_context(
+                version=version, secret=secret, number=number, environment=self._environment
+            )
+            return Sealed(envelope, context).open(self._receipt)
+
+    def sealed(
+        self, plaintext: bytes, *, data_key: PlainKey, version: UUID, secret: UUID, number: int
+    ) -> bytes:
+        """Return the envelope of a version's value under a data key."""
+        binding = self._bindings.of(version, secret, number)
+        return seal.seal_bound(plaintext, data_key=data_key, binding=binding)
+
+    def _taken(self, data_key_id: bytes) -> PlainKey:
+        key = plain_key(UUID(bytes=data_key_id), environment=self._environment)
+        self._keys[data_key_id] = key
+        return key

@@ -1,0 +1,79 @@
+"""Versions as plain rows, and the statement that puts a new envelope in the place of the one that was read.
+
+Model instances and an UPDATE through the ORM for each row would take most of a re-sealing's time.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Length
+
+from audit_app.record import ManifestEntry
+from secrets_app.fields import Sealed
+from secrets_app.models import SecretVersion
+
+# How many bytes of envelopes a batch holds; their values and what they become come on top.
+MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
+
+
+class StoredValue(NamedTuple):
+    """A version's row: its value, still sealed, and its place."""
+
+    pk: int
+    version: UUID
+    number: int
+    stored: Sealed
+    secret: UUID
+    name: str
+
+    @property
+    def manifest_entry(self) -> ManifestEntry:
+        """How the manifest of a read lists this."""
+        return ManifestEntry(secret_uuid=self.secret, number=self.number, name=self.name)
+
+
+def next_batch(rows: QuerySet[SecretVersion], *, after: int, size: int) -> QuerySet[SecretVersion]:
+    """Return the rows that follow a primary key: at most `size`, and at most 16 MiB of envelopes or one."""
+    following = rows.filter(pk__gt=after).order_by("pk")
+    last, total = after, 0
+    for pk, length in following.values_list("pk", Length("value"))[:size]:
+        total += length or 0
+        if total > MAX_BATCH_BYTES and last != after:
+            break
+        last = pk
+    return following.filter(pk__lte=last)
+
+
+def stored_values(rows: QuerySet[SecretVersion]) -> list[StoredValue]:
+    """Return these versions as plain rows, in their order."""
+    columns = ("pk", "uuid", "number", "value", "secret__uuid", "secret__name")
+    return [StoredValue(*row) for row in rows.values_list(*columns)]
+
+
+def replace(fresh: Sequence[tuple[StoredValue, bytes]], data_key: UUID) -> int:
+    """Give rows new envelopes under a data key, in one transaction; return how many rows took theirs.
+
+    A row that no longer holds the envelope that was read, or is gone, stays as it is.
+    """
+    field = SecretVersion._meta.get_field("data_key")
+    key = field.get_db_prep_value(data_key, connection)
+    rows = [(envelope, key, row.pk, row.stored.envelope) for row, envelope in fresh]
+    with transaction.atomic(), connection.cursor() as cursor:
+        if rows:
+            cursor.executemany(_update(connection.vendor), rows)
+        return cursor.rowcount if rows else 0
+
+
+@cache
+def _update(vendor: str) -> str:  # noqa: ARG001 - the key of the cache
+    quote = connection.ops.quote_name
+    table, value = quote(SecretVersion._meta.db_table), quote("value")
+    binary = connection.ops.binary_placeholder_sql(b"")  # type: ignore[arg-type]  # the stub knows only Case
+    return (
+        f"UPDATE {table} SET {value} = {binary}, data_key_id = %s "  # noqa: S608 - our own names
+        f"WHERE id = %s AND {value} = {binary}"
+    )
