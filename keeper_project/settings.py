@@ -138,6 +138,8 @@ KEEPER_NOTIFIERS = [
 ]
 # Called with an environment's id after a change of its secrets is committed.
 KEEPER_CHANGE_LISTENERS = ["sync_app.schedule.nudge_environment"]
+# Asked before a secret's value is written by hand, pulled or rolled back, and before it is deleted.
+KEEPER_WRITE_GUARDS = ["sync_app.rotation.guard.guard"]
 
 # --- Django --------------------------------------------------------------------------------
 INSTALLED_APPS = [

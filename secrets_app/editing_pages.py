@@ -14,7 +14,7 @@ from environments_app.authentication import principal_of
 from environments_app.current import enter
 from environments_app.models import Environment
 from secrets_app import writing
-from secrets_app.errors import NameTaken, StaleVersion
+from secrets_app.errors import ManagedValue, NameTaken, StaleVersion
 from secrets_app.finding import find_secret
 from secrets_app.forms import SecretForm
 from secrets_app.generators import GENERATORS, generate
@@ -83,6 +83,8 @@ def secret_edit(request: HttpRequest, id: int) -> HttpResponse:
             )
         except InvalidInput as error:
             form.add_error(error.field if error.field in form.fields else None, error.reason)
+        except ManagedValue as error:
+            form.add_error("value", str(error))
         except StaleVersion:
             secret = find_secret(actor=actor, id=id)
             conflict = {

@@ -102,6 +102,10 @@ class NameTaken(SecretError):
     """A living secret of the environment already has this name."""
 
 
+class ManagedValue(SecretError):
+    """Something else answers for the secret's value, such as a rotation policy; nothing was written."""
+
+
 class NoSuchVersion(SecretError):
     """The secret has no version of this number."""
 

@@ -11,6 +11,7 @@ from secrets_app.errors import NotDeleted, StaleVersion
 from secrets_app.finding import require_authentic, require_living, require_on
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.names import validate_secret_name
+from secrets_app.write_guards import admitted
 
 
 def rename(*, actor: Principal, secret: Secret, name: str, expected: str | None = None) -> Secret:
@@ -35,14 +36,15 @@ def rename(*, actor: Principal, secret: Secret, name: str, expected: str | None 
 def delete(*, actor: Principal, secret: Secret, expected: str | None = None) -> Secret:
     """Delete a secret softly: it can be restored until it is purged, and its name is free.
 
-    Raises StaleVersion, TamperedSecret, and Forbidden or Invisible.
+    Raises StaleVersion, ManagedValue, TamperedSecret, and Forbidden or Invisible.
     """
     require_on(actor=actor, action=Action.SECRET_DELETE, secret=secret)
     require_living(secret)
     require_authentic(secret)
     check_expected(secret, expected)
+    confirm = admitted(actor=actor, secret=secret, value=None)
     secret.live, secret.deleted_at = None, timezone.now()
-    change(actor=actor, secret=secret, action=Action.SECRET_DELETE, details={})
+    change(actor=actor, secret=secret, action=Action.SECRET_DELETE, details={}, confirm=confirm)
     return secret
 
 

@@ -10,6 +10,7 @@ from secrets_app.models import Secret
 from secrets_app.names import validate_secret_name
 from secrets_app.reading import current_version_of, open_version, require_readable
 from secrets_app.secret_types import SecretType
+from secrets_app.write_guards import admitted
 from secrets_app.writing import create
 
 
@@ -27,9 +28,10 @@ def copy(*, actor: Principal, secret: Secret, environment: Environment, name: st
 def move(*, actor: Principal, secret: Secret, environment: Environment, name: str | None = None) -> Secret:
     """Copy a secret to another environment and delete it here, softly; return the new one.
 
-    Raises what `copy` raises. Should the deletion fail, both exist and nothing is lost.
+    Raises what `copy` raises, and ManagedValue. Should the deletion fail, both exist and nothing is lost.
     """
     require_on(actor=actor, action=Action.SECRET_DELETE, secret=secret)
+    admitted(actor=actor, secret=secret, value=None)
     moved = _copy(actor, secret, environment, name, Action.SECRET_MOVE)
     delete(actor=actor, secret=secret)
     return moved

@@ -19,6 +19,7 @@ from secrets_app.names import validate_secret_name
 from secrets_app.reading import current_version_of, open_version, version_of
 from secrets_app.secret_types import SecretType, inspect
 from secrets_app.versions import NewValue, next_number, sealed_version, sealing_key
+from secrets_app.write_guards import admitted
 
 # How often a writer who named no version tries again after somebody else was quicker.
 _ATTEMPTS: Final = 30
@@ -70,7 +71,7 @@ def update(
     `expected` is the ETag that the caller read. Without it the last writer wins.
 
     Raises StaleVersion if the secret is not at `expected`, InvalidInput if a field breaks its
-    rules, TamperedSecret, and Forbidden or Invisible.
+    rules, ManagedValue, TamperedSecret, and Forbidden or Invisible.
     """
     for attempt in range(_ATTEMPTS):
         try:
@@ -133,7 +134,7 @@ def rollback(*, actor: Principal, secret: Secret, number: int, expected: str | N
     Needs the right to reveal, and is recorded as a read of the old version as well.
 
     Raises NoSuchVersion, StaleVersion, InvalidValue if the old value does not fit the secret's
-    type of today, TamperedSecret, and Forbidden or Invisible.
+    type of today, ManagedValue, TamperedSecret, and Forbidden or Invisible.
     """
     for right in (Action.SECRET_REVEAL, Action.SECRET_ROLLBACK):
         require_on(actor=actor, action=right, secret=secret)
@@ -144,6 +145,7 @@ def rollback(*, actor: Principal, secret: Secret, number: int, expected: str | N
         actor=actor, version=old, action=Action.SECRET_REVEAL, details={"purpose": "rollback"}
     )
     secret.facts = inspect(SecretType(secret.secret_type), text)
+    confirm = admitted(actor=actor, secret=secret, value=text)
     version = _next_version(actor, secret, NewValue(text=text, comment=f"rolled back to v{number}"))
     change(
         actor=actor,
@@ -151,6 +153,7 @@ def rollback(*, actor: Principal, secret: Secret, number: int, expected: str | N
         action=Action.SECRET_ROLLBACK,
         details={"restored": number},
         version=version,
+        confirm=confirm,
     )
     return secret
 
@@ -208,11 +211,20 @@ def _update_once(
     require_authentic(secret)
     check_expected(secret, expected)
     fields = apply_metadata(secret, metadata)
-    fields += _retype(secret, secret_type, value)
+    retyped = _retype(secret, secret_type, value)
     version = _changed_version(actor, secret, value, checked_comment(comment))
+    confirm = admitted(actor=actor, secret=secret, value=value) if version or retyped else None
+    fields += retyped
     if fields or version:
         details: dict[str, Json] = {"fields": list(fields)} if fields else {}
-        change(actor=actor, secret=secret, action=Action.SECRET_UPDATE, details=details, version=version)
+        change(
+            actor=actor,
+            secret=secret,
+            action=Action.SECRET_UPDATE,
+            details=details,
+            version=version,
+            confirm=confirm,
+        )
     return secret
 
 

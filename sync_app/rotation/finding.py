@@ -45,11 +45,9 @@ def find_rotation(*, actor: Principal, environment: Environment, id: int) -> Rot
 
 
 def policy_of(secret: Secret) -> RotationPolicy | None:
-    """Return the living policy of a secret, whoever asks."""
-    policy = RotationPolicy.objects.filter(secret=secret, live=True).first()
-    if policy:
-        policy.secret, policy.environment = secret, secret.environment
-    return policy
+    """Return the living policy of a secret, with the secret as it is stored, whoever asks."""
+    policies = RotationPolicy.objects.select_related("environment", "secret__environment")
+    return policies.filter(secret=secret, live=True).first()
 
 
 def require_on(*, actor: Principal, action: Action, policy: RotationPolicy) -> None:

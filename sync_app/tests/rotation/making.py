@@ -59,7 +59,7 @@ def again(rotation: Rotation) -> Rotation:
 
 def stages(cast: Cast, secret: Secret) -> dict[str, str | None]:
     """Return what the secret holds at each stage, revealed as bob, who may read."""
-    fresh = Secret.objects.select_related("environment").get(pk=secret.pk)
+    fresh = stored(secret)
     numbers = {
         "current": fresh.current_number,
         "previous": fresh.previous_number,
@@ -72,14 +72,18 @@ def stages(cast: Cast, secret: Secret) -> dict[str, str | None]:
     }
 
 
+def stored(secret: Secret) -> Secret:
+    return Secret.objects.select_related("environment").get(pk=secret.pk)
+
+
 def grace_over(rotation: Rotation) -> Rotation:
     """Let the grace of a rotation be over, by making it begin long ago."""
-    stored = again(rotation)
-    if stored.grace_until is None:
+    fresh = again(rotation)
+    if fresh.grace_until is None:
         raise AssertionError("there is no grace")
-    stored.grace_until -= timedelta(days=365)
-    stored.save(update_fields=["grace_until"])
-    return stored
+    fresh.grace_until -= timedelta(days=365)
+    fresh.save(update_fields=["grace_until"])
+    return fresh
 
 
 def waited(rotation: Rotation) -> Rotation:

@@ -106,6 +106,10 @@ class DatabaseWorld(World):
         """Run a statement as the server's own superuser."""
 
     @abstractmethod
+    def set_password(self, user: str, password: str) -> None:
+        """Change a password as somebody would who goes round Keeper."""
+
+    @abstractmethod
     def logged(self) -> str:
         """Return all that the server wrote to its logs."""
 
@@ -156,6 +160,11 @@ class MariaDbWorld(DatabaseWorld):
         self.execute("CREATE USER %s@'%%' IDENTIFIED BY %s REQUIRE SSL", self.administrator, self.password)
         for grant in documented_grants("MySQL and MariaDB"):
             self.execute(grant.replace("keeper_rotator", self.administrator))
+
+    def set_password(self, user: str, password: str) -> None:
+        for (host,) in self.execute("SELECT Host FROM mysql.user WHERE User = %s", user):
+            statement = f"ALTER USER %s@%s IDENTIFIED VIA {self.plugin} USING PASSWORD(%s)"
+            self.execute(statement, user, host, password)
 
     @contextmanager
     def connected(self, **options: Any) -> Iterator[Any]:
@@ -222,6 +231,10 @@ class PostgreSqlWorld(DatabaseWorld):
             roles = sql.SQL(", ").join(map(sql.Identifier, self.users)).as_string()
             statement = grant.replace("app_a, app_b", roles).replace("keeper_rotator", self.administrator)
             self.execute(statement.encode())
+
+    def set_password(self, user: str, password: str) -> None:
+        statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
+        self.execute(statement.format(sql.Identifier(user), sql.Literal(password)))
 
     @contextmanager
     def connected(self, **options: Any) -> Iterator[psycopg.Connection[Any]]:
