@@ -43,6 +43,7 @@ from secrets_app.errors import (
     TamperedSecret,
     TooManyItems,
 )
+from secrets_app.import_plan import PlanChanged
 from secrets_app.input_errors import InvalidInput
 from sync_app.errors import BackendError, BadDestination, RotationConflict, TargetConflict
 
@@ -99,6 +100,7 @@ _TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (StaleVersion, 412, "The secret has changed", None),
     (ManagedValue, 409, "The value is managed", None),
     (NameTaken, 409, "The name is taken", None),
+    (PlanChanged, 409, "The plan has changed", None),
     (NotDeleted, 409, "The secret is not deleted", None),
     (Conflict, 409, "Conflict", None),
     (TooManyItems, 413, "Too many items", None),

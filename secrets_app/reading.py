@@ -1,6 +1,6 @@
 """Reveals values: only after the record of it is committed. No record, no value."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -111,8 +111,12 @@ def open_version(
         raise
 
 
-def reveal_environment(*, actor: Principal, environment: Environment, prefix: str = "") -> list[Exported]:
+def reveal_environment(
+    *, actor: Principal, environment: Environment, prefix: str = "", names: Collection[str] | None = None
+) -> list[Exported]:
     """Show the current values of an environment, or of the names under a prefix, in the order of names.
+
+    `names` takes of these the ones that it holds.
 
     One event with a manifest records them all. Where the actor's grants reach only a part,
     that part is the answer. A secret whose row was edited outside Keeper is left out and
@@ -122,7 +126,7 @@ def reveal_environment(*, actor: Principal, environment: Environment, prefix: st
     Raises Forbidden or Invisible if the grants reach nothing, ConfirmationNeeded, TooManyItems beyond
     10,000 secrets or 64 MiB, KeyUnavailable, EnvelopeError.
     """
-    rows = _readable_rows(actor, environment, prefix)
+    rows = _readable_rows(actor, environment, prefix, names)
     require_confirmed(actor)
     stream = environment_stream(environment.uuid)
     whole = AuditObject("environment", environment.uuid, environment.name)
@@ -144,12 +148,16 @@ def reveal_environment(*, actor: Principal, environment: Environment, prefix: st
     return [Exported(name=row.name, value=value) for row, value in zip(rows, values, strict=True)]
 
 
-def _readable_rows(actor: Principal, environment: Environment, prefix: str) -> list[CurrentRow]:
+def _readable_rows(
+    actor: Principal, environment: Environment, prefix: str, names: Collection[str] | None
+) -> list[CurrentRow]:
     if not any(grant.environment_id == environment.pk for grant in actor.grants):
         require(actor=actor, action=Action.SECRET_EXPORT, environment=environment)
     _refuse_missing(actor, environment, prefix)
     found, size = [], 0
     for row in current_rows(environment, prefix):
+        if names is not None and row.name not in names:
+            continue
         if _reaches(actor, environment, row.name, prefix) and _proves_itself(row):
             found.append(row)
             size += len(row.stored.envelope)

@@ -2,13 +2,15 @@
 
 from django.urls import path
 
-from secrets_app import editing_pages, retirement_pages, views
+from secrets_app import editing_pages, retirement_pages, transfer_pages, views
 from secrets_app import notification_pages as notices
 
 urlpatterns = [
     path("secrets", views.secret_list, name="secret-list"),
     path("secrets/new", editing_pages.secret_new, name="secret-new"),
     path("secrets/generate", editing_pages.secret_generate, name="secret-generate"),
+    path("secrets/import", transfer_pages.secret_import, name="secret-import"),
+    path("secrets/export", transfer_pages.secret_export, name="secret-export"),
     path("secrets/<int:id>", views.secret_detail, name="secret-detail"),
     path("secrets/<int:id>/reveal", views.secret_reveal, name="secret-reveal"),
     path("secrets/<int:id>/copy", views.secret_copy, name="secret-copy"),

@@ -17,7 +17,7 @@ from audit_app.whole_numbers import whole_number
 from environments_app.authentication import principal_of
 from environments_app.current import enter
 from environments_app.models import Environment
-from environments_app.policy import allows, visible_environments
+from environments_app.policy import Principal, allows, visible_environments
 from secrets_app.filters import DEFAULT_ORDERING, ORDERINGS, narrow
 from secrets_app.finding import find_secret, require_authentic, visible_secrets
 from secrets_app.forms import FilterForm
@@ -71,11 +71,25 @@ def secret_list(request: HttpRequest) -> HttpResponse:
         "can_create": any(may_somewhere(actor, Action.SECRET_CREATE, place) for place in places),
         "create_url": reverse("secret-new") + (f"?environment={current.name}" if current else ""),
         "environment": current,
+        **_transfer_urls(actor, places, current),
     }
     partial = request.headers.get("HX-Request") and not request.headers.get("HX-Boosted")
     return render(
         request, "secrets_app/_secret_rows.html" if partial else "secrets_app/secret_list.html", context
     )
+
+
+def _transfer_urls(
+    actor: Principal, places: list[Environment], current: Environment | None
+) -> dict[str, str]:
+    """Return the addresses of import and export, for those who may somewhere in view."""
+    query = f"?environment={current.name}" if current else ""
+    ways = {"import_url": Action.SECRET_IMPORT, "export_url": Action.SECRET_EXPORT}
+    return {
+        name: reverse(f"secret-{name.removesuffix('_url')}") + query
+        for name, action in ways.items()
+        if any(may_somewhere(actor, action, place) for place in places)
+    }
 
 
 @login_required

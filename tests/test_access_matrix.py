@@ -96,6 +96,8 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-named-secret", "DELETE"): rule_of_secret("editor", 204),
     ("api-export", "GET"): Rule("reader", part=True, other_part=200),
     ("api-compare", "GET"): Rule("reader"),
+    # Who may write a part of an environment gets the rest refused line by line.
+    ("api-import", "POST"): Rule("editor", part=True, other_part=200, body={"format": "dotenv", "content": "A=b"}),
     # Environments.
     ("api-environments", "POST"): Rule("nobody", 201, admin=201, body={"name": "{fresh}"}),
     ("api-environment", "GET"): Rule("viewer", admin=200, part=True, other_part=200),
@@ -203,6 +205,7 @@ class Scene:
             "api-version": {"id": self.secret.pk, "number": 1},
             "api-named-secret": {"environment": self.environment.name, "name": self.secret.name},
             "api-export": {"environment": self.environment.name},
+            "api-import": {"environment": self.environment.name},
             "api-compare": {"environment": self.environment.name, "other": self.environment.name},
             "api-environment": {"environment": self.environment.name},
             "api-members": {"environment": self.environment.name},
@@ -413,6 +416,9 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "secret-list": (PageRule("anyone", admin=200),),
     "secret-new": (PageRule("anyone", admin=200),),
     "secret-generate": (PageRule("anyone", admin=200, method="POST", form={"kind": "password", "lowercase": "on"}),),
+    # They offer the environments in which one may, and take no other.
+    "secret-import": (PageRule("anyone", admin=200),),
+    "secret-export": (PageRule("anyone", admin=200),),
     "secret-detail": (PageRule("viewer", admin=200),),
     "secret-reveal": (PageRule("reader", method="POST"),),
     "secret-copy": (PageRule("reader", method="POST"),),
@@ -489,6 +495,9 @@ IN_ENVIRONMENT: Final = {
 }  # fmt: skip
 
 
+_OF_NO_SECRET: Final = {"secret-list", "secret-new", "secret-generate", "secret-import", "secret-export"}
+
+
 def page_path(place: Scene, name: str) -> str:
     if name == "target-new" or name.startswith("sync"):
         return reverse(name)
@@ -510,7 +519,7 @@ def page_path(place: Scene, name: str) -> str:
         return reverse(name, kwargs={"name": place.environment.name, "id": rows[name]})
     if name in IN_ENVIRONMENT:
         return reverse(name, kwargs={"name": place.environment.name})
-    of_secret = name.startswith("secret-") and name not in {"secret-list", "secret-new", "secret-generate"}
+    of_secret = name.startswith("secret-") and name not in _OF_NO_SECRET
     return reverse(name, kwargs={"id": place.secret.pk} if of_secret else {})
 
 

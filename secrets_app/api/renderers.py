@@ -1,20 +1,28 @@
-"""The forms of an export: JSON, dotenv and YAML."""
+"""The forms of an export: JSON, dotenv, YAML, CSV and a Secret of Kubernetes."""
 
+import csv
+import io
 from abc import ABC, abstractmethod
+from base64 import b64encode
 from collections.abc import Mapping
+from itertools import compress
 from typing import Any, Final
 
 import orjson
 import yaml
 from rest_framework.renderers import BaseRenderer
 
-from secrets_app.export import DOTENV
+from secrets_app.export import DOTENV, KUBERNETES
+from secrets_app.import_formats.csv_file import ESCAPABLE
+from secrets_app.input_errors import InvalidInput
 
 # What stays special between double quotes in a POSIX shell (XCU 2.2.3).
 _ESCAPES: Final = str.maketrans({"\\": r"\\", '"': r"\"", "$": r"\$", "`": r"\`"})
 
 
 _NEVER_FOLDED: Final = 2**31 - 1
+# What spreadsheets take for the begin of a formula (OWASP, CSV injection); an apostrophe makes it text.
+_FORMULA: Final = (*"=+-@\t\r\n'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 class _ExportRenderer(BaseRenderer, ABC):
@@ -75,7 +83,54 @@ class YamlExport(_ExportRenderer):
         return text.encode()
 
 
-EXPORT_RENDERERS: Final = (JsonExport, DotenvExport, YamlExport)
+class CsvExport(_ExportRenderer):
+    """Rows of name and value that no spreadsheet runs; `escaped` names the cells that got an apostrophe."""
+
+    media_type = "text/csv"
+    format = "csv"
+    charset = "utf-8"
+
+    def written(self, values: Mapping[str, str]) -> bytes:
+        """Return a row of columns, and a row for each value."""
+        text = io.StringIO(newline="")
+        rows = csv.writer(text, quoting=csv.QUOTE_ALL)
+        rows.writerow(("name", "value", "escaped"))
+        for cells in values.items():
+            risky = [cell.startswith(_FORMULA) for cell in cells]
+            safe = [f"'{cell}" if is_risky else cell for cell, is_risky in zip(cells, risky, strict=True)]
+            rows.writerow((*safe, " ".join(compress(ESCAPABLE, risky))))
+        return text.getvalue().encode()
+
+
+class KubernetesExport(_ExportRenderer):
+    """One Secret as `kubectl apply -f` takes it; its name is to be chosen."""
+
+    media_type = "application/vnd.kubernetes.secret+yaml"
+    format = KUBERNETES
+
+    def written(self, values: Mapping[str, str]) -> bytes:
+        """Return the manifest, its data in Base64 so that every byte arrives."""
+        data = {name: b64encode(value.encode()).decode() for name, value in values.items()}
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "keeper"},
+            "type": "Opaque",
+            "data": data,
+        }
+        text: str = yaml.safe_dump(secret, sort_keys=False, width=_NEVER_FOLDED)
+        return text.encode()
+
+
+EXPORT_RENDERERS: Final = (JsonExport, DotenvExport, YamlExport, CsvExport, KubernetesExport)
+
+
+def export_renderer(format: str) -> _ExportRenderer:
+    """Return the renderer of a format. Raises InvalidInput."""
+    for renderer in EXPORT_RENDERERS:
+        if renderer.format == format:
+            return renderer()
+    raise InvalidInput("format", f"Choose one of {', '.join(each.format for each in EXPORT_RENDERERS)}.")
 
 
 def _quoted(value: str) -> str:

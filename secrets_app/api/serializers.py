@@ -8,6 +8,8 @@ from rest_framework import serializers
 from environments_app.api.fields import Moment, StrictSerializer, WholeNumber
 from secrets_app.api.fields import ExactText, TypeField
 from secrets_app.compare import Difference
+from secrets_app.import_formats import FORMATS
+from secrets_app.import_plan import Verdict
 from secrets_app.metadata import MAX_COMMENT, MAX_DESCRIPTION, MAX_OWNER, Metadata
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.secret_types import SecretType
@@ -180,6 +182,38 @@ class GeneratedDocument(serializers.Serializer[Any]):
     secret_type = serializers.ChoiceField(choices=SecretType.choices)
     value = serializers.CharField()
     public = serializers.CharField(allow_null=True)
+
+
+class ImportDocument(StrictSerializer):
+    """The text of a file to import; without `dry_run: false` nothing is written.
+
+    `digest`, of a dry run's answer, has the import refused should it not be what that run showed.
+    """
+
+    format = serializers.ChoiceField(choices=sorted(FORMATS))
+    content = ExactText(write_only=True)
+    prefix = ExactText(required=False)
+    existing = serializers.ChoiceField(choices=["change", "keep"], default="change")
+    dry_run = serializers.BooleanField(default=True)
+    digest = ExactText(required=False)
+
+
+class ImportLine(serializers.Serializer[Any]):
+    """What an import does with an entry, or did: `reason` says why it is, or was, left out."""
+
+    name = serializers.CharField()
+    place = serializers.IntegerField()
+    result = serializers.ChoiceField(choices=[(str(item), str(item)) for item in Verdict])
+    done = serializers.BooleanField()
+    reason = serializers.CharField()
+
+
+class ImportAnswer(serializers.Serializer[Any]):
+    """The plan of an import and, unless it was a dry run, what became of it."""
+
+    dry_run = serializers.BooleanField()
+    digest = serializers.CharField()
+    results = ImportLine(many=True)
 
 
 class ComparisonRow(serializers.Serializer[Any]):

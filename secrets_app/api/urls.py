@@ -2,7 +2,7 @@
 
 from django.urls import path, register_converter
 
-from secrets_app.api import environment_views, views, webhook_views
+from secrets_app.api import environment_views, import_views, views, webhook_views
 
 
 class IdConverter:
@@ -40,6 +40,7 @@ urlpatterns = [
         name="api-named-secret",
     ),
     path("environments/<str:environment>/export", environment_views.ExportView.as_view(), name="api-export"),
+    path("environments/<str:environment>/import", import_views.ImportView.as_view(), name="api-import"),
     path(
         "environments/<str:environment>/compare/<str:other>",
         environment_views.CompareView.as_view(),

@@ -19,7 +19,7 @@ def inspect_json(value: str) -> Facts:
 
     Raises InvalidValue if it is not JSON (RFC 8259), nests deeper than 64, or repeats a key.
     """
-    _check_depth(value)
+    check_depth(value)
     document = _parse(value)
     if not is_encodable(json.dumps(document, ensure_ascii=False)):
         raise refused("The JSON has a \\u escape for half of a surrogate pair: write the whole character.")
@@ -29,7 +29,8 @@ def inspect_json(value: str) -> Facts:
     return facts
 
 
-def _check_depth(value: str) -> None:
+def check_depth(value: str) -> None:
+    """Refuse JSON that nests deeper than 64, before any recursive parser sees it. Raises InvalidValue."""
     depth = 0
     in_string = escaped = False
     for character in value:

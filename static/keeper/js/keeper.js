@@ -3,6 +3,7 @@
 import "./clipboard.js";
 import "./confirm.js";
 import "./filters.js";
+import "./many.js";
 import "./menus.js";
 import "./reveal.js";
 import "./shortcuts.js";

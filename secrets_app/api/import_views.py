@@ -1,0 +1,62 @@
+"""The API of an import: a dry run first, unless it is asked to write."""
+
+from dataclasses import replace
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from environments_app.environments import find_environment
+from secrets_app.api import serializers as documents
+from secrets_app.api.views import SecretsView
+from secrets_app.import_formats import parse
+from secrets_app.import_plan import Plan, plan_import
+from secrets_app.importing import import_entries
+from secrets_app.item_results import ItemResult
+from secrets_app.names import validate_prefix
+
+
+class ImportView(SecretsView):
+    """Secrets that come in as the text of a file."""
+
+    serializer_class = documents.ImportAnswer
+
+    @extend_schema(
+        summary="Import secrets", request=documents.ImportDocument, responses=documents.ImportAnswer
+    )
+    def post(self, request: Request, environment: str) -> Response:
+        """Say what an import would do or, with `dry_run: false`, carry it out."""
+        place = find_environment(actor=self.actor, name=environment)
+        given = self.given(documents.ImportDocument).validated_data
+        prefix = validate_prefix(given.get("prefix", ""))
+        entries = parse(given["format"], given["content"])
+        if prefix:
+            entries = [replace(entry, name=f"{prefix}/{entry.name}") for entry in entries]
+        wanted: dict[str, Any] = {
+            "actor": self.actor,
+            "environment": place,
+            "entries": entries,
+            "keep_existing": given["existing"] == "keep",
+        }
+        if given["dry_run"]:
+            return Response(_answer(plan_import(**wanted), []) | {"dry_run": True})
+        plan, results = import_entries(**wanted, digest=given.get("digest"))
+        return Response(_answer(plan, results) | {"dry_run": False})
+
+
+def _answer(plan: Plan, results: list[ItemResult]) -> dict[str, Any]:
+    became = {result.name: result for result in results}
+    lines = []
+    for line in plan.lines:
+        result = became.get(line.entry.name) if not line.reason else None
+        lines.append(
+            {
+                "name": line.entry.name,
+                "place": line.entry.place,
+                "result": str(line.verdict),
+                "done": bool(result and result.done),
+                "reason": result.reason if result else line.reason,
+            }
+        )
+    return {"digest": plan.digest, "results": lines}

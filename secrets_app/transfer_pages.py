@@ -1,0 +1,174 @@
+"""The pages on which secrets come in as a file, previewed first, and go out as one."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.html import format_html
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods
+
+from audit_app.actions import Action
+from environments_app.authentication import principal_of
+from environments_app.current import enter
+from environments_app.errors import ConfirmationNeeded
+from environments_app.models import Environment
+from secrets_app.api.renderers import export_renderer
+from secrets_app.errors import NameTaken, TooManyItems
+from secrets_app.export import export_values
+from secrets_app.import_plan import Line, Plan, PlanChanged, Verdict, plan_import
+from secrets_app.importing import import_entries
+from secrets_app.input_errors import InvalidInput
+from secrets_app.item_results import ItemResult
+from secrets_app.names import validate_prefix
+from secrets_app.places import places_for
+from secrets_app.reading import reveal_environment
+from secrets_app.transfer_forms import TYPES, ExportForm, ImportForm
+
+_ENDINGS: Final = {
+    "dotenv": "env",
+    "json": "json",
+    "yaml": "yaml",
+    "csv": "csv",
+    "kubernetes": "secret.yaml",
+}
+_IMPORT: Final = "import"
+
+
+@login_required
+@sensitive_post_parameters()
+@require_http_methods(["GET", "POST"])
+def secret_import(request: HttpRequest) -> HttpResponse:
+    """Preview what a file would write, and write it once that was seen; the file is sent both times."""
+    actor = principal_of(request)
+    form = ImportForm(
+        request.POST or None,
+        request.FILES or None,
+        environments=places_for(actor, Action.SECRET_IMPORT),
+        initial={"environment": request.GET.get("environment", "")},
+    )
+    shown: dict[str, Any] = {}
+    if request.method == "POST" and form.is_valid():
+        environment = form.cleaned_data["environment"]
+        enter(request, environment)
+        try:
+            shown = _attempted(request, form, environment)
+        except InvalidInput as error:
+            form.add_error(error.field if error.field in form.fields else None, error.reason)
+        except PlanChanged as error:
+            shown = _preview(form, error.plan) | {"changed": True}
+        except (NameTaken, TooManyItems) as error:
+            form.add_error(None, str(error))
+    context = {"form": form, "cancel_url": reverse("secret-list"), **shown}
+    if request.headers.get("HX-Request"):
+        return render(request, "secrets_app/_import.html", context)
+    return render(request, "secrets_app/import.html", context, status=422 if form.errors else 200)
+
+
+def _attempted(request: HttpRequest, form: ImportForm, environment: Environment) -> dict[str, Any]:
+    actor, entries = principal_of(request), form.entries()
+    if request.POST.get("act") != _IMPORT:
+        plan = plan_import(
+            actor=actor, environment=environment, entries=entries, keep_existing=form.keep_existing
+        )
+        return _preview(form, plan)
+    plan, results = import_entries(
+        actor=actor,
+        environment=environment,
+        entries=entries,
+        keep_existing=form.keep_existing,
+        digest=request.POST.get("digest", ""),
+    )
+    return _outcome(environment, plan, results)
+
+
+def _preview(form: ImportForm, plan: Plan) -> dict[str, Any]:
+    fixes = form.fixes
+    writes = len(plan.of(Verdict.NEW)) + len(plan.of(Verdict.CHANGED))
+    lines = sorted(plan.lines, key=lambda line: line.verdict is not Verdict.REFUSED)
+    return {
+        "plan": plan,
+        "counts": _counts(plan),
+        "writes": writes,
+        "lines": [_shown(line, fixes.get(line.index, {})) for line in lines],
+        "types": TYPES,
+        "again": not form.cleaned_data["text"],
+    }
+
+
+def _counts(plan: Plan) -> list[tuple[str, int]]:
+    return [(str(verdict), len(plan.of(verdict))) for verdict in Verdict]
+
+
+def _shown(line: Line, fix: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "index": line.index,
+        "place": line.entry.place,
+        "name": line.entry.name,
+        "verdict": str(line.verdict),
+        "type_label": line.secret_type.label,
+        "reason": line.reason,
+        "field": line.field,
+        "version": line.secret.current_number if line.secret else None,
+        "fix": fix,
+    }
+
+
+def _outcome(environment: Environment, plan: Plan, results: list[ItemResult]) -> dict[str, Any]:
+    return {
+        "results": results,
+        "done": sum(result.done for result in results),
+        "failed": [result for result in results if not result.done],
+        "left_out": plan.of(Verdict.REFUSED),
+        "list_url": f"{reverse('secret-list')}?environment={environment.name}",
+    }
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def secret_export(request: HttpRequest) -> HttpResponse:
+    """Hand out values as a file, after the reading of each is on record."""
+    actor = principal_of(request)
+    initial = {
+        "environment": request.GET.get("environment", ""),
+        "under": request.GET.get("prefix", ""),
+        "format": "dotenv",
+    }
+    places = places_for(actor, Action.SECRET_EXPORT)
+    form = ExportForm(request.POST or None, environments=places, initial=initial)
+    if request.method == "POST" and form.is_valid():
+        given = form.cleaned_data
+        try:
+            exported = reveal_environment(
+                actor=actor, environment=given["environment"], prefix=validate_prefix(given["under"])
+            )
+            values = export_values(exported, format=given["format"])
+        except InvalidInput as error:
+            form.add_error(error.field if error.field in form.fields else None, error.reason)
+        except TooManyItems as error:
+            form.add_error("under", str(error))
+        except ConfirmationNeeded:
+            form.add_error(None, confirm_first())
+        else:
+            return file_of(values, format=given["format"], name=given["environment"].name)
+    context = {"form": form, "cancel_url": reverse("secret-list")}
+    return render(request, "secrets_app/export.html", context, status=422 if form.errors else 200)
+
+
+def file_of(values: Mapping[str, str], *, format: str, name: str) -> HttpResponse:
+    """Return values as a file to save, in a format of the export."""
+    renderer = export_renderer(format)
+    response = HttpResponse(renderer.written(values), content_type=renderer.media_type)
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}.{_ENDINGS[format]}"'
+    return response
+
+
+def confirm_first() -> str:
+    """Return the sentence that asks for a fresh sign-in, in a window of its own, so that the form stays."""
+    return format_html(
+        '<a href="{}" target="_blank" rel="noopener">Confirm who you are</a>, then send this again.',
+        reverse("confirm"),
+    )
