@@ -116,6 +116,8 @@ class Action(StrEnum):
 
     TRAIL_VIEW = "trail.view"
     TRAIL_VERIFY = "trail.verify"
+    # An operator lets checkpoints go on from a state that is older than the newest anchor.
+    TRAIL_RESUME = "trail.resume"
     # Written to the system stream before a stream's first event, so that a stream that is
     # dropped whole is missed.
     STREAM_OPEN = "stream.open"

@@ -14,6 +14,7 @@ from audit_app.models import (
     ReadManifest,
     ReadManifestItem,
     RefusalCount,
+    SinkState,
     StreamHead,
 )
 
@@ -94,6 +95,13 @@ class CheckpointAdmin(ReadOnlyAdmin):
 
     list_display = ("number", "at", "key_id")
     ordering = ("-number",)
+
+
+@admin.register(SinkState)
+class SinkStateAdmin(ReadOnlyAdmin):
+    """How far each sink has come."""
+
+    list_display = ("name", "position", "succeeded_at", "failures", "error")
 
 
 @admin.register(RefusalCount)

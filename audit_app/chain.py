@@ -117,6 +117,16 @@ def damage(
         return None
     if fits and not genuine:
         return Damage("forged", sequence, "the event is not one that Keeper's key has written")
-    if genuine and link.previous_hash != previous and not fits:
+    if genuine and not fits:
+        return _misplaced(link, canonical, previous)
+    return Damage("edited", sequence, "the event is not the one that was recorded")
+
+
+def _misplaced(link: Link, canonical: bytes, previous: bytes) -> Damage:
+    """Return what is wrong with a hash that Keeper has made, and that does not fit here."""
+    sequence = link.fields.sequence
+    if event_hash(link.previous_hash, canonical) == link.hash:
+        return Damage("forked", sequence, "the event goes on from another history than the one before it")
+    if link.previous_hash != previous:
         return Damage("reordered", sequence, "the event stood in another place")
     return Damage("edited", sequence, "the event is not the one that was recorded")

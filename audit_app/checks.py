@@ -4,22 +4,24 @@ from typing import Any
 
 from auditlog.registry import auditlog
 from django.conf import settings
+from django.core import checks
 from django.core.checks import CheckMessage, Error
 from django.utils.module_loading import import_string
 
 from audit_app.addresses import networks
+from audit_app.errors import BadSink
 from audit_app.history import exposed_fields
 from audit_app.outbound import allowed_networks
+from audit_app.sinks import checkpoint_sinks
 
 # Columns whose text is a credential or its hash; binary columns are refused by their type.
 SECRET_COLUMNS = frozenset({"password", "secret_hash", "session_key"})
-_WIRING = ("KEEPER_KEYRING", "KEEPER_POLICY")
+_WIRING = ("KEEPER_KEYRING", "KEEPER_POLICY", "KEEPER_TRAIL_ALERTS")
 _WIRING_LISTS = (
     "KEEPER_INTEGRITY_CHECKS",
     "KEEPER_HEALTH_CHECKS",
     "KEEPER_HEALTH_WARNINGS",
     "KEEPER_REPORT_SECTIONS",
-    "KEEPER_AUDIT_SINKS",
     "KEEPER_NOTIFIERS",
     "KEEPER_SECRET_PANELS",
     "KEEPER_ENVIRONMENT_PANELS",
@@ -66,6 +68,29 @@ def outbound_networks(**_kwargs: Any) -> list[CheckMessage]:
                 f"KEEPER_OUTBOUND_ALLOWED: {error}.",
                 hint="List addresses or networks, such as 10.20.0.0/16,192.168.7.9, separated by commas.",
                 id="audit_app.E004",
+            )
+        ]
+    return []
+
+
+def sinks(**_kwargs: Any) -> list[CheckMessage]:
+    """Refuse an entry of KEEPER_AUDIT_SINKS that is no sink, before the trail goes unsigned."""
+    try:
+        found = checkpoint_sinks()
+    except BadSink as error:
+        return [
+            Error(
+                f"KEEPER_AUDIT_SINKS: {error}.",
+                hint="List sinks, such as file:/var/lib/keeper-anchors, separated by commas.",
+                id="audit_app.E005",
+            )
+        ]
+    if not any(sink.readable for sink in found):
+        return [
+            checks.Warning(
+                "KEEPER_AUDIT_SINKS names no sink that can be read back.",
+                hint="Add a file or an S3 bucket: without, a trail that was set back is signed again.",
+                id="audit_app.W001",
             )
         ]
     return []

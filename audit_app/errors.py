@@ -29,6 +29,30 @@ class UnauthenticatableValue(AuditError):
     """A covered column holds what no row MAC can cover, such as a database expression."""
 
 
+class BadCheckpoint(AuditError):
+    """What was read is no checkpoint in its canonical form."""
+
+
+class SigningRefused(AuditError):
+    """The trail does not descend from its anchor, or is damaged: no checkpoint of it is signed."""
+
+
+class NothingToResume(AuditError):
+    """The trail descends from its anchor: no operator has to let it go on."""
+
+
+class AnchorUnavailable(AuditError):
+    """No sink that can be read back answers: nobody can tell what the trail must descend from."""
+
+
+class BadSink(AuditError):
+    """An entry of the settings names no sink; the message says what is wrong with it."""
+
+
+class SinkDown(AuditError):
+    """A sink did not take what it was given, or cannot be read; it is tried again."""
+
+
 class TooManyRefusals(AuditError):
     """An address was refused more often than KEEPER_REFUSALS_PER_MINUTE allows."""
 

@@ -1,15 +1,17 @@
 """The keys of the trail, injected from above by KEEPER_KEYRING."""
 
 import threading
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
+from uuid import UUID
 
 from django.conf import settings
 from django.utils.module_loading import import_string
 
 from audit_app.errors import KeyringUnavailable
 
-__all__ = ["Keyring", "KeyringUnavailable", "Purpose", "forget_keyring", "keyring"]
+__all__ = ["Keyring", "KeyringUnavailable", "Purpose", "Signature", "forget_keyring", "keyring"]
 
 
 class Purpose(StrEnum):
@@ -19,6 +21,14 @@ class Purpose(StrEnum):
     ROW_MAC = "row-mac"
     FINGERPRINT = "fingerprint"
     CHECKPOINT = "checkpoint-signing"
+
+
+class Signature(NamedTuple):
+    """An Ed25519 signature, and the key that made it."""
+
+    key_id: UUID
+    public_key: bytes
+    signature: bytes
 
 
 class Keyring(Protocol):
@@ -33,6 +43,27 @@ class Keyring(Protocol):
 
     def verify(self, purpose: Purpose, message: bytes, tag: bytes) -> bool:
         """Say in constant time whether a tag is right; an unknown key or a bad length is not.
+
+        Raises KeyringUnavailable if the keys cannot be opened.
+        """
+        ...
+
+    def sign(self, message: bytes, *, key_id: UUID | None = None) -> Signature:
+        """Sign for a checkpoint with the active signing key, or with an older one that is named.
+
+        Raises KeyringUnavailable if the key is not there or cannot be opened.
+        """
+        ...
+
+    def public_key(self, key_id: UUID) -> bytes | None:
+        """Return the public half of a signing key, or None; one that another process made is looked for.
+
+        Raises KeyringUnavailable if the keys cannot be opened.
+        """
+        ...
+
+    def public_keys(self) -> Mapping[UUID, bytes]:
+        """Return the public half of every signing key, the retired ones too, 32 bytes each.
 
         Raises KeyringUnavailable if the keys cannot be opened.
         """

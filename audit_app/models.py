@@ -122,12 +122,12 @@ class AuditEvent(AppendOnly, Identified):
 class Checkpoint(AppendOnly):
     """A signed statement of all heads, numbered and chained, that also leaves for the sinks.
 
-    `heads` is the canonical JSON that `digest` covers; `signature` is Ed25519 over the digest.
+    `statement` is the canonical JSON that `digest` is of; `signature` is Ed25519 (see checkpoint.py).
     """
 
     number = models.BigIntegerField(unique=True)
     at = models.DateTimeField()
-    heads = models.TextField()
+    statement = models.TextField()
     previous_digest = models.BinaryField(max_length=HASH_LENGTH)
     digest = models.BinaryField(max_length=HASH_LENGTH)
     key_id = models.UUIDField()
@@ -135,6 +135,25 @@ class Checkpoint(AppendOnly):
 
     def __str__(self) -> str:
         return f"checkpoint {self.number}"
+
+
+class SinkState(models.Model):
+    """How far what leaves Keeper has come: a row for each sink, and one for the signing itself.
+
+    `position` is the last number that the sink has taken. A row is a hint for the workers and
+    proves nothing: what a sink holds is read back from it.
+    """
+
+    name = models.CharField(max_length=200, unique=True)
+    position = models.BigIntegerField(default=0)
+    leased_until = models.DateTimeField(null=True, blank=True)
+    due_at = models.DateTimeField(null=True, blank=True)
+    succeeded_at = models.DateTimeField(null=True, blank=True)
+    failures = models.PositiveIntegerField(default=0)
+    error = models.CharField(max_length=500, blank=True)
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class RefusalCount(models.Model):

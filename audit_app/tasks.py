@@ -1,11 +1,34 @@
 """Scheduled work of audit_app; tasks carry no arguments and only nudge what is due."""
 
-from celery import shared_task
+import logging
 
+from celery import shared_task
+from celery.signals import worker_shutdown
+from django.db import DatabaseError
+
+from audit_app.anchoring import anchor_trail
+from audit_app.errors import AuditError
 from audit_app.refusals import record_due
+
+_log = logging.getLogger(__name__)
 
 
 @shared_task(name="audit_app.tasks.record_refusals")
 def record_refusals() -> None:
     """Write the events of the minutes that are over."""
     record_due()
+
+
+@shared_task(name="audit_app.tasks.make_checkpoint")
+def make_checkpoint() -> None:
+    """Sign the heads of all streams, and deliver what the sinks lack."""
+    anchor_trail()
+
+
+@worker_shutdown.connect
+def make_last_checkpoint(**_signal: object) -> None:
+    """Sign once more what a worker that ends leaves behind; what fails now is made up for later."""
+    try:
+        anchor_trail(at_once=True)
+    except (AuditError, DatabaseError) as error:
+        _log.warning("no checkpoint at the end of the worker: %s", error)

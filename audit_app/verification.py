@@ -1,6 +1,6 @@
 """Verifies the stored trail: each stream from its first event to its head, and what was read."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -10,6 +10,7 @@ from uuid import UUID
 from audit_app import ledger, streams
 from audit_app.actions import Action
 from audit_app.chain import damage, genesis, manifest_digest
+from audit_app.checkpoint import Head
 from audit_app.errors import BadDetails
 from audit_app.integrity import Problem, readable
 from audit_app.keyring import Purpose, keyring
@@ -26,51 +27,92 @@ class Tally:
     streams: int = 0
     events: int = 0
     manifests: int = 0
+    # Checkpoints that were read back from outside, and those that are stored.
+    anchors: int = 0
+    checkpoints: int = 0
+    # Places where an operator let the trail go on from an older state.
+    seams: int = 0
 
 
-def verify(stream: str | None = None, *, tally: Tally | None = None) -> Iterator[Problem]:
+# What checkpoints say that streams went through.
+KnownHeads = Mapping[str, Sequence[Head]]
+
+
+def verify(
+    stream: str | None = None, *, known: KnownHeads | None = None, tally: Tally | None = None
+) -> Iterator[Problem]:
     """Yield the first damage of each stream, then of each manifest; nothing if all is sound.
 
     Memory stays flat, and events may be appended meanwhile. With `stream` only that one is
-    verified. What no chain can show, a tail that was cut off together with its head, is for
-    the checkpoints.
+    verified. `known` are the heads that checkpoints name: without, a tail that was cut off together
+    with its head is not missed.
     """
-    tally = tally or Tally()
+    tally, known = tally or Tally(), known or {}
     if stream is not None:
-        yield from readable(_verify_stream(stream, tally), f"stream {stream}")
+        yield from readable(_verify_stream(stream, tally, known), f"stream {stream}")
         return
     yield from readable(_dropped_streams(), "the list of streams")
-    for name in _all_streams():
-        yield from readable(_verify_stream(name, tally), f"stream {name}")
+    for name in sorted({*all_streams(), *known}):
+        yield from readable(_verify_stream(name, tally, known), f"stream {name}")
     yield from readable(_verify_manifests(tally), "the lists of what was read")
 
 
-def _verify_stream(stream: str, tally: Tally) -> Iterator[Problem]:
+def _verify_stream(stream: str, tally: Tally, known: KnownHeads) -> Iterator[Problem]:
     tally.streams += 1
-    is_keepers = partial(keyring().verify, Purpose.AUDIT_MAC)
-    sequence, previous = 0, genesis(deployment_uuid(), stream)
-    head = _head(stream)
+    named: Iterable[Head] = known.get(stream, ())
+    last, head = beginning(stream), stored_head(stream)
     if head is None:
         yield _problem("missing", stream, None, "the head of the stream is missing")
         return
-    while head[0] > sequence:
-        batch = ledger.links(stream, after=sequence, until=head[0], limit=_ROWS_PER_QUERY)
-        if not batch:
-            message = f"events {sequence + 1} to {head[0]} are missing at the end"
-            yield _problem("truncated", stream, sequence + 1, message)
+    while True:
+        found = first_damage(stream, after=last, until=head, known=named, tally=tally)
+        if found is not None:
+            yield found
             return
+        named = ()
+        last, head = head, stored_head(stream) or head
+        if head == last:
+            break
+    yield from _surplus(stream, last.sequence, tally)
+
+
+def first_damage(
+    stream: str, *, after: Head, until: Head, known: Iterable[Head] = (), tally: Tally | None = None
+) -> Problem | None:
+    """Return the first thing wrong with the events that lead from one head of a stream to a later one.
+
+    `known` are heads that some event must have been, such as those of a checkpoint. Memory stays flat.
+    """
+    sequence, previous = after
+    due = sorted(head for head in known if head.sequence > sequence)
+    is_keepers = partial(keyring().verify, Purpose.AUDIT_MAC)
+    while sequence < until.sequence:
+        batch = ledger.links(stream, after=sequence, until=until.sequence, limit=_ROWS_PER_QUERY)
+        if not batch:
+            message = f"events {sequence + 1} to {until.sequence} are missing at the end"
+            return _problem("truncated", stream, sequence + 1, message)
         for link in batch:
             found = damage(link, sequence + 1, previous, is_keepers)
             if found is not None:
-                yield _problem(found.kind, stream, found.sequence, found.message)
-                return
+                return _problem(found.kind, stream, found.sequence, found.message)
             sequence, previous = link.fields.sequence, link.hash
-        tally.events += len(batch)
-        head = _head(stream) or head
-    if head[0] < sequence or head[1] != previous:
-        yield _problem("forked", stream, sequence, "the head of the stream is not its last event")
-        return
-    yield from _surplus(stream, sequence, tally)
+            while due and due[0].sequence == sequence:
+                if due.pop(0).hash != previous:
+                    message = "the event is not the one that a checkpoint names"
+                    return _problem("forked", stream, sequence, message)
+        if tally:
+            tally.events += len(batch)
+    if sequence > until.sequence or previous != until.hash:
+        return _problem("forked", stream, sequence, "the head of the stream is not its last event")
+    if due:
+        message = f"events {sequence + 1} to {due[-1].sequence} are gone, which a checkpoint names"
+        return _problem("truncated", stream, sequence + 1, message)
+    return None
+
+
+def beginning(stream: str) -> Head:
+    """Return what stands before the first event of a stream."""
+    return Head(0, genesis(deployment_uuid(), stream))
 
 
 def _surplus(stream: str, sequence: int, tally: Tally) -> Iterator[Problem]:
@@ -84,20 +126,27 @@ def _surplus(stream: str, sequence: int, tally: Tally) -> Iterator[Problem]:
         yield _problem("inserted", stream, below, "an event stands before the first one")
     if row is None:
         return
-    head = _head(stream)
-    if head is not None and head[0] >= row:
+    head = stored_head(stream)
+    if head is not None and head.sequence >= row:
         tally.streams -= 1
-        yield from _verify_stream(stream, tally)
+        yield from _verify_stream(stream, tally, {})
         return
     yield _problem("inserted", stream, row, "an event stands behind the head of the stream")
 
 
-def _head(stream: str) -> tuple[int, bytes] | None:
+def stored_head(stream: str) -> Head | None:
+    """Return where a stream stands, if it does."""
     row = StreamHead.objects.filter(stream=stream).values_list("sequence", "hash").first()
-    return None if row is None else (row[0], ledger.stored_bytes(row[1]))
+    return None if row is None else Head(row[0], ledger.stored_bytes(row[1]))
 
 
-def _all_streams() -> list[str]:
+def stored_heads() -> dict[str, Head]:
+    """Return where every stream stands, as of one moment."""
+    rows = StreamHead.objects.order_by("stream").values_list("stream", "sequence", "hash")
+    return {stream: Head(sequence, ledger.stored_bytes(link)) for stream, sequence, link in rows}
+
+
+def all_streams() -> list[str]:
     """Return every stream that has a head or an event, by skipping through the index."""
     names = set(StreamHead.objects.values_list("stream", flat=True))
     last: str | None = ""
@@ -113,7 +162,7 @@ def _all_streams() -> list[str]:
 
 def _dropped_streams() -> Iterator[Problem]:
     """Compare the streams there are with those the system stream says were opened."""
-    existing = set(_all_streams())
+    existing = set(all_streams())
     if existing and streams.SYSTEM not in existing:
         yield _problem("missing", streams.SYSTEM, None, "the stream is missing")
     opened = AuditEvent.objects.filter(stream=streams.SYSTEM, action=Action.STREAM_OPEN)

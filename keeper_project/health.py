@@ -20,6 +20,7 @@ from django.utils.module_loading import import_string
 from django.views.decorators.http import require_safe
 from kombu.exceptions import OperationalError
 
+from audit_app import anchoring
 from audit_app.errors import AuditError
 from environments_app.errors import AccessError
 from keeper_project import broker as embedded_broker
@@ -116,6 +117,15 @@ def data_keys() -> None:
         names = ", ".join(str(row.uuid) for row in found[:NAMED_KEYS])
         more = " and others" if len(found) > NAMED_KEYS else ""
         raise HealthFailure(f"data keys that do not open: {names}{more}; the log says why")
+
+
+def checkpoints() -> None:
+    """Check that the trail is signed and its sinks take it; not part of readiness: recording goes on.
+
+    Raises HealthFailure if the trail was refused, is unsigned for long, or a sink is down.
+    """
+    if found := anchoring.problems():
+        raise HealthFailure(found[0])
 
 
 def worker() -> None:

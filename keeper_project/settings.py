@@ -71,6 +71,10 @@ KEEPER_TOKEN_PEPPERS = env.list("KEEPER_TOKEN_PEPPERS", default=[]) or [
 # How long a deleted secret can be restored before it is destroyed; 0: for ever.
 KEEPER_RETENTION_DAYS = env.int("KEEPER_RETENTION_DAYS", default=30)
 
+# --- Audit trail -----------------------------------------------------------------------------
+# Where the signed heads of the trail go each minute, outside the database (audit_app.sinks).
+KEEPER_AUDIT_SINKS = env.list("KEEPER_AUDIT_SINKS", default=["file"])
+
 # --- Sync ----------------------------------------------------------------------------------
 # Whether a target of AWS without an access key of its own may use the identity of Keeper's machine,
 # which every manager of an environment can then point at what that identity reaches.
@@ -117,7 +121,11 @@ KEEPER_HEALTH_CHECKS = [
     "keeper_project.health.data_directory",
 ]
 # Shown beside them by the probe and the dashboard; Keeper serves what it can without these.
-KEEPER_HEALTH_WARNINGS = ["keeper_project.health.data_keys", "keeper_project.health.worker"]
+KEEPER_HEALTH_WARNINGS = [
+    "keeper_project.health.data_keys",
+    "keeper_project.health.worker",
+    "keeper_project.health.checkpoints",
+]
 KEEPER_INTEGRITY_CHECKS = [
     "audit_app.history.log_entries",
     "environments_app.integrity.access_rows",
@@ -129,7 +137,7 @@ KEEPER_INTEGRITY_CHECKS = [
     "sync_app.integrity.rotation_policies",
     "sync_app.integrity.rotations",
 ]
-KEEPER_AUDIT_SINKS: list[str] = []
+KEEPER_TRAIL_ALERTS = "environments_app.trail_alerts.OperatorAlerts"
 KEEPER_SECRET_PANELS = ["sync_app.panel.DeliveryPanel"]
 KEEPER_ENVIRONMENT_PANELS = ["secrets_app.key_panel.KeyPanel"]
 KEEPER_NOTIFIERS = [
@@ -410,6 +418,11 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(KEEPER_DATA_DIR / "celerybeat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "worker-heartbeat": {"task": "keeper_project.tasks.beat_heartbeat", "schedule": 30.0},
     "record-refusals": {"task": "audit_app.tasks.record_refusals", "schedule": 60.0},
+    "make-checkpoint": {
+        "task": "audit_app.tasks.make_checkpoint",
+        "schedule": 60.0,
+        "options": {"expires": 50},
+    },
     # A check that waited longer than this is overtaken by the next one.
     "check-keys": {
         "task": "secrets_app.tasks.check_keys",

@@ -21,18 +21,19 @@ import hmac
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import QuerySet
 
 from audit_app import actors, streams
 from audit_app.actions import Action
 from audit_app.errors import KeyringUnavailable
-from audit_app.keyring import Purpose
+from audit_app.keyring import Purpose, Signature
 from audit_app.models import AuditEvent
 from audit_app.record import AuditObject, record
 from audit_app.row_mac import report_violation
@@ -96,6 +97,38 @@ class SystemKeyring:
         if key is None:
             return False
         return hmac.compare_digest(hmac.digest(key.material, message, "sha256"), tag[16:])
+
+    def sign(self, message: bytes, *, key_id: UUID | None = None) -> Signature:
+        """Sign for a checkpoint with the active signing key, or with an older one that is named.
+
+        Raises KeyringUnavailable if the key is not there or cannot be opened.
+        """
+        keys = self._pinned or self._opened()
+        key = keys.active[Purpose.CHECKPOINT]
+        if key_id is not None and key_id != key.id:
+            named = keys.by_id.get((Purpose.CHECKPOINT, key_id.bytes))
+            if named is None:
+                raise KeyringUnavailable(f"signing key {key_id} is not among those that open")
+            key = named
+        private = Ed25519PrivateKey.from_private_bytes(key.material)
+        return Signature(key.id, _public(key), private.sign(message))
+
+    def public_key(self, key_id: UUID) -> bytes | None:
+        """Return the public half of a signing key, or None; one that another process made is looked for.
+
+        Raises KeyringUnavailable if the keys cannot be opened.
+        """
+        keys = (self._pinned or self._opened()).by_id
+        key = keys.get((Purpose.CHECKPOINT, key_id.bytes)) or self._learned(Purpose.CHECKPOINT, key_id.bytes)
+        return _public(key) if key else None
+
+    def public_keys(self) -> Mapping[UUID, bytes]:
+        """Return the public half of every signing key, the retired ones too, 32 bytes each.
+
+        Raises KeyringUnavailable if the keys cannot be opened.
+        """
+        keys = (self._pinned or self._opened()).by_id
+        return {key.id: _public(key) for (purpose, _), key in keys.items() if purpose == Purpose.CHECKPOINT}
 
     def open_all(self) -> None:
         """Open every system key, making those that never were; cheap once they are open.
@@ -191,6 +224,10 @@ class _Uncommitted:
         return threading.get_ident() == self._thread and any(
             entry[1] == self._commit for entry in connection.run_on_commit
         )
+
+
+def _public(key: PlainKey) -> bytes:
+    return Ed25519PrivateKey.from_private_bytes(key.material).public_key().public_bytes_raw()
 
 
 def _warn_of_waiting() -> None:

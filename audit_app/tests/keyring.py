@@ -3,9 +3,13 @@
 import hmac
 from uuid import UUID
 
-from audit_app.keyring import Keyring, KeyringUnavailable, Purpose
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from audit_app.keyring import Keyring, KeyringUnavailable, Purpose, Signature
 
 KEY_ID = UUID("6b657972-696e-4670-8f72-746573747300").bytes
+# Later ones follow when `signing_key` is moved: a rotation.
+SIGNING_KEYS = [UUID(int=number) for number in (0x51, 0x52)]
 
 
 class ToyKeyring(Keyring):
@@ -16,6 +20,19 @@ class ToyKeyring(Keyring):
 
     def verify(self, purpose: Purpose, message: bytes, tag: bytes) -> bool:
         return hmac.compare_digest(self.mac(purpose, message), tag)
+
+    signing_key = SIGNING_KEYS[0]
+
+    def sign(self, message: bytes, *, key_id: UUID | None = None) -> Signature:
+        made_by = key_id or self.signing_key
+        private = Ed25519PrivateKey.from_private_bytes(made_by.bytes * 2)
+        return Signature(made_by, private.public_key().public_bytes_raw(), private.sign(message))
+
+    def public_key(self, key_id: UUID) -> bytes | None:
+        return self.public_keys().get(key_id)
+
+    def public_keys(self) -> dict[UUID, bytes]:
+        return {key: self.sign(b"", key_id=key).public_key for key in SIGNING_KEYS}
 
     def open_all(self) -> None:
         pass

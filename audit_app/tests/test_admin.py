@@ -13,6 +13,7 @@ MODELS = [
     trail.ReadManifest,
     trail.ReadManifestItem,
     trail.RefusalCount,
+    trail.SinkState,
     trail.StreamHead,
 ]
 

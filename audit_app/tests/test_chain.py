@@ -72,6 +72,8 @@ def test_it_tells_the_kinds_of_damage_apart() -> None:
     assert kind_of(link()) is None
     assert kind_of(link(), genuine=False) == "forged"
     assert kind_of(edited) == "edited"
-    assert kind_of(link(previous=b"x" * 32)) == "reordered"
+    assert kind_of(link(previous=b"x" * 32)) == "forked"
+    moved = link(FIELDS._replace(sequence=5), b"x" * 32)
+    assert kind_of(moved._replace(fields=FIELDS)) == "reordered"
     assert kind_of(link()._replace(previous_hash=b"x" * 32)) == "edited"
     assert kind_of(link(FIELDS._replace(sequence=3)), 1) == "missing"

@@ -11,7 +11,7 @@ def ids(found: list) -> list[str]:
 
 
 def test_a_path_that_leads_nowhere_is_refused(settings: Settings) -> None:
-    settings.KEEPER_HEALTH_CHECKS = settings.KEEPER_REPORT_SECTIONS = settings.KEEPER_AUDIT_SINKS = []
+    settings.KEEPER_HEALTH_CHECKS = settings.KEEPER_REPORT_SECTIONS = []
     assert checks.wiring() == []
     settings.KEEPER_KEYRING = "audit_app.tests.keyring.Absent"
     settings.KEEPER_INTEGRITY_CHECKS = ["nowhere.at_all"]
@@ -41,3 +41,19 @@ def test_a_followed_model_with_open_sealed_columns_is_refused(monkeypatch: pytes
     assert "signature" in found.msg
     fields["exclude_fields"] = ["previous_digest", "digest", "signature"]
     assert checks.configuration_history() == []
+
+
+@pytest.mark.parametrize(
+    ("addresses", "found"),
+    [
+        (["file"], []),
+        (["file:/var/lib/anchors"], []),
+        (["file:relative"], ["audit_app.E005"]),
+        (["file://host/path"], ["audit_app.E005"]),
+        (["ftp://host"], ["audit_app.E005"]),
+        ([], ["audit_app.W001"]),
+    ],
+)
+def test_what_is_no_sink_is_refused(settings: Settings, addresses: list[str], found: list[str]) -> None:
+    settings.KEEPER_AUDIT_SINKS = addresses
+    assert ids(checks.sinks()) == found

@@ -9,8 +9,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from audit_app.inspection import since_checkpoint, whole_trail
 from audit_app.integrity import Problem, run_checks
-from audit_app.verification import Tally, verify
+from audit_app.verification import Tally
 
 
 class Command(BaseCommand):
@@ -19,15 +20,20 @@ class Command(BaseCommand):
     help = "Verify the audit trail and what is stored; exits with 1 if anything is damaged."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take the stream and the format of the output."""
-        parser.add_argument("--stream", help="verify this stream only, such as 'system'")
+        """Take what to verify and the format of the output."""
+        extent = parser.add_mutually_exclusive_group()
+        extent.add_argument("--full", action="store_true", help="verify everything, which is usual")
+        extent.add_argument(
+            "--since-checkpoint", action="store_true", help="only what the newest anchor lacks"
+        )
+        extent.add_argument("--stream", help="verify this stream only, such as 'system'")
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Print each problem on a line, then the counts."""
         as_json = options["format"] == "json"
         tally, problems = Tally(), 0
-        for problem in _problems(options["stream"], tally):
+        for problem in _problems(options, tally):
             problems += 1
             self.stdout.write(json.dumps(asdict(problem)) if as_json else _line(problem))
         counts = {**asdict(tally), "problems": problems}
@@ -36,9 +42,11 @@ class Command(BaseCommand):
             sys.exit(1)
 
 
-def _problems(stream: str | None, tally: Tally) -> Iterator[Problem]:
-    found = verify(stream, tally=tally)
-    return found if stream else chain(found, run_checks())
+def _problems(options: dict[str, Any], tally: Tally) -> Iterator[Problem]:
+    if options["since_checkpoint"]:
+        return since_checkpoint(tally=tally)
+    found = whole_trail(options["stream"], tally=tally)
+    return found if options["stream"] else chain(found, run_checks())
 
 
 def _line(problem: Problem) -> str:

@@ -1,5 +1,6 @@
 """Replacing the system keys: new rows get new ones, old ones verify, and running processes keep up."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +8,11 @@ from pytest_django import Settings
 
 from audit_app import actors, streams
 from audit_app.actions import Action
+from audit_app.actors import NIL
+from audit_app.anchoring import anchor_trail
+from audit_app.checkpoint import Statement
 from audit_app.errors import KeyringUnavailable
+from audit_app.inspection import whole_trail
 from audit_app.keyring import Purpose, keyring
 from audit_app.models import AuditEvent
 from audit_app.record import AuditObject, record
@@ -80,6 +85,23 @@ class TestReplacing:
         forget_process()
         keyring().open_all()
         assert AuditEvent.objects.filter(object_uuid=new.uuid).count() == 1
+
+    def test_checkpoints_go_on_under_the_new_key_without_a_gap(
+        self, cast: Cast, settings: Settings, tmp_path: Path
+    ) -> None:
+        settings.KEEPER_AUDIT_SINKS = [f"file:{tmp_path}"]
+        elsewhere = running()
+        assert anchor_trail(at_once=True)
+        replace_system_keys()
+        second = anchor_trail(at_once=True)
+        assert second
+        said = Statement.parsed(second.statement)
+        assert said.succession
+        assert said.succession.by != said.key_id
+        assert not list(whole_trail())
+        # A process that began before knows the new key when it meets it.
+        assert elsewhere.public_key(said.key_id) == said.public_key
+        assert elsewhere.public_key(NIL) is None
 
     def test_it_is_part_of_rotate_reencrypt(self, cast: Cast) -> None:
         done = {

@@ -1,0 +1,40 @@
+"""One pass of anchoring the trail: sign, deliver; and whether that has worked of late."""
+
+from datetime import timedelta
+from typing import Final
+
+from django.utils import timezone
+
+from audit_app.checkpointing import SIGNING, make_checkpoint
+from audit_app.models import Checkpoint, SinkState
+from audit_app.shipping import deliver_checkpoints
+from audit_app.sinks import checkpoint_sinks
+
+# A pass is due each minute; several in a row that failed are worth a word.
+_LATE: Final = timedelta(minutes=5)
+
+
+def anchor_trail(*, at_once: bool = False) -> Checkpoint | None:
+    """Make a checkpoint if one is due, and deliver all that the sinks lack.
+
+    What was signed before is delivered also where signing is refused now. Raises what
+    `make_checkpoint` raises.
+    """
+    try:
+        return make_checkpoint(at_once=at_once)
+    finally:
+        deliver_checkpoints(at_once=at_once)
+
+
+def problems() -> list[str]:
+    """Return what is wrong with the anchoring, worst first, in words that anybody may read."""
+    signing = SinkState.objects.filter(name=SIGNING).first()
+    found = []
+    if signing is not None and signing.error:
+        found.append("the audit trail is not signed: it is not what was signed before, or no sink answers")
+    elif signing is not None and signing.succeeded_at and signing.succeeded_at < timezone.now() - _LATE:
+        found.append("the audit trail was not signed lately")
+    down = SinkState.objects.filter(name__in=[sink.name for sink in checkpoint_sinks()], failures__gt=0)
+    if count := down.count():
+        found.append(f"{count} of the sinks of the audit trail do not take checkpoints")
+    return found

@@ -1,0 +1,140 @@
+"""Reads checkpoints back from the sinks, and says whether the stored trail descends from them.
+
+What a sink holds is the one thing here that write access to the database cannot change. So what
+is read back is compared with the stored checkpoints, and never the other way round.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from audit_app import ledger, streams
+from audit_app.actions import Action
+from audit_app.canonical import parsed_details
+from audit_app.chain import Link, canonical_bytes, event_hash
+from audit_app.checkpoint import SignedCheckpoint
+from audit_app.errors import AnchorUnavailable, BadCheckpoint, SinkDown
+from audit_app.integrity import Problem
+from audit_app.keyring import Purpose, keyring
+from audit_app.models import AuditEvent, Checkpoint, deployment_uuid
+from audit_app.sinks import checkpoint_sinks
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anchor:
+    """The newest checkpoint of a sink, as it was read back; its signature was verified."""
+
+    checkpoint: SignedCheckpoint
+    sink: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadBack:
+    """What came of asking every sink: its anchors, and what is wrong with what they hold."""
+
+    anchors: Sequence[Anchor]
+    problems: Sequence[Problem]
+
+    @property
+    def newest(self) -> Anchor | None:
+        """The anchor with the highest number, if there is any."""
+        return max(self.anchors, key=lambda anchor: anchor.checkpoint.number, default=None)
+
+
+def read_back() -> ReadBack:
+    """Ask every sink that can be read for its newest checkpoint; goes over the network.
+
+    Raises AnchorUnavailable if there are such sinks and none answers.
+    """
+    asked, down = 0, []
+    anchors: list[Anchor] = []
+    problems: list[Problem] = []
+    for sink in checkpoint_sinks():
+        if not sink.readable:
+            continue
+        asked += 1
+        try:
+            line = sink.newest()
+            if line is not None:
+                anchors.append(Anchor(checkpoint=_genuine(line), sink=sink.name))
+        except SinkDown as error:
+            _log.warning("an audit sink cannot be read back: %s", error)
+            down.append(sink.name)
+        except BadCheckpoint as error:
+            problems.append(Problem(kind="forged", object=f"sink {sink.name}", message=str(error)))
+    if asked and len(down) == asked:
+        raise AnchorUnavailable(f"no sink of checkpoints can be read back: {', '.join(down)}")
+    return ReadBack(anchors=anchors, problems=problems)
+
+
+def _genuine(line: bytes) -> SignedCheckpoint:
+    """Return a checkpoint that this deployment has signed. Raises BadCheckpoint for any other."""
+    found = SignedCheckpoint.from_line(line)
+    if found.statement.deployment != deployment_uuid():
+        raise BadCheckpoint("it holds a checkpoint of another deployment")
+    key = keyring().public_key(found.statement.key_id)
+    if key is None or not found.is_signed_by(key):
+        raise BadCheckpoint("it holds a checkpoint that none of Keeper's keys has signed")
+    return found
+
+
+def contradictions(anchors: Sequence[Anchor]) -> Iterator[Problem]:
+    """Yield each anchor that the stored checkpoints do not lead to, unless an operator resumed from it."""
+    for anchor in anchors:
+        number, digest = anchor.checkpoint.number, anchor.checkpoint.digest
+        stored = Checkpoint.objects.filter(number=number).values_list("digest", flat=True).first()
+        if stored is not None and bytes(stored) == digest:
+            continue
+        if is_resumed(digest):
+            continue
+        at = anchor.checkpoint.statement.at
+        signed = f"checkpoint {number} of {at:%Y-%m-%d %H:%M:%S} UTC, read back from {anchor.sink}"
+        if stored is not None:
+            yield _problem("forked", number, f"another checkpoint {number} is stored than {signed}")
+        elif Checkpoint.objects.filter(number__gt=number).exists():
+            yield _problem("missing", number, f"the stored checkpoints lack {signed}")
+        else:
+            yield _problem("rewound", number, f"the database is older than {signed}")
+
+
+def is_resumed(digest: bytes) -> bool:
+    """Say whether an operator let the trail go on from a state older than a checkpoint."""
+    return any(resumption.digest == digest for resumption in resumptions())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumption:
+    """The seam that an operator put into the trail: which anchor it goes on without, and why."""
+
+    sequence: int
+    number: int
+    digest: bytes
+    reason: str
+
+
+def resumptions() -> Iterator[Resumption]:
+    """Yield the seams of the trail, oldest first; an event that Keeper did not write makes none."""
+    events = AuditEvent.objects.filter(stream=streams.SYSTEM, action=Action.TRAIL_RESUME)
+    for sequence in events.order_by("sequence").values_list("sequence", flat=True):
+        for link in ledger.links(streams.SYSTEM, after=sequence - 1, until=sequence, limit=1):
+            said = parsed_details(link.fields.details)
+            if _is_authentic(link) and isinstance(said.get("digest"), str):
+                yield Resumption(
+                    sequence=sequence,
+                    number=said["anchor"],
+                    digest=bytes.fromhex(said["digest"]),
+                    reason=said["reason"],
+                )
+
+
+def _is_authentic(link: Link) -> bool:
+    """Say whether Keeper wrote an event, wherever it now stands."""
+    return event_hash(link.previous_hash, canonical_bytes(link.fields)) == link.hash and keyring().verify(
+        Purpose.AUDIT_MAC, link.hash, link.mac
+    )
+
+
+def _problem(kind: str, number: int, message: str) -> Problem:
+    return Problem(kind=kind, object=f"checkpoint {number}", message=message)

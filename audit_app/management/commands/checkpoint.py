@@ -1,0 +1,44 @@
+"""The command that signs the trail now, publishes the keys that sign it, and resumes it after a restore."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from audit_app import actors
+from audit_app.anchoring import anchor_trail
+from audit_app.checkpointing import resume
+from audit_app.errors import AuditError
+from audit_app.keyring import keyring
+
+
+class Command(BaseCommand):
+    """Makes a checkpoint and delivers it to the sinks."""
+
+    help = "Sign the heads of the audit trail now, and deliver to the sinks what they lack."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take what to do instead of only signing."""
+        instead = parser.add_mutually_exclusive_group()
+        instead.add_argument(
+            "--public-keys", action="store_true", help="print the keys that sign, to be pinned elsewhere"
+        )
+        instead.add_argument(
+            "--resume",
+            metavar="REASON",
+            help="after a restore: go on without the newest anchor, which every verification then names",
+        )
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Do it; fails if the trail is refused or no sink answers."""
+        try:
+            if options["public_keys"]:
+                for key_id, public_key in keyring().public_keys().items():
+                    self.stdout.write(f"{key_id} ed25519 {public_key.hex()}")
+                return
+            if options["resume"]:
+                number = resume(actor=actors.system(), reason=options["resume"])
+                self.stdout.write(f"The trail goes on without checkpoint {number}; this is recorded.")
+            made = anchor_trail(at_once=True)
+        except AuditError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"Signed as {made}." if made else "Nothing happened since the last checkpoint.")

@@ -1,0 +1,32 @@
+"""What a sink is: a place outside the database that takes lines, and may give back the newest."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class Sink(ABC):
+    """Takes lines in order, each at least once.
+
+    `name` says in messages and tables where it is and holds no credential.
+    """
+
+    # Whether `newest` can say what it holds.
+    readable: ClassVar[bool] = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @abstractmethod
+    def write(self, lines: Sequence[bytes], *, number: int) -> None:
+        """Keep lines, durably, the first of which has this number; again, if they may have come before.
+
+        Raises SinkDown if that is not certain.
+        """
+
+    def newest(self) -> bytes | None:
+        """Return the last line that it holds, or None if it is empty.
+
+        Raises SinkDown if it cannot be read.
+        """
+        raise NotImplementedError

@@ -1,0 +1,93 @@
+"""A file that is only ever appended to; `chattr +a` keeps even its owner from changing what is in it."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from audit_app.errors import SinkDown
+from audit_app.models import deployment_uuid
+from audit_app.sinks.base import Sink
+
+_BLOCK: Final = 64 * 1024
+
+
+class FileSink(Sink):
+    """Appends lines to one file, each batch on the disk before it returns."""
+
+    readable = True
+
+    def __init__(self, directory: Path, what: str) -> None:
+        super().__init__(f"{what}:file:{directory}")
+        self._directory, self._what = directory, what
+
+    @property
+    def _path(self) -> Path:
+        # One file a deployment: what another one left here is no trail of this one's.
+        return self._directory / f"{self._what}-{deployment_uuid()}.jsonl"
+
+    def write(self, lines: Sequence[bytes], *, number: int) -> None:
+        """Append the lines and wait for the disk."""
+        del number
+        with self._opened(os.O_WRONLY | os.O_APPEND | os.O_CREAT) as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # A line that a crash has torn is closed, so that it swallows none of these.
+            left = b"" if self._ends_whole() else b"\n"
+            rest = left + b"".join(lines)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+
+    def newest(self) -> bytes | None:
+        """Return the last whole line that is JSON; a torn one never counted."""
+        try:
+            with self._opened(os.O_RDONLY) as descriptor:
+                return next(_json_lines_from_end(descriptor), None)
+        except FileNotFoundError:
+            return None
+
+    def _ends_whole(self) -> bool:
+        with self._path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - 1, 0))
+            return file.read(1) in {b"", b"\n"}
+
+    @contextmanager
+    def _opened(self, flags: int) -> Iterator[int]:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor = os.open(self._path, flags, 0o600)
+            try:
+                yield descriptor
+            finally:
+                os.close(descriptor)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise SinkDown(f"{self.name}: {error.strerror}") from error
+
+
+def _json_lines_from_end(descriptor: int) -> Iterator[bytes]:
+    """Yield the whole lines of a file that are JSON, the last one first."""
+    # What stands behind the last line break was torn.
+    found = _lines_from_end(descriptor)
+    next(found, None)
+    for line in found:
+        try:
+            json.loads(line)
+        except ValueError:
+            continue
+        yield line
+
+
+def _lines_from_end(descriptor: int) -> Iterator[bytes]:
+    position, rest = os.fstat(descriptor).st_size, b""
+    while position:
+        start = max(position - _BLOCK, 0)
+        *lines, last = (os.pread(descriptor, position - start, start) + rest).split(b"\n")[::-1]
+        yield from lines
+        position, rest = start, last
+    yield rest
