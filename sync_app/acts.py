@@ -65,6 +65,13 @@ def _create(backend: Backend, job: Job) -> Done:
         raise
 
 
+def give_up(backend: Backend, job: Job) -> None:
+    """Take our mark off a name that somebody else wrote first. Raises a BackendError."""
+    now = backend.look(job.name)
+    if now.mark == job.mark:
+        backend.unmark(now)
+
+
 def _update(backend: Backend, job: Job) -> Done:
     seen = _provable(backend, job)
     if seen.version == job.token:

@@ -1,8 +1,9 @@
 """Works on up to a hundred items of a plan: check, commit the intent, open, act, note the outcome."""
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Final
 from uuid import UUID
 
@@ -25,7 +26,7 @@ from sync_app import acts, entries, keeper_side
 from sync_app.acts import Done, Job
 from sync_app.backends.base import Backend, Seen
 from sync_app.deliveries import open_versions
-from sync_app.errors import BackendError, ChangedSinceRead
+from sync_app.errors import BackendError, ChangedSinceRead, CreateOvertaken
 from sync_app.leases import Lease, database_now
 from sync_app.models import Plan, PlanItem, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind
@@ -42,6 +43,7 @@ _ITEM_COLUMNS: Final = ["state", "reason", "attempts", "error", "permanent", "fi
 _ERROR_LENGTH: Final = 500
 _TOKEN_LABEL: Final = b"keeper/sync-token/v1|"
 _LISTED: Final = 100
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +90,14 @@ class Batch:
         self._announce_pulls(ready)
         passing, settled = None, False
         pairs = [(work, self._job(work, repeated)) for work in ready if work.item.state == ItemState.INTENDED]
-        for (work, _job), answer in each(self._act, pairs, pulse=self._tools.pulse):
+        overtaken = []
+        for (work, job), answer in each(self._act, pairs, pulse=self._tools.pulse):
             error = self._answered(work, answer)
             passing, settled = error or passing, settled or error is None
+            if isinstance(answer, CreateOvertaken):
+                overtaken.append(job)
         self._save()
+        self._give_up(overtaken)
         return None if settled else passing
 
     # --- Before -------------------------------------------------------------------------------
@@ -210,10 +216,22 @@ class Batch:
         self._tools.pace.wait()
         return acts.carry_out(self._tools.backend, pair[1])
 
+    def _give_up(self, overtaken: list[Job]) -> None:
+        """Take our marks off what somebody else wrote first.
+
+        Comes after `_save`, which a worker that was overtaken itself does not survive: the mark may
+        be that of the worker in its place. One that stays proves nothing, since no entry claims it.
+        """
+        for job, answer in each(partial(acts.give_up, self._tools.backend), overtaken):
+            if isinstance(answer, BackendError):
+                logger.warning("our mark stays on %s, which is not ours: %s", job.name, answer)
+
     def _answered(self, work: Work, answer: Done | BackendError) -> BackendError | None:
         """Note what became of an item; return the error if it may pass and is tried again."""
         if isinstance(answer, ChangedSinceRead):
             self._skip(work, str(answer))
+            if isinstance(answer, CreateOvertaken) and work.entry is not None:
+                work.entry.ownership = Ownership.NONE
         elif isinstance(answer, BackendError):
             return self._failed(work, answer)
         else:

@@ -65,6 +65,10 @@ class ChangedSinceRead(BackendError):
     permanent = False
 
 
+class CreateOvertaken(ChangedSinceRead):
+    """Somebody wrote the name after our mark was put on it, maybe another worker: the mark stays for now."""
+
+
 # --- Somebody has to change something ---------------------------------------------------------
 
 

@@ -163,7 +163,8 @@ class Backend(ABC):
 
         `token` is the same when the same attempt is repeated, and makes the repetition harmless
         where the system supports that. Raises ChangedSinceRead if something is there, NameHeld
-        if something deleted is.
+        if something deleted is, and CreateOvertaken if our mark is now on what somebody else wrote:
+        whether that was another worker of ours, only the holder of the run's lease can decide.
         """
 
     @abstractmethod

@@ -32,6 +32,7 @@ from sync_app.errors import (
     BackendError,
     BadDestination,
     ChangedSinceRead,
+    CreateOvertaken,
     CredentialsRejected,
     MountMissing,
     NameHeld,
@@ -172,7 +173,7 @@ class VaultKv2(Backend):
         """Mark the empty name, then write its first version with cas=0.
 
         In this order a crash in between leaves a mark without a value, never a value without a
-        mark. If somebody else's first version came in between, the mark is taken off again.
+        mark. Raises CreateOvertaken if somebody else's first version came in between.
         """
         path = self._prefix.path(name)
         now = self.look(name)
@@ -184,8 +185,7 @@ class VaultKv2(Backend):
         try:
             self._write(path, value, cas=0)
         except ChangedSinceRead:
-            self.unmark(now)
-            raise
+            raise CreateOvertaken("another secret was written there first: plan again") from None
         return self.look(name)
 
     def update(self, seen: Seen, value: str, *, token: str) -> Seen:  # noqa: ARG002
