@@ -77,6 +77,9 @@ _MANAGER: Final = _EDITOR | {
     Action.ROTATION_SUSPEND,
     Action.ROTATION_REMOVE,
     Action.ROTATION_CUT,
+    Action.CONSENT_VIEW,
+    Action.CONSENT_GIVE,
+    Action.CONSENT_WITHDRAW,
 }
 ROLE_ACTIONS: Final = MappingProxyType(
     {Role.VIEWER: _VIEWER, Role.READER: _READER, Role.EDITOR: _EDITOR, Role.MANAGER: _MANAGER}
@@ -101,6 +104,7 @@ _OPERATIONS: Final = frozenset(
         Action.TARGET_PAUSE,
         Action.ROTATION_VIEW,
         Action.ROTATION_SUSPEND,
+        Action.CONSENT_VIEW,
         Action.TRAIL_VIEW,
         Action.NOTIFICATION_VIEW,
         Action.NOTIFICATION_CREATE,

@@ -136,10 +136,11 @@ KEEPER_INTEGRITY_CHECKS = [
     "sync_app.integrity.entries",
     "sync_app.integrity.rotation_policies",
     "sync_app.integrity.rotations",
+    "sync_app.integrity.consents",
 ]
 KEEPER_TRAIL_ALERTS = "environments_app.trail_alerts.OperatorAlerts"
-KEEPER_SECRET_PANELS = ["sync_app.panel.DeliveryPanel"]
-KEEPER_ENVIRONMENT_PANELS = ["secrets_app.key_panel.KeyPanel"]
+KEEPER_SECRET_PANELS = ["sync_app.panel.DeliveryPanel", "secrets_app.reference_panel.ReferencePanel"]
+KEEPER_ENVIRONMENT_PANELS = ["secrets_app.key_panel.KeyPanel", "sync_app.consent_views.ConsentPanel"]
 KEEPER_NOTIFIERS = [
     "environments_app.notification_email.EmailTransport",
     "secrets_app.webhook_transport.WebhookTransport",

@@ -14,7 +14,15 @@ from environments_app.service_admin import ServiceAdmin
 from secrets_app import lifecycle, tasks, writing
 from secrets_app.errors import SecretError
 from secrets_app.forms import WrittenFields
-from secrets_app.models import DataKey, KeyMigration, Secret, SecretVersion, Webhook, WrappingKey
+from secrets_app.models import (
+    DataKey,
+    KeyMigration,
+    Reference,
+    Secret,
+    SecretVersion,
+    Webhook,
+    WrappingKey,
+)
 from secrets_app.secret_types import SecretType
 
 if TYPE_CHECKING:
@@ -53,7 +61,16 @@ class SecretAdmin(ServiceAdmin):
 
     form = SecretAdminForm
     refusals: ClassVar[tuple[type[Exception], ...]] = (AccessError, SecretError)
-    list_display = ("name", "environment", "secret_type", "current_number", "owner", "expires_at", "live")
+    list_display = (
+        "name",
+        "environment",
+        "secret_type",
+        "current_number",
+        "resolves",
+        "owner",
+        "expires_at",
+        "live",
+    )
     list_filter = ("environment", "secret_type", "live")
     list_select_related = ("environment",)
     search_fields = ("search_text",)
@@ -61,7 +78,12 @@ class SecretAdmin(ServiceAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Keep name and environment of a stored secret: renaming and moving are acts of their own."""
-        return ("environment", "name") if obj else ()
+        return ("environment", "name", "resolves") if obj else ()
+
+    @admin.display(boolean=True, description="resolves references", ordering="resolves_as")
+    def resolves(self, row: Secret) -> bool:
+        """Say whether references in the value are resolved when it is delivered."""
+        return row.resolves_references
 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
@@ -111,6 +133,15 @@ class SecretVersionAdmin(ServiceAdmin):
     def get_queryset(self, request: HttpRequest) -> Any:
         """Leave the sealed values in the database."""
         return super().get_queryset(request).defer("value", "fingerprint")
+
+
+@admin.register(Reference)
+class ReferenceAdmin(ServiceAdmin):
+    """Which secrets the values of others name, to look at; it follows from the values."""
+
+    list_display = ("secret", "environment", "name")
+    list_select_related = ("secret",)
+    search_fields = ("secret__search_text", "environment", "name")
 
 
 class OpensFilter(admin.SimpleListFilter):

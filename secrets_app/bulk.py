@@ -97,6 +97,7 @@ def _drafts(actor: Principal, items: Sequence[NewSecret]) -> tuple[list[Secret],
                 raise InvalidName("name", "An earlier item has the same name.")
             seen.add((item.environment.pk, item.name))
             checked_comment(item.comment)
+            _refuse_references(item)
             secrets.append(
                 new_secret(
                     environment=item.environment,
@@ -113,6 +114,11 @@ def _drafts(actor: Principal, items: Sequence[NewSecret]) -> tuple[list[Secret],
     for item in items:
         require(actor=actor, action=Action.SECRET_CREATE, environment=item.environment, name=item.name)
     return secrets, list(_sealed(actor, secrets, items))
+
+
+def _refuse_references(item: NewSecret) -> None:
+    if item.metadata.get("resolves_references"):
+        raise InvalidInput("resolves_references", "What is created in bulk stays literal.")
 
 
 def _sealed(

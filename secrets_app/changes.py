@@ -1,6 +1,6 @@
 """Carries out a change of a secret: one transaction with its event, for whoever read the newest state."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from django.conf import settings
@@ -14,8 +14,10 @@ from audit_app.canonical import Json
 from audit_app.record import Draft, record_many
 from audit_app.row_history import row_state
 from audit_app.streams import environment_stream
+from secrets_app import references
 from secrets_app.errors import NameTaken, StaleVersion
 from secrets_app.models import Secret, SecretVersion
+from secrets_app.references import Place
 from secrets_app.versions import write_details
 
 # If-Match: * (RFC 9110, 13.1.1) asks only that there is something to change.
@@ -34,9 +36,15 @@ def check_expected(secret: Secret, expected: str | None) -> None:
 
 
 def insert(
-    *, actor: Actor, secret: Secret, version: SecretVersion, action: Action, details: Mapping[str, Json]
+    *,
+    actor: Actor,
+    secret: Secret,
+    version: SecretVersion,
+    action: Action,
+    details: Mapping[str, Json],
+    places: Sequence[Place] = (),
 ) -> None:
-    """Store a new secret with its first version and the event of it.
+    """Store a new secret with its first version, what that refers to, and the event of it.
 
     Raises NameTaken if a living secret of the environment has the name.
     """
@@ -45,6 +53,8 @@ def insert(
             secret.save(force_insert=True)
             version.secret = secret
             version.save(force_insert=True)
+            if places:
+                references.store(secret, places)
             record_many([event(actor=actor, secret=secret, action=action, details=details, version=version)])
             announce(secret.environment_id)
     except IntegrityError as error:
@@ -60,12 +70,13 @@ def change(
     version: SecretVersion | None = None,
     pending: bool = False,
     confirm: Callable[[], None] | None = None,
+    places: Sequence[Place] | None = None,
 ) -> None:
     """Store a changed secret, a new version if there is one, and the event of it.
 
     A new version becomes the current one, unless it is `pending`. Claims the row by its revision, so
     that of two writers who read the same state one wins; `confirm` is then called in the transaction,
-    and may refuse the change by raising.
+    and may refuse the change by raising. `places` is what the value refers to, None for what is stored.
 
     Raises StaleVersion if somebody else changed the secret since it was read, and NameTaken if
     its name now belongs to another.
@@ -80,6 +91,8 @@ def change(
             if version is not None and not pending:
                 _make_current(secret, version)
             secret.save(force_update=True)
+            if places is not None:
+                references.store(secret, places)
             record_many([event(actor=actor, secret=secret, action=action, details=details, version=version)])
             announce(secret.environment_id)
     except IntegrityError as error:

@@ -24,6 +24,7 @@ from secrets_app.models.secret import version_context
 # What the query itself has fixed is not read again.
 _FIXED: Final = ("environment.uuid", "live")
 _COVERED: Final = tuple(path for path in Secret.MAC_COVERS if path not in _FIXED)
+_COVERED_IF_SET: Final = Secret.MAC_COVERS_IF_SET
 _ROWS_PER_FETCH: Final = 1_000
 _COLUMNS: Final = (
     "uuid",
@@ -69,7 +70,10 @@ class CurrentRow:
             # SQLite keeps what it is given.
             return False
         covered: dict[str, Json] = {"environment.uuid": str(self.environment), "live": True}
-        covered.update(zip(_COVERED, self.covered, strict=True))
+        always = len(_COVERED)
+        covered.update(zip(_COVERED, self.covered[:always], strict=True))
+        later = zip(_COVERED_IF_SET, self.covered[always:], strict=True)
+        covered.update((path, value) for path, value in later if value not in {None, ""})
         try:
             message = mac_message(Secret.MAC_LABEL, self.secret, covered)
         except UnauthenticatableValue:
@@ -84,7 +88,8 @@ def current_rows(environment: Environment, prefix: str) -> Iterator[CurrentRow]:
     )
     if prefix:
         rows = rows.filter(secret__name__gte=prefix, secret__name__lt=f"{prefix}0")
-    columns = rows.order_by("secret__name").values_list(*_COLUMNS, *(f"secret__{path}" for path in _COVERED))
+    paths = (*_COVERED, *_COVERED_IF_SET)
+    columns = rows.order_by("secret__name").values_list(*_COLUMNS, *(f"secret__{path}" for path in paths))
     for row in columns.iterator(chunk_size=_ROWS_PER_FETCH):
         version, number, data_key, sealed, secret, name, mac, *covered = row
         yield CurrentRow(environment.uuid, version, number, data_key, sealed, secret, name, mac, covered)

@@ -28,12 +28,15 @@ class WrittenFields:
     def metadata(self) -> Metadata:
         """The metadata that was entered."""
         given = self.cleaned_data
-        return Metadata(
+        metadata = Metadata(
             description=given["description"].replace("\r\n", "\n"),
             tags=given["tags"],
             owner=given["owner"],
             expires_at=given["expires_at"],
         )
+        if "resolves_references" in given:
+            metadata["resolves_references"] = given["resolves_references"]
+        return metadata
 
 
 class SecretForm(WrittenFields, forms.Form):
@@ -55,6 +58,12 @@ class SecretForm(WrittenFields, forms.Form):
         widget=forms.Textarea(
             attrs={"rows": 5, "autocomplete": "off", "spellcheck": "false", "class": "font-monospace"}
         ),
+    )
+    resolves_references = forms.BooleanField(
+        label="Resolve references when it is delivered",
+        required=False,
+        help_text="Targets then get another secret's value in place of ${environment/name}, "
+        "for as long as you may reveal it.",
     )
     description = forms.CharField(
         max_length=MAX_DESCRIPTION, required=False, widget=forms.Textarea(attrs={"rows": 2})
@@ -87,6 +96,7 @@ class SecretForm(WrittenFields, forms.Form):
             "environment": secret.environment.name,
             "name": secret.name,
             "secret_type": secret.secret_type,
+            "resolves_references": secret.resolves_references,
             "description": secret.description,
             "tags": ", ".join(secret.tags),
             "owner": secret.owner,

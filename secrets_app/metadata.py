@@ -22,6 +22,8 @@ class Metadata(TypedDict, total=False):
     tags: Sequence[str]
     owner: str
     expires_at: datetime | None
+    # No column of its own: `secrets_app.references.settle` sees to it.
+    resolves_references: bool
 
 
 def apply_metadata(secret: Secret, metadata: Metadata) -> list[str]:
@@ -43,7 +45,9 @@ def checked_comment(comment: str) -> str:
 
 
 def _checked(metadata: Metadata) -> dict[str, object]:
-    checked: dict[str, object] = dict(metadata)
+    checked: dict[str, object] = {
+        name: value for name, value in metadata.items() if name != "resolves_references"
+    }
     if "description" in metadata:
         checked["description"] = _bounded("description", metadata["description"], MAX_DESCRIPTION)
     if "owner" in metadata:

@@ -8,7 +8,7 @@ from audit_app.actions import Action
 from audit_app.canonical import Json
 from environments_app.models import Environment
 from environments_app.policy import Principal, require
-from secrets_app import fingerprints
+from secrets_app import fingerprints, references
 from secrets_app.changes import change, check_expected, insert
 from secrets_app.errors import NameTaken, StaleVersion
 from secrets_app.finding import living, require_authentic, require_living, require_on
@@ -45,6 +45,9 @@ def create(
     secret = new_secret(
         environment=environment, name=name, secret_type=secret_type, value=value, metadata=metadata
     )
+    _, places = references.settle(
+        actor=actor, secret=secret, wanted=metadata.get("resolves_references"), value=value
+    )
     version = sealed_version(
         actor=actor,
         secret=secret,
@@ -52,7 +55,14 @@ def create(
         value=NewValue(text=value, comment=checked_comment(comment)),
         data_key=sealing_key(secret),
     )
-    insert(actor=actor, secret=secret, version=version, action=Action.SECRET_CREATE, details={})
+    insert(
+        actor=actor,
+        secret=secret,
+        version=version,
+        action=Action.SECRET_CREATE,
+        details={},
+        places=places or (),
+    )
     return secret
 
 
@@ -146,6 +156,7 @@ def rollback(*, actor: Principal, secret: Secret, number: int, expected: str | N
     )
     secret.facts = inspect(SecretType(secret.secret_type), text)
     confirm = admitted(actor=actor, secret=secret, value=text)
+    _, places = references.settle(actor=actor, secret=secret, wanted=None, value=text)
     version = _next_version(actor, secret, NewValue(text=text, comment=f"rolled back to v{number}"))
     change(
         actor=actor,
@@ -154,6 +165,7 @@ def rollback(*, actor: Principal, secret: Secret, number: int, expected: str | N
         details={"restored": number},
         version=version,
         confirm=confirm,
+        places=places,
     )
     return secret
 
@@ -161,7 +173,7 @@ def rollback(*, actor: Principal, secret: Secret, number: int, expected: str | N
 def new_secret(
     *, environment: Environment, name: str, secret_type: SecretType, value: str, metadata: Metadata
 ) -> Secret:
-    """Return a secret that is checked and not yet stored. Raises InvalidInput."""
+    """Return a secret that is checked, all but its references, and not yet stored. Raises InvalidInput."""
     secret = Secret(
         environment=environment,
         name=name,
@@ -212,6 +224,10 @@ def _update_once(
     check_expected(secret, expected)
     fields = apply_metadata(secret, metadata)
     retyped = _retype(secret, secret_type, value)
+    resolving, places = references.settle(
+        actor=actor, secret=secret, wanted=metadata.get("resolves_references"), value=value
+    )
+    fields += resolving
     version = _changed_version(actor, secret, value, checked_comment(comment))
     confirm = admitted(actor=actor, secret=secret, value=value) if version or retyped else None
     fields += retyped
@@ -224,6 +240,7 @@ def _update_once(
             details=details,
             version=version,
             confirm=confirm,
+            places=places,
         )
     return secret
 

@@ -10,6 +10,7 @@ from sync_app.models import (
     Acknowledgement,
     Plan,
     PlanItem,
+    ReferenceConsent,
     Rotation,
     RotationPolicy,
     Run,
@@ -94,6 +95,15 @@ class RunAdmin(ServiceAdmin):
     )
     list_filter = ("state", "kind", "trigger", "target")
     list_select_related = ("target",)
+
+
+@admin.register(ReferenceConsent)
+class ReferenceConsentAdmin(ServiceAdmin):
+    """Which environment's values may be filled in for which target; managers give and withdraw."""
+
+    list_display = ("environment", "prefix", "target", "given_by", "created_at")
+    list_filter = ("environment", "target")
+    list_select_related = ("environment", "target")
 
 
 @admin.register(SyncPause)

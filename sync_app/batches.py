@@ -22,6 +22,7 @@ from environments_app.policy import Principal
 from secrets_app import fingerprints
 from secrets_app.errors import KeyUnavailable, SecretError
 from secrets_app.input_errors import InvalidInput
+from secrets_app.models import Secret
 from sync_app import acts, entries, keeper_side
 from sync_app.acts import Done, Job
 from sync_app.backends.base import Backend, Seen
@@ -36,6 +37,7 @@ from sync_app.parallel import each, no_pulse
 from sync_app.pulling import Taken, take
 from sync_app.rechecks import Moved, TooSoon, Unreadable, Work, adoption_of, check, delivers, fetches
 from sync_app.reconcile import Ownership, Presence, Reason
+from sync_app.references import Rights, Unresolvable, resolved
 from sync_app.states import State
 
 MAX_ATTEMPTS: Final = 5
@@ -78,6 +80,7 @@ class Batch:
         self._works = [
             Work(item=item, held=held.get(item.name), entry=known.get(item.name)) for item in items
         ]
+        self._rights = Rights(self._target)
         self._now = database_now()
         self._due: datetime | None = None
 
@@ -110,11 +113,14 @@ class Batch:
             apart = timedelta()
         try:
             check(work, plan=self._plan, actor=self._tools.actor, now=self._now, apart=apart)
+            self._refuse_references(work)
         except TooSoon as error:
             self._due = min(self._due or error.due, error.due)
             self._skip(work, str(error))
         except Moved as error:
             self._skip(work, str(error))
+        except Unresolvable as error:
+            self._refuse(work, str(error))
         except Unreadable as error:
             work.item.reason = Reason.KEEPER_UNREADABLE
             self._fail(work, str(error), permanent=True)
@@ -123,6 +129,13 @@ class Batch:
         else:
             return True
         return False
+
+    def _refuse_references(self, work: Work) -> None:
+        """Raise Unresolvable where what would be delivered may not be filled in, by now."""
+        if work.held is not None and delivers(work, self._plan):
+            refusal = self._rights.refusal(work.held.resolution)
+            if refusal:
+                raise Unresolvable(refusal)
 
     def _intend(self, ready: list[Work]) -> None:
         """Commit what is going to be tried, so that whoever carries on knows that it may have happened."""
@@ -156,17 +169,28 @@ class Batch:
         return keyring().mac(Purpose.AUDIT_MAC, _TOKEN_LABEL + canonical_json(message))[-32:].hex()
 
     def _open(self, ready: list[Work]) -> None:
-        wanted = {UUID(work.held.version): work for work in ready if work.held and delivers(work, self._plan)}
+        wanted = {
+            work.held.version_uuid: (work, work.held.resolution)
+            for work in ready
+            if work.held and work.held.version_uuid and delivers(work, self._plan)
+        }
         if not wanted:
             return
-        names = {uuid: work.item.name for uuid, work in wanted.items()}
-        opened = open_versions(actor=self._tools.actor, plan=self._plan, names=names)
-        for uuid, work in wanted.items():
-            if uuid in opened.values:
-                work.value = opened.values[uuid]
-            else:
+        names = {uuid: work.item.name for uuid, (work, _) in wanted.items()}
+        sources: dict[UUID, Secret] = {}
+        for _, resolution in wanted.values():
+            sources |= resolution.versions() if resolution else {}
+        opened = open_versions(actor=self._tools.actor, plan=self._plan, names=names, sources=sources)
+        for uuid, (work, resolution) in wanted.items():
+            if uuid not in opened.values:
                 work.item.reason = Reason.KEEPER_UNREADABLE
                 self._fail(work, opened.problems.get(uuid, "its version is gone from Keeper"), permanent=True)
+                continue
+            try:
+                own = opened.values[uuid]
+                work.value = resolved(resolution, own, opened.values) if resolution else own
+            except Unresolvable as error:
+                self._refuse(work, str(error))
 
     def _announce_pulls(self, ready: list[Work]) -> None:
         names: list[Json] = [work.item.name for work in ready if fetches(work, self._plan)]
@@ -294,6 +318,10 @@ class Batch:
     def _skip(self, work: Work, reason: str) -> None:
         self._end(work, ItemState.SKIPPED, reason)
         self._state(work, State.PENDING if delivers(work, self._plan) else None, reason)
+
+    def _refuse(self, work: Work, reason: str) -> None:
+        self._end(work, ItemState.SKIPPED, reason)
+        self._state(work, State.REFUSED, reason)
 
     def _end(self, work: Work, state: ItemState, error: str = "") -> None:
         work.item.state, work.item.error = state, error[:_ERROR_LENGTH]

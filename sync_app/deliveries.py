@@ -1,6 +1,6 @@
 """Opens values for a target: only after the event that lists them, version by version, is committed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
@@ -12,7 +12,7 @@ from audit_app.streams import environment_stream
 from environments_app.policy import Principal
 from secrets_app import data_keys
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, SecretError
-from secrets_app.models import SecretVersion
+from secrets_app.models import Secret, SecretVersion
 from sync_app.models import Plan, Target
 
 _LISTED: Final = 50
@@ -26,14 +26,17 @@ class Opened:
     problems: dict[UUID, str] = field(default_factory=dict)
 
 
-def open_versions(*, actor: Principal, plan: Plan, names: Mapping[UUID, str]) -> Opened:
+def open_versions(
+    *, actor: Principal, plan: Plan, names: Mapping[UUID, str], sources: Mapping[UUID, Secret]
+) -> Opened:
     """Open versions, given with the names that they are delivered under, for one batch of a plan.
 
-    One event with a manifest is committed first; versions that do not open add a second one.
-    Raises KeyUnavailable if keys cannot be had now but may be later.
+    `sources` are the versions that are filled in to those. One event with a manifest of all of
+    them is committed first, and one in each other environment that a source belongs to; versions
+    that do not open add another. Raises KeyUnavailable if keys cannot be had now but may be later.
     """
     target = plan.target
-    versions = _versions(target, names)
+    versions = _versions(target, names, sources)
     told: dict[str, Any] = {
         "actor": actor,
         "action": Action.SECRET_DELIVER,
@@ -41,6 +44,9 @@ def open_versions(*, actor: Principal, plan: Plan, names: Mapping[UUID, str]) ->
         "object": target.audit_object,
     }
     details: dict[str, Json] = {"plan": str(plan.uuid), "count": len(versions)}
+    if sources:
+        details["filled_in"] = len(sources.keys() - names.keys())
+        _record_at_sources(actor, plan, versions)
     receipt = commit_record(
         **told,
         details=details,
@@ -57,20 +63,42 @@ def open_versions(*, actor: Principal, plan: Plan, names: Mapping[UUID, str]) ->
                 raise
             opened.problems[version.uuid] = _sentence(error)
     if opened.problems:
-        failed: list[Json] = [names[uuid] for uuid in list(opened.problems)[:_LISTED]]
+        failed: list[Json] = [
+            names.get(uuid, "what is filled in") for uuid in list(opened.problems)[:_LISTED]
+        ]
         count = len(opened.problems)
         commit_record(**told, outcome=Outcome.FAILED, details={**details, "failed": failed, "count": count})
     return opened
 
 
-def _versions(target: Target, names: Mapping[UUID, str]) -> list[SecretVersion]:
-    rows = (
-        SecretVersion.objects.select_related("secret").filter(uuid__in=list(names)).order_by("secret__name")
-    )
-    versions = list(rows)
+def _record_at_sources(actor: Principal, plan: Plan, versions: Sequence[SecretVersion]) -> None:
+    """Tell each other environment, in its own stream, which of its values go where."""
+    target = plan.target
+    others = {version.secret.environment for version in versions} - {target.environment}
+    for environment in sorted(others, key=lambda each: each.pk):
+        taken = [version for version in versions if version.secret.environment_id == environment.pk]
+        commit_record(
+            actor=actor,
+            action=Action.SECRET_DELIVER,
+            stream=environment_stream(environment.uuid),
+            object=target.audit_object,
+            details={"plan": str(plan.uuid), "count": len(taken), "for": target.environment.name},
+            manifest=[version.secret.manifest_entry(version.number) for version in taken],
+            covers=frozenset(version.uuid for version in taken),
+        )
+
+
+def _versions(
+    target: Target, names: Mapping[UUID, str], sources: Mapping[UUID, Secret]
+) -> list[SecretVersion]:
+    rows = SecretVersion.objects.select_related("secret").filter(uuid__in={*names, *sources})
+    versions = list(rows.order_by("secret__name"))
+    environments = {secret.environment_id: secret.environment for secret in sources.values()}
+    environments[target.environment_id] = target.environment
     for version in versions:
-        if version.secret.environment_id == target.environment_id:
-            version.secret.environment = target.environment
+        found = environments.get(version.secret.environment_id)
+        if found is not None:
+            version.secret.environment = found
     return versions
 
 

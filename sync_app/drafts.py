@@ -21,6 +21,7 @@ from sync_app.reconcile import (
     Reason,
     reconcile_all,
 )
+from sync_app.references import PUSH_ONLY, Rights
 from sync_app.survey import Finding
 
 
@@ -121,6 +122,21 @@ def resolved(target: Target, finding: Finding, *, choice: Choice, expected: tupl
     return _kept(target, finding)
 
 
+def refuse_references(target: Target, drafts: Iterable[Draft]) -> None:
+    """Refuse what would deliver references that may not be filled in, or write into a value with some."""
+    rights = Rights(target)
+    for draft in drafts:
+        resolution = draft.finding.held.resolution if draft.finding.held else None
+        if resolution is None:
+            continue
+        if draft.act is Act.PULL:
+            draft.act, draft.reason = Act.REFUSED, PUSH_ONLY
+        elif draft.act in {Act.CREATE, Act.UPDATE, Act.ADOPT}:
+            refusal = rights.refusal(resolution)
+            if refusal:
+                draft.act, draft.reason = Act.REFUSED, refusal
+
+
 def versions(finding: Finding) -> tuple[str, str]:
     """Return the versions of both sides as a plan notes them."""
     return (
@@ -200,6 +216,8 @@ def _unadoptable(  # noqa: PLR0911  one return a reason
         return "Keeper has no secret of this name"
     if finding.held is not None and finding.held.presence is not Presence.PRESENT:
         return str(Reason.KEEPER_UNREADABLE)
+    if finding.held is not None and finding.held.resolution and adoption is not Adoption.REPLACE:
+        return PUSH_ONLY
     if adoption is Adoption.EQUAL and not finding.equal:
         return "the values are not the same"
     return ""

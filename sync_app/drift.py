@@ -7,7 +7,7 @@ from sync_app import entries
 from sync_app.authority import principal_of
 from sync_app.backends.base import Backend
 from sync_app.credentials import connected
-from sync_app.drafts import synced
+from sync_app.drafts import refuse_references, synced
 from sync_app.finding import require_on
 from sync_app.leases import Lease
 from sync_app.models import Run, Target
@@ -33,6 +33,7 @@ def look(target: Target, *, backend: Backend, lease: Lease | None = None) -> dic
     """Note by this backend how each secret of a target stands; return how many stand how."""
     found = survey(target, backend, pulse=lease.pulse if lease else no_pulse)
     drawn = synced(target, found, coverage=Coverage(keeper=True, target=True))
+    refuse_references(target, drawn)
     # Where only the values could tell, what the last pass found stands.
     told = [each for each in drawn if base_of(each.finding.entry) or not needs_reading(target, each.finding)]
     entries.note(target, told, lease=lease, forget=True)

@@ -10,7 +10,7 @@ from audit_app.integrity import Problem
 from audit_app.row_history import contradictions, last_states
 from audit_app.row_mac import AuthenticatedRow
 from secrets_app.errors import KeyUnavailable
-from sync_app.models import Acknowledgement, Rotation, RotationPolicy, SyncEntry, Target
+from sync_app.models import Acknowledgement, ReferenceConsent, Rotation, RotationPolicy, SyncEntry, Target
 
 Row = TypeVar("Row", bound=AuthenticatedRow)
 
@@ -67,9 +67,18 @@ def entries() -> Iterator[Problem]:
         yield from (_edited(entry) for entry in batch if not entry.is_authentic())
 
 
+def consents() -> Iterator[Problem]:
+    """Find consents that were made or edited outside Keeper, or put back after they were withdrawn."""
+    for batch in _batches(ReferenceConsent, "environment"):
+        genuine = [consent for consent in batch if consent.is_authentic()]
+        yield from (_edited(consent) for consent in batch if consent not in genuine)
+        changes = (Action.CONSENT_GIVE, Action.CONSENT_WITHDRAW)
+        yield from contradictions(genuine, last_states(changes, rows=genuine))
+
+
 def _batches(model: type[Row], related: str) -> Iterator[list[Row]]:
     # No join: that would pass over a row whose key was pointed at nothing.
-    every = model._default_manager.prefetch_related(related).order_by("pk")  # noqa: SLF001 - serves two models
+    every = model._default_manager.prefetch_related(related).order_by("pk")  # noqa: SLF001 - serves several models
     last = 0
     while batch := list(every.filter(pk__gt=last)[:_BATCH]):
         last = batch[-1].pk

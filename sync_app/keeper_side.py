@@ -11,6 +11,7 @@ from audit_app.row_mac import report_violation
 from environments_app.models import Environment
 from secrets_app.models import Secret
 from sync_app.reconcile import Presence, Side
+from sync_app.sources import Resolution, resolutions
 
 _ROWS_AT_A_TIME: Final = 1000
 _NAMES_AT_A_TIME: Final = 500
@@ -20,15 +21,19 @@ _NAMES_AT_A_TIME: Final = 500
 class Held:
     """One secret of Keeper, as a pass looks at it.
 
-    `version` tells it from the same one with another value; `fingerprint` stays in here.
+    `version` tells it from the same one with another value, or with another value in what it refers
+    to; `fingerprint` stays in here.
     """
 
     name: str
     presence: Presence
     secret_uuid: UUID
     version: str
+    version_uuid: UUID | None
     number: int
+    # Empty where references are filled in: what is delivered is not what is stored.
     fingerprint: bytes
+    resolution: Resolution | None = None
 
     @property
     def side(self) -> Side:
@@ -75,13 +80,21 @@ def _held(environment: Environment, condition: Q) -> Iterator[Held]:
         )
         .order_by("name")
     )
+    resolving = []
     for secret in rows.iterator(chunk_size=_ROWS_AT_A_TIME):
         # One object for all, so that no row asks for its environment again.
         secret.environment = environment
-        yield _seen(secret)
+        if secret.resolves_references:
+            resolving.append(secret)
+        else:
+            yield _seen(secret)
+    if resolving:
+        found = resolutions(resolving)
+        for secret in resolving:
+            yield _seen(secret, found[secret.uuid])
 
 
-def _seen(secret: Secret) -> Held:
+def _seen(secret: Secret, resolution: Resolution | None = None) -> Held:
     version: UUID | None = secret.current_uuid  # type: ignore[attr-defined]  # annotated
     readable = version is not None and secret.is_authentic()
     if not readable:
@@ -91,7 +104,15 @@ def _seen(secret: Secret) -> Held:
         name=secret.name,
         presence=Presence.PRESENT if readable else Presence.UNREADABLE,
         secret_uuid=secret.uuid,
-        version=version.hex if version else "",
+        version=_version(version, resolution),
+        version_uuid=version,
         number=secret.current_number,
-        fingerprint=bytes(secret.current_fingerprint or b""),  # type: ignore[attr-defined]  # annotated
+        fingerprint=b"" if resolution else bytes(secret.current_fingerprint or b""),  # type: ignore[attr-defined]  # annotated
+        resolution=resolution,
     )
+
+
+def _version(own: UUID | None, resolution: Resolution | None) -> str:
+    if own is None:
+        return ""
+    return resolution.version(own) if resolution else own.hex

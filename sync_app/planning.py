@@ -99,6 +99,7 @@ def draw(plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None 
     """Look at both sides of the plan's target by this backend, decide, and store the plan."""
     pulse = lease.pulse if lease else no_pulse
     drawn = _drawn(plan, backend, pulse)
+    drafts.refuse_references(plan.target, drawn)
     plan.counts = dict(sorted(Counter(str(draft.act) for draft in drawn).items()))
     plan.keeper_complete = plan.target_complete = True
     plan.rules = rules_of(plan.target)

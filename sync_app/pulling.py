@@ -13,6 +13,7 @@ from secrets_app.reading import current_version_of
 from secrets_app.secret_types import SecretType
 from sync_app.models import PlanItem, Target
 from sync_app.rechecks import Moved
+from sync_app.references import PUSH_ONLY
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +32,8 @@ def take(*, actor: Principal, target: Target, item: PlanItem, value: str) -> Tak
     value, TamperedSecret, KeyUnavailable, and Forbidden or Invisible.
     """
     secret = living(target.environment, item.name)
+    if secret is not None and secret.resolves_references:
+        raise Moved(PUSH_ONLY)
     if secret is not None and _holds(secret, value):
         return _taken(secret)
     try:

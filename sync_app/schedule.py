@@ -7,6 +7,7 @@ from typing import Final
 from django.db.models import Q
 
 from environments_app.errors import AccessError
+from secrets_app.references import environments_that_follow
 from sync_app.authority import target_principal
 from sync_app.errors import RunInProgress, SyncError
 from sync_app.leases import claimable, database_now
@@ -34,9 +35,13 @@ def due() -> list[int]:
 
 
 def nudge_environment(environment_id: int) -> None:
-    """Bring the next pass forward of every target that a change in an environment concerns."""
+    """Bring the next pass forward of every target that a change in an environment concerns.
+
+    Those are its own, and those of the environments where a reference names one of its secrets.
+    """
     now = database_now()
-    targets = Target.objects.filter(environment_id=environment_id, automatic=True, **_AWAKE)
+    places = {environment_id} | environments_that_follow(environment_id)
+    targets = Target.objects.filter(environment_id__in=places, automatic=True, **_AWAKE)
     later = targets.exclude(direction=Direction.PULL).filter(Q(due_at__isnull=True) | Q(due_at__gt=now))
     changed = later.update(due_at=now)
     if changed:

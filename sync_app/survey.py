@@ -125,6 +125,9 @@ def compare(
 def needs_reading(target: Target, finding: Finding) -> bool:
     """Say whether the target's value has to be read: never that of a secret which is not our business."""
     item = finding.item(target)
+    if finding.held is not None and finding.held.resolution:
+        # Keeper's side is known only when it is delivered: there is nothing to compare with.
+        return False
     if target.rules.direction is Direction.PUSH and not item.owned:
         return False
     return needs_comparison(item)
@@ -137,7 +140,7 @@ def _in_both(finding: Finding) -> bool:
 
 def _is_equal(finding: Finding, copy: Copy | None) -> bool | None:
     """Say whether the target's value is Keeper's; None if it changed while it was looked at."""
-    if copy is None or finding.held is None or finding.seen is None:
+    if copy is None or finding.held is None or finding.seen is None or finding.held.resolution:
         return None
     if copy.seen.version != finding.seen.version:
         return None

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from sync_app import plan_views, views
+from sync_app import consent_views, plan_views, views
 from sync_app import target_form_views as form_views
 
 urlpatterns = [
@@ -24,5 +24,12 @@ urlpatterns = [
     path("sync/<int:id>/disconnect", plan_views.target_disconnect, name="target-disconnect"),
     path("sync/plans/<int:id>", plan_views.plan_detail, name="plan-detail"),
     path("sync/plans/<int:id>/apply", plan_views.plan_apply, name="plan-apply"),
+    path("environments/<str:name>/consents", consent_views.consent_list, name="consents"),
+    path("environments/<str:name>/consents/give", consent_views.consent_give, name="consent-give"),
+    path(
+        "environments/<str:name>/consents/<int:id>/withdraw",
+        consent_views.consent_withdraw,
+        name="consent-withdraw",
+    ),
     path("sync/plans/<int:id>/items/<int:item>", plan_views.plan_item, name="plan-item"),
 ]

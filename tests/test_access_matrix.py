@@ -22,6 +22,7 @@ from environments_app.tokens import issue
 from secrets_app.models import Secret
 from secrets_app.tests.kept import VALUE, keep, send
 from secrets_app.webhooks import add_webhook
+from sync_app import consents
 from sync_app.tests.shown import make_item, make_plan, make_target
 
 ROLES: Final = ("viewer", "reader", "editor", "manager")
@@ -141,6 +142,10 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-target-entries", "GET"): rule_of_target("viewer", admin=200, part=True),
     ("api-target-plans", "GET"): rule_of_target("viewer", admin=200, part=True),
     ("api-target-runs", "GET"): rule_of_target("viewer", admin=200, part=True),
+    ("api-consents", "GET"): Rule("manager", admin=200),
+    # Nobody here may see a target of another environment.
+    ("api-consents", "POST"): Rule("manager", 400, body={"target": "nowhere/none"}),
+    ("api-consent", "DELETE"): Rule("manager", 204),
     ("api-plan", "GET"): rule_of_target("viewer", admin=200, part=True),
     ("api-plan-items", "GET"): rule_of_target("viewer", admin=200, part=True),
     ("api-plan-apply", "POST"): rule_of_target("editor", 202, part=True),
@@ -197,6 +202,7 @@ class Scene:
     recipient_id: int = 987654
     webhook_id: int = 987654
     target_id: int = 987654
+    consent_id: int = 987654
     plan_id: int = 987654
     item_id: int = 987654
 
@@ -219,6 +225,8 @@ class Scene:
             "api-recipients": {"environment": self.environment.name},
             "api-recipient": {"environment": self.environment.name, "id": self.recipient_id},
             "api-recipient-test": {"environment": self.environment.name, "id": self.recipient_id},
+            "api-consents": {"environment": self.environment.name},
+            "api-consent": {"environment": self.environment.name, "id": self.consent_id},
             "api-webhooks": {"environment": self.environment.name},
             "api-webhook": {"environment": self.environment.name, "id": self.webhook_id},
             "api-webhook-test": {"environment": self.environment.name, "id": self.webhook_id},
@@ -281,6 +289,9 @@ def scene(cast: Cast) -> Callable[[str], Scene]:
                 actor=alice, environment=environment, name="standing", url="https://hooks.example/x"
             )
             place.webhook_id = webhook.pk
+        if route in {"api-consent", "consent-withdraw"}:
+            target = make_target(cast.production, name=f"target-{number}", place=f"place-{number}")
+            place.consent_id = consents.give(actor=alice, environment=environment, target=target).pk
         if route.startswith(("target-", "plan-", "api-target", "api-plan")):
             inside = {"address": "http://127.0.0.1:1"}
             of_api: dict[str, Any] = {"scope": "part", "destination": inside, "endpoint": inside["address"]}
@@ -462,6 +473,9 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "plan-detail": (PageRule("viewer", admin=200),),
     "plan-apply": (PageRule("editor", 302, method="POST"),),
     "plan-item": (PageRule("viewer", admin=200), PageRule("editor", 302, method="POST", form={"choice": "keep_ours"})),
+    "consents": (PageRule("manager", admin=200),),
+    "consent-give": (PageRule("manager", 422, method="POST", form={"target": "nowhere/none"}),),
+    "consent-withdraw": (PageRule("manager", 302, method="POST"),),
     "notifications": (PageRule("manager", admin=200),),
     "recipient-add": (PageRule("manager", 302, admin=302, method="POST", form={"email": "new@example.com"}),),
     "recipient-remove": (PageRule("manager", 302, admin=302, method="POST"),),
@@ -491,7 +505,7 @@ def test_every_page_has_its_rule() -> None:
 
 IN_ENVIRONMENT: Final = {
     "environment-detail", "environment-update", "environment-access", "access-confirm", "member-grant", "token-issue", "notifications", "recipient-add",
-    "webhook-add",
+    "webhook-add", "consents", "consent-give",
 }  # fmt: skip
 
 
@@ -514,6 +528,7 @@ def page_path(place: Scene, name: str) -> str:
         "recipient-test": place.recipient_id,
         "webhook-remove": place.webhook_id,
         "webhook-test": place.webhook_id,
+        "consent-withdraw": place.consent_id,
     }
     if name in rows:
         return reverse(name, kwargs={"name": place.environment.name, "id": rows[name]})

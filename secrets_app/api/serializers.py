@@ -1,11 +1,11 @@
 """What the API takes and gives for secrets."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from rest_framework import serializers
 
-from environments_app.api.fields import Moment, StrictSerializer, WholeNumber
+from environments_app.api.fields import Moment, StrictSerializer, Truth, WholeNumber
 from secrets_app.api.fields import ExactText, TypeField
 from secrets_app.compare import Difference
 from secrets_app.import_formats import FORMATS
@@ -15,7 +15,9 @@ from secrets_app.models import Secret, SecretVersion
 from secrets_app.secret_types import SecretType
 
 MAX_ID = 2**63 - 1
-METADATA_FIELDS = ("description", "tags", "owner", "expires_at")
+METADATA_FIELDS = ("description", "tags", "owner", "expires_at", "resolves_references")
+
+_RESOLVES: Final = "Whether ${environment/name} in the value is resolved when it is delivered to a target."
 
 
 def metadata_of(fields: Mapping[str, Any]) -> Metadata:
@@ -38,6 +40,7 @@ class SecretDocument(serializers.Serializer[Secret]):
     tags = serializers.ListField(child=serializers.CharField())
     owner = serializers.CharField()
     expires_at = serializers.DateTimeField(allow_null=True)
+    resolves_references = serializers.BooleanField()
     facts = serializers.DictField()
     rotated_at = serializers.DateTimeField(allow_null=True)
     rotation_due_at = serializers.DateTimeField(allow_null=True)
@@ -60,6 +63,7 @@ class SecretDocument(serializers.Serializer[Secret]):
             "tags": secret.tags,
             "owner": secret.owner,
             "expires_at": secret.expires_at,
+            "resolves_references": secret.resolves_references,
             "facts": secret.facts,
             "rotated_at": secret.rotated_at,
             "rotation_due_at": secret.rotation_due_at,
@@ -97,10 +101,11 @@ class SecretChange(SecretFields):
 
     name = ExactText(required=False)
     environment_id = WholeNumber(required=False, min_value=1, max_value=MAX_ID)
+    resolves_references = Truth(required=False, help_text=_RESOLVES)
 
 
 class NewSecretItem(SecretFields):
-    """A secret to create, within a bulk call."""
+    """A secret to create, within a bulk call; its text stays literal."""
 
     name = ExactText()
     secret_type = TypeField()
@@ -111,6 +116,7 @@ class NewSecretItem(SecretFields):
 class NewSecretDocument(NewSecretItem):
     """A secret to create."""
 
+    resolves_references = Truth(required=False, help_text=_RESOLVES)
     environment_id = WholeNumber(min_value=1, max_value=MAX_ID)
 
 

@@ -1,7 +1,8 @@
-"""What is kept: secrets, their versions, data keys, what wraps and moves those, and webhooks."""
+"""What is kept: secrets with versions and references, data keys, what wraps and moves those, and webhooks."""
 
 from secrets_app.models.data_key import DataKey
 from secrets_app.models.key_migration import KeyMigration
+from secrets_app.models.reference import Reference
 from secrets_app.models.secret import MAX_NAME_LENGTH, Secret, SecretVersion, version_context
 from secrets_app.models.webhook import Webhook, WebhookStyle
 from secrets_app.models.wrapping_key import WrappingKey
@@ -10,6 +11,7 @@ __all__ = [
     "MAX_NAME_LENGTH",
     "DataKey",
     "KeyMigration",
+    "Reference",
     "Secret",
     "SecretVersion",
     "Webhook",

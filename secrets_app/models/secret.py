@@ -38,6 +38,7 @@ class Secret(AuthenticatedRow):
         "pending_number",
         "live",
     )
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("resolves_as",)
 
     environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="secrets")
     name = ExactCharField(max_length=MAX_NAME_LENGTH)
@@ -55,6 +56,9 @@ class Secret(AuthenticatedRow):
     deleted_at = models.DateTimeField(null=True, blank=True)
     rotated_at = models.DateTimeField(null=True, blank=True)
     rotation_due_at = models.DateTimeField(null=True, blank=True)
+    # Who wrote the value last ("user:<uuid>"), if its references are resolved when it is delivered to a
+    # target; empty: its text is literal.
+    resolves_as = models.CharField(max_length=60, blank=True, default="", editable=False)
     search_text = models.TextField(blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -76,6 +80,11 @@ class Secret(AuthenticatedRow):
 
     def __str__(self) -> str:
         return str(self.name)
+
+    @property
+    def resolves_references(self) -> bool:
+        """Whether `${environment/name}` in the value is resolved when it is delivered to a target."""
+        return bool(self.resolves_as)
 
     @property
     def etag(self) -> str:

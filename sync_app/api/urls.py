@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from sync_app.api import plan_views, views
+from sync_app.api import consent_views, plan_views, views
 
 _TARGETS = "environments/<str:environment>/targets"
 _TARGET = f"{_TARGETS}/<int:id>"
@@ -23,6 +23,16 @@ urlpatterns = [
     path(f"{_TARGET}/entries", views.EntryListView.as_view(), name="api-target-entries"),
     path(f"{_TARGET}/plans", views.TargetPlanListView.as_view(), name="api-target-plans"),
     path(f"{_TARGET}/runs", views.RunListView.as_view(), name="api-target-runs"),
+    path(
+        "environments/<str:environment>/consents",
+        consent_views.ConsentListView.as_view(),
+        name="api-consents",
+    ),
+    path(
+        "environments/<str:environment>/consents/<int:id>",
+        consent_views.ConsentView.as_view(),
+        name="api-consent",
+    ),
     path(_PLAN, plan_views.PlanView.as_view(), name="api-plan"),
     path(f"{_PLAN}/items", plan_views.ItemListView.as_view(), name="api-plan-items"),
     path(f"{_PLAN}/apply", plan_views.ApplyView.as_view(), name="api-plan-apply"),

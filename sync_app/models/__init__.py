@@ -1,6 +1,7 @@
 """What sync keeps: targets, what was last synced with them, plans, runs; rotation policies and rotations."""
 
 from sync_app.models.plan import Plan, PlanItem
+from sync_app.models.reference_consent import ReferenceConsent
 from sync_app.models.rotation import Acknowledgement, Rotation, RotationPolicy
 from sync_app.models.run import Run, SyncPause
 from sync_app.models.target import SyncEntry, Target
@@ -9,6 +10,7 @@ __all__ = [
     "Acknowledgement",
     "Plan",
     "PlanItem",
+    "ReferenceConsent",
     "Rotation",
     "RotationPolicy",
     "Run",

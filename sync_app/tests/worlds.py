@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import boto3
 import hvac
+from botocore.exceptions import ClientError
 
 from sync_app.backends.aws_secrets_manager import AwsSecretsManager
 from sync_app.backends.base import Backend
@@ -49,6 +50,13 @@ class World(ABC):
     @abstractmethod
     def labels(self, path: str) -> dict[str, str]:
         """Return all tags."""
+
+    def labels_or_none(self, path: str) -> dict[str, str] | None:
+        """Return all tags, or None if nothing is there."""
+        try:
+            return self.labels(path)
+        except (ClientError, hvac.exceptions.InvalidPath):
+            return None
 
 
 @functools.cache

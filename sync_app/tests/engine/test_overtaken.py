@@ -22,7 +22,7 @@ from sync_app.tests.worlds import VaultWorld
 pytestmark = pytest.mark.every_database
 
 
-def just_before_the_write(monkeypatch: pytest.MonkeyPatch, happens: Callable[[str], None]) -> None:
+def just_before_the_write(monkeypatch: pytest.MonkeyPatch, happens: Callable[[str], object]) -> None:
     """Have something happen once, when a worker has put its mark and is about to write."""
     plain, left = VaultKv2._write, [happens]
 
@@ -47,7 +47,7 @@ def test_the_loser_leaves_the_winners_mark(
     stage = Stage(cast, vault)
     stage.keep("one", "first")
     winner = job_of(stage, value)
-    just_before_the_write(monkeypatch, lambda _: carry_out(vault.backend(), winner) and None)
+    just_before_the_write(monkeypatch, lambda _: carry_out(vault.backend(), winner))
     if value == "first":
         # The very same item: it is done, whoever of the two did it.
         assert carry_out(vault.backend(), job_of(stage, "first")).seen.mark == winner.mark

@@ -1,0 +1,33 @@
+"""Which secrets the current value of another one names: an index for those who have to follow a change."""
+
+from typing import ClassVar
+
+from django.db import models
+
+from environments_app.fields import ExactCharField
+from secrets_app.models.secret import MAX_NAME_LENGTH, Secret
+
+
+class Reference(models.Model):
+    """One secret that the current value of another names, by names as they stand in the value.
+
+    It decides nothing: whoever delivers the value looks at what it says, and asks again who may.
+    """
+
+    secret = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="references")
+    environment = ExactCharField(max_length=63)
+    name = ExactCharField(max_length=MAX_NAME_LENGTH)
+
+    class Meta:
+        """Each once; dependents are found by what they name."""
+
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["secret", "environment", "name"], name="reference_once")
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["environment", "name"], name="reference_by_source")
+        ]
+        ordering: ClassVar[list[str]] = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.environment}/{self.name}"

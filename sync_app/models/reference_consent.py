@@ -1,0 +1,51 @@
+"""Consents: that values of one environment may be filled in to what goes to a target of another."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+
+from audit_app.record import AuditObject
+from audit_app.row_mac import AuthenticatedRow
+from environments_app.fields import ExactCharField
+from environments_app.models import Environment
+from environments_app.names import MAX_PREFIX
+from sync_app.models.target import Target
+
+
+class ReferenceConsent(AuthenticatedRow):
+    """An environment's consent that references take its values, under a prefix, to one destination.
+
+    A target's destination never changes, so that the consent to a target is one to where it is.
+    """
+
+    MAC_LABEL: ClassVar[str] = "reference-consent"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = ("environment.uuid", "target.uuid", "prefix")
+
+    # Whose values they are.
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="consents")
+    target = models.ForeignKey(Target, on_delete=models.PROTECT, related_name="consents")
+    # Whole segments; empty: all names.
+    prefix = ExactCharField(max_length=MAX_PREFIX, blank=True, default="")
+    given_by = models.CharField(max_length=150)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        """One for each prefix."""
+
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["environment", "target", "prefix"], name="consent_once")
+        ]
+        ordering: ClassVar[list[str]] = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.environment} to {self.target}"
+
+    @property
+    def audit_object(self) -> AuditObject:
+        """How events name this consent."""
+        return AuditObject(kind="consent", uuid=self.uuid, name=self.target.name)
+
+    def covers(self, name: str) -> bool:
+        """Say whether a name lies under the prefix, by whole segments."""
+        return not self.prefix or name == self.prefix or name.startswith(f"{self.prefix}/")
