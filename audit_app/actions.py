@@ -91,6 +91,7 @@ class Action(StrEnum):
     # How far a rotation has come, and what someone has to look at.
     ROTATION_STEP = "rotation.step"
     ROTATION_ALERT = "rotation.alert"
+
     # Whether references take an environment's values to a target of another.
     CONSENT_VIEW = "consent.view"
     CONSENT_GIVE = "consent.give"

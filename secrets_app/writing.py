@@ -155,8 +155,8 @@ def rollback(*, actor: Principal, secret: Secret, number: int, expected: str | N
         actor=actor, version=old, action=Action.SECRET_REVEAL, details={"purpose": "rollback"}
     )
     secret.facts = inspect(SecretType(secret.secret_type), text)
-    confirm = admitted(actor=actor, secret=secret, value=text)
     _, places = references.settle(actor=actor, secret=secret, wanted=None, value=text)
+    confirm = admitted(actor=actor, secret=secret, value=text)
     version = _next_version(actor, secret, NewValue(text=text, comment=f"rolled back to v{number}"))
     change(
         actor=actor,
