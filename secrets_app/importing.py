@@ -11,6 +11,7 @@ from secrets_app.bulk import NewSecret, create_many
 from secrets_app.errors import NameTaken
 from secrets_app.import_formats import Entry
 from secrets_app.import_plan import Line, Plan, PlanChanged, Verdict, plan_import, same_plan
+from secrets_app.input_errors import InvalidInput
 from secrets_app.item_results import ItemResult, attempt
 from secrets_app.writing import update
 
@@ -78,6 +79,9 @@ def _change(actor: Principal, line: Line) -> ItemResult:
         raise AssertionError("only what exists changes")
 
     def write() -> int:
+        if secret.resolves_references:
+            reason = "It resolves references, and what is imported stays literal: change it by itself."
+            raise InvalidInput("value", reason)
         update(
             actor=actor,
             secret=secret,
