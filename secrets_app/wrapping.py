@@ -15,7 +15,7 @@ from secrets_app.envelope.seal import PlainKey
 from secrets_app.errors import KeyUnavailable, MigrationMoved, NetworkInTransaction, WrongContext
 from secrets_app.key_providers import provider, provider_named
 from secrets_app.models.data_key import DataKey
-from secrets_app.models.key_migration import KeyMigration
+from secrets_app.models.key_migration import FINALISED, ROLLED_BACK, KeyMigration
 
 RESERVED_PREFIX = "keeper:"
 # What a migration leads from and to.
@@ -36,9 +36,11 @@ def wrap_new(*, environment: Environment | None, purpose: str, key_uri: str) -> 
     """Return a new data key: its row, not yet saved, and the key itself.
 
     While a migration is open the row carries the other provider's wrap as well. May go over the
-    network. Raises what the providers raise.
+    network. Raises what the providers raise, and KeyUnavailable if the last migration ended with the
+    other provider.
     """
     keeper = provider()
+    _refuse_left(keeper.name)
     scope = environment.uuid if environment else NO_ENVIRONMENT
     row = DataKey(
         uuid=uuid4(),
@@ -60,11 +62,13 @@ def wrap_new(*, environment: Environment | None, purpose: str, key_uri: str) -> 
 def require_wraps(row: DataKey) -> None:
     """Raise MigrationMoved if a migration began or ended since a new row was wrapped.
 
-    Called in the transaction that stores the row; the lock holds the migration's end back.
+    Called in the transaction that stores the row; the lock holds the migration's end back. Raises
+    KeyUnavailable as `wrap_new` does.
     """
     is_open = KeyMigration.objects.select_for_update().filter(open=True).exists()
     if is_open != bool(row.other_provider):
         raise MigrationMoved("a migration of keys began or ended while a data key was made")
+    _refuse_left(row.provider)
 
 
 def unwrap(row: DataKey) -> PlainKey:
@@ -149,6 +153,27 @@ def is_in_transaction() -> bool:
     blocks = connection.atomic_blocks
     # Django has no public name for it; its own check reads the same attribute.
     return bool(blocks) and not getattr(blocks[-1], "_from_testcase", False)
+
+
+def _refuse_left(name: str) -> None:
+    """Raise KeyUnavailable if the last migration left a provider behind.
+
+    A process whose settings were forgotten would else make data keys that the other ones, or this
+    one once KEY_MIGRATION is off, do not open.
+    """
+    outcome = KeyMigration.objects.order_by("-pk").values_list("outcome", flat=True).first()
+    if outcome == ROLLED_BACK and name == KMS:
+        raise KeyUnavailable(
+            "data keys were rolled back to the key file: set KEY_MANAGEMENT_BACKEND to local for this "
+            "process and restart it, or run the migration to KMS again",
+            permanent=True,
+        )
+    if outcome == FINALISED and name == LOCAL:
+        raise KeyUnavailable(
+            "the migration to KMS was finalised: set KEY_MANAGEMENT_BACKEND to kms for this process and "
+            "restart it",
+            permanent=True,
+        )
 
 
 def _wrapped_by_other(key: PlainKey, row: DataKey, migration: KeyMigration) -> Wrap:

@@ -1,14 +1,20 @@
-"""Proves that every value opens and is the one that was written, and gives none of them out."""
+"""Proves that every value and credential opens, a value as the one that was written, and gives none out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from django.db.models import QuerySet
 
 from audit_app import actors
 from audit_app.actions import Action
-from audit_app.record import AuditObject, commit_record
+from audit_app.canonical import Json
+from audit_app.record import AuditObject, ManifestEntry, commit_record
 from audit_app.streams import environment_stream
 from environments_app.models import Environment
 from secrets_app.errors import KeyUnavailable
+from secrets_app.fields import EncryptedField
 from secrets_app.models import SecretVersion
+from secrets_app.sealed_rows import credential_fields
 from secrets_app.stored_values import next_batch
 
 
@@ -23,13 +29,40 @@ def prove(
     total, done, last = rows.count(), 0, 0
     while batch := list(next_batch(rows, after=last, size=batch_size).select_related("secret")):
         last = batch[-1].pk
-        _record(environment, batch)
+        _record(
+            environment,
+            {"step": "prove", "count": len(batch)},
+            [version.secret.manifest_entry(version.number) for version in batch],
+        )
         for version in batch:
             version.secret.environment = environment
             if problem := _problem(version):
                 yield problem
         done += len(batch)
         progress(done, total)
+
+
+def prove_credentials(environment: Environment) -> Iterator[str]:
+    """Open every credential of an environment's targets, webhooks and policies; yield "" or what is wrong.
+
+    Each is recorded and committed before it is opened.
+    """
+    for column in credential_fields():
+        rows: QuerySet[Any] = QuerySet(column.model).filter(environment=environment).order_by("pk")
+        for row in rows:
+            row.environment = environment
+            details: dict[str, Json] = {"step": "prove", "kind": column.label, "row": str(row.uuid)}
+            _record(environment, details)
+            yield _credential_problem(column, row)
+
+
+def _credential_problem(column: EncryptedField, row: Any) -> str:
+    what = f"{column.label} {row.uuid}"
+    try:
+        opens = getattr(row, column.attname).opens()
+    except KeyUnavailable as error:
+        return f"{what}: {error}"
+    return "" if opens else f"{what}: the credential does not open"
 
 
 def _problem(version: SecretVersion) -> str:
@@ -42,12 +75,14 @@ def _problem(version: SecretVersion) -> str:
     return f"{what}: the value does not open, or is not the one that was written"
 
 
-def _record(environment: Environment, versions: list[SecretVersion]) -> None:
+def _record(
+    environment: Environment, details: dict[str, Json], manifest: Sequence[ManifestEntry] | None = None
+) -> None:
     commit_record(
         actor=actors.system(),
         action=Action.DATA_KEY_OPEN,
         stream=environment_stream(environment.uuid),
         object=AuditObject("environment", environment.uuid, environment.name),
-        details={"step": "prove", "count": len(versions)},
-        manifest=[version.secret.manifest_entry(version.number) for version in versions],
+        details=details,
+        manifest=manifest,
     )

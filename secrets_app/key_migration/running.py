@@ -8,7 +8,7 @@ from environments_app.models import Environment
 from secrets_app.connection_test import try_key
 from secrets_app.errors import KeyRefused, KeyUnavailable, RotationSuperseded
 from secrets_app.key_migration.moving import move, unmoved
-from secrets_app.key_migration.proving import prove
+from secrets_app.key_migration.proving import prove, prove_credentials
 from secrets_app.key_migration.state import begin, open_migration, require_both_providers
 from secrets_app.key_providers import provider_named
 from secrets_app.key_rotation import Progress
@@ -33,9 +33,11 @@ class Migrated:
     backup: str = ""
     data_keys: int = 0
     values_proven: int = 0
+    credentials_proven: int = 0
     system_keys_replaced: int = 0
     data_key: str = ""
     values_resealed: int = 0
+    credentials_resealed: int = 0
     legacy_values: int = 0
     problems: list[str] = field(default_factory=list)
 
@@ -46,7 +48,7 @@ class Migrated:
 
 
 def plan(*, environment: str = "", batch_size: int, progress: Progress) -> Iterator[Migrated]:
-    """Tell what a migration would do, try each key, and prove that every value opens.
+    """Tell what a migration would do, try each key, and prove that every value and credential opens.
 
     Nothing changes but the trail, which tells of the opening. Raises MigrationRefused if the
     settings do not allow a migration, KeyringUnavailable if the trail's keys do not open.
@@ -122,6 +124,7 @@ def _replace_keys(done: Migrated, scope: Scope, batch_size: int, progress: Progr
     )
     if result:
         done.data_key, done.values_resealed = str(result.data_key), result.values
+        done.credentials_resealed = result.credentials
         done.problems += result.broken.values()
 
 
@@ -159,3 +162,6 @@ def _prove(told: Migrated, environment: Environment, batch_size: int, progress: 
     problems = list(prove(environment, batch_size=batch_size, progress=tell))
     told.values_proven -= len(problems)
     told.problems += problems
+    found = list(prove_credentials(environment))
+    told.credentials_proven = found.count("")
+    told.problems += filter(None, found)

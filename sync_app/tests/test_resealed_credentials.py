@@ -12,6 +12,7 @@ from audit_app.verification import verify
 from environments_app.tests.cast import Cast
 from secrets_app import key_report, reseal
 from secrets_app.fields import EncryptedField
+from secrets_app.key_migration import proving
 from secrets_app.key_rotation import Rotation, rotations
 from secrets_app.models import SecretVersion, Webhook
 from secrets_app.sealed_rows import credential_fields
@@ -105,3 +106,17 @@ def test_what_does_not_open_stays_and_is_told_and_the_rest_goes_on(
     assert (len(done.problems), done.credentials_resealed) == (1, 1)
     assert str(target.uuid) in done.problems[0]
     assert Target.objects.get().credentials.envelope == stolen
+
+
+def test_a_dry_run_of_a_migration_proves_them_and_names_what_does_not_open(
+    cast: Cast, vault: VaultWorld, sql: Callable[..., None]
+) -> None:
+    target, webhook = made(cast, vault), hook(cast)
+    proven = list(proving.prove_credentials(cast.development))
+    assert proven == ["", ""]
+    events = AuditEvent.objects.filter(action=Action.DATA_KEY_OPEN, details__contains='"step":"prove"')
+    assert [sum(str(row.uuid) in event.details for event in events) for row in (target, webhook)] == [1, 1]
+    sql("UPDATE sync_app_target SET credentials = %s", webhook.sealed.envelope)
+    spoilt = sorted(proving.prove_credentials(cast.development))
+    assert spoilt == ["", f"target.credentials {target.uuid}: the credential does not open"]
+    assert not list(proving.prove_credentials(cast.production))

@@ -21,7 +21,8 @@ class Command(BaseCommand):
 
     help = (
         "Move data keys from the key file to KMS while the service runs. Without --no-dry-run it only tells, "
-        "and proves that every value opens. Exits with 1 on a failure or a refusal, 2 on wrong usage."
+        "and proves that every value and credential opens. Exits with 1 on a failure or a refusal, 2 on "
+        "wrong usage."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -87,12 +88,15 @@ def _positive(text: str) -> int:
 def _text(answer: Migrated) -> str:
     if answer.dry_run:
         done = [f"{answer.data_keys:,} data keys would move", f"{answer.values_proven:,} values open"]
+        if answer.credentials_proven:
+            done.append(f"{answer.credentials_proven:,} credentials open")
     else:
         done = [f"{answer.data_keys:,} data keys moved"]
         if answer.system_keys_replaced:
             done.append(f"{answer.system_keys_replaced} system keys replaced")
         if answer.data_key:
-            done.append(f"{answer.values_resealed:,} values re-sealed under data key {answer.data_key}")
+            count = f"{answer.values_resealed:,} values and {answer.credentials_resealed:,} credentials"
+            done.append(f"{count} re-sealed under data key {answer.data_key}")
     if answer.legacy_values:
         of_which = "of them of the older scheme" if answer.dry_run else "values of the older scheme sealed"
         done.append(f"{answer.legacy_values:,} {of_which}")

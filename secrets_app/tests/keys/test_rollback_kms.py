@@ -15,8 +15,9 @@ from audit_app.keyring import Purpose
 from audit_app.models import AuditEvent
 from audit_app.verification import verify
 from environments_app.tests.cast import Cast, make_cast
+from secrets_app import data_keys, wrapping
 from secrets_app.data_keys import active_key, replace_key
-from secrets_app.errors import MigrationRefused
+from secrets_app.errors import KeyUnavailable, MigrationRefused
 from secrets_app.integrity import versions as damaged_versions
 from secrets_app.key_migration import rollback
 from secrets_app.key_migration.finalising import finalise
@@ -24,6 +25,7 @@ from secrets_app.key_migration.moving import put_wraps
 from secrets_app.key_migration.rollback import RolledBack, roll_back
 from secrets_app.key_providers import provider_named
 from secrets_app.models import DataKey, KeyMigration
+from secrets_app.system_rotation import replace_system_keys
 from secrets_app.tests.kept import VALUE, keep
 from secrets_app.tests.keys.conftest import forget_process
 from secrets_app.tests.keys.test_migrate_to_kms import both, moved, value, wraps
@@ -142,6 +144,69 @@ class TestGoingBack:
         assert "out of date" in refusal(backup)
         rolled_back(second)
         assert wraps() == {("local", "")}
+
+
+class TestAProcessWhoseSettingsWereForgotten:
+    """It makes no data key that others, or itself later, would not open; what there is serves on."""
+
+    def test_under_kms_after_a_rollback(self, cast: Cast, backup: Path, settings: Settings) -> None:
+        rolled_back(backup)
+        settings.KEY_MANAGEMENT_BACKEND = "kms"
+        forget_process()
+        after = keep(cast, "after")
+        assert value(cast, after) == VALUE
+        calls = provider_named("kms").calls.total()
+        for make in (replace_key, active_key):
+            with pytest.raises(
+                KeyUnavailable, match="rolled back to the key file: set KEY_MANAGEMENT_BACKEND"
+            ):
+                make(cast.development if make is replace_key else cast.production)
+        with pytest.raises(KeyUnavailable, match="rolled back"):
+            replace_system_keys()
+        assert wraps() == {("local", "")}
+        assert provider_named("kms").calls.total() == calls
+
+    def test_under_the_key_file_after_finalising(self, cast: Cast, backup: Path, settings: Settings) -> None:
+        settings.KEY_MANAGEMENT_BACKEND = "kms"
+        forget_process()
+        finalise()
+        settings.KEY_MANAGEMENT_BACKEND = "local"
+        forget_process()
+        assert value(cast, keep(cast, "after")) == VALUE
+        with pytest.raises(KeyUnavailable, match="was finalised: set KEY_MANAGEMENT_BACKEND"):
+            replace_key(cast.development)
+        assert wraps() == {("kms", "")}
+
+    def test_one_that_was_made_while_the_migration_came_and_went_is_not_stored(
+        self, cast: Cast, backup: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.KEY_MANAGEMENT_BACKEND = "kms"
+        forget_process()
+        wrap_new = wrapping.wrap_new
+
+        def slowly(**asked: Any) -> Any:
+            made = wrap_new(**asked)
+            if not rollbacks:
+                settings.KEY_MANAGEMENT_BACKEND = "local"
+                rollbacks.append(roll_back(backup))
+                settings.KEY_MANAGEMENT_BACKEND = "kms"
+            return made
+
+        rollbacks: list[RolledBack] = []
+        monkeypatch.setattr(data_keys, "wrap_new", slowly)
+        with pytest.raises(KeyUnavailable, match="rolled back"):
+            replace_key(cast.development)
+        assert wraps() == {("local", "")}
+
+    def test_a_new_migration_lets_it_make_keys_again(
+        self, cast: Cast, backup: Path, settings: Settings
+    ) -> None:
+        rolled_back(backup)
+        moved()
+        settings.KEY_MANAGEMENT_BACKEND = "kms"
+        forget_process()
+        replace_key(cast.development)
+        assert wraps() == {("kms", "local")}
 
 
 class TestRefusals:
