@@ -49,6 +49,10 @@ class Action(StrEnum):
     SECRET_DELETE = "secret.delete"
     SECRET_RESTORE = "secret.restore"
     SECRET_PURGE = "secret.purge"
+    # A version shared once by a link; the link opened, which consumes it; the link ended.
+    SECRET_SHARE = "secret.share"
+    SECRET_SHARE_OPEN = "secret.share_open"
+    SECRET_SHARE_REVOKE = "secret.share_revoke"
     SECRET_IMPORT = "secret.import"
     # A value of the older scheme was taken over; the only proof that it may open.
     SECRET_INVENTORY = "secret.inventory"

@@ -27,6 +27,7 @@ _READER: Final = _VIEWER | {
     Action.SECRET_REVEAL,
     Action.SECRET_EXPORT,
     Action.SECRET_COMPARE,
+    Action.SECRET_SHARE,
     Action.ROTATION_ACKNOWLEDGE,
 }
 _EDITOR: Final = _READER | {

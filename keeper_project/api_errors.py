@@ -45,6 +45,7 @@ from secrets_app.errors import (
 )
 from secrets_app.import_plan import PlanChanged
 from secrets_app.input_errors import InvalidInput
+from secrets_app.promotion import PromotionChanged
 from sync_app.errors import BackendError, BadDestination, RotationConflict, TargetConflict
 
 logger = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ _TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (StaleVersion, 412, "The secret has changed", None),
     (ManagedValue, 409, "The value is managed", None),
     (NameTaken, 409, "The name is taken", None),
+    (PromotionChanged, 409, "The plan has changed", None),
     (PlanChanged, 409, "The plan has changed", None),
     (NotDeleted, 409, "The secret is not deleted", None),
     (Conflict, 409, "Conflict", None),

@@ -130,6 +130,7 @@ KEEPER_INTEGRITY_CHECKS = [
     "audit_app.history.log_entries",
     "environments_app.integrity.access_rows",
     "secrets_app.integrity.secrets",
+    "secrets_app.integrity.shares",
     "secrets_app.integrity.versions",
     "secrets_app.integrity.losses",
     "sync_app.integrity.targets",

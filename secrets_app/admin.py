@@ -20,6 +20,7 @@ from secrets_app.models import (
     Reference,
     Secret,
     SecretVersion,
+    Share,
     Webhook,
     WrappingKey,
 )
@@ -120,6 +121,16 @@ class SecretAdmin(ServiceAdmin):
     def remove(self, *, actor: Principal, row: Any) -> None:
         """Delete a secret softly."""
         lifecycle.delete(actor=actor, secret=row)
+
+
+@admin.register(Share)
+class ShareAdmin(ServiceAdmin):
+    """Shares, to look at: for whom, until when, opened or not. The link is kept by nobody."""
+
+    list_display = ("secret", "number", "shared_by", "recipient", "expires_at", "opened_at", "revoked_at")
+    list_select_related = ("secret", "shared_by", "recipient")
+    list_filter = ("environment",)
+    hidden: ClassVar[frozenset[str]] = frozenset({"link_hash"})
 
 
 @admin.register(SecretVersion)

@@ -1,6 +1,6 @@
 """Compares two environments by keyed fingerprint, which is a read of both."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -34,17 +34,20 @@ class Row:
     right_number: int | None
 
 
-def compare(*, actor: Principal, left: Environment, right: Environment) -> list[Row]:
+def compare(
+    *, actor: Principal, left: Environment, right: Environment, names: Collection[str] | None = None
+) -> list[Row]:
     """Return every name of two environments with whether the values are equal, in order of names.
 
-    Needs the right to reveal on both sides (else it would tell a guesser whether a guess is
-    right), and is recorded on both as a read of all that was compared, before the answer.
+    `names` takes of these the ones that it holds. Needs the right to reveal on both sides (else it
+    would tell a guesser whether a guess is right), and is recorded on both as a read of all that was
+    compared, before the answer.
 
     Raises Forbidden or Invisible.
     """
     for environment in (left, right):
         require(actor=actor, action=Action.SECRET_COMPARE, environment=environment)
-    here, there = (_current(actor, environment) for environment in (left, right))
+    here, there = (_current(actor, environment, names) for environment in (left, right))
     receipts = []
     for environment, other, versions in ((left, right, here), (right, left, there)):
         receipt = commit_record(
@@ -85,13 +88,17 @@ def _opened(
     return same
 
 
-def _current(actor: Principal, environment: Environment) -> dict[str, SecretVersion]:
+def _current(
+    actor: Principal, environment: Environment, names: Collection[str] | None
+) -> dict[str, SecretVersion]:
     rows = (
         SecretVersion.objects.select_related("secret")
         .filter(secret__environment=environment, secret__live=True, number=F("secret__current_number"))
         .defer("value")
         .order_by("secret__name")
     )
+    if names is not None:
+        rows = rows.filter(secret__name__in=names)
     found = {}
     for version in rows:
         version.secret.environment = environment

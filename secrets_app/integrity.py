@@ -16,7 +16,8 @@ from audit_app.models import AuditEvent
 from audit_app.row_history import contradictions, last_states
 from secrets_app import data_keys
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
-from secrets_app.models import Secret, SecretVersion
+from secrets_app.models import Secret, SecretVersion, Share
+from secrets_app.sharing import CHANGES as SHARE_CHANGES
 from secrets_app.versions import matches_digest
 
 # Two hundred of the largest envelopes are 13 MB.
@@ -57,6 +58,24 @@ def secrets() -> Iterator[Problem]:
                     message="the name, environment or current version was not written by Keeper",
                 )
         yield from contradictions(genuine, last_states(_CHANGES, rows=genuine))
+
+
+def shares() -> Iterator[Problem]:
+    """Find shares that Keeper did not write, or that were put back to a state in which they open again."""
+    related = ("environment", "secret", "shared_by", "recipient", "opened_by")
+    every = Share.objects.prefetch_related(*related).order_by("pk")
+    last = 0
+    while batch := list(every.filter(pk__gt=last)[:_BATCH]):
+        last = batch[-1].pk
+        genuine = [share for share in batch if share.is_authentic()]
+        for share in batch:
+            if share not in genuine:
+                yield Problem(
+                    kind="share",
+                    object=f"share {share.pk} ({share.uuid})",
+                    message="what it opens, for whom or until when was not written by Keeper",
+                )
+        yield from contradictions(genuine, last_states(SHARE_CHANGES, rows=genuine))
 
 
 def versions() -> Iterator[Problem]:

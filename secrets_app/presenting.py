@@ -20,6 +20,7 @@ from secrets_app.secret_types.yaml_document import parse_yaml
 MASK_AFTER_SECONDS: Final = 30
 _RIGHTS: Final = {
     "reveal": Action.SECRET_REVEAL,
+    "share": Action.SECRET_SHARE,
     "edit": Action.SECRET_UPDATE,
     "rollback": Action.SECRET_ROLLBACK,
     "delete": Action.SECRET_DELETE,
@@ -55,13 +56,13 @@ def rights(actor: Principal, secret: Secret) -> dict[str, bool]:
         for name, action in _RIGHTS.items()
     }
     deleted = secret.live is None
-    gone = {"reveal", "edit", "rollback", "delete"} if deleted else {"restore", "purge"}
+    gone = {"reveal", "share", "edit", "rollback", "delete"} if deleted else {"restore", "purge"}
     return {name: may and name not in gone for name, may in allowed.items()}
 
 
 def secret_urls(secret: Secret) -> dict[str, str]:
     """Return the addresses of the actions on a secret."""
-    names = ("reveal", "copy", "edit", "delete", "restore", "purge", "rollback")
+    names = ("reveal", "copy", "edit", "delete", "restore", "purge", "rollback", "share")
     return {name: reverse(f"secret-{name}", args=[secret.pk]) for name in names}
 
 

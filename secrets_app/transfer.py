@@ -11,7 +11,7 @@ from secrets_app.names import validate_secret_name
 from secrets_app.reading import current_version_of, open_version, require_readable
 from secrets_app.secret_types import SecretType
 from secrets_app.write_guards import admitted
-from secrets_app.writing import create
+from secrets_app.writing import create, update
 
 
 def copy(*, actor: Principal, secret: Secret, environment: Environment, name: str | None = None) -> Secret:
@@ -35,6 +35,32 @@ def move(*, actor: Principal, secret: Secret, environment: Environment, name: st
     moved = _copy(actor, secret, environment, name, Action.SECRET_MOVE)
     delete(actor=actor, secret=secret)
     return moved
+
+
+def overwrite(*, actor: Principal, secret: Secret, onto: Secret, expected: str) -> Secret:
+    """Make the current value of a secret that of another one, as its next version; return that one.
+
+    Needs the right to reveal here and to change there, where the secret must be at `expected`; what is
+    known about it there stays. It is recorded on both sides.
+
+    Raises StaleVersion, InvalidValue, TamperedSecret, EnvelopeError, KeyUnavailable, and Forbidden or
+    Invisible.
+    """
+    require_readable(actor=actor, secret=secret)
+    require_on(actor=actor, action=Action.SECRET_COPY, secret=secret)
+    require_on(actor=actor, action=Action.SECRET_UPDATE, secret=onto)
+    details: dict[str, Json] = {"to": f"{onto.environment.name}/{onto.name}"}
+    version = current_version_of(secret)
+    value = open_version(actor=actor, version=version, action=Action.SECRET_COPY, details=details)
+    return update(
+        actor=actor,
+        secret=onto,
+        value=value,
+        secret_type=SecretType(secret.secret_type),
+        expected=expected,
+        # Where from is in the record: who reads there may not know this place.
+        comment="promoted",
+    )
 
 
 def _copy(

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from secrets_app import editing_pages, retirement_pages, transfer_pages, views
+from secrets_app import comparison_pages, editing_pages, retirement_pages, share_pages, transfer_pages, views
 from secrets_app import notification_pages as notices
 
 urlpatterns = [
@@ -11,6 +11,10 @@ urlpatterns = [
     path("secrets/generate", editing_pages.secret_generate, name="secret-generate"),
     path("secrets/import", transfer_pages.secret_import, name="secret-import"),
     path("secrets/export", transfer_pages.secret_export, name="secret-export"),
+    path("secrets/<int:id>/share", share_pages.secret_share, name="secret-share"),
+    path("secrets/<int:id>/shares/<int:share>/revoke", share_pages.share_revoke, name="share-revoke"),
+    path("shared/<str:link>", share_pages.shared, name="share"),
+    path("compare", comparison_pages.environment_compare, name="environment-compare"),
     path("secrets/<int:id>", views.secret_detail, name="secret-detail"),
     path("secrets/<int:id>/reveal", views.secret_reveal, name="secret-reveal"),
     path("secrets/<int:id>/copy", views.secret_copy, name="secret-copy"),

@@ -21,7 +21,7 @@ from environments_app.policy import Principal, allows, visible_environments
 from secrets_app.filters import DEFAULT_ORDERING, ORDERINGS, narrow
 from secrets_app.finding import find_secret, require_authentic, visible_secrets
 from secrets_app.forms import FilterForm
-from secrets_app.models import Secret, SecretVersion
+from secrets_app.models import Secret, SecretVersion, Share
 from secrets_app.panels import cells_of, panel_filters, panels_of
 from secrets_app.places import may_somewhere
 from secrets_app.presenting import (
@@ -34,6 +34,7 @@ from secrets_app.presenting import (
 )
 from secrets_app.reading import reveal
 from secrets_app.retention import purge_time
+from secrets_app.sharing import open_shares
 from secrets_app.version_field import MAX_NUMBER, version_number
 
 _VERSIONS_SHOWN: Final = 50
@@ -152,6 +153,7 @@ def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | 
         "urls": secret_urls(secret) | _activity_url(request, secret),
         "panels": panels_of(actor=actor, secret=secret),
         "purge_at": purge_time(secret),
+        "shares": [_share_row(share) for share in open_shares(secret)],
         "mask_after": MASK_AFTER_SECONDS,
         **(revealed or {}),
     }
@@ -166,6 +168,17 @@ def _shown_versions(request: HttpRequest, secret: Secret) -> list[SecretVersion]
     if before is not None:
         versions = versions.filter(number__lt=before)
     return list(versions[: _VERSIONS_SHOWN + 1])
+
+
+def _share_row(share: Share) -> dict[str, Any]:
+    """Return how a share that can still be opened is listed."""
+    return {
+        "shared_by": share.shared_by.username,
+        "recipient": share.recipient.username if share.recipient else "",
+        "number": share.number,
+        "expires_at": share.expires_at,
+        "revoke_url": reverse("share-revoke", args=[share.secret_id, share.pk]),
+    }
 
 
 def _activity_url(request: HttpRequest, secret: Secret) -> dict[str, str]:

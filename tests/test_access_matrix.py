@@ -427,7 +427,12 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "secret-list": (PageRule("anyone", admin=200),),
     "secret-new": (PageRule("anyone", admin=200),),
     "secret-generate": (PageRule("anyone", admin=200, method="POST", form={"kind": "password", "lowercase": "on"}),),
+    "secret-share": (PageRule("reader"),),
+    # Both answer about a share that is not there.
+    "share-revoke": (PageRule("absent", admin=404, method="POST"),),
+    "share": (PageRule("absent", admin=404),),
     # They offer the environments in which one may, and take no other.
+    "environment-compare": (PageRule("anyone", admin=200),),
     "secret-import": (PageRule("anyone", admin=200),),
     "secret-export": (PageRule("anyone", admin=200),),
     "secret-detail": (PageRule("viewer", admin=200),),
@@ -509,7 +514,14 @@ IN_ENVIRONMENT: Final = {
 }  # fmt: skip
 
 
-_OF_NO_SECRET: Final = {"secret-list", "secret-new", "secret-generate", "secret-import", "secret-export"}
+_OF_NO_SECRET: Final = {
+    "secret-list",
+    "secret-new",
+    "secret-generate",
+    "secret-import",
+    "secret-export",
+    "environment-compare",
+}
 
 
 def page_path(place: Scene, name: str) -> str:
@@ -532,6 +544,9 @@ def page_path(place: Scene, name: str) -> str:
     }
     if name in rows:
         return reverse(name, kwargs={"name": place.environment.name, "id": rows[name]})
+    if name in {"share", "share-revoke"}:
+        arguments = {"link": "unknown"} if name == "share" else {"id": place.secret.pk, "share": 987654}
+        return reverse(name, kwargs=arguments)
     if name in IN_ENVIRONMENT:
         return reverse(name, kwargs={"name": place.environment.name})
     of_secret = name.startswith("secret-") and name not in _OF_NO_SECRET
@@ -562,7 +577,7 @@ def expected_page(name: str, rule: PageRule, caller: str) -> int:
         return rule.ok
     if rule.least == "nobody":
         return 403
-    if caller == "outsider":
+    if caller == "outsider" or rule.least == "absent":
         return 404
     return rule.ok if ROLES.index(caller) >= ROLES.index(rule.least) else 403
 

@@ -1,9 +1,10 @@
-"""What is kept: secrets with versions and references, data keys, what wraps and moves those, and webhooks."""
+"""What is kept: secrets, versions, references, shares, webhooks, data keys, and what wraps those."""
 
 from secrets_app.models.data_key import DataKey
 from secrets_app.models.key_migration import KeyMigration
 from secrets_app.models.reference import Reference
 from secrets_app.models.secret import MAX_NAME_LENGTH, Secret, SecretVersion, version_context
+from secrets_app.models.share import Share
 from secrets_app.models.webhook import Webhook, WebhookStyle
 from secrets_app.models.wrapping_key import WrappingKey
 
@@ -14,6 +15,7 @@ __all__ = [
     "Reference",
     "Secret",
     "SecretVersion",
+    "Share",
     "Webhook",
     "WebhookStyle",
     "WrappingKey",

@@ -1,9 +1,7 @@
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
 
 from audit_app.actions import Action
@@ -18,6 +16,7 @@ from secrets_app.errors import NameTaken, NoSuchVersion, StaleVersion
 from secrets_app.input_errors import InvalidInput, InvalidValue
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.secret_types import SecretType
+from secrets_app.tests.at_once import at_once
 from secrets_app.tests.kept import VALUE, change, keep
 
 pytestmark = pytest.mark.every_database
@@ -182,28 +181,6 @@ def test_bad_metadata_changes_nothing(cast: Cast) -> None:
 
 
 # --- Many at once --------------------------------------------------------------------------------
-
-
-def at_once(*works: Callable[[], Any]) -> list[Any]:
-    """Run each work in a thread of its own, all at the same time; return results or errors."""
-    results: list[Any] = [None] * len(works)
-    start = threading.Barrier(len(works))
-
-    def run(place: int, work: Callable[[], Any]) -> None:
-        try:
-            start.wait(timeout=30)
-            results[place] = work()
-        except Exception as error:  # noqa: BLE001 - the test looks at each
-            results[place] = error
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=(place, work)) for place, work in enumerate(works)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-    return results
 
 
 @pytest.fixture
