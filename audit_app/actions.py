@@ -135,6 +135,14 @@ class Action(StrEnum):
     BACKUP_VIEW = "backup.view"
     BACKUP_CREATE = "backup.create"
     BACKUP_FINISH = "backup.finish"
+    BACKUP_VERIFY = "backup.verify"
+    BACKUP_REMOVE = "backup.remove"
+    # The seam in a restored trail, what the restore suspended, and what people released since.
+    DEPLOYMENT_RESTORE = "deployment.restore"
+    RESTORE_SUSPEND = "restore.suspend"
+    RESTORE_RELEASE = "restore.release"
+    # This installation is the one that acts, and no other of the deployment.
+    DEPLOYMENT_ACTIVATE = "deployment.activate"
 
     CONFIGURATION_CHANGE = "configuration.change"
     DEPLOYMENT_INITIALISE = "deployment.initialise"

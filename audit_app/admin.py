@@ -11,6 +11,7 @@ from audit_app.models import (
     AuditEvent,
     Checkpoint,
     Deployment,
+    Installation,
     ReadManifest,
     ReadManifestItem,
     RefusalCount,
@@ -62,6 +63,13 @@ class AuditEventAdmin(ReadOnlyAdmin):
     search_fields = ("=object_name", "=actor_name", "=action", "=stream")
     search_help_text = "An exact object, actor, action or stream"
     ordering = ("-id",)
+
+
+@admin.register(Installation)
+class InstallationAdmin(ReadOnlyAdmin):
+    """Which installation acts on this database."""
+
+    list_display = ("uuid", "epoch", "since", "backup", "restored_at")
 
 
 @admin.register(StreamHead)

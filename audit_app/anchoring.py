@@ -6,6 +6,7 @@ from typing import Final
 from django.utils import timezone
 
 from audit_app.checkpointing import SIGNING, make_checkpoint
+from audit_app.installation import is_active
 from audit_app.models import Checkpoint, SinkState
 from audit_app.shipping import deliver_checkpoints
 from audit_app.sinks import checkpoint_sinks
@@ -17,9 +18,12 @@ _LATE: Final = timedelta(minutes=5)
 def anchor_trail(*, at_once: bool = False) -> Checkpoint | None:
     """Make a checkpoint if one is due, and deliver all that the sinks lack.
 
-    What was signed before is delivered also where signing is refused now. Raises what
+    What was signed before is delivered also where signing is refused now. An installation that is
+    not the active one signs nothing: the sinks are those of the original. Raises what
     `make_checkpoint` raises.
     """
+    if not is_active():
+        return None
     try:
         return make_checkpoint(at_once=at_once)
     finally:

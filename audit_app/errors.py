@@ -21,6 +21,10 @@ class Immutable(AuditError):
     """A row that is only ever appended was to be changed or deleted."""
 
 
+class LeaseUnwritable(AuditError):
+    """The lease, which says which installation may act, cannot be written."""
+
+
 class KeyringUnavailable(AuditError):
     """The system keys could not be opened; nothing can be recorded or authenticated."""
 

@@ -91,6 +91,12 @@ def keyring() -> Keyring:
     return _instance
 
 
+def keep_keyring(instance: Keyring) -> None:
+    """Let this process use a keyring that it has opened elsewhere: for a restore."""
+    global _instance  # noqa: PLW0603 - one a process is the point
+    _instance = instance
+
+
 def forget_keyring() -> None:
     """Drop the process's keyring, so that the next use makes it anew (for tests and key changes)."""
     global _instance  # noqa: PLW0603 - one a process is the point

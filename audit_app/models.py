@@ -44,6 +44,26 @@ def forget_deployment() -> None:
     _deployment = None
 
 
+class Installation(models.Model):
+    """Which place may act on this database (installation.py); one row, under a MAC of the row key.
+
+    `place` is empty after a restore, until somebody activates one.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    uuid = models.UUIDField(editable=False)
+    place = models.CharField(max_length=64, blank=True, editable=False)
+    epoch = models.PositiveIntegerField(default=0, editable=False)
+    since = models.DateTimeField(editable=False)
+    # The backup that this database was restored from, and when.
+    backup = models.UUIDField(null=True, editable=False)
+    restored_at = models.DateTimeField(null=True, editable=False)
+    mac = models.BinaryField(max_length=MAC_LENGTH, editable=False)
+
+    def __str__(self) -> str:
+        return f"installation {self.uuid}"
+
+
 class StreamHead(models.Model):
     """The newest link of a stream; its row is what writers lock."""
 

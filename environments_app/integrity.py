@@ -35,6 +35,8 @@ _KINDS: tuple[tuple[type[AuthenticatedRow], tuple[Any, ...]], ...] = (
 
 # The events that say which state of these rows stands.
 _CHANGES: Final = (
+    Action.RESTORE_SUSPEND,
+    Action.RESTORE_RELEASE,
     Action.ENVIRONMENT_CREATE,
     Action.ENVIRONMENT_UPDATE,
     Action.USER_CREATE,

@@ -23,6 +23,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
+from audit_app.installation import is_active
 from environments_app.models import Alert, Delivery, DeliveryState, Environment
 
 # What a message names one by one; whoever raises it says how many more there are.
@@ -147,7 +148,12 @@ def send_test(*, transport: str, addressee: UUID, environment: Environment) -> N
 
 
 def deliver_due() -> int:
-    """Tell the news that waited long enough, and send what is due; return how many went out."""
+    """Tell the news that waited long enough, and send what is due; return how many went out.
+
+    None from an installation that is not the active one: a copy tells nobody what it believes.
+    """
+    if not is_active():
+        return 0
     _tell_waiting()
     now = timezone.now()
     Delivery.objects.filter(finished_at__lt=now - _KEPT).delete()

@@ -122,6 +122,8 @@ ADMIN_ACTIONS: Final = _OPERATIONS | {
     Action.TRAIL_VERIFY,
     Action.BACKUP_VIEW,
     Action.BACKUP_CREATE,
+    Action.RESTORE_RELEASE,
+    Action.DEPLOYMENT_ACTIVATE,
 }
 # A token that administers manages environments, members and tokens, but no people.
 ADMIN_TOKEN_ACTIONS: Final = _OPERATIONS

@@ -134,6 +134,8 @@ def admit(token: ServiceToken | None, secret: str, *, address: str, request_id: 
         raise BadToken("forged-token")
     if token.revoked_at is not None:
         raise BadToken("revoked-token")
+    if token.suspended_at is not None:
+        raise BadToken("suspended-token")
     if not token.is_live:
         raise BadToken("expired-token")
     if not _comes_from(address, token.cidrs):

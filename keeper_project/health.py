@@ -22,6 +22,7 @@ from kombu.exceptions import OperationalError
 
 from audit_app import anchoring
 from audit_app.errors import AuditError
+from audit_app.installation import is_active
 from environments_app.errors import AccessError
 from keeper_project import broker as embedded_broker
 from keeper_project.celery import app
@@ -126,6 +127,12 @@ def checkpoints() -> None:
     """
     if found := anchoring.problems():
         raise HealthFailure(found[0])
+
+
+def installation() -> None:
+    """Check that this is the installation that acts. Raises HealthFailure if it is not."""
+    if not is_active():
+        raise HealthFailure("this is not the active installation: nothing is synced or sent from here")
 
 
 def worker() -> None:

@@ -8,6 +8,7 @@ from django.conf import settings
 
 from audit_app import streams
 from audit_app.actions import Action
+from audit_app.installation import claim_first
 from audit_app.keyring import keyring
 from audit_app.models import AuditEvent, deployment_uuid
 from audit_app.record import AuditObject, record
@@ -38,12 +39,15 @@ def initialise(*, announce: Announce) -> bool:
     # Here no transaction is open yet: with KMS the system keys come over the network.
     keyring().open_all()
     if _is_done():
+        # One that is older than this: it acts where it is.
+        claim_first(actor=system_principal())
         return False
     administrator = _administrator(announce)
     existing = set(Environment.objects.values_list("name", flat=True))
     for name, display_name in ENVIRONMENTS.items():
         if name not in existing:
             create_environment(actor=user_principal(administrator), name=name, display_name=display_name)
+    claim_first(actor=system_principal())
     _record_done()
     return True
 

@@ -94,6 +94,11 @@ AWS_ENDPOINT_URL_STS = env.str("AWS_ENDPOINT_URL_STS", default="")
 # --- Backups -------------------------------------------------------------------------------
 # Where backups go, and where `keeper backup` puts one that was given no name.
 KEEPER_BACKUP_DIR = env.str("KEEPER_BACKUP_DIR", default="") or str(KEEPER_DATA_DIR / "backups")
+# How often one is made by itself, and how many of those are kept; 0: none, and all.
+KEEPER_BACKUP_INTERVAL_HOURS = env.int("KEEPER_BACKUP_INTERVAL_HOURS", default=0)
+KEEPER_BACKUP_KEEP = env.int("KEEPER_BACKUP_KEEP", default=14)
+# A file that every installation sees which might act on this database or a copy of it.
+KEEPER_LEASE_FILE = env.str("KEEPER_LEASE_FILE", default="")
 
 # --- Notifications ---------------------------------------------------------------------------
 # Who is told what concerns the installation as a whole.
@@ -125,6 +130,7 @@ KEEPER_HEALTH_WARNINGS = [
     "keeper_project.health.data_keys",
     "keeper_project.health.worker",
     "keeper_project.health.checkpoints",
+    "keeper_project.health.installation",
 ]
 KEEPER_INTEGRITY_CHECKS = [
     "audit_app.history.log_entries",
@@ -140,6 +146,16 @@ KEEPER_INTEGRITY_CHECKS = [
     "sync_app.integrity.consents",
 ]
 KEEPER_TRAIL_ALERTS = "environments_app.trail_alerts.OperatorAlerts"
+# What acts, and so waits after a restore until somebody releases it.
+KEEPER_SUSPENDED_BY_RESTORE = [
+    "environments_app.restored.MEMBERSHIPS",
+    "environments_app.restored.MAPPINGS",
+    "environments_app.restored.TOKENS",
+    "sync_app.restored.TARGETS",
+    "sync_app.restored.POLICIES",
+]
+# Called with the time of a restore, they yield a line for what has changed elsewhere since the backup.
+KEEPER_RESTORE_PROBES = ["sync_app.restored.rotated_since", "sync_app.restored.changed_in_targets"]
 KEEPER_SECRET_PANELS = ["sync_app.panel.DeliveryPanel", "secrets_app.reference_panel.ReferencePanel"]
 KEEPER_ENVIRONMENT_PANELS = ["secrets_app.key_panel.KeyPanel", "sync_app.consent_views.ConsentPanel"]
 KEEPER_NOTIFIERS = [
@@ -449,6 +465,7 @@ CELERY_BEAT_SCHEDULE = {
         "task": "sync_app.tasks.mend_rotation_times",
         "schedule": crontab(minute="13"),
     },
+    "back-up": {"task": "keeper_project.tasks.back_up_if_due", "schedule": crontab(minute="*/10")},
     "purge-deleted": {"task": "secrets_app.tasks.purge_deleted", "schedule": crontab(minute="41")},
     "refresh-saml-metadata": {
         "task": "environments_app.tasks.refresh_saml_metadata",

@@ -1,8 +1,14 @@
-"""Scheduled work of the project itself; tasks carry no arguments."""
+"""Scheduled work of the project itself; tasks carry ids at most."""
+
+from uuid import UUID
 
 from celery import shared_task
 from django.core.management import call_command
 
+from audit_app.actors import Actor, ActorKind
+from environments_app.policy import Principal
+from environments_app.principals import principal_for
+from keeper_project.backup import keeping
 from keeper_project.heartbeat import beat
 
 
@@ -16,3 +22,25 @@ def beat_heartbeat() -> None:
 def clear_sessions() -> None:
     """Delete the sessions that have ended."""
     call_command("clearsessions")
+
+
+@shared_task(name="keeper_project.tasks.back_up_if_due")
+def back_up_if_due() -> None:
+    """Make the backup that the schedule wants, and say if there was none for too long."""
+    keeping.back_up_if_due()
+
+
+@shared_task(name="keeper_project.tasks.make_backup")
+def make_backup(user: str) -> None:
+    """Make a backup for a person, who is asked again whether they may."""
+    keeping.make(actor=_person(user))
+
+
+@shared_task(name="keeper_project.tasks.verify_backup")
+def verify_backup(user: str, name: str) -> None:
+    """Prove a backup of the folder for a person, who is asked again whether they may."""
+    keeping.verify(actor=_person(user), name=name)
+
+
+def _person(uuid: str) -> Principal:
+    return principal_for(Actor(kind=ActorKind.USER, uuid=UUID(uuid), name=""))

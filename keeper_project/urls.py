@@ -6,6 +6,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from environments_app import admin_session
 from environments_app.views import sign_out
+from keeper_project import backup_pages
 from keeper_project.dashboard import dashboard
 from keeper_project.health import healthz, readyz
 from keeper_project.metrics import metrics
@@ -25,6 +26,10 @@ api: list[URLPattern | URLResolver] = [
 ]
 urlpatterns = [
     path("", dashboard, name="dashboard"),
+    path("backups", backup_pages.backups, name="backups"),
+    path("backups/new", backup_pages.backup_now, name="backup-now"),
+    path("backups/<str:name>/verify", backup_pages.backup_verify, name="backup-verify"),
+    path("backups/release/<slug:kind>/<uuid:uuid>", backup_pages.restore_release, name="restore-release"),
     path("", include("secrets_app.urls")),
     path("", include("sync_app.urls")),
     path("", include("environments_app.urls")),

@@ -156,6 +156,12 @@ ACTS: dict[str, Act] = {
     "backup.view": Act("looked at backups of", "look at backups of"),
     "backup.create": Act("began backup", "begin backup"),
     "backup.finish": Act("finished backup", "finish backup"),
+    "backup.verify": Act("proved backup", "prove backup"),
+    "backup.remove": Act("removed backup", "remove backup"),
+    "deployment.restore": Act("restored backup", "restore backup"),
+    "restore.suspend": Act("suspended, after a restore,", "suspend"),
+    "restore.release": Act("released, after a restore,", "release"),
+    "deployment.activate": Act("made this the active installation of", "activate"),
     "configuration.change": Act("changed configuration of", "change configuration of"),
     "deployment.initialise": Act("initialised", "initialise"),
 }

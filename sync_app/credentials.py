@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from audit_app.actions import Action, Outcome
+from audit_app.installation import is_active
 from audit_app.record import commit_record
 from audit_app.streams import environment_stream
 from environments_app.policy import Principal
@@ -14,6 +15,7 @@ from secrets_app.errors import SecretError
 from secrets_app.fields import Sealed
 from sync_app.backends.base import Backend
 from sync_app.destinations import backend_of
+from sync_app.errors import NotTheActiveInstallation
 from sync_app.finding import refuse_forged, require_authentic, require_living, require_on
 from sync_app.models import Target
 
@@ -23,12 +25,17 @@ def connected(*, actor: Principal, target: Target) -> Iterator[Backend]:
     """Yield the target's backend, made with its credentials; call it outside a transaction.
 
     An event of the opening is committed first. Raises Forbidden or Invisible; TargetConflict if
-    the target was removed; Tampered if its row was changed outside Keeper, and an EnvelopeError if
-    its credentials were; KeyUnavailable; BackendError.
+    the target was removed, or NotTheActiveInstallation; Tampered if its row was changed outside
+    Keeper, and an EnvelopeError if its credentials were; KeyUnavailable; BackendError.
     """
     require_on(actor=actor, action=Action.TARGET_CONNECT, target=target)
     require_living(target)
     require_authentic(target)
+    if not is_active():
+        raise NotTheActiveInstallation(
+            "This is not the active installation of this deployment, so nothing is synced from here. Where "
+            "it shall be: stop the other one, and run `keeper activate`."
+        )
     destination, kind = dict(target.destination), backend_of(target.backend)
     if kind.endpoint(destination) != target.endpoint:
         refuse_forged(target, "the endpoint is not that of the destination")

@@ -11,6 +11,10 @@ class TargetConflict(SyncError):
     """What is stored now does not allow the change; the message says why and what to do."""
 
 
+class NotTheActiveInstallation(TargetConflict):
+    """Another installation of this deployment acts, or none after a restore; this one does not."""
+
+
 class DestinationTaken(TargetConflict):
     """Another target covers the destination, or a part of it."""
 

@@ -16,6 +16,8 @@ Row = TypeVar("Row", bound=AuthenticatedRow)
 
 _BATCH: Final = 500
 _CHANGES: Final = (
+    Action.RESTORE_SUSPEND,
+    Action.RESTORE_RELEASE,
     Action.TARGET_CREATE,
     Action.TARGET_CHANGE,
     Action.TARGET_PAUSE,
@@ -23,6 +25,8 @@ _CHANGES: Final = (
 )
 
 _POLICY_CHANGES: Final = (
+    Action.RESTORE_SUSPEND,
+    Action.RESTORE_RELEASE,
     Action.ROTATION_CREATE,
     Action.ROTATION_CHANGE,
     Action.ROTATION_SUSPEND,

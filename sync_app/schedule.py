@@ -6,6 +6,7 @@ from typing import Final
 
 from django.db.models import Q
 
+from audit_app.installation import is_active
 from environments_app.errors import AccessError
 from secrets_app.references import environments_that_follow
 from sync_app.authority import target_principal
@@ -24,8 +25,11 @@ _BUSY: Final = timedelta(seconds=5)
 def due() -> list[int]:
     """Queue a run for each target that is due, and return the ids of all runs that can be worked on.
 
-    Any number of processes may ask at once: a target is claimed by a conditional UPDATE.
+    None in an installation that is not the active one. Any number of processes may ask at once: a
+    target is claimed by a conditional UPDATE.
     """
+    if not is_active():
+        return []
     now = database_now()
     if not SyncPause.objects.exists():
         for target in _due_targets(now):

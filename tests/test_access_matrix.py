@@ -443,6 +443,11 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "secret-delete": (PageRule("editor", 302, method="POST"),),
     "secret-restore": (PageRule("editor", 302, method="POST"),),
     "secret-purge": (PageRule("manager", 302, method="POST", form={"typed": "part/key"}),),
+    "backups": (PageRule("nobody", admin=200),),
+    "backup-now": (PageRule("nobody", 302, admin=302, method="POST"),),
+    # There is no backup of this name; who may not ask is told so first.
+    "backup-verify": (PageRule("nobody", 302, admin=404, method="POST"),),
+    "restore-release": (PageRule("nobody", 302, admin=404, method="POST"),),
     "profile": (PageRule("anyone", admin=200),),
     # They carry no form of an environment: each is about oneself.
     "password-change": (PageRule("anyone", 302, admin=422, method="POST"),),
@@ -525,8 +530,12 @@ _OF_NO_SECRET: Final = {
 
 
 def page_path(place: Scene, name: str) -> str:
-    if name == "target-new" or name.startswith("sync"):
-        return reverse(name)
+    of_none: dict[str, dict[str, Any]] = {
+        "backup-verify": {"name": "keeper-none.kbk"},
+        "restore-release": {"kind": "membership", "uuid": place.secret.uuid},
+    }
+    if name == "target-new" or name.startswith("sync") or name in of_none:
+        return reverse(name, kwargs=of_none.get(name))
     by_id = {"target-": place.target_id, "plan-": place.plan_id}
     for start, pk in by_id.items():
         if name.startswith(start):

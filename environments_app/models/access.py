@@ -147,6 +147,7 @@ class ServiceToken(AuthenticatedRow):
         "expires_at",
         "revoked_at",
     )
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("suspended_at",)
 
     # NULL for role admin.
     environment = models.ForeignKey(
@@ -169,6 +170,8 @@ class ServiceToken(AuthenticatedRow):
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_address = models.CharField(max_length=45, blank=True, default="", editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # Set by a restore until somebody releases it: till then it opens nothing.
+    suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
         ordering = ["id"]
@@ -183,6 +186,6 @@ class ServiceToken(AuthenticatedRow):
 
     @property
     def is_live(self) -> bool:
-        """Whether it is neither revoked nor expired."""
+        """Whether it is neither revoked nor suspended nor expired."""
         expired = self.expires_at is not None and self.expires_at <= timezone.now()
-        return self.revoked_at is None and not expired
+        return self.revoked_at is None and self.suspended_at is None and not expired

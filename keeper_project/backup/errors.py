@@ -31,5 +31,17 @@ class Incomplete(BackupError):
     """The rows that came out are not those that the manifest counts."""
 
 
+class Damaged(BackupError):
+    """The backup is genuine and holds damage that its installation had."""
+
+
+class NotEmpty(BackupError):
+    """The database to restore to holds an installation."""
+
+
+class RestoreFailed(BackupError):
+    """The database does not take what the backup holds."""
+
+
 class Unwritable(BackupError):
     """A file, or its folder, does not take what has to be written."""

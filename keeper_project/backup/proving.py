@@ -17,7 +17,7 @@ from django.db.migrations.loader import MigrationLoader
 
 from audit_app.errors import KeyringUnavailable
 from audit_app.integrity import Problem, run_checks
-from audit_app.keyring import keyring
+from audit_app.keyring import Keyring, keyring
 from audit_app.models import StreamHead, deployment_uuid
 from audit_app.verification import Tally, verify
 from keeper_project.backup import rows
@@ -25,6 +25,7 @@ from keeper_project.backup.errors import Altered, Incomplete, KeyMissing, OtherR
 from keeper_project.backup.file_key import open_file_key
 from keeper_project.backup.format import BackupFile, open_backup
 from keeper_project.backup.manifest import Manifest
+from keeper_project.backup.rows import Progress
 from keeper_project.backup.scratch import scratch_database
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
 from secrets_app.models import DataKey
@@ -57,7 +58,7 @@ def prove(path: Path) -> Proof:
 
 @contextmanager
 def proved(path: Path) -> Iterator[tuple[Proof, "Opened"]]:
-    """Prove a backup, and give it open, with its keyring still in memory.
+    """Prove a backup, and give it open, with the keys that the proof has opened.
 
     For a process of its own. Raises Malformed, Truncated or Altered if the file is not what Keeper
     wrote, KeyMissing if a key it needs cannot be used here, OtherRelease if it was made by a release
@@ -67,35 +68,35 @@ def proved(path: Path) -> Iterator[tuple[Proof, "Opened"]]:
         manifest = file.manifest
         require_release(manifest)
         key = open_file_key(manifest.file_key, deployment=manifest.deployment, backup=manifest.backup)
-        opened = Opened(file, key)
         with scratch_database():
-            proof = _examined(opened)
-            yield proof, opened
+            proof = _examined(manifest, file, key)
+            keys = keyring()
+        yield proof, Opened(file=file, key=key, keys=keys)
 
 
+@dataclass(frozen=True, kw_only=True)
 class Opened:
-    """A backup's file together with the key that opens it."""
+    """A backup's file together with the key that opens it, and the system keys in it, open."""
 
-    def __init__(self, file: BackupFile, key: bytes) -> None:
-        self.manifest = file.manifest
-        self._file = file
-        self._key = key
+    file: BackupFile
+    key: bytes = field(repr=False)
+    keys: Keyring = field(repr=False)
 
-    def load(self) -> str:
+    def load(self, progress: Progress | None = None) -> str:
         """Insert every row, in the caller's transaction; return the SHA-256 of the file that was read.
 
         Raises what reading and inserting raise, and Incomplete if the counts are not the manifest's.
         """
-        counts = rows.load(self._file.lines(self._key))
-        differing = sorted(name for name in counts if counts[name] != self.manifest.counts.get(name))
-        if differing or counts.keys() != self.manifest.counts.keys():
-            named = ", ".join(differing) or "its list of tables"
-            raise Incomplete(f"the backup does not hold what its manifest counts: {named}")
-        return self._file.digest()[0]
+        return _load(self.file, self.key, progress)
 
-    def require_signature(self) -> str:
-        """Return the file's SHA-256. Raises Altered unless its installation signed it."""
-        return self._file.require_signature()
+
+def _load(file: BackupFile, key: bytes, progress: Progress | None = None) -> str:
+    counts, counted = rows.load(file.lines(key), progress), file.manifest.counts
+    differing = sorted(name for name in counts if counts[name] != counted.get(name))
+    if differing or counts.keys() != counted.keys():
+        named = ", ".join(differing) or "its list of tables"
+        raise Incomplete(f"the backup does not hold what its manifest counts: {named}")
+    return file.digest()[0]
 
 
 def require_release(manifest: Manifest) -> None:
@@ -115,11 +116,10 @@ def _our_apps() -> set[str]:
     return {model._meta.app_label for model in rows.tables()}
 
 
-def _examined(opened: Opened) -> Proof:
-    manifest = opened.manifest
+def _examined(manifest: Manifest, file: BackupFile, key: bytes) -> Proof:
     try:
         with transaction.atomic():
-            opened.load()
+            _load(file, key)
             connection.check_constraints()
     except OperationalError as error:
         raise Unwritable(f"there is no room to prove the backup in {settings.KEEPER_DATA_DIR}") from error
@@ -129,7 +129,7 @@ def _examined(opened: Opened) -> Proof:
     # Before any key is opened, which may add an event.
     _require_heads(manifest)
     data_keys = _open_every_key()
-    proof = Proof(manifest=manifest, digest=opened.require_signature(), data_keys=data_keys)
+    proof = Proof(manifest=manifest, digest=file.require_signature(), data_keys=data_keys)
     found = chain(verify(tally=proof.tally), run_checks())
     proof.problems = list(islice(found, _PROBLEMS_SHOWN))
     proof.damaged = len(proof.problems) + sum(1 for _ in found)

@@ -8,7 +8,7 @@ that a row which was edited before the backup is found after it as well.
 """
 
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -22,6 +22,8 @@ from django.db.models import sql
 from audit_app.canonical import utc_text
 from keeper_project.backup.errors import Altered, Incomplete
 from secrets_app.fields import Sealed
+
+Progress = Callable[[str, int], None]
 
 _ROWS_PER_QUERY: Final = 500
 _ROWS_PER_INSERT: Final = 100
@@ -61,9 +63,10 @@ def lines(model: type[models.Model]) -> Iterator[bytes]:
         last = batch[-1][key]
 
 
-def load(found: Iterable[bytes]) -> dict[str, int]:
+def load(found: Iterable[bytes], progress: Progress | None = None) -> dict[str, int]:
     """Insert the rows of lines as they are, in the caller's transaction; return the count of each table.
 
+    `progress(table, rows)` is told of each table that is done.
     Raises Incomplete if a table or a column is none of this release, Altered if a value is not of its
     column.
     """
@@ -75,6 +78,8 @@ def load(found: Iterable[bytes]) -> dict[str, int]:
         if isinstance(content, dict):
             if table is not None:
                 table.flush()
+                if progress:
+                    progress(table.name, counts[table.name])
             table = _Table(known, content)
         elif table is None:
             raise Altered("a row stands before its table")

@@ -45,7 +45,7 @@ def scratch_database() -> Iterator[None]:
 
 
 @contextmanager
-def standing_in(entry: dict[str, Any]) -> Iterator[None]:
+def standing_in(entry: dict[str, Any], *, tables: bool = True) -> Iterator[None]:
     """Let the default connection lead to an empty database, an entry of DATABASES, and make the tables."""
     own = connections[DEFAULT_DB_ALIAS]
     unset = dict.fromkeys(("USER", "PASSWORD", "HOST", "PORT"), "")
@@ -54,7 +54,8 @@ def standing_in(entry: dict[str, Any]) -> Iterator[None]:
     connections[DEFAULT_DB_ALIAS] = stand_in
     _forget()
     try:
-        _make_tables()
+        if tables:
+            _make_tables()
         yield
     finally:
         stand_in.close()

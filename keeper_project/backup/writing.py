@@ -1,6 +1,5 @@
 """Writes a backup: everything, as it was at one instant, encrypted and signed."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -23,12 +22,11 @@ from keeper_project.backup.errors import BackupError
 from keeper_project.backup.file_key import new_file_key
 from keeper_project.backup.format import BackupWriter, Written, new_file
 from keeper_project.backup.manifest import FileKey, Head, Manifest, NeededKey
+from keeper_project.backup.rows import Progress
 from keeper_project.backup.snapshot import snapshot
 from secrets_app.models import DataKey
 
 SUFFIX: Final = ".kbk"
-
-Progress = Callable[[str, int], None]
 
 
 def default_path() -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 from audit_app.actions import Action, Outcome
 from audit_app.actors import Actor
 from audit_app.canonical import Json
+from audit_app.installation import is_active
 from audit_app.record import commit_record
 from audit_app.streams import environment_stream
 from environments_app.errors import InvalidField
@@ -15,7 +16,7 @@ from secrets_app.data_keys import active_key
 from secrets_app.errors import SecretError
 from secrets_app.fields import Sealed
 from secrets_app.models import SecretVersion
-from sync_app.errors import BadDestination
+from sync_app.errors import BadDestination, NotTheActiveInstallation
 from sync_app.models import RotationPolicy
 from sync_app.rotation.finding import refuse_forged, require_authentic
 from sync_app.rotators import ROTATORS
@@ -48,9 +49,14 @@ def open_policy(
     """Return the policy's rotator and the values of some of its secret's versions.
 
     One event that names them all is committed first. Call it outside a transaction.
-    Raises Tampered, TamperedSecret, an EnvelopeError, KeyUnavailable, BackendError.
+    Raises NotTheActiveInstallation, Tampered, TamperedSecret, an EnvelopeError, KeyUnavailable, BackendError.
     """
     require_authentic(policy)
+    if not is_active():
+        raise NotTheActiveInstallation(
+            "This is not the active installation of this deployment, so nothing is rotated from here. Where "
+            "it shall be: stop the other one, and run `keeper activate`."
+        )
     told: dict[str, Any] = {
         "actor": actor,
         "action": Action.ROTATION_CONNECT,

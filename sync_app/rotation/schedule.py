@@ -6,6 +6,7 @@ from typing import Final
 
 from django.db.models import Q
 
+from audit_app.installation import is_active, restored_at
 from environments_app.errors import AccessError
 from secrets_app.errors import SecretError
 from sync_app.errors import SyncError
@@ -26,8 +27,11 @@ _AWAKE: Final = {"live": True, "suspended_at__isnull": True, "secret__live": Tru
 def due() -> list[int]:
     """Queue a rotation for each policy that is due, and return the ids of all that can be worked on.
 
-    Any number of processes may ask at once: a policy is claimed by a conditional UPDATE.
+    None in an installation that is not the active one. Any number of processes may ask at once: a
+    policy is claimed by a conditional UPDATE.
     """
+    if not is_active():
+        return []
     now = database_now()
     for policy in due_policies(now):
         _start(policy, now)
@@ -35,6 +39,9 @@ def due() -> list[int]:
         if _may_begin(rotation, now):
             let_in(rotation.policy_id)
     rotations = Rotation.objects.filter(claimable(now))
+    if since := restored_at():
+        # What was under way when the backup was made waits along with its policy.
+        rotations = rotations.exclude(policy__suspended_at=since)
     return list(rotations.order_by("pk").values_list("pk", flat=True)[:_AT_A_TIME])
 
 

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from audit_app.inspection import since_checkpoint, whole_trail
 from audit_app.integrity import Problem, run_checks
+from audit_app.restorations import restorations
 from audit_app.verification import Tally
 
 
@@ -30,12 +31,15 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Print each problem on a line, then the counts."""
+        """Print each problem on a line, then the seams that restores left, then the counts."""
         as_json = options["format"] == "json"
         tally, problems = Tally(), 0
         for problem in _problems(options, tally):
             problems += 1
             self.stdout.write(json.dumps(asdict(problem)) if as_json else _line(problem))
+        if not as_json:
+            for seam in restorations():
+                self.stdout.write(seam)
         counts = {**asdict(tally), "problems": problems}
         self.stdout.write(json.dumps(counts) if as_json else _summary(counts))
         if problems:

@@ -5,37 +5,84 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
 
 from audit_app.errors import KeyringUnavailable
 from keeper_project.backup.errors import BackupError
 from keeper_project.backup.proving import Proof, prove
+from keeper_project.backup.restoring import require_room, restore
+from keeper_project.management.commands.reset_db import database_name
 
 
 class Command(BaseCommand):
-    """`keeper restore FILE --verify`."""
+    """`keeper restore FILE`, with or without `--verify`."""
 
     help = (
-        "Prove that a backup opens here, is whole and genuine, and that everything in it is sound. "
-        "Nothing is touched. Exits with 1 if something is wrong."
+        "Restore a backup to the database of DATABASE_URL, after proving that it opens here, is whole and "
+        "genuine, and that everything in it is sound. With --verify only that, and nothing is touched. Stop "
+        "Keeper before. What acts is suspended afterwards: see `keeper release`. Exits with 1 if "
+        "something is wrong."
     )
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the file."""
+        """Declare the file and what may be done."""
         parser.add_argument("file", type=Path, help="the backup")
+        parser.add_argument("--verify", action="store_true", help="prove it, and touch nothing")
         parser.add_argument(
-            "--verify", action="store_true", required=True, help="prove it, and touch nothing"
+            "--replace", action="store_true", help="DESTROY what the database holds now; asks before"
         )
+        parser.add_argument(
+            "--despite-damage", action="store_true", help="take over damage that the installation had"
+        )
+        parser.add_argument("--yes", action="store_true", help="do not ask: for scripts")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Prove it."""
+        """Prove, or restore."""
         try:
-            proof = prove(options["file"])
+            if options["verify"]:
+                self._verify(options["file"])
+            else:
+                self._restore(options)
         except (BackupError, KeyringUnavailable) as error:
             raise CommandError(f"{error}. Nothing was changed.") from error
+
+    def _verify(self, path: Path) -> None:
+        proof = prove(path)
         self._show(proof)
         if proof.damaged:
             sys.exit(1)
+
+    def _restore(self, options: dict[str, Any]) -> None:
+        require_room(replace=options["replace"])
+        if options["replace"] and not options["yes"]:
+            self._ask()
+        done = restore(
+            options["file"],
+            replace=options["replace"],
+            despite_damage=options["despite_damage"],
+            progress=self._progress,
+        )
+        self._show(done.proof)
+        waiting = ", ".join(f"{count:,} of kind {kind}" for kind, count in done.suspended.items())
+        self.stdout.write(
+            f"It is restored to {database_name()}. Suspended until they are released: {waiting}.\n"
+            "Next: `keeper activate` here, once no other installation of this deployment runs; then "
+            "`keeper release`, or the page Backups."
+        )
+
+    def _ask(self) -> None:
+        name = database_name()
+        self.stdout.write(f"This destroys what the {connection.vendor} database {name} holds, for good.")
+        try:
+            answer = input("Type the name of the database to go on: ")
+        except EOFError:
+            answer = ""
+        if answer.strip() != name:
+            raise CommandError("That is not its name. Nothing was changed.")
+
+    def _progress(self, table: str, rows: int) -> None:
+        self.stderr.write(f"{table}: {rows:,} rows")
 
     def _show(self, proof: Proof) -> None:
         manifest = proof.manifest

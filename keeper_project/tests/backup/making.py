@@ -1,11 +1,19 @@
 """An installation with something of each kind in it, and its backup."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from django.db import connection
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 
 from environments_app.principals import system_principal
 from environments_app.tests.cast import Cast
 from environments_app.tokens import issue
+from keeper_project.backup.scratch import standing_in
 from keeper_project.backup.writing import back_up
+from keeper_project.database_url import database_settings
 from secrets_app.tests.kept import change, keep
 from sync_app.tests.shown import make_entry, make_target
 
@@ -25,3 +33,23 @@ def backup_of(cast: Cast, folder: Path) -> Path:
     """Return the backup of a furnished installation."""
     furnish(cast)
     return back_up(actor=OPERATOR, path=folder / "made.kbk").path
+
+
+@contextmanager
+def another_database(folder: Path, *, empty: bool = False) -> Iterator[Path]:
+    """Let Keeper's database be a SQLite file, as in production; `empty` leaves out the tables."""
+    path = folder / "another.db"
+    with standing_in(database_settings(f"sqlite:///{path}", base_dir=folder), tables=not empty):
+        if not empty:
+            _migrated()
+        yield path
+
+
+def _migrated() -> None:
+    recorder = MigrationRecorder(connection)
+    recorder.ensure_schema()
+    applied = [
+        recorder.Migration(app=app, name=name)
+        for app, name in MigrationLoader(None, ignore_no_migrations=True).disk_migrations
+    ]
+    recorder.Migration.objects.bulk_create(applied)

@@ -10,9 +10,6 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
-from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.recorder import MigrationRecorder
 from pytest_django import Settings
 
 from audit_app.models import AuditEvent
@@ -21,10 +18,8 @@ from environments_app.tests.cast import Cast, make_cast
 from keeper_project.backup import rows
 from keeper_project.backup.format import open_backup
 from keeper_project.backup.proving import prove
-from keeper_project.backup.scratch import standing_in
 from keeper_project.backup.writing import back_up
-from keeper_project.database_url import database_settings
-from keeper_project.tests.backup.making import OPERATOR, furnish
+from keeper_project.tests.backup.making import OPERATOR, another_database, furnish
 
 
 @pytest.mark.every_database
@@ -61,10 +56,9 @@ def test_administrators_alone_may(cast: Cast, tmp_path: Path, who: str) -> None:
 
 def test_it_is_one_instant_while_others_write(tmp_path: Path, db: None) -> None:
     """Fifty writes a second and more go on while it runs; no half of one is in it, and none waits for it."""
-    with standing_in(database_settings(f"sqlite:///{tmp_path / 'keeper.db'}", base_dir=tmp_path)):
-        migrated()
+    with another_database(tmp_path) as database:
         furnish(make_cast())
-        with writes_going_on(tmp_path / "keeper.db") as written:
+        with writes_going_on(database) as written:
             wait_for(written)
             made = back_up(
                 actor=OPERATOR, path=tmp_path / "made.kbk", progress=lambda *_: wait_for(written)
@@ -104,13 +98,6 @@ def writes_going_on(database: Path) -> Iterator[list[int]]:
     finally:
         stop.set()
         writer.join()
-
-
-def migrated() -> None:
-    recorder = MigrationRecorder(connection)
-    recorder.ensure_schema()
-    for app, name in MigrationLoader(None, ignore_no_migrations=True).disk_migrations:
-        recorder.record_applied(app, name)
 
 
 def wait_for(written: list[int]) -> None:

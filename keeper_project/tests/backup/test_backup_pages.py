@@ -1,0 +1,47 @@
+"""The page Backups shows what there is, and releases what a restore suspended."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+from environments_app.models import ServiceToken, User
+from environments_app.tests.cast import Cast
+from keeper_project.backup import keeping
+from keeper_project.backup.restoring import restore
+from keeper_project.tests.backup.making import OPERATOR, furnish
+
+
+@pytest.fixture
+def page(cast: Cast, signed_in: Callable[[User], Client], settings: Settings, tmp_path: Path) -> Client:
+    settings.KEEPER_BACKUP_DIR = str(tmp_path / "backups")
+    settings.KEEPER_DATA_DIR = tmp_path / "data"
+    furnish(cast)
+    return signed_in(cast.root)
+
+
+def test_it_shows_each_backup(page: Client) -> None:
+    assert "There is no backup" in page.get("/backups").content.decode()
+    keeping.make(actor=OPERATOR)
+    (each,) = keeping.kept(actor=OPERATOR)
+    text = page.get("/backups").content.decode()
+    assert each.name in text
+    assert "not yet" in text
+
+
+def test_it_releases_one_thing_at_a_time(
+    cast: Cast, page: Client, signed_in: Callable[[User], Client]
+) -> None:
+    keeping.make(actor=OPERATOR)
+    restore(keeping.find_kept(keeping.kept(actor=OPERATOR)[0].name), replace=True)
+    again = signed_in(cast.root)
+    text = again.get("/backups").content.decode()
+    assert "This is not the active installation" in text
+    token = ServiceToken.objects.get()
+    path = f"/backups/release/service-token/{token.uuid}"
+    assert path in text
+    assert again.post(path).status_code == 302
+    assert ServiceToken.objects.get().suspended_at is None
+    assert path not in again.get("/backups").content.decode()

@@ -1,0 +1,103 @@
+"""The folder of backups: the schedule, retention, freshness, and proofs by a process of its own."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+
+from audit_app.models import AuditEvent
+from environments_app.errors import Forbidden
+from environments_app.models import Alert
+from environments_app.tests.cast import Cast
+from keeper_project import tasks
+from keeper_project.backup import keeping
+from keeper_project.backup.errors import Malformed
+from keeper_project.backup.writing import back_up
+from keeper_project.tests.backup.making import OPERATOR, another_database, furnish
+
+
+@pytest.fixture(autouse=True)
+def folder(settings: Settings, tmp_path: Path) -> Path:
+    settings.KEEPER_BACKUP_DIR = str(tmp_path / "backups")
+    settings.KEEPER_BACKUP_INTERVAL_HOURS = 24
+    settings.KEEPER_BACKUP_KEEP = 2
+    return tmp_path / "backups"
+
+
+@pytest.mark.every_database
+def test_one_is_made_when_it_is_due_and_not_before(cast: Cast, folder: Path) -> None:
+    tasks.back_up_if_due()
+    tasks.back_up_if_due()
+    (each,) = keeping.kept(actor=cast.principal(cast.root))
+    assert [path.name for path in folder.iterdir()] == [each.name]
+    assert not keeping.is_due(timezone.now() + timedelta(hours=23))
+    assert keeping.is_due(timezone.now() + timedelta(hours=25))
+
+
+def test_the_oldest_go_and_nothing_that_is_not_keepers(cast: Cast, folder: Path) -> None:
+    folder.mkdir()
+    foreign = {"keeper-20260101T000000-00000000.kbk": "not a backup", "other.kbk": "x", "notes.txt": "x"}
+    for name, text in foreign.items():
+        (folder / name).write_text(text)
+    names = []
+    for hour in range(4):
+        path = folder / f"keeper-20261124T{hour:02}0000-0000000a.kbk"
+        back_up(actor=OPERATOR, path=path)
+        names.append(path.name)
+    keeping.remove_surplus(actor=OPERATOR)
+    assert {path.name for path in folder.iterdir()} == {*names[2:], *foreign}
+    assert AuditEvent.objects.filter(action="backup.remove").count() == 2
+
+
+def test_another_deployments_backups_stay_and_are_not_shown(cast: Cast, folder: Path, tmp_path: Path) -> None:
+    with another_database(tmp_path):
+        for hour in range(3):
+            back_up(actor=OPERATOR, path=folder / f"keeper-20261124T{hour:02}0000-0000000b.kbk")
+    keeping.remove_surplus(actor=OPERATOR)
+    assert len(list(folder.iterdir())) == 3
+    assert keeping.kept(actor=OPERATOR) == []
+
+
+@pytest.mark.every_database
+def test_what_fails_or_is_late_alerts_and_what_works_again_ends_it(
+    cast: Cast, folder: Path, settings: Settings
+) -> None:
+    folder.write_text("a file in the way")
+    tasks.back_up_if_due()
+    assert set(Alert.objects.filter(open=True).values_list("kind", flat=True)) == {
+        "backup-failed",
+        "backup-late",
+    }
+    folder.unlink()
+    tasks.back_up_if_due()
+    assert not Alert.objects.filter(open=True).exists()
+
+
+def test_a_proof_is_made_by_a_process_of_its_own_and_recorded(cast: Cast, folder: Path) -> None:
+    """That process has other keys than this test: it finds just that."""
+    furnish(cast)
+    assert keeping.make(actor=OPERATOR)
+    (each,) = keeping.kept(actor=OPERATOR)
+    tasks.verify_backup(str(cast.root.uuid), each.name)
+    (event,) = AuditEvent.objects.filter(action="backup.verify")
+    (after,) = keeping.kept(actor=OPERATOR)
+    assert after.proved == event.at
+    assert event.outcome == ("allowed" if after.sound else "failed")
+    assert event.actor_name == "root"
+
+
+@pytest.mark.parametrize("name", ["../local.key", "keeper-20261124T000000-0000000a.kbk", "x.kbk"])
+def test_only_names_of_the_folder_are_proved(cast: Cast, name: str) -> None:
+    with pytest.raises(Malformed):
+        keeping.find_kept(name)
+
+
+def test_a_task_asks_again_whether_the_person_may(
+    cast: Cast, events: Callable[..., list[AuditEvent]]
+) -> None:
+    with pytest.raises(Forbidden):
+        tasks.make_backup(str(cast.alice.uuid))
+    assert events("backup.create")[0].outcome == "denied"

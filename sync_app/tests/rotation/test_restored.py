@@ -1,0 +1,44 @@
+"""After a restore, a login whose password was rotated since the backup is named."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from audit_app import actors
+from environments_app.tests.cast import Cast
+from secrets_app.models import Secret
+from sync_app.models import Rotation, RotationPolicy
+from sync_app.restored import POLICIES, rotated_since
+from sync_app.rotation import schedule
+from sync_app.tests.rotation.making import asked, made_policy, made_secret, worked
+from sync_app.tests.rotators.worlds import World
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+
+AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def test_a_restored_value_that_its_login_refuses_is_named(cast: Cast, logins: World) -> None:
+    secret = made_secret(cast, logins)
+    policy = made_policy(cast, logins, secret=secret, grace_seconds=0)
+    worked(asked(cast, policy))
+    POLICIES.suspend(actor=actors.system(), at=AT)
+    assert list(rotated_since(AT)) == []
+    restored = Secret.objects.get()
+    restored.current_number = 1
+    restored.save()
+    (line,) = rotated_since(AT)
+    assert line == "development: app/db was rotated since the backup: its login refuses the restored value"
+
+
+def test_what_was_under_way_waits_with_its_policy(cast: Cast, generated: World) -> None:
+    from audit_app.installation import activate, note_restore
+
+    rotation = asked(cast, made_policy(cast, generated))
+    assert schedule.due() == [rotation.pk]
+    note_restore(backup=rotation.uuid, at=AT)
+    activate(actor=actors.system())
+    POLICIES.suspend(actor=actors.system(), at=AT)
+    assert schedule.due() == []
+    POLICIES.release(actor=cast.principal(cast.root), uuid=RotationPolicy.objects.get().uuid, since=AT)
+    assert schedule.due() == list(Rotation.objects.values_list("pk", flat=True))
