@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
@@ -23,6 +24,14 @@ from secrets_app.models import Secret, SecretVersion
 # What one read of many may hold in memory, several times over.
 MAX_EXPORT: Final = 10_000
 MAX_EXPORT_BYTES: Final = 64 * 1024 * 1024
+
+
+class Stage(StrEnum):
+    """Which of a secret's values is meant: the one served, the one before, the one about to come."""
+
+    CURRENT = "current"
+    PREVIOUS = "previous"
+    PENDING = "pending"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -84,6 +93,19 @@ def reveal(*, actor: Principal, secret: Secret, number: int | None = None) -> Re
     version = current_version_of(secret) if number is None else version_of(secret, number)
     value = open_version(actor=actor, version=version, action=Action.SECRET_REVEAL, details={})
     return Revealed(version=version, value=value)
+
+
+def stage_number(secret: Secret, stage: Stage) -> int:
+    """Return the number of the version that a secret holds at a stage. Raises NoSuchVersion."""
+    numbers = {
+        Stage.CURRENT: secret.current_number,
+        Stage.PREVIOUS: secret.previous_number,
+        Stage.PENDING: secret.pending_number,
+    }
+    number = numbers[stage]
+    if number is None:
+        raise NoSuchVersion(f"The secret has no {stage} value.")
+    return number
 
 
 def open_version(

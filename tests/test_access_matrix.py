@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from environments_app import members
 from environments_app.models import Environment, Membership, SamlGroupMapping, User
+from environments_app.policy import Principal
 from environments_app.principals import system_principal
 from environments_app.recipients import add_recipient
 from environments_app.tests.cast import Cast
@@ -23,6 +24,8 @@ from secrets_app.models import Secret
 from secrets_app.tests.kept import VALUE, keep, send
 from secrets_app.webhooks import add_webhook
 from sync_app import consents
+from sync_app.rotation import policies, running
+from sync_app.rotation.asking import request_rotation
 from sync_app.tests.shown import make_item, make_plan, make_target
 
 ROLES: Final = ("viewer", "reader", "editor", "manager")
@@ -150,6 +153,25 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-plan-items", "GET"): rule_of_target("viewer", admin=200, part=True),
     ("api-plan-apply", "POST"): rule_of_target("editor", 202, part=True),
     ("api-plan-resolve", "POST"): rule_of_target("editor", 202, part=True, body={"choice": "keep_ours"}),
+    # Rotation, each policy of one secret. The policy of these is of a value that no system checks.
+    ("api-rotation-policies", "GET"): Rule("viewer", admin=200, part=True, other_part=200),
+    ("api-rotation-policies", "POST"): rule_of_secret("manager", 201, body={"secret": "part/key", "rotator": "generated"}),
+    ("api-rotation-policy", "GET"): rule_of_secret("viewer", admin=200),
+    ("api-rotation-policy", "PATCH"): rule_of_secret("manager", body={"grace_seconds": 5}),
+    ("api-rotation-policy", "DELETE"): rule_of_secret("manager", 204),
+    ("api-rotation-credentials", "POST"): rule_of_secret("manager", body={"credentials": {}}),
+    ("api-rotation-suspend", "POST"): rule_of_secret("manager", admin=200),
+    ("api-rotation-resume", "POST"): rule_of_secret("manager", admin=200),
+    ("api-rotate", "POST"): rule_of_secret("editor", 202, body={"reason": "leaked"}),
+    ("api-rotation-dry-run", "POST"): rule_of_secret("editor"),
+    ("api-rotations", "GET"): rule_of_secret("viewer", admin=200),
+    ("api-rotation", "GET"): rule_of_secret("viewer", admin=200),
+    ("api-rotation-retry", "POST"): rule_of_secret("editor"),
+    ("api-rotation-roll-back", "POST"): rule_of_secret("editor"),
+    ("api-rotation-abandon", "POST"): rule_of_secret("editor"),
+    ("api-rotation-cut-grace", "POST"): rule_of_secret("manager"),
+    ("api-acknowledge", "GET"): rule_of_secret("viewer", admin=200),
+    ("api-acknowledge", "POST"): rule_of_secret("reader", body={"version": 1}),
     # The installation.
     ("api-admin-tokens", "GET"): Rule("nobody", admin=200),
     ("api-admin-tokens", "POST"): Rule("nobody", 201, admin=201, body={"name": "ops"}),
@@ -157,6 +179,10 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-admin-token", "DELETE"): Rule("nobody", 204, admin=204),
 }  # fmt: skip
 
+OF_A_ROTATION: Final = {
+    "api-rotation",
+    *(f"api-rotation-{act}" for act in ("retry", "roll-back", "abandon", "cut-grace")),
+}
 # About the installation, not an environment: who may not, is told so.
 _INSTALLATION: Final = {"api-environments", "api-admin-tokens", "api-admin-token"}
 # Nobody needs to sign in for these.
@@ -205,6 +231,8 @@ class Scene:
     consent_id: int = 987654
     plan_id: int = 987654
     item_id: int = 987654
+    policy_id: int = 987654
+    rotation_id: int = 987654
 
     def path(self, route: str) -> str:
         arguments: dict[str, dict[str, Any]] = {
@@ -233,7 +261,13 @@ class Scene:
         }
         if route.startswith(("api-target", "api-plan")):
             return self._path_of_target(route)
-        of_secret = route.startswith("api-secret-") or route in {"api-secret", "api-versions"}
+        if route.startswith("api-rotat"):
+            return self._path_of_rotation(route)
+        of_secret = route.startswith("api-secret-") or route in {
+            "api-secret",
+            "api-versions",
+            "api-acknowledge",
+        }
         return reverse(route, kwargs={"id": self.secret.pk} if of_secret else arguments.get(route, {}))
 
     def _path_of_target(self, route: str) -> str:
@@ -244,6 +278,12 @@ class Scene:
             arguments["item"] = self.item_id
         return reverse(route, kwargs=arguments)
 
+    def _path_of_rotation(self, route: str) -> str:
+        arguments: dict[str, Any] = {"environment": self.environment.name}
+        if route != "api-rotation-policies":
+            arguments["id"] = self.rotation_id if route in OF_A_ROTATION else self.policy_id
+        return reverse(route, kwargs=arguments)
+
     def body(self, template: Any) -> Any:
         if isinstance(template, dict):
             return {name: self.body(value) for name, value in template.items()}
@@ -252,6 +292,18 @@ class Scene:
         return {"{environment_id}": self.environment.pk, "{fresh}": f"new-{self.environment.name}"}.get(
             template, template
         )
+
+
+def rotate(place: Scene, actor: Principal, route: str) -> None:
+    """Put the scene's secret under rotation, and begin one where the route is about that."""
+    policy = policies.create(
+        actor=actor, secret=place.secret, rotator="generated", settings={}, credentials={}
+    )
+    place.policy_id = policy.pk
+    if route in OF_A_ROTATION:
+        place.rotation_id = request_rotation(actor=actor, policy=policy).pk
+    if route in {"api-rotation-roll-back", "api-rotation-cut-grace"}:
+        running.execute(place.rotation_id)
 
 
 @pytest.fixture
@@ -299,6 +351,8 @@ def scene(cast: Cast) -> Callable[[str], Scene]:
             plan = make_plan(target)
             place.target_id, place.plan_id = target.pk, plan.pk
             place.item_id = make_item(plan, "part/key", act="conflict").pk
+        if route.startswith("api-rotat") and route != "api-rotation-policies":
+            rotate(place, alice, route)
         return place
 
     assert alice.grants

@@ -14,6 +14,7 @@ from environments_app.environments import find_environment
 from secrets_app import lifecycle, writing
 from secrets_app.api import serializers as documents
 from secrets_app.api.renderers import EXPORT_RENDERERS
+from secrets_app.api.stages import STAGE
 from secrets_app.api.views import IF_MATCH, NO_CONTENT, SecretsView, answer
 from secrets_app.compare import compare
 from secrets_app.export import export_values
@@ -28,7 +29,7 @@ class NamedSecretView(SecretsView):
 
     serializer_class = documents.SecretWithValue
 
-    @extend_schema(summary="Read a secret by name", responses=documents.SecretWithValue)
+    @extend_schema(summary="Read a secret by name", parameters=[STAGE], responses=documents.SecretWithValue)
     def get(self, request: Request, environment: str, name: str) -> Response:
         """Return a secret with its value; a viewer gets it without."""
         validate_secret_name(name)

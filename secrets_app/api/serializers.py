@@ -12,6 +12,7 @@ from secrets_app.import_formats import FORMATS
 from secrets_app.import_plan import Verdict
 from secrets_app.metadata import MAX_COMMENT, MAX_DESCRIPTION, MAX_OWNER, Metadata
 from secrets_app.models import Secret, SecretVersion
+from secrets_app.reading import Stage
 from secrets_app.secret_types import SecretType
 
 MAX_ID = 2**63 - 1
@@ -73,10 +74,20 @@ class SecretDocument(serializers.Serializer[Secret]):
         }
 
 
+class StagedValue(serializers.Serializer[Any]):
+    """A secret's value at one stage, for those who may reveal it."""
+
+    stage = serializers.ChoiceField(choices=[str(stage) for stage in Stage])
+    version = serializers.IntegerField()
+    value = serializers.CharField(required=False)
+
+
 class SecretWithValue(SecretDocument):
-    """A secret and, for those who may reveal it, its value."""
+    """A secret and, for those who may reveal it, its value, or those of the stages that were asked for."""
 
     value = serializers.CharField(required=False)
+    stage = serializers.ChoiceField(choices=[str(stage) for stage in Stage], required=False)
+    stages = StagedValue(many=True, required=False)
 
 
 class SecretFields(StrictSerializer):

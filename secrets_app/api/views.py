@@ -17,6 +17,7 @@ from environments_app.environments import find_environment_by_id
 from environments_app.policy import Principal, allows
 from secrets_app import bulk, lifecycle, transfer, writing
 from secrets_app.api import serializers as documents
+from secrets_app.api.stages import STAGE, staged, wanted_stage
 from secrets_app.filters import DEFAULT_ORDERING, ORDERINGS, filter_names, narrow, wants_deleted
 from secrets_app.finding import find_secret, require_authentic, visible_secrets
 from secrets_app.generators import generate
@@ -51,10 +52,14 @@ class SecretsView(GenericAPIView[Any]):
         return None if header is None else header.strip().removeprefix("W/").strip('"')
 
     def shown(self, secret: Secret) -> Response:
-        """Return a secret, with its value for those who may reveal it.
+        """Return a secret, with its value, or that of `?stage=`, for those who may reveal it.
 
         Raises what `reveal` raises, and TamperedSecret.
         """
+        if stage := wanted_stage(self.request):
+            response = answer(secret)
+            response.data.update(staged(actor=self.actor, secret=secret, stage=stage))
+            return response
         place = secret.environment_id
         if not allows(self.actor, Action.SECRET_REVEAL, environment_id=place, name=secret.name):
             require_authentic(secret)
@@ -121,7 +126,7 @@ class SecretView(SecretsView):
 
     serializer_class = documents.SecretWithValue
 
-    @extend_schema(summary="Read a secret", responses=documents.SecretWithValue)
+    @extend_schema(summary="Read a secret", parameters=[STAGE], responses=documents.SecretWithValue)
     def get(self, request: Request, id: int) -> Response:
         """Return a secret with its value; a viewer gets it without."""
         return self.shown(find_secret(actor=self.actor, id=id))

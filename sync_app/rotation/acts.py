@@ -4,7 +4,7 @@ A decision raises the epoch, so that a worker that is at it writes nothing any m
 act did outside is found out by the next step, which repeats it or asks by a login.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
@@ -96,6 +96,15 @@ def cut_grace(*, actor: Principal, rotation: Rotation) -> Rotation:
     with _deciding(actor, rotation, Act.CUT_GRACE, Action.ROTATION_CUT) as stored:
         stored.cut = True
     return stored
+
+
+# What pages and API call by the name of the act.
+DECISIONS: Final[Mapping[Act, Callable[..., Rotation]]] = {
+    Act.RETRY: retry,
+    Act.ROLL_BACK: roll_back,
+    Act.ABANDON: abandon,
+    Act.CUT_GRACE: cut_grace,
+}
 
 
 @contextmanager

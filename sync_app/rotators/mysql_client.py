@@ -110,7 +110,11 @@ def connected(
 def translated(error: pymysql.Error) -> BackendError:  # noqa: PLR0911  one return a meaning
     """Return what an error means; its own text may quote a statement, and is not repeated."""
     code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
-    if code == _TLS or isinstance(getattr(error, "original_exception", None), ssl.SSLError):
+    cause = getattr(error, "original_exception", None)
+    if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        # The line was cut in the middle of the handshake, which says nothing about who is there.
+        return TargetUnreachable("the connection was lost before the server had proved who it is")
+    if code == _TLS or isinstance(cause, ssl.SSLError):
         return ServerUntrusted("no verified TLS with the server: check its certificate, host and CA")
     if code in _REJECTED:
         return CredentialsRejected(f"the server refuses the login (error {code})")

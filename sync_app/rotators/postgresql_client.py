@@ -31,6 +31,8 @@ from sync_app.rotators.postgresql_refusals import refusal_code
 _MODES: Final = {Tls.VERIFY_IDENTITY: "verify-full", Tls.VERIFY_CA: "verify-ca", Tls.OFF: "disable"}
 # libpq has no codes for these, which happen before the server says anything.
 _UNTRUSTED: Final = ("certificate", "SSL", "auth method", "authentication method", "SCRAM")
+# A line that was cut says nothing about who is there.
+_LOST: Final = ("SYSCALL", "EOF", "eof", "unexpectedly", "reset by peer")
 _BUSY: Final = ("53", "55", "57014", "40")
 # None of these says anything about the password.
 _KEPT_OUT: Final = {
@@ -104,20 +106,26 @@ def translated(error: psycopg.Error) -> BackendError:
 
 
 def _refused(error: psycopg.Error, code: str) -> BackendError:
-    """Return what it means that no session came about."""
+    """Return what it means that no session came about; without a code, the server said nothing itself."""
+    if not code:
+        return _unanswered(str(error))
     if code == "28P01":
         return CredentialsRejected("the server refuses the login (28P01)")
     if code in _KEPT_OUT:
         return RequestRefused(f"{_KEPT_OUT[code]} ({code})")
     if code.startswith((*_BUSY, "57P")):
         return TargetBusy(f"the server is busy, or starting ({code})")
-    if not code and any(word in str(error) for word in _UNTRUSTED):
+    return RequestRefused(f"the server takes no session ({code})")
+
+
+def _unanswered(said: str) -> BackendError:
+    if any(word in said for word in _LOST):
+        return TargetUnreachable("the connection was lost before there was a session")
+    if any(word in said for word in _UNTRUSTED):
         return ServerUntrusted(
             "the server did not prove who it is by TLS and SCRAM: check its certificate, host and CA, "
             "and that pg_hba.conf says scram-sha-256"
         )
-    if code:
-        return RequestRefused(f"the server takes no session ({code})")
     return TargetUnreachable("the server does not answer: check host, port and network")
 
 

@@ -110,6 +110,14 @@ class DatabaseWorld(World):
         """Change a password as somebody would who goes round Keeper."""
 
     @abstractmethod
+    def grant_to_a_alone(self) -> None:
+        """Let A do something that B may not."""
+
+    @abstractmethod
+    def grant_to_b_too(self) -> None:
+        """Let B do what A may."""
+
+    @abstractmethod
     def logged(self) -> str:
         """Return all that the server wrote to its logs."""
 
@@ -165,6 +173,12 @@ class MariaDbWorld(DatabaseWorld):
         for (host,) in self.execute("SELECT Host FROM mysql.user WHERE User = %s", user):
             statement = f"ALTER USER %s@%s IDENTIFIED VIA {self.plugin} USING PASSWORD(%s)"
             self.execute(statement, user, host, password)
+
+    def grant_to_a_alone(self) -> None:
+        self.execute(f"GRANT DELETE ON app_{self.mark}.* TO %s@%s", self.users[0], "127.0.0.%")
+
+    def grant_to_b_too(self) -> None:
+        self.execute(f"GRANT DELETE ON app_{self.mark}.* TO %s@%s", self.users[1], "%")
 
     @contextmanager
     def connected(self, **options: Any) -> Iterator[Any]:
@@ -235,6 +249,15 @@ class PostgreSqlWorld(DatabaseWorld):
     def set_password(self, user: str, password: str) -> None:
         statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
         self.execute(statement.format(sql.Identifier(user), sql.Literal(password)))
+
+    def grant_to_a_alone(self) -> None:
+        group, role = sql.Identifier(f"group_{self.mark}"), sql.Identifier(self.users[0])
+        self.execute(sql.SQL("CREATE ROLE {}").format(group))
+        self.execute(sql.SQL("GRANT {} TO {}").format(group, role))
+
+    def grant_to_b_too(self) -> None:
+        group, role = sql.Identifier(f"group_{self.mark}"), sql.Identifier(self.users[1])
+        self.execute(sql.SQL("GRANT {} TO {}").format(group, role))
 
     @contextmanager
     def connected(self, **options: Any) -> Iterator[psycopg.Connection[Any]]:

@@ -1,0 +1,155 @@
+"""Rotates secrets from a shell, which acts as Keeper for the policy's secret."""
+
+import json
+import sys
+from argparse import ArgumentTypeError
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from audit_app.keyring import KeyringUnavailable
+from environments_app.errors import AccessError
+from environments_app.models import Role
+from secrets_app.errors import SecretError
+from sync_app.errors import SyncError
+from sync_app.leases import database_now
+from sync_app.models import Rotation, RotationPolicy
+from sync_app.models.run import Trigger
+from sync_app.rotation import running, schedule
+from sync_app.rotation.asking import request_rotation
+from sync_app.rotation.authority import policy_principal
+from sync_app.rotation.rehearsal import rehearse
+
+# Something waits: a grace, a window, a target, the next attempt.
+WAITING: Final = 3
+_REFUSALS: Final = (SyncError, AccessError, SecretError, KeyringUnavailable)
+
+
+class Command(BaseCommand):
+    """Does at once, in this process, what a worker does for the schedule, the pages and the API."""
+
+    help = (
+        "Rotate one secret, or all that are due. Exits with 0 if all is well (a grace that runs is), "
+        "1 if a rotation stopped or a dry run found a fault, 2 on wrong usage, 3 if something waits."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare what can be chosen."""
+        chosen = parser.add_mutually_exclusive_group(required=True)
+        chosen.add_argument("--secret", type=_place, help="environment/name: rotate this one now")
+        chosen.add_argument("--due", action="store_true", help="rotate what is due, and carry on what waits")
+        parser.add_argument("--dry-run", action="store_true", help="look at everything and change nothing")
+        parser.add_argument("--reason", default="", help="why, for the trail")
+        parser.add_argument("--format", choices=["text", "json"], default="text")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Rotate, or try what would happen."""
+        self._as_json = options["format"] == "json"
+        policies = [_policy(*options["secret"])] if options["secret"] else list(_due(options))
+        if options["dry_run"]:
+            code = self._rehearse(policies)
+        elif options["secret"]:
+            code = self._rotate(policies, options["reason"])
+        else:
+            code = self._show([running.execute(number) for number in schedule.due()])
+        if code:
+            sys.exit(code)
+
+    def _rotate(self, policies: Sequence[RotationPolicy], reason: str) -> int:
+        done = []
+        for policy in policies:
+            try:
+                rotation = request_rotation(
+                    actor=policy_principal(policy), policy=policy, trigger=Trigger.PERSON, reason=reason
+                )
+            except _REFUSALS as error:
+                raise CommandError(str(error)) from error
+            done.append(running.execute(rotation.pk) or Rotation.objects.get(pk=rotation.pk))
+        return self._show(done)
+
+    def _rehearse(self, policies: Iterable[RotationPolicy]) -> int:
+        failed, told = False, []
+        for policy in policies:
+            try:
+                found = rehearse(actor=policy_principal(policy, role=Role.EDITOR), policy=policy)
+            except _REFUSALS as error:
+                raise CommandError(str(error)) from error
+            failed |= not found.ok
+            told.append((_name(policy), found))
+        if self._as_json:
+            documents = [
+                {
+                    "secret": name,
+                    "ok": found.ok,
+                    "findings": [vars(finding) for finding in found.findings],
+                }
+                for name, found in told
+            ]
+            self.stdout.write(json.dumps(documents))
+        else:
+            for name, found in told:
+                self.stdout.write(f"{name}: {'would rotate' if found.ok else 'WOULD NOT ROTATE'}")
+                for finding in found.findings:
+                    self.stdout.write(f"  {'!' if finding.fails else '.'} {finding.what}: {finding.told}")
+            if not told:
+                self.stdout.write("Nothing is due.")
+        return 1 if failed else 0
+
+    def _show(self, rotations: Iterable[Rotation | None]) -> int:
+        done = [rotation for rotation in rotations if rotation is not None]
+        if self._as_json:
+            self.stdout.write(json.dumps([_document(rotation) for rotation in done]))
+        else:
+            self.stdout.write("\n".join(map(_line, done)) or "Nothing is due.")
+        if any(rotation.stopped_at for rotation in done):
+            return 1
+        return WAITING if any(rotation.problem for rotation in done) else 0
+
+
+def _place(text: str) -> tuple[str, str]:
+    environment, slash, name = text.partition("/")
+    if not (environment and slash and name):
+        raise ArgumentTypeError("name it as environment/name")
+    return environment, name
+
+
+def _policy(environment: str, name: str) -> RotationPolicy:
+    policies = RotationPolicy.objects.select_related("environment", "secret__environment")
+    found = policies.filter(
+        environment__name=environment, secret__name=name, secret__live=True, live=True
+    ).first()
+    if found is None:
+        raise CommandError("No secret of this name is under a rotation policy.", returncode=2)
+    return found
+
+
+def _due(options: dict[str, Any]) -> Iterable[RotationPolicy]:
+    """Return what would be rotated by --due, for the dry run alone."""
+    return schedule.due_policies(database_now()) if options["dry_run"] else ()
+
+
+def _name(policy: RotationPolicy) -> str:
+    return f"{policy.environment.name}/{policy.secret.name}"
+
+
+def _document(rotation: Rotation) -> dict[str, Any]:
+    return {
+        "rotation": rotation.pk,
+        "secret": _name(rotation.policy),
+        "step": rotation.step,
+        "stopped": rotation.stopped_at is not None,
+        "problem": rotation.problem,
+        "grace_until": rotation.grace_until.isoformat() if rotation.grace_until else None,
+    }
+
+
+def _line(rotation: Rotation) -> str:
+    told = f"{_name(rotation.policy)}: {rotation.step}"
+    if rotation.stopped_at:
+        return f"{told}, STOPPED: {rotation.problem}"
+    if rotation.problem:
+        return f"{told}, {rotation.problem}"
+    if rotation.step == "grace" and rotation.grace_until:
+        return f"{told} until {rotation.grace_until:%Y-%m-%d %H:%M} UTC"
+    return told

@@ -1,0 +1,94 @@
+"""The dry run: finds out whether a rotation could work now, and changes nothing anywhere."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from audit_app.actions import Action
+from environments_app.policy import Principal
+from secrets_app.reading import current_version_of
+from sync_app.errors import BackendError
+from sync_app.leases import database_now
+from sync_app.models import RotationPolicy
+from sync_app.rotation.credentials import open_policy
+from sync_app.rotation.finding import require_living, require_on
+from sync_app.rotation.lag import lagging_targets, unconfirmed
+from sync_app.rotation.rules import window_of
+from sync_app.rotation.states import Slot
+from sync_app.rotators.base import Answer, Rotator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at; `fails` if a rotation would stop or wait because of it."""
+
+    what: str
+    told: str
+    fails: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """What a dry run found."""
+
+    findings: tuple[Finding, ...]
+    due_at: datetime | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether a rotation would begin now and get through."""
+        return not any(finding.fails for finding in self.findings)
+
+
+def rehearse(*, actor: Principal, policy: RotationPolicy) -> Rehearsal:
+    """Look at the server, the administrator's rights, both logins, the window, and who lags behind.
+
+    Nothing is changed, neither in Keeper (but that it was recorded) nor on the server. Raises
+    Forbidden or Invisible, RotationConflict, Tampered, KeyUnavailable, EnvelopeError.
+    """
+    require_on(actor=actor, action=Action.ROTATION_RUN, policy=policy)
+    require_living(policy)
+    current = current_version_of(policy.secret)
+    opened = open_policy(actor=actor, policy=policy, versions=[current], details={"purpose": "dry run"})
+    value = opened.values[current.number]
+    findings = [*_on_the_server(opened.rotator, value), *_in_keeper(policy)]
+    return Rehearsal(findings=tuple(findings), due_at=policy.due_at)
+
+
+def _on_the_server(rotator: Rotator, value: str) -> Iterator[Finding]:
+    try:
+        rotator.check(value)
+        yield Finding(what="rights", told="the administrator may do what is needed, and the logins exist")
+    except BackendError as error:
+        yield Finding(what="rights", told=str(error), fails=True)
+        return
+    if not rotator.promises_login:
+        yield Finding(what="login", told="this rotator promises no login: both values are offered")
+        return
+    probed = rotator.probe(value)
+    accepted = probed.answer is Answer.ACCEPTED
+    told = "the served value logs in" if accepted else f"the served value does not log in: {probed.why}"
+    yield Finding(what="login", told=told, fails=not accepted)
+    yield Finding(what="next login", told=f"{rotator.idle(value)} gets the next password")
+
+
+def _in_keeper(policy: RotationPolicy) -> Iterator[Finding]:
+    now = database_now()
+    if policy.suspended_at is not None:
+        yield Finding(what="policy", told="the policy is suspended: resume it first", fails=True)
+    working = policy.rotations.filter(slot=Slot.WORKING).first()
+    if working is not None:
+        told = f"rotation {working.pk} has not ended ({working.step}): the next one waits behind it"
+        yield Finding(what="queue", told=told, fails=True)
+    window = window_of(policy)
+    if window is not None:
+        inside = window.holds(now)
+        opening = window.next_opening(now)
+        told = "the window is open" if inside else f"the window opens at {opening:%Y-%m-%d %H:%M} UTC"
+        yield Finding(what="window", told=told)
+    if lagging := lagging_targets(policy.secret):
+        told = f"{', '.join(lagging)} hold an older version: a rotation waits for them"
+        yield Finding(what="targets", told=told, fails=True)
+    if policy.waits_for_consumers and (slow := unconfirmed(policy.secret)):
+        names = ", ".join(sorted({each.consumer_name for each in slow}))
+        yield Finding(what="consumers", told=f"{names} did not confirm the current version")
