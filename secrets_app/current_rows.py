@@ -1,95 +1,111 @@
 """Reads the current versions of an environment as plain rows: the hot path of an export.
 
-A thousand pairs of model instances cost several times what opening their values does. Each row
-is checked and bound to its place exactly as the models do it; a test holds them together.
+A thousand pairs of model instances cost several times what opening their values does. What is as
+Keeper writes it is taken from the row as it comes, once its MAC proves it; any other row is read
+again through its models, which judge it. A test holds the two together.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from functools import cache
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import F
 
-from audit_app.canonical import Json
-from audit_app.errors import UnauthenticatableValue
+from audit_app.canonical import canonical_json
+from audit_app.errors import BadDetails
 from audit_app.keyring import Purpose, keyring
+from audit_app.models import deployment_uuid
 from audit_app.record import ManifestEntry
-from audit_app.row_mac import mac_message
 from environments_app.models import Environment
-from secrets_app.fields import Sealed
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.models.secret import version_context
 
-# What the query itself has fixed is not read again.
+# What holds of each row that is taken as it comes.
 _FIXED: Final = ("environment.uuid", "live")
 _COVERED: Final = tuple(path for path in Secret.MAC_COVERS if path not in _FIXED)
 _COVERED_IF_SET: Final = Secret.MAC_COVERS_IF_SET
+_ALWAYS: Final = len(_COVERED)
+_NAME: Final = _COVERED.index("name")
+_NUMBER: Final = _COVERED.index("current_number")
 _ROWS_PER_FETCH: Final = 1_000
-_COLUMNS: Final = (
-    "uuid",
-    "number",
-    "data_key_id",
-    "value",
-    "secret__uuid",
-    "secret__name",
-    "secret__row_mac",
-)
 
 
-@dataclass(slots=True)
-class CurrentRow:
-    """A living secret with its current version, still sealed."""
+class CurrentRow(NamedTuple):
+    """A living secret with its current version, still sealed, and whether the secret's row is Keeper's."""
 
-    environment: UUID
     version: UUID
-    number: int
-    data_key: UUID
-    stored: Sealed
     secret: UUID
     name: str
-    row_mac: object
-    covered: Sequence[Json]
+    number: int
+    envelope: bytes
+    is_authentic: bool
 
     @property
     def manifest_entry(self) -> ManifestEntry:
         """How the manifest of a read lists this."""
         return ManifestEntry(secret_uuid=self.secret, number=self.number, name=self.name)
 
-    @property
-    def sealed(self) -> Sealed:
-        """The value, bound to its place."""
-        context = version_context(
-            version=self.version, secret=self.secret, number=self.number, environment=self.environment
-        )
-        return self.stored.bound(context)
-
-    def is_authentic(self) -> bool:
-        """Say whether the covered columns are those that Keeper wrote, as `Secret.is_authentic`."""
-        if not isinstance(self.row_mac, bytes):
-            # SQLite keeps what it is given.
-            return False
-        covered: dict[str, Json] = {"environment.uuid": str(self.environment), "live": True}
-        always = len(_COVERED)
-        covered.update(zip(_COVERED, self.covered[:always], strict=True))
-        later = zip(_COVERED_IF_SET, self.covered[always:], strict=True)
-        covered.update((path, value) for path, value in later if value not in {None, ""})
-        try:
-            message = mac_message(Secret.MAC_LABEL, self.secret, covered)
-        except UnauthenticatableValue:
-            return False
-        return keyring().verify(Purpose.ROW_MAC, message, self.row_mac)
-
 
 def current_rows(environment: Environment, prefix: str) -> Iterator[CurrentRow]:
     """Yield the living secrets of an environment in the order of names, from `prefix` on."""
-    rows = SecretVersion.objects.filter(
-        secret__environment=environment, secret__live=True, number=F("secret__current_number")
+    place = [Secret.MAC_LABEL, str(deployment_uuid())]
+    fixed = {"environment.uuid": str(environment.uuid), "live": True}
+    for row in _fetched(environment, prefix):
+        found = _proven(row, place, fixed) or _by_models(row[0], environment)
+        if found:
+            yield found
+
+
+def _proven(row: Sequence[Any], place: list[str], fixed: dict[str, Any]) -> CurrentRow | None:
+    """Return a row that proves itself as it stands, None for any other."""
+    _, live, version, envelope, secret, mac, *stored = row
+    if live != 1 or not (type(envelope) is type(mac) is bytes and type(version) is type(secret) is str):
+        # SQLite keeps what it is given.
+        return None
+    covered = {**fixed, **dict(zip(_COVERED, stored, strict=False))}
+    later = zip(_COVERED_IF_SET, stored[_ALWAYS:], strict=True)
+    covered |= {path: value for path, value in later if value not in {None, ""}}
+    try:
+        version_uuid, secret_uuid = UUID(version), UUID(secret)
+        # What `mac_message` returns; the uuid becomes text on the way.
+        message = canonical_json([*place, secret_uuid, covered])
+    except (ValueError, BadDetails):
+        return None
+    if not keyring().verify(Purpose.ROW_MAC, message, mac):
+        return None
+    return CurrentRow(version_uuid, secret_uuid, stored[_NAME], stored[_NUMBER], envelope, True)
+
+
+def _by_models(pk: int, environment: Environment) -> CurrentRow | None:
+    """Return the row as its models read and judge it, None if it is gone by now."""
+    rows = SecretVersion.objects.filter(secret=pk, number=F("secret__current_number"), secret__live=True)
+    version = rows.select_related("secret").first()
+    if version is None:
+        return None
+    secret = version.secret
+    secret.environment = environment
+    envelope, is_authentic = version.value.envelope, secret.is_authentic()
+    return CurrentRow(version.uuid, secret.uuid, secret.name, version.number, envelope, is_authentic)
+
+
+def _fetched(environment: Environment, prefix: str) -> Iterator[Sequence[Any]]:
+    # "0" follows "/" in the order of bytes.
+    bounds = [prefix, f"{prefix}0"] if prefix else []
+    with connection.cursor() as cursor:
+        cursor.execute(_select(connection.vendor, bounded=bool(prefix)), [environment.pk, *bounds])
+        while rows := cursor.fetchmany(_ROWS_PER_FETCH):
+            yield from rows
+
+
+@cache
+def _select(vendor: str, *, bounded: bool) -> str:  # noqa: ARG001 - the key of the cache
+    quote = connection.ops.quote_name
+    columns = [f"s.{quote(path)}" for path in (*_COVERED, *_COVERED_IF_SET)]
+    version, secret = quote(SecretVersion._meta.db_table), quote(Secret._meta.db_table)
+    return (
+        f"SELECT s.id, s.live, v.uuid, v.value, s.uuid, s.row_mac, {', '.join(columns)} "  # noqa: S608 - our own names
+        f"FROM {secret} s JOIN {version} v ON v.secret_id = s.id AND v.number = s.current_number "
+        f"WHERE s.environment_id = %s AND s.live {'AND s.name >= %s AND s.name < %s ' if bounded else ''}"
+        "ORDER BY s.name"
     )
-    if prefix:
-        rows = rows.filter(secret__name__gte=prefix, secret__name__lt=f"{prefix}0")
-    paths = (*_COVERED, *_COVERED_IF_SET)
-    columns = rows.order_by("secret__name").values_list(*_COLUMNS, *(f"secret__{path}" for path in paths))
-    for row in columns.iterator(chunk_size=_ROWS_PER_FETCH):
-        version, number, data_key, sealed, secret, name, mac, *covered = row
-        yield CurrentRow(environment.uuid, version, number, data_key, sealed, secret, name, mac, covered)

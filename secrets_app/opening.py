@@ -4,6 +4,8 @@ It gives what `Sealed.open` gives. Whatever it cannot open is left to that, whic
 reports and raises; a test holds the two together.
 """
 
+from collections.abc import Iterable
+from typing import Final
 from uuid import UUID
 
 from audit_app.models import deployment_uuid
@@ -11,11 +13,14 @@ from audit_app.record import Receipt
 from secrets_app.data_keys import plain_key
 from secrets_app.envelope import seal
 from secrets_app.envelope.context import VersionBindings
-from secrets_app.envelope.format import parse
+from secrets_app.envelope.format import MIN_ENVELOPE_BYTES, PREFIX, parse
 from secrets_app.envelope.seal import PlainKey
 from secrets_app.errors import EnvelopeError, KeyRefused
 from secrets_app.fields import Sealed, require_proof
 from secrets_app.models.secret import version_context
+
+# Where the id of the data key stands in an envelope.
+_KEY_ID: Final = slice(len(PREFIX), len(PREFIX) + 16)
 
 
 class EnvironmentValues:
@@ -55,3 +60,9 @@ class EnvironmentValues:
         key = plain_key(UUID(bytes=data_key_id), environment=self._environment)
         self._keys[data_key_id] = key
         return key
+
+
+def named_data_keys(envelopes: Iterable[bytes]) -> set[UUID]:
+    """Return the ids of the data keys that envelopes name; what is no envelope names none."""
+    ids = {envelope[_KEY_ID] for envelope in envelopes if len(envelope) >= MIN_ENVELOPE_BYTES}
+    return {UUID(bytes=data_key_id) for data_key_id in ids}

@@ -20,6 +20,7 @@ from secrets_app.current_rows import CurrentRow, current_rows
 from secrets_app.errors import MissingVersion, NoSuchVersion, SecretError, TooManyItems
 from secrets_app.finding import require_authentic, require_on
 from secrets_app.models import Secret, SecretVersion
+from secrets_app.opening import EnvironmentValues, named_data_keys
 
 # What one read of many may hold in memory, several times over.
 MAX_EXPORT: Final = 10_000
@@ -163,7 +164,7 @@ def reveal_environment(
         covers=frozenset(row.version for row in rows),
     )
     try:
-        values = _open_all(rows, receipt)
+        values = _open_all(environment, rows, receipt)
     except SecretError as error:
         _record_failure(actor, Action.SECRET_EXPORT, stream, whole, told, error)
         raise
@@ -177,12 +178,14 @@ def _readable_rows(
         require(actor=actor, action=Action.SECRET_EXPORT, environment=environment)
     _refuse_missing(actor, environment, prefix)
     found, size = [], 0
+    # Who may read the whole environment is not asked about again for each name.
+    every = not prefix and _reaches(actor, environment, "", "")
     for row in current_rows(environment, prefix):
         if names is not None and row.name not in names:
             continue
-        if _reaches(actor, environment, row.name, prefix) and _proves_itself(row):
+        if (every or _reaches(actor, environment, row.name, prefix)) and _proves_itself(row):
             found.append(row)
-            size += len(row.stored.envelope)
+            size += len(row.envelope)
         if len(found) > MAX_EXPORT or size > MAX_EXPORT_BYTES:
             raise TooManyItems(
                 f"One read takes at most {MAX_EXPORT:,} secrets and {MAX_EXPORT_BYTES >> 20} MiB. "
@@ -215,7 +218,7 @@ def _is_genuine(secret: Secret) -> bool:
 
 
 def _proves_itself(row: CurrentRow) -> bool:
-    return row.is_authentic() or _reported(row.secret, row.name)
+    return row.is_authentic or _reported(row.secret, row.name)
 
 
 def _reported(secret: UUID, name: str) -> bool:
@@ -224,9 +227,13 @@ def _reported(secret: UUID, name: str) -> bool:
     return False
 
 
-def _open_all(rows: Sequence[CurrentRow], receipt: Receipt) -> list[str]:
-    data_keys.prefetch({row.data_key for row in rows})
-    return [row.sealed.open(receipt).decode() for row in rows]
+def _open_all(environment: Environment, rows: Sequence[CurrentRow], receipt: Receipt) -> list[str]:
+    data_keys.prefetch(named_data_keys(row.envelope for row in rows))
+    values = EnvironmentValues(environment.uuid, receipt)
+    return [
+        values.opened(row.envelope, version=row.version, secret=row.secret, number=row.number).decode()
+        for row in rows
+    ]
 
 
 def _record_failure(

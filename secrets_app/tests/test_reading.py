@@ -15,7 +15,6 @@ from environments_app.errors import Forbidden, Invisible
 from environments_app.models import Membership
 from environments_app.tests.cast import Cast
 from secrets_app import reading
-from secrets_app.current_rows import current_rows
 from secrets_app.envelope import seal
 from secrets_app.errors import EnvelopeError, KeyUnavailable, NoSuchVersion, NotCommitted, TamperedSecret
 from secrets_app.models import Secret
@@ -304,30 +303,3 @@ def test_deleted_secrets_are_not_exported(cast: Cast, signed_in: SignedIn) -> No
     alice = signed_in(cast.alice)
     alice.delete(f"/api/secrets/{gone.pk}")
     assert alice.get("/api/environments/development/export").json() == {"stays": VALUE}
-
-
-@pytest.mark.every_database
-def test_a_plain_row_proves_itself_as_its_model_does(cast: Cast) -> None:
-    secret = keep(cast)
-    (row,) = current_rows(cast.development, "")
-    assert row.is_authentic()
-    for field, value in {
-        "name": "other",
-        "row_mac": b"0" * 48,
-        "secret_type": "JSON",
-        "previous_number": 7,
-    }.items():
-        before = getattr(secret, field)
-        Secret.objects.filter(pk=secret.pk).update(**{field: value})
-        (row,) = current_rows(cast.development, "")
-        assert not row.is_authentic()
-        assert not Secret.objects.get(pk=secret.pk).is_authentic()
-        Secret.objects.filter(pk=secret.pk).update(**{field: before})
-
-
-@pytest.mark.every_database
-def test_a_plain_row_is_sealed_for_the_place_of_its_model(cast: Cast) -> None:
-    stored = version(keep(cast))
-    (row,) = current_rows(cast.development, "")
-    assert row.sealed == stored.value
-    assert row.sealed.context == stored.value.context
