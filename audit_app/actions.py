@@ -115,6 +115,8 @@ class Action(StrEnum):
     # Unauthenticated refusals, one event a minute, address and kind.
     REFUSAL = "access.refused"
     INTEGRITY_VIOLATION = "integrity.violation"
+    # Every envelope is opened to be compared, and shown to nobody.
+    INTEGRITY_SWEEP = "integrity.sweep"
 
     DATA_KEY_CREATE = "data_key.create"
     DATA_KEY_ROTATE = "data_key.rotate"

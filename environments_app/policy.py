@@ -120,6 +120,7 @@ ADMIN_ACTIONS: Final = _OPERATIONS | {
     Action.GROUP_CHANGE,
     Action.SAML_MAPPING_CHANGE,
     Action.TRAIL_VERIFY,
+    Action.INTEGRITY_SWEEP,
     Action.BACKUP_VIEW,
     Action.BACKUP_CREATE,
     Action.RESTORE_RELEASE,

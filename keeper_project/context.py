@@ -61,6 +61,7 @@ class Frame:
             ("Activity", reverse("activity"), "activity"),
         ]
         if self.person.is_admin:
+            entries.append(("Integrity", reverse("integrity"), "health"))
             entries.append(("Backups", reverse("backups"), "shield"))
             entries.append(("Admin", reverse("admin:index"), "admin"))
         return [

@@ -75,6 +75,9 @@ KEEPER_RETENTION_DAYS = env.int("KEEPER_RETENTION_DAYS", default=30)
 # Where the signed heads of the trail go each minute, outside the database (audit_app.sinks).
 KEEPER_AUDIT_SINKS = env.list("KEEPER_AUDIT_SINKS", default=["file"])
 
+# How often every stored value is opened, without being shown, and held against the trail; 0: never.
+KEEPER_SWEEP_INTERVAL_HOURS = env.int("KEEPER_SWEEP_INTERVAL_HOURS", default=24)
+
 # --- Sync ----------------------------------------------------------------------------------
 # Whether a target of AWS without an access key of its own may use the identity of Keeper's machine,
 # which every manager of an environment can then point at what that identity reaches.
@@ -466,6 +469,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(minute="13"),
     },
     "back-up": {"task": "keeper_project.tasks.back_up_if_due", "schedule": crontab(minute="*/10")},
+    "sweep": {"task": "secrets_app.tasks.sweep", "schedule": 60.0, "options": {"expires": 50}},
     "purge-deleted": {"task": "secrets_app.tasks.purge_deleted", "schedule": crontab(minute="41")},
     "refresh-saml-metadata": {
         "task": "environments_app.tasks.refresh_saml_metadata",

@@ -140,6 +140,7 @@ ACTS: dict[str, Act] = {
     "session.end": Act("ended another session of", "end a session of"),
     "session.confirm": Act("signed in again as", "sign in again as"),
     "access.refused": Act("was refused", "be let in"),
+    "integrity.sweep": Act("checked the integrity of", "check the integrity of"),
     "integrity.violation": Act("found damage in", "open"),
     "data_key.create": Act("created data key", "create data key"),
     "data_key.rotate": Act("rotated data key", "rotate data key"),

@@ -21,6 +21,7 @@ from secrets_app.models import (
     Secret,
     SecretVersion,
     Share,
+    Sweep,
     Webhook,
     WrappingKey,
 )
@@ -233,6 +234,13 @@ class KeyMigrationAdmin(ServiceAdmin):
     list_display = ("uuid", "local_key_uri", "open", "outcome", "started_at", "ended_at")
     list_filter = ("outcome",)
     search_fields = ("uuid",)
+
+
+@admin.register(Sweep)
+class SweepAdmin(ServiceAdmin):
+    """Sweeps over all versions, to look at: the page Integrity begins them."""
+
+    list_display = ("uuid", "started_at", "finished_at", "checked", "problems", "started_by")
 
 
 @admin.register(Webhook)

@@ -4,6 +4,7 @@ Values are opened to be compared with their fingerprints and are given out to no
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
@@ -81,14 +82,36 @@ def shares() -> Iterator[Problem]:
 def versions() -> Iterator[Problem]:
     """Find versions that do not open, differ from what their write event digested, or have no event."""
     last = 0
-    while batch := _batch(after=last):
-        last = batch[-1].pk
-        events = _write_events({uuid for version in batch if (uuid := _secret_uuid(version))})
-        _open_keys(batch)
-        for version in batch:
-            message = _damage(version, events.get(version.uuid))
-            if message:
-                yield _problem(version, events.get(version.uuid), message)
+    while batch := version_batch(after=last):
+        last = batch.last
+        yield from batch.problems
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionBatch:
+    """Some versions that were looked at: the id of the last, how many, and what was found.
+
+    `silent` says that a key gave no answer just now, so that some of it may be no damage.
+    """
+
+    last: int
+    checked: int
+    problems: list[Problem]
+    silent: bool
+
+
+def version_batch(*, after: int) -> VersionBatch | None:
+    """Look at the next versions, by their ids; None if there are no more."""
+    batch = _batch(after=after)
+    if not batch:
+        return None
+    events = _write_events({uuid for version in batch if (uuid := _secret_uuid(version))})
+    silent = _open_keys(batch)
+    damage = ((version, _damage(version, events.get(version.uuid))) for version in batch)
+    problems = [
+        _problem(version, events.get(version.uuid), message) for version, message in damage if message
+    ]
+    return VersionBatch(last=batch[-1].pk, checked=len(batch), problems=problems, silent=silent)
 
 
 def losses() -> Iterator[Problem]:
@@ -151,13 +174,20 @@ def _secret_uuid(version: SecretVersion) -> UUID | None:
         return None
 
 
-def _open_keys(versions: Sequence[SecretVersion]) -> None:
-    """Open the data keys of a batch at once; one that does not open is told by its versions."""
+def _open_keys(versions: Sequence[SecretVersion]) -> bool:
+    """Open the data keys of a batch at once; say whether one gave no answer that lasts.
+
+    One that does not open is told by its versions.
+    """
+    silent = False
     for data_key_id in {version.data_key_id for version in versions}:
         try:
             data_keys.prefetch([data_key_id])
-        except (EnvelopeError, KeyRefused, KeyUnavailable):
+        except KeyUnavailable as error:
+            silent = silent or not error.permanent
+        except (EnvelopeError, KeyRefused):
             continue
+    return silent
 
 
 def _damage(version: SecretVersion, event: AuditEvent | None) -> str:

@@ -6,7 +6,7 @@ from uuid import UUID
 from celery import shared_task
 from celery.signals import worker_ready
 
-from secrets_app import canary
+from secrets_app import canary, sweep
 from secrets_app.models import DataKey
 from secrets_app.retention import purge_expired
 
@@ -15,6 +15,12 @@ from secrets_app.retention import purge_expired
 def purge_deleted() -> None:
     """Destroy the deleted secrets whose recovery window is over."""
     purge_expired()
+
+
+@shared_task(name="secrets_app.tasks.sweep")
+def sweep_integrity() -> None:
+    """Begin the sweep that is due, or carry on the one under way."""
+    sweep.go_on()
 
 
 @shared_task(name="secrets_app.tasks.check_keys")

@@ -2,10 +2,20 @@
 
 from django.urls import path
 
-from secrets_app import comparison_pages, editing_pages, retirement_pages, share_pages, transfer_pages, views
+from secrets_app import (
+    comparison_pages,
+    editing_pages,
+    retirement_pages,
+    share_pages,
+    sweep_pages,
+    transfer_pages,
+    views,
+)
 from secrets_app import notification_pages as notices
 
 urlpatterns = [
+    path("integrity", sweep_pages.integrity, name="integrity"),
+    path("integrity/sweep", sweep_pages.sweep_start, name="sweep-start"),
     path("secrets", views.secret_list, name="secret-list"),
     path("secrets/new", editing_pages.secret_new, name="secret-new"),
     path("secrets/generate", editing_pages.secret_generate, name="secret-generate"),

@@ -497,6 +497,8 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "secret-delete": (PageRule("editor", 302, method="POST"),),
     "secret-restore": (PageRule("editor", 302, method="POST"),),
     "secret-purge": (PageRule("manager", 302, method="POST", form={"typed": "part/key"}),),
+    "integrity": (PageRule("nobody", admin=200),),
+    "sweep-start": (PageRule("nobody", 302, admin=302, method="POST"),),
     "backups": (PageRule("nobody", admin=200),),
     "backup-now": (PageRule("nobody", 302, admin=302, method="POST"),),
     # There is no backup of this name; who may not ask is told so first.

@@ -1,10 +1,11 @@
-"""What is kept: secrets, versions, references, shares, webhooks, data keys, and what wraps those."""
+"""What is kept: secrets, versions, references, shares, sweeps, webhooks, data keys, and what wraps those."""
 
 from secrets_app.models.data_key import DataKey
 from secrets_app.models.key_migration import KeyMigration
 from secrets_app.models.reference import Reference
 from secrets_app.models.secret import MAX_NAME_LENGTH, Secret, SecretVersion, version_context
 from secrets_app.models.share import Share
+from secrets_app.models.sweep import Sweep
 from secrets_app.models.webhook import Webhook, WebhookStyle
 from secrets_app.models.wrapping_key import WrappingKey
 
@@ -16,6 +17,7 @@ __all__ = [
     "Secret",
     "SecretVersion",
     "Share",
+    "Sweep",
     "Webhook",
     "WebhookStyle",
     "WrappingKey",
