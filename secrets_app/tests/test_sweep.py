@@ -118,7 +118,7 @@ def test_a_key_that_gives_no_answer_is_no_damage(cast: Cast, monkeypatch: pytest
         raise KeyUnavailable("no answer", permanent=False)
 
     with monkeypatch.context() as patch:
-        patch.setattr(integrity.data_keys, "prefetch", silent)
+        patch.setattr("secrets_app.data_keys.prefetch", silent)
         tasks.sweep_integrity()
     under_way = Sweep.objects.get()
     assert (under_way.active, under_way.checked, under_way.problems) == (True, 0, 0)
