@@ -32,6 +32,7 @@ class Action(StrEnum):
     USER_VIEW = "user.view"
     USER_CREATE = "user.create"
     USER_CHANGE = "user.change"
+    SECOND_FACTOR_CHANGE = "second_factor.change"
     GROUP_CHANGE = "group.change"
     SAML_MAPPING_CHANGE = "saml_mapping.change"
     SAML_METADATA_CHANGE = "saml_metadata.change"

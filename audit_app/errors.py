@@ -29,6 +29,10 @@ class KeyringUnavailable(AuditError):
     """The system keys could not be opened; nothing can be recorded or authenticated."""
 
 
+class NotSealedHere(AuditError):
+    """An envelope under a system key was edited, or belongs to another row."""
+
+
 class UnauthenticatableValue(AuditError):
     """A covered column holds what no row MAC can cover, such as a database expression."""
 

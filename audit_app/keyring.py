@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol, cast
 from uuid import UUID
@@ -11,7 +12,7 @@ from django.utils.module_loading import import_string
 
 from audit_app.errors import KeyringUnavailable
 
-__all__ = ["Keyring", "KeyringUnavailable", "Purpose", "Signature", "forget_keyring", "keyring"]
+__all__ = ["Keyring", "KeyringUnavailable", "Place", "Purpose", "Signature", "forget_keyring", "keyring"]
 
 
 class Purpose(StrEnum):
@@ -21,6 +22,16 @@ class Purpose(StrEnum):
     ROW_MAC = "row-mac"
     FINGERPRINT = "fingerprint"
     CHECKPOINT = "checkpoint-signing"
+    SECOND_FACTOR = "second-factor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where an envelope under a system key belongs: a frozen label, its row, and whose row that is."""
+
+    label: str
+    row: UUID
+    owner: UUID
 
 
 class Signature(NamedTuple):
@@ -66,6 +77,20 @@ class Keyring(Protocol):
         """Return the public half of every signing key, the retired ones too, 32 bytes each.
 
         Raises KeyringUnavailable if the keys cannot be opened.
+        """
+        ...
+
+    def seal(self, purpose: Purpose, content: bytes, *, place: "Place") -> bytes:
+        """Return the envelope of a few bytes, which opens in its place alone.
+
+        For what has to open while the provider of keys is away. Raises KeyringUnavailable.
+        """
+        ...
+
+    def open(self, purpose: Purpose, envelope: bytes, *, place: "Place") -> bytes:
+        """Return what an envelope holds.
+
+        Raises NotSealedHere if it was edited or belongs elsewhere, and KeyringUnavailable.
         """
         ...
 

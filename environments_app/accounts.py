@@ -139,22 +139,22 @@ def set_password(*, actor: Principal, user: User, password: str) -> User:
         end_sessions(stored)
         if suspends:
             tell_suspended(actor, stored)
-        _record_takeover(actor, stored, {"password": "replaced"})
+        record_takeover(actor, stored, {"password": "replaced"})
     return stored
 
 
 def restore_account(*, actor: Principal, user: User, role: str, password: str) -> User:
     """Make an account that was changed outside Keeper genuine again, stating all that it grants.
 
-    Nothing of what was found is kept: the binding to a SAML subject is cleared as well. It breaks
-    the glass as `set_password` does.
+    Nothing of what was found is kept: the binding to a SAML subject and the second factor
+    are cleared as well. It breaks the glass as `set_password` does.
     Raises Forbidden, ConfirmationNeeded, BadName or InvalidField.
     """
     require(actor=actor, action=Action.USER_CHANGE, environment=None)
     require_confirmed(actor)
     user.username = normalise_username(user.username)
     user.role, user.is_active = role, True
-    user.saml_issuer = user.saml_name_id = None
+    user.saml_issuer = user.saml_name_id = user.second_factor = None
     check_fields(user, ["role"])
     _set_password(user, password)
     with transaction.atomic():
@@ -163,7 +163,7 @@ def restore_account(*, actor: Principal, user: User, role: str, password: str) -
         end_sessions(user)
         if suspends:
             tell_suspended(actor, user)
-        _record_takeover(actor, user, {"restored": True, "role": user.role})
+        record_takeover(actor, user, {"restored": True, "role": user.role})
     return user
 
 
@@ -186,7 +186,7 @@ def _record(actor: Principal, action: Action, user: User, details: dict[str, Any
     record_many([_draft(actor, action, user, details)])
 
 
-def _record_takeover(actor: Principal, user: User, details: dict[str, Any]) -> None:
+def record_takeover(actor: Principal, user: User, details: dict[str, Any]) -> None:
     """Record a change that lets whoever made it sign in as this person."""
     # Also while the account is disabled or a grant has expired: either can be put right afterwards.
     has_access = Membership.objects.filter(Q(user=user) | Q(group__group_members__user=user)).exists()

@@ -7,7 +7,15 @@ from django.contrib import admin
 from django.contrib.auth import admin as django_admin
 from django.contrib.auth.models import Group
 
-from environments_app import accounts, environments, groups, members, saml_mappings, tokens
+from environments_app import (
+    accounts,
+    environments,
+    groups,
+    members,
+    saml_mappings,
+    second_factor,
+    tokens,
+)
 from environments_app.models import (
     AccessConfirmation,
     Alert,
@@ -20,6 +28,7 @@ from environments_app.models import (
     SamlAssertion,
     SamlGroupMapping,
     SamlProvider,
+    SecondFactor,
     ServiceToken,
     Session,
     User,
@@ -43,7 +52,10 @@ class UserForm(ModelForm):
         required=False,
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text="Left empty, it stays as it is.",
+        help_text="Empty: it stays. What the account reads is suspended until managers confirm it.",
+    )
+    remove_second_factor = forms.BooleanField(
+        required=False, help_text="For who lost it. What the account reads is suspended as well."
     )
 
     class Meta:
@@ -70,6 +82,7 @@ class UserAdmin(ServiceAdmin):
         """Create an account."""
         fields = dict(form.cleaned_data)
         password, active = fields.pop("new_password") or None, fields.pop("is_active")
+        del fields["remove_second_factor"]
         user = accounts.create_user(actor=actor, password=password, **fields)
         return user if active else accounts.disable_user(actor=actor, user=user)
 
@@ -78,7 +91,11 @@ class UserAdmin(ServiceAdmin):
         fields = {name: form.cleaned_data[name] for name in form.changed_data if name in accounts.CHANGEABLE}
         user = accounts.update_user(actor=actor, user=row, **fields)
         password = form.cleaned_data["new_password"]
-        return accounts.set_password(actor=actor, user=user, password=password) if password else user
+        if password:
+            user = accounts.set_password(actor=actor, user=user, password=password)
+        if form.cleaned_data["remove_second_factor"]:
+            user = second_factor.remove(actor=actor, user=user)
+        return user
 
 
 @admin.register(Environment)
@@ -230,6 +247,16 @@ class SamlGroupMappingAdmin(ServiceAdmin):
     def remove(self, *, actor: Principal, row: Any) -> None:
         """End what a group grants."""
         saml_mappings.unmap_group(actor=actor, mapping=row)
+
+
+@admin.register(SecondFactor)
+class SecondFactorAdmin(ServiceAdmin):
+    """Who has a second factor, to look at; an account's form removes it."""
+
+    list_display = ("user", "created_at")
+    list_select_related = ("user",)
+    search_fields = ("=user__username",)
+    hidden: ClassVar[frozenset[str]] = frozenset({"recovery_codes"})
 
 
 @admin.register(FailedSignIns)

@@ -19,9 +19,9 @@ from environments_app.current import enter
 from environments_app.environment_forms import EnvironmentForm, MemberForm, SettingsForm, TokenForm
 from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField
 from environments_app.holders import find_group, find_user
-from environments_app.models import Environment, Membership, Role, ServiceToken
+from environments_app.models import Environment, Membership, ServiceToken
 from environments_app.panels import panels_of
-from environments_app.policy import Principal, allows, visible_environments
+from environments_app.policy import Grant, Principal, allows, visible_environments
 
 _RIGHTS = {
     "members": Action.MEMBER_GRANT,
@@ -40,7 +40,8 @@ def environment_list(request: HttpRequest) -> HttpResponse:
     actor = principal_of(request)
     environments = Environment.objects.filter(visible_environments(actor)).order_by("position", "name")
     roles = {
-        grant.environment_id: grant.role for grant in sorted(actor.grants, key=lambda grant: grant.role.rank)
+        grant.environment_id: _shown_role(grant)
+        for grant in sorted(actor.grants, key=lambda grant: grant.role.rank)
     }
     context = {
         "rows": [
@@ -48,7 +49,7 @@ def environment_list(request: HttpRequest) -> HttpResponse:
                 "environment": environment,
                 "url": reverse("environment-detail", args=[environment.name]),
                 "secrets_url": f"{reverse('secret-list')}?environment={environment.name}",
-                "role": Role(roles[environment.pk]).label if environment.pk in roles else "",
+                "role": roles.get(environment.pk, ""),
             }
             for environment in environments
         ],
@@ -158,6 +159,10 @@ def token_revoke(request: HttpRequest, name: str, id: int) -> HttpResponse:
     services.revoke(actor=actor, token=services.find_token(actor=actor, environment=environment, id=id))
     messages.success(request, "The token was revoked; it is refused from the next request on.")
     return redirect("environment-detail", name=name)
+
+
+def _shown_role(grant: Grant) -> str:
+    return f"{grant.held.label} (suspended)" if grant.held else grant.role.label
 
 
 def _found(request: HttpRequest, name: str) -> tuple[Principal, Environment]:

@@ -1,5 +1,7 @@
 """The forms in which people give a password."""
 
+from typing import ClassVar
+
 from django import forms
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
@@ -7,9 +9,12 @@ from django.http import HttpRequest
 from audit_app.errors import TooManyRefusals
 from environments_app.models import User
 from environments_app.names import MAX_USERNAME
-from environments_app.sign_in import check_password
+from environments_app.sign_in import check_code, check_password
 
 _MAX_PASSWORD = 4096
+_MAX_CODE = 40
+_TOO_MANY = "There were too many attempts. Wait a while, then try again."
+_WRONG_CODE = "This code is not right, or it was used already."
 
 
 class SignInForm(forms.Form):
@@ -46,13 +51,83 @@ class SignInForm(forms.Form):
             )
         except TooManyRefusals as error:
             self.retry_after = error.retry_after
-            raise ValidationError("There were too many attempts. Wait a while, then try again.") from error
+            raise ValidationError(_TOO_MANY) from error
         if self.user is None:
             raise ValidationError("Username or password is not right.")
 
 
-class ConfirmForm(forms.Form):
-    """One's own password again; wrong ones count as those of the sign-in page do."""
+class CodeField(forms.CharField):
+    """A code of the second factor, or a recovery code."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            label="Code of your authenticator",
+            max_length=_MAX_CODE,
+            widget=forms.TextInput(
+                attrs={"autocomplete": "one-time-code", "autocapitalize": "none", "spellcheck": "false"}
+            ),
+            help_text="Six digits, or a recovery code.",
+        )
+
+
+class CodeForm(forms.Form):
+    """The second factor of somebody whose password was right; `how` is what was shown of it."""
+
+    code = CodeField()
+
+    def __init__(self, request: HttpRequest, user: User, data: dict[str, str] | None = None) -> None:
+        super().__init__(data)
+        self.fields["code"].widget.attrs["autofocus"] = True
+        self.request, self.user = request, user
+        self.how: str | None = None
+        self.retry_after: int | None = None
+
+    def clean_code(self) -> str:
+        """Ask `sign_in`."""
+        try:
+            self.how = check_code(self.request, user=self.user, code=self.cleaned_data["code"])
+        except TooManyRefusals as error:
+            self.retry_after = error.retry_after
+            raise ValidationError(_TOO_MANY) from error
+        if self.how is None:
+            raise ValidationError(_WRONG_CODE)
+        return ""
+
+
+class OwnForm(forms.Form):
+    """A form that asks once more who one is: one's password, and one's second factor if there is one.
+
+    Wrong ones count as those of the sign-in page do.
+    """
+
+    own_password: ClassVar[str] = "password"  # noqa: S105 - the name of a field
+
+    def __init__(self, request: HttpRequest, data: dict[str, str] | None = None) -> None:
+        super().__init__(data)
+        self.request = request
+        if isinstance(request.user, User) and request.user.second_factor:
+            self.fields["code"] = CodeField()
+
+    def clean(self) -> None:
+        """Ask `sign_in` about whoever is signed in; the code is used up last."""
+        super().clean()
+        if self.errors:
+            return
+        try:
+            password = self.cleaned_data[self.own_password]
+            user = check_password(self.request, username=self.request.user.get_username(), password=password)
+            if user is None or user != self.request.user:
+                self.add_error(self.own_password, "The password is not right.")
+            elif user.second_factor and not check_code(
+                self.request, user=user, code=self.cleaned_data.get("code", "")
+            ):
+                self.add_error("code" if "code" in self.fields else None, _WRONG_CODE)
+        except TooManyRefusals as error:
+            raise ValidationError(_TOO_MANY) from error
+
+
+class ConfirmForm(OwnForm):
+    """One's own password again."""
 
     password = forms.CharField(
         strip=False,
@@ -60,17 +135,11 @@ class ConfirmForm(forms.Form):
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password", "autofocus": True}),
     )
 
-    def __init__(self, request: HttpRequest, data: dict[str, str] | None = None) -> None:
-        super().__init__(data)
-        self.request = request
 
-    def clean_password(self) -> str:
-        """Ask `sign_in` about the password of whoever is signed in."""
-        return _own_password(self.request, self.cleaned_data["password"])
-
-
-class PasswordForm(forms.Form):
+class PasswordForm(OwnForm):
     """A new password for oneself; the rules for passwords stand in the use case."""
+
+    own_password = "current"  # noqa: S105 - the name of a field
 
     current = forms.CharField(
         label="Current password",
@@ -92,27 +161,9 @@ class PasswordForm(forms.Form):
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
 
-    def __init__(self, request: HttpRequest, data: dict[str, str] | None = None) -> None:
-        super().__init__(data)
-        self.request = request
-
-    def clean_current(self) -> str:
-        """Ask `sign_in` about the password of whoever is signed in."""
-        return _own_password(self.request, self.cleaned_data["current"])
-
     def clean_again(self) -> str:
         """Compare the two."""
         again: str = self.cleaned_data["again"]
         if again != self.cleaned_data.get("password"):
             raise ValidationError("The two new passwords differ.")
         return again
-
-
-def _own_password(request: HttpRequest, password: str) -> str:
-    try:
-        user = check_password(request, username=request.user.get_username(), password=password)
-    except TooManyRefusals as error:
-        raise ValidationError("There were too many attempts. Wait a while, then try again.") from error
-    if user is None or user != request.user:
-        raise ValidationError("The password is not right.")
-    return password

@@ -15,6 +15,7 @@ from environments_app.models import (
     Recipient,
     SamlGroupMapping,
     SamlProvider,
+    SecondFactor,
     ServiceToken,
     User,
 )
@@ -28,6 +29,7 @@ _KINDS: tuple[tuple[type[AuthenticatedRow], tuple[Any, ...]], ...] = (
     (ServiceToken, ("environment",)),
     (Recipient, ("environment",)),
     (AccessConfirmation, ("environment", "user")),
+    (SecondFactor, ("user",)),
     (SamlGroupMapping, ("environment",)),
     (SamlProvider, ()),
 )
@@ -41,6 +43,7 @@ _CHANGES: Final = (
     Action.ENVIRONMENT_UPDATE,
     Action.USER_CREATE,
     Action.USER_CHANGE,
+    Action.SECOND_FACTOR_CHANGE,
     Action.GROUP_CHANGE,
     Action.SAML_MAPPING_CHANGE,
     Action.SAML_METADATA_CHANGE,

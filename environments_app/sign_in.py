@@ -11,6 +11,7 @@ from django.conf import settings
 from django.contrib.auth import authenticate, login
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare
 
 from audit_app import streams
 from audit_app.actions import Action, Outcome
@@ -18,10 +19,12 @@ from audit_app.actors import Actor
 from audit_app.canonical import Json
 from audit_app.record import AuditObject, commit_record
 from audit_app.refusals import check_allowance, refuse
-from environments_app import attempts
+from environments_app import attempts, second_factor
 from environments_app.authentication import address_of, request_id_of
-from environments_app.local_login import named_user
+from environments_app.errors import Forbidden
+from environments_app.local_login import LocalBackend, named_user
 from environments_app.models import User
+from environments_app.policy import Principal
 from environments_app.principals import anonymous_principal, user_principal
 from environments_app.sessions import CONFIRMED, PLACE
 
@@ -29,6 +32,8 @@ REFUSAL_KIND: Final = "sign-in"
 _BACKEND: Final = "environments_app.local_login.LocalBackend"
 _SAML: Final = "saml"
 _MAX_AGENT: Final = 200
+_AWAITED: Final = "second_factor_of"
+_CODE_SECONDS: Final = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,30 +47,74 @@ class SamlSubject:
 
 
 def check_password(request: HttpRequest, *, username: str, password: str) -> User | None:
-    """Return the user of a username and password, or None; either is recorded when this returns.
+    """Return the user of a username and password, or None, which is recorded when this returns.
 
+    Who has a second factor has shown half of it by this: `check_code` asks for the other half.
     Failures of an existing user are events of their own; those of anybody else are counted by
     address and minute.
 
     Raises TooManyRefusals if the address or the account was refused too often.
     """
-    address = address_of(request)
     account = unicodedata.normalize("NFKC", username).casefold()
-    check_allowance(address=address)
+    check_allowance(address=address_of(request))
     attempts.check_account(account)
     user = authenticate(request, username=username, password=password)
     if isinstance(user, User):
-        attempts.forget_failures(account)
-        principal = user_principal(user, address=address, request_id=request_id_of(request))
-        _record(principal, Action.SIGN_IN, user, Outcome.ALLOWED)
+        if user.second_factor is None:
+            attempts.forget_failures(account)
         return user
     attempts.note_failure(account)
-    _note_refusal(request, username)
+    _note_refusal(request, named_user(username))
     return None
 
 
-def start_session(request: HttpRequest, user: User) -> None:
-    """Start the session of somebody whose password was right, under a new id."""
+def check_code(request: HttpRequest, *, user: User, code: str) -> str | None:
+    """Use up a code of the second factor of somebody whose password was right; return its kind, or None.
+
+    Wrong ones count and are recorded as wrong passwords are, and lock the account with them.
+    Raises TooManyRefusals as `check_password` does.
+    """
+    check_allowance(address=address_of(request))
+    attempts.check_account(user.username)
+    how = second_factor.use_code(actor=_principal(request, user), user=user, text=code)
+    if how is None:
+        attempts.note_failure(user.username)
+        _note_refusal(request, user, {"reason": "second-factor"})
+        return None
+    attempts.forget_failures(user.username)
+    return how
+
+
+def await_code(request: HttpRequest, user: User) -> None:
+    """Remember for some minutes, in a session of nobody's, whose password was right."""
+    request.session.cycle_key()
+    request.session[_AWAITED] = {
+        "user": user.pk,
+        "hash": user.get_session_auth_hash(),
+        "until": int(time.time()) + _CODE_SECONDS,
+    }
+
+
+def awaited_user(request: HttpRequest) -> User | None:
+    """Return whose password was right a few minutes ago, if it still is the password."""
+    kept = request.session.get(_AWAITED)
+    if not kept or kept["until"] < time.time():
+        return None
+    user = LocalBackend().get_user(kept["user"])
+    same = user is not None and constant_time_compare(kept["hash"], user.get_session_auth_hash())
+    return user if same else None
+
+
+def start_session(request: HttpRequest, user: User, *, shown: str | None = None) -> None:
+    """Record that somebody signs in, and start their session under a new id.
+
+    `shown` is what they showed of their second factor. Raises Forbidden if it is missing.
+    """
+    if user.second_factor is not None and shown is None:
+        raise Forbidden("The second factor is missing.")
+    details: dict[str, Json] = {"second_factor": shown} if shown else {}
+    _record(_principal(request, user), Action.SIGN_IN, user, Outcome.ALLOWED, details)
+    request.session.pop(_AWAITED, None)
     _start(request, user, timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE))
 
 
@@ -76,8 +125,13 @@ def start_saml_session(
 
     `ends_at`, in seconds since the epoch, is when the provider wants it to end at the latest.
     """
-    principal = user_principal(user, address=address_of(request), request_id=request_id_of(request))
-    _record(principal, Action.SIGN_IN, user, Outcome.ALLOWED, {"how": _SAML, "issuer": subject.issuer})
+    _record(
+        _principal(request, user),
+        Action.SIGN_IN,
+        user,
+        Outcome.ALLOWED,
+        {"how": _SAML, "issuer": subject.issuer},
+    )
     end = timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE)
     _start(request, user, min(end, datetime.fromtimestamp(ends_at, UTC)) if ends_at else end)
     request.session[_SAML] = asdict(subject)
@@ -91,8 +145,7 @@ def saml_subject(request: HttpRequest) -> SamlSubject | None:
 
 def confirm_session(request: HttpRequest, user: User, *, how: str) -> None:
     """Record that the person of a session proved once more who they are; it counts as fresh again."""
-    principal = user_principal(user, address=address_of(request), request_id=request_id_of(request))
-    _record(principal, Action.SESSION_CONFIRM, user, Outcome.ALLOWED, {"how": how})
+    _record(_principal(request, user), Action.SESSION_CONFIRM, user, Outcome.ALLOWED, {"how": how})
     request.session.cycle_key()
     mark_confirmed(request)
 
@@ -111,16 +164,19 @@ def record_denied(request: HttpRequest, user: User | None, *, reason: str) -> No
 
 def record_sign_out(request: HttpRequest, user: User) -> None:
     """Record that a person ends their session."""
-    principal = user_principal(user, address=address_of(request), request_id=request_id_of(request))
-    _record(principal, Action.SIGN_OUT, user, Outcome.ALLOWED)
+    _record(_principal(request, user), Action.SIGN_OUT, user, Outcome.ALLOWED)
 
 
-def _note_refusal(request: HttpRequest, username: str) -> None:
+def _note_refusal(request: HttpRequest, user: User | None, details: Mapping[str, Json] | None = None) -> None:
     address = address_of(request)
-    user = named_user(username)
     if user is not None:
-        _record(anonymous_principal(address, request_id_of(request)), Action.SIGN_IN, user, Outcome.DENIED)
+        actor = anonymous_principal(address, request_id_of(request))
+        _record(actor, Action.SIGN_IN, user, Outcome.DENIED, details)
     refuse(kind=REFUSAL_KIND, address=address)
+
+
+def _principal(request: HttpRequest, user: User) -> Principal:
+    return user_principal(user, address=address_of(request), request_id=request_id_of(request))
 
 
 def _start(request: HttpRequest, user: User, end: datetime) -> None:

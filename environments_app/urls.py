@@ -2,16 +2,22 @@
 
 from django.urls import path
 
-from environments_app import access_pages, profile_pages, views
+from environments_app import access_pages, profile_pages, second_factor_pages, views
 from environments_app import environment_pages as pages
 from environments_app.saml import pages as saml
 
 urlpatterns = [
     path("sign-in", views.sign_in, name="sign-in"),
+    path("sign-in/code", views.sign_in_code, name="sign-in-code"),
     path("sign-out", views.sign_out, name="sign-out"),
     path("profile", profile_pages.profile, name="profile"),
     path("profile/password", profile_pages.password_change, name="password-change"),
     path("profile/sessions/end", profile_pages.session_end, name="session-end"),
+    path("profile/second-factor", second_factor_pages.overview, name="second-factor"),
+    path("profile/second-factor/start", second_factor_pages.start, name="second-factor-start"),
+    path("profile/second-factor/enrol", second_factor_pages.enrol, name="second-factor-enrol"),
+    path("profile/second-factor/codes", second_factor_pages.new_codes, name="second-factor-codes"),
+    path("profile/second-factor/remove", second_factor_pages.remove, name="second-factor-remove"),
     path("confirm", profile_pages.confirm, name="confirm"),
     path("saml/start", saml.start, name="saml-start"),
     path("saml/acs", saml.acs, name="saml-acs"),

@@ -11,10 +11,16 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from environments_app.forms import SignInForm
+from environments_app.forms import CodeForm, SignInForm
 from environments_app.models import User
 from environments_app.saml.pages import provider_logout
-from environments_app.sign_in import record_sign_out, saml_subject, start_session
+from environments_app.sign_in import (
+    await_code,
+    awaited_user,
+    record_sign_out,
+    saml_subject,
+    start_session,
+)
 
 _TOO_MANY_REQUESTS = 429
 
@@ -33,8 +39,34 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     form = SignInForm(request, request.POST)
     if not form.is_valid() or form.user is None:
         return _page(request, form, target)
+    if form.user.second_factor:
+        await_code(request, form.user)
+        query = f"?{urlencode({REDIRECT_FIELD_NAME: target})}" if target else ""
+        return HttpResponseRedirect(reverse("sign-in-code") + query)
     start_session(request, form.user)
     return HttpResponseRedirect(target or resolve_url(settings.LOGIN_REDIRECT_URL))
+
+
+@sensitive_post_parameters("code")
+@csrf_protect
+@never_cache
+@require_http_methods(["GET", "POST"])
+def sign_in_code(request: HttpRequest) -> HttpResponse:
+    """Ask whose password was right for their second factor, then start the session."""
+    target, user = target_of(request), awaited_user(request)
+    if user is None:
+        # Nobody's turn, or too late: the password comes first.
+        return redirect("sign-in")
+    form = CodeForm(request, user, request.POST if request.method == "POST" else None)
+    if form.is_bound and form.is_valid():
+        start_session(request, user, shown=form.how)
+        return HttpResponseRedirect(target or resolve_url(settings.LOGIN_REDIRECT_URL))
+    status = _TOO_MANY_REQUESTS if form.retry_after else 200
+    context = {"form": form, REDIRECT_FIELD_NAME: target}
+    response = render(request, "environments_app/sign_in_code.html", context, status=status)
+    if form.retry_after:
+        response["Retry-After"] = str(form.retry_after)
+    return response
 
 
 @csrf_protect

@@ -9,15 +9,34 @@ from typing import Final
 from csp.constants import HEADER
 from csp.middleware import CSPMiddleware
 from csp.utils import build_policy
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 
-from keeper_project.api_errors import plain_problem_response, problem_of
+from environments_app.models import User
+from environments_app.sign_in import saml_subject
+from keeper_project.api_errors import Problem, plain_problem_response, problem_of
 from keeper_project.health import healthz, readyz
 from keeper_project.metrics import metrics
 
 logger = logging.getLogger(__name__)
+
+_SETTING_UP: Final = frozenset(
+    {
+        "/profile/second-factor",
+        "/profile/second-factor/start",
+        "/profile/second-factor/enrol",
+        "/confirm",
+        "/sign-in",
+        "/sign-out",
+    }
+)
+_SECOND_FACTOR: Final = Problem(
+    status=403,
+    title="A second factor is needed",
+    detail="Administrators need a second factor here: set it up at /profile/second-factor.",
+)
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 PROBES: Final[dict[str, GetResponse]] = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
@@ -49,6 +68,32 @@ class ContentSecurityPolicyMiddleware(CSPMiddleware):
             return super().process_response(request, response)
         response.headers.setdefault(HEADER, self._policy)
         return response
+
+
+class SecondFactorMiddleware:
+    """Lets an administrator without a second factor do nothing but set it up, where that is required.
+
+    It is about local accounts: who came by single sign-on was asked by its provider.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer, or lead to where the second factor is set up."""
+        if not settings.KEEPER_REQUIRE_ADMIN_SECOND_FACTOR or not self._lacks_it(request):
+            return self.get_response(request)
+        if request.path_info.startswith("/api/"):
+            return plain_problem_response(_SECOND_FACTOR)
+        return redirect("second-factor")
+
+    def _lacks_it(self, request: HttpRequest) -> bool:
+        if request.path_info in _SETTING_UP or request.path_info.startswith(("/static/", "/saml/")):
+            return False
+        user = request.user
+        if not isinstance(user, User) or not user.is_admin or user.second_factor is not None:
+            return False
+        return saml_subject(request) is None
 
 
 class ProbesMiddleware:

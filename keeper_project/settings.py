@@ -207,6 +207,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "environments_app.middleware.PrincipalMiddleware",
+    "keeper_project.middleware.SecondFactorMiddleware",
     "audit_app.middleware.ConfigurationHistoryMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -309,6 +310,8 @@ SESSION_COOKIE_AGE = env.int("SESSION_COOKIE_AGE", default=8 * 3600)
 KEEPER_SESSION_IDLE_SECONDS = env.int("KEEPER_SESSION_IDLE_SECONDS", default=3600)
 # How long ago somebody must have signed in for what opens many values at once.
 KEEPER_FRESH_SIGN_IN_SECONDS = env.int("KEEPER_FRESH_SIGN_IN_SECONDS", default=900)
+# Whether administrators who sign in by a password need a second factor besides.
+KEEPER_REQUIRE_ADMIN_SECOND_FACTOR = env.bool("KEEPER_REQUIRE_ADMIN_SECOND_FACTOR", default=False)
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True

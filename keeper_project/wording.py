@@ -77,6 +77,7 @@ ACTS: dict[str, Act] = {
     "user.view": Act("looked at person", "look at person"),
     "user.create": Act("created person", "create person"),
     "user.change": Act("changed person", "change person"),
+    "second_factor.change": Act("changed the second factor of", "change the second factor of"),
     "group.change": Act("changed group", "change group"),
     "saml_mapping.change": Act("changed what is granted to", "change what is granted to"),
     "saml_metadata.change": Act("read new metadata of", "read metadata of"),

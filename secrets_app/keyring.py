@@ -32,14 +32,15 @@ from django.db.models import QuerySet
 
 from audit_app import actors, streams
 from audit_app.actions import Action
-from audit_app.errors import KeyringUnavailable
-from audit_app.keyring import Purpose, Signature
-from audit_app.models import AuditEvent
+from audit_app.errors import KeyringUnavailable, NotSealedHere
+from audit_app.keyring import Place, Purpose, Signature
+from audit_app.models import AuditEvent, deployment_uuid
 from audit_app.record import AuditObject, record
 from audit_app.row_mac import report_violation
-from secrets_app.envelope.context import NO_ENVIRONMENT
+from secrets_app.envelope import seal
+from secrets_app.envelope.context import NO_ENVIRONMENT, Context
 from secrets_app.envelope.seal import PlainKey
-from secrets_app.errors import EnvelopeError, KeyRefused, MigrationMoved, SecretError
+from secrets_app.errors import EnvelopeError, KeyRefused, MigrationMoved, SecretError, UnknownDataKey
 from secrets_app.key_providers import provider
 from secrets_app.models.data_key import DataKey
 from secrets_app.wrapping import is_in_transaction, require_wraps, unwrap, wrap_new
@@ -129,6 +130,33 @@ class SystemKeyring:
         """
         keys = (self._pinned or self._opened()).by_id
         return {key.id: _public(key) for (purpose, _), key in keys.items() if purpose == Purpose.CHECKPOINT}
+
+    def seal(self, purpose: Purpose, content: bytes, *, place: Place) -> bytes:
+        """Return the envelope of a few bytes under the active key.
+
+        Raises KeyringUnavailable if the keys cannot be opened.
+        """
+        key = (self._pinned or self._opened()).active[purpose]
+        return seal.seal(content, data_key=key, context=_context(place))
+
+    def open(self, purpose: Purpose, envelope: bytes, *, place: Place) -> bytes:
+        """Return what an envelope holds, also one under a key that was replaced.
+
+        Raises NotSealedHere if it was edited or belongs elsewhere, and KeyringUnavailable.
+        """
+        try:
+            return seal.open_envelope(
+                envelope, data_key_for=lambda key_id: self._key(purpose, key_id), context=_context(place)
+            )
+        except EnvelopeError as error:
+            raise NotSealedHere("it was edited, or belongs to another place") from error
+
+    def _key(self, purpose: Purpose, key_id: UUID) -> PlainKey:
+        key = (self._pinned or self._opened()).by_id.get((purpose, key_id.bytes))
+        key = key or self._learned(purpose, key_id.bytes)
+        if key is None:
+            raise UnknownDataKey("no system key of this purpose has this id")
+        return key
 
     def open_all(self) -> None:
         """Open every system key, making those that never were; cheap once they are open.
@@ -228,6 +256,16 @@ class _Uncommitted:
 
 def _public(key: PlainKey) -> bytes:
     return Ed25519PrivateKey.from_private_bytes(key.material).public_key().public_bytes_raw()
+
+
+def _context(place: Place) -> Context:
+    return Context(
+        deployment=deployment_uuid(),
+        label=place.label,
+        row=place.row,
+        environment=NO_ENVIRONMENT,
+        parent=(place.owner.bytes,),
+    )
 
 
 def _warn_of_waiting() -> None:

@@ -509,6 +509,12 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "password-change": (PageRule("anyone", 302, admin=422, method="POST"),),
     "session-end": (PageRule("anyone", 302, admin=302, method="POST"),),
     "confirm": (PageRule("anyone", admin=200),),
+    # People without a password are led back; the administrator has one.
+    "second-factor": (PageRule("anyone", admin=200),),
+    "second-factor-start": (PageRule("anyone", 302, admin=200, method="POST"),),
+    "second-factor-enrol": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "second-factor-codes": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "second-factor-remove": (PageRule("anyone", 302, admin=302, method="POST"),),
     "environment-list": (PageRule("anyone", admin=200),),
     "environment-new": (PageRule("nobody", 302, admin=302, method="POST", form={"name": "{fresh}", "colour": "blue"}),),
     "environment-detail": (PageRule("viewer", admin=200),),
@@ -552,7 +558,7 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
 }  # fmt: skip
 # Who is not signed in comes in by these, or they show nothing of anybody.
 OPEN_PAGES: Final = {
-    "sign-in", "sign-out", "healthz", "readyz",
+    "sign-in", "sign-in-code", "sign-out", "healthz", "readyz", "metrics",
     "saml-start", "saml-acs", "saml-finish", "saml-metadata", "saml-logout",
 }  # fmt: skip
 

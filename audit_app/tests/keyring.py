@@ -5,7 +5,8 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from audit_app.keyring import Keyring, KeyringUnavailable, Purpose, Signature
+from audit_app.errors import NotSealedHere
+from audit_app.keyring import Keyring, KeyringUnavailable, Place, Purpose, Signature
 
 KEY_ID = UUID("6b657972-696e-4670-8f72-746573747300").bytes
 # Later ones follow when `signing_key` is moved: a rotation.
@@ -33,6 +34,15 @@ class ToyKeyring(Keyring):
 
     def public_keys(self) -> dict[UUID, bytes]:
         return {key: self.sign(b"", key_id=key).public_key for key in SIGNING_KEYS}
+
+    def seal(self, purpose: Purpose, content: bytes, *, place: Place) -> bytes:
+        return self.mac(purpose, repr(place).encode()) + content
+
+    def open(self, purpose: Purpose, envelope: bytes, *, place: Place) -> bytes:
+        tag = self.mac(purpose, repr(place).encode())
+        if not envelope.startswith(tag):
+            raise NotSealedHere("it belongs to another place")
+        return envelope[len(tag) :]
 
     def open_all(self) -> None:
         pass

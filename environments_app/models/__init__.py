@@ -12,6 +12,7 @@ from environments_app.models.attempt import FailedSignIns
 from environments_app.models.environment import Environment
 from environments_app.models.notification import Alert, Delivery, DeliveryState, Recipient
 from environments_app.models.saml import SamlAssertion, SamlGroupMapping, SamlProvider, SamlRole
+from environments_app.models.second_factor import SecondFactor
 from environments_app.models.session import Session
 from environments_app.models.user import GroupMember, User, UserRole
 
@@ -30,6 +31,7 @@ __all__ = [
     "SamlGroupMapping",
     "SamlProvider",
     "SamlRole",
+    "SecondFactor",
     "ServiceToken",
     "Session",
     "Source",

@@ -51,7 +51,7 @@ class User(AbstractBaseUser, AuthenticatedRow):
         "saml_issuer",
         "saml_name_id",
     )
-    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("role_source", "suspended_at")
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("role_source", "suspended_at", "second_factor")
     EMAIL_FIELD = "email"
     USERNAME_FIELD = "username"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
@@ -66,6 +66,9 @@ class User(AbstractBaseUser, AuthenticatedRow):
     # When an administrator last replaced what the person signs in with. From then on the account
     # reads values only where a manager has confirmed it (AccessConfirmation).
     suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # The SecondFactor that is asked for at each local sign-in. It stands here, so that deleting that
+    # row lets nobody in by the password alone.
+    second_factor = models.UUIDField(null=True, blank=True, editable=False)
     date_joined = models.DateTimeField(default=timezone.now, editable=False)
     # NULL, not empty, for local users: a unique pair must hold on MariaDB, which has no
     # conditional unique constraints.

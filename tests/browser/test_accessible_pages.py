@@ -1,11 +1,15 @@
 """Every page in both themes and on a phone: no barrier, nothing wider than the window."""
 
+import time
+from base64 import b32decode
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.utils import timezone
+from django_otp.oath import hotp
 
-from environments_app.tests.cast import Cast
+from environments_app.tests.cast import PASSWORD, Cast
 from secrets_app.models import Secret
 from secrets_app.secret_types import SecretType
 from tests.browser.accessibility import barriers
@@ -24,7 +28,9 @@ PAGES = {
     "new-environment": "/environments/new",
     "environment": "/environments/development",
     "activity": "/activity",
+    "access": "/environments/development/access",
     "profile": "/profile",
+    "second-factor": "/profile/second-factor",
     "confirm": "/confirm",
 }
 LOOKS: dict[str, dict[str, Any]] = {
@@ -43,6 +49,8 @@ def test_pages_are_without_barriers(
     secret(name="search/config", value='{"a": "b"}', secret_type=SecretType.JSON, environment=cast.production)
     cast.alice.role = "admin"
     cast.alice.save()
+    cast.erin.suspended_at = timezone.now()
+    cast.erin.save()
     page = visitor.open("/", user=cast.alice, **LOOKS[look])
     found = {}
     for name, path in PAGES.items():
@@ -75,3 +83,29 @@ def test_a_revealed_value_is_without_barriers(
     visitor.shoot(page, f"revealed-{look}")
 
     assert barriers(page) == []
+
+
+def test_setting_up_a_second_factor_is_without_barriers(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/profile/second-factor", user=cast.alice, color_scheme="dark", phone=True)
+    page.get_by_role("button", name="Set it up").click()
+    page.locator("svg.qr").wait_for()
+    visitor.shoot(page, "second-factor-start")
+    assert (barriers(page), page.evaluate(_OVERFLOW)) == ([], 0)
+    secret = page.get_by_label("Key for the authenticator").inner_text().replace(" ", "")
+    now = int(time.time()) // 30
+    page.get_by_label("Code", exact=True).fill(f"{hotp(b32decode(secret), now):06d}")
+    page.get_by_role("button", name="Turn it on").click()
+    page.get_by_role("heading", name="Recovery codes").wait_for()
+    visitor.shoot(page, "recovery-codes")
+    assert (barriers(page), page.evaluate(_OVERFLOW)) == ([], 0)
+
+    other = visitor.open("/sign-in", color_scheme="light")
+    other.get_by_label("Username").fill("alice")
+    other.get_by_label("Password").fill(PASSWORD)
+    other.get_by_role("button", name="Sign in").click()
+    other.get_by_role("heading", name="Second factor").wait_for()
+    visitor.shoot(other, "sign-in-code")
+    assert barriers(other) == []
+    other.get_by_label("Code of your authenticator").fill(f"{hotp(b32decode(secret), now + 1):06d}")
+    other.get_by_role("button", name="Sign in").click()
+    other.wait_for_url("**/")

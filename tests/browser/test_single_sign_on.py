@@ -7,7 +7,7 @@ import pytest
 from django.test import override_settings
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from environments_app.models import User
+from environments_app.models import Membership, User
 from environments_app.saml_mappings import map_group
 from environments_app.tests.cast import Cast
 from tests.saml_idp.server import WebProvider, serving
@@ -65,6 +65,9 @@ def roles(page: Page) -> list[str]:
 def test_a_real_sign_in_whose_groups_change_and_a_logout_of_both(
     cast: Cast, provider: WebProvider, window: Page
 ) -> None:
+    # As a manager: what is mapped by administration alone waits for one.
+    for place in (cast.development, cast.production):
+        Membership.objects.create(environment=place, user=cast.root, role="manager")
     root = cast.principal(cast.root)
     map_group(actor=root, group="dev-readers", environment=cast.development, role="reader")
     map_group(actor=root, group="prod-managers", environment=cast.production, role="manager")

@@ -1,0 +1,285 @@
+"""The second factor of local accounts: time-based codes (RFC 6238), and recovery codes for one use each.
+
+The seed is sealed under a system key, so that signing in goes on while the provider of keys is away,
+and is bound to its row and its person. A recovery code is kept as a keyed hash alone.
+"""
+
+import hmac
+import re
+import secrets
+import time
+from base64 import b32encode
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from django.db import transaction
+from django.utils import timezone
+from django_otp.oath import hotp
+
+from audit_app import streams
+from audit_app.actions import Action
+from audit_app.actors import ActorKind
+from audit_app.errors import NotSealedHere
+from audit_app.keyring import Place, Purpose, keyring
+from audit_app.record import AuditObject, record
+from audit_app.row_history import row_state
+from audit_app.row_mac import authentic, report_violation
+from environments_app.accounts import record_takeover
+from environments_app.changes import changing
+from environments_app.errors import Conflict, Forbidden, InvalidField
+from environments_app.models import SecondFactor, User
+from environments_app.open_sessions import end_sessions
+from environments_app.policy import Principal, require, require_confirmed
+from environments_app.suspensions import mark_suspended, tell_suspended
+
+ISSUER: Final = "Keeper"
+RECOVERY_CODES: Final = 10
+_LABEL: Final = "second-factor.seed"
+_SEED_BYTES: Final = 20
+_STEP_SECONDS: Final = 30
+_DIGITS: Final = 6
+# A code of the step before or after counts too: clocks differ, and people type.
+_TOLERANCE: Final = 1
+_CODE: Final = re.compile(r"[0-9]{6}")
+# 80 bits, without characters that look like others.
+_ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz23456789"
+_GROUPS: Final = 4
+_ENROLMENT: Final = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Enrolment:
+    """What an authenticator is given, this once; it has no repr."""
+
+    secret: str
+    uri: str
+
+
+def begin(*, actor: Principal, user: User) -> Enrolment:
+    """Make a seed for one's own account; it counts once a code of it was given to `enrol`.
+
+    Raises Forbidden for somebody else's, ConfirmationNeeded, or Conflict where single sign-on is
+    responsible or a second factor is in use.
+    """
+    _require_own(actor, user)
+    with changing(user) as stored:
+        _require_none(stored)
+        for old in SecondFactor.objects.filter(user=stored):
+            _record(actor, stored, old, "given up", row_state(old, gone=True))
+            old.delete()
+        factor = SecondFactor(user=stored)
+        seed = secrets.token_bytes(_SEED_BYTES)
+        factor.seed = keyring().seal(Purpose.SECOND_FACTOR, seed, place=_place(factor))
+        factor.save()
+        _record(actor, stored, factor, "begun", row_state(factor))
+    return _enrolment(user, seed)
+
+
+def pending(*, actor: Principal, user: User) -> Enrolment | None:
+    """Return what was begun a few minutes ago, for the page that asks for its first code again."""
+    _require_own(actor, user)
+    factor = None if user.second_factor else _begun(user)
+    seed = _seed(factor) if factor else None
+    return _enrolment(user, seed) if seed else None
+
+
+def enrol(*, actor: Principal, user: User, code: str) -> list[str]:
+    """Ask for the second factor from now on; return the recovery codes, which are shown this once.
+
+    Raises Forbidden, ConfirmationNeeded, Conflict if nothing was begun, or InvalidField for a wrong code.
+    """
+    _require_own(actor, user)
+    with changing(user) as stored:
+        _require_none(stored)
+        factor = _begun(stored)
+        if factor is None:
+            raise Conflict("Nothing was begun of late; begin again.")
+        if not _use_step(factor, code):
+            raise InvalidField("code", "This is not the code that is shown now. Is the clock right?")
+        stored.second_factor = factor.uuid
+        stored.save(update_fields=["second_factor"])
+        codes = _renewed(factor)
+        _record(actor, stored, factor, "enrolled", _states(stored, factor))
+    return codes
+
+
+def renew_recovery_codes(*, actor: Principal, user: User) -> list[str]:
+    """Replace one's recovery codes; return the new ones, which are shown this once.
+
+    Raises Forbidden, ConfirmationNeeded, or Conflict without a second factor.
+    """
+    _require_own(actor, user)
+    with transaction.atomic():
+        factor = _standing(user, locked=True)
+        if factor is None:
+            raise Conflict("There is no second factor.")
+        codes = _renewed(factor)
+        _record(actor, user, factor, "recovery codes replaced", row_state(factor))
+    return codes
+
+
+def remove(*, actor: Principal, user: User) -> User:
+    """Let the password alone suffice: of one's own account, or as an administrator of another's.
+
+    The latter ends the person's sessions, and suspends what the account reads until managers
+    confirm it. Raises Forbidden, ConfirmationNeeded, or Conflict if there is none.
+    """
+    own = actor.kind is ActorKind.USER and actor.uuid == user.uuid
+    if not own:
+        require(actor=actor, action=Action.USER_CHANGE, environment=None)
+    require_confirmed(actor)
+    with changing(user) as stored:
+        if stored.second_factor is None:
+            raise Conflict("There is no second factor.")
+        stored.second_factor = None
+        suspends = mark_suspended(actor, stored)
+        stored.save(update_fields=["second_factor", "suspended_at"])
+        if suspends:
+            end_sessions(stored)
+            tell_suspended(actor, stored)
+        for factor in SecondFactor.objects.filter(user=stored):
+            _record(actor, stored, factor, "removed", row_state(factor, gone=True))
+            factor.delete()
+        record_takeover(actor, stored, {"second_factor": "removed"})
+    return stored
+
+
+def use_code(*, actor: Principal, user: User, text: str) -> str | None:
+    """Use up a code, or a recovery code, of a person's second factor; return which it was, or None.
+
+    A missing, edited or foreign row opens nothing.
+    """
+    given = text.strip().replace(" ", "").lower()
+    if _CODE.fullmatch(given):
+        factor = _standing(user)
+        return "code" if factor and _use_step(factor, given) else None
+    with transaction.atomic():
+        factor = _standing(user, locked=True)
+        if factor is None or not _use_recovery_code(factor, given):
+            return None
+        state = {"left": len(factor.recovery_codes), **row_state(factor)}
+        _record(actor, user, factor, "recovery code used", state)
+    return "recovery code"
+
+
+def recovery_codes_left(user: User) -> int:
+    """Return how many recovery codes a person has."""
+    factor = _standing(user)
+    return len(factor.recovery_codes) if factor else 0
+
+
+def _require_own(actor: Principal, user: User) -> None:
+    if actor.kind is not ActorKind.USER or actor.uuid != user.uuid:
+        raise Forbidden("You may not do this.")
+    require_confirmed(actor)
+
+
+def _require_none(user: User) -> None:
+    if not user.has_usable_password():
+        raise Conflict("Who signs in by single sign-on is asked by its provider.")
+    if user.second_factor is not None:
+        raise Conflict("There is a second factor already: remove that one first.")
+
+
+def _begun(user: User) -> SecondFactor | None:
+    since = timezone.now() - _ENROLMENT
+    rows = SecondFactor.objects.select_related("user").filter(user=user, created_at__gt=since)
+    return next(iter(authentic(rows.order_by("-pk")[:1])), None)
+
+
+def _standing(user: User, *, locked: bool = False) -> SecondFactor | None:
+    """Return what a person's row names, perhaps locked until the transaction ends; genuine or not at all."""
+    if user.second_factor is None:
+        return None
+    rows = SecondFactor.objects.filter(user=user, uuid=user.second_factor)
+    return next(iter(authentic(rows.select_for_update() if locked else rows)), None)
+
+
+def _place(factor: SecondFactor) -> Place:
+    return Place(label=_LABEL, row=factor.uuid, owner=factor.user.uuid)
+
+
+def _seed(factor: SecondFactor) -> bytes | None:
+    try:
+        return keyring().open(Purpose.SECOND_FACTOR, bytes(factor.seed), place=_place(factor))
+    except NotSealedHere as error:
+        report_violation(kind=factor.MAC_LABEL, uuid=factor.uuid, name=str(factor.pk), reason=str(error))
+        return None
+
+
+def _use_step(factor: SecondFactor, code: str) -> bool:
+    """Say whether a code is one of now, and that nobody has used it or a later one."""
+    seed = _seed(factor)
+    if seed is None or not _CODE.fullmatch(code.strip()):
+        return False
+    now = int(time.time()) // _STEP_SECONDS
+    given, matched = code.strip().encode(), 0
+    for step in range(now - _TOLERANCE, now + _TOLERANCE + 1):
+        if hmac.compare_digest(f"{hotp(seed, step, _DIGITS):0{_DIGITS}}".encode(), given):
+            matched = step
+    # Conditional, so that of two processes with the same code one takes it.
+    unused = SecondFactor.objects.filter(pk=factor.pk, last_step__lt=matched)
+    return bool(matched) and unused.update(last_step=matched) == 1
+
+
+def _renewed(factor: SecondFactor) -> list[str]:
+    codes = [_new_code() for _ in range(RECOVERY_CODES)]
+    factor.recovery_codes = [_digest(factor, code).hex() for code in codes]
+    factor.save(update_fields=["recovery_codes"])
+    return codes
+
+
+def _use_recovery_code(factor: SecondFactor, code: str) -> bool:
+    plain = _message(factor, code)
+    # Each is compared, so that the time taken does not tell which.
+    left = [
+        text
+        for text in factor.recovery_codes
+        if not keyring().verify(Purpose.SECOND_FACTOR, plain, bytes.fromhex(text))
+    ]
+    used = len(left) < len(factor.recovery_codes)
+    if used:
+        factor.recovery_codes = left
+        factor.save(update_fields=["recovery_codes"])
+    return used
+
+
+def _new_code() -> str:
+    return "-".join("".join(secrets.choice(_ALPHABET) for _ in range(_GROUPS)) for _ in range(_GROUPS))
+
+
+def _digest(factor: SecondFactor, code: str) -> bytes:
+    return keyring().mac(Purpose.SECOND_FACTOR, _message(factor, code))
+
+
+def _message(factor: SecondFactor, code: str) -> bytes:
+    return b"recovery code\0" + factor.uuid.bytes + code.replace("-", "").encode()
+
+
+def _enrolment(user: User, seed: bytes) -> Enrolment:
+    secret = b32encode(seed).decode()
+    label = quote(f"{ISSUER}:{user.username}")
+    return Enrolment(
+        secret=secret, uri=f"otpauth://totp/{label}?{urlencode({'secret': secret, 'issuer': ISSUER})}"
+    )
+
+
+def _states(*rows: Any) -> dict[str, Any]:
+    """Return the states of several rows in one event."""
+    found: dict[str, Any] = {}
+    for row in rows:
+        for name, states in row_state(row).items():
+            found[name] = {**found.get(name, {}), **states}  # type: ignore[dict-item]  # they are objects
+    return found
+
+
+def _record(actor: Principal, user: User, factor: SecondFactor, change: str, state: dict[str, Any]) -> None:
+    record(
+        actor=actor,
+        action=Action.SECOND_FACTOR_CHANGE,
+        stream=streams.SYSTEM,
+        object=AuditObject("second-factor", factor.uuid, user.username),
+        details={"change": change, **state},
+    )
