@@ -32,7 +32,8 @@ from audit_app.keyring import keyring
 from audit_app.models import Checkpoint, SinkState, deployment_uuid
 from audit_app.record import AuditObject, record
 from audit_app.trail_alerts import trail_alerts
-from audit_app.verification import Tally, beginning, first_damage, stored_heads
+from audit_app.verification import beginning, stored_heads
+from audit_app.walking import Tally, first_damage
 
 SIGNING: Final = "signing"
 # Where nothing happened there is nothing new to sign; a sign of life is enough.

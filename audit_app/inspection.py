@@ -9,7 +9,8 @@ from audit_app.checkpointing import chain_problems, descent_problems, signed, st
 from audit_app.errors import AnchorUnavailable, BadCheckpoint
 from audit_app.integrity import Problem
 from audit_app.models import Checkpoint
-from audit_app.verification import Tally, stored_heads, verify
+from audit_app.verification import stored_heads, verify
+from audit_app.walking import Tally
 
 
 def whole_trail(stream: str | None = None, *, tally: Tally | None = None) -> Iterator[Problem]:

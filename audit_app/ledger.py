@@ -101,6 +101,29 @@ def links(stream: str, *, after: int, until: int, limit: int) -> list[Link]:
         return [_link(row) for row in cursor.fetchall()]
 
 
+class CanonicalLink(NamedTuple):
+    """A link whose canonical bytes the database has put together."""
+
+    sequence: int
+    canonical: bytes
+    previous_hash: bytes
+    hash: bytes
+    mac: bytes
+
+
+def canonical_links(stream: str, *, after: int, until: int, limit: int) -> list[CanonicalLink]:
+    """Return links as `links` does, with the bytes that were hashed in place of their fields.
+
+    For many events this is several times as fast. The bytes are right if they hash to the link's
+    hash; where they do not, `links` says what is there: databases write a few characters in
+    another way, and refuse what is no text.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_statements(connection.vendor).canonical_links, [stream, after, until, limit])
+        rows: list[CanonicalLink] = cursor.fetchall()
+    return rows
+
+
 class _Statements(NamedTuple):
     begin: str
     lock_head: str
@@ -108,6 +131,7 @@ class _Statements(NamedTuple):
     insert: str
     row: str
     links: str
+    canonical_links: str
 
 
 @cache
@@ -118,6 +142,11 @@ def _statements(vendor: str) -> _Statements:
     lock = " FOR UPDATE" if connection.features.has_select_for_update else ""
     binary = connection.ops.binary_placeholder_sql(b"")  # type: ignore[arg-type]  # the stub knows only Case
     marks = ", ".join(binary if column in _BINARY_COLUMNS else "%s" for column in _COLUMNS)
+    proof = "e.previous_hash, e.hash, e.mac"
+    part = (
+        f"FROM {event} e LEFT JOIN {manifest} m ON m.id = e.manifest_id "
+        "WHERE e.stream = %s AND e.sequence > %s AND e.sequence <= %s ORDER BY e.sequence LIMIT %s"
+    )
     read = ", ".join(_canonical(vendor, f"e.{quote(column)}", column) for column in _TEXT_COLUMNS)
     return _Statements(
         begin="BEGIN IMMEDIATE" if vendor == "sqlite" else "START TRANSACTION",
@@ -125,10 +154,28 @@ def _statements(vendor: str) -> _Statements:
         move_head=f"UPDATE {head} SET sequence = %s, hash = {binary} WHERE stream = %s AND sequence = %s",  # noqa: S608
         insert=f"INSERT INTO {event} ({', '.join(map(quote, _COLUMNS))}) VALUES ",  # noqa: S608
         row=f"({marks})",
-        links=f"SELECT {read}, m.digest, e.previous_hash, e.hash, e.mac "  # noqa: S608
-        f"FROM {event} e LEFT JOIN {manifest} m ON m.id = e.manifest_id "
-        "WHERE e.stream = %s AND e.sequence > %s AND e.sequence <= %s ORDER BY e.sequence LIMIT %s",
+        links=f"SELECT {read}, m.digest, {proof} {part}",
+        canonical_links=f"SELECT e.sequence, {_canonical_bytes(vendor)}, {proof} {part}",
     )
+
+
+def _canonical_bytes(vendor: str) -> str:
+    """Return the SQL that writes what `chain.canonical_bytes` writes, in the order of its keys.
+
+    Each text is quoted by the database's own function for JSON, so that none can pass for another.
+    """
+    quote = connection.ops.quote_name
+    named = {column: _canonical(vendor, f"e.{quote(column)}", column) for column in _TEXT_COLUMNS}
+    texts = {column: f"JSON_QUOTE({text})" for column, text in named.items()}
+    texts["sequence"] = named["sequence"]
+    texts["manifest"] = "COALESCE(JSON_QUOTE(m.digest), 'null')"
+    parts = []
+    for column in sorted(texts):
+        parts += [f"""'{"," if parts else "{"}"{column}":'""", texts[column]]
+    parts.append("'}'")
+    if vendor == "sqlite":
+        return f"CAST({' || '.join(parts)} AS BLOB)"
+    return f"CAST(CONCAT({', '.join(parts)}) AS BINARY)"
 
 
 def _canonical(vendor: str, expression: str, column: str) -> str:

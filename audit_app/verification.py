@@ -1,38 +1,20 @@
 """Verifies the stored trail: each stream from its first event to its head, and what was read."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from uuid import UUID
 
 from audit_app import ledger, streams
 from audit_app.actions import Action
-from audit_app.chain import damage, genesis, manifest_digest
+from audit_app.chain import genesis, manifest_digest
 from audit_app.checkpoint import Head
 from audit_app.errors import BadDetails
 from audit_app.integrity import Problem, readable
-from audit_app.keyring import Purpose, keyring
 from audit_app.models import AuditEvent, ReadManifest, ReadManifestItem, StreamHead, deployment_uuid
+from audit_app.walking import Tally, first_damage, stream_problem
 
-_ROWS_PER_QUERY = 5_000
 _MANIFESTS_PER_QUERY = 200
-
-
-@dataclass
-class Tally:
-    """How much a verification has gone through."""
-
-    streams: int = 0
-    events: int = 0
-    manifests: int = 0
-    # Checkpoints that were read back from outside, and those that are stored.
-    anchors: int = 0
-    checkpoints: int = 0
-    # Places where an operator let the trail go on from an older state.
-    seams: int = 0
-
 
 # What checkpoints say that streams went through.
 KnownHeads = Mapping[str, Sequence[Head]]
@@ -62,7 +44,7 @@ def _verify_stream(stream: str, tally: Tally, known: KnownHeads) -> Iterator[Pro
     named: Iterable[Head] = known.get(stream, ())
     last, head = beginning(stream), stored_head(stream)
     if head is None:
-        yield _problem("missing", stream, None, "the head of the stream is missing")
+        yield stream_problem("missing", stream, None, "the head of the stream is missing")
         return
     while True:
         found = first_damage(stream, after=last, until=head, known=named, tally=tally)
@@ -74,40 +56,6 @@ def _verify_stream(stream: str, tally: Tally, known: KnownHeads) -> Iterator[Pro
         if head == last:
             break
     yield from _surplus(stream, last.sequence, tally)
-
-
-def first_damage(
-    stream: str, *, after: Head, until: Head, known: Iterable[Head] = (), tally: Tally | None = None
-) -> Problem | None:
-    """Return the first thing wrong with the events that lead from one head of a stream to a later one.
-
-    `known` are heads that some event must have been, such as those of a checkpoint. Memory stays flat.
-    """
-    sequence, previous = after
-    due = sorted(head for head in known if head.sequence > sequence)
-    is_keepers = partial(keyring().verify, Purpose.AUDIT_MAC)
-    while sequence < until.sequence:
-        batch = ledger.links(stream, after=sequence, until=until.sequence, limit=_ROWS_PER_QUERY)
-        if not batch:
-            message = f"events {sequence + 1} to {until.sequence} are missing at the end"
-            return _problem("truncated", stream, sequence + 1, message)
-        for link in batch:
-            found = damage(link, sequence + 1, previous, is_keepers)
-            if found is not None:
-                return _problem(found.kind, stream, found.sequence, found.message)
-            sequence, previous = link.fields.sequence, link.hash
-            while due and due[0].sequence == sequence:
-                if due.pop(0).hash != previous:
-                    message = "the event is not the one that a checkpoint names"
-                    return _problem("forked", stream, sequence, message)
-        if tally:
-            tally.events += len(batch)
-    if sequence > until.sequence or previous != until.hash:
-        return _problem("forked", stream, sequence, "the head of the stream is not its last event")
-    if due:
-        message = f"events {sequence + 1} to {due[-1].sequence} are gone, which a checkpoint names"
-        return _problem("truncated", stream, sequence + 1, message)
-    return None
 
 
 def beginning(stream: str) -> Head:
@@ -123,7 +71,7 @@ def _surplus(stream: str, sequence: int, tally: Tally) -> Iterator[Problem]:
         AuditEvent.objects.filter(stream=stream, sequence__lt=1).values_list("sequence", flat=True).first()
     )
     if below is not None:
-        yield _problem("inserted", stream, below, "an event stands before the first one")
+        yield stream_problem("inserted", stream, below, "an event stands before the first one")
     if row is None:
         return
     head = stored_head(stream)
@@ -131,7 +79,7 @@ def _surplus(stream: str, sequence: int, tally: Tally) -> Iterator[Problem]:
         tally.streams -= 1
         yield from _verify_stream(stream, tally, {})
         return
-    yield _problem("inserted", stream, row, "an event stands behind the head of the stream")
+    yield stream_problem("inserted", stream, row, "an event stands behind the head of the stream")
 
 
 def stored_head(stream: str) -> Head | None:
@@ -164,14 +112,14 @@ def _dropped_streams() -> Iterator[Problem]:
     """Compare the streams there are with those the system stream says were opened."""
     existing = set(all_streams())
     if existing and streams.SYSTEM not in existing:
-        yield _problem("missing", streams.SYSTEM, None, "the stream is missing")
+        yield stream_problem("missing", streams.SYSTEM, None, "the stream is missing")
     opened = AuditEvent.objects.filter(stream=streams.SYSTEM, action=Action.STREAM_OPEN)
     for name in opened.values_list("object_name", flat=True):
         if name not in existing:
-            yield _problem("missing", name, None, "the stream is missing")
+            yield stream_problem("missing", name, None, "the stream is missing")
     known = {streams.SYSTEM, *opened.values_list("object_name", flat=True)}
     for name in sorted(existing - known):
-        yield _problem("inserted", name, None, "the stream was never opened by Keeper")
+        yield stream_problem("inserted", name, None, "the stream was never opened by Keeper")
 
 
 def _verify_manifests(tally: Tally) -> Iterator[Problem]:
@@ -209,8 +157,3 @@ def _bad_manifest(manifest: ReadManifest) -> Problem:
         object=f"manifest {manifest.digest[:12]}",
         message="the list of what was read is not the one that was recorded",
     )
-
-
-def _problem(kind: str, stream: str, sequence: int | None, message: str) -> Problem:
-    name = f"stream {stream}" if sequence is None else f"event {stream} #{sequence}"
-    return Problem(kind=kind, stream=stream, sequence=sequence, object=name, message=message)

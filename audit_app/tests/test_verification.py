@@ -10,7 +10,8 @@ from audit_app.integrity import Problem
 from audit_app.models import AuditEvent, ReadManifestItem
 from audit_app.record import Receipt
 from audit_app.tests.trail import STREAM, entries, sql, write
-from audit_app.verification import Tally, verify
+from audit_app.verification import verify
+from audit_app.walking import Tally
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 
@@ -210,14 +211,14 @@ def test_a_trail_of_another_deployment_does_not_fit() -> None:
 
 
 def test_streams_longer_than_one_query_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audit_app.verification._ROWS_PER_QUERY", 2)
+    monkeypatch.setattr("audit_app.walking._ROWS_PER_QUERY", 2)
     assert list(verify()) == []
     sql("UPDATE audit_app_auditevent SET actor_name = 'x' WHERE stream = %s AND sequence = 5", STREAM)
     assert the_problem().sequence == 5
 
 
 def test_events_appended_meanwhile_are_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine = ledger.links
+    genuine = ledger.canonical_links
     appended: list[Receipt] = []
 
     def append_after_reading(stream: str, **bounds: int) -> object:
@@ -226,7 +227,7 @@ def test_events_appended_meanwhile_are_no_damage(monkeypatch: pytest.MonkeyPatch
             appended.extend(write(2))
         return links
 
-    monkeypatch.setattr(ledger, "links", append_after_reading)
+    monkeypatch.setattr(ledger, "canonical_links", append_after_reading)
     assert list(verify()) == []
     assert appended
 

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from audit_app.inspection import since_checkpoint, whole_trail
 from audit_app.integrity import Problem, run_checks
 from audit_app.restorations import restorations
-from audit_app.verification import Tally
+from audit_app.walking import Tally
 
 
 class Command(BaseCommand):

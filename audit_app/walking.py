@@ -1,0 +1,130 @@
+"""Follows a stream from one head to a later one, event by event, in flat memory."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from typing import Final
+
+from django.db import DatabaseError
+
+from audit_app import ledger
+from audit_app.chain import damage
+from audit_app.checkpoint import Head
+from audit_app.integrity import Problem
+from audit_app.keyring import Purpose, keyring
+
+_ROWS_PER_QUERY: Final = 5_000
+# So few that one odd event, or a checkpoint's head, costs little; where all are odd, still a batch.
+_STEPS_PER_QUERY: Final = 200
+
+
+@dataclass
+class Tally:
+    """How much a verification has gone through."""
+
+    streams: int = 0
+    events: int = 0
+    manifests: int = 0
+    # Checkpoints that were read back from outside, and those that are stored.
+    anchors: int = 0
+    checkpoints: int = 0
+    # Places where an operator let the trail go on from an older state.
+    seams: int = 0
+
+
+def first_damage(
+    stream: str, *, after: Head, until: Head, known: Iterable[Head] = (), tally: Tally | None = None
+) -> Problem | None:
+    """Return the first thing wrong with the events that lead from one head of a stream to a later one.
+
+    `known` are heads that some event must have been, such as those of a checkpoint.
+    """
+    walk = _Walk(stream, after, known)
+    try:
+        return walk.to(until)
+    finally:
+        if tally:
+            tally.events += walk.sequence - after.sequence
+
+
+def stream_problem(kind: str, stream: str, sequence: int | None, message: str) -> Problem:
+    """Return a problem of a stream, or of one event in it."""
+    name = f"stream {stream}" if sequence is None else f"event {stream} #{sequence}"
+    return Problem(kind=kind, stream=stream, sequence=sequence, object=name, message=message)
+
+
+class _Walk:
+    """Where a walk along a stream has come to: by strides where all is sound, else step by step."""
+
+    def __init__(self, stream: str, after: Head, known: Iterable[Head]) -> None:
+        self.stream = stream
+        self.sequence, self.previous = after
+        self._due = sorted(head for head in known if head.sequence > after.sequence)
+        self._is_keepers = partial(keyring().verify, Purpose.AUDIT_MAC)
+
+    def to(self, until: Head) -> Problem | None:
+        """Go on to a head, and return the first damage on the way."""
+        while self.sequence < until.sequence:
+            if self._stride(until.sequence):
+                continue
+            if found := self._steps(until.sequence):
+                return found
+        if self.sequence > until.sequence or self.previous != until.hash:
+            return self._problem("forked", self.sequence, "the head of the stream is not its last event")
+        if self._due:
+            last = self._due[-1].sequence
+            message = f"events {self.sequence + 1} to {last} are gone, which a checkpoint names"
+            return self._problem("truncated", self.sequence + 1, message)
+        return None
+
+    def _stride(self, until: int) -> bool:
+        """Pass the sound events of a batch quickly; False if one is not, or nobody can tell here.
+
+        An event passes only by the very bytes that were hashed, so that nothing else is judged here.
+        """
+        try:
+            rows = ledger.canonical_links(
+                self.stream, after=self.sequence, until=until, limit=_ROWS_PER_QUERY
+            )
+        except DatabaseError:
+            # What is no text has no canonical form: the steps name it.
+            return False
+        sequence, previous, is_keepers = self.sequence, self.previous, self._is_keepers
+        due = self._due[0].sequence if self._due else 0
+        passed = bool(rows)
+        for number, canonical, before, link, mac in rows:
+            if (
+                number != sequence + 1
+                or before != previous
+                or type(canonical) is not bytes
+                or type(mac) is not bytes
+                or sha256(previous + canonical).digest() != link
+                or not is_keepers(link, mac)
+                or number == due
+            ):
+                passed = False
+                break
+            sequence, previous = number, link
+        self.sequence, self.previous = sequence, previous
+        return passed
+
+    def _steps(self, until: int) -> Problem | None:
+        """Judge the next events one by one."""
+        batch = ledger.links(self.stream, after=self.sequence, until=until, limit=_STEPS_PER_QUERY)
+        if not batch:
+            message = f"events {self.sequence + 1} to {until} are missing at the end"
+            return self._problem("truncated", self.sequence + 1, message)
+        for link in batch:
+            found = damage(link, self.sequence + 1, self.previous, self._is_keepers)
+            if found is not None:
+                return self._problem(found.kind, found.sequence, found.message)
+            self.sequence, self.previous = link.fields.sequence, link.hash
+            while self._due and self._due[0].sequence == self.sequence:
+                if self._due.pop(0).hash != self.previous:
+                    message = "the event is not the one that a checkpoint names"
+                    return self._problem("forked", self.sequence, message)
+        return None
+
+    def _problem(self, kind: str, sequence: int, message: str) -> Problem:
+        return stream_problem(kind, self.stream, sequence, message)
