@@ -128,6 +128,7 @@ class Action(StrEnum):
 
     TRAIL_VIEW = "trail.view"
     TRAIL_VERIFY = "trail.verify"
+    TRAIL_EXPORT = "trail.export"
     # An operator lets checkpoints go on from a state that is older than the newest anchor.
     TRAIL_RESUME = "trail.resume"
     # Written to the system stream before a stream's first event, so that a stream that is

@@ -169,7 +169,7 @@ def _canonical_bytes(vendor: str) -> str:
     texts = {column: f"JSON_QUOTE({text})" for column, text in named.items()}
     texts["sequence"] = named["sequence"]
     texts["manifest"] = "COALESCE(JSON_QUOTE(m.digest), 'null')"
-    parts = []
+    parts: list[str] = []
     for column in sorted(texts):
         parts += [f"""'{"," if parts else "{"}"{column}":'""", texts[column]]
     parts.append("'}'")

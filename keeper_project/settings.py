@@ -74,6 +74,8 @@ KEEPER_RETENTION_DAYS = env.int("KEEPER_RETENTION_DAYS", default=30)
 # --- Audit trail -----------------------------------------------------------------------------
 # Where the signed heads of the trail go each minute, outside the database (audit_app.sinks).
 KEEPER_AUDIT_SINKS = env.list("KEEPER_AUDIT_SINKS", default=["file"])
+# Sent as a bearer token to the sinks that are reached by HTTP.
+KEEPER_AUDIT_HTTP_TOKEN = env.str("KEEPER_AUDIT_HTTP_TOKEN", default="")
 
 # How often every stored value is opened, without being shown, and held against the trail; 0: never.
 KEEPER_SWEEP_INTERVAL_HOURS = env.int("KEEPER_SWEEP_INTERVAL_HOURS", default=24)

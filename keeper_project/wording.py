@@ -153,6 +153,7 @@ ACTS: dict[str, Act] = {
     ),
     "trail.view": Act("read the trail of", "read the trail of"),
     "trail.verify": Act("verified the trail of", "verify the trail of"),
+    "trail.export": Act("exported the trail of", "export the trail of"),
     "trail.resume": Act("resumed the trail without", "resume the trail without"),
     "stream.open": Act("opened the stream of", "open the stream of"),
     "backup.view": Act("looked at backups of", "look at backups of"),

@@ -19,7 +19,8 @@ from audit_app.errors import KeyringUnavailable
 from audit_app.integrity import Problem, run_checks
 from audit_app.keyring import Keyring, keyring
 from audit_app.models import StreamHead, deployment_uuid
-from audit_app.verification import Tally, verify
+from audit_app.verification import verify
+from audit_app.walking import Tally
 from keeper_project.backup import rows
 from keeper_project.backup.errors import Altered, Incomplete, KeyMissing, OtherRelease, Unwritable
 from keeper_project.backup.file_key import open_file_key

@@ -1,0 +1,47 @@
+"""The command that writes the trail for whoever verifies it without Keeper."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from audit_app import actors, streams
+from audit_app.actions import Action
+from audit_app.export import bundle
+from audit_app.models import deployment_uuid
+from audit_app.record import AuditObject, commit_record
+
+
+class Command(BaseCommand):
+    """Exports the trail as a bundle."""
+
+    help = "Write the audit trail to a new file that docs/verify_offline.py checks without Keeper."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take the file and the streams."""
+        parser.add_argument("file", help="the file to make, or - for standard output")
+        parser.add_argument("--stream", action="append", help="this stream only; repeatable")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Record the export, then write it line by line."""
+        named = options["stream"]
+        commit_record(
+            actor=actors.system(),
+            action=Action.TRAIL_EXPORT,
+            stream=streams.SYSTEM,
+            object=AuditObject("trail", deployment_uuid(), ", ".join(named or ["all streams"])[:500]),
+        )
+        lines = bundle(named)
+        if options["file"] == "-":
+            sys.stdout.buffer.writelines(lines)
+            return
+        path = Path(options["file"])
+        try:
+            # Names and addresses are in it: for its owner alone, and never over another file.
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.writelines(lines)
+        except OSError as error:
+            raise CommandError(f"cannot write {path}: {error.strerror}") from error
+        self.stdout.write(f"Written to {path}. Verify it by docs/verify_offline.py.")

@@ -1,0 +1,93 @@
+"""S3: each checkpoint is an object of its own, which object lock keeps from everybody."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from django.utils import timezone
+
+from audit_app.errors import EndpointRefused, SinkDown
+from audit_app.models import deployment_uuid
+from audit_app.outbound_aws import guard
+from audit_app.sinks.base import Sink
+
+# S3 lists in ascending order: counted down, the newest one comes first.
+_HIGHEST: Final = 10**15
+_CONFIG: Final = Config(connect_timeout=5, read_timeout=10, retries={"max_attempts": 2})
+
+
+class S3Sink(Sink):
+    """Puts objects `PREFIX/DEPLOYMENT/COUNTED-DOWN-NUMBER.json` and never overwrites one.
+
+    Needs s3:PutObject, s3:GetObject and s3:ListBucket; with `retain_days` s3:PutObjectRetention, on a
+    bucket with object lock. Credentials are those that the AWS SDK finds on the machine.
+    """
+
+    readable = True
+
+    def __init__(
+        self, what: str, *, bucket: str, prefix: str, region: str, endpoint: str, retain_days: int
+    ) -> None:
+        super().__init__(f"{what}:s3://{bucket}/{prefix}")
+        self._bucket, self._region, self._endpoint = bucket, region, endpoint
+        self._prefix, self._retain_days = prefix, retain_days
+
+    def write(self, lines: Sequence[bytes], *, number: int) -> None:
+        """Put each line where no other one lies; one that lies there already is the same."""
+        with self._client() as client:
+            for offset, line in enumerate(lines):
+                self._put(client, f"{self._folder}{_HIGHEST - number - offset:016d}.json", line)
+
+    def newest(self) -> bytes | None:
+        """Return the object with the highest number."""
+        with self._client() as client:
+            found = client.list_objects_v2(Bucket=self._bucket, Prefix=self._folder, MaxKeys=1)
+            keys = [each["Key"] for each in found.get("Contents", [])]
+            return self._get(client, keys[0]) if keys else None
+
+    @property
+    def _folder(self) -> str:
+        return "/".join(filter(None, [self._prefix, str(deployment_uuid())])) + "/"
+
+    def _put(self, client: Any, key: str, line: bytes) -> None:
+        kept = {}
+        if self._retain_days:
+            until = timezone.now() + timedelta(days=self._retain_days)
+            kept = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": until}
+        try:
+            client.put_object(Bucket=self._bucket, Key=key, Body=line, IfNoneMatch="*", **kept)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "PreconditionFailed":
+                raise
+            if self._get(client, key) != line:
+                raise SinkDown(f"{self.name}: another checkpoint lies where this one belongs") from error
+
+    def _get(self, client: Any, key: str) -> bytes:
+        body: bytes = client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        return body
+
+    @contextmanager
+    def _client(self) -> Iterator[Any]:
+        try:
+            client = boto3.client(
+                "s3", region_name=self._region or None, endpoint_url=self._endpoint or None, config=_CONFIG
+            )
+            session = guard(client)
+            try:
+                yield client
+            finally:
+                session.close()
+                client.close()
+        except (BotoCoreError, ClientError, EndpointRefused) as error:
+            raise SinkDown(f"{self.name}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return why AWS refused, without what was sent."""
+    if isinstance(error, ClientError):
+        return str(error.response.get("Error", {}).get("Code", "refused"))
+    return type(error).__name__

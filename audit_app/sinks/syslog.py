@@ -1,0 +1,69 @@
+"""Syslog: RFC 5424 messages to the local daemon, or over TCP or TLS to another machine (RFC 6587, 5425)."""
+
+import os
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from audit_app.errors import EndpointRefused, SinkDown
+from audit_app.outbound import permitted_addresses
+from audit_app.sinks.base import Sink
+
+LOCAL: Final = "/dev/log"
+# Facility 13, log audit; severity 5, notice.
+_PRIORITY: Final = 13 * 8 + 5
+_TIMEOUT: Final = 10
+
+
+class SyslogSink(Sink):
+    """Sends lines to syslog, which cannot be read back.
+
+    The local daemon takes datagrams; a server takes a stream, whose messages begin with their
+    length. Over a stream the end of the connection shows whether the server still stood.
+    """
+
+    def __init__(
+        self, what: str, *, host: str = "", port: int = 0, tls: bool = False, path: str = LOCAL
+    ) -> None:
+        super().__init__(f"{what}:syslog{'+tls' if tls else ''}:{f'{host}:{port}' if host else path}")
+        self._what, self._host, self._port, self._tls, self._path = what, host, port, tls, path
+
+    def write(self, lines: Sequence[bytes], *, number: int) -> None:
+        """Send the lines in order."""
+        del number
+        messages = [self._message(line) for line in lines]
+        try:
+            with self._connected() as connection:
+                if self._host:
+                    connection.sendall(b"".join(b"%d %s" % (len(each), each) for each in messages))
+                else:
+                    for each in messages:
+                        connection.send(each)
+        except (OSError, EndpointRefused) as error:
+            raise SinkDown(f"{self.name}: {error}") from error
+
+    def _message(self, line: bytes) -> bytes:
+        head = f"<{_PRIORITY}>1 - {socket.gethostname()} keeper {os.getpid()} {self._what} - "
+        return head.encode() + line.rstrip(b"\n")
+
+    @contextmanager
+    def _connected(self) -> Iterator[socket.socket]:
+        if not self._host:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as local:
+                local.settimeout(_TIMEOUT)
+                local.connect(self._path)
+                yield local
+            return
+        address = permitted_addresses(self._host, self._port, encrypted=self._tls)[0]
+        with socket.create_connection((address, self._port), timeout=_TIMEOUT) as plain:
+            if not self._tls:
+                yield plain
+                # What the server closed before is an error here, and not a loss later.
+                plain.shutdown(socket.SHUT_WR)
+                return
+            context = ssl.create_default_context()
+            with context.wrap_socket(plain, server_hostname=self._host) as secured:
+                yield secured
+                secured.unwrap()
