@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 
 from audit_app.actions import Action
 from audit_app.record import record_many
@@ -14,6 +14,7 @@ from environments_app.policy import Principal, require
 from secrets_app.changes import announce, event
 from secrets_app.errors import NameTaken, SecretError, TooManyItems
 from secrets_app.input_errors import InvalidInput, InvalidName
+from secrets_app.insertion import insert_rows
 from secrets_app.metadata import Metadata, checked_comment
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.names import validate_secret_name
@@ -23,8 +24,6 @@ from secrets_app.writing import new_secret
 
 MAX_ITEMS: Final = 1000
 _NAMES_PER_QUERY: Final = 500
-# A hundred of the largest envelopes stay below the 16 MiB that MariaDB takes in a statement.
-_ROWS_PER_INSERT: Final = 100
 # How many offending items a refusal lists; the rest would only repeat them.
 _MAX_REPORTED: Final = 50
 
@@ -139,11 +138,11 @@ def _sealed(
 
 
 def _insert(actor: Principal, secrets: list[Secret], versions: list[SecretVersion]) -> None:
-    Secret.objects.bulk_create(secrets, batch_size=_ROWS_PER_INSERT)
+    insert_rows(secrets)
     _complete_ids(secrets)
     for secret, version in zip(secrets, versions, strict=True):
         version.secret = secret
-    SecretVersion.objects.bulk_create(versions, batch_size=_ROWS_PER_INSERT)
+    insert_rows(versions)
     drafts = [
         event(
             actor=actor,
@@ -161,12 +160,10 @@ def _insert(actor: Principal, secrets: list[Secret], versions: list[SecretVersio
 
 
 def _complete_ids(secrets: Sequence[Secret]) -> None:
-    """Read the ids where the database does not return them from an INSERT (MySQL)."""
-    if connection.features.can_return_rows_from_bulk_insert:
-        return
     by_uuid = {secret.uuid: secret for secret in secrets}
     for uuid, pk in Secret.objects.filter(uuid__in=list(by_uuid)).values_list("uuid", "pk"):
-        by_uuid[uuid].pk = pk
+        secret = by_uuid[uuid]
+        secret.pk, secret._state.adding = pk, False
 
 
 def _taken_name(items: Sequence[NewSecret]) -> int | None:

@@ -17,6 +17,7 @@ from environments_app.environments import find_environment_by_id
 from environments_app.policy import Principal, allows
 from secrets_app import bulk, lifecycle, transfer, writing
 from secrets_app.api import serializers as documents
+from secrets_app.api.bulk_items import valid_items
 from secrets_app.api.stages import STAGE, staged, wanted_stage
 from secrets_app.filters import DEFAULT_ORDERING, ORDERINGS, filter_names, narrow, wants_deleted
 from secrets_app.finding import find_secret, require_authentic, visible_secrets
@@ -325,10 +326,9 @@ class BulkView(SecretsView):
         """Create up to 1,000 secrets, all or none."""
         given = self.given(documents.BulkDocument).validated_data
         bulk.refuse_too_many(len(given["secrets"]))
-        items = documents.NewSecretItem(data=given["secrets"], many=True)
-        items.is_valid(raise_exception=True)
+        items = valid_items(given["secrets"])
         default = given.get("environment_id")
-        wanted = {item.setdefault("environment_id", default) for item in items.validated_data}
+        wanted = {item.setdefault("environment_id", default) for item in items}
         if None in wanted:
             raise InvalidInput("environment_id", "Name the environment of every item, or one for all.")
         places = {place: find_environment_by_id(actor=self.actor, id=place) for place in wanted}
@@ -343,10 +343,11 @@ class BulkView(SecretsView):
                     comment=item.get("comment", ""),
                     metadata=documents.metadata_of(item),
                 )
-                for item in items.validated_data
+                for item in items
             ],
         )
-        results = [documents.SecretDocument(secret).data for secret in secrets]
+        document = documents.SecretDocument()
+        results = [document.to_representation(secret) for secret in secrets]
         return Response({"results": results, "created": len(results)}, status=status.HTTP_201_CREATED)
 
 
