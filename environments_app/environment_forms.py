@@ -1,11 +1,14 @@
 """The forms of an environment's page; the rules themselves stand in the use cases."""
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
 
 from environments_app.models import Environment, Role
 from environments_app.models.environment import Colour
+from environments_app.token_changes import MAX_OVERLAP
+from environments_app.tokens import Lifetime
 
 
 class EnvironmentForm(forms.Form):
@@ -55,6 +58,37 @@ class MemberForm(forms.Form):
     )
 
 
+class NarrowForm(forms.Form):
+    """What is taken from a token; what is left empty stays as it is."""
+
+    role = forms.ChoiceField(choices=[("", "as it is"), *Role.choices], required=False)
+    # A field is no class attribute once the class is made: Form.prefix is not touched.
+    prefix = forms.CharField(  # type: ignore[assignment]
+        label="Limited to", required=False, max_length=512, help_text="A longer prefix than now."
+    )
+    cidrs = forms.CharField(
+        label="Networks", required=False, help_text="CIDRs inside the present ones, separated by commas."
+    )
+    expires_at = forms.DateTimeField(
+        label="Until",
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
+        help_text="In UTC, earlier than now planned.",
+    )
+
+    def clean_cidrs(self) -> list[str]:
+        """Split the networks at commas."""
+        return [cidr.strip() for cidr in self.cleaned_data["cidrs"].split(",") if cidr.strip()]
+
+
+class RotateForm(forms.Form):
+    """How long the old token stays valid beside the new one."""
+
+    overlap_hours = forms.IntegerField(
+        label="Both are valid for (hours)", min_value=0, max_value=MAX_OVERLAP.days * 24, initial=24
+    )
+
+
 class TokenForm(forms.Form):
     """A service token."""
 
@@ -69,8 +103,12 @@ class TokenForm(forms.Form):
         label="Until",
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
-        help_text="In UTC.",
+        help_text="In UTC. Empty: for the installation's default time.",
     )
+
+    def clean_expires_at(self) -> datetime | Lifetime:
+        """Leave an empty one to the default."""
+        return self.cleaned_data["expires_at"] or Lifetime.DEFAULT
 
     def clean_cidrs(self) -> list[str]:
         """Split the networks at commas."""

@@ -22,6 +22,7 @@ from environments_app.holders import find_group, find_user
 from environments_app.models import Environment, Membership, ServiceToken
 from environments_app.panels import panels_of
 from environments_app.policy import Grant, Principal, allows, visible_environments
+from environments_app.token_watch import state_of
 
 _RIGHTS = {
     "members": Action.MEMBER_GRANT,
@@ -65,7 +66,7 @@ def environment_new(request: HttpRequest) -> HttpResponse:
     """Create an environment; whoever does becomes its manager."""
     form = EnvironmentForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        created = _attempt(
+        created = attempt(
             form, lambda: services.create_environment(actor=principal_of(request), **form.cleaned_data)
         )
         if created is not None:
@@ -91,7 +92,7 @@ def environment_update(request: HttpRequest, name: str) -> HttpResponse:
     actor, environment = _found(request, name)
     form = SettingsForm(request.POST)
     if form.is_valid():
-        changed = _attempt(
+        changed = attempt(
             form,
             lambda: services.update_environment(actor=actor, environment=environment, **form.cleaned_data),
         )
@@ -107,7 +108,7 @@ def member_grant(request: HttpRequest, name: str) -> HttpResponse:
     """Grant a role to a person or a group."""
     actor, environment = _found(request, name)
     form = MemberForm(request.POST)
-    if form.is_valid() and _attempt(form, lambda: _grant(actor, environment, form.cleaned_data)) is not None:
+    if form.is_valid() and attempt(form, lambda: _grant(actor, environment, form.cleaned_data)) is not None:
         messages.success(request, "The access was granted.")
         return redirect("environment-detail", name=name)
     return _detail(request, environment, member_form=form)
@@ -135,7 +136,7 @@ def token_issue(request: HttpRequest, name: str) -> HttpResponse:
     actor, environment = _found(request, name)
     form = TokenForm(request.POST)
     if form.is_valid():
-        issued = _attempt(
+        issued = attempt(
             form, lambda: services.issue(actor=actor, environment=environment, **form.cleaned_data)
         )
         if issued is not None:
@@ -170,7 +171,7 @@ def _found(request: HttpRequest, name: str) -> tuple[Principal, Environment]:
     return actor, services.find_environment(actor=actor, name=name)
 
 
-def _attempt(form: forms.Form, use_case: Callable[[], Any]) -> Any:
+def attempt(form: forms.Form, use_case: Callable[[], Any]) -> Any:
     """Carry out a use case; what it refuses stands on the form, which then keeps what was entered."""
     try:
         return use_case()
@@ -233,7 +234,12 @@ def _members(environment: Environment) -> list[Membership]:
 
 
 def _tokens(environment: Environment) -> list[ServiceToken]:
-    rows = list(ServiceToken.objects.filter(environment=environment).order_by("revoked_at", "id"))
+    rows = list(
+        ServiceToken.objects.filter(environment=environment)
+        .select_related("created_by")
+        .order_by("revoked_at", "id")
+    )
     for row in rows:
+        row.state = state_of(row)  # type: ignore[attr-defined]
         row.revoke_url = reverse("token-revoke", args=[environment.name, row.pk])  # type: ignore[attr-defined]
     return rows

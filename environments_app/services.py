@@ -11,6 +11,7 @@ from environments_app.groups import add_to_group, create_group, delete_group, re
 from environments_app.members import change_membership, find_membership, grant, revoke_membership
 from environments_app.saml_mappings import map_group, unmap_group
 from environments_app.suspensions import confirm_account, confirm_mapping, find_suspended_mapping
+from environments_app.token_changes import narrow, rotate
 from environments_app.tokens import find_token, issue, revoke
 
 __all__ = [
@@ -31,10 +32,12 @@ __all__ = [
     "grant",
     "issue",
     "map_group",
+    "narrow",
     "remove_from_group",
     "restore_account",
     "revoke",
     "revoke_membership",
+    "rotate",
     "set_password",
     "unmap_group",
     "update_environment",

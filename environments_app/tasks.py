@@ -9,6 +9,7 @@ from environments_app.errors import SamlUnavailable
 from environments_app.notifications import deliver_due
 from environments_app.saml.assertions import purge
 from environments_app.saml.metadata import refresh_metadata
+from environments_app.token_watch import watch_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,12 @@ def refresh_saml_metadata() -> None:
         refresh_metadata()
     except SamlUnavailable as error:
         logger.warning("the metadata was not refreshed: %s", error)
+
+
+@shared_task(name="environments_app.tasks.watch_tokens")
+def tell_of_tokens() -> None:
+    """Tell of tokens that end soon or are not used."""
+    watch_tokens()
 
 
 @shared_task(name="environments_app.tasks.purge_saml_assertions")

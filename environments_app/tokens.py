@@ -10,10 +10,12 @@ import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from enum import Enum
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -38,6 +40,12 @@ _MAX_CIDRS: Final = 50
 _LAST_USE_INTERVAL: Final = timedelta(minutes=1)
 
 
+class Lifetime(Enum):
+    """How long a token lives where nobody says so."""
+
+    DEFAULT = "default"
+
+
 def issue(
     *,
     actor: Principal,
@@ -46,9 +54,12 @@ def issue(
     name: str,
     prefix: str = "",
     cidrs: Sequence[str] = (),
-    expires_at: datetime | None = None,
+    expires_at: datetime | Lifetime | None = Lifetime.DEFAULT,
 ) -> tuple[ServiceToken, str]:
     """Issue a token and return it with its text, which is shown this once and kept nowhere.
+
+    Without an expiry it lives for KEEPER_TOKEN_DEFAULT_DAYS; None is without an end, where
+    KEEPER_TOKEN_MAX_DAYS allows that.
 
     Role admin goes with no environment, every other role with one. An administrator who makes one
     that reads values is recorded as breaking the glass.
@@ -61,19 +72,33 @@ def issue(
         role=_token_role(role, environment),
         name=name,
         prefix=_token_prefix(prefix, environment),
-        cidrs=_networks_text(cidrs),
-        expires_at=future(expires_at),
+        cidrs=networks_text(cidrs),
+        expires_at=allowed_expiry(expires_at),
         created_by=acting_user(actor),
     )
     if not name.isprintable() or name != name.strip():
         raise InvalidField("name", "A token's name is printable text without spaces at its ends.")
     check_fields(token, ["name"])
     confirm_break_glass(actor, Action.TOKEN_ISSUE, environment=environment, role=token.role)
-    text = _mint(token)
+    text = mint(token)
     with transaction.atomic():
         token.save()
-        _record(actor, Action.TOKEN_ISSUE, token)
+        record_token(actor, Action.TOKEN_ISSUE, token)
     return token, text
+
+
+def allowed_expiry(given: datetime | Lifetime | None) -> datetime | None:
+    """Return when a new token ends. Raises InvalidField if that is past, or beyond the longest allowed."""
+    now, longest = timezone.now(), settings.KEEPER_TOKEN_MAX_DAYS
+    if given is Lifetime.DEFAULT:
+        days = settings.KEEPER_TOKEN_DEFAULT_DAYS or longest
+        days = min(days, longest) if longest else days
+        return now + timedelta(days=days) if days else None
+    # A minute for the clock of whoever computed it.
+    last = now + timedelta(days=longest, minutes=1)
+    if longest and (given is None or future(given) > last):  # type: ignore[operator]  # a time comes back as one
+        raise InvalidField("expires_at", f"A token lives for {longest} days at most here.")
+    return future(given)
 
 
 def revoke(*, actor: Principal, token: ServiceToken) -> None:
@@ -93,7 +118,7 @@ def revoke(*, actor: Principal, token: ServiceToken) -> None:
             stored.save(update_fields=["revoked_at"])
         else:
             ServiceToken.objects.filter(pk=stored.pk).update(revoked_at=stored.revoked_at)
-        _record(actor, Action.TOKEN_REVOKE, stored)
+        record_token(actor, Action.TOKEN_REVOKE, stored)
 
 
 def find_token(*, actor: Principal, environment: Environment | None, id: int) -> ServiceToken:
@@ -171,15 +196,17 @@ def _comes_from(address: str, cidrs: list[str]) -> bool:
         return False
     if isinstance(client, IPv6Address) and client.ipv4_mapped:
         client = client.ipv4_mapped
-    return any(client in network for network in _networks(tuple(cidrs)))
+    return any(client in network for network in networks_of(tuple(cidrs)))
 
 
 @lru_cache(maxsize=1024)
-def _networks(cidrs: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+def networks_of(cidrs: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Return the networks of a token."""
     return tuple(ip_network(cidr) for cidr in cidrs)
 
 
-def _networks_text(cidrs: Sequence[str]) -> list[str]:
+def networks_text(cidrs: Sequence[str]) -> list[str]:
+    """Return networks in their one spelling. Raises InvalidField."""
     if len(cidrs) > _MAX_CIDRS:
         raise InvalidField("cidrs", f"A token has at most {_MAX_CIDRS} networks.")
     try:
@@ -203,7 +230,8 @@ def _token_prefix(text: str, environment: Environment | None) -> str:
     return validate_prefix(text)
 
 
-def _mint(token: ServiceToken) -> str:
+def mint(token: ServiceToken) -> str:
+    """Give a token a new secret, of which it keeps the hash, and return its text."""
     secret = secrets.token_urlsafe(32)
     token.public_id = secrets.token_urlsafe(16)
     token.pepper_id = current_pepper_id()
@@ -211,7 +239,8 @@ def _mint(token: ServiceToken) -> str:
     return f"kpr_{token.public_id}_{secret}"
 
 
-def _record(actor: Principal, action: Action, token: ServiceToken) -> None:
+def record_token(actor: Principal, action: Action, token: ServiceToken) -> None:
+    """Record a change of a token, in its transaction; one that breaks the glass alerts."""
     environment = token.environment
     draft = Draft(
         actor=actor,

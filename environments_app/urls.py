@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from environments_app import access_pages, profile_pages, second_factor_pages, views
+from environments_app import access_pages, profile_pages, second_factor_pages, token_pages, views
 from environments_app import environment_pages as pages
 from environments_app.saml import pages as saml
 
@@ -38,5 +38,8 @@ urlpatterns = [
     path("environments/<str:name>/members", pages.member_grant, name="member-grant"),
     path("environments/<str:name>/members/<int:id>/revoke", pages.member_revoke, name="member-revoke"),
     path("environments/<str:name>/tokens", pages.token_issue, name="token-issue"),
+    path("environments/<str:name>/tokens/<int:id>", token_pages.token_detail, name="token-detail"),
+    path("environments/<str:name>/tokens/<int:id>/narrow", token_pages.token_narrow, name="token-narrow"),
+    path("environments/<str:name>/tokens/<int:id>/rotate", token_pages.token_rotate, name="token-rotate"),
     path("environments/<str:name>/tokens/<int:id>/revoke", pages.token_revoke, name="token-revoke"),
 ]

@@ -22,7 +22,7 @@ _UNREAD: Final[dict[type[models.Model], frozenset[str]]] = {
     ),
     Secret: frozenset({"search_text"}),
     Environment: frozenset({"display_name", "description", "colour", "position", "created_at", "updated_at"}),
-    ServiceToken: frozenset({"created_by_id", "created_at", "last_used_address"}),
+    ServiceToken: frozenset({"created_by_id", "replaces_id", "created_at", "last_used_address"}),
 }
 _ALIASES: Final = {SecretVersion: "v", Secret: "s", Environment: "e", ServiceToken: "t"}
 _SECRET_OF: Final = SecretVersion._meta.get_field("secret")

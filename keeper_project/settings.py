@@ -67,6 +67,13 @@ KEEPER_TOKEN_PEPPERS = env.list("KEEPER_TOKEN_PEPPERS", default=[]) or [
     "local:" + read_or_create(KEEPER_DATA_DIR / "token_pepper")
 ]
 
+# How long a service token lives where nobody says so, and at most; 0: for ever.
+KEEPER_TOKEN_DEFAULT_DAYS = env.int("KEEPER_TOKEN_DEFAULT_DAYS", default=90)
+KEEPER_TOKEN_MAX_DAYS = env.int("KEEPER_TOKEN_MAX_DAYS", default=0)
+# How long before its end people are told, and after how long without a use.
+KEEPER_TOKEN_WARNING_DAYS = env.int("KEEPER_TOKEN_WARNING_DAYS", default=14)
+KEEPER_TOKEN_UNUSED_DAYS = env.int("KEEPER_TOKEN_UNUSED_DAYS", default=90)
+
 # --- Secrets -------------------------------------------------------------------------------
 # How long a deleted secret can be restored before it is destroyed; 0: for ever.
 KEEPER_RETENTION_DAYS = env.int("KEEPER_RETENTION_DAYS", default=30)
@@ -479,6 +486,10 @@ CELERY_BEAT_SCHEDULE = {
     "refresh-saml-metadata": {
         "task": "environments_app.tasks.refresh_saml_metadata",
         "schedule": crontab(minute="23"),
+    },
+    "watch-tokens": {
+        "task": "environments_app.tasks.watch_tokens",
+        "schedule": crontab(minute="11"),
     },
     "purge-saml-assertions": {
         "task": "environments_app.tasks.purge_saml_assertions",

@@ -45,6 +45,7 @@ STATES: dict[str, State] = {
     "overdue": State("alert", "overdue", "bad"),
     "revoked": State("block", "revoked", "quiet"),
     "deleted": State("trash", "deleted", "bad"),
+    "unused": State("empty", "unused", "warn"),
     "suspended": State("pause", "suspended", "warn"),
     "protected": State("lock", "protected", "quiet"),
 }

@@ -114,7 +114,9 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-tokens", "GET"): Rule("manager", admin=200),
     ("api-tokens", "POST"): Rule("manager", 201, admin=201, body={"name": "ci", "role": "viewer"}),
     ("api-token", "GET"): Rule("manager", admin=200),
+    ("api-token", "PATCH"): Rule("manager", admin=200, body={"cidrs": ["10.0.0.0/8"]}),
     ("api-token", "DELETE"): Rule("manager", 204, admin=204),
+    ("api-token-rotate", "POST"): Rule("manager", 201, admin=201, body={}),
     # It takes a person: a token of a manager is told so.
     ("api-suspensions", "GET"): Rule("manager", admin=200),
     ("api-suspended-account", "POST"): Rule("manager", 409, body={"suspended_at": "2026-01-01T00:00:00Z"}),
@@ -176,7 +178,9 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-admin-tokens", "GET"): Rule("nobody", admin=200),
     ("api-admin-tokens", "POST"): Rule("nobody", 201, admin=201, body={"name": "ops"}),
     ("api-admin-token", "GET"): Rule("nobody", admin=200),
+    ("api-admin-token", "PATCH"): Rule("nobody", admin=200, body={"cidrs": ["10.0.0.0/8"]}),
     ("api-admin-token", "DELETE"): Rule("nobody", 204, admin=204),
+    ("api-admin-token-rotate", "POST"): Rule("nobody", 201, admin=201, body={}),
 }  # fmt: skip
 
 OF_A_ROTATION: Final = {
@@ -184,7 +188,7 @@ OF_A_ROTATION: Final = {
     *(f"api-rotation-{act}" for act in ("retry", "roll-back", "abandon", "cut-grace")),
 }
 # About the installation, not an environment: who may not, is told so.
-_INSTALLATION: Final = {"api-environments", "api-admin-tokens", "api-admin-token"}
+_INSTALLATION: Final = {"api-environments", "api-admin-tokens", "api-admin-token", "api-admin-token-rotate"}
 # Nobody needs to sign in for these.
 _PUBLIC: Final = {"api-schema", "api-docs"}
 
@@ -246,7 +250,9 @@ class Scene:
             "api-member": {"environment": self.environment.name, "id": self.member.pk},
             "api-tokens": {"environment": self.environment.name},
             "api-token": {"environment": self.environment.name, "id": self.token_id},
+            "api-token-rotate": {"environment": self.environment.name, "id": self.token_id},
             "api-admin-token": {"id": self.admin_token_id},
+            "api-admin-token-rotate": {"id": self.admin_token_id},
             "api-suspensions": {"environment": self.environment.name},
             "api-suspended-account": {"environment": self.environment.name, "user": "bob"},
             "api-suspended-mapping": {"environment": self.environment.name, "id": self.mapping_id},
@@ -525,6 +531,9 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "member-grant": (PageRule("manager", 302, admin=302, method="POST", form={"username": "newcomer", "role": "viewer"}),),
     "member-revoke": (PageRule("manager", 302, admin=302, method="POST"),),
     "token-issue": (PageRule("manager", 200, admin=200, method="POST", form={"name": "ci", "role": "viewer"}),),
+    "token-detail": (PageRule("manager", admin=200),),
+    "token-narrow": (PageRule("manager", 302, admin=302, method="POST", form={"cidrs": "10.0.0.0/8"}),),
+    "token-rotate": (PageRule("manager", 200, admin=200, method="POST", form={"overlap_hours": "1"}),),
     "token-revoke": (PageRule("manager", 302, admin=302, method="POST"),),
     "sync": (PageRule("anyone", admin=200),),
     "sync-pause": (PageRule("nobody", 302, admin=302, method="POST"),),
@@ -605,6 +614,9 @@ def page_path(place: Scene, name: str) -> str:
             return reverse(name, kwargs={"id": pk, **item})
     rows = {
         "member-revoke": place.member.pk,
+        "token-detail": place.token_id,
+        "token-narrow": place.token_id,
+        "token-rotate": place.token_id,
         "token-revoke": place.token_id,
         "mapping-confirm": place.mapping_id,
         "recipient-remove": place.recipient_id,

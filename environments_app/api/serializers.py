@@ -8,6 +8,8 @@ from environments_app.api.fields import Moment, StrictSerializer, Text, Truth, W
 from environments_app.models import Environment, Membership, Role, ServiceToken, TokenRole
 from environments_app.models.environment import Colour
 from environments_app.names import MAX_PREFIX
+from environments_app.token_changes import DEFAULT_OVERLAP, MAX_OVERLAP
+from environments_app.token_watch import state_of
 
 _MAX_POSITION = 2**31 - 1
 
@@ -115,6 +117,9 @@ class TokenDocument(serializers.ModelSerializer[ServiceToken]):
         slug_field="username", read_only=True, allow_null=True
     )
     cidrs = serializers.ListField(source="networks", child=serializers.CharField(), read_only=True)
+    state = serializers.SerializerMethodField(
+        help_text="active, unused, expiring, expired, suspended or revoked."
+    )
     genuine = serializers.SerializerMethodField(help_text="False: changed outside Keeper, and opens nothing.")
 
     class Meta:
@@ -134,9 +139,15 @@ class TokenDocument(serializers.ModelSerializer[ServiceToken]):
             "last_used_at",
             "last_used_address",
             "revoked_at",
+            "replaces",
+            "state",
             "genuine",
         ]
         read_only_fields = fields
+
+    def get_state(self, token: ServiceToken) -> str:
+        """Say what there is to say of it."""
+        return state_of(token)
 
     def get_genuine(self, token: ServiceToken) -> bool:
         """Say whether the row proves itself."""
@@ -167,6 +178,30 @@ class NewToken(NewAdminToken):
 
     role = serializers.ChoiceField(choices=Role.choices)
     prefix = Text(max_length=MAX_PREFIX, required=False)
+
+
+class AdminTokenNarrowing(StrictSerializer):
+    """What can be taken from a token that administers; what is left out is kept."""
+
+    cidrs = serializers.ListField(child=Text(max_length=50), required=False, max_length=50)
+    expires_at = Moment(required=False)
+
+
+class TokenNarrowing(AdminTokenNarrowing):
+    """What can be taken from a token of an environment; what is left out is kept."""
+
+    role = serializers.ChoiceField(choices=Role.choices, required=False)
+    prefix = Text(max_length=MAX_PREFIX, required=False)
+
+
+class TokenRotation(StrictSerializer):
+    """How long the old token stays valid beside the new one, at most until its own end."""
+
+    overlap_seconds = WholeNumber(
+        min_value=0,
+        max_value=int(MAX_OVERLAP.total_seconds()),
+        default=int(DEFAULT_OVERLAP.total_seconds()),
+    )
 
 
 class GrantDocument(serializers.Serializer[Any]):

@@ -13,6 +13,11 @@ urlpatterns = [
     path("environments/<str:environment>/tokens", views.TokenListView.as_view(), name="api-tokens"),
     path("environments/<str:environment>/tokens/<int:id>", views.TokenView.as_view(), name="api-token"),
     path(
+        "environments/<str:environment>/tokens/<int:id>/rotate",
+        views.TokenRotationView.as_view(),
+        name="api-token-rotate",
+    ),
+    path(
         "environments/<str:environment>/suspensions",
         access_views.SuspensionsView.as_view(),
         name="api-suspensions",
@@ -43,5 +48,6 @@ urlpatterns = [
         name="api-recipient-test",
     ),
     path("tokens", views.AdminTokenListView.as_view(), name="api-admin-tokens"),
+    path("tokens/<int:id>/rotate", views.AdminTokenRotationView.as_view(), name="api-admin-token-rotate"),
     path("tokens/<int:id>", views.AdminTokenView.as_view(), name="api-admin-token"),
 ]

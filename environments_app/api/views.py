@@ -1,6 +1,7 @@
 """The API of environments, members and tokens: thin over the use cases."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
@@ -13,7 +14,7 @@ from rest_framework.serializers import BaseSerializer
 
 from audit_app.actions import Action
 from audit_app.row_mac import authentic
-from environments_app import environments, members, tokens
+from environments_app import environments, members, token_changes, tokens
 from environments_app.api import serializers as documents
 from environments_app.authentication import principal_of
 from environments_app.holders import find_group, find_user
@@ -204,6 +205,15 @@ class TokenView(AccessView):
         """Return what is known about a token, without its secret."""
         return _answer(documents.TokenDocument(self._token(environment, id)))
 
+    @extend_schema(
+        summary="Narrow a token", request=documents.TokenNarrowing, responses=documents.TokenDocument
+    )
+    def patch(self, request: Request, environment: str, id: int) -> Response:
+        """Take role, names, networks or time from a token; what would give it more is refused."""
+        token = self._token(environment, id)
+        changed = token_changes.narrow(actor=self.actor, token=token, **self.given(documents.TokenNarrowing))
+        return _answer(documents.TokenDocument(changed))
+
     @extend_schema(summary="Revoke a token of an environment", responses={204: NO_CONTENT})
     def delete(self, request: Request, environment: str, id: int) -> Response:
         """End a token at once; it stays listed."""
@@ -213,6 +223,28 @@ class TokenView(AccessView):
     def _token(self, environment: str, id: int) -> ServiceToken:
         place = environments.find_environment(actor=self.actor, name=environment)
         return tokens.find_token(actor=self.actor, environment=place, id=id)
+
+
+class TokenRotationView(AccessView):
+    """The successor of a token."""
+
+    queryset = ServiceToken.objects.none()
+    serializer_class = documents.TokenRotation
+
+    @extend_schema(
+        summary="Rotate a token", request=documents.TokenRotation, responses={201: documents.IssuedToken}
+    )
+    def post(self, request: Request, environment: str, id: int) -> Response:
+        """Issue a token's successor; both are valid for the overlap. The answer alone holds its text."""
+        place = environments.find_environment(actor=self.actor, name=environment)
+        require(actor=self.actor, action=Action.TOKEN_ISSUE, environment=place)
+        return self._rotated(tokens.find_token(actor=self.actor, environment=place, id=id))
+
+    def _rotated(self, token: ServiceToken) -> Response:
+        overlap = self.given(documents.TokenRotation)["overlap_seconds"]
+        new, text = token_changes.rotate(actor=self.actor, token=token, overlap=timedelta(seconds=overlap))
+        document = {**documents.TokenDocument(new).data, "token": text}
+        return Response(document, status=status.HTTP_201_CREATED)
 
 
 class AdminTokenListView(TokenListView):
@@ -245,12 +277,39 @@ class AdminTokenView(AccessView):
         token = tokens.find_token(actor=self.actor, environment=None, id=id)
         return _answer(documents.TokenDocument(token))
 
+    @extend_schema(
+        summary="Narrow an admin token",
+        request=documents.AdminTokenNarrowing,
+        responses=documents.TokenDocument,
+    )
+    def patch(self, request: Request, id: int) -> Response:
+        """Take networks or time from a token; what would give it more is refused."""
+        token = tokens.find_token(actor=self.actor, environment=None, id=id)
+        changed = token_changes.narrow(
+            actor=self.actor, token=token, **self.given(documents.AdminTokenNarrowing)
+        )
+        return _answer(documents.TokenDocument(changed))
+
     @extend_schema(summary="Revoke an admin token", responses={204: NO_CONTENT})
     def delete(self, request: Request, id: int) -> Response:
         """End a token at once; it stays listed."""
         token = tokens.find_token(actor=self.actor, environment=None, id=id)
         tokens.revoke(actor=self.actor, token=token)
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class AdminTokenRotationView(TokenRotationView):
+    """The successor of a token that administers the installation."""
+
+    @extend_schema(
+        summary="Rotate an admin token",
+        request=documents.TokenRotation,
+        responses={201: documents.IssuedToken},
+    )
+    def post(self, request: Request, id: int) -> Response:  # type: ignore[override]
+        """Issue a token's successor; both are valid for the overlap. The answer alone holds its text."""
+        require(actor=self.actor, action=Action.TOKEN_ISSUE, environment=None)
+        return self._rotated(tokens.find_token(actor=self.actor, environment=None, id=id))
 
 
 class WhoAmIView(AccessView):

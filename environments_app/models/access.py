@@ -166,6 +166,10 @@ class ServiceToken(AuthenticatedRow):
     created_by = models.ForeignKey(
         User, on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="+"
     )
+    # The one that this was issued in the place of.
+    replaces = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="successors"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_address = models.CharField(max_length=45, blank=True, default="", editable=False)

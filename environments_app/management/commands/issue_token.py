@@ -13,7 +13,7 @@ from environments_app.errors import AccessError
 from environments_app.models import Environment, TokenRole
 from environments_app.policy import Principal
 from environments_app.principals import system_principal
-from environments_app.tokens import issue
+from environments_app.tokens import Lifetime, issue
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _MAX_DIGITS = 5
@@ -30,7 +30,9 @@ class Command(BaseCommand):
         parser.add_argument("--role", required=True, choices=TokenRole.values)
         parser.add_argument("--name", required=True, help="who uses it; the audit trail shows this name")
         parser.add_argument("--prefix", default="", help="only names under this prefix, by whole segments")
-        parser.add_argument("--expires-in", help="such as 12h, 90d or 8w; for ever if left out")
+        parser.add_argument(
+            "--expires-in", help="such as 12h, 90d, 8w or never; KEEPER_TOKEN_DEFAULT_DAYS if left out"
+        )
         parser.add_argument(
             "--cidr", action="append", default=[], help="a network it may be used from; repeatable"
         )
@@ -59,10 +61,12 @@ def _environment(actor: Principal, name: str | None, role: str) -> Environment |
     return None if name is None else find_environment(actor=actor, name=name)
 
 
-def _expiry(text: str | None) -> datetime | None:
+def _expiry(text: str | None) -> datetime | Lifetime | None:
     if text is None:
+        return Lifetime.DEFAULT
+    if text == "never":
         return None
     match = re.fullmatch(rf"([1-9][0-9]{{0,{_MAX_DIGITS - 1}}})([mhdw])", text)
     if match is None:
-        raise CommandError("Give --expires-in as a number and a unit: 30m, 12h, 90d or 8w.")
+        raise CommandError("Give --expires-in as a number and a unit, 30m, 12h, 90d or 8w, or as never.")
     return timezone.now() + timedelta(**{_UNITS[match[2]]: int(match[1])})
