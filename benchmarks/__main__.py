@@ -14,6 +14,7 @@ from benchmarks import (
     one_secret,
     resealing,
     rewrapping,
+    sync_push,
     table,
     whole_environment,
 )
@@ -29,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[Stage, Scale], list[Row]]] = {
     "bulk_creation": bulk_creation.run,
     "resealing": resealing.run,
     "rewrapping": rewrapping.run,
+    "sync_push": sync_push.run,
     "audit_append": audit_append.run,
     "long_list": long_list.run,
 }

@@ -63,6 +63,13 @@ def reseal(rounds: str) -> dict[str, list[float]]:
     return measure(rounds=int(rounds))
 
 
+def push(backend: str, server: str, rounds: str) -> dict[str, list[float]]:
+    """Return the milliseconds of pushes and passes of the sync and of bare loops, for each round."""
+    from benchmarks.sync_push import measure  # noqa: PLC0415
+
+    return measure(backend, json.loads(server), rounds=int(rounds))
+
+
 def rewrap(key: str) -> dict[str, float]:
     """Return what wrapping all data keys under another key of KMS costs."""
     from benchmarks.rewrapping import measure  # noqa: PLC0415
@@ -78,6 +85,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "verify": verify,
     "reseal": reseal,
     "rewrap": rewrap,
+    "push": push,
 }
 
 

@@ -208,6 +208,16 @@ class Stage:
         return endpoint
 
     @cached_property
+    def sync_servers(self) -> dict[str, dict[str, str]]:
+        """What targets of the sync are in: moto, and an OpenBao besides the one that is raced against."""
+        moto = self._started(Moto(self._directory / "sync-moto"))
+        openbao = self._started(OpenBao(self._directory / "sync-openbao"))
+        return {
+            "aws_secrets_manager": {"url": f"http://127.0.0.1:{moto.port}"},
+            "vault_kv2": {"url": f"http://127.0.0.1:{openbao.port}", "token": openbao.token},
+        }
+
+    @cached_property
     def _mariadb(self) -> str:
         """The URL of a MariaDB server, of the test runner or else of our own."""
         given = os.environ.get("KEEPER_TEST_MARIADB_URL")

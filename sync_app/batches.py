@@ -39,6 +39,7 @@ from sync_app.rechecks import Moved, TooSoon, Unreadable, Work, adoption_of, che
 from sync_app.reconcile import Ownership, Presence, Reason
 from sync_app.references import Rights, Unresolvable, resolved
 from sync_app.states import State
+from sync_app.stored_rows import update_rows
 
 MAX_ATTEMPTS: Final = 5
 _ITEM_COLUMNS: Final = ["state", "reason", "attempts", "error", "permanent", "finished_at"]
@@ -144,7 +145,7 @@ class Batch:
             work.item.state = ItemState.INTENDED
         with transaction.atomic():
             self._tools.hold()
-            PlanItem.objects.bulk_update([work.item for work in ready], ["state", "token"], batch_size=100)
+            update_rows([work.item for work in ready], ["state", "token"])
             created = [work for work in ready if work.item.act == Act.CREATE]
             self._store([self._claimed(work) for work in created])
 
@@ -363,7 +364,7 @@ class Batch:
         with transaction.atomic():
             progress = {"finished": F("finished") + len(ended), "failed": F("failed") + failed}
             self._tools.hold(**progress, **({"attempts": 0} if ended else {}))
-            PlanItem.objects.bulk_update(items, _ITEM_COLUMNS, batch_size=100)
+            update_rows(items, _ITEM_COLUMNS)
             self._store([work.entry for work in self._works if work.entry is not None])
             if self._due is not None:
                 Target.objects.filter(pk=self._target.pk, automatic=True).filter(

@@ -12,6 +12,7 @@ from sync_app.models import SyncEntry, Target
 from sync_app.ownership import is_same
 from sync_app.reconcile import Outcome, Ownership, Reason
 from sync_app.states import State, state_of
+from sync_app.stored_rows import update_rows
 
 _ROWS: Final = 500
 _REASON_LENGTH: Final = 500
@@ -53,11 +54,10 @@ def insert(target: Target, new: Sequence[SyncEntry]) -> None:
 
 
 def save(entries: Sequence[SyncEntry]) -> None:
-    """Store changed entries in one statement."""
+    """Store changed entries."""
     for entry in entries:
         entry.seal_row()
-    if entries:
-        SyncEntry.objects.bulk_update(entries, _COLUMNS, batch_size=100)
+    update_rows(entries, _COLUMNS)
 
 
 def of_names(target: Target, names: Iterable[str]) -> dict[str, SyncEntry]:

@@ -1,5 +1,6 @@
 """What a pass asks of a target: metadata where nothing changed, and for a change no more writes than it takes."""
 
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -10,6 +11,11 @@ import pytest
 import requests
 
 from environments_app.tests.cast import Cast
+from secrets_app.bulk import MAX_ITEMS, NewSecret, create_many
+from secrets_app.secret_types import SecretType
+from sync_app import runs
+from sync_app.backends.aws_secrets_manager import AwsSecretsManager
+from sync_app.models import Run
 from sync_app.tests.engine.stage import Stage
 from sync_app.tests.worlds import AwsWorld, VaultWorld
 
@@ -85,3 +91,71 @@ def test_aws_gets_two_writes_for_a_change(cast: Cast, aws: AwsWorld) -> None:
     assert calls == {"ListSecrets": 1, "PutSecretValue": NUMBER, "UpdateSecretVersionStage": NUMBER}
     # Once to prove what is written over, once to see that it was written.
     assert reads <= 2 * NUMBER
+
+
+def many(stage: Stage, number: int) -> None:
+    """Keep so many secrets, which takes one call for a thousand of them."""
+    for start in range(0, number, MAX_ITEMS):
+        items = [
+            NewSecret(
+                environment=stage.environment,
+                name=f"app/{item:05}",
+                secret_type=SecretType.TEXT,
+                value=f"value {item}",
+            )
+            for item in range(start, min(start + MAX_ITEMS, number))
+        ]
+        create_many(actor=stage.alice, items=items)
+
+
+def push(stage: Stage) -> None:
+    """Push everything, however often a slow server makes some items wait."""
+    run = runs.execute(runs.request_sync(actor=stage.alice, target=stage.fresh()).pk)
+    while run is not None and run.state == "queued":
+        Run.objects.filter(pk=run.pk).update(not_before=None)
+        run = runs.execute(run.pk)
+    assert run is not None
+    assert (run.state, run.failed) == ("done", 0)
+
+
+LONG = pytest.param(10_000, marks=pytest.mark.torture)
+
+
+@contextmanager
+def bounded(number: int) -> Iterator[None]:
+    """See that what a pass holds at once is its names and versions, and little of that."""
+    tracemalloc.start()
+    try:
+        yield
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 24 * 1024 * 1024 + number * 8 * 1024
+
+
+@pytest.mark.parametrize("number", [150, LONG])
+def test_a_pass_over_many_in_aws_costs_one_list_for_a_hundred(
+    cast: Cast, aws: AwsWorld, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(AwsSecretsManager, "writes_per_second", 1e9)
+    stage = Stage(cast, aws)
+    many(stage, number)
+    push(stage)
+    aws.plan.clear()
+    with bounded(number):
+        assert stage.sync().counts == {"unchanged": number}
+    assert {name: count for name, count in aws.plan.calls.items() if count} == {
+        "ListSecrets": -(-number // 100)
+    }
+
+
+@pytest.mark.parametrize("number", [LONG])
+def test_a_pass_over_many_in_vault_reads_metadata_alone(
+    cast: Cast, vault: VaultWorld, asked: Asked, number: int
+) -> None:
+    stage = Stage(cast, vault)
+    many(stage, number)
+    push(stage)
+    with asked() as counts, bounded(number):
+        assert stage.sync().counts == {"unchanged": number}
+    assert counts == {"GET detailed-metadata": 2}
