@@ -57,6 +57,7 @@ class Frame:
             ("Dashboard", reverse("dashboard"), "dashboard"),
             ("Secrets", reverse("secret-list"), "key"),
             ("Sync", reverse("sync"), "sync"),
+            ("Rotation", reverse("rotation"), "rotate"),
             ("Environments", reverse("environment-list"), "layers"),
             ("Activity", reverse("activity"), "activity"),
         ]

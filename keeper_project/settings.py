@@ -168,7 +168,11 @@ KEEPER_SUSPENDED_BY_RESTORE = [
 ]
 # Called with the time of a restore, they yield a line for what has changed elsewhere since the backup.
 KEEPER_RESTORE_PROBES = ["sync_app.restored.rotated_since", "sync_app.restored.changed_in_targets"]
-KEEPER_SECRET_PANELS = ["sync_app.panel.DeliveryPanel", "secrets_app.reference_panel.ReferencePanel"]
+KEEPER_SECRET_PANELS = [
+    "sync_app.panel.DeliveryPanel",
+    "sync_app.rotation_panel.RotationPanel",
+    "secrets_app.reference_panel.ReferencePanel",
+]
 KEEPER_ENVIRONMENT_PANELS = ["secrets_app.key_panel.KeyPanel", "sync_app.consent_views.ConsentPanel"]
 KEEPER_NOTIFIERS = [
     "environments_app.notification_email.EmailTransport",

@@ -47,6 +47,14 @@ STATES: dict[str, State] = {
     "deleted": State("trash", "deleted", "bad"),
     "unused": State("empty", "unused", "warn"),
     "suspended": State("pause", "suspended", "warn"),
+    "rotating": State("clock", "rotating", "info"),
+    "grace": State("clock", "in its grace", "info"),
+    "stopped": State("alert", "stopped", "bad"),
+    "due": State("clock", "due", "info"),
+    "scheduled": State("check", "scheduled", "ok"),
+    "by_hand": State("dot", "by hand", "quiet"),
+    "rolled_back": State("block", "rolled back", "warn"),
+    "abandoned": State("block", "abandoned", "quiet"),
     "protected": State("lock", "protected", "quiet"),
 }
 

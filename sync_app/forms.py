@@ -107,9 +107,9 @@ class DestinationForm(forms.Form):
     def __init__(self, *args: Any, backend: type[Backend], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for each in backend.destination_fields:
-            self.fields[_DESTINATION + each.name] = _input(each)
+            self.fields[_DESTINATION + each.name] = input_of(each)
         for each in backend.credential_fields:
-            self.fields[_CREDENTIAL + each.name] = _input(each)
+            self.fields[_CREDENTIAL + each.name] = input_of(each)
 
     @property
     def destination(self) -> dict[str, str]:
@@ -201,7 +201,15 @@ def backend_of(name: str) -> type[Backend] | None:
     return BACKENDS.get(name)
 
 
-def _input(each: FormField) -> forms.CharField:
+def input_of(each: FormField) -> forms.Field:
+    """Return the input for a field that a backend or rotator declares."""
+    if each.choices:
+        return forms.ChoiceField(
+            label=each.label,
+            choices=[(choice, choice) for choice in each.choices],
+            initial=each.default,
+            help_text=each.help,
+        )
     attrs = {"autocomplete": "off", "spellcheck": "false"}
     if each.sensitive:
         attrs["class"] = "font-monospace concealed"

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from sync_app import consent_views, plan_views, views
+from sync_app import consent_views, plan_views, rotation_form_pages, rotation_pages, views
 from sync_app import target_form_views as form_views
 
 urlpatterns = [
@@ -32,4 +32,15 @@ urlpatterns = [
         name="consent-withdraw",
     ),
     path("sync/plans/<int:id>/items/<int:item>", plan_views.plan_item, name="plan-item"),
+    path("rotation", rotation_pages.rotation_list, name="rotation"),
+    path("rotation/secrets/<int:id>/new", rotation_form_pages.policy_new, name="rotation-new"),
+    path("rotation/<int:id>", rotation_pages.policy_detail, name="rotation-policy"),
+    path("rotation/<int:id>/rules", rotation_form_pages.policy_rules, name="rotation-rules"),
+    path("rotation/<int:id>/connection", rotation_form_pages.policy_connection, name="rotation-connection"),
+    path("rotation/<int:id>/rotate", rotation_pages.policy_rotate, name="rotation-rotate"),
+    path("rotation/<int:id>/dry-run", rotation_pages.policy_rehearse, name="rotation-dry-run"),
+    path("rotation/<int:id>/suspend", rotation_pages.policy_suspend, name="rotation-suspend"),
+    path("rotation/<int:id>/resume", rotation_pages.policy_resume, name="rotation-resume"),
+    path("rotation/<int:id>/remove", rotation_pages.policy_remove, name="rotation-remove"),
+    path("rotation/rotations/<int:id>/<slug:act>", rotation_pages.rotation_act, name="rotation-act"),
 ]

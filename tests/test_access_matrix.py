@@ -183,7 +183,9 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-admin-token-rotate", "POST"): Rule("nobody", 201, admin=201, body={}),
 }  # fmt: skip
 
+OF_NO_POLICY: Final = {"api-rotation-policies", "rotation-new"}
 OF_A_ROTATION: Final = {
+    "rotation-act",
     "api-rotation",
     *(f"api-rotation-{act}" for act in ("retry", "roll-back", "abandon", "cut-grace")),
 }
@@ -357,7 +359,7 @@ def scene(cast: Cast) -> Callable[[str], Scene]:
             plan = make_plan(target)
             place.target_id, place.plan_id = target.pk, plan.pk
             place.item_id = make_item(plan, "part/key", act="conflict").pk
-        if route.startswith("api-rotat") and route != "api-rotation-policies":
+        if route.startswith(("api-rotat", "rotation-")) and route not in OF_NO_POLICY:
             rotate(place, alice, route)
         return place
 
@@ -543,6 +545,17 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "target-rules": (PageRule("manager"), PageRule("manager", 302, method="POST", form=RULES)),
     "target-credentials": (PageRule("manager"),),
     "target-test": (PageRule("manager", method="POST"),),
+    "rotation": (PageRule("anyone", admin=200),),
+    "rotation-new": (PageRule("manager"),),
+    "rotation-policy": (PageRule("viewer", admin=200),),
+    "rotation-rules": (PageRule("manager"),),
+    "rotation-connection": (PageRule("manager"),),
+    "rotation-rotate": (PageRule("editor", 302, method="POST"),),
+    "rotation-dry-run": (PageRule("editor", method="POST"),),
+    "rotation-suspend": (PageRule("manager", 302, admin=302, method="POST"),),
+    "rotation-resume": (PageRule("manager", 302, admin=302, method="POST"),),
+    "rotation-remove": (PageRule("manager", 302, method="POST"),),
+    "rotation-act": (PageRule("editor", 302, method="POST"),),
     "target-pause": (PageRule("manager", 302, admin=302, method="POST"),),
     "target-resume": (PageRule("manager", 302, admin=302, method="POST"),),
     "target-remove": (PageRule("manager", 302, method="POST"),),
@@ -605,13 +618,22 @@ def page_path(place: Scene, name: str) -> str:
         "backup-verify": {"name": "keeper-none.kbk"},
         "restore-release": {"kind": "membership", "uuid": place.secret.uuid},
     }
-    if name == "target-new" or name.startswith("sync") or name in of_none:
+    if name in {"target-new", "rotation"} or name.startswith("sync") or name in of_none:
         return reverse(name, kwargs=of_none.get(name))
-    by_id = {"target-": place.target_id, "plan-": place.plan_id}
+    by_id = {
+        "target-": place.target_id,
+        "plan-": place.plan_id,
+        "rotation-new": place.secret.pk,
+        "rotation-act": place.rotation_id,
+        "rotation-": place.policy_id,
+    }
     for start, pk in by_id.items():
         if name.startswith(start):
-            item = {"item": place.item_id} if name == "plan-item" else {}
-            return reverse(name, kwargs={"id": pk, **item})
+            more: dict[str, dict[str, Any]] = {
+                "plan-item": {"item": place.item_id},
+                "rotation-act": {"act": "retry"},
+            }
+            return reverse(name, kwargs={"id": pk, **more.get(name, {})})
     rows = {
         "member-revoke": place.member.pk,
         "token-detail": place.token_id,

@@ -33,7 +33,7 @@ from sync_app.errors import (
 from sync_app.models import RotationPolicy
 from sync_app.rotation.credentials import made, seal
 from sync_app.rotation.finding import require_authentic, require_living, require_on
-from sync_app.rotation.rules import CHANGEABLE, apply_rules, first_due
+from sync_app.rotation.rules import CHANGEABLE, apply_rules, first_due, publish_due
 from sync_app.rotators.base import Answer, Rotator
 
 _TAKEN = "the secret is under a rotation policy already: change or remove that one"
@@ -239,6 +239,7 @@ def _described(policy: RotationPolicy) -> dict[str, Json]:
 
 
 def _record(actor: Principal, action: Action, policy: RotationPolicy, details: Mapping[str, Json]) -> None:
+    publish_due(policy)
     record(
         actor=actor,
         action=action,

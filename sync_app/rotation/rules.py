@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from environments_app.changes import check_fields
 from environments_app.errors import InvalidField
+from secrets_app.models import Secret
 from sync_app.models import RotationPolicy
 from sync_app.rotation.cadence import (
     MAX_SECONDS,
@@ -58,6 +59,13 @@ def first_due(policy: RotationPolicy) -> datetime | None:
     """Return when a policy that was made or changed is next due, counted from its last rotation."""
     since = policy.last_rotated_at or policy.created_at
     return cadence_of(policy).next_after(since)
+
+
+def publish_due(policy: RotationPolicy) -> None:
+    """Write on the secret when its rotation is due, by which lists and dashboard find it."""
+    waits = not policy.live or policy.suspended_at is not None
+    due_at = None if waits else policy.due_at
+    Secret.objects.filter(uuid=policy.secret_id).update(rotation_due_at=due_at)
 
 
 def _check(policy: RotationPolicy) -> None:

@@ -16,7 +16,7 @@ from sync_app.models.run import Trigger
 from sync_app.rotation.asking import request_rotation
 from sync_app.rotation.authority import policy_principal
 from sync_app.rotation.hold import claimable
-from sync_app.rotation.rules import cadence_of, window_of
+from sync_app.rotation.rules import cadence_of, publish_due, window_of
 from sync_app.rotation.running import let_in
 from sync_app.rotation.states import Slot
 
@@ -59,6 +59,8 @@ def mend_due_times() -> None:
         mended = cadence_of(policy).mended(policy.due_at, now)
         if mended != policy.due_at:
             RotationPolicy.objects.filter(pk=policy.pk, due_at=policy.due_at).update(due_at=mended)
+            policy.due_at = mended
+            publish_due(policy)
 
 
 def _start(policy: RotationPolicy, now: datetime) -> None:
@@ -67,7 +69,11 @@ def _start(policy: RotationPolicy, now: datetime) -> None:
     opening = window.next_opening(now) if window else now
     after = opening if opening > now else cadence_of(policy).next_after(now)
     mine = RotationPolicy.objects.filter(pk=policy.pk, due_at=policy.due_at, **_AWAKE)
-    if not mine.update(due_at=after) or opening > now:
+    if not mine.update(due_at=after):
+        return
+    policy.due_at = after
+    publish_due(policy)
+    if opening > now:
         return
     try:
         request_rotation(actor=policy_principal(policy), policy=policy, trigger=Trigger.SCHEDULE)

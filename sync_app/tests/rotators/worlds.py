@@ -251,13 +251,14 @@ class PostgreSqlWorld(DatabaseWorld):
         self.execute(statement.format(sql.Identifier(user), sql.Literal(password)))
 
     def grant_to_a_alone(self) -> None:
-        group, role = sql.Identifier(f"group_{self.mark}"), sql.Identifier(self.users[0])
-        self.execute(sql.SQL("CREATE ROLE {}").format(group))
-        self.execute(sql.SQL("GRANT {} TO {}").format(group, role))
+        self._let_create(self.users[0])
 
     def grant_to_b_too(self) -> None:
-        group, role = sql.Identifier(f"group_{self.mark}"), sql.Identifier(self.users[1])
-        self.execute(sql.SQL("GRANT {} TO {}").format(group, role))
+        self._let_create(self.users[1])
+
+    def _let_create(self, user: str) -> None:
+        statement = sql.SQL("GRANT CREATE ON DATABASE {} TO {}")
+        self.execute(statement.format(sql.Identifier(f"app_{self.mark}"), sql.Identifier(user)))
 
     @contextmanager
     def connected(self, **options: Any) -> Iterator[psycopg.Connection[Any]]:

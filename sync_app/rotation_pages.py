@@ -1,0 +1,270 @@
+"""The pages of rotation: the list of policies, one with its steps and history, and what is done to it."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+
+from audit_app.actions import Action
+from audit_app.listing import list_paginator
+from environments_app.authentication import principal_of
+from environments_app.current import enter
+from environments_app.errors import Invisible
+from environments_app.policy import Principal, allows
+from secrets_app.errors import SecretError
+from sync_app.leases import database_now
+from sync_app.models import Acknowledgement, Rotation, RotationPolicy
+from sync_app.page_access import REFUSALS, refused
+from sync_app.rotation import acts, policies
+from sync_app.rotation.asking import request_rotation
+from sync_app.rotation.finding import find_policy, find_rotation, require_on, visible_policies
+from sync_app.rotation.rehearsal import rehearse
+from sync_app.rotation.standing import having, standing_of, working_rotations
+from sync_app.rotation.states import Act, Slot, Step
+from sync_app.rotation_forms import PolicyFilterForm, rotator_of
+
+_SHOWN: Final = 12
+_REFUSALS: Final = (*REFUSALS, SecretError)
+_RIGHTS: Final = {
+    "rotate": Action.ROTATION_RUN,
+    "resolve": Action.ROTATION_RESOLVE,
+    "cut": Action.ROTATION_CUT,
+    "change": Action.ROTATION_CHANGE,
+    "suspend": Action.ROTATION_SUSPEND,
+    "remove": Action.ROTATION_REMOVE,
+}
+_PATH: Final = (Step.PREPARE, Step.SET, Step.TEST, Step.PROMOTE, Step.GRACE, Step.RETIRE, Step.DONE)
+_STEP_WORDS: Final = {
+    Step.PREPARE: "Write the next value down",
+    Step.SET: "Set it on the idle login",
+    Step.TEST: "Log in with it, compare rights",
+    Step.PROMOTE: "Serve it as current",
+    Step.GRACE: "Let the previous one work",
+    Step.RETIRE: "Retire the previous one",
+    Step.DONE: "Done",
+}
+_ACT_WORDS: Final = {
+    Act.RETRY: ("Retry", "It is tried again at once."),
+    Act.ROLL_BACK: ("Roll back", "The value before is served again, if it logs in; the new one is retired."),
+    Act.ABANDON: ("Abandon", "What was set and not served is made useless; what is served stays."),
+    Act.CUT_GRACE: ("End the grace", "The value before stops working now, whoever still uses it."),
+}
+
+
+class _Order:
+    """The order of the list."""
+
+    ordering_fields = {"id": "id"}
+    default_ordering = "id"
+    filter_names = ("state", "environment")
+
+
+@login_required
+@require_GET
+def rotation_list(request: HttpRequest) -> HttpResponse:
+    """List the policies of the secrets that one may see, and how they stand."""
+    found, now = visible_policies(principal_of(request)), database_now()
+    form = PolicyFilterForm(request.GET)
+    named = request.GET.get("environment", "")
+    state = form.cleaned_data["state"] if form.is_valid() else ""
+    found = found.filter(environment__name=named) if named else found
+    found = found.filter(having(state, now)) if state else found
+    paginator = list_paginator()
+    page = paginator.paginate_queryset(found, request, view=_Order()) or []
+    working = working_rotations(page)
+    context = {
+        "rows": [
+            {
+                "policy": policy,
+                "url": reverse("rotation-policy", args=[policy.pk]),
+                "standing": standing_of(policy, working.get(policy.pk), now),
+                "rotation": working.get(policy.pk),
+            }
+            for policy in page
+        ],
+        "environment": named,
+        "filters": form,
+        "filtered": bool(state),
+        "next_url": paginator.get_next_link(),
+        "previous_url": paginator.get_previous_link(),
+    }
+    return render(request, "sync_app/rotation_list.html", context)
+
+
+@login_required
+@require_GET
+def policy_detail(request: HttpRequest, id: int) -> HttpResponse:
+    """Show a policy: the rotation at work step by step, its history, its rules, and who uses what."""
+    policy = found_policy(request, id)
+    latest = list(Rotation.objects.filter(policy=policy)[:_SHOWN])
+    for rotation in latest:
+        rotation.policy = policy
+    working = next((each for each in latest if each.slot == Slot.WORKING), None)
+    kind = rotator_of(str(policy.rotator))
+    context = {
+        "policy": policy,
+        "environment": policy.environment,
+        "secret": policy.secret,
+        "secret_url": reverse("secret-detail", args=[policy.secret.pk]),
+        "kind": kind.label if kind else policy.rotator,
+        "standing": standing_of(policy, working, database_now()),
+        "rotation": working,
+        "waiting": next((each for each in latest if each.slot == Slot.WAITING), None),
+        "steps": _steps(working) if working else [],
+        "acts": _offered(principal_of(request), working) if working else [],
+        "history": latest,
+        "consumers": list(Acknowledgement.objects.filter(secret=policy.secret)[:50]),
+        "every": _words(policy.interval_seconds),
+        "grace": _words(policy.grace_seconds),
+        "settings": {
+            name: text for name, text in policy.settings.items() if text and name != "ca_certificate"
+        },
+        "can": rights(principal_of(request), policy),
+        "genuine": policy.is_authentic(),
+    }
+    enter(request, policy.environment)
+    return render(request, "sync_app/policy_detail.html", context)
+
+
+@login_required
+@require_POST
+def policy_rotate(request: HttpRequest, id: int) -> HttpResponse:
+    """Ask for a rotation."""
+    return _act(request, id, request_rotation, "A rotation was asked for.", Action.ROTATION_RUN)
+
+
+@login_required
+@require_POST
+def policy_suspend(request: HttpRequest, id: int) -> HttpResponse:
+    """Suspend a policy."""
+    told = "It is suspended: no rotation begins until it is resumed."
+    return _act(request, id, policies.suspend, told, Action.ROTATION_SUSPEND)
+
+
+@login_required
+@require_POST
+def policy_resume(request: HttpRequest, id: int) -> HttpResponse:
+    """Resume a policy."""
+    return _act(request, id, policies.resume, "It rotates again.", Action.ROTATION_SUSPEND)
+
+
+@login_required
+@require_POST
+def policy_remove(request: HttpRequest, id: int) -> HttpResponse:
+    """Remove a policy."""
+    policy = found_policy(request, id, Action.ROTATION_REMOVE)
+    try:
+        policies.remove(actor=principal_of(request), policy=policy)
+    except _REFUSALS as error:
+        return refused(request, error, reverse("rotation-policy", args=[id]))
+    messages.success(request, f"{policy.secret.name} is rotated no more, and can be written again.")
+    return redirect("rotation")
+
+
+@login_required
+@require_POST
+def policy_rehearse(request: HttpRequest, id: int) -> HttpResponse:
+    """Show what a dry run finds."""
+    policy = found_policy(request, id, Action.ROTATION_RUN)
+    try:
+        found = rehearse(actor=principal_of(request), policy=policy)
+    except _REFUSALS as error:
+        return refused(request, error, reverse("rotation-policy", args=[id]))
+    enter(request, policy.environment)
+    context = {
+        "policy": policy,
+        "environment": policy.environment,
+        "found": found,
+        "back_url": reverse("rotation-policy", args=[id]),
+    }
+    return render(request, "sync_app/rehearsal.html", context)
+
+
+@login_required
+@require_POST
+def rotation_act(request: HttpRequest, id: int, act: str) -> HttpResponse:
+    """Decide about a rotation."""
+    row = Rotation.objects.filter(pk=id).select_related("policy__environment").first()
+    if row is None or act not in set(Act):
+        raise Invisible("There is no such rotation.")
+    rotation = find_rotation(actor=principal_of(request), environment=row.policy.environment, id=id)
+    url = reverse("rotation-policy", args=[rotation.policy_id])
+    try:
+        acts.DECISIONS[Act(act)](actor=principal_of(request), rotation=rotation)
+    except _REFUSALS as error:
+        return refused(request, error, url)
+    messages.success(request, _ACT_WORDS[Act(act)][1])
+    return redirect(url)
+
+
+def found_policy(request: HttpRequest, id: int, action: Action = Action.ROTATION_VIEW) -> RotationPolicy:
+    """Return the policy of an address, for an act on it. Raises Invisible or Forbidden; it is recorded."""
+    row = RotationPolicy.objects.filter(pk=id, live=True).select_related("environment").first()
+    if row is None:
+        raise Invisible("There is no such policy.")
+    policy = find_policy(actor=principal_of(request), environment=row.environment, id=id)
+    require_on(actor=principal_of(request), action=action, policy=policy)
+    return policy
+
+
+def rights(actor: Principal, policy: RotationPolicy) -> dict[str, bool]:
+    """Return which acts a policy's page offers; the use cases ask again."""
+    place, name = policy.environment_id, policy.secret.name
+    return {
+        right: allows(actor, action, environment_id=place, name=name) for right, action in _RIGHTS.items()
+    }
+
+
+def _act(
+    request: HttpRequest, id: int, use_case: Callable[..., Any], told: str, action: Action
+) -> HttpResponse:
+    policy = found_policy(request, id, action)
+    try:
+        use_case(actor=principal_of(request), policy=policy)
+    except _REFUSALS as error:
+        return refused(request, error, reverse("rotation-policy", args=[id]))
+    messages.success(request, told)
+    return redirect("rotation-policy", id=id)
+
+
+def _words(seconds: int) -> str:
+    """Return a length of time in the largest unit that it is whole in."""
+    for unit, size in (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1)):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size} {unit}{'' if seconds == size else 's'}"
+    return "none"
+
+
+def _steps(rotation: Rotation) -> list[dict[str, Any]]:
+    """Return the path of a rotation, and where on it that is."""
+    step = Step(rotation.step)
+    if step is Step.WITHDRAW:
+        return [{"words": "Make the value useless that was never served", "state": "now"}]
+    at = _PATH.index(step)
+    return [
+        {
+            "words": _STEP_WORDS[each],
+            "state": "past" if number < at else "now" if number == at else "next",
+        }
+        for number, each in enumerate(_PATH)
+    ]
+
+
+def _offered(actor: Principal, rotation: Rotation) -> list[dict[str, str]]:
+    """Return the acts that somebody may do about a rotation."""
+    can = rights(actor, rotation.policy)
+    return [
+        {
+            "name": act,
+            "label": _ACT_WORDS[act][0],
+            "told": _ACT_WORDS[act][1],
+            "url": reverse("rotation-act", args=[rotation.pk, str(act)]),
+        }
+        for act in sorted(rotation.acts)
+        if can["cut" if act is Act.CUT_GRACE else "resolve"]
+    ]
