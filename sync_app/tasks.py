@@ -4,6 +4,7 @@ from celery import shared_task
 
 from sync_app import runs, schedule
 from sync_app.queueing import EXECUTE, RUN_DUE, nudge
+from sync_app.rotation import alerts as rotation_alerts
 from sync_app.rotation import running
 from sync_app.rotation import schedule as rotation_schedule
 from sync_app.rotation.asking import ROTATE, ROTATE_DUE
@@ -31,8 +32,9 @@ def rotate_due() -> None:
 
 @shared_task
 def mend_rotation_times() -> None:
-    """Bring forward what is due later than it can be, since a clock was put back."""
+    """Bring forward what is due later than it can be, since a clock was put back; tell of what is late."""
     rotation_schedule.mend_due_times()
+    rotation_alerts.remind()
 
 
 @shared_task(name=ROTATE)

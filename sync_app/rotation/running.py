@@ -21,6 +21,7 @@ from secrets_app.errors import KeyUnavailable, SecretError, StaleVersion
 from sync_app.errors import BackendError, LeaseLost, SyncError
 from sync_app.leases import database_now
 from sync_app.models import Rotation
+from sync_app.rotation import alerts
 from sync_app.rotation.authority import principal_of
 from sync_app.rotation.hold import Hold, claim
 from sync_app.rotation.states import Slot, Step
@@ -48,6 +49,7 @@ def execute(rotation_id: int) -> Rotation | None:
     except LeaseLost:
         logger.info("rotation %s is carried on by another worker", hold.rotation.uuid)
     left = Rotation.objects.select_related("policy__environment", "policy__secret").get(pk=rotation_id)
+    alerts.after_work(left)
     if left.has_ended:
         let_in(left.policy_id)
     return left

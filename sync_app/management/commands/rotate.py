@@ -5,20 +5,20 @@ import sys
 from argparse import ArgumentTypeError
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
+from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit_app.keyring import KeyringUnavailable
 from environments_app.errors import AccessError
-from environments_app.models import Role
+from environments_app.models import Role, User
 from secrets_app.errors import SecretError
 from sync_app.errors import SyncError
 from sync_app.leases import database_now
 from sync_app.models import Rotation, RotationPolicy
-from sync_app.models.run import Trigger
 from sync_app.rotation import running, schedule
-from sync_app.rotation.asking import request_rotation
 from sync_app.rotation.authority import policy_principal
+from sync_app.rotation.exposure import Rotated, exposed_to, rotate_now
 from sync_app.rotation.rehearsal import rehearse
 
 # Something waits: a grace, a window, a target, the next attempt.
@@ -39,6 +39,16 @@ class Command(BaseCommand):
         chosen = parser.add_mutually_exclusive_group(required=True)
         chosen.add_argument("--secret", type=_place, help="environment/name: rotate this one now")
         chosen.add_argument("--due", action="store_true", help="rotate what is due, and carry on what waits")
+        chosen.add_argument(
+            "--read-by",
+            metavar="NAME",
+            help="all that a person (username) or token (uuid) has read or written, by the trail",
+        )
+        parser.add_argument(
+            "--emergency",
+            action="store_true",
+            help="end graces now and leave none: whoever uses a previous value is cut off",
+        )
         parser.add_argument("--dry-run", action="store_true", help="look at everything and change nothing")
         parser.add_argument("--reason", default="", help="why, for the trail")
         parser.add_argument("--format", choices=["text", "json"], default="text")
@@ -46,27 +56,52 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         """Rotate, or try what would happen."""
         self._as_json = options["format"] == "json"
+        if options["read_by"]:
+            code = self._rotate_exposed(options)
+            if code:
+                sys.exit(code)
+            return
         policies = [_policy(*options["secret"])] if options["secret"] else list(_due(options))
         if options["dry_run"]:
             code = self._rehearse(policies)
         elif options["secret"]:
-            code = self._rotate(policies, options["reason"])
+            code = self._rotate(policies, options["reason"], emergency=options["emergency"])
         else:
             code = self._show([running.execute(number) for number in schedule.due()])
         if code:
             sys.exit(code)
 
-    def _rotate(self, policies: Sequence[RotationPolicy], reason: str) -> int:
+    def _rotate(self, policies: Sequence[RotationPolicy], reason: str, *, emergency: bool) -> int:
         done = []
         for policy in policies:
             try:
-                rotation = request_rotation(
-                    actor=policy_principal(policy), policy=policy, trigger=Trigger.PERSON, reason=reason
-                )
+                done.append(_rotated(policy, reason=reason, emergency=emergency))
             except _REFUSALS as error:
                 raise CommandError(str(error)) from error
-            done.append(running.execute(rotation.pk) or Rotation.objects.get(pk=rotation.pk))
-        return self._show(done)
+        return self._show([_executed(each.rotation) for each in done])
+
+    def _rotate_exposed(self, options: dict[str, Any]) -> int:
+        """Rotate all that somebody has read; say what has to be changed by hand, and who may be cut off."""
+        exposed = exposed_to(_reader(options["read_by"]))
+        reason = options["reason"] or f"read by {options['read_by']}"
+        told: list[dict[str, Any]] = []
+        for policy in exposed.policies:
+            document: dict[str, Any] = {"secret": _name(policy)}
+            try:
+                if not options["dry_run"]:
+                    done = _rotated(policy, reason=reason, emergency=options["emergency"])
+                    document |= _document(_executed(done.rotation)) | {"unconfirmed": done.slow}
+            except _REFUSALS as error:
+                document |= {"stopped": True, "problem": str(error)}
+            told.append(document)
+        by_hand = [f"{secret.environment.name}/{secret.name}" for secret in exposed.by_hand]
+        if self._as_json:
+            self.stdout.write(json.dumps({"rotated": told, "by_hand": by_hand}))
+        else:
+            self.stdout.write("\n".join([*map(_told_line, told), *(f"{name}: BY HAND" for name in by_hand)]))
+        if by_hand or any(document.get("stopped") for document in told):
+            return 1
+        return WAITING if any(document.get("problem") for document in told) else 0
 
     def _rehearse(self, policies: Iterable[RotationPolicy]) -> int:
         failed, told = False, []
@@ -127,6 +162,40 @@ def _policy(environment: str, name: str) -> RotationPolicy:
 def _due(options: dict[str, Any]) -> Iterable[RotationPolicy]:
     """Return what would be rotated by --due, for the dry run alone."""
     return schedule.due_policies(database_now()) if options["dry_run"] else ()
+
+
+def _rotated(policy: RotationPolicy, *, reason: str, emergency: bool) -> Rotated:
+    actor = policy_principal(policy, role=Role.MANAGER)
+    return rotate_now(actor=actor, policy=policy, emergency=emergency, reason=reason)
+
+
+def _executed(rotation: Rotation) -> Rotation:
+    """Carry a rotation on, after the one before it whose grace may have been cut."""
+    for number in (
+        *Rotation.objects.filter(policy=rotation.policy, slot="working").values_list("pk", flat=True),
+        rotation.pk,
+    ):
+        running.execute(number)
+    return Rotation.objects.select_related("policy__environment", "policy__secret").get(pk=rotation.pk)
+
+
+def _reader(name: str) -> UUID:
+    try:
+        return UUID(name)
+    except ValueError:
+        user = User.objects.filter(username=name).first()
+    if user is None:
+        raise CommandError("There is no person of this name, and it is no uuid.", returncode=2)
+    return UUID(str(user.uuid))
+
+
+def _told_line(document: dict[str, Any]) -> str:
+    line = f"{document['secret']}: {document.get('step', 'would rotate')}"
+    if document.get("problem"):
+        line += f", {'STOPPED: ' if document.get('stopped') else ''}{document['problem']}"
+    if document.get("unconfirmed"):
+        line += f"; not confirmed by {', '.join(document['unconfirmed'])}"
+    return line
 
 
 def _name(policy: RotationPolicy) -> str:

@@ -1,0 +1,93 @@
+"""Raises alerts about rotations: what stopped or keeps failing, what is late, and when it is over."""
+
+from datetime import timedelta
+from typing import Final
+
+from django.db import transaction
+from django.db.models import Q
+from django.urls import reverse
+
+from audit_app import actors
+from audit_app.actions import Action
+from audit_app.record import record
+from audit_app.streams import environment_stream
+from environments_app.notifications import notify, recovered
+from sync_app.leases import database_now
+from sync_app.models import Rotation, RotationPolicy
+from sync_app.rotation.standing import LATE
+from sync_app.rotation.states import Step
+
+STOPPED: Final = "rotation.stopped"
+OVERDUE: Final = "rotation.overdue"
+WAITS: Final = "rotation.waits"
+_LONG: Final = timedelta(days=1)
+# After so many attempts, about a minute, somebody is told although it is still tried.
+_ATTEMPTS: Final = 5
+
+
+def after_work(rotation: Rotation) -> None:
+    """Tell how a rotation stands that a worker has just left; calling it again tells nothing twice."""
+    if rotation.stopped_at is not None:
+        _raise(rotation.policy, STOPPED, "the rotation stopped", rotation.problem)
+    elif rotation.problem and rotation.attempts >= _ATTEMPTS:
+        _raise(rotation.policy, STOPPED, "the rotation keeps failing", rotation.problem)
+    elif rotation.has_ended:
+        _close(rotation.policy, [STOPPED, OVERDUE, WAITS])
+
+
+def remind() -> None:
+    """Tell of what should have begun or ended long ago: what is due, and rotations that wait for others."""
+    now = database_now()
+    late = RotationPolicy.objects.filter(
+        due_at__lte=now - LATE, live=True, suspended_at__isnull=True, secret__live=True
+    )
+    for policy in late.select_related("environment", "secret").defer("credentials").iterator():
+        _raise(
+            policy, OVERDUE, "the rotation is overdue", "it was due, and has not begun: is a worker running?"
+        )
+    waiting = Q(step__in=[Step.WAITING, Step.PREPARE], queued_at__lte=now - _LONG)
+    waiting |= Q(step=Step.GRACE, grace_until__lte=now - _LONG)
+    rotations = Rotation.objects.filter(waiting, slot__isnull=False, stopped_at__isnull=True)
+    rows = rotations.select_related("policy__environment", "policy__secret")
+    for rotation in rows.defer("policy__credentials").iterator():
+        line = rotation.problem or f"it is at {rotation.step} since {rotation.queued_at:%Y-%m-%d %H:%M} UTC"
+        _raise(rotation.policy, WAITS, "the rotation waits", line)
+
+
+def _raise(policy: RotationPolicy, kind: str, what: str, line: str) -> None:
+    with transaction.atomic():
+        if notify(
+            kind=kind,
+            about=policy.uuid,
+            environment=policy.environment,
+            subject=f"{_title(policy)}: {what}"[:200],
+            lines=[line],
+            link=reverse("rotation-policy", args=[policy.pk]),
+        ):
+            _record(policy, kind)
+
+
+def _close(policy: RotationPolicy, kinds: list[str]) -> None:
+    with transaction.atomic():
+        if recovered(
+            kinds=kinds,
+            about=policy.uuid,
+            subject=f"{_title(policy)}: it rotates again",
+            lines=["What was reported earlier is over."],
+            link=reverse("rotation-policy", args=[policy.pk]),
+        ):
+            _record(policy, "recovered")
+
+
+def _title(policy: RotationPolicy) -> str:
+    return f"{policy.environment.name}, {policy.secret.name}"
+
+
+def _record(policy: RotationPolicy, kind: str) -> None:
+    record(
+        actor=actors.system(),
+        action=Action.ROTATION_ALERT,
+        stream=environment_stream(policy.environment.uuid),
+        object=policy.audit_object,
+        details={"kind": kind},
+    )

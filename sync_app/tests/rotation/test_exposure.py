@@ -1,0 +1,74 @@
+"""Emergency: everything that somebody has read is rotated, graces are cut, and nobody is forgotten."""
+
+import json
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+
+from environments_app.models import Alert
+from environments_app.tests.cast import Cast
+from secrets_app import reading
+from secrets_app.tests.kept import keep
+from sync_app.models import Rotation
+from sync_app.rotation.acknowledging import acknowledge
+from sync_app.rotation.acts import retry
+from sync_app.rotation.alerts import STOPPED, remind
+from sync_app.rotation.states import Step
+from sync_app.tests.rotation.making import asked, made_policy, made_secret, stages, stored, worked
+from sync_app.tests.rotators.worlds import MariaDbWorld, World
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+
+
+def test_what_was_read_is_rotated_at_once_and_both_logins_get_a_new_value(
+    cast: Cast, mariadb: MariaDbWorld, generated: World
+) -> None:
+    secret = made_secret(cast, mariadb)
+    policy = made_policy(cast, mariadb, secret=secret)
+    made_policy(cast, generated, secret=made_secret(cast, generated, name="unread"))
+    by_hand = keep(cast, "by/hand", environment=cast.development)
+    bob = cast.principal(cast.bob)
+    acknowledge(actor=cast.principal(cast.erin), secret=secret, number=1)
+    # Both logins are valid and were read: one by itself, one among many.
+    reading.reveal(actor=bob, secret=stored(secret))
+    first = worked(asked(cast, policy))
+    reading.reveal_environment(actor=bob, environment=cast.development, prefix="app")
+    reading.reveal(actor=bob, secret=by_hand)
+    known = [mariadb.current, stages(cast, secret)["current"] or ""]
+    out = StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command("rotate", "--read-by=bob", "--emergency", "--format=json", stdout=out)
+    told = json.loads(out.getvalue())
+    assert ended.value.code == 1
+    assert told["by_hand"] == ["development/by/hand"]
+    (rotated,) = told["rotated"]
+    assert (rotated["secret"], rotated["step"]) == ("development/app/db", "done")
+    assert rotated["unconfirmed"] == ["erin"]
+    assert Rotation.objects.get(pk=first.pk).step == Step.DONE
+    assert [mariadb.works(value) for value in known] == [False, False]
+    assert mariadb.works(stages(cast, secret)["current"] or "")
+
+
+def test_what_stops_is_told_and_what_goes_on_again_is_told_too(cast: Cast, mariadb: MariaDbWorld) -> None:
+    secret = made_secret(cast, mariadb)
+    mariadb.grant_to_a_alone()
+    rotation = worked(asked(cast, made_policy(cast, mariadb, secret=secret, grace_seconds=0)))
+    alert = Alert.objects.get(kind=STOPPED, open=True)
+    assert "lacks what the login in use may do" in alert.lines[0]
+    assert json.loads(mariadb.current)["password"] not in json.dumps(alert.lines)
+    mariadb.grant_to_b_too()
+    assert worked(retry(actor=cast.principal(cast.erin), rotation=rotation)).step == Step.DONE
+    assert not Alert.objects.filter(open=True).exists()
+
+
+def test_what_waits_for_days_is_told(cast: Cast, generated: World) -> None:
+    policy = made_policy(cast, generated)
+    worked(asked(cast, policy))
+    second = asked(cast, policy)
+    remind()
+    assert not Alert.objects.exists()
+    Rotation.objects.filter(pk=second.pk).update(queued_at="2026-01-01T00:00:00Z")
+    remind()
+    remind()
+    assert Alert.objects.get().subject == "development, app/db: the rotation waits"
