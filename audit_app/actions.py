@@ -139,6 +139,8 @@ class Action(StrEnum):
     BACKUP_VIEW = "backup.view"
     BACKUP_CREATE = "backup.create"
     BACKUP_FINISH = "backup.finish"
+    REPORT_GENERATE = "report.generate"
+    REPORT_SEND = "report.send"
     BACKUP_VERIFY = "backup.verify"
     BACKUP_REMOVE = "backup.remove"
     # The seam in a restored trail, what the restore suspended, and what people released since.

@@ -7,10 +7,11 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import reverse
 
+from audit_app.actions import Action
 from environments_app.authentication import principal_of
 from environments_app.current import entered
 from environments_app.models import Environment
-from environments_app.policy import Principal, visible_environments
+from environments_app.policy import Principal, environments_for, visible_environments
 from sync_app.target_rows import attention
 
 
@@ -61,6 +62,8 @@ class Frame:
             ("Environments", reverse("environment-list"), "layers"),
             ("Activity", reverse("activity"), "activity"),
         ]
+        if environments_for(self.person, Action.TRAIL_VIEW) is not None:
+            entries.append(("Reports", reverse("reports"), "report"))
         if self.person.is_admin:
             entries.append(("Integrity", reverse("integrity"), "health"))
             entries.append(("Backups", reverse("backups"), "shield"))

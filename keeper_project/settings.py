@@ -117,6 +117,9 @@ KEEPER_LEASE_FILE = env.str("KEEPER_LEASE_FILE", default="")
 KEEPER_ALERT_EMAILS = env.list("KEEPER_ALERT_EMAILS", default=[])
 # One message about the same thing within so many minutes; what comes meanwhile is told together.
 KEEPER_ALERT_INTERVAL_MINUTES = env.int("KEEPER_ALERT_INTERVAL_MINUTES", default=30)
+# Who gets the compliance report by e-mail, "weekly" or "monthly"; empty: nobody.
+KEEPER_REPORT_EMAILS = env.list("KEEPER_REPORT_EMAILS", default=[])
+KEEPER_REPORT_SCHEDULE = env.str("KEEPER_REPORT_SCHEDULE", default="")
 # Empty: no e-mail is sent.
 EMAIL_HOST = env.str("EMAIL_HOST", default="")
 EMAIL_PORT = env.int("EMAIL_PORT", default=587)
@@ -130,7 +133,12 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="keeper@localhost")
 # --- Wiring: what a lower app needs from a higher one ---------------------------------------
 KEEPER_KEYRING = "secrets_app.keyring.SystemKeyring"
 KEEPER_POLICY = "environments_app.policy.TrailPolicy"
-KEEPER_REPORT_SECTIONS: list[str] = []
+KEEPER_REPORT_SECTIONS = [
+    "environments_app.report_sections.SECTIONS",
+    "audit_app.report_sections.SECTIONS",
+    "secrets_app.report_sections.SECTIONS",
+    "sync_app.report_sections.SECTIONS",
+]
 KEEPER_HEALTH_CHECKS = [
     "audit_app.health.database",
     "secrets_app.health.keys",
@@ -486,6 +494,7 @@ CELERY_BEAT_SCHEDULE = {
     },
     "back-up": {"task": "keeper_project.tasks.back_up_if_due", "schedule": crontab(minute="*/10")},
     "sweep": {"task": "secrets_app.tasks.sweep", "schedule": 60.0, "options": {"expires": 50}},
+    "send-report": {"task": "keeper_project.tasks.send_report", "schedule": crontab(minute="7")},
     "purge-deleted": {"task": "secrets_app.tasks.purge_deleted", "schedule": crontab(minute="41")},
     "refresh-saml-metadata": {
         "task": "environments_app.tasks.refresh_saml_metadata",

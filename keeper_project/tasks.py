@@ -8,6 +8,7 @@ from django.core.management import call_command
 from audit_app.actors import Actor, ActorKind
 from environments_app.policy import Principal
 from environments_app.principals import principal_for
+from keeper_project import report_mail
 from keeper_project.backup import keeping
 from keeper_project.heartbeat import beat
 
@@ -22,6 +23,12 @@ def beat_heartbeat() -> None:
 def clear_sessions() -> None:
     """Delete the sessions that have ended."""
     call_command("clearsessions")
+
+
+@shared_task(name="keeper_project.tasks.send_report")
+def send_report() -> None:
+    """Send the compliance report that is due by e-mail."""
+    report_mail.send_if_due()
 
 
 @shared_task(name="keeper_project.tasks.back_up_if_due")

@@ -6,10 +6,11 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from environments_app import admin_session
 from environments_app.views import sign_out
-from keeper_project import backup_pages
+from keeper_project import backup_pages, report_pages
 from keeper_project.dashboard import dashboard
 from keeper_project.health import healthz, readyz
 from keeper_project.metrics import metrics
+from keeper_project.report_api import ReportListView, ReportView
 
 handler400 = "keeper_project.error_pages.bad_request"
 handler403 = "keeper_project.error_pages.forbidden"
@@ -21,11 +22,16 @@ api: list[URLPattern | URLResolver] = [
     path("", include("secrets_app.api.urls")),
     path("", include("environments_app.api.urls")),
     path("", include("audit_app.api.urls")),
+    path("reports", ReportListView.as_view(), name="api-reports"),
+    path("reports/<slug:key>", ReportView.as_view(), name="api-report"),
     path("schema", SpectacularAPIView.as_view(), name="api-schema"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="api-schema"), name="api-docs"),
 ]
 urlpatterns = [
     path("", dashboard, name="dashboard"),
+    path("reports", report_pages.reports, name="reports"),
+    path("reports/<slug:key>", report_pages.report_detail, name="report-detail"),
+    path("reports/<slug:key>.<str:form>", report_pages.report_file, name="report-file"),
     path("backups", backup_pages.backups, name="backups"),
     path("backups/new", backup_pages.backup_now, name="backup-now"),
     path("backups/<str:name>/verify", backup_pages.backup_verify, name="backup-verify"),

@@ -165,6 +165,8 @@ ACTS: dict[str, Act] = {
     "trail.export": Act("exported the trail of", "export the trail of"),
     "trail.resume": Act("resumed the trail without", "resume the trail without"),
     "stream.open": Act("opened the stream of", "open the stream of"),
+    "report.generate": Act("made report", "make report"),
+    "report.send": Act("sent by e-mail", "send by e-mail"),
     "backup.view": Act("looked at backups of", "look at backups of"),
     "backup.create": Act("began backup", "begin backup"),
     "backup.finish": Act("finished backup", "finish backup"),
