@@ -15,9 +15,11 @@ from audit_app.actions import Action
 from environments_app import services
 from environments_app.authentication import principal_of
 from environments_app.current import enter
+from environments_app.effective_access import explain
 from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField
 from environments_app.holders import find_user
 from environments_app.models import Environment
+from environments_app.names import MAX_PREFIX
 from environments_app.policy import Principal, allows, require
 from environments_app.suspensions import suspended_accounts, suspended_mappings
 
@@ -25,11 +27,15 @@ from environments_app.suspensions import suspended_accounts, suspended_mappings
 @login_required
 @require_GET
 def environment_access(request: HttpRequest, name: str) -> HttpResponse:
-    """Show what is suspended in an environment."""
+    """Explain who can read what in an environment and why, and show what is suspended."""
     actor, environment = _found(request, name)
-    require(actor=actor, action=Action.MEMBER_VIEW, environment=environment)
+    asked = {key: request.GET.get(key, "").strip()[:MAX_PREFIX] for key in ("person", "token", "name")}
+    ways = explain(actor=actor, environment=environment, **asked)
     enter(request, environment)
     context = {
+        "asked": asked,
+        "ways": ways,
+        "readers": len({(way.kind, way.who) for way in ways if way.reads}),
         "environment": environment,
         "can_confirm": allows(actor, Action.ACCESS_CONFIRM, environment_id=environment.pk),
         "accounts": suspended_accounts(environment),

@@ -157,7 +157,12 @@ class Grant:
 
     def covers(self, name: str) -> bool:
         """Say whether a name lies under the prefix, by whole segments."""
-        return not self.prefix or name == self.prefix or name.startswith(f"{self.prefix}/")
+        return self.reaches(self.prefix, name)
+
+    @staticmethod
+    def reaches(prefix: str, name: str) -> bool:
+        """Say whether a name lies under a prefix, by whole segments."""
+        return not prefix or name == prefix or name.startswith(f"{prefix}/")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,6 +45,8 @@ STATES: dict[str, State] = {
     "overdue": State("alert", "overdue", "bad"),
     "revoked": State("block", "revoked", "quiet"),
     "deleted": State("trash", "deleted", "bad"),
+    "reads": State("check", "yes", "ok"),
+    "reads_not": State("block", "no", "quiet"),
     "unused": State("empty", "unused", "warn"),
     "suspended": State("pause", "suspended", "warn"),
     "rotating": State("clock", "rotating", "info"),

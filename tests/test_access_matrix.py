@@ -119,6 +119,7 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-token", "PATCH"): Rule("manager", admin=200, body={"cidrs": ["10.0.0.0/8"]}),
     ("api-token", "DELETE"): Rule("manager", 204, admin=204),
     ("api-token-rotate", "POST"): Rule("manager", 201, admin=201, body={}),
+    ("api-access", "GET"): Rule("manager", admin=200),
     # It takes a person: a token of a manager is told so.
     ("api-suspensions", "GET"): Rule("manager", admin=200),
     ("api-suspended-account", "POST"): Rule("manager", 409, body={"suspended_at": "2026-01-01T00:00:00Z"}),
@@ -257,6 +258,7 @@ class Scene:
             "api-token-rotate": {"environment": self.environment.name, "id": self.token_id},
             "api-admin-token": {"id": self.admin_token_id},
             "api-admin-token-rotate": {"id": self.admin_token_id},
+            "api-access": {"environment": self.environment.name},
             "api-suspensions": {"environment": self.environment.name},
             "api-suspended-account": {"environment": self.environment.name, "user": "bob"},
             "api-suspended-mapping": {"environment": self.environment.name, "id": self.mapping_id},

@@ -1,6 +1,6 @@
 """The API of what is suspended in an environment: thin over the use cases."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
@@ -11,9 +11,11 @@ from audit_app.actions import Action
 from environments_app import environments, services
 from environments_app.api.fields import Moment, StrictSerializer
 from environments_app.api.views import NO_CONTENT, AccessView
+from environments_app.effective_access import PERSON, TOKEN, explain
 from environments_app.errors import Invisible
 from environments_app.local_login import named_user
 from environments_app.models import Environment, Role
+from environments_app.names import MAX_PREFIX, MAX_USERNAME
 from environments_app.policy import require
 from environments_app.suspensions import suspended_accounts, suspended_mappings
 
@@ -42,10 +44,57 @@ class Suspensions(serializers.Serializer[Any]):
     mappings = SuspendedMapping(many=True, read_only=True)
 
 
+class WayDocument(serializers.Serializer[Any]):
+    """One way to the values of an environment, and why it does not lead there now, if it does not."""
+
+    kind = serializers.ChoiceField(choices=[PERSON, TOKEN], read_only=True)
+    who = serializers.CharField(read_only=True)
+    reads = serializers.BooleanField(read_only=True)
+    hindrances = serializers.ListField(child=serializers.CharField(), read_only=True)
+    via = serializers.CharField(read_only=True)
+    role = serializers.CharField(read_only=True)
+    prefix = serializers.CharField(read_only=True)
+    expires_at = serializers.DateTimeField(read_only=True, allow_null=True)
+    granted_by = serializers.CharField(read_only=True)
+
+
+class AccessQuery(serializers.Serializer[Any]):
+    """About what and whom is asked; by default about the whole environment and everybody."""
+
+    name = serializers.CharField(required=False, max_length=MAX_PREFIX)
+    person = serializers.CharField(required=False, max_length=MAX_USERNAME)
+    token = serializers.CharField(required=False, max_length=100)
+
+
+class AccessExplanation(serializers.Serializer[Any]):
+    """Every way to the values of an environment, those that read now first."""
+
+    ways = WayDocument(many=True, read_only=True)
+
+
 class AccountConfirmation(StrictSerializer):
     """Which suspension of the account is meant, as it was listed."""
 
     suspended_at = Moment()
+
+
+class EffectiveAccessView(AccessView):
+    """Who can read the values of an environment, and why."""
+
+    queryset = Environment.objects.none()
+    serializer_class = AccessExplanation
+    pagination_class = None
+    filter_names: ClassVar[tuple[str, ...]] = tuple(AccessQuery().fields)
+
+    @extend_schema(summary="Explain who can read", parameters=[AccessQuery], responses=AccessExplanation)
+    def get(self, request: Request, environment: str) -> Response:
+        """Explain each way to the values: by whom, for how long, and what is in the way."""
+        place = environments.find_environment(actor=self.actor, name=environment)
+        require(actor=self.actor, action=Action.MEMBER_VIEW, environment=place)
+        query = AccessQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        ways = explain(actor=self.actor, environment=place, **query.validated_data)
+        return Response(AccessExplanation({"ways": ways}).data)
 
 
 class SuspensionsView(AccessView):

@@ -18,6 +18,11 @@ urlpatterns = [
         name="api-token-rotate",
     ),
     path(
+        "environments/<str:environment>/access",
+        access_views.EffectiveAccessView.as_view(),
+        name="api-access",
+    ),
+    path(
         "environments/<str:environment>/suspensions",
         access_views.SuspensionsView.as_view(),
         name="api-suspensions",
