@@ -86,7 +86,10 @@ def _find(path: str) -> Result:
 
 
 def broker() -> None:
-    """Check that tasks can be handed over. Raises HealthFailure if they cannot."""
+    """Check that tasks can be handed over; not part of readiness, since what is due is a row that waits.
+
+    Raises HealthFailure if they cannot.
+    """
     folders = embedded_broker.folders()
     if not all(os.access(folder, os.W_OK) for folder in folders):
         raise HealthFailure("the broker's folders are missing or not writable")

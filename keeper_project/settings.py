@@ -142,12 +142,12 @@ KEEPER_REPORT_SECTIONS = [
 KEEPER_HEALTH_CHECKS = [
     "audit_app.health.database",
     "secrets_app.health.keys",
-    "keeper_project.health.broker",
     "keeper_project.health.data_directory",
 ]
 # Shown beside them by the probe and the dashboard; Keeper serves what it can without these.
 KEEPER_HEALTH_WARNINGS = [
     "keeper_project.health.data_keys",
+    "keeper_project.health.broker",
     "keeper_project.health.worker",
     "keeper_project.health.checkpoints",
     "keeper_project.health.installation",
@@ -260,7 +260,12 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.str("REDIS_URL", default="")
 CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+    "default": {
+        "BACKEND": "keeper_project.spared_cache.SparedRedisCache",
+        "LOCATION": REDIS_URL,
+        # A machine that is gone answers nothing, and no page waits for that.
+        "OPTIONS": {"socket_connect_timeout": 1.0, "socket_timeout": 1.0},
+    }
     if REDIS_URL
     else {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",

@@ -25,6 +25,8 @@ class MariaDb(Server):
                 "--skip-test-db",
                 "--user=root",
                 f"--datadir={self.directory / 'data'}",
+                # Its temporary tables are named by process and thread: two at once would meet in /tmp.
+                f"--tmpdir={self.directory}",
             ],
             capture_output=True,
             check=False,
@@ -39,6 +41,7 @@ class MariaDb(Server):
             "--no-defaults",
             "--user=root",
             f"--datadir={self.directory / 'data'}",
+            f"--tmpdir={self.directory}",
             f"--socket={self.directory / 'mariadb.sock'}",
             f"--pid-file={self.directory / 'mariadb.pid'}",
             "--bind-address=127.0.0.1",

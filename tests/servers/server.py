@@ -85,8 +85,22 @@ class Server(ABC):
         """
         self.directory.mkdir(parents=True)
         self.prepare()
+        self._run()
+
+    def kill(self) -> None:
+        """Let it die at once, as a machine does that loses its power."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def start_again(self) -> None:
+        """Start what was killed on what it left, and wait until it answers."""
+        self._run()
+        self.until(self.ready)
+
+    def _run(self) -> None:
         command = self.command()
-        with self.log.open("wb") as log:
+        with self.log.open("ab") as log:
             # A session of its own: Ctrl-C reaches the tests, which still need their servers.
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

@@ -1,0 +1,149 @@
+"""Production as a whole: it serves by TLS, restarts without a failed read, and survives what dies in it."""
+
+import http.client
+import json
+import urllib.request
+from pathlib import Path
+from typing import Final
+
+from tests.production.load import Load
+from tests.production.stack import Production, _ready
+from tests.servers.fixtures import moto_url
+from tests.servers.server import accepts
+
+__all__ = ["moto_url"]
+
+
+def test_production_lives_through_a_day(moto_url: str, tmp_path: Path) -> None:
+    """One story, as starting all of it is what takes long; each step leaves everything running."""
+    with Production(tmp_path, moto_url) as production:
+        production.until(lambda: _checks(production).get("worker", False), "the worker's heartbeat")
+        for step in STEPS:
+            step(production)
+
+
+def _checks(production: Production) -> dict[str, bool]:
+    return {check["name"]: check["ok"] for check in production.ask("/readyz")[1].get("checks", [])}
+
+
+def _head(production: Production, path: str, *, tls: bool = True) -> http.client.HTTPResponse:
+    if tls:
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            "127.0.0.1", production.nginx.port, context=production.tls, timeout=30
+        )
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", production.nginx.plain_port, timeout=30)
+    # What a client claims of itself is not believed.
+    connection.request("GET", path, headers={"X-Forwarded-For": "203.0.113.7"})
+    response = connection.getresponse()
+    response.read()
+    connection.close()
+    return response
+
+
+def _every_part_is_well(production: Production) -> None:
+    checks = _checks(production)
+    assert all(checks.values()), checks
+    assert {"database", "keys", "broker", "worker"} <= checks.keys()
+
+
+def _plain_http_is_sent_on_and_tls_is_remembered(production: Production) -> None:
+    plain = _head(production, "/sign-in", tls=False)
+    assert plain.status == 301
+    assert plain.headers["Location"].startswith("https://127.0.0.1/")
+    page = _head(production, "/sign-in")
+    assert page.status == 200
+    assert "max-age=31536000" in page.headers["Strict-Transport-Security"]
+    assert all("Secure" in cookie for cookie in page.headers.get_all("Set-Cookie") or [])
+
+
+def _metrics_are_not_for_the_world_and_a_worker_has_its_own(production: Production) -> None:
+    assert _head(production, "/metrics").status == 404
+    for port in (production.ports[0], production.worker_metrics):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
+            assert b"keeper_database_up 1.0" in reply.read()
+
+
+def _the_trail_names_the_client_that_nginx_saw(production: Production) -> None:
+    load = Load(production, "seen")
+    load._write(0)
+    out = production.keeper(
+        "shell", "--no-imports", "-c",
+        "from audit_app.models import AuditEvent as E; print(E.objects.filter(action='secret.create').last().address)",
+    )  # fmt: skip
+    assert out.splitlines()[-1] == "127.0.0.1"
+
+
+def _a_rolling_restart_fails_no_read(production: Production) -> None:
+    with Load(production, "rolling") as load:
+        for port, web in zip(production.ports, production.webs, strict=True):
+            load.for_more(reads=5)
+            assert web.stop() == 0, production.last_lines()
+            # A release: the schema is brought up to date while the other replica serves.
+            production.keeper("init-db")
+            web.start()
+            production.until(lambda port=port: _ready(port), "the replica came back")  # type: ignore[misc]
+        load.for_more(reads=5, writes=3)
+    assert not load.unanswered
+    assert not load.wrong
+    assert not load.lost()
+
+
+def _what_was_answered_survives_the_database(production: Production) -> None:
+    with Load(production, "database") as load:
+        load.for_more(reads=5, writes=5)
+        production.database.kill()
+        production.until(lambda: bool(load.refused) and bool(load.unanswered), "the loss was noticed")
+        production.database.start_again()
+        load.for_more(reads=5, writes=5)
+    assert not load.wrong
+    assert not load.lost()
+    assert set(load.refused + load.unanswered) <= {0, 500, 502, 503, 504}
+    verified = production.keeper("verify-audit")
+    assert "damage" not in verified.lower() or "no damage" in verified.lower(), verified
+
+
+def _values_are_served_without_redis_and_work_goes_on_after_it(production: Production) -> None:
+    with Load(production, "redis") as load:
+        load.for_more(reads=5)
+        production.redis.kill()
+        production.until(lambda: not _checks(production)["broker"], "the loss was noticed")
+        load.for_more(reads=10, writes=3)
+        production.redis.start_again()
+        load.for_more(reads=5, writes=3)
+    assert not load.wrong
+    assert not load.lost()
+    production.until(lambda: all(_checks(production).values()), "the worker came back")
+    assert not production.worker.ended
+    assert not production.beat.ended
+
+
+def _a_killed_worker_takes_its_work_up_again(production: Production) -> None:
+    production.worker.kill()
+    assert not accepts(production.worker_metrics)
+    production.worker.start()
+    production.until(lambda: accepts(production.worker_metrics), "the worker came back")
+    production.until(lambda: all(_checks(production).values()), "its pulse came back")
+
+
+def _everything_ends_when_it_is_asked_to_and_no_log_holds_a_value(production: Production) -> None:
+    for process in (production.beat, production.worker, *production.webs):
+        assert process.stop() == 0, production.last_lines()
+    logs = production.logs()
+    assert "canary-91c7" not in logs
+    for line in logs.splitlines():
+        if line.startswith("{"):
+            assert json.loads(line)["level"] in {"debug", "info", "warning", "error", "critical"}
+
+
+STEPS: Final = (
+    _every_part_is_well,
+    _plain_http_is_sent_on_and_tls_is_remembered,
+    _metrics_are_not_for_the_world_and_a_worker_has_its_own,
+    _the_trail_names_the_client_that_nginx_saw,
+    _a_rolling_restart_fails_no_read,
+    _what_was_answered_survives_the_database,
+    _values_are_served_without_redis_and_work_goes_on_after_it,
+    _a_killed_worker_takes_its_work_up_again,
+    _everything_ends_when_it_is_asked_to_and_no_log_holds_a_value,
+)
