@@ -181,6 +181,8 @@ KEEPER_SECRET_PANELS = [
     "sync_app.rotation_panel.RotationPanel",
     "secrets_app.reference_panel.ReferencePanel",
 ]
+# Called with actor and secret; answers whether a policy took the rotation.
+KEEPER_ROTATION_REQUEST = "sync_app.rotation.asking.request_for_secret"
 KEEPER_ENVIRONMENT_PANELS = ["secrets_app.key_panel.KeyPanel", "sync_app.consent_views.ConsentPanel"]
 KEEPER_NOTIFIERS = [
     "environments_app.notification_email.EmailTransport",

@@ -148,6 +148,9 @@ def _make_current(secret: Secret, version: SecretVersion) -> None:
     secret.previous_number = secret.current_number
     secret.current_number = version.number
     secret.rotated_at = version.created_at
+    if secret.rotation_due_at is not None and secret.rotation_due_at <= version.created_at:
+        # This is the value that was due.
+        secret.rotation_due_at = None
 
 
 def _name_taken(secret: Secret, error: IntegrityError) -> Exception:

@@ -1,6 +1,6 @@
 """The pages on which secrets are written: new, edit, roll back, and the generator beside the form."""
 
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -24,6 +24,8 @@ from secrets_app.models import Secret
 from secrets_app.places import places_for
 from secrets_app.secret_types import SecretType
 from secrets_app.version_field import version_number
+
+_COMPARED: Final = ("secret_type", "description", "tags", "owner", "expires_at")
 
 
 @login_required
@@ -87,11 +89,7 @@ def secret_edit(request: HttpRequest, id: int) -> HttpResponse:
             form.add_error("value", str(error))
         except StaleVersion:
             secret = find_secret(actor=actor, id=id)
-            conflict = {
-                "version": secret.current_number,
-                "at": secret.updated_at,
-                "url": reverse("secret-detail", args=[secret.pk]),
-            }
+            conflict = _conflict(form, secret)
             # Saving again is then a decision made in the knowledge of the newer version.
             form.data = {**request.POST.dict(), "expected": secret.etag}
         else:
@@ -129,6 +127,29 @@ def secret_generate(request: HttpRequest) -> HttpResponse:
     partial = request.headers.get("HX-Request")
     template = "secrets_app/_generated.html" if partial else "secrets_app/generated.html"
     return render(request, template, context)
+
+
+def _conflict(form: SecretForm, secret: Secret) -> dict[str, Any]:
+    """Return what somebody else changed since the form was opened, beside what was entered here."""
+    known = form.data.get("expected", "").partition("-")[0]
+    theirs = SecretForm.initial_of(secret)
+    fields = []
+    for name in _COMPARED:
+        stored = form.fields[name].widget.format_value(theirs[name]) or ""
+        stored = stored[0] if isinstance(stored, list) else stored
+        entered = str(form.data.get(name, "")).replace("\r\n", "\n")
+        if stored != entered:
+            fields.append({"label": form[name].label, "theirs": stored, "mine": entered})
+    is_new_value = known != str(secret.current_number)
+    current = secret.versions.filter(number=secret.current_number).defer("value").first()
+    return {
+        "version": secret.current_number,
+        "at": secret.updated_at,
+        "url": reverse("secret-detail", args=[secret.pk]),
+        "fields": fields,
+        "is_new_value": is_new_value,
+        "author": current.author if current and is_new_value else "",
+    }
 
 
 def _form(

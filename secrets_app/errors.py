@@ -118,5 +118,9 @@ class NotDeleted(SecretError):
     """Only a deleted secret is restored or purged."""
 
 
+class RotationRefused(SecretError):
+    """The policy of a secret does not take a rotation as things stand; the message says why."""
+
+
 class TooManyItems(SecretError):
     """A bulk call holds more items than one transaction takes; nothing was stored."""

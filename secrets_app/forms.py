@@ -105,6 +105,17 @@ class SecretForm(WrittenFields, forms.Form):
         }
 
 
+_SORTS = [
+    ("", "By name"),
+    ("-name", "By name, backwards"),
+    ("-updated", "Changed last"),
+    ("updated", "Changed first"),
+    ("-created", "Newest"),
+    ("expires", "Expiring first"),
+    ("rotation_due", "Rotation due first"),
+]
+
+
 class FilterForm(forms.Form):
     """The filters of the list of secrets, as they stand in its address."""
 
@@ -117,12 +128,16 @@ class FilterForm(forms.Form):
         required=False,
         choices=[("", "Any state"), ("expiring", "Expiring in 30 days"), ("overdue", "Rotation overdue")],
     )
+    view = forms.ChoiceField(required=False, choices=[("", "All names"), ("folders", "By folder")])
+    ordering = forms.ChoiceField(label="Sort", required=False, choices=_SORTS)
     deleted = forms.BooleanField(required=False)
 
     def __init__(self, *args: Any, environments: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         choices = [(environment.name, environment.title) for environment in environments]
         self.fields["environment"].choices = [("", "All environments"), *choices]  # type: ignore[attr-defined]
+        # Not declared: forms have an attribute of this name.
+        self.fields["prefix"] = forms.CharField(label="Under", required=False)
         for name, added in panel_filters().items():
             self.fields[name] = forms.ChoiceField(
                 label=added.label, required=False, choices=list(added.choices.items())
@@ -132,7 +147,7 @@ class FilterForm(forms.Form):
     @property
     def parameters(self) -> dict[str, str]:
         """The filters in the words of the API."""
-        names = ("q", "environment", "type", "tag", "owner", *panel_filters())
+        names = ("q", "environment", "type", "tag", "owner", "prefix", *panel_filters())
         given = {name: str(self.data.get(name, "")) for name in names}
         state = self.data.get("state")
         given |= {"expiring": "30"} if state == "expiring" else {}
@@ -143,3 +158,8 @@ class FilterForm(forms.Form):
     def wants_deleted(self) -> bool:
         """Whether the deleted secrets are asked for."""
         return bool(self.data.get("deleted"))
+
+    @property
+    def shows_folders(self) -> bool:
+        """Whether the names are to be shown as folders."""
+        return bool(self.data.get("view") == "folders")

@@ -48,6 +48,20 @@ def delete(*, actor: Principal, secret: Secret, expected: str | None = None) -> 
     return secret
 
 
+def mark_due(*, actor: Principal, secret: Secret, expected: str | None = None) -> Secret:
+    """Say that a secret which no policy rotates is to be rotated by hand; its next value ends that.
+
+    Raises StaleVersion, TamperedSecret, and Forbidden or Invisible.
+    """
+    require_on(actor=actor, action=Action.SECRET_UPDATE, secret=secret)
+    require_living(secret)
+    require_authentic(secret)
+    check_expected(secret, expected)
+    secret.rotation_due_at = timezone.now()
+    change(actor=actor, secret=secret, action=Action.SECRET_UPDATE, details={"fields": ["rotation_due_at"]})
+    return secret
+
+
 def restore(*, actor: Principal, secret: Secret) -> Secret:
     """Bring a deleted secret back under its name, with its history.
 

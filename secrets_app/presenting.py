@@ -34,6 +34,8 @@ def list_row(secret: Secret, cells: Sequence[Cell]) -> dict[str, Any]:
     return {
         "cells": cells,
         "id": secret.pk,
+        "pick": f"{secret.pk}:{secret.etag}",
+        "copy_url": reverse("secret-copy", args=[secret.pk]),
         "name": secret.name,
         "secret_type": secret.secret_type,
         "type_label": secret.get_secret_type_display(),
@@ -62,7 +64,7 @@ def rights(actor: Principal, secret: Secret) -> dict[str, bool]:
 
 def secret_urls(secret: Secret) -> dict[str, str]:
     """Return the addresses of the actions on a secret."""
-    names = ("reveal", "copy", "edit", "delete", "restore", "purge", "rollback", "share")
+    names = ("reveal", "copy", "edit", "delete", "restore", "purge", "rollback", "share", "diff")
     return {name: reverse(f"secret-{name}", args=[secret.pk]) for name in names}
 
 
@@ -95,7 +97,8 @@ def _field_text(item: object) -> str:
 def active_filters(form: FilterForm, query: QueryDict) -> list[dict[str, str]]:
     """Return each filter in force, in words, with the address of the list without it."""
     found = []
-    for name in form.fields:
+    # How the list is shown is no filter of it.
+    for name in [name for name in form.fields if name not in {"view", "ordering"}]:
         text = query.get(name, "")
         if text:
             rest = [(key, value) for key, value in query.items() if key not in {name, "cursor"} and value]

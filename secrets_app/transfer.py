@@ -5,6 +5,7 @@ from audit_app.canonical import Json
 from environments_app.models import Environment
 from environments_app.policy import Principal, require
 from secrets_app.finding import require_on
+from secrets_app.input_errors import InvalidInput
 from secrets_app.lifecycle import delete
 from secrets_app.models import Secret
 from secrets_app.names import validate_secret_name
@@ -49,6 +50,9 @@ def overwrite(*, actor: Principal, secret: Secret, onto: Secret, expected: str) 
     require_readable(actor=actor, secret=secret)
     require_on(actor=actor, action=Action.SECRET_COPY, secret=secret)
     require_on(actor=actor, action=Action.SECRET_UPDATE, secret=onto)
+    if onto.resolves_references:
+        reason = "It resolves references, and what is promoted stays literal: change it by itself."
+        raise InvalidInput("value", reason)
     details: dict[str, Json] = {"to": f"{onto.environment.name}/{onto.name}"}
     version = current_version_of(secret)
     value = open_version(actor=actor, version=version, action=Action.SECRET_COPY, details=details)

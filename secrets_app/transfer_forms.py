@@ -24,6 +24,9 @@ _LABELS: Final = {
 }
 
 
+EXPORT_FORMATS: Final = [(each.format, _LABELS[each.format]) for each in EXPORT_RENDERERS]
+
+
 class ImportForm(forms.Form):
     """A file or text, where its entries go, and corrections of single entries."""
 
@@ -113,9 +116,7 @@ class ExportForm(forms.Form):
     under = forms.CharField(
         label="Under", required=False, strip=False, help_text="Only the names under this path; empty: all."
     )
-    format = forms.ChoiceField(
-        choices=[(each.format, _LABELS[each.format]) for each in EXPORT_RENDERERS], initial="dotenv"
-    )
+    format = forms.ChoiceField(choices=EXPORT_FORMATS, initial="dotenv")
 
     def __init__(self, *args: Any, environments: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

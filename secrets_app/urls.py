@@ -3,7 +3,9 @@
 from django.urls import path
 
 from secrets_app import (
+    bulk_pages,
     comparison_pages,
+    diff_pages,
     editing_pages,
     retirement_pages,
     share_pages,
@@ -19,8 +21,11 @@ urlpatterns = [
     path("secrets", views.secret_list, name="secret-list"),
     path("secrets/new", editing_pages.secret_new, name="secret-new"),
     path("secrets/generate", editing_pages.secret_generate, name="secret-generate"),
+    path("secrets/search", views.secret_search, name="secret-search"),
+    path("secrets/bulk", bulk_pages.secret_bulk, name="secret-bulk"),
     path("secrets/import", transfer_pages.secret_import, name="secret-import"),
     path("secrets/export", transfer_pages.secret_export, name="secret-export"),
+    path("secrets/<int:id>/diff", diff_pages.secret_diff, name="secret-diff"),
     path("secrets/<int:id>/share", share_pages.secret_share, name="secret-share"),
     path("secrets/<int:id>/shares/<int:share>/revoke", share_pages.share_revoke, name="share-revoke"),
     path("shared/<str:link>", share_pages.shared, name="share"),

@@ -18,9 +18,12 @@ from environments_app.authentication import principal_of
 from environments_app.current import enter
 from environments_app.models import Environment
 from environments_app.policy import Principal, allows, visible_environments
+from secrets_app.acts_on_many import ACTS, EXPORT
 from secrets_app.filters import DEFAULT_ORDERING, ORDERINGS, narrow
 from secrets_app.finding import find_secret, require_authentic, visible_secrets
+from secrets_app.folders import directly_in, folders_in
 from secrets_app.forms import FilterForm
+from secrets_app.input_errors import InvalidInput
 from secrets_app.models import Secret, SecretVersion, Share
 from secrets_app.panels import cells_of, panel_filters, panels_of
 from secrets_app.places import may_somewhere
@@ -32,13 +35,16 @@ from secrets_app.presenting import (
     secret_urls,
     value_fields,
 )
-from secrets_app.reading import reveal
+from secrets_app.reading import Revealed, reveal
 from secrets_app.retention import purge_time
+from secrets_app.secret_types import SecretType
+from secrets_app.seen_by import seen_by
 from secrets_app.sharing import open_shares
 from secrets_app.version_field import MAX_NUMBER, version_number
 
 _VERSIONS_SHOWN: Final = 50
 _EVENTS_SHOWN: Final = 10
+_FOUND: Final = 8
 
 
 class _SecretOrder:
@@ -46,7 +52,7 @@ class _SecretOrder:
 
     ordering_fields = ORDERINGS
     default_ordering = DEFAULT_ORDERING
-    filter_names = (*FilterForm.base_fields, *panel_filters())
+    filter_names = (*FilterForm.base_fields, "prefix", *panel_filters())
 
 
 @login_required
@@ -57,6 +63,11 @@ def secret_list(request: HttpRequest) -> HttpResponse:
     environments = list(Environment.objects.filter(visible_environments(actor)).order_by("position", "name"))
     form = FilterForm(request.GET, environments=environments)
     secrets = narrow(visible_secrets(actor, deleted=form.wants_deleted), form.parameters)
+    prefix = form.parameters["prefix"].removesuffix("/")
+    folders = []
+    if form.shows_folders:
+        folders = [] if request.GET.get("cursor") else folders_in(secrets, prefix)
+        secrets = directly_in(secrets, prefix)
     paginator = list_paginator()
     rows = authentic(paginator.paginate_queryset(secrets, request, view=_SecretOrder()))
     current = next((item for item in environments if item.name == request.GET.get("environment")), None)
@@ -72,12 +83,64 @@ def secret_list(request: HttpRequest) -> HttpResponse:
         "can_create": any(may_somewhere(actor, Action.SECRET_CREATE, place) for place in places),
         "create_url": reverse("secret-new") + (f"?environment={current.name}" if current else ""),
         "environment": current,
+        "folders": [
+            {"name": f"{each.name}/", "count": each.count, "url": _list_url(request, prefix=each.path)}
+            for each in folders
+        ],
+        "shows_folders": form.shows_folders,
+        "path": _path(request, prefix) if form.shows_folders else [],
+        "acts": _acts(actor, places, deleted=form.wants_deleted),
+        "bulk_url": reverse("secret-bulk"),
         **_transfer_urls(actor, places, current),
     }
     partial = request.headers.get("HX-Request") and not request.headers.get("HX-Boosted")
     return render(
         request, "secrets_app/_secret_rows.html" if partial else "secrets_app/secret_list.html", context
     )
+
+
+@login_required
+@require_GET
+def secret_search(request: HttpRequest) -> HttpResponse:
+    """Return the first few secrets that a search finds everywhere one may see, for the top bar."""
+    text = request.GET.get("q", "").strip()
+    found: list[Secret] = []
+    if text:
+        secrets = narrow(visible_secrets(principal_of(request)), {"q": text})
+        found = authentic(secrets.order_by("name", "id")[:_FOUND])
+    context = {
+        "q": text,
+        "found": [list_row(secret, ()) for secret in found],
+        "all_url": f"{reverse('secret-list')}?{urlencode({'q': text})}",
+    }
+    return render(request, "secrets_app/_found.html", context)
+
+
+def _list_url(request: HttpRequest, **changed: str) -> str:
+    """Return the address of the list with these filters changed, from its first page on."""
+    kept = {name: value for name, value in request.GET.items() if value and name != "cursor"} | changed
+    return f"{reverse('secret-list')}?{urlencode({name: value for name, value in kept.items() if value})}"
+
+
+def _path(request: HttpRequest, prefix: str) -> list[dict[str, str]]:
+    """Return the folders that lead to the one that is shown, the top first."""
+    parts = prefix.split("/") if prefix else []
+    steps = [{"name": "all", "url": _list_url(request, prefix="")}]
+    for depth, part in enumerate(parts, 1):
+        steps.append({"name": part, "url": _list_url(request, prefix="/".join(parts[:depth]))})
+    return steps
+
+
+def _acts(actor: Principal, places: list[Environment], *, deleted: bool) -> list[tuple[str, str]]:
+    """Return which acts on many are offered, to those who may do them somewhere in view."""
+    offered = [
+        (act.name, act.label)
+        for act in ACTS.values()
+        if act.on_deleted == deleted
+        and any(all(may_somewhere(actor, right, place) for right in act.rights) for place in places)
+    ]
+    exports = not deleted and any(may_somewhere(actor, Action.SECRET_EXPORT, place) for place in places)
+    return [*offered, (EXPORT, "Export…")] if exports else offered
 
 
 def _transfer_urls(
@@ -105,10 +168,16 @@ def secret_detail(request: HttpRequest, id: int) -> HttpResponse:
 @login_required
 @require_POST
 def secret_reveal(request: HttpRequest, id: int) -> HttpResponse:
-    """Show the value of a secret, or of one of its versions, until it masks itself again."""
+    """Show the value of a secret, or of one of its versions, until it masks itself again.
+
+    `shape=fields` shows the names of its fields alone, `field` one of them.
+    """
     actor = principal_of(request)
     secret = find_secret(actor=actor, id=id)
     revealed = reveal(actor=actor, secret=secret, number=version_number(request))
+    if "field" in request.POST:
+        content = _field_of(revealed, request.POST["field"])
+        return render(request, "secrets_app/_field_revealed.html", {"content": content})
     shown = {
         "value": revealed.value,
         "fields": value_fields(secret.secret_type, revealed.value),
@@ -116,17 +185,28 @@ def secret_reveal(request: HttpRequest, id: int) -> HttpResponse:
         "mask_after": MASK_AFTER_SECONDS,
     }
     if request.headers.get("HX-Request"):
-        return render(request, "secrets_app/_value_revealed.html", shown)
+        by_field = request.POST.get("shape") == "fields" and shown["fields"]
+        template = "_value_fields.html" if by_field else "_value_revealed.html"
+        return render(request, f"secrets_app/{template}", shown | {"urls": secret_urls(secret)})
     return _detail(request, secret, revealed=shown)
 
 
 @login_required
 @require_POST
 def secret_copy(request: HttpRequest, id: int) -> HttpResponse:
-    """Return the value alone, for the clipboard."""
+    """Return the value, or one of its fields, alone, for the clipboard."""
     actor = principal_of(request)
     revealed = reveal(actor=actor, secret=find_secret(actor=actor, id=id), number=version_number(request))
-    return HttpResponse(revealed.value, content_type="text/plain; charset=utf-8")
+    value = _field_of(revealed, request.POST["field"]) if "field" in request.POST else revealed.value
+    return HttpResponse(value, content_type="text/plain; charset=utf-8")
+
+
+def _field_of(revealed: Revealed, name: str) -> str:
+    """Return one field of a structured value. Raises InvalidInput if there is none of this name."""
+    fields = dict(value_fields(revealed.secret.secret_type, revealed.value) or [])
+    if name not in fields:
+        raise InvalidInput("field", "The value has no such field.")
+    return fields[name]
 
 
 def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | None = None) -> HttpResponse:
@@ -153,6 +233,8 @@ def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | 
         "urls": secret_urls(secret) | _activity_url(request, secret),
         "panels": panels_of(actor=actor, secret=secret),
         "purge_at": purge_time(secret),
+        "viewers": seen_by(actor=actor, secret=secret),
+        "structured": secret.secret_type in {SecretType.JSON, SecretType.YAML},
         "shares": [_share_row(share) for share in open_shares(secret)],
         "mask_after": MASK_AFTER_SECONDS,
         **(revealed or {}),

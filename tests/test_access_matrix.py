@@ -502,6 +502,10 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "secret-list": (PageRule("anyone", admin=200),),
     "secret-new": (PageRule("anyone", admin=200),),
     "secret-generate": (PageRule("anyone", admin=200, method="POST", form={"kind": "password", "lowercase": "on"}),),
+    "secret-search": (PageRule("anyone", admin=200),),
+    # It shows what one may of the chosen; here none is chosen.
+    "secret-bulk": (PageRule("anyone", admin=200, method="POST", form={"act": "delete"}),),
+    "secret-diff": (PageRule("viewer", admin=200), PageRule("reader", method="POST", form={"old": "1", "new": "1"})),
     "secret-share": (PageRule("reader"),),
     # Both answer about a share that is not there.
     "share-revoke": (PageRule("absent", admin=404, method="POST"),),
@@ -627,6 +631,8 @@ _OF_NO_SECRET: Final = {
     "secret-import",
     "secret-export",
     "environment-compare",
+    "secret-search",
+    "secret-bulk",
 }
 
 

@@ -11,11 +11,13 @@ from audit_app.streams import environment_stream
 from environments_app.changes import changing
 from environments_app.errors import Tampered
 from environments_app.policy import Principal
+from secrets_app.errors import RotationRefused
+from secrets_app.models import Secret
 from sync_app.errors import RotationConflict
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.models.run import Trigger
 from sync_app.queueing import nudge
-from sync_app.rotation.finding import require_authentic, require_living, require_on
+from sync_app.rotation.finding import policy_of, require_authentic, require_living, require_on
 from sync_app.rotation.states import Slot, Step
 
 ROTATE: Final = "sync_app.tasks.carry_on_rotation"
@@ -56,6 +58,21 @@ def request_rotation(
         )
         nudge_rotation(rotation)
     return rotation
+
+
+def request_for_secret(*, actor: Principal, secret: Secret) -> bool:
+    """Ask the policy of a secret for a rotation; False if none rotates it (KEEPER_ROTATION_REQUEST).
+
+    Raises RotationRefused with the policy's reason, Forbidden or Invisible, and Tampered.
+    """
+    policy = policy_of(secret)
+    if policy is None:
+        return False
+    try:
+        request_rotation(actor=actor, policy=policy)
+    except RotationConflict as error:
+        raise RotationRefused(str(error)) from error
+    return True
 
 
 def nudge_rotation(rotation: Rotation) -> None:

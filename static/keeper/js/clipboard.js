@@ -1,10 +1,40 @@
 // Puts values on the clipboard, and nowhere else.
 import { say } from "./say.js";
 
+// A copied value leaves the clipboard again, where the browser lets a page write there: only while it
+// has the focus. Copying something else on this page ends the wait.
+const CLEAR_AFTER = 45;
+let clearing = null;
+
+function clearLater() {
+  clearTimeout(clearing);
+  removeEventListener("focus", clear);
+  clearing = setTimeout(clear, CLEAR_AFTER * 1000);
+}
+
+async function clear() {
+  if (!document.hasFocus()) {
+    addEventListener("focus", clear, { once: true });
+    return;
+  }
+  try {
+    await navigator.clipboard.writeText("");
+    say("The clipboard was cleared.");
+  } catch {
+    say("The browser did not let Keeper clear the clipboard. Copy something else over it.");
+  }
+}
+
+document.addEventListener("copy", () => {
+  clearTimeout(clearing);
+  removeEventListener("focus", clear);
+});
+
 async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text);
-    say("Copied");
+    clearLater();
+    say(`Copied. The clipboard is cleared in ${CLEAR_AFTER} s.`);
   } catch {
     say("The browser did not allow copying. Select the text and copy it by hand.");
   }
@@ -31,7 +61,8 @@ async function copySecret(form) {
     } else {
       await navigator.clipboard.writeText(await value);
     }
-    say("Copied. The reading is on record.");
+    clearLater();
+    say(`Copied. The reading is on record; the clipboard is cleared in ${CLEAR_AFTER} s.`);
   } catch {
     const refused = await value.then(() => false, () => true);
     say(refused ? "Keeper did not hand out the value. Reload the page to see why." : "The browser did not allow copying. Reveal the value and copy it by hand.");
@@ -42,7 +73,9 @@ document.addEventListener("submit", (event) => {
   const form = event.target.closest("[data-copy-secret]");
   if (!form) return;
   event.preventDefault();
-  const revealed = document.querySelector("#value [data-value]");
+  // A form for one field, or for a row of a list, is not about the value that is in view.
+  const whole = !form.elements.field && !form.matches("#row-copy");
+  const revealed = whole && document.querySelector("#value [data-value]");
   if (revealed) copyText(revealed.textContent);
   else copySecret(form);
 });

@@ -6,6 +6,7 @@ import "./filters.js";
 import "./many.js";
 import "./menus.js";
 import "./reveal.js";
+import "./search.js";
 import "./shortcuts.js";
 import "./times.js";
 import "./value_form.js";

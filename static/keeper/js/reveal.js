@@ -2,12 +2,15 @@
 
 let ticking = null;
 
+// By what it holds: while htmx settles a swap, the part wears the classes of the one before.
+export const isRevealed = () => Boolean(document.querySelector("#value [data-value], #value .value-fields"));
+
 export function mask() {
   clearInterval(ticking);
   ticking = null;
   const shown = document.getElementById("value");
   const template = document.getElementById("value-masked");
-  if (!template || !shown?.matches(".is-revealed")) return;
+  if (!template || !shown || !isRevealed()) return;
   const held = shown.contains(document.activeElement);
   shown.replaceWith(template.content.cloneNode(true));
   if (held) document.querySelector("[data-reveal] button")?.focus();
@@ -31,7 +34,12 @@ document.addEventListener("click", (event) => {
   if (event.target.closest("[data-mask]")) mask();
 });
 document.addEventListener("htmx:afterSettle", (event) => {
-  if (event.detail.target?.id === "value" || event.target.id === "value") start();
+  if (event.target.closest?.("#value") || event.detail.target?.closest?.("#value")) start();
 });
-addEventListener("pagehide", mask);
+// Whatever a page keeps of itself for Back, values are not in it.
+function forget() {
+  mask();
+  for (const each of document.querySelectorAll("[data-sensitive]")) each.remove();
+}
+addEventListener("pagehide", forget);
 start();

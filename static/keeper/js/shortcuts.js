@@ -1,5 +1,5 @@
 // The keyboard: / searches, j and k walk the rows, other keys press the button that names them.
-import { mask } from "./reveal.js";
+import { isRevealed, mask } from "./reveal.js";
 
 const typing = (target) => target.closest?.("input, textarea, select, [contenteditable]");
 
@@ -23,7 +23,14 @@ const keys = {
   "?": () => document.getElementById("shortcuts")?.showModal(),
   j: () => walk(1),
   k: () => walk(-1),
-  r: () => (document.querySelector("#value.is-revealed") ? mask() : visible('[data-key="r"]')?.click()),
+  c: () => {
+    const row = document.activeElement.closest?.("tr")?.querySelector("[data-copy-url]");
+    const form = document.getElementById("row-copy");
+    if (!row || !form) return visible('[data-key="c"]')?.click();
+    form.action = row.dataset.copyUrl;
+    form.requestSubmit();
+  },
+  r: () => (isRevealed() ? mask() : visible('[data-key="r"]')?.click()),
 };
 
 document.addEventListener("keydown", (event) => {

@@ -1,0 +1,214 @@
+"""What people come to do with secrets, from where they start to where they are done."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import expect
+
+from environments_app.tests.cast import Cast
+from secrets_app import writing
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.secret_types import SecretType
+from tests.browser.visitor import Visitor
+
+Make = Callable[..., Secret]
+VALUE = "s3cr3t-Kx9"
+SIZES = pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+CLIPBOARD: dict[str, Any] = {"permissions": ["clipboard-read", "clipboard-write"]}
+
+
+def kept_in(page: Any) -> str:
+    """Return whatever the browser keeps or shows of a page: storage, address, title, text."""
+    storage = page.evaluate(
+        "JSON.stringify([{...localStorage}, {...sessionStorage}, history.state, document.cookie])"
+    )
+    return f"{storage} {page.url} {page.title()} {page.content()}"
+
+
+@SIZES
+def test_find_reveal_and_copy_by_the_keyboard_alone(
+    visitor: Visitor, cast: Cast, secret: Make, phone: bool
+) -> None:
+    secret(name="payments/db")
+    secret(name="payments/stripe-key", value="other")
+    page = visitor.open("/", user=cast.alice, phone=phone, **CLIPBOARD)
+    page.keyboard.press("/")
+    page.keyboard.type("pay")
+    expect(page.locator("#found .menu-item")).to_have_count(3)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("payments/db")
+
+    page.keyboard.press("r")
+    expect(page.locator("[data-value]")).to_have_text(VALUE)
+    page.keyboard.press("r")
+    page.keyboard.press("c")
+
+    expect(page.locator("#announcer")).to_contain_text("Copied. The reading is on record")
+    assert page.evaluate("navigator.clipboard.readText()") == VALUE
+    assert VALUE not in kept_in(page)
+
+
+def test_a_copied_value_leaves_the_clipboard_again(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    page = visitor.open(f"/secrets/{secret().pk}", user=cast.alice, **CLIPBOARD)
+    page.clock.install()
+    page.keyboard.press("c")
+    expect(page.locator("#announcer")).to_contain_text("Copied")
+
+    page.clock.run_for(46_000)
+
+    expect(page.locator("#announcer")).to_have_text("The clipboard was cleared.")
+    assert page.evaluate("navigator.clipboard.readText()") == ""
+
+
+def test_a_row_of_the_list_is_copied_by_its_key(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    secret(name="a")
+    secret(name="b", value="of-b")
+    page = visitor.open("/secrets", user=cast.alice, **CLIPBOARD)
+    for key in ("j", "j", "c"):
+        page.keyboard.press(key)
+    expect(page.locator("#announcer")).to_contain_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == "of-b"
+
+
+def test_one_field_is_revealed_alone(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    stored = secret(value='{"user": "pay", "password": "Kx9"}', secret_type=SecretType.JSON)
+    page = visitor.open(f"/secrets/{stored.pk}", user=cast.alice)
+    page.get_by_role("button", name="Fields").click()
+    page.get_by_role("button", name="Reveal user").click()
+
+    expect(page.locator(".value-fields code")).to_have_text(["pay"])
+    assert "Kx9" not in page.content()
+
+
+def test_an_edit_that_met_another_loses_nothing(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    stored = secret()
+    page = visitor.open(f"/secrets/{stored.pk}", user=cast.alice)
+    visitor.watch(page).expect("422")
+    page.keyboard.press("e")
+    page.locator("#id_value").focus()
+    page.keyboard.type("mine-1")
+    page.get_by_label("Owner").focus()
+    page.keyboard.type("my-team")
+    writing.update(actor=cast.principal(cast.erin), secret=stored, value="theirs-1", owner="their-team")
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_role("alert")).to_contain_text("erin changed this secret while you were editing")
+    expect(page.locator("#id_value")).to_have_value("mine-1")
+    assert "mine-1" not in page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+    page.get_by_role("button", name="Save").press("Enter")
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("payments/db")
+    numbers = SecretVersion.objects.filter(secret=stored).values_list("number", flat=True)
+    assert sorted(numbers) == [1, 2, 3]
+
+
+@SIZES
+def test_import_two_hundred_and_fix_three(visitor: Visitor, cast: Cast, phone: bool) -> None:
+    text = (
+        "".join(f"KEY_{number}=value-{number}\n" for number in range(197)) + "bad name=1\n/slash=2\nEMPTY=\n"
+    )
+    page = visitor.open("/secrets/import?environment=development", user=cast.alice, phone=phone)
+    page.get_by_label("File").set_input_files(
+        {"name": "secrets.env", "mimeType": "text/plain", "buffer": text.encode()}
+    )
+    page.get_by_role("button", name="Preview").press("Enter")
+    expect(page.get_by_role("button", name="Import 197 secrets")).to_be_visible()
+    assert "value-1" not in page.content()
+    assert Secret.objects.count() == 0
+
+    page.get_by_label("Name of entry 198").fill("good-name")
+    page.get_by_label("Value of entry 198").fill("1")
+    page.get_by_label("Name of entry 199").fill("slash")
+    page.get_by_label("Value of entry 200").fill("filled")
+    page.get_by_role("button", name="Check again").press("Enter")
+    page.get_by_role("button", name="Import 200 secrets").press("Enter")
+
+    expect(page.get_by_role("status").filter(has_text="200 secrets imported")).to_be_visible()
+    assert Secret.objects.count() == 200
+    assert "filled" not in kept_in(page)
+
+
+@SIZES
+def test_compare_and_promote(visitor: Visitor, cast: Cast, secret: Make, phone: bool) -> None:
+    secret(name="new")
+    secret(name="same", value="s")
+    secret(name="same", value="s", environment=cast.production)
+    page = visitor.open("/environments", user=cast.alice, phone=phone)
+    page.get_by_role("link", name="Compare").click()
+    page.get_by_role("button", name="Compare").click()
+    expect(page.locator(".row-link")).to_have_text(["new"])
+    page.get_by_role("checkbox", name="Select new").check()
+    page.get_by_role("button", name="Promote to production…").click()
+    go = page.get_by_role("button", name="Promote 1 secret")
+    expect(go).to_be_disabled()
+    page.get_by_label("Type production to go on").fill("production")
+    go.click()
+
+    expect(page.get_by_role("status").filter(has_text="1 of 1 promoted")).to_be_visible()
+    assert Secret.objects.filter(environment=cast.production, name="new").exists()
+
+
+@SIZES
+def test_share_once(visitor: Visitor, cast: Cast, secret: Make, phone: bool) -> None:
+    stored = secret()
+    sharer = visitor.open(f"/secrets/{stored.pk}/share", user=cast.alice, phone=phone)
+    sharer.get_by_label("For").fill("charlie")
+    sharer.get_by_role("button", name="Make the link").press("Enter")
+    link = sharer.locator(".secret-once code").inner_text().removeprefix(visitor.site)
+    page = visitor.open(link, user=cast.charlie, phone=phone)
+    assert VALUE not in page.content()
+    page.get_by_role("button", name="Show it once").press("Enter")
+    expect(page.locator("[data-value]")).to_have_text(VALUE)
+
+    visitor.watch(page).expect("404")
+    page.goto(link)
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("Not found")
+    page.go_back()
+    assert VALUE not in page.content()
+
+
+def test_many_are_chosen_previewed_and_deleted(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    for name in ("a", "b", "c"):
+        secret(name=name)
+    page = visitor.open("/secrets", user=cast.alice)
+    expect(page.get_by_role("button", name="Go on…")).to_be_disabled()
+    page.get_by_role("checkbox", name="Select all on this page").check()
+    page.get_by_role("checkbox", name="Select b").uncheck()
+    expect(page.locator("[data-selected]")).to_have_text("2 selected")
+    page.get_by_label("What to do with the selected").select_option("delete")
+    page.get_by_role("button", name="Go on…").click()
+    page.get_by_role("button", name="Delete: 2 secrets").click()
+
+    expect(page.get_by_role("status").filter(has_text="2 of 2 deleted")).to_be_visible()
+    assert list(Secret.objects.filter(live=True).values_list("name", flat=True)) == ["b"]
+
+
+def test_after_sign_out_back_shows_nothing(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    stored = secret()
+    writing.update(actor=cast.principal(cast.alice), secret=stored, value="second-Zz1")
+    page = visitor.open(f"/secrets/{stored.pk}", user=cast.alice)
+    page.get_by_role("button", name="Reveal", exact=True).click()
+    expect(page.locator("[data-value]")).to_have_text("second-Zz1")
+    page.goto(f"/secrets/{stored.pk}/diff")
+    page.get_by_role("button", name="Show the values too").click()
+    expect(page.locator(".diff")).to_contain_text(VALUE)
+    visitor.watch(page).expect("ERR_CACHE_MISS")
+    page.locator("summary.person").click()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+
+    for _ in range(4):
+        # What was answered to a form is asked for anew, which the browser does not do unasked.
+        with suppress(PlaywrightError):
+            page.go_back()
+        seen = f"{page.url} {page.content()}"
+        assert VALUE not in seen
+        assert "second-Zz1" not in seen
+    page.goto("/sign-in")
+    assert "second-Zz1" not in kept_in(page)
+    assert page.evaluate("caches.keys()") == []
