@@ -21,9 +21,11 @@ from secrets_app.errors import KeyUnavailable, SecretError, StaleVersion
 from sync_app.errors import BackendError, LeaseLost, SyncError
 from sync_app.leases import database_now
 from sync_app.models import Rotation
+from sync_app.models.run import Trigger
 from sync_app.rotation import alerts
 from sync_app.rotation.authority import principal_of
 from sync_app.rotation.hold import Hold, claim
+from sync_app.rotation.rules import window_of
 from sync_app.rotation.states import Slot, Step
 from sync_app.rotation.steps import Pause, carry_on
 
@@ -58,11 +60,12 @@ def execute(rotation_id: int) -> Rotation | None:
 def let_in(policy_id: int) -> Rotation | None:
     """Let the rotation that waits begin, if none of its policy is at work; return it.
 
-    Any number of processes may ask at once.
+    It goes on waiting while the policy is suspended and, if the schedule asked for it, outside the
+    window. Any number of processes may ask at once.
     """
     waiting = Rotation.objects.select_related("policy").filter(policy_id=policy_id, slot=Slot.WAITING).first()
     busy = Rotation.objects.filter(policy_id=policy_id, slot=Slot.WORKING).exists()
-    if waiting is None or busy or not authentic([waiting]):
+    if waiting is None or busy or not authentic([waiting]) or not _may_begin(waiting):
         return None
     waiting.step, waiting.slot, waiting.problem = Step.PREPARE, Slot.WORKING, ""
     waiting.seal_row()
@@ -81,6 +84,12 @@ def delay(attempts: int) -> timedelta:
     longest = min(_LONGEST_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2 ** min(attempts - 1, 20))
     share = secrets.SystemRandom().uniform(0.5, 1.0)
     return timedelta(seconds=longest * share)
+
+
+def _may_begin(rotation: Rotation) -> bool:
+    policy = rotation.policy
+    window = window_of(policy) if rotation.trigger == Trigger.SCHEDULE else None
+    return policy.suspended_at is None and (window is None or window.holds(database_now()))
 
 
 def _attempt(hold: Hold) -> None:

@@ -35,9 +35,8 @@ def due() -> list[int]:
     now = database_now()
     for policy in due_policies(now):
         _start(policy, now)
-    for rotation in _waiting():
-        if _may_begin(rotation, now):
-            let_in(rotation.policy_id)
+    for policy_id in _waiting():
+        let_in(policy_id)
     rotations = Rotation.objects.filter(claimable(now))
     if since := restored_at():
         # What was under way when the backup was made waits along with its policy.
@@ -82,13 +81,6 @@ def _start(policy: RotationPolicy, now: datetime) -> None:
         return
 
 
-def _waiting() -> Iterable[Rotation]:
-    rotations = (
-        Rotation.objects.filter(slot=Slot.WAITING).select_related("policy").defer("policy__credentials")
-    )
-    return rotations.order_by("pk")[:_AT_A_TIME]
-
-
-def _may_begin(rotation: Rotation, now: datetime) -> bool:
-    window = window_of(rotation.policy)
-    return rotation.trigger != Trigger.SCHEDULE or window is None or window.holds(now)
+def _waiting() -> Iterable[int]:
+    rotations = Rotation.objects.filter(slot=Slot.WAITING)
+    return rotations.order_by("pk").values_list("policy_id", flat=True)[:_AT_A_TIME]

@@ -54,7 +54,7 @@ def test_a_manager_puts_a_secret_under_rotation_and_an_editor_rotates_it(
     assert erin.post(f"{page}/rotate").status_code == 302
     execute(Rotation.objects.get().pk)
     shown = text(erin, page)
-    assert "The previous value works until" in shown
+    assert "its grace ends" in shown
     assert "v1 → v2" in shown
     assert "Roll back" in shown
     assert "End the grace" not in shown

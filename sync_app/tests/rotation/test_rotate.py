@@ -74,6 +74,20 @@ def test_a_scheduled_rotation_begins_in_its_window_only(cast: Cast, generated: W
     assert rotate("--secret=development/app/db")[1][0]["step"] == "grace"
 
 
+def test_what_waits_behind_a_grace_begins_in_the_window_and_not_while_suspended(
+    cast: Cast, generated: World
+) -> None:
+    policy = made_policy(cast, generated, grace_seconds=0)
+    alice = cast.principal(cast.alice)
+    policies.suspend(actor=alice, policy=policy)
+    Rotation(policy=policy, actor_kind="user", actor_uuid=alice.uuid, actor_name="alice").save()
+    assert schedule.due() == []
+    assert Rotation.objects.get().step == Step.WAITING
+    policies.resume(actor=alice, policy=policy)
+    assert schedule.due() == [Rotation.objects.get().pk]
+    assert Rotation.objects.get().step == Step.PREPARE
+
+
 def test_the_dry_run_finds_what_is_wrong_and_changes_nothing(cast: Cast, mariadb: MariaDbWorld) -> None:
     secret = made_secret(cast, mariadb)
     made_policy(cast, mariadb, secret=secret)
