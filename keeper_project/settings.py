@@ -183,7 +183,11 @@ KEEPER_SECRET_PANELS = [
 ]
 # Called with actor and secret; answers whether a policy took the rotation.
 KEEPER_ROTATION_REQUEST = "sync_app.rotation.asking.request_for_secret"
-KEEPER_ENVIRONMENT_PANELS = ["secrets_app.key_panel.KeyPanel", "sync_app.consent_views.ConsentPanel"]
+KEEPER_ENVIRONMENT_PANELS = [
+    "secrets_app.key_panel.KeyPanel",
+    "sync_app.environment_panel.TargetPanel",
+    "sync_app.consent_views.ConsentPanel",
+]
 KEEPER_NOTIFIERS = [
     "environments_app.notification_email.EmailTransport",
     "secrets_app.webhook_transport.WebhookTransport",
