@@ -1,15 +1,18 @@
-"""Runs the benchmarks and prints their table: `python -m benchmarks [--only NAME] [--quick] [--write]`."""
+"""Runs the benchmarks and prints their table: `python -m benchmarks [--only NAME] [--quick] [--write] …`."""
 
 import argparse
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import (
     audit_append,
     bulk_creation,
+    chart,
+    idle,
     long_list,
     one_secret,
     resealing,
@@ -23,6 +26,7 @@ from benchmarks.stage import MARIADB, ROOT, SQLITE, Stage
 from benchmarks.table import Row
 
 DOCUMENT = ROOT / "docs" / "performance.md"
+CHART = ROOT / "docs" / "images" / "performance.svg"
 # The long list comes last: it leaves a hundred thousand secrets behind.
 BENCHMARKS: dict[str, Callable[[Stage, Scale], list[Row]]] = {
     "one_secret": one_secret.run,
@@ -32,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[Stage, Scale], list[Row]]] = {
     "rewrapping": rewrapping.run,
     "sync_push": sync_push.run,
     "audit_append": audit_append.run,
+    "idle": idle.run,
     "long_list": long_list.run,
 }
 
@@ -43,9 +48,13 @@ def main() -> int:
     parser.add_argument("--database", action="append", choices=[SQLITE, MARIADB], help="repeatable")
     parser.add_argument("--quick", action="store_true", help="prove that they run; the ratios mean little")
     parser.add_argument(
-        "--write", action="store_true", help=f"put the table into {DOCUMENT.relative_to(ROOT)}"
+        "--write", action="store_true", help=f"put table and chart into {DOCUMENT.relative_to(ROOT)}"
     )
+    parser.add_argument("--listed", type=int, help="how many secrets the long lists hold (100,000)")
     options = parser.parse_args()
+    scale = QUICK if options.quick else USUAL
+    if options.listed:
+        scale = replace(scale, listed=options.listed)
     rows: list[Row] = []
     with (
         tempfile.TemporaryDirectory(prefix="keeper-bench-", ignore_cleanup_errors=True) as directory,
@@ -53,12 +62,13 @@ def main() -> int:
     ):
         for name in [name for name in BENCHMARKS if name in (options.only or BENCHMARKS)]:
             started = time.monotonic()
-            rows += BENCHMARKS[name](stage, QUICK if options.quick else USUAL)
+            rows += BENCHMARKS[name](stage, scale)
             sys.stderr.write(f"{name}: {time.monotonic() - started:.0f} s\n")
     text = table.markdown(rows)
     sys.stdout.write(text + "\n")
     if options.write:
         table.write(DOCUMENT, text)
+        chart.write(CHART, chart.svg(rows))
     return 0
 
 

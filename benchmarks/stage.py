@@ -5,7 +5,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import boto3
 
-from benchmarks.client import Endpoint, all_of
+from benchmarks.client import Endpoint, UnexpectedAnswer, all_of
 from benchmarks.values import secret_name, secret_value
 from keeper_project.embedded import web
 from tests.servers.__main__ import installation
@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _LOG_LINES = 3
 _REGION = "eu-central-1"
 S = TypeVar("S", bound=Server)
+K = TypeVar("K", bound="Keeper")
 
 
 class Keeper(Server):
@@ -64,6 +65,14 @@ class Keeper(Server):
     def ready(self) -> bool:
         """Say whether it listens."""
         return accepts(self.port)
+
+    def answers(self, path: str) -> bool:
+        """Say whether a path answers with success."""
+        try:
+            Endpoint(self.port, {}).call("GET", path)
+        except (OSError, UnexpectedAnswer):
+            return False
+        return True
 
     def environment(self) -> dict[str, str]:
         """Return nothing: no test looks for it."""
@@ -190,6 +199,19 @@ class Stage:
         database_url = self._url(database, "keeper_kms_benchmark")
         place = self._directory / f"keeper-kms-{database}"
         return self._started(Keeper(place, database_url, variables)), second
+
+    def idle_keepers(self, kind: type[K], database: str, rounds: int) -> Iterator[K]:
+        """Yield Keepers of one installation, to be started one after the other; the first one makes it."""
+        first = kind(self._directory / f"idle-{database}-0", self._url(database, "keeper_idle_benchmark"))
+        for number in range(rounds + 1):
+            server = kind(self._directory / f"idle-{database}-{number}", "") if number else first
+            server.variables = first.variables
+            self._stack.callback(server.stop)
+            yield server
+
+    def idle_openbao(self) -> int:
+        """Return the process id of an OpenBao that nobody asks for anything."""
+        return self._started(OpenBao(self._directory / "idle-openbao")).pid or 0
 
     def floor(self, database: str) -> Floor:
         """Return the floor on a database."""

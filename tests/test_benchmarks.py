@@ -1,13 +1,17 @@
 """The benchmarks run; what they measure is no matter of the suite."""
 
 import importlib
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pytest_django.live_server_helper import LiveServer
 
-from benchmarks import audit_append, table
+from benchmarks import audit_append, chart, idle, table
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.client import Endpoint, UnexpectedAnswer, all_of, for_seconds
 from benchmarks.stage import MARIADB, SQLITE, WEB_THREADS
@@ -65,6 +69,26 @@ def test_a_ratio_below_its_target_stands_in_bold() -> None:
     assert "**0.90**" in table.markdown([missed])
     assert "**1.30**" in table.markdown([comparison([1.3], [1.0], target=Target(1.2, 1.0, at_most=True))])
     assert "**3.00**" in table.markdown([Figure("statements", SQLITE, 3, maximum=2)])
+
+
+def test_the_chart_shows_each_ratio_that_has_a_target_and_is_xml() -> None:
+    rows: list[table.Row] = [
+        comparison([2.0], [1.0], work="<met>"),
+        comparison([1e-9], [1.0]),
+        comparison([1.0], [1.0], target=None),
+        Figure("statements", SQLITE, 3, maximum=2),
+    ]
+    drawn = ET.fromstring(chart.svg(rows))
+    bars = [bar for bar in drawn.iter("{http://www.w3.org/2000/svg}rect") if bar.get("class") != "back"]
+    assert [bar.get("class") for bar in bars] == ["met", "missed"]
+    assert all(float(bar.get("width", "0")) > 0 for bar in bars)
+
+
+def test_memory_is_that_of_a_process_and_its_children() -> None:
+    own = idle.memory_mb(os.getpid())
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        assert idle.memory_mb(os.getpid()) > own > idle.memory_mb(child.pid) > 0
+        child.communicate(b"\n")
 
 
 def test_it_writes_between_the_markers_and_nowhere_else(tmp_path: Path) -> None:

@@ -1,0 +1,94 @@
+"""What Keeper costs before anybody asks for anything: the time to its start, and memory beside OpenBao."""
+
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import ClassVar
+
+from benchmarks.scale import Scale
+from benchmarks.stage import Keeper, Stage
+from benchmarks.table import Comparison, Figure, Row, Target
+
+# At most one and a half times OpenBao's.
+TARGET = Target(1.5, 1.0, at_most=True)
+# What starting leaves behind is given back by then.
+_REST_SECONDS = 5.0
+_STARTS = 2
+
+
+class WholeKeeper(Keeper):
+    """Keeper as `keeper run` starts it: web server, worker and beat."""
+
+    name: ClassVar[str] = "whole-keeper"
+
+    def command(self) -> list[str]:
+        """Return `keeper run` with everything."""
+        return [part for part in super().command() if part != "--no-worker"]
+
+    def ready(self) -> bool:
+        """Say whether /readyz does."""
+        return super().ready() and self.answers("/readyz")
+
+    def prepare_running(self) -> None:
+        """Store nothing."""
+
+
+def run(stage: Stage, scale: Scale) -> list[Row]:
+    """Start Keeper again on a database that is there, and look at its memory once it rests."""
+    openbao = stage.idle_openbao()
+    rows: list[Row] = []
+    for database in stage.databases:
+        starts, kept = _measured(stage, database, min(scale.rounds, _STARTS))
+        rows += [
+            Figure("cold start until /readyz, ms", database, sorted(starts)[len(starts) // 2]),
+            Comparison(
+                work="memory of web and worker, idle",
+                database=database,
+                unit="MB",
+                keeper=kept,
+                other="OpenBao, idle",
+                other_figures=[memory_mb(openbao)] * len(kept),
+                target=TARGET,
+            ),
+        ]
+    return rows
+
+
+def _measured(stage: Stage, database: str, rounds: int) -> tuple[list[float], list[float]]:
+    starts, kept = [], []
+    for server in stage.idle_keepers(WholeKeeper, database, rounds):
+        started = time.perf_counter()
+        server.start()
+        server.wait()
+        starts.append((time.perf_counter() - started) * 1000)
+        time.sleep(_REST_SECONDS)
+        kept.append(memory_mb(server.pid or 0))
+        server.stop()
+    # The first one made the database.
+    return starts[1:], kept[1:]
+
+
+def memory_mb(pid: int) -> float:
+    """Return the memory of a process and its descendants in MB; what several share counts once."""
+    children: dict[int, list[int]] = defaultdict(list)
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # The program's name, in parentheses, may hold anything.
+            parent = int(entry.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        children[parent].append(int(entry.parent.name))
+    total, pending = 0, [pid]
+    while pending:
+        each = pending.pop()
+        total += _proportional_kilobytes(each)
+        pending += children[each]
+    return total / 1000
+
+
+def _proportional_kilobytes(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
