@@ -50,7 +50,7 @@ def pytest_runtest_setup() -> None:
 def _fresh_process(settings: Settings) -> Iterator[None]:
     settings.SECURE_SSL_REDIRECT = False
     # A test that wants anchors says where.
-    settings.KEEPER_AUDIT_SINKS = []
+    settings.KEEPER_AUDIT_SINKS = settings.KEEPER_EVENT_SINKS = []
     _forget()
     yield
     _forget()

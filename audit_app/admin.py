@@ -16,6 +16,7 @@ from audit_app.models import (
     ReadManifestItem,
     RefusalCount,
     SinkState,
+    StreamCursor,
     StreamHead,
 )
 
@@ -110,6 +111,14 @@ class SinkStateAdmin(ReadOnlyAdmin):
     """How far each sink has come."""
 
     list_display = ("name", "position", "succeeded_at", "failures", "error")
+
+
+@admin.register(StreamCursor)
+class StreamCursorAdmin(ReadOnlyAdmin):
+    """How far each stream has gone out to each sink of events."""
+
+    list_display = ("sink", "stream", "sequence")
+    list_select_related = ("sink",)
 
 
 @admin.register(RefusalCount)

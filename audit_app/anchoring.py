@@ -6,13 +6,16 @@ from typing import Final
 from django.utils import timezone
 
 from audit_app.checkpointing import SIGNING, make_checkpoint
+from audit_app.event_lines import lag
 from audit_app.installation import is_active
 from audit_app.models import Checkpoint, SinkState
 from audit_app.shipping import deliver_checkpoints
-from audit_app.sinks import checkpoint_sinks
+from audit_app.sinks import checkpoint_sinks, event_sinks
 
 # A pass is due each minute; several in a row that failed are worth a word.
 _LATE: Final = timedelta(minutes=5)
+# Events that wait for a sink; some seconds of work are no news.
+_BEHIND: Final = 5_000
 
 
 def anchor_trail(*, at_once: bool = False) -> Checkpoint | None:
@@ -38,7 +41,11 @@ def problems() -> list[str]:
         found.append("the audit trail is not signed: it is not what was signed before, or no sink answers")
     elif signing is not None and signing.succeeded_at and signing.succeeded_at < timezone.now() - _LATE:
         found.append("the audit trail was not signed lately")
-    down = SinkState.objects.filter(name__in=[sink.name for sink in checkpoint_sinks()], failures__gt=0)
-    if count := down.count():
-        found.append(f"{count} of the sinks of the audit trail do not take checkpoints")
+    events = [sink.name for sink in event_sinks()]
+    names = [*(sink.name for sink in checkpoint_sinks()), *events]
+    if count := SinkState.objects.filter(name__in=names, failures__gt=0).count():
+        found.append(f"{count} of the sinks of the audit trail do not take what they are given")
+    behind = lag(SinkState.objects.filter(name__in=events))
+    if behind > _BEHIND:
+        found.append(f"the sinks of events are {behind} events behind")
     return found

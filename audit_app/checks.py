@@ -12,7 +12,7 @@ from audit_app.addresses import networks
 from audit_app.errors import BadSink
 from audit_app.history import exposed_fields
 from audit_app.outbound import allowed_networks
-from audit_app.sinks import checkpoint_sinks
+from audit_app.sinks import checkpoint_sinks, event_sinks
 
 # Columns whose text is a credential or its hash; binary columns are refused by their type.
 SECRET_COLUMNS = frozenset({"password", "secret_hash", "session_key"})
@@ -74,13 +74,16 @@ def outbound_networks(**_kwargs: Any) -> list[CheckMessage]:
 
 
 def sinks(**_kwargs: Any) -> list[CheckMessage]:
-    """Refuse an entry of KEEPER_AUDIT_SINKS that is no sink, before the trail goes unsigned."""
+    """Refuse what is no sink, before the trail goes unsigned or events wait."""
+    name = "KEEPER_EVENT_SINKS"
     try:
+        event_sinks()
+        name = "KEEPER_AUDIT_SINKS"
         found = checkpoint_sinks()
     except BadSink as error:
         return [
             Error(
-                f"KEEPER_AUDIT_SINKS: {error}.",
+                f"{name}: {error}.",
                 hint="List sinks, such as file:/var/lib/keeper-anchors, separated by commas.",
                 id="audit_app.E005",
             )

@@ -133,6 +133,13 @@ class AuditEvent(AppendOnly, Identified):
             models.Index(fields=["actor_uuid", "id"], name="audit_event_actor"),
             models.Index(fields=["action", "id"], name="audit_event_action"),
             models.Index(fields=["at"], name="audit_event_at"),
+            # The same for what people search by, each with the id that lists are in the order of.
+            models.Index(fields=["stream", "id"], name="audit_event_stream"),
+            models.Index(fields=["actor_name", "id"], name="audit_event_actor_name"),
+            models.Index(fields=["object_name", "id"], name="audit_event_object_name"),
+            models.Index(fields=["outcome", "id"], name="audit_event_outcome"),
+            models.Index(fields=["address", "id"], name="audit_event_address"),
+            models.Index(fields=["request_id"], name="audit_event_request"),
         ]
 
     def __str__(self) -> str:
@@ -174,6 +181,20 @@ class SinkState(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class StreamCursor(models.Model):
+    """How far one stream has gone out to a sink of events."""
+
+    sink = models.ForeignKey(SinkState, on_delete=models.CASCADE, related_name="cursors")
+    stream = models.CharField(max_length=STREAM_LENGTH)
+    sequence = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["sink", "stream"], name="audit_cursor_place")]
+
+    def __str__(self) -> str:
+        return f"{self.stream} #{self.sequence}"
 
 
 class RefusalCount(models.Model):

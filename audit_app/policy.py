@@ -1,5 +1,6 @@
 """Who may read which streams of the trail, injected from above by KEEPER_POLICY."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
 from django.conf import settings
@@ -13,6 +14,10 @@ class TrailPolicy(Protocol):
 
     def readable_streams(self, actor: Actor) -> list[str] | None:
         """Return the streams that the actor may read, or None for all of them."""
+        ...
+
+    def named_streams(self, actor: Actor) -> Mapping[str, str]:
+        """Return the streams of the environments that the actor may read, by the environment's name."""
         ...
 
 

@@ -1,6 +1,7 @@
 """Finds events: by who, what, where and when, also inside reads of many."""
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -9,6 +10,8 @@ from audit_app.actions import Action, Outcome
 from audit_app.actors import Actor
 from audit_app.models import AuditEvent, ReadManifestItem
 from audit_app.policy import trail_policy
+
+_LAST_CHARACTER: Final = "\U0010ffff"
 
 
 def events(
@@ -23,12 +26,17 @@ def events(
     object_name: str = "",
     since: datetime | None = None,
     until: datetime | None = None,
+    address: str = "",
+    request_id: str = "",
+    environment: str = "",
+    text: str = "",
 ) -> QuerySet[AuditEvent]:
     """Return the events that match all that is given, newest first, of what `viewer` may read.
 
-    An object is also found in the manifests of reads of many. `since` is inclusive and
-    `until` exclusive. "Newest" goes by id, which pages cheaply and no chain covers: it is an order
-    to read in, and nothing may be concluded from it.
+    An object is also found in the manifests of reads of many. `since` is inclusive and `until`
+    exclusive; `environment` is a name; `text` is how the name of an object or actor begins, or all of
+    an address or request id. "Newest" goes by id, which pages cheaply and no chain covers: it is an
+    order to read in, and nothing may be concluded from it.
     """
     wanted = _readable(viewer)
     exact = {
@@ -39,6 +47,8 @@ def events(
         "stream": stream,
         "at__gte": since,
         "at__lt": until,
+        "address": address,
+        "request_id": request_id,
     }
     for lookup, value in exact.items():
         if value:
@@ -47,12 +57,23 @@ def events(
         wanted &= Q(object_uuid=object_uuid) | _read_along(secret_uuid=object_uuid)
     if object_name:
         wanted &= Q(object_name=object_name) | _read_along(name=object_name)
+    if environment:
+        # A name that is none of theirs finds nothing.
+        wanted &= Q(stream=trail_policy().named_streams(viewer).get(environment))
+    if text:
+        names = _begins("object_name", text) | _begins("actor_name", text)
+        wanted &= names | Q(address=text) | Q(request_id=text)
     return AuditEvent.objects.filter(wanted).order_by("-id")
 
 
 def _readable(viewer: Actor) -> Q:
     names = trail_policy().readable_streams(viewer)
     return Q() if names is None else Q(stream__in=names)
+
+
+def _begins(column: str, text: str) -> Q:
+    """Return the condition that a column begins so: a range, which an index answers on every database."""
+    return Q(**{f"{column}__gte": text, f"{column}__lt": text + _LAST_CHARACTER})
 
 
 def _read_along(**item: object) -> Q:

@@ -9,6 +9,7 @@ from django.db import DatabaseError
 from audit_app.anchoring import anchor_trail
 from audit_app.errors import AuditError
 from audit_app.refusals import record_due
+from audit_app.shipping import deliver_events
 
 _log = logging.getLogger(__name__)
 
@@ -23,6 +24,12 @@ def record_refusals() -> None:
 def make_checkpoint() -> None:
     """Sign the heads of all streams, and deliver what the sinks lack."""
     anchor_trail()
+
+
+@shared_task(name="audit_app.tasks.stream_events")
+def stream_events() -> None:
+    """Give the sinks of events what was committed since."""
+    deliver_events()
 
 
 @worker_shutdown.connect

@@ -1,5 +1,7 @@
 """The page of what happened."""
 
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django import forms
@@ -11,32 +13,55 @@ from django.views.decorators.http import require_GET
 from audit_app import search
 from audit_app.actions import Action, Outcome
 from audit_app.listing import list_paginator
-from audit_app.policy import viewer_of
+from audit_app.policy import trail_policy, viewer_of
 
 
 class EventFilterForm(forms.Form):
     """The filters of the list of events, as they stand in its address."""
 
+    q = forms.CharField(required=False, label="Search")
     action = forms.ChoiceField(
         required=False, choices=[("", "Anything"), *((a.value, a.value) for a in Action)]
     )
     outcome = forms.ChoiceField(
         required=False, choices=[("", "Any outcome"), *((o.value, o.value) for o in Outcome)]
     )
+    environment = forms.ChoiceField(required=False)
     actor = forms.CharField(required=False, label="Who")
     object = forms.CharField(required=False, label="What")
+    address = forms.CharField(required=False, label="From")
+    request_id = forms.CharField(required=False, label="Request")
+    since = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    until = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}))
+
+    def __init__(self, given: Any, *, environments: Iterable[str]) -> None:
+        super().__init__(given)
+        choices = [("", "Any environment"), *((name, name) for name in environments)]
+        self.fields["environment"] = forms.ChoiceField(required=False, choices=choices)
 
     @property
     def wanted(self) -> dict[str, Any]:
         """The filters in the words of `search.events`; one that cannot be is left out."""
         self.is_valid()
         given = self.cleaned_data
+        until = given.get("until")
         return {
             "action": given.get("action") or None,
             "outcome": given.get("outcome") or None,
+            "environment": given.get("environment", ""),
             "actor_name": given.get("actor", ""),
             "object_name": given.get("object", ""),
+            "address": given.get("address", ""),
+            "request_id": given.get("request_id", ""),
+            "text": given.get("q", ""),
+            "since": _midnight(given.get("since")),
+            # The last day is meant as a whole.
+            "until": _midnight(until and until + timedelta(days=1)),
         }
+
+
+def _midnight(day: date | None) -> datetime | None:
+    return datetime.combine(day, time(), tzinfo=UTC) if day else None
 
 
 class EventOrder:
@@ -51,10 +76,11 @@ class EventOrder:
 @require_GET
 def activity(request: HttpRequest) -> HttpResponse:
     """List the events that one may read, newest first."""
-    form = EventFilterForm(request.GET)
+    viewer = viewer_of(request)
+    form = EventFilterForm(request.GET, environments=trail_policy().named_streams(viewer))
     paginator = list_paginator()
     rows = paginator.paginate_queryset(
-        search.events(viewer=viewer_of(request), **form.wanted), request, view=EventOrder()
+        search.events(viewer=viewer, **form.wanted), request, view=EventOrder()
     )
     context = {
         "events": rows,

@@ -107,6 +107,7 @@ _OPERATIONS: Final = frozenset(
         Action.ROTATION_SUSPEND,
         Action.CONSENT_VIEW,
         Action.TRAIL_VIEW,
+        Action.TRAIL_VERIFY,
         Action.NOTIFICATION_VIEW,
         Action.NOTIFICATION_CREATE,
         Action.NOTIFICATION_REMOVE,
@@ -119,7 +120,6 @@ ADMIN_ACTIONS: Final = _OPERATIONS | {
     Action.USER_CHANGE,
     Action.GROUP_CHANGE,
     Action.SAML_MAPPING_CHANGE,
-    Action.TRAIL_VERIFY,
     Action.INTEGRITY_SWEEP,
     Action.REPORT_GENERATE,
     Action.BACKUP_VIEW,
@@ -286,6 +286,17 @@ class TrailPolicy:
         if actor.is_admin:
             return None
         return list(dict.fromkeys(_managed_streams(actor)))
+
+    def named_streams(self, actor: Actor) -> dict[str, str]:
+        """Return the streams of the environments that the actor may read, by the environment's name."""
+        if not isinstance(actor, Principal):
+            return {}
+        places = environments_for(actor, Action.TRAIL_VIEW)
+        rows = Environment.objects.filter(places) if places is not None else Environment.objects.none()
+        return {
+            name: streams.environment_stream(uuid)
+            for name, uuid in rows.order_by("position", "name").values_list("name", "uuid")
+        }
 
 
 def _managed_streams(principal: Principal) -> Iterator[str]:

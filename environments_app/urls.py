@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from environments_app import access_pages, profile_pages, second_factor_pages, token_pages, views
+from environments_app import access_pages, profile_pages, second_factor_pages, token_pages, trail_pages, views
 from environments_app import environment_pages as pages
 from environments_app.saml import pages as saml
 
@@ -10,6 +10,8 @@ urlpatterns = [
     path("sign-in", views.sign_in, name="sign-in"),
     path("sign-in/code", views.sign_in_code, name="sign-in-code"),
     path("sign-out", views.sign_out, name="sign-out"),
+    path("integrity/trail", trail_pages.trail, name="trail"),
+    path("integrity/trail/verify", trail_pages.trail_verify, name="trail-verify"),
     path("profile", profile_pages.profile, name="profile"),
     path("profile/password", profile_pages.password_change, name="password-change"),
     path("profile/sessions/end", profile_pages.session_end, name="session-end"),

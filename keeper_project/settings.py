@@ -81,6 +81,8 @@ KEEPER_RETENTION_DAYS = env.int("KEEPER_RETENTION_DAYS", default=30)
 # --- Audit trail -----------------------------------------------------------------------------
 # Where the signed heads of the trail go each minute, outside the database (audit_app.sinks).
 KEEPER_AUDIT_SINKS = env.list("KEEPER_AUDIT_SINKS", default=["file"])
+# Where events go as JSON lines, for a SIEM; empty: nowhere.
+KEEPER_EVENT_SINKS = env.list("KEEPER_EVENT_SINKS", default=[])
 # Sent as a bearer token to the sinks that are reached by HTTP.
 KEEPER_AUDIT_HTTP_TOKEN = env.str("KEEPER_AUDIT_HTTP_TOKEN", default="")
 
@@ -478,6 +480,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "audit_app.tasks.make_checkpoint",
         "schedule": 60.0,
         "options": {"expires": 50},
+    },
+    "stream-events": {
+        "task": "audit_app.tasks.stream_events",
+        "schedule": 5.0,
+        "options": {"expires": 5},
     },
     # A check that waited longer than this is overtaken by the next one.
     "check-keys": {

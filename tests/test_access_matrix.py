@@ -77,6 +77,8 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-environments", "GET"): Rule("anyone", admin=200),
     ("api-events", "GET"): Rule("anyone", admin=200),
     ("api-whoami", "GET"): Rule("anyone", admin=200),
+    ("api-trail-keys", "GET"): Rule("anyone", admin=200),
+    ("api-trail-verify", "POST"): Rule("nobody", admin=200, body={"extent": "since-checkpoint"}),
     ("api-schema", "GET"): Rule("anyone", admin=200),
     ("api-docs", "GET"): Rule("anyone", admin=200),
     ("api-secrets-generate", "POST"): Rule("anyone", admin=200, body={"kind": "password"}),
@@ -193,7 +195,7 @@ OF_A_ROTATION: Final = {
     *(f"api-rotation-{act}" for act in ("retry", "roll-back", "abandon", "cut-grace")),
 }
 # About the installation, not an environment: who may not, is told so.
-_INSTALLATION: Final = {"api-environments", "api-admin-tokens", "api-admin-token", "api-admin-token-rotate"}
+_INSTALLATION: Final = {"api-trail-verify", "api-environments", "api-admin-tokens", "api-admin-token", "api-admin-token-rotate"}
 # Nobody needs to sign in for these.
 _PUBLIC: Final = {"api-schema", "api-docs"}
 
@@ -527,6 +529,8 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "report-detail": (PageRule("manager of any", admin=200),),
     "report-file": (PageRule("manager of any", admin=200),),
     "integrity": (PageRule("nobody", admin=200),),
+    "trail": (PageRule("nobody", admin=200),),
+    "trail-verify": (PageRule("nobody", 200, admin=200, method="POST"),),
     "sweep-start": (PageRule("nobody", 302, admin=302, method="POST"),),
     "backups": (PageRule("nobody", admin=200),),
     "backup-now": (PageRule("nobody", 302, admin=302, method="POST"),),

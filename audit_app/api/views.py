@@ -49,6 +49,13 @@ class EventQuery(serializers.Serializer[Any]):
     stream = serializers.CharField(required=False)
     since = serializers.DateTimeField(required=False)
     until = serializers.DateTimeField(required=False)
+    environment = serializers.CharField(required=False)
+    address = serializers.CharField(required=False)
+    request_id = serializers.CharField(required=False)
+    q = serializers.CharField(
+        required=False,
+        help_text="How the name of an object or actor begins, or an address or request id",
+    )
 
 
 class EventListView(GenericAPIView[AuditEvent]):
@@ -68,7 +75,7 @@ class EventListView(GenericAPIView[AuditEvent]):
         )
         query.is_valid(raise_exception=True)
         given: dict[str, Any] = query.validated_data
-        names = {"actor": "actor_name", "object": "object_name"}
+        names = {"actor": "actor_name", "object": "object_name", "q": "text"}
         wanted: dict[str, Any] = {names.get(name, name): value for name, value in given.items()}
         rows = self.paginate_queryset(search.events(viewer=viewer_of(request), **wanted))
         return self.get_paginated_response([EventDocument(row).data for row in rows or []])

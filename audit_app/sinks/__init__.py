@@ -15,7 +15,7 @@ from audit_app.sinks.s3 import S3Sink
 from audit_app.sinks.syslog import LOCAL, SyslogSink
 from audit_app.sinks.webhook import WebhookSink
 
-__all__ = ["Sink", "checkpoint_sinks", "sink_at"]
+__all__ = ["Sink", "checkpoint_sinks", "event_sinks", "sink_at"]
 
 _SYSLOG_PORTS: Final = MappingProxyType({"syslog": 601, "syslog+tls": 6514})
 
@@ -23,6 +23,14 @@ _SYSLOG_PORTS: Final = MappingProxyType({"syslog": 601, "syslog+tls": 6514})
 def checkpoint_sinks() -> list[Sink]:
     """Return the sinks of checkpoints, in the order of KEEPER_AUDIT_SINKS."""
     return [sink_at(address, what="checkpoints") for address in settings.KEEPER_AUDIT_SINKS]
+
+
+def event_sinks() -> list[Sink]:
+    """Return the sinks of events, in the order of KEEPER_EVENT_SINKS. Raises BadSink for one that is none."""
+    found = [sink_at(address, what="events") for address in settings.KEEPER_EVENT_SINKS]
+    if any(isinstance(sink, S3Sink) for sink in found):
+        raise BadSink("S3 takes checkpoints and no events: use file:, syslog: or https:")
+    return found
 
 
 def sink_at(address: str, *, what: str) -> Sink:
@@ -44,7 +52,8 @@ def sink_at(address: str, *, what: str) -> Sink:
 
 
 def _file(parts: SplitResult, what: str) -> Sink:
-    directory = Path(parts.path) if parts.path else Path(settings.KEEPER_DATA_DIR) / "anchors"
+    usual = Path(settings.KEEPER_DATA_DIR) / ("anchors" if what == "checkpoints" else what)
+    directory = Path(parts.path) if parts.path else usual
     if parts.netloc or not directory.is_absolute():
         raise BadSink("a file sink is written file:/absolute/directory")
     return FileSink(directory, what)

@@ -61,9 +61,15 @@ class OpenPolicy:
     def readable_streams(self, actor: object) -> list[str] | None:
         return None
 
+    def named_streams(self, actor: object) -> dict[str, str]:
+        return {"a": "environment:a", "b": "environment:b"}
+
 
 class EnvironmentPolicy:
     """Lets everybody read one stream."""
 
     def readable_streams(self, actor: object) -> list[str] | None:
         return ["environment:a"]
+
+    def named_streams(self, actor: object) -> dict[str, str]:
+        return {"a": "environment:a"}

@@ -14,6 +14,7 @@ MODELS = [
     trail.ReadManifestItem,
     trail.RefusalCount,
     trail.SinkState,
+    trail.StreamCursor,
     trail.StreamHead,
 ]
 

@@ -300,7 +300,7 @@ def test_a_sink_that_was_down_gets_all_that_it_missed(settings: Settings, tmp_pa
     state = SinkState.objects.get(name=f"checkpoints:file:{blocked}")
     assert (state.position, state.failures) == (0, 3)
     assert state.due_at is not None
-    assert problems() == ["1 of the sinks of the audit trail do not take checkpoints"]
+    assert problems() == ["1 of the sinks of the audit trail do not take what they are given"]
     assert state.name in Alerts.open
     blocked.unlink()
     anchored(1)

@@ -3,12 +3,15 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.test import RequestFactory
 from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.actions import Action, Outcome
+from audit_app.listing import list_paginator
 from audit_app.search import events
 from audit_app.tests.trail import ALICE, STREAM, entries, write
+from audit_app.views import EventFilterForm, EventOrder
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 
@@ -32,6 +35,38 @@ def test_it_filters_by_what_is_given() -> None:
     assert found(object_name="app/db") == [2, 1]
     assert found(since=timezone.now() - timedelta(minutes=1)) == [2, 1]
     assert found(until=timezone.now() - timedelta(minutes=1)) == []
+
+
+def test_it_finds_by_where_and_by_how_a_name_begins() -> None:
+    write(1)
+    write(1, stream="environment:b")
+    assert found(address="192.0.2.1", request_id="r" * 32) == [1]
+    assert found(address="192.0.2.9") == []
+    assert [event.stream for event in events(viewer=ALICE, environment="b")] == ["environment:b"]
+    assert not events(viewer=ALICE, environment="none of theirs").exists()
+    for text in ("app/", "app/db", "ali", "192.0.2.1", "r" * 32):
+        assert found(text=text) == [1], text
+    for text in ("pp/", "192.0.2", "\U0010ffff", "%", "b"):
+        assert found(text=text) == [], text
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [{"actor": "alice"}, {"object": "app/db"}, {"address": "192.0.2.1"}, {"q": "app/"}, {"environment": "a"}],
+)
+def test_a_page_costs_one_statement_and_no_count(
+    filters: dict[str, str], django_assert_max_num_queries: Any, rf: RequestFactory
+) -> None:
+    write(60)
+    request = rf.get("/activity", filters)
+    with django_assert_max_num_queries(1) as counted:
+        rows = list_paginator().paginate_queryset(
+            events(viewer=ALICE, **EventFilterForm(request.GET, environments=["a"]).wanted),
+            request,
+            EventOrder(),
+        )
+    assert len(rows) == 50
+    assert not any("COUNT(" in query["sql"] for query in counted.captured_queries)
 
 
 def test_a_read_of_many_is_found_by_each_of_them() -> None:

@@ -2,9 +2,11 @@
 
 from django.urls import path
 
-from environments_app.api import access_views, notification_views, views
+from environments_app.api import access_views, notification_views, trail_views, views
 
 urlpatterns = [
+    path("trail/keys", trail_views.PublicKeysView.as_view(), name="api-trail-keys"),
+    path("trail/verify", trail_views.TrailVerificationView.as_view(), name="api-trail-verify"),
     path("whoami", views.WhoAmIView.as_view(), name="api-whoami"),
     path("environments", views.EnvironmentListView.as_view(), name="api-environments"),
     path("environments/<str:environment>", views.EnvironmentView.as_view(), name="api-environment"),

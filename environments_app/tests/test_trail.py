@@ -1,0 +1,73 @@
+"""The integrity of the trail by page and API: what an administrator sees, and that looking is recorded."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+from audit_app.anchoring import anchor_trail
+from audit_app.keyring import keyring
+from audit_app.models import AuditEvent
+from environments_app.models import User
+from environments_app.tests.cast import Cast
+
+pytestmark = pytest.mark.django_db
+SignedIn = Callable[[User], Client]
+
+
+@pytest.fixture
+def browser(cast: Cast, signed_in: SignedIn, settings: Settings, tmp_path: Path) -> Client:
+    settings.KEEPER_AUDIT_SINKS = [f"file:{tmp_path}"]
+    keyring().open_all()
+    anchor_trail(at_once=True)
+    return signed_in(cast.root)
+
+
+def test_the_page_shows_what_is_signed_where_and_by_which_key(browser: Client, tmp_path: Path) -> None:
+    page = browser.get("/integrity/trail").content.decode()
+    (key,) = keyring().public_keys().values()
+    assert key.hex() in page
+    assert f"checkpoints:file:{tmp_path}" in page
+
+
+@pytest.mark.parametrize("extent", ["full", "since-checkpoint"])
+def test_a_sound_trail_is_said_to_be_sound_and_the_check_recorded(browser: Client, extent: str) -> None:
+    page = browser.post("/integrity/trail/verify", {"extent": extent}).content.decode()
+    assert "held against 1 anchor outside" in page
+    assert "damage found" not in page
+    assert AuditEvent.objects.get(action="trail.verify").outcome == "allowed"
+
+
+def test_damage_is_named_by_page_and_api(browser: Client, sql: Callable[..., None]) -> None:
+    sql("UPDATE audit_app_auditevent SET actor_name = 'mallory' WHERE stream = 'system' AND sequence = 1")
+    page = browser.post("/integrity/trail/verify", {"extent": "full"}).content.decode()
+    assert "damage found" in page
+    assert "event system #1" in page
+    answer = browser.post("/api/trail/verify", {"extent": "full"}, content_type="application/json").json()
+    assert not answer["sound"]
+    assert (answer["problems"][0]["kind"], answer["problems"][0]["sequence"]) == ("edited", 1)
+    assert {event.outcome for event in AuditEvent.objects.filter(action="trail.verify")} == {"failed"}
+
+
+def test_the_public_keys_are_published(browser: Client) -> None:
+    ((key_id, key),) = keyring().public_keys().items()
+    assert browser.get("/api/trail/keys").json() == [
+        {"id": str(key_id), "algorithm": "ed25519", "public_key": key.hex()}
+    ]
+
+
+def test_the_list_of_activity_is_filtered_by_its_address(browser: Client, cast: Cast) -> None:
+    browser.post("/integrity/trail/verify", {"extent": "full"})
+    for query, shown in (
+        ("action=trail.verify", True),
+        (f"actor={cast.root.username}", True),
+        ("q=all+str", True),
+        ("q=nothing", False),
+        ("since=2999-01-01", False),
+        ("until=2999-01-01&action=trail.verify", True),
+        ("environment=production&action=trail.verify", False),
+    ):
+        page = browser.get(f"/activity?{query}").content.decode()
+        assert ("verified the trail of" in page) is shown, query

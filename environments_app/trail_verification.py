@@ -1,0 +1,60 @@
+"""Verifies the audit trail for whoever operates the installation, recorded."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from itertools import islice
+from typing import Final
+
+from audit_app import streams
+from audit_app.actions import Action, Outcome
+from audit_app.inspection import since_checkpoint, whole_trail
+from audit_app.integrity import Problem
+from audit_app.models import deployment_uuid
+from audit_app.record import AuditObject, commit_record
+from audit_app.walking import Tally
+from environments_app.policy import Principal, require
+
+# What is shown; the command lists all.
+MOST_PROBLEMS: Final = 100
+
+
+class Extent(StrEnum):
+    """How much to verify."""
+
+    SINCE_CHECKPOINT = "since-checkpoint"
+    FULL = "full"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What a verification went through and found, at most MOST_PROBLEMS."""
+
+    extent: Extent
+    tally: Tally
+    problems: Sequence[Problem]
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing was found."""
+        return not self.problems
+
+
+def verify_trail(*, actor: Principal, extent: Extent) -> Verification:
+    """Verify the trail against its anchors; takes a while where all of a long one is asked for.
+
+    Raises Forbidden unless the actor administers Keeper.
+    """
+    require(actor=actor, action=Action.TRAIL_VERIFY, environment=None)
+    tally = Tally()
+    found = since_checkpoint(tally=tally) if extent is Extent.SINCE_CHECKPOINT else whole_trail(tally=tally)
+    problems = list(islice(found, MOST_PROBLEMS))
+    commit_record(
+        actor=actor,
+        action=Action.TRAIL_VERIFY,
+        stream=streams.SYSTEM,
+        object=AuditObject("trail", deployment_uuid(), "all streams"),
+        outcome=Outcome.FAILED if problems else Outcome.ALLOWED,
+        details={"extent": extent.value, "problems": len(problems), **asdict(tally)},
+    )
+    return Verification(extent=extent, tally=tally, problems=problems)
