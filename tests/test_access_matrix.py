@@ -195,7 +195,13 @@ OF_A_ROTATION: Final = {
     *(f"api-rotation-{act}" for act in ("retry", "roll-back", "abandon", "cut-grace")),
 }
 # About the installation, not an environment: who may not, is told so.
-_INSTALLATION: Final = {"api-trail-verify", "api-environments", "api-admin-tokens", "api-admin-token", "api-admin-token-rotate"}
+_INSTALLATION: Final = {
+    "api-trail-verify",
+    "api-environments",
+    "api-admin-tokens",
+    "api-admin-token",
+    "api-admin-token-rotate",
+}
 # Nobody needs to sign in for these.
 _PUBLIC: Final = {"api-schema", "api-docs"}
 
