@@ -219,7 +219,8 @@ def input_of(each: FormField) -> forms.Field:
         initial=each.default,
         help_text=each.help,
         strip=not each.sensitive,
-        widget=forms.TextInput(attrs=attrs),
+        # A line of text loses what separates lines.
+        widget=forms.Textarea({**attrs, "rows": 3}) if each.lines else forms.TextInput(attrs),
     )
 
 

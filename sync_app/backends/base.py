@@ -69,7 +69,7 @@ class FormField:
     """One field of a target's form.
 
     `sensitive` ones are credentials, sealed and never shown again; `fixed` ones say where the
-    secrets lie, and never change.
+    secrets lie, and never change. `lines` ones hold several lines, such as a certificate.
     """
 
     name: str
@@ -77,6 +77,7 @@ class FormField:
     required: bool = False
     sensitive: bool = False
     fixed: bool = False
+    lines: bool = False
     default: str = ""
     help: str = ""
     choices: tuple[str, ...] = ()

@@ -41,7 +41,10 @@ def endpoint_fields(port: int) -> tuple[FormField, ...]:
             help="verify-ca does not compare the host's name; off sends everything in clear.",
         ),
         FormField(
-            name="ca_certificate", label="CA certificate", help="PEM; empty: the authorities of the system."
+            name="ca_certificate",
+            label="CA certificate",
+            lines=True,
+            help="PEM; empty: the authorities of the system.",
         ),
     )
 

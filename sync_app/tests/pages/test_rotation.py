@@ -36,6 +36,8 @@ def test_a_manager_puts_a_secret_under_rotation_and_an_editor_rotates_it(
     assert new in text(alice, f"/secrets/{secret.pk}")
     assert new not in text(erin, f"/secrets/{secret.pk}")
     assert "?rotator=generated" in text(alice, new)
+    # A certificate has lines, which an input of one line would lose.
+    assert '<textarea name="setting-ca_certificate"' in text(alice, f"{new}?rotator=mysql")
     form = {
         "setting-kind": "password",
         "setting-options": "{}",
