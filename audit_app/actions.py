@@ -32,6 +32,8 @@ class Action(StrEnum):
     USER_VIEW = "user.view"
     USER_CREATE = "user.create"
     USER_CHANGE = "user.change"
+    # Somebody leaves: the account is disabled, and what they know is queued for rotation.
+    USER_OFFBOARD = "user.offboard"
     SECOND_FACTOR_CHANGE = "second_factor.change"
     GROUP_CHANGE = "group.change"
     SAML_MAPPING_CHANGE = "saml_mapping.change"

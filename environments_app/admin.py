@@ -6,6 +6,8 @@ from django import forms
 from django.contrib import admin
 from django.contrib.auth import admin as django_admin
 from django.contrib.auth.models import Group
+from django.urls import reverse
+from django.utils.html import format_html
 
 from environments_app import (
     accounts,
@@ -76,7 +78,13 @@ class UserAdmin(ServiceAdmin):
 
     def get_readonly_fields(self, request: Any, obj: Any = None) -> tuple[str, ...]:
         """Keep the name of an existing account."""
-        return ("username",) if obj else ()
+        return ("username", "offboarding") if obj else ()
+
+    @admin.display(description="When they leave")
+    def offboarding(self, user: User) -> str:
+        """Lead to what the person knows, and to the one act that is needed then."""
+        url = reverse("offboarding", args=[user.username])
+        return format_html('<a href="{}">What they know, disabling and rotation</a>', url)
 
     def create(self, *, actor: Principal, form: Any) -> User:
         """Create an account."""

@@ -1,5 +1,6 @@
 """Finds out what an actor has been granted, counting genuine and unexpired rows only."""
 
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -118,6 +119,17 @@ def _user_again(uuid: UUID, actor: Actor) -> Principal | None:
 def _token_again(uuid: UUID, actor: Actor) -> Principal | None:
     token = ServiceToken.objects.select_related("environment").filter(uuid=uuid).first()
     return token_principal(token, address=actor.address, request_id=actor.request_id) if token else None
+
+
+def granted_to(user: User) -> Principal:
+    """Return what a person's rows grant, whatever state the account is in: for who looks at it.
+
+    Disabled, suspended or not, this is what the person can have read until a moment ago.
+    """
+    grants = (
+        replace(grant, role=grant.held or grant.role, held=None) for grant in _grants_of(user, frozenset())
+    )
+    return Principal(kind=ActorKind.USER, uuid=user.uuid, name=user.username, grants=tuple(grants))
 
 
 def _grants_of(user: User, trusted_in: frozenset[int]) -> tuple[Grant, ...]:

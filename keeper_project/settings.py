@@ -194,6 +194,8 @@ KEEPER_NOTIFIERS = [
     "environments_app.notification_email.EmailTransport",
     "secrets_app.webhook_transport.WebhookTransport",
 ]
+# Called with the uuids of secrets whose values shall be replaced soon; each returns how many it will replace.
+KEEPER_ROTATION_QUEUES = ["sync_app.rotation.schedule.bring_forward"]
 # Called with an environment's id after a change of its secrets is committed.
 KEEPER_CHANGE_LISTENERS = ["sync_app.schedule.nudge_environment"]
 # Asked before a secret's value is written by hand, pulled or rolled back, and before it is deleted.

@@ -7,6 +7,7 @@ from secrets_app import (
     comparison_pages,
     diff_pages,
     editing_pages,
+    offboarding_pages,
     retirement_pages,
     share_pages,
     sweep_pages,
@@ -18,6 +19,8 @@ from secrets_app import notification_pages as notices
 urlpatterns = [
     path("integrity", sweep_pages.integrity, name="integrity"),
     path("integrity/sweep", sweep_pages.sweep_start, name="sweep-start"),
+    path("people/<str:username>/offboarding", offboarding_pages.offboarding, name="offboarding"),
+    path("people/<str:username>/offboard", offboarding_pages.offboard_person, name="offboard"),
     path("secrets", views.secret_list, name="secret-list"),
     path("secrets/new", editing_pages.secret_new, name="secret-new"),
     path("secrets/generate", editing_pages.secret_generate, name="secret-generate"),

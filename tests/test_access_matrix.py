@@ -180,6 +180,8 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-acknowledge", "GET"): rule_of_secret("viewer", admin=200),
     ("api-acknowledge", "POST"): rule_of_secret("reader", body={"version": 1}),
     # The installation.
+    ("api-offboarding", "GET"): Rule("nobody", admin=200, admin_token=403),
+    ("api-offboarding", "POST"): Rule("nobody", admin=200, admin_token=403),
     ("api-admin-tokens", "GET"): Rule("nobody", admin=200),
     ("api-admin-tokens", "POST"): Rule("nobody", 201, admin=201, body={"name": "ops"}),
     ("api-admin-token", "GET"): Rule("nobody", admin=200),
@@ -201,6 +203,7 @@ _INSTALLATION: Final = {
     "api-admin-tokens",
     "api-admin-token",
     "api-admin-token-rotate",
+    "api-offboarding",
 }
 # Nobody needs to sign in for these.
 _PUBLIC: Final = {"api-schema", "api-docs"}
@@ -266,6 +269,7 @@ class Scene:
             "api-token-rotate": {"environment": self.environment.name, "id": self.token_id},
             "api-admin-token": {"id": self.admin_token_id},
             "api-admin-token-rotate": {"id": self.admin_token_id},
+            "api-offboarding": {"username": "newcomer"},
             "api-access": {"environment": self.environment.name},
             "api-suspensions": {"environment": self.environment.name},
             "api-suspended-account": {"environment": self.environment.name, "user": "bob"},
@@ -409,6 +413,8 @@ def expected(route: str, rule: Rule, caller: str) -> int:  # noqa: PLR0911 - it 
         return rule.ok if route in _PUBLIC else 401
     if rule.least == "anyone":
         return rule.ok
+    if caller == "admin token" and rule.admin_token is not None:
+        return rule.admin_token
     if caller in {"admin", "admin token"}:
         return rule.admin or 403
     if rule.least == "manager of any":
@@ -522,6 +528,8 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "environment-compare": (PageRule("anyone", admin=200),),
     "secret-import": (PageRule("anyone", admin=200),),
     "secret-export": (PageRule("anyone", admin=200),),
+    "offboarding": (PageRule("nobody", admin=200),),
+    "offboard": (PageRule("nobody", admin=302, method="POST"),),
     "secret-detail": (PageRule("viewer", admin=200),),
     "secret-reveal": (PageRule("reader", method="POST"),),
     "secret-copy": (PageRule("reader", method="POST"),),
@@ -648,6 +656,8 @@ _OF_NO_SECRET: Final = {
 
 def page_path(place: Scene, name: str) -> str:
     of_none: dict[str, dict[str, Any]] = {
+        "offboarding": {"username": "newcomer"},
+        "offboard": {"username": "newcomer"},
         "report-detail": {"key": "access"},
         "report-file": {"key": "access", "form": "csv"},
         "backup-verify": {"name": "keeper-none.kbk"},

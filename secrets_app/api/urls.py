@@ -2,7 +2,7 @@
 
 from django.urls import path, register_converter
 
-from secrets_app.api import environment_views, import_views, views, webhook_views
+from secrets_app.api import environment_views, import_views, offboarding_views, views, webhook_views
 
 
 class IdConverter:
@@ -22,6 +22,11 @@ class IdConverter:
 register_converter(IdConverter, "id")
 
 urlpatterns = [
+    path(
+        "users/<str:username>/offboarding",
+        offboarding_views.OffboardingView.as_view(),
+        name="api-offboarding",
+    ),
     path("secrets", views.SecretListView.as_view(), name="api-secrets"),
     path("secrets/bulk", views.BulkView.as_view(), name="api-secrets-bulk"),
     path("secrets/generate", views.GenerateView.as_view(), name="api-secrets-generate"),

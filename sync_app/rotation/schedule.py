@@ -1,8 +1,9 @@
 """Finds what is due: policies by their cadence, rotations that wait, and those whose worker died."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from django.db.models import Q
 
@@ -21,6 +22,7 @@ from sync_app.rotation.running import let_in
 from sync_app.rotation.states import Slot
 
 _AT_A_TIME: Final = 200
+_SCHEDULED: Final = Q(interval_seconds__gt=0) | ~Q(cron="")
 _AWAKE: Final = {"live": True, "suspended_at__isnull": True, "secret__live": True}
 
 
@@ -46,9 +48,22 @@ def due() -> list[int]:
 
 def due_policies(now: datetime) -> Iterable[RotationPolicy]:
     """Return the policies that are due; one without a time although it has a cadence is looked at too."""
-    scheduled = Q(interval_seconds__gt=0) | ~Q(cron="")
-    policies = RotationPolicy.objects.filter(scheduled, due_at__lte=now, **_AWAKE)
+    policies = RotationPolicy.objects.filter(_SCHEDULED, due_at__lte=now, **_AWAKE)
     return policies.select_related("environment", "secret__environment").order_by("due_at")[:_AT_A_TIME]
+
+
+def bring_forward(secrets: Collection[UUID]) -> int:
+    """Let the policies of secrets rotate as soon as their window allows it; return how many will.
+
+    One without a cadence rotates by hand only, and is left to people.
+    """
+    now, brought, uuids = database_now(), 0, list(secrets)
+    for start in range(0, len(uuids), _AT_A_TIME):
+        some = uuids[start : start + _AT_A_TIME]
+        awake = RotationPolicy.objects.filter(_SCHEDULED, secret__uuid__in=some, **_AWAKE)
+        ids = list(awake.values_list("pk", flat=True))
+        brought += RotationPolicy.objects.filter(pk__in=ids).update(due_at=now)
+    return brought
 
 
 def mend_due_times() -> None:

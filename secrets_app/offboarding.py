@@ -1,0 +1,165 @@
+"""When somebody leaves: what they could read, what they did read, and what of that still stands.
+
+A value that a person has seen stays known to them, whatever is taken away. So what they read, also
+in reads of many, and wrote themselves is found in the trail, and queued for rotation where it still
+is, or was a moment ago, the value that is served.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from operator import attrgetter
+from typing import Final, TypeVar
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from audit_app import streams
+from audit_app.actions import Action, Outcome
+from audit_app.actors import ActorKind
+from audit_app.canonical import parsed_details
+from audit_app.models import AuditEvent, ReadManifestItem
+from audit_app.record import AuditObject, record
+from environments_app.accounts import disable_user
+from environments_app.errors import Conflict
+from environments_app.models import Environment, ServiceToken, User
+from environments_app.policy import Principal, require, require_confirmed, visible
+from environments_app.principals import granted_to
+from secrets_app.models import Secret, SecretVersion
+
+_BATCH: Final = 500
+Item = TypeVar("Item")
+Queue = Callable[[Collection[UUID]], int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A secret of which a person has seen or written versions; `stands` if one of them is still served."""
+
+    secret: Secret
+    numbers: tuple[int, ...]
+    stands: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dossier:
+    """What there is to know before somebody leaves."""
+
+    user: User
+    could_read: Sequence[Secret]
+    known: Sequence[Known]
+    tokens: Sequence[ServiceToken]
+
+    @property
+    def standing(self) -> list[Known]:
+        """What they know and is still served."""
+        return [each for each in self.known if each.stands]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offboarded:
+    """What was done: how many secrets are marked as due, and how many rotations were brought forward."""
+
+    marked: int
+    queued: int
+
+
+def dossier(*, actor: Principal, user: User) -> Dossier:
+    """Return what a person could read, knows, and holds. Raises Forbidden; it is for administrators."""
+    require(actor=actor, action=Action.USER_CHANGE, environment=None)
+    could_read = Secret.objects.filter(visible(granted_to(user), Action.SECRET_REVEAL), live=True)
+    tokens = ServiceToken.objects.filter(created_by=user, revoked_at=None).select_related("environment")
+    return Dossier(
+        user=user,
+        could_read=list(could_read.select_related("environment").order_by("environment__name", "name")),
+        known=_known_to(user),
+        tokens=[token for token in tokens.order_by("pk") if token.is_live],
+    )
+
+
+def offboard(*, actor: Principal, user: User) -> Offboarded:
+    """Disable an account, which ends its sessions, and queue what the person knows for rotation.
+
+    Secrets are marked as due; those under a policy with a cadence rotate as soon as their window
+    allows it. It can be repeated: what stands by then is queued again.
+    Raises Forbidden, ConfirmationNeeded, Tampered, or Conflict for oneself and the last administrator.
+    """
+    require(actor=actor, action=Action.USER_CHANGE, environment=None)
+    require_confirmed(actor)
+    if actor.uuid == user.uuid:
+        raise Conflict("Another administrator does this: nobody offboards themselves.")
+    # First, so that nothing more is read while the rest is found.
+    disable_user(actor=actor, user=user)
+    standing = dossier(actor=actor, user=user).standing
+    for environment, group in groupby(standing, key=lambda known: known.secret.environment):
+        _mark(actor, user, environment, [known.secret for known in group])
+    due = [known.secret.uuid for known in standing]
+    queued = sum(queue(due) for queue in _queues()) if due else 0
+    record(
+        actor=actor,
+        action=Action.USER_OFFBOARD,
+        stream=streams.SYSTEM,
+        object=AuditObject("user", user.uuid, user.username),
+        details={"marked": len(due), "queued": queued},
+    )
+    return Offboarded(marked=len(due), queued=queued)
+
+
+def _mark(actor: Principal, user: User, environment: Environment, secrets: Sequence[Secret]) -> None:
+    for batch in _batches(secrets):
+        with transaction.atomic():
+            rows = Secret.objects.filter(pk__in=[secret.pk for secret in batch])
+            rows.update(rotation_due_at=timezone.now())
+            record(
+                actor=actor,
+                action=Action.USER_OFFBOARD,
+                stream=streams.environment_stream(environment.uuid),
+                object=AuditObject("user", user.uuid, user.username),
+                details={"due": [secret.name for secret in batch]},
+            )
+
+
+def _known_to(user: User) -> list[Known]:
+    seen: dict[UUID, set[int]] = {}
+    for uuid, number in _seen_by(user):
+        seen.setdefault(uuid, set()).add(number)
+    secrets: list[Secret] = []
+    for uuids in _batches(list(seen)):
+        secrets += Secret.objects.filter(uuid__in=uuids).select_related("environment")
+    secrets.sort(key=attrgetter("environment.name", "environment_id", "name", "pk"))
+    return [_known(secret, seen[secret.uuid]) for secret in secrets]
+
+
+def _known(secret: Secret, numbers: set[int]) -> Known:
+    # The previous value works while its grace lasts, and the pending one is about to.
+    served = {secret.current_number, secret.previous_number, secret.pending_number}
+    stands = bool(secret.live and numbers & served)
+    return Known(secret=secret, numbers=tuple(sorted(numbers)), stands=stands)
+
+
+def _seen_by(user: User) -> Iterator[tuple[UUID, int]]:
+    """Yield secrets and version numbers: of single reads, of reads of many, and of what they wrote."""
+    mine = AuditEvent.objects.filter(actor_kind=ActorKind.USER, actor_uuid=user.uuid, outcome=Outcome.ALLOWED)
+    single = mine.filter(object_kind="secret", action__startswith="secret.", details__contains='"number":')
+    for uuid, details in single.values_list("object_uuid", "details").iterator(chunk_size=_BATCH):
+        number = parsed_details(details).get("number")
+        if isinstance(number, int):
+            yield uuid, number
+    manifests = mine.filter(manifest__isnull=False).values("manifest")
+    along = ReadManifestItem.objects.filter(manifest__in=manifests)
+    yield from along.values_list("secret_uuid", "number").distinct().iterator(chunk_size=_BATCH)
+    written = SecretVersion.objects.filter(author_uuid=user.uuid)
+    yield from written.values_list("secret__uuid", "number").iterator(chunk_size=_BATCH)
+
+
+def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    return (items[start : start + _BATCH] for start in range(0, len(items), _BATCH))
+
+
+@cache
+def _queues() -> tuple[Queue, ...]:
+    return tuple(import_string(path) for path in settings.KEEPER_ROTATION_QUEUES)

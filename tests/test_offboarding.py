@@ -1,0 +1,128 @@
+"""When somebody leaves: what they know is found, wherever it was seen, and queued for rotation."""
+
+from collections.abc import Callable, Collection
+from uuid import UUID
+
+import pytest
+from django.test import Client
+
+from audit_app.actions import Action
+from audit_app.models import AuditEvent
+from environments_app.errors import ConfirmationNeeded, Conflict, Forbidden
+from environments_app.models import Session, User
+from environments_app.policy import Principal
+from environments_app.tests.cast import Cast
+from environments_app.tokens import issue
+from secrets_app import offboarding, writing
+from secrets_app.lifecycle import delete
+from secrets_app.models import Secret
+from secrets_app.offboarding import Offboarded, dossier, offboard
+from secrets_app.reading import reveal, reveal_environment
+from secrets_app.tests.kept import change, keep
+from sync_app.models import RotationPolicy
+
+Events = Callable[..., list[AuditEvent]]
+
+
+@pytest.fixture
+def known(cast: Cast) -> dict[str, Secret]:
+    """What erin, who leaves, saw in every way that there is."""
+    kept = {
+        name: keep(cast, name) for name in ("alone", "along", "replaced", "before", "gone", "never", "lost")
+    }
+    erin = cast.principal(cast.erin)
+    for name in ("alone", "replaced", "before", "gone"):
+        reveal(actor=erin, secret=kept[name])
+    for value in ("second", "third"):
+        change(cast, Secret.objects.get(pk=kept["replaced"].pk), value)
+    change(cast, Secret.objects.get(pk=kept["before"].pk), "second")
+    delete(actor=cast.principal(cast.alice), secret=Secret.objects.get(pk=kept["gone"].pk))
+    kept["written"] = writing.update(actor=erin, secret=keep(cast, "written"), value="by erin")
+    return kept
+
+
+def names(found: list[offboarding.Known]) -> list[str]:
+    return [each.secret.name for each in found]
+
+
+@pytest.mark.every_database
+def test_it_finds_what_they_saw_and_what_of_it_stands(cast: Cast, known: dict[str, Secret]) -> None:
+    reveal_environment(actor=cast.principal(cast.erin), environment=cast.development, prefix="along")
+    # Who else read, or failed to, is no matter of erin's.
+    reveal(actor=cast.principal(cast.bob), secret=known["never"])
+    found = dossier(actor=cast.principal(cast.root), user=cast.erin)
+    assert names(list(found.known)) == ["alone", "along", "before", "gone", "replaced", "written"]
+    assert names(found.standing) == ["alone", "along", "before", "written"]
+    assert {each.secret.name: each.numbers for each in found.known}["written"] == (2,)
+    assert {secret.name for secret in found.could_read} == set(known) - {"gone"}
+
+
+@pytest.mark.every_database
+def test_one_act_disables_and_queues(
+    cast: Cast, known: dict[str, Secret], signed_in: Callable[[User], Client], events: Events
+) -> None:
+    browser = signed_in(cast.erin)
+    assert offboard(actor=cast.principal(cast.root), user=cast.erin) == Offboarded(marked=3, queued=0)
+    assert not User.objects.get(pk=cast.erin.pk).is_active
+    assert not Session.objects.filter(user=cast.erin).exists()
+    assert browser.get("/api/whoami").status_code == 401
+    due = Secret.objects.filter(rotation_due_at__isnull=False)
+    assert sorted(due.values_list("name", flat=True)) == ["alone", "before", "written"]
+    assert all(secret.is_authentic() for secret in due)
+    told = {event.stream.partition(":")[0]: event.details for event in events(Action.USER_OFFBOARD)}
+    assert told["environment"] == '{"due":["alone","before","written"]}'
+    assert '"marked":3' in told["system"]
+    # What they could read is still to be seen, and a new value takes the mark away.
+    assert dossier(actor=cast.principal(cast.root), user=cast.erin).could_read
+    change(cast, due.get(name="alone"), "new")
+    assert Secret.objects.get(name="alone").rotation_due_at is None
+
+
+def test_what_they_know_is_handed_to_whoever_rotates(
+    cast: Cast, known: dict[str, Secret], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[set[UUID]] = []
+
+    def queue(uuids: Collection[UUID]) -> int:
+        asked.append(set(uuids))
+        return 2
+
+    monkeypatch.setattr(offboarding, "_queues", lambda: (queue,))
+    assert offboard(actor=cast.principal(cast.root), user=cast.erin).queued == 2
+    assert asked == [{known[name].uuid for name in ("alone", "before", "written")}]
+
+
+def test_the_queue_of_the_settings_brings_policies_forward(cast: Cast) -> None:
+    (queue,) = offboarding._queues()
+    secret = keep(cast, "pay/db")
+    assert queue([secret.uuid]) == 0
+    assert not RotationPolicy.objects.exists()
+
+
+def test_it_is_for_administrators_who_signed_in_of_late(cast: Cast) -> None:
+    for act in (dossier, offboard):
+        with pytest.raises(Forbidden):
+            act(actor=cast.principal(cast.alice), user=cast.erin)
+    root = cast.principal(cast.root)
+    with pytest.raises(ConfirmationNeeded):
+        offboard(actor=Principal(**{**vars(root), "confirmed": False}), user=cast.erin)
+    with pytest.raises(Conflict):
+        offboard(actor=root, user=cast.root)
+    assert User.objects.get(pk=cast.erin.pk).is_active
+
+
+def test_the_page_and_the_api_show_and_do_it(
+    cast: Cast, known: dict[str, Secret], signed_in: Callable[[User], Client]
+) -> None:
+    issue(actor=cast.principal(cast.alice), environment=cast.development, role="reader", name="of-alice")
+    browser = signed_in(cast.root)
+    assert "of-alice" in browser.get("/people/alice/offboarding").content.decode()
+    page = browser.get("/people/erin/offboarding").content.decode()
+    assert page.count("still stands") == 3
+    assert "replaced since" in page
+    document = browser.get("/api/users/erin/offboarding").json()
+    assert {row["name"] for row in document["known"] if row["stands"]} == {"alone", "before", "written"}
+    assert browser.post("/people/erin/offboard").status_code == 302
+    again = browser.post("/api/users/erin/offboarding").json()
+    assert again == {"marked": 3, "queued": 0}
+    assert browser.get("/people/nobody/offboarding").status_code == 404
