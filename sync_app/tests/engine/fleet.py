@@ -151,11 +151,10 @@ def _dying(dies_at: int) -> Callable[[], None]:
     return pass_by
 
 
-def main() -> NoReturn:
-    """Answer what is asked."""
-    asked: dict[str, Callable[..., dict[str, Any]]] = {
-        each.__name__: each for each in (prepare, target, keep, request, work, look)
-    }
+def main(*more: Callable[..., dict[str, Any]]) -> NoReturn:
+    """Answer what is asked, by the functions of this module and more of them."""
+    acts: tuple[Callable[..., dict[str, Any]], ...] = (prepare, target, keep, request, work, look, *more)
+    asked = {each.__name__: each for each in acts}
     for line in sys.stdin:
         given = json.loads(line)
         answer = asked[given.pop("do")](**given)

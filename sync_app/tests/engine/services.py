@@ -1,0 +1,96 @@
+"""The process that test_flushed.py asks for real workers and real beats of Celery, over the same broker.
+
+Each is forked, so that it starts at once, and runs what `celery worker` and `celery beat` run. Beat
+ticks faster than in production and leases are shorter; nothing else is changed.
+"""
+
+import os
+import signal
+import traceback
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from sync_app.tests.engine import fleet  # isort: skip - it sets Django up
+
+from celery.app.utils import find_app
+from django.conf import settings
+from django.db import connections
+
+from sync_app import leases, targets
+from sync_app.models import Run, Target
+
+# As `celery -A` finds it.
+app = find_app("keeper_project.celery")
+LEASE = timedelta(seconds=2)
+TICK_SECONDS = 0.3
+WORKER = ["worker", "--pool", "threads", "--concurrency", "2", "--loglevel", "WARNING"]
+ALONE = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+started: dict[int, str] = {}
+
+
+def serve(workers: int, beats: int) -> dict[str, Any]:
+    """Start workers and beats; they run until this process ends, or somebody kills them."""
+    connections.close_all()
+    for number in range(workers):
+        _start(f"worker {number}", [*WORKER, *ALONE, "--hostname", f"worker{number}@test"], app.worker_main)
+    for number in range(beats):
+        schedule = str(Path(settings.KEEPER_DATA_DIR) / f"beat{number}")
+        _start(f"beat {number}", ["beat", "--schedule", schedule, "--loglevel", "WARNING"], app.start)
+    return {}
+
+
+def kill_holder(run: int) -> dict[str, Any]:
+    """Kill the worker that holds a run, if one does that was not killed yet."""
+    owner = Run.objects.values_list("lease_owner", flat=True).get(pk=run)
+    pid = int(owner.split(":")[1]) if owner else 0
+    if pid not in started:
+        return {"killed": 0}
+    del started[pid]
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return {"killed": 1}
+
+
+def count(target: int) -> dict[str, Any]:
+    """Return how many runs a target ever had, how many go on, and who ended without being killed."""
+    runs = Run.objects.filter(target=target)
+    ended = [name for pid, name in started.items() if os.waitpid(pid, os.WNOHANG)[0]]
+    return {
+        "runs": runs.count(),
+        "active": runs.filter(active=True).count(),
+        "last": runs.order_by("pk").values_list("pk", flat=True).last(),
+        "ended": ended,
+    }
+
+
+def automate(target: int) -> dict[str, Any]:
+    """Let a target be synced at once, by itself, and after each change."""
+    found = Target.objects.select_related("environment").get(pk=target)
+    targets.change(actor=fleet.alice(), target=found, automatic=True, interval_seconds=3600)
+    return {}
+
+
+def _start(name: str, arguments: list[str], run: Callable[[list[str]], Any]) -> None:
+    if child := os.fork():
+        started[child] = name
+        return
+    os.dup2(2, 1)
+    try:
+        leases.LEASE = LEASE  # type: ignore[misc]
+        leases._RENEW_AFTER_SECONDS = LEASE.total_seconds() / 4  # type: ignore[misc]
+        due = dict(settings.CELERY_BEAT_SCHEDULE["sync-due"], schedule=TICK_SECONDS)
+        app.conf.beat_schedule = {"sync-due": due}
+        run(arguments)
+    except BaseException:  # noqa: BLE001 - the parent finds out that it ended
+        traceback.print_exc()
+    os._exit(70)
+
+
+if __name__ == "__main__":
+    try:
+        fleet.main(serve, kill_holder, count, automate)
+    finally:
+        for each in started:
+            os.kill(each, signal.SIGKILL)
