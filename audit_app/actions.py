@@ -111,6 +111,16 @@ class Action(StrEnum):
     NOTIFICATION_TEST = "notification.test"
     NOTIFICATION_SEND = "notification.send"
 
+    # The second person in a protected environment, and access that somebody asks for.
+    APPROVAL_ASK = "approval.ask"
+    APPROVAL_VIEW = "approval.view"
+    APPROVAL_DECIDE = "approval.decide"
+    APPROVAL_WITHDRAW = "approval.withdraw"
+    # Opens the proposed values, before they are written.
+    APPROVAL_OPEN = "approval.open"
+    APPROVAL_CARRY_OUT = "approval.carry_out"
+    APPROVAL_EXPIRE = "approval.expire"
+
     SIGN_IN = "session.sign_in"
     SIGN_OUT = "session.sign_out"
     SESSION_END = "session.end"

@@ -48,6 +48,11 @@ def row_state(row: AuthenticatedRow, *, gone: bool = False) -> dict[str, Json]:
     return {_DETAIL: {str(row.uuid): None if gone else _digest(row.row_mac)}}
 
 
+def state_digest(row: AuthenticatedRow) -> str:
+    """Return what stands for a row's covered columns as they are stored: 32 characters, no MAC."""
+    return _digest(row.row_mac)
+
+
 def last_states(
     actions: Iterable[str], *, rows: Iterable[AuthenticatedRow] | None = None
 ) -> dict[str, LastState]:

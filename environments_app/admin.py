@@ -21,6 +21,7 @@ from environments_app import (
 from environments_app.models import (
     AccessConfirmation,
     Alert,
+    Approval,
     Delivery,
     Environment,
     FailedSignIns,
@@ -324,4 +325,21 @@ class DeliveryAdmin(ServiceAdmin):
 
     list_display = ("kind", "transport", "environment", "subject", "state", "attempts", "due_at", "error")
     list_filter = ("state", "transport", "environment")
+    list_select_related = ("environment",)
+
+
+@admin.register(Approval)
+class ApprovalAdmin(ServiceAdmin):
+    """What waits for a second person, or got one; it is decided on its own page."""
+
+    list_display = (
+        "id",
+        "environment",
+        "action",
+        "object_name",
+        "requester_name",
+        "state",
+        "decided_by_name",
+    )
+    list_filter = ("state", "environment", "action")
     list_select_related = ("environment",)

@@ -31,7 +31,8 @@ class SettingsForm(EnvironmentForm):
 
     name = None  # type: ignore[assignment]  # Django's way to drop an inherited field
     protected = forms.BooleanField(
-        required=False, help_text="Destructive buttons ask for the environment's name."
+        required=False,
+        help_text="Every change in it waits for a second person, and destructive buttons ask for its name.",
     )
 
     @staticmethod

@@ -12,12 +12,14 @@ from audit_app.record import AuditObject, record
 from audit_app.row_history import row_state
 from audit_app.row_mac import authentic
 from audit_app.streams import environment_stream
+from environments_app.access_proposals import unprotecting
 from environments_app.changes import apply_changes, changing, check_fields
-from environments_app.errors import InvalidField, Invisible, NameInUse
+from environments_app.errors import Conflict, InvalidField, Invisible, NameInUse
 from environments_app.models import Environment, Membership, Role, User
 from environments_app.models.environment import Colour
 from environments_app.names import validate_environment_name
 from environments_app.policy import Principal, require
+from environments_app.second_person import Clearance, needs_second_person, require_second_person
 
 CHANGEABLE: Final = frozenset(
     {"display_name", "description", "colour", "position", "protected", "kms_key_alias"}
@@ -86,19 +88,35 @@ def create_environment(
 def update_environment(*, actor: Principal, environment: Environment, **changes: Any) -> Environment:
     """Change settings of an environment (CHANGEABLE; its name stays) and return it as stored.
 
-    Raises Invisible, Forbidden, InvalidField, or Tampered.
+    Raises Invisible, Forbidden, InvalidField, Tampered, or ApprovalNeeded if it would no longer be
+    protected.
     """
     require(actor=actor, action=Action.ENVIRONMENT_UPDATE, environment=environment)
     for field in changes.keys() - CHANGEABLE:
         raise InvalidField(field, "This cannot be changed.")
     if "kms_key_alias" in changes:
         _key_reference(changes["kms_key_alias"])
+    clearance = _cleared_change(actor, environment, changes)
     with changing(environment) as stored:
+        if clearance is None and _unprotects(actor, stored, changes):
+            raise Conflict("The environment was protected meanwhile: look again.")
+        approved = clearance.spend(stored, actor=actor) if clearance else {}
         changed = apply_changes(stored, changes)
         if changed:
             stored.save(update_fields=[*changed, "updated_at"])
-            _record(actor, Action.ENVIRONMENT_UPDATE, stored, {name: changes[name] for name in changed})
+            told = {name: changes[name] for name in changed}
+            _record(actor, Action.ENVIRONMENT_UPDATE, stored, told | approved)
     return stored
+
+
+def _cleared_change(actor: Principal, environment: Environment, changes: dict[str, Any]) -> Clearance | None:
+    if not _unprotects(actor, environment, changes):
+        return None
+    return require_second_person(actor=actor, proposal=unprotecting(environment, changes))
+
+
+def _unprotects(actor: Principal, environment: Environment, changes: dict[str, Any]) -> bool:
+    return changes.get("protected", True) is not True and needs_second_person(actor, environment)
 
 
 def _seen(actor: Principal, environment: Environment | None) -> Environment:

@@ -58,6 +58,20 @@ class Tampered(Conflict):
     """The row was changed outside Keeper, so that a change must not seal it again."""
 
 
+class ApprovalNeeded(AccessError):
+    """The act waits for a second person: nothing was done, and `approval` is the id of the request."""
+
+    def __init__(self, approval: int) -> None:
+        super().__init__(
+            f"The environment is protected: a second person must approve this. It is request {approval}."
+        )
+        self.approval = approval
+
+
+class ApprovalVoid(Conflict):
+    """What was approved cannot be carried out, or decided, any more as it stands."""
+
+
 class SamlRefused(AccessError):
     """A sign-in through the identity provider is refused.
 

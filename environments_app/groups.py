@@ -1,5 +1,7 @@
 """Use cases of groups: making them and deciding who belongs to them."""
 
+from collections.abc import Sequence
+
 from django.contrib.auth.models import Group
 from django.db import IntegrityError, transaction
 
@@ -9,10 +11,12 @@ from audit_app.actors import NIL
 from audit_app.canonical import Json
 from audit_app.record import AuditObject, Draft, record_many
 from audit_app.row_history import row_state
+from environments_app.access_proposals import joining
 from environments_app.break_glass import confirm_break_glass, opens_values, with_alert
 from environments_app.errors import Conflict, InvalidField, NameInUse
-from environments_app.models import GroupMember, User
+from environments_app.models import Environment, GroupMember, User
 from environments_app.policy import Principal, require
+from environments_app.second_person import Clearance, require_second_person
 
 _MAX_NAME = 150
 
@@ -35,16 +39,21 @@ def add_to_group(*, actor: Principal, user: User, group: Group) -> GroupMember:
     """Let a person take part in all memberships of a group.
 
     An administrator who lets anybody in to values in this way is recorded as breaking the glass.
-    Raises Forbidden, ConfirmationNeeded or Suspended (to break the glass), or Conflict if the person
-    belongs to it already.
+    Each protected environment in which the group has a role asks for a second person.
+    Raises Forbidden, ConfirmationNeeded or Suspended (to break the glass), Conflict if the person
+    belongs to it already, or ApprovalNeeded.
     """
     require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
     for place in group.memberships.select_related("environment"):
         confirm_break_glass(actor, Action.MEMBER_GRANT, environment=place.environment, role=place.role)
+    clearances = _clearances(actor, user, group)
     try:
         with transaction.atomic():
+            approved = [clearance.spend(place, actor=actor) for place, clearance in clearances]
             member = GroupMember.objects.create(user=user, group=group)
-            draft = _draft(actor, group, "added", member)
+            if {place for place, _ in clearances} != set(_places(group)):
+                raise Conflict("The group was given another role meanwhile: look again.")
+            draft = _draft(actor, group, "added", member, approved)
             record_many(with_alert(draft, breaks_glass=_opens_values(actor, group)))
     except IntegrityError as error:
         raise Conflict("This person belongs to the group already.") from error
@@ -70,6 +79,23 @@ def delete_group(*, actor: Principal, group: Group) -> None:
         group.delete()
 
 
+def _places(group: Group) -> list[Environment]:
+    """Return the environments in which a group has a role."""
+    return list(Environment.objects.filter(memberships__group=group).distinct().order_by("pk"))
+
+
+def _clearances(actor: Principal, user: User, group: Group) -> list[tuple[Environment, Clearance]]:
+    return [
+        (
+            place,
+            require_second_person(
+                actor=actor, proposal=joining(user, group_name=group.name, environment=place)
+            ),
+        )
+        for place in _places(group)
+    ]
+
+
 def _opens_values(actor: Principal, group: Group) -> bool:
     return any(
         opens_values(actor, Action.MEMBER_GRANT, environment_id=place.environment_id, role=place.role)
@@ -77,10 +103,18 @@ def _opens_values(actor: Principal, group: Group) -> bool:
     )
 
 
-def _draft(actor: Principal, group: Group, change: str, member: GroupMember | None = None) -> Draft:
+def _draft(
+    actor: Principal,
+    group: Group,
+    change: str,
+    member: GroupMember | None = None,
+    approved: Sequence[dict[str, Json]] = (),
+) -> Draft:
     details: dict[str, Json] = {"change": change, "group": group.pk}
     if member:
         details |= {"user": member.user.username, **row_state(member, gone=change == "removed")}
+    if any(approved):
+        details["approvals"] = [item["approval"] for item in approved if item]
     return Draft(
         actor=actor,
         action=Action.GROUP_CHANGE,

@@ -9,6 +9,7 @@ from audit_app.row_history import contradictions, last_states
 from audit_app.row_mac import AuthenticatedRow
 from environments_app.models import (
     AccessConfirmation,
+    Approval,
     Environment,
     GroupMember,
     Membership,
@@ -30,6 +31,7 @@ _KINDS: tuple[tuple[type[AuthenticatedRow], tuple[Any, ...]], ...] = (
     (Recipient, ("environment",)),
     (AccessConfirmation, ("environment", "user")),
     (SecondFactor, ("user",)),
+    (Approval, ("environment",)),
     (SamlGroupMapping, ("environment",)),
     (SamlProvider, ()),
 )
@@ -56,6 +58,11 @@ _CHANGES: Final = (
     Action.TOKEN_REVOKE,
     Action.NOTIFICATION_CREATE,
     Action.NOTIFICATION_REMOVE,
+    Action.APPROVAL_ASK,
+    Action.APPROVAL_DECIDE,
+    Action.APPROVAL_WITHDRAW,
+    Action.APPROVAL_CARRY_OUT,
+    Action.APPROVAL_EXPIRE,
 )
 
 

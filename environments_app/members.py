@@ -9,15 +9,23 @@ from django.db.models import Q
 
 from audit_app.actions import Action
 from audit_app.actors import ActorKind
+from audit_app.canonical import Json
 from audit_app.record import AuditObject, Draft, record_many
 from audit_app.row_history import row_state
 from audit_app.streams import environment_stream
+from environments_app.access_proposals import changing_membership, granting, widens
 from environments_app.break_glass import confirm_break_glass, opens_values, with_alert
 from environments_app.changes import apply_changes, changing, future, time_text
 from environments_app.errors import Conflict, InvalidField, Invisible, LastManager
 from environments_app.models import Environment, GroupMember, Membership, Role, Source, User
 from environments_app.names import validate_prefix
 from environments_app.policy import Principal, require
+from environments_app.second_person import (
+    Clearance,
+    needs_second_person,
+    require_second_person,
+    standing,
+)
 
 
 def grant(
@@ -34,7 +42,7 @@ def grant(
 
     An administrator who lets anybody in to values is recorded as breaking the glass.
     Raises Invisible, Forbidden, ConfirmationNeeded or Suspended (to break the glass), InvalidField,
-    BadName, or Conflict if there is such a membership.
+    BadName, Conflict if there is such a membership, or ApprovalNeeded.
     """
     require(actor=actor, action=Action.MEMBER_GRANT, environment=environment)
     if (user is None) == (group is None):
@@ -49,10 +57,17 @@ def grant(
         granted_by=acting_user(actor),
     )
     confirm_break_glass(actor, Action.MEMBER_GRANT, environment=environment, role=membership.role)
+    clearance = require_second_person(actor=actor, proposal=granting(membership))
+    return store(actor=actor, membership=membership, clearance=clearance)
+
+
+def store(*, actor: Principal, membership: Membership, clearance: Clearance) -> Membership:
+    """Store a membership that was asked for and allowed. Raises Conflict if there is such a one."""
     try:
         with transaction.atomic():
+            approved = clearance.spend(membership.environment, actor=actor)
             membership.save()
-            _record(actor, Action.MEMBER_GRANT, membership)
+            _record(actor, Action.MEMBER_GRANT, membership, approved)
     except IntegrityError as error:
         raise Conflict("There is a membership for this prefix already; change that one.") from error
     return membership
@@ -61,7 +76,8 @@ def grant(
 def change_membership(*, actor: Principal, membership: Membership, **changes: Any) -> Membership:
     """Change the role, prefix or expiry of a membership and return it as stored.
 
-    Raises Invisible, Forbidden, InvalidField, BadName, Conflict, LastManager, or Tampered.
+    Raises Invisible, Forbidden, InvalidField, BadName, Conflict, LastManager, Tampered, or
+    ApprovalNeeded if it widens access to a protected environment.
     """
     require(actor=actor, action=Action.MEMBER_CHANGE, environment=membership.environment)
     for name in changes.keys() - {"role", "prefix", "expires_at"}:
@@ -76,9 +92,13 @@ def change_membership(*, actor: Principal, membership: Membership, **changes: An
         raise Conflict("Single sign-on grants this: change the mapping of the group, or grant another role.")
     role = changes.get("role") or membership.role
     confirm_break_glass(actor, Action.MEMBER_CHANGE, environment=membership.environment, role=role)
+    clearance = _cleared_change(actor, membership, changes)
     try:
         with changing(membership) as stored:
-            _change(actor, stored, changes)
+            if clearance is None and _needs_clearance(actor, stored, changes):
+                raise Conflict("The access was changed meanwhile: look again.")
+            approved = clearance.spend(stored.environment, actor=actor) if clearance else {}
+            _change(actor, stored, changes, approved)
     except IntegrityError as error:
         raise Conflict("There is a membership for this prefix already; change that one.") from error
     return stored
@@ -109,7 +129,7 @@ def bestow(
 
     With `suspended_at` it shows names alone, since no manager has confirmed the mapping yet.
     """
-    membership = Membership.objects.create(
+    membership = Membership(
         environment=environment,
         user=user,
         role=role,
@@ -117,8 +137,8 @@ def bestow(
         source=Source.SAML,
         suspended_at=suspended_at,
     )
-    _record(actor, Action.MEMBER_GRANT, membership)
-    return membership
+    # What groups grant in a protected environment was approved with their mapping.
+    return store(actor=actor, membership=membership, clearance=standing(actor, environment))
 
 
 def withdraw(*, actor: Principal, membership: Membership) -> None:
@@ -157,14 +177,25 @@ def parse_role(text: str) -> Role:
         raise InvalidField("role", f"Choose one of {', '.join(Role.values)}.") from error
 
 
-def _change(actor: Principal, stored: Membership, changes: dict[str, Any]) -> None:
+def _cleared_change(actor: Principal, membership: Membership, changes: dict[str, Any]) -> Clearance | None:
+    """Return the clearance of a change that widens access, None for one that needs none."""
+    if not _needs_clearance(actor, membership, changes):
+        return None
+    return require_second_person(actor=actor, proposal=changing_membership(membership, changes))
+
+
+def _needs_clearance(actor: Principal, membership: Membership, changes: dict[str, Any]) -> bool:
+    return needs_second_person(actor, membership.environment) and widens(membership, changes)
+
+
+def _change(actor: Principal, stored: Membership, changes: dict[str, Any], approved: dict[str, Json]) -> None:
     manages = {"role": stored.role, "prefix": stored.prefix} | changes
     if changes.get("expires_at") or manages["role"] != Role.MANAGER or manages["prefix"]:
         _require_another_manager(stored)
     changed = apply_changes(stored, changes)
     if changed:
         stored.save(update_fields=changed)
-        _record(actor, Action.MEMBER_CHANGE, stored)
+        _record(actor, Action.MEMBER_CHANGE, stored, approved)
 
 
 def _require_another_manager(membership: Membership) -> None:
@@ -186,13 +217,15 @@ def _manages(membership: Membership) -> bool:
     return GroupMember.objects.filter(group=membership.group, user__is_active=True).exists()
 
 
-def _record(actor: Principal, action: Action, membership: Membership) -> None:
+def _record(
+    actor: Principal, action: Action, membership: Membership, approved: dict[str, Json] | None = None
+) -> None:
     environment = membership.environment
     draft = Draft(
         actor=actor,
         action=action,
         stream=environment_stream(environment.uuid),
-        object=AuditObject("membership", membership.uuid, _holder(membership)),
+        object=AuditObject("membership", membership.uuid, membership.holder),
         details={
             "environment": environment.name,
             "role": membership.role,
@@ -200,6 +233,7 @@ def _record(actor: Principal, action: Action, membership: Membership) -> None:
             "expires_at": time_text(membership.expires_at),
             **({"source": membership.source} if membership.source else {}),
             **({"suspended": True} if membership.suspended_at else {}),
+            **(approved or {}),
             **row_state(membership, gone=action is Action.MEMBER_REVOKE),
         },
     )
@@ -207,9 +241,3 @@ def _record(actor: Principal, action: Action, membership: Membership) -> None:
         actor, action, environment_id=membership.environment_id, role=membership.role
     )
     record_many(with_alert(draft, breaks_glass=breaks_glass))
-
-
-def _holder(membership: Membership) -> str:
-    if membership.user:
-        return str(membership.user.username)
-    return f"group {membership.group.name}" if membership.group else ""

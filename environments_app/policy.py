@@ -81,6 +81,8 @@ _MANAGER: Final = _EDITOR | {
     Action.CONSENT_VIEW,
     Action.CONSENT_GIVE,
     Action.CONSENT_WITHDRAW,
+    Action.APPROVAL_VIEW,
+    Action.APPROVAL_DECIDE,
 }
 ROLE_ACTIONS: Final = MappingProxyType(
     {Role.VIEWER: _VIEWER, Role.READER: _READER, Role.EDITOR: _EDITOR, Role.MANAGER: _MANAGER}
@@ -112,6 +114,7 @@ _OPERATIONS: Final = frozenset(
         Action.NOTIFICATION_CREATE,
         Action.NOTIFICATION_REMOVE,
         Action.NOTIFICATION_TEST,
+        Action.APPROVAL_VIEW,
     }
 )
 ADMIN_ACTIONS: Final = _OPERATIONS | {
@@ -126,6 +129,8 @@ ADMIN_ACTIONS: Final = _OPERATIONS | {
     Action.BACKUP_CREATE,
     Action.RESTORE_RELEASE,
     Action.DEPLOYMENT_ACTIVATE,
+    # Of what administrators may do themselves; `second_person` decides.
+    Action.APPROVAL_DECIDE,
 }
 # A token that administers manages environments, members and tokens, but no people.
 ADMIN_TOKEN_ACTIONS: Final = _OPERATIONS
@@ -177,6 +182,12 @@ class Principal(Actor):
     # environments whose managers have confirmed the account since.
     suspended: bool = False
     trusted_in: frozenset[int] = frozenset()
+    # The approval that is being carried out, if any; `second_person` proves it.
+    approval: UUID | None = None
+
+    def carrying(self, approval: UUID) -> "Principal":
+        """Return the same principal, carrying out an approval."""
+        return replace(self, approval=approval)
 
 
 def allows(principal: Principal, action: Action, *, environment_id: int | None, name: str = "") -> bool:

@@ -9,10 +9,12 @@ from django.utils import timezone
 
 from audit_app import streams
 from audit_app.actions import Action, Outcome
+from audit_app.canonical import Json
 from audit_app.record import AuditObject, Draft, commit_record, record_many
 from audit_app.row_history import row_state
 from audit_app.row_mac import authentic
 from environments_app import accounts, members, suspensions
+from environments_app.access_proposals import mapping as proposed
 from environments_app.break_glass import confirm_break_glass, opens_values, with_alert
 from environments_app.changes import changing, check_fields
 from environments_app.errors import Conflict, InvalidField
@@ -28,6 +30,7 @@ from environments_app.models import (
 )
 from environments_app.names import validate_prefix
 from environments_app.policy import Principal, require
+from environments_app.second_person import require_second_person
 
 _MAX_MAPPINGS: Final = 1000
 
@@ -40,8 +43,8 @@ def map_group(
     Role admin goes with no environment, every other role with one. An administrator who lets
     anybody in to values in this way is recorded as breaking the glass, and the group's members see
     names alone until a manager of the environment confirms it (`suspensions`).
-    Raises Forbidden, ConfirmationNeeded or Suspended (to break the glass), InvalidField, BadName, or
-    Conflict if the group grants this already.
+    Raises Forbidden, ConfirmationNeeded or Suspended (to break the glass), InvalidField, BadName,
+    Conflict if the group grants this already, or ApprovalNeeded.
     """
     require(actor=actor, action=Action.SAML_MAPPING_CHANGE, environment=None)
     if (role == SamlRole.ADMIN) != (environment is None):
@@ -57,7 +60,11 @@ def map_group(
     confirm_break_glass(actor, Action.MEMBER_GRANT, environment=environment, role=role)
     if _opens_values(actor, mapping):
         mapping.suspended_at = timezone.now()
+    clearance = (
+        require_second_person(actor=actor, proposal=proposed(mapping, environment)) if environment else None
+    )
     with transaction.atomic():
+        approved = clearance.spend(environment, actor=actor) if clearance and environment else {}
         same = SamlGroupMapping.objects.filter(group=group, environment=environment, prefix=mapping.prefix)
         if same.exists():
             raise Conflict("This group grants a role there already; remove that mapping first.")
@@ -65,7 +72,7 @@ def map_group(
             raise Conflict(f"There are {_MAX_MAPPINGS} mappings already.")
         mapping.save()
         suspensions.tell_mapped(actor, mapping)
-        _record_mapping(actor, mapping, "mapped")
+        _record_mapping(actor, mapping, "mapped", approved)
     return mapping
 
 
@@ -165,7 +172,9 @@ def _record_kept(actor: Principal, user: User, reason: str) -> None:
     )
 
 
-def _record_mapping(actor: Principal, mapping: SamlGroupMapping, change: str) -> None:
+def _record_mapping(
+    actor: Principal, mapping: SamlGroupMapping, change: str, approved: dict[str, Json] | None = None
+) -> None:
     place = mapping.environment
     details: dict[str, Any] = {
         "change": change,
@@ -173,6 +182,7 @@ def _record_mapping(actor: Principal, mapping: SamlGroupMapping, change: str) ->
         "role": mapping.role,
         "prefix": mapping.prefix,
         **({"suspended": True} if mapping.suspended_at else {}),
+        **(approved or {}),
         **row_state(mapping, gone=change == "removed"),
     }
     draft = Draft(

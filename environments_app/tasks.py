@@ -5,6 +5,7 @@ import logging
 from celery import shared_task
 from django.conf import settings
 
+from environments_app.approvals import expire_due
 from environments_app.errors import SamlUnavailable
 from environments_app.notifications import deliver_due
 from environments_app.saml.assertions import purge
@@ -41,3 +42,9 @@ def tell_of_tokens() -> None:
 def purge_saml_assertions() -> None:
     """Forget assertions that could not be used again anyway."""
     purge()
+
+
+@shared_task(name="environments_app.tasks.expire_approvals")
+def expire_approvals() -> None:
+    """Note which requests for approval have waited too long, and destroy what was kept for them."""
+    expire_due()

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from audit_app.actions import Action
+from environments_app.access_proposals import rotating
 from environments_app.break_glass import confirm_break_glass
 from environments_app.changes import apply_changes, changing, future
 from environments_app.errors import Conflict, InvalidField
@@ -15,6 +16,7 @@ from environments_app.members import acting_user, parse_role
 from environments_app.models import ServiceToken, TokenRole
 from environments_app.names import validate_prefix
 from environments_app.policy import Principal, require, require_confirmed
+from environments_app.second_person import require_second_person
 from environments_app.tokens import mint, networks_of, networks_text, record_token
 
 DEFAULT_OVERLAP: Final = timedelta(days=1)
@@ -48,8 +50,8 @@ def rotate(
     Both are valid for the overlap; then the old one ends. The new one may do the same and lives as
     long as the old one was to, or as KEEPER_TOKEN_MAX_DAYS allows. An administrator who so gets
     hold of one that reads values is recorded as breaking the glass.
-    Raises Invisible, Forbidden, ConfirmationNeeded, Suspended, InvalidField, Tampered, or Conflict if it
-    has ended or has a successor already.
+    Raises Invisible, Forbidden, ConfirmationNeeded, Suspended, InvalidField, Tampered, ApprovalNeeded, or
+    Conflict if it has ended or has a successor already.
     """
     for action in (Action.TOKEN_ISSUE, Action.TOKEN_CHANGE):
         require(actor=actor, action=action, environment=token.environment)
@@ -57,7 +59,14 @@ def rotate(
     confirm_break_glass(actor, Action.TOKEN_ISSUE, environment=token.environment, role=token.role)
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         raise InvalidField("overlap_seconds", f"An overlap lasts up to {MAX_OVERLAP.days} days.")
+    environment = token.environment
+    clearance = (
+        require_second_person(actor=actor, proposal=rotating(token, environment, overlap=overlap))
+        if environment
+        else None
+    )
     with changing(token) as old:
+        approved = clearance.spend(environment, actor=actor) if clearance and environment else {}
         _require_live(old)
         if old.successors.exists():
             raise Conflict("This token has a successor already: rotate that one, or revoke it.")
@@ -68,7 +77,7 @@ def rotate(
         old.expires_at = min(old.expires_at or last, last)
         old.save(update_fields=["expires_at"])
         record_token(actor, Action.TOKEN_CHANGE, old)
-        record_token(actor, Action.TOKEN_ISSUE, new)
+        record_token(actor, Action.TOKEN_ISSUE, new, approved)
     return new, text
 
 

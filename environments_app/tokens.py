@@ -22,9 +22,11 @@ from django.utils import timezone
 
 from audit_app import streams
 from audit_app.actions import Action
+from audit_app.canonical import Json
 from audit_app.record import AuditObject, Draft, record_many
 from audit_app.row_history import row_state
 from audit_app.row_mac import authentic
+from environments_app.access_proposals import issuing
 from environments_app.break_glass import confirm_break_glass, opens_values, with_alert
 from environments_app.changes import check_fields, future, time_text
 from environments_app.errors import BadToken, InvalidField, Invisible
@@ -34,6 +36,7 @@ from environments_app.names import validate_prefix
 from environments_app.peppers import current_pepper_id, hash_secret
 from environments_app.policy import Principal, require, require_confirmed
 from environments_app.principals import genuine_token_principal
+from environments_app.second_person import require_second_person
 
 _TOKEN: Final = re.compile(r"kpr_([A-Za-z0-9_-]{22})_([A-Za-z0-9_-]{43})")
 _MAX_CIDRS: Final = 50
@@ -63,7 +66,8 @@ def issue(
 
     Role admin goes with no environment, every other role with one. An administrator who makes one
     that reads values is recorded as breaking the glass.
-    Raises Invisible, Forbidden, ConfirmationNeeded, Suspended, InvalidField, or BadName.
+    Raises Invisible, Forbidden, ConfirmationNeeded, Suspended, InvalidField, BadName, or
+    ApprovalNeeded.
     """
     require(actor=actor, action=Action.TOKEN_ISSUE, environment=environment)
     require_confirmed(actor)
@@ -80,10 +84,17 @@ def issue(
         raise InvalidField("name", "A token's name is printable text without spaces at its ends.")
     check_fields(token, ["name"])
     confirm_break_glass(actor, Action.TOKEN_ISSUE, environment=environment, role=token.role)
+    lasting = "default" if expires_at is Lifetime.DEFAULT else time_text(token.expires_at)
+    clearance = (
+        require_second_person(actor=actor, proposal=issuing(token, environment, lasting=lasting))
+        if environment
+        else None
+    )
     text = mint(token)
     with transaction.atomic():
+        approved = clearance.spend(environment, actor=actor) if clearance and environment else {}
         token.save()
-        record_token(actor, Action.TOKEN_ISSUE, token)
+        record_token(actor, Action.TOKEN_ISSUE, token, approved)
     return token, text
 
 
@@ -239,7 +250,9 @@ def mint(token: ServiceToken) -> str:
     return f"kpr_{token.public_id}_{secret}"
 
 
-def record_token(actor: Principal, action: Action, token: ServiceToken) -> None:
+def record_token(
+    actor: Principal, action: Action, token: ServiceToken, approved: dict[str, Json] | None = None
+) -> None:
     """Record a change of a token, in its transaction; one that breaks the glass alerts."""
     environment = token.environment
     draft = Draft(
@@ -253,6 +266,7 @@ def record_token(actor: Principal, action: Action, token: ServiceToken) -> None:
             "prefix": token.prefix,
             "cidrs": list(token.cidrs),
             "expires_at": time_text(token.expires_at),
+            **(approved or {}),
             **row_state(token),
         },
     )

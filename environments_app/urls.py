@@ -2,7 +2,15 @@
 
 from django.urls import path
 
-from environments_app import access_pages, profile_pages, second_factor_pages, token_pages, trail_pages, views
+from environments_app import (
+    access_pages,
+    approval_pages,
+    profile_pages,
+    second_factor_pages,
+    token_pages,
+    trail_pages,
+    views,
+)
 from environments_app import environment_pages as pages
 from environments_app.saml import pages as saml
 
@@ -26,6 +34,13 @@ urlpatterns = [
     path("saml/finish", saml.finish, name="saml-finish"),
     path("saml/metadata", saml.metadata, name="saml-metadata"),
     path("saml/logout", saml.signed_out, name="saml-logout"),
+    path("approvals", approval_pages.approval_list, name="approval-list"),
+    path("approvals/<int:id>", approval_pages.approval_detail, name="approval-detail"),
+    path("approvals/<int:id>/approve", approval_pages.approval_approve, name="approval-approve"),
+    path("approvals/<int:id>/refuse", approval_pages.approval_refuse, name="approval-refuse"),
+    path("approvals/<int:id>/withdraw", approval_pages.approval_withdraw, name="approval-withdraw"),
+    path("approvals/<int:id>/explain", approval_pages.approval_explain, name="approval-explain"),
+    path("approvals/<int:id>/carry-out", approval_pages.approval_carry_out, name="approval-carry-out"),
     path("environments", pages.environment_list, name="environment-list"),
     path("environments/new", pages.environment_new, name="environment-new"),
     path("environments/<str:name>", pages.environment_detail, name="environment-detail"),

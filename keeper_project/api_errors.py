@@ -3,10 +3,12 @@
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final
 
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import reverse
 from rest_framework.exceptions import (
     APIException,
     AuthenticationFailed,
@@ -20,6 +22,7 @@ from rest_framework.response import Response
 
 from audit_app.errors import KeyringUnavailable, TooManyRefusals
 from environments_app.errors import (
+    ApprovalNeeded,
     BadToken,
     ConfirmationNeeded,
     Conflict,
@@ -156,11 +159,20 @@ def problem_of(error: Exception) -> Problem | None:
 
 def problem_response(error: Exception, context: Mapping[str, Any]) -> Response | None:
     """Answer an API request that failed (REST_FRAMEWORK["EXCEPTION_HANDLER"])."""
+    if isinstance(error, ApprovalNeeded):
+        return _accepted(error)
     problem = problem_of(error)
     if problem is None:
         return None
     log_failure(error, problem)
     return _response(problem, context.get("request"))
+
+
+def _accepted(error: ApprovalNeeded) -> Response:
+    """Answer what waits for a second person: where the request is, and that nothing was done yet."""
+    place = reverse("api-approval", args=[error.approval])
+    body = {"detail": str(error), "approval": error.approval, "url": place}
+    return Response(body, status=HTTPStatus.ACCEPTED, headers={"Location": place})
 
 
 def plain_problem_response(problem: Problem) -> HttpResponse:

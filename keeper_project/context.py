@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from audit_app.actions import Action
+from environments_app.approvals import ready_for, waiting_for
 from environments_app.authentication import principal_of
 from environments_app.current import entered
 from environments_app.models import Environment
@@ -60,6 +61,7 @@ class Frame:
             ("Sync", reverse("sync"), "sync"),
             ("Rotation", reverse("rotation"), "rotate"),
             ("Environments", reverse("environment-list"), "layers"),
+            ("Approvals", reverse("approval-list"), "approve"),
             ("Activity", reverse("activity"), "activity"),
         ]
         if environments_for(self.person, Action.TRAIL_VIEW) is not None:
@@ -74,10 +76,18 @@ class Frame:
                 url=url,
                 icon=icon,
                 active=self._is_at(url),
-                count=attention(self.person) if icon == "sync" else 0,
+                count=self._count(icon),
             )
             for label, url, icon in entries
         ]
+
+    def _count(self, icon: str) -> int:
+        """Return how much behind an entry needs this person."""
+        if icon == "sync":
+            return attention(self.person)
+        if icon == "approve":
+            return len(waiting_for(self.person)) + len(ready_for(self.person))
+        return 0
 
     def _is_at(self, url: str) -> bool:
         path = self._request.path

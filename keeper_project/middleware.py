@@ -10,10 +10,13 @@ from csp.constants import HEADER
 from csp.middleware import CSPMiddleware
 from csp.utils import build_policy
 from django.conf import settings
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 
+from environments_app.errors import ApprovalNeeded
 from environments_app.models import User
 from environments_app.sign_in import saml_subject
 from keeper_project.api_errors import Problem, plain_problem_response, problem_of
@@ -129,6 +132,8 @@ class ProblemPagesMiddleware:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Map what the view raised, by the same table as the API's."""
+        if isinstance(error, ApprovalNeeded):
+            return _to_request(request, error)
         problem = problem_of(error)
         if problem is None:
             return None
@@ -137,3 +142,12 @@ class ProblemPagesMiddleware:
         if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.error("page failed: %s: %s", type(error).__name__, error)
         return render(request, "problem.html", {"problem": problem}, status=problem.status)
+
+
+def _to_request(request: HttpRequest, error: ApprovalNeeded) -> HttpResponse:
+    """Lead to the request that waits for a second person, saying that nothing was changed."""
+    messages.info(request, "Asked for approval. Nothing was changed; a second person decides first.")
+    place = reverse("approval-detail", args=[error.approval])
+    if request.headers.get("HX-Request"):
+        return HttpResponse(headers={"HX-Redirect": place})
+    return redirect(place)

@@ -122,6 +122,8 @@ KEEPER_ALERT_INTERVAL_MINUTES = env.int("KEEPER_ALERT_INTERVAL_MINUTES", default
 # Who gets the compliance report by e-mail, "weekly" or "monthly"; empty: nobody.
 KEEPER_REPORT_EMAILS = env.list("KEEPER_REPORT_EMAILS", default=[])
 KEEPER_REPORT_SCHEDULE = env.str("KEEPER_REPORT_SCHEDULE", default="")
+# How long a request for approval may wait, and an approval be carried out, counted from the request.
+KEEPER_APPROVAL_HOURS = env.int("KEEPER_APPROVAL_HOURS", default=72)
 # Empty: no e-mail is sent.
 EMAIL_HOST = env.str("EMAIL_HOST", default="")
 EMAIL_PORT = env.int("EMAIL_PORT", default=587)
@@ -200,6 +202,12 @@ KEEPER_ROTATION_QUEUES = ["sync_app.rotation.schedule.bring_forward"]
 KEEPER_CHANGE_LISTENERS = ["sync_app.schedule.nudge_environment"]
 # Asked before a secret's value is written by hand, pulled or rolled back, and before it is deleted.
 KEEPER_WRITE_GUARDS = ["sync_app.rotation.guard.guard"]
+# Who keeps what waits for a second person, and does it once it is approved.
+KEEPER_APPROVAL_OWNERS = [
+    "environments_app.access_owner.AccessOwner",
+    "secrets_app.approved_changes.SecretsOwner",
+    "sync_app.approved_acts.SyncOwner",
+]
 
 # --- Django --------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -516,6 +524,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "secrets_app.tasks.sweep", "schedule": 60.0, "options": {"expires": 50}},
     "send-report": {"task": "keeper_project.tasks.send_report", "schedule": crontab(minute="7")},
     "purge-deleted": {"task": "secrets_app.tasks.purge_deleted", "schedule": crontab(minute="41")},
+    "expire-approvals": {"task": "environments_app.tasks.expire_approvals", "schedule": 300.0},
     "refresh-saml-metadata": {
         "task": "environments_app.tasks.refresh_saml_metadata",
         "schedule": crontab(minute="23"),

@@ -61,6 +61,10 @@ STATES: dict[str, State] = {
     "rolled_back": State("block", "rolled back", "warn"),
     "abandoned": State("block", "abandoned", "quiet"),
     "protected": State("lock", "protected", "quiet"),
+    "asked": State("clock", "waits for a second person", "info"),
+    "approved": State("check", "approved", "ok"),
+    "withdrawn": State("undo", "withdrawn", "quiet"),
+    "carried_out": State("check", "carried out", "ok"),
 }
 
 
@@ -151,6 +155,13 @@ ACTS: dict[str, Act] = {
     "notification.remove": Act("removed a notification to", "remove a notification to"),
     "notification.test": Act("sent a test to", "send a test to"),
     "notification.send": Act("notified", "notify"),
+    "approval.ask": Act("asked for approval of", "ask for approval of"),
+    "approval.view": Act("looked at a request about", "look at a request about"),
+    "approval.decide": Act("decided a request about", "decide a request about"),
+    "approval.withdraw": Act("withdrew a request about", "withdraw a request about"),
+    "approval.open": Act("opened what was proposed for", "open what was proposed for"),
+    "approval.carry_out": Act("carried out what was approved of", "carry out what was approved of"),
+    "approval.expire": Act("let a request expire about", "let a request expire about"),
     "session.sign_in": Act("signed in", "sign in"),
     "session.sign_out": Act("signed out", "sign out"),
     "session.end": Act("ended another session of", "end a session of"),

@@ -17,6 +17,7 @@ from secrets_app.forms import WrittenFields
 from secrets_app.models import (
     DataKey,
     KeyMigration,
+    PendingValue,
     Reference,
     Secret,
     SecretVersion,
@@ -250,3 +251,11 @@ class WebhookAdmin(ServiceAdmin):
     list_display = ("name", "environment", "endpoint", "style", "created_by", "created_at")
     list_filter = ("environment", "style")
     list_select_related = ("environment",)
+
+
+@admin.register(PendingValue)
+class PendingValueAdmin(ServiceAdmin):
+    """Values that wait for a second person, sealed; they go when their request is over."""
+
+    list_display = ("approval", "index", "environment", "created_at")
+    list_select_related = ("approval", "environment")

@@ -1,6 +1,6 @@
 """Creates many secrets at once, all or none, at the cost of one data key and a few statements."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final
@@ -8,9 +8,11 @@ from typing import Final
 from django.db import IntegrityError, transaction
 
 from audit_app.actions import Action
+from audit_app.canonical import Json
 from audit_app.record import record_many
 from environments_app.models import Environment
 from environments_app.policy import Principal, require
+from environments_app.second_person import Clearance, needs_second_person, require_second_person
 from secrets_app.changes import announce, event
 from secrets_app.errors import NameTaken, SecretError, TooManyItems
 from secrets_app.input_errors import InvalidInput, InvalidName
@@ -18,11 +20,14 @@ from secrets_app.insertion import insert_rows
 from secrets_app.metadata import Metadata, checked_comment
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.names import validate_secret_name
+from secrets_app.proposals import creating_many
 from secrets_app.secret_types import SecretType
 from secrets_app.versions import NewValue, sealed_version, sealing_key
 from secrets_app.writing import new_secret
 
 MAX_ITEMS: Final = 1000
+# What a request for approval keeps sealed at most.
+MAX_PENDING_BYTES: Final = 8 * 1024 * 1024
 _NAMES_PER_QUERY: Final = 500
 # How many offending items a refusal lists; the rest would only repeat them.
 _MAX_REPORTED: Final = 50
@@ -61,13 +66,16 @@ def create_many(*, actor: Principal, items: Sequence[NewSecret]) -> list[Secret]
     """Create up to 1,000 secrets in one transaction; return them in the order given.
 
     Each has its own event. Raises TooManyItems, InvalidItems naming the offending ones,
-    NameTaken if a name lives already, and Forbidden or Invisible.
+    NameTaken if a name lives already, ApprovalNeeded, and Forbidden or Invisible.
     """
     refuse_too_many(len(items))
-    secrets, versions = _drafts(actor, items)
+    secrets = _drafts(actor, items)
+    clearances = _clearances(actor, items)
+    versions = list(_sealed(actor, secrets, items))
     try:
         with transaction.atomic():
-            _insert(actor, secrets, versions)
+            approved = {place.pk: clearance.spend(place, actor=actor) for place, clearance in clearances}
+            _insert(actor, secrets, versions, approved)
     except IntegrityError as error:
         taken = _taken_name(items)
         if taken is None:
@@ -84,8 +92,29 @@ def refuse_too_many(count: int) -> None:
         raise TooManyItems(f"Send at most {MAX_ITEMS} items in a call; this has {count}. Nothing was stored.")
 
 
-def _drafts(actor: Principal, items: Sequence[NewSecret]) -> tuple[list[Secret], list[SecretVersion]]:
-    """Check every item and seal its value, before any transaction is open."""
+def _clearances(actor: Principal, items: Sequence[NewSecret]) -> list[tuple[Environment, Clearance]]:
+    """Ask a second person for each protected environment, for all that would be created there."""
+    places = {item.environment.pk: item.environment for item in items}
+    return [(place, _cleared(actor, place, items)) for _, place in sorted(places.items())]
+
+
+def _cleared(actor: Principal, place: Environment, items: Sequence[NewSecret]) -> Clearance:
+    mine = [item for item in items if item.environment.pk == place.pk]
+    if needs_second_person(actor, place):
+        # Refused now rather than once somebody has approved it.
+        taken = _taken_name(mine)
+        if taken is not None:
+            raise NameTaken(f"{mine[taken].name}: the environment already has a secret of this name.")
+        if sum(len(item.value.encode()) for item in mine) > MAX_PENDING_BYTES:
+            raise TooManyItems(
+                f"A second person approves at most {MAX_PENDING_BYTES >> 20} MiB at once: send less."
+            )
+    described = [(item.name, item.secret_type, item.value, item.comment, item.metadata) for item in mine]
+    return require_second_person(actor=actor, proposal=creating_many(place, described))
+
+
+def _drafts(actor: Principal, items: Sequence[NewSecret]) -> list[Secret]:
+    """Check every item, and the right to create it."""
     faults: list[ItemFault] = []
     secrets = []
     seen: set[tuple[int, str]] = set()
@@ -112,7 +141,7 @@ def _drafts(actor: Principal, items: Sequence[NewSecret]) -> tuple[list[Secret],
         raise InvalidItems(faults)
     for item in items:
         require(actor=actor, action=Action.SECRET_CREATE, environment=item.environment, name=item.name)
-    return secrets, list(_sealed(actor, secrets, items))
+    return secrets
 
 
 def _refuse_references(item: NewSecret) -> None:
@@ -137,7 +166,12 @@ def _sealed(
         )
 
 
-def _insert(actor: Principal, secrets: list[Secret], versions: list[SecretVersion]) -> None:
+def _insert(
+    actor: Principal,
+    secrets: list[Secret],
+    versions: list[SecretVersion],
+    approved: Mapping[int, Mapping[str, Json]],
+) -> None:
     insert_rows(secrets)
     _complete_ids(secrets)
     for secret, version in zip(secrets, versions, strict=True):
@@ -148,7 +182,7 @@ def _insert(actor: Principal, secrets: list[Secret], versions: list[SecretVersio
             actor=actor,
             secret=version.secret,
             action=Action.SECRET_CREATE,
-            details={"bulk": True},
+            details={"bulk": True, **approved[version.secret.environment_id]},
             version=version,
         )
         for version in versions

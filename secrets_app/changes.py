@@ -14,6 +14,7 @@ from audit_app.canonical import Json
 from audit_app.record import Draft, record_many
 from audit_app.row_history import row_state
 from audit_app.streams import environment_stream
+from environments_app.second_person import Clearance
 from secrets_app import references
 from secrets_app.errors import NameTaken, StaleVersion
 from secrets_app.models import Secret, SecretVersion
@@ -42,6 +43,7 @@ def insert(
     version: SecretVersion,
     action: Action,
     details: Mapping[str, Json],
+    clearance: Clearance,
     places: Sequence[Place] = (),
 ) -> None:
     """Store a new secret with its first version, what that refers to, and the event of it.
@@ -50,12 +52,13 @@ def insert(
     """
     try:
         with transaction.atomic():
+            told = {**details, **clearance.spend(secret.environment, actor=actor)}
             secret.save(force_insert=True)
             version.secret = secret
             version.save(force_insert=True)
             if places:
                 references.store(secret, places)
-            record_many([event(actor=actor, secret=secret, action=action, details=details, version=version)])
+            record_many([event(actor=actor, secret=secret, action=action, details=told, version=version)])
             announce(secret.environment_id)
     except IntegrityError as error:
         raise _name_taken(secret, error) from error
@@ -67,6 +70,7 @@ def change(
     secret: Secret,
     action: Action,
     details: Mapping[str, Json],
+    clearance: Clearance,
     version: SecretVersion | None = None,
     pending: bool = False,
     confirm: Callable[[], None] | None = None,
@@ -83,6 +87,7 @@ def change(
     """
     try:
         with transaction.atomic():
+            told = {**details, **clearance.spend(secret.environment, actor=actor)}
             _claim(secret)
             if confirm is not None:
                 confirm()
@@ -93,7 +98,7 @@ def change(
             secret.save(force_update=True)
             if places is not None:
                 references.store(secret, places)
-            record_many([event(actor=actor, secret=secret, action=action, details=details, version=version)])
+            record_many([event(actor=actor, secret=secret, action=action, details=told, version=version)])
             announce(secret.environment_id)
     except IntegrityError as error:
         raise _name_taken(secret, error) from error

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from audit_app.actions import Action
 from audit_app.record import AuditObject, commit_record
 from audit_app.streams import environment_stream
+from environments_app.errors import ApprovalNeeded
 from environments_app.models import Environment
 from environments_app.policy import Principal
 from secrets_app.bulk import NewSecret, create_many
@@ -66,6 +67,9 @@ def _create(actor: Principal, environment: Environment, lines: Sequence[Line]) -
     ]
     try:
         secrets = create_many(actor=actor, items=items)
+    except ApprovalNeeded as error:
+        # The rest of the file is told apart, and asks for itself.
+        return [ItemResult(name=line.entry.name, done=False, reason=str(error)) for line in lines]
     except NameTaken as error:
         raise NameTaken(
             "A name of the file was given away meanwhile. Look again; nothing was written."

@@ -11,6 +11,7 @@ from audit_app.actions import Action
 from audit_app.keyring import keyring
 from audit_app.record import AuditObject, record
 from environments_app.models import Environment
+from environments_app.second_person import standing
 from secrets_app import fingerprints, legacy
 from secrets_app.changes import insert
 from secrets_app.errors import MigrationRefused, SecretError
@@ -79,6 +80,7 @@ def _import(environment: Environment, name: str, token: bytes, secret_type: Secr
             version=version,
             action=Action.SECRET_CREATE,
             details={"scheme": "fernet"},
+            clearance=standing(actors.system(), environment),
         )
 
 

@@ -1,16 +1,22 @@
 """Takes secrets out of use and back: rename, delete (soft), restore, purge."""
 
+from collections.abc import Sequence
+
 from django.db import transaction
 from django.utils import timezone
 
 from audit_app.actions import Action
+from audit_app.actors import system
+from audit_app.canonical import Json
 from audit_app.record import record_many
 from environments_app.policy import Principal
+from environments_app.second_person import Clearance, Line, require_second_person, standing
 from secrets_app.changes import change, check_expected, event
 from secrets_app.errors import NotDeleted, StaleVersion
 from secrets_app.finding import require_authentic, require_living, require_on
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.names import validate_secret_name
+from secrets_app.proposals import acting
 from secrets_app.write_guards import admitted
 
 
@@ -27,24 +33,47 @@ def rename(*, actor: Principal, secret: Secret, name: str, expected: str | None 
     check_expected(secret, expected)
     if name == secret.name:
         return secret
+    line = Line("Name", secret.name, name)
+    clearance = _cleared(actor, Action.SECRET_RENAME, secret, [line], name=name)
     before, secret.name = secret.name, name
     secret.refresh_search_text()
-    change(actor=actor, secret=secret, action=Action.SECRET_RENAME, details={"from": before})
+    change(
+        actor=actor,
+        secret=secret,
+        action=Action.SECRET_RENAME,
+        details={"from": before},
+        clearance=clearance,
+    )
     return secret
 
 
-def delete(*, actor: Principal, secret: Secret, expected: str | None = None) -> Secret:
+def delete(
+    *,
+    actor: Principal,
+    secret: Secret,
+    expected: str | None = None,
+    clearance: Clearance | None = None,
+) -> Secret:
     """Delete a secret softly: it can be restored until it is purged, and its name is free.
 
-    Raises StaleVersion, ManagedValue, TamperedSecret, and Forbidden or Invisible.
+    `clearance` is that of a move of which this is the end. Raises StaleVersion, ManagedValue,
+    TamperedSecret, ApprovalNeeded, and Forbidden or Invisible.
     """
     require_on(actor=actor, action=Action.SECRET_DELETE, secret=secret)
     require_living(secret)
     require_authentic(secret)
     check_expected(secret, expected)
     confirm = admitted(actor=actor, secret=secret, value=None)
+    clearance = clearance or _cleared(actor, Action.SECRET_DELETE, secret)
     secret.live, secret.deleted_at = None, timezone.now()
-    change(actor=actor, secret=secret, action=Action.SECRET_DELETE, details={}, confirm=confirm)
+    change(
+        actor=actor,
+        secret=secret,
+        action=Action.SECRET_DELETE,
+        details={},
+        clearance=clearance,
+        confirm=confirm,
+    )
     return secret
 
 
@@ -58,7 +87,14 @@ def mark_due(*, actor: Principal, secret: Secret, expected: str | None = None) -
     require_authentic(secret)
     check_expected(secret, expected)
     secret.rotation_due_at = timezone.now()
-    change(actor=actor, secret=secret, action=Action.SECRET_UPDATE, details={"fields": ["rotation_due_at"]})
+    change(
+        actor=actor,
+        secret=secret,
+        action=Action.SECRET_UPDATE,
+        details={"fields": ["rotation_due_at"]},
+        # A mark for people: nothing that is served changes by it, so that nobody else is asked.
+        clearance=standing(system(), secret.environment),
+    )
     return secret
 
 
@@ -71,8 +107,9 @@ def restore(*, actor: Principal, secret: Secret) -> Secret:
     require_on(actor=actor, action=Action.SECRET_RESTORE, secret=secret)
     _require_deleted(secret)
     require_authentic(secret)
+    clearance = _cleared(actor, Action.SECRET_RESTORE, secret)
     secret.live, secret.deleted_at = True, None
-    change(actor=actor, secret=secret, action=Action.SECRET_RESTORE, details={})
+    change(actor=actor, secret=secret, action=Action.SECRET_RESTORE, details={}, clearance=clearance)
     return secret
 
 
@@ -85,18 +122,27 @@ def purge(*, actor: Principal, secret: Secret) -> None:
     require_on(actor=actor, action=Action.SECRET_PURGE, secret=secret)
     _require_deleted(secret)
     require_authentic(secret)
+    clearance = _cleared(actor, Action.SECRET_PURGE, secret)
     with transaction.atomic():
+        approved = clearance.spend(secret.environment, actor=actor)
         locked = Secret.objects.select_for_update().filter(
             pk=secret.pk, live__isnull=True, revision=secret.revision
         )
         if not locked.exists():
             raise StaleVersion("The secret was changed meanwhile; nothing was destroyed.")
         versions = SecretVersion.objects.filter(secret_id=secret.pk)
-        details = {"versions": versions.count()}
+        details = {"versions": versions.count(), **approved}
         draft = event(actor=actor, secret=secret, action=Action.SECRET_PURGE, details=details)
         versions.delete()
         Secret.objects.filter(pk=secret.pk).delete()
         record_many([draft])
+
+
+def _cleared(
+    actor: Principal, action: Action, secret: Secret, summary: Sequence[Line] = (), **arguments: Json
+) -> Clearance:
+    proposal = acting(action, secret, summary=summary, arguments=arguments)
+    return require_second_person(actor=actor, proposal=proposal)
 
 
 def _require_deleted(secret: Secret) -> None:

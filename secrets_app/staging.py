@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from django.utils import timezone
 
 from audit_app.actions import Action
-from audit_app.actors import Actor
+from audit_app.actors import Actor, system
 from audit_app.canonical import Json
+from environments_app.second_person import Clearance, standing
 from secrets_app.changes import change
 from secrets_app.errors import StaleVersion
 from secrets_app.models import Secret, SecretVersion
@@ -46,6 +47,7 @@ def stage(*, actor: Actor, secret: Secret, version: SecretVersion, details: Mapp
         details=details,
         version=version,
         pending=True,
+        clearance=_approved(secret),
     )
 
 
@@ -71,13 +73,22 @@ def restore_previous(
 def drop_pending(*, actor: Actor, secret: Secret, details: Mapping[str, Json]) -> None:
     """Let the secret have no pending version; what was pending stays in its history."""
     secret.pending_number = None
-    change(actor=actor, secret=secret, action=Action.SECRET_UNSTAGE, details=details)
+    change(
+        actor=actor, secret=secret, action=Action.SECRET_UNSTAGE, details=details, clearance=_approved(secret)
+    )
 
 
 def drop_previous(*, actor: Actor, secret: Secret, details: Mapping[str, Json]) -> None:
     """Let the secret offer no previous version any more: what it held is no longer accepted."""
     secret.previous_number = None
-    change(actor=actor, secret=secret, action=Action.SECRET_UNSTAGE, details=details)
+    change(
+        actor=actor, secret=secret, action=Action.SECRET_UNSTAGE, details=details, clearance=_approved(secret)
+    )
+
+
+def _approved(secret: Secret) -> Clearance:
+    """Return the clearance of a rotation: its policy, or its beginning by hand, was approved."""
+    return standing(system(), secret.environment)
 
 
 def _serve(secret: Secret, number: int, facts: Mapping[str, Json]) -> None:
@@ -87,4 +98,8 @@ def _serve(secret: Secret, number: int, facts: Mapping[str, Json]) -> None:
 
 def _rotated(actor: Actor, secret: Secret, details: Mapping[str, Json]) -> None:
     told = {**details, "number": secret.current_number, "before": secret.previous_number}
-    change(actor=actor, secret=secret, action=Action.SECRET_ROTATE, details=told)
+    _changed(actor, secret, Action.SECRET_ROTATE, told)
+
+
+def _changed(actor: Actor, secret: Secret, action: Action, details: Mapping[str, Json]) -> None:
+    change(actor=actor, secret=secret, action=action, details=details, clearance=_approved(secret))

@@ -4,11 +4,13 @@ from audit_app.actions import Action
 from audit_app.canonical import Json
 from environments_app.models import Environment
 from environments_app.policy import Principal, require
+from environments_app.second_person import Clearance, Line, require_second_person
 from secrets_app.finding import require_on
 from secrets_app.input_errors import InvalidInput
 from secrets_app.lifecycle import delete
 from secrets_app.models import Secret
 from secrets_app.names import validate_secret_name
+from secrets_app.proposals import acting
 from secrets_app.reading import current_version_of, open_version, require_readable
 from secrets_app.secret_types import SecretType
 from secrets_app.write_guards import admitted
@@ -20,21 +22,29 @@ def copy(*, actor: Principal, secret: Secret, environment: Environment, name: st
 
     Needs the right to reveal here and to create there, and is recorded on both sides.
 
-    Raises InvalidName, NameTaken, TamperedSecret, EnvelopeError, KeyUnavailable, and Forbidden
-    or Invisible.
+    Raises InvalidName, NameTaken, TamperedSecret, EnvelopeError, KeyUnavailable, ApprovalNeeded (there),
+    and Forbidden or Invisible.
     """
-    return _copy(actor, secret, environment, name, Action.SECRET_COPY)
+    name = _required(actor, secret, environment, name, Action.SECRET_COPY)
+    clearance = _cleared(actor, secret, environment, name, Action.SECRET_COPY, asked_in=environment)
+    return _copied(actor, secret, environment, name, Action.SECRET_COPY, clearance)
 
 
 def move(*, actor: Principal, secret: Secret, environment: Environment, name: str | None = None) -> Secret:
     """Copy a secret to another environment and delete it here, softly; return the new one.
 
-    Raises what `copy` raises, and ManagedValue. Should the deletion fail, both exist and nothing is lost.
+    Each of the two that is protected asks a second person. Raises what `copy` raises, and
+    ManagedValue. Should the deletion fail, both exist and nothing is lost.
     """
     require_on(actor=actor, action=Action.SECRET_DELETE, secret=secret)
     admitted(actor=actor, secret=secret, value=None)
-    moved = _copy(actor, secret, environment, name, Action.SECRET_MOVE)
-    delete(actor=actor, secret=secret)
+    name = _required(actor, secret, environment, name, Action.SECRET_MOVE)
+    there = _cleared(actor, secret, environment, name, Action.SECRET_MOVE, asked_in=environment)
+    here = there
+    if environment.pk != secret.environment_id:
+        here = _cleared(actor, secret, environment, name, Action.SECRET_MOVE, asked_in=secret.environment)
+    moved = _copied(actor, secret, environment, name, Action.SECRET_MOVE, there)
+    delete(actor=actor, secret=secret, clearance=here)
     return moved
 
 
@@ -67,13 +77,47 @@ def overwrite(*, actor: Principal, secret: Secret, onto: Secret, expected: str) 
     )
 
 
-def _copy(
+def _required(
     actor: Principal, secret: Secret, environment: Environment, name: str | None, action: Action
-) -> Secret:
+) -> str:
+    """Ask for all the rights that it takes, and return the name that the copy is to have."""
     name = validate_secret_name(secret.name if name is None else name)
     require_readable(actor=actor, secret=secret)
     require_on(actor=actor, action=action, secret=secret)
     require(actor=actor, action=Action.SECRET_CREATE, environment=environment, name=name)
+    return name
+
+
+def _cleared(
+    actor: Principal,
+    secret: Secret,
+    environment: Environment,
+    name: str,
+    action: Action,
+    *,
+    asked_in: Environment,
+) -> Clearance:
+    arriving = asked_in.pk == environment.pk
+    # Whoever decides there may not know the place it comes from, or here the one it goes to.
+    line = Line("Name", "", name) if arriving else Line("Name", secret.name, "moved away, then deleted here")
+    proposal = acting(
+        action,
+        secret,
+        environment=asked_in,
+        summary=[line],
+        arguments={"environment_uuid": str(environment.uuid), "name": name},
+    )
+    return require_second_person(actor=actor, proposal=proposal)
+
+
+def _copied(
+    actor: Principal,
+    secret: Secret,
+    environment: Environment,
+    name: str,
+    action: Action,
+    clearance: Clearance,
+) -> Secret:
     details: dict[str, Json] = {"to": f"{environment.name}/{name}"}
     version = current_version_of(secret)
     value = open_version(actor=actor, version=version, action=action, details=details)
@@ -85,6 +129,7 @@ def _copy(
         value=value,
         # Where from is in the record: who reads here may not know that place.
         comment="copied",
+        clearance=clearance,
         description=secret.description,
         tags=secret.tags,
         owner=secret.owner,

@@ -8,7 +8,8 @@ from audit_app.actions import Action
 from audit_app.canonical import Json
 from environments_app.models import Environment
 from environments_app.policy import Principal, require
-from secrets_app import fingerprints, references
+from environments_app.second_person import Clearance, Line, require_second_person
+from secrets_app import fingerprints, proposals, references
 from secrets_app.changes import change, check_expected, insert
 from secrets_app.errors import NameTaken, StaleVersion
 from secrets_app.finding import living, require_authentic, require_living, require_on
@@ -33,12 +34,14 @@ def create(
     secret_type: SecretType,
     value: str,
     comment: str = "",
+    clearance: Clearance | None = None,
     **metadata: Unpack[Metadata],
 ) -> Secret:
     """Create a secret with its first version.
 
-    Raises InvalidInput if a field breaks its rules, NameTaken if the name lives already, and
-    Forbidden or Invisible.
+    `clearance` is that of a larger act of which this is a part, such as a copy.
+    Raises InvalidInput if a field breaks its rules, NameTaken if the name lives already, ApprovalNeeded,
+    and Forbidden or Invisible.
     """
     validate_secret_name(name)
     require(actor=actor, action=Action.SECRET_CREATE, environment=environment, name=name)
@@ -48,11 +51,16 @@ def create(
     _, places = references.settle(
         actor=actor, secret=secret, wanted=metadata.get("resolves_references"), value=value
     )
+    comment = checked_comment(comment)
+    clearance = clearance or require_second_person(
+        actor=actor,
+        proposal=proposals.creating(secret, value=value, comment=comment, metadata=metadata),
+    )
     version = sealed_version(
         actor=actor,
         secret=secret,
         number=1,
-        value=NewValue(text=value, comment=checked_comment(comment)),
+        value=NewValue(text=value, comment=comment),
         data_key=sealing_key(secret),
     )
     insert(
@@ -62,6 +70,7 @@ def create(
         action=Action.SECRET_CREATE,
         details={},
         places=places or (),
+        clearance=clearance,
     )
     return secret
 
@@ -74,14 +83,16 @@ def update(
     secret_type: SecretType | None = None,
     expected: str | None = None,
     comment: str = "",
+    clearance: Clearance | None = None,
     **metadata: Unpack[Metadata],
 ) -> Secret:
     """Change a secret; what is left out stays. An equal value makes no version.
 
-    `expected` is the ETag that the caller read. Without it the last writer wins.
+    `expected` is the ETag that the caller read. Without it the last writer wins. `clearance` is that
+    of a larger act of which this is a part, such as a pull.
 
     Raises StaleVersion if the secret is not at `expected`, InvalidInput if a field breaks its
-    rules, ManagedValue, TamperedSecret, and Forbidden or Invisible.
+    rules, ManagedValue, TamperedSecret, ApprovalNeeded, and Forbidden or Invisible.
     """
     for attempt in range(_ATTEMPTS):
         try:
@@ -93,6 +104,7 @@ def update(
                 expected=expected,
                 comment=comment,
                 metadata=metadata,
+                clearance=clearance,
             )
         except StaleVersion:
             if expected is not None or attempt == _ATTEMPTS - 1:
@@ -151,6 +163,13 @@ def rollback(*, actor: Principal, secret: Secret, number: int, expected: str | N
     require_authentic(secret)
     check_expected(secret, expected)
     old = version_of(secret, number)
+    line = Line("Value", f"v{secret.current_number}", f"that of v{number} again")
+    clearance = require_second_person(
+        actor=actor,
+        proposal=proposals.acting(
+            Action.SECRET_ROLLBACK, secret, summary=[line], arguments={"number": number}
+        ),
+    )
     text = open_version(
         actor=actor, version=old, action=Action.SECRET_REVEAL, details={"purpose": "rollback"}
     )
@@ -166,6 +185,7 @@ def rollback(*, actor: Principal, secret: Secret, number: int, expected: str | N
         version=version,
         confirm=confirm,
         places=places,
+        clearance=clearance,
     )
     return secret
 
@@ -217,31 +237,45 @@ def _update_once(
     expected: str | None,
     comment: str,
     metadata: Metadata,
+    clearance: Clearance | None,
 ) -> Secret:
     require_on(actor=actor, action=Action.SECRET_UPDATE, secret=secret)
     require_living(secret)
     require_authentic(secret)
     check_expected(secret, expected)
+    comment = checked_comment(comment)
+    before = proposals.known(secret)
     fields = apply_metadata(secret, metadata)
     retyped = _retype(secret, secret_type, value)
     resolving, places = references.settle(
         actor=actor, secret=secret, wanted=metadata.get("resolves_references"), value=value
     )
     fields += resolving
-    version = _changed_version(actor, secret, value, checked_comment(comment))
-    confirm = admitted(actor=actor, secret=secret, value=value) if version or retyped else None
+    changed = _new_text(secret, value)
+    confirm = admitted(actor=actor, secret=secret, value=value) if changed is not None or retyped else None
     fields += retyped
-    if fields or version:
-        details: dict[str, Json] = {"fields": list(fields)} if fields else {}
-        change(
-            actor=actor,
-            secret=secret,
-            action=Action.SECRET_UPDATE,
-            details=details,
-            version=version,
-            confirm=confirm,
-            places=places,
-        )
+    if not fields and changed is None:
+        return secret
+    clearance = clearance or require_second_person(
+        actor=actor,
+        proposal=proposals.updating(
+            secret, before=before, value=value, secret_type=secret_type, comment=comment, metadata=metadata
+        ),
+    )
+    version = None
+    if changed is not None:
+        version = _next_version(actor, secret, NewValue(text=changed, comment=comment))
+    details: dict[str, Json] = {"fields": list(fields)} if fields else {}
+    change(
+        actor=actor,
+        secret=secret,
+        action=Action.SECRET_UPDATE,
+        details=details,
+        version=version,
+        clearance=clearance,
+        confirm=confirm,
+        places=places,
+    )
     return secret
 
 
@@ -254,17 +288,13 @@ def _retype(secret: Secret, secret_type: SecretType | None, value: str | None) -
     return ["secret_type"]
 
 
-def _changed_version(
-    actor: Principal, secret: Secret, value: str | None, comment: str
-) -> SecretVersion | None:
-    """Return the next version if the value differs from the current one."""
+def _new_text(secret: Secret, value: str | None) -> str | None:
+    """Return the value if it fits the type and differs from the current one."""
     if value is None:
         return None
     secret.facts = inspect(SecretType(secret.secret_type), value)
     current = current_version_of(secret)
-    if fingerprints.matches(value.encode(), bytes(current.fingerprint)):
-        return None
-    return _next_version(actor, secret, NewValue(text=value, comment=comment))
+    return None if fingerprints.matches(value.encode(), bytes(current.fingerprint)) else value
 
 
 def _next_version(actor: Principal, secret: Secret, value: NewValue) -> SecretVersion:

@@ -26,6 +26,12 @@ from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
 from sync_app.models.run import RunKind, Trigger
 from sync_app.pace import Pace
 from sync_app.parallel import BATCH
+from sync_app.plan_approval import (
+    approved_options,
+    clearance_of,
+    cleared_to_apply,
+    cleared_to_resolve,
+)
 from sync_app.planning import ACTING, RIGHTS, new_plan, rules_of
 from sync_app.queueing import enqueue, is_paused
 from sync_app.reconcile import Ownership, Reason
@@ -46,16 +52,21 @@ _LISTED_FAILURES: Final = 50
 def request_apply(*, actor: Principal, plan: Plan) -> Run:
     """Queue the carrying out of a plan that is ready.
 
-    Raises Forbidden or Invisible, PlanNotReady, RunInProgress, SyncPaused, TargetConflict or Tampered.
+    Raises Forbidden or Invisible, PlanNotReady, RunInProgress, SyncPaused, TargetConflict or Tampered,
+    and ApprovalNeeded in a protected environment.
     """
     target = plan.target
     require_on(actor=actor, action=RIGHTS[plan.kind], target=target)
     require_usable(target)
     _refuse_unready(plan)
-    _require_approval(actor, plan)
+    clearance = cleared_to_apply(actor, plan, RIGHTS[plan.kind])
     with transaction.atomic():
+        approved = clearance.spend(target.environment, actor=actor)
+        if approved:
+            plan.options = approved_options(plan, approved)
+            plan.save(update_fields=["options"])
         run = enqueue(actor=actor, target=target, kind=RunKind.APPLY, trigger=Trigger.PERSON, plan=plan)
-        _record(actor, plan, details={"step": "asked for"})
+        _record(actor, plan, details={"step": "asked for", **approved})
     return run
 
 
@@ -64,7 +75,7 @@ def resolve(*, actor: Principal, item: PlanItem, choice: str) -> Run:
 
     `choice` is `keep_ours` or `take_theirs`. Both sides are read again; the choice holds if they
     are as they were when the plan showed them. Raises NotResolvable, Forbidden or Invisible,
-    RunInProgress, SyncPaused, TargetConflict or Tampered.
+    RunInProgress, SyncPaused, TargetConflict or Tampered, and ApprovalNeeded.
     """
     target = item.plan.target
     require_on(actor=actor, action=Action.TARGET_RESOLVE, target=target)
@@ -79,7 +90,10 @@ def resolve(*, actor: Principal, item: PlanItem, choice: str) -> Run:
         "keeper_version": item.keeper_version,
         "target_version": item.target_version,
     }
+    clearance = cleared_to_resolve(actor, item, options)
     with transaction.atomic():
+        approved = clearance.spend(target.environment, actor=actor)
+        options |= {"approval": approved["approval"]} if approved else {}
         plan = new_plan(actor=actor, target=target, kind=PlanKind.SYNC, options=options)
         run = enqueue(actor=actor, target=target, kind=RunKind.SYNC, trigger=Trigger.PERSON, plan=plan)
         record(
@@ -87,7 +101,7 @@ def resolve(*, actor: Principal, item: PlanItem, choice: str) -> Run:
             action=Action.TARGET_RESOLVE,
             stream=environment_stream(target.environment.uuid),
             object=target.audit_object,
-            details={"plan": str(plan.uuid), "name": item.name, "choice": choice},
+            details={"plan": str(plan.uuid), "name": item.name, "choice": choice, **approved},
         )
     return run
 
@@ -113,10 +127,21 @@ def apply(run: Run, *, lease: Lease | None = None) -> Plan:
 
 
 def carry_out(plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None = None) -> None:
-    """Carry out a plan by this backend. Raises Unfinished, SyncPaused, or a BackendError."""
+    """Carry out a plan by this backend.
+
+    Raises Unfinished, SyncPaused, a BackendError, or ApprovalVoid where a second person is missing.
+    """
+    clearance = clearance_of(actor, plan)
     Plan.objects.filter(pk=plan.pk, state=PlanState.READY).update(state=PlanState.APPLYING)
     plan.state = PlanState.APPLYING
-    tools = Tools(plan=plan, backend=backend, actor=actor, lease=lease, pace=Pace(backend.writes_per_second))
+    tools = Tools(
+        plan=plan,
+        backend=backend,
+        actor=actor,
+        lease=lease,
+        pace=Pace(backend.writes_per_second),
+        clearance=clearance,
+    )
     for phase in PHASES:
         if phase == (Act.DELETE,):
             _refuse_deletions(plan)
@@ -156,10 +181,6 @@ def _refuse_unready(plan: Plan) -> None:
         raise PlanNotReady(f"the plan is {plan.state}: plan again")
     if plan.rules != rules_of(plan.target):
         raise PlanNotReady("the target's rules changed since the plan was made: plan again")
-
-
-def _require_approval(actor: Principal, plan: Plan) -> None:
-    """Let everybody pass: the approval by a second person has its place here."""
 
 
 def _refuse_deletions(plan: Plan) -> None:

@@ -19,6 +19,7 @@ from audit_app.record import commit_record
 from audit_app.streams import environment_stream
 from environments_app.errors import AccessError
 from environments_app.policy import Principal
+from environments_app.second_person import Clearance
 from secrets_app import fingerprints
 from secrets_app.errors import KeyUnavailable, SecretError
 from secrets_app.input_errors import InvalidInput
@@ -58,6 +59,7 @@ class Tools:
     actor: Principal
     lease: Lease | None
     pace: Pace
+    clearance: Clearance
 
     def hold(self, **changes: object) -> None:
         """Make sure, in a transaction, that this worker is still the one that may write."""
@@ -291,7 +293,13 @@ class Batch:
         value, secret = done.copy.value, None
         taken = None
         if fetches(work, self._plan):
-            taken = take(actor=self._tools.actor, target=self._target, item=work.item, value=value)
+            taken = take(
+                actor=self._tools.actor,
+                target=self._target,
+                item=work.item,
+                value=value,
+                clearance=self._tools.clearance,
+            )
             secret = taken.secret
         elif work.held is not None and fingerprints.matches(value.encode(), work.held.fingerprint):
             secret = work.held.secret_uuid

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from environments_app.policy import Principal
+from environments_app.second_person import Clearance
 from secrets_app import fingerprints, writing
 from secrets_app.errors import NameTaken, StaleVersion
 from secrets_app.finding import living
@@ -25,7 +26,7 @@ class Taken:
     number: int
 
 
-def take(*, actor: Principal, target: Target, item: PlanItem, value: str) -> Taken:
+def take(*, actor: Principal, target: Target, item: PlanItem, value: str, clearance: Clearance) -> Taken:
     """Write a pulled value if Keeper's side is as it was planned, or holds that very value already.
 
     Raises Moved if Keeper's secret changed since, InvalidInput if Keeper does not take such a
@@ -37,12 +38,19 @@ def take(*, actor: Principal, target: Target, item: PlanItem, value: str) -> Tak
     if secret is not None and _holds(secret, value):
         return _taken(secret)
     try:
-        return _taken(_written(actor, target, item, secret, value))
+        return _taken(_written(actor, target, item, secret, value, clearance))
     except (StaleVersion, NameTaken) as error:
         raise Moved("changed in Keeper since the plan was made: plan again") from error
 
 
-def _written(actor: Principal, target: Target, item: PlanItem, secret: Secret | None, value: str) -> Secret:
+def _written(
+    actor: Principal,
+    target: Target,
+    item: PlanItem,
+    secret: Secret | None,
+    value: str,
+    clearance: Clearance,
+) -> Secret:
     comment = f"pulled from {target.name}"
     if secret is None:
         if item.keeper_version:
@@ -54,10 +62,18 @@ def _written(actor: Principal, target: Target, item: PlanItem, secret: Secret | 
             secret_type=_type_of(value),
             value=value,
             comment=comment,
+            clearance=clearance,
         )
     if current_version_of(secret).uuid.hex != item.keeper_version:
         raise Moved("changed in Keeper since the plan was made: plan again")
-    return writing.update(actor=actor, secret=secret, value=value, expected=secret.etag, comment=comment)
+    return writing.update(
+        actor=actor,
+        secret=secret,
+        value=value,
+        expected=secret.etag,
+        comment=comment,
+        clearance=clearance,
+    )
 
 
 def _holds(secret: Secret, value: str) -> bool:

@@ -29,6 +29,7 @@ from sync_app.metrics import count_run
 from sync_app.models import Plan, Run, SyncPause, Target
 from sync_app.models.plan import PlanState
 from sync_app.models.run import RunKind, RunState, Trigger
+from sync_app.plan_approval import refuse_unplanned
 from sync_app.queueing import enqueue, is_paused
 
 MAX_ATTEMPTS: Final = 12
@@ -44,10 +45,12 @@ logger = logging.getLogger(__name__)
 def request_sync(*, actor: Principal, target: Target, trigger: Trigger = Trigger.PERSON) -> Run:
     """Queue a pass that plans and carries out what it planned.
 
-    Raises Forbidden or Invisible, RunInProgress, SyncPaused, TargetConflict or Tampered.
+    Raises Forbidden or Invisible, RunInProgress, SyncPaused, TargetConflict or Tampered, and Conflict
+    in a protected environment, where a second person sees the plan first.
     """
     require_on(actor=actor, action=Action.TARGET_APPLY, target=target)
     require_usable(target)
+    refuse_unplanned(actor, target)
     return enqueue(actor=actor, target=target, kind=RunKind.SYNC, trigger=trigger)
 
 

@@ -23,6 +23,7 @@ from sync_app.destinations import Identity, backend_of, identify, refuse_overlap
 from sync_app.errors import AnotherSystem, BackendError, BadDestination, SyncError, TargetInUse
 from sync_app.finding import require_authentic, require_authentic_place, require_living, require_on
 from sync_app.models import Target
+from sync_app.plan_approval import cleared_to_change, refuse_unattended, refuse_widened_meanwhile
 from sync_app.reconcile import Ownership
 from sync_app.target_rules import CHANGEABLE, CHOSEN_ONCE, apply_rules, checked_name
 
@@ -49,6 +50,7 @@ def create(
     apply_rules(target, rules, allowed=(*CHANGEABLE, *CHOSEN_ONCE))
     require(actor=actor, action=Action.TARGET_CREATE, environment=environment)
     require_authentic_place(environment)
+    refuse_unattended(actor, target)
     try:
         identity = _identified(target, destination, credentials)
     except BackendError as error:
@@ -69,11 +71,17 @@ def create(
 def change(*, actor: Principal, target: Target, name: str | None = None, **rules: Any) -> Target:
     """Change the name or rules of a target (CHANGEABLE) and return it as stored.
 
-    Raises Forbidden or Invisible; InvalidField; NameInUse; Tampered; TargetConflict once it was removed.
+    Raises Forbidden or Invisible; InvalidField; NameInUse; Tampered; TargetConflict once it was removed;
+    ApprovalNeeded if it would sync by itself, under other rules, in a protected environment.
     """
     require_on(actor=actor, action=Action.TARGET_CHANGE, target=target)
+    asked = rules if name in {None, target.name} else {**rules, "name": name}
+    clearance = cleared_to_change(actor, target, asked)
     try:
         with _changing(target) as stored:
+            if clearance is None:
+                refuse_widened_meanwhile(actor, stored, rules)
+            approved = clearance.spend(stored.environment, actor=actor) if clearance else {}
             changed = apply_rules(stored, rules, allowed=CHANGEABLE)
             if name is not None and name != stored.name:
                 stored.name = checked_name(name)
@@ -81,9 +89,8 @@ def change(*, actor: Principal, target: Target, name: str | None = None, **rules
             if changed:
                 _reschedule(stored)
                 stored.save(update_fields=[*changed, "due_at", "updated_at"])
-                _record(
-                    actor, Action.TARGET_CHANGE, stored, {field: getattr(stored, field) for field in changed}
-                )
+                told = {field: getattr(stored, field) for field in changed}
+                _record(actor, Action.TARGET_CHANGE, stored, told | approved)
     except IntegrityError as error:
         raise NameInUse(_NAME_IN_USE) from error
     return stored
@@ -107,6 +114,8 @@ def change_credentials(
     require_on(actor=actor, action=Action.TARGET_CHANGE, target=target)
     require_living(target)
     require_authentic(target)
+    if destination:
+        refuse_unattended(actor, target)
     wanted = _moved(target, destination or {})
     draft = Target(uuid=target.uuid, environment=target.environment, name=target.name, backend=target.backend)
     try:

@@ -14,6 +14,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
 from environments_app import members
+from environments_app.errors import ApprovalNeeded
 from environments_app.models import Environment, Membership, SamlGroupMapping, User
 from environments_app.policy import Principal
 from environments_app.principals import system_principal
@@ -179,6 +180,14 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-rotation-cut-grace", "POST"): rule_of_secret("manager"),
     ("api-acknowledge", "GET"): rule_of_secret("viewer", admin=200),
     ("api-acknowledge", "POST"): rule_of_secret("reader", body={"version": 1}),
+    # Approvals: one's own are seen by whoever asked; managers decide, if they are people.
+    ("api-approvals", "GET"): Rule("anyone", admin=200),
+    ("api-approval", "GET"): Rule("manager", admin=200),
+    ("api-approval", "PATCH"): Rule("another", body={"reason": "because"}),
+    ("api-approval-approve", "POST"): Rule("another", admin=200, admin_token=403, body={}),
+    ("api-approval-refuse", "POST"): Rule("another", admin=200, admin_token=403, body={}),
+    ("api-approval-withdraw", "POST"): Rule("another"),
+    ("api-approval-carry-out", "POST"): Rule("another"),
     # The installation.
     ("api-offboarding", "GET"): Rule("nobody", admin=200, admin_token=403),
     ("api-offboarding", "POST"): Rule("nobody", admin=200, admin_token=403),
@@ -253,6 +262,7 @@ class Scene:
     item_id: int = 987654
     policy_id: int = 987654
     rotation_id: int = 987654
+    approval_id: int = 987654
 
     def path(self, route: str) -> str:
         arguments: dict[str, dict[str, Any]] = {
@@ -288,6 +298,8 @@ class Scene:
             return self._path_of_target(route)
         if route.startswith("api-rotat"):
             return self._path_of_rotation(route)
+        if route.startswith("api-approval"):
+            return reverse(route, kwargs={} if route == "api-approvals" else {"id": self.approval_id})
         of_secret = route.startswith("api-secret-") or route in {
             "api-secret",
             "api-versions",
@@ -331,6 +343,19 @@ def rotate(place: Scene, actor: Principal, route: str) -> None:
         running.execute(place.rotation_id)
 
 
+def ask(cast: Cast, environment: Environment) -> int:
+    """Return a request of alice's for what managers and administrators may do."""
+    environment.protected = True
+    environment.save()
+    with pytest.raises(ApprovalNeeded) as raised:
+        members.grant(
+            actor=cast.principal(cast.alice), environment=environment, user=cast.charlie, role="viewer"
+        )
+    environment.protected = False
+    environment.save()
+    return raised.value.approval
+
+
 @pytest.fixture
 def scene(cast: Cast) -> Callable[[str], Scene]:
     count = iter(range(1000))
@@ -361,6 +386,8 @@ def scene(cast: Cast) -> Callable[[str], Scene]:
                 group="ops", environment=environment, role="reader", suspended_at=timezone.now()
             )
             place.mapping_id = mapping.pk
+        if "approval" in route:
+            place.approval_id = ask(cast, environment)
         if "webhook" in route:
             webhook, _ = add_webhook(
                 actor=alice, environment=environment, name="standing", url="https://hooks.example/x"
@@ -407,7 +434,7 @@ def call_as(caller: str, place: Scene) -> Client:
     return Client(headers={"authorization": f"Bearer {text}"})
 
 
-def expected(route: str, rule: Rule, caller: str) -> int:  # noqa: PLR0911 - it reads as the rules do
+def expected(route: str, rule: Rule, caller: str) -> int:  # noqa: C901, PLR0911 - it reads as the rules do
     """Return the status that the table asks for."""
     if caller == "nobody":
         return rule.ok if route in _PUBLIC else 401
@@ -416,13 +443,16 @@ def expected(route: str, rule: Rule, caller: str) -> int:  # noqa: PLR0911 - it 
     if caller == "admin token" and rule.admin_token is not None:
         return rule.admin_token
     if caller in {"admin", "admin token"}:
-        return rule.admin or 403
+        return (rule.admin_token if caller == "admin token" else None) or rule.admin or 403
     if rule.least == "manager of any":
         return rule.ok if caller in {"manager", "manager of another environment"} else 403
     if route in _INSTALLATION:
         return 403
     if caller in {"outsider", "manager of another environment"}:
         return 404
+    if rule.least == "another":
+        # Whoever asked, or a person: no token of the environment is either.
+        return 403
     if caller == "manager of another prefix":
         return rule.other_part
     if caller == "manager of the prefix":
@@ -576,6 +606,14 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "token-narrow": (PageRule("manager", 302, admin=302, method="POST", form={"cidrs": "10.0.0.0/8"}),),
     "token-rotate": (PageRule("manager", 200, admin=200, method="POST", form={"overlap_hours": "1"}),),
     "token-revoke": (PageRule("manager", 302, admin=302, method="POST"),),
+    "approval-list": (PageRule("anyone", admin=200),),
+    "approval-detail": (PageRule("manager", admin=200),),
+    "approval-approve": (PageRule("manager", 302, admin=302, method="POST"),),
+    "approval-refuse": (PageRule("manager", 302, admin=302, method="POST"),),
+    # Whoever asked does these, and nobody else.
+    "approval-withdraw": (PageRule("another", 403, method="POST"),),
+    "approval-explain": (PageRule("another", 403, method="POST"),),
+    "approval-carry-out": (PageRule("another", 403, method="POST"),),
     "sync": (PageRule("anyone", admin=200),),
     "sync-pause": (PageRule("nobody", 302, admin=302, method="POST"),),
     "sync-resume": (PageRule("nobody", 302, admin=302, method="POST"),),
@@ -663,11 +701,17 @@ def page_path(place: Scene, name: str) -> str:
         "backup-verify": {"name": "keeper-none.kbk"},
         "restore-release": {"kind": "membership", "uuid": place.secret.uuid},
     }
-    if name in {"target-new", "rotation"} or name.startswith("sync") or name in of_none:
+    if (
+        name in {"target-new", "rotation"}
+        or name.startswith("sync")
+        or name in of_none
+        or name == "approval-list"
+    ):
         return reverse(name, kwargs=of_none.get(name))
     by_id = {
         "target-": place.target_id,
         "plan-": place.plan_id,
+        "approval-": place.approval_id,
         "rotation-new": place.secret.pk,
         "rotation-act": place.rotation_id,
         "rotation-": place.policy_id,
@@ -718,7 +762,7 @@ def browser_of(caller: str, place: Scene) -> Client:
     return client
 
 
-def expected_page(name: str, rule: PageRule, caller: str) -> int:
+def expected_page(name: str, rule: PageRule, caller: str) -> int:  # noqa: PLR0911 - it reads as the rules do
     if caller == "nobody":
         return 302
     if caller == "admin":
@@ -729,6 +773,8 @@ def expected_page(name: str, rule: PageRule, caller: str) -> int:
         return rule.ok if rule.least != "nobody" and caller == "manager" else 403
     if caller == "outsider" or rule.least == "absent":
         return 404
+    if rule.least == "another":
+        return rule.ok
     return rule.ok if ROLES.index(caller) >= ROLES.index(rule.least) else 403
 
 

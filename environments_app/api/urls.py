@@ -2,7 +2,13 @@
 
 from django.urls import path
 
-from environments_app.api import access_views, notification_views, trail_views, views
+from environments_app.api import (
+    access_views,
+    approval_views,
+    notification_views,
+    trail_views,
+    views,
+)
 
 urlpatterns = [
     path("trail/keys", trail_views.PublicKeysView.as_view(), name="api-trail-keys"),
@@ -53,6 +59,14 @@ urlpatterns = [
         "environments/<str:environment>/recipients/<int:id>/test",
         notification_views.RecipientTestView.as_view(),
         name="api-recipient-test",
+    ),
+    path("approvals", approval_views.ApprovalListView.as_view(), name="api-approvals"),
+    path("approvals/<int:id>", approval_views.ApprovalView.as_view(), name="api-approval"),
+    path("approvals/<int:id>/approve", approval_views.ApproveView.as_view(), name="api-approval-approve"),
+    path("approvals/<int:id>/refuse", approval_views.RefuseView.as_view(), name="api-approval-refuse"),
+    path("approvals/<int:id>/withdraw", approval_views.WithdrawView.as_view(), name="api-approval-withdraw"),
+    path(
+        "approvals/<int:id>/carry-out", approval_views.CarryOutView.as_view(), name="api-approval-carry-out"
     ),
     path("tokens", views.AdminTokenListView.as_view(), name="api-admin-tokens"),
     path("tokens/<int:id>/rotate", views.AdminTokenRotationView.as_view(), name="api-admin-token-rotate"),

@@ -8,6 +8,7 @@ from environments_app.models.access import (
     Source,
     TokenRole,
 )
+from environments_app.models.approval import Approval, ApprovalState
 from environments_app.models.attempt import FailedSignIns
 from environments_app.models.environment import Environment
 from environments_app.models.notification import Alert, Delivery, DeliveryState, Recipient
@@ -19,6 +20,8 @@ from environments_app.models.user import GroupMember, User, UserRole
 __all__ = [
     "AccessConfirmation",
     "Alert",
+    "Approval",
+    "ApprovalState",
     "Delivery",
     "DeliveryState",
     "Environment",

@@ -102,6 +102,13 @@ class Membership(AuthenticatedRow):
         return f"{self.role} of environment {self.environment_id}"
 
     @property
+    def holder(self) -> str:
+        """Whom it is for, by name."""
+        if self.user:
+            return str(self.user.username)
+        return f"group {self.group.name}" if self.group else ""
+
+    @property
     def is_expired(self) -> bool:
         """Whether its time is over."""
         return self.expires_at is not None and self.expires_at <= timezone.now()

@@ -34,7 +34,7 @@ class Environment(AuthenticatedRow):
     description = models.TextField(max_length=2000, blank=True)
     colour = models.CharField(max_length=10, choices=Colour.choices, default=Colour.SLATE)
     position = models.PositiveIntegerField(default=0)
-    # Whether destructive buttons ask for the environment's name.
+    # Whether changes in it take a second person (`second_person`), and buttons ask for its name.
     protected = models.BooleanField(default=False)
     # An alias (alias/...), a key id or an ARN; empty: the installation's key.
     kms_key_alias = models.CharField(max_length=2048, blank=True)

@@ -17,7 +17,7 @@ class Cast:
     """The people and places that tests speak of.
 
     In `development` alice is manager, erin editor, bob reader, vera viewer. In `production` only
-    alice is manager. charlie belongs nowhere; root is an administrator without a membership.
+    alice is manager. Neither is protected. charlie belongs nowhere; root is an administrator without a membership.
     """
 
     alice: User
@@ -44,7 +44,7 @@ def make_cast() -> Cast:
         charlie=User.objects.create_user("charlie"),
         root=_user_with_password("root", role=UserRole.ADMIN),
         development=Environment.objects.create(name="development", display_name="Development"),
-        production=Environment.objects.create(name="production", display_name="Production", protected=True),
+        production=Environment.objects.create(name="production", display_name="Production"),
     )
     for environment, user, role in (
         (cast.development, cast.alice, Role.MANAGER),

@@ -112,6 +112,13 @@ def verb(event: Any) -> str:
 
 
 @register.filter
+def act_words(action: str) -> str:
+    """Return an action as it is said before it is done: "write", "grant access to"."""
+    act = wording.ACTS.get(action)
+    return act.tried if act else action
+
+
+@register.filter
 def fact_label(name: str) -> str:
     """Return the name of a derived fact as a label: `not_after` reads "Not after"."""
     return wording.FACT_LABELS.get(name, name.replace("_", " ").capitalize())

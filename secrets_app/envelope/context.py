@@ -13,6 +13,7 @@ SECRET_VERSION_VALUE: Final = "secret-version.value"  # noqa: S105 - a label, no
 TARGET_CREDENTIALS: Final = "target.credentials"
 ROTATOR_CREDENTIALS: Final = "rotator.credentials"
 WEBHOOK_ADDRESS: Final = "webhook.address"
+PENDING_VALUE: Final = "pending-value.value"
 
 # The environment of rows that belong to the whole deployment.
 NO_ENVIRONMENT: Final = UUID(int=0)

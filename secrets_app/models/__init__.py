@@ -2,6 +2,7 @@
 
 from secrets_app.models.data_key import DataKey
 from secrets_app.models.key_migration import KeyMigration
+from secrets_app.models.pending import PendingValue
 from secrets_app.models.reference import Reference
 from secrets_app.models.secret import MAX_NAME_LENGTH, Secret, SecretVersion, version_context
 from secrets_app.models.share import Share
@@ -13,6 +14,7 @@ __all__ = [
     "MAX_NAME_LENGTH",
     "DataKey",
     "KeyMigration",
+    "PendingValue",
     "Reference",
     "Secret",
     "SecretVersion",

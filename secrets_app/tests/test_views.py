@@ -153,12 +153,15 @@ def test_a_protected_environment_asks_for_its_name_before_a_deletion(cast: Cast,
         secret_type=SecretType.TEXT,
         value="v",
     )
+    cast.production.protected = True
+    cast.production.save()
     manager = signed_in(cast.alice)
     asked = manager.post(f"/secrets/{secret.pk}/delete")
     assert asked.status_code == 200
+    assert not cast.production.approvals.exists()
+    asked = manager.post(f"/secrets/{secret.pk}/delete", {"typed": "production"})
+    assert asked["Location"] == f"/approvals/{cast.production.approvals.get().pk}"
     assert Secret.objects.get(pk=secret.pk).live is True
-    manager.post(f"/secrets/{secret.pk}/delete", {"typed": "production"})
-    assert Secret.objects.get(pk=secret.pk).live is None
 
 
 def test_it_pages_through_a_long_history(cast: Cast, secret: Secret, signed_in: SignedIn) -> None:

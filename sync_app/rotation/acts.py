@@ -15,12 +15,14 @@ from audit_app.record import record
 from audit_app.streams import environment_stream
 from environments_app.changes import changing
 from environments_app.policy import Principal
+from environments_app.second_person import Clearance
 from secrets_app import staging
 from secrets_app.reading import version_of
 from secrets_app.secret_types import SecretType, inspect
 from sync_app.errors import LoginRefused, RotationConflict
 from sync_app.leases import database_now
 from sync_app.models import Rotation
+from sync_app.rotation.approval import cleared_to_decide
 from sync_app.rotation.asking import nudge_rotation
 from sync_app.rotation.credentials import open_policy
 from sync_app.rotation.finding import require_on
@@ -64,6 +66,7 @@ def roll_back(*, actor: Principal, rotation: Rotation) -> Rotation:
     require_on(actor=actor, action=Action.ROTATION_RESOLVE, policy=rotation.policy)
     _require_offered(rotation, Act.ROLL_BACK)
     policy = rotation.policy
+    clearance = cleared_to_decide(actor, rotation, Act.ROLL_BACK, Action.ROTATION_RESOLVE)
     old = version_of(policy.secret, rotation.from_number or 0)
     opened = open_policy(
         actor=actor, policy=policy, versions=[old], details=_details(rotation, Act.ROLL_BACK)
@@ -75,7 +78,7 @@ def roll_back(*, actor: Principal, rotation: Rotation) -> Rotation:
             raise LoginRefused(f"the value before does not log in ({probed.why}): the present one stays")
     facts = inspect(SecretType(policy.secret.secret_type), value)
     epoch = rotation.epoch
-    with _deciding(actor, rotation, Act.ROLL_BACK, Action.ROTATION_RESOLVE) as stored:
+    with _deciding(actor, rotation, Act.ROLL_BACK, Action.ROTATION_RESOLVE, clearance) as stored:
         secret = stored.policy.secret
         served = (secret.current_number, secret.previous_number)
         if stored.epoch != epoch or served != (stored.to_number, stored.from_number):
@@ -93,7 +96,10 @@ def cut_grace(*, actor: Principal, rotation: Rotation) -> Rotation:
 
     Raises Forbidden or Invisible, Tampered, and RotationConflict if there is no grace to end.
     """
-    with _deciding(actor, rotation, Act.CUT_GRACE, Action.ROTATION_CUT) as stored:
+    require_on(actor=actor, action=Action.ROTATION_CUT, policy=rotation.policy)
+    _require_offered(rotation, Act.CUT_GRACE)
+    clearance = cleared_to_decide(actor, rotation, Act.CUT_GRACE, Action.ROTATION_CUT)
+    with _deciding(actor, rotation, Act.CUT_GRACE, Action.ROTATION_CUT, clearance) as stored:
         stored.cut = True
     return stored
 
@@ -108,11 +114,14 @@ DECISIONS: Final[Mapping[Act, Callable[..., Rotation]]] = {
 
 
 @contextmanager
-def _deciding(actor: Principal, rotation: Rotation, act: Act, action: Action) -> Iterator[Rotation]:
+def _deciding(
+    actor: Principal, rotation: Rotation, act: Act, action: Action, clearance: Clearance | None = None
+) -> Iterator[Rotation]:
     """Yield the rotation as it is stored, locked; store what the block changes, with its event."""
     require_on(actor=actor, action=action, policy=rotation.policy)
     with changing(rotation) as stored:
         _require_offered(stored, act)
+        approved = clearance.spend(stored.policy.environment, actor=actor) if clearance else {}
         before = stored.step
         yield stored
         stored.epoch += 1
@@ -125,7 +134,7 @@ def _deciding(actor: Principal, rotation: Rotation, act: Act, action: Action) ->
             action=action,
             stream=environment_stream(stored.policy.environment.uuid),
             object=stored.policy.audit_object,
-            details={**_details(stored, act), "from": before},
+            details={**_details(stored, act), "from": before, **approved},
         )
         if not stored.has_ended:
             nudge_rotation(stored)

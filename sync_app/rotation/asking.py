@@ -17,6 +17,7 @@ from sync_app.errors import RotationConflict
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.models.run import Trigger
 from sync_app.queueing import nudge
+from sync_app.rotation.approval import cleared_to_rotate
 from sync_app.rotation.finding import policy_of, require_authentic, require_living, require_on
 from sync_app.rotation.states import Slot, Step
 
@@ -36,14 +37,16 @@ def request_rotation(
 
     While another is at work, its grace included, it waits. An emergency needs the right to cut a
     grace: it begins at once where it can, waits for no target, and leaves the previous value no
-    grace. Raises Forbidden or Invisible, Tampered, and RotationConflict if the policy was removed
-    or is suspended.
+    grace. Raises Forbidden or Invisible, Tampered, RotationConflict if the policy was removed or is
+    suspended, and ApprovalNeeded.
     """
     require_on(actor=actor, action=Action.ROTATION_CUT if emergency else Action.ROTATION_RUN, policy=policy)
     require_living(policy)
     require_authentic(policy)
+    clearance = cleared_to_rotate(actor, policy, emergency=emergency, reason=reason[:200])
     with changing(policy) as stored:
         require_living(stored)
+        approved = clearance.spend(stored.environment, actor=actor)
         if stored.suspended_at is not None:
             raise RotationConflict("the policy is suspended: resume it first")
         rotation = _waiting(stored, emergency=emergency)
@@ -54,7 +57,12 @@ def request_rotation(
             action=Action.ROTATION_RUN,
             stream=environment_stream(policy.environment.uuid),
             object=policy.audit_object,
-            details={"rotation": str(rotation.uuid), "emergency": emergency, "reason": reason[:200]},
+            details={
+                "rotation": str(rotation.uuid),
+                "emergency": emergency,
+                "reason": reason[:200],
+                **approved,
+            },
         )
         nudge_rotation(rotation)
     return rotation

@@ -31,6 +31,7 @@ from sync_app.errors import (
     TargetUnreachable,
 )
 from sync_app.models import RotationPolicy
+from sync_app.rotation.approval import begins_suspended, cleared_to_resume, refuse_running
 from sync_app.rotation.credentials import made, seal
 from sync_app.rotation.finding import require_authentic, require_living, require_on
 from sync_app.rotation.rules import CHANGEABLE, apply_rules, first_due, publish_due
@@ -51,7 +52,8 @@ def create(
 ) -> RotationPolicy:
     """Put a secret under a rotation policy, after its value was seen to log in with the rotator.
 
-    `rules` are those of rotation.rules. Nothing is changed on the other system. Raises Forbidden or
+    `rules` are those of rotation.rules. Nothing is changed on the other system. In a protected
+    environment it begins suspended: to resume it takes a second person. Raises Forbidden or
     Invisible; InvalidField or BadDestination; RotationConflict if the secret is under a policy;
     LoginRefused, ValueUnusable, PermissionMissing or another BackendError if a rotation could not work.
     """
@@ -64,6 +66,8 @@ def create(
     number = secret.current_number
     _tried(actor, policy, made(rotator, settings=settings, credentials=credentials), Action.ROTATION_CREATE)
     seal(policy, credentials)
+    if begins_suspended(actor, policy):
+        policy.suspended_at = timezone.now()
     policy.due_at = first_due(policy)
     try:
         with transaction.atomic():
@@ -86,6 +90,7 @@ def change(*, actor: Principal, policy: RotationPolicy, **rules: Any) -> Rotatio
     """
     require_on(actor=actor, action=Action.ROTATION_CHANGE, policy=policy)
     with _changing(policy) as stored:
+        refuse_running(actor, stored)
         changed = apply_rules(stored, rules)
         if changed:
             stored.due_at = first_due(stored)
@@ -118,10 +123,13 @@ def change_connection(
     )
     rotator = made(policy.rotator, settings=wanted, credentials=credentials)
     moves = dict(rotator.settings) != policy.settings
+    if moves:
+        refuse_running(actor, policy)
     _tried(actor, draft, rotator, Action.ROTATION_CHANGE)
     seal(draft, credentials)
     with _changing(policy) as stored:
         if moves:
+            refuse_running(actor, stored)
             _refuse_working(stored)
         fields = ("settings", "endpoint", "credentials", "data_key_id")
         for field in fields:
@@ -141,7 +149,7 @@ def suspend(*, actor: Principal, policy: RotationPolicy) -> RotationPolicy:
 
 
 def resume(*, actor: Principal, policy: RotationPolicy) -> RotationPolicy:
-    """Let a suspended policy rotate again; raises as `suspend` does."""
+    """Let a suspended policy rotate again; raises as `suspend` does, and ApprovalNeeded."""
     return _suspend(actor, policy, suspended=False)
 
 
@@ -180,11 +188,16 @@ def _changing(policy: RotationPolicy) -> Iterator[RotationPolicy]:
 
 def _suspend(actor: Principal, policy: RotationPolicy, *, suspended: bool) -> RotationPolicy:
     require_on(actor=actor, action=Action.ROTATION_SUSPEND, policy=policy)
+    resumes = policy.suspended_at is not None and not suspended
+    clearance = cleared_to_resume(actor, policy) if resumes else None
     with _changing(policy) as stored:
+        if stored.suspended_at is not None and not suspended and clearance is None:
+            raise RotationConflict("the policy was suspended meanwhile: look again")
+        approved = clearance.spend(stored.environment, actor=actor) if clearance else {}
         if (stored.suspended_at is not None) is not suspended:
             stored.suspended_at = timezone.now() if suspended else None
             stored.save(update_fields=["suspended_at", "updated_at"])
-            _record(actor, Action.ROTATION_SUSPEND, stored, {"suspended": suspended})
+            _record(actor, Action.ROTATION_SUSPEND, stored, {"suspended": suspended, **approved})
     return stored
 
 

@@ -14,7 +14,7 @@ from secrets_app import key_report, reseal
 from secrets_app.fields import EncryptedField
 from secrets_app.key_migration import proving
 from secrets_app.key_rotation import Rotation, rotations
-from secrets_app.models import SecretVersion, Webhook
+from secrets_app.models import PendingValue, SecretVersion, Webhook
 from secrets_app.sealed_rows import credential_fields
 from secrets_app.webhooks import add_webhook
 from sync_app import targets
@@ -46,7 +46,7 @@ def test_every_sealed_column_is_known() -> None:
     assert (
         {field.model for field in credential_fields()}
         == sealed - {SecretVersion}
-        == {RotationPolicy, Target, Webhook}
+        == {PendingValue, RotationPolicy, Target, Webhook}
     )
 
 

@@ -15,6 +15,9 @@ def test_the_rail_marks_where_one_is(page: Page) -> None:
 
 def test_an_environment_colours_the_pages_inside_it(page: Page, cast: Cast) -> None:
     Environment.objects.filter(pk=cast.production.pk).update(colour="red")
+    production = Environment.objects.get(pk=cast.production.pk)
+    production.protected = True
+    production.save()
 
     page.goto("/secrets?environment=production")
 

@@ -115,6 +115,8 @@ def test_an_earlier_version_is_rolled_back_to_after_a_question(
 def test_a_protected_environment_asks_for_its_name(visitor: Visitor, cast: Cast, secret: Make) -> None:
     stored = secret(value="first", environment=cast.production)
     writing.update(actor=cast.principal(cast.alice), secret=stored, value="second", comment="new")
+    cast.production.protected = True
+    cast.production.save()
     page = open_secret(visitor, cast, stored)
 
     page.get_by_role("button", name="Roll back to version 1").click()
@@ -124,7 +126,9 @@ def test_a_protected_environment_asks_for_its_name(visitor: Visitor, cast: Cast,
     expect(go).to_be_enabled()
     page.keyboard.press("Enter")
 
-    expect(page.locator(".version")).to_have_count(3)
+    # Then it waits for a second person.
+    expect(page.get_by_text("Nothing was changed; a second person decides first")).to_be_visible()
+    assert stored.versions.count() == 2
 
 
 def test_a_viewer_is_offered_no_value(visitor: Visitor, cast: Cast, secret: Make) -> None:

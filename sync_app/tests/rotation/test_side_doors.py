@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from environments_app.second_person import standing
 from environments_app.tests.cast import Cast
 from secrets_app import lifecycle, transfer, writing
 from secrets_app.errors import ManagedValue, StaleVersion
@@ -27,7 +28,9 @@ def pull(cast: Cast, secret: Secret, value: str) -> None:
     target = Target(uuid=uuid4(), environment=cast.development, name="elsewhere")
     version = secret.versions.get(number=secret.current_number).uuid.hex
     item = PlanItem(name=secret.name, keeper_version=version)
-    pulling.take(actor=cast.principal(cast.alice), target=target, item=item, value=value)
+    alice = cast.principal(cast.alice)
+    clearance = standing(alice, cast.development)
+    pulling.take(actor=alice, target=target, item=item, value=value, clearance=clearance)
 
 
 def put(cast: Cast, secret: Secret, value: str) -> None:

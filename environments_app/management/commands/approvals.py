@@ -1,0 +1,56 @@
+"""Lists what waits for a second person, and approves from the host where nobody else can."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from audit_app.row_mac import authentic
+from environments_app.approvals import approve_from_host, possible_approvers
+from environments_app.errors import AccessError
+from environments_app.models import Approval, ApprovalState
+from environments_app.principals import system_principal
+
+
+class Command(BaseCommand):
+    """Lists requests for approval; approves one where nobody else is left who could."""
+
+    help = (
+        "List what waits for a second person, or approve a request where nobody else could any more. "
+        "Approving is recorded as broken glass; whoever asked still carries it out."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the two acts."""
+        acts = parser.add_subparsers(dest="act", required=True)
+        acts.add_parser("list", help="Show open requests, and who may approve each.")
+        approve = acts.add_parser("approve", help="Approve a request that nobody else can approve.")
+        approve.add_argument("id", type=int)
+        approve.add_argument("--reason", required=True, help="Why; it is recorded.")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """List, or approve."""
+        if options["act"] == "list":
+            self._list()
+            return
+        approval = Approval.objects.select_related("environment").filter(pk=options["id"]).first()
+        if approval is None:
+            raise CommandError("There is no such request.")
+        try:
+            approve_from_host(
+                actor=system_principal(is_admin=True), approval=approval, reason=options["reason"]
+            )
+        except AccessError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"Request {approval.pk} is approved. {approval.requester_name} carries it out.")
+
+    def _list(self) -> None:
+        rows = Approval.objects.select_related("environment").filter(
+            state=ApprovalState.ASKED, expires_at__gt=timezone.now()
+        )
+        for row in authentic(rows.order_by("id")):
+            approvers = ", ".join(possible_approvers(row)) or "nobody"
+            self.stdout.write(
+                f"{row.pk}  {row.environment.name}  {row.action}  {row.object_name}  "
+                f"by {row.requester_name}; may approve: {approvers}"
+            )

@@ -1,0 +1,109 @@
+"""Approvals: what somebody wants to do in a protected environment, and what a second person said."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+
+from audit_app.actors import Actor, ActorKind
+from audit_app.models import MAC_LENGTH
+from audit_app.record import AuditObject
+from audit_app.row_mac import AuthenticatedRow
+from environments_app.models.environment import Environment
+
+
+class ApprovalState(models.TextChoices):
+    """What became of a request."""
+
+    ASKED = "asked", "Asked"
+    APPROVED = "approved", "Approved"
+    REFUSED = "refused", "Refused"
+    WITHDRAWN = "withdrawn", "Withdrawn"
+    EXPIRED = "expired", "Expired"
+    CARRIED_OUT = "carried_out", "Carried out"
+
+
+class Approval(AuthenticatedRow):
+    """One act that waits for a second person, or got one.
+
+    It holds no value: `digest` is the keyed digest of all that the act would do, and what must be
+    sealed is kept by the app that does it. `summary` is what the second person decides on.
+    """
+
+    MAC_LABEL: ClassVar[str] = "approval"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = (
+        "environment.uuid",
+        "action",
+        "object_kind",
+        "object_uuid",
+        "object_name",
+        "expected",
+        "digest",
+        "summary",
+        "arguments",
+        "reason",
+        "requester_kind",
+        "requester_uuid",
+        "state",
+        "decided_by_uuid",
+        "expires_at",
+    )
+
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="approvals")
+    action = models.CharField(max_length=64)
+    object_kind = models.CharField(max_length=32)
+    object_uuid = models.UUIDField()
+    object_name = models.CharField(max_length=600)
+    # The state of the object that the act starts from; it is not done to any other.
+    expected = models.CharField(max_length=64, blank=True, default="")
+    digest = models.BinaryField(max_length=MAC_LENGTH)
+    # Lines of {label, before, after}, values masked.
+    summary = models.JSONField(default=list, blank=True)
+    # What the act takes, where nothing of it is secret.
+    arguments = models.JSONField(default=dict, blank=True)
+    reason = models.CharField(max_length=500, blank=True, default="")
+    requester_kind = models.CharField(max_length=16)
+    requester_uuid = models.UUIDField(db_index=True)
+    requester_name = models.CharField(max_length=150)
+    state = models.CharField(max_length=12, choices=ApprovalState.choices, default=ApprovalState.ASKED)
+    decided_by_uuid = models.UUIDField(null=True, blank=True)
+    decided_by_name = models.CharField(max_length=150, blank=True, default="")
+    comment = models.CharField(max_length=500, blank=True, default="")
+    asked_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField()
+    decided_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        """The newest first; what is open is found by state."""
+
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["state", "environment", "id"], name="approval_by_state"),
+            models.Index(fields=["object_uuid", "state"], name="approval_by_object"),
+        ]
+        ordering: ClassVar[list[str]] = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.object_name}"
+
+    @property
+    def audit_object(self) -> AuditObject:
+        """How events name this approval."""
+        return AuditObject(kind="approval", uuid=self.uuid, name=self.object_name)
+
+    @property
+    def requester(self) -> Actor:
+        """Who asked."""
+        return Actor(kind=ActorKind(self.requester_kind), uuid=self.requester_uuid, name=self.requester_name)
+
+    def is_live(self, now: datetime | None = None) -> bool:
+        """Say whether it may still be decided or carried out."""
+        open_states = {ApprovalState.ASKED, ApprovalState.APPROVED}
+        return self.state in open_states and self.expires_at > (now or timezone.now())
+
+    @property
+    def shown_state(self) -> str:
+        """Its state to show: one whose time is over has expired, whether or not that was noted."""
+        expired = self.state in {ApprovalState.ASKED, ApprovalState.APPROVED} and not self.is_live()
+        return str(ApprovalState.EXPIRED if expired else self.state)

@@ -1,0 +1,356 @@
+"""The one place that asks for a second person: in a protected environment nobody acts alone.
+
+Each use case that writes, deletes or widens access calls `require_second_person` after the policy let
+it pass. It gets a `Clearance`, without which the rows cannot be written, or the use case ends there
+with a request stored and nothing done. A clearance is spent in the transaction of the change.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.db import models, transaction
+from django.urls import reverse
+from django.utils import timezone
+
+from audit_app.actions import Action
+from audit_app.actors import NIL, Actor, ActorKind
+from audit_app.canonical import Json, canonical_json
+from audit_app.keyring import Purpose, keyring
+from audit_app.models import deployment_uuid
+from audit_app.record import AuditObject, record
+from audit_app.row_history import row_state
+from audit_app.row_mac import authentic
+from audit_app.streams import environment_stream
+from environments_app.approval_owners import owner_of
+from environments_app.changes import changing
+from environments_app.errors import ApprovalNeeded, ApprovalVoid, Conflict
+from environments_app.models import Approval, ApprovalState, Environment, ServiceToken, User
+from environments_app.notifications import notify
+from environments_app.policy import ADMIN_ACTIONS, Principal, grants_allow
+from environments_app.principals import user_principal
+
+_DIGEST_LABEL: Final = "keeper/proposal/v1"
+_MAX_OPEN: Final = 200
+# What a second person must allow in a protected environment; a test compares it with the policy.
+GUARDED: Final = frozenset(
+    {
+        Action.ENVIRONMENT_UPDATE,
+        Action.MEMBER_GRANT,
+        Action.MEMBER_CHANGE,
+        Action.TOKEN_ISSUE,
+        Action.GROUP_CHANGE,
+        Action.SAML_MAPPING_CHANGE,
+        Action.SECRET_CREATE,
+        Action.SECRET_UPDATE,
+        Action.SECRET_ROLLBACK,
+        Action.SECRET_RENAME,
+        Action.SECRET_COPY,
+        Action.SECRET_MOVE,
+        Action.SECRET_DELETE,
+        Action.SECRET_RESTORE,
+        Action.SECRET_PURGE,
+        Action.SECRET_IMPORT,
+        Action.TARGET_CHANGE,
+        Action.TARGET_APPLY,
+        Action.TARGET_ADOPT,
+        Action.TARGET_RESOLVE,
+        # Taking leave of a target, which may withdraw what was written there.
+        Action.TARGET_REMOVE,
+        Action.ROTATION_RUN,
+        # Without a grace.
+        Action.ROTATION_CUT,
+        # Serving the value before again.
+        Action.ROTATION_RESOLVE,
+        # Letting a policy rotate; to suspend one takes nobody else.
+        Action.ROTATION_SUSPEND,
+    }
+)
+
+
+class Line(NamedTuple):
+    """One line of what would change, as the second person sees it: never a value."""
+
+    label: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """One act that somebody wants to do: on what, from which state, and all that it would write.
+
+    `content` is what the digest binds; it may hold values and is stored nowhere from here.
+    `arguments` is what the owning app needs again and is not secret. `keep` returns the
+    rows in which the owning app seals the rest; it is called before the transaction that saves them.
+    """
+
+    action: Action
+    environment: Environment
+    object: AuditObject
+    expected: str = ""
+    content: Mapping[str, Json] = field(default_factory=dict, repr=False)
+    summary: Sequence[Line] = ()
+    arguments: Mapping[str, Json] = field(default_factory=dict, repr=False)
+    keep: Callable[[Approval], Sequence[models.Model]] | None = field(default=None, repr=False)
+
+    def message(self, actor: Principal) -> bytes:
+        """Return the bytes that the digest covers, requester included."""
+        return canonical_json(
+            [
+                _DIGEST_LABEL,
+                str(deployment_uuid()),
+                str(self.environment.uuid),
+                str(actor.kind),
+                str(actor.uuid),
+                str(self.action),
+                self.object.kind,
+                str(self.object.uuid),
+                self.object.name,
+                self.expected,
+                dict(self.content),
+                dict(self.arguments),
+            ]
+        )
+
+
+class Clearance:
+    """The proof that writing in an environment needs no second person, or that one approved.
+
+    Only this module makes one. Whoever writes spends it in the transaction of the write.
+    """
+
+    __slots__ = ("_approval", "_environment_id", "_settled", "_spent")
+
+    def __init__(
+        self,
+        maker: object,
+        environment: Environment,
+        *,
+        approval: Approval | None = None,
+        settled: bool = False,
+    ) -> None:
+        if maker is not _MAKER:
+            raise TypeError("a clearance is given by require_second_person")
+        self._environment_id = environment.pk
+        self._approval = approval
+        # Whether it needs nobody even where the environment is protected.
+        self._settled = settled
+        self._spent = False
+
+    def spend(self, environment: Environment, *, actor: Actor | None = None) -> dict[str, Json]:
+        """Mark the approval as carried out, if there is one, and return what the event says of it.
+
+        Call it in the transaction of the write. A second write of the same act finds it spent, and
+        another act that carries it as well does not.
+
+        Raises ApprovalVoid if it was carried out meanwhile, whoever approved may not any more, or the
+        environment was protected since it was given.
+        """
+        if environment.pk != self._environment_id:
+            raise TypeError("a clearance holds for one environment")
+        if self._approval is None:
+            if not self._settled and Environment.objects.filter(pk=environment.pk, protected=True).exists():
+                raise ApprovalVoid("The environment was protected meanwhile: do this again.")
+            return {}
+        with changing(self._approval) as stored:
+            if not (self._spent and stored.state == ApprovalState.CARRIED_OUT):
+                _require_standing(stored)
+                stored.state, stored.finished_at = ApprovalState.CARRIED_OUT, timezone.now()
+                stored.save(update_fields=["state", "finished_at"])
+                owner_of(stored.action).forget(stored)
+                record_act(actor=actor or stored.requester, action=Action.APPROVAL_CARRY_OUT, approval=stored)
+                self._spent = True
+        return {"approval": str(stored.uuid), "approved_by": stored.decided_by_name}
+
+
+_MAKER: Final = object()
+
+
+def require_second_person(*, actor: Principal, proposal: Proposal) -> Clearance:
+    """Return the clearance for an act, or store a request for it and end the act.
+
+    Outside protected environments there is nothing to clear. Keeper itself acts within what was
+    approved with its target, policy or deletion, or for who has the host.
+
+    Raises ApprovalNeeded once the request is stored (or an equal one stands), and ApprovalVoid if
+    this was to carry out a request that says something else.
+    """
+    environment = proposal.environment
+    if not needs_second_person(actor, environment):
+        return Clearance(_MAKER, environment, settled=actor.kind is ActorKind.SYSTEM)
+    message = proposal.message(actor)
+    approved = _matching(actor, proposal, message, ApprovalState.APPROVED)
+    if approved is not None:
+        return Clearance(_MAKER, environment, approval=approved)
+    if actor.approval is not None and _concerns(actor, environment):
+        raise ApprovalVoid(
+            "What was approved is not what would be done now: something changed since, or whoever "
+            "approved may not any more. Ask again."
+        )
+    asked = _matching(actor, proposal, message, ApprovalState.ASKED)
+    raise ApprovalNeeded((asked or _ask(actor, proposal, message)).pk)
+
+
+def needs_second_person(actor: Actor, environment: Environment) -> bool:
+    """Say whether what this actor does in an environment takes a second person."""
+    # A row that Keeper did not write says nothing: then the stricter rule holds.
+    guarded = environment.protected or not environment.is_authentic()
+    return guarded and actor.kind is not ActorKind.SYSTEM
+
+
+def standing(actor: Actor, environment: Environment) -> Clearance:
+    """Return the clearance of work that needs none of its own. Raises TypeError for anybody but Keeper."""
+    if needs_second_person(actor, environment):
+        raise TypeError("only Keeper itself works without asking")
+    return Clearance(_MAKER, environment, settled=actor.kind is ActorKind.SYSTEM)
+
+
+def cleared_by_decision(
+    *, actor: Principal, environment: Environment, action: Action, requester: Actor
+) -> Clearance:
+    """Return the clearance of granting what another person asked for: they are two already.
+
+    Raises ApprovalVoid if the actor may not decide about what that person asks.
+    """
+    if needs_second_person(actor, environment) and not may_decide(
+        actor, environment=environment, action=action, requester=requester
+    ):
+        raise ApprovalVoid("In a protected environment a person other than the requester grants this.")
+    return Clearance(_MAKER, environment, settled=True)
+
+
+def may_decide(actor: Principal, *, environment: Environment, action: str, requester: Actor) -> bool:
+    """Say whether somebody may be the second person: a manager there, never a token, never oneself.
+
+    Administrators may where they might act themselves, so that an environment is never without.
+    """
+    if actor.kind is not ActorKind.USER or actor.uuid in _persons_behind(requester):
+        return False
+    if grants_allow(actor, Action.APPROVAL_DECIDE, environment_id=environment.pk):
+        return True
+    trusted = not actor.suspended or environment.pk in actor.trusted_in
+    return actor.is_admin and trusted and action in ADMIN_ACTIONS
+
+
+def approver_stands(approval: Approval) -> bool:
+    """Say whether whoever approved might do so now as well; the host's operator always might."""
+    if approval.decided_by_uuid is None:
+        return False
+    if approval.decided_by_uuid == NIL:
+        return True
+    person = User.objects.filter(uuid=approval.decided_by_uuid).first()
+    return person is not None and may_decide(
+        user_principal(person),
+        environment=approval.environment,
+        action=approval.action,
+        requester=approval.requester,
+    )
+
+
+def record_act(
+    *, actor: Actor, action: Action, approval: Approval, details: Mapping[str, Json] | None = None
+) -> None:
+    """Record what was done about a request, in the caller's transaction."""
+    record(
+        actor=actor,
+        action=action,
+        stream=environment_stream(approval.environment.uuid),
+        object=approval.audit_object,
+        details={
+            "act": approval.action,
+            "kind": approval.object_kind,
+            "object": str(approval.object_uuid),
+            "requester": approval.requester_name,
+            **(details or {}),
+            **row_state(approval),
+        },
+    )
+
+
+def _require_standing(approval: Approval) -> None:
+    if approval.state == ApprovalState.CARRIED_OUT:
+        raise ApprovalVoid("This was carried out already.")
+    if approval.state != ApprovalState.APPROVED or not approval.is_live():
+        raise ApprovalVoid("This is not approved, or no longer: ask again.")
+    if not approver_stands(approval):
+        raise ApprovalVoid("Whoever approved this may not any more: ask again.")
+
+
+def _persons_behind(requester: Actor) -> set[UUID | None]:
+    """Return who asks: a person, or a token along with whoever made it."""
+    if requester.kind is not ActorKind.TOKEN:
+        return {requester.uuid}
+    makers = ServiceToken.objects.filter(uuid=requester.uuid).values_list("created_by__uuid", flat=True)
+    return {requester.uuid, *makers}
+
+
+def _concerns(actor: Principal, environment: Environment) -> bool:
+    return Approval.objects.filter(uuid=actor.approval or NIL, environment=environment).exists()
+
+
+def _matching(actor: Principal, proposal: Proposal, message: bytes, state: ApprovalState) -> Approval | None:
+    """Return a live request of this actor for exactly this act, if there is one."""
+    rows = Approval.objects.filter(
+        environment=proposal.environment,
+        action=proposal.action,
+        object_uuid=proposal.object.uuid,
+        requester_uuid=actor.uuid,
+        state=state,
+        expires_at__gt=timezone.now(),
+    ).select_related("environment")
+    for row in authentic(rows):
+        same = keyring().verify(Purpose.ROW_MAC, message, bytes(row.digest))
+        if same and (state != ApprovalState.APPROVED or approver_stands(row)):
+            return row
+    return None
+
+
+def _ask(actor: Principal, proposal: Proposal, message: bytes) -> Approval:
+    """Store a request with what its owner keeps of it, record it, and tell who may decide."""
+    approval = Approval(
+        environment=proposal.environment,
+        action=proposal.action,
+        object_kind=proposal.object.kind,
+        object_uuid=proposal.object.uuid,
+        object_name=proposal.object.name,
+        expected=proposal.expected,
+        digest=keyring().mac(Purpose.ROW_MAC, message),
+        summary=[line._asdict() for line in proposal.summary],
+        arguments=dict(proposal.arguments),
+        requester_kind=actor.kind,
+        requester_uuid=actor.uuid,
+        requester_name=actor.name,
+        expires_at=timezone.now() + timedelta(hours=settings.KEEPER_APPROVAL_HOURS),
+    )
+    kept = proposal.keep(approval) if proposal.keep else ()
+    # Durable: the refusal that follows would take a request along that joined a transaction.
+    with transaction.atomic(durable=True):
+        _refuse_too_many(actor, proposal.environment)
+        approval.save(force_insert=True)
+        for row in kept:
+            row.save(force_insert=True)
+        record_act(actor=actor, action=Action.APPROVAL_ASK, approval=approval)
+        notify(
+            kind="approval",
+            about=approval.uuid,
+            environment=approval.environment,
+            subject=f"{approval.environment.name}: {actor.name} asks for approval"[:200],
+            lines=[f"{approval.action}: {approval.object_name}"],
+            link=reverse("approval-detail", args=[approval.pk]),
+        )
+    return approval
+
+
+def _refuse_too_many(actor: Principal, environment: Environment) -> None:
+    waiting = Approval.objects.filter(
+        environment=environment,
+        requester_uuid=actor.uuid,
+        state=ApprovalState.ASKED,
+        expires_at__gt=timezone.now(),
+    )
+    if waiting.count() >= _MAX_OPEN:
+        raise Conflict(f"{_MAX_OPEN} of your requests wait there already: withdraw some first.")

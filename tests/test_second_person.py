@@ -1,0 +1,383 @@
+"""Every act that takes a second person in a protected environment, from one table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+import pytest
+from django.contrib.auth.models import Group
+from django.utils import timezone
+
+from audit_app.actions import Action
+from environments_app import (
+    approval_owners,
+    approvals,
+    environments,
+    groups,
+    members,
+    saml_mappings,
+    token_changes,
+    tokens,
+)
+from environments_app.errors import ApprovalNeeded, ApprovalVoid, Conflict
+from environments_app.models import (
+    Approval,
+    ApprovalState,
+    Environment,
+    GroupMember,
+    Membership,
+    Role,
+    SamlGroupMapping,
+    ServiceToken,
+    User,
+)
+from environments_app.policy import ROLE_ACTIONS, Principal
+from environments_app.second_person import GUARDED
+from environments_app.tests.cast import Cast
+from secrets_app import bulk, lifecycle, transfer, writing
+from secrets_app.models import PendingValue, Secret, SecretVersion
+from secrets_app.secret_types import SecretType
+from secrets_app.tests.kept import VALUE, keep
+from sync_app import applying, runs, targets
+from sync_app.models import Plan, PlanItem, Rotation, RotationPolicy, Run, Target
+from sync_app.models.plan import PlanKind
+from sync_app.rotation import acts as rotation_acts
+from sync_app.rotation import policies, running
+from sync_app.rotation.asking import request_rotation
+from sync_app.tests.shown import make_item, make_plan, make_target
+
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
+
+NEW: Final = "proposed-9c2e-value"
+
+
+@dataclass
+class Stage:
+    """A protected environment with all that the acts are about; alice asks, erin decides."""
+
+    cast: Cast
+    place: Environment
+    secret: Secret
+    deleted: Secret
+    elsewhere: Secret
+    vera: Membership
+    token: ServiceToken
+    group: Group
+    target: Target
+    plan: Plan
+    policy: RotationPolicy
+    resting: RotationPolicy
+    rotation: Rotation
+    plans: dict[PlanKind, Plan] = field(default_factory=dict)
+
+    def as_(self, user: User) -> Principal:
+        return self.cast.principal(user)
+
+    def fresh(self, row: Any) -> Any:
+        return type(row)._default_manager.get(pk=row.pk)
+
+    def rotation_now(self) -> Rotation:
+        rows = Rotation.objects.select_related("policy__environment", "policy__secret__environment")
+        return rows.get(pk=self.rotation.pk)
+
+    def policy_now(self, policy: RotationPolicy) -> RotationPolicy:
+        return RotationPolicy.objects.select_related("environment", "secret__environment").get(pk=policy.pk)
+
+
+def _policy(cast: Cast, name: str) -> RotationPolicy:
+    secret = keep(cast, name, environment=cast.production)
+    alice = cast.principal(cast.alice)
+    return policies.create(actor=alice, secret=secret, rotator="generated", settings={}, credentials={})
+
+
+@pytest.fixture
+def stage(cast: Cast) -> Stage:
+    place = cast.production
+    for user, role in ((cast.erin, Role.MANAGER), (cast.bob, Role.EDITOR)):
+        Membership.objects.create(environment=place, user=user, role=role)
+    alice = cast.principal(cast.alice)
+    secret = keep(cast, environment=place)
+    writing.update(actor=alice, secret=secret, value="second")
+    deleted = lifecycle.delete(actor=alice, secret=keep(cast, "old/key", environment=place))
+    group = Group.objects.create(name="ops")
+    Membership.objects.create(environment=place, group=group, role=Role.READER)
+    target = make_target(place)
+    plans = {kind: make_plan(target, kind=kind) for kind in PlanKind}
+    for plan in plans.values():
+        make_item(plan, "payments/key")
+    policy, resting, rotated = (_policy(cast, f"rotated/{name}") for name in "abc")
+    policies.suspend(actor=alice, policy=resting)
+    rotation = request_rotation(actor=alice, policy=rotated)
+    running.execute(rotation.pk)
+    staged = Stage(
+        cast=cast,
+        place=place,
+        secret=secret,
+        deleted=deleted,
+        elsewhere=keep(cast, "shared/key"),
+        vera=members.grant(actor=alice, environment=place, user=cast.vera, role="viewer", prefix="a/b"),
+        token=tokens.issue(actor=alice, environment=place, role="reader", name="old")[0],
+        group=group,
+        target=target,
+        plan=plans[PlanKind.SYNC],
+        policy=policy,
+        resting=resting,
+        rotation=rotation,
+        plans=plans,
+    )
+    environments.update_environment(actor=alice, environment=place, protected=True)
+    place.refresh_from_db()
+    for row in (secret, deleted):
+        row.environment = place
+    return staged
+
+
+Act = Callable[[Stage, Principal], object]
+
+
+def _item(name: str, place: Environment) -> bulk.NewSecret:
+    return bulk.NewSecret(environment=place, name=name, secret_type=SecretType.TEXT, value=NEW)
+
+
+def _conflict(stage: Stage) -> PlanItem:
+    found = PlanItem.objects.filter(plan=stage.plan, act="conflict").first()
+    return found or make_item(stage.plan, "payments/other", act="conflict")
+
+
+# One entry an act, several where it has several ways. `root` asks what administrators alone may.
+ACTS: Final[dict[Action, dict[str, Act]]] = {
+    Action.SECRET_CREATE: {
+        "create": lambda s, a: writing.create(
+            actor=a, environment=s.place, name="new/key", secret_type=SecretType.TEXT, value=NEW
+        ),
+        "put": lambda s, a: writing.put(actor=a, environment=s.place, name="put/key", value=NEW),
+    },
+    Action.SECRET_UPDATE: {
+        "value": lambda s, a: writing.update(actor=a, secret=s.fresh(s.secret), value=NEW),
+        "put": lambda s, a: writing.put(actor=a, environment=s.place, name=s.secret.name, value=NEW),
+        "metadata": lambda s, a: writing.update(
+            actor=a,
+            secret=s.fresh(s.secret),
+            description="d",
+            tags=["x"],
+            expires_at=timezone.now().replace(microsecond=7) + timedelta(days=1)
+            if not hasattr(s, "when")
+            else s.when,
+        ),
+        "type": lambda s, a: writing.update(
+            actor=a, secret=s.fresh(s.secret), value=NEW, secret_type=SecretType.PASSWORD, comment="why"
+        ),
+    },
+    Action.SECRET_ROLLBACK: {
+        "rollback": lambda s, a: writing.rollback(actor=a, secret=s.fresh(s.secret), number=1)
+    },
+    Action.SECRET_RENAME: {
+        "rename": lambda s, a: lifecycle.rename(actor=a, secret=s.fresh(s.secret), name="other/name")
+    },
+    Action.SECRET_DELETE: {"delete": lambda s, a: lifecycle.delete(actor=a, secret=s.fresh(s.secret))},
+    Action.SECRET_RESTORE: {"restore": lambda s, a: lifecycle.restore(actor=a, secret=s.fresh(s.deleted))},
+    Action.SECRET_PURGE: {"purge": lambda s, a: lifecycle.purge(actor=a, secret=s.fresh(s.deleted))},
+    Action.SECRET_COPY: {
+        "in": lambda s, a: transfer.copy(
+            actor=a, secret=s.fresh(s.elsewhere), environment=s.place, name="c/key"
+        )
+    },
+    Action.SECRET_MOVE: {
+        "in": lambda s, a: transfer.move(
+            actor=a, secret=s.fresh(s.elsewhere), environment=s.place, name="m/key"
+        ),
+        "out": lambda s, a: transfer.move(
+            actor=a, secret=s.fresh(s.secret), environment=s.cast.development, name="m/key"
+        ),
+        "within": lambda s, a: transfer.move(
+            actor=a, secret=s.fresh(s.secret), environment=s.place, name="m/key"
+        ),
+    },
+    Action.SECRET_IMPORT: {
+        "bulk": lambda s, a: bulk.create_many(
+            actor=a, items=[_item("n/1", s.place), _item("n/2", s.place), _item("n/3", s.cast.development)]
+        )
+    },
+    Action.MEMBER_GRANT: {
+        "person": lambda s, a: members.grant(
+            actor=a, environment=s.place, user=s.cast.charlie, role="reader"
+        ),
+        "group": lambda s, a: members.grant(
+            actor=a, environment=s.place, group=s.group, role="editor", prefix="x"
+        ),
+    },
+    Action.MEMBER_CHANGE: {
+        "role": lambda s, a: members.change_membership(actor=a, membership=s.fresh(s.vera), role="reader"),
+        "prefix": lambda s, a: members.change_membership(actor=a, membership=s.fresh(s.vera), prefix="a"),
+    },
+    Action.TOKEN_ISSUE: {
+        "issue": lambda s, a: tokens.issue(actor=a, environment=s.place, role="reader", name="ci"),
+        "rotate": lambda s, a: token_changes.rotate(actor=a, token=s.fresh(s.token)),
+    },
+    Action.ENVIRONMENT_UPDATE: {
+        "unprotect": lambda s, a: environments.update_environment(
+            actor=a, environment=s.fresh(s.place), protected=False, display_name="P"
+        )
+    },
+    Action.GROUP_CHANGE: {
+        "join": lambda s, _: groups.add_to_group(actor=s.as_(s.cast.root), user=s.cast.charlie, group=s.group)
+    },
+    Action.SAML_MAPPING_CHANGE: {
+        "map": lambda s, _: saml_mappings.map_group(
+            actor=s.as_(s.cast.root), group="okta-ops", environment=s.place, role="reader"
+        )
+    },
+    Action.TARGET_APPLY: {"plan": lambda s, a: applying.request_apply(actor=a, plan=s.fresh(s.plan))},
+    Action.TARGET_ADOPT: {
+        "plan": lambda s, a: applying.request_apply(actor=a, plan=s.fresh(s.plans[PlanKind.ADOPT]))
+    },
+    Action.TARGET_REMOVE: {
+        "plan": lambda s, a: applying.request_apply(actor=a, plan=s.fresh(s.plans[PlanKind.DISCONNECT]))
+    },
+    Action.TARGET_RESOLVE: {
+        "resolve": lambda s, a: applying.resolve(actor=a, item=_conflict(s), choice="keep_ours")
+    },
+    Action.TARGET_CHANGE: {
+        "automatic": lambda s, a: targets.change(actor=a, target=s.fresh(s.target), automatic=True, name="n")
+    },
+    Action.ROTATION_RUN: {"by-hand": lambda s, a: request_rotation(actor=a, policy=s.policy_now(s.policy))},
+    Action.ROTATION_CUT: {
+        "emergency": lambda s, a: request_rotation(actor=a, policy=s.policy_now(s.policy), emergency=True),
+        "grace": lambda s, a: rotation_acts.cut_grace(actor=a, rotation=s.rotation_now()),
+    },
+    Action.ROTATION_RESOLVE: {
+        "back": lambda s, a: rotation_acts.roll_back(actor=a, rotation=s.rotation_now())
+    },
+    Action.ROTATION_SUSPEND: {
+        "resume": lambda s, a: policies.resume(actor=a, policy=s.policy_now(s.resting))
+    },
+}
+# What managers and editors may do alone, and why.
+ALONE: Final[dict[Action, str]] = {
+    **dict.fromkeys(
+        (
+            Action.ENVIRONMENT_VIEW, Action.SECRET_VIEW, Action.TARGET_VIEW, Action.MEMBER_VIEW,
+            Action.TOKEN_VIEW, Action.TRAIL_VIEW, Action.NOTIFICATION_VIEW, Action.APPROVAL_VIEW,
+            Action.SECRET_REVEAL, Action.SECRET_EXPORT, Action.SECRET_COMPARE,
+        ),
+        "it reads, and is recorded",
+    ),
+    **dict.fromkeys((Action.MEMBER_REVOKE, Action.TOKEN_REVOKE), "it narrows access"),
+    **dict.fromkeys(
+        (
+            Action.NOTIFICATION_CREATE, Action.NOTIFICATION_REMOVE, Action.NOTIFICATION_TEST,
+        ),
+        "messages hold no value",
+    ),
+    **dict.fromkeys((Action.TARGET_PLAN, Action.TARGET_TEST, Action.TARGET_PAUSE), "it writes nothing"),
+    Action.TARGET_CREATE: "it writes nothing until a plan is applied; one that syncs by itself is refused",
+    **dict.fromkeys(
+        (Action.ROTATION_VIEW, Action.CONSENT_VIEW, Action.CONSENT_WITHDRAW), "it reads, or narrows"
+    ),
+    Action.CONSENT_GIVE: "it lets values be read, as every reader may alone; it is recorded",
+    Action.SECRET_SHARE: "it lets a value be read once, as every reader may; it is recorded",
+    Action.ROTATION_CREATE: "a policy begins suspended",
+    Action.ROTATION_CHANGE: "only a suspended policy is changed",
+    Action.ROTATION_REMOVE: "it ends what was approved",
+    Action.ROTATION_CONNECT: "a part of rotating",
+    Action.ROTATION_ACKNOWLEDGE: "a consumer says that it has the value",
+    Action.TARGET_CONNECT: "a part of planning and applying",
+    Action.SECRET_DELIVER: "a part of applying",
+    Action.SECRET_PULL: "a part of applying",
+    Action.TOKEN_CHANGE: "it narrows access",
+    Action.ACCESS_CONFIRM: "it takes another person by its own rule",
+    Action.APPROVAL_DECIDE: "it is the second person",
+}  # fmt: skip
+WAYS: Final = [(action, way) for action, ways in ACTS.items() for way in ways]
+
+
+def test_every_act_of_a_role_is_guarded_or_says_why_not() -> None:
+    assert ROLE_ACTIONS[Role.MANAGER] | GUARDED == ACTS.keys() | ALONE.keys()
+    assert set(ACTS) == set(GUARDED)
+    assert not ACTS.keys() & ALONE.keys()
+    assert {str(action) for action in GUARDED} == approval_owners._owners().keys()
+
+
+def _state() -> dict[str, list[Any]]:
+    """Return all that the guarded acts write."""
+    kinds: list[tuple[Any, tuple[str, ...]]] = [
+        (Secret, ("uuid", "environment", "name", "revision", "live")),
+        (SecretVersion, ("uuid", "number")),
+        (Membership, ("uuid", "role", "prefix", "expires_at")),
+        (ServiceToken, ("uuid",)),
+        (GroupMember, ("user", "group")),
+        (SamlGroupMapping, ("group", "role")),
+        (Environment, ("name", "protected", "display_name")),
+        (Target, ("uuid", "automatic")),
+        (Run, ("uuid", "plan")),
+        (RotationPolicy, ("uuid", "suspended_at")),
+        (Rotation, ("uuid", "step", "emergency", "cut")),
+    ]
+    return {kind.__name__: sorted(map(str, kind.objects.values_list(*columns))) for kind, columns in kinds}
+
+
+def _asked(stage: Stage, act: Act) -> Approval:
+    with pytest.raises(ApprovalNeeded) as raised:
+        act(stage, stage.as_(stage.cast.alice))
+    return Approval.objects.select_related("environment").get(pk=raised.value.approval)
+
+
+@pytest.mark.parametrize(("action", "way"), WAYS, ids=[f"{action}-{way}" for action, way in WAYS])
+def test_it_waits_for_a_second_person_and_is_done_once(stage: Stage, action: Action, way: str) -> None:
+    act = ACTS[action][way]
+    stage.when = timezone.now() + timedelta(days=1)  # type: ignore[attr-defined]
+    before = _state()
+    approval = _asked(stage, act)
+    assert _state() == before
+    assert approval.action == action
+    assert approval.environment == stage.place
+    told = str(Approval.objects.filter(pk=approval.pk).values())
+    assert NEW not in told
+    assert VALUE not in told
+    # Asked again, it is the same request.
+    assert _asked(stage, act).pk == approval.pk
+    requester = User.objects.get(uuid=approval.requester_uuid)
+    with pytest.raises(ApprovalVoid):
+        approvals.carry_out(actor=stage.as_(requester), approval=approval)
+    approved = approvals.approve(actor=stage.as_(stage.cast.erin), approval=approval)
+    assert _state() == before
+    approvals.carry_out(actor=stage.as_(requester), approval=approved)
+    assert _state() != before
+    after = _state()
+    stored = Approval.objects.select_related("environment").get(pk=approval.pk)
+    assert stored.state == ApprovalState.CARRIED_OUT
+    assert stored.is_authentic()
+    assert not PendingValue.objects.exists()
+    with pytest.raises(ApprovalVoid):
+        approvals.carry_out(actor=stage.as_(requester), approval=stored)
+    with pytest.raises(ApprovalVoid):
+        # Somebody who read the row before it was carried out.
+        approvals.carry_out(actor=stage.as_(requester), approval=approved)
+    assert _state() == after
+
+
+def test_a_target_of_a_protected_environment_does_not_sync_by_itself_unasked(stage: Stage) -> None:
+    alice = stage.as_(stage.cast.alice)
+    with pytest.raises(Conflict):
+        targets.create(
+            actor=alice,
+            environment=stage.place,
+            name="new",
+            backend="vault_kv2",
+            destination={"address": "http://127.0.0.1:1"},
+            credentials={"token": "t"},
+            automatic=True,
+        )
+    with pytest.raises(Conflict):
+        runs.request_sync(actor=alice, target=stage.target)
+
+
+def test_a_policy_of_a_protected_environment_does_not_rotate_unasked(stage: Stage) -> None:
+    alice = stage.as_(stage.cast.alice)
+    with pytest.raises(Conflict):
+        policies.change(actor=alice, policy=stage.policy_now(stage.policy), grace_seconds=5)
+    made = policies.create(
+        actor=alice, secret=stage.fresh(stage.secret), rotator="generated", settings={}, credentials={}
+    )
+    assert made.suspended_at is not None
