@@ -206,6 +206,7 @@ def test_after_sign_out_back_shows_nothing(visitor: Visitor, cast: Cast, secret:
         # What was answered to a form is asked for anew, which the browser does not do unasked.
         with suppress(PlaywrightError):
             page.go_back()
+        page.wait_for_load_state()
         seen = f"{page.url} {page.content()}"
         assert VALUE not in seen
         assert "second-Zz1" not in seen
