@@ -49,7 +49,7 @@ def bundle(streams: Sequence[str] | None = None) -> Iterator[bytes]:
         streams=names,
         whole=streams is None,
     )
-    parts = [("checkpoint", _checkpoints(newest)), ("manifest", _manifests())]
+    parts = [("checkpoint", _checkpoints(newest)), ("manifest", _manifests(streams))]
     for kind, lines in [*parts, *(("event", _events(name, heads.get(name))) for name in names)]:
         for line in lines:
             counts[kind] += 1
@@ -63,9 +63,13 @@ def _checkpoints(newest: int) -> Iterator[bytes]:
         yield _line("checkpoint", checkpoint=statement, signature=bytes(signature).hex())
 
 
-def _manifests() -> Iterator[bytes]:
+def _manifests(streams: Sequence[str] | None) -> Iterator[bytes]:
+    """Yield the manifests that events of these streams name, and no others: they hold names of secrets."""
+    chosen = ReadManifest.objects.all()
+    if streams is not None:
+        chosen = chosen.filter(events__stream__in=streams).distinct()
     last = 0
-    while batch := list(ReadManifest.objects.filter(pk__gt=last).order_by("pk")[:_MANIFESTS_PER_QUERY]):
+    while batch := list(chosen.filter(pk__gt=last).order_by("pk")[:_MANIFESTS_PER_QUERY]):
         for manifest in batch:
             items = ReadManifestItem.objects.filter(manifest=manifest)
             rows = items.values_list("secret_uuid", "number", "name")

@@ -12,9 +12,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
+from audit_app import actors
+from audit_app.actions import Action
+from audit_app.actors import NIL
 from audit_app.anchoring import anchor_trail
 from audit_app.keyring import keyring
 from audit_app.models import AuditEvent
+from audit_app.record import AuditObject, ManifestEntry, record
 from audit_app.tests.keyring import SIGNING_KEYS, ToyKeyring
 from audit_app.tests.trail import STREAM, entries, sql, write
 
@@ -82,6 +86,21 @@ def test_one_stream_alone_is_verified_and_said_to_be_alone(tmp_path: Path, trail
     )
     assert code == 0
     assert said[-1] == "not proven: Only 1 streams were exported."
+
+
+def test_one_stream_takes_no_names_of_another_along(tmp_path: Path) -> None:
+    record(
+        actor=actors.system(),
+        action=Action.SECRET_EXPORT,
+        stream="another",
+        object=AuditObject("environment", NIL, "another"),
+        manifest=[ManifestEntry(NIL, 1, "another/secret")],
+    )
+    assert "another/secret" in exported(tmp_path).read_text()
+    (tmp_path / "bundle.jsonl").unlink()
+    alone = exported(tmp_path, "--stream", STREAM).read_text()
+    assert '"kind":"manifest"' in alone
+    assert "another/secret" not in alone
 
 
 def event(lines: Lines, sequence: int) -> dict[str, Any]:
