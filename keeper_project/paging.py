@@ -72,7 +72,8 @@ class KeysetPagination(BasePagination):
         parameters = request.GET
         _refuse_unknown(parameters, view)
         limit = _limit(parameters.get("limit"))
-        ordering = _ordering(queryset.model, view, parameters.get("ordering"))
+        # A form without scripts sends what is not chosen as well, empty.
+        ordering = _ordering(queryset.model, view, parameters.get("ordering") or None)
         cursor = _decoded(parameters.get("cursor"), ordering)
         backwards = bool(cursor and cursor.backwards)
         rows = list(_ordered(_after(queryset, ordering, cursor), ordering, reverse=backwards)[: limit + 1])

@@ -32,6 +32,7 @@ ACTS: Final[dict[str, set[str]]] = {
     "auth.Group": {"add", "delete"},
     "environments_app.AccessConfirmation": set(),
     "environments_app.Alert": set(),
+    "environments_app.Approval": set(),
     "environments_app.Delivery": set(),
     "environments_app.Environment": {"add", "change"},
     "environments_app.FailedSignIns": set(),
@@ -47,6 +48,7 @@ ACTS: Final[dict[str, set[str]]] = {
     "environments_app.User": {"add", "change"},
     "secrets_app.DataKey": {"check_now"},
     "secrets_app.KeyMigration": set(),
+    "secrets_app.PendingValue": set(),
     "secrets_app.Reference": set(),
     "secrets_app.Secret": {"add", "change", "delete"},
     "secrets_app.SecretVersion": set(),
@@ -68,6 +70,7 @@ ACTS: Final[dict[str, set[str]]] = {
 # Whoever has a shell on the host may run these, as the system; what they give beyond reports.
 COMMANDS: Final[dict[str, str]] = {
     "activate": "lets one installation act",
+    "approvals": "decides where nobody else could",
     "audit_export": "the trail, without values",
     "backup": "an encrypted copy",
     "checkpoint": "signs the heads",

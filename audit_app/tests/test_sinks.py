@@ -20,9 +20,10 @@ from audit_app.inspection import whole_trail
 from audit_app.models import SinkState
 from audit_app.sinks import Sink, sink_at
 from audit_app.tests.trail import write
+from tests.servers.fixtures import moto_url
 from tests.servers.server import free_port
 
-pytest_plugins = ["tests.servers.fixtures"]
+__all__ = ["moto_url"]
 LINES = [b'{"n":1}\n', b'{"n":2}\n']
 
 

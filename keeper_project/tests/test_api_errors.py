@@ -139,7 +139,9 @@ def wrongly_filled(body: Any) -> Iterator[Any]:
 
 
 def answers_nothing(response: Any, *, where: object) -> None:
-    told = response.content.decode() + "".join(f"{name}: {value}" for name, value in response.headers.items())
+    told = response.getvalue().decode() + "".join(
+        f"{name}: {value}" for name, value in response.headers.items()
+    )
     assert response.status_code < 500, where
     if response.status_code >= 400:
         assert response["Content-Type"] == "application/problem+json", where

@@ -102,7 +102,7 @@ def test_its_statements_do_not_grow_with_what_is_kept(
 ) -> None:
     person = signed_in(cast.alice)
     person.get("/")
-    with django_assert_max_num_queries(24):
+    with django_assert_max_num_queries(25):
         person.get("/")
 
 

@@ -10,7 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from audit_app.models import AuditEvent, ReadManifestItem
-from environments_app.models import Membership, User
+from environments_app.models import Approval, Membership, User
 from environments_app.tests.cast import Cast
 from secrets_app import lifecycle
 from secrets_app.models import Secret
@@ -103,11 +103,15 @@ def test_a_destructive_act_in_a_protected_environment_asks_for_its_name(
     cast: Cast, signed_in: SignedIn
 ) -> None:
     secret = keep(cast, environment=cast.production)
+    cast.production.protected = True
+    cast.production.save()
     browser = signed_in(cast.alice)
     browser.post("/secrets/bulk", form("delete", secret, step="apply"))
-    assert stored(secret).live
+    assert not Approval.objects.exists()
     browser.post("/secrets/bulk", form("delete", secret, step="apply", typed="production"))
-    assert not stored(secret).live
+    # A second person decides on it.
+    assert stored(secret).live
+    assert Approval.objects.get().object_uuid == secret.uuid
 
 
 def test_the_chosen_of_one_environment_are_exported_on_the_record(

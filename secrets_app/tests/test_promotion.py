@@ -8,7 +8,7 @@ from django.test import Client
 from audit_app.integrity import run_checks
 from audit_app.models import AuditEvent
 from environments_app.errors import Forbidden, Invisible
-from environments_app.models import Membership, User
+from environments_app.models import Approval, Membership, User
 from environments_app.tests.cast import Cast
 from secrets_app import reading
 from secrets_app.models import Secret
@@ -126,14 +126,25 @@ def test_the_page_compares_previews_and_promotes(sides: Cast, signed_in: Callabl
     preview = browser.post("/compare", places | {"act": "preview", "names": ["new", "other"]})
     digest = preview.context["promotion"].digest
     form = places | {"act": "promote", "names": ["new", "other"], "digest": digest}
-    # Production is protected: its name has to be typed.
-    assert "type its name" in browser.post("/compare", form).content.decode()
-    assert Secret.objects.filter(environment=sides.production).count() == 3
-
-    done = browser.post("/compare", form | {"typed": "production"})
+    done = browser.post("/compare", form)
 
     assert "2 of 2 promoted" in done.content.decode()
     assert value_in_production(sides, "new") == VALUE
+
+
+def test_into_a_protected_environment_its_name_is_typed_and_a_second_person_decides(
+    sides: Cast, signed_in: Callable[[User], Client]
+) -> None:
+    sides.production.protected = True
+    sides.production.save()
+    browser = signed_in(sides.alice)
+    form = {"left": "development", "right": "production", "act": "preview", "names": ["new"]}
+    form |= {"digest": browser.post("/compare", form).context["promotion"].digest, "act": "promote"}
+    assert "type its name" in browser.post("/compare", form).content.decode()
+    assert not Approval.objects.exists()
+    browser.post("/compare", form | {"typed": "production"})
+    assert Approval.objects.get().object_name == "new"
+    assert Secret.objects.filter(environment=sides.production).count() == 3
 
 
 def test_the_page_takes_no_environment_whose_values_one_may_not_reveal(

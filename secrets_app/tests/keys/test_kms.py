@@ -182,8 +182,9 @@ class TestKeyInfo:
     ) -> None:
         active_key(development)
         before = provider().calls.copy()
-        # Data keys of the system, the environments, one's data keys, legacy, targets and webhooks.
-        with django_assert_num_queries(6):
+        # Data keys of the system, the environments, one's data keys, legacy, and each kind of what else they
+        # seal: targets, rotation policies, values that wait for a second person, webhooks.
+        with django_assert_num_queries(8):
             answers(capsys, "key-info")
         assert provider().calls - before == {"DescribeKey": 1, "GetKeyRotationStatus": 1}
 

@@ -79,7 +79,7 @@ def test_what_waits_behind_a_grace_begins_in_the_window_and_not_while_suspended(
 ) -> None:
     policy = made_policy(cast, generated, grace_seconds=0)
     alice = cast.principal(cast.alice)
-    policies.suspend(actor=alice, policy=policy)
+    policy = policies.suspend(actor=alice, policy=policy)
     Rotation(policy=policy, actor_kind="user", actor_uuid=alice.uuid, actor_name="alice").save()
     assert schedule.due() == []
     assert Rotation.objects.get().step == Step.WAITING
