@@ -209,20 +209,6 @@ def standing(actor: Actor, environment: Environment) -> Clearance:
     return Clearance(_MAKER, environment, settled=actor.kind is ActorKind.SYSTEM)
 
 
-def cleared_by_decision(
-    *, actor: Principal, environment: Environment, action: Action, requester: Actor
-) -> Clearance:
-    """Return the clearance of granting what another person asked for: they are two already.
-
-    Raises ApprovalVoid if the actor may not decide about what that person asks.
-    """
-    if needs_second_person(actor, environment) and not may_decide(
-        actor, environment=environment, action=action, requester=requester
-    ):
-        raise ApprovalVoid("In a protected environment a person other than the requester grants this.")
-    return Clearance(_MAKER, environment, settled=True)
-
-
 def may_decide(actor: Principal, *, environment: Environment, action: str, requester: Actor) -> bool:
     """Say whether somebody may be the second person: a manager there, never a token, never oneself.
 
