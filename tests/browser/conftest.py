@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django.db import connections
 from django.test import override_settings
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 from environments_app.models import Environment, User
@@ -42,6 +42,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def browser() -> Iterator[Browser]:
     # Playwright's loop runs in this thread, in which the tests use the ORM between its calls.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    # How long a page takes says something of the machine: a busy one is no fault.
+    expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(
             executable_path=CHROMIUM, chromium_sandbox=False, args=ARGUMENTS

@@ -39,7 +39,7 @@ def provider(tmp_path: Path, site: str) -> Iterator[WebProvider]:
 @pytest.fixture
 def window(browser: Browser, site: str) -> Iterator[Page]:
     context: BrowserContext = browser.new_context(base_url=site)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(20_000)
     page = context.new_page()
     problems: list[str] = []
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)

@@ -30,7 +30,7 @@ class Visitor:
         )
         if user is not None:
             context.add_cookies([self._session(user)])  # type: ignore[list-item]
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(20_000)
         page = context.new_page()
         self._windows.append((context, Watch(page, self.site)))
         page.goto(path)
