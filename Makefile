@@ -27,7 +27,7 @@ SCRATCH := scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && export KEE
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # --- The Python environment -----------------------------------------------------------------
 
@@ -61,6 +61,10 @@ run: $(EMBEDDED) ## Serve Keeper at http://localhost:8989 (HOST, PORT, KEEPER_DA
 .PHONY: demo
 demo: $(DEV) ## Keeper with moto and OpenBao beside it, seeded: plan, apply, drift, conflict, adopt (PORT)
 	@exec $(BIN)/python -m tests.demo
+
+.PHONY: restore-drill
+restore-drill: $(DEV) ## Back up a running Keeper, restore it to SQLite and MariaDB, judge it; or FILE=backup.kbk
+	@$(if $(FILE),exec $(BIN)/keeper restore "$(FILE)" --drill,exec $(BIN)/python -m tests.drill)
 
 .PHONY: install
 install: $(DEV) ## Install everything that development needs into .venv

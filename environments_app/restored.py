@@ -88,6 +88,14 @@ class Suspendable:
         """Return how much of that restore is still suspended."""
         return self._rows().filter(**{self._field: since}).count()
 
+    def suspended(self) -> int:
+        """Return how much is suspended, by whichever restore."""
+        return self._rows().filter(**{f"{self._field}__isnull": False}).count()
+
+    def acting(self) -> int:
+        """Return how much is not suspended, and was written by Keeper: the rest does nothing anyway."""
+        return sum(map(len, self._batches(self._rows().filter(**{f"{self._field}__isnull": True}))))
+
     def release(self, *, actor: Principal, uuid: UUID, since: datetime) -> None:
         """Let one act again.
 

@@ -26,8 +26,8 @@ from secrets_app.data_keys import forget_data_keys
 
 
 @contextmanager
-def scratch_database() -> Iterator[None]:
-    """Let the default connection lead to a new, empty SQLite database with Keeper's tables.
+def scratch_database(*, tables: bool = True) -> Iterator[None]:
+    """Let the default connection lead to a new, empty SQLite database, with Keeper's tables if wanted.
 
     Raises Unwritable if KEEPER_DATA_DIR does not take it.
     """
@@ -38,7 +38,7 @@ def scratch_database() -> Iterator[None]:
             entry = database_settings(f"sqlite:///{Path(place) / 'proof.db'}", base_dir=folder)
             # Nobody reads this file after a power failure.
             entry["OPTIONS"]["init_command"] = "PRAGMA synchronous=OFF; PRAGMA journal_mode=MEMORY;"
-            with standing_in(entry):
+            with standing_in(entry, tables=tables):
                 yield
     except OSError as error:
         raise Unwritable(f"there is no room to prove the backup in {folder}: {error.strerror}") from error

@@ -1,6 +1,8 @@
-"""Proves a backup, or restores it."""
+"""Proves a backup, restores it, or tries out whether it would restore."""
 
 import sys
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
 from audit_app.errors import KeyringUnavailable
+from keeper_project.backup.comparing import Check, compare, drill
 from keeper_project.backup.errors import BackupError
 from keeper_project.backup.proving import Proof, prove
 from keeper_project.backup.restoring import require_room, restore
@@ -15,12 +18,13 @@ from keeper_project.management.commands.reset_db import database_name
 
 
 class Command(BaseCommand):
-    """`keeper restore FILE`, with or without `--verify`."""
+    """`keeper restore FILE`, or with `--verify`, `--drill` or `--compare` something that changes nothing."""
 
     help = (
         "Restore a backup to the database of DATABASE_URL, after proving that it opens here, is whole and "
-        "genuine, and that everything in it is sound. With --verify only that, and nothing is touched. Stop "
-        "Keeper before. What acts is suspended afterwards: see `keeper release`. Exits with 1 if "
+        "genuine, and that everything in it is sound. With --verify only that, and nothing is touched; with "
+        "--drill it is restored into a throw-away database, and that is compared with it. Stop Keeper "
+        "before a restore. What acts is suspended afterwards: see `keeper release`. Exits with 1 if "
         "something is wrong."
     )
     requires_migrations_checks = False
@@ -28,7 +32,14 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the file and what may be done."""
         parser.add_argument("file", type=Path, help="the backup")
-        parser.add_argument("--verify", action="store_true", help="prove it, and touch nothing")
+        instead = parser.add_mutually_exclusive_group()
+        instead.add_argument("--verify", action="store_true", help="prove it, and touch nothing")
+        instead.add_argument(
+            "--drill", action="store_true", help="restore it into a throw-away database, and compare"
+        )
+        instead.add_argument(
+            "--compare", action="store_true", help="compare what it was just restored to with it"
+        )
         parser.add_argument(
             "--replace", action="store_true", help="DESTROY what the database holds now; asks before"
         )
@@ -42,6 +53,10 @@ class Command(BaseCommand):
         try:
             if options["verify"]:
                 self._verify(options["file"])
+            elif options["drill"]:
+                self._judge(drill(options["file"]))
+            elif options["compare"]:
+                self._judge(compare(options["file"]))
             else:
                 self._restore(options)
         except (BackupError, KeyringUnavailable) as error:
@@ -51,6 +66,20 @@ class Command(BaseCommand):
         proof = prove(path)
         self._show(proof)
         if proof.damaged:
+            sys.exit(1)
+
+    def _judge(self, checks: Iterable[Check]) -> None:
+        """Print a line for each check and each doubt; exit with 1 if there is one."""
+        begun, doubts = time.monotonic(), 0
+        for check in checks:
+            doubts += len(check.doubts)
+            self.stdout.write(f"{'doubt' if check.doubts else 'ok':6}{check.name:10} {check.said}".rstrip())
+            for doubt in check.doubts:
+                self.stdout.write(f"      {doubt}")
+        seconds = time.monotonic() - begun
+        verdict = f"{doubts:,} doubts" if doubts else "No doubt is left"
+        self.stdout.write(f"{verdict}, after {seconds:.1f} s.")
+        if doubts:
             sys.exit(1)
 
     def _restore(self, options: dict[str, Any]) -> None:
