@@ -1,4 +1,4 @@
-"""The page of one service token: what it may do, taking from that, and replacing its secret."""
+"""The pages of service tokens: those of all environments, and one with what can be changed of it."""
 
 from datetime import timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.actions import Action
+from audit_app.listing import list_paginator
 from environments_app import services
 from environments_app.authentication import principal_of
 from environments_app.current import enter
@@ -19,7 +20,47 @@ from environments_app.environment_forms import NarrowForm, RotateForm
 from environments_app.environment_pages import attempt
 from environments_app.models import Environment, ServiceToken
 from environments_app.policy import Principal, allows
-from environments_app.token_watch import state_of
+from environments_app.token_watch import in_state, listed_tokens, state_of
+
+
+class TokenFilterForm(forms.Form):
+    """The filter of the list, as it stands in its address."""
+
+    state = forms.ChoiceField(
+        required=False,
+        choices=[("", "All that stand"), ("expiring", "Ending soon"), ("unused", "Unused")],
+    )
+
+    @property
+    def wanted(self) -> str:
+        """The state that is asked for; one that cannot be is none."""
+        return str(self.cleaned_data["state"]) if self.is_valid() else ""
+
+
+class _TokenOrder:
+    """The order of the list."""
+
+    ordering_fields = {"id": "id"}
+    default_ordering = "-id"
+    filter_names = tuple(TokenFilterForm.base_fields)
+
+
+@login_required
+@require_GET
+def token_list(request: HttpRequest) -> HttpResponse:
+    """List the tokens of all environments whose tokens one may list."""
+    form = TokenFilterForm(request.GET)
+    paginator = list_paginator()
+    found = in_state(listed_tokens(principal_of(request)), form.wanted)
+    rows = paginator.paginate_queryset(found, request, view=_TokenOrder())
+    context = {
+        "rows": [{"token": token, "state": state_of(token)} for token in rows],
+        "filters": form,
+        "filtered": bool(form.wanted),
+        "next_url": paginator.get_next_link(),
+        "previous_url": paginator.get_previous_link(),
+    }
+    return render(request, "environments_app/token_list.html", context)
 
 
 @login_required

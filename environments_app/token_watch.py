@@ -11,10 +11,12 @@ from django.db.models import Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
+from audit_app.actions import Action
 from audit_app.actors import NIL
 from audit_app.row_mac import authentic
 from environments_app.models import Environment, ServiceToken
 from environments_app.notifications import MAX_LINES, notify, recovered
+from environments_app.policy import Principal, environments_for
 
 EXPIRING: Final = "tokens-expiring"
 UNUSED: Final = "tokens-unused"
@@ -51,6 +53,21 @@ def unused(tokens: QuerySet[ServiceToken]) -> QuerySet[ServiceToken]:
     long_ago = _long_ago()
     never = Q(last_used_at=None, created_at__lte=long_ago)
     return _live(tokens).filter(never | Q(last_used_at__lte=long_ago))
+
+
+def listed_tokens(actor: Principal) -> QuerySet[ServiceToken]:
+    """Return the tokens of the environments whose tokens an actor may list."""
+    places = environments_for(actor, Action.TOKEN_VIEW)
+    if places is None:
+        return ServiceToken.objects.none()
+    environments = Environment.objects.filter(places)
+    return ServiceToken.objects.filter(environment__in=environments).select_related("environment")
+
+
+def in_state(tokens: QuerySet[ServiceToken], state: str) -> QuerySet[ServiceToken]:
+    """Return those that stand: all, or those of which `expiring` or `unused` is to be said."""
+    narrowed = {"expiring": expiring, "unused": unused}
+    return narrowed[state](tokens) if state in narrowed else _live(tokens)
 
 
 def _live(tokens: QuerySet[ServiceToken]) -> QuerySet[ServiceToken]:

@@ -41,6 +41,7 @@ urlpatterns = [
     path("approvals/<int:id>/withdraw", approval_pages.approval_withdraw, name="approval-withdraw"),
     path("approvals/<int:id>/explain", approval_pages.approval_explain, name="approval-explain"),
     path("approvals/<int:id>/carry-out", approval_pages.approval_carry_out, name="approval-carry-out"),
+    path("tokens", token_pages.token_list, name="token-list"),
     path("environments", pages.environment_list, name="environment-list"),
     path("environments/new", pages.environment_new, name="environment-new"),
     path("environments/<str:name>", pages.environment_detail, name="environment-detail"),

@@ -1,4 +1,8 @@
-"""The geometry of the dashboard's charts, which the server draws as SVG."""
+"""The geometry of charts, which the server draws as SVG (docs/adr/0013-charts.md).
+
+Templates turn it into elements and escape what they print; colours are classes, so that a chart
+follows the theme and no style stands in the page.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +12,29 @@ from typing import Any
 WIDTH, HEIGHT, BASELINE = 720, 132, 112
 SERIES = ("reads", "writes", "denials")
 _GAP = 0.28
+# In hundredths of the width.
+_THINNEST = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one piece or row of a chart counts; `tone` is that of a state (see wording.py)."""
+
+    label: str
+    count: int
+    url: str = ""
+    tone: str = "info"
+    icon: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A part with its place in a strip or row of the width 100."""
+
+    part: Part
+    x: float
+    width: float
+    percent: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +90,39 @@ def activity_chart(days: Sequence[Mapping[str, Any]]) -> ActivityChart:
         totals={name: sum(each[name] for each in counts) for name in SERIES},
         top=top,
     )
+
+
+def strip(parts: Sequence[Part]) -> list[Piece]:
+    """Lay out one bar whose pieces are in proportion, without those that count nothing.
+
+    A piece that would be too thin to see is given what the others can spare.
+    """
+    parts = [part for part in parts if part.count]
+    total = sum(part.count for part in parts)
+    wanted = [max(100 * part.count / total, _THINNEST) for part in parts]
+    pieces, x = [], 0.0
+    for part, share in zip(parts, wanted, strict=True):
+        width = 100 * share / sum(wanted)
+        pieces.append(
+            Piece(part=part, x=round(x, 2), width=round(width, 2), percent=round(100 * part.count / total))
+        )
+        x += width
+    return pieces
+
+
+def rows(parts: Sequence[Part]) -> list[Piece]:
+    """Lay out bars below each other, the longest of the width 100; all are kept, also those of nothing."""
+    top = max((part.count for part in parts), default=0) or 1
+    total = sum(part.count for part in parts) or 1
+    return [
+        Piece(
+            part=part,
+            x=0,
+            width=round(max(100 * part.count / top, _THINNEST if part.count else 0), 2),
+            percent=round(100 * part.count / total),
+        )
+        for part in parts
+    ]
 
 
 def _bar(day: date, counts: dict[str, int], *, x: float, slot: float, top: int) -> Bar:

@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 class SparedRedisCache(RedisCache):
     """Answers without Redis as an empty cache does: nothing is found, and whatever is added is new.
 
-    Keeper keeps nothing in it that has to be there: the heartbeat of a worker, and that a violation was
-    reported a moment ago.
+    Keeper keeps nothing in it that has to be there: the heartbeat of a worker, that a violation was
+    reported a moment ago, and how many events a day that is over saw.
     """
 
     def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
@@ -31,6 +31,14 @@ class SparedRedisCache(RedisCache):
     def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> None:
         """Keep something."""
         _spared(lambda: super(SparedRedisCache, self).set(key, value, timeout, version), absent=None)
+
+    def get_many(self, keys: Any, version: Any = None) -> dict[Any, Any]:
+        """Return what is kept of these."""
+        return _spared(lambda: super(SparedRedisCache, self).get_many(keys, version), absent={})
+
+    def set_many(self, data: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> list[Any]:
+        """Keep these; return the keys of none that could not be, as every cache does that cannot tell."""
+        return _spared(lambda: super(SparedRedisCache, self).set_many(data, timeout, version), absent=[])
 
     def delete(self, key: Any, version: Any = None) -> bool:
         """Forget something, and say whether it was there."""

@@ -7,7 +7,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from environments_app import admin_session
 from environments_app.views import sign_out
 from keeper_project import backup_pages, report_pages
-from keeper_project.dashboard import dashboard
+from keeper_project.dashboard.page import dashboard
 from keeper_project.health import healthz, readyz
 from keeper_project.metrics import metrics
 from keeper_project.report_api import ReportListView, ReportView

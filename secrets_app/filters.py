@@ -1,7 +1,7 @@
 """Narrows a list of secrets by what is asked for in a query, the same for the API and the pages."""
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from django.db.models import Q, QuerySet
@@ -111,6 +111,20 @@ def _rotation(text: str) -> Q:
     raise InvalidInput("rotation", "Choose one of overdue, scheduled, none.")
 
 
+def _age(text: str) -> Q:
+    """Those whose value is so many days old: `30-90` from 30 to less than 90, `365-` at least 365."""
+    youngest, dash, oldest = text.partition("-")
+    if not dash:
+        raise InvalidInput("age", "Give a range of days such as 30-90, or 365- for at least 365.")
+    now = timezone.now()
+    condition = _written_until(now - timedelta(days=_days("age", youngest)))
+    return condition & ~_written_until(now - timedelta(days=_days("age", oldest))) if oldest else condition
+
+
+def _written_until(moment: datetime) -> Q:
+    return Q(rotated_at__lte=moment) | Q(rotated_at=None, created_at__lte=moment)
+
+
 def _days(parameter: str, text: str) -> int:
     days = whole_number(text, largest=_MAX_DAYS)
     if days is None:
@@ -133,4 +147,5 @@ FILTERS: Final[Mapping[str, Callable[[str], Q]]] = {
     "prefix": _prefix,
     "expiring": _expiring,
     "rotation": _rotation,
+    "age": _age,
 }

@@ -105,6 +105,14 @@ class SecretForm(WrittenFields, forms.Form):
         }
 
 
+# How old the value is, in days; the dashboard counts by the same ranges.
+AGES = {
+    "0-30": "Under 30 days",
+    "30-90": "30 to 90 days",
+    "90-180": "90 to 180 days",
+    "180-365": "180 days to a year",
+    "365-": "Over a year",
+}
 _SORTS = [
     ("", "By name"),
     ("-name", "By name, backwards"),
@@ -128,6 +136,9 @@ class FilterForm(forms.Form):
         required=False,
         choices=[("", "Any state"), ("expiring", "Expiring in 30 days"), ("overdue", "Rotation overdue")],
     )
+    age = forms.ChoiceField(
+        label="Age of the value", required=False, choices=[("", "Any age"), *AGES.items()]
+    )
     view = forms.ChoiceField(required=False, choices=[("", "All names"), ("folders", "By folder")])
     ordering = forms.ChoiceField(label="Sort", required=False, choices=_SORTS)
     deleted = forms.BooleanField(required=False)
@@ -147,7 +158,7 @@ class FilterForm(forms.Form):
     @property
     def parameters(self) -> dict[str, str]:
         """The filters in the words of the API."""
-        names = ("q", "environment", "type", "tag", "owner", "prefix", *panel_filters())
+        names = ("q", "environment", "type", "tag", "owner", "prefix", "age", *panel_filters())
         given = {name: str(self.data.get(name, "")) for name in names}
         state = self.data.get("state")
         given |= {"expiring": "30"} if state == "expiring" else {}

@@ -602,6 +602,7 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "member-grant": (PageRule("manager", 302, admin=302, method="POST", form={"username": "newcomer", "role": "viewer"}),),
     "member-revoke": (PageRule("manager", 302, admin=302, method="POST"),),
     "token-issue": (PageRule("manager", 200, admin=200, method="POST", form={"name": "ci", "role": "viewer"}),),
+    "token-list": (PageRule("anyone", admin=200),),
     "token-detail": (PageRule("manager", admin=200),),
     "token-narrow": (PageRule("manager", 302, admin=302, method="POST", form={"cidrs": "10.0.0.0/8"}),),
     "token-rotate": (PageRule("manager", 200, admin=200, method="POST", form={"overlap_hours": "1"}),),

@@ -131,13 +131,18 @@ def remove_surplus(*, actor: Principal) -> int:
     return len(surplus)
 
 
-def check_freshness() -> None:
-    """Alert where the schedule is on and the last backup is older than two of its intervals."""
+def is_late(last: datetime | None) -> bool:
+    """Say whether the schedule is on and the last backup is older than two of its intervals."""
     hours = settings.KEEPER_BACKUP_INTERVAL_HOURS
-    if hours <= 0:
+    return hours > 0 and (last is None or last < timezone.now() - timedelta(hours=2 * hours))
+
+
+def check_freshness() -> None:
+    """Alert where backups are late; nothing is told where the schedule is off."""
+    if settings.KEEPER_BACKUP_INTERVAL_HOURS <= 0:
         return
     last = last_success()
-    if last is None or last < timezone.now() - timedelta(hours=2 * hours):
+    if is_late(last):
         since = f"since {last:%Y-%m-%d %H:%M} UTC" if last else "yet"
         _tell(_LATE, "Keeper is not backed up", f"No backup was finished {since}.")
     else:

@@ -197,6 +197,18 @@ def activity_chart(
     return {"chart": charts.activity_chart(days), "urls": urls or {}}
 
 
+@register.inclusion_tag("components/strip_chart.html")
+def strip_chart(parts: Sequence[charts.Part]) -> dict[str, Any]:
+    """Draw parts of a whole as one bar; the list under it says the same in words and numbers."""
+    return {"pieces": charts.strip(parts)}
+
+
+@register.inclusion_tag("components/row_chart.html")
+def row_chart(parts: Sequence[charts.Part]) -> dict[str, Any]:
+    """Draw counts as bars below each other, each with its words and its number beside it."""
+    return {"pieces": charts.rows(parts)}
+
+
 @register.inclusion_tag("components/field.html")
 def field(bound: BoundField, label: str = "", *, mono: bool = False) -> dict[str, Any]:
     """Render a form field with its label, help and errors tied to it for assistive technology."""

@@ -2,7 +2,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from keeper_project.charts import BASELINE, WIDTH, activity_chart
+from keeper_project.charts import BASELINE, WIDTH, Part, activity_chart, rows, strip
 
 FIRST = date(2026, 10, 26)
 
@@ -66,3 +66,22 @@ def test_totals_and_the_busiest_day_are_told() -> None:
 @pytest.mark.parametrize(("most", "top"), [(0, 1), (1, 1), (3, 5), (7, 10), (11, 20), (501, 1000)])
 def test_the_scale_ends_at_a_round_number(most: int, top: int) -> None:
     assert activity_chart(days((most, 0, 0))).top == top
+
+
+def test_a_strip_is_filled_by_its_pieces_and_shows_the_smallest() -> None:
+    parts = [Part(label="many", count=100_000), Part(label="none", count=0), Part(label="one", count=1)]
+    many, one = strip(parts)
+
+    assert (many.part.label, one.part.label) == ("many", "one")
+    assert many.x == 0
+    assert one.x == pytest.approx(many.width, abs=0.02)
+    assert many.width + one.width == pytest.approx(100, abs=0.02)
+    assert one.width > 0.9
+    assert strip([]) == strip([Part(label="none", count=0)]) == []
+
+
+def test_rows_are_in_proportion_to_the_longest_and_none_is_left_out() -> None:
+    found = rows([Part(label="a", count=50), Part(label="b", count=100), Part(label="c", count=0)])
+
+    assert [piece.width for piece in found] == [50, 100, 0]
+    assert [piece.width for piece in rows([Part(label="c", count=0)])] == [0]

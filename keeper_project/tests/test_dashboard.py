@@ -4,13 +4,19 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from pytest_django import DjangoAssertNumQueries
+from pytest_django import Settings
 
-from environments_app.models import Membership, Role, User
+from audit_app.checkpointing import SIGNING
+from audit_app.models import SinkState
+from environments_app.models import Membership, Role, ServiceToken, User
 from environments_app.tests.cast import Cast
+from environments_app.tokens import issue
 from secrets_app import writing
+from secrets_app.models import Secret
 from secrets_app.secret_types import SecretType
 from secrets_app.tests.kept import keep
 from sync_app.tests.shown import make_entry, make_target
@@ -36,8 +42,8 @@ def test_it_says_what_needs_someone_with_a_link_to_exactly_those(
 ) -> None:
     person = signed_in(cast.vera)
     needs = person.get("/").context["needs"]
-    assert [(need["count"], need["url"]) for need in needs] == [(1, "/secrets?state=expiring")]
-    assert 'href="/secrets/' in person.get(needs[0]["url"]).content.decode()
+    assert [(need.count, need.url) for need in needs] == [(1, "/secrets?state=expiring")]
+    assert 'href="/secrets/' in person.get(needs[0].url).content.decode()
     assert signed_in(cast.charlie).get("/").context["needs"] == []
 
 
@@ -47,11 +53,11 @@ def test_it_says_what_did_not_arrive_with_a_link_to_exactly_those(cast: Cast, si
         make_entry(target, keep(cast, name), state)
     person = signed_in(cast.vera)
     needs = person.get("/").context["needs"]
-    assert [(need["count"], need["url"]) for need in needs] == [
+    assert [(need.count, need.url) for need in needs] == [
         (1, "/secrets?delivery=conflict"),
         (1, "/secrets?delivery=drifted"),
     ]
-    assert [row["name"] for row in person.get(needs[0]["url"]).context["rows"]] == ["a/conflict"]
+    assert [row["name"] for row in person.get(needs[0].url).context["rows"]] == ["a/conflict"]
 
 
 def test_the_rail_counts_what_needs_someone_in_the_sync(cast: Cast, signed_in: SignedIn) -> None:
@@ -87,8 +93,7 @@ def test_members_and_tokens_are_counted_where_one_may_list_them(cast: Cast, sign
     Membership.objects.create(environment=cast.development, user=cast.charlie, role=Role.MANAGER, prefix="a")
 
     def counts(user: User) -> dict[str, int]:
-        shown = signed_in(user).get("/").context["counts"]
-        return {count["label"]: count["count"] for count in shown}
+        return {figure.label: figure.count for figure in signed_in(user).get("/").context["figures"]}
 
     assert counts(cast.vera).keys() == {"secrets", "environments"}
     assert counts(cast.charlie).keys() == {"secrets", "environments"}
@@ -97,13 +102,88 @@ def test_members_and_tokens_are_counted_where_one_may_list_them(cast: Cast, sign
     assert counts(cast.alice)["memberships"] == counts(cast.root)["memberships"] == 7
 
 
-def test_its_statements_do_not_grow_with_what_is_kept(
-    cast: Cast, signed_in: SignedIn, django_assert_max_num_queries: DjangoAssertNumQueries
+def test_it_says_how_much_more_is_kept_than_a_month_ago(cast: Cast, signed_in: SignedIn) -> None:
+    long_ago = timezone.now() - timedelta(days=40)
+    for name in ("old", "gone", "new"):
+        keep(cast, name)
+    Secret.objects.filter(name__in=["old", "gone"]).update(created_at=long_ago)
+    Secret.objects.filter(name="gone").update(live=None, deleted_at=timezone.now())
+
+    def secrets(user: User) -> tuple[int, int]:
+        (figure,) = [f for f in signed_in(user).get("/").context["figures"] if f.label == "secrets"]
+        return figure.count, figure.change
+
+    assert secrets(cast.vera) == (2, 0)
+    Secret.objects.filter(name="gone").update(deleted_at=long_ago)
+    assert secrets(cast.vera) == (2, 1)
+    assert secrets(cast.charlie) == (0, 0)
+
+
+def test_its_charts_lead_to_exactly_what_they_count(cast: Cast, signed_in: SignedIn) -> None:
+    target = make_target(cast.development)
+    make_entry(target, keep(cast, "a/conflict"), "conflict")
+    make_entry(target, keep(cast, "a/synced"), "in_sync")
+    Secret.objects.filter(name="a/synced").update(rotated_at=timezone.now() - timedelta(days=100))
+    person = signed_in(cast.vera)
+    page = person.get("/").context
+    for chart in ("ages", "deliveries"):
+        counted = [part for part in page[chart] if part.count]
+        assert [part.count for part in counted] == [1, 1], chart
+        for part in counted:
+            assert len(person.get(part.url).context["rows"]) == 1, part.url
+
+
+def test_reads_are_told_by_environment_to_those_who_may_read_its_trail(
+    cast: Cast, signed_in: SignedIn
 ) -> None:
-    person = signed_in(cast.alice)
+    secret = keep(cast, "a")
+    signed_in(cast.bob).post(f"/secrets/{secret.pk}/reveal")
+
+    def reads(user: User) -> dict[str, int]:
+        return {part.label: part.count for part in signed_in(user).get("/").context["reads"]}
+
+    assert reads(cast.alice) == {"development": 1, "production": 0}
+    assert reads(cast.vera) == {}
+
+
+def test_unused_tokens_stopped_backups_and_unsigned_trails_are_told_to_who_can_mend_them(
+    cast: Cast, signed_in: SignedIn, settings: Settings
+) -> None:
+    settings.KEEPER_BACKUP_INTERVAL_HOURS = 24
+    issue(actor=cast.principal(cast.alice), environment=cast.development, role="reader", name="ci")
+    ServiceToken.objects.update(created_at=timezone.now() - timedelta(days=400))
+    SinkState.objects.create(name=SIGNING, error="no sink answers")
+
+    def urls(user: User) -> set[str]:
+        return {need.url for need in signed_in(user).get("/").context["needs"]}
+
+    unused = "/tokens?state=unused"
+    assert urls(cast.vera) == set()
+    assert urls(cast.alice) == {unused}
+    assert urls(cast.root) == {unused, "/backups", "/integrity/trail"}
+    assert [row["token"].name for row in signed_in(cast.alice).get(unused).context["rows"]] == ["ci"]
+    assert signed_in(cast.vera).get("/tokens").context["rows"] == []
+
+
+def test_its_statements_do_not_grow_with_what_is_kept(cast: Cast, signed_in: SignedIn) -> None:
+    person = signed_in(cast.root)
     person.get("/")
-    with django_assert_max_num_queries(25):
-        person.get("/")
+
+    def statements() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            person.get("/")
+        return len(captured)
+
+    few = statements()
+    target = make_target(cast.development)
+    for number in range(12):
+        make_entry(target, keep(cast, f"a/{number}"), "conflict")
+        issue(
+            actor=cast.principal(cast.alice), environment=cast.development, role="reader", name=f"t{number}"
+        )
+    assert statements() == few
+    # A few for the session and the frame, one for each kind of need, figure and check.
+    assert few < 45
 
 
 def test_the_rail_leads_operators_to_the_admin_and_nobody_else(cast: Cast, signed_in: SignedIn) -> None:

@@ -7,6 +7,7 @@ from django.utils import timezone
 from environments_app.models import Environment
 from environments_app.tests.cast import Cast
 from secrets_app.filters import narrow, wants_deleted
+from secrets_app.forms import AGES
 from secrets_app.input_errors import InvalidInput
 from secrets_app.models import Secret
 from secrets_app.tests.kept import keep
@@ -160,3 +161,22 @@ def test_the_deleted_are_asked_for(text: str, deleted: bool) -> None:
 def test_a_deleted_that_is_neither_is_refused() -> None:
     with pytest.raises(InvalidInput):
         wants_deleted({"deleted": "maybe"})
+
+
+def test_ages_of_values_divide_all_secrets(cast: Cast) -> None:
+    now = timezone.now()
+    for name, days in (("new", 1), ("edge", 30), ("middle", 100), ("old", 800)):
+        secret = keep(cast, name)
+        Secret.objects.filter(pk=secret.pk).update(rotated_at=now - timedelta(days=days))
+    never = keep(cast, "never-changed")
+    Secret.objects.filter(pk=never.pk).update(rotated_at=None, created_at=now - timedelta(days=200))
+
+    found = [names(age=age) for age in AGES]
+
+    assert found == [{"new"}, {"edge"}, {"middle"}, {"never-changed"}, {"old"}]
+
+
+@pytest.mark.parametrize("text", ["30", "a-b", "-", "30-x", "-30", "99999999-"])
+def test_an_age_that_cannot_be_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput):
+        names(age=text)

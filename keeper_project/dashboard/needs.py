@@ -1,0 +1,113 @@
+"""What waits for somebody, each counted by one statement and one click from its remedy."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final
+
+from django.db.models import Count
+from django.urls import reverse
+
+from audit_app import anchoring
+from environments_app.approvals import ready_for, waiting_for
+from environments_app.policy import Principal
+from environments_app.token_watch import expiring, listed_tokens, unused
+from keeper_project.backup import keeping
+from secrets_app.filters import narrow
+from secrets_app.finding import visible_secrets
+from sync_app.leases import database_now
+from sync_app.models import SyncEntry
+from sync_app.rotation.finding import visible_policies
+from sync_app.rotation.standing import having
+
+_DELIVERIES: Final = {
+    "conflict": "in conflict with a target",
+    "failed": "not delivered",
+    "missing": "gone from a target",
+    "drifted": "changed in a target",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """Something that waits for the person; `count` is None where there is nothing to count."""
+
+    label: str
+    state: str
+    url: str
+    count: int | None = None
+
+
+def needs(actor: Principal, states: Mapping[str, int]) -> list[Need]:
+    """Return what waits for someone and the actor may know of, most pressing kinds first.
+
+    `states` is what `delivery_states` found.
+    """
+    found = chain(
+        _approvals(actor),
+        _deliveries(states),
+        _rotations(actor),
+        _dates(actor),
+        _tokens(actor),
+        _operations(actor),
+    )
+    return [need for need in found if need.count != 0]
+
+
+def delivery_states(actor: Principal) -> dict[str, int]:
+    """Return how many of the secrets that an actor may see stand how at targets; one statement."""
+    rows = (
+        SyncEntry.objects.filter(
+            target__live=True, secret_uuid__in=visible_secrets(actor).order_by().values("uuid")
+        )
+        .order_by()
+        .values_list("state")
+        .annotate(count=Count("secret_uuid", distinct=True))
+    )
+    return dict(rows)
+
+
+def _approvals(actor: Principal) -> Iterator[Need]:
+    url = reverse("approval-list")
+    yield Need(label="wait for your approval", state="asked", url=url, count=len(waiting_for(actor)))
+    yield Need(label="approved: carry them out", state="approved", url=url, count=len(ready_for(actor)))
+
+
+def _dates(actor: Principal) -> Iterator[Need]:
+    url = reverse("secret-list")
+    for label, state, parameters in (
+        ("expire within 30 days", "expiring", {"expiring": "30"}),
+        ("rotation overdue", "overdue", {"rotation": "overdue"}),
+    ):
+        count = narrow(visible_secrets(actor), parameters).order_by().count()
+        yield Need(label=label, state=state, url=f"{url}?state={state}", count=count)
+
+
+def _deliveries(states: Mapping[str, int]) -> Iterator[Need]:
+    url = reverse("secret-list")
+    for state, label in _DELIVERIES.items():
+        yield Need(label=label, state=state, url=f"{url}?delivery={state}", count=states.get(state, 0))
+
+
+def _rotations(actor: Principal) -> Iterator[Need]:
+    stopped = visible_policies(actor).filter(having("failed", database_now())).count()
+    url = f"{reverse('rotation')}?state=failed"
+    yield Need(label="rotations stopped", state="stopped", url=url, count=stopped)
+
+
+def _tokens(actor: Principal) -> Iterator[Need]:
+    tokens, url = listed_tokens(actor).select_related(None), reverse("token-list")
+    for label, state, rows in (
+        ("tokens end soon", "expiring", expiring(tokens)),
+        ("tokens nobody uses", "unused", unused(tokens)),
+    ):
+        yield Need(label=label, state=state, url=f"{url}?state={state}", count=rows.count())
+
+
+def _operations(actor: Principal) -> Iterator[Need]:
+    if not actor.is_admin:
+        return
+    if keeping.is_late(keeping.last_success()):
+        yield Need(label="no fresh backup", state="overdue", url=reverse("backups"))
+    for problem in anchoring.problems():
+        yield Need(label=problem, state="failed", url=reverse("trail"))

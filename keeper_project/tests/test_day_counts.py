@@ -1,0 +1,75 @@
+"""Counts of days: those of the trail, of readable streams, kept only once a day is over."""
+
+from collections.abc import Callable
+from datetime import UTC, timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from audit_app.actions import Action, Outcome
+from audit_app.day_counts import Kind, counts_by_day
+from audit_app.streams import environment_stream
+from audit_app.tests.trail import write
+from environments_app.policy import Principal
+from environments_app.principals import system_principal
+from environments_app.tests.cast import Cast
+
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
+Sql = Callable[..., None]
+DAYS = 4
+
+
+@pytest.fixture
+def happen(cast: Cast, sql: Sql) -> Callable[..., None]:
+    """Let something have happened in production some days ago, at noon."""
+    stream = environment_stream(cast.production.uuid)
+
+    def write_then(days_ago: int, **changed: object) -> None:
+        (receipt,) = write(stream=stream, **changed)
+        noon = timezone.now().astimezone(UTC).replace(hour=12, minute=0, tzinfo=None)
+        then = str(noon - timedelta(days=days_ago))
+        sql("UPDATE audit_app_auditevent SET at = %s WHERE stream = %s AND sequence = %s",
+            then, stream, receipt.sequence)  # fmt: skip
+
+    return write_then
+
+
+def totals(viewer: Principal) -> list[int]:
+    return [sum(kinds.values()) for kinds in counts_by_day(viewer=viewer, days=DAYS).values()]
+
+
+def test_days_are_counted_by_kind_for_those_who_may_read_the_stream(
+    cast: Cast, happen: Callable[..., None]
+) -> None:
+    happen(2)
+    happen(2, outcome=Outcome.DENIED)
+    happen(1)
+    happen(9)
+    counted = counts_by_day(viewer=cast.principal(cast.alice), days=DAYS)
+
+    stream = environment_stream(cast.production.uuid)
+    today = timezone.now().astimezone(UTC).date()
+    assert list(counted) == [today - timedelta(days=back) for back in (3, 2, 1, 0)]
+    assert {kind: n for kind, n in counted[today - timedelta(days=2)].items() if kind.stream == stream} == {
+        Kind(stream, Action.SECRET_REVEAL, Outcome.ALLOWED): 1,
+        Kind(stream, Action.SECRET_REVEAL, Outcome.DENIED): 1,
+    }
+    # Who reads there, and does not manage, reads no trail: neither afresh nor from what is kept.
+    assert totals(cast.principal(cast.charlie)) == [0, 0, 0, 0]
+
+
+def test_a_day_that_is_over_is_counted_once_and_today_each_time(
+    cast: Cast, happen: Callable[..., None]
+) -> None:
+    viewer = system_principal(is_admin=True)
+    happen(2)
+    before = totals(viewer)
+    happen(2)
+    happen(0)
+    with CaptureQueriesContext(connection) as captured:
+        after = totals(viewer)
+
+    assert after == [before[0], before[1], before[2], before[3] + 1]
+    assert len(captured) == 1
