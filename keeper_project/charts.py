@@ -148,10 +148,10 @@ def _bar(day: date, counts: dict[str, int], *, x: float, slot: float, top: int) 
 
 
 def _round_up(value: int) -> int:
-    """Return the next 1, 2 or 5 times a power of ten, for a scale that is easy to read."""
+    """Return the next number of one digit and noughts, for a scale that is easy to read."""
     step = 1
     while True:
-        for factor in (1, 2, 5):
+        for factor in (1, 2, 3, 4, 5, 6, 8):
             if value <= factor * step:
                 return factor * step
         step *= 10

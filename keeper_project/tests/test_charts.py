@@ -63,7 +63,9 @@ def test_totals_and_the_busiest_day_are_told() -> None:
     assert chart.busiest.day == FIRST + timedelta(days=1)
 
 
-@pytest.mark.parametrize(("most", "top"), [(0, 1), (1, 1), (3, 5), (7, 10), (11, 20), (501, 1000)])
+@pytest.mark.parametrize(
+    ("most", "top"), [(0, 1), (1, 1), (3, 3), (7, 8), (9, 10), (11, 20), (22, 30), (501, 600)]
+)
 def test_the_scale_ends_at_a_round_number(most: int, top: int) -> None:
     assert activity_chart(days((most, 0, 0))).top == top
 
