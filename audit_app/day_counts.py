@@ -59,7 +59,7 @@ def _last(days: int) -> list[date]:
 
 def _counted(days: list[date]) -> dict[date, Mapping[Kind, int]]:
     keys = {_key(day): day for day in days}
-    known = {
+    known: dict[date, Mapping[Kind, int]] = {
         keys[key]: {Kind(*kind): count for kind, count in rows} for key, rows in cache.get_many(keys).items()
     }
     missing = [day for day in days if day not in known]

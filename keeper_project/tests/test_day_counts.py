@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -26,7 +27,7 @@ def happen(cast: Cast, sql: Sql) -> Callable[..., None]:
     """Let something have happened in production some days ago, at noon."""
     stream = environment_stream(cast.production.uuid)
 
-    def write_then(days_ago: int, **changed: object) -> None:
+    def write_then(days_ago: int, **changed: Any) -> None:
         (receipt,) = write(stream=stream, **changed)
         noon = timezone.now().astimezone(UTC).replace(hour=12, minute=0, tzinfo=None)
         then = str(noon - timedelta(days=days_ago))

@@ -3,9 +3,9 @@
 from datetime import timedelta
 from uuid import UUID
 
-from audit_app.actions import Action
+from audit_app.actions import Action, Outcome
 from audit_app.actors import Actor, ActorKind
-from audit_app.record import Draft, Outcome, record_many
+from audit_app.record import Draft, record_many
 from audit_app.streams import environment_stream
 from environments_app.models import Environment, Membership, Role, ServiceToken, User
 from environments_app.tests.cast import Cast, make_cast
@@ -20,7 +20,7 @@ from tests.sheet.clock import NOON, Clock
 
 DEPLOY = Actor(kind=ActorKind.TOKEN, uuid=UUID(int=11), name="ci-deploy", address="10.0.3.17")
 # name, type, owner, tags, written so many days ago, expires in so many days
-PRODUCTION = (
+PRODUCTION: tuple[tuple[str, str, str, list[str], int, int | None], ...] = (
     ("payments/db", "PASSWORD", "payments", ["postgres", "pci"], 130, None),
     ("payments/stripe-key", "API_KEY", "payments", ["pci"], 41, 22),
     ("payments/webhook-signing", "API_KEY", "payments", ["pci"], 112, None),
