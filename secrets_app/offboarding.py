@@ -1,16 +1,13 @@
 """When somebody leaves: what they could read, what they did read, and what of that still stands.
 
-A value that a person has seen stays known to them, whatever is taken away. So what they read, also
-in reads of many, and wrote themselves is found in the trail, and queued for rotation where it still
-is, or was a moment ago, the value that is served.
+What they know (`exposure`) is queued for rotation where it still is, or was a moment ago, the value
+that is served.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
-from operator import attrgetter
-from typing import Final, TypeVar
 from uuid import UUID
 
 from django.conf import settings
@@ -19,30 +16,17 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from audit_app import streams
-from audit_app.actions import Action, Outcome
-from audit_app.actors import ActorKind
-from audit_app.canonical import parsed_details
-from audit_app.models import AuditEvent, ReadManifestItem
+from audit_app.actions import Action
 from audit_app.record import AuditObject, record
 from environments_app.accounts import disable_user
 from environments_app.errors import Conflict
 from environments_app.models import Environment, ServiceToken, User
 from environments_app.policy import Principal, require, require_confirmed, visible
 from environments_app.principals import granted_to
-from secrets_app.models import Secret, SecretVersion
+from secrets_app.exposure import Known, in_batches, known_to
+from secrets_app.models import Secret
 
-_BATCH: Final = 500
-Item = TypeVar("Item")
 Queue = Callable[[Collection[UUID]], int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Known:
-    """A secret of which a person has seen or written versions; `stands` if one of them is still served."""
-
-    secret: Secret
-    numbers: tuple[int, ...]
-    stands: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +60,7 @@ def dossier(*, actor: Principal, user: User) -> Dossier:
     return Dossier(
         user=user,
         could_read=list(could_read.select_related("environment").order_by("environment__name", "name")),
-        known=_known_to(user),
+        known=known_to(UUID(str(user.uuid))),
         tokens=[token for token in tokens.order_by("pk") if token.is_live],
     )
 
@@ -110,7 +94,7 @@ def offboard(*, actor: Principal, user: User) -> Offboarded:
 
 
 def _mark(actor: Principal, user: User, environment: Environment, secrets: Sequence[Secret]) -> None:
-    for batch in _batches(secrets):
+    for batch in in_batches(secrets):
         with transaction.atomic():
             rows = Secret.objects.filter(pk__in=[secret.pk for secret in batch])
             rows.update(rotation_due_at=timezone.now())
@@ -121,43 +105,6 @@ def _mark(actor: Principal, user: User, environment: Environment, secrets: Seque
                 object=AuditObject("user", user.uuid, user.username),
                 details={"due": [secret.name for secret in batch]},
             )
-
-
-def _known_to(user: User) -> list[Known]:
-    seen: dict[UUID, set[int]] = {}
-    for uuid, number in _seen_by(user):
-        seen.setdefault(uuid, set()).add(number)
-    secrets: list[Secret] = []
-    for uuids in _batches(list(seen)):
-        secrets += Secret.objects.filter(uuid__in=uuids).select_related("environment")
-    secrets.sort(key=attrgetter("environment.name", "environment_id", "name", "pk"))
-    return [_known(secret, seen[secret.uuid]) for secret in secrets]
-
-
-def _known(secret: Secret, numbers: set[int]) -> Known:
-    # The previous value works while its grace lasts, and the pending one is about to.
-    served = {secret.current_number, secret.previous_number, secret.pending_number}
-    stands = bool(secret.live and numbers & served)
-    return Known(secret=secret, numbers=tuple(sorted(numbers)), stands=stands)
-
-
-def _seen_by(user: User) -> Iterator[tuple[UUID, int]]:
-    """Yield secrets and version numbers: of single reads, of reads of many, and of what they wrote."""
-    mine = AuditEvent.objects.filter(actor_kind=ActorKind.USER, actor_uuid=user.uuid, outcome=Outcome.ALLOWED)
-    single = mine.filter(object_kind="secret", action__startswith="secret.", details__contains='"number":')
-    for uuid, details in single.values_list("object_uuid", "details").iterator(chunk_size=_BATCH):
-        number = parsed_details(details).get("number")
-        if isinstance(number, int):
-            yield uuid, number
-    manifests = mine.filter(manifest__isnull=False).values("manifest")
-    along = ReadManifestItem.objects.filter(manifest__in=manifests)
-    yield from along.values_list("secret_uuid", "number").distinct().iterator(chunk_size=_BATCH)
-    written = SecretVersion.objects.filter(author_uuid=user.uuid)
-    yield from written.values_list("secret__uuid", "number").iterator(chunk_size=_BATCH)
-
-
-def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    return (items[start : start + _BATCH] for start in range(0, len(items), _BATCH))
 
 
 @cache

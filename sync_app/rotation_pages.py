@@ -15,7 +15,7 @@ from audit_app.listing import list_paginator
 from environments_app.authentication import principal_of
 from environments_app.current import enter
 from environments_app.errors import Invisible
-from environments_app.policy import Principal, allows
+from environments_app.policy import Principal, allows, environments_for
 from secrets_app.errors import SecretError
 from sync_app.leases import database_now
 from sync_app.models import Acknowledgement, Rotation, RotationPolicy
@@ -90,6 +90,7 @@ def rotation_list(request: HttpRequest) -> HttpResponse:
         "environment": named,
         "filters": form,
         "filtered": bool(state),
+        "manages": environments_for(principal_of(request), Action.TRAIL_VIEW) is not None,
         "next_url": paginator.get_next_link(),
         "previous_url": paginator.get_previous_link(),
     }

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from sync_app import consent_views, plan_views, rotation_form_pages, rotation_pages, views
+from sync_app import consent_views, exposure_pages, plan_views, rotation_form_pages, rotation_pages, views
 from sync_app import target_form_views as form_views
 
 urlpatterns = [
@@ -33,6 +33,7 @@ urlpatterns = [
     ),
     path("sync/plans/<int:id>/items/<int:item>", plan_views.plan_item, name="plan-item"),
     path("rotation", rotation_pages.rotation_list, name="rotation"),
+    path("rotation/exposure", exposure_pages.exposure, name="exposure"),
     path("rotation/secrets/<int:id>/new", rotation_form_pages.policy_new, name="rotation-new"),
     path("rotation/<int:id>", rotation_pages.policy_detail, name="rotation-policy"),
     path("rotation/<int:id>/rules", rotation_form_pages.policy_rules, name="rotation-rules"),

@@ -172,6 +172,9 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-rotation-resume", "POST"): rule_of_secret("manager", admin=200),
     ("api-rotate", "POST"): rule_of_secret("editor", 202, body={"reason": "leaked"}),
     ("api-rotation-dry-run", "POST"): rule_of_secret("editor"),
+    # Without a name there is nobody to be found.
+    ("api-exposure", "GET"): Rule("manager of any", 404, admin=404, admin_token=404),
+    ("api-exposure", "POST"): Rule("manager of any", admin=200, admin_token=200, body={"who": "newcomer", "confirm": "newcomer"}),
     ("api-rotations", "GET"): rule_of_secret("viewer", admin=200),
     ("api-rotation", "GET"): rule_of_secret("viewer", admin=200),
     ("api-rotation-retry", "POST"): rule_of_secret("editor"),
@@ -624,6 +627,10 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "target-credentials": (PageRule("manager"),),
     "target-test": (PageRule("manager", method="POST"),),
     "rotation": (PageRule("anyone", admin=200),),
+    "exposure": (
+        PageRule("manager of any", admin=200),
+        PageRule("manager of any", admin=200, method="POST", form={"who": "newcomer", "typed": "newcomer"}),
+    ),
     "rotation-new": (PageRule("manager"),),
     "rotation-policy": (PageRule("viewer", admin=200),),
     "rotation-rules": (PageRule("manager"),),
@@ -703,7 +710,7 @@ def page_path(place: Scene, name: str) -> str:
         "restore-release": {"kind": "membership", "uuid": place.secret.uuid},
     }
     if (
-        name in {"target-new", "rotation"}
+        name in {"target-new", "rotation", "exposure"}
         or name.startswith("sync")
         or name in of_none
         or name == "approval-list"

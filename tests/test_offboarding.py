@@ -14,6 +14,7 @@ from environments_app.policy import Principal
 from environments_app.tests.cast import Cast
 from environments_app.tokens import issue
 from secrets_app import offboarding, writing
+from secrets_app.exposure import Known
 from secrets_app.lifecycle import delete
 from secrets_app.models import Secret
 from secrets_app.offboarding import Offboarded, dossier, offboard
@@ -41,7 +42,7 @@ def known(cast: Cast) -> dict[str, Secret]:
     return kept
 
 
-def names(found: list[offboarding.Known]) -> list[str]:
+def names(found: list[Known]) -> list[str]:
     return [each.secret.name for each in found]
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from sync_app.api import consent_views, plan_views, rotation_views, views
+from sync_app.api import consent_views, exposure_views, plan_views, rotation_views, views
 
 _TARGETS = "environments/<str:environment>/targets"
 _TARGET = f"{_TARGETS}/<int:id>"
@@ -53,5 +53,6 @@ urlpatterns = [
     path(f"{_ROTATION}/roll-back", rotation_views.RollBackView.as_view(), name="api-rotation-roll-back"),
     path(f"{_ROTATION}/abandon", rotation_views.AbandonView.as_view(), name="api-rotation-abandon"),
     path(f"{_ROTATION}/cut-grace", rotation_views.CutGraceView.as_view(), name="api-rotation-cut-grace"),
+    path("exposure", exposure_views.ExposureView.as_view(), name="api-exposure"),
     path("secrets/<int:id>/acknowledge", rotation_views.AcknowledgeView.as_view(), name="api-acknowledge"),
 ]

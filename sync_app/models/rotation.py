@@ -218,6 +218,13 @@ class Rotation(AuthenticatedRow):
         """The number of the version whose login is made useless after the grace."""
         return self.to_number if self.reverted else self.from_number
 
+    def begin_anew(self) -> None:
+        """Free it for any worker at once, after a decision; whoever is at it writes nothing any more."""
+        self.epoch += 1
+        self.attempts, self.problem = 0, ""
+        self.lease_owner, self.lease_until = "", None
+        self.not_before = self.stopped_at = None
+
 
 class Acknowledgement(AuthenticatedRow):
     """Which version of a secret a consumer said that it uses; it can let a retirement wait."""

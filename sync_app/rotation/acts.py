@@ -124,10 +124,7 @@ def _deciding(
         approved = clearance.spend(stored.policy.environment, actor=actor) if clearance else {}
         before = stored.step
         yield stored
-        stored.epoch += 1
-        stored.attempts, stored.problem = 0, ""
-        stored.lease_owner, stored.lease_until = "", None
-        stored.not_before = stored.stopped_at = None
+        stored.begin_anew()
         stored.save()
         record(
             actor=actor,

@@ -36,9 +36,9 @@ def request_rotation(
     """Queue a rotation and return it; one that waits already is the answer to whoever asks again.
 
     While another is at work, its grace included, it waits. An emergency needs the right to cut a
-    grace: it begins at once where it can, waits for no target, and leaves the previous value no
-    grace. Raises Forbidden or Invisible, Tampered, RotationConflict if the policy was removed or is
-    suspended, and ApprovalNeeded.
+    grace: it ends one that runs, so that both logins get a new value, waits for no target, and leaves
+    the previous value no grace. Raises Forbidden or Invisible, Tampered, RotationConflict if the policy
+    was removed or is suspended, and ApprovalNeeded.
     """
     require_on(actor=actor, action=Action.ROTATION_CUT if emergency else Action.ROTATION_RUN, policy=policy)
     require_living(policy)
@@ -64,6 +64,8 @@ def request_rotation(
                 **approved,
             },
         )
+        if emergency:
+            _end_grace(actor, stored)
         nudge_rotation(rotation)
     return rotation
 
@@ -100,6 +102,29 @@ def _waiting(policy: RotationPolicy, *, emergency: bool) -> Rotation | None:
         waiting.emergency = True
         waiting.save(update_fields=["emergency"])
     return waiting
+
+
+def _end_grace(actor: Principal, policy: RotationPolicy) -> None:
+    """End the grace that an emergency would wait for; the policy's row is locked."""
+    in_grace = {"slot": Slot.WORKING, "step": Step.GRACE, "cut": False}
+    # Looked for without a lock: a worker that serves a value holds its rotation and then asks for the policy.
+    found = Rotation.objects.filter(policy=policy, **in_grace).first()
+    if found is None:
+        return
+    with changing(found) as working:
+        if working.step != Step.GRACE or working.cut:
+            return
+        working.cut = True
+        working.begin_anew()
+        working.save()
+        record(
+            actor=actor,
+            action=Action.ROTATION_CUT,
+            stream=environment_stream(policy.environment.uuid),
+            object=policy.audit_object,
+            details={"rotation": str(working.uuid), "why": "emergency"},
+        )
+        nudge_rotation(working)
 
 
 def _queued(

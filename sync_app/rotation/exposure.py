@@ -1,77 +1,218 @@
-"""What a person or token has read, by the trail, so that all of it can be rotated when they are lost."""
+"""Rotates what somebody knows: looks at what each secret would come to, then asks for each by itself."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from django.db.models import Q
-
-from audit_app.actions import Action, Outcome
-from audit_app.models import AuditEvent, ReadManifestItem
-from environments_app.policy import Principal
-from secrets_app.models import Secret
-from sync_app.models import Rotation, RotationPolicy
-from sync_app.rotation import acts
+from audit_app.actions import Action
+from environments_app.errors import AccessError, ApprovalNeeded, Invisible
+from environments_app.models import ServiceToken, User
+from environments_app.policy import Principal, allows, environments_for, require
+from secrets_app import lifecycle
+from secrets_app.errors import SecretError
+from secrets_app.exposure import Known, in_batches, known_to
+from secrets_app.item_results import NOT_ALLOWED, reason_of
+from sync_app.errors import SyncError
+from sync_app.models import Acknowledgement, Rotation, RotationPolicy
 from sync_app.rotation.asking import request_rotation
-from sync_app.rotation.lag import unconfirmed
-from sync_app.rotation.states import Slot, Step
 
-# Acts on one secret by which somebody came to know its value.
-_READS: Final = (
-    Action.SECRET_REVEAL,
-    Action.SECRET_CREATE,
-    Action.SECRET_UPDATE,
-    Action.SECRET_COPY,
-    Action.SECRET_MOVE,
-    Action.SECRET_ROLLBACK,
-)
+# Asked for at a time; whoever repeats it goes on with the next ones.
+AT_A_TIME: Final = 200
+_SUSPENDED: Final = "Its policy is suspended: resume it first."
+_ASKED: Final = "It was asked for already."
+_MARKED: Final = "It is marked as due already: change it by hand."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exposure:
-    """The living secrets that somebody has read: those under a policy, and those to change by hand."""
+class Reader:
+    """The person or token in question; `name` is what has to be typed to confirm."""
 
-    policies: Sequence[RotationPolicy]
-    by_hand: Sequence[Secret]
-
-
-@dataclass(kw_only=True)
-class Rotated:
-    """A rotation that was asked for, and who did not confirm the value that it will replace."""
-
-    rotation: Rotation
-    slow: list[str] = field(default_factory=list)
+    uuid: UUID
+    name: str
+    kind: str
 
 
-def exposed_to(reader: UUID) -> Exposure:
-    """Return what somebody has read, alone or among many, or written: whoever wrote a value knows it.
+@dataclass(frozen=True, kw_only=True)
+class Exposed:
+    """A secret that somebody knows and that is still served, and what would become of it.
 
-    Secrets that were deleted are left out. It goes by the trail, in which every reading is.
+    Without a policy it needs a hand, and is marked as due. `reason` says why nothing would be done,
+    `slow` who did not confirm the present version, and so may be cut off by an emergency.
     """
-    events = AuditEvent.objects.filter(actor_uuid=reader, outcome=Outcome.ALLOWED)
-    one_by_one = events.filter(action__in=_READS, object_kind="secret").values("object_uuid")
-    among_many = ReadManifestItem.objects.filter(manifest__in=events.values("manifest")).values("secret_uuid")
-    secrets = Secret.objects.filter(Q(uuid__in=one_by_one) | Q(uuid__in=among_many), live=True)
-    policies = RotationPolicy.objects.filter(secret__in=secrets, live=True)
-    by_hand = secrets.exclude(uuid__in=policies.values("secret_id"))
-    return Exposure(
-        policies=list(policies.select_related("environment", "secret__environment").order_by("pk")),
-        by_hand=list(by_hand.select_related("environment").order_by("environment__name", "name")),
-    )
+
+    known: Known
+    policy: RotationPolicy | None
+    reason: str = ""
+    slow: Sequence[str] = ()
 
 
-def rotate_now(*, actor: Principal, policy: RotationPolicy, emergency: bool, reason: str) -> Rotated:
-    """Ask for a rotation of something that was exposed.
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How one of them ended; `approval` is the request that waits for a second person."""
 
-    In an emergency a grace that runs is ended, so that both logins get a new value, and the
-    new rotation leaves none: who did not confirm the present value may be cut off, and is named.
-    Raises what `request_rotation` raises.
+    exposed: Exposed
+    rotation: Rotation | None = None
+    marked: bool = False
+    reason: str = ""
+    approval: int | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether it was asked for, or marked as due."""
+        return self.marked or self.rotation is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What became of each, and how many are left to be asked for by the next call."""
+
+    results: Sequence[Result]
+    left: int = 0
+    cut_off: Sequence[str] = ()
+
+
+def require_managing(actor: Principal) -> None:
+    """Ask for the right to read the trail of any environment at all. Raises Forbidden; it is recorded."""
+    if environments_for(actor, Action.TRAIL_VIEW) is None:
+        require(actor=actor, action=Action.TRAIL_VIEW, environment=None)
+
+
+def find_reader(*, actor: Principal, name: str) -> Reader:
+    """Return the person of a username, or the person or token of a uuid. Raises Forbidden and Invisible."""
+    require_managing(actor)
+    reader = reader_named(name)
+    if reader is None:
+        raise Invisible("No person has this username, and no person or token this uuid.")
+    return reader
+
+
+def reader_named(name: str) -> Reader | None:
+    """Return the person of a username, or the person or token of a uuid, for who has the host."""
+    people, tokens = User.objects.all(), ServiceToken.objects.all()
+    try:
+        uuid = UUID(name)
+    except ValueError:
+        user = people.filter(username=name).first()
+        return _person(user) if user else None
+    user = people.filter(uuid=uuid).first()
+    if user is not None:
+        return _person(user)
+    token = tokens.filter(uuid=uuid).first()
+    return Reader(uuid=uuid, name=token.name, kind="token") if token else None
+
+
+def exposed_to(reader: UUID) -> list[Exposed]:
+    """Return all that somebody knows and that is still served, for who has the host."""
+    return list(_with_policies([known for known in known_to(reader) if known.stands]))
+
+
+def preview(*, actor: Principal, reader: Reader, emergency: bool) -> list[Exposed]:
+    """Return what somebody knows and what would become of each; nothing is done.
+
+    It covers the environments whose trail the actor may read, since it tells who read what there.
     """
-    working = Rotation.objects.filter(policy=policy, slot=Slot.WORKING, step=Step.GRACE, cut=False).first()
-    if emergency and working is not None:
-        working.policy = policy
-        acts.cut_grace(actor=actor, rotation=working)
-    rotation = request_rotation(actor=actor, policy=policy, emergency=emergency, reason=reason)
-    slow = sorted({each.consumer_name for each in unconfirmed(policy.secret)})
-    return Rotated(rotation=rotation, slow=slow)
+    shown = [each for each in exposed_to(reader.uuid) if _may_know(actor, each)]
+    under_way = _under_way(shown, emergency=emergency)
+    slow = _slow(shown)
+    return [
+        Exposed(
+            known=each.known,
+            policy=each.policy,
+            reason=_refusal(actor, each, under_way, emergency=emergency),
+            slow=slow.get(each.known.secret.uuid, ()),
+        )
+        for each in shown
+    ]
+
+
+def rotate_exposed(*, actor: Principal, reader: Reader, emergency: bool, reason: str) -> Asked:
+    """Ask for a rotation of each that has a policy, mark each other as due; return what became of it.
+
+    In an emergency graces end now, and none is left: who did not confirm the present version is
+    named. Each is asked for by itself, at most 200 at a time, and those that were asked for already are
+    left out, so that it can be repeated. In a protected environment each waits for a second person.
+    """
+    looked = preview(actor=actor, reader=reader, emergency=emergency)
+    todo = [each for each in looked if not each.reason]
+    why = reason or f"known to {reader.name}"
+    results = [_asked(actor, each, why, emergency=emergency) for each in todo[:AT_A_TIME]]
+    results += [Result(exposed=each, reason=each.reason) for each in looked if each.reason]
+    cut_off = {name for each in results if emergency and each.rotation for name in each.exposed.slow}
+    return Asked(results=results, left=len(todo[AT_A_TIME:]), cut_off=sorted(cut_off))
+
+
+def _asked(actor: Principal, exposed: Exposed, reason: str, *, emergency: bool) -> Result:
+    secret = exposed.known.secret
+    try:
+        if exposed.policy is None:
+            lifecycle.mark_due(actor=actor, secret=secret)
+            return Result(exposed=exposed, marked=True)
+        rotation = request_rotation(actor=actor, policy=exposed.policy, emergency=emergency, reason=reason)
+    except ApprovalNeeded as error:
+        return Result(exposed=exposed, reason=str(error), approval=error.approval)
+    except SyncError as error:
+        return Result(exposed=exposed, reason=str(error))
+    except (AccessError, SecretError) as error:
+        return Result(exposed=exposed, reason=reason_of(error))
+    return Result(exposed=exposed, rotation=rotation)
+
+
+def _refusal(actor: Principal, exposed: Exposed, under_way: set[int], *, emergency: bool) -> str:
+    """Return why nothing would be done about one, or nothing."""
+    secret, policy = exposed.known.secret, exposed.policy
+    right = Action.SECRET_UPDATE
+    if policy is not None:
+        right = Action.ROTATION_CUT if emergency else Action.ROTATION_RUN
+    if not allows(actor, right, environment_id=secret.environment_id, name=secret.name):
+        return NOT_ALLOWED
+    if policy is None:
+        return _MARKED if secret.rotation_due_at is not None else ""
+    if policy.suspended_at is not None:
+        return _SUSPENDED
+    return _ASKED if policy.pk in under_way else ""
+
+
+def _under_way(exposed: Sequence[Exposed], *, emergency: bool) -> set[int]:
+    """Return the policies whose rotation, asked for already, leaves nothing served that is known.
+
+    What an emergency asks for is more than what a common rotation does.
+    """
+    known = {each.policy.pk: each.known.numbers for each in exposed if each.policy is not None}
+    rows = Rotation.objects.filter(slot__isnull=False, reverted=False)
+    rows = rows.filter(emergency=True) if emergency else rows
+    found: set[int] = set()
+    for some in in_batches(list(known)):
+        for policy, number in rows.filter(policy__in=some).values_list("policy_id", "to_number"):
+            if number not in known[policy]:
+                found.add(policy)
+    return found
+
+
+def _with_policies(known: Sequence[Known]) -> Iterable[Exposed]:
+    policies: dict[UUID, RotationPolicy] = {}
+    for some in in_batches([each.secret.uuid for each in known]):
+        rows = RotationPolicy.objects.filter(secret__uuid__in=some, live=True)
+        rows = rows.select_related("environment", "secret__environment")
+        policies |= {policy.secret.uuid: policy for policy in rows}
+    return (Exposed(known=each, policy=policies.get(each.secret.uuid)) for each in known)
+
+
+def _slow(exposed: Sequence[Exposed]) -> dict[UUID, list[str]]:
+    """Return who did not confirm the present version of each, for all of them at once."""
+    current = {each.known.secret.uuid: each.known.secret.current_number for each in exposed}
+    found: dict[UUID, set[str]] = {}
+    for some in in_batches(list(current)):
+        said = Acknowledgement.objects.filter(secret__uuid__in=some).select_related("secret")
+        for each in said:
+            if each.number != current[each.secret.uuid]:
+                found.setdefault(each.secret.uuid, set()).add(each.consumer_name)
+    return {uuid: sorted(names) for uuid, names in found.items()}
+
+
+def _may_know(actor: Principal, exposed: Exposed) -> bool:
+    return allows(actor, Action.TRAIL_VIEW, environment_id=exposed.known.secret.environment_id)
+
+
+def _person(user: User) -> Reader:
+    return Reader(uuid=UUID(str(user.uuid)), name=user.username, kind="user")

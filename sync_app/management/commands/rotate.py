@@ -5,20 +5,21 @@ import sys
 from argparse import ArgumentTypeError
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
-from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit_app.keyring import KeyringUnavailable
 from environments_app.errors import AccessError
-from environments_app.models import Role, User
+from environments_app.models import Role
 from secrets_app.errors import SecretError
 from sync_app.errors import SyncError
 from sync_app.leases import database_now
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation import running, schedule
+from sync_app.rotation.asking import request_rotation
 from sync_app.rotation.authority import policy_principal
-from sync_app.rotation.exposure import Rotated, exposed_to, rotate_now
+from sync_app.rotation.exposure import Reader, exposed_to, reader_named
+from sync_app.rotation.lag import unconfirmed
 from sync_app.rotation.rehearsal import rehearse
 
 # Something waits: a grace, a window, a target, the next attempt.
@@ -75,26 +76,28 @@ class Command(BaseCommand):
         done = []
         for policy in policies:
             try:
-                done.append(_rotated(policy, reason=reason, emergency=emergency))
+                done.append(_asked(policy, reason=reason, emergency=emergency))
             except _REFUSALS as error:
                 raise CommandError(str(error)) from error
-        return self._show([_executed(each.rotation) for each in done])
+        return self._show([_executed(each) for each in done])
 
     def _rotate_exposed(self, options: dict[str, Any]) -> int:
         """Rotate all that somebody has read; say what has to be changed by hand, and who may be cut off."""
-        exposed = exposed_to(_reader(options["read_by"]))
-        reason = options["reason"] or f"read by {options['read_by']}"
+        exposed = exposed_to(_reader(options["read_by"]).uuid)
+        reason = options["reason"] or f"known to {options['read_by']}"
         told: list[dict[str, Any]] = []
-        for policy in exposed.policies:
+        for policy in (each.policy for each in exposed if each.policy is not None):
             document: dict[str, Any] = {"secret": _name(policy)}
             try:
                 if not options["dry_run"]:
-                    done = _rotated(policy, reason=reason, emergency=options["emergency"])
-                    document |= _document(_executed(done.rotation)) | {"unconfirmed": done.slow}
+                    slow = sorted({each.consumer_name for each in unconfirmed(policy.secret)})
+                    rotation = _asked(policy, reason=reason, emergency=options["emergency"])
+                    document |= _document(_executed(rotation)) | {"unconfirmed": slow}
             except _REFUSALS as error:
                 document |= {"stopped": True, "problem": str(error)}
             told.append(document)
-        by_hand = [f"{secret.environment.name}/{secret.name}" for secret in exposed.by_hand]
+        left = [each.known.secret for each in exposed if each.policy is None]
+        by_hand = [f"{secret.environment.name}/{secret.name}" for secret in left]
         if self._as_json:
             self.stdout.write(json.dumps({"rotated": told, "by_hand": by_hand}))
         else:
@@ -164,9 +167,9 @@ def _due(options: dict[str, Any]) -> Iterable[RotationPolicy]:
     return schedule.due_policies(database_now()) if options["dry_run"] else ()
 
 
-def _rotated(policy: RotationPolicy, *, reason: str, emergency: bool) -> Rotated:
+def _asked(policy: RotationPolicy, *, reason: str, emergency: bool) -> Rotation:
     actor = policy_principal(policy, role=Role.MANAGER)
-    return rotate_now(actor=actor, policy=policy, emergency=emergency, reason=reason)
+    return request_rotation(actor=actor, policy=policy, emergency=emergency, reason=reason)
 
 
 def _executed(rotation: Rotation) -> Rotation:
@@ -179,14 +182,11 @@ def _executed(rotation: Rotation) -> Rotation:
     return Rotation.objects.select_related("policy__environment", "policy__secret").get(pk=rotation.pk)
 
 
-def _reader(name: str) -> UUID:
-    try:
-        return UUID(name)
-    except ValueError:
-        user = User.objects.filter(username=name).first()
-    if user is None:
-        raise CommandError("There is no person of this name, and it is no uuid.", returncode=2)
-    return UUID(str(user.uuid))
+def _reader(name: str) -> Reader:
+    reader = reader_named(name)
+    if reader is None:
+        raise CommandError("No person has this username, and no person or token this uuid.", returncode=2)
+    return reader
 
 
 def _told_line(document: dict[str, Any]) -> str:
