@@ -4,19 +4,22 @@ A repeated act (its intent was committed before, its outcome is not known) finds
 """
 
 import hmac
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
 
 from sync_app.backends.base import Backend, Copy, Mark, Seen
 from sync_app.drafts import Adoption
-from sync_app.errors import ChangedSinceRead
+from sync_app.errors import BackendError, ChangedSinceRead
 from sync_app.models.plan import Act
 from sync_app.reconcile import Presence
 
 _CHANGED: Final = "the target's secret changed since the plan was made: plan again"
 _NOT_OURS: Final = "the target's secret does not carry our mark any more: it is left alone"
+# A system that takes longer to be written to is asked again about each secret.
+FRESH_SECONDS: Final = 5.0
 _GONE: Final = frozenset({Presence.ABSENT, Presence.DELETED})
 
 
@@ -32,6 +35,8 @@ class Job:
     repeated: bool = False
     value: str = field(default="", repr=False)
     adoption: Adoption | None = None
+    # What a look at many together showed just before; only a first write over the base has one.
+    shown: "Shown | None" = None
     # Other living targets, whose marks are respected.
     others: frozenset[UUID] = frozenset()
 
@@ -47,6 +52,38 @@ class Done:
 
     seen: Seen
     copy: Copy | None = None
+    # Whether it was seen to be there; else the system has only said that it wrote it.
+    seen_after: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shown:
+    """What a look at many secrets together showed of one, and when."""
+
+    seen: Seen
+    at: float
+
+
+def shown(backend: Backend, names: Collection[str]) -> dict[str, Shown]:
+    """Look at many secrets by few requests; what that does not show, or fails to, is looked at by itself."""
+    at = time.monotonic()
+    try:
+        found = backend.glance(names)
+    except BackendError:
+        return {}
+    return {name: Shown(seen=seen, at=at) for name, seen in found.items()}
+
+
+def confirm(backend: Backend, job: Job, done: Done, after: Shown | None) -> Done:
+    """See that what the system says it wrote is there. Raises ChangedSinceRead if it is not."""
+    if after is None or (after.seen.version, after.seen.remote_id) != (
+        done.seen.version,
+        done.seen.remote_id,
+    ):
+        now = backend.look(job.name)
+        if (now.version, now.remote_id) != (done.seen.version, done.seen.remote_id):
+            raise ChangedSinceRead("another version came in between: plan again")
+    return replace(done, seen_after=True)
 
 
 def carry_out(backend: Backend, job: Job) -> Done:
@@ -73,6 +110,10 @@ def give_up(backend: Backend, job: Job) -> None:
 
 
 def _update(backend: Backend, job: Job) -> Done:
+    known = _known(job)
+    if known is not None:
+        after = backend.update(known, job.value, token=job.token, known=True)
+        return Done(seen=_remarked(backend, after, job), seen_after=backend.known_update_confirms)
     seen = _provable(backend, job)
     if seen.version == job.token:
         return Done(seen=_remarked(backend, seen, job))
@@ -84,6 +125,17 @@ def _update(backend: Backend, job: Job) -> Done:
         # A worker that was believed dead may have written it just now; the second look finds it.
         after = backend.update(seen, job.value, token=job.token)
     return Done(seen=_remarked(backend, after, job))
+
+
+def _known(job: Job) -> Seen | None:
+    """Return what is to be written over if a look at many has just shown it, ours and as the plan saw it."""
+    if job.shown is None or time.monotonic() - job.shown.at > FRESH_SECONDS:
+        return None
+    try:
+        return _same(_ours(job.shown.seen, job), job)
+    except ChangedSinceRead:
+        # Such a look may lag: the secret itself is asked.
+        return None
 
 
 def _provable(backend: Backend, job: Job) -> Seen:

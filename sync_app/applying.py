@@ -1,6 +1,6 @@
 """Carries out plans: item by item, intent before act, and nothing where either side moved since."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from django.db import transaction
@@ -15,7 +15,7 @@ from audit_app.streams import environment_stream
 from environments_app.policy import Principal
 from sync_app.authority import principal_of, require_usable
 from sync_app.backends.base import Backend
-from sync_app.batches import Batch, Tools
+from sync_app.batches import Batch
 from sync_app.credentials import connected
 from sync_app.drafts import Choice
 from sync_app.errors import NotResolvable, PlanNotReady, SyncPaused, Unfinished
@@ -25,7 +25,8 @@ from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
 from sync_app.models.run import RunKind, Trigger
 from sync_app.pace import Pace
-from sync_app.parallel import BATCH
+from sync_app.parallel import BATCH, Crew
+from sync_app.pass_tools import Tools
 from sync_app.plan_approval import (
     approved_options,
     clearance_of,
@@ -134,18 +135,20 @@ def carry_out(plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | 
     clearance = clearance_of(actor, plan)
     Plan.objects.filter(pk=plan.pk, state=PlanState.READY).update(state=PlanState.APPLYING)
     plan.state = PlanState.APPLYING
-    tools = Tools(
-        plan=plan,
-        backend=backend,
-        actor=actor,
-        lease=lease,
-        pace=Pace(backend.writes_per_second),
-        clearance=clearance,
-    )
-    for phase in PHASES:
-        if phase == (Act.DELETE,):
-            _refuse_deletions(plan)
-        _work_off(tools, phase)
+    with Crew() as crew:
+        tools = Tools(
+            plan=plan,
+            backend=backend,
+            actor=actor,
+            lease=lease,
+            pace=Pace(backend.writes_per_second),
+            crew=crew,
+            clearance=clearance,
+        )
+        for phase in PHASES:
+            if phase == (Act.DELETE,):
+                _refuse_deletions(plan)
+            _work_off(tools, phase)
     if _waiting(plan).exists():
         raise Unfinished("some items failed in a way that may pass: they are tried again later")
     _finish(plan, actor, lease)
@@ -154,9 +157,32 @@ def carry_out(plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | 
 def _work_off(tools: Tools, acts: tuple[Act, ...]) -> None:
     """Work on the waiting items of some acts, a batch at a time, each item once.
 
-    Raises the error of a batch in which nothing succeeded and that may pass: the target is asked
-    no more for now.
+    While the target answers to one batch the next one is prepared, and the last one's outcome stored.
+    Raises the error of a batch after which the target is asked no more for now (see Batch.gather).
     """
+    under_way: Batch | None = None
+    batches = _prepared(tools, acts)
+    while True:
+        try:
+            batch = next(batches, None)
+        except Exception:
+            # What is under way has happened: that is stored before the reason to stop is told.
+            _end(under_way)
+            raise
+        trouble = under_way.gather() if under_way else None
+        if batch is not None and trouble is None:
+            batch.start()
+        if under_way is not None:
+            under_way.finish()
+        if trouble is not None:
+            raise trouble
+        if batch is None:
+            return
+        under_way = batch
+
+
+def _prepared(tools: Tools, acts: tuple[Act, ...]) -> Iterator[Batch]:
+    """Yield the waiting items of some acts in batches that are ready to be started."""
     last = 0
     while True:
         if is_paused(Target.objects.get(pk=tools.plan.target_id)):
@@ -165,9 +191,15 @@ def _work_off(tools: Tools, acts: tuple[Act, ...]) -> None:
         if not items:
             return
         last = items[-1].pk
-        passing = Batch(tools, items).work()
-        if passing is not None:
-            raise passing
+        batch = Batch(tools, items)
+        batch.prepare()
+        yield batch
+
+
+def _end(under_way: Batch | None) -> None:
+    if under_way is not None:
+        under_way.gather()
+        under_way.finish()
 
 
 def _waiting(plan: Plan) -> QuerySet[PlanItem]:

@@ -1,7 +1,7 @@
 """Works on up to a hundred items of a plan: check, commit the intent, open, act, note the outcome."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import Final
@@ -9,7 +9,6 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F, Q
-from django.utils import timezone
 
 from audit_app.actions import Action
 from audit_app.actors import NIL
@@ -18,61 +17,40 @@ from audit_app.keyring import Purpose, keyring
 from audit_app.record import commit_record
 from audit_app.streams import environment_stream
 from environments_app.errors import AccessError
-from environments_app.policy import Principal
-from environments_app.second_person import Clearance
-from secrets_app import fingerprints
-from secrets_app.errors import KeyUnavailable, SecretError
-from secrets_app.input_errors import InvalidInput
 from secrets_app.models import Secret
 from sync_app import acts, entries, keeper_side
-from sync_app.acts import Done, Job
+from sync_app.acts import Done, Job, Shown
 from sync_app.backends.base import Backend, Seen
 from sync_app.deliveries import open_versions
-from sync_app.errors import BackendError, ChangedSinceRead, CreateOvertaken
-from sync_app.leases import Lease, database_now
-from sync_app.models import Plan, PlanItem, SyncEntry, Target
+from sync_app.errors import BackendError, CreateOvertaken
+from sync_app.leases import database_now
+from sync_app.models import PlanItem, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind
+from sync_app.outcomes import Outcomes
 from sync_app.ownership import mark_for
-from sync_app.pace import Pace
-from sync_app.parallel import each, no_pulse
-from sync_app.pulling import Taken, take
+from sync_app.parallel import STOPPING, Crew, Started, each
+from sync_app.pass_tools import Tools
 from sync_app.rechecks import Moved, TooSoon, Unreadable, Work, adoption_of, check, delivers, fetches
 from sync_app.reconcile import Ownership, Presence, Reason
 from sync_app.references import Rights, Unresolvable, resolved
 from sync_app.states import State
 from sync_app.stored_rows import update_rows
 
-MAX_ATTEMPTS: Final = 5
+# For fewer items than this a look at each costs no more.
+_WORTH_A_LIST: Final = 4
 _ITEM_COLUMNS: Final = ["state", "reason", "attempts", "error", "permanent", "finished_at"]
-_ERROR_LENGTH: Final = 500
 _TOKEN_LABEL: Final = b"keeper/sync-token/v1|"
 _LISTED: Final = 100
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tools:
-    """What a pass works with."""
-
-    plan: Plan
-    backend: Backend
-    actor: Principal
-    lease: Lease | None
-    pace: Pace
-    clearance: Clearance
-
-    def hold(self, **changes: object) -> None:
-        """Make sure, in a transaction, that this worker is still the one that may write."""
-        if self.lease:
-            self.lease.hold(**changes)
-
-    def pulse(self) -> None:
-        """Keep the lease while the target is slow."""
-        (self.lease.pulse if self.lease else no_pulse)()
+Task = tuple[Work, Job]
 
 
 class Batch:
-    """Some items of one phase of a plan. Values are held for as long as it is worked on."""
+    """Some items of one phase of a plan. Values are held for as long as it is worked on.
+
+    The steps are `prepare`, `start`, `gather` and `finish`, so that the database has work while the
+    target has: one batch may be prepared while another is under way.
+    """
 
     def __init__(self, tools: Tools, items: list[PlanItem]) -> None:
         self._tools = tools
@@ -85,26 +63,56 @@ class Batch:
         ]
         self._rights = Rights(self._target)
         self._now = database_now()
+        self._outcomes = Outcomes(tools, self._now)
         self._due: datetime | None = None
+        self._tasks: list[Task] = []
+        self._started: Started[Task, Done] | None = None
+        self._answers: list[tuple[Task, Done | BackendError]] = []
 
-    def work(self) -> BackendError | None:
-        """Do what the items say; return an error that may pass if nothing else came of them."""
+    def prepare(self) -> None:
+        """Check the items, commit the intents, and open the values; the target is only looked at."""
         ready = [work for work in self._works if self._is_ready(work)]
         repeated = {work.item.pk for work in ready if work.item.state == ItemState.INTENDED}
         self._intend(ready)
         self._open(ready)
         self._announce_pulls(ready)
-        passing, settled = None, False
-        pairs = [(work, self._job(work, repeated)) for work in ready if work.item.state == ItemState.INTENDED]
+        going = [work for work in ready if work.item.state == ItemState.INTENDED]
+        shown = self._shown([work for work in going if _may_be_known(work, repeated)])
+        self._tasks = [(work, self._job(work, repeated, shown.get(work.item.name))) for work in going]
+
+    def start(self) -> None:
+        """Have the crew act."""
+        self._started = self._tools.crew.start(self._act, self._tasks)
+
+    def gather(self) -> BackendError | None:
+        """Wait for the answers; return the error for which the target is asked no more for now.
+
+        That is one which concerns the target as a whole, or one that may pass if nothing else came.
+        """
+        if self._started is not None:
+            self._answers = list(self._started.answers(pulse=self._tools.pulse))
+        passing: BackendError | None = None
+        settled = False
+        for (work, _), answer in self._answers:
+            if isinstance(answer, STOPPING):
+                return answer
+            if isinstance(answer, BackendError) and not self._outcomes.ends(work, answer):
+                passing = answer
+            else:
+                settled = True
+        return None if settled else passing
+
+    def finish(self) -> None:
+        """See that what was written is there, and store what became of every item."""
         overtaken = []
-        for (work, job), answer in each(self._act, pairs, pulse=self._tools.pulse):
-            error = self._answered(work, answer)
-            passing, settled = error or passing, settled or error is None
+        for (work, job), answer in self._confirmed():
+            # What concerns the whole target says nothing about one item: it stays intended.
+            if not isinstance(answer, STOPPING):
+                self._outcomes.answer(work, answer)
             if isinstance(answer, CreateOvertaken):
                 overtaken.append(job)
         self._save()
         self._give_up(overtaken)
-        return None if settled else passing
 
     # --- Before -------------------------------------------------------------------------------
 
@@ -119,16 +127,16 @@ class Batch:
             self._refuse_references(work)
         except TooSoon as error:
             self._due = min(self._due or error.due, error.due)
-            self._skip(work, str(error))
+            self._outcomes.skip(work, str(error))
         except Moved as error:
-            self._skip(work, str(error))
+            self._outcomes.skip(work, str(error))
         except Unresolvable as error:
-            self._refuse(work, str(error))
+            self._outcomes.refuse(work, str(error))
         except Unreadable as error:
             work.item.reason = Reason.KEEPER_UNREADABLE
-            self._fail(work, str(error), permanent=True)
+            self._outcomes.fail(work, str(error), permanent=True)
         except AccessError:
-            self._fail(work, "whoever started this may not do it here", permanent=True)
+            self._outcomes.fail(work, "whoever started this may not do it here", permanent=True)
         else:
             return True
         return False
@@ -187,13 +195,15 @@ class Batch:
         for uuid, (work, resolution) in wanted.items():
             if uuid not in opened.values:
                 work.item.reason = Reason.KEEPER_UNREADABLE
-                self._fail(work, opened.problems.get(uuid, "its version is gone from Keeper"), permanent=True)
+                self._outcomes.fail(
+                    work, opened.problems.get(uuid, "its version is gone from Keeper"), permanent=True
+                )
                 continue
             try:
                 own = opened.values[uuid]
                 work.value = resolved(resolution, own, opened.values) if resolution else own
             except Unresolvable as error:
-                self._refuse(work, str(error))
+                self._outcomes.refuse(work, str(error))
 
     def _announce_pulls(self, ready: list[Work]) -> None:
         names: list[Json] = [work.item.name for work in ready if fetches(work, self._plan)]
@@ -206,7 +216,13 @@ class Batch:
                 details={"plan": str(self._plan.uuid), "count": len(names), "names": names[:_LISTED]},
             )
 
-    def _job(self, work: Work, repeated: set[int]) -> Job:
+    def _shown(self, works: list[Work]) -> Mapping[str, Shown]:
+        """Return what a few requests show of the secrets that are to be written over."""
+        if len(works) < _WORTH_A_LIST:
+            return {}
+        return acts.shown(self._tools.backend, [work.item.name for work in works])
+
+    def _job(self, work: Work, repeated: set[int], shown: Shown | None) -> Job:
         item, held = work.item, work.held
         secrets = {work.entry.secret_uuid if work.entry else None, held.secret_uuid if held else None}
         marks = {mark_for(self._target, uuid) for uuid in secrets if uuid is not None}
@@ -223,6 +239,7 @@ class Batch:
             marks=frozenset(marks),
             token=item.token,
             repeated=item.pk in repeated,
+            shown=shown,
             value=work.value,
             adoption=adoption_of(self._plan),
             others=self._others,
@@ -238,10 +255,23 @@ class Batch:
 
     # --- The act and after it -----------------------------------------------------------------
 
-    def _act(self, pair: tuple[Work, Job]) -> Done:
+    def _act(self, task: Task) -> Done:
         """Do one act; called by several threads, which never touch the database."""
         self._tools.pace.wait()
-        return acts.carry_out(self._tools.backend, pair[1])
+        return acts.carry_out(self._tools.backend, task[1])
+
+    def _confirmed(self) -> Iterator[tuple[Task, Done | BackendError]]:
+        """Yield the answers; a write that nobody has seen yet is looked at, many by few requests."""
+        unseen = [(task, answer) for task, answer in self._answers if _is_unseen(answer)]
+        yield from (pair for pair in self._answers if not _is_unseen(pair[1]))
+        if not unseen:
+            return
+        shown = acts.shown(self._tools.backend, [job.name for (_, job), _ in unseen])
+        confirm = partial(_confirm, self._tools.backend, shown)
+        # Threads of its own: the crew has the next batch.
+        with Crew() as crew:
+            for (task, _), answer in crew.start(confirm, unseen).answers(pulse=self._tools.pulse):
+                yield task, answer
 
     def _give_up(self, overtaken: list[Job]) -> None:
         """Take our marks off what somebody else wrote first.
@@ -252,117 +282,6 @@ class Batch:
         for job, answer in each(partial(acts.give_up, self._tools.backend), overtaken):
             if isinstance(answer, BackendError):
                 logger.warning("our mark stays on %s, which is not ours: %s", job.name, answer)
-
-    def _answered(self, work: Work, answer: Done | BackendError) -> BackendError | None:
-        """Note what became of an item; return the error if it may pass and is tried again."""
-        if isinstance(answer, ChangedSinceRead):
-            self._skip(work, str(answer))
-            if isinstance(answer, CreateOvertaken) and work.entry is not None:
-                work.entry.ownership = Ownership.NONE
-        elif isinstance(answer, BackendError):
-            return self._failed(work, answer)
-        else:
-            return self._settled(work, answer)
-        return None
-
-    def _settled(self, work: Work, done: Done) -> BackendError | None:
-        """Note a success; where the target's value was fetched, Keeper takes it first."""
-        try:
-            taken = self._taken(work, done) if done.copy else None
-        except Moved as error:
-            self._skip(work, str(error))
-        except InvalidInput as error:
-            self._fail(work, f"Keeper does not take the target's value: {error.reason}", permanent=True)
-        except AccessError:
-            self._fail(work, "whoever started this may not write it in Keeper", permanent=True)
-        except KeyUnavailable as error:
-            self._fail(work, str(error), permanent=error.permanent)
-        except SecretError as error:
-            self._fail(work, str(error), permanent=True)
-        except BackendError as error:
-            return self._failed(work, error)
-        else:
-            self._end(work, ItemState.DONE)
-            self._note(work, done.seen, taken)
-        return None
-
-    def _taken(self, work: Work, done: Done) -> Taken | None:
-        """Have Keeper take a fetched value, or see that it has it, and mark what is adopted."""
-        if done.copy is None:
-            return None
-        value, secret = done.copy.value, None
-        taken = None
-        if fetches(work, self._plan):
-            taken = take(
-                actor=self._tools.actor,
-                target=self._target,
-                item=work.item,
-                value=value,
-                clearance=self._tools.clearance,
-            )
-            secret = taken.secret
-        elif work.held is not None and fingerprints.matches(value.encode(), work.held.fingerprint):
-            secret = work.held.secret_uuid
-        if secret is None:
-            raise Moved("the values are not the same any more: it is left alone")
-        if work.item.act == Act.ADOPT:
-            self._tools.backend.mark(done.seen, mark_for(self._target, secret))
-        return taken
-
-    def _failed(self, work: Work, error: BackendError) -> BackendError | None:
-        work.item.attempts += 1
-        if error.permanent or work.item.attempts >= MAX_ATTEMPTS:
-            self._fail(work, str(error), permanent=error.permanent)
-            return None
-        # It stays intended: what became of it is found out by the next attempt.
-        work.item.error = str(error)[:_ERROR_LENGTH]
-        self._state(work, State.PENDING, str(error))
-        return error
-
-    def _fail(self, work: Work, error: str, *, permanent: bool) -> None:
-        work.item.permanent = permanent
-        self._end(work, ItemState.FAILED, error)
-        self._state(work, State.FAILED, error)
-
-    def _skip(self, work: Work, reason: str) -> None:
-        self._end(work, ItemState.SKIPPED, reason)
-        self._state(work, State.PENDING if delivers(work, self._plan) else None, reason)
-
-    def _refuse(self, work: Work, reason: str) -> None:
-        self._end(work, ItemState.SKIPPED, reason)
-        self._state(work, State.REFUSED, reason)
-
-    def _end(self, work: Work, state: ItemState, error: str = "") -> None:
-        work.item.state, work.item.error = state, error[:_ERROR_LENGTH]
-        work.item.finished_at = timezone.now()
-
-    def _state(self, work: Work, state: State | None, reason: str) -> None:
-        if work.entry is not None:
-            work.entry.state = state or work.entry.state
-            work.entry.reason = reason[:_ERROR_LENGTH]
-
-    def _note(self, work: Work, seen: Seen, taken: Taken | None) -> None:
-        """Put on the entry what both sides hold now."""
-        item, held = work.item, work.held
-        entry = work.entry = work.entry or SyncEntry(target=self._target, name=item.name)
-        entry.state, entry.reason, entry.checked_at = State.IN_SYNC, "", self._now
-        if item.act in {Act.DELETE, Act.RELEASE}:
-            entry.reason = Reason.WITHDRAWN if item.act == Act.DELETE else ""
-            return
-        entry.synced_at = self._now
-        entry.remote_id, entry.base_target = seen.remote_id or entry.remote_id, seen.version
-        if taken is not None:
-            entry.secret_uuid, entry.base_keeper, entry.base_number = (
-                taken.secret,
-                taken.version,
-                taken.number,
-            )
-        elif held is not None:
-            entry.secret_uuid, entry.base_keeper, entry.base_number = (
-                held.secret_uuid, held.version, held.number,
-            )  # fmt: skip
-        if item.act == Act.ADOPT:
-            entry.ownership = Ownership.ADOPTED
 
     def _save(self) -> None:
         """Store what became of every item, if this worker still holds the run."""
@@ -382,3 +301,26 @@ class Batch:
     def _store(self, changed: list[SyncEntry]) -> None:
         entries.insert(self._target, [entry for entry in changed if entry._state.adding])
         entries.save([entry for entry in changed if not entry._state.adding])
+
+
+def _may_be_known(work: Work, repeated: set[int]) -> bool:
+    """Say whether an item writes over the very version that was synced last, for the first time."""
+    item, entry = work.item, work.entry
+    return (
+        item.act == Act.UPDATE
+        and item.pk not in repeated
+        and entry is not None
+        and bool(item.target_version)
+        and entry.base_target == item.target_version
+    )
+
+
+def _is_unseen(answer: Done | BackendError) -> bool:
+    return isinstance(answer, Done) and not answer.seen_after
+
+
+def _confirm(backend: Backend, shown: Mapping[str, Shown], pair: tuple[Task, Done | BackendError]) -> Done:
+    (_, job), answer = pair
+    if isinstance(answer, BackendError):
+        raise answer
+    return acts.confirm(backend, job, answer, shown.get(job.name))

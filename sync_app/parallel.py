@@ -1,9 +1,11 @@
 """Asks a target for many things at once: threads that touch the network only, never the database."""
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
-from typing import Final, TypeVar
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Final, Generic, Self, TypeVar
 
 from sync_app.errors import (
     BackendError,
@@ -54,10 +56,63 @@ def each(
                 future.cancel()
 
 
-def _answer(result: Callable[[], Answer]) -> Answer | BackendError:
+class Crew:
+    """The threads of one pass, for work that is started now and whose answers are gathered later."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="keeper-sync")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let what is under way end; what waits is not begun."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def start(self, work: Callable[[Item], Answer], items: Iterable[Item]) -> "Started[Item, Answer]":
+        """Begin to work on some items: as many as may be in memory at once."""
+        return Started({self._pool.submit(work, item): item for item in items})
+
+
+class Started(Generic[Item, Answer]):
+    """What a crew works on."""
+
+    def __init__(self, running: "dict[Future[Answer], Item]") -> None:
+        self._running = running
+        self._ended: SimpleQueue[Future[Answer]] = SimpleQueue()
+        for future in running:
+            future.add_done_callback(self._ended.put)
+
+    def answers(self, *, pulse: Callable[[], None]) -> Iterator[tuple[Item, Answer | BackendError]]:
+        """Yield each item with its answer or the target's error, in the order of completion.
+
+        After an error that concerns the target as a whole (STOPPING) what was not begun is left
+        out. `pulse` is called as in `each`. Raises whatever is no BackendError.
+        """
+        while self._running:
+            pulse()
+            try:
+                future = self._ended.get(timeout=_PULSE_SECONDS)
+            except Empty:
+                continue
+            item = self._running.pop(future)
+            if future.cancelled():
+                continue
+            answer = _answer(future.result, stopping=())
+            if isinstance(answer, STOPPING):
+                for other in self._running:
+                    other.cancel()
+            yield item, answer
+
+
+def _answer(
+    result: Callable[[], Answer], *, stopping: tuple[type[BackendError], ...] = STOPPING
+) -> Answer | BackendError:
     try:
         return result()
-    except STOPPING:
+    except stopping:
         raise
     except BackendError as error:
         return error

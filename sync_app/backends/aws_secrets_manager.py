@@ -11,24 +11,23 @@ minutes (Secrets Manager quotas, "PutSecretValue").
 
 import contextlib
 import functools
-import re
-from collections.abc import Callable, Iterator, Mapping
+import os.path
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
-from django.conf import settings
 
-from audit_app.errors import BadEndpoint, EndpointRefused
-from audit_app.outbound import normalised_endpoint
+from audit_app.errors import EndpointRefused
 from audit_app.outbound_aws import PermittedSession
 from sync_app.aws_clients import guarded_client
 from sync_app.backends import aws_permissions
+from sync_app.backends.aws_destination import endpoints, recovery_window, refuse_partial
 from sync_app.backends.aws_errors import translated, unanswered
 from sync_app.backends.base import MARK_KEYS, Backend, Copy, FormField, Mark, Seen, complete, mark_from
 from sync_app.backends.paths import Prefix
 from sync_app.backends.permissions import Permission
 from sync_app.errors import (
-    BadDestination,
     ChangedSinceRead,
     NameHeld,
     NameUnusable,
@@ -47,9 +46,10 @@ CURRENT: Final = "AWSCURRENT"
 # Where a new version waits until AWSCURRENT was moved to it; the next one takes the label over.
 PENDING: Final = "KEEPER_PENDING"
 MAX_NAME_LENGTH: Final = 512
-_REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 _ATTEMPTS: Final = 3
 _CONNECTIONS: Final = 16
+# Of one filter of ListSecrets.
+_FILTER_VALUES: Final = 10
 
 
 class AwsSecretsManager(Backend):
@@ -79,9 +79,9 @@ class AwsSecretsManager(Backend):
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
         super().__init__(destination=destination, credentials=credentials)
         self._prefix = Prefix(self.destination["prefix"])
-        self._window = _recovery_window(self.destination["recovery_window_days"])
-        self._endpoints = _endpoints(self.destination)
-        _refuse_partial(self._credentials)
+        self._window = recovery_window(self.destination["recovery_window_days"])
+        self._endpoints = endpoints(self.destination)
+        refuse_partial(self._credentials)
         self._sessions: list[PermittedSession] = []
         self._lent = self._credential_options()
         self._client: SecretsManagerClient = self._guarded("secretsmanager", self._lent)
@@ -89,7 +89,7 @@ class AwsSecretsManager(Backend):
     @classmethod
     def endpoint(cls, destination: Mapping[str, str]) -> str:
         """Return the addresses of Secrets Manager and of STS."""
-        return " ".join(_endpoints(complete(cls.destination_fields, destination)).values())
+        return " ".join(endpoints(complete(cls.destination_fields, destination)).values())
 
     @property
     def place(self) -> str:
@@ -129,7 +129,7 @@ class AwsSecretsManager(Backend):
             for entry in page["SecretList"]:
                 name = self._prefix.name(entry["Name"])
                 if name:
-                    yield _seen(name, entry, entry.get("SecretVersionsToStages", {}))
+                    yield _listed(name, entry)
             if not page.get("NextToken"):
                 return
             token = {"NextToken": page["NextToken"]}
@@ -138,6 +138,26 @@ class AwsSecretsManager(Backend):
         """Return what DescribeSecret says about a name."""
         path = self._path(name)
         return self._described(name, path) or Seen(name=name, presence=Presence.ABSENT)
+
+    def glance(self, names: Collection[str]) -> dict[str, Seen]:
+        """Return what ListSecrets shows of names, found by what neighbours begin with.
+
+        A filter takes ten values, each the beginning of a name (Filter, "Values"). What others
+        fill its pages with is not read to its end, and a change may take minutes to show.
+        """
+        found: dict[str, Seen] = {}
+        filters = [{"Key": "name", "Values": self._beginnings(names)}]
+        token: dict[str, Any] = {}
+        for _ in range(2 + len(names) // self.page_size):
+            page = self._ask("ListSecrets", functools.partial(self._page, token, filters))
+            for entry in page["SecretList"]:
+                seen = _listed(self._prefix.name(entry["Name"]) or "", entry)
+                if seen.name in names:
+                    found[seen.name] = seen
+            if not page.get("NextToken") or len(found) == len(names):
+                break
+            token = {"NextToken": page["NextToken"]}
+        return found
 
     def read(self, name: str) -> Copy | None:
         """Return the version labelled AWSCURRENT."""
@@ -176,7 +196,7 @@ class AwsSecretsManager(Backend):
             mark=mark,
         )
 
-    def update(self, seen: Seen, value: str, *, token: str) -> Seen:
+    def update(self, seen: Seen, value: str, *, token: str, known: bool = False) -> Seen:
         """Put a version under our own stage, move AWSCURRENT to it from the one read, read back.
 
         UpdateSecretVersionStage fails unless RemoveFromVersionId carries the label: that is the
@@ -190,6 +210,9 @@ class AwsSecretsManager(Backend):
             self._move(CURRENT, seen, MoveToVersionId=token, RemoveFromVersionId=seen.version)
         except RequestRefused as error:
             refusal = error
+        else:
+            if known:
+                return replace(seen, version=token)
         after = self._described(seen.name, seen.remote_id)
         if after is not None and after.version == token:
             return after
@@ -243,9 +266,18 @@ class AwsSecretsManager(Backend):
         start = self._prefix.start
         return {"Filters": [{"Key": "name", "Values": [start]}]} if start else {}
 
-    def _page(self, token: dict[str, Any]) -> Any:
+    def _beginnings(self, names: Collection[str]) -> Sequence[str]:
+        """Return at most ten texts so that each of these paths begins with one of them."""
+        paths = sorted(map(self._path, names))
+        size = -(-len(paths) // _FILTER_VALUES)
+        groups = [paths[start : start + size] for start in range(0, len(paths), size)]
+        # Any beginning will do, not only whole segments.
+        return [os.path.commonprefix(group) for group in groups]  # noqa: RUF071
+
+    def _page(self, token: dict[str, Any], filters: Sequence[Any] = ()) -> Any:
+        chosen = {"Filters": filters} if filters else self._filters()
         return self._client.list_secrets(
-            MaxResults=self.page_size, IncludePlannedDeletion=True, **self._filters(), **token
+            MaxResults=self.page_size, IncludePlannedDeletion=True, **chosen, **token
         )
 
     def _described(self, name: str, secret_id: str) -> Seen | None:
@@ -347,6 +379,10 @@ class _NotFound(ChangedSinceRead):
     """There is no secret of this name or ARN."""
 
 
+def _listed(name: str, entry: Mapping[str, Any]) -> Seen:
+    return _seen(name, entry, entry.get("SecretVersionsToStages", {}))
+
+
 def _seen(name: str, entry: Mapping[str, Any], stages: Mapping[str, Any]) -> Seen:
     current = [version for version, labels in stages.items() if CURRENT in labels]
     tags = {tag["Key"]: tag["Value"] for tag in entry.get("Tags") or []}
@@ -357,43 +393,3 @@ def _seen(name: str, entry: Mapping[str, Any], stages: Mapping[str, Any]) -> See
         version=current[0] if current else "",
         mark=mark_from(tags),
     )
-
-
-def _recovery_window(text: str) -> int:
-    """Return the days; AWS takes 7 to 30 (DeleteSecret, RecoveryWindowInDays)."""
-    if not text.isdecimal() or not 7 <= int(text) <= 30:  # noqa: PLR2004  AWS's bounds
-        raise BadDestination("7 to 30 days", field="recovery_window_days")
-    return int(text)
-
-
-def _endpoints(destination: Mapping[str, str]) -> dict[str, str]:
-    """Return the address of each service: the given one, or else that of the region."""
-    region = destination["region"]
-    if not _REGION.fullmatch(region):
-        raise BadDestination("a region looks like eu-central-1", field="region")
-    # AWS General Reference, "Service endpoints"; other partitions need theirs to be given.
-    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-    return {
-        service: _normalised(destination, field) or f"https://{service}.{region}.{domain}"
-        for service, field in (("secretsmanager", "endpoint"), ("sts", "sts_endpoint"))
-    }
-
-
-def _normalised(destination: Mapping[str, str], field: str) -> str:
-    text = destination[field]
-    try:
-        return normalised_endpoint(text) if text else ""
-    except BadEndpoint as error:
-        raise BadDestination(str(error), field=field) from error
-
-
-def _refuse_partial(credentials: Mapping[str, str]) -> None:
-    """Refuse half a key, and none where Keeper's own identity is not to be lent."""
-    if bool(credentials["access_key_id"]) != bool(credentials["secret_access_key"]):
-        raise BadDestination("an access key is an id and a secret: give both", field="secret_access_key")
-    if not credentials["access_key_id"] and not settings.KEEPER_SYNC_MACHINE_CREDENTIALS:
-        raise BadDestination(
-            "give an access key: targets use the identity of Keeper's own machine only where "
-            "KEEPER_SYNC_MACHINE_CREDENTIALS allows it",
-            field="access_key_id",
-        )

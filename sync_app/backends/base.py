@@ -6,7 +6,7 @@ carry a value.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import ClassVar, Final, Self
@@ -98,6 +98,8 @@ class Backend(ABC):
     # Whether `update` itself refuses a secret that does not carry the mark in `seen`; else the
     # caller looks first.
     update_proves_mark: ClassVar[bool] = False
+    # Whether the answer to an `update` of what is `known` is proof enough; else the caller looks after it.
+    known_update_confirms: ClassVar[bool] = False
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
         self.destination = complete(self.destination_fields, destination)
@@ -150,6 +152,14 @@ class Backend(ABC):
     def look(self, name: str) -> Seen:
         """Return what is at a name, by a direct read of its metadata; absent is a presence."""
 
+    def glance(self, names: Collection[str]) -> dict[str, Seen]:  # noqa: ARG002 - a system may have no such list
+        """Return what few requests show of many names together.
+
+        It may leave out any, and may lag behind: it proves what it shows to be as expected, and
+        nothing else.
+        """
+        return {}
+
     @abstractmethod
     def read(self, name: str) -> Copy | None:
         """Return value and version from one read, or None if nothing is there.
@@ -169,9 +179,11 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def update(self, seen: Seen, value: str, *, token: str) -> Seen:
+    def update(self, seen: Seen, value: str, *, token: str, known: bool = False) -> Seen:
         """Write a new value over the version in `seen`, compare-and-set, and confirm it.
 
+        With `known` the caller has just seen that version with its mark, knows that it is one text,
+        has not tried this write before, and confirms it (`known_update_confirms`): nothing is read.
         Raises ChangedSinceRead if another version is there: nothing was overwritten.
         """
 

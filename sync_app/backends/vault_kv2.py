@@ -11,8 +11,8 @@ A secret is an object with the one key `value`; others are read by nobody and ne
 import hmac
 import json
 import threading
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -28,6 +28,7 @@ from sync_app.backends.base import MARK_KEYS, Backend, Copy, FormField, Mark, Se
 from sync_app.backends.paths import Prefix
 from sync_app.backends.permissions import Permission
 from sync_app.backends.vault_errors import translated
+from sync_app.backends.vault_metadata import just_before, seen_in
 from sync_app.errors import (
     BackendError,
     BadDestination,
@@ -47,6 +48,8 @@ from sync_app.reconcile import Presence
 
 FIELD: Final = "value"
 _NOT_FOUND: Final = 404
+# For fewer names of a folder a list saves no request.
+_WORTH_A_LIST: Final = 4
 _CHANGED: Final = "the secret was changed in Vault since it was read: plan again"
 
 
@@ -68,6 +71,7 @@ class VaultKv2(Backend):
     )
     writes_per_second: ClassVar[float] = 500
     update_proves_mark: ClassVar[bool] = True
+    known_update_confirms: ClassVar[bool] = True
     timeout_seconds: ClassVar[float] = 10
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
@@ -148,13 +152,32 @@ class VaultKv2(Backend):
                     folders.append(folder + key)
                     continue
                 name = (folder + key).removeprefix(self._prefix.start)
-                seen = _seen(name, metadata) if metadata is not None else self._looked(name, folder + key)
+                seen = seen_in(name, metadata) if metadata is not None else self._looked(name, folder + key)
                 if seen.presence is not Presence.ABSENT:
                     yield seen
 
     def look(self, name: str) -> Seen:
         """Return what the metadata of a name says."""
         return self._looked(name, self._prefix.path(name))
+
+    def glance(self, names: Collection[str]) -> dict[str, Seen]:
+        """Return what a detailed list of each folder shows, from the first of the names on."""
+        folders: dict[str, list[str]] = {}
+        for name in names:
+            folder, _, key = self._prefix.path(name).rpartition("/")
+            folders.setdefault(f"{folder}/" if folder else "", []).append(key)
+        found: dict[str, Seen] = {}
+        for folder, keys in folders.items():
+            if len(keys) < _WORTH_A_LIST:
+                continue
+            # OpenBao API, "List secrets": `after` and `limit`.
+            page = {"after": just_before(min(keys)), "limit": str(2 * len(keys))}
+            reply = self._listed_in_detail(folder, **page)
+            listed = reply["data"]["key_info"] if reply else {}
+            for key in listed.keys() & set(keys):
+                name = (folder + key).removeprefix(self._prefix.start)
+                found[name] = seen_in(name, listed[key])
+        return found
 
     def read(self, name: str) -> Copy | None:
         """Return value and version from one read of the data."""
@@ -188,34 +211,24 @@ class VaultKv2(Backend):
             raise CreateOvertaken("another secret was written there first: plan again") from None
         return self.look(name)
 
-    def update(self, seen: Seen, value: str, *, token: str) -> Seen:  # noqa: ARG002
+    def update(self, seen: Seen, value: str, *, token: str, known: bool = False) -> Seen:  # noqa: ARG002
         """Write with cas = the version read; what is there must be a single text.
 
-        If the next version holds this very value already, an earlier attempt got through.
+        If the next version holds this very value already, an earlier attempt got through. The
+        answer shows the mark: where it is not ours any more, what was there is put back.
         """
         path = self._prefix.path(seen.name)
+        if known:
+            return self._written(seen, path, value)
         now = self.read(seen.name)
         # A secret that was removed and made anew counts its versions from 1 again, without our mark.
         if now is None or now.seen.mark != seen.mark:
             raise ChangedSinceRead(_CHANGED)
         if now.seen.version != seen.version:
             if int(now.seen.version) == int(seen.version) + 1 and _same(now.value, value):
-                return Seen(
-                    name=seen.name,
-                    presence=Presence.PRESENT,
-                    remote_id=seen.remote_id,
-                    version=now.seen.version,
-                    mark=seen.mark,
-                )
+                return replace(seen, presence=Presence.PRESENT, version=now.seen.version)
             raise ChangedSinceRead(_CHANGED)
-        version = self._write(path, value, cas=int(seen.version))
-        return Seen(
-            name=seen.name,
-            presence=Presence.PRESENT,
-            remote_id=seen.remote_id,
-            version=version,
-            mark=seen.mark,
-        )
+        return self._written(seen, path, value)
 
     def delete(self, seen: Seen) -> None:
         """Delete exactly the version read; if another one is there by then, bring it back."""
@@ -251,15 +264,11 @@ class VaultKv2(Backend):
 
     def _listed(self, folder: str) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
         """Yield a folder's keys with their metadata, where the server lists that, else with None."""
-        if self._detailed:
-            try:
-                reply = self._send_ready("GET", self._at("detailed-metadata", folder), params=_LIST)
-            except (PermissionMissing, RequestRefused):
-                self._detailed, reply = False, None
-            if reply is not None:
-                for key in reply["data"]["keys"]:
-                    yield key, reply["data"]["key_info"].get(key) or None
-                return
+        reply = self._listed_in_detail(folder)
+        if reply is not None:
+            for key in reply["data"]["keys"]:
+                yield key, reply["data"]["key_info"].get(key) or None
+            return
         reply = self._send_ready("GET", self._at("metadata", folder), params=_LIST)
         if reply is None:
             return
@@ -267,11 +276,21 @@ class VaultKv2(Backend):
         for key in reply["data"]["keys"]:
             yield key, None
 
+    def _listed_in_detail(self, folder: str, **page: str) -> dict[str, Any] | None:
+        """List a folder with metadata; None if nothing is there, or the server lists nothing like that."""
+        if not self._detailed:
+            return None
+        try:
+            return self._send_ready("GET", self._at("detailed-metadata", folder), params=_LIST | page)
+        except (PermissionMissing, RequestRefused):
+            self._detailed = False
+            return None
+
     def _looked(self, name: str, path: str) -> Seen:
         reply = self._send_ready("GET", self._at("metadata", path))
         if reply is None:
             return Seen(name=name, presence=Presence.ABSENT)
-        return _seen(name, reply["data"])
+        return seen_in(name, reply["data"])
 
     def _refuse_change(self, seen: Seen, now: Seen) -> None:
         if now.presence is not Presence.PRESENT or now.version != seen.version:
@@ -279,12 +298,30 @@ class VaultKv2(Backend):
         if seen.remote_id and now.remote_id != seen.remote_id:
             raise ChangedSinceRead(_CHANGED)
 
-    def _write(self, path: str, value: str, *, cas: int) -> str:
+    def _write(self, path: str, value: str, *, cas: int) -> Mapping[str, Any]:
         body = {"data": {FIELD: value}, "options": {"cas": cas}}
         reply = self._send_ready("POST", self._at("data", path), json=body)
         if reply is None:
             raise MountMissing("Vault has no place for data at this mount")
-        return str(reply["data"]["version"])
+        answer: Mapping[str, Any] = reply["data"]
+        return answer
+
+    def _written(self, seen: Seen, path: str, value: str) -> Seen:
+        """Write over the version in `seen`, if it is still ours when it is written."""
+        answer = self._write(path, value, cas=int(seen.version))
+        # Old servers do not say.
+        if "custom_metadata" in answer and mark_from(answer["custom_metadata"] or {}) != seen.mark:
+            self._put_back(path, seen.version, int(answer["version"]))
+            raise ChangedSinceRead("our mark was taken off just before it was written: the old value is back")
+        return replace(seen, presence=Presence.PRESENT, version=str(answer["version"]))
+
+    def _put_back(self, path: str, version: str, written: int) -> None:
+        """Write what a version held over the one that should not have been written."""
+        old = self._send_ready("GET", self._at("data", path), params={"version": version})
+        if old is None or old["data"]["data"] is None:
+            raise ChangedSinceRead(_CHANGED)
+        body = {"data": old["data"]["data"], "options": {"cas": written}}
+        self._send_ready("POST", self._at("data", path), json=body)
 
     def _label(self, name: str, change: Any) -> None:
         path = self._at("metadata", self._prefix.path(name))
@@ -379,30 +416,6 @@ class VaultKv2(Backend):
 
 
 _LIST: Final = {"list": "true"}
-
-
-def _seen(name: str, metadata: Mapping[str, Any]) -> Seen:
-    number = metadata["current_version"]
-    version = metadata["versions"].get(str(number))
-    if version is None:
-        # Marked, and not written yet.
-        presence = Presence.ABSENT
-    elif version["destroyed"] or _is_past(version["deletion_time"]):
-        presence = Presence.DELETED
-    else:
-        presence = Presence.PRESENT
-    return Seen(
-        name=name,
-        presence=presence,
-        remote_id=metadata["created_time"],
-        version=str(number) if version else "",
-        mark=mark_from(metadata.get("custom_metadata") or {}),
-    )
-
-
-def _is_past(time: str) -> bool:
-    """Say whether a time of Vault (RFC 3339 with nanoseconds, empty for never) is over."""
-    return bool(time) and datetime.fromisoformat(time[:19]).replace(tzinfo=UTC) <= datetime.now(UTC)
 
 
 def _same(one: str, other: str) -> bool:

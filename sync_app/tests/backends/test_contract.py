@@ -145,6 +145,23 @@ class TestBackend:
         assert listed["theirs"].mark is None
         assert listed["gone"].presence is Presence.DELETED
 
+    def test_a_glance_shows_many_as_a_look_shows_each(self, world: World, backend: Backend) -> None:
+        names = [f"app/{number:02}" for number in range(6)]
+        for name in names[:5]:
+            backend.create(name, "x", mark=MARK, token=TOKEN)
+        world.write(f"{world.prefix}/app/00/deeper", "another's")
+        shown = backend.glance([*names, "elsewhere"])
+        assert shown == {name: backend.look(name) for name in names[:5]}
+
+    def test_it_updates_what_is_known_without_reading(self, world: World, backend: Backend) -> None:
+        made = backend.create("password", "first", mark=MARK, token=TOKEN)
+        after = backend.update(made, "second", token=OTHER_TOKEN, known=True)
+        assert backend.look("password") == after
+        assert world.value(f"{world.prefix}/password") == "second"
+        with pytest.raises(ChangedSinceRead):
+            backend.update(made, "third", token=f"3{TOKEN}", known=True)
+        assert world.value(f"{world.prefix}/password") == "second"
+
     def test_it_lists_an_empty_prefix(self, backend: Backend) -> None:
         assert list(backend.list()) == []
 

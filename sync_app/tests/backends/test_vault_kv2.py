@@ -1,9 +1,10 @@
 """Vault's own states, races and policies, on a real OpenBao."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import hvac
@@ -183,7 +184,7 @@ def test_it_keeps_what_came_between_read_and_write(
     made = backend.create("a", "1", mark=MARK, token=TOKEN)
     plain = VaultKv2._write
 
-    def write(self: VaultKv2, path: str, value: str, *, cas: int) -> str:
+    def write(self: VaultKv2, path: str, value: str, *, cas: int) -> Mapping[str, Any]:
         vault.write(path, "theirs")
         return plain(self, path, value, cas=cas)
 

@@ -1,6 +1,6 @@
 """Two workers on the same create in Vault after a lease was lost: neither takes the mark off what the other wrote."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -26,7 +26,7 @@ def just_before_the_write(monkeypatch: pytest.MonkeyPatch, happens: Callable[[st
     """Have something happen once, when a worker has put its mark and is about to write."""
     plain, left = VaultKv2._write, [happens]
 
-    def write(self: VaultKv2, path: str, value: str, *, cas: int) -> str:
+    def write(self: VaultKv2, path: str, value: str, *, cas: int) -> Mapping[str, Any]:
         if left:
             left.pop()(path)
         return plain(self, path, value, cas=cas)

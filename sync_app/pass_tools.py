@@ -1,0 +1,33 @@
+"""What a pass works with, handed to each of its batches."""
+
+from dataclasses import dataclass
+
+from environments_app.policy import Principal
+from environments_app.second_person import Clearance
+from sync_app.backends.base import Backend
+from sync_app.leases import Lease
+from sync_app.models import Plan
+from sync_app.pace import Pace
+from sync_app.parallel import Crew, no_pulse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What a pass works with."""
+
+    plan: Plan
+    backend: Backend
+    actor: Principal
+    lease: Lease | None
+    pace: Pace
+    crew: Crew
+    clearance: Clearance
+
+    def hold(self, **changes: object) -> None:
+        """Make sure, in a transaction, that this worker is still the one that may write."""
+        if self.lease:
+            self.lease.hold(**changes)
+
+    def pulse(self) -> None:
+        """Keep the lease while the target is slow."""
+        (self.lease.pulse if self.lease else no_pulse)()
