@@ -18,11 +18,18 @@ class Action(StrEnum):
     MEMBER_GRANT = "member.grant"
     MEMBER_CHANGE = "member.change"
     MEMBER_REVOKE = "member.revoke"
+    # A membership that somebody asked for has come to its end.
+    MEMBER_EXPIRE = "member.expire"
     BREAK_GLASS = "member.break_glass"
     # Somebody else can sign in as a member, or a group was mapped by administration: what that
     # grants shows no value until a manager confirms it.
     ACCESS_SUSPEND = "access.suspend"
     ACCESS_CONFIRM = "access.confirm"
+    # Somebody asks to be let in, and what became of it.
+    ACCESS_ASK = "access.ask"
+    ACCESS_DECIDE = "access.decide"
+    ACCESS_WITHDRAW = "access.withdraw"
+    ACCESS_EXPIRE = "access.expire"
 
     TOKEN_VIEW = "token.view"
     TOKEN_ISSUE = "token.issue"
@@ -111,7 +118,7 @@ class Action(StrEnum):
     NOTIFICATION_TEST = "notification.test"
     NOTIFICATION_SEND = "notification.send"
 
-    # The second person in a protected environment, and access that somebody asks for.
+    # The second person in a protected environment.
     APPROVAL_ASK = "approval.ask"
     APPROVAL_VIEW = "approval.view"
     APPROVAL_DECIDE = "approval.decide"

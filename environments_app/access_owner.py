@@ -5,12 +5,21 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.contrib.auth.models import Group
+from django.urls import reverse
 
 from audit_app.actions import Action
-from environments_app import environments, groups, members, saml_mappings, token_changes, tokens
+from environments_app import (
+    access_answers,
+    environments,
+    groups,
+    members,
+    saml_mappings,
+    token_changes,
+    tokens,
+)
 from environments_app.approval_owners import Done
 from environments_app.errors import ApprovalVoid
-from environments_app.models import Approval, Membership, ServiceToken, User
+from environments_app.models import AccessRequest, Approval, Membership, ServiceToken, User
 from environments_app.policy import Principal
 from environments_app.tokens import Lifetime
 
@@ -34,6 +43,8 @@ class AccessOwner:
 
 
 def _grant(actor: Principal, approval: Approval) -> Done:
+    if "request" in approval.arguments:
+        return _grant_asked(actor, approval)
     given = _given(approval)
     user, group = given.pop("user"), given.pop("group")
     members.grant(
@@ -44,6 +55,17 @@ def _grant(actor: Principal, approval: Approval) -> Done:
         **given,
     )
     return Done(sentence="The access was granted.")
+
+
+def _grant_asked(actor: Principal, approval: Approval) -> Done:
+    given = dict(approval.arguments)
+    del given["asked_by"]
+    rows = AccessRequest.objects.select_related("environment", "requester")
+    request = rows.filter(pk=given.pop("request"), environment=approval.environment).first()
+    if request is None:
+        raise ApprovalVoid(_GONE)
+    access_answers.grant(actor=actor, request=request, **given)
+    return Done(sentence="The access was granted.", link=reverse("access-request-detail", args=[request.pk]))
 
 
 def _change(actor: Principal, approval: Approval) -> Done:

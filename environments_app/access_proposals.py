@@ -9,7 +9,15 @@ from audit_app.canonical import Json
 from audit_app.record import AuditObject
 from audit_app.row_history import state_digest
 from environments_app.changes import time_text
-from environments_app.models import Environment, Membership, Role, SamlGroupMapping, ServiceToken, User
+from environments_app.models import (
+    AccessRequest,
+    Environment,
+    Membership,
+    Role,
+    SamlGroupMapping,
+    ServiceToken,
+    User,
+)
 from environments_app.second_person import Line, Proposal
 
 _ALL_NAMES = "every name"
@@ -41,6 +49,48 @@ def granting(membership: Membership) -> Proposal:
             Line("Until", "", _moment(membership.expires_at)),
         ],
     )
+
+
+def granting_asked(
+    request: AccessRequest, environment: Environment, *, role: Role, prefix: str, minutes: int | None
+) -> Proposal:
+    """Return the proposal to grant what somebody asked for, perhaps narrowed; its time counts from then."""
+    return Proposal(
+        action=Action.MEMBER_GRANT,
+        environment=environment,
+        object=AuditObject("access-request", request.uuid, request.requester.username),
+        expected=state_digest(request),
+        arguments={
+            "request": request.pk,
+            "asked_by": str(request.requester.uuid),
+            "role": str(role),
+            "prefix": prefix,
+            "minutes": minutes,
+        },
+        summary=[
+            Line("Who asked", "", request.requester.username),
+            Line("Role", "", str(role)),
+            Line("Names", "", prefix or _ALL_NAMES),
+            Line("For", "", duration_words(minutes)),
+            Line("Why", "", request.reason),
+        ],
+    )
+
+
+def duration_words(minutes: int | None) -> str:
+    """Return how long access is to last, in words."""
+    if minutes is None:
+        return _NO_END
+    for unit, size in (("day", 1440), ("hour", 60)):
+        if minutes >= size and minutes % size == 0:
+            return f"{minutes // size} {unit}{'s' if minutes > size else ''}"
+    return f"{minutes} minutes"
+
+
+def widens_request(request: AccessRequest, *, role: Role, prefix: str, minutes: int | None) -> bool:
+    """Say whether this is more than what somebody asked for."""
+    longer = request.minutes is not None and (minutes is None or minutes > request.minutes)
+    return longer or role.rank > Role(request.role).rank or not _within(prefix, request.prefix)
 
 
 def changing_membership(membership: Membership, changes: dict[str, Any]) -> Proposal:

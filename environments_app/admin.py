@@ -20,6 +20,7 @@ from environments_app import (
 )
 from environments_app.models import (
     AccessConfirmation,
+    AccessRequest,
     Alert,
     Approval,
     Delivery,
@@ -326,6 +327,26 @@ class DeliveryAdmin(ServiceAdmin):
     list_display = ("kind", "transport", "environment", "subject", "state", "attempts", "due_at", "error")
     list_filter = ("state", "transport", "environment")
     list_select_related = ("environment",)
+
+
+@admin.register(AccessRequest)
+class AccessRequestAdmin(ServiceAdmin):
+    """Who asked for access, and what they were told; it is answered on its own page."""
+
+    list_display = (
+        "id",
+        "environment_name",
+        "requester",
+        "role",
+        "prefix",
+        "minutes",
+        "state",
+        "decided_by",
+        "asked_at",
+    )
+    list_filter = ("state", "role")
+    list_select_related = ("requester", "decided_by")
+    search_fields = ("=environment_name", "=requester__username")
 
 
 @admin.register(Approval)

@@ -13,13 +13,14 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.row_mac import authentic
-from environments_app import approvals
+from environments_app import access_requests, approvals
 from environments_app.authentication import principal_of
 from environments_app.current import enter
 from environments_app.errors import ApprovalVoid, ConfirmationNeeded, Conflict, InvalidField
 from environments_app.models import Approval, ApprovalState
 
 _SHOWN: Final = 50
+_OWN: Final = 20
 
 
 @login_required
@@ -32,6 +33,8 @@ def approval_list(request: HttpRequest) -> HttpResponse:
         "waiting": approvals.waiting_for(actor),
         "ready": approvals.ready_for(actor),
         "latest": authentic(latest),
+        "asking": access_requests.waiting_for(actor),
+        "own_requests": authentic(access_requests.own_requests(actor)[:_OWN]),
     }
     return render(request, "environments_app/approval_list.html", context)
 

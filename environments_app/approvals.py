@@ -17,12 +17,12 @@ from audit_app.row_mac import authentic
 from audit_app.streams import environment_stream
 from environments_app.approval_owners import Done, owner_of
 from environments_app.changes import changing
+from environments_app.deciding import decides, makers_of, people_who_decide
 from environments_app.errors import ApprovalVoid, Conflict, Forbidden, InvalidField, Invisible, Tampered
-from environments_app.models import Approval, ApprovalState, Environment, User
+from environments_app.models import Approval, ApprovalState, Environment
 from environments_app.notifications import recovered
 from environments_app.policy import Principal, environments_for, require
-from environments_app.principals import user_principal
-from environments_app.second_person import may_decide, record_act
+from environments_app.second_person import record_act
 
 MAX_COMMENT: Final = 500
 _OPEN: Final = (ApprovalState.ASKED, ApprovalState.APPROVED)
@@ -42,8 +42,9 @@ def waiting_for(actor: Principal) -> list[Approval]:
     if actor.kind is not ActorKind.USER:
         return []
     rows = visible_approvals(actor).filter(state=ApprovalState.ASKED, expires_at__gt=timezone.now())
-    others = rows.exclude(requester_uuid=actor.uuid).order_by("id")[:_BATCH]
-    return [row for row in authentic(others) if _decides(actor, row)]
+    others = authentic(rows.exclude(requester_uuid=actor.uuid).order_by("id")[:_BATCH])
+    makers = makers_of(row.requester for row in others)
+    return [row for row in others if decides(actor, row, makers)]
 
 
 def ready_for(actor: Principal) -> list[Approval]:
@@ -71,7 +72,7 @@ def find_approval(*, actor: Principal, id: int) -> Approval:
 
 def may_approve(actor: Principal, approval: Approval) -> bool:
     """Say whether this person may decide about a request as it stands."""
-    return approval.state == ApprovalState.ASKED and approval.is_live() and _decides(actor, approval)
+    return approval.state == ApprovalState.ASKED and approval.is_live() and decides(actor, approval)
 
 
 def approve(*, actor: Principal, approval: Approval, comment: str = "") -> Approval:
@@ -171,8 +172,7 @@ def approve_from_host(*, actor: Principal, approval: Approval, reason: str) -> A
 
 def possible_approvers(approval: Approval) -> list[str]:
     """Return the names of all who may decide about a request now."""
-    people = User.objects.filter(is_active=True).order_by("username")
-    return [person.username for person in people if _decides(user_principal(person), approval)]
+    return [person.username for person in people_who_decide(approval)]
 
 
 def _decide(actor: Principal, approval: Approval, state: ApprovalState, comment: str) -> Approval:
@@ -183,7 +183,7 @@ def _decide(actor: Principal, approval: Approval, state: ApprovalState, comment:
         object=approval.audit_object,
     )
     _require_authentic(approval)
-    if not _decides(actor, approval):
+    if not decides(actor, approval):
         commit_record(
             actor=actor,
             action=Action.APPROVAL_DECIDE,
@@ -245,15 +245,6 @@ def _settled(approval: Approval, subject: str) -> None:
 def _require_open(approval: Approval) -> None:
     if approval.state != ApprovalState.ASKED or not approval.is_live():
         raise ApprovalVoid(f"The request is {approval.shown_state} already.")
-
-
-def _decides(actor: Principal, approval: Approval) -> bool:
-    return may_decide(
-        actor,
-        environment=approval.environment,
-        action=approval.action,
-        requester=approval.requester,
-    )
 
 
 def _is_own(actor: Principal, approval: Approval) -> bool:

@@ -153,6 +153,8 @@ def _mapped_groups(environment: Environment) -> dict[tuple[str, str], list[str]]
 
 
 def _via(row: Membership, mapped: dict[tuple[str, str], list[str]]) -> str:
+    if row.source == Source.REQUEST:
+        return "a request, which was granted"
     if row.source != Source.SAML:
         return "a grant to the person"
     groups = mapped.get((row.role, row.prefix), [])

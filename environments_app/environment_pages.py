@@ -41,7 +41,7 @@ def environment_list(request: HttpRequest) -> HttpResponse:
     actor = principal_of(request)
     environments = Environment.objects.filter(visible_environments(actor)).order_by("position", "name")
     roles = {
-        grant.environment_id: _shown_role(grant)
+        grant.environment_id: shown_role(grant)
         for grant in sorted(actor.grants, key=lambda grant: grant.role.rank)
     }
     context = {
@@ -162,7 +162,8 @@ def token_revoke(request: HttpRequest, name: str, id: int) -> HttpResponse:
     return redirect("environment-detail", name=name)
 
 
-def _shown_role(grant: Grant) -> str:
+def shown_role(grant: Grant) -> str:
+    """Return the role of a grant as it is shown."""
     return f"{grant.held.label} (suspended)" if grant.held else grant.role.label
 
 

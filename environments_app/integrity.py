@@ -9,6 +9,7 @@ from audit_app.row_history import contradictions, last_states
 from audit_app.row_mac import AuthenticatedRow
 from environments_app.models import (
     AccessConfirmation,
+    AccessRequest,
     Approval,
     Environment,
     GroupMember,
@@ -32,6 +33,7 @@ _KINDS: tuple[tuple[type[AuthenticatedRow], tuple[Any, ...]], ...] = (
     (AccessConfirmation, ("environment", "user")),
     (SecondFactor, ("user",)),
     (Approval, ("environment",)),
+    (AccessRequest, ("environment", "requester", "decided_by")),
     (SamlGroupMapping, ("environment",)),
     (SamlProvider, ()),
 )
@@ -52,7 +54,12 @@ _CHANGES: Final = (
     Action.MEMBER_GRANT,
     Action.MEMBER_CHANGE,
     Action.MEMBER_REVOKE,
+    Action.MEMBER_EXPIRE,
     Action.ACCESS_CONFIRM,
+    Action.ACCESS_ASK,
+    Action.ACCESS_DECIDE,
+    Action.ACCESS_WITHDRAW,
+    Action.ACCESS_EXPIRE,
     Action.TOKEN_ISSUE,
     Action.TOKEN_CHANGE,
     Action.TOKEN_REVOKE,

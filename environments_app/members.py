@@ -1,7 +1,8 @@
 """Use cases of memberships: granting, changing and revoking roles in an environment."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.auth.models import Group
 from django.db import IntegrityError, transaction
@@ -26,6 +27,8 @@ from environments_app.second_person import (
     require_second_person,
     standing,
 )
+
+_TAKES_AWAY: Final = frozenset({Action.MEMBER_REVOKE, Action.MEMBER_EXPIRE})
 
 
 def grant(
@@ -61,13 +64,19 @@ def grant(
     return store(actor=actor, membership=membership, clearance=clearance)
 
 
-def store(*, actor: Principal, membership: Membership, clearance: Clearance) -> Membership:
-    """Store a membership that was asked for and allowed. Raises Conflict if there is such a one."""
+def store(
+    *,
+    actor: Principal,
+    membership: Membership,
+    clearance: Clearance,
+    told: Mapping[str, Json] | None = None,
+) -> Membership:
+    """Store a membership that was allowed; `told` is added to its event. Raises Conflict if there is one."""
     try:
         with transaction.atomic():
             approved = clearance.spend(membership.environment, actor=actor)
             membership.save()
-            _record(actor, Action.MEMBER_GRANT, membership, approved)
+            _record(actor, Action.MEMBER_GRANT, membership, {**approved, **(told or {})})
     except IntegrityError as error:
         raise Conflict("There is a membership for this prefix already; change that one.") from error
     return membership
@@ -141,13 +150,13 @@ def bestow(
     return store(actor=actor, membership=membership, clearance=standing(actor, environment))
 
 
-def withdraw(*, actor: Principal, membership: Membership) -> None:
-    """Take away what single sign-on no longer grants, in the caller's transaction.
+def withdraw(*, actor: Principal, membership: Membership, action: Action = Action.MEMBER_REVOKE) -> None:
+    """Take away what single sign-on no longer grants, or what ended, in the caller's transaction.
 
     Unlike a person's revocation it may leave an environment without a manager: whoever lost the
     group must lose the access, and administrators can grant it anew.
     """
-    _record(actor, Action.MEMBER_REVOKE, membership)
+    _record(actor, action, membership)
     membership.delete()
 
 
@@ -210,7 +219,8 @@ def _require_another_manager(membership: Membership) -> None:
 
 
 def _manages(membership: Membership) -> bool:
-    if membership.is_expired or not membership.is_authentic():
+    # Whoever manages for a while only leaves an environment to nobody when the time is over.
+    if membership.expires_at is not None or not membership.is_authentic():
         return False
     if membership.user:
         return membership.user.is_active
@@ -234,10 +244,10 @@ def _record(
             **({"source": membership.source} if membership.source else {}),
             **({"suspended": True} if membership.suspended_at else {}),
             **(approved or {}),
-            **row_state(membership, gone=action is Action.MEMBER_REVOKE),
+            **row_state(membership, gone=action in _TAKES_AWAY),
         },
     )
-    breaks_glass = action is not Action.MEMBER_REVOKE and opens_values(
+    breaks_glass = action not in _TAKES_AWAY and opens_values(
         actor, action, environment_id=membership.environment_id, role=membership.role
     )
     record_many(with_alert(draft, breaks_glass=breaks_glass))

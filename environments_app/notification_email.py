@@ -1,4 +1,7 @@
-"""Notifications by e-mail, through the server that the EMAIL_ variables name."""
+"""Notifications by e-mail, through the server that the EMAIL_ variables name.
+
+An addressee is a recipient of an environment, an account, or nil for the installation's addresses.
+"""
 
 import smtplib
 from collections.abc import Sequence
@@ -10,7 +13,7 @@ from django.core.mail import EmailMessage
 
 from audit_app.actors import NIL
 from audit_app.row_mac import authentic
-from environments_app.models import Environment, Recipient
+from environments_app.models import Environment, Recipient, User
 from environments_app.notifications import Notice, Undeliverable
 
 _GONE: Final = "the recipient was removed, or its row was changed outside Keeper"
@@ -20,6 +23,7 @@ class EmailTransport:
     """Tells an environment's recipients, and KEEPER_ALERT_EMAILS about the installation."""
 
     name = "email"
+    reaches_people = True
 
     def addressees(self, environment: Environment | None) -> Sequence[UUID]:
         """Return the recipients of an environment; nil stands for the installation's addresses."""
@@ -49,6 +53,9 @@ def _addresses(addressee: UUID) -> list[str]:
     if addressee == NIL:
         return list(settings.KEEPER_ALERT_EMAILS)
     rows = authentic(Recipient.objects.filter(uuid=addressee).select_related("environment"))
-    if not rows:
+    if rows:
+        return [row.email for row in rows]
+    people = authentic(User.objects.filter(uuid=addressee, is_active=True).exclude(email=""))
+    if not people:
         raise Undeliverable(_GONE, permanent=True)
-    return [row.email for row in rows]
+    return [person.email for person in people]

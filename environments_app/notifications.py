@@ -68,6 +68,8 @@ class Transport(Protocol):
     """One way to reach people; settings.KEEPER_NOTIFIERS lists them by dotted path."""
 
     name: str
+    # Whether an addressee may be an account, by its uuid.
+    reaches_people: bool
 
     def addressees(self, environment: Environment | None) -> Sequence[UUID]:
         """Return whom to tell about an environment, or about the installation as a whole."""
@@ -94,12 +96,14 @@ def notify(
     lines: Sequence[str] = (),
     link: str = "",
     signature: str = "",
+    people: Collection[UUID] = (),
 ) -> bool:
     """Raise an alert, or tell news about one that is open; return whether there are news.
 
     `about` is the uuid of what it concerns, `environment` None for the installation as a whole,
     `link` the path of the page to look at, and `signature` (64 characters) what is compared to
-    tell whether there are news: by default the subject and lines.
+    tell whether there are news: by default the subject and lines. `people` are accounts that are
+    told besides those who are told of the environment.
     """
     told = [line[:MAX_LINE] for line in lines]
     with transaction.atomic():
@@ -113,8 +117,37 @@ def notify(
         alert.waiting = not _may_tell(alert)
         if not alert.waiting:
             _tell(alert, kind=kind, subject=subject, lines=told, link=link)
+            tell_people(
+                people=people, environment=environment, kind=kind, subject=subject, lines=told, link=link
+            )
         alert.save()
     return True
+
+
+def tell_people(
+    *,
+    people: Collection[UUID],
+    environment: Environment | None,
+    kind: str,
+    subject: str,
+    lines: Sequence[str] = (),
+    link: str = "",
+) -> None:
+    """Tell accounts something that concerns them, in the caller's transaction, if it is to reach anybody."""
+    Delivery.objects.bulk_create(
+        Delivery(
+            environment=environment,
+            transport=name,
+            addressee=person,
+            kind=kind,
+            subject=subject[:200],
+            lines=list(lines),
+            link=link,
+        )
+        for name, transport in transports().items()
+        if transport.reaches_people
+        for person in people
+    )
 
 
 def recovered(

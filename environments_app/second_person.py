@@ -27,11 +27,11 @@ from audit_app.row_mac import authentic
 from audit_app.streams import environment_stream
 from environments_app.approval_owners import owner_of
 from environments_app.changes import changing
+from environments_app.deciding import approver_stands, people_to_tell
 from environments_app.errors import ApprovalNeeded, ApprovalVoid, Conflict
-from environments_app.models import Approval, ApprovalState, Environment, ServiceToken, User
+from environments_app.models import Approval, ApprovalState, Environment, Role
 from environments_app.notifications import notify
-from environments_app.policy import ADMIN_ACTIONS, Principal, grants_allow
-from environments_app.principals import user_principal
+from environments_app.policy import Principal, grants_allow
 
 _DIGEST_LABEL: Final = "keeper/proposal/v1"
 _MAX_OPEN: Final = 200
@@ -195,6 +195,27 @@ def require_second_person(*, actor: Principal, proposal: Proposal) -> Clearance:
     raise ApprovalNeeded((asked or _ask(actor, proposal, message)).pk)
 
 
+def clearance_for_asked(*, actor: Principal, proposal: Proposal, asked_by: UUID, role: Role) -> Clearance:
+    """Return the clearance to grant access that its holder asked for, or store a request and end there.
+
+    Two people agree where somebody asks and a manager grants: who asks is the first, the manager the
+    second. It suffices for a role that reads, since a manager could tell the values anyway. Whoever may
+    write or decide is one of the two people of later acts, so that one manager alone does not make such
+    a one: there the manager's grant waits for another, who is neither of the two.
+
+    Raises ApprovalNeeded, ApprovalVoid; TypeError for who asked, or who manages by administration alone.
+    """
+    environment = proposal.environment
+    if not needs_second_person(actor, environment):
+        return Clearance(_MAKER, environment)
+    manages = grants_allow(actor, proposal.action, environment_id=environment.pk)
+    if actor.kind is not ActorKind.USER or actor.uuid == asked_by or not manages:
+        raise TypeError("another person who manages the environment grants what was asked for")
+    if role.rank <= Role.READER.rank:
+        return Clearance(_MAKER, environment, settled=True)
+    return require_second_person(actor=actor, proposal=proposal)
+
+
 def needs_second_person(actor: Actor, environment: Environment) -> bool:
     """Say whether what this actor does in an environment takes a second person."""
     # A row that Keeper did not write says nothing: then the stricter rule holds.
@@ -207,34 +228,6 @@ def standing(actor: Actor, environment: Environment) -> Clearance:
     if needs_second_person(actor, environment):
         raise TypeError("only Keeper itself works without asking")
     return Clearance(_MAKER, environment, settled=actor.kind is ActorKind.SYSTEM)
-
-
-def may_decide(actor: Principal, *, environment: Environment, action: str, requester: Actor) -> bool:
-    """Say whether somebody may be the second person: a manager there, never a token, never oneself.
-
-    Administrators may where they might act themselves, so that an environment is never without.
-    """
-    if actor.kind is not ActorKind.USER or actor.uuid in _persons_behind(requester):
-        return False
-    if grants_allow(actor, Action.APPROVAL_DECIDE, environment_id=environment.pk):
-        return True
-    trusted = not actor.suspended or environment.pk in actor.trusted_in
-    return actor.is_admin and trusted and action in ADMIN_ACTIONS
-
-
-def approver_stands(approval: Approval) -> bool:
-    """Say whether whoever approved might do so now as well; the host's operator always might."""
-    if approval.decided_by_uuid is None:
-        return False
-    if approval.decided_by_uuid == NIL:
-        return True
-    person = User.objects.filter(uuid=approval.decided_by_uuid).first()
-    return person is not None and may_decide(
-        user_principal(person),
-        environment=approval.environment,
-        action=approval.action,
-        requester=approval.requester,
-    )
 
 
 def record_act(
@@ -264,14 +257,6 @@ def _require_standing(approval: Approval) -> None:
         raise ApprovalVoid("This is not approved, or no longer: ask again.")
     if not approver_stands(approval):
         raise ApprovalVoid("Whoever approved this may not any more: ask again.")
-
-
-def _persons_behind(requester: Actor) -> set[UUID | None]:
-    """Return who asks: a person, or a token along with whoever made it."""
-    if requester.kind is not ActorKind.TOKEN:
-        return {requester.uuid}
-    makers = ServiceToken.objects.filter(uuid=requester.uuid).values_list("created_by__uuid", flat=True)
-    return {requester.uuid, *makers}
 
 
 def _concerns(actor: Principal, environment: Environment) -> bool:
@@ -313,6 +298,7 @@ def _ask(actor: Principal, proposal: Proposal, message: bytes) -> Approval:
         expires_at=timezone.now() + timedelta(hours=settings.KEEPER_APPROVAL_HOURS),
     )
     kept = proposal.keep(approval) if proposal.keep else ()
+    people = people_to_tell(approval)
     # Durable: the refusal that follows would take a request along that joined a transaction.
     with transaction.atomic(durable=True):
         _refuse_too_many(actor, proposal.environment)
@@ -327,6 +313,7 @@ def _ask(actor: Principal, proposal: Proposal, message: bytes) -> Approval:
             subject=f"{approval.environment.name}: {actor.name} asks for approval"[:200],
             lines=[f"{approval.action}: {approval.object_name}"],
             link=reverse("approval-detail", args=[approval.pk]),
+            people=[person.uuid for person in people if person.email],
         )
     return approval
 

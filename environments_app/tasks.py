@@ -5,7 +5,7 @@ import logging
 from celery import shared_task
 from django.conf import settings
 
-from environments_app.approvals import expire_due
+from environments_app import access_answers, access_requests, approvals
 from environments_app.errors import SamlUnavailable
 from environments_app.notifications import deliver_due
 from environments_app.saml.assertions import purge
@@ -46,5 +46,12 @@ def purge_saml_assertions() -> None:
 
 @shared_task(name="environments_app.tasks.expire_approvals")
 def expire_approvals() -> None:
-    """Note which requests for approval have waited too long, and destroy what was kept for them."""
-    expire_due()
+    """Note which requests have waited too long, and destroy what was kept for them."""
+    approvals.expire_due()
+    access_requests.expire_due()
+
+
+@shared_task(name="environments_app.tasks.end_expired_access")
+def end_expired_access() -> None:
+    """Note which access that was asked for has ended: it grants nothing already."""
+    access_answers.end_expired()

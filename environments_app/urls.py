@@ -4,6 +4,7 @@ from django.urls import path
 
 from environments_app import (
     access_pages,
+    access_request_pages,
     approval_pages,
     profile_pages,
     second_factor_pages,
@@ -42,6 +43,17 @@ urlpatterns = [
     path("approvals/<int:id>/explain", approval_pages.approval_explain, name="approval-explain"),
     path("approvals/<int:id>/carry-out", approval_pages.approval_carry_out, name="approval-carry-out"),
     path("tokens", token_pages.token_list, name="token-list"),
+    path("access-requests/new", access_request_pages.request_new, name="access-request-new"),
+    path("access-requests/<int:id>", access_request_pages.request_detail, name="access-request-detail"),
+    path("access-requests/<int:id>/grant", access_request_pages.request_grant, name="access-request-grant"),
+    path(
+        "access-requests/<int:id>/refuse", access_request_pages.request_refuse, name="access-request-refuse"
+    ),
+    path(
+        "access-requests/<int:id>/withdraw",
+        access_request_pages.request_withdraw,
+        name="access-request-withdraw",
+    ),
     path("environments", pages.environment_list, name="environment-list"),
     path("environments/new", pages.environment_new, name="environment-new"),
     path("environments/<str:name>", pages.environment_detail, name="environment-detail"),

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from audit_app.actions import Action
+from environments_app import access_requests
 from environments_app.approvals import ready_for, waiting_for
 from environments_app.authentication import principal_of
 from environments_app.current import entered
@@ -86,7 +87,8 @@ class Frame:
         if icon == "sync":
             return attention(self.person)
         if icon == "approve":
-            return len(waiting_for(self.person)) + len(ready_for(self.person))
+            asking = access_requests.waiting_for(self.person)
+            return len(waiting_for(self.person)) + len(ready_for(self.person)) + len(asking)
         return 0
 
     def _is_at(self, url: str) -> bool:

@@ -124,6 +124,8 @@ KEEPER_REPORT_EMAILS = env.list("KEEPER_REPORT_EMAILS", default=[])
 KEEPER_REPORT_SCHEDULE = env.str("KEEPER_REPORT_SCHEDULE", default="")
 # How long a request for approval may wait, and an approval be carried out, counted from the request.
 KEEPER_APPROVAL_HOURS = env.int("KEEPER_APPROVAL_HOURS", default=72)
+# How long access may be asked for that ends by itself.
+KEEPER_ACCESS_MAX_HOURS = env.int("KEEPER_ACCESS_MAX_HOURS", default=168)
 # Empty: no e-mail is sent.
 EMAIL_HOST = env.str("EMAIL_HOST", default="")
 EMAIL_PORT = env.int("EMAIL_PORT", default=587)
@@ -525,6 +527,7 @@ CELERY_BEAT_SCHEDULE = {
     "send-report": {"task": "keeper_project.tasks.send_report", "schedule": crontab(minute="7")},
     "purge-deleted": {"task": "secrets_app.tasks.purge_deleted", "schedule": crontab(minute="41")},
     "expire-approvals": {"task": "environments_app.tasks.expire_approvals", "schedule": 300.0},
+    "end-expired-access": {"task": "environments_app.tasks.end_expired_access", "schedule": 60.0},
     "refresh-saml-metadata": {
         "task": "environments_app.tasks.refresh_saml_metadata",
         "schedule": crontab(minute="23"),

@@ -39,6 +39,7 @@ class WebhookTransport:
     """Tells an environment's webhooks."""
 
     name = "webhook"
+    reaches_people = False
 
     def addressees(self, environment: Environment | None) -> Sequence[UUID]:
         """Return the webhooks of an environment; the installation as a whole has none."""

@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
-from environments_app import members
+from environments_app import access_requests, members
 from environments_app.errors import ApprovalNeeded
 from environments_app.models import Environment, Membership, SamlGroupMapping, User
 from environments_app.policy import Principal
@@ -191,6 +191,13 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-approval-refuse", "POST"): Rule("another", admin=200, admin_token=403, body={}),
     ("api-approval-withdraw", "POST"): Rule("another"),
     ("api-approval-carry-out", "POST"): Rule("another"),
+    # Access that somebody asks for: people ask, and managers answer, if they are people.
+    ("api-access-requests", "GET"): Rule("anyone", admin=200),
+    ("api-access-requests", "POST"): Rule("person", 202, body={"environment": "nowhere", "role": "reader"}),
+    ("api-access-request", "GET"): Rule("manager", admin=200),
+    ("api-access-request-grant", "POST"): Rule("another", admin=200, admin_token=403, body={"role": "viewer"}),
+    ("api-access-request-refuse", "POST"): Rule("another", admin=200, admin_token=403, body={}),
+    ("api-access-request-withdraw", "POST"): Rule("another"),
     # The installation.
     ("api-offboarding", "GET"): Rule("nobody", admin=200, admin_token=403),
     ("api-offboarding", "POST"): Rule("nobody", admin=200, admin_token=403),
@@ -266,6 +273,7 @@ class Scene:
     policy_id: int = 987654
     rotation_id: int = 987654
     approval_id: int = 987654
+    request_id: int = 987654
 
     def path(self, route: str) -> str:
         arguments: dict[str, dict[str, Any]] = {
@@ -303,6 +311,8 @@ class Scene:
             return self._path_of_rotation(route)
         if route.startswith("api-approval"):
             return reverse(route, kwargs={} if route == "api-approvals" else {"id": self.approval_id})
+        if route.startswith("api-access-request"):
+            return reverse(route, kwargs={} if route.endswith("s") else {"id": self.request_id})
         of_secret = route.startswith("api-secret-") or route in {
             "api-secret",
             "api-versions",
@@ -359,6 +369,17 @@ def ask(cast: Cast, environment: Environment) -> int:
     return raised.value.approval
 
 
+def ask_there(place: Scene, route: str) -> None:
+    """Let somebody ask for approval, or for access, where the route is about that."""
+    cast = place.cast
+    if "approval" in route:
+        place.approval_id = ask(cast, place.environment)
+    if "access-request" in route:
+        place.request_id = access_requests.ask(
+            actor=cast.principal(cast.bob), environment=place.environment.name, role="viewer"
+        ).pk
+
+
 @pytest.fixture
 def scene(cast: Cast) -> Callable[[str], Scene]:
     count = iter(range(1000))
@@ -389,8 +410,7 @@ def scene(cast: Cast) -> Callable[[str], Scene]:
                 group="ops", environment=environment, role="reader", suspended_at=timezone.now()
             )
             place.mapping_id = mapping.pk
-        if "approval" in route:
-            place.approval_id = ask(cast, environment)
+        ask_there(place, route)
         if "webhook" in route:
             webhook, _ = add_webhook(
                 actor=alice, environment=environment, name="standing", url="https://hooks.example/x"
@@ -443,6 +463,8 @@ def expected(route: str, rule: Rule, caller: str) -> int:  # noqa: C901, PLR0911
         return rule.ok if route in _PUBLIC else 401
     if rule.least == "anyone":
         return rule.ok
+    if rule.least == "person":
+        return rule.ok if caller in {"outsider", "admin"} else 403
     if caller == "admin token" and rule.admin_token is not None:
         return rule.admin_token
     if caller in {"admin", "admin token"}:
@@ -618,6 +640,11 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "approval-withdraw": (PageRule("another", 403, method="POST"),),
     "approval-explain": (PageRule("another", 403, method="POST"),),
     "approval-carry-out": (PageRule("another", 403, method="POST"),),
+    "access-request-new": (PageRule("anyone", admin=200), PageRule("anyone", 302, admin=302, method="POST", form={"environment": "nowhere", "role": "reader", "minutes": "60"})),
+    "access-request-detail": (PageRule("manager", admin=200),),
+    "access-request-grant": (PageRule("manager", 302, admin=302, method="POST", form={"role": "viewer"}),),
+    "access-request-refuse": (PageRule("manager", 302, admin=302, method="POST"),),
+    "access-request-withdraw": (PageRule("another", 403, method="POST"),),
     "sync": (PageRule("anyone", admin=200),),
     "sync-pause": (PageRule("nobody", 302, admin=302, method="POST"),),
     "sync-resume": (PageRule("nobody", 302, admin=302, method="POST"),),
@@ -713,13 +740,14 @@ def page_path(place: Scene, name: str) -> str:
         name in {"target-new", "rotation", "exposure"}
         or name.startswith("sync")
         or name in of_none
-        or name == "approval-list"
+        or name in {"approval-list", "access-request-new"}
     ):
         return reverse(name, kwargs=of_none.get(name))
     by_id = {
         "target-": place.target_id,
         "plan-": place.plan_id,
         "approval-": place.approval_id,
+        "access-request-": place.request_id,
         "rotation-new": place.secret.pk,
         "rotation-act": place.rotation_id,
         "rotation-": place.policy_id,

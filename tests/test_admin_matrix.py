@@ -31,6 +31,7 @@ ACTS: Final[dict[str, set[str]]] = {
     "auditlog.LogEntry": set(),
     "auth.Group": {"add", "delete"},
     "environments_app.AccessConfirmation": set(),
+    "environments_app.AccessRequest": set(),
     "environments_app.Alert": set(),
     "environments_app.Approval": set(),
     "environments_app.Delivery": set(),

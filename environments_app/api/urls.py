@@ -3,6 +3,7 @@
 from django.urls import path
 
 from environments_app.api import (
+    access_request_views,
     access_views,
     approval_views,
     notification_views,
@@ -67,6 +68,27 @@ urlpatterns = [
     path("approvals/<int:id>/withdraw", approval_views.WithdrawView.as_view(), name="api-approval-withdraw"),
     path(
         "approvals/<int:id>/carry-out", approval_views.CarryOutView.as_view(), name="api-approval-carry-out"
+    ),
+    path("access-requests", access_request_views.AccessRequestListView.as_view(), name="api-access-requests"),
+    path(
+        "access-requests/<int:id>",
+        access_request_views.AccessRequestView.as_view(),
+        name="api-access-request",
+    ),
+    path(
+        "access-requests/<int:id>/grant",
+        access_request_views.GrantView.as_view(),
+        name="api-access-request-grant",
+    ),
+    path(
+        "access-requests/<int:id>/refuse",
+        access_request_views.RefuseAccessView.as_view(),
+        name="api-access-request-refuse",
+    ),
+    path(
+        "access-requests/<int:id>/withdraw",
+        access_request_views.WithdrawAccessView.as_view(),
+        name="api-access-request-withdraw",
     ),
     path("tokens", views.AdminTokenListView.as_view(), name="api-admin-tokens"),
     path("tokens/<int:id>/rotate", views.AdminTokenRotationView.as_view(), name="api-admin-token-rotate"),

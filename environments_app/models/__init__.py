@@ -8,6 +8,7 @@ from environments_app.models.access import (
     Source,
     TokenRole,
 )
+from environments_app.models.access_request import AccessRequest, RequestState
 from environments_app.models.approval import Approval, ApprovalState
 from environments_app.models.attempt import FailedSignIns
 from environments_app.models.environment import Environment
@@ -19,6 +20,7 @@ from environments_app.models.user import GroupMember, User, UserRole
 
 __all__ = [
     "AccessConfirmation",
+    "AccessRequest",
     "Alert",
     "Approval",
     "ApprovalState",
@@ -29,6 +31,7 @@ __all__ = [
     "GroupMember",
     "Membership",
     "Recipient",
+    "RequestState",
     "Role",
     "SamlAssertion",
     "SamlGroupMapping",

@@ -38,10 +38,11 @@ class TokenRole(models.TextChoices):
 
 
 class Source(models.TextChoices):
-    """Who made a grant: people, or single sign-on, which takes it away again."""
+    """Who made a grant: people, single sign-on, which takes it away again, or a request of its holder."""
 
     PEOPLE = "", "by hand"
     SAML = "saml", "by single sign-on"
+    REQUEST = "request", "asked for"
 
 
 class Membership(AuthenticatedRow):

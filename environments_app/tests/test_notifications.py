@@ -29,6 +29,7 @@ class Pigeon:
     """A transport that remembers what it was given, or fails as it is told."""
 
     name = "pigeon"
+    reaches_people = False
 
     def __init__(self) -> None:
         self.carried: list[Notice] = []

@@ -12,6 +12,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
+from environments_app.access_proposals import duration_words
 from keeper_project import charts, relative_time, wording
 
 register = template.Library()
@@ -116,6 +117,12 @@ def act_words(action: str) -> str:
     """Return an action as it is said before it is done: "write", "grant access to"."""
     act = wording.ACTS.get(action)
     return act.tried if act else action
+
+
+@register.filter
+def duration(minutes: int | None) -> str:
+    """Return how long access is to last, in words."""
+    return duration_words(minutes)
 
 
 @register.filter

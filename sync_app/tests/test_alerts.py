@@ -23,6 +23,7 @@ class Ear:
     """A transport with one listener."""
 
     name = "ear"
+    reaches_people = False
 
     def addressees(self, environment: Environment | None) -> Sequence[UUID]:
         return [uuid4()]

@@ -1,0 +1,94 @@
+"""Requests for access: who wants which role where, for how long, and what a manager answered."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+
+from audit_app.record import AuditObject
+from audit_app.row_mac import AuthenticatedRow
+from environments_app.fields import ExactCharField
+from environments_app.models.access import Role
+from environments_app.models.environment import Environment
+from environments_app.models.user import User
+from environments_app.names import MAX_PREFIX
+
+
+class RequestState(models.TextChoices):
+    """What became of a request."""
+
+    ASKED = "asked", "Asked"
+    GRANTED = "granted", "Granted"
+    REFUSED = "refused", "Refused"
+    WITHDRAWN = "withdrawn", "Withdrawn"
+    EXPIRED = "expired", "Expired"
+
+
+class AccessRequest(AuthenticatedRow):
+    """A role in an environment that somebody asks for.
+
+    It names the environment as it was typed. `environment` is NULL where there is none of that name:
+    whoever asks is told the same in both cases, and such a request just waits until its time is over.
+    """
+
+    MAC_LABEL: ClassVar[str] = "access-request"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = (
+        "environment.uuid",
+        "environment_name",
+        "requester.uuid",
+        "role",
+        "prefix",
+        "minutes",
+        "reason",
+        "state",
+        "decided_by.uuid",
+        "expires_at",
+    )
+
+    environment = models.ForeignKey(
+        Environment, on_delete=models.PROTECT, null=True, blank=True, related_name="access_requests"
+    )
+    environment_name = ExactCharField(max_length=63)
+    requester = models.ForeignKey(User, on_delete=models.PROTECT, related_name="access_requests")
+    role = models.CharField(max_length=16, choices=Role.choices)
+    # Whole segments; empty: every name.
+    prefix = ExactCharField(max_length=MAX_PREFIX, blank=True, default="")
+    # How long it is to last, from when it is granted; NULL: without an end.
+    minutes = models.PositiveIntegerField(null=True, blank=True)
+    reason = models.CharField(max_length=500, blank=True, default="")
+    state = models.CharField(max_length=12, choices=RequestState.choices, default=RequestState.ASKED)
+    decided_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    comment = models.CharField(max_length=500, blank=True, default="")
+    # The membership that came of it.
+    membership_uuid = models.UUIDField(null=True, blank=True)
+    asked_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField()
+    decided_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        """The newest first; what is open is found by state."""
+
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["state", "environment", "id"], name="access_request_by_state"),
+        ]
+        ordering: ClassVar[list[str]] = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.role} in {self.environment_name}"
+
+    @property
+    def audit_object(self) -> AuditObject:
+        """How events name this request."""
+        return AuditObject(kind="access-request", uuid=self.uuid, name=self.environment_name)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still be answered."""
+        return self.state == RequestState.ASKED and self.expires_at > timezone.now()
+
+    @property
+    def shown_state(self) -> str:
+        """Its state to show: one whose time is over has expired, whether or not that was noted."""
+        over = self.state == RequestState.ASKED and not self.is_open
+        return str(RequestState.EXPIRED if over else self.state)
