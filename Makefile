@@ -119,6 +119,15 @@ lock: $(BASE) ## Write the requirements files, with hashes, from pyproject.toml
 	eval "$$compile --extra production -c requirements-embedded.txt -o requirements.txt" && \
 	eval "$$compile --extra production --extra dev -c requirements.txt -o requirements-dev.txt"
 
+.PHONY: licences
+licences: $(DEV) ## Write docs/licences.md from what the packages state
+	@$(BIN)/python -m tests.licences
+
+# --strict: a package that could not be looked up is a failure, and not "nothing found".
+.PHONY: pip-audit
+pip-audit: $(DEV) ## Look for known vulnerabilities in every pinned package (needs PyPI's own service)
+	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements-dev.txt
+
 .PHONY: clean
 clean: ## Remove what checking leaves behind (not .venv, not ./var)
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis htmlcov build *.egg-info .coverage .coverage.*
