@@ -150,6 +150,8 @@ class Action(StrEnum):
     TRAIL_EXPORT = "trail.export"
     # An operator lets checkpoints go on from a state that is older than the newest anchor.
     TRAIL_RESUME = "trail.resume"
+    # Retention took old events out of a stream: the record of what, and where they are now.
+    TRAIL_PRUNE = "trail.prune"
     # Written to the system stream before a stream's first event, so that a stream that is
     # dropped whole is missed.
     STREAM_OPEN = "stream.open"

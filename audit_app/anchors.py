@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from audit_app import ledger, streams
 from audit_app.actions import Action
+from audit_app.authentic import is_authentic
 from audit_app.canonical import parsed_details
-from audit_app.chain import Link, canonical_bytes, event_hash
 from audit_app.checkpoint import SignedCheckpoint
 from audit_app.errors import AnchorUnavailable, BadCheckpoint, SinkDown
 from audit_app.integrity import Problem
-from audit_app.keyring import Purpose, keyring
+from audit_app.keyring import keyring
 from audit_app.models import AuditEvent, Checkpoint, deployment_uuid
 from audit_app.sinks import checkpoint_sinks
 
@@ -120,20 +120,13 @@ def resumptions() -> Iterator[Resumption]:
     for sequence in events.order_by("sequence").values_list("sequence", flat=True):
         for link in ledger.links(streams.SYSTEM, after=sequence - 1, until=sequence, limit=1):
             said = parsed_details(link.fields.details)
-            if _is_authentic(link) and isinstance(said.get("digest"), str):
+            if is_authentic(link) and isinstance(said.get("digest"), str):
                 yield Resumption(
                     sequence=sequence,
                     number=said["anchor"],
                     digest=bytes.fromhex(said["digest"]),
                     reason=said["reason"],
                 )
-
-
-def _is_authentic(link: Link) -> bool:
-    """Say whether Keeper wrote an event, wherever it now stands."""
-    return event_hash(link.previous_hash, canonical_bytes(link.fields)) == link.hash and keyring().verify(
-        Purpose.AUDIT_MAC, link.hash, link.mac
-    )
 
 
 def _problem(kind: str, number: int, message: str) -> Problem:

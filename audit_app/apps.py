@@ -20,6 +20,7 @@ class AuditConfig(AppConfig):
         register(checks.trusted_proxies)
         register(checks.outbound_networks)
         register(checks.sinks)
+        register(checks.retention)
         register(checks.configuration_history)
         pre_save.connect(
             history.attribute_entry, sender="auditlog.LogEntry", dispatch_uid="audit_app.attribute"

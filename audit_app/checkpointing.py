@@ -26,6 +26,7 @@ from audit_app.checkpoint import (
     signed_message,
     succession_message,
 )
+from audit_app.cuts import Cut, newest_cuts
 from audit_app.errors import AnchorUnavailable, BadCheckpoint, NothingToResume, SigningRefused
 from audit_app.integrity import Problem
 from audit_app.keyring import keyring
@@ -200,6 +201,7 @@ def descent_problems(
     tally: Tally | None = None,
 ) -> Iterator[Problem]:
     """Yield the first damage of each stream that does not lead from `since` through `through` to `heads`."""
+    cuts = newest_cuts()
     for stream in sorted({*since, *through, *heads}):
         head = heads.get(stream)
         if head is None:
@@ -207,7 +209,7 @@ def descent_problems(
                 kind="missing", object=f"stream {stream}", stream=stream, message="the stream is missing"
             )
             continue
-        start = since.get(stream) or beginning(stream)
+        start = _start(stream, since.get(stream), cuts.get(stream))
         known = [through[stream]] if stream in through else []
         if head.sequence < start.sequence:
             message = f"events {head.sequence + 1} to {start.sequence} are gone, which a checkpoint names"
@@ -220,6 +222,13 @@ def descent_problems(
             )
         elif found := first_damage(stream, after=start, until=head, known=known, tally=tally):
             yield found
+
+
+def _start(stream: str, signed_head: Head | None, cut: Cut | None) -> Head:
+    """Return where to go on from: what was signed, or where retention cut after it."""
+    if cut and (signed_head is None or signed_head.sequence < cut.through):
+        return cut.head
+    return signed_head or beginning(stream)
 
 
 def _statement(back: ReadBack, before: SignedCheckpoint | None, heads: Mapping[str, Head]) -> Statement:

@@ -12,6 +12,7 @@ from audit_app.addresses import networks
 from audit_app.errors import BadSink
 from audit_app.history import exposed_fields
 from audit_app.outbound import allowed_networks
+from audit_app.pruning import MINIMUM_DAYS
 from audit_app.sinks import checkpoint_sinks, event_sinks
 
 # Columns whose text is a credential or its hash; binary columns are refused by their type.
@@ -97,6 +98,19 @@ def sinks(**_kwargs: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+def retention(**_kwargs: Any) -> list[CheckMessage]:
+    """Refuse a retention of the trail that is shorter than what has to be at hand."""
+    if not 0 < settings.KEEPER_AUDIT_RETENTION < MINIMUM_DAYS:
+        return []
+    return [
+        Error(
+            f"KEEPER_AUDIT_RETENTION is shorter than {MINIMUM_DAYS} days.",
+            hint=f"Give {MINIMUM_DAYS} days or more, or 0 to keep everything.",
+            id="audit_app.E006",
+        )
+    ]
 
 
 def configuration_history(**_kwargs: Any) -> list[CheckMessage]:

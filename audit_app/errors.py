@@ -53,6 +53,18 @@ class AnchorUnavailable(AuditError):
     """No sink that can be read back answers: nobody can tell what the trail must descend from."""
 
 
+class NothingToPrune(AuditError):
+    """No event is old enough, and covered by a checkpoint, that retention could take out."""
+
+
+class PruneRefused(AuditError):
+    """Old events are not taken out of the trail now; the message says what has to be put right."""
+
+
+class BadBundle(AuditError):
+    """A bundle of the trail is not what it has to be: nothing may rely on it."""
+
+
 class BadSink(AuditError):
     """An entry of the settings names no sink; the message says what is wrong with it."""
 

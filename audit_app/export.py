@@ -3,6 +3,7 @@
 A bundle is one file of JSON lines, each with its `kind`:
 
     bundle      once, first: format, deployment, when it was made, which streams it holds
+    cut         events of a stream that retention took out, which an event further on records
     event       in the order of its stream: the canonical text that was hashed, previous hash, hash, MAC
     manifest    what a read of many took along, which events name by its digest
     checkpoint  what was signed, in the order of its number, as the sinks hold it
@@ -11,7 +12,7 @@ A bundle is one file of JSON lines, each with its `kind`:
 It holds no value of a secret, as the trail itself holds none.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from django.db.models import Max
@@ -20,7 +21,8 @@ from django.utils import timezone
 from audit_app import ledger
 from audit_app.canonical import canonical_json, utc_text
 from audit_app.chain import Link, canonical_bytes
-from audit_app.checkpoint import Head
+from audit_app.checkpoint import Head, SignedCheckpoint
+from audit_app.cuts import cuts_of
 from audit_app.errors import BadDetails
 from audit_app.models import Checkpoint, ReadManifest, ReadManifestItem, deployment_uuid
 from audit_app.verification import all_streams, stored_heads
@@ -40,7 +42,19 @@ def bundle(streams: Sequence[str] | None = None) -> Iterator[bytes]:
     newest = Checkpoint.objects.aggregate(newest=Max("number"))["newest"] or 0
     heads = {name: head for name, head in stored_heads().items() if streams is None or name in streams}
     names = sorted(heads) if streams is not None else sorted({*all_streams(), *heads})
-    counts = {"checkpoint": 0, "manifest": 0, "event": 0}
+    yield from _lines(streams, names, heads, newest)
+
+
+def bundle_until(checkpoint: SignedCheckpoint) -> Iterator[bytes]:
+    """Yield the lines of a bundle of all streams as a checkpoint signed them, and of nothing later."""
+    heads = checkpoint.statement.heads
+    yield from _lines(None, sorted(heads), heads, checkpoint.number)
+
+
+def _lines(
+    streams: Sequence[str] | None, names: Sequence[str], heads: Mapping[str, Head], newest: int
+) -> Iterator[bytes]:
+    counts = {"cut": 0, "checkpoint": 0, "manifest": 0, "event": 0}
     yield _line(
         "bundle",
         format=FORMAT,
@@ -49,12 +63,31 @@ def bundle(streams: Sequence[str] | None = None) -> Iterator[bytes]:
         streams=names,
         whole=streams is None,
     )
-    parts = [("checkpoint", _checkpoints(newest)), ("manifest", _manifests(streams))]
+    parts = [
+        ("cut", _cuts(names)),
+        ("checkpoint", _checkpoints(newest)),
+        ("manifest", _manifests(streams)),
+    ]
     for kind, lines in [*parts, *(("event", _events(name, heads.get(name))) for name in names)]:
         for line in lines:
             counts[kind] += 1
             yield line
     yield _line("end", counts=counts)
+
+
+def _cuts(names: Sequence[str]) -> Iterator[bytes]:
+    for name in names:
+        for cut in cuts_of(name):
+            yield _line(
+                "cut",
+                stream=name,
+                sequence=cut.sequence,
+                after=cut.after,
+                through=cut.through,
+                hash=cut.link.hex(),
+                kept=cut.kept,
+                digest=cut.digest,
+            )
 
 
 def _checkpoints(newest: int) -> Iterator[bytes]:

@@ -94,6 +94,18 @@ def insert_items(manifest_id: int, items: Sequence[tuple[str, int, str]]) -> Non
             cursor.executemany(_INSERT_ITEM, rows)
 
 
+def remove(ids: Sequence[int]) -> int:
+    """Delete events by id, for retention alone; return how many there were."""
+    removed = 0
+    with connection.cursor() as cursor:
+        for start in range(0, len(ids), _ITEMS_PER_INSERT):
+            batch = ids[start : start + _ITEMS_PER_INSERT]
+            marks = ", ".join(["%s"] * len(batch))
+            cursor.execute(f"DELETE FROM audit_app_auditevent WHERE id IN ({marks})", batch)  # noqa: S608 - our own names
+            removed += cursor.rowcount
+    return removed
+
+
 def links(stream: str, *, after: int, until: int, limit: int) -> list[Link]:
     """Return the stored links of a stream with after < sequence <= until, in order."""
     with connection.cursor() as cursor:

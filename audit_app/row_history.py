@@ -53,6 +53,11 @@ def state_digest(row: AuthenticatedRow) -> str:
     return _digest(row.row_mac)
 
 
+def names_rows(details: str) -> bool:
+    """Say whether an event's details hold the state of rows, as `last_states` reads it."""
+    return f'"{_DETAIL}"' in details
+
+
 def last_states(
     actions: Iterable[str], *, rows: Iterable[AuthenticatedRow] | None = None
 ) -> dict[str, LastState]:
@@ -79,7 +84,7 @@ def last_states(
 def _recorded_rows(details: object) -> dict[str, str | None]:
     """Return what an event says of rows; nothing of one whose details no longer say anything."""
     # Most events name no row; looking for the key is much cheaper than parsing.
-    if not isinstance(details, str) or f'"{_DETAIL}"' not in details:
+    if not isinstance(details, str) or not names_rows(details):
         return {}
     rows = parsed_details(details).get(_DETAIL)
     return rows if isinstance(rows, dict) else {}

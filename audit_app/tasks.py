@@ -9,6 +9,7 @@ from django.db import DatabaseError
 from audit_app.anchoring import anchor_trail
 from audit_app.errors import AuditError
 from audit_app.refusals import record_due
+from audit_app.retention import prune_if_due
 from audit_app.shipping import deliver_events
 
 _log = logging.getLogger(__name__)
@@ -30,6 +31,12 @@ def make_checkpoint() -> None:
 def stream_events() -> None:
     """Give the sinks of events what was committed since."""
     deliver_events()
+
+
+@shared_task(name="audit_app.tasks.prune_trail")
+def prune_trail() -> None:
+    """Take out of the trail what is older than its retention, if there is one."""
+    prune_if_due()
 
 
 @worker_shutdown.connect

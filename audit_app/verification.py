@@ -9,6 +9,7 @@ from audit_app import ledger, streams
 from audit_app.actions import Action
 from audit_app.chain import genesis, manifest_digest
 from audit_app.checkpoint import Head
+from audit_app.cuts import kept_problems, newest_cut
 from audit_app.errors import BadDetails
 from audit_app.integrity import Problem, readable
 from audit_app.models import AuditEvent, ReadManifest, ReadManifestItem, StreamHead, deployment_uuid
@@ -46,6 +47,10 @@ def _verify_stream(stream: str, tally: Tally, known: KnownHeads) -> Iterator[Pro
     if head is None:
         yield stream_problem("missing", stream, None, "the head of the stream is missing")
         return
+    before = [*kept_problems(stream, tally), *_forked_cut(stream, last, named)]
+    if before:
+        yield before[0]
+        return
     while True:
         found = first_damage(stream, after=last, until=head, known=named, tally=tally)
         if found is not None:
@@ -59,8 +64,16 @@ def _verify_stream(stream: str, tally: Tally, known: KnownHeads) -> Iterator[Pro
 
 
 def beginning(stream: str) -> Head:
-    """Return what stands before the first event of a stream."""
-    return Head(0, genesis(deployment_uuid(), stream))
+    """Return what stands before the first event of a stream, or before the first that was not cut off."""
+    cut = newest_cut(stream)
+    return cut.head if cut else Head(0, genesis(deployment_uuid(), stream))
+
+
+def _forked_cut(stream: str, start: Head, named: Iterable[Head]) -> Iterator[Problem]:
+    """Hold the place that a cut goes on from against a checkpoint that names just that one."""
+    if any(head.sequence == start.sequence and head.hash != start.hash for head in named):
+        message = "the cut does not go on from the event that a checkpoint names"
+        yield stream_problem("forked", stream, start.sequence, message)
 
 
 def _surplus(stream: str, sequence: int, tally: Tally) -> Iterator[Problem]:

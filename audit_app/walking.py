@@ -31,6 +31,8 @@ class Tally:
     checkpoints: int = 0
     # Places where an operator let the trail go on from an older state.
     seams: int = 0
+    # Events that retention took out; each cut is vouched for by an event (cuts.py).
+    cut: int = 0
 
 
 def first_damage(

@@ -68,6 +68,11 @@ def verifies(public_key: str, message: bytes, signature: bytes) -> bool:
     return True
 
 
+def hashes(previous: str, text: str, link: str) -> bool:
+    """Say whether an event's text and the hash before it give its hash."""
+    return hashlib.sha256(bytes.fromhex(previous) + text.encode()).hexdigest() == link
+
+
 class Verification:
     """One pass over a bundle: what is wrong, and what could not be proven."""
 
@@ -88,6 +93,10 @@ class Verification:
         self.manifests: set[str] = set()
         self.wanted: set[str] = set()
         self.opened: set[str] = set()
+        # What retention took out of streams, by the words of the bundle and by the streams' own events.
+        self.cuts: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.recorded: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
+        self.kept: dict[str, list[tuple[int, str]]] = defaultdict(list)
 
     def problem(self, kind: str, where: str, what: str) -> None:
         """Note something wrong."""
@@ -108,7 +117,7 @@ class Verification:
             kind = line.pop("kind")
             if self.claimed is not None:
                 raise Unreadable("something follows the end of the bundle")
-            if in_checkpoints and kind != "checkpoint":
+            if in_checkpoints and kind not in {"checkpoint", "cut"}:
                 in_checkpoints = False
                 self.judge_checkpoints()
             self.counts[kind] += kind != "end"
@@ -167,6 +176,41 @@ class Verification:
             stands = f"ends with {newest.number}" if newest else "has none"
             self.problem("rewound", where, f"the bundle is older: it {stands}")
 
+    def read_cut(self, line: dict[str, Any]) -> None:
+        """Note which events of a stream are not here on purpose; its own event has to say the same."""
+        self.cuts[line["stream"]].append(line)
+
+    def read_kept(self, line: dict[str, Any], said: dict[str, Any]) -> None:
+        """Note an event that a cut left standing: what stood beside it is gone."""
+        stream, sequence = line["stream"], said["sequence"]
+        if said["stream"] != stream or not hashes(line["previous"], line["text"], line["hash"]):
+            self.broken.add(stream)
+            self.problem("edited", f"event {stream} #{sequence}", "it is not the event that was recorded")
+        self.kept[stream].append((sequence, line["hash"]))
+
+    def judge_cuts(self, stream: str) -> None:
+        """Hold the kept events against what the cuts say, and go on behind the last cut."""
+        last = 0
+        for cut in self.cuts[stream]:
+            where = f"event {stream} #{cut['after'] + 1}"
+            if cut["after"] != last:
+                self.broken.add(stream)
+                self.problem("missing", where, "the record of the cut before is missing")
+            kept = [each for each in self.kept[stream] if cut["after"] < each[0] <= cut["through"]]
+            digest = hashlib.sha256(b"keeper/v1/kept-events")
+            for sequence, link in kept:
+                digest.update(sequence.to_bytes(8, "big") + bytes.fromhex(link))
+            if digest.hexdigest() != cut["digest"]:
+                self.broken.add(stream)
+                kind = "missing" if len(kept) < cut["kept"] else "inserted"
+                self.problem(kind, where, f"the cut kept {cut['kept']} events, and these are not those")
+            last = cut["through"]
+            link, checkpoint = self.named[stream].get(last, (cut["hash"], 0))
+            if link != cut["hash"]:
+                self.broken.add(stream)
+                self.problem("forked", where, f"checkpoint {checkpoint} names another event than the cut")
+            self.heads[stream] = (last, cut["hash"])
+
     def read_manifest(self, line: dict[str, Any]) -> None:
         """Check that a list of what was read is the one that its digest names."""
         text = json.dumps(line["read"], separators=(",", ":"), ensure_ascii=False)
@@ -179,18 +223,40 @@ class Verification:
         stream = line["stream"]
         if stream in self.broken:
             return
+        if stream not in self.heads and stream in self.cuts:
+            said = self.said_of(line)
+            if said and said["sequence"] <= self.cuts[stream][-1]["through"]:
+                self.read_kept(line, said)
+                self.note(stream, said)
+                return
+            self.judge_cuts(stream)
+        if stream in self.broken:
+            return
         sequence, previous = self.heads.get(stream, (0, self.genesis(stream)))
         found = self.damage(line, sequence + 1, previous)
         if found:
             self.broken.add(stream)
             self.problem(found[0], f"event {stream} #{sequence + 1}", found[1])
             return
-        said = json.loads(line["text"])
         self.heads[stream] = (sequence + 1, line["hash"])
+        self.note(stream, json.loads(line["text"]))
+
+    def note(self, stream: str, said: dict[str, Any]) -> None:
+        """Note what a sound event says of the rest of the bundle."""
         if said["manifest"]:
             self.wanted.add(said["manifest"])
         if stream == "system" and said["action"] == "stream.open":
             self.opened.add(said["object_name"])
+        if said["action"] == "trail.prune":
+            self.recorded[stream][said["sequence"]] = json.loads(said["details"])
+
+    def said_of(self, line: dict[str, Any]) -> dict[str, Any] | None:
+        """Return what an event says, or None if it holds what Keeper never records."""
+        try:
+            said: dict[str, Any] = json.loads(line["text"])
+            return said if isinstance(said["sequence"], int) else None
+        except (ValueError, TypeError, KeyError):
+            return None
 
     def damage(self, line: dict[str, Any], expected: int, previous: str) -> tuple[str, str] | None:
         """Return the kind of damage and words for it."""
@@ -201,7 +267,7 @@ class Verification:
             return "edited", "it holds what Keeper never records"
         if number > expected:
             return "missing", f"events {expected} to {number - 1} are missing"
-        fits = hashlib.sha256(bytes.fromhex(previous) + line["text"].encode()).hexdigest() == line["hash"]
+        fits = hashes(previous, line["text"], line["hash"])
         if number < expected or stream != line["stream"]:
             return "reordered", "an event stands here that belongs elsewhere"
         if not fits or line["previous"] != previous:
@@ -221,6 +287,7 @@ class Verification:
             self.problem("truncated", "bundle", "its end is missing")
         elif self.claimed != {kind: self.counts[kind] for kind in self.claimed}:
             self.problem("truncated", "bundle", "it does not hold as much as it says")
+        self.judge_all_cuts()
         for stream, named in sorted(self.named.items()):
             last = max(named)
             sequence = self.heads.get(stream, (0, ""))[0]
@@ -236,6 +303,24 @@ class Verification:
                 self.problem("missing", f"stream {stream}", "the system stream says that it was opened")
         for digest in sorted(self.wanted - self.manifests):
             self.problem("missing", f"manifest {digest[:12]}", "an event names it")
+
+    def judge_all_cuts(self) -> None:
+        """Judge the cuts of streams that end with one, and hold every cut against its record."""
+        for stream in sorted(self.cuts):
+            if stream not in self.heads and stream not in self.broken:
+                self.judge_cuts(stream)
+            self.judge_records(stream)
+
+    def judge_records(self, stream: str) -> None:
+        """Hold each cut against the event that records it, where that is in the bundle."""
+        same = ("after", "through", "hash", "kept", "digest")
+        for cut in self.cuts[stream]:
+            if stream in self.broken or cut["sequence"] > self.heads[stream][0]:
+                continue
+            recorded = self.recorded[stream].get(cut["sequence"], {})
+            if any(recorded.get(part) != cut[part] for part in same):
+                where = f"event {stream} #{cut['after'] + 1}"
+                self.problem("forged", where, "no event of the stream records this cut")
 
     def genesis(self, stream: str) -> str:
         """Return what stands for the hash before a stream's first event."""
@@ -263,6 +348,14 @@ class Verification:
                 f"{newer} events are newer than what is signed: whoever could write to the database could "
                 "have made them."
             )
+        for stream, cuts in sorted(self.cuts.items()):
+            kept, through = sum(cut["kept"] for cut in cuts), max(cut["through"] for cut in cuts)
+            yield (
+                f"Retention took {through - kept} of the first {through} events of stream {stream} out: the "
+                "events trail.prune name the bundles that hold them."
+            )
+            if any(cut["sequence"] > self.heads.get(stream, (0, ""))[0] for cut in cuts):
+                yield f"A cut of stream {stream} is recorded by an event that is newer than this bundle."
         if not self.whole:
             yield f"Only {len(self.streams)} streams were exported."
 

@@ -81,6 +81,11 @@ KEEPER_RETENTION_DAYS = env.int("KEEPER_RETENTION_DAYS", default=30)
 # --- Audit trail -----------------------------------------------------------------------------
 # Where the signed heads of the trail go each minute, outside the database (audit_app.sinks).
 KEEPER_AUDIT_SINKS = env.list("KEEPER_AUDIT_SINKS", default=["file"])
+# How many days of the trail stay in the database at least; older events are sealed in a bundle. 0: all.
+KEEPER_AUDIT_RETENTION = env.int("KEEPER_AUDIT_RETENTION", default=0)
+KEEPER_AUDIT_ARCHIVE_DIR = env.str("KEEPER_AUDIT_ARCHIVE_DIR", default="") or str(
+    KEEPER_DATA_DIR / "audit-archive"
+)
 # Where events go as JSON lines, for a SIEM; empty: nowhere.
 KEEPER_EVENT_SINKS = env.list("KEEPER_EVENT_SINKS", default=[])
 # Sent as a bearer token to the sinks that are reached by HTTP.
@@ -493,6 +498,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 50},
     },
+    "prune-trail": {"task": "audit_app.tasks.prune_trail", "schedule": crontab(hour="3", minute="23")},
     "stream-events": {
         "task": "audit_app.tasks.stream_events",
         "schedule": 5.0,

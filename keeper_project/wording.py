@@ -187,6 +187,7 @@ ACTS: dict[str, Act] = {
     "trail.view": Act("read the trail of", "read the trail of"),
     "trail.verify": Act("verified the trail of", "verify the trail of"),
     "trail.export": Act("exported the trail of", "export the trail of"),
+    "trail.prune": Act("took old events out, into", "take old events out, into"),
     "trail.resume": Act("resumed the trail without", "resume the trail without"),
     "stream.open": Act("opened the stream of", "open the stream of"),
     "report.generate": Act("made report", "make report"),

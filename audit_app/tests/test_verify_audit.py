@@ -26,7 +26,10 @@ def run(*arguments: str) -> tuple[int, list[str]]:
 
 def test_a_sound_trail_ends_with_0_and_the_counts() -> None:
     write(3)
-    assert run() == (0, ["2 streams, 4 events, 0 manifests, 0 anchors, 0 checkpoints, 0 seams, 0 problems"])
+    assert run() == (
+        0,
+        ["2 streams, 4 events, 0 manifests, 0 anchors, 0 checkpoints, 0 seams, 0 cut, 0 problems"],
+    )
 
 
 def test_a_damaged_trail_ends_with_1_and_names_the_event() -> None:

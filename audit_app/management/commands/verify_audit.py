@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from audit_app import cuts
 from audit_app.inspection import since_checkpoint, whole_trail
 from audit_app.integrity import Problem, run_checks
 from audit_app.restorations import restorations
@@ -40,6 +41,8 @@ class Command(BaseCommand):
         if not as_json:
             for seam in restorations():
                 self.stdout.write(seam)
+            for cut in cuts.told():
+                self.stdout.write(cut)
         counts = {**asdict(tally), "problems": problems}
         self.stdout.write(json.dumps(counts) if as_json else _summary(counts))
         if problems:

@@ -1,0 +1,59 @@
+"""The schedule of retention: off unless KEEPER_AUDIT_RETENTION says how many days stay at hand."""
+
+import logging
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from django.conf import settings
+from django.utils import timezone
+
+from audit_app import actors
+from audit_app.actions import Action
+from audit_app.errors import AuditError, NothingToPrune
+from audit_app.models import AuditEvent
+from audit_app.pruning import Pruned, prune
+from audit_app.trail_alerts import trail_alerts
+
+KIND: Final = "retention"
+# A bundle holds what was kept before as well: one a month is enough of them.
+_APART: Final = timedelta(days=28)
+_log = logging.getLogger(__name__)
+
+
+def default_bundle() -> Path:
+    """Return where a bundle goes that nobody gave a place, named by the time."""
+    moment = timezone.now().strftime("%Y%m%dT%H%M%S")
+    return Path(settings.KEEPER_AUDIT_ARCHIVE_DIR) / f"trail-{moment}-{uuid4().hex[:8]}.jsonl"
+
+
+def prune_if_due() -> Pruned | None:
+    """Take out what is older than KEEPER_AUDIT_RETENTION days, if that is on; a refusal is told."""
+    days = settings.KEEPER_AUDIT_RETENTION
+    if days <= 0 or _was_done_lately():
+        return None
+    try:
+        done = prune(
+            actor=actors.system(),
+            before=timezone.now() - timedelta(days=days),
+            bundle=default_bundle(),
+            operator="the schedule",
+        )
+    except NothingToPrune:
+        done = None
+    except AuditError as error:
+        _log.error("old events stay in the trail: %s", error)
+        trail_alerts().raised(
+            kind=KIND,
+            subject="old events cannot be taken out of the audit trail",
+            lines=[str(error), "Nothing is lost: they stay in the database."],
+        )
+        return None
+    trail_alerts().over(kind=KIND, subject="old events are taken out of the audit trail again")
+    return done
+
+
+def _was_done_lately() -> bool:
+    cuts = AuditEvent.objects.filter(action=Action.TRAIL_PRUNE)
+    return cuts.filter(at__gt=timezone.now() - _APART).exists()

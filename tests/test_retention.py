@@ -1,0 +1,57 @@
+"""Retention of the trail leaves what every part of Keeper asks the trail for."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+
+from audit_app import actors
+from audit_app.actions import Action
+from audit_app.anchoring import anchor_trail
+from audit_app.inspection import whole_trail
+from audit_app.integrity import run_checks
+from audit_app.models import AuditEvent
+from audit_app.pruning import prune
+from environments_app.tests.cast import Cast
+from keeper_project.tests.backup.making import furnish
+from secrets_app import reading
+from secrets_app.models import Secret
+from secrets_app.offboarding import dossier
+from sync_app.rotation.exposure import exposed_to
+
+
+@pytest.mark.every_database
+def test_old_reads_go_and_nothing_forgets_what_stands(
+    cast: Cast, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.KEEPER_AUDIT_SINKS = [f"file:{tmp_path / 'sink'}"]
+    real = timezone.now
+    with monkeypatch.context() as then:
+        then.setattr("django.utils.timezone.now", lambda: real() - timedelta(days=200))
+        furnish(cast)
+        secret = Secret.objects.select_related("environment").get(name="payments/key")
+        for _ in range(5):
+            reading.reveal(actor=cast.principal(cast.bob), secret=secret)
+            list(reading.reveal_environment(actor=cast.principal(cast.erin), environment=cast.development))
+        anchor_trail(at_once=True)
+    before = everything_that_asks(cast)
+    reads = AuditEvent.objects.filter(action__in=[Action.SECRET_REVEAL, Action.SECRET_EXPORT])
+    assert reads.count() == 10
+    prune(
+        actor=actors.system(),
+        before=timezone.now() - timedelta(days=100),
+        bundle=tmp_path / "bundle",
+        operator="a test",
+    )
+    assert reads.count() == 2
+    assert everything_that_asks(cast) == before
+    assert list(run_checks()) == []
+    assert list(whole_trail()) == []
+
+
+def everything_that_asks(cast: Cast) -> list[object]:
+    root = cast.principal(cast.root)
+    known = [dossier(actor=root, user=user).known for user in (cast.bob, cast.erin, cast.alice)]
+    return [*known, *(exposed_to(user.uuid) for user in (cast.bob, cast.erin))]
