@@ -80,6 +80,8 @@ class Action(StrEnum):
     TARGET_REMOVE = "target.remove"
     TARGET_PAUSE = "target.pause"
     TARGET_TEST = "target.test"
+    # Somebody asked for a plan, a pass or a look, which a worker then does in their name.
+    TARGET_REQUEST = "target.request"
     TARGET_PLAN = "target.plan"
     TARGET_APPLY = "target.apply"
     TARGET_ADOPT = "target.adopt"
@@ -158,6 +160,8 @@ class Action(StrEnum):
 
     # A backup is begun before anything is read for it, and finished once it is on disk.
     BACKUP_VIEW = "backup.view"
+    # Somebody asked for a backup, or for the proof of one, which a worker then makes.
+    BACKUP_REQUEST = "backup.request"
     BACKUP_CREATE = "backup.create"
     BACKUP_FINISH = "backup.finish"
     REPORT_GENERATE = "report.generate"

@@ -12,10 +12,8 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from audit_app import streams
-from audit_app.actions import Action, Outcome
-from audit_app.actors import NIL, Actor, ActorKind, system
-from audit_app.record import AuditObject, commit_record
+from audit_app.actions import Action
+from audit_app.actors import Actor, ActorKind, system
 from audit_app.row_mac import authentic
 from environments_app import members
 from environments_app.access_answers import answers, checked_minutes, is_own, require_open
@@ -25,7 +23,7 @@ from environments_app.deciding import possible_managers
 from environments_app.errors import BadName, Conflict, Forbidden, InvalidField, Invisible
 from environments_app.models import AccessRequest, Environment, RequestState, User
 from environments_app.names import validate_environment_name, validate_prefix
-from environments_app.policy import Principal, environments_for, grants_allow, require
+from environments_app.policy import Principal, environments_for, grants_allow, record_denial, require
 from environments_app.principals import user_principal
 
 _MAX_OPEN: Final = 20
@@ -103,6 +101,12 @@ def find_request(*, actor: Principal, id: int) -> AccessRequest:
 def withdraw(*, actor: Principal, request: AccessRequest) -> AccessRequest:
     """Take back one's own request; return it as stored. Raises Forbidden, Conflict, Tampered."""
     if not is_own(actor, request):
+        record_denial(
+            actor=actor,
+            action=Action.ACCESS_WITHDRAW,
+            environment=request.environment,
+            object=request.audit_object,
+        )
         raise Forbidden("Whoever asked withdraws a request.")
     with changing(request) as stored:
         require_open(stored)
@@ -128,13 +132,7 @@ def _rows() -> QuerySet[AccessRequest]:
 def _person(actor: Principal) -> User:
     person = members.acting_user(actor)
     if person is None:
-        commit_record(
-            actor=actor,
-            action=Action.ACCESS_ASK,
-            stream=streams.SYSTEM,
-            object=AuditObject("deployment", NIL, ""),
-            outcome=Outcome.DENIED,
-        )
+        record_denial(actor=actor, action=Action.ACCESS_ASK, environment=None)
         raise Forbidden("People ask for access; a token gets its rights from a manager.")
     return person
 

@@ -10,18 +10,16 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from audit_app.actions import Action, Outcome
+from audit_app.actions import Action
 from audit_app.actors import NIL, Actor, ActorKind, system
-from audit_app.record import commit_record
 from audit_app.row_mac import authentic
-from audit_app.streams import environment_stream
 from environments_app.approval_owners import Done, owner_of
 from environments_app.changes import changing
 from environments_app.deciding import decides, makers_of, people_who_decide
 from environments_app.errors import ApprovalVoid, Conflict, Forbidden, InvalidField, Invisible, Tampered
 from environments_app.models import Approval, ApprovalState, Environment
 from environments_app.notifications import recovered
-from environments_app.policy import Principal, environments_for, require
+from environments_app.policy import Principal, environments_for, record_denial, require
 from environments_app.second_person import record_act
 
 MAX_COMMENT: Final = 500
@@ -94,8 +92,7 @@ def explain(*, actor: Principal, approval: Approval, reason: str) -> Approval:
 
     Raises Forbidden for anybody else's, InvalidField, ApprovalVoid if it was decided, Tampered.
     """
-    if not _is_own(actor, approval):
-        raise Forbidden("Whoever asked says why.")
+    _require_own(actor, approval, Action.APPROVAL_ASK, "Whoever asked says why.")
     if len(reason) > MAX_COMMENT:
         raise InvalidField("reason", f"Use at most {MAX_COMMENT} characters.")
     with changing(approval) as stored:
@@ -113,8 +110,7 @@ def withdraw(*, actor: Principal, approval: Approval) -> Approval:
 
     Raises Forbidden for anybody else's, ApprovalVoid if it is over, Tampered.
     """
-    if not _is_own(actor, approval):
-        raise Forbidden("Whoever asked withdraws a request.")
+    _require_own(actor, approval, Action.APPROVAL_WITHDRAW, "Whoever asked withdraws a request.")
     with changing(approval) as stored:
         if not stored.is_live():
             raise ApprovalVoid("The request is over already.")
@@ -128,8 +124,7 @@ def carry_out(*, actor: Principal, approval: Approval) -> Done:
     Raises Forbidden for anybody but whoever asked; ApprovalVoid if it is not approved, or what it
     would do is not any more what was approved; Tampered; and whatever the use case raises.
     """
-    if not _is_own(actor, approval):
-        raise Forbidden("Whoever asked carries it out.")
+    _require_own(actor, approval, Action.APPROVAL_CARRY_OUT, "Whoever asked carries it out.")
     _require_authentic(approval)
     if approval.state != ApprovalState.APPROVED or not approval.is_live():
         raise ApprovalVoid("The request is not approved, or no longer.")
@@ -184,13 +179,7 @@ def _decide(actor: Principal, approval: Approval, state: ApprovalState, comment:
     )
     _require_authentic(approval)
     if not decides(actor, approval):
-        commit_record(
-            actor=actor,
-            action=Action.APPROVAL_DECIDE,
-            stream=environment_stream(approval.environment.uuid),
-            object=approval.audit_object,
-            outcome=Outcome.DENIED,
-        )
+        _deny(actor, approval, Action.APPROVAL_DECIDE)
         raise Forbidden("Another person decides, who manages the environment: never a token, never oneself.")
     with changing(approval) as stored:
         _require_open(stored)
@@ -245,6 +234,17 @@ def _settled(approval: Approval, subject: str) -> None:
 def _require_open(approval: Approval) -> None:
     if approval.state != ApprovalState.ASKED or not approval.is_live():
         raise ApprovalVoid(f"The request is {approval.shown_state} already.")
+
+
+def _require_own(actor: Principal, approval: Approval, action: Action, sentence: str) -> None:
+    """Raise Forbidden, recorded, for anybody but whoever asked."""
+    if not _is_own(actor, approval):
+        _deny(actor, approval, action)
+        raise Forbidden(sentence)
+
+
+def _deny(actor: Principal, approval: Approval, action: Action) -> None:
+    record_denial(actor=actor, action=action, environment=approval.environment, object=approval.audit_object)
 
 
 def _is_own(actor: Principal, approval: Approval) -> bool:

@@ -234,7 +234,10 @@ def require(
     if allows(actor, action, environment_id=environment_id, name=name):
         return
     suspended = _is_suspended(actor, action, environment_id, name)
-    _record_denial(actor, action, environment, name, object, suspended=suspended)
+    reason = "suspended" if suspended else ""
+    record_denial(
+        actor=actor, action=action, environment=environment, name=name, object=object, reason=reason
+    )
     if suspended:
         raise Suspended(SUSPENDED)
     seeing = Action.SECRET_VIEW if name else Action.ENVIRONMENT_VIEW
@@ -258,7 +261,7 @@ def require_trusted(actor: Principal, action: Action, *, environment: Environmen
     Raises Suspended, recorded, until a manager of the environment has confirmed it.
     """
     if actor.suspended and environment.pk not in actor.trusted_in:
-        _record_denial(actor, action, environment, "", None, suspended=True)
+        record_denial(actor=actor, action=action, environment=environment, reason="suspended")
         raise Suspended(SUSPENDED)
 
 
@@ -353,15 +356,19 @@ def _is_suspended(actor: Principal, action: Action, environment_id: int | None, 
     )
 
 
-def _record_denial(
+def record_denial(
+    *,
     actor: Principal,
     action: Action,
     environment: Environment | None,
-    name: str,
-    object: AuditObject | None,
-    *,
-    suspended: bool,
+    name: str = "",
+    object: AuditObject | None = None,
+    reason: str = "",
 ) -> None:
+    """Record that an act was refused, for those whose refusal depends on more than the table.
+
+    Committed when this returns: call it outside `atomic()`. `reason` is a word of ours.
+    """
     if environment is None:
         stream, default = streams.SYSTEM, AuditObject("deployment", NIL, "")
     else:
@@ -373,5 +380,5 @@ def _record_denial(
         stream=stream,
         object=object or default,
         outcome=Outcome.DENIED,
-        details={**({"name": name} if name else {}), **({"reason": "suspended"} if suspended else {})},
+        details={**({"name": name} if name else {}), **({"reason": reason} if reason else {})},
     )

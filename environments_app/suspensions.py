@@ -35,7 +35,7 @@ from environments_app.models import (
     UserRole,
 )
 from environments_app.notifications import notify, recovered
-from environments_app.policy import Principal, require, require_confirmed
+from environments_app.policy import Principal, record_denial, require, require_confirmed
 
 KIND: Final = "access-suspended"
 
@@ -108,6 +108,7 @@ def confirm_account(*, actor: Principal, environment: Environment, user: User, s
     """
     _require_person(actor, environment)
     if actor.uuid == user.uuid:
+        record_denial(actor=actor, action=Action.ACCESS_CONFIRM, environment=environment, reason="oneself")
         raise Conflict("Another manager has to confirm this: nobody does so for themselves.")
     with changing(user) as stored:
         if stored.suspended_at is None or stored.suspended_at != since:
@@ -184,6 +185,7 @@ def find_suspended_mapping(*, actor: Principal, environment: Environment, id: in
 def _require_person(actor: Principal, environment: Environment) -> None:
     require(actor=actor, action=Action.ACCESS_CONFIRM, environment=environment)
     if actor.kind is not ActorKind.USER:
+        record_denial(actor=actor, action=Action.ACCESS_CONFIRM, environment=environment, reason="program")
         raise Conflict("It takes a person to confirm this.")
     require_confirmed(actor)
 

@@ -18,9 +18,12 @@ from rest_framework.exceptions import (
     UnsupportedMediaType,
     ValidationError,
 )
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit_app.errors import KeyringUnavailable, TooManyRefusals
+from audit_app.refusals import refuse
+from environments_app.authentication import address_of, plain_request
 from environments_app.errors import (
     ApprovalNeeded,
     BadToken,
@@ -161,11 +164,22 @@ def problem_response(error: Exception, context: Mapping[str, Any]) -> Response |
     """Answer an API request that failed (REST_FRAMEWORK["EXCEPTION_HANDLER"])."""
     if isinstance(error, ApprovalNeeded):
         return _accepted(error)
+    if isinstance(error, NotAuthenticated):
+        error = _counted(error, context["request"])
     problem = problem_of(error)
     if problem is None:
         return None
     log_failure(error, problem)
     return _response(problem, context.get("request"))
+
+
+def _counted(error: NotAuthenticated, request: Request) -> Exception:
+    """Count a request without credentials as a refusal, and return what it is answered with."""
+    try:
+        refuse(kind="no-credentials", address=address_of(plain_request(request)))
+    except TooManyRefusals as limited:
+        return limited
+    return error
 
 
 def _accepted(error: ApprovalNeeded) -> Response:

@@ -45,7 +45,7 @@ def backups(request: HttpRequest) -> HttpResponse:
 def backup_now(request: HttpRequest) -> HttpResponse:
     """Have a backup made in the background."""
     actor = principal_of(request)
-    require(actor=actor, action=Action.BACKUP_CREATE, environment=None)
+    keeping.request(actor=actor)
     _hand_over(
         request, make_backup, str(actor.uuid), said="A backup is being made; it appears here once whole."
     )
@@ -57,9 +57,8 @@ def backup_now(request: HttpRequest) -> HttpResponse:
 def backup_verify(request: HttpRequest, name: str) -> HttpResponse:
     """Have a backup proved in the background."""
     actor = principal_of(request)
-    require(actor=actor, action=Action.BACKUP_CREATE, environment=None)
     try:
-        keeping.find_kept(name)
+        keeping.request(actor=actor, name=name)
     except Malformed as error:
         raise Invisible(str(error)) from error
     _hand_over(

@@ -7,6 +7,10 @@ from celery import current_app
 from django.db import IntegrityError, transaction
 from kombu.exceptions import OperationalError
 
+from audit_app.actions import Action
+from audit_app.actors import ActorKind
+from audit_app.record import record
+from audit_app.streams import environment_stream
 from environments_app.policy import Principal
 from sync_app.errors import RunInProgress, SyncPaused
 from sync_app.models import Plan, Run, SyncPause, Target
@@ -41,12 +45,26 @@ def enqueue(
     try:
         with transaction.atomic():
             run.save(force_insert=True)
+            _record_request(actor, run)
     except IntegrityError as error:
         if not Run.objects.filter(target=target, active=True).exists():
             raise
         raise RunInProgress("this target is being worked on: wait until that run has ended") from error
     transaction.on_commit(lambda: nudge(EXECUTE, run.pk), robust=True)
     return run
+
+
+def _record_request(actor: Principal, run: Run) -> None:
+    """Record what a person or program asked for; the schedule's passes record what they do."""
+    # To apply a plan was recorded where the plan was found to be what the actor saw.
+    if actor.kind is not ActorKind.SYSTEM and run.kind != RunKind.APPLY:
+        record(
+            actor=actor,
+            action=Action.TARGET_REQUEST,
+            stream=environment_stream(run.target.environment.uuid),
+            object=run.target.audit_object,
+            details={"run": str(run.uuid), "kind": str(run.kind), "trigger": str(run.trigger)},
+        )
 
 
 def nudge(task: str, *arguments: int) -> None:

@@ -13,21 +13,24 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
+from audit_app.actions import Action, Outcome
 from environments_app import access_requests, members
 from environments_app.errors import ApprovalNeeded
 from environments_app.models import Environment, Membership, SamlGroupMapping, User
 from environments_app.policy import Principal
 from environments_app.principals import system_principal
 from environments_app.recipients import add_recipient
-from environments_app.tests.cast import Cast
+from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.tokens import issue
+from secrets_app.lifecycle import delete
 from secrets_app.models import Secret
 from secrets_app.tests.kept import VALUE, keep, send
 from secrets_app.webhooks import add_webhook
-from sync_app import consents
+from sync_app import consents, targets
 from sync_app.rotation import policies, running
 from sync_app.rotation.asking import request_rotation
 from sync_app.tests.shown import make_item, make_plan, make_target
+from tests import recorded
 
 ROLES: Final = ("viewer", "reader", "editor", "manager")
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -43,6 +46,10 @@ CALLERS: Final = (
     "admin token",
     "admin",
 )
+
+
+# By what names the trail knows them; those with a token of the scene are "caller".
+ACTORS: Final = {"nobody": None, "outsider": "charlie", "admin": "root"}
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-export", "GET"): Rule("reader", part=True, other_part=200),
     ("api-compare", "GET"): Rule("reader"),
     # Who may write a part of an environment gets the rest refused line by line.
-    ("api-import", "POST"): Rule("editor", part=True, other_part=200, body={"format": "dotenv", "content": "A=b"}),
+    ("api-import", "POST"): Rule("editor", part=True, other_part=200, body={"format": "dotenv", "content": "A=b", "dry_run": False}),
     # Environments.
     ("api-environments", "POST"): Rule("nobody", 201, admin=201, body={"name": "{fresh}"}),
     ("api-environment", "GET"): Rule("viewer", admin=200, part=True, other_part=200),
@@ -339,9 +346,12 @@ class Scene:
             return {name: self.body(value) for name, value in template.items()}
         if isinstance(template, list):
             return [self.body(value) for value in template]
-        return {"{environment_id}": self.environment.pk, "{fresh}": f"new-{self.environment.name}"}.get(
-            template, template
-        )
+        known = {
+            "{environment_id}": self.environment.pk,
+            "{fresh}": f"new-{self.environment.name}",
+            "{pick}": f"{self.secret.pk}:{self.secret.etag}",
+        }
+        return known.get(template, template)
 
 
 def rotate(place: Scene, actor: Principal, route: str) -> None:
@@ -350,6 +360,8 @@ def rotate(place: Scene, actor: Principal, route: str) -> None:
         actor=actor, secret=place.secret, rotator="generated", settings={}, credentials={}
     )
     place.policy_id = policy.pk
+    if route.endswith("-resume"):
+        policies.suspend(actor=actor, policy=policy)
     if route in OF_A_ROTATION:
         place.rotation_id = request_rotation(actor=actor, policy=policy).pk
     if route in {"api-rotation-roll-back", "api-rotation-cut-grace"}:
@@ -382,10 +394,14 @@ def ask_there(place: Scene, route: str) -> None:
 
 @pytest.fixture
 def scene(cast: Cast) -> Callable[[str], Scene]:
+    return scenes(cast)
+
+
+def scenes(cast: Cast) -> Callable[[str], Scene]:
+    """Return what makes the objects that a route or page is about."""
     count = iter(range(1000))
     operator = system_principal(is_admin=True)
     User.objects.create_user("newcomer")
-    alice = cast.principal(cast.alice)
 
     def make(route: str) -> Scene:
         number = next(count)
@@ -394,44 +410,55 @@ def scene(cast: Cast) -> Callable[[str], Scene]:
         alice = cast.principal(cast.alice)
         secret = keep(cast, "part/key", environment=environment)
         if route in {"api-secret-restore", "api-secret-purge", "secret-restore", "secret-purge"}:
-            from secrets_app.lifecycle import delete
-
             delete(actor=alice, secret=secret)
         member = members.grant(actor=alice, environment=environment, user=cast.vera, role="viewer")
         token, _ = issue(actor=alice, environment=environment, role="viewer", name="standing")
         admin_token, _ = issue(actor=operator, environment=None, role="admin", name=f"standing-{number}")
         place = Scene(cast, environment, secret, member, token.pk, admin_token.pk)
-        if "recipient" in route:
-            place.recipient_id = add_recipient(
-                actor=alice, environment=environment, email="ops@example.com"
-            ).pk
-        if "mapping" in route:
-            mapping = SamlGroupMapping.objects.create(
-                group="ops", environment=environment, role="reader", suspended_at=timezone.now()
-            )
-            place.mapping_id = mapping.pk
-        ask_there(place, route)
-        if "webhook" in route:
-            webhook, _ = add_webhook(
-                actor=alice, environment=environment, name="standing", url="https://hooks.example/x"
-            )
-            place.webhook_id = webhook.pk
-        if route in {"api-consent", "consent-withdraw"}:
-            target = make_target(cast.production, name=f"target-{number}", place=f"place-{number}")
-            place.consent_id = consents.give(actor=alice, environment=environment, target=target).pk
-        if route.startswith(("target-", "plan-", "api-target", "api-plan")):
-            inside = {"address": "http://127.0.0.1:1"}
-            of_api: dict[str, Any] = {"scope": "part", "destination": inside, "endpoint": inside["address"]}
-            target = make_target(environment, **(of_api if route.startswith("api-") else {}))
-            plan = make_plan(target)
-            place.target_id, place.plan_id = target.pk, plan.pk
-            place.item_id = make_item(plan, "part/key", act="conflict").pk
-        if route.startswith(("api-rotat", "rotation-")) and route not in OF_NO_POLICY:
-            rotate(place, alice, route)
+        furnish(place, route, alice)
         return place
 
-    assert alice.grants
     return make
+
+
+def furnish(place: Scene, route: str, alice: Principal) -> None:
+    """Add what some routes and pages are about, as alice."""
+    environment = place.environment
+    if "recipient" in route:
+        added = add_recipient(actor=alice, environment=environment, email="ops@example.com")
+        place.recipient_id = added.pk
+    if "mapping" in route:
+        mapping = SamlGroupMapping.objects.create(
+            group="ops", environment=environment, role="reader", suspended_at=timezone.now()
+        )
+        place.mapping_id = mapping.pk
+    ask_there(place, route)
+    if "webhook" in route:
+        webhook, _ = add_webhook(
+            actor=alice, environment=environment, name="standing", url="https://hooks.example/x"
+        )
+        place.webhook_id = webhook.pk
+    if route in {"api-consent", "consent-withdraw"}:
+        target = make_target(
+            place.cast.production, name=f"target-{environment.pk}", place=f"place-{environment.pk}"
+        )
+        place.consent_id = consents.give(actor=alice, environment=environment, target=target).pk
+    if route.startswith(("target-", "plan-", "api-target", "api-plan")):
+        aim(place, alice, route)
+    if route.startswith(("api-rotat", "rotation-")) and route not in OF_NO_POLICY:
+        rotate(place, alice, route)
+
+
+def aim(place: Scene, alice: Principal, route: str) -> None:
+    """Give the scene a target with a plan."""
+    inside = {"address": "http://127.0.0.1:1"}
+    of_api: dict[str, Any] = {"scope": "part", "destination": inside, "endpoint": inside["address"]}
+    target = make_target(place.environment, **(of_api if route.startswith("api-") else {}))
+    plan = make_plan(target)
+    place.target_id, place.plan_id = target.pk, plan.pk
+    place.item_id = make_item(plan, "part/key", act="conflict").pk
+    if route.endswith("-resume"):
+        targets.pause(actor=alice, target=target)
 
 
 def call_as(caller: str, place: Scene) -> Client:
@@ -493,17 +520,28 @@ def shown(response: Any) -> str:
 
 @pytest.mark.parametrize(("route", "method"), TABLE, ids=lambda value: value)
 def test_each_caller_gets_what_the_table_says(scene: Callable[[str], Scene], route: str, method: str) -> None:
-    rule = TABLE[route, method]
-    answers, wanted = {}, {}
+    rule, event = TABLE[route, method], recorded.API.get((route, method))
+    driven = (route, method) in recorded.DRIVEN
+    answers, wanted, flaws, done = {}, {}, {}, set[str]()
     for caller in CALLERS:
         place = scene(route)
-        response = send(call_as(caller, place), method, place.path(route), place.body(rule.body))
+        client, path, body = call_as(caller, place), place.path(route), place.body(rule.body)
+        with recorded.watching() as seen:
+            response = send(client, method, path, body)
+            text = shown(response)
+        actor = ACTORS.get(caller, "caller")
+        flaws[caller] = recorded.flaws(
+            seen, response, text, name=route, actor=actor, expected=event, idle=driven
+        )
+        done |= seen.of(Outcome.ALLOWED) | seen.of(Outcome.FAILED)
         answers[caller], wanted[caller] = response.status_code, expected(route, rule, caller)
         if response.status_code >= 400:
             assert response["Content-Type"] == "application/problem+json", caller
         if caller not in {"reader", "editor", "manager", "manager of the prefix"}:
-            assert VALUE not in shown(response), caller
+            assert VALUE not in text, caller
     assert answers == wanted
+    assert {caller: found for caller, found in flaws.items() if found} == {}
+    assert driven or not isinstance(event, Action) or event in done
 
 
 @pytest.mark.parametrize(("route", "method"), [
@@ -565,6 +603,7 @@ RULES: Final = {
     "budget_percent": "1",
     "interval_seconds": "0",
 }
+NEW_PASSWORD: Final = {"current": PASSWORD, "password": f"{PASSWORD}-2", "again": f"{PASSWORD}-2"}
 PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "dashboard": (PageRule("anyone", admin=200),),
     "activity": (PageRule("anyone", admin=200),),
@@ -572,8 +611,8 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "secret-new": (PageRule("anyone", admin=200),),
     "secret-generate": (PageRule("anyone", admin=200, method="POST", form={"kind": "password", "lowercase": "on"}),),
     "secret-search": (PageRule("anyone", admin=200),),
-    # It shows what one may of the chosen; here none is chosen.
-    "secret-bulk": (PageRule("anyone", admin=200, method="POST", form={"act": "delete"}),),
+    # It does what one may to each of the chosen.
+    "secret-bulk": (PageRule("anyone", admin=200, method="POST", form={"act": "delete", "step": "apply", "pick": "{pick}"}),),
     "secret-diff": (PageRule("viewer", admin=200), PageRule("reader", method="POST", form={"old": "1", "new": "1"})),
     "secret-share": (PageRule("reader"),),
     # Both answer about a share that is not there.
@@ -608,7 +647,7 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "restore-release": (PageRule("nobody", 302, admin=404, method="POST"),),
     "profile": (PageRule("anyone", admin=200),),
     # They carry no form of an environment: each is about oneself.
-    "password-change": (PageRule("anyone", 302, admin=422, method="POST"),),
+    "password-change": (PageRule("anyone", 302, admin=302, method="POST", form=NEW_PASSWORD),),
     "session-end": (PageRule("anyone", 302, admin=302, method="POST"),),
     "confirm": (PageRule("anyone", admin=200),),
     # People without a password are led back; the administrator has one.
@@ -817,7 +856,8 @@ def expected_page(name: str, rule: PageRule, caller: str) -> int:  # noqa: PLR09
 @pytest.mark.parametrize("name", PAGES)
 def test_each_person_gets_the_pages_that_the_table_says(scene: Callable[[str], Scene], name: str) -> None:
     for rule in PAGES[name]:
-        answers, wanted = {}, {}
+        answers, wanted, flaws, done = {}, {}, {}, set[str]()
+        event, driven = recorded.PAGES.get((name, rule.method)), (name, rule.method) in recorded.DRIVEN
         for caller in ("nobody", "outsider", *ROLES, "admin"):
             place = scene(name)
             form = {
@@ -826,10 +866,25 @@ def test_each_person_gets_the_pages_that_the_table_says(scene: Callable[[str], S
             }
             client = browser_of(caller, place)
             path = page_path(place, name)
-            response: Any = client.get(path) if rule.method == "GET" else client.post(path, form)
+            with recorded.watching() as seen:
+                response: Any = client.get(path) if rule.method == "GET" else client.post(path, form)
+                text = shown(response)
+            who = ACTORS.get(caller, f"{caller}-{place.environment.pk}")
+            flaws[caller] = recorded.flaws(
+                seen,
+                response,
+                text,
+                name=name,
+                actor=who,
+                expected=event,
+                idle=rule.least == "anyone" or driven,
+            )
+            done |= seen.of(Outcome.ALLOWED) | seen.of(Outcome.FAILED)
             answers[caller], wanted[caller] = response.status_code, expected_page(name, rule, caller)
             if caller == "nobody":
                 assert response["Location"].startswith("/sign-in"), response["Location"]
             if caller in {"nobody", "outsider", "viewer", "admin"}:
-                assert VALUE not in shown(response), caller
+                assert VALUE not in text, caller
         assert answers == wanted
+        assert {caller: found for caller, found in flaws.items() if found} == {}
+        assert driven or not isinstance(event, Action) or event in done

@@ -31,6 +31,14 @@ def test_nobody_is_let_in_without_either(db: None, client: Client) -> None:
     response = client.get("/api/whoami")
     assert response.status_code == 401
     assert response["WWW-Authenticate"].startswith("Bearer")
+    assert RefusalCount.objects.get().kind == "no-credentials"
+
+
+def test_asking_without_credentials_is_limited_too(db: None, client: Client, settings: Settings) -> None:
+    settings.KEEPER_REFUSALS_PER_MINUTE = 2
+    statuses = [client.get("/api/whoami").status_code for _ in range(3)]
+    assert statuses[0] == 401
+    assert set(statuses) == {401, 429}
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from audit_app import streams
 from audit_app.actions import Action, Outcome
+from audit_app.actors import NIL
 from audit_app.canonical import Json
 from audit_app.errors import KeyringUnavailable
 from audit_app.installation import is_active
@@ -96,6 +97,19 @@ def back_up_if_due() -> bool:
         made = make(actor=system_principal(is_admin=True))
     check_freshness()
     return made
+
+
+def request(*, actor: Principal, name: str = "") -> None:
+    """Record that somebody asks for a backup, or for the proof of the one called `name`.
+
+    Raises Forbidden, or Malformed if there is none of this name.
+    """
+    require(actor=actor, action=Action.BACKUP_CREATE, environment=None)
+    backup = NIL
+    if name:
+        with open_backup(find_kept(name)) as file:
+            backup = file.manifest.backup
+    _record(actor, Action.BACKUP_REQUEST, backup, name, {"act": "verify" if name else "make"})
 
 
 def make(*, actor: Principal) -> bool:

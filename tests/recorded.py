@@ -1,0 +1,331 @@
+"""What each act leaves in the trail, by route or page and method, and the way to see that it did.
+
+The table is written by hand, as those of the rights are. An act without an entry fails, and so does
+an entry that says more or less than what is recorded.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from django.db.models import Sum
+
+from audit_app.actions import Action, Outcome
+from audit_app.models import AuditEvent, RefusalCount
+from secrets_app.tests.kept import VALUE
+
+_READS: Final = frozenset({Action.SECRET_REVEAL, Action.SECRET_EXPORT, Action.SECRET_COMPARE})
+# What Keeper does itself on the way to what somebody asked for.
+_OWN: Final = frozenset(
+    {
+        Action.STREAM_OPEN,
+        Action.DATA_KEY_CREATE,
+        Action.SECRET_ROTATE,
+        Action.ROTATION_CONNECT,
+        Action.ROTATION_STEP,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """Why an act that is carried out leaves no event."""
+
+    reason: str
+
+
+Expected = Action | Nothing
+_GENERATES: Final = Nothing("a value that nobody has stored is nobody's secret yet")
+# By route; all other methods than GET, and what is read by GET besides values.
+API: Final[dict[tuple[str, str], Expected]] = {
+    ("api-trail-verify", "POST"): Action.TRAIL_VERIFY,
+    ("api-report", "GET"): Action.REPORT_GENERATE,
+    ("api-secrets-generate", "POST"): _GENERATES,
+    ("api-secrets", "POST"): Action.SECRET_CREATE,
+    ("api-secrets-bulk", "POST"): Action.SECRET_CREATE,
+    ("api-secret", "PUT"): Action.SECRET_UPDATE,
+    ("api-secret", "PATCH"): Action.SECRET_UPDATE,
+    ("api-secret", "DELETE"): Action.SECRET_DELETE,
+    ("api-secret-restore", "POST"): Action.SECRET_RESTORE,
+    ("api-secret-purge", "POST"): Action.SECRET_PURGE,
+    ("api-secret-rollback", "POST"): Action.SECRET_ROLLBACK,
+    ("api-secret-rename", "POST"): Action.SECRET_RENAME,
+    ("api-secret-copy", "POST"): Action.SECRET_COPY,
+    ("api-secret-move", "POST"): Action.SECRET_MOVE,
+    ("api-named-secret", "PUT"): Action.SECRET_UPDATE,
+    ("api-named-secret", "DELETE"): Action.SECRET_DELETE,
+    ("api-compare", "GET"): Action.SECRET_COMPARE,
+    ("api-import", "POST"): Action.SECRET_IMPORT,
+    ("api-environments", "POST"): Action.ENVIRONMENT_CREATE,
+    ("api-environment", "PATCH"): Action.ENVIRONMENT_UPDATE,
+    ("api-members", "POST"): Action.MEMBER_GRANT,
+    ("api-member", "PATCH"): Action.MEMBER_CHANGE,
+    ("api-member", "DELETE"): Action.MEMBER_REVOKE,
+    ("api-tokens", "POST"): Action.TOKEN_ISSUE,
+    ("api-token", "PATCH"): Action.TOKEN_CHANGE,
+    ("api-token", "DELETE"): Action.TOKEN_REVOKE,
+    ("api-token-rotate", "POST"): Action.TOKEN_ISSUE,
+    ("api-suspended-account", "POST"): Action.ACCESS_CONFIRM,
+    ("api-suspended-mapping", "POST"): Action.ACCESS_CONFIRM,
+    ("api-recipients", "POST"): Action.NOTIFICATION_CREATE,
+    ("api-recipient", "DELETE"): Action.NOTIFICATION_REMOVE,
+    ("api-recipient-test", "POST"): Action.NOTIFICATION_TEST,
+    ("api-webhooks", "POST"): Action.NOTIFICATION_CREATE,
+    ("api-webhook", "DELETE"): Action.NOTIFICATION_REMOVE,
+    ("api-webhook-test", "POST"): Action.NOTIFICATION_TEST,
+    ("api-targets", "POST"): Action.TARGET_CREATE,
+    ("api-targets-test", "POST"): Action.TARGET_TEST,
+    ("api-target", "PATCH"): Action.TARGET_CHANGE,
+    ("api-target", "DELETE"): Action.TARGET_REMOVE,
+    ("api-target-test", "POST"): Action.TARGET_TEST,
+    ("api-target-pause", "POST"): Action.TARGET_PAUSE,
+    ("api-target-resume", "POST"): Action.TARGET_PAUSE,
+    ("api-target-credentials", "POST"): Action.TARGET_CHANGE,
+    ("api-target-plan", "POST"): Action.TARGET_REQUEST,
+    ("api-target-sync", "POST"): Action.TARGET_REQUEST,
+    ("api-target-adopt", "POST"): Action.TARGET_REQUEST,
+    ("api-target-disconnect", "POST"): Action.TARGET_REQUEST,
+    ("api-consents", "POST"): Action.CONSENT_GIVE,
+    ("api-consent", "DELETE"): Action.CONSENT_WITHDRAW,
+    ("api-plan-apply", "POST"): Action.TARGET_APPLY,
+    ("api-plan-resolve", "POST"): Action.TARGET_RESOLVE,
+    ("api-rotation-policies", "POST"): Action.ROTATION_CREATE,
+    ("api-rotation-policy", "PATCH"): Action.ROTATION_CHANGE,
+    ("api-rotation-policy", "DELETE"): Action.ROTATION_REMOVE,
+    ("api-rotation-credentials", "POST"): Action.ROTATION_CHANGE,
+    ("api-rotation-suspend", "POST"): Action.ROTATION_SUSPEND,
+    ("api-rotation-resume", "POST"): Action.ROTATION_SUSPEND,
+    ("api-rotate", "POST"): Action.ROTATION_RUN,
+    ("api-rotation-dry-run", "POST"): Action.ROTATION_CONNECT,
+    ("api-rotation-retry", "POST"): Action.ROTATION_RESOLVE,
+    ("api-rotation-roll-back", "POST"): Action.ROTATION_RESOLVE,
+    ("api-rotation-abandon", "POST"): Action.ROTATION_RESOLVE,
+    ("api-rotation-cut-grace", "POST"): Action.ROTATION_CUT,
+    ("api-acknowledge", "POST"): Action.ROTATION_ACKNOWLEDGE,
+    ("api-approval", "PATCH"): Action.APPROVAL_ASK,
+    ("api-approval-approve", "POST"): Action.APPROVAL_DECIDE,
+    ("api-approval-refuse", "POST"): Action.APPROVAL_DECIDE,
+    ("api-approval-withdraw", "POST"): Action.APPROVAL_WITHDRAW,
+    ("api-approval-carry-out", "POST"): Action.APPROVAL_CARRY_OUT,
+    ("api-access-requests", "POST"): Action.ACCESS_ASK,
+    ("api-access-request-grant", "POST"): Action.MEMBER_GRANT,
+    ("api-access-request-refuse", "POST"): Action.ACCESS_DECIDE,
+    ("api-access-request-withdraw", "POST"): Action.ACCESS_WITHDRAW,
+    ("api-exposure", "POST"): Action.ROTATION_RUN,
+    ("api-offboarding", "POST"): Action.USER_OFFBOARD,
+    ("api-admin-tokens", "POST"): Action.TOKEN_ISSUE,
+    ("api-admin-token", "PATCH"): Action.TOKEN_CHANGE,
+    ("api-admin-token", "DELETE"): Action.TOKEN_REVOKE,
+    ("api-admin-token-rotate", "POST"): Action.TOKEN_ISSUE,
+}
+# By page; all that take POST, and what is read by GET besides values.
+PAGES: Final[dict[tuple[str, str], Expected]] = {
+    ("report-detail", "GET"): Action.REPORT_GENERATE,
+    ("report-file", "GET"): Action.REPORT_GENERATE,
+    ("trail-verify", "POST"): Action.TRAIL_VERIFY,
+    ("secret-generate", "POST"): _GENERATES,
+    ("secret-new", "POST"): Action.SECRET_CREATE,
+    ("secret-import", "POST"): Action.SECRET_IMPORT,
+    ("secret-export", "POST"): Action.SECRET_EXPORT,
+    ("secret-bulk", "POST"): Action.SECRET_DELETE,
+    ("environment-compare", "POST"): Action.SECRET_COMPARE,
+    ("secret-diff", "POST"): Action.SECRET_REVEAL,
+    ("secret-share", "POST"): Action.SECRET_SHARE,
+    ("share-revoke", "POST"): Action.SECRET_SHARE_REVOKE,
+    ("share", "POST"): Action.SECRET_SHARE_OPEN,
+    ("offboard", "POST"): Action.USER_OFFBOARD,
+    ("secret-reveal", "POST"): Action.SECRET_REVEAL,
+    ("secret-copy", "POST"): Action.SECRET_REVEAL,
+    ("secret-edit", "POST"): Action.SECRET_UPDATE,
+    ("secret-rollback", "POST"): Action.SECRET_ROLLBACK,
+    ("secret-delete", "POST"): Action.SECRET_DELETE,
+    ("secret-restore", "POST"): Action.SECRET_RESTORE,
+    ("secret-purge", "POST"): Action.SECRET_PURGE,
+    ("sweep-start", "POST"): Action.INTEGRITY_SWEEP,
+    ("backup-now", "POST"): Action.BACKUP_REQUEST,
+    ("backup-verify", "POST"): Action.BACKUP_REQUEST,
+    ("restore-release", "POST"): Action.RESTORE_RELEASE,
+    ("sign-in", "POST"): Action.SIGN_IN,
+    ("sign-in-code", "POST"): Action.SIGN_IN,
+    ("sign-out", "POST"): Action.SIGN_OUT,
+    ("saml-acs", "POST"): Nothing("the page after it signs in, and records it: tests/test_saml.py"),
+    ("password-change", "POST"): Action.USER_CHANGE,
+    ("session-end", "POST"): Action.SESSION_END,
+    ("confirm", "POST"): Action.SESSION_CONFIRM,
+    ("second-factor-start", "POST"): Action.SECOND_FACTOR_CHANGE,
+    ("second-factor-enrol", "POST"): Action.SECOND_FACTOR_CHANGE,
+    ("second-factor-codes", "POST"): Action.SECOND_FACTOR_CHANGE,
+    ("second-factor-remove", "POST"): Action.SECOND_FACTOR_CHANGE,
+    ("environment-new", "POST"): Action.ENVIRONMENT_CREATE,
+    ("environment-update", "POST"): Action.ENVIRONMENT_UPDATE,
+    ("access-confirm", "POST"): Action.ACCESS_CONFIRM,
+    ("mapping-confirm", "POST"): Action.ACCESS_CONFIRM,
+    ("member-grant", "POST"): Action.MEMBER_GRANT,
+    ("member-revoke", "POST"): Action.MEMBER_REVOKE,
+    ("token-issue", "POST"): Action.TOKEN_ISSUE,
+    ("token-narrow", "POST"): Action.TOKEN_CHANGE,
+    ("token-rotate", "POST"): Action.TOKEN_ISSUE,
+    ("token-revoke", "POST"): Action.TOKEN_REVOKE,
+    ("approval-approve", "POST"): Action.APPROVAL_DECIDE,
+    ("approval-refuse", "POST"): Action.APPROVAL_DECIDE,
+    ("approval-withdraw", "POST"): Action.APPROVAL_WITHDRAW,
+    ("approval-explain", "POST"): Action.APPROVAL_ASK,
+    ("approval-carry-out", "POST"): Action.APPROVAL_CARRY_OUT,
+    ("access-request-new", "POST"): Action.ACCESS_ASK,
+    ("access-request-grant", "POST"): Action.MEMBER_GRANT,
+    ("access-request-refuse", "POST"): Action.ACCESS_DECIDE,
+    ("access-request-withdraw", "POST"): Action.ACCESS_WITHDRAW,
+    ("exposure", "POST"): Action.ROTATION_RUN,
+    ("sync-pause", "POST"): Action.TARGET_PAUSE,
+    ("sync-resume", "POST"): Action.TARGET_PAUSE,
+    ("target-new", "POST"): Action.TARGET_CREATE,
+    ("target-rules", "POST"): Action.TARGET_CHANGE,
+    ("target-credentials", "POST"): Action.TARGET_CHANGE,
+    ("target-test", "POST"): Action.TARGET_TEST,
+    ("target-pause", "POST"): Action.TARGET_PAUSE,
+    ("target-resume", "POST"): Action.TARGET_PAUSE,
+    ("target-remove", "POST"): Action.TARGET_REMOVE,
+    ("target-plan", "POST"): Action.TARGET_REQUEST,
+    ("target-sync", "POST"): Action.TARGET_REQUEST,
+    ("target-check", "POST"): Action.TARGET_REQUEST,
+    ("target-adopt", "POST"): Action.TARGET_REQUEST,
+    ("target-disconnect", "POST"): Action.TARGET_REQUEST,
+    ("plan-apply", "POST"): Action.TARGET_APPLY,
+    ("plan-item", "POST"): Action.TARGET_RESOLVE,
+    ("consent-give", "POST"): Action.CONSENT_GIVE,
+    ("consent-withdraw", "POST"): Action.CONSENT_WITHDRAW,
+    ("rotation-new", "POST"): Action.ROTATION_CREATE,
+    ("rotation-rules", "POST"): Action.ROTATION_CHANGE,
+    ("rotation-connection", "POST"): Action.ROTATION_CHANGE,
+    ("rotation-rotate", "POST"): Action.ROTATION_RUN,
+    ("rotation-dry-run", "POST"): Action.ROTATION_CONNECT,
+    ("rotation-suspend", "POST"): Action.ROTATION_SUSPEND,
+    ("rotation-resume", "POST"): Action.ROTATION_SUSPEND,
+    ("rotation-remove", "POST"): Action.ROTATION_REMOVE,
+    ("rotation-act", "POST"): Action.ROTATION_RESOLVE,
+    ("recipient-add", "POST"): Action.NOTIFICATION_CREATE,
+    ("recipient-remove", "POST"): Action.NOTIFICATION_REMOVE,
+    ("recipient-test", "POST"): Action.NOTIFICATION_TEST,
+    ("webhook-add", "POST"): Action.NOTIFICATION_CREATE,
+    ("webhook-remove", "POST"): Action.NOTIFICATION_REMOVE,
+    ("webhook-test", "POST"): Action.NOTIFICATION_TEST,
+}
+# What the tables of the rights only refuse, or carry out where nothing is to do; done elsewhere.
+DRIVEN: Final = frozenset(
+    {
+        ("api-suspended-account", "POST"),
+        ("api-suspended-mapping", "POST"),
+        ("api-targets", "POST"),
+        ("api-targets-test", "POST"),
+        ("api-target-credentials", "POST"),
+        ("api-consents", "POST"),
+        ("api-approval", "PATCH"),
+        ("api-approval-withdraw", "POST"),
+        ("api-approval-carry-out", "POST"),
+        ("api-access-request-withdraw", "POST"),
+        ("access-request-withdraw", "POST"),
+        ("api-exposure", "POST"),
+        ("exposure", "POST"),
+        ("secret-new", "POST"),
+        ("secret-import", "POST"),
+        ("secret-export", "POST"),
+        ("environment-compare", "POST"),
+        ("secret-share", "POST"),
+        ("share-revoke", "POST"),
+        ("share", "POST"),
+        ("backup-verify", "POST"),
+        ("restore-release", "POST"),
+        ("sign-in", "POST"),
+        ("sign-in-code", "POST"),
+        ("sign-out", "POST"),
+        ("session-end", "POST"),
+        ("confirm", "POST"),
+        ("second-factor-enrol", "POST"),
+        ("second-factor-codes", "POST"),
+        ("second-factor-remove", "POST"),
+        ("access-confirm", "POST"),
+        ("approval-withdraw", "POST"),
+        ("approval-explain", "POST"),
+        ("approval-carry-out", "POST"),
+        ("target-new", "POST"),
+        ("target-credentials", "POST"),
+        ("target-adopt", "POST"),
+        ("target-disconnect", "POST"),
+        ("consent-give", "POST"),
+        ("rotation-new", "POST"),
+        ("rotation-rules", "POST"),
+        ("rotation-connection", "POST"),
+    }
+)
+# What these name is not there at all, for anybody: nobody is refused something.
+ABSENT: Final = {"share", "share-revoke", "backup-verify", "restore-release", "api-exposure"}
+
+
+@dataclass
+class Seen:
+    """What an act left in the trail, and how many refusals of strangers it was counted as."""
+
+    events: list[AuditEvent] = field(default_factory=list)
+    refusals: int = 0
+
+    def of(self, outcome: Outcome) -> set[str]:
+        """Return the actions of the events with this outcome."""
+        return {event.action for event in self.events if event.outcome == outcome}
+
+
+@contextmanager
+def watching() -> Iterator[Seen]:
+    """Give what is appended to the trail until the end of the block."""
+    newest = AuditEvent.objects.order_by("-id").values_list("id", flat=True).first() or 0
+    before, seen = _refusals(), Seen()
+    yield seen
+    seen.events = list(AuditEvent.objects.filter(id__gt=newest).order_by("id"))
+    seen.refusals = _refusals() - before
+
+
+def flaws(
+    seen: Seen,
+    response: Any,
+    text: str,
+    *,
+    name: str,
+    actor: str | None,
+    expected: Expected | None,
+    idle: bool = False,
+) -> list[str]:
+    """Return what is wrong with what a request left that was answered with `text`.
+
+    `actor` is None for a stranger, `expected` for what only looks; `idle` says that there may have
+    been nothing to do.
+    """
+    found = [f"{event} names nothing" for event in seen.events if not event.object_kind]
+    for event in seen.events:
+        by = (event.actor_name, event.address, event.request_id)
+        if event.action not in _OWN and actor and by != (actor, "127.0.0.1", response["X-Request-ID"]):
+            found.append(f"{event} is by {by}")
+    if response.status_code == 401:
+        return found if seen.refusals else [*found, "a stranger was refused, and nobody counted"]
+    refused = response.status_code == 403 or (response.status_code == 404 and name not in ABSENT)
+    if refused and actor and not seen.of(Outcome.DENIED):
+        found.append("it was refused, and no event says so")
+    if VALUE in text and not seen.of(Outcome.ALLOWED) & _READS:
+        found.append("a value was shown, and no event says so")
+    if response.status_code < 400 and actor and (seen.events or not idle):
+        found += _success(seen, expected)
+    return found
+
+
+def _success(seen: Seen, expected: Expected | None) -> list[str]:
+    done = seen.of(Outcome.ALLOWED) | seen.of(Outcome.FAILED)
+    if isinstance(expected, Action):
+        # A page may be answered that tells what was refused.
+        return (
+            [] if expected in done | seen.of(Outcome.DENIED) else [f"it left {sorted(done)}, not {expected}"]
+        )
+    written = done - {str(action) for action in (*_READS, *_OWN)}
+    return [f"it left {sorted(written)}, which the table does not name"] if written else []
+
+
+def _refusals() -> int:
+    return int(RefusalCount.objects.aggregate(total=Sum("count"))["total"] or 0)
