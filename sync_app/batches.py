@@ -12,8 +12,7 @@ from django.db.models import F, Q
 
 from audit_app.actions import Action
 from audit_app.actors import NIL
-from audit_app.canonical import Json, canonical_json
-from audit_app.keyring import Purpose, keyring
+from audit_app.canonical import Json
 from audit_app.record import commit_record
 from audit_app.streams import environment_stream
 from environments_app.errors import AccessError
@@ -35,11 +34,11 @@ from sync_app.reconcile import Ownership, Presence, Reason
 from sync_app.references import Rights, Unresolvable, resolved
 from sync_app.states import State
 from sync_app.stored_rows import update_rows
+from sync_app.write_tokens import write_token
 
 # For fewer items than this a look at each costs no more.
 _WORTH_A_LIST: Final = 4
 _ITEM_COLUMNS: Final = ["state", "reason", "attempts", "error", "permanent", "finished_at"]
-_TOKEN_LABEL: Final = b"keeper/sync-token/v1|"
 _LISTED: Final = 100
 logger = logging.getLogger(__name__)
 Task = tuple[Work, Job]
@@ -169,15 +168,13 @@ class Batch:
         return entry
 
     def _token(self, work: Work) -> str:
-        """Return what makes repeating this very write harmless: 64 hexadecimal digits."""
         item = work.item
-        message: list[Json] = [
-            str(self._target.uuid),
-            item.remote_id or item.name,
-            item.keeper_version,
-            item.target_version,
-        ]
-        return keyring().mac(Purpose.AUDIT_MAC, _TOKEN_LABEL + canonical_json(message))[-32:].hex()
+        return write_token(
+            self._target,
+            place=item.remote_id or item.name,
+            keeper_version=item.keeper_version,
+            target_version=item.target_version,
+        )
 
     def _open(self, ready: list[Work]) -> None:
         wanted = {

@@ -17,6 +17,7 @@ from sync_app.keeper_side import Held
 from sync_app.models import Plan, PlanItem, SyncEntry
 from sync_app.models.plan import Act, PlanKind
 from sync_app.reconcile import Deletion, Direction, Ownership, Presence, Reason
+from sync_app.write_tokens import write_token
 
 _CHANGED: Final = "changed in Keeper since the plan was made: plan again"
 
@@ -60,7 +61,7 @@ def check(work: Work, *, plan: Plan, actor: Principal, now: datetime, apart: tim
     _CHECKS[Act(work.item.act)](work, plan)
     for right in _rights(work, plan):
         require(actor=actor, action=right, environment=plan.target.environment, name=work.item.name)
-    _refuse_too_soon(work, now, apart)
+    _refuse_too_soon(work, plan, now, apart)
 
 
 def adoption_of(plan: Plan) -> Adoption | None:
@@ -140,17 +141,36 @@ def _refuse_unreadable(work: Work) -> None:
         raise Unreadable(Reason.KEEPER_UNREADABLE)
 
 
-def _refuse_too_soon(work: Work, now: datetime, apart: timedelta) -> None:
+def _refuse_too_soon(work: Work, plan: Plan, now: datetime, apart: timedelta) -> None:
     entry = work.entry
-    if work.item.act != Act.UPDATE or not apart or entry is None or entry.synced_at is None:
+    if work.item.act != Act.UPDATE or not apart or entry is None:
         return
-    due = entry.synced_at + apart
+    made = [at for at in (entry.synced_at, entry.pending_at) if at is not None]
+    if not made or _is_there_as_pending(work, plan):
+        return
+    due = max(made) + apart
     if now < due:
         minutes = int(apart.total_seconds() // 60)
         raise TooSoon(
             f"the target takes one new version in {minutes} minutes: this one waits until {due:%H:%M} UTC",
             due=due,
         )
+
+
+def _is_there_as_pending(work: Work, plan: Plan) -> bool:
+    """Say whether the version that becomes current was put there as pending: then no new one is made."""
+    item, entry = work.item, work.entry
+    return (
+        entry is not None
+        and entry.pending_at is not None
+        and entry.pending_target
+        == write_token(
+            plan.target,
+            place=item.remote_id,
+            keeper_version=item.keeper_version,
+            target_version=item.target_version,
+        )
+    )
 
 
 _CHECKS: Final[Mapping[Act, Callable[[Work, Plan], None]]] = {

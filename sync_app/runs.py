@@ -20,14 +20,14 @@ from audit_app.streams import environment_stream
 from environments_app.errors import AccessError, Forbidden, Invisible
 from environments_app.policy import Principal, require
 from secrets_app.errors import KeyUnavailable, SecretError
-from sync_app import alerts, applying, drift, planning
+from sync_app import alerts, applying, drift, pending_stages, planning
 from sync_app.authority import require_usable
 from sync_app.errors import BackendError, LeaseLost, SyncError, SyncPaused, Unfinished
 from sync_app.finding import require_on
 from sync_app.leases import Lease, claim, database_now
 from sync_app.metrics import count_run
 from sync_app.models import Plan, Run, SyncPause, Target
-from sync_app.models.plan import PlanState
+from sync_app.models.plan import PlanKind, PlanState
 from sync_app.models.run import RunKind, RunState, Trigger
 from sync_app.plan_approval import refuse_unplanned
 from sync_app.queueing import enqueue, is_paused
@@ -132,7 +132,12 @@ def _work(run: Run, lease: Lease) -> None:
     if run.kind != RunKind.APPLY:
         planning.make_plan(run, lease=lease)
     if run.kind in _WRITING:
+        leaves = run.plan is not None and run.plan.kind == PlanKind.DISCONNECT
+        if leaves:
+            pending_stages.follow(run, lease=lease)
         applying.apply(run, lease=lease)
+        if not leaves:
+            pending_stages.follow(run, lease=lease)
 
 
 def _may_pass(error: Exception) -> bool:

@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from audit_app.errors import EndpointRefused
 from audit_app.outbound_aws import PermittedSession
 from sync_app.aws_clients import guarded_client
-from sync_app.backends import aws_permissions
+from sync_app.backends import aws_pending, aws_permissions
 from sync_app.backends.aws_destination import endpoints, recovery_window, refuse_partial
 from sync_app.backends.aws_errors import translated, unanswered
 from sync_app.backends.base import MARK_KEYS, Backend, Copy, FormField, Mark, Seen, complete, mark_from
@@ -75,6 +75,7 @@ class AwsSecretsManager(Backend):
     seconds_between_versions: ClassVar[float] = 600
     timeout_seconds: ClassVar[float] = 10
     page_size: ClassVar[int] = 100
+    keeps_pending: ClassVar[bool] = True
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
         super().__init__(destination=destination, credentials=credentials)
@@ -253,6 +254,15 @@ class AwsSecretsManager(Backend):
             "UntagResource",
             lambda: self._client.untag_resource(SecretId=seen.remote_id, TagKeys=list(MARK_KEYS)),
         )
+
+    def put_pending(self, seen: Seen, value: str, *, token: str) -> bool:
+        """Put a version under AWSPENDING; AWSCURRENT stays where it is."""
+        return aws_pending.put(self._client, self._ask, seen, value, token=token)
+
+    def drop_pending(self, seen: Seen, *, token: str) -> None:
+        """Take AWSPENDING off our version."""
+        with contextlib.suppress(_NotFound, NameHeld):
+            aws_pending.drop(self._client, self._ask, seen, token=token)
 
     # --- How ----------------------------------------------------------------------------------
 

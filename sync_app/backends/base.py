@@ -100,6 +100,8 @@ class Backend(ABC):
     update_proves_mark: ClassVar[bool] = False
     # Whether the answer to an `update` of what is `known` is proof enough; else the caller looks after it.
     known_update_confirms: ClassVar[bool] = False
+    # Whether a version that is not served yet can stand beside the current one, under a stage of its own.
+    keeps_pending: ClassVar[bool] = False
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
         self.destination = complete(self.destination_fields, destination)
@@ -205,6 +207,17 @@ class Backend(ABC):
     @abstractmethod
     def unmark(self, seen: Seen) -> None:
         """Take our mark off (to withdraw from it); its other labels stay."""
+
+    def put_pending(self, seen: Seen, value: str, *, token: str) -> bool:
+        """Put a version as pending beside the one in `seen`; False if another's is pending there.
+
+        An `update` with the same token makes that very version current.
+        """
+        raise NotImplementedError
+
+    def drop_pending(self, seen: Seen, *, token: str) -> None:
+        """Let the version of this token be pending no more, whatever else it is by now."""
+        raise NotImplementedError
 
 
 def marked(seen: Seen, mark: Mark | None) -> Seen:

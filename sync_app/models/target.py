@@ -159,6 +159,12 @@ class SyncEntry(AuthenticatedRow):
     base_keeper = models.CharField(max_length=64, blank=True, default="")
     base_target = models.CharField(max_length=64, blank=True, default="")
     base_number = models.PositiveIntegerField(null=True, blank=True)
+    # Which version of Keeper's stands there as pending, and its version there; what it says is proved by
+    # the mark on the secret before anything is done. `pending_at` is when that version was made, NULL
+    # while it is only intended.
+    pending_keeper = models.CharField(max_length=64, blank=True, default="")
+    pending_target = models.CharField(max_length=64, blank=True, default="")
+    pending_at = models.DateTimeField(null=True, blank=True)
     state = models.CharField(max_length=16, choices=[(s, s) for s in State], default=State.PENDING)
     # Words of Keeper's own about the state: a reason of `reconcile` or an operator's sentence.
     reason = models.CharField(max_length=500, blank=True, default="")

@@ -5,9 +5,11 @@ import json
 import pytest
 
 from environments_app.tests.cast import Cast
+from secrets_app.models import Secret
 from sync_app import runs
-from sync_app.models import SyncEntry, Target
+from sync_app.models import Rotation, Run, SyncEntry, Target
 from sync_app.models.run import RunState
+from sync_app.rotation import acts
 from sync_app.rotation.states import Step
 from sync_app.tests.making import made
 from sync_app.tests.rotation.making import (
@@ -21,13 +23,15 @@ from sync_app.tests.rotation.making import (
 )
 from sync_app.tests.rotators.worlds import MariaDbWorld
 from sync_app.tests.worlds import AwsWorld
+from tests.aws_strict.faults import Fault
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
 
 
-def deliver(cast: Cast, target: Target) -> None:
-    # Long enough after the last pass for AWS, which keeps no more than so many versions.
-    SyncEntry.objects.filter(target=target).update(synced_at=None)
+def deliver(cast: Cast, target: Target, *, at_once: bool = False) -> None:
+    if not at_once:
+        # Long enough after the last version for AWS, which takes one in ten minutes.
+        SyncEntry.objects.filter(target=target).update(synced_at=None)
     run = runs.execute(runs.request_sync(actor=cast.principal(cast.alice), target=target).pk)
     assert run is not None
     assert (run.state, run.error) == (RunState.DONE, "")
@@ -36,6 +40,80 @@ def deliver(cast: Cast, target: Target) -> None:
 def at_stage(aws: AwsWorld, name: str, stage: str) -> str:
     reply = aws.client.get_secret_value(SecretId=f"{aws.prefix}/{name}", VersionStage=stage)
     return str(reply["SecretString"])
+
+
+def stages_of(aws: AwsWorld, name: str) -> dict[str, str]:
+    """Return which version is at which stage, and see that no other version is kept."""
+    reply = aws.client.describe_secret(SecretId=f"{aws.prefix}/{name}")
+    return {label: version for version, labels in reply["VersionIdsToStages"].items() for label in labels}
+
+
+def stopped_with_a_pending_value(cast: Cast, mariadb: MariaDbWorld, secret: Secret) -> Rotation:
+    mariadb.grant_to_a_alone()
+    rotation = worked(asked(cast, made_policy(cast, mariadb, secret=secret)))
+    assert (rotation.step, rotation.stopped_at is not None) == (Step.TEST, True)
+    return rotation
+
+
+def test_what_is_pending_stands_there_as_pending_and_the_same_version_becomes_current(
+    cast: Cast, mariadb: MariaDbWorld, aws: AwsWorld
+) -> None:
+    secret = made_secret(cast, mariadb)
+    target = made(cast, aws)
+    deliver(cast, target)
+    rotation = stopped_with_a_pending_value(cast, mariadb, secret)
+    # AWS takes no second version within ten minutes, and what is pending can wait.
+    deliver(cast, target, at_once=True)
+    assert "AWSPENDING" not in stages_of(aws, secret.name)
+    deliver(cast, target)
+    held, before = stages(cast, secret), stages_of(aws, secret.name)
+    assert at_stage(aws, secret.name, "AWSPENDING") == held["pending"]
+    assert at_stage(aws, secret.name, "AWSCURRENT") == held["current"] == mariadb.current
+    # Again nothing is written.
+    deliver(cast, target)
+    assert stages_of(aws, secret.name) == before
+    mariadb.grant_to_b_too()
+    assert worked(acts.retry(actor=cast.principal(cast.erin), rotation=rotation)).step == Step.GRACE
+    # No new version is made, so that nothing has to wait: the label moves.
+    deliver(cast, target, at_once=True)
+    after = stages_of(aws, secret.name)
+    assert after["AWSCURRENT"] == before["AWSPENDING"]
+    assert after["AWSPREVIOUS"] == before["AWSCURRENT"]
+    assert "AWSPENDING" not in after
+    assert set(after.values()) == set(before.values())
+    assert at_stage(aws, secret.name, "AWSCURRENT") == stages(cast, secret)["current"] == held["pending"]
+    assert worked(grace_over(rotation)).step == Step.DONE
+
+
+def test_what_is_pending_no_more_is_taken_back_and_what_somebody_else_has_pending_stays(
+    cast: Cast, mariadb: MariaDbWorld, aws: AwsWorld
+) -> None:
+    secret = made_secret(cast, mariadb)
+    target = made(cast, aws)
+    deliver(cast, target)
+    rotation = stopped_with_a_pending_value(cast, mariadb, secret)
+    # The answer to the first attempt is lost; the second one finds its own work done.
+    aws.plan.fail("PutSecretValue", Fault.DROPPED_REPLY, times=3)
+    SyncEntry.objects.filter(target=target).update(synced_at=None)
+    run = runs.request_sync(actor=cast.principal(cast.alice), target=target)
+    first = runs.execute(run.pk)
+    assert (first and first.state) == RunState.QUEUED
+    pending = stages_of(aws, secret.name)["AWSPENDING"]
+    Run.objects.filter(pk=run.pk).update(not_before=None)
+    second = runs.execute(run.pk)
+    assert (second and second.state) == RunState.DONE
+    assert stages_of(aws, secret.name)["AWSPENDING"] == pending
+    assert worked(acts.abandon(actor=cast.principal(cast.erin), rotation=rotation)).step == Step.ABANDONED
+    deliver(cast, target)
+    assert stages_of(aws, secret.name).keys() == {"AWSCURRENT"}
+    # A rotation of AWS's own is under way there: its label is not ours to move.
+    path = f"{aws.prefix}/{secret.name}"
+    aws.client.put_secret_value(SecretId=path, SecretString="theirs", VersionStages=["AWSPENDING"])
+    assert worked(asked(cast, rotation.policy)).step == Step.TEST
+    SyncEntry.objects.filter(target=target).update(pending_at=None)
+    deliver(cast, target)
+    assert at_stage(aws, secret.name, "AWSPENDING") == "theirs"
+    assert at_stage(aws, secret.name, "AWSCURRENT") == mariadb.current
 
 
 def test_a_rotation_waits_for_a_target_that_serves_an_older_login(

@@ -1,0 +1,68 @@
+"""AWSPENDING, as AWS's own rotations use it: the version that is about to be current, beside it.
+
+"Each secret version's staging labels", Secrets Manager user guide: AWSPENDING is on no version, on the
+one that is current, or on one that a rotation has made and not served yet.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from sync_app.backends.base import Seen
+from sync_app.errors import RequestRefused
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+STAGE: Final = "AWSPENDING"
+_CURRENT: Final = "AWSCURRENT"
+Ask = Callable[[str, Callable[[], Any]], Any]
+
+
+def put(client: "SecretsManagerClient", ask: Ask, seen: Seen, value: str, *, token: str) -> bool:
+    """Put a version as pending beside the current one; False if somebody else's is pending there.
+
+    The label of a version that somebody else put there is never taken away from it.
+    """
+    stages = _stages(client, ask, seen)
+    holders = [version for version, labels in stages.items() if STAGE in labels]
+    if any(version != token and _CURRENT not in stages[version] for version in holders):
+        return False
+    ask(
+        "PutSecretValue",
+        lambda: client.put_secret_value(
+            SecretId=seen.remote_id, SecretString=value, ClientRequestToken=token, VersionStages=[STAGE]
+        ),
+    )
+    if STAGE not in _stages(client, ask, seen).get(token, ()):
+        # The version was there already, under another label, and the request was taken for a repetition.
+        _move(client, ask, seen, MoveToVersionId=token, **_from(holders, token))
+    return True
+
+
+def drop(client: "SecretsManagerClient", ask: Ask, seen: Seen, *, token: str) -> None:
+    """Take the label off our version, wherever that is by now; it is nothing if it is not there."""
+    if STAGE not in _stages(client, ask, seen).get(token, ()):
+        return
+    try:
+        _move(client, ask, seen, RemoveFromVersionId=token)
+    except RequestRefused:
+        if STAGE in _stages(client, ask, seen).get(token, ()):
+            raise
+
+
+def _stages(client: "SecretsManagerClient", ask: Ask, seen: Seen) -> Mapping[str, Sequence[str]]:
+    reply = ask("DescribeSecret", lambda: client.describe_secret(SecretId=seen.remote_id))
+    stages: Mapping[str, Sequence[str]] = reply.get("VersionIdsToStages", {})
+    return stages
+
+
+def _move(client: "SecretsManagerClient", ask: Ask, seen: Seen, **versions: str) -> None:
+    ask(
+        "UpdateSecretVersionStage",
+        lambda: client.update_secret_version_stage(SecretId=seen.remote_id, VersionStage=STAGE, **versions),
+    )
+
+
+def _from(holders: Sequence[str], token: str) -> dict[str, str]:
+    others = [version for version in holders if version != token]
+    return {"RemoveFromVersionId": others[0]} if others else {}
