@@ -1,5 +1,6 @@
 """Use cases of sessions: listing one's own, and ending them."""
 
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 
 from django.conf import settings
@@ -9,10 +10,12 @@ from django.utils import timezone
 
 from audit_app import streams
 from audit_app.actions import Action
+from audit_app.actors import Actor
 from audit_app.record import AuditObject, record
 from environments_app.errors import Forbidden
 from environments_app.models import Session, User
 from environments_app.policy import Principal
+from environments_app.sessions import SAML, contents_of
 
 
 def open_sessions(user: User) -> QuerySet[Session]:
@@ -40,6 +43,38 @@ def end_session(*, actor: Principal, user: User, key: str) -> bool:
                 object=AuditObject("user", user.uuid, user.username),
             )
     return bool(ended)
+
+
+def end_saml_sessions(*, actor: Actor, issuer: str, name_id: str, indexes: Collection[str]) -> list[str]:
+    """End sessions that the identity provider vouched for, as it asks; return the keys of their rows.
+
+    `indexes` are the provider's names of the sessions, none for all of them. One of which the provider
+    said no name ends in any case.
+    """
+    user = User.objects.filter(saml_issuer=issuer, saml_name_id=name_id).first()
+    if user is None:
+        return []
+    keys = [
+        row.session_key
+        for row in Session.objects.filter(user=user)
+        if _is_named(contents_of(row).get(SAML), issuer, name_id, indexes)
+    ]
+    with transaction.atomic():
+        Session.objects.filter(user=user, session_key__in=keys).delete()
+        record(
+            actor=actor,
+            action=Action.SESSION_END,
+            stream=streams.SYSTEM,
+            object=AuditObject("user", user.uuid, user.username),
+            details={"by": "identity provider", "issuer": issuer, "sessions": len(keys)},
+        )
+    return keys
+
+
+def _is_named(kept: Mapping[str, str] | None, issuer: str, name_id: str, indexes: Collection[str]) -> bool:
+    if not kept or (kept["issuer"], kept["name_id"]) != (issuer, name_id):
+        return False
+    return not indexes or not kept["session_index"] or kept["session_index"] in indexes
 
 
 def end_sessions(user: User) -> int:

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.base_session import AbstractBaseSession
+from django.core import signing
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
@@ -21,6 +22,8 @@ from environments_app.models import Session
 SIGNED_IN: Final = "signed_in_at"
 CONFIRMED: Final = "confirmed_at"
 PLACE: Final = "signed_in_from"
+# Whom the identity provider knows the person of a session as.
+SAML: Final = "saml"
 _SALT = "environments_app.sessions"
 # As long as the ids that Django makes, so that the column fits.
 _LENGTH = 32
@@ -79,6 +82,17 @@ class SessionStore(db.SessionStore):
         elif row.last_seen_at < now - _SEEN_INTERVAL:
             Session.objects.filter(session_key=key).update(last_seen_at=now)
         return row
+
+
+def contents_of(row: Session) -> dict[str, Any]:
+    """Return what a stored session holds; nothing if it was not written for this row."""
+    try:
+        kept = signing.loads(
+            row.session_data, salt=f"{_SALT}.{row.session_key}", serializer=SessionStore().serializer
+        )
+    except signing.BadSignature:
+        return {}
+    return dict(kept)
 
 
 def stored_key(session_key: str) -> str:

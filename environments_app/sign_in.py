@@ -26,11 +26,10 @@ from environments_app.local_login import LocalBackend, named_user
 from environments_app.models import User
 from environments_app.policy import Principal
 from environments_app.principals import anonymous_principal, user_principal
-from environments_app.sessions import CONFIRMED, PLACE
+from environments_app.sessions import CONFIRMED, PLACE, SAML
 
 REFUSAL_KIND: Final = "sign-in"
 _BACKEND: Final = "environments_app.local_login.LocalBackend"
-_SAML: Final = "saml"
 _MAX_AGENT: Final = 200
 _AWAITED: Final = "second_factor_of"
 _CODE_SECONDS: Final = 300
@@ -130,16 +129,16 @@ def start_saml_session(
         Action.SIGN_IN,
         user,
         Outcome.ALLOWED,
-        {"how": _SAML, "issuer": subject.issuer},
+        {"how": SAML, "issuer": subject.issuer},
     )
     end = timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE)
     _start(request, user, min(end, datetime.fromtimestamp(ends_at, UTC)) if ends_at else end)
-    request.session[_SAML] = asdict(subject)
+    request.session[SAML] = asdict(subject)
 
 
 def saml_subject(request: HttpRequest) -> SamlSubject | None:
     """Return whom the identity provider knows this session's person as; None if it knows nothing of it."""
-    kept = request.session.get(_SAML)
+    kept = request.session.get(SAML)
     return SamlSubject(**kept) if kept else None
 
 

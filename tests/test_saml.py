@@ -19,7 +19,16 @@ from environments_app.models import Membership, SamlAssertion, User, UserRole
 from environments_app.principals import system_principal, user_principal
 from environments_app.saml_mappings import map_group, unmap_group
 from environments_app.tests.cast import PASSWORD, Cast
-from tests.saml_idp.provider import ISSUER, Answer, Provider, encoded, read_logout, read_request
+from tests.saml_idp.provider import (
+    ISSUER,
+    Answer,
+    Logout,
+    Provider,
+    encoded,
+    read_logout,
+    read_logout_response,
+    read_request,
+)
 from tests.saml_idp.wrapping import SHAPES, take_apart
 
 pytestmark = pytest.mark.every_database
@@ -540,3 +549,120 @@ def test_without_metadata_it_says_so(cast: Cast, client: Client, settings: Setti
 def _closed() -> Iterator[None]:
     yield
     connections.close_all()
+
+
+# --- A logout that begins at the provider -----------------------------------------------------------
+
+SLO = f"{PUBLIC}/saml/logout"
+
+
+def test_a_logout_at_the_provider_ends_the_session_that_it_names(
+    cast: Cast, provider: Provider, events: Events
+) -> None:
+    named, other, bystander = Client(), Client(), Client()
+    sign_in(named, provider, session_index="one")
+    sign_in(other, provider, session_index="two")
+    sign_in(bystander, provider, name_id="bob.w@example.com", session_index="one")
+    asked = Logout(destination=SLO, name_id=ALICE, session_indexes=["one"], request_id="l-1")
+    # In a browser that has no cookie of Keeper's: it ends wherever it is open.
+    answer = Client().get(f"/saml/logout?{provider.logout(asked)}")
+    assert (who(named), who(other), who(bystander)) == (None, ALICE, "bob.w@example.com")
+    assert answer["Location"].startswith("https://idp.example.com/slo?")
+    success = "urn:oasis:names:tc:SAML:2.0:status:Success"
+    assert read_logout_response(answer["Location"]) == ("l-1", success, "state of the provider", True)
+    (event,) = events(Action.SESSION_END)
+    assert (event.object_name, event.actor_kind) == (ALICE, "system")
+    assert '"sessions":1' in event.details
+
+
+def test_a_logout_without_an_index_ends_all_of_a_person(cast: Cast, provider: Provider) -> None:
+    browsers = [Client(), Client()]
+    for number, browser in enumerate(browsers):
+        sign_in(browser, provider, session_index=str(number))
+    asked = Logout(destination=SLO, name_id=ALICE, session_indexes=[])
+    # Also in one of them, whose own session ends under it.
+    assert browsers[0].get(f"/saml/logout?{provider.logout(asked)}").status_code == 302
+    assert [who(browser) for browser in browsers] == [None, None]
+
+
+def test_a_logout_ends_no_session_that_the_provider_did_not_open(
+    cast: Cast, client: Client, provider: Provider, signed_in: Callable[[User], Client]
+) -> None:
+    sign_in(client, provider)
+    local = signed_in(User.objects.get(username=ALICE))
+    Client().get(
+        f"/saml/logout?{provider.logout(Logout(destination=SLO, name_id=ALICE, session_indexes=[]))}"
+    )
+    assert (who(client), who(local)) == (None, ALICE)
+    unknown = Logout(destination=SLO, name_id="nobody@example.com")
+    assert Client().get(f"/saml/logout?{provider.logout(unknown)}").status_code == 302
+
+
+LOGOUTS: dict[str, tuple[dict[str, Any], str]] = {
+    "another issuer": ({"issuer": "https://other.example.com"}, "saml-issuer"),
+    "another address": ({"destination": f"{PUBLIC}/saml/acs"}, "saml-destination"),
+    "no address": ({"destination": None}, "saml-destination"),
+    "too old": ({"issued": -600}, "saml-expired"),
+    "in the future": ({"issued": 600}, "saml-future"),
+    "over": ({"ends": -120}, "saml-expired"),
+    "nobody": ({"name_id": ""}, "saml-structure"),
+}
+
+
+def test_a_logout_that_says_the_wrong_thing_ends_nothing(
+    cast: Cast, client: Client, provider: Provider
+) -> None:
+    sign_in(client, provider)
+    for name, (changes, reason) in LOGOUTS.items():
+        asked = replace(Logout(destination=SLO, name_id=ALICE, session_indexes=[]), **changes)
+        refused_logout(client, provider.logout(asked), reason, name)
+
+
+def refused_logout(client: Client, query: str, reason: str, name: str = "") -> None:
+    RefusalCount.objects.all().delete()
+    response = Client().get(f"/saml/logout?{query}")
+    assert response.status_code == 403, name
+    assert "Location" not in response, name
+    assert who(client) == ALICE, name
+    assert [row.kind for row in RefusalCount.objects.all()] == [reason], name
+
+
+BROKEN: dict[str, tuple[Callable[[str], str], str]] = {
+    "unsigned": (lambda query: query.partition("&Signature=")[0], "saml-unsigned"),
+    "empty signature": (lambda query: query.partition("&Signature=")[0] + "&Signature=", "saml-unsigned"),
+    "no method": (lambda query: query.replace("SigAlg=", "Other="), "saml-unsigned"),
+    "sha-1": (lambda query: query.replace("rsa-sha256", "rsa-sha1"), "saml-signature"),
+    "other state": (lambda query: query.replace("state+of", "state+0f"), "saml-signature"),
+    "state taken away": (
+        lambda query: query.replace("&RelayState=state+of+the+provider", ""), "saml-signature"
+    ),
+    "twice": (lambda query: f"{query}&SAMLRequest=x", "saml-malformed"),
+    "two at once": (lambda query: f"{query}&SAMLResponse=x", "saml-malformed"),
+    "other bytes": (lambda query: query.replace("SAMLRequest=", "SAMLRequest=A", 1), "saml-signature"),
+}  # fmt: skip
+
+
+def test_a_logout_whose_signature_does_not_hold_ends_nothing(
+    cast: Cast, client: Client, provider: Provider
+) -> None:
+    sign_in(client, provider)
+    asked = Logout(destination=SLO, name_id=ALICE, session_indexes=[])
+    for name, (change, reason) in BROKEN.items():
+        refused_logout(client, change(provider.logout(asked)), reason, name)
+
+
+def test_a_logout_by_another_key_or_used_before_ends_nothing(
+    cast: Cast, client: Client, provider: Provider, stranger: Provider
+) -> None:
+    asked = Logout(destination=SLO, name_id=ALICE, session_indexes=[])
+    query = provider.logout(asked)
+    assert Client().get(f"/saml/logout?{query}").status_code == 302
+    sign_in(client, provider)
+    refused_logout(client, query, "saml-replay")
+    refused_logout(client, stranger.logout(asked), "saml-signature")
+    doctype = provider.logout(asked, before=lambda text: f"<!DOCTYPE x>{text}")
+    refused_logout(client, doctype, "saml-malformed")
+    bomb = provider.logout(
+        asked, before=lambda text: text.replace("<saml:Issuer>", " " * 200_000 + "<saml:Issuer>")
+    )
+    refused_logout(client, bomb, "saml-oversize")

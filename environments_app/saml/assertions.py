@@ -41,6 +41,23 @@ def accept(statement: Statement) -> str:
     return handle
 
 
+def use_logout(*, issuer: str, id: str) -> None:
+    """Use up a request of the provider to log somebody out. Raises SamlRefused if it was used before."""
+    name = f"logout\n{issuer}\n{id}"
+    row = SamlAssertion(
+        assertion=_digest(name),
+        request=_digest(f"request of {name}"),
+        handle=_digest(secrets.token_urlsafe(32)),
+        received_at=timezone.now(),
+        finished_at=timezone.now(),
+    )
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+    except IntegrityError as error:
+        raise SamlRefused("saml-replay", "This logout was used before.") from error
+
+
 def take(handle: str) -> Statement:
     """Return what an accepted assertion says, once, and forget it.
 

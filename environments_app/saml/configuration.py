@@ -1,6 +1,7 @@
 """pysaml2's configuration, made of Keeper's settings and the identity provider's metadata."""
 
 import shutil
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -52,6 +53,17 @@ def expected(config: SPConfig) -> Expected:
         audience=config.entityid,
         skew=settings.KEEPER_SAML_CLOCK_SKEW_SECONDS,
     )
+
+
+def expected_logout(config: SPConfig) -> Expected:
+    """Return what a logout that begins at the provider must say to be for this installation."""
+    return replace(expected(config), address=settings.KEEPER_URL + LOGOUT_PATH)
+
+
+def signing_certificates(config: SPConfig) -> list[str]:
+    """Return the certificates by which the identity provider signs, as base64."""
+    found = config.metadata.certs(provider_id(config), "idpsso", "signing")
+    return [str(certificate) for _name, certificate in found]
 
 
 def service_provider() -> dict[str, Any]:

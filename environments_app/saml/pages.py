@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from typing import Final
 
@@ -26,6 +27,7 @@ from environments_app.saml.requests import PendingRequest, forget, pending_reque
 from environments_app.saml.statement import Statement
 from environments_app.saml.subjects import bound_user, subject_user
 from environments_app.saml_mappings import apply_groups
+from environments_app.sessions import stored_key
 from environments_app.sign_in import SamlSubject, confirm_session, record_denied, start_saml_session
 
 logger = logging.getLogger(__name__)
@@ -114,9 +116,29 @@ def metadata(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django's s
 @never_cache
 @require_GET
 @_guarded
-def signed_out(request: HttpRequest) -> HttpResponse:
-    """Say that the identity provider has answered; Keeper's own session ended before it was asked."""
+def single_logout(request: HttpRequest) -> HttpResponse:
+    """End the sessions that the provider asks to end; else say that it has answered.
+
+    Where Keeper asked, its own session ended before.
+    """
+    if "SAMLRequest" in request.GET:
+        return _end_as_asked(request)
     return render(request, "environments_app/signed_out.html", {"everywhere": "SAMLResponse" in request.GET})
+
+
+def _end_as_asked(request: HttpRequest) -> HttpResponse:
+    from environments_app.saml.views import answer_logout  # noqa: PLC0415 - only where SAML is set up
+
+    actor = replace(system_principal(request_id=request_id_of(request)), address=address_of(request))
+    onward, ended = answer_logout(request.META.get("QUERY_STRING", ""), actor=actor)
+    if stored_key(request.session.session_key or "") in ended:
+        # Its row is gone: nothing of it may be written back.
+        request.session.flush()
+    if onward is None:
+        return render(request, "environments_app/signed_out.html", {"everywhere": True})
+    response = HttpResponseRedirect(onward)
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
 
 
 def provider_logout(subject: SamlSubject) -> str | None:

@@ -73,8 +73,8 @@ def read_statement(response: Element, assertion: Element, expected: Expected) ->
         name_id=text_of(name_id),
         name_id_format=name_id.get("Format", ""),
         session_index=statement.get("SessionIndex", ""),
-        signed_in_at=_moment(statement.get("AuthnInstant")),
-        session_ends_at=_moment(ends) if ends else None,
+        signed_in_at=moment_of(statement.get("AuthnInstant")),
+        session_ends_at=moment_of(ends) if ends else None,
         attributes=_attributes(assertion),
     )
 
@@ -102,7 +102,7 @@ def _answered_request(response: Element) -> str:
 
 
 def _check_issued(element: Element, now: int, skew: int) -> None:
-    issued = _moment(element.get("IssueInstant"))
+    issued = moment_of(element.get("IssueInstant"))
     if issued > now + skew:
         raise SamlRefused("saml-future", "The answer is dated in the future: compare the clocks.")
     if issued < now - _MAX_AGE_SECONDS - skew:
@@ -150,12 +150,12 @@ def _check_conditions(assertion: Element, expected: Expected, now: int) -> None:
 
 
 def _check_begun(element: Element, now: int, skew: int) -> None:
-    if _moment(element.get("NotBefore")) > now + skew:
+    if moment_of(element.get("NotBefore")) > now + skew:
         raise SamlRefused("saml-future", "The answer is not valid yet: compare the clocks.")
 
 
 def _check_not_over(element: Element, now: int, skew: int) -> None:
-    if _moment(element.get("NotOnOrAfter")) <= now - skew:
+    if moment_of(element.get("NotOnOrAfter")) <= now - skew:
         raise SamlRefused("saml-expired", "The answer is no longer valid. Sign in again.")
 
 
@@ -178,7 +178,7 @@ def _only(parent: Element, name: str, reason: str) -> Element:
     return found[0]
 
 
-def _moment(text: str | None) -> int:
+def moment_of(text: str | None) -> int:
     """Return an xs:dateTime as seconds since the epoch; SAML's times are in UTC (core, 1.3.3)."""
     try:
         moment = datetime.fromisoformat(text or "")

@@ -13,13 +13,19 @@ from djangosaml2.views import AssertionConsumerServiceView, LoginView
 from saml2.config import SPConfig
 from saml2.metadata import entity_descriptor
 from saml2.response import AuthnResponse, StatusError
-from saml2.saml import NameID
+from saml2.s_utils import success_status_factory
+from saml2.saml import Issuer, NameID
+from saml2.samlp import LogoutResponse
 from saml2.sigver import MissingKey, SignatureError
+from saml2.time_util import instant
 
+from audit_app.actors import Actor
 from environments_app.errors import SamlRefused
+from environments_app.open_sessions import end_saml_sessions
 from environments_app.saml import configuration
-from environments_app.saml.assertions import accept
+from environments_app.saml.assertions import accept, use_logout
 from environments_app.saml.document import decoded, read_response
+from environments_app.saml.logout import LogoutRequest, read_logout
 from environments_app.saml.requests import PendingRequest, new_request_id, remember
 from environments_app.saml.statement import Statement, read_statement
 from environments_app.sign_in import SamlSubject
@@ -129,6 +135,50 @@ class AnswerView(AssertionConsumerServiceView):  # type: ignore[misc]  # untyped
 def sp_metadata() -> bytes:
     """Return Keeper's own metadata, for the identity provider."""
     return str(entity_descriptor(configuration.load())).encode()
+
+
+def answer_logout(query: str, *, actor: Actor) -> tuple[str | None, list[str]]:
+    """End the sessions that the provider asks to end, by the query string as it was sent.
+
+    Return where the browser carries the answer (None if the provider takes none) and the keys of the
+    sessions that ended. Raises SamlRefused, SamlUnavailable.
+    """
+    config = configuration.load()
+    asked = read_logout(
+        query,
+        expected=configuration.expected_logout(config),
+        certificates=configuration.signing_certificates(config),
+    )
+    use_logout(issuer=asked.issuer, id=asked.id)
+    ended = end_saml_sessions(
+        actor=actor, issuer=asked.issuer, name_id=asked.name_id, indexes=asked.session_indexes
+    )
+    return _logout_response(config, asked), ended
+
+
+def _logout_response(config: SPConfig, asked: LogoutRequest) -> str | None:
+    services = config.metadata.single_logout_service(asked.issuer, saml2.BINDING_HTTP_REDIRECT, "idpsso")
+    if not services:
+        return None
+    destination = services[0].get("response_location") or services[0]["location"]
+    response = LogoutResponse(
+        id=new_request_id(),
+        version="2.0",
+        issue_instant=instant(),
+        in_response_to=asked.id,
+        destination=destination,
+        issuer=Issuer(text=config.entityid),
+        status=success_status_factory(),
+    )
+    info = Saml2Client(config).apply_binding(
+        saml2.BINDING_HTTP_REDIRECT,
+        str(response),
+        destination,
+        relay_state=asked.relay_state,
+        response=True,
+        sign=True,
+    )
+    return str(dict(info["headers"])["Location"])
 
 
 def logout_address(subject: SamlSubject) -> str | None:

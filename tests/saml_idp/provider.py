@@ -7,21 +7,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 from uuid import uuid4
 from xml.sax.saxutils import escape
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
-from saml2.samlp import authn_request_from_string, logout_request_from_string
+from saml2.samlp import (
+    authn_request_from_string,
+    logout_request_from_string,
+    logout_response_from_string,
+)
 from saml2.sigver import CryptoBackendXmlSec1, pre_signature_part
 from saml2.xmldsig import DIGEST_SHA256, SIG_RSA_SHA256
 
 ISSUER = "https://idp.example.com/saml"
 EMAIL = "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress"
 ASSERTION_NODE = "urn:oasis:names:tc:SAML:2.0:assertion:Assertion"
+_METHODS = "http://www.w3.org/2001/04/xmldsig-more#"
 RESPONSE_NODE = "urn:oasis:names:tc:SAML:2.0:protocol:Response"
 Change = Callable[[str], str]
 
@@ -58,6 +63,20 @@ class Answer:
     status: str = "urn:oasis:names:tc:SAML:2.0:status:Success"
     response_id: str = ""
     assertion_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logout:
+    """What a logout that begins at the provider says."""
+
+    destination: str | None
+    name_id: str = "alice@example.com"
+    session_indexes: Sequence[str] = ("session-1",)
+    issuer: str = ISSUER
+    issued: int = 0
+    ends: int = 300
+    request_id: str = ""
+    relay_state: str = "state of the provider"
 
 
 class Provider:
@@ -115,6 +134,19 @@ class Provider:
             text = self._signed(text, RESPONSE_NODE, answer.response_id)
         return after(text)
 
+    def logout(
+        self, asked: "Logout", *, method: str = f"{_METHODS}rsa-sha256", before: Change = unchanged
+    ) -> str:
+        """Return the query string of a logout; `before` changes the message before it is signed."""
+        message = before(_logout(asked)).encode()
+        packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+        packed = base64.b64encode(packer.compress(message) + packer.flush()).decode()
+        signed = urlencode({"SAMLRequest": packed, "RelayState": asked.relay_state, "SigAlg": method})
+        key = serialization.load_pem_private_key(self.key_file.read_bytes(), None)
+        assert isinstance(key, rsa.RSAPrivateKey)
+        signature = key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+        return f"{signed}&{urlencode({'Signature': base64.b64encode(signature).decode()})}"
+
     def _template(self, identifier: str, number: int) -> str:
         return str(pre_signature_part(identifier, self.certificate, number, DIGEST_SHA256, SIG_RSA_SHA256))
 
@@ -162,6 +194,26 @@ def read_logout(url: str) -> str:
 
 def inflated(message: str) -> bytes:
     return zlib.decompress(base64.b64decode(message), -15)
+
+
+def read_logout_response(url: str) -> tuple[str, str, str, bool]:
+    """Return what Keeper answers a logout: the request it answers, status, relay state, and if it is signed."""
+    query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+    response = logout_response_from_string(inflated(query["SAMLResponse"]))
+    status = str(response.status.status_code.value)
+    return response.in_response_to, status, query.get("RelayState", ""), "Signature" in query
+
+
+def _logout(asked: Logout) -> str:
+    indexes = "".join(f"<samlp:SessionIndex>{index}</samlp:SessionIndex>" for index in asked.session_indexes)
+    return (
+        '<samlp:LogoutRequest xmlns:samlp="urn:oasis:names:tc:SAML:2.0:protocol"'
+        ' xmlns:saml="urn:oasis:names:tc:SAML:2.0:assertion"'
+        f' ID="{asked.request_id or f"l{uuid4().hex}"}" Version="2.0" IssueInstant="{at(asked.issued)}"'
+        f' NotOnOrAfter="{at(asked.ends)}"{_attribute("Destination", asked.destination)}>'
+        f"<saml:Issuer>{asked.issuer}</saml:Issuer>"
+        f'<saml:NameID Format="{EMAIL}">{asked.name_id}</saml:NameID>{indexes}</samlp:LogoutRequest>'
+    )
 
 
 def _response(answer: Answer, *, assertion: str, response: str) -> str:
