@@ -140,6 +140,10 @@ class Action(StrEnum):
     # Every envelope is opened to be compared, and shown to nobody.
     INTEGRITY_SWEEP = "integrity.sweep"
 
+    # The page of health; and that a system which Keeper needs fails, or works again.
+    SYSTEM_VIEW = "system.view"
+    SYSTEM_CHECK = "system.check"
+
     DATA_KEY_CREATE = "data_key.create"
     DATA_KEY_ROTATE = "data_key.rotate"
     DATA_KEY_OPEN = "data_key.open"

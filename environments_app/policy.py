@@ -124,6 +124,7 @@ ADMIN_ACTIONS: Final = _OPERATIONS | {
     Action.GROUP_CHANGE,
     Action.SAML_MAPPING_CHANGE,
     Action.INTEGRITY_SWEEP,
+    Action.SYSTEM_VIEW,
     Action.REPORT_GENERATE,
     Action.BACKUP_VIEW,
     Action.BACKUP_CREATE,

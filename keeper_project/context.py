@@ -68,7 +68,8 @@ class Frame:
         if environments_for(self.person, Action.TRAIL_VIEW) is not None:
             entries.append(("Reports", reverse("reports"), "report"))
         if self.person.is_admin:
-            entries.append(("Integrity", reverse("integrity"), "health"))
+            entries.append(("Health", reverse("health"), "health"))
+            entries.append(("Integrity", reverse("integrity"), "check"))
             entries.append(("Backups", reverse("backups"), "shield"))
             entries.append(("Admin", reverse("admin:index"), "admin"))
         return [

@@ -28,6 +28,7 @@ from keeper_project import broker as embedded_broker
 from keeper_project.celery import app
 from keeper_project.errors import KeeperError
 from keeper_project.heartbeat import last_beat
+from keeper_project.systems.standing import ailing
 from secrets_app.canary import failing
 from secrets_app.errors import SecretError
 
@@ -68,6 +69,11 @@ def results() -> list[Result]:
 def warnings() -> list[Result]:
     """Run the checks of KEEPER_HEALTH_WARNINGS, without which it serves what it can."""
     return [_find(path) for path in settings.KEEPER_HEALTH_WARNINGS]
+
+
+def probes() -> list[Result]:
+    """Run the checks of KEEPER_HEALTH_PROBES, which ask outside: never while a page waits."""
+    return [_find(path) for path in settings.KEEPER_HEALTH_PROBES]
 
 
 def _find(path: str) -> Result:
@@ -138,6 +144,15 @@ def installation() -> None:
         raise HealthFailure("this is not the active installation: nothing is synced or sent from here")
 
 
+def systems() -> None:
+    """Check what workers last found of other systems, from rows; Keeper serves what it can without.
+
+    Raises HealthFailure if any failed.
+    """
+    if names := ailing():
+        raise HealthFailure(f"{', '.join(names)}: the page Health says what to do")
+
+
 def worker() -> None:
     """Check that beat and a worker live; not part of readiness, since pages serve without them.
 
@@ -163,7 +178,7 @@ def readyz(_request: HttpRequest) -> HttpResponse:
 
     Warnings are shown and alone only degrade it: taking a process out of service mends no key.
     """
-    found, warned = results(), warnings()
+    found, warned = results(), [*warnings(), *probes()]
     ready = all(result.ok for result in found)
     status = "unavailable" if not ready else "ok" if all(result.ok for result in warned) else "degraded"
     body = {"status": status, "checks": [asdict(result) for result in [*found, *warned]]}

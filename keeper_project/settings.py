@@ -158,11 +158,13 @@ KEEPER_HEALTH_CHECKS = [
 # Shown beside them by the probe and the dashboard; Keeper serves what it can without these.
 KEEPER_HEALTH_WARNINGS = [
     "keeper_project.health.data_keys",
-    "keeper_project.health.broker",
     "keeper_project.health.worker",
     "keeper_project.health.checkpoints",
     "keeper_project.health.installation",
+    "keeper_project.health.systems",
 ]
+# Warnings that ask outside: for the probe, which has nothing else to do, and never for a page.
+KEEPER_HEALTH_PROBES = ["keeper_project.health.broker"]
 KEEPER_INTEGRITY_CHECKS = [
     "audit_app.history.log_entries",
     "environments_app.integrity.access_rows",
@@ -509,6 +511,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "secrets_app.tasks.check_keys",
         "schedule": 300.0,
         "options": {"expires": 240},
+    },
+    "check-systems": {
+        "task": "keeper_project.tasks.check_systems",
+        "schedule": 60.0,
+        "options": {"expires": 50},
     },
     "deliver-notifications": {
         "task": "environments_app.tasks.deliver_notifications",

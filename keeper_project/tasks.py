@@ -11,12 +11,19 @@ from environments_app.principals import principal_for
 from keeper_project import report_mail
 from keeper_project.backup import keeping
 from keeper_project.heartbeat import beat
+from keeper_project.systems import checking
 
 
 @shared_task(name="keeper_project.tasks.beat_heartbeat")
 def beat_heartbeat() -> None:
     """Show that beat sends and a worker works."""
     beat()
+
+
+@shared_task(name="keeper_project.tasks.check_systems")
+def check_systems() -> None:
+    """Ask the systems that Keeper needs how they are, and keep it for the page of health."""
+    checking.check_systems()
 
 
 @shared_task(name="keeper_project.tasks.clear_sessions")

@@ -11,6 +11,7 @@ from keeper_project.dashboard.page import dashboard
 from keeper_project.health import healthz, readyz
 from keeper_project.metrics import metrics
 from keeper_project.report_api import ReportListView, ReportView
+from keeper_project.systems.page import health as health_page
 
 handler400 = "keeper_project.error_pages.bad_request"
 handler403 = "keeper_project.error_pages.forbidden"
@@ -36,6 +37,7 @@ urlpatterns = [
     path("backups/new", backup_pages.backup_now, name="backup-now"),
     path("backups/<str:name>/verify", backup_pages.backup_verify, name="backup-verify"),
     path("backups/release/<slug:kind>/<uuid:uuid>", backup_pages.restore_release, name="restore-release"),
+    path("health", health_page, name="health"),
     path("", include("secrets_app.urls")),
     path("", include("sync_app.urls")),
     path("", include("environments_app.urls")),

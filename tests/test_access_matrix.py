@@ -637,6 +637,7 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "report-detail": (PageRule("manager of any", admin=200),),
     "report-file": (PageRule("manager of any", admin=200),),
     "integrity": (PageRule("nobody", admin=200),),
+    "health": (PageRule("nobody", admin=200),),
     "trail": (PageRule("nobody", admin=200),),
     "trail-verify": (PageRule("nobody", 200, admin=200, method="POST"),),
     "sweep-start": (PageRule("nobody", 302, admin=302, method="POST"),),

@@ -47,6 +47,7 @@ ACTS: Final[dict[str, set[str]]] = {
     "environments_app.ServiceToken": {"delete"},
     "environments_app.Session": set(),
     "environments_app.User": {"add", "change"},
+    "keeper_project.ExternalSystem": set(),
     "secrets_app.DataKey": {"check_now"},
     "secrets_app.KeyMigration": set(),
     "secrets_app.PendingValue": set(),

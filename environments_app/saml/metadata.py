@@ -32,7 +32,7 @@ def provider_metadata() -> str:
     Raises SamlUnavailable.
     """
     if settings.KEEPER_SAML_METADATA_FILE:
-        return _from_file(Path(settings.KEEPER_SAML_METADATA_FILE))
+        return from_file(Path(settings.KEEPER_SAML_METADATA_FILE))
     rows = SamlProvider.objects.filter(url=settings.KEEPER_SAML_METADATA_URL)
     genuine = authentic(rows)
     if genuine and genuine[0].fetched_at > timezone.now() - _STALE_AFTER:
@@ -48,7 +48,7 @@ def provider_metadata() -> str:
 def refresh_metadata() -> str:
     """Fetch the metadata, keep it, and record that it changed if it did. Raises SamlUnavailable."""
     url = settings.KEEPER_SAML_METADATA_URL
-    document = _fetched(url)
+    document = fetched(url)
     with transaction.atomic():
         row = SamlProvider.objects.select_for_update().filter(url=url).first() or SamlProvider(url=url)
         changed = row.document != document or not row.is_authentic()
@@ -65,14 +65,16 @@ def refresh_metadata() -> str:
     return document
 
 
-def _from_file(path: Path) -> str:
+def from_file(path: Path) -> str:
+    """Return the metadata of a file. Raises SamlUnavailable."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SamlUnavailable("The file of the identity provider's metadata cannot be read.") from error
 
 
-def _fetched(url: str) -> str:
+def fetched(url: str) -> str:
+    """Return the metadata at an address, by the outbound rule. Raises SamlUnavailable."""
     try:
         with session() as http, http.get(url, timeout=_TIMEOUT_SECONDS, stream=True) as response:
             response.raise_for_status()

@@ -14,7 +14,7 @@ from audit_app.errors import KeyringUnavailable
 from keeper_project import health
 from keeper_project.broker import make_folders
 from keeper_project.celery import app
-from keeper_project.health import HealthFailure, results, warnings
+from keeper_project.health import HealthFailure, probes, results, warnings
 from keeper_project.heartbeat import beat
 from secrets_app.models import DataKey
 
@@ -57,7 +57,7 @@ def test_liveness_touches_no_database() -> None:
 
 def test_readiness_answers_200_when_all_is_well(settings: Settings) -> None:
     settings.KEEPER_HEALTH_CHECKS = [f"{HERE}.fine"]
-    settings.KEEPER_HEALTH_WARNINGS = []
+    settings.KEEPER_HEALTH_WARNINGS = settings.KEEPER_HEALTH_PROBES = []
     reply = Client().get("/readyz")
     assert reply.status_code == 200
     assert reply.json() == {"status": "ok", "checks": [{"name": "fine", "ok": True, "detail": ""}]}
@@ -66,6 +66,7 @@ def test_readiness_answers_200_when_all_is_well(settings: Settings) -> None:
 def test_a_warning_degrades_and_takes_nothing_out_of_service(settings: Settings) -> None:
     settings.KEEPER_HEALTH_CHECKS = [f"{HERE}.fine"]
     settings.KEEPER_HEALTH_WARNINGS = [f"{HERE}.failing"]
+    settings.KEEPER_HEALTH_PROBES = []
     reply = Client().get("/readyz")
     assert (reply.status_code, reply.json()["status"]) == (200, "degraded")
     assert reply.json()["checks"][1] == {"name": "failing", "ok": False, "detail": "the thing is off"}
@@ -86,7 +87,7 @@ def test_it_names_the_data_keys_that_do_not_open_but_not_why(settings: Settings)
 
 def test_readiness_answers_503_and_names_what_fails(settings: Settings) -> None:
     settings.KEEPER_HEALTH_CHECKS = [f"{HERE}.fine", f"{HERE}.failing"]
-    settings.KEEPER_HEALTH_WARNINGS = []
+    settings.KEEPER_HEALTH_WARNINGS = settings.KEEPER_HEALTH_PROBES = []
     reply = Client().get("/readyz")
     assert reply.status_code == 503
     assert reply.json()["status"] == "unavailable"
@@ -96,7 +97,7 @@ def test_readiness_answers_503_and_names_what_fails(settings: Settings) -> None:
 @pytest.mark.parametrize("check", ["without_database", "without_keys"])
 def test_readiness_shows_a_condition_and_no_message(settings: Settings, check: str) -> None:
     settings.KEEPER_HEALTH_CHECKS = [f"{HERE}.{check}"]
-    settings.KEEPER_HEALTH_WARNINGS = []
+    settings.KEEPER_HEALTH_WARNINGS = settings.KEEPER_HEALTH_PROBES = []
     reply = Client().get("/readyz")
     assert reply.status_code == 503
     assert "hunter2" not in reply.text
@@ -114,7 +115,8 @@ def test_readiness_passes_here(settings: Settings, data: Path) -> None:
     make_folders()
     assert [result for result in results() if not result.ok] == []
     assert {result.name for result in results()} >= {"database", "keys", "data directory"}
-    assert "broker" in {result.name for result in warnings()}
+    assert "systems" in {result.name for result in warnings()}
+    assert [result.name for result in probes()] == ["broker"]
 
 
 def test_it_misses_the_brokers_folders(data: Path) -> None:

@@ -39,6 +39,7 @@ PAGES = {
     "report": "/reports/all",
     "backups": "/backups",
     "integrity": "/integrity",
+    "health": "/health",
     "profile": "/profile",
     "second-factor": "/profile/second-factor",
     "confirm": "/confirm",

@@ -1,0 +1,1 @@
+"""Migrations of the project: the tables of what it knows of other systems."""

@@ -1,0 +1,48 @@
+"""What was found of the systems that Keeper stands on, when a worker asked them last."""
+
+from django.db import models
+
+
+class System(models.TextChoices):
+    """A system that is asked by itself; keys, sinks and targets keep their own rows."""
+
+    DATABASE = "database", "Database"
+    BROKER = "broker", "Message broker"
+    REDIS = "redis", "Redis"
+    MAIL = "mail", "Mail server"
+    IDENTITY_PROVIDER = "identity_provider", "Identity provider"
+
+
+class SystemState(models.TextChoices):
+    """How a system was found: `off` is one that the settings do not name."""
+
+    OK = "ok", "healthy"
+    DEGRADED = "degraded", "needs attention"
+    UNHEALTHY = "unhealthy", "unhealthy"
+    OFF = "off", "not set up"
+
+
+class ExternalSystem(models.Model):
+    """One system as a worker found it; pages, probes and metrics read this and ask nobody.
+
+    A row decides nothing. `failures` counts the findings in a row that somebody should know of;
+    `lease_until` is the claim of the worker that is asking, and fences what it stores.
+    """
+
+    kind = models.CharField(max_length=32, choices=System.choices, unique=True)
+    state = models.CharField(max_length=16, choices=SystemState.choices, blank=True)
+    # Words of Keeper's own: no text of the system's, which might quote anything.
+    detail = models.CharField(max_length=300, blank=True)
+    milliseconds = models.PositiveIntegerField(default=0)
+    failures = models.PositiveIntegerField(default=0)
+    checked_at = models.DateTimeField(null=True, blank=True)
+    changed_at = models.DateTimeField(null=True, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        """In the order in which they were first asked."""
+
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return str(self.kind)
