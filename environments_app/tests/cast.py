@@ -37,12 +37,12 @@ class Cast:
 def make_cast() -> Cast:
     """Store the cast; only alice and root have a password (PASSWORD)."""
     cast = Cast(
-        alice=_user_with_password("alice", email="alice@example.com"),
+        alice=user_with_password("alice", email="alice@example.com"),
         erin=User.objects.create_user("erin"),
         bob=User.objects.create_user("bob"),
         vera=User.objects.create_user("vera"),
         charlie=User.objects.create_user("charlie"),
-        root=_user_with_password("root", role=UserRole.ADMIN),
+        root=user_with_password("root", role=UserRole.ADMIN),
         development=Environment.objects.create(name="development", display_name="Development"),
         production=Environment.objects.create(name="production", display_name="Production"),
     )
@@ -57,7 +57,8 @@ def make_cast() -> Cast:
     return cast
 
 
-def _user_with_password(username: str, **fields: str) -> User:
+def user_with_password(username: str, **fields: str) -> User:
+    """Store somebody whose password is PASSWORD."""
     user = User(username=username, password=_hashed(), **fields)
     user.save()
     return user
