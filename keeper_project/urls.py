@@ -7,6 +7,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from environments_app import admin_session
 from environments_app.views import sign_out
 from keeper_project import backup_pages, report_pages
+from keeper_project.activity_charts import activity_charts
 from keeper_project.dashboard.page import dashboard
 from keeper_project.health import healthz, readyz
 from keeper_project.metrics import metrics
@@ -30,6 +31,7 @@ api: list[URLPattern | URLResolver] = [
 ]
 urlpatterns = [
     path("", dashboard, name="dashboard"),
+    path("activity/charts", activity_charts, name="activity-charts"),
     path("reports", report_pages.reports, name="reports"),
     path("reports/<slug:key>", report_pages.report_detail, name="report-detail"),
     path("reports/<slug:key>.<str:form>", report_pages.report_file, name="report-file"),

@@ -607,6 +607,7 @@ NEW_PASSWORD: Final = {"current": PASSWORD, "password": f"{PASSWORD}-2", "again"
 PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "dashboard": (PageRule("anyone", admin=200),),
     "activity": (PageRule("anyone", admin=200),),
+    "activity-charts": (PageRule("anyone", admin=200),),
     "secret-list": (PageRule("anyone", admin=200),),
     "secret-new": (PageRule("anyone", admin=200),),
     "secret-generate": (PageRule("anyone", admin=200, method="POST", form={"kind": "password", "lowercase": "on"}),),

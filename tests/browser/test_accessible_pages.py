@@ -34,6 +34,7 @@ PAGES = {
     "new-environment": "/environments/new",
     "environment": "/environments/development",
     "activity": "/activity",
+    "activity-charts": "/activity/charts",
     "access": "/environments/development/access",
     "reports": "/reports",
     "report": "/reports/all",
