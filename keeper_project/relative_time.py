@@ -26,6 +26,11 @@ def _amount(seconds: float) -> str:
     return f"{int(seconds // _MINUTE)} min"
 
 
+def duration(seconds: float) -> str:
+    """Return a length of time in the largest unit that fits, from seconds on."""
+    return _amount(seconds) if seconds >= _MINUTE else f"{int(seconds)} s"
+
+
 def exact(moment: datetime) -> str:
     """Return `moment` to the second with its zone, for the hover text."""
     return f"{moment.day} {moment:%b %Y, %H:%M:%S %Z}".strip()

@@ -80,11 +80,14 @@ def change(
 
     A new version becomes the current one, unless it is `pending`. Claims the row by its revision, so
     that of two writers who read the same state one wins; `confirm` is then called in the transaction,
-    and may refuse the change by raising. `places` is what the value refers to, None for what is stored.
+    and may refuse the change by raising: no version becomes current without one, which is what the
+    write guards answered. `places` is what the value refers to, None for what is stored.
 
     Raises StaleVersion if somebody else changed the secret since it was read, and NameTaken if
     its name now belongs to another.
     """
+    if version is not None and not pending and confirm is None:
+        raise TypeError("whatever becomes current was admitted by the write guards")
     try:
         with transaction.atomic():
             told = {**details, **clearance.spend(secret.environment, actor=actor)}

@@ -252,7 +252,10 @@ def _update_once(
     )
     fields += resolving
     changed = _new_text(secret, value)
-    confirm = admitted(actor=actor, secret=secret, value=value) if changed is not None or retyped else None
+    confirm = None
+    if changed is not None or retyped or resolving:
+        # Resolving references changes what is delivered, whatever the text: no login proves that.
+        confirm = admitted(actor=actor, secret=secret, value=None if resolving else value)
     fields += retyped
     if not fields and changed is None:
         return secret

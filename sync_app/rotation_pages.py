@@ -22,7 +22,13 @@ from sync_app.models import Acknowledgement, Rotation, RotationPolicy
 from sync_app.page_access import REFUSALS, refused
 from sync_app.rotation import acts, policies
 from sync_app.rotation.asking import request_rotation
-from sync_app.rotation.finding import find_policy, find_rotation, require_on, visible_policies
+from sync_app.rotation.finding import (
+    find_policy,
+    find_rotation,
+    left_behind,
+    require_on,
+    visible_policies,
+)
 from sync_app.rotation.rehearsal import rehearse
 from sync_app.rotation.standing import having, standing_of, working_rotations
 from sync_app.rotation.states import Act, Slot, Step
@@ -52,6 +58,7 @@ _ACT_WORDS: Final = {
     Act.RETRY: ("Retry", "It is tried again at once."),
     Act.ROLL_BACK: ("Roll back", "The value before is served again, if it logs in; the new one is retired."),
     Act.ABANDON: ("Abandon", "What was set and not served is made useless; what is served stays."),
+    Act.RETIRE: ("Retire it now", "The login that was left valid is ended, and proven to be refused."),
     Act.CUT_GRACE: ("End the grace", "The value before stops working now, whoever still uses it."),
 }
 
@@ -106,6 +113,9 @@ def policy_detail(request: HttpRequest, id: int) -> HttpResponse:
     for rotation in latest:
         rotation.policy = policy
     working = next((each for each in latest if each.slot == Slot.WORKING), None)
+    left = left_behind(policy)
+    if left is not None:
+        left.policy = policy
     kind = rotator_of(str(policy.rotator))
     context = {
         "policy": policy,
@@ -118,6 +128,8 @@ def policy_detail(request: HttpRequest, id: int) -> HttpResponse:
         "waiting": next((each for each in latest if each.slot == Slot.WAITING), None),
         "steps": _steps(working) if working else [],
         "acts": _offered(principal_of(request), working) if working else [],
+        "left": left,
+        "left_acts": _offered(principal_of(request), left) if left and not working else [],
         "history": latest,
         "consumers": list(Acknowledgement.objects.filter(secret=policy.secret)[:50]),
         "every": _words(policy.interval_seconds),

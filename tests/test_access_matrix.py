@@ -187,6 +187,8 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-rotation-retry", "POST"): rule_of_secret("editor"),
     ("api-rotation-roll-back", "POST"): rule_of_secret("editor"),
     ("api-rotation-abandon", "POST"): rule_of_secret("editor"),
+    # Nothing was left behind there.
+    ("api-rotation-retire", "POST"): rule_of_secret("editor", 409),
     ("api-rotation-cut-grace", "POST"): rule_of_secret("manager"),
     ("api-acknowledge", "GET"): rule_of_secret("viewer", admin=200),
     ("api-acknowledge", "POST"): rule_of_secret("reader", body={"version": 1}),
@@ -220,7 +222,7 @@ OF_NO_POLICY: Final = {"api-rotation-policies", "rotation-new"}
 OF_A_ROTATION: Final = {
     "rotation-act",
     "api-rotation",
-    *(f"api-rotation-{act}" for act in ("retry", "roll-back", "abandon", "cut-grace")),
+    *(f"api-rotation-{act}" for act in ("retry", "roll-back", "abandon", "cut-grace", "retire")),
 }
 # About the installation, not an environment: who may not, is told so.
 _INSTALLATION: Final = {

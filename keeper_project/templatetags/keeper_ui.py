@@ -82,6 +82,12 @@ def verbatim(value: str) -> SafeString:
 
 
 @register.filter
+def took(seconds: int | None) -> str:
+    """Show how long something took, in the largest unit that fits."""
+    return "" if seconds is None else relative_time.duration(seconds)
+
+
+@register.filter
 def path(name: str) -> SafeString:
     """Show a name so that it wraps after its slashes rather than inside a segment."""
     return format_html_join(mark_safe("/<wbr>"), "{}", ((segment,) for segment in name.split("/")))

@@ -118,6 +118,15 @@ class RotationDocument(serializers.ModelSerializer[Rotation]):
     step = serializers.CharField(read_only=True)
     trigger = serializers.CharField(read_only=True)
     acts = serializers.SerializerMethodField(help_text="What an operator may do now.")
+    left_valid = serializers.SerializerMethodField(
+        help_text="It was given up and left this version's login valid: the next rotation ends it, or retire."
+    )
+    seconds = serializers.IntegerField(
+        read_only=True, allow_null=True, help_text="From its first act to its end, the grace included."
+    )
+    seconds_to_serve = serializers.IntegerField(
+        read_only=True, allow_null=True, help_text="From its first act until the new value was served."
+    )
 
     class Meta:
         model = Rotation
@@ -144,9 +153,16 @@ class RotationDocument(serializers.ModelSerializer[Rotation]):
             "started_at",
             "promoted_at",
             "finished_at",
+            "seconds",
+            "seconds_to_serve",
+            "left_valid",
             "acts",
         ]
         read_only_fields = fields
+
+    def get_left_valid(self, rotation: Rotation) -> int | None:
+        """Return the number of the version, if one was left."""
+        return rotation.left_number if rotation.leaves else None
 
     def get_acts(self, rotation: Rotation) -> list[str]:
         """Return the names of the acts."""

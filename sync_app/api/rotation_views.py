@@ -242,6 +242,13 @@ class CutGraceView(ActView):
     act = Act.CUT_GRACE
 
 
+@extend_schema(summary="Retire what an abandoned rotation left")
+class RetireView(ActView):
+    """Ending a login that was left valid."""
+
+    act = Act.RETIRE
+
+
 class AcknowledgeView(SyncView):
     """What the consumers of a secret say they use."""
 

@@ -52,6 +52,7 @@ urlpatterns = [
     path(f"{_ROTATION}/retry", rotation_views.RetryView.as_view(), name="api-rotation-retry"),
     path(f"{_ROTATION}/roll-back", rotation_views.RollBackView.as_view(), name="api-rotation-roll-back"),
     path(f"{_ROTATION}/abandon", rotation_views.AbandonView.as_view(), name="api-rotation-abandon"),
+    path(f"{_ROTATION}/retire", rotation_views.RetireView.as_view(), name="api-rotation-retire"),
     path(f"{_ROTATION}/cut-grace", rotation_views.CutGraceView.as_view(), name="api-rotation-cut-grace"),
     path("exposure", exposure_views.ExposureView.as_view(), name="api-exposure"),
     path("secrets/<int:id>/acknowledge", rotation_views.AcknowledgeView.as_view(), name="api-acknowledge"),

@@ -1,5 +1,6 @@
 """Rotation policies, each of one secret; their rotations; and which version each consumer says it uses."""
 
+from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
@@ -138,12 +139,17 @@ class Rotation(AuthenticatedRow):
         "cut",
     )
 
+    # Added later, so that what was stored before stays genuine.
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("leaves",)
+
     policy = models.ForeignKey(RotationPolicy, on_delete=models.PROTECT, related_name="rotations")
     step = models.CharField(max_length=12, choices=[(s, s) for s in Step], default=Step.WAITING)
     slot = models.CharField(max_length=8, choices=[(s, s) for s in Slot], null=True, default=Slot.WAITING)  # noqa: DJ001  NULLs are distinct
     trigger = models.CharField(max_length=12, choices=[(t, t) for t in Trigger])
     # Without a grace, and regardless of windows and targets: somebody asked for it by name.
     emergency = models.BooleanField(default=False)
+    # The step at which it was given up, if that left a login valid: ended by the next rotation, or by hand.
+    leaves = models.CharField(max_length=12, blank=True, default="")
     # The value before is served again, and the new one is to be retired.
     reverted = models.BooleanField(default=False)
     # An operator ended the grace early.
@@ -205,13 +211,29 @@ class Rotation(AuthenticatedRow):
     @property
     def acts(self) -> frozenset[Act]:
         """What an operator may do about it now."""
-        return offered(Step(self.step), stopped=self.stopped_at is not None, reverted=self.reverted)
+        stopped = self.stopped_at is not None
+        return offered(Step(self.step), stopped=stopped, reverted=self.reverted, leaves=str(self.leaves))
+
+    @property
+    def seconds_to_serve(self) -> int | None:
+        """How long it took from the first act until the new value was served."""
+        return _between(self.started_at, self.promoted_at)
+
+    @property
+    def seconds(self) -> int | None:
+        """How long it took from the first act to the end, the grace included."""
+        return _between(self.started_at, self.finished_at)
 
     @property
     def serving_number(self) -> int | None:
         """The number of the version that has to be current as long as this rotation is at work."""
-        is_new = Step(self.step) in SERVED and not self.reverted
+        is_new = Step(self.leaves or self.step) in SERVED and not self.reverted
         return self.to_number if is_new else self.from_number
+
+    @property
+    def left_number(self) -> int | None:
+        """The number of the version whose login may still be valid after it was given up, if it has one."""
+        return self.retiring_number if self.leaves == Step.RETIRE else self.to_number
 
     @property
     def retiring_number(self) -> int | None:
@@ -224,6 +246,11 @@ class Rotation(AuthenticatedRow):
         self.attempts, self.problem = 0, ""
         self.lease_owner, self.lease_until = "", None
         self.not_before = self.stopped_at = None
+
+
+def _between(start: datetime | None, end: datetime | None) -> int | None:
+    """Return whole seconds; a clock that was put back makes no negative time."""
+    return max(0, round((end - start).total_seconds())) if start and end else None
 
 
 class Acknowledgement(AuthenticatedRow):

@@ -26,7 +26,7 @@ from sync_app.rotation.approval import cleared_to_decide
 from sync_app.rotation.asking import nudge_rotation
 from sync_app.rotation.credentials import open_policy
 from sync_app.rotation.finding import require_on
-from sync_app.rotation.states import Act, Step, after_abandoning, after_retrying
+from sync_app.rotation.states import Act, Slot, Step, after_abandoning, after_retrying, left_by_abandoning
 from sync_app.rotators.base import Answer
 
 _NOT_NOW: Final = "the rotation has gone on meanwhile: look at it again"
@@ -45,9 +45,11 @@ def retry(*, actor: Principal, rotation: Rotation) -> Rotation:
 def abandon(*, actor: Principal, rotation: Rotation) -> Rotation:
     """Give a rotation up: what was set and never served is made useless, and what is served stays.
 
+    One that stopped while it ended a login leaves that valid, until the next rotation or `retire`.
     Raises Forbidden or Invisible, Tampered, and RotationConflict once the new value is served.
     """
     with _deciding(actor, rotation, Act.ABANDON, Action.ROTATION_RESOLVE) as stored:
+        stored.leaves = left_by_abandoning(Step(stored.step))
         stored.step = after_abandoning(Step(stored.step))
         secret = stored.policy.secret
         if stored.step == Step.ABANDONED:
@@ -104,12 +106,29 @@ def cut_grace(*, actor: Principal, rotation: Rotation) -> Rotation:
     return stored
 
 
+def retire(*, actor: Principal, rotation: Rotation) -> Rotation:
+    """End the login that a rotation left behind when it was given up, by its own step once more.
+
+    Raises Forbidden or Invisible, Tampered, and RotationConflict if there is none, or another rotation is
+    at work, which ends it first.
+    """
+    with _deciding(actor, rotation, Act.RETIRE, Action.ROTATION_RESOLVE) as stored:
+        if Rotation.objects.filter(policy=stored.policy, slot=Slot.WORKING).exists():
+            raise RotationConflict("another rotation is at work: it ends that login")
+        if stored.policy.secret.current_number != stored.serving_number:
+            raise RotationConflict("another version is served by now: rotate, which ends what is idle")
+        stored.step, stored.leaves = stored.leaves, ""
+        stored.slot, stored.finished_at = Slot.WORKING, None
+    return stored
+
+
 # What pages and API call by the name of the act.
 DECISIONS: Final[Mapping[Act, Callable[..., Rotation]]] = {
     Act.RETRY: retry,
     Act.ROLL_BACK: roll_back,
     Act.ABANDON: abandon,
     Act.CUT_GRACE: cut_grace,
+    Act.RETIRE: retire,
 }
 
 

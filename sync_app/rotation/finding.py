@@ -13,6 +13,7 @@ from secrets_app.finding import require_authentic as require_authentic_secret
 from secrets_app.models import Secret
 from sync_app.errors import RotationConflict
 from sync_app.models import Rotation, RotationPolicy
+from sync_app.rotation.states import Step
 
 
 def visible_policies(actor: Principal) -> QuerySet[RotationPolicy]:
@@ -48,6 +49,12 @@ def policy_of(secret: Secret) -> RotationPolicy | None:
     """Return the living policy of a secret, with the secret as it is stored, whoever asks."""
     policies = RotationPolicy.objects.select_related("environment", "secret__environment")
     return policies.filter(secret=secret, live=True).first()
+
+
+def left_behind(policy: RotationPolicy) -> Rotation | None:
+    """Return the rotation of a policy that was given up and left a login valid, if there is one."""
+    rows = Rotation.objects.filter(policy=policy, step=Step.ABANDONED).exclude(leaves="")
+    return next(iter(authentic(rows.order_by("-pk")[:1])), None)
 
 
 def require_on(*, actor: Principal, action: Action, policy: RotationPolicy) -> None:

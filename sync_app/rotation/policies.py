@@ -63,6 +63,8 @@ def create(
     require(actor=actor, action=Action.ROTATION_CREATE, environment=environment, name=secret.name)
     require_readable(actor=actor, secret=secret)
     require_living_secret(secret)
+    if secret.resolves_references:
+        raise RotationConflict("the secret resolves references: what is rotated is the whole value")
     number = secret.current_number
     _tried(actor, policy, made(rotator, settings=settings, credentials=credentials), Action.ROTATION_CREATE)
     seal(policy, credentials)
@@ -72,7 +74,7 @@ def create(
     try:
         with transaction.atomic():
             stored = Secret.objects.select_for_update().get(pk=secret.pk)
-            if not stored.live or stored.current_number != number:
+            if not stored.live or stored.current_number != number or stored.resolves_references:
                 raise RotationConflict(_MOVED)
             policy.save(force_insert=True)
             _record(actor, Action.ROTATION_CREATE, policy, _described(policy))

@@ -42,6 +42,7 @@ class Act(StrEnum):
     ROLL_BACK = "roll_back"
     ABANDON = "abandon"
     CUT_GRACE = "cut_grace"
+    RETIRE = "retire"
 
 
 class Slot(StrEnum):
@@ -80,17 +81,20 @@ def slot_of(step: Step) -> Slot | None:
     return Slot.WAITING if step is Step.WAITING else Slot.WORKING
 
 
-def offered(step: Step, *, stopped: bool, reverted: bool) -> frozenset[Act]:
-    """Return what an operator may do; each is safe, and leaves the current value as it is or proven."""
+def offered(step: Step, *, stopped: bool, reverted: bool, leaves: str = "") -> frozenset[Act]:
+    """Return what an operator may do; each is safe, and leaves the current value as it is or proven.
+
+    `leaves` is the step at which one was given up that left a login behind.
+    """
     if step in ENDED:
-        return frozenset()
+        return frozenset({Act.RETIRE} if leaves else ())
     acts = {Act.RETRY} if step not in {Step.WAITING, Step.GRACE} else set()
     if step in SERVED and not reverted and (stopped or step is Step.GRACE):
         acts.add(Act.ROLL_BACK)
     if step is Step.GRACE:
         acts.add(Act.CUT_GRACE)
     # Before it is served anything can be given up. What is stopped at the end is left as it is: the
-    # next rotation overwrites that login.
+    # next rotation ends that login first, or an operator does.
     if step not in {*SERVED, Step.WITHDRAW} or (stopped and step is not Step.GRACE):
         acts.add(Act.ABANDON)
     return frozenset(acts)
@@ -99,6 +103,11 @@ def offered(step: Step, *, stopped: bool, reverted: bool) -> frozenset[Act]:
 def after_abandoning(step: Step) -> Step:
     """Return the step that giving up leads to: what was set is withdrawn first."""
     return Step.WITHDRAW if step in {Step.SET, Step.TEST, Step.PROMOTE} else Step.ABANDONED
+
+
+def left_by_abandoning(step: Step) -> str:
+    """Return the step whose login is still valid, or may be, once it is given up there; else nothing."""
+    return step if step in {Step.RETIRE, Step.WITHDRAW} else ""
 
 
 def after_retrying(step: Step, *, remakes: bool) -> Step:

@@ -31,9 +31,9 @@ from sync_app.errors import (
     TargetUnreachable,
 )
 from sync_app.leases import database_now
-from sync_app.models import RotationPolicy
+from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.credentials import Opened, open_policy
-from sync_app.rotation.finding import require_on
+from sync_app.rotation.finding import left_behind, require_on
 from sync_app.rotation.hold import Hold
 from sync_app.rotation.lag import lagging_targets, unconfirmed
 from sync_app.rotation.states import ENDED, Step
@@ -75,6 +75,9 @@ def _prepare(hold: Hold, actor: Principal) -> Pause | None:
     current = version_of(secret, secret.current_number)
     opened = _opened(hold, actor, current)
     value = opened.values[current.number]
+    left = left_behind(policy)
+    if left is not None and not opened.rotator.overwrites_idle:
+        _end_left(hold, actor, left)
     hold.renew()
     opened.rotator.check(value)
     _require_login(opened.rotator, value, what="the value that is served as current")
@@ -92,6 +95,12 @@ def _prepare(hold: Hold, actor: Principal) -> Pause | None:
         keys_before=list(pending.before),
         started_at=database_now(),
     ) as details:
+        if left is not None:
+            # Ended by now, or overwritten by the act that is committed here.
+            if secret.previous_number is not None and secret.previous_number == left.left_number:
+                staging.drop_previous(actor=actor, secret=secret, details=details)
+            left.leaves = ""
+            left.save(update_fields=["leaves"])
         if version is not None:
             staging.stage(actor=actor, secret=secret, version=version, details=details)
     return None
@@ -189,13 +198,35 @@ def _retire(hold: Hold, actor: Principal) -> Pause | None:
 
 def _withdraw(hold: Hold, actor: Principal) -> Pause | None:
     """Make a value useless that was never served."""
-    secret = hold.rotation.policy.secret
-    current, opened = _served(hold, actor)
+    rotation, secret = hold.rotation, hold.rotation.policy.secret
+    # By its number: after it was given up once it is pending no more.
+    written = [version_of(secret, rotation.to_number)] if rotation.to_number is not None else []
+    current, opened = _served(hold, actor, *written)
     opened.rotator.withdraw(_pending(hold, opened), current=current, fence=hold.fence())
     with _advancing(hold, actor, Step.ABANDONED) as details:
-        if secret.pending_number is not None:
+        if secret.pending_number is not None and secret.pending_number == rotation.to_number:
             staging.drop_pending(actor=actor, secret=secret, details=details)
     return None
+
+
+def _end_left(hold: Hold, actor: Principal, left: Rotation) -> None:
+    """End the login that an abandoned rotation left, where the next secret would stand beside it."""
+    secret = hold.rotation.policy.secret
+    if secret.current_number != left.serving_number:
+        # Somebody changed the value since: what is there beside it is for `check` to judge.
+        return
+    number = left.left_number
+    current = version_of(secret, secret.current_number)
+    versions = [current] if number is None else [current, version_of(secret, number)]
+    opened = _opened(hold, actor, *versions)
+    value = opened.values[current.number]
+    _require_login(opened.rotator, value, what="the value that is served as current")
+    pending = Pending(
+        login=str(left.login),
+        value=None if number is None else opened.values[number],
+        before=tuple(left.keys_before),
+    )
+    opened.rotator.withdraw(pending, current=value, fence=hold.fence())
 
 
 _STEPS: Final[Mapping[Step, Callable[[Hold, Principal], Pause | None]]] = {
@@ -226,10 +257,10 @@ def _served(hold: Hold, actor: Principal, *more: SecretVersion) -> tuple[str, Op
             f"version {secret.current_number} is served, and this rotation knows of "
             f"{rotation.serving_number}: abandon it"
         )
-    versions = [version_of(secret, secret.current_number), *more]
+    wanted = {version.number: version for version in (version_of(secret, secret.current_number), *more)}
     if rotation.to_number is not None and rotation.to_number == secret.pending_number:
-        versions.append(version_of(secret, rotation.to_number))
-    opened = _opened(hold, actor, *versions)
+        wanted.setdefault(rotation.to_number, version_of(secret, rotation.to_number))
+    opened = _opened(hold, actor, *wanted.values())
     return opened.values[secret.current_number], opened
 
 

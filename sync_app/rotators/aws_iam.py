@@ -61,6 +61,8 @@ class AwsIam(Rotator):
     )
     # IAM is eventually consistent; new and deactivated keys take seconds to be known everywhere.
     settling_seconds: ClassVar[int] = 60
+    # A key that was left is there beside a new one, and AWS allows two.
+    overwrites_idle: ClassVar[bool] = False
     timeout_seconds: ClassVar[float] = 10
 
     def __init__(self, *, settings: Mapping[str, str], admin: Mapping[str, str]) -> None:

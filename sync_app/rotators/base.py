@@ -83,6 +83,8 @@ class Rotator(ABC):
     promises_login: ClassVar[bool] = True
     # For how long after a change a refusal may mean that it has not reached every server yet.
     settling_seconds: ClassVar[int] = 0
+    # Whether giving the idle login its next secret ends whatever logged in there before.
+    overwrites_idle: ClassVar[bool] = True
 
     def __init__(self, *, settings: Mapping[str, str], admin: Mapping[str, str]) -> None:
         self.settings = complete(self.settings_fields, settings)

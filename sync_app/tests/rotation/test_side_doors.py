@@ -1,19 +1,29 @@
 """No side door: whatever writes a value under a policy is refused, or has to log in first."""
 
+import ast
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
+from audit_app.actions import Action
+from environments_app import approvals
+from environments_app.errors import ApprovalNeeded
+from environments_app.models import Approval, Membership, Role
 from environments_app.second_person import standing
 from environments_app.tests.cast import Cast
-from secrets_app import lifecycle, transfer, writing
+from secrets_app import changes, lifecycle, reading, staging, transfer, writing
 from secrets_app.errors import ManagedValue, StaleVersion
+from secrets_app.import_formats import Entry
+from secrets_app.importing import import_entries
 from secrets_app.input_errors import InvalidInput
 from secrets_app.models import Secret
 from secrets_app.secret_types import SecretType
 from sync_app import pulling
+from sync_app.errors import RotationConflict
 from sync_app.models import PlanItem, Target
 from sync_app.rotation import acts, policies
 from sync_app.rotation.guard import guard
@@ -21,6 +31,7 @@ from sync_app.rotation.states import Step
 from sync_app.tests.rotation.making import asked, grace_over, made_policy, made_secret, stages, stored, worked
 from sync_app.tests.rotators.worlds import DatabaseWorld, World
 
+ROOT = Path(__file__).parents[3]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
 
 
@@ -38,9 +49,37 @@ def put(cast: Cast, secret: Secret, value: str) -> None:
     writing.put(actor=cast.principal(cast.alice), environment=place, name=secret.name, value=value)
 
 
+def promote(cast: Cast, secret: Secret, value: str) -> None:
+    alice = cast.principal(cast.alice)
+    source = writing.put(
+        actor=alice,
+        environment=cast.production,
+        name=f"staged/{secret.current_number}",
+        value=value,
+        secret_type=SecretType(secret.secret_type),
+    )[0]
+    transfer.overwrite(actor=alice, secret=source, onto=secret, expected=secret.etag)
+
+
+def bring_in(cast: Cast, secret: Secret, value: str) -> None:
+    entries = [Entry(place=1, name=secret.name, value=value)]
+    actor = cast.principal(cast.alice)
+    _, results = import_entries(actor=actor, environment=secret.environment, entries=entries)
+    if not results[0].done:
+        raise ManagedValue(results[0].reason)
+
+
 DOORS: dict[str, Callable[[Cast, Secret, str], object]] = {
     "put": put,
     "pull": pull,
+    "promote": promote,
+    "import": bring_in,
+    "resolve references": lambda cast, secret, _: writing.update(
+        actor=cast.principal(cast.alice),
+        secret=secret,
+        value=reading.reveal(actor=cast.principal(cast.alice), secret=secret).value,
+        resolves_references=True,
+    ),
     "update": lambda cast, secret, value: writing.update(
         actor=cast.principal(cast.alice), secret=secret, value=value, expected=secret.etag
     ),
@@ -67,13 +106,128 @@ def test_a_generated_value_is_the_policys_alone(cast: Cast, generated: World, do
         with pytest.raises(ManagedValue):
             DOORS[door](cast, stored(secret), "written by hand")
         assert stages(cast, secret) == before
-        assert Secret.objects.filter(live=True).count() == 1
+        assert Secret.objects.filter(environment=cast.development, live=True).count() == 1
         if not ended:
             rotation = worked(grace_over(rotation))
     # What says nothing of the value is open to editors as ever, and so is everything without a policy.
     writing.update(actor=cast.principal(cast.alice), secret=stored(secret), description="the app's")
     policies.remove(actor=cast.principal(cast.alice), policy=policy)
     DOORS[door](cast, stored(secret), "written by hand")
+
+
+@pytest.mark.parametrize("door", ["update", "rollback", "delete"])
+def test_what_a_second_person_approved_before_there_was_a_policy_is_refused_when_it_is_carried_out(
+    cast: Cast, generated: World, door: str
+) -> None:
+    secret = made_secret(cast, generated)
+    place = cast.development
+    Membership.objects.filter(environment=place, user=cast.erin).delete()
+    Membership.objects.create(environment=place, user=cast.erin, role=Role.MANAGER)
+    place.protected = True
+    place.save()
+    with pytest.raises(ApprovalNeeded) as asked_for:
+        DOORS[door](cast, stored(secret), "written by hand")
+    approval = Approval.objects.select_related("environment").get(pk=asked_for.value.approval)
+    approved = approvals.approve(actor=cast.principal(cast.erin), approval=approval)
+    # One that is suspended answers for the value as well.
+    assert made_policy(cast, generated, secret=secret).suspended_at is not None
+    with pytest.raises(ManagedValue):
+        approvals.carry_out(actor=cast.principal(cast.alice), approval=approved)
+    assert (stored(secret).current_number, stored(secret).live) == (1, True)
+
+
+def test_a_secret_that_resolves_references_is_put_under_no_policy(cast: Cast, generated: World) -> None:
+    secret = made_secret(cast, generated, resolves_references=True)
+    with pytest.raises(RotationConflict):
+        made_policy(cast, generated, secret=secret)
+
+
+# Every place that stores a version or a secret, and why it is no side door: a door above, whose test
+# shows it refused; `new`, since no policy answers for a secret that was not there; `rotation`, its own
+# steps; `described`, which leaves alone what is served and where.
+WRITERS = {
+    "secrets_app.bulk._insert": "new",
+    "secrets_app.legacy_import._import": "new",
+    "secrets_app.lifecycle.delete": "delete",
+    "secrets_app.lifecycle.mark_due": "described",
+    "secrets_app.lifecycle.rename": "described",
+    "secrets_app.lifecycle.restore": "described",
+    "secrets_app.staging._changed": "rotation",
+    "secrets_app.staging.drop_pending": "rotation",
+    "secrets_app.staging.drop_previous": "rotation",
+    "secrets_app.staging.stage": "rotation",
+    "secrets_app.writing._update_once": "update",
+    "secrets_app.writing.create": "new",
+    "secrets_app.writing.rollback": "rollback",
+    "sync_app.rotation.acts.abandon": "rotation",
+    "sync_app.rotation.acts.roll_back": "rotation",
+    "sync_app.rotation.steps._prepare": "rotation",
+    "sync_app.rotation.steps._promote": "rotation",
+    "sync_app.rotation.steps._retire": "rotation",
+    "sync_app.rotation.steps._set": "rotation",
+    "sync_app.rotation.steps._withdraw": "rotation",
+}
+# What stores them, by the module that has it.
+STORING = {
+    "secrets_app.changes": {"change", "insert"},
+    "secrets_app.insertion": {"insert_rows"},
+    "secrets_app.staging": {"stage", "promote", "restore_previous", "drop_pending", "drop_previous"},
+}
+
+
+def writers(path: Path) -> Iterator[str]:
+    """Yield the functions of a module that call what stores versions, under whatever name it was imported."""
+    tree = ast.parse(path.read_text())
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    named: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if alias.name in STORING.get(node.module or "", ()):
+                    named.add(alias.asname or alias.name)
+                for storing in STORING.get(f"{node.module}.{alias.name}", ()):
+                    named.add(f"{alias.asname or alias.name}.{storing}")
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef):
+            calls = [ast.unparse(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)]
+            if named & set(calls):
+                yield f"{module}.{function.name}"
+
+
+def test_every_place_that_stores_a_version_is_known_and_guarded() -> None:
+    apps = ("audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project")
+    paths = [
+        path
+        for app in apps
+        for path in (ROOT / app).rglob("*.py")
+        if not {"tests", "migrations"} & set(path.parts)
+    ]
+    assert {writer for path in paths for writer in writers(path)} == WRITERS.keys()
+    assert set(WRITERS.values()) - {"new", "rotation", "described"} <= DOORS.keys()
+    # The number of the version that is served is set where these store it, and nowhere else.
+    setting = {
+        path.relative_to(ROOT).as_posix()
+        for path in paths
+        if re.search(r"\.current_number =[^=]|current_number=(?!F)", path.read_text())
+    }
+    assert setting <= {"secrets_app/changes.py", "secrets_app/staging.py"}
+
+
+def test_a_version_that_no_guard_admitted_does_not_become_current(cast: Cast, generated: World) -> None:
+    secret = made_secret(cast, generated)
+    alice = cast.principal(cast.alice)
+    version = staging.draft(actor=alice, secret=secret, value="past the guards", comment="")
+    clearance = standing(alice, cast.development)
+    with pytest.raises(TypeError):
+        changes.change(
+            actor=alice,
+            secret=secret,
+            action=Action.SECRET_UPDATE,
+            details={},
+            version=version,
+            clearance=clearance,
+        )
+    assert stored(secret).current_number == 1
 
 
 def test_a_password_that_was_changed_by_hand_is_taken_once_it_logs_in(

@@ -11,6 +11,7 @@ from sync_app.rotation.states import (
     Step,
     after_abandoning,
     after_retrying,
+    left_by_abandoning,
     offered,
     slot_of,
 )
@@ -50,6 +51,13 @@ def test_acts_fit_the_step(step: Step, stopped: bool, reverted: bool) -> None:
     if stopped and step not in ENDED:
         assert acts
     assert (slot_of(step) is None) == (step in ENDED) == (not acts)
+
+
+def test_what_leaves_a_login_valid_can_be_ended_later_and_nothing_else() -> None:
+    assert {step for step in Step if left_by_abandoning(step)} == {Step.RETIRE, Step.WITHDRAW}
+    for step in Step:
+        ended = offered(step, stopped=False, reverted=False, leaves="retire")
+        assert (Act.RETIRE in ended) == (step in ENDED)
 
 
 def test_a_value_that_can_be_set_again_is_and_one_that_cannot_is_tested_again() -> None:

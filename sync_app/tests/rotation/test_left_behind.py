@@ -1,0 +1,115 @@
+"""A login that an abandoned rotation leaves valid is told of, and ended: by hand, or by the next rotation first."""
+
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from environments_app.tests.cast import Cast
+from secrets_app.models import Secret
+from sync_app.errors import RotationConflict
+from sync_app.models import Rotation
+from sync_app.rotation import acts
+from sync_app.rotation.states import Step
+from sync_app.tests.rotation.making import again, asked, made_policy, made_secret, stages, waited, worked
+from sync_app.tests.rotators.worlds import DatabaseWorld, World
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+
+
+def settled(rotation: Rotation) -> Rotation:
+    """Let a worker look until the rotation ends or waits for its grace: AWS takes a while to know a key."""
+    for _ in range(5):
+        rotation = worked(waited(rotation))
+        if rotation.has_ended or rotation.step == Step.GRACE:
+            break
+    return rotation
+
+
+def given_up(cast: Cast, rotation: Rotation, step: Step) -> Rotation:
+    """Return a rotation that stopped at its last step, and was abandoned there."""
+    row = again(rotation)
+    row.step, row.stopped_at = step, timezone.now()
+    row.save()
+    return acts.abandon(actor=cast.principal(cast.erin), rotation=again(rotation))
+
+
+def begun(cast: Cast, world: World) -> tuple[Secret, Rotation]:
+    secret = made_secret(cast, world)
+    rotation = settled(asked(cast, made_policy(cast, world, secret=secret)))
+    assert rotation.step == Step.GRACE
+    return secret, rotation
+
+
+def test_the_next_rotation_ends_it_before_anything_else(cast: Cast, world: World) -> None:
+    secret, rotation = begun(cast, world)
+    left = given_up(cast, rotation, Step.RETIRE)
+    assert (left.step, left.leaves, left.left_number) == (Step.ABANDONED, "retire", 1)
+    if world.kind.promises_login:
+        assert world.works(world.current)
+    current = stages(cast, secret)["current"]
+    second = settled(asked(cast, rotation.policy))
+    assert (second.step, second.problem) == (Step.GRACE, "")
+    assert again(left).leaves == ""
+    assert stages(cast, secret)["previous"] == current
+    if world.kind.promises_login:
+        assert not world.works(world.current)
+        assert world.works(current or "")
+        assert world.works(stages(cast, secret)["current"] or "")
+
+
+def test_it_is_told_and_ended_by_hand(
+    cast: Cast, database: DatabaseWorld, signed_in: Callable[..., Client], bearer: Callable[..., Client]
+) -> None:
+    secret, rotation = begun(cast, database)
+    left = given_up(cast, rotation, Step.RETIRE)
+    page = f"/rotation/{rotation.policy_id}"
+    erin = signed_in(cast.erin)
+    shown = " ".join(erin.get(page).content.decode().split())
+    assert "The login of v1 is still valid" in shown
+    assert "Retire it now" in shown
+    # A viewer is told, and may not.
+    seen = " ".join(signed_in(cast.vera).get(page).content.decode().split())
+    assert "The login of v1 is still valid" in seen
+    assert "Retire it now" not in seen
+    api = f"/api/environments/development/rotations/{left.pk}"
+    told = bearer("editor", cast.development).get(api).json()
+    assert (told["acts"], told["left_valid"]) == (["retire"], 1)
+    assert database.works(database.current)
+    assert erin.post(f"/rotation/rotations/{left.pk}/retire").status_code == 302
+    assert worked(left).step == Step.DONE
+    assert not database.works(database.current)
+    assert database.works(stages(cast, secret)["current"] or "")
+    assert stages(cast, secret)["previous"] is None
+    assert "still valid" not in erin.get(page).content.decode()
+    with pytest.raises(RotationConflict):
+        acts.retire(actor=cast.principal(cast.erin), rotation=again(left))
+
+
+def test_what_was_never_served_and_could_not_be_withdrawn_is_ended_as_well(
+    cast: Cast, database: DatabaseWorld
+) -> None:
+    secret = made_secret(cast, database)
+    database.grant_to_a_alone()
+    rotation = worked(asked(cast, made_policy(cast, database, secret=secret)))
+    pending = stages(cast, secret)["pending"] or ""
+    left = given_up(cast, rotation, Step.WITHDRAW)
+    assert database.works(pending)
+    assert stages(cast, secret)["pending"] is None
+    acts.retire(actor=cast.principal(cast.erin), rotation=left)
+    assert worked(left).step == Step.ABANDONED
+    assert again(left).leaves == ""
+    assert not database.works(pending)
+    assert database.works(database.current)
+
+
+def test_another_rotation_or_another_value_goes_first(cast: Cast, generated: World) -> None:
+    _, rotation = begun(cast, generated)
+    left = given_up(cast, rotation, Step.RETIRE)
+    second = asked(cast, rotation.policy)
+    with pytest.raises(RotationConflict):
+        acts.retire(actor=cast.principal(cast.erin), rotation=left)
+    # Given up before its first act, it ended nothing.
+    acts.abandon(actor=cast.principal(cast.erin), rotation=second)
+    assert again(left).leaves == "retire"
