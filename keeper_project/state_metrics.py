@@ -1,7 +1,6 @@
 """Gauges that are read from the database when somebody looks: queues, leases, keys, the worker's pulse."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Final
 
 from django.db import Error as DatabaseError
@@ -11,12 +10,17 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from environments_app.models.notification import Delivery, DeliveryState
+from keeper_project.gauges import age, gauge
 from keeper_project.heartbeat import last_beat
+from keeper_project.system_metrics import system_gauges, trail_gauges
 from secrets_app.canary import failing
-from sync_app.models import Run, Target
+from sync_app.models import Rotation, RotationPolicy, Run, Target
 from sync_app.models.run import RunState
+from sync_app.rotation.standing import having
+from sync_app.rotation.states import Slot, Step, slot_of
 
 _ACTIVE: Final = (RunState.QUEUED, RunState.RUNNING)
+_AT_WORK: Final = tuple(step for step in Step if slot_of(step) == Slot.WORKING)
 
 
 class StateCollector(Collector):
@@ -30,9 +34,9 @@ class StateCollector(Collector):
         try:
             found = list(_gauges())
         except DatabaseError:
-            yield _gauge("keeper_database_up", "Whether the database answers.", 0)
+            yield gauge("keeper_database_up", "Whether the database answers.", 0)
             return
-        yield _gauge("keeper_database_up", "Whether the database answers.", 1)
+        yield gauge("keeper_database_up", "Whether the database answers.", 1)
         yield from found
 
     def describe(self) -> list[GaugeMetricFamily]:
@@ -43,11 +47,14 @@ class StateCollector(Collector):
 def _gauges() -> Iterator[GaugeMetricFamily]:
     yield from _runs()
     yield from _targets()
+    yield from _rotations()
     yield from _notifications()
-    yield _gauge("keeper_data_keys_failing", "Data keys that do not open.", failing().count())
+    yield from system_gauges()
+    yield from trail_gauges()
+    yield gauge("keeper_data_keys_failing", "Data keys that do not open.", failing().count())
     beat = last_beat()
     if beat is not None:
-        yield _gauge("keeper_worker_heartbeat_age_seconds", "Since a worker last beat.", _age(beat))
+        yield gauge("keeper_worker_heartbeat_age_seconds", "Since a worker last beat.", age(beat))
 
 
 def _runs() -> Iterator[GaugeMetricFamily]:
@@ -62,26 +69,36 @@ def _runs() -> Iterator[GaugeMetricFamily]:
     for state in _ACTIVE:
         family.add_metric([str(state)], counts[str(state)])
     yield family
-    yield _gauge("keeper_sync_expired_leases", "Runs whose worker is gone.", counts["expired"])
-    yield _gauge("keeper_sync_queue_age_seconds", "The oldest run that waits.", _age(counts["oldest"]))
+    yield gauge("keeper_sync_expired_leases", "Runs whose worker is gone.", counts["expired"])
+    yield gauge("keeper_sync_queue_age_seconds", "The oldest run that waits.", age(counts["oldest"]))
 
 
 def _targets() -> Iterator[GaugeMetricFamily]:
     failing_targets = Target.objects.filter(failures__gt=0).count()
-    yield _gauge("keeper_sync_targets_failing", "Targets whose last pass failed.", failing_targets)
+    yield gauge("keeper_sync_targets_failing", "Targets whose last pass failed.", failing_targets)
+
+
+def _rotations() -> Iterator[GaugeMetricFamily]:
+    now = timezone.now()
+    working = Rotation.objects.filter(slot=Slot.WORKING).aggregate(
+        **{str(step): Count("pk", filter=Q(step=step)) for step in _AT_WORK},
+        stopped=Count("pk", filter=Q(stopped_at__isnull=False)),
+        expired=Count("pk", filter=Q(stopped_at__isnull=True, lease_until__lt=now)),
+    )
+    family = GaugeMetricFamily("keeper_rotations_active", "Rotations at work, by step.", labels=["step"])
+    for step in _AT_WORK:
+        family.add_metric([str(step)], working[str(step)])
+    yield family
+    yield gauge("keeper_rotations_stopped", "Rotations that wait for an operator.", working["stopped"])
+    yield gauge("keeper_rotation_expired_leases", "Rotations whose worker is gone.", working["expired"])
+    living = RotationPolicy.objects.filter(live=True)
+    late = living.filter(having("overdue", now)).count()
+    yield gauge("keeper_rotations_overdue", "Policies an hour or more behind their cadence.", late)
 
 
 def _notifications() -> Iterator[GaugeMetricFamily]:
     waiting = Delivery.objects.filter(state=DeliveryState.WAITING).aggregate(
         number=Count("pk"), oldest=Min("created_at")
     )
-    yield _gauge("keeper_notifications_waiting", "Messages that are not out yet.", waiting["number"])
-    yield _gauge("keeper_notification_queue_age_seconds", "The oldest of them.", _age(waiting["oldest"]))
-
-
-def _gauge(name: str, help_text: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, help_text, value=value)
-
-
-def _age(moment: datetime | None) -> float:
-    return max(0.0, (timezone.now() - moment).total_seconds()) if moment else 0.0
+    yield gauge("keeper_notifications_waiting", "Messages that are not out yet.", waiting["number"])
+    yield gauge("keeper_notification_queue_age_seconds", "The oldest of them.", age(waiting["oldest"]))

@@ -11,6 +11,8 @@ class Sink(ABC):
     `name` says in messages and tables where it is and holds no credential.
     """
 
+    # One word, by which sinks are counted together.
+    kind: ClassVar[str]
     # Whether `newest` can say what it holds.
     readable: ClassVar[bool] = False
 

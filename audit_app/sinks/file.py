@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from audit_app.errors import SinkDown
 from audit_app.models import deployment_uuid
@@ -18,6 +18,7 @@ _BLOCK: Final = 64 * 1024
 class FileSink(Sink):
     """Appends lines to one file, each batch on the disk before it returns."""
 
+    kind: ClassVar[str] = "file"
     readable = True
 
     def __init__(self, directory: Path, what: str) -> None:

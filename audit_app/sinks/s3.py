@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import boto3
 from botocore.config import Config
@@ -27,6 +27,7 @@ class S3Sink(Sink):
     bucket with object lock. Credentials are those that the AWS SDK finds on the machine.
     """
 
+    kind: ClassVar[str] = "s3"
     readable = True
 
     def __init__(

@@ -5,7 +5,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import ClassVar, Final
 
 from audit_app.errors import EndpointRefused, SinkDown
 from audit_app.outbound import permitted_addresses
@@ -23,6 +23,8 @@ class SyslogSink(Sink):
     The local daemon takes datagrams; a server takes a stream, whose messages begin with their
     length. Over a stream the end of the connection shows whether the server still stood.
     """
+
+    kind: ClassVar[str] = "syslog"
 
     def __init__(
         self, what: str, *, host: str = "", port: int = 0, tls: bool = False, path: str = LOCAL

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
 import requests
@@ -22,6 +22,8 @@ class WebhookSink(Sink):
     KEEPER_AUDIT_HTTP_TOKEN is sent as a bearer token. The address may itself be a credential, so that
     only its host is named, with a digest to tell two apart.
     """
+
+    kind: ClassVar[str] = "http"
 
     def __init__(self, what: str, address: str) -> None:
         digest = hashlib.sha256(address.encode()).hexdigest()[:8]

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -17,16 +18,22 @@ from pytest_django import Settings
 
 from audit_app.actions import Action, Outcome
 from audit_app.actors import NIL, system
+from audit_app.anchoring import anchor_trail
+from audit_app.models import SinkState
 from audit_app.record import AuditObject, record
+from audit_app.shipping import deliver_events
 from environments_app.tests.cast import Cast
 from keeper_project.heartbeat import beat
 from keeper_project.metrics import registry
+from keeper_project.models import ExternalSystem
 from secrets_app.secret_types import SecretType
 from secrets_app.writing import put
 from sync_app import credentials
 from sync_app.metrics import count_run
-from sync_app.models import Run, Target
+from sync_app.models import Rotation, RotationPolicy, Run, Target
 from sync_app.models.run import RunKind, RunState
+from sync_app.rotation import credentials as rotation_credentials
+from sync_app.rotation.states import Slot, Step
 
 ALERTS = Path(__file__).parents[2] / "deploy" / "prometheus-alerts.yml"
 # Prometheus makes this one itself.
@@ -151,6 +158,88 @@ def test_gauges_say_what_waits_and_whose_worker_is_gone(cast: Cast, settings: Se
     assert found["keeper_sync_targets_failing"] == [({}, 1.0)]
     assert found["keeper_sync_queue_age_seconds"][0][1] > 3590
     assert found["keeper_worker_heartbeat_age_seconds"][0][1] < 60
+
+
+@pytest.mark.every_database
+@pytest.mark.django_db
+def test_gauges_say_how_systems_answer_and_name_no_address(settings: Settings) -> None:
+    now = timezone.now()
+    ExternalSystem.objects.create(kind="mail", state="unhealthy", failures=3, checked_at=now)
+    ExternalSystem.objects.create(kind="identity_provider", state="degraded", failures=2, checked_at=now)
+    ExternalSystem.objects.create(kind="redis", state="off", checked_at=now)
+    ExternalSystem.objects.create(kind="broker")
+    found = _scrape(Client())
+    assert found["keeper_system_up"] == [({"system": "mail"}, 0.0), ({"system": "identity_provider"}, 1.0)]
+    assert ({"system": "mail"}, 3.0) in found["keeper_system_failures"]
+    assert all(age < 60 for _, age in found["keeper_system_check_age_seconds"])
+
+
+@pytest.mark.every_database
+@pytest.mark.django_db(transaction=True)
+def test_gauges_say_how_far_the_trail_got_out_of_the_database(
+    cast: Cast, settings: Settings, tmp_path: Path
+) -> None:
+    settings.KEEPER_AUDIT_SINKS = [f"file:{tmp_path}/one", f"file:{tmp_path}/two"]
+    settings.KEEPER_EVENT_SINKS = ["syslog://127.0.0.1:9"]
+    assert "keeper_checkpoint_age_seconds" not in _scrape(Client())
+    # Events are owed from the first attempt on.
+    deliver_events()
+    _record()
+    deliver_events(at_once=True)
+    anchor_trail()
+    SinkState.objects.filter(name__endswith="/two").update(position=0, failures=4)
+    found = _scrape(Client())
+    assert found["keeper_checkpoint_age_seconds"][0][1] < 60
+    assert found["keeper_trail_signing_age_seconds"][0][1] < 60
+    checkpoints = {"takes": "checkpoints", "sink": "file"}
+    events = {"takes": "events", "sink": "syslog"}
+    # Of two sinks of a kind, the worse one.
+    assert dict(_bare(found["keeper_sink_behind"])) == {_key(checkpoints): 1.0, _key(events): 1.0}
+    assert dict(_bare(found["keeper_sink_failures"]))[_key(checkpoints)] == 4.0
+    assert str(tmp_path) not in str(found)
+
+
+@pytest.mark.every_database
+@pytest.mark.django_db
+def test_gauges_say_which_rotations_stopped_are_late_or_lost_their_worker(cast: Cast) -> None:
+    now = timezone.now()
+    policies = [_policy(cast, name, due_at=now - timedelta(hours=2)) for name in ("a", "b", "c")]
+    RotationPolicy.objects.filter(pk=policies[2].pk).update(due_at=now - timedelta(minutes=5))
+    _rotation(policies[0], step=Step.SET, stopped_at=now)
+    _rotation(policies[1], step=Step.TEST, lease_until=now - timedelta(minutes=5))
+    found = _scrape(Client())
+    assert found["keeper_rotations_stopped"] == [({}, 1.0)]
+    assert found["keeper_rotation_expired_leases"] == [({}, 1.0)]
+    assert found["keeper_rotations_overdue"] == [({}, 2.0)]
+    assert {labels["step"]: count for labels, count in found["keeper_rotations_active"]} == {
+        "prepare": 0, "set": 1, "test": 1, "promote": 0, "grace": 0, "retire": 0, "withdraw": 0,
+    }  # fmt: skip
+
+
+def _policy(cast: Cast, name: str, **fields: Any) -> RotationPolicy:
+    secret, _ = put(
+        actor=cast.principal(cast.alice), environment=cast.development, name=name,
+        secret_type=SecretType.TEXT, value="v",
+    )  # fmt: skip
+    policy = RotationPolicy(environment=cast.development, secret=secret, rotator="generated", **fields)
+    rotation_credentials.seal(policy, {})
+    policy.save()
+    return policy
+
+
+def _rotation(policy: RotationPolicy, **fields: Any) -> Rotation:
+    return Rotation.objects.create(
+        policy=policy, slot=Slot.WORKING, trigger="person", actor_kind="system", actor_uuid=NIL,
+        actor_name="system", **fields,
+    )  # fmt: skip
+
+
+def _key(labels: dict[str, str]) -> str:
+    return "/".join(labels[name] for name in sorted(labels))
+
+
+def _bare(samples: list[tuple[dict[str, str], float]]) -> list[tuple[str, float]]:
+    return [(_key(labels), value) for labels, value in samples]
 
 
 @pytest.mark.django_db

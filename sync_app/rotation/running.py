@@ -20,6 +20,7 @@ from environments_app.policy import Principal
 from secrets_app.errors import KeyUnavailable, SecretError, StaleVersion
 from sync_app.errors import BackendError, LeaseLost, SyncError
 from sync_app.leases import database_now
+from sync_app.metrics import count_rotation
 from sync_app.models import Rotation
 from sync_app.models.run import Trigger
 from sync_app.rotation import alerts
@@ -46,11 +47,15 @@ def execute(rotation_id: int) -> Rotation | None:
     hold = claim(rotation_id, owner=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:12]}")
     if hold is None:
         return None
+    was_served, lost = hold.rotation.promoted_at is not None, False
     try:
         _attempt(hold)
     except LeaseLost:
+        lost = True
         logger.info("rotation %s is carried on by another worker", hold.rotation.uuid)
     left = Rotation.objects.select_related("policy__environment", "policy__secret").get(pk=rotation_id)
+    if not lost:
+        count_rotation(left, was_served=was_served)
     alerts.after_work(left)
     if left.has_ended:
         let_in(left.policy_id)

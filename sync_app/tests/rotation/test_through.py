@@ -1,6 +1,7 @@
 """A rotation from beginning to end, with each rotator: what is served at each stage, and what is recorded."""
 
 import pytest
+from prometheus_client import REGISTRY
 
 from audit_app.actions import Action
 from audit_app.models import AuditEvent
@@ -78,6 +79,19 @@ def test_rolling_back_serves_the_value_before_and_retires_the_new_one(cast: Cast
         assert not world.works(new or "")
     with pytest.raises(RotationConflict):
         acts.roll_back(actor=cast.principal(cast.erin), rotation=rotation)
+
+
+def test_a_rotation_is_counted_once_and_timed_until_its_value_is_served(cast: Cast, generated: World) -> None:
+    def counted() -> tuple[float, float]:
+        labels = {"rotator": "generated", "outcome": "done"}
+        ended = REGISTRY.get_sample_value("keeper_rotations_total", labels) or 0.0
+        return ended, REGISTRY.get_sample_value("keeper_rotation_seconds_count") or 0.0
+
+    ended, served = counted()
+    rotation = worked(asked(cast, made_policy(cast, generated)))
+    assert counted() == (ended, served + 1)
+    worked(worked(grace_over(rotation)))
+    assert counted() == (ended + 1, served + 1)
 
 
 def test_who_may_ask_decide_and_see(cast: Cast, generated: World) -> None:
