@@ -23,7 +23,7 @@ class AskForm(forms.Form):
     prefix = forms.CharField(  # type: ignore[assignment]
         label="Limited to", required=False, max_length=512, help_text="A name prefix such as payments."
     )
-    minutes = forms.TypedChoiceField(label="For", required=False, coerce=int, empty_value=None)
+    minutes = forms.TypedChoiceField(label="For", required=False, coerce=int, empty_value=None, initial=240)
     reason = forms.CharField(
         label="Why",
         required=False,

@@ -19,8 +19,9 @@ from environments_app.second_person import Clearance
 from environments_app.tests.cast import Cast
 from environments_app.tokens import issue
 from secrets_app import lifecycle, writing
-from secrets_app.errors import EnvelopeError
+from secrets_app.errors import EnvelopeError, StaleVersion
 from secrets_app.models import PendingValue, Secret
+from secrets_app.tests.at_once import at_once
 from secrets_app.tests.kept import keep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
@@ -356,3 +357,36 @@ def test_a_principal_asked_again_carries_no_approval(cast: Cast, secret: Secret)
     approval = approved(cast, secret)
     again = principal_for(replace(cast.principal(cast.bob), approval=approval.uuid))
     assert again.approval is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_several_carriers_at_once_one_does_it(on_disk: None, cast: Cast, secret: Secret) -> None:
+    done = approved(cast, secret)
+    bob = cast.principal(cast.bob)
+
+    def carry() -> Any:
+        row = Approval.objects.select_related("environment").get(pk=done.pk)
+        return approvals.carry_out(actor=bob, approval=row)
+
+    results = at_once(*[carry] * 4)
+    assert sum(not isinstance(result, Exception) for result in results) == 1, results
+    assert {type(result) for result in results if isinstance(result, Exception)} <= {
+        ApprovalVoid,
+        StaleVersion,
+    }
+    assert fresh(secret).current_number == 2
+    assert AuditEvent.objects.filter(action="approval.carry_out").count() == 1
+    assert not PendingValue.objects.exists()
+
+
+def test_how_many_wait_costs_the_same_whatever_asked(
+    cast: Cast, secret: Secret, django_assert_num_queries: Any
+) -> None:
+    operator = system_principal(is_admin=True)
+    for number in range(3):
+        # By the system, which needs nobody: the environment is protected.
+        token, _ = issue(actor=operator, environment=cast.production, role="editor", name=f"ci-{number}")
+        ask(cast, secret, f"value {number}", actor=token_principal(token))
+    erin = cast.principal(cast.erin)
+    with django_assert_num_queries(2):
+        assert len(approvals.waiting_for(erin)) == 3
