@@ -118,6 +118,7 @@ class Action(StrEnum):
     NOTIFICATION_CREATE = "notification.create"
     NOTIFICATION_REMOVE = "notification.remove"
     NOTIFICATION_TEST = "notification.test"
+    NOTIFICATION_CHOOSE = "notification.choose"
     NOTIFICATION_SEND = "notification.send"
 
     # The second person in a protected environment.

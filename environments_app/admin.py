@@ -28,6 +28,7 @@ from environments_app.models import (
     FailedSignIns,
     GroupMember,
     Membership,
+    PersonalSettings,
     Recipient,
     SamlAssertion,
     SamlGroupMapping,
@@ -299,6 +300,15 @@ class SamlAssertionAdmin(ServiceAdmin):
 
     list_display = ("uuid", "received_at", "finished_at")
     hidden: ClassVar[frozenset[str]] = frozenset({"assertion", "request", "handle", "statement"})
+
+
+@admin.register(PersonalSettings)
+class PersonalSettingsAdmin(ServiceAdmin):
+    """What people chose for themselves, to look at."""
+
+    list_display = ("user", "digest", "digest_at", "notices_seen_at")
+    list_select_related = ("user",)
+    search_fields = ("=user__username",)
 
 
 @admin.register(Recipient)

@@ -41,8 +41,19 @@ class SettingsForm(EnvironmentForm):
         return {name: getattr(environment, name) for name in SettingsForm.base_fields}
 
 
-class MemberForm(forms.Form):
+class _OneOfSeveral(forms.Form):
+    """A form that shares a page with others: its fields have ids of their own, so that labels find them."""
+
+    mark: str
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"auto_id": f"id_{self.mark}_%s", **kwargs})
+
+
+class MemberForm(_OneOfSeveral):
     """A grant to a person or a group."""
+
+    mark = "member"
 
     username = forms.CharField(label="Person", required=False, max_length=150)
     group = forms.CharField(required=False, max_length=150)
@@ -90,8 +101,10 @@ class RotateForm(forms.Form):
     )
 
 
-class TokenForm(forms.Form):
+class TokenForm(_OneOfSeveral):
     """A service token."""
+
+    mark = "token"
 
     name = forms.CharField(max_length=100)
     role = forms.ChoiceField(choices=Role.choices)

@@ -12,8 +12,10 @@ from environments_app import access_requests
 from environments_app.approvals import ready_for, waiting_for
 from environments_app.authentication import principal_of
 from environments_app.current import entered
-from environments_app.models import Environment
+from environments_app.models import AccessRequest, Approval, Environment
+from environments_app.personal_settings import settings_of
 from environments_app.policy import Principal, environments_for, visible_environments
+from keeper_project.notices.finding import count_new
 from sync_app.target_rows import attention
 
 
@@ -83,13 +85,33 @@ class Frame:
             for label, url, icon in entries
         ]
 
+    @cached_property
+    def waiting(self) -> list[Approval]:
+        """The requests that this person may decide."""
+        return waiting_for(self.person)
+
+    @cached_property
+    def ready(self) -> list[Approval]:
+        """One's own requests that wait to be carried out."""
+        return ready_for(self.person)
+
+    @cached_property
+    def asking(self) -> list[AccessRequest]:
+        """The requests for access that this person may answer."""
+        return access_requests.waiting_for(self.person)
+
+    @cached_property
+    def notices(self) -> int:
+        """How much is new to the person since they looked at their notifications."""
+        seen = settings_of(self.person).notices_seen_at
+        return count_new(self.person, seen=seen, requests=[*self.waiting, *self.ready, *self.asking])
+
     def _count(self, icon: str) -> int:
         """Return how much behind an entry needs this person."""
         if icon == "sync":
             return attention(self.person)
         if icon == "approve":
-            asking = access_requests.waiting_for(self.person)
-            return len(waiting_for(self.person)) + len(ready_for(self.person)) + len(asking)
+            return len(self.waiting) + len(self.ready) + len(self.asking)
         return 0
 
     def _is_at(self, url: str) -> bool:

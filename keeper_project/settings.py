@@ -127,6 +127,8 @@ KEEPER_ALERT_INTERVAL_MINUTES = env.int("KEEPER_ALERT_INTERVAL_MINUTES", default
 # Who gets the compliance report by e-mail, "weekly" or "monthly"; empty: nobody.
 KEEPER_REPORT_EMAILS = env.list("KEEPER_REPORT_EMAILS", default=[])
 KEEPER_REPORT_SCHEDULE = env.str("KEEPER_REPORT_SCHEDULE", default="")
+# From which hour of the day on (UTC) people get their digest by e-mail; empty: nobody gets one.
+KEEPER_DIGEST_HOUR = int(hour) if (hour := env.str("KEEPER_DIGEST_HOUR", default="6")) else None
 # How long a request for approval may wait, and an approval be carried out, counted from the request.
 KEEPER_APPROVAL_HOURS = env.int("KEEPER_APPROVAL_HOURS", default=72)
 # How long access may be asked for that ends by itself.
@@ -537,6 +539,7 @@ CELERY_BEAT_SCHEDULE = {
     },
     "back-up": {"task": "keeper_project.tasks.back_up_if_due", "schedule": crontab(minute="*/10")},
     "sweep": {"task": "secrets_app.tasks.sweep", "schedule": 60.0, "options": {"expires": 50}},
+    "send-digests": {"task": "keeper_project.tasks.send_digests", "schedule": crontab(minute="37")},
     "send-report": {"task": "keeper_project.tasks.send_report", "schedule": crontab(minute="7")},
     "purge-deleted": {"task": "secrets_app.tasks.purge_deleted", "schedule": crontab(minute="41")},
     "expire-approvals": {"task": "environments_app.tasks.expire_approvals", "schedule": 300.0},

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from celery import shared_task
 from django.core.management import call_command
+from django.utils import timezone
 
 from audit_app.actors import Actor, ActorKind
 from environments_app.policy import Principal
@@ -11,6 +12,7 @@ from environments_app.principals import principal_for
 from keeper_project import report_mail
 from keeper_project.backup import keeping
 from keeper_project.heartbeat import beat
+from keeper_project.notices import digest
 from keeper_project.systems import checking
 
 
@@ -36,6 +38,19 @@ def clear_sessions() -> None:
 def send_report() -> None:
     """Send the compliance report that is due by e-mail."""
     report_mail.send_if_due()
+
+
+@shared_task(name="keeper_project.tasks.send_digests")
+def send_digests() -> None:
+    """Have the digest of everybody sent for whom it is time, each by a task of its own."""
+    for user_id in digest.due(timezone.now()):
+        send_digest.delay(user_id)
+
+
+@shared_task(name="keeper_project.tasks.send_digest")
+def send_digest(user_id: int) -> None:
+    """Send one person's digest, by their rights at this moment."""
+    digest.send(user_id)
 
 
 @shared_task(name="keeper_project.tasks.back_up_if_due")

@@ -11,6 +11,7 @@ from keeper_project.activity_charts import activity_charts
 from keeper_project.dashboard.page import dashboard
 from keeper_project.health import healthz, readyz
 from keeper_project.metrics import metrics
+from keeper_project.notices import pages as notice_pages
 from keeper_project.report_api import ReportListView, ReportView
 from keeper_project.systems.page import health as health_page
 
@@ -32,6 +33,10 @@ api: list[URLPattern | URLResolver] = [
 urlpatterns = [
     path("", dashboard, name="dashboard"),
     path("activity/charts", activity_charts, name="activity-charts"),
+    path("notifications", notice_pages.notices, name="notices"),
+    path("notifications/seen", notice_pages.notices_seen, name="notices-seen"),
+    path("notifications/mail", notice_pages.digest_choose, name="digest-choose"),
+    path("first-steps/hide", notice_pages.first_steps_hide, name="first-steps-hide"),
     path("reports", report_pages.reports, name="reports"),
     path("reports/<slug:key>", report_pages.report_detail, name="report-detail"),
     path("reports/<slug:key>.<str:form>", report_pages.report_file, name="report-file"),

@@ -165,6 +165,7 @@ ACTS: dict[str, Act] = {
     "notification.create": Act("added a notification to", "add a notification to"),
     "notification.remove": Act("removed a notification to", "remove a notification to"),
     "notification.test": Act("sent a test to", "send a test to"),
+    "notification.choose": Act("chose what is mailed, in", "choose what is mailed, in"),
     "notification.send": Act("notified", "notify"),
     "approval.ask": Act("asked for approval of", "ask for approval of"),
     "approval.view": Act("looked at a request about", "look at a request about"),

@@ -109,7 +109,7 @@ SECTIONS: Final = (
         key="expiry",
         title="Expiry and due rotations",
         about="Secrets with a date: when they expire, and when their rotation is due.",
-        columns=("Environment", "Name", "Owner", "Expires", "", "Rotated", "Rotation due", "State"),
+        columns=("Environment", "Name", "Owner", "Expires", "Expiry", "Rotated", "Rotation due", "State"),
         rows=_expiry,
     ),
     Section(

@@ -636,6 +636,10 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "secret-restore": (PageRule("editor", 302, method="POST"),),
     "secret-purge": (PageRule("manager", 302, method="POST", form={"typed": "part/key"}),),
     # Managers get those of their environments; whoever manages none as a whole is refused.
+    "notices": (PageRule("anyone", admin=200),),
+    "notices-seen": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "digest-choose": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "first-steps-hide": (PageRule("anyone", 302, admin=302, method="POST"),),
     "reports": (PageRule("manager of any", admin=200),),
     "report-detail": (PageRule("manager of any", admin=200),),
     "report-file": (PageRule("manager of any", admin=200),),

@@ -39,6 +39,7 @@ ACTS: Final[dict[str, set[str]]] = {
     "environments_app.FailedSignIns": set(),
     "environments_app.GroupMember": {"add", "delete"},
     "environments_app.Membership": {"add", "change", "delete"},
+    "environments_app.PersonalSettings": set(),
     "environments_app.Recipient": set(),
     "environments_app.SamlAssertion": set(),
     "environments_app.SamlGroupMapping": {"add", "delete"},

@@ -13,6 +13,7 @@ from environments_app.models.approval import Approval, ApprovalState
 from environments_app.models.attempt import FailedSignIns
 from environments_app.models.environment import Environment
 from environments_app.models.notification import Alert, Delivery, DeliveryState, Recipient
+from environments_app.models.personal import NoticeKind, PersonalSettings
 from environments_app.models.saml import SamlAssertion, SamlGroupMapping, SamlProvider, SamlRole
 from environments_app.models.second_factor import SecondFactor
 from environments_app.models.session import Session
@@ -30,6 +31,8 @@ __all__ = [
     "FailedSignIns",
     "GroupMember",
     "Membership",
+    "NoticeKind",
+    "PersonalSettings",
     "Recipient",
     "RequestState",
     "Role",

@@ -9,6 +9,7 @@ from django.db.models import Count
 from django.urls import reverse
 
 from audit_app import anchoring
+from environments_app import access_requests
 from environments_app.approvals import ready_for, waiting_for
 from environments_app.policy import Principal
 from environments_app.token_watch import expiring, listed_tokens, unused
@@ -70,6 +71,8 @@ def delivery_states(actor: Principal) -> dict[str, int]:
 def _approvals(actor: Principal) -> Iterator[Need]:
     url = reverse("approval-list")
     yield Need(label="wait for your approval", state="asked", url=url, count=len(waiting_for(actor)))
+    asking = len(access_requests.waiting_for(actor))
+    yield Need(label="ask for access", state="asked", url=url, count=asking)
     yield Need(label="approved: carry them out", state="approved", url=url, count=len(ready_for(actor)))
 
 

@@ -12,8 +12,11 @@ from audit_app import search
 from audit_app.actions import Action, Outcome
 from audit_app.day_counts import counts_by_day
 from environments_app.authentication import principal_of
-from environments_app.policy import Principal
+from environments_app.models import Environment
+from environments_app.personal_settings import settings_of
+from environments_app.policy import Principal, visible_environments
 from keeper_project.dashboard import figures
+from keeper_project.dashboard.first_steps import Step, first_steps
 from keeper_project.dashboard.needs import delivery_states, needs
 from keeper_project.health import results, warnings
 
@@ -28,19 +31,30 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     """Show the dashboard."""
     actor = principal_of(request)
     states = delivery_states(actor)
+    secrets = figures.secret_figures(actor)
+    steps = _first_steps(actor, secrets["living"])
     context = {
         "needs": needs(actor, states),
         "events": search.events(viewer=actor).exclude(action__in=_HOUSEKEEPING)[:_EVENTS_SHOWN],
         "health": [*results(), *warnings()],
         "quick_actions": _quick_actions(actor),
-        **_charts(actor, states),
+        "first_steps": steps,
+        "next_step": next((step for step in steps if not step.done), None),
+        **_charts(actor, states, secrets),
     }
     return render(request, "keeper_project/dashboard.html", context)
 
 
-def _charts(actor: Principal, states: dict[str, int]) -> dict[str, Any]:
-    secrets = figures.secret_figures(actor)
+def _first_steps(actor: Principal, secrets: int) -> list[Step]:
+    if settings_of(actor).first_steps_hidden:
+        return []
+    environments = Environment.objects.filter(visible_environments(actor)).order_by("position", "name")
+    return first_steps(actor, environments=list(environments), secrets=secrets)
+
+
+def _charts(actor: Principal, states: dict[str, int], secrets: dict[str, int]) -> dict[str, Any]:
     days = counts_by_day(viewer=actor, days=figures.DAYS)
+    reads = figures.reads_by_environment(actor, days)
     return {
         "figures": figures.figures(actor, secrets),
         "days": figures.DAYS,
@@ -49,7 +63,8 @@ def _charts(actor: Principal, states: dict[str, int]) -> dict[str, Any]:
             "reads": figures.activity_url(action=Action.SECRET_REVEAL),
             "denials": figures.activity_url(outcome=Outcome.DENIED),
         },
-        "reads": figures.reads_by_environment(actor, days),
+        "reads": reads,
+        "has_reads": any(part.count for part in reads),
         "ages": figures.ages(secrets),
         "deliveries": figures.deliveries(states),
         "has_secrets": bool(secrets["living"]),

@@ -73,6 +73,7 @@ class Secret(AuthenticatedRow):
             models.Index(fields=["live", "name", "id"], name="secret_by_name"),
             models.Index(fields=["live", "updated_at", "id"], name="secret_by_change"),
             models.Index(fields=["live", "expires_at", "id"], name="secret_by_expiry"),
+            models.Index(fields=["live", "rotation_due_at", "id"], name="secret_by_rotation"),
             models.Index(fields=["environment", "live", "name", "id"], name="secret_env_by_name"),
             models.Index(fields=["environment", "live", "updated_at", "id"], name="secret_env_by_change"),
         ]

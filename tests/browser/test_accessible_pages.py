@@ -3,12 +3,14 @@
 import time
 from base64 import b32decode
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.utils import timezone
 from django_otp.oath import hotp
 
+from environments_app.notifications import notify
 from environments_app.tests.cast import PASSWORD, Cast
 from secrets_app.models import Secret
 from secrets_app.secret_types import SecretType
@@ -35,6 +37,8 @@ PAGES = {
     "environment": "/environments/development",
     "activity": "/activity",
     "activity-charts": "/activity/charts",
+    "notifications": "/notifications",
+    "tokens": "/tokens",
     "access": "/environments/development/access",
     "reports": "/reports",
     "report": "/reports/all",
@@ -59,6 +63,15 @@ def test_pages_are_without_barriers(
 ) -> None:
     stored = secret(name="payments/a-rather-long-name/for-a-secret-of-the-payments-service/production-db")
     secret(name="search/config", value='{"a": "b"}', secret_type=SecretType.JSON, environment=cast.production)
+    Secret.objects.filter(pk=stored.pk).update(expires_at=timezone.now() + timedelta(days=3))
+    notify(
+        kind="sync.failed",
+        about=stored.uuid,
+        environment=cast.development,
+        subject="vault: 2 secrets could not be synced",
+        lines=["payments/a-rather-long-name/for-a-secret-of-the-payments-service/production-db: no answer"],
+        link="/sync",
+    )
     cast.alice.role = "admin"
     cast.alice.save()
     cast.erin.suspended_at = timezone.now()

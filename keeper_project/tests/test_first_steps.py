@@ -1,0 +1,61 @@
+"""The first steps: ticked off by what is there, shown to whoever may take them, gone when done."""
+
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+
+from environments_app.models import Environment, Membership, User
+from environments_app.tests.cast import Cast
+from environments_app.tokens import issue
+from secrets_app.tests.kept import keep
+from sync_app.tests.shown import make_target
+
+pytestmark = pytest.mark.django_db
+SignedIn = Callable[[User], Client]
+
+
+def steps(person: Client) -> dict[str, bool]:
+    return {step.title: step.done for step in person.get("/").context["first_steps"]}
+
+
+def test_they_are_ticked_off_by_what_is_there_and_then_go_away(cast: Cast, signed_in: SignedIn) -> None:
+    alice = signed_in(cast.alice)
+    assert steps(alice) == {
+        "An environment": True,
+        "A secret": False,
+        "A service token": False,
+        "A target": False,
+    }
+    keep(cast, "first")
+    issue(actor=cast.principal(cast.alice), environment=cast.development, role="reader", name="ci")
+    assert steps(alice) == {
+        "An environment": True,
+        "A secret": True,
+        "A service token": True,
+        "A target": False,
+    }
+    make_target(cast.development)
+    assert steps(alice) == {}
+
+
+def test_each_step_leads_to_a_page_that_opens(cast: Cast, signed_in: SignedIn) -> None:
+    alice = signed_in(cast.alice)
+    for step in alice.get("/").context["first_steps"]:
+        assert alice.get(step.url).status_code == 200, step.url
+
+
+def test_they_are_for_whoever_may_take_them(cast: Cast, signed_in: SignedIn) -> None:
+    for user in (cast.erin, cast.vera, cast.charlie, cast.root):
+        assert steps(signed_in(user)) == {}, user.username
+    Membership.objects.all().delete()
+    Environment.objects.all().delete()
+    # Who may make the first environment becomes its manager, and goes on from there.
+    assert steps(signed_in(cast.root)) == {"An environment": False}
+    assert steps(signed_in(cast.alice)) == {}
+
+
+def test_they_can_be_put_away(cast: Cast, signed_in: SignedIn) -> None:
+    alice = signed_in(cast.alice)
+    alice.post("/first-steps/hide")
+    assert steps(alice) == {}
