@@ -6,7 +6,6 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('environments_app', '0011_personal_settings'),
         ('secrets_app', '0011_pending_values'),
     ]
 
