@@ -16,8 +16,9 @@ from sync_app.stored_rows import update_rows
 
 _ROWS: Final = 500
 _REASON_LENGTH: Final = 500
-_ABOUT_STATE: Final = ["state", "reason", "secret_uuid", "base_keeper", "base_target", "base_number"]
-_COLUMNS: Final = [*_ABOUT_STATE, "remote_id", "ownership", "synced_at", "checked_at", "row_mac"]
+_COVERED: Final = ("secret_uuid", "base_keeper", "base_target", "remote_id", "ownership")
+_UNCOVERED: Final = ("state", "reason", "base_number", "synced_at")
+_COLUMNS: Final = [*_COVERED, *_UNCOVERED, "checked_at", "row_mac"]
 
 
 def note(target: Target, drafts: Sequence[Draft], *, lease: Lease | None, forget: bool) -> None:
@@ -25,17 +26,22 @@ def note(target: Target, drafts: Sequence[Draft], *, lease: Lease | None, forget
 
     With `forget`, entries of names that exist on neither side any more are removed.
     """
-    new, changed, gone = [], [], []
+    new, changed, stated, gone = [], [], [], []
     for draft in drafts:
         entry = draft.finding.entry
         if forget and entry is not None and draft.reason == Reason.NOWHERE:
             gone.append(entry.pk)
         elif entry is None and draft.finding.held is not None:
             new.append(_stated(_fresh(target, draft), draft))
-        elif entry is not None and _differs(entry, draft):
-            changed.append(entry)
+        elif entry is not None:
+            before = _values(entry, _COVERED), _values(entry, _UNCOVERED)
+            _stated(entry, draft)
+            if before[0] != _values(entry, _COVERED):
+                changed.append(entry)
+            elif before[1] != _values(entry, _UNCOVERED):
+                stated.append(entry)
     now = database_now()
-    for start in range(0, max(len(new), len(changed), len(gone)), _ROWS):
+    for start in range(0, max(len(new), len(changed), len(stated), len(gone)), _ROWS):
         part = slice(start, start + _ROWS)
         with transaction.atomic():
             if lease:
@@ -43,6 +49,8 @@ def note(target: Target, drafts: Sequence[Draft], *, lease: Lease | None, forget
             SyncEntry.objects.filter(pk__in=gone[part]).delete()
             insert(target, new[part])
             save(changed[part])
+            # What the MAC does not cover, which stays as it is.
+            update_rows(stated[part], _UNCOVERED)
     SyncEntry.objects.filter(target=target).update(checked_at=now)
 
 
@@ -77,10 +85,8 @@ def _fresh(target: Target, draft: Draft) -> SyncEntry:
     )
 
 
-def _differs(entry: SyncEntry, draft: Draft) -> bool:
-    before = [getattr(entry, name) for name in _COLUMNS[:-1]]
-    _stated(entry, draft)
-    return before != [getattr(entry, name) for name in _COLUMNS[:-1]]
+def _values(entry: SyncEntry, columns: Sequence[str]) -> list[object]:
+    return [getattr(entry, name) for name in columns]
 
 
 def _stated(entry: SyncEntry, draft: Draft) -> SyncEntry:

@@ -139,6 +139,10 @@ class NotResolvable(TargetConflict):
     """There is nothing to choose for this item of a plan, or not like that."""
 
 
+class MembersUnknown(TargetConflict):
+    """Keeper cannot tell which members of a value an update touches; the message says why."""
+
+
 class LeaseLost(SyncError):
     """Another worker has taken the run over: this one writes nothing any more."""
 

@@ -1,7 +1,7 @@
 """Prepares plans for their pages: what will happen in words, line by line, and by few statements."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from django.db.models.functions import RowNumber
 from django.urls import reverse
 
 from secrets_app.models import Secret
+from sync_app.member_changes import may_be_told
 from sync_app.models import Plan, PlanItem, Run, SyncEntry
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
 from sync_app.models.run import RunState
@@ -94,19 +95,21 @@ def _deletion_note(plan: Plan) -> str:
     return "deletion is off" if off else ""
 
 
-def plan_sections(plan: Plan, items: Sequence[PlanItem]) -> list[dict[str, Any]]:
-    """Return items by act, each as a line; two statements besides."""
+def plan_sections(
+    plan: Plan, items: Sequence[PlanItem], *, may_reveal: Callable[[str], bool]
+) -> list[dict[str, Any]]:
+    """Return items by act, each as a line; two statements besides.
+
+    `may_reveal` says of a name whether the reader may reveal it, and so ask for its members.
+    """
     lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
     numbers, secrets = _synced_numbers(plan, items), _secrets_of(items)
     for item in items:
-        lines[item.act].append(
-            _line(
-                plan,
-                item,
-                numbers.get(item.name),
-                secrets.get(item.secret_uuid) if item.secret_uuid else None,
-            )
-        )
+        secret = secrets.get(item.secret_uuid) if item.secret_uuid else None
+        line = _line(plan, item, numbers.get(item.name), secret)
+        if may_be_told(item, secret) and may_reveal(item.name):
+            line["members_url"] = reverse("plan-item-members", args=[plan.pk, item.pk])
+        lines[item.act].append(line)
     return [
         {
             "act": act,

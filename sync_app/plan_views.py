@@ -16,9 +16,12 @@ from audit_app.canonical import Json
 from environments_app.authentication import principal_of
 from environments_app.current import enter
 from environments_app.errors import Invisible
+from environments_app.policy import allows
 from secrets_app.models import Secret
 from sync_app import applying, planning, runs
 from sync_app.drafts import Adoption, Leaving
+from sync_app.finding import find_item
+from sync_app.member_changes import member_changes
 from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, PlanKind, PlanState
 from sync_app.page_access import REFUSALS, found_target, refused, rights
@@ -94,7 +97,7 @@ def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
         "summary": summary(plan),
         "changes": changes(plan),
         "budget": budget_words(plan),
-        "sections": plan_sections(plan, items),
+        "sections": plan_sections(plan, items, may_reveal=lambda name: _may_reveal(request, plan, name)),
         "act": ACT_LOOKS[Act(act)] if act in set(Act) else None,
         "next_url": next_url,
         "run": run,
@@ -136,10 +139,7 @@ def plan_apply(request: HttpRequest, id: int) -> HttpResponse:
 def plan_item(request: HttpRequest, id: int, item: int) -> HttpResponse:
     """Show both sides of what needs a decision, masked, and take the decision."""
     plan = _found_plan(request, id)
-    row = PlanItem.objects.filter(plan=plan, pk=item).first()
-    if row is None:
-        raise Invisible("There is no such item.")
-    row.plan = plan
+    row = find_item(plan=plan, id=item)
     if request.method == "POST":
         try:
             run = applying.resolve(
@@ -169,6 +169,31 @@ def plan_item(request: HttpRequest, id: int, item: int) -> HttpResponse:
     }
     enter(request, plan.target.environment)
     return render(request, "sync_app/plan_item.html", context)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def plan_item_members(request: HttpRequest, id: int, item: int) -> HttpResponse:
+    """Offer to tell which members an update touches; by POST tell it, which is recorded as a reveal."""
+    plan = _found_plan(request, id)
+    row = find_item(plan=plan, id=item)
+    context = {
+        "plan": plan,
+        "item": row,
+        "target": plan.target,
+        "environment": plan.target.environment,
+        "where": where(plan.target),
+        "can_reveal": _may_reveal(request, plan, row.name),
+        "plan_url": reverse("plan-detail", args=[id]),
+        "parts": None,
+    }
+    if request.method == "POST":
+        try:
+            context["parts"] = member_changes(actor=principal_of(request), item=row)
+        except REFUSALS as error:
+            return refused(request, error, reverse("plan-item-members", args=[id, item]))
+    enter(request, plan.target.environment)
+    return render(request, "sync_app/plan_item_members.html", context)
 
 
 @login_required
@@ -268,6 +293,11 @@ def _found_plan(request: HttpRequest, id: int) -> Plan:
 def _may_apply(request: HttpRequest, plan: Plan) -> bool:
     needed = {PlanKind.ADOPT: "adopt", PlanKind.DISCONNECT: "remove"}.get(PlanKind(plan.kind), "apply")
     return rights(principal_of(request), plan.target)[needed]
+
+
+def _may_reveal(request: HttpRequest, plan: Plan, name: str) -> bool:
+    actor, environment = principal_of(request), plan.target.environment_id
+    return allows(actor, Action.SECRET_REVEAL, environment_id=environment, name=name)
 
 
 def _items(request: HttpRequest, plan: Plan, act: str) -> tuple[list[PlanItem], str]:

@@ -32,6 +32,11 @@ urlpatterns = [
         name="consent-withdraw",
     ),
     path("sync/plans/<int:id>/items/<int:item>", plan_views.plan_item, name="plan-item"),
+    path(
+        "sync/plans/<int:id>/items/<int:item>/members",
+        plan_views.plan_item_members,
+        name="plan-item-members",
+    ),
     path("rotation", rotation_pages.rotation_list, name="rotation"),
     path("rotation/exposure", exposure_pages.exposure, name="exposure"),
     path("rotation/secrets/<int:id>/new", rotation_form_pages.policy_new, name="rotation-new"),

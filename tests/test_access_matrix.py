@@ -726,6 +726,7 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "plan-detail": (PageRule("viewer", admin=200),),
     "plan-apply": (PageRule("editor", 302, method="POST"),),
     "plan-item": (PageRule("viewer", admin=200), PageRule("editor", 302, method="POST", form={"choice": "keep_ours"})),
+    "plan-item-members": (PageRule("viewer", admin=200), PageRule("reader", 302, method="POST")),
     "consents": (PageRule("manager", admin=200),),
     "consent-give": (PageRule("manager", 422, method="POST", form={"target": "nowhere/none"}),),
     "consent-withdraw": (PageRule("manager", 302, method="POST"),),
@@ -803,6 +804,7 @@ def page_path(place: Scene, name: str) -> str:
         if name.startswith(start):
             more: dict[str, dict[str, Any]] = {
                 "plan-item": {"item": place.item_id},
+                "plan-item-members": {"item": place.item_id},
                 "rotation-act": {"act": "retry"},
             }
             return reverse(name, kwargs={"id": pk, **more.get(name, {})})

@@ -50,6 +50,8 @@ FIELD: Final = "value"
 _NOT_FOUND: Final = 404
 # For fewer names of a folder a list saves no request.
 _WORTH_A_LIST: Final = 4
+# So many others may lie between the names of a list that is cut short.
+_BETWEEN: Final = 10
 _CHANGED: Final = "the secret was changed in Vault since it was read: plan again"
 
 
@@ -171,7 +173,7 @@ class VaultKv2(Backend):
             if len(keys) < _WORTH_A_LIST:
                 continue
             # OpenBao API, "List secrets": `after` and `limit`.
-            page = {"after": just_before(min(keys)), "limit": str(2 * len(keys))}
+            page = {"after": just_before(min(keys)), "limit": str(len(keys) + _BETWEEN)}
             reply = self._listed_in_detail(folder, **page)
             listed = reply["data"]["key_info"] if reply else {}
             for key in listed.keys() & set(keys):
