@@ -49,6 +49,8 @@ def pytest_runtest_setup() -> None:
 @pytest.fixture(autouse=True)
 def _fresh_process(settings: Settings) -> Iterator[None]:
     settings.SECURE_SSL_REDIRECT = False
+    # Each client loads the middleware anew; WhiteNoise would look at every static file each time.
+    settings.WHITENOISE_AUTOREFRESH = True
     # A test that wants anchors says where.
     settings.KEEPER_AUDIT_SINKS = settings.KEEPER_EVENT_SINKS = []
     _forget()
