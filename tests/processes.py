@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import pytest
 from django.db import connection
@@ -54,14 +54,32 @@ class Process:
 
 
 @pytest.fixture
-def database(tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
-    """The URL of an empty database of the kind that the suite runs on."""
+def database(tmp_path: Path, django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """The URL of a database of the kind that the suite runs on, with its schema, copied: faster than migrated."""
     if connection.vendor == "sqlite":
-        yield f"sqlite:///{tmp_path / 'keeper.db'}"
+        path = tmp_path / "keeper.db"
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            cursor.execute("VACUUM INTO %s", [str(path)])
+        yield f"sqlite:///{path}"
         return
     name = f"killed_{os.getpid()}"
     url = urlsplit(os.environ["KEEPER_TEST_MARIADB_URL"])._replace(path=f"/{name}")
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
-        yield url.geturl()
-        cursor.execute(f"DROP DATABASE {name}")
+        try:
+            _copy(url, connection.settings_dict["NAME"], name)
+            yield url.geturl()
+        finally:
+            cursor.execute(f"DROP DATABASE {name}")
+
+
+def _copy(url: SplitResult, source: str, to: str) -> None:
+    server = [f"--host={url.hostname}", f"--port={url.port}", f"--user={url.username}", "--protocol=tcp"]
+    environment = {**os.environ, "MYSQL_PWD": url.password or ""}
+    dump = subprocess.run(
+        ["mariadb-dump", *server, "--single-transaction", source],
+        env=environment,
+        capture_output=True,
+        check=True,
+    )
+    subprocess.run(["mariadb", *server, to], env=environment, input=dump.stdout, check=True)
