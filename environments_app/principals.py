@@ -121,6 +121,16 @@ def _token_again(uuid: UUID, actor: Actor) -> Principal | None:
     return token_principal(token, address=actor.address, request_id=actor.request_id) if token else None
 
 
+def principal_now(actor: Principal) -> Principal:
+    """Return what whoever acts may do by now: asked again by work that takes a while, before it goes on.
+
+    Keeper itself keeps the grants of its job.
+    """
+    if actor.kind not in {ActorKind.USER, ActorKind.TOKEN}:
+        return actor
+    return replace(principal_for(actor), confirmed=actor.confirmed, approval=actor.approval)
+
+
 def granted_to(user: User) -> Principal:
     """Return what a person's rows grant, whatever state the account is in: for who looks at it.
 

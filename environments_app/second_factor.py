@@ -20,7 +20,7 @@ from django_otp.oath import hotp
 
 from audit_app import streams
 from audit_app.actions import Action
-from audit_app.actors import ActorKind
+from audit_app.actors import Actor, ActorKind, system
 from audit_app.errors import NotSealedHere
 from audit_app.keyring import Place, Purpose, keyring
 from audit_app.record import AuditObject, record
@@ -28,7 +28,7 @@ from audit_app.row_history import row_state
 from audit_app.row_mac import authentic, report_violation
 from environments_app.accounts import record_takeover
 from environments_app.changes import changing
-from environments_app.errors import Conflict, Forbidden, InvalidField
+from environments_app.errors import Conflict, Forbidden, InvalidField, Tampered
 from environments_app.models import SecondFactor, User
 from environments_app.open_sessions import end_sessions
 from environments_app.policy import Principal, require, require_confirmed
@@ -201,6 +201,35 @@ def _place(factor: SecondFactor) -> Place:
     return Place(label=_LABEL, row=factor.uuid, owner=factor.user.uuid)
 
 
+def reseal_seeds() -> tuple[int, list[str]]:
+    """Seal every seed under the active system key; return how many, and what is left as it is and why.
+
+    Recovery codes are kept as keyed hashes, which only whoever has a code could make anew: they go on
+    under the key that they were made with.
+    """
+    done, problems = 0, list[str]()
+    for row in SecondFactor.objects.select_related("user").order_by("pk"):
+        if _resealed(row):
+            done += 1
+        else:
+            problems.append(f"The second factor of {row.user.username} does not open: it stays as it is.")
+    return done, problems
+
+
+def _resealed(factor: SecondFactor) -> bool:
+    try:
+        with changing(factor) as stored:
+            seed = _seed(stored)
+            if seed is None:
+                return False
+            stored.seed = keyring().seal(Purpose.SECOND_FACTOR, seed, place=_place(stored))
+            stored.save(update_fields=["seed"])
+            _record(system(), stored.user, stored, "resealed", row_state(stored))
+    except Tampered:
+        return False
+    return True
+
+
 def _seed(factor: SecondFactor) -> bytes | None:
     try:
         return keyring().open(Purpose.SECOND_FACTOR, bytes(factor.seed), place=_place(factor))
@@ -275,7 +304,7 @@ def _states(*rows: Any) -> dict[str, Any]:
     return found
 
 
-def _record(actor: Principal, user: User, factor: SecondFactor, change: str, state: dict[str, Any]) -> None:
+def _record(actor: Actor, user: User, factor: SecondFactor, change: str, state: dict[str, Any]) -> None:
     record(
         actor=actor,
         action=Action.SECOND_FACTOR_CHANGE,

@@ -12,6 +12,7 @@ from audit_app.canonical import Json
 from audit_app.record import record_many
 from environments_app.models import Environment
 from environments_app.policy import Principal, require
+from environments_app.principals import principal_now
 from environments_app.second_person import Clearance, needs_second_person, require_second_person
 from secrets_app.changes import announce, event
 from secrets_app.errors import NameTaken, SecretError, TooManyItems
@@ -72,6 +73,8 @@ def create_many(*, actor: Principal, items: Sequence[NewSecret]) -> list[Secret]
     secrets = _drafts(actor, items)
     clearances = _clearances(actor, items)
     versions = list(_sealed(actor, secrets, items))
+    # Sealing many takes a while; who lost the right meanwhile stores none.
+    _require_all(principal_now(actor), items)
     try:
         with transaction.atomic():
             approved = {place.pk: clearance.spend(place, actor=actor) for place, clearance in clearances}
@@ -139,9 +142,13 @@ def _drafts(actor: Principal, items: Sequence[NewSecret]) -> list[Secret]:
             faults.append(ItemFault(index=index, field=error.field, reason=error.reason))
     if faults:
         raise InvalidItems(faults)
+    _require_all(actor, items)
+    return secrets
+
+
+def _require_all(actor: Principal, items: Sequence[NewSecret]) -> None:
     for item in items:
         require(actor=actor, action=Action.SECRET_CREATE, environment=item.environment, name=item.name)
-    return secrets
 
 
 def _refuse_references(item: NewSecret) -> None:

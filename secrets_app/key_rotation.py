@@ -8,6 +8,7 @@ from django.conf import settings
 
 from audit_app.keyring import keyring
 from environments_app.models import Environment
+from environments_app.second_factor import reseal_seeds
 from secrets_app.envelope.context import NO_ENVIRONMENT
 from secrets_app.errors import KeyRefused, KeyUnavailable, RotationSuperseded
 from secrets_app.key_providers import patiently, provider
@@ -31,6 +32,7 @@ class Rotation:
     rotation_turned_on: bool = False
     data_keys_rewrapped: int = 0
     system_keys_replaced: int = 0
+    second_factors_resealed: int = 0
     data_key: str = ""
     values_resealed: int = 0
     credentials_resealed: int = 0
@@ -84,6 +86,8 @@ def _rotate(rotation: Rotation, scope: Scope, under: str, *, reencrypt: bool, pr
         _reseal(rotation, scope.environment, progress)
     elif reencrypt:
         rotation.system_keys_replaced = replace_system_keys()
+        rotation.second_factors_resealed, broken = reseal_seeds()
+        rotation.problems += broken
     rows = scope.data_keys().exclude(key_uri=scope.key_uri)
     total = (rows.filter(key_uri=under) if under else rows).count()
     for done, rewrapped in enumerate(rewrap(scope, under=under), 1):

@@ -15,6 +15,7 @@ from audit_app.row_mac import report_violation
 from audit_app.streams import environment_stream
 from environments_app.models import Environment
 from environments_app.policy import Principal, allows, require, require_confirmed
+from environments_app.principals import principal_now
 from secrets_app import data_keys
 from secrets_app.current_rows import CurrentRow, current_rows
 from secrets_app.errors import MissingVersion, NoSuchVersion, SecretError, TooManyItems
@@ -146,6 +147,8 @@ def reveal_environment(
     reported; a value that is gone or does not open fails the whole, so that nobody takes a part
     for all.
 
+    Who lost the right while values were being opened gets none of them.
+
     Raises Forbidden or Invisible if the grants reach nothing, ConfirmationNeeded, TooManyItems beyond
     10,000 secrets or 64 MiB, KeyUnavailable, EnvelopeError.
     """
@@ -168,6 +171,7 @@ def reveal_environment(
     except SecretError as error:
         _record_failure(actor, Action.SECRET_EXPORT, stream, whole, told, error)
         raise
+    _require_still(actor, environment, rows)
     return [Exported(name=row.name, value=value) for row, value in zip(rows, values, strict=True)]
 
 
@@ -196,6 +200,14 @@ def _readable_rows(
         # Nothing is there, or nothing that the actor may read: the policy tells which.
         require(actor=actor, action=Action.SECRET_EXPORT, environment=environment, name=prefix)
     return found
+
+
+def _require_still(actor: Principal, environment: Environment, rows: Sequence[CurrentRow]) -> None:
+    """Refuse, on record, who lost the right to any of these since the read began."""
+    now = principal_now(actor)
+    if not allows(now, Action.SECRET_EXPORT, environment_id=environment.pk):
+        for row in rows:
+            require(actor=now, action=Action.SECRET_EXPORT, environment=environment, name=row.name)
 
 
 def _refuse_missing(actor: Principal, environment: Environment, prefix: str) -> None:

@@ -13,6 +13,7 @@ from audit_app.record import record
 from audit_app.row_mac import authentic
 from audit_app.streams import environment_stream
 from environments_app.policy import Principal
+from environments_app.principals import principal_now
 from sync_app.authority import principal_of, require_usable
 from sync_app.backends.base import Backend
 from sync_app.batches import Batch
@@ -187,6 +188,9 @@ def _prepared(tools: Tools, acts: tuple[Act, ...]) -> Iterator[Batch]:
     while True:
         if is_paused(Target.objects.get(pk=tools.plan.target_id)):
             raise SyncPaused("the sync was paused: the rest waits")
+        # A plan may be long: who lost the right meanwhile writes no more of it.
+        right = RIGHTS[PlanKind(tools.plan.kind)]
+        require_on(actor=principal_now(tools.actor), action=right, target=tools.plan.target)
         items = list(_waiting(tools.plan).filter(act__in=acts, pk__gt=last).order_by("pk")[:BATCH])
         if not items:
             return

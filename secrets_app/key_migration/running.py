@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from audit_app.keyring import keyring
 from environments_app.models import Environment
+from environments_app.second_factor import reseal_seeds
 from secrets_app.connection_test import try_key
 from secrets_app.errors import KeyRefused, KeyUnavailable, RotationSuperseded
 from secrets_app.key_migration.moving import move, unmoved
@@ -38,6 +39,7 @@ class Migrated:
     data_key: str = ""
     values_resealed: int = 0
     credentials_resealed: int = 0
+    second_factors_resealed: int = 0
     legacy_values: int = 0
     problems: list[str] = field(default_factory=list)
 
@@ -116,6 +118,8 @@ def _begun(environment: str) -> tuple[KeyMigration | None, str]:
 def _replace_keys(done: Migrated, scope: Scope, batch_size: int, progress: Progress) -> None:
     if scope.environment is None:
         done.system_keys_replaced = replace_system_keys()
+        done.second_factors_resealed, broken = reseal_seeds()
+        done.problems += broken
         return
     result = reseal(
         scope.environment,

@@ -123,6 +123,7 @@ def _rotation_text(rotation: Rotation) -> str:
         )
     if rotation.system_keys_replaced:
         done.append(f"{rotation.system_keys_replaced} system keys replaced")
+        done.append(f"{rotation.second_factors_resealed} second factors re-sealed")
     if rotation.rotation_turned_on:
         done.append("AWS's own rotation turned on")
     lines = [f"{rotation.name}: {rotation.key_uri or 'no key'}: {', '.join(done)}"]

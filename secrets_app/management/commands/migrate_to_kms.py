@@ -94,6 +94,7 @@ def _text(answer: Migrated) -> str:
         done = [f"{answer.data_keys:,} data keys moved"]
         if answer.system_keys_replaced:
             done.append(f"{answer.system_keys_replaced} system keys replaced")
+            done.append(f"{answer.second_factors_resealed} second factors re-sealed")
         if answer.data_key:
             count = f"{answer.values_resealed:,} values and {answer.credentials_resealed:,} credentials"
             done.append(f"{count} re-sealed under data key {answer.data_key}")

@@ -1,9 +1,13 @@
 """Replacing the system keys: new rows get new ones, old ones verify, and running processes keep up."""
 
+from base64 import b32decode
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
+from django.db.models import BinaryField
 from pytest_django import Settings
 
 from audit_app import actors, streams
@@ -16,16 +20,21 @@ from audit_app.inspection import whole_trail
 from audit_app.keyring import Purpose, keyring
 from audit_app.models import AuditEvent
 from audit_app.record import AuditObject, record
+from audit_app.row_mac import RowMacField
 from audit_app.verification import verify
-from environments_app.models import Environment
+from environments_app import second_factor
+from environments_app.integrity import access_rows
+from environments_app.models import Environment, SecondFactor, User
 from environments_app.tests.cast import Cast, make_cast
 from secrets_app import keyring as system_keys
 from secrets_app.compare import Difference, compare
+from secrets_app.envelope.format import data_key_id
 from secrets_app.integrity import secrets as edited_secrets
 from secrets_app.integrity import versions as damaged_versions
 from secrets_app.key_rotation import rotations
 from secrets_app.keyring import SystemKeyring
 from secrets_app.models import DataKey, Secret
+from secrets_app.sealed_rows import credential_fields
 from secrets_app.system_rotation import replace_system_keys
 from secrets_app.tests.kept import change, keep
 from secrets_app.tests.keys.conftest import forget_process
@@ -60,6 +69,37 @@ def running() -> SystemKeyring:
     keys = SystemKeyring()
     keys.open_all()
     return keys
+
+
+# Columns of bytes that hold nothing sealed, and what seals the others anew: one that is added fails.
+PLAIN_BYTES = {
+    "audit_app.AuditEvent.hash", "audit_app.AuditEvent.mac", "audit_app.AuditEvent.previous_hash",
+    "audit_app.Checkpoint.digest", "audit_app.Checkpoint.previous_digest", "audit_app.Checkpoint.signature",
+    "audit_app.Installation.mac", "audit_app.StreamHead.hash",
+    "environments_app.Approval.digest", "secrets_app.SecretVersion.fingerprint",
+}  # fmt: skip
+SEALED_ANEW = {
+    "environments_app.SecondFactor.seed": "reseal_seeds, with the system keys",
+    "secrets_app.DataKey.wrapped_key": "rewrap",
+    "secrets_app.DataKey.other_wrapped_key": "rewrap",
+    "secrets_app.SecretVersion.value": "reseal",
+}
+
+
+def test_every_sealed_column_is_sealed_anew_by_something() -> None:
+    credentials = {f"{field.model._meta.label}.{field.name}" for field in credential_fields()}
+    columns = {
+        f"{model._meta.label}.{field.name}"
+        for model in apps.get_models()
+        for field in model._meta.get_fields()
+        if isinstance(field, BinaryField) and not isinstance(field, RowMacField)
+    }
+    assert columns == PLAIN_BYTES | SEALED_ANEW.keys() | credentials
+
+
+def begun(cast: Cast, user: User) -> bytes:
+    """Begin a second factor, and return its seed."""
+    return b32decode(second_factor.begin(actor=cast.principal(user), user=user).secret)
 
 
 class TestReplacing:
@@ -109,6 +149,29 @@ class TestReplacing:
         }
         assert done["(system)"].system_keys_replaced == len(Purpose)
         assert DataKey.objects.filter(environment=None).count() == 2 * len(Purpose)
+
+    def test_seeds_of_second_factors_are_sealed_anew_and_open(
+        self, cast: Cast, sql: Callable[..., None]
+    ) -> None:
+        seeds = {user: begun(cast, user) for user in (cast.alice, cast.root)}
+        before = {row.pk: bytes(row.seed) for row in SecondFactor.objects.all()}
+        done = next(rotations(reencrypt=True, progress=lambda *_told: None))
+        assert (done.second_factors_resealed, done.problems) == (2, [])
+        active = DataKey.objects.get(purpose=Purpose.SECOND_FACTOR, active=True)
+        for row in SecondFactor.objects.select_related("user"):
+            assert bytes(row.seed) != before[row.pk]
+            assert data_key_id(bytes(row.seed)) == active.uuid
+            assert second_factor._seed(row) == seeds[row.user]
+        assert not [*access_rows(), *verify()]
+        # One that was edited stays as it is, is told, and stops no other.
+        edited = SecondFactor.objects.get(user=cast.alice)
+        sql(
+            "UPDATE environments_app_secondfactor SET last_step = 1, seed = %s WHERE id = %s", b"x", edited.pk
+        )
+        done = next(rotations(reencrypt=True, progress=lambda *_told: None))
+        assert done.second_factors_resealed == 1
+        assert "alice" in done.problems[0]
+        assert bytes(SecondFactor.objects.get(pk=edited.pk).seed) == b"x"
 
     def test_and_of_none_that_is_for_one_environment(self, cast: Cast) -> None:
         keep(cast)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from environments_app.models import Membership
 from environments_app.tests.cast import Cast
 from secrets_app.errors import KeyUnavailable
 from sync_app import acts, applying, runs
@@ -206,3 +207,21 @@ def test_what_was_under_way_is_stored_though_the_next_cannot_be_prepared(
     again = runs.execute(run.pk)
     assert again is not None
     assert (again.state, again.finished) == ("done", NUMBER)
+
+
+def test_who_loses_the_right_under_way_writes_no_further_batch(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = planned(stage)
+    start = Batch.start
+
+    def start_and_lose(batch: Batch) -> None:
+        start(batch)
+        Membership.objects.filter(user=stage.cast.alice).delete()
+
+    monkeypatch.setattr(Batch, "start", start_and_lose)
+    run = applied(stage, plan)
+    assert run.state == "failed"
+    # What was under way has happened, and is known to have.
+    assert sum(stage.theirs(name) == "second" for name in NAMES) == 5
+    assert PlanItem.objects.filter(plan=plan, state="done").count() == 5
