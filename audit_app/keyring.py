@@ -1,7 +1,7 @@
 """The keys of the trail, injected from above by KEEPER_KEYRING."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol, cast
@@ -54,6 +54,13 @@ class Keyring(Protocol):
 
     def verify(self, purpose: Purpose, message: bytes, tag: bytes) -> bool:
         """Say in constant time whether a tag is right; an unknown key or a bad length is not.
+
+        Raises KeyringUnavailable if the keys cannot be opened.
+        """
+        ...
+
+    def verify_all(self, purpose: Purpose, tagged: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Say whether `verify` would say so of every (message, tag); for many this is much faster.
 
         Raises KeyringUnavailable if the keys cannot be opened.
         """

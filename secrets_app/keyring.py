@@ -99,6 +99,27 @@ class SystemKeyring:
             return False
         return hmac.compare_digest(hmac.digest(key.material, message, "sha256"), tag[16:])
 
+    def verify_all(self, purpose: Purpose, tagged: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Say whether `verify` would say so of every (message, tag); for many this is much faster.
+
+        Raises KeyringUnavailable if the keys cannot be opened.
+        """
+        keys = (self._pinned or self._opened()).by_id
+        own, material, digest = b"", b"", hmac.digest
+        made, found = [], []
+        for message, tag in tagged:
+            if tag[:16] != own:
+                own = tag[:16]
+                key = keys.get((purpose, own)) or self._learned(purpose, own)
+                if key is None:
+                    return False
+                material = key.material
+            made.append(own + digest(material, message, "sha256"))
+            found.append(tag)
+        # One after another, in one comparison: each is of the same length, or none is right.
+        same_lengths = all(len(tag) == _TAG_BYTES for tag in found)
+        return same_lengths and hmac.compare_digest(b"".join(made), b"".join(found))
+
     def sign(self, message: bytes, *, key_id: UUID | None = None) -> Signature:
         """Sign for a checkpoint with the active signing key, or with an older one that is named.
 

@@ -1,6 +1,7 @@
 """A keyring for tests that needs no rows and no key provider."""
 
 import hmac
+from collections.abc import Iterable
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -21,6 +22,9 @@ class ToyKeyring(Keyring):
 
     def verify(self, purpose: Purpose, message: bytes, tag: bytes) -> bool:
         return hmac.compare_digest(self.mac(purpose, message), tag)
+
+    def verify_all(self, purpose: Purpose, tagged: Iterable[tuple[bytes, bytes]]) -> bool:
+        return all(self.verify(purpose, message, tag) for message, tag in tagged)
 
     signing_key = SIGNING_KEYS[0]
 

@@ -1,9 +1,10 @@
 """Writers of the trail that are killed and started again; test_killed_writers.py runs it as a program.
 
-    python -m audit_app.tests.writers WRITERS KILLS SEED
+    python -m audit_app.tests.writers WRITERS KILLS SEED DATABASE_KILLS
 
 Each writer is a process of its own, forked so that it starts at once. It notes an event as answered
-after its commit came back. In the end the trail is verified, and JSON says what came of it.
+after its commit came back. In the end the trail is verified, and JSON says what came of it. Where the
+database is to be killed, a line `database` asks whoever started this program to do so.
 """
 
 import json
@@ -67,7 +68,7 @@ def started(answered: Path) -> int:
 
 def main() -> None:
     """Start the writers, kill one after another, and judge what they left."""
-    writers, kills, seed = (int(text) for text in sys.argv[1:4])
+    writers, kills, seed, database_kills = (int(text) for text in sys.argv[1:5])
     chance = random.Random(seed)
     if AuditEvent._meta.db_table not in connection.introspection.table_names():
         call_command("migrate", verbosity=0)
@@ -77,7 +78,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         answered = Path(folder) / "answered"
         running = [started(answered) for _ in range(writers)]
-        for _ in range(kills):
+        moments = {(turn + 1) * kills // (database_kills + 1) for turn in range(database_kills)}
+        for turn in range(kills):
+            if turn in moments:
+                sys.stdout.write("database\n")
+                sys.stdout.flush()
             time.sleep(chance.uniform(*PAUSES))
             victim = chance.randrange(writers)
             os.kill(running[victim], signal.SIGKILL)
