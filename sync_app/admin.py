@@ -1,11 +1,17 @@
 """Sync in the admin: targets and their history, to look at; nothing sealed is among the columns."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from environments_app.authentication import principal_of
+from environments_app.errors import AccessError
 from environments_app.service_admin import ServiceAdmin
+from secrets_app.errors import SecretError
+from sync_app.errors import SyncError
 from sync_app.models import (
     Acknowledgement,
     Plan,
@@ -18,6 +24,8 @@ from sync_app.models import (
     SyncPause,
     Target,
 )
+from sync_app.rotation import policies as rotation_policies
+from sync_app.rotation.asking import request_rotation
 
 
 @admin.register(Target)
@@ -132,6 +140,38 @@ class RotationPolicyAdmin(ServiceAdmin):
     )
     list_filter = ("environment", "rotator", "live")
     list_select_related = ("environment",)
+    actions = ("rotate_now", "suspend")  # type: ignore[assignment]  # as the stubs have it: none
+
+    @admin.action(description="Rotate now", permissions=["view"])
+    def rotate_now(self, request: HttpRequest, policies: QuerySet[RotationPolicy]) -> None:
+        """Ask for a rotation of each: who administers may not by that alone, and is told so."""
+        self._each(request, policies, request_rotation, done="asked for")
+
+    @admin.action(description="Suspend", permissions=["view"])
+    def suspend(self, request: HttpRequest, policies: QuerySet[RotationPolicy]) -> None:
+        """Let no rotation of these begin until they are resumed; one that is at work goes on to its end."""
+        self._each(request, policies, rotation_policies.suspend, done="suspended")
+
+    def _each(
+        self,
+        request: HttpRequest,
+        chosen: QuerySet[RotationPolicy],
+        use_case: Callable[..., object],
+        *,
+        done: str,
+    ) -> None:
+        """Do one thing to each by itself, and tell which were done and why others were not."""
+        actor, named = principal_of(request), []
+        for policy in chosen.select_related("environment", "secret__environment"):
+            name = f"{policy.environment.name}/{policy.secret.name}"
+            try:
+                use_case(actor=actor, policy=policy)
+            except (SyncError, AccessError, SecretError) as error:
+                self.message_user(request, f"{name}: {error}", messages.WARNING)
+            else:
+                named.append(name)
+        if named:
+            self.message_user(request, f"{done.capitalize()}: {', '.join(named)}.", messages.SUCCESS)
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Leave the sealed credential in the database."""

@@ -1,18 +1,32 @@
 """Sections of reports on delivery and rotation: how targets stand, and what policies did."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from django.db.models import Count, Q
-from django.utils import timezone
 
 from audit_app.actions import Action
 from audit_app.reports import Row, Scope, Section
 from environments_app.report_sections import environments_of
+from secrets_app.models import Secret
 from secrets_app.report_sections import batched
+from sync_app.leases import database_now
 from sync_app.models import RotationPolicy, Target
+from sync_app.rotation.standing import Standing, last_ended, standing_of, working_rotations
 from sync_app.states import State
 
+_POLICIES: Final = 500
+_STANDINGS: Final = {
+    Standing.STOPPED: "failed: stopped",
+    Standing.RUNNING: "rotating",
+    Standing.GRACE: "in its grace",
+    Standing.SUSPENDED: "suspended",
+    Standing.OVERDUE: "overdue",
+    Standing.DUE: "due",
+    Standing.RESTING: "on time",
+    Standing.BY_HAND: "by hand",
+}
 _WRONG: Final = (State.DRIFTED, State.CONFLICT, State.MISSING, State.FAILED)
 
 
@@ -39,30 +53,65 @@ def _sync(scope: Scope) -> Iterator[Row]:
 
 
 def _rotation(scope: Scope) -> Iterator[Row]:
-    now = timezone.now()
+    now = database_now()
     places = environments_of(scope, Action.SECRET_VIEW)
     rows = RotationPolicy.objects.filter(live=True, environment__in=places).defer("credentials")
-    for policy in batched(rows.select_related("environment", "secret")):
-        late = policy.due_at is not None and policy.due_at <= now
+    for some in _some_at_a_time(batched(rows.select_related("environment", "secret"))):
+        working, ended = working_rotations(some), last_ended(some)
+        for policy in some:
+            rotation, last = working.get(policy.pk), ended.get(policy.pk)
+            yield (
+                policy.environment.name,
+                policy.secret.name,
+                policy.rotator,
+                policy.cron
+                or (f"every {policy.interval_seconds // 3600} h" if policy.interval_seconds else "by hand"),
+                policy.last_rotated_at,
+                policy.due_at,
+                _STANDINGS[standing_of(policy, rotation, now)],
+                rotation.problem if rotation and rotation.stopped_at else "",
+                last.step.replace("_", " ") if last else "",
+                last.seconds_to_serve if last else None,
+            )
+
+
+def _unrotated(scope: Scope) -> Iterator[Row]:
+    places = environments_of(scope, Action.SECRET_VIEW)
+    managed = RotationPolicy.objects.filter(live=True).values("secret_id")
+    rows = Secret.objects.filter(live=True, environment__in=places).exclude(uuid__in=managed)
+    for secret in batched(rows.select_related("environment")):
         yield (
-            policy.environment.name,
-            policy.secret.name,
-            policy.rotator,
-            policy.cron
-            or (f"every {policy.interval_seconds // 3600} h" if policy.interval_seconds else "by hand"),
-            policy.last_rotated_at,
-            policy.due_at,
-            "suspended" if policy.suspended_at else "overdue" if late else "on time",
+            secret.environment.name,
+            secret.name,
+            secret.secret_type.lower(),
+            secret.owner,
+            secret.rotated_at,
+            secret.rotation_due_at,
         )
+
+
+def _some_at_a_time(policies: Iterator[RotationPolicy]) -> Iterator[list[RotationPolicy]]:
+    while some := list(islice(policies, _POLICIES)):
+        yield some
 
 
 SECTIONS: Final = (
     Section(
         key="rotation",
         title="Rotation",
-        about="Every rotation policy: how often, when it last rotated, and when it will.",
-        columns=("Environment", "Secret", "Rotator", "Cadence", "Last rotated", "Due", "State"),
+        about="Every rotation policy: how often, when last and next, and what is due, late or stopped.",
+        columns=(
+            "Environment", "Secret", "Rotator", "Cadence", "Last rotated", "Due", "State", "Why it stopped",
+            "Last outcome", "Seconds to serve",
+        ),
         rows=_rotation,
+    ),
+    Section(
+        key="unrotated",
+        title="Not under rotation",
+        about="Every secret that no policy rotates: since when its value stands, and if it is marked as due.",
+        columns=("Environment", "Secret", "Type", "Owner", "Value since", "Marked as due"),
+        rows=_unrotated,
     ),
     Section(
         key="sync",

@@ -64,7 +64,7 @@ ACTS: Final[dict[str, set[str]]] = {
     "sync_app.PlanItem": set(),
     "sync_app.ReferenceConsent": set(),
     "sync_app.Rotation": set(),
-    "sync_app.RotationPolicy": set(),
+    "sync_app.RotationPolicy": {"rotate_now", "suspend"},
     "sync_app.Run": set(),
     "sync_app.SyncEntry": set(),
     "sync_app.SyncPause": set(),

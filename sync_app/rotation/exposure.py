@@ -1,6 +1,6 @@
 """Rotates what somebody knows: looks at what each secret would come to, then asks for each by itself."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -20,6 +20,7 @@ from sync_app.rotation.asking import request_rotation
 # Asked for at a time; whoever repeats it goes on with the next ones.
 AT_A_TIME: Final = 200
 _SUSPENDED: Final = "Its policy is suspended: resume it first."
+_STOPPED: Final = "Its rotation stopped: settle that first."
 _ASKED: Final = "It was asked for already."
 _MARKED: Final = "It is marked as due already: change it by hand."
 
@@ -158,7 +159,7 @@ def _asked(actor: Principal, exposed: Exposed, reason: str, *, emergency: bool) 
     return Result(exposed=exposed, rotation=rotation)
 
 
-def _refusal(actor: Principal, exposed: Exposed, under_way: set[int], *, emergency: bool) -> str:
+def _refusal(actor: Principal, exposed: Exposed, under_way: Mapping[int, str], *, emergency: bool) -> str:
     """Return why nothing would be done about one, or nothing."""
     secret, policy = exposed.known.secret, exposed.policy
     right = Action.SECRET_UPDATE
@@ -170,22 +171,27 @@ def _refusal(actor: Principal, exposed: Exposed, under_way: set[int], *, emergen
         return _MARKED if secret.rotation_due_at is not None else ""
     if policy.suspended_at is not None:
         return _SUSPENDED
-    return _ASKED if policy.pk in under_way else ""
+    return under_way.get(policy.pk, "")
 
 
-def _under_way(exposed: Sequence[Exposed], *, emergency: bool) -> set[int]:
-    """Return the policies whose rotation, asked for already, leaves nothing served that is known.
+def _under_way(exposed: Sequence[Exposed], *, emergency: bool) -> dict[int, str]:
+    """Return why nothing is asked of a policy now, by the policy.
 
-    What an emergency asks for is more than what a common rotation does.
+    Its rotation stopped, and what is asked would wait behind it; or it was asked for already, and leaves
+    nothing served that is known. What an emergency asks for is more than what a common rotation does.
     """
     known = {each.policy.pk: each.known.numbers for each in exposed if each.policy is not None}
-    rows = Rotation.objects.filter(slot__isnull=False, reverted=False)
-    rows = rows.filter(emergency=True) if emergency else rows
-    found: set[int] = set()
+    found: dict[int, str] = {}
     for some in in_batches(list(known)):
-        for policy, number in rows.filter(policy__in=some).values_list("policy_id", "to_number"):
-            if number not in known[policy]:
-                found.add(policy)
+        for rotation in Rotation.objects.filter(policy__in=some, slot__isnull=False):
+            if rotation.stopped_at is not None:
+                found[rotation.policy_id] = _STOPPED
+            elif (
+                (rotation.emergency or not emergency)
+                and not rotation.reverted
+                and rotation.to_number not in known[rotation.policy_id]
+            ):
+                found.setdefault(rotation.policy_id, _ASKED)
     return found
 
 

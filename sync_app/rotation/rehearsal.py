@@ -6,7 +6,7 @@ from datetime import datetime
 
 from audit_app.actions import Action
 from environments_app.policy import Principal
-from secrets_app.reading import current_version_of
+from secrets_app.reading import current_version_of, version_of
 from sync_app.errors import BackendError
 from sync_app.leases import database_now
 from sync_app.models import RotationPolicy
@@ -48,14 +48,20 @@ def rehearse(*, actor: Principal, policy: RotationPolicy) -> Rehearsal:
     """
     require_on(actor=actor, action=Action.ROTATION_RUN, policy=policy)
     require_living(policy)
-    current = current_version_of(policy.secret)
-    opened = open_policy(actor=actor, policy=policy, versions=[current], details={"purpose": "dry run"})
-    value = opened.values[current.number]
-    findings = [*_on_the_server(opened.rotator, value), *_in_keeper(policy)]
+    secret = policy.secret
+    versions = [current_version_of(secret)]
+    if secret.previous_number is not None:
+        versions.append(version_of(secret, secret.previous_number))
+    opened = open_policy(actor=actor, policy=policy, versions=versions, details={"purpose": "dry run"})
+    value, *before = (opened.values[version.number] for version in versions)
+    findings = [
+        *_on_the_server(opened.rotator, value, before[0] if before else None),
+        *_in_keeper(policy),
+    ]
     return Rehearsal(findings=tuple(findings), due_at=policy.due_at)
 
 
-def _on_the_server(rotator: Rotator, value: str) -> Iterator[Finding]:
+def _on_the_server(rotator: Rotator, value: str, before: str | None) -> Iterator[Finding]:
     try:
         rotator.check(value)
         yield Finding(what="rights", told="the administrator may do what is needed, and the logins exist")
@@ -70,6 +76,19 @@ def _on_the_server(rotator: Rotator, value: str) -> Iterator[Finding]:
     told = "the served value logs in" if accepted else f"the served value does not log in: {probed.why}"
     yield Finding(what="login", told=told, fails=not accepted)
     yield Finding(what="next login", told=f"{rotator.idle(value)} gets the next password")
+    yield _idle_login(rotator, before)
+
+
+def _idle_login(rotator: Rotator, before: str | None) -> Finding:
+    """Log in with the value before, as long as that is offered: else the login's password is unknown."""
+    what = "idle login"
+    if before is None:
+        return Finding(what=what, told="no value before is offered any more: its password is not known")
+    probed = rotator.probe(before)
+    if probed.answer is Answer.ACCEPTED:
+        return Finding(what=what, told="the value before, which is still offered, logs in")
+    # No rotation waits for that, and whoever still uses it should hear of it.
+    return Finding(what=what, told=f"the value before is offered and does not log in: {probed.why}")
 
 
 def _in_keeper(policy: RotationPolicy) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from django.db.models import Q
+from django.db.models import Max, Q
 
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.states import Slot, Step
@@ -59,3 +59,10 @@ def working_rotations(policies: Collection[RotationPolicy]) -> Mapping[int, Rota
     """Return the rotation at work of each policy that has one, with one statement."""
     rows = Rotation.objects.filter(policy__in=policies, slot=Slot.WORKING)
     return {rotation.policy_id: rotation for rotation in rows}
+
+
+def last_ended(policies: Collection[RotationPolicy]) -> Mapping[int, Rotation]:
+    """Return the last rotation of each policy that has ended, with one statement."""
+    latest = Rotation.objects.filter(policy__in=policies, slot=None).values("policy_id")
+    ids = latest.annotate(latest=Max("pk")).values_list("latest", flat=True).order_by()
+    return {rotation.policy_id: rotation for rotation in Rotation.objects.filter(pk__in=ids)}

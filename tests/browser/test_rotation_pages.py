@@ -3,15 +3,19 @@
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from playwright.sync_api import expect
 
 from environments_app.tests.cast import Cast
+from secrets_app import reading
 from secrets_app.models import Secret
+from secrets_app.tests.kept import keep
 from sync_app.models import Rotation, RotationPolicy
+from sync_app.rotation import acts
 from sync_app.rotation.acknowledging import acknowledge
 from sync_app.rotation.running import execute
 from sync_app.rotation.states import Step
-from sync_app.tests.rotation.making import asked, made_policy, made_secret
+from sync_app.tests.rotation.making import again, asked, made_policy, made_secret
 from sync_app.tests.rotators.worlds import GeneratedWorld
 from tests.browser.accessibility import barriers
 from tests.browser.test_accessible_pages import LOOKS
@@ -38,7 +42,14 @@ class Scene:
         rotation = asked(cast, self.stopped)
         Rotation.objects.filter(pk=rotation.pk).update(attempts=12, problem="the server does not answer")
         execute(rotation.pk)
+        self.left = self._left_behind(world)
+        # What bob knows: one that would rotate, one that stopped, and one that needs a hand.
+        for secret in (self.secret, self.stopped.secret, keep(cast, "mail/smtp-password")):
+            reading.reveal(actor=cast.principal(cast.bob), secret=secret)
         self.pages = {
+            "rotation-exposure": "/rotation/exposure?who=bob",
+            "rotation-emergency": "/rotation/exposure?who=bob&emergency=on",
+            "rotation-left": f"/rotation/{self.left.pk}",
             "rotation": "/rotation",
             "rotation-policy": f"/rotation/{self.policy.pk}",
             "rotation-stopped": f"/rotation/{self.stopped.pk}",
@@ -47,6 +58,17 @@ class Scene:
             "rotation-new": f"/rotation/secrets/{self.secret.pk}/new?rotator=mysql",
             "rotation-on-secret": f"/secrets/{self.secret.pk}",
         }
+
+    def _left_behind(self, world: GeneratedWorld) -> RotationPolicy:
+        """Return a policy whose rotation was given up while it retired the login before."""
+        policy = made_policy(self.cast, world, secret=made_secret(self.cast, world, name="ops/root"))
+        rotation = asked(self.cast, policy)
+        execute(rotation.pk)
+        row = again(rotation)
+        row.step, row.stopped_at = Step.RETIRE, timezone.now()
+        row.save()
+        acts.abandon(actor=self.cast.principal(self.cast.alice), rotation=again(rotation))
+        return policy
 
 
 @pytest.fixture
@@ -66,6 +88,12 @@ def test_the_rotation_pages_are_without_barriers(visitor: Visitor, scene: Scene,
         if problems:
             found[name] = problems
         visitor.shoot(page, f"{name}-{look}")
+    page.goto(scene.pages["rotation-emergency"])
+    page.get_by_label("Type bob to go on").fill("bob")
+    page.get_by_role("button", name="Rotate without a grace").click()
+    expect(page.get_by_role("heading", name="Each of them")).to_be_visible()
+    found |= {"results": told} if (told := barriers(page)) else {}
+    visitor.shoot(page, f"rotation-exposed-{look}")
     assert not found
 
 

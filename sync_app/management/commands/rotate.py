@@ -210,6 +210,8 @@ def _document(rotation: Rotation) -> dict[str, Any]:
         "stopped": rotation.stopped_at is not None,
         "problem": rotation.problem,
         "grace_until": rotation.grace_until.isoformat() if rotation.grace_until else None,
+        "seconds_to_serve": rotation.seconds_to_serve,
+        "seconds": rotation.seconds,
     }
 
 
@@ -219,6 +221,8 @@ def _line(rotation: Rotation) -> str:
         return f"{told}, STOPPED: {rotation.problem}"
     if rotation.problem:
         return f"{told}, {rotation.problem}"
+    if rotation.seconds_to_serve is not None:
+        told += f", served after {rotation.seconds_to_serve} s"
     if rotation.step == "grace" and rotation.grace_until:
-        return f"{told} until {rotation.grace_until:%Y-%m-%d %H:%M} UTC"
+        return f"{told}, until {rotation.grace_until:%Y-%m-%d %H:%M} UTC"
     return told

@@ -149,6 +149,19 @@ def test_what_a_token_has_read_is_found_and_what_a_rotation_does_for_somebody_is
     assert known_to(cast.erin.uuid) == []
 
 
+def test_one_whose_rotation_stopped_needs_a_hand_first(
+    cast: Cast, known: dict[str, Any], signed_in: SignedIn
+) -> None:
+    rotation = asked(cast, known["policy"])
+    Rotation.objects.update(attempts=12, problem="the server does not answer")
+    assert worked(rotation).stopped_at is not None
+    for emergency in (False, True):
+        body = {"who": "bob", "confirm": "bob", "emergency": emergency}
+        rows = {row["secret"]: row for row in post(signed_in(cast.alice), body).json()["results"]}
+        assert (rows["app/db"]["done"], "stopped" in rows["app/db"]["reason"]) == (False, True)
+    assert Rotation.objects.count() == 1
+
+
 def test_more_than_fit_are_taken_up_by_the_next_call(
     cast: Cast, known: dict[str, Any], signed_in: SignedIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:

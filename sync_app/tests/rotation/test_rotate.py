@@ -11,9 +11,10 @@ from environments_app.tests.cast import Cast
 from secrets_app.models import SecretVersion
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation import policies, schedule
+from sync_app.rotation.asking import request_rotation
 from sync_app.rotation.states import Step
-from sync_app.tests.rotation.making import grace_over, made_policy, made_secret
-from sync_app.tests.rotators.worlds import MariaDbWorld, World
+from sync_app.tests.rotation.making import grace_over, made_policy, made_secret, worked
+from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld, World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
 
@@ -105,3 +106,19 @@ def test_the_dry_run_finds_what_is_wrong_and_changes_nothing(cast: Cast, mariadb
     assert (code, told["step"], told["stopped"]) == (1, Step.PREPARE, True)
     assert "CREATE USER" in told["problem"]
     assert mariadb.works(mariadb.current)
+
+
+def test_the_dry_run_logs_in_with_the_idle_login_as_long_as_its_password_is_known(
+    cast: Cast, database: DatabaseWorld
+) -> None:
+    policy = made_policy(cast, database)
+
+    def told() -> str:
+        _, (found,) = rotate("--secret=development/app/db", "--dry-run")
+        return str(next(each["told"] for each in found["findings"] if each["what"] == "idle login"))
+
+    assert "its password is not known" in told()
+    assert worked(request_rotation(actor=cast.principal(cast.erin), policy=policy)).step == Step.GRACE
+    assert told() == "the value before, which is still offered, logs in"
+    database.set_password(json.loads(database.current)["username"], "changed by somebody")
+    assert told().startswith("the value before is offered and does not log in")
