@@ -50,6 +50,7 @@ class VerificationDocument(serializers.Serializer[Any]):
     anchors = serializers.IntegerField()
     checkpoints = serializers.IntegerField()
     seams = serializers.IntegerField()
+    cut = serializers.IntegerField()
     problems = ProblemFound(many=True)
 
 
