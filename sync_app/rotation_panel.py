@@ -13,6 +13,7 @@ from secrets_app.models import Secret
 from secrets_app.panels import Cell, Filter
 from sync_app.leases import database_now
 from sync_app.models import Acknowledgement, RotationPolicy
+from sync_app.rotation.finding import left_behind
 from sync_app.rotation.standing import having, standing_of, working_rotations
 
 _CHOICES: Final = {
@@ -47,6 +48,7 @@ class RotationPanel:
             "policy": policy,
             "rotation": rotation,
             "standing": standing_of(policy, rotation, database_now()),
+            "left": left_behind(policy),
             "url": reverse("rotation-policy", args=[policy.pk]),
             "slow": Acknowledgement.objects.filter(secret=secret)
             .exclude(number=secret.current_number)

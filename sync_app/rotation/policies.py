@@ -33,7 +33,7 @@ from sync_app.errors import (
 from sync_app.models import RotationPolicy
 from sync_app.rotation.approval import begins_suspended, cleared_to_resume, refuse_running
 from sync_app.rotation.credentials import made, seal
-from sync_app.rotation.finding import require_authentic, require_living, require_on
+from sync_app.rotation.finding import left_behind, require_authentic, require_living, require_on
 from sync_app.rotation.rules import CHANGEABLE, apply_rules, first_due, publish_due
 from sync_app.rotators.base import Answer, Rotator
 
@@ -158,7 +158,8 @@ def resume(*, actor: Principal, policy: RotationPolicy) -> RotationPolicy:
 def remove(*, actor: Principal, policy: RotationPolicy) -> None:
     """Remove a policy, forget its credential, and let people write the secret's value again.
 
-    One whose row was changed outside Keeper is removed as it is, since it can do nothing any more.
+    One whose row was changed outside Keeper is removed as it is, since it can do nothing any more. The
+    event tells of a login that an abandoned rotation left valid.
     Raises Forbidden or Invisible, and RotationInProgress while a rotation has not ended.
     """
     require_on(actor=actor, action=Action.ROTATION_REMOVE, policy=policy)
@@ -167,6 +168,7 @@ def remove(*, actor: Principal, policy: RotationPolicy) -> None:
         uuid=policy.uuid, environment=policy.environment, secret=policy.secret, endpoint=policy.endpoint
     )
     seal(emptied, {})
+    left = left_behind(policy)
     with transaction.atomic():
         stored = RotationPolicy.objects.select_for_update().get(pk=policy.pk)
         forged = not stored.is_authentic()
@@ -175,7 +177,8 @@ def remove(*, actor: Principal, policy: RotationPolicy) -> None:
         stored.credentials, stored.data_key_id = emptied.credentials, emptied.data_key_id
         stored.endpoint, stored.live, stored.due_at = policy.endpoint, None, None
         stored.save(update_fields=["live", "due_at", "endpoint", "credentials", "data_key_id", "updated_at"])
-        _record(actor, Action.ROTATION_REMOVE, stored, {"forged": forged})
+        details: dict[str, Json] = {"left_valid": left.left_number} if left else {}
+        _record(actor, Action.ROTATION_REMOVE, stored, {"forged": forged, **details})
     if forged:
         authentic([policy])
 

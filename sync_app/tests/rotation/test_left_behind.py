@@ -6,11 +6,14 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from audit_app.actions import Action
+from audit_app.canonical import parsed_details
+from audit_app.models import AuditEvent
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from sync_app.errors import RotationConflict
 from sync_app.models import Rotation
-from sync_app.rotation import acts
+from sync_app.rotation import acts, policies
 from sync_app.rotation.states import Step
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret, stages, waited, worked
 from sync_app.tests.rotators.worlds import DatabaseWorld, World
@@ -69,6 +72,8 @@ def test_it_is_told_and_ended_by_hand(
     shown = " ".join(erin.get(page).content.decode().split())
     assert "The login of v1 is still valid" in shown
     assert "Retire it now" in shown
+    on_secret = " ".join(erin.get(f"/secrets/{secret.pk}").content.decode().split())
+    assert "the login of v1 is still valid" in on_secret
     # A viewer is told, and may not.
     seen = " ".join(signed_in(cast.vera).get(page).content.decode().split())
     assert "The login of v1 is still valid" in seen
@@ -113,3 +118,7 @@ def test_another_rotation_or_another_value_goes_first(cast: Cast, generated: Wor
     # Given up before its first act, it ended nothing.
     acts.abandon(actor=cast.principal(cast.erin), rotation=second)
     assert again(left).leaves == "retire"
+    # Whoever removes the policy leaves that behind, and the trail says so.
+    policies.remove(actor=cast.principal(cast.alice), policy=rotation.policy)
+    (removed,) = AuditEvent.objects.filter(action=Action.ROTATION_REMOVE)
+    assert parsed_details(removed.details)["left_valid"] == 1
