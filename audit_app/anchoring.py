@@ -5,15 +5,18 @@ from typing import Final
 
 from django.utils import timezone
 
+from audit_app.actions import Action
 from audit_app.checkpointing import SIGNING, make_checkpoint
 from audit_app.event_lines import lag
 from audit_app.installation import is_active
-from audit_app.models import Checkpoint, SinkState
+from audit_app.models import AuditEvent, Checkpoint, SinkState
 from audit_app.shipping import deliver_checkpoints
 from audit_app.sinks import checkpoint_sinks, event_sinks
 
 # A pass is due each minute; several in a row that failed are worth a word.
 _LATE: Final = timedelta(minutes=5)
+# So long an anchor that was lost is shown.
+_LOSS_SHOWN: Final = timedelta(days=7)
 # Events that wait for a sink; some seconds of work are no news.
 _BEHIND: Final = 5_000
 
@@ -45,6 +48,11 @@ def problems() -> list[str]:
     names = [*(sink.name for sink in checkpoint_sinks()), *events]
     if count := SinkState.objects.filter(name__in=names, failures__gt=0).count():
         found.append(f"{count} of the sinks of the audit trail do not take what they are given")
+    lost = AuditEvent.objects.filter(
+        action=Action.INTEGRITY_VIOLATION, object_kind="sink", at__gt=timezone.now() - _LOSS_SHOWN
+    )
+    if name := lost.order_by("-id").values_list("object_name", flat=True).first():
+        found.append(f"the sink {name} was emptied or cut of late: it held less than it had taken")
     behind = lag(SinkState.objects.filter(name__in=events))
     if behind > _BEHIND:
         found.append(f"the sinks of events are {behind} events behind")

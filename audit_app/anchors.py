@@ -16,7 +16,7 @@ from audit_app.checkpoint import SignedCheckpoint
 from audit_app.errors import AnchorUnavailable, BadCheckpoint, SinkDown
 from audit_app.integrity import Problem
 from audit_app.keyring import keyring
-from audit_app.models import AuditEvent, Checkpoint, deployment_uuid
+from audit_app.models import AuditEvent, Checkpoint, SinkState, deployment_uuid
 from audit_app.sinks import checkpoint_sinks
 
 _log = logging.getLogger(__name__)
@@ -31,11 +31,31 @@ class Anchor:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Loss:
+    """A sink that holds less than it took: it was emptied or shortened, or is another one here."""
+
+    sink: str
+    taken: int
+    holds: int
+
+    @property
+    def problem(self) -> Problem:
+        """What verification says of it."""
+        holds = f"its newest checkpoint is {self.holds}" if self.holds else "it holds no checkpoint"
+        return Problem(
+            kind="emptied",
+            object=f"sink {self.sink}",
+            message=f"{holds}, and it took {self.taken}: it was emptied or cut, or the workers share it not",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReadBack:
-    """What came of asking every sink: its anchors, and what is wrong with what they hold."""
+    """What came of asking every sink: its anchors, what is wrong with what they hold, what they lost."""
 
     anchors: Sequence[Anchor]
     problems: Sequence[Problem]
+    losses: Sequence["Loss"] = ()
 
     @property
     def newest(self) -> Anchor | None:
@@ -51,14 +71,21 @@ def read_back() -> ReadBack:
     asked, down = 0, []
     anchors: list[Anchor] = []
     problems: list[Problem] = []
+    losses: list[Loss] = []
+    # Before any is asked: what another worker delivers meanwhile is no loss.
+    taken = _taken()
     for sink in checkpoint_sinks():
         if not sink.readable:
             continue
         asked += 1
         try:
             line = sink.newest()
-            if line is not None:
-                anchors.append(Anchor(checkpoint=_genuine(line), sink=sink.name))
+            found = _genuine(line) if line is not None else None
+            if found is not None:
+                anchors.append(Anchor(checkpoint=found, sink=sink.name))
+            holds = found.number if found else 0
+            if holds < taken.get(sink.name, 0):
+                losses.append(Loss(sink=sink.name, taken=taken[sink.name], holds=holds))
         except SinkDown as error:
             _log.warning("an audit sink cannot be read back: %s", error)
             down.append(sink.name)
@@ -66,7 +93,13 @@ def read_back() -> ReadBack:
             problems.append(Problem(kind="forged", object=f"sink {sink.name}", message=str(error)))
     if asked and len(down) == asked:
         raise AnchorUnavailable(f"no sink of checkpoints can be read back: {', '.join(down)}")
-    return ReadBack(anchors=anchors, problems=problems)
+    return ReadBack(anchors=anchors, problems=problems, losses=losses)
+
+
+def _taken() -> dict[str, int]:
+    """Return the newest checkpoint that each sink has taken, by what Keeper noted."""
+    noted = SinkState.objects.filter(succeeded_at__isnull=False)
+    return dict(noted.values_list("name", "position"))
 
 
 def _genuine(line: bytes) -> SignedCheckpoint:

@@ -16,7 +16,7 @@ from django.utils import timezone
 from audit_app import actors, streams
 from audit_app.actions import Action, Outcome
 from audit_app.actors import Actor
-from audit_app.anchors import ReadBack, contradictions, is_resumed, read_back
+from audit_app.anchors import Loss, ReadBack, contradictions, is_resumed, read_back
 from audit_app.checkpoint import (
     GENESIS,
     Head,
@@ -139,6 +139,8 @@ def stored_problems(number: int) -> Iterator[Problem]:
 
 def _made(row: Checkpoint | None) -> Checkpoint | None:
     back = read_back()
+    for loss in back.losses:
+        _note_loss(loss)
     anchor = _base(back)
     newest = _signed_or_refuse(row)
     heads = stored_heads()
@@ -263,6 +265,32 @@ def _signed(statement: Statement) -> SignedCheckpoint:
     unsigned = SignedCheckpoint(text, b"", statement)
     signature = keyring().sign(signed_message(unsigned.digest), key_id=statement.key_id)
     return SignedCheckpoint(text, signature.signature, statement)
+
+
+def _note_loss(loss: Loss) -> None:
+    """Say once that a sink holds less than it took, and let it be given all that it lacks again.
+
+    Signing goes on: the next anchor is worth more than none, and a second sink may hold the rest.
+    """
+    with transaction.atomic():
+        state = SinkState.objects.filter(name=loss.sink, position=loss.taken)
+        if not state.update(position=loss.holds, due_at=None):
+            # Another worker said so.
+            return
+        record(
+            actor=actors.system(),
+            action=Action.INTEGRITY_VIOLATION,
+            stream=streams.SYSTEM,
+            object=AuditObject("sink", deployment_uuid(), loss.sink[:_MAX_TEXT]),
+            outcome=Outcome.FAILED,
+            details={"reason": loss.problem.message, "taken": loss.taken, "holds": loss.holds},
+        )
+    _log.error("%s: %s", loss.sink, loss.problem.message)
+    trail_alerts().raised(
+        kind=f"emptied:{loss.sink}:{loss.taken}",
+        subject=f"the audit sink {loss.sink} lost what it had taken",
+        lines=[loss.problem.message, "It is given again what Keeper still has; find out who emptied it."],
+    )
 
 
 def _refuse(problems: Iterable[Problem]) -> None:

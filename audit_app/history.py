@@ -23,7 +23,7 @@ from django.http import HttpRequest
 
 from audit_app import actors, streams
 from audit_app.actions import Action
-from audit_app.actors import Actor
+from audit_app.actors import Actor, ActorKind
 from audit_app.canonical import canonical_json, parsed_details, utc_text
 from audit_app.errors import AuditError
 from audit_app.integrity import Problem
@@ -46,8 +46,15 @@ def request_in_history(request: HttpRequest) -> Iterator[None]:
 
 def attribute_entry(instance: LogEntry, **_signal: Any) -> None:
     """Name who made the change, and from where, before an entry is saved."""
+    if not instance._state.adding:
+        return
+    instance.changes = _of_columns(instance)
+    acting = _acting()
+    if acting.kind is not ActorKind.USER:
+        # The entry's own column takes people alone; a token, a command or a task has a name as well.
+        instance.additional_data = {"actor": f"{acting.kind} {acting.name}"}
     request = _current.get()
-    if request is None or not instance._state.adding:
+    if request is None:
         return
     instance.remote_addr = getattr(request, "client_address", "") or None
     instance.cid = getattr(request, "request_id", None)
@@ -155,6 +162,15 @@ def _digest_as_stored(entry: LogEntry) -> str:
 
 def _problem(kind: str, pk: int, message: str) -> Problem:
     return Problem(kind=kind, object=f"configuration history entry {pk}", message=message)
+
+
+def _of_columns(entry: LogEntry) -> Any:
+    """Return the changes of a row's own columns: django-auditlog also names what refers to a new row."""
+    model = entry.content_type.model_class()
+    if model is None or not isinstance(entry.changes, dict):
+        return entry.changes
+    own = {field.name for field in (*model._meta.concrete_fields, *model._meta.many_to_many)}
+    return {name: change for name, change in entry.changes.items() if name in own}
 
 
 def _acting() -> Actor:

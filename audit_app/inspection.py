@@ -64,6 +64,7 @@ def _asked(tally: Tally) -> Generator[Problem, None, ReadBack]:
     tally.anchors = len(back.anchors)
     tally.seams = sum(1 for _ in resumptions())
     yield from back.problems
+    yield from (loss.problem for loss in back.losses)
     yield from contradictions(back.anchors)
     return back
 

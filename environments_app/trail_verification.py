@@ -12,6 +12,7 @@ from audit_app.inspection import since_checkpoint, whole_trail
 from audit_app.integrity import Problem
 from audit_app.models import deployment_uuid
 from audit_app.record import AuditObject, commit_record
+from audit_app.restorations import Seam, seams
 from audit_app.walking import Tally
 from environments_app.policy import Principal, require
 
@@ -33,6 +34,7 @@ class Verification:
     extent: Extent
     tally: Tally
     problems: Sequence[Problem]
+    seams: Sequence[Seam] = ()
 
     @property
     def is_sound(self) -> bool:
@@ -57,4 +59,4 @@ def verify_trail(*, actor: Principal, extent: Extent) -> Verification:
         outcome=Outcome.FAILED if problems else Outcome.ALLOWED,
         details={"extent": extent.value, "problems": len(problems), **asdict(tally)},
     )
-    return Verification(extent=extent, tally=tally, problems=problems)
+    return Verification(extent=extent, tally=tally, problems=problems, seams=list(seams()))

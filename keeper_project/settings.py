@@ -451,8 +451,8 @@ AUDITLOG_INCLUDE_TRACKING_MODELS = [
     },
     {"model": "environments_app.User", "exclude_fields": ["row_mac", "password", "last_login"]},
     {"model": "environments_app.Recipient", "exclude_fields": ["row_mac"]},
-    {"model": "secrets_app.Webhook", "exclude_fields": ["row_mac", "sealed"]},
-    {"model": "auth.Group", "exclude_fields": []},
+    {"model": "secrets_app.Webhook", "exclude_fields": ["row_mac", "sealed", "data_key"]},
+    {"model": "auth.Group", "exclude_fields": [], "m2m_fields": ["permissions"]},
     {
         "model": "sync_app.Target",
         "exclude_fields": [

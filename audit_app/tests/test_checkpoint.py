@@ -308,6 +308,26 @@ def test_a_sink_that_was_down_gets_all_that_it_missed(settings: Settings, tmp_pa
     assert (problems(), Alerts.open) == ([], {})
 
 
+@pytest.mark.parametrize("left", [0, 1])
+def test_a_sink_that_was_emptied_or_cut_is_told_and_gets_it_all_again(anchors: Path, left: int) -> None:
+    for _ in range(3):
+        anchored(1)
+    (file,) = anchors.glob("checkpoints-*.jsonl")
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:left]))
+    (problem,) = whole_trail()
+    assert problem.kind == "emptied"
+    assert ("its newest checkpoint is 1" if left else "it holds no checkpoint") in problem.message
+    anchored(1)
+    (event,) = AuditEvent.objects.filter(action="integrity.violation")
+    assert (event.outcome, event.object_kind) == ("failed", "sink")
+    assert any(kind.startswith("emptied:") for kind in Alerts.open)
+    assert [each.number for each in in_sink(anchors)] == [1, 2, 3, 4]
+    assert kinds() == []
+    assert ["was emptied or cut" in told for told in problems()] == [True]
+    anchored(1)
+    assert AuditEvent.objects.filter(action="integrity.violation").count() == 1
+
+
 def test_nothing_is_signed_while_no_sink_can_be_read(anchors: Path) -> None:
     anchored()
     (file,) = anchors.glob("*.jsonl")
@@ -344,6 +364,20 @@ def test_lines_longer_than_a_block_are_read_back(anchors: Path, monkeypatch: pyt
 
 
 # --- The commands ------------------------------------------------------------------------------
+
+
+def test_json_tells_the_seam_of_a_resumption(anchors: Path) -> None:
+    restore = set_back()
+    anchored(1)
+    restore()
+    call_command("checkpoint", "--resume", "a drill", stdout=io.StringIO())
+    out = io.StringIO()
+    call_command("verify_audit", "--format", "json", stdout=out)
+    told = [json.loads(line) for line in out.getvalue().splitlines()]
+    seam = next(line for line in told if "seam" in line)
+    assert seam.items() >= {"seam": "resume", "stream": "system"}.items()
+    assert seam["message"].endswith("checkpoint 1: a drill")
+    assert told[-1]["seams"] == 1
 
 
 def test_the_command_prints_the_public_keys() -> None:

@@ -39,6 +39,15 @@ class ProblemFound(serializers.Serializer[Any]):
     sequence = serializers.IntegerField(allow_null=True)
 
 
+class SeamFound(serializers.Serializer[Any]):
+    """A place where the trail goes on from an older state."""
+
+    seam = serializers.ChoiceField(choices=[("restore", "restore"), ("resume", "resume")])
+    stream = serializers.CharField()
+    sequence = serializers.IntegerField()
+    message = serializers.CharField()
+
+
 class VerificationDocument(serializers.Serializer[Any]):
     """What a verification went through and found."""
 
@@ -52,6 +61,7 @@ class VerificationDocument(serializers.Serializer[Any]):
     seams = serializers.IntegerField()
     cut = serializers.IntegerField()
     problems = ProblemFound(many=True)
+    seam_list = SeamFound(many=True)
 
 
 class PublicKeysView(APIView):
@@ -83,5 +93,6 @@ class TrailVerificationView(APIView):
             "sound": found.is_sound,
             **asdict(found.tally),
             "problems": [asdict(problem) for problem in found.problems],
+            "seam_list": [asdict(seam) for seam in found.seams],
         }
         return Response(VerificationDocument(said).data)

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from audit_app import cuts
 from audit_app.inspection import since_checkpoint, whole_trail
 from audit_app.integrity import Problem, run_checks
-from audit_app.restorations import restorations
+from audit_app.restorations import seams
 from audit_app.walking import Tally
 
 
@@ -38,9 +38,8 @@ class Command(BaseCommand):
         for problem in _problems(options, tally):
             problems += 1
             self.stdout.write(json.dumps(asdict(problem)) if as_json else _line(problem))
-        if not as_json:
-            for seam in restorations():
-                self.stdout.write(seam)
+        for seam in seams():
+            self.stdout.write(json.dumps(asdict(seam)) if as_json else str(seam))
             for cut in cuts.told():
                 self.stdout.write(cut)
         counts = {**asdict(tally), "problems": problems}
