@@ -93,6 +93,13 @@ class NarrowForm(forms.Form):
         return [cidr.strip() for cidr in self.cleaned_data["cidrs"].split(",") if cidr.strip()]
 
 
+class AdminNarrowForm(NarrowForm):
+    """What is taken from a token that administers: its role and reach stay."""
+
+    role = None  # type: ignore[assignment]  # Django's way to drop an inherited field
+    prefix = None  # type: ignore[assignment]
+
+
 class RotateForm(forms.Form):
     """How long the old token stays valid beside the new one."""
 
@@ -127,3 +134,10 @@ class TokenForm(_OneOfSeveral):
     def clean_cidrs(self) -> list[str]:
         """Split the networks at commas."""
         return [cidr.strip() for cidr in self.cleaned_data["cidrs"].split(",") if cidr.strip()]
+
+
+class AdminTokenForm(TokenForm):
+    """A service token that administers the installation."""
+
+    role = None  # type: ignore[assignment]  # Django's way to drop an inherited field
+    prefix = None  # type: ignore[assignment]

@@ -675,6 +675,13 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "member-revoke": (PageRule("manager", 302, admin=302, method="POST"),),
     "token-issue": (PageRule("manager", 200, admin=200, method="POST", form={"name": "ci", "role": "viewer"}),),
     "token-list": (PageRule("anyone", admin=200),),
+    # Those of the installation are its administrators' alone.
+    "admin-tokens": (PageRule("nobody", admin=200),),
+    "admin-token-issue": (PageRule("nobody", 200, admin=200, method="POST", form={"name": "ops"}),),
+    "admin-token-detail": (PageRule("nobody", admin=200),),
+    "admin-token-narrow": (PageRule("nobody", 302, admin=302, method="POST", form={"cidrs": "10.0.0.0/8"}),),
+    "admin-token-rotate": (PageRule("nobody", 200, admin=200, method="POST", form={"overlap_hours": "1"}),),
+    "admin-token-revoke": (PageRule("nobody", 302, admin=302, method="POST"),),
     "token-detail": (PageRule("manager", admin=200),),
     "token-narrow": (PageRule("manager", 302, admin=302, method="POST", form={"cidrs": "10.0.0.0/8"}),),
     "token-rotate": (PageRule("manager", 200, admin=200, method="POST", form={"overlap_hours": "1"}),),
@@ -788,10 +795,11 @@ def page_path(place: Scene, name: str) -> str:
         name in {"target-new", "rotation", "exposure"}
         or name.startswith("sync")
         or name in of_none
-        or name in {"approval-list", "access-request-new"}
+        or name in {"approval-list", "access-request-new", "admin-tokens", "admin-token-issue"}
     ):
         return reverse(name, kwargs=of_none.get(name))
     by_id = {
+        "admin-token-": place.admin_token_id,
         "target-": place.target_id,
         "plan-": place.plan_id,
         "approval-": place.approval_id,

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
@@ -208,6 +209,30 @@ def test_the_pages_narrow_rotate_and_show_the_text_once(
     assert lets_in(old)
     for text in (old, shown.split(f"kpr_{new.public_id}_")[1][:43]):
         assert text not in page
+
+
+def test_the_pages_do_so_for_tokens_that_administer(cast: Cast, signed_in: Callable[[User], Client]) -> None:
+    browser, place = signed_in(cast.root), "/tokens/installation"
+    assert b"Administering tokens" in browser.get("/tokens").content
+    assert b"Administering tokens" not in signed_in(cast.alice).get("/tokens").content
+    shown = browser.post(f"{place}/issue", {"name": "terraform"}).content.decode()
+    token = ServiceToken.objects.get(name="terraform")
+    text = re.findall(r"kpr_[A-Za-z0-9_-]{20,}", shown)[0]
+    assert (token.role, token.environment) == ("admin", None)
+    assert lets_in(text)
+    path = f"{place}/{token.pk}"
+    assert browser.post(f"{path}/narrow", {"cidrs": "192.0.2.0/24"}).status_code == 302
+    page = browser.get(path).content.decode()
+    assert "192.0.2.0/24" in page
+    assert text not in page
+    rotated = browser.post(f"{path}/rotate", {"overlap_hours": "0"}).content.decode()
+    new = ServiceToken.objects.get(replaces=token)
+    assert (new.role, new.networks) == ("admin", ["192.0.2.0/24"])
+    assert f"kpr_{new.public_id}_" in rotated
+    assert not lets_in(text)
+    assert browser.post(f"{place}/{new.pk}/revoke").status_code == 302
+    assert ServiceToken.objects.get(pk=new.pk).revoked_at is not None
+    assert "terraform" in browser.get(place).content.decode()
 
 
 def test_the_api_narrows_and_rotates(cast: Cast, bearer: Callable[..., Client]) -> None:
