@@ -308,7 +308,7 @@ def _may_be_known(work: Work, repeated: set[int]) -> bool:
         and item.pk not in repeated
         and entry is not None
         and bool(item.target_version)
-        and entry.base_target == item.target_version
+        and (entry.remote_id, entry.base_target) == (item.remote_id, item.target_version)
     )
 
 

@@ -71,6 +71,7 @@ class Demonstration:
         self.keep("search/index-key", "idx-ours", "API_KEY")
         self.keep("payments/db", "c9-early-lantern", "PASSWORD")
         self.keep("web/session-key", "session-two", "TEXT")
+        self.keep("app/config", '{"workers": 8, "region": "eu-west-1", "log_level": "info"}', "JSON")
         self.keep("web/cookie-key", "cookie-one", "TEXT")
         self.keep("mail/smtp", "smtp-password", "PASSWORD")
         plan = self.plan(vault)
