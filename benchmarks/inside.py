@@ -70,6 +70,13 @@ def push(backend: str, server: str, rounds: str) -> dict[str, list[float]]:
     return measure(backend, json.loads(server), rounds=int(rounds))
 
 
+def pages(secrets: str, events: str) -> dict[str, dict[str, list[float]]]:
+    """Return what the first and the deepest page of each long list cost."""
+    from benchmarks.long_pages import measure  # noqa: PLC0415
+
+    return measure(int(secrets), int(events))
+
+
 def rewrap(key: str) -> dict[str, float]:
     """Return what wrapping all data keys under another key of KMS costs."""
     from benchmarks.rewrapping import measure  # noqa: PLC0415
@@ -85,6 +92,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "verify": verify,
     "reseal": reseal,
     "rewrap": rewrap,
+    "pages": pages,
     "push": push,
 }
 

@@ -12,6 +12,7 @@ from keeper_project.dashboard.page import dashboard
 from keeper_project.health import healthz, readyz
 from keeper_project.metrics import metrics
 from keeper_project.notices import pages as notice_pages
+from keeper_project.operations.page import operations
 from keeper_project.report_api import ReportListView, ReportView
 from keeper_project.systems.page import health as health_page
 
@@ -44,6 +45,7 @@ urlpatterns = [
     path("backups/new", backup_pages.backup_now, name="backup-now"),
     path("backups/<str:name>/verify", backup_pages.backup_verify, name="backup-verify"),
     path("backups/release/<slug:kind>/<uuid:uuid>", backup_pages.restore_release, name="restore-release"),
+    path("operations", operations, name="operations"),
     path("health", health_page, name="health"),
     path("", include("secrets_app.urls")),
     path("", include("sync_app.urls")),

@@ -648,6 +648,7 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "trail": (PageRule("nobody", admin=200),),
     "trail-verify": (PageRule("nobody", 200, admin=200, method="POST"),),
     "sweep-start": (PageRule("nobody", 302, admin=302, method="POST"),),
+    "operations": (PageRule("nobody", admin=200),),
     "backups": (PageRule("nobody", admin=200),),
     "backup-now": (PageRule("nobody", 302, admin=302, method="POST"),),
     # There is no backup of this name; who may not ask is told so first.

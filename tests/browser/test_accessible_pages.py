@@ -39,6 +39,7 @@ PAGES = {
     "activity-charts": "/activity/charts",
     "notifications": "/notifications",
     "tokens": "/tokens",
+    "operations": "/operations",
     "access": "/environments/development/access",
     "reports": "/reports",
     "report": "/reports/all",

@@ -12,6 +12,7 @@ from environments_app.tests.cast import Cast
 from secrets_app import writing
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.secret_types import SecretType
+from tests.browser import keys
 from tests.browser.visitor import Visitor
 
 Make = Callable[..., Secret]
@@ -86,22 +87,28 @@ def test_one_field_is_revealed_alone(visitor: Visitor, cast: Cast, secret: Make)
     assert "Kx9" not in page.content()
 
 
-def test_an_edit_that_met_another_loses_nothing(visitor: Visitor, cast: Cast, secret: Make) -> None:
+@SIZES
+def test_an_edit_that_met_another_loses_nothing_by_the_keyboard_alone(
+    visitor: Visitor, cast: Cast, secret: Make, phone: bool
+) -> None:
     stored = secret()
-    page = visitor.open(f"/secrets/{stored.pk}", user=cast.alice)
+    page = visitor.open(f"/secrets/{stored.pk}", user=cast.alice, phone=phone)
     visitor.watch(page).expect("422")
-    page.keyboard.press("e")
-    page.locator("#id_value").focus()
-    page.keyboard.type("mine-1")
-    page.get_by_label("Owner").focus()
-    page.keyboard.type("my-team")
+    page.wait_for_load_state()
+    with page.expect_navigation():
+        page.keyboard.press("e")
+    page.wait_for_load_state()
+    keys.fill(page, "#id_value", "mine-1")
+    keys.fill(page, "#id_owner", "my-team")
     writing.update(actor=cast.principal(cast.erin), secret=stored, value="theirs-1", owner="their-team")
-    page.keyboard.press("Enter")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    page.wait_for_load_state()
 
     expect(page.get_by_role("alert")).to_contain_text("erin changed this secret while you were editing")
     expect(page.locator("#id_value")).to_have_value("mine-1")
     assert "mine-1" not in page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
-    page.get_by_role("button", name="Save").press("Enter")
+    keys.follow(page, "main form button[type=submit].btn-primary")
 
     expect(page.get_by_role("heading", level=1)).to_have_text("payments/db")
     numbers = SecretVersion.objects.filter(secret=stored).values_list("number", flat=True)
@@ -109,25 +116,32 @@ def test_an_edit_that_met_another_loses_nothing(visitor: Visitor, cast: Cast, se
 
 
 @SIZES
-def test_import_two_hundred_and_fix_three(visitor: Visitor, cast: Cast, phone: bool) -> None:
+def test_import_two_hundred_and_fix_three_by_the_keyboard_alone(
+    visitor: Visitor, cast: Cast, phone: bool
+) -> None:
     text = (
         "".join(f"KEY_{number}=value-{number}\n" for number in range(197)) + "bad name=1\n/slash=2\nEMPTY=\n"
     )
     page = visitor.open("/secrets/import?environment=development", user=cast.alice, phone=phone)
-    page.get_by_label("File").set_input_files(
-        {"name": "secrets.env", "mimeType": "text/plain", "buffer": text.encode()}
-    )
-    page.get_by_role("button", name="Preview").press("Enter")
+    page.wait_for_load_state()
+    keys.walk(page, "#id_text")
+    # As one pastes.
+    page.keyboard.insert_text(text)
+    keys.walk(page, "button[value=preview]")
+    page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Import 197 secrets")).to_be_visible()
     assert "value-1" not in page.content()
     assert Secret.objects.count() == 0
 
-    page.get_by_label("Name of entry 198").fill("good-name")
-    page.get_by_label("Value of entry 198").fill("1")
-    page.get_by_label("Name of entry 199").fill("slash")
-    page.get_by_label("Value of entry 200").fill("filled")
-    page.get_by_role("button", name="Check again").press("Enter")
-    page.get_by_role("button", name="Import 200 secrets").press("Enter")
+    keys.fill(page, "[aria-label='Name of entry 198']", "good-name")
+    keys.fill(page, "[aria-label='Value of entry 198']", "1")
+    keys.fill(page, "[aria-label='Name of entry 199']", "slash")
+    keys.fill(page, "[aria-label='Value of entry 200']", "filled")
+    keys.walk(page, "button[value=preview]")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Import 200 secrets")).to_be_visible()
+    keys.walk(page, "button[value=import]")
+    page.keyboard.press("Enter")
 
     expect(page.get_by_role("status").filter(has_text="200 secrets imported")).to_be_visible()
     assert Secret.objects.count() == 200

@@ -1,0 +1,1 @@
+"""What operators look at: queues and leases, and the settings with where each comes from."""

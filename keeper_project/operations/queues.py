@@ -1,0 +1,119 @@
+"""The queues and the leases: how much waits, who works, and what was left lying; a statement for each."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from django.db.models import Count, Q, QuerySet
+from django.urls import reverse
+from django.utils import timezone
+
+from audit_app.models import SinkState
+from environments_app.models import Delivery, DeliveryState
+from sync_app.leases import database_now
+from sync_app.models import Rotation, Run
+from sync_app.rotation.states import Slot
+
+SHOWN: Final = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queue:
+    """One kind of work: what waits for a worker, what one holds, and what needs an operator."""
+
+    label: str
+    waiting: int
+    working: int
+    stuck: int
+    stuck_words: str
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """Work that a worker holds, or held when it died: it is taken over once its time is over."""
+
+    what: str
+    owner: str
+    until: datetime
+    over: bool
+    url: str
+
+
+def queues() -> list[Queue]:
+    """Return every queue."""
+    now = database_now()
+    held, over = Q(lease_until__gt=now), Q(lease_until__lte=now)
+    runs = _count(Run.objects.filter(active=True), waiting=Q(lease_until=None), working=held, stuck=over)
+    rotations = _count(
+        Rotation.objects.filter(slot__isnull=False),
+        waiting=Q(slot=Slot.WAITING),
+        working=held & Q(slot=Slot.WORKING),
+        stuck=Q(stopped_at__isnull=False),
+    )
+    messages = _count(
+        Delivery.objects.exclude(state=DeliveryState.SENT),
+        waiting=Q(state=DeliveryState.WAITING, attempts=0),
+        working=Q(state=DeliveryState.WAITING, attempts__gt=0),
+        stuck=Q(state=DeliveryState.FAILED),
+    )
+    sinks = _count(
+        SinkState.objects.all(),
+        waiting=Q(due_at__gt=timezone.now()),
+        working=Q(leased_until__gt=now),
+        stuck=Q(failures__gt=0),
+    )
+    return [
+        Queue(
+            label="Sync", stuck_words="lease is over", url=reverse("admin:sync_app_run_changelist"), **runs
+        ),
+        Queue(
+            label="Rotation", stuck_words="stopped", url=f"{reverse('rotation')}?state=failed", **rotations
+        ),
+        Queue(
+            label="Messages",
+            stuck_words="failed",
+            url=reverse("admin:environments_app_delivery_changelist"),
+            **messages,
+        ),
+        Queue(label="Trail", stuck_words="sinks fail", url=reverse("trail"), **sinks),
+    ]
+
+
+def leases() -> list[Lease]:
+    """Return what is held now, or was by a worker that died, the oldest first."""
+    now = database_now()
+    runs = Run.objects.filter(active=True, lease_until__isnull=False).select_related("target")
+    rotations = Rotation.objects.filter(slot=Slot.WORKING, lease_until__isnull=False).select_related(
+        "policy__secret"
+    )
+    found = [
+        Lease(
+            what=f"{run.kind} of {run.target.name}",
+            owner=run.lease_owner,
+            until=run.lease_until,
+            over=run.lease_until <= now,
+            url=reverse("target-detail", args=[run.target_id]),
+        )
+        for run in runs.order_by("lease_until")[:SHOWN]
+        if run.lease_until
+    ]
+    found += [
+        Lease(
+            what=f"rotation of {rotation.policy.secret.name}: {rotation.step}",
+            owner=rotation.lease_owner,
+            until=rotation.lease_until,
+            over=rotation.lease_until <= now,
+            url=reverse("rotation-policy", args=[rotation.policy_id]),
+        )
+        for rotation in rotations.order_by("lease_until")[:SHOWN]
+        if rotation.lease_until
+    ]
+    return sorted(found, key=lambda lease: lease.until)
+
+
+def _count(rows: QuerySet[Any], **kinds: Q) -> dict[str, int]:
+    counted: dict[str, int] = rows.order_by().aggregate(
+        **{name: Count("pk", filter=condition) for name, condition in kinds.items()}
+    )
+    return counted
