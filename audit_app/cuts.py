@@ -106,27 +106,6 @@ def kept_problems(stream: str, tally: Tally) -> Iterator[Problem]:
         last = cut.through
 
 
-def told() -> Iterator[str]:
-    """Yield a line for each bundle that holds events of a stream that are here no more, oldest first."""
-    for stream in sorted(newest_cuts()):
-        yield from _told_of(stream)
-
-
-def _told_of(stream: str) -> Iterator[str]:
-    """Yield a line a bundle: a cut is made in several steps, so that writers wait for none."""
-    parts: dict[str, list[Cut]] = {}
-    for cut in cuts_of(stream):
-        parts.setdefault(cut.sha256, []).append(cut)
-    for steps in parts.values():
-        first, last = steps[0], steps[-1]
-        removed, kept = sum(step.removed for step in steps), sum(step.kept for step in steps)
-        yield (
-            f"cut: stream {stream}: {removed:,} of events {first.after + 1:,} to {last.through:,} were "
-            f"removed at {last.at[:16]} UTC by {last.actor} ({last.operator}), {kept:,} kept; all are in "
-            f"{last.bundle} (SHA-256 {last.sha256}), as checkpoint {last.checkpoint} signed them"
-        )
-
-
 def _cut_at(stream: str, sequence: int) -> Cut | None:
     for link in ledger.links(stream, after=sequence - 1, until=sequence, limit=1):
         if link.fields.action == Action.TRAIL_PRUNE and is_authentic(link):

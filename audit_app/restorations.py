@@ -1,4 +1,4 @@
-"""The seams in the trail, which verification tells of each time: restores, and anchors gone on without."""
+"""The seams in the trail, which verification tells of each time: restores, anchors gone on without, cuts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,12 +7,13 @@ from audit_app import streams
 from audit_app.actions import Action
 from audit_app.anchors import resumptions
 from audit_app.canonical import parsed_details
+from audit_app.cuts import Cut, cuts_of, newest_cuts
 from audit_app.models import AuditEvent
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seam:
-    """A place where the trail goes on from an older state, by the event that says so."""
+    """A place where the trail goes on from an older state, or without old events, as its event says."""
 
     seam: str
     stream: str
@@ -24,7 +25,7 @@ class Seam:
 
 
 def seams() -> Iterator[Seam]:
-    """Yield each restore and each resumption that the trail went through, oldest first of either."""
+    """Yield each restore, resumption and cut that the trail went through, oldest first of each."""
     yield from _restores()
     for resumed in resumptions():
         yield Seam(
@@ -32,6 +33,26 @@ def seams() -> Iterator[Seam]:
             stream=streams.SYSTEM,
             sequence=resumed.sequence,
             message=f"signing went on without checkpoint {resumed.number}: {resumed.reason}",
+        )
+    for stream in sorted(newest_cuts()):
+        yield from _cuts(stream)
+
+
+def _cuts(stream: str) -> Iterator[Seam]:
+    """Yield a seam a bundle: a cut is made in several steps, so that writers wait for none."""
+    parts: dict[str, list[Cut]] = {}
+    for cut in cuts_of(stream):
+        parts.setdefault(cut.sha256, []).append(cut)
+    for steps in parts.values():
+        first, last = steps[0], steps[-1]
+        removed, kept = sum(step.removed for step in steps), sum(step.kept for step in steps)
+        yield Seam(
+            seam="cut",
+            stream=stream,
+            sequence=last.sequence,
+            message=f"{removed:,} of events {first.after + 1:,} to {last.through:,} were removed at "
+            f"{last.at[:16]} UTC by {last.actor} ({last.operator}), {kept:,} kept; all are in {last.bundle} "
+            f"(SHA-256 {last.sha256}), as checkpoint {last.checkpoint} signed them",
         )
 
 

@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_POST
 
-from audit_app import anchoring, cuts
+from audit_app import anchoring
 from audit_app.actions import Action
 from audit_app.checkpointing import SIGNING
 from audit_app.keyring import keyring
@@ -43,5 +43,4 @@ def _context() -> dict[str, Any]:
         "sinks": SinkState.objects.exclude(name=SIGNING).order_by("name"),
         "keys": [(key_id, key.hex()) for key_id, key in keyring().public_keys().items()],
         "warnings": anchoring.problems(),
-        "cuts": list(cuts.told()),
     }

@@ -97,9 +97,13 @@ def test_verification_tells_of_it(archive: Path) -> None:
     pruned(archive / "b")
     out = io.StringIO()
     call_command("verify_audit", stdout=out)
-    assert f"cut: stream {STREAM}: 6 of events 1 to 10 were removed" in out.getvalue()
+    assert f"seam: event {STREAM} #13: 6 of events 1 to 10 were removed" in out.getvalue()
     assert "by system (a test), 4 kept; all are in b (SHA-256" in out.getvalue()
     assert "7 cut, 0 problems" in out.getvalue()
+    out = io.StringIO()
+    call_command("verify_audit", "--format", "json", stdout=out)
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line["stream"] for line in lines if line.get("seam") == "cut"] == [STREAM, "environment:b"]
 
 
 def test_the_bundle_and_what_is_left_verify_without_keeper(archive: Path, tmp_path: Path) -> None:

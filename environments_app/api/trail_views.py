@@ -40,9 +40,9 @@ class ProblemFound(serializers.Serializer[Any]):
 
 
 class SeamFound(serializers.Serializer[Any]):
-    """A place where the trail goes on from an older state."""
+    """A place where the trail goes on from an older state, or without old events."""
 
-    seam = serializers.ChoiceField(choices=[("restore", "restore"), ("resume", "resume")])
+    seam = serializers.ChoiceField(choices=[(kind, kind) for kind in ("restore", "resume", "cut")])
     stream = serializers.CharField()
     sequence = serializers.IntegerField()
     message = serializers.CharField()

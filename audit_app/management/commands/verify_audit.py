@@ -9,7 +9,6 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from audit_app import cuts
 from audit_app.inspection import since_checkpoint, whole_trail
 from audit_app.integrity import Problem, run_checks
 from audit_app.restorations import seams
@@ -40,8 +39,6 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(asdict(problem)) if as_json else _line(problem))
         for seam in seams():
             self.stdout.write(json.dumps(asdict(seam)) if as_json else str(seam))
-            for cut in cuts.told():
-                self.stdout.write(cut)
         counts = {**asdict(tally), "problems": problems}
         self.stdout.write(json.dumps(counts) if as_json else _summary(counts))
         if problems:
