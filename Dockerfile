@@ -35,7 +35,8 @@ ENV PATH=/opt/keeper/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     KEEPER_DATA_DIR=/var/lib/keeper/data
 USER keeper
-RUN mkdir -m 700 /var/lib/keeper/data
+# A volume takes its owner from the folder that it covers.
+RUN mkdir -m 700 /var/lib/keeper/data /var/lib/keeper/kept
 VOLUME /var/lib/keeper/data
 EXPOSE 8989
 # Liveness only: a database that is away for a minute is no reason to restart Keeper.
