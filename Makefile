@@ -105,6 +105,11 @@ coverage: $(DEV) ## The suite on both databases with branch coverage, combined
 torture: $(DEV) ## The long forms of the kill and size tests
 	@$(SERVERS) $(BIN)/python -m pytest -q -m torture --run-torture
 
+.PHONY: faults
+faults: $(DEV) ## Kill each part of production while it is used, and print what was seen
+	@log=$$(mktemp) && trap 'cat "$$log"; rm -f "$$log"' EXIT && export KEEPER_FAULT_LOG="$$log" && \
+		$(SERVERS) $(BIN)/python -m pytest -q tests/production
+
 .PHONY: bench
 bench: $(DEV) ## Measure Keeper against the bare framework and OpenBao
 	@$(SERVERS) $(BIN)/python -m benchmarks

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -47,6 +48,17 @@ class Load:
         wanted = (self.reads + reads, len(self.stored) + writes)
         self.production.until(
             lambda: self.reads >= wanted[0] and len(self.stored) >= wanted[1], "reads and writes went on"
+        )
+
+    def said(self) -> str:
+        """Return what was seen so far, in words for a log."""
+        refused = Counter(self.unanswered + self.refused)
+        unserved = ", ".join(
+            f"{count} times {status or 'no answer'}" for status, count in sorted(refused.items())
+        )
+        return (
+            f"{self.reads} reads and {len(self.stored)} writes answered, {len(self.wrong)} wrong values; "
+            f"not served: {unserved or 'nothing'}"
         )
 
     def lost(self) -> list[str]:

@@ -15,9 +15,13 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Self
+from urllib.parse import urlsplit
 
 import boto3
 
+from sync_app.tests.rotation.lines import Fault, Line
+from tests.aws_strict.faults import Plan
+from tests.aws_strict.server import serving
 from tests.production.compose import ROOT, Composition
 from tests.servers.__main__ import installation
 from tests.servers.certificates import write_certificates
@@ -126,8 +130,12 @@ class Service:
 class Production:
     """What docker-compose.prod.yml describes, with two replicas of `keeper`."""
 
-    def __init__(self, directory: Path, moto_url: str) -> None:
+    def __init__(self, directory: Path, moto_url: str, openbao: tuple[str, str]) -> None:
         self._directory, self._stack = directory, ExitStack()
+        self._began = time.monotonic()
+        self._kms_server, self._kms_port = ExitStack(), free_port()
+        self._openbao_url, self.openbao_token = openbao
+        self.vault = Line(urlsplit(self._openbao_url).port or 0)
         password = secrets.token_urlsafe(24)
         self.database = MariaDb(directory)
         self.redis = GuardedRedis(directory, secrets.token_urlsafe(24))
@@ -170,6 +178,9 @@ class Production:
         self._stack.close()
 
     def _start(self) -> None:
+        self._stack.callback(self.vault.close)
+        self._stack.callback(self._kms_server.close)
+        self.reach_kms()
         for server in (self.database, self.redis):
             self._stack.callback(server.stop)
             server.start()
@@ -182,7 +193,7 @@ class Production:
         self.keeper("init-db")
         self.tokens = {
             role: self.keeper("issue-token", "--environment", "development", "--role", role, "--name", role)
-            for role in ("reader", "editor")
+            for role in ("reader", "editor", "manager")
         }
         self.webs = [self.service("keeper", "--port", str(port)) for port in self.ports]
         self.worker = self.service("worker")
@@ -195,11 +206,45 @@ class Production:
         self.nginx.start()
         self.nginx.wait()
 
+    def lose_kms(self) -> None:
+        """Let nothing listen where KMS was."""
+        self._kms_server.close()
+
+    def reach_kms(self) -> None:
+        """Let KMS be where it was, and what it knew."""
+        self._kms_server.enter_context(serving(self._moto_url, port=self._kms_port, plan=Plan()))
+
+    def lose_vault(self) -> None:
+        """Let the way to Vault end, in the middle of whatever is under way."""
+        self.vault.arm(Fault.CUT, at=1, deadly=True)
+
+    def reach_vault(self) -> None:
+        """Let the way to Vault be open again."""
+        self.vault.arm(None)
+
+    def in_vault(self, name: str) -> str:
+        """Return what Vault itself holds under a name, as JSON; empty if it is not there."""
+        request = urllib.request.Request(
+            f"{self._openbao_url}/v1/secret/data/{name}", headers={"X-Vault-Token": self.openbao_token}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as reply:
+                return str(json.dumps(json.load(reply)["data"]["data"]))
+        except urllib.error.HTTPError:
+            return ""
+
+    def note(self, text: str) -> None:
+        """Add a line to the story's log, which KEEPER_FAULT_LOG keeps."""
+        line = f"{time.monotonic() - self._began:6.1f} s  {text}\n"
+        with Path(os.environ.get("KEEPER_FAULT_LOG", self._directory / "story.txt")).open("a") as log:
+            log.write(line)
+
     def variables(self, service: str) -> dict[str, str]:
         """Return a service's variables, with the addresses that names of containers stand for."""
         names = {
             "@database/": f"@127.0.0.1:{self.database.port}/",
             "@redis:6379": f"@127.0.0.1:{self.redis.port}",
+            "/var/lib/keeper/kept": str(self._directory / "kept"),
             "172.30.89.2": "127.0.0.1",
             "172.30.89.0/24": "127.0.0.0/8",
             "0.0.0.0:9101": f"127.0.0.1:{self.worker_metrics}",
@@ -215,7 +260,10 @@ class Production:
             **quiet,
             **found,
             "KEEPER_DATA_DIR": str(data),
-            "AWS_ENDPOINT_URL_KMS": self._moto_url,
+            "AWS_ENDPOINT_URL_KMS": f"http://127.0.0.1:{self._kms_port}",
+            # So short that a story notices a key service that is away.
+            "KMS_DEK_CACHE_TTL": "3",
+            "KMS_TIMEOUT_SECONDS": "2",
             "KEEPER_OUTBOUND_ALLOWED": "127.0.0.0/8",
             "DJANGO_SETTINGS_MODULE": "keeper_project.settings",
             "PYTHONPATH": str(ROOT),

@@ -4,22 +4,24 @@ import http.client
 import json
 import urllib.request
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.production.load import Load
 from tests.production.stack import Production, _ready
-from tests.servers.fixtures import moto_url
+from tests.servers.fixtures import moto_url, openbao
 from tests.servers.server import accepts
 
-__all__ = ["moto_url"]
+__all__ = ["moto_url", "openbao"]
 
 
-def test_production_lives_through_a_day(moto_url: str, tmp_path: Path) -> None:
+def test_production_lives_through_a_day(moto_url: str, openbao: tuple[str, str], tmp_path: Path) -> None:
     """One story, as starting all of it is what takes long; each step leaves everything running."""
-    with Production(tmp_path, moto_url) as production:
+    with Production(tmp_path, moto_url, openbao) as production:
         production.until(lambda: _checks(production).get("worker", False), "the worker's heartbeat")
+        production.note("all runs: MariaDB, Redis, KMS, Vault, two webs, worker, beat, nginx with TLS")
         for step in STEPS:
             step(production)
+            production.note(f"held: {step.__name__.replace('_', ' ').strip()}")
 
 
 def _checks(production: Production) -> dict[str, bool]:
@@ -84,6 +86,7 @@ def _a_rolling_restart_fails_no_read(production: Production) -> None:
             web.start()
             production.until(lambda port=port: _ready(port), "the replica came back")  # type: ignore[misc]
         load.for_more(reads=5, writes=3)
+    production.note(f"both webs stopped and started one by one, init-db run twice: {load.said()}")
     assert not load.unanswered
     assert not load.wrong
     assert not load.lost()
@@ -94,8 +97,10 @@ def _what_was_answered_survives_the_database(production: Production) -> None:
         load.for_more(reads=5, writes=5)
         production.database.kill()
         production.until(lambda: bool(load.refused) and bool(load.unanswered), "the loss was noticed")
+        production.note("MariaDB killed (SIGKILL)")
         production.database.start_again()
         load.for_more(reads=5, writes=5)
+    production.note(f"MariaDB started again: {load.said()}")
     assert not load.wrong
     assert not load.lost()
     assert set(load.refused + load.unanswered) <= {0, 500, 502, 503, 504}
@@ -109,8 +114,10 @@ def _values_are_served_without_redis_and_work_goes_on_after_it(production: Produ
         production.redis.kill()
         production.until(lambda: not _checks(production)["broker"], "the loss was noticed")
         load.for_more(reads=10, writes=3)
+        production.note(f"Redis killed; /readyz says degraded: {load.said()}")
         production.redis.start_again()
         load.for_more(reads=5, writes=3)
+    production.note(f"Redis started again: {load.said()}")
     assert not load.wrong
     assert not load.lost()
     production.until(lambda: all(_checks(production).values()), "the worker came back")
@@ -120,10 +127,74 @@ def _values_are_served_without_redis_and_work_goes_on_after_it(production: Produ
 
 def _a_killed_worker_takes_its_work_up_again(production: Production) -> None:
     production.worker.kill()
+    production.note("the worker killed (SIGKILL)")
     assert not accepts(production.worker_metrics)
     production.worker.start()
     production.until(lambda: accepts(production.worker_metrics), "the worker came back")
     production.until(lambda: all(_checks(production).values()), "its pulse came back")
+
+
+def _without_kms_nothing_wrong_is_served_and_it_mends_by_itself(production: Production) -> None:
+    with Load(production, "kms") as load:
+        load.for_more(reads=5, writes=3)
+        production.lose_kms()
+        # Until the data keys in memory are too old, values go on opening.
+        production.until(lambda: bool(load.unanswered) and bool(load.refused), "the loss was noticed")
+        production.note(f"KMS is away: {load.said()}")
+        production.reach_kms()
+        load.for_more(reads=5, writes=5)
+    production.note(f"KMS is back: {load.said()}")
+    assert not load.wrong
+    assert not load.lost()
+    assert set(load.unanswered + load.refused) == {503}
+    production.until(lambda: all(_checks(production).values()), "every key opens again")
+
+
+def _vault_gets_all_that_was_written_while_it_was_away(production: Production) -> None:
+    target = _make_target(production)
+    with Load(production, "vault") as load:
+        load.for_more(reads=3, writes=3)
+        production.until(lambda: len(_delivered(production, load)) > 1, "the first were delivered")
+        production.lose_vault()
+        load.for_more(reads=5, writes=3)
+        production.until(lambda: bool(_target(production, target)["last_error"]), "the loss was noticed")
+        production.note(f"the way to Vault cut; its target says: {_target(production, target)['last_error']}")
+        production.reach_vault()
+        load.for_more(reads=5, writes=2)
+    production.note(f"Vault can be reached again: {load.said()}")
+    assert not load.wrong
+    assert not load.unanswered
+    production.until(lambda: _delivered(production, load) == set(load.stored), "Vault caught up")
+    production.note(f"Vault holds each of the {len(load.stored)} values that were answered")
+    assert not load.lost()
+
+
+def _make_target(production: Production) -> int:
+    body = {
+        "name": "vault",
+        "backend": "vault_kv2",
+        "destination": {"address": f"http://127.0.0.1:{production.vault.port}", "prefix": "story"},
+        "credentials": {"token": production.openbao_token},
+        "scope": "vault",
+        "automatic": True,
+        "interval_seconds": 60,
+    }
+    status, made = production.ask("/api/environments/development/targets", role="manager", body=body)
+    assert status == 201, made
+    return int(made["id"])
+
+
+def _target(production: Production, target: int) -> dict[str, Any]:
+    return production.ask(f"/api/environments/development/targets/{target}", role="manager")[1]
+
+
+def _delivered(production: Production, load: Load) -> set[str]:
+    """Return the names under which Vault holds the very value that was written."""
+    return {
+        name
+        for name, value in dict(load.stored).items()
+        if f'"{value}"' in production.in_vault(f"story/{name}")
+    }
 
 
 def _everything_ends_when_it_is_asked_to_and_no_log_holds_a_value(production: Production) -> None:
@@ -145,5 +216,7 @@ STEPS: Final = (
     _what_was_answered_survives_the_database,
     _values_are_served_without_redis_and_work_goes_on_after_it,
     _a_killed_worker_takes_its_work_up_again,
+    _without_kms_nothing_wrong_is_served_and_it_mends_by_itself,
+    _vault_gets_all_that_was_written_while_it_was_away,
     _everything_ends_when_it_is_asked_to_and_no_log_holds_a_value,
 )
