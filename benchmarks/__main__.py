@@ -13,6 +13,7 @@ from benchmarks import (
     bulk_creation,
     chart,
     idle,
+    load,
     long_list,
     long_pages,
     one_secret,
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[Stage, Scale], list[Row]]] = {
     "sync_push": sync_push.run,
     "audit_append": audit_append.run,
     "idle": idle.run,
+    "load": load.run,
     "long_list": long_list.run,
     "long_pages": long_pages.run,
 }

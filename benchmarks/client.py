@@ -8,9 +8,10 @@ import selectors
 import socket
 import statistics
 import time
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, cycle, takewhile
+from itertools import cycle, takewhile
 from typing import Any, Self
 
 TIMEOUT_SECONDS = 60
@@ -45,6 +46,7 @@ class Endpoint:
             connection.send(self.request(method, path, body))
             while not connection.receive():
                 pass
+            connection.refuse_failure()
             return json.loads(connection.body()) if connection.body() else None
 
 
@@ -66,15 +68,30 @@ class Load:
         return statistics.median(self.latencies) * 1000
 
 
+@dataclass(frozen=True)
+class Mixed:
+    """What a run of requests of several kinds took; errors by kind and how the answer began."""
+
+    seconds: float
+    latencies: Mapping[str, Sequence[float]]
+    errors: Mapping[str, int]
+
+
+def mixed(port: int, requests: Iterator[tuple[str, bytes]], *, clients: int, seconds: float) -> Mixed:
+    """Send requests of several kinds from so many clients; what fails is counted and goes on."""
+    deadline = time.perf_counter() + seconds
+    return _drive(port, takewhile(lambda _: time.perf_counter() < deadline, requests), clients, strict=False)
+
+
 def for_seconds(port: int, requests: Sequence[bytes], *, clients: int, seconds: float) -> Load:
     """Send requests over and over from so many clients, each waiting for its answer."""
     deadline = time.perf_counter() + seconds
-    return _drive(port, takewhile(lambda _: time.perf_counter() < deadline, cycle(requests)), clients)
+    return _alike(port, takewhile(lambda _: time.perf_counter() < deadline, cycle(requests)), clients)
 
 
 def all_of(port: int, requests: Sequence[bytes], *, clients: int) -> Load:
     """Send each request once, shared between so many clients."""
-    return _drive(port, iter(requests), clients)
+    return _alike(port, iter(requests), clients)
 
 
 class _Connection:
@@ -87,6 +104,7 @@ class _Connection:
         self._answer = bytearray()
         self._length: int | None = None
         self._head = 0
+        self.status = ""
 
     def __enter__(self) -> Self:
         return self
@@ -97,12 +115,15 @@ class _Connection:
     def send(self, request: bytes) -> None:
         """Send a request and forget the answer before it."""
         self._answer.clear()
-        self._head, self._length = 0, None
+        self._head, self._length, self.status = 0, None, ""
         self.sent_at = time.perf_counter()
         self.socket.sendall(request)
 
     def receive(self) -> bool:
-        """Take what has arrived, and say whether the answer is complete. Raises UnexpectedAnswer."""
+        """Take what has arrived, and say whether the answer is complete.
+
+        Raises UnexpectedAnswer if the connection ended.
+        """
         part = self.socket.recv(262_144)
         self._answer += part
         if not part:
@@ -115,6 +136,16 @@ class _Connection:
             return self._answer.endswith(_END_OF_CHUNKS)
         return len(self._answer) >= self._head + self._length
 
+    @property
+    def failed(self) -> bool:
+        """Whether the answer is something else than success."""
+        return not self.status.startswith("http/1.1 2")
+
+    def refuse_failure(self) -> None:
+        """Raise UnexpectedAnswer for anything but success."""
+        if self.failed:
+            raise UnexpectedAnswer(repr(bytes(self._answer[:1000])))
+
     def body(self) -> bytes:
         """Return the body of a complete answer."""
         body = bytes(self._answer[self._head :])
@@ -126,8 +157,7 @@ class _Connection:
             return
         self._head = end + 4
         status, *lines = bytes(self._answer[:end]).lower().split(b"\r\n")
-        if not status.startswith(b"http/1.1 2"):
-            raise UnexpectedAnswer(repr(bytes(self._answer[:1000])))
+        self.status = status.decode()
         headers = dict(line.split(b": ", 1) for line in lines)
         if headers.get(b"transfer-encoding") != b"chunked":
             self._length = int(headers.get(b"content-length", 0))
@@ -140,12 +170,20 @@ def _chunks(body: bytes) -> Iterator[bytes]:
         at = line_end + 2 + size + 2
 
 
-def _drive(port: int, requests: Iterator[bytes], clients: int) -> Load:
-    latencies: list[float] = []
+def _alike(port: int, requests: Iterator[bytes], clients: int) -> Load:
+    found = _drive(port, (("", request) for request in requests), clients, strict=True)
+    return Load(found.seconds, found.latencies.get("", []))
+
+
+def _drive(port: int, requests: Iterator[tuple[str, bytes]], clients: int, *, strict: bool) -> Mixed:
+    latencies: dict[str, list[float]] = defaultdict(list)
+    errors: Counter[str] = Counter()
     connections = [_Connection(port) for _ in range(clients)]
+    under_way: dict[_Connection, str] = {}
     started = time.perf_counter()
     with selectors.DefaultSelector() as selector:
-        for connection, request in zip(connections, chain(requests), strict=False):
+        for connection, (kind, request) in zip(connections, requests, strict=False):
+            under_way[connection] = kind
             connection.send(request)
             selector.register(connection.socket, selectors.EVENT_READ, connection)
         while selector.get_map():
@@ -153,13 +191,19 @@ def _drive(port: int, requests: Iterator[bytes], clients: int) -> Load:
                 connection = key.data
                 if not connection.receive():
                     continue
-                latencies.append(time.perf_counter() - connection.sent_at)
+                if strict:
+                    connection.refuse_failure()
+                kind = under_way[connection]
+                if connection.failed:
+                    errors[f"{kind}: {connection.status}"] += 1
+                latencies[kind].append(time.perf_counter() - connection.sent_at)
                 following = next(requests, None)
                 if following is None:
                     selector.unregister(connection.socket)
                 else:
-                    connection.send(following)
+                    under_way[connection] = following[0]
+                    connection.send(following[1])
     seconds = time.perf_counter() - started
     for connection in connections:
         connection.socket.close()
-    return Load(seconds, latencies)
+    return Mixed(seconds, latencies, errors)

@@ -80,6 +80,10 @@ class Keeper(Server):
 
     def prepare_running(self) -> None:
         """Issue tokens and store the secrets of every competitor."""
+        self.store_secrets()
+
+    def store_secrets(self) -> None:
+        """Issue tokens and store the secrets."""
         self._prepared = self.inside("prepare")
         self.secret_ids = self.create("development", SECRETS)
 
@@ -101,6 +105,10 @@ class Keeper(Server):
         body = json.loads(self.bulk_request(environment, count).partition(b"\r\n\r\n")[2])
         answer = self.client(environment).call("POST", "/api/secrets/bulk", body)
         return [item["id"] for item in answer["results"]]
+
+    def child_environment(self) -> dict[str, str]:
+        """Return the variables of a process of this Keeper."""
+        return {**os.environ, **self.variables}
 
     def inside(self, *arguments: str) -> Any:
         """Run `benchmarks.inside` in a process of this Keeper and return what it prints."""
@@ -208,6 +216,12 @@ class Stage:
             server.variables = first.variables
             self._stack.callback(server.stop)
             yield server
+
+    def loaded_keeper(self, kind: type[K], database: str) -> K:
+        """Return a Keeper with its worker, on a database of its own, that may connect to this machine."""
+        place = self._directory / f"loaded-{database}"
+        variables = {"KEEPER_OUTBOUND_ALLOWED": "127.0.0.0/8"}
+        return self._started(kind(place, self._url(database, "keeper_load_benchmark"), variables))
 
     def idle_openbao(self) -> int:
         """Return the process id of an OpenBao that nobody asks for anything."""
