@@ -447,6 +447,7 @@ SILENT: Final[dict[str, str]] = {
     "*.overlap_sentence": _SHOWS,
     "audit_app.search.events": _SHOWS,
     "keeper_project.dashboard.*": _SHOWS,
+    "keeper_project.systems.standing.standings": _SHOWS,
     "*.listed_tokens": _SHOWS,
     "*.acting_user": _SHOWS,
     "*.second_factor.pending": "it goes on with what was begun, which was recorded",
