@@ -15,8 +15,6 @@ from django.core.mail import get_connection
 from django.core.mail.backends.smtp import EmailBackend
 from django.db import connection
 from django.utils import timezone
-from redis import Redis
-from redis.exceptions import RedisError
 
 from environments_app.errors import SamlUnavailable
 from environments_app.saml.watch import certificates_end
@@ -69,6 +67,10 @@ def redis() -> Finding:
     """Ask the Redis of the cache for a sign of life."""
     if not settings.REDIS_URL:
         return Finding(state=SystemState.OFF, detail=_OFF)
+    # Not where there is none: web processes load this module along with the tasks.
+    from redis import Redis  # noqa: PLC0415
+    from redis.exceptions import RedisError  # noqa: PLC0415
+
     client = Redis.from_url(
         settings.REDIS_URL, socket_connect_timeout=_STEP_SECONDS, socket_timeout=_STEP_SECONDS
     )
