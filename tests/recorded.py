@@ -153,6 +153,7 @@ PAGES: Final[dict[tuple[str, str], Expected]] = {
     ("password-change", "POST"): Action.USER_CHANGE,
     ("session-end", "POST"): Action.SESSION_END,
     ("confirm", "POST"): Action.SESSION_CONFIRM,
+    ("digest-choose", "POST"): Action.NOTIFICATION_CHOOSE,
     ("second-factor-start", "POST"): Action.SECOND_FACTOR_CHANGE,
     ("second-factor-enrol", "POST"): Action.SECOND_FACTOR_CHANGE,
     ("second-factor-codes", "POST"): Action.SECOND_FACTOR_CHANGE,
