@@ -75,6 +75,7 @@ COMMANDS: Final[dict[str, str]] = {
     "activate": "lets one installation act",
     "approvals": "decides where nobody else could",
     "audit_export": "the trail, without values",
+    "audit_prune": "takes old events out, sealed before, and says so in the trail",
     "backup": "an encrypted copy",
     "checkpoint": "signs the heads",
     "compliance_report": "reports",

@@ -8,9 +8,9 @@ is a range of an index.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
@@ -26,6 +26,8 @@ from secrets_app.models import Secret
 # So long before a secret expires, it is told.
 EXPIRY_NOTICE: Final = timedelta(days=30)
 SHOWN: Final = 20
+# More of one kind is not told apart by a number, and would cost each page the more.
+COUNTED: Final = 100
 # What these name can be seen by whoever sees all of the environment; of the rest, managers are told.
 _FOR_VIEWERS: Final = ("sync.", "rotation.")
 _TITLES: Final = {
@@ -87,22 +89,26 @@ def sections(actor: Principal, kinds: Sequence[NoticeKind] = tuple(NoticeKind)) 
 def count_new(
     actor: Principal, *, seen: datetime | None, requests: Sequence[Approval | AccessRequest]
 ) -> int:
-    """Return how much is new to a person who last looked at `seen`; two statements.
+    """Return how much is new to a person who last looked at `seen`; three statements.
 
+    Of each kind at most COUNTED count, so that a page costs the same however much there is.
     `requests` are those that wait for them, which the frame of a page knows already.
     """
     now = timezone.now()
-    alerts, secrets = _alerts(actor), visible_secrets(actor).order_by()
+    alerts, secrets = _alerts(actor), visible_secrets(actor)
     expiring, due = Q(expires_at__lte=now + EXPIRY_NOTICE), Q(rotation_due_at__lte=now)
     if seen is not None:
         alerts = alerts.filter(told_at__gt=seen)
         expiring &= Q(expires_at__gt=seen + EXPIRY_NOTICE)
         due &= Q(rotation_due_at__gt=seen)
-    counted: dict[str, int] = secrets.filter(expiring | due).aggregate(
-        expiring=Count("pk", filter=expiring), due=Count("pk", filter=due)
-    )
     asked = sum(1 for request in requests if seen is None or _moved_at(request) > seen)
-    return alerts.count() + counted["expiring"] + counted["due"] + asked
+    near = _bounded(secrets.filter(expiring).order_by("expires_at", "id"))
+    late = _bounded(secrets.filter(due).order_by("rotation_due_at", "id"))
+    return asked + _bounded(alerts.order_by("-told_at", "-id")) + near + late
+
+
+def _bounded(rows: QuerySet[Any]) -> int:
+    return len(rows.values_list("pk", flat=True)[:COUNTED])
 
 
 def _alerts(actor: Principal) -> QuerySet[Alert]:
