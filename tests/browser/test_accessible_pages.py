@@ -111,6 +111,44 @@ def test_a_revealed_value_is_without_barriers(
     assert barriers(page) == []
 
 
+@pytest.mark.parametrize("look", ["dark", "phone"])
+def test_previews_and_results_are_without_barriers(
+    visitor: Visitor, cast: Cast, secret: Callable[..., Secret], look: str
+) -> None:
+    stored = secret(name="payments/db")
+    secret(name="only-here")
+    page, found = visitor.open("/secrets", user=cast.alice, **LOOKS[look]), {}
+
+    def judge(name: str) -> None:
+        page.wait_for_load_state()
+        wide = page.evaluate(_OVERFLOW)
+        if problems := barriers(page) + ([f"wider by {wide} px"] if wide > 0 else []):
+            found[name] = problems
+        visitor.shoot(page, f"{name}-{look}")
+
+    page.get_by_role("checkbox", name="Select all on this page").check()
+    page.get_by_label("What to do with the selected").select_option("tag")
+    page.get_by_role("button", name="Go on…").click()
+    page.locator("main form").first.wait_for()
+    judge("bulk-preview")
+    page.goto("/compare?left=development&right=production")
+    page.get_by_role("button", name="Compare").click()
+    page.locator(".row-link").first.wait_for()
+    judge("compared")
+    page.goto(f"/secrets/{stored.pk}/share")
+    page.get_by_label("For").fill("charlie")
+    page.get_by_role("button", name="Make the link").click()
+    link = page.locator(".secret-once code").inner_text().removeprefix(visitor.site)
+    judge("shared-link")
+    page = visitor.open(link, user=cast.charlie, **LOOKS[look])
+    judge("shared")
+    page.get_by_role("button", name="Show it once").click()
+    page.locator("[data-value]").wait_for()
+    judge("shared-value")
+
+    assert found == {}
+
+
 def test_setting_up_a_second_factor_is_without_barriers(visitor: Visitor, cast: Cast) -> None:
     page = visitor.open("/profile/second-factor", user=cast.alice, color_scheme="dark", phone=True)
     page.get_by_role("button", name="Set it up").click()
