@@ -3,12 +3,15 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db import connection
 from django.test import RequestFactory
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.actions import Action, Outcome
 from audit_app.listing import list_paginator
+from audit_app.models import AuditEvent
 from audit_app.search import events
 from audit_app.tests.trail import ALICE, STREAM, entries, write
 from audit_app.views import EventFilterForm, EventOrder
@@ -35,6 +38,27 @@ def test_it_filters_by_what_is_given() -> None:
     assert found(object_name="app/db") == [2, 1]
     assert found(since=timezone.now() - timedelta(minutes=1)) == [2, 1]
     assert found(until=timezone.now() - timedelta(minutes=1)) == []
+
+
+@pytest.mark.parametrize("few", [0, 2, 500])
+def test_a_time_finds_the_same_whether_few_or_many_are_that_old(
+    monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr("audit_app.search._FEW", few)
+    for _ in range(3):
+        write(1)
+    first, second, third = AuditEvent.objects.filter(stream=STREAM).order_by("sequence")
+    assert found(since=second.at) == [3, 2]
+    assert found(since=first.at, until=third.at) == [2, 1]
+    assert found(since=third.at + timedelta(seconds=1)) == []
+
+
+def test_a_time_in_which_nothing_happened_goes_through_no_stream() -> None:
+    write(3)
+    with CaptureQueriesContext(connection) as asked:
+        assert found(since=timezone.now() + timedelta(days=1), until=timezone.now() + timedelta(days=2)) == []
+    assert len(asked) == 1
+    assert "stream" not in asked[0]["sql"].partition("WHERE")[2]
 
 
 def test_it_finds_by_where_and_by_how_a_name_begins() -> None:
