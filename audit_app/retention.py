@@ -12,6 +12,7 @@ from django.utils import timezone
 from audit_app import actors
 from audit_app.actions import Action
 from audit_app.errors import AuditError, NothingToPrune
+from audit_app.installation import is_active
 from audit_app.models import AuditEvent
 from audit_app.pruning import Pruned, prune
 from audit_app.trail_alerts import trail_alerts
@@ -31,7 +32,8 @@ def default_bundle() -> Path:
 def prune_if_due() -> Pruned | None:
     """Take out what is older than KEEPER_AUDIT_RETENTION days, if that is on; a refusal is told."""
     days = settings.KEEPER_AUDIT_RETENTION
-    if days <= 0 or _was_done_lately():
+    # A copy of the database stands still, without a word.
+    if days <= 0 or not is_active() or _was_done_lately():
         return None
     try:
         done = prune(

@@ -329,6 +329,19 @@ def test_a_signature_follows_a_cut(archive: Path) -> None:
     assert problems() == []
 
 
+def test_a_copy_of_the_installation_cuts_nothing_and_is_silent(
+    archive: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.KEEPER_AUDIT_RETENTION = 100
+    for place in (pruning, retention):
+        monkeypatch.setattr(place, "is_active", lambda: False)
+    monkeypatch.setattr(retention, "trail_alerts", lambda: pytest.fail("it told somebody"))
+    tasks.prune_trail()
+    with pytest.raises(PruneRefused, match="not the active installation"):
+        pruned(archive / "b")
+    assert sequences()[:2] == [1, 2]
+
+
 def test_the_schedule_is_off_has_a_minimum_and_tells_of_a_refusal(
     archive: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

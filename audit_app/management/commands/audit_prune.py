@@ -1,6 +1,7 @@
 """The command that takes old events out of the trail, once they are sealed in a bundle outside."""
 
 import getpass
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ class Command(BaseCommand):
                 actor=actors.system(),
                 before=options["before"],
                 bundle=bundle,
-                operator=f"operator {getpass.getuser()}",
+                operator=_operator(),
                 progress=lambda stream, count: self.stderr.write(f"{stream}: {count:,} events"),
             )
             anchor_trail(at_once=True)
@@ -68,6 +69,14 @@ class Command(BaseCommand):
                 f"would go, {each.kept:,} stay"
             )
         self.stdout.write(f"{chosen.removed:,} events would go. Nothing was changed: add --apply to do it.")
+
+
+def _operator() -> str:
+    try:
+        return f"operator {getpass.getuser()}"
+    except (KeyError, OSError):
+        # A container may run under a number that has no name.
+        return f"operator {os.getuid()}"
 
 
 def _date(text: str) -> datetime:
