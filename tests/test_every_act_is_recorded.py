@@ -26,12 +26,14 @@ from environments_app.models import Approval, User
 from environments_app.sessions import stored_key
 from environments_app.tests.cast import PASSWORD, Cast, user_with_password
 from keeper_project.backup import keeping
+from secrets_app import writing
 from secrets_app.import_formats import parse
 from secrets_app.import_plan import plan_import
 from secrets_app.reading import reveal
+from secrets_app.secret_types import SecretType
 from secrets_app.sharing import share_once
 from sync_app import targets
-from sync_app.tests.shown import make_target
+from sync_app.tests.shown import make_entry, make_item, make_plan, make_target
 from sync_app.tests.worlds import VaultWorld
 from tests import recorded
 from tests.call_graph import functions, leads_to
@@ -269,6 +271,27 @@ def _consent(stage: Stage, name: str) -> Ask:
     return stage.api_of(place, name, body) if name.startswith("api-") else stage.page_of(place, name, body)
 
 
+def _members(stage: Stage) -> Ask:
+    """Return the question which members an update touches, of an update that has some."""
+    place = stage.scene("plan-item-members")
+    for value in ('{"old": 1}', '{"new": 1}'):
+        secret, _ = writing.put(
+            actor=stage.cast.principal(stage.cast.alice),
+            environment=place.environment,
+            name="part/members",
+            secret_type=SecretType.JSON,
+            value=value,
+        )
+    first, second = secret.versions.order_by("number")
+    plan = make_plan(make_target(place.environment, name="members", place="members"))
+    make_entry(plan.target, secret, "pending", base_keeper=first.uuid.hex, base_target="4")
+    item = make_item(
+        plan, secret.name, "update", keeper_version=second.uuid.hex, keeper_number=2, target_version="4"
+    )
+    place.plan_id, place.item_id = plan.pk, item.pk
+    return stage.page_of(place, "plan-item-members", {})
+
+
 CADENCE: Final = {"interval_seconds": "86400", "time_zone": "UTC", "grace_seconds": "3600"}
 GENERATED: Final = {"setting-kind": "password", "setting-options": "{}"}
 SYNC: Final[dict[tuple[str, str], Make]] = {
@@ -276,6 +299,7 @@ SYNC: Final[dict[tuple[str, str], Make]] = {
         "target-adopt", {"mode": "replace", "names": ["part/key"]}
     ),
     ("target-disconnect", "POST"): lambda stage: stage.page("target-disconnect", {"mode": "leave"}),
+    ("plan-item-members", "POST"): _members,
     ("consent-give", "POST"): lambda stage: _consent(stage, "consent-give"),
     ("api-consents", "POST"): lambda stage: _consent(stage, "api-consents"),
     ("rotation-new", "POST"): lambda stage: stage.page(
