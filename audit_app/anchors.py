@@ -45,7 +45,7 @@ class Loss:
         return Problem(
             kind="emptied",
             object=f"sink {self.sink}",
-            message=f"{holds}, and it took {self.taken}: it was emptied or cut, or the workers share it not",
+            message=f"{holds}, and it took {self.taken}: it was emptied or cut, or is not shared by all",
         )
 
 

@@ -45,6 +45,7 @@ PAGES = {
     "report": "/reports/all",
     "backups": "/backups",
     "integrity": "/integrity",
+    "trail": "/integrity/trail",
     "health": "/health",
     "profile": "/profile",
     "second-factor": "/profile/second-factor",
