@@ -101,6 +101,9 @@ API: Final[dict[tuple[str, str], Expected]] = {
     ("api-rotation-retry", "POST"): Action.ROTATION_RESOLVE,
     ("api-rotation-roll-back", "POST"): Action.ROTATION_RESOLVE,
     ("api-rotation-abandon", "POST"): Action.ROTATION_RESOLVE,
+    ("api-rotation-retire", "POST"): Nothing(
+        "no retirement has stopped here; one is carried out in sync_app/tests/rotation/test_left_behind.py"
+    ),
     ("api-rotation-cut-grace", "POST"): Action.ROTATION_CUT,
     ("api-acknowledge", "POST"): Action.ROTATION_ACKNOWLEDGE,
     ("api-approval", "PATCH"): Action.APPROVAL_ASK,
@@ -199,6 +202,8 @@ PAGES: Final[dict[tuple[str, str], Expected]] = {
     ("plan-apply", "POST"): Action.TARGET_APPLY,
     ("plan-item", "POST"): Action.TARGET_RESOLVE,
     ("plan-item-members", "POST"): Action.SECRET_REVEAL,
+    ("notices-seen", "POST"): Nothing("what a person has seen of their notices is theirs"),
+    ("first-steps-hide", "POST"): Nothing("how a person's own page looks is theirs"),
     ("consent-give", "POST"): Action.CONSENT_GIVE,
     ("consent-withdraw", "POST"): Action.CONSENT_WITHDRAW,
     ("rotation-new", "POST"): Action.ROTATION_CREATE,
