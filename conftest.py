@@ -1,13 +1,14 @@
 """Fixtures of every test: a process that remembers nothing, the cast, and ways to go round Keeper."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 import pytest_socket
 from django.core.cache import cache
-from django.db import connection
+from django.db import connection, connections
 from django.test import Client
 from pytest_django import Settings
 
@@ -69,6 +70,25 @@ def _forget() -> None:
 @pytest.fixture
 def cast(db: None) -> Cast:
     return make_cast()
+
+
+@pytest.fixture
+def on_disk(transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give this thread and others a database on disk: SQLite in memory knows no waiting for a lock."""
+    if connection.vendor != "sqlite" or "memory" not in str(connection.settings_dict["NAME"]):
+        yield
+        return
+    path = str(tmp_path / "keeper.db")
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM INTO %s", [path])
+    kept, connection.connection = connection.connection, None
+    try:
+        with monkeypatch.context() as patched:
+            patched.setitem(connections.settings["default"], "NAME", path)
+            yield
+            connection.close()
+    finally:
+        connection.connection = kept
 
 
 @pytest.fixture

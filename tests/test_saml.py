@@ -456,8 +456,9 @@ def test_a_planted_assertion_opens_nothing(
     refused(follow(client, response), "saml-replay")
 
 
-@pytest.mark.django_db(transaction=True)
-def test_only_one_of_many_parallel_replays_gets_in(cast: Cast, client: Client, provider: Provider) -> None:
+def test_only_one_of_many_parallel_replays_gets_in(
+    on_disk: None, cast: Cast, client: Client, provider: Provider
+) -> None:
     text = provider.respond(ask(client))
     answers: list[int] = []
     gate = threading.Barrier(4)

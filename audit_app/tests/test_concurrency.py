@@ -1,10 +1,9 @@
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection, connections
+from django.db import connection
 
 from audit_app.actions import Action
 from audit_app.integrity import Problem
@@ -46,17 +45,6 @@ def damage_and_openings(_reader: int) -> tuple[list[Problem], int, int]:
         return list(verify()), opened, head_sequence()
     finally:
         connection.close()
-
-
-@pytest.fixture
-def on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Give the threads a database on disk: SQLite in memory knows no waiting for a lock."""
-    with monkeypatch.context() as patched:
-        if connection.vendor == "sqlite" and "memory" in str(connection.settings_dict["NAME"]):
-            with connection.cursor() as cursor:
-                cursor.execute("VACUUM INTO %s", [str(tmp_path / "trail.db")])
-            patched.setitem(connections.settings["default"], "NAME", str(tmp_path / "trail.db"))
-        yield
 
 
 def names_of(sequences: Sequence[int]) -> list[str]:

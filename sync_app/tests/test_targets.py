@@ -1,14 +1,13 @@
 """Creating targets, against the real OpenBao and moto: who may, what is refused, what is kept."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from threading import Barrier
 from typing import Any
 
 import pytest
-from django.db import connection, connections
+from django.db import connection
 from pytest_django import Settings
 
 from audit_app.models import AuditEvent
@@ -202,17 +201,6 @@ def test_a_path_inside_a_mount_is_no_mount(cast: Cast, vault: VaultWorld) -> Non
     for mount in ("secret/data", "secret/metadata"):
         with pytest.raises(MountMissing):
             made(cast, vault, destination=vault.destination | {"mount": mount})
-
-
-@pytest.fixture
-def on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Give the threads a database on disk: SQLite in memory knows no waiting for a lock."""
-    with monkeypatch.context() as patched:
-        if connection.vendor == "sqlite" and "memory" in str(connection.settings_dict["NAME"]):
-            with connection.cursor() as cursor:
-                cursor.execute("VACUUM INTO %s", [str(tmp_path / "keeper.db")])
-            patched.setitem(connections.settings["default"], "NAME", str(tmp_path / "keeper.db"))
-        yield
 
 
 @pytest.mark.every_database

@@ -10,6 +10,9 @@ document.addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy violated: ${event.effectiveDirective} by ${event.blockedURI} ${event.sample}`));
 """
 
+# What htmx logs of a request that a newer one replaced; one that could not be sent logs `htmx:sendError` as well.
+_REPLACED = ("error: htmx:afterRequest", "error: htmx:sendAbort")
+
 
 class Watch:
     """Everything that went wrong on one page since it was opened."""
@@ -35,8 +38,9 @@ class Watch:
         return surprises + elsewhere
 
     def _heard(self, message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"}:
-            self.problems.append(f"{message.type}: {message.text}")
+        line = f"{message.type}: {message.text}"
+        if message.type in {"error", "warning"} and not line.startswith(_REPLACED):
+            self.problems.append(line)
 
     def _failed(self, error: Error) -> None:
         self.problems.append(f"uncaught: {error}")
