@@ -7,17 +7,18 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from django.db import DatabaseError, connection
 
+from audit_app import many_rows
 from audit_app.chain import EventFields, Link
 
+_EVENTS = "audit_app_auditevent"
 _TEXT_COLUMNS = EventFields._fields[:-1]
 _COLUMNS = (*_TEXT_COLUMNS, "manifest_id", "previous_hash", "hash", "mac")
 _BINARY_COLUMNS = frozenset({"previous_hash", "hash", "mac"})
 _UUID_COLUMNS = frozenset({"uuid", "actor_uuid", "object_uuid"})
-_ROWS_PER_INSERT = 100
 _ITEMS_PER_INSERT = 500
 _ROWS_PER_FETCH = 500
 # The driver of MySQL makes one statement of many rows.
@@ -26,24 +27,31 @@ _INSERT_ITEM = (
 )
 
 
+Head: TypeAlias = tuple[int, bytes]
+
+
 class Entry(NamedTuple):
-    """A link to be stored: its time as a datetime, and the id of the manifest it names."""
+    """A link to be stored: its time as `stored_time` gives it, and the id of the manifest it names."""
 
     link: Link
-    at: datetime
+    at: Any
     manifest_id: int | None
 
 
 @contextmanager
-def plain_transaction() -> Iterator[None]:
-    """Frame statements of this module by BEGIN and COMMIT, where no transaction is open.
+def plain_transaction(stream: str) -> Iterator[Head | None]:
+    """Frame statements of this module by BEGIN and COMMIT where no transaction is open, a head locked.
 
     `atomic` turns autocommit off and on again: two more round trips to MySQL.
     """
+    statements = _statements(connection.vendor)
     with connection.cursor() as cursor:
-        cursor.execute(_statements(connection.vendor).begin)
+        if _takes_several():
+            cursor.execute(f"{statements.begin}; {statements.lock_head}", [stream])
+        else:
+            cursor.execute(statements.begin)
         try:
-            yield
+            yield _next_head(cursor) if _takes_several() else locked_head(stream)
             cursor.execute("COMMIT")
         except BaseException:
             _roll_back()
@@ -58,33 +66,44 @@ def _roll_back() -> None:
     connection.close()
 
 
-def locked_head(stream: str) -> tuple[int, bytes] | None:
+def locked_head(stream: str) -> Head | None:
     """Return a stream's (sequence, hash) and lock them until the transaction ends.
 
     On SQLite the lock is the transaction itself, which is IMMEDIATE.
     """
     with connection.cursor() as cursor:
         cursor.execute(_statements(connection.vendor).lock_head, [stream])
-        row = cursor.fetchone()
+        return _head(cursor.fetchone())
+
+
+def _next_head(cursor: Any) -> Head | None:
+    cursor.nextset()
+    return _head(cursor.fetchone())
+
+
+def _head(row: Sequence[Any] | None) -> Head | None:
     return None if row is None else (row[0], bytes(row[1]))
 
 
-def move_head(stream: str, *, old: int, new: int, link_hash: bytes) -> bool:
-    """Move a stream's head, and say whether it stood where it was thought to."""
+def append(stream: str, entries: Sequence[Entry], *, after: int) -> bool:
+    """Store the links that follow a locked head and move it to the last; say whether it stood there."""
+    fields, _, link_hash, _ = entries[-1].link
+    rows = [_row(entry) for entry in entries]
+    moved: list[Any] = [fields.sequence, link_hash, stream, after]
+    insert, move_head = _insert(connection.vendor), _statements(connection.vendor).move_head
     with connection.cursor() as cursor:
-        cursor.execute(_statements(connection.vendor).move_head, [new, link_hash, stream, old])
-        moved: int = cursor.rowcount
-    return moved == 1
+        if len(rows) == 1 and _takes_several():
+            cursor.execute(f"{insert.head}{insert.row}; {move_head}", [*rows[0], *moved])
+            cursor.nextset()
+        else:
+            many_rows.insert(insert, rows)
+            cursor.execute(move_head, moved)
+        return bool(cursor.rowcount == 1)
 
 
-def insert(entries: Sequence[Entry]) -> None:
-    """Store links, a hundred in one statement."""
-    statements = _statements(connection.vendor)
-    with connection.cursor() as cursor:
-        for start in range(0, len(entries), _ROWS_PER_INSERT):
-            batch = entries[start : start + _ROWS_PER_INSERT]
-            rows = ", ".join([statements.row] * len(batch))
-            cursor.execute(statements.insert + rows, [value for entry in batch for value in _row(entry)])
+def _takes_several() -> bool:
+    """Say whether statements can go to the server together: each alone is a way there and back."""
+    return connection.vendor == "mysql"
 
 
 def insert_items(manifest_id: int, items: Sequence[tuple[str, int, str]]) -> None:
@@ -95,6 +114,11 @@ def insert_items(manifest_id: int, items: Sequence[tuple[str, int, str]]) -> Non
             cursor.executemany(_INSERT_ITEM, rows)
 
 
+def stored_time(at: datetime) -> Any:
+    """Return a time as the driver takes it."""
+    return connection.ops.adapt_datetimefield_value(at)
+
+
 def remove(ids: Sequence[int]) -> int:
     """Delete events by id, for retention alone; return how many there were."""
     removed = 0
@@ -102,7 +126,7 @@ def remove(ids: Sequence[int]) -> int:
         for start in range(0, len(ids), _ITEMS_PER_INSERT):
             batch = ids[start : start + _ITEMS_PER_INSERT]
             marks = ", ".join(["%s"] * len(batch))
-            cursor.execute(f"DELETE FROM audit_app_auditevent WHERE id IN ({marks})", batch)  # noqa: S608 - our own names
+            cursor.execute(f"DELETE FROM {_EVENTS} WHERE id IN ({marks})", batch)  # noqa: S608 - our own names
             removed += cursor.rowcount
     return removed
 
@@ -154,20 +178,22 @@ class _Statements(NamedTuple):
     begin: str
     lock_head: str
     move_head: str
-    insert: str
-    row: str
     links: str
     canonical_links: str
+
+
+@cache
+def _insert(vendor: str) -> many_rows.Insert:
+    return many_rows.insert_into(_EVENTS, _COLUMNS, binary=_BINARY_COLUMNS, vendor=vendor)
 
 
 @cache
 def _statements(vendor: str) -> _Statements:
     """Return the SQL of a database vendor; the names in it are all our own."""
     quote = connection.ops.quote_name
-    head, event, manifest = "audit_app_streamhead", "audit_app_auditevent", "audit_app_readmanifest"
+    head, event, manifest = "audit_app_streamhead", _EVENTS, "audit_app_readmanifest"
     lock = " FOR UPDATE" if connection.features.has_select_for_update else ""
     binary = connection.ops.binary_placeholder_sql(b"")  # type: ignore[arg-type]  # the stub knows only Case
-    marks = ", ".join(binary if column in _BINARY_COLUMNS else "%s" for column in _COLUMNS)
     proof = "e.previous_hash, e.hash, e.mac"
     part = (
         f"FROM {event} e LEFT JOIN {manifest} m ON m.id = e.manifest_id "
@@ -178,8 +204,6 @@ def _statements(vendor: str) -> _Statements:
         begin="BEGIN IMMEDIATE" if vendor == "sqlite" else "START TRANSACTION",
         lock_head=f"SELECT sequence, hash FROM {head} WHERE stream = %s{lock}",  # noqa: S608
         move_head=f"UPDATE {head} SET sequence = %s, hash = {binary} WHERE stream = %s AND sequence = %s",  # noqa: S608
-        insert=f"INSERT INTO {event} ({', '.join(map(quote, _COLUMNS))}) VALUES ",  # noqa: S608
-        row=f"({marks})",
         links=f"SELECT {read}, m.digest, {proof} {part}",
         canonical_links=f"SELECT e.sequence, {_canonical_bytes(vendor)}, {proof} {part}",
     )
@@ -222,10 +246,10 @@ def _canonical(vendor: str, expression: str, column: str) -> str:
 
 
 def _row(entry: Entry) -> list[Any]:
-    fields = entry.link.fields
-    values: list[Any] = list(fields[:-1])
-    values[_AT] = connection.ops.adapt_datetimefield_value(entry.at)
-    return [*values, entry.manifest_id, *entry.link[1:]]
+    (fields, *chained), at, manifest_id = entry
+    values: list[Any] = [*fields, *chained]
+    values[_AT], values[_MANIFEST] = at, manifest_id
+    return values
 
 
 def _link(row: Sequence[Any]) -> Link:
@@ -240,4 +264,4 @@ def stored_bytes(stored: object) -> bytes:
     return bytes(stored) if isinstance(stored, bytes | bytearray | memoryview) else b""
 
 
-_AT = _TEXT_COLUMNS.index("at")
+_AT, _MANIFEST = _COLUMNS.index("at"), _COLUMNS.index("manifest_id")

@@ -1,7 +1,6 @@
 """The only writer of the trail: appends events to a stream and hands out receipts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 from uuid import UUID, uuid4, uuid5
 
@@ -20,10 +19,11 @@ from audit_app.metrics import APPEND_SECONDS, count_events
 from audit_app.models import ReadManifest, StreamHead, deployment_uuid
 
 _EVENTS_PER_GROUP = 100
+# What most details hold, and what needs no closer look.
+_PLAIN: Final = frozenset({str, int, bool, type(None)})
 
 
-@dataclass(frozen=True)
-class AuditObject:
+class AuditObject(NamedTuple):
     """What was acted on, under the name it had then."""
 
     kind: str
@@ -31,8 +31,7 @@ class AuditObject:
     name: str
 
 
-@dataclass(frozen=True)
-class ManifestEntry:
+class ManifestEntry(NamedTuple):
     """One version of one secret that a read took along."""
 
     secret_uuid: UUID
@@ -40,8 +39,7 @@ class ManifestEntry:
     name: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Draft:
+class Draft(NamedTuple):
     """An event before it has a place in its stream.
 
     `details` holds str, int, bool, None, lists and dicts only, and never a value of a secret.
@@ -71,7 +69,7 @@ class Receipt:
     def __init__(self, maker: object, draft: Draft, fields: EventFields, *, committed: bool) -> None:
         if maker is not _MAKER:
             raise TypeError("a receipt is made by recording an event")
-        self._event_uuid = UUID(fields.uuid)
+        self._event_uuid = fields.uuid
         self._stream = fields.stream
         self._sequence = fields.sequence
         self._committed = committed
@@ -80,7 +78,7 @@ class Receipt:
     @property
     def event_uuid(self) -> UUID:
         """The event's uuid."""
-        return self._event_uuid
+        return UUID(self._event_uuid)
 
     @property
     def stream(self) -> str:
@@ -187,8 +185,7 @@ def _commit_alone(draft: Draft) -> Receipt:
 def _commit_together(group: "Sequence[_Ready]") -> list[Receipt]:
     """Commit events of one stream; of a stream that has to be opened, none."""
     stream = group[0].draft.stream
-    with ledger.plain_transaction():
-        head = ledger.locked_head(stream)
+    with ledger.plain_transaction(stream) as head:
         return _chained(stream, head, group, committed=True) if head else []
 
 
@@ -217,16 +214,16 @@ def _chained(
     """Chain events to a locked head, which moves to the last of them."""
     first, previous = head
     at, keys = timezone.now(), keyring()
+    told_at, stored_at = utc_text(at), ledger.stored_time(at)
     entries, receipts = [], []
     for sequence, (draft, text, manifest) in enumerate(ready, first + 1):
-        fields = _fields(draft, sequence, utc_text(at), text, manifest.digest if manifest else None)
+        fields = _fields(draft, sequence, told_at, text, manifest.digest if manifest else None)
         link_hash = event_hash(previous, canonical_bytes(fields))
         link = Link(fields, previous, link_hash, keys.mac(Purpose.AUDIT_MAC, link_hash))
-        entries.append(ledger.Entry(link, at, manifest.pk if manifest else None))
+        entries.append(ledger.Entry(link, stored_at, manifest.pk if manifest else None))
         receipts.append(Receipt(_MAKER, draft, fields, committed=committed))
         previous = link_hash
-    ledger.insert(entries)
-    if not ledger.move_head(stream, old=first, new=first + len(ready), link_hash=previous):
+    if not ledger.append(stream, entries, after=first):
         raise StreamForked(f"the head of stream {stream} moved while it was locked")
     return receipts
 
@@ -287,7 +284,8 @@ def _refuse_foreign(value: object) -> None:
         for key, item in value.items():
             if not isinstance(key, str):
                 raise BadDetails("the keys of details are text")
-            _refuse_foreign(item)
+            if type(item) not in _PLAIN:
+                _refuse_foreign(item)
     elif isinstance(value, list):
         for item in value:
             _refuse_foreign(item)

@@ -8,6 +8,7 @@ that it left behind, and the newest event about a row says what the row must be 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
+from uuid import UUID
 
 from django.db.models import CharField
 from django.db.models.functions import Cast
@@ -45,7 +46,12 @@ def row_state(row: AuthenticatedRow, *, gone: bool = False) -> dict[str, Json]:
 
     Call it after the row was saved, since saving computes the MAC.
     """
-    return {_DETAIL: {str(row.uuid): None if gone else _digest(row.row_mac)}}
+    return state_of(row.uuid, None if gone else row.row_mac)
+
+
+def state_of(uuid: UUID, row_mac: bytes | None) -> dict[str, Json]:
+    """Return what `row_state` does, for the uuid and the MAC of a row; None for one that is gone."""
+    return {_DETAIL: {str(uuid): None if row_mac is None else _digest(row_mac)}}
 
 
 def state_digest(row: AuthenticatedRow) -> str:

@@ -1,17 +1,18 @@
 """Rows that prove themselves: a MAC over the columns that decide who reads or where values go."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, ClassVar, TypeVar, cast
 from uuid import UUID
 
-from django.core.cache import cache
+from django.core.cache import cache as shared_cache
 from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist, ValidationError
 from django.db import connection, models
 
 from audit_app import actors, streams
 from audit_app.actions import Action, Outcome
-from audit_app.canonical import Json, canonical_json, utc_text
+from audit_app.canonical import canonical_json, utc_text
 from audit_app.errors import BadDetails, UnauthenticatableValue
 from audit_app.identified import Identified
 from audit_app.keyring import Purpose, keyring
@@ -78,8 +79,8 @@ class AuthenticatedRow(Identified):
         return keyring().verify(Purpose.ROW_MAC, message, bytes(self.row_mac))
 
     def _mac_message(self) -> bytes:
-        covered = {path: _covered_value(self, path) for path in self.MAC_COVERS}
-        later = {path: _covered_value(self, path) for path in self.MAC_COVERS_IF_SET}
+        covered = {path: read(self) for path, read in _columns(type(self), self.MAC_COVERS)}
+        later = {path: read(self) for path, read in _columns(type(self), self.MAC_COVERS_IF_SET)}
         covered |= {path: value for path, value in later.items() if value not in {None, ""}}
         return mac_message(self.MAC_LABEL, self.uuid, covered)
 
@@ -90,13 +91,14 @@ class AuthenticatedRow(Identified):
         return names | {field.attname for field in cls._meta.concrete_fields if field.name in names}
 
 
-def mac_message(label: str, uuid: UUID, covered: Mapping[str, Json]) -> bytes:
+def mac_message(label: str, uuid: UUID, covered: Mapping[str, object]) -> bytes:
     """Return what the MAC of a row is over; `covered` is path → plain value.
 
     Raises UnauthenticatableValue if a value has no canonical form.
     """
     try:
-        return canonical_json([label, str(deployment_uuid()), str(uuid), covered])
+        # The uuids become text on the way.
+        return canonical_json([label, deployment_uuid(), uuid, covered])
     except BadDetails as error:
         raise UnauthenticatableValue(f"a column of {label} cannot be covered") from error
 
@@ -124,7 +126,7 @@ def report_violation(*, kind: str, uuid: UUID, name: str, reason: str) -> None:
     database's write lock, it joins that one. `name` and `reason` never hold a value.
     """
     key = f"audit_app.violation.{uuid}"
-    if not cache.add(key, 1, timeout=_REPORT_INTERVAL_SECONDS):
+    if not shared_cache.add(key, 1, timeout=_REPORT_INTERVAL_SECONDS):
         return
     writer = record if _in_transaction() else commit_record
     written = False
@@ -140,37 +142,51 @@ def report_violation(*, kind: str, uuid: UUID, name: str, reason: str) -> None:
         written = True
     finally:
         if not written:
-            cache.delete(key)
+            shared_cache.delete(key)
 
 
 def _in_transaction() -> bool:
     return connection.in_atomic_block
 
 
-def _covered_value(row: models.Model, path: str) -> Any:
-    value: Any = row
-    owner: models.Model = row
-    name = path
-    for name in path.split("."):
-        owner = value
-        value = getattr(owner, name)
-        if value is None:
-            return None
-    return _plain(_as_loaded(owner, name, value))
+@cache
+def _columns(
+    model: type[models.Model], paths: tuple[str, ...]
+) -> list[tuple[str, Callable[[models.Model], Any]]]:
+    """Return what reads each of a model's covered columns, by its path."""
+    return [(path, _reader(model, path)) for path in paths]
 
 
-def _as_loaded(owner: models.Model, name: str, value: Any) -> Any:
-    """Return a value as it will come back from the database, whatever was assigned."""
+def _reader(model: type[models.Model], path: str) -> Callable[[models.Model], Any]:
+    """Return what reads a column as it will come back from the database, whatever was assigned."""
+    names = path.split(".")
+    as_loaded = _as_loaded(model, names)
+
+    def read(row: models.Model) -> Any:
+        value: Any = row
+        for name in names:
+            value = getattr(value, name)
+            if value is None:
+                return None
+        return _plain(as_loaded(value) if as_loaded else value)
+
+    return read
+
+
+def _as_loaded(model: type[models.Model], names: Sequence[str]) -> Callable[[Any], Any] | None:
+    """Return what a column's field makes of a value; None where it is no field of its own."""
+    *owners, name = names
+    owner: Any = model
+    for each in owners:
+        owner = owner._meta.get_field(each).related_model
     try:
         field = owner._meta.get_field(name)
     except FieldDoesNotExist:
-        return value
-    return field.to_python(value) if isinstance(field, models.Field) else value
+        return None
+    return field.to_python if isinstance(field, models.Field) else None
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, UUID):
-        return str(value)
     if isinstance(value, datetime):
         return utc_text(value)
     if isinstance(value, bytes | memoryview):

@@ -3,9 +3,12 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection
+from django.test.utils import CaptureQueriesContext
 
+from audit_app import ledger
 from audit_app.actions import Action
+from audit_app.errors import StreamForked
 from audit_app.integrity import Problem
 from audit_app.models import AuditEvent
 from audit_app.record import AuditObject, ManifestEntry, Receipt, commit_record
@@ -68,3 +71,42 @@ def test_concurrent_writers_do_not_fork_the_chain(
     assert [receipt.sequence for receipt, _ in written] == list(range(1, WRITERS * EACH + 1))
     assert names == [name for _, name in written]
     assert (problems, opened, head) == ([], 1, WRITERS * EACH)
+
+
+def record_once() -> Receipt:
+    return commit_record(
+        actor=ALICE,
+        action=Action.SECRET_REVEAL,
+        stream=STREAM,
+        object=AuditObject("secret", UUID(int=7), "app/1"),
+    )
+
+
+def test_a_committed_record_takes_three_ways_to_a_server() -> None:
+    record_once()
+    with CaptureQueriesContext(connection) as captured:
+        record_once()
+    # Begin and lock the head; store the event and move the head; commit.
+    assert len(captured) == (3 if connection.vendor == "mysql" else 5)
+    assert head_sequence() == 2
+
+
+def test_what_fails_behind_the_event_leaves_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    record_once()
+    statements = ledger._statements(connection.vendor)
+    spoilt = statements._replace(move_head=statements.move_head.replace("SET sequence", "SET nothing"))
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, "_statements", lambda _: spoilt)
+        with pytest.raises(DatabaseError):
+            record_once()
+    assert head_sequence() == AuditEvent.objects.filter(stream=STREAM).count() == 1
+    assert record_once().sequence == 2
+
+
+def test_a_head_that_moved_while_it_was_locked_leaves_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    record_once()
+    append = ledger.append
+    monkeypatch.setattr(ledger, "append", lambda stream, links, after: append(stream, links, after=after + 5))
+    with pytest.raises(StreamForked):
+        record_once()
+    assert head_sequence() == AuditEvent.objects.filter(stream=STREAM).count() == 1

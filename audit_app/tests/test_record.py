@@ -74,18 +74,20 @@ def test_record_many_refuses_two_streams() -> None:
         record_many([draft(), draft(stream="environment:b")])
 
 
-def test_one_record_takes_three_statements() -> None:
+def test_one_record_takes_three_statements_or_two_ways_to_a_server() -> None:
     write()
     with CaptureQueriesContext(connection) as captured:
         write()
-    assert len(captured) == 3
+    # The head, the event, the head: to a server the last two go together.
+    assert len(captured) == (2 if connection.vendor == "mysql" else 3)
 
 
 def test_many_records_take_a_constant_number_of_statements_a_hundred() -> None:
     write()
     with CaptureQueriesContext(connection) as captured:
         write(1_000)
-    assert len(captured) == 2 + 10
+    # The head, the events, the head; SQLite prepares one statement for all events.
+    assert len(captured) == 2 + (1 if connection.vendor == "sqlite" else 10)
 
 
 @pytest.mark.parametrize("bad", [1.5, b"x", {1}, (1,), {1: "x"}, [{"deep": 0.5}], 2**70, "\ud800"])

@@ -114,10 +114,10 @@ def test_without_a_record_none_is_stored(cast: Cast, monkeypatch: pytest.MonkeyP
     keep(cast, "warm").versions.all()
     before = Secret.objects.count()
 
-    def fail(_entries: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise DatabaseError("the disk is full")
 
-    monkeypatch.setattr(ledger, "insert", fail)
+    monkeypatch.setattr(ledger, "append", fail)
     with pytest.raises(DatabaseError):
         bulk.create_many(actor=cast.principal(cast.alice), items=[new(cast, "a"), new(cast, "b")])
     assert Secret.objects.count() == SecretVersion.objects.count() == before

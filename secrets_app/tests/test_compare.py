@@ -81,9 +81,9 @@ def test_it_takes_the_right_to_reveal_on_both_sides(
 def test_without_a_record_there_is_no_answer(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     keep(cast)
 
-    def fail(_entries: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise DatabaseError("the disk is full")
 
-    monkeypatch.setattr(ledger, "insert", fail)
+    monkeypatch.setattr(ledger, "append", fail)
     with pytest.raises(DatabaseError):
         rows(cast)

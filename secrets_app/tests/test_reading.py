@@ -71,10 +71,10 @@ def test_it_shows_nothing_that_cannot_be_recorded(
     monkeypatch.setattr(seal, "open_bound", lambda *_, **__: opened.append(1))
     before = state()
 
-    def fail(_entries: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise DatabaseError("the disk is full")
 
-    monkeypatch.setattr(ledger, "insert", fail)
+    monkeypatch.setattr(ledger, "append", fail)
     response = go(client, way, cast, secret)
     assert response.status_code in {500, 503}
     assert VALUE not in response.content.decode()
