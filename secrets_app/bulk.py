@@ -1,30 +1,30 @@
 """Creates many secrets at once, all or none, at the cost of one data key and a few statements."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
-from typing import Final
+from typing import Final, TypeAlias
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from audit_app.actions import Action
 from audit_app.canonical import Json
-from audit_app.record import record_many
+from audit_app.record import Draft, record_many
 from environments_app.models import Environment
-from environments_app.policy import Principal, require
+from environments_app.policy import Principal, allows, require
 from environments_app.principals import principal_now
-from environments_app.second_person import Clearance, needs_second_person, require_second_person
-from secrets_app.changes import announce, event
+from environments_app.second_person import Clearance, needs_second_person, require_second_person, standing
+from secrets_app.changes import announce
+from secrets_app.data_keys import active_key
 from secrets_app.errors import NameTaken, SecretError, TooManyItems
 from secrets_app.input_errors import InvalidInput, InvalidName
 from secrets_app.insertion import insert_rows
-from secrets_app.metadata import Metadata, checked_comment
-from secrets_app.models import Secret, SecretVersion
+from secrets_app.metadata import Metadata, checked_comment, checked_metadata
+from secrets_app.models import Secret
 from secrets_app.names import validate_secret_name
+from secrets_app.new_rows import CreatedSecret, Described, NewRow, NewRows
 from secrets_app.proposals import creating_many
-from secrets_app.secret_types import SecretType
-from secrets_app.versions import NewValue, sealed_version, sealing_key
-from secrets_app.writing import new_secret
+from secrets_app.secret_types import SecretType, inspect
 
 MAX_ITEMS: Final = 1000
 # What a request for approval keeps sealed at most.
@@ -32,6 +32,9 @@ MAX_PENDING_BYTES: Final = 8 * 1024 * 1024
 _NAMES_PER_QUERY: Final = 500
 # How many offending items a refusal lists; the rest would only repeat them.
 _MAX_REPORTED: Final = 50
+
+# A row, and what made it.
+Made: TypeAlias = tuple[NewRows, NewRow]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,22 +66,23 @@ class InvalidItems(SecretError):
         self.faults = list(faults[:_MAX_REPORTED])
 
 
-def create_many(*, actor: Principal, items: Sequence[NewSecret]) -> list[Secret]:
+def create_many(*, actor: Principal, items: Sequence[NewSecret]) -> list[CreatedSecret]:
     """Create up to 1,000 secrets in one transaction; return them in the order given.
 
     Each has its own event. Raises TooManyItems, InvalidItems naming the offending ones,
     NameTaken if a name lives already, ApprovalNeeded, and Forbidden or Invisible.
     """
     refuse_too_many(len(items))
-    secrets = _drafts(actor, items)
+    described = _described(items)
+    _require_all(actor, items)
     clearances = _clearances(actor, items)
-    versions = list(_sealed(actor, secrets, items))
+    made = _sealed(actor, described, items)
     # Sealing many takes a while; who lost the right meanwhile stores none.
     _require_all(principal_now(actor), items)
     try:
         with transaction.atomic():
             approved = {place.pk: clearance.spend(place, actor=actor) for place, clearance in clearances}
-            _insert(actor, secrets, versions, approved)
+            return _insert(made, approved)
     except IntegrityError as error:
         taken = _taken_name(items)
         if taken is None:
@@ -86,7 +90,6 @@ def create_many(*, actor: Principal, items: Sequence[NewSecret]) -> list[Secret]
         raise NameTaken(
             f"Item {taken}: the environment already has a secret of this name. None was stored."
         ) from error
-    return secrets
 
 
 def refuse_too_many(count: int) -> None:
@@ -102,24 +105,25 @@ def _clearances(actor: Principal, items: Sequence[NewSecret]) -> list[tuple[Envi
 
 
 def _cleared(actor: Principal, place: Environment, items: Sequence[NewSecret]) -> Clearance:
+    if not needs_second_person(actor, place):
+        return standing(actor, place)
     mine = [item for item in items if item.environment.pk == place.pk]
-    if needs_second_person(actor, place):
-        # Refused now rather than once somebody has approved it.
-        taken = _taken_name(mine)
-        if taken is not None:
-            raise NameTaken(f"{mine[taken].name}: the environment already has a secret of this name.")
-        if sum(len(item.value.encode()) for item in mine) > MAX_PENDING_BYTES:
-            raise TooManyItems(
-                f"A second person approves at most {MAX_PENDING_BYTES >> 20} MiB at once: send less."
-            )
+    # Refused now rather than once somebody has approved it.
+    taken = _taken_name(mine)
+    if taken is not None:
+        raise NameTaken(f"{mine[taken].name}: the environment already has a secret of this name.")
+    if sum(len(item.value.encode()) for item in mine) > MAX_PENDING_BYTES:
+        raise TooManyItems(
+            f"A second person approves at most {MAX_PENDING_BYTES >> 20} MiB at once: send less."
+        )
     described = [(item.name, item.secret_type, item.value, item.comment, item.metadata) for item in mine]
     return require_second_person(actor=actor, proposal=creating_many(place, described))
 
 
-def _drafts(actor: Principal, items: Sequence[NewSecret]) -> list[Secret]:
-    """Check every item, and the right to create it."""
+def _described(items: Sequence[NewSecret]) -> list[Described]:
+    """Check every item."""
     faults: list[ItemFault] = []
-    secrets = []
+    described = []
     seen: set[tuple[int, str]] = set()
     for index, item in enumerate(items):
         try:
@@ -129,26 +133,25 @@ def _drafts(actor: Principal, items: Sequence[NewSecret]) -> list[Secret]:
             seen.add((item.environment.pk, item.name))
             checked_comment(item.comment)
             _refuse_references(item)
-            secrets.append(
-                new_secret(
-                    environment=item.environment,
-                    name=item.name,
-                    secret_type=item.secret_type,
-                    value=item.value,
-                    metadata=item.metadata,
-                )
-            )
+            facts = inspect(item.secret_type, item.value)
+            described.append(Described(item.name, item.secret_type, facts, **checked_metadata(item.metadata)))
         except InvalidInput as error:
             faults.append(ItemFault(index=index, field=error.field, reason=error.reason))
     if faults:
         raise InvalidItems(faults)
-    _require_all(actor, items)
-    return secrets
+    return described
 
 
 def _require_all(actor: Principal, items: Sequence[NewSecret]) -> None:
+    whole = {
+        place
+        for place in {item.environment.pk for item in items}
+        if allows(actor, Action.SECRET_CREATE, environment_id=place)
+    }
     for item in items:
-        require(actor=actor, action=Action.SECRET_CREATE, environment=item.environment, name=item.name)
+        # Who may create everywhere in an environment is not asked about again for each name.
+        if item.environment.pk not in whole:
+            require(actor=actor, action=Action.SECRET_CREATE, environment=item.environment, name=item.name)
 
 
 def _refuse_references(item: NewSecret) -> None:
@@ -156,55 +159,32 @@ def _refuse_references(item: NewSecret) -> None:
         raise InvalidInput("resolves_references", "What is created in bulk stays literal.")
 
 
-def _sealed(
-    actor: Principal, secrets: Sequence[Secret], items: Sequence[NewSecret]
-) -> Iterator[SecretVersion]:
-    keys = {
-        secret.environment_id: sealing_key(secret)
-        for secret in {s.environment_id: s for s in secrets}.values()
+def _sealed(actor: Principal, described: Sequence[Described], items: Sequence[NewSecret]) -> list[Made]:
+    """Return the rows of all items; may call KMS."""
+    now = timezone.now()
+    makers = {
+        pk: NewRows(actor=actor, environment=place, data_key=active_key(place), at=now)
+        for pk, place in {item.environment.pk: item.environment for item in items}.items()
     }
-    for secret, item in zip(secrets, items, strict=True):
-        yield sealed_version(
-            actor=actor,
-            secret=secret,
-            number=1,
-            value=NewValue(text=item.value, comment=item.comment),
-            data_key=keys[secret.environment_id],
-        )
+    made = []
+    for item, about in zip(items, described, strict=True):
+        maker = makers[item.environment.pk]
+        made.append((maker, maker.made(about, value=item.value, comment=item.comment)))
+    return made
 
 
-def _insert(
-    actor: Principal,
-    secrets: list[Secret],
-    versions: list[SecretVersion],
-    approved: Mapping[int, Mapping[str, Json]],
-) -> None:
-    insert_rows(secrets)
-    _complete_ids(secrets)
-    for secret, version in zip(secrets, versions, strict=True):
-        version.secret = secret
-    insert_rows(versions)
-    drafts = [
-        event(
-            actor=actor,
-            secret=version.secret,
-            action=Action.SECRET_CREATE,
-            details={"bulk": True, **approved[version.secret.environment_id]},
-            version=version,
-        )
-        for version in versions
-    ]
-    for _, group in groupby(sorted(drafts, key=lambda draft: draft.stream), key=lambda draft: draft.stream):
-        record_many(list(group))
-    for environment_id in {secret.environment_id for secret in secrets}:
-        announce(environment_id)
-
-
-def _complete_ids(secrets: Sequence[Secret]) -> None:
-    by_uuid = {secret.uuid: secret for secret in secrets}
-    for uuid, pk in Secret.objects.filter(uuid__in=list(by_uuid)).values_list("uuid", "pk"):
-        secret = by_uuid[uuid]
-        secret.pk, secret._state.adding = pk, False
+def _insert(made: Sequence[Made], approved: Mapping[int, Mapping[str, Json]]) -> list[CreatedSecret]:
+    ids = insert_rows([row for _, row in made])
+    drafts: dict[str, list[Draft]] = {}
+    for maker, row in made:
+        draft = maker.event(row, {"bulk": True, **approved[row.environment.pk]})
+        drafts.setdefault(draft.stream, []).append(draft)
+    # In one order, so that two calls do not wait for each other's streams.
+    for stream in sorted(drafts):
+        record_many(drafts[stream])
+    for place in approved:
+        announce(place)
+    return [maker.created(row, pk) for (maker, row), pk in zip(made, ids, strict=True)]
 
 
 def _taken_name(items: Sequence[NewSecret]) -> int | None:

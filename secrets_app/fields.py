@@ -292,9 +292,9 @@ class EncryptedField(_BinaryField):
         """Be no part of any form."""
 
 
-def require_proof(receipt: object, row: UUID) -> None:
-    """Raise NotCommitted unless this is a receipt, not merely something shaped like one."""
-    if not isinstance(receipt, Receipt) or not receipt.committed or not receipt.covers(row):
+def require_proof(receipt: object, *rows: UUID) -> None:
+    """Raise NotCommitted unless this is a receipt, not merely something shaped like one, and covers all."""
+    if not isinstance(receipt, Receipt) or not receipt.committed or not all(map(receipt.covers, rows)):
         raise NotCommitted("no committed event covers the opening of this value")
 
 

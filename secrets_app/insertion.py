@@ -1,84 +1,52 @@
-"""Inserts many new rows, a hundred in a statement: `bulk_create` makes several calls for each value.
+"""Stores new secrets with their first versions, given as plain rows."""
 
-Each value is stored as its field stores it; a test compares the rows with those of the ORM.
-"""
-
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from functools import cache
 from operator import attrgetter
-from typing import Any, Final, NamedTuple
-from uuid import UUID
+from typing import Final
 
 from django.db import connection, models
 
-from environments_app.fields import ExactCharField
+from audit_app.many_rows import Insert, insert, insert_into
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.new_rows import SECRET_COLUMNS, VERSION_COLUMNS, NewRow
 
-# A hundred of the largest envelopes stay below the 16 MiB that MariaDB takes in a statement.
-_ROWS_PER_INSERT: Final = 100
-# What the drivers take as the instance has it; a field of any other class says itself what it stores.
-_AS_THEY_ARE: Final = frozenset(
-    {
-        models.BooleanField,
-        models.CharField,
-        models.PositiveIntegerField,
-        models.TextField,
-        ExactCharField,
-    }
-)
-
-Read = Callable[[Any], Any]
+_IDS_PER_QUERY: Final = 500
 
 
-class _Statement(NamedTuple):
-    head: str
-    row: str
-    reads: Sequence[Read]
+def insert_rows(rows: Sequence[NewRow]) -> list[int]:
+    """Insert new secrets and their versions; return the ids of the secrets.
+
+    Raises IntegrityError if a name lives already.
+    """
+    insert(_statement(Secret, SECRET_COLUMNS), [row.secret for row in rows])
+    ids = _ids(rows)
+    versions = [(pk, *row.version) for pk, row in zip(ids, rows, strict=True)]
+    insert(_statement(SecretVersion, VERSION_COLUMNS), versions)
+    return ids
 
 
-def insert_rows(rows: Sequence[models.Model]) -> None:
-    """Insert new instances of one model, which do not get to know their ids."""
-    if not rows:
-        return
-    head, row, reads = _statement(type(rows[0]), connection.vendor)
-    with connection.cursor() as cursor:
-        for start in range(0, len(rows), _ROWS_PER_INSERT):
-            batch = rows[start : start + _ROWS_PER_INSERT]
-            values = [read(instance) for instance in batch for read in reads]
-            cursor.execute(head + ", ".join([row] * len(batch)), values)
+def _statement(model: type[models.Model], columns: Sequence[str]) -> Insert:
+    table = model._meta.db_table
+    return insert_into(table, tuple(columns), binary=_binary(model), vendor=connection.vendor)
 
 
 @cache
-def _statement(model: type[models.Model], vendor: str) -> _Statement:  # noqa: ARG001 - a key of the cache
-    quote = connection.ops.quote_name
-    fields = [field for field in model._meta.concrete_fields if not field.primary_key]
-    binary = connection.ops.binary_placeholder_sql(b"")  # type: ignore[arg-type]  # the stub knows only Case
-    marks = [binary if isinstance(field, models.BinaryField) else "%s" for field in fields]
-    names = ", ".join(quote(str(field.column)) for field in fields)
-    return _Statement(
-        head=f"INSERT INTO {quote(model._meta.db_table)} ({names}) VALUES ",  # noqa: S608 - our own names
-        row=f"({', '.join(marks)})",
-        reads=[_read(field) for field in fields],
-    )
+def _binary(model: type[models.Model]) -> frozenset[str]:
+    fields = model._meta.concrete_fields
+    return frozenset(str(field.column) for field in fields if isinstance(field, models.BinaryField))
 
 
-def _read(field: "models.Field[Any, Any]") -> Read:
-    """Return what takes a field's value from an instance as the driver stores it."""
-    value = attrgetter(field.attname)
-    if type(field) in _AS_THEY_ARE:
-        return value
-    if type(field) is models.UUIDField:
-        return lambda row: _hexadecimal(value(row))
-    if type(field) is models.DateTimeField and not (field.auto_now or field.auto_now_add):
-        return lambda row: _moment(value(row))
-    if type(field) is models.ForeignKey:
-        return lambda row: _hexadecimal(value(row))
-    return lambda row: field.get_db_prep_save(field.pre_save(row, add=True), connection)
-
-
-def _hexadecimal(key: UUID | int | None) -> str | int | None:
-    return key.hex if isinstance(key, UUID) else key
-
-
-def _moment(at: datetime | None) -> Any:
-    return None if at is None else connection.ops.adapt_datetimefield_value(at)
+def _ids(rows: Sequence[NewRow]) -> list[int]:
+    """Return the ids that the database gave to new secrets, in their order."""
+    found: dict[str, int] = {}
+    table = connection.ops.quote_name(Secret._meta.db_table)
+    uuids = [row.uuid for row in rows]
+    as_text = str if connection.features.has_native_uuid_field else attrgetter("hex")
+    with connection.cursor() as cursor:
+        for start in range(0, len(uuids), _IDS_PER_QUERY):
+            batch = [as_text(uuid) for uuid in uuids[start : start + _IDS_PER_QUERY]]
+            marks = ", ".join(["%s"] * len(batch))
+            cursor.execute(f"SELECT uuid, id FROM {table} WHERE uuid IN ({marks})", batch)  # noqa: S608 - our own names
+            found.update(cursor.fetchall())
+    return [found[as_text(uuid)] for uuid in uuids]

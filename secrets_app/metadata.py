@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict
 
 from django.utils import timezone
 
@@ -31,7 +31,7 @@ def apply_metadata(secret: Secret, metadata: Metadata) -> list[str]:
 
     Raises InvalidInput naming the field if one is too long, or InvalidTag.
     """
-    checked = _checked(metadata)
+    checked = checked_metadata(metadata)
     changed = sorted(name for name, value in checked.items() if getattr(secret, name) != value)
     for name in changed:
         setattr(secret, name, checked[name])
@@ -44,8 +44,9 @@ def checked_comment(comment: str) -> str:
     return _bounded("comment", comment, MAX_COMMENT)
 
 
-def _checked(metadata: Metadata) -> dict[str, object]:
-    checked: dict[str, object] = {
+def checked_metadata(metadata: Metadata) -> dict[str, Any]:
+    """Return the given fields as a secret holds them. Raises InvalidInput naming one, or InvalidTag."""
+    checked: dict[str, Any] = {
         name: value for name, value in metadata.items() if name != "resolves_references"
     }
     if "description" in metadata:

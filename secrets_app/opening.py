@@ -4,12 +4,13 @@ It gives what `Sealed.open` gives. Whatever it cannot open is left to that, whic
 reports and raises; a test holds the two together.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 from uuid import UUID
 
 from audit_app.models import deployment_uuid
 from audit_app.record import Receipt
+from secrets_app.current_rows import CurrentRow
 from secrets_app.data_keys import plain_key
 from secrets_app.envelope import seal
 from secrets_app.envelope.context import VersionBindings
@@ -38,6 +39,14 @@ class EnvironmentValues:
     def opened(self, envelope: bytes, *, version: UUID, secret: UUID, number: int) -> bytes:
         """Return the value of a version; raises as `Sealed.open` does."""
         require_proof(self._receipt, version)
+        return self._opened(envelope, version, secret, number)
+
+    def opened_all(self, rows: Sequence[CurrentRow]) -> list[bytes]:
+        """Return the values of versions in their order; raises as `opened` does."""
+        require_proof(self._receipt, *(row.version for row in rows))
+        return [self._opened(row.envelope, row.version, row.secret, row.number) for row in rows]
+
+    def _opened(self, envelope: bytes, version: UUID, secret: UUID, number: int) -> bytes:
         try:
             header = parse(envelope)
             key = self._keys.get(header.data_key_id) or self._taken(header.data_key_id)

@@ -242,10 +242,7 @@ def _reported(secret: UUID, name: str) -> bool:
 def _open_all(environment: Environment, rows: Sequence[CurrentRow], receipt: Receipt) -> list[str]:
     data_keys.prefetch(named_data_keys(row.envelope for row in rows))
     values = EnvironmentValues(environment.uuid, receipt)
-    return [
-        values.opened(row.envelope, version=row.version, secret=row.secret, number=row.number).decode()
-        for row in rows
-    ]
+    return [value.decode() for value in values.opened_all(rows)]
 
 
 def _record_failure(

@@ -28,8 +28,7 @@ class TagsField(models.TextField):  # type: ignore[type-arg]  # the stub's two p
 
     def get_prep_value(self, value: str | Sequence[str] | None) -> str:
         """Return the text to store, or to search with."""
-        tags = self.to_python(value)
-        return SEPARATOR + SEPARATOR.join(tags) + SEPARATOR if tags else ""
+        return tags_text(self.to_python(value))
 
     def value_to_string(self, obj: models.Model) -> str:
         """Return the stored text, for serializers."""
@@ -37,6 +36,11 @@ class TagsField(models.TextField):  # type: ignore[type-arg]  # the stub's two p
 
     def formfield(self, **_options: Any) -> None:
         """Offer no form field of its own: forms ask for tags as text and validate them."""
+
+
+def tags_text(tags: Sequence[str]) -> str:
+    """Return the text that stores a list of tags."""
+    return SEPARATOR + SEPARATOR.join(tags) + SEPARATOR if tags else ""
 
 
 def has_tag(tag: str) -> models.Q:

@@ -1,7 +1,7 @@
 """Makes the versions of secrets: sealed before the transaction, digested for the trail."""
 
 from dataclasses import dataclass
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from audit_app.actors import Actor
 from audit_app.canonical import Json, canonical_json, utc_text
@@ -71,7 +71,12 @@ def version_digest(version: SecretVersion) -> str:
     It covers the version's uuid, secret, number, fingerprint, author, comment and time, and survives
     re-sealing, since the sealed bytes are no part of it.
     """
-    return keyring().mac(Purpose.AUDIT_MAC, _digest_message(version)).hex()
+    return digest_of(_digest_message(version))
+
+
+def digest_of(message: bytes) -> str:
+    """Return the keyed digest of what `digest_message` gave, in hexadecimal."""
+    return keyring().mac(Purpose.AUDIT_MAC, message).hex()
 
 
 def matches_digest(version: SecretVersion, digest: str) -> bool:
@@ -85,19 +90,40 @@ def matches_digest(version: SecretVersion, digest: str) -> bool:
 
 def write_details(version: SecretVersion) -> dict[str, Json]:
     """Return what the event of a write says about the version that it made."""
-    return {"version": str(version.uuid), "number": version.number, "digest": version_digest(version)}
+    return details_of(version.uuid, version.number, version_digest(version))
+
+
+def details_of(version: UUID, number: int, digest: str) -> dict[str, Json]:
+    """Return what `write_details` does, for a version's uuid, number and digest."""
+    return {"version": str(version), "number": number, "digest": digest}
+
+
+def digest_message(
+    *,
+    version: UUID,
+    secret: UUID,
+    number: int,
+    fingerprint: bytes,
+    author: str,
+    author_uuid: UUID,
+    comment: str,
+    at: str,
+) -> bytes:
+    """Return what the digest of a version is over; `at` is its time in UTC as text."""
+    return _DIGEST_LABEL + canonical_json(
+        # The uuids become text on the way.
+        [version, secret, number, fingerprint.hex(), author, author_uuid, comment, at]
+    )
 
 
 def _digest_message(version: SecretVersion) -> bytes:
-    return _DIGEST_LABEL + canonical_json(
-        [
-            str(version.uuid),
-            str(version.secret.uuid),
-            version.number,
-            bytes(version.fingerprint).hex(),
-            version.author,
-            str(version.author_uuid),
-            version.comment,
-            utc_text(version.created_at),
-        ]
+    return digest_message(
+        version=version.uuid,
+        secret=version.secret.uuid,
+        number=version.number,
+        fingerprint=bytes(version.fingerprint),
+        author=version.author,
+        author_uuid=version.author_uuid,
+        comment=version.comment,
+        at=utc_text(version.created_at),
     )

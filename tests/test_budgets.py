@@ -18,7 +18,8 @@ from secrets_app import bulk, reading
 from secrets_app.data_keys import forget_data_keys
 from secrets_app.envelope import seal
 from secrets_app.key_providers import provider
-from secrets_app.models import DataKey, Secret
+from secrets_app.models import DataKey
+from secrets_app.new_rows import CreatedSecret
 from secrets_app.secret_types import SecretType
 from secrets_app.tests.kept import VALUE, keep, send
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_target
@@ -74,7 +75,7 @@ def _count_calls(patched: pytest.MonkeyPatch, count: Count) -> None:
     patched.setattr(seal, "open_bound", opened)
 
 
-def fill(cast: Cast, number: int, *, prefix: str = "bulk") -> list[Secret]:
+def fill(cast: Cast, number: int, *, prefix: str = "bulk") -> list[CreatedSecret]:
     return bulk.create_many(
         actor=cast.principal(cast.alice),
         items=[

@@ -12,6 +12,7 @@ from secrets_app.import_formats import FORMATS
 from secrets_app.import_plan import Verdict
 from secrets_app.metadata import MAX_COMMENT, MAX_DESCRIPTION, MAX_OWNER, Metadata
 from secrets_app.models import Secret, SecretVersion
+from secrets_app.new_rows import CreatedSecret
 from secrets_app.reading import Stage
 from secrets_app.secret_types import SecretType
 
@@ -49,7 +50,7 @@ class SecretDocument(serializers.Serializer[Secret]):
     updated_at = serializers.DateTimeField()
     deleted_at = serializers.DateTimeField(allow_null=True)
 
-    def to_representation(self, secret: Secret) -> dict[str, Any]:
+    def to_representation(self, secret: Secret | CreatedSecret) -> dict[str, Any]:
         """Return the document in one step: this is the hot path of reads and lists."""
         return {
             "id": secret.pk,
@@ -131,11 +132,21 @@ class NewSecretDocument(NewSecretItem):
     environment_id = WholeNumber(min_value=1, max_value=MAX_ID)
 
 
+class _Objects(serializers.ListField):
+    """A list of JSON objects; a field for each value of a thousand would take longer than all else here."""
+
+    child = serializers.DictField()
+
+    def run_child_validation(self, data: Any) -> Any:
+        """Return objects as they are; anything else is the field's to refuse."""
+        return data if all(type(item) is dict for item in data) else super().run_child_validation(data)
+
+
 class BulkDocument(StrictSerializer):
     """Up to 1,000 secrets to create, all or none; `environment_id` serves items that name none."""
 
     environment_id = WholeNumber(required=False, min_value=1, max_value=MAX_ID)
-    secrets = serializers.ListField(child=serializers.DictField(), allow_empty=False)
+    secrets = _Objects(allow_empty=False)
 
 
 class BulkResult(serializers.Serializer[Any]):

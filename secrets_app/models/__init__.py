@@ -4,7 +4,7 @@ from secrets_app.models.data_key import DataKey
 from secrets_app.models.key_migration import KeyMigration
 from secrets_app.models.pending import PendingValue
 from secrets_app.models.reference import Reference
-from secrets_app.models.secret import MAX_NAME_LENGTH, Secret, SecretVersion, version_context
+from secrets_app.models.secret import MAX_NAME_LENGTH, Secret, SecretVersion, search_text, version_context
 from secrets_app.models.share import Share
 from secrets_app.models.sweep import Sweep
 from secrets_app.models.webhook import Webhook, WebhookStyle
@@ -23,5 +23,6 @@ __all__ = [
     "Webhook",
     "WebhookStyle",
     "WrappingKey",
+    "search_text",
     "version_context",
 ]

@@ -1,5 +1,6 @@
 """Secrets and their versions: what is kept, under which name, and in which state."""
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -103,7 +104,12 @@ class Secret(AuthenticatedRow):
 
     def refresh_search_text(self) -> None:
         """Derive the lower-cased text that searches read from what a viewer may see."""
-        self.search_text = "\n".join((self.name, self.description, self.owner, *self.tags)).lower()
+        self.search_text = search_text(self.name, self.description, self.owner, self.tags)
+
+
+def search_text(name: str, description: str, owner: str, tags: Iterable[str]) -> str:
+    """Return what a search of a secret looks into."""
+    return "\n".join((name, description, owner, *tags)).lower()
 
 
 class SecretVersion(Identified):

@@ -1,6 +1,7 @@
 """What kinds of values Keeper knows: each is validated, left unchanged, and described by derived facts."""
 
 from collections.abc import Callable
+from typing import Final
 
 from django.db import models
 
@@ -38,15 +39,19 @@ INSPECTORS: dict[SecretType, Callable[[str], Facts]] = {
 }
 
 
+_BY_VALUE: Final = {str(each): each for each in SecretType}
+
+
 def parse_secret_type(text: object) -> SecretType:
     """Return the type that `text` names, in any case and with `-` or a space for `_` ("api-key").
 
     Raises InvalidValue, for the field `secret_type`, if there is none.
     """
     name = text.strip().upper().replace("-", "_").replace(" ", "_") if isinstance(text, str) else ""
-    if name not in SecretType.values:
+    found = _BY_VALUE.get(name)
+    if found is None:
         raise InvalidValue("secret_type", f"Choose one of {', '.join(SecretType.values)}.")
-    return SecretType(name)
+    return found
 
 
 def inspect(secret_type: SecretType, value: object) -> Facts:

@@ -1,27 +1,31 @@
 """The short ways of a bulk call do what the long ones do: rows as the ORM stores them, items as validated."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
-from django.db import IntegrityError, connection, models
+from django.db import connection, models
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.exceptions import ValidationError
 
+from audit_app.actions import Action
+from audit_app.canonical import parsed_details
+from audit_app.integrity import run_checks
+from audit_app.models import AuditEvent
+from audit_app.verification import verify
 from environments_app.tests.cast import Cast
+from secrets_app import bulk, writing
 from secrets_app.api import bulk_items
-from secrets_app.api.serializers import MAX_ID, NewSecretItem
-from secrets_app.data_keys import active_key
-from secrets_app.errors import WrongContext
-from secrets_app.fields import Sealed
-from secrets_app.insertion import insert_rows
+from secrets_app.api.serializers import MAX_ID, NewSecretItem, SecretDocument
 from secrets_app.metadata import Metadata
 from secrets_app.models import Secret, SecretVersion
+from secrets_app.new_rows import SECRET_COLUMNS, VERSION_COLUMNS, CreatedSecret
 from secrets_app.secret_types import SecretType
-from secrets_app.tests.kept import keep, version
-from secrets_app.versions import NewValue, sealed_version
-from secrets_app.writing import new_secret
+from secrets_app.tests.test_secret_types_ssh_key import PUBLIC
 
 pytestmark = pytest.mark.django_db
 
@@ -35,93 +39,124 @@ def stored(model: type[models.Model]) -> dict[str, list[Any]]:
         return {name: list(values) for name, values in zip(names, found, strict=True) if name != "id"}
 
 
-def drafts(cast: Cast) -> list[Secret]:
-    """Return new secrets: a plain one, one with all its metadata, and one that is gone already."""
-    metadata: list[Metadata] = [
-        {},
+# What no two secrets share, whoever makes them; what it proves is looked at by itself.
+OWN = {"environment_id", "secret_id", "uuid", "row_mac", "value", "data_key_id", "created_at", "updated_at"}
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+ITEMS: list[tuple[SecretType, str, str, Metadata]] = [
+    (SecretType.TEXT, "tëxt", "", {}),
+    (
+        SecretType.JSON,
+        '{"a": [1]}',
+        "çomment",
         {
             "description": "tëxt 'quoted' %s",
-            "tags": ["a", "b"],
-            "owner": "alice",
+            "tags": ["b", "A"],
+            "owner": " Alice ",
             "expires_at": datetime(2031, 2, 3, 4, 5, 6, 789, tzinfo=UTC),
         },
-        {"expires_at": datetime(2031, 2, 3, tzinfo=UTC)},
-    ]
-    rows = [
-        new_secret(
-            environment=cast.development,
-            name=f"app/{number}",
-            secret_type=SecretType.JSON,
-            value='{"a": [1]}',
-            metadata=given,
+    ),
+    (SecretType.SSH_KEY, PUBLIC, "", {"expires_at": datetime(2031, 2, 3, tzinfo=UTC)}),
+]
+
+
+@pytest.fixture
+def made(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> list[CreatedSecret]:
+    """Make the same secrets one by one in production and at once in development, in one moment."""
+    monkeypatch.setattr(timezone, "now", lambda: NOW)
+    actor = cast.principal(cast.alice)
+    items = []
+    for number, (kind, value, comment, metadata) in enumerate(ITEMS):
+        writing.create(
+            actor=actor,
+            environment=cast.production,
+            name=f"App/{number}",
+            secret_type=kind,
+            value=value,
+            comment=comment,
+            **metadata,
         )
-        for number, given in enumerate(metadata)
-    ]
-    rows[2].live, rows[2].previous_number = None, 7
-    return rows
+        items.append(
+            bulk.NewSecret(
+                environment=cast.development,
+                name=f"App/{number}",
+                secret_type=kind,
+                value=value,
+                comment=comment,
+                metadata=metadata,
+            )
+        )
+    return bulk.create_many(actor=actor, items=items)
 
 
 @pytest.mark.every_database
-def test_secrets_are_stored_as_the_orm_stores_them(cast: Cast) -> None:
-    rows = drafts(cast)
-    Secret.objects.bulk_create(rows)
-    expected = stored(Secret)
-    Secret.objects.all().delete()
-    for row in rows:
-        row.pk, row.row_mac = None, b""
-    insert_rows(rows)
-    assert stored(Secret) == expected
-    assert all(row.is_authentic() for row in Secret.objects.select_related("environment"))
+@pytest.mark.parametrize("model", [Secret, SecretVersion])
+def test_rows_are_stored_as_those_of_single_secrets(
+    made: list[CreatedSecret], model: type[models.Model]
+) -> None:
+    columns = stored(model)
+    assert len(columns["uuid"]) == 2 * len(ITEMS)
+    for name, values in columns.items():
+        if name not in OWN:
+            assert values[: len(ITEMS)] == values[len(ITEMS) :], name
 
 
 @pytest.mark.every_database
-def test_versions_are_stored_as_the_orm_stores_them_and_open(cast: Cast) -> None:
-    secret, key = keep(cast), active_key(cast.development)
-    rows = [
-        sealed_version(
-            actor=cast.principal(cast.alice),
-            secret=secret,
-            number=number,
-            value=NewValue(text=f"value {number}", comment="çomment"),
-            data_key=key,
-        )
-        for number in (2, 3)
-    ]
-    SecretVersion.objects.bulk_create(rows)
-    expected = stored(SecretVersion)
-    SecretVersion.objects.filter(number__gt=1).delete()
-    insert_rows(rows)
-    assert stored(SecretVersion) == expected
-    assert version(secret, 3).value.opens()
+def test_rows_prove_themselves_and_open(made: list[CreatedSecret]) -> None:
+    versions = SecretVersion.objects.select_related("secret__environment").order_by("id")
+    for version in versions:
+        assert version.secret.is_authentic()
+        assert version.value.opens()
+    values = [version.value.is_of(bytes(version.fingerprint)) for version in versions]
+    assert values == [True] * 2 * len(ITEMS)
+    assert not [*verify(), *run_checks()]
 
 
-def test_what_was_sealed_for_another_row_is_not_inserted(cast: Cast) -> None:
-    secret, key = keep(cast), active_key(cast.development)
-    row, other = (
-        sealed_version(
-            actor=cast.principal(cast.alice),
-            secret=secret,
-            number=number,
-            value=NewValue(text="x"),
-            data_key=key,
-        )
-        for number in (2, 3)
+@pytest.mark.every_database
+def test_rows_hold_the_moment_in_which_they_were_made(made: list[CreatedSecret]) -> None:
+    for created in made:
+        secret = Secret.objects.get(pk=created.pk)
+        moments = {secret.created_at, secret.updated_at, secret.rotated_at, secret.versions.get().created_at}
+        assert moments == {NOW}
+
+
+@pytest.mark.every_database
+def test_events_say_what_those_of_single_secrets_say(made: list[CreatedSecret]) -> None:
+    told = []
+    for event in AuditEvent.objects.filter(action=Action.SECRET_CREATE).order_by("id"):
+        details = parsed_details(event.details)
+        (digest,) = details.pop("rows").values()
+        own = {name: len(details.pop(name)) for name in ("version", "digest")}
+        told.append((event.object_name, event.object_kind, event.outcome, len(digest), own, details))
+    single, many = told[: len(ITEMS)], told[len(ITEMS) :]
+    assert many == [(*event[:-1], {**event[-1], "bulk": True}) for event in single]
+
+
+@pytest.mark.every_database
+def test_the_answer_shows_what_is_stored(made: list[CreatedSecret]) -> None:
+    document = SecretDocument()
+    for created in made:
+        secret = Secret.objects.select_related("environment").get(pk=created.pk)
+        shown = [orjson.dumps(document.to_representation(each)) for each in (created, secret)]
+        assert shown[0] == shown[1]
+
+
+@pytest.mark.parametrize(("model", "columns"), [(Secret, SECRET_COLUMNS), (SecretVersion, VERSION_COLUMNS)])
+def test_every_column_is_stored(model: type[models.Model], columns: Sequence[str]) -> None:
+    assert sorted(columns) == sorted(
+        str(each.column) for each in model._meta.concrete_fields if each.name != "id"
     )
-    row.value = Sealed(other.value.envelope, other.sealing_context())
-    with pytest.raises(WrongContext):
-        insert_rows([row])
 
 
 @pytest.mark.every_database
-def test_more_than_a_statement_takes_are_inserted_and_a_name_only_once(cast: Cast) -> None:
-    rows = [
-        Secret(environment=cast.development, name=f"n{number:03}", secret_type="TEXT")
-        for number in range(201)
+def test_more_than_a_statement_takes_are_inserted_in_their_order(cast: Cast) -> None:
+    items = [
+        bulk.NewSecret(
+            environment=cast.development, name=f"n{number:03}", secret_type=SecretType.TEXT, value=f"{number}"
+        )
+        for number in reversed(range(201))
     ]
-    insert_rows(rows)
-    assert Secret.objects.count() == 201
-    with pytest.raises(IntegrityError):
-        insert_rows([Secret(environment=cast.development, name="n000", secret_type="TEXT")])
+    created = bulk.create_many(actor=cast.principal(cast.alice), items=items)
+    assert [Secret.objects.get(pk=each.pk).name for each in created] == [item.name for item in items]
 
 
 VALUES = st.one_of(

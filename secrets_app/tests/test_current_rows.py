@@ -77,6 +77,16 @@ def test_an_edited_row_is_judged_as_its_model_judges_it(cast: Cast, sql: Sql, co
     assert not any(row.is_authentic for row in plain(cast))
 
 
+@pytest.mark.every_database
+@pytest.mark.parametrize("column", [column for column in EDITS if column != "live"])
+def test_an_edited_row_spoils_no_other(cast: Cast, sql: Sql, column: str) -> None:
+    for name in ("a", "b", "c"):
+        keep(cast, name)
+    sql(f"UPDATE secrets_app_secret SET {column} = %s WHERE name = %s", EDITS[column], "b")
+    assert plain(cast) == by_models(cast)
+    assert sorted(row.is_authentic for row in plain(cast)) == [False, True, True]
+
+
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="no such value fits a column elsewhere")
 @pytest.mark.parametrize("column", SQLITE_EDITS)
 def test_a_column_that_holds_what_no_field_stores_is_judged_so_too(cast: Cast, sql: Sql, column: str) -> None:
