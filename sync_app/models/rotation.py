@@ -152,7 +152,7 @@ class Rotation(AuthenticatedRow):
     leaves = models.CharField(max_length=12, blank=True, default="")
     # The value before is served again, and the new one is to be retired.
     reverted = models.BooleanField(default=False)
-    # An operator ended the grace early.
+    # An operator ended the grace early, or an emergency waits behind it.
     cut = models.BooleanField(default=False)
     # Who asked for it; asked again what they may do when it begins.
     actor_kind = models.CharField(max_length=16)
@@ -207,6 +207,11 @@ class Rotation(AuthenticatedRow):
     def has_ended(self) -> bool:
         """Whether nothing more will be done."""
         return Step(self.step) in ENDED
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether it waits for no target or consumer and leaves no grace."""
+        return self.emergency or self.cut
 
     @property
     def acts(self) -> frozenset[Act]:

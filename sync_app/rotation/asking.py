@@ -5,6 +5,7 @@ from typing import Final
 from django.db import transaction
 
 from audit_app.actions import Action
+from audit_app.actors import Actor
 from audit_app.record import record
 from audit_app.row_mac import authentic
 from audit_app.streams import environment_stream
@@ -23,6 +24,8 @@ from sync_app.rotation.states import Slot, Step
 
 ROTATE: Final = "sync_app.tasks.carry_on_rotation"
 ROTATE_DUE: Final = "sync_app.tasks.rotate_due"
+# Where something would still be waited for; what is being ended already leaves nothing to hasten.
+_HASTENED: Final = frozenset({Step.PREPARE, Step.SET, Step.TEST, Step.PROMOTE, Step.GRACE})
 
 
 def request_rotation(
@@ -36,8 +39,8 @@ def request_rotation(
     """Queue a rotation and return it; one that waits already is the answer to whoever asks again.
 
     While another is at work, its grace included, it waits. An emergency needs the right to cut a
-    grace: it ends one that runs, so that both logins get a new value, waits for no target, and leaves
-    the previous value no grace. Raises Forbidden or Invisible, Tampered, RotationConflict if the policy
+    grace: what is at work leaves none (`hasten`), so that both logins get a new value, and it waits for no
+    target and no window. Raises Forbidden or Invisible, Tampered, RotationConflict if the policy
     was removed or is suspended, and ApprovalNeeded.
     """
     require_on(actor=actor, action=Action.ROTATION_CUT if emergency else Action.ROTATION_RUN, policy=policy)
@@ -64,9 +67,9 @@ def request_rotation(
                 **approved,
             },
         )
-        if emergency:
-            _end_grace(actor, stored)
         nudge_rotation(rotation)
+    if emergency:
+        hasten(actor=actor, policy=policy)
     return rotation
 
 
@@ -104,18 +107,23 @@ def _waiting(policy: RotationPolicy, *, emergency: bool) -> Rotation | None:
     return waiting
 
 
-def _end_grace(actor: Principal, policy: RotationPolicy) -> None:
-    """End the grace that an emergency would wait for; the policy's row is locked."""
-    in_grace = {"slot": Slot.WORKING, "step": Step.GRACE, "cut": False}
-    # Looked for without a lock: a worker that serves a value holds its rotation and then asks for the policy.
-    found = Rotation.objects.filter(policy=policy, **in_grace).first()
-    if found is None:
+def hasten(*, actor: Actor, policy: RotationPolicy) -> None:
+    """Let the rotation at work wait for nothing and leave no grace: an emergency waits behind it.
+
+    Call it outside a transaction: a worker that serves a value holds its rotation and then asks for the
+    policy. The schedule repeats it, so that a crash before it delays an emergency and does not lose it.
+    Raises Tampered.
+    """
+    found = Rotation.objects.filter(policy=policy, slot=Slot.WORKING, cut=False).first()
+    if found is None or found.step not in _HASTENED:
         return
     with changing(found) as working:
-        if working.step != Step.GRACE or working.cut:
+        if working.cut or working.step not in _HASTENED:
             return
         working.cut = True
-        working.begin_anew()
+        # One that stopped on its way is for an operator to settle; nobody is at it.
+        if working.stopped_at is None or working.step == Step.GRACE:
+            working.begin_anew()
         working.save()
         record(
             actor=actor,

@@ -93,7 +93,9 @@ def delay(attempts: int) -> timedelta:
 
 def _may_begin(rotation: Rotation) -> bool:
     policy = rotation.policy
-    window = window_of(policy) if rotation.trigger == Trigger.SCHEDULE else None
+    # An emergency may have been made of one that the schedule had asked for.
+    by_schedule = rotation.trigger == Trigger.SCHEDULE and not rotation.emergency
+    window = window_of(policy) if by_schedule else None
     return policy.suspended_at is None and (window is None or window.holds(database_now()))
 
 

@@ -69,7 +69,7 @@ def _prepare(hold: Hold, actor: Principal) -> Pause | None:
     rotation, policy, secret = hold.rotation, hold.rotation.policy, hold.rotation.policy.secret
     require_on(actor=actor, action=Action.ROTATION_RUN, policy=policy)
     require_living_secret(secret)
-    lagging = [] if rotation.emergency else lagging_targets(secret)
+    lagging = [] if rotation.is_urgent else lagging_targets(secret)
     if lagging:
         return _later(f"waits for {', '.join(lagging)} to hold the current version")
     current = version_of(secret, secret.current_number)
@@ -153,7 +153,7 @@ def _promote(hold: Hold, actor: Principal) -> Pause | None:
     hold.renew()
     _require_login(opened.rotator, value, what="the new value")
     now = database_now()
-    grace = timedelta() if rotation.emergency else timedelta(seconds=policy.grace_seconds)
+    grace = timedelta() if rotation.is_urgent else timedelta(seconds=policy.grace_seconds)
     facts = inspect(SecretType(secret.secret_type), value)
     with _advancing(hold, actor, Step.GRACE, promoted_at=now, grace_until=now + grace) as details:
         staging.promote(actor=actor, secret=secret, facts=facts, details=details)
@@ -165,10 +165,9 @@ def _grace(hold: Hold, actor: Principal) -> Pause | None:
     """Let the previous value work until its time is over and nobody is known to use it."""
     rotation, policy = hold.rotation, hold.rotation.policy
     now = database_now()
-    forced = rotation.cut or rotation.emergency
     if rotation.grace_until is not None and now < rotation.grace_until and not rotation.cut:
         return Pause(why="")
-    if not forced:
+    if not rotation.is_urgent:
         if abs(timezone.now() - now) > _CLOCKS_APART:
             return _later("the clocks of the database and of this machine differ: set them right")
         if lagging := lagging_targets(policy.secret):
