@@ -124,6 +124,26 @@ def environments_that_follow(environment_id: int) -> set[int]:
     return found
 
 
+def secrets_that_follow(secret: Secret) -> list[Secret]:
+    """Return the living secrets whose values take in this one's, directly or through others."""
+    found: dict[int, Secret] = {}
+    frontier = {Place.of(secret)}
+    while frontier:
+        rows = Reference.objects.filter(
+            environment__in={place.environment for place in frontier},
+            name__in={place.name for place in frontier},
+            secret__live=True,
+        ).exclude(secret__resolves_as="")
+        naming = {
+            row.secret.pk: row.secret
+            for row in rows.select_related("secret__environment")
+            if Place(row.environment, row.name) in frontier and row.secret.pk not in found
+        }
+        found |= naming
+        frontier = {Place.of(each) for each in naming.values()}
+    return list(found.values())
+
+
 def _checked(actor: Principal, secret: Secret, text: str) -> list[Place]:
     if secret.secret_type not in RESOLVING_TYPES:
         raise InvalidInput(FIELD, "Only passwords, API keys, JSON and text resolve references.")

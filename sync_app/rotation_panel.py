@@ -12,8 +12,9 @@ from environments_app.policy import Principal, allows
 from secrets_app.models import Secret
 from secrets_app.panels import Cell, Filter
 from sync_app.leases import database_now
-from sync_app.models import Acknowledgement, RotationPolicy
+from sync_app.models import RotationPolicy
 from sync_app.rotation.finding import left_behind
+from sync_app.rotation.lag import unconfirmed
 from sync_app.rotation.standing import having, standing_of, working_rotations
 
 _CHOICES: Final = {
@@ -50,9 +51,7 @@ class RotationPanel:
             "standing": standing_of(policy, rotation, database_now()),
             "left": left_behind(policy),
             "url": reverse("rotation-policy", args=[policy.pk]),
-            "slow": Acknowledgement.objects.filter(secret=secret)
-            .exclude(number=secret.current_number)
-            .count(),
+            "slow": len(unconfirmed(secret)),
         }
 
     def cells(self, *, secrets: Sequence[Secret]) -> Mapping[UUID, Sequence[Cell]]:

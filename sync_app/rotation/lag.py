@@ -1,29 +1,78 @@
 """What the consumers of a secret still use: targets that lag behind, and what consumers confirmed."""
 
+from collections.abc import Collection, Iterable
+from typing import Final
+from uuid import UUID
+
+from django.db.models import F, QuerySet
+
+from audit_app.actions import Action
+from audit_app.actors import Actor, ActorKind
 from audit_app.row_mac import authentic
-from secrets_app.models import Secret
+from environments_app.policy import allows
+from environments_app.principals import principal_for
+from secrets_app.models import Secret, SecretVersion
 from secrets_app.reading import current_version_of
+from secrets_app.references import secrets_that_follow
 from sync_app.models import Acknowledgement, SyncEntry
 from sync_app.reconcile import Direction, Ownership
+from sync_app.references import Rights
+from sync_app.sources import resolutions
+
+# Who sees a rotation may not know the places to which another environment takes the value.
+_ELSEWHERE: Final = "a target of another environment"
 
 
 def lagging_targets(secret: Secret) -> list[str]:
     """Return the names of targets that hold another version of a secret than the current one.
 
-    An older version names the login that a rotation is about to change.
+    An older version names the login that a rotation is about to change, be it held by itself or filled
+    in where another secret refers to it.
     """
     current = current_version_of(secret).uuid.hex
-    entries = (
-        SyncEntry.objects.select_related("target__environment")
-        .filter(secret_uuid=secret.uuid, target__live=True)
-        .exclude(ownership=Ownership.NONE)
-        .exclude(target__direction=Direction.PULL)
-        .exclude(base_keeper=current)
-    )
-    return sorted(str(entry.target.name) for entry in authentic(entries))
+    own = _delivered([secret.uuid]).exclude(base_keeper=current)
+    names = {str(entry.target.name) for entry in authentic(own)}
+    for entry in _filled_in_before(secret):
+        near = entry.target.environment_id == secret.environment_id
+        names.add(str(entry.target.name) if near else _ELSEWHERE)
+    return sorted(names)
 
 
 def unconfirmed(secret: Secret) -> list[Acknowledgement]:
-    """Return the last word of each consumer that did not confirm the current version."""
+    """Return the last word of each consumer that did not confirm the current version.
+
+    Who may not read the secret any more (a token that ended, or was replaced; a person who left) uses
+    no version that it could confirm, and is not waited for.
+    """
     said = Acknowledgement.objects.filter(secret=secret).exclude(number=secret.current_number)
-    return list(said)
+    return [each for each in said if _may_read(each, secret)]
+
+
+def _filled_in_before(secret: Secret) -> Iterable[SyncEntry]:
+    """Yield what was delivered with an older version of a secret filled in."""
+    followers = secrets_that_follow(secret)
+    if not followers:
+        return
+    found = resolutions(followers)
+    versions = SecretVersion.objects.filter(secret__in=followers, number=F("secret__current_number"))
+    current = dict(versions.values_list("secret__uuid", "uuid"))
+    for entry in authentic(_delivered(found)):
+        uuid = entry.secret_uuid
+        if uuid not in current or entry.base_keeper == found[uuid].version(current[uuid]):
+            continue
+        # What it may not be given any more does not come, however long one waits.
+        if not Rights(entry.target).refusal(found[uuid]):
+            yield entry
+
+
+def _delivered(secrets: Collection[UUID]) -> QuerySet[SyncEntry]:
+    """Return what living targets were given of secrets."""
+    entries = SyncEntry.objects.filter(secret_uuid__in=list(secrets), target__live=True)
+    pushed = entries.exclude(ownership=Ownership.NONE).exclude(target__direction=Direction.PULL)
+    return pushed.select_related("target__environment")
+
+
+def _may_read(said: Acknowledgement, secret: Secret) -> bool:
+    consumer = Actor(kind=ActorKind(said.consumer_kind), uuid=said.consumer_uuid, name=said.consumer_name)
+    place = secret.environment_id
+    return allows(principal_for(consumer), Action.SECRET_REVEAL, environment_id=place, name=secret.name)

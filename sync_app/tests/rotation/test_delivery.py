@@ -1,15 +1,20 @@
 """Rotation and the sync: nothing is changed that a target still serves, and AWS's stages follow Keeper's."""
 
 import json
+from datetime import timedelta
 
 import pytest
 
+from environments_app import accounts, token_changes, tokens
+from environments_app.principals import token_principal
 from environments_app.tests.cast import Cast
+from secrets_app import writing
 from secrets_app.models import Secret
-from sync_app import runs
+from secrets_app.secret_types import SecretType
+from sync_app import consents, runs
 from sync_app.models import Rotation, Run, SyncEntry, Target
 from sync_app.models.run import RunState
-from sync_app.rotation import acts
+from sync_app.rotation import acknowledging, acts
 from sync_app.rotation.states import Step
 from sync_app.tests.making import made
 from sync_app.tests.rotation.making import (
@@ -21,8 +26,8 @@ from sync_app.tests.rotation.making import (
     waited,
     worked,
 )
-from sync_app.tests.rotators.worlds import MariaDbWorld
-from sync_app.tests.worlds import AwsWorld
+from sync_app.tests.rotators.worlds import GeneratedWorld, MariaDbWorld
+from sync_app.tests.worlds import AwsWorld, VaultWorld
 from tests.aws_strict.faults import Fault
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
@@ -142,3 +147,74 @@ def test_a_rotation_waits_for_a_target_that_serves_an_older_login(
     second = asked(cast, policy)
     assert worked(second).step == Step.WAITING
     assert mariadb.works(at_stage(aws, secret.name, "AWSCURRENT"))
+
+
+def test_a_rotation_waits_for_a_target_where_an_older_login_is_filled_in(
+    cast: Cast, mariadb: MariaDbWorld, aws: AwsWorld
+) -> None:
+    secret = made_secret(cast, mariadb)
+    for name, value in (
+        ("app/login", "${development/app/db}"),
+        ("app/url", "log in: ${development/app/login}"),
+    ):
+        writing.create(
+            actor=cast.principal(cast.alice),
+            environment=cast.development,
+            name=name,
+            secret_type=SecretType.TEXT,
+            value=value,
+            resolves_references=True,
+        )
+    target = made(cast, aws, scope="app/url")
+    deliver(cast, target)
+    policy = made_policy(cast, mariadb, secret=secret)
+    first = worked(grace_over(worked(asked(cast, policy))))
+    assert (first.step, first.problem) == (Step.GRACE, "waits for first to hold the current version")
+    assert mariadb.works(at_stage(aws, "app/url", "AWSCURRENT").removeprefix("log in: "))
+    deliver(cast, target)
+    served = stages(cast, secret)["current"]
+    assert at_stage(aws, "app/url", "AWSCURRENT") == f"log in: {served}"
+    assert worked(waited(first)).step == Step.DONE
+
+
+def test_a_target_of_another_environment_is_not_named_and_one_that_gets_nothing_is_not_waited_for(
+    cast: Cast, generated: GeneratedWorld, vault: VaultWorld
+) -> None:
+    secret = made_secret(cast, generated)
+    writing.create(
+        actor=cast.principal(cast.alice),
+        environment=cast.production,
+        name="url",
+        secret_type=SecretType.TEXT,
+        value="${development/app/db}",
+        resolves_references=True,
+    )
+    target = made(cast, vault, environment=cast.production)
+    given = consents.give(actor=cast.principal(cast.alice), environment=cast.development, target=target)
+    deliver(cast, target)
+    rotation = worked(grace_over(worked(asked(cast, made_policy(cast, generated, secret=secret)))))
+    assert rotation.step == Step.GRACE
+    assert rotation.problem == "waits for a target of another environment to hold the current version"
+    consents.withdraw(actor=cast.principal(cast.alice), consent=given)
+    assert worked(waited(rotation)).step == Step.DONE
+
+
+def test_a_consumer_that_can_confirm_nothing_any_more_is_not_waited_for(
+    cast: Cast, generated: GeneratedWorld
+) -> None:
+    alice, secret = cast.principal(cast.alice), made_secret(cast, generated)
+    token, _ = tokens.issue(actor=alice, environment=cast.development, role="reader", name="app")
+    for consumer in (token_principal(token), cast.principal(cast.bob)):
+        acknowledging.acknowledge(actor=consumer, secret=secret, number=1)
+    policy = made_policy(cast, generated, secret=secret, waits_for_consumers=True)
+    rotation = worked(grace_over(worked(asked(cast, policy))))
+    assert (rotation.step, rotation.problem) == (
+        Step.GRACE,
+        "waits for app, bob to confirm the current version",
+    )
+    # Its successor is another consumer, and bob leaves.
+    token_changes.rotate(actor=alice, token=token, overlap=timedelta(0))
+    rotation = worked(waited(rotation))
+    assert rotation.problem == "waits for bob to confirm the current version"
+    accounts.disable_user(actor=cast.principal(cast.root), user=cast.bob)
+    assert worked(waited(rotation)).step == Step.DONE
