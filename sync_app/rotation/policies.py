@@ -32,6 +32,7 @@ from sync_app.errors import (
 )
 from sync_app.models import RotationPolicy
 from sync_app.rotation.approval import begins_suspended, cleared_to_resume, refuse_running
+from sync_app.rotation.claims import refuse_shared_logins
 from sync_app.rotation.credentials import made, seal
 from sync_app.rotation.finding import left_behind, require_authentic, require_living, require_on
 from sync_app.rotation.rules import CHANGEABLE, apply_rules, first_due, publish_due
@@ -54,7 +55,8 @@ def create(
 
     `rules` are those of rotation.rules. Nothing is changed on the other system. In a protected
     environment it begins suspended: to resume it takes a second person. Raises Forbidden or
-    Invisible; InvalidField or BadDestination; RotationConflict if the secret is under a policy;
+    Invisible; InvalidField or BadDestination; RotationConflict if the secret is under a policy,
+    or another one rotates its logins;
     LoginRefused, ValueUnusable, PermissionMissing or another BackendError if a rotation could not work.
     """
     environment = secret.environment
@@ -76,6 +78,7 @@ def create(
             stored = Secret.objects.select_for_update().get(pk=secret.pk)
             if not stored.live or stored.current_number != number or stored.resolves_references:
                 raise RotationConflict(_MOVED)
+            refuse_shared_logins(policy, actor=actor)
             policy.save(force_insert=True)
             _record(actor, Action.ROTATION_CREATE, policy, _described(policy))
     except IntegrityError as error:
@@ -133,6 +136,7 @@ def change_connection(
         if moves:
             refuse_running(actor, stored)
             _refuse_working(stored)
+            refuse_shared_logins(draft, actor=actor)
         fields = ("settings", "endpoint", "credentials", "data_key_id")
         for field in fields:
             setattr(stored, field, getattr(draft, field))

@@ -16,7 +16,7 @@ from sync_app.errors import (
     StillAccepted,
     ValueUnusable,
 )
-from sync_app.rotators.base import Answer, Fence, Pending, Probe, Rotator
+from sync_app.rotators.base import Answer, Fence, Login, Pending, Probe, Rotator
 from sync_app.rotators.credentials import DatabaseCredential, read, replaced
 from sync_app.rotators.endpoint import Endpoint
 
@@ -53,6 +53,11 @@ class AbLogins(Rotator):
         self.logins = self._usernames()
         if self.logins[0] == self.logins[1]:
             raise BadDestination("A and B are two different logins", field="login_b")
+
+    @classmethod
+    def logins_of(cls, settings: Mapping[str, str]) -> frozenset[Login]:
+        """Return A and B."""
+        return frozenset(Login(settings[field]) for field in ("login_a", "login_b"))
 
     def idle(self, current: str) -> str:
         """Return the other one of the two logins."""

@@ -32,7 +32,7 @@ from sync_app.errors import (
     TargetUnreachable,
     ValueUnusable,
 )
-from sync_app.rotators.base import Answer, Fence, Pending, Probe, Rotator
+from sync_app.rotators.base import Answer, Fence, Login, Pending, Probe, Rotator
 from sync_app.rotators.credentials import json_object, replaced, text
 
 Reply = TypeVar("Reply")
@@ -76,6 +76,11 @@ class AwsIam(Rotator):
     def endpoint(self) -> str:
         """IAM's address and the user."""
         return f"{self._places['iam'] or 'https://iam.amazonaws.com'}/{self._user}"
+
+    @classmethod
+    def logins_of(cls, settings: Mapping[str, str]) -> frozenset[Login]:
+        """Return the user."""
+        return frozenset({Login(settings["user_name"])})
 
     def check(self, current: str) -> None:
         """List the keys, look at the current one's use, and try to change a key that does not exist.

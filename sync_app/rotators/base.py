@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 from uuid import UUID
 
 from sync_app.backends.base import FormField, complete
@@ -69,6 +69,17 @@ class Pending:
     before: tuple[str, ...] = ()
 
 
+class Login(NamedTuple):
+    """A login that rotations change, and from where it holds; "" for everywhere."""
+
+    name: str
+    place: str = ""
+
+    def is_of(self, other: "Login") -> bool:
+        """Say whether changing one of the two changes the other."""
+        return self.name == other.name and (self.place == other.place or not (self.place and other.place))
+
+
 class Rotator(ABC):
     """The credentials of one policy: its settings, and the administrator who may change them.
 
@@ -94,6 +105,11 @@ class Rotator(ABC):
     @abstractmethod
     def endpoint(self) -> str:
         """The one place where the administrator's credential may be sent; it is sealed for that."""
+
+    @classmethod
+    @abstractmethod
+    def logins_of(cls, settings: Mapping[str, str]) -> frozenset[Login]:
+        """Return the logins at its endpoint that a policy of these settings changes, as no other one may."""
 
     @abstractmethod
     def check(self, current: str) -> None:

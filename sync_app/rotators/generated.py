@@ -11,7 +11,7 @@ from secrets_app.generators import GENERATORS, generate
 from secrets_app.input_errors import InvalidOption
 from sync_app.backends.base import FormField
 from sync_app.errors import BadDestination, ValueUnusable
-from sync_app.rotators.base import Answer, Fence, Pending, Probe, Rotator
+from sync_app.rotators.base import Answer, Fence, Login, Pending, Probe, Rotator
 
 
 class GeneratedValue(Rotator):
@@ -37,6 +37,11 @@ class GeneratedValue(Rotator):
     def endpoint(self) -> str:
         """Nowhere: nothing is sent."""
         return ""
+
+    @classmethod
+    def logins_of(cls, settings: Mapping[str, str]) -> frozenset[Login]:  # noqa: ARG003 - there are none
+        """Return nothing: a value is no login."""
+        return frozenset()
 
     def check(self, current: str) -> None:
         """Do nothing: there is nothing that could be missing."""

@@ -5,7 +5,7 @@ Nothing else is used. Neither server has a finer right to change another account
 protects accounts that hold SYSTEM_USER from it, MariaDB protects none.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,7 +20,7 @@ from sync_app.errors import (
     TargetBusy,
 )
 from sync_app.rotators.ab_logins import LOGIN_FIELDS, AbLogins
-from sync_app.rotators.base import Fence
+from sync_app.rotators.base import Fence, Login
 from sync_app.rotators.credentials import DatabaseCredential
 from sync_app.rotators.endpoint import endpoint_fields
 from sync_app.rotators.mysql_accounts import ALL, Account, held, missing, quoted
@@ -41,6 +41,12 @@ class MySql(AbLogins):
     def endpoint(self) -> str:
         """The server, as host and port."""
         return f"mysql://{self.server.host}:{self.server.port}"
+
+    @classmethod
+    def logins_of(cls, settings: Mapping[str, str]) -> frozenset[Login]:
+        """Return the accounts A and B."""
+        accounts = (Account.parse(settings[field], field=field) for field in ("login_a", "login_b"))
+        return frozenset(Login(account.user, account.host or "") for account in accounts)
 
     def check(self, current: str) -> None:
         """Log in as the administrator, read its grants, and find both accounts."""
