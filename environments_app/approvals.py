@@ -15,15 +15,16 @@ from audit_app.actors import NIL, Actor, ActorKind, system
 from audit_app.row_mac import authentic
 from environments_app.approval_owners import Done, owner_of
 from environments_app.changes import changing
-from environments_app.deciding import decides, makers_of, people_who_decide
+from environments_app.deciding import decides, hands_of, people_who_decide
 from environments_app.errors import ApprovalVoid, Conflict, Forbidden, InvalidField, Invisible, Tampered
+from environments_app.hands import Hands
 from environments_app.models import Approval, ApprovalState, Environment
+from environments_app.models.approval import OPEN_STATES
 from environments_app.notifications import recovered
 from environments_app.policy import Principal, environments_for, record_denial, require
 from environments_app.second_person import record_act
 
 MAX_COMMENT: Final = 500
-_OPEN: Final = (ApprovalState.ASKED, ApprovalState.APPROVED)
 _BATCH: Final = 200
 
 
@@ -41,8 +42,8 @@ def waiting_for(actor: Principal) -> list[Approval]:
         return []
     rows = visible_approvals(actor).filter(state=ApprovalState.ASKED, expires_at__gt=timezone.now())
     others = authentic(rows.exclude(requester_uuid=actor.uuid).order_by("id")[:_BATCH])
-    makers = makers_of(row.requester for row in others)
-    return [row for row in others if decides(actor, row, makers)]
+    hands = hands_of(row.requester for row in others)
+    return [row for row in others if decides(actor, row, hands)]
 
 
 def ready_for(actor: Principal) -> list[Approval]:
@@ -70,7 +71,7 @@ def find_approval(*, actor: Principal, id: int) -> Approval:
 
 def may_approve(actor: Principal, approval: Approval) -> bool:
     """Say whether this person may decide about a request as it stands."""
-    return approval.state == ApprovalState.ASKED and approval.is_live() and decides(actor, approval)
+    return approval.state == ApprovalState.ASKED and approval.is_live and decides(actor, approval, Hands())
 
 
 def approve(*, actor: Principal, approval: Approval, comment: str = "") -> Approval:
@@ -112,7 +113,7 @@ def withdraw(*, actor: Principal, approval: Approval) -> Approval:
     """
     _require_own(actor, approval, Action.APPROVAL_WITHDRAW, "Whoever asked withdraws a request.")
     with changing(approval) as stored:
-        if not stored.is_live():
+        if not stored.is_live:
             raise ApprovalVoid("The request is over already.")
         _close(stored, ApprovalState.WITHDRAWN, actor, Action.APPROVAL_WITHDRAW)
     return stored
@@ -126,7 +127,7 @@ def carry_out(*, actor: Principal, approval: Approval) -> Done:
     """
     _require_own(actor, approval, Action.APPROVAL_CARRY_OUT, "Whoever asked carries it out.")
     _require_authentic(approval)
-    if approval.state != ApprovalState.APPROVED or not approval.is_live():
+    if approval.state != ApprovalState.APPROVED or not approval.is_live:
         raise ApprovalVoid("The request is not approved, or no longer.")
     done = owner_of(approval.action).carry_out(actor=actor.carrying(approval.uuid), approval=approval)
     approval.refresh_from_db()
@@ -137,11 +138,11 @@ def carry_out(*, actor: Principal, approval: Approval) -> Done:
 
 def expire_due() -> int:
     """Note that the time of requests is over, and destroy what was kept for them; return how many."""
-    due = Approval.objects.filter(state__in=_OPEN, expires_at__lte=timezone.now())
+    due = Approval.objects.filter(state__in=OPEN_STATES, expires_at__lte=timezone.now())
     rows = authentic(due.select_related("environment").order_by("id")[:_BATCH])
     for row in rows:
         with changing(row) as stored:
-            if stored.state in _OPEN:
+            if stored.state in OPEN_STATES:
                 _close(stored, ApprovalState.EXPIRED, system(), Action.APPROVAL_EXPIRE)
     return len(rows)
 
@@ -178,7 +179,7 @@ def _decide(actor: Principal, approval: Approval, state: ApprovalState, comment:
         object=approval.audit_object,
     )
     _require_authentic(approval)
-    if not decides(actor, approval):
+    if not decides(actor, approval, Hands()):
         _deny(actor, approval, Action.APPROVAL_DECIDE)
         raise Forbidden("Another person decides, who manages the environment: never a token, never oneself.")
     with changing(approval) as stored:
@@ -232,7 +233,7 @@ def _settled(approval: Approval, subject: str) -> None:
 
 
 def _require_open(approval: Approval) -> None:
-    if approval.state != ApprovalState.ASKED or not approval.is_live():
+    if approval.state != ApprovalState.ASKED or not approval.is_live:
         raise ApprovalVoid(f"The request is {approval.shown_state} already.")
 
 

@@ -1,54 +1,51 @@
 """Who may be the second person: somebody else, who manages the environment, and never a token."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from uuid import UUID
 
 from django.db.models import Q
 
 from audit_app.actions import Action
 from audit_app.actors import NIL, Actor, ActorKind
-from environments_app.models import Approval, Environment, Role, ServiceToken, User, UserRole
+from environments_app.hands import Hands
+from environments_app.models import Approval, Environment, Role, User, UserRole
 from environments_app.policy import ADMIN_ACTIONS, Principal, grants_allow
 from environments_app.principals import user_principal
 
 
 def may_decide(
-    actor: Principal, *, environment: Environment, action: str, behind: Iterable[UUID | None]
+    actor: Principal, *, environment: Environment, action: str, behind: Collection[UUID], hands: Hands
 ) -> bool:
     """Say whether somebody may be the second person: a manager there, never a token, never oneself.
 
     `behind` is who stands behind the request. Administrators may where they might act themselves, so
-    that an environment is never without.
+    that an environment is never without, unless somebody could be both people: they make accounts.
     """
     if actor.kind is not ActorKind.USER or actor.uuid in behind:
         return False
     if grants_allow(actor, Action.APPROVAL_DECIDE, environment_id=environment.pk):
         return True
     trusted = not actor.suspended or environment.pk in actor.trusted_in
-    return actor.is_admin and trusted and action in ADMIN_ACTIONS
+    administers = actor.is_admin and trusted and action in ADMIN_ACTIONS
+    return administers and not hands.are_one(actor.uuid, behind)
 
 
-def decides(actor: Principal, approval: Approval, makers: dict[UUID, UUID | None] | None = None) -> bool:
-    """Say whether somebody may decide about this request, whatever state it is in.
-
-    `makers` (`makers_of`) saves a look for each request of a token.
-    """
-    if makers is None:
-        makers = makers_of([approval.requester])
+def decides(actor: Principal, approval: Approval, hands: Hands) -> bool:
+    """Say whether somebody may decide about this request, whatever state it is in."""
     return may_decide(
         actor,
         environment=approval.environment,
         action=approval.action,
-        behind=_behind(approval, makers),
+        behind=_behind(approval, hands),
+        hands=hands,
     )
 
 
-def makers_of(requesters: Iterable[Actor]) -> dict[UUID, UUID | None]:
-    """Return who made the tokens among those who ask, by the token's uuid, in one query at most."""
-    tokens = {requester.uuid for requester in requesters if requester.kind is ActorKind.TOKEN}
-    if not tokens:
-        return {}
-    return dict(ServiceToken.objects.filter(uuid__in=tokens).values_list("uuid", "created_by__uuid"))
+def hands_of(requesters: Iterable[Actor]) -> Hands:
+    """Return who is behind the tokens among those who ask, looked up by one statement at most."""
+    hands = Hands()
+    hands.learn(requester.uuid for requester in requesters if requester.kind is ActorKind.TOKEN)
+    return hands
 
 
 def approver_stands(approval: Approval) -> bool:
@@ -58,16 +55,16 @@ def approver_stands(approval: Approval) -> bool:
     if approval.decided_by_uuid == NIL:
         return True
     person = User.objects.filter(uuid=approval.decided_by_uuid).first()
-    return person is not None and decides(user_principal(person), approval)
+    return person is not None and decides(user_principal(person), approval, Hands())
 
 
 def people_who_decide(approval: Approval) -> list[User]:
     """Return all who may decide about a request now, by name."""
-    makers = makers_of([approval.requester])
+    hands = Hands()
     return [
         user
         for user in possible_managers(approval.environment)
-        if decides(user_principal(user), approval, makers)
+        if decides(user_principal(user), approval, hands)
     ]
 
 
@@ -94,8 +91,9 @@ def possible_managers(environment: Environment) -> Iterable[User]:
     return people.distinct().order_by("username")
 
 
-def _behind(approval: Approval, makers: dict[UUID, UUID | None]) -> set[UUID | None]:
-    """Return who asks: a person, or a token along with whoever made it, and whom the access is for."""
-    behind: set[UUID | None] = {approval.requester_uuid, makers.get(approval.requester_uuid)}
+def _behind(approval: Approval, hands: Hands) -> set[UUID]:
+    """Return who asks: a person, or a token along with whoever issued it, and whom the access is for."""
+    of_a_token = approval.requester.kind is ActorKind.TOKEN
+    behind = hands.who_asks(approval.requester_uuid) if of_a_token else {approval.requester_uuid}
     asked_by = approval.arguments.get("asked_by") if isinstance(approval.arguments, dict) else None
     return behind | ({UUID(str(asked_by))} if asked_by else set())

@@ -4,10 +4,6 @@ The seed is sealed under a system key, so that signing in goes on while the prov
 and is bound to its row and its person. A recovery code is kept as a keyed hash alone.
 """
 
-import hmac
-import re
-import secrets
-import time
 from base64 import b32encode
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,36 +12,31 @@ from urllib.parse import quote, urlencode
 
 from django.db import transaction
 from django.utils import timezone
-from django_otp.oath import hotp
 
 from audit_app import streams
 from audit_app.actions import Action
 from audit_app.actors import Actor, ActorKind, system
-from audit_app.errors import NotSealedHere
-from audit_app.keyring import Place, Purpose, keyring
 from audit_app.record import AuditObject, record
 from audit_app.row_history import row_state
-from audit_app.row_mac import authentic, report_violation
+from audit_app.row_mac import authentic
 from environments_app.accounts import record_takeover
 from environments_app.changes import changing
 from environments_app.errors import Conflict, Forbidden, InvalidField, Tampered
 from environments_app.models import SecondFactor, User
 from environments_app.open_sessions import end_sessions
 from environments_app.policy import Principal, require, require_confirmed
+from environments_app.second_factor_codes import (
+    is_code,
+    new_seed,
+    open_seed,
+    renew_codes,
+    seal_seed,
+    use_recovery_code,
+    use_step,
+)
 from environments_app.suspensions import mark_suspended, tell_suspended
 
 ISSUER: Final = "Keeper"
-RECOVERY_CODES: Final = 10
-_LABEL: Final = "second-factor.seed"
-_SEED_BYTES: Final = 20
-_STEP_SECONDS: Final = 30
-_DIGITS: Final = 6
-# A code of the step before or after counts too: clocks differ, and people type.
-_TOLERANCE: Final = 1
-_CODE: Final = re.compile(r"[0-9]{6}")
-# 80 bits, without characters that look like others.
-_ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz23456789"
-_GROUPS: Final = 4
 _ENROLMENT: Final = timedelta(minutes=15)
 
 
@@ -70,8 +61,8 @@ def begin(*, actor: Principal, user: User) -> Enrolment:
             _record(actor, stored, old, "given up", row_state(old, gone=True))
             old.delete()
         factor = SecondFactor(user=stored)
-        seed = secrets.token_bytes(_SEED_BYTES)
-        factor.seed = keyring().seal(Purpose.SECOND_FACTOR, seed, place=_place(factor))
+        seed = new_seed()
+        seal_seed(factor, seed)
         factor.save()
         _record(actor, stored, factor, "begun", row_state(factor))
     return _enrolment(user, seed)
@@ -81,7 +72,7 @@ def pending(*, actor: Principal, user: User) -> Enrolment | None:
     """Return what was begun a few minutes ago, for the page that asks for its first code again."""
     _require_own(actor, user)
     factor = None if user.second_factor else _begun(user)
-    seed = _seed(factor) if factor else None
+    seed = open_seed(factor) if factor else None
     return _enrolment(user, seed) if seed else None
 
 
@@ -96,11 +87,11 @@ def enrol(*, actor: Principal, user: User, code: str) -> list[str]:
         factor = _begun(stored)
         if factor is None:
             raise Conflict("Nothing was begun of late; begin again.")
-        if not _use_step(factor, code):
+        if not use_step(factor, code):
             raise InvalidField("code", "This is not the code that is shown now. Is the clock right?")
         stored.second_factor = factor.uuid
         stored.save(update_fields=["second_factor"])
-        codes = _renewed(factor)
+        codes = renew_codes(factor)
         _record(actor, stored, factor, "enrolled", _states(stored, factor))
     return codes
 
@@ -115,7 +106,7 @@ def renew_recovery_codes(*, actor: Principal, user: User) -> list[str]:
         factor = _standing(user, locked=True)
         if factor is None:
             raise Conflict("There is no second factor.")
-        codes = _renewed(factor)
+        codes = renew_codes(factor)
         _record(actor, user, factor, "recovery codes replaced", row_state(factor))
     return codes
 
@@ -152,12 +143,12 @@ def use_code(*, actor: Principal, user: User, text: str) -> str | None:
     A missing, edited or foreign row opens nothing.
     """
     given = text.strip().replace(" ", "").lower()
-    if _CODE.fullmatch(given):
+    if is_code(given):
         factor = _standing(user)
-        return "code" if factor and _use_step(factor, given) else None
+        return "code" if factor and use_step(factor, given) else None
     with transaction.atomic():
         factor = _standing(user, locked=True)
-        if factor is None or not _use_recovery_code(factor, given):
+        if factor is None or not use_recovery_code(factor, given):
             return None
         state = {"left": len(factor.recovery_codes), **row_state(factor)}
         _record(actor, user, factor, "recovery code used", state)
@@ -197,10 +188,6 @@ def _standing(user: User, *, locked: bool = False) -> SecondFactor | None:
     return next(iter(authentic(rows.select_for_update() if locked else rows)), None)
 
 
-def _place(factor: SecondFactor) -> Place:
-    return Place(label=_LABEL, row=factor.uuid, owner=factor.user.uuid)
-
-
 def reseal_seeds() -> tuple[int, list[str]]:
     """Seal every seed under the active system key; return how many, and what is left as it is and why.
 
@@ -219,72 +206,15 @@ def reseal_seeds() -> tuple[int, list[str]]:
 def _resealed(factor: SecondFactor) -> bool:
     try:
         with changing(factor) as stored:
-            seed = _seed(stored)
+            seed = open_seed(stored)
             if seed is None:
                 return False
-            stored.seed = keyring().seal(Purpose.SECOND_FACTOR, seed, place=_place(stored))
+            seal_seed(stored, seed)
             stored.save(update_fields=["seed"])
             _record(system(), stored.user, stored, "resealed", row_state(stored))
     except Tampered:
         return False
     return True
-
-
-def _seed(factor: SecondFactor) -> bytes | None:
-    try:
-        return keyring().open(Purpose.SECOND_FACTOR, bytes(factor.seed), place=_place(factor))
-    except NotSealedHere as error:
-        report_violation(kind=factor.MAC_LABEL, uuid=factor.uuid, name=str(factor.pk), reason=str(error))
-        return None
-
-
-def _use_step(factor: SecondFactor, code: str) -> bool:
-    """Say whether a code is one of now, and that nobody has used it or a later one."""
-    seed = _seed(factor)
-    if seed is None or not _CODE.fullmatch(code.strip()):
-        return False
-    now = int(time.time()) // _STEP_SECONDS
-    given, matched = code.strip().encode(), 0
-    for step in range(now - _TOLERANCE, now + _TOLERANCE + 1):
-        if hmac.compare_digest(f"{hotp(seed, step, _DIGITS):0{_DIGITS}}".encode(), given):
-            matched = step
-    # Conditional, so that of two processes with the same code one takes it.
-    unused = SecondFactor.objects.filter(pk=factor.pk, last_step__lt=matched)
-    return bool(matched) and unused.update(last_step=matched) == 1
-
-
-def _renewed(factor: SecondFactor) -> list[str]:
-    codes = [_new_code() for _ in range(RECOVERY_CODES)]
-    factor.recovery_codes = [_digest(factor, code).hex() for code in codes]
-    factor.save(update_fields=["recovery_codes"])
-    return codes
-
-
-def _use_recovery_code(factor: SecondFactor, code: str) -> bool:
-    plain = _message(factor, code)
-    # Each is compared, so that the time taken does not tell which.
-    left = [
-        text
-        for text in factor.recovery_codes
-        if not keyring().verify(Purpose.SECOND_FACTOR, plain, bytes.fromhex(text))
-    ]
-    used = len(left) < len(factor.recovery_codes)
-    if used:
-        factor.recovery_codes = left
-        factor.save(update_fields=["recovery_codes"])
-    return used
-
-
-def _new_code() -> str:
-    return "-".join("".join(secrets.choice(_ALPHABET) for _ in range(_GROUPS)) for _ in range(_GROUPS))
-
-
-def _digest(factor: SecondFactor, code: str) -> bytes:
-    return keyring().mac(Purpose.SECOND_FACTOR, _message(factor, code))
-
-
-def _message(factor: SecondFactor, code: str) -> bytes:
-    return b"recovery code\0" + factor.uuid.bytes + code.replace("-", "").encode()
 
 
 def _enrolment(user: User, seed: bytes) -> Enrolment:

@@ -253,7 +253,7 @@ def record_act(
 def _require_standing(approval: Approval) -> None:
     if approval.state == ApprovalState.CARRIED_OUT:
         raise ApprovalVoid("This was carried out already.")
-    if approval.state != ApprovalState.APPROVED or not approval.is_live():
+    if approval.state != ApprovalState.APPROVED or not approval.is_live:
         raise ApprovalVoid("This is not approved, or no longer: ask again.")
     if not approver_stands(approval):
         raise ApprovalVoid("Whoever approved this may not any more: ask again.")

@@ -10,6 +10,7 @@ from audit_app.row_mac import AuthenticatedRow
 from environments_app.fields import ExactCharField
 from environments_app.models.access import Role
 from environments_app.models.environment import Environment
+from environments_app.models.states import shown_state
 from environments_app.models.user import User
 from environments_app.names import MAX_PREFIX
 
@@ -89,6 +90,5 @@ class AccessRequest(AuthenticatedRow):
 
     @property
     def shown_state(self) -> str:
-        """Its state to show: one whose time is over has expired, whether or not that was noted."""
-        over = self.state == RequestState.ASKED and not self.is_open
-        return str(RequestState.EXPIRED if over else self.state)
+        """Its state to show."""
+        return shown_state(self.state, open_states={RequestState.ASKED}, expires_at=self.expires_at)

@@ -1,7 +1,6 @@
 """Approvals: what somebody wants to do in a protected environment, and what a second person said."""
 
-from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from django.db import models
 from django.utils import timezone
@@ -11,6 +10,7 @@ from audit_app.models import MAC_LENGTH
 from audit_app.record import AuditObject
 from audit_app.row_mac import AuthenticatedRow
 from environments_app.models.environment import Environment
+from environments_app.models.states import shown_state
 
 
 class ApprovalState(models.TextChoices):
@@ -22,6 +22,9 @@ class ApprovalState(models.TextChoices):
     WITHDRAWN = "withdrawn", "Withdrawn"
     EXPIRED = "expired", "Expired"
     CARRIED_OUT = "carried_out", "Carried out"
+
+
+OPEN_STATES: Final = frozenset({ApprovalState.ASKED, ApprovalState.APPROVED})
 
 
 class Approval(AuthenticatedRow):
@@ -97,13 +100,12 @@ class Approval(AuthenticatedRow):
         """Who asked."""
         return Actor(kind=ActorKind(self.requester_kind), uuid=self.requester_uuid, name=self.requester_name)
 
-    def is_live(self, now: datetime | None = None) -> bool:
-        """Say whether it may still be decided or carried out."""
-        open_states = {ApprovalState.ASKED, ApprovalState.APPROVED}
-        return self.state in open_states and self.expires_at > (now or timezone.now())
+    @property
+    def is_live(self) -> bool:
+        """Whether it may still be decided or carried out."""
+        return self.state in OPEN_STATES and self.expires_at > timezone.now()
 
     @property
     def shown_state(self) -> str:
-        """Its state to show: one whose time is over has expired, whether or not that was noted."""
-        expired = self.state in {ApprovalState.ASKED, ApprovalState.APPROVED} and not self.is_live()
-        return str(ApprovalState.EXPIRED if expired else self.state)
+        """Its state to show."""
+        return shown_state(self.state, open_states=OPEN_STATES, expires_at=self.expires_at)

@@ -15,6 +15,7 @@ from environments_app import accounts, attempts, second_factor
 from environments_app.errors import Conflict, Forbidden, InvalidField
 from environments_app.integrity import access_rows
 from environments_app.models import SecondFactor, Session, User
+from environments_app.second_factor_codes import RECOVERY_CODES
 from environments_app.tests.cast import PASSWORD, Cast
 
 Events = Callable[..., list[AuditEvent]]
@@ -30,7 +31,7 @@ def code_of(secret: str, *, ahead: int = 0) -> str:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that stands still, in the middle of a step, until its one entry is changed."""
     moment = [float(int(time.time()) // 30 * 30 + 15)]
-    monkeypatch.setattr("environments_app.second_factor.time.time", lambda: moment[0])
+    monkeypatch.setattr("environments_app.second_factor_codes.time.time", lambda: moment[0])
     return moment
 
 
@@ -93,12 +94,12 @@ def test_a_code_counts_once_and_only_about_now(cast: Cast, clock: list[float]) -
 
 def test_a_recovery_code_lets_in_once(cast: Cast, events: Events) -> None:
     _, codes = enrolled(cast, cast.alice)
-    assert len(set(codes)) == second_factor.RECOVERY_CODES
+    assert len(set(codes)) == RECOVERY_CODES
     client = password_given()
     assert give_code(client, codes[3].upper().replace("-", " ")).status_code == 302
     assert is_in(client)
     assert give_code(password_given(), codes[3]).status_code == 200
-    assert second_factor.recovery_codes_left(cast.alice) == second_factor.RECOVERY_CODES - 1
+    assert second_factor.recovery_codes_left(cast.alice) == RECOVERY_CODES - 1
     assert '"left":9' in events(Action.SECOND_FACTOR_CHANGE)[-1].details
     assert not list(access_rows())
 
@@ -202,7 +203,7 @@ def test_it_is_set_up_and_removed_by_pages(
     again = browser.post("/profile/second-factor/enrol", {"code": WRONG})
     assert (again.status_code, secret[:4] in again.content.decode()) == (422, True)
     shown = browser.post("/profile/second-factor/enrol", {"code": code_of(secret)}).content.decode()
-    assert len(re.findall(r"\b[a-z2-9]{4}(?:-[a-z2-9]{4}){3}\b", shown)) == second_factor.RECOVERY_CODES
+    assert len(re.findall(r"\b[a-z2-9]{4}(?:-[a-z2-9]{4}){3}\b", shown)) == RECOVERY_CODES
     assert browser.post("/profile/second-factor/start").status_code == 302
     assert "Recovery codes left: <b>10</b>" in browser.get("/profile/second-factor").content.decode()
     assert browser.post("/profile/second-factor/remove").status_code == 302

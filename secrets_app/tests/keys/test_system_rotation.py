@@ -25,6 +25,7 @@ from audit_app.verification import verify
 from environments_app import second_factor
 from environments_app.integrity import access_rows
 from environments_app.models import Environment, SecondFactor, User
+from environments_app.second_factor_codes import open_seed
 from environments_app.tests.cast import Cast, make_cast
 from secrets_app import keyring as system_keys
 from secrets_app.compare import Difference, compare
@@ -161,7 +162,7 @@ class TestReplacing:
         for row in SecondFactor.objects.select_related("user"):
             assert bytes(row.seed) != before[row.pk]
             assert data_key_id(bytes(row.seed)) == active.uuid
-            assert second_factor._seed(row) == seeds[row.user]
+            assert open_seed(row) == seeds[row.user]
         assert not [*access_rows(), *verify()]
         # One that was edited stays as it is, is told, and stops no other.
         edited = SecondFactor.objects.get(user=cast.alice)
