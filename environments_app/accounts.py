@@ -1,5 +1,6 @@
 """Use cases of people: creating, changing and restoring their accounts."""
 
+import secrets
 from typing import Any, Final
 
 from django.contrib.auth.password_validation import validate_password
@@ -22,6 +23,11 @@ from environments_app.policy import Principal, require, require_confirmed
 from environments_app.suspensions import mark_suspended, tell_suspended
 
 CHANGEABLE: Final = frozenset({"email", "display_name", "role", "is_active"})
+
+
+def new_password() -> str:
+    """Return a random password of 144 bits, to be shown once to whoever replaces it."""
+    return secrets.token_urlsafe(18)
 
 
 def create_user(
@@ -126,7 +132,8 @@ def set_password(*, actor: Principal, user: User, password: str) -> User:
     """Set a new password, which ends the person's sessions; one may set one's own.
 
     An administrator who could now sign in as somebody with access is recorded as breaking the glass,
-    and the account reads no value until managers confirm it (`suspensions`).
+    and the account reads no value until managers confirm it (`suspensions`). What the host's own commands
+    set is in the person's hands alone, and ends a suspension.
     Raises Forbidden, ConfirmationNeeded for another's, InvalidField if it is weak, or Tampered.
     """
     if actor.kind is not ActorKind.USER or actor.uuid != user.uuid:
@@ -135,6 +142,8 @@ def set_password(*, actor: Principal, user: User, password: str) -> User:
     with changing(user) as stored:
         _set_password(stored, password)
         suspends = mark_suspended(actor, stored)
+        if actor.kind is ActorKind.SYSTEM:
+            stored.suspended_at = None
         stored.save(update_fields=["password", "suspended_at"])
         end_sessions(stored)
         if suspends:

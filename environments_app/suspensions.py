@@ -25,6 +25,7 @@ from audit_app.row_mac import authentic
 from audit_app.streams import environment_stream
 from environments_app.changes import changing, time_text
 from environments_app.errors import Conflict, Invisible
+from environments_app.hands import Hands, took_over
 from environments_app.members import acting_user
 from environments_app.models import (
     AccessConfirmation,
@@ -36,6 +37,7 @@ from environments_app.models import (
 )
 from environments_app.notifications import notify, recovered
 from environments_app.policy import Principal, record_denial, require, require_confirmed
+from environments_app.second_person import needs_second_person
 
 KIND: Final = "access-suspended"
 
@@ -104,12 +106,21 @@ def confirm_account(*, actor: Principal, environment: Environment, user: User, s
 
     `since` is the suspension that the manager was shown: a later one needs another look.
     Raises Invisible, Forbidden, ConfirmationNeeded, Tampered, or Conflict for oneself, for a program,
-    and where it is not suspended since then.
+    where it is not suspended since then, and, if the environment is protected, for whoever could sign in
+    as the account.
     """
     _require_person(actor, environment)
     if actor.uuid == user.uuid:
         record_denial(actor=actor, action=Action.ACCESS_CONFIRM, environment=environment, reason="oneself")
         raise Conflict("Another manager has to confirm this: nobody does so for themselves.")
+    if _could_be_both(actor, environment, user, since):
+        record_denial(
+            actor=actor, action=Action.ACCESS_CONFIRM, environment=environment, reason="both people"
+        )
+        raise Conflict(
+            "Whoever replaced what this account signs in with could act as it, and so be both people in a "
+            "protected environment: another manager confirms it, or `keeper changepassword` on the host."
+        )
     with changing(user) as stored:
         if stored.suspended_at is None or stored.suspended_at != since:
             raise Conflict("This account is not suspended since then; look again.")
@@ -180,6 +191,14 @@ def find_suspended_mapping(*, actor: Principal, environment: Environment, id: in
     if mapping is None:
         raise Invisible("There is no such mapping.")
     return mapping
+
+
+def _could_be_both(actor: Principal, environment: Environment, user: User, since: datetime) -> bool:
+    """Say whether a manager could sign in as the account that they confirm where two people are needed."""
+    if not needs_second_person(actor, environment):
+        return False
+    hands = Hands()
+    return any(actor.uuid in hands.all_behind(taker) for taker in took_over(user.uuid, since=since))
 
 
 def _require_person(actor: Principal, environment: Environment) -> None:

@@ -12,12 +12,12 @@ from environments_app.access_proposals import rotating
 from environments_app.break_glass import confirm_break_glass
 from environments_app.changes import apply_changes, changing, future
 from environments_app.errors import Conflict, InvalidField
-from environments_app.members import acting_user, parse_role
+from environments_app.members import parse_role
 from environments_app.models import ServiceToken, TokenRole
 from environments_app.names import validate_prefix
 from environments_app.policy import Principal, require, require_confirmed
 from environments_app.second_person import require_second_person
-from environments_app.tokens import mint, networks_of, networks_text, record_token
+from environments_app.tokens import mint, networks_of, networks_text, person_behind, record_token
 
 DEFAULT_OVERLAP: Final = timedelta(days=1)
 MAX_OVERLAP: Final = timedelta(days=30)
@@ -93,7 +93,7 @@ def _successor(actor: Principal, old: ServiceToken) -> ServiceToken:
         prefix=old.prefix,
         cidrs=old.cidrs,
         expires_at=timezone.now() + lifetime if lifetime else None,
-        created_by=acting_user(actor),
+        created_by=person_behind(actor),
         replaces=old,
     )
 

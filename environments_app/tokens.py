@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from audit_app import streams
 from audit_app.actions import Action
+from audit_app.actors import ActorKind
 from audit_app.canonical import Json
 from audit_app.record import AuditObject, Draft, record_many
 from audit_app.row_history import row_state
@@ -31,7 +32,7 @@ from environments_app.break_glass import confirm_break_glass, opens_values, with
 from environments_app.changes import check_fields, future, time_text
 from environments_app.errors import BadToken, InvalidField, Invisible
 from environments_app.members import acting_user
-from environments_app.models import Environment, ServiceToken, TokenRole
+from environments_app.models import Environment, ServiceToken, TokenRole, User
 from environments_app.names import validate_prefix
 from environments_app.peppers import current_pepper_id, hash_secret
 from environments_app.policy import Principal, require, require_confirmed
@@ -78,7 +79,7 @@ def issue(
         prefix=_token_prefix(prefix, environment),
         cidrs=networks_text(cidrs),
         expires_at=allowed_expiry(expires_at),
-        created_by=acting_user(actor),
+        created_by=person_behind(actor),
     )
     if not name.isprintable() or name != name.strip():
         raise InvalidField("name", "A token's name is printable text without spaces at its ends.")
@@ -96,6 +97,14 @@ def issue(
         token.save()
         record_token(actor, Action.TOKEN_ISSUE, token, approved)
     return token, text
+
+
+def person_behind(actor: Principal) -> User | None:
+    """Return the person who acts, or who issued the token that does: either has seen what is issued."""
+    if actor.kind is not ActorKind.TOKEN:
+        return acting_user(actor)
+    token = ServiceToken.objects.select_related("created_by").filter(uuid=actor.uuid).first()
+    return token.created_by if token else None
 
 
 def allowed_expiry(given: datetime | Lifetime | None) -> datetime | None:

@@ -1,6 +1,5 @@
 """Makes an empty database a Keeper: its environments and its first administrator."""
 
-import secrets
 from collections.abc import Callable
 from typing import Final
 
@@ -12,6 +11,7 @@ from audit_app.installation import claim_first
 from audit_app.keyring import keyring
 from audit_app.models import AuditEvent, deployment_uuid
 from audit_app.record import AuditObject, record
+from environments_app.accounts import new_password
 from environments_app.models import Environment, User, UserRole
 from environments_app.principals import system_principal, user_principal
 from environments_app.services import create_environment, create_user
@@ -19,7 +19,6 @@ from keeper_project.broker import make_folders
 
 # In the order in which changes pass through them.
 ENVIRONMENTS: Final = {"development": "Development", "staging": "Staging", "production": "Production"}
-PASSWORD_BYTES: Final = 18
 
 Announce = Callable[[str, str], None]
 
@@ -63,7 +62,7 @@ def _administrator(announce: Announce) -> User:
     username = settings.KEEPER_ADMIN_USERNAME
     password = settings.KEEPER_ADMIN_PASSWORD
     if not password:
-        password = secrets.token_urlsafe(PASSWORD_BYTES)
+        password = new_password()
         announce(username, password)
     actor = system_principal(is_admin=True)
     return create_user(actor=actor, username=username, role=UserRole.ADMIN, password=password)

@@ -474,6 +474,7 @@ SILENT: Final[dict[str, str]] = {
     "keeper_project.systems.standing.standings": _SHOWS,
     "*.listed_tokens": _SHOWS,
     "*.acting_user": _SHOWS,
+    "*.person_behind": _SHOWS,
     "*.principal_now": _SHOWS,
     "keeper_project.notices.*": _SHOWS,
     "*.personal_settings.settings_of": _SHOWS,
