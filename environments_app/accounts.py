@@ -7,6 +7,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import Q
+from django.utils import timezone
 
 from audit_app import streams
 from audit_app.actions import Action
@@ -41,6 +42,7 @@ def create_user(
 ) -> User:
     """Create an account; without a password nobody signs in locally with it.
 
+    What a suspended account makes is suspended too: it is in the same hands.
     Raises Forbidden, BadName, InvalidField (also for a weak password), or NameInUse.
     """
     require(actor=actor, action=Action.USER_CREATE, environment=None)
@@ -52,6 +54,8 @@ def create_user(
     )
     check_fields(user, ["email", "display_name", "role"])
     _set_password(user, password)
+    if actor.suspended:
+        user.suspended_at = timezone.now()
     try:
         with transaction.atomic():
             user.save()

@@ -266,6 +266,13 @@ def require_trusted(actor: Principal, action: Action, *, environment: Environmen
         raise Suspended(SUSPENDED)
 
 
+def require_unsuspended(actor: Principal, action: Action) -> None:
+    """Refuse what would go on where an account may be in other hands than its person's. Raises Suspended."""
+    if actor.suspended:
+        record_denial(actor=actor, action=action, environment=None, reason="suspended")
+        raise Suspended(SUSPENDED)
+
+
 def visible(actor: Principal, action: Action) -> Q:
     """Return the condition on secrets (environment_id, name) for which `allows` says yes."""
     return _visible(actor, action, "name")

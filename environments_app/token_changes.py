@@ -15,7 +15,7 @@ from environments_app.errors import Conflict, InvalidField
 from environments_app.members import parse_role
 from environments_app.models import ServiceToken, TokenRole
 from environments_app.names import validate_prefix
-from environments_app.policy import Principal, require, require_confirmed
+from environments_app.policy import Principal, require, require_confirmed, require_unsuspended
 from environments_app.second_person import require_second_person
 from environments_app.tokens import mint, networks_of, networks_text, person_behind, record_token
 
@@ -56,6 +56,8 @@ def rotate(
     for action in (Action.TOKEN_ISSUE, Action.TOKEN_CHANGE):
         require(actor=actor, action=action, environment=token.environment)
     require_confirmed(actor)
+    if token.environment is None:
+        require_unsuspended(actor, Action.TOKEN_ISSUE)
     confirm_break_glass(actor, Action.TOKEN_ISSUE, environment=token.environment, role=token.role)
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         raise InvalidField("overlap_seconds", f"An overlap lasts up to {MAX_OVERLAP.days} days.")

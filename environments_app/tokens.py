@@ -35,7 +35,7 @@ from environments_app.members import acting_user
 from environments_app.models import Environment, ServiceToken, TokenRole, User
 from environments_app.names import validate_prefix
 from environments_app.peppers import current_pepper_id, hash_secret
-from environments_app.policy import Principal, require, require_confirmed
+from environments_app.policy import Principal, require, require_confirmed, require_unsuspended
 from environments_app.principals import genuine_token_principal
 from environments_app.second_person import require_second_person
 
@@ -84,6 +84,9 @@ def issue(
     if not name.isprintable() or name != name.strip():
         raise InvalidField("name", "A token's name is printable text without spaces at its ends.")
     check_fields(token, ["name"])
+    if environment is None:
+        # It breaks the glass as well as whoever issues it, and outlives a suspension.
+        require_unsuspended(actor, Action.TOKEN_ISSUE)
     confirm_break_glass(actor, Action.TOKEN_ISSUE, environment=environment, role=token.role)
     lasting = "default" if expires_at is Lifetime.DEFAULT else time_text(token.expires_at)
     clearance = (

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from audit_app.actions import Action
 from audit_app.models import AuditEvent
-from environments_app import accounts, members, saml_mappings, suspensions, tokens
+from environments_app import accounts, members, saml_mappings, suspensions, token_changes, tokens
 from environments_app.errors import Conflict, Forbidden, Suspended
 from environments_app.groups import add_to_group
 from environments_app.integrity import access_rows
@@ -86,6 +86,23 @@ def test_a_suspended_administrator_does_not_break_the_glass(cast: Cast, events: 
     # Its manager knows the person; what administration is otherwise goes on.
     confirm(cast, other, User.objects.get(pk=other.pk).suspended_at or timezone.now())
     members.grant(actor=cast.principal(other), environment=cast.development, user=cast.charlie, role="reader")
+
+
+def test_a_suspended_administrator_makes_nobody_who_breaks_it(cast: Cast, events: Events) -> None:
+    standing, _ = tokens.issue(
+        actor=system_principal(is_admin=True), environment=None, role="admin", name="standing"
+    )
+    other = accounts.create_user(actor=cast.principal(cast.root), username="dora", role="admin")
+    reset(cast, other)
+    dora = cast.principal(other)
+    with pytest.raises(Suspended):
+        tokens.issue(actor=dora, environment=None, role="admin", name="mine")
+    with pytest.raises(Suspended):
+        token_changes.rotate(actor=dora, token=standing)
+    second = cast.principal(accounts.create_user(actor=dora, username="second", role="admin", password=NEW))
+    with pytest.raises(Suspended):
+        members.grant(actor=second, environment=cast.development, user=cast.charlie, role="reader")
+    assert not events(Action.BREAK_GLASS)
 
 
 @pytest.mark.every_database
