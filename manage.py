@@ -1,11 +1,7 @@
 #!/usr/bin/env python
-"""Runs Django's and Keeper's management commands."""
+"""Runs Django's and Keeper's management commands, as `keeper` does."""
 
-import os
-import sys
-
-from django.core.management import execute_from_command_line
+from keeper_project.cli import main
 
 if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "keeper_project.settings")
-    execute_from_command_line(sys.argv)
+    main()

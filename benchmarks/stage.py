@@ -16,7 +16,6 @@ import boto3
 
 from benchmarks.client import Endpoint, UnexpectedAnswer, all_of
 from benchmarks.values import secret_name, secret_value
-from keeper_project.embedded import web
 from tests.servers.__main__ import installation
 from tests.servers.mariadb import MariaDb
 from tests.servers.moto import Moto
@@ -137,9 +136,8 @@ class Floor(Server):
         _run([sys.executable, "-m", "benchmarks.floor", str(SECRETS), self._token], self.variables)
 
     def command(self) -> list[str]:
-        """Return granian as Keeper starts it."""
-        child = web(host="127.0.0.1", port=self.port, workers=1, threads=self._threads)
-        served = [*child.command[:-1], "benchmarks.floor.wsgi:application"]
+        """Return the web server as Keeper starts it."""
+        served = [sys.executable, "-m", "benchmarks.floor.serve", str(self.port), str(self._threads)]
         return ["env", *(f"{name}={value}" for name, value in self.variables.items()), *served]
 
     def ready(self) -> bool:

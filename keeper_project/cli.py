@@ -7,6 +7,7 @@ from typing import Final
 
 from django.core.exceptions import ImproperlyConfigured
 
+from keeper_project import listening
 from keeper_project.database_url import BadDatabaseUrl
 
 # Two words that mean one command; plain `keeper migrate` stays Django's.
@@ -46,15 +47,20 @@ def main() -> None:
     # What Keeper writes, its database and keys above all, is for its own user.
     os.umask(0o077)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "keeper_project.settings")
+    arguments = translate(sys.argv[1:])
+    serves = arguments[:1] == ["run"] and not {"-h", "--help"} & set(arguments)
     try:
+        port = listening.declare(arguments[1:]) if serves else None
         problems = unmet()
-    except (BadDatabaseUrl, ImproperlyConfigured, OSError) as error:
+        if port is not None and not problems:
+            listening.share_metrics(port)
+    except (BadDatabaseUrl, ImproperlyConfigured, OSError, listening.CannotListen) as error:
         problems = [str(error)]
     if problems:
         sys.exit("\n".join(f"keeper: {problem}" for problem in problems))
     from django.core.management import execute_from_command_line  # noqa: PLC0415
 
-    execute_from_command_line([sys.argv[0], *translate(sys.argv[1:])])
+    execute_from_command_line([sys.argv[0], *arguments])
 
 
 if __name__ == "__main__":

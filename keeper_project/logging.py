@@ -16,8 +16,10 @@ from keeper_project.redaction import redact_line
 FILE_BYTES: Final = 20 * 1024 * 1024
 FILE_BACKUPS: Final = 5
 NO_FILE: Final = "-"
-# Their own standard output is a command's answer (`issue_token` prints a token, alone).
+# Their own standard output is a command's answer (`issue_token` prints a token, alone); that of what
+# serves is its log.
 COMMANDS: Final = frozenset({"keeper", "manage.py", "django-admin"})
+SERVING: Final = frozenset({"run", "runserver"})
 
 # At DEBUG most of these write what they send and receive: plain data keys, SQL with its
 # parameters, messages, assertions. The level of Keeper's own logs never opens them.
@@ -50,7 +52,8 @@ def configure(config: dict[str, Any]) -> None:
     `config` is settings.LOGGING: `level` (a level's name) and `file` (a path, or "-" for no
     file). The console gets text for people when DEBUG is on or a terminal shows it.
     """
-    stream = sys.stderr if Path(sys.argv[0]).name in COMMANDS else sys.stdout
+    answers = Path(sys.argv[0]).name in COMMANDS and SERVING.isdisjoint(sys.argv[1:2])
+    stream = sys.stderr if answers else sys.stdout
     readable = settings.DEBUG or stream.isatty()
     handlers: dict[str, Any] = {
         "console": {

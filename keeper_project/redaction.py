@@ -18,13 +18,23 @@ _HEADER: Final = re.compile(
         [^\r\n"'\\]+""",
     re.IGNORECASE | re.VERBOSE,
 )
+# The password of a URL, as those of databases and brokers have it.
+_URL: Final = re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@\"']*:)[^\s@/\"']+(?=@)", re.IGNORECASE)
+# HashiCorp's and OpenBao's tokens name their kind.
+_VAULT: Final = re.compile(r"\b(hv[sbr]\.)[A-Za-z0-9_-]{16,}")
+_PRIVATE_KEY: Final = re.compile(
+    r"""(-----BEGIN\ [A-Z0-9\ ]{0,30}PRIVATE\ KEY-----)[^"']*?(-----END\ |(?=["'])|\Z)""", re.VERBOSE
+)
 _SCHEME: Final = re.compile(r"\b(bearer|basic)(\s+)[A-Za-z0-9._~+/=-]{16,}", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
-    """Return a text without service tokens, bearer tokens and credential headers."""
+    """Return a text without service tokens, bearer tokens, credential headers, URLs' passwords and keys."""
     text = _HEADER.sub(rf"\1\2{REDACTED}", text)
     text = _SCHEME.sub(rf"\1\2{REDACTED}", text)
+    text = _URL.sub(rf"\1{REDACTED}", text)
+    text = _VAULT.sub(rf"\1{REDACTED}", text)
+    text = _PRIVATE_KEY.sub(rf"\1{REDACTED}\2", text)
     text = _TOKEN.sub(rf"\1{REDACTED}", text)
     return _PIECE_OF_TOKEN.sub(f"kpr_{REDACTED}", text)
 

@@ -9,6 +9,7 @@ from csp.constants import NONE, SELF
 
 from keeper_project.brief_variables import okta_metadata_url
 from keeper_project.database_url import database_settings
+from keeper_project.listening import serves_this_machine_alone
 from keeper_project.literal_env import LiteralEnv
 from keeper_project.secret_files import read_or_create
 
@@ -26,6 +27,8 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 KEEPER_URL = env.str("KEEPER_URL", default="").rstrip("/")
 # Addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
 KEEPER_TRUSTED_PROXIES = env.list("KEEPER_TRUSTED_PROXIES", default=[])
+# The address on which `keeper run` listens, which says so itself.
+KEEPER_LISTEN = env.str("KEEPER_LISTEN", default="")
 # The header in which they say whom they serve; WSGI cannot tell its dashes from underscores.
 KEEPER_FORWARDED_HEADER = env.str("KEEPER_FORWARDED_HEADER", default="X-Forwarded-For")
 # How often an address may be turned away in a minute before it has to wait for the next one.
@@ -376,8 +379,10 @@ CSRF_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SAMESITE = "Lax"
 
 # --- Transport -----------------------------------------------------------------------------
-# TLS is assumed unless it is switched off by name, as the embedded start does on localhost.
-KEEPER_TLS = env.bool("KEEPER_TLS", default=True)
+# TLS is assumed unless nobody else is served, or it is switched off by name.
+KEEPER_TLS = env.bool(
+    "KEEPER_TLS", default=not serves_this_machine_alone(KEEPER_LISTEN, KEEPER_TRUSTED_PROXIES)
+)
 SESSION_COOKIE_SECURE = KEEPER_TLS
 CSRF_COOKIE_SECURE = KEEPER_TLS
 SECURE_SSL_REDIRECT = KEEPER_TLS

@@ -1,13 +1,16 @@
-"""Clients of AWS that connect only where Keeper may, and in bounded time."""
+"""Clients of AWS that connect only where Keeper may, and in bounded time.
+
+The AWS SDK takes time and memory: it is loaded when the first client is made.
+"""
 
 import functools
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import boto3
-from botocore.config import Config
+if TYPE_CHECKING:
+    import boto3
 
-from audit_app.outbound_aws import PermittedSession, guard
+    from audit_app.outbound_aws import PermittedSession
 
 
 def guarded_client(
@@ -19,8 +22,12 @@ def guarded_client(
     seconds: float,
     attempts: int,
     connections: int,
-) -> tuple[Any, PermittedSession]:
+) -> "tuple[Any, PermittedSession]":
     """Return a client, and what closes its connections; `seconds` is for each attempt."""
+    from botocore.config import Config  # noqa: PLC0415 - see above
+
+    from audit_app.outbound_aws import guard  # noqa: PLC0415
+
     config = Config(
         connect_timeout=seconds,
         read_timeout=seconds,
@@ -43,6 +50,8 @@ _making = threading.Lock()
 
 
 @functools.cache
-def _session() -> boto3.session.Session:
+def _session() -> "boto3.session.Session":
     """Return the session of this process, which has read the descriptions of AWS once."""
+    import boto3  # noqa: PLC0415 - see above
+
     return boto3.session.Session()

@@ -16,7 +16,6 @@ from uuid import uuid4
 
 import boto3
 
-from keeper_project.embedded import web
 from tests.aws_strict.faults import Plan
 from tests.aws_strict.server import serving
 from tests.servers.__main__ import installation
@@ -29,7 +28,7 @@ WAIT_SECONDS = 90
 
 
 class Worker(Server):
-    """One process that serves pages and the API with two threads."""
+    """`keeper run` without a worker: one process that serves pages and the API."""
 
     name: ClassVar[str] = "worker"
     program: ClassVar[str] = "granian"
@@ -40,8 +39,8 @@ class Worker(Server):
         self._variables = variables
 
     def command(self) -> list[str]:
-        child = web(host="127.0.0.1", port=self.port, workers=1, threads=2)
-        return ["env", *(f"{name}={value}" for name, value in self._variables.items()), *child.command]
+        keeper = [sys.executable, "-m", "keeper_project.cli", "run", "--no-worker", "--port", str(self.port)]
+        return ["env", *(f"{name}={value}" for name, value in self._variables.items()), *keeper]
 
     def ready(self) -> bool:
         return accepts(self.port) and self.get("/readyz")[0] == 200

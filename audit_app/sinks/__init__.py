@@ -11,7 +11,6 @@ from django.conf import settings
 from audit_app.errors import BadSink
 from audit_app.sinks.base import Sink
 from audit_app.sinks.file import FileSink
-from audit_app.sinks.s3 import S3Sink
 from audit_app.sinks.syslog import LOCAL, SyslogSink
 from audit_app.sinks.webhook import WebhookSink
 
@@ -28,7 +27,7 @@ def checkpoint_sinks() -> list[Sink]:
 def event_sinks() -> list[Sink]:
     """Return the sinks of events, in the order of KEEPER_EVENT_SINKS. Raises BadSink for one that is none."""
     found = [sink_at(address, what="events") for address in settings.KEEPER_EVENT_SINKS]
-    if any(isinstance(sink, S3Sink) for sink in found):
+    if any(sink.kind == "s3" for sink in found):
         raise BadSink("S3 takes checkpoints and no events: use file:, syslog: or https:")
     return found
 
@@ -75,6 +74,9 @@ def _s3(parts: SplitResult, what: str) -> Sink:
     days = options.get("retain_days", "0")
     if not days.isdecimal():
         raise BadSink("retain_days of an S3 sink is a number of days")
+    # Only here, since it loads the AWS SDK, which takes time and memory.
+    from audit_app.sinks.s3 import S3Sink  # noqa: PLC0415
+
     return S3Sink(
         what,
         bucket=parts.hostname,

@@ -57,6 +57,15 @@ def test_it_runs_a_command(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_manage_py_takes_the_same_words(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "compliance-report", "--help"],
+        cwd=ROOT, env={**os.environ, "KEEPER_DATA_DIR": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "usage: manage.py compliance_report" in done.stdout
+
+
 def test_it_writes_files_for_its_own_user_only(tmp_path: Path) -> None:
     data = tmp_path / "var"
     assert keeper("check", data=data).returncode == 0

@@ -23,6 +23,11 @@ TOKEN = f"kpr_AbCdEfGhIjKlMnOpQrStUv_{SECRET}"
         f"X-Vault-Token: {SECRET}",
         f"Cookie: a=b; sessionid={SECRET}",
         f"sent bearer {SECRET}",
+        f"cannot reach mysql://keeper:{SECRET}@database/keeper",
+        f'{{"broker": "redis://:{SECRET}@redis:6379/0"}}',
+        f"login with hvs.{SECRET}",
+        f"-----BEGIN EC PRIVATE KEY-----\\n{SECRET}\\n-----END EC PRIVATE KEY-----",
+        f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n",
     ],
 )
 def test_it_takes_credentials_out(line: str) -> None:
@@ -32,6 +37,11 @@ def test_it_takes_credentials_out(line: str) -> None:
 
 def test_it_keeps_the_public_id_of_a_token() -> None:
     assert redact(f"{TOKEN} expired") == "kpr_AbCdEfGhIjKlMnOpQrStUv_[redacted] expired"
+
+
+def test_it_keeps_the_rest_of_an_address() -> None:
+    line = f"mysql://keeper:{SECRET}@database/keeper at https://keeper.example.com:8443/a@b"
+    assert redact(line) == "mysql://keeper:[redacted]@database/keeper at https://keeper.example.com:8443/a@b"
 
 
 def test_it_takes_a_piece_of_a_token_out() -> None:

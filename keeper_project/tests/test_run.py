@@ -167,56 +167,11 @@ def test_it_refuses_a_broker_that_does_not_answer(settings: Settings, tmp_path: 
 # --- What it refuses and decides before it serves --------------------------------------------
 
 
-@pytest.mark.django_db
-def test_it_refuses_a_port_that_is_taken() -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        with pytest.raises(CommandError, match=r"Cannot listen on 127\.0\.0\.1, port .*in use"):
-            call_command("run", port=other.getsockname()[1])
-
-
 @pytest.mark.parametrize(("host", "backend"), [("0.0.0.0", "local"), ("127.0.0.1", "kms")])
 def test_it_refuses_debug_where_it_would_show_values(settings: Settings, host: str, backend: str) -> None:
     settings.KEY_MANAGEMENT_BACKEND = backend
     with pytest.raises(CommandError, match="--debug shows local variables"):
         call_command("run", host=host, debug=True, skip_checks=True)
-
-
-def test_it_refuses_a_host_that_has_no_address() -> None:
-    with pytest.raises(CommandError, match="no address here"):
-        call_command("run", host="not a host", skip_checks=True)
-
-
-@pytest.mark.parametrize(
-    ("loopback", "proxies", "given", "tls"),
-    [
-        (True, [], None, "false"),
-        (True, [], "true", "true"),
-        (True, ["127.0.0.1"], None, "true"),
-        (False, [], None, "true"),
-        (False, [], "false", "false"),
-    ],
-)
-def test_it_assumes_plain_http_for_this_machine_alone(
-    settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
-    loopback: bool,
-    proxies: list[str],
-    given: str | None,
-    tls: str,
-) -> None:
-    settings.KEEPER_TRUSTED_PROXIES = proxies
-    monkeypatch.delenv("KEEPER_TLS", raising=False)
-    if given:
-        monkeypatch.setenv("KEEPER_TLS", given)
-    assert command._environment(loopback=loopback, debug=False)["KEEPER_TLS"] == tls
-
-
-def test_its_children_do_not_get_the_first_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KEEPER_ADMIN_PASSWORD", "hunter2")
-    children = command._environment(loopback=True, debug=False)
-    assert "hunter2" not in children.values()
 
 
 def test_it_starts_no_worker_where_there_is_another() -> None:

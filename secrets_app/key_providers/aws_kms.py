@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 from urllib.parse import urlsplit
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import NoRegionError
 from django.conf import settings
 
@@ -70,6 +68,10 @@ class KmsProvider(KeyProvider):
 
     @functools.cached_property
     def _client(self) -> "KMSClient":
+        # Here, since the AWS SDK takes time and memory, and a key file needs none of it.
+        import boto3  # noqa: PLC0415
+        from botocore.config import Config  # noqa: PLC0415
+
         timeout = settings.KMS_TIMEOUT_SECONDS
         # Requests are repeated by `Requests`, which knows of all that are under way.
         config = Config(

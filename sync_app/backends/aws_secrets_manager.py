@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from audit_app.errors import EndpointRefused
-from audit_app.outbound_aws import PermittedSession
 from sync_app.aws_clients import guarded_client
 from sync_app.backends import aws_pending, aws_permissions
 from sync_app.backends.aws_destination import endpoints, recovery_window, refuse_partial
@@ -39,6 +38,8 @@ from sync_app.reconcile import Presence
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
+
+    from audit_app.outbound_aws import PermittedSession
 
 Answer = TypeVar("Answer")
 

@@ -1,0 +1,10 @@
+"""Serves the floor as `keeper run` serves Keeper: `python -m benchmarks.floor.serve PORT THREADS`."""
+
+import sys
+
+from benchmarks.floor.wsgi import application
+from keeper_project.serving import serve_pages
+
+if __name__ == "__main__":
+    port, threads = map(int, sys.argv[1:])
+    serve_pages(application, host="127.0.0.1", port=port, workers=1, threads=threads)

@@ -1,0 +1,180 @@
+"""Children live and end together, whoever ends first."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from keeper_project import supervising
+from keeper_project.supervising import Child, supervise
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def sleeper(marker: Path, *, deaf: bool = False) -> Child:
+    """Return a child that says when it runs, and when it was asked to end."""
+
+    def end(*_: object) -> None:
+        if not deaf:
+            marker.write_text("ended")
+            sys.exit()
+
+    def run() -> None:
+        signal.signal(signal.SIGTERM, end)
+        marker.write_text(str(os.getpid()))
+        time.sleep(60)
+        time.sleep(60)
+
+    return Child(marker.name, run)
+
+
+def after(marker: Path, act: Callable[[], object]) -> Child:
+    """Return a child that waits for another one, and then does something."""
+
+    def run() -> None:
+        wait_for(marker)
+        act()
+
+    return Child("short one", run)
+
+
+def wait_for(marker: Path) -> str:
+    deadline = time.monotonic() + 20
+    while not (marker.exists() and marker.read_text()):
+        assert time.monotonic() < deadline, f"{marker.name} never came"
+        time.sleep(0.02)
+    return marker.read_text()
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+
+
+def test_it_ends_the_others_when_one_ends(tmp_path: Path) -> None:
+    marker = tmp_path / "other"
+    reason = supervise([sleeper(marker), after(marker, lambda: sys.exit(3))])
+    assert reason == "The short one ended with exit code 3."
+    assert marker.read_text() == "ended"
+
+
+def test_it_kills_what_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervising, "STOP_SECONDS", 0.3)
+    marker = tmp_path / "deaf"
+    supervise([sleeper(marker, deaf=True), after(marker, lambda: None)])
+    assert not alive(int(marker.read_text()))
+
+
+def test_what_a_killed_child_started_ends_with_it(tmp_path: Path) -> None:
+    grandchild = tmp_path / "grandchild"
+
+    def run() -> None:
+        if os.fork() == 0:
+            grandchild.write_text(str(os.getpid()))
+            time.sleep(60)
+        wait_for(grandchild)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert supervise([Child("killed one", run)]) == "The killed one ended with exit code -9."
+    deadline = time.monotonic() + 10
+    while alive(int(grandchild.read_text())):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+ADOPTS = """
+import ctypes, os, pathlib, sys
+from keeper_project.supervising import Child, supervise
+from keeper_project.tests.test_supervising import wait_for
+ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: as the first process of a container
+orphan, goes_on = map(pathlib.Path, sys.argv[1:])
+def run():
+    if os.fork() == 0:
+        if os.fork() == 0:
+            orphan.write_text(str(os.getpid()))
+            os._exit(0)
+        os._exit(0)
+    os.wait()
+    # It is gone once the supervisor has taken its exit code.
+    while os.path.exists("/proc/" + wait_for(orphan)): pass
+    goes_on.write_text("yes")
+    sys.exit(7)
+print(supervise([Child("one", run)]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux gives orphans to others than the first process")
+def test_an_orphan_of_others_that_ends_ends_nobody(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ADOPTS, str(tmp_path / "orphan"), str(tmp_path / "goes on")],
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.strip() == "The one ended with exit code 7."
+    assert (tmp_path / "goes on").read_text() == "yes"
+
+
+def test_it_gives_its_signal_handlers_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    supervise([Child("short one", lambda: None)])
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_it_leaves_the_collector_as_it_was() -> None:
+    supervise([Child("short one", lambda: None)])
+    assert gc.get_freeze_count() == 0
+
+
+# --- A supervisor in a process of its own ----------------------------------------------------
+
+SUPERVISOR = """
+import pathlib, sys
+from keeper_project.tests.test_supervising import sleeper, supervise
+reason = supervise([sleeper(pathlib.Path(path)) for path in sys.argv[1:]])
+sys.exit(reason or 0)
+"""
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    markers = [str(tmp_path / "one"), str(tmp_path / "two")]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SUPERVISOR, *markers],
+        cwd=ROOT,
+        env={**os.environ, "KEEPER_DATA_DIR": str(tmp_path)},
+    )
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_all_and_succeeds_when_asked_to(
+    supervisor: subprocess.Popen[bytes], tmp_path: Path, number: int
+) -> None:
+    for name in ("one", "two"):
+        wait_for(tmp_path / name)
+    supervisor.send_signal(number)
+    assert supervisor.wait(20) == 0
+    assert [(tmp_path / name).read_text() for name in ("one", "two")] == ["ended", "ended"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells children")
+def test_children_end_when_the_supervisor_is_killed(
+    supervisor: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    pids = [int(wait_for(tmp_path / name)) for name in ("one", "two")]
+    supervisor.kill()
+    supervisor.wait()
+    deadline = time.monotonic() + 10
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
