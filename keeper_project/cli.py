@@ -1,5 +1,6 @@
 """The `keeper` command: Django's and Keeper's management commands, also as the brief spells them."""
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -49,6 +50,9 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "keeper_project.settings")
     arguments = translate(sys.argv[1:])
     serves = arguments[:1] == ["run"] and not {"-h", "--help"} & set(arguments)
+    if serves:
+        # What is loaded stays: the supervisor sets it aside, and enables the collector for the rest.
+        gc.disable()
     try:
         port = listening.declare(arguments[1:]) if serves else None
         problems = unmet()

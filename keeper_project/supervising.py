@@ -48,6 +48,7 @@ def supervise(children: Sequence[Child]) -> str:
     # The collector would write to every object, and so make each child its own copy of all of them.
     gc.collect()
     gc.freeze()
+    gc.enable()
     with _signals_raise():
         try:
             running += map(_start, children)
