@@ -27,7 +27,9 @@ QUIET: Final = {
     "amqp": "WARNING",
     "boto3": "WARNING",
     "botocore": "WARNING",
-    # A line for each sent and each received task; what a task did has a line of its own.
+    # A line for each task that is sent, received and done, thirty a minute where nothing happens; what a
+    # task did that counts is an event, and one that fails is an error.
+    "celery.app.trace": "WARNING",
     "celery.beat": "WARNING",
     "celery.worker.strategy": "WARNING",
     "django.db.backends": "INFO",

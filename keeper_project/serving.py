@@ -1,11 +1,14 @@
 """What the children of `keeper run` do: serve pages and API, and carry out background work."""
 
 import importlib
+import sys
 import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from celery.beat import EmbeddedService
+from celery.bootsteps import StartStopStep
 from django.conf import settings
 from django.urls import get_resolver
 from django.utils.log import configure_logging
@@ -56,18 +59,35 @@ def _logged(application: Any) -> Any:
     return application
 
 
+class Schedule(StartStopStep):
+    """Beat as a thread of the worker: the process that Celery would start holds a copy of everything."""
+
+    def create(self, parent: Any) -> Any:
+        """Return the scheduler, which starts and stops as the worker does."""
+        return EmbeddedService(parent.app, thread=True)
+
+
 def worker(*, threads: int, level: str) -> Child:
     """Return the worker: one Celery process with threads, and beat inside it."""
     app.loader.import_default_modules()
-    options = ["--pool", "threads", "--concurrency", str(threads), "--loglevel", level, "--beat"]
-    # There is one worker: it has nobody to gossip with.
-    alone = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    # `keeper run` has just made the checks.
-    start: Callable[..., Any] = app.start
-    return Child("worker", partial(_work, start, ["--quiet", "--skip-checks", "worker", *options, *alone]))
+    app.steps["worker"].add(Schedule)
+    made = partial(
+        app.Worker,
+        pool_cls="threads",
+        concurrency=threads,
+        loglevel=level,
+        quiet=True,
+        # There is one worker: it has nobody to gossip with.
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
+    return Child("worker", partial(_work, made))
 
 
-def _work(start: Callable[..., Any], arguments: list[str]) -> None:
+def _work(made: Callable[[], Any]) -> None:
     # Celery fears pickled messages under root; Keeper takes JSON alone.
     warnings.filterwarnings("ignore", message="You're running")
-    start(arguments)
+    running = made()
+    running.start()
+    sys.exit(running.exitcode)

@@ -67,8 +67,10 @@ def test_a_request_that_is_under_way_is_answered(served: Served, tmp_path: Path)
     assert served.process.wait(WAIT_SECONDS) == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("name", ["web server", "worker"])
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("web server", signal.SIGTERM), ("web server", signal.SIGKILL), ("worker", signal.SIGKILL)],
+)
 def test_keeper_ends_when_a_part_of_it_does(served: Served, name: str, number: int) -> None:
     pid = served.process.pid
     until(lambda: len(children(pid)) == 2, "the children never came")

@@ -94,7 +94,7 @@ def _greet_worker() -> None:
         raise CommandError(f"Cannot hand over background work: {failure.detail}.") from failure
     # Over a connection of its own, which no child shares.
     with app.connection_for_write() as connected:
-        beat_heartbeat.apply_async(expires=GREETING_SECONDS, connection=connected)
+        beat_heartbeat.apply_async(expires=GREETING_SECONDS, connection=connected)  # type: ignore[call-arg]  # stubs
 
 
 def _children(host: str, port: int, options: dict[str, Any]) -> list[Child]:
