@@ -51,7 +51,8 @@ def supervise(children: Sequence[Child]) -> str:
     gc.enable()
     with _signals_raise():
         try:
-            running += map(_start, children)
+            with _signals_wait():
+                running += map(_start, children)
             _wait_for_one_of(running)
         except StopAsked:
             return ""
@@ -77,12 +78,7 @@ def _wait_for_one_of(processes: Sequence[BaseProcess]) -> None:
 
 def _start(child: Child) -> BaseProcess:
     process = _FORK.Process(target=_begin, args=(child.run,), name=child.name)
-    # Until the child has set its own handlers, which are the supervisor's at first, a signal waits.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    process.start()
     return process
 
 
@@ -112,6 +108,16 @@ def _stop(processes: Sequence[BaseProcess]) -> None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid or 0, signal.SIGKILL)
         process.join()
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Hold signals back until every child is known to whoever stops them, and has handlers of its own."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

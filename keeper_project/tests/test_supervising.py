@@ -167,6 +167,32 @@ def test_it_ends_all_and_succeeds_when_asked_to(
     assert [(tmp_path / name).read_text() for name in ("one", "two")] == ["ended", "ended"]
 
 
+IMPATIENT = """
+import os, signal
+from keeper_project.supervising import Child, supervise
+from keeper_project.tests.test_supervising import time
+def first():
+    # As soon as it lives, which is before the supervisor has begun the second one.
+    os.kill(os.getppid(), signal.SIGTERM)
+    time.sleep(60)
+before = os.fork
+def fork():
+    pid = before()
+    if pid:
+        time.sleep(0.5)
+    return pid
+os.fork = fork
+print(repr(supervise([Child("first", first), Child("second", lambda: time.sleep(60))])))
+"""
+
+
+def test_a_signal_while_children_start_ends_all_of_them() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPATIENT], cwd=ROOT, capture_output=True, text=True, check=True, timeout=50
+    )
+    assert done.stdout.strip() == "''"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells children")
 def test_children_end_when_the_supervisor_is_killed(
     supervisor: subprocess.Popen[bytes], tmp_path: Path
