@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from keeper_project.redaction import redact_line
 
@@ -115,12 +115,22 @@ def _shared() -> list[Processor]:
     """Return what every line gets, whether structlog or the standard library began it."""
     return [
         structlog.contextvars.merge_contextvars,
+        _with_request,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
         structlog.processors.StackInfoRenderer(),
     ]
+
+
+def _with_request(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    """Add what Django leaves out: it logs a refused request once the middleware that binds these is left."""
+    request = getattr(line.get("_record"), "request", None)
+    for name, attribute in (("request_id", "request_id"), ("address", "client_address")):
+        if value := getattr(request, attribute, None):
+            line.setdefault(name, value)
+    return line
 
 
 def _json() -> list[Processor]:

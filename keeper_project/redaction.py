@@ -19,7 +19,7 @@ _HEADER: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 # The password of a URL, as those of databases and brokers have it.
-_URL: Final = re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@\"']*:)[^\s@/\"']+(?=@)", re.IGNORECASE)
+_URL: Final = re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@\"']*:)(?!\*+@)[^\s@/\"']+(?=@)", re.IGNORECASE)
 # HashiCorp's and OpenBao's tokens name their kind.
 _VAULT: Final = re.compile(r"\b(hv[sbr]\.)[A-Za-z0-9_-]{16,}")
 _PRIVATE_KEY: Final = re.compile(

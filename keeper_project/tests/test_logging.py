@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 import structlog
+from django.test import Client
 from pytest_django import Settings
 
 from keeper_project.logging import configure
@@ -72,6 +73,14 @@ def test_it_carries_the_request_id(log: Path) -> None:
         structlog.get_logger("keeper.test").info("from structlog", secret_id=3)
     assert [line["request_id"] for line in lines(log)] == ["abc123", "abc123"]
     assert lines(log)[1]["secret_id"] == 3
+
+
+@pytest.mark.django_db
+def test_a_request_that_django_refuses_is_named_too(log: Path) -> None:
+    answer = Client().get("/nothing-is-here")
+    (line,) = [each for each in lines(log) if each["logger"] == "django.request"]
+    assert line["request_id"] == answer["X-Request-ID"]
+    assert line["address"] == "127.0.0.1"
 
 
 def test_it_takes_tokens_out_of_messages_arguments_and_exceptions(log: Path) -> None:

@@ -52,6 +52,9 @@ def test_it_keeps_what_follows_on_the_next_line() -> None:
     assert redact(f"Authorization: Bearer {SECRET}\nHost: keeper").endswith("\nHost: keeper")
 
 
-@pytest.mark.parametrize("line", ["a plain line", "the basic idea", "authorization failed", "kpr_", "42"])
+@pytest.mark.parametrize(
+    "line",
+    ["a plain line", "filesystem://:**@localhost//", "the basic idea", "authorization failed", "kpr_", "42"],
+)
 def test_it_leaves_other_text_alone(line: str) -> None:
     assert redact(line) == line
