@@ -45,7 +45,8 @@ def supervise(children: Sequence[Child]) -> str:
     it started.
     """
     running: list[BaseProcess] = []
-    # The collector would write to every object, and so make each child its own copy of all of them.
+    # The collector would write to every object, and so make each child its own copy of all of them. They stay
+    # set aside: going over them once more would only delay the end.
     gc.collect()
     gc.freeze()
     gc.enable()
@@ -64,7 +65,6 @@ def supervise(children: Sequence[Child]) -> str:
                 if process.exitcode is not None
             ]
             _stop(running)
-            gc.unfreeze()
         return " ".join(ended)
 
 

@@ -128,9 +128,9 @@ def test_it_gives_its_signal_handlers_back() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_it_leaves_the_collector_as_it_was() -> None:
-    supervise([Child("short one", lambda: None)])
-    assert gc.get_freeze_count() == 0
+def test_its_children_collect_garbage_again() -> None:
+    gc.disable()
+    assert "exit code 1" in supervise([Child("short one", lambda: sys.exit(gc.isenabled()))])
 
 
 # --- A supervisor in a process of its own ----------------------------------------------------
