@@ -11,7 +11,7 @@ from audit_app.identified import Identified
 from audit_app.models import deployment_uuid
 from audit_app.record import AuditObject, ManifestEntry
 from audit_app.row_mac import AuthenticatedRow
-from environments_app.fields import ExactCharField
+from environments_app.fields import ExactCharField, LiveField
 from environments_app.models import Environment
 from secrets_app.envelope.context import SECRET_VERSION_VALUE, Context, version_parent
 from secrets_app.fields import EncryptedField
@@ -53,7 +53,7 @@ class Secret(AuthenticatedRow):
     previous_number = models.PositiveIntegerField(null=True, blank=True)
     pending_number = models.PositiveIntegerField(null=True, blank=True)
     revision = models.PositiveIntegerField(default=1)
-    live = models.BooleanField(null=True, default=True)
+    live = LiveField()
     deleted_at = models.DateTimeField(null=True, blank=True)
     rotated_at = models.DateTimeField(null=True, blank=True)
     rotation_due_at = models.DateTimeField(null=True, blank=True)

@@ -11,6 +11,7 @@ from audit_app.actors import Actor, ActorKind
 from audit_app.models import deployment_uuid
 from audit_app.record import AuditObject
 from audit_app.row_mac import AuthenticatedRow
+from environments_app.fields import LiveField
 from environments_app.models import Environment
 from secrets_app.envelope.context import ROTATOR_CREDENTIALS, Context
 from secrets_app.fields import EncryptedField
@@ -71,7 +72,7 @@ class RotationPolicy(AuthenticatedRow):
     # Whether the previous value is retired only once every consumer confirmed the current one.
     waits_for_consumers = models.BooleanField(default=False)
     suspended_at = models.DateTimeField(null=True, blank=True)
-    live = models.BooleanField(null=True, default=True)
+    live = LiveField()
     due_at = models.DateTimeField(null=True, blank=True, db_index=True)
     last_rotated_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

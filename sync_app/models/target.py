@@ -9,7 +9,7 @@ from django.utils import timezone
 from audit_app.models import deployment_uuid
 from audit_app.record import AuditObject
 from audit_app.row_mac import AuthenticatedRow
-from environments_app.fields import ExactCharField
+from environments_app.fields import ExactCharField, LiveField
 from environments_app.models import Environment
 from environments_app.names import MAX_PREFIX
 from secrets_app.envelope.context import TARGET_CREDENTIALS, Context
@@ -71,7 +71,7 @@ class Target(AuthenticatedRow):
     interval_seconds = models.PositiveIntegerField(default=300)
     # Whether scheduled passes apply what they plan; else they only watch for drift.
     automatic = models.BooleanField(default=False)
-    live = models.BooleanField(null=True, default=True)
+    live = LiveField()
     paused_at = models.DateTimeField(null=True, blank=True)
     # When the next pass is due; a change in the environment brings it forward.
     due_at = models.DateTimeField(null=True, blank=True, db_index=True)
