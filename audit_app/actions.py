@@ -1,6 +1,7 @@
 """What can be done: one vocabulary for what is allowed and for what is recorded."""
 
 from enum import StrEnum
+from typing import Final
 
 
 class Action(StrEnum):
@@ -190,3 +191,16 @@ class Outcome(StrEnum):
     ALLOWED = "allowed"
     DENIED = "denied"
     FAILED = "failed"
+
+
+# The acts for which values are opened, one or many: for people, programs, copies and targets.
+READS: Final = frozenset(
+    {
+        Action.SECRET_REVEAL,
+        Action.SECRET_EXPORT,
+        Action.SECRET_COMPARE,
+        Action.SECRET_COPY,
+        Action.SECRET_MOVE,
+        Action.SECRET_DELIVER,
+    }
+)

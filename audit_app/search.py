@@ -1,16 +1,19 @@
 """Finds events: by who, what, where and when, also inside reads of many."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from audit_app.actions import Action, Outcome
+from audit_app.actions import READS, Action, Outcome
 from audit_app.actors import Actor
 from audit_app.models import AuditEvent, ReadManifestItem
 from audit_app.policy import trail_policy
 
+# What lists call every act for which values are opened.
+EVERY_READ: Final = "reads"
 _FEW: Final = 500
 _LAST_CHARACTER: Final = "\U0010ffff"
 
@@ -21,6 +24,7 @@ def events(
     actor: UUID | None = None,
     actor_name: str = "",
     action: Action | None = None,
+    actions: Collection[Action] = (),
     outcome: Outcome | None = None,
     stream: str = "",
     object_uuid: UUID | None = None,
@@ -34,10 +38,10 @@ def events(
 ) -> QuerySet[AuditEvent]:
     """Return the events that match all that is given, newest first, of what `viewer` may read.
 
-    An object is also found in the manifests of reads of many. `since` is inclusive and `until`
-    exclusive; `environment` is a name; `text` is how the name of an object or actor begins, or all of
-    an address or request id. "Newest" goes by id, which pages cheaply and no chain covers: it is an
-    order to read in, and nothing may be concluded from it.
+    `actions` are those of which one will do. An object is also found in the manifests of reads of many.
+    `since` is inclusive and `until` exclusive; `environment` is a name; `text` is how the name of an object
+    or actor begins, or all of an address or request id. "Newest" goes by id, which pages cheaply and no
+    chain covers: it is an order to read in, and nothing may be concluded from it.
     """
     wanted = _readable(viewer)
     exact = {
@@ -52,6 +56,8 @@ def events(
     for lookup, value in exact.items():
         if value:
             wanted &= Q(**{lookup: value})
+    if actions:
+        wanted &= Q(action__in=sorted(actions))
     if since or until:
         wanted &= _within(since, until)
     if object_uuid is not None:
@@ -65,6 +71,13 @@ def events(
         names = _begins("object_name", text) | _begins("actor_name", text)
         wanted &= names | Q(address=text) | Q(request_id=text)
     return AuditEvent.objects.filter(wanted).order_by("-id")
+
+
+def acts(text: str) -> dict[str, Action | Collection[Action]]:
+    """Return the act that a list names in its address, or EVERY_READ, in the words of `events`."""
+    if text == EVERY_READ:
+        return {"actions": READS}
+    return {"action": Action(text)} if text else {}
 
 
 def _readable(viewer: Actor) -> Q:

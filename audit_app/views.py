@@ -14,6 +14,7 @@ from audit_app import search
 from audit_app.actions import Action, Outcome
 from audit_app.listing import list_paginator
 from audit_app.policy import trail_policy, viewer_of
+from audit_app.versions_read import versions_read
 
 
 class EventFilterForm(forms.Form):
@@ -21,7 +22,12 @@ class EventFilterForm(forms.Form):
 
     q = forms.CharField(required=False, label="Search")
     action = forms.ChoiceField(
-        required=False, choices=[("", "Anything"), *((a.value, a.value) for a in Action)]
+        required=False,
+        choices=[
+            ("", "Anything"),
+            (search.EVERY_READ, "Every read of a value"),
+            *((a.value, a.value) for a in Action),
+        ],
     )
     outcome = forms.ChoiceField(
         required=False, choices=[("", "Any outcome"), *((o.value, o.value) for o in Outcome)]
@@ -46,7 +52,7 @@ class EventFilterForm(forms.Form):
         given = self.cleaned_data
         until = given.get("until")
         return {
-            "action": given.get("action") or None,
+            **search.acts(given.get("action", "")),
             "outcome": given.get("outcome") or None,
             "environment": given.get("environment", ""),
             "actor_name": given.get("actor", ""),
@@ -82,8 +88,10 @@ def activity(request: HttpRequest) -> HttpResponse:
     rows = paginator.paginate_queryset(
         search.events(viewer=viewer, **form.wanted), request, view=EventOrder()
     )
+    about = form.wanted["object_name"]
+    numbers = versions_read(rows, name=about) if about else {}
     context = {
-        "events": rows,
+        "events": [(event, numbers.get(event.pk, ())) for event in rows],
         "filters": form,
         "next_url": paginator.get_next_link(),
         "previous_url": paginator.get_previous_link(),

@@ -9,7 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from audit_app.actions import Action, Outcome
+from audit_app import search
+from audit_app.actions import Outcome
 from audit_app.day_counts import Kind, counts_by_day
 from audit_app.most_active import Active, most_active
 from environments_app.authentication import principal_of
@@ -57,7 +58,7 @@ def activity_charts(request: HttpRequest) -> HttpResponse:
         "total": total.total(),
         "activity": figures.activity(days),
         "activity_urls": {
-            "reads": figures.activity_url(action=Action.SECRET_REVEAL),
+            "reads": figures.activity_url(action=search.EVERY_READ),
             "denials": figures.activity_url(outcome=Outcome.DENIED),
         },
         "outcomes": _outcomes(total),

@@ -264,8 +264,13 @@ def _share_row(share: Share) -> dict[str, Any]:
 
 
 def _activity_url(request: HttpRequest, secret: Secret) -> dict[str, str]:
-    """Return the address of all events of a secret, for those who may read the trail."""
+    """Return the addresses of all events of a secret and of its reads, for those who may read the trail."""
     actor = principal_of(request)
     if not allows(actor, Action.TRAIL_VIEW, environment_id=secret.environment_id):
         return {}
-    return {"activity": f"{reverse('activity')}?{urlencode({'object': secret.name})}"}
+    about = {"object": secret.name, "environment": secret.environment.name}
+    url = reverse("activity")
+    return {
+        "activity": f"{url}?{urlencode(about)}",
+        "reads": f"{url}?{urlencode(about | {'action': search.EVERY_READ})}",
+    }

@@ -41,7 +41,11 @@ class EventDocument(serializers.Serializer[AuditEvent]):
 class EventQuery(serializers.Serializer[Any]):
     """What a search for events may name."""
 
-    action = serializers.ChoiceField(choices=[(item.value, item.value) for item in Action], required=False)
+    action = serializers.ChoiceField(
+        choices=[(search.EVERY_READ, search.EVERY_READ), *((item.value, item.value) for item in Action)],
+        required=False,
+        help_text="`reads` finds every act for which values were opened",
+    )
     outcome = serializers.ChoiceField(choices=[(item.value, item.value) for item in Outcome], required=False)
     actor = serializers.CharField(required=False)
     object = serializers.CharField(required=False)
@@ -76,6 +80,9 @@ class EventListView(GenericAPIView[AuditEvent]):
         query.is_valid(raise_exception=True)
         given: dict[str, Any] = query.validated_data
         names = {"actor": "actor_name", "object": "object_name", "q": "text"}
-        wanted: dict[str, Any] = {names.get(name, name): value for name, value in given.items()}
+        wanted: dict[str, Any] = {
+            **search.acts(given.pop("action", "")),
+            **{names.get(name, name): value for name, value in given.items()},
+        }
         rows = self.paginate_queryset(search.events(viewer=viewer_of(request), **wanted))
         return self.get_paginated_response([EventDocument(row).data for row in rows or []])

@@ -12,7 +12,7 @@ from pytest_django import Settings
 from audit_app.actions import Action, Outcome
 from audit_app.listing import list_paginator
 from audit_app.models import AuditEvent
-from audit_app.search import events
+from audit_app.search import EVERY_READ, acts, events
 from audit_app.tests.trail import ALICE, STREAM, entries, write
 from audit_app.views import EventFilterForm, EventOrder
 
@@ -38,6 +38,14 @@ def test_it_filters_by_what_is_given() -> None:
     assert found(object_name="app/db") == [2, 1]
     assert found(since=timezone.now() - timedelta(minutes=1)) == [2, 1]
     assert found(until=timezone.now() - timedelta(minutes=1)) == []
+
+
+def test_it_finds_every_read_by_one_name() -> None:
+    for action in (Action.SECRET_REVEAL, Action.SECRET_EXPORT, Action.SECRET_UPDATE, Action.SECRET_DELIVER):
+        write(1, action=action)
+    assert found(**acts(EVERY_READ)) == [4, 2, 1]
+    assert found(**acts("secret.export")) == [2]
+    assert found(**acts("")) == [4, 3, 2, 1]
 
 
 @pytest.mark.parametrize("few", [0, 2, 500])

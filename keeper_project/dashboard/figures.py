@@ -11,7 +11,8 @@ from django.db.models import Count, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from audit_app.actions import Action, Outcome
+from audit_app import search
+from audit_app.actions import READS, Action, Outcome
 from audit_app.day_counts import DayCounts
 from audit_app.policy import trail_policy
 from environments_app.models import Environment, Membership
@@ -25,7 +26,6 @@ from secrets_app.models import Secret
 from sync_app.target_rows import STATE_ORDER
 
 DAYS: Final = 30
-_READS: Final = frozenset({Action.SECRET_REVEAL, Action.SECRET_EXPORT, Action.SECRET_COMPARE})
 _PLACES_SHOWN: Final = 6
 # The older a value is, the more it asks for attention.
 _AGE_TONES: Final = ("ok", "info", "info", "warn", "bad")
@@ -123,7 +123,7 @@ def reads_by_environment(actor: Principal, counts: DayCounts) -> list[Part]:
                 reads[kind.stream] += count
     names = trail_policy().named_streams(actor)
     parts = [
-        Part(label=name, count=reads[stream], url=activity_url(environment=name, action=Action.SECRET_REVEAL))
+        Part(label=name, count=reads[stream], url=activity_url(environment=name, action=search.EVERY_READ))
         for name, stream in names.items()
     ]
     return sorted(parts, key=lambda part: -part.count)[:_PLACES_SHOWN]
@@ -153,4 +153,4 @@ def _series(action: str, outcome: str) -> str:
         return "denials"
     if not action.startswith("secret."):
         return "other"
-    return "reads" if action in _READS else "writes"
+    return "reads" if action in READS else "writes"

@@ -60,7 +60,7 @@ def _charts(actor: Principal, states: dict[str, int], secrets: dict[str, int]) -
         "days": figures.DAYS,
         "activity": figures.activity(days),
         "activity_urls": {
-            "reads": figures.activity_url(action=Action.SECRET_REVEAL),
+            "reads": figures.activity_url(action=search.EVERY_READ),
             "denials": figures.activity_url(outcome=Outcome.DENIED),
         },
         "reads": reads,

@@ -1,6 +1,8 @@
 """A secret's own page: fields one by one, versions side by side, who has seen it, and what a conflict keeps."""
 
+import html
 import json
+import re
 from collections.abc import Callable
 
 import pytest
@@ -93,6 +95,29 @@ def test_who_has_seen_which_version_reads_of_many_included(cast: Cast, signed_in
     assert seen_by(actor=bob, secret=secret) == []
     assert "Seen by" in signed_in(cast.alice).get(f"/secrets/{secret.pk}").content.decode()
     assert "Seen by" not in signed_in(cast.bob).get(f"/secrets/{secret.pk}").content.decode()
+
+
+def test_every_read_of_a_secret_is_found_from_its_page(
+    cast: Cast, signed_in: SignedIn, bearer: Callable[..., Client]
+) -> None:
+    secret = keep(cast)
+    for read in (keep(cast, name="other/key"), secret):
+        reading.reveal(actor=cast.principal(cast.bob), secret=Secret.objects.get(pk=read.pk))
+    change(cast, secret, "second")
+    bearer("reader", cast.development).get(f"/api/secrets/{secret.pk}")
+    reading.reveal_environment(actor=cast.principal(cast.erin), environment=cast.development)
+    alice = signed_in(cast.alice)
+    page = alice.get(f"/secrets/{secret.pk}").content.decode()
+    (address,) = re.findall(r'href="(/activity[^"]*action=reads[^"]*)"', page)
+
+    found = alice.get(html.unescape(address)).context["events"]
+
+    told = [(event.actor_name, str(event.action), tuple(numbers)) for event, numbers in found]
+    assert told == [
+        ("erin", "secret.export", (2,)),
+        ("reader-token", "secret.reveal", (2,)),
+        ("bob", "secret.reveal", (1,)),
+    ]
 
 
 def test_a_conflict_shows_both_sides_and_keeps_all_that_was_typed(cast: Cast, signed_in: SignedIn) -> None:
