@@ -6,6 +6,8 @@ from django import forms
 from django.contrib import admin
 from django.contrib.auth import admin as django_admin
 from django.contrib.auth.models import Group
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 
@@ -18,6 +20,7 @@ from environments_app import (
     second_factor,
     tokens,
 )
+from environments_app.admin_acts import act_on_each
 from environments_app.models import (
     AccessConfirmation,
     AccessRequest,
@@ -78,6 +81,21 @@ class UserAdmin(ServiceAdmin):
     search_fields = ("username", "display_name", "email")
     ordering = ("username",)
     hidden = frozenset({"password"})
+    actions = ("disable",)  # type: ignore[assignment]  # as the stubs have it: none
+
+    @admin.action(description="Disable", permissions=["change"])
+    def disable(self, request: HttpRequest, users: QuerySet[User]) -> HttpResponse | None:
+        """Take all access from these people at once."""
+        return act_on_each(
+            self,
+            request,
+            users,
+            accounts.disable_user,
+            takes="user",
+            done="Disabled",
+            asks="All their sessions end at once, and they cannot sign in until somebody enables them again. "
+            "What they know stays as it is: an account's page leads to rotating that.",
+        )
 
     def get_readonly_fields(self, request: Any, obj: Any = None) -> tuple[str, ...]:
         """Keep the name of an existing account."""
@@ -189,6 +207,22 @@ class ServiceTokenAdmin(ServiceAdmin):
     search_fields = ("name", "=public_id")
     ordering = ("id",)
     hidden = frozenset({"secret_hash", "pepper_id"})
+    actions = ("revoke",)  # type: ignore[assignment]  # as the stubs have it: none
+
+    @admin.action(description="Revoke", permissions=["view"])
+    def revoke(self, request: HttpRequest, chosen: QuerySet[ServiceToken]) -> HttpResponse | None:
+        """End these tokens at once."""
+        return act_on_each(
+            self,
+            request,
+            chosen.select_related("environment"),
+            tokens.revoke,
+            takes="token",
+            named=lambda token: token.name,
+            done="Revoked",
+            asks="Whatever uses them is refused from the next request on. A revoked token cannot be brought "
+            "back; a new one can be issued.",
+        )
 
     def remove(self, *, actor: Principal, row: Any) -> None:
         """Revoke a token; the row stays, since the trail names it."""

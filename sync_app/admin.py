@@ -1,16 +1,17 @@
 """Sync in the admin: targets and their history, to look at; nothing sealed is among the columns."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
-from environments_app.authentication import principal_of
+from environments_app.admin_acts import act_on_each
 from environments_app.errors import AccessError
 from environments_app.service_admin import ServiceAdmin
 from secrets_app.errors import SecretError
+from sync_app import runs, targets
 from sync_app.errors import SyncError
 from sync_app.models import (
     Acknowledgement,
@@ -26,6 +27,16 @@ from sync_app.models import (
 )
 from sync_app.rotation import policies as rotation_policies
 from sync_app.rotation.asking import request_rotation
+
+REFUSALS: Final = (SyncError, AccessError, SecretError)
+
+
+def _target_name(target: Target) -> str:
+    return f"{target.environment.name}/{target.name}"
+
+
+def _secret_name(policy: RotationPolicy) -> str:
+    return f"{policy.environment.name}/{policy.secret.name}"
 
 
 @admin.register(Target)
@@ -47,6 +58,35 @@ class TargetAdmin(ServiceAdmin):
     list_filter = ("environment", "backend", "live", "automatic")
     list_select_related = ("environment",)
     search_fields = ("name", "place")
+    refusals = REFUSALS
+    actions = ("sync_now", "pause", "resume")  # type: ignore[assignment]  # as the stubs have it: none
+
+    @admin.action(description="Sync now", permissions=["view"])
+    def sync_now(self, request: HttpRequest, chosen: QuerySet[Target]) -> HttpResponse | None:
+        """Ask for a pass over each: who administers may not by that alone, and is told so."""
+        return self._each(
+            request,
+            chosen,
+            runs.request_sync,
+            done="Asked for",
+            asks="Keeper plans and carries out at once what the rules of each target allow. "
+            "To look first, make a plan on the target's page.",
+        )
+
+    @admin.action(description="Pause", permissions=["view"])
+    def pause(self, request: HttpRequest, chosen: QuerySet[Target]) -> HttpResponse | None:
+        """Let nothing be synced with these until they are resumed."""
+        return self._each(request, chosen, targets.pause, done="Paused")
+
+    @admin.action(description="Resume", permissions=["view"])
+    def resume(self, request: HttpRequest, chosen: QuerySet[Target]) -> HttpResponse | None:
+        """Let these be synced again."""
+        return self._each(request, chosen, targets.resume, done="Resumed")
+
+    def _each(
+        self, request: HttpRequest, chosen: QuerySet[Target], use_case: Callable[..., object], **told: str
+    ) -> HttpResponse | None:
+        return act_on_each(self, request, chosen, use_case, takes="target", named=_target_name, **told)
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Leave the sealed credentials in the database."""
@@ -140,38 +180,40 @@ class RotationPolicyAdmin(ServiceAdmin):
     )
     list_filter = ("environment", "rotator", "live")
     list_select_related = ("environment",)
-    actions = ("rotate_now", "suspend")  # type: ignore[assignment]  # as the stubs have it: none
+    refusals = REFUSALS
+    actions = ("rotate_now", "suspend", "resume")  # type: ignore[assignment]  # as the stubs have it: none
 
     @admin.action(description="Rotate now", permissions=["view"])
-    def rotate_now(self, request: HttpRequest, policies: QuerySet[RotationPolicy]) -> None:
+    def rotate_now(self, request: HttpRequest, policies: QuerySet[RotationPolicy]) -> HttpResponse | None:
         """Ask for a rotation of each: who administers may not by that alone, and is told so."""
-        self._each(request, policies, request_rotation, done="asked for")
+        return self._each(
+            request,
+            policies,
+            request_rotation,
+            done="Asked for",
+            asks="Each idle login gets a new value, which is tested and then served. "
+            "The present one works until its grace ends.",
+        )
 
     @admin.action(description="Suspend", permissions=["view"])
-    def suspend(self, request: HttpRequest, policies: QuerySet[RotationPolicy]) -> None:
+    def suspend(self, request: HttpRequest, policies: QuerySet[RotationPolicy]) -> HttpResponse | None:
         """Let no rotation of these begin until they are resumed; one that is at work goes on to its end."""
-        self._each(request, policies, rotation_policies.suspend, done="suspended")
+        return self._each(request, policies, rotation_policies.suspend, done="Suspended")
+
+    @admin.action(description="Resume", permissions=["view"])
+    def resume(self, request: HttpRequest, policies: QuerySet[RotationPolicy]) -> HttpResponse | None:
+        """Let the rotations of these begin again."""
+        return self._each(request, policies, rotation_policies.resume, done="Resumed")
 
     def _each(
         self,
         request: HttpRequest,
         chosen: QuerySet[RotationPolicy],
         use_case: Callable[..., object],
-        *,
-        done: str,
-    ) -> None:
-        """Do one thing to each by itself, and tell which were done and why others were not."""
-        actor, named = principal_of(request), []
-        for policy in chosen.select_related("environment", "secret__environment"):
-            name = f"{policy.environment.name}/{policy.secret.name}"
-            try:
-                use_case(actor=actor, policy=policy)
-            except (SyncError, AccessError, SecretError) as error:
-                self.message_user(request, f"{name}: {error}", messages.WARNING)
-            else:
-                named.append(name)
-        if named:
-            self.message_user(request, f"{done.capitalize()}: {', '.join(named)}.", messages.SUCCESS)
+        **told: str,
+    ) -> HttpResponse | None:
+        rows = chosen.select_related("environment", "secret__environment")
+        return act_on_each(self, request, rows, use_case, takes="policy", named=_secret_name, **told)
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Leave the sealed credential in the database."""

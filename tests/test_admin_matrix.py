@@ -45,9 +45,9 @@ ACTS: Final[dict[str, set[str]]] = {
     "environments_app.SamlGroupMapping": {"add", "delete"},
     "environments_app.SamlProvider": set(),
     "environments_app.SecondFactor": set(),
-    "environments_app.ServiceToken": {"delete"},
+    "environments_app.ServiceToken": {"delete", "revoke"},
     "environments_app.Session": set(),
-    "environments_app.User": {"add", "change"},
+    "environments_app.User": {"add", "change", "disable"},
     "keeper_project.ExternalSystem": set(),
     "secrets_app.DataKey": {"check_now"},
     "secrets_app.KeyMigration": set(),
@@ -64,11 +64,11 @@ ACTS: Final[dict[str, set[str]]] = {
     "sync_app.PlanItem": set(),
     "sync_app.ReferenceConsent": set(),
     "sync_app.Rotation": set(),
-    "sync_app.RotationPolicy": {"rotate_now", "suspend"},
+    "sync_app.RotationPolicy": {"rotate_now", "suspend", "resume"},
     "sync_app.Run": set(),
     "sync_app.SyncEntry": set(),
     "sync_app.SyncPause": set(),
-    "sync_app.Target": set(),
+    "sync_app.Target": {"sync_now", "pause", "resume"},
 }
 # Whoever has a shell on the host may run these, as the system; what they give beyond reports.
 COMMANDS: Final[dict[str, str]] = {

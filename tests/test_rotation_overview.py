@@ -69,7 +69,7 @@ def test_the_admin_suspends_and_rotates_what_one_may(cast: Cast, signed_in: Call
     path = reverse("admin:sync_app_rotationpolicy_changelist")
 
     def act(name: str) -> str:
-        form = {"action": name, "_selected_action": [policy.pk, other.pk]}
+        form = {"action": name, "_selected_action": [policy.pk, other.pk], "agreed": "yes"}
         return str(root.post(path, form, follow=True).content.decode())
 
     # Who only administers does not rotate, and is told so for each.

@@ -197,3 +197,45 @@ def test_a_forged_row_is_not_saved_over(root: Client, cast: Cast, sql: Callable[
     assert "outside Keeper" in response.content.decode()
     assert not User.objects.get(pk=cast.bob.pk).is_authentic()
     assert PASSWORD not in response.content.decode()
+
+
+def _act(client: Client, model: str, act: str, *rows: int, **answer: str) -> str:
+    form = {"action": act, "_selected_action": [str(pk) for pk in rows], **answer}
+    return client.post(f"{ADMIN}/{model}/", form, follow=True).content.decode()
+
+
+def test_people_are_disabled_once_the_operator_agreed(root: Client, cast: Cast, events: Events) -> None:
+    asked = _act(root, "user", "disable", cast.bob.pk, cast.erin.pk)
+    assert "All their sessions end at once" in asked
+    assert ("bob" in asked, "erin" in asked, "2 users" in asked) == (True, True, True)
+    assert not User.objects.filter(is_active=False).exists()
+
+    told = _act(root, "user", "disable", cast.bob.pk, cast.erin.pk, agreed="Disable")
+
+    assert "Disabled: bob, erin." in told
+    assert set(User.objects.filter(is_active=False)) == {cast.bob, cast.erin}
+    assert [(event.actor_name, event.object_name) for event in events(Action.USER_CHANGE)] == [
+        ("root", "bob"),
+        ("root", "erin"),
+    ]
+
+
+def test_what_an_act_refuses_is_told_of_that_row_and_the_others_go_on(root: Client, cast: Cast) -> None:
+    # Somebody has to be left who administers.
+    told = _act(root, "user", "disable", cast.root.pk, cast.bob.pk, agreed="Disable")
+
+    assert "Not done for root: At least one active administrator remains" in told
+    assert "Disabled: bob." in told
+    assert User.objects.get(pk=cast.root.pk).is_active
+
+
+def test_tokens_are_revoked_once_the_operator_agreed(
+    root: Client, token: ServiceToken, events: Events
+) -> None:
+    assert "cannot be brought back" in _act(root, "servicetoken", "revoke", token.pk)
+    assert ServiceToken.objects.get().revoked_at is None
+
+    assert "Revoked: ci." in _act(root, "servicetoken", "revoke", token.pk, agreed="Revoke")
+
+    assert ServiceToken.objects.get().revoked_at is not None
+    assert [event.actor_name for event in events(Action.TOKEN_REVOKE)] == ["root"]
