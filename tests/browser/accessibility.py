@@ -1,9 +1,30 @@
-"""Asks axe about a page, by WCAG 2.2 AA and its best practices."""
+"""Looks at a page in each theme and on a phone: for barriers, by axe, and for what is wider than the window."""
+
+from typing import Any, Final
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
+LOOKS: Final[dict[str, dict[str, Any]]] = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"color_scheme": "light", "phone": True},
+}
+# WCAG 2.2 AA and axe's best practices.
 _RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+_OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+def flaws(page: Page) -> list[str]:
+    """Return what keeps somebody from using a page: barriers, and how far it is wider than the window."""
+    wide = page.evaluate(_OVERFLOW)
+    return barriers(page) + ([f"wider than the window by {wide} px"] if wide > 0 else [])
+
+
+def flaws_at(page: Page, path: str) -> list[str]:
+    """Go to a page and return its flaws, one of which is that there is no such page."""
+    answer = page.goto(path)
+    return flaws(page) if answer and answer.ok else [f"answers {answer and answer.status}"]
 
 
 def barriers(page: Page) -> list[str]:

@@ -1,26 +1,22 @@
 """Four eyes in the browser: one asks, another decides, and whoever asked carries it out; and asking for access."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from environments_app import access_requests
-from environments_app.models import Membership, Role
+from environments_app.models import Approval, Membership, Role
 from environments_app.tests.cast import Cast
 from secrets_app.models import PendingValue, Secret
-from tests.browser.accessibility import barriers
+from tests.browser.accessibility import LOOKS, flaws
 from tests.browser.visitor import Visitor
 
 Make = Callable[..., Secret]
 SIZES = pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
-LOOKS: dict[str, dict[str, Any]] = {
-    "light": {"color_scheme": "light"},
-    "dark": {"color_scheme": "dark"},
-    "phone": {"color_scheme": "light", "phone": True},
-}
-_OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+APPROVALS, APPROVAL = "/approvals", "/approvals/{id}"
+ASK, ASKED = "/access-requests/new", "/access-requests/{id}"
+PAGES = (APPROVALS, APPROVAL, ASK, ASKED)
 PROPOSED = "proposed-Kx9-7d1f"
 
 
@@ -128,30 +124,29 @@ def test_pages_of_approvals_are_without_barriers(
     )
     mine = visitor.open("/", user=cast.alice, **LOOKS[look])
     first = propose(mine, kept, PROPOSED)
+    assert first.endswith(APPROVAL.format(id=Approval.objects.get().pk))
     theirs = visitor.open(first, user=cast.erin, **LOOKS[look])
-    outside = visitor.open("/access-requests/new", user=cast.charlie, **LOOKS[look])
+    outside = visitor.open(ASK, user=cast.charlie, **LOOKS[look])
     found: dict[str, list[str]] = {}
 
     def look_at(page: Page, name: str, path: str = "") -> None:
         if path:
             page.goto(path)
-        wide = page.evaluate(_OVERFLOW)
-        problems = barriers(page) + ([f"wider than the window by {wide} px"] if wide > 0 else [])
-        if problems:
+        if problems := flaws(page):
             found[name] = problems
         visitor.shoot(page, f"{name}-{look}")
 
     look_at(mine, "approval-asked")
     look_at(theirs, "approval-to-decide")
-    look_at(theirs, "approvals-waiting", "/approvals")
+    look_at(theirs, "approvals-waiting", APPROVALS)
     theirs.goto(first)
     theirs.get_by_role("button", name="Approve").click()
     expect(theirs.get_by_text("You approved it")).to_be_visible()
     look_at(theirs, "approval-approved")
     look_at(mine, "approval-to-carry-out", first)
-    look_at(mine, "approvals-ready", "/approvals")
-    look_at(mine, "access-request-to-answer", f"/access-requests/{asked.pk}")
+    look_at(mine, "approvals-ready", APPROVALS)
+    look_at(mine, "access-request-to-answer", ASKED.format(id=asked.pk))
     look_at(outside, "access-request-new")
-    look_at(outside, "access-request-own", f"/access-requests/{asked.pk}")
-    look_at(outside, "approvals-of-who-asked", "/approvals")
+    look_at(outside, "access-request-own", ASKED.format(id=asked.pk))
+    look_at(outside, "approvals-of-who-asked", APPROVALS)
     assert found == {}

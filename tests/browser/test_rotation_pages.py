@@ -17,12 +17,23 @@ from sync_app.rotation.running import execute
 from sync_app.rotation.states import Step
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret
 from sync_app.tests.rotators.worlds import GeneratedWorld
-from tests.browser.accessibility import barriers
-from tests.browser.test_accessible_pages import LOOKS
+from tests.browser.accessibility import LOOKS, barriers, flaws_at
 from tests.browser.visitor import Visitor
 
-_OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 LONG = "payments/a-rather-long-name/for-a-secret-of-the-payments-service/production-db"
+PAGES = {
+    "rotation-exposure": "/rotation/exposure?who=bob",
+    "rotation-emergency": "/rotation/exposure?who=bob&emergency=on",
+    "rotation-left": "/rotation/{left}",
+    "rotation": "/rotation",
+    "rotation-policy": "/rotation/{policy}",
+    "rotation-stopped": "/rotation/{stopped}",
+    "rotation-rules": "/rotation/{policy}/rules",
+    "rotation-connection": "/rotation/{policy}/connection",
+    "rotation-kinds": "/rotation/secrets/{secret}/new",
+    "rotation-new": "/rotation/secrets/{secret}/new?rotator=mysql",
+    "rotation-on-secret": "/secrets/{secret}",
+}
 
 
 class Scene:
@@ -46,17 +57,11 @@ class Scene:
         # What bob knows: one that would rotate, one that stopped, and one that needs a hand.
         for secret in (self.secret, self.stopped.secret, keep(cast, "mail/smtp-password")):
             reading.reveal(actor=cast.principal(cast.bob), secret=secret)
-        self.pages = {
-            "rotation-exposure": "/rotation/exposure?who=bob",
-            "rotation-emergency": "/rotation/exposure?who=bob&emergency=on",
-            "rotation-left": f"/rotation/{self.left.pk}",
-            "rotation": "/rotation",
-            "rotation-policy": f"/rotation/{self.policy.pk}",
-            "rotation-stopped": f"/rotation/{self.stopped.pk}",
-            "rotation-rules": f"/rotation/{self.policy.pk}/rules",
-            "rotation-kinds": f"/rotation/secrets/{self.secret.pk}/new",
-            "rotation-new": f"/rotation/secrets/{self.secret.pk}/new?rotator=mysql",
-            "rotation-on-secret": f"/secrets/{self.secret.pk}",
+        self.rows = {
+            "policy": self.policy.pk,
+            "stopped": self.stopped.pk,
+            "left": self.left.pk,
+            "secret": self.secret.pk,
         }
 
     def _left_behind(self, world: GeneratedWorld) -> RotationPolicy:
@@ -81,14 +86,11 @@ def test_the_rotation_pages_are_without_barriers(visitor: Visitor, scene: Scene,
     options: dict[str, Any] = LOOKS[look]
     page = visitor.open("/", user=scene.cast.alice, **options)
     found = {}
-    for name, path in scene.pages.items():
-        page.goto(path)
-        wide = page.evaluate(_OVERFLOW)
-        problems = barriers(page) + ([f"wider than the window by {wide} px"] if wide > 0 else [])
-        if problems:
+    for name, path in PAGES.items():
+        if problems := flaws_at(page, path.format(**scene.rows)):
             found[name] = problems
         visitor.shoot(page, f"{name}-{look}")
-    page.goto(scene.pages["rotation-emergency"])
+    page.goto(PAGES["rotation-emergency"])
     page.get_by_label("Type bob to go on").fill("bob")
     page.get_by_role("button", name="Rotate without a grace").click()
     expect(page.get_by_role("heading", name="Each of them")).to_be_visible()

@@ -12,12 +12,30 @@ from secrets_app.secret_types import SecretType
 from sync_app.models import Plan, PlanItem, Run, Target
 from sync_app.states import State
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_run, make_target
-from tests.browser.accessibility import barriers
-from tests.browser.test_accessible_pages import LOOKS
+from tests.browser.accessibility import LOOKS, flaws_at
 from tests.browser.visitor import Visitor
 
-_OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 LONG = "payments/a-rather-long-name/for-a-secret-of-the-payments-service/production-db"
+PAGES = {
+    "sync": "/sync",
+    "sync-empty": "/sync?environment=production",
+    "target": "/sync/{target}",
+    "target-nothing": "/sync/{target}?q=zzz",
+    "target-kinds": "/sync/new",
+    "target-new": "/sync/new?backend=aws_secrets_manager",
+    "target-rules": "/sync/{target}/rules",
+    "target-credentials": "/sync/{target}/credentials",
+    "target-adopt": "/sync/{target}/adopt",
+    "target-disconnect": "/sync/{target}/disconnect",
+    "plan": "/sync/plans/{plan}",
+    "plan-act": "/sync/plans/{plan}?act=create",
+    "plan-running": "/sync/plans/{running}",
+    "plan-item": "/sync/plans/{plan}/items/{item}",
+    "plan-item-members": "/sync/plans/{plan}/items/{item}/members",
+    "secret-delivery": "/secrets/{secret}",
+    "secrets-delivery": "/secrets?delivery=drifted",
+    "notifications": "/environments/development/notifications",
+}
 
 
 class Scene:
@@ -77,27 +95,14 @@ class Scene:
         Plan.objects.filter(pk=self.running.pk).update(state="done")
 
     @property
-    def pages(self) -> dict[str, str]:
-        """The address of each page."""
-        target, plan = f"/sync/{self.target.pk}", f"/sync/plans/{self.plan.pk}"
+    def rows(self) -> dict[str, int]:
+        """What the addresses of PAGES name."""
         return {
-            "sync": "/sync",
-            "sync-empty": "/sync?environment=production",
-            "target": target,
-            "target-nothing": f"{target}?q=zzz",
-            "target-kinds": "/sync/new",
-            "target-new": "/sync/new?backend=aws_secrets_manager",
-            "target-rules": f"{target}/rules",
-            "target-credentials": f"{target}/credentials",
-            "target-adopt": f"{target}/adopt",
-            "target-disconnect": f"{target}/disconnect",
-            "plan": plan,
-            "plan-act": f"{plan}?act=create",
-            "plan-running": f"/sync/plans/{self.running.pk}",
-            "plan-item": f"{plan}/items/{self.conflict.pk}",
-            "secret-delivery": f"/secrets/{self.secret.pk}",
-            "secrets-delivery": "/secrets?delivery=drifted",
-            "notifications": "/environments/development/notifications",
+            "target": self.target.pk,
+            "plan": self.plan.pk,
+            "running": self.running.pk,
+            "item": self.conflict.pk,
+            "secret": self.secret.pk,
         }
 
 
@@ -111,11 +116,8 @@ def test_the_sync_pages_are_without_barriers(visitor: Visitor, scene: Scene, loo
     options: dict[str, Any] = LOOKS[look]
     page = visitor.open("/", user=scene.cast.alice, **options)
     found = {}
-    for name, path in scene.pages.items():
-        page.goto(path)
-        wide = page.evaluate(_OVERFLOW)
-        problems = barriers(page) + ([f"wider than the window by {wide} px"] if wide > 0 else [])
-        if problems:
+    for name, path in PAGES.items():
+        if problems := flaws_at(page, path.format(**scene.rows)):
             found[name] = problems
         visitor.shoot(page, f"{name}-{look}")
 
