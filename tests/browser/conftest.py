@@ -15,6 +15,7 @@ from environments_app.tests.cast import Cast, make_cast
 from secrets_app import writing
 from secrets_app.models import Secret
 from secrets_app.secret_types import SecretType
+from tests.browser import requests_under_way
 from tests.browser.visitor import Visitor
 
 CHROMIUM = "/usr/bin/chromium"
@@ -85,7 +86,9 @@ def visitor(browser: Browser, site: str) -> Iterator[Visitor]:
         shots.mkdir(parents=True, exist_ok=True)
     opened = Visitor(browser, site, shots)
     yield opened
-    assert opened.close() == []
+    found = opened.close()
+    requests_under_way.wait_until_none()
+    assert found == []
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ _MOST_STOPS = 150
 def walk(page: Page, selector: str, *, back: bool = False) -> None:
     """Press Tab until what `selector` names has the focus; fail if it cannot be reached so."""
     for _ in range(_MOST_STOPS):
-        if page.evaluate("(wanted) => document.activeElement.matches(wanted)", selector):
+        if page.evaluate("(wanted) => document.activeElement?.matches(wanted)", selector):
             return
         page.keyboard.press("Shift+Tab" if back else "Tab")
     raise AssertionError(f"{selector} cannot be reached by Tab on {page.url}")

@@ -42,8 +42,6 @@ def test_find_reveal_and_copy_by_the_keyboard_alone(
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("payments/db")
-    # Keys work once the scripts have run, which a heading does not wait for.
-    page.wait_for_load_state()
 
     page.keyboard.press("r")
     expect(page.locator("[data-value]")).to_have_text(VALUE)
