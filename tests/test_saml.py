@@ -3,13 +3,16 @@
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.db import connections
 from django.http import HttpResponse
 from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.actions import Action
@@ -544,6 +547,21 @@ def test_without_metadata_it_says_so(cast: Cast, client: Client, settings: Setti
     broken.write_text("<x/>")
     settings.KEEPER_SAML_METADATA_FILE = str(broken)
     assert client.get("/saml/start").status_code == 503
+
+
+def test_metadata_whose_time_is_over_is_believed_no_longer(
+    cast: Cast, client: Client, provider: Provider, keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soon = (timezone.now() + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    document = provider.metadata().replace("entityID=", f'validUntil="{soon}" entityID=', 1)
+    (keys / "metadata.xml").write_text(document)
+    answer = provider.respond(ask(client))
+    # It is loaded by now, and is not loaded anew.
+    later = timezone.now() + timedelta(minutes=6)
+    monkeypatch.setattr("environments_app.saml.described.timezone", SimpleNamespace(now=lambda: later))
+    assert client.get("/saml/start").status_code == 503
+    response = post(answer)
+    assert (response.status_code, b"valid until" in response.content) == (503, True)
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from saml2.config import SPConfig
 from saml2.xmldsig import DIGEST_SHA256, SIG_RSA_SHA256
 
 from environments_app.errors import SamlUnavailable
-from environments_app.saml.document import read_tree
+from environments_app.saml.described import require_valid
 from environments_app.saml.key_pair import key_pair
 from environments_app.saml.metadata import provider_metadata
 from environments_app.saml.statement import Expected
@@ -27,7 +27,10 @@ def load(_request: HttpRequest | None = None) -> SPConfig:
 
     Raises SamlUnavailable.
     """
-    return _loaded(provider_metadata(), settings.KEEPER_URL, settings.KEEPER_SAML_ENTITY_ID, *key_pair())
+    document = provider_metadata()
+    # Each time: what is loaded is kept, and its time may be over since.
+    require_valid(document)
+    return _loaded(document, settings.KEEPER_URL, settings.KEEPER_SAML_ENTITY_ID, *key_pair())
 
 
 def provider_id(config: SPConfig) -> str:
@@ -97,7 +100,6 @@ def service_provider() -> dict[str, Any]:
 @lru_cache(maxsize=2)
 def _loaded(document: str, _public: str, _entity_id: str, key: str, certificate: str) -> SPConfig:
     # Parsing metadata and reading keys takes a while; the arguments are what it depends on.
-    read_tree(document.encode())
     program = shutil.which("xmlsec1")
     if program is None:
         raise SamlUnavailable("The program xmlsec1 is not installed.")

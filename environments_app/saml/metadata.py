@@ -19,6 +19,7 @@ from audit_app.row_history import row_state
 from audit_app.row_mac import authentic
 from environments_app.errors import SamlUnavailable
 from environments_app.models import SamlProvider
+from environments_app.saml.described import require_valid
 
 _MAX_BYTES: Final = 1024 * 1024
 _TIMEOUT_SECONDS: Final = 10
@@ -46,9 +47,13 @@ def provider_metadata() -> str:
 
 
 def refresh_metadata() -> str:
-    """Fetch the metadata, keep it, and record that it changed if it did. Raises SamlUnavailable."""
+    """Fetch the metadata, keep it, and record that it changed if it did.
+
+    What is no metadata, or not valid any more, replaces nothing. Raises SamlUnavailable.
+    """
     url = settings.KEEPER_SAML_METADATA_URL
     document = fetched(url)
+    require_valid(document)
     with transaction.atomic():
         row = SamlProvider.objects.select_for_update().filter(url=url).first() or SamlProvider(url=url)
         changed = row.document != document or not row.is_authentic()

@@ -17,7 +17,7 @@ from django.db import connection
 from django.utils import timezone
 
 from environments_app.errors import SamlUnavailable
-from environments_app.saml.watch import certificates_end
+from environments_app.saml.watch import metadata_ends
 from keeper_project import health
 from keeper_project.health import HealthFailure
 from keeper_project.models import System, SystemState
@@ -109,12 +109,16 @@ def identity_provider() -> Finding:
     if not settings.KEEPER_SAML:
         return Finding(state=SystemState.OFF, detail=_OFF)
     try:
-        ends = certificates_end()
+        ends = metadata_ends()
     except SamlUnavailable as error:
         return Finding(state=SystemState.UNHEALTHY, detail=str(error))
     if ends < timezone.now() + _EXPIRY_NOTICE:
-        return Finding(state=SystemState.DEGRADED, detail=f"its signing certificate ends on {ends:%Y-%m-%d}")
-    return Finding(state=SystemState.OK, detail=f"its signing certificate ends on {ends:%Y-%m-%d}")
+        return Finding(
+            state=SystemState.DEGRADED, detail=f"its metadata and certificate are good until {ends:%Y-%m-%d}"
+        )
+    return Finding(
+        state=SystemState.OK, detail=f"its metadata and certificate are good until {ends:%Y-%m-%d}"
+    )
 
 
 _SMTP_OK: Final = 250
