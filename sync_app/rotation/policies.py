@@ -33,7 +33,7 @@ from sync_app.errors import (
 from sync_app.models import RotationPolicy
 from sync_app.rotation.approval import begins_suspended, cleared_to_resume, refuse_running
 from sync_app.rotation.claims import refuse_shared_logins
-from sync_app.rotation.credentials import made, seal
+from sync_app.rotation.credentials import kind_of, made, seal
 from sync_app.rotation.finding import left_behind, require_authentic, require_living, require_on
 from sync_app.rotation.rules import CHANGEABLE, apply_rules, first_due, publish_due
 from sync_app.rotators.base import Answer, Rotator
@@ -137,6 +137,7 @@ def change_connection(
             refuse_running(actor, stored)
             _refuse_working(stored)
             refuse_shared_logins(draft, actor=actor)
+            _refuse_leaving(stored, draft)
         fields = ("settings", "endpoint", "credentials", "data_key_id")
         for field in fields:
             setattr(stored, field, getattr(draft, field))
@@ -214,6 +215,17 @@ def _refuse_working(policy: RotationPolicy) -> None:
     if policy.rotations.filter(slot__isnull=False).exists():
         raise RotationInProgress(
             "a rotation has not ended: wait for the end of its grace, or abandon or roll back what can be"
+        )
+
+
+def _refuse_leaving(policy: RotationPolicy, moved: RotationPolicy) -> None:
+    """Refuse to forget a login that an abandoned rotation left valid at the place before."""
+    logins_of = kind_of(policy.rotator).logins_of
+    same = (policy.endpoint, logins_of(policy.settings)) == (moved.endpoint, logins_of(moved.settings))
+    if not same and left_behind(policy):
+        raise RotationConflict(
+            "an abandoned rotation left a login valid where the policy is now: retire it first, or remove "
+            "the policy, whose last event tells of it"
         )
 
 

@@ -12,11 +12,11 @@ from audit_app.models import AuditEvent
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from sync_app.errors import RotationConflict
-from sync_app.models import Rotation
+from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation import acts, policies
 from sync_app.rotation.states import Step
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret, stages, waited, worked
-from sync_app.tests.rotators.worlds import DatabaseWorld, World
+from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld, World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
 
@@ -122,3 +122,24 @@ def test_another_rotation_or_another_value_goes_first(cast: Cast, generated: Wor
     policies.remove(actor=cast.principal(cast.alice), policy=rotation.policy)
     (removed,) = AuditEvent.objects.filter(action=Action.ROTATION_REMOVE)
     assert parsed_details(removed.details)["left_valid"] == 1
+
+
+def test_it_is_not_left_behind_where_the_policy_moves_from(cast: Cast, mariadb: MariaDbWorld) -> None:
+    _, rotation = begun(cast, mariadb)
+    left = given_up(cast, rotation, Step.RETIRE)
+
+    def moved(**settings: str) -> RotationPolicy:
+        return policies.change_connection(
+            actor=cast.principal(cast.alice),
+            policy=again(rotation).policy,
+            credentials=mariadb.admin(),
+            settings=settings,
+        )
+
+    with pytest.raises(RotationConflict, match="left a login valid"):
+        moved(host="localhost", tls="verify-ca")
+    # How the server proves who it is may change meanwhile: retiring may need it.
+    moved(tls="verify-ca")
+    acts.retire(actor=cast.principal(cast.erin), rotation=again(left))
+    assert worked(left).step == Step.DONE
+    assert moved(host="localhost").endpoint.startswith("mysql://localhost:")
