@@ -65,13 +65,18 @@ _LATIN_LOOKALIKES = frozenset(
 )
 
 
+def fold_username(text: str) -> str:
+    """Return the spelling by which usernames are compared, whether or not the text is one."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
 def normalise_username(text: str) -> str:
     """Return the one spelling of a username: NFKC, then case-folded.
 
     Raises BadName if the name is empty or too long, holds anything but letters, ASCII digits and
     `._-@+`, mixes scripts, or consists of letters that pass for Latin ones.
     """
-    name = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    name = fold_username(text)
     if not 1 <= len(name) <= MAX_USERNAME:
         raise BadName("username", f"A username has 1 to {MAX_USERNAME} characters.")
     letters = [character for character in name if unicodedata.category(character)[0] in "LM"]

@@ -1,7 +1,6 @@
 """Signing in and out: limited, checked and recorded before a session exists."""
 
 import time
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,6 +23,7 @@ from environments_app.authentication import address_of, request_id_of
 from environments_app.errors import Forbidden
 from environments_app.local_login import LocalBackend, named_user
 from environments_app.models import User
+from environments_app.names import fold_username
 from environments_app.policy import Principal
 from environments_app.principals import anonymous_principal, user_principal
 from environments_app.sessions import CONFIRMED, PLACE, SAML
@@ -54,7 +54,7 @@ def check_password(request: HttpRequest, *, username: str, password: str) -> Use
 
     Raises TooManyRefusals if the address or the account was refused too often.
     """
-    account = unicodedata.normalize("NFKC", username).casefold()
+    account = fold_username(username)
     check_allowance(address=address_of(request))
     attempts.check_account(account)
     user = authenticate(request, username=username, password=password)

@@ -6,7 +6,12 @@ from hypothesis import strategies as st
 
 from environments_app.errors import BadName
 from environments_app.models import User
-from environments_app.names import normalise_username, validate_environment_name, validate_prefix
+from environments_app.names import (
+    fold_username,
+    normalise_username,
+    validate_environment_name,
+    validate_prefix,
+)
 
 
 @pytest.mark.parametrize(
@@ -88,3 +93,10 @@ def test_two_spellings_are_one_user() -> None:
     assert User.objects.get(username="alice").username == "alice"
     assert User(username=User.normalize_username("ALICE")).username == "alice"
     assert not User.objects.filter(username="ALICE").exists()
+
+
+def test_what_is_compared_has_one_spelling_whatever_case_it_comes_in() -> None:
+    spelt = {
+        fold_username(text) for text in ("J\u030c\u0323", "\u01f0\u0323", "j\u0323\u030c", "J\u0323\u030c")
+    }
+    assert len(spelt) == 1
