@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, RequestDataTooBig
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from rest_framework.exceptions import (
@@ -89,6 +90,10 @@ _KEY_AWAY: Final = (
 )
 _KEY_FOREIGN: Final = "The key is not among those that this installation allows. Ask an operator."
 _NO_RECORD: Final = "Keeper cannot record what it does, so it does nothing now. Try again later."
+_NO_DATABASE: Final = (
+    "The database does not answer now, or is too busy. What was not answered may be asked again; nothing is "
+    "stored by halves."
+)
 # The first class that an error is an instance of decides. None: the error's own sentence is told.
 _TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (Invisible, 404, "Not found", NOT_FOUND),
@@ -123,6 +128,8 @@ _TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (KeyUnavailable, 503, "The key is not available", _KEY_AWAY),
     (KeyRefused, 503, "The key is refused", _KEY_FOREIGN),
     (KeyringUnavailable, 503, "The system keys are not available", _NO_RECORD),
+    (OperationalError, 503, "The database is not available", _NO_DATABASE),
+    (InterfaceError, 503, "The database is not available", _NO_DATABASE),
 )
 # Messages of Django REST framework that repeat what was sent, by their class and by their code.
 _FRAMEWORK_WORDS: Final[tuple[tuple[type[APIException], str], ...]] = (
@@ -201,7 +208,11 @@ def plain_problem_response(problem: Problem) -> HttpResponse:
 
 def log_failure(error: Exception, problem: Problem) -> None:
     """Say in the log what an operator must look at; our own messages hold no value."""
-    if problem.status >= 500 or isinstance(error, EnvelopeError | TamperedSecret):
+    if isinstance(error, DatabaseError):
+        # A driver's words may quote what was to be stored; its number says what is wrong.
+        number = error.args[0] if error.args and isinstance(error.args[0], int) else ""
+        logger.error("request failed: %s %s", type(error).__name__, number)
+    elif problem.status >= 500 or isinstance(error, EnvelopeError | TamperedSecret):
         logger.error("request failed: %s: %s", type(error).__name__, error)
 
 

@@ -1,5 +1,8 @@
 """Answers for requests that no view answered: problem documents under /api, else pages."""
 
+import sys
+
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -23,30 +26,38 @@ _FAULT = Problem(
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer a request that Django itself refused (handler400)."""
-    return _answer(request, problem_of(exception) or _BAD_REQUEST)
+    return answer(request, problem_of(exception) or _BAD_REQUEST)
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Answer a request that is not allowed (handler403)."""
-    return _answer(request, _FORBIDDEN)
+    return answer(request, _FORBIDDEN)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Answer a form without its token (CSRF_FAILURE_VIEW)."""
-    return _answer(request, _FORBIDDEN)
+    return answer(request, _FORBIDDEN)
 
 
 def missing(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer an address that leads nowhere (handler404)."""
-    return _answer(request, _MISSING)
+    return answer(request, _MISSING)
 
 
 def fault(request: HttpRequest) -> HttpResponse:
-    """Answer after an error that nobody foresaw (handler500)."""
-    return _answer(request, _FAULT)
+    """Answer after an error that no view could answer (handler500), such as one of a middleware."""
+    error = sys.exc_info()[1]
+    problem = problem_of(error) if isinstance(error, Exception) else None
+    return answer(request, problem or _FAULT)
 
 
-def _answer(request: HttpRequest, problem: Problem) -> HttpResponse:
+def answer(request: HttpRequest, problem: Problem) -> HttpResponse:
+    """Tell a problem: as a document under /api, else as a page."""
     if request.path.startswith("/api/"):
         return plain_problem_response(problem)
-    return render(request, "problem.html", {"problem": problem}, status=problem.status)
+    try:
+        return render(request, "problem.html", {"problem": problem}, status=problem.status)
+    except DatabaseError:
+        # The frame of a page asks the database, which may be just what is wrong.
+        text = f"{problem.title}\n\n{problem.detail}\n"
+        return HttpResponse(text, status=problem.status, content_type="text/plain; charset=utf-8")

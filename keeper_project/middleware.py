@@ -1,9 +1,7 @@
 """Middleware of the project: headers of every answer, probes, and errors of pages become pages."""
 
-import logging
 from collections.abc import Callable
 from functools import cached_property
-from http import HTTPStatus
 from typing import Final
 
 from csp.constants import HEADER
@@ -13,17 +11,16 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.urls import reverse
 
 from environments_app.errors import ApprovalNeeded
 from environments_app.models import User
 from environments_app.sign_in import saml_subject
-from keeper_project.api_errors import Problem, plain_problem_response, problem_of
+from keeper_project.api_errors import Problem, log_failure, plain_problem_response, problem_of
+from keeper_project.error_pages import answer
 from keeper_project.health import healthz, readyz
 from keeper_project.metrics import metrics
-
-logger = logging.getLogger(__name__)
 
 _SETTING_UP: Final = frozenset(
     {
@@ -137,11 +134,8 @@ class ProblemPagesMiddleware:
         problem = problem_of(error)
         if problem is None:
             return None
-        if request.path.startswith("/api/"):
-            return plain_problem_response(problem)
-        if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            logger.error("page failed: %s: %s", type(error).__name__, error)
-        return render(request, "problem.html", {"problem": problem}, status=problem.status)
+        log_failure(error, problem)
+        return answer(request, problem)
 
 
 def _to_request(request: HttpRequest, error: ApprovalNeeded) -> HttpResponse:

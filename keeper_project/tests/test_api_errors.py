@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import InterfaceError, OperationalError, connection
 from django.http import Http404
 from django.test import Client
 from rest_framework.exceptions import NotAuthenticated, Throttled, ValidationError
@@ -65,6 +66,8 @@ CANARY = "canary~9c41~swordfish"
         (KeyUnavailable("x", permanent=True), 503),
         (KeyRefused("x"), 503),
         (KeyringUnavailable("x"), 503),
+        (OperationalError(2013, "Lost connection to server during query"), 503),
+        (InterfaceError(0, ""), 503),
     ],
 )
 def test_each_error_has_its_status(error: Exception, status: int) -> None:
@@ -99,6 +102,25 @@ def test_a_fault_in_a_view_is_a_problem_without_its_words(
     response = client.get("/api/secrets")
     assert (response.status_code, response["Content-Type"]) == (500, "application/problem+json")
     assert CANARY not in response.content.decode()
+
+
+@pytest.mark.parametrize("path", ["/api/secrets", "/secrets", "/api/secrets/1"])
+def test_a_database_that_is_away_is_a_problem_that_passes(
+    cast: Cast, signed_in: Callable[[Any], Client], caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    client = signed_in(cast.alice)
+    client.raise_request_exception = False
+
+    def lost(*_: object) -> None:
+        raise OperationalError(2013, CANARY)
+
+    with connection.execute_wrapper(lost):
+        response = client.get(
+            path, headers={"Authorization": "Bearer kpr_AbCdEfGhIjKlMnOpQrStUv_" + "x" * 43}
+        )
+    assert response.status_code == 503
+    assert CANARY not in response.content.decode() + "".join(record.getMessage() for record in caplog.records)
+    assert (response["Content-Type"] == "application/problem+json") == path.startswith("/api/")
 
 
 @pytest.mark.parametrize("path", ["/api/nothing", "/api/secrets/", "/api", "/api/secrets/1/nothing"])
