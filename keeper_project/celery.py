@@ -5,8 +5,11 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import worker_ready
+from kombu.transport import TRANSPORT_ALIASES
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "keeper_project.settings")
+
+TRANSPORT_ALIASES["filesystem"] = "keeper_project.folder_transport:Transport"
 
 app = Celery("keeper")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -63,8 +63,21 @@ def main() -> None:
     if problems:
         sys.exit("\n".join(f"keeper: {problem}" for problem in problems))
     from django.core.management import execute_from_command_line  # noqa: PLC0415
+    from django.db import OperationalError  # noqa: PLC0415
 
-    execute_from_command_line([sys.argv[0], *arguments])
+    try:
+        execute_from_command_line([sys.argv[0], *arguments])
+    except OperationalError as error:
+        if "--traceback" in arguments:
+            raise
+        sys.exit(
+            f"keeper: The database of DATABASE_URL does not do it: {_reason(error)} (--traceback tells more)."
+        )
+
+
+def _reason(error: Exception) -> str:
+    """Return what a driver says of a connection that fails: number and words, or the words alone."""
+    return ": ".join(str(part) for part in error.args) or type(error).__name__
 
 
 if __name__ == "__main__":

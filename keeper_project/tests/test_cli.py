@@ -80,6 +80,17 @@ def test_it_says_in_a_line_which_database_it_does_not_know(tmp_path: Path) -> No
     assert "hunter2" not in done.stderr
 
 
+def test_it_says_in_a_line_that_the_database_does_not_answer(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/missing/keeper.db"
+    done = keeper("init-db", data=tmp_path, DATABASE_URL=url, KEEPER_LOG_FILE="-")
+    assert done.returncode == 1
+    (line,) = [each for each in done.stderr.splitlines() if not each.startswith("{")]
+    assert line.startswith(
+        "keeper: The database of DATABASE_URL does not do it: unable to open database file"
+    )
+    assert "Traceback" in keeper("init-db", "--traceback", data=tmp_path, DATABASE_URL=url).stderr
+
+
 def test_it_says_in_a_line_that_it_cannot_write_its_data() -> None:
     done = keeper("check", data=Path("/dev/null/var"), SECRET_KEY="")
     assert done.returncode == 1
