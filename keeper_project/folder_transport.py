@@ -15,10 +15,11 @@ from kombu.transport import filesystem
 from kombu.utils.json import dumps, loads
 
 
-class Channel(filesystem.Channel):  # type: ignore[misc]  # untyped base
+class Channel(filesystem.Channel):
     """Writes a message aside and then gives it its name; takes it by a name that nobody looks for."""
 
-    def _put(self, queue: str, payload: Any, **_options: Any) -> None:
+    # The bases name the message differently.
+    def _put(self, queue: str, payload: dict[str, Any], **_options: Any) -> None:  # type: ignore[override]
         name = f"{time.time_ns():020d}_{uuid4()}.{queue}.msg"
         folder = Path(self.data_folder_out)
         try:
@@ -27,7 +28,7 @@ class Channel(filesystem.Channel):  # type: ignore[misc]  # untyped base
         except OSError as error:
             raise ChannelError(f"cannot add a message to {folder}") from error
 
-    def _get(self, queue: str) -> Any:
+    def _get(self, queue: str, timeout: float | None = None) -> Any:  # noqa: ARG002 - Kombu's
         folder = Path(self.data_folder_in)
         for name in sorted(path.name for path in folder.iterdir()):
             if name.partition(".")[2] != f"{queue}.msg":
@@ -37,13 +38,13 @@ class Channel(filesystem.Channel):  # type: ignore[misc]  # untyped base
                 (folder / name).rename(taken)
             except FileNotFoundError:
                 continue  # Another worker has it.
-            message = taken.read_text(encoding="utf-8")
+            found = taken.read_text(encoding="utf-8")
             taken.unlink()
-            return loads(message)
+            return loads(found)
         raise Empty
 
 
-class Transport(filesystem.Transport):  # type: ignore[misc]  # untyped base
+class Transport(filesystem.Transport):
     """What `filesystem://` means to Keeper."""
 
     Channel = Channel
