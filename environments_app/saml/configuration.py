@@ -55,7 +55,19 @@ def expected(config: SPConfig) -> Expected:
         address=settings.KEEPER_URL + ACS_PATH,
         audience=config.entityid,
         skew=settings.KEEPER_SAML_CLOCK_SKEW_SECONDS,
+        attributes=_attributes(),
     )
+
+
+def _attributes() -> frozenset[str]:
+    """Return the names of the attributes that are read of a person."""
+    named = (
+        settings.KEEPER_SAML_USERNAME_ATTRIBUTE,
+        settings.KEEPER_SAML_EMAIL_ATTRIBUTE,
+        settings.KEEPER_SAML_NAME_ATTRIBUTE,
+        settings.KEEPER_SAML_GROUPS_ATTRIBUTE,
+    )
+    return frozenset(filter(None, named))
 
 
 def expected_logout(config: SPConfig) -> Expected:

@@ -29,6 +29,8 @@ class Expected:
     address: str
     audience: str
     skew: int
+    # What Keeper reads of a person. Whatever else a provider sends is not kept, not even for a moment.
+    attributes: frozenset[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +77,7 @@ def read_statement(response: Element, assertion: Element, expected: Expected) ->
         session_index=statement.get("SessionIndex", ""),
         signed_in_at=moment_of(statement.get("AuthnInstant")),
         session_ends_at=moment_of(ends) if ends else None,
-        attributes=_attributes(assertion),
+        attributes=_attributes(assertion, expected.attributes),
     )
 
 
@@ -159,13 +161,15 @@ def _check_not_over(element: Element, now: int, skew: int) -> None:
         raise SamlRefused("saml-expired", "The answer is no longer valid. Sign in again.")
 
 
-def _attributes(assertion: Element) -> dict[str, list[str]]:
+def _attributes(assertion: Element, wanted: frozenset[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     total = 0
     for attribute in assertion.iter(f"{ASSERTION}Attribute"):
         values = [text_of(value).strip() for value in attribute.findall(f"{ASSERTION}AttributeValue")]
         total += len(values)
-        found.setdefault(attribute.get("Name", ""), []).extend(value for value in values if value)
+        name = attribute.get("Name", "")
+        if name in wanted:
+            found.setdefault(name, []).extend(value for value in values if value)
     if total > _MAX_VALUES:
         raise SamlRefused("saml-oversize", "The identity provider sends more groups than Keeper reads.")
     return found
