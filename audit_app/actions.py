@@ -149,10 +149,13 @@ class Action(StrEnum):
     DATA_KEY_CREATE = "data_key.create"
     DATA_KEY_ROTATE = "data_key.rotate"
     DATA_KEY_OPEN = "data_key.open"
+    # Somebody asked whether data keys still open, which a worker then tries.
+    DATA_KEY_CHECK = "data_key.check"
     KEY_MIGRATION_START = "key_migration.start"
     KEY_MIGRATION_FINALISE = "key_migration.finalise"
     KEY_MIGRATION_ROLLBACK = "key_migration.rollback"
 
+    # Somebody read or searched the trail itself.
     TRAIL_VIEW = "trail.view"
     TRAIL_VERIFY = "trail.verify"
     TRAIL_EXPORT = "trail.export"

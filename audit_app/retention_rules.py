@@ -53,6 +53,7 @@ PASSING: Final = frozenset(
         Action.NOTIFICATION_TEST,
         Action.INTEGRITY_SWEEP,
         Action.DATA_KEY_OPEN,
+        Action.DATA_KEY_CHECK,
     }
 )
 

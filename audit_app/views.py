@@ -15,6 +15,7 @@ from audit_app.actions import Action, Outcome
 from audit_app.listing import list_paginator
 from audit_app.policy import trail_policy, viewer_of
 from audit_app.versions_read import versions_read
+from audit_app.viewing import record_view
 
 
 class EventFilterForm(forms.Form):
@@ -84,11 +85,11 @@ def activity(request: HttpRequest) -> HttpResponse:
     """List the events that one may read, newest first."""
     viewer = viewer_of(request)
     form = EventFilterForm(request.GET, environments=trail_policy().named_streams(viewer))
+    wanted = form.wanted
+    record_view(viewer=viewer, face="page", wanted=wanted)
     paginator = list_paginator()
-    rows = paginator.paginate_queryset(
-        search.events(viewer=viewer, **form.wanted), request, view=EventOrder()
-    )
-    about = form.wanted["object_name"]
+    rows = paginator.paginate_queryset(search.events(viewer=viewer, **wanted), request, view=EventOrder())
+    about = wanted["object_name"]
     numbers = versions_read(rows, name=about) if about else {}
     context = {
         "events": [(event, numbers.get(event.pk, ())) for event in rows],

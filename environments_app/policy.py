@@ -125,6 +125,7 @@ ADMIN_ACTIONS: Final = _OPERATIONS | {
     Action.SAML_MAPPING_CHANGE,
     Action.INTEGRITY_SWEEP,
     Action.SYSTEM_VIEW,
+    Action.DATA_KEY_CHECK,
     Action.REPORT_GENERATE,
     Action.BACKUP_VIEW,
     Action.BACKUP_CREATE,

@@ -186,6 +186,7 @@ ACTS: dict[str, Act] = {
     "data_key.create": Act("created data key", "create data key"),
     "data_key.rotate": Act("rotated data key", "rotate data key"),
     "data_key.open": Act("opened data key", "open data key"),
+    "data_key.check": Act("asked for a check of", "ask for a check of"),
     "key_migration.start": Act("started to migrate keys of", "migrate keys of"),
     "key_migration.finalise": Act("finalised the migration of keys of", "finalise the migration of keys of"),
     "key_migration.rollback": Act(

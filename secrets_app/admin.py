@@ -8,10 +8,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from kombu.exceptions import OperationalError
 
+from environments_app.authentication import principal_of
 from environments_app.errors import AccessError
 from environments_app.policy import Principal
 from environments_app.service_admin import ServiceAdmin
-from secrets_app import lifecycle, tasks, writing
+from secrets_app import canary, lifecycle, tasks, writing
 from secrets_app.errors import SecretError
 from secrets_app.forms import WrittenFields
 from secrets_app.models import (
@@ -208,6 +209,7 @@ class DataKeyAdmin(ServiceAdmin):
     def check_now(self, request: HttpRequest, rows: QuerySet[DataKey]) -> None:
         """Have a worker check the data keys; no page waits for KMS."""
         uuids = [str(uuid) for uuid in rows.values_list("uuid", flat=True)]
+        canary.record_request(actor=principal_of(request), uuids=uuids)
         try:
             tasks.check_data_keys.delay(uuids)
         except (OperationalError, OSError):

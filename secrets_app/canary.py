@@ -16,8 +16,10 @@ from django.utils import timezone
 from audit_app import actors, streams
 from audit_app.actions import Action, Outcome
 from audit_app.keyring import Purpose, keyring
-from audit_app.record import AuditObject, record
+from audit_app.models import deployment_uuid
+from audit_app.record import AuditObject, commit_record, record
 from audit_app.row_mac import report_violation
+from environments_app.policy import Principal, require
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
 from secrets_app.key_alerts import KeyFailure, alert, all_open
 from secrets_app.key_providers import patiently, provider_named
@@ -32,6 +34,8 @@ RUN_SECONDS: Final = 120.0
 # One lost packet is no alarm.
 PATIENCE_SECONDS: Final = 20.0
 _TEXT: Final = 500
+# How many data keys an event names.
+_NAMED: Final = 100
 
 
 def check_keys() -> None:
@@ -43,6 +47,18 @@ def check_keys() -> None:
     keyring().open_all()
     _store_states()
     check_data_keys(_due())
+
+
+def record_request(*, actor: Principal, uuids: Sequence[str]) -> None:
+    """Record that somebody asks whether data keys still open. Raises Forbidden."""
+    require(actor=actor, action=Action.DATA_KEY_CHECK, environment=None)
+    commit_record(
+        actor=actor,
+        action=Action.DATA_KEY_CHECK,
+        stream=streams.SYSTEM,
+        object=AuditObject("deployment", deployment_uuid(), "data keys"),
+        details={"count": len(uuids), "data_keys": list(uuids[:_NAMED])},
+    )
 
 
 def check_data_keys(rows: Sequence[DataKey]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
+import yaml
 from django.core import mail
 from django.core.cache import cache
 from django.db import connection
@@ -32,6 +33,8 @@ def encodings(text: str = CANARY) -> dict[str, bytes]:
         "json": json.dumps(text)[1:-1].encode(),
         "json-utf8": json.dumps(text, ensure_ascii=False)[1:-1].encode(),
         "html": escape(text).encode(),
+        "csv": text.replace('"', '""').encode(),
+        "yaml": yaml.safe_dump(text).strip().strip('"').encode(),
         "repr": repr(text)[1:-1].encode(),
         "unicode-escape": text.encode("unicode-escape"),
     }

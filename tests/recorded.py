@@ -39,6 +39,7 @@ Expected = Action | Nothing
 _GENERATES: Final = Nothing("a value that nobody has stored is nobody's secret yet")
 # By route; all other methods than GET, and what is read by GET besides values.
 API: Final[dict[tuple[str, str], Expected]] = {
+    ("api-events", "GET"): Action.TRAIL_VIEW,
     ("api-trail-verify", "POST"): Action.TRAIL_VERIFY,
     ("api-report", "GET"): Action.REPORT_GENERATE,
     ("api-secrets-generate", "POST"): _GENERATES,
@@ -124,6 +125,7 @@ API: Final[dict[tuple[str, str], Expected]] = {
 }
 # By page; all that take POST, and what is read by GET besides values.
 PAGES: Final[dict[tuple[str, str], Expected]] = {
+    ("activity", "GET"): Action.TRAIL_VIEW,
     ("report-detail", "GET"): Action.REPORT_GENERATE,
     ("report-file", "GET"): Action.REPORT_GENERATE,
     ("trail-verify", "POST"): Action.TRAIL_VERIFY,

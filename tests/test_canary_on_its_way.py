@@ -185,6 +185,29 @@ def vault(way: Way, openbao: tuple[str, str]) -> None:
         done(runs.request_sync(actor=way.alice, target=target))
         assert direct.value(f"{world.prefix}/out/second") == f"password {CANARY} deep"
         way.get(reverse("target-detail", args=[target.pk]))
+    pull_from_vault(way, direct)
+
+
+def pull_from_vault(way: Way, world: VaultWorld) -> None:
+    """From Vault: what is new there, what was changed there, and what Keeper does not take."""
+    prefix = f"{world.prefix}-in"
+    target = targets.create(
+        actor=way.alice,
+        environment=way.cast.development,
+        name="pulled",
+        backend=world.kind,
+        destination={**world.destination, "prefix": prefix},
+        credentials=world.credentials,
+        direction="pull",
+    )
+    world.write(f"{prefix}/in/vault", CANARY)
+    world.write(f"{prefix}/in/large", CANARY * 4000)
+    done(runs.request_sync(actor=way.alice, target=target))
+    assert reveal(actor=way.alice, secret=way.secret("in/vault")).value == CANARY
+    world.write(f"{prefix}/in/vault", f"{CANARY} changed there")
+    done(runs.request_sync(actor=way.alice, target=target))
+    assert reveal(actor=way.alice, secret=way.secret("in/vault")).value == f"{CANARY} changed there"
+    way.get(reverse("target-detail", args=[target.pk]))
 
 
 def aws(way: Way, url: str, moto: str, plan: Plan) -> None:

@@ -14,6 +14,7 @@ from audit_app.actions import Action, Outcome
 from audit_app.canonical import parsed_details
 from audit_app.models import AuditEvent
 from audit_app.policy import viewer_of
+from audit_app.viewing import record_view
 
 
 class EventDocument(serializers.Serializer[AuditEvent]):
@@ -84,5 +85,6 @@ class EventListView(GenericAPIView[AuditEvent]):
             **search.acts(given.pop("action", "")),
             **{names.get(name, name): value for name, value in given.items()},
         }
+        record_view(viewer=viewer_of(request), face="api", wanted=wanted)
         rows = self.paginate_queryset(search.events(viewer=viewer_of(request), **wanted))
         return self.get_paginated_response([EventDocument(row).data for row in rows or []])

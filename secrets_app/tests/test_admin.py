@@ -1,5 +1,6 @@
 """Secrets in the admin: no value, no sealed column, and no way round the use cases."""
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -145,6 +146,8 @@ class TestDataKeys:
         posted = {"action": "check_now", "_selected_action": [row.pk]}
         page = operator.post("/admin/secrets_app/datakey/", posted, follow=True)
         assert asked == [[str(row.uuid)]]
+        event = AuditEvent.objects.get(action="data_key.check")
+        assert json.loads(event.details) == {"count": 1, "data_keys": [str(row.uuid)]}
         assert "A worker checks 1 data keys" in page.text
         assert 'value="delete_selected"' not in page.text
 

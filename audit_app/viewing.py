@@ -1,0 +1,60 @@
+"""Records that somebody reads the trail itself (PCI DSS 4.0.1, 10.2.1.3; docs/adr/0017)."""
+
+import hashlib
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Final, cast
+
+from django.core.cache import cache
+
+from audit_app import streams
+from audit_app.actions import Action
+from audit_app.actors import Actor
+from audit_app.canonical import Json, canonical_json, utc_text
+from audit_app.models import deployment_uuid
+from audit_app.policy import trail_policy
+from audit_app.record import AuditObject, commit_record
+
+# To read on in what one looks at, or to look again, is one view.
+_ONE_VIEW_SECONDS: Final = 60
+# What these hold was chosen from a list; any other filter is typed, and may be anything.
+_CHOSEN: Final = frozenset({"action", "actions", "outcome", "environment"})
+
+
+def record_view(*, viewer: Actor, face: str, wanted: Mapping[str, object]) -> None:
+    """Record that `viewer` reads the trail by a page or the API, and by which filters, before they do.
+
+    Of what was typed only that something was: people paste into a search what belongs into no record. The
+    same view again within a minute is not recorded again; who may read nothing has viewed nothing.
+    """
+    if trail_policy().readable_streams(viewer) == []:
+        return
+    details: dict[str, Json] = {
+        "face": face,
+        "filters": {name: _told(name, wanted[name]) for name in _used(wanted)},
+    }
+    # What was typed tells views apart here, and is kept nowhere.
+    view = canonical_json([str(viewer.uuid), face, {name: str(wanted[name]) for name in _used(wanted)}])
+    if not cache.add(f"audit_app.view.{hashlib.sha256(view).hexdigest()}", 1, timeout=_ONE_VIEW_SECONDS):
+        return
+    commit_record(
+        actor=viewer,
+        action=Action.TRAIL_VIEW,
+        stream=streams.SYSTEM,
+        object=AuditObject("trail", deployment_uuid(), "events"),
+        details=details,
+    )
+
+
+def _used(wanted: Mapping[str, object]) -> list[str]:
+    return sorted(name for name, value in wanted.items() if value)
+
+
+def _told(name: str, value: object) -> str:
+    if isinstance(value, datetime):
+        return utc_text(value)
+    if name not in _CHOSEN:
+        return "typed"
+    return (
+        str(value) if isinstance(value, str) else " ".join(sorted(map(str, cast("Collection[str]", value))))
+    )
