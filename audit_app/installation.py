@@ -23,25 +23,27 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from audit_app import streams
-from audit_app.actions import Action
+from audit_app.actions import Action, Outcome
 from audit_app.actors import Actor
 from audit_app.canonical import canonical_json, utc_text
 from audit_app.errors import LeaseUnwritable
+from audit_app.integrity import Problem
 from audit_app.keyring import Purpose, keyring
-from audit_app.models import Installation, deployment_uuid
+from audit_app.models import AuditEvent, Installation, deployment_uuid
 from audit_app.record import AuditObject, record
 
 _SALT: Final = "keeper/v1/installation"
+_CHANGES: Final = (Action.DEPLOYMENT_ACTIVATE, Action.DEPLOYMENT_RESTORE)
 
 
 def is_active() -> bool:
     """Say whether this process belongs to the installation that was activated last.
 
-    Before any was, as in a new database, it does.
+    Before any was, as in a new database, it does: by the trail, since a row can be taken away.
     """
     row = current()
     if row is None:
-        return True
+        return _last_change() is None
     return _is_genuine(row) and hmac.compare_digest(row.place, here()) and not _is_taken(row)
 
 
@@ -54,6 +56,38 @@ def restored_at() -> datetime | None:
 def current() -> Installation | None:
     """Return which installation was activated last, or restored; its MAC is not yet checked."""
     return Installation.objects.first()
+
+
+def problems() -> Iterator[Problem]:
+    """Find a row that is not the one of which the trail says that it was activated, or restored, last."""
+    # At one instant, so that an activation meanwhile is no damage.
+    with transaction.atomic():
+        last, row = _last_change(), current()
+    if row is None and last is not None:
+        yield _problem("missing", "the trail says that one was activated or restored, and no row says which")
+    if row is not None and not _is_genuine(row):
+        yield _problem("edited", "the row was not written by Keeper: nothing acts")
+    elif row is not None and (last is None or _told_by(row) != last):
+        yield _problem("replayed", "another installation was activated or restored last than the row says")
+
+
+def _last_change() -> tuple[str, UUID] | None:
+    """Return the newest event that made an installation the active one, or none: its action and object."""
+    events = AuditEvent.objects.filter(
+        stream=streams.SYSTEM, action__in=_CHANGES, outcome=Outcome.ALLOWED
+    ).order_by("-sequence")
+    return events.values_list("action", "object_uuid").first()
+
+
+def _told_by(row: Installation) -> tuple[str, UUID | None]:
+    """Return which event a row comes from."""
+    if row.place:
+        return str(Action.DEPLOYMENT_ACTIVATE), row.uuid
+    return str(Action.DEPLOYMENT_RESTORE), row.backup
+
+
+def _problem(kind: str, message: str) -> Problem:
+    return Problem(kind=kind, object="the active installation", message=message)
 
 
 def here() -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from django.apps import apps
 from django.db.models import CharField
 from django.db.models.functions import Cast
 
@@ -41,17 +42,17 @@ class LastState(NamedTuple):
         return self.at > other.at
 
 
-def row_state(row: AuthenticatedRow, *, gone: bool = False) -> dict[str, Json]:
-    """Return what the event of a change says of a row that it wrote, or deleted (`gone`).
+def row_state(*rows: AuthenticatedRow, gone: bool = False) -> dict[str, Json]:
+    """Return what the event of a change says of rows that it wrote, or deleted (`gone`).
 
-    Call it after the row was saved, since saving computes the MAC.
+    Call it after they were saved, since saving computes the MAC.
     """
-    return state_of(row.uuid, None if gone else row.row_mac)
+    return {_DETAIL: {str(row.uuid): None if gone else _digest(row.row_mac) for row in rows}}
 
 
-def state_of(uuid: UUID, row_mac: bytes | None) -> dict[str, Json]:
-    """Return what `row_state` does, for the uuid and the MAC of a row; None for one that is gone."""
-    return {_DETAIL: {str(uuid): None if row_mac is None else _digest(row_mac)}}
+def state_of(uuid: UUID, row_mac: bytes) -> dict[str, Json]:
+    """Return what `row_state` does, for the uuid and the MAC of a row."""
+    return {_DETAIL: {str(uuid): _digest(row_mac)}}
 
 
 def state_digest(row: AuthenticatedRow) -> str:
@@ -122,6 +123,32 @@ def contradictions(rows: Sequence[AuthenticatedRow], states: Mapping[str, LastSt
             stream=state.stream,
             sequence=state.sequence,
         )
+
+
+def lost_rows() -> Iterator[Problem]:
+    """Find rows that the trail says stand, and that are gone: somebody hides them, or takes rights away."""
+    events = AuditEvent.objects.filter(outcome=Outcome.ALLOWED, details__contains=f'"{_DETAIL}"')
+    actions = list(events.values_list("action", flat=True).order_by().distinct())
+    states = last_states(actions)
+    standing = {uuid for uuid, state in states.items() if state.digest is not None}
+    for model in apps.get_models():
+        if issubclass(model, AuthenticatedRow):
+            stored = model._default_manager.values_list("uuid", flat=True)  # noqa: SLF001 - any model
+            standing.difference_update(map(str, stored.iterator(chunk_size=_BATCH)))
+    # What was removed meanwhile has its event by now.
+    later = last_states(actions) if standing else {}
+    for uuid in sorted(standing):
+        state = later[uuid]
+        if state.digest is not None:
+            named = AuditEvent.objects.filter(stream=state.stream, sequence=state.sequence)
+            kind, name = named.values_list("object_kind", "object_name").first() or ("row", "")
+            yield Problem(
+                kind="missing",
+                object=f"{kind} {name} ({uuid})",
+                message="the trail says that the row stands, and it is gone",
+                stream=state.stream,
+                sequence=state.sequence,
+            )
 
 
 def _digest(row_mac: bytes) -> str:

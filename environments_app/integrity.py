@@ -15,6 +15,7 @@ from environments_app.models import (
     GroupMember,
     Membership,
     Recipient,
+    SamlAssertion,
     SamlGroupMapping,
     SamlProvider,
     SecondFactor,
@@ -36,6 +37,7 @@ _KINDS: tuple[tuple[type[AuthenticatedRow], tuple[Any, ...]], ...] = (
     (AccessRequest, ("environment", "requester", "decided_by")),
     (SamlGroupMapping, ("environment",)),
     (SamlProvider, ()),
+    (SamlAssertion, ()),
 )
 
 

@@ -172,15 +172,21 @@ KEEPER_HEALTH_WARNINGS = [
 KEEPER_HEALTH_PROBES = ["keeper_project.health.broker"]
 KEEPER_INTEGRITY_CHECKS = [
     "audit_app.history.log_entries",
+    "audit_app.installation.problems",
+    "audit_app.row_history.lost_rows",
     "environments_app.integrity.access_rows",
     "secrets_app.integrity.secrets",
     "secrets_app.integrity.shares",
+    "secrets_app.integrity.webhooks",
+    "secrets_app.integrity.key_migrations",
     "secrets_app.integrity.versions",
     "secrets_app.integrity.losses",
     "sync_app.integrity.targets",
     "sync_app.integrity.entries",
     "sync_app.integrity.rotation_policies",
     "sync_app.integrity.rotations",
+    "sync_app.integrity.acknowledgements",
+    "sync_app.integrity.work",
     "sync_app.integrity.consents",
 ]
 KEEPER_TRAIL_ALERTS = "environments_app.trail_alerts.OperatorAlerts"
@@ -189,6 +195,7 @@ KEEPER_SUSPENDED_BY_RESTORE = [
     "environments_app.restored.MEMBERSHIPS",
     "environments_app.restored.MAPPINGS",
     "environments_app.restored.TOKENS",
+    "secrets_app.restored.SHARES",
     "sync_app.restored.TARGETS",
     "sync_app.restored.POLICIES",
 ]

@@ -131,7 +131,11 @@ def event(
 ) -> Draft:
     """Return the event of a change that was saved; one that made a version carries its digest."""
     written = write_details(version) if version else {}
-    state = row_state(secret, gone=action is Action.SECRET_PURGE)
+    if action is Action.SECRET_PURGE:
+        # Its shares go with it.
+        state = row_state(secret, *secret.shares.all(), gone=True)
+    else:
+        state = row_state(secret)
     return Draft(
         actor=actor,
         action=action,

@@ -15,9 +15,10 @@ from audit_app.canonical import parsed_details
 from audit_app.integrity import Problem
 from audit_app.models import AuditEvent
 from audit_app.row_history import contradictions, last_states
+from audit_app.row_mac import AuthenticatedRow
 from secrets_app import data_keys
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
-from secrets_app.models import Secret, SecretVersion, Share
+from secrets_app.models import KeyMigration, Secret, SecretVersion, Share, Webhook
 from secrets_app.sharing import CHANGES as SHARE_CHANGES
 from secrets_app.versions import matches_digest
 
@@ -79,6 +80,28 @@ def shares() -> Iterator[Problem]:
         yield from contradictions(genuine, last_states(SHARE_CHANGES, rows=genuine))
 
 
+def webhooks() -> Iterator[Problem]:
+    """Find webhooks that Keeper did not write, and removed ones that were put back: they tell somebody."""
+    last = 0
+    while batch := list(
+        Webhook.objects.prefetch_related("environment").filter(pk__gt=last).order_by("pk")[:_BATCH]
+    ):
+        last = batch[-1].pk
+        genuine = [webhook for webhook in batch if webhook.is_authentic()]
+        yield from (_not_written(webhook) for webhook in batch if webhook not in genuine)
+        changes = (Action.NOTIFICATION_CREATE, Action.NOTIFICATION_REMOVE)
+        yield from contradictions(genuine, last_states(changes, rows=genuine))
+
+
+def key_migrations() -> Iterator[Problem]:
+    """Find migrations of keys that Keeper did not write, and an ended one that was opened again."""
+    rows = list(KeyMigration.objects.all())
+    genuine = [row for row in rows if row.is_authentic()]
+    yield from (_not_written(row) for row in rows if row not in genuine)
+    changes = (Action.KEY_MIGRATION_START, Action.KEY_MIGRATION_FINALISE, Action.KEY_MIGRATION_ROLLBACK)
+    yield from contradictions(genuine, last_states(changes, rows=genuine))
+
+
 def versions() -> Iterator[Problem]:
     """Find versions that do not open, differ from what their write event digested, or have no event."""
     last = 0
@@ -115,16 +138,10 @@ def version_batch(*, after: int) -> VersionBatch | None:
 
 
 def losses() -> Iterator[Problem]:
-    """Find secrets and versions that the trail says were written and nobody purged, and that are gone."""
-    created = AuditEvent.objects.filter(
-        action=Action.SECRET_CREATE, outcome=Outcome.ALLOWED, object_kind="secret"
-    )
-    purged = AuditEvent.objects.filter(action=Action.SECRET_PURGE, outcome=Outcome.ALLOWED)
-    gone = created.exclude(object_uuid__in=Secret.objects.values("uuid")).exclude(
-        object_uuid__in=purged.values("object_uuid")
-    )
-    for event in gone.order_by("pk").iterator(chunk_size=_BATCH):
-        yield _lost(event, f"secret {event.object_name} ({event.object_uuid})")
+    """Find versions that the trail says were written, and that are gone while their secret is there.
+
+    A secret that is gone as a whole is a row that the trail says stands (row_history.py).
+    """
     last = 0
     while batch := list(Secret.objects.filter(pk__gt=last).order_by("pk")[:_BATCH]):
         last = batch[-1].pk
@@ -220,6 +237,14 @@ def _problem(version: SecretVersion, event: AuditEvent | None, message: str) -> 
         message=message,
         stream=event.stream if event else "",
         sequence=event.sequence if event else None,
+    )
+
+
+def _not_written(row: AuthenticatedRow) -> Problem:
+    return Problem(
+        kind="edited",
+        object=f"{row.MAC_LABEL} {row.pk} ({row.uuid})",
+        message="the row was not written by Keeper, and does nothing",
     )
 
 

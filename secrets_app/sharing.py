@@ -34,7 +34,13 @@ from secrets_app.reading import Revealed, open_version, version_of
 MAX_HOURS: Final = 7 * 24
 MAX_NOTE: Final = 200
 _LINK_BYTES: Final = 32
-CHANGES: Final = (Action.SECRET_SHARE, Action.SECRET_SHARE_OPEN, Action.SECRET_SHARE_REVOKE)
+CHANGES: Final = (
+    Action.SECRET_SHARE,
+    Action.SECRET_SHARE_OPEN,
+    Action.SECRET_SHARE_REVOKE,
+    Action.RESTORE_SUSPEND,
+    Action.RESTORE_RELEASE,
+)
 
 
 def share_once(

@@ -10,7 +10,16 @@ from audit_app.integrity import Problem
 from audit_app.row_history import contradictions, last_states
 from audit_app.row_mac import AuthenticatedRow
 from secrets_app.errors import KeyUnavailable
-from sync_app.models import Acknowledgement, ReferenceConsent, Rotation, RotationPolicy, SyncEntry, Target
+from sync_app.models import (
+    Acknowledgement,
+    Plan,
+    ReferenceConsent,
+    Rotation,
+    RotationPolicy,
+    Run,
+    SyncEntry,
+    Target,
+)
 
 Row = TypeVar("Row", bound=AuthenticatedRow)
 
@@ -59,10 +68,26 @@ def rotation_policies() -> Iterator[Problem]:
 
 
 def rotations() -> Iterator[Problem]:
-    """Find rotations, and confirmations of consumers, that Keeper did not write."""
-    for model, related in ((Rotation, "policy"), (Acknowledgement, "secret")):
-        for batch in _batches(model, related):
-            yield from (_edited(row) for row in batch if not row.is_authentic())
+    """Find rotations that Keeper did not write."""
+    for batch in _batches(Rotation, "policy"):
+        yield from (_edited(row) for row in batch if not row.is_authentic())
+
+
+def acknowledgements() -> Iterator[Problem]:
+    """Find words of consumers that Keeper did not write, or older ones that were put back."""
+    for batch in _batches(Acknowledgement):
+        genuine = [row for row in batch if row.is_authentic()]
+        yield from (_edited(row) for row in batch if row not in genuine)
+        # The events are about the secret, and name the row beside it.
+        yield from contradictions(genuine, last_states([Action.ROTATION_ACKNOWLEDGE]))
+
+
+def work() -> Iterator[Problem]:
+    """Find plans and runs that Keeper did not write: in whose name they are, and for which target."""
+    for plans in _batches(Plan, "target"):
+        yield from (_edited(row) for row in plans if not row.is_authentic())
+    for queued in _batches(Run, "target", "plan"):
+        yield from (_edited(row) for row in queued if not row.is_authentic())
 
 
 def entries() -> Iterator[Problem]:
@@ -80,9 +105,9 @@ def consents() -> Iterator[Problem]:
         yield from contradictions(genuine, last_states(changes, rows=genuine))
 
 
-def _batches(model: type[Row], related: str) -> Iterator[list[Row]]:
+def _batches(model: type[Row], *related: str) -> Iterator[list[Row]]:
     # No join: that would pass over a row whose key was pointed at nothing.
-    every = model._default_manager.prefetch_related(related).order_by("pk")  # noqa: SLF001 - serves several models
+    every = model._default_manager.prefetch_related(*related).order_by("pk")  # noqa: SLF001 - serves several models
     last = 0
     while batch := list(every.filter(pk__gt=last)[:_BATCH]):
         last = batch[-1].pk

@@ -11,6 +11,7 @@ from audit_app import actors, streams
 from audit_app.actions import Action
 from audit_app.canonical import Json
 from audit_app.record import AuditObject, record
+from audit_app.row_history import row_state
 from secrets_app.errors import MigrationRefused
 from secrets_app.key_migration.backup import Written, write_backup
 from secrets_app.key_providers import provider_named
@@ -107,7 +108,7 @@ def record_step(migration: KeyMigration, action: Action, details: dict[str, Json
         action=action,
         stream=streams.SYSTEM,
         object=AuditObject("key_migration", migration.uuid, "local to kms"),
-        details=details,
+        details={**details, **row_state(migration)},
     )
 
 

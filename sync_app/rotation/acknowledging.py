@@ -5,6 +5,7 @@ from django.utils import timezone
 
 from audit_app.actions import Action
 from audit_app.record import record
+from audit_app.row_history import row_state
 from audit_app.streams import environment_stream
 from environments_app.policy import Principal
 from secrets_app.finding import require_authentic, require_on
@@ -52,6 +53,6 @@ def _noted(actor: Principal, secret: Secret, number: int, who: dict[str, object]
             action=Action.ROTATION_ACKNOWLEDGE,
             stream=environment_stream(secret.environment.uuid),
             object=secret.audit_object,
-            details={"number": number, "instance": said.instance},
+            details={"number": number, "instance": said.instance, **row_state(said)},
         )
     return said

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from audit_app.anchoring import anchor_trail
 from audit_app.errors import LeaseUnwritable
-from audit_app.installation import activate, claim_first, is_active
+from audit_app.installation import activate, claim_first, is_active, problems
 from audit_app.models import AuditEvent, Installation
 from environments_app.notifications import deliver_due
 from environments_app.tests.cast import Cast, make_cast
@@ -73,6 +73,31 @@ def test_a_row_that_sql_wrote_activates_nothing(cast: Cast, settings: Settings) 
 
     Installation.objects.update(place=here())
     assert not is_active()
+
+
+@every_database
+def test_a_row_that_was_taken_away_activates_nothing(cast: Cast, settings: Settings) -> None:
+    """A copy knows by its trail that another place was activated, though SQL can make it forget the row."""
+    assert list(problems()) == []
+    activate(actor=OPERATOR)
+    settings.SECRET_KEY = "another-secret-key-of-some-other-installation"
+    assert list(problems()) == []
+    Installation.objects.all().delete()
+    assert not is_active()
+    assert [problem.kind for problem in problems()] == ["missing"]
+
+
+@every_database
+def test_the_row_of_an_earlier_activation_is_found(cast: Cast) -> None:
+    activate(actor=OPERATOR)
+    earlier = Installation.objects.get()
+    activate(actor=OPERATOR)
+    assert list(problems()) == []
+    Installation.objects.all().delete()
+    earlier.save(force_insert=True)
+    assert [problem.kind for problem in problems()] == ["replayed"]
+    Installation.objects.update(epoch=9)
+    assert [problem.kind for problem in problems()] == ["edited"]
 
 
 @every_database
