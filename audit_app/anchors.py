@@ -7,6 +7,10 @@ is read back is compared with the stored checkpoints, and never the other way ro
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from django.utils import timezone
 
 from audit_app import ledger, streams
 from audit_app.actions import Action
@@ -19,6 +23,8 @@ from audit_app.keyring import keyring
 from audit_app.models import AuditEvent, Checkpoint, SinkState, deployment_uuid
 from audit_app.sinks import checkpoint_sinks
 
+# A pass each minute delivers what was signed; what a sink lacks for longer, it lacks.
+_DELIVERED_WITHIN: Final = timedelta(minutes=10)
 _log = logging.getLogger(__name__)
 
 
@@ -56,6 +62,8 @@ class ReadBack:
     anchors: Sequence[Anchor]
     problems: Sequence[Problem]
     losses: Sequence["Loss"] = ()
+    # Sinks that lack what was signed long ago, whatever is noted of what they took.
+    lacking: Sequence[Problem] = ()
 
     @property
     def newest(self) -> Anchor | None:
@@ -63,29 +71,33 @@ class ReadBack:
         return max(self.anchors, key=lambda anchor: anchor.checkpoint.number, default=None)
 
 
-def read_back() -> ReadBack:
+def read_back(*, thorough: bool = False) -> ReadBack:
     """Ask every sink that can be read for its newest checkpoint; goes over the network.
 
+    `thorough` has each look through all that it holds.
     Raises AnchorUnavailable if there are such sinks and none answers.
     """
     asked, down = 0, []
     anchors: list[Anchor] = []
     problems: list[Problem] = []
     losses: list[Loss] = []
+    lacking: list[Problem] = []
     # Before any is asked: what another worker delivers meanwhile is no loss.
-    taken = _taken()
+    taken, due = _taken(), _due()
     for sink in checkpoint_sinks():
         if not sink.readable:
             continue
         asked += 1
         try:
-            line = sink.newest()
+            line = sink.newest(thorough=thorough)
             found = _genuine(line) if line is not None else None
             if found is not None:
                 anchors.append(Anchor(checkpoint=found, sink=sink.name))
             holds = found.number if found else 0
             if holds < taken.get(sink.name, 0):
                 losses.append(Loss(sink=sink.name, taken=taken[sink.name], holds=holds))
+            elif holds < due:
+                lacking.append(_lacks(sink.name, holds, due))
         except SinkDown as error:
             _log.warning("an audit sink cannot be read back: %s", error)
             down.append(sink.name)
@@ -93,13 +105,35 @@ def read_back() -> ReadBack:
             problems.append(Problem(kind="forged", object=f"sink {sink.name}", message=str(error)))
     if asked and len(down) == asked:
         raise AnchorUnavailable(f"no sink of checkpoints can be read back: {', '.join(down)}")
-    return ReadBack(anchors=anchors, problems=problems, losses=losses)
+    return ReadBack(anchors=anchors, problems=problems, losses=losses, lacking=lacking)
 
 
 def _taken() -> dict[str, int]:
     """Return the newest checkpoint that each sink has taken, by what Keeper noted."""
     noted = SinkState.objects.filter(succeeded_at__isnull=False)
     return dict(noted.values_list("name", "position"))
+
+
+def _due() -> int:
+    """Return the number that every sink must have reached: of the newest checkpoint that is not fresh.
+
+    What is noted of a sink may be edited together with the sink, so that this goes by what was signed. A
+    trail of some age that was never signed is due its first one.
+    """
+    before = timezone.now() - _DELIVERED_WITHIN
+    number = Checkpoint.objects.filter(at__lt=before).order_by("-number").values_list("number", flat=True)
+    events = AuditEvent.objects.filter(stream=streams.SYSTEM).order_by("sequence")
+    begun = events.values_list("at", flat=True).first()
+    return number.first() or int(begun is not None and begun < before)
+
+
+def _lacks(sink: str, holds: int, due: int) -> Problem:
+    has = f"its newest checkpoint is {holds}" if holds else "it holds no checkpoint"
+    return Problem(
+        kind="unanchored",
+        object=f"sink {sink}",
+        message=f"{has}, and {due} is due: it would not show that a newer trail was cut or set back",
+    )
 
 
 def _genuine(line: bytes) -> SignedCheckpoint:

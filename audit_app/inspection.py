@@ -20,7 +20,7 @@ def whole_trail(stream: str | None = None, *, tally: Tally | None = None) -> Ite
     one name. Goes over the network.
     """
     tally = tally or Tally()
-    back = yield from _asked(tally)
+    back = yield from _asked(tally, thorough=True)
     known: dict[str, list[Head]] = defaultdict(list)
     for checkpoint in _binding(back):
         for name, head in checkpoint.statement.heads.items():
@@ -54,10 +54,10 @@ def since_checkpoint(*, tally: Tally | None = None) -> Iterator[Problem]:
     )
 
 
-def _asked(tally: Tally) -> Generator[Problem, None, ReadBack]:
+def _asked(tally: Tally, *, thorough: bool = False) -> Generator[Problem, None, ReadBack]:
     """Yield what the sinks show at once, and return what they hold."""
     try:
-        back = read_back()
+        back = read_back(thorough=thorough)
     except AnchorUnavailable as error:
         yield Problem(kind="unanchored", object="the sinks of checkpoints", message=str(error))
         back = ReadBack(anchors=[], problems=[])
@@ -65,6 +65,7 @@ def _asked(tally: Tally) -> Generator[Problem, None, ReadBack]:
     tally.seams = sum(1 for _ in resumptions())
     yield from back.problems
     yield from (loss.problem for loss in back.losses)
+    yield from back.lacking
     yield from contradictions(back.anchors)
     return back
 

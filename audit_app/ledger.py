@@ -141,6 +141,8 @@ def links(stream: str, *, after: int, until: int, limit: int) -> list[Link]:
 class CanonicalLink(NamedTuple):
     """A link whose canonical bytes the database has put together."""
 
+    # Where the row stands in lists, which are in the order of ids.
+    id: int
     sequence: int
     canonical: bytes
     previous_hash: bytes
@@ -205,7 +207,7 @@ def _statements(vendor: str) -> _Statements:
         lock_head=f"SELECT sequence, hash FROM {head} WHERE stream = %s{lock}",  # noqa: S608
         move_head=f"UPDATE {head} SET sequence = %s, hash = {binary} WHERE stream = %s AND sequence = %s",  # noqa: S608
         links=f"SELECT {read}, m.digest, {proof} {part}",
-        canonical_links=f"SELECT e.sequence, {_canonical_bytes(vendor)}, {proof} {part}",
+        canonical_links=f"SELECT e.id, e.sequence, {_canonical_bytes(vendor)}, {proof} {part}",
     )
 
 

@@ -63,6 +63,8 @@ class _Walk:
     def __init__(self, stream: str, after: Head, known: Iterable[Head]) -> None:
         self.stream = stream
         self.sequence, self.previous = after
+        self._last_id = 0
+        self._displaced: int | None = None
         self._due = sorted(head for head in known if head.sequence > after.sequence)
         # Opening keys asks the database, which nobody may while rows come in (ledger.canonical_links).
         keyring().open_all()
@@ -81,6 +83,8 @@ class _Walk:
             last = self._due[-1].sequence
             message = f"events {self.sequence + 1} to {last} are gone, which a checkpoint names"
             return self._problem("truncated", self.sequence + 1, message)
+        if self._displaced is not None:
+            return self._problem("reordered", self._displaced, "lists show the event at another place")
         return None
 
     def _stride(self, until: int) -> bool:
@@ -109,7 +113,7 @@ class _Walk:
         sequence, previous = self.sequence, self.previous
         due = self._due[0].sequence if self._due else 0
         chained = []
-        for number, canonical, before, link, mac in rows:
+        for row_id, number, canonical, before, link, mac in rows:
             if (
                 number != sequence + 1
                 or before != previous
@@ -119,6 +123,9 @@ class _Walk:
                 or number == due
             ):
                 break
+            if row_id <= self._last_id and self._displaced is None:
+                self._displaced = number
+            self._last_id = row_id
             sequence, previous = number, link
             chained.append((link, mac))
         genuine = self._count_genuine(chained)

@@ -26,9 +26,11 @@ class Sink(ABC):
         Raises SinkDown if that is not certain.
         """
 
-    def newest(self) -> bytes | None:
-        """Return the last line that it holds, or None if it is empty.
+    def newest(self, *, thorough: bool = False) -> bytes | None:
+        """Return the checkpoint of the highest number that it holds, or None if it is empty.
 
-        Raises SinkDown if it cannot be read.
+        Not the last one: whoever may only add could put an older one behind it. `thorough` looks through
+        all that is there, where that takes long.
+        Raises SinkDown if it cannot be read, BadCheckpoint if something else stands there.
         """
         raise NotImplementedError

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,10 @@ from audit_app.models import deployment_uuid
 from audit_app.sinks.base import Sink
 
 _BLOCK: Final = 64 * 1024
+# As it stands in the text of a checkpoint, which a line holds as a string.
+_NUMBER: Final = re.compile(rb'\\"number\\":(\d{1,15})\b')
+# Weeks of checkpoints; whoever wants to hide a newer one behind older ones has to add more than that.
+_TAIL: Final = 64 * 1024 * 1024
 
 
 class FileSink(Sink):
@@ -42,11 +47,11 @@ class FileSink(Sink):
                 rest = rest[os.write(descriptor, rest) :]
             os.fsync(descriptor)
 
-    def newest(self) -> bytes | None:
-        """Return the last whole line that is JSON; a torn one never counted."""
+    def newest(self, *, thorough: bool = False) -> bytes | None:
+        """Return the line of the highest number, of the last 64 MiB or of all; a torn one is none."""
         try:
             with self._opened(os.O_RDONLY) as descriptor:
-                return next(_json_lines_from_end(descriptor), None)
+                return _highest(_whole_lines_from_end(descriptor, None if thorough else _TAIL))
         except FileNotFoundError:
             return None
 
@@ -71,22 +76,42 @@ class FileSink(Sink):
             raise SinkDown(f"{self.name}: {error.strerror}") from error
 
 
-def _json_lines_from_end(descriptor: int) -> Iterator[bytes]:
-    """Yield the whole lines of a file that are JSON, the last one first."""
+def _highest(lines: Iterator[bytes]) -> bytes | None:
+    """Return the first of the lines with the highest number; one that was torn has none."""
+    highest, found = 0, None
+    for line in lines:
+        number = _number(line)
+        if number > highest and _is_json(line):
+            highest, found = number, line
+    return found
+
+
+def _number(line: bytes) -> int:
+    """Return the number that a line says, whoever wrote it; 0 for none. Parsing each would take long."""
+    said = _NUMBER.search(line)
+    return int(said[1]) if said else 0
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _whole_lines_from_end(descriptor: int, most: int | None) -> Iterator[bytes]:
+    """Yield the whole lines of the last bytes of a file, the last one first."""
     # What stands behind the last line break was torn.
-    found = _lines_from_end(descriptor)
+    found = _lines_from_end(descriptor, most)
     next(found, None)
-    for line in found:
-        try:
-            json.loads(line)
-        except ValueError:
-            continue
-        yield line
+    return found
 
 
-def _lines_from_end(descriptor: int) -> Iterator[bytes]:
-    position, rest = os.fstat(descriptor).st_size, b""
-    while position:
+def _lines_from_end(descriptor: int, most: int | None) -> Iterator[bytes]:
+    size, rest = os.fstat(descriptor).st_size, b""
+    position = size
+    while position and (most is None or size - position < most):
         start = max(position - _BLOCK, 0)
         *lines, last = (os.pread(descriptor, position - start, start) + rest).split(b"\n")[::-1]
         yield from lines

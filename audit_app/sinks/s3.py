@@ -10,7 +10,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from django.utils import timezone
 
-from audit_app.errors import EndpointRefused, SinkDown
+from audit_app.checkpoint import SignedCheckpoint
+from audit_app.errors import BadCheckpoint, EndpointRefused, SinkDown
 from audit_app.models import deployment_uuid
 from audit_app.outbound_aws import guard
 from audit_app.sinks.base import Sink
@@ -23,8 +24,10 @@ _CONFIG: Final = Config(connect_timeout=5, read_timeout=10, retries={"max_attemp
 class S3Sink(Sink):
     """Puts objects `PREFIX/DEPLOYMENT/COUNTED-DOWN-NUMBER.json` and never overwrites one.
 
-    Needs s3:PutObject, s3:GetObject and s3:ListBucket; with `retain_days` s3:PutObjectRetention, on a
-    bucket with object lock. Credentials are those that the AWS SDK finds on the machine.
+    Needs s3:PutObject, s3:GetObject and s3:ListBucket; with `retain_days` s3:PutObjectRetention,
+    s3:ListBucketVersions and s3:GetObjectVersion, on a bucket with object lock: there it reads what was
+    put first, which neither a deletion nor a newer version hides. Credentials are those that the AWS SDK
+    finds on the machine.
     """
 
     kind: ClassVar[str] = "s3"
@@ -41,14 +44,39 @@ class S3Sink(Sink):
         """Put each line where no other one lies; one that lies there already is the same."""
         with self._client() as client:
             for offset, line in enumerate(lines):
-                self._put(client, f"{self._folder}{_HIGHEST - number - offset:016d}.json", line)
+                self._put(client, self._key(number + offset), line)
 
-    def newest(self) -> bytes | None:
-        """Return the object with the highest number."""
+    def newest(self, *, thorough: bool = False) -> bytes | None:
+        """Return the object with the highest number, which must be a checkpoint of this number."""
+        del thorough
         with self._client() as client:
-            found = client.list_objects_v2(Bucket=self._bucket, Prefix=self._folder, MaxKeys=1)
-            keys = [each["Key"] for each in found.get("Contents", [])]
-            return self._get(client, keys[0]) if keys else None
+            found = self._highest_locked(client) if self._retain_days else self._highest(client)
+            line = self._get(client, **found) if found else None
+        if found and line is not None:
+            number = SignedCheckpoint.from_line(line).number
+            if found["key"] != self._key(number):
+                raise BadCheckpoint(f"checkpoint {number} lies under the name of another")
+        return line
+
+    def _highest(self, client: Any) -> dict[str, str] | None:
+        found = client.list_objects_v2(Bucket=self._bucket, Prefix=self._folder, MaxKeys=1)
+        return next(({"key": each["Key"]} for each in found.get("Contents", [])), None)
+
+    def _highest_locked(self, client: Any) -> dict[str, str] | None:
+        """Return the first version of the highest object, also of one that a marker hides."""
+        pages = client.get_paginator("list_object_versions").paginate(
+            Bucket=self._bucket, Prefix=self._folder
+        )
+        first: dict[str, str] | None = None
+        # Of one key the newest version comes first, and a page may hold markers alone.
+        for each in (version for page in pages for version in page.get("Versions", [])):
+            if first and each["Key"] != first["key"]:
+                break
+            first = {"key": each["Key"], "version": each["VersionId"]}
+        return first
+
+    def _key(self, number: int) -> str:
+        return f"{self._folder}{_HIGHEST - number:016d}.json"
 
     @property
     def _folder(self) -> str:
@@ -67,8 +95,9 @@ class S3Sink(Sink):
             if self._get(client, key) != line:
                 raise SinkDown(f"{self.name}: another checkpoint lies where this one belongs") from error
 
-    def _get(self, client: Any, key: str) -> bytes:
-        body: bytes = client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+    def _get(self, client: Any, key: str, version: str = "") -> bytes:
+        named = {"VersionId": version} if version else {}
+        body: bytes = client.get_object(Bucket=self._bucket, Key=key, **named)["Body"].read()
         return body
 
     @contextmanager

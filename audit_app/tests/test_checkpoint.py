@@ -59,6 +59,12 @@ def in_sink(folder: Path) -> list[SignedCheckpoint]:
     return [SignedCheckpoint.from_line(line) for line in file.read_bytes().splitlines()]
 
 
+def pass_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go on a little later than a checkpoint takes to reach the sinks."""
+    real = timezone.now
+    monkeypatch.setattr("django.utils.timezone.now", lambda: real() + timedelta(minutes=11))
+
+
 def kinds() -> list[str]:
     return [problem.kind for problem in whole_trail()]
 
@@ -286,6 +292,64 @@ def test_a_sink_that_holds_what_keeper_did_not_sign_is_named(anchors: Path) -> N
     with pytest.raises(SigningRefused, match="none of Keeper's keys"):
         anchor_trail(at_once=True)
     assert kinds() == ["forged"]
+
+
+def test_an_older_checkpoint_put_behind_a_newer_one_hides_nothing(anchors: Path) -> None:
+    """As whoever may only add to the file (chattr +a) and sets the database back would try."""
+    anchored()
+    restore = set_back()
+    anchored(2)
+    (file,) = anchors.glob("*.jsonl")
+    older = file.read_bytes().splitlines(keepends=True)[0]
+    with file.open("ab") as behind:
+        behind.write(older * 3)
+    assert kinds() == []
+    restore()
+    SinkState.objects.update(position=1)
+    assert kinds() == ["rewound", "truncated"]
+    with pytest.raises(SigningRefused, match="older than checkpoint 2"):
+        anchor_trail(at_once=True)
+
+
+def test_a_file_is_looked_through_to_its_beginning(anchors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("audit_app.sinks.file._TAIL", 10)
+    monkeypatch.setattr("audit_app.sinks.file._BLOCK", 4096)
+    anchored()
+    anchored(1)
+    (file,) = anchors.glob("*.jsonl")
+    older = file.read_bytes().splitlines(keepends=True)[0]
+    with file.open("ab") as behind:
+        behind.write(older * 20)
+    (sink,) = checkpoint_sinks()
+    near, all_of_it = sink.newest(), sink.newest(thorough=True)
+    assert near
+    assert all_of_it
+    numbers = [SignedCheckpoint.from_line(line).number for line in (near, all_of_it)]
+    assert numbers == [1, 2]
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_a_sink_that_was_cut_together_with_what_is_noted_of_it_is_missed(
+    anchors: Path, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The note is a row that SQL can edit; what was signed is not."""
+    for _ in range(3):
+        anchored(1)
+    (file,) = anchors.glob("checkpoints-*.jsonl")
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:left]))
+    SinkState.objects.all().delete()
+    assert kinds() == []
+    pass_time(monkeypatch)
+    assert kinds() == ["unanchored"]
+    assert [problem.kind for problem in since_checkpoint()] == ["unanchored"]
+
+
+def test_a_trail_of_some_age_that_was_never_signed_is_unanchored(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert kinds() == []
+    pass_time(monkeypatch)
+    assert kinds() == ["unanchored"]
+    anchored()
+    assert kinds() == []
 
 
 # --- Sinks that fail -------------------------------------------------------------------------

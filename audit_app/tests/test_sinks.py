@@ -17,7 +17,7 @@ from audit_app.anchoring import anchor_trail
 from audit_app.anchors import read_back
 from audit_app.errors import BadSink, SinkDown
 from audit_app.inspection import whole_trail
-from audit_app.models import SinkState
+from audit_app.models import Checkpoint, SinkState
 from audit_app.sinks import Sink, sink_at
 from audit_app.tests.trail import write
 from tests.servers.fixtures import moto_url
@@ -160,7 +160,45 @@ def test_s3_overwrites_nothing(bucket: tuple[str, Any]) -> None:
     sink.write(LINES[:1], number=1)
     with pytest.raises(SinkDown, match="another checkpoint"):
         sink.write(LINES[1:], number=1)
-    assert sink.newest() == LINES[0]
+    (kept,) = bucket[1].list_objects_v2(Bucket=bucket[0].split("/")[2])["Contents"]
+    held = bucket[1].get_object(Bucket=bucket[0].split("/")[2], Key=kept["Key"])
+    assert held["Body"].read() == LINES[0]
+
+
+@pytest.mark.django_db
+def test_s3_takes_no_older_checkpoint_for_a_newer_one(bucket: tuple[str, Any], settings: Settings) -> None:
+    """As whoever may put objects, and sets the database back, would try."""
+    address, client = bucket
+    settings.KEEPER_AUDIT_SINKS = [address]
+    write()
+    anchor_trail(at_once=True)
+    name = address.split("/")[2]
+    (lying,) = client.list_objects_v2(Bucket=name)["Contents"]
+    body = client.get_object(Bucket=name, Key=lying["Key"])["Body"].read()
+    folder, _, _ = lying["Key"].rpartition("/")
+    client.put_object(Bucket=name, Key=f"{folder}/{10**15 - 9:016d}.json", Body=body)
+    assert [problem.kind for problem in whole_trail()] == ["forged"]
+
+
+@pytest.mark.django_db
+def test_what_is_locked_is_read_although_it_was_deleted_or_written_over(
+    bucket: tuple[str, Any], settings: Settings
+) -> None:
+    address, client = bucket
+    settings.KEEPER_AUDIT_SINKS = [f"{address}&retain_days=30"]
+    for _ in range(2):
+        write()
+        anchor_trail(at_once=True)
+    name = address.split("/")[2]
+    newest, older = (each["Key"] for each in client.list_objects_v2(Bucket=name)["Contents"])
+    body = client.get_object(Bucket=name, Key=older)["Body"].read()
+    client.delete_object(Bucket=name, Key=newest)
+    assert list(whole_trail()) == []
+    client.put_object(Bucket=name, Key=newest, Body=body)
+    assert list(whole_trail()) == []
+    Checkpoint.objects.filter(number=2)._raw_delete("default")
+    SinkState.objects.update(position=1)
+    assert [problem.kind for problem in whole_trail()] == ["rewound"]
 
 
 @pytest.mark.django_db

@@ -126,6 +126,12 @@ def test_reordered_events_are_named() -> None:
     assert (the_problem().kind, the_problem().sequence) == ("reordered", 2)
 
 
+def test_an_event_whose_place_in_lists_was_changed_is_named() -> None:
+    """No MAC covers the id of a row, by which pages and searches are ordered."""
+    sql("UPDATE audit_app_auditevent SET id = -1 WHERE stream = %s AND sequence = 4", STREAM)
+    assert (the_problem().kind, the_problem().sequence) == ("reordered", 4)
+
+
 def test_an_inserted_event_is_named() -> None:
     for sequence in (5, 4, 3):
         move(sequence, sequence + 1)
