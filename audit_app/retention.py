@@ -1,7 +1,8 @@
 """The schedule of retention: off unless KEEPER_AUDIT_RETENTION says how many days stay at hand."""
 
 import logging
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -15,12 +16,49 @@ from audit_app.errors import AuditError, NothingToPrune
 from audit_app.installation import is_active
 from audit_app.models import AuditEvent
 from audit_app.pruning import Pruned, prune
+from audit_app.retention_rules import PASSING
 from audit_app.trail_alerts import trail_alerts
 
 KIND: Final = "retention"
 # A bundle holds what was kept before as well: one a month is enough of them.
 _APART: Final = timedelta(days=28)
+# Counting goes no further; that there are more is all that one needs to know.
+_COUNTED: Final = 100_000
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What the schedule will do; `waiting` events are old enough, and may go unless a rule keeps them."""
+
+    days: int
+    before: datetime
+    next_run: datetime | None
+    waiting: int
+    archive: str
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether `waiting` is all of them."""
+        return self.waiting <= _COUNTED
+
+
+def standing() -> Standing | None:
+    """Return how retention stands; None if it is off, so that everything stays."""
+    days, now = settings.KEEPER_AUDIT_RETENTION, timezone.now()
+    if days <= 0:
+        return None
+    before = now - timedelta(days=days)
+    old = AuditEvent.objects.filter(at__lt=before, action__in=PASSING).order_by()
+    last = AuditEvent.objects.filter(action=Action.TRAIL_PRUNE).order_by("-at").values_list("at", flat=True)
+    done = last.first()
+    return Standing(
+        days=days,
+        before=before,
+        next_run=max(done + _APART, now) if done else None,
+        waiting=old.values("pk")[: _COUNTED + 1].count(),
+        archive=str(settings.KEEPER_AUDIT_ARCHIVE_DIR),
+    )
 
 
 def default_bundle() -> Path:

@@ -1,4 +1,4 @@
-"""The page of the trail's integrity: what was signed, where it is kept, by which keys, and a check."""
+"""The page of the trail's integrity: what was signed, where it is kept, what was taken out, and a check."""
 
 from typing import Any
 
@@ -7,8 +7,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_POST
 
-from audit_app import anchoring
+from audit_app import anchoring, retention
 from audit_app.actions import Action
+from audit_app.archives import bundles
 from audit_app.checkpointing import SIGNING
 from audit_app.keyring import keyring
 from audit_app.models import Checkpoint, SinkState
@@ -43,4 +44,6 @@ def _context() -> dict[str, Any]:
         "sinks": SinkState.objects.exclude(name=SIGNING).order_by("name"),
         "keys": [(key_id, key.hex()) for key_id, key in keyring().public_keys().items()],
         "warnings": anchoring.problems(),
+        "retention": retention.standing(),
+        "bundles": bundles()[:_SHOWN],
     }

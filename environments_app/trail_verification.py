@@ -1,15 +1,15 @@
 """Verifies the audit trail for whoever operates the installation, recorded."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 from audit_app import streams
 from audit_app.actions import Action, Outcome
 from audit_app.inspection import since_checkpoint, whole_trail
-from audit_app.integrity import Problem
+from audit_app.integrity import Problem, run_checks
 from audit_app.models import deployment_uuid
 from audit_app.record import AuditObject, commit_record
 from audit_app.restorations import Seam, seams
@@ -43,14 +43,13 @@ class Verification:
 
 
 def verify_trail(*, actor: Principal, extent: Extent) -> Verification:
-    """Verify the trail against its anchors; takes a while where all of a long one is asked for.
+    """Verify the trail against its anchors, and in full all rows too; takes a while where there is much.
 
     Raises Forbidden unless the actor administers Keeper.
     """
     require(actor=actor, action=Action.TRAIL_VERIFY, environment=None)
     tally = Tally()
-    found = since_checkpoint(tally=tally) if extent is Extent.SINCE_CHECKPOINT else whole_trail(tally=tally)
-    problems = list(islice(found, MOST_PROBLEMS))
+    problems = list(islice(_problems(extent, tally), MOST_PROBLEMS))
     commit_record(
         actor=actor,
         action=Action.TRAIL_VERIFY,
@@ -60,3 +59,9 @@ def verify_trail(*, actor: Principal, extent: Extent) -> Verification:
         details={"extent": extent.value, "problems": len(problems), **asdict(tally)},
     )
     return Verification(extent=extent, tally=tally, problems=problems, seams=list(seams()))
+
+
+def _problems(extent: Extent, tally: Tally) -> Iterator[Problem]:
+    if extent is Extent.SINCE_CHECKPOINT:
+        return since_checkpoint(tally=tally)
+    return chain(whole_trail(tally=tally), run_checks())

@@ -4,8 +4,8 @@ A control is named by its number and in words of our own. That a section is evid
 auditor can look there, and never that the control is fulfilled. A control without sections is one that
 Keeper's records say nothing of: it stands here so that nobody takes the list for complete.
 
-Numbers and meanings were compared with public copies of each framework in November 2026; what could
-not be found there is not in the list.
+Numbers and meanings were compared in November 2026 with what of each framework can be had in public, which
+is not all of each: compare a control with your own copy before you rely on it.
 """
 
 from dataclasses import dataclass

@@ -121,6 +121,23 @@ def test_the_bundle_and_what_is_left_verify_without_keeper(archive: Path, tmp_pa
     assert any("Retention took 6 of the first 10 events" in line for line in lines)
 
 
+def test_a_bundle_that_was_changed_or_moved_is_told(archive: Path) -> None:
+    done = pruned(archive / "b")
+
+    def told() -> str:
+        out = io.StringIO()
+        call_command("audit_prune", "--bundles", stdout=out)
+        return out.getvalue()
+
+    assert told().startswith("unchanged: b: 7 events taken out, ")
+    assert done.sha256 in told()
+    (archive / "b").write_bytes((archive / "b").read_bytes().replace(b"alice", b"mallo"))
+    with pytest.raises(SystemExit):
+        told()
+    (archive / "b").unlink()
+    assert told().startswith("elsewhere: b: ")
+
+
 def test_a_second_cut_goes_on_from_the_first(archive: Path, tmp_path: Path) -> None:
     pruned(archive / "b")
     write(1)

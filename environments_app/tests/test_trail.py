@@ -1,17 +1,22 @@
 """The integrity of the trail by page and API: what an administrator sees, and that looking is recorded."""
 
+import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.anchoring import anchor_trail
 from audit_app.keyring import keyring
-from audit_app.models import AuditEvent
+from audit_app.models import AuditEvent, Checkpoint
+from audit_app.retention import prune_if_due
 from environments_app.models import User
 from environments_app.tests.cast import Cast
+from environments_app.trail_verification import Extent, verify_trail
 
 pytestmark = pytest.mark.django_db
 SignedIn = Callable[[User], Client]
@@ -56,6 +61,55 @@ def test_the_public_keys_are_published(browser: Client) -> None:
     assert browser.get("/api/trail/keys").json() == [
         {"id": str(key_id), "algorithm": "ed25519", "public_key": key.hex()}
     ]
+
+
+def test_who_reads_the_trail_is_recorded_and_not_what_they_typed(browser: Client, cast: Cast) -> None:
+    for _ in range(3):
+        browser.get("/activity?outcome=failed&q=typed-by-hand&environment=production&since=2026-01-02")
+    browser.get("/api/events?object=typed-by-hand")
+    browser.get("/admin/audit_app/auditevent/?q=typed-by-hand")
+    views = AuditEvent.objects.filter(action="trail.view").order_by("sequence")
+    assert [json.loads(view.details)["face"] for view in views] == ["page", "api", "admin"]
+    assert {view.actor_name for view in views} == {cast.root.username}
+    assert json.loads(views[0].details)["filters"] == {
+        "environment": "production",
+        "outcome": "failed",
+        "since": "2026-01-02T00:00:00.000000+00:00",
+        "text": "typed",
+    }
+    assert not AuditEvent.objects.filter(details__contains="typed-by-hand").exists()
+
+
+def test_who_may_read_nothing_has_viewed_nothing(cast: Cast, signed_in: SignedIn) -> None:
+    assert signed_in(cast.charlie).get("/activity").status_code == 200
+    assert not AuditEvent.objects.filter(action="trail.view").exists()
+
+
+def test_it_shows_what_retention_will_take_out_and_took(
+    browser: Client, cast: Cast, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "off: everything stays" in browser.get("/integrity/trail").text
+    settings.KEEPER_AUDIT_RETENTION = 100
+    settings.KEEPER_AUDIT_ARCHIVE_DIR = str(tmp_path / "archive")
+    settings.KEEPER_AUDIT_SINKS = [f"file:{tmp_path / 'retained'}"]
+    real = timezone.now
+    with monkeypatch.context() as then:
+        then.setattr("django.utils.timezone.now", lambda: real() - timedelta(days=200))
+        for _ in range(3):
+            verify_trail(actor=cast.principal(cast.root), extent=Extent.SINCE_CHECKPOINT)
+        Checkpoint.objects.all()._raw_delete("default")
+        anchor_trail(at_once=True)
+    page = browser.get("/integrity/trail").text
+    assert "3 events from before" in page
+    assert "again" not in page[page.index("may go;") : page.index("bundle")]
+    done = prune_if_due()
+    assert done
+    page = browser.get("/integrity/trail").text
+    assert "0 events from before" in page
+    assert done.bundle.name in page
+    assert done.sha256 in page
+    done.bundle.unlink()
+    assert "elsewhere" in browser.get("/integrity/trail").text
 
 
 def test_the_list_of_activity_is_filtered_by_its_address(browser: Client, cast: Cast) -> None:

@@ -2,17 +2,21 @@
 
 import getpass
 import os
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit_app import actors
 from audit_app.anchoring import anchor_trail
+from audit_app.archives import Bundle, bundles
 from audit_app.errors import AuditError, NothingToPrune
 from audit_app.pruning import plan, prune
 from audit_app.retention import default_bundle
+
+_CHANGED: Final = "changed"
 
 
 class Command(BaseCommand):
@@ -26,7 +30,14 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the date, the bundle and whether to do it."""
-        parser.add_argument("--before", required=True, type=_date, help="a date, such as 2026-01-01 (UTC)")
+        what = parser.add_mutually_exclusive_group(required=True)
+        what.add_argument("--before", type=_date, help="a date, such as 2026-01-01 (UTC)")
+        what.add_argument(
+            "--bundles",
+            action="store_true",
+            help="list the bundles that were written, and say of those that lie in KEEPER_AUDIT_ARCHIVE_DIR "
+            "whether they are unchanged; exits with 1 if one is not",
+        )
         parser.add_argument("--apply", action="store_true", help="do it; without, nothing is changed")
         parser.add_argument(
             "--bundle", type=Path, help="the file to write (default: one in KEEPER_AUDIT_ARCHIVE_DIR)"
@@ -34,6 +45,9 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Plan, or do it and sign what came of it."""
+        if options["bundles"]:
+            self._check_bundles()
+            return
         try:
             if not options["apply"]:
                 self._show(options["before"])
@@ -57,6 +71,18 @@ class Command(BaseCommand):
             f"{done.sha256}): keep it elsewhere."
         )
 
+    def _check_bundles(self) -> None:
+        changed = 0
+        for bundle in bundles():
+            state = _state_of(bundle)
+            changed += state == _CHANGED
+            self.stdout.write(
+                f"{state}: {bundle.name}: {bundle.removed:,} events taken out, {bundle.kept:,} kept, sealed "
+                f"at {bundle.at[:16]} UTC under checkpoint {bundle.checkpoint} (SHA-256 {bundle.sha256})"
+            )
+        if changed:
+            sys.exit(1)
+
     def _show(self, before: datetime) -> None:
         chosen = plan(before=before)
         signed_at = chosen.checkpoint.statement.at
@@ -69,6 +95,13 @@ class Command(BaseCommand):
                 f"would go, {each.kept:,} stay"
             )
         self.stdout.write(f"{chosen.removed:,} events would go. Nothing was changed: add --apply to do it.")
+
+
+def _state_of(bundle: Bundle) -> str:
+    try:
+        return "unchanged" if bundle.is_unchanged() else _CHANGED
+    except FileNotFoundError:
+        return "elsewhere"
 
 
 def _operator() -> str:
