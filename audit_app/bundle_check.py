@@ -104,7 +104,7 @@ class _Check:
 
     def _manifest(self, line: dict[str, Any]) -> None:
         if (
-            manifest_digest((UUID(uuid), number, name) for uuid, number, name in line["read"])
+            manifest_digest((str(UUID(uuid)), number, name) for uuid, number, name in line["read"])
             != line["digest"]
         ):
             raise BadBundle("a list of what was read in the bundle is not what was recorded")

@@ -81,10 +81,9 @@ def genesis(deployment: UUID, stream: str) -> bytes:
     return hashlib.sha256(b"keeper/v1/audit-stream" + deployment.bytes + stream.encode()).digest()
 
 
-def manifest_digest(entries: Iterable[tuple[UUID, int, str]]) -> str:
-    """Return the hexadecimal SHA-256 over a read's (secret uuid, number, name), in sorted order."""
-    # The same order as that of the tuples, without UUID's comparison in Python.
-    ordered = sorted(entries, key=lambda entry: (entry[0].int, *entry[1:]))
+def manifest_digest(entries: Iterable[tuple[str, int, str]]) -> str:
+    """Return the hexadecimal SHA-256 over a read's (secret uuid as text, number, name), in sorted order."""
+    ordered = [tuple(entry) for entry in sorted(entries)]
     return hashlib.sha256(canonical_json(ordered)).hexdigest()
 
 

@@ -1,6 +1,6 @@
 """The only writer of the trail: appends events to a stream and hands out receipts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 from uuid import UUID, uuid4, uuid5
 
@@ -32,9 +32,9 @@ class AuditObject(NamedTuple):
 
 
 class ManifestEntry(NamedTuple):
-    """One version of one secret that a read took along."""
+    """One version of one secret that a read took along; the secret's uuid as text."""
 
-    secret_uuid: UUID
+    secret_uuid: str
     number: int
     name: str
 
@@ -43,7 +43,8 @@ class Draft(NamedTuple):
     """An event before it has a place in its stream.
 
     `details` holds str, int, bool, None, lists and dicts only, and never a value of a secret.
-    `covers` names the rows (secret versions, credentials) that the receipt lets open.
+    `covers` names the rows (secret versions, credentials) that the receipt lets open, by the bytes of
+    their uuids.
     """
 
     actor: Actor
@@ -53,7 +54,7 @@ class Draft(NamedTuple):
     outcome: Outcome = Outcome.ALLOWED
     details: Mapping[str, Json] | None = None
     manifest: Sequence[ManifestEntry] | None = None
-    covers: frozenset[UUID] = frozenset()
+    covers: frozenset[bytes] = frozenset()
 
 
 class Receipt:
@@ -97,7 +98,11 @@ class Receipt:
 
     def covers(self, uuid: UUID) -> bool:
         """Say whether the event was recorded for opening this row."""
-        return uuid in self._covers
+        return uuid.bytes in self._covers
+
+    def covers_all(self, uuids: Iterable[bytes]) -> bool:
+        """Say whether the event was recorded for opening each of these rows."""
+        return self._covers.issuperset(uuids)
 
     def __repr__(self) -> str:
         state = "committed" if self._committed else "joined"
@@ -116,7 +121,7 @@ def record(
     outcome: Outcome = Outcome.ALLOWED,
     details: Mapping[str, Json] | None = None,
     manifest: Sequence[ManifestEntry] | None = None,
-    covers: frozenset[UUID] = frozenset(),
+    covers: frozenset[bytes] = frozenset(),
 ) -> Receipt:
     """Append one event, in the caller's transaction or else in its own.
 
@@ -152,7 +157,7 @@ def commit_record(
     outcome: Outcome = Outcome.ALLOWED,
     details: Mapping[str, Json] | None = None,
     manifest: Sequence[ManifestEntry] | None = None,
-    covers: frozenset[UUID] = frozenset(),
+    covers: frozenset[bytes] = frozenset(),
 ) -> Receipt:
     """Append one event that is committed when this returns; its receipt opens what it covers.
 
@@ -297,7 +302,7 @@ def _manifest(entries: Sequence[ManifestEntry] | None) -> ReadManifest | None:
     """Return the manifest of a read, shared by every equal read."""
     if entries is None:
         return None
-    digest = manifest_digest((entry.secret_uuid, entry.number, entry.name) for entry in entries)
+    digest = manifest_digest(entries)
     return ReadManifest.objects.filter(digest=digest).first() or _new_manifest(digest, entries)
 
 
@@ -308,7 +313,9 @@ def _new_manifest(digest: str, entries: Sequence[ManifestEntry]) -> ReadManifest
     except IntegrityError:
         # An equal read came first; its items are committed along with its manifest.
         return ReadManifest.objects.get(digest=digest)
-    ledger.insert_items(manifest.pk, [(entry.secret_uuid.hex, entry.number, entry.name) for entry in entries])
+    ledger.insert_items(
+        manifest.pk, [(uuid.replace("-", ""), number, name) for uuid, number, name in entries]
+    )
     return manifest
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
-from uuid import UUID
 
 from audit_app import ledger, streams
 from audit_app.actions import Action
@@ -141,7 +140,7 @@ def _verify_manifests(tally: Tally) -> Iterator[Problem]:
         items = ReadManifestItem.objects.filter(manifest__in=manifests).order_by("manifest_id")
         rows = items.values_list("manifest_id", "secret_uuid", "number", "name").iterator()
         digests = {
-            pk: _digest_of((uuid, number, name) for _, uuid, number, name in group)
+            pk: _digest_of((str(uuid), number, name) for _, uuid, number, name in group)
             for pk, group in groupby(rows, key=itemgetter(0))
         }
         empty = manifest_digest(())
@@ -152,7 +151,7 @@ def _verify_manifests(tally: Tally) -> Iterator[Problem]:
         last = manifests[-1].pk
 
 
-def _digest_of(entries: Iterable[tuple[UUID, int, str]]) -> str:
+def _digest_of(entries: Iterable[tuple[str, int, str]]) -> str:
     try:
         return manifest_digest(entries)
     except (TypeError, BadDetails):

@@ -166,7 +166,7 @@ def _values(actor: Principal, approval: Approval, count: int) -> list[str]:
         stream=environment_stream(approval.environment.uuid),
         object=approval.audit_object,
         details={"act": approval.action, "values": count},
-        covers=frozenset(row.uuid for row in rows),
+        covers=frozenset(row.uuid.bytes for row in rows),
     )
     return [row.value.open(receipt).decode() for row in rows]
 

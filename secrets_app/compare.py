@@ -57,10 +57,10 @@ def compare(
             object=AuditObject("environment", environment.uuid, environment.name),
             details={"with": other.name, "count": len(versions)},
             manifest=[
-                ManifestEntry(secret_uuid=version.secret.uuid, number=version.number, name=name)
+                ManifestEntry(secret_uuid=str(version.secret.uuid), number=version.number, name=name)
                 for name, version in versions.items()
             ],
-            covers=frozenset(version.uuid for version in versions.values()),
+            covers=frozenset(version.uuid.bytes for version in versions.values()),
         )
         receipts.append(receipt)
     opened = _opened(here, there, receipt=receipts[0])

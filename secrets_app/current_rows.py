@@ -7,11 +7,10 @@ again through its models, which judge it. A test holds the two together.
 
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import F
 
 from audit_app.canonical import canonical_json
 from audit_app.errors import BadDetails
@@ -29,22 +28,34 @@ _ALWAYS: Final = len(_COVERED)
 _NAME: Final = _COVERED.index("name")
 _NUMBER: Final = _COVERED.index("current_number")
 _ROWS_PER_FETCH: Final = 1_000
+LOST: Final = b""
+_UUID_BYTES: Final = 16
+_HEX_DIGITS: Final = 32
 
 
 class CurrentRow(NamedTuple):
-    """A living secret with its current version, still sealed, and whether the secret's row is Keeper's."""
+    """A living secret with its current version, still sealed, and whether the secret's row is Keeper's.
 
-    version: UUID
-    secret: UUID
+    The version's uuid as bytes, the secret's as text. `version` is LOST where the current version was
+    removed, or re-pointed, outside Keeper.
+    """
+
+    version: bytes
+    secret: str
     name: str
     number: int
     envelope: bytes
     is_authentic: bool
 
     @property
+    def secret_bytes(self) -> bytes:
+        """The bytes of the secret's uuid."""
+        return bytes.fromhex(self.secret.replace("-", ""))
+
+    @property
     def manifest_entry(self) -> ManifestEntry:
         """How the manifest of a read lists this."""
-        return ManifestEntry(secret_uuid=self.secret, number=self.number, name=self.name)
+        return ManifestEntry(self.secret, self.number, self.name)
 
 
 def current_rows(environment: Environment, prefix: str) -> Iterator[CurrentRow]:
@@ -53,23 +64,18 @@ def current_rows(environment: Environment, prefix: str) -> Iterator[CurrentRow]:
         yield from _judged(rows, environment)
 
 
-class _Claim(NamedTuple):
-    """A row as it stands, and what proves it."""
-
-    row: CurrentRow
-    message: bytes
-    mac: bytes
+# A row as it stands, and the message and MAC that prove it.
+_Claim: TypeAlias = tuple[CurrentRow, tuple[bytes, bytes]]
 
 
 def _judged(rows: Sequence[Sequence[Any]], environment: Environment) -> Iterator[CurrentRow]:
     """Yield rows that prove themselves as they stand, and the others as their models judge them."""
     place = (Secret.MAC_LABEL, deployment_uuid())
     claims = [_claim(row, place, environment.uuid) for row in rows]
-    tagged = [(claim.message, claim.mac) for claim in claims if claim]
-    are_genuine = keyring().verify_all(Purpose.ROW_MAC, tagged)
+    are_genuine = keyring().verify_all(Purpose.ROW_MAC, [claim[1] for claim in claims if claim])
     for row, claim in zip(rows, claims, strict=True):
-        if claim and (are_genuine or keyring().verify(Purpose.ROW_MAC, claim.message, claim.mac)):
-            yield claim.row
+        if claim and (are_genuine or keyring().verify(Purpose.ROW_MAC, *claim[1])):
+            yield claim[0]
         elif found := _by_models(row[0], environment):
             yield found
 
@@ -85,25 +91,39 @@ def _claim(row: Sequence[Any], place: tuple[str, UUID], environment: UUID) -> _C
     later = zip(_COVERED_IF_SET, stored[_ALWAYS:], strict=True)
     covered |= {path: value for path, value in later if value not in {None, ""}}
     try:
-        version_uuid, secret_uuid = UUID(version), UUID(secret)
+        version_bytes = bytes.fromhex(version.replace("-", ""))
         # What `mac_message` returns; the uuids become text on the way.
-        message = canonical_json([*place, secret_uuid, covered])
+        message = canonical_json([*place, text := _uuid_text(secret), covered])
     except (ValueError, BadDetails):
         return None
-    found = CurrentRow(version_uuid, secret_uuid, stored[_NAME], stored[_NUMBER], envelope, True)
-    return _Claim(found, message, mac)
+    if len(version_bytes) != _UUID_BYTES:
+        return None
+    found = CurrentRow(version_bytes, text, stored[_NAME], stored[_NUMBER], envelope, True)
+    return found, (message, mac)
+
+
+def _uuid_text(stored: str) -> str:
+    """Return the usual text of a uuid, which SQLite stores without its hyphens."""
+    if len(stored) != _HEX_DIGITS:
+        return stored
+    return f"{stored[:8]}-{stored[8:12]}-{stored[12:16]}-{stored[16:20]}-{stored[20:]}"
 
 
 def _by_models(pk: int, environment: Environment) -> CurrentRow | None:
     """Return the row as its models read and judge it, None if it is gone by now."""
-    rows = SecretVersion.objects.filter(secret=pk, number=F("secret__current_number"), secret__live=True)
-    version = rows.select_related("secret").first()
-    if version is None:
+    secret = Secret.objects.filter(pk=pk, live=True).first()
+    if secret is None:
         return None
-    secret = version.secret
     secret.environment = environment
-    envelope, is_authentic = version.value.envelope, secret.is_authentic()
-    return CurrentRow(version.uuid, secret.uuid, secret.name, version.number, envelope, is_authentic)
+    # Which version an edited row points to says nothing.
+    is_authentic = secret.is_authentic()
+    version = _current_version(secret) if is_authentic else None
+    uuid, envelope = (version.uuid.bytes, version.value.envelope) if version else (LOST, b"")
+    return CurrentRow(uuid, str(secret.uuid), secret.name, secret.current_number, envelope, is_authentic)
+
+
+def _current_version(secret: Secret) -> SecretVersion | None:
+    return SecretVersion.objects.filter(secret=secret, number=secret.current_number).first()
 
 
 def _fetched(environment: Environment, prefix: str) -> Iterator[Sequence[Sequence[Any]]]:
@@ -122,7 +142,7 @@ def _select(vendor: str, *, bounded: bool) -> str:  # noqa: ARG001 - the key of 
     version, secret = quote(SecretVersion._meta.db_table), quote(Secret._meta.db_table)
     return (
         f"SELECT s.id, s.live, v.uuid, v.value, s.uuid, s.row_mac, {', '.join(columns)} "  # noqa: S608 - our own names
-        f"FROM {secret} s JOIN {version} v ON v.secret_id = s.id AND v.number = s.current_number "
+        f"FROM {secret} s LEFT JOIN {version} v ON v.secret_id = s.id AND v.number = s.current_number "
         f"WHERE s.environment_id = %s AND s.live {'AND s.name >= %s AND s.name < %s ' if bounded else ''}"
         "ORDER BY s.name"
     )

@@ -2,7 +2,7 @@
 
 import binascii
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self, cast, overload
 from uuid import UUID
 
@@ -292,9 +292,14 @@ class EncryptedField(_BinaryField):
         """Be no part of any form."""
 
 
-def require_proof(receipt: object, *rows: UUID) -> None:
-    """Raise NotCommitted unless this is a receipt, not merely something shaped like one, and covers all."""
-    if not isinstance(receipt, Receipt) or not receipt.committed or not all(map(receipt.covers, rows)):
+def require_proof(receipt: object, row: UUID) -> None:
+    """Raise NotCommitted unless this is a receipt, not merely something shaped like one."""
+    require_proofs(receipt, (row.bytes,))
+
+
+def require_proofs(receipt: object, rows: Iterable[bytes]) -> None:
+    """Raise NotCommitted as `require_proof` does, for many rows by the bytes of their uuids."""
+    if not isinstance(receipt, Receipt) or not receipt.committed or not receipt.covers_all(rows):
         raise NotCommitted("no committed event covers the opening of this value")
 
 

@@ -112,7 +112,7 @@ class NewRows:
         secret, version, plaintext = uuid4(), uuid4(), value.encode()
         row_mac = self._row_mac(secret, described)
         fingerprint = fingerprints.fingerprint(plaintext)
-        binding = self._bindings.of(version, secret, _FIRST)
+        binding = self._bindings.of(version.bytes, secret.bytes, _FIRST)
         envelope = seal.seal_bound(plaintext, data_key=self._data_key, binding=binding)
         digest = digest_message(
             version=version,

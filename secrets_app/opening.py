@@ -17,7 +17,7 @@ from secrets_app.envelope.context import VersionBindings
 from secrets_app.envelope.format import MIN_ENVELOPE_BYTES, PREFIX, parse
 from secrets_app.envelope.seal import PlainKey
 from secrets_app.errors import EnvelopeError, KeyRefused
-from secrets_app.fields import Sealed, require_proof
+from secrets_app.fields import Sealed, require_proof, require_proofs
 from secrets_app.models.secret import version_context
 
 # Where the id of the data key stands in an envelope.
@@ -39,14 +39,14 @@ class EnvironmentValues:
     def opened(self, envelope: bytes, *, version: UUID, secret: UUID, number: int) -> bytes:
         """Return the value of a version; raises as `Sealed.open` does."""
         require_proof(self._receipt, version)
-        return self._opened(envelope, version, secret, number)
+        return self._opened(envelope, version.bytes, secret.bytes, number)
 
     def opened_all(self, rows: Sequence[CurrentRow]) -> list[bytes]:
         """Return the values of versions in their order; raises as `opened` does."""
-        require_proof(self._receipt, *(row.version for row in rows))
-        return [self._opened(row.envelope, row.version, row.secret, row.number) for row in rows]
+        require_proofs(self._receipt, [row.version for row in rows])
+        return [self._opened(row.envelope, row.version, row.secret_bytes, row.number) for row in rows]
 
-    def _opened(self, envelope: bytes, version: UUID, secret: UUID, number: int) -> bytes:
+    def _opened(self, envelope: bytes, version: bytes, secret: bytes, number: int) -> bytes:
         try:
             header = parse(envelope)
             key = self._keys.get(header.data_key_id) or self._taken(header.data_key_id)
@@ -54,7 +54,10 @@ class EnvironmentValues:
             return seal.open_bound(envelope, header, data_key=key, binding=binding)
         except (EnvelopeError, KeyRefused):
             context = version_context(
-                version=version, secret=secret, number=number, environment=self._environment
+                version=UUID(bytes=version),
+                secret=UUID(bytes=secret),
+                number=number,
+                environment=self._environment,
             )
             return Sealed(envelope, context).open(self._receipt)
 
@@ -62,7 +65,7 @@ class EnvironmentValues:
         self, plaintext: bytes, *, data_key: PlainKey, version: UUID, secret: UUID, number: int
     ) -> bytes:
         """Return the envelope of a version's value under a data key."""
-        binding = self._bindings.of(version, secret, number)
+        binding = self._bindings.of(version.bytes, secret.bytes, number)
         return seal.seal_bound(plaintext, data_key=data_key, binding=binding)
 
     def _taken(self, data_key_id: bytes) -> PlainKey:

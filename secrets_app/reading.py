@@ -3,10 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
-
-from django.db.models import Exists, OuterRef
 
 from audit_app.actions import Action, Outcome
 from audit_app.canonical import Json
@@ -17,7 +15,7 @@ from environments_app.models import Environment
 from environments_app.policy import Principal, allows, require, require_confirmed
 from environments_app.principals import principal_now
 from secrets_app import data_keys
-from secrets_app.current_rows import CurrentRow, current_rows
+from secrets_app.current_rows import LOST, CurrentRow, current_rows
 from secrets_app.errors import MissingVersion, NoSuchVersion, SecretError, TooManyItems
 from secrets_app.finding import require_authentic, require_on
 from secrets_app.models import Secret, SecretVersion
@@ -49,12 +47,14 @@ class Revealed:
         return self.version.secret
 
 
-@dataclass(frozen=True, kw_only=True, repr=False, slots=True)
-class Exported:
-    """A name and its value on their way to whoever asked for many; it has no repr."""
+class Exported(NamedTuple):
+    """A name and its value on their way to whoever asked for many; its repr shows neither."""
 
     name: str
     value: str
+
+    def __repr__(self) -> str:
+        return "Exported()"
 
 
 def version_of(secret: Secret, number: int) -> SecretVersion:
@@ -74,12 +74,12 @@ def current_version_of(secret: Secret) -> SecretVersion:
     try:
         return version_of(secret, secret.current_number)
     except NoSuchVersion as error:
-        raise _missing(secret) from error
+        raise _missing(secret.uuid, secret.name) from error
 
 
-def _missing(secret: Secret) -> MissingVersion:
+def _missing(secret: UUID, name: str) -> MissingVersion:
     reason = "the secret's current version was removed, or re-pointed, outside Keeper"
-    report_violation(kind="secret", uuid=secret.uuid, name=secret.name, reason=reason)
+    report_violation(kind="secret", uuid=secret, name=name, reason=reason)
     return MissingVersion(reason)
 
 
@@ -126,7 +126,7 @@ def open_version(
         stream=stream,
         object=secret.audit_object,
         details=told,
-        covers=frozenset({version.uuid}),
+        covers=frozenset({version.uuid.bytes}),
     )
     try:
         return version.value.open(receipt).decode()
@@ -172,7 +172,7 @@ def reveal_environment(
         _record_failure(actor, Action.SECRET_EXPORT, stream, whole, told, error)
         raise
     _require_still(actor, environment, rows)
-    return [Exported(name=row.name, value=value) for row, value in zip(rows, values, strict=True)]
+    return [Exported(row.name, value) for row, value in zip(rows, values, strict=True)]
 
 
 def _readable_rows(
@@ -180,7 +180,6 @@ def _readable_rows(
 ) -> list[CurrentRow]:
     if not any(grant.environment_id == environment.pk for grant in actor.grants):
         require(actor=actor, action=Action.SECRET_EXPORT, environment=environment)
-    _refuse_missing(actor, environment, prefix)
     found, size = [], 0
     # Who may read the whole environment is not asked about again for each name.
     every = not prefix and _reaches(actor, environment, "", "")
@@ -188,6 +187,8 @@ def _readable_rows(
         if names is not None and row.name not in names:
             continue
         if (every or _reaches(actor, environment, row.name, prefix)) and _proves_itself(row):
+            if row.version == LOST:
+                raise _missing(UUID(row.secret), row.name)
             found.append(row)
             size += len(row.envelope)
         if len(found) > MAX_EXPORT or size > MAX_EXPORT_BYTES:
@@ -210,33 +211,16 @@ def _require_still(actor: Principal, environment: Environment, rows: Sequence[Cu
             require(actor=now, action=Action.SECRET_EXPORT, environment=environment, name=row.name)
 
 
-def _refuse_missing(actor: Principal, environment: Environment, prefix: str) -> None:
-    """Raise MissingVersion if a secret that would be read has lost its current version."""
-    current = SecretVersion.objects.filter(secret=OuterRef("pk"), number=OuterRef("current_number"))
-    secrets = Secret.objects.filter(~Exists(current), environment=environment, live=True)
-    for secret in secrets:
-        secret.environment = environment
-        if _reaches(actor, environment, secret.name, prefix) and _is_genuine(secret):
-            raise _missing(secret)
-
-
 def _reaches(actor: Principal, environment: Environment, name: str, prefix: str) -> bool:
     inside = not prefix or name == prefix or name.startswith(f"{prefix}/")
     return inside and allows(actor, Action.SECRET_EXPORT, environment_id=environment.pk, name=name)
 
 
-def _is_genuine(secret: Secret) -> bool:
-    return secret.is_authentic() or _reported(secret.uuid, secret.name)
-
-
 def _proves_itself(row: CurrentRow) -> bool:
-    return row.is_authentic or _reported(row.secret, row.name)
-
-
-def _reported(secret: UUID, name: str) -> bool:
-    reason = "the secret's row was not written by Keeper"
-    report_violation(kind="secret", uuid=secret, name=name, reason=reason)
-    return False
+    if not row.is_authentic:
+        reason = "the secret's row was not written by Keeper"
+        report_violation(kind="secret", uuid=UUID(row.secret), name=row.name, reason=reason)
+    return row.is_authentic
 
 
 def _open_all(environment: Environment, rows: Sequence[CurrentRow], receipt: Receipt) -> list[str]:

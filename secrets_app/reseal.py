@@ -151,7 +151,7 @@ def _reseal_batch(
         key,
         {"step": "reseal", "count": len(rows)},
         manifest=[row.manifest_entry for row in rows],
-        covers=frozenset(row.version for row in rows),
+        covers=frozenset(row.version.bytes for row in rows),
     )
     values = EnvironmentValues(environment.uuid, receipt)
     fresh = []
@@ -193,7 +193,7 @@ def _reseal_credential(
     row.environment = environment
     read: Sealed = getattr(row, column.attname)
     details = {"step": "reseal", "kind": column.label, "row": str(row.uuid)}
-    receipt = _record(environment, key, details, covers=frozenset({row.uuid}))
+    receipt = _record(environment, key, details, covers=frozenset({row.uuid.bytes}))
     try:
         fresh = Sealed.of(read.open(receipt), data_key=key, context=column.context_of(row))
     except (EnvelopeError, KeyRefused) as error:
@@ -209,7 +209,7 @@ def _record(
     details: Mapping[str, str | int],
     *,
     manifest: Sequence[ManifestEntry] | None = None,
-    covers: frozenset[UUID] = frozenset(),
+    covers: frozenset[bytes] = frozenset(),
 ) -> Receipt:
     return commit_record(
         actor=actors.system(),

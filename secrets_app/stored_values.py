@@ -33,7 +33,7 @@ class StoredValue(NamedTuple):
     @property
     def manifest_entry(self) -> ManifestEntry:
         """How the manifest of a read lists this."""
-        return ManifestEntry(secret_uuid=self.secret, number=self.number, name=self.name)
+        return ManifestEntry(secret_uuid=str(self.secret), number=self.number, name=self.name)
 
 
 def next_batch(rows: QuerySet[SecretVersion], *, after: int, size: int) -> QuerySet[SecretVersion]:

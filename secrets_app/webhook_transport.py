@@ -98,7 +98,7 @@ def _opened(webhook: Webhook, notice: Notice) -> tuple[str, str]:
         stream=environment_stream(webhook.environment.uuid),
         object=webhook.audit_object,
         details={"kind": notice.kind, "message": str(notice.uuid)},
-        covers=frozenset({webhook.uuid}),
+        covers=frozenset({webhook.uuid.bytes}),
     )
     if webhook.sealed is None:
         raise Undeliverable("the webhook has no address", permanent=True)

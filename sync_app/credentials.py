@@ -62,7 +62,9 @@ def _opened(actor: Principal, target: Target) -> dict[str, str]:
         "stream": environment_stream(target.environment.uuid),
         "object": target.audit_object,
     }
-    receipt = commit_record(**told, details={"endpoint": target.endpoint}, covers=frozenset({target.uuid}))
+    receipt = commit_record(
+        **told, details={"endpoint": target.endpoint}, covers=frozenset({target.uuid.bytes})
+    )
     try:
         opened: dict[str, str] = json.loads(target.credentials.open(receipt))
     except SecretError as error:

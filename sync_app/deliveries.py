@@ -51,7 +51,7 @@ def open_versions(
         **told,
         details=details,
         manifest=[version.secret.manifest_entry(version.number) for version in versions],
-        covers=frozenset(version.uuid for version in versions),
+        covers=frozenset(version.uuid.bytes for version in versions),
     )
     opened = Opened()
     _prefetch(versions)
@@ -84,7 +84,7 @@ def _record_at_sources(actor: Principal, plan: Plan, versions: Sequence[SecretVe
             object=target.audit_object,
             details={"plan": str(plan.uuid), "count": len(taken), "for": target.environment.name},
             manifest=[version.secret.manifest_entry(version.number) for version in taken],
-            covers=frozenset(version.uuid for version in taken),
+            covers=frozenset(version.uuid.bytes for version in taken),
         )
 
 

@@ -94,7 +94,7 @@ def test_one_stream_takes_no_names_of_another_along(tmp_path: Path) -> None:
         action=Action.SECRET_EXPORT,
         stream="another",
         object=AuditObject("environment", NIL, "another"),
-        manifest=[ManifestEntry(NIL, 1, "another/secret")],
+        manifest=[ManifestEntry(str(NIL), 1, "another/secret")],
     )
     assert "another/secret" in exported(tmp_path).read_text()
     (tmp_path / "bundle.jsonl").unlink()

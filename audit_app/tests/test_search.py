@@ -105,7 +105,7 @@ def test_a_read_of_many_is_found_by_each_of_them() -> None:
     read = entries(3)
     write(1, manifest=read)
     write(1)
-    assert found(object_uuid=read[2].secret_uuid) == [1]
+    assert found(object_uuid=UUID(read[2].secret_uuid)) == [1]
     assert found(object_name=read[0].name) == [1]
 
 

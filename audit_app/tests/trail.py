@@ -30,7 +30,7 @@ def write(count: int = 1, **changed: Any) -> list[Receipt]:
 
 
 def entries(count: int = 3) -> list[ManifestEntry]:
-    return [ManifestEntry(uuid4(), number, f"app/{number}") for number in range(1, count + 1)]
+    return [ManifestEntry(str(uuid4()), number, f"app/{number}") for number in range(1, count + 1)]
 
 
 def sql(statement: str, *parameters: Any) -> None:

@@ -55,14 +55,14 @@ class VersionBindings:
         self._until_row = _prefixed(deployment.bytes, SECRET_VERSION_VALUE.encode("ascii")) + _UUID_LENGTH
         self._until_secret = _prefixed(environment.bytes) + _UUID_LENGTH
 
-    def of(self, version: UUID, secret: UUID, number: int) -> bytes:
-        """Return `Context.binding` of a version."""
+    def of(self, version: bytes, secret: bytes, number: int) -> bytes:
+        """Return `Context.binding` of a version; the uuids as bytes."""
         return b"".join(
             (
                 self._until_row,
-                version.bytes,
+                version,
                 self._until_secret,
-                secret.bytes,
+                secret,
                 _NUMBER_LENGTH,
                 number.to_bytes(8, "big"),
             )

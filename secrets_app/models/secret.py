@@ -100,7 +100,7 @@ class Secret(AuthenticatedRow):
 
     def manifest_entry(self, number: int) -> ManifestEntry:
         """Return how the manifest of a read lists one version of this secret."""
-        return ManifestEntry(secret_uuid=self.uuid, number=number, name=self.name)
+        return ManifestEntry(secret_uuid=str(self.uuid), number=number, name=self.name)
 
     def refresh_search_text(self) -> None:
         """Derive the lower-cased text that searches read from what a viewer may see."""

@@ -6,12 +6,16 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from audit_app.actions import Action
+from audit_app.models import AuditEvent
 from environments_app.tests.cast import Cast
 from secrets_app import current_rows, data_keys
 from secrets_app.current_rows import CurrentRow
+from secrets_app.errors import MissingVersion
 from secrets_app.models import Secret
 from secrets_app.opening import named_data_keys
-from secrets_app.tests.kept import change, keep
+from secrets_app.reading import reveal_environment
+from secrets_app.tests.kept import VALUE, change, keep
 
 pytestmark = pytest.mark.django_db
 Sql = Callable[..., None]
@@ -85,6 +89,25 @@ def test_an_edited_row_spoils_no_other(cast: Cast, sql: Sql, column: str) -> Non
     sql(f"UPDATE secrets_app_secret SET {column} = %s WHERE name = %s", EDITS[column], "b")
     assert plain(cast) == by_models(cast)
     assert sorted(row.is_authentic for row in plain(cast)) == [False, True, True]
+
+
+@pytest.mark.every_database
+def test_a_secret_without_its_current_version_is_told(cast: Cast, sql: Sql) -> None:
+    kept, lost = keep(cast, "kept"), keep(cast, "lost")
+    sql("UPDATE secrets_app_secretversion SET number = 9 WHERE secret_id = %s", lost.pk)
+    assert plain(cast) == by_models(cast)
+    assert [(row.name, row.version == current_rows.LOST) for row in plain(cast)] == [
+        ("kept", False),
+        ("lost", True),
+    ]
+    assert all(row.is_authentic for row in plain(cast))
+    actor = cast.principal(cast.alice)
+    with pytest.raises(MissingVersion):
+        reveal_environment(actor=actor, environment=cast.development)
+    assert not AuditEvent.objects.filter(action=Action.SECRET_EXPORT).exists()
+    shown = reveal_environment(actor=actor, environment=cast.development, names=[kept.name])
+    assert [item.name for item in shown] == ["kept"]
+    assert VALUE not in repr(shown)
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="no such value fits a column elsewhere")

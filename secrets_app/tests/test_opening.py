@@ -37,7 +37,7 @@ def test_a_binding_is_that_of_the_version_s_context(
         parent=version_parent(secret=secret, number=number),
     )
     bindings = VersionBindings(deployment=deployment, environment=environment)
-    assert bindings.of(row, secret, number) == context.binding
+    assert bindings.of(row.bytes, secret.bytes, number) == context.binding
 
 
 def place(stored: SecretVersion) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def receipt(cast: Cast, *covers: UUID, writer: Callable[..., Receipt] = commit_r
         action=Action.SECRET_EXPORT,
         stream=environment_stream(cast.development.uuid),
         object=AuditObject("environment", cast.development.uuid, "development"),
-        covers=frozenset(covers),
+        covers=frozenset(uuid.bytes for uuid in covers),
     )
 
 

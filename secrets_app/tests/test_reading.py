@@ -177,7 +177,7 @@ def receipt_for(cast: Cast, secret: Secret, *covered: Any, committed: bool = Tru
         "action": Action.SECRET_REVEAL,
         "stream": environment_stream(cast.development.uuid),
         "object": AuditObject("secret", secret.uuid, secret.name),
-        "covers": frozenset(row.uuid for row in covered),
+        "covers": frozenset(row.uuid.bytes for row in covered),
     }
     return commit_record(**options) if committed else record(**options)
 

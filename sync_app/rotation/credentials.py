@@ -68,7 +68,7 @@ def open_policy(
         **told,
         details=about,
         manifest=[policy.secret.manifest_entry(version.number) for version in versions] or None,
-        covers=frozenset({policy.uuid, *(version.uuid for version in versions)}),
+        covers=frozenset({policy.uuid.bytes, *(version.uuid.bytes for version in versions)}),
     )
     try:
         admin = json.loads(policy.credentials.open(receipt))

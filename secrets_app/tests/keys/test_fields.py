@@ -63,7 +63,7 @@ def receipt_for(*versions: SecretVersion, writer: Callable[..., Receipt] = commi
         action=Action.SECRET_REVEAL,
         stream="test",
         object=AuditObject("secret", uuid4(), "db/password"),
-        covers=frozenset(version.uuid for version in versions),
+        covers=frozenset(version.uuid.bytes for version in versions),
     )
 
 

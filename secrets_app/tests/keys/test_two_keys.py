@@ -152,7 +152,7 @@ class TestBudgets:
             action=Action.SECRET_EXPORT,
             stream=environment_stream(cast.development.uuid),
             object=AuditObject("environment", cast.development.uuid, "development"),
-            covers=frozenset(row.uuid for row in rows),
+            covers=frozenset(row.uuid.bytes for row in rows),
         )
         strict_kms.calls.clear()
 
