@@ -1,0 +1,73 @@
+"""What docs/deployment.md has people copy is what the composition runs, and nginx takes it."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from keeper_project import serving, supervising
+from tests.production.compose import ROOT, Composition
+from tests.production.stack import Nginx
+from tests.servers.certificates import write_certificates
+
+DOCUMENT: Final = (ROOT / "docs" / "deployment.md").read_text()
+SERVICES: Final = {"web": "keeper", "worker": "worker", "beat": "beat"}
+GIVEN: Final = dict.fromkeys(
+    (
+        "KEEPER_HOST",
+        "SECRET_KEY",
+        "KEEPER_TOKEN_PEPPERS",
+        "MYSQL_PASSWORD",
+        "REDIS_PASSWORD",
+        "KMS_KEY_ALIAS",
+        "AWS_REGION",
+    ),
+    "given",
+)
+
+
+def unit(name: str) -> dict[str, str]:
+    lines = (ROOT / "deploy" / "systemd" / f"keeper-{name}.service").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_unit_runs_what_the_composition_does(name: str) -> None:
+    program, *arguments = shlex.split(unit(name)["ExecStart"])
+    told, *composed = Composition(GIVEN).command(SERVICES[name])
+    assert program == f"/opt/keeper/venv/bin/{told}"
+    # On a machine the proxy is beside it; a container is reached from others.
+    addresses = {"127.0.0.1", "0.0.0.0", "--port", "8989"}
+    assert [part for part in arguments if part not in addresses] == [
+        part for part in composed if part not in addresses
+    ]
+
+
+def test_whoever_stops_a_process_waits_for_it_to_finish() -> None:
+    assert serving.FINISH_SECONDS < supervising.STOP_SECONDS < int(unit("web")["TimeoutStopSec"])
+    grace = str(Composition(GIVEN).services["keeper"]["stop_grace_period"])
+    assert int(grace.removesuffix("s")) > supervising.STOP_SECONDS
+
+
+def test_nginx_takes_what_the_sed_of_the_docs_writes(tmp_path: Path) -> None:
+    (script,) = re.findall(r"(sed -e .*?/etc/nginx/conf\.d/keeper\.conf)\n", DOCUMENT, re.DOTALL)
+    site = tmp_path / "keeper.conf"
+    subprocess.run(
+        ["bash", "-euc", script.replace("/etc/nginx/conf.d/keeper.conf", str(site))], cwd=ROOT, check=True
+    )
+    write_certificates(tmp_path)
+    written = site.read_text().replace("/etc/ssl/keeper/keeper.crt", str(tmp_path / "server.pem"))
+    site.write_text(written.replace("/etc/ssl/keeper/keeper.key", str(tmp_path / "server.key")))
+    assert "server_name keeper.example.com;" in written
+    whole = tmp_path / "nginx.conf"
+    whole.write_text(
+        f"pid {tmp_path}/pid; error_log stderr; events {{}} http {{ access_log off; include {site}; }}"
+    )
+    nginx = Nginx(tmp_path, []).find("nginx")
+    tested = subprocess.run(
+        [nginx, "-t", "-p", str(tmp_path), "-c", str(whole)], capture_output=True, text=True, check=False
+    )
+    assert tested.returncode == 0, tested.stderr
