@@ -36,6 +36,20 @@ class StopAsked(BaseException):
     """A signal asked the supervisor to stop; no `except Exception` may swallow it."""
 
 
+def run_apart(run: Callable[[], object]) -> int:
+    """Run something to its end in a child, so that what it loads goes with it, and return the exit code."""
+
+    def alone() -> None:
+        _end_with_parent()
+        gc.enable()
+        run()
+
+    process = _FORK.Process(target=alone)
+    process.start()
+    process.join()
+    return process.exitcode or 0
+
+
 def supervise(children: Sequence[Child]) -> str:
     """Run the children until one ends or a signal asks to stop, then stop all of them.
 

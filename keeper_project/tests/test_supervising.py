@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from keeper_project import supervising
-from keeper_project.supervising import Child, supervise
+from keeper_project.supervising import Child, run_apart, supervise
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -120,6 +120,14 @@ def test_an_orphan_of_others_that_ends_ends_nobody(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.stdout.strip() == "The one ended with exit code 7."
     assert (tmp_path / "goes on").read_text() == "yes"
+
+
+def test_what_is_run_apart_leaves_nothing_but_its_exit_code(tmp_path: Path) -> None:
+    held: list[str] = []
+    assert run_apart(lambda: held.append((tmp_path / "done").write_text("yes") and "here")) == 0
+    assert (tmp_path / "done").read_text() == "yes"
+    assert held == []
+    assert run_apart(lambda: sys.exit(4)) == 4
 
 
 def test_it_gives_its_signal_handlers_back() -> None:

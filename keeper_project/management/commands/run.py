@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+from functools import partial
 from typing import Any, Final
 
 from django.conf import settings
@@ -15,7 +16,7 @@ from keeper_project.celery import app
 from keeper_project.health import HealthFailure, broker
 from keeper_project.initialise import initialise
 from keeper_project.serving import web, worker
-from keeper_project.supervising import Child, supervise
+from keeper_project.supervising import Child, run_apart, supervise
 from keeper_project.tasks import beat_heartbeat
 from secrets_app.key_providers import forget_provider
 from sync_app import default_targets
@@ -57,7 +58,14 @@ class Command(BaseCommand):
             raise CommandError(f"{reason} Keeper stopped; see {settings.KEEPER_LOG_FILE}.")
 
     def _prepare(self) -> None:
-        call_command("migrate", verbosity=0, interactive=False)
+        # Here it is told in a line if there is no database.
+        connection.ensure_connection()
+        connections.close_all()
+        # What migrations load would stay in the memory of every child.
+        if run_apart(partial(call_command, "migrate", verbosity=0, interactive=False)):
+            raise CommandError(
+                "The database could not be brought up to date; what is printed above says why."
+            )
         try:
             made = initialise(announce=self._announce_password)
         except InvalidField as error:
