@@ -123,7 +123,7 @@ def test_an_orphan_of_others_that_ends_ends_nobody(tmp_path: Path) -> None:
 
 
 def test_what_is_run_apart_leaves_nothing_but_its_exit_code(tmp_path: Path) -> None:
-    held: list[str] = []
+    held: list[object] = []
     assert run_apart(lambda: held.append((tmp_path / "done").write_text("yes") and "here")) == 0
     assert (tmp_path / "done").read_text() == "yes"
     assert held == []
