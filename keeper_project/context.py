@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from django.http import HttpRequest
 from django.urls import reverse
@@ -12,11 +12,13 @@ from environments_app import access_requests
 from environments_app.approvals import ready_for, waiting_for
 from environments_app.authentication import principal_of
 from environments_app.current import entered
-from environments_app.models import AccessRequest, Approval, Environment
+from environments_app.models import AccessRequest, Approval, Environment, PersonalSettings
 from environments_app.personal_settings import settings_of
 from environments_app.policy import Principal, environments_for, visible_environments
 from keeper_project.notices.finding import count_new
 from sync_app.target_rows import attention
+
+_KEPT: Final = "keeper_frame"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,11 @@ class Frame:
     def person(self) -> Principal:
         """Whoever is signed in."""
         return principal_of(self._request)
+
+    @cached_property
+    def chosen(self) -> PersonalSettings:
+        """What the person chose for themselves."""
+        return settings_of(self.person)
 
     @cached_property
     def environments(self) -> list[Environment]:
@@ -103,7 +110,7 @@ class Frame:
     @cached_property
     def notices(self) -> int:
         """How much is new to the person since they looked at their notifications."""
-        seen = settings_of(self.person).notices_seen_at
+        seen = self.chosen.notices_seen_at
         return count_new(self.person, seen=seen, requests=[*self.waiting, *self.ready, *self.asking])
 
     def _count(self, icon: str) -> int:
@@ -119,6 +126,15 @@ class Frame:
         return path == url or (url != "/" and path.startswith(url))
 
 
+def frame_of(request: HttpRequest) -> Frame:
+    """Return the frame of a page, the same for whoever asks: what one has read, no other reads again."""
+    found = getattr(request, _KEPT, None)
+    if not isinstance(found, Frame):
+        found = Frame(request)
+        setattr(request, _KEPT, found)
+    return found
+
+
 def frame(request: HttpRequest) -> dict[str, Any]:
     """Give every template its frame (a context processor)."""
-    return {"frame": Frame(request)}
+    return {"frame": frame_of(request)}

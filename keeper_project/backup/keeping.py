@@ -31,6 +31,7 @@ from keeper_project.backup.format import open_backup
 from keeper_project.backup.writing import SUFFIX, back_up, default_path
 
 _SHOWN: Final = 100
+_ENDED: Final = 200
 _NAME: Final = re.compile(r"keeper-[0-9T]{15}-[0-9a-f]{8}\.kbk")
 _RUNNING: Final = "keeper:backup-running"
 # As long as the longest backup may take, should its worker die.
@@ -76,9 +77,12 @@ def find_kept(name: str) -> Path:
 
 
 def last_success() -> datetime | None:
-    """Return when a backup was last finished, by the trail."""
-    done = AuditEvent.objects.filter(action=Action.BACKUP_FINISH, outcome=Outcome.ALLOWED)
-    return done.order_by("-id").values_list("at", flat=True).first()
+    """Return when a backup was last finished, by the trail; None if none of the last _ENDED ended well."""
+    # By the act alone, of which there are few: beside an outcome, a database may go through all of the trail.
+    ended = (
+        AuditEvent.objects.filter(action=Action.BACKUP_FINISH).order_by("-id").values_list("outcome", "at")
+    )
+    return next((at for outcome, at in ended[:_ENDED] if outcome == Outcome.ALLOWED), None)
 
 
 def is_due(now: datetime) -> bool:

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
-from django.db.models import Count
+from django.db.models import Count, Exists, OuterRef
 from django.urls import reverse
 
 from audit_app import anchoring
-from environments_app import access_requests
-from environments_app.approvals import ready_for, waiting_for
 from environments_app.policy import Principal
 from environments_app.token_watch import expiring, listed_tokens, unused
 from keeper_project.backup import keeping
+from keeper_project.context import Frame
 from secrets_app.filters import narrow
 from secrets_app.finding import visible_secrets
 from sync_app.leases import database_now
@@ -39,13 +38,14 @@ class Need:
     count: int | None = None
 
 
-def needs(actor: Principal, states: Mapping[str, int]) -> list[Need]:
-    """Return what waits for someone and the actor may know of, most pressing kinds first.
+def needs(frame: Frame, states: Mapping[str, int]) -> list[Need]:
+    """Return what waits for the person of a page and they may know of, most pressing kinds first.
 
     `states` is what `delivery_states` found.
     """
+    actor = frame.person
     found = chain(
-        _approvals(actor),
+        _approvals(frame),
         _deliveries(states),
         _rotations(actor),
         _dates(actor),
@@ -57,10 +57,10 @@ def needs(actor: Principal, states: Mapping[str, int]) -> list[Need]:
 
 def delivery_states(actor: Principal) -> dict[str, int]:
     """Return how many of the secrets that an actor may see stand how at targets; one statement."""
+    # Asked of each entry: a list of all that may be seen would be made even where nothing is delivered.
+    seen = visible_secrets(actor).order_by().filter(uuid=OuterRef("secret_uuid"))
     rows = (
-        SyncEntry.objects.filter(
-            target__live=True, secret_uuid__in=visible_secrets(actor).order_by().values("uuid")
-        )
+        SyncEntry.objects.filter(Exists(seen), target__live=True)
         .order_by()
         .values_list("state")
         .annotate(count=Count("secret_uuid", distinct=True))
@@ -68,12 +68,11 @@ def delivery_states(actor: Principal) -> dict[str, int]:
     return dict(rows)
 
 
-def _approvals(actor: Principal) -> Iterator[Need]:
+def _approvals(frame: Frame) -> Iterator[Need]:
     url = reverse("approval-list")
-    yield Need(label="wait for your approval", state="asked", url=url, count=len(waiting_for(actor)))
-    asking = len(access_requests.waiting_for(actor))
-    yield Need(label="ask for access", state="asked", url=url, count=asking)
-    yield Need(label="approved: carry them out", state="approved", url=url, count=len(ready_for(actor)))
+    yield Need(label="wait for your approval", state="asked", url=url, count=len(frame.waiting))
+    yield Need(label="ask for access", state="asked", url=url, count=len(frame.asking))
+    yield Need(label="approved: carry them out", state="approved", url=url, count=len(frame.ready))
 
 
 def _dates(actor: Principal) -> Iterator[Need]:

@@ -11,10 +11,8 @@ from django.views.decorators.http import require_GET
 from audit_app import search
 from audit_app.actions import Action, Outcome
 from audit_app.day_counts import counts_by_day
-from environments_app.authentication import principal_of
-from environments_app.models import Environment
-from environments_app.personal_settings import settings_of
-from environments_app.policy import Principal, visible_environments
+from environments_app.policy import Principal
+from keeper_project.context import Frame, frame_of
 from keeper_project.dashboard import figures
 from keeper_project.dashboard.first_steps import Step, first_steps
 from keeper_project.dashboard.needs import delivery_states, needs
@@ -29,12 +27,13 @@ _HOUSEKEEPING: Final = (Action.STREAM_OPEN, Action.CONFIGURATION_CHANGE)
 @require_GET
 def dashboard(request: HttpRequest) -> HttpResponse:
     """Show the dashboard."""
-    actor = principal_of(request)
+    frame = frame_of(request)
+    actor = frame.person
     states = delivery_states(actor)
     secrets = figures.secret_figures(actor)
-    steps = _first_steps(actor, secrets["living"])
+    steps = _first_steps(frame, secrets["living"])
     context = {
-        "needs": needs(actor, states),
+        "needs": needs(frame, states),
         "events": search.events(viewer=actor).exclude(action__in=_HOUSEKEEPING)[:_EVENTS_SHOWN],
         "health": [*results(), *warnings()],
         "quick_actions": _quick_actions(actor),
@@ -45,11 +44,10 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     return render(request, "keeper_project/dashboard.html", context)
 
 
-def _first_steps(actor: Principal, secrets: int) -> list[Step]:
-    if settings_of(actor).first_steps_hidden:
+def _first_steps(frame: Frame, secrets: int) -> list[Step]:
+    if frame.chosen.first_steps_hidden:
         return []
-    environments = Environment.objects.filter(visible_environments(actor)).order_by("position", "name")
-    return first_steps(actor, environments=list(environments), secrets=secrets)
+    return first_steps(frame.person, environments=frame.environments, secrets=secrets)
 
 
 def _charts(actor: Principal, states: dict[str, int], secrets: dict[str, int]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from typing import NoReturn
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from audit_app.actions import Action
 from audit_app.row_mac import authentic, report_violation
@@ -18,13 +18,13 @@ from sync_app.rotation.states import Step
 
 def visible_policies(actor: Principal) -> QuerySet[RotationPolicy]:
     """Return the living policies that an actor may see, without their sealed credentials."""
-    policies = RotationPolicy.objects.filter(_of_visible_secrets(actor, "secret_id__in"), live=True)
+    policies = RotationPolicy.objects.filter(_of_visible_secrets(actor, "secret_id"), live=True)
     return policies.select_related("environment", "secret").defer("credentials")
 
 
 def visible_rotations(actor: Principal) -> QuerySet[Rotation]:
     """Return the rotations of secrets that an actor may see."""
-    rotations = Rotation.objects.filter(_of_visible_secrets(actor, "policy__secret_id__in"))
+    rotations = Rotation.objects.filter(_of_visible_secrets(actor, "policy__secret_id"))
     return rotations.select_related("policy__environment", "policy__secret").defer("policy__credentials")
 
 
@@ -114,5 +114,6 @@ def _seen(actor: Principal, environment: Environment, policy: RotationPolicy | N
 
 
 def _of_visible_secrets(actor: Principal, column: str) -> Q:
-    condition = visible(actor, Action.ROTATION_VIEW)
-    return Q((column, Secret.objects.filter(condition).values("uuid")))
+    # Asked of each row: a list of all that may be seen would be made even where nothing is rotated.
+    seen = Secret.objects.filter(visible(actor, Action.ROTATION_VIEW), uuid=OuterRef(column))
+    return Q(Exists(seen))
