@@ -106,6 +106,7 @@ class Delivery(Identified):
     class Meta:
         """The newest first; what is due is found by state."""
 
+        verbose_name_plural = "deliveries"
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["state", "due_at"]),
             models.Index(fields=["addressee", "id"]),

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
-from typing import Any
+from typing import Any, cast
 
 from django import template
-from django.forms import BoundField, CheckboxInput, CheckboxSelectMultiple, RadioSelect, Select
+from django.forms import BoundField, CheckboxInput, CheckboxSelectMultiple, ChoiceField, RadioSelect, Select
 from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -252,6 +252,15 @@ def filter_select(bound: BoundField) -> SafeString:
     """Render one control of a filter bar: small, named for assistive technology by its label."""
     kind = "form-select" if isinstance(bound.field.widget, Select) else "form-control"
     return bound.as_widget(attrs={"class": f"{kind} {kind}-sm", "aria-label": str(bound.label)})
+
+
+@register.simple_tag
+def filter_acts(bound: BoundField) -> SafeString:
+    """Render the control that narrows to one act, each by its words: "revealed", not "secret.reveal"."""
+    field = cast("ChoiceField", bound.field)
+    choices = cast("list[tuple[str, str]]", list(field.choices))
+    field.choices = [(act, wording.ACTS[act].done if act in wording.ACTS else told) for act, told in choices]
+    return filter_select(bound)
 
 
 def _widget_class(widget: Any) -> str:
