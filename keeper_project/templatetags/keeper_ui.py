@@ -1,6 +1,6 @@
 """The components that the pages are made of, so that each looks and behaves the same everywhere."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from typing import Any, cast
 
@@ -258,7 +258,7 @@ def filter_select(bound: BoundField) -> SafeString:
 def filter_acts(bound: BoundField) -> SafeString:
     """Render the control that narrows to one act, each by its words: "revealed", not "secret.reveal"."""
     field = cast("ChoiceField", bound.field)
-    choices = cast("list[tuple[str, str]]", list(field.choices))
+    choices = cast("Iterable[tuple[str, str]]", field.choices)
     field.choices = [(act, wording.ACTS[act].done if act in wording.ACTS else told) for act, told in choices]
     return filter_select(bound)
 
