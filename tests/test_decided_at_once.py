@@ -1,0 +1,98 @@
+"""Two who decide the same thing at the same moment: one of them does, and what it opens is opened once."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from audit_app.actions import Action
+from audit_app.models import AuditEvent
+from environments_app import access_answers, access_requests, accounts, approvals, second_factor
+from environments_app.errors import AccessError, ApprovalNeeded
+from environments_app.models import Approval, Membership, Role, SecondFactor, User, UserRole
+from environments_app.second_factor_codes import renew_codes, seal_seed
+from environments_app.tests.cast import Cast
+from secrets_app import writing
+from secrets_app.models import Secret
+from secrets_app.tests.at_once import at_once
+from secrets_app.tests.kept import keep
+
+pytestmark = pytest.mark.every_database
+Events = Callable[..., list[AuditEvent]]
+NEW = "canary-7b21-new"
+
+
+def only_one(results: list[Any]) -> Any:
+    """Return what the one got who was first; everybody else was refused in words."""
+    got = [each for each in results if not isinstance(each, BaseException)]
+    assert len(got) == 1, results
+    assert all(isinstance(each, AccessError) for each in results if each is not got[0]), results
+    return got[0]
+
+
+@pytest.fixture
+def asked(cast: Cast) -> Approval:
+    """Return erin's request to write in protected production, which alice and bob may decide."""
+    keep(cast, environment=cast.production)
+    for user, role in ((cast.erin, Role.EDITOR), (cast.bob, Role.MANAGER)):
+        Membership.objects.create(environment=cast.production, user=user, role=role)
+    cast.production.protected = True
+    cast.production.save()
+    secret = Secret.objects.select_related("environment").get()
+    with pytest.raises(ApprovalNeeded) as raised:
+        writing.update(actor=cast.principal(cast.erin), secret=secret, value=NEW)
+    return Approval.objects.select_related("environment").get(pk=raised.value.approval)
+
+
+def test_a_request_is_decided_once(on_disk: None, cast: Cast, asked: Approval, events: Events) -> None:
+    alice, bob = cast.principal(cast.alice), cast.principal(cast.bob)
+    decided = only_one(
+        at_once(
+            lambda: approvals.approve(actor=alice, approval=asked),
+            lambda: approvals.refuse(actor=bob, approval=asked),
+            lambda: approvals.approve(actor=bob, approval=asked),
+        )
+    )
+    assert Approval.objects.get().state == decided.state
+    assert len(events(Action.APPROVAL_DECIDE)) == 1
+
+
+def test_access_that_was_asked_for_is_granted_once(on_disk: None, cast: Cast, events: Events) -> None:
+    request = access_requests.ask(
+        actor=cast.principal(cast.charlie), environment="development", role="reader", minutes=60
+    )
+    Membership.objects.create(environment=cast.development, user=cast.root, role=Role.MANAGER)
+    alice, root = cast.principal(cast.alice), cast.principal(cast.root)
+    results = at_once(
+        lambda: access_answers.grant(actor=alice, request=request),
+        lambda: access_answers.grant(actor=root, request=request),
+        lambda: access_answers.refuse(actor=root, request=request),
+    )
+    only_one(results)
+    assert Membership.objects.filter(user=cast.charlie).count() <= 1
+    assert len(events(Action.ACCESS_DECIDE)) == 1
+
+
+def test_a_recovery_code_lets_in_once(on_disk: None, cast: Cast, events: Events) -> None:
+    factor = SecondFactor(user=cast.alice)
+    seal_seed(factor, b"s" * 20)
+    factor.save()
+    code = renew_codes(factor)[0]
+    cast.alice.second_factor = factor.uuid
+    cast.alice.save()
+    alice = User.objects.get(pk=cast.alice.pk)
+    actor = cast.principal(alice)
+    used = at_once(*(lambda: second_factor.use_code(actor=actor, user=alice, text=code) for _ in range(4)))
+    assert sorted(map(str, used)) == ["None", "None", "None", "recovery code"]
+    assert second_factor.recovery_codes_left(alice) == 9
+    assert len(events(Action.SECOND_FACTOR_CHANGE)) == 1
+
+
+def test_the_last_two_administrators_do_not_take_the_role_from_each_other(on_disk: None, cast: Cast) -> None:
+    other = accounts.create_user(actor=cast.principal(cast.root), username="other", role="admin")
+    results = at_once(
+        lambda: accounts.update_user(actor=cast.principal(cast.root), user=other, role="user"),
+        lambda: accounts.update_user(actor=cast.principal(other), user=cast.root, role="user"),
+    )
+    assert any(isinstance(each, BaseException) for each in results), results
+    assert User.objects.filter(role=UserRole.ADMIN, is_active=True).exists()
