@@ -44,8 +44,11 @@ def unconfirmed(secret: Secret) -> list[Acknowledgement]:
     Who may not read the secret any more (a token that ended, or was replaced; a person who left) uses
     no version that it could confirm, and is not waited for.
     """
-    said = Acknowledgement.objects.filter(secret=secret).exclude(number=secret.current_number)
-    return [each for each in said if _may_read(each, secret)]
+    said = list(Acknowledgement.objects.filter(secret=secret).exclude(number=secret.current_number))
+    # Several may share a token: each consumer is asked about once.
+    consumers = {each.consumer_uuid: each.consumer_kind for each in said}
+    reading = {uuid for uuid, kind in consumers.items() if _may_read(uuid, kind, secret)}
+    return [each for each in said if each.consumer_uuid in reading]
 
 
 def _filled_in_before(secret: Secret) -> Iterable[SyncEntry]:
@@ -72,7 +75,7 @@ def _delivered(secrets: Collection[UUID]) -> QuerySet[SyncEntry]:
     return pushed.select_related("target__environment")
 
 
-def _may_read(said: Acknowledgement, secret: Secret) -> bool:
-    consumer = Actor(kind=ActorKind(said.consumer_kind), uuid=said.consumer_uuid, name=said.consumer_name)
+def _may_read(consumer: UUID, kind: str, secret: Secret) -> bool:
+    principal = principal_for(Actor(kind=ActorKind(kind), uuid=consumer, name=""))
     place = secret.environment_id
-    return allows(principal_for(consumer), Action.SECRET_REVEAL, environment_id=place, name=secret.name)
+    return allows(principal, Action.SECRET_REVEAL, environment_id=place, name=secret.name)
