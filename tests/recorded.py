@@ -107,6 +107,9 @@ API: Final[dict[tuple[str, str], Expected]] = {
     ),
     ("api-rotation-cut-grace", "POST"): Action.ROTATION_CUT,
     ("api-acknowledge", "POST"): Action.ROTATION_ACKNOWLEDGE,
+    ("api-acknowledge", "DELETE"): Nothing(
+        "nobody has confirmed anything here; a word is taken back in sync_app/tests/rotation/test_api.py"
+    ),
     ("api-approval", "PATCH"): Action.APPROVAL_ASK,
     ("api-approval-approve", "POST"): Action.APPROVAL_DECIDE,
     ("api-approval-refuse", "POST"): Action.APPROVAL_DECIDE,

@@ -192,6 +192,7 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-rotation-cut-grace", "POST"): rule_of_secret("manager"),
     ("api-acknowledge", "GET"): rule_of_secret("viewer", admin=200),
     ("api-acknowledge", "POST"): rule_of_secret("reader", body={"version": 1}),
+    ("api-acknowledge", "DELETE"): rule_of_secret("reader", 204),
     # Approvals: one's own are seen by whoever asked; managers decide, if they are people.
     ("api-approvals", "GET"): Rule("anyone", admin=200),
     ("api-approval", "GET"): Rule("manager", admin=200),

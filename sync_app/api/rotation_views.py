@@ -1,8 +1,8 @@
 """The API of rotation: thin over the use cases."""
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -249,6 +249,9 @@ class RetireView(ActView):
     act = Act.RETIRE
 
 
+_INSTANCE: Final = OpenApiParameter("instance", str, description="Which of several that share a token.")
+
+
 class AcknowledgeView(SyncView):
     """What the consumers of a secret say they use."""
 
@@ -278,6 +281,16 @@ class AcknowledgeView(SyncView):
             actor=self.actor, secret=secret, number=given["version"], instance=given.get("instance", "")
         )
         return Response(documents.AcknowledgementDocument(said).data)
+
+    @extend_schema(
+        summary="Take back what one confirmed", parameters=[_INSTANCE], responses={204: NO_CONTENT}
+    )
+    def delete(self, request: Request, id: int) -> Response:
+        """Say that one has ended, or an instance of one: retiring waits for it no longer."""
+        secret = find_secret(actor=self.actor, id=id)
+        instance = request.query_params.get("instance", "")
+        acknowledging.withdraw(actor=self.actor, secret=secret, instance=instance)
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 def _accepted(rotation: Rotation) -> Response:

@@ -36,6 +36,28 @@ def acknowledge(*, actor: Principal, secret: Secret, number: int, instance: str 
         return _noted(actor, secret, number, who)
 
 
+def withdraw(*, actor: Principal, secret: Secret, instance: str = "") -> bool:
+    """Take one's own word back: one's consumer, or an instance of it, has ended; False if it said nothing.
+
+    Nothing waits for it any more. Raises Forbidden or Invisible.
+    """
+    require_on(actor=actor, action=Action.ROTATION_ACKNOWLEDGE, secret=secret)
+    with transaction.atomic():
+        own = Acknowledgement.objects.filter(
+            secret=secret, consumer_kind=actor.kind, consumer_uuid=actor.uuid, instance=instance
+        )
+        ended, _ = own.delete()
+        if ended:
+            record(
+                actor=actor,
+                action=Action.ROTATION_ACKNOWLEDGE,
+                stream=environment_stream(secret.environment.uuid),
+                object=secret.audit_object,
+                details={"instance": instance, "withdrawn": True},
+            )
+    return bool(ended)
+
+
 def require_visible(*, actor: Principal, secret: Secret) -> None:
     """Ask for the right to see who uses what. Raises Forbidden or Invisible."""
     require_on(actor=actor, action=Action.ROTATION_VIEW, secret=secret)

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from audit_app.actions import Action
+from audit_app.models import AuditEvent
 from environments_app.tests.cast import Cast
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.states import Step
@@ -95,5 +97,28 @@ def test_the_slowest_consumer_keeps_the_previous_value_alive(
     assert [(each["instance"], each["version"]) for each in said] == [("fast", 2), ("slow", 1)]
     assert post(reader, path, {"version": 2, "instance": "slow"})[0] == 200
     assert post(reader, path, {"version": 3})[0] == 404
+    Rotation.objects.update(not_before=None)
+    assert worked(rotation).step == Step.DONE
+
+
+def test_an_instance_that_has_ended_is_not_waited_for_once_it_says_so(
+    cast: Cast, generated: World, bearer: Bearer
+) -> None:
+    secret = made_secret(cast, generated)
+    policy = made_policy(cast, generated, secret=secret, waits_for_consumers=True)
+    reader, path = bearer("reader", cast.development), f"/api/secrets/{secret.pk}/acknowledge"
+    for instance in ("pod-1", "pod-2"):
+        assert post(reader, path, {"version": 1, "instance": instance})[0] == 200
+    rotation = worked(grace_over(worked(asked(cast, policy))))
+    assert rotation.step == Step.GRACE
+    assert post(reader, path, {"version": 2, "instance": "pod-2"})[0] == 200
+    # Nobody speaks for another one, and one that said nothing has nothing to take back.
+    other = bearer("editor", cast.development)
+    for client, instance in ((other, "pod-1"), (reader, "pod-9"), (reader, "")):
+        assert client.delete(f"{path}?instance={instance}").status_code == 204
+    assert [each["instance"] for each in reader.get(path).json()["results"]] == ["pod-1", "pod-2"]
+    assert reader.delete(f"{path}?instance=pod-1").status_code == 204
+    event = AuditEvent.objects.filter(action=Action.ROTATION_ACKNOWLEDGE).latest("id")
+    assert (event.actor_name, '"withdrawn":true' in event.details) == ("reader-token", True)
     Rotation.objects.update(not_before=None)
     assert worked(rotation).step == Step.DONE
