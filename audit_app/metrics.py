@@ -1,5 +1,6 @@
 """What is measured of the trail. Labels are words of its vocabulary, so that their number is bounded."""
 
+import collections
 from collections.abc import Iterable
 from typing import Final, Protocol
 
@@ -35,5 +36,6 @@ def count_events(drafts: Iterable[Counted]) -> None:
 
 
 def _count(drafts: Iterable[Counted]) -> None:
-    for draft in drafts:
-        EVENTS.labels(str(draft.action), str(draft.outcome)).inc()
+    kinds = collections.Counter((draft.action, draft.outcome) for draft in drafts)
+    for (action, outcome), number in kinds.items():
+        EVENTS.labels(str(action), str(outcome)).inc(number)

@@ -100,14 +100,14 @@ def refuse_too_many(count: int) -> None:
 
 def _clearances(actor: Principal, items: Sequence[NewSecret]) -> list[tuple[Environment, Clearance]]:
     """Ask a second person for each protected environment, for all that would be created there."""
-    places = {item.environment.pk: item.environment for item in items}
+    places = {item.environment.id: item.environment for item in items}
     return [(place, _cleared(actor, place, items)) for _, place in sorted(places.items())]
 
 
 def _cleared(actor: Principal, place: Environment, items: Sequence[NewSecret]) -> Clearance:
     if not needs_second_person(actor, place):
         return standing(actor, place)
-    mine = [item for item in items if item.environment.pk == place.pk]
+    mine = [item for item in items if item.environment.id == place.pk]
     # Refused now rather than once somebody has approved it.
     taken = _taken_name(mine)
     if taken is not None:
@@ -128,9 +128,9 @@ def _described(items: Sequence[NewSecret]) -> list[Described]:
     for index, item in enumerate(items):
         try:
             validate_secret_name(item.name)
-            if (item.environment.pk, item.name) in seen:
+            if (item.environment.id, item.name) in seen:
                 raise InvalidName("name", "An earlier item has the same name.")
-            seen.add((item.environment.pk, item.name))
+            seen.add((item.environment.id, item.name))
             checked_comment(item.comment)
             _refuse_references(item)
             facts = inspect(item.secret_type, item.value)
@@ -145,12 +145,12 @@ def _described(items: Sequence[NewSecret]) -> list[Described]:
 def _require_all(actor: Principal, items: Sequence[NewSecret]) -> None:
     whole = {
         place
-        for place in {item.environment.pk for item in items}
+        for place in {item.environment.id for item in items}
         if allows(actor, Action.SECRET_CREATE, environment_id=place)
     }
     for item in items:
         # Who may create everywhere in an environment is not asked about again for each name.
-        if item.environment.pk not in whole:
+        if item.environment.id not in whole:
             require(actor=actor, action=Action.SECRET_CREATE, environment=item.environment, name=item.name)
 
 
@@ -164,11 +164,11 @@ def _sealed(actor: Principal, described: Sequence[Described], items: Sequence[Ne
     now = timezone.now()
     makers = {
         pk: NewRows(actor=actor, environment=place, data_key=active_key(place), at=now)
-        for pk, place in {item.environment.pk: item.environment for item in items}.items()
+        for pk, place in {item.environment.id: item.environment for item in items}.items()
     }
     made = []
     for item, about in zip(items, described, strict=True):
-        maker = makers[item.environment.pk]
+        maker = makers[item.environment.id]
         made.append((maker, maker.made(about, value=item.value, comment=item.comment)))
     return made
 
@@ -177,7 +177,7 @@ def _insert(made: Sequence[Made], approved: Mapping[int, Mapping[str, Json]]) ->
     ids = insert_rows([row for _, row in made])
     drafts: dict[str, list[Draft]] = {}
     for maker, row in made:
-        draft = maker.event(row, {"bulk": True, **approved[row.environment.pk]})
+        draft = maker.event(row, {"bulk": True, **approved[row.environment.id]})
         drafts.setdefault(draft.stream, []).append(draft)
     # In one order, so that two calls do not wait for each other's streams.
     for stream in sorted(drafts):
@@ -194,6 +194,6 @@ def _taken_name(items: Sequence[NewSecret]) -> int | None:
         rows = Secret.objects.filter(live=True, name__in=[item.name for item in chunk])
         taken = set(rows.values_list("environment_id", "name"))
         for index, item in enumerate(chunk, start=start):
-            if (item.environment.pk, item.name) in taken:
+            if (item.environment.id, item.name) in taken:
                 return index
     return None

@@ -150,7 +150,7 @@ class NewRows:
         """Return the secret of a row that was stored under this id."""
         name, secret_type, facts, description, tags, owner, expires_at = row.described
         return CreatedSecret(
-            pk, row.uuid, name, secret_type, self._environment, self._environment.pk, description, tags,
+            pk, row.uuid, name, secret_type, self._environment, self._environment.id, description, tags,
             owner, expires_at, facts, self._at, self._at, self._at,
         )  # fmt: skip
 
@@ -170,7 +170,7 @@ class NewRows:
         name, secret_type, facts, description, tags, owner, expires_at = described
         ops = connection.ops
         return (
-            uuid.hex, self._environment.pk, name, str(secret_type), description, tags_text(tags), owner,
+            uuid.hex, self._environment.id, name, str(secret_type), description, tags_text(tags), owner,
             ops.adapt_datetimefield_value(expires_at) if expires_at else None,
             ops.adapt_json_value(facts, None) if facts else "{}",
             _FIRST, None, None, _FIRST, True, None, self._stored_at,
