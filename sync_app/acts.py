@@ -64,6 +64,11 @@ class Shown:
     at: float
 
 
+def is_recent(shown: Shown) -> bool:
+    """Say whether what was shown will still count when its turn comes, if that is soon."""
+    return time.monotonic() - shown.at < FRESH_SECONDS / 2
+
+
 def shown(backend: Backend, names: Collection[str]) -> dict[str, Shown]:
     """Look at many secrets by few requests; what that does not show, or fails to, is looked at by itself."""
     at = time.monotonic()
@@ -196,7 +201,13 @@ def _adopt(backend: Backend, job: Job) -> Done:
         return Done(seen=now, copy=_read(backend, job))
     backend.mark(now, job.mark)
     ours = replace(now, mark=job.mark)
-    return Done(seen=backend.update(ours, job.value, token=job.token))
+    try:
+        return Done(seen=backend.update(ours, job.value, token=job.token))
+    except ChangedSinceRead:
+        # It stays somebody else's: no mark of ours is to keep others from it.
+        if now.mark is None:
+            backend.unmark(ours)
+        raise
 
 
 def _read(backend: Backend, job: Job) -> Copy:

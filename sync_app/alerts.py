@@ -14,11 +14,13 @@ from audit_app.record import record
 from audit_app.streams import environment_stream
 from environments_app.notifications import MAX_LINES, notify, recovered
 from sync_app.models import Run, SyncEntry, Target
-from sync_app.models.run import RunState
+from sync_app.models.run import WRITING, RunState
 from sync_app.queueing import is_paused
 from sync_app.states import State
 
 RUN_FAILED: Final = "sync.run_failed"
+# Values are in step, and something beside them is not: the run's sentence says what.
+NOTICED: Final = "sync.noticed"
 _WORDS: Final = {
     State.CONFLICT: "need a decision: changed on both sides, or nobody can tell which side is newer",
     State.DRIFTED: "differ from Keeper",
@@ -45,7 +47,11 @@ def after_run(run: Run) -> None:
         for state in _WORDS:
             if counts.get(state):
                 _raise_state(target, state, counts[state])
-        _close(target, [RUN_FAILED, *(KINDS[state] for state in _WORDS if not counts.get(state))])
+        if run.error:
+            what = "synced, with something left to mend"
+            _raise(target, kind=NOTICED, what=what, lines=[run.error], count=1)
+        over = [NOTICED] if run.kind in WRITING and not run.error else []
+        _close(target, [RUN_FAILED, *over, *(KINDS[state] for state in _WORDS if not counts.get(state))])
 
 
 def _keeps_failing(run: Run) -> bool:

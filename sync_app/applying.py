@@ -14,6 +14,8 @@ from audit_app.row_mac import authentic
 from audit_app.streams import environment_stream
 from environments_app.policy import Principal
 from environments_app.principals import principal_now
+from sync_app import entries
+from sync_app.acts import Shown
 from sync_app.authority import principal_of, require_usable
 from sync_app.backends.base import Backend
 from sync_app.batches import Batch
@@ -21,6 +23,7 @@ from sync_app.credentials import connected
 from sync_app.drafts import Choice
 from sync_app.errors import NotResolvable, PlanNotReady, SyncPaused, Unfinished
 from sync_app.finding import require_on
+from sync_app.keeper_side import under
 from sync_app.leases import Lease
 from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
@@ -36,7 +39,7 @@ from sync_app.plan_approval import (
 )
 from sync_app.planning import ACTING, RIGHTS, new_plan, rules_of
 from sync_app.queueing import enqueue, is_paused
-from sync_app.reconcile import Ownership, Reason
+from sync_app.reconcile import Reason
 
 # Deletions come last, when it is known whether everything before them could be read.
 PHASES: Final = (
@@ -108,9 +111,10 @@ def resolve(*, actor: Principal, item: PlanItem, choice: str) -> Run:
     return run
 
 
-def apply(run: Run, *, lease: Lease | None = None) -> Plan:
+def apply(run: Run, *, lease: Lease | None = None, shown: Mapping[str, Shown] | None = None) -> Plan:
     """Carry out the plan of a run, from where another worker may have left it.
 
+    `shown` is what `make_plan` returned, if that came just before.
     Raises Unfinished if items wait for another attempt, SyncPaused, a BackendError that concerns
     the whole target, Forbidden or Invisible, PlanNotReady, TargetConflict or Tampered, KeyUnavailable.
     """
@@ -124,11 +128,13 @@ def apply(run: Run, *, lease: Lease | None = None) -> Plan:
         return plan
     _refuse_unready(plan)
     with connected(actor=actor, target=run.target) as backend:
-        carry_out(plan, backend=backend, actor=actor, lease=lease)
+        carry_out(plan, backend=backend, actor=actor, lease=lease, shown=shown or {})
     return plan
 
 
-def carry_out(plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None = None) -> None:
+def carry_out(
+    plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None, shown: Mapping[str, Shown]
+) -> None:
     """Carry out a plan by this backend.
 
     Raises Unfinished, SyncPaused, a BackendError, or ApprovalVoid where a second person is missing.
@@ -145,6 +151,7 @@ def carry_out(plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | 
             pace=Pace(backend.writes_per_second),
             crew=crew,
             clearance=clearance,
+            shown=shown,
         )
         for phase in PHASES:
             if phase == (Act.DELETE,):
@@ -233,10 +240,11 @@ def _objection(plan: Plan) -> Reason | None:
     """Return why nothing may be deleted, asked again when it is about to be."""
     if PlanItem.objects.filter(plan=plan, reason=Reason.KEEPER_UNREADABLE).exists():
         return Reason.INCOMPLETE
-    if not plan.target.environment.secrets.filter(live=True).exists():
+    target = plan.target
+    if not target.environment.secrets.filter(under(str(target.scope)), live=True).exists():
         return Reason.EMPTY
     deleted = PlanItem.objects.filter(plan=plan, act=Act.DELETE).count()
-    owned = SyncEntry.objects.filter(target=plan.target).exclude(ownership=Ownership.NONE).count()
+    owned = entries.count_owned(target, withdrawn_by=plan)
     return None if plan.target.budget.allows(deleted=deleted, owned=owned) else Reason.OVER_BUDGET
 
 

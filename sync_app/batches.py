@@ -188,7 +188,13 @@ class Batch:
         sources: dict[UUID, Secret] = {}
         for _, resolution in wanted.values():
             sources |= resolution.versions() if resolution else {}
-        opened = open_versions(actor=self._tools.actor, plan=self._plan, names=names, sources=sources)
+        opened = open_versions(
+            actor=self._tools.actor,
+            plan=self._plan,
+            names=names,
+            sources=sources,
+            read=[work.held for work, _ in wanted.values() if work.held],
+        )
         for uuid, (work, resolution) in wanted.items():
             if uuid not in opened.values:
                 work.item.reason = Reason.KEEPER_UNREADABLE
@@ -214,10 +220,12 @@ class Batch:
             )
 
     def _shown(self, works: list[Work]) -> Mapping[str, Shown]:
-        """Return what a few requests show of the secrets that are to be written over."""
-        if len(works) < _WORTH_A_LIST:
-            return {}
-        return acts.shown(self._tools.backend, [work.item.name for work in works])
+        """Return what the pass's own look, or a few requests, show of what is to be written over."""
+        names = {work.item.name for work in works}
+        found = {name: self._tools.shown[name] for name in names & self._tools.shown.keys()}
+        found = {name: shown for name, shown in found.items() if acts.is_recent(shown)}
+        others = names - found.keys()
+        return found if len(others) < _WORTH_A_LIST else found | acts.shown(self._tools.backend, others)
 
     def _job(self, work: Work, repeated: set[int], shown: Shown | None) -> Job:
         item, held = work.item, work.held

@@ -8,6 +8,7 @@ from uuid import UUID
 from audit_app.models import deployment_uuid
 from secrets_app.input_errors import InvalidName
 from secrets_app.names import validate_secret_name
+from sync_app import keeper_side
 from sync_app.models import SyncEntry, Target
 from sync_app.models.plan import Act
 from sync_app.ownership import base_of
@@ -68,7 +69,8 @@ def synced(target: Target, findings: Mapping[str, Finding], *, coverage: Coverag
     elsewhere = _pulled_elsewhere(target, found, decisions)
     drafts = []
     for finding, decision in zip(found, decisions, strict=True):
-        draft = Draft(finding=finding, act=Act(decision.outcome), reason=finding.problem or decision.reason)
+        reason = finding.problem or (keeper_side.LOST if finding.lost else decision.reason)
+        draft = Draft(finding=finding, act=Act(decision.outcome), reason=reason)
         if decision.outcome is Outcome.PULL:
             _restrict_pull(draft, elsewhere=elsewhere)
         drafts.append(draft)

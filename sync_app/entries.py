@@ -4,11 +4,13 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from django.db import transaction
+from django.db.models import Q
 
 from audit_app.row_mac import authentic
 from sync_app.drafts import Draft
 from sync_app.leases import Lease, database_now
-from sync_app.models import SyncEntry, Target
+from sync_app.models import Plan, PlanItem, SyncEntry, Target
+from sync_app.models.plan import Act, ItemState
 from sync_app.ownership import is_same
 from sync_app.reconcile import Outcome, Ownership, Reason
 from sync_app.states import State, state_of
@@ -70,10 +72,27 @@ def save(entries: Sequence[SyncEntry]) -> None:
 
 def of_names(target: Target, names: Iterable[str]) -> dict[str, SyncEntry]:
     """Return the genuine entries of some names."""
-    rows = list(SyncEntry.objects.filter(target=target, name__in=list(names)))
-    for row in rows:
+    rows = SyncEntry.objects.filter(target=target, name__in=list(names))
+    return {entry.name: entry for entry in _authentic(target, rows)}
+
+
+def count_owned(target: Target, *, withdrawn_by: Plan) -> int:
+    """Return how many secrets of a target are ours, by genuine entries.
+
+    What is gone from there counts no more, but for what this very plan has withdrawn.
+    """
+    mine = PlanItem.objects.filter(plan=withdrawn_by, act=Act.DELETE, state=ItemState.DONE)
+    gone = Q(reason=Reason.WITHDRAWN) | Q(state=State.MISSING)
+    rows = SyncEntry.objects.filter(target=target).exclude(ownership=Ownership.NONE)
+    return len(_authentic(target, rows.exclude(gone & ~Q(name__in=mine.values("name")))))
+
+
+def _authentic(target: Target, rows: Iterable[SyncEntry]) -> list[SyncEntry]:
+    found = list(rows)
+    for row in found:
+        # One object for all, so that no row asks for its target again.
         row.target = target
-    return {entry.name: entry for entry in authentic(rows)}
+    return authentic(found)
 
 
 def _fresh(target: Target, draft: Draft) -> SyncEntry:

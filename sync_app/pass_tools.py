@@ -1,9 +1,11 @@
 """What a pass works with, handed to each of its batches."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from environments_app.policy import Principal
 from environments_app.second_person import Clearance
+from sync_app.acts import Shown
 from sync_app.backends.base import Backend
 from sync_app.leases import Lease
 from sync_app.models import Plan
@@ -22,6 +24,8 @@ class Tools:
     pace: Pace
     crew: Crew
     clearance: Clearance
+    # What the look that the plan was drawn from showed, where it has only just been drawn.
+    shown: Mapping[str, Shown]
 
     def hold(self, **changes: object) -> None:
         """Make sure, in a transaction, that this worker is still the one that may write."""

@@ -1,6 +1,7 @@
 """Lets a target's stage for what is pending follow Keeper's, where the system has one (AWSPENDING).
 
 It comes after what a pass carries out, and is no part of a plan: what is served does not change by it.
+So a label that does not follow fails no pass and holds up no value: it is told, and tried again by the next.
 A pending value is the very version that becomes current once Keeper serves it: the same write has
 the same token, so that a label moves then and no second version is made.
 """
@@ -8,6 +9,7 @@ the same token, so that a label moves then and no second version is made.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from django.db import transaction
@@ -35,6 +37,9 @@ from sync_app.ownership import ownership
 from sync_app.reconcile import Direction, Ownership, Presence
 from sync_app.write_tokens import write_token
 
+# Of those that did not follow, so many are named.
+_TOLD: Final = 3
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pending:
@@ -45,27 +50,36 @@ class Pending:
     entry: SyncEntry
 
 
-def follow(run: Run, *, lease: Lease | None = None) -> None:
+def follow(run: Run, *, lease: Lease | None = None) -> dict[str, BackendError]:
     """Put what is pending in Keeper beside what is current there, and take back what is so no longer.
 
     A plan of leave takes all of it back. Nothing is asked where nothing is to be done. In a
     protected environment only Keeper's own passes do it, whose target was approved.
-    Raises LeaseLost, and after all others were tried the BackendError of the last one that failed.
+    Return the names of those that did not follow, with the reasons. Raises LeaseLost, and as
+    `connected` does.
     """
     target, plan = run.target, run.plan
     kind = backend_of(target.backend)
     if plan is None or not kind.keeps_pending or target.direction == Direction.PULL:
-        return
+        return {}
     actor = principal_of(run)
     if needs_second_person(actor, target.environment):
-        return
+        return {}
     pending = [] if plan.kind == PlanKind.DISCONNECT else _pending(target, actor)
     kept = {each.entry.pk: each.version.hex for each in pending}
     stale = [entry for entry in _noted(target) if kept.get(entry.pk) != entry.pending_keeper]
     due = [each for each in pending if _is_due(each.entry, each.version, kind.seconds_between_versions)]
-    if stale or due:
-        with connected(actor=actor, target=target) as backend:
-            _Pass(plan=plan, backend=backend, actor=actor, lease=lease).work(stale, due)
+    if not (stale or due):
+        return {}
+    with connected(actor=actor, target=target) as backend:
+        return _Pass(plan=plan, backend=backend, actor=actor, lease=lease).work(stale, due)
+
+
+def sentence(failed: Mapping[str, BackendError]) -> str:
+    """Return what an operator is told of those that did not follow."""
+    shown = [f"{name}: {error}" for name, error in sorted(failed.items())]
+    more = f"; and {len(shown) - _TOLD} more" if len(shown) > _TOLD else ""
+    return f"AWSPENDING does not follow Keeper's pending value yet: {'; '.join(shown[:_TOLD])}{more}"
 
 
 @dataclass(kw_only=True)
@@ -75,9 +89,9 @@ class _Pass:
     actor: Principal
     lease: Lease | None
 
-    def work(self, stale: Sequence[SyncEntry], due: Sequence[Pending]) -> None:
-        """Take back what is stale, then put what is due; each by itself."""
-        failed: BackendError | None = None
+    def work(self, stale: Sequence[SyncEntry], due: Sequence[Pending]) -> dict[str, BackendError]:
+        """Take back what is stale, then put what is due, each by itself; return what failed, by name."""
+        failed: dict[str, BackendError] = {}
         taken: list[Json] = []
         put: list[Json] = []
         for entry in stale:
@@ -85,17 +99,16 @@ class _Pass:
                 self._take_back(entry)
                 taken.append(entry.name)
             except BackendError as error:
-                failed = error
+                failed[entry.name] = error
         for each, value in self._opened(due):
             try:
                 if self._put(each, value):
                     put.append(each.entry.name)
             except BackendError as error:
-                failed = error
+                failed[each.entry.name] = error
         if taken or put:
             self._record(put, taken)
-        if failed is not None:
-            raise failed
+        return failed
 
     def _take_back(self, entry: SyncEntry) -> None:
         seen = self._ours(entry)

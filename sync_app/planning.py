@@ -1,5 +1,6 @@
 """Makes plans: looks at both sides, decides, and stores what would be done. Nothing is changed anywhere."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -10,10 +11,12 @@ from django.utils import timezone
 from audit_app.actions import Action
 from audit_app.canonical import Json
 from audit_app.record import record
+from audit_app.row_mac import authentic
 from audit_app.streams import environment_stream
 from environments_app.policy import Principal
 from secrets_app.names import MAX_NAME_LENGTH
 from sync_app import drafts, entries
+from sync_app.acts import Shown
 from sync_app.authority import principal_of, require_usable
 from sync_app.backends.base import Backend, Seen
 from sync_app.credentials import connected
@@ -28,6 +31,7 @@ from sync_app.models.run import RunKind, Trigger
 from sync_app.parallel import no_pulse
 from sync_app.queueing import enqueue
 from sync_app.reconcile import Coverage, Presence
+from sync_app.stored_rows import insert_rows
 from sync_app.survey import compare, survey, survey_of
 
 # What a plan does to either side.
@@ -65,6 +69,17 @@ def request_plan(
         return enqueue(actor=actor, target=target, kind=RunKind.PLAN, trigger=Trigger.PERSON, plan=plan)
 
 
+def request_again(*, actor: Principal, plan: Plan) -> Run:
+    """Queue the making of a plan like an earlier one: of its kind, for what was asked then.
+
+    A choice about one secret is not made again: that is an ordinary plan. Raises PlanNotReady if the
+    plan's row was changed outside Keeper, and as `request_plan` does.
+    """
+    if not authentic([plan]):
+        raise PlanNotReady("the plan's row was changed outside Keeper: plan again from the target's page")
+    return request_plan(actor=actor, target=plan.target, kind=PlanKind(plan.kind), options=plan.options)
+
+
 def new_plan(*, actor: Principal, target: Target, kind: PlanKind, options: Mapping[str, Json]) -> Plan:
     """Store a plan that is still to be made."""
     return Plan.objects.create(
@@ -77,9 +92,10 @@ def new_plan(*, actor: Principal, target: Target, kind: PlanKind, options: Mappi
     )
 
 
-def make_plan(run: Run, *, lease: Lease | None = None) -> Plan:
+def make_plan(run: Run, *, lease: Lease | None = None) -> dict[str, Shown]:
     """Make the plan of a run; that of a scheduled run is stored first.
 
+    Return what was seen of what is to be written over, for whoever carries the plan out at once.
     Raises a BackendError if a side cannot be listed to its end, Forbidden or Invisible if
     whoever started the run may do it no longer, TargetConflict or Tampered, KeyUnavailable.
     """
@@ -88,16 +104,19 @@ def make_plan(run: Run, *, lease: Lease | None = None) -> Plan:
     right = Action.TARGET_PLAN if plan.kind == PlanKind.SYNC else RIGHTS[plan.kind]
     require_on(actor=actor, action=right, target=run.target)
     if plan.state != PlanState.MAKING:
-        return plan
+        return {}
     plan.target = run.target
     with connected(actor=actor, target=run.target) as backend:
-        draw(plan, backend=backend, actor=actor, lease=lease)
-    return plan
+        return draw(plan, backend=backend, actor=actor, lease=lease)
 
 
-def draw(plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None = None) -> None:
-    """Look at both sides of the plan's target by this backend, decide, and store the plan."""
+def draw(plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None = None) -> dict[str, Shown]:
+    """Look at both sides of the plan's target by this backend, decide, and store the plan.
+
+    Return what was seen of what is to be written over, as of when the look began.
+    """
     pulse = lease.pulse if lease else no_pulse
+    began = time.monotonic()
     drawn = _drawn(plan, backend, pulse)
     drafts.refuse_references(plan.target, drawn)
     plan.counts = dict(sorted(Counter(str(draft.act) for draft in drawn).items()))
@@ -113,6 +132,8 @@ def draw(plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None 
         _store(plan, stored[start : start + _ROWS], lease)
     entries.note(plan.target, drawn, lease=lease, forget=plan.kind == PlanKind.SYNC)
     _finish(plan, actor, lease)
+    updates = [draft.finding for draft in drawn if draft.act is Act.UPDATE]
+    return {finding.name: Shown(seen=finding.seen, at=began) for finding in updates if finding.seen}
 
 
 def rules_of(target: Target) -> dict[str, Json]:
@@ -187,7 +208,7 @@ def _store(plan: Plan, stored: list[Draft], lease: Lease | None) -> None:
     with transaction.atomic():
         if lease:
             lease.hold()
-        PlanItem.objects.bulk_create(items, batch_size=_ROWS)
+        insert_rows(items)
 
 
 def _item(plan: Plan, draft: Draft) -> PlanItem:

@@ -14,11 +14,10 @@ from audit_app.streams import environment_stream
 from environments_app.policy import Principal
 from sync_app.errors import RunInProgress, SyncPaused
 from sync_app.models import Plan, Run, SyncPause, Target
-from sync_app.models.run import RunKind, Trigger
+from sync_app.models.run import WRITING, RunKind, Trigger
 
 EXECUTE: Final = "sync_app.tasks.execute_run"
 RUN_DUE: Final = "sync_app.tasks.run_due"
-_WRITING: Final = frozenset({RunKind.SYNC, RunKind.APPLY})
 logger = logging.getLogger(__name__)
 
 
@@ -30,7 +29,7 @@ def enqueue(
     Raises RunInProgress if the target has an active run, SyncPaused if it would write while the
     sync is paused.
     """
-    if kind in _WRITING:
+    if kind in WRITING:
         refuse_paused(target)
     run = Run(
         target=target,

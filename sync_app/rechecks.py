@@ -11,12 +11,15 @@ from typing import Final
 
 from audit_app.actions import Action
 from environments_app.policy import Principal, require
-from sync_app.drafts import Adoption
+from sync_app import keeper_side
+from sync_app.backends.base import Seen
+from sync_app.drafts import Adoption, Choice, Leaving
 from sync_app.errors import SyncError
 from sync_app.keeper_side import Held
 from sync_app.models import Plan, PlanItem, SyncEntry
 from sync_app.models.plan import Act, PlanKind
-from sync_app.reconcile import Deletion, Direction, Ownership, Presence, Reason
+from sync_app.ownership import base_of, is_same, side_of
+from sync_app.reconcile import GONE, Item, Ownership, Presence, Reason, reconcile
 from sync_app.write_tokens import write_token
 
 _CHANGED: Final = "changed in Keeper since the plan was made: plan again"
@@ -88,15 +91,17 @@ def _rights(work: Work, plan: Plan) -> list[Action]:
 
 
 def _check_written(work: Work, plan: Plan) -> None:
-    _refuse_direction(plan, Direction.PULL)
     _refuse_changed(work)
     if work.item.act == Act.UPDATE and not work.is_owned:
         raise Moved("it is not ours any more: it is left alone")
+    _refuse_undecided(work, plan)
 
 
 def _check_pulled(work: Work, plan: Plan) -> None:
-    _refuse_direction(plan, Direction.PUSH)
     _refuse_unreadable(work)
+    # Where Keeper's side moved, nothing is written into it; an earlier attempt may have been what moved it.
+    if _keeper_version(work) == work.item.keeper_version or "choice" in plan.options:
+        _refuse_undecided(work, plan)
 
 
 def _check_adopted(work: Work, plan: Plan) -> None:
@@ -108,15 +113,18 @@ def _check_adopted(work: Work, plan: Plan) -> None:
 
 
 def _check_deleted(work: Work, plan: Plan) -> None:
-    entry = work.entry
-    if entry is None or entry.ownership != Ownership.CREATED or entry.base_target != work.item.target_version:
+    item, entry = work.item, work.entry
+    if entry is None or entry.ownership != Ownership.CREATED or entry.base_target != item.target_version:
         raise Moved("it is not known to be as this target wrote it: it is not deleted")
     if plan.kind == PlanKind.DISCONNECT:
+        if plan.options["mode"] != Leaving.WITHDRAW:
+            raise Moved("nobody asked to withdraw this")
         return
     if work.held is not None:
         raise Moved("it exists in Keeper again: plan again")
-    if plan.target.rules.deletion is not Deletion.RECOVERABLE:
-        raise Moved(Reason.DELETION_OFF)
+    if keeper_side.lost(plan.target.environment, {entry.name: entry.secret_uuid}):
+        raise Unreadable(keeper_side.LOST)
+    _refuse_undecided(work, plan)
 
 
 def _check_released(_work: Work, plan: Plan) -> None:
@@ -124,16 +132,52 @@ def _check_released(_work: Work, plan: Plan) -> None:
         raise Moved("nobody asked to take leave of this")
 
 
-def _refuse_direction(plan: Plan, against: Direction) -> None:
-    """Refuse what the target's direction does not do, unless a person chose it for this secret."""
-    if plan.target.rules.direction is against and "choice" not in plan.options:
-        raise Moved("this target's direction does not allow it")
+def _refuse_undecided(work: Work, plan: Plan) -> None:
+    """Refuse what neither the target's rules, asked again, nor a person's choice would have done."""
+    if "choice" in plan.options:
+        if not _is_chosen(work.item, plan.options):
+            raise Moved("nobody chose this")
+    elif Act(reconcile(_known(work), plan.target.rules).outcome) != work.item.act:
+        raise Moved("by what is known now, the target's rules do not do this: plan again")
+
+
+def _is_chosen(item: PlanItem, options: Mapping[str, object]) -> bool:
+    """Say whether a person chose this act, for this secret as it was shown."""
+    acts = {Act.PULL} if options["choice"] == Choice.THEIRS else {Act.CREATE, Act.UPDATE}
+    shown = (options["name"], options["keeper_version"], options["target_version"])
+    return item.act in acts and (item.name, item.keeper_version, item.target_version) == shown
+
+
+def _known(work: Work) -> Item:
+    """Return both sides for `reconcile`: Keeper's as it is, the target's as the plan saw it.
+
+    That the target's still is so, and ours, is proved by the act; here the plan can say of it
+    less than our entry does, and nothing more.
+    """
+    item, entry = work.item, work.entry
+    seen = Seen(
+        name=item.name,
+        presence=Presence(item.target_presence),
+        remote_id=item.remote_id,
+        version=item.target_version,
+    )
+    ours = entry is not None and is_same(entry, seen) and item.ownership != Ownership.NONE
+    return Item(
+        keeper=work.held.side if work.held else GONE,
+        target=side_of(entry, seen),
+        base=base_of(entry),
+        ownership=Ownership(entry.ownership) if entry is not None and ours else Ownership.NONE,
+    )
 
 
 def _refuse_changed(work: Work) -> None:
     _refuse_unreadable(work)
-    if (work.held.version if work.held else "") != work.item.keeper_version or work.held is None:
+    if work.held is None or _keeper_version(work) != work.item.keeper_version:
         raise Moved(_CHANGED)
+
+
+def _keeper_version(work: Work) -> str:
+    return work.held.version if work.held else ""
 
 
 def _refuse_unreadable(work: Work) -> None:

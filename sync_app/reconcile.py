@@ -121,6 +121,9 @@ class Side:
     version: str = ""
 
 
+GONE: Final = Side(presence=Presence.ABSENT)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Base:
     """The versions of both sides when they were last known to hold the same value."""
@@ -356,6 +359,8 @@ def _objection(
     # A target cannot be empty here: what is to be deleted was just seen there.
     if not any(item.keeper.presence is Presence.PRESENT for item in items):
         return Reason.EMPTY
-    if not budget.allows(deleted=deleted, owned=sum(item.owned for item in items)):
+    # What is there: what was withdrawn earlier, and waits out its recovery window, widens no share.
+    owned = sum(item.owned and item.target.presence is Presence.PRESENT for item in items)
+    if not budget.allows(deleted=deleted, owned=owned):
         return Reason.OVER_BUDGET
     return None

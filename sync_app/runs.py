@@ -28,7 +28,7 @@ from sync_app.leases import Lease, claim, database_now
 from sync_app.metrics import count_run
 from sync_app.models import Plan, Run, SyncPause, Target
 from sync_app.models.plan import PlanKind, PlanState
-from sync_app.models.run import RunKind, RunState, Trigger
+from sync_app.models.run import WRITING, RunKind, RunState, Trigger
 from sync_app.plan_approval import refuse_unplanned
 from sync_app.queueing import enqueue, is_paused
 
@@ -38,7 +38,6 @@ _LONGEST_DELAY_SECONDS: Final = 600.0
 _PAUSED_SECONDS: Final = 30
 _ERROR_LENGTH: Final = 500
 _DIED: Final = "the work ended unexpectedly, time and again: look at the worker's log"
-_WRITING: Final = frozenset({RunKind.SYNC, RunKind.APPLY})
 logger = logging.getLogger(__name__)
 
 
@@ -105,14 +104,14 @@ def delay(attempts: int) -> timedelta:
 
 def _attempt(run: Run, lease: Lease) -> None:
     """Do the work of a run, and end it or put it back."""
-    if run.kind in _WRITING and is_paused(run.target):
+    if run.kind in WRITING and is_paused(run.target):
         lease.put_back(not_before=database_now() + timedelta(seconds=_PAUSED_SECONDS), error="paused")
         return
     if run.attempts > MAX_ATTEMPTS:
         _failed(run, lease, SyncError(run.error or _DIED), passing=False)
         return
     try:
-        _work(run, lease)
+        notice = _work(run, lease)
     except LeaseLost:
         raise
     except SyncPaused:
@@ -122,22 +121,26 @@ def _attempt(run: Run, lease: Lease) -> None:
     except (SyncError, AccessError, SecretError) as error:
         _failed(run, lease, error, passing=False)
     else:
-        _succeeded(run, lease)
+        _succeeded(run, lease, notice)
 
 
-def _work(run: Run, lease: Lease) -> None:
+def _work(run: Run, lease: Lease) -> str:
+    """Do what the run is for; return what is to be told although it succeeded."""
     if run.kind == RunKind.CHECK:
         drift.check(run, lease=lease)
-        return
-    if run.kind != RunKind.APPLY:
-        planning.make_plan(run, lease=lease)
-    if run.kind in _WRITING:
-        leaves = run.plan is not None and run.plan.kind == PlanKind.DISCONNECT
-        if leaves:
-            pending_stages.follow(run, lease=lease)
+        return ""
+    shown = planning.make_plan(run, lease=lease) if run.kind != RunKind.APPLY else {}
+    if run.kind not in WRITING:
+        return ""
+    if run.plan is not None and run.plan.kind == PlanKind.DISCONNECT:
+        # What stays behind would be nobody's afterwards: no leave is taken before all is taken back.
+        for error in pending_stages.follow(run, lease=lease).values():
+            raise error
         applying.apply(run, lease=lease)
-        if not leaves:
-            pending_stages.follow(run, lease=lease)
+        return ""
+    applying.apply(run, lease=lease, shown=shown)
+    left = pending_stages.follow(run, lease=lease)
+    return pending_stages.sentence(left)[:_ERROR_LENGTH] if left else ""
 
 
 def _may_pass(error: Exception) -> bool:
@@ -168,10 +171,10 @@ def _fail_plan(run: Run, sentence: str) -> None:
         )
 
 
-def _succeeded(run: Run, lease: Lease) -> None:
+def _succeeded(run: Run, lease: Lease, notice: str) -> None:
     now = database_now()
     with transaction.atomic():
-        lease.end(RunState.DONE)
+        lease.end(RunState.DONE, error=notice)
         Target.objects.filter(pk=run.target_id).update(last_success_at=now, last_error="", failures=0)
 
 
@@ -179,7 +182,7 @@ def _record_failure(run: Run, sentence: str) -> None:
     environment = run.target.environment
     record(
         actor=run.actor,
-        action=Action.TARGET_APPLY if run.kind in _WRITING else Action.TARGET_PLAN,
+        action=Action.TARGET_APPLY if run.kind in WRITING else Action.TARGET_PLAN,
         stream=environment_stream(environment.uuid),
         object=run.target.audit_object,
         outcome=Outcome.FAILED,

@@ -17,10 +17,10 @@ from sync_app.keeper_side import Held
 from sync_app.models import SyncEntry, Target
 from sync_app.ownership import base_of, is_same, ownership, side_of
 from sync_app.parallel import each, no_pulse
-from sync_app.reconcile import Direction, Item, Ownership, Presence, Side, needs_comparison
+from sync_app.reconcile import GONE, Direction, Item, Ownership, Presence, Side, needs_comparison
 
 _PULSE_EVERY: Final = 500
-_GONE: Final = Side(presence=Presence.ABSENT)
+_UNREADABLE: Final = Side(presence=Presence.UNREADABLE)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -34,6 +34,8 @@ class Finding:
     equal: bool | None = None
     # The operator's sentence, where the target's side could not be read.
     problem: str = ""
+    # Whether Keeper's secret is gone although Keeper did not delete it.
+    lost: bool = False
 
     def ownership(self, target: Target) -> Ownership:
         """Return what can be proved of the target's secret."""
@@ -42,10 +44,10 @@ class Finding:
 
     def item(self, target: Target) -> Item:
         """Return both sides for `reconcile`."""
-        theirs = side_of(self.entry, self.seen)
+        absent = _UNREADABLE if self.lost else GONE
         return Item(
-            keeper=self.held.side if self.held else _GONE,
-            target=Side(presence=Presence.UNREADABLE) if self.problem else theirs,
+            keeper=self.held.side if self.held else absent,
+            target=_UNREADABLE if self.problem else side_of(self.entry, self.seen),
             base=base_of(self.entry),
             ownership=self.ownership(target),
             equal=self.equal,
@@ -70,6 +72,7 @@ def survey(target: Target, backend: Backend, *, pulse: Callable[[], None] = no_p
             pulse()
     doubtful = [each for each in found.values() if _is_doubtful(target, each)]
     look_again(backend, doubtful, pulse=pulse)
+    _find_lost(target, found)
     return found
 
 
@@ -133,6 +136,21 @@ def needs_reading(target: Target, finding: Finding) -> bool:
     return needs_comparison(item)
 
 
+def _find_lost(target: Target, found: Mapping[str, Finding]) -> None:
+    """Note of which secrets, still there and ours, Keeper's side went without Keeper."""
+    gone = {
+        name: finding.entry.secret_uuid
+        for name, finding in found.items()
+        if finding.held is None
+        and finding.entry is not None
+        and finding.seen is not None
+        and finding.seen.presence is Presence.PRESENT
+        and finding.ownership(target) is not Ownership.NONE
+    }
+    for name in keeper_side.lost(target.environment, gone):
+        found[name].lost = True
+
+
 def _in_both(finding: Finding) -> bool:
     sides = (finding.held, finding.seen)
     return all(side is not None and side.presence is Presence.PRESENT for side in sides)
@@ -161,7 +179,9 @@ def _is_doubtful(target: Target, finding: Finding) -> bool:
     entry, seen = finding.entry, finding.seen
     if seen is None:
         pulled = target.rules.direction is Direction.PULL and base_of(entry) is None
-        return finding.held is not None and not pulled
+        # An entry is forgotten only where it is known that nothing is there any more.
+        known = entry is not None and (base_of(entry) is not None or entry.ownership != Ownership.NONE)
+        return known if finding.held is None else not pulled
     if entry is None or base_of(entry) is None:
         return False
     owned = entry.ownership != Ownership.NONE

@@ -54,6 +54,10 @@ _DELETED: Final = re.compile(r"(marked|scheduled) for deletion|currently marked 
 _SERVER_ERROR: Final = 500
 
 
+class NotFound(ChangedSinceRead):
+    """There is no secret of this name or ARN."""
+
+
 def translated(operation: str, error: ClientError) -> BackendError:  # noqa: PLR0911  one return a meaning
     """Return what an answer of AWS means."""
     code = str(error.response.get("Error", {}).get("Code", ""))

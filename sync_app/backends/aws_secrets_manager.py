@@ -14,16 +14,14 @@ import functools
 import os.path
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from audit_app.errors import EndpointRefused
-from sync_app.aws_clients import guarded_client
 from sync_app.backends import aws_pending, aws_permissions
+from sync_app.backends.aws_connection import AwsConnection
 from sync_app.backends.aws_destination import endpoints, recovery_window, refuse_partial
-from sync_app.backends.aws_errors import translated, unanswered
-from sync_app.backends.base import MARK_KEYS, Backend, Copy, FormField, Mark, Seen, complete, mark_from
+from sync_app.backends.aws_errors import NotFound
+from sync_app.backends.aws_metadata import CURRENT, listed, seen_in
+from sync_app.backends.base import MARK_KEYS, Backend, Copy, FormField, Mark, Seen, complete
 from sync_app.backends.paths import Prefix
 from sync_app.backends.permissions import Permission
 from sync_app.errors import (
@@ -31,24 +29,13 @@ from sync_app.errors import (
     NameHeld,
     NameUnusable,
     RequestRefused,
-    TargetUnreachable,
     ValueUnusable,
 )
 from sync_app.reconcile import Presence
 
-if TYPE_CHECKING:
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-
-    from audit_app.outbound_aws import PermittedSession
-
-Answer = TypeVar("Answer")
-
-CURRENT: Final = "AWSCURRENT"
 # Where a new version waits until AWSCURRENT was moved to it; the next one takes the label over.
 PENDING: Final = "KEEPER_PENDING"
 MAX_NAME_LENGTH: Final = 512
-_ATTEMPTS: Final = 3
-_CONNECTIONS: Final = 16
 # Of one filter of ListSecrets.
 _FILTER_VALUES: Final = 10
 
@@ -82,11 +69,11 @@ class AwsSecretsManager(Backend):
         super().__init__(destination=destination, credentials=credentials)
         self._prefix = Prefix(self.destination["prefix"])
         self._window = recovery_window(self.destination["recovery_window_days"])
-        self._endpoints = endpoints(self.destination)
         refuse_partial(self._credentials)
-        self._sessions: list[PermittedSession] = []
-        self._lent = self._credential_options()
-        self._client: SecretsManagerClient = self._guarded("secretsmanager", self._lent)
+        self._aws = AwsConnection(
+            destination=self.destination, credentials=self._credentials, seconds=self.timeout_seconds
+        )
+        self._client = self._aws.client
 
     @classmethod
     def endpoint(cls, destination: Mapping[str, str]) -> str:
@@ -100,25 +87,22 @@ class AwsSecretsManager(Backend):
 
     def system(self) -> str:
         """Ask STS for the account, which takes no permission."""
-        client = self._guarded("sts", self._lent)
-        reply = self._ask("sts:GetCallerIdentity", client.get_caller_identity)
-        return f"aws/{reply['Account']}/{self.destination['region']}"
+        return f"aws/{self._aws.account()}/{self.destination['region']}"
 
     def close(self) -> None:
         """Close the connections."""
-        for session in self._sessions:
-            session.close()
+        self._aws.close()
 
     def check(self) -> None:
         """List one secret."""
-        self._ask("ListSecrets", lambda: self._client.list_secrets(MaxResults=1, **self._filters()))
+        self._aws.ask("ListSecrets", lambda: self._client.list_secrets(MaxResults=1, **self._filters()))
 
     def permissions(self) -> Iterator[Permission]:
         """Try each operation on a secret that does not exist."""
 
         def ask(operation: str, request: Callable[[], object]) -> None:
-            with contextlib.suppress(_NotFound):
-                self._ask(operation, request)
+            with contextlib.suppress(NotFound):
+                self._aws.ask(operation, request)
 
         own_key = bool(self.destination["kms_key_id"])
         return aws_permissions.tried(self._client, start=self._prefix.start, own_key=own_key, ask=ask)
@@ -127,11 +111,11 @@ class AwsSecretsManager(Backend):
         """Yield what ListSecrets shows, 100 a page; no value is read."""
         token: dict[str, Any] = {}
         while True:
-            page = self._ask("ListSecrets", functools.partial(self._page, token))
+            page = self._aws.ask("ListSecrets", functools.partial(self._page, token))
             for entry in page["SecretList"]:
                 name = self._prefix.name(entry["Name"])
                 if name:
-                    yield _listed(name, entry)
+                    yield listed(name, entry)
             if not page.get("NextToken"):
                 return
             token = {"NextToken": page["NextToken"]}
@@ -151,9 +135,9 @@ class AwsSecretsManager(Backend):
         filters = [{"Key": "name", "Values": self._beginnings(names)}]
         token: dict[str, Any] = {}
         for _ in range(2 + len(names) // self.page_size):
-            page = self._ask("ListSecrets", functools.partial(self._page, token, filters))
+            page = self._aws.ask("ListSecrets", functools.partial(self._page, token, filters))
             for entry in page["SecretList"]:
-                seen = _listed(self._prefix.name(entry["Name"]) or "", entry)
+                seen = listed(self._prefix.name(entry["Name"]) or "", entry)
                 if seen.name in names:
                     found[seen.name] = seen
             if not page.get("NextToken") or len(found) == len(names):
@@ -165,10 +149,10 @@ class AwsSecretsManager(Backend):
         """Return the version labelled AWSCURRENT."""
         path = self._path(name)
         try:
-            reply = self._ask(
+            reply = self._aws.ask(
                 "GetSecretValue", lambda: self._client.get_secret_value(SecretId=path, VersionStage=CURRENT)
             )
-        except (_NotFound, NameHeld):
+        except (NotFound, NameHeld):
             return None
         if "SecretString" not in reply:
             raise ValueUnusable("the secret holds binary data, which Keeper does not sync")
@@ -180,7 +164,7 @@ class AwsSecretsManager(Backend):
         path = self._path(name)
         key = self.destination["kms_key_id"]
         options: dict[str, Any] = {"KmsKeyId": key} if key else {}
-        reply = self._ask(
+        reply = self._aws.ask(
             "CreateSecret",
             lambda: self._client.create_secret(
                 Name=path,
@@ -226,44 +210,44 @@ class AwsSecretsManager(Backend):
     def delete(self, seen: Seen) -> None:
         """Plan the deletion, look again, and take it back if another version is there by then."""
         self._refuse_change(seen, self._described(seen.name, seen.remote_id))
-        self._ask(
+        self._aws.ask(
             "DeleteSecret",
             lambda: self._client.delete_secret(SecretId=seen.remote_id, RecoveryWindowInDays=self._window),
         )
         after = self._described(seen.name, seen.remote_id)
-        if after is not None and after.version != seen.version:
-            self._ask("RestoreSecret", lambda: self._client.restore_secret(SecretId=seen.remote_id))
+        if after is not None and (after.version, after.mark) != (seen.version, seen.mark):
+            self._aws.ask("RestoreSecret", lambda: self._client.restore_secret(SecretId=seen.remote_id))
             raise ChangedSinceRead("the secret was changed in AWS while it was deleted: it was restored")
 
     def restore(self, name: str) -> Seen:
         """Cancel a planned deletion."""
         path = self._path(name)
-        self._ask("RestoreSecret", lambda: self._client.restore_secret(SecretId=path))
+        self._aws.ask("RestoreSecret", lambda: self._client.restore_secret(SecretId=path))
         return self.look(name)
 
     def mark(self, seen: Seen, mark: Mark) -> None:
         """Tag the secret."""
         tags = [{"Key": key, "Value": text} for key, text in mark.labels().items()]
-        self._ask(
+        self._aws.ask(
             "TagResource",
             lambda: self._client.tag_resource(SecretId=seen.remote_id, Tags=tags),  # type: ignore[arg-type]
         )
 
     def unmark(self, seen: Seen) -> None:
         """Remove our tags."""
-        self._ask(
+        self._aws.ask(
             "UntagResource",
             lambda: self._client.untag_resource(SecretId=seen.remote_id, TagKeys=list(MARK_KEYS)),
         )
 
     def put_pending(self, seen: Seen, value: str, *, token: str) -> bool:
         """Put a version under AWSPENDING; AWSCURRENT stays where it is."""
-        return aws_pending.put(self._client, self._ask, seen, value, token=token)
+        return aws_pending.put(self._client, self._aws.ask, seen, value, token=token)
 
     def drop_pending(self, seen: Seen, *, token: str) -> None:
         """Take AWSPENDING off our version."""
-        with contextlib.suppress(_NotFound, NameHeld):
-            aws_pending.drop(self._client, self._ask, seen, token=token)
+        with contextlib.suppress(NotFound, NameHeld):
+            aws_pending.drop(self._client, self._aws.ask, seen, token=token)
 
     # --- How ----------------------------------------------------------------------------------
 
@@ -293,18 +277,20 @@ class AwsSecretsManager(Backend):
 
     def _described(self, name: str, secret_id: str) -> Seen | None:
         try:
-            reply = self._ask("DescribeSecret", lambda: self._client.describe_secret(SecretId=secret_id))
-        except _NotFound:
+            reply = self._aws.ask("DescribeSecret", lambda: self._client.describe_secret(SecretId=secret_id))
+        except NotFound:
             return None
-        return _seen(name, reply, reply.get("VersionIdsToStages", {}))
+        return seen_in(name, reply, reply.get("VersionIdsToStages", {}))
 
     def _refuse_change(self, seen: Seen, now: Seen | None) -> None:
-        if now is None or now.presence is not Presence.PRESENT or now.version != seen.version:
+        if now is None or now.presence is not Presence.PRESENT:
+            raise ChangedSinceRead("the secret was deleted in AWS since it was read: plan again")
+        if (now.version, now.mark) != (seen.version, seen.mark):
             raise ChangedSinceRead("the secret was changed in AWS since it was read: plan again")
 
     def _put(self, seen: Seen, value: str, token: str) -> None:
         try:
-            self._ask(
+            self._aws.ask(
                 "PutSecretValue",
                 lambda: self._client.put_secret_value(
                     SecretId=seen.remote_id,
@@ -317,7 +303,7 @@ class AwsSecretsManager(Backend):
             raise ChangedSinceRead("the secret was deleted in AWS since it was read: plan again") from None
 
     def _move(self, stage: str, seen: Seen, **versions: str) -> None:
-        self._ask(
+        self._aws.ask(
             "UpdateSecretVersionStage",
             lambda: self._client.update_secret_version_stage(
                 SecretId=seen.remote_id,
@@ -330,77 +316,6 @@ class AwsSecretsManager(Backend):
         """Take our stage off a version that did not become current, so that AWS forgets it."""
         try:
             self._move(PENDING, seen, RemoveFromVersionId=token)
-        except (RequestRefused, _NotFound, NameHeld):
+        except (RequestRefused, NotFound, NameHeld):
             # Gone with the secret, or never put.
             return
-
-    def _ask(self, operation: str, request: Callable[[], Answer]) -> Answer:
-        """Ask AWS; its own errors may repeat what was sent, and are not passed on."""
-        try:
-            return request()
-        except EndpointRefused as error:
-            raise TargetUnreachable(str(error)) from None
-        except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", ""))
-            if code == "ResourceNotFoundException":
-                raise _NotFound("the secret is gone from AWS: plan again") from None
-            raise translated(operation, error) from None
-        except BotoCoreError as error:
-            raise unanswered(operation, error) from None
-
-    def _credential_options(self) -> dict[str, str]:
-        own = {
-            "aws_access_key_id": self._credentials["access_key_id"],
-            "aws_secret_access_key": self._credentials["secret_access_key"],
-            "aws_session_token": self._credentials["session_token"],
-        }
-        given = {key: text for key, text in own.items() if text}
-        role = self.destination["role_arn"]
-        if not role:
-            return given
-        external = self.destination["external_id"]
-        options = {"ExternalId": external} if external else {}
-        client = self._guarded("sts", given)
-        reply = self._ask(
-            "sts:AssumeRole",
-            lambda: client.assume_role(RoleArn=role, RoleSessionName="keeper-sync", **options),
-        )
-        lent = reply["Credentials"]
-        return {
-            "aws_access_key_id": lent["AccessKeyId"],
-            "aws_secret_access_key": lent["SecretAccessKey"],
-            "aws_session_token": lent["SessionToken"],
-        }
-
-    def _guarded(self, service: str, credentials: dict[str, str]) -> Any:
-        client, session = guarded_client(
-            service,
-            region=self.destination["region"],
-            endpoint=self._endpoints[service],
-            credentials=credentials,
-            seconds=self.timeout_seconds,
-            attempts=_ATTEMPTS,
-            connections=_CONNECTIONS,
-        )
-        self._sessions.append(session)
-        return client
-
-
-class _NotFound(ChangedSinceRead):
-    """There is no secret of this name or ARN."""
-
-
-def _listed(name: str, entry: Mapping[str, Any]) -> Seen:
-    return _seen(name, entry, entry.get("SecretVersionsToStages", {}))
-
-
-def _seen(name: str, entry: Mapping[str, Any], stages: Mapping[str, Any]) -> Seen:
-    current = [version for version, labels in stages.items() if CURRENT in labels]
-    tags = {tag["Key"]: tag["Value"] for tag in entry.get("Tags") or []}
-    return Seen(
-        name=name,
-        presence=Presence.DELETED if entry.get("DeletedDate") else Presence.PRESENT,
-        remote_id=entry["ARN"],
-        version=current[0] if current else "",
-        mark=mark_from(tags),
-    )

@@ -9,49 +9,40 @@ A secret is an object with the one key `value`; others are read by nobody and ne
 """
 
 import hmac
-import json
-import threading
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-import hvac
-import requests
-from hvac.adapters import RawAdapter
-from hvac.exceptions import VaultError
-
-from audit_app.errors import BadEndpoint, EndpointRefused
-from audit_app.outbound import normalised_endpoint, session
+from audit_app.errors import BadEndpoint
+from audit_app.outbound import normalised_endpoint
 from sync_app.backends import vault_permissions
 from sync_app.backends.base import MARK_KEYS, Backend, Copy, FormField, Mark, Seen, complete, mark_from
 from sync_app.backends.paths import Prefix
 from sync_app.backends.permissions import Permission
-from sync_app.backends.vault_errors import translated
+from sync_app.backends.vault_connection import VaultConnection
 from sync_app.backends.vault_metadata import just_before, seen_in
 from sync_app.errors import (
-    BackendError,
     BadDestination,
     ChangedSinceRead,
     CreateOvertaken,
-    CredentialsRejected,
     MountMissing,
     NameHeld,
     PermissionMissing,
     RequestRefused,
     TargetSealed,
     TargetStandby,
-    TargetUnreachable,
     ValueUnusable,
 )
 from sync_app.reconcile import Presence
 
 FIELD: Final = "value"
-_NOT_FOUND: Final = 404
 # For fewer names of a folder a list saves no request.
 _WORTH_A_LIST: Final = 4
 # So many others may lie between the names of a list that is cut short.
 _BETWEEN: Final = 10
+_FIRST: Final = "1"
+_OVERTAKEN: Final = "another secret was written there first: plan again"
 _CHANGED: Final = "the secret was changed in Vault since it was read: plan again"
 
 
@@ -84,18 +75,14 @@ class VaultKv2(Backend):
         self._prefix = Prefix(self.destination["prefix"])
         self._mount = Prefix(self.destination["mount"], field="mount").text
         self._namespace = Prefix(self.destination["namespace"], field="namespace").text
-        self._approle = Prefix(self.destination["approle_mount"], field="approle_mount").text
-        self._lock = threading.Lock()
-        self._ready = False
         self._detailed = True
-        self._client = hvac.Client(
-            url=self._address,
-            token=self._credentials["token"],
-            namespace=self._namespace or None,
-            adapter=RawAdapter,
-            session=session(),
-            allow_redirects=False,
-            timeout=self.timeout_seconds,
+        self._vault = VaultConnection(
+            self._address,
+            mount=self._mount,
+            namespace=self._namespace,
+            approle=Prefix(self.destination["approle_mount"], field="approle_mount").text,
+            credentials=self._credentials,
+            seconds=self.timeout_seconds,
         )
 
     @classmethod
@@ -113,7 +100,7 @@ class VaultKv2(Backend):
 
     def system(self) -> str:
         """Ask for the id of the cluster, which Vault tells without a token; add namespace and mount."""
-        health = self._health()
+        health = self._vault.health()
         if health.get("sealed"):
             raise TargetSealed("Vault is sealed: unseal it")
         if not health.get("cluster_id"):
@@ -122,23 +109,17 @@ class VaultKv2(Backend):
 
     def close(self) -> None:
         """Revoke a token that an AppRole gave, and close the connections."""
-        if self._ready and not self._credentials["token"]:
-            try:
-                self._send("POST", "auth/token/revoke-self")
-            except BackendError:
-                # It ends by itself when its time is up.
-                self._ready = False
-        self._client.session.close()
+        self._vault.close()
 
     def check(self) -> None:
         """Sign in, look at the mount, and list the prefix."""
-        self._send_ready("GET", f"{self._mount}/metadata/{self._prefix.start}", params={"list": "true"})
+        self._vault.ask("GET", f"{self._mount}/metadata/{self._prefix.start}", params={"list": "true"})
 
     def permissions(self) -> Iterator[Permission]:
         """Ask Vault for the token's capabilities."""
         paths = vault_permissions.asked_paths(self._mount, self._prefix.start)
         try:
-            reply = self._send_ready("POST", "sys/capabilities-self", json={"paths": paths})
+            reply = self._vault.ask("POST", "sys/capabilities-self", json={"paths": paths})
         except PermissionMissing:
             reply = None
         answer = reply["data"] if reply else None
@@ -183,7 +164,7 @@ class VaultKv2(Backend):
 
     def read(self, name: str) -> Copy | None:
         """Return value and version from one read of the data."""
-        reply = self._send_ready("GET", self._at("data", self._prefix.path(name)))
+        reply = self._vault.ask("GET", self._at("data", self._prefix.path(name)))
         if reply is None or reply["data"]["data"] is None:
             return None
         version = str(reply["data"]["metadata"]["version"])
@@ -205,12 +186,15 @@ class VaultKv2(Backend):
         if now.presence is Presence.DELETED:
             raise NameHeld("a deleted secret of this name is there: undelete or remove it in Vault")
         if now.presence is Presence.PRESENT:
+            if now.mark == mark and now.version == _FIRST:
+                # Marked by an attempt that got no further; what that would have written is told by its value.
+                raise CreateOvertaken(_OVERTAKEN)
             raise ChangedSinceRead("another secret is there already: plan again")
         self.mark(now, mark)
         try:
             self._write(path, value, cas=0)
         except ChangedSinceRead:
-            raise CreateOvertaken("another secret was written there first: plan again") from None
+            raise CreateOvertaken(_OVERTAKEN) from None
         return self.look(name)
 
     def update(self, seen: Seen, value: str, *, token: str, known: bool = False) -> Seen:  # noqa: ARG002
@@ -237,10 +221,10 @@ class VaultKv2(Backend):
         path = self._prefix.path(seen.name)
         self._refuse_change(seen, self.look(seen.name))
         versions = {"versions": [int(seen.version)]}
-        self._send_ready("POST", self._at("delete", path), json=versions)
+        self._vault.ask("POST", self._at("delete", path), json=versions)
         after = self.look(seen.name)
-        if after.version != seen.version:
-            self._send_ready("POST", self._at("undelete", path), json=versions)
+        if (after.version, after.mark) != (seen.version, seen.mark):
+            self._vault.ask("POST", self._at("undelete", path), json=versions)
             raise ChangedSinceRead("the secret was changed in Vault while it was deleted: it was restored")
 
     def restore(self, name: str) -> Seen:
@@ -248,7 +232,7 @@ class VaultKv2(Backend):
         seen = self.look(name)
         if seen.version:
             path = self._at("undelete", self._prefix.path(name))
-            self._send_ready("POST", path, json={"versions": [int(seen.version)]})
+            self._vault.ask("POST", path, json={"versions": [int(seen.version)]})
         return self.look(name)
 
     def mark(self, seen: Seen, mark: Mark) -> None:
@@ -271,7 +255,7 @@ class VaultKv2(Backend):
             for key in reply["data"]["keys"]:
                 yield key, reply["data"]["key_info"].get(key) or None
             return
-        reply = self._send_ready("GET", self._at("metadata", folder), params=_LIST)
+        reply = self._vault.ask("GET", self._at("metadata", folder), params=_LIST)
         if reply is None:
             return
         self._detailed = False
@@ -283,26 +267,26 @@ class VaultKv2(Backend):
         if not self._detailed:
             return None
         try:
-            return self._send_ready("GET", self._at("detailed-metadata", folder), params=_LIST | page)
+            return self._vault.ask("GET", self._at("detailed-metadata", folder), params=_LIST | page)
         except (PermissionMissing, RequestRefused):
             self._detailed = False
             return None
 
     def _looked(self, name: str, path: str) -> Seen:
-        reply = self._send_ready("GET", self._at("metadata", path))
+        reply = self._vault.ask("GET", self._at("metadata", path))
         if reply is None:
             return Seen(name=name, presence=Presence.ABSENT)
         return seen_in(name, reply["data"])
 
     def _refuse_change(self, seen: Seen, now: Seen) -> None:
-        if now.presence is not Presence.PRESENT or now.version != seen.version:
+        if now.presence is not Presence.PRESENT or (now.version, now.mark) != (seen.version, seen.mark):
             raise ChangedSinceRead(_CHANGED)
         if seen.remote_id and now.remote_id != seen.remote_id:
             raise ChangedSinceRead(_CHANGED)
 
     def _write(self, path: str, value: str, *, cas: int) -> Mapping[str, Any]:
         body = {"data": {FIELD: value}, "options": {"cas": cas}}
-        reply = self._send_ready("POST", self._at("data", path), json=body)
+        reply = self._vault.ask("POST", self._at("data", path), json=body)
         if reply is None:
             raise MountMissing("Vault has no place for data at this mount")
         answer: Mapping[str, Any] = reply["data"]
@@ -319,102 +303,17 @@ class VaultKv2(Backend):
 
     def _put_back(self, path: str, version: str, written: int) -> None:
         """Write what a version held over the one that should not have been written."""
-        old = self._send_ready("GET", self._at("data", path), params={"version": version})
+        old = self._vault.ask("GET", self._at("data", path), params={"version": version})
         if old is None or old["data"]["data"] is None:
             raise ChangedSinceRead(_CHANGED)
         body = {"data": old["data"]["data"], "options": {"cas": written}}
-        self._send_ready("POST", self._at("data", path), json=body)
+        self._vault.ask("POST", self._at("data", path), json=body)
 
     def _label(self, name: str, change: Any) -> None:
         path = self._at("metadata", self._prefix.path(name))
-        reply = self._send_ready("GET", path)
+        reply = self._vault.ask("GET", path)
         labels = (reply["data"].get("custom_metadata") if reply else None) or {}
-        self._send_ready("POST", path, json={"custom_metadata": change(labels)})
-
-    def _send_ready(self, method: str, path: str, **options: Any) -> dict[str, Any] | None:
-        with self._lock:
-            if not self._ready:
-                self._sign_in()
-                self._refuse_other_engines()
-                self._ready = True
-        return self._send(method, path, **options)
-
-    def _sign_in(self) -> None:
-        """Take a token from the AppRole, or prolong the given one if half of its time is over."""
-        if not self._credentials["token"]:
-            self._login()
-            return
-        reply = self._send("GET", "auth/token/lookup-self") or {"data": {}}
-        token = reply["data"]
-        granted = token.get("period") or token.get("creation_ttl") or 0
-        if token.get("renewable") and token.get("ttl", 0) * 2 < granted:
-            self._send("POST", "auth/token/renew-self")
-
-    def _login(self) -> None:
-        body = {"role_id": self._credentials["role_id"], "secret_id": self._credentials["secret_id"]}
-        try:
-            reply = self._send("POST", f"auth/{self._approle}/login", json=body)
-        except BackendError as error:
-            if error.permanent:
-                raise CredentialsRejected("Vault does not accept the AppRole: renew its secret id") from None
-            raise
-        if reply is None:
-            raise MountMissing(f"Vault has no AppRole at {self._approle}")
-        self._client.token = reply["auth"]["client_token"]
-
-    def _refuse_other_engines(self) -> None:
-        """Refuse a mount that is not KV version 2: in version 1 `data/x` would be a secret's name."""
-        try:
-            reply = self._send("GET", f"sys/internal/ui/mounts/{self._mount}")
-        except PermissionMissing:
-            # Vault tells nobody which mounts there are, who has no permission below one.
-            raise MountMissing(f"no mount {self._mount}, or the token's policy names nothing in it") from None
-        engine = reply["data"] if reply else {}
-        # Vault also answers for paths below a mount, where `data/x` would be a secret's name.
-        if not f"/{self._mount}/".endswith(f"/{engine.get('path')}"):
-            raise MountMissing(f"{self._mount} is a path inside another mount: name the mount itself")
-        if engine.get("type") != "kv" or (engine.get("options") or {}).get("version") != "2":
-            raise MountMissing(f"the mount {self._mount} is not a KV version 2 secrets engine")
-
-    def _send(self, method: str, path: str, **options: Any) -> dict[str, Any] | None:
-        """Send a request and return its answer; None is Vault's word for nothing there."""
-        try:
-            response = self._client.adapter.request(
-                method.lower(), f"/v1/{path}", raise_exception=False, **options
-            )
-        except EndpointRefused as error:
-            raise TargetUnreachable(str(error)) from None
-        except (requests.RequestException, VaultError) as error:
-            # The reply, if there was one, may hold a value: it is not passed on.
-            raise TargetUnreachable(f"Vault gave no answer ({type(error).__name__})") from None
-        return self._answer(method, path, response)
-
-    def _answer(self, method: str, path: str, response: requests.Response) -> dict[str, Any] | None:
-        if response.is_redirect or not response.ok:
-            body = _body(response)
-            # Deleted data answers 404 with its metadata; nothing at all with no words about it.
-            if response.status_code == _NOT_FOUND and ("data" in body or not body.get("errors")):
-                return body if body.get("data") else None
-            error = translated(method, path, response.status_code, body.get("errors") or [])
-            if isinstance(error, PermissionMissing) and not self._is_known():
-                error = CredentialsRejected("Vault does not know the token, or it has expired: renew it")
-            raise error
-        return _body(response)
-
-    def _health(self) -> dict[str, Any]:
-        """Return what a node says of itself, whatever its status: not to a namespace, and with no token."""
-        try:
-            reply = self._client.session.get(f"{self._address}/v1/sys/health", timeout=self.timeout_seconds)
-        except EndpointRefused as error:
-            raise TargetUnreachable(str(error)) from None
-        except requests.RequestException as error:
-            raise TargetUnreachable(f"Vault gave no answer ({type(error).__name__})") from None
-        return _body(reply)
-
-    def _is_known(self) -> bool:
-        """Say whether the token is one that Vault knows; denied and expired answer alike."""
-        response = self._client.adapter.request("get", "/v1/auth/token/lookup-self", raise_exception=False)
-        return bool(response.ok)
+        self._vault.ask("POST", path, json={"custom_metadata": change(labels)})
 
 
 _LIST: Final = {"list": "true"}
@@ -422,12 +321,3 @@ _LIST: Final = {"list": "true"}
 
 def _same(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode(), other.encode())
-
-
-def _body(response: requests.Response) -> dict[str, Any]:
-    """Return the JSON object of a reply; an empty one for anything else."""
-    try:
-        body = json.loads(response.content)
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}

@@ -1,7 +1,7 @@
 """Runs: work on a target that any worker may claim, carry on, and finish after another was killed."""
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from django.db import models
 from django.utils import timezone
@@ -23,6 +23,10 @@ class RunKind(StrEnum):
     SYNC = "sync"
     # Look at metadata only, and note how each secret stands.
     CHECK = "check"
+
+
+# What writes to a target or to Keeper.
+WRITING: Final = frozenset({RunKind.SYNC, RunKind.APPLY})
 
 
 class RunState(StrEnum):

@@ -11,6 +11,7 @@ import hvac
 import pytest
 
 from sync_app.backends.base import Backend, Mark, Seen
+from sync_app.backends.vault_connection import VaultConnection
 from sync_app.backends.vault_kv2 import VaultKv2
 from sync_app.errors import (
     BackendError,
@@ -106,16 +107,16 @@ def test_it_renews_a_token_whose_time_is_half_over(
 ) -> None:
     token = token_with(vault, everything_below(vault.prefix), ttl="2h", renewable=True)
     sent: list[str] = []
-    plain = VaultKv2._send
+    plain = VaultConnection._send
 
-    def send(self: VaultKv2, method: str, path: str, **options: object) -> object:
+    def send(self: VaultConnection, method: str, path: str, **options: object) -> object:
         sent.append(path)
         reply = plain(self, method, path, **options)
         if path == "auth/token/lookup-self" and reply:
             reply["data"]["ttl"] = 600
         return reply
 
-    monkeypatch.setattr(VaultKv2, "_send", send)
+    monkeypatch.setattr(VaultConnection, "_send", send)
     with vault.backend(token=token) as backend:
         backend.check()
     assert "auth/token/renew-self" in sent
@@ -133,7 +134,7 @@ def test_it_signs_in_with_an_approle_and_gives_the_token_back(vault: VaultWorld)
     with vault.backend(**given, secret_id=secret_id) as backend:
         backend.create("a", "1", mark=MARK, token=TOKEN)
         assert isinstance(backend, VaultKv2)
-        lent = backend._client.token
+        lent = backend._vault.token
     assert vault.value(f"{vault.prefix}/a") == "1"
     assert not hvac.Client(url=vault.url, token=lent).is_authenticated()
     with vault.backend(**given, secret_id="wrong") as backend, pytest.raises(CredentialsRejected):

@@ -20,8 +20,7 @@ import django
 
 django.setup()
 
-import requests  # noqa: E402 - models are loaded only now
-from botocore.httpsession import URLLib3Session  # noqa: E402
+from botocore.httpsession import URLLib3Session  # noqa: E402 - models are loaded only now
 from django.core.management import call_command  # noqa: E402
 from django.db import connection, connections  # noqa: E402
 
@@ -33,6 +32,7 @@ from environments_app.tests.cast import make_cast  # noqa: E402
 from secrets_app import writing  # noqa: E402
 from secrets_app.secret_types import SecretType  # noqa: E402
 from sync_app import leases, runs, targets, tasks  # noqa: E402
+from sync_app.backends.vault_adapter import PooledAdapter  # noqa: E402
 from sync_app.models import PlanItem, Run, SyncEntry, Target  # noqa: E402
 
 
@@ -132,8 +132,8 @@ def _run(run: int, pass_by: Callable[[], None]) -> None:
 
         return sent
 
-    for session in (requests.Session, URLLib3Session):
-        session.send = around(session.send)  # type: ignore[method-assign]
+    PooledAdapter.request = around(PooledAdapter.request)  # type: ignore[method-assign]
+    URLLib3Session.send = around(URLLib3Session.send)  # type: ignore[method-assign]
     with connection.execute_wrapper(statement):
         tasks.execute_run(run)
 

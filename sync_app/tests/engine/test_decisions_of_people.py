@@ -1,5 +1,7 @@
 """Adopting, taking leave, and settling conflicts: only what was chosen, only if it still is as it was seen."""
 
+from typing import Any
+
 import pytest
 
 from environments_app.tests.cast import Cast
@@ -103,6 +105,25 @@ def test_it_takes_leave(stage: Stage, mode: str) -> None:
     assert (stage.theirs("adopted"), stage.theirs("edited")) == ("same", "by hand")
     for name in ("adopted", "edited", "foreign"):
         assert "keeper-target" not in stage.world.labels(stage.path(name))
+
+
+def test_an_adoption_that_comes_too_late_leaves_no_mark(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.edit("foreign", "theirs")
+    stage.keep("foreign", "ours")
+    kind: Any = type(stage.world.backend())
+    mark = kind.mark
+
+    def mark_then_edit(self: Any, *given: Any) -> None:
+        mark(self, *given)
+        stage.edit("foreign", "theirs, newer")
+
+    monkeypatch.setattr(kind, "mark", mark_then_edit)
+    plan = adopt(stage, "replace", "foreign")
+    assert stage.items(plan) == {"foreign": ("adopt", "skipped")}
+    assert stage.theirs("foreign") == "theirs, newer"
+    assert "keeper-target" not in stage.world.labels(stage.path("foreign"))
 
 
 def test_a_conflict_waits_for_a_person_who_keeps_ours(stage: Stage) -> None:

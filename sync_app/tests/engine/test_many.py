@@ -8,7 +8,7 @@ import pytest
 from environments_app.models import Membership
 from environments_app.tests.cast import Cast
 from secrets_app.errors import KeyUnavailable
-from sync_app import acts, applying, runs
+from sync_app import acts, applying, planning, runs
 from sync_app.backends.base import MARK_KEYS, Seen
 from sync_app.batches import Batch
 from sync_app.models import Plan, PlanItem, Run
@@ -101,6 +101,29 @@ def test_a_look_at_many_that_lags_changes_nothing(stage: Stage, monkeypatch: pyt
     assert stage.theirs("app/07") == "theirs"
     assert {stage.theirs(name) for name in NAMES} == {"second", "theirs"}
     assert stage.entry("app/06").state == "in_sync"
+
+
+@pytest.mark.parametrize(("age", "seconds"), [("fresh", 3600.0), ("too old", -1.0)])
+def test_a_pass_takes_its_own_look_for_proof_only_while_it_is_fresh(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, age: str, seconds: float
+) -> None:
+    """Planned and carried out in one go: what was seen to decide proves the marks, for so long."""
+    planned(stage)
+    monkeypatch.setattr(acts, "FRESH_SECONDS", seconds)
+    finish = planning._finish
+
+    def take_over_after(*given: Any) -> None:
+        finish(*given)
+        for key in MARK_KEYS:
+            stage.world.label(stage.path("app/03"), key, STRANGE_MARK)
+
+    monkeypatch.setattr(planning, "_finish", take_over_after)
+    plan = stage.sync()
+    # Vault's answer shows the mark: what was there is put back.
+    is_kept = age == "too old" or stage.world.kind == "vault_kv2"
+    assert stage.theirs("app/03") == ("first" if is_kept else "second")
+    assert stage.items(plan)["app/03"] == ("update", "skipped" if is_kept else "done")
+    assert stage.theirs("app/04") == "second"
 
 
 @pytest.mark.parametrize("age", ["fresh", "too old"])

@@ -12,6 +12,7 @@ from sync_app.backends.base import MARK_KEYS, Mark, Seen
 from sync_app.backends.vault_kv2 import VaultKv2
 from sync_app.batches import Batch
 from sync_app.errors import CreateOvertaken
+from sync_app.leases import database_now
 from sync_app.models import Run
 from sync_app.models.plan import Act
 from sync_app.ownership import mark_for
@@ -80,3 +81,28 @@ def test_only_who_holds_the_run_takes_its_mark_off(
     if holds:
         assert stage.entry("one").ownership == "none"
         assert stage.sync().counts == {"unmanaged": 1}
+
+
+def test_what_a_stranger_writes_under_the_mark_of_a_dead_worker_stays_the_strangers(
+    cast: Cast, vault: VaultWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker dies between its mark and its write, and somebody else writes first."""
+    stage = Stage(cast, vault)
+    stage.keep("one", "ours")
+    run = runs.request_sync(actor=stage.alice, target=stage.fresh())
+
+    def die(_path: str) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        just_before_the_write(patched, die)
+        with pytest.raises(SystemExit):
+            runs.execute(run.pk)
+    assert set(vault.labels(stage.path("one"))) == set(MARK_KEYS)
+    vault.write(stage.path("one"), "another's")
+    Run.objects.filter(pk=run.pk).update(lease_until=database_now().replace(year=2000))
+    done: Any = runs.execute(run.pk)
+    assert (done.state, stage.theirs("one")) == ("done", "another's")
+    assert vault.labels(stage.path("one")) == {}
+    assert stage.entry("one").ownership == "none"
+    assert stage.sync().counts == {"unmanaged": 1}

@@ -1,0 +1,105 @@
+"""Whoever can write to the database makes a plan do nothing that the target's rules, or a person, would not.
+
+The items of a plan carry no MAC: here each is edited between the plan and its being carried out.
+"""
+
+from typing import Any
+
+import pytest
+
+from sync_app import applying, planning, runs
+from sync_app.models import Plan, PlanItem
+from sync_app.models.plan import PlanKind
+from sync_app.tests.engine.stage import Stage
+
+pytestmark = pytest.mark.every_database
+
+
+def forged(plan: Plan, name: str, **columns: Any) -> Plan:
+    """Edit an item as if it had been planned so, and make the plan wait to be applied."""
+    PlanItem.objects.filter(plan=plan, name=name).update(state="planned", **columns)
+    Plan.objects.filter(pk=plan.pk).update(state="ready")
+    plan.refresh_from_db()
+    return plan
+
+
+def synced_and_edited_on_both_sides(stage: Stage) -> None:
+    stage.keep("app/one", "first")
+    stage.sync()
+    stage.edit("app/one", "by hand")
+    stage.keep("app/one", "second")
+    stage.world_rest()
+
+
+def test_a_conflict_that_is_made_an_update_overwrites_nothing(stage: Stage) -> None:
+    synced_and_edited_on_both_sides(stage)
+    plan = stage.plan()
+    assert stage.items(plan) == {"app/one": ("conflict", "skipped")}
+    stage.apply(forged(plan, "app/one", act="update"))
+    assert stage.theirs("app/one") == "by hand"
+    assert stage.items(plan) == {"app/one": ("update", "skipped")}
+
+
+def test_a_conflict_that_is_made_a_pull_overwrites_nothing(stage: Stage) -> None:
+    stage.rules(direction="both")
+    synced_and_edited_on_both_sides(stage)
+    plan = stage.plan()
+    stage.apply(forged(plan, "app/one", act="pull"))
+    assert stage.value("app/one") == "second"
+
+
+def test_what_somebody_deleted_there_is_not_brought_back(stage: Stage) -> None:
+    stage.keep("app/one", "first")
+    stage.sync()
+    stage.world.remove(stage.path("app/one"))
+    plan = stage.plan()
+    assert stage.items(plan) == {"app/one": ("missing", "skipped")}
+    stage.apply(forged(plan, "app/one", act="update"))
+    with stage.world.backend() as backend:
+        assert backend.look("app/one").presence == "deleted"
+
+
+def test_taking_leave_that_leaves_deletes_nothing(stage: Stage) -> None:
+    stage.keep("app/one", "first")
+    stage.sync()
+    plan = stage.plan(kind=PlanKind.DISCONNECT, options={"mode": "leave"})
+    assert stage.items(plan) == {"app/one": ("release", "planned")}
+    stage.apply(forged(plan, "app/one", act="delete"))
+    assert stage.theirs("app/one") == "first"
+    assert stage.items(plan) == {"app/one": ("delete", "skipped")}
+
+
+@pytest.mark.parametrize("rules", [{"deletion": "never"}, {"direction": "pull"}], ids=str)
+def test_what_the_rules_never_delete_stays(stage: Stage, rules: dict[str, str]) -> None:
+    stage.rules(deletion="recoverable", budget_percent=100)
+    stage.keep("app/one", "first")
+    stage.keep("app/two", "second")
+    stage.sync()
+    stage.drop("app/one")
+    stage.rules(**rules)
+    stage.edit("app/three", "theirs")
+    plan = stage.plan()
+    stage.apply(forged(plan, "app/one", act="delete"))
+    assert stage.theirs("app/one") == "first"
+
+
+def test_a_choice_is_for_one_secret_alone(stage: Stage) -> None:
+    for name in ("app/one", "app/two"):
+        stage.keep(name, "first")
+    stage.sync()
+    for name in ("app/one", "app/two"):
+        stage.edit(name, "by hand")
+        stage.keep(name, "second")
+    stage.world_rest()
+    plan = stage.plan()
+    item = PlanItem.objects.select_related("plan__target__environment").get(plan=plan, name="app/one")
+    other = PlanItem.objects.get(plan=plan, name="app/two")
+    run = applying.resolve(actor=stage.alice, item=item, choice="take_theirs")
+    planning.make_plan(run)
+    made = run.plan
+    assert made is not None
+    PlanItem.objects.filter(pk=other.pk).update(plan=made, act="pull", state="planned")
+    done = runs.execute(run.pk)
+    assert done is not None
+    assert (done.state, stage.items(made)["app/two"]) == ("done", ("pull", "skipped"))
+    assert (stage.value("app/one"), stage.value("app/two")) == ("by hand", "second")
