@@ -105,10 +105,11 @@ def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
         "live": live,
         "live_url": request.get_full_path(),
         "can": rights(principal_of(request), target),
-        "may_apply": _may_apply(request, plan),
+        "may_apply": _may(request, plan, ordinary="apply"),
+        "may_plan": _may(request, plan, ordinary="plan"),
         "urls": {
             "apply": reverse("plan-apply", args=[plan.pk]),
-            "again": reverse("target-plan", args=[target.pk]),
+            "again": reverse("plan-again", args=[plan.pk]),
             "target": reverse("target-detail", args=[target.pk]),
             "remove": reverse("target-remove", args=[target.pk]),
         },
@@ -132,6 +133,19 @@ def plan_apply(request: HttpRequest, id: int) -> HttpResponse:
     except REFUSALS as error:
         return refused(request, error, url)
     return redirect(url)
+
+
+@login_required
+@require_POST
+def plan_again(request: HttpRequest, id: int) -> HttpResponse:
+    """Have a plan of the same kind made, for the same secrets."""
+    plan = _found_plan(request, id)
+    return _queued(
+        request,
+        plan.target_id,
+        lambda _: planning.request_again(actor=principal_of(request), plan=plan),
+        back=reverse("plan-detail", args=[id]),
+    )
 
 
 @login_required
@@ -290,8 +304,9 @@ def _found_plan(request: HttpRequest, id: int) -> Plan:
     return plan
 
 
-def _may_apply(request: HttpRequest, plan: Plan) -> bool:
-    needed = {PlanKind.ADOPT: "adopt", PlanKind.DISCONNECT: "remove"}.get(PlanKind(plan.kind), "apply")
+def _may(request: HttpRequest, plan: Plan, *, ordinary: str) -> bool:
+    """Say whether one may do with a plan what takes the right `ordinary`, or that of its kind."""
+    needed = {PlanKind.ADOPT: "adopt", PlanKind.DISCONNECT: "remove"}.get(PlanKind(plan.kind), ordinary)
     return rights(principal_of(request), plan.target)[needed]
 
 

@@ -24,6 +24,7 @@ urlpatterns = [
     path("sync/<int:id>/disconnect", plan_views.target_disconnect, name="target-disconnect"),
     path("sync/plans/<int:id>", plan_views.plan_detail, name="plan-detail"),
     path("sync/plans/<int:id>/apply", plan_views.plan_apply, name="plan-apply"),
+    path("sync/plans/<int:id>/again", plan_views.plan_again, name="plan-again"),
     path("environments/<str:name>/consents", consent_views.consent_list, name="consents"),
     path("environments/<str:name>/consents/give", consent_views.consent_give, name="consent-give"),
     path(

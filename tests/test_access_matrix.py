@@ -167,6 +167,8 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-plan", "GET"): rule_of_target("viewer", admin=200, part=True),
     ("api-plan-items", "GET"): rule_of_target("viewer", admin=200, part=True),
     ("api-plan-apply", "POST"): rule_of_target("editor", 202, part=True),
+    # It has nothing to tell of what is no update.
+    ("api-plan-members", "POST"): rule_of_target("reader", 409, part=True),
     ("api-plan-resolve", "POST"): rule_of_target("editor", 202, part=True, body={"choice": "keep_ours"}),
     # Rotation, each policy of one secret. The policy of these is of a value that no system checks.
     ("api-rotation-policies", "GET"): Rule("viewer", admin=200, part=True, other_part=200),
@@ -334,7 +336,7 @@ class Scene:
         arguments: dict[str, Any] = {"environment": self.environment.name}
         if not route.startswith("api-targets"):
             arguments["id"] = self.plan_id if route.startswith("api-plan") else self.target_id
-        if route == "api-plan-resolve":
+        if route in {"api-plan-members", "api-plan-resolve"}:
             arguments["item"] = self.item_id
         return reverse(route, kwargs=arguments)
 
@@ -736,6 +738,7 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "target-disconnect": (PageRule("manager"),),
     "plan-detail": (PageRule("viewer", admin=200),),
     "plan-apply": (PageRule("editor", 302, method="POST"),),
+    "plan-again": (PageRule("editor", 302, method="POST"),),
     "plan-item": (PageRule("viewer", admin=200), PageRule("editor", 302, method="POST", form={"choice": "keep_ours"})),
     "plan-item-members": (PageRule("viewer", admin=200), PageRule("reader", 302, method="POST")),
     "consents": (PageRule("manager", admin=200),),

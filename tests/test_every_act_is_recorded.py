@@ -271,9 +271,9 @@ def _consent(stage: Stage, name: str) -> Ask:
     return stage.api_of(place, name, body) if name.startswith("api-") else stage.page_of(place, name, body)
 
 
-def _members(stage: Stage) -> Ask:
+def _members(stage: Stage, name: str) -> Ask:
     """Return the question which members an update touches, of an update that has some."""
-    place = stage.scene("plan-item-members")
+    place = stage.scene(name)
     for value in ('{"old": 1}', '{"new": 1}'):
         secret, _ = writing.put(
             actor=stage.cast.principal(stage.cast.alice),
@@ -289,7 +289,7 @@ def _members(stage: Stage) -> Ask:
         plan, secret.name, "update", keeper_version=second.uuid.hex, keeper_number=2, target_version="4"
     )
     place.plan_id, place.item_id = plan.pk, item.pk
-    return stage.page_of(place, "plan-item-members", {})
+    return stage.api_of(place, name, {}) if name.startswith("api-") else stage.page_of(place, name, {})
 
 
 CADENCE: Final = {"interval_seconds": "86400", "time_zone": "UTC", "grace_seconds": "3600"}
@@ -299,7 +299,8 @@ SYNC: Final[dict[tuple[str, str], Make]] = {
         "target-adopt", {"mode": "replace", "names": ["part/key"]}
     ),
     ("target-disconnect", "POST"): lambda stage: stage.page("target-disconnect", {"mode": "leave"}),
-    ("plan-item-members", "POST"): _members,
+    ("plan-item-members", "POST"): lambda stage: _members(stage, "plan-item-members"),
+    ("api-plan-members", "POST"): lambda stage: _members(stage, "api-plan-members"),
     ("consent-give", "POST"): lambda stage: _consent(stage, "consent-give"),
     ("api-consents", "POST"): lambda stage: _consent(stage, "api-consents"),
     ("rotation-new", "POST"): lambda stage: stage.page(

@@ -8,6 +8,7 @@ from sync_app import applying
 from sync_app.api import serializers as documents
 from sync_app.api.base import ACCEPTED, SyncView, accepted, chosen, filter_parameter
 from sync_app.finding import find_item
+from sync_app.member_changes import member_changes
 from sync_app.models import Plan, PlanItem
 from sync_app.models.plan import Act
 
@@ -54,6 +55,28 @@ class ApplyView(SyncView):
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Queue the carrying out of a plan; each item is checked again before it is touched."""
         return accepted(applying.request_apply(actor=self.actor, plan=self.plan(environment, id)))
+
+
+class MembersView(SyncView):
+    """Which members of a JSON or YAML value an update touches."""
+
+    serializer_class = documents.MemberChangeDocument
+    pagination_class = None
+
+    @extend_schema(
+        summary="Tell which members an update touches",
+        request=None,
+        responses=documents.MemberChangeDocument(many=True),
+    )
+    def post(self, request: Request, environment: str, id: int, item: int) -> Response:
+        """Tell names without values, for an update that is still planned.
+
+        Two versions are opened for it, Keeper's last synced one and the one that would be written,
+        and each is recorded as revealed. Nothing is read in the target.
+        """
+        found = find_item(plan=self.plan(environment, id), id=item)
+        parts = member_changes(actor=self.actor, item=found)
+        return Response(documents.MemberChangeDocument(parts, many=True).data)
 
 
 class ResolveView(SyncView):

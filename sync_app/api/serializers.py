@@ -225,6 +225,13 @@ class ItemDocument(serializers.ModelSerializer[PlanItem]):
         read_only_fields = fields
 
 
+class MemberChangeDocument(serializers.Serializer[Any]):
+    """A member of a value, and how an update changes it; no value."""
+
+    name = serializers.CharField(read_only=True)
+    change = serializers.ChoiceField(choices=["added", "removed", "changed", "same"], read_only=True)
+
+
 class RunDocument(serializers.ModelSerializer[Run]):
     """A piece of work on a target, and how far it has come."""
 

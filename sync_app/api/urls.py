@@ -39,6 +39,7 @@ urlpatterns = [
     path(_PLAN, plan_views.PlanView.as_view(), name="api-plan"),
     path(f"{_PLAN}/items", plan_views.ItemListView.as_view(), name="api-plan-items"),
     path(f"{_PLAN}/apply", plan_views.ApplyView.as_view(), name="api-plan-apply"),
+    path(f"{_PLAN}/items/<int:item>/members", plan_views.MembersView.as_view(), name="api-plan-members"),
     path(f"{_PLAN}/items/<int:item>/resolve", plan_views.ResolveView.as_view(), name="api-plan-resolve"),
     path(_POLICIES, rotation_views.PolicyListView.as_view(), name="api-rotation-policies"),
     path(_POLICY, rotation_views.PolicyView.as_view(), name="api-rotation-policy"),

@@ -12,7 +12,7 @@ from secrets_app.secret_types import SecretType
 from sync_app.models import Plan, PlanItem, Run, Target
 from sync_app.states import State
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_run, make_target
-from tests.browser.accessibility import LOOKS, flaws_at
+from tests.browser.accessibility import LOOKS, flaws, flaws_at
 from tests.browser.visitor import Visitor
 
 LONG = "payments/a-rather-long-name/for-a-secret-of-the-payments-service/production-db"
@@ -31,7 +31,7 @@ PAGES = {
     "plan-act": "/sync/plans/{plan}?act=create",
     "plan-running": "/sync/plans/{running}",
     "plan-item": "/sync/plans/{plan}/items/{item}",
-    "plan-item-members": "/sync/plans/{plan}/items/{item}/members",
+    "plan-item-members": "/sync/plans/{plan}/items/{members}/members",
     "secret-delivery": "/secrets/{secret}",
     "secrets-delivery": "/secrets?delivery=drifted",
     "notifications": "/environments/development/notifications",
@@ -66,6 +66,7 @@ class Scene:
             target_presence="present",
             target_version="4",
         )
+        self.members: PlanItem = self._update_of_members()
         self.running: Plan = make_plan(self.target, "applying")
         make_item(self.running, "a/done", "create", state="done")
         make_item(
@@ -78,6 +79,28 @@ class Scene:
         )
         make_item(self.running, "c/under-way", "create", state="intended")
         self.run: Run = make_run(self.target, plan=self.running, finished=2, failed=1)
+
+    def _update_of_members(self) -> PlanItem:
+        for value in ('{"host": "db", "user": "u", "old": 1}', '{"host": "db", "user": "v", "new": 1}'):
+            secret, _ = writing.put(
+                actor=self.cast.principal(self.cast.alice),
+                environment=self.cast.development,
+                name=f"config/{LONG}",
+                secret_type=SecretType.JSON,
+                value=value,
+            )
+        first, second = secret.versions.order_by("number")
+        synced = {"base_keeper": first.uuid.hex, "base_target": "4", "ownership": "created"}
+        make_entry(self.target, secret, State.PENDING, **synced)
+        return make_item(
+            self.plan,
+            secret.name,
+            "update",
+            secret_uuid=secret.uuid,
+            keeper_version=second.uuid.hex,
+            keeper_number=2,
+            target_version="4",
+        )
 
     def _secret(self, name: str) -> Secret:
         return writing.create(
@@ -102,6 +125,7 @@ class Scene:
             "plan": self.plan.pk,
             "running": self.running.pk,
             "item": self.conflict.pk,
+            "members": self.members.pk,
             "secret": self.secret.pk,
         }
 
@@ -122,6 +146,20 @@ def test_the_sync_pages_are_without_barriers(visitor: Visitor, scene: Scene, loo
         visitor.shoot(page, f"{name}-{look}")
 
     assert not found, "\n".join(f"{k}: {v}" for k, v in found.items())
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_the_members_of_an_update_are_told_without_barriers(
+    visitor: Visitor, scene: Scene, look: str
+) -> None:
+    options: dict[str, Any] = LOOKS[look]
+    page = visitor.open(f"/sync/plans/{scene.plan.pk}", user=scene.cast.alice, **options)
+    page.get_by_role("link", name=f"Which members of {scene.members.name} change").click()
+    page.get_by_role("button", name="Show which members change").click()
+    page.get_by_role("heading", name="Members").wait_for()
+    visitor.shoot(page, f"plan-members-told-{look}")
+
+    assert flaws(page) == []
 
 
 def asked(page: Page, part: str) -> list[str]:

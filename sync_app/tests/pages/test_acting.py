@@ -147,6 +147,25 @@ def test_what_is_there_is_adopted(alice: Client, stage: Stage) -> None:
     assert SyncEntry.objects.get(name="mail/smtp").ownership == "adopted"
 
 
+def test_planning_again_after_an_adoption_plans_that_adoption(alice: Client, stage: Stage) -> None:
+    for name in ("mail/smtp", "mail/imap"):
+        stage.world.write(stage.path(name), "theirs")
+    post(alice, f"/sync/{stage.target.pk}/plan")
+    worked()
+    where = post(alice, f"/sync/{stage.target.pk}/adopt", {"mode": "keep_theirs", "names": ["mail/smtp"]})
+    worked()
+    post(alice, f"{where}/apply")
+    worked()
+    assert f'action="{where}/again"' in alice.get(where).content.decode()
+    post(alice, f"{where}/again")
+    again = worked().plan
+    assert again is not None
+    assert (again.kind, again.options) == ("adopt", {"mode": "keep_theirs", "names": ["mail/smtp"]})
+    assert [(item.name, item.act, item.reason) for item in again.items.all()] == [
+        ("mail/smtp", "refused", "it is ours already")
+    ]
+
+
 def test_adopting_nothing_says_what_to_do(alice: Client, stage: Stage) -> None:
     where = post(alice, f"/sync/{stage.target.pk}/adopt", {"mode": "only_if_equal"})
     assert where == f"/sync/{stage.target.pk}/adopt"

@@ -17,6 +17,7 @@ from sync_app.tests.shown import make_entry, make_item, make_plan, make_target
 
 pytestmark = pytest.mark.every_database
 SignedIn = Callable[..., Client]
+Bearer = Callable[..., Client]
 OLD = '{"host": "db", "user": "old-value", "port": 1}'
 NEW = '{"host": "db", "user": "new-value", "pool": 5}'
 
@@ -125,3 +126,22 @@ def test_an_entry_that_keeper_did_not_write_proves_nothing(
     PlanItem.objects.filter(pk=item.pk).update(target_version="5")
     answer = signed_in(cast.bob).post(path_of(item), follow=True).content.decode()
     assert "not written by Keeper" in answer
+
+
+def test_the_api_tells_names_and_values_to_nobody(cast: Cast, bearer: Bearer, item: PlanItem) -> None:
+    path = f"/api/environments/development/plans/{item.plan_id}/items/{item.pk}/members"
+    answer = bearer("reader", cast.development).post(path)
+    assert answer.status_code == 200
+    assert {part["name"]: part["change"] for part in answer.json()} == {
+        "host": "same",
+        "user": "changed",
+        "port": "removed",
+        "pool": "added",
+    }
+    assert all(part.keys() == {"name", "change"} for part in answer.json())
+    assert [(outcome, number) for _, outcome, number in reveals()] == [("allowed", 1), ("allowed", 2)]
+    refused = bearer("viewer", cast.development).post(path)
+    assert refused.status_code == 403
+    assert "pool" not in refused.content.decode()
+    PlanItem.objects.filter(pk=item.pk).update(state="done")
+    assert bearer("reader", cast.development).post(path).status_code == 409
