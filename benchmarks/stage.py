@@ -247,8 +247,12 @@ class Stage:
         moto = self._started(Moto(self._directory / "sync-moto"))
         openbao = self._started(OpenBao(self._directory / "sync-openbao"))
         return {
-            "aws_secrets_manager": {"url": f"http://127.0.0.1:{moto.port}"},
-            "vault_kv2": {"url": f"http://127.0.0.1:{openbao.port}", "token": openbao.token},
+            "aws_secrets_manager": {"url": f"http://127.0.0.1:{moto.port}", "pid": str(moto.pid)},
+            "vault_kv2": {
+                "url": f"http://127.0.0.1:{openbao.port}",
+                "token": openbao.token,
+                "pid": str(openbao.pid),
+            },
         }
 
     @cached_property
