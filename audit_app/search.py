@@ -41,7 +41,7 @@ def events(
     `actions` are those of which one will do. An object is also found in the manifests of reads of many.
     `since` is inclusive and `until` exclusive; `environment` is a name; `text` is how the name of an object
     or actor begins, or all of an address or request id. "Newest" goes by id, which pages cheaply and no
-    chain covers: it is an order to read in, and nothing may be concluded from it.
+    MAC covers: verification holds it to the order within a stream, and nothing may be concluded from it.
     """
     wanted = _readable(viewer)
     exact = {
