@@ -24,7 +24,7 @@ from secrets_app.models.key_migration import FINALISED
 from secrets_app.sharing import share_once
 from secrets_app.tests.kept import change, keep
 from secrets_app.webhooks import add_webhook, remove_webhook
-from sync_app.rotation.acknowledging import acknowledge
+from sync_app.rotation.acknowledging import acknowledge, withdraw
 from sync_app.tests.shown import make_plan, make_run, make_target
 
 pytestmark = pytest.mark.every_database
@@ -119,6 +119,17 @@ def test_an_older_word_of_a_consumer_is_found(cast: Cast) -> None:
     assert found() == [("replayed", "acknowledgement")]
     type(first).objects.all().delete()
     assert [kind for kind, _ in found()] == ["missing"]
+
+
+def test_a_word_that_was_taken_back_is_not_missed_and_does_not_come_back(cast: Cast) -> None:
+    secret = keep(cast)
+    bob = cast.principal(cast.bob)
+    said = acknowledge(actor=bob, secret=secret, number=1)
+    assert withdraw(actor=bob, secret=secret)
+    assert not withdraw(actor=bob, secret=secret)
+    assert found() == []
+    put_back(said)
+    assert found() == [("replayed", "acknowledgement")]
 
 
 def test_a_row_that_was_removed_is_found(cast: Cast, sql: Sql) -> None:

@@ -43,19 +43,21 @@ def withdraw(*, actor: Principal, secret: Secret, instance: str = "") -> bool:
     """
     require_on(actor=actor, action=Action.ROTATION_ACKNOWLEDGE, secret=secret)
     with transaction.atomic():
-        own = Acknowledgement.objects.filter(
+        own = Acknowledgement.objects.select_for_update().filter(
             secret=secret, consumer_kind=actor.kind, consumer_uuid=actor.uuid, instance=instance
         )
-        ended, _ = own.delete()
-        if ended:
-            record(
-                actor=actor,
-                action=Action.ROTATION_ACKNOWLEDGE,
-                stream=environment_stream(secret.environment.uuid),
-                object=secret.audit_object,
-                details={"instance": instance, "withdrawn": True},
-            )
-    return bool(ended)
+        said = own.first()
+        if said is None:
+            return False
+        record(
+            actor=actor,
+            action=Action.ROTATION_ACKNOWLEDGE,
+            stream=environment_stream(secret.environment.uuid),
+            object=secret.audit_object,
+            details={"instance": instance, "withdrawn": True, **row_state(said, gone=True)},
+        )
+        said.delete()
+    return True
 
 
 def require_visible(*, actor: Principal, secret: Secret) -> None:
