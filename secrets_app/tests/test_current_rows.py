@@ -83,12 +83,18 @@ def test_an_edited_row_is_judged_as_its_model_judges_it(cast: Cast, sql: Sql, co
 
 @pytest.mark.every_database
 @pytest.mark.parametrize("column", [column for column in EDITS if column != "live"])
-def test_an_edited_row_spoils_no_other(cast: Cast, sql: Sql, column: str) -> None:
+def test_an_edited_row_spoils_no_other(
+    cast: Cast, sql: Sql, monkeypatch: pytest.MonkeyPatch, column: str
+) -> None:
     for name in ("a", "b", "c"):
         keep(cast, name)
     sql(f"UPDATE secrets_app_secret SET {column} = %s WHERE name = %s", EDITS[column], "b")
     assert plain(cast) == by_models(cast)
     assert sorted(row.is_authentic for row in plain(cast)) == [False, True, True]
+    asked: list[Any] = []
+    monkeypatch.setattr(current_rows, "_by_models", lambda *told: asked.append(told))
+    assert [row.name for row in plain(cast)] == ["a", "c"]
+    assert len(asked) == 1
 
 
 @pytest.mark.every_database
