@@ -170,8 +170,9 @@ def done_by_a_worker(lying: list[bytes]) -> list[bytes]:
     conf: Any = current_app.conf
     assert (conf.task_ignore_result, conf.result_backend) == (True, None)
     results = []
-    # A process of tests has loaded no tasks that it did not import.
-    current_app.loader.import_default_modules()
+    # A process of tests has loaded no tasks that it did not import. (What a worker calls sets up Django anew, with
+    # its logging, which drops the log file that is open.)
+    current_app.autodiscover_tasks(force=True)
     for message in lying:
         said = json.loads(message) if message.startswith(b"{") else {}
         if "body" in said:

@@ -37,10 +37,11 @@ def _restored() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("botocore", "django", "django.server")]
     before = [(logger, logger.level, logger.handlers[:], logger.propagate) for logger in loggers]
     yield
-    for handler in root.handlers:
-        if handler not in handlers:
-            handler.close()
+    made = [handler for handler in root.handlers if handler not in handlers]
+    # Taken away first: what a thread logs after it was closed would open its file again.
     root.handlers[:], root.level = handlers, level
+    for handler in made:
+        handler.close()
     for logger, old_level, old_handlers, propagate in before:
         logger.level, logger.handlers[:], logger.propagate = old_level, old_handlers, propagate
     logging.getLogger().manager._clear_cache()  # type: ignore[attr-defined]

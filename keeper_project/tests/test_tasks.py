@@ -31,6 +31,6 @@ def test_sessions_that_ended_are_deleted() -> None:
 
 
 def test_every_scheduled_task_exists() -> None:
-    current_app.loader.import_default_modules()
+    current_app.autodiscover_tasks(force=True)
     scheduled = {entry["task"] for entry in configured.CELERY_BEAT_SCHEDULE.values()}
     assert scheduled <= set(current_app.tasks)

@@ -202,7 +202,7 @@ def test_the_focus_stays_while_the_page_looks_again(visitor: Visitor, scene: Sce
 
 def test_deletes_are_confirmed_before_a_plan_is_applied(visitor: Visitor, scene: Scene) -> None:
     page = visitor.open(f"/sync/plans/{scene.plan.pk}", user=scene.cast.alice)
-    page.get_by_role("button", name="Apply 4 changes").click()
+    page.get_by_role("button", name="Apply 5 changes").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("1 of them deletes there, recoverably")
     page.keyboard.press("Escape")
@@ -213,7 +213,7 @@ def test_deletes_are_confirmed_before_a_plan_is_applied(visitor: Visitor, scene:
 def test_the_plan_is_read_without_scripts(visitor: Visitor, scene: Scene) -> None:
     page = visitor.open(f"/sync/plans/{scene.plan.pk}", user=scene.cast.alice, java_script_enabled=False)
     expect(page.get_by_text("nothing has been changed yet")).to_be_visible()
-    expect(page.get_by_role("button", name="Apply 4 changes")).to_be_enabled()
+    expect(page.get_by_role("button", name="Apply 5 changes")).to_be_enabled()
     page.goto(f"/sync/plans/{scene.running.pk}")
     expect(page.get_by_role("link", name="Reload")).to_be_visible()
 

@@ -19,8 +19,8 @@ pytestmark = [
     pytest.mark.every_database,
     pytest.mark.parametrize("database", ["mariadb", "postgres"], indirect=True),
 ]
-# No worker passes more statements, logins and changes on its way through a rotation.
-POINTS = 170
+# About as many statements, logins and changes as a worker passes on its way through a rotation.
+POINTS = 130
 SEED = 5
 
 
