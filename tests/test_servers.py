@@ -84,6 +84,10 @@ def test_ports_lie_below_those_that_the_system_gives_out() -> None:
     assert all(free_port() < 32768 for _ in range(20))
 
 
+def test_no_two_servers_of_a_run_are_given_one_port() -> None:
+    assert len({free_port() for _ in range(400)}) == 400
+
+
 def test_openbao_takes_secrets(tmp_path: Path) -> None:
     server = OpenBao(tmp_path)
     server.start()

@@ -1,7 +1,7 @@
 """One server process: started on a free port in a directory of its own, waited for, stopped."""
 
+import itertools
 import os
-import random
 import shutil
 import signal
 import socket
@@ -9,12 +9,15 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
 # Below Linux's ephemeral range, so that no outgoing connection takes the port meanwhile.
 PORTS = range(20_000, 32_000)
+# How far neighbouring processes, as the workers of one run are, begin from each other.
+_PORTS_APART = 331
 START_SECONDS = 120
 STOP_SECONDS = 10
 
@@ -28,10 +31,13 @@ class ServerFailed(RuntimeError):
 
 
 def free_port() -> int:
-    """Return a port of the loopback address that nobody listens on."""
-    ports = random.SystemRandom()
-    while True:
-        port = ports.choice(PORTS)
+    """Return a port of the loopback address that nobody listens on, and that this process has not got before.
+
+    Between here and its server's start a port belongs to nobody. Chosen by lot, two servers of one run got
+    the same one now and then.
+    """
+    for place in _places_of(os.getpid()):
+        port = PORTS[place % len(PORTS)]
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -39,6 +45,13 @@ def free_port() -> int:
             except OSError:
                 continue
         return port
+    raise AssertionError("places have no end")
+
+
+@cache
+def _places_of(process: int) -> Iterator[int]:
+    """Return the numbers from another one on for each process; threads may share them."""
+    return itertools.count(process * _PORTS_APART)
 
 
 def accepts(port: int) -> bool:
