@@ -79,6 +79,7 @@ def pending(*, actor: Principal, user: User) -> Enrolment | None:
 def enrol(*, actor: Principal, user: User, code: str) -> list[str]:
     """Ask for the second factor from now on; return the recovery codes, which are shown this once.
 
+    It ends all sessions of the person: they began without it.
     Raises Forbidden, ConfirmationNeeded, Conflict if nothing was begun, or InvalidField for a wrong code.
     """
     _require_own(actor, user)
@@ -91,6 +92,7 @@ def enrol(*, actor: Principal, user: User, code: str) -> list[str]:
             raise InvalidField("code", "This is not the code that is shown now. Is the clock right?")
         stored.second_factor = factor.uuid
         stored.save(update_fields=["second_factor"])
+        end_sessions(stored)
         codes = renew_codes(factor)
         _record(actor, stored, factor, "enrolled", _states(stored, factor))
     return codes
@@ -114,7 +116,7 @@ def renew_recovery_codes(*, actor: Principal, user: User) -> list[str]:
 def remove(*, actor: Principal, user: User) -> User:
     """Let the password alone suffice: of one's own account, or as an administrator of another's.
 
-    The latter ends the person's sessions, and suspends what the account reads until managers
+    It ends the person's sessions; the latter suspends what the account reads until managers
     confirm it. Raises Forbidden, ConfirmationNeeded, or Conflict if there is none.
     """
     own = actor.kind is ActorKind.USER and actor.uuid == user.uuid
@@ -127,8 +129,8 @@ def remove(*, actor: Principal, user: User) -> User:
         stored.second_factor = None
         suspends = mark_suspended(actor, stored)
         stored.save(update_fields=["second_factor", "suspended_at"])
+        end_sessions(stored)
         if suspends:
-            end_sessions(stored)
             tell_suspended(actor, stored)
         for factor in SecondFactor.objects.filter(user=stored):
             _record(actor, stored, factor, "removed", row_state(factor, gone=True))

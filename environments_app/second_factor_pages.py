@@ -6,6 +6,7 @@ from functools import wraps
 import segno
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
@@ -81,6 +82,8 @@ def enrol(request: HttpRequest) -> HttpResponse:
         if begun is None:
             raise Conflict("Nothing was begun of late; begin again.") from error
         return _setting_up(request, begun, error=error.reason)
+    _go_on(request)
+    messages.success(request, "The second factor is set up; your other sessions have ended.")
     return _codes(request, codes)
 
 
@@ -104,8 +107,17 @@ def remove(request: HttpRequest) -> HttpResponse:
     if settings.KEEPER_REQUIRE_ADMIN_SECOND_FACTOR and user.is_admin:
         raise Conflict("Administrators need a second factor here.")
     second_factor.remove(actor=principal_of(request), user=user)
-    messages.success(request, "The second factor was removed; the password alone lets you in.")
+    _go_on(request)
+    messages.success(
+        request,
+        "The second factor was removed, and your other sessions have ended; the password alone lets you in.",
+    )
     return redirect("second-factor")
+
+
+def _go_on(request: HttpRequest) -> None:
+    """Let the session go on under a new id, where all others of the person have ended."""
+    update_session_auth_hash(request, _person(request))
 
 
 def _setting_up(request: HttpRequest, begun: second_factor.Enrolment, *, error: str = "") -> HttpResponse:

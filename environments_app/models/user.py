@@ -1,5 +1,6 @@
 """People: who may sign in, and which groups they belong to."""
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
@@ -100,6 +101,21 @@ class User(AbstractBaseUser, AuthenticatedRow):
         A row that changes at a sign-in, without an event of its own, would contradict the trail.
         """
         return check_password(raw_password, self.password)
+
+    def get_session_auth_hash(self) -> str:
+        """Return what a session of this person has to have been started with: password and second factor.
+
+        So a session that began before there was a second factor is none of theirs, also one whose
+        password was being checked while it was enrolled.
+        """
+        return self._with_factor(super().get_session_auth_hash())
+
+    def get_session_auth_fallback_hash(self) -> Iterator[str]:
+        """Return the same under the keys of SECRET_KEY_FALLBACKS."""
+        return map(self._with_factor, super().get_session_auth_fallback_hash())
+
+    def _with_factor(self, password_hash: str) -> str:
+        return f"{password_hash}.{self.second_factor.hex}" if self.second_factor else password_hash
 
     @property
     def is_admin(self) -> bool:

@@ -213,6 +213,52 @@ def test_it_is_set_up_and_removed_by_pages(
     assert not list(access_rows())
 
 
+def set_up(browser: Client) -> str:
+    """Set a second factor up by the pages; return the seed."""
+    page = browser.post("/profile/second-factor/start").content.decode()
+    secret: str = re.findall(r"<pre[^>]*>([A-Z2-7 ]+)</pre>", page)[0].replace(" ", "")
+    assert browser.post("/profile/second-factor/enrol", {"code": code_of(secret)}).status_code == 200
+    return secret
+
+
+@pytest.mark.every_database
+def test_setting_it_up_or_removing_it_ends_the_sessions_that_began_otherwise(
+    cast: Cast, clock: list[float], signed_in: Callable[[User], Client]
+) -> None:
+    other, browser = signed_in(cast.alice), signed_in(cast.alice)
+    stolen = Client(headers={"cookie": f"sessionid={browser.cookies['sessionid'].value}"})
+    assert is_in(other)
+    assert is_in(stolen)
+    secret = set_up(browser)
+    assert (is_in(other), is_in(stolen), is_in(browser)) == (False, False, True)
+    assert Session.objects.filter(user=cast.alice).count() == 1
+    clock[0] += 30
+    again = password_given()
+    give_code(again, code_of(secret))
+    assert is_in(again)
+    assert browser.post("/profile/second-factor/remove").status_code == 302
+    assert (is_in(again), is_in(browser)) == (False, True)
+
+
+def test_a_sign_in_that_was_under_way_while_it_was_set_up_starts_no_session(
+    cast: Cast, clock: list[float], signed_in: Callable[[User], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = Client()
+    genuine = User.check_password
+
+    def slow(user: User, password: str | None) -> bool:
+        # The account was read without a second factor; it is set up while the hash is computed.
+        monkeypatch.setattr(User, "check_password", genuine)
+        set_up(signed_in(cast.alice))
+        return genuine(user, password)
+
+    monkeypatch.setattr(User, "check_password", slow)
+    late.post("/sign-in", {"username": "alice", "password": PASSWORD})
+    assert cast.alice.second_factor is None
+    assert User.objects.get(username="alice").second_factor is not None
+    assert not is_in(late)
+
+
 def test_a_page_left_open_asks_who_one_is(cast: Cast, signed_in: Callable[[User], Client]) -> None:
     browser = signed_in(cast.alice)
     session = browser.session
