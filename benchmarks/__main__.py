@@ -17,6 +17,7 @@ from benchmarks import (
     long_list,
     long_pages,
     one_secret,
+    one_write,
     resealing,
     rewrapping,
     sync_push,
@@ -32,6 +33,7 @@ CHART = ROOT / "docs" / "images" / "performance.svg"
 # The long lists come last: they leave a hundred thousand secrets and a million events behind.
 BENCHMARKS: dict[str, Callable[[Stage, Scale], list[Row]]] = {
     "one_secret": one_secret.run,
+    "one_write": one_write.run,
     "whole_environment": whole_environment.run,
     "bulk_creation": bulk_creation.run,
     "resealing": resealing.run,

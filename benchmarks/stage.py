@@ -99,9 +99,9 @@ class Keeper(Server):
         body = {"environment_id": self._prepared["environments"][environment], "secrets": items}
         return self.client(environment).request("POST", "/api/secrets/bulk", body)
 
-    def create(self, environment: str, count: int) -> list[int]:
+    def create(self, environment: str, count: int, prefix: str = "service") -> list[int]:
         """Create secrets in one call and return their ids."""
-        body = json.loads(self.bulk_request(environment, count).partition(b"\r\n\r\n")[2])
+        body = json.loads(self.bulk_request(environment, count, prefix).partition(b"\r\n\r\n")[2])
         answer = self.client(environment).call("POST", "/api/secrets/bulk", body)
         return [item["id"] for item in answer["results"]]
 
