@@ -1,11 +1,12 @@
 """Delivers what leaves Keeper to its sinks, in order, tried again until it is there.
 
 Each sink is leased by one worker at a time, and what it has taken is noted after it took it: after
-a crash in between, it is given the same once more, and nothing is left out.
+a crash in between, it is given the same once more, and nothing is left out. An installation that is
+not the active one delivers nothing: its sinks are those of the original.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,6 +16,7 @@ from django.utils import timezone
 from audit_app import event_lines
 from audit_app.checkpoint import SignedCheckpoint
 from audit_app.errors import BadCheckpoint, SinkDown
+from audit_app.installation import is_active
 from audit_app.models import Checkpoint, SinkState
 from audit_app.sinks import Sink, checkpoint_sinks, event_sinks
 from audit_app.trail_alerts import trail_alerts
@@ -27,6 +29,8 @@ _LONGEST_WAIT: Final = timedelta(minutes=5)
 # One failure is told by the health page; a second one in a row by a message.
 _TOLD_AFTER: Final = 2
 _MAX_TEXT: Final = 500
+_Begin = Callable[[SinkState], None]
+_Send = Callable[[Sink, SinkState, datetime], int]
 _log = logging.getLogger(__name__)
 
 
@@ -36,20 +40,21 @@ def deliver_checkpoints(*, at_once: bool = False) -> int:
     A sink that is down is left for later, and holds up no other; `at_once` tries it nonetheless.
     Any number of workers may call it. Call it outside a transaction: it goes over the network.
     """
-    return sum(_deliver(sink, _begin_checkpoints, _send_checkpoints, at_once) for sink in checkpoint_sinks())
+    return _deliver_to(checkpoint_sinks(), _begin_checkpoints, _send_checkpoints, at_once)
 
 
 def deliver_events(*, at_once: bool = False) -> int:
     """Give each sink of KEEPER_EVENT_SINKS the committed events that it has not taken; as above."""
-    return sum(_deliver(sink, _begin_events, _send_events, at_once) for sink in event_sinks())
+    return _deliver_to(event_sinks(), _begin_events, _send_events, at_once)
 
 
-def _deliver(
-    sink: Sink,
-    begin: Callable[[SinkState], None],
-    send: Callable[[Sink, SinkState, datetime], int],
-    at_once: bool,  # noqa: FBT001 - passed on
-) -> int:
+def _deliver_to(sinks: Sequence[Sink], begin: _Begin, send: _Send, at_once: bool) -> int:  # noqa: FBT001 - passed on
+    if not sinks or not is_active():
+        return 0
+    return sum(_deliver(sink, begin, send, at_once) for sink in sinks)
+
+
+def _deliver(sink: Sink, begin: _Begin, send: _Send, at_once: bool) -> int:  # noqa: FBT001 - passed on
     state = _claimed(sink, begin, at_once=at_once)
     if state is None:
         return 0
