@@ -83,7 +83,7 @@ class SystemKeyring:
         Raises KeyringUnavailable if the keys cannot be opened.
         """
         key = (self._pinned or self._opened()).active[purpose]
-        return key.id.bytes + hmac.digest(key.material, message, "sha256")
+        return key.id.bytes + key.hmac_sha256(message)
 
     def verify(self, purpose: Purpose, message: bytes, tag: bytes) -> bool:
         """Say in constant time whether a tag is that of a key, also an older one, of the purpose.
@@ -97,7 +97,7 @@ class SystemKeyring:
         key = key or self._learned(purpose, tag[:16])
         if key is None:
             return False
-        return hmac.compare_digest(hmac.digest(key.material, message, "sha256"), tag[16:])
+        return hmac.compare_digest(key.hmac_sha256(message), tag[16:])
 
     def verify_all(self, purpose: Purpose, tagged: Iterable[tuple[bytes, bytes]]) -> bool:
         """Say whether `verify` would say so of every (message, tag); for many this is much faster.
@@ -105,16 +105,15 @@ class SystemKeyring:
         Raises KeyringUnavailable if the keys cannot be opened.
         """
         keys = (self._pinned or self._opened()).by_id
-        own, material, digest = b"", b"", hmac.digest
+        own, key = b"", None
         made, found = [], []
         for message, tag in tagged:
             if tag[:16] != own:
                 own = tag[:16]
                 key = keys.get((purpose, own)) or self._learned(purpose, own)
-                if key is None:
-                    return False
-                material = key.material
-            made.append(own + digest(material, message, "sha256"))
+            if key is None:
+                return False
+            made.append(own + key.hmac_sha256(message))
             found.append(tag)
         # One after another, in one comparison: each is of the same length, or none is right.
         same_lengths = all(len(tag) == _TAG_BYTES for tag in found)

@@ -1,6 +1,7 @@
 """Envelopes: they open where they were sealed, whole, and nowhere else."""
 
 import dataclasses
+import hmac
 import pickle
 import secrets
 from typing import Any
@@ -164,6 +165,13 @@ def test_it_asks_for_the_key_that_the_header_names() -> None:
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_it_opens_what_the_database_drivers_return(kind: type) -> None:
     assert opened(kind(seal(b"a value", data_key=KEY, context=CONTEXT))) == b"a value"
+
+
+@given(messages=st.lists(st.binary(max_size=300), min_size=2, max_size=4))
+def test_the_hmacs_of_a_data_key_are_those_of_the_standard_library_each_time(messages: list[bytes]) -> None:
+    for message in messages:
+        assert KEY.hmac_sha256(message) == hmac.digest(KEY.material, message, "sha256")
+        assert KEY.hmac_sha512(message) == hmac.digest(KEY.material, message, "sha512")
 
 
 def test_a_data_key_shows_itself_nowhere() -> None:
