@@ -6,7 +6,7 @@ from typing import Any, Final
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from audit_app import streams
@@ -94,7 +94,8 @@ def update_user(*, actor: Principal, user: User, **changes: Any) -> User:
     require(actor=actor, action=Action.USER_CHANGE, environment=None)
     for name in changes.keys() - CHANGEABLE:
         raise InvalidField(name, "This cannot be changed.")
-    with changing(user) as stored:
+    may_end = changes.get("role", UserRole.ADMIN) != UserRole.ADMIN or not changes.get("is_active", True)
+    with changing(user, beside=_administrators(user) if may_end else ()) as stored:
         was_admin = stored.is_admin
         changed = apply_changes(stored, changes)
         if was_admin and not stored.is_admin:
@@ -115,7 +116,7 @@ def follow_groups(*, actor: Principal, user: User, admin: bool) -> User:
 
     A role that people gave stays. Raises Tampered, or Conflict if no administrator would remain.
     """
-    with changing(user) as stored:
+    with changing(user, beside=() if admin else _administrators(user)) as stored:
         if admin == (stored.role == UserRole.ADMIN) or not (admin or stored.role_source):
             return stored
         if not admin and stored.is_active:
@@ -189,8 +190,18 @@ def _set_password(user: User, password: str | None) -> None:
     user.set_password(password)
 
 
+def _administrators(user: User) -> list[int]:
+    """Return the ids of those on whom it depends whether this administrator may end to be one."""
+    return list(_active_admins().values_list("pk", flat=True)) if user.is_admin else []
+
+
+def _active_admins() -> QuerySet[User]:
+    return User.objects.filter(role=UserRole.ADMIN, is_active=True)
+
+
 def _require_another_admin(user: User) -> None:
-    others = User.objects.select_for_update().filter(role=UserRole.ADMIN, is_active=True).exclude(pk=user.pk)
+    # Locked: also where the person was no administrator yet when the change began.
+    others = _active_admins().select_for_update().exclude(pk=user.pk).order_by("pk")
     if not any(other.is_authentic() for other in others):
         raise Conflict("At least one active administrator remains: make another one first.")
 

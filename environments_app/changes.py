@@ -1,6 +1,6 @@
 """How a stored row is changed: locked, and only if it is the one that Keeper wrote."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
@@ -16,23 +16,28 @@ Row = TypeVar("Row", bound=AuthenticatedRow)
 
 
 @contextmanager
-def changing(row: Row) -> Iterator[Row]:
+def changing(row: Row, *, beside: Collection[int] = ()) -> Iterator[Row]:
     """Yield the row as it is stored, locked until the block's transaction ends.
 
+    `beside` are the ids of others on which the change depends. They are locked with it, all in the
+    order of ids: of two who change each other, one waits, and neither for what the other holds.
     Raises Tampered if it was changed outside Keeper: saving it would make the forgery genuine.
     """
     try:
         with transaction.atomic():
-            yield _locked(row)
+            yield _locked(row, beside)
     except Tampered:
         # Outside the transaction, which was rolled back.
         authentic([row])
         raise
 
 
-def _locked(row: Row) -> Row:
+def _locked(row: Row, beside: Collection[int]) -> Row:
     # Django's own documentation names this attribute for code that serves any model.
-    stored = type(row)._default_manager.select_for_update().get(pk=row.pk)  # noqa: SLF001 - serves any model
+    rows = type(row)._default_manager.select_for_update()  # noqa: SLF001 - serves any model
+    if beside:
+        list(rows.filter(pk__in={row.pk, *beside}).order_by("pk").values_list("pk"))
+    stored = rows.get(pk=row.pk)
     if not stored.is_authentic():
         raise Tampered("The stored row was changed outside Keeper; it can only be removed or replaced.")
     return stored

@@ -35,6 +35,7 @@ from environments_app.errors import (
     Invisible,
     Suspended,
 )
+from keeper_project.collisions import is_collision
 from keeper_project.errors import BadQuery
 from keeper_project.json_format import ProblemRenderer
 from secrets_app.bulk import InvalidItems
@@ -93,6 +94,12 @@ _NO_RECORD: Final = "Keeper cannot record what it does, so it does nothing now. 
 _NO_DATABASE: Final = (
     "The database does not answer now, or is too busy. What was not answered may be asked again; nothing is "
     "stored by halves."
+)
+_COLLISION: Final = Problem(
+    status=503,
+    title="Another change was under way",
+    detail="Somebody else was changing the same at this moment. Try again; nothing is stored by halves.",
+    headers={"Retry-After": "1"},
 )
 # The first class that an error is an instance of decides. None: the error's own sentence is told.
 _TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
@@ -155,6 +162,8 @@ def problem_of(error: Exception) -> Problem | None:
         )
     if isinstance(error, APIException):
         return _framework_problem(error)
+    if isinstance(error, OperationalError) and is_collision(error):
+        return _COLLISION
     for kind, status, title, sentence in _TABLE:
         if isinstance(error, kind):
             return Problem(

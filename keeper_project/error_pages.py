@@ -56,8 +56,11 @@ def answer(request: HttpRequest, problem: Problem) -> HttpResponse:
     if request.path.startswith("/api/"):
         return plain_problem_response(problem)
     try:
-        return render(request, "problem.html", {"problem": problem}, status=problem.status)
+        response = render(request, "problem.html", {"problem": problem}, status=problem.status)
     except DatabaseError:
         # The frame of a page asks the database, which may be just what is wrong.
         text = f"{problem.title}\n\n{problem.detail}\n"
-        return HttpResponse(text, status=problem.status, content_type="text/plain; charset=utf-8")
+        response = HttpResponse(text, status=problem.status, content_type="text/plain; charset=utf-8")
+    for name, text in problem.headers.items():
+        response.headers[name] = text
+    return response
