@@ -12,6 +12,7 @@ from django.db import connection, connections
 from django.test import Client
 from pytest_django import Settings
 
+from audit_app.kept_heads import HEADS
 from audit_app.keyring import forget_keyring
 from audit_app.models import AuditEvent, forget_deployment
 from environments_app.models import Environment, User
@@ -62,6 +63,7 @@ def _fresh_process(settings: Settings) -> Iterator[None]:
 def _forget() -> None:
     forget_keyring()
     forget_deployment()
+    HEADS.forget()
     forget_data_keys()
     forget_provider()
     cache.clear()

@@ -7,12 +7,14 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from functools import cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
-from django.db import DatabaseError, connection
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
-from audit_app import many_rows
+from audit_app import direct, many_rows
 from audit_app.chain import EventFields, Link
+from audit_app.kept_heads import Head
 
 _EVENTS = "audit_app_auditevent"
 _TEXT_COLUMNS = EventFields._fields[:-1]
@@ -25,9 +27,6 @@ _ROWS_PER_FETCH = 500
 _INSERT_ITEM = (
     "INSERT INTO audit_app_readmanifestitem (manifest_id, secret_uuid, number, name) VALUES (%s, %s, %s, %s)"
 )
-
-
-Head: TypeAlias = tuple[int, bytes]
 
 
 class Entry(NamedTuple):
@@ -44,18 +43,25 @@ def plain_transaction(stream: str) -> Iterator[Head | None]:
 
     `atomic` turns autocommit off and on again: two more round trips to MySQL.
     """
-    statements = _statements(connection.vendor)
-    with connection.cursor() as cursor:
-        if _takes_several():
-            cursor.execute(f"{statements.begin}; {statements.lock_head}", [stream])
-        else:
-            cursor.execute(statements.begin)
-        try:
-            yield _next_head(cursor) if _takes_several() else locked_head(stream)
-            cursor.execute("COMMIT")
-        except BaseException:
-            _roll_back()
-            raise
+    # The connection itself: its proxy looks the thread's one up at each use.
+    database = connections[DEFAULT_DB_ALIAS]
+    if not takes_several():
+        direct.execute(database, _statements(database.vendor).begin)
+    try:
+        yield _begun(database, stream) if takes_several() else locked_head(stream)
+        direct.execute(database, "COMMIT")
+    except BaseException:
+        _roll_back()
+        raise
+
+
+def _begun(database: BaseDatabaseWrapper, stream: str) -> Head | None:
+    """Begin and lock a stream's head by one way to the server."""
+    statements = _statements(database.vendor)
+    with database.cursor() as cursor:
+        cursor.execute(f"{statements.begin}; {statements.lock_head}", [stream])
+        cursor.nextset()
+        return _head(cursor.fetchone())
 
 
 def _roll_back() -> None:
@@ -71,14 +77,8 @@ def locked_head(stream: str) -> Head | None:
 
     On SQLite the lock is the transaction itself, which is IMMEDIATE.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_statements(connection.vendor).lock_head, [stream])
-        return _head(cursor.fetchone())
-
-
-def _next_head(cursor: Any) -> Head | None:
-    cursor.nextset()
-    return _head(cursor.fetchone())
+    database = connections[DEFAULT_DB_ALIAS]
+    return _head(direct.first_row(database, _statements(database.vendor).lock_head, [stream]))
 
 
 def _head(row: Sequence[Any] | None) -> Head | None:
@@ -90,20 +90,56 @@ def append(stream: str, entries: Sequence[Entry], *, after: int) -> bool:
     fields, _, link_hash, _ = entries[-1].link
     rows = [_row(entry) for entry in entries]
     moved: list[Any] = [fields.sequence, link_hash, stream, after]
-    insert, move_head = _insert(connection.vendor), _statements(connection.vendor).move_head
-    with connection.cursor() as cursor:
-        if len(rows) == 1 and _takes_several():
+    database = connections[DEFAULT_DB_ALIAS]
+    insert, move_head = _insert(database.vendor), _statements(database.vendor).move_head
+    if len(rows) > 1:
+        many_rows.insert(insert, rows)
+    elif takes_several():
+        with database.cursor() as cursor:
             cursor.execute(f"{insert.head}{insert.row}; {move_head}", [*rows[0], *moved])
             cursor.nextset()
-        else:
-            many_rows.insert(insert, rows)
-            cursor.execute(move_head, moved)
-        return bool(cursor.rowcount == 1)
+            return bool(cursor.rowcount == 1)
+    else:
+        direct.execute(database, insert.head + insert.row, rows[0])
+    return direct.execute(database, move_head, moved) == 1
 
 
-def _takes_several() -> bool:
+def takes_several() -> bool:
     """Say whether statements can go to the server together: each alone is a way there and back."""
-    return connection.vendor == "mysql"
+    return connections[DEFAULT_DB_ALIAS].vendor == "mysql"
+
+
+def commit_at_once(stream: str, entries: Sequence[Entry], *, after: Head) -> bool:
+    """Commit the links that follow a head, by one way to the server; say whether the head stood there.
+
+    If it did not, nothing is stored: the head moves only from there, and each link is stored only
+    where the head has moved to the last of them. Where no transaction is open, and `takes_several`.
+    """
+    database = connections[DEFAULT_DB_ALIAS]
+    statements = _statements(database.vendor)
+    fields, _, link_hash, _ = entries[-1].link
+    last = [stream, fields.sequence, link_hash]
+    values: list[Any] = [fields.sequence, link_hash, stream, *after]
+    for entry in entries:
+        values += [*_row(entry), *last]
+    texts = (
+        statements.begin,
+        statements.move_known_head,
+        *[statements.insert_at_head] * len(entries),
+        "COMMIT",
+    )
+    try:
+        with database.cursor() as cursor:
+            cursor.execute("; ".join(texts), values)
+            cursor.nextset()
+            has_moved = bool(cursor.rowcount == 1)
+            # What fails further on is raised where its result is taken.
+            while cursor.nextset():
+                pass
+    except BaseException:
+        _roll_back()
+        raise
+    return has_moved
 
 
 def insert_items(manifest_id: int, items: Sequence[tuple[str, int, str]]) -> None:
@@ -180,6 +216,8 @@ class _Statements(NamedTuple):
     begin: str
     lock_head: str
     move_head: str
+    move_known_head: str
+    insert_at_head: str
     links: str
     canonical_links: str
 
@@ -196,6 +234,8 @@ def _statements(vendor: str) -> _Statements:
     head, event, manifest = "audit_app_streamhead", _EVENTS, "audit_app_readmanifest"
     lock = " FOR UPDATE" if connection.features.has_select_for_update else ""
     binary = connection.ops.binary_placeholder_sql(b"")  # type: ignore[arg-type]  # the stub knows only Case
+    insert = _insert(vendor)
+    stands = f"WHERE stream = %s AND sequence = %s AND hash = {binary}"
     proof = "e.previous_hash, e.hash, e.mac"
     part = (
         f"FROM {event} e LEFT JOIN {manifest} m ON m.id = e.manifest_id "
@@ -206,6 +246,8 @@ def _statements(vendor: str) -> _Statements:
         begin="BEGIN IMMEDIATE" if vendor == "sqlite" else "START TRANSACTION",
         lock_head=f"SELECT sequence, hash FROM {head} WHERE stream = %s{lock}",  # noqa: S608
         move_head=f"UPDATE {head} SET sequence = %s, hash = {binary} WHERE stream = %s AND sequence = %s",  # noqa: S608
+        move_known_head=f"UPDATE {head} SET sequence = %s, hash = {binary} {stands}",  # noqa: S608
+        insert_at_head=f"{insert.head.removesuffix('VALUES ')}SELECT {insert.row[1:-1]} FROM {head} {stands}",  # noqa: S608
         links=f"SELECT {read}, m.digest, {proof} {part}",
         canonical_links=f"SELECT e.id, e.sequence, {_canonical_bytes(vendor)}, {proof} {part}",
     )

@@ -2,6 +2,7 @@
 
 import collections
 from collections.abc import Iterable
+from functools import cache
 from typing import Final, Protocol
 
 from django.db import connection, transaction
@@ -38,4 +39,10 @@ def count_events(drafts: Iterable[Counted]) -> None:
 def _count(drafts: Iterable[Counted]) -> None:
     kinds = collections.Counter((draft.action, draft.outcome) for draft in drafts)
     for (action, outcome), number in kinds.items():
-        EVENTS.labels(str(action), str(outcome)).inc(number)
+        _counter_of(action, outcome).inc(number)
+
+
+@cache
+def _counter_of(action: str, outcome: str) -> Counter:
+    """Return the counter of a kind of event: looking a label up takes a lock, and comes with each read."""
+    return EVENTS.labels(str(action), str(outcome))

@@ -10,17 +10,17 @@ from django.utils import timezone
 from audit_app import actors, ledger, streams
 from audit_app.actions import Action, Outcome
 from audit_app.actors import Actor
-from audit_app.canonical import Json, canonical_json, utc_text
+from audit_app.canonical import Json, utc_text
 from audit_app.chain import EventFields, Link, canonical_bytes, event_hash, genesis, manifest_digest
-from audit_app.errors import AuditError, BadDetails, MixedStreams, StreamForked
+from audit_app.details import details_text
+from audit_app.errors import AuditError, MixedStreams, StreamForked
 from audit_app.group_commit import GroupCommit
+from audit_app.kept_heads import HEADS, Head
 from audit_app.keyring import Purpose, keyring
 from audit_app.metrics import APPEND_SECONDS, count_events
 from audit_app.models import ReadManifest, StreamHead, deployment_uuid
 
 _EVENTS_PER_GROUP = 100
-# What most details hold, and what needs no closer look.
-_PLAIN: Final = frozenset({str, int, bool, type(None)})
 
 
 class AuditObject(NamedTuple):
@@ -179,7 +179,7 @@ def _committed(draft: Draft) -> Receipt:
         return _commit_alone(draft)
     # Opening the keys may record as well, which a group that is being written could not wait for.
     keyring().open_all()
-    return _GROUPS.commit(draft.stream, _Ready(draft, _details_text(draft.details)))
+    return _GROUPS.commit(draft.stream, _Ready(draft, details_text(draft.details)))
 
 
 def _commit_alone(draft: Draft) -> Receipt:
@@ -190,8 +190,24 @@ def _commit_alone(draft: Draft) -> Receipt:
 def _commit_together(group: "Sequence[_Ready]") -> list[Receipt]:
     """Commit events of one stream; of a stream that has to be opened, none."""
     stream = group[0].draft.stream
+    known = HEADS.get(stream) if ledger.takes_several() else None
+    if known:
+        chained = _chain(known, group, committed=True)
+        if ledger.commit_at_once(stream, chained.entries, after=known):
+            return _left(stream, chained)
+        HEADS.moved_by_others(stream)
     with ledger.plain_transaction(stream) as head:
-        return _chained(stream, head, group, committed=True) if head else []
+        if head is None:
+            return []
+        chained = _chain(head, group, committed=True)
+        _store(stream, chained, after=head)
+    return _left(stream, chained)
+
+
+def _left(stream: str, chained: "_Chained") -> list[Receipt]:
+    """Remember where a commit left the head, and return what it gave."""
+    HEADS.left(stream, chained.head)
+    return chained.receipts
 
 
 def _append(drafts: Sequence[Draft], *, committed: bool) -> list[Receipt]:
@@ -201,8 +217,11 @@ def _append(drafts: Sequence[Draft], *, committed: bool) -> list[Receipt]:
     if any(draft.stream != stream for draft in drafts):
         raise MixedStreams("one call records events of one stream")
     # All that can be done before the head is locked is: others wait for it.
-    ready = [_Ready(draft, _details_text(draft.details), _manifest(draft.manifest)) for draft in drafts]
-    return _chained(stream, _locked_head(stream), ready, committed=committed)
+    ready = [_Ready(draft, details_text(draft.details), _manifest(draft.manifest)) for draft in drafts]
+    head = _locked_head(stream)
+    chained = _chain(head, ready, committed=committed)
+    _store(stream, chained, after=head)
+    return chained.receipts
 
 
 class _Ready(NamedTuple):
@@ -213,10 +232,16 @@ class _Ready(NamedTuple):
     manifest: ReadManifest | None = None
 
 
-def _chained(
-    stream: str, head: tuple[int, bytes], ready: Sequence[_Ready], *, committed: bool
-) -> list[Receipt]:
-    """Chain events to a locked head, which moves to the last of them."""
+class _Chained(NamedTuple):
+    """Events chained to a head: what is stored of them, their receipts, and the head after them."""
+
+    entries: list[ledger.Entry]
+    receipts: list[Receipt]
+    head: Head
+
+
+def _chain(head: Head, ready: Sequence[_Ready], *, committed: bool) -> _Chained:
+    """Chain events to a head."""
     first, previous = head
     at, keys = timezone.now(), keyring()
     told_at, stored_at = utc_text(at), ledger.stored_time(at)
@@ -228,9 +253,13 @@ def _chained(
         entries.append(ledger.Entry(link, stored_at, manifest.pk if manifest else None))
         receipts.append(Receipt(_MAKER, draft, fields, committed=committed))
         previous = link_hash
-    if not ledger.append(stream, entries, after=first):
+    return _Chained(entries, receipts, (first + len(ready), previous))
+
+
+def _store(stream: str, chained: _Chained, *, after: Head) -> None:
+    """Store what was chained to a locked head, which moves to the last of it."""
+    if not ledger.append(stream, chained.entries, after=after[0]):
         raise StreamForked(f"the head of stream {stream} moved while it was locked")
-    return receipts
 
 
 def _fields(draft: Draft, sequence: int, at: str, details: str, digest: str | None) -> EventFields:
@@ -243,7 +272,7 @@ def _fields(draft: Draft, sequence: int, at: str, details: str, digest: str | No
     )  # fmt: skip
 
 
-def _locked_head(stream: str) -> tuple[int, bytes]:
+def _locked_head(stream: str) -> Head:
     """Lock a stream's head, after opening the stream if it is new."""
     head = ledger.locked_head(stream)
     if head is None:
@@ -273,29 +302,6 @@ def _opening(stream: str) -> Draft:
         stream=streams.SYSTEM,
         object=AuditObject("stream", uuid5(deployment_uuid(), stream), stream),
     )
-
-
-def _details_text(details: Mapping[str, Json] | None) -> str:
-    if not details:
-        return "{}"
-    value = dict(details)
-    _refuse_foreign(value)
-    return canonical_json(value).decode()
-
-
-def _refuse_foreign(value: object) -> None:
-    """Refuse what would not come back from JSON as it went in; floats differ by platform."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise BadDetails("the keys of details are text")
-            if type(item) not in _PLAIN:
-                _refuse_foreign(item)
-    elif isinstance(value, list):
-        for item in value:
-            _refuse_foreign(item)
-    elif value is not None and not isinstance(value, str | int):
-        raise BadDetails(f"details hold JSON without floats, not {type(value).__name__}")
 
 
 def _manifest(entries: Sequence[ManifestEntry] | None) -> ReadManifest | None:

@@ -6,6 +6,7 @@ import pytest
 from django.core.cache import cache
 from pytest_django import Settings
 
+from audit_app.kept_heads import HEADS
 from audit_app.keyring import forget_keyring
 from audit_app.models import forget_deployment
 
@@ -23,4 +24,5 @@ def fresh_process(settings: Settings) -> Iterator[None]:
 def _forget() -> None:
     forget_keyring()
     forget_deployment()
+    HEADS.forget()
     cache.clear()

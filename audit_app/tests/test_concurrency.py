@@ -1,5 +1,6 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -10,8 +11,9 @@ from audit_app import ledger
 from audit_app.actions import Action
 from audit_app.errors import StreamForked
 from audit_app.integrity import Problem
-from audit_app.models import AuditEvent
-from audit_app.record import AuditObject, ManifestEntry, Receipt, commit_record
+from audit_app.kept_heads import HEADS
+from audit_app.models import AuditEvent, StreamHead
+from audit_app.record import AuditObject, ManifestEntry, Receipt, commit_record, record
 from audit_app.tests.trail import ALICE, STREAM, entries, head_sequence
 from audit_app.verification import verify
 
@@ -73,38 +75,81 @@ def test_concurrent_writers_do_not_fork_the_chain(
     assert (problems, opened, head) == ([], 1, WRITERS * EACH)
 
 
+EVENT: dict[str, Any] = {
+    "actor": ALICE,
+    "action": Action.SECRET_REVEAL,
+    "stream": STREAM,
+    "object": AuditObject("secret", UUID(int=7), "app/1"),
+}
+
+
 def record_once() -> Receipt:
-    return commit_record(
-        actor=ALICE,
-        action=Action.SECRET_REVEAL,
-        stream=STREAM,
-        object=AuditObject("secret", UUID(int=7), "app/1"),
-    )
+    return commit_record(**EVENT)
 
 
-def test_a_committed_record_takes_three_ways_to_a_server() -> None:
+def open_stream() -> None:
+    """Record twice: the first event of a stream opens it, and is committed by itself."""
     record_once()
+    record_once()
+
+
+def ways_of(act: Callable[[], object]) -> int:
+    """Return how often an act goes to the database."""
     with CaptureQueriesContext(connection) as captured:
-        record_once()
+        act()
+    return len(captured)
+
+
+def test_a_committed_record_takes_three_ways_to_a_server_and_one_once_the_head_is_known() -> None:
+    open_stream()
+    assert ways_of(record_once) == (1 if connection.vendor == "mysql" else 5)
+    HEADS.forget()
     # Begin and lock the head; store the event and move the head; commit.
-    assert len(captured) == (3 if connection.vendor == "mysql" else 5)
-    assert head_sequence() == 2
+    assert ways_of(record_once) == (3 if connection.vendor == "mysql" else 5)
+    assert head_sequence() == 4
+    assert list(verify()) == []
 
 
-def test_what_fails_behind_the_event_leaves_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    record_once()
+def test_a_head_that_others_moved_is_asked_for_first_for_a_while() -> None:
+    open_stream()
+    # By no group, whose head would be remembered.
+    assert record(**EVENT).sequence == 3
+    assert ways_of(record_once) == (1 + 3 if connection.vendor == "mysql" else 5)
+    assert ways_of(record_once) == (3 if connection.vendor == "mysql" else 5)
+    assert head_sequence() == AuditEvent.objects.filter(stream=STREAM).count() == 5
+    assert list(verify()) == []
+
+
+def test_a_head_of_another_hash_is_not_gone_on_from() -> None:
+    open_stream()
+    StreamHead.objects.filter(stream=STREAM).update(hash=b"x" * 32)
+    assert record_once().sequence == 3
+    assert AuditEvent.objects.get(stream=STREAM, sequence=3).previous_hash == b"x" * 32
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_what_fails_behind_the_event_leaves_no_event(
+    monkeypatch: pytest.MonkeyPatch, *, is_known: bool
+) -> None:
+    open_stream()
+    if not is_known:
+        HEADS.forget()
     statements = ledger._statements(connection.vendor)
-    spoilt = statements._replace(move_head=statements.move_head.replace("SET sequence", "SET nothing"))
+    spoilt = statements._replace(
+        move_head=statements.move_head.replace("SET sequence", "SET nothing"),
+        insert_at_head=statements.insert_at_head.replace("SELECT", "SELECT nothing,"),
+    )
     with monkeypatch.context() as patched:
         patched.setattr(ledger, "_statements", lambda _: spoilt)
         with pytest.raises(DatabaseError):
             record_once()
-    assert head_sequence() == AuditEvent.objects.filter(stream=STREAM).count() == 1
-    assert record_once().sequence == 2
+    assert head_sequence() == AuditEvent.objects.filter(stream=STREAM).count() == 2
+    assert record_once().sequence == 3
 
 
 def test_a_head_that_moved_while_it_was_locked_leaves_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
     record_once()
+    HEADS.forget()
     append = ledger.append
     monkeypatch.setattr(ledger, "append", lambda stream, links, after: append(stream, links, after=after + 5))
     with pytest.raises(StreamForked):
