@@ -51,7 +51,7 @@ def token_principal(token: ServiceToken, *, address: str = "", request_id: str =
     """
     counts = token.is_live and bool(authentic([token]))
     return (
-        genuine_token_principal(token, address=address, request_id=request_id)
+        token_bearer(token, grants_on(token), address=address, request_id=request_id)
         if counts
         else Principal(
             kind=ActorKind.TOKEN, uuid=token.uuid, name=token.name, address=address, request_id=request_id
@@ -59,8 +59,10 @@ def token_principal(token: ServiceToken, *, address: str = "", request_id: str =
     )
 
 
-def genuine_token_principal(token: ServiceToken, *, address: str = "", request_id: str = "") -> Principal:
-    """Return the rights written on a token that the caller has found to be live and genuine."""
+def token_bearer(
+    token: ServiceToken, grants: tuple[Grant, ...], *, address: str = "", request_id: str = ""
+) -> Principal:
+    """Return whom a token that is live and genuine stands for; `grants` are what `grants_on` it gave."""
     return Principal(
         kind=ActorKind.TOKEN,
         uuid=token.uuid,
@@ -68,7 +70,7 @@ def genuine_token_principal(token: ServiceToken, *, address: str = "", request_i
         address=address,
         request_id=request_id,
         is_admin=token.role == TokenRole.ADMIN and token.environment_id is None,
-        grants=_grants_on(token),
+        grants=grants,
     )
 
 
@@ -177,7 +179,8 @@ def _trusted_in(user: User, since: datetime) -> frozenset[int]:
     return frozenset(row.environment_id for row in authentic(rows.select_related("environment", "user")))
 
 
-def _grants_on(token: ServiceToken) -> tuple[Grant, ...]:
+def grants_on(token: ServiceToken) -> tuple[Grant, ...]:
+    """Return what is written on a genuine token; nothing if its environment is not genuine as well."""
     environment = token.environment
     if environment is None or token.role == TokenRole.ADMIN or not authentic([environment]):
         return ()

@@ -35,8 +35,8 @@ from environments_app.members import acting_user
 from environments_app.models import Environment, ServiceToken, TokenRole, User
 from environments_app.names import validate_prefix
 from environments_app.peppers import current_pepper_id, hash_secret
-from environments_app.policy import Principal, require, require_confirmed, require_unsuspended
-from environments_app.principals import genuine_token_principal
+from environments_app.policy import Grant, Principal, require, require_confirmed, require_unsuspended
+from environments_app.principals import grants_on, token_bearer
 from environments_app.second_person import require_second_person
 
 _TOKEN: Final = re.compile(r"kpr_([A-Za-z0-9_-]{22})_([A-Za-z0-9_-]{43})")
@@ -180,6 +180,21 @@ def admit(token: ServiceToken | None, secret: str, *, address: str, request_id: 
     _check_secret(token, secret)
     if token is None or not authentic([token]):
         raise BadToken("forged-token")
+    _check_use(token, address)
+    return token_bearer(token, grants_on(token), address=address, request_id=request_id)
+
+
+def admit_genuine(
+    token: ServiceToken, secret: str, *, grants: tuple[Grant, ...], address: str, request_id: str = ""
+) -> Principal:
+    """Do what `admit` does for a token whose row has proved itself; `grants` are what `grants_on` gave."""
+    _check_secret(token, secret)
+    _check_use(token, address)
+    return token_bearer(token, grants, address=address, request_id=request_id)
+
+
+def _check_use(token: ServiceToken, address: str) -> None:
+    """Let pass what may be used now and from there, and note it. Raises BadToken."""
     if token.revoked_at is not None:
         raise BadToken("revoked-token")
     if token.suspended_at is not None:
@@ -189,7 +204,6 @@ def admit(token: ServiceToken | None, secret: str, *, address: str, request_id: 
     if not _comes_from(address, token.cidrs):
         raise BadToken("token-from-elsewhere")
     _note_use(token, address)
-    return genuine_token_principal(token, address=address, request_id=request_id)
 
 
 def _check_secret(token: ServiceToken | None, secret: str) -> None:

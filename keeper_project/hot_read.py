@@ -3,8 +3,8 @@
 It answers what succeeds as SecretView and NamedSecretView do (a test holds them together) and
 nothing else: what is refused, absent, edited or merely unusual is left to the general path, which
 decides, answers and records. Token, environment, secret and version come in one statement, and
-each proves itself as it does there. It stands behind what sets headers and before sessions, which
-a token does not have.
+each proves itself as it does there (`hot_row`). It stands behind what sets headers and before
+sessions, which a token does not have.
 """
 
 import re
@@ -17,14 +17,12 @@ from audit_app.actions import Action
 from environments_app.authentication import address_of, request_id_of
 from environments_app.errors import BadToken
 from environments_app.policy import Principal, allows
-from environments_app.tokens import admit, parts_of
+from environments_app.tokens import admit_genuine, parts_of
 from keeper_project.api_errors import log_failure, plain_problem_response, problem_of
-from keeper_project.hot_row import HotRow, row_by_id, row_by_name
+from keeper_project.hot_row import HotRow, HotSecret, row_by_id, row_by_name
 from keeper_project.json_format import MEDIA_TYPE, JsonRenderer
-from secrets_app.api.serializers import SecretDocument
 from secrets_app.errors import SecretError
-from secrets_app.models import Secret, SecretVersion
-from secrets_app.reading import open_version
+from secrets_app.reading import open_recorded
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -35,7 +33,6 @@ _ACCEPTED: Final = frozenset({"", "*/*", MEDIA_TYPE})
 _ALLOWED_BY_ID: Final = "GET, PUT, PATCH, DELETE, HEAD, OPTIONS"
 _ALLOWED_BY_NAME: Final = "GET, PUT, DELETE, HEAD, OPTIONS"
 _RIGHTS: Final = (Action.ENVIRONMENT_VIEW, Action.SECRET_VIEW, Action.SECRET_REVEAL)
-_DOCUMENT: Final = SecretDocument()
 _RENDERER: Final = JsonRenderer()
 
 
@@ -61,12 +58,14 @@ def _answer(request: HttpRequest) -> HttpResponse | None:
         found, allow = _find(request.path_info, public_id)
         if found is None:
             return None
-        actor = admit(found.token, secret, address=address_of(request), request_id=request_id_of(request))
+        token, grants = found.bearer
+        address, request_id = address_of(request), request_id_of(request)
+        actor = admit_genuine(token, secret, grants=grants, address=address, request_id=request_id)
     except BadToken:
         return None
     # Behind no route, it is measured under a name of its own.
     request.answered_by = "hot-read"  # type: ignore[attr-defined]
-    response = _revealed(actor, found.version)
+    response = _revealed(actor, found)
     if response is not None:
         response.headers["Allow"] = allow
     return response
@@ -87,12 +86,20 @@ def _find(path: str, public_id: str) -> tuple[HotRow | None, str]:
     return None, ""
 
 
-def _revealed(actor: Principal, version: SecretVersion) -> HttpResponse | None:
-    secret = version.secret
-    if not _may_read(actor, secret) or not secret.is_authentic():
+def _revealed(actor: Principal, found: HotRow) -> HttpResponse | None:
+    secret = found.secret
+    if not _may_read(actor, secret):
         return None
     try:
-        value = open_version(actor=actor, version=version, action=Action.SECRET_REVEAL, details={})
+        value = open_recorded(
+            found.value,
+            actor=actor,
+            action=Action.SECRET_REVEAL,
+            stream=secret.stream,
+            object=secret.audit_object,
+            version=found.version,
+            details={"number": found.number},
+        )
     except SecretError as error:
         # Recorded by now, so that the general path must not try again.
         problem = problem_of(error)
@@ -100,13 +107,13 @@ def _revealed(actor: Principal, version: SecretVersion) -> HttpResponse | None:
             raise
         log_failure(error, problem)
         return plain_problem_response(problem)
-    body = _RENDERER.render({**_DOCUMENT.to_representation(secret), "value": value})
-    headers = {"ETag": f'"{secret.etag}"', "Content-Length": str(len(body))}
+    body = b"".join((secret.document, b',"value":', _RENDERER.render(value), b"}"))
+    headers = {"ETag": secret.etag, "Content-Length": str(len(body))}
     return HttpResponse(body, content_type=MEDIA_TYPE, headers=headers)
 
 
-def _may_read(actor: Principal, secret: Secret) -> bool:
-    """Ask the policy. The grant is that of an environment which has proved itself to `admit`."""
+def _may_read(actor: Principal, secret: HotSecret) -> bool:
+    """Ask the policy. The grant is that of an environment which has proved itself."""
     return all(
         allows(actor, right, environment_id=secret.environment_id, name=secret.name) for right in _RIGHTS
     )

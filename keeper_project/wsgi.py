@@ -1,15 +1,32 @@
 """The WSGI entry point that the web server loads."""
 
 import os
+from collections.abc import Iterable
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
+from django.http import HttpResponse
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "keeper_project.settings")
 
-application = get_wsgi_application()
+_answer = get_wsgi_application()
+
+
+def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    """Answer a request; an answer that is whole is handed over as a list.
+
+    The server sends that at once. Any other it takes piece by piece, by turns of its threads and Python's.
+    """
+    response = _answer(environ, start_response)
+    if not isinstance(response, HttpResponse):
+        return response
+    body = [response.content]
+    response.close()
+    return body
+
 
 # pysaml2 reads schemas for seconds when it is imported: now, and not while somebody signs in. A
 # system check says if it is missing.

@@ -59,6 +59,8 @@ class _OpenKeys:
     by_id: dict[tuple[Purpose, bytes], PlainKey] = field(default_factory=dict, repr=False)
     # Rows of keys that no longer write and do not open: (uuid, purpose, why).
     broken: list[tuple[UUID, str, str]] = field(default_factory=list)
+    # A mark, so that what was proven under these keys can be told from what others have proved.
+    generation: object = field(default_factory=object, repr=False)
 
     def add(self, row: DataKey, key: PlainKey) -> None:
         purpose = Purpose(row.purpose)
@@ -76,6 +78,14 @@ class SystemKeyring:
         self._pinned: _OpenKeys | None = None
         self._uncommitted: _Uncommitted | None = None
         self._looked_at = 0.0
+
+    @property
+    def generation(self) -> object:
+        """Stands for the keys as they are now: another object once they have changed in any way.
+
+        Raises KeyringUnavailable if the keys cannot be opened.
+        """
+        return (self._pinned or self._opened()).generation
 
     def mac(self, purpose: Purpose, message: bytes) -> bytes:
         """Return the tag of a message under the active key: key uuid 16 | HMAC-SHA256 32.

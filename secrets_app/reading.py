@@ -17,6 +17,7 @@ from environments_app.principals import principal_now
 from secrets_app import data_keys
 from secrets_app.current_rows import LOST, CurrentRow, current_rows
 from secrets_app.errors import MissingVersion, NoSuchVersion, SecretError, TooManyItems
+from secrets_app.fields import Sealed
 from secrets_app.finding import require_authentic, require_on
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.opening import EnvironmentValues, named_data_keys
@@ -118,20 +119,40 @@ def open_version(
     For use cases that have asked the policy already. A failed opening adds a second event.
     """
     secret = version.secret
-    told = {**details, "number": version.number}
-    stream = environment_stream(secret.environment.uuid)
+    return open_recorded(
+        version.value,
+        actor=actor,
+        action=action,
+        stream=environment_stream(secret.environment.uuid),
+        object=secret.audit_object,
+        version=version.uuid,
+        details={**details, "number": version.number},
+    )
+
+
+def open_recorded(
+    value: Sealed,
+    *,
+    actor: Principal,
+    action: Action,
+    stream: str,
+    object: AuditObject,
+    version: UUID,
+    details: Mapping[str, Json],
+) -> str:
+    """Do what `open_version` does, for the sealed value of a version that is at hand without its row."""
     receipt = commit_record(
         actor=actor,
         action=action,
         stream=stream,
-        object=secret.audit_object,
-        details=told,
-        covers=frozenset({version.uuid.bytes}),
+        object=object,
+        details=details,
+        covers=frozenset({version.bytes}),
     )
     try:
-        return version.value.open(receipt).decode()
+        return value.open(receipt).decode()
     except SecretError as error:
-        _record_failure(actor, action, stream, secret.audit_object, told, error)
+        _record_failure(actor, action, stream, object, details, error)
         raise
 
 

@@ -13,7 +13,9 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.actions import Action
+from audit_app.keyring import forget_keyring
 from audit_app.models import AuditEvent
+from audit_app.row_mac import AuthenticatedRow
 from environments_app.models import Environment, ServiceToken
 from environments_app.tests.cast import Cast
 from keeper_project import hot_read
@@ -190,13 +192,18 @@ SPOILT: dict[str, Callable[[Cast, Secret], Any]] = {
 
 
 @pytest.mark.every_database
+@pytest.mark.parametrize("is_read_before", [False, True])
 @pytest.mark.parametrize("how", SPOILT)
 def test_what_is_gone_or_edited_is_left_to_the_general_path(
-    cast: Cast, bearer: Bearer, both: Callable[..., tuple[Told, Told]], answered: list[bool], how: str
-) -> None:
+    cast: Cast, bearer: Bearer, both: Callable[..., tuple[Told, Told]], answered: list[bool], how: str,
+    *, is_read_before: bool,
+) -> None:  # fmt: skip
     # The first event of a stream opens it: both streams are open before the paths are compared.
     secret, _ = keep(cast, NAME), keep(cast, "first", environment=cast.production)
     client = bearer("reader", cast.development)
+    if is_read_before:
+        # The proofs are kept: they are of the rows as they were.
+        assert [client.get(path).status_code for path in paths(secret)] == [200, 200]
     SPOILT[how](cast, secret)
     for path in paths(secret):
         hot, general = both(client, path)
@@ -266,6 +273,33 @@ def test_a_read_costs_four_statements(cast: Cast, bearer: Bearer) -> None:
         # Everything about the read, then the head, the event, the head again; a server gets the last two
         # together.
         assert len(texts) == (3 if connection.vendor == "mysql" else 4), texts
+
+
+@pytest.mark.every_database
+def test_rows_prove_themselves_once_under_the_keys_of_now(
+    cast: Cast, bearer: Bearer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    is_authentic = AuthenticatedRow.is_authentic
+
+    def watched(row: AuthenticatedRow) -> bool:
+        asked.append(row.MAC_LABEL)
+        return is_authentic(row)
+
+    monkeypatch.setattr(AuthenticatedRow, "is_authentic", watched)
+    secret, client = keep(cast, NAME), bearer("reader", cast.development)
+
+    def proven() -> set[str]:
+        asked.clear()
+        assert [client.get(path).status_code for path in paths(secret)] == [200, 200]
+        return set(asked)
+
+    # The first read notes that the token was used, which is another row.
+    client.get(paths(secret)[0])
+    assert proven() <= {"service-token", "environment"}
+    assert proven() == set()
+    forget_keyring()
+    assert proven() == {"service-token", "environment", "secret"}
 
 
 def test_a_foreign_host_is_refused(cast: Cast, bearer: Bearer) -> None:
