@@ -41,7 +41,10 @@ class Secret(AuthenticatedRow):
     )
     MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("resolves_as",)
 
-    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="secrets")
+    # Found by the indexes below that begin with it.
+    environment = models.ForeignKey(
+        Environment, on_delete=models.PROTECT, related_name="secrets", db_index=False
+    )
     name = ExactCharField(max_length=MAX_NAME_LENGTH)
     secret_type = models.CharField(max_length=20, choices=SecretType.choices)
     description = models.CharField(max_length=2000, blank=True)
@@ -115,7 +118,8 @@ def search_text(name: str, description: str, owner: str, tags: Iterable[str]) ->
 class SecretVersion(Identified):
     """One value that a secret has had, sealed; never changed, only re-sealed under another key."""
 
-    secret = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="versions")
+    # Found by the index of its numbers.
+    secret = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="versions", db_index=False)
     number = models.PositiveIntegerField()
     value = EncryptedField(label=SECRET_VERSION_VALUE, context="sealing_context")
     # The data key's uuid also stands in the envelope; the column finds what a key has closed. Null marks
