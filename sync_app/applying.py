@@ -40,6 +40,7 @@ from sync_app.plan_approval import (
 from sync_app.planning import ACTING, RIGHTS, new_plan, rules_of
 from sync_app.queueing import enqueue, is_paused
 from sync_app.reconcile import Reason
+from sync_app.stopping import leave_off_if_asked
 
 # Deletions come last, when it is known whether everything before them could be read.
 PHASES: Final = (
@@ -158,6 +159,7 @@ def carry_out(
                 _refuse_deletions(plan)
             _work_off(tools, phase)
     if _waiting(plan).exists():
+        leave_off_if_asked()
         raise Unfinished("some items failed in a way that may pass: they are tried again later")
     _finish(plan, actor, lease)
 
@@ -195,6 +197,7 @@ def _prepared(tools: Tools, acts: tuple[Act, ...]) -> Iterator[Batch]:
     while True:
         if is_paused(Target.objects.get(pk=tools.plan.target_id)):
             raise SyncPaused("the sync was paused: the rest waits")
+        leave_off_if_asked()
         # A plan may be long: who lost the right meanwhile writes no more of it.
         right = RIGHTS[PlanKind(tools.plan.kind)]
         require_on(actor=principal_now(tools.actor), action=right, target=tools.plan.target)

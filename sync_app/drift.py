@@ -31,7 +31,7 @@ def check(run: Run, *, lease: Lease | None = None) -> dict[str, int]:
 
 def look(target: Target, *, backend: Backend, lease: Lease | None = None) -> dict[str, int]:
     """Note by this backend how each secret of a target stands; return how many stand how."""
-    found = survey(target, backend, pulse=lease.pulse if lease else no_pulse)
+    found = survey(target, backend, pulse=lease.pulse_or_leave if lease else no_pulse)
     drawn = synced(target, found, coverage=Coverage(keeper=True, target=True))
     refuse_references(target, drawn)
     # Where only the values could tell, what the last pass found stands.

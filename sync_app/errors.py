@@ -208,3 +208,7 @@ class NotYetAccepted(BackendError):
     """A new value is not accepted yet; where changes spread slowly, it soon will be."""
 
     permanent = False
+
+
+class WorkerStops(SyncError):
+    """The worker was asked to stop; what it leaves is carried on by the next one."""

@@ -10,10 +10,12 @@ from typing import Final
 
 from django.db import connection
 from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Greatest
 
 from sync_app.errors import LeaseLost
 from sync_app.models import Run
 from sync_app.models.run import RunState
+from sync_app.stopping import leave_off_if_asked
 
 LEASE: Final = timedelta(seconds=60)
 _RENEW_AFTER_SECONDS: Final = 15.0
@@ -77,6 +79,11 @@ class Lease:
         if time.monotonic() - self._renewed > _RENEW_AFTER_SECONDS:
             self.hold()
 
+    def pulse_or_leave(self) -> None:
+        """Renew the lease as `pulse` does, where work may be left off. Raises LeaseLost, WorkerStops."""
+        leave_off_if_asked()
+        self.pulse()
+
     def end(self, state: RunState, *, error: str = "") -> None:
         """End the run. Raises LeaseLost."""
         now = database_now()
@@ -85,6 +92,10 @@ class Lease:
     def put_back(self, *, not_before: datetime | None, error: str = "") -> None:
         """Let the run wait, for whichever worker comes first after that time. Raises LeaseLost."""
         self._leave(state=RunState.QUEUED, not_before=not_before, error=error)
+
+    def hand_over(self) -> None:
+        """Let the run wait for the next worker, as if this one had not tried. Raises LeaseLost."""
+        self._leave(state=RunState.QUEUED, attempts=Greatest(F("attempts"), 1) - 1)
 
     def _leave(self, **changes: object) -> None:
         if not self._rows().update(lease_owner="", lease_until=None, **changes):

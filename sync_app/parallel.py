@@ -7,6 +7,7 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
+from sync_app import stopping
 from sync_app.errors import (
     BackendError,
     BadDestination,
@@ -88,11 +89,14 @@ class Started(Generic[Item, Answer]):
     def answers(self, *, pulse: Callable[[], None]) -> Iterator[tuple[Item, Answer | BackendError]]:
         """Yield each item with its answer or the target's error, in the order of completion.
 
-        After an error that concerns the target as a whole (STOPPING) what was not begun is left
-        out. `pulse` is called as in `each`. Raises whatever is no BackendError.
+        After an error that concerns the target as a whole (STOPPING), and once the worker was asked to
+        stop, what was not begun is left out. `pulse` is called as in `each`. Raises whatever is no
+        BackendError.
         """
         while self._running:
             pulse()
+            if stopping.is_asked():
+                self._leave_out()
             try:
                 future = self._ended.get(timeout=_PULSE_SECONDS)
             except Empty:
@@ -102,9 +106,12 @@ class Started(Generic[Item, Answer]):
                 continue
             answer = _answer(future.result, stopping=())
             if isinstance(answer, STOPPING):
-                for other in self._running:
-                    other.cancel()
+                self._leave_out()
             yield item, answer
+
+    def _leave_out(self) -> None:
+        for future in self._running:
+            future.cancel()
 
 
 def _answer(

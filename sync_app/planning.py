@@ -115,7 +115,7 @@ def draw(plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None 
 
     Return what was seen of what is to be written over, as of when the look began.
     """
-    pulse = lease.pulse if lease else no_pulse
+    pulse = lease.pulse_or_leave if lease else no_pulse
     began = time.monotonic()
     drawn = _drawn(plan, backend, pulse)
     drafts.refuse_references(plan.target, drawn)

@@ -22,7 +22,7 @@ from environments_app.policy import Principal, require
 from secrets_app.errors import KeyUnavailable, SecretError
 from sync_app import alerts, applying, drift, pending_stages, planning
 from sync_app.authority import require_usable
-from sync_app.errors import BackendError, LeaseLost, SyncError, SyncPaused, Unfinished
+from sync_app.errors import BackendError, LeaseLost, SyncError, SyncPaused, Unfinished, WorkerStops
 from sync_app.finding import require_on
 from sync_app.leases import Lease, claim, database_now
 from sync_app.metrics import count_run
@@ -30,7 +30,7 @@ from sync_app.models import Plan, Run, SyncPause, Target
 from sync_app.models.plan import PlanKind, PlanState
 from sync_app.models.run import WRITING, RunKind, RunState, Trigger
 from sync_app.plan_approval import refuse_unplanned
-from sync_app.queueing import enqueue, is_paused
+from sync_app.queueing import EXECUTE, enqueue, is_paused, nudge
 
 MAX_ATTEMPTS: Final = 12
 _FIRST_DELAY_SECONDS: Final = 2.0
@@ -114,6 +114,9 @@ def _attempt(run: Run, lease: Lease) -> None:
         notice = _work(run, lease)
     except LeaseLost:
         raise
+    except WorkerStops:
+        lease.hand_over()
+        nudge(EXECUTE, run.pk)
     except SyncPaused:
         lease.put_back(not_before=database_now() + timedelta(seconds=_PAUSED_SECONDS), error="paused")
     except (BackendError, Unfinished, KeyUnavailable, KeyringUnavailable) as error:

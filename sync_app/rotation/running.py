@@ -18,12 +18,14 @@ from audit_app.streams import environment_stream
 from environments_app.errors import AccessError, Forbidden, Invisible, Tampered
 from environments_app.policy import Principal
 from secrets_app.errors import KeyUnavailable, SecretError, StaleVersion
-from sync_app.errors import BackendError, LeaseLost, SyncError
+from sync_app.errors import BackendError, LeaseLost, SyncError, WorkerStops
 from sync_app.leases import database_now
 from sync_app.metrics import count_rotation
 from sync_app.models import Rotation
 from sync_app.models.run import Trigger
+from sync_app.queueing import nudge
 from sync_app.rotation import alerts
+from sync_app.rotation.asking import ROTATE
 from sync_app.rotation.authority import principal_of
 from sync_app.rotation.hold import Hold, claim
 from sync_app.rotation.rules import window_of
@@ -113,6 +115,8 @@ def _attempt(hold: Hold) -> None:
         pause = _carried_on(hold, actor)
     except LeaseLost:
         raise
+    except WorkerStops:
+        _hand_over(hold)
     except (BackendError, KeyUnavailable, KeyringUnavailable, StaleVersion) as error:
         hold.read_again()
         _failed(hold, error)
@@ -136,6 +140,12 @@ def _carried_on(hold: Hold, actor: Principal) -> Pause | None:
 def _left(hold: Hold, pause: Pause | None) -> None:
     if pause is not None:
         hold.put_back(not_before=pause.until, problem=pause.why, waiting=True)
+
+
+def _hand_over(hold: Hold) -> None:
+    if not hold.rotation.has_ended:
+        hold.put_back(not_before=None, waiting=True)
+        nudge(ROTATE, hold.rotation.pk)
 
 
 def _failed(hold: Hold, error: Exception) -> None:

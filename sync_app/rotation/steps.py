@@ -38,6 +38,7 @@ from sync_app.rotation.hold import Hold
 from sync_app.rotation.lag import lagging_targets, unconfirmed
 from sync_app.rotation.states import ENDED, Step
 from sync_app.rotators.base import Answer, Pending, Rotator
+from sync_app.stopping import leave_off_if_asked
 
 _LOOK_AGAIN: Final = timedelta(minutes=1)
 # Two clocks further apart than this say nothing about how long a grace has lasted.
@@ -55,12 +56,15 @@ class Pause:
 def carry_on(hold: Hold, *, actor: Principal) -> Pause | None:
     """Go from step to step until the rotation has ended, or has to wait.
 
-    Raises LeaseLost; a BackendError, whose `permanent` says whether to stop; AccessError, SecretError.
+    Raises LeaseLost; WorkerStops between two steps; a BackendError, whose `permanent` says whether to
+    stop; AccessError, SecretError.
     """
     while (step := Step(hold.rotation.step)) not in ENDED:
         pause = _STEPS[step](hold, actor)
         if pause is not None:
             return pause
+        # Before the next step is begun: what an attempt may have done already, the next worker has to know.
+        leave_off_if_asked()
     return None
 
 

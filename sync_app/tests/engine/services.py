@@ -54,6 +54,30 @@ def kill_holder(run: int) -> dict[str, Any]:
     return {"killed": 1}
 
 
+def stop_holder(run: int) -> dict[str, Any]:
+    """Ask the worker that holds a run to stop, and return its pid."""
+    owner = Run.objects.values_list("lease_owner", flat=True).get(pk=run)
+    pid = int(owner.split(":")[1])
+    os.kill(pid, signal.SIGTERM)
+    return {"pid": pid}
+
+
+def after_stop(pid: int, run: int) -> dict[str, Any]:
+    """Wait until a worker has ended; return its exit code, and how it left a run."""
+    del started[pid]
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    left = Run.objects.get(pk=run)
+    held = bool(left.lease_owner or left.lease_until)
+    return {
+        "code": code,
+        "state": left.state,
+        "held": held,
+        "attempts": left.attempts,
+        "finished": left.finished,
+        "error": left.error,
+    }
+
+
 def count(target: int) -> dict[str, Any]:
     """Return how many passes a target ever had, how many go on, and who ended without being killed.
 
@@ -87,6 +111,8 @@ def _start(name: str, arguments: list[str], run: Callable[[list[str]], Any]) -> 
         due = dict(settings.CELERY_BEAT_SCHEDULE["sync-due"], schedule=TICK_SECONDS)
         app.conf.beat_schedule = {"sync-due": due}
         run(arguments)
+        # It was asked to.
+        os._exit(0)
     except BaseException:  # noqa: BLE001 - the parent finds out that it ended
         traceback.print_exc()
     os._exit(70)
@@ -94,7 +120,7 @@ def _start(name: str, arguments: list[str], run: Callable[[list[str]], Any]) -> 
 
 if __name__ == "__main__":
     try:
-        fleet.main(serve, kill_holder, count, automate)
+        fleet.main(serve, kill_holder, stop_holder, after_stop, count, automate)
     finally:
         for each in started:
             os.kill(each, signal.SIGKILL)

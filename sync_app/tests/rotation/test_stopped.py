@@ -1,0 +1,30 @@
+"""A worker that is asked to stop leaves a rotation between two steps, as if it had not tried the next one."""
+
+import pytest
+
+from environments_app.tests.cast import Cast
+from sync_app import stopping
+from sync_app.rotation import running
+from sync_app.rotation.asking import ROTATE
+from sync_app.rotation.states import Step
+from sync_app.tests.rotation.making import again, asked, made_policy, made_secret, worked
+from sync_app.tests.rotators.worlds import GeneratedWorld
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+
+
+def test_a_rotation_is_left_between_two_steps(
+    cast: Cast, generated: GeneratedWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[tuple[str, int]] = []
+    monkeypatch.setattr(running, "nudge", lambda task, rotation: sent.append((task, rotation)))
+    rotation = asked(cast, made_policy(cast, generated, secret=made_secret(cast, generated)))
+    with monkeypatch.context() as stops:
+        stops.setattr(stopping, "_asked", True)
+        worked(rotation)
+    left = again(rotation)
+    assert left.step == Step.SET
+    assert (left.lease_owner, left.lease_until, left.not_before) == ("", None, None)
+    assert (left.attempts, left.problem) == (0, "")
+    assert sent == [(ROTATE, rotation.pk)]
+    assert worked(left).promoted_at is not None
