@@ -85,6 +85,8 @@ def configure(config: dict[str, Any]) -> None:
             "loggers": _loggers(),
         }
     )
+    # Python itself would write them to standard error, over several lines.
+    logging.captureWarnings(capture=True)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -64,7 +64,12 @@ class Schedule(StartStopStep):
 
     def create(self, parent: Any) -> Any:
         """Return the scheduler, which starts and stops as the worker does."""
-        return EmbeddedService(parent.app, thread=True)
+        parent.schedule = EmbeddedService(parent.app, thread=True)
+        return parent.schedule
+
+    def stop(self, parent: Any) -> None:
+        """Ask it to end, which takes it seconds: until then tasks would go on being begun."""
+        parent.schedule.service.stop()
 
 
 def worker(*, threads: int, level: str) -> Child:
@@ -90,4 +95,5 @@ def _work(made: Callable[[], Any]) -> None:
     warnings.filterwarnings("ignore", message="You're running")
     running = made()
     running.start()
+    running.schedule.stop()
     sys.exit(running.exitcode)

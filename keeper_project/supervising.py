@@ -17,7 +17,7 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Final
 
-# What a child may take to finish what it has begun; the units of systemd wait longer.
+# What a child may take to finish what it has begun; the units of systemd wait longer (docs/deployment.md).
 STOP_SECONDS: Final = 25.0
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PR_SET_PDEATHSIG: Final = 1

@@ -1,0 +1,37 @@
+"""Celery's worker and beat as Keeper runs them: what they have to say is a line of the log, or left out."""
+
+import logging
+import sys
+from typing import Any
+
+from celery.apps import beat, worker
+
+logger = logging.getLogger(__name__)
+_say = worker.safe_say  # type: ignore[attr-defined]  # stubs
+
+
+class Worker(worker.Worker):
+    """A worker that prints nothing by itself."""
+
+    def on_before_init(self, quiet: bool = False, **options: Any) -> None:  # noqa: ARG002, FBT001, FBT002 - Celery's
+        """Prepare as Celery does, without a banner, whatever was asked for."""
+        super().on_before_init(quiet=True, **options)
+        worker.safe_say = _say_errors  # type: ignore[attr-defined]  # stubs
+
+    def on_close(self) -> None:
+        """Tell that it stops; the handler of the signal cannot, since it may interrupt another line."""
+        logger.info("the worker stops: what was begun is finished, what waits is left to the next one")
+        super().on_close()
+
+
+class Beat(beat.Beat):
+    """A beat that prints nothing by itself."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **(options | {"quiet": True}))
+
+
+def _say_errors(message: str, file: Any = sys.__stderr__) -> None:
+    """Stand in for what announces signals in plain text; a dump of all stacks (SIGUSR1) still comes."""
+    if file is not sys.__stdout__:
+        _say(message, file)

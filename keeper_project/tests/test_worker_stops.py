@@ -1,0 +1,252 @@
+"""Asked to stop, a worker finishes what it has begun and leaves the rest; killed, it loses no message either."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from redis import Redis as Client
+
+from keeper_project.celery import app
+from keeper_project.tests.held_task import NAME, PATIENCE
+from keeper_project.tests.test_run import ROOT, environment
+from keeper_project.tests.test_stopping import until
+from tests.processes import database
+from tests.servers.redis import Redis
+from tests.servers.server import free_port
+
+__all__ = ["database"]
+THREADS = 4
+TASKS = [f"task {number}" for number in range(THREADS + 2)]
+STOPS = "the worker stops"
+
+
+class Broker(Protocol):
+    """Where messages are, for a test to look at."""
+
+    url: str
+    options: dict[str, str]
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Return all messages that are neither done nor lost."""
+
+
+class Folder:
+    """The embedded broker."""
+
+    url = "filesystem://"
+
+    def __init__(self, data: Path) -> None:
+        self.folder = data / "broker" / "messages"
+        control = self.folder.parent / "control"
+        self.options = {
+            "data_folder_in": str(self.folder),
+            "data_folder_out": str(self.folder),
+            "control_folder": str(control),
+        }
+
+    def messages(self) -> list[dict[str, Any]]:
+        found = []
+        for path in self.folder.glob("*.celery.msg*"):
+            try:
+                found.append(json.loads(path.read_text()))
+            except FileNotFoundError:
+                continue  # done, or given another name, just now
+        return found
+
+
+class Server:
+    """Redis; what a worker has taken is in a place of its own there."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.url = f"redis://127.0.0.1:{redis.port}/0"
+        self.options: dict[str, str] = {}
+
+    def messages(self) -> list[dict[str, Any]]:
+        with Client.from_url(self.url) as client:
+            taken = [json.loads(each)[0] for each in client.hvals("unacked")]
+            return taken + [json.loads(each) for each in client.lrange("celery", 0, -1)]
+
+
+class Keeper:
+    """A worker that is started as its operator starts it, and the task that it is held at."""
+
+    def __init__(
+        self, directory: Path, command: list[str], variables: dict[str, str], broker: Broker
+    ) -> None:
+        self.folder, self.broker = directory / "held", broker
+        self.folder.mkdir()
+        self.output = directory / "output"
+        self._command, self._variables = command, variables
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.output.open("ab") as out:
+            self.process = subprocess.Popen(
+                self._command, cwd=ROOT, env=self._variables, stdout=out, stderr=out, start_new_session=True
+            )
+        until(lambda: "ready." in self.new_output(), self.output.read_text())
+
+    def patience(self, seconds: float) -> None:
+        """Let the supervisor kill what does not end in so long a time."""
+        self._variables[PATIENCE] = str(seconds)
+
+    def new_output(self) -> str:
+        """Return what was printed since the last worker stopped."""
+        return self.output.read_text().rpartition(STOPS)[2]
+
+    def end(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def signal(self, number: int) -> None:
+        assert self.process
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        assert self.process
+        return self.process.wait(60)
+
+    def begin(self) -> None:
+        """Ask for more tasks than there are threads, and wait until each thread is at one."""
+        with app.connection_for_write(self.broker.url, transport_options=self.broker.options) as connected:
+            for name in TASKS:
+                app.send_task(NAME, args=[str(self.folder), name], connection=connected)
+        until(lambda: len(self.lines("begun")) == THREADS, "no thread took a task")
+
+    def let_go(self) -> None:
+        (self.folder / "go").touch()
+
+    def lines(self, what: str) -> list[str]:
+        path = self.folder / what
+        return sorted(path.read_text().splitlines()) if path.exists() else []
+
+    def waiting(self) -> int:
+        """Return how many of the test's messages the broker has."""
+        return sum(message["headers"]["task"] == NAME for message in self.broker.messages())
+
+
+def embedded(directory: Path, database: str) -> Keeper:
+    """`keeper run`, with the filesystem broker."""
+    command = ["-m", "keeper_project.tests.held_task", "run", "--port", str(free_port())]
+    data = directory / "var"
+    variables = environment(data) | {"DATABASE_URL": database}
+    return Keeper(directory, [sys.executable, *command], variables, Folder(data))
+
+
+def production(directory: Path, database: str, redis: Redis) -> Keeper:
+    """The worker's command of docker-compose.prod.yml and deploy/systemd, with Redis."""
+    command = [
+        "--app",
+        "keeper_project",
+        "worker",
+        "--loglevel",
+        "INFO",
+        "--pool",
+        "threads",
+        "--concurrency",
+        "4",
+    ]
+    broker = Server(redis)
+    variables = environment(directory / "var") | {"REDIS_URL": broker.url, "DATABASE_URL": database}
+    celery = str(Path(sys.executable).with_name("celery"))
+    include = ["--include", "keeper_project.tests.held_task"]
+    return Keeper(directory, [celery, *command, *include], variables, broker)
+
+
+@pytest.fixture(params=["embedded", "production"])
+def worker(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> Iterator[Keeper]:
+    if request.param == "embedded":
+        yield from running(embedded(tmp_path, database))
+        return
+    redis = Redis(tmp_path)
+    try:
+        redis.start()
+        redis.wait()
+        yield from running(production(tmp_path, database, redis))
+    finally:
+        redis.stop()
+
+
+def running(keeper: Keeper) -> Iterator[Keeper]:
+    try:
+        yield keeper
+    finally:
+        keeper.end()
+
+
+def test_it_finishes_what_it_has_begun_and_leaves_what_waits(worker: Keeper) -> None:
+    worker.start()
+    worker.begin()
+    # Those who are impatient change nothing.
+    for _ in range(2):
+        worker.signal(signal.SIGTERM)
+    until(lambda: STOPS in worker.output.read_text(), "it never began to stop")
+    begun = worker.lines("begun")
+    assert len(begun) == THREADS
+    assert worker.waiting() == len(TASKS)
+    worker.let_go()
+    assert worker.wait() == 0
+    assert worker.lines("ended") == worker.lines("begun") == begun
+    assert worker.waiting() == len(TASKS) - THREADS
+    worker.start()
+    until(lambda: worker.lines("ended") == TASKS, "the next one left something")
+    assert worker.lines("begun") == TASKS
+    until(lambda: not worker.waiting(), "what is done was not acknowledged")
+    worker.signal(signal.SIGTERM)
+    assert worker.wait() == 0
+    assert all_is_json(worker.output), worker.output.read_text()
+
+
+def all_is_json(output: Path) -> bool:
+    """Say whether everything is a line of the log, but for what `keeper run` tells who started it."""
+    told = ("First administrator: ", "Password, shown once: ", "Keeper serves http://")
+    return all(line[:1] == "{" and json.loads(line) for line in lines_of(output) if not line.startswith(told))
+
+
+def lines_of(output: Path) -> list[str]:
+    return output.read_text().splitlines()
+
+
+def killed_by_the_supervisor(worker: Keeper) -> None:
+    """Have its time run out: nothing but killing it is left."""
+    worker.signal(signal.SIGTERM)
+    assert worker.wait() == 0
+
+
+@pytest.mark.parametrize("worker", ["embedded"], indirect=True)
+def test_what_it_was_killed_at_is_done_by_the_next_one(worker: Keeper) -> None:
+    worker.patience(0.5)
+    survive(worker, killed_by_the_supervisor)
+    worker.let_go()
+    worker.start()
+    until(lambda: worker.lines("ended") == TASKS, "the next one left something")
+    # Those that were under way, once more.
+    assert len(worker.lines("begun")) == len(TASKS) + THREADS
+    until(lambda: not worker.waiting(), "what is done was not acknowledged")
+
+
+def survive(keeper: Keeper, kill: Callable[[Keeper], None]) -> None:
+    keeper.start()
+    keeper.begin()
+    kill(keeper)
+    assert keeper.lines("ended") == []
+    assert keeper.waiting() == len(TASKS)
+
+
+def killed_after_its_time(worker: Keeper) -> None:
+    """Do what systemd and Docker do in the end."""
+    worker.signal(signal.SIGTERM)
+    until(lambda: STOPS in worker.output.read_text(), "it never began to stop")
+    worker.end()
+
+
+@pytest.mark.parametrize("worker", ["production"], indirect=True)
+def test_what_it_was_killed_at_stays_in_redis(worker: Keeper) -> None:
+    survive(worker, killed_after_its_time)
