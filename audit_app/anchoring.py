@@ -51,8 +51,9 @@ def problems() -> list[str]:
     lost = AuditEvent.objects.filter(
         action=Action.INTEGRITY_VIOLATION, object_kind="sink", at__gt=timezone.now() - _LOSS_SHOWN
     )
-    if name := lost.order_by("-id").values_list("object_name", flat=True).first():
-        found.append(f"the sink {name} was emptied or cut of late: it held less than it had taken")
+    # Its event names it: where the trail goes is nobody's business who may not see that.
+    if lost.exists():
+        found.append("a sink of the audit trail was emptied or cut of late: it held less than it had taken")
     behind = lag(SinkState.objects.filter(name__in=events))
     if behind > _BEHIND:
         found.append(f"the sinks of events are {behind} events behind")

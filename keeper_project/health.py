@@ -7,7 +7,7 @@ Both routes are public, so a failure shows its condition and no message of a lib
 import logging
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -41,20 +41,31 @@ NAMED_KEYS: Final = 3
 
 
 class HealthFailure(KeeperError):
-    """Something that Keeper needs does not work; `detail` may be shown to anybody."""
+    """Something that Keeper needs does not work.
 
-    def __init__(self, detail: str) -> None:
+    `detail` may be shown to anybody: the kind of fault, and no name or id of anything that Keeper keeps
+    or uses. `for_operators` says more.
+    """
+
+    def __init__(self, detail: str, *, for_operators: str = "") -> None:
         super().__init__(detail)
         self.detail = detail
+        self.for_operators = for_operators or detail
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What one check found; `detail` is empty when all is well."""
+    """What one check found, for anybody and for operators; both are empty when all is well."""
 
     name: str
     ok: bool
     detail: str = ""
+    for_operators: str = ""
+
+    @property
+    def shown(self) -> dict[str, str | bool]:
+        """What anybody may see."""
+        return {"name": self.name, "ok": self.ok, "detail": self.detail}
 
 
 # Anything else that a check raises is a defect of the check and answers as one (500).
@@ -81,10 +92,11 @@ def _find(path: str) -> Result:
     try:
         import_string(path)()
     except HealthFailure as failure:
-        return Result(name=name, ok=False, detail=failure.detail)
+        return Result(name=name, ok=False, detail=failure.detail, for_operators=failure.for_operators)
     except CONDITIONS as condition:
         logger.warning("health check %s failed: %s", name, condition)
-        return Result(name=name, ok=False, detail=type(condition).__name__)
+        kind = type(condition).__name__
+        return Result(name=name, ok=False, detail=kind, for_operators=kind)
     return Result(name=name, ok=True)
 
 
@@ -126,7 +138,10 @@ def data_keys() -> None:
     if found:
         names = ", ".join(str(row.uuid) for row in found[:NAMED_KEYS])
         more = " and others" if len(found) > NAMED_KEYS else ""
-        raise HealthFailure(f"data keys that do not open: {names}{more}; the log says why")
+        raise HealthFailure(
+            "data keys do not open; the page Health and the log name them",
+            for_operators=f"data keys that do not open: {names}{more}; the log says why",
+        )
 
 
 def checkpoints() -> None:
@@ -176,10 +191,11 @@ def healthz(_request: HttpRequest) -> HttpResponse:
 def readyz(_request: HttpRequest) -> HttpResponse:
     """Answer 503 if Keeper cannot serve, else 200, with what each check found.
 
-    Warnings are shown and alone only degrade it: taking a process out of service mends no key.
+    Warnings are shown and alone only degrade it: taking a process out of service mends no key. It is public:
+    it tells the kind of a fault, and pages tell operators which key or sink it is.
     """
     found, warned = results(), [*warnings(), *probes()]
     ready = all(result.ok for result in found)
     status = "unavailable" if not ready else "ok" if all(result.ok for result in warned) else "degraded"
-    body = {"status": status, "checks": [asdict(result) for result in [*found, *warned]]}
+    body = {"status": status, "checks": [result.shown for result in [*found, *warned]]}
     return JsonResponse(body, status=200 if ready else 503)

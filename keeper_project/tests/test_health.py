@@ -1,6 +1,8 @@
 """`/healthz` answers as long as the process lives; `/readyz` says what does not work, safely."""
 
 import os
+import re
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,11 +13,15 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.errors import KeyringUnavailable
+from audit_app.models import SinkState
+from environments_app.models import User
+from environments_app.tests.cast import Cast
 from keeper_project import health
 from keeper_project.broker import make_folders
 from keeper_project.celery import app
 from keeper_project.health import HealthFailure, probes, results, warnings
 from keeper_project.heartbeat import beat
+from keeper_project.models import ExternalSystem, System
 from secrets_app.models import DataKey
 
 HERE = "keeper_project.tests.test_health"
@@ -75,14 +81,45 @@ def test_a_warning_degrades_and_takes_nothing_out_of_service(settings: Settings)
 
 
 @pytest.mark.django_db
-def test_it_names_the_data_keys_that_do_not_open_but_not_why(settings: Settings) -> None:
+def test_it_names_the_data_keys_that_do_not_open_to_operators_and_not_why(
+    settings: Settings, cast: Cast, signed_in: Callable[[User], Client]
+) -> None:
     health.data_keys()
     row = DataKey.objects.create(purpose="values", provider="kms", key_uri="arn:aws:kms:a", wrapped_key=b"w")
     row.check_problem = "arn:aws:kms:a is disabled"
     row.save()
-    with pytest.raises(HealthFailure, match=str(row.uuid)) as raised:
-        health.data_keys()
-    assert "arn:" not in str(raised.value)
+    settings.KEEPER_HEALTH_CHECKS = settings.KEEPER_HEALTH_PROBES = []
+    settings.KEEPER_HEALTH_WARNINGS = ["keeper_project.health.data_keys"]
+    reply = Client().get("/readyz")
+    detail = "data keys do not open; the page Health and the log name them"
+    assert reply.json() == {
+        "status": "degraded",
+        "checks": [{"name": "data keys", "ok": False, "detail": detail}],
+    }
+    page = signed_in(cast.root).get("/health")
+    assert str(row.uuid) in page.text
+    assert "arn:aws:kms:a is disabled" not in page.text
+    assert str(row.uuid) not in signed_in(cast.bob).get("/").text
+
+
+NAMES = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}|arn:|://|/|[0-9]{1,3}(\.[0-9]{1,3}){3}")
+
+
+@pytest.mark.django_db
+def test_readiness_tells_the_kind_of_each_fault_and_names_nothing(settings: Settings, data: Path) -> None:
+    key = DataKey.objects.create(purpose="values", provider="kms", key_uri="arn:aws:kms:a", wrapped_key=b"w")
+    DataKey.objects.filter(pk=key.pk).update(check_problem="arn:aws:kms:a is disabled")
+    SinkState.objects.create(name="signing", failures=1, error="s3://anchors does not answer")
+    ExternalSystem.objects.create(kind=System.MAIL, failures=2, detail="10.1.2.3 does not answer")
+    settings.CELERY_BROKER_TRANSPORT_OPTIONS = {"data_folder_in": "/nowhere/broker"}
+    settings.KEEPER_DATA_DIR = "/nowhere"
+    failed = {
+        check["name"]: check["detail"]
+        for check in Client().get("/readyz").json()["checks"]
+        if not check["ok"]
+    }
+    assert failed.keys() == {"data directory", "data keys", "worker", "checkpoints", "systems", "broker"}
+    assert [detail for detail in failed.values() if NAMES.search(detail)] == []
 
 
 def test_readiness_answers_503_and_names_what_fails(settings: Settings) -> None:
