@@ -21,6 +21,10 @@ class Immutable(AuditError):
     """A row that is only ever appended was to be changed or deleted."""
 
 
+class Unrecorded(AuditError):
+    """A row that the trail says stands was to be deleted before its event was told that it is gone."""
+
+
 class LeaseUnwritable(AuditError):
     """The lease, which says which installation may act, cannot be written."""
 

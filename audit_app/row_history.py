@@ -45,8 +45,10 @@ class LastState(NamedTuple):
 def row_state(*rows: AuthenticatedRow, gone: bool = False) -> dict[str, Json]:
     """Return what the event of a change says of rows that it wrote, or deleted (`gone`).
 
-    Call it after they were saved, since saving computes the MAC.
+    Call it after they were saved, since saving computes the MAC, and before they are deleted.
     """
+    for row in rows:
+        row.told_gone = gone
     return {_DETAIL: {str(row.uuid): None if gone else _digest(row.row_mac) for row in rows}}
 
 

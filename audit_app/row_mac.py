@@ -13,7 +13,7 @@ from django.db import connection, models
 from audit_app import actors, streams
 from audit_app.actions import Action, Outcome
 from audit_app.canonical import canonical_json, utc_text
-from audit_app.errors import BadDetails, UnauthenticatableValue
+from audit_app.errors import BadDetails, UnauthenticatableValue, Unrecorded
 from audit_app.identified import Identified
 from audit_app.keyring import Purpose, keyring
 from audit_app.models import MAC_LENGTH, deployment_uuid
@@ -36,6 +36,22 @@ class RowMacField(models.BinaryField):  # type: ignore[type-arg]  # generic to t
         return cast("bytes", super().pre_save(model_instance, add))
 
 
+M = TypeVar("M", bound=models.Model)
+
+
+class AuthenticatedQuerySet(models.QuerySet[M]):
+    """A queryset that deletes no rows of which the trail tells: nobody has said of each that it is gone."""
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete the rows. Raises Unrecorded where the trail tells of them."""
+        if cast("type[AuthenticatedRow]", self.model).RECORDED:
+            raise Unrecorded(f"delete each {self.model.__name__} by itself, and record that it is gone")
+        return super().delete()
+
+    # As Django's own: Model.objects.delete() would be all rows, said by mistake.
+    delete.queryset_only = True  # type: ignore[attr-defined]  # Django's mark on a method
+
+
 class AuthenticatedRow(Identified):
     """A row whose covered columns cannot be edited, nor the row inserted, by SQL alone.
 
@@ -44,13 +60,22 @@ class AuthenticatedRow(Identified):
     The MAC is over canonical JSON: [label, deployment uuid, row uuid, {path: value}]. A column that
     a model got after rows were written goes into `MAC_COVERS_IF_SET`: it is covered where it holds
     something, so that older rows, which hold nothing there, stay genuine.
+
+    Where the trail tells of each state of a row (`RECORDED`), it has to tell of its end as well, or
+    verification finds it lost: `row_state(row, gone=True)` goes into an event before `delete()`.
     """
+
+    RECORDED: ClassVar[bool] = True
+    # Set by `row_state`, on the object that is deleted then.
+    told_gone = False
 
     MAC_LABEL: ClassVar[str]
     MAC_COVERS: ClassVar[tuple[str, ...]]
     MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ()
 
     row_mac = RowMacField()
+
+    objects = models.Manager.from_queryset(AuthenticatedQuerySet)()
 
     class Meta:
         abstract = True
@@ -61,6 +86,12 @@ class AuthenticatedRow(Identified):
         if fields is not None and self._covered_columns().intersection(fields):
             kwargs["update_fields"] = {*fields, "row_mac"}
         super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete the row. Raises Unrecorded if no event was told that it is gone."""
+        if self.RECORDED and not self.told_gone:
+            raise Unrecorded(f"record first that this {type(self).__name__} is gone")
+        return super().delete(*args, **kwargs)
 
     def seal_row(self) -> None:
         """Compute the MAC of the row as it stands and set it (for `update()` and `bulk_update`)."""

@@ -33,8 +33,7 @@ def changing(row: Row, *, beside: Collection[int] = ()) -> Iterator[Row]:
 
 
 def _locked(row: Row, beside: Collection[int]) -> Row:
-    # Django's own documentation names this attribute for code that serves any model.
-    rows = type(row)._default_manager.select_for_update()  # noqa: SLF001 - serves any model
+    rows: models.QuerySet[Row] = models.QuerySet(type(row)).select_for_update()
     if beside:
         list(rows.filter(pk__in={row.pk, *beside}).order_by("pk").values_list("pk"))
     stored = rows.get(pk=row.pk)

@@ -134,7 +134,7 @@ def purge(*, actor: Principal, secret: Secret) -> None:
         details = {"versions": versions.count(), **approved}
         draft = event(actor=actor, secret=secret, action=Action.SECRET_PURGE, details=details)
         versions.delete()
-        Secret.objects.filter(pk=secret.pk).delete()
+        secret.delete()
         record_many([draft])
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final, TypeVar
 
 from django.core.exceptions import ObjectDoesNotExist
+from django.db.models import QuerySet
 
 from audit_app.actions import Action
 from audit_app.integrity import Problem
@@ -107,7 +108,7 @@ def consents() -> Iterator[Problem]:
 
 def _batches(model: type[Row], *related: str) -> Iterator[list[Row]]:
     # No join: that would pass over a row whose key was pointed at nothing.
-    every = model._default_manager.prefetch_related(*related).order_by("pk")  # noqa: SLF001 - serves several models
+    every: QuerySet[Row] = QuerySet(model).prefetch_related(*related).order_by("pk")
     last = 0
     while batch := list(every.filter(pk__gt=last)[:_BATCH]):
         last = batch[-1].pk

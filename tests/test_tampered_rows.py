@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from audit_app.actions import Action
 from audit_app.integrity import run_checks
 from audit_app.row_mac import AuthenticatedRow
+from audit_app.tests.trail import take_away
 from environments_app import members
 from environments_app.models import Membership
 from environments_app.tests.cast import Cast
@@ -41,7 +42,7 @@ def authenticated() -> Iterator[type[AuthenticatedRow]]:
 
 def put_back(row: models.Model) -> None:
     """Insert a row as it was; its MAC comes out the same."""
-    type(row)._default_manager.filter(pk=row.pk).delete()
+    take_away(type(row)._default_manager.filter(pk=row.pk))
     row.save(force_insert=True)
 
 
@@ -117,7 +118,7 @@ def test_an_older_word_of_a_consumer_is_found(cast: Cast) -> None:
     assert found() == []
     put_back(first)
     assert found() == [("replayed", "acknowledgement")]
-    type(first).objects.all().delete()
+    take_away(type(first).objects.all())
     assert [kind for kind, _ in found()] == ["missing"]
 
 

@@ -4,22 +4,22 @@ from typing import ClassVar
 from uuid import UUID
 
 import pytest
+from django.apps import apps
 from django.db import connection, models
 from django.db.models import F
 from pytest_django import DjangoDbBlocker
 
 from audit_app.actions import Action
-from audit_app.errors import UnauthenticatableValue
+from audit_app.errors import UnauthenticatableValue, Unrecorded
 from audit_app.models import AuditEvent
-from audit_app.row_mac import AuthenticatedRow, authentic, report_violation
+from audit_app.row_history import row_state
+from audit_app.row_mac import AuthenticatedQuerySet, AuthenticatedRow, authentic, report_violation
 from audit_app.tests.trail import sql
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 
 
 class Vault(AuthenticatedRow):
-    objects: ClassVar[models.Manager["Vault"]] = models.Manager()
-
     MAC_LABEL: ClassVar[str] = "test-vault"
     MAC_COVERS: ClassVar[tuple[str, ...]] = ("name",)
 
@@ -30,8 +30,6 @@ class Vault(AuthenticatedRow):
 
 
 class Door(AuthenticatedRow):
-    objects: ClassVar[models.Manager["Door"]] = models.Manager()
-
     MAC_LABEL: ClassVar[str] = "test-door"
     MAC_COVERS: ClassVar[tuple[str, ...]] = ("vault.uuid", "role", "open", "until", "cidrs", "seal")
 
@@ -192,3 +190,34 @@ def test_a_violation_is_committed_on_its_own() -> None:
     report_violation(kind="test-door", uuid=UUID(int=1), name="1", reason="edited")
     assert not connection.in_atomic_block
     assert AuditEvent.objects.filter(action=Action.INTEGRITY_VIOLATION).exists()
+
+
+def test_a_row_is_deleted_only_once_an_event_was_told_that_it_is_gone() -> None:
+    vault = Vault.objects.create(name="a")
+    with pytest.raises(Unrecorded):
+        vault.delete()
+    with pytest.raises(Unrecorded):
+        Vault.objects.filter(pk=vault.pk).delete()
+    row_state(vault)
+    with pytest.raises(Unrecorded):
+        vault.delete()
+    assert Vault.objects.exists()
+    assert row_state(vault, gone=True)["rows"] == {str(vault.uuid): None}
+    vault.delete()
+    assert not Vault.objects.exists()
+
+
+def test_no_way_of_djangos_leads_past_that() -> None:
+    """What a manager gives refuses, and no foreign key takes rows away with what it leads to."""
+    # A purge tells of the shares that go with their secret.
+    told = {("Share", "secret")}
+    for model in apps.get_models():
+        if not issubclass(model, AuthenticatedRow):
+            continue
+        assert isinstance(model._default_manager.all(), AuthenticatedQuerySet), model
+        cascades = {
+            (model.__name__, field.name)
+            for field in model._meta.concrete_fields
+            if field.remote_field and field.remote_field.on_delete is models.CASCADE
+        }
+        assert cascades <= told

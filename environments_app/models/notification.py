@@ -18,7 +18,7 @@ class Recipient(AuthenticatedRow):
     MAC_LABEL: ClassVar[str] = "recipient"
     MAC_COVERS: ClassVar[tuple[str, ...]] = ("environment.uuid", "email")
 
-    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="recipients")
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="recipients")
     email = models.EmailField(max_length=254)
     created_by = models.CharField(max_length=150)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

@@ -33,6 +33,8 @@ class SamlAssertion(AuthenticatedRow):
     which is when the request that it answers is too old.
     """
 
+    # A sign-in is recorded; the row stands for some minutes.
+    RECORDED: ClassVar[bool] = False
     MAC_LABEL: ClassVar[str] = "saml-assertion"
     MAC_COVERS: ClassVar[tuple[str, ...]] = (
         "assertion",

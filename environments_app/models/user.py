@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group
 from django.db import models
 from django.utils import timezone
 
-from audit_app.row_mac import AuthenticatedRow
+from audit_app.row_mac import AuthenticatedQuerySet, AuthenticatedRow
 from environments_app.fields import ExactCharField
 from environments_app.names import MAX_USERNAME, normalise_username
 
@@ -23,6 +23,10 @@ class UserRole(models.TextChoices):
 
 class UserManager(BaseUserManager["User"]):
     """Makes users whose names have one spelling."""
+
+    def get_queryset(self) -> AuthenticatedQuerySet["User"]:
+        """Return people as rows that are not deleted without a word of it."""
+        return AuthenticatedQuerySet(self.model, using=self._db)
 
     def create_user(
         self, username: str, email: str = "", password: str | None = None, **fields: Any
@@ -79,7 +83,7 @@ class User(AbstractBaseUser, AuthenticatedRow):
         Group, through="environments_app.GroupMember", related_name="members", blank=True
     )
 
-    objects = UserManager()
+    objects = UserManager()  # type: ignore[assignment, misc]  # it makes people, beside what the other one does
 
     class Meta:
         ordering = ["username"]
@@ -127,15 +131,15 @@ class User(AbstractBaseUser, AuthenticatedRow):
         """Whether the Django admin may be opened."""
         return self.is_admin
 
-    def has_perm(self, perm: str, obj: object = None) -> bool:  # noqa: ARG002
+    def has_perm(self, perm: str, obj: object = None) -> bool:  # noqa: ARG002 - Django's signature
         """Answer Django's admin: active administrators may open everything it shows."""
         return self.is_admin
 
-    def has_perms(self, perm_list: list[str], obj: object = None) -> bool:  # noqa: ARG002
+    def has_perms(self, perm_list: list[str], obj: object = None) -> bool:  # noqa: ARG002 - Django's signature
         """Answer Django's admin for several permissions at once."""
         return self.is_admin
 
-    def has_module_perms(self, app_label: str) -> bool:  # noqa: ARG002
+    def has_module_perms(self, app_label: str) -> bool:  # noqa: ARG002 - Django's signature
         """Answer Django's admin for an app as a whole."""
         return self.is_admin
 

@@ -7,6 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from audit_app.models import AuditEvent
+from audit_app.tests.trail import take_away
 from environments_app import approvals, environments
 from environments_app.errors import ApprovalNeeded, Forbidden
 from environments_app.models import Approval, Environment, Membership, Role
@@ -28,7 +29,7 @@ def test_where_nobody_else_is_left_the_host_approves_and_nothing_else_does(
     asked = Approval.objects.select_related("environment").get(pk=raised.value.approval)
     with pytest.raises(CommandError, match="alice"):
         call_command("approvals", "approve", str(asked.pk), "--reason", "alone")
-    Membership.objects.filter(environment=cast.production).exclude(role=Role.EDITOR).delete()
+    take_away(Membership.objects.filter(environment=cast.production).exclude(role=Role.EDITOR))
     assert not approvals.possible_approvers(asked)
     with pytest.raises(Forbidden):
         approvals.approve_from_host(actor=cast.principal(cast.root), approval=asked, reason="alone")

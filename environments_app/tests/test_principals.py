@@ -9,6 +9,7 @@ from pytest_django import DjangoAssertNumQueries
 from audit_app.actions import Action
 from audit_app.actors import Actor, ActorKind
 from audit_app.models import AuditEvent
+from audit_app.tests.trail import take_away
 from environments_app.models import Environment, GroupMember, Membership, Role, ServiceToken, User
 from environments_app.principals import principal_for, system_principal, token_principal, user_principal
 from environments_app.tests.cast import Cast
@@ -85,7 +86,7 @@ def test_a_membership_pointed_elsewhere_grants_nothing(
     cast: Cast, sql: Sql, events: Events, column: str
 ) -> None:
     membership = Membership.objects.get(user=cast.alice, environment=cast.development)
-    Membership.objects.filter(user=cast.alice, environment=cast.production).delete()
+    take_away(Membership.objects.filter(user=cast.alice, environment=cast.production))
     target = {"environment_id": cast.production.pk, "user_id": cast.charlie.pk}[column]
     sql(f"UPDATE environments_app_membership SET {column} = %s WHERE id = %s", target, membership.pk)
     assert grants(cast, cast.alice) == set()
@@ -156,7 +157,7 @@ def test_a_queued_job_asks_again(cast: Cast) -> None:
     actor = Actor(kind=before.kind, uuid=before.uuid, name=before.name, address="192.0.2.9")
     assert principal_for(actor).grants == before.grants
     assert principal_for(actor).address == "192.0.2.9"
-    Membership.objects.filter(user=cast.bob).delete()
+    take_away(Membership.objects.filter(user=cast.bob))
     assert principal_for(actor).grants == ()
 
 

@@ -11,6 +11,7 @@ from pytest_django import Settings
 
 from audit_app.actions import Action
 from audit_app.models import AuditEvent
+from audit_app.tests.trail import take_away
 from environments_app import accounts, attempts, second_factor
 from environments_app.errors import Conflict, Forbidden, InvalidField
 from environments_app.integrity import access_rows
@@ -140,7 +141,7 @@ def test_sql_takes_no_second_factor_away_and_lends_none(cast: Cast, sql: Callabl
     assert give_code(password_given(), code_of(other, ahead=1)).status_code == 200
     assert AuditEvent.objects.filter(action=Action.INTEGRITY_VIOLATION).exists()
     # Without the row there is nothing to show, and the password is not enough.
-    SecondFactor.objects.filter(pk=alice.pk).delete()
+    take_away(SecondFactor.objects.filter(pk=alice.pk))
     assert give_code(password_given(), code_of(secret, ahead=1)).status_code == 200
     sql("UPDATE environments_app_user SET second_factor = NULL WHERE id = %s", cast.alice.pk)
     assert Client().post("/sign-in", {"username": "alice", "password": PASSWORD}).status_code == 200

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from django.test import Client
 
+from audit_app.tests.trail import take_away
 from environments_app.models import Environment, Membership, User
 from environments_app.tests.cast import Cast
 from environments_app.tokens import issue
@@ -48,8 +49,8 @@ def test_each_step_leads_to_a_page_that_opens(cast: Cast, signed_in: SignedIn) -
 def test_they_are_for_whoever_may_take_them(cast: Cast, signed_in: SignedIn) -> None:
     for user in (cast.erin, cast.vera, cast.charlie, cast.root):
         assert steps(signed_in(user)) == {}, user.username
-    Membership.objects.all().delete()
-    Environment.objects.all().delete()
+    take_away(Membership.objects.all())
+    take_away(Environment.objects.all())
     # Who may make the first environment becomes its manager, and goes on from there.
     assert steps(signed_in(cast.root)) == {"An environment": False}
     assert steps(signed_in(cast.alice)) == {}

@@ -8,6 +8,7 @@ from django.test import RequestFactory
 from pytest_django import Settings
 
 from audit_app.models import AuditEvent
+from audit_app.tests.trail import take_away
 from audit_app.verification import verify
 from environments_app.errors import InvalidField
 from environments_app.models import Environment, Membership, Role, User
@@ -88,8 +89,8 @@ def test_it_changes_nothing_the_second_time() -> None:
 
 def test_it_leaves_a_removed_environment_removed() -> None:
     initialise(announce=silent)
-    Membership.objects.filter(environment__name="staging").delete()
-    Environment.objects.filter(name="staging").delete()
+    take_away(Membership.objects.filter(environment__name="staging"))
+    take_away(Environment.objects.filter(name="staging"))
     initialise(announce=silent)
     assert not Environment.objects.filter(name="staging").exists()
 

@@ -9,6 +9,7 @@ from django.test import Client, RequestFactory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from audit_app.tests.trail import take_away
 from environments_app.models import Environment
 from environments_app.tests.cast import Cast
 from keeper_project.errors import BadQuery
@@ -56,8 +57,8 @@ def store(moments: list[int | None]) -> list[int]:
 
 
 def clear() -> None:
-    Secret.objects.all().delete()
-    Environment.objects.filter(name="paged").delete()
+    take_away(Secret.objects.all())
+    take_away(Environment.objects.filter(name="paged"))
 
 
 def in_order(ordering: str) -> list[int]:
@@ -114,7 +115,7 @@ def test_rows_that_come_and_go_move_nothing(db: None, ordering: str) -> None:
     rows, following, _ = page_of(f"/x?ordering={ordering}&limit=4")
     assert [row.pk for row in rows] == before[:4]
     # One that was shown goes, the one at the cursor too, one that was not shown goes, and one comes.
-    Secret.objects.filter(pk__in=[before[0], before[3], before[6]]).delete()
+    take_away(Secret.objects.filter(pk__in=[before[0], before[3], before[6]]))
     Secret(
         environment=Environment.objects.get(name="paged"), name="n00", secret_type="TEXT", created_at=START
     ).save()

@@ -11,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from audit_app.models import AuditEvent
+from audit_app.tests.trail import take_away
 from environments_app import approvals, environments, members
 from environments_app.errors import ApprovalNeeded, ApprovalVoid, Forbidden, Invisible, Tampered
 from environments_app.models import Approval, ApprovalState, Environment, Membership, Role, UserRole
@@ -133,7 +134,7 @@ def test_the_same_act_repeated_by_its_requester_carries_it_out(cast: Cast, secre
 
 def test_an_approver_who_lost_the_role_a_second_ago_counts_no_more(cast: Cast, secret: Secret) -> None:
     approval = approved(cast, secret)
-    Membership.objects.get(environment=cast.production, user=cast.erin).delete()
+    take_away(Membership.objects.filter(environment=cast.production, user=cast.erin))
     with pytest.raises(ApprovalVoid):
         carried(cast, approval)
     assert fresh(secret).current_number == 1
@@ -157,7 +158,7 @@ def test_an_approver_who_loses_the_role_at_the_last_moment_counts_no_more(
     spend = Clearance.spend
 
     def late(self: Clearance, environment: Environment, **options: Any) -> Any:
-        Membership.objects.filter(environment=cast.production, user=cast.erin).delete()
+        take_away(Membership.objects.filter(environment=cast.production, user=cast.erin))
         return spend(self, environment, **options)
 
     monkeypatch.setattr(Clearance, "spend", late)
@@ -168,7 +169,7 @@ def test_an_approver_who_loses_the_role_at_the_last_moment_counts_no_more(
 
 def test_a_requester_who_lost_the_right_a_second_ago_does_nothing(cast: Cast, secret: Secret) -> None:
     approval = approved(cast, secret)
-    Membership.objects.get(environment=cast.production, user=cast.bob).delete()
+    take_away(Membership.objects.filter(environment=cast.production, user=cast.bob))
     with pytest.raises((Forbidden, Invisible)):
         carried(cast, approval)
     approval.refresh_from_db()

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from audit_app.integrity import run_checks
 from audit_app.models import AuditEvent
+from audit_app.tests.trail import take_away
 from environments_app.errors import Forbidden, InvalidField, Invisible
 from environments_app.models import Membership, User
 from environments_app.tests.cast import Cast, make_cast
@@ -74,7 +75,7 @@ def test_what_no_longer_holds_opens_nothing(cast: Cast, events: Events, why: str
     elif why == "revoked":
         sharing.revoke_share(actor=cast.principal(cast.bob), share=row)
     elif why == "right lost":
-        Membership.objects.filter(user=cast.bob).delete()
+        take_away(Membership.objects.filter(user=cast.bob))
     elif why == "sharer inactive":
         cast.bob.is_active = False
         cast.bob.save()

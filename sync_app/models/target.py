@@ -138,6 +138,8 @@ class SyncEntry(AuthenticatedRow):
     unknown. Whether a secret may be touched is decided by `ownership` and the mark on the secret.
     """
 
+    # Each pass writes many; runs tell what was done.
+    RECORDED: ClassVar[bool] = False
     MAC_LABEL: ClassVar[str] = "sync-entry"
     MAC_COVERS: ClassVar[tuple[str, ...]] = (
         "target.uuid",

@@ -6,6 +6,7 @@ import pytest
 from pytest_django import Settings
 
 from audit_app.models import AuditEvent
+from audit_app.tests.trail import take_away
 from environments_app.errors import Forbidden
 from environments_app.tests.cast import Cast
 from sync_app import connection_test
@@ -123,7 +124,7 @@ def test_a_target_behind_which_another_system_stands_is_told(
 ) -> None:
     """As if the address led elsewhere by now: the row is genuine, the cluster is not the one it names."""
     target = made(cast, vault)
-    Target.objects.filter(pk=target.pk).delete()
+    take_away(Target.objects.filter(pk=target.pk))
     target.pk, target.system = None, "vault/another/secret"
     target.save(force_insert=True)
     report = connection_test.test(actor=cast.principal(cast.alice), target=target)

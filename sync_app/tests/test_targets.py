@@ -11,6 +11,7 @@ from django.db import connection
 from pytest_django import Settings
 
 from audit_app.models import AuditEvent
+from audit_app.tests.trail import take_away
 from environments_app.errors import Forbidden, InvalidField, Invisible, NameInUse, Tampered
 from environments_app.models import Membership, Role
 from environments_app.policy import Grant, Principal
@@ -93,7 +94,7 @@ def test_a_manager_of_a_prefix_creates_none(cast: Cast, vault: VaultWorld) -> No
 def test_an_editor_of_a_prefix_uses_the_targets_of_its_scope(cast: Cast, vault: VaultWorld) -> None:
     target = made(cast, vault, scope="team/a")
     for prefix, finds in {"team": True, "team/a": True, "team/b": False, "team/a/b": False}.items():
-        Membership.objects.filter(user=cast.charlie).delete()
+        take_away(Membership.objects.filter(user=cast.charlie))
         Membership.objects.create(
             environment=cast.development, user=cast.charlie, role=Role.EDITOR, prefix=prefix
         )

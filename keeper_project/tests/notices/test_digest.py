@@ -13,6 +13,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.actions import Action
+from audit_app.tests.trail import take_away
 from environments_app.models import Membership, NoticeKind, PersonalSettings, User
 from environments_app.personal_settings import choose_digest
 from environments_app.tests.cast import Cast
@@ -58,7 +59,7 @@ def test_what_is_new_is_mailed_once_a_day(cast: Cast, bob: User, events: Callabl
 
 
 def test_rights_are_those_of_the_moment_of_sending(cast: Cast, bob: User) -> None:
-    Membership.objects.filter(user=bob).delete()
+    take_away(Membership.objects.filter(user=bob))
     assert not digest.send(bob.pk)
     User.objects.filter(pk=bob.pk).update(is_active=False)
     PersonalSettings.objects.update(digest_at=None)

@@ -13,6 +13,7 @@ from pytest_django import Settings
 from audit_app.actions import Action
 from audit_app.keyring import Purpose
 from audit_app.models import AuditEvent
+from audit_app.tests.trail import take_away
 from audit_app.verification import verify
 from environments_app.tests.cast import Cast, make_cast
 from secrets_app import data_keys, wrapping
@@ -242,7 +243,7 @@ class TestRefusals:
         )
 
     def test_one_of_a_migration_that_is_not_known(self, backup: Path) -> None:
-        KeyMigration.objects.all().delete()
+        take_away(KeyMigration.objects.all())
         assert "does not know" in refusal(backup)
 
     def test_one_that_is_not_there(self, backup: Path, tmp_path: Path) -> None:

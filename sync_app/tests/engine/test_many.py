@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from audit_app.tests.trail import take_away
 from environments_app.models import Membership
 from environments_app.tests.cast import Cast
 from secrets_app.errors import KeyUnavailable
@@ -240,7 +241,7 @@ def test_who_loses_the_right_under_way_writes_no_further_batch(
 
     def start_and_lose(batch: Batch) -> None:
         start(batch)
-        Membership.objects.filter(user=stage.cast.alice).delete()
+        take_away(Membership.objects.filter(user=stage.cast.alice))
 
     monkeypatch.setattr(Batch, "start", start_and_lose)
     run = applied(stage, plan)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from audit_app.models import AuditEvent, ReadManifestItem
+from audit_app.tests.trail import take_away
 from environments_app.members import grant
 from environments_app.models import Membership
 from environments_app.tests.cast import Cast
@@ -150,7 +151,7 @@ def _source_gone(stage: References) -> None:
 
 
 def _writer_lost_the_right(stage: References) -> None:
-    Membership.objects.filter(user=stage.cast.alice, environment=stage.production).delete()
+    take_away(Membership.objects.filter(user=stage.cast.alice, environment=stage.production))
 
 
 def _consent_withdrawn(stage: References) -> None:
@@ -245,7 +246,7 @@ def test_one_on_the_way_needs_its_own_writers_right(stage: References) -> None:
     stage.consent()
     stage.sync()
     assert stage.theirs("app/outer") == "<hunter2>"
-    Membership.objects.filter(user=stage.cast.erin, environment=stage.production).delete()
+    take_away(Membership.objects.filter(user=stage.cast.erin, environment=stage.production))
     stage.there("db/password", "correct-horse")
     assert stage.sync(rest=True).counts["refused"] == 2
     assert stage.theirs("app/outer") == "<hunter2>"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from audit_app.tests.trail import take_away
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret, SecretVersion
 from sync_app import queueing, runs, schedule
@@ -217,7 +218,7 @@ def test_who_lost_the_right_does_nothing_any_more(stage: Stage) -> None:
 
     stage.keep("one", "first")
     run = runs.request_sync(actor=stage.alice, target=stage.fresh())
-    Membership.objects.filter(user=stage.cast.alice).delete()
+    take_away(Membership.objects.filter(user=stage.cast.alice))
     done = runs.execute(run.pk)
     assert done is not None
     assert (done.state, done.error) == ("failed", "whoever started this may not do it any more")

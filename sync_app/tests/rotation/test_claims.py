@@ -2,6 +2,7 @@
 
 import pytest
 
+from audit_app.tests.trail import take_away
 from environments_app.tests.cast import Cast
 from secrets_app import transfer
 from sync_app.errors import RotationConflict
@@ -38,7 +39,7 @@ def test_it_is_not_named_to_who_may_not_see_it(cast: Cast, logins: World) -> Non
         actor=cast.principal(cast.alice), secret=secret, environment=cast.production, name="copy"
     )
     made_policy(cast, logins, secret=copied)
-    cast.production.memberships.all().delete()
+    take_away(cast.production.memberships.all())
     with pytest.raises(RotationConflict, match=r"^another policy rotates"):
         made_policy(cast, logins, secret=secret)
 

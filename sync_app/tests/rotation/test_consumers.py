@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from audit_app.tests.trail import take_away
 from environments_app.tests.cast import Cast
 from secrets_app import reading
 from secrets_app.models import Secret
@@ -86,7 +87,7 @@ def check(cast: Cast, database: DatabaseWorld, *, rotations: int) -> None:
             waiting = asked(cast, policy)
             assert running.execute(waiting.pk) is None
             assert (waiting.step, stored(secret).current_number) == (Step.WAITING, turn + 1)
-            Rotation.objects.filter(pk=waiting.pk).delete()
+            take_away(Rotation.objects.filter(pk=waiting.pk))
         consumers.log_in()
         old = consumers.value(turn)
         grace_over(working)

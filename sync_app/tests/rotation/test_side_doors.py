@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from audit_app.actions import Action
+from audit_app.tests.trail import take_away
 from environments_app import approvals
 from environments_app.errors import ApprovalNeeded
 from environments_app.models import Approval, Membership, Role
@@ -121,7 +122,7 @@ def test_what_a_second_person_approved_before_there_was_a_policy_is_refused_when
 ) -> None:
     secret = made_secret(cast, generated)
     place = cast.development
-    Membership.objects.filter(environment=place, user=cast.erin).delete()
+    take_away(Membership.objects.filter(environment=place, user=cast.erin))
     Membership.objects.create(environment=place, user=cast.erin, role=Role.MANAGER)
     place.protected = True
     place.save()
