@@ -19,7 +19,7 @@ def first_row(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) ->
             return cursor.fetchone()  # type: ignore[no-any-return]  # the stub knows no types of rows
     _make_ready(database)
     with database.wrap_database_errors:
-        return database.connection.execute(_marked(sql), values).fetchone()  # type: ignore[no-any-return]
+        return database.connection.execute(_marked(sql), values).fetchone()  # type: ignore[no-any-return]  # as above
 
 
 def execute(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any] = ()) -> int:

@@ -244,10 +244,10 @@ def _statements(vendor: str) -> _Statements:
     read = ", ".join(_canonical(vendor, f"e.{quote(column)}", column) for column in _TEXT_COLUMNS)
     return _Statements(
         begin="BEGIN IMMEDIATE" if vendor == "sqlite" else "START TRANSACTION",
-        lock_head=f"SELECT sequence, hash FROM {head} WHERE stream = %s{lock}",  # noqa: S608
-        move_head=f"UPDATE {head} SET sequence = %s, hash = {binary} WHERE stream = %s AND sequence = %s",  # noqa: S608
-        move_known_head=f"UPDATE {head} SET sequence = %s, hash = {binary} {stands}",  # noqa: S608
-        insert_at_head=f"{insert.head.removesuffix('VALUES ')}SELECT {insert.row[1:-1]} FROM {head} {stands}",  # noqa: S608
+        lock_head=f"SELECT sequence, hash FROM {head} WHERE stream = %s{lock}",  # noqa: S608 - our own names
+        move_head=f"UPDATE {head} SET sequence = %s, hash = {binary} WHERE stream = %s AND sequence = %s",  # noqa: S608 - our own names
+        move_known_head=f"UPDATE {head} SET sequence = %s, hash = {binary} {stands}",  # noqa: S608 - our own names
+        insert_at_head=f"{insert.head.removesuffix('VALUES ')}SELECT {insert.row[1:-1]} FROM {head} {stands}",  # noqa: S608 - our own names
         links=f"SELECT {read}, m.digest, {proof} {part}",
         canonical_links=f"SELECT e.id, e.sequence, {_canonical_bytes(vendor)}, {proof} {part}",
     )

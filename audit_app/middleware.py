@@ -33,8 +33,8 @@ class RequestContextMiddleware:
                 request.META.pop(header, None)
         request_id = _request_id(request)
         address = client_address(request)
-        request.request_id = request_id  # type: ignore[attr-defined]
-        request.client_address = address  # type: ignore[attr-defined]
+        request.request_id = request_id  # type: ignore[attr-defined]  # ours, on Django's request
+        request.client_address = address  # type: ignore[attr-defined]  # ours, on Django's request
         with structlog.contextvars.bound_contextvars(request_id=request_id, address=address):
             response = self.get_response(request)
         response["X-Request-ID"] = request_id

@@ -153,7 +153,7 @@ def _connected(connection: HTTPConnection, connect: Any, *, encrypted: bool) -> 
     name = connection._dns_host  # noqa: SLF001  urllib3's own name for what it resolves
     failure: OSError | HTTPError | None = None
     for address in permitted_addresses(name, connection.port or 0, encrypted=encrypted):
-        connection._dns_host = address  # noqa: SLF001
+        connection._dns_host = address  # noqa: SLF001 - as above
         try:
             made: socket.socket = connect()
         except (OSError, HTTPError) as error:
@@ -161,7 +161,7 @@ def _connected(connection: HTTPConnection, connect: Any, *, encrypted: bool) -> 
         else:
             return made
         finally:
-            connection._dns_host = name  # noqa: SLF001
+            connection._dns_host = name  # noqa: SLF001 - as above
     raise failure or OSError(f"{name} has no address")
 
 

@@ -14,7 +14,7 @@ class PermittedSession(URLLib3Session):
     """Sends botocore's requests over permitted connections, and through no proxy."""
 
     def __init__(self, *, timeout: tuple[float, float], connections: int) -> None:
-        super().__init__(timeout=timeout, max_pool_connections=connections)  # type: ignore[arg-type]
+        super().__init__(timeout=timeout, max_pool_connections=connections)  # type: ignore[arg-type]  # the stub knows one number alone
         # botocore has no setting for this; a test notices if the attribute moves.
         self._manager.pool_classes_by_scheme = POOLS  # type: ignore[attr-defined]
 

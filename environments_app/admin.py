@@ -50,7 +50,7 @@ else:  # generic to the type checker only
     ModelForm = forms.ModelForm
 
 # Importing Django's own page registered it, which would save past the use cases.
-admin.site.unregister(django_admin.Group)  # type: ignore[attr-defined]
+admin.site.unregister(django_admin.Group)  # type: ignore[attr-defined]  # the stub of the admin leaves out what it imports
 
 
 class UserForm(ModelForm):

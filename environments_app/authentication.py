@@ -59,7 +59,7 @@ class ServiceTokenAuthentication(authentication.BaseAuthentication):
             refuse(kind=error.reason, address=address)
             raise AuthenticationFailed from error
         # What else looks at the plain request (the history of configuration) sees who acts.
-        http.principal = principal  # type: ignore[attr-defined]
+        http.principal = principal  # type: ignore[attr-defined]  # ours, on Django's request
         return TokenBearer(principal), principal
 
     def authenticate_header(self, request: Request) -> str:  # noqa: ARG002 - the signature of DRF
@@ -108,7 +108,7 @@ def principal_of(request: Request | HttpRequest) -> Principal:
     principal: Principal | None = getattr(http, "principal", None)
     if principal is None:
         principal = session_principal(http)
-        http.principal = principal  # type: ignore[attr-defined]
+        http.principal = principal  # type: ignore[attr-defined]  # ours, on Django's request
     return principal
 
 

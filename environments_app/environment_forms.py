@@ -97,7 +97,7 @@ class AdminNarrowForm(NarrowForm):
     """What is taken from a token that administers: its role and reach stay."""
 
     role = None  # type: ignore[assignment]  # Django's way to drop an inherited field
-    prefix = None  # type: ignore[assignment]
+    prefix = None  # type: ignore[assignment]  # Django's way to drop an inherited field
 
 
 class RotateForm(forms.Form):
@@ -140,4 +140,4 @@ class AdminTokenForm(TokenForm):
     """A service token that administers the installation."""
 
     role = None  # type: ignore[assignment]  # Django's way to drop an inherited field
-    prefix = None  # type: ignore[assignment]
+    prefix = None  # type: ignore[assignment]  # Django's way to drop an inherited field

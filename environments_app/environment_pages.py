@@ -230,7 +230,7 @@ def _members(environment: Environment) -> list[Membership]:
         Membership.objects.filter(environment=environment).select_related("user", "group").order_by("id")
     )
     for row in rows:
-        row.revoke_url = reverse("member-revoke", args=[environment.name, row.pk])  # type: ignore[attr-defined]
+        row.revoke_url = reverse("member-revoke", args=[environment.name, row.pk])  # type: ignore[attr-defined]  # for the template alone
     return rows
 
 
@@ -241,6 +241,6 @@ def _tokens(environment: Environment) -> list[ServiceToken]:
         .order_by("revoked_at", "id")
     )
     for row in rows:
-        row.state = state_of(row)  # type: ignore[attr-defined]
-        row.revoke_url = reverse("token-revoke", args=[environment.name, row.pk])  # type: ignore[attr-defined]
+        row.state = state_of(row)  # type: ignore[attr-defined]  # for the template alone
+        row.revoke_url = reverse("token-revoke", args=[environment.name, row.pk])  # type: ignore[attr-defined]  # for the template alone
     return rows

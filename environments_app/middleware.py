@@ -22,5 +22,5 @@ class PrincipalMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer the request."""
         principal = SimpleLazyObject(lambda: session_principal(request))
-        request.principal = principal  # type: ignore[attr-defined]
+        request.principal = principal  # type: ignore[attr-defined]  # ours, on Django's request
         return self.get_response(request)

@@ -84,7 +84,7 @@ class ServiceAdmin(ModelAdmin):
     ) -> Any:
         """Show or save the form outside a transaction; a refusal becomes a message."""
         try:
-            return self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined]
+            return self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined]  # Django's, without a stub
         except self.refusals as error:
             return self._refusal(request, error)
 
@@ -93,7 +93,7 @@ class ServiceAdmin(ModelAdmin):
     ) -> Any:
         """Ask, then delete outside a transaction; a refusal becomes a message."""
         try:
-            return self._delete_view(request, object_id, extra_context)  # type: ignore[attr-defined]
+            return self._delete_view(request, object_id, extra_context)  # type: ignore[attr-defined]  # Django's, without a stub
         except self.refusals as error:
             return self._refusal(request, error)
 

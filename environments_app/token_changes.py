@@ -127,7 +127,7 @@ def _less_networks(token: ServiceToken, given: list[str]) -> list[str]:
     cidrs = networks_text(given)
     outer = networks_of(tuple(token.cidrs))
     inside = (
-        any(inner.version == network.version and inner.subnet_of(network) for network in outer)  # type: ignore[arg-type]
+        any(inner.version == network.version and inner.subnet_of(network) for network in outer)  # type: ignore[arg-type]  # the versions were compared
         for inner in networks_of(tuple(cidrs))
     )
     if outer and not (cidrs and all(inside)):

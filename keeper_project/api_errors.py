@@ -230,8 +230,8 @@ def _response(problem: Problem, request: HttpRequest | None) -> Response:
     response.content_type = ProblemRenderer.media_type
     if request is not None:
         # Whatever the client accepts, a problem is told in JSON.
-        request.accepted_renderer = ProblemRenderer()  # type: ignore[attr-defined]
-        request.accepted_media_type = ProblemRenderer.media_type  # type: ignore[attr-defined]
+        request.accepted_renderer = ProblemRenderer()  # type: ignore[attr-defined]  # DRF reads it there
+        request.accepted_media_type = ProblemRenderer.media_type  # type: ignore[attr-defined]  # DRF reads it there
     return response
 
 

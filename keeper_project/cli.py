@@ -32,7 +32,7 @@ def unmet() -> list[str]:
     """
     from django.conf import settings  # noqa: PLC0415 - reading settings may fail, which `main` reports
 
-    from keeper_project.production_packages import missing  # noqa: PLC0415
+    from keeper_project.production_packages import missing  # noqa: PLC0415 - only once its own packages are known to be there
 
     return list(
         missing(
@@ -62,8 +62,8 @@ def main() -> None:
         problems = [str(error)]
     if problems:
         sys.exit("\n".join(f"keeper: {problem}" for problem in problems))
-    from django.core.management import execute_from_command_line  # noqa: PLC0415
-    from django.db import OperationalError  # noqa: PLC0415
+    from django.core.management import execute_from_command_line  # noqa: PLC0415 - Django only once nothing is unmet
+    from django.db import OperationalError  # noqa: PLC0415 - Django only once nothing is unmet
 
     try:
         execute_from_command_line([sys.argv[0], *arguments])

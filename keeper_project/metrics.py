@@ -61,7 +61,7 @@ def registry() -> CollectorRegistry:
     """Return what this machine's processes have measured, and the state of the database."""
     found = CollectorRegistry()
     if settings.PROMETHEUS_MULTIPROC_DIR:
-        MultiProcessCollector(found)  # type: ignore[no-untyped-call]
+        MultiProcessCollector(found)  # type: ignore[no-untyped-call]  # the library is not typed there
     else:
         found.register(REGISTRY)
     found.register(StateCollector())

@@ -198,7 +198,7 @@ class DataKeyAdmin(ServiceAdmin):
     list_filter = (OpensFilter, "purpose", "environment", "active", "provider")
     list_select_related = ("environment",)
     search_fields = ("uuid", "key_uri")
-    actions = ("check_now",)  # type: ignore[assignment]
+    actions = ("check_now",)  # type: ignore[assignment]  # as the stubs have it: none
 
     @admin.display(boolean=True, description="opens")
     def opens(self, row: DataKey) -> bool | None:

@@ -41,7 +41,7 @@ class OptionsForm(forms.Form):
 
     def __init__(self, data: Any, *, needs: str, places: Any) -> None:
         super().__init__(data)
-        self.fields["environment"].queryset = places  # type: ignore[attr-defined]
+        self.fields["environment"].queryset = places  # type: ignore[attr-defined]  # a ModelChoiceField
         for name in [name for name in self.fields if name != needs]:
             del self.fields[name]
         for field in self.fields.values():

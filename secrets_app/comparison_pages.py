@@ -32,7 +32,7 @@ class CompareForm(forms.Form):
     def __init__(self, *args: Any, places: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name in ("left", "right"):
-            self.fields[name].queryset = places  # type: ignore[attr-defined]
+            self.fields[name].queryset = places  # type: ignore[attr-defined]  # a ModelChoiceField
 
     def clean(self) -> dict[str, Any]:
         """Refuse to compare a place with itself."""

@@ -238,7 +238,7 @@ class EncryptedField(_BinaryField):
         self,
         value: object,
         expression: Expression,  # noqa: ARG002 - Django's signature
-        connection: BaseDatabaseWrapper,  # noqa: ARG002
+        connection: BaseDatabaseWrapper,  # noqa: ARG002 - Django's signature
     ) -> Sealed | None:
         """Wrap whatever is stored; what is no envelope is found when it is opened, not in a list."""
         if value is None:

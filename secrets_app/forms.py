@@ -81,7 +81,7 @@ class SecretForm(WrittenFields, forms.Form):
 
     def __init__(self, *args: Any, environments: Any, secret: Secret | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["environment"].queryset = environments  # type: ignore[attr-defined]
+        self.fields["environment"].queryset = environments  # type: ignore[attr-defined]  # a ModelChoiceField
         if secret is None:
             self.fields["value"].required = True
             return
@@ -146,7 +146,7 @@ class FilterForm(forms.Form):
     def __init__(self, *args: Any, environments: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         choices = [(environment.name, environment.title) for environment in environments]
-        self.fields["environment"].choices = [("", "All environments"), *choices]  # type: ignore[attr-defined]
+        self.fields["environment"].choices = [("", "All environments"), *choices]  # type: ignore[attr-defined]  # a ChoiceField
         # Not declared: forms have an attribute of this name.
         self.fields["prefix"] = forms.CharField(label="Under", required=False)
         for name, added in panel_filters().items():

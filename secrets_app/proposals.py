@@ -156,14 +156,14 @@ def _plain(metadata: Metadata) -> dict[str, Json]:
         elif isinstance(value, str | bool) or value is None:
             plain[name] = value
         else:
-            plain[name] = [str(item) for item in value]  # type: ignore[attr-defined]
+            plain[name] = [str(item) for item in value]  # type: ignore[attr-defined]  # the tags, a list
     return plain
 
 
 def _metadata_lines(before: Mapping[str, Any], metadata: Metadata) -> list[Line]:
     lines = []
     for name, value in _plain(metadata).items():
-        old = _plain({name: before[name]})[name] if name in before else ""  # type: ignore[misc]
+        old = _plain({name: before[name]})[name] if name in before else ""  # type: ignore[misc]  # a TypedDict has no keys that are computed
         if old != value and (old or value):
             lines.append(Line(name.replace("_", " ").capitalize(), _text(old), _text(value)))
     return lines

@@ -61,7 +61,7 @@ class ImportForm(forms.Form):
 
     def __init__(self, *args: Any, environments: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["environment"].queryset = environments  # type: ignore[attr-defined]
+        self.fields["environment"].queryset = environments  # type: ignore[attr-defined]  # a ModelChoiceField
 
     @property
     def keep_existing(self) -> bool:
@@ -120,7 +120,7 @@ class ExportForm(forms.Form):
 
     def __init__(self, *args: Any, environments: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["environment"].queryset = environments  # type: ignore[attr-defined]
+        self.fields["environment"].queryset = environments  # type: ignore[attr-defined]  # a ModelChoiceField
 
 
 TYPES: Final = SecretType.choices

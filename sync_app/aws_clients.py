@@ -26,7 +26,7 @@ def guarded_client(
     """Return a client, and what closes its connections; `seconds` is for each attempt."""
     from botocore.config import Config  # noqa: PLC0415 - see above
 
-    from audit_app.outbound_aws import guard  # noqa: PLC0415
+    from audit_app.outbound_aws import guard  # noqa: PLC0415 - see above
 
     config = Config(
         connect_timeout=seconds,
@@ -36,7 +36,7 @@ def guarded_client(
     )
     with _making:
         client: Any = _session().client(
-            service,  # type: ignore[call-overload]
+            service,  # type: ignore[call-overload]  # the stub wants a name that is written there
             region_name=region,
             endpoint_url=endpoint,
             config=config,

@@ -87,8 +87,8 @@ class RulesForm(forms.Form):
         """Offer an interval that the API set and that is not among the choices."""
         seconds = self.initial.get("interval_seconds")
         field = self.fields["interval_seconds"]
-        if seconds is not None and seconds not in dict(field.choices):  # type: ignore[attr-defined]
-            field.choices = [*field.choices, (seconds, f"every {seconds} seconds")]  # type: ignore[attr-defined]
+        if seconds is not None and seconds not in dict(field.choices):  # type: ignore[attr-defined]  # a ChoiceField
+            field.choices = [*field.choices, (seconds, f"every {seconds} seconds")]  # type: ignore[attr-defined]  # a ChoiceField
 
     @property
     def rules(self) -> dict[str, Any]:
@@ -176,7 +176,7 @@ class TargetForm(RulesForm, DestinationForm):
         self, *args: Any, backend: type[Backend], environments: Iterable[Environment], **kwargs: Any
     ) -> None:
         super().__init__(*args, backend=backend, **kwargs)
-        self.fields["environment"].queryset = environments  # type: ignore[attr-defined]
+        self.fields["environment"].queryset = environments  # type: ignore[attr-defined]  # a ModelChoiceField
 
     def rule_fields(self) -> list[forms.BoundField]:
         """Return the fields of the rules."""

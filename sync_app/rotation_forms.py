@@ -69,8 +69,8 @@ class CadenceForm(forms.Form):
     def _offer_own(self, name: str) -> None:
         """Offer a time that the API set and that is not among the choices."""
         seconds, field = self.initial.get(name), self.fields[name]
-        if seconds is not None and seconds <= MAX_SECONDS and seconds not in dict(field.choices):  # type: ignore[attr-defined]
-            field.choices = [*field.choices, (seconds, f"{seconds} seconds")]  # type: ignore[attr-defined]
+        if seconds is not None and seconds <= MAX_SECONDS and seconds not in dict(field.choices):  # type: ignore[attr-defined]  # a ChoiceField
+            field.choices = [*field.choices, (seconds, f"{seconds} seconds")]  # type: ignore[attr-defined]  # a ChoiceField
 
     @property
     def rules(self) -> dict[str, Any]:

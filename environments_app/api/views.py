@@ -251,7 +251,7 @@ class AdminTokenListView(TokenListView):
     """The tokens that administer the installation, and new ones."""
 
     @extend_schema(summary="List admin tokens", responses=documents.TokenDocument(many=True))
-    def get(self, request: Request) -> Response:  # type: ignore[override]
+    def get(self, request: Request) -> Response:  # type: ignore[override]  # no environment in the path
         """List the tokens that administer, revoked ones as well."""
         return self._list(None)
 
@@ -260,7 +260,7 @@ class AdminTokenListView(TokenListView):
         request=documents.NewAdminToken,
         responses={201: documents.IssuedToken},
     )
-    def post(self, request: Request) -> Response:  # type: ignore[override]
+    def post(self, request: Request) -> Response:  # type: ignore[override]  # no environment in the path
         """Issue a token that manages environments, members and tokens, and reads no value."""
         return self._issue(None, documents.NewAdminToken)
 
@@ -306,7 +306,7 @@ class AdminTokenRotationView(TokenRotationView):
         request=documents.TokenRotation,
         responses={201: documents.IssuedToken},
     )
-    def post(self, request: Request, id: int) -> Response:  # type: ignore[override]
+    def post(self, request: Request, id: int) -> Response:  # type: ignore[override]  # no environment in the path
         """Issue a token's successor; both are valid for the overlap. The answer alone holds its text."""
         require(actor=self.actor, action=Action.TOKEN_ISSUE, environment=None)
         return self._rotated(tokens.find_token(actor=self.actor, environment=None, id=id))

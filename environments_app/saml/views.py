@@ -94,7 +94,7 @@ class AnswerView(AssertionConsumerServiceView):  # type: ignore[misc]  # untyped
         # One spelling for all parsers that follow.
         request.POST = QueryDict(urlencode({_FIELD: base64.b64encode(document).decode()}))
         pending = {self._statement.in_response_to: ""}
-        request.saml_session = MemorySession(_saml2_outstanding_queries=pending)  # type: ignore[attr-defined]
+        request.saml_session = MemorySession(_saml2_outstanding_queries=pending)  # type: ignore[attr-defined]  # djangosaml2 reads it there
         response: HttpResponse = super().post(request)
         return response
 

@@ -44,7 +44,7 @@ class SyncView(AccessView):
 def chosen(request: Request, rows: QuerySet[Any], name: str, choices: type) -> QuerySet[Any]:
     """Keep the rows whose field is what the query asks for. Raises InvalidField."""
     text = request.query_params.get(name, "")
-    allowed: list[str] = [str(choice) for choice in choices]  # type: ignore[attr-defined]
+    allowed: list[str] = [str(choice) for choice in choices]  # type: ignore[attr-defined]  # an enum or choices
     if text and text not in allowed:
         raise InvalidField(name, f"Choose one of {', '.join(allowed)}.")
     return rows.filter(**{name: text}) if text else rows
@@ -52,7 +52,7 @@ def chosen(request: Request, rows: QuerySet[Any], name: str, choices: type) -> Q
 
 def filter_parameter(name: str, choices: type) -> OpenApiParameter:
     """Describe such a filter in OpenAPI."""
-    return OpenApiParameter(name, str, enum=[str(choice) for choice in choices])  # type: ignore[attr-defined]
+    return OpenApiParameter(name, str, enum=[str(choice) for choice in choices])  # type: ignore[attr-defined]  # an enum or choices
 
 
 def accepted(run: Run) -> Response:

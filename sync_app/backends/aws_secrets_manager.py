@@ -230,7 +230,7 @@ class AwsSecretsManager(Backend):
         tags = [{"Key": key, "Value": text} for key, text in mark.labels().items()]
         self._aws.ask(
             "TagResource",
-            lambda: self._client.tag_resource(SecretId=seen.remote_id, Tags=tags),  # type: ignore[arg-type]
+            lambda: self._client.tag_resource(SecretId=seen.remote_id, Tags=tags),  # type: ignore[arg-type]  # a TypedDict in the stub
         )
 
     def unmark(self, seen: Seen) -> None:

@@ -175,7 +175,7 @@ class VaultKv2(Backend):
         seen = Seen(name=name, presence=Presence.PRESENT, version=version, mark=mark_from(labels))
         return Copy(seen=seen, value=content[FIELD])
 
-    def create(self, name: str, value: str, *, mark: Mark, token: str) -> Seen:  # noqa: ARG002
+    def create(self, name: str, value: str, *, mark: Mark, token: str) -> Seen:  # noqa: ARG002 - every backend's signature
         """Mark the empty name, then write its first version with cas=0.
 
         In this order a crash in between leaves a mark without a value, never a value without a
@@ -197,7 +197,7 @@ class VaultKv2(Backend):
             raise CreateOvertaken(_OVERTAKEN) from None
         return self.look(name)
 
-    def update(self, seen: Seen, value: str, *, token: str, known: bool = False) -> Seen:  # noqa: ARG002
+    def update(self, seen: Seen, value: str, *, token: str, known: bool = False) -> Seen:  # noqa: ARG002 - every backend's signature
         """Write with cas = the version read; what is there must be a single text.
 
         If the next version holds this very value already, an earlier attempt got through. The

@@ -117,7 +117,7 @@ def cut_after(connection: int, seconds: float) -> Iterator[None]:
 
 def _is_ipv6(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).version == 6  # noqa: PLR2004
+        return ipaddress.ip_address(host).version == 6  # noqa: PLR2004 - IP version 6
     except ValueError:
         return False
 

@@ -56,7 +56,7 @@ class _Refusal:
         raise _Asked
 
 
-class _StrictConnection(Connection):  # type: ignore[misc]
+class _StrictConnection(Connection):  # type: ignore[misc]  # without stubs
     """A connection that judges the server's first words before it answers with a proof."""
 
     def _get_server_information(self) -> None:
@@ -134,7 +134,7 @@ def translated(error: pymysql.Error) -> BackendError:  # noqa: PLR0911  one retu
             f"the server's options prevent it (error {code}): a replica is read-only; "
             "strict_password_validation refuses hashes"
         )
-    if isinstance(error, pymysql.OperationalError | pymysql.InterfaceError) and not 1000 <= code < 2000:  # noqa: PLR2004
+    if isinstance(error, pymysql.OperationalError | pymysql.InterfaceError) and not 1000 <= code < 2000:  # noqa: PLR2004 - the server's own codes
         return TargetUnreachable(f"the connection was lost (error {code}): what it did is not known")
     return RequestRefused(f"the server refused the request (error {code})")
 
