@@ -83,7 +83,8 @@ def genesis(deployment: UUID, stream: str) -> bytes:
 
 def manifest_digest(entries: Iterable[tuple[str, int, str]]) -> str:
     """Return the hexadecimal SHA-256 over a read's (secret uuid as text, number, name), in sorted order."""
-    ordered = [tuple(entry) for entry in sorted(entries)]
+    # The JSON library takes plain tuples alone; of one, `tuple` returns the same.
+    ordered = sorted(map(tuple, entries))
     return hashlib.sha256(canonical_json(ordered)).hexdigest()
 
 

@@ -1,7 +1,7 @@
 """The only writer of the trail: appends events to a stream and hands out receipts."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID, uuid4, uuid5
 
 from django.db import DatabaseError, IntegrityError, connection, transaction
@@ -39,6 +39,10 @@ class ManifestEntry(NamedTuple):
     name: str
 
 
+# What a manifest takes: such an entry, or the same as a plain tuple, which costs a read of many less.
+Read: TypeAlias = tuple[str, int, str]
+
+
 class Draft(NamedTuple):
     """An event before it has a place in its stream.
 
@@ -53,7 +57,7 @@ class Draft(NamedTuple):
     object: AuditObject
     outcome: Outcome = Outcome.ALLOWED
     details: Mapping[str, Json] | None = None
-    manifest: Sequence[ManifestEntry] | None = None
+    manifest: Sequence[Read] | None = None
     covers: frozenset[bytes] = frozenset()
 
 
@@ -120,7 +124,7 @@ def record(
     object: AuditObject,
     outcome: Outcome = Outcome.ALLOWED,
     details: Mapping[str, Json] | None = None,
-    manifest: Sequence[ManifestEntry] | None = None,
+    manifest: Sequence[Read] | None = None,
     covers: frozenset[bytes] = frozenset(),
 ) -> Receipt:
     """Append one event, in the caller's transaction or else in its own.
@@ -156,7 +160,7 @@ def commit_record(
     object: AuditObject,
     outcome: Outcome = Outcome.ALLOWED,
     details: Mapping[str, Json] | None = None,
-    manifest: Sequence[ManifestEntry] | None = None,
+    manifest: Sequence[Read] | None = None,
     covers: frozenset[bytes] = frozenset(),
 ) -> Receipt:
     """Append one event that is committed when this returns; its receipt opens what it covers.
@@ -304,7 +308,7 @@ def _opening(stream: str) -> Draft:
     )
 
 
-def _manifest(entries: Sequence[ManifestEntry] | None) -> ReadManifest | None:
+def _manifest(entries: Sequence[Read] | None) -> ReadManifest | None:
     """Return the manifest of a read, shared by every equal read."""
     if entries is None:
         return None
@@ -312,7 +316,7 @@ def _manifest(entries: Sequence[ManifestEntry] | None) -> ReadManifest | None:
     return ReadManifest.objects.filter(digest=digest).first() or _new_manifest(digest, entries)
 
 
-def _new_manifest(digest: str, entries: Sequence[ManifestEntry]) -> ReadManifest:
+def _new_manifest(digest: str, entries: Sequence[Read]) -> ReadManifest:
     try:
         with transaction.atomic():
             manifest = ReadManifest.objects.create(digest=digest, size=len(entries))

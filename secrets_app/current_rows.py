@@ -7,8 +7,8 @@ again through its models, which judge it. A test holds the two together.
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from typing import Any, Final, NamedTuple, TypeAlias
-from uuid import UUID
+from itertools import chain
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from django.db import connection
 
@@ -16,21 +16,23 @@ from audit_app.canonical import canonical_json
 from audit_app.errors import BadDetails
 from audit_app.keyring import Purpose, keyring
 from audit_app.models import deployment_uuid
-from audit_app.record import ManifestEntry
 from environments_app.models import Environment
 from secrets_app.models import Secret, SecretVersion
 
-# What holds of each row that is taken as it comes.
-_FIXED: Final = ("environment.uuid", "live")
-_COVERED: Final = tuple(path for path in Secret.MAC_COVERS if path not in _FIXED)
-_COVERED_IF_SET: Final = Secret.MAC_COVERS_IF_SET
-_ALWAYS: Final = len(_COVERED)
-# Counted from the end of a row.
-_RESOLVES_AS: Final = _COVERED_IF_SET.index("resolves_as") - len(_COVERED_IF_SET)
-_NAME: Final = _COVERED.index("name")
-_NUMBER: Final = _COVERED.index("current_number")
+# What a row's MAC covers besides its place and that it lives, as `_claims` takes it from a row.
+_COVERED: Final = (
+    "name",
+    "secret_type",
+    "current_number",
+    "previous_number",
+    "pending_number",
+    "resolves_as",
+)
 _ROWS_PER_FETCH: Final = 1_000
 LOST: Final = b""
+_NONE: Final = frozenset({None, ""})
+# As the database gives it, in the order of `_select`.
+_Row: TypeAlias = Sequence[Any]
 _UUID_BYTES: Final = 16
 _HEX_DIGITS: Final = 32
 
@@ -49,16 +51,6 @@ class CurrentRow(NamedTuple):
     envelope: bytes
     is_authentic: bool
 
-    @property
-    def secret_bytes(self) -> bytes:
-        """The bytes of the secret's uuid."""
-        return bytes.fromhex(self.secret.replace("-", ""))
-
-    @property
-    def manifest_entry(self) -> ManifestEntry:
-        """How the manifest of a read lists this."""
-        return ManifestEntry(self.secret, self.number, self.name)
-
 
 class PlainRow(NamedTuple):
     """A row that proved itself, with what a sync asks for besides; the envelope is empty unless asked for."""
@@ -70,9 +62,9 @@ class PlainRow(NamedTuple):
 
 
 def current_rows(environment: Environment, prefix: str) -> Iterator[CurrentRow]:
-    """Yield the living secrets of an environment in the order of names, from `prefix` on."""
-    for rows in _fetched(_select(connection.vendor), environment, *_below(prefix)):
-        yield from _judged(rows, environment)
+    """Return the living secrets of an environment in the order of names, from `prefix` on."""
+    batches = _fetched(_select(connection.vendor), environment, *_below(prefix))
+    return chain.from_iterable(_judged(rows, environment) for rows in batches)
 
 
 def plain_rows(environment: Environment, prefix: str) -> Iterator[PlainRow | int]:
@@ -93,57 +85,70 @@ def plain_rows_of(environment: Environment, names: Sequence[str]) -> Iterator[Pl
         yield from _plain(_fetched(head, environment, condition, names), environment)
 
 
-# A row as it stands, and the message and MAC that prove it.
-_Claim: TypeAlias = tuple[CurrentRow, tuple[bytes, bytes]]
+def _judged(rows: Sequence[_Row], environment: Environment) -> Sequence[CurrentRow]:
+    """Return rows that prove themselves as they stand, and the others as their models judge them."""
+    proven = _proven(rows, environment)
+    if None not in proven:
+        return cast("Sequence[CurrentRow]", proven)
+    judged = (found or _by_models(row[0], environment) for row, found in zip(rows, proven, strict=True))
+    return [found for found in judged if found]
 
 
-def _judged(rows: Sequence[Sequence[Any]], environment: Environment) -> Iterator[CurrentRow]:
-    """Yield rows that prove themselves as they stand, and the others as their models judge them."""
-    for row, proven in zip(rows, _proven(rows, environment), strict=True):
-        if found := proven or _by_models(row[0], environment):
-            yield found
-
-
-def _plain(batches: Iterable[Sequence[Sequence[Any]]], environment: Environment) -> Iterator[PlainRow | int]:
+def _plain(batches: Iterable[Sequence[_Row]], environment: Environment) -> Iterator[PlainRow | int]:
     for batch in batches:
         rows = [row[1:] for row in batch]
-        for (fingerprint, pk, *stored), proven in zip(batch, _proven(rows, environment), strict=True):
+        for (fingerprint, pk, *_, resolves_as), proven in zip(batch, _proven(rows, environment), strict=True):
             if proven is None or type(fingerprint) is not bytes:
                 yield pk
             else:
-                yield PlainRow(pk, proven, fingerprint, stored[_RESOLVES_AS] or "")
+                yield PlainRow(pk, proven, fingerprint, resolves_as or "")
 
 
-def _proven(rows: Sequence[Sequence[Any]], environment: Environment) -> Iterator[CurrentRow | None]:
-    """Yield each row if it proves itself as it stands, None for any other."""
-    place = (Secret.MAC_LABEL, deployment_uuid())
-    claims = [_claim(row, place, environment.uuid) for row in rows]
-    are_genuine = keyring().verify_all(Purpose.ROW_MAC, [claim[1] for claim in claims if claim])
-    for claim in claims:
-        genuine = claim and (are_genuine or keyring().verify(Purpose.ROW_MAC, *claim[1]))
-        yield claim[0] if claim and genuine else None
+def _proven(rows: Sequence[_Row], environment: Environment) -> Sequence[CurrentRow | None]:
+    """Return each row if it proves itself as it stands, None for any other."""
+    found: list[CurrentRow | None] = []
+    if keyring().verify_all(Purpose.ROW_MAC, _claims(rows, environment, found)):
+        return found
+    return [None] if len(rows) == 1 else [_proven([row], environment)[0] for row in rows]
 
 
-def _claim(row: Sequence[Any], place: tuple[str, UUID], environment: UUID) -> _Claim | None:
-    """Return what a row says of itself, None if it holds what Keeper never stores."""
-    _, live, version, envelope, secret, mac, *stored = row
-    if live != 1 or not (type(envelope) is type(mac) is bytes and type(version) is type(secret) is str):
-        # SQLite keeps what it is given.
-        return None
-    covered = dict(zip(_COVERED, stored, strict=False))
-    covered["environment.uuid"], covered["live"] = environment, True
-    later = zip(_COVERED_IF_SET, stored[_ALWAYS:], strict=True)
-    covered |= {path: value for path, value in later if value not in {None, ""}}
-    try:
-        version_bytes = bytes.fromhex(version.replace("-", ""))
-        # What `mac_message` returns; the uuids become text on the way.
-        message = canonical_json([*place, text := _uuid_text(secret), covered])
-    except (ValueError, BadDetails):
-        return None
-    if len(version_bytes) != _UUID_BYTES:
-        return None
-    found = CurrentRow(version_bytes, text, stored[_NAME], stored[_NUMBER], envelope, True)
-    return found, (message, mac)
+def _claims(
+    rows: Sequence[_Row], environment: Environment, found: list[CurrentRow | None]
+) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the message and the MAC of each row, and add to `found` what it says of itself.
+
+    For a row that holds what Keeper never stores, that is None, and nothing is yielded. One message is
+    there at a time: a thousand of them kept cost more than making them does.
+    """
+    label, deployment, place = Secret.MAC_LABEL, str(deployment_uuid()), str(environment.uuid)
+    for _, live, version, envelope, secret, mac, name, kind, current, previous, pending, resolves_as in rows:
+        if live != 1 or not (type(envelope) is type(mac) is bytes and type(version) is type(secret) is str):
+            # SQLite keeps what it is given.
+            found.append(None)
+            continue
+        covered = {
+            "current_number": current,
+            "environment.uuid": place,
+            "live": True,
+            "name": name,
+            "pending_number": pending,
+            "previous_number": previous,
+            "secret_type": kind,
+        }
+        if resolves_as not in _NONE:
+            covered["resolves_as"] = resolves_as
+        try:
+            version_bytes = bytes.fromhex(version.replace("-", ""))
+            # What `mac_message` returns.
+            message = canonical_json([label, deployment, text := _uuid_text(secret), covered])
+        except (ValueError, BadDetails):
+            found.append(None)
+            continue
+        if len(version_bytes) != _UUID_BYTES:
+            found.append(None)
+            continue
+        found.append(CurrentRow(version_bytes, text, name, current, envelope, True))
+        yield message, mac
 
 
 def _uuid_text(stored: str) -> str:
@@ -177,7 +182,7 @@ def _below(prefix: str) -> tuple[str, Sequence[str]]:
 
 def _fetched(
     head: str, environment: Environment, condition: str, parameters: Sequence[str]
-) -> Iterator[Sequence[Sequence[Any]]]:
+) -> Iterator[Sequence[_Row]]:
     with connection.cursor() as cursor:
         cursor.execute(f"{head} {condition} ORDER BY s.name", [environment.pk, *parameters])
         while rows := cursor.fetchmany(_ROWS_PER_FETCH):
@@ -187,7 +192,7 @@ def _fetched(
 @cache
 def _select(vendor: str, *, besides: str = "", value: str = "v.value") -> str:  # noqa: ARG001 - a key of the cache
     quote = connection.ops.quote_name
-    columns = [f"s.{quote(path)}" for path in (*_COVERED, *_COVERED_IF_SET)]
+    columns = [f"s.{quote(column)}" for column in _COVERED]
     version, secret = quote(SecretVersion._meta.db_table), quote(Secret._meta.db_table)
     return (
         f"SELECT {besides}s.id, s.live, v.uuid, {value}, s.uuid, s.row_mac, {', '.join(columns)} "  # noqa: S608 - our own names

@@ -283,7 +283,7 @@ class EncryptedField(_BinaryField):
         try:
             envelope = b64decode(value.encode("ascii"), validate=True)
             if not legacy.is_legacy(envelope):
-                envelope_format.parse(envelope)
+                envelope_format.check(envelope)
         except (AttributeError, UnicodeEncodeError, binascii.Error, EnvelopeError) as error:
             raise ValidationError(f"{self.name} takes an envelope in base64") from error
         return Sealed(envelope)

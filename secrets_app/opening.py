@@ -5,7 +5,6 @@ reports and raises; a test holds the two together.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final
 from uuid import UUID
 
 from audit_app.models import deployment_uuid
@@ -14,14 +13,11 @@ from secrets_app.current_rows import CurrentRow
 from secrets_app.data_keys import plain_key
 from secrets_app.envelope import seal
 from secrets_app.envelope.context import VersionBindings
-from secrets_app.envelope.format import MIN_ENVELOPE_BYTES, PREFIX, parse
+from secrets_app.envelope.format import DATA_KEY_ID, MIN_ENVELOPE_BYTES, check
 from secrets_app.envelope.seal import PlainKey
 from secrets_app.errors import EnvelopeError, KeyRefused
 from secrets_app.fields import Sealed, require_proof, require_proofs
 from secrets_app.models.secret import version_context
-
-# Where the id of the data key stands in an envelope.
-_KEY_ID: Final = slice(len(PREFIX), len(PREFIX) + 16)
 
 
 class EnvironmentValues:
@@ -44,14 +40,17 @@ class EnvironmentValues:
     def opened_all(self, rows: Sequence[CurrentRow]) -> list[bytes]:
         """Return the values of versions in their order; raises as `opened` does."""
         require_proofs(self._receipt, [row.version for row in rows])
-        return [self._opened(row.envelope, row.version, row.secret_bytes, row.number) for row in rows]
+        return [
+            self._opened(envelope, version, bytes.fromhex(secret.replace("-", "")), number)
+            for version, secret, _, number, envelope, _ in rows
+        ]
 
     def _opened(self, envelope: bytes, version: bytes, secret: bytes, number: int) -> bytes:
         try:
-            header = parse(envelope)
-            key = self._keys.get(header.data_key_id) or self._taken(header.data_key_id)
+            check(envelope)
+            key = self._keys.get(envelope[DATA_KEY_ID]) or self._taken(envelope[DATA_KEY_ID])
             binding = self._bindings.of(version, secret, number)
-            return seal.open_bound(envelope, header, data_key=key, binding=binding)
+            return seal.open_bound(envelope, data_key=key, binding=binding)
         except (EnvelopeError, KeyRefused):
             context = version_context(
                 version=UUID(bytes=version),
@@ -76,5 +75,5 @@ class EnvironmentValues:
 
 def named_data_keys(envelopes: Iterable[bytes]) -> set[UUID]:
     """Return the ids of the data keys that envelopes name; what is no envelope names none."""
-    ids = {envelope[_KEY_ID] for envelope in envelopes if len(envelope) >= MIN_ENVELOPE_BYTES}
+    ids = {envelope[DATA_KEY_ID] for envelope in envelopes if len(envelope) >= MIN_ENVELOPE_BYTES}
     return {UUID(bytes=data_key_id) for data_key_id in ids}

@@ -184,7 +184,7 @@ def reveal_environment(
         stream=stream,
         object=whole,
         details=told,
-        manifest=[row.manifest_entry for row in rows],
+        manifest=[(row.secret, row.number, row.name) for row in rows],
         covers=frozenset(row.version for row in rows),
     )
     try:
@@ -205,13 +205,18 @@ def _readable_rows(
     # Who may read the whole environment is not asked about again for each name.
     every = not prefix and _reaches(actor, environment, "", "")
     for row in current_rows(environment, prefix):
-        if names is not None and row.name not in names:
+        version, secret, name, _, envelope, is_authentic = row
+        if names is not None and name not in names:
             continue
-        if (every or _reaches(actor, environment, row.name, prefix)) and _proves_itself(row):
-            if row.version == LOST:
-                raise _missing(UUID(row.secret), row.name)
+        if every or _reaches(actor, environment, name, prefix):
+            if not is_authentic:
+                reason = "the secret's row was not written by Keeper"
+                report_violation(kind="secret", uuid=UUID(secret), name=name, reason=reason)
+                continue
+            if version == LOST:
+                raise _missing(UUID(secret), name)
             found.append(row)
-            size += len(row.envelope)
+            size += len(envelope)
         if len(found) > MAX_EXPORT or size > MAX_EXPORT_BYTES:
             raise TooManyItems(
                 f"One read takes at most {MAX_EXPORT:,} secrets and {MAX_EXPORT_BYTES >> 20} MiB. "
@@ -235,13 +240,6 @@ def _require_still(actor: Principal, environment: Environment, rows: Sequence[Cu
 def _reaches(actor: Principal, environment: Environment, name: str, prefix: str) -> bool:
     inside = not prefix or name == prefix or name.startswith(f"{prefix}/")
     return inside and allows(actor, Action.SECRET_EXPORT, environment_id=environment.pk, name=name)
-
-
-def _proves_itself(row: CurrentRow) -> bool:
-    if not row.is_authentic:
-        reason = "the secret's row was not written by Keeper"
-        report_violation(kind="secret", uuid=UUID(row.secret), name=row.name, reason=reason)
-    return row.is_authentic
 
 
 def _open_all(environment: Environment, rows: Sequence[CurrentRow], receipt: Receipt) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -75,7 +76,7 @@ def open_versions(
     receipt = commit_record(
         **told,
         details=details,
-        manifest=sorted(entries, key=lambda entry: entry.name),
+        manifest=sorted(entries, key=attrgetter("name")),
         covers=frozenset(uuid.bytes for uuid in (*rows, *(version.uuid for version in versions))),
     )
     _prefetch(named_data_keys(held.envelope for held in rows.values()).union(_keys(versions)))

@@ -7,7 +7,7 @@ The header has 97 bytes and an envelope at least 114: an empty plaintext is neve
 The layout follows suite 0x0478 of the AWS Encryption SDK message format.
 """
 
-from typing import Final, NamedTuple
+from typing import Final
 from uuid import UUID
 
 from secrets_app.errors import Malformed, UnknownFormat
@@ -28,34 +28,29 @@ MIN_ENVELOPE_BYTES: Final = HEADER_BYTES + 1 + TAG_BYTES
 MAX_ENVELOPE_BYTES: Final = HEADER_BYTES + MAX_PLAINTEXT_BYTES + TAG_BYTES
 
 
-class Header(NamedTuple):
-    """The fields of a header of version 1, suite 1."""
-
-    data_key_id: bytes
-    salt: bytes
-    commitment: bytes
-    nonce: bytes
-
-    def pack(self) -> bytes:
-        """Return the 97 bytes of the header."""
-        return b"".join((PREFIX, *self))
+# Where each field stands; a key is derived from the two that begin with the data key's id.
+DATA_KEY_ID: Final = slice(5, 21)
+ID_AND_SALT: Final = slice(5, 53)
+COMMITMENT: Final = slice(53, 85)
+NONCE: Final = slice(85, HEADER_BYTES)
 
 
-def parse(envelope: bytes) -> Header:
-    """Return the header of an envelope.
+def check(envelope: bytes) -> None:
+    """Let pass what has the form of an envelope.
 
-    Raises Malformed if the bytes are no envelope by their length or first bytes, and
-    UnknownFormat if their version or suite is not ours.
+    Raises Malformed if the bytes are none by their length or first bytes, and UnknownFormat if their
+    version or suite is not ours.
     """
+    if envelope.startswith(PREFIX) and MIN_ENVELOPE_BYTES <= len(envelope) <= MAX_ENVELOPE_BYTES:
+        return
     if envelope[:3] != MAGIC:
         raise Malformed("the column does not hold an envelope")
     if not MIN_ENVELOPE_BYTES <= len(envelope) <= MAX_ENVELOPE_BYTES:
         raise Malformed("the envelope is too short or too long to be whole")
-    if envelope[3:5] != PREFIX[3:]:
-        raise UnknownFormat(f"envelope version {envelope[3]}, suite {envelope[4]} is not known here")
-    return Header(envelope[5:21], envelope[21:53], envelope[53:85], envelope[85:HEADER_BYTES])
+    raise UnknownFormat(f"envelope version {envelope[3]}, suite {envelope[4]} is not known here")
 
 
 def data_key_id(envelope: bytes) -> UUID:
-    """Return the id of the data key that an envelope names; raises as `parse` does."""
-    return UUID(bytes=parse(envelope).data_key_id)
+    """Return the id of the data key that an envelope names; raises as `check` does."""
+    check(envelope)
+    return UUID(bytes=envelope[DATA_KEY_ID])

@@ -9,9 +9,9 @@ any number of values without a nonce ever being reused under one key:
 One HMAC is the whole expand step, since the data key is uniform (RFC 5869, 3.3).
 """
 
-import hmac
 import secrets
 from collections.abc import Callable
+from hmac import compare_digest
 from typing import Final, NoReturn
 from uuid import UUID
 
@@ -22,14 +22,18 @@ from cryptography.hazmat.primitives.hmac import HMAC
 
 from secrets_app.envelope.context import Context
 from secrets_app.envelope.format import (
+    COMMITMENT,
     DATA_KEY_BYTES,
+    DATA_KEY_ID,
     HEADER_BYTES,
+    ID_AND_SALT,
     MAX_PLAINTEXT_BYTES,
+    NONCE,
     NONCE_BYTES,
+    PREFIX,
     SALT_BYTES,
     SUITE,
-    Header,
-    parse,
+    check,
 )
 from secrets_app.errors import InvalidPlaintext, WrongContext
 
@@ -92,8 +96,8 @@ def seal_with(plaintext: bytes, *, data_key: PlainKey, binding: bytes, salt: byt
     if not 1 <= len(plaintext) <= MAX_PLAINTEXT_BYTES:
         raise InvalidPlaintext(f"an envelope carries 1 to {MAX_PLAINTEXT_BYTES:,} bytes")
     key_id = data_key.id.bytes
-    key, commitment = _derive(data_key, key_id, salt)
-    header = Header(key_id, salt, commitment, nonce).pack()
+    key, commitment = _derived(data_key, key_id + salt)
+    header = b"".join((PREFIX, key_id, salt, commitment, nonce))
     return header + AESGCM(key).encrypt(nonce, plaintext, header + binding)
 
 
@@ -110,25 +114,28 @@ def open_envelope(
     key, context or bytes are not those of the sealing.
     """
     envelope = bytes(envelope)
-    header = parse(envelope)
-    data_key = data_key_for(UUID(bytes=header.data_key_id))
-    return open_bound(envelope, header, data_key=data_key, binding=context.binding)
+    check(envelope)
+    data_key = data_key_for(UUID(bytes=envelope[DATA_KEY_ID]))
+    return open_bound(envelope, data_key=data_key, binding=context.binding)
 
 
-def open_bound(envelope: bytes, header: Header, *, data_key: PlainKey, binding: bytes) -> bytes:
-    """Open an envelope, whose header was parsed, for the `binding` of a context that was built elsewhere.
+def open_bound(envelope: bytes, *, data_key: PlainKey, binding: bytes) -> bytes:
+    """Open an envelope that `check` let pass, for the `binding` of a context that was built elsewhere.
 
     Raises WrongContext as `open_envelope` does.
     """
-    key, commitment = _derive(data_key, header.data_key_id, header.salt)
-    if not hmac.compare_digest(commitment, header.commitment):
+    key, commitment = _derived(data_key, envelope[ID_AND_SALT])
+    if not compare_digest(commitment, envelope[COMMITMENT]):
         raise WrongContext("the envelope was not sealed under the data key that it names")
     try:
-        return AESGCM(key).decrypt(header.nonce, envelope[HEADER_BYTES:], envelope[:HEADER_BYTES] + binding)
+        return AESGCM(key).decrypt(
+            envelope[NONCE], envelope[HEADER_BYTES:], envelope[:HEADER_BYTES] + binding
+        )
     except InvalidTag as error:
         raise WrongContext("the envelope was edited, or belongs to another place") from error
 
 
-def _derive(data_key: PlainKey, data_key_id: bytes, salt: bytes) -> tuple[bytes, bytes]:
-    okm = data_key.hmac_sha512(_INFO + data_key_id + salt + b"\x01")
+def _derived(data_key: PlainKey, id_and_salt: bytes) -> tuple[bytes, bytes]:
+    """Return the key and the commitment."""
+    okm = data_key.hmac_sha512(_INFO + id_and_salt + b"\x01")
     return okm[:32], okm[32:]
