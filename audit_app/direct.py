@@ -28,10 +28,10 @@ def execute(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any] = ())
         with database.cursor() as cursor:
             # Without values Django takes a percent sign as it stands, as the driver does.
             cursor.execute(sql, values or None)
-            return cursor.rowcount  # type: ignore[no-any-return]
+            return cursor.rowcount  # type: ignore[no-any-return]  # as above
     _make_ready(database)
     with database.wrap_database_errors:
-        return database.connection.execute(_marked(sql), values).rowcount  # type: ignore[no-any-return]
+        return database.connection.execute(_marked(sql), values).rowcount  # type: ignore[no-any-return]  # as above
 
 
 def _goes_by_django(database: BaseDatabaseWrapper) -> bool:
