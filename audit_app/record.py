@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid5
 
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
@@ -15,6 +15,7 @@ from audit_app.chain import EventFields, Link, canonical_bytes, event_hash, gene
 from audit_app.details import details_text
 from audit_app.errors import AuditError, MixedStreams, StreamForked
 from audit_app.group_commit import GroupCommit
+from audit_app.identified import random_uuids
 from audit_app.kept_heads import HEADS, Head
 from audit_app.keyring import Purpose, keyring
 from audit_app.metrics import APPEND_SECONDS, count_events
@@ -250,8 +251,9 @@ def _chain(head: Head, ready: Sequence[_Ready], *, committed: bool) -> _Chained:
     at, keys = timezone.now(), keyring()
     told_at, stored_at = utc_text(at), ledger.stored_time(at)
     entries, receipts = [], []
-    for sequence, (draft, text, manifest) in enumerate(ready, first + 1):
-        fields = _fields(draft, sequence, told_at, text, manifest.digest if manifest else None)
+    uuids = random_uuids(len(ready))
+    for sequence, (uuid, (draft, text, manifest)) in enumerate(zip(uuids, ready, strict=True), first + 1):
+        fields = _fields(uuid, draft, sequence, told_at, text, manifest.digest if manifest else None)
         link_hash = event_hash(previous, canonical_bytes(fields))
         link = Link(fields, previous, link_hash, keys.mac(Purpose.AUDIT_MAC, link_hash))
         entries.append(ledger.Entry(link, stored_at, manifest.pk if manifest else None))
@@ -266,10 +268,10 @@ def _store(stream: str, chained: _Chained, *, after: Head) -> None:
         raise StreamForked(f"the head of stream {stream} moved while it was locked")
 
 
-def _fields(draft: Draft, sequence: int, at: str, details: str, digest: str | None) -> EventFields:
+def _fields(uuid: str, draft: Draft, sequence: int, at: str, details: str, digest: str | None) -> EventFields:
     actor, target = draft.actor, draft.object
     return EventFields(
-        uuid4().hex, draft.stream, sequence, at,
+        uuid, draft.stream, sequence, at,
         str(actor.kind), actor.uuid.hex, actor.name, str(draft.action),
         target.kind, target.uuid.hex, target.name, str(draft.outcome),
         actor.address, actor.request_id, details, digest,

@@ -52,7 +52,7 @@ def row_state(*rows: AuthenticatedRow, gone: bool = False) -> dict[str, Json]:
     return {_DETAIL: {str(row.uuid): None if gone else _digest(row.row_mac) for row in rows}}
 
 
-def state_of(uuid: UUID, row_mac: bytes) -> dict[str, Json]:
+def state_of(uuid: UUID | str, row_mac: bytes) -> dict[str, Json]:
     """Return what `row_state` does, for the uuid and the MAC of a row."""
     return {_DETAIL: {str(uuid): _digest(row_mac)}}
 

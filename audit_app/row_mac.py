@@ -122,7 +122,7 @@ class AuthenticatedRow(Identified):
         return names | {field.attname for field in cls._meta.concrete_fields if field.name in names}
 
 
-def mac_message(label: str, uuid: UUID, covered: Mapping[str, object]) -> bytes:
+def mac_message(label: str, uuid: UUID | str, covered: Mapping[str, object]) -> bytes:
     """Return what the MAC of a row is over; `covered` is path → plain value.
 
     Raises UnauthenticatableValue if a value has no canonical form.

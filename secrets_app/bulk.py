@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from audit_app.actions import Action
 from audit_app.canonical import Json
+from audit_app.identified import random_uuids
 from audit_app.record import Draft, record_many
 from environments_app.models import Environment
 from environments_app.policy import Principal, allows, require
@@ -134,7 +135,8 @@ def _described(items: Sequence[NewSecret]) -> list[Described]:
             checked_comment(item.comment)
             _refuse_references(item)
             facts = inspect(item.secret_type, item.value)
-            described.append(Described(item.name, item.secret_type, facts, **checked_metadata(item.metadata)))
+            about = checked_metadata(item.metadata) if item.metadata else {}
+            described.append(Described(item.name, item.secret_type, facts, **about))
         except InvalidInput as error:
             faults.append(ItemFault(index=index, field=error.field, reason=error.reason))
     if faults:
@@ -166,10 +168,12 @@ def _sealed(actor: Principal, described: Sequence[Described], items: Sequence[Ne
         pk: NewRows(actor=actor, environment=place, data_key=active_key(place), at=now)
         for pk, place in {item.environment.id: item.environment for item in items}.items()
     }
+    uuids = random_uuids(2 * len(items))
     made = []
-    for item, about in zip(items, described, strict=True):
+    for item, about, secret, version in zip(items, described, uuids[::2], uuids[1::2], strict=True):
         maker = makers[item.environment.id]
-        made.append((maker, maker.made(about, value=item.value, comment=item.comment)))
+        row = maker.made(about, value=item.value, comment=item.comment, secret=secret, version=version)
+        made.append((maker, row))
     return made
 
 

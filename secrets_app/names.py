@@ -8,6 +8,8 @@ from secrets_app.input_errors import InvalidName, InvalidTag
 MAX_NAME_LENGTH = 512
 MAX_TAGS = 50
 _SEGMENT = re.compile(r"[A-Za-z0-9_.+=@-]+")
+# All segments at once, none of them only dots: what is no such path is looked at piece by piece.
+_PATH = re.compile(r"(?:(?!\.\.?(?:/|\Z))[A-Za-z0-9_.+=@-]+(?:/(?!\Z)|\Z))+")
 _TAG = re.compile(r"[a-z0-9][a-z0-9_.:/-]{0,62}")
 
 
@@ -47,6 +49,8 @@ def validate_tags(tags: object) -> list[str]:
 def _validate_path(name: object, *, field: str, noun: str) -> str:
     if not isinstance(name, str):
         raise InvalidName(field, f"The {noun} must be text.")
+    if len(name) <= MAX_NAME_LENGTH and _PATH.fullmatch(name):
+        return name
     if not name:
         raise InvalidName(field, f"Give a {noun}.")
     if len(name) > MAX_NAME_LENGTH:

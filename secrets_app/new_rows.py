@@ -8,12 +8,13 @@ those that `writing.create` stores.
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from audit_app.actions import Action
 from audit_app.canonical import Json, utc_text
+from audit_app.identified import dashed
 from audit_app.keyring import Purpose, keyring
 from audit_app.models import deployment_uuid
 from audit_app.record import AuditObject, Draft
@@ -101,39 +102,47 @@ class NewRows:
         self._environment = environment
         self._stream = environment_stream(environment.uuid)
         self._data_key = data_key
+        self._data_key_id = data_key.id.hex
         self._bindings = VersionBindings(deployment=deployment_uuid(), environment=environment.uuid)
         self._at = at
-        self._stored_at = connection.ops.adapt_datetimefield_value(at)
         self._told_at = utc_text(at)
         self._author = (actor.name, actor.uuid.hex)
+        self._author_uuid = str(actor.uuid)
+        self._environment_uuid = str(environment.uuid)
+        # The proxy looks the connection up at each use.
+        self._ops = connections[DEFAULT_DB_ALIAS].ops
+        self._stored_at = self._ops.adapt_datetimefield_value(at)
 
-    def made(self, described: Described, *, value: str, comment: str) -> NewRow:
-        """Return the row of a secret. Call it before the transaction in which it is stored."""
-        secret, version, plaintext = uuid4(), uuid4(), value.encode()
-        row_mac = self._row_mac(secret, described)
+    def made(self, described: Described, *, value: str, comment: str, secret: str, version: str) -> NewRow:
+        """Return the row of a secret, under uuids in hexadecimal.
+
+        Call it before the transaction in which it is stored.
+        """
+        plaintext, secret_uuid, version_uuid = value.encode(), dashed(secret), dashed(version)
+        row_mac = self._row_mac(secret_uuid, described)
         fingerprint = fingerprints.fingerprint(plaintext)
-        binding = self._bindings.of(version.bytes, secret.bytes, _FIRST)
+        binding = self._bindings.of(bytes.fromhex(version), bytes.fromhex(secret), _FIRST)
         envelope = seal.seal_bound(plaintext, data_key=self._data_key, binding=binding)
         digest = digest_message(
-            version=version,
-            secret=secret,
+            version=version_uuid,
+            secret=secret_uuid,
             number=_FIRST,
             fingerprint=fingerprint,
-            author=self._actor.name,
-            author_uuid=self._actor.uuid,
+            author=self._author[0],
+            author_uuid=self._author_uuid,
             comment=comment,
             at=self._told_at,
         )
         return NewRow(
-            environment=self._environment,
-            described=described,
-            uuid=secret,
-            secret=self._secret(secret, described, row_mac),
-            version=(
-                version.hex, _FIRST, envelope, self._data_key.id.hex, fingerprint, *self._author, comment,
+            self._environment,
+            described,
+            UUID(int=int(secret, 16)),
+            self._secret(secret, described, row_mac),
+            (
+                version, _FIRST, envelope, self._data_key_id, fingerprint, *self._author, comment,
                 self._stored_at,
             ),
-            details={**details_of(version, _FIRST, digest_of(digest)), **state_of(secret, row_mac)},
+            {**details_of(version_uuid, _FIRST, digest_of(digest)), **state_of(secret_uuid, row_mac)},
         )  # fmt: skip
 
     def event(self, row: NewRow, told: dict[str, Json]) -> Draft:
@@ -154,9 +163,9 @@ class NewRows:
             owner, expires_at, facts, self._at, self._at, self._at,
         )  # fmt: skip
 
-    def _row_mac(self, uuid: UUID, described: Described) -> bytes:
+    def _row_mac(self, uuid: str, described: Described) -> bytes:
         covered: dict[str, object] = {
-            "environment.uuid": self._environment.uuid,
+            "environment.uuid": self._environment_uuid,
             "name": described.name,
             "secret_type": described.secret_type,
             "current_number": _FIRST,
@@ -166,11 +175,11 @@ class NewRows:
         }
         return keyring().mac(Purpose.ROW_MAC, mac_message(Secret.MAC_LABEL, uuid, covered))
 
-    def _secret(self, uuid: UUID, described: Described, row_mac: bytes) -> Sequence[Any]:
+    def _secret(self, uuid: str, described: Described, row_mac: bytes) -> Sequence[Any]:
         name, secret_type, facts, description, tags, owner, expires_at = described
-        ops = connection.ops
+        ops = self._ops
         return (
-            uuid.hex, self._environment.id, name, str(secret_type), description, tags_text(tags), owner,
+            uuid, self._environment.id, name, str(secret_type), description, tags_text(tags), owner,
             ops.adapt_datetimefield_value(expires_at) if expires_at else None,
             ops.adapt_json_value(facts, None) if facts else "{}",
             _FIRST, None, None, _FIRST, True, None, self._stored_at,

@@ -93,23 +93,23 @@ def write_details(version: SecretVersion) -> dict[str, Json]:
     return details_of(version.uuid, version.number, version_digest(version))
 
 
-def details_of(version: UUID, number: int, digest: str) -> dict[str, Json]:
+def details_of(version: UUID | str, number: int, digest: str) -> dict[str, Json]:
     """Return what `write_details` does, for a version's uuid, number and digest."""
     return {"version": str(version), "number": number, "digest": digest}
 
 
 def digest_message(
     *,
-    version: UUID,
-    secret: UUID,
+    version: UUID | str,
+    secret: UUID | str,
     number: int,
     fingerprint: bytes,
     author: str,
-    author_uuid: UUID,
+    author_uuid: UUID | str,
     comment: str,
     at: str,
 ) -> bytes:
-    """Return what the digest of a version is over; `at` is its time in UTC as text."""
+    """Return what the digest of a version is over: its time in UTC as text, the uuids as such or as text."""
     return _DIGEST_LABEL + canonical_json(
         # The uuids become text on the way.
         [version, secret, number, fingerprint.hex(), author, author_uuid, comment, at]

@@ -37,7 +37,7 @@ def encoded_size(value: str) -> int:
 
     Raises InvalidValue if it holds a lone surrogate, which UTF-8 cannot express.
     """
-    if len(value) > MAX_VALUE_BYTES:
+    if len(value) > MAX_VALUE_BYTES or value.isascii():
         return len(value)
     if not is_encodable(value):
         raise refused("The value contains half of a surrogate pair, which is not valid text: remove it.")

@@ -120,3 +120,13 @@ def test_it_refuses_bad_tags(tags: object) -> None:
     with pytest.raises(InvalidTag) as caught:
         validate_tags(tags)
     assert caught.value.field == "tags"
+
+
+@given(st.text("aZ0_.+=@-/ \n\x00é", max_size=8))
+def test_it_takes_what_its_rule_says_and_nothing_else(name: str) -> None:
+    allowed = set(string.ascii_letters + string.digits + "_.+=@-")
+    if all(part and part not in {".", ".."} and set(part) <= allowed for part in name.split("/")):
+        assert validate_secret_name(name) == name
+    else:
+        with pytest.raises(InvalidName):
+            validate_secret_name(name)
