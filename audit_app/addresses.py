@@ -36,7 +36,12 @@ def client_address(request: HttpRequest) -> str:
 
 def forwarded_name() -> str:
     """Return the name under which WSGI passes settings.KEEPER_FORWARDED_HEADER."""
-    return "HTTP_" + str(settings.KEEPER_FORWARDED_HEADER).upper().replace("-", "_")
+    return _name_in_wsgi(settings.KEEPER_FORWARDED_HEADER)
+
+
+@lru_cache(maxsize=8)
+def _name_in_wsgi(header: str) -> str:
+    return "HTTP_" + header.upper().replace("-", "_")
 
 
 def is_trusted_proxy(address: str) -> bool:

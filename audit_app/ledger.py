@@ -45,10 +45,11 @@ def plain_transaction(stream: str) -> Iterator[Head | None]:
     """
     # The connection itself: its proxy looks the thread's one up at each use.
     database = connections[DEFAULT_DB_ALIAS]
-    if not takes_several():
+    goes_together = _goes_together(database)
+    if not goes_together:
         direct.execute(database, _statements(database.vendor).begin)
     try:
-        yield _begun(database, stream) if takes_several() else locked_head(stream)
+        yield _begun(database, stream) if goes_together else locked_head(stream)
         direct.execute(database, "COMMIT")
     except BaseException:
         _roll_back()
@@ -94,7 +95,7 @@ def append(stream: str, entries: Sequence[Entry], *, after: int) -> bool:
     insert, move_head = _insert(database.vendor), _statements(database.vendor).move_head
     if len(rows) > 1:
         many_rows.insert(insert, rows)
-    elif takes_several():
+    elif _goes_together(database):
         with database.cursor() as cursor:
             cursor.execute(f"{insert.head}{insert.row}; {move_head}", [*rows[0], *moved])
             cursor.nextset()
@@ -106,7 +107,11 @@ def append(stream: str, entries: Sequence[Entry], *, after: int) -> bool:
 
 def takes_several() -> bool:
     """Say whether statements can go to the server together: each alone is a way there and back."""
-    return connections[DEFAULT_DB_ALIAS].vendor == "mysql"
+    return _goes_together(connections[DEFAULT_DB_ALIAS])
+
+
+def _goes_together(database: BaseDatabaseWrapper) -> bool:
+    return database.vendor == "mysql"
 
 
 def commit_at_once(stream: str, entries: Sequence[Entry], *, after: Head) -> bool:

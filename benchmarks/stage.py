@@ -27,7 +27,7 @@ CLIENTS = 8
 SQLITE = "SQLite"
 MARIADB = "MariaDB"
 # As many as `keeper run` gives its web server; a test compares them.
-WEB_THREADS = {SQLITE: 2, MARIADB: 4}
+WEB_THREADS = 4
 ROOT = Path(__file__).resolve().parent.parent
 _LOG_LINES = 3
 _REGION = "eu-central-1"
@@ -229,7 +229,7 @@ class Stage:
         """Return the floor on a database."""
         if database not in self._floors:
             place = self._directory / f"floor-{database}"
-            floor = Floor(place, self._url(database, "floor_benchmark"), threads=WEB_THREADS[database])
+            floor = Floor(place, self._url(database, "floor_benchmark"), threads=WEB_THREADS)
             self._floors[database] = self._started(floor)
         return self._floors[database]
 

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from audit_app.direct import first_row
 from audit_app.keyring import keyring
@@ -101,15 +102,15 @@ class _Part(NamedTuple):
     columns: slice
     converters: Sequence[tuple[int, Callable[..., Any], Any]]
 
-    def values(self, columns: Sequence[Any]) -> list[Any]:
-        database = connections[DEFAULT_DB_ALIAS]
+    def values(self, columns: Sequence[Any], database: BaseDatabaseWrapper) -> list[Any]:
         found = list(columns)
         for place, convert, expression in self.converters:
             found[place] = convert(found[place], expression, database)
         return found
 
     def instance(self, columns: Sequence[Any]) -> Any:
-        return self.model.from_db(DEFAULT_DB_ALIAS, self.names, self.values(columns))
+        values = self.values(columns, connections[DEFAULT_DB_ALIAS])
+        return self.model.from_db(DEFAULT_DB_ALIAS, self.names, values)
 
 
 class _Parts(NamedTuple):
@@ -134,7 +135,7 @@ def _row(condition: str, *values: int | str) -> HotRow | None:
         secret = _secret(proof, tuple(row[parts.secret.columns]), environment)
     except _Unproven:
         return None
-    version, number, value = parts.version.values(row[parts.version.columns])
+    version, number, value = parts.version.values(row[parts.version.columns], database)
     context = version_context(
         version=version, secret=secret.uuid, number=number, environment=secret.environment_uuid
     )

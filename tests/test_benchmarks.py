@@ -14,7 +14,7 @@ from pytest_django.live_server_helper import LiveServer
 from benchmarks import audit_append, chart, idle, table
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.client import Endpoint, UnexpectedAnswer, all_of, for_seconds
-from benchmarks.stage import MARIADB, SQLITE, WEB_THREADS
+from benchmarks.stage import SQLITE, WEB_THREADS
 from benchmarks.table import Comparison, Figure, Target
 from keeper_project.management.commands import run
 
@@ -36,7 +36,7 @@ def test_each_benchmark_is_a_module_of_its_name() -> None:
 
 
 def test_the_floor_is_served_by_as_many_threads_as_keeper() -> None:
-    assert WEB_THREADS == {SQLITE: run.EMBEDDED_THREADS, MARIADB: run.NETWORK_THREADS}
+    assert WEB_THREADS == run.WEB_THREADS
 
 
 @pytest.mark.django_db(transaction=True)

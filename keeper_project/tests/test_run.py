@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 from django.core.management import call_command
@@ -179,17 +178,6 @@ def test_it_starts_no_worker_where_there_is_another() -> None:
     assert [child.name for child in command._children("127.0.0.1", 1, options)] == ["web server"]
     options["no_worker"] = False
     assert [child.name for child in command._children("127.0.0.1", 1, options)] == ["web server", "worker"]
-
-
-@pytest.mark.parametrize(
-    ("vendor", "backend", "threads"), [("sqlite", "local", 2), ("sqlite", "kms", 4), ("mysql", "local", 4)]
-)
-def test_it_has_more_threads_where_it_waits_for_a_network(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, vendor: str, backend: str, threads: int
-) -> None:
-    settings.KEY_MANAGEMENT_BACKEND = backend
-    monkeypatch.setattr(command, "connection", Mock(vendor=vendor))
-    assert command._web_threads() == threads
 
 
 @pytest.mark.parametrize(
