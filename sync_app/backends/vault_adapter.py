@@ -54,12 +54,15 @@ class PooledAdapter(Adapter):  # type: ignore[misc]  # hvac is not typed
             method,
             f"{self._path}{url}{query}",
             body=None if json is None else orjson.dumps(json),
-            headers=self._headers() if headers is None else headers,
+            headers=self._headers(method) if headers is None else headers,
             retries=False,
             redirect=False,
         )
 
-    def _headers(self) -> dict[str, str]:
+    def _headers(self, method: str) -> dict[str, str]:
         # Vault API, "Headers": X-Vault-Request keeps a proxy from being asked in Vault's place.
         headers = {"X-Vault-Token": str(self.token), "X-Vault-Request": "true"}
+        if method == "PATCH":
+            # RFC 7396; Vault takes no other kind of patch.
+            headers["Content-Type"] = "application/merge-patch+json"
         return headers | {"X-Vault-Namespace": self.namespace} if self.namespace else headers

@@ -18,7 +18,7 @@ from sync_app.errors import (
     TargetStandby,
 )
 
-_CAPABILITIES = {"GET": "read or list", "POST": "create and update", "DELETE": "delete"}
+_CAPABILITIES = {"GET": "read or list", "POST": "create and update", "DELETE": "delete", "PATCH": "patch"}
 
 
 def translated(  # noqa: PLR0911  one return a meaning

@@ -1,9 +1,9 @@
 """Vault and OpenBao, KV version 2: every write is check-and-set, every deletion of one version.
 
 Policy, with mount `secret` and prefix `team`: on `secret/data/team/*` create, update, read; on
-`secret/metadata/team/*` create, update, read, list; on `secret/delete/team/*` and
-`secret/undelete/team/*` update; on `secret/detailed-metadata/team/*` list, where the server has
-it (OpenBao), or a list costs one read a secret.
+`secret/metadata/team/*` create, update, read, list, and patch, where the server has it; on
+`secret/delete/team/*` and `secret/undelete/team/*` update; on `secret/detailed-metadata/team/*`
+list, where the server has it (OpenBao), or a list costs one read a secret.
 
 A secret is an object with the one key `value`; others are read by nobody and never overwritten.
 """
@@ -75,7 +75,7 @@ class VaultKv2(Backend):
         self._prefix = Prefix(self.destination["prefix"])
         self._mount = Prefix(self.destination["mount"], field="mount").text
         self._namespace = Prefix(self.destination["namespace"], field="namespace").text
-        self._detailed = True
+        self._detailed = self._patches = True
         self._vault = VaultConnection(
             self._address,
             mount=self._mount,
@@ -237,11 +237,11 @@ class VaultKv2(Backend):
 
     def mark(self, seen: Seen, mark: Mark) -> None:
         """Add the mark to the custom metadata."""
-        self._label(seen.name, lambda labels: labels | mark.labels())
+        self._label(seen.name, mark.labels())
 
     def unmark(self, seen: Seen) -> None:
         """Take our keys out of the custom metadata."""
-        self._label(seen.name, lambda labels: {key: labels[key] for key in labels if key not in MARK_KEYS})
+        self._label(seen.name, dict.fromkeys(MARK_KEYS))
 
     # --- How ----------------------------------------------------------------------------------
 
@@ -309,11 +309,28 @@ class VaultKv2(Backend):
         body = {"data": old["data"]["data"], "options": {"cas": written}}
         self._vault.ask("POST", self._at("data", path), json=body)
 
-    def _label(self, name: str, change: Any) -> None:
+    def _label(self, name: str, changes: Mapping[str, str | None]) -> None:
+        """Set some keys of the custom metadata, or take away those that are None; the others are not ours.
+
+        A patch leaves them alone (Vault 1.9, OpenBao). Where it may not be sent they are written back as
+        they were read: what another client labels in between is lost.
+        """
         path = self._at("metadata", self._prefix.path(name))
-        reply = self._vault.ask("GET", path)
-        labels = (reply["data"].get("custom_metadata") if reply else None) or {}
-        self._vault.ask("POST", path, json={"custom_metadata": change(labels)})
+        labels: dict[str, str] | None = None
+        if self._patches:
+            try:
+                if self._vault.ask("PATCH", path, json={"custom_metadata": changes}) is not None:
+                    return
+                # Nothing is there, which a patch does not make.
+                labels = {}
+            except (PermissionMissing, RequestRefused):
+                self._patches = False
+        if labels is None:
+            reply = self._vault.ask("GET", path)
+            labels = (reply["data"].get("custom_metadata") if reply else None) or {}
+        kept = {key: text for key, text in {**labels, **changes}.items() if text is not None}
+        if kept != labels:
+            self._vault.ask("POST", path, json={"custom_metadata": kept})
 
 
 _LIST: Final = {"list": "true"}

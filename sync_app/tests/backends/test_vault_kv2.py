@@ -48,10 +48,10 @@ def token_with(vault: VaultWorld, rules: str, **options: object) -> str:
     return str(made["auth"]["client_token"])
 
 
-def everything_below(prefix: str) -> str:
+def everything_below(prefix: str, *, patch: bool = True) -> str:
     kinds = {
         "data": "create,update,read",
-        "metadata": "create,update,read,list",
+        "metadata": "create,update,read,list" + (",patch" if patch else ""),
         "detailed-metadata": "list",
         "delete": "update",
         "undelete": "update",
@@ -71,6 +71,46 @@ def test_it_needs_no_more_than_the_documented_policy(vault: VaultWorld) -> None:
         assert list(backend.list()) == [made]
         backend.delete(made)
         assert backend.restore("a/b") == made
+
+
+@pytest.mark.parametrize("patch", [True, False])
+def test_it_changes_its_own_labels_alone(
+    vault: VaultWorld, monkeypatch: pytest.MonkeyPatch, patch: bool
+) -> None:
+    """Whatever stands there already stays; with a patch also what is written in the very moment."""
+    vault.write(f"{vault.prefix}/a", "1")
+    vault.label(f"{vault.prefix}/a", "team", "payments")
+    token = token_with(vault, everything_below(vault.prefix, patch=patch))
+    with vault.backend(token=token) as backend:
+        assert isinstance(backend, VaultKv2)
+        asked: list[str] = []
+        ask = backend._vault.ask
+
+        def meanwhile(method: str, path: str, **options: Any) -> Any:
+            if "/metadata/" in path and method in {"PATCH", "POST"}:
+                asked.append(method)
+                if method == "PATCH" and patch:
+                    labels = {"team": "payments", "cost": "42"} | (MARK.labels() if len(asked) > 1 else {})
+                    vault.kv.update_metadata(
+                        f"{vault.prefix}/a", custom_metadata=labels, mount_point="secret"
+                    )
+            return ask(method, path, **options)
+
+        monkeypatch.setattr(backend._vault, "ask", meanwhile)
+        others = {"team": "payments"} | ({"cost": "42"} if patch else {})
+        backend.mark(backend.look("a"), MARK)
+        assert vault.labels(f"{vault.prefix}/a") == others | MARK.labels()
+        backend.unmark(backend.look("a"))
+        assert vault.labels(f"{vault.prefix}/a") == others
+        # A refusal is remembered: it is not asked for again.
+        assert asked == (["PATCH"] * 2 if patch else ["PATCH", "POST", "POST"])
+
+
+def test_the_labels_of_a_secret_that_is_gone_make_none(vault: VaultWorld) -> None:
+    with vault.backend() as backend:
+        gone = backend.look("gone")
+        backend.unmark(gone)
+        assert vault.client.read(f"secret/metadata/{vault.prefix}/gone") is None
 
 
 def test_it_lists_without_detailed_metadata(vault: VaultWorld) -> None:
