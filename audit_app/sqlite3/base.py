@@ -7,7 +7,6 @@ Keeper never writes: the row is there, and its MAC or the chain shows that it wa
 
 import sqlite3
 from datetime import datetime
-from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -32,9 +31,16 @@ def readable_time(stored: bytes) -> datetime:
         return UNREADABLE_TIME
 
 
-# Gives the text of a column, with a mark for each byte that is not UTF-8. The driver calls it for
-# every text of every row: a function in Python would double what a row costs.
-readable_text: Final = partial(str, encoding="utf-8", errors="replace")
+def readable_text(stored: bytes) -> str:
+    """Return the text of a column, with a mark for each byte that is not UTF-8.
+
+    The driver calls it for every text of every row, which is most of what a row costs: without a word
+    more, decoding takes two thirds of the time.
+    """
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return stored.decode(errors="replace")
 
 
 def _uuid(stored: Any, *_: Any) -> UUID | None:
