@@ -3,10 +3,14 @@
 A thousand pairs of model instances cost several times what opening their values does. What is as
 Keeper writes it is taken from the row as it comes, once its MAC proves it; any other row is read
 again through its models, which judge it. A test holds the two together.
+
+The rows are read each time. What one proves depends on its columns and on the keys alone, so that what
+the rows that were read of late have proven is kept by their complete columns: one that was edited is
+another row. Of values nothing is kept, nor of the versions that hold them.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
@@ -19,7 +23,7 @@ from audit_app.models import deployment_uuid
 from environments_app.models import Environment
 from secrets_app.models import Secret, SecretVersion
 
-# What a row's MAC covers besides its place and that it lives, as `_claims` takes it from a row.
+# What a row's MAC covers besides its place and that it lives, as `_identity` takes it from a row.
 _COVERED: Final = (
     "name",
     "secret_type",
@@ -31,8 +35,11 @@ _COVERED: Final = (
 _ROWS_PER_FETCH: Final = 1_000
 LOST: Final = b""
 _NONE: Final = frozenset({None, ""})
-# As the database gives it, in the order of `_select`.
+# As the database gives it, in the order of `_select`; from this column on it proves itself.
 _Row: TypeAlias = Sequence[Any]
+_PROVEN: Final = 4
+# A row's columns and what they prove have some seven hundred bytes.
+_KEPT: Final = 4_096
 _UUID_BYTES: Final = 16
 _HEX_DIGITS: Final = 32
 
@@ -107,48 +114,55 @@ def _plain(batches: Iterable[Sequence[_Row]], environment: Environment) -> Itera
 def _proven(rows: Sequence[_Row], environment: Environment) -> Sequence[CurrentRow | None]:
     """Return each row if it proves itself as it stands, None for any other."""
     found: list[CurrentRow | None] = []
-    if keyring().verify_all(Purpose.ROW_MAC, _claims(rows, environment, found)):
-        return found
-    return [None] if len(rows) == 1 else [_proven([row], environment)[0] for row in rows]
-
-
-def _claims(
-    rows: Sequence[_Row], environment: Environment, found: list[CurrentRow | None]
-) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the message and the MAC of each row, and add to `found` what it says of itself.
-
-    For a row that holds what Keeper never stores, that is None, and nothing is yielded. One message is
-    there at a time: a thousand of them kept cost more than making them does.
-    """
-    label, deployment, place = Secret.MAC_LABEL, str(deployment_uuid()), str(environment.uuid)
-    for _, live, version, envelope, secret, mac, name, kind, current, previous, pending, resolves_as in rows:
-        if live != 1 or not (type(envelope) is type(mac) is bytes and type(version) is type(secret) is str):
+    # As text: to compare two uuids takes longer than all else.
+    proof = (keyring().generation, str(deployment_uuid()), str(environment.uuid))
+    for row in rows:
+        _, live, version, envelope = row[:_PROVEN]
+        if live != 1 or type(version) is not str or type(envelope) is not bytes:
             # SQLite keeps what it is given.
             found.append(None)
             continue
-        covered = {
-            "current_number": current,
-            "environment.uuid": place,
-            "live": True,
-            "name": name,
-            "pending_number": pending,
-            "previous_number": previous,
-            "secret_type": kind,
-        }
-        if resolves_as not in _NONE:
-            covered["resolves_as"] = resolves_as
         try:
             version_bytes = bytes.fromhex(version.replace("-", ""))
-            # What `mac_message` returns.
-            message = canonical_json([label, deployment, text := _uuid_text(secret), covered])
-        except (ValueError, BadDetails):
+            secret, name, number = _identity(*proof, row[_PROVEN:])
+        except (ValueError, _Unproven):
             found.append(None)
             continue
-        if len(version_bytes) != _UUID_BYTES:
-            found.append(None)
-            continue
-        found.append(CurrentRow(version_bytes, text, name, current, envelope, True))
-        yield message, mac
+        genuine = len(version_bytes) == _UUID_BYTES
+        found.append(CurrentRow(version_bytes, secret, name, number, envelope, True) if genuine else None)
+    return found
+
+
+class _Unproven(Exception):
+    """A row was not written by Keeper, or holds what Keeper never stores."""
+
+
+@lru_cache(maxsize=_KEPT)
+def _identity(_keys: object, deployment: str, environment: str, columns: _Row) -> tuple[str, str, int]:
+    """Return a secret's uuid, name and current number as its row proves them. Raises _Unproven."""
+    secret, mac, name, kind, current, previous, pending, resolves_as = columns
+    if not (type(mac) is bytes and type(secret) is str):
+        raise _Unproven
+    covered = {
+        "current_number": current,
+        "environment.uuid": environment,
+        "live": True,
+        "name": name,
+        "pending_number": pending,
+        "previous_number": previous,
+        "secret_type": kind,
+    }
+    if resolves_as not in _NONE:
+        covered["resolves_as"] = resolves_as
+    text = _uuid_text(secret)
+    try:
+        # What `mac_message` returns.
+        message = canonical_json([Secret.MAC_LABEL, deployment, text, covered])
+    except BadDetails as error:
+        raise _Unproven from error
+    if not keyring().verify(Purpose.ROW_MAC, message, mac):
+        raise _Unproven
+    return text, name, current
 
 
 def _uuid_text(stored: str) -> str:

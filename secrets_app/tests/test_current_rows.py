@@ -7,11 +7,13 @@ import pytest
 from django.db import connection
 
 from audit_app.actions import Action
+from audit_app.keyring import Purpose, forget_keyring
 from audit_app.models import AuditEvent
 from environments_app.tests.cast import Cast
 from secrets_app import current_rows, data_keys
 from secrets_app.current_rows import CurrentRow
 from secrets_app.errors import MissingVersion
+from secrets_app.keyring import SystemKeyring
 from secrets_app.models import Secret
 from secrets_app.opening import named_data_keys
 from secrets_app.reading import reveal_environment
@@ -61,6 +63,42 @@ EDITS: dict[str, Any] = {
     "uuid": "00000000000040008000000000000001",
     "live": 2,
 }
+
+
+@pytest.mark.every_database
+def test_what_rows_have_proven_is_kept_by_their_columns_and_keys_and_values_are_not(
+    cast: Cast, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        keep(cast, name)
+    genuine = plain(cast)
+    asked: list[Purpose] = []
+    verify = SystemKeyring.verify
+
+    def watched(self: SystemKeyring, purpose: Purpose, *told: bytes) -> bool:
+        asked.append(purpose)
+        return verify(self, purpose, *told)
+
+    monkeypatch.setattr(SystemKeyring, "verify", watched)
+    sql("UPDATE secrets_app_secretversion SET value = %s", b"another value")
+    assert [row.envelope for row in plain(cast)] == [b"another value"] * 2
+    assert not asked
+    # Keys that were opened anew are another generation.
+    forget_keyring()
+    plain(cast)
+    assert asked == [Purpose.ROW_MAC] * 2
+    sql("UPDATE secrets_app_secret SET current_number = 2 WHERE name = %s", "b")
+    assert [row.is_authentic for row in plain(cast)] == [True, False]
+    # What is not Keeper's is asked each time.
+    asked.clear()
+    plain(cast)
+    assert asked
+    sql("UPDATE secrets_app_secret SET current_number = 1 WHERE name = %s", "b")
+    assert [row._replace(envelope=b"") for row in plain(cast)] == [
+        row._replace(envelope=b"") for row in genuine
+    ]
+
+
 # SQLite keeps what no field would store.
 SQLITE_EDITS: dict[str, Any] = {
     "name": b"payments/key",
@@ -76,6 +114,7 @@ SQLITE_EDITS: dict[str, Any] = {
 @pytest.mark.parametrize("column", EDITS)
 def test_an_edited_row_is_judged_as_its_model_judges_it(cast: Cast, sql: Sql, column: str) -> None:
     keep(cast, "payments/key")
+    assert plain(cast)[0].is_authentic
     sql(f"UPDATE secrets_app_secret SET {column} = %s", EDITS[column])
     assert plain(cast) == by_models(cast)
     assert not any(row.is_authentic for row in plain(cast))
@@ -120,6 +159,7 @@ def test_a_secret_without_its_current_version_is_told(cast: Cast, sql: Sql) -> N
 @pytest.mark.parametrize("column", SQLITE_EDITS)
 def test_a_column_that_holds_what_no_field_stores_is_judged_so_too(cast: Cast, sql: Sql, column: str) -> None:
     keep(cast, "payments/key")
+    assert plain(cast)[0].is_authentic
     sql(f"UPDATE secrets_app_secret SET {column} = %s", SQLITE_EDITS[column])
     assert plain(cast) == by_models(cast)
     assert not any(row.is_authentic for row in plain(cast))
