@@ -82,6 +82,12 @@ def locked_head(stream: str) -> Head | None:
     return _head(direct.first_row(database, _statements(database.vendor).lock_head, [stream]))
 
 
+def open_head(stream: str, genesis: bytes) -> None:
+    """Make a stream's head, unless somebody else has just made it."""
+    database = connections[DEFAULT_DB_ALIAS]
+    direct.execute(database, _statements(database.vendor).open_head, [stream, genesis])
+
+
 def _head(row: Sequence[Any] | None) -> Head | None:
     return None if row is None else (row[0], bytes(row[1]))
 
@@ -220,6 +226,7 @@ def _streaming_cursor() -> Any:
 class _Statements(NamedTuple):
     begin: str
     lock_head: str
+    open_head: str
     move_head: str
     move_known_head: str
     insert_at_head: str
@@ -241,6 +248,9 @@ def _statements(vendor: str) -> _Statements:
     binary = connection.ops.binary_placeholder_sql(b"")  # type: ignore[arg-type]  # the stub knows only Case
     insert = _insert(vendor)
     stands = f"WHERE stream = %s AND sequence = %s AND hash = {binary}"
+    # MariaDB locks the row that is there as a writer does. `INSERT IGNORE` reads it: of two who wait for the
+    # one who makes the head, each then waits for the other before it may write.
+    there = "ON DUPLICATE KEY UPDATE sequence = sequence" if vendor == "mysql" else "ON CONFLICT DO NOTHING"
     proof = "e.previous_hash, e.hash, e.mac"
     part = (
         f"FROM {event} e LEFT JOIN {manifest} m ON m.id = e.manifest_id "
@@ -250,6 +260,7 @@ def _statements(vendor: str) -> _Statements:
     return _Statements(
         begin="BEGIN IMMEDIATE" if vendor == "sqlite" else "START TRANSACTION",
         lock_head=f"SELECT sequence, hash FROM {head} WHERE stream = %s{lock}",  # noqa: S608 - our own names
+        open_head=f"INSERT INTO {head} (stream, sequence, hash) VALUES (%s, 0, {binary}) {there}",  # noqa: S608 - our own names
         move_head=f"UPDATE {head} SET sequence = %s, hash = {binary} WHERE stream = %s AND sequence = %s",  # noqa: S608 - our own names
         move_known_head=f"UPDATE {head} SET sequence = %s, hash = {binary} {stands}",  # noqa: S608 - our own names
         insert_at_head=f"{insert.head.removesuffix('VALUES ')}SELECT {insert.row[1:-1]} FROM {head} {stands}",  # noqa: S608 - our own names

@@ -19,7 +19,7 @@ from audit_app.identified import random_uuids
 from audit_app.kept_heads import HEADS, Head
 from audit_app.keyring import Purpose, keyring
 from audit_app.metrics import APPEND_SECONDS, count_events
-from audit_app.models import ReadManifest, StreamHead, deployment_uuid
+from audit_app.models import ReadManifest, deployment_uuid
 
 _EVENTS_PER_GROUP = 100
 
@@ -297,8 +297,7 @@ def _open_stream(stream: str) -> None:
         if ledger.locked_head(stream) is not None:
             return
         _append([_opening(stream)], committed=False)
-    head = StreamHead(stream=stream, sequence=0, hash=genesis(deployment_uuid(), stream))
-    StreamHead.objects.bulk_create([head], ignore_conflicts=True)
+    ledger.open_head(stream, genesis(deployment_uuid(), stream))
 
 
 def _opening(stream: str) -> Draft:
