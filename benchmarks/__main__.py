@@ -68,8 +68,10 @@ def main() -> int:
     ):
         for name in [name for name in BENCHMARKS if name in (options.only or BENCHMARKS)]:
             started = time.monotonic()
-            rows += BENCHMARKS[name](stage, scale)
-            sys.stderr.write(f"{name}: {time.monotonic() - started:.0f} s\n")
+            found = BENCHMARKS[name](stage, scale)
+            rows += found
+            # At once, so that a run which ends early has told what it found.
+            sys.stderr.write(f"{table.markdown(found)}\n{name}: {time.monotonic() - started:.0f} s\n")
     text = table.markdown(rows)
     sys.stdout.write(text + "\n")
     if options.write:
