@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -188,6 +189,8 @@ def test_it_finishes_what_it_has_begun_and_leaves_what_waits(worker: Keeper) -> 
     for _ in range(2):
         worker.signal(signal.SIGTERM)
     until(lambda: STOPS in worker.output.read_text(), "it never began to stop")
+    # It says so before it stops to take messages.
+    time.sleep(2)
     begun = worker.lines("begun")
     assert len(begun) == THREADS
     assert worker.waiting() == len(TASKS)

@@ -71,7 +71,8 @@ def outside(settings: Settings, tmp_path: Path) -> Iterator[tuple[str, set[str]]
 
 def do_all_that_is_scheduled(settings: Settings) -> None:
     """Run each task of the schedule as a worker does; what one hands to another is run as well."""
-    app.loader.import_default_modules()
+    # The loader itself would set up logging anew, and leave the open file of the old one.
+    app.autodiscover_tasks(force=True)
     with patch(
         "celery.app.base.Celery.send_task", lambda app, name, args=(), *_, **__: app.tasks[name](*args)
     ):
