@@ -141,6 +141,30 @@ def test_it_stops_everything_when_it_is_stopped(tmp_path: Path, number: signal.S
     assert not Path(data).parent.exists()
 
 
+STOPPED_AS_IT_BEGINS = """
+import os, signal, subprocess
+from tests.servers import __main__ as runner
+
+class Begun(subprocess.Popen):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        print(self.pid, flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+subprocess.Popen = Begun
+runner.stops.heed()
+runner.run(["sleep", "60"], {})
+"""
+
+
+def test_a_stop_while_the_command_begins_ends_it_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED_AS_IT_BEGINS], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 128 + signal.SIGTERM
+    assert not alive(int(done.stdout))
+
+
 def wait_for_words(note: Path) -> list[str]:
     deadline = time.monotonic() + 30
     while not (note.exists() and note.read_text().endswith("\n")):

@@ -112,12 +112,12 @@ def _answered(application: WSGIHandler, authorization: str, path: str, value: st
 def _held_after_each(ask: Callable[[], None]) -> list[int]:
     """Return the bytes that this process holds on to after each round of asking."""
     held = []
-    # The suite's own record of log lines would grow; and what is here already need not be gone over.
-    logging.disable()
     caches = _bounded_caches()
-    gc.freeze()
-    tracemalloc.start()
     try:
+        # The suite's own record of log lines would grow; and what is here already need not be gone over.
+        logging.disable()
+        gc.freeze()
+        tracemalloc.start()
         for _ in range(ROUNDS):
             ask()
             for cache in caches:
@@ -136,7 +136,8 @@ def _bounded_caches() -> list[Any]:
     return [
         found
         for found in gc.get_objects()
-        if isinstance(found, functools._lru_cache_wrapper) and found.cache_parameters()["maxsize"]
+        # Not isinstance: a proxy would ask what it stands for, which may be gone.
+        if type(found) is functools._lru_cache_wrapper and found.cache_parameters()["maxsize"]
     ]
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 import structlog
+from django.conf import settings as configured
 from django.test import Client
 from pytest_django import Settings
 
@@ -32,19 +33,14 @@ def fail_with_a_local() -> None:
 
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    loggers = [logging.getLogger(name) for name in ("botocore", "django", "django.server")]
-    before = [(logger, logger.level, logger.handlers[:], logger.propagate) for logger in loggers]
     yield
-    made = [handler for handler in root.handlers if handler not in handlers]
-    # Taken away first: what a thread logs after it was closed would open its file again.
-    root.handlers[:], root.level = handlers, level
+    root = logging.getLogger()
+    # Taken away first: what a thread logs after one was closed would open its file again.
+    made, root.handlers[:] = root.handlers[:], []
     for handler in made:
         handler.close()
-    for logger, old_level, old_handlers, propagate in before:
-        logger.level, logger.handlers[:], logger.propagate = old_level, old_handlers, propagate
-    logging.getLogger().manager._clear_cache()  # type: ignore[attr-defined]
+    # Not the handlers of before: `configure` closed them and forgot them, so that nobody would close them again.
+    configure(configured.LOGGING)
 
 
 @pytest.fixture

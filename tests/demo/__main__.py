@@ -6,13 +6,12 @@ directory, and every setting that could name a real server is given here.
 
 import os
 import secrets
-import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from tests.servers.__main__ import Stopped, installation, run, running, stop
+from tests.servers.__main__ import Stopped, installation, run, running, stops
 from tests.servers.server import MissingServer, ServerFailed, free_port
 
 USERNAME = "demo"
@@ -69,8 +68,7 @@ def seeded(environment: dict[str, str]) -> dict[str, str]:
 
 def main() -> int:
     """Run the demonstration until it is stopped."""
-    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(each, stop)
+    stops.heed()
     port, password = int(os.environ.get("PORT") or free_port()), secrets.token_urlsafe(12)
     with tempfile.TemporaryDirectory(prefix="keeper-demo-", ignore_cleanup_errors=True) as directory:
         environment = settings(Path(directory), password, port)

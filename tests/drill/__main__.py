@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from typing import Any, Self
 from tests.drill import SEEDED
 from tests.processes import ROOT
 from tests.production.stack import Service
-from tests.servers.__main__ import Stopped, installation, running, stop
+from tests.servers.__main__ import Stopped, installation, running, stops
 from tests.servers.server import MissingServer, ServerFailed, free_port
 
 WRITERS = 4
@@ -206,8 +205,7 @@ def told(what: str, begun: float, said: str) -> None:
 
 def main() -> int:
     """Run the drill in a directory that is thrown away."""
-    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(each, stop)
+    stops.heed()
     with tempfile.TemporaryDirectory(prefix="keeper-drill-", ignore_cleanup_errors=True) as folder:
         directory = Path(folder)
         try:

@@ -26,10 +26,45 @@ SERVERS: dict[str, type[Server]] = {
 }
 USUAL = ["mariadb", "postgresql", "redis", "moto", "openbao"]
 GRACE_SECONDS = 15
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Stopped(SystemExit):
     """A signal asked the runner to stop."""
+
+
+class Stops:
+    """Turns the first signal into an exit that passes through every `finally`; further ones are ignored."""
+
+    def __init__(self) -> None:
+        self._waits = False
+        self._number = 0
+
+    def heed(self) -> None:
+        """Be called by the signals from now on."""
+        for each in STOPS:
+            signal.signal(each, self._stop)
+
+    @contextlib.contextmanager
+    def held_back(self) -> Iterator[None]:
+        """Stop at the end of the block at the earliest: a process begun in it is known by then."""
+        self._waits = True
+        try:
+            yield
+        finally:
+            self._waits = False
+        if self._number:
+            raise Stopped(128 + self._number)
+
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
+        for each in STOPS:
+            signal.signal(each, signal.SIG_IGN)
+        self._number = number
+        if not self._waits:
+            raise Stopped(128 + number)
+
+
+stops = Stops()
 
 
 @contextlib.contextmanager
@@ -41,7 +76,8 @@ def running(names: Sequence[str], directory: Path) -> Iterator[dict[str, str]]:
     servers = [SERVERS[name](directory) for name in names]
     try:
         for server in servers:
-            server.start()
+            with stops.held_back():
+                server.start()
         for server in servers:
             server.wait()
         yield {name: value for server in servers for name, value in server.environment().items()}
@@ -77,23 +113,20 @@ def installation(data_directory: Path) -> dict[str, str]:
 
 def run(command: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run a command to its end and return its exit code; a stop in between ends it first."""
-    process = subprocess.Popen(command, env={**os.environ, **environment})
+    process = None
     try:
+        with stops.held_back():
+            process = subprocess.Popen(command, env={**os.environ, **environment})
         return process.wait()
     except Stopped:
+        if process is None:
+            raise
         process.terminate()
         try:
             process.wait(GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
         raise
-
-
-def stop(number: int, _frame: FrameType | None) -> None:
-    """Turn a signal into an exit that passes through every `finally`; further ones are ignored."""
-    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(each, signal.SIG_IGN)
-    raise Stopped(128 + number)
 
 
 def main() -> int:
@@ -103,8 +136,7 @@ def main() -> int:
     parser.add_argument("command", nargs="+", help="the command to run, after `--`")
     options = parser.parse_args()
     names = [name for name in USUAL if name not in options.removed]
-    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(each, stop)
+    stops.heed()
     with tempfile.TemporaryDirectory(prefix="keeper-tests-", ignore_cleanup_errors=True) as directory:
         try:
             with running(names, Path(directory)) as addresses:
