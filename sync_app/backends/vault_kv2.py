@@ -41,6 +41,8 @@ FIELD: Final = "value"
 _WORTH_A_LIST: Final = 4
 # So many others may lie between the names of a list that is cut short.
 _BETWEEN: Final = 10
+# The metadata of so many secrets is some 20 MB once it is read.
+_PAGE: Final = 5_000
 _FIRST: Final = "1"
 _OVERTAKEN: Final = "another secret was written there first: plan again"
 _CHANGED: Final = "the secret was changed in Vault since it was read: plan again"
@@ -250,17 +252,26 @@ class VaultKv2(Backend):
 
     def _listed(self, folder: str) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
         """Yield a folder's keys with their metadata, where the server lists that, else with None."""
-        reply = self._listed_in_detail(folder)
-        if reply is not None:
-            for key in reply["data"]["keys"]:
+        last = ""
+        while reply := self._listed_in_detail(folder, limit=str(_PAGE), **({"after": last} if last else {})):
+            keys = reply["data"]["keys"]
+            if keys[0] <= last:
+                # A server that knows no pages gives all of them, each time.
+                return
+            for key in keys:
                 yield key, reply["data"]["key_info"].get(key) or None
+            if len(keys) != _PAGE:
+                return
+            last = keys[-1]
+        if last and self._detailed:
             return
         reply = self._vault.ask("GET", self._at("metadata", folder), params=_LIST)
         if reply is None:
             return
         self._detailed = False
         for key in reply["data"]["keys"]:
-            yield key, None
+            if key > last:
+                yield key, None
 
     def _listed_in_detail(self, folder: str, **page: str) -> dict[str, Any] | None:
         """List a folder with metadata; None if nothing is there, or the server lists nothing like that."""

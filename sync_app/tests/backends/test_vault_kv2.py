@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import hvac
 import pytest
 
+from sync_app.backends import vault_kv2
 from sync_app.backends.base import Backend, Mark, Seen
 from sync_app.backends.vault_connection import VaultConnection
 from sync_app.backends.vault_kv2 import VaultKv2
@@ -119,6 +120,32 @@ def test_it_lists_without_detailed_metadata(vault: VaultWorld) -> None:
     vault.write(f"{vault.prefix}/c", "1")
     with vault.backend(token=token_with(vault, rules)) as backend:
         assert {seen.name for seen in backend.list()} == {"a/b", "c"}
+
+
+NESTED = ["a", "a/x", "a/y/z", "b-", "b/x", "b/y", "c", "d/x", "ä"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, len(NESTED)])
+@pytest.mark.parametrize("pages", ["known", "unknown", "refused after the first"])
+def test_it_lists_each_once_in_pages_of_any_size(
+    vault: VaultWorld, monkeypatch: pytest.MonkeyPatch, size: int, pages: str
+) -> None:
+    for name in NESTED:
+        vault.write(f"{vault.prefix}/{name}", "1")
+    monkeypatch.setattr(vault_kv2, "_PAGE", size)
+    with vault.backend() as backend:
+        assert isinstance(backend, VaultKv2)
+        ask = backend._vault.ask
+
+        def otherwise(method: str, path: str, **options: Any) -> Any:
+            if "detailed-metadata" in path and pages == "unknown":
+                options["params"] = {"list": "true"}
+            if "detailed-metadata" in path and "after" in options["params"] and pages.startswith("refused"):
+                raise PermissionMissing("list on detailed-metadata")
+            return ask(method, path, **options)
+
+        monkeypatch.setattr(backend._vault, "ask", otherwise)
+        assert sorted(seen.name for seen in backend.list()) == NESTED
 
 
 def test_it_names_the_missing_permission(vault: VaultWorld) -> None:
