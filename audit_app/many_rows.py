@@ -1,4 +1,4 @@
-"""Inserts many rows of plain values at once.
+"""Inserts and updates many rows of plain values at once.
 
 SQLite prepares a statement once and runs it for each row; to the servers a hundred rows go in one.
 """
@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from django.db import connection
 
 # A hundred of the largest envelopes stay below the 16 MiB that MariaDB takes in a statement.
-_ROWS_PER_INSERT: Final = 100
+_ROWS_PER_STATEMENT: Final = 100
 
 
 class Insert(NamedTuple):
@@ -23,10 +23,9 @@ class Insert(NamedTuple):
 
 @cache
 def insert_into(table: str, columns: Sequence[str], *, binary: Collection[str], vendor: str) -> Insert:  # noqa: ARG001 - a key of the cache
-    """Return the statement that stores rows of these columns; `binary` names those that hold bytes."""
+    """Return the statement that stores rows of these columns; `binary` names those of bytes, never NULL."""
     quote = connection.ops.quote_name
-    mark = connection.ops.binary_placeholder_sql(b"")  # type: ignore[arg-type]  # the stub knows only Case
-    marks = ", ".join(mark if column in binary else "%s" for column in columns)
+    marks = ", ".join(_mark(binary=column in binary) for column in columns)
     names = ", ".join(map(quote, columns))
     return Insert(f"INSERT INTO {quote(table)} ({names}) VALUES ", f"({marks})")  # noqa: S608 - our own names
 
@@ -45,8 +44,50 @@ def insert(statement: Insert, rows: Sequence[Sequence[Any]]) -> None:
             cursor.execute(statement.head + marks, list(chain.from_iterable(batch)))
 
 
+def update(
+    table: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    key: str,
+    binary: Collection[str] = (),
+) -> None:
+    """Store values of rows that are there, each row's key as its last; a row that is gone stays gone.
+
+    `binary` names the columns that hold bytes, and never NULL.
+    """
+    quote = connection.ops.quote_name
+    marks = [_mark(binary=column in binary) for column in columns]
+    if len(rows) == 1 or connection.vendor == "sqlite":
+        assigned = ", ".join(f"{quote(column)} = {mark}" for column, mark in zip(columns, marks, strict=True))
+        statement = f"UPDATE {quote(table)} SET {assigned} WHERE {quote(key)} = %s"  # noqa: S608 - our own names
+        with connection.cursor() as cursor:
+            cursor.executemany(statement, rows)
+        return
+    # The driver would send a statement for each row.
+    named = [quote(f"new_{column}") for column in columns]
+    first = ", ".join(f"{mark} AS {name}" for mark, name in zip(marks, named, strict=True))
+    further = f" UNION ALL SELECT {', '.join(marks)}, %s"
+    assigned = ", ".join(
+        f"old.{quote(column)} = new.{name}" for column, name in zip(columns, named, strict=True)
+    )
+    with connection.cursor() as cursor:
+        for batch in _batches(rows):
+            given = f"SELECT {first}, %s AS row_key{further * (len(batch) - 1)}"
+            joined = f"{quote(table)} old JOIN ({given}) new ON old.{quote(key)} = new.row_key"
+            statement = f"UPDATE {joined} SET {assigned}"  # noqa: S608 - as above
+            cursor.execute(statement, list(chain.from_iterable(batch)))
+
+
+def _mark(*, binary: bool) -> str:
+    if not binary:
+        return "%s"
+    mark: str = connection.ops.binary_placeholder_sql(b"")  # type: ignore[arg-type]  # the stub knows only Case
+    return mark
+
+
 def _batches(rows: Sequence[Sequence[Any]]) -> Iterable[Sequence[Sequence[Any]]]:
-    return (rows[start : start + _ROWS_PER_INSERT] for start in range(0, len(rows), _ROWS_PER_INSERT))
+    return (rows[start : start + _ROWS_PER_STATEMENT] for start in range(0, len(rows), _ROWS_PER_STATEMENT))
 
 
 def _with_shared(

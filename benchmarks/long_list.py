@@ -30,12 +30,13 @@ def run(stage: Stage, scale: Scale) -> list[Row]:
 
 
 def insert_names(environment: str, count: int) -> None:
-    """Insert so many secrets without versions, in Keeper's own process."""
+    """Insert what is missing to so many secrets without versions, in Keeper's own process."""
     from environments_app.models import Environment  # noqa: PLC0415 - Django must be set up
     from secrets_app.models import Secret  # noqa: PLC0415
 
     place = Environment.objects.get(name=environment)
-    for start in range(0, count, _ROWS_PER_INSERT):
+    there = Secret.objects.filter(environment=place, name__startswith="team-").count()
+    for start in range(there, count, _ROWS_PER_INSERT):
         numbers = range(start, min(count, start + _ROWS_PER_INSERT))
         secrets = [
             Secret(environment=place, name=f"team-{n % 97:02}/key-{n:06}", secret_type="TEXT")

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.db import connection, models
 
-from audit_app.many_rows import insert, insert_into
+from audit_app.many_rows import insert, insert_into, update
 from environments_app.fields import ExactCharField
 
 # What the drivers take as the instance has it; a field of any other class says itself what it stores.
@@ -32,9 +32,8 @@ def insert_rows(rows: Sequence[models.Model]) -> None:
         return
     meta = rows[0]._meta
     fields = [cast("Field", field) for field in meta.concrete_fields if not field.primary_key]
-    binary = frozenset(str(field.column) for field in fields if isinstance(field, models.BinaryField))
     columns = tuple(str(field.column) for field in fields)
-    statement = insert_into(meta.db_table, columns, binary=binary, vendor=connection.vendor)
+    statement = insert_into(meta.db_table, columns, binary=_binary(fields), vendor=connection.vendor)
     reads = [_read(field) for field in fields]
     insert(statement, [[read(row) for read in reads] for row in rows])
 
@@ -43,14 +42,21 @@ def update_rows(rows: Sequence[models.Model], columns: Sequence[str]) -> None:
     """Store the named fields of rows of one model, which are stored already; no signals, no `save`."""
     if not rows:
         return
-    meta, quote = rows[0]._meta, connection.ops.quote_name
+    meta = rows[0]._meta
     fields = [cast("Field", meta.get_field(name)) for name in columns]
     primary = cast("Field", meta.pk)
-    assigned = ", ".join(f"{quote(str(field.column))} = %s" for field in fields)
-    statement = f"UPDATE {quote(meta.db_table)} SET {assigned} WHERE {quote(str(primary.column))} = %s"  # noqa: S608 - our own names
     reads = [_read(field) for field in [*fields, primary]]
-    with connection.cursor() as cursor:
-        cursor.executemany(statement, [[read(row) for read in reads] for row in rows])
+    update(
+        meta.db_table,
+        [str(field.column) for field in fields],
+        [[read(row) for read in reads] for row in rows],
+        key=str(primary.column),
+        binary=_binary(fields),
+    )
+
+
+def _binary(fields: Sequence["Field"]) -> frozenset[str]:
+    return frozenset(str(field.column) for field in fields if isinstance(field, models.BinaryField))
 
 
 @cache

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from audit_app.many_rows import insert, insert_into
+from audit_app.many_rows import insert, insert_into, update
 from audit_app.models import RefusalCount
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
@@ -41,3 +43,32 @@ def test_rows_that_share_all_are_each_stored() -> None:
         cursor.execute("SELECT sequence, stream FROM alike")
         found = list(cursor.fetchall())
     assert found == [(7, "a%")] * 3
+
+
+KINDS = st.tuples(
+    st.none() | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20),
+    st.binary(max_size=20),
+    st.none() | st.integers(0, 2**31 - 1),
+    st.none() | st.integers(1, 999_999).map("2026-11-25 12:00:00.{:06}".format),
+)
+
+
+@given(rows=st.lists(KINDS, min_size=1, max_size=5), times=st.sampled_from([1, 60]))
+@example(rows=[(NASTY, b"\xff\x00'\\", 7, None)], times=1)
+@example(rows=[(None, b"", None, None), (NASTY, b"\xff\x00'\\", 7, "2026-11-25 12:00:00.000001")], times=60)
+def test_each_row_takes_its_own_values_and_no_other_row_any(rows: list[tuple[Any, ...]], times: int) -> None:
+    moment = {"sqlite": "text"}.get(connection.vendor, "datetime(6)")
+    given = rows * times
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE IF EXISTS changed")
+        cursor.execute(f"CREATE TEMPORARY TABLE changed (k integer, a text, b blob, c integer, d {moment})")
+        before = [(number, "kept", b"kept", 1, None) for number in range(len(given) + 1)]
+        insert(
+            insert_into("changed", ("k", "a", "b", "c", "d"), binary=("b",), vendor=connection.vendor), before
+        )
+        gone = ("another", b"row", 2, None, -1)
+        changed = [(*values, number) for number, values in enumerate(given)]
+        update("changed", ("a", "b", "c", "d"), [*changed, gone], key="k", binary=("b",))
+        cursor.execute("SELECT a, b, c, d FROM changed ORDER BY k")
+        found = [(*row[:3], row[3] and str(row[3])) for row in cursor.fetchall()]
+    assert found == [*given, ("kept", b"kept", 1, None)]
