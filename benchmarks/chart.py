@@ -1,21 +1,24 @@
 """Draws the ratios beside their targets: an SVG without scripts, fonts or colours of its own making."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Final
 
 from benchmarks.table import Comparison, Row
 
-_WIDTH: Final = 960
-_LABELS: Final = 500
+_SCALE: Final = 440
+# What a letter of a label takes, with room to spare.
+_LETTER: Final = 7
 _LINE: Final = 26
 _TOP: Final = 56
 # From a hundredth to a hundred times, each tenfold as wide as the next.
 _LEAST, _MOST = -2, 2
 _CAPTION: Final = (
-    "Keeper against each: times better (for memory and pages: times as much); the stroke is the target"
+    "Keeper against each: times better (for memory, pushes and pages: times as much); "
+    "the stroke is the target"
 )
 _STYLE: Final = (
     "text{font:13px system-ui,sans-serif;fill:#1f2328}.axis{stroke:#d0d7de}.one{stroke:#57606a}"
@@ -28,17 +31,19 @@ _STYLE: Final = (
 def svg(rows: Sequence[Row]) -> str:
     """Return the chart of those rows that have a target."""
     shown = [row for row in rows if isinstance(row, Comparison) and row.target]
-    height = _TOP + _LINE * len(shown) + 12
+    labels = _LETTER * max((len(_label(row)) for row in shown), default=0)
+    width, height = labels + _SCALE, _TOP + _LINE * len(shown) + 12
+    place_of = partial(_x, labels)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">',
         "<title>Ratios of Keeper and their targets</title>",
         f"<style>{_STYLE}</style>",
-        f'<rect class="back" width="{_WIDTH}" height="{height}"/>',
+        f'<rect class="back" width="{width}" height="{height}"/>',
         f'<text x="12" y="20">{_CAPTION}</text>',
-        *(_mark(power, height) for power in range(_LEAST, _MOST + 1)),
+        *(_mark(place_of(10.0**power), power, height) for power in range(_LEAST, _MOST + 1)),
     ]
     for place, row in enumerate(shown):
-        parts += _bar(row, _TOP + place * _LINE)
+        parts += _bar(row, place_of, _TOP + place * _LINE)
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -48,8 +53,11 @@ def write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def _mark(power: int, height: int) -> str:
-    x = _x(10**power)
+def _label(row: Comparison) -> str:
+    return f"{row.work} ({row.database}) against {row.other}"
+
+
+def _mark(x: float, power: int, height: int) -> str:
     kind = "one" if power == 0 else "axis"
     return (
         f'<line class="{kind}" x1="{x}" x2="{x}" y1="44" y2="{height - 8}"/>'
@@ -57,22 +65,22 @@ def _mark(power: int, height: int) -> str:
     )
 
 
-def _bar(row: Comparison, y: int) -> list[str]:
+def _bar(row: Comparison, place_of: Callable[[float], float], y: int) -> list[str]:
     if row.target is None:
         return []
-    left, right = sorted((_x(1.0), _x(row.ratio)))
+    left, right = sorted((place_of(1.0), place_of(row.ratio)))
     kind = "met" if row.target.is_met(row.ratio) else "missed"
-    reach = _x(row.target.reach)
-    label = escape(f"{row.work} ({row.database}) against {row.other}")
+    reach = place_of(row.target.reach)
+    label = escape(_label(row))
     width = max(2, round(right - left, 1))
     told = f"<title>{label}: {row.ratio:.2f}, target {row.target}</title>"
     return [
-        f'<text x="{_LABELS - 12}" y="{y + 15}" text-anchor="end" font-size="12">{label}</text>',
+        f'<text x="{place_of(0) - 12}" y="{y + 15}" text-anchor="end">{label}</text>',
         f'<rect class="{kind}" x="{left}" y="{y + 4}" width="{width}" height="14">{told}</rect>',
         f'<line class="reach" x1="{reach}" x2="{reach}" y1="{y + 1}" y2="{y + 21}"/>',
     ]
 
 
-def _x(ratio: float) -> float:
-    share = (min(max(math.log10(ratio), _LEAST), _MOST) - _LEAST) / (_MOST - _LEAST)
-    return round(_LABELS + share * (_WIDTH - _LABELS - 24), 1)
+def _x(labels: int, ratio: float) -> float:
+    power = min(max(math.log10(ratio), _LEAST), _MOST) if ratio else _LEAST
+    return round(labels + (power - _LEAST) / (_MOST - _LEAST) * (_SCALE - 24), 1)
