@@ -1,7 +1,8 @@
 """How many events of which kind each day saw, for charts of the trail.
 
 The trail is only ever appended to, so that what was counted of a day that is over stays true: it is
-kept in the cache, which holds numbers by stream, action and outcome and nothing of an event's own.
+kept in the cache, which holds numbers by stream, action and outcome and nothing of an event's own. A day
+that goes on is counted anew each time; where it holds many events already, once a minute.
 """
 
 from collections import Counter, defaultdict
@@ -21,6 +22,8 @@ from audit_app.policy import trail_policy
 # An event may be committed a little after the time that stands in it.
 _SETTLED: Final = timedelta(hours=1)
 _KEPT_SECONDS: Final = 40 * 86_400
+_MANY: Final = 10_000
+_FRESH_SECONDS: Final = 60
 _ISO_DAY: Final = 10
 
 
@@ -66,7 +69,10 @@ def _counted(days: list[date]) -> dict[date, Mapping[Kind, int]]:
     if missing:
         fresh = _count(missing[0], missing[-1])
         known |= {day: fresh.get(day, {}) for day in missing}
-        _keep({day: known[day] for day in missing if _is_settled(day)})
+        _keep({day: known[day] for day in missing if _is_settled(day)}, _KEPT_SECONDS)
+        going_on = {day: known[day] for day in missing if not _is_settled(day)}
+        if sum(sum(kinds.values()) for kinds in going_on.values()) >= _MANY:
+            _keep(going_on, _FRESH_SECONDS)
     return {day: known[day] for day in days}
 
 
@@ -86,13 +92,13 @@ def _count(first: date, last: date) -> dict[date, Mapping[Kind, int]]:
     return dict(found)
 
 
-def _keep(counts: DayCounts) -> None:
+def _keep(counts: DayCounts, seconds: int) -> None:
     if counts:
         kept = {
             _key(day): [(tuple(kind), count) for kind, count in kinds.items()]
             for day, kinds in counts.items()
         }
-        cache.set_many(kept, _KEPT_SECONDS)
+        cache.set_many(kept, seconds)
 
 
 def _is_settled(day: date) -> bool:

@@ -1,5 +1,6 @@
-"""Counts of days: those of the trail, of readable streams, kept only once a day is over."""
+"""Counts of days: those of the trail, of readable streams, kept once a day is over or for a moment."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, timedelta
 from typing import Any
@@ -9,6 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from audit_app import day_counts
 from audit_app.actions import Action, Outcome
 from audit_app.day_counts import Kind, counts_by_day
 from audit_app.streams import environment_stream
@@ -74,3 +76,19 @@ def test_a_day_that_is_over_is_counted_once_and_today_each_time(
 
     assert after == [before[0], before[1], before[2], before[3] + 1]
     assert len(captured) == 1
+
+
+def test_a_day_of_many_events_is_counted_once_a_minute(
+    happen: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(day_counts, "_MANY", 1)
+    monkeypatch.setattr(day_counts, "_FRESH_SECONDS", 1)
+    viewer = system_principal(is_admin=True)
+    happen(0)
+    before = totals(viewer)
+    happen(0)
+    with CaptureQueriesContext(connection) as captured:
+        assert totals(viewer) == before
+    assert not captured
+    time.sleep(1.1)
+    assert totals(viewer)[-1] == before[-1] + 1
