@@ -62,8 +62,22 @@ class Load:
         )
 
     def lost(self) -> list[str]:
-        """Return the names whose writing was answered and that do not hold what was written."""
-        return [name for name, value in self.stored.items() if self._ask(name)[1].get("value") != value]
+        """Return the names whose writing was answered and that do not hold what was written.
+
+        Each is asked for until it is served: one web may still be away when the other is back.
+        """
+        return [name for name, value in self.stored.items() if self._held(name) != value]
+
+    def _held(self, name: str) -> str | None:
+        answers: list[dict[str, Any]] = []
+
+        def is_served() -> bool:
+            status, body = self._ask(name)
+            answers.append(body)
+            return status not in {0, 503}
+
+        self.production.until(is_served, f"{name} is served")
+        return answers[-1].get("value")
 
     def _keep(self, act: Any) -> Any:
         def go_on() -> None:
