@@ -48,6 +48,7 @@ def test_a_unit_runs_what_the_composition_does(name: str) -> None:
 
 def test_whoever_stops_a_process_waits_for_it_to_finish() -> None:
     assert serving.FINISH_SECONDS < supervising.STOP_SECONDS < int(unit("web")["TimeoutStopSec"])
+    assert unit("web")["KillMode"] == "mixed"
     grace = str(Composition(GIVEN).services["keeper"]["stop_grace_period"])
     assert int(grace.removesuffix("s")) > supervising.STOP_SECONDS
 
