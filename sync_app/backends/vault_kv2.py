@@ -255,7 +255,7 @@ class VaultKv2(Backend):
         last = ""
         while reply := self._listed_in_detail(folder, limit=str(_PAGE), **({"after": last} if last else {})):
             keys = reply["data"]["keys"]
-            if keys[0] <= last:
+            if not keys or keys[0] <= last:
                 # A server that knows no pages gives all of them, each time.
                 return
             for key in keys:
