@@ -1,7 +1,10 @@
 """What the children of `keeper run` do: serve pages and API, and carry out background work."""
 
 import importlib
+import signal
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +24,8 @@ from keeper_project.supervising import Child
 
 # What an answer may take once the server is asked to stop; less than the supervisor's patience.
 FINISH_SECONDS: Final = 20
+_STOPS: Final = (signal.SIGINT, signal.SIGTERM)
+_REPEAT_SECONDS: Final = 0.1
 
 
 def web(*, host: str, port: int, workers: int, threads: int) -> Child:
@@ -50,13 +55,39 @@ def serve_pages(application: Any, *, host: str, port: int, workers: int, threads
         websockets=False,
         log_level=LogLevels.warning,
     )
-    server.serve(target_loader=partial(_logged, application), wrap_loader=False)
+    _hear_stops()
+    server.serve(target_loader=partial(_begun, application), wrap_loader=False)
 
 
-def _logged(application: Any) -> Any:
+def _begun(application: Any) -> Any:
+    """Return the application to a worker process that has just been forked."""
+    _hear_stops()
     # The server has just configured logging for itself, which closes the handlers of everybody else.
     configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
     return application
+
+
+def _hear_stops() -> None:
+    """Have a thread of its own take the signals that ask this process to stop, and call their handlers.
+
+    To be called before there are other threads, which then leave those signals alone. Granian's main thread
+    sleeps in a lock until a handler lets it go, and only a signal given to itself wakes it for that: of two
+    at once (from whoever stops all processes, and from the parent) Linux may give both to another thread.
+    """
+    # What a worker inherits from its parent would stop nothing here.
+    for number in _STOPS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    threading.Thread(target=_take_stops, name="stops", daemon=True).start()
+
+
+def _take_stops() -> None:
+    number = signal.sigwait(_STOPS)
+    # Again and again: Granian may be about to set its handler, or what that lets go.
+    while True:
+        if callable(handler := signal.getsignal(number)):
+            handler(number, None)
+        time.sleep(_REPEAT_SECONDS)
 
 
 class Schedule(StartStopStep):

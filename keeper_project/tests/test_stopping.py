@@ -5,6 +5,8 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -12,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from keeper_project.tests.test_run import Served, answers, issue_token, keeper
+from keeper_project.tests.test_run import ROOT, Served, answers, issue_token, keeper
 from keeper_project.tests.test_supervising import alive
+from tests.servers.server import free_port
 
 WAIT_SECONDS = 60
 
@@ -44,7 +47,8 @@ def took_all(port: int, client: int) -> bool:
     return False
 
 
-def test_a_request_that_is_under_way_is_answered(served: Served, tmp_path: Path) -> None:
+@pytest.mark.parametrize("everybody", [False, True], ids=["asked", "all asked at once"])
+def test_a_request_that_is_under_way_is_answered(served: Served, tmp_path: Path, *, everybody: bool) -> None:
     token = issue_token(tmp_path / "var")
     with (
         closing(sqlite3.connect(tmp_path / "var" / "keeper.db", isolation_level=None, timeout=30)) as other,
@@ -59,12 +63,27 @@ def test_a_request_that_is_under_way_is_answered(served: Served, tmp_path: Path)
         )
         client = connection.sock.getsockname()[1]
         until(lambda: took_all(served.port, client), "the server never took the request")
-        served.process.send_signal(signal.SIGTERM)
+        pid = served.process.pid
+        offspring = [*children(pid), *(each for child in children(pid) for each in children(child))]
+        for each in [pid, *(offspring if everybody else [])]:
+            os.kill(each, signal.SIGTERM)
         until(lambda: not answers(served.port), "it went on listening")
         other.execute("ROLLBACK")
         answer = connection.getresponse()
         assert (answer.status, json.loads(answer.read())) == (200, {})
     assert served.process.wait(WAIT_SECONDS) == 0
+
+
+def test_every_stop_is_heard() -> None:
+    # Of two signals at once the kernel may hand both to a thread which is not the one that they have to wake.
+    done = subprocess.run(
+        [sys.executable, "-m", "keeper_project.tests.asked_to_stop", str(free_port())],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
