@@ -51,32 +51,39 @@ def update(
     *,
     key: str,
     binary: Collection[str] = (),
-) -> None:
-    """Store values of rows that are there, each row's key as its last; a row that is gone stays gone.
+    unless_changed: str = "",
+) -> int:
+    """Store values of rows that are there; return how many took theirs. A row that is gone stays gone.
 
-    `binary` names the columns that hold bytes, and never NULL.
+    Each row gives its key after the values, and then, if `unless_changed` names a column, what that column
+    must still hold. `binary` names the columns that hold bytes, and never NULL.
     """
+    if not rows:
+        return 0
     quote = connection.ops.quote_name
-    marks = [_mark(binary=column in binary) for column in columns]
-    if len(rows) == 1 or connection.vendor == "sqlite":
-        assigned = ", ".join(f"{quote(column)} = {mark}" for column, mark in zip(columns, marks, strict=True))
-        statement = f"UPDATE {quote(table)} SET {assigned} WHERE {quote(key)} = %s"  # noqa: S608 - our own names
-        with connection.cursor() as cursor:
-            cursor.executemany(statement, rows)
-        return
-    # The driver would send a statement for each row.
-    named = [quote(f"new_{column}") for column in columns]
-    first = ", ".join(f"{mark} AS {name}" for mark, name in zip(marks, named, strict=True))
-    further = f" UNION ALL SELECT {', '.join(marks)}, %s"
-    assigned = ", ".join(
-        f"old.{quote(column)} = new.{name}" for column, name in zip(columns, named, strict=True)
-    )
+    names = [*columns, key, *([unless_changed] if unless_changed else [])]
+    marks = [_mark(binary=name in binary) for name in names]
+    alone = len(rows) == 1 or connection.vendor == "sqlite"
+    given = marks if alone else [f"given.v{number}" for number in range(len(names))]
+    equal = [
+        f"{'' if alone else 'stored.'}{quote(name)} = {value}"
+        for name, value in zip(names, given, strict=True)
+    ]
+    assigned, wanted = ", ".join(equal[: len(columns)]), " AND ".join(equal[len(columns) :])
     with connection.cursor() as cursor:
+        if alone:
+            cursor.executemany(f"UPDATE {quote(table)} SET {assigned} WHERE {wanted}", rows)  # noqa: S608 - our own names
+            return int(cursor.rowcount)
+        # The driver would send a statement for each row.
+        first = ", ".join(f"{mark} AS v{number}" for number, mark in enumerate(marks))
+        further = f" UNION ALL SELECT {', '.join(marks)}"
+        taken = 0
         for batch in _batches(rows):
-            given = f"SELECT {first}, %s AS row_key{further * (len(batch) - 1)}"
-            joined = f"{quote(table)} old JOIN ({given}) new ON old.{quote(key)} = new.row_key"
-            statement = f"UPDATE {joined} SET {assigned}"  # noqa: S608 - as above
+            values = f"SELECT {first}{further * (len(batch) - 1)}"
+            statement = f"UPDATE {quote(table)} stored JOIN ({values}) given ON {wanted} SET {assigned}"  # noqa: S608 - as above
             cursor.execute(statement, list(chain.from_iterable(batch)))
+            taken += int(cursor.rowcount)
+        return taken
 
 
 def _mark(*, binary: bool) -> str:

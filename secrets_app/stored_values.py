@@ -4,7 +4,6 @@ Model instances and an UPDATE through the ORM for each row would take most of a 
 """
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Length
 
+from audit_app.many_rows import update
 from audit_app.record import ManifestEntry
 from secrets_app.fields import Sealed
 from secrets_app.models import SecretVersion
@@ -61,19 +61,12 @@ def replace(fresh: Sequence[tuple[StoredValue, bytes]], data_key: UUID) -> int:
     """
     field = SecretVersion._meta.get_field("data_key")
     key = field.get_db_prep_value(data_key, connection)
-    rows = [(envelope, key, row.pk, row.stored.envelope) for row, envelope in fresh]
-    with transaction.atomic(), connection.cursor() as cursor:
-        if rows:
-            cursor.executemany(_update(connection.vendor), rows)
-        return cursor.rowcount if rows else 0
-
-
-@cache
-def _update(vendor: str) -> str:  # noqa: ARG001 - the key of the cache
-    quote = connection.ops.quote_name
-    table, value = quote(SecretVersion._meta.db_table), quote("value")
-    binary = connection.ops.binary_placeholder_sql(b"")  # type: ignore[arg-type]  # the stub knows only Case
-    return (
-        f"UPDATE {table} SET {value} = {binary}, data_key_id = %s "  # noqa: S608 - our own names
-        f"WHERE id = %s AND {value} = {binary}"
-    )
+    with transaction.atomic():
+        return update(
+            SecretVersion._meta.db_table,
+            ("value", field.column),
+            [(envelope, key, row.pk, row.stored.envelope) for row, envelope in fresh],
+            key="id",
+            binary=("value",),
+            unless_changed="value",
+        )

@@ -1,5 +1,6 @@
 """Many rows at once hold just what they were given, whether all share a value or each has its own."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -72,3 +73,25 @@ def test_each_row_takes_its_own_values_and_no_other_row_any(rows: list[tuple[Any
         cursor.execute("SELECT a, b, c, d FROM changed ORDER BY k")
         found = [(*row[:3], row[3] and str(row[3])) for row in cursor.fetchall()]
     assert found == [*given, ("kept", b"kept", 1, None)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 101])
+def test_a_row_that_changed_meanwhile_keeps_what_it_holds(count: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE IF EXISTS guarded")
+        cursor.execute("CREATE TEMPORARY TABLE guarded (k integer, a text, b blob)")
+        first = insert_into("guarded", ("k", "a", "b"), binary=("b",), vendor=connection.vendor)
+        insert(first, [(number, "old", b"\xff\x00'A") for number in range(2 * count)])
+        fresh = [("new", b"new", number, b"\xff\x00'A") for number in range(count)]
+        # Bytes are compared as bytes: a letter of the other case is another one.
+        late = [("late", b"late", number, b"\xff\x00'a") for number in range(count, 2 * count)]
+        guarded = partial(update, "guarded", ("a", "b"), key="k", binary=("b",), unless_changed="b")
+        assert guarded(late) == 0
+        assert guarded([*late[:-1], *fresh]) == count
+        cursor.execute("SELECT a, b FROM guarded ORDER BY k")
+        found = list(cursor.fetchall())
+    assert found == [("new", b"new")] * count + [("old", b"\xff\x00'A")] * count
+
+
+def test_no_rows_are_no_statement() -> None:
+    assert update("nowhere", ("a",), [], key="k") == 0
