@@ -545,8 +545,8 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 15.0,
         "options": {"expires": 60},
     },
-    "mend-rotation-times": {
-        "task": "sync_app.tasks.mend_rotation_times",
+    "mend-due-times": {
+        "task": "sync_app.tasks.mend_due_times",
         "schedule": crontab(minute="13"),
     },
     "back-up": {"task": "keeper_project.tasks.back_up_if_due", "schedule": crontab(minute="*/10")},

@@ -18,6 +18,7 @@ from sync_app.models.run import RunState
 from sync_app.stopping import leave_off_if_asked
 
 LEASE: Final = timedelta(seconds=60)
+LONGEST_WAIT: Final = timedelta(minutes=10)
 _RENEW_AFTER_SECONDS: Final = 15.0
 _CLOCKS: Final = {"mysql": "SELECT UTC_TIMESTAMP(6)", "sqlite": "SELECT STRFTIME('%Y-%m-%d %H:%M:%f', 'now')"}
 
@@ -32,9 +33,12 @@ def database_now() -> datetime:
 
 
 def claimable(now: datetime) -> Q:
-    """Return the condition on runs that nobody is working on and that may be worked on now."""
-    free = Q(lease_until__isnull=True) | Q(lease_until__lt=now)
-    due = Q(not_before__isnull=True) | Q(not_before__lte=now)
+    """Return the condition on runs that nobody is working on and that may be worked on now.
+
+    What is later than it can be was written before the clock was put back.
+    """
+    free = Q(lease_until__isnull=True) | Q(lease_until__lt=now) | Q(lease_until__gt=now + 2 * LEASE)
+    due = Q(not_before__isnull=True) | Q(not_before__lte=now) | Q(not_before__gt=now + LONGEST_WAIT)
     return Q(active=True, state__in=[RunState.QUEUED, RunState.RUNNING]) & free & due
 
 
@@ -93,9 +97,9 @@ class Lease:
         """Let the run wait, for whichever worker comes first after that time. Raises LeaseLost."""
         self._leave(state=RunState.QUEUED, not_before=not_before, error=error)
 
-    def hand_over(self) -> None:
+    def hand_over(self, **changes: object) -> None:
         """Let the run wait for the next worker, as if this one had not tried. Raises LeaseLost."""
-        self._leave(state=RunState.QUEUED, attempts=Greatest(F("attempts"), 1) - 1)
+        self._leave(state=RunState.QUEUED, attempts=Greatest(F("attempts"), 1) - 1, **changes)
 
     def _leave(self, **changes: object) -> None:
         if not self._rows().update(lease_owner="", lease_until=None, **changes):

@@ -225,5 +225,5 @@ def _is_due(entry: SyncEntry, version: UUID, seconds: float) -> bool:
     if entry.pending_keeper == version.hex:
         # Intended only: that the answer was lost is found out by doing it again.
         return entry.pending_at is None
-    made = [at for at in (entry.synced_at, entry.pending_at) if at is not None]
-    return not made or database_now() >= max(made) + timedelta(seconds=seconds)
+    now = database_now()
+    return now >= entry.free_at(timedelta(seconds=seconds), now)

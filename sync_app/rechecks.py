@@ -189,11 +189,8 @@ def _refuse_too_soon(work: Work, plan: Plan, now: datetime, apart: timedelta) ->
     entry = work.entry
     if work.item.act != Act.UPDATE or not apart or entry is None:
         return
-    made = [at for at in (entry.synced_at, entry.pending_at) if at is not None]
-    if not made or _is_there_as_pending(work, plan):
-        return
-    due = max(made) + apart
-    if now < due:
+    due = entry.free_at(apart, now)
+    if now < due and not _is_there_as_pending(work, plan):
         minutes = int(apart.total_seconds() // 60)
         raise TooSoon(
             f"the target takes one new version in {minutes} minutes: this one waits until {due:%H:%M} UTC",

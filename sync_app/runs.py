@@ -24,7 +24,7 @@ from sync_app import alerts, applying, drift, pending_stages, planning
 from sync_app.authority import require_usable
 from sync_app.errors import BackendError, LeaseLost, SyncError, SyncPaused, Unfinished, WorkerStops
 from sync_app.finding import require_on
-from sync_app.leases import Lease, claim, database_now
+from sync_app.leases import LONGEST_WAIT, Lease, claim, database_now
 from sync_app.metrics import count_run
 from sync_app.models import Plan, Run, SyncPause, Target
 from sync_app.models.plan import PlanKind, PlanState
@@ -34,7 +34,6 @@ from sync_app.queueing import EXECUTE, enqueue, is_paused, nudge
 
 MAX_ATTEMPTS: Final = 12
 _FIRST_DELAY_SECONDS: Final = 2.0
-_LONGEST_DELAY_SECONDS: Final = 600.0
 _PAUSED_SECONDS: Final = 30
 _ERROR_LENGTH: Final = 500
 _DIED: Final = "the work ended unexpectedly, time and again: look at the worker's log"
@@ -97,7 +96,7 @@ def all_paused() -> SyncPause | None:
 
 def delay(attempts: int) -> timedelta:
     """Return how long to wait before the next attempt: doubling, bounded, with full jitter."""
-    longest = min(_LONGEST_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2 ** min(attempts, 20))
+    longest = min(LONGEST_WAIT.total_seconds(), _FIRST_DELAY_SECONDS * 2 ** min(attempts, 20))
     share = secrets.SystemRandom().uniform(0.5, 1.0)
     return timedelta(seconds=longest * share)
 
@@ -105,7 +104,7 @@ def delay(attempts: int) -> timedelta:
 def _attempt(run: Run, lease: Lease) -> None:
     """Do the work of a run, and end it or put it back."""
     if run.kind in WRITING and is_paused(run.target):
-        lease.put_back(not_before=database_now() + timedelta(seconds=_PAUSED_SECONDS), error="paused")
+        _wait_for_resumption(lease)
         return
     if run.attempts > MAX_ATTEMPTS:
         _failed(run, lease, SyncError(run.error or _DIED), passing=False)
@@ -118,13 +117,18 @@ def _attempt(run: Run, lease: Lease) -> None:
         lease.hand_over()
         nudge(EXECUTE, run.pk)
     except SyncPaused:
-        lease.put_back(not_before=database_now() + timedelta(seconds=_PAUSED_SECONDS), error="paused")
+        _wait_for_resumption(lease)
     except (BackendError, Unfinished, KeyUnavailable, KeyringUnavailable) as error:
         _failed(run, lease, error, passing=_may_pass(error) and run.attempts < MAX_ATTEMPTS)
     except (SyncError, AccessError, SecretError) as error:
         _failed(run, lease, error, passing=False)
     else:
         _succeeded(run, lease, notice)
+
+
+def _wait_for_resumption(lease: Lease) -> None:
+    """Put a run back that may not write now; however long that takes, it is no attempt that failed."""
+    lease.hand_over(not_before=database_now() + timedelta(seconds=_PAUSED_SECONDS), error="paused")
 
 
 def _work(run: Run, lease: Lease) -> str:

@@ -1,16 +1,19 @@
 """Finds what is due: targets by interval or change, runs that wait or whose worker died."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
+from django.db import transaction
 from django.db.models import Q
 
 from audit_app.installation import is_active
 from environments_app.errors import AccessError
+from environments_app.policy import Principal
 from secrets_app.references import environments_that_follow
 from sync_app.authority import target_principal
-from sync_app.errors import RunInProgress, SyncError
+from sync_app.errors import RunInProgress, SyncError, SyncPaused
 from sync_app.leases import claimable, database_now
 from sync_app.models import Run, SyncPause, Target
 from sync_app.models.run import RunKind, Trigger
@@ -55,6 +58,15 @@ def nudge_environment(environment_id: int) -> None:
 _AWAKE: Final = {"live": True, "paused_at__isnull": True}
 
 
+def mend_due_times() -> None:
+    """Bring forward what is due later than one interval from now: the clock was put back."""
+    now = database_now()
+    later = Target.objects.filter(due_at__gt=now, **_AWAKE)
+    for pk, due_at, interval in later.values_list("pk", "due_at", "interval_seconds"):
+        if due_at and due_at > now + max(timedelta(seconds=interval), _BUSY):
+            Target.objects.filter(pk=pk, due_at=due_at).update(due_at=now)
+
+
 def _due_targets(now: datetime) -> Iterable[Target]:
     never = Q(due_at__isnull=True, interval_seconds__gt=0)
     targets = Target.objects.filter(Q(due_at__lte=now) | never, **_AWAKE)
@@ -66,15 +78,22 @@ def _start(target: Target, now: datetime) -> None:
     interval = target.interval_seconds
     after = now + timedelta(seconds=interval) if interval else None
     mine = Target.objects.filter(pk=target.pk, due_at=target.due_at, **_AWAKE)
-    if not mine.update(due_at=after):
-        return
-    kind = RunKind.SYNC if target.automatic else RunKind.CHECK
     try:
         actor = target_principal(target)
+    except (SyncError, AccessError):
+        # A row that Keeper did not write: that was reported.
+        mine.update(due_at=after)
+        return
+    # Together: whoever dies between the two would have taken the pass away.
+    with suppress(SyncPaused), transaction.atomic():
+        if mine.update(due_at=after):
+            _queue(actor, target, now)
+
+
+def _queue(actor: Principal, target: Target, now: datetime) -> None:
+    kind = RunKind.SYNC if target.automatic else RunKind.CHECK
+    try:
         enqueue(actor=actor, target=target, kind=kind, trigger=Trigger.SCHEDULE)
     except RunInProgress:
         # What changed meanwhile may have come too late for the run under way.
         Target.objects.filter(pk=target.pk).update(due_at=now + _BUSY)
-    except (SyncError, AccessError):
-        # Paused this very moment, or a row that Keeper did not write: that was reported.
-        return

@@ -31,8 +31,9 @@ def rotate_due() -> None:
 
 
 @shared_task
-def mend_rotation_times() -> None:
+def mend_due_times() -> None:
     """Bring forward what is due later than it can be, since a clock was put back; tell of what is late."""
+    schedule.mend_due_times()
     rotation_schedule.mend_due_times()
     rotation_alerts.remind()
 

@@ -1,5 +1,6 @@
 """Targets, and what Keeper knows of each secret that it syncs with one."""
 
+from datetime import datetime, timedelta
 from typing import ClassVar
 from uuid import UUID
 
@@ -186,3 +187,9 @@ class SyncEntry(AuthenticatedRow):
 
     def __str__(self) -> str:
         return str(self.name)
+
+    def free_at(self, apart: timedelta, now: datetime) -> datetime:
+        """Return when a system that takes one new version in so long a time takes another of this secret."""
+        # What is later than it can be was noted before the clock was put back.
+        made = [at for at in (self.synced_at, self.pending_at) if at is not None and at <= now + apart]
+        return max(made) + apart if made else now

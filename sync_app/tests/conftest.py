@@ -1,17 +1,25 @@
 """Fixtures of the sync's tests: systems to sync with."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db import connection
+from django.utils import timezone
 from pytest_django import Settings
 
+from sync_app import leases
+from sync_app.leases import database_now
 from sync_app.tests.worlds import AwsWorld, VaultWorld, World
 from tests.aws_strict.faults import Plan
 from tests.servers.fixtures import moto_url, openbao, strict_aws
 from tests.servers.openbao import OpenBao
 
 __all__ = ["moto_url", "openbao", "strict_aws"]
+
+Jump = Callable[..., None]
+right_now = timezone.now
 
 
 @pytest.fixture(autouse=True)
@@ -49,3 +57,22 @@ def second_vault(tmp_path: Path) -> Iterator[tuple[str, str]]:
 def world(request: pytest.FixtureRequest) -> World:
     made: World = request.getfixturevalue(request.param)
     return made
+
+
+@pytest.fixture
+def jump(monkeypatch: pytest.MonkeyPatch) -> Jump:
+    """Set the database's clock so many days off, and with `everybody` those of the workers as well."""
+
+    def moved(days: int, *, everybody: bool = False) -> None:
+        seconds = days * 86_400
+        clocks = {
+            "mysql": f"SELECT UTC_TIMESTAMP(6) + INTERVAL {seconds} SECOND",
+            "sqlite": f"SELECT STRFTIME('%Y-%m-%d %H:%M:%f', 'now', '{seconds:+d} seconds')",
+        }
+        monkeypatch.setitem(leases._CLOCKS, connection.vendor, clocks[connection.vendor])
+        ahead = timedelta(seconds=seconds if everybody else 0)
+        monkeypatch.setattr(timezone, "now", lambda: right_now() + ahead)
+        off = database_now() - right_now()
+        assert abs(off - timedelta(seconds=seconds)) < timedelta(minutes=1)
+
+    return moved

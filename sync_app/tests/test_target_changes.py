@@ -41,10 +41,14 @@ def test_rules_and_name_are_changed(cast: Cast, vault: VaultWorld) -> None:
     alice, target = cast.principal(cast.alice), made(cast, vault)
     targets.change(actor=alice, target=target, name="renamed", automatic=True, interval_seconds=0)
     now = stored(target)
-    assert (now.name, now.automatic, now.interval_seconds, now.due_at) == ("renamed", True, 0, None)
+    assert (now.name, now.automatic, now.interval_seconds) == ("renamed", True, 0)
+    # What changed in the environment while it was not automatic follows now.
+    assert now.due_at
     assert now.is_authentic()
     event = AuditEvent.objects.get(action="target.change")
     assert '"automatic":true' in event.details
+    targets.change(actor=alice, target=now, automatic=False)
+    assert stored(target).due_at is None
 
 
 def test_nothing_changed_is_no_event(cast: Cast, vault: VaultWorld) -> None:

@@ -1,46 +1,22 @@
 """Clocks that jump by a day, forward or back, the database's alone or everybody's: nobody is stranded."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
 import pytest
-from django.db import connection
-from django.utils import timezone
 
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
-from sync_app import leases
 from sync_app.leases import LEASE, database_now
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation import running, schedule
 from sync_app.rotation.states import Slot, Step
+from sync_app.tests.conftest import Jump
 from sync_app.tests.rotation.making import again, asked, grace_over, made_policy, made_secret, stages, worked
 from sync_app.tests.rotators.worlds import MariaDbWorld, World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
 HOUR = 3600
-Jump = Callable[..., None]
-right_now = timezone.now
-
-
-@pytest.fixture
-def jump(monkeypatch: pytest.MonkeyPatch) -> Jump:
-    """Set the database's clock so many days off, and with `everybody` those of the workers as well."""
-
-    def moved(days: int, *, everybody: bool = False) -> None:
-        seconds = days * 86_400
-        clocks = {
-            "mysql": f"SELECT UTC_TIMESTAMP(6) + INTERVAL {seconds} SECOND",
-            "sqlite": f"SELECT STRFTIME('%Y-%m-%d %H:%M:%f', 'now', '{seconds:+d} seconds')",
-        }
-        monkeypatch.setitem(leases._CLOCKS, connection.vendor, clocks[connection.vendor])
-        ahead = timedelta(seconds=seconds if everybody else 0)
-        monkeypatch.setattr(timezone, "now", lambda: right_now() + ahead)
-        off = database_now() - right_now()
-        assert abs(off - timedelta(seconds=seconds)) < timedelta(minutes=1)
-
-    return moved
 
 
 def pass_by() -> None:

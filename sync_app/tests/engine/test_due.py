@@ -1,0 +1,98 @@
+"""Passes come although the clock was put back, the sync was paused, or somebody died in between."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError
+
+from environments_app.tests.cast import Cast
+from sync_app import leases, runs, schedule, targets
+from sync_app.leases import database_now
+from sync_app.models import Run
+from sync_app.models.run import RunState
+from sync_app.tests.conftest import Jump
+from sync_app.tests.engine.stage import Stage
+from sync_app.tests.worlds import AwsWorld
+
+pytestmark = pytest.mark.every_database
+
+
+@pytest.fixture
+def stage(cast: Cast, aws: AwsWorld) -> Stage:
+    stage = Stage(cast, aws, automatic=True)
+    stage.keep("app/one", "first")
+    return stage
+
+
+def pass_by() -> None:
+    schedule.mend_due_times()
+    for run_id in schedule.due():
+        runs.execute(run_id)
+
+
+def test_a_pause_of_everything_uses_up_no_attempt(stage: Stage, cast: Cast) -> None:
+    run = runs.request_sync(actor=stage.alice, target=stage.fresh())
+    runs.pause_all(actor=cast.principal(cast.root))
+    for _ in range(runs.MAX_ATTEMPTS + 1):
+        assert schedule.due() == [run.pk]
+        runs.execute(run.pk)
+        Run.objects.update(not_before=database_now())
+    runs.resume_all(actor=cast.principal(cast.root))
+    pass_by()
+    assert (Run.objects.get(pk=run.pk).state, stage.theirs("app/one")) == (RunState.DONE, "first")
+
+
+@pytest.mark.parametrize("interval", [0, 300])
+def test_what_changed_during_a_pause_follows_when_it_ends(stage: Stage, interval: int) -> None:
+    stage.rules(interval_seconds=interval)
+    pass_by()
+    stage.world_rest()
+    targets.pause(actor=stage.alice, target=stage.fresh())
+    stage.keep("app/one", "second")
+    pass_by()
+    assert stage.theirs("app/one") == "first"
+    targets.resume(actor=stage.alice, target=stage.fresh())
+    pass_by()
+    assert stage.theirs("app/one") == "second"
+
+
+@pytest.mark.parametrize("interval", [0, 300])
+def test_a_pass_that_could_not_be_queued_stays_due(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, interval: int
+) -> None:
+    stage.rules(interval_seconds=interval, due_at=database_now())
+
+    def broken(**_asked: object) -> None:
+        raise OperationalError("Lock wait timeout exceeded")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(schedule, "enqueue", broken)
+        with pytest.raises(OperationalError):
+            schedule.due()
+    pass_by()
+    assert stage.theirs("app/one") == "first"
+
+
+def test_a_clock_that_was_put_back_holds_up_neither_passes_nor_runs(stage: Stage, jump: Jump) -> None:
+    jump(365)
+    pass_by()
+    stage.rules(due_at=None)
+    (died,) = schedule.due()
+    assert leases.claim(died, owner="dead")
+    jump(0)
+    stage.keep("app/one", "second")
+    pass_by()
+    assert (Run.objects.get(pk=died).state, stage.theirs("app/one")) == (RunState.DONE, "second")
+    due_at = stage.fresh().due_at
+    assert due_at
+    assert due_at <= database_now() + timedelta(seconds=stage.target.interval_seconds)
+
+
+def test_a_run_that_waits_for_a_time_before_the_clock_was_put_back_goes_on(stage: Stage, jump: Jump) -> None:
+    run = runs.request_sync(actor=stage.alice, target=stage.fresh())
+    Run.objects.update(not_before=database_now() + timedelta(days=1))
+    assert schedule.due() == [run.pk]
+    Run.objects.update(not_before=database_now() + timedelta(minutes=9))
+    assert schedule.due() == []
+    jump(1)
+    assert schedule.due() == [run.pk]
