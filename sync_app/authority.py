@@ -8,6 +8,7 @@ from environments_app.policy import Grant, Principal
 from environments_app.principals import principal_for, system_principal
 from sync_app.finding import require_authentic, require_living
 from sync_app.models import Run, Target
+from sync_app.models.plan import PlanKind
 
 
 def require_usable(target: Target) -> None:
@@ -40,8 +41,19 @@ def principal_of(run: Run) -> Principal:
     """Return who a run works for, with what they may do by now. Raises TargetConflict or Tampered."""
     if not authentic([run]):
         raise Tampered("The run's record was changed outside Keeper; nothing is done.")
+    _require_authentic_plan(run)
     require_usable(run.target)
     if run.actor.kind is not ActorKind.SYSTEM:
         return principal_for(run.actor)
     # Who adopts or takes leave from a shell on the host operates Keeper.
-    return target_principal(run.target, role=Role.MANAGER if run.plan else Role.EDITOR)
+    manages = run.plan is not None and run.plan.kind != PlanKind.SYNC
+    return target_principal(run.target, role=Role.MANAGER if manages else Role.EDITOR)
+
+
+def _require_authentic_plan(run: Run) -> None:
+    """Refuse a plan that says by now something else than what was asked for. Raises Tampered."""
+    if run.plan is None:
+        return
+    run.plan.target = run.target
+    if not authentic([run.plan]):
+        raise Tampered("The plan's record was changed outside Keeper; nothing is done: plan again.")

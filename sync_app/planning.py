@@ -45,6 +45,8 @@ RIGHTS: Final[dict[str, Action]] = {
 MAX_UNMANAGED: Final = 1000
 MAX_NAMES: Final = 1000
 _ROWS: Final = 500
+# What making a plan says of it; what it is for was sealed when it was asked for, and is not sealed again.
+_MADE: Final = ["state", "ready_at", "finished_at", "counts", "rules", "keeper_complete", "target_complete"]
 _REASON_LENGTH: Final = 200
 
 
@@ -105,7 +107,6 @@ def make_plan(run: Run, *, lease: Lease | None = None) -> dict[str, Shown]:
     require_on(actor=actor, action=right, target=run.target)
     if plan.state != PlanState.MAKING:
         return {}
-    plan.target = run.target
     with connected(actor=actor, target=run.target) as backend:
         return draw(plan, backend=backend, actor=actor, lease=lease)
 
@@ -241,7 +242,7 @@ def _finish(plan: Plan, actor: Principal, lease: Lease | None) -> None:
             lease.hold()
         older = Plan.objects.filter(target=target, state__in=[PlanState.READY, PlanState.MAKING])
         older.exclude(pk=plan.pk).update(state=PlanState.SUPERSEDED)
-        plan.save()
+        plan.save(update_fields=_MADE)
         record(
             actor=actor,
             action=Action.TARGET_PLAN,

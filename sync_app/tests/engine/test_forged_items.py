@@ -1,16 +1,20 @@
 """Whoever can write to the database makes a plan do nothing that the target's rules, or a person, would not.
 
-The items of a plan carry no MAC: here each is edited between the plan and its being carried out.
+The items of a plan carry no MAC: here each is edited between the plan and its being carried out. The
+plan itself carries one, which is asked for before anything is read from it.
 """
 
 from typing import Any
 
 import pytest
 
+from environments_app.tests.cast import Cast
 from sync_app import applying, planning, runs
-from sync_app.models import Plan, PlanItem
+from sync_app.models import Plan, PlanItem, Run
 from sync_app.models.plan import PlanKind
 from sync_app.tests.engine.stage import Stage
+from sync_app.tests.worlds import AwsWorld
+from tests.aws_strict.faults import Fault
 
 pytestmark = pytest.mark.every_database
 
@@ -103,3 +107,23 @@ def test_a_choice_is_for_one_secret_alone(stage: Stage) -> None:
     assert done is not None
     assert (done.state, stage.items(made)["app/two"]) == ("done", ("pull", "skipped"))
     assert (stage.value("app/one"), stage.value("app/two")) == ("by hand", "second")
+
+
+def test_a_plan_that_is_still_being_made_becomes_no_other(cast: Cast, aws: AwsWorld) -> None:
+    stage = Stage(cast, aws)
+    stage.keep("app/one", "first")
+    stage.sync()
+    run = runs.request_sync(actor=stage.alice, target=stage.fresh())
+    aws.plan.keep_failing("ListSecrets", Fault.THROTTLE)
+    waiting = runs.execute(run.pk)
+    assert waiting is not None
+    assert waiting.plan is not None
+    assert (waiting.state, waiting.plan.state) == ("queued", "making")
+    aws.plan.recover()
+    Plan.objects.filter(pk=waiting.plan.pk).update(kind="disconnect", options={"mode": "withdraw"})
+    Run.objects.filter(pk=run.pk).update(not_before=None)
+    done = runs.execute(run.pk)
+    assert done is not None
+    assert done.plan is not None
+    assert (done.state, done.plan.state, done.plan.is_authentic()) == ("failed", "failed", False)
+    assert stage.theirs("app/one") == "first"
