@@ -170,7 +170,7 @@ def _delete(backend: Backend, job: Job) -> Done:
     now = backend.look(job.name)
     if now.presence in _GONE and job.repeated:
         return Done(seen=now)
-    backend.delete(_as_planned(now, job))
+    backend.delete(_same(_ours(now, job), job))
     return Done(seen=replace(now, presence=Presence.DELETED))
 
 

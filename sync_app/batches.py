@@ -150,7 +150,8 @@ class Batch:
     def _intend(self, ready: list[Work]) -> None:
         """Commit what is going to be tried, so that whoever carries on knows that it may have happened."""
         for work in ready:
-            work.item.token = work.item.token or self._token(work)
+            # Made anew: a stored one proves nothing, and that of the same write is the same.
+            work.item.token = self._token(work)
             work.item.state = ItemState.INTENDED
         with transaction.atomic():
             self._tools.hold()

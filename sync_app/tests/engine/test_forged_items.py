@@ -127,3 +127,27 @@ def test_a_plan_that_is_still_being_made_becomes_no_other(cast: Cast, aws: AwsWo
     assert done.plan is not None
     assert (done.state, done.plan.state, done.plan.is_authentic()) == ("failed", "failed", False)
     assert stage.theirs("app/one") == "first"
+
+
+def test_a_version_of_theirs_that_is_called_our_write_is_neither_deleted_nor_taken_for_it(
+    stage: Stage,
+) -> None:
+    stage.rules(deletion="recoverable", budget_percent=100)
+    for name in ("app/deleted", "app/updated"):
+        stage.keep(name, "first")
+    stage.sync()
+    stage.drop("app/deleted")
+    stage.keep("app/updated", "second")
+    stage.world_rest()
+    plan = stage.plan()
+    for name in ("app/deleted", "app/updated"):
+        stage.edit(name, "theirs")
+        with stage.world.backend() as backend:
+            forged(plan, name, token=backend.look(name).version)
+    stage.apply(plan)
+    assert stage.items(plan) == {
+        "app/deleted": ("delete", "skipped"),
+        "app/updated": ("update", "skipped"),
+    }
+    assert (stage.theirs("app/deleted"), stage.theirs("app/updated")) == ("theirs", "theirs")
+    assert stage.entry("app/updated").state == "pending"
