@@ -156,7 +156,12 @@ def _restored(backend: Backend, job: Job) -> Seen:
     now = _ours(backend.look(job.name), job)
     if now.version != job.seen.version:
         return _as_planned(now, job)
-    return _as_planned(backend.restore(job.name) if now.presence is Presence.DELETED else now, job)
+    if now.presence is Presence.DELETED:
+        now = _ours(backend.restore(job.name), job)
+    if now.presence is Presence.DELETED and now.version == job.seen.version:
+        # Destroyed (Vault): it holds nothing to bring back, and nothing that could be lost.
+        return now
+    return _as_planned(now, job)
 
 
 def _remarked(backend: Backend, seen: Seen, job: Job) -> Seen:

@@ -184,6 +184,7 @@ class Backend(ABC):
     def update(self, seen: Seen, value: str, *, token: str, known: bool = False) -> Seen:
         """Write a new value over the version in `seen`, compare-and-set, and confirm it.
 
+        What is seen as deleted is what `restore` could not bring back.
         With `known` the caller has just seen that version with its mark, knows that it is one text,
         has not tried this write before, and confirms it (`known_update_confirms`): nothing is read.
         Raises ChangedSinceRead if another version is there: nothing was overwritten.

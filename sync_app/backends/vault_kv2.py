@@ -203,12 +203,15 @@ class VaultKv2(Backend):
         """Write with cas = the version read; what is there must be a single text.
 
         If the next version holds this very value already, an earlier attempt got through. The
-        answer shows the mark: where it is not ours any more, what was there is put back.
+        answer shows the mark: where it is not ours any more, what was there is put back. A version
+        that was destroyed, and so seen as deleted, is written over unread.
         """
         path = self._prefix.path(seen.name)
         if known:
             return self._written(seen, path, value)
         now = self.read(seen.name)
+        if now is None and seen.presence is Presence.DELETED:
+            return self._written(seen, path, value)
         # A secret that was removed and made anew counts its versions from 1 again, without our mark.
         if now is None or now.seen.mark != seen.mark:
             raise ChangedSinceRead(_CHANGED)

@@ -14,7 +14,7 @@ from sync_app import queueing, runs, schedule
 from sync_app.leases import claim, database_now
 from sync_app.models import PlanItem, Run, SyncEntry
 from sync_app.tests.engine.stage import Stage
-from sync_app.tests.worlds import AwsWorld
+from sync_app.tests.worlds import AwsWorld, VaultWorld
 from tests.aws_strict.faults import Fault
 
 pytestmark = pytest.mark.every_database
@@ -107,6 +107,17 @@ def test_a_write_whose_answer_is_lost_is_found_done(cast: Cast, aws: AwsWorld, o
     versions = aws.client.list_secret_version_ids(SecretId=stage.path("one"), IncludeDeprecated=True)
     assert len(versions["Versions"]) == (1 if operation == "CreateSecret" else 2)
     assert stage.entry("one").state == "in_sync"
+
+
+def test_a_version_that_was_destroyed_is_written_over(cast: Cast, vault: VaultWorld) -> None:
+    stage = Stage(cast, vault, conflict="keeper_wins")
+    stage.keep("one", "first")
+    stage.sync()
+    vault.kv.destroy_secret_versions(stage.path("one"), versions=[1], mount_point="secret")
+    plan = stage.sync(rest=True)
+    assert stage.items(plan) == {"one": ("update", "done")}
+    assert stage.theirs("one") == "first"
+    assert stage.sync().counts == {"unchanged": 1}
 
 
 @pytest.mark.parametrize("operation", ["CreateSecret", "UpdateSecretVersionStage"])
