@@ -210,10 +210,14 @@ class AwsSecretsManager(Backend):
     def delete(self, seen: Seen) -> None:
         """Plan the deletion, look again, and take it back if another version is there by then."""
         self._refuse_change(seen, self._described(seen.name, seen.remote_id))
-        self._aws.ask(
-            "DeleteSecret",
-            lambda: self._client.delete_secret(SecretId=seen.remote_id, RecoveryWindowInDays=self._window),
-        )
+        # The SDK repeats a request whose answer is lost; what it did the first time is refused the second.
+        with contextlib.suppress(NameHeld):
+            self._aws.ask(
+                "DeleteSecret",
+                lambda: self._client.delete_secret(
+                    SecretId=seen.remote_id, RecoveryWindowInDays=self._window
+                ),
+            )
         after = self._described(seen.name, seen.remote_id)
         if after is not None and (after.version, after.mark) != (seen.version, seen.mark):
             self._aws.ask("RestoreSecret", lambda: self._client.restore_secret(SecretId=seen.remote_id))

@@ -56,6 +56,19 @@ def test_it_restores_what_changed_while_it_was_deleted(aws: AwsWorld, backend: B
     assert backend.look("password").presence is Presence.PRESENT
 
 
+def test_it_looks_after_a_deletion_whose_reply_is_lost(aws: AwsWorld, backend: Backend) -> None:
+    kept = backend.create("kept", "first", mark=MARK, token=TOKEN)
+    gone = backend.create("gone", "first", mark=MARK, token=OTHER_TOKEN)
+    aws.plan.fail("DeleteSecret", Fault.DROPPED_REPLY)
+    backend.delete(gone)
+    assert backend.look("gone").presence is Presence.DELETED
+    aws.plan.fail("DeleteSecret", Fault.DROPPED_REPLY)
+    aws.plan.before("DeleteSecret", lambda: aws.write(f"{aws.prefix}/kept", "theirs"))
+    with pytest.raises(ChangedSinceRead, match="restored"):
+        backend.delete(kept)
+    assert aws.value(f"{aws.prefix}/kept") == "theirs"
+
+
 @pytest.mark.parametrize("operation", ["PutSecretValue", "UpdateSecretVersionStage", "DescribeSecret"])
 def test_it_finds_its_work_done_after_a_lost_reply(aws: AwsWorld, backend: Backend, operation: str) -> None:
     made = backend.create("password", "first", mark=MARK, token=TOKEN)
