@@ -174,9 +174,22 @@ def _remarked(backend: Backend, seen: Seen, job: Job) -> Seen:
 def _delete(backend: Backend, job: Job) -> Done:
     now = backend.look(job.name)
     if now.presence in _GONE and job.repeated:
+        _bring_back_changed(backend, now, job)
         return Done(seen=now)
     backend.delete(_same(_ours(now, job), job))
     return Done(seen=replace(now, presence=Presence.DELETED))
+
+
+def _bring_back_changed(backend: Backend, now: Seen, job: Job) -> None:
+    """Restore what an earlier attempt deleted without seeing that it had been changed just before.
+
+    Raises ChangedSinceRead then. That somebody else deleted it cannot be told from that, and can be repeated.
+    """
+    if backend.deletes_one_version or now.presence is not Presence.DELETED:
+        return
+    if now.version != job.seen.version and _is_ours(now, job):
+        backend.restore(job.name)
+        raise ChangedSinceRead("the secret was changed in the target while it was deleted: it was restored")
 
 
 def _release(backend: Backend, job: Job) -> Done:
@@ -238,9 +251,13 @@ def _same(now: Seen, job: Job) -> Seen:
 
 
 def _ours(now: Seen, job: Job) -> Seen:
-    if now.mark not in job.marks or (job.seen.remote_id and now.remote_id != job.seen.remote_id):
+    if not _is_ours(now, job):
         raise ChangedSinceRead(_NOT_OURS if now.presence is Presence.PRESENT else _CHANGED)
     return now
+
+
+def _is_ours(now: Seen, job: Job) -> bool:
+    return now.mark in job.marks and job.seen.remote_id in {"", now.remote_id}
 
 
 def _holds(backend: Backend, now: Seen, job: Job) -> bool:

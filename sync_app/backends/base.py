@@ -100,6 +100,8 @@ class Backend(ABC):
     update_proves_mark: ClassVar[bool] = False
     # Whether the answer to an `update` of what is `known` is proof enough; else the caller looks after it.
     known_update_confirms: ClassVar[bool] = False
+    # Whether `delete` deletes no version but the one in `seen`, whatever is written just before it.
+    deletes_one_version: ClassVar[bool] = False
     # Whether a version that is not served yet can stand beside the current one, under a stage of its own.
     keeps_pending: ClassVar[bool] = False
 

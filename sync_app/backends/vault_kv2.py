@@ -67,6 +67,7 @@ class VaultKv2(Backend):
     writes_per_second: ClassVar[float] = 500
     update_proves_mark: ClassVar[bool] = True
     known_update_confirms: ClassVar[bool] = True
+    deletes_one_version: ClassVar[bool] = True
     timeout_seconds: ClassVar[float] = 10
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:

@@ -109,6 +109,37 @@ def test_a_write_whose_answer_is_lost_is_found_done(cast: Cast, aws: AwsWorld, o
     assert stage.entry("one").state == "in_sync"
 
 
+@pytest.mark.parametrize("changed", [True, False])
+def test_a_deletion_that_nobody_looked_after_is_looked_at_by_the_next_attempt(
+    cast: Cast, aws: AwsWorld, changed: bool
+) -> None:
+    stage = Stage(cast, aws, deletion="recoverable", budget_percent=100)
+    for name in ("one", "other"):
+        stage.keep(name, "first")
+    stage.sync()
+    stage.drop("one")
+
+    def before_deletion() -> None:
+        if changed:
+            stage.edit("one", "theirs")
+        aws.plan.keep_failing("DescribeSecret", Fault.SERVER_ERROR)
+
+    aws.plan.before("DeleteSecret", before_deletion)
+    run = run_of(stage)
+    assert run.state == "queued"
+    aws.plan.recover()
+    Run.objects.filter(pk=run.pk).update(not_before=None)
+    done = runs.execute(run.pk)
+    assert done is not None
+    assert done.plan is not None
+    assert (done.state, stage.items(done.plan)["one"]) == (
+        "done",
+        ("delete", "skipped" if changed else "done"),
+    )
+    with aws.backend() as backend:
+        assert backend.look("one").presence == ("present" if changed else "deleted")
+
+
 def test_a_version_that_was_destroyed_is_written_over(cast: Cast, vault: VaultWorld) -> None:
     stage = Stage(cast, vault, conflict="keeper_wins")
     stage.keep("one", "first")
