@@ -1,8 +1,9 @@
 """The hold on a rotation: a lease in database time, and the only way in which its row is changed.
 
 A claim raises the epoch; every change asks for the epoch, the owner and the step that it goes on
-from, and seals the row anew. So a worker that was paused, and wakes up after another has gone
-on, changes nothing: not in Keeper, and, by the fence, not on the other system.
+from. So a worker that was paused, and wakes up after another has gone on, changes nothing: not in
+Keeper, and, by the fence, not on the other system. Only to go on to a step seals the row anew, which
+was seen to be genuine before; letting go of one or stopping it vouches for nothing in it.
 """
 
 from datetime import datetime, timedelta
@@ -71,7 +72,7 @@ class Hold:
         )
 
     def read_again(self) -> None:
-        """Take the row as it is stored, after a transaction was rolled back. Raises LeaseLost."""
+        """Take the stored row, genuine or not, after a transaction was rolled back. Raises LeaseLost."""
         stored = Rotation.objects.select_related(*_RELATED).get(pk=self.rotation.pk)
         if (stored.epoch, stored.lease_owner) != (self.rotation.epoch, self._owner):
             raise LeaseLost(_LOST)
@@ -100,12 +101,12 @@ class Hold:
     def put_back(self, *, not_before: datetime | None, problem: str = "", waiting: bool = False) -> None:
         """Let it go, for whichever worker comes first after that time; waiting is no failed attempt."""
         kept = {"attempts": 0} if waiting else {}
-        self._change(lease_owner="", lease_until=None, not_before=not_before, problem=problem[:500], **kept)
+        self._update(lease_owner="", lease_until=None, not_before=not_before, problem=problem[:500], **kept)
 
     def stop(self, problem: str) -> None:
         """Let it stand as it is, until an operator decides. Raises LeaseLost."""
         now = database_now()
-        self._change(lease_owner="", lease_until=None, stopped_at=now, problem=problem[:500])
+        self._update(lease_owner="", lease_until=None, stopped_at=now, problem=problem[:500])
 
     def _still_ours(self) -> bool:
         until = self._rows().values_list("lease_until", flat=True).first()
@@ -123,8 +124,11 @@ class Hold:
             raise LeaseLost(_LOST)
 
     def _update(self, **changes: Any) -> None:
+        """Change what the MAC does not cover, and leave the MAC as it is."""
         if not self._rows().update(**changes):
             raise LeaseLost(_LOST)
+        for name, value in changes.items():
+            setattr(self.rotation, name, value)
 
     def _rows(self) -> QuerySet[Rotation]:
         # The owner too: a claim and the reading of its epoch are two statements.

@@ -134,6 +134,7 @@ def _carried_on(hold: Hold, actor: Principal) -> Pause | None:
         except StaleVersion:
             # Somebody described the secret anew just now; its value is the policy's alone to write.
             hold.read_again()
+            actor = principal_of(hold.rotation)
     return carry_on(hold, actor=actor)
 
 

@@ -1,0 +1,73 @@
+"""A rotation whose row was changed outside Keeper does nothing, and no act of Keeper's makes it genuine."""
+
+import pytest
+
+from environments_app.errors import Tampered
+from environments_app.policy import Principal
+from environments_app.tests.cast import Cast
+from secrets_app.errors import StaleVersion
+from sync_app import integrity
+from sync_app.models import Rotation
+from sync_app.rotation import acts, running, steps
+from sync_app.rotation.hold import Hold
+from sync_app.rotation.states import Step
+from sync_app.rotation.steps import Pause
+from sync_app.tests.rotation.making import (
+    again,
+    asked,
+    grace_over,
+    made_policy,
+    made_secret,
+    stages,
+    worked,
+)
+from sync_app.tests.rotators.worlds import World
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+
+MONTH = 30 * 24 * 3600
+
+
+def in_its_grace(cast: Cast, world: World) -> Rotation:
+    policy = made_policy(cast, world, secret=made_secret(cast, world), grace_seconds=MONTH)
+    rotation = worked(asked(cast, policy))
+    assert rotation.step == Step.GRACE
+    return rotation
+
+
+def forged(rotation: Rotation, **columns: object) -> Rotation:
+    """Change a row as somebody does who can write to the database."""
+    Rotation.objects.filter(pk=rotation.pk).update(**columns)
+    return again(rotation)
+
+
+@pytest.mark.parametrize("columns", [{"cut": True}, {"step": Step.RETIRE}], ids=["cut", "retire"])
+def test_stopping_it_does_not_make_it_genuine(
+    cast: Cast, generated: World, columns: dict[str, object]
+) -> None:
+    rotation = in_its_grace(cast, generated)
+    before = stages(cast, rotation.policy.secret)
+    stopped = worked(forged(rotation, **columns))
+    assert stopped.stopped_at is not None
+    assert "changed outside Keeper" in stopped.problem
+    assert len(list(integrity.rotations())) == 1
+    with pytest.raises(Tampered):
+        acts.retry(actor=cast.principal(cast.erin), rotation=forged(stopped, step=Step.RETIRE))
+    worked(forged(stopped, stopped_at=None))
+    assert stages(cast, rotation.policy.secret) == before
+
+
+def test_what_is_read_again_in_the_middle_is_asked_again_whether_it_is_genuine(
+    cast: Cast, generated: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rotation = grace_over(in_its_grace(cast, generated))
+    def meanwhile(hold: Hold, *, actor: Principal) -> Pause | None:
+        monkeypatch.setattr(running, "carry_on", steps.carry_on)
+        forged(rotation, emergency=True)
+        raise StaleVersion("somebody described the secret anew")
+
+    monkeypatch.setattr(running, "carry_on", meanwhile)
+    before = stages(cast, rotation.policy.secret)
+    stopped = worked(rotation)
+    assert (stopped.stopped_at is not None, stopped.is_authentic()) == (True, False)
+    assert stages(cast, rotation.policy.secret) == before
