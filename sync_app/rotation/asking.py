@@ -94,8 +94,8 @@ def nudge_rotation(rotation: Rotation) -> None:
 
 
 def _waiting(policy: RotationPolicy, *, emergency: bool) -> Rotation | None:
-    """Return the rotation that waits already; an emergency makes it one."""
-    waiting = Rotation.objects.filter(policy=policy, slot=Slot.WAITING).first()
+    """Return the rotation that waits already, locked; an emergency makes it one."""
+    waiting = Rotation.objects.select_for_update().filter(policy=policy, slot=Slot.WAITING).first()
     if waiting is None:
         return None
     waiting.policy = policy

@@ -68,19 +68,22 @@ def let_in(policy_id: int) -> Rotation | None:
     """Let the rotation that waits begin, if none of its policy is at work; return it.
 
     It goes on waiting while the policy is suspended and, if the schedule asked for it, outside the
-    window. Any number of processes may ask at once.
+    window. Any number of processes may ask at once. One that was made an emergency meanwhile goes on
+    waiting as well: the next who asks finds it.
     """
     waiting = Rotation.objects.select_related("policy").filter(policy_id=policy_id, slot=Slot.WAITING).first()
     busy = Rotation.objects.filter(policy_id=policy_id, slot=Slot.WORKING).exists()
     if waiting is None or busy or not authentic([waiting]) or not _may_begin(waiting):
         return None
+    # As it was read: the new MAC is over what stood there then.
+    as_read = Rotation.objects.filter(
+        pk=waiting.pk, step=Step.WAITING, emergency=waiting.emergency, row_mac=waiting.row_mac
+    )
     waiting.step, waiting.slot, waiting.problem = Step.PREPARE, Slot.WORKING, ""
     waiting.seal_row()
     try:
         with transaction.atomic():
-            begun = Rotation.objects.filter(pk=waiting.pk, step=Step.WAITING).update(
-                step=waiting.step, slot=waiting.slot, problem="", row_mac=waiting.row_mac
-            )
+            begun = as_read.update(step=waiting.step, slot=waiting.slot, problem="", row_mac=waiting.row_mac)
     except IntegrityError:
         return None  # another process let it in
     return waiting if begun else None

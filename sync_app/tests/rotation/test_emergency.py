@@ -18,6 +18,7 @@ from sync_app.rotation.states import Slot, Step
 from sync_app.tests.rotation.making import (
     again,
     asked,
+    grace_over,
     made_policy,
     made_secret,
     stages,
@@ -123,3 +124,25 @@ def test_one_that_the_schedule_had_asked_for_waits_for_no_window(
     assert worked(first).step == Step.DONE
     assert again(second).slot == Slot.WORKING
     assert worked(second).step == Step.DONE
+
+
+def test_one_that_is_let_in_just_as_an_emergency_is_asked_for_stays_genuine(
+    cast: Cast, generated: GeneratedWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = made_policy(cast, generated, secret=made_secret(cast, generated))
+    first = worked(asked(cast, policy))
+    waiting = asked(cast, policy)
+    may_begin = running._may_begin
+
+    def meanwhile(rotation: Rotation) -> bool:
+        monkeypatch.setattr(running, "_may_begin", may_begin)
+        request_rotation(actor=cast.principal(cast.alice), policy=policy, emergency=True)
+        return may_begin(rotation)
+
+    monkeypatch.setattr(running, "_may_begin", meanwhile)
+    assert worked(grace_over(first)).step == Step.DONE
+    # Whoever read it before that let nothing in; the schedule does.
+    assert again(waiting).is_authentic()
+    assert schedule.due() == [waiting.pk]
+    begun = worked(waiting)
+    assert (begun.step, begun.emergency) == (Step.DONE, True)

@@ -61,6 +61,7 @@ def test_what_is_read_again_in_the_middle_is_asked_again_whether_it_is_genuine(
     cast: Cast, generated: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rotation = grace_over(in_its_grace(cast, generated))
+
     def meanwhile(hold: Hold, *, actor: Principal) -> Pause | None:
         monkeypatch.setattr(running, "carry_on", steps.carry_on)
         forged(rotation, emergency=True)
