@@ -100,7 +100,9 @@ def _waiting(policy: RotationPolicy, *, emergency: bool) -> Rotation | None:
         return None
     waiting.policy = policy
     if not authentic([waiting]):
-        raise Tampered("The waiting rotation's record was changed outside Keeper; abandon it first.")
+        raise Tampered(
+            "The waiting rotation's record was changed outside Keeper; remove the policy, which ends it."
+        )
     if emergency and not waiting.emergency:
         waiting.emergency = True
         waiting.save(update_fields=["emergency"])

@@ -30,7 +30,10 @@ def policy_principal(policy: RotationPolicy, *, role: Role = Role.EDITOR) -> Pri
 def principal_of(rotation: Rotation) -> Principal:
     """Return who a rotation works for, with what they may do by now. Raises Tampered or TamperedSecret."""
     if not authentic([rotation]):
-        raise Tampered("The rotation's record was changed outside Keeper; nothing is done.")
+        raise Tampered(
+            "The rotation's record was changed outside Keeper; nothing is done, and it ends only when its "
+            "policy is removed."
+        )
     require_authentic(rotation.policy)
     if rotation.actor.kind is not ActorKind.SYSTEM:
         return principal_for(rotation.actor)

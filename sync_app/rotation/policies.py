@@ -35,6 +35,7 @@ from sync_app.rotation.approval import begins_suspended, cleared_to_resume, refu
 from sync_app.rotation.claims import refuse_shared_logins
 from sync_app.rotation.credentials import kind_of, made, seal
 from sync_app.rotation.finding import left_behind, require_authentic, require_living, require_on
+from sync_app.rotation.forged import NOT_ENDED, end_forged
 from sync_app.rotation.rules import CHANGEABLE, apply_rules, first_due, publish_due
 from sync_app.rotators.base import Answer, Rotator
 
@@ -163,8 +164,9 @@ def resume(*, actor: Principal, policy: RotationPolicy) -> RotationPolicy:
 def remove(*, actor: Principal, policy: RotationPolicy) -> None:
     """Remove a policy, forget its credential, and let people write the secret's value again.
 
-    One whose row was changed outside Keeper is removed as it is, since it can do nothing any more. The
-    event tells of a login that an abandoned rotation left valid.
+    One whose row was changed outside Keeper is removed as it is, since it can do nothing any more; so
+    is one whose rotation was changed, which ends with it. The event tells of a login that an abandoned
+    rotation left valid.
     Raises Forbidden or Invisible, and RotationInProgress while a rotation has not ended.
     """
     require_on(actor=actor, action=Action.ROTATION_REMOVE, policy=policy)
@@ -178,7 +180,7 @@ def remove(*, actor: Principal, policy: RotationPolicy) -> None:
         stored = RotationPolicy.objects.select_for_update().get(pk=policy.pk)
         forged = not stored.is_authentic()
         if not forged:
-            _refuse_working(stored)
+            end_forged(actor=actor, policy=stored)
         stored.credentials, stored.data_key_id = emptied.credentials, emptied.data_key_id
         stored.endpoint, stored.live, stored.due_at = policy.endpoint, None, None
         stored.save(update_fields=["live", "due_at", "endpoint", "credentials", "data_key_id", "updated_at"])
@@ -213,9 +215,7 @@ def _suspend(actor: Principal, policy: RotationPolicy, *, suspended: bool) -> Ro
 
 def _refuse_working(policy: RotationPolicy) -> None:
     if policy.rotations.filter(slot__isnull=False).exists():
-        raise RotationInProgress(
-            "a rotation has not ended: wait for the end of its grace, or abandon or roll back what can be"
-        )
+        raise RotationInProgress(NOT_ENDED)
 
 
 def _refuse_leaving(policy: RotationPolicy, moved: RotationPolicy) -> None:

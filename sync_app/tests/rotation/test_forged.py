@@ -2,13 +2,17 @@
 
 import pytest
 
+from audit_app.actions import Action
+from audit_app.canonical import parsed_details
+from audit_app.models import AuditEvent
 from environments_app.errors import Tampered
 from environments_app.policy import Principal
 from environments_app.tests.cast import Cast
+from secrets_app import writing
 from secrets_app.errors import StaleVersion
 from sync_app import integrity
 from sync_app.models import Rotation
-from sync_app.rotation import acts, running, steps
+from sync_app.rotation import acts, policies, running, steps
 from sync_app.rotation.hold import Hold
 from sync_app.rotation.states import Step
 from sync_app.rotation.steps import Pause
@@ -19,9 +23,10 @@ from sync_app.tests.rotation.making import (
     made_policy,
     made_secret,
     stages,
+    stored,
     worked,
 )
-from sync_app.tests.rotators.worlds import World
+from sync_app.tests.rotators.worlds import MariaDbWorld, World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
 
@@ -72,3 +77,33 @@ def test_what_is_read_again_in_the_middle_is_asked_again_whether_it_is_genuine(
     stopped = worked(rotation)
     assert (stopped.stopped_at is not None, stopped.is_authentic()) == (True, False)
     assert stages(cast, rotation.policy.secret) == before
+
+
+def test_it_ends_with_its_policy_and_nothing_is_done_elsewhere(cast: Cast, generated: World) -> None:
+    rotation = in_its_grace(cast, generated)
+    before = stages(cast, rotation.policy.secret)
+    stopped = worked(forged(rotation, cut=True))
+    policies.remove(actor=cast.principal(cast.alice), policy=stopped.policy)
+    ended = again(rotation)
+    assert (ended.step, ended.slot, ended.acts) == (Step.ABANDONED, None, frozenset())
+    assert list(integrity.rotations()) == []
+    assert stages(cast, rotation.policy.secret) == before
+    event = AuditEvent.objects.filter(action=Action.ROTATION_RESOLVE).latest("pk")
+    told = parsed_details(event.details)
+    assert (event.actor_name, told["forged"], told["from"]) == ("alice", True, Step.GRACE)
+    assert told["may_be_valid"] == [1]
+    secret = stored(rotation.policy.secret)
+    writing.update(actor=cast.principal(cast.alice), secret=secret, value="written by hand")
+
+
+def test_what_it_left_pending_is_in_no_other_policys_way(cast: Cast, mariadb: MariaDbWorld) -> None:
+    secret = made_secret(cast, mariadb)
+    mariadb.grant_to_a_alone()
+    rotation = worked(asked(cast, made_policy(cast, mariadb, secret=secret)))
+    pending = stages(cast, secret)["pending"] or ""
+    policies.remove(actor=cast.principal(cast.alice), policy=forged(rotation, login="root").policy)
+    # Its login still has it: nobody was asked to change that.
+    assert mariadb.works(pending)
+    assert stages(cast, secret)["pending"] is None
+    mariadb.grant_to_b_too()
+    assert worked(asked(cast, made_policy(cast, mariadb, secret=stored(secret)))).step == Step.GRACE
