@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models import Q
 
 from audit_app.actors import system
@@ -86,12 +87,18 @@ def _start(policy: RotationPolicy, now: datetime) -> None:
     opening = window.next_opening(now) if window else now
     after = opening if opening > now else cadence_of(policy).next_after(now)
     mine = RotationPolicy.objects.filter(pk=policy.pk, due_at=policy.due_at, **_AWAKE)
-    if not mine.update(due_at=after):
-        return
+    with transaction.atomic():
+        if not mine.update(due_at=after):
+            return
+        # Both or neither: else a fault in between would skip a rotation, and nothing would miss it.
+        if opening <= now:
+            _queue(policy)
+    # On the secret, which a worker locks before the policy.
     policy.due_at = after
     publish_due(policy)
-    if opening > now:
-        return
+
+
+def _queue(policy: RotationPolicy) -> None:
     try:
         request_rotation(actor=policy_principal(policy), policy=policy, trigger=Trigger.SCHEDULE)
     except (SyncError, AccessError, SecretError):

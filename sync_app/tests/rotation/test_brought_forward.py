@@ -1,10 +1,12 @@
 from datetime import timedelta
+from unittest.mock import Mock
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
 from environments_app.tests.cast import Cast
-from sync_app.models import Rotation
+from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation import policies, schedule
 from sync_app.tests.rotation.making import made_policy, made_secret
 from sync_app.tests.rotators.worlds import World
@@ -30,3 +32,19 @@ def test_policies_with_a_cadence_rotate_soon_and_no_others(cast: Cast, generated
     made["every-day"].refresh_from_db()
     assert made["every-day"].due_at is not None
     assert made["every-day"].due_at > timezone.now() + timedelta(hours=12)
+
+
+@pytest.mark.every_database
+def test_what_is_due_stays_due_if_the_rotation_could_not_be_queued(
+    cast: Cast, generated: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = made_policy(cast, generated, interval_seconds=90 * 24 * 3600)
+    RotationPolicy.objects.update(due_at=timezone.now() - timedelta(seconds=1))
+    busy = OperationalError(1205, "Lock wait timeout exceeded")
+    with monkeypatch.context() as waits:
+        waits.setattr(schedule, "request_rotation", Mock(side_effect=busy))
+        with pytest.raises(OperationalError):
+            schedule.due()
+    assert schedule.due() == [Rotation.objects.get(policy=policy).pk]
+    # Once it is queued the next one is due an interval later.
+    assert list(schedule.due_policies(timezone.now() + timedelta(days=89))) == []
