@@ -15,27 +15,38 @@ from secrets_app.models import Secret, SecretVersion
 from secrets_app.reading import current_version_of
 from secrets_app.references import secrets_that_follow
 from sync_app.models import Acknowledgement, SyncEntry
-from sync_app.reconcile import Direction, Ownership
+from sync_app.reconcile import Direction, Ownership, Reason
 from sync_app.references import Rights
 from sync_app.sources import resolutions
 
 # Who sees a rotation may not know the places to which another environment takes the value.
 _ELSEWHERE: Final = "a target of another environment"
+# Nor what other secrets were called.
+_FOLLOWER: Final = "a secret that refers to this one"
+_REMEDY: Final = "the target withdraws it if its deletion is on; else delete it there by hand"
+# The MAC covers no reason: it counts for a name alone that the secret's own row says it has no more.
+_GONE: Final = (Reason.WITHDRAWN, Reason.NOWHERE)
 
 
-def lagging_targets(secret: Secret) -> list[str]:
-    """Return the names of targets that hold another version of a secret than the current one.
+def lag_of(secret: Secret) -> str:
+    """Return what has to come to pass at targets before a login may change or end; empty if nothing.
 
     An older version names the login that a rotation is about to change, be it held by itself or filled
-    in where another secret refers to it.
+    in where another secret refers to it. What a target holds under a name that the secret has no more
+    gets no newer version: it has to go.
     """
-    current = current_version_of(secret).uuid.hex
-    own = _delivered([secret.uuid]).exclude(base_keeper=current)
-    names = {str(entry.target.name) for entry in authentic(own)}
-    for entry in _filled_in_before(secret):
+    older, former = set(), set()
+    for entry, holder in (*_held_before(secret), *_filled_in_before(secret)):
         near = entry.target.environment_id == secret.environment_id
-        names.add(str(entry.target.name) if near else _ELSEWHERE)
-    return sorted(names)
+        target = str(entry.target.name) if near else _ELSEWHERE
+        if (entry.name, entry.target.environment_id) == (holder.name, holder.environment_id):
+            older.add(target)
+        elif entry.reason not in _GONE:
+            former.add(f"{target} to let go of {entry.name if holder is secret else _FOLLOWER}")
+    told = [f"{', '.join(sorted(older))} to hold the current version"] if older else []
+    if former:
+        told.append(f"{', '.join(sorted(former))}, a former name: {_REMEDY}")
+    return "; ".join(told)
 
 
 def unconfirmed(secret: Secret) -> list[Acknowledgement]:
@@ -51,11 +62,19 @@ def unconfirmed(secret: Secret) -> list[Acknowledgement]:
     return [each for each in said if each.consumer_uuid in reading]
 
 
-def _filled_in_before(secret: Secret) -> Iterable[SyncEntry]:
-    """Yield what was delivered with an older version of a secret filled in."""
+def _held_before(secret: Secret) -> Iterable[tuple[SyncEntry, Secret]]:
+    """Yield what was delivered of an older version of a secret, with the secret."""
+    current = current_version_of(secret).uuid.hex
+    own = _delivered([secret.uuid]).exclude(base_keeper=current)
+    yield from ((entry, secret) for entry in authentic(own))
+
+
+def _filled_in_before(secret: Secret) -> Iterable[tuple[SyncEntry, Secret]]:
+    """Yield what was delivered with an older version of a secret filled in, with the secret that was."""
     followers = secrets_that_follow(secret)
     if not followers:
         return
+    holders = {follower.uuid: follower for follower in followers}
     found = resolutions(followers)
     versions = SecretVersion.objects.filter(secret__in=followers, number=F("secret__current_number"))
     current = dict(versions.values_list("secret__uuid", "uuid"))
@@ -65,7 +84,7 @@ def _filled_in_before(secret: Secret) -> Iterable[SyncEntry]:
             continue
         # What it may not be given any more does not come, however long one waits.
         if not Rights(entry.target).refusal(found[uuid]):
-            yield entry
+            yield entry, holders[uuid]
 
 
 def _delivered(secrets: Collection[UUID]) -> QuerySet[SyncEntry]:

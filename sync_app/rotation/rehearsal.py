@@ -12,7 +12,7 @@ from sync_app.leases import database_now
 from sync_app.models import RotationPolicy
 from sync_app.rotation.credentials import open_policy
 from sync_app.rotation.finding import require_living, require_on
-from sync_app.rotation.lag import lagging_targets, unconfirmed
+from sync_app.rotation.lag import lag_of, unconfirmed
 from sync_app.rotation.rules import window_of
 from sync_app.rotation.states import Slot
 from sync_app.rotators.base import Answer, Rotator
@@ -105,9 +105,8 @@ def _in_keeper(policy: RotationPolicy) -> Iterator[Finding]:
         opening = window.next_opening(now)
         told = "the window is open" if inside else f"the window opens at {opening:%Y-%m-%d %H:%M} UTC"
         yield Finding(what="window", told=told)
-    if lagging := lagging_targets(policy.secret):
-        told = f"{', '.join(lagging)} hold an older version: a rotation waits for them"
-        yield Finding(what="targets", told=told, fails=True)
+    if lag := lag_of(policy.secret):
+        yield Finding(what="targets", told=f"a rotation waits for {lag}", fails=True)
     if policy.waits_for_consumers and (slow := unconfirmed(policy.secret)):
         names = ", ".join(sorted({each.consumer_name for each in slow}))
         yield Finding(what="consumers", told=f"{names} did not confirm the current version")

@@ -35,7 +35,7 @@ from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.credentials import Opened, open_policy
 from sync_app.rotation.finding import left_behind, require_on
 from sync_app.rotation.hold import Hold
-from sync_app.rotation.lag import lagging_targets, unconfirmed
+from sync_app.rotation.lag import lag_of, unconfirmed
 from sync_app.rotation.states import ENDED, Step
 from sync_app.rotators.base import Answer, Pending, Rotator
 from sync_app.stopping import leave_off_if_asked
@@ -73,9 +73,8 @@ def _prepare(hold: Hold, actor: Principal) -> Pause | None:
     rotation, policy, secret = hold.rotation, hold.rotation.policy, hold.rotation.policy.secret
     require_on(actor=actor, action=Action.ROTATION_RUN, policy=policy)
     require_living_secret(secret)
-    lagging = [] if rotation.is_urgent else lagging_targets(secret)
-    if lagging:
-        return _later(f"waits for {', '.join(lagging)} to hold the current version")
+    if not rotation.is_urgent and (lag := lag_of(secret)):
+        return _later(f"waits for {lag}")
     current = version_of(secret, secret.current_number)
     opened = _opened(hold, actor, current)
     value = opened.values[current.number]
@@ -174,8 +173,8 @@ def _grace(hold: Hold, actor: Principal) -> Pause | None:
     if not rotation.is_urgent:
         if abs(timezone.now() - now) > _CLOCKS_APART:
             return _later("the clocks of the database and of this machine differ: set them right")
-        if lagging := lagging_targets(policy.secret):
-            return _later(f"waits for {', '.join(lagging)} to hold the current version")
+        if lag := lag_of(policy.secret):
+            return _later(f"waits for {lag}")
         if policy.waits_for_consumers and (slow := unconfirmed(policy.secret)):
             names = sorted({each.consumer_name for each in slow})
             return _later(f"waits for {', '.join(names[:5])} to confirm the current version")

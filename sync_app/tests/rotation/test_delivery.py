@@ -9,12 +9,13 @@ from environments_app import accounts, token_changes, tokens
 from environments_app.models import Alert
 from environments_app.principals import token_principal
 from environments_app.tests.cast import Cast
-from secrets_app import writing
+from secrets_app import lifecycle, writing
 from secrets_app.models import Secret
 from secrets_app.secret_types import SecretType
 from sync_app import consents, runs
 from sync_app.models import Rotation, Run, SyncEntry, Target
 from sync_app.models.run import RunState
+from sync_app.reconcile import Deletion
 from sync_app.rotation import acknowledging, acts
 from sync_app.rotation.states import Step
 from sync_app.tests.making import made
@@ -232,4 +233,44 @@ def test_a_consumer_that_can_confirm_nothing_any_more_is_not_waited_for(
     rotation = worked(waited(rotation))
     assert rotation.problem == "waits for bob to confirm the current version"
     accounts.disable_user(actor=cast.principal(cast.root), user=cast.bob)
+    assert worked(waited(rotation)).step == Step.DONE
+
+
+@pytest.mark.parametrize("place", ["aws", "vault"])
+def test_a_name_that_was_withdrawn_is_not_waited_for(
+    cast: Cast, generated: GeneratedWorld, place: str, request: pytest.FixtureRequest
+) -> None:
+    secret = made_secret(cast, generated)
+    made_secret(cast, generated, name="other")
+    target = made(cast, request.getfixturevalue(place), deletion=Deletion.RECOVERABLE, budget_percent=100)
+    deliver(cast, target)
+    policy = made_policy(cast, generated, secret=secret, grace_seconds=0)
+    lifecycle.rename(actor=cast.principal(cast.alice), secret=secret, name="app/database")
+    rotation = worked(asked(cast, policy))
+    assert rotation.step == Step.GRACE
+    # It is withdrawn by this pass, and waits out its recovery window from then on.
+    deliver(cast, target)
+    assert worked(waited(rotation)).step == Step.DONE
+    deliver(cast, target)
+    assert worked(asked(cast, policy)).problem == "waits for first to hold the current version"
+
+
+def test_a_name_that_is_not_withdrawn_is_said_with_what_to_do(
+    cast: Cast, generated: GeneratedWorld, vault: VaultWorld
+) -> None:
+    secret = made_secret(cast, generated)
+    target = made(cast, vault)
+    deliver(cast, target)
+    policy = made_policy(cast, generated, secret=secret, grace_seconds=0)
+    lifecycle.rename(actor=cast.principal(cast.alice), secret=secret, name="app/database")
+    rotation = worked(asked(cast, policy))
+    deliver(cast, target)
+    rotation = worked(waited(rotation))
+    assert rotation.step == Step.GRACE
+    assert rotation.problem == (
+        "waits for first to let go of app/db, a former name: the target withdraws it if its deletion is on; "
+        "else delete it there by hand"
+    )
+    vault.remove(f"{vault.prefix}/app/db")
+    deliver(cast, target)
     assert worked(waited(rotation)).step == Step.DONE
