@@ -91,8 +91,8 @@ def find_share(*, actor: Principal, link: str) -> Share:
     """Return the share that a link opens for a person, without opening or consuming it.
 
     Raises Invisible, which says as little, for any other link: unknown, for somebody else, expired,
-    opened, revoked, or one whose sharer may not reveal the secret any more. Each but an unknown one
-    is recorded as denied.
+    opened, revoked, one whose sharer may not reveal the secret any more, and any while the person's
+    account is suspended. Each but an unknown one is recorded as denied.
     """
     rows = Share.objects.select_related("environment", "secret__environment", "shared_by", "recipient")
     share = rows.filter(link_hash=_hash(link)).first()
@@ -156,6 +156,8 @@ def _opens_for(actor: Principal, share: Share) -> bool:
     if actor.kind is not ActorKind.USER or not share.is_open:
         return False
     if share.recipient and share.recipient.uuid != actor.uuid:
+        return False
+    if actor.suspended and share.environment_id not in actor.trusted_in:
         return False
     # The sharer's right is what the value leaves by, so it must still be there.
     sharer = user_principal(share.shared_by)

@@ -9,7 +9,7 @@ from django.utils import timezone
 from audit_app.actions import Action
 from audit_app.models import AuditEvent
 from environments_app import accounts, members, saml_mappings, suspensions, token_changes, tokens
-from environments_app.errors import Conflict, Forbidden, Suspended
+from environments_app.errors import Conflict, Forbidden, Invisible, Suspended
 from environments_app.groups import add_to_group
 from environments_app.integrity import access_rows
 from environments_app.models import AccessConfirmation, Alert, Membership, SamlGroupMapping, User
@@ -19,6 +19,7 @@ from environments_app.tests.cast import Cast
 from secrets_app import writing
 from secrets_app.reading import reveal, reveal_environment
 from secrets_app.secret_types import SecretType
+from secrets_app.sharing import open_share, share_once
 from secrets_app.tests.kept import VALUE, keep
 
 Events = Callable[..., list[AuditEvent]]
@@ -58,6 +59,19 @@ def test_who_resets_a_password_reaches_no_value_by_it(cast: Cast, events: Events
     (told,) = events(Action.ACCESS_SUSPEND)
     assert (told.actor_name, told.object_name) == ("root", "erin")
     assert Alert.objects.get(kind=suspensions.KIND).environment == cast.development
+
+
+@pytest.mark.every_database
+def test_a_link_shows_a_suspended_account_nothing(cast: Cast, events: Events) -> None:
+    secret = keep(cast, "part/key", environment=cast.development)
+    _, link = share_once(actor=cast.principal(cast.alice), secret=secret, recipient=cast.charlie)
+    since = reset(cast, cast.charlie)
+    with pytest.raises(Invisible):
+        open_share(actor=cast.principal(cast.charlie), link=link)
+    (denied,) = events(Action.SECRET_SHARE_OPEN, outcome="denied")
+    assert denied.actor_name == "charlie"
+    confirm(cast, cast.charlie, since)
+    assert open_share(actor=cast.principal(cast.charlie), link=link).value == VALUE
 
 
 def test_a_suspended_manager_lets_nobody_else_in(cast: Cast) -> None:
