@@ -25,14 +25,17 @@ _VAULT: Final = re.compile(r"\b(hv[sbr]\.)[A-Za-z0-9_-]{16,}")
 _PRIVATE_KEY: Final = re.compile(
     r"""(-----BEGIN\ [A-Z0-9\ ]{0,30}PRIVATE\ KEY-----)[^"']*?(-----END\ |(?=["'])|\Z)""", re.VERBOSE
 )
+# The path of a link that shares a value once, also inside another address, as after `next=`.
+_SHARED: Final = re.compile(r"((/|%(?:25)*2F)shared\2)[A-Za-z0-9_-]{20,}", re.IGNORECASE)
 _SCHEME: Final = re.compile(r"\b(bearer|basic)(\s+)[A-Za-z0-9._~+/=-]{16,}", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
-    """Return a text without service tokens, bearer tokens, credential headers, URLs' passwords and keys."""
+    """Return a text without tokens, credential headers, URLs' passwords, links that share, and keys."""
     text = _HEADER.sub(rf"\1\2{REDACTED}", text)
     text = _SCHEME.sub(rf"\1\2{REDACTED}", text)
     text = _URL.sub(rf"\1{REDACTED}", text)
+    text = _SHARED.sub(rf"\1{REDACTED}", text)
     text = _VAULT.sub(rf"\1{REDACTED}", text)
     text = _PRIVATE_KEY.sub(rf"\1{REDACTED}\2", text)
     text = _TOKEN.sub(rf"\1{REDACTED}", text)

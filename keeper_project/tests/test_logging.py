@@ -80,6 +80,14 @@ def test_a_request_that_django_refuses_is_named_too(log: Path) -> None:
     assert line["address"] == "127.0.0.1"
 
 
+@pytest.mark.django_db
+def test_the_line_of_a_refused_request_names_no_link(log: Path) -> None:
+    link = "vM3Zq_1kd-93jfWq0x7pLs8aTnR2bYcUeGhIoKlMnPq"
+    assert Client(enforce_csrf_checks=True).post(f"/shared/{link}").status_code == 403
+    assert "/shared/[redacted]" in log.read_text()
+    assert link not in log.read_text()
+
+
 def test_it_takes_tokens_out_of_messages_arguments_and_exceptions(log: Path) -> None:
     logger = logging.getLogger("keeper.test")
     logger.info("Authorization: Bearer %s", TOKEN)

@@ -28,6 +28,11 @@ TOKEN = f"kpr_AbCdEfGhIjKlMnOpQrStUv_{SECRET}"
         f"login with hvs.{SECRET}",
         f"-----BEGIN EC PRIVATE KEY-----\\n{SECRET}\\n-----END EC PRIVATE KEY-----",
         f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n",
+        f"Not Found: /shared/{SECRET}",
+        f'{{"message": "Forbidden (CSRF cookie not set.): /keeper/shared/{SECRET}"}}',
+        f"GET /sign-in?next=%2Fshared%2F{SECRET} 302",
+        f"GET /sign-in?next=%2fshared%2f{SECRET} 302",
+        f"GET /confirm?next=%2Fsign-in%3Fnext%3D%252Fshared%252F{SECRET} 302",
     ],
 )
 def test_it_takes_credentials_out(line: str) -> None:
@@ -44,6 +49,10 @@ def test_it_keeps_the_rest_of_an_address() -> None:
     assert redact(line) == "mysql://keeper:[redacted]@database/keeper at https://keeper.example.com:8443/a@b"
 
 
+def test_it_keeps_the_page_that_a_link_leads_to() -> None:
+    assert redact(f"Not Found: /shared/{SECRET}") == "Not Found: /shared/[redacted]"
+
+
 def test_it_takes_a_piece_of_a_token_out() -> None:
     assert redact(f"kpr_{SECRET[:16]}") == "kpr_[redacted]"
 
@@ -54,7 +63,15 @@ def test_it_keeps_what_follows_on_the_next_line() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["a plain line", "filesystem://:**@localhost//", "the basic idea", "authorization failed", "kpr_", "42"],
+    [
+        "a plain line",
+        "filesystem://:**@localhost//",
+        "the basic idea",
+        "authorization failed",
+        "kpr_",
+        "/shared/",
+        "42",
+    ],
 )
 def test_it_leaves_other_text_alone(line: str) -> None:
     assert redact(line) == line

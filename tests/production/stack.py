@@ -69,6 +69,7 @@ class Nginx(Server):
             "server keeper:8989 max_fails=0;": servers,
             "listen 80;": f"listen 127.0.0.1:{self.plain_port};",
             "listen 443 ssl;": f"listen 127.0.0.1:{self.port} ssl;",
+            "/var/log/nginx/access.log": str(self.directory / "access.log"),
             "/etc/nginx/certificates/keeper.crt": str(self.directory / "server.pem"),
             "/etc/nginx/certificates/keeper.key": str(self.directory / "server.key"),
         }.items():
@@ -79,7 +80,7 @@ class Nginx(Server):
         user = "user root;" if os.geteuid() == 0 else ""
         (self.directory / "nginx.conf").write_text(
             f"{user} pid {self.directory}/pid; error_log stderr; worker_processes 1; daemon off;"
-            f"events {{}} http {{ access_log off; {places} {site} }}"
+            f"events {{}} http {{ {places} {site} }}"
         )
 
     def command(self) -> list[str]:

@@ -1,5 +1,6 @@
 """What docs/deployment.md has people copy is what the composition runs, and nginx takes it."""
 
+import http.client
 import re
 import shlex
 import subprocess
@@ -61,14 +62,35 @@ def test_nginx_takes_what_the_sed_of_the_docs_writes(tmp_path: Path) -> None:
     )
     write_certificates(tmp_path)
     written = site.read_text().replace("/etc/ssl/keeper/keeper.crt", str(tmp_path / "server.pem"))
+    written = written.replace("/var/log/nginx/access.log", str(tmp_path / "access.log"))
     site.write_text(written.replace("/etc/ssl/keeper/keeper.key", str(tmp_path / "server.key")))
     assert "server_name keeper.example.com;" in written
     whole = tmp_path / "nginx.conf"
-    whole.write_text(
-        f"pid {tmp_path}/pid; error_log stderr; events {{}} http {{ access_log off; include {site}; }}"
-    )
+    whole.write_text(f"pid {tmp_path}/pid; error_log stderr; events {{}} http {{ include {site}; }}")
     nginx = Nginx(tmp_path, []).find("nginx")
     tested = subprocess.run(
         [nginx, "-t", "-p", str(tmp_path), "-c", str(whole)], capture_output=True, text=True, check=False
     )
     assert tested.returncode == 0, tested.stderr
+
+
+def test_the_access_log_names_no_link_that_shares_a_value(tmp_path: Path) -> None:
+    nginx = Nginx(tmp_path, [1])
+    nginx.start()
+    try:
+        nginx.wait()
+        for path, referer in (
+            ("/shared/l1nk", ""),
+            ("/sign-in?next=%2Fshared%2Fl1nk", ""),
+            ("/static/app.css", "https://127.0.0.1/shared/l1nk"),
+            ("/secrets", ""),
+        ):
+            connection = http.client.HTTPConnection("127.0.0.1", nginx.plain_port, timeout=30)
+            connection.request("GET", path, headers={"Referer": referer})
+            assert connection.getresponse().status == 301
+            connection.close()
+    finally:
+        nginx.stop()
+    written = (nginx.directory / "access.log").read_text()
+    assert "l1nk" not in written
+    assert "GET /secrets " in written
