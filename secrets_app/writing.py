@@ -6,6 +6,8 @@ from django.utils import timezone
 
 from audit_app.actions import Action
 from audit_app.canonical import Json
+from audit_app.record import commit_record
+from audit_app.streams import environment_stream
 from environments_app.models import Environment
 from environments_app.policy import Principal, require
 from environments_app.second_person import Clearance, Line, require_second_person
@@ -86,8 +88,9 @@ def update(
     clearance: Clearance | None = None,
     **metadata: Unpack[Metadata],
 ) -> Secret:
-    """Change a secret; what is left out stays. An equal value makes no version.
+    """Change a secret; what is left out stays.
 
+    An equal value makes no version; telling so is recorded as a read, before the answer.
     `expected` is the ETag that the caller read. Without it the last writer wins. `clearance` is that
     of a larger act of which this is a part, such as a pull.
 
@@ -251,7 +254,7 @@ def _update_once(
         actor=actor, secret=secret, wanted=metadata.get("resolves_references"), value=value
     )
     fields += resolving
-    changed = _new_text(secret, value)
+    changed = _new_text(actor, secret, value)
     confirm = None
     if changed is not None or retyped or resolving:
         # Resolving references changes what is delivered, whatever the text: no login proves that.
@@ -291,13 +294,23 @@ def _retype(secret: Secret, secret_type: SecretType | None, value: str | None) -
     return ["secret_type"]
 
 
-def _new_text(secret: Secret, value: str | None) -> str | None:
+def _new_text(actor: Principal, secret: Secret, value: str | None) -> str | None:
     """Return the value if it fits the type and differs from the current one."""
     if value is None:
         return None
     secret.facts = inspect(SecretType(secret.secret_type), value)
     current = current_version_of(secret)
-    return None if fingerprints.matches(value.encode(), bytes(current.fingerprint)) else value
+    if not fingerprints.matches(value.encode(), bytes(current.fingerprint)):
+        return value
+    # That nothing changes confirms a guess, also where writing another value is not let through.
+    commit_record(
+        actor=actor,
+        action=Action.SECRET_COMPARE,
+        stream=environment_stream(secret.environment.uuid),
+        object=secret.audit_object,
+        details={"with": "a write", "number": current.number},
+    )
+    return None
 
 
 def _next_version(actor: Principal, secret: Secret, value: NewValue) -> SecretVersion:

@@ -43,7 +43,10 @@ class NamedSecretView(SecretsView):
         parameters=[IF_MATCH],
     )
     def put(self, request: Request, environment: str, name: str) -> Response:
-        """Create the secret or change it; what is left out is kept, the value as well."""
+        """Create the secret or change it; what is left out is kept, the value as well.
+
+        An equal value makes no version, and is recorded as a comparison: it tells what the value is.
+        """
         validate_secret_name(name)
         place = find_environment(actor=self.actor, name=environment)
         given = self.given(documents.SecretChange)

@@ -139,7 +139,10 @@ class SecretView(SecretsView):
         parameters=[IF_MATCH],
     )
     def put(self, request: Request, id: int) -> Response:
-        """Change a secret; what is left out is kept, the value as well."""
+        """Change a secret; what is left out is kept, the value as well.
+
+        An equal value makes no version, and is recorded as a comparison: it tells what the value is.
+        """
         return self._change(id)
 
     @extend_schema(

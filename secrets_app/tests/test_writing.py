@@ -8,11 +8,13 @@ from audit_app.actions import Action
 from audit_app.integrity import run_checks
 from audit_app.models import AuditEvent
 from audit_app.verification import verify
-from environments_app.errors import Forbidden, Invisible
+from environments_app import environments
+from environments_app.errors import ApprovalNeeded, Forbidden, Invisible
 from environments_app.models import Membership
 from environments_app.tests.cast import Cast, make_cast
 from secrets_app import reading, writing
 from secrets_app.errors import NameTaken, NoSuchVersion, StaleVersion
+from secrets_app.exposure import known_to
 from secrets_app.input_errors import InvalidInput, InvalidValue
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.secret_types import SecretType
@@ -49,10 +51,29 @@ def test_a_secret_is_stored_sealed_with_its_event(cast: Cast, events: Events) ->
     assert not list(run_checks())
 
 
-def test_an_equal_value_makes_no_version_and_no_event(cast: Cast, events: Events) -> None:
-    secret = change(cast, keep(cast), VALUE)
+def test_an_equal_value_makes_no_version_and_is_recorded_as_a_read(cast: Cast, events: Events) -> None:
+    kept = keep(cast)
+    secret = writing.update(actor=cast.principal(cast.erin), secret=kept, value=VALUE)
     assert (secret.current_number, secret.revision) == (1, 1)
     assert events(Action.SECRET_UPDATE) == []
+    (event,) = events(Action.SECRET_COMPARE)
+    assert (event.actor_name, event.object_uuid) == ("erin", kept.uuid)
+    assert event.details == '{"number":1,"with":"a write"}'
+    (known,) = known_to(cast.erin.uuid)
+    assert (known.secret, known.numbers, known.stands) == (kept, (1,), True)
+
+
+def test_an_equal_value_is_no_secret_where_a_second_person_decides(cast: Cast, events: Events) -> None:
+    secret = keep(cast)
+    environments.update_environment(
+        actor=cast.principal(cast.alice), environment=cast.development, protected=True
+    )
+    erin = cast.principal(cast.erin)
+    with pytest.raises(ApprovalNeeded):
+        writing.update(actor=erin, secret=stored(secret), value="a wrong guess")
+    assert events(Action.SECRET_COMPARE) == []
+    writing.update(actor=erin, secret=stored(secret), value=VALUE)
+    assert len(events(Action.SECRET_COMPARE)) == 1
 
 
 def test_a_changed_value_moves_the_current_and_previous_number(cast: Cast, events: Events) -> None:
