@@ -21,7 +21,7 @@ from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField
 from environments_app.holders import find_group, find_user
 from environments_app.models import Environment, Membership, ServiceToken
 from environments_app.panels import panels_of
-from environments_app.policy import Grant, Principal, allows, visible_environments
+from environments_app.policy import Grant, Principal, allows, require, visible_environments
 from environments_app.token_watch import state_of
 
 _RIGHTS = {
@@ -107,6 +107,8 @@ def environment_update(request: HttpRequest, name: str) -> HttpResponse:
 def member_grant(request: HttpRequest, name: str) -> HttpResponse:
     """Grant a role to a person or a group."""
     actor, environment = _found(request, name)
+    # Before any name is looked up: the answer would tell whether there is such a person or group.
+    require(actor=actor, action=Action.MEMBER_GRANT, environment=environment)
     form = MemberForm(request.POST)
     if form.is_valid() and attempt(form, lambda: _grant(actor, environment, form.cleaned_data)) is not None:
         messages.success(request, "The access was granted.")

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import pytest
 from django.test import Client
 
+from audit_app.actions import Action
+from audit_app.models import AuditEvent
 from environments_app.models import Environment, Membership, Role, ServiceToken, User
 from environments_app.tests.cast import Cast
 
@@ -69,6 +71,17 @@ def test_an_unknown_person_stands_on_the_form(cast: Cast, signed_in: SignedIn) -
     page = signed_in(cast.alice).post(f"{PAGE}/members", {"username": "nobody", "role": "reader"})
     assert page.status_code == 422
     assert "There is no such user." in page.content.decode()
+
+
+@pytest.mark.parametrize("given", [{"username": "charlie"}, {"username": "nobody"}, {"group": "payroll"}, {}])
+def test_who_manages_no_members_learns_no_names(
+    cast: Cast, signed_in: SignedIn, events: Callable[..., list[AuditEvent]], given: dict[str, str]
+) -> None:
+    answer = signed_in(cast.vera).post("/environments/development/members", {"role": "reader", **given})
+    assert answer.status_code == 403
+    assert "There is no such" not in answer.content.decode()
+    (denied,) = events(Action.MEMBER_GRANT, outcome="denied")
+    assert denied.actor_name == "vera"
 
 
 def test_the_last_manager_stays(cast: Cast, signed_in: SignedIn) -> None:
