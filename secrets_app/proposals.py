@@ -74,17 +74,19 @@ def acting(
     secret: Secret,
     *,
     environment: Environment | None = None,
+    object: AuditObject | None = None,
     summary: Sequence[Line] = (),
     arguments: Mapping[str, Json],
 ) -> Proposal:
     """Return the proposal of an act on one secret that needs no new value.
 
-    `environment` is where it writes, if that is not the secret's own.
+    `environment` is where it writes, if that is not the secret's own; `object` is the secret as those who
+    decide there may know it.
     """
     return Proposal(
         action=action,
         environment=environment or secret.environment,
-        object=secret.audit_object,
+        object=object or secret.audit_object,
         expected=secret.etag,
         arguments={"secret": secret.pk, **arguments},
         summary=summary,

@@ -2,6 +2,7 @@
 
 from audit_app.actions import Action
 from audit_app.canonical import Json
+from audit_app.record import AuditObject
 from environments_app.models import Environment
 from environments_app.policy import Principal, require
 from environments_app.second_person import Clearance, Line, require_second_person
@@ -104,6 +105,7 @@ def _cleared(
         action,
         secret,
         environment=asked_in,
+        object=None if asked_in.pk == secret.environment_id else AuditObject("secret", secret.uuid, name),
         summary=[line],
         arguments={"environment_uuid": str(environment.uuid), "name": name},
     )

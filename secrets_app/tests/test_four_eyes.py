@@ -19,7 +19,7 @@ from environments_app.principals import principal_for, system_principal, token_p
 from environments_app.second_person import Clearance
 from environments_app.tests.cast import Cast
 from environments_app.tokens import issue
-from secrets_app import lifecycle, writing
+from secrets_app import lifecycle, transfer, writing
 from secrets_app.errors import EnvelopeError, StaleVersion
 from secrets_app.models import PendingValue, Secret
 from secrets_app.tests.at_once import at_once
@@ -331,6 +331,26 @@ def test_another_administrator_is_a_second_person_for_access_and_not_for_values(
     asked = Approval.objects.select_related("environment").get(pk=raised.value.approval)
     assert approvals.possible_approvers(asked) == ["alice", "charlie", "erin"]
     assert approvals.possible_approvers(ask(cast, secret)) == ["alice", "erin"]
+
+
+def test_who_decides_about_a_copy_is_not_told_what_it_is_called_where_it_comes_from(
+    cast: Cast, secret: Secret, signed_in: Callable[..., Client]
+) -> None:
+    source = keep(cast, "hr/zebra", environment=cast.development)
+    with pytest.raises(ApprovalNeeded):
+        transfer.copy(
+            actor=cast.principal(cast.alice), secret=source, environment=cast.production, name="plain"
+        )
+    Membership.objects.create(environment=cast.production, user=cast.charlie, role=Role.MANAGER)
+    charlie = signed_in(cast.charlie)
+    (row,) = charlie.get("/api/approvals").json()["results"]
+    assert row["object"] == "plain"
+    for path in ("/api/approvals", f"/api/approvals/{row['id']}", "/notifications"):
+        page = charlie.get(path)
+        assert (page.status_code, "zebra" in page.content.decode()) == (200, False)
+    approved = approvals.approve(actor=cast.principal(cast.erin), approval=Approval.objects.get(pk=row["id"]))
+    approvals.carry_out(actor=cast.principal(cast.alice), approval=approved)
+    assert Secret.objects.filter(environment=cast.production, name="plain").exists()
 
 
 def test_the_api_answers_202_and_leads_to_the_request(
