@@ -44,8 +44,11 @@ class SecretPanel(Protocol):
         """Return what the panel's `template` shows, or None; a number of statements that is constant."""
         ...
 
-    def cells(self, *, secrets: Sequence[Secret]) -> Mapping[UUID, Sequence[Cell]]:
-        """Return the cells of each secret by its uuid, with one statement for all of them."""
+    def cells(self, *, actor: Principal, secrets: Sequence[Secret]) -> Mapping[UUID, Sequence[Cell]]:
+        """Return the cells of each secret by its uuid, with one statement for all of them.
+
+        What the actor may not see is not named in a label.
+        """
         ...
 
 
@@ -61,12 +64,12 @@ def panels_of(*, actor: Principal, secret: Secret) -> list[Mapping[str, Any]]:
     return [panel for panel in panels if panel is not None]
 
 
-def cells_of(*, secrets: Sequence[Secret]) -> dict[UUID, list[Cell]]:
+def cells_of(*, actor: Principal, secrets: Sequence[Secret]) -> dict[UUID, list[Cell]]:
     """Return the cells of each secret of a list."""
     found: dict[UUID, list[Cell]] = defaultdict(list)
     if secrets:
         for part in secret_panels():
-            for uuid, cells in part.cells(secrets=secrets).items():
+            for uuid, cells in part.cells(actor=actor, secrets=secrets).items():
                 found[uuid].extend(cells)
     return found
 

@@ -40,7 +40,7 @@ class ReferencePanel:
             "followers": followers,
         }
 
-    def cells(self, *, secrets: Sequence[Secret]) -> Mapping[UUID, Sequence[Cell]]:  # noqa: ARG002 - nothing to show
+    def cells(self, *, actor: Principal, secrets: Sequence[Secret]) -> Mapping[UUID, Sequence[Cell]]:  # noqa: ARG002 - nothing to show
         """Return nothing: the list has no column for references."""
         return {}
 

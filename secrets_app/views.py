@@ -72,7 +72,7 @@ def secret_list(request: HttpRequest) -> HttpResponse:
     rows = authentic(paginator.paginate_queryset(secrets, request, view=_SecretOrder()))
     current = next((item for item in environments if item.name == request.GET.get("environment")), None)
     places = [current] if current else environments
-    cells = cells_of(secrets=rows)
+    cells = cells_of(actor=actor, secrets=rows)
     context = {
         "rows": [list_row(secret, cells[secret.uuid]) for secret in rows],
         "shows_cells": any(cells.values()),

@@ -26,6 +26,9 @@ _CHOICES: Final = {
     State.FAILED: "Failed",
 }
 
+# What those who may not see a target are told of it: that there is one.
+_HIDDEN: Final = "another target"
+
 
 class DeliveryPanel:
     """The sync's part of the pages of secrets."""
@@ -49,17 +52,28 @@ class DeliveryPanel:
         rows = [_row(actor, target, entries.get(target.pk), secret) for target in targets]
         return {"template": "sync_app/_panel.html", "rows": rows}
 
-    def cells(self, *, secrets: Sequence[Secret]) -> Mapping[UUID, Sequence[Cell]]:
+    def cells(self, *, actor: Principal, secrets: Sequence[Secret]) -> Mapping[UUID, Sequence[Cell]]:
         """Return a cell a target for each secret that a pass has looked at."""
         entries = (
             SyncEntry.objects.filter(secret_uuid__in=[secret.uuid for secret in secrets], target__live=True)
+            .select_related("target")
             .order_by("target__name")
-            .values_list("secret_uuid", "state", "target__name", "target__paused_at")
+            .only(
+                "secret_uuid",
+                "state",
+                "target__environment_id",
+                "target__name",
+                "target__paused_at",
+                "target__scope",
+            )
         )
         found: dict[UUID, list[Cell]] = defaultdict(list)
-        for uuid, state, name, paused_at in entries:
-            if uuid is not None:
-                found[uuid].append(Cell(state="paused" if paused_at else state, label=name))
+        for entry in entries:
+            if entry.secret_uuid is not None:
+                target = entry.target
+                state = "paused" if target.paused_at else entry.state
+                label = target.name if _may_look(actor, target) else _HIDDEN
+                found[entry.secret_uuid].append(Cell(state=state, label=label))
         return found
 
 
@@ -76,10 +90,15 @@ def _has_state(state: str) -> Q:
     return Q(uuid__in=entries.values("secret_uuid"))
 
 
+def _may_look(actor: Principal, target: Target) -> bool:
+    return allows(actor, Action.TARGET_VIEW, environment_id=target.environment_id, name=str(target.scope))
+
+
 def _row(actor: Principal, target: Target, entry: SyncEntry | None, secret: Secret) -> dict[str, Any]:
-    may_look = allows(actor, Action.TARGET_VIEW, environment_id=secret.environment_id, name=str(target.scope))
+    may_look = _may_look(actor, target)
     return {
-        "target": target,
+        "name": target.name if may_look else _HIDDEN,
+        "paused": target.paused_at is not None,
         "state": "paused" if target.paused_at else entry.state if entry else State.PENDING,
         "entry": entry,
         "url": reverse("target-detail", args=[target.pk]) if may_look else "",

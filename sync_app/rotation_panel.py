@@ -54,7 +54,7 @@ class RotationPanel:
             "slow": len(unconfirmed(secret)),
         }
 
-    def cells(self, *, secrets: Sequence[Secret]) -> Mapping[UUID, Sequence[Cell]]:
+    def cells(self, *, actor: Principal, secrets: Sequence[Secret]) -> Mapping[UUID, Sequence[Cell]]:  # noqa: ARG002 - it names nothing
         """Return a cell for each secret whose rotation stopped; what is well is not told here."""
         stopped = RotationPolicy.objects.filter(
             secret__in=secrets, live=True, rotations__stopped_at__isnull=False, rotations__slot="working"

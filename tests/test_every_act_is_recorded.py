@@ -457,6 +457,8 @@ SILENT: Final[dict[str, str]] = {
     "*.own_requests": _SHOWS,
     "*.panel": _SHOWS,
     "*.panels_of": _SHOWS,
+    "*.cells": _SHOWS,
+    "*.cells_of": _SHOWS,
     "*.rights": _SHOWS,
     "*.explain": _SHOWS,
     "*.preview": _SHOWS,

@@ -212,3 +212,16 @@ def test_the_api_is_narrowed_by_delivery_too(
     found = client.get("/api/secrets?delivery=drifted").json()
     assert [row["name"] for row in found.get("results", found.get("secrets", []))] == ["a/drifted"]
     assert client.get("/api/secrets?delivery=nonsense").status_code == 400
+
+
+def test_a_target_that_one_may_not_see_is_not_named(cast: Cast, signed_in: SignedIn) -> None:
+    secret = keep(cast, "part/key", environment=cast.development)
+    Membership.objects.create(environment=cast.development, user=cast.charlie, role="manager", prefix="part")
+    for name, scope in (("hidden", ""), ("open", "part")):
+        make_entry(make_target(cast.development, name, scope=scope), secret, State.CONFLICT)
+    charlie, alice = signed_in(cast.charlie), signed_in(cast.alice)
+    for path in ("/secrets", f"/secrets/{secret.pk}"):
+        page = text(charlie, path)
+        assert ("another target" in page, "hidden<" in page, "open<" in page) == (True, False, True), path
+        page = text(alice, path)
+        assert ("another target" in page, "hidden<" in page, "open<" in page) == (False, True, True), path
