@@ -1,5 +1,6 @@
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from environments_app.tests.cast import Cast
@@ -101,3 +102,28 @@ def test_a_change_that_came_first_is_told_and_nothing_is_lost(
     page.get_by_role("button", name="Save").click()
 
     expect(page.locator(".version")).to_have_count(3)
+
+
+@pytest.mark.parametrize("phone", [False, True], ids=["desk", "phone"])
+def test_the_public_part_of_a_key_is_copied_to_the_letter(
+    visitor: Visitor, cast: Cast, *, phone: bool
+) -> None:
+    allowed = ["clipboard-read", "clipboard-write"]
+    page = visitor.open("/secrets/new", user=cast.alice, phone=phone, permissions=allowed)
+    generator = page.locator("[data-generator=csr]")
+    generator.locator("summary").click()
+    generator.locator("[name=common_name]").fill("payments.example.com")
+    generator.get_by_role("button", name="Generate").click()
+    public = page.locator(".generated-public code")
+    expect(public).to_contain_text("BEGIN CERTIFICATE REQUEST")
+    text = public.text_content()
+
+    page.get_by_role("button", name="Copy public part").click()
+
+    expect(page.locator("#announcer")).to_contain_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == text
+    # Marked by hand it has the lines it needs, and it pushes nothing sideways.
+    assert public.inner_text().strip() == str(text).strip()
+    wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert page.evaluate(wide) == 0
+    assert "not kept" in page.locator("#generated").inner_text()
