@@ -34,6 +34,8 @@ def secret_new(request: HttpRequest) -> HttpResponse:
     """Create a secret."""
     actor = principal_of(request)
     environments = places_for(actor, Action.SECRET_CREATE)
+    if request.method == "GET" and not environments:
+        return render(request, "secrets_app/secret_new_nowhere.html")
     initial = {"environment": request.GET.get("environment", ""), "secret_type": SecretType.PASSWORD}
     form = SecretForm(request.POST or None, environments=environments, initial=initial)
     if request.method == "POST" and form.is_valid():

@@ -17,6 +17,7 @@ from keeper_project.dashboard import figures
 from keeper_project.dashboard.first_steps import Step, first_steps
 from keeper_project.dashboard.needs import delivery_states, needs
 from keeper_project.health import results, warnings
+from secrets_app.places import may_somewhere
 
 _EVENTS_SHOWN: Final = 10
 # On the page of all activity, not among the latest: they follow from acts that are listed.
@@ -36,7 +37,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "needs": needs(frame, states),
         "events": search.events(viewer=actor).exclude(action__in=_HOUSEKEEPING)[:_EVENTS_SHOWN],
         "health": [*results(), *warnings()],
-        "quick_actions": _quick_actions(actor),
+        "quick_actions": _quick_actions(frame),
         "first_steps": steps,
         "next_step": next((step for step in steps if not step.done), None),
         **_charts(actor, states, secrets),
@@ -70,9 +71,9 @@ def _charts(actor: Principal, states: dict[str, int], secrets: dict[str, int]) -
     }
 
 
-def _quick_actions(actor: Principal) -> list[dict[str, str]]:
-    actions = []
-    if actor.grants:
+def _quick_actions(frame: Frame) -> list[dict[str, str]]:
+    actor, actions = frame.person, []
+    if any(may_somewhere(actor, Action.SECRET_CREATE, place) for place in frame.environments):
         actions.append({"label": "New secret", "url": reverse("secret-new"), "icon": "plus"})
     actions.append({"label": "Find a secret", "url": reverse("secret-list"), "icon": "search"})
     if actor.is_admin:

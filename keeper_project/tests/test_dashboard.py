@@ -73,6 +73,12 @@ def test_the_rail_counts_what_needs_someone_in_the_sync(cast: Cast, signed_in: S
     assert (count(cast.vera), count(cast.charlie)) == (1, 0)
 
 
+def test_a_new_secret_is_offered_to_those_alone_who_may_create_one(cast: Cast, signed_in: SignedIn) -> None:
+    people = (cast.erin, cast.bob, cast.charlie, cast.root)
+    offered = ['href="/secrets/new"' in signed_in(user).get("/").content.decode() for user in people]
+    assert offered == [True, False, False, False]
+
+
 def test_it_counts_reads_writes_and_denials_of_secrets(
     cast: Cast, expiring: None, signed_in: SignedIn
 ) -> None:

@@ -71,6 +71,26 @@ def test_it_refuses_a_viewer_and_hides_from_an_outsider(
     assert AuditEvent.objects.filter(action="secret.reveal", outcome="denied").count() == 2
 
 
+def test_who_may_create_no_secret_is_led_to_ask_for_access(cast: Cast, signed_in: SignedIn) -> None:
+    page = signed_in(cast.bob).get("/secrets/new")
+    assert page.status_code == 200
+    assert "Ask for access" in page.content.decode()
+    assert 'id="secret-form"' not in page.content.decode()
+    assert 'id="secret-form"' in signed_in(cast.erin).get("/secrets/new").content.decode()
+
+
+def test_versions_are_compared_by_those_alone_who_may_reveal(
+    cast: Cast, secret: Secret, signed_in: SignedIn
+) -> None:
+    writing.update(actor=cast.principal(cast.alice), secret=secret, value="second", comment="")
+    offered = ["Compare versions" in _page(signed_in(user), secret) for user in (cast.bob, cast.vera)]
+    assert offered == [True, False]
+
+
+def _page(person: Client, secret: Secret) -> str:
+    return person.get(f"/secrets/{secret.pk}").content.decode()
+
+
 def test_it_keeps_line_ends_as_they_were_typed(cast: Cast, signed_in: SignedIn) -> None:
     form = {
         "environment": "development",
