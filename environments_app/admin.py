@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth import admin as django_admin
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
@@ -43,6 +43,7 @@ from environments_app.models import (
 )
 from environments_app.policy import Principal
 from environments_app.service_admin import ServiceAdmin
+from environments_app.suspensions import places_of
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Any]
@@ -106,6 +107,15 @@ class UserAdmin(ServiceAdmin):
         """Lead to what the person knows, and to the one act that is needed then."""
         url = reverse("offboarding", args=[user.username])
         return format_html('<a href="{}">What they know, disabling and rotation</a>', url)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
+        """Save, and tell whose word a suspended account waits for."""
+        before = obj.suspended_at
+        super().save_model(request, obj, form, change)
+        places = [place.name for place in places_of(obj)] if obj.suspended_at != before else []
+        if places:
+            told = f"The access of {obj} is suspended: it waits for a manager of {', '.join(places)}."
+            self.message_user(request, told, messages.WARNING)
 
     def create(self, *, actor: Principal, form: Any) -> User:
         """Create an account."""

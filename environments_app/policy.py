@@ -235,7 +235,7 @@ def require(
     environment_id = environment.pk if environment else None
     if allows(actor, action, environment_id=environment_id, name=name):
         return
-    suspended = _is_suspended(actor, action, environment_id, name)
+    suspended = is_suspended(actor, action, environment_id, name)
     reason = "suspended" if suspended else ""
     record_denial(
         actor=actor, action=action, environment=environment, name=name, object=object, reason=reason
@@ -356,7 +356,7 @@ def _under(prefix: str, column: str) -> Q:
     return Q((column, prefix)) | Q((f"{column}__gte", f"{prefix}/"), (f"{column}__lt", f"{prefix}0"))
 
 
-def _is_suspended(actor: Principal, action: Action, environment_id: int | None, name: str) -> bool:
+def is_suspended(actor: Principal, action: Action, environment_id: int | None, name: str) -> bool:
     """Say whether the act is one that a grant allowed before it was suspended."""
     return any(
         _permits(replace(grant, role=grant.held), action, name)

@@ -58,7 +58,7 @@ def tell_suspended(actor: Principal, user: User) -> None:
 
     In the caller's transaction, before it records anything in the system's stream.
     """
-    for environment in _places_of(user):
+    for environment in places_of(user):
         record(
             actor=actor,
             action=Action.ACCESS_SUSPEND,
@@ -228,7 +228,7 @@ def _record_confirmation(
     )
 
 
-def _places_of(user: User) -> Iterable[Environment]:
+def places_of(user: User) -> Iterable[Environment]:
     """Return the environments of an account's memberships, in the order in which streams are locked."""
     rows = Membership.objects.filter(Q(user=user) | Q(group__group_members__user=user))
     return Environment.objects.filter(pk__in=rows.values("environment_id")).order_by("pk")

@@ -14,7 +14,7 @@ from environments_app.authentication import principal_of
 from environments_app.current import entered
 from environments_app.models import AccessRequest, Approval, Environment, PersonalSettings
 from environments_app.personal_settings import settings_of
-from environments_app.policy import Principal, environments_for, visible_environments
+from environments_app.policy import SUSPENDED, Principal, environments_for, visible_environments
 from keeper_project.notices.finding import count_new
 from sync_app.target_rows import attention
 
@@ -61,6 +61,22 @@ class Frame:
         named = self._request.GET.get("environment")
         listed = (environment for environment in self.environments if environment.name == named)
         return entered(self._request) or (next(listed, None) if named else None)
+
+    @cached_property
+    def suspended_in(self) -> list[str]:
+        """The environments in which the person's access is suspended; inside one, that one alone."""
+        here = self.current
+        names = {
+            grant.environment_name
+            for grant in self.person.grants
+            if grant.held and (here is None or grant.environment_id == here.pk)
+        }
+        return sorted(names)
+
+    @property
+    def suspension(self) -> str:
+        """What it means that access is suspended."""
+        return SUSPENDED
 
     @cached_property
     def nav(self) -> list[Entry]:

@@ -17,7 +17,7 @@ from audit_app.whole_numbers import whole_number
 from environments_app.authentication import principal_of
 from environments_app.current import enter
 from environments_app.models import Environment
-from environments_app.policy import Principal, allows, visible_environments
+from environments_app.policy import SUSPENDED, Principal, allows, is_suspended, visible_environments
 from secrets_app.acts_on_many import ACTS, EXPORT
 from secrets_app.filters import DEFAULT_ORDERING, ORDERINGS, narrow
 from secrets_app.finding import find_secret, require_authentic, visible_secrets
@@ -230,6 +230,7 @@ def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | 
         "older_versions_url": f"?before={versions[_VERSIONS_SHOWN - 1].number}" if has_older else "",
         "events": search.events(viewer=actor, object_uuid=secret.uuid)[:_EVENTS_SHOWN],
         "can": rights(actor, secret),
+        "suspension": _suspension(actor, secret),
         "urls": secret_urls(secret) | _activity_url(request, secret),
         "panels": panels_of(actor=actor, secret=secret),
         "purge_at": purge_time(secret),
@@ -241,6 +242,12 @@ def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | 
     }
     enter(request, secret.environment)
     return render(request, "secrets_app/secret_detail.html", context)
+
+
+def _suspension(actor: Principal, secret: Secret) -> str:
+    """Return why the value is not shown to whom the role would allow it, or nothing."""
+    held_back = is_suspended(actor, Action.SECRET_REVEAL, secret.environment_id, secret.name)
+    return SUSPENDED if held_back else ""
 
 
 def _shown_versions(request: HttpRequest, secret: Secret) -> list[SecretVersion]:

@@ -251,3 +251,26 @@ def test_the_reason_is_told_on_the_page_and_by_the_api(
     assert (page.status_code, "suspended" in page.content.decode()) == (403, True)
     problem = browser.get(f"/api/secrets/{secret.pk}/versions/1")
     assert (problem.status_code, problem.json()["title"]) == (403, "Access is suspended")
+
+
+def test_the_pages_say_that_access_is_suspended_and_not_that_the_role_is_too_low(
+    cast: Cast, signed_in: Callable[[User], Client]
+) -> None:
+    secret = keep(cast, "part/key", environment=cast.development)
+    reset(cast, cast.bob)
+    bob, vera = signed_in(User.objects.get(pk=cast.bob.pk)), signed_in(cast.vera)
+    for path in (f"/secrets/{secret.pk}", "/environments/development", "/"):
+        assert "This access is suspended" in bob.get(path).content.decode(), path
+        assert "is suspended" not in vera.get(path).content.decode(), path
+    assert "Your role sees" not in bob.get(f"/secrets/{secret.pk}").content.decode()
+    assert "Your role sees" in vera.get(f"/secrets/{secret.pk}").content.decode()
+
+
+def test_the_administrator_is_told_which_environments_wait(
+    cast: Cast, signed_in: Callable[[User], Client]
+) -> None:
+    form = {"email": "", "display_name": "", "role": "user", "is_active": "on"}
+    address, root = f"/admin/environments_app/user/{cast.erin.pk}/change/", signed_in(cast.root)
+    told = "The access of erin is suspended: it waits for a manager of development."
+    assert told not in root.post(address, form, follow=True).content.decode()
+    assert told in root.post(address, form | {"new_password": NEW}, follow=True).content.decode()
