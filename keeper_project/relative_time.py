@@ -8,15 +8,34 @@ _DATE_AFTER = timedelta(days=100)
 
 
 def relative(moment: datetime, *, now: datetime) -> str:
-    """Return `moment` as seen from `now`, in the largest unit that fits."""
+    """Return `moment` as seen from `now`, in the largest unit that fits.
+
+    What is over is counted in full units; what is to come is told to the nearest one, so that an access
+    of 4 h does not begin as one of 3.
+    """
     distance = moment - now
     if abs(distance) >= _DATE_AFTER:
         return f"{moment.day} {moment:%b %Y}"
     seconds = abs(distance.total_seconds())
     if seconds < _MINUTE:
         return "in a moment" if distance > timedelta(0) else "just now"
-    words = _amount(seconds)
-    return f"in {words}" if distance > timedelta(0) else f"{words} ago"
+    return f"in {_nearest(seconds)}" if distance > timedelta(0) else f"{_amount(seconds)} ago"
+
+
+def until(moment: datetime, *, now: datetime) -> str:
+    """Return how long something lasts that ends at `moment`: `for another 4 h`, `until 24 Nov 2027`."""
+    words = relative(moment, now=now)
+    if words == "in a moment":
+        return "for a moment"
+    return f"for another {words[3:]}" if words.startswith("in ") else f"until {words}"
+
+
+def _nearest(seconds: float) -> str:
+    for size, unit, next_size in ((_MINUTE, "min", _HOUR), (_HOUR, "h", _DAY)):
+        count = int(seconds / size + 0.5)
+        if count * size < next_size:
+            return f"{count} {unit}"
+    return f"{int(seconds / _DAY + 0.5)} d"
 
 
 def _amount(seconds: float) -> str:

@@ -52,16 +52,30 @@ def when(moment: datetime | date | None, prefix: str = "", missing: str = "-") -
     # An attribute of nothing reaches a tag as an empty text.
     if not moment:
         return format_html('<span class="quiet">{}</span>', missing)
+    moment = _aware(moment)
+    words = relative_time.relative(moment, now=timezone.now())
+    return _time(moment, f"{prefix} {words}" if prefix else words)
+
+
+@register.simple_tag
+def until(moment: datetime | date) -> SafeString:
+    """Show how long something lasts, with its exact end on hover."""
+    moment = _aware(moment)
+    return _time(moment, relative_time.until(moment, now=timezone.now()))
+
+
+def _aware(moment: datetime | date) -> datetime:
     if not isinstance(moment, datetime):
         moment = datetime.combine(moment, time.min)
-    if timezone.is_naive(moment):
-        moment = timezone.make_aware(moment)
+    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+
+
+def _time(moment: datetime, words: str) -> SafeString:
     return format_html(
-        '<time datetime="{}" title="{}">{}{}</time>',
+        '<time datetime="{}" title="{}">{}</time>',
         moment.isoformat(timespec="seconds"),
         relative_time.exact(moment),
-        prefix and f"{prefix} ",
-        relative_time.relative(moment, now=timezone.now()),
+        words,
     )
 
 
