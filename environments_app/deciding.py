@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from audit_app.actions import Action
 from audit_app.actors import NIL, Actor, ActorKind
@@ -80,7 +80,7 @@ def people_to_tell(approval: Approval) -> list[User]:
     return managers or people
 
 
-def possible_managers(environment: Environment) -> Iterable[User]:
+def possible_managers(environment: Environment) -> QuerySet[User]:
     """Return whom a row makes a manager of an environment or an administrator, by name.
 
     Whether it does so now, the policy says: a row may be forged, suspended or past its time.

@@ -14,6 +14,7 @@ from audit_app.row_mac import authentic
 from audit_app.streams import environment_stream
 from environments_app.access_proposals import unprotecting
 from environments_app.changes import apply_changes, changing, check_fields
+from environments_app.deciding import possible_managers
 from environments_app.errors import Conflict, InvalidField, Invisible, NameInUse
 from environments_app.models import Environment, Membership, Role, User
 from environments_app.models.environment import Colour
@@ -89,13 +90,15 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
     """Change settings of an environment (CHANGEABLE; its name stays) and return it as stored.
 
     Raises Invisible, Forbidden, InvalidField, Tampered, or ApprovalNeeded if it would no longer be
-    protected.
+    protected. It is not protected while one person alone could approve.
     """
     require(actor=actor, action=Action.ENVIRONMENT_UPDATE, environment=environment)
     for field in changes.keys() - CHANGEABLE:
         raise InvalidField(field, "This cannot be changed.")
     if "kms_key_alias" in changes:
         _key_reference(changes["kms_key_alias"])
+    if changes.get("protected") and not environment.protected:
+        _require_two_people(environment)
     clearance = _cleared_change(actor, environment, changes)
     with changing(environment) as stored:
         if clearance is None and _unprotects(actor, stored, changes):
@@ -107,6 +110,14 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
             told = {name: changes[name] for name in changed}
             _record(actor, Action.ENVIRONMENT_UPDATE, stored, told | approved)
     return stored
+
+
+def _require_two_people(environment: Environment) -> None:
+    """Refuse a protection that its one manager could not even end again."""
+    if not possible_managers(environment)[1:].exists():
+        raise InvalidField(
+            "protected", "Nobody but one person could approve then: grant a second manager first."
+        )
 
 
 def _cleared_change(actor: Principal, environment: Environment, changes: dict[str, Any]) -> Clearance | None:

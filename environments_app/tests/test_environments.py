@@ -5,9 +5,9 @@ import pytest
 
 from audit_app.actions import Action
 from audit_app.models import AuditEvent
-from environments_app import environments
+from environments_app import environments, members
 from environments_app.errors import BadName, Forbidden, InvalidField, Invisible, NameInUse, Tampered
-from environments_app.models import Environment, Membership
+from environments_app.models import Environment, Membership, Role, User
 from environments_app.principals import system_principal
 from environments_app.tests.cast import Cast
 
@@ -137,3 +137,14 @@ def test_an_environment_that_was_renamed_is_not_found_and_not_changed(
     with pytest.raises(Tampered):
         environments.update_environment(actor=root, environment=cast.development, protected=True)
     assert not Environment.objects.get(pk=cast.development.pk).is_authentic()
+
+
+def test_an_environment_is_not_protected_while_one_person_alone_could_approve(cast: Cast) -> None:
+    alice = cast.principal(cast.alice)
+    User.objects.filter(pk=cast.root.pk).update(is_active=False)
+    with pytest.raises(InvalidField, match="second manager"):
+        environments.update_environment(actor=alice, environment=cast.development, protected=True)
+    assert not Environment.objects.get(pk=cast.development.pk).protected
+    members.grant(actor=alice, environment=cast.development, user=cast.charlie, role=Role.MANAGER)
+    environments.update_environment(actor=alice, environment=cast.development, protected=True)
+    assert Environment.objects.get(pk=cast.development.pk).protected
