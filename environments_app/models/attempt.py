@@ -11,5 +11,10 @@ class FailedSignIns(models.Model):
     since = models.DateTimeField(db_index=True)
     count = models.PositiveIntegerField(default=0)
 
+    class Meta:
+        """Named for the admin."""
+
+        verbose_name_plural = "failed sign-ins"
+
     def __str__(self) -> str:
         return f"{self.count} since {self.since}"

@@ -80,22 +80,33 @@ def test_a_user_is_made_by_the_use_case(root: Client, cast: Cast, events: Events
     assert event.actor_name == "root"
 
 
-def test_a_refusal_becomes_a_message(root: Client, cast: Cast) -> None:
-    response = root.post(
-        f"{ADMIN}/user/add/",
-        {
-            "username": "аlice",
-            "email": "",
-            "display_name": "",
-            "role": "user",
-            "is_active": "on",
-            "new_password": NEW,
-        },
-        follow=True,
-    )
+@pytest.mark.parametrize(
+    ("given", "told"), [({"username": "аlice"}, "one alphabet"), ({"new_password": "short"}, "too short")]
+)
+def test_a_refusal_is_told_beside_its_field_and_nothing_typed_is_lost(
+    root: Client, cast: Cast, given: dict[str, str], told: str
+) -> None:
+    form = {"username": "dora", "email": "dora@example.com", "display_name": "", "role": "user"}
+    response = root.post(f"{ADMIN}/user/add/", form | {"is_active": "on", "new_password": NEW} | given)
     assert response.status_code == 200
-    assert "one alphabet" in response.content.decode()
+    page = response.content.decode()
+    assert told in page
+    assert 'value="dora@example.com"' in page
     assert User.objects.count() == 6
+
+
+def test_a_new_account_is_asked_nothing_about_what_it_had(root: Client, cast: Cast) -> None:
+    new = root.get(f"{ADMIN}/user/add/").content.decode()
+    known = root.get(f"{ADMIN}/user/{cast.bob.pk}/change/").content.decode()
+    assert ("single sign-on only" in new, "single sign-on only" in known) == (True, False)
+    assert ("it stays" in new, "it stays" in known) == (False, True)
+    assert ("second_factor" in new, "second_factor" in known) == (False, True)
+
+
+def test_what_the_menu_names_is_english(root: Client, cast: Cast) -> None:
+    menu = root.get("/admin/").content.decode()
+    for name in ("Failed sign-ins", "Rotation policies", "Sync entries"):
+        assert f">{name}<" in menu
 
 
 def test_a_user_is_changed_by_the_use_case(root: Client, cast: Cast, events: Events) -> None:

@@ -85,6 +85,7 @@ class RotationPolicy(AuthenticatedRow):
             models.UniqueConstraint(fields=["secret", "live"], name="rotation_policy_live")
         ]
         ordering: ClassVar[list[str]] = ["id"]
+        verbose_name_plural = "rotation policies"
 
     def __str__(self) -> str:
         return f"rotation policy {self.pk}"

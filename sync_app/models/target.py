@@ -177,6 +177,7 @@ class SyncEntry(AuthenticatedRow):
     class Meta:
         """One entry a name and target."""
 
+        verbose_name_plural = "sync entries"
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["target", "name"], name="sync_entry_name")
         ]

@@ -35,3 +35,13 @@ def test_every_list_and_form_of_the_admin_keeps_the_policy(visitor: Visitor, cas
             visitor.shoot(page, f"admin-{model._meta.model_name}-form")
 
     assert visited > 3
+
+
+def test_the_way_out_of_the_admin_lies_in_its_header_on_a_phone(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/admin/", user=cast.root, phone=True)
+
+    header, tools = page.locator("#header").bounding_box(), page.locator("#user-tools").bounding_box()
+
+    assert header is not None
+    assert tools is not None
+    assert tools["y"] + tools["height"] <= header["y"] + header["height"]
