@@ -21,12 +21,17 @@ from sync_app.states import State
 RUN_FAILED: Final = "sync.run_failed"
 # Values are in step, and something beside them is not: the run's sentence says what.
 NOTICED: Final = "sync.noticed"
+# Of each state what one secret does, what several do, and how the sentence goes on.
 _WORDS: Final = {
-    State.CONFLICT: "need a decision: changed on both sides, or nobody can tell which side is newer",
-    State.DRIFTED: "differ from Keeper",
-    State.MISSING: "are gone from the target",
-    State.REFUSED: "were refused",
-    State.FAILED: "could not be synced",
+    State.CONFLICT: (
+        "needs",
+        "need",
+        "a decision: changed on both sides, or nobody can tell which side is newer",
+    ),
+    State.DRIFTED: ("differs", "differ", "from Keeper"),
+    State.MISSING: ("is", "are", "gone from the target"),
+    State.REFUSED: ("was", "were", "refused"),
+    State.FAILED: ("could", "could", "not be synced"),
 }
 # After so many attempts, about a minute, somebody is told although the run still tries.
 _ATTEMPTS: Final = 5
@@ -78,11 +83,11 @@ def _raise_state(target: Target, state: State, count: int) -> None:
     digest = hashlib.sha256()
     for name in entries.values_list("name", flat=True).iterator():
         digest.update(name.encode() + b"\n")
-    noun = "secret" if count == 1 else "secrets"
+    one, several, rest = _WORDS[state]
     _raise(
         target,
         kind=KINDS[state],
-        what=f"{count} {noun} {_WORDS[state]}",
+        what=f"{count} secret {one} {rest}" if count == 1 else f"{count} secrets {several} {rest}",
         lines=lines,
         count=count,
         signature=digest.hexdigest(),

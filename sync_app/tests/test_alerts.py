@@ -54,7 +54,7 @@ def test_each_state_that_needs_someone_is_one_message(cast: Cast, target: Target
     assert sorted(told()) == [
         (
             "sync.conflict",
-            "development, vault: 1 secret need a decision: changed on both sides, or nobody can tell which side is newer",
+            "development, vault: 1 secret needs a decision: changed on both sides, or nobody can tell which side is newer",
         ),
         ("sync.drifted", "development, vault: 2 secrets differ from Keeper"),
     ]
