@@ -96,9 +96,7 @@ def plan_import(
     if not may_somewhere(actor, Action.SECRET_IMPORT, environment):
         require(actor=actor, action=Action.SECRET_IMPORT, environment=environment)
     if len(entries) > MAX_ITEMS:
-        raise TooManyItems(
-            f"A file may hold {MAX_ITEMS:,} entries; this has {len(entries):,}. Nothing was written."
-        )
+        raise TooManyItems(f"A file may hold {MAX_ITEMS:,} entries; this has {len(entries):,}.")
     known = _current(actor, environment, entries)
     _record_comparison(actor, environment, known)
     lines = list(_lines(actor, environment, entries, known, keep_existing=keep_existing))

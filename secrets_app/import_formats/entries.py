@@ -29,4 +29,4 @@ class Entry:
 
 def unreadable(reason: str) -> InvalidInput:
     """Make the error that refuses a whole file for `reason`, a sentence without any part of the file."""
-    return InvalidInput(FIELD, f"{reason} Nothing was written.")
+    return InvalidInput(FIELD, reason)

@@ -211,6 +211,11 @@ def test_the_page_writes_nothing_without_the_digest_of_a_preview(
     assert Secret.objects.count() == 0
 
 
+def test_the_page_says_once_that_nothing_was_written(cast: Cast, signed_in: Callable[[User], Client]) -> None:
+    page = signed_in(cast.erin).post("/secrets/import", upload("{", format="json"))
+    assert page.content.decode().count("Nothing was written") == 1
+
+
 def test_the_page_takes_no_environment_in_which_one_may_not_import(
     cast: Cast, signed_in: Callable[[User], Client]
 ) -> None:
