@@ -16,6 +16,12 @@ SignedIn = Callable[[User], Client]
 PAGE = "/environments/development"
 
 
+def test_the_list_of_environments_leads_to_the_tokens(
+    cast: Cast, signed_in: Callable[[User], Client]
+) -> None:
+    assert 'href="/tokens"' in signed_in(cast.alice).get("/environments").content.decode()
+
+
 def test_it_lists_only_what_one_may_see(cast: Cast, signed_in: SignedIn) -> None:
     link = 'href="/environments/production"'
     assert link in signed_in(cast.alice).get("/environments").content.decode()
