@@ -140,7 +140,10 @@ class VaultConnection:
             raise TargetUnreachable(str(error)) from None
         except (HTTPError, OSError) as error:
             # The reply, if there was one, may hold a value: it is not passed on.
-            raise TargetUnreachable(f"Vault gave no answer ({type(error).__name__})") from None
+            raise TargetUnreachable(
+                f"Vault gave no answer ({type(error).__name__}): its name does not resolve, or nothing "
+                "answers at it: check the address"
+            ) from None
 
     def _is_known(self) -> bool:
         """Say whether the token is one that Vault knows; denied and expired answer alike."""

@@ -63,6 +63,21 @@ def everything_below(prefix: str, *, patch: bool = True) -> str:
     )
 
 
+def test_a_name_that_does_not_resolve_is_told_with_what_to_check() -> None:
+    connection = VaultConnection(
+        "https://vault.invalid:8200",
+        mount="secret",
+        namespace="",
+        approle="approle",
+        credentials={"token": "t"},
+        seconds=5,
+    )
+    with pytest.raises(
+        TargetUnreachable, match="does not resolve, or nothing answers at it: check the address"
+    ):
+        connection.health()
+
+
 def test_it_needs_no_more_than_the_documented_policy(vault: VaultWorld) -> None:
     token = token_with(vault, everything_below(vault.prefix))
     with vault.backend(token=token) as backend:
