@@ -3,6 +3,7 @@
 import logging.config
 import sys
 from datetime import date
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -80,6 +81,7 @@ def configure(config: dict[str, Any]) -> None:
                 "json": _formatter(_json()),
                 "readable": _formatter(_readable(colors=stream.isatty())),
             },
+            "filters": {"refused": {"()": lambda: _tell_refused}},
             "handlers": handlers,
             "root": {"level": config["level"].upper(), "handlers": list(handlers)},
             "loggers": _loggers(),
@@ -102,7 +104,16 @@ def configure(config: dict[str, Any]) -> None:
 def _loggers() -> dict[str, Any]:
     # Django's own handlers go: one of them mails tracebacks with local variables.
     django = {name: {"handlers": [], "propagate": True} for name in ("django", "django.server")}
-    return django | {name: {"level": level} for name, level in QUIET.items()}
+    refused = {"django.request": {"filters": ["refused"]}}
+    return django | refused | {name: {"level": level} for name, level in QUIET.items()}
+
+
+def _tell_refused(record: logging.LogRecord) -> bool:
+    """Make a request that was refused (4xx: a mistyped field, no such page) one line of information."""
+    if HTTPStatus.BAD_REQUEST <= getattr(record, "status_code", 0) < HTTPStatus.INTERNAL_SERVER_ERROR:
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        return logging.getLogger(record.name).isEnabledFor(logging.INFO)
+    return True
 
 
 def _formatter(renderers: list[Processor]) -> dict[str, Any]:

@@ -78,6 +78,15 @@ def test_a_request_that_django_refuses_is_named_too(log: Path) -> None:
     (line,) = [each for each in lines(log) if each["logger"] == "django.request"]
     assert line["request_id"] == answer["X-Request-ID"]
     assert line["address"] == "127.0.0.1"
+    # What somebody mistyped is no news to whoever runs Keeper.
+    assert line["level"] == "info"
+
+
+def test_only_what_django_refuses_by_its_own_fault_or_for_csrf_stands_out(log: Path) -> None:
+    for status in (403, 422, 500):
+        logging.getLogger("django.request").warning("Refused", extra={"status_code": status})
+    logging.getLogger("django.security.csrf").warning("Refused", extra={"status_code": 403})
+    assert [line["level"] for line in lines(log)] == ["info", "info", "warning", "warning"]
 
 
 @pytest.mark.django_db
