@@ -97,3 +97,13 @@ def test_what_does_not_exist_gets_a_page_that_leads_back(visitor: Visitor, cast:
     page.get_by_role("link", name="Back to Keeper").click()
 
     expect(page.get_by_role("heading", level=1)).to_have_text("Dashboard")
+
+
+def test_names_keep_room_beside_the_other_columns_on_a_phone(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/environments/development/access", user=cast.alice, phone=True)
+    room = "each => each.getBoundingClientRect().width / parseFloat(getComputedStyle(each).fontSize)"
+
+    names = page.locator(".list tbody .name")
+
+    assert names.count() > 0
+    assert all(each.evaluate(room) >= 6 for each in names.all())
