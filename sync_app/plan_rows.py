@@ -11,11 +11,12 @@ from django.urls import reverse
 
 from secrets_app.models import Secret
 from sync_app.member_changes import may_be_told
-from sync_app.models import Plan, PlanItem, Run, SyncEntry
+from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
 from sync_app.models.run import RunState
 from sync_app.page_access import sentence
 from sync_app.reconcile import Deletion
+from sync_app.states import State
 
 # So many lines of each act stand on a plan's first page; the rest is one click away.
 LINES_OF_AN_ACT: Final = 50
@@ -49,6 +50,9 @@ WRITING: Final = (Act.CREATE, Act.UPDATE, Act.PULL, Act.ADOPT, Act.DELETE, Act.R
 _RESOLVABLE: Final = frozenset({Act.CONFLICT, Act.DRIFTED, Act.MISSING})
 # Named even if there are none: a person looks for them.
 _ALWAYS: Final = (Act.CREATE, Act.UPDATE, Act.DELETE, Act.UNCHANGED)
+_TO_DECIDE: Final = frozenset({State.CONFLICT, State.DRIFTED, State.MISSING})
+# Whose items were made by a whole look at both sides.
+LOOKED: Final = (PlanState.READY, PlanState.APPLYING, PlanState.DONE)
 _LIVE_PLANS: Final = frozenset({PlanState.MAKING, PlanState.APPLYING})
 
 
@@ -132,13 +136,40 @@ def first_items(plan: Plan) -> list[PlanItem]:
     return list(numbered.filter(place__lte=LINES_OF_AN_ACT).order_by("act", "name"))
 
 
+def entry_rows(target: Target, entries: Sequence[SyncEntry]) -> list[dict[str, Any]]:
+    """Return entries with the page of each secret, and where people decide about it; three statements."""
+    secrets, decisions = _secrets_of(entries), _decisions(target, entries)
+    return [
+        {
+            "entry": entry,
+            "secret_url": _secret_url(secrets.get(entry.secret_uuid) if entry.secret_uuid else None),
+            "decide_url": decisions.get(entry.name, ""),
+        }
+        for entry in entries
+    ]
+
+
+def _decisions(target: Target, entries: Sequence[SyncEntry]) -> dict[str, str]:
+    """Return the pages of what the newest plan leaves to people, by name."""
+    names = [entry.name for entry in entries if entry.state in _TO_DECIDE]
+    if not names:
+        return {}
+    newest = Plan.objects.filter(target=target, kind=PlanKind.SYNC, state__in=LOOKED).first()
+    items = PlanItem.objects.filter(plan=newest, name__in=names, act__in=_RESOLVABLE)
+    return {item.name: reverse("plan-item", args=[item.plan_id, item.pk]) for item in items}
+
+
+def _secret_url(secret: Secret | None) -> str:
+    return reverse("secret-detail", args=[secret.pk]) if secret else ""
+
+
 def _synced_numbers(plan: Plan, items: Sequence[PlanItem]) -> dict[str, int]:
     """Return Keeper's version that each name holds there, as far as that is known."""
     entries = SyncEntry.objects.filter(target=plan.target_id, name__in=[item.name for item in items])
     return {name: number for name, number in entries.values_list("name", "base_number") if number is not None}
 
 
-def _secrets_of(items: Sequence[PlanItem]) -> dict[UUID, Secret]:
+def _secrets_of(items: Sequence[PlanItem] | Sequence[SyncEntry]) -> dict[UUID, Secret]:
     uuids = [item.secret_uuid for item in items if item.secret_uuid]
     rows = Secret.objects.filter(uuid__in=uuids).only("uuid", "secret_type", "current_number", "live")
     return {row.uuid: row for row in rows}
@@ -153,7 +184,7 @@ def _line(plan: Plan, item: PlanItem, there: int | None, secret: Secret | None) 
         "from": f"v{there}" if there and f"v{there}" != becomes else "",
         "to": becomes,
         "type": secret.get_secret_type_display().lower() if secret else "",
-        "secret_url": reverse("secret-detail", args=[secret.pk]) if secret else "",
+        "secret_url": _secret_url(secret),
         "state": _item_state(item),
         "error": sentence(item.error) if item.error else "",
         "url": reverse("plan-item", args=[plan.pk, item.pk]) if item.act in _RESOLVABLE else "",

@@ -27,6 +27,7 @@ from sync_app.models.plan import Act, PlanKind, PlanState
 from sync_app.page_access import REFUSALS, found_target, refused, rights
 from sync_app.plan_rows import (
     ACT_LOOKS,
+    LOOKED,
     budget_words,
     changes,
     first_items,
@@ -53,7 +54,6 @@ _LEAVINGS: Final = (
         "What Keeper created is deleted there, recoverably; the rest is left.",
     ),
 )
-_LOOKED: Final = (PlanState.READY, PlanState.APPLYING, PlanState.DONE)
 
 
 @login_required
@@ -215,7 +215,7 @@ def plan_item_members(request: HttpRequest, id: int, item: int) -> HttpResponse:
 def target_adopt(request: HttpRequest, id: int) -> HttpResponse:
     """Choose which of the target's own secrets to take over, and how."""
     target = found_target(request, id, Action.TARGET_ADOPT)
-    latest = Plan.objects.filter(target=target, kind=PlanKind.SYNC, state__in=_LOOKED).first()
+    latest = Plan.objects.filter(target=target, kind=PlanKind.SYNC, state__in=LOOKED).first()
     items = PlanItem.objects.filter(plan=latest, act=Act.UNMANAGED).order_by("name")
     if request.method == "POST":
         everything = request.POST.get("all") == "on"

@@ -19,7 +19,7 @@ from sync_app.finding import visible_targets
 from sync_app.forms import EntryFilterForm
 from sync_app.models import Plan, Run, SyncEntry, Target
 from sync_app.page_access import REFUSALS, found_target, makeable, refused, rights, target_urls
-from sync_app.plan_rows import progress
+from sync_app.plan_rows import entry_rows, progress
 from sync_app.target_rows import backend_label, shown_counts, state_counts, target_rows, where
 
 _RUNS_SHOWN: Final = 8
@@ -94,7 +94,7 @@ def target_detail(request: HttpRequest, id: int) -> HttpResponse:
         "backend": backend_label(target),
         "counts": shown_counts(target, counts),
         "total": sum(counts.values()),
-        "entries": entries,
+        "rows": entry_rows(target, entries),
         "filters": form,
         "filtered": bool(request.GET.get("q") or request.GET.get("state")),
         "next_url": paginator.get_next_link(),

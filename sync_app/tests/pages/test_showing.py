@@ -225,3 +225,20 @@ def test_a_target_that_one_may_not_see_is_not_named(cast: Cast, signed_in: Signe
         assert ("another target" in page, "hidden<" in page, "open<" in page) == (True, False, True), path
         page = text(alice, path)
         assert ("another target" in page, "hidden<" in page, "open<" in page) == (False, True, True), path
+
+
+def test_what_needs_a_decision_leads_to_where_it_is_taken(
+    cast: Cast, signed_in: SignedIn, target: Target
+) -> None:
+    changed, even = keep(cast, "app/changed"), keep(cast, "app/even")
+    make_entry(target, changed, State.CONFLICT)
+    make_entry(target, even, State.IN_SYNC)
+    older = make_item(make_plan(target), "app/changed", "conflict")
+    item = make_item(make_plan(target), "app/changed", "conflict")
+    page = text(signed_in(cast.alice), f"/sync/{target.pk}")
+    assert f'href="/secrets/{changed.pk}"' in page
+    assert f'href="/secrets/{even.pk}"' in page
+    assert page.count("compare and decide") == 1
+    assert f'href="/sync/plans/{item.plan_id}/items/{item.pk}"' in page
+    assert f"/items/{older.pk}" not in page
+    assert "compare and decide" not in text(signed_in(cast.vera), f"/sync/{target.pk}")
