@@ -485,6 +485,7 @@ SILENT: Final[dict[str, str]] = {
     "*.personal_settings.hide_first_steps": "how a person's own page looks is theirs",
     "*.second_factor.pending": "it goes on with what was begun, which was recorded",
     "environments_app.policy.record_denial": "it records refusals itself",
+    "environments_app.policy.is_suspended": _SHOWS,
     "*.Proposal.message": _PART,
     "*.mark_suspended": _PART,
     "*.tell_mapped": _PART,

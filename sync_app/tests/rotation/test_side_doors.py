@@ -165,6 +165,7 @@ WRITERS = {
     "sync_app.rotation.steps._prepare": "rotation",
     "sync_app.rotation.steps._promote": "rotation",
     "sync_app.rotation.steps._retire": "rotation",
+    "sync_app.rotation.forged._end": "rotation",
     "sync_app.rotation.steps._set": "rotation",
     "sync_app.rotation.steps._withdraw": "rotation",
 }
