@@ -131,6 +131,24 @@ def test_it_fails_as_often_as_it_is_told(manager: Any, plan: Plan, fault: Fault,
     assert plan.calls == {"ListSecrets": 2}
 
 
+def test_it_tells_what_is_asked_from_what_the_client_sends_again(
+    strict_aws: tuple[str, Plan], plan: Plan
+) -> None:
+    patient = boto3.client(
+        "secretsmanager",
+        region_name="eu-central-1",
+        endpoint_url=strict_aws[0],
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",
+        config=Config(retries={"mode": "standard", "total_max_attempts": 3}),
+    )
+    plan.fail("ListSecrets", Fault.SERVER_ERROR, times=2)
+    patient.list_secrets()
+    assert (plan.calls["ListSecrets"], plan.asked["ListSecrets"]) == (3, 1)
+    patient.list_secrets()
+    assert (plan.calls["ListSecrets"], plan.asked["ListSecrets"]) == (4, 2)
+
+
 def test_a_lost_reply_belongs_to_a_call_that_took_place(manager: Any, plan: Plan, name: str) -> None:
     plan.fail("CreateSecret", Fault.DROPPED_REPLY)
     with pytest.raises(BotoCoreError):

@@ -33,7 +33,10 @@ class Plan:
     """What goes wrong next, by operation; and what was asked for so far."""
 
     keys: AccessKeys = field(default_factory=AccessKeys)
+    # Every request that arrived, and those that were not the client library's repetition of a failed one: what a
+    # test counts of Keeper is the latter, since on a busy machine any request may have to be sent again.
     calls: Counter[str] = field(default_factory=Counter)
+    asked: Counter[str] = field(default_factory=Counter)
     _faults: dict[str, list[Fault]] = field(default_factory=dict)
     _lasting: dict[str, Fault] = field(default_factory=dict)
     _before: dict[str, list[Callable[[], None]]] = field(default_factory=dict)
@@ -62,10 +65,12 @@ class Plan:
         with self._lock:
             self._before.setdefault(operation, []).append(act)
 
-    def next(self, operation: str) -> Fault | None:
+    def next(self, operation: str, *, repeated: bool) -> Fault | None:
         """Count a call, do what was planned before it, and return how it fails, if it does."""
         with self._lock:
             self.calls[operation] += 1
+            if not repeated:
+                self.asked[operation] += 1
             acts = self._before.pop(operation, [])
             faults = self._faults.get(operation)
             fault = faults.pop(0) if faults else self._lasting.get(operation)
@@ -78,6 +83,7 @@ class Plan:
         with self._lock:
             self._let_go()
             self.calls.clear()
+            self.asked.clear()
             self._faults.clear()
             self._lasting.clear()
             self._before.clear()

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -39,7 +40,7 @@ class Strict:
         body = request.get_data()
         service, _, operation = request.headers.get("X-Amz-Target", "").rpartition(".")
         action = "" if service else request.form.get("Action", "")
-        fault = self.plan.next(operation or action)
+        fault = self.plan.next(operation or action, repeated=_repeated(request))
         if fault is Fault.HANG:
             self.plan.release.wait(HANG_SECONDS)
             return _cut(environ)
@@ -122,6 +123,12 @@ class Strict:
             if key.lower() not in {"content-length", "connection", "transfer-encoding"}
         }
         return Response(reply.data, status=reply.status, headers=headers)
+
+
+def _repeated(request: Request) -> bool:
+    """Say whether AWS's client library sends this again by itself, which it tells in a header."""
+    attempt = re.search(r"attempt=(\d+)", request.headers.get("amz-sdk-request", ""))
+    return attempt is not None and attempt[1] != "1"
 
 
 class _Quiet(WSGIRequestHandler):

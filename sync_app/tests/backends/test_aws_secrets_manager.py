@@ -144,7 +144,7 @@ def test_it_takes_two_calls_and_a_read_to_update(aws: AwsWorld, backend: Backend
     made = backend.create("password", "first", mark=MARK, token=TOKEN)
     aws.plan.clear()
     backend.update(made, "second", token=OTHER_TOKEN)
-    assert {name: count for name, count in aws.plan.calls.items() if count} == {
+    assert {name: count for name, count in aws.plan.asked.items() if count} == {
         "PutSecretValue": 1,
         "UpdateSecretVersionStage": 1,
         "DescribeSecret": 1,
@@ -155,7 +155,7 @@ def test_it_lists_a_hundred_a_call_and_reads_no_value(aws: AwsWorld, backend: Ba
     for number in range(101):
         aws.write(f"{aws.prefix}/{number}", "x")
     assert len(list(backend.list())) == 101
-    assert dict(aws.plan.calls) == {"ListSecrets": 2}
+    assert dict(aws.plan.asked) == {"ListSecrets": 2}
 
 
 def test_it_encrypts_with_the_destinations_key(aws: AwsWorld) -> None:
@@ -179,7 +179,7 @@ def test_it_names_a_key_that_does_not_work(aws: AwsWorld) -> None:
 def test_it_assumes_a_role(aws: AwsWorld) -> None:
     with aws.backend(role_arn="arn:aws:iam::123456789012:role/keeper", external_id="abc") as backend:
         backend.check()
-    assert aws.plan.calls["AssumeRole"] == 1
+    assert aws.plan.asked["AssumeRole"] == 1
 
 
 def test_it_refuses_what_is_too_long_for_aws(backend: Backend) -> None:

@@ -88,11 +88,11 @@ def test_aws_gets_two_writes_for_a_change(cast: Cast, aws: AwsWorld) -> None:
     changed(stage, "first")
     aws.plan.clear()
     assert stage.sync().counts == {"create": NUMBER}
-    assert aws.plan.calls["CreateSecret"] == NUMBER
+    assert aws.plan.asked["CreateSecret"] == NUMBER
     changed(stage, "second")
     aws.plan.clear()
     assert stage.sync().counts == {"update": NUMBER}
-    calls = {name: aws.plan.calls[name] for name in aws.plan.calls if aws.plan.calls[name]}
+    calls = {name: aws.plan.asked[name] for name in aws.plan.asked if aws.plan.asked[name]}
     # One list to plan, which has just proved what is written over as well, one to see that it was written.
     assert calls == {"ListSecrets": 2, "PutSecretValue": NUMBER, "UpdateSecretVersionStage": NUMBER}
 
@@ -148,7 +148,7 @@ def test_a_pass_over_many_in_aws_costs_one_list_for_a_hundred(
     aws.plan.clear()
     with bounded(number):
         assert stage.sync().counts == {"unchanged": number}
-    assert {name: count for name, count in aws.plan.calls.items() if count} == {
+    assert {name: count for name, count in aws.plan.asked.items() if count} == {
         "ListSecrets": -(-number // 100)
     }
 

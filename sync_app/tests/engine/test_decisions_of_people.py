@@ -192,4 +192,4 @@ def test_a_pass_in_which_nothing_changed_reads_no_value(cast: Cast, aws: AwsWorl
     stage.sync()
     aws.plan.clear()
     assert stage.sync().counts == {"unchanged": 250}
-    assert {name: aws.plan.calls[name] for name in aws.plan.calls} == {"ListSecrets": 3}
+    assert {name: aws.plan.asked[name] for name in aws.plan.asked} == {"ListSecrets": 3}
