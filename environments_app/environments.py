@@ -62,8 +62,8 @@ def create_environment(
 ) -> Environment:
     """Create an environment, whose creator becomes its manager.
 
-    `manager` names one where no person creates it (a token, or Keeper itself).
-    Raises Forbidden, BadName, InvalidField, or NameInUse.
+    `manager` names one where no person creates it (a token, or Keeper itself). It is not created as
+    protected while one person alone could approve. Raises Forbidden, BadName, InvalidField, or NameInUse.
     """
     require(actor=actor, action=Action.ENVIRONMENT_CREATE, environment=None)
     environment = Environment(
@@ -81,6 +81,8 @@ def create_environment(
     try:
         with transaction.atomic():
             _store(environment, actor, manager, last=position is None)
+            if protected:
+                _require_two_people(environment)
     except IntegrityError as error:
         raise NameInUse("An environment of this name exists.") from error
     return environment
@@ -116,7 +118,7 @@ def _require_two_people(environment: Environment) -> None:
     """Refuse a protection that its one manager could not even end again."""
     if not possible_managers(environment)[1:].exists():
         raise InvalidField(
-            "protected", "Nobody but one person could approve then: grant a second manager first."
+            "protected", "Nobody but one person could approve then: grant a second manager, then protect it."
         )
 
 

@@ -311,11 +311,17 @@ def _ask(actor: Principal, proposal: Proposal, message: bytes) -> Approval:
             about=approval.uuid,
             environment=approval.environment,
             subject=f"{approval.environment.name}: {actor.name} asks for approval"[:200],
-            lines=[f"{approval.action}: {approval.object_name}"],
+            lines=[_told(approval)],
             link=reverse("approval-detail", args=[approval.pk]),
             people=[person.uuid for person in people if person.email],
         )
     return approval
+
+
+def _told(approval: Approval) -> str:
+    """Say what is asked for: "secret payments/db: update"."""
+    kind, act = approval.object_kind.replace("-", " "), approval.action.rpartition(".")[2].replace("_", " ")
+    return f"{kind} {approval.object_name}: {act}"
 
 
 def _refuse_too_many(actor: Principal, environment: Environment) -> None:

@@ -21,6 +21,7 @@ from secrets_app.generators import GENERATORS, generate
 from secrets_app.generators.choosing import options_from_form
 from secrets_app.input_errors import InvalidInput
 from secrets_app.models import Secret
+from secrets_app.panels import panels_of
 from secrets_app.places import places_for
 from secrets_app.secret_types import SecretType
 from secrets_app.version_field import version_number
@@ -157,7 +158,7 @@ def _conflict(form: SecretForm, secret: Secret) -> dict[str, Any]:
 def _form(
     request: HttpRequest, form: SecretForm, *, secret: Secret | None, conflict: dict[str, Any] | None = None
 ) -> HttpResponse:
-    context = {
+    context: dict[str, Any] = {
         "form": form,
         "secret": secret,
         "environment": secret.environment if secret else None,
@@ -169,6 +170,8 @@ def _form(
         "conflict": conflict,
     }
     if secret:
+        panels = panels_of(actor=principal_of(request), secret=secret)
+        context["to_know"] = [panel["on_editing"] for panel in panels if "on_editing" in panel]
         enter(request, secret.environment)
     refused = bool(form.errors) or conflict is not None
     return render(request, "secrets_app/secret_form.html", context, status=422 if refused else 200)

@@ -41,7 +41,10 @@ class SecretPanel(Protocol):
     filters: Mapping[str, Filter]
 
     def panel(self, *, actor: Principal, secret: Secret) -> Mapping[str, Any] | None:
-        """Return what the panel's `template` shows, or None; a number of statements that is constant."""
+        """Return what the panel's `template` shows, or None; a number of statements that is constant.
+
+        `on_editing`, if it is there, is what whoever edits the secret has to know beforehand.
+        """
         ...
 
     def cells(self, *, actor: Principal, secrets: Sequence[Secret]) -> Mapping[UUID, Sequence[Cell]]:

@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
 from environments_app.authentication import principal_of
-from environments_app.errors import Invisible
+from environments_app.errors import InvalidField, Invisible
 from sync_app.rotation.exposure import Exposed, find_reader, preview, require_managing, rotate_exposed
 
 
@@ -19,7 +19,7 @@ class ExposureForm(forms.Form):
     who = forms.CharField(
         label="Person or token",
         max_length=150,
-        help_text="A username, or the uuid of a person or token.",
+        help_text="A username, the name of a token, or the uuid of either.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
     emergency = forms.BooleanField(
@@ -40,7 +40,7 @@ def exposure(request: HttpRequest) -> HttpResponse:
         emergency = form.cleaned_data["emergency"]
         try:
             reader = find_reader(actor=actor, name=form.cleaned_data["who"].strip())
-        except Invisible as error:
+        except (Invisible, InvalidField) as error:
             form.add_error("who", str(error))
             return render(request, "sync_app/exposure.html", context, status=422)
         context |= {"reader": reader, "emergency": emergency}

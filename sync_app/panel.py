@@ -13,6 +13,8 @@ from environments_app.policy import Principal, allows
 from secrets_app.models import Secret
 from secrets_app.panels import Cell, Filter
 from sync_app.models import SyncEntry, Target
+from sync_app.page_access import rights
+from sync_app.plan_rows import decision_urls
 from sync_app.states import State
 
 _CHOICES: Final = {
@@ -49,7 +51,8 @@ class DeliveryPanel:
             entry.target_id: entry
             for entry in SyncEntry.objects.filter(target__in=targets, secret_uuid=secret.uuid)
         }
-        rows = [_row(actor, target, entries.get(target.pk), secret) for target in targets]
+        decisions = decision_urls(list(entries.values()))
+        rows = [_row(actor, target, entries.get(target.pk), secret, decisions) for target in targets]
         return {"template": "sync_app/_panel.html", "rows": rows}
 
     def cells(self, *, actor: Principal, secrets: Sequence[Secret]) -> Mapping[UUID, Sequence[Cell]]:
@@ -94,7 +97,9 @@ def _may_look(actor: Principal, target: Target) -> bool:
     return allows(actor, Action.TARGET_VIEW, environment_id=target.environment_id, name=str(target.scope))
 
 
-def _row(actor: Principal, target: Target, entry: SyncEntry | None, secret: Secret) -> dict[str, Any]:
+def _row(
+    actor: Principal, target: Target, entry: SyncEntry | None, secret: Secret, decisions: Mapping[int, str]
+) -> dict[str, Any]:
     may_look = _may_look(actor, target)
     return {
         "name": target.name if may_look else _HIDDEN,
@@ -102,5 +107,7 @@ def _row(actor: Principal, target: Target, entry: SyncEntry | None, secret: Secr
         "state": "paused" if target.paused_at else entry.state if entry else State.PENDING,
         "entry": entry,
         "url": reverse("target-detail", args=[target.pk]) if may_look else "",
+        "decide_url": decisions.get(entry.pk, "") if entry and may_look else "",
+        "may_decide": may_look and rights(actor, target)["apply"],
         "behind": bool(entry and entry.base_number and entry.base_number != secret.current_number),
     }

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from django.db.models import F, Window
+from django.db.models import F, OuterRef, Subquery, Window
 from django.db.models.functions import RowNumber
 from django.urls import reverse
 
 from secrets_app.models import Secret
 from sync_app.member_changes import may_be_told
-from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
+from sync_app.models import Plan, PlanItem, Run, SyncEntry
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
 from sync_app.models.run import RunState
 from sync_app.page_access import sentence
@@ -136,27 +136,41 @@ def first_items(plan: Plan) -> list[PlanItem]:
     return list(numbered.filter(place__lte=LINES_OF_AN_ACT).order_by("act", "name"))
 
 
-def entry_rows(target: Target, entries: Sequence[SyncEntry]) -> list[dict[str, Any]]:
-    """Return entries with the page of each secret, and where people decide about it; three statements."""
-    secrets, decisions = _secrets_of(entries), _decisions(target, entries)
+def entry_rows(entries: Sequence[SyncEntry]) -> list[dict[str, Any]]:
+    """Return entries with the page of each secret, and where people decide about it; two statements."""
+    secrets, decisions = _secrets_of(entries), decision_urls(entries)
     return [
         {
             "entry": entry,
             "secret_url": _secret_url(secrets.get(entry.secret_uuid) if entry.secret_uuid else None),
-            "decide_url": decisions.get(entry.name, ""),
+            "decide_url": decisions.get(entry.pk, ""),
         }
         for entry in entries
     ]
 
 
-def _decisions(target: Target, entries: Sequence[SyncEntry]) -> dict[str, str]:
-    """Return the pages of what the newest plan leaves to people, by name."""
-    names = [entry.name for entry in entries if entry.state in _TO_DECIDE]
-    if not names:
+def decision_urls(entries: Sequence[SyncEntry]) -> dict[int, str]:
+    """Return where people decide about entries, in the newest plans, by their ids; one statement."""
+    waiting = [entry for entry in entries if entry.state in _TO_DECIDE]
+    if not waiting:
         return {}
-    newest = Plan.objects.filter(target=target, kind=PlanKind.SYNC, state__in=LOOKED).first()
-    items = PlanItem.objects.filter(plan=newest, name__in=names, act__in=_RESOLVABLE)
-    return {item.name: reverse("plan-item", args=[item.plan_id, item.pk]) for item in items}
+    newest = (
+        Plan.objects.filter(kind=PlanKind.SYNC, state__in=LOOKED, target=OuterRef("plan__target"))
+        .order_by("-id")
+        .values("id")[:1]
+    )
+    items = PlanItem.objects.filter(
+        plan__target__in={entry.target_id for entry in waiting},
+        plan=Subquery(newest),
+        name__in={entry.name for entry in waiting},
+        act__in=_RESOLVABLE,
+    ).values_list("plan__target", "name", "plan", "pk")
+    pages = {(target, name): reverse("plan-item", args=[plan, item]) for target, name, plan, item in items}
+    return {
+        entry.pk: pages[entry.target_id, entry.name]
+        for entry in waiting
+        if (entry.target_id, entry.name) in pages
+    }
 
 
 def _secret_url(secret: Secret | None) -> str:

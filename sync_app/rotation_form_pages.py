@@ -23,6 +23,7 @@ from sync_app.page_access import sentence
 from sync_app.rotation import policies
 from sync_app.rotation_forms import CadenceForm, ConnectionForm, PolicyForm, rotator_of
 from sync_app.rotation_pages import found_policy
+from sync_app.rotation_words import words_of
 from sync_app.rotators import ROTATORS
 
 _MENDABLE: Final = (Conflict, SyncError, SecretError)
@@ -62,7 +63,7 @@ def policy_new(request: HttpRequest, id: int) -> HttpResponse:
         if made is not None:
             messages.success(request, f"{secret.name} is under rotation. Nothing has been changed yet.")
             return redirect("rotation-policy", id=made.pk)
-    context |= {"form": form, "kind": kind.label}
+    context |= {"form": form, "kind": kind.label, "words": words_of(kind)}
     return render(request, "sync_app/policy_form.html", context, status=422 if form.errors else 200)
 
 
@@ -86,6 +87,7 @@ def policy_connection(request: HttpRequest, id: int) -> HttpResponse:
     """Replace the administrator's credential, and the settings with it in hand."""
     policy = found_policy(request, id, Action.ROTATION_CHANGE)
     kind = ROTATORS[policy.rotator]
+    words = words_of(kind)
     form = ConnectionForm(request.POST or None, rotator=kind, initial=ConnectionForm.initial_of(policy))
     if request.method == "POST" and form.is_valid():
         actor = principal_of(request)
@@ -96,9 +98,10 @@ def policy_connection(request: HttpRequest, id: int) -> HttpResponse:
             ),
         )
         if changed is not None:
-            messages.success(request, "The new credential works, and replaces the old one.")
+            messages.success(request, words.connected)
             return redirect("rotation-policy", id=id)
-    return _form(request, policy, form, title=f"Rotator of {policy.secret.name}", label="Try and replace")
+    title = f"Rotator of {policy.secret.name}"
+    return _form(request, policy, form, title=title, label=words.connect, told=words.connecting)
 
 
 def _attempt(form: forms.Form, use_case: Callable[[], Any]) -> Any:
@@ -114,14 +117,14 @@ def _attempt(form: forms.Form, use_case: Callable[[], Any]) -> Any:
 
 
 def _form(
-    request: HttpRequest, policy: RotationPolicy, form: forms.Form, *, title: str, label: str
+    request: HttpRequest, policy: RotationPolicy, form: forms.Form, *, title: str, label: str, told: str = ""
 ) -> HttpResponse:
     enter(request, policy.environment)
     context = {
         "form": form,
         "title": title,
         "label": label,
-        "sealed": isinstance(form, ConnectionForm),
+        "told": told,
         "environment": policy.environment,
         "cancel_url": reverse("rotation-policy", args=[policy.pk]),
     }

@@ -152,3 +152,9 @@ class PolicyFilterForm(forms.Form):
 def rotator_of(name: str) -> type[Rotator] | None:
     """Return the rotator that an address names."""
     return ROTATORS.get(name)
+
+
+def rotator_label(name: str) -> str:
+    """Return what a kind of rotator is called; one that this Keeper does not know keeps its stored name."""
+    kind = ROTATORS.get(name)
+    return kind.label if kind else name

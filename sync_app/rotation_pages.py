@@ -32,7 +32,8 @@ from sync_app.rotation.finding import (
 from sync_app.rotation.rehearsal import rehearse
 from sync_app.rotation.standing import having, standing_of, working_rotations
 from sync_app.rotation.states import Act, Slot, Step
-from sync_app.rotation_forms import PolicyFilterForm, rotator_of
+from sync_app.rotation_forms import PolicyFilterForm, rotator_label, rotator_of
+from sync_app.rotation_words import words_of
 
 _SHOWN: Final = 12
 _REFUSALS: Final = (*REFUSALS, SecretError)
@@ -43,23 +44,6 @@ _RIGHTS: Final = {
     "change": Action.ROTATION_CHANGE,
     "suspend": Action.ROTATION_SUSPEND,
     "remove": Action.ROTATION_REMOVE,
-}
-_PATH: Final = (Step.PREPARE, Step.SET, Step.TEST, Step.PROMOTE, Step.GRACE, Step.RETIRE, Step.DONE)
-_STEP_WORDS: Final = {
-    Step.PREPARE: "Write the next value down",
-    Step.SET: "Set it on the idle login",
-    Step.TEST: "Log in with it, compare rights",
-    Step.PROMOTE: "Serve it as current",
-    Step.GRACE: "Let the previous one work",
-    Step.RETIRE: "Retire the previous one",
-    Step.DONE: "Done",
-}
-_ACT_WORDS: Final = {
-    Act.RETRY: ("Retry", "It is tried again at once."),
-    Act.ROLL_BACK: ("Roll back", "The value before is served again, if it logs in; the new one is retired."),
-    Act.ABANDON: ("Abandon", "What was set and not served is made useless; what is served stays."),
-    Act.RETIRE: ("Retire it now", "The login that was left valid is ended, and proven to be refused."),
-    Act.CUT_GRACE: ("End the grace", "The value before stops working now, whoever still uses it."),
 }
 
 
@@ -88,6 +72,7 @@ def rotation_list(request: HttpRequest) -> HttpResponse:
         "rows": [
             {
                 "policy": policy,
+                "kind": rotator_label(policy.rotator),
                 "url": reverse("rotation-policy", args=[policy.pk]),
                 "standing": standing_of(policy, working.get(policy.pk), now),
                 "rotation": working.get(policy.pk),
@@ -116,13 +101,14 @@ def policy_detail(request: HttpRequest, id: int) -> HttpResponse:
     left = left_behind(policy)
     if left is not None:
         left.policy = policy
-    kind = rotator_of(str(policy.rotator))
+    kind = rotator_of(policy.rotator)
     context = {
         "policy": policy,
         "environment": policy.environment,
         "secret": policy.secret,
         "secret_url": reverse("secret-detail", args=[policy.secret.pk]),
-        "kind": kind.label if kind else policy.rotator,
+        "kind": rotator_label(policy.rotator),
+        "words": words_of(kind),
         "standing": standing_of(policy, working, database_now()),
         "rotation": working,
         "waiting": next((each for each in latest if each.slot == Slot.WAITING), None),
@@ -211,7 +197,7 @@ def rotation_act(request: HttpRequest, id: int, act: str) -> HttpResponse:
         acts.DECISIONS[Act(act)](actor=principal_of(request), rotation=rotation)
     except _REFUSALS as error:
         return refused(request, error, url)
-    messages.success(request, _ACT_WORDS[Act(act)][1])
+    messages.success(request, words_of(rotator_of(rotation.policy.rotator)).acts[Act(act)][1])
     return redirect(url)
 
 
@@ -255,27 +241,25 @@ def _words(seconds: int) -> str:
 
 def _steps(rotation: Rotation) -> list[dict[str, Any]]:
     """Return the path of a rotation, and where on it that is."""
-    step = Step(rotation.step)
+    step, words = Step(rotation.step), words_of(rotator_of(rotation.policy.rotator)).steps
     if step is Step.WITHDRAW:
         return [{"words": "Make the value useless that was never served", "state": "now"}]
-    at = _PATH.index(step)
+    at = list(words).index(step)
     return [
-        {
-            "words": _STEP_WORDS[each],
-            "state": "past" if number < at else "now" if number == at else "next",
-        }
-        for number, each in enumerate(_PATH)
+        {"words": told, "state": "past" if number < at else "now" if number == at else "next"}
+        for number, told in enumerate(words.values())
     ]
 
 
 def _offered(actor: Principal, rotation: Rotation) -> list[dict[str, str]]:
     """Return the acts that somebody may do about a rotation."""
     can = rights(actor, rotation.policy)
+    words = words_of(rotator_of(rotation.policy.rotator)).acts
     return [
         {
             "name": act,
-            "label": _ACT_WORDS[act][0],
-            "told": _ACT_WORDS[act][1],
+            "label": words[act][0],
+            "told": words[act][1],
             "url": reverse("rotation-act", args=[rotation.pk, str(act)]),
         }
         for act in sorted(rotation.acts)

@@ -16,6 +16,8 @@ from sync_app.models import RotationPolicy
 from sync_app.rotation.finding import left_behind
 from sync_app.rotation.lag import unconfirmed
 from sync_app.rotation.standing import having, standing_of, working_rotations
+from sync_app.rotation_forms import rotator_label, rotator_of
+from sync_app.rotation_words import words_of
 
 _CHOICES: Final = {
     "": "Any rotation",
@@ -47,6 +49,8 @@ class RotationPanel:
         return {
             "template": "sync_app/_rotation_panel.html",
             "policy": policy,
+            "kind": rotator_label(policy.rotator),
+            "on_editing": words_of(rotator_of(policy.rotator)).editing,
             "rotation": rotation,
             "standing": standing_of(policy, rotation, database_now()),
             "left": left_behind(policy),

@@ -94,7 +94,7 @@ def target_detail(request: HttpRequest, id: int) -> HttpResponse:
         "backend": backend_label(target),
         "counts": shown_counts(target, counts),
         "total": sum(counts.values()),
-        "rows": entry_rows(target, entries),
+        "rows": entry_rows(entries),
         "filters": form,
         "filtered": bool(request.GET.get("q") or request.GET.get("state")),
         "next_url": paginator.get_next_link(),

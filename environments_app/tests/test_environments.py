@@ -139,6 +139,20 @@ def test_an_environment_that_was_renamed_is_not_found_and_not_changed(
     assert not Environment.objects.get(pk=cast.development.pk).is_authentic()
 
 
+def test_an_environment_is_not_created_as_protected_while_one_person_alone_could_approve(
+    cast: Cast, events: Events
+) -> None:
+    root = cast.principal(cast.root)
+    with pytest.raises(InvalidField, match="second manager"):
+        environments.create_environment(actor=root, name="staging", protected=True)
+    assert not Environment.objects.filter(name="staging").exists()
+    assert not events(Action.ENVIRONMENT_CREATE)
+    # Bob manages it, and root may approve what he asks for.
+    keeper = system_principal(is_admin=True)
+    environments.create_environment(actor=keeper, name="staging", protected=True, manager=cast.bob)
+    assert Environment.objects.get(name="staging").protected
+
+
 def test_an_environment_is_not_protected_while_one_person_alone_could_approve(cast: Cast) -> None:
     alice = cast.principal(cast.alice)
     User.objects.filter(pk=cast.root.pk).update(is_active=False)

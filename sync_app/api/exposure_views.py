@@ -16,7 +16,7 @@ from sync_app.rotation.exposure import find_reader, preview, rotate_exposed
 class ExposureRequest(StrictSerializer):
     """Whose knowledge is rotated, and how."""
 
-    who = Text(max_length=150, help_text="A username, or the uuid of a person or token.")
+    who = Text(max_length=150, help_text="A username, the name of a token, or the uuid of either.")
     confirm = Text(max_length=150, help_text="The reader's name, as the preview tells it.")
     emergency = Truth(required=False, help_text="Leave no grace: needs the right to cut it.")
     reason = Text(max_length=200, required=False, allow_blank=True)
@@ -74,7 +74,7 @@ class ExposureResultDocument(serializers.Serializer[Any]):
     )
 
 
-_WHO = OpenApiParameter("who", str, required=True, description="A username, or a uuid.")
+_WHO = OpenApiParameter("who", str, required=True, description="A username, a token's name, or a uuid.")
 _EMERGENCY = OpenApiParameter("emergency", bool, description="Ask as for an emergency.")
 
 

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from django.db.models import QuerySet
+
 from audit_app.actions import Action
-from environments_app.errors import AccessError, ApprovalNeeded, Invisible
-from environments_app.models import ServiceToken, User
+from environments_app.errors import AccessError, ApprovalNeeded, InvalidField, Invisible
+from environments_app.models import Environment, ServiceToken, User
 from environments_app.policy import Principal, allows, environments_for, require
 from secrets_app import lifecycle
 from secrets_app.errors import SecretError
@@ -19,6 +21,9 @@ from sync_app.rotation.asking import request_rotation
 
 # Asked for at a time; whoever repeats it goes on with the next ones.
 AT_A_TIME: Final = 200
+# So many of one name are told apart; a token that is renewed keeps its name.
+_NAMED: Final = 5
+_KINDS: Final = {"user": "a person", "token": "a token"}
 _SUSPENDED: Final = "Its policy is suspended: resume it first."
 _STOPPED: Final = "Its rotation stopped: settle that first."
 _ASKED: Final = "It was asked for already."
@@ -80,27 +85,44 @@ def require_managing(actor: Principal) -> None:
 
 
 def find_reader(*, actor: Principal, name: str) -> Reader:
-    """Return the person of a username, or the person or token of a uuid. Raises Forbidden and Invisible."""
+    """Return whom a username, a token's name or a uuid means.
+
+    Names of tokens are looked up in the environments whose trail the actor may read. Raises Forbidden,
+    Invisible if it means nobody, InvalidField if it means several.
+    """
     require_managing(actor)
-    reader = reader_named(name)
-    if reader is None:
-        raise Invisible("No person has this username, and no person or token this uuid.")
-    return reader
+    places = environments_for(actor, Action.TRAIL_VIEW)
+    tokens = ServiceToken.objects.all()
+    # An administrator's condition is empty: it takes in the tokens that belong to no environment.
+    named = tokens.filter(environment__in=Environment.objects.filter(places)) if places else tokens
+    return _meant(name, named)
 
 
-def reader_named(name: str) -> Reader | None:
-    """Return the person of a username, or the person or token of a uuid, for who has the host."""
-    people, tokens = User.objects.all(), ServiceToken.objects.all()
+def reader_named(name: str) -> Reader:
+    """Return whom a username, a token's name or a uuid means, for who has the host.
+
+    Raises Invisible if it means nobody, InvalidField if it means several.
+    """
+    return _meant(name, ServiceToken.objects.all())
+
+
+def _meant(name: str, named: QuerySet[ServiceToken]) -> Reader:
     try:
         uuid = UUID(name)
     except ValueError:
-        user = people.filter(username=name).first()
-        return _person(user) if user else None
-    user = people.filter(uuid=uuid).first()
-    if user is not None:
-        return _person(user)
-    token = tokens.filter(uuid=uuid).first()
-    return Reader(uuid=uuid, name=token.name, kind="token") if token else None
+        people, tokens = User.objects.filter(username=name), named.filter(name=name)
+    else:
+        people, tokens = User.objects.filter(uuid=uuid), ServiceToken.objects.filter(uuid=uuid)
+    found = [
+        *(Reader(uuid=user.uuid, name=user.username, kind="user") for user in people),
+        *(Reader(uuid=token.uuid, name=token.name, kind="token") for token in tokens[:_NAMED]),
+    ]
+    if not found:
+        raise Invisible("No person has this username, and no token this name or uuid.")
+    if len(found) > 1:
+        told = ", ".join(f"{each.uuid} ({_KINDS[each.kind]})" for each in found)
+        raise InvalidField("who", f"Several go by this name: give the uuid of one of them, such as {told}.")
+    return found[0]
 
 
 def exposed_to(reader: UUID) -> list[Exposed]:
@@ -218,7 +240,3 @@ def _slow(exposed: Sequence[Exposed]) -> dict[UUID, list[str]]:
 
 def _may_know(actor: Principal, exposed: Exposed) -> bool:
     return allows(actor, Action.TRAIL_VIEW, environment_id=exposed.known.secret.environment_id)
-
-
-def _person(user: User) -> Reader:
-    return Reader(uuid=UUID(str(user.uuid)), name=user.username, kind="user")

@@ -183,10 +183,10 @@ def _executed(rotation: Rotation) -> Rotation:
 
 
 def _reader(name: str) -> Reader:
-    reader = reader_named(name)
-    if reader is None:
-        raise CommandError("No person has this username, and no person or token this uuid.", returncode=2)
-    return reader
+    try:
+        return reader_named(name)
+    except AccessError as error:
+        raise CommandError(str(error), returncode=2) from error
 
 
 def _told_line(document: dict[str, Any]) -> str:

@@ -52,6 +52,8 @@ def test_a_manager_puts_a_secret_under_rotation_and_an_editor_rotates_it(
     policy = RotationPolicy.objects.get()
     page = f"/rotation/{policy.pk}"
     assert "every 1 day" in text(erin, page)
+    assert "Generated value" in text(erin, "/rotation")
+    assert "Generated value" in text(erin, f"/secrets/{secret.pk}")
     assert "It was never rotated" in text(erin, page)
     assert erin.post(f"{page}/rotate").status_code == 302
     execute(Rotation.objects.get().pk)
@@ -92,6 +94,37 @@ def test_what_stopped_is_found_on_every_list(cast: Cast, secret: Secret, signed_
     assert "Put it under rotation" not in text(erin, f"/secrets/{resting.secret.pk}")
     # Somebody who may see neither learns nothing of them.
     assert "app/" not in text(signed_in(cast.charlie), "/rotation")
+
+
+def test_a_value_that_is_no_login_is_not_spoken_of_as_one(
+    cast: Cast, secret: Secret, signed_in: SignedIn
+) -> None:
+    alice = signed_in(cast.alice)
+    new = f"/rotation/secrets/{secret.pk}/new"
+    for word in ("logs in", "dministrator"):
+        assert word in text(alice, f"{new}?rotator=mysql")
+        assert word not in text(alice, f"{new}?rotator=generated")
+    policy = made_policy(cast, GeneratedWorld(), secret=secret, grace_seconds=3600)
+    connection = f"/rotation/{policy.pk}/connection"
+    assert "what is served stays as it is" in text(alice, connection)
+    saved = alice.post(
+        connection, {"setting-kind": "password", "setting-options": '{"length": 40}'}, follow=True
+    )
+    assert "The generator was changed" in saved.content.decode()
+    worked(asked(cast, policy))
+    page = text(alice, f"/rotation/{policy.pk}")
+    assert "Offer the previous one beside it" in page
+    for word in ("idle login", "logs in", "Log in", "credential", "dministrator"):
+        assert word not in page
+
+
+def test_who_edits_is_told_beforehand_that_a_policy_writes_the_value(
+    cast: Cast, secret: Secret, signed_in: SignedIn
+) -> None:
+    erin, edit = signed_in(cast.erin), f"/secrets/{secret.pk}/edit"
+    assert "rotate it instead" not in text(erin, edit)
+    made_policy(cast, GeneratedWorld(), secret=secret)
+    assert "rotate it instead" in text(erin, edit)
 
 
 def test_a_value_under_rotation_is_refused_on_its_own_form(

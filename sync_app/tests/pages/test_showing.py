@@ -235,10 +235,19 @@ def test_what_needs_a_decision_leads_to_where_it_is_taken(
     make_entry(target, even, State.IN_SYNC)
     older = make_item(make_plan(target), "app/changed", "conflict")
     item = make_item(make_plan(target), "app/changed", "conflict")
-    page = text(signed_in(cast.alice), f"/sync/{target.pk}")
+    # Elsewhere the same name is in order, and has a newer plan.
+    elsewhere = make_target(cast.development, "elsewhere")
+    make_entry(elsewhere, changed, State.IN_SYNC)
+    make_item(make_plan(elsewhere), "app/changed", "conflict")
+    alice, vera = signed_in(cast.alice), signed_in(cast.vera)
+    page = text(alice, f"/sync/{target.pk}")
     assert f'href="/secrets/{changed.pk}"' in page
     assert f'href="/secrets/{even.pk}"' in page
-    assert page.count("compare and decide") == 1
-    assert f'href="/sync/plans/{item.plan_id}/items/{item.pk}"' in page
-    assert f"/items/{older.pk}" not in page
-    assert "compare and decide" not in text(signed_in(cast.vera), f"/sync/{target.pk}")
+    for path in (f"/sync/{target.pk}", f"/secrets/{changed.pk}"):
+        page = text(alice, path)
+        assert page.count("compare and decide") == 1
+        assert f'href="/sync/plans/{item.plan_id}/items/{item.pk}"' in page
+        assert f"/items/{older.pk}" not in page
+        assert "compare and decide" not in text(vera, path)
+        assert "compare" in text(vera, path)
+    assert "/items/" not in text(alice, f"/secrets/{even.pk}")

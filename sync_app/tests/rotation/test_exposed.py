@@ -140,13 +140,39 @@ def test_what_a_token_has_read_is_found_and_what_a_rotation_does_for_somebody_is
     Client(headers={"authorization": f"Bearer {text}"}).get(
         f"/api/secrets/{known['by/hand'].pk}?stage=current"
     )
-    told = signed_in(cast.alice).get(API, {"who": str(token.uuid)}).json()
-    assert (told["who"], [row["secret"] for row in told["secrets"]]) == ("ci", ["by/hand"])
+    for who in (str(token.uuid), "ci"):
+        told = signed_in(cast.alice).get(API, {"who": who}).json()
+        assert (told["who"], [row["secret"] for row in told["secrets"]]) == ("ci", ["by/hand"])
     # erin asks for rotations and rolls one back: the values went to the rotator, not to her.
     rotation = worked(asked(cast, known["policy"]))
     acts.roll_back(actor=cast.principal(cast.erin), rotation=rotation)
     assert AuditEvent.objects.filter(actor_uuid=cast.erin.uuid, action=Action.SECRET_ROTATE).exists()
     assert known_to(cast.erin.uuid) == []
+
+
+def test_a_name_that_several_go_by_is_not_guessed(cast: Cast, signed_in: SignedIn) -> None:
+    alice, root = cast.principal(cast.alice), signed_in(cast.root)
+    issued = [
+        issue(actor=alice, environment=place, role="reader", name="ci")[0]
+        for place in (cast.development, cast.production)
+    ]
+    shown = root.get(PAGE, {"who": "ci"})
+    assert shown.status_code == 422
+    for token in issued:
+        assert str(token.uuid) in shown.content.decode()
+    assert root.get(API, {"who": "ci"}).status_code == 400
+    # A person's name means the person, until a token is named so as well.
+    assert root.get(API, {"who": "bob"}).json()["who"] == "bob"
+    issue(actor=alice, environment=cast.development, role="reader", name="bob")
+    assert root.get(API, {"who": "bob"}).status_code == 400
+    assert root.get(API, {"who": str(cast.bob.uuid)}).json()["who"] == "bob"
+
+
+def test_the_name_of_a_token_elsewhere_is_not_told(cast: Cast, signed_in: SignedIn) -> None:
+    issue(actor=cast.principal(cast.alice), environment=cast.production, role="reader", name="hidden")
+    Membership.objects.create(environment=cast.development, user=cast.charlie, role="manager")
+    assert signed_in(cast.charlie).get(API, {"who": "hidden"}).status_code == 404
+    assert signed_in(cast.root).get(API, {"who": "hidden"}).status_code == 200
 
 
 def test_one_whose_rotation_stopped_needs_a_hand_first(
