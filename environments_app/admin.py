@@ -6,8 +6,6 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth import admin as django_admin
 from django.contrib.auth.models import Group
-from django.contrib.auth.password_validation import validate_password
-from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -22,8 +20,8 @@ from environments_app import (
     second_factor,
     tokens,
 )
+from environments_app.account_forms import NewUserForm, UserForm
 from environments_app.admin_acts import act_on_each
-from environments_app.errors import AccessError
 from environments_app.models import (
     AccessConfirmation,
     AccessRequest,
@@ -44,7 +42,6 @@ from environments_app.models import (
     Session,
     User,
 )
-from environments_app.names import normalise_username
 from environments_app.policy import Principal
 from environments_app.service_admin import ServiceAdmin
 from environments_app.suspensions import places_of
@@ -56,67 +53,6 @@ else:  # generic to the type checker only
 
 # Importing Django's own page registered it, which would save past the use cases.
 admin.site.unregister(django_admin.Group)  # type: ignore[attr-defined]  # the stub of the admin leaves out what it imports
-
-
-def _password_field(label: str, help_text: str) -> forms.CharField:
-    return forms.CharField(
-        label=label,
-        required=False,
-        strip=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text=help_text,
-    )
-
-
-class AccountForm(ModelForm):
-    """An account; what is wrong with its password is told beside the field."""
-
-    class Meta:
-        model = User
-        fields = ("username", "email", "display_name", "role", "is_active")
-
-    def clean(self) -> dict[str, Any]:
-        """Refuse a weak password, or one that is like the account."""
-        given: dict[str, Any] = super().clean() or self.cleaned_data
-        if given.get("new_password"):
-            try:
-                validate_password(given["new_password"], self._described(given))
-            except ValidationError as error:
-                self.add_error("new_password", error)
-        return given
-
-    def _described(self, given: dict[str, Any]) -> User:
-        names = ("username", "email", "display_name")
-        return User(**{name: given.get(name, getattr(self.instance, name)) for name in names})
-
-
-class NewUserForm(AccountForm):
-    """A new account, with or without a password."""
-
-    new_password = _password_field("Password", "Empty: signs in by single sign-on only.")
-
-    def clean_username(self) -> str:
-        """Return the name as it is stored."""
-        try:
-            return normalise_username(self.cleaned_data["username"])
-        except AccessError as error:
-            raise ValidationError(str(error)) from error
-
-    def _post_clean(self) -> None:
-        # The model would fold the name once more, and raise for one that was refused already.
-        if "username" in self.cleaned_data:
-            super()._post_clean()  # type: ignore[misc]  # Django's, without a stub
-
-
-class UserForm(AccountForm):
-    """An account that is there; its password is only ever replaced."""
-
-    new_password = _password_field(
-        "New password", "Empty: it stays. What the account reads is suspended until managers confirm it."
-    )
-    remove_second_factor = forms.BooleanField(
-        required=False, help_text="For who lost it. What the account reads is suspended as well."
-    )
 
 
 @admin.register(User)

@@ -1,0 +1,77 @@
+"""The admin's forms of accounts."""
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+
+from environments_app.errors import AccessError
+from environments_app.models import User
+from environments_app.names import normalise_username
+
+if TYPE_CHECKING:
+    ModelForm = forms.ModelForm[Any]
+else:  # generic to the type checker only
+    ModelForm = forms.ModelForm
+
+
+def _password_field(label: str, help_text: str) -> forms.CharField:
+    return forms.CharField(
+        label=label,
+        required=False,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text=help_text,
+    )
+
+
+class AccountForm(ModelForm):
+    """An account; what is wrong with its password is told beside the field."""
+
+    class Meta:
+        model = User
+        fields = ("username", "email", "display_name", "role", "is_active")
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse a weak password, or one that is like the account."""
+        given: dict[str, Any] = super().clean() or self.cleaned_data
+        if given.get("new_password"):
+            try:
+                validate_password(given["new_password"], self._described(given))
+            except ValidationError as error:
+                self.add_error("new_password", error)
+        return given
+
+    def _described(self, given: dict[str, Any]) -> User:
+        names = ("username", "email", "display_name")
+        return User(**{name: given.get(name, getattr(self.instance, name)) for name in names})
+
+
+class NewUserForm(AccountForm):
+    """A new account, with or without a password."""
+
+    new_password = _password_field("Password", "Empty: signs in by single sign-on only.")
+
+    def clean_username(self) -> str:
+        """Return the name as it is stored."""
+        try:
+            return normalise_username(self.cleaned_data["username"])
+        except AccessError as error:
+            raise ValidationError(str(error)) from error
+
+    def _post_clean(self) -> None:
+        # The model would fold the name once more, and raise for one that was refused already.
+        if "username" in self.cleaned_data:
+            super()._post_clean()  # type: ignore[misc]  # Django's, without a stub
+
+
+class UserForm(AccountForm):
+    """An account that is there; its password is only ever replaced."""
+
+    new_password = _password_field(
+        "New password", "Empty: it stays. What the account reads is suspended until managers confirm it."
+    )
+    remove_second_factor = forms.BooleanField(
+        required=False, help_text="For who lost it. What the account reads is suspended as well."
+    )
