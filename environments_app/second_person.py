@@ -319,9 +319,8 @@ def _ask(actor: Principal, proposal: Proposal, message: bytes) -> Approval:
 
 
 def _told(approval: Approval) -> str:
-    """Say what is asked for: "secret payments/db: update"."""
-    kind, act = approval.object_kind.replace("-", " "), approval.action.rpartition(".")[2].replace("_", " ")
-    return f"{kind} {approval.object_name}: {act}"
+    """Say what is asked for: "payments/db: secret update"."""
+    return f"{approval.object_name}: {approval.action.replace('.', ' ').replace('_', ' ')}"
 
 
 def _refuse_too_many(actor: Principal, environment: Environment) -> None:

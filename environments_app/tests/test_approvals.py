@@ -10,7 +10,7 @@ from audit_app.models import AuditEvent
 from audit_app.tests.trail import take_away
 from environments_app import approvals, environments
 from environments_app.errors import ApprovalNeeded, Forbidden
-from environments_app.models import Approval, Environment, Membership, Role
+from environments_app.models import Alert, Approval, Environment, Membership, Role
 from environments_app.tests.cast import Cast
 
 pytestmark = pytest.mark.django_db
@@ -27,6 +27,7 @@ def test_where_nobody_else_is_left_the_host_approves_and_nothing_else_does(
             actor=cast.principal(cast.root), environment=cast.production, protected=False
         )
     asked = Approval.objects.select_related("environment").get(pk=raised.value.approval)
+    assert Alert.objects.get(kind="approval").lines == ["production: environment update"]
     with pytest.raises(CommandError, match="alice"):
         call_command("approvals", "approve", str(asked.pk), "--reason", "alone")
     take_away(Membership.objects.filter(environment=cast.production).exclude(role=Role.EDITOR))
