@@ -82,9 +82,10 @@ class Started(Generic[Item, Answer]):
 
     def __init__(self, running: "dict[Future[Answer], Item]") -> None:
         self._running = running
+        self._begun = tuple(running)
         self._ended: SimpleQueue[Future[Answer]] = SimpleQueue()
-        for future in running:
-            future.add_done_callback(self._ended.put)
+        for future in self._begun:
+            future.add_done_callback(self._end)
 
     def answers(self, *, pulse: Callable[[], None]) -> Iterator[tuple[Item, Answer | BackendError]]:
         """Yield each item with its answer or the target's error, in the order of completion.
@@ -104,13 +105,16 @@ class Started(Generic[Item, Answer]):
             item = self._running.pop(future)
             if future.cancelled():
                 continue
-            answer = _answer(future.result, stopping=())
-            if isinstance(answer, STOPPING):
-                self._leave_out()
-            yield item, answer
+            yield item, _answer(future.result, stopping=())
+
+    def _end(self, future: "Future[Answer]") -> None:
+        """Hand an answer over; in the thread that worked, before it takes what comes next."""
+        self._ended.put(future)
+        if not future.cancelled() and isinstance(future.exception(), STOPPING):
+            self._leave_out()
 
     def _leave_out(self) -> None:
-        for future in self._running:
+        for future in self._begun:
             future.cancel()
 
 
