@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from django.db.models import F, OuterRef, Subquery, Window
+from django.db.models import F, OuterRef, Q, Subquery, Window
 from django.db.models.functions import RowNumber
 from django.urls import reverse
 
 from secrets_app.models import Secret
 from sync_app.member_changes import may_be_told
-from sync_app.models import Plan, PlanItem, Run, SyncEntry
+from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
 from sync_app.models.run import RunState
 from sync_app.page_access import sentence
@@ -51,8 +51,12 @@ _RESOLVABLE: Final = frozenset({Act.CONFLICT, Act.DRIFTED, Act.MISSING})
 # Named even if there are none: a person looks for them.
 _ALWAYS: Final = (Act.CREATE, Act.UPDATE, Act.DELETE, Act.UNCHANGED)
 _TO_DECIDE: Final = frozenset({State.CONFLICT, State.DRIFTED, State.MISSING})
-# Whose items were made by a whole look at both sides.
-LOOKED: Final = (PlanState.READY, PlanState.APPLYING, PlanState.DONE)
+# A look at all of both sides (settling a conflict looks at one name), which stands once it was replaced.
+_WHOLE_LOOK: Final = Q(
+    kind=PlanKind.SYNC,
+    state__in=(PlanState.READY, PlanState.APPLYING, PlanState.DONE, PlanState.SUPERSEDED),
+    ready_at__isnull=False,
+) & ~Q(options__has_key="choice")
 _LIVE_PLANS: Final = frozenset({PlanState.MAKING, PlanState.APPLYING})
 
 
@@ -128,6 +132,11 @@ def plan_sections(
     ]
 
 
+def last_look(target: Target) -> Plan | None:
+    """Return the newest plan that looked at all of both sides."""
+    return Plan.objects.filter(_WHOLE_LOOK, target=target).first()
+
+
 def first_items(plan: Plan) -> list[PlanItem]:
     """Return the first items of each act, by one statement."""
     numbered = PlanItem.objects.filter(plan=plan).annotate(
@@ -150,18 +159,14 @@ def entry_rows(entries: Sequence[SyncEntry]) -> list[dict[str, Any]]:
 
 
 def decision_urls(entries: Sequence[SyncEntry]) -> dict[int, str]:
-    """Return where people decide about entries, in the newest plans, by their ids; one statement."""
+    """Return where people decide about entries, in the last whole looks, by their ids; one statement."""
     waiting = [entry for entry in entries if entry.state in _TO_DECIDE]
     if not waiting:
         return {}
-    newest = (
-        Plan.objects.filter(kind=PlanKind.SYNC, state__in=LOOKED, target=OuterRef("plan__target"))
-        .order_by("-id")
-        .values("id")[:1]
-    )
+    newest = Plan.objects.filter(_WHOLE_LOOK, target=OuterRef("plan__target")).order_by("-id").values("id")
     items = PlanItem.objects.filter(
         plan__target__in={entry.target_id for entry in waiting},
-        plan=Subquery(newest),
+        plan=Subquery(newest[:1]),
         name__in={entry.name for entry in waiting},
         act__in=_RESOLVABLE,
     ).values_list("plan__target", "name", "plan", "pk")

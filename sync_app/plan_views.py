@@ -27,15 +27,16 @@ from sync_app.models.plan import Act, PlanKind, PlanState
 from sync_app.page_access import REFUSALS, found_target, refused, rights
 from sync_app.plan_rows import (
     ACT_LOOKS,
-    LOOKED,
     budget_words,
     changes,
     first_items,
     is_live,
+    last_look,
     plan_sections,
     progress,
     summary,
 )
+from sync_app.reconcile import Ownership
 from sync_app.target_rows import where
 
 # So many lines stand on a page of one act, so many names on a page to adopt.
@@ -215,8 +216,12 @@ def plan_item_members(request: HttpRequest, id: int, item: int) -> HttpResponse:
 def target_adopt(request: HttpRequest, id: int) -> HttpResponse:
     """Choose which of the target's own secrets to take over, and how."""
     target = found_target(request, id, Action.TARGET_ADOPT)
-    latest = Plan.objects.filter(target=target, kind=PlanKind.SYNC, state__in=LOOKED).first()
-    items = PlanItem.objects.filter(plan=latest, act=Act.UNMANAGED).order_by("name")
+    latest = last_look(target)
+    owned = SyncEntry.objects.filter(target=target).exclude(ownership=Ownership.NONE)
+    found = PlanItem.objects.filter(plan=latest, act=Act.UNMANAGED)
+    # Some of them may have been adopted since that look.
+    adopted = found.filter(name__in=owned.values("name"))
+    items = found.exclude(pk__in=adopted.values("pk")).order_by("name")
     if request.method == "POST":
         everything = request.POST.get("all") == "on"
         names = list(items.values_list("name", flat=True)) if everything else request.POST.getlist("names")
@@ -236,7 +241,7 @@ def target_adopt(request: HttpRequest, id: int) -> HttpResponse:
         "plan": latest,
         "items": shown[:_NAMES],
         "next_url": _next(after=shown[_NAMES - 1].name) if len(shown) > _NAMES else "",
-        "count": int(latest.counts.get(Act.UNMANAGED, 0)) if latest else 0,
+        "count": int(latest.counts.get(Act.UNMANAGED, 0)) - adopted.count() if latest else 0,
         "modes": _ADOPTIONS,
         "can": rights(principal_of(request), target),
         "urls": {

@@ -42,7 +42,7 @@ Sign in as {USERNAME} with the password {password}
                   Three seconds of looking tell what will happen. Nothing has been changed yet.
                   app/config is JSON: "which members?" names those that change, and is recorded.
  2. A conflict    search/index-key changed on both sides: choose "Keep ours" or "Take theirs".
- 3. Apply         "Apply … changes", and watch the lines take their marks.
+ 3. Apply         "Plan again": the other changes still wait. "Apply … changes", and watch the lines take their marks.
  4. Drift         payments/stripe-key was changed in Vault behind Keeper's back: it is shown, and left alone.
  5. Not ours      legacy/report-key is somebody else's: whatever you click, it stays as it is.
  6. Adopt         {site}{paths["adopt"]}

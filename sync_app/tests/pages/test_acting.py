@@ -133,6 +133,45 @@ def test_a_conflict_is_decided_from_the_plan(alice: Client, stage: Stage, choice
     assert (stage.value("a/key"), stage.theirs("a/key")) == (value, value)
 
 
+def test_a_decision_leaves_what_else_was_found_to_be_decided_and_adopted(alice: Client, stage: Stage) -> None:
+    for name in ("a/key", "b/key"):
+        stage.keep(name, "one")
+    post(alice, f"/sync/{stage.target.pk}/sync")
+    worked()
+    stage.keep("a/key", "ours")
+    stage.keep("c/key", "still to be written, so that the plan waits")
+    for name in ("a/key", "b/key", "legacy/key"):
+        stage.world.write(stage.path(name), "theirs")
+    post(alice, f"/sync/{stage.target.pk}/plan")
+    plan = worked().plan
+    assert plan is not None
+    conflict, drifted = plan.items.get(act="conflict"), plan.items.get(act="drifted")
+    decide = f'href="/sync/plans/{plan.pk}/items/{drifted.pk}"'
+    assert f'class="small" {decide}' in alice.get(f"/sync/plans/{plan.pk}").content.decode()
+    post(alice, f"/sync/plans/{plan.pk}/items/{conflict.pk}", {"choice": "keep_ours"})
+    worked()
+    assert decide in alice.get(f"/sync/{stage.target.pk}").content.decode()
+    assert "legacy/<wbr>key" in alice.get(f"/sync/{stage.target.pk}/adopt").content.decode()
+    replaced = alice.get(f"/sync/plans/{plan.pk}").content.decode()
+    assert "replaced by a newer plan" in replaced
+    assert "Keep ours" not in replaced
+
+
+def test_what_was_adopted_is_not_offered_again(alice: Client, stage: Stage) -> None:
+    for name in ("mail/imap", "mail/smtp"):
+        stage.world.write(stage.path(name), "theirs")
+    post(alice, f"/sync/{stage.target.pk}/plan")
+    worked()
+    where = post(alice, f"/sync/{stage.target.pk}/adopt", {"mode": "keep_theirs", "names": ["mail/smtp"]})
+    worked()
+    post(alice, f"{where}/apply")
+    worked()
+    page = alice.get(f"/sync/{stage.target.pk}/adopt").content.decode()
+    assert "1 found" in page
+    assert "mail/<wbr>imap" in page
+    assert "mail/<wbr>smtp" not in page
+
+
 def test_what_is_there_is_adopted(alice: Client, stage: Stage) -> None:
     stage.world.write(stage.path("mail/smtp"), "same")
     stage.keep("mail/smtp", "same")
