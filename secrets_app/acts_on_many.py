@@ -1,7 +1,7 @@
 """Acts on many chosen secrets: what each would come to, and then each by itself, with its own result."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from django.conf import settings
@@ -16,6 +16,7 @@ from secrets_app.item_results import NOT_ALLOWED, ItemResult, attempt
 from secrets_app.models import Secret
 
 MAX_CHOSEN: Final = 200
+_MARKED: Final = "marked as due"
 # Not in the table below: what it gives is a file, not a result for each.
 EXPORT: Final = "export"
 
@@ -45,6 +46,8 @@ class Act:
     on_deleted: bool = False
     destructive: bool = False
     there: Action | None = None
+    # What its name does not tell, for the preview.
+    told: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +87,11 @@ def _carried(actor: Principal, act: Act, secret: Secret, seen: str, options: Opt
             raise StaleVersion("It has changed since you looked; nothing was done.")
         return int(act.run(actor, secret, options).pk)
 
-    return attempt(secret.name, run, word=act.done)
+    due = secret.rotation_due_at
+    result = attempt(secret.name, run, word=act.done)
+    # No policy rotates it: nothing was asked for, and a person changes it.
+    marked = result.done and secret.rotation_due_at not in (None, due)
+    return replace(result, word=_MARKED) if marked else result
 
 
 def _refusal(actor: Principal, act: Act, secret: Secret, options: Options, taken: set[str]) -> str:
@@ -190,7 +197,8 @@ ACTS: Final = {
         Act(
             name="rotate",
             label="Rotate",
-            done="rotation asked for",
+            done="asked for or marked as due",
+            told="What a policy rotates is rotated. The rest is only marked as due: somebody changes it.",
             rights=(Action.SECRET_UPDATE,),
             run=_rotate,
         ),

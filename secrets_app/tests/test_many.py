@@ -137,9 +137,15 @@ def test_the_chosen_of_one_environment_are_exported_on_the_record(
 
 def test_a_due_rotation_is_over_with_the_next_value(cast: Cast, signed_in: SignedIn) -> None:
     secret = keep(cast)
-    signed_in(cast.alice).post("/secrets/bulk", form("rotate", secret, step="apply"))
+    browser = signed_in(cast.alice)
+    told = browser.post("/secrets/bulk", form("rotate", secret)).content.decode()
+    assert "The rest is only marked as due" in told
+    done = browser.post("/secrets/bulk", form("rotate", secret, step="apply")).content.decode()
+    assert "<span>marked as due</span>" in done, "no policy rotates it, so that nothing was asked for"
     assert stored(secret).rotation_due_at is not None
+    assert "<span>rotation due</span>" in browser.get(f"/secrets/{secret.pk}").content.decode()
     assert stored(change(cast, secret, "next")).rotation_due_at is None
+    assert "rotation due" not in browser.get(f"/secrets/{secret.pk}").content.decode()
 
 
 # --- The list ------------------------------------------------------------------------------------
