@@ -43,11 +43,14 @@ _LOGINS: Final = Words(
         Act.RETRY: ("Retry", "It is tried again at once."),
         Act.ROLL_BACK: (
             "Roll back",
-            "The value before is served again, if it logs in; the new one is retired.",
+            "The value before is served again, if it logs in; the new one is retired after another grace.",
         ),
         Act.ABANDON: ("Abandon", "What was set and not served is made useless; what is served stays."),
         Act.RETIRE: ("Retire it now", "The login that was left valid is ended, and proven to be refused."),
-        Act.CUT_GRACE: ("End the grace", "The value before stops working now, whoever still uses it."),
+        Act.CUT_GRACE: (
+            "End the grace",
+            "The value that is not served stops working now, whoever still uses it.",
+        ),
     },
     making="Keeper first logs in with the secret's present value and looks at the administrator's rights, "
     "without changing anything; the policy is made only if that works.",
@@ -76,9 +79,15 @@ _VALUES: Final = replace(
     },
     acts={
         **_LOGINS.acts,
-        Act.ROLL_BACK: ("Roll back", "The value before is served again; the new one is withdrawn."),
+        Act.ROLL_BACK: (
+            "Roll back",
+            "The value before is served again; the new one is offered for another grace.",
+        ),
         Act.ABANDON: ("Abandon", "What was not served yet never will be; what is served stays."),
-        Act.CUT_GRACE: ("End the grace", "The value before is offered no more, whoever still uses it."),
+        Act.CUT_GRACE: (
+            "End the grace",
+            "The value that is not served is offered no more, whoever still uses it.",
+        ),
     },
     making="No system is told of a generated value, and no login can be tried: whoever checks it takes the "
     "current value and, until its grace ends, the previous one.",

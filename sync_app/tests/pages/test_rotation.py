@@ -65,6 +65,10 @@ def test_a_manager_puts_a_secret_under_rotation_and_an_editor_rotates_it(
     rotation = f"/rotation/rotations/{Rotation.objects.get().pk}"
     assert erin.post(f"{rotation}/roll_back").status_code == 302
     assert Secret.objects.get().current_number == 1
+    shown = text(erin, page)
+    assert "Rolled back: v1 is served again. v2 works on; its grace ends" in shown
+    assert "rolled back: v1 is served again" in shown
+    assert "The previous value works on" not in shown
     assert alice.post(f"{rotation}/cut_grace").status_code == 302
     execute(Rotation.objects.get().pk)
     assert Rotation.objects.get().step == Step.ROLLED_BACK
