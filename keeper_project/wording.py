@@ -229,7 +229,17 @@ FACT_LABELS: dict[str, str] = {
     "has_private": "Private key",
     "has_private_key": "Private key",
     "sans": "Names",
+    "san_count": "Number of names",
     "chain_length": "Certificates",
+    "approle_mount": "AppRole mount",
+    "sts_endpoint": "STS endpoint",
+    "iam_endpoint": "IAM endpoint",
+    "user_name": "IAM user",
+    "kms_key_id": "KMS key",
+    "role_arn": "Role to assume",
+    "recovery_window_days": "Recovery window in days",
+    "tls": "TLS",
+    "ca_certificate": "CA certificate",
 }
 
 # The palette an environment chooses from; its classes are in keeper.css (`env-green`, …).

@@ -26,7 +26,12 @@ def secret_delete(request: HttpRequest, id: int) -> HttpResponse:
             request,
             typed_name=typed_name,
             title=f"Delete {secret.name}?",
-            text="Readers get an error from now on. It can be restored with its history until it is purged.",
+            text=(
+                "Here nothing happens before a second person has approved. Then readers get an error."
+                if typed_name
+                else "Readers get an error from now on."
+            )
+            + " It can be restored with its history until it is purged.",
             action=reverse("secret-delete", args=[id]),
             label="Delete",
             secret=secret,

@@ -93,6 +93,7 @@ def _preview(form: ImportForm, plan: Plan) -> dict[str, Any]:
         "plan": plan,
         "counts": _counts(plan),
         "writes": writes,
+        "refused": bool(plan.of(Verdict.REFUSED)),
         "lines": [_shown(line, fixes.get(line.index, {})) for line in lines],
         "types": TYPES,
         "again": not form.cleaned_data["text"],

@@ -42,3 +42,6 @@ def test_where_nobody_else_is_left_the_host_approves_and_nothing_else_does(
     approvals.carry_out(actor=cast.principal(cast.root), approval=asked)
     assert not Environment.objects.get(pk=cast.production.pk).protected
     assert events("member.break_glass")
+    out = StringIO()
+    call_command("approvals", "list", stdout=out)
+    assert out.getvalue() == "Nothing waits for a second person.\n"

@@ -53,17 +53,17 @@ def figures(actor: Principal, secrets: Mapping[str, int]) -> list[Figure]:
     url = reverse("environment-list")
     found = [
         Figure(
-            label="secrets",
+            label=_many(secrets["living"], "secret"),
             count=secrets["living"],
             url=reverse("secret-list"),
             change=secrets["living"] - secrets["before"],
         ),
-        _grown("environments", environments, url, since),
+        _grown("environment", environments, url, since),
     ]
     places = environments_for(actor, Action.MEMBER_VIEW)
     if places is not None:
         members = Membership.objects.filter(environment__in=Environment.objects.filter(places))
-        found.append(_grown("memberships", members, url, since))
+        found.append(_grown("membership", members, url, since))
     if environments_for(actor, Action.TOKEN_VIEW) is not None:
         found.append(_tokens(listed_tokens(actor).select_related(None), since))
     return found
@@ -161,16 +161,22 @@ def activity_url(**filters: str) -> str:
     return f"{reverse('activity')}?{urlencode({**filters, 'since': since.isoformat()})}"
 
 
-def _grown(label: str, rows: QuerySet[Any], url: str, since: datetime) -> Figure:
+def _many(count: int, word: str) -> str:
+    return word if count == 1 else f"{word}s"
+
+
+def _grown(word: str, rows: QuerySet[Any], url: str, since: datetime) -> Figure:
     found = rows.aggregate(all=Count("pk"), new=Count("pk", filter=Q(created_at__gte=since)))
-    return Figure(label=label, count=found["all"], url=url, change=found["new"])
+    return Figure(label=_many(found["all"], word), count=found["all"], url=url, change=found["new"])
 
 
 def _tokens(tokens: QuerySet[Any], since: datetime) -> Figure:
     then = Q(created_at__lt=since) & (Q(revoked_at=None) | Q(revoked_at__gte=since))
     before = tokens.filter(then, Q(expires_at=None) | Q(expires_at__gte=since)).count()
     count = in_state(tokens, "").count()
-    return Figure(label="service tokens", count=count, url=reverse("token-list"), change=count - before)
+    return Figure(
+        label=_many(count, "service token"), count=count, url=reverse("token-list"), change=count - before
+    )
 
 
 def _series(action: str, outcome: str) -> str:

@@ -46,6 +46,12 @@ def state(name: str, word: str = "") -> SafeString:
     )
 
 
+@register.filter
+def state_word(name: str) -> str:
+    """Return the usual word of a state: `in_sync` reads "in sync"."""
+    return wording.state(name).word
+
+
 @register.simple_tag
 def when(moment: datetime | date | None, prefix: str = "", missing: str = "-") -> SafeString:
     """Show a time relative to now, with the exact one on hover; `missing` stands for no time."""

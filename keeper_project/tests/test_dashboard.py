@@ -100,13 +100,20 @@ def test_members_and_tokens_are_counted_where_one_may_list_them(cast: Cast, sign
     Membership.objects.create(environment=cast.development, user=cast.charlie, role=Role.MANAGER, prefix="a")
 
     def counts(user: User) -> dict[str, int]:
-        return {figure.label: figure.count for figure in signed_in(user).get("/").context["figures"]}
+        figures = signed_in(user).get("/").context["figures"]
+        return {figure.label.removesuffix("s"): figure.count for figure in figures}
 
-    assert counts(cast.vera).keys() == {"secrets", "environments"}
-    assert counts(cast.charlie).keys() == {"secrets", "environments"}
+    assert counts(cast.vera).keys() == {"secret", "environment"}
+    assert counts(cast.charlie).keys() == {"secret", "environment"}
     # Not those of development, where bob is a reader.
-    assert (counts(cast.bob)["memberships"], counts(cast.bob)["service tokens"]) == (2, 0)
-    assert counts(cast.alice)["memberships"] == counts(cast.root)["memberships"] == 7
+    assert (counts(cast.bob)["membership"], counts(cast.bob)["service token"]) == (2, 0)
+    assert counts(cast.alice)["membership"] == counts(cast.root)["membership"] == 7
+
+
+def test_one_of_a_kind_is_not_named_as_many(cast: Cast, signed_in: SignedIn) -> None:
+    keep(cast, "only")
+    figures = {each.label: each.count for each in signed_in(cast.vera).get("/").context["figures"]}
+    assert figures == {"secret": 1, "environment": 1}
 
 
 def test_it_says_how_much_more_is_kept_than_a_month_ago(cast: Cast, signed_in: SignedIn) -> None:
@@ -199,7 +206,11 @@ def test_what_many_secrets_count_to_is_kept_for_whoever_has_the_same_grants(
     monkeypatch.setattr("keeper_project.dashboard.figures._MANY", 2)
 
     def told(user: User) -> int:
-        (figure,) = [each for each in signed_in(user).get("/").context["figures"] if each.label == "secrets"]
+        (figure,) = [
+            each
+            for each in signed_in(user).get("/").context["figures"]
+            if each.label in {"secret", "secrets"}
+        ]
         return int(figure.count)
 
     keep(cast, "first")

@@ -31,6 +31,17 @@ def test_a_state_may_say_it_in_other_words_and_escapes_them() -> None:
     assert "<span>a &lt;b&gt;</span>" in drawn("{% state 'ok' word %}", word="a <b>")
 
 
+def test_a_state_is_a_word_where_its_icon_alone_is_seen() -> None:
+    assert drawn("{{ 'in_sync'|state_word }}") == "in sync"
+
+
+def test_a_label_is_written_as_its_field_was() -> None:
+    labels = [
+        drawn("{{ name|fact_label }}", name=name) for name in ("sts_endpoint", "approle_mount", "mount")
+    ]
+    assert labels == ["STS endpoint", "AppRole mount", "Mount"]
+
+
 def test_a_masked_value_has_one_length() -> None:
     assert drawn("{% masked %}").count("•") == 12
 

@@ -193,6 +193,8 @@ def test_the_page_imports_two_hundred_after_three_were_corrected(
     }
     again = editor.post("/secrets/import", upload(text, act="preview", **fixes))
     assert "Import 200 secrets" in again.content.decode()
+    refused = "Correct what is refused here"
+    assert [refused in each.content.decode() for each in (page, again)] == [True, False]
 
     done = editor.post(
         "/secrets/import", upload(text, act="import", digest=again.context["plan"].digest, **fixes)
@@ -201,6 +203,15 @@ def test_the_page_imports_two_hundred_after_three_were_corrected(
     assert "200 secrets imported" in done.content.decode()
     assert Secret.objects.count() == 200
     assert (value_of(cast, "EMPTY"), value_of(cast, "slash")) == ("filled", "2")
+
+
+def test_the_page_says_that_there_is_nothing_to_import(
+    cast: Cast, signed_in: Callable[[User], Client]
+) -> None:
+    keep(cast, "A", "b")
+    page = signed_in(cast.erin).post("/secrets/import", upload("A=b", act="preview")).content.decode()
+    assert "There is nothing to import." in page
+    assert "refused here" not in page
 
 
 def test_the_page_writes_nothing_without_the_digest_of_a_preview(

@@ -17,6 +17,7 @@ from secrets_app.models import Secret
 from secrets_app.secret_types import SecretType
 from secrets_app.seen_by import seen_by
 from secrets_app.tests.kept import VALUE, change, keep
+from secrets_app.tests.test_secret_types_certificate import certificate
 from secrets_app.version_diff import line_changes
 
 pytestmark = pytest.mark.every_database
@@ -150,3 +151,13 @@ def test_a_certificate_shows_how_much_of_its_time_is_over(cast: Cast, signed_in:
     page = signed_in(cast.bob).get(f"/secrets/{secret.pk}").content.decode()
     assert "<meter" in page
     assert secret.facts["fingerprint_sha256"] in page
+    assert "<dt>Number of names</dt>" in page
+
+
+def test_a_fact_that_says_nothing_is_left_out(cast: Cast, signed_in: SignedIn) -> None:
+    secret = keep(cast, "tls", certificate(), secret_type=SecretType.CERTIFICATE)
+    assert secret.facts["sans"] == []
+    page = signed_in(cast.bob).get(f"/secrets/{secret.pk}").content.decode()
+    assert "<dt>Names</dt>" not in page
+    assert "<dt>Number of names</dt>" in page
+    assert re.search("<dt>Private key</dt><dd>\\s*no", page)

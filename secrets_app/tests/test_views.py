@@ -165,6 +165,12 @@ def test_it_deletes_restores_and_purges(cast: Cast, secret: Secret, signed_in: S
     assert not Secret.objects.filter(pk=secret.pk).exists()
 
 
+def test_who_may_write_nothing_here_is_shown_where_to_ask(cast: Cast, signed_in: SignedIn) -> None:
+    page = signed_in(cast.charlie).get("/secrets").content.decode()
+    assert "No secrets here for you" in page
+    assert 'href="/access-requests/new"' in page
+
+
 def test_a_protected_environment_asks_for_its_name_before_a_deletion(cast: Cast, signed_in: SignedIn) -> None:
     secret = writing.create(
         actor=cast.principal(cast.alice),
@@ -178,6 +184,7 @@ def test_a_protected_environment_asks_for_its_name_before_a_deletion(cast: Cast,
     manager = signed_in(cast.alice)
     asked = manager.post(f"/secrets/{secret.pk}/delete")
     assert asked.status_code == 200
+    assert "Here nothing happens before a second person has approved" in asked.content.decode()
     assert not cast.production.approvals.exists()
     asked = manager.post(f"/secrets/{secret.pk}/delete", {"typed": "production"})
     assert asked["Location"] == f"/approvals/{cast.production.approvals.get().pk}"

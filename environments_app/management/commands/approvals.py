@@ -45,10 +45,13 @@ class Command(BaseCommand):
         self.stdout.write(f"Request {approval.pk} is approved. {approval.requester_name} carries it out.")
 
     def _list(self) -> None:
-        rows = Approval.objects.select_related("environment").filter(
+        asked = Approval.objects.select_related("environment").filter(
             state=ApprovalState.ASKED, expires_at__gt=timezone.now()
         )
-        for row in authentic(rows.order_by("id")):
+        rows = authentic(asked.order_by("id"))
+        if not rows:
+            self.stdout.write("Nothing waits for a second person.")
+        for row in rows:
             approvers = ", ".join(possible_approvers(row)) or "nobody"
             self.stdout.write(
                 f"{row.pk}  {row.environment.name}  {row.action}  {row.object_name}  "
