@@ -37,6 +37,7 @@ from environments_app.models import (
     SamlAssertion,
     SamlGroupMapping,
     SamlProvider,
+    SamlRole,
     SecondFactor,
     ServiceToken,
     Session,
@@ -160,10 +161,22 @@ class EnvironmentAdmin(ServiceAdmin):
         return environments.update_environment(actor=actor, environment=row, **fields)
 
 
+class MembershipForm(ModelForm):
+    """A role in an environment, of a person or of a group."""
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse neither and both, in words; the database does as well, by a constraint's name."""
+        given: dict[str, Any] = super().clean() or self.cleaned_data
+        if "user" in given and "group" in given and bool(given["user"]) == bool(given["group"]):
+            self.add_error("user", "Choose either a user or a group.")
+        return given
+
+
 @admin.register(Membership)
 class MembershipAdmin(ServiceAdmin):
     """Roles in environments."""
 
+    form = MembershipForm
     list_display = ("environment", "user", "group", "role", "prefix", "expires_at", "source", "granted_by")
     list_filter = ("environment", "role", "source")
     list_select_related = ("environment", "user", "group", "granted_by")
@@ -276,10 +289,28 @@ class GroupMemberAdmin(ServiceAdmin):
         groups.remove_from_group(actor=actor, member=row)
 
 
+class SamlGroupMappingForm(ModelForm):
+    """What a group of the identity provider grants: a role in one environment, or that of administrators."""
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse the role of administrators in an environment, and another one nowhere."""
+        given: dict[str, Any] = super().clean() or self.cleaned_data
+        if not {"role", "environment", "prefix"} <= given.keys():
+            return given
+        if given["role"] != SamlRole.ADMIN and given["environment"] is None:
+            self.add_error("environment", "This role is held in an environment: choose one.")
+        if given["role"] == SamlRole.ADMIN and (given["environment"] or given["prefix"]):
+            self.add_error(
+                "environment", "Administrators are not of one environment: leave it and prefix empty."
+            )
+        return given
+
+
 @admin.register(SamlGroupMapping)
 class SamlGroupMappingAdmin(ServiceAdmin):
     """What groups of the identity provider grant at each sign-in."""
 
+    form = SamlGroupMappingForm
     list_display = ("group", "environment", "role", "prefix", "suspended_at")
     list_filter = ("environment", "role")
     list_select_related = ("environment",)

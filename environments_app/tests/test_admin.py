@@ -135,6 +135,32 @@ def test_letting_oneself_in_breaks_the_glass_here_too(root: Client, cast: Cast, 
     assert len(cast.principal(cast.root).grants) == 1
 
 
+@pytest.mark.parametrize("whom", ["neither", "both"])
+def test_a_membership_is_of_a_person_or_a_group_and_says_so(root: Client, cast: Cast, whom: str) -> None:
+    group = Group.objects.create(name="ops")
+    named = {"user": cast.bob.pk, "group": group.pk} if whom == "both" else {}
+    form = {"environment": cast.production.pk, "role": "reader", "prefix": ""} | named
+    page = root.post(f"{ADMIN}/membership/add/", form).content.decode()
+    assert "Choose either a user or a group." in page
+    assert "Constraint" not in page
+
+
+@pytest.mark.parametrize(
+    ("role", "inside", "told"),
+    [
+        ("reader", False, "This role is held in an environment: choose one."),
+        ("admin", True, "Administrators are not of one environment: leave it and prefix empty."),
+    ],
+)
+def test_a_mapping_says_which_role_takes_an_environment(
+    root: Client, cast: Cast, role: str, inside: bool, told: str
+) -> None:
+    form = {"group": "ops", "role": role, "prefix": "", "environment": cast.production.pk if inside else ""}
+    page = root.post(f"{ADMIN}/samlgroupmapping/add/", form).content.decode()
+    assert told in page
+    assert "Constraint" not in page
+
+
 def test_the_last_manager_stays_here_too(root: Client, cast: Cast) -> None:
     membership = Membership.objects.get(user=cast.alice, environment=cast.development)
     response = root.post(f"{ADMIN}/membership/{membership.pk}/delete/", {"post": "yes"}, follow=True)
