@@ -11,7 +11,6 @@ from secrets_app.names import validate_secret_name
 from sync_app import keeper_side
 from sync_app.models import SyncEntry, Target
 from sync_app.models.plan import Act
-from sync_app.ownership import base_of
 from sync_app.reconcile import (
     Coverage,
     Decision,
@@ -230,7 +229,7 @@ def _left(target: Target, finding: Finding, leaving: Leaving) -> Draft:
         return Draft(finding=finding, act=Act.RELEASE, reason="it stays; our mark is taken off")
     if finding.ownership(target) is Ownership.ADOPTED:
         return Draft(finding=finding, act=Act.RELEASE, reason=Reason.ADOPTED)
-    base = base_of(finding.entry)
+    base = finding.base
     if base is None or finding.seen is None or finding.seen.version != base.target:
         reason = "it was changed in the target: it stays, and our mark is taken off"
         return Draft(finding=finding, act=Act.RELEASE, reason=reason)

@@ -11,10 +11,10 @@ from sync_app.drafts import refuse_references, synced
 from sync_app.finding import require_on
 from sync_app.leases import Lease
 from sync_app.models import Run, Target
-from sync_app.ownership import base_of
+from sync_app.own_writes import may_be_own
 from sync_app.parallel import no_pulse
 from sync_app.reconcile import Coverage
-from sync_app.survey import needs_reading, survey
+from sync_app.survey import Finding, needs_reading, survey
 
 
 def check(run: Run, *, lease: Lease | None = None) -> dict[str, int]:
@@ -34,7 +34,12 @@ def look(target: Target, *, backend: Backend, lease: Lease | None = None) -> dic
     found = survey(target, backend, pulse=lease.pulse_or_leave if lease else no_pulse)
     drawn = synced(target, found, coverage=Coverage(keeper=True, target=True))
     refuse_references(target, drawn)
-    # Where only the values could tell, what the last pass found stands.
-    told = [each for each in drawn if base_of(each.finding.entry) or not needs_reading(target, each.finding)]
+    # Where only the values could tell, or the next pass will, what the last pass found stands.
+    told = [each for each in drawn if not _is_open(target, each.finding)]
     entries.note(target, told, lease=lease, forget=True)
     return dict(sorted(Counter(str(entries.state_after(draft)) for draft in drawn).items()))
+
+
+def _is_open(target: Target, finding: Finding) -> bool:
+    """Say whether metadata do not tell how a secret stands."""
+    return may_be_own(target, finding) or (finding.base is None and needs_reading(target, finding))

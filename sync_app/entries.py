@@ -18,8 +18,16 @@ from sync_app.stored_rows import update_rows
 
 _ROWS: Final = 500
 _REASON_LENGTH: Final = 500
-_COVERED: Final = ("secret_uuid", "base_keeper", "base_target", "remote_id", "ownership")
-_UNCOVERED: Final = ("state", "reason", "base_number", "synced_at")
+_COVERED: Final = (
+    "secret_uuid",
+    "base_keeper",
+    "base_target",
+    "intended_keeper",
+    "intended_target",
+    "remote_id",
+    "ownership",
+)
+_UNCOVERED: Final = ("state", "reason", "base_number", "intended_number", "synced_at")
 _COLUMNS: Final = [*_COVERED, *_UNCOVERED, "checked_at", "row_mac"]
 
 
@@ -118,10 +126,14 @@ def _stated(entry: SyncEntry, draft: Draft) -> SyncEntry:
     if finding.equal and held is not None and seen is not None:
         if not is_same(entry, seen):
             entry.ownership = Ownership.NONE
-        entry.base_keeper, entry.base_target = held.version, seen.version
-        entry.base_number = held.number
+        entry.note_base(keeper=held.version, target=seen.version, number=held.number)
         entry.remote_id = seen.remote_id
         entry.synced_at = entry.synced_at or database_now()
+    elif finding.own is not None and seen is not None:
+        entry.note_base(keeper=finding.own.keeper, target=seen.version, number=entry.intended_number)
+        entry.remote_id = seen.remote_id
+        # When it was written nobody knows: a system that takes one version in so long a time gets no second.
+        entry.synced_at = database_now()
     return entry
 
 

@@ -14,12 +14,13 @@ from audit_app.record import ManifestEntry
 from audit_app.row_mac import report_violation
 from environments_app.models import Environment
 from secrets_app.current_rows import PlainRow, plain_rows, plain_rows_of
-from secrets_app.models import Secret
+from secrets_app.models import Secret, SecretVersion
 from sync_app.reconcile import Presence, Side
 from sync_app.sources import Resolution, resolutions
 
 LOST: Final = "it is gone from Keeper, which did not delete it: have an operator run verify_audit"
 _NAMES_AT_A_TIME: Final = 500
+_HEX_DIGITS: Final = 32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +106,17 @@ def _is_vacated(secret: Secret | None, environment: Environment, name: str) -> b
     if secret is None or not secret.is_authentic():
         return False
     return not secret.live or (secret.environment_id, secret.name) != (environment.pk, name)
+
+
+def fingerprints_of(versions: Iterable[str]) -> dict[str, bytes]:
+    """Return the fingerprints of these versions, as `Held` names them; what filled in references has none."""
+    # What contributed to a value is told by a longer name (see `Resolution.version`).
+    uuids = [UUID(version) for version in versions if len(version) == _HEX_DIGITS]
+    found: dict[str, bytes] = {}
+    for start in range(0, len(uuids), _NAMES_AT_A_TIME):
+        rows = SecretVersion.objects.filter(uuid__in=uuids[start : start + _NAMES_AT_A_TIME])
+        found |= {uuid.hex: bytes(known) for uuid, known in rows.values_list("uuid", "fingerprint")}
+    return found
 
 
 def under(scope: str) -> Q:

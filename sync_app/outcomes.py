@@ -37,6 +37,9 @@ class Outcomes:
         """Note what the target answered."""
         if isinstance(answer, ChangedSinceRead):
             self.skip(work, str(answer))
+            if work.entry is not None:
+                # What is there is not what was intended, nor can it become that any more.
+                work.entry.forget_intent()
             if isinstance(answer, CreateOvertaken) and work.entry is not None:
                 work.entry.ownership = Ownership.NONE
         elif isinstance(answer, BackendError):
@@ -135,18 +138,15 @@ class Outcomes:
         entry.state, entry.reason, entry.checked_at = State.IN_SYNC, "", self._now
         if item.act in {Act.DELETE, Act.RELEASE}:
             entry.reason = Reason.WITHDRAWN if item.act == Act.DELETE else ""
+            entry.forget_intent()
             return
         entry.synced_at = self._now
-        entry.remote_id, entry.base_target = seen.remote_id or entry.remote_id, seen.version
+        entry.remote_id = seen.remote_id or entry.remote_id
         if taken is not None:
-            entry.secret_uuid, entry.base_keeper, entry.base_number = (
-                taken.secret,
-                taken.version,
-                taken.number,
-            )
+            entry.secret_uuid = taken.secret
+            entry.note_base(keeper=taken.version, target=seen.version, number=taken.number)
         elif held is not None:
-            entry.secret_uuid, entry.base_keeper, entry.base_number = (
-                held.secret_uuid, held.version, held.number,
-            )  # fmt: skip
+            entry.secret_uuid = held.secret_uuid
+            entry.note_base(keeper=held.version, target=seen.version, number=held.number)
         if item.act == Act.ADOPT:
             entry.ownership = Ownership.ADOPTED

@@ -40,6 +40,13 @@ def base_of(entry: SyncEntry | None) -> Base | None:
     return Base(keeper=entry.base_keeper, target=entry.base_target)
 
 
+def intended_of(entry: SyncEntry | None) -> Base | None:
+    """Return what a write of ours would have made the last synced, if nobody noted what became of it."""
+    if entry is None or not (entry.intended_keeper and entry.intended_target):
+        return None
+    return Base(keeper=entry.intended_keeper, target=entry.intended_target)
+
+
 def side_of(entry: SyncEntry | None, seen: Seen | None) -> Side:
     """Return the target's side for `reconcile`; another secret of the same name has another version."""
     if seen is None:

@@ -28,6 +28,7 @@ from sync_app.leases import Lease
 from sync_app.models import Plan, PlanItem, Run, Target
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
 from sync_app.models.run import RunKind, Trigger
+from sync_app.own_writes import recognise
 from sync_app.parallel import no_pulse
 from sync_app.queueing import enqueue
 from sync_app.reconcile import Coverage, Presence
@@ -151,6 +152,7 @@ def _drawn(plan: Plan, backend: Backend, pulse: Callable[[], None]) -> list[Draf
         return drafts.adopted(target, found.values(), adoption=Adoption(options["mode"]))
     if plan.kind == PlanKind.DISCONNECT:
         found = survey(target, backend, pulse=pulse)
+        recognise(target, backend, found, pulse=pulse)
         return drafts.disconnected(target, found.values(), leaving=Leaving(options["mode"]))
     if "choice" in options:
         found = survey_of(target, backend, [options["name"]], pulse=pulse)
@@ -159,6 +161,7 @@ def _drawn(plan: Plan, backend: Backend, pulse: Callable[[], None]) -> list[Draf
         choice = Choice(options["choice"])
         return [drafts.resolved(target, each, choice=choice, expected=expected) for each in found.values()]
     found = survey(target, backend, pulse=pulse)
+    recognise(target, backend, found, pulse=pulse)
     compare(target, backend, found, pulse=pulse)
     return drafts.synced(target, found, coverage=Coverage(keeper=True, target=True))
 

@@ -15,9 +15,9 @@ from sync_app.backends.base import Backend, Copy, Seen
 from sync_app.errors import BackendError
 from sync_app.keeper_side import Held
 from sync_app.models import SyncEntry, Target
-from sync_app.ownership import base_of, is_same, ownership, side_of
+from sync_app.ownership import base_of, intended_of, is_same, ownership, side_of
 from sync_app.parallel import each, no_pulse
-from sync_app.reconcile import GONE, Direction, Item, Ownership, Presence, Side, needs_comparison
+from sync_app.reconcile import GONE, Base, Direction, Item, Ownership, Presence, Side, needs_comparison
 
 _PULSE_EVERY: Final = 500
 _UNREADABLE: Final = Side(presence=Presence.UNREADABLE)
@@ -32,10 +32,17 @@ class Finding:
     seen: Seen | None = None
     entry: SyncEntry | None = None
     equal: bool | None = None
+    # What a write of ours made the last synced, where it is there and its outcome was not noted.
+    own: Base | None = None
     # The operator's sentence, where the target's side could not be read.
     problem: str = ""
     # Whether Keeper's secret is gone although Keeper did not delete it.
     lost: bool = False
+
+    @property
+    def base(self) -> Base | None:
+        """What was last synced, if that is known."""
+        return self.own or base_of(self.entry)
 
     def ownership(self, target: Target) -> Ownership:
         """Return what can be proved of the target's secret."""
@@ -48,7 +55,7 @@ class Finding:
         return Item(
             keeper=self.held.side if self.held else absent,
             target=_UNREADABLE if self.problem else side_of(self.entry, self.seen),
-            base=base_of(self.entry),
+            base=self.base,
             ownership=self.ownership(target),
             equal=self.equal,
         )
@@ -182,6 +189,9 @@ def _is_doubtful(target: Target, finding: Finding) -> bool:
         # An entry is forgotten only where it is known that nothing is there any more.
         known = entry is not None and (base_of(entry) is not None or entry.ownership != Ownership.NONE)
         return known if finding.held is None else not pulled
+    if intended_of(entry) is not None:
+        # A list may be older than what was intended, and show the version before it.
+        return True
     if entry is None or base_of(entry) is None:
         return False
     owned = entry.ownership != Ownership.NONE

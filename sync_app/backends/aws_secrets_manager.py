@@ -63,6 +63,7 @@ class AwsSecretsManager(Backend):
     seconds_between_versions: ClassVar[float] = 600
     timeout_seconds: ClassVar[float] = 10
     page_size: ClassVar[int] = 100
+    next_version_is_proof: ClassVar[bool] = True
     keeps_pending: ClassVar[bool] = True
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
@@ -206,6 +207,10 @@ class AwsSecretsManager(Backend):
         if refusal is not None and after is not None and after.version == seen.version:
             raise refusal
         raise ChangedSinceRead("the secret was changed in AWS since it was read: plan again")
+
+    def next_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
+        """Return the token, which AWS takes for the VersionId; what a version holds never changes."""
+        return token
 
     def delete(self, seen: Seen) -> None:
         """Plan the deletion, look again, and take it back if another version is there by then."""

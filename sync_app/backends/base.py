@@ -102,6 +102,8 @@ class Backend(ABC):
     known_update_confirms: ClassVar[bool] = False
     # Whether `delete` deletes no version but the one in `seen`, whatever is written just before it.
     deletes_one_version: ClassVar[bool] = False
+    # Whether nobody else can have made the version that `next_version` names; else its value has to tell.
+    next_version_is_proof: ClassVar[bool] = False
     # Whether a version that is not served yet can stand beside the current one, under a stage of its own.
     keeps_pending: ClassVar[bool] = False
 
@@ -191,6 +193,10 @@ class Backend(ABC):
         has not tried this write before, and confirms it (`known_update_confirms`): nothing is read.
         Raises ChangedSinceRead if another version is there: nothing was overwritten.
         """
+
+    @abstractmethod
+    def next_version(self, version: str, *, token: str) -> str:
+        """Return the version that a write with this token makes over another, or where nothing is ("")."""
 
     @abstractmethod
     def delete(self, seen: Seen) -> None:

@@ -200,7 +200,7 @@ class VaultKv2(Backend):
             raise CreateOvertaken(_OVERTAKEN) from None
         return self.look(name)
 
-    def update(self, seen: Seen, value: str, *, token: str, known: bool = False) -> Seen:  # noqa: ARG002 - every backend's signature
+    def update(self, seen: Seen, value: str, *, token: str, known: bool = False) -> Seen:
         """Write with cas = the version read; what is there must be a single text.
 
         If the next version holds this very value already, an earlier attempt got through. The
@@ -217,10 +217,14 @@ class VaultKv2(Backend):
         if now is None or now.seen.mark != seen.mark:
             raise ChangedSinceRead(_CHANGED)
         if now.seen.version != seen.version:
-            if int(now.seen.version) == int(seen.version) + 1 and _same(now.value, value):
+            if now.seen.version == self.next_version(seen.version, token=token) and _same(now.value, value):
                 return replace(seen, presence=Presence.PRESENT, version=now.seen.version)
             raise ChangedSinceRead(_CHANGED)
         return self._written(seen, path, value)
+
+    def next_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
+        """Return the number after that of the version, whoever writes it."""
+        return str(int(version or 0) + 1)
 
     def delete(self, seen: Seen) -> None:
         """Delete exactly the version read; if another one is there by then, bring it back."""

@@ -151,6 +151,7 @@ class SyncEntry(AuthenticatedRow):
         "base_keeper",
         "base_target",
     )
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("intended_keeper", "intended_target")
 
     target = models.ForeignKey(Target, on_delete=models.PROTECT, related_name="entries")
     name = ExactCharField(max_length=MAX_NAME_LENGTH)
@@ -162,6 +163,10 @@ class SyncEntry(AuthenticatedRow):
     base_keeper = models.CharField(max_length=64, blank=True, default="")
     base_target = models.CharField(max_length=64, blank=True, default="")
     base_number = models.PositiveIntegerField(null=True, blank=True)
+    # The base that a write under way would make, noted before it; empty once its outcome is known.
+    intended_keeper = models.CharField(max_length=64, blank=True, default="")
+    intended_target = models.CharField(max_length=64, blank=True, default="")
+    intended_number = models.PositiveIntegerField(null=True, blank=True)
     # Which version of Keeper's stands there as pending, and its version there; what it says is proved by
     # the mark on the secret before anything is done. `pending_at` is when that version was made, NULL
     # while it is only intended.
@@ -188,6 +193,16 @@ class SyncEntry(AuthenticatedRow):
 
     def __str__(self) -> str:
         return str(self.name)
+
+    def note_base(self, *, keeper: str, target: str, number: int | None) -> None:
+        """Note which versions of both sides hold the same value, which settles what was intended."""
+        self.base_keeper, self.base_target, self.base_number = keeper, target, number
+        self.forget_intent()
+
+    def forget_intent(self) -> None:
+        """Note that no write is under way of which it is not known what became of it."""
+        self.intended_keeper = self.intended_target = ""
+        self.intended_number = None
 
     def free_at(self, apart: timedelta, now: datetime) -> datetime:
         """Return when a system that takes one new version in so long a time takes another of this secret."""

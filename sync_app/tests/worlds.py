@@ -89,9 +89,16 @@ class AwsWorld(World):
 
     def write(self, path: str, value: str) -> None:
         try:
-            self.client.put_secret_value(SecretId=path, SecretString=value)
+            made = self.client.put_secret_value(SecretId=path, SecretString=value)["VersionId"]
         except self.client.exceptions.ResourceNotFoundException:
             self.client.create_secret(Name=path, SecretString=value)
+            return
+        # Where the label was moved before, moto leaves it on that version as well; AWS does not.
+        for version, labels in self.client.describe_secret(SecretId=path)["VersionIdsToStages"].items():
+            if version != made and "AWSCURRENT" in labels:
+                self.client.update_secret_version_stage(
+                    SecretId=path, VersionStage="AWSCURRENT", RemoveFromVersionId=version
+                )
 
     def value(self, path: str) -> str:
         return str(self.client.get_secret_value(SecretId=path, VersionStage="AWSCURRENT")["SecretString"])

@@ -76,6 +76,12 @@ class TestBackend:
         assert backend.look("password") == after
         assert after.mark == MARK
 
+    def test_it_tells_beforehand_which_version_it_makes(self, backend: Backend) -> None:
+        made = backend.create("password", "first", mark=MARK, token=TOKEN)
+        assert made.version == backend.next_version("", token=TOKEN)
+        after = backend.update(made, "second", token=OTHER_TOKEN)
+        assert after.version == backend.next_version(made.version, token=OTHER_TOKEN)
+
     def test_it_updates_again_and_again(self, world: World, backend: Backend) -> None:
         seen = backend.create("password", "0", mark=MARK, token=TOKEN)
         for number in range(1, 4):
