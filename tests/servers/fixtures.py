@@ -1,14 +1,15 @@
 """The servers as fixtures: those of the runner, or else ones that are started for the session."""
 
 import os
+import threading
 from collections.abc import Iterator
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.aws_strict.faults import Plan
 from tests.aws_strict.server import serving
 from tests.servers.mariadb import RotatedMariaDb
+from tests.servers.moto_in_turn import moto_server
 from tests.servers.openbao import OpenBao
 from tests.servers.postgresql import PostgreSql
 
@@ -18,11 +19,13 @@ def moto_url() -> Iterator[str]:
     if given := os.environ.get("KEEPER_TEST_MOTO_URL"):
         yield given
         return
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    server = moto_server(0)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 @pytest.fixture(scope="session")

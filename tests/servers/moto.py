@@ -1,5 +1,7 @@
 """moto: AWS on the loopback address, over HTTP."""
 
+import sys
+from pathlib import Path
 from typing import ClassVar
 
 from tests.servers.server import Server, accepts
@@ -13,8 +15,10 @@ class Moto(Server):
     package: ClassVar[str] = "requirements-dev.txt (make install)"
 
     def command(self) -> list[str]:
-        """Return moto_server for the loopback address."""
-        return [self.find(self.program), "-H", "127.0.0.1", "-p", str(self.port)]
+        """Return moto for the loopback address, which answers one request at a time."""
+        self.find(self.program)
+        # -P, since beside it lies a module of moto's own name.
+        return [sys.executable, "-P", str(Path(__file__).with_name("moto_in_turn.py")), str(self.port)]
 
     def ready(self) -> bool:
         """Say whether it listens."""
