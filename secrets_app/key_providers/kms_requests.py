@@ -33,6 +33,9 @@ _FIRST_WAIT: Final = 0.2
 _LONGEST_WAIT: Final = 5.0
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 30.0
+# Of the time that one reply is waited for: an attempt that has less left would only be cut off, and KMS
+# would seem to give no answer where it throttles.
+_LEAST_PART: Final = 0.2
 
 # Seconds that work in the background gives a request; None: a page waits for it.
 _patience: ContextVar[float | None] = ContextVar("kms_patience", default=None)
@@ -110,7 +113,8 @@ class Requests:
             except KeyUnavailable as error:
                 last = patience is None and (attempt == _ATTEMPTS or self._pause.remaining() > 0)
                 wait = self._wait(attempt)
-                if error.permanent or last or time.monotonic() + wait >= deadline:
+                late = deadline - settings.KMS_TIMEOUT_SECONDS * _LEAST_PART
+                if error.permanent or last or time.monotonic() + wait >= late:
                     if _holds_back(error) and not self._pause.remaining():
                         self._pause.begin(error)
                     raise

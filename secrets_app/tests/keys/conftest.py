@@ -31,6 +31,8 @@ def fresh_process(settings: Settings, tmp_path: Path) -> Iterator[None]:
     settings.KMS_ENCRYPTION_CONTEXT = {}
     settings.KMS_ALLOWED_KEYS = []
     settings.KMS_KEY_ID = settings.KMS_KEY_ALIAS = ""
+    # How long an answer takes says something of the machine; what times out on purpose says after how long.
+    settings.KMS_TIMEOUT_SECONDS = 60.0
     forget_process()
     yield
     forget_process()

@@ -22,8 +22,10 @@ from secrets_app import canary, data_keys, tasks
 from secrets_app.canary import check_keys, failing
 from secrets_app.data_keys import active_key
 from secrets_app.errors import NetworkInTransaction
+from secrets_app.key_providers import kms_requests
 from secrets_app.models import DataKey, WrappingKey
 from secrets_app.tests.kept import keep
+from secrets_app.tests.keys.skipping import Skipping
 from tests.aws_strict.faults import Fault, Plan
 
 Sql = Callable[..., None]
@@ -135,8 +137,8 @@ class TestWhatItFinds:
 
 class TestUnderKms:
     @pytest.fixture(autouse=True)
-    def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(canary, "PATIENCE_SECONDS", 0.5)
+    def waits_take_no_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(kms_requests, "time", Skipping())
 
     def test_a_disabled_key_is_told_once_and_opens_again(
         self, strict_kms: Plan, kms_key: str, kms_client: Any, development: Environment, caplog: Log
@@ -179,9 +181,8 @@ class TestUnderKms:
         assert found.pop().startswith(("KMS cannot be reached", "KMS gave no answer"))
 
     def test_one_lost_reply_is_no_alarm(
-        self, strict_kms: Plan, development: Environment, caplog: Log, monkeypatch: pytest.MonkeyPatch
+        self, strict_kms: Plan, development: Environment, caplog: Log
     ) -> None:
-        monkeypatch.setattr(canary, "PATIENCE_SECONDS", 30.0)
         active_key(development)
         strict_kms.fail("Decrypt", Fault.DROPPED_REPLY)
         check_keys()

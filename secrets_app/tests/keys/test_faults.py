@@ -25,7 +25,6 @@ class World:
 
     def __init__(self, plan: Plan, client: Any, key: str, settings: Settings) -> None:
         self.plan, self.client, self.key, self.settings = plan, client, key, settings
-        self.settings.KMS_TIMEOUT_SECONDS = 5
         self.made: Generated = KmsProvider().generate(key_uri=key, context=CONTEXT)
         self.asked = key
 

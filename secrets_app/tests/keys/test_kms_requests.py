@@ -1,5 +1,6 @@
 """Requests to KMS: how many there are at once, how long they last, and when none is made."""
 
+import random
 import threading
 import time
 from collections import Counter
@@ -12,8 +13,10 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from pytest_django import Settings
 
 from secrets_app.errors import KeyUnavailable, WrongContext
+from secrets_app.key_providers import kms_requests
 from secrets_app.key_providers.kms_faults import NoAnswer
 from secrets_app.key_providers.kms_requests import CONCURRENT, Pause, Requests, patiently
+from secrets_app.tests.keys.skipping import Skipping
 
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/1"
 THROTTLED = ClientError({"Error": {"Code": "ThrottlingException"}}, "Decrypt")
@@ -48,7 +51,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def requests(calls: Counter[str], settings: Settings) -> Requests:
-    settings.KMS_TIMEOUT_SECONDS = 5
+    settings.KMS_TIMEOUT_SECONDS = 60
 
     def count(operation: str) -> None:
         calls[operation] += 1
@@ -93,6 +96,25 @@ class TestRepeating:
         assert max(waits) <= 5
         with pytest.raises(KeyUnavailable):
             send(requests, Kms(*[THROTTLED] * 10))
+
+    def test_nobody_is_asked_who_would_have_no_time_to_answer(
+        self, requests: Requests, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Cut off, it would look as if KMS gave no answer, whereas it throttles.
+        settings.KMS_TIMEOUT_SECONDS = 5
+        clock, asked = Skipping(), list[float]()
+        monkeypatch.setattr(kms_requests, "time", clock)
+        monkeypatch.setattr(random, "uniform", lambda _least, most: most)
+
+        def throttled() -> str:
+            asked.append(clock.skipped)
+            raise THROTTLED
+
+        # The waits add up to 0.2, 0.6, 1.4, 3, 6.2, 11.2 and 16.2 seconds.
+        with patiently(16.5), pytest.raises(KeyUnavailable) as raised:
+            send(requests, throttled)
+        assert raised.value.throttled
+        assert asked[-1] == pytest.approx(11.2)
 
     def test_background_work_waits_for_a_pause_to_end(
         self, requests: Requests, waits: list[float], monkeypatch: pytest.MonkeyPatch
@@ -139,7 +161,7 @@ class TestInTime:
         settings.KMS_TIMEOUT_SECONDS = 60
         with ThreadPoolExecutor(4 * CONCURRENT) as pool:
             asked = [pool.submit(send, requests, request) for _ in range(4 * CONCURRENT)]
-            assert full.wait(30)
+            assert full.wait(60)
             hanging.set()
             assert {each.result() for each in asked} == {"answer"}
         assert most == CONCURRENT
@@ -150,6 +172,7 @@ class TestPausing:
     def test_after_no_answer_the_next_are_not_asked(
         self, requests: Requests, calls: Counter[str], waits: list[float], failure: Exception
     ) -> None:
+        requests._pause = Pause(lambda: 0.0)
         with pytest.raises(KeyUnavailable) as first:
             send(requests, Kms(*[failure] * 3))
         calls.clear()
