@@ -25,7 +25,7 @@ def clients(strict_aws: tuple[str, Plan]) -> dict[str, Any]:
             endpoint_url=strict_aws[0],
             aws_access_key_id="testing",
             aws_secret_access_key="testing",
-            config=Config(read_timeout=2, retries={"total_max_attempts": 1}),
+            config=Config(read_timeout=60, retries={"total_max_attempts": 1}),
         )
         for service in ("secretsmanager", "kms")
     }

@@ -4,15 +4,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
+from tests.servers.moto_in_turn import InTurn
 from tests.servers.openbao import OpenBao
 from tests.servers.redis import Redis
-from tests.servers.server import MissingServer, ServerFailed, accepts, free_port
+from tests.servers.server import START_SECONDS, MissingServer, ServerFailed, accepts, free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNNER = [
@@ -99,6 +102,23 @@ def test_openbao_takes_secrets(tmp_path: Path) -> None:
         server.stop()
 
 
+def test_moto_is_asked_by_one_at_a_time() -> None:
+    meet, met = threading.Barrier(2), []
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        try:
+            meet.wait(0.2)
+            met.append(environ)
+        except threading.BrokenBarrierError:
+            meet.reset()
+        return []
+
+    in_turn = InTurn(application)
+    with ThreadPoolExecutor(2) as pool:
+        assert [*pool.map(lambda _: in_turn({}, None), range(2))] == [[], []]
+    assert met == []
+
+
 # --- The runner in a process of its own ------------------------------------------------------
 
 
@@ -133,7 +153,7 @@ def test_it_stops_everything_when_it_is_stopped(tmp_path: Path, number: signal.S
             port = int(redis.rpartition(":")[2].partition("/")[0])
             assert accepts(port)
             runner.send_signal(number)
-            assert runner.wait(30) == 128 + number
+            assert runner.wait(90) == 128 + number
         finally:
             runner.terminate()
     assert not alive(int(command))
@@ -166,7 +186,7 @@ def test_a_stop_while_the_command_begins_ends_it_too() -> None:
 
 
 def wait_for_words(note: Path) -> list[str]:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + START_SECONDS
     while not (note.exists() and note.read_text().endswith("\n")):
         assert time.monotonic() < deadline
         time.sleep(0.05)

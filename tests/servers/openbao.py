@@ -93,7 +93,7 @@ class OpenBao(Server):
             data=None if body is None else json.dumps(body).encode(),
             headers={"X-Vault-Token": self.token} if self.token else {},
         )
-        with urllib.request.urlopen(request, timeout=10) as reply:
+        with urllib.request.urlopen(request, timeout=60) as reply:
             text = reply.read()
         answer: dict[str, Any] = json.loads(text) if text else {}
         return answer

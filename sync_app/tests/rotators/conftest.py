@@ -67,7 +67,7 @@ def strict_iam(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
         setup.put_user_policy(UserName="root", PolicyName="all", PolicyDocument=policy)
         key = setup.create_access_key(UserName="root")["AccessKey"]
         own = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
-        requests.post(f"{url}/moto-api/reset-auth", data="0", timeout=10).raise_for_status()
+        requests.post(f"{url}/moto-api/reset-auth", data="0", timeout=60).raise_for_status()
         with serving(url) as (strict_url, plan):
             client: Any = boto3.client("iam", **place, **own)  # type: ignore[call-overload]
             yield strict_url, plan, client
