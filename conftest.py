@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import hypothesis
@@ -10,6 +11,7 @@ import pytest_socket
 from django.core.cache import cache
 from django.db import connection, connections
 from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.kept_heads import HEADS
@@ -72,6 +74,13 @@ def _forget() -> None:
 @pytest.fixture
 def cast(db: None) -> Cast:
     return make_cast()
+
+
+@pytest.fixture
+def one_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all that a test does happen within one minute, by which refusals are counted."""
+    now = timezone.now().replace(second=30)
+    monkeypatch.setattr("audit_app.refusals.timezone", SimpleNamespace(now=lambda: now))
 
 
 @pytest.fixture

@@ -516,7 +516,7 @@ def test_a_request_that_is_too_old_is_not_answered(
 
 
 def test_too_many_refusals_are_turned_away(
-    cast: Cast, client: Client, provider: Provider, settings: Settings
+    cast: Cast, client: Client, provider: Provider, settings: Settings, one_minute: None
 ) -> None:
     settings.KEEPER_REFUSALS_PER_MINUTE = 2
     for _ in range(2):

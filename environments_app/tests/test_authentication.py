@@ -34,7 +34,9 @@ def test_nobody_is_let_in_without_either(db: None, client: Client) -> None:
     assert RefusalCount.objects.get().kind == "no-credentials"
 
 
-def test_asking_without_credentials_is_limited_too(db: None, client: Client, settings: Settings) -> None:
+def test_asking_without_credentials_is_limited_too(
+    db: None, client: Client, settings: Settings, one_minute: None
+) -> None:
     settings.KEEPER_REFUSALS_PER_MINUTE = 2
     statuses = [client.get("/api/whoami").status_code for _ in range(3)]
     assert statuses[0] == 401
@@ -62,7 +64,7 @@ def test_bad_credentials_are_not_rescued_by_a_session(cast: Cast, signed_in: Cal
     assert response.status_code == 401
 
 
-def test_an_address_that_is_refused_too_often_waits(db: None, settings: Settings) -> None:
+def test_an_address_that_is_refused_too_often_waits(db: None, settings: Settings, one_minute: None) -> None:
     settings.KEEPER_REFUSALS_PER_MINUTE = 2
     client = Client(headers={"authorization": "Bearer nonsense"})
     statuses = [client.get("/api/whoami").status_code for _ in range(3)]

@@ -3,7 +3,6 @@ from collections.abc import Callable
 import pytest
 from django.http import HttpResponse
 from django.test import Client
-from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.actions import Action
@@ -74,12 +73,9 @@ def test_unknown_and_known_names_are_answered_alike(cast: Cast) -> None:
 
 
 def test_an_address_that_fails_too_often_waits(
-    cast: Cast, client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    cast: Cast, client: Client, settings: Settings, one_minute: None
 ) -> None:
     settings.KEEPER_REFUSALS_PER_MINUTE = 3
-    # All within one minute, however slow the machine.
-    now = timezone.now().replace(second=30)
-    monkeypatch.setattr("audit_app.refusals.timezone.now", lambda: now)
     for number in range(3):
         sign_in(client, username=f"user{number}")
     response = sign_in(client)
