@@ -8,7 +8,7 @@ import pytest
 from audit_app import group_commit
 from audit_app.group_commit import GroupCommit
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 
 class Failed(Exception):

@@ -25,6 +25,8 @@ from tests.servers.server import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS = 150
+# More than the supervisor's own patience with its children.
+STOP_SECONDS = 90
 # Of a token: 32 bytes in base64url, which has underscores as well.
 SECRET_LENGTH = 43
 UNSET = {"KEEPER_TLS", "KEEPER_ADMIN_PASSWORD", "REDIS_URL", "CELERY_BROKER_URL"}
@@ -43,7 +45,7 @@ class Served:
         if token:
             request.add_header("Authorization", f"Bearer {token}")
         try:
-            with urllib.request.urlopen(request, timeout=20) as reply:
+            with urllib.request.urlopen(request, timeout=60) as reply:
                 return reply.status, reply.read()
         except urllib.error.HTTPError as error:
             with error:
@@ -51,7 +53,7 @@ class Served:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(STOP_SECONDS)
 
 
 def environment(data: Path) -> dict[str, str]:
@@ -81,7 +83,7 @@ def keeper(data: Path, *arguments: str) -> Iterator[Served]:
         yield served
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(STOP_SECONDS)
 
 
 def answers(port: int) -> bool:
@@ -152,7 +154,7 @@ def take_the_tour(port: int, data: Path) -> None:
 
 def wait_for_heartbeat(data: Path) -> None:
     """Wait until a task went through the broker's folder and the worker did it."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + START_SECONDS
     while not (data / "heartbeat").exists():
         assert time.monotonic() < deadline, "the worker never carried out a task"
         time.sleep(0.2)

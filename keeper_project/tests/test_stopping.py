@@ -18,7 +18,7 @@ from keeper_project.tests.test_run import ROOT, Served, answers, issue_token, ke
 from keeper_project.tests.test_supervising import alive
 from tests.servers.server import free_port
 
-WAIT_SECONDS = 60
+WAIT_SECONDS = 150
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ def at_once(*works: Callable[[], Any]) -> list[Any]:
 
     def run(place: int, work: Callable[[], Any]) -> None:
         try:
-            start.wait(timeout=30)
+            start.wait(timeout=60)
             results[place] = work()
         except Exception as error:  # noqa: BLE001 - the test looks at each
             results[place] = error
@@ -25,5 +25,5 @@ def at_once(*works: Callable[[], Any]) -> list[Any]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=120)
     return results

@@ -11,6 +11,8 @@ from secrets_app.envelope.seal import PlainKey
 from secrets_app.errors import KeyUnavailable, WrongContext
 from secrets_app.key_providers.caching import BRIDGE_PAUSE_SECONDS, BRIDGE_SECONDS, KeyCache, OpenKey
 
+PATIENCE_SECONDS = 60
+
 
 class Clock:
     def __init__(self) -> None:
@@ -186,17 +188,17 @@ def test_many_threads_open_a_key_once(cache: KeyCache, keeper: Keeper) -> None:
     key, together, slow = uuid4(), threading.Barrier(32), threading.Event()
 
     def load() -> OpenKey:
-        slow.wait(5)
+        slow.wait(PATIENCE_SECONDS)
         return keeper.opens(key)()
 
     def ask(_number: int) -> UUID:
-        together.wait(5)
+        together.wait(PATIENCE_SECONDS)
         return cache.get(key, load).plain.id
 
     with ThreadPoolExecutor(32) as pool:
         answers = [pool.submit(ask, number) for number in range(32)]
         slow.set()
-        assert {answer.result(10) for answer in answers} == {key}
+        assert {answer.result(PATIENCE_SECONDS) for answer in answers} == {key}
     assert keeper.opened == [key]
 
 
@@ -205,17 +207,17 @@ def test_who_waits_hears_of_the_failure_and_the_next_one_tries_again(cache: KeyC
 
     def load() -> OpenKey:
         waiting.set()
-        failing.wait(5)
+        failing.wait(PATIENCE_SECONDS)
         raise KeyUnavailable("no answer", permanent=False)
 
     with ThreadPoolExecutor(2) as pool:
         leader = pool.submit(cache.get, key, load)
-        waiting.wait(5)
+        waiting.wait(PATIENCE_SECONDS)
         follower = pool.submit(cache.get, key, load)
         failing.set()
         for answer in (leader, follower):
             with pytest.raises(KeyUnavailable):
-                answer.result(10)
+                answer.result(PATIENCE_SECONDS)
     assert cache.get(key, keeper.opens(key)).plain.id == key
 
 
@@ -223,11 +225,11 @@ def test_different_keys_do_not_wait_for_each_other(cache: KeyCache, keeper: Keep
     slow, quick, release = uuid4(), uuid4(), threading.Event()
 
     def load() -> OpenKey:
-        release.wait(5)
+        release.wait(PATIENCE_SECONDS)
         return keeper.opens(slow)()
 
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(cache.get, slow, load)
         assert cache.get(quick, keeper.opens(quick)).plain.id == quick
         release.set()
-        assert answer.result(10).plain.id == slow
+        assert answer.result(PATIENCE_SECONDS).plain.id == slow
