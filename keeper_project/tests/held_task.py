@@ -3,25 +3,51 @@
 `python -m keeper_project.tests.held_task run ...` is `keeper run`; a worker of Celery's takes it by --include.
 """
 
+import functools
 import os
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from celery import shared_task
+from celery.concurrency.thread import TaskPool
 
 from keeper_project import cli, supervising
 
 NAME = "keeper_project.tests.held_task.hold"
+LEFT = "left"
 PATIENCE = "KEEPER_TEST_STOP_SECONDS"
 
 
 @shared_task(name=NAME)
 def hold(folder: str, name: str) -> None:
     """Begin, wait for a file, and end: each is a line."""
+    _tell_what_is_left(folder)
     _note(folder, "begun", name)
     while not (Path(folder) / "go").exists():
         time.sleep(0.02)
     _note(folder, "ended", name)
+
+
+@functools.cache
+def _tell_what_is_left(folder: str) -> None:
+    """Have this worker make a file once it will begin nothing more: what waits for a thread is dropped by then."""
+    stop = TaskPool.on_stop
+
+    def noted(self: Any) -> None:
+        threading.Thread(target=_note_when_dropped, args=(self.executor, folder), daemon=True).start()
+        stop(self)
+
+    TaskPool.on_stop = noted  # type: ignore[method-assign]
+
+
+def _note_when_dropped(executor: Any, folder: str) -> None:
+    while not executor._shutdown:
+        time.sleep(0.02)
+    # It is dropped under this lock, at once.
+    with executor._shutdown_lock:
+        (Path(folder) / LEFT).touch()
 
 
 def _note(folder: str, what: str, name: str) -> None:

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,9 +13,9 @@ import pytest
 from redis import Redis as Client
 
 from keeper_project.celery import app
-from keeper_project.tests.held_task import NAME, PATIENCE
+from keeper_project.tests.held_task import LEFT, NAME, PATIENCE
 from keeper_project.tests.test_run import ROOT, environment
-from keeper_project.tests.test_stopping import until
+from keeper_project.tests.test_stopping import WAIT_SECONDS, until
 from tests.processes import database
 from tests.servers.redis import Redis
 from tests.servers.server import free_port
@@ -112,7 +111,7 @@ class Keeper:
 
     def wait(self) -> int:
         assert self.process
-        return self.process.wait(60)
+        return self.process.wait(WAIT_SECONDS)
 
     def begin(self) -> None:
         """Ask for more tasks than there are threads, and wait until each thread is at one."""
@@ -189,8 +188,8 @@ def test_it_finishes_what_it_has_begun_and_leaves_what_waits(worker: Keeper) -> 
     for _ in range(2):
         worker.signal(signal.SIGTERM)
     until(lambda: STOPS in worker.output.read_text(), "it never began to stop")
-    # It says so before it stops to take messages.
-    time.sleep(2)
+    # It says so before it drops what waits for a thread.
+    until((worker.folder / LEFT).exists, "it never left what waits")
     begun = worker.lines("begun")
     assert len(begun) == THREADS
     assert worker.waiting() == len(TASKS)
