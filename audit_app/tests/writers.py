@@ -35,6 +35,8 @@ from audit_app.verification import verify  # noqa: E402
 READ = entries(2)
 # Between two kills: some commits of a writer.
 PAUSES = (0.02, 0.2)
+# Of a note: a UUID in hexadecimal digits, and the end of the line.
+LINE_BYTES = 33
 
 
 def write(answered: Path) -> NoReturn:
@@ -66,6 +68,12 @@ def started(answered: Path) -> int:
     write(answered)
 
 
+def until_answered(answered: Path, count: int) -> None:
+    """Wait until so many events were answered altogether."""
+    while not answered.exists() or answered.stat().st_size < count * LINE_BYTES:
+        time.sleep(0.02)
+
+
 def main() -> None:
     """Start the writers, kill one after another, and judge what they left."""
     writers, kills, seed, database_kills = (int(text) for text in sys.argv[1:5])
@@ -80,6 +88,8 @@ def main() -> None:
         running = [started(answered) for _ in range(writers)]
         moments = {(turn + 1) * kills // (database_kills + 1) for turn in range(database_kills)}
         for turn in range(kills):
+            # There is a commit for each kill, however slow the machine is.
+            until_answered(answered, turn + 1)
             if turn in moments:
                 sys.stdout.write("database\n")
                 sys.stdout.flush()
@@ -88,10 +98,8 @@ def main() -> None:
             os.kill(running[victim], signal.SIGKILL)
             os.waitpid(running[victim], 0)
             running[victim] = started(answered)
-        # Until those that were started last have written, however slow the machine is.
-        before = len(answered.read_bytes()) if answered.exists() else 0
-        while not answered.exists() or len(answered.read_bytes()) < before + 33 * writers:
-            time.sleep(0.02)
+        # Until those that were started last have written.
+        until_answered(answered, answered.stat().st_size // LINE_BYTES + writers)
         for pid in running:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
