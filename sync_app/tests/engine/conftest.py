@@ -4,6 +4,7 @@ import pytest
 from celery import current_app
 
 from environments_app.tests.cast import Cast
+from sync_app import acts
 from sync_app.tests.engine.stage import Stage
 from sync_app.tests.worlds import World
 from tests.processes import database
@@ -17,6 +18,12 @@ def nudges(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[int, ...]]]
     sent: list[tuple[str, tuple[int, ...]]] = []
     monkeypatch.setattr(current_app, "send_task", lambda name, args, **_: sent.append((name, tuple(args))))
     return sent
+
+
+@pytest.fixture(autouse=True)
+def _no_haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a look count for as long as a busy machine takes; test_many.py looks at what is too old."""
+    monkeypatch.setattr(acts, "FRESH_SECONDS", 3600.0)
 
 
 @pytest.fixture

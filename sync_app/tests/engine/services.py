@@ -6,6 +6,7 @@ ticks faster than in production and leases are shorter; nothing else is changed.
 
 import os
 import signal
+import time
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,6 +16,7 @@ from typing import Any
 from sync_app.tests.engine import fleet  # isort: skip - it sets Django up
 
 from celery.app.utils import find_app
+from celery.signals import worker_shutting_down
 from django.conf import settings
 from django.db import connections
 
@@ -24,16 +26,18 @@ from sync_app.models.run import RunKind
 
 # As `celery -A` finds it.
 app = find_app("keeper_project.celery")
-LEASE = timedelta(seconds=2)
 TICK_SECONDS = 0.3
+HEARD_SECONDS = 120
 WORKER = ["worker", "--pool", "threads", "--concurrency", "2", "--loglevel", "WARNING"]
 ALONE = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
 started: dict[int, str] = {}
 
 
-def serve(workers: int, beats: int) -> dict[str, Any]:
+def serve(workers: int, beats: int, lease_seconds: float) -> dict[str, Any]:
     """Start workers and beats; they run until this process ends, or somebody kills them."""
     connections.close_all()
+    leases.LEASE = timedelta(seconds=lease_seconds)  # type: ignore[misc]
+    leases._RENEW_AFTER_SECONDS = lease_seconds / 4  # type: ignore[misc]
     for number in range(workers):
         _start(f"worker {number}", [*WORKER, *ALONE, "--hostname", f"worker{number}@test"], app.worker_main)
     for number in range(beats):
@@ -55,11 +59,21 @@ def kill_holder(run: int) -> dict[str, Any]:
 
 
 def stop_holder(run: int) -> dict[str, Any]:
-    """Ask the worker that holds a run to stop, and return its pid."""
+    """Ask the worker that holds a run to stop, and return its pid once it has heard."""
     owner = Run.objects.values_list("lease_owner", flat=True).get(pk=run)
     pid = int(owner.split(":")[1])
     os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + HEARD_SECONDS
+    while not _heard(pid).exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError("it never heard")
+        time.sleep(0.02)
     return {"pid": pid}
+
+
+def _heard(pid: int) -> Path:
+    """Return the file by which a worker says that it was asked to stop."""
+    return Path(settings.KEEPER_DATA_DIR) / f"heard-{pid}"
 
 
 def after_stop(pid: int, run: int) -> dict[str, Any]:
@@ -105,9 +119,9 @@ def _start(name: str, arguments: list[str], run: Callable[[list[str]], Any]) -> 
         started[child] = name
         return
     os.dup2(2, 1)
+    # After Keeper's own receiver, which was there before.
+    worker_shutting_down.connect(lambda **_signal: _heard(os.getpid()).touch(), weak=False)
     try:
-        leases.LEASE = LEASE  # type: ignore[misc]
-        leases._RENEW_AFTER_SECONDS = LEASE.total_seconds() / 4  # type: ignore[misc]
         due = dict(settings.CELERY_BEAT_SCHEDULE["sync-due"], schedule=TICK_SECONDS)
         app.conf.beat_schedule = {"sync-due": due}
         run(arguments)

@@ -11,7 +11,7 @@ import pytest
 from environments_app.tests.cast import Cast
 from secrets_app.bulk import MAX_ITEMS, NewSecret, create_many
 from secrets_app.secret_types import SecretType
-from sync_app import acts, runs
+from sync_app import runs
 from sync_app.backends.aws_secrets_manager import AwsSecretsManager
 from sync_app.backends.vault_adapter import PooledAdapter
 from sync_app.models import Run
@@ -22,12 +22,6 @@ pytestmark = pytest.mark.every_database
 
 NUMBER = 20
 Asked = Callable[[], AbstractContextManager[Counter[str]]]
-
-
-@pytest.fixture(autouse=True)
-def _no_haste(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a look count for as long as a busy machine takes; test_many.py looks at what is too old."""
-    monkeypatch.setattr(acts, "FRESH_SECONDS", 3600.0)
 
 
 @pytest.fixture

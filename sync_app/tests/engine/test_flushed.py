@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from redis import Redis as Client
@@ -38,6 +38,8 @@ class Services(Fleet):
     """Real workers and beats, whom nobody tells what to do but the rows, and Redis while it remembers."""
 
     module = "sync_app.tests.engine.services"
+    # So short that a worker that was killed is soon followed by another.
+    lease_seconds: ClassVar[float] = 2
     world: AwsWorld
 
     def __init__(
@@ -52,7 +54,7 @@ class Services(Fleet):
         return self._process.ask(do, **request)
 
     def serve(self) -> None:
-        self.ask("serve", workers=self._workers, beats=2)
+        self.ask("serve", workers=self._workers, beats=2, lease_seconds=self.lease_seconds)
 
     def push(self, *, kills: int = 0, lease_seconds: float = LEASE_SECONDS) -> dict[str, Any]:
         """Ask for a pass, kill so many workers in the middle of a write, and return what came of it."""
