@@ -97,7 +97,7 @@ def test_many_workers_are_killed(fleet: Fleet) -> None:
 def test_a_worker_that_slept_through_two_rotations_changes_nothing(fleet: Fleet) -> None:
     first = fleet.ask("ask")["rotation"]
     # It sleeps under the server's lock, just before it gives B the first new password.
-    asleep = fleet.ask("stall", rotation=first, fence_seconds=2)
+    asleep = fleet.ask("stall", rotation=first, fence_seconds=8)
     assert asleep["stopped"]
     for rotation in (first, fleet.ask("ask")["rotation"]):
         for _ in range(10):

@@ -19,6 +19,8 @@ from sync_app.rotators.base import Answer, Pending
 from sync_app.rotators.mysql_hashes import ed25519, native
 from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld, PostgreSqlWorld, fence
 
+# Of a turn that is waited out: longer than a busy machine takes to begin it.
+SHORT = 8
 AWKWARD = "'\"`\\%;$ {}()#-*/ü鍵\U0001f511azAZ09"
 
 
@@ -162,7 +164,7 @@ def test_a_lock_that_somebody_holds_is_waited_for_and_no_longer(
         def meanwhile(world: DatabaseWorld = world, other: object = other) -> bool:
             """Try as a second worker while the first one holds the lock."""
             with pytest.raises(TargetBusy) as caught:
-                other.set(other.prepare(world.current), current=world.current, fence=fence(seconds=2))  # type: ignore[attr-defined]
+                other.set(other.prepare(world.current), current=world.current, fence=fence(seconds=SHORT))  # type: ignore[attr-defined]
             inner.append(caught.value)  # noqa: B023
             return True
 
@@ -186,7 +188,8 @@ def test_a_worker_that_wakes_up_after_its_lease_changes_nothing(database: Databa
     finished: list[str] = []
 
     def sleep_through_the_lease() -> bool:
-        assert sessions(database) == 1
+        # That of the rotator; the server may not have let go of one before.
+        assert sessions(database)
         while sessions(database):
             pass
         other = database.rotator()
@@ -195,7 +198,7 @@ def test_a_worker_that_wakes_up_after_its_lease_changes_nothing(database: Databa
         return True
 
     with pytest.raises(TargetUnreachable):
-        rotator.set(late, current=database.current, fence=fence(sleep_through_the_lease, seconds=2))
+        rotator.set(late, current=database.current, fence=fence(sleep_through_the_lease, seconds=SHORT))
     assert database.works(finished[0])
     assert late.value is not None
     assert not database.works(late.value)
