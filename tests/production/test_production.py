@@ -43,10 +43,14 @@ def _head(production: Production, path: str, *, tls: bool = True) -> http.client
     return response
 
 
-def _every_part_is_well(production: Production) -> None:
+def _all_well(production: Production) -> bool:
+    """Say whether every part is well, asked once: on a busy machine one answer may come too late."""
     checks = _checks(production)
-    assert all(checks.values()), checks
-    assert {"database", "keys", "broker", "worker"} <= checks.keys()
+    return {"database", "keys", "broker", "worker"} <= checks.keys() and all(checks.values())
+
+
+def _every_part_is_well(production: Production) -> None:
+    production.until(lambda: _all_well(production), "every part is well")
 
 
 def _plain_http_is_sent_on_and_tls_is_remembered(production: Production) -> None:
@@ -62,7 +66,7 @@ def _plain_http_is_sent_on_and_tls_is_remembered(production: Production) -> None
 def _metrics_are_not_for_the_world_and_a_worker_has_its_own(production: Production) -> None:
     assert _head(production, "/metrics").status == 404
     for port in (production.ports[0], production.worker_metrics):
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as reply:
             assert b"keeper_database_up 1.0" in reply.read()
 
 
@@ -112,7 +116,7 @@ def _values_are_served_without_redis_and_work_goes_on_after_it(production: Produ
     with Load(production, "redis") as load:
         load.for_more(reads=5)
         production.redis.kill()
-        production.until(lambda: not _checks(production)["broker"], "the loss was noticed")
+        production.until(lambda: _checks(production).get("broker") is False, "the loss was noticed")
         load.for_more(reads=10, writes=3)
         production.note(f"Redis killed; /readyz says degraded: {load.said()}")
         production.redis.start_again()
@@ -120,7 +124,7 @@ def _values_are_served_without_redis_and_work_goes_on_after_it(production: Produ
     production.note(f"Redis started again: {load.said()}")
     assert not load.wrong
     assert not load.lost()
-    production.until(lambda: all(_checks(production).values()), "the worker came back")
+    production.until(lambda: _all_well(production), "the worker came back")
     assert not production.worker.ended
     assert not production.beat.ended
 
@@ -131,7 +135,7 @@ def _a_killed_worker_takes_its_work_up_again(production: Production) -> None:
     assert not accepts(production.worker_metrics)
     production.worker.start()
     production.until(lambda: accepts(production.worker_metrics), "the worker came back")
-    production.until(lambda: all(_checks(production).values()), "its pulse came back")
+    production.until(lambda: _all_well(production), "its pulse came back")
 
 
 def _without_kms_nothing_wrong_is_served_and_it_mends_by_itself(production: Production) -> None:
@@ -147,7 +151,7 @@ def _without_kms_nothing_wrong_is_served_and_it_mends_by_itself(production: Prod
     assert not load.wrong
     assert not load.lost()
     assert set(load.unanswered + load.refused) == {503}
-    production.until(lambda: all(_checks(production).values()), "every key opens again")
+    production.until(lambda: _all_well(production), "every key opens again")
 
 
 def _vault_gets_all_that_was_written_while_it_was_away(production: Production) -> None:
