@@ -16,7 +16,7 @@ from secrets_app import writing
 from secrets_app.models import Secret
 from secrets_app.secret_types import SecretType
 from tests.browser import requests_under_way
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import PATIENCE_MILLISECONDS, Visitor
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -43,8 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def browser() -> Iterator[Browser]:
     # Playwright's loop runs in this thread, in which the tests use the ORM between its calls.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    # How long a page takes says something of the machine: a busy one is no fault.
-    expect.set_options(timeout=20_000)
+    expect.set_options(timeout=PATIENCE_MILLISECONDS)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(
             executable_path=CHROMIUM, chromium_sandbox=False, args=ARGUMENTS

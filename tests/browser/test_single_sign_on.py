@@ -11,6 +11,7 @@ from environments_app.models import Membership, User
 from environments_app.saml_mappings import map_group
 from environments_app.tests.cast import Cast
 from tests.browser import requests_under_way
+from tests.browser.visitor import PATIENCE_MILLISECONDS
 from tests.saml_idp.server import WebProvider, serving
 
 NAME = "alice.w@example.com"
@@ -40,7 +41,7 @@ def provider(tmp_path: Path, site: str) -> Iterator[WebProvider]:
 @pytest.fixture
 def window(browser: Browser, site: str) -> Iterator[Page]:
     context: BrowserContext = browser.new_context(base_url=site)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE_MILLISECONDS)
     page = context.new_page()
     problems: list[str] = []
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)

@@ -12,6 +12,8 @@ from tests.browser.watch import Watch
 
 DESKTOP: ViewportSize = {"width": 1360, "height": 860}
 PHONE: ViewportSize = {"width": 360, "height": 740}
+# How long a page takes says something of the machine: a busy one is no fault.
+PATIENCE_MILLISECONDS = 60_000
 
 
 class Visitor:
@@ -30,7 +32,7 @@ class Visitor:
         )
         if user is not None:
             context.add_cookies([self._session(user)])  # type: ignore[list-item]
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE_MILLISECONDS)
         page = context.new_page()
         self._windows.append((context, Watch(page, self.site)))
         page.goto(path)
