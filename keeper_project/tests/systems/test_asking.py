@@ -25,6 +25,12 @@ PASSWORD = "mail-password-9271"
 NOWHERE = "redis://127.0.0.1:9/0"
 
 
+@pytest.fixture(autouse=True)
+def _no_haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for what answers as long as a busy machine takes; what is missing here is refused at once."""
+    monkeypatch.setattr(asking, "_STEP_SECONDS", 60)
+
+
 class Files(SimpleHTTPRequestHandler):
     def log_message(self, *_arguments: object) -> None:
         pass
