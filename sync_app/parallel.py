@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from queue import Empty, SimpleQueue
+from threading import Event
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
@@ -74,18 +75,20 @@ class Crew:
 
     def start(self, work: Callable[[Item], Answer], items: Iterable[Item]) -> "Started[Item, Answer]":
         """Begin to work on some items: as many as may be in memory at once."""
-        return Started({self._pool.submit(work, item): item for item in items})
+        return Started(self._pool, work, items)
 
 
 class Started(Generic[Item, Answer]):
     """What a crew works on."""
 
-    def __init__(self, running: "dict[Future[Answer], Item]") -> None:
-        self._running = running
-        self._begun = tuple(running)
+    def __init__(
+        self, pool: ThreadPoolExecutor, work: Callable[[Item], Answer], items: Iterable[Item]
+    ) -> None:
+        self._over = Event()
         self._ended: SimpleQueue[Future[Answer]] = SimpleQueue()
-        for future in self._begun:
-            future.add_done_callback(self._end)
+        self._running = {pool.submit(self._worked, work, item): item for item in items}
+        for future in self._running:
+            future.add_done_callback(self._ended.put)
 
     def answers(self, *, pulse: Callable[[], None]) -> Iterator[tuple[Item, Answer | BackendError]]:
         """Yield each item with its answer or the target's error, in the order of completion.
@@ -97,25 +100,28 @@ class Started(Generic[Item, Answer]):
         while self._running:
             pulse()
             if stopping.is_asked():
-                self._leave_out()
+                self._over.set()
             try:
                 future = self._ended.get(timeout=_PULSE_SECONDS)
             except Empty:
                 continue
             item = self._running.pop(future)
-            if future.cancelled():
-                continue
-            yield item, _answer(future.result, stopping=())
+            if not future.cancelled() and not isinstance(future.exception(), _LeftOut):
+                yield item, _answer(future.result, stopping=())
 
-    def _end(self, future: "Future[Answer]") -> None:
-        """Hand an answer over; in the thread that worked, before it takes what comes next."""
-        self._ended.put(future)
-        if not future.cancelled() and isinstance(future.exception(), STOPPING):
-            self._leave_out()
+    def _worked(self, work: Callable[[Item], Answer], item: Item) -> Answer:
+        """Work on an item; after an error of STOPPING the very thread that got it begins nothing more."""
+        if self._over.is_set():
+            raise _LeftOut
+        try:
+            return work(item)
+        except STOPPING:
+            self._over.set()
+            raise
 
-    def _leave_out(self) -> None:
-        for future in self._begun:
-            future.cancel()
+
+class _LeftOut(Exception):
+    """An item was not begun."""
 
 
 def _answer(
