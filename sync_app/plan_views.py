@@ -42,6 +42,7 @@ from sync_app.target_rows import where
 # So many lines stand on a page of one act, so many names on a page to adopt.
 _LINES: Final = 100
 _NAMES: Final = 200
+_MADE: Final = frozenset({PlanState.READY, PlanState.DONE})
 _ADOPTIONS: Final = (
     (Adoption.KEEP, "Keep theirs", "The value there is taken into Keeper. Nothing changes there."),
     (Adoption.REPLACE, "Replace it", "The value in Keeper is written over the one there."),
@@ -97,6 +98,7 @@ def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
         "where": where(target),
         "summary": summary(plan),
         "changes": changes(plan),
+        "left_alone": "choice" in plan.options and plan.state in _MADE and not changes(plan),
         "budget": budget_words(plan),
         "sections": plan_sections(plan, items, may_reveal=lambda name: _may_reveal(request, plan, name)),
         "act": ACT_LOOKS[Act(act)] if act in set(Act) else None,

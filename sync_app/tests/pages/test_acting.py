@@ -133,6 +133,34 @@ def test_a_conflict_is_decided_from_the_plan(alice: Client, stage: Stage, choice
     assert (stage.value("a/key"), stage.theirs("a/key")) == (value, value)
 
 
+def test_a_decision_about_what_has_moved_on_says_that_it_was_not_carried_out(
+    alice: Client, stage: Stage
+) -> None:
+    stage.keep("a/key", "one")
+    post(alice, f"/sync/{stage.target.pk}/sync")
+    worked()
+    stage.keep("a/key", "ours")
+    stage.world.write(stage.path("a/key"), "theirs")
+    post(alice, f"/sync/{stage.target.pk}/plan")
+    plan = worked().plan
+    assert plan is not None
+    stage.world.write(stage.path("a/key"), "theirs as well")
+    choose = f"/sync/plans/{plan.pk}/items/{plan.items.get(act='conflict').pk}"
+    where = post(alice, choose, {"choice": "keep_ours"})
+    worked()
+    assert stage.theirs("a/key") == "theirs as well"
+    told = "Your choice was not carried out"
+    assert told in alice.get(where).content.decode()
+    post(alice, f"/sync/{stage.target.pk}/plan")
+    plan = worked().plan
+    assert plan is not None
+    choose = f"/sync/plans/{plan.pk}/items/{plan.items.get(act='conflict').pk}"
+    where = post(alice, choose, {"choice": "keep_ours"})
+    worked()
+    assert stage.theirs("a/key") == "ours"
+    assert told not in alice.get(where).content.decode()
+
+
 def test_a_decision_leaves_what_else_was_found_to_be_decided_and_adopted(alice: Client, stage: Stage) -> None:
     for name in ("a/key", "b/key"):
         stage.keep(name, "one")
