@@ -18,6 +18,7 @@ from environments_app.second_person import Clearance, needs_second_person, requi
 from secrets_app.changes import announce
 from secrets_app.data_keys import active_key
 from secrets_app.errors import NameTaken, SecretError, TooManyItems
+from secrets_app.expiry import settled
 from secrets_app.input_errors import InvalidInput, InvalidName
 from secrets_app.insertion import insert_rows
 from secrets_app.metadata import Metadata, checked_comment, checked_metadata
@@ -136,6 +137,7 @@ def _described(items: Sequence[NewSecret]) -> list[Described]:
             _refuse_references(item)
             facts = inspect(item.secret_type, item.value)
             about = checked_metadata(item.metadata) if item.metadata else {}
+            about["expires_at"] = settled(about.get("expires_at"), after=facts)
             described.append(Described(item.name, item.secret_type, facts, **about))
         except InvalidInput as error:
             faults.append(ItemFault(index=index, field=error.field, reason=error.reason))

@@ -15,6 +15,7 @@ class WrittenFields:
     """What the forms that write a secret have in common: how their fields become arguments."""
 
     cleaned_data: dict[str, Any]
+    changed_data: list[str]
 
     def clean_value(self) -> str:
         """Undo what browsers do to a textarea: they send every line end as CR LF (HTML, 4.10.21)."""
@@ -32,8 +33,10 @@ class WrittenFields:
             description=given["description"].replace("\r\n", "\n"),
             tags=given["tags"],
             owner=given["owner"],
-            expires_at=given["expires_at"],
         )
+        # One that nobody touched is no date that somebody gave: it may move with the value.
+        if "expires_at" in self.changed_data:
+            metadata["expires_at"] = given["expires_at"]
         if "resolves_references" in given:
             metadata["resolves_references"] = given["resolves_references"]
         return metadata
@@ -74,7 +77,7 @@ class SecretForm(WrittenFields, forms.Form):
         label="Expires",
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-        help_text="In UTC.",
+        help_text="In UTC. Left empty, a certificate brings its own end.",
     )
     comment = forms.CharField(max_length=MAX_COMMENT, required=False, help_text="Why the value changes.")
     expected = forms.CharField(required=False, widget=forms.HiddenInput)
@@ -100,7 +103,8 @@ class SecretForm(WrittenFields, forms.Form):
             "description": secret.description,
             "tags": ", ".join(secret.tags),
             "owner": secret.owner,
-            "expires_at": secret.expires_at,
+            # To the minute, as the field shows it: what is sent back unchanged is then the same.
+            "expires_at": secret.expires_at and secret.expires_at.replace(second=0, microsecond=0),
             "expected": secret.etag,
         }
 

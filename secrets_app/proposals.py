@@ -32,7 +32,7 @@ def creating(secret: Secret, *, value: str, comment: str, metadata: Metadata) ->
             Line("Name", "", secret.name),
             Line("Type", "", secret.get_secret_type_display()),
             Line("Value", "", MASKED),
-            *_metadata_lines({}, metadata),
+            *_metadata_lines({}, _settled(secret, metadata)),
         ],
         keep=_keeping([value], secret.environment),
     )
@@ -64,7 +64,7 @@ def updating(
             "comment": comment,
             "metadata": _plain(metadata),
         },
-        summary=[*lines, *_metadata_lines(before, metadata)],
+        summary=[*lines, *_metadata_lines(before, _settled(secret, metadata))],
         keep=_keeping([value], secret.environment) if value is not None else None,
     )
 
@@ -160,6 +160,11 @@ def _plain(metadata: Metadata) -> dict[str, Json]:
         else:
             plain[name] = [str(item) for item in value]  # type: ignore[attr-defined]  # the tags, a list
     return plain
+
+
+def _settled(secret: Secret, metadata: Metadata) -> Metadata:
+    """Return the metadata with the expiry that the secret will have, also if its value brings it along."""
+    return {**metadata, "expires_at": secret.expires_at}
 
 
 def _metadata_lines(before: Mapping[str, Any], metadata: Metadata) -> list[Line]:

@@ -15,6 +15,7 @@ from audit_app.canonical import Json
 from environments_app.second_person import Clearance, standing
 from secrets_app.changes import change
 from secrets_app.errors import StaleVersion
+from secrets_app.expiry import follow
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.secret_types import SecretType, inspect
 from secrets_app.versions import NewValue, next_number, sealed_version, sealing_key
@@ -55,9 +56,9 @@ def promote(*, actor: Actor, secret: Secret, facts: Mapping[str, Json], details:
     """Make the pending version the current one, and the current one the previous."""
     if secret.pending_number is None:
         raise StaleVersion("The secret has no pending value; nothing was written.")
-    _serve(secret, secret.pending_number, facts)
+    moved = _serve(secret, secret.pending_number, facts)
     secret.pending_number = None
-    _rotated(actor, secret, details)
+    _rotated(actor, secret, {**details, **moved})
 
 
 def restore_previous(
@@ -66,8 +67,8 @@ def restore_previous(
     """Let the current and the previous version change places."""
     if secret.previous_number is None:
         raise StaleVersion("The secret has no previous value; nothing was written.")
-    _serve(secret, secret.previous_number, facts)
-    _rotated(actor, secret, details)
+    moved = _serve(secret, secret.previous_number, facts)
+    _rotated(actor, secret, {**details, **moved})
 
 
 def drop_pending(*, actor: Actor, secret: Secret, details: Mapping[str, Json]) -> None:
@@ -91,9 +92,10 @@ def _approved(secret: Secret) -> Clearance:
     return standing(system(), secret.environment)
 
 
-def _serve(secret: Secret, number: int, facts: Mapping[str, Json]) -> None:
+def _serve(secret: Secret, number: int, facts: Mapping[str, Json]) -> dict[str, Json]:
     secret.previous_number, secret.current_number = secret.current_number, number
-    secret.rotated_at, secret.facts = timezone.now(), dict(facts)
+    secret.rotated_at = timezone.now()
+    return follow(secret, dict(facts))
 
 
 def _rotated(actor: Actor, secret: Secret, details: Mapping[str, Json]) -> None:

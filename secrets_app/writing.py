@@ -1,5 +1,6 @@
 """Writes secrets: create, change, put by name, roll back. A changed value makes a new version."""
 
+from datetime import datetime
 from typing import Final, Unpack
 
 from django.utils import timezone
@@ -14,6 +15,7 @@ from environments_app.second_person import Clearance, Line, require_second_perso
 from secrets_app import fingerprints, proposals, references
 from secrets_app.changes import change, check_expected, insert
 from secrets_app.errors import NameTaken, StaleVersion
+from secrets_app.expiry import follow, follow_unless_given
 from secrets_app.finding import living, require_authentic, require_living, require_on
 from secrets_app.input_errors import InvalidInput, InvalidValue
 from secrets_app.metadata import Metadata, apply_metadata, checked_comment
@@ -176,7 +178,7 @@ def rollback(*, actor: Principal, secret: Secret, number: int, expected: str | N
     text = open_version(
         actor=actor, version=old, action=Action.SECRET_REVEAL, details={"purpose": "rollback"}
     )
-    secret.facts = inspect(SecretType(secret.secret_type), text)
+    moved = follow(secret, inspect(SecretType(secret.secret_type), text))
     _, places = references.settle(actor=actor, secret=secret, wanted=None, value=text)
     confirm = admitted(actor=actor, secret=secret, value=text)
     version = _next_version(actor, secret, NewValue(text=text, comment=f"rolled back to v{number}"))
@@ -184,7 +186,7 @@ def rollback(*, actor: Principal, secret: Secret, number: int, expected: str | N
         actor=actor,
         secret=secret,
         action=Action.SECRET_ROLLBACK,
-        details={"restored": number},
+        details={"restored": number, **moved},
         version=version,
         confirm=confirm,
         places=places,
@@ -201,10 +203,11 @@ def new_secret(
         environment=environment,
         name=name,
         secret_type=secret_type,
-        facts=inspect(secret_type, value),
         rotated_at=timezone.now(),
     )
+    facts = inspect(secret_type, value)
     apply_metadata(secret, metadata)
+    follow(secret, facts)
     return secret
 
 
@@ -253,13 +256,16 @@ def _update_once(
     resolving, places = references.settle(
         actor=actor, secret=secret, wanted=metadata.get("resolves_references"), value=value
     )
-    fields += resolving
+    facts = None if value is None else inspect(SecretType(secret.secret_type), value)
     changed = _new_text(actor, secret, value)
+    if facts is not None:
+        is_next = changed is not None or bool(retyped)
+        follow_unless_given(secret, facts, metadata=metadata, is_next=is_next)
     confirm = None
     if changed is not None or retyped or resolving:
         # Resolving references changes what is delivered, whatever the text: no login proves that.
         confirm = admitted(actor=actor, secret=secret, value=None if resolving else value)
-    fields += retyped
+    fields = [*_with_expiry(fields, secret, before["expires_at"]), *resolving, *retyped]
     if not fields and changed is None:
         return secret
     clearance = clearance or require_second_person(
@@ -295,10 +301,9 @@ def _retype(secret: Secret, secret_type: SecretType | None, value: str | None) -
 
 
 def _new_text(actor: Principal, secret: Secret, value: str | None) -> str | None:
-    """Return the value if it fits the type and differs from the current one."""
+    """Return the value if it differs from the current one."""
     if value is None:
         return None
-    secret.facts = inspect(SecretType(secret.secret_type), value)
     current = current_version_of(secret)
     if not fingerprints.matches(value.encode(), bytes(current.fingerprint)):
         return value
@@ -311,6 +316,12 @@ def _new_text(actor: Principal, secret: Secret, value: str | None) -> str | None
         details={"with": "a write", "number": current.number},
     )
     return None
+
+
+def _with_expiry(fields: list[str], secret: Secret, before: datetime | None) -> list[str]:
+    """Return the names of changed metadata, the expiry among them if the secret has another one now."""
+    moved = {"expires_at"} if secret.expires_at != before else set()
+    return sorted({*fields} - {"expires_at"} | moved)
 
 
 def _next_version(actor: Principal, secret: Secret, value: NewValue) -> SecretVersion:

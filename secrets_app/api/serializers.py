@@ -19,6 +19,10 @@ from secrets_app.secret_types import SecretType
 MAX_ID = 2**63 - 1
 METADATA_FIELDS = ("description", "tags", "owner", "expires_at", "resolves_references")
 
+_EXPIRES: Final = (
+    "When the secret ends; it tells and never blocks. "
+    "Where none is given, a certificate that is written brings its own end."
+)
 _RESOLVES: Final = "Whether ${environment/name} in the value is resolved when it is delivered to a target."
 
 
@@ -99,7 +103,7 @@ class SecretFields(StrictSerializer):
     description = ExactText(required=False, max_length=MAX_DESCRIPTION)
     tags = serializers.ListField(child=ExactText(), required=False)
     owner = ExactText(required=False, max_length=MAX_OWNER)
-    expires_at = Moment(required=False, allow_null=True)
+    expires_at = Moment(required=False, allow_null=True, help_text=_EXPIRES)
     comment = ExactText(required=False, max_length=MAX_COMMENT)
 
     @property

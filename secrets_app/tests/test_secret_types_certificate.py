@@ -19,8 +19,13 @@ KEY = ec.generate_private_key(ec.SECP256R1())
 OTHER_KEY = ec.generate_private_key(ec.SECP256R1())
 
 
+END = datetime(2027, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
 @cache
-def certificate(*names: str, common_name: str = "db.example.com", issuer: str = "Example CA") -> str:
+def certificate(
+    *names: str, common_name: str = "db.example.com", issuer: str = "Example CA", end: datetime = END
+) -> str:
     builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]))
@@ -28,7 +33,7 @@ def certificate(*names: str, common_name: str = "db.example.com", issuer: str = 
         .public_key(KEY.public_key())
         .serial_number(0xABCDEF)
         .not_valid_before(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
-        .not_valid_after(datetime(2027, 1, 2, 3, 4, 5, tzinfo=UTC))
+        .not_valid_after(end)
     )
     if names:
         general: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
