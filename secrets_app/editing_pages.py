@@ -13,6 +13,7 @@ from audit_app.actions import Action
 from environments_app.authentication import principal_of
 from environments_app.current import enter
 from environments_app.models import Environment
+from environments_app.second_person import needs_second_person
 from secrets_app import writing
 from secrets_app.errors import ManagedValue, NameTaken, StaleVersion
 from secrets_app.finding import find_secret
@@ -26,6 +27,7 @@ from secrets_app.places import places_for
 from secrets_app.secret_types import SecretType
 from secrets_app.version_field import version_number
 
+_GUARDED: Final = "This environment is protected: what you save waits until a second person has approved it."
 _COMPARED: Final = ("secret_type", "description", "tags", "owner", "expires_at")
 
 
@@ -170,8 +172,11 @@ def _form(
         "conflict": conflict,
     }
     if secret:
-        panels = panels_of(actor=principal_of(request), secret=secret)
+        actor = principal_of(request)
+        panels = panels_of(actor=actor, secret=secret)
         context["to_know"] = [panel["on_editing"] for panel in panels if "on_editing" in panel]
+        if needs_second_person(actor, secret.environment):
+            context["to_know"].append(_GUARDED)
         enter(request, secret.environment)
     refused = bool(form.errors) or conflict is not None
     return render(request, "secrets_app/secret_form.html", context, status=422 if refused else 200)
