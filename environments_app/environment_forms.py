@@ -70,6 +70,28 @@ class MemberForm(_OneOfSeveral):
     )
 
 
+class MemberChangeForm(forms.Form):
+    """What a membership allows, begun with what it allows now."""
+
+    role = forms.ChoiceField(choices=Role.choices)
+    # A field is no class attribute once the class is made: Form.prefix is not touched.
+    prefix = forms.CharField(  # type: ignore[assignment]
+        label="Limited to",
+        required=False,
+        max_length=512,
+        help_text="A name prefix such as payments. Empty: every name.",
+    )
+    # To the second, as access that was asked for ends: what is shown shorter would come back shortened.
+    expires_at = forms.DateTimeField(
+        label="Until",
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S"),
+        help_text="In UTC. Empty: no end.",
+    )
+    # The state of the membership that the form was made of.
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+
+
 class NarrowForm(forms.Form):
     """What is taken from a token; what is left empty stays as it is."""
 

@@ -17,16 +17,17 @@ from environments_app import services
 from environments_app.authentication import principal_of
 from environments_app.current import enter
 from environments_app.environment_forms import EnvironmentForm, MemberForm, SettingsForm, TokenForm
-from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField
+from environments_app.errors import AlreadyGranted, ConfirmationNeeded, Conflict, InvalidField
 from environments_app.holders import find_group, find_user
-from environments_app.models import Environment, Membership, ServiceToken
+from environments_app.models import Environment, Membership, ServiceToken, Source
 from environments_app.panels import panels_of
 from environments_app.policy import Grant, Principal, allows, require, visible_environments
 from environments_app.token_watch import state_of
 
 _RIGHTS = {
     "members": Action.MEMBER_GRANT,
-    "member_change": Action.MEMBER_REVOKE,
+    "member_change": Action.MEMBER_CHANGE,
+    "member_revoke": Action.MEMBER_REVOKE,
     "tokens": Action.TOKEN_ISSUE,
     "token_revoke": Action.TOKEN_REVOKE,
     "settings": Action.ENVIRONMENT_UPDATE,
@@ -180,6 +181,10 @@ def attempt(form: forms.Form, use_case: Callable[[], Any]) -> Any:
         return use_case()
     except InvalidField as error:
         form.add_error(error.field if error.field in form.fields else None, error.reason)
+    except AlreadyGranted as error:
+        change = reverse("member-change", args=[error.environment, error.membership])
+        sentence = 'There is a membership for this prefix already. <a href="{}">Change that one</a>.'
+        form.add_error(None, format_html(sentence, change))
     except Conflict as error:
         form.add_error(None, str(error))
     except ConfirmationNeeded:
@@ -232,6 +237,8 @@ def _members(environment: Environment) -> list[Membership]:
         Membership.objects.filter(environment=environment).select_related("user", "group").order_by("id")
     )
     for row in rows:
+        if row.source != Source.SAML:
+            row.change_url = reverse("member-change", args=[environment.name, row.pk])  # type: ignore[attr-defined]  # for the template alone
         row.revoke_url = reverse("member-revoke", args=[environment.name, row.pk])  # type: ignore[attr-defined]  # for the template alone
     return rows
 

@@ -50,6 +50,15 @@ class NameInUse(Conflict):
     """Another row already has this name."""
 
 
+class AlreadyGranted(Conflict):
+    """There is a membership for this holder and prefix: `membership` is its id, `environment` the name."""
+
+    def __init__(self, *, environment: str, membership: int) -> None:
+        super().__init__("There is a membership for this prefix already; change that one.")
+        self.environment = environment
+        self.membership = membership
+
+
 class LastManager(Conflict):
     """The change would leave an environment without a manager."""
 

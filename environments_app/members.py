@@ -17,7 +17,7 @@ from audit_app.streams import environment_stream
 from environments_app.access_proposals import changing_membership, granting, widens
 from environments_app.break_glass import confirm_break_glass, opens_values, with_alert
 from environments_app.changes import apply_changes, changing, future, time_text
-from environments_app.errors import Conflict, InvalidField, Invisible, LastManager
+from environments_app.errors import AlreadyGranted, Conflict, InvalidField, Invisible, LastManager
 from environments_app.models import Environment, GroupMember, Membership, Role, Source, User
 from environments_app.names import validate_prefix
 from environments_app.policy import Principal, require
@@ -28,6 +28,10 @@ from environments_app.second_person import (
     standing,
 )
 
+BY_SINGLE_SIGN_ON: Final = (
+    "Single sign-on grants this: change the mapping of the group, or grant another role."
+)
+_MEANWHILE: Final = "The access was changed meanwhile: look again."
 _TAKES_AWAY: Final = frozenset({Action.MEMBER_REVOKE, Action.MEMBER_EXPIRE})
 
 
@@ -45,7 +49,7 @@ def grant(
 
     An administrator who lets anybody in to values is recorded as breaking the glass.
     Raises Invisible, Forbidden, ConfirmationNeeded or Suspended (to break the glass), InvalidField,
-    BadName, Conflict if there is such a membership, or ApprovalNeeded.
+    BadName, AlreadyGranted if there is such a membership, or ApprovalNeeded.
     """
     require(actor=actor, action=Action.MEMBER_GRANT, environment=environment)
     if (user is None) == (group is None):
@@ -60,6 +64,7 @@ def grant(
         granted_by=acting_user(actor),
     )
     confirm_break_glass(actor, Action.MEMBER_GRANT, environment=environment, role=membership.role)
+    _require_room(actor, membership, prefix=membership.prefix)
     clearance = require_second_person(actor=actor, proposal=granting(membership))
     return store(actor=actor, membership=membership, clearance=clearance)
 
@@ -71,22 +76,25 @@ def store(
     clearance: Clearance,
     told: Mapping[str, Json] | None = None,
 ) -> Membership:
-    """Store a membership that was allowed; `told` is added to its event. Raises Conflict if there is one."""
+    """Store a membership that was allowed; `told` is added to its event.
+
+    Raises AlreadyGranted if there is one for the holder and prefix.
+    """
     try:
         with transaction.atomic():
             approved = clearance.spend(membership.environment, actor=actor)
             membership.save()
             _record(actor, Action.MEMBER_GRANT, membership, {**approved, **(told or {})})
     except IntegrityError as error:
-        raise Conflict("There is a membership for this prefix already; change that one.") from error
+        raise (_standing(membership, prefix=membership.prefix) or Conflict(_MEANWHILE)) from error
     return membership
 
 
 def change_membership(*, actor: Principal, membership: Membership, **changes: Any) -> Membership:
     """Change the role, prefix or expiry of a membership and return it as stored.
 
-    Raises Invisible, Forbidden, InvalidField, BadName, Conflict, LastManager, Tampered, or
-    ApprovalNeeded if it widens access to a protected environment.
+    Raises Invisible, Forbidden, InvalidField, BadName, AlreadyGranted for the prefix of another one,
+    Conflict, LastManager, Tampered, or ApprovalNeeded if it widens access to a protected environment.
     """
     require(actor=actor, action=Action.MEMBER_CHANGE, environment=membership.environment)
     for name in changes.keys() - {"role", "prefix", "expires_at"}:
@@ -98,18 +106,21 @@ def change_membership(*, actor: Principal, membership: Membership, **changes: An
     if "expires_at" in changes:
         future(changes["expires_at"])
     if membership.source == Source.SAML:
-        raise Conflict("Single sign-on grants this: change the mapping of the group, or grant another role.")
+        raise Conflict(BY_SINGLE_SIGN_ON)
     role = changes.get("role") or membership.role
     confirm_break_glass(actor, Action.MEMBER_CHANGE, environment=membership.environment, role=role)
+    if "prefix" in changes:
+        _require_room(actor, membership, prefix=changes["prefix"])
     clearance = _cleared_change(actor, membership, changes)
     try:
         with changing(membership) as stored:
             if clearance is None and _needs_clearance(actor, stored, changes):
-                raise Conflict("The access was changed meanwhile: look again.")
+                raise Conflict(_MEANWHILE)
             approved = clearance.spend(stored.environment, actor=actor) if clearance else {}
             _change(actor, stored, changes, approved)
     except IntegrityError as error:
-        raise Conflict("There is a membership for this prefix already; change that one.") from error
+        prefix = changes.get("prefix", membership.prefix)
+        raise (_standing(membership, prefix=prefix) or Conflict(_MEANWHILE)) from error
     return stored
 
 
@@ -184,6 +195,27 @@ def parse_role(text: str) -> Role:
         return Role(text)
     except ValueError as error:
         raise InvalidField("role", f"Choose one of {', '.join(Role.values)}.") from error
+
+
+def _require_room(actor: Principal, membership: Membership, *, prefix: str) -> None:
+    """Raise AlreadyGranted before anybody is asked to approve what could not be carried out."""
+    other = _standing(membership, prefix=prefix)
+    # What was approved is held against the approval first, which says what it is worth.
+    if other and actor.approval is None:
+        raise other
+
+
+def _standing(membership: Membership, *, prefix: str) -> AlreadyGranted | None:
+    """Return what refuses a second membership of the holder for this prefix, if there is one."""
+    same: dict[str, Any] = {"environment": membership.environment, "prefix": prefix}
+    if membership.group:
+        same["group"] = membership.group
+    else:
+        same |= {"user": membership.user, "source": membership.source}
+    other = Membership.objects.filter(**same).exclude(pk=membership.pk).first()
+    if other is None:
+        return None
+    return AlreadyGranted(environment=membership.environment.name, membership=other.pk)
 
 
 def _cleared_change(actor: Principal, membership: Membership, changes: dict[str, Any]) -> Clearance | None:

@@ -172,6 +172,7 @@ PAGES: Final[dict[tuple[str, str], Expected]] = {
     ("access-confirm", "POST"): Action.ACCESS_CONFIRM,
     ("mapping-confirm", "POST"): Action.ACCESS_CONFIRM,
     ("member-grant", "POST"): Action.MEMBER_GRANT,
+    ("member-change", "POST"): Action.MEMBER_CHANGE,
     ("member-revoke", "POST"): Action.MEMBER_REVOKE,
     ("token-issue", "POST"): Action.TOKEN_ISSUE,
     ("token-narrow", "POST"): Action.TOKEN_CHANGE,

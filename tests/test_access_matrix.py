@@ -678,6 +678,7 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "access-confirm": (PageRule("manager", 302, method="POST"),),
     "mapping-confirm": (PageRule("manager", 302, method="POST"),),
     "member-grant": (PageRule("manager", 302, admin=302, method="POST", form={"username": "newcomer", "role": "viewer"}),),
+    "member-change": (PageRule("manager", admin=200), PageRule("manager", 302, admin=302, method="POST", form={"role": "reader"})),
     "member-revoke": (PageRule("manager", 302, admin=302, method="POST"),),
     "token-issue": (PageRule("manager", 200, admin=200, method="POST", form={"name": "ci", "role": "viewer"}),),
     "token-list": (PageRule("anyone", admin=200),),
@@ -824,6 +825,7 @@ def page_path(place: Scene, name: str) -> str:
             }
             return reverse(name, kwargs={"id": pk, **more.get(name, {})})
     rows = {
+        "member-change": place.member.pk,
         "member-revoke": place.member.pk,
         "token-detail": place.token_id,
         "token-narrow": place.token_id,

@@ -9,6 +9,7 @@ import pytest
 from django.utils import timezone
 from django_otp.oath import hotp
 
+from environments_app.models import Membership
 from environments_app.notifications import notify
 from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.tokens import issue
@@ -36,6 +37,7 @@ PAGES = {
     "environments": "/environments",
     "new-environment": "/environments/new",
     "environment": "/environments/development",
+    "member": "/environments/development/members/{member}/change",
     "activity": "/activity",
     "activity-charts": "/activity/charts",
     "notifications": "/notifications",
@@ -85,6 +87,7 @@ def test_pages_are_without_barriers(
     reading.reveal(actor=cast.principal(cast.bob), secret=stored)
     rows = {
         "secret": stored.pk,
+        "member": Membership.objects.get(user=cast.bob).pk,
         "deleted": deleted.pk,
         "token": issue(
             actor=cast.principal(cast.alice), environment=cast.development, role="reader", name="ci"
