@@ -31,7 +31,7 @@ def approval_list(request: HttpRequest) -> HttpResponse:
     latest = approvals.visible_approvals(actor).order_by("-id")[:_SHOWN]
     context = {
         "waiting": approvals.waiting_for(actor),
-        "ready": approvals.ready_for(actor),
+        "ready": approvals.ready_among(approvals.decided_for(actor)),
         "latest": authentic(latest),
         "asking": access_requests.waiting_for(actor),
         "own_requests": authentic(access_requests.own_requests(actor)[:_OWN]),

@@ -4,6 +4,7 @@ An approval never executes itself. Whoever asked carries it out, through the app
 acts, by the same use case as ever, which proves the approval again (`second_person`).
 """
 
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
@@ -25,6 +26,8 @@ from environments_app.policy import Principal, environments_for, record_denial, 
 from environments_app.second_person import record_act
 
 MAX_COMMENT: Final = 500
+# So long whoever asked is told of a refusal.
+REFUSAL_TOLD: Final = timedelta(days=7)
 _BATCH: Final = 200
 
 
@@ -46,12 +49,26 @@ def waiting_for(actor: Principal) -> list[Approval]:
     return [row for row in others if decides(actor, row, hands)]
 
 
-def ready_for(actor: Principal) -> list[Approval]:
-    """Return one's own requests that are approved and wait to be carried out."""
-    rows = visible_approvals(actor).filter(
-        requester_uuid=actor.uuid, state=ApprovalState.APPROVED, expires_at__gt=timezone.now()
-    )
-    return authentic(rows.order_by("id")[:_BATCH])
+def decided_for(actor: Principal) -> list[Approval]:
+    """Return what became of a person's own requests: those to be carried out, then those refused lately."""
+    if actor.kind is not ActorKind.USER:
+        return []
+    now = timezone.now()
+    ready = Q(state=ApprovalState.APPROVED, expires_at__gt=now)
+    refused = Q(state=ApprovalState.REFUSED, decided_at__gt=now - REFUSAL_TOLD)
+    rows = Approval.objects.filter(ready | refused, requester_uuid=actor.uuid, requester_kind=actor.kind)
+    # By the words of the states, so that no number of refusals crowds out what waits.
+    return authentic(rows.select_related("environment").order_by("state", "id")[:_BATCH])
+
+
+def ready_among(decided: list[Approval]) -> list[Approval]:
+    """Return those that are approved and wait to be carried out."""
+    return [row for row in decided if row.state == ApprovalState.APPROVED]
+
+
+def refused_among(decided: list[Approval]) -> list[Approval]:
+    """Return those that were refused."""
+    return [row for row in decided if row.state == ApprovalState.REFUSED]
 
 
 def find_approval(*, actor: Principal, id: int) -> Approval:

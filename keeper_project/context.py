@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from audit_app.actions import Action
 from environments_app import access_requests
-from environments_app.approvals import ready_for, waiting_for
+from environments_app.approvals import decided_for, ready_among, refused_among, waiting_for
 from environments_app.authentication import principal_of
 from environments_app.current import entered
 from environments_app.models import AccessRequest, Approval, Environment, PersonalSettings
@@ -114,9 +114,24 @@ class Frame:
         return waiting_for(self.person)
 
     @cached_property
+    def decided(self) -> list[Approval]:
+        """What became of one's own requests."""
+        return decided_for(self.person)
+
+    @property
     def ready(self) -> list[Approval]:
         """One's own requests that wait to be carried out."""
-        return ready_for(self.person)
+        return ready_among(self.decided)
+
+    @property
+    def refused(self) -> list[Approval]:
+        """One's own requests that were refused since one looked at one's notifications."""
+        seen = self.chosen.notices_seen_at
+        return [
+            row
+            for row in refused_among(self.decided)
+            if seen is None or (row.decided_at and row.decided_at > seen)
+        ]
 
     @cached_property
     def asking(self) -> list[AccessRequest]:
@@ -127,7 +142,7 @@ class Frame:
     def notices(self) -> int:
         """How much is new to the person since they looked at their notifications."""
         seen = self.chosen.notices_seen_at
-        return count_new(self.person, seen=seen, requests=[*self.waiting, *self.ready, *self.asking])
+        return count_new(self.person, seen=seen, requests=[*self.waiting, *self.decided, *self.asking])
 
     def _count(self, icon: str) -> int:
         """Return how much behind an entry needs this person."""

@@ -9,6 +9,7 @@ from django.db.models import Count, Exists, OuterRef
 from django.urls import reverse
 
 from audit_app import anchoring
+from environments_app.models import NoticeKind
 from environments_app.policy import Principal
 from environments_app.token_watch import expiring, listed_tokens, unused
 from keeper_project.backup import keeping
@@ -73,6 +74,9 @@ def _approvals(frame: Frame) -> Iterator[Need]:
     yield Need(label="wait for your approval", state="asked", url=url, count=len(frame.waiting))
     yield Need(label="ask for access", state="asked", url=url, count=len(frame.asking))
     yield Need(label="approved: carry them out", state="approved", url=url, count=len(frame.ready))
+    # Nothing is to be done about it: it stands here, with its comment there, until it was seen.
+    told = f"{reverse('notices')}#{NoticeKind.APPROVALS}-title"
+    yield Need(label="of your requests refused", state="refused", url=told, count=len(frame.refused))
 
 
 def _dates(actor: Principal) -> Iterator[Need]:

@@ -17,7 +17,7 @@ from django.utils import timezone
 from audit_app.actions import Action
 from audit_app.row_mac import authentic
 from environments_app import access_requests
-from environments_app.approvals import ready_for, waiting_for
+from environments_app.approvals import decided_for, ready_among, refused_among, waiting_for
 from environments_app.models import AccessRequest, Alert, Approval, Environment, NoticeKind
 from environments_app.policy import Principal, environments_for
 from secrets_app.finding import visible_secrets
@@ -182,8 +182,13 @@ def _first(rows: QuerySet[Secret], column: str) -> list[Secret]:
 
 
 def _approvals(actor: Principal) -> list[Notice]:
+    decided = decided_for(actor)
     waiting = [(row, "asked", f"{row.requester_name} asks about") for row in waiting_for(actor)]
-    ready = [(row, "approved", "approved: carry out what you asked for") for row in ready_for(actor)]
+    ready = [(row, "approved", "approved: carry out what you asked for") for row in ready_among(decided)]
+    refused = [
+        (row, "refused", f"{row.decided_by_name} refused what you asked for:")
+        for row in refused_among(decided)
+    ]
     access = [
         Notice(
             title=f"{row.requester.username} asks for access as {row.role}",
@@ -201,8 +206,9 @@ def _approvals(actor: Principal) -> list[Notice]:
             at=_moved_at(row),
             state=state,
             environment=row.environment.name,
+            lines=f"Comment: {row.comment}".splitlines() if row.comment else [],
         )
-        for row, state, words in (*waiting, *ready)
+        for row, state, words in (*waiting, *ready, *refused)
     ]
 
 

@@ -18,7 +18,7 @@ from environments_app.personal_settings import choose_digest, hide_first_steps, 
 from keeper_project.notices.finding import sections
 
 _LABELS: Final = {
-    NoticeKind.APPROVALS: "Requests that wait for you, and yours that were approved",
+    NoticeKind.APPROVALS: "Requests that wait for you, and yours that were approved or refused",
     NoticeKind.FAILURES: "Failed deliveries and rotations, drift, conflicts",
     NoticeKind.ROTATION: "Rotation that is due",
     NoticeKind.EXPIRY: "Secrets that expire within 30 days",
