@@ -13,6 +13,7 @@ from audit_app.actions import Action
 from environments_app.authentication import principal_of
 from environments_app.current import enter
 from environments_app.models import Environment
+from environments_app.policy import allows
 from environments_app.second_person import needs_second_person
 from secrets_app import writing
 from secrets_app.errors import ManagedValue, NameTaken, StaleVersion
@@ -24,6 +25,7 @@ from secrets_app.input_errors import InvalidInput
 from secrets_app.models import Secret
 from secrets_app.panels import panels_of
 from secrets_app.places import places_for
+from secrets_app.reading import reveal
 from secrets_app.secret_types import SecretType
 from secrets_app.version_field import version_number
 
@@ -69,6 +71,8 @@ def secret_edit(request: HttpRequest, id: int) -> HttpResponse:
     """Change a secret; should somebody have been quicker, nothing that was entered is lost."""
     actor = principal_of(request)
     secret = find_secret(actor=actor, id=id)
+    if request.method == "POST" and "fill_in" in request.POST:
+        return _filled_in(request, secret)
     form = SecretForm(
         request.POST or None,
         environments=Environment.objects.filter(pk=secret.environment_id),
@@ -134,6 +138,25 @@ def secret_generate(request: HttpRequest) -> HttpResponse:
     return render(request, template, context)
 
 
+def _filled_in(request: HttpRequest, secret: Secret) -> HttpResponse:
+    """Return the form as it was filled in so far, with the value that is served; reading it is recorded."""
+    value = request.POST.get("value", "")
+    if value:
+        messages.warning(request, "Empty the value first: what you entered there would be lost.")
+    else:
+        value = reveal(actor=principal_of(request), secret=secret).value
+        if "\r" in value:
+            messages.warning(request, "The value has line ends of CR LF: saved from here, they become LF.")
+    form = SecretForm(
+        environments=Environment.objects.filter(pk=secret.environment_id),
+        secret=secret,
+        initial=SecretForm.initial_of(secret)
+        # A box that is not ticked is not sent.
+        | {"resolves_references": "", **request.POST.dict(), "value": value},
+    )
+    return _form(request, form, secret=secret)
+
+
 def _conflict(form: SecretForm, secret: Secret) -> dict[str, Any]:
     """Return what somebody else changed since the form was opened, beside what was entered here."""
     known = form.data.get("expected", "").partition("-")[0]
@@ -177,6 +200,9 @@ def _form(
         context["to_know"] = [panel["on_editing"] for panel in panels if "on_editing" in panel]
         if needs_second_person(actor, secret.environment):
             context["to_know"].append(_GUARDED)
+        context["may_fill_in"] = allows(
+            actor, Action.SECRET_REVEAL, environment_id=secret.environment_id, name=secret.name
+        )
         enter(request, secret.environment)
     refused = bool(form.errors) or conflict is not None
     return render(request, "secrets_app/secret_form.html", context, status=422 if refused else 200)

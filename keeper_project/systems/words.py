@@ -28,4 +28,4 @@ SINK_REMEDY: Final = (
 )
 SIGNING_REMEDY: Final = "Run keeper checkpoint: it says why the trail is not signed."
 TARGET_REMEDY: Final = "Its page says what failed and has a button that tests the connection."
-SILENT_REMEDY: Final = "No worker has asked lately: start a worker and beat."
+SILENT_REMEDY: Final = "No worker has asked lately. If Keeper runs for some minutes, start a worker and beat."

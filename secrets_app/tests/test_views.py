@@ -136,6 +136,49 @@ def test_it_tells_of_a_conflict_and_saves_on_the_second_try(
     assert SecretVersion.objects.filter(secret=secret).count() == 3
 
 
+def test_the_present_value_is_filled_in_on_demand_and_on_record(
+    cast: Cast, secret: Secret, signed_in: SignedIn
+) -> None:
+    editor, path = signed_in(cast.erin), f"/secrets/{secret.pk}/edit"
+    assert VALUE not in editor.get(path).content.decode()
+    assert not AuditEvent.objects.filter(action="secret.reveal").exists()
+    entered = {
+        "secret_type": "TEXT",
+        "value": "",
+        "description": "half way",
+        "tags": "one, two",
+        "expires_at": "2031-02-03T04:05",
+        "comment": "why",
+        "expected": secret.etag,
+    }
+    page = editor.post(path, entered | {"fill_in": "on"})
+    content = page.content.decode()
+    assert page.status_code == 200
+    for kept in (VALUE, "half way", 'value="one, two"', "2031-02-03T04:05", 'value="why"', secret.etag):
+        assert kept in content, kept
+    assert '<option value="TEXT" selected>' in content
+    event = AuditEvent.objects.get(action="secret.reveal")
+    assert (event.actor_name, event.object_uuid, event.outcome) == ("erin", secret.uuid, "allowed")
+    assert SecretVersion.objects.filter(secret=secret).count() == 1
+    # What was typed is not lost to it.
+    content = editor.post(path, entered | {"value": "typed", "fill_in": "on"}).content.decode()
+    assert ">\ntyped</textarea>" in content
+    assert "Empty the value first" in content
+    assert VALUE not in content
+    assert editor.post(path, entered | {"value": f"{VALUE} and more"}).status_code == 302
+    assert reveal(actor=cast.principal(cast.alice), secret=Secret.objects.get(pk=secret.pk)).value == (
+        f"{VALUE} and more"
+    )
+
+
+def test_whoever_may_not_reveal_is_not_filled_in(cast: Cast, secret: Secret, signed_in: SignedIn) -> None:
+    viewer, path = signed_in(cast.vera), f"/secrets/{secret.pk}/edit"
+    assert "Fill it in" not in viewer.get(path).content.decode()
+    refused = viewer.post(path, {"fill_in": "on"})
+    assert (refused.status_code, VALUE in refused.content.decode()) == (403, False)
+    assert AuditEvent.objects.get(action="secret.reveal").outcome == "denied"
+
+
 def test_an_empty_value_keeps_the_one_that_is_there(cast: Cast, secret: Secret, signed_in: SignedIn) -> None:
     form = {"secret_type": "PASSWORD", "value": "", "description": "new words", "expected": secret.etag}
     assert signed_in(cast.erin).post(f"/secrets/{secret.pk}/edit", form).status_code == 302

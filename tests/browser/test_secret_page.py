@@ -1,3 +1,4 @@
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -155,3 +156,22 @@ def test_a_value_is_kept_nowhere_in_the_browser(visitor: Visitor, cast: Cast, se
     assert "s3cr3t-Kx9" not in kept
     page.go_back()
     assert "s3cr3t-Kx9" not in page.content()
+
+
+def test_one_member_is_changed_from_the_present_value(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    stored = secret(value='{"host": "db", "password": "s3cr3t-Kx9"}', secret_type=SecretType.JSON)
+    page = visitor.open(f"/secrets/{stored.pk}/edit", user=cast.alice)
+    page.locator("#id_owner").fill("team-pay")
+    page.get_by_role("button", name="Fill it in to change it").click()
+
+    area = page.locator("#id_value")
+    expect(area).to_have_value('{"host": "db", "password": "s3cr3t-Kx9"}')
+    expect(area).to_have_class(re.compile("concealed"))
+    visitor.shoot(page, "edit-filled-in")
+    area.fill('{"host": "db-2", "password": "s3cr3t-Kx9"}')
+    # Enter saves, whichever buttons there are.
+    page.locator("#id_owner").press("Enter")
+
+    expect(page.get_by_role("heading", name=stored.name)).to_be_visible()
+    stored.refresh_from_db()
+    assert (stored.current_number, stored.owner) == (2, "team-pay")
