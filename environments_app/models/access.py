@@ -100,7 +100,7 @@ class Membership(AuthenticatedRow):
         ]
 
     def __str__(self) -> str:
-        return f"{self.role} of environment {self.environment_id}"
+        return f"{self.holder}: {self.role} in {self.environment}"
 
     @property
     def holder(self) -> str:
@@ -136,7 +136,7 @@ class AccessConfirmation(AuthenticatedRow):
         ]
 
     def __str__(self) -> str:
-        return f"{self.user_id} in environment {self.environment_id}"
+        return f"{self.user} in {self.environment}"
 
 
 class ServiceToken(AuthenticatedRow):

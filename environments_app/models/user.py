@@ -157,4 +157,4 @@ class GroupMember(AuthenticatedRow):
         constraints = [models.UniqueConstraint(fields=["user", "group"], name="one_place_in_a_group")]
 
     def __str__(self) -> str:
-        return f"{self.user_id} in {self.group_id}"
+        return f"{self.user} in {self.group}"

@@ -103,6 +103,12 @@ def test_a_new_account_is_asked_nothing_about_what_it_had(root: Client, cast: Ca
     assert ("second_factor" in new, "second_factor" in known) == (False, True)
 
 
+def test_a_membership_is_called_by_names(root: Client, cast: Cast) -> None:
+    form = {"environment": cast.production.pk, "user": cast.bob.pk, "role": "reader", "prefix": ""}
+    told = root.post(f"{ADMIN}/membership/add/", form, follow=True).content.decode()
+    assert "bob: reader in production" in told
+
+
 def test_what_the_menu_names_is_english(root: Client, cast: Cast) -> None:
     menu = root.get("/admin/").content.decode()
     for name in ("Failed sign-ins", "Rotation policies", "Sync entries"):
