@@ -103,7 +103,7 @@ def test_ending_a_grace_is_confirmed_first(visitor: Visitor, scene: Scene) -> No
     page = visitor.open(f"/rotation/{scene.policy.pk}", user=scene.cast.alice)
     page.get_by_role("button", name="End the grace").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("The value that is not served stops working now")
+    expect(dialog).to_contain_text("The value that is not served is offered no more")
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
     assert not Rotation.objects.filter(policy=scene.policy, cut=True).exists()
