@@ -47,6 +47,23 @@ def worked() -> Run:
     return run
 
 
+def in_conflict(alice: Client, stage: Stage) -> None:
+    """Change a/key on both sides after a sync."""
+    stage.keep("a/key", "one")
+    post(alice, f"/sync/{stage.target.pk}/sync")
+    worked()
+    stage.keep("a/key", "ours")
+    stage.world.write(stage.path("a/key"), "theirs")
+
+
+def planned(alice: Client, stage: Stage) -> Plan:
+    """Have a plan made."""
+    post(alice, f"/sync/{stage.target.pk}/plan")
+    plan = worked().plan
+    assert plan is not None
+    return plan
+
+
 def test_a_target_is_created_from_its_form(alice: Client, cast: Cast, vault: VaultWorld) -> None:
     form = {
         "environment": "development",
@@ -118,17 +135,10 @@ def test_a_second_run_is_refused_with_a_sentence(alice: Client, stage: Stage) ->
 
 @pytest.mark.parametrize(("choice", "value"), [("keep_ours", "ours"), ("take_theirs", "theirs")])
 def test_a_conflict_is_decided_from_the_plan(alice: Client, stage: Stage, choice: str, value: str) -> None:
-    stage.keep("a/key", "one")
-    post(alice, f"/sync/{stage.target.pk}/sync")
-    worked()
-    stage.keep("a/key", "ours")
-    stage.world.write(stage.path("a/key"), "theirs")
-    post(alice, f"/sync/{stage.target.pk}/plan")
-    plan = worked().plan
-    assert plan is not None
-    item = plan.items.get(act="conflict")
-    where = post(alice, f"/sync/plans/{plan.pk}/items/{item.pk}", {"choice": choice})
-    assert where != f"/sync/plans/{plan.pk}"
+    in_conflict(alice, stage)
+    item = planned(alice, stage).items.get(act="conflict")
+    where = post(alice, f"/sync/plans/{item.plan_id}/items/{item.pk}", {"choice": choice})
+    assert where != f"/sync/plans/{item.plan_id}"
     worked()
     assert (stage.value("a/key"), stage.theirs("a/key")) == (value, value)
 
@@ -136,29 +146,16 @@ def test_a_conflict_is_decided_from_the_plan(alice: Client, stage: Stage, choice
 def test_a_decision_about_what_has_moved_on_says_that_it_was_not_carried_out(
     alice: Client, stage: Stage
 ) -> None:
-    stage.keep("a/key", "one")
-    post(alice, f"/sync/{stage.target.pk}/sync")
-    worked()
-    stage.keep("a/key", "ours")
-    stage.world.write(stage.path("a/key"), "theirs")
-    post(alice, f"/sync/{stage.target.pk}/plan")
-    plan = worked().plan
-    assert plan is not None
-    stage.world.write(stage.path("a/key"), "theirs as well")
-    choose = f"/sync/plans/{plan.pk}/items/{plan.items.get(act='conflict').pk}"
-    where = post(alice, choose, {"choice": "keep_ours"})
-    worked()
-    assert stage.theirs("a/key") == "theirs as well"
+    in_conflict(alice, stage)
     told = "Your choice was not carried out"
-    assert told in alice.get(where).content.decode()
-    post(alice, f"/sync/{stage.target.pk}/plan")
-    plan = worked().plan
-    assert plan is not None
-    choose = f"/sync/plans/{plan.pk}/items/{plan.items.get(act='conflict').pk}"
-    where = post(alice, choose, {"choice": "keep_ours"})
-    worked()
-    assert stage.theirs("a/key") == "ours"
-    assert told not in alice.get(where).content.decode()
+    for late in (True, False):
+        item = planned(alice, stage).items.get(act="conflict")
+        if late:
+            stage.world.write(stage.path("a/key"), "theirs as well")
+        where = post(alice, f"/sync/plans/{item.plan_id}/items/{item.pk}", {"choice": "keep_ours"})
+        worked()
+        assert stage.theirs("a/key") == ("theirs as well" if late else "ours")
+        assert (told in alice.get(where).content.decode()) == late
 
 
 def test_a_decision_leaves_what_else_was_found_to_be_decided_and_adopted(alice: Client, stage: Stage) -> None:
@@ -170,9 +167,7 @@ def test_a_decision_leaves_what_else_was_found_to_be_decided_and_adopted(alice: 
     stage.keep("c/key", "still to be written, so that the plan waits")
     for name in ("a/key", "b/key", "legacy/key"):
         stage.world.write(stage.path(name), "theirs")
-    post(alice, f"/sync/{stage.target.pk}/plan")
-    plan = worked().plan
-    assert plan is not None
+    plan = planned(alice, stage)
     conflict, drifted = plan.items.get(act="conflict"), plan.items.get(act="drifted")
     decide = f'href="/sync/plans/{plan.pk}/items/{drifted.pk}"'
     assert f'class="small" {decide}' in alice.get(f"/sync/plans/{plan.pk}").content.decode()
