@@ -156,15 +156,18 @@ class Batch:
         with transaction.atomic():
             self._tools.hold()
             update_rows([work.item for work in ready], ["state", "token"])
-            written = [work for work in ready if work.item.act in {Act.CREATE, Act.UPDATE}]
-            self._store([self._intended(work) for work in written])
+            known, new = [], []
+            for work in ready:
+                if work.item.act == Act.UPDATE and work.entry is not None:
+                    known.append(self._intended(work, work.entry))
+                elif work.item.act == Act.CREATE:
+                    new.append(self._intended(work, self._claimed(work)))
+            self._store(new)
+            entries.save_intents(known)
 
-    def _intended(self, work: Work) -> SyncEntry:
+    def _intended(self, work: Work, entry: SyncEntry) -> SyncEntry:
         """Return the entry of a secret that is about to be written, with the base that this would make."""
-        item, entry = work.item, work.entry
-        if entry is None or item.act == Act.CREATE:
-            # Of updates only those come here whose entry calls the secret ours.
-            entry = self._claimed(work)
+        item = work.item
         entry.intended_keeper, entry.intended_number = item.keeper_version, item.keeper_number
         entry.intended_target = self._tools.backend.next_version(item.target_version, token=item.token)
         return entry

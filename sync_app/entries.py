@@ -28,6 +28,7 @@ _COVERED: Final = (
     "ownership",
 )
 _UNCOVERED: Final = ("state", "reason", "base_number", "intended_number", "synced_at")
+_INTENT: Final = ["intended_keeper", "intended_target", "intended_number", "row_mac"]
 _COLUMNS: Final = [*_COVERED, *_UNCOVERED, "checked_at", "row_mac"]
 
 
@@ -73,9 +74,18 @@ def insert(target: Target, new: Sequence[SyncEntry]) -> None:
 
 def save(entries: Sequence[SyncEntry]) -> None:
     """Store changed entries."""
+    _save(entries, _COLUMNS)
+
+
+def save_intents(entries: Sequence[SyncEntry]) -> None:
+    """Store what is about to be written, of entries that are otherwise as they were stored."""
+    _save(entries, _INTENT)
+
+
+def _save(entries: Sequence[SyncEntry], columns: Sequence[str]) -> None:
     for entry in entries:
         entry.seal_row()
-    update_rows(entries, _COLUMNS)
+    update_rows(entries, columns)
 
 
 def of_names(target: Target, names: Iterable[str]) -> dict[str, SyncEntry]:
