@@ -1,8 +1,7 @@
 """People, environments, roles and tokens in the admin; every change is a use case."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth import admin as django_admin
 from django.contrib.auth.models import Group
@@ -20,8 +19,15 @@ from environments_app import (
     second_factor,
     tokens,
 )
-from environments_app.account_forms import NewUserForm, UserForm
 from environments_app.admin_acts import act_on_each
+from environments_app.admin_forms import (
+    GroupForm,
+    MembershipForm,
+    ModelForm,
+    NewUserForm,
+    SamlGroupMappingForm,
+    UserForm,
+)
 from environments_app.models import (
     AccessConfirmation,
     AccessRequest,
@@ -37,7 +43,6 @@ from environments_app.models import (
     SamlAssertion,
     SamlGroupMapping,
     SamlProvider,
-    SamlRole,
     SecondFactor,
     ServiceToken,
     Session,
@@ -46,11 +51,6 @@ from environments_app.models import (
 from environments_app.policy import Principal
 from environments_app.service_admin import ServiceAdmin
 from environments_app.suspensions import places_of
-
-if TYPE_CHECKING:
-    ModelForm = forms.ModelForm[Any]
-else:  # generic to the type checker only
-    ModelForm = forms.ModelForm
 
 # Importing Django's own page registered it, which would save past the use cases.
 admin.site.unregister(django_admin.Group)  # type: ignore[attr-defined]  # the stub of the admin leaves out what it imports
@@ -161,17 +161,6 @@ class EnvironmentAdmin(ServiceAdmin):
         return environments.update_environment(actor=actor, environment=row, **fields)
 
 
-class MembershipForm(ModelForm):
-    """A role in an environment, of a person or of a group."""
-
-    def clean(self) -> dict[str, Any]:
-        """Refuse neither and both, in words; the database does as well, by a constraint's name."""
-        given: dict[str, Any] = super().clean() or self.cleaned_data
-        if "user" in given and "group" in given and bool(given["user"]) == bool(given["group"]):
-            self.add_error("user", "Choose either a user or a group.")
-        return given
-
-
 @admin.register(Membership)
 class MembershipAdmin(ServiceAdmin):
     """Roles in environments."""
@@ -244,14 +233,6 @@ class ServiceTokenAdmin(ServiceAdmin):
         tokens.revoke(actor=actor, token=row)
 
 
-class GroupForm(ModelForm):
-    """A group's name."""
-
-    class Meta:
-        model = Group
-        fields = ("name",)
-
-
 @admin.register(Group)
 class GroupAdmin(ServiceAdmin):
     """Groups of people."""
@@ -287,23 +268,6 @@ class GroupMemberAdmin(ServiceAdmin):
     def remove(self, *, actor: Principal, row: Any) -> None:
         """Take a person out of a group."""
         groups.remove_from_group(actor=actor, member=row)
-
-
-class SamlGroupMappingForm(ModelForm):
-    """What a group of the identity provider grants: a role in one environment, or that of administrators."""
-
-    def clean(self) -> dict[str, Any]:
-        """Refuse the role of administrators in an environment, and another one nowhere."""
-        given: dict[str, Any] = super().clean() or self.cleaned_data
-        if not {"role", "environment", "prefix"} <= given.keys():
-            return given
-        if given["role"] != SamlRole.ADMIN and given["environment"] is None:
-            self.add_error("environment", "This role is held in an environment: choose one.")
-        if given["role"] == SamlRole.ADMIN and (given["environment"] or given["prefix"]):
-            self.add_error(
-                "environment", "Administrators are not of one environment: leave it and prefix empty."
-            )
-        return given
 
 
 @admin.register(SamlGroupMapping)

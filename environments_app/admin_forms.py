@@ -1,13 +1,14 @@
-"""The admin's forms of accounts."""
+"""The admin's forms of accounts, groups and roles: what is refused is told beside its field."""
 
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.contrib.auth.models import Group
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 
 from environments_app.errors import AccessError
-from environments_app.models import User
+from environments_app.models import SamlRole, User
 from environments_app.names import normalise_username
 
 if TYPE_CHECKING:
@@ -75,3 +76,39 @@ class UserForm(AccountForm):
     remove_second_factor = forms.BooleanField(
         required=False, help_text="For who lost it. What the account reads is suspended as well."
     )
+
+
+class MembershipForm(ModelForm):
+    """A role in an environment, of a person or of a group."""
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse neither and both, in words; the database does as well, by a constraint's name."""
+        given: dict[str, Any] = super().clean() or self.cleaned_data
+        if "user" in given and "group" in given and bool(given["user"]) == bool(given["group"]):
+            self.add_error("user", "Choose either a user or a group.")
+        return given
+
+
+class GroupForm(ModelForm):
+    """A group's name."""
+
+    class Meta:
+        model = Group
+        fields = ("name",)
+
+
+class SamlGroupMappingForm(ModelForm):
+    """What a group of the identity provider grants: a role in one environment, or that of administrators."""
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse the role of administrators in an environment, and another one nowhere."""
+        given: dict[str, Any] = super().clean() or self.cleaned_data
+        if not {"role", "environment", "prefix"} <= given.keys():
+            return given
+        if given["role"] != SamlRole.ADMIN and given["environment"] is None:
+            self.add_error("environment", "This role is held in an environment: choose one.")
+        if given["role"] == SamlRole.ADMIN and (given["environment"] or given["prefix"]):
+            self.add_error(
+                "environment", "Administrators are not of one environment: leave it and prefix empty."
+            )
+        return given
