@@ -32,7 +32,7 @@ _ATTEMPTS: Final = 3
 _FIRST_WAIT: Final = 0.2
 _LONGEST_WAIT: Final = 5.0
 _FIRST_PAUSE: Final = 1.0
-_LONGEST_PAUSE: Final = 30.0
+LONGEST_PAUSE: Final = 10.0
 # Of the time that one reply is waited for: an attempt that has less left would only be cut off, and KMS
 # would seem to give no answer where it throttles.
 _LEAST_PART: Final = 0.2
@@ -80,7 +80,7 @@ class Pause:
     def begin(self, why: KeyUnavailable) -> None:
         """Leave KMS alone for a while, longer each time in a row."""
         with self._lock:
-            length = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._failures)
+            length = min(LONGEST_PAUSE, _FIRST_PAUSE * 2**self._failures)
             self._failures += 1
             self._why, self._until = why, self._clock() + length * random.uniform(0.5, 1)  # noqa: S311 - jitter
 

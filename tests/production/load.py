@@ -50,6 +50,18 @@ class Load:
             lambda: self.reads >= wanted[0] and len(self.stored) >= wanted[1], "reads and writes went on"
         )
 
+    def steady(self, seconds: float) -> None:
+        """Go on until for so long nothing was refused: each process has found out for itself that all is well."""
+        seen, since = -1, time.monotonic()
+
+        def lasts() -> bool:
+            nonlocal seen, since
+            if (refused := len(self.unanswered) + len(self.refused)) != seen:
+                seen, since = refused, time.monotonic()
+            return time.monotonic() - since > seconds
+
+        self.production.until(lasts, f"{seconds} seconds without a refusal")
+
     def said(self) -> str:
         """Return what was seen so far, in words for a log."""
         refused = Counter(self.unanswered + self.refused)

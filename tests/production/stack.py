@@ -265,7 +265,7 @@ class Production:
             # So short that a story notices a key service that is away.
             "KMS_DEK_CACHE_TTL": "3",
             # Longer than a busy machine stands still: only one that hangs on purpose is to be waited for in vain.
-            "KMS_TIMEOUT_SECONDS": "8",
+            "KMS_TIMEOUT_SECONDS": "20",
             "KEEPER_OUTBOUND_ALLOWED": "127.0.0.0/8",
             "DJANGO_SETTINGS_MODULE": "keeper_project.settings",
             "PYTHONPATH": str(ROOT),

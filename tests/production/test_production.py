@@ -6,6 +6,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Final
 
+from secrets_app.key_providers.kms_requests import LONGEST_PAUSE
 from tests.production.load import Load
 from tests.production.stack import Production, _ready
 from tests.servers.fixtures import moto_url, openbao
@@ -147,6 +148,8 @@ def _without_kms_nothing_wrong_is_served_and_it_mends_by_itself(production: Prod
         production.note(f"KMS is away: {load.said()}")
         production.reach_kms()
         load.for_more(reads=5, writes=5)
+        # Each process leaves KMS alone for a while of its own, after which its next request tries.
+        load.steady(LONGEST_PAUSE + 2)
     production.note(f"KMS is back: {load.said()}")
     assert not load.wrong
     assert not load.lost()

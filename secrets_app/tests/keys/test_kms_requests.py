@@ -212,7 +212,7 @@ class TestPausing:
             lengths.append(pause.remaining())
         assert 0.5 <= lengths[0] <= 1
         assert 1 <= lengths[1] <= 2
-        assert all(15 <= length <= 30 for length in lengths[-3:])
+        assert all(5 <= length <= 10 for length in lengths[-3:])
         pause.end()
         pause.begin(NoAnswer("away"))
         assert pause.remaining() <= 1
