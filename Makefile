@@ -102,8 +102,8 @@ coverage: $(DEV) ## The suite on both databases with branch coverage, combined
 	@$(BIN)/coverage report
 
 .PHONY: torture
-torture: $(DEV) ## The long forms of the kill and size tests
-	@$(SERVERS) $(BIN)/python -m pytest -q -m torture --run-torture
+torture: $(DEV) ## The long forms of the kill and size tests, and properties on other examples than the suite's
+	@$(SERVERS) $(BIN)/python -m pytest -q -m 'torture or hypothesis' --run-torture
 
 .PHONY: faults
 faults: $(DEV) ## Kill each part of production while it is used, and print what was seen

@@ -26,15 +26,20 @@ from secrets_app.key_providers import forget_provider
 
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 
-# How fast an example runs says something of the machine, and nothing of the code.
+# How fast an example runs says something of the machine, and nothing of the code. The suite tries the same
+# examples for the same code, so that its verdict is the commit's; the long forms try others each time.
 hypothesis.settings.register_profile(
-    "keeper", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "keeper", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], derandomize=True
 )
-hypothesis.settings.load_profile("keeper")
+hypothesis.settings.register_profile("torture", hypothesis.settings.get_profile("keeper"), derandomize=False)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-torture", action="store_true", help="run the long forms of tests as well")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    hypothesis.settings.load_profile("torture" if config.getoption("--run-torture") else "keeper")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
