@@ -3,6 +3,7 @@
 import http.client
 import re
 import shlex
+import ssl
 import subprocess
 from pathlib import Path
 from typing import Final
@@ -74,23 +75,30 @@ def test_nginx_takes_what_the_sed_of_the_docs_writes(tmp_path: Path) -> None:
     assert tested.returncode == 0, tested.stderr
 
 
-def test_the_access_log_names_no_link_that_shares_a_value(tmp_path: Path) -> None:
+def test_the_logs_of_nginx_name_no_link_that_shares_a_value(tmp_path: Path) -> None:
+    # Nobody listens behind it, so that each request by TLS is an error as well.
     nginx = Nginx(tmp_path, [1])
     nginx.start()
     try:
         nginx.wait()
-        for path, referer in (
-            ("/shared/l1nk", ""),
-            ("/sign-in?next=%2Fshared%2Fl1nk", ""),
-            ("/static/app.css", "https://127.0.0.1/shared/l1nk"),
-            ("/secrets", ""),
+        tls = ssl.create_default_context(cafile=str(nginx.directory / "ca.pem"))
+        for method, path, referer in (
+            ("GET", "/shared/l1nk", ""),
+            ("POST", "/shared/l1nk", ""),
+            ("GET", "/sign-in?next=%2Fshared%2Fl1nk", ""),
+            ("GET", "/static/app.css", "https://127.0.0.1/shared/l1nk"),
+            ("GET", "/secrets", ""),
         ):
-            connection = http.client.HTTPConnection("127.0.0.1", nginx.plain_port, timeout=30)
-            connection.request("GET", path, headers={"Referer": referer})
-            assert connection.getresponse().status == 301
-            connection.close()
+            for connection, status in (
+                (http.client.HTTPConnection("127.0.0.1", nginx.plain_port, timeout=30), 301),
+                (http.client.HTTPSConnection("127.0.0.1", nginx.port, context=tls, timeout=30), 502),
+            ):
+                connection.request(method, path, headers={"Referer": referer})
+                assert connection.getresponse().status == status
+                connection.close()
     finally:
         nginx.stop()
-    written = (nginx.directory / "access.log").read_text()
-    assert "l1nk" not in written
-    assert "GET /secrets " in written
+    for log in (nginx.directory / "access.log", nginx.log):
+        written = log.read_text()
+        assert "l1nk" not in written, log
+        assert "GET /secrets " in written, log
