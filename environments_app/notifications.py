@@ -168,6 +168,11 @@ def recovered(
     return bool(alerts)
 
 
+def still_open(kind: str) -> set[UUID]:
+    """Return what there are open alerts of a kind about, by uuid."""
+    return set(Alert.objects.filter(kind=kind, open=True).values_list("about", flat=True))
+
+
 def send_test(*, transport: str, addressee: UUID, environment: Environment) -> None:
     """Queue a message that says that messages arrive."""
     Delivery.objects.create(

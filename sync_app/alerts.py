@@ -59,6 +59,11 @@ def after_run(run: Run) -> None:
         _close(target, [RUN_FAILED, *over, *(KINDS[state] for state in _WORDS if not counts.get(state))])
 
 
+def after_removal(target: Target) -> None:
+    """Close what was told of a target, in the transaction that removes it."""
+    _close(target, [RUN_FAILED, NOTICED, *KINDS.values()], what="removed")
+
+
 def _keeps_failing(run: Run) -> bool:
     """Say whether a run has been put back so often that nobody should wait for its last attempt."""
     return run.state == RunState.QUEUED and run.attempts >= _ATTEMPTS and not is_paused(run.target)
@@ -110,12 +115,12 @@ def _raise(
             _record(target, {"kind": kind, "count": count})
 
 
-def _close(target: Target, kinds: list[str]) -> None:
+def _close(target: Target, kinds: list[str], *, what: str = "recovered") -> None:
     with transaction.atomic():
         if recovered(
             kinds=kinds,
             about=target.uuid,
-            subject=f"{_title(target)}: recovered",
+            subject=f"{_title(target)}: {what}",
             lines=["What was reported earlier is over."],
             link=target_path(target),
         ):

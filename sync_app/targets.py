@@ -18,6 +18,7 @@ from environments_app.changes import changing
 from environments_app.errors import NameInUse
 from environments_app.models import Environment
 from environments_app.policy import Principal, require
+from sync_app.alerts import after_removal
 from sync_app.credentials import seal
 from sync_app.destinations import Identity, backend_of, identify, refuse_overlap
 from sync_app.errors import AnotherSystem, BackendError, BadDestination, SyncError, TargetInUse
@@ -169,6 +170,7 @@ def remove(*, actor: Principal, target: Target) -> None:
         stored.live, stored.due_at = None, None
         stored.save(update_fields=["live", "due_at", "credentials", "data_key_id", "updated_at"])
         _record(actor, Action.TARGET_REMOVE, stored, {"entries": entries, "forged": forged})
+        after_removal(stored)
     if forged:
         authentic([target])
 

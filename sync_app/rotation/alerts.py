@@ -1,7 +1,9 @@
 """Raises alerts about rotations: what stopped or keeps failing, what is late, and when it is over."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q
@@ -11,11 +13,11 @@ from audit_app import actors
 from audit_app.actions import Action
 from audit_app.record import record
 from audit_app.streams import environment_stream
-from environments_app.notifications import notify, recovered
+from environments_app.notifications import notify, recovered, still_open
 from sync_app.leases import database_now
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.standing import LATE
-from sync_app.rotation.states import Step
+from sync_app.rotation.states import Slot, Step
 
 STOPPED: Final = "rotation.stopped"
 OVERDUE: Final = "rotation.overdue"
@@ -32,12 +34,16 @@ def after_work(rotation: Rotation) -> None:
     elif rotation.problem and rotation.attempts >= _ATTEMPTS:
         _raise(rotation.policy, STOPPED, "the rotation keeps failing", rotation.problem)
     elif rotation.has_ended:
-        _close(rotation.policy, [STOPPED, OVERDUE, WAITS])
+        _close(rotation.policy, [STOPPED, OVERDUE, WAITS], what="it rotates again")
 
 
 def remind() -> None:
-    """Tell of what should have begun or ended long ago: what is due, and rotations that wait for others."""
+    """Tell of what should have begun or ended long ago: what is due, and rotations that wait for others.
+
+    What was told and is so no more, without a rotation that ended well, is told to be over.
+    """
     now = database_now()
+    told = {kind: still_open(kind) for kind in (STOPPED, OVERDUE, WAITS)}
     late = RotationPolicy.objects.filter(
         due_at__lte=now - LATE, live=True, suspended_at__isnull=True, secret__live=True
     )
@@ -52,6 +58,20 @@ def remind() -> None:
     for rotation in rows.defer("policy__credentials").iterator():
         line = rotation.problem or f"it is at {rotation.step} since {rotation.queued_at:%Y-%m-%d %H:%M} UTC"
         _raise(rotation.policy, WAITS, "the rotation waits", line)
+    # One that stopped is not over because somebody had it tried again.
+    at_work = Rotation.objects.filter(slot=Slot.WORKING)
+    _settle(STOPPED, told[STOPPED], still=at_work.values_list("policy__uuid", flat=True))
+    _settle(OVERDUE, told[OVERDUE], still=late.values_list("uuid", flat=True))
+    _settle(WAITS, told[WAITS], still=rotations.values_list("policy__uuid", flat=True))
+
+
+def _settle(kind: str, told: set[UUID], *, still: Iterable[UUID]) -> None:
+    """Close the alerts of a kind that were open before, about policies that are not among `still`."""
+    if not told:
+        return
+    over = RotationPolicy.objects.filter(uuid__in=told.difference(still))
+    for policy in over.select_related("environment", "secret").defer("credentials"):
+        _close(policy, [kind], what="settled" if policy.live else "the policy was removed")
 
 
 def _raise(policy: RotationPolicy, kind: str, what: str, line: str) -> None:
@@ -67,12 +87,12 @@ def _raise(policy: RotationPolicy, kind: str, what: str, line: str) -> None:
             _record(policy, kind)
 
 
-def _close(policy: RotationPolicy, kinds: list[str]) -> None:
+def _close(policy: RotationPolicy, kinds: list[str], *, what: str) -> None:
     with transaction.atomic():
         if recovered(
             kinds=kinds,
             about=policy.uuid,
-            subject=f"{_title(policy)}: it rotates again",
+            subject=f"{_title(policy)}: {what}"[:200],
             lines=["What was reported earlier is over."],
             link=reverse("rotation-policy", args=[policy.pk]),
         ):

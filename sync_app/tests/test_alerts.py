@@ -8,10 +8,10 @@ import pytest
 
 from audit_app.models import AuditEvent
 from environments_app import notifications
-from environments_app.models import Delivery, Environment
+from environments_app.models import Alert, Delivery, Environment
 from environments_app.tests.cast import Cast
 from secrets_app.tests.kept import VALUE, keep
-from sync_app import alerts
+from sync_app import alerts, targets
 from sync_app.models import Run, SyncEntry, Target
 from sync_app.states import State
 from sync_app.tests.shown import make_entry, make_run, make_target
@@ -126,3 +126,10 @@ def test_the_message_leads_to_the_target(cast: Cast, target: Target) -> None:
     make_entry(target, None, State.DRIFTED, name="a")
     ended(target)
     assert Delivery.objects.get().link == f"/sync/{target.pk}"
+
+
+def test_what_was_told_of_a_target_is_over_when_it_is_removed(cast: Cast, target: Target) -> None:
+    ended(target, "failed", error="Vault is sealed")
+    targets.remove(actor=cast.principal(cast.alice), target=target)
+    assert told()[1:] == [("recovered", "development, vault: removed")]
+    assert not Alert.objects.filter(open=True).exists()

@@ -6,14 +6,11 @@ from io import StringIO
 import pytest
 from django.core.management import call_command
 
-from environments_app.models import Alert
 from environments_app.tests.cast import Cast
 from secrets_app import reading
 from secrets_app.tests.kept import keep
 from sync_app.models import Rotation
 from sync_app.rotation.acknowledging import acknowledge
-from sync_app.rotation.acts import retry
-from sync_app.rotation.alerts import STOPPED, remind
 from sync_app.rotation.states import Step
 from sync_app.tests.rotation.making import asked, made_policy, made_secret, stages, stored, worked
 from sync_app.tests.rotators.worlds import MariaDbWorld, World
@@ -48,27 +45,3 @@ def test_what_was_read_is_rotated_at_once_and_both_logins_get_a_new_value(
     assert Rotation.objects.get(pk=first.pk).step == Step.DONE
     assert [mariadb.works(value) for value in known] == [False, False]
     assert mariadb.works(stages(cast, secret)["current"] or "")
-
-
-def test_what_stops_is_told_and_what_goes_on_again_is_told_too(cast: Cast, mariadb: MariaDbWorld) -> None:
-    secret = made_secret(cast, mariadb)
-    mariadb.grant_to_a_alone()
-    rotation = worked(asked(cast, made_policy(cast, mariadb, secret=secret, grace_seconds=0)))
-    alert = Alert.objects.get(kind=STOPPED, open=True)
-    assert "lacks what the login in use may do" in alert.lines[0]
-    assert json.loads(mariadb.current)["password"] not in json.dumps(alert.lines)
-    mariadb.grant_to_b_too()
-    assert worked(retry(actor=cast.principal(cast.erin), rotation=rotation)).step == Step.DONE
-    assert not Alert.objects.filter(open=True).exists()
-
-
-def test_what_waits_for_days_is_told(cast: Cast, generated: World) -> None:
-    policy = made_policy(cast, generated)
-    worked(asked(cast, policy))
-    second = asked(cast, policy)
-    remind()
-    assert not Alert.objects.exists()
-    Rotation.objects.filter(pk=second.pk).update(queued_at="2026-01-01T00:00:00Z")
-    remind()
-    remind()
-    assert Alert.objects.get().subject == "development, app/db: the rotation waits"

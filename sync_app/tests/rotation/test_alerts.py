@@ -1,0 +1,94 @@
+"""What stops, waits or is late is told once, and told to be over when it is, however it ended."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from audit_app.models import AuditEvent
+from environments_app.models import Alert
+from environments_app.tests.cast import Cast
+from sync_app.models import Rotation, RotationPolicy
+from sync_app.rotation import alerts, policies
+from sync_app.rotation.acts import retry
+from sync_app.rotation.alerts import OVERDUE, STOPPED, WAITS, remind
+from sync_app.rotation.standing import LATE
+from sync_app.rotation.states import Step
+from sync_app.tests.rotation.making import asked, made_policy, made_secret, worked
+from sync_app.tests.rotators.worlds import MariaDbWorld, World
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+
+
+def test_what_stops_is_told_and_what_goes_on_again_is_told_too(cast: Cast, mariadb: MariaDbWorld) -> None:
+    secret = made_secret(cast, mariadb)
+    mariadb.grant_to_a_alone()
+    rotation = worked(asked(cast, made_policy(cast, mariadb, secret=secret, grace_seconds=0)))
+    alert = Alert.objects.get(kind=STOPPED, open=True)
+    assert "lacks what the login in use may do" in alert.lines[0]
+    assert json.loads(mariadb.current)["password"] not in json.dumps(alert.lines)
+    mariadb.grant_to_b_too()
+    assert worked(retry(actor=cast.principal(cast.erin), rotation=rotation)).step == Step.DONE
+    assert not Alert.objects.filter(open=True).exists()
+
+
+def test_what_waits_for_days_is_told(cast: Cast, generated: World) -> None:
+    policy = made_policy(cast, generated)
+    worked(asked(cast, policy))
+    second = asked(cast, policy)
+    remind()
+    assert not Alert.objects.exists()
+    Rotation.objects.filter(pk=second.pk).update(queued_at="2026-01-01T00:00:00Z")
+    remind()
+    remind()
+    alert = Alert.objects.get()
+    assert (alert.kind, alert.subject) == (WAITS, "development, app/db: the rotation waits")
+    # It is carried on with after all.
+    Rotation.objects.filter(pk=second.pk).update(queued_at=timezone.now())
+    remind()
+    assert not Alert.objects.filter(open=True).exists()
+
+
+def late(policy: RotationPolicy) -> None:
+    """Let a policy's rotation be overdue, and tell of it."""
+    RotationPolicy.objects.filter(pk=policy.pk).update(due_at=timezone.now() - LATE - timedelta(hours=1))
+    remind()
+    assert Alert.objects.get(open=True).kind == OVERDUE
+
+
+def test_nothing_is_overdue_any_more_under_a_policy_that_is_suspended_or_removed(
+    cast: Cast, generated: World
+) -> None:
+    alice, policy = cast.principal(cast.alice), made_policy(cast, generated)
+    late(policy)
+    remind()
+    assert Alert.objects.filter(open=True).exists()
+    policies.suspend(actor=alice, policy=policy)
+    remind()
+    assert not Alert.objects.filter(open=True).exists()
+    policies.resume(actor=alice, policy=RotationPolicy.objects.get(pk=policy.pk))
+    late(policy)
+    policies.remove(actor=alice, policy=RotationPolicy.objects.get(pk=policy.pk))
+    remind()
+    remind()
+    assert not Alert.objects.filter(open=True).exists()
+    over = AuditEvent.objects.filter(action="rotation.alert", details__contains='"kind":"recovered"')
+    assert over.count() == 2
+
+
+def test_what_stopped_is_over_although_its_worker_died_before_it_could_say_so(
+    cast: Cast, mariadb: MariaDbWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = made_secret(cast, mariadb)
+    mariadb.grant_to_a_alone()
+    rotation = worked(asked(cast, made_policy(cast, mariadb, secret=secret, grace_seconds=0)))
+    retry(actor=cast.principal(cast.erin), rotation=rotation)
+    remind()
+    assert Alert.objects.get(open=True).kind == STOPPED
+    mariadb.grant_to_b_too()
+    monkeypatch.setattr(alerts, "after_work", lambda _rotation: None)
+    assert worked(rotation).step == Step.DONE
+    assert Alert.objects.filter(open=True).exists()
+    remind()
+    assert not Alert.objects.filter(open=True).exists()
