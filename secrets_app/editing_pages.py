@@ -1,5 +1,6 @@
 """The pages on which secrets are written: new, edit, roll back, and the generator beside the form."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from django.contrib import messages
@@ -30,6 +31,7 @@ from secrets_app.secret_types import SecretType
 from secrets_app.version_field import version_number
 
 _GUARDED: Final = "This environment is protected: what you save waits until a second person has approved it."
+_SOME_GUARDED: Final = "What you save in one of these waits until a second person has approved it: {}."
 _COMPARED: Final = ("secret_type", "description", "tags", "owner", "expires_at")
 
 
@@ -62,7 +64,9 @@ def secret_new(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, f"{secret.name} was created.")
             return redirect("secret-detail", id=secret.pk)
-    return _form(request, form, secret=None)
+    guarded = [place.name for place in environments if needs_second_person(actor, place)]
+    to_know = [_SOME_GUARDED.format(", ".join(guarded))] if guarded else []
+    return _form(request, form, secret=None, to_know=to_know)
 
 
 @login_required
@@ -181,7 +185,12 @@ def _conflict(form: SecretForm, secret: Secret) -> dict[str, Any]:
 
 
 def _form(
-    request: HttpRequest, form: SecretForm, *, secret: Secret | None, conflict: dict[str, Any] | None = None
+    request: HttpRequest,
+    form: SecretForm,
+    *,
+    secret: Secret | None,
+    conflict: dict[str, Any] | None = None,
+    to_know: Sequence[str] = (),
 ) -> HttpResponse:
     context: dict[str, Any] = {
         "form": form,
@@ -193,11 +202,12 @@ def _form(
             "cancel": reverse("secret-detail", args=[secret.pk]) if secret else reverse("secret-list"),
         },
         "conflict": conflict,
+        "to_know": list(to_know),
     }
     if secret:
         actor = principal_of(request)
         panels = panels_of(actor=actor, secret=secret)
-        context["to_know"] = [panel["on_editing"] for panel in panels if "on_editing" in panel]
+        context["to_know"] += [panel["on_editing"] for panel in panels if "on_editing" in panel]
         if needs_second_person(actor, secret.environment):
             context["to_know"].append(_GUARDED)
         context["may_fill_in"] = allows(

@@ -319,7 +319,7 @@ def test_an_administrators_way_in_takes_a_second_person(cast: Cast, secret: Secr
     assert Membership.objects.filter(environment=cast.production, user=cast.root).exists()
 
 
-def test_who_edits_is_told_beforehand_that_a_second_person_decides(
+def test_who_writes_is_told_beforehand_that_a_second_person_decides(
     cast: Cast, secret: Secret, signed_in: Callable[..., Client]
 ) -> None:
     open_to_all = keep(cast, "open", environment=cast.development)
@@ -327,6 +327,8 @@ def test_who_edits_is_told_beforehand_that_a_second_person_decides(
     assert "until a second person" in bob.get(f"/secrets/{secret.pk}/edit").content.decode()
     erin = signed_in(cast.erin)
     assert "until a second person" not in erin.get(f"/secrets/{open_to_all.pk}/edit").content.decode()
+    # She may write in development as well, where nobody else decides.
+    assert "until a second person has approved it: production." in erin.get("/secrets/new").content.decode()
 
 
 def test_another_administrator_is_a_second_person_for_access_and_not_for_values(
