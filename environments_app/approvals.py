@@ -9,6 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
+from django.urls import reverse
 from django.utils import timezone
 
 from audit_app.actions import Action
@@ -19,9 +20,9 @@ from environments_app.changes import changing
 from environments_app.deciding import decides, hands_of, people_who_decide
 from environments_app.errors import ApprovalVoid, Conflict, Forbidden, InvalidField, Invisible, Tampered
 from environments_app.hands import Hands
-from environments_app.models import Approval, ApprovalState, Environment
+from environments_app.models import Approval, ApprovalState, Environment, User
 from environments_app.models.approval import OPEN_STATES
-from environments_app.notifications import recovered
+from environments_app.notifications import recovered, tell_people
 from environments_app.policy import Principal, environments_for, record_denial, require
 from environments_app.second_person import record_act
 
@@ -230,6 +231,7 @@ def _note_decision(
         details={"decision": str(state), "comment": comment},
     )
     _settled(stored, f"{stored.environment.name}: {actor.name} decided: {state}")
+    _tell_requester(stored)
 
 
 def _close(stored: Approval, state: ApprovalState, actor: Actor, action: Action) -> None:
@@ -246,6 +248,27 @@ def _settled(approval: Approval, subject: str) -> None:
         about=approval.uuid,
         subject=subject[:200],
         lines=[f"{approval.action}: {approval.object_name}"],
+    )
+
+
+def _tell_requester(approval: Approval) -> None:
+    """Tell who asked what was decided, if they are a person with an address."""
+    if approval.requester.kind is not ActorKind.USER:
+        return
+    person = User.objects.filter(uuid=approval.requester_uuid).exclude(email="")
+    ready = approval.state == ApprovalState.APPROVED
+    what = f"{approval.decided_by_name} {approval.state} what you asked for"
+    tell_people(
+        people=list(person.values_list("uuid", flat=True)),
+        environment=approval.environment,
+        kind="approval",
+        subject=f"{approval.environment.name}: {what}",
+        lines=[
+            f"{approval.action}: {approval.object_name}",
+            *([f"Comment: {approval.comment}"] if approval.comment else []),
+            *(["Carry it out on the page of the request: nothing is done before."] if ready else []),
+        ],
+        link=reverse("approval-detail", args=[approval.pk]),
     )
 
 

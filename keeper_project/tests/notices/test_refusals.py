@@ -13,7 +13,7 @@ from pytest_django import Settings
 
 from environments_app import approvals, members
 from environments_app.errors import ApprovalNeeded
-from environments_app.models import Approval, Membership, Role, User
+from environments_app.models import Approval, Delivery, Membership, Role, User
 from environments_app.policy import Principal
 from environments_app.principals import token_principal
 from environments_app.tests.cast import Cast
@@ -115,6 +115,7 @@ def test_what_a_token_asked_is_told_to_nobody(cast: Cast, asked: Approval) -> No
     assert titles(cast.principal(cast.alice)) == []
     assert titles(cast.principal(cast.erin)) == []
     assert approvals.decided_for(program) == []
+    assert not Delivery.objects.filter(addressee=token.uuid).exists()
 
 
 def test_a_refusal_costs_a_page_no_statement_more(cast: Cast, asked: Approval, signed_in: SignedIn) -> None:
@@ -129,3 +130,31 @@ def test_a_refusal_costs_a_page_no_statement_more(cast: Cast, asked: Approval, s
     before = statements()
     refuse(cast, asked)
     assert statements() == before
+
+
+@pytest.mark.parametrize(
+    ("decide", "word", "lines"),
+    [
+        (approvals.refuse, "refused", [f"Comment: {COMMENT}"]),
+        (
+            approvals.approve,
+            "approved",
+            [f"Comment: {COMMENT}", "Carry it out on the page of the request: nothing is done before."],
+        ),
+    ],
+)
+def test_whoever_asked_gets_an_email_at_once_if_they_have_an_address(
+    cast: Cast, asked: Approval, decide: Callable[..., Approval], word: str, lines: list[str]
+) -> None:
+    decide(actor=cast.principal(cast.erin), approval=asked, comment=COMMENT)
+    (mailed,) = Delivery.objects.filter(addressee=cast.alice.uuid, kind="approval")
+    assert mailed.subject == f"production: erin {word} what you asked for"
+    assert mailed.lines == ["member.grant: charlie", *lines]
+    assert mailed.link == f"/approvals/{asked.pk}"
+
+
+def test_without_an_address_there_is_no_email(cast: Cast, asked: Approval) -> None:
+    cast.alice.email = ""
+    cast.alice.save()
+    refuse(cast, asked)
+    assert not Delivery.objects.filter(addressee=cast.alice.uuid, kind="approval").exists()
