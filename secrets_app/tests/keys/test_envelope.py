@@ -175,7 +175,8 @@ def test_the_hmacs_of_a_data_key_are_those_of_the_standard_library_each_time(mes
 
 
 def test_a_data_key_shows_itself_nowhere() -> None:
-    key = PlainKey(id=uuid4(), material=b"0123456789abcdef0123456789abcdef")
+    # An id that is drawn may have these digits itself, and is shown.
+    key = PlainKey(id=UUID(int=7), material=b"0123456789abcdef0123456789abcdef")
     assert "0123" not in repr(key)
     assert "0123" not in f"{key} {key!s} {[key]}"
     with pytest.raises(TypeError):
