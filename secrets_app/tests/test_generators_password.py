@@ -21,17 +21,19 @@ CLASSES = {
 
 
 def test_it_draws_each_possible_text_equally_often() -> None:
+    # Of four: three characters are uniform as well where one of each class is placed and the rest filled up.
     classes = ["ab", "1"]
     possible = [
-        "".join(text) for text in itertools.product("ab1", repeat=3) if set(text) & set("ab") and "1" in text
+        "".join(text) for text in itertools.product("ab1", repeat=4) if set(text) & set("ab") and "1" in text
     ]
-    drawn = Counter(draw(3, classes) for _ in range(9_000))
+    drawn = Counter(draw(4, classes) for _ in range(20_000))
     assert set(drawn) == set(possible)
-    expected = 9_000 / len(possible)
+    expected = 20_000 / len(possible)
     chi_square = sum((drawn[text] - expected) ** 2 / expected for text in possible)
-    # 18 texts, 17 degrees of freedom: a fair draw exceeds 60 once in a million runs.
-    assert len(possible) == 18
-    assert chi_square < 60
+    # 64 texts, 63 degrees of freedom: a fair draw exceeds 180 once in three million million runs, and one that
+    # fills up is at five hundred.
+    assert len(possible) == 64
+    assert chi_square < 180
 
 
 @pytest.mark.parametrize(
