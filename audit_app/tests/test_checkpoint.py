@@ -73,7 +73,7 @@ def set_back() -> Callable[[], None]:
     """Remember the trail as it is; the result puts it back, as who restores yesterday's database does."""
     tables = ("audit_app_auditevent", "audit_app_streamhead", "audit_app_checkpoint")
     # Not dropped, which would commit on MariaDB: they end with the connection.
-    was = f"was_{uuid4().hex[:8]}"
+    was = f"was_{uuid4().hex}"
     for table in tables:
         sql(f"CREATE TEMPORARY TABLE {was}_{table} AS SELECT * FROM {table}")
 
