@@ -4,4 +4,7 @@ from django.urls import path
 
 from audit_app import views
 
-urlpatterns = [path("activity", views.activity, name="activity")]
+urlpatterns = [
+    path("activity", views.activity, name="activity"),
+    path("activity/<int:id>", views.activity_event, name="activity-event"),
+]

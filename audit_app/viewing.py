@@ -7,18 +7,18 @@ from typing import Final, cast
 
 from django.core.cache import cache
 
-from audit_app import streams
-from audit_app.actions import Action
+from audit_app import search, streams
+from audit_app.actions import Action, Outcome
 from audit_app.actors import Actor
 from audit_app.canonical import Json, canonical_json, utc_text
-from audit_app.models import deployment_uuid
+from audit_app.models import AuditEvent, deployment_uuid
 from audit_app.policy import trail_policy
 from audit_app.record import AuditObject, commit_record
 
 # To read on in what one looks at, or to look again, is one view.
 _ONE_VIEW_SECONDS: Final = 60
 # What these hold was chosen from a list; any other filter is typed, and may be anything.
-_CHOSEN: Final = frozenset({"action", "actions", "outcome", "environment"})
+_CHOSEN: Final = frozenset({"action", "actions", "outcome", "environment", "event"})
 
 
 def record_view(*, viewer: Actor, face: str, wanted: Mapping[str, object]) -> None:
@@ -44,6 +44,25 @@ def record_view(*, viewer: Actor, face: str, wanted: Mapping[str, object]) -> No
         object=AuditObject("trail", deployment_uuid(), "events"),
         details=details,
     )
+
+
+def viewed_event(*, viewer: Actor, id: int) -> AuditEvent | None:
+    """Return an event that `viewer` may read, after recording that they do; None if there is none.
+
+    One that they may not read is to them as if it were not there; that they asked for it is recorded.
+    """
+    record_view(viewer=viewer, face="page", wanted={"event": str(id)})
+    event = search.events(viewer=viewer).select_related("manifest").filter(pk=id).first()
+    if event is None and AuditEvent.objects.filter(pk=id).exists():
+        commit_record(
+            actor=viewer,
+            action=Action.TRAIL_VIEW,
+            stream=streams.SYSTEM,
+            object=AuditObject("trail", deployment_uuid(), "events"),
+            outcome=Outcome.DENIED,
+            details={"face": "page", "filters": {"event": str(id)}},
+        )
+    return event
 
 
 def _used(wanted: Mapping[str, object]) -> list[str]:

@@ -1,21 +1,28 @@
-"""The page of what happened."""
+"""The pages of what happened: the list, and one record of it."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from audit_app import search
+from audit_app import ledger, search, streams
 from audit_app.actions import Action, Outcome
+from audit_app.authentic import is_authentic
+from audit_app.canonical import parsed_details
 from audit_app.listing import list_paginator
+from audit_app.models import AuditEvent
 from audit_app.policy import trail_policy, viewer_of
 from audit_app.versions_read import versions_read
-from audit_app.viewing import record_view
+from audit_app.viewing import record_view, viewed_event
+
+# Of what a read of many took along, so much is shown.
+SHOWN: Final = 500
 
 
 class EventFilterForm(forms.Form):
@@ -84,17 +91,63 @@ class EventOrder:
 def activity(request: HttpRequest) -> HttpResponse:
     """List the events that one may read, newest first."""
     viewer = viewer_of(request)
-    form = EventFilterForm(request.GET, environments=trail_policy().named_streams(viewer))
+    named = trail_policy().named_streams(viewer)
+    form = EventFilterForm(request.GET, environments=named)
     wanted = form.wanted
     record_view(viewer=viewer, face="page", wanted=wanted)
     paginator = list_paginator()
     rows = paginator.paginate_queryset(search.events(viewer=viewer, **wanted), request, view=EventOrder())
     about = wanted["object_name"]
     numbers = versions_read(rows, name=about) if about else {}
+    places = {} if wanted["environment"] else _places(named)
     context = {
-        "events": [(event, numbers.get(event.pk, ())) for event in rows],
+        "events": [(event, numbers.get(event.pk, ()), places.get(event.stream, "")) for event in rows],
         "filters": form,
         "next_url": paginator.get_next_link(),
         "previous_url": paginator.get_previous_link(),
     }
     return render(request, "audit_app/activity.html", context)
+
+
+@login_required
+@require_GET
+def activity_event(request: HttpRequest, id: int) -> HttpResponse:
+    """Show one event with all that it says, and whether it is as Keeper wrote it."""
+    viewer = viewer_of(request)
+    event = viewed_event(viewer=viewer, id=id)
+    if event is None:
+        raise Http404
+    beside = search.events(viewer=viewer, stream=event.stream).filter(
+        sequence__in=[event.sequence - 1, event.sequence + 1]
+    )
+    neighbours = dict(beside.values_list("sequence", "pk"))
+    items = event.manifest.items.order_by("name", "number")[:SHOWN] if event.manifest else ()
+    context = {
+        "event": event,
+        "place": _places(trail_policy().named_streams(viewer)).get(event.stream, event.stream),
+        "details": list(_told(event)),
+        "items": items,
+        "more": max(0, event.manifest.size - SHOWN) if event.manifest else 0,
+        "genuine": _is_genuine(event),
+        "hash": bytes(event.hash).hex(),
+        "previous_hash": bytes(event.previous_hash).hex(),
+        "before": neighbours.get(event.sequence - 1),
+        "after": neighbours.get(event.sequence + 1),
+    }
+    return render(request, "audit_app/event.html", context)
+
+
+def _places(named: Mapping[str, str]) -> dict[str, str]:
+    """Return what people call a stream, by its name."""
+    return {stream: name for name, stream in named.items()} | {streams.SYSTEM: "installation"}
+
+
+def _told(event: AuditEvent) -> Iterator[tuple[str, str]]:
+    """Yield what an event says beyond its columns: texts as they are, anything else as JSON."""
+    for name, value in sorted(parsed_details(event.details).items()):
+        yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _is_genuine(event: AuditEvent) -> bool:
+    links = ledger.links(event.stream, after=event.sequence - 1, until=event.sequence, limit=1)
+    return bool(links) and is_authentic(links[0])

@@ -130,6 +130,7 @@ API: Final[dict[tuple[str, str], Expected]] = {
 # By page; all that take POST, and what is read by GET besides values.
 PAGES: Final[dict[tuple[str, str], Expected]] = {
     ("activity", "GET"): Action.TRAIL_VIEW,
+    ("activity-event", "GET"): Action.TRAIL_VIEW,
     ("report-detail", "GET"): Action.REPORT_GENERATE,
     ("report-file", "GET"): Action.REPORT_GENERATE,
     ("trail-verify", "POST"): Action.TRAIL_VERIFY,
@@ -280,7 +281,14 @@ DRIVEN: Final = frozenset(
     }
 )
 # What these name is not there at all, for anybody: nobody is refused something.
-ABSENT: Final = {"share", "share-revoke", "backup-verify", "restore-release", "api-exposure"}
+ABSENT: Final = {
+    "share",
+    "share-revoke",
+    "backup-verify",
+    "restore-release",
+    "api-exposure",
+    "activity-event",
+}
 
 
 @dataclass

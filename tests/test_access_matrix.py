@@ -615,6 +615,8 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "dashboard": (PageRule("anyone", admin=200),),
     "activity": (PageRule("anyone", admin=200),),
     "activity-charts": (PageRule("anyone", admin=200),),
+    # A record that is not there; what one may read is tested in environments_app/tests/test_event_page.py.
+    "activity-event": (PageRule("absent", admin=404),),
     "secret-list": (PageRule("anyone", admin=200),),
     "secret-new": (PageRule("anyone", admin=200),),
     "secret-generate": (PageRule("anyone", admin=200, method="POST", form={"kind": "password", "lowercase": "on"}),),
@@ -807,6 +809,7 @@ def page_path(place: Scene, name: str) -> str:
     ):
         return reverse(name, kwargs=of_none.get(name))
     by_id = {
+        "activity-event": 987654,
         "admin-token-": place.admin_token_id,
         "target-": place.target_id,
         "plan-": place.plan_id,

@@ -9,6 +9,7 @@ import pytest
 from django.utils import timezone
 from django_otp.oath import hotp
 
+from audit_app.models import AuditEvent
 from environments_app.models import Membership
 from environments_app.notifications import notify
 from environments_app.tests.cast import PASSWORD, Cast
@@ -40,6 +41,7 @@ PAGES = {
     "member": "/environments/development/members/{member}/change",
     "activity": "/activity",
     "activity-charts": "/activity/charts",
+    "record": "/activity/{record}",
     "notifications": "/notifications",
     "tokens": "/tokens",
     "operations": "/operations",
@@ -85,7 +87,9 @@ def test_pages_are_without_barriers(
     deleted = secret(name="old/key")
     lifecycle.delete(actor=cast.principal(cast.alice), secret=deleted)
     reading.reveal(actor=cast.principal(cast.bob), secret=stored)
+    reading.reveal_environment(actor=cast.principal(cast.bob), environment=cast.development)
     rows = {
+        "record": AuditEvent.objects.get(manifest__isnull=False).pk,
         "secret": stored.pk,
         "member": Membership.objects.get(user=cast.bob).pk,
         "deleted": deleted.pk,

@@ -1,0 +1,75 @@
+"""One record of the trail on a page: all that it says, for those who may read it, and whether it is genuine."""
+
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+
+from audit_app.actions import Action, Outcome
+from audit_app.models import AuditEvent
+from audit_app.record import ManifestEntry, record
+from audit_app.streams import environment_stream
+from audit_app.tests.trail import SECRET, sql
+from environments_app.models import Environment, User
+from environments_app.tests.cast import Cast
+
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
+SignedIn = Callable[[User], Client]
+
+
+def written(cast: Cast, environment: Environment, *, many: int = 0) -> AuditEvent:
+    entries = [ManifestEntry(str(SECRET.uuid), number, f"app/<{number}>") for number in range(1, many + 1)]
+    receipt = record(
+        actor=cast.principal(cast.bob),
+        action=Action.SECRET_EXPORT,
+        stream=environment_stream(environment.uuid),
+        object=SECRET,
+        details={"reason": "<b>deploy</b>", "format": "json", "counts": {"TEXT": 2}},
+        manifest=entries or None,
+    )
+    return AuditEvent.objects.get(stream=environment_stream(environment.uuid), sequence=receipt.sequence)
+
+
+def test_it_tells_all_that_was_recorded(cast: Cast, signed_in: SignedIn) -> None:
+    first = written(cast, cast.development)
+    event = written(cast, cast.development, many=3)
+    last = written(cast, cast.development)
+    alice = signed_in(cast.alice)
+    listed = alice.get("/activity").content.decode()
+    assert f'href="/activity/{event.pk}"' in listed
+    assert f"development {event.sequence}" in listed
+    page = alice.get(f"/activity/{event.pk}")
+    text = page.content.decode()
+    for told in (
+        "secret.export", "bob", "&lt;b&gt;deploy&lt;/b&gt;", "TEXT", "as Keeper wrote it", bytes(event.hash).hex(),
+        "app/<wbr>&lt;3&gt;", "3 values", f"/activity/{first.pk}", f"/activity/{last.pk}", "development",
+    ):  # fmt: skip
+        assert told in text, told
+    assert "somebody changed it" not in text
+    assert page["Cache-Control"] == alice.get("/activity")["Cache-Control"]
+
+
+def test_it_says_that_somebody_changed_it(cast: Cast, signed_in: SignedIn) -> None:
+    event = written(cast, cast.development)
+    sql("UPDATE audit_app_auditevent SET actor_name = 'erin', details = 'NaN' WHERE id = %s", event.pk)
+    text = signed_in(cast.alice).get(f"/activity/{event.pk}").content.decode()
+    assert "somebody changed it" in text
+    assert "hash and key fit" not in text
+
+
+def test_whoever_may_not_read_it_finds_nothing_and_is_recorded(cast: Cast, signed_in: SignedIn) -> None:
+    event = written(cast, cast.development)
+    vera = signed_in(cast.vera)
+    hidden, absent = vera.get(f"/activity/{event.pk}"), vera.get("/activity/987654")
+    assert (hidden.status_code, absent.status_code) == (404, 404)
+    assert "app/db" not in hidden.content.decode()
+    denied = AuditEvent.objects.filter(action=Action.TRAIL_VIEW, outcome=Outcome.DENIED)
+    assert [(row.actor_name, f'"{event.pk}"' in row.details) for row in denied] == [("vera", True)]
+
+
+def test_looking_at_a_record_is_recorded(cast: Cast, signed_in: SignedIn) -> None:
+    event = written(cast, cast.development)
+    signed_in(cast.alice).get(f"/activity/{event.pk}")
+    viewed = AuditEvent.objects.get(action=Action.TRAIL_VIEW)
+    assert (viewed.actor_name, viewed.outcome) == ("alice", Outcome.ALLOWED)
+    assert f'"event":"{event.pk}"' in viewed.details
