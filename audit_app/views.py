@@ -145,7 +145,8 @@ def _places(named: Mapping[str, str]) -> dict[str, str]:
 def _told(event: AuditEvent) -> Iterator[tuple[str, str]]:
     """Yield what an event says beyond its columns: texts as they are, anything else as JSON."""
     for name, value in sorted(parsed_details(event.details).items()):
-        yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+        is_text = value is None or isinstance(value, str)
+        yield name, value or "" if is_text else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def _is_genuine(event: AuditEvent) -> bool:
