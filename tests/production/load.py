@@ -86,7 +86,7 @@ class Load:
         def is_served() -> bool:
             status, body = self._ask(name)
             answers.append(body)
-            return status not in {0, 503}
+            return status in {200, 404}
 
         self.production.until(is_served, f"{name} is served")
         return answers[-1].get("value")
@@ -105,7 +105,8 @@ class Load:
         return self.production.ask(f"/api/environments/development/secrets/{name}")
 
     def _read(self, _number: int) -> None:
-        name = next(iter(self.stored))
+        # Another thread adds to them meanwhile.
+        name = next(iter(list(self.stored)))
         status, body = self._ask(name)
         if status != 200:
             self.unanswered.append(status)
