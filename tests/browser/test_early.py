@@ -1,5 +1,6 @@
 """What is pressed before the page's scripts have run is done once they have."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -8,7 +9,7 @@ from playwright.sync_api import Page, Route, expect
 from environments_app.tests.cast import Cast
 from secrets_app import writing
 from secrets_app.models import Secret
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import PATIENCE_MILLISECONDS, Visitor
 
 Make = Callable[..., Secret]
 
@@ -21,7 +22,11 @@ def without_modules_yet(page: Page, path: str) -> Iterator[None]:
     page.goto(path, wait_until="commit")
     expect(page.locator("#toasts")).to_be_attached()
     yield
-    assert held, "the page did not ask for its modules"
+    # The page has asked for them, which this process may not have heard yet.
+    deadline = time.monotonic() + PATIENCE_MILLISECONDS / 1000
+    while not held:
+        assert time.monotonic() < deadline, "the page did not ask for its modules"
+        page.wait_for_timeout(20)
     for route in held:
         route.continue_()
 

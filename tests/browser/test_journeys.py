@@ -38,6 +38,8 @@ def test_find_reveal_and_copy_by_the_keyboard_alone(
     page = visitor.open("/", user=cast.alice, phone=phone, **CLIPBOARD)
     page.keyboard.press("/")
     page.keyboard.type("pay")
+    # What is found for the first letters alone is just as much, and is replaced.
+    expect(page.locator("#found .menu-item").last).to_have_text("All that fit “pay”")
     expect(page.locator("#found .menu-item")).to_have_count(3)
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
