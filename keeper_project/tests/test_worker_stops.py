@@ -53,6 +53,8 @@ class Folder:
     def messages(self) -> list[dict[str, Any]]:
         found = []
         for path in self.folder.glob("*.celery.msg*"):
+            if path.suffix == ".draft":
+                continue  # Beat is about to add it.
             try:
                 found.append(json.loads(path.read_text()))
             except FileNotFoundError:
