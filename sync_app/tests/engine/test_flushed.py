@@ -47,7 +47,7 @@ class Services(Fleet):
     ) -> None:
         super().__init__(environment, world, secrets=secrets, seed=0)
         self._redis, self._reached = redis, queue.SimpleQueue[threading.Event]()
-        self._writes = itertools.count(1)
+        self._writes, self._one_by_one = itertools.count(1), threading.Lock()
         self._workers, self.flushes, self._to_kill = 2 + kills, 0, 0
 
     def ask(self, do: str, **request: Any) -> dict[str, Any]:
@@ -89,9 +89,11 @@ class Services(Fleet):
     def _before(self, operation: str) -> None:
         def act() -> None:
             self._before(operation)
-            if next(self._writes) % EVERY == 0:
-                self.flush()
-                self._offer_to_kill()
+            # While a worker is to die its other writes wait: enough are left for those who are to die after it.
+            with self._one_by_one:
+                if next(self._writes) % EVERY == 0:
+                    self.flush()
+                    self._offer_to_kill()
 
         self.world.plan.before(operation, act)
 
