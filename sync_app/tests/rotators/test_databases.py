@@ -1,7 +1,7 @@
 """What MySQL's and PostgreSQL's rotators do alike: logs, quoting, grants, locks, and workers that sleep."""
 
 import json
-import secrets
+import random
 import traceback
 
 import pytest
@@ -25,7 +25,8 @@ AWKWARD = "'\"`\\%;$ {}()#-*/ü鍵\U0001f511azAZ09"
 
 
 def awkward_passwords(count: int) -> list[str]:
-    return ["".join(secrets.choice(AWKWARD) for _ in range(24)) + "'\\" for _ in range(count)]
+    drawn = random.Random(count)
+    return ["".join(drawn.choices(AWKWARD, k=24)) + "'\\" for _ in range(count)]
 
 
 def with_password(world: DatabaseWorld, password: str) -> Pending:
@@ -168,7 +169,9 @@ def test_a_lock_that_somebody_holds_is_waited_for_and_no_longer(
             inner.append(caught.value)  # noqa: B023
             return True
 
-        new = rotator.set(rotator.prepare(world.current), current=world.current, fence=fence(meanwhile))
+        # Its own turn lasts longer than the other one waits, however busy the machine is.
+        held = fence(meanwhile, seconds=60)
+        new = rotator.set(rotator.prepare(world.current), current=world.current, fence=held)
         assert len(inner) == 1
         assert world.works(new)
 
