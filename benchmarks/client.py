@@ -11,12 +11,13 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle, takewhile
-from typing import Any, Self
+from itertools import cycle
+from typing import Any, Self, TypeVar
 
 TIMEOUT_SECONDS = 60
 _PATCH_TYPE = "application/merge-patch+json"
 _END_OF_CHUNKS = b"\r\n0\r\n\r\n"
+_Request = TypeVar("_Request")
 
 
 class UnexpectedAnswer(RuntimeError):
@@ -79,19 +80,28 @@ class Mixed:
 
 def mixed(port: int, requests: Iterator[tuple[str, bytes]], *, clients: int, seconds: float) -> Mixed:
     """Send requests of several kinds from so many clients; what fails is counted and goes on."""
-    deadline = time.perf_counter() + seconds
-    return _drive(port, takewhile(lambda _: time.perf_counter() < deadline, requests), clients, strict=False)
+    return _drive(port, _within(seconds, requests), clients, strict=False)
 
 
 def for_seconds(port: int, requests: Sequence[bytes], *, clients: int, seconds: float) -> Load:
     """Send requests over and over from so many clients, each waiting for its answer."""
-    deadline = time.perf_counter() + seconds
-    return _alike(port, takewhile(lambda _: time.perf_counter() < deadline, cycle(requests)), clients)
+    return _alike(port, _within(seconds, cycle(requests)), clients)
 
 
 def all_of(port: int, requests: Sequence[bytes], *, clients: int) -> Load:
     """Send each request once, shared between so many clients."""
     return _alike(port, iter(requests), clients)
+
+
+def _within(seconds: float, requests: Iterator[_Request]) -> Iterator[_Request]:
+    """Yield requests for so long from the first one on, which is there in any case."""
+    deadline = 0.0
+    for request in requests:
+        now = time.perf_counter()
+        deadline = deadline or now + seconds
+        if now > deadline:
+            return
+        yield request
 
 
 class _Connection:

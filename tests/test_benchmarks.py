@@ -86,7 +86,11 @@ def test_the_chart_shows_each_ratio_that_has_a_target_and_is_xml() -> None:
 
 def test_memory_is_that_of_a_process_and_its_children() -> None:
     own = idle.memory_mb(os.getpid())
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+    program = [sys.executable, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        # It has its memory once it runs.
+        child.stdout.readline()
         assert idle.memory_mb(os.getpid()) > own > idle.memory_mb(child.pid) > 0
         child.communicate(b"\n")
 
