@@ -21,6 +21,7 @@ from rest_framework.exceptions import (
 )
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 
 from audit_app.errors import KeyringUnavailable, TooManyRefusals
 from audit_app.refusals import refuse
@@ -282,7 +283,9 @@ def _named_fields(error: Exception) -> list[dict[str, Any]]:
 def _field_errors(detail: Any, path: str = "") -> Iterator[dict[str, Any]]:
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
-            yield from _field_errors(inner, f"{path}.{name}" if path else str(name))
+            # What is wrong with the whole is told of the whole.
+            inside = "" if name == api_settings.NON_FIELD_ERRORS_KEY else str(name)
+            yield from _field_errors(inner, ".".join(filter(None, (path, inside))))
     elif isinstance(detail, list):
         for position, inner in enumerate(detail):
             nested = isinstance(inner, Mapping | list)

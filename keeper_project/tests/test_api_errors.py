@@ -287,3 +287,19 @@ def test_a_refused_row_of_a_bulk_call_is_named_by_its_place(
     response = send(signed_in(cast.alice), "POST", "/api/secrets/bulk", body)
     assert response.json()["errors"][0]["item"] == 1
     assert "swordfish" not in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("secrets", "field"), [(["swordfish"], "secrets.0"), ("swordfish", "secrets"), ([], "secrets")]
+)
+def test_what_is_wrong_with_the_whole_is_told_of_the_whole(
+    cast: Cast, signed_in: Callable[[Any], Client], secrets: object, field: str
+) -> None:
+    body = {"environment_id": cast.development.pk, "secrets": secrets}
+    response = send(signed_in(cast.alice), "POST", "/api/secrets/bulk", body)
+    assert [error["field"] for error in response.json()["errors"]] == [field]
+    assert (
+        send(signed_in(cast.alice), "POST", "/api/secrets/bulk", [body]).json()["errors"][0]["field"]
+        == "body"
+    )
+    assert "swordfish" not in response.content.decode()
