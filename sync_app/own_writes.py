@@ -6,15 +6,19 @@ proved to be Keeper's, then it is the base, and nobody else changed anything.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Final, TypeGuard
 
 from secrets_app import fingerprints
 from sync_app import keeper_side
 from sync_app.backends.base import Backend, Copy
+from sync_app.errors import BackendError, ValueUnusable
 from sync_app.models import Target
 from sync_app.ownership import intended_of
 from sync_app.parallel import each, no_pulse
 from sync_app.reconcile import Ownership, Presence
 from sync_app.survey import Finding
+
+_MOVED: Final = "the target's secret changed while it was looked at: plan again"
 
 
 def recognise(
@@ -23,7 +27,8 @@ def recognise(
     """Note on each finding the base that such a write made, if it is there.
 
     Where others can make a version of that name too, its value has to be the one that was intended: it
-    is read, compared with that one's keyed fingerprint, and forgotten. What was filled in has none.
+    is read, compared with that one's keyed fingerprint, and forgotten. What was filled in has none. Where
+    it cannot be read, nobody knows whose it is, and nothing is decided.
     """
     found = [finding for finding in findings.values() if may_be_own(target, finding)]
     if backend.next_version_is_proof:
@@ -33,8 +38,14 @@ def recognise(
     known = keeper_side.fingerprints_of(_intended(finding) for finding in found)
     questions = [finding for finding in found if _intended(finding) in known]
     for finding, answer in each(lambda finding: backend.read(finding.name), questions, pulse=pulse):
-        # What cannot be read is not recognised; whether that matters is found out by comparing.
-        if isinstance(answer, Copy) and _is(answer, finding, known[_intended(finding)]):
+        if isinstance(answer, ValueUnusable):
+            # Keeper writes nothing like that: it is somebody else's.
+            continue
+        if isinstance(answer, BackendError):
+            finding.problem = str(answer)
+        elif not _is_here(answer, finding):
+            finding.problem = _MOVED
+        elif fingerprints.matches(answer.value.encode(), known[_intended(finding)]):
             finding.own = intended_of(finding.entry)
 
 
@@ -56,6 +67,6 @@ def _intended(finding: Finding) -> str:
     return intended.keeper if intended else ""
 
 
-def _is(copy: Copy, finding: Finding, fingerprint: bytes) -> bool:
-    here = finding.seen is not None and copy.seen.version == finding.seen.version
-    return here and fingerprints.matches(copy.value.encode(), fingerprint)
+def _is_here(copy: Copy | None, finding: Finding) -> TypeGuard[Copy]:
+    """Say whether a copy is of the version that was seen."""
+    return copy is not None and finding.seen is not None and copy.seen.version == finding.seen.version

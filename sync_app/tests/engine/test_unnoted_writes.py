@@ -9,13 +9,16 @@ import pytest
 from secrets_app import writing
 from secrets_app.secret_types import SecretType
 from sync_app import applying, queueing, runs
-from sync_app.backends.base import Backend, Seen
+from sync_app.backends.base import Backend, Copy, Seen
+from sync_app.backends.vault_kv2 import VaultKv2
 from sync_app.batches import Batch
+from sync_app.errors import TargetUnreachable
 from sync_app.leases import database_now
 from sync_app.models import PlanItem, Run
+from sync_app.models.plan import PlanKind
 from sync_app.models.run import RunKind, Trigger
 from sync_app.tests.engine.stage import Stage
-from sync_app.tests.worlds import AwsWorld, World
+from sync_app.tests.worlds import AwsWorld, VaultWorld, World
 
 pytestmark = pytest.mark.every_database
 
@@ -270,3 +273,60 @@ def test_what_was_filled_in_is_known_by_the_version_alone(stage: Stage, killed: 
     else:
         assert stage.sync().counts == {"unchanged": 1, "conflict": 1}
         assert stage.theirs("one") == "2 first"
+
+
+@pytest.mark.parametrize("world", ["vault"], indirect=True)
+@pytest.mark.parametrize("failure", ["no answer", "an older answer"])
+def test_what_could_not_be_asked_is_not_taken_for_a_strangers(
+    stage: Stage, killed: Killed, monkeypatch: pytest.MonkeyPatch, failure: str
+) -> None:
+    """The value is read again to compare, and its older version would be pulled over the newer one."""
+    stage.rules(direction="both", conflict="target_wins")
+    stage.keep("one", "first")
+    stage.sync()
+    stage.keep("one", "second")
+    run = killed()
+    stage.keep("one", "third")
+    end(run)
+    read, left = VaultKv2.read, [failure]
+
+    def once(self: VaultKv2, name: str) -> Copy | None:
+        copy = read(self, name)
+        if not left:
+            return copy
+        if left.pop() == "no answer":
+            raise TargetUnreachable("Vault gave no answer")
+        assert copy is not None
+        return replace(copy, seen=replace(copy.seen, version="1"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(VaultKv2, "read", once)
+        assert stage.items(stage.sync(rest=True)) == {"one": ("refused", "skipped")}
+    assert stage.value("one") == "third"
+    assert carries_on(stage)
+    assert is_in_step(stage, "third")
+
+
+@pytest.mark.parametrize("world", ["vault"], indirect=True)
+def test_what_keeper_never_writes_is_a_strangers(vault: VaultWorld, stage: Stage, killed: Killed) -> None:
+    stage.keep("one", "first")
+    stage.sync()
+    stage.keep("one", "second")
+    run = killed(at="start")
+    vault.kv.create_or_update_secret(stage.path("one"), {"user": "theirs"}, mount_point="secret")
+    stage.drop("one")
+    end(run)
+    assert stage.sync(rest=True).counts == {"conflict": 1}
+
+
+@pytest.mark.parametrize("existed", [True, False], ids=["update", "create"])
+def test_taking_leave_withdraws_what_nobody_noted(stage: Stage, killed: Killed, existed: bool) -> None:
+    if existed:
+        stage.keep("one", "first")
+        stage.sync()
+    stage.keep("one", "second")
+    run = killed()
+    stage.keep("one", "third")
+    end(run)
+    plan = stage.plan(kind=PlanKind.DISCONNECT, options={"mode": "withdraw"})
+    assert stage.items(stage.apply(plan)) == {"one": ("delete", "done")}
