@@ -25,6 +25,7 @@ from sync_app.errors import BackendError, CreateOvertaken
 from sync_app.leases import database_now
 from sync_app.models import PlanItem, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind
+from sync_app.models.target import Intent
 from sync_app.outcomes import Outcomes
 from sync_app.ownership import mark_for
 from sync_app.parallel import STOPPING, Crew, Started, each
@@ -168,8 +169,11 @@ class Batch:
     def _intended(self, work: Work, entry: SyncEntry) -> SyncEntry:
         """Return the entry of a secret that is about to be written, with the base that this would make."""
         item = work.item
-        entry.intended_keeper, entry.intended_number = item.keeper_version, item.keeper_number
-        entry.intended_target = self._tools.backend.next_version(item.target_version, token=item.token)
+        makes = self._tools.backend.next_version(item.target_version, token=item.token)
+        intent = Intent(item.keeper_version, makes, item.keeper_number)
+        if entry.intent != intent:
+            work.earlier = entry.intent
+        entry.note_intent(intent)
         return entry
 
     def _claimed(self, work: Work) -> SyncEntry:

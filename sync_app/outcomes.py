@@ -39,7 +39,7 @@ class Outcomes:
             self.skip(work, str(answer))
             if work.entry is not None:
                 # What is there is not what was intended, nor can it become that any more.
-                work.entry.forget_intent()
+                work.entry.note_intent(work.earlier)
             if isinstance(answer, CreateOvertaken) and work.entry is not None:
                 work.entry.ownership = Ownership.NONE
         elif isinstance(answer, BackendError):

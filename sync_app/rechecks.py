@@ -18,6 +18,7 @@ from sync_app.errors import SyncError
 from sync_app.keeper_side import Held
 from sync_app.models import Plan, PlanItem, SyncEntry
 from sync_app.models.plan import Act, PlanKind
+from sync_app.models.target import NO_INTENT, Intent
 from sync_app.ownership import base_of, is_same, side_of
 from sync_app.reconcile import GONE, Item, Ownership, Presence, Reason, reconcile
 from sync_app.write_tokens import write_token
@@ -49,6 +50,8 @@ class Work:
     held: Held | None
     entry: SyncEntry | None
     value: str = field(default="", repr=False)
+    # Another write whose outcome nobody knew when this one was intended: it may come late.
+    earlier: Intent = NO_INTENT
 
     @property
     def is_owned(self) -> bool:

@@ -1,7 +1,7 @@
 """Targets, and what Keeper knows of each secret that it syncs with one."""
 
 from datetime import datetime, timedelta
-from typing import ClassVar
+from typing import ClassVar, Final, NamedTuple
 from uuid import UUID
 
 from django.db import models
@@ -132,6 +132,17 @@ def credentials_context(*, target: UUID, environment: UUID, endpoint: str) -> Co
     )
 
 
+class Intent(NamedTuple):
+    """The base that a write would make: Keeper's version, the target's, and the number of Keeper's."""
+
+    keeper: str = ""
+    target: str = ""
+    number: int | None = None
+
+
+NO_INTENT: Final = Intent()
+
+
 class SyncEntry(AuthenticatedRow):
     """What Keeper knows of one name at one target: whose it is, what was last synced, how it stands.
 
@@ -199,10 +210,18 @@ class SyncEntry(AuthenticatedRow):
         self.base_keeper, self.base_target, self.base_number = keeper, target, number
         self.forget_intent()
 
+    @property
+    def intent(self) -> Intent:
+        """The write under way, or of which it is not known what became of it."""
+        return Intent(self.intended_keeper, self.intended_target, self.intended_number)
+
+    def note_intent(self, intent: Intent) -> None:
+        """Note what is about to be written, or was and may be there."""
+        self.intended_keeper, self.intended_target, self.intended_number = intent
+
     def forget_intent(self) -> None:
         """Note that no write is under way of which it is not known what became of it."""
-        self.intended_keeper = self.intended_target = ""
-        self.intended_number = None
+        self.note_intent(NO_INTENT)
 
     def free_at(self, apart: timedelta, now: datetime) -> datetime:
         """Return when a system that takes one new version in so long a time takes another of this secret."""

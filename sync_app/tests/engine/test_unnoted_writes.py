@@ -307,6 +307,45 @@ def test_what_could_not_be_asked_is_not_taken_for_a_strangers(
     assert is_in_step(stage, "third")
 
 
+@pytest.mark.parametrize("order", ["target_wins", "ask"])
+def test_a_write_that_arrives_after_the_next_one_was_planned_is_our_own(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    """It got no answer in time, and the target carries it out just before the newer value comes."""
+    stage.rules(direction="both", conflict=order)
+    stage.keep("one", "first")
+    stage.sync()
+    stage.keep("one", "second")
+    stage.world_rest()
+    kind = type(stage.world.backend())
+    update, late = kind.update, []
+
+    def lost(self: Backend, seen: Seen, value: str, **options: Any) -> Seen:
+        late.append(lambda: update(stage.world.backend(), seen, value, **options))
+        raise TargetUnreachable("no answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(kind, "update", lost)
+        run = runs.execute(runs.request_sync(actor=stage.alice, target=stage.fresh()).pk)
+    assert run is not None
+    stage.keep("one", "third")
+    Run.objects.filter(pk=run.pk).update(not_before=None)
+    runs.execute(run.pk)
+
+    def overtaken(self: Backend, seen: Seen, value: str, **options: Any) -> Seen:
+        if late:
+            late.pop()()
+        return update(self, seen, value, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(kind, "update", overtaken)
+        assert stage.items(stage.sync(rest=True)) == {"one": ("update", "skipped")}
+    assert stage.theirs("one") == "second"
+    assert carries_on(stage)
+    assert stage.value("one") == "third"
+    assert is_in_step(stage, "third")
+
+
 @pytest.mark.parametrize("world", ["vault"], indirect=True)
 def test_what_keeper_never_writes_is_a_strangers(vault: VaultWorld, stage: Stage, killed: Killed) -> None:
     stage.keep("one", "first")
