@@ -208,6 +208,9 @@ def _adopt(backend: Backend, job: Job) -> Done:
     now = backend.look(job.name)
     if job.adoption is Adoption.REPLACE and now.version == job.token:
         return Done(seen=now)
+    if job.adoption is Adoption.REPLACE and job.repeated and now.mark == job.mark:
+        # Marked by an earlier attempt, whose write may be there as well: `update` finds it.
+        return Done(seen=backend.update(replace(job.seen, mark=job.mark), job.value, token=job.token))
     _same(now, job)
     taken = now.mark is not None and (
         now.mark.deployment != job.mark.deployment or now.mark.target in job.others

@@ -358,6 +358,19 @@ def test_what_keeper_never_writes_is_a_strangers(vault: VaultWorld, stage: Stage
     assert stage.sync(rest=True).counts == {"conflict": 1}
 
 
+@pytest.mark.parametrize("at", ["start", "_save"], ids=["nothing was written", "it was written"])
+def test_a_replacement_that_nobody_noted_is_carried_on(stage: Stage, killed: Killed, at: str) -> None:
+    stage.edit("one", "theirs")
+    stage.keep("one", "ours")
+    options: dict[str, Any] = {"names": ["one"], "mode": "replace"}
+    plan = stage.plan(kind=PlanKind.ADOPT, options=options)
+    run = killed(applying.request_apply(actor=stage.alice, plan=plan), at=at)
+    assert stage.theirs("one") == ("theirs" if at == "start" else "ours")
+    assert end(run) == "done"
+    assert stage.items(plan) == {"one": ("adopt", "done")}
+    assert is_in_step(stage, "ours")
+
+
 @pytest.mark.parametrize("existed", [True, False], ids=["update", "create"])
 def test_taking_leave_withdraws_what_nobody_noted(stage: Stage, killed: Killed, existed: bool) -> None:
     if existed:
