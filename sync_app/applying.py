@@ -21,7 +21,7 @@ from sync_app.backends.base import Backend
 from sync_app.batches import Batch
 from sync_app.credentials import connected
 from sync_app.drafts import Choice
-from sync_app.errors import NotResolvable, PlanNotReady, SyncPaused, Unfinished
+from sync_app.errors import LeaseLost, NotResolvable, PlanNotReady, SyncPaused, Unfinished
 from sync_app.finding import require_on
 from sync_app.keeper_side import under
 from sync_app.leases import Lease
@@ -175,6 +175,9 @@ def _work_off(tools: Tools, acts: tuple[Act, ...]) -> None:
     while True:
         try:
             batch = next(batches, None)
+        except LeaseLost:
+            # Another worker is at it: what was not begun is not begun any more.
+            raise
         except Exception:
             # What is under way has happened: that is stored before the reason to stop is told.
             _end(under_way)

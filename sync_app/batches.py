@@ -281,6 +281,7 @@ class Batch:
     def _act(self, task: Task) -> Done:
         """Do one act; called by several threads, which never touch the database."""
         self._tools.pace.wait()
+        self._tools.refuse_if_over()
         return acts.carry_out(self._tools.backend, task[1])
 
     def _confirmed(self) -> Iterator[tuple[Task, Done | BackendError]]:

@@ -20,6 +20,7 @@ from sync_app.stopping import leave_off_if_asked
 LEASE: Final = timedelta(seconds=60)
 LONGEST_WAIT: Final = timedelta(minutes=10)
 _RENEW_AFTER_SECONDS: Final = 15.0
+_OVER_AFTER_SECONDS: Final = LEASE.total_seconds()
 _CLOCKS: Final = {"mysql": "SELECT UTC_TIMESTAMP(6)", "sqlite": "SELECT STRFTIME('%Y-%m-%d %H:%M:%f', 'now')"}
 
 
@@ -77,6 +78,11 @@ class Lease:
         if not changed:
             raise LeaseLost("another worker carries this run on")
         self._renewed = time.monotonic()
+
+    def refuse_if_over(self) -> None:
+        """Raise LeaseLost if the lease was not renewed in time; asks the clock alone, in any thread."""
+        if time.monotonic() - self._renewed > _OVER_AFTER_SECONDS:
+            raise LeaseLost("the lease ran out: another worker may carry this run on")
 
     def pulse(self) -> None:
         """Renew the lease if some time has passed since it last was. Raises LeaseLost."""

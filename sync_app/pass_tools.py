@@ -35,3 +35,8 @@ class Tools:
     def pulse(self) -> None:
         """Keep the lease while the target is slow."""
         (self.lease.pulse if self.lease else no_pulse)()
+
+    def refuse_if_over(self) -> None:
+        """Raise LeaseLost, in any thread, if this worker slept so long that another may have taken over."""
+        if self.lease:
+            self.lease.refuse_if_over()

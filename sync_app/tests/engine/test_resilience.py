@@ -1,5 +1,6 @@
 """What fails is never taken for gone, never taken for done, and never spoils the rest."""
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -10,10 +11,13 @@ from django.utils import timezone
 from audit_app.tests.trail import take_away
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret, SecretVersion
-from sync_app import queueing, runs, schedule
-from sync_app.leases import claim, database_now
+from sync_app import applying, queueing, runs, schedule
+from sync_app.backends.base import Backend, Seen
+from sync_app.batches import Batch
+from sync_app.leases import LEASE, claim, database_now
 from sync_app.models import PlanItem, Run, SyncEntry
 from sync_app.parallel import CONCURRENCY
+from sync_app.rechecks import Work
 from sync_app.tests.engine.stage import Stage
 from sync_app.tests.worlds import AwsWorld, VaultWorld
 from tests.aws_strict.faults import Fault
@@ -201,8 +205,6 @@ def test_credentials_that_are_refused_stop_the_run_with_an_instruction(cast: Cas
     plan = stage.plan()
     aws.plan.clear()
     aws.plan.fail("CreateSecret", Fault.EXPIRED, times=500)
-    from sync_app import applying
-
     run = runs.execute(applying.request_apply(actor=stage.alice, plan=plan).pk)
     assert run is not None
     assert run.state == "failed"
@@ -290,3 +292,51 @@ def test_aws_gets_one_version_of_a_secret_in_ten_minutes(cast: Cast, aws: AwsWor
     assert stage.fresh().due_at is not None
     stage.sync(rest=True)
     assert stage.theirs("one") == "second"
+
+
+def test_who_lost_the_run_begins_no_more_writes(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It finds out when it makes the next batch ready, while most of the one before is not begun."""
+    monkeypatch.setattr(applying, "BATCH", 3 * CONCURRENCY)
+    for number in range(4 * CONCURRENCY):
+        stage.keep(f"app/{number:02}", "value")
+    run = runs.request_sync(actor=stage.alice, target=stage.fresh())
+    kind = type(stage.world.backend())
+    create, intend = kind.create, Batch._intend
+    go, begun, intended = threading.Event(), [], []
+
+    def slow(self: Backend, name: str, value: str, **options: Any) -> Seen:
+        begun.append(name)
+        go.wait(30)
+        return create(self, name, value, **options)
+
+    def overtaken(self: Batch, ready: list[Work]) -> None:
+        intended.append(len(ready))
+        if len(intended) == 2:
+            Run.objects.filter(pk=run.pk).update(epoch=99)
+            threading.Timer(1, go.set).start()
+        intend(self, ready)
+
+    monkeypatch.setattr(kind, "create", slow)
+    monkeypatch.setattr(Batch, "_intend", overtaken)
+    runs.execute(run.pk)
+    assert intended == [3 * CONCURRENCY, CONCURRENCY]
+    assert len(begun) == CONCURRENCY
+
+
+def test_who_slept_longer_than_the_lease_writes_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its threads wake before it asks the database whether it still holds the run."""
+    stage.keep("one", "first")
+    run = runs.request_sync(actor=stage.alice, target=stage.fresh())
+    start = Batch.start
+
+    def asleep(self: Batch) -> None:
+        assert self._tools.lease is not None
+        Run.objects.filter(pk=run.pk).update(epoch=99)
+        self._tools.lease._renewed -= LEASE.total_seconds() + 1
+        start(self)
+
+    monkeypatch.setattr(Batch, "start", asleep)
+    runs.execute(run.pk)
+    assert stage.world.labels_or_none(stage.path("one")) is None
