@@ -223,8 +223,8 @@ class VaultKv2(Backend):
         return self._written(seen, path, value)
 
     def next_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
-        """Return the number after that of the version, whoever writes it."""
-        return str(int(version or 0) + 1)
+        """Return the number after that of the version, whoever writes it: 1 after what is none."""
+        return str(int(version) + 1) if version.isdecimal() else _FIRST
 
     def delete(self, seen: Seen) -> None:
         """Delete exactly the version read; if another one is there by then, bring it back."""

@@ -151,3 +151,12 @@ def test_a_version_of_theirs_that_is_called_our_write_is_neither_deleted_nor_tak
     }
     assert (stage.theirs("app/deleted"), stage.theirs("app/updated")) == ("theirs", "theirs")
     assert stage.entry("app/updated").state == "pending"
+
+
+def test_a_version_that_the_target_never_had_is_written_over_by_nobody(stage: Stage) -> None:
+    stage.rules(conflict="keeper_wins")
+    synced_and_edited_on_both_sides(stage)
+    plan = stage.plan()
+    stage.apply(forged(plan, "app/one", target_version="no version"))
+    assert stage.theirs("app/one") == "by hand"
+    assert stage.items(plan) == {"app/one": ("update", "skipped")}
