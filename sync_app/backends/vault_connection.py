@@ -129,9 +129,7 @@ class VaultConnection:
         if response.status == HTTPStatus.NOT_FOUND and ("data" in body or not body.get("errors")):
             return body if body.get("data") else None
         error = translated(method, path, response.status, body.get("errors") or [])
-        if isinstance(error, PermissionMissing) and not self._is_known():
-            error = CredentialsRejected("Vault does not know the token, or it has expired: renew it")
-        raise error
+        raise self._denied(error) if isinstance(error, PermissionMissing) else error
 
     def _exchange(self, method: str, path: str, **options: Any) -> BaseHTTPResponse:
         try:
@@ -145,10 +143,17 @@ class VaultConnection:
                 "answers at it: check the address"
             ) from None
 
-    def _is_known(self) -> bool:
-        """Say whether the token is one that Vault knows; denied and expired answer alike."""
-        response = self._exchange("GET", "auth/token/lookup-self")
-        return response.status == HTTPStatus.OK
+    def _denied(self, error: PermissionMissing) -> BackendError:
+        """Return what a denial means: that Vault does not know the token, which it answers alike, or not."""
+        path = "auth/token/lookup-self"
+        response = self._exchange("GET", path)
+        if response.status == HTTPStatus.OK:
+            return error
+        found = translated("GET", path, response.status, _body(response).get("errors") or [])
+        if not found.permanent:
+            # Busy or sealed: that says nothing about the token.
+            return found
+        return CredentialsRejected("Vault does not know the token, or it has expired: renew it")
 
 
 def _body(response: BaseHTTPResponse) -> dict[str, Any]:

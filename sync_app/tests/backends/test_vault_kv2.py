@@ -9,9 +9,11 @@ from uuid import UUID, uuid4
 
 import hvac
 import pytest
+from urllib3 import BaseHTTPResponse, HTTPResponse
 
 from sync_app.backends import vault_kv2
 from sync_app.backends.base import Backend, Mark, Seen
+from sync_app.backends.vault_adapter import PooledAdapter
 from sync_app.backends.vault_connection import VaultConnection
 from sync_app.backends.vault_kv2 import VaultKv2
 from sync_app.errors import (
@@ -182,6 +184,27 @@ def test_it_knows_an_expired_token_from_a_denied_one(vault: VaultWorld) -> None:
             list(backend.list())
     with vault.backend(token="unknown") as backend, pytest.raises(CredentialsRejected):
         backend.check()
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_vault_is_not_taken_for_one_that_does_not_know_the_token(
+    vault: VaultWorld, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """A path is denied, and to ask whether that is the token's fault gets no answer to the question."""
+    token = token_with(vault, f'path "secret/metadata/{vault.prefix}/*" {{ capabilities = ["list"] }}')
+    with vault.backend(token=token) as backend:
+        backend.check()
+        plain = PooledAdapter.request
+
+        def request(self: PooledAdapter, method: str, url: str, **options: Any) -> BaseHTTPResponse:
+            if url.endswith("lookup-self"):
+                return HTTPResponse(b'{"errors": ["busy"]}', status=status)
+            return plain(self, method, url, **options)
+
+        monkeypatch.setattr(PooledAdapter, "request", request)
+        with pytest.raises(BackendError) as raised:
+            backend.read("c")
+    assert not raised.value.permanent
 
 
 def test_it_renews_a_token_whose_time_is_half_over(
