@@ -204,7 +204,7 @@ def _line(plan: Plan, item: PlanItem, there: int | None, secret: Secret | None) 
         "to": becomes,
         "type": secret.get_secret_type_display().lower() if secret else "",
         "secret_url": _secret_url(secret),
-        "state": _item_state(item),
+        "state": _item_state(plan, item),
         "error": sentence(item.error) if item.error else "",
         "url": reverse("plan-item", args=[plan.pk, item.pk]) if item.act in _RESOLVABLE else "",
         "masked": item.act in {Act.CREATE, Act.UPDATE, Act.PULL},
@@ -219,12 +219,14 @@ def _becomes(item: PlanItem) -> str:
     return ""
 
 
-def _item_state(item: PlanItem) -> tuple[str, str]:
+def _item_state(plan: Plan, item: PlanItem) -> tuple[str, str]:
     """Return the state of an item as the pages show it, and its word; nothing while it is planned."""
     if item.act not in WRITING:
         return "", ""
+    # Nobody works on a plan that failed; what became of such an item the next one finds out.
+    intended = "left off" if plan.state == PlanState.FAILED else "being written"
     return {
-        ItemState.INTENDED: ("pending", "being written"),
+        ItemState.INTENDED: ("pending", intended),
         ItemState.DONE: ("in_sync", "done"),
         ItemState.FAILED: ("failed", "failed"),
         ItemState.SKIPPED: ("skipped", "skipped"),

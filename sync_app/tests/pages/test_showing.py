@@ -95,6 +95,16 @@ def test_a_failure_stays_on_its_line_with_its_remedy(alice: Client, plan: Plan) 
     assert "The policy lacks create on secret/data/team/*. Mend that, then plan again." in page
 
 
+@pytest.mark.parametrize(("state", "word"), [("applying", "being written"), ("failed", "left off")])
+def test_what_was_begun_is_not_being_written_once_the_plan_failed(
+    alice: Client, plan: Plan, state: str, word: str
+) -> None:
+    plan.items.filter(name="web/new").update(state="intended")
+    Plan.objects.filter(pk=plan.pk).update(state=state)
+    page = text(alice, f"/sync/plans/{plan.pk}")
+    assert [each for each in ("being written", "left off") if each in page] == [word]
+
+
 def test_what_a_plan_only_looks_at_is_not_called_skipped(alice: Client, plan: Plan) -> None:
     assert "skipped" not in text(alice, f"/sync/plans/{plan.pk}")
 
