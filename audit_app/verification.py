@@ -6,10 +6,10 @@ from operator import itemgetter
 
 from audit_app import ledger, streams
 from audit_app.actions import Action
+from audit_app.authentic import digest_of_stored
 from audit_app.chain import genesis, manifest_digest
 from audit_app.checkpoint import Head
 from audit_app.cuts import kept_problems, newest_cut
-from audit_app.errors import BadDetails
 from audit_app.integrity import Problem, readable
 from audit_app.models import AuditEvent, ReadManifest, ReadManifestItem, StreamHead, deployment_uuid
 from audit_app.walking import Tally, first_damage, stream_problem
@@ -140,7 +140,7 @@ def _verify_manifests(tally: Tally) -> Iterator[Problem]:
         items = ReadManifestItem.objects.filter(manifest__in=manifests).order_by("manifest_id")
         rows = items.values_list("manifest_id", "secret_uuid", "number", "name").iterator()
         digests = {
-            pk: _digest_of((str(uuid), number, name) for _, uuid, number, name in group)
+            pk: digest_of_stored((str(uuid), number, name) for _, uuid, number, name in group)
             for pk, group in groupby(rows, key=itemgetter(0))
         }
         empty = manifest_digest(())
@@ -149,14 +149,6 @@ def _verify_manifests(tally: Tally) -> Iterator[Problem]:
             if digests.get(manifest.pk, empty) != manifest.digest:
                 yield _bad_manifest(manifest)
         last = manifests[-1].pk
-
-
-def _digest_of(entries: Iterable[tuple[str, int, str]]) -> str:
-    try:
-        return manifest_digest(entries)
-    except (TypeError, BadDetails):
-        # No digest is empty.
-        return ""
 
 
 def _bad_manifest(manifest: ReadManifest) -> Problem:

@@ -13,10 +13,10 @@ from django.views.decorators.http import require_GET
 
 from audit_app import ledger, search, streams
 from audit_app.actions import Action, Outcome
-from audit_app.authentic import is_authentic
+from audit_app.authentic import digest_of_stored, is_authentic
 from audit_app.canonical import parsed_details
 from audit_app.listing import list_paginator
-from audit_app.models import AuditEvent
+from audit_app.models import AuditEvent, ReadManifestItem
 from audit_app.policy import trail_policy, viewer_of
 from audit_app.versions_read import versions_read
 from audit_app.viewing import record_view, viewed_event
@@ -121,14 +121,15 @@ def activity_event(request: HttpRequest, id: int) -> HttpResponse:
         sequence__in=[event.sequence - 1, event.sequence + 1]
     )
     neighbours = dict(beside.values_list("sequence", "pk"))
-    items = event.manifest.items.order_by("name", "number")[:SHOWN] if event.manifest else ()
+    items = _items(event)
     context = {
         "event": event,
         "place": _places(trail_policy().named_streams(viewer)).get(event.stream, event.stream),
         "details": list(_told(event)),
-        "items": items,
-        "more": max(0, event.manifest.size - SHOWN) if event.manifest else 0,
-        "genuine": _is_genuine(event),
+        "items": items[:SHOWN],
+        "count": len(items),
+        "more": max(0, len(items) - SHOWN),
+        "genuine": _is_genuine(event, items),
         "hash": bytes(event.hash).hex(),
         "previous_hash": bytes(event.previous_hash).hex(),
         "before": neighbours.get(event.sequence - 1),
@@ -149,6 +150,14 @@ def _told(event: AuditEvent) -> Iterator[tuple[str, str]]:
         yield name, value or "" if is_text else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-def _is_genuine(event: AuditEvent) -> bool:
+def _items(event: AuditEvent) -> list[ReadManifestItem]:
+    """Return all that a read of many took along; the event's hash covers no part of it without the rest."""
+    return list(event.manifest.items.order_by("name", "number")) if event.manifest else []
+
+
+def _is_genuine(event: AuditEvent, items: list[ReadManifestItem]) -> bool:
     links = ledger.links(event.stream, after=event.sequence - 1, until=event.sequence, limit=1)
-    return bool(links) and is_authentic(links[0])
+    if not links or not is_authentic(links[0]):
+        return False
+    read = ((str(item.secret_uuid), item.number, item.name) for item in items)
+    return event.manifest is None or digest_of_stored(read) == event.manifest.digest

@@ -57,6 +57,16 @@ def test_it_says_that_somebody_changed_it(cast: Cast, signed_in: SignedIn) -> No
     assert "hash and key fit" not in text
 
 
+def test_it_says_that_somebody_changed_the_list_of_what_was_read(cast: Cast, signed_in: SignedIn) -> None:
+    event = written(cast, cast.development, many=3)
+    alice = signed_in(cast.alice)
+    assert "hash and key fit" in alice.get(f"/activity/{event.pk}").content.decode()
+    sql("UPDATE audit_app_readmanifestitem SET name = 'app/other' WHERE name = %s", "app/<2>")
+    text = alice.get(f"/activity/{event.pk}").content.decode()
+    assert "somebody changed it" in text
+    assert "hash and key fit" not in text
+
+
 def test_whoever_may_not_read_it_finds_nothing_and_is_recorded(cast: Cast, signed_in: SignedIn) -> None:
     event = written(cast, cast.development)
     vera = signed_in(cast.vera)
