@@ -29,14 +29,15 @@ def record_view(*, viewer: Actor, face: str, wanted: Mapping[str, object]) -> No
     """
     if trail_policy().readable_streams(viewer) == []:
         return
-    details: dict[str, Json] = {
-        "face": face,
-        "filters": {name: _told(name, wanted[name]) for name in _used(wanted)},
-    }
     # What was typed tells views apart here, and is kept nowhere.
     view = canonical_json([str(viewer.uuid), face, {name: str(wanted[name]) for name in _used(wanted)}])
-    if not cache.add(f"audit_app.view.{hashlib.sha256(view).hexdigest()}", 1, timeout=_ONE_VIEW_SECONDS):
+    key = f"audit_app.view.{hashlib.sha256(view).hexdigest()}"
+    if cache.get(key):
         return
+    details: dict[str, Json] = {
+        "face": face,
+        "filters": {name: _told(viewer, name, wanted[name]) for name in _used(wanted)},
+    }
     commit_record(
         actor=viewer,
         action=Action.TRAIL_VIEW,
@@ -44,16 +45,20 @@ def record_view(*, viewer: Actor, face: str, wanted: Mapping[str, object]) -> No
         object=AuditObject("trail", deployment_uuid(), "events"),
         details=details,
     )
+    # Not before: a view that could not be recorded is asked for again.
+    cache.set(key, 1, timeout=_ONE_VIEW_SECONDS)
 
 
 def viewed_event(*, viewer: Actor, id: int) -> AuditEvent | None:
     """Return an event that `viewer` may read, after recording that they do; None if there is none.
 
-    One that they may not read is to them as if it were not there; that they asked for it is recorded.
+    One that they may not read is to them as if it were not there; that they asked for it is recorded, and
+    not as a view.
     """
-    record_view(viewer=viewer, face="page", wanted={"event": str(id)})
     event = search.events(viewer=viewer).select_related("manifest").filter(pk=id).first()
-    if event is None and AuditEvent.objects.filter(pk=id).exists():
+    if event is not None:
+        record_view(viewer=viewer, face="page", wanted={"event": str(id)})
+    elif AuditEvent.objects.filter(pk=id).exists():
         commit_record(
             actor=viewer,
             action=Action.TRAIL_VIEW,
@@ -69,10 +74,12 @@ def _used(wanted: Mapping[str, object]) -> list[str]:
     return sorted(name for name, value in wanted.items() if value)
 
 
-def _told(name: str, value: object) -> str:
+def _told(viewer: Actor, name: str, value: object) -> str:
     if isinstance(value, datetime):
         return utc_text(value)
-    if name not in _CHOSEN:
+    # The page offers environments in a list; in an address of the API any text may stand for one.
+    is_named = name != "environment" or value in trail_policy().named_streams(viewer)
+    if name not in _CHOSEN or not is_named:
         return "typed"
     return (
         str(value) if isinstance(value, str) else " ".join(sorted(map(str, cast("Collection[str]", value))))

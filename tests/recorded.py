@@ -287,7 +287,6 @@ ABSENT: Final = {
     "backup-verify",
     "restore-release",
     "api-exposure",
-    "activity-event",
 }
 
 

@@ -1,16 +1,19 @@
 """One record of the trail on a page: all that it says, for those who may read it, and whether it is genuine."""
 
 from collections.abc import Callable
+from unittest.mock import Mock
 
 import pytest
+from django.db import OperationalError
 from django.test import Client
 
+from audit_app import viewing
 from audit_app.actions import Action, Outcome
 from audit_app.models import AuditEvent
 from audit_app.record import ManifestEntry, record
 from audit_app.streams import environment_stream
 from audit_app.tests.trail import SECRET, sql
-from environments_app.models import Environment, User
+from environments_app.models import Environment, Membership, Role, User
 from environments_app.tests.cast import Cast
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
@@ -75,6 +78,32 @@ def test_whoever_may_not_read_it_finds_nothing_and_is_recorded(cast: Cast, signe
     assert "app/db" not in hidden.content.decode()
     denied = AuditEvent.objects.filter(action=Action.TRAIL_VIEW, outcome=Outcome.DENIED)
     assert [(row.actor_name, f'"{event.pk}"' in row.details) for row in denied] == [("vera", True)]
+
+
+def test_what_a_manager_of_another_place_may_not_read_is_no_view_of_theirs(
+    cast: Cast, signed_in: SignedIn
+) -> None:
+    Membership.objects.create(user=cast.charlie, environment=cast.development, role=Role.MANAGER)
+    event = written(cast, cast.production)
+    charlie = signed_in(cast.charlie)
+    hidden, absent = charlie.get(f"/activity/{event.pk}"), charlie.get("/activity/987654")
+    assert (hidden.status_code, absent.status_code) == (404, 404)
+    views = AuditEvent.objects.filter(action=Action.TRAIL_VIEW)
+    assert [(view.outcome, f'"{event.pk}"' in view.details) for view in views] == [(Outcome.DENIED, True)]
+
+
+def test_a_look_that_could_not_be_recorded_shows_nothing_and_the_next_one_is_recorded(
+    cast: Cast, signed_in: SignedIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = written(cast, cast.development)
+    alice = signed_in(cast.alice)
+    alice.raise_request_exception = False
+    addresses = [f"/activity/{event.pk}", "/activity", "/api/events"]
+    with monkeypatch.context() as away:
+        away.setattr(viewing, "commit_record", Mock(side_effect=OperationalError))
+        assert [alice.get(address).status_code for address in addresses] == [503, 503, 503]
+    assert [alice.get(address).status_code for address in addresses] == [200, 200, 200]
+    assert AuditEvent.objects.filter(action=Action.TRAIL_VIEW).count() == len(addresses)
 
 
 def test_looking_at_a_record_is_recorded(cast: Cast, signed_in: SignedIn) -> None:

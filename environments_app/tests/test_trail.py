@@ -66,7 +66,7 @@ def test_the_public_keys_are_published(browser: Client) -> None:
 def test_who_reads_the_trail_is_recorded_and_not_what_they_typed(browser: Client, cast: Cast) -> None:
     for _ in range(3):
         browser.get("/activity?outcome=failed&q=typed-by-hand&environment=production&since=2026-01-02")
-    browser.get("/api/events?object=typed-by-hand")
+    browser.get("/api/events?object=typed-by-hand&environment=typed-by-hand")
     browser.get("/admin/audit_app/auditevent/?q=typed-by-hand")
     views = AuditEvent.objects.filter(action="trail.view").order_by("sequence")
     assert [json.loads(view.details)["face"] for view in views] == ["page", "api", "admin"]
