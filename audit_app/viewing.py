@@ -17,8 +17,8 @@ from audit_app.record import AuditObject, commit_record
 
 # To read on in what one looks at, or to look again, is one view.
 _ONE_VIEW_SECONDS: Final = 60
-# What these hold was chosen from a list; any other filter is typed, and may be anything.
-_CHOSEN: Final = frozenset({"action", "actions", "outcome", "environment", "event"})
+# What these hold was chosen from a list, or found; any other filter is typed, and may be anything.
+_CHOSEN: Final = frozenset({"action", "actions", "outcome", "environment", "event", "reader"})
 
 
 def record_view(*, viewer: Actor, face: str, wanted: Mapping[str, object]) -> None:

@@ -18,6 +18,7 @@ from django.utils.module_loading import import_string
 from audit_app import streams
 from audit_app.actions import Action
 from audit_app.record import AuditObject, record
+from audit_app.viewing import record_view
 from environments_app.accounts import disable_user
 from environments_app.errors import Conflict
 from environments_app.models import Environment, ServiceToken, User
@@ -53,8 +54,12 @@ class Offboarded:
 
 
 def dossier(*, actor: Principal, user: User) -> Dossier:
-    """Return what a person could read, knows, and holds. Raises Forbidden; it is for administrators."""
+    """Return what a person could read, knows, and holds. Raises Forbidden; it is for administrators.
+
+    What they know is read from the trail, and recorded as a view of it, before anything is looked up.
+    """
     require(actor=actor, action=Action.USER_CHANGE, environment=None)
+    record_view(viewer=actor, face="offboarding", wanted={"reader": f"user {user.username}"})
     could_read = Secret.objects.filter(visible(granted_to(user), Action.SECRET_REVEAL), live=True)
     tokens = ServiceToken.objects.filter(created_by=user, revoked_at=None).select_related("environment")
     return Dossier(

@@ -122,6 +122,8 @@ def test_the_page_and_the_api_show_and_do_it(
     assert page.count("still stands") == 3
     assert "replaced since" in page
     document = browser.get("/api/users/erin/offboarding").json()
+    views = AuditEvent.objects.filter(action=Action.TRAIL_VIEW, actor_name="root").order_by("sequence")
+    assert ["user alice" in views[0].details, "user erin" in views[1].details] == [True, True]
     assert {row["name"] for row in document["known"] if row["stands"]} == {"alone", "before", "written"}
     assert browser.post("/people/erin/offboard").status_code == 302
     again = browser.post("/api/users/erin/offboarding").json()

@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from audit_app.actions import Action
+from audit_app.viewing import record_view
 from environments_app.errors import AccessError, ApprovalNeeded, InvalidField, Invisible
 from environments_app.models import Environment, ServiceToken, User
 from environments_app.policy import Principal, allows, environments_for, require
@@ -133,8 +134,10 @@ def exposed_to(reader: UUID) -> list[Exposed]:
 def preview(*, actor: Principal, reader: Reader, emergency: bool) -> list[Exposed]:
     """Return what somebody knows and what would become of each; nothing is done.
 
-    It covers the environments whose trail the actor may read, since it tells who read what there.
+    It covers the environments whose trail the actor may read, since it tells who read what there; so it is
+    recorded as a view of the trail, before anything is looked up.
     """
+    record_view(viewer=actor, face="exposure", wanted={"reader": f"{reader.kind} {reader.name}"})
     shown = [each for each in exposed_to(reader.uuid) if _may_know(actor, each)]
     under_way = _under_way(shown, emergency=emergency)
     slow = _slow(shown)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from audit_app.actions import Action
+from audit_app.actions import Action, Outcome
 from audit_app.models import AuditEvent
 from environments_app import approvals
 from environments_app.models import Approval, Membership, User
@@ -87,6 +87,20 @@ def test_the_api_tells_what_is_known_and_what_becomes_of_each(
     assert worked(rotation).step == Step.DONE
     assert worked(Rotation.objects.get(emergency=True)).step == Step.DONE
     assert "app/db" not in {row["secret"] for row in alice.get(API, {"who": "bob"}).json()["secrets"]}
+
+
+@pytest.mark.usefixtures("known")
+def test_who_looks_at_what_somebody_knows_is_recorded_as_a_reader_of_the_trail(
+    cast: Cast, signed_in: SignedIn, bearer: SignedIn
+) -> None:
+    views = AuditEvent.objects.filter(action=Action.TRAIL_VIEW).order_by("sequence")
+    alice = signed_in(cast.alice)
+    assert alice.get(PAGE).status_code == alice.get(PAGE, {"who": "bob"}).status_code == 200
+    assert bearer("manager", cast.development).get(API, {"who": "bob"}).status_code == 200
+    assert bearer("editor", cast.development).get(API, {"who": "bob"}).status_code == 403
+    looked = [(view.actor_kind, view.details) for view in views.filter(outcome=Outcome.ALLOWED)]
+    told = '{"face":"exposure","filters":{"reader":"user bob"}}'
+    assert looked == [("user", told), ("token", told)]
 
 
 def test_the_page_asks_for_the_name_and_tells_what_became_of_each(
