@@ -28,7 +28,7 @@ _CHOICES: Final = {
     State.FAILED: "Failed",
 }
 
-# What those who may not see a target are told of it: that there is one.
+# What those who may not see a target are told of it: that there is one, and how a secret stands there.
 _HIDDEN: Final = "another target"
 
 
@@ -106,6 +106,8 @@ def _row(
         "paused": target.paused_at is not None,
         "state": "paused" if target.paused_at else entry.state if entry else State.PENDING,
         "entry": entry,
+        # A system's own words name what was asked of it, such as a path.
+        "reason": entry.reason if entry and may_look else "",
         "url": reverse("target-detail", args=[target.pk]) if may_look else "",
         "decide_url": decisions.get(entry.pk, "") if entry and may_look else "",
         "may_decide": may_look and rights(actor, target)["apply"],

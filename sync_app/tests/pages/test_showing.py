@@ -237,6 +237,19 @@ def test_a_target_that_one_may_not_see_is_not_named(cast: Cast, signed_in: Signe
         assert ("another target" in page, "hidden<" in page, "open<" in page) == (False, True, True), path
 
 
+def test_nor_does_why_it_failed_tell_where_it_is(cast: Cast, signed_in: SignedIn) -> None:
+    secret = keep(cast, "part/key", environment=cast.development)
+    Membership.objects.create(environment=cast.development, user=cast.charlie, role="viewer", prefix="part")
+    for name, scope in (("hidden", ""), ("open", "part")):
+        target = make_target(cast.development, name, scope=scope)
+        make_entry(
+            target, secret, State.FAILED, reason=f"the token's policy lacks update on {name}-mount/key"
+        )
+    told = {who: text(signed_in(who), f"/secrets/{secret.pk}") for who in (cast.charlie, cast.alice)}
+    assert ["hidden-mount" in told[who] for who in (cast.charlie, cast.alice)] == [False, True]
+    assert ["open-mount" in told[who] for who in (cast.charlie, cast.alice)] == [True, True]
+
+
 def test_what_needs_a_decision_leads_to_where_it_is_taken(
     cast: Cast, signed_in: SignedIn, target: Target
 ) -> None:
