@@ -43,6 +43,7 @@ from sync_app.stopping import leave_off_if_asked
 _LOOK_AGAIN: Final = timedelta(minutes=1)
 # Two clocks further apart than this say nothing about how long a grace has lasted.
 _CLOCKS_APART: Final = timedelta(minutes=5)
+_SERVED: Final = "the value that is served as current"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ def _prepare(hold: Hold, actor: Principal) -> Pause | None:
         _end_left(hold, actor, left)
     hold.renew()
     opened.rotator.check(value)
-    _require_login(opened.rotator, value, what="the value that is served as current")
+    _require_login(opened.rotator, value, what=_SERVED)
     pending = opened.rotator.prepare(value)
     version = None
     if pending.value is not None:
@@ -110,18 +111,23 @@ def _prepare(hold: Hold, actor: Principal) -> Pause | None:
 
 
 def _set(hold: Hold, actor: Principal) -> Pause | None:
-    """Give the idle login the pending value; an earlier attempt may have done it."""
+    """Give the idle login the pending value; an earlier attempt may have done it.
+
+    Where the served value does not log in, the login that was idle may be the one in use: a backup was
+    restored, or somebody changed both.
+    """
     rotation, secret = hold.rotation, hold.rotation.policy.secret
     current, opened = _served(hold, actor)
     pending = _pending(hold, opened)
-    fence = hold.fence()
+    hold.renew()
     if rotation.attempts > 1 and pending.value is not None and opened.rotator.promises_login:
         probed = opened.rotator.probe(pending.value)
         if probed.answer is Answer.ACCEPTED:
             _advance(hold, actor, Step.TEST)
             return None
-        fence = hold.fence()
-    value = opened.rotator.set(pending, current=current, fence=fence)
+        hold.renew()
+    _require_login(opened.rotator, current, what=_SERVED)
+    value = opened.rotator.set(pending, current=current, fence=hold.fence())
     if pending.value is not None:
         _advance(hold, actor, Step.TEST)
         return None
@@ -190,7 +196,7 @@ def _retire(hold: Hold, actor: Principal) -> Pause | None:
     old = version_of(secret, rotation.retiring_number)
     current, opened = _served(hold, actor, old)
     hold.renew()
-    _require_login(opened.rotator, current, what="the value that is served as current")
+    _require_login(opened.rotator, current, what=_SERVED)
     opened.rotator.retire(opened.values[old.number], current=current, fence=hold.fence())
     step = Step.ROLLED_BACK if rotation.reverted else Step.DONE
     with _advancing(hold, actor, step) as details:
@@ -199,11 +205,13 @@ def _retire(hold: Hold, actor: Principal) -> Pause | None:
 
 
 def _withdraw(hold: Hold, actor: Principal) -> Pause | None:
-    """Make a value useless that was never served."""
+    """Make a value useless that was never served, unless its login may be the one in use (`_set`)."""
     rotation, secret = hold.rotation, hold.rotation.policy.secret
     # By its number: after it was given up once it is pending no more.
     written = [version_of(secret, rotation.to_number)] if rotation.to_number is not None else []
     current, opened = _served(hold, actor, *written)
+    hold.renew()
+    _require_login(opened.rotator, current, what=_SERVED)
     opened.rotator.withdraw(_pending(hold, opened), current=current, fence=hold.fence())
     with _advancing(hold, actor, Step.ABANDONED) as details:
         if secret.pending_number is not None and secret.pending_number == rotation.to_number:
@@ -222,7 +230,7 @@ def _end_left(hold: Hold, actor: Principal, left: Rotation) -> None:
     versions = [current] if number is None else [current, version_of(secret, number)]
     opened = _opened(hold, actor, *versions)
     value = opened.values[current.number]
-    _require_login(opened.rotator, value, what="the value that is served as current")
+    _require_login(opened.rotator, value, what=_SERVED)
     pending = Pending(
         login=str(left.login),
         value=None if number is None else opened.values[number],

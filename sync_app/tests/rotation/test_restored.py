@@ -1,17 +1,20 @@
 """After a restore, a login whose password was rotated since the backup is named."""
 
+import json
 from datetime import UTC, datetime
 
 import pytest
 
 from audit_app import actors
 from environments_app.tests.cast import Cast
+from secrets_app import writing
 from secrets_app.models import Secret
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.restored import POLICIES, rotated_since
-from sync_app.rotation import schedule
-from sync_app.tests.rotation.making import asked, made_policy, made_secret, worked
-from sync_app.tests.rotators.worlds import World
+from sync_app.rotation import acts, schedule
+from sync_app.rotation.states import Act, Step
+from sync_app.tests.rotation.making import asked, made_policy, made_secret, stages, stored, worked
+from sync_app.tests.rotators.worlds import DatabaseWorld, World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
 
@@ -42,3 +45,31 @@ def test_what_was_under_way_waits_with_its_policy(cast: Cast, generated: World) 
     assert schedule.due() == []
     POLICIES.release(actor=cast.principal(cast.root), uuid=RotationPolicy.objects.get().uuid, since=AT)
     assert schedule.due() == list(Rotation.objects.values_list("pk", flat=True))
+
+
+@pytest.mark.parametrize("act", [Act.RETRY, Act.ABANDON])
+def test_what_was_under_way_changes_no_login_that_was_served_since_the_backup(
+    cast: Cast, database: DatabaseWorld, act: Act
+) -> None:
+    secret = made_secret(cast, database)
+    database.grant_to_a_alone()
+    rotation = worked(asked(cast, made_policy(cast, database, secret=secret)))
+    assert rotation.step == Step.TEST
+    # It is a restored backup: a later rotation, lost with the rest, had made B the login in use and ended A.
+    user_a, user_b = database.users
+    served = json.dumps({**json.loads(database.current), "username": user_b, "password": "since"})
+    database.set_password(user_a, "nobody knows")
+    database.set_password(user_b, "since")
+    erin = cast.principal(cast.erin)
+    rotation = worked(acts.DECISIONS[act](actor=erin, rotation=rotation))
+    assert database.works(served)
+    assert (rotation.stopped_at is not None, "does not log in" in rotation.problem) == (True, True)
+    # Whoever has the value from a consumer gives the rotation up, and writes it down.
+    while not rotation.has_ended:
+        rotation = worked(acts.abandon(actor=erin, rotation=rotation))
+    writing.update(actor=erin, secret=stored(secret), value=served)
+    assert stages(cast, secret)["current"] == served
+    database.grant_to_b_too()
+    assert worked(asked(cast, rotation.policy)).step == Step.GRACE
+    assert database.works(served)
+    assert database.works(stages(cast, secret)["current"] or "")
