@@ -4,6 +4,7 @@ Each step finds its intent committed, does its act outside any transaction, and 
 intent. Nothing is assumed of an act whose answer was lost: a login with the value decides.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from secrets_app.models import SecretVersion
 from secrets_app.reading import version_of
 from secrets_app.secret_types import SecretType, inspect
 from sync_app.errors import (
+    BackendError,
+    LeaseLost,
     LoginRefused,
     NotYetAccepted,
     RightsMissing,
@@ -44,6 +47,7 @@ _LOOK_AGAIN: Final = timedelta(minutes=1)
 # Two clocks further apart than this say nothing about how long a grace has lasted.
 _CLOCKS_APART: Final = timedelta(minutes=5)
 _SERVED: Final = "the value that is served as current"
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +136,13 @@ def _set(hold: Hold, actor: Principal) -> Pause | None:
         _advance(hold, actor, Step.TEST)
         return None
     version = staging.draft(actor=actor, secret=secret, value=value, comment="rotated")
-    with _advancing(hold, actor, Step.TEST, to_number=version.number) as details:
-        staging.stage(actor=actor, secret=secret, version=version, details=details)
+    try:
+        with _advancing(hold, actor, Step.TEST, to_number=version.number) as details:
+            staging.stage(actor=actor, secret=secret, version=version, details=details)
+    except LeaseLost:
+        # Given up while it was made: whoever withdrew it may have looked before it was there.
+        _take_back(hold, opened.rotator, value)
+        raise
     return None
 
 
@@ -295,6 +304,13 @@ def _pending_value(hold: Hold, opened: Opened) -> str:
     if value is None:
         raise ServedMeanwhile("no pending version was written down: abandon the rotation")
     return value
+
+
+def _take_back(hold: Hold, rotator: Rotator, value: str) -> None:
+    try:
+        rotator.take_back(value)
+    except BackendError as error:
+        logger.warning("what rotation %s made is left where it is: %s", hold.rotation.uuid, error)
 
 
 def _require_login(rotator: Rotator, value: str, *, what: str) -> None:

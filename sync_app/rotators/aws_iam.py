@@ -123,6 +123,10 @@ class AwsIam(Rotator):
             SecretAccessKey=made["SecretAccessKey"],
         )
 
+    def take_back(self, value: str) -> None:
+        """Delete the key, by its id."""
+        self._delete(self._key(value))
+
     def probe(self, value: str) -> Probe:
         """Ask AWS who the key belongs to."""
         own = {

@@ -138,6 +138,14 @@ class Rotator(ABC):
         worker has the run, CredentialInUse if `pending` would change what serves `current`.
         """
 
+    def take_back(self, value: str) -> None:
+        """End a secret that `set` made and that could not be written down: nobody knows it but this worker.
+
+        It asks for no turn, since no other worker learns of that very secret. Where a run writes a secret
+        down before it is set there is nothing to be done.
+        """
+        return
+
     @abstractmethod
     def probe(self, value: str) -> Probe:
         """Log in with a value. Raises only what a value that is not one of this policy raises."""

@@ -1,6 +1,8 @@
 """A login that an abandoned rotation leaves valid is told of, and ended: by hand, or by the next rotation first."""
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from django.test import Client
@@ -15,8 +17,10 @@ from sync_app.errors import RotationConflict
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation import acts, policies
 from sync_app.rotation.states import Step
+from sync_app.rotators.aws_iam import AwsIam
+from sync_app.rotators.base import Fence, Pending
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret, stages, waited, worked
-from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld, World
+from sync_app.tests.rotators.worlds import DatabaseWorld, IamWorld, MariaDbWorld, World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
 
@@ -122,6 +126,28 @@ def test_another_rotation_or_another_value_goes_first(cast: Cast, generated: Wor
     policies.remove(actor=cast.principal(cast.alice), policy=rotation.policy)
     (removed,) = AuditEvent.objects.filter(action=Action.ROTATION_REMOVE)
     assert parsed_details(removed.details)["left_valid"] == 1
+
+
+def test_a_key_that_comes_after_its_rotation_was_given_up_is_not_left_at_aws(
+    cast: Cast, iam: IamWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = made_secret(cast, iam)
+    rotation = asked(cast, made_policy(cast, iam, secret=secret))
+    makes = AwsIam.set
+
+    def slowly(self: AwsIam, pending: Pending, *, current: str, fence: Fence) -> str:
+        fence.hold()
+        # Given up while AWS is asked for the key, and carried on to its end by another worker.
+        monkeypatch.setattr(AwsIam, "set", makes)
+        acts.abandon(actor=cast.principal(cast.erin), rotation=again(rotation))
+        assert worked(rotation).step == Step.ABANDONED
+        return makes(self, pending, current=current, fence=replace(fence, still_ours=lambda: True))
+
+    monkeypatch.setattr(AwsIam, "set", slowly)
+    worked(rotation)
+    assert iam.key_ids() == [json.loads(iam.current)["AccessKeyId"]]
+    assert iam.works(iam.current)
+    assert stages(cast, secret) == {"current": iam.current, "previous": None, "pending": None}
 
 
 def test_it_is_not_left_behind_where_the_policy_moves_from(cast: Cast, mariadb: MariaDbWorld) -> None:
