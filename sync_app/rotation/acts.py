@@ -25,7 +25,7 @@ from sync_app.models import Rotation
 from sync_app.rotation.approval import cleared_to_decide
 from sync_app.rotation.asking import nudge_rotation
 from sync_app.rotation.credentials import open_policy
-from sync_app.rotation.finding import require_on
+from sync_app.rotation.finding import require_living, require_on
 from sync_app.rotation.states import Act, Slot, Step, after_abandoning, after_retrying, left_by_abandoning
 from sync_app.rotators.base import Answer
 
@@ -109,10 +109,11 @@ def cut_grace(*, actor: Principal, rotation: Rotation) -> Rotation:
 def retire(*, actor: Principal, rotation: Rotation) -> Rotation:
     """End the login that a rotation left behind when it was given up, by its own step once more.
 
-    Raises Forbidden or Invisible, Tampered, and RotationConflict if there is none, or another rotation is
-    at work, which ends it first.
+    Raises Forbidden or Invisible, Tampered, and RotationConflict if there is none, the policy was
+    removed, or another rotation is at work, which ends it first.
     """
     with _deciding(actor, rotation, Act.RETIRE, Action.ROTATION_RESOLVE) as stored:
+        require_living(stored.policy)
         if Rotation.objects.filter(policy=stored.policy, slot=Slot.WORKING).exists():
             raise RotationConflict("another rotation is at work: it ends that login")
         if stored.policy.secret.current_number != stored.serving_number:

@@ -126,6 +126,9 @@ def test_another_rotation_or_another_value_goes_first(cast: Cast, generated: Wor
     policies.remove(actor=cast.principal(cast.alice), policy=rotation.policy)
     (removed,) = AuditEvent.objects.filter(action=Action.ROTATION_REMOVE)
     assert parsed_details(removed.details)["left_valid"] == 1
+    # Nobody has the administrator's credential any more.
+    with pytest.raises(RotationConflict, match="removed"):
+        acts.retire(actor=cast.principal(cast.erin), rotation=again(left))
 
 
 def test_a_key_that_comes_after_its_rotation_was_given_up_is_not_left_at_aws(
