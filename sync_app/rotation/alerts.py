@@ -40,7 +40,8 @@ def after_work(rotation: Rotation) -> None:
 def remind() -> None:
     """Tell of what should have begun or ended long ago: what is due, and rotations that wait for others.
 
-    What was told and is so no more, without a rotation that ended well, is told to be over.
+    What was told and is so no more, without a rotation that ended well, is told to be over. What stopped
+    is told once more, in the same words: its worker may have died before it could.
     """
     now = database_now()
     told = {kind: still_open(kind) for kind in (STOPPED, OVERDUE, WAITS)}
@@ -58,6 +59,11 @@ def remind() -> None:
     for rotation in rows.defer("policy__credentials").iterator():
         line = rotation.problem or f"it is at {rotation.step} since {rotation.queued_at:%Y-%m-%d %H:%M} UTC"
         _raise(rotation.policy, WAITS, "the rotation waits", line)
+    stopped = Rotation.objects.filter(slot=Slot.WORKING, stopped_at__isnull=False)
+    for rotation in stopped.select_related("policy__environment", "policy__secret").defer(
+        "policy__credentials"
+    ):
+        after_work(rotation)
     # One that stopped is not over because somebody had it tried again.
     at_work = Rotation.objects.filter(slot=Slot.WORKING)
     _settle(STOPPED, told[STOPPED], still=at_work.values_list("policy__uuid", flat=True))

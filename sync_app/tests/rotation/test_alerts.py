@@ -92,3 +92,22 @@ def test_what_stopped_is_over_although_its_worker_died_before_it_could_say_so(
     assert Alert.objects.filter(open=True).exists()
     remind()
     assert not Alert.objects.filter(open=True).exists()
+
+
+def test_what_stopped_is_told_although_its_worker_died_before_it_could_say_so(
+    cast: Cast, mariadb: MariaDbWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = made_secret(cast, mariadb)
+    mariadb.grant_to_a_alone()
+    policy = made_policy(cast, mariadb, secret=secret, grace_seconds=0)
+    with monkeypatch.context() as dying:
+        dying.setattr(alerts, "after_work", lambda _rotation: None)
+        rotation = worked(asked(cast, policy))
+    assert (rotation.step, rotation.stopped_at is not None) == (Step.TEST, True)
+    remind()
+    alert = Alert.objects.get(open=True)
+    assert (alert.kind, "lacks what the login in use may do" in alert.lines[0]) == (STOPPED, True)
+    # The worker's own word is no news then.
+    alerts.after_work(rotation)
+    remind()
+    assert AuditEvent.objects.filter(action="rotation.alert").count() == 1
