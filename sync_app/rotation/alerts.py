@@ -76,7 +76,8 @@ def _settle(kind: str, told: set[UUID], *, still: Iterable[UUID]) -> None:
     if not told:
         return
     over = RotationPolicy.objects.filter(uuid__in=told.difference(still))
-    for policy in over.select_related("environment", "secret").defer("credentials"):
+    # Without the secret, which may have been purged: a join would leave such a policy out.
+    for policy in over.select_related("environment").defer("credentials"):
         _close(policy, [kind], what="settled" if policy.live else "the policy was removed")
 
 
@@ -106,7 +107,7 @@ def _close(policy: RotationPolicy, kinds: list[str], *, what: str) -> None:
 
 
 def _title(policy: RotationPolicy) -> str:
-    return f"{policy.environment.name}, {policy.secret.name}"
+    return f"{policy.environment.name}, {policy.audit_object.name or 'a purged secret'}"
 
 
 def _record(policy: RotationPolicy, kind: str) -> None:

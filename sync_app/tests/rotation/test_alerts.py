@@ -9,13 +9,14 @@ from django.utils import timezone
 from audit_app.models import AuditEvent
 from environments_app.models import Alert
 from environments_app.tests.cast import Cast
+from secrets_app import lifecycle
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation import alerts, policies
 from sync_app.rotation.acts import retry
 from sync_app.rotation.alerts import OVERDUE, STOPPED, WAITS, remind
 from sync_app.rotation.standing import LATE
 from sync_app.rotation.states import Step
-from sync_app.tests.rotation.making import asked, made_policy, made_secret, worked
+from sync_app.tests.rotation.making import asked, made_policy, made_secret, stored, worked
 from sync_app.tests.rotators.worlds import MariaDbWorld, World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
@@ -111,3 +112,16 @@ def test_what_stopped_is_told_although_its_worker_died_before_it_could_say_so(
     alerts.after_work(rotation)
     remind()
     assert AuditEvent.objects.filter(action="rotation.alert").count() == 1
+
+
+def test_what_was_told_of_a_policy_is_over_although_its_secret_was_purged(
+    cast: Cast, generated: World
+) -> None:
+    alice, secret = cast.principal(cast.alice), made_secret(cast, generated)
+    policy = made_policy(cast, generated, secret=secret)
+    late(policy)
+    policies.remove(actor=alice, policy=RotationPolicy.objects.get(pk=policy.pk))
+    lifecycle.delete(actor=alice, secret=stored(secret))
+    lifecycle.purge(actor=alice, secret=stored(secret))
+    remind()
+    assert not Alert.objects.filter(open=True).exists()
