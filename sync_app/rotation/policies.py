@@ -128,13 +128,13 @@ def change_connection(
         uuid=policy.uuid, environment=policy.environment, secret=policy.secret, rotator=policy.rotator
     )
     rotator = made(policy.rotator, settings=wanted, credentials=credentials)
-    moves = dict(rotator.settings) != policy.settings
-    if moves:
+    if dict(rotator.settings) != policy.settings:
         refuse_running(actor, policy)
     _tried(actor, draft, rotator, Action.ROTATION_CHANGE)
     seal(draft, credentials)
     with _changing(policy) as stored:
-        if moves:
+        # Somebody else may have moved it since it was looked at.
+        if draft.settings != stored.settings:
             refuse_running(actor, stored)
             _refuse_working(stored)
             refuse_shared_logins(draft, actor=actor)

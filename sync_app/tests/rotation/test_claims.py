@@ -5,7 +5,7 @@ import pytest
 from audit_app.tests.trail import take_away
 from environments_app.tests.cast import Cast
 from secrets_app import transfer
-from sync_app.errors import RotationConflict
+from sync_app.errors import RotationConflict, RotationInProgress
 from sync_app.models import RotationPolicy
 from sync_app.rotation import policies
 from sync_app.rotators.base import Login
@@ -79,3 +79,20 @@ def test_values_without_a_login_share_none(cast: Cast, generated: GeneratedWorld
 )
 def test_an_account_without_a_place_is_every_one_of_its_name(other: Login, *, same: bool) -> None:
     assert (Login("app", "10.%").is_of(other), other.is_of(Login("app", "10.%"))) == (same, same)
+
+
+def test_a_connection_is_not_moved_back_under_a_rotation_by_who_looked_before_it_moved(
+    cast: Cast, mariadb: MariaDbWorld
+) -> None:
+    alice, credentials = cast.principal(cast.alice), mariadb.admin()
+    looked = made_policy(cast, mariadb)
+    moved = policies.change_connection(
+        actor=alice,
+        policy=RotationPolicy.objects.get(pk=looked.pk),
+        credentials=credentials,
+        settings={"host": "localhost", "tls": "verify-ca"},
+    )
+    asked(cast, moved)
+    with pytest.raises(RotationInProgress):
+        policies.change_connection(actor=alice, policy=looked, credentials=credentials)
+    assert RotationPolicy.objects.get().endpoint == moved.endpoint
