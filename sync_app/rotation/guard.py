@@ -30,7 +30,7 @@ def guard(*, actor: Principal, secret: Secret, value: str | None) -> Confirm:
         raise ManagedValue(_KEPT)
     _refuse_working(policy)
     _require_login(actor, policy, value)
-    return lambda: _refuse_changed(policy)
+    return lambda: _refuse_changed(secret, policy)
 
 
 def _require_login(actor: Principal, policy: RotationPolicy, value: str) -> None:
@@ -61,8 +61,10 @@ def _refuse_new_policy(secret: Secret) -> None:
         raise StaleVersion(_CHANGED)
 
 
-def _refuse_changed(policy: RotationPolicy) -> None:
+def _refuse_changed(secret: Secret, policy: RotationPolicy) -> None:
     stored = RotationPolicy.objects.select_for_update().get(pk=policy.pk)
-    if stored.live and bytes(stored.row_mac) != bytes(policy.row_mac):
+    if not stored.live:
+        _refuse_new_policy(secret)
+    elif bytes(stored.row_mac) != bytes(policy.row_mac):
         raise StaleVersion(_CHANGED)
     _refuse_working(policy)

@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from django.db import transaction
 
 from audit_app.actions import Action
 from audit_app.tests.trail import take_away
@@ -30,7 +31,7 @@ from sync_app.rotation import acts, policies
 from sync_app.rotation.guard import guard
 from sync_app.rotation.states import Step
 from sync_app.tests.rotation.making import asked, grace_over, made_policy, made_secret, stages, stored, worked
-from sync_app.tests.rotators.worlds import DatabaseWorld, World
+from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld, World
 
 ROOT = Path(__file__).parents[3]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
@@ -268,3 +269,17 @@ def test_a_policy_or_rotation_that_begins_between_question_and_write_wins(
     with pytest.raises(ManagedValue):
         guard(actor=actor, secret=secret, value="by hand")
     acts.abandon(actor=actor, rotation=rotation)
+
+
+def test_a_policy_that_takes_the_place_of_the_one_that_was_asked_has_its_own_say(
+    cast: Cast, mariadb: MariaDbWorld
+) -> None:
+    secret, alice = made_secret(cast, mariadb), cast.principal(cast.alice)
+    policy = made_policy(cast, mariadb, secret=secret)
+    confirm = guard(actor=alice, secret=secret, value=mariadb.current)
+    policies.remove(actor=alice, policy=policy)
+    with transaction.atomic():
+        confirm()
+    made_policy(cast, mariadb, secret=stored(secret))
+    with pytest.raises(StaleVersion), transaction.atomic():
+        confirm()
