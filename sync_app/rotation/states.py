@@ -88,7 +88,8 @@ def offered(step: Step, *, stopped: bool, reverted: bool, leaves: str = "") -> f
     """
     if step in ENDED:
         return frozenset({Act.RETIRE} if leaves else ())
-    acts = {Act.RETRY} if step not in {Step.WAITING, Step.GRACE} else set()
+    # In its grace it is tried again by itself, unless it stopped there: cutting is no way to go on.
+    acts = {Act.RETRY} if step is not Step.WAITING and (stopped or step is not Step.GRACE) else set()
     if step in SERVED and not reverted and (stopped or step is Step.GRACE):
         acts.add(Act.ROLL_BACK)
     if step is Step.GRACE:

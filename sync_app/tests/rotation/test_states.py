@@ -48,8 +48,8 @@ def test_acts_fit_the_step(step: Step, stopped: bool, reverted: bool) -> None:
         assert step in SERVED
         assert not reverted
         assert stopped or step is Step.GRACE
-    if stopped and step not in ENDED:
-        assert acts
+    if stopped and step not in {*ENDED, Step.WAITING}:
+        assert Act.RETRY in acts
     assert (slot_of(step) is None) == (step in ENDED) == (not acts)
 
 

@@ -6,15 +6,15 @@ from prometheus_client import REGISTRY
 from audit_app.actions import Action
 from audit_app.models import AuditEvent
 from audit_app.verification import verify
-from environments_app.errors import Forbidden, Invisible
+from environments_app.errors import Forbidden, Invisible, Tampered
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from sync_app.errors import RotationConflict
 from sync_app.models import Rotation
-from sync_app.rotation import acts
+from sync_app.rotation import acts, steps
 from sync_app.rotation.asking import request_rotation
 from sync_app.rotation.states import Step
-from sync_app.tests.rotation.making import asked, grace_over, made_policy, made_secret, stages, worked
+from sync_app.tests.rotation.making import asked, grace_over, made_policy, made_secret, stages, waited, worked
 from sync_app.tests.rotators.worlds import World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
@@ -105,3 +105,24 @@ def test_who_may_ask_decide_and_see(cast: Cast, generated: World) -> None:
     rotation = acts.cut_grace(actor=cast.principal(cast.alice), rotation=rotation)
     assert worked(rotation).step == Step.DONE
     assert AuditEvent.objects.filter(action=Action.ROTATION_RUN, outcome="denied").count() == 3
+
+
+def test_what_stopped_in_its_grace_is_tried_again_and_waits_for_targets_as_before(
+    cast: Cast, generated: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(_secret: Secret) -> str:
+        raise Tampered("An entry was changed outside Keeper.")
+
+    secret = made_secret(cast, generated)
+    rotation = worked(asked(cast, made_policy(cast, generated, secret=secret)))
+    with monkeypatch.context() as while_damaged:
+        while_damaged.setattr(steps, "lag_of", damaged)
+        rotation = worked(grace_over(rotation))
+    assert (rotation.step, rotation.stopped_at is not None) == (Step.GRACE, True)
+    rotation = acts.retry(actor=cast.principal(cast.erin), rotation=rotation)
+    with monkeypatch.context() as while_behind:
+        while_behind.setattr(steps, "lag_of", lambda _secret: "first to hold the current version")
+        rotation = worked(rotation)
+    assert (rotation.step, rotation.stopped_at) == (Step.GRACE, None)
+    assert rotation.problem == "waits for first to hold the current version"
+    assert worked(waited(rotation)).step == Step.DONE
