@@ -64,8 +64,10 @@ def remind() -> None:
         "policy__credentials"
     ):
         after_work(rotation)
-    # One that stopped is not over because somebody had it tried again.
-    at_work = Rotation.objects.filter(slot=Slot.WORKING)
+    # One that stopped is not over because somebody had it tried again, but once it goes through its grace.
+    at_work = Rotation.objects.filter(slot=Slot.WORKING).exclude(
+        step=Step.GRACE, stopped_at=None, attempts__lt=_ATTEMPTS
+    )
     _settle(STOPPED, told[STOPPED], still=at_work.values_list("policy__uuid", flat=True))
     _settle(OVERDUE, told[OVERDUE], still=late.values_list("uuid", flat=True))
     _settle(WAITS, told[WAITS], still=rotations.values_list("policy__uuid", flat=True))

@@ -16,7 +16,7 @@ from sync_app.rotation.acts import retry
 from sync_app.rotation.alerts import OVERDUE, STOPPED, WAITS, remind
 from sync_app.rotation.standing import LATE
 from sync_app.rotation.states import Step
-from sync_app.tests.rotation.making import asked, made_policy, made_secret, stored, worked
+from sync_app.tests.rotation.making import again, asked, made_policy, made_secret, stored, worked
 from sync_app.tests.rotators.worlds import MariaDbWorld, World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
@@ -112,6 +112,24 @@ def test_what_stopped_is_told_although_its_worker_died_before_it_could_say_so(
     alerts.after_work(rotation)
     remind()
     assert AuditEvent.objects.filter(action="rotation.alert").count() == 1
+
+
+def test_what_stopped_is_over_once_its_value_is_served_however_long_the_grace(
+    cast: Cast, mariadb: MariaDbWorld
+) -> None:
+    secret = made_secret(cast, mariadb)
+    mariadb.grant_to_a_alone()
+    rotation = worked(asked(cast, made_policy(cast, mariadb, secret=secret)))
+    assert Alert.objects.get(open=True).kind == STOPPED
+    mariadb.grant_to_b_too()
+    rotation = worked(retry(actor=cast.principal(cast.erin), rotation=rotation))
+    remind()
+    assert (rotation.step, Alert.objects.filter(open=True).exists()) == (Step.GRACE, False)
+    # One that fails in its grace stays told of as long as it does.
+    Rotation.objects.update(attempts=alerts._ATTEMPTS, problem="the keyring is not available")
+    alerts.after_work(again(rotation))
+    remind()
+    assert Alert.objects.get(open=True).kind == STOPPED
 
 
 def test_what_was_told_of_a_policy_is_over_although_its_secret_was_purged(
