@@ -46,6 +46,10 @@ _MISSING: Final = """
                AS privilege
          WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
            AND nspname NOT LIKE 'pg\\_%%' AND nspname <> 'information_schema'
+        UNION ALL
+        SELECT 'FUNCTION', pg_proc.oid::regprocedure::text, pg_proc.oid, 'EXECUTE'
+          FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+         WHERE nspname NOT LIKE 'pg\\_%%' AND nspname <> 'information_schema'
     ), judged AS (
         SELECT privilege || ' ON ' || kind || ' ' || name AS right_, CASE kind
             WHEN 'DATABASE' THEN has_database_privilege(%(old)s, current_database(), privilege)
@@ -54,6 +58,8 @@ _MISSING: Final = """
                 AND NOT has_schema_privilege(%(new)s, id, privilege)
             WHEN 'SEQUENCE' THEN has_sequence_privilege(%(old)s, id, privilege)
                 AND NOT has_sequence_privilege(%(new)s, id, privilege)
+            WHEN 'FUNCTION' THEN has_function_privilege(%(old)s, id, privilege)
+                AND NOT has_function_privilege(%(new)s, id, privilege)
             ELSE has_table_privilege(%(old)s, id, privilege)
                 AND NOT has_table_privilege(%(new)s, id, privilege) END AS lacks
           FROM place

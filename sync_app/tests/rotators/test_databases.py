@@ -18,6 +18,7 @@ from sync_app.errors import (
 from sync_app.rotators.base import Answer, Pending
 from sync_app.rotators.mysql_hashes import ed25519, native
 from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld, PostgreSqlWorld, fence
+from tests.servers.postgresql import PASSWORD, SUPERUSER
 
 # Of a turn that is waited out: longer than a busy machine takes to begin it.
 SHORT = 8
@@ -153,6 +154,21 @@ def test_it_names_what_the_other_login_may_not_do(mariadb: MariaDbWorld, postgre
         rotator = world.rotator()
         new = rotator.set(rotator.prepare(world.current), current=world.current, fence=fence())
         assert rotator.missing_rights(new, current=world.current) == (expected,)
+
+
+def test_it_names_the_function_that_the_other_role_may_not_call(postgres: PostgreSqlWorld) -> None:
+    place = {"user": SUPERUSER, "password": PASSWORD, "dbname": f"app_{postgres.mark}"}
+    role = postgres.users[0].replace('"', '""')
+    with postgres.connected(**place) as connection:
+        for statement in (
+            "CREATE FUNCTION due(whose text) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+            "REVOKE EXECUTE ON FUNCTION due(text) FROM PUBLIC",
+            f'GRANT EXECUTE ON FUNCTION due(text) TO "{role}"',
+        ):
+            connection.execute(statement.encode())
+    rotator = postgres.rotator()
+    new = rotator.set(rotator.prepare(postgres.current), current=postgres.current, fence=fence())
+    assert rotator.missing_rights(new, current=postgres.current) == ("EXECUTE ON FUNCTION due(text)",)
 
 
 def test_a_lock_that_somebody_holds_is_waited_for_and_no_longer(
