@@ -53,13 +53,16 @@ def unconfirmed(secret: Secret) -> list[Acknowledgement]:
     """Return the last word of each consumer that did not confirm the current version.
 
     Who may not read the secret any more (a token that ended, or was replaced; a person who left) uses
-    no version that it could confirm, and is not waited for.
+    no version that it could confirm, and is not waited for. A word that was changed outside Keeper confirms
+    nothing, whoever's it is.
     """
-    said = list(Acknowledgement.objects.filter(secret=secret).exclude(number=secret.current_number))
+    rows = list(Acknowledgement.objects.filter(secret=secret))
+    genuine = {each.pk for each in authentic(rows)}
+    behind = [each for each in rows if each.pk not in genuine or each.number != secret.current_number]
     # Several may share a token: each consumer is asked about once.
-    consumers = {each.consumer_uuid: each.consumer_kind for each in said}
+    consumers = {each.consumer_uuid: each.consumer_kind for each in behind if each.pk in genuine}
     reading = {uuid for uuid, kind in consumers.items() if _may_read(uuid, kind, secret)}
-    return [each for each in said if each.consumer_uuid in reading]
+    return [each for each in behind if each.pk not in genuine or each.consumer_uuid in reading]
 
 
 def _held_before(secret: Secret) -> Iterable[tuple[SyncEntry, Secret]]:

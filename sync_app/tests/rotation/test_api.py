@@ -9,6 +9,7 @@ from django.test import Client
 
 from audit_app.actions import Action
 from audit_app.models import AuditEvent
+from audit_app.tests.trail import sql
 from environments_app.tests.cast import Cast
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.states import Step
@@ -99,6 +100,25 @@ def test_the_slowest_consumer_keeps_the_previous_value_alive(
     assert post(reader, path, {"version": 3})[0] == 404
     Rotation.objects.update(not_before=None)
     assert worked(rotation).step == Step.DONE
+
+
+@pytest.mark.parametrize("edit", ["number = 2", "consumer_uuid = secret_id", "consumer_kind = 'system'"])
+def test_a_word_that_was_changed_outside_keeper_confirms_nothing(
+    cast: Cast, generated: World, bearer: Bearer, edit: str
+) -> None:
+    secret = made_secret(cast, generated)
+    policy = made_policy(cast, generated, secret=secret, waits_for_consumers=True)
+    reader, path = bearer("reader", cast.development), f"/api/secrets/{secret.pk}/acknowledge"
+    assert post(reader, path, {"version": 1})[0] == 200
+    rotation = worked(asked(cast, policy))
+    sql(f"UPDATE sync_app_acknowledgement SET {edit}")
+    rotation = worked(grace_over(rotation))
+    assert rotation.problem == "waits for reader-token to confirm the current version"
+    assert AuditEvent.objects.filter(action=Action.INTEGRITY_VIOLATION).exists()
+    # Its own next word takes the place of what was only moved on.
+    assert post(reader, path, {"version": 2})[0] == 200
+    Rotation.objects.update(not_before=None)
+    assert worked(rotation).step == (Step.DONE if edit == "number = 2" else Step.GRACE)
 
 
 def test_an_instance_that_has_ended_is_not_waited_for_once_it_says_so(
