@@ -16,6 +16,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ReadTimeoutError,
 )
+from django.conf import settings
 
 from secrets_app.errors import KeyRefused, KeyUnavailable, SecretError, WrongContext
 
@@ -71,7 +72,7 @@ class NoAnswer(KeyUnavailable):
 
 
 def unanswered(operation: str, seconds: float) -> NoAnswer:
-    """Return what to say when the time for an answer is over."""
+    """Return what to say when the time for an answer is over, whoever found that first."""
     return NoAnswer(
         f"KMS gave no answer to {operation} within {seconds:g} seconds: check the network and AWS's state, "
         "or raise KMS_TIMEOUT_SECONDS"
@@ -87,7 +88,7 @@ def translated(operation: str, key: str, error: BotoCoreError | ClientError) -> 
             f"KMS {operation}: {error}: configure AWS_REGION and AWS credentials", permanent=True
         )
     if isinstance(error, ReadTimeoutError | ConnectTimeoutError):
-        return NoAnswer(f"KMS gave no answer to {operation} in time: check the network and AWS's state")
+        return unanswered(operation, settings.KMS_TIMEOUT_SECONDS)
     return NoAnswer(
         f"KMS cannot be reached for {operation} ({type(error).__name__}): check the network, AWS_REGION and "
         "AWS_ENDPOINT_URL_KMS"

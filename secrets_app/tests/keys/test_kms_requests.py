@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 from pytest_django import Settings
 
 from secrets_app.errors import KeyUnavailable, WrongContext
@@ -165,6 +165,12 @@ class TestInTime:
             hanging.set()
             assert {each.result() for each in asked} == {"answer"}
         assert most == CONCURRENT
+
+    def test_it_says_the_same_whether_the_client_or_the_deadline_gave_up_first(
+        self, requests: Requests, waits: list[float]
+    ) -> None:
+        with pytest.raises(NoAnswer, match=r"within 60 seconds.* or raise KMS_TIMEOUT_SECONDS"):
+            send(requests, Kms(*[ReadTimeoutError(endpoint_url="https://kms")] * 3))
 
 
 class TestPausing:
