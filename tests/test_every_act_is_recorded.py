@@ -466,7 +466,6 @@ SILENT: Final[dict[str, str]] = {
     "*.makeable": _SHOWS,
     "*.named_streams": _SHOWS,
     "*.readable_streams": _SHOWS,
-    "*.dossier": _SHOWS,
     "*.seen_by": _SHOWS,
     "*.kept": _SHOWS,
     "*.changed_since": _SHOWS,
