@@ -526,6 +526,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 300.0,
         "options": {"expires": 240},
     },
+    "check-failing-keys": {
+        "task": "secrets_app.tasks.check_failing_keys",
+        "schedule": 60.0,
+        "options": {"expires": 50},
+    },
     "check-systems": {
         "task": "keeper_project.tasks.check_systems",
         "schedule": 60.0,

@@ -29,6 +29,8 @@ from secrets_app.wrapping import refuse_in_transaction, unwrap
 
 # Retired data keys that one run looks at: those that were not looked at for the longest time.
 OLDER_PER_RUN: Final = 100
+# Of those that do not open, so many are looked at each minute.
+FAILING_PER_RUN: Final = 100
 # A run ends here, and the next one goes on with what this one did not reach.
 RUN_SECONDS: Final = 120.0
 # One lost packet is no alarm.
@@ -47,6 +49,19 @@ def check_keys() -> None:
     keyring().open_all()
     _store_states()
     check_data_keys(_due())
+
+
+def check_failing_keys() -> None:
+    """Open the data keys again that did not open when they were looked at last, in a bounded time.
+
+    Whoever waits for KMS to come back is told so within a minute, without hands.
+    Raises KeyringUnavailable if nothing can be recorded, and NetworkInTransaction.
+    """
+    refuse_in_transaction("keys are checked")
+    rows = list(failing().select_related("environment").order_by("checked_at", "pk")[:FAILING_PER_RUN])
+    if rows:
+        keyring().open_all()
+        check_data_keys(rows)
 
 
 def record_request(*, actor: Principal, uuids: Sequence[str]) -> None:

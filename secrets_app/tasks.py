@@ -29,6 +29,12 @@ def check_keys() -> None:
     canary.check_keys()
 
 
+@shared_task(name="secrets_app.tasks.check_failing_keys")
+def check_failing_keys() -> None:
+    """Find out whether the keys that did not open do now."""
+    canary.check_failing_keys()
+
+
 @shared_task(name="secrets_app.tasks.check_data_keys")
 def check_data_keys(uuids: Sequence[str]) -> None:
     """Find out whether these data keys still open."""

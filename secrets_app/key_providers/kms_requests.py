@@ -60,6 +60,7 @@ class Pause:
         self._why: KeyUnavailable | None = None
         self._until = 0.0
         self._failures = 0
+        self._trying = False
 
     def reason(self) -> KeyUnavailable | None:
         """Return why not to ask now; None lets the caller ask, and after a pause just this one."""
@@ -68,7 +69,7 @@ class Pause:
                 return None
             now = self._clock()
             if now >= self._until:
-                self._until = now + settings.KMS_TIMEOUT_SECONDS
+                self._trying, self._until = True, now + settings.KMS_TIMEOUT_SECONDS
                 return None
             return KeyUnavailable(str(self._why), permanent=False, throttled=self._why.throttled)
 
@@ -77,17 +78,25 @@ class Pause:
         with self._lock:
             return max(0.0, self._until - self._clock()) if self._why else 0.0
 
-    def begin(self, why: KeyUnavailable) -> None:
-        """Leave KMS alone for a while, longer each time in a row."""
+    def failed(self, why: KeyUnavailable, *, last: bool) -> None:
+        """Leave KMS alone if this was the `last` attempt of a request, or the one that tried after a pause.
+
+        A pause under way stays as long as it is, however many requests it finds under way; each new one
+        is longer than the one before.
+        """
         with self._lock:
+            under_way = self._why is not None and self._clock() < self._until
+            if not (self._trying or (last and not under_way)):
+                return
             length = min(LONGEST_PAUSE, _FIRST_PAUSE * 2**self._failures)
             self._failures += 1
+            self._trying = False
             self._why, self._until = why, self._clock() + length * random.uniform(0.5, 1)  # noqa: S311 - jitter
 
     def end(self) -> None:
         """Ask again as before, since KMS answered."""
         with self._lock:
-            self._why, self._failures = None, 0
+            self._why, self._failures, self._trying = None, 0, False
 
 
 class Requests:
@@ -108,22 +117,25 @@ class Requests:
         attempt = 0
         while True:
             attempt += 1
+            held_back = self._pause.reason()
             try:
+                if held_back:
+                    raise held_back
                 return self._attempt(operation, key, request, deadline)
             except KeyUnavailable as error:
+                unheard = _holds_back(error) and not held_back
+                if unheard:
+                    self._pause.failed(error, last=False)
                 last = patience is None and (attempt == _ATTEMPTS or self._pause.remaining() > 0)
                 wait = self._wait(attempt)
                 late = deadline - settings.KMS_TIMEOUT_SECONDS * _LEAST_PART
                 if error.permanent or last or time.monotonic() + wait >= late:
-                    if _holds_back(error) and not self._pause.remaining():
-                        self._pause.begin(error)
+                    if unheard:
+                        self._pause.failed(error, last=True)
                     raise
             time.sleep(wait)
 
     def _attempt(self, operation: str, key: str, request: Callable[[], Answer], deadline: float) -> Answer:
-        held_back = self._pause.reason()
-        if held_back:
-            raise held_back
         self._count(operation)
         # However patient the caller, one reply is waited for no longer than is configured.
         seconds = min(settings.KMS_TIMEOUT_SECONDS, max(0.0, deadline - time.monotonic()))

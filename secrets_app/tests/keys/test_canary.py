@@ -19,10 +19,10 @@ from environments_app.models import Environment
 from environments_app.notifications import deliver_due
 from environments_app.tests.cast import Cast, make_cast
 from secrets_app import canary, data_keys, tasks
-from secrets_app.canary import check_keys, failing
+from secrets_app.canary import check_failing_keys, check_keys, failing
 from secrets_app.data_keys import active_key
 from secrets_app.errors import NetworkInTransaction
-from secrets_app.key_providers import kms_requests
+from secrets_app.key_providers import forget_provider, kms_requests
 from secrets_app.models import DataKey, WrappingKey
 from secrets_app.tests.kept import keep
 from secrets_app.tests.keys.skipping import Skipping
@@ -189,6 +189,32 @@ class TestUnderKms:
         assert not failing().exists()
         assert told(caplog) == []
 
+    def test_after_an_outage_all_of_them_open_again_a_minute_later(
+        self, strict_kms: Plan, development: Environment
+    ) -> None:
+        active_key(development)
+        strict_kms.fail("Decrypt", Fault.DROPPED_REPLY, times=100)
+        check_keys()
+        check_failing_keys()
+        assert failing().count() == len(Purpose) + 1
+        strict_kms.recover()
+        strict_kms.calls.clear()
+        # Another process, since this one leaves KMS alone for a while.
+        forget_provider()
+        check_failing_keys()
+        assert not failing().exists()
+        assert strict_kms.calls == {"Decrypt": len(Purpose) + 1}
+        assert told_events()[len(Purpose) + 1 :] == [
+            (Outcome.ALLOWED, name) for _, name in told_events()[: len(Purpose) + 1]
+        ]
+
+    def test_where_all_open_nothing_is_asked(self, strict_kms: Plan, development: Environment) -> None:
+        active_key(development)
+        check_keys()
+        strict_kms.calls.clear()
+        check_failing_keys()
+        assert not strict_kms.calls
+
     def test_throttling_says_nothing_of_a_key(
         self, strict_kms: Plan, development: Environment, caplog: Log
     ) -> None:
@@ -257,6 +283,11 @@ class TestWhenItRuns:
         assert entry["task"] == tasks.check_keys.name
         assert entry["options"]["expires"] < entry["schedule"]
 
+    def test_what_does_not_open_is_looked_at_again_each_minute(self) -> None:
+        entry: Any = configured.CELERY_BEAT_SCHEDULE["check-failing-keys"]
+        assert entry["task"] == tasks.check_failing_keys.name
+        assert entry["options"]["expires"] < entry["schedule"] == 60
+
     def test_a_worker_that_starts_has_them_checked(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[str] = []
         monkeypatch.setattr(tasks.check_keys, "delay", lambda: asked.append("now"))
@@ -269,3 +300,6 @@ class TestWhenItRuns:
         assert list(DataKey.objects.exclude(checked_at=None).values_list("uuid", flat=True)) == [key.id]
         tasks.check_keys()
         assert not DataKey.objects.filter(checked_at=None).exists()
+        DataKey.objects.filter(uuid=key.id).update(check_problem="it did not open")
+        tasks.check_failing_keys()
+        assert not failing().exists()

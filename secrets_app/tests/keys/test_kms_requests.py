@@ -15,7 +15,7 @@ from pytest_django import Settings
 from secrets_app.errors import KeyUnavailable, WrongContext
 from secrets_app.key_providers import kms_requests
 from secrets_app.key_providers.kms_faults import NoAnswer
-from secrets_app.key_providers.kms_requests import CONCURRENT, Pause, Requests, patiently
+from secrets_app.key_providers.kms_requests import CONCURRENT, LONGEST_PAUSE, Pause, Requests, patiently
 from secrets_app.tests.keys.skipping import Skipping
 
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/1"
@@ -121,7 +121,7 @@ class TestRepeating:
     ) -> None:
         clock = [0.0]
         requests._pause = Pause(lambda: clock[0])
-        requests._pause.begin(NoAnswer("away"))
+        requests._pause.failed(NoAnswer("away"), last=True)
         monkeypatch.setattr(time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
         with patiently(60):
             assert send(requests, Kms()) == "answer"
@@ -202,7 +202,7 @@ class TestPausing:
     def test_after_a_pause_one_tries_and_its_answer_ends_it(self) -> None:
         clock = [0.0]
         pause = Pause(lambda: clock[0])
-        pause.begin(NoAnswer("away"))
+        pause.failed(NoAnswer("away"), last=True)
         assert str(pause.reason()) == "away"
         clock[0] = 2.0
         assert pause.reason() is None
@@ -211,22 +211,57 @@ class TestPausing:
         assert pause.reason() is None
 
     def test_each_pause_in_a_row_is_longer_up_to_a_limit(self) -> None:
-        pause = Pause(lambda: 0.0)
+        clock = [0.0]
+        pause = Pause(lambda: clock[0])
         lengths = []
         for _ in range(12):
-            pause.begin(NoAnswer("away"))
+            pause.failed(NoAnswer("away"), last=True)
             lengths.append(pause.remaining())
+            # What was under way when it began makes it no longer.
+            pause.failed(NoAnswer("away"), last=True)
+            assert pause.remaining() == lengths[-1]
+            clock[0] += lengths[-1]
         assert 0.5 <= lengths[0] <= 1
         assert 1 <= lengths[1] <= 2
         assert all(5 <= length <= 10 for length in lengths[-3:])
         pause.end()
-        pause.begin(NoAnswer("away"))
+        pause.failed(NoAnswer("away"), last=True)
         assert pause.remaining() <= 1
+
+    def test_who_tries_in_vain_begins_a_pause_and_not_a_wait_for_an_answer(
+        self, requests: Requests, calls: Counter[str], waits: list[float]
+    ) -> None:
+        # Where KMS refuses the connection at once, KMS_TIMEOUT_SECONDS are no measure of when to ask again.
+        clock = [0.0]
+        requests._pause = Pause(lambda: clock[0])
+        with pytest.raises(KeyUnavailable):
+            send(requests, Kms(*[AWAY] * 3))
+        for _ in range(3):
+            clock[0] += requests._pause.remaining()
+            calls.clear()
+            with pytest.raises(KeyUnavailable):
+                send(requests, Kms(AWAY))
+            assert calls["Decrypt"] == 1
+            assert requests._pause.remaining() <= LONGEST_PAUSE
+        clock[0] += requests._pause.remaining()
+        assert send(requests, Kms()) == "answer"
+
+    def test_patient_work_tries_again_when_the_pause_after_it_is_over(
+        self, requests: Requests, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = [0.0]
+        requests._pause = Pause(lambda: clock[0])
+        requests._pause.failed(NoAnswer("away"), last=True)
+        clock[0] += requests._pause.remaining()
+        monkeypatch.setattr(time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+        with patiently(60):
+            assert send(requests, Kms(AWAY)) == "answer"
+        assert clock[0] <= 4
 
     def test_who_tries_after_it_and_vanishes_lets_another_try(self, settings: Settings) -> None:
         clock = [0.0]
         pause = Pause(lambda: clock[0])
-        pause.begin(NoAnswer("away"))
+        pause.failed(NoAnswer("away"), last=True)
         clock[0] = 2.0
         assert pause.reason() is None
         clock[0] += settings.KMS_TIMEOUT_SECONDS
