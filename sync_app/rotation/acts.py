@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
+from django.db import IntegrityError
+
 from audit_app.actions import Action
 from audit_app.canonical import Json
 from audit_app.record import record
@@ -145,7 +147,11 @@ def _deciding(
         before = stored.step
         yield stored
         stored.begin_anew()
-        stored.save()
+        try:
+            stored.save()
+        except IntegrityError as error:
+            # Another one of its policy has begun since the block looked.
+            raise RotationConflict(_NOT_NOW) from error
         record(
             actor=actor,
             action=action,

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from audit_app.actions import Action
 from audit_app.actors import Actor
@@ -153,5 +153,9 @@ def _queued(
         actor_name=actor.name,
         request_id=actor.request_id,
     )
-    rotation.save(force_insert=True)
+    try:
+        rotation.save(force_insert=True)
+    except IntegrityError as error:
+        # The login that one left behind is ended from this moment on, by the same policy.
+        raise RotationConflict("another rotation began at this moment: ask again") from error
     return rotation

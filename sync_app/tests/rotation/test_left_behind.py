@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from django.db.models import QuerySet
 from django.test import Client
 from django.utils import timezone
 
@@ -16,7 +17,7 @@ from secrets_app.models import Secret
 from sync_app.errors import RotationConflict
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation import acts, policies
-from sync_app.rotation.states import Step
+from sync_app.rotation.states import Slot, Step
 from sync_app.rotators.aws_iam import AwsIam
 from sync_app.rotators.base import Fence, Pending
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret, stages, waited, worked
@@ -129,6 +130,22 @@ def test_another_rotation_or_another_value_goes_first(cast: Cast, generated: Wor
     # Nobody has the administrator's credential any more.
     with pytest.raises(RotationConflict, match="removed"):
         acts.retire(actor=cast.principal(cast.erin), rotation=again(left))
+
+
+def test_of_two_who_begin_at_the_same_moment_one_is_told_to_look_again(
+    cast: Cast, generated: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, rotation = begun(cast, generated)
+    left = given_up(cast, rotation, Step.RETIRE)
+    exists = QuerySet.exists
+    monkeypatch.setattr(QuerySet, "exists", lambda rows: rows.model is not Rotation and exists(rows))
+    asked(cast, rotation.policy)
+    with pytest.raises(RotationConflict, match="gone on meanwhile"):
+        acts.retire(actor=cast.principal(cast.erin), rotation=again(left))
+    with pytest.raises(RotationConflict, match="began at this moment"):
+        asked(cast, rotation.policy)
+    assert again(left).leaves == "retire"
+    assert Rotation.objects.filter(policy=rotation.policy, slot=Slot.WORKING).count() == 1
 
 
 def test_a_key_that_comes_after_its_rotation_was_given_up_is_not_left_at_aws(
