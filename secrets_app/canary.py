@@ -52,15 +52,17 @@ def check_keys() -> None:
 
 
 def check_failing_keys() -> None:
-    """Open the data keys again that did not open when they were looked at last, in a bounded time.
+    """Look again at keys with a problem, and open the data keys again that did not open, in a bounded time.
 
     Whoever waits for KMS to come back is told so within a minute, without hands.
     Raises KeyringUnavailable if nothing can be recorded, and NetworkInTransaction.
     """
     refuse_in_transaction("keys are checked")
     rows = list(failing().select_related("environment").order_by("checked_at", "pk")[:FAILING_PER_RUN])
-    if rows:
+    if rows or WrappingKey.objects.exclude(problem="").exists():
         keyring().open_all()
+        _store_states()
+    if rows:
         check_data_keys(rows)
 
 

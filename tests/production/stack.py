@@ -31,7 +31,7 @@ from tests.servers.server import Server, accepts, free_port
 
 REGION = "eu-central-1"
 BIN = Path(sys.executable).parent
-WAIT_SECONDS = 180
+WAIT_SECONDS = 300
 
 
 class GuardedRedis(Redis):

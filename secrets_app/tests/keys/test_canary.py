@@ -193,20 +193,38 @@ class TestUnderKms:
         self, strict_kms: Plan, development: Environment
     ) -> None:
         active_key(development)
-        strict_kms.fail("Decrypt", Fault.DROPPED_REPLY, times=100)
+        for operation in ("Decrypt", "DescribeKey", "GetKeyRotationStatus"):
+            strict_kms.keep_failing(operation, Fault.DROPPED_REPLY)
         check_keys()
         check_failing_keys()
         assert failing().count() == len(Purpose) + 1
+        assert WrappingKey.objects.exclude(problem="").exists()
         strict_kms.recover()
         strict_kms.calls.clear()
         # Another process, since this one leaves KMS alone for a while.
         forget_provider()
         check_failing_keys()
         assert not failing().exists()
-        assert strict_kms.calls == {"Decrypt": len(Purpose) + 1}
+        assert not WrappingKey.objects.exclude(problem="").exists()
+        assert strict_kms.calls == {
+            "Decrypt": len(Purpose) + 1,
+            "DescribeKey": 1,
+            "GetKeyRotationStatus": 1,
+        }
         assert told_events()[len(Purpose) + 1 :] == [
             (Outcome.ALLOWED, name) for _, name in told_events()[: len(Purpose) + 1]
         ]
+
+    def test_a_key_with_a_problem_is_looked_at_again_where_every_data_key_opens(
+        self, strict_kms: Plan, development: Environment
+    ) -> None:
+        active_key(development)
+        check_keys()
+        WrappingKey.objects.update(problem="KMS gave no answer")
+        strict_kms.calls.clear()
+        check_failing_keys()
+        assert not WrappingKey.objects.exclude(problem="").exists()
+        assert strict_kms.calls == {"DescribeKey": 1, "GetKeyRotationStatus": 1}
 
     def test_where_all_open_nothing_is_asked(self, strict_kms: Plan, development: Environment) -> None:
         active_key(development)
