@@ -7,6 +7,7 @@ opens again) is recorded, and what opens no more is handed to `key_alerts`.
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Final
 
 from django.db import transaction
@@ -52,10 +53,10 @@ def check_keys() -> None:
 
 
 def check_failing_keys() -> None:
-    """Look again at keys with a problem, and open the data keys again that did not open, in a bounded time.
+    """Look again at keys if one has a problem, and open the data keys again that did not open.
 
-    Whoever waits for KMS to come back is told so within a minute, without hands.
-    Raises KeyringUnavailable if nothing can be recorded, and NetworkInTransaction.
+    Whoever waits for KMS to come back is told so soon, without hands. Where it is still away, a run ends
+    quickly. Raises KeyringUnavailable if nothing can be recorded, and NetworkInTransaction.
     """
     refuse_in_transaction("keys are checked")
     rows = list(failing().select_related("environment").order_by("checked_at", "pk")[:FAILING_PER_RUN])
@@ -63,7 +64,7 @@ def check_failing_keys() -> None:
         keyring().open_all()
         _store_states()
     if rows:
-        check_data_keys(rows)
+        check_data_keys(rows, again=True)
 
 
 def record_request(*, actor: Principal, uuids: Sequence[str]) -> None:
@@ -78,9 +79,11 @@ def record_request(*, actor: Principal, uuids: Sequence[str]) -> None:
     )
 
 
-def check_data_keys(rows: Sequence[DataKey]) -> None:
+def check_data_keys(rows: Sequence[DataKey], *, again: bool = False) -> None:
     """Open these data keys and keep what was found; a key that gives no answer is not asked twice.
 
+    `again` is for those that are known not to open: no request is repeated for long, and what was edited
+    is reported by the next check of all.
     Ends where KMS throttles, since that says nothing of a key, and after RUN_SECONDS.
     """
     refuse_in_transaction("data keys are checked")
@@ -89,7 +92,7 @@ def check_data_keys(rows: Sequence[DataKey]) -> None:
     ends = time.monotonic() + RUN_SECONDS
     for row in rows:
         try:
-            problem = silent.get(row.key_uri) or _problem(row)
+            problem = silent.get(row.key_uri) or _problem(row, again=again)
         except KeyUnavailable as error:
             if error.throttled:
                 break
@@ -148,14 +151,15 @@ def _store_states() -> None:
         )
 
 
-def _problem(row: DataKey) -> str:
+def _problem(row: DataKey, *, again: bool) -> str:
     """Return why a data key does not open, or nothing. Raises KeyUnavailable."""
     try:
         provider_named(row.provider).recheck()
-        with patiently(PATIENCE_SECONDS):
+        with nullcontext() if again else patiently(PATIENCE_SECONDS):
             unwrap(row)
     except (EnvelopeError, KeyRefused) as error:
-        report_violation(kind="data_key", uuid=row.uuid, name=row.purpose, reason=str(error))
+        if not again:
+            report_violation(kind="data_key", uuid=row.uuid, name=row.purpose, reason=str(error))
         return str(error)
     return ""
 
@@ -165,7 +169,9 @@ def _stored(row: DataKey, problem: str) -> bool:
     found = DataKey.objects.filter(pk=row.pk)
     now = timezone.now()
     if bool(problem) == bool(row.check_problem):
-        found.update(checked_at=now, check_problem=problem)
+        # Unless another process has found out better since this one began.
+        same = found.exclude(check_problem="") if problem else found.filter(check_problem="")
+        same.update(checked_at=now, check_problem=problem)
         return False
     with transaction.atomic():
         # Of two processes that find the same, one tells.

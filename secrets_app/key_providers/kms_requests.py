@@ -33,6 +33,8 @@ _FIRST_WAIT: Final = 0.2
 _LONGEST_WAIT: Final = 5.0
 _FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 10.0
+# More make no difference, and after a night of them a float would be too small.
+_DOUBLINGS: Final = 8
 # Of the time that one reply is waited for: an attempt that has less left would only be cut off, and KMS
 # would seem to give no answer where it throttles.
 _LEAST_PART: Final = 0.2
@@ -60,7 +62,8 @@ class Pause:
         self._why: KeyUnavailable | None = None
         self._until = 0.0
         self._failures = 0
-        self._trying = False
+        # The thread whose request tries after a pause.
+        self._trier: int | None = None
 
     def reason(self) -> KeyUnavailable | None:
         """Return why not to ask now; None lets the caller ask, and after a pause just this one."""
@@ -69,7 +72,7 @@ class Pause:
                 return None
             now = self._clock()
             if now >= self._until:
-                self._trying, self._until = True, now + settings.KMS_TIMEOUT_SECONDS
+                self._trier, self._until = threading.get_ident(), now + settings.KMS_TIMEOUT_SECONDS
                 return None
             return KeyUnavailable(str(self._why), permanent=False, throttled=self._why.throttled)
 
@@ -79,24 +82,25 @@ class Pause:
             return max(0.0, self._until - self._clock()) if self._why else 0.0
 
     def failed(self, why: KeyUnavailable, *, last: bool) -> None:
-        """Leave KMS alone if this was the `last` attempt of a request, or the one that tried after a pause.
+        """Leave KMS alone if this was the `last` attempt of a request, or this thread tried after a pause.
 
-        A pause under way stays as long as it is, however many requests it finds under way; each new one
-        is longer than the one before.
+        A pause stays as long as it is, however many requests it finds under way; each new one is longer
+        than the one before.
         """
         with self._lock:
             under_way = self._why is not None and self._clock() < self._until
-            if not (self._trying or (last and not under_way)):
+            tried = self._trier == threading.get_ident()
+            if not (tried or (last and not under_way)):
                 return
             length = min(LONGEST_PAUSE, _FIRST_PAUSE * 2**self._failures)
-            self._failures += 1
-            self._trying = False
+            self._failures = min(self._failures + 1, _DOUBLINGS)
+            self._trier = None
             self._why, self._until = why, self._clock() + length * random.uniform(0.5, 1)  # noqa: S311 - jitter
 
     def end(self) -> None:
         """Ask again as before, since KMS answered."""
         with self._lock:
-            self._why, self._failures, self._trying = None, 0, False
+            self._why, self._failures, self._trier = None, 0, None
 
 
 class Requests:

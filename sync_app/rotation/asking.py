@@ -154,8 +154,10 @@ def _queued(
         request_id=actor.request_id,
     )
     try:
+        with transaction.atomic():
+            rotation.save(force_insert=True)
+    except IntegrityError:
+        # Since it was looked, somebody has had a login ended that was left behind: this one waits for that.
+        rotation.step, rotation.slot = Step.WAITING, Slot.WAITING
         rotation.save(force_insert=True)
-    except IntegrityError as error:
-        # The login that one left behind is ended from this moment on, by the same policy.
-        raise RotationConflict("another rotation began at this moment: ask again") from error
     return rotation

@@ -98,6 +98,32 @@ class TestWhatItFinds:
         assert not failing().exists()
         assert told_events() == [(Outcome.FAILED, "development"), (Outcome.ALLOWED, "development")]
 
+    @pytest.mark.every_database
+    def test_an_edited_row_is_reported_by_each_check_of_all_and_not_each_minute(
+        self, development: Environment, sql: Sql, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        row = DataKey.objects.get(uuid=active_key(development).id)
+        reported: list[object] = []
+        monkeypatch.setattr(canary, "report_violation", lambda **told: reported.append(told["uuid"]))
+        # Whoever edits it may write beside it that this is known.
+        sql(
+            "UPDATE secrets_app_datakey SET wrapped_key = %s, check_problem = 'known' WHERE id = %s",
+            b"x" * 61,
+            row.pk,
+        )
+        check_failing_keys()
+        assert reported == []
+        check_keys()
+        assert reported == [row.uuid]
+
+    def test_what_another_process_found_better_meanwhile_stays(self, development: Environment) -> None:
+        row = DataKey.objects.get(uuid=active_key(development).id)
+        DataKey.objects.filter(pk=row.pk).update(check_problem="KMS gave no answer")
+        stale = DataKey.objects.get(pk=row.pk)
+        check_failing_keys()
+        assert not canary._stored(stale, "KMS gave no answer")
+        assert not failing().exists()
+
     def test_a_system_key_that_would_not_open_after_a_restart(
         self, development: Environment, sql: Sql, caplog: Log
     ) -> None:

@@ -214,7 +214,7 @@ class TestPausing:
         clock = [0.0]
         pause = Pause(lambda: clock[0])
         lengths = []
-        for _ in range(12):
+        for _ in range(1100):  # of an outage of three hours
             pause.failed(NoAnswer("away"), last=True)
             lengths.append(pause.remaining())
             # What was under way when it began makes it no longer.
@@ -245,6 +245,19 @@ class TestPausing:
             assert requests._pause.remaining() <= LONGEST_PAUSE
         clock[0] += requests._pause.remaining()
         assert send(requests, Kms()) == "answer"
+
+    def test_what_was_under_way_before_a_pause_says_nothing_of_who_tries_after_it(self) -> None:
+        clock = [0.0]
+        pause = Pause(lambda: clock[0])
+        pause.failed(NoAnswer("away"), last=True)
+        clock[0] = 2.0
+        assert pause.reason() is None
+        held = pause.remaining()
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(pause.failed, NoAnswer("away"), last=True).result()
+        assert pause.remaining() == held
+        pause.failed(NoAnswer("away"), last=False)
+        assert 1 <= pause.remaining() <= 2
 
     def test_patient_work_tries_again_when_the_pause_after_it_is_over(
         self, requests: Requests, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
