@@ -145,6 +145,8 @@ def _signals_raise() -> Iterator[None]:
 
 
 def _raise(_number: int, _frame: FrameType | None) -> None:
+    # Asked once more, before those that run are being stopped, it would leave them.
+    _ignore_signals()
     raise StopAsked
 
 

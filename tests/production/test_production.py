@@ -165,8 +165,10 @@ def _vault_gets_all_that_was_written_while_it_was_away(production: Production) -
         production.until(lambda: len(_delivered(production, load)) > 1, "the first were delivered")
         production.lose_vault()
         load.for_more(reads=5, writes=3)
-        production.until(lambda: bool(_target(production, target)["last_error"]), "the loss was noticed")
-        production.note(f"the way to Vault cut; its target says: {_target(production, target)['last_error']}")
+        production.until(lambda: bool(_target(production, target).get("last_error")), "the loss was noticed")
+        production.note(
+            f"the way to Vault cut; its target says: {_target(production, target).get('last_error')}"
+        )
         production.reach_vault()
         load.for_more(reads=5, writes=2)
     production.note(f"Vault can be reached again: {load.said()}")
