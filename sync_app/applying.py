@@ -226,6 +226,8 @@ def _waiting(plan: Plan) -> QuerySet[PlanItem]:
 def _refuse_unready(plan: Plan) -> None:
     if not authentic([plan]):
         raise PlanNotReady("the plan's row was changed outside Keeper: plan again")
+    if plan.state == PlanState.MAKING:
+        raise PlanNotReady("the plan is still being prepared: wait until its state is ready, then apply it")
     if plan.state not in {PlanState.READY, PlanState.APPLYING}:
         raise PlanNotReady(f"the plan is {plan.state}: plan again")
     if plan.rules != rules_of(plan.target):

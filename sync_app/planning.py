@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
+from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
@@ -14,6 +15,7 @@ from audit_app.record import record
 from audit_app.row_mac import authentic
 from audit_app.streams import environment_stream
 from environments_app.policy import Principal
+from secrets_app.models import Secret
 from secrets_app.names import MAX_NAME_LENGTH
 from sync_app import drafts, entries
 from sync_app.acts import Shown
@@ -21,7 +23,7 @@ from sync_app.authority import principal_of, require_usable
 from sync_app.backends.base import Backend, Seen
 from sync_app.credentials import connected
 from sync_app.drafts import Adoption, Choice, Draft, Leaving
-from sync_app.errors import PlanNotReady
+from sync_app.errors import BackendError, PlanNotReady
 from sync_app.finding import require_on
 from sync_app.keeper_side import lies_under
 from sync_app.leases import Lease
@@ -29,7 +31,8 @@ from sync_app.models import Plan, PlanItem, Run, Target
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
 from sync_app.models.run import RunKind, Trigger
 from sync_app.own_writes import recognise
-from sync_app.parallel import no_pulse
+from sync_app.parallel import each, no_pulse
+from sync_app.pulling import value_refusal
 from sync_app.queueing import enqueue
 from sync_app.reconcile import Coverage, Presence
 from sync_app.stored_rows import insert_rows
@@ -121,6 +124,7 @@ def draw(plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None 
     began = time.monotonic()
     drawn = _drawn(plan, backend, pulse)
     drafts.refuse_references(plan.target, drawn)
+    _refuse_unusable_values(plan, backend, drawn, pulse)
     plan.counts = dict(sorted(Counter(str(draft.act) for draft in drawn).items()))
     plan.keeper_complete = plan.target_complete = True
     plan.rules = rules_of(plan.target)
@@ -164,6 +168,31 @@ def _drawn(plan: Plan, backend: Backend, pulse: Callable[[], None]) -> list[Draf
     recognise(target, backend, found, pulse=pulse)
     compare(target, backend, found, pulse=pulse)
     return drafts.synced(target, found, coverage=Coverage(keeper=True, target=True))
+
+
+def _refuse_unusable_values(
+    plan: Plan, backend: Backend, drawn: list[Draft], pulse: Callable[[], None]
+) -> None:
+    """Refuse each line that takes a value which Keeper cannot store, with the reason; each value is read."""
+    kept = plan.options.get("mode") == Adoption.KEEP
+    taking = [draft for draft in drawn if draft.act is Act.PULL or (kept and draft.act is Act.ADOPT)]
+    types = _types_of([draft.finding.held.secret_uuid for draft in taking if draft.finding.held])
+    for draft, copy in each(lambda draft: backend.read(draft.finding.name), taking, pulse=pulse):
+        if isinstance(copy, BackendError):
+            draft.act, draft.reason = Act.REFUSED, str(copy)
+        elif copy is not None:
+            held = draft.finding.held
+            refusal = value_refusal(copy.value, held_type=types.get(held.secret_uuid, "") if held else "")
+            if refusal:
+                draft.act, draft.reason = Act.REFUSED, refusal
+
+
+def _types_of(uuids: list[UUID]) -> dict[UUID, str]:
+    types: dict[UUID, str] = {}
+    for start in range(0, len(uuids), _ROWS):
+        rows = Secret.objects.filter(uuid__in=uuids[start : start + _ROWS])
+        types |= dict(rows.values_list("uuid", "secret_type"))
+    return types
 
 
 def _checked(kind: PlanKind, options: Mapping[str, Json]) -> dict[str, Json]:

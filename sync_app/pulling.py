@@ -9,9 +9,10 @@ from environments_app.second_person import Clearance
 from secrets_app import fingerprints, writing
 from secrets_app.errors import NameTaken, StaleVersion
 from secrets_app.finding import living
+from secrets_app.input_errors import InvalidInput
 from secrets_app.models import Secret
 from secrets_app.reading import current_version_of
-from secrets_app.secret_types import SecretType
+from secrets_app.secret_types import SecretType, inspect
 from sync_app.models import PlanItem, Target
 from sync_app.rechecks import Moved
 from sync_app.references import PUSH_ONLY
@@ -41,6 +42,18 @@ def take(*, actor: Principal, target: Target, item: PlanItem, value: str, cleara
         return _taken(_written(actor, target, item, secret, value, clearance))
     except (StaleVersion, NameTaken) as error:
         raise Moved("changed in Keeper since the plan was made: plan again") from error
+
+
+def value_refusal(value: str, *, held_type: str) -> str:
+    """Return why Keeper cannot store a target's value; empty if it can.
+
+    `held_type` is the type of Keeper's secret of this name; empty where Keeper has none.
+    """
+    try:
+        inspect(SecretType(held_type) if held_type else _type_of(value), value)
+    except InvalidInput as error:
+        return f"Keeper does not take the target's value: {error.reason}"
+    return ""
 
 
 def _written(

@@ -62,18 +62,10 @@ class NewTarget(RuleFields):
     scope = Text(max_length=MAX_PREFIX, required=False, help_text="Only names under this prefix take part.")
 
 
-class DraftTest(StrictSerializer):
-    """A target that is tried before it is made."""
+class DraftTest(NewTarget):
+    """A target that is tested before it is created: the body that creates it, of which less suffices."""
 
-    backend = serializers.ChoiceField(choices=list(BACKENDS))
-    destination = Texts()
-    credentials = Texts(write_only=True)
-    direction = serializers.ChoiceField(
-        choices=[str(choice) for choice in Direction], default=str(Direction.PUSH)
-    )
-    deletion = serializers.ChoiceField(
-        choices=[str(choice) for choice in Deletion], default=str(Deletion.NEVER)
-    )
+    name = Text(max_length=63, required=False)
 
 
 class NewCredentials(StrictSerializer):

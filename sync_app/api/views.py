@@ -16,6 +16,7 @@ from sync_app.finding import visible_targets
 from sync_app.models import Plan, Run, SyncEntry, Target
 from sync_app.models.plan import PlanKind
 from sync_app.planning import request_plan
+from sync_app.reconcile import Deletion, Direction
 from sync_app.runs import request_sync
 from sync_app.states import State
 
@@ -57,10 +58,20 @@ class DraftTestView(SyncView):
         responses={200: documents.ReportDocument},
     )
     def post(self, request: Request, environment: str) -> Response:
-        """Try destination and credentials, change nothing, and store nothing but that it was tried."""
-        place = self.place(environment)
+        """Test destination and credentials, change nothing, and store nothing but that they were tested.
+
+        The body that creates the target is accepted; `name`, `conflict`, `automatic` and what else says
+        nothing about the connection has no effect.
+        """
+        place, given = self.place(environment), self.given(documents.DraftTest)
         report = connection_test.test_draft(
-            actor=self.actor, environment=place, **self.given(documents.DraftTest)
+            actor=self.actor,
+            environment=place,
+            backend=given["backend"],
+            destination=given["destination"],
+            credentials=given["credentials"],
+            direction=given.get("direction", Direction.PUSH),
+            deletion=given.get("deletion", Deletion.NEVER),
         )
         return Response(documents.ReportDocument(report).data)
 

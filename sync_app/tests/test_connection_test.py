@@ -1,8 +1,11 @@
 """Trying targets, against the real OpenBao and moto: what is missing is named, nothing is changed."""
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.test import Client
 from pytest_django import Settings
 
 from audit_app.models import AuditEvent
@@ -10,6 +13,7 @@ from audit_app.tests.trail import take_away
 from environments_app.errors import Forbidden
 from environments_app.tests.cast import Cast
 from sync_app import connection_test
+from sync_app.api.serializers import DraftTest
 from sync_app.errors import BadDestination
 from sync_app.models import Target
 from sync_app.tests.making import made
@@ -17,6 +21,7 @@ from sync_app.tests.worlds import AwsWorld, VaultWorld, World
 from tests.aws_strict.faults import Fault
 
 pytestmark = pytest.mark.django_db
+Bearer = Callable[..., Client]
 
 
 def draft(cast: Cast, world: World, **changes: Any) -> connection_test.Report:
@@ -144,3 +149,27 @@ def test_only_managers_test(cast: Cast, vault: VaultWorld, who: str) -> None:
         draft(cast, vault, actor=actor)
     with pytest.raises(Forbidden):
         connection_test.test(actor=actor, target=target)
+
+
+def test_the_body_that_creates_a_target_tests_it_first(cast: Cast, vault: VaultWorld, bearer: Bearer) -> None:
+    manager, path = bearer("manager", cast.development), "/api/environments/development/targets"
+    body = {
+        "name": "vault",
+        "backend": vault.kind,
+        "destination": vault.destination,
+        "credentials": vault.credentials,
+        "scope": "app",
+        "conflict": "keeper_wins",
+        "automatic": True,
+        "interval_seconds": 300,
+    }
+    tested = manager.post(f"{path}/test", json.dumps(body), content_type="application/json")
+    assert tested.status_code < 300, tested.json()
+    assert not Target.objects.exists()
+    assert manager.post(path, json.dumps(body), content_type="application/json").status_code == 201
+
+
+def test_less_than_the_body_that_creates_a_target_suffices(vault: VaultWorld) -> None:
+    least = {"backend": vault.kind, "destination": vault.destination, "credentials": vault.credentials}
+    assert DraftTest(data=least).is_valid()
+    assert not DraftTest(data={**least, "unheard_of": 1}).is_valid()

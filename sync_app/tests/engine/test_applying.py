@@ -2,6 +2,8 @@
 
 import pytest
 
+from sync_app import applying, planning
+from sync_app.errors import PlanNotReady
 from sync_app.models import PlanItem
 from sync_app.tests.engine.stage import Stage
 
@@ -28,6 +30,13 @@ def test_a_second_pass_finds_nothing_to_do(stage: Stage) -> None:
     stage.sync()
     plan = stage.sync()
     assert (plan.state, plan.counts) == ("done", {"unchanged": 1})
+
+
+def test_a_plan_that_is_being_prepared_is_waited_for(stage: Stage) -> None:
+    run = planning.request_plan(actor=stage.alice, target=stage.target)
+    with pytest.raises(PlanNotReady, match="still being prepared: wait") as refused:
+        applying.request_apply(actor=stage.alice, plan=run.plan)
+    assert "plan again" not in str(refused.value)
 
 
 def test_it_pushes_a_change(stage: Stage) -> None:
