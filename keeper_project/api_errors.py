@@ -48,6 +48,7 @@ from secrets_app.errors import (
     NameTaken,
     NoSuchVersion,
     NotDeleted,
+    ShareEnded,
     StaleVersion,
     TamperedSecret,
     TooManyItems,
@@ -83,6 +84,11 @@ class Problem:
         }
         return members | ({"errors": self.errors} if self.errors else {})
 
+    @property
+    def further_errors(self) -> list[dict[str, Any]]:
+        """The errors that a page lists: those that `detail` does not say already."""
+        return [error for error in self.errors if error.get("reason", "") not in self.detail]
+
 
 _VERIFY: Final = (
     "What is stored is not what Keeper sealed; it was recorded. Ask an operator to run verify_audit."
@@ -104,6 +110,7 @@ _COLLISION: Final = Problem(
 )
 # The first class that an error is an instance of decides. None: the error's own sentence is told.
 _TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
+    (ShareEnded, 410, "The link has ended", None),
     (Invisible, 404, "Not found", NOT_FOUND),
     (ObjectDoesNotExist, 404, "Not found", NOT_FOUND),
     (Http404, 404, "Not found", NOT_FOUND),

@@ -1,5 +1,7 @@
 """The errors of secrets_app: names that state a condition, messages without a value in them."""
 
+from environments_app.errors import Invisible
+
 
 class SecretError(Exception):
     """The base of everything that secrets_app raises on purpose."""
@@ -116,6 +118,13 @@ class TamperedSecret(SecretError):
 
 class NotDeleted(SecretError):
     """Only a deleted secret is restored or purged."""
+
+
+class ShareEnded(Invisible):
+    """A link was opened, revoked or has expired; only who could have opened it learns that."""
+
+    def __init__(self) -> None:
+        super().__init__("This link was already used or has expired. Ask the sender for a new one.")
 
 
 class RotationRefused(SecretError):

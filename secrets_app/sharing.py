@@ -27,6 +27,7 @@ from environments_app.models import User
 from environments_app.policy import Principal, allows
 from environments_app.principals import user_principal
 from secrets_app import data_keys
+from secrets_app.errors import ShareEnded
 from secrets_app.finding import require_authentic, require_living, require_on
 from secrets_app.models import Secret, Share
 from secrets_app.reading import Revealed, open_version, version_of
@@ -90,9 +91,10 @@ def share_once(
 def find_share(*, actor: Principal, link: str) -> Share:
     """Return the share that a link opens for a person, without opening or consuming it.
 
-    Raises Invisible, which says as little, for any other link: unknown, for somebody else, expired,
-    opened, revoked, one whose sharer may not reveal the secret any more, and any while the person's
-    account is suspended. Each but an unknown one is recorded as denied.
+    Raises ShareEnded if the link was for this person and was opened, revoked or has expired.
+    Raises Invisible, which says as little, for any other link: unknown, for somebody else, one whose
+    sharer may not reveal the secret any more, and any while the person's account is suspended. Each
+    but an unknown one is recorded as denied.
     """
     rows = Share.objects.select_related("environment", "secret__environment", "shared_by", "recipient")
     share = rows.filter(link_hash=_hash(link)).first()
@@ -108,15 +110,15 @@ def find_share(*, actor: Principal, link: str) -> Share:
             object=share.audit_object,
             outcome=Outcome.DENIED,
         )
-        raise Invisible
+        raise Invisible if share.is_open or not _is_meant_for(actor, share) else ShareEnded
     return share
 
 
 def open_share(*, actor: Principal, link: str) -> Revealed:
     """Consume a share and show its version, this once.
 
-    Raises Invisible as `find_share` does and if somebody else was quicker, and what `reveal` raises; a
-    key that is away is found out before anything is consumed.
+    Raises Invisible and ShareEnded as `find_share` does, the latter also if another person opened it at
+    the same moment, and what `reveal` raises; a key that is away is found out before anything is consumed.
     """
     share = find_share(actor=actor, link=link)
     require_authentic(share.secret)
@@ -152,12 +154,17 @@ def open_shares(secret: Secret) -> list[Share]:
     return list(rows.select_related("environment", "secret", "shared_by", "recipient", "opened_by")[:100])
 
 
-def _opens_for(actor: Principal, share: Share) -> bool:
-    if actor.kind is not ActorKind.USER or not share.is_open:
+def _is_meant_for(actor: Principal, share: Share) -> bool:
+    """Whether the link is this person's to open, or was until it ended."""
+    if actor.kind is not ActorKind.USER:
         return False
     if share.recipient and share.recipient.uuid != actor.uuid:
         return False
-    if actor.suspended and share.environment_id not in actor.trusted_in:
+    return not actor.suspended or share.environment_id in actor.trusted_in
+
+
+def _opens_for(actor: Principal, share: Share) -> bool:
+    if not share.is_open or not _is_meant_for(actor, share):
         return False
     # The sharer's right is what the value leaves by, so it must still be there.
     sharer = user_principal(share.shared_by)
@@ -178,7 +185,7 @@ def _is_genuine(share: Share) -> bool:
 
 
 def _consume(actor: Principal, share: Share) -> None:
-    """Mark a share as opened, together with its event. Raises Invisible if it is over by now."""
+    """Mark a share as opened, together with its event. Raises ShareEnded if it is over by now."""
     opener = acting_user(actor)
     now = timezone.now()
     share.opened_by, share.opened_at = opener, now
@@ -188,7 +195,7 @@ def _consume(actor: Principal, share: Share) -> None:
             pk=share.pk, opened_at=None, revoked_at=None, expires_at__gt=now
         ).update(opened_by=opener, opened_at=now, row_mac=share.row_mac)
         if not claimed:
-            raise Invisible
+            raise ShareEnded
         _record(actor, Action.SECRET_SHARE_OPEN, share)
 
 

@@ -8,6 +8,7 @@ import pytest
 from django.test import Client, RequestFactory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rest_framework.request import Request
 
 from audit_app.tests.trail import take_away
 from environments_app.models import Environment
@@ -34,7 +35,8 @@ class Listing:
 def page_of(address: str) -> tuple[list[Secret], str | None, str | None]:
     """Return the rows of a page and the links beside it."""
     paginator = KeysetPagination()
-    rows = paginator.paginate_queryset(Secret.objects.all(), RequestFactory().get(address), Listing())
+    request = Request(RequestFactory().get(address))
+    rows = paginator.paginate_queryset(Secret.objects.all(), request, Listing())
     return rows, paginator.get_next_link(), paginator.get_previous_link()
 
 
@@ -228,3 +230,20 @@ def test_every_list_refuses_parameters_that_it_does_not_know(
         response = alice.get(f"{path}?nonsense=canary-9")
         assert (response.status_code, response["Content-Type"]) == (400, "application/problem+json"), path
         assert b"canary-9" not in response.content
+
+
+@pytest.mark.parametrize("path", ["/secrets", "/activity", "/approvals", "/tokens", "/sync", "/rotation"])
+def test_a_page_ignores_parameters_that_it_does_not_know(
+    cast: Cast, signed_in: Callable[[Any], Client], path: str
+) -> None:
+    keep(cast)
+    page = signed_in(cast.alice).get(f"{path}?utm_source=slack&ref=mail&limit=1")
+    assert page.status_code == 200
+
+
+def test_a_page_says_once_what_is_wrong_with_its_query(
+    cast: Cast, signed_in: Callable[[Any], Client]
+) -> None:
+    page = signed_in(cast.alice).get("/secrets?limit=many")
+    assert page.status_code == 400
+    assert page.content.decode().count("Give a whole number") == 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.test import Client
@@ -14,7 +15,7 @@ from environments_app.errors import Forbidden, InvalidField, Invisible
 from environments_app.models import Membership, User
 from environments_app.tests.cast import Cast, make_cast
 from secrets_app import lifecycle, sharing
-from secrets_app.errors import KeyUnavailable
+from secrets_app.errors import KeyUnavailable, ShareEnded
 from secrets_app.models import Secret, Share
 from secrets_app.tests.at_once import at_once
 from secrets_app.tests.kept import VALUE, change, keep
@@ -171,7 +172,7 @@ def test_of_two_who_open_at_once_one_gets_it(on_disk: None) -> None:
 
     got = at_once(lambda: opened(cast, cast.charlie, link), lambda: opened(cast, cast.vera, link))
 
-    assert sorted(one if isinstance(one, str) else type(one).__name__ for one in got) == ["Invisible", VALUE]
+    assert sorted(one if isinstance(one, str) else type(one).__name__ for one in got) == ["ShareEnded", VALUE]
     assert AuditEvent.objects.filter(action="secret.reveal").count() == 1
 
 
@@ -195,7 +196,45 @@ def test_the_pages_share_and_show_once_by_post(cast: Cast, signed_in: Callable[[
 
     assert VALUE in shown.content.decode()
     assert "no-store" in shown.headers["Cache-Control"]
-    assert (reader.post(link).status_code, reader.get(link).status_code) == (404, 404)
+    for again in (reader.post(link), reader.get(link)):
+        assert again.status_code == 410
+        assert "This link was already used or has expired." in again.content.decode()
+    assert signed_in(cast.vera).get(link).status_code == 404
+
+
+@pytest.mark.parametrize("end", ["used", "expired", "revoked"])
+def test_an_ended_link_says_so_to_whom_it_was_for_and_to_nobody_else(
+    cast: Cast, events: Events, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    named, open_to_all = share(cast, keep(cast, "a"), to=cast.charlie), share(cast, keep(cast, "b"))
+    if end == "expired":
+        later = timezone.now() + timedelta(days=2)
+        monkeypatch.setattr("secrets_app.models.share.timezone", SimpleNamespace(now=lambda: later))
+    for row in Share.objects.select_related("environment", "secret__environment", "shared_by"):
+        if end == "revoked":
+            sharing.revoke_share(actor=cast.principal(cast.bob), share=row)
+    if end == "used":
+        opened(cast, cast.charlie, named)
+        opened(cast, cast.charlie, open_to_all)
+
+    for who, link in ((cast.charlie, named), (cast.charlie, open_to_all), (cast.vera, open_to_all)):
+        with pytest.raises(ShareEnded):
+            sharing.find_share(actor=cast.principal(who), link=link)
+    for stranger in (cast.vera, cast.root):
+        with pytest.raises(Invisible) as refused:
+            sharing.find_share(actor=cast.principal(stranger), link=named)
+        assert type(refused.value) is Invisible
+    assert len(events("secret.share_open", outcome="denied")) == 5
+
+
+def test_a_suspended_account_learns_nothing_of_an_ended_link(cast: Cast) -> None:
+    link = share(cast, keep(cast), to=cast.charlie)
+    opened(cast, cast.charlie, link)
+    cast.charlie.suspended_at = timezone.now()
+    cast.charlie.save()
+    with pytest.raises(Invisible) as refused:
+        sharing.find_share(actor=cast.principal(cast.charlie), link=link)
+    assert type(refused.value) is Invisible
 
 
 def test_a_share_is_listed_and_revoked_on_the_page_of_its_secret(
