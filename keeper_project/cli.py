@@ -9,7 +9,6 @@ from typing import Final
 from django.core.exceptions import ImproperlyConfigured
 
 from keeper_project import listening
-from keeper_project.database_url import BadDatabaseUrl
 
 # Two words that mean one command; plain `keeper migrate` stays Django's.
 PHRASES: Final = {("migrate", "to-kms"): "migrate_to_kms", ("migrate", "rollback-kms"): "rollback_kms"}
@@ -58,7 +57,7 @@ def main() -> None:
         problems = unmet()
         if port is not None and not problems:
             listening.share_metrics(port)
-    except (BadDatabaseUrl, ImproperlyConfigured, OSError, listening.CannotListen) as error:
+    except (ImproperlyConfigured, OSError, listening.CannotListen) as error:
         problems = [str(error)]
     if problems:
         sys.exit("\n".join(f"keeper: {problem}" for problem in problems))

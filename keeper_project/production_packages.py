@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import Final
 
-MYSQL_ENGINE: Final = "django.db.backends.mysql"
+from keeper_project.database_url import ENCRYPTED_MYSQL_ENGINE, MYSQL_ENGINE
 
 
 def missing(*, database_engine: str, redis_url: str, broker_url: str) -> Iterator[str]:
     """Yield a sentence for each package that is asked for and not installed."""
-    if database_engine == MYSQL_ENGINE and find_spec("MySQLdb") is None:
+    if database_engine in {MYSQL_ENGINE, ENCRYPTED_MYSQL_ENGINE} and find_spec("MySQLdb") is None:
         yield (
             "DATABASE_URL names MariaDB or MySQL, which needs mysqlclient: "
             "apt-get install gcc pkg-config libmariadb-dev python3-dev, then "

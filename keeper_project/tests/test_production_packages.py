@@ -3,7 +3,8 @@
 import pytest
 
 from keeper_project import production_packages
-from keeper_project.production_packages import MYSQL_ENGINE, missing
+from keeper_project.database_url import ENCRYPTED_MYSQL_ENGINE, MYSQL_ENGINE
+from keeper_project.production_packages import missing
 
 SQLITE = "django.db.backends.sqlite3"
 
@@ -19,8 +20,9 @@ def test_it_asks_for_nothing_when_embedded() -> None:
 
 
 @pytest.mark.usefixtures("_nothing_installed")
-def test_it_names_the_packages_of_mysqlclient() -> None:
-    (sentence,) = missing(database_engine=MYSQL_ENGINE, redis_url="", broker_url="filesystem://")
+@pytest.mark.parametrize("engine", [MYSQL_ENGINE, ENCRYPTED_MYSQL_ENGINE])
+def test_it_names_the_packages_of_mysqlclient(engine: str) -> None:
+    (sentence,) = missing(database_engine=engine, redis_url="", broker_url="filesystem://")
     assert "apt-get install gcc pkg-config libmariadb-dev" in sentence
     assert "requirements.txt" in sentence
 
