@@ -14,7 +14,7 @@ from secrets_app.data_keys import active_key
 from secrets_app.errors import SecretError
 from secrets_app.fields import Sealed
 from sync_app.backends.base import Backend
-from sync_app.destinations import backend_of
+from sync_app.destinations import backend_of, require_same_system
 from sync_app.errors import NotTheActiveInstallation
 from sync_app.finding import refuse_forged, require_authentic, require_living, require_on
 from sync_app.models import Target
@@ -24,9 +24,10 @@ from sync_app.models import Target
 def connected(*, actor: Principal, target: Target) -> Iterator[Backend]:
     """Yield the target's backend, made with its credentials; call it outside a transaction.
 
-    An event of the opening is committed first. Raises Forbidden or Invisible; TargetConflict if
-    the target was removed, or NotTheActiveInstallation; Tampered if its row was changed outside
-    Keeper, and an EnvelopeError if its credentials were; KeyUnavailable; BackendError.
+    An event of the opening is committed first, and the system proves to be the target's. Raises
+    Forbidden or Invisible; TargetConflict if the target was removed, or NotTheActiveInstallation;
+    Tampered if its row was changed outside Keeper, and an EnvelopeError if its credentials were;
+    KeyUnavailable; SystemMismatch; another BackendError.
     """
     require_on(actor=actor, action=Action.TARGET_CONNECT, target=target)
     require_living(target)
@@ -41,6 +42,7 @@ def connected(*, actor: Principal, target: Target) -> Iterator[Backend]:
         refuse_forged(target, "the endpoint is not that of the destination")
     backend = kind(destination=destination, credentials=_opened(actor, target))
     with backend:
+        require_same_system(target, backend)
         yield backend
 
 

@@ -1,5 +1,6 @@
 """Which place in which system a target is, and that no two targets share one."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ from audit_app.models import Deployment
 from environments_app.policy import Principal, allows
 from sync_app.backends import BACKENDS
 from sync_app.backends.base import Backend
-from sync_app.errors import BadDestination, DestinationTaken
+from sync_app.errors import BadDestination, DestinationTaken, SystemMismatch
 from sync_app.models import Target
 
 
@@ -47,6 +48,27 @@ def identify(backend: Backend) -> Identity:
     return identity
 
 
+def system_of(target: Target) -> str:
+    """Return which system a target was made for, as its backend names it today."""
+    kind = BACKENDS.get(target.backend)
+    return kind.current_system(target.system, target.destination) if kind else str(target.system)
+
+
+def require_same_system(target: Target, backend: Backend) -> None:
+    """Ask the system which one it is, before anything else is asked of it.
+
+    Raises SystemMismatch where it is not the one that the target was made for, such as another cluster behind
+    the same address after a failover; another BackendError if it does not answer.
+    """
+    found = identify(backend)
+    if (found.system, found.place) != (system_of(target), target.place):
+        raise SystemMismatch(
+            f"this is {found.system}, and the target was made for {target.system}: nothing was read or "
+            "written there. Have the address lead to the right system again; for another system make "
+            "another target"
+        )
+
+
 def refuse_overlap(identity: Identity, *, actor: Principal) -> None:
     """Refuse a place that a living target covers, or that covers one.
 
@@ -60,14 +82,26 @@ def refuse_overlap(identity: Identity, *, actor: Principal) -> None:
 
 def overlap_sentence(identity: Identity, *, actor: Principal) -> str:
     """Say which living target covers a place, or a part of it; nothing if none does."""
-    others = Target.objects.filter(system=identity.system, live=True).select_related("environment")
-    for other in others.defer("credentials"):
-        if identity.overlaps(other.place):
+    others = Target.objects.filter(live=True).select_related("environment").defer("credentials")
+    for other in others:
+        if system_of(other) == identity.system and identity.overlaps(other.place):
             return (
                 f"{_named(other, actor)} covers this destination or a part of it: "
                 "choose another prefix, or disconnect that one first"
             )
     return ""
+
+
+def overlapping_targets() -> Iterator[tuple[Target, Target]]:
+    """Yield each living target that covers a place of an older one, or a part of it, with that one."""
+    targets = Target.objects.filter(live=True).select_related("environment").defer("credentials")
+    older: dict[str, list[Target]] = {}
+    for target in targets.order_by("pk"):
+        place = Identity(system=system_of(target), place=str(target.place))
+        for other in older.setdefault(place.system, []):
+            if place.overlaps(other.place):
+                yield target, other
+        older[place.system].append(target)
 
 
 def _named(target: Target, actor: Principal) -> str:

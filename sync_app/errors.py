@@ -84,6 +84,10 @@ class BadDestination(BackendError):
         self.field = field
 
 
+class SystemMismatch(BackendError):
+    """The address leads to another system than the one that the target was made for; nothing was written."""
+
+
 class CredentialsRejected(BackendError):
     """The target does not know the credentials, or they have expired."""
 

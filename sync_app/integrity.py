@@ -11,6 +11,7 @@ from audit_app.integrity import Problem
 from audit_app.row_history import contradictions, last_states
 from audit_app.row_mac import AuthenticatedRow
 from secrets_app.errors import KeyUnavailable
+from sync_app.destinations import overlapping_targets
 from sync_app.models import (
     Acknowledgement,
     Plan,
@@ -46,6 +47,7 @@ _POLICY_CHANGES: Final = (
 
 def targets() -> Iterator[Problem]:
     """Find targets that were edited, or put back to an older state, or whose credentials do not open."""
+    yield from _overlaps()
     for batch in _batches(Target, "environment"):
         genuine = [target for target in batch if target.is_authentic()]
         yield from (_edited(target) for target in batch if target not in genuine)
@@ -113,6 +115,17 @@ def _batches(model: type[Row], *related: str) -> Iterator[list[Row]]:
     while batch := list(every.filter(pk__gt=last)[:_BATCH]):
         last = batch[-1].pk
         yield batch
+
+
+def _overlaps() -> Iterator[Problem]:
+    """Find living targets that share a place: Keeper takes none such, but it may know more by now."""
+    for target, other in overlapping_targets():
+        yield Problem(
+            kind="overlap",
+            object=_named(target),
+            message=f"target {other.name} of {other.environment.name} covers the same place or a part of it: "
+            "disconnect one of the two, and remove it",
+        )
 
 
 def _closed(row: Target | RotationPolicy) -> str:

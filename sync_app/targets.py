@@ -20,7 +20,7 @@ from environments_app.models import Environment
 from environments_app.policy import Principal, require
 from sync_app.alerts import after_removal
 from sync_app.credentials import seal
-from sync_app.destinations import Identity, backend_of, identify, refuse_overlap
+from sync_app.destinations import Identity, backend_of, identify, refuse_overlap, system_of
 from sync_app.errors import AnotherSystem, BackendError, BadDestination, SyncError, TargetInUse
 from sync_app.finding import require_authentic, require_authentic_place, require_living, require_on
 from sync_app.models import Target
@@ -225,7 +225,7 @@ def _moved(target: Target, changes: Mapping[str, str]) -> dict[str, str]:
 
 
 def _require_same_place(draft: Target, target: Target) -> None:
-    if (draft.system, draft.place) != (target.system, target.place):
+    if (draft.system, draft.place) != (system_of(target), target.place):
         raise AnotherSystem(
             f"these credentials and addresses lead to {draft.system}, and the target is "
             f"in {target.system}: make another target"

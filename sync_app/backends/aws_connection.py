@@ -35,6 +35,8 @@ class AwsConnection:
         self._destination, self._credentials, self._seconds = destination, credentials, seconds
         self._endpoints = endpoints(destination)
         self._sessions: list[PermittedSession] = []
+        # Known from the credentials where a role gave them; else STS is asked.
+        self._account = ""
         self._lent = self._credential_options()
         self.client: SecretsManagerClient = self._guarded("secretsmanager", self._lent)
 
@@ -44,9 +46,11 @@ class AwsConnection:
             session.close()
 
     def account(self) -> str:
-        """Ask STS for the account, which takes no permission."""
-        client = self._guarded("sts", self._lent)
-        return str(self.ask("sts:GetCallerIdentity", client.get_caller_identity)["Account"])
+        """Return the account: the assumed role's, or what STS says, which takes no permission."""
+        if not self._account:
+            client = self._guarded("sts", self._lent)
+            self._account = str(self.ask("sts:GetCallerIdentity", client.get_caller_identity)["Account"])
+        return self._account
 
     def ask(self, operation: str, request: Callable[[], Answer]) -> Answer:
         """Ask AWS; its own errors may repeat what was sent, and are not passed on."""
@@ -79,6 +83,8 @@ class AwsConnection:
             "sts:AssumeRole",
             lambda: client.assume_role(RoleArn=role, RoleSessionName="keeper-sync", **options),
         )
+        # arn:aws:sts::ACCOUNT:assumed-role/NAME/SESSION
+        self._account = reply["AssumedRoleUser"]["Arn"].split(":")[4]
         lent = reply["Credentials"]
         return {
             "aws_access_key_id": lent["AccessKeyId"],

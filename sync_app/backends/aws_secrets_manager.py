@@ -87,7 +87,7 @@ class AwsSecretsManager(Backend):
         return self._prefix.text
 
     def system(self) -> str:
-        """Ask STS for the account, which takes no permission."""
+        """Name the account and the region."""
         return f"aws/{self._aws.account()}/{self.destination['region']}"
 
     def close(self) -> None:

@@ -139,6 +139,11 @@ class Backend(ABC):
     def system(self) -> str:
         """Ask which system this is, by a name that is the same however it is addressed."""
 
+    @classmethod
+    def current_system(cls, system: str, destination: Mapping[str, str]) -> str:  # noqa: ARG003 - for those that need it
+        """Return how `system` names today what an earlier version of Keeper named so for a destination."""
+        return system
+
     @abstractmethod
     def check(self) -> None:
         """Try, without changing anything, whether the destination can be reached and listed."""

@@ -44,6 +44,8 @@ _BETWEEN: Final = 10
 # The metadata of so many secrets is some 20 MB once it is read.
 _PAGE: Final = 5_000
 _FIRST: Final = "1"
+# Vault API, "Namespaces": the name of the one that is meant where none is given.
+_ROOT: Final = "root"
 _OVERTAKEN: Final = "another secret was written there first: plan again"
 _CHANGED: Final = "the secret was changed in Vault since it was read: plan again"
 
@@ -77,7 +79,7 @@ class VaultKv2(Backend):
             raise BadDestination("give a token, or an AppRole's role id and secret id", field="token")
         self._prefix = Prefix(self.destination["prefix"])
         self._mount = Prefix(self.destination["mount"], field="mount").text
-        self._namespace = Prefix(self.destination["namespace"], field="namespace").text
+        self._namespace = _namespace(self.destination)
         self._detailed = self._patches = True
         self._vault = VaultConnection(
             self._address,
@@ -109,6 +111,14 @@ class VaultKv2(Backend):
         if not health.get("cluster_id"):
             raise TargetStandby("sys/health tells no id of a cluster: give the address of the active node")
         return "/".join(filter(None, ("vault", health["cluster_id"], self._namespace, self._mount)))
+
+    @classmethod
+    def current_system(cls, system: str, destination: Mapping[str, str]) -> str:
+        """Return the system without the namespace `root`, which earlier versions took for one of its own."""
+        cluster, _, rest = system.removeprefix("vault/").partition("/")
+        if not _is_root(destination.get("namespace", "")) or not system.startswith("vault/"):
+            return system
+        return f"vault/{cluster}/{rest.removeprefix(f'{_ROOT}/')}"
 
     def close(self) -> None:
         """Revoke a token that an AppRole gave, and close the connections."""
@@ -353,6 +363,15 @@ class VaultKv2(Backend):
 
 
 _LIST: Final = {"list": "true"}
+
+
+def _namespace(destination: Mapping[str, str]) -> str:
+    given = Prefix(destination["namespace"], field="namespace").text
+    return "" if _is_root(given) else given
+
+
+def _is_root(namespace: str) -> bool:
+    return namespace.strip("/") == _ROOT
 
 
 def _same(one: str, other: str) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 from pytest_django import Settings
 
+from audit_app.integrity import run_checks
 from audit_app.models import AuditEvent
 from audit_app.tests.trail import take_away
 from environments_app.errors import Forbidden, InvalidField, Invisible, NameInUse, Tampered
@@ -176,6 +177,47 @@ def test_one_vault_under_other_spellings_and_names_is_found(cast: Cast, vault: V
     for address in (f"http://LOCALHOST:{port}/", f"http://localhost.:{port}", f"HTTP://127.0.0.1:{port}//"):
         with pytest.raises(DestinationTaken):
             made(cast, vault, name="second", destination=vault.destination | {"address": address})
+
+
+def test_the_namespace_root_is_the_empty_one(cast: Cast, vault: VaultWorld) -> None:
+    named = vault.destination | {"namespace": "root/"}
+    target = made(cast, vault, destination=named)
+    assert target.system.endswith("/secret")
+    assert "root" not in target.system
+    with pytest.raises(DestinationTaken):
+        made(cast, vault, name="second")
+
+
+def test_a_target_that_was_made_for_the_namespace_root_goes_on_and_keeps_its_place(
+    cast: Cast, vault: VaultWorld
+) -> None:
+    old = made_for_root(cast, vault)
+    with connected(actor=cast.principal(cast.alice), target=old) as backend:
+        backend.check()
+    with pytest.raises(DestinationTaken):
+        made(cast, vault, name="second")
+
+
+def test_two_targets_that_share_a_place_are_found(cast: Cast, vault: VaultWorld) -> None:
+    assert not list(run_checks())
+    old = made_for_root(cast, vault)
+    old.live = None
+    old.save()
+    made(cast, vault, name="second")
+    old.live = True
+    old.save()
+    (problem,) = [each for each in run_checks() if each.kind == "overlap"]
+    assert "target first of development" in problem.message
+    assert "disconnect" in problem.message
+
+
+def made_for_root(cast: Cast, vault: VaultWorld) -> Target:
+    """Return a target as earlier versions made it."""
+    old = made(cast, vault)
+    old.destination |= {"namespace": "root"}
+    old.system = old.system.replace("/secret", "/root/secret")
+    old.save()
+    return old
 
 
 def test_two_credentials_of_one_account_are_one_account(cast: Cast, aws: AwsWorld, moto_url: str) -> None:

@@ -88,7 +88,13 @@ def test_aws_gets_two_writes_for_a_change(cast: Cast, aws: AwsWorld) -> None:
     assert stage.sync().counts == {"update": NUMBER}
     calls = {name: aws.plan.asked[name] for name in aws.plan.asked if aws.plan.asked[name]}
     # One list to plan, which has just proved what is written over as well, one to see that it was written.
-    assert calls == {"ListSecrets": 2, "PutSecretValue": NUMBER, "UpdateSecretVersionStage": NUMBER}
+    # To plan and to apply the account is asked for once.
+    assert calls == {
+        "GetCallerIdentity": 2,
+        "ListSecrets": 2,
+        "PutSecretValue": NUMBER,
+        "UpdateSecretVersionStage": NUMBER,
+    }
 
 
 def many(stage: Stage, number: int) -> None:
@@ -143,7 +149,8 @@ def test_a_pass_over_many_in_aws_costs_one_list_for_a_hundred(
     with bounded(number):
         assert stage.sync().counts == {"unchanged": number}
     assert {name: count for name, count in aws.plan.asked.items() if count} == {
-        "ListSecrets": -(-number // 100)
+        "GetCallerIdentity": 1,
+        "ListSecrets": -(-number // 100),
     }
 
 
