@@ -9,6 +9,7 @@ from audit_app.checkpointing import chain_problems, descent_problems, signed, st
 from audit_app.errors import AnchorUnavailable, BadCheckpoint
 from audit_app.integrity import Problem
 from audit_app.models import Checkpoint
+from audit_app.restorations import seams
 from audit_app.verification import stored_heads, verify
 from audit_app.walking import Tally
 
@@ -62,7 +63,7 @@ def _asked(tally: Tally, *, thorough: bool = False) -> Generator[Problem, None, 
         yield Problem(kind="unanchored", object="the sinks of checkpoints", message=str(error))
         back = ReadBack(anchors=[], problems=[])
     tally.anchors = len(back.anchors)
-    tally.seams = sum(1 for _ in resumptions())
+    tally.seams = sum(1 for _ in seams())
     yield from back.problems
     yield from (loss.problem for loss in back.losses)
     yield from back.lacking

@@ -30,7 +30,7 @@ class Tally:
     # Checkpoints that were read back from outside, and those that are stored.
     anchors: int = 0
     checkpoints: int = 0
-    # Places where an operator let the trail go on from an older state.
+    # Restores, resumptions and cuts that the trail went through (restorations.py).
     seams: int = 0
     # Events that retention took out; each cut is vouched for by an event (cuts.py).
     cut: int = 0

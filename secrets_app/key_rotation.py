@@ -53,10 +53,14 @@ def rotations(
     `reencrypt` environments get new data keys and their values are sealed under these first, and the
     system keys are replaced. With
     ENABLE_KMS_KEY_ROTATION the keys' own rotation is turned on. Raises KeyUnavailable or
-    KeyRefused if `key` is none, KeyringUnavailable if the trail's keys do not open.
+    KeyRefused if `key` is none, or wraps no data key, KeyringUnavailable if the trail's keys do not open.
     """
     keyring().open_all()
     under = provider().resolve(key) if key else ""
+    if under and not DataKey.objects.filter(key_uri=under).exists():
+        raise KeyRefused(
+            f"{under} wraps no data key: nothing was rotated. `kms key-info` lists the keys in use"
+        )
     for scope in _scopes(environment, under):
         rotation = Rotation(name=scope.name)
         try:

@@ -41,12 +41,13 @@ def test_a_damaged_trail_ends_with_1_and_names_the_event() -> None:
     assert lines[-1].endswith("1 problems")
 
 
-def test_json_has_a_document_a_line() -> None:
+def test_json_is_one_document() -> None:
     write(3)
     sql("DELETE FROM audit_app_auditevent WHERE stream = %s AND sequence = 2", STREAM)
     code, lines = run("--format", "json")
-    problem, counts = map(json.loads, lines)
-    assert code == 1
+    told = json.loads("\n".join(lines))
+    (problem,), counts = told["problems"], told["counts"]
+    assert (code, told["seams"]) == (1, [])
     assert (problem["kind"], problem["stream"], problem["sequence"]) == ("missing", STREAM, 2)
     assert counts["problems"] == 1
 

@@ -33,15 +33,19 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         """Print each problem on a line, then the seams that restores left, then the counts."""
         as_json = options["format"] == "json"
-        tally, problems = Tally(), 0
+        tally, found = Tally(), []
         for problem in _problems(options, tally):
-            problems += 1
-            self.stdout.write(json.dumps(asdict(problem)) if as_json else _line(problem))
-        for seam in seams():
-            self.stdout.write(json.dumps(asdict(seam)) if as_json else str(seam))
-        counts = {**asdict(tally), "problems": problems}
-        self.stdout.write(json.dumps(counts) if as_json else _summary(counts))
-        if problems:
+            found.append(asdict(problem))
+            if not as_json:
+                self.stdout.write(_line(problem))
+        passed = list(seams())
+        counts = {**asdict(tally), "problems": len(found)}
+        if as_json:
+            document = {"problems": found, "seams": [asdict(seam) for seam in passed], "counts": counts}
+            self.stdout.write(json.dumps(document))
+        else:
+            self.stdout.write("\n".join([*map(str, passed), _summary(counts)]))
+        if found:
             sys.exit(1)
 
 

@@ -39,20 +39,21 @@ class Command(BaseCommand):
             raise CommandError("There is no environment of this name.", returncode=2)
         with options["file"] as file:
             tokens = _tokens(file.read())
-        ok = True
+        answers = []
         try:
             for answer in import_tokens(
                 environment=environment,
                 tokens=tokens,
                 secret_type=SecretType(options["type"]),
             ):
-                ok = ok and answer.ok
-                shown = asdict(answer) | {"ok": answer.ok}
-                text = f"{answer.name}: {answer.problem or 'imported'}"
-                self.stdout.write(json.dumps(shown) if options["format"] == "json" else text)
+                answers.append(asdict(answer) | {"ok": answer.ok})
+                if options["format"] == "text":
+                    self.stdout.write(f"{answer.name}: {answer.problem or 'imported'}")
         except (MigrationRefused, KeyringUnavailable) as error:
             raise CommandError(str(error)) from error
-        if not ok:
+        if options["format"] == "json":
+            self.stdout.write(json.dumps(answers))
+        if not all(answer["ok"] for answer in answers):
             sys.exit(1)
 
 

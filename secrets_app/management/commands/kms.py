@@ -20,7 +20,7 @@ Answer = TypeVar("Answer", Trial, ScopeReport, Rotation)
 
 
 class Command(BaseCommand):
-    """Prints one block, or one JSON object a line, for each key."""
+    """Prints one block for each key, or one JSON array of all of them."""
 
     help = "Test, show and rotate the keys that wrap data keys; exits with 1 on a failure, 2 on wrong usage."
 
@@ -70,12 +70,14 @@ class Command(BaseCommand):
         self.stderr.write(f"{name}: {done:,} of {total:,} {what}")
 
     def _show(self, answers: Iterable[Answer], text: Callable[[Answer], str], *, as_json: bool) -> None:
-        failed = False
+        shown = []
         for answer in answers:
-            failed = failed or not answer.ok
-            shown = json.dumps({**asdict(answer), "ok": answer.ok}) if as_json else text(answer)
-            self.stdout.write(shown)
-        if failed:
+            shown.append({**asdict(answer), "ok": answer.ok})
+            if not as_json:
+                self.stdout.write(text(answer))
+        if as_json:
+            self.stdout.write(json.dumps(shown))
+        if not all(each["ok"] for each in shown):
             sys.exit(1)
 
 

@@ -60,23 +60,23 @@ class Command(BaseCommand):
             done = plan(**chosen, progress=self._progress)
         else:
             done = migrate(**chosen, reencrypt=options["reencrypt"], progress=self._progress)
-        ok = True
+        answers = []
         for answer in done:
-            ok = ok and answer.ok
-            self._show(answer, _text(answer), options)
-        return ok
+            answers.append({**asdict(answer), "ok": answer.ok})
+            if options["format"] == "text":
+                self.stdout.write(_text(answer))
+        if options["format"] == "json":
+            self.stdout.write(json.dumps(answers))
+        return all(answer["ok"] for answer in answers)
 
     def _finalise(self, options: dict[str, Any]) -> bool:
         done = finalise(dry_run=options["dry_run"])
-        self._show(done, _finalised_text(done), options)
+        as_json = options["format"] == "json"
+        self.stdout.write(json.dumps({**asdict(done), "ok": done.ok}) if as_json else _finalised_text(done))
         return done.ok
 
     def _progress(self, name: str, done: int, total: int, what: str) -> None:
         self.stderr.write(f"{name}: {done:,} of {total:,} {what}")
-
-    def _show(self, answer: Migrated | Finalised, text: str, options: dict[str, Any]) -> None:
-        as_json = options["format"] == "json"
-        self.stdout.write(json.dumps({**asdict(answer), "ok": answer.ok}) if as_json else text)
 
 
 def _positive(text: str) -> int:

@@ -220,7 +220,8 @@ class TestCommand:
             *arguments,
             stdout=out,
         )
-        return [json.loads(line) for line in out.getvalue().splitlines()]
+        answers: list[dict[str, Any]] = json.loads(out.getvalue())
+        return answers
 
     def test_it_imports_a_file(self, cast: Cast, tmp_path: Path) -> None:
         (tmp_path / "tokens.json").write_text(json.dumps({"app/password": token()}))

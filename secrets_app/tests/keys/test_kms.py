@@ -29,7 +29,8 @@ def run(*arguments: str) -> int:
 
 def answers(capsys: Captured, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
     code = run(*arguments, "--format", "json")
-    return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    told = capsys.readouterr().out
+    return code, json.loads(told) if told else []
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, method: str, code: str) -> None:
@@ -198,7 +199,7 @@ class TestRotate:
         development.save()
         assert run("rotate", "--environment", "development", "--format", "json") == 0
         printed = capsys.readouterr()
-        shown = json.loads(printed.out)
+        (shown,) = json.loads(printed.out)
         assert (shown["key_uri"], shown["data_keys_rewrapped"], shown["ok"]) == (new, 1, True)
         assert "development: 1 of 1 data keys re-wrapped" in printed.err
         assert run("rotate") == 0
