@@ -1,22 +1,27 @@
 # Keeper for production: everything in requirements.txt, run by a user without rights.
 # docker build --tag keeper .
+# The bases are named by tag: a build that must be repeatable names them by the digest that its registry gives.
 
 FROM python:3.11-slim-trixie AS build
+WORKDIR /build
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc pkg-config libmariadb-dev \
     && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /opt/keeper/venv
 ENV PATH=/opt/keeper/venv/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 COPY requirements.txt .
-RUN pip install --require-hashes -r requirements.txt
+# What installs packages stays out of the image that runs.
+RUN pip install --require-hashes -r requirements.txt \
+    && pip uninstall --yes setuptools pip
 
 FROM python:3.11-slim-trixie
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends libmariadb3 xmlsec1 \
     && rm -rf /var/lib/apt/lists/* \
+    && pip uninstall --yes --root-user-action ignore wheel setuptools pip \
     && useradd --system --uid 10001 --home-dir /var/lib/keeper --create-home keeper
-COPY --from=build /opt/keeper/venv /opt/keeper/venv
 WORKDIR /opt/keeper/app
+COPY --from=build /opt/keeper/venv /opt/keeper/venv
 COPY manage.py pyproject.toml README.md LICENSE ./
 COPY audit_app audit_app
 COPY environments_app environments_app
@@ -34,7 +39,8 @@ ENV PATH=/opt/keeper/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     KEEPER_DATA_DIR=/var/lib/keeper/data
-USER keeper
+# By number, so that Kubernetes' runAsNonRoot can see that it is not root.
+USER 10001
 # A volume takes its owner from the folder that it covers.
 RUN mkdir -m 700 /var/lib/keeper/data /var/lib/keeper/kept
 VOLUME /var/lib/keeper/data

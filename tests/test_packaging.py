@@ -57,3 +57,14 @@ def test_every_requirement_has_a_hash() -> None:
         assert blocks
         for block in blocks:
             assert "--hash=sha256:" in block, block
+
+
+def test_the_image_runs_by_number_without_what_installs_packages() -> None:
+    stages = re.split(r"^FROM ", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)[1:]
+    (user,) = re.findall(r"^USER (.*)$", stages[-1], flags=re.MULTILINE)
+    assert user.isdecimal()
+    assert int(user) > 0
+    assert f"--uid {user} " in stages[-1]
+    for stage in stages:
+        assert re.search(r"pip uninstall --yes .*\bsetuptools\b.*\bpip\b", stage)
+        assert stage.index("WORKDIR ") < stage.index("COPY ")

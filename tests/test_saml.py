@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 from django.db import connections
@@ -273,6 +274,15 @@ def test_the_metadata_is_signed_for_and_asks_for_signatures(cast: Cast, client: 
     assert 'WantAssertionsSigned="true"' in text
     assert 'AuthnRequestsSigned="true"' in text
     assert f'Location="{PUBLIC}/saml/acs"' in text
+
+
+def test_the_metadata_lists_the_accepted_algorithms_alone(cast: Cast, client: Client) -> None:
+    root = ET.fromstring(client.get("/saml/metadata").content)
+    listed = {each.attrib["Algorithm"] for each in root.iter() if "Algorithm" in each.attrib}
+    assert {name.rpartition("#")[2] for name in listed} == {
+        *(f"sha{bits}" for bits in (256, 384, 512)),
+        *(f"{kind}-sha{bits}" for kind in ("rsa", "ecdsa") for bits in (256, 384, 512)),
+    }
 
 
 def test_the_session_ends_when_the_provider_says(cast: Cast, client: Client, provider: Provider) -> None:

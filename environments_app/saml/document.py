@@ -27,11 +27,11 @@ _TRANSFORMS: Final = {
 }
 _CANONICAL: Final = "http://www.w3.org/2001/10/xml-exc-c14n#"
 # RFC 9231; nothing with SHA-1, and no HMAC, whose key would be the public certificate.
-_METHODS: Final = {
+SIGNATURE_METHODS: Final = {
     *(f"http://www.w3.org/2001/04/xmldsig-more#rsa-sha{bits}" for bits in (256, 384, 512)),
     *(f"http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha{bits}" for bits in (256, 384, 512)),
 }
-_DIGESTS: Final = {
+DIGEST_METHODS: Final = {
     "http://www.w3.org/2001/04/xmlenc#sha256",
     "http://www.w3.org/2001/04/xmldsig-more#sha384",
     "http://www.w3.org/2001/04/xmlenc#sha512",
@@ -136,8 +136,8 @@ def _is_plain(signature: Element, signed_id: str) -> bool:
     transforms = [each.get("Algorithm") for each in references[0].iter(f"{SIGNATURE}Transform")]
     return (
         _names_one_of(info, "CanonicalizationMethod", {_CANONICAL})
-        and _names_one_of(info, "SignatureMethod", _METHODS)
-        and _names_one_of(info, "DigestMethod", _DIGESTS)
+        and _names_one_of(info, "SignatureMethod", SIGNATURE_METHODS)
+        and _names_one_of(info, "DigestMethod", DIGEST_METHODS)
         and set(transforms) <= _TRANSFORMS
         and len(transforms) == len(set(transforms))
     )

@@ -24,7 +24,7 @@ from environments_app.errors import SamlRefused
 from environments_app.open_sessions import end_saml_sessions
 from environments_app.saml import configuration
 from environments_app.saml.assertions import accept, use_logout
-from environments_app.saml.document import decoded, read_response
+from environments_app.saml.document import DIGEST_METHODS, SIGNATURE_METHODS, decoded, read_response
 from environments_app.saml.logout import LogoutRequest, read_logout
 from environments_app.saml.requests import PendingRequest, new_request_id, remember
 from environments_app.saml.statement import Statement, read_statement
@@ -133,8 +133,16 @@ class AnswerView(AssertionConsumerServiceView):  # type: ignore[misc]  # untyped
 
 
 def sp_metadata() -> bytes:
-    """Return Keeper's own metadata, for the identity provider."""
-    return str(entity_descriptor(configuration.load())).encode()
+    """Return Keeper's own metadata, for the identity provider.
+
+    pysaml2 lists every algorithm that xmlsec1 knows; only those that Keeper accepts are left.
+    """
+    described = entity_descriptor(configuration.load())
+    listed = described.extensions.extension_elements
+    described.extensions.extension_elements = [
+        each for each in listed if each.attributes.get("Algorithm") in SIGNATURE_METHODS | DIGEST_METHODS
+    ]
+    return str(described).encode()
 
 
 def answer_logout(query: str, *, actor: Actor) -> tuple[str | None, list[str]]:

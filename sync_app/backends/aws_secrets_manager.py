@@ -25,6 +25,7 @@ from sync_app.backends.base import MARK_KEYS, Backend, Copy, FormField, Mark, Se
 from sync_app.backends.paths import Prefix
 from sync_app.backends.permissions import Permission
 from sync_app.errors import (
+    BackendError,
     ChangedSinceRead,
     NameHeld,
     NameUnusable,
@@ -199,11 +200,12 @@ class AwsSecretsManager(Backend):
             refusal = error
         else:
             if known:
+                self._withdraw(seen, token)
                 return replace(seen, version=token)
         after = self._described(seen.name, seen.remote_id)
+        self._withdraw(seen, token)
         if after is not None and after.version == token:
             return after
-        self._withdraw(seen, token)
         if refusal is not None and after is not None and after.version == seen.version:
             raise refusal
         raise ChangedSinceRead("the secret was changed in AWS since it was read: plan again")
@@ -322,9 +324,9 @@ class AwsSecretsManager(Backend):
         )
 
     def _withdraw(self, seen: Seen, token: str) -> None:
-        """Take our stage off a version that did not become current, so that AWS forgets it."""
-        try:
+        """Take our stage off a version: it is current now, or never will be and AWS may forget it.
+
+        What fails here changes no value, and the next update takes the label over.
+        """
+        with contextlib.suppress(BackendError):
             self._move(PENDING, seen, RemoveFromVersionId=token)
-        except (RequestRefused, NotFound, NameHeld):
-            # Gone with the secret, or never put.
-            return

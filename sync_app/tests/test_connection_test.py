@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.test import Client
 from pytest_django import Settings
 
@@ -96,6 +97,20 @@ def test_only_what_the_rules_need_is_missing(cast: Cast, vault: VaultWorld) -> N
     ]
     deleting = draft(cast, vault, credentials=credentials, deletion="recoverable").missing
     assert f"update on secret/delete/{vault.prefix}/*" in [each.name for each in deleting]
+
+
+@pytest.mark.parametrize(
+    ("page", "mount", "prefix"), [("deployment.md", "kv", "prod"), ("sync.md", "secret", "team")]
+)
+def test_the_policy_that_the_docs_give_lacks_nothing(
+    cast: Cast, vault: VaultWorld, page: str, mount: str, prefix: str
+) -> None:
+    text = (settings.BASE_DIR / "docs" / page).read_text()
+    policy = text.split("```hcl\n")[1].split("```")[0]
+    policy = policy.replace(f'"{mount}/', '"secret/').replace(f"/{prefix}/*", f"/{vault.prefix}/*")
+    report = draft(cast, vault, credentials=token(vault, policy), deletion="recoverable")
+    assert (report.problem, report.missing, report.unproven) == ("", [], [])
+    assert {str(each.grant) for each in report.permissions} == {"granted"}
 
 
 def test_a_token_that_may_not_ask_about_itself_proves_nothing(cast: Cast, vault: VaultWorld) -> None:

@@ -140,13 +140,38 @@ def test_it_waits_for_no_hanging_server(aws: AwsWorld, monkeypatch: pytest.Monke
         backend.look("password")
 
 
-def test_it_takes_two_calls_and_a_read_to_update(aws: AwsWorld, backend: Backend) -> None:
+@pytest.mark.parametrize("known", [True, False])
+def test_it_leaves_no_label_of_its_own_on_what_is_current(
+    aws: AwsWorld, backend: Backend, known: bool
+) -> None:
+    made = backend.create("password", "first", mark=MARK, token=TOKEN)
+    backend.update(made, "second", token=OTHER_TOKEN, known=known)
+    stages = aws.client.describe_secret(SecretId=f"{aws.prefix}/password")["VersionIdsToStages"]
+    assert stages == {TOKEN: ["AWSPREVIOUS"], OTHER_TOKEN: ["AWSCURRENT"]}
+
+
+def test_a_label_that_cannot_be_taken_off_fails_no_update(aws: AwsWorld, backend: Backend) -> None:
+    made = backend.create("password", "first", mark=MARK, token=TOKEN)
+
+    def refuse_the_next() -> None:
+        aws.plan.fail("UpdateSecretVersionStage", Fault.SERVER_ERROR, times=3)
+
+    aws.plan.before("DescribeSecret", refuse_the_next)
+    after = backend.update(made, "second", token=OTHER_TOKEN)
+    assert aws.value(f"{aws.prefix}/password") == "second"
+    # The next update takes the label over, and takes it off.
+    backend.update(after, "third", token="a" * 32)
+    stages = aws.client.describe_secret(SecretId=f"{aws.prefix}/password")["VersionIdsToStages"]
+    assert not any(PENDING in labels for labels in stages.values())
+
+
+def test_it_takes_three_calls_and_a_read_to_update(aws: AwsWorld, backend: Backend) -> None:
     made = backend.create("password", "first", mark=MARK, token=TOKEN)
     aws.plan.clear()
     backend.update(made, "second", token=OTHER_TOKEN)
     assert {name: count for name, count in aws.plan.asked.items() if count} == {
         "PutSecretValue": 1,
-        "UpdateSecretVersionStage": 1,
+        "UpdateSecretVersionStage": 2,
         "DescribeSecret": 1,
     }
 
