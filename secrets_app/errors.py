@@ -1,7 +1,5 @@
 """The errors of secrets_app: names that state a condition, messages without a value in them."""
 
-from environments_app.errors import Invisible
-
 
 class SecretError(Exception):
     """The base of everything that secrets_app raises on purpose."""
@@ -120,7 +118,7 @@ class NotDeleted(SecretError):
     """Only a deleted secret is restored or purged."""
 
 
-class ShareEnded(Invisible):
+class ShareEnded(SecretError):
     """A link was opened, revoked or has expired; only who could have opened it learns that."""
 
     def __init__(self) -> None:

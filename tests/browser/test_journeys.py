@@ -178,10 +178,10 @@ def test_share_once(visitor: Visitor, cast: Cast, secret: Make, phone: bool) -> 
     page.get_by_role("button", name="Show it once").press("Enter")
     expect(page.locator("[data-value]")).to_have_text(VALUE)
 
-    visitor.watch(page).expect("404")
+    visitor.watch(page).expect("410")
     page.goto(link)
 
-    expect(page.get_by_role("heading", level=1)).to_have_text("Not found")
+    expect(page.get_by_role("heading", level=1)).to_have_text("The link has ended")
     page.go_back()
     assert VALUE not in page.content()
 
