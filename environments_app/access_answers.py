@@ -22,7 +22,7 @@ from environments_app.access_request_steps import (
     tell_requester,
     until_words,
 )
-from environments_app.break_glass import confirm_break_glass
+from environments_app.break_glass import confirm_grant
 from environments_app.changes import changing
 from environments_app.errors import Conflict, Forbidden, InvalidField, Invisible, Tampered
 from environments_app.models import (
@@ -77,7 +77,7 @@ def grant(
 
     `minutes` None is the time that was asked for. An earlier grant of this kind gives way.
     Raises Invisible; Forbidden for a program, for oneself, and for who manages by administration alone
-    where the environment is protected; ConfirmationNeeded or Suspended (to break the glass);
+    where the environment is protected; ConfirmationNeeded; Suspended (to break the glass);
     InvalidField; Conflict if it was answered or is over, the person was disabled, or they have more by
     an earlier request; ApprovalNeeded for a role that writes in a protected environment; Tampered.
     """
@@ -88,7 +88,7 @@ def grant(
     if widens_request(request, role=given, prefix=under, minutes=lasting):
         raise InvalidField("role", "Grant what was asked for, or less.")
     note = checked_text("comment", comment)
-    confirm_break_glass(actor, Action.MEMBER_GRANT, environment=environment, role=given)
+    confirm_grant(actor, Action.MEMBER_GRANT, environment=environment, role=given)
     clearance = clearance_for_asked(
         actor=actor,
         proposal=granting_asked(request, environment, role=given, prefix=under, minutes=lasting),

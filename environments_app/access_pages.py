@@ -4,11 +4,10 @@ from datetime import datetime
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.dateparse import parse_datetime
-from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.actions import Action
@@ -21,6 +20,7 @@ from environments_app.holders import find_user
 from environments_app.models import Environment
 from environments_app.names import MAX_PREFIX
 from environments_app.policy import Principal, allows, require
+from environments_app.profile_pages import confirm_first
 from environments_app.suspensions import suspended_accounts, suspended_mappings
 
 
@@ -62,7 +62,7 @@ def access_confirm(request: HttpRequest, name: str) -> HttpResponse:
     except (InvalidField, Conflict) as error:
         messages.error(request, str(error))
     except ConfirmationNeeded:
-        return _confirm_first(request, name)
+        return confirm_first(request, back=reverse("environment-access", args=[name]))
     return redirect("environment-access", name=name)
 
 
@@ -78,7 +78,7 @@ def mapping_confirm(request: HttpRequest, name: str, id: int) -> HttpResponse:
     except Conflict as error:
         messages.error(request, str(error))
     except ConfirmationNeeded:
-        return _confirm_first(request, name)
+        return confirm_first(request, back=reverse("environment-access", args=[name]))
     return redirect("environment-access", name=name)
 
 
@@ -96,9 +96,3 @@ def _moment(text: str) -> datetime:
     if moment is None:
         raise InvalidField("since", "Look at the page again: what it was about is missing.")
     return moment
-
-
-def _confirm_first(request: HttpRequest, name: str) -> HttpResponse:
-    messages.info(request, "Confirm first who you are; then do this again.")
-    query = urlencode({"next": reverse("environment-access", args=[name])})
-    return HttpResponseRedirect(f"{reverse('confirm')}?{query}")

@@ -24,6 +24,8 @@ from environments_app.policy import Principal, require, require_confirmed
 from environments_app.suspensions import mark_suspended, tell_suspended
 
 CHANGEABLE: Final = frozenset({"email", "display_name", "role", "is_active"})
+# What decides who signs in, and as what: a session whose proof has lapsed changes none of it.
+_ASKS: Final = frozenset({"email", "role", "is_active"})
 
 
 def new_password() -> str:
@@ -43,9 +45,10 @@ def create_user(
     """Create an account; without a password nobody signs in locally with it.
 
     What a suspended account makes is suspended too: it is in the same hands.
-    Raises Forbidden, BadName, InvalidField (also for a weak password), or NameInUse.
+    Raises Forbidden, ConfirmationNeeded, BadName, InvalidField (also for a weak password), or NameInUse.
     """
     require(actor=actor, action=Action.USER_CREATE, environment=None)
+    require_confirmed(actor)
     user = User(
         username=normalise_username(username),
         email=User.objects.normalize_email(email),
@@ -89,9 +92,12 @@ def create_saml_user(
 def update_user(*, actor: Principal, user: User, **changes: Any) -> User:
     """Change an account (CHANGEABLE; its name stays) and return it as stored.
 
-    Raises Forbidden, InvalidField, Tampered, or Conflict if no active administrator would remain.
+    Raises Forbidden, InvalidField, Tampered, Conflict if no active administrator would remain, or
+    ConfirmationNeeded for the role, the state and the e-mail address.
     """
     require(actor=actor, action=Action.USER_CHANGE, environment=None)
+    if changes.keys() & _ASKS:
+        require_confirmed(actor)
     for name in changes.keys() - CHANGEABLE:
         raise InvalidField(name, "This cannot be changed.")
     may_end = changes.get("role", UserRole.ADMIN) != UserRole.ADMIN or not changes.get("is_active", True)
@@ -139,11 +145,11 @@ def set_password(*, actor: Principal, user: User, password: str) -> User:
     An administrator who could now sign in as somebody with access is recorded as breaking the glass,
     and the account reads no value until managers confirm it (`suspensions`). What the host's own commands
     set is in the person's hands alone, and ends a suspension.
-    Raises Forbidden, ConfirmationNeeded for another's, InvalidField if it is weak, or Tampered.
+    Raises Forbidden, ConfirmationNeeded, InvalidField if it is weak, or Tampered.
     """
     if actor.kind is not ActorKind.USER or actor.uuid != user.uuid:
         require(actor=actor, action=Action.USER_CHANGE, environment=None)
-        require_confirmed(actor)
+    require_confirmed(actor)
     with changing(user) as stored:
         _set_password(stored, password)
         suspends = mark_suspended(actor, stored)

@@ -21,6 +21,7 @@ from environments_app import (
 )
 from environments_app.admin_acts import act_on_each
 from environments_app.admin_forms import (
+    AccountForm,
     GroupForm,
     MembershipForm,
     ModelForm,
@@ -89,8 +90,11 @@ class UserAdmin(ServiceAdmin):
         change: bool = False,  # noqa: FBT001, FBT002 - Django's signature
         **kwargs: Any,
     ) -> type[ModelForm]:
-        """Ask of a new account only what a new one can have."""
-        return super().get_form(request, obj, change, **({} if obj else {"form": NewUserForm}) | kwargs)
+        """Ask of a new account only what it can have; one's own is proved on the profile page."""
+        form: type[ModelForm] = UserForm if obj else NewUserForm
+        if obj and obj == request.user:
+            form = AccountForm
+        return super().get_form(request, obj, change, **{"form": form} | kwargs)
 
     def get_readonly_fields(self, request: Any, obj: Any = None) -> tuple[str, ...]:
         """Keep the name of an existing account."""
@@ -122,10 +126,10 @@ class UserAdmin(ServiceAdmin):
         """Change an account, and its password if one is given."""
         fields = {name: form.cleaned_data[name] for name in form.changed_data if name in accounts.CHANGEABLE}
         user = accounts.update_user(actor=actor, user=row, **fields)
-        password = form.cleaned_data["new_password"]
+        password = form.cleaned_data.get("new_password")
         if password:
             user = accounts.set_password(actor=actor, user=user, password=password)
-        if form.cleaned_data["remove_second_factor"]:
+        if form.cleaned_data.get("remove_second_factor"):
             user = second_factor.remove(actor=actor, user=user)
         return user
 

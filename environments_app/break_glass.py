@@ -23,15 +23,15 @@ def opens_values(actor: Principal, action: Action, *, environment_id: int | None
     )
 
 
-def confirm_break_glass(
-    actor: Principal, action: Action, *, environment: Environment | None, role: str
-) -> None:
-    """Ask who opens a way to values by administration alone to be whom they seem to be.
+def confirm_grant(actor: Principal, action: Action, *, environment: Environment | None, role: str) -> None:
+    """Ask who grants a role that reads values to be whom they seem to be.
 
-    Raises ConfirmationNeeded, or Suspended while the account may be in other hands.
+    Otherwise a stale session would let in another account, whose own session is fresh.
+    Raises ConfirmationNeeded, or Suspended to break the glass while the account may be in other hands.
     """
-    if environment and opens_values(actor, action, environment_id=environment.pk, role=role):
+    if _reads_values(role):
         require_confirmed(actor)
+    if environment and opens_values(actor, action, environment_id=environment.pk, role=role):
         require_trusted(actor, action, environment=environment)
 
 

@@ -22,6 +22,7 @@ from environments_app.holders import find_group, find_user
 from environments_app.models import Environment, Membership, ServiceToken, Source
 from environments_app.panels import panels_of
 from environments_app.policy import Grant, Principal, allows, require, visible_environments
+from environments_app.profile_pages import confirm_link
 from environments_app.token_watch import state_of
 
 _RIGHTS = {
@@ -188,14 +189,7 @@ def attempt(form: forms.Form, use_case: Callable[[], Any]) -> Any:
     except Conflict as error:
         form.add_error(None, str(error))
     except ConfirmationNeeded:
-        # In a window of its own, so that what was entered here stays.
-        form.add_error(
-            None,
-            format_html(
-                '<a href="{}" target="_blank" rel="noopener">Confirm who you are</a>, then send this again.',
-                reverse("confirm"),
-            ),
-        )
+        form.add_error(None, confirm_link())
     return None
 
 

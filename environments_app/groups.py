@@ -12,7 +12,7 @@ from audit_app.canonical import Json
 from audit_app.record import AuditObject, Draft, record_many
 from audit_app.row_history import row_state
 from environments_app.access_proposals import joining
-from environments_app.break_glass import confirm_break_glass, opens_values, with_alert
+from environments_app.break_glass import confirm_grant, opens_values, with_alert
 from environments_app.errors import Conflict, InvalidField, NameInUse
 from environments_app.models import Environment, GroupMember, User
 from environments_app.policy import Principal, require
@@ -40,12 +40,12 @@ def add_to_group(*, actor: Principal, user: User, group: Group) -> GroupMember:
 
     An administrator who lets anybody in to values in this way is recorded as breaking the glass.
     Each protected environment in which the group has a role asks for a second person.
-    Raises Forbidden, ConfirmationNeeded or Suspended (to break the glass), Conflict if the person
+    Raises Forbidden, ConfirmationNeeded, Suspended (to break the glass), Conflict if the person
     belongs to it already, or ApprovalNeeded.
     """
     require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
     for place in group.memberships.select_related("environment"):
-        confirm_break_glass(actor, Action.MEMBER_GRANT, environment=place.environment, role=place.role)
+        confirm_grant(actor, Action.MEMBER_GRANT, environment=place.environment, role=place.role)
     clearances = _clearances(actor, user, group)
     try:
         with transaction.atomic():

@@ -15,7 +15,7 @@ from audit_app.record import AuditObject, Draft, record_many
 from audit_app.row_history import row_state
 from audit_app.streams import environment_stream
 from environments_app.access_proposals import changing_membership, granting, widens
-from environments_app.break_glass import confirm_break_glass, opens_values, with_alert
+from environments_app.break_glass import confirm_grant, opens_values, with_alert
 from environments_app.changes import apply_changes, changing, future, time_text
 from environments_app.errors import AlreadyGranted, Conflict, InvalidField, Invisible, LastManager
 from environments_app.models import Environment, GroupMember, Membership, Role, Source, User
@@ -48,7 +48,7 @@ def grant(
     """Give a user or a group a role in an environment, perhaps for a prefix and a time only.
 
     An administrator who lets anybody in to values is recorded as breaking the glass.
-    Raises Invisible, Forbidden, ConfirmationNeeded or Suspended (to break the glass), InvalidField,
+    Raises Invisible, Forbidden, ConfirmationNeeded, Suspended (to break the glass), InvalidField,
     BadName, AlreadyGranted if there is such a membership, or ApprovalNeeded.
     """
     require(actor=actor, action=Action.MEMBER_GRANT, environment=environment)
@@ -63,7 +63,7 @@ def grant(
         expires_at=future(expires_at),
         granted_by=acting_user(actor),
     )
-    confirm_break_glass(actor, Action.MEMBER_GRANT, environment=environment, role=membership.role)
+    confirm_grant(actor, Action.MEMBER_GRANT, environment=environment, role=membership.role)
     _require_room(actor, membership, prefix=membership.prefix)
     clearance = require_second_person(actor=actor, proposal=granting(membership))
     return store(actor=actor, membership=membership, clearance=clearance)
@@ -94,7 +94,8 @@ def change_membership(*, actor: Principal, membership: Membership, **changes: An
     """Change the role, prefix or expiry of a membership and return it as stored.
 
     Raises Invisible, Forbidden, InvalidField, BadName, AlreadyGranted for the prefix of another one,
-    Conflict, LastManager, Tampered, or ApprovalNeeded if it widens access to a protected environment.
+    Conflict, LastManager, Tampered, ConfirmationNeeded for a role that reads values, Suspended (to break
+    the glass), or ApprovalNeeded if it widens access to a protected environment.
     """
     require(actor=actor, action=Action.MEMBER_CHANGE, environment=membership.environment)
     for name in changes.keys() - {"role", "prefix", "expires_at"}:
@@ -108,7 +109,7 @@ def change_membership(*, actor: Principal, membership: Membership, **changes: An
     if membership.source == Source.SAML:
         raise Conflict(BY_SINGLE_SIGN_ON)
     role = changes.get("role") or membership.role
-    confirm_break_glass(actor, Action.MEMBER_CHANGE, environment=membership.environment, role=role)
+    confirm_grant(actor, Action.MEMBER_CHANGE, environment=membership.environment, role=role)
     if "prefix" in changes:
         _require_room(actor, membership, prefix=changes["prefix"])
     clearance = _cleared_change(actor, membership, changes)

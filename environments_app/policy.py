@@ -191,6 +191,10 @@ class Principal(Actor):
         """Return the same principal, carrying out an approval."""
         return replace(self, approval=approval)
 
+    def proven(self) -> "Principal":
+        """Return the same principal, whose person has just shown the password and the second factor."""
+        return replace(self, confirmed=True)
+
 
 def allows(principal: Principal, action: Action, *, environment_id: int | None, name: str = "") -> bool:
     """Decide whether a principal may do something; `environment_id` None means the installation.

@@ -7,6 +7,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render, resolve_url
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
@@ -41,10 +42,10 @@ def password_change(request: HttpRequest) -> HttpResponse:
     if not user.has_usable_password():
         return redirect("profile")
     if form.is_valid():
+        # The form checked the current password and the second factor just now.
+        actor = principal_of(request).proven()
         try:
-            changed = set_password(
-                actor=principal_of(request), user=user, password=form.cleaned_data["password"]
-            )
+            changed = set_password(actor=actor, user=user, password=form.cleaned_data["password"])
         except InvalidField as error:
             form.add_error("password", error.reason)
         else:
@@ -91,6 +92,20 @@ def confirm(request: HttpRequest) -> HttpResponse:
     }
     return render(
         request, "environments_app/confirm_person.html", context, status=422 if form.errors else 200
+    )
+
+
+def confirm_first(request: HttpRequest, *, back: str) -> HttpResponse:
+    """Lead a session whose proof has lapsed to `confirm`, and from there to the page `back`."""
+    messages.info(request, "Confirm first who you are; then do this again.")
+    return HttpResponseRedirect(f"{reverse('confirm')}?{urlencode({REDIRECT_FIELD_NAME: back})}")
+
+
+def confirm_link() -> str:
+    """Return the sentence that asks for a fresh proof, in a window of its own, so that the form stays."""
+    return format_html(
+        '<a href="{}" target="_blank" rel="noopener">Confirm who you are</a>, then send this again.',
+        reverse("confirm"),
     )
 
 

@@ -15,7 +15,7 @@ from audit_app.row_history import row_state
 from audit_app.row_mac import authentic
 from environments_app import accounts, members, suspensions
 from environments_app.access_proposals import mapping as proposed
-from environments_app.break_glass import confirm_break_glass, opens_values, with_alert
+from environments_app.break_glass import confirm_grant, opens_values, with_alert
 from environments_app.changes import changing, check_fields
 from environments_app.errors import Conflict, InvalidField
 from environments_app.models import (
@@ -29,7 +29,7 @@ from environments_app.models import (
     UserRole,
 )
 from environments_app.names import validate_prefix
-from environments_app.policy import Principal, require
+from environments_app.policy import Principal, require, require_confirmed
 from environments_app.second_person import require_second_person
 
 _MAX_MAPPINGS: Final = 1000
@@ -43,10 +43,11 @@ def map_group(
     Role admin goes with no environment, every other role with one. An administrator who lets
     anybody in to values in this way is recorded as breaking the glass, and the group's members see
     names alone until a manager of the environment confirms it (`suspensions`).
-    Raises Forbidden, ConfirmationNeeded or Suspended (to break the glass), InvalidField, BadName,
+    Raises Forbidden, ConfirmationNeeded, Suspended (to break the glass), InvalidField, BadName,
     Conflict if the group grants this already, or ApprovalNeeded.
     """
     require(actor=actor, action=Action.SAML_MAPPING_CHANGE, environment=None)
+    require_confirmed(actor)
     if (role == SamlRole.ADMIN) != (environment is None):
         raise InvalidField("role", "Administrators have no environment; every other role has one.")
     if prefix and environment is None:
@@ -57,7 +58,7 @@ def map_group(
         group=group, environment=environment, role=role, prefix=validate_prefix(prefix)
     )
     check_fields(mapping, ["group", "role"])
-    confirm_break_glass(actor, Action.MEMBER_GRANT, environment=environment, role=role)
+    confirm_grant(actor, Action.MEMBER_GRANT, environment=environment, role=role)
     if _opens_values(actor, mapping):
         mapping.suspended_at = timezone.now()
     clearance = (

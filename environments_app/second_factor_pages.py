@@ -8,10 +8,9 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
@@ -21,6 +20,7 @@ from environments_app import second_factor
 from environments_app.authentication import principal_of
 from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField
 from environments_app.models import User
+from environments_app.profile_pages import confirm_first
 
 View = Callable[[HttpRequest], HttpResponse]
 _MODULE_PIXELS = 5
@@ -34,9 +34,7 @@ def _own_page(view: View) -> View:
         try:
             return view(request)
         except ConfirmationNeeded:
-            messages.info(request, "Confirm first who you are; then do this again.")
-            query = urlencode({"next": reverse("second-factor")})
-            return HttpResponseRedirect(f"{reverse('confirm')}?{query}")
+            return confirm_first(request, back=reverse("second-factor"))
         except Conflict as error:
             messages.error(request, str(error))
             return redirect("second-factor")

@@ -3,19 +3,29 @@
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from audit_app.lookups import names_hidden
 from environments_app.authentication import principal_of
-from environments_app.errors import AccessError
+from environments_app.errors import AccessError, ConfirmationNeeded
 from environments_app.policy import Principal
+from environments_app.profile_pages import confirm_link
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
 else:  # generic to the type checker only
     ModelAdmin = admin.ModelAdmin
+
+
+class _ConfirmationAsked:
+    """A form that keeps what was typed and leads to the page that asks for the password."""
+
+    def clean(self) -> None:
+        """Refuse, with a link that opens beside the form."""
+        raise ValidationError(confirm_link())
 
 
 class ServiceAdmin(ModelAdmin):
@@ -75,6 +85,19 @@ class ServiceAdmin(ModelAdmin):
         fields = self.model._meta.concrete_fields
         return [field.name for field in fields if not self._is_hidden(field)]
 
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: Any = None,
+        change: bool = False,  # noqa: FBT001, FBT002 - Django's signature
+        **kwargs: Any,
+    ) -> type["ModelForm[Any]"]:
+        """Return the form; where the use case asked for a fresh proof, one that says so."""
+        form = super().get_form(request, obj, change, **kwargs)
+        if getattr(request, "confirmation_needed", False):
+            return type(form.__name__, (_ConfirmationAsked, form), {})
+        return form
+
     def changeform_view(
         self,
         request: HttpRequest,
@@ -84,6 +107,10 @@ class ServiceAdmin(ModelAdmin):
     ) -> Any:
         """Show or save the form outside a transaction; a refusal becomes a message."""
         try:
+            return self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined]  # Django's, without a stub
+        except ConfirmationNeeded:
+            # The same form once more, so that what was typed stays.
+            request.confirmation_needed = True  # type: ignore[attr-defined]  # ours, on Django's request
             return self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined]  # Django's, without a stub
         except self.refusals as error:
             return self._refusal(request, error)

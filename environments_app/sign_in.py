@@ -118,11 +118,12 @@ def start_session(request: HttpRequest, user: User, *, shown: str | None = None)
 
 
 def start_saml_session(
-    request: HttpRequest, user: User, subject: SamlSubject, *, ends_at: int | None
+    request: HttpRequest, user: User, subject: SamlSubject, *, proved_at: int, ends_at: int | None
 ) -> None:
     """Record that the identity provider vouches for somebody, and start their session.
 
-    `ends_at`, in seconds since the epoch, is when the provider wants it to end at the latest.
+    Both are in seconds since the epoch: `proved_at` is when the provider last asked for the person's
+    credentials, from which the fresh proof counts, and `ends_at` when the session ends at the latest.
     """
     _record(
         _principal(request, user),
@@ -134,6 +135,7 @@ def start_saml_session(
     end = timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE)
     _start(request, user, min(end, datetime.fromtimestamp(ends_at, UTC)) if ends_at else end)
     request.session[SAML] = asdict(subject)
+    mark_confirmed(request, at=proved_at)
 
 
 def saml_subject(request: HttpRequest) -> SamlSubject | None:
@@ -142,16 +144,17 @@ def saml_subject(request: HttpRequest) -> SamlSubject | None:
     return SamlSubject(**kept) if kept else None
 
 
-def confirm_session(request: HttpRequest, user: User, *, how: str) -> None:
-    """Record that the person of a session proved once more who they are; it counts as fresh again."""
+def confirm_session(request: HttpRequest, user: User, *, how: str, at: int | None = None) -> None:
+    """Record that the person of a session proved once more who they are, at a time that is now by default."""
     _record(_principal(request, user), Action.SESSION_CONFIRM, user, Outcome.ALLOWED, {"how": how})
     request.session.cycle_key()
-    mark_confirmed(request)
+    mark_confirmed(request, at=at)
 
 
-def mark_confirmed(request: HttpRequest) -> None:
-    """Note that the person of this session proved just now who they are."""
-    request.session[CONFIRMED] = int(time.time())
+def mark_confirmed(request: HttpRequest, *, at: int | None = None) -> None:
+    """Note when the person of this session proved who they are, now by default; no time to come counts."""
+    now = int(time.time())
+    request.session[CONFIRMED] = now if at is None else min(at, now)
 
 
 def record_denied(request: HttpRequest, user: User | None, *, reason: str) -> None:

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from audit_app.actions import Action
 from environments_app.access_proposals import rotating
-from environments_app.break_glass import confirm_break_glass
+from environments_app.break_glass import confirm_grant
 from environments_app.changes import apply_changes, changing, future
 from environments_app.errors import Conflict, InvalidField
 from environments_app.members import parse_role
@@ -58,7 +58,7 @@ def rotate(
     require_confirmed(actor)
     if token.environment is None:
         require_unsuspended(actor, Action.TOKEN_ISSUE)
-    confirm_break_glass(actor, Action.TOKEN_ISSUE, environment=token.environment, role=token.role)
+    confirm_grant(actor, Action.TOKEN_ISSUE, environment=token.environment, role=token.role)
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         raise InvalidField("overlap_seconds", f"An overlap lasts up to {MAX_OVERLAP.days} days.")
     environment = token.environment

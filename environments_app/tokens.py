@@ -28,7 +28,7 @@ from audit_app.record import AuditObject, Draft, record_many
 from audit_app.row_history import row_state
 from audit_app.row_mac import authentic
 from environments_app.access_proposals import issuing
-from environments_app.break_glass import confirm_break_glass, opens_values, with_alert
+from environments_app.break_glass import confirm_grant, opens_values, with_alert
 from environments_app.changes import check_fields, future, time_text
 from environments_app.errors import BadToken, InvalidField, Invisible
 from environments_app.members import acting_user
@@ -87,7 +87,7 @@ def issue(
     if environment is None:
         # It breaks the glass as well as whoever issues it, and outlives a suspension.
         require_unsuspended(actor, Action.TOKEN_ISSUE)
-    confirm_break_glass(actor, Action.TOKEN_ISSUE, environment=environment, role=token.role)
+    confirm_grant(actor, Action.TOKEN_ISSUE, environment=environment, role=token.role)
     lasting = "default" if expires_at is Lifetime.DEFAULT else time_text(token.expires_at)
     clearance = (
         require_second_person(actor=actor, proposal=issuing(token, environment, lasting=lasting))

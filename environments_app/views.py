@@ -1,6 +1,7 @@
 """The pages for signing in and out."""
 
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth import REDIRECT_FIELD_NAME, logout
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render, resolve_url
@@ -82,6 +83,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
     if subject is not None and settings.KEEPER_SAML:
         # A page that leads on, not a redirect: the policy lets forms lead to Keeper alone.
         return render(request, "environments_app/signing_out.html", {"onward_url": provider_logout(subject)})
+    messages.success(request, "You have been signed out.")
     return redirect(resolve_url(settings.LOGOUT_REDIRECT_URL or "sign-in"))
 
 

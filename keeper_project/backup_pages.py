@@ -9,14 +9,14 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 from kombu.exceptions import OperationalError
 
-from audit_app.actions import Action
 from audit_app.installation import current, is_active
 from environments_app.authentication import principal_of
-from environments_app.errors import Conflict, Invisible, Tampered
-from environments_app.policy import require
+from environments_app.errors import ConfirmationNeeded, Conflict, Invisible, Tampered
+from environments_app.profile_pages import confirm_first
 from keeper_project.backup import keeping, releasing
 from keeper_project.backup.errors import Malformed
 from keeper_project.tasks import make_backup, verify_backup
@@ -72,12 +72,13 @@ def backup_verify(request: HttpRequest, name: str) -> HttpResponse:
 def restore_release(request: HttpRequest, kind: str, uuid: UUID) -> HttpResponse:
     """Let one thing act again that a restore suspended."""
     actor = principal_of(request)
-    require(actor=actor, action=Action.RESTORE_RELEASE, environment=None)
     try:
         releasing.release(actor=actor, kind=kind, uuid=uuid)
         messages.success(request, "Released: it acts again.")
     except (Conflict, Tampered) as error:
         messages.error(request, str(error))
+    except ConfirmationNeeded:
+        return confirm_first(request, back=reverse("backups"))
     return redirect("backups")
 
 

@@ -15,6 +15,7 @@ from audit_app.whole_numbers import whole_number
 from environments_app.authentication import principal_of
 from environments_app.errors import ConfirmationNeeded
 from environments_app.models import Environment
+from environments_app.profile_pages import confirm_link
 from secrets_app.acts_on_many import ACTS, EXPORT, MAX_CHOSEN, Act, Options, carry_out, preview
 from secrets_app.errors import TooManyItems
 from secrets_app.export import export_values
@@ -25,7 +26,7 @@ from secrets_app.names import validate_tags
 from secrets_app.places import places_for
 from secrets_app.reading import reveal_environment
 from secrets_app.transfer_forms import EXPORT_FORMATS
-from secrets_app.transfer_pages import confirm_first, file_of
+from secrets_app.transfer_pages import file_of
 
 _MAX_ID: Final = 2**63 - 1
 
@@ -95,7 +96,7 @@ def secret_bulk(request: HttpRequest) -> HttpResponse:
             ready = form.is_valid() if step else not act.needs
             context |= _preview(request, act, secrets, form) | {"ready": ready}
     except (TooManyItems, ConfirmationNeeded) as error:
-        told = confirm_first() if isinstance(error, ConfirmationNeeded) else str(error)
+        told = confirm_link() if isinstance(error, ConfirmationNeeded) else str(error)
         form.add_error(None, told) if form.is_bound else context.update({"refused": told})
     status = 422 if form.errors else 200
     return render(request, "secrets_app/bulk.html", context, status=status)

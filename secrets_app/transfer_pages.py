@@ -7,7 +7,6 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils.html import format_html
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
@@ -16,6 +15,7 @@ from environments_app.authentication import principal_of
 from environments_app.current import enter
 from environments_app.errors import ConfirmationNeeded
 from environments_app.models import Environment
+from environments_app.profile_pages import confirm_link
 from secrets_app.api.renderers import export_renderer
 from secrets_app.errors import NameTaken, TooManyItems
 from secrets_app.export import export_values
@@ -152,7 +152,7 @@ def secret_export(request: HttpRequest) -> HttpResponse:
         except TooManyItems as error:
             form.add_error("under", str(error))
         except ConfirmationNeeded:
-            form.add_error(None, confirm_first())
+            form.add_error(None, confirm_link())
         else:
             return file_of(values, format=given["format"], name=given["environment"].name)
     context = {"form": form, "cancel_url": reverse("secret-list")}
@@ -165,11 +165,3 @@ def file_of(values: Mapping[str, str], *, format: str, name: str) -> HttpRespons
     response = HttpResponse(renderer.written(values), content_type=renderer.media_type)
     response.headers["Content-Disposition"] = f'attachment; filename="{name}.{_ENDINGS[format]}"'
     return response
-
-
-def confirm_first() -> str:
-    """Return the sentence that asks for a fresh sign-in, in a window of its own, so that the form stays."""
-    return format_html(
-        '<a href="{}" target="_blank" rel="noopener">Confirm who you are</a>, then send this again.',
-        reverse("confirm"),
-    )

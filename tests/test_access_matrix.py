@@ -12,6 +12,7 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
+from pytest_django import Settings
 
 from audit_app.actions import Action, Outcome
 from audit_app.models import AuditEvent
@@ -361,6 +362,7 @@ class Scene:
             return [self.body(value) for value in template]
         known = {
             "{environment_id}": self.environment.pk,
+            "{name}": self.environment.name,
             "{fresh}": f"new-{self.environment.name}",
             "{pick}": f"{self.secret.pk}:{self.secret.etag}",
         }
@@ -401,7 +403,7 @@ def ask_there(place: Scene, route: str) -> None:
         place.approval_id = ask(cast, place.environment)
     if "access-request" in route:
         place.request_id = access_requests.ask(
-            actor=cast.principal(cast.bob), environment=place.environment.name, role="viewer"
+            actor=cast.principal(cast.bob), environment=place.environment.name, role="reader"
         ).pk
 
 
@@ -927,3 +929,74 @@ def test_each_person_gets_the_pages_that_the_table_says(scene: Callable[[str], S
         assert answers == wanted
         assert {caller: found for caller, found in flaws.items() if found} == {}
         assert driven or not isinstance(event, Action) or event in done
+
+
+# --- Stale sessions ------------------------------------------------------------------------------
+
+# What a session does not do once its person's proof has lapsed: it would open many values at once, or
+# lead to a session or a token that counts as proven. All other acts are done without asking.
+ASKS: Final = {
+    # Many values at once, and what is known of somebody who left.
+    ("api-export", "GET"), ("secret-export", "POST"), ("secret-bulk", "POST"),
+    ("api-offboarding", "POST"), ("offboard", "POST"),
+    # Another account, whose own session is fresh, is let in to values.
+    ("api-members", "POST"), ("api-member", "PATCH"), ("member-grant", "POST"), ("member-change", "POST"),
+    ("api-access-request-grant", "POST"), ("access-request-grant", "POST"),
+    ("api-suspended-account", "POST"), ("access-confirm", "POST"),
+    ("api-suspended-mapping", "POST"), ("mapping-confirm", "POST"), ("restore-release", "POST"),
+    # Tokens count as proven.
+    ("api-tokens", "POST"), ("token-issue", "POST"), ("api-token-rotate", "POST"), ("token-rotate", "POST"),
+    ("api-admin-tokens", "POST"), ("admin-token-issue", "POST"),
+    ("api-admin-token-rotate", "POST"), ("admin-token-rotate", "POST"),
+    # The second factor, without the password.
+    ("second-factor-start", "POST"), ("second-factor-enrol", "POST"),
+    ("second-factor-codes", "POST"), ("second-factor-remove", "POST"),
+}  # fmt: skip
+# Bodies that let in to values, where those of the tables above do not.
+_LETS_IN: Final[dict[tuple[str, str], Any]] = {
+    ("api-members", "POST"): {"user": "newcomer", "role": "reader"},
+    ("member-grant", "POST"): {"username": "newcomer", "role": "reader"},
+    ("api-access-request-grant", "POST"): {"role": "reader"},
+    ("access-request-grant", "POST"): {"role": "reader"},
+    ("access-confirm", "POST"): {"user": "bob", "since": "2026-01-01T00:00:00Z"},
+    ("secret-export", "POST"): {"environment": "{name}", "format": "dotenv"},
+    ("secret-bulk", "POST"): {"act": "export", "step": "apply", "pick": "{pick}", "format": "dotenv"},
+}
+_ACTS: Final = sorted(
+    {key for key in TABLE if key[1] != "GET"}
+    | {(name, rule.method) for name, rules in PAGES.items() for rule in rules if rule.method == "POST"}
+    | ASKS
+)
+
+
+def asks(response: Any) -> bool:
+    """Say whether an answer asks the person to prove who they are."""
+    if response.status_code == 302:
+        return str(response["Location"]).startswith("/confirm")
+    return response.status_code in {403, 422} and "Confirm who you are" in shown(response)
+
+
+def do_as(caller: str, place: Scene, name: str, method: str) -> Any:
+    """Do an act of the tables by a browser of a manager or an administrator."""
+    client = browser_of(caller, place)
+    if name.startswith("api-"):
+        body = _LETS_IN.get((name, method), TABLE[name, method].body)
+        return send(client, method, place.path(name), place.body(body))
+    rules = [rule for rule in PAGES[name] if rule.method == method]
+    form = _LETS_IN.get((name, method), rules[0].form if rules else {}) or {}
+    filled = {
+        key: place.environment.pk if value == "{environment}" else place.body(value)
+        for key, value in form.items()
+    }
+    return client.post(page_path(place, name), filled)
+
+
+@pytest.mark.parametrize(("name", "method"), _ACTS, ids=lambda value: value)
+def test_a_stale_session_is_asked_to_confirm_before_what_the_table_says(
+    scene: Callable[[str], Scene], settings: Settings, name: str, method: str
+) -> None:
+    settings.KEEPER_FRESH_SIGN_IN_SECONDS = -1
+    stale = [asks(do_as(caller, scene(name), name, method)) for caller in ("manager", "admin")]
+    assert any(stale) == ((name, method) in ASKS)
+    settings.KEEPER_FRESH_SIGN_IN_SECONDS = 900
+    assert not any(asks(do_as(caller, scene(name), name, method)) for caller in ("manager", "admin"))

@@ -4,14 +4,17 @@ Beside the tables of routes and pages (test_access_matrix.py), which these compl
 without an entry fails.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import Group
 from django.core.management import get_commands
 from django.test import Client, RequestFactory
 from django.urls import reverse
+from pytest_django import Settings
 
+from environments_app.models import GroupMember, Membership, Role, SamlGroupMapping, User
 from environments_app.tests.cast import Cast
 
 _APPS: Final = {"audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project"}
@@ -135,3 +138,102 @@ def test_nobody_but_administrators_gets_in(cast: Cast, caller: str) -> None:
             for response in (client.get(path), client.post(path, {})):
                 answers[path] = (response.status_code, response.headers.get("Location", "").partition("?")[0])
     assert set(answers.values()) <= {(302, "/admin/login/")}
+
+
+# --- Stale sessions ------------------------------------------------------------------------------
+
+_USER: Final = "environments_app.User"
+_ACCOUNT: Final = {"email": "", "display_name": "", "role": "user", "is_active": "on"}
+# What an administrator does only with a fresh proof, by model and act, with the forms that are tried. It
+# would make an account, or what an account may do, that a fresh session of somebody else then has.
+ASKS: Final[dict[tuple[str, str], tuple[dict[str, str], ...]]] = {
+    (_USER, "add"): (
+        _ACCOUNT | {"username": "dora", "new_password": "another-long-passphrase"},
+        _ACCOUNT | {"username": "dora", "role": "admin"},
+        _ACCOUNT | {"username": "dora"},
+    ),
+    (_USER, "change"): (
+        _ACCOUNT | {"role": "admin"},
+        _ACCOUNT | {"is_active": ""},
+        _ACCOUNT | {"email": "bob@example.com"},
+        _ACCOUNT | {"new_password": "another-long-passphrase"},
+        _ACCOUNT | {"remove_second_factor": "on"},
+    ),
+    ("environments_app.Membership", "add"): ({"environment": "{place}", "user": "{bob}", "role": "manager"},),
+    ("environments_app.Membership", "change"): ({"role": "manager"},),
+    ("environments_app.GroupMember", "add"): ({"user": "{bob}", "group": "{group}"},),
+    ("environments_app.SamlGroupMapping", "add"): (
+        {"group": "ops", "role": "admin"},
+        {"group": "ops", "role": "reader", "environment": "{place}"},
+    ),
+}
+# What makes or changes something else, and lets nobody in.
+ASKS_NOT: Final = {
+    ("auth.Group", "add"),
+    ("environments_app.Environment", "add"),
+    ("environments_app.Environment", "change"),
+    ("secrets_app.Secret", "add"),
+    ("secrets_app.Secret", "change"),
+}
+
+
+def test_every_form_of_the_admin_says_whether_it_asks_for_a_fresh_proof() -> None:
+    forms = {(model, act) for model, acts in ACTS.items() for act in acts & {"add", "change"}}
+    assert forms == ASKS.keys() | ASKS_NOT
+
+
+def _states() -> dict[str, Any]:
+    """Return all that the acts of the table change."""
+    return {
+        str(model._meta.label): list(model.objects.order_by("pk").values())
+        for model in (User, Membership, GroupMember, SamlGroupMapping)
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "act", "form"),
+    [(*key, form) for key, forms in ASKS.items() for form in forms],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else value,
+)
+def test_a_stale_administrator_confirms_before_what_the_table_says(
+    cast: Cast, settings: Settings, model: str, act: str, form: dict[str, str]
+) -> None:
+    group = Group.objects.create(name="ops")
+    Membership.objects.create(environment=cast.development, group=group, role=Role.READER)
+    rows = {_USER: cast.bob.pk, "environments_app.Membership": Membership.objects.get(user=cast.vera).pk}
+    known = {"{place}": cast.production.pk, "{bob}": cast.bob.pk, "{group}": group.pk}
+    name = f"admin:{model.lower().replace('.', '_')}_{act}"
+    path = reverse(name, args=[] if act == "add" else [rows[model]])
+    given = {key: known.get(value, value) for key, value in form.items() if value}
+    root = Client()
+    root.force_login(cast.root, backend="environments_app.local_login.LocalBackend")
+    settings.KEEPER_FRESH_SIGN_IN_SECONDS, before = -1, _states()
+
+    page = root.post(path, given)
+
+    assert (page.status_code, "Confirm who you are" in page.content.decode()) == (200, True)
+    assert _states() == before
+    settings.KEEPER_FRESH_SIGN_IN_SECONDS = 900
+    assert "Confirm who you are" not in root.post(path, given, follow=True).content.decode()
+    assert _states() != before or "remove_second_factor" in form
+
+
+def test_a_stale_administrator_disables_nobody(cast: Cast, settings: Settings) -> None:
+    root = Client()
+    root.force_login(cast.root, backend="environments_app.local_login.LocalBackend")
+    settings.KEEPER_FRESH_SIGN_IN_SECONDS = -1
+    form = {"action": "disable", "_selected_action": [str(cast.bob.pk)], "agreed": "Disable"}
+    page = root.post(reverse("admin:environments_app_user_changelist"), form, follow=True)
+    assert "Not done for bob: Confirm first who you are" in page.content.decode()
+    assert User.objects.get(pk=cast.bob.pk).is_active
+
+
+def test_ones_own_form_in_the_admin_has_neither_password_nor_second_factor(cast: Cast) -> None:
+    root = Client()
+    root.force_login(cast.root, backend="environments_app.local_login.LocalBackend")
+    path, before = reverse("admin:environments_app_user_change", args=[cast.root.pk]), cast.root.password
+    page = root.get(path).content.decode()
+    assert ("new_password" in page, "remove_second_factor" in page) == (False, False)
+    own = _ACCOUNT | {"role": "admin", "new_password": "another-long-passphrase"}
+    assert root.post(path, own).status_code == 302
+    assert User.objects.get(pk=cast.root.pk).password == before

@@ -503,7 +503,7 @@ SILENT: Final[dict[str, str]] = {
     "*.begins_suspended": _ASKS,
     "*.opens_values": _ASKS,
     "*.administers": _ASKS,
-    "*.confirm_break_glass": _ASKS,
+    "*.confirm_grant": _ASKS,
     "*.answers": _ASKS,
     "*.decides": _ASKS,
     "*.is_own": _ASKS,

@@ -19,7 +19,7 @@ from pytest_django import Settings
 from audit_app.actions import Action
 from audit_app.models import AuditEvent, RefusalCount
 from environments_app import accounts
-from environments_app.models import Membership, SamlAssertion, User, UserRole
+from environments_app.models import Membership, Role, SamlAssertion, User, UserRole
 from environments_app.principals import system_principal, user_principal
 from environments_app.saml_mappings import map_group, unmap_group
 from environments_app.tests.cast import PASSWORD, Cast
@@ -318,6 +318,22 @@ def test_a_fresh_sign_in_is_asked_of_the_provider(
     answer = ask(client, again="1", next="/profile")
     assert follow(client, post(provider.respond(answer)))["Location"] == "/profile"
     assert len(events(Action.SESSION_CONFIRM)) == 1
+
+
+def test_a_session_of_the_provider_that_is_old_is_no_fresh_proof(
+    cast: Cast, client: Client, provider: Provider
+) -> None:
+    # Whoever finds a browser open could sign out and in again, and be asked for nothing.
+    sign_in(client, provider, signed_in=-3600)
+    assert who(client) == ALICE
+    user = User.objects.get(username=ALICE)
+    Membership.objects.create(environment=cast.development, user=user, role=Role.MANAGER)
+    form = {"name": "ci", "role": "reader"}
+    path = "/api/environments/development/tokens"
+    asked = client.post(path, form, content_type="application/json")
+    assert (asked.status_code, asked.json()["title"]) == (403, "Confirm who you are")
+    follow(client, post(provider.respond(ask(client, again="1"))))
+    assert client.post(path, form, content_type="application/json").status_code == 201
 
 
 def test_a_stale_or_foreign_answer_confirms_nobody(

@@ -175,7 +175,9 @@ def _sign_in(request: HttpRequest, statement: Statement) -> None:
         user = apply_groups(actor=actor, user=user, groups=frozenset(groups))
     except Conflict as error:
         raise SamlRefused("saml-account", "Your account was changed meanwhile. Sign in again.") from error
-    start_saml_session(request, user, _subject(statement), ends_at=statement.session_ends_at)
+    start_saml_session(
+        request, user, _subject(statement), proved_at=_proved_at(statement), ends_at=statement.session_ends_at
+    )
 
 
 def _confirm(request: HttpRequest, statement: Statement, pending: PendingRequest) -> None:
@@ -185,10 +187,15 @@ def _confirm(request: HttpRequest, statement: Statement, pending: PendingRequest
         raise SamlRefused("saml-other-person", "You signed in as somebody else than before.")
     if str(user.uuid) != pending.again:
         raise SamlRefused("saml-other-person", "You signed in as somebody else than before.")
-    since = time.time() - statement.signed_in_at
-    if since > settings.KEEPER_SAML_CLOCK_SKEW_SECONDS + settings.KEEPER_FRESH_SIGN_IN_SECONDS:
+    proved_at = _proved_at(statement)
+    if time.time() - proved_at > settings.KEEPER_FRESH_SIGN_IN_SECONDS:
         raise SamlRefused("saml-not-fresh", "The identity provider did not ask for your credentials again.")
-    confirm_session(request, user, how="saml")
+    confirm_session(request, user, how="saml", at=proved_at)
+
+
+def _proved_at(statement: Statement) -> int:
+    """Return when the provider asked for credentials, by its clock, which may be behind within the skew."""
+    return statement.signed_in_at + int(settings.KEEPER_SAML_CLOCK_SKEW_SECONDS)
 
 
 def _subject(statement: Statement) -> SamlSubject:

@@ -93,6 +93,13 @@ def test_an_account_that_is_tried_too_often_is_locked(cast: Cast, client: Client
     assert sign_in(client, username="root").status_code == 302
 
 
+def test_signing_out_says_that_it_happened(cast: Cast, client: Client) -> None:
+    sign_in(client)
+    page = client.post("/sign-out", follow=True).content.decode()
+    assert "You have been signed out." in page
+    assert "You have been signed out." not in client.get("/sign-in").content.decode()
+
+
 def test_the_right_password_starts_the_count_anew(cast: Cast, client: Client) -> None:
     for _ in range(attempts.MAX_FAILURES - 1):
         sign_in(client, password="wrong")

@@ -9,7 +9,7 @@ from django.utils.module_loading import import_string
 from audit_app.actions import Action
 from audit_app.installation import restored_at
 from environments_app.errors import Invisible
-from environments_app.policy import Principal, require
+from environments_app.policy import Principal, require, require_confirmed
 from environments_app.restored import Waiting
 from keeper_project.backup.restoring import suspendables
 
@@ -26,8 +26,11 @@ def waiting(*, actor: Principal) -> Iterator[Waiting]:
 def release(*, actor: Principal, kind: str, uuid: UUID) -> None:
     """Let one thing act again.
 
-    Raises Forbidden, Invisible if nothing of the kind waits, and what `Suspendable.release` raises.
+    Raises Forbidden, ConfirmationNeeded, Invisible if nothing of the kind waits, and what
+    `Suspendable.release` raises.
     """
+    require(actor=actor, action=Action.RESTORE_RELEASE, environment=None)
+    require_confirmed(actor)
     since = restored_at()
     for each in suspendables():
         if each.kind == kind and since is not None:
