@@ -12,6 +12,7 @@ from django.core.cache import cache
 from django.db import connection, connections
 from django.test import Client
 from django.utils import timezone
+from kombu.transport.memory import Channel as MemoryChannel
 from pytest_django import Settings
 
 from audit_app.kept_heads import HEADS
@@ -74,6 +75,8 @@ def _forget() -> None:
     forget_data_keys()
     forget_provider()
     cache.clear()
+    # What the tests of before sent to the embedded worker, which is none of this one.
+    MemoryChannel.queues.clear()
 
 
 @pytest.fixture

@@ -145,6 +145,8 @@ class Action(StrEnum):
     # The page of health; and that a system which Keeper needs fails, or works again.
     SYSTEM_VIEW = "system.view"
     SYSTEM_CHECK = "system.check"
+    # A process of `keeper run` ended and was started again, or runs steadily since.
+    PROCESS_RESTART = "process.restart"
 
     DATA_KEY_CREATE = "data_key.create"
     DATA_KEY_ROTATE = "data_key.rotate"

@@ -3,7 +3,7 @@
 from django.contrib import admin
 
 from audit_app.admin import ReadOnlyAdmin
-from keeper_project.models import ExternalSystem
+from keeper_project.models import BackupRequest, ExternalSystem
 
 
 @admin.register(ExternalSystem)
@@ -11,3 +11,10 @@ class ExternalSystemAdmin(ReadOnlyAdmin):
     """One row a system."""
 
     list_display = ("kind", "state", "detail", "failures", "checked_at", "changed_at")
+
+
+@admin.register(BackupRequest)
+class BackupRequestAdmin(ReadOnlyAdmin):
+    """The backups and proofs that people asked for and that no worker has finished, to look at."""
+
+    list_display = ("requested_at", "person", "name", "attempts", "lease_until")

@@ -3,7 +3,6 @@
 from itertools import islice
 from uuid import UUID
 
-from celery import Task
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -11,15 +10,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
-from kombu.exceptions import OperationalError
 
 from audit_app.installation import current, is_active
 from environments_app.authentication import principal_of
 from environments_app.errors import ConfirmationNeeded, Conflict, Invisible, Tampered
 from environments_app.profile_pages import confirm_first
-from keeper_project.backup import keeping, releasing
+from keeper_project.backup import keeping, releasing, requests
 from keeper_project.backup.errors import Malformed
-from keeper_project.tasks import make_backup, verify_backup
 
 _WAITING_SHOWN = 200
 
@@ -44,11 +41,8 @@ def backups(request: HttpRequest) -> HttpResponse:
 @require_POST
 def backup_now(request: HttpRequest) -> HttpResponse:
     """Have a backup made in the background."""
-    actor = principal_of(request)
-    keeping.request(actor=actor)
-    _hand_over(
-        request, make_backup, str(actor.uuid), said="A backup is being made; it appears here once whole."
-    )
+    requests.ask(actor=principal_of(request))
+    messages.success(request, "A backup is being made; it appears here once whole.")
     return redirect("backups")
 
 
@@ -56,14 +50,11 @@ def backup_now(request: HttpRequest) -> HttpResponse:
 @require_POST
 def backup_verify(request: HttpRequest, name: str) -> HttpResponse:
     """Have a backup proved in the background."""
-    actor = principal_of(request)
     try:
-        keeping.request(actor=actor, name=name)
+        requests.ask(actor=principal_of(request), name=name)
     except Malformed as error:
         raise Invisible(str(error)) from error
-    _hand_over(
-        request, verify_backup, str(actor.uuid), name, said="It is being proved; the result appears here."
-    )
+    messages.success(request, "It is being proved; the result appears here.")
     return redirect("backups")
 
 
@@ -80,12 +71,3 @@ def restore_release(request: HttpRequest, kind: str, uuid: UUID) -> HttpResponse
     except ConfirmationNeeded:
         return confirm_first(request, back=reverse("backups"))
     return redirect("backups")
-
-
-def _hand_over(request: HttpRequest, task: "Task[..., None]", *arguments: str, said: str) -> None:
-    """Ask a worker, and tell the person so, or that none can be asked."""
-    try:
-        task.delay(*arguments)
-        messages.success(request, said)
-    except (OperationalError, OSError):
-        messages.error(request, "No worker can be asked now: the broker does not answer. Try again later.")

@@ -4,13 +4,33 @@ import os
 from functools import cached_property
 from typing import Any
 
-from celery import Celery
+from celery import Celery, Task
 from celery.signals import worker_ready
-from kombu.transport import TRANSPORT_ALIASES
+
+from keeper_project.errors import KeeperError
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "keeper_project.settings")
 
-TRANSPORT_ALIASES["filesystem"] = "keeper_project.folder_transport:Transport"
+
+class TaskEnded(KeeperError):
+    """A task asked for the end of its process, which does the work of others as well."""
+
+
+class ContainedTask(Task[Any, Any]):
+    """A task that can fail and never end its worker.
+
+    A thread of Celery's pool that ends by SystemExit neither acknowledges its message nor gives its place
+    back: after some of them the worker takes no task any more.
+    """
+
+    abstract = True
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Run, and fail where the code asks for the end of the process."""
+        try:
+            return super().__call__(*arguments, **options)
+        except (SystemExit, KeyboardInterrupt) as end:
+            raise TaskEnded(f"a task raised {type(end).__name__}") from end
 
 
 class Keeper(Celery):
@@ -27,7 +47,7 @@ class Keeper(Celery):
         return self.subclass_with_self("keeper_project.celery_programs:Beat")  # type: ignore[arg-type]  # stubs
 
 
-app = Keeper("keeper")
+app = Keeper("keeper", task_cls=ContainedTask)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 

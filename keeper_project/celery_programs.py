@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from celery.apps import beat, worker
+from django.conf import settings
 
 logger = logging.getLogger(__name__)
 _say = worker.safe_say  # type: ignore[attr-defined]  # stubs
@@ -15,6 +16,8 @@ class Worker(worker.Worker):
 
     def on_before_init(self, quiet: bool = False, **options: Any) -> None:  # noqa: ARG002, FBT001, FBT002 - Celery's
         """Prepare as Celery does, without a banner, whatever was asked for."""
+        if not self.app.steps["worker"]:
+            _require_broker()
         super().on_before_init(quiet=True, **options)
         worker.safe_say = _say_errors  # type: ignore[attr-defined]  # stubs
 
@@ -28,7 +31,14 @@ class Beat(beat.Beat):
     """A beat that prints nothing by itself."""
 
     def __init__(self, *given: Any, **options: Any) -> None:
+        _require_broker()
         super().__init__(*given, **(options | {"quiet": True}))
+
+
+def _require_broker() -> None:
+    """End a program that no other process could reach: the worker of `keeper run` has beat inside it."""
+    if settings.KEEPER_EMBEDDED_WORKER:
+        sys.exit("Set REDIS_URL or CELERY_BROKER_URL: without a broker, only `keeper run` can run a worker.")
 
 
 def _say_errors(message: str, file: Any = sys.__stderr__) -> None:

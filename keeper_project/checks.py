@@ -82,6 +82,20 @@ def asked_for_packages(**_kwargs: Any) -> list[CheckMessage]:
 
 
 @register(Tags.compatibility)
+def broker_of_files(**_kwargs: Any) -> list[CheckMessage]:
+    """Refuse the broker of files that Keeper had: Kombu's own loses messages and reads half of one."""
+    if not settings.CELERY_BROKER_URL.startswith("filesystem:"):
+        return []
+    return [
+        Error(
+            "CELERY_BROKER_URL names a folder.",
+            hint="Leave it unset: the worker of `keeper run` needs no broker. Others need Redis.",
+            id="keeper.E009",
+        )
+    ]
+
+
+@register(Tags.compatibility)
 def shared_state(**_kwargs: Any) -> list[CheckMessage]:
     """Warn where several processes would each count refusals and heartbeats for themselves."""
     engine = settings.DATABASES["default"]["ENGINE"]
@@ -90,7 +104,7 @@ def shared_state(**_kwargs: Any) -> list[CheckMessage]:
     return [
         CheckWarning(
             "DATABASE_URL names a server while REDIS_URL is unset.",
-            hint="Without Redis, processes share no cache, and the broker is a folder of this machine.",
+            hint="Without Redis, processes share no cache, and only `keeper run` can run a worker.",
             id="keeper.W006",
         )
     ]

@@ -24,7 +24,7 @@ from audit_app import anchoring
 from audit_app.errors import AuditError
 from audit_app.installation import is_active
 from environments_app.errors import AccessError
-from keeper_project import broker as embedded_broker
+from keeper_project import process_states
 from keeper_project.celery import app
 from keeper_project.errors import KeeperError
 from keeper_project.heartbeat import last_beat
@@ -104,14 +104,11 @@ def _find(path: str) -> Result:
 
 
 def broker() -> None:
-    """Check that tasks can be handed over; not part of readiness, since what is due is a row that waits.
+    """Check that the broker takes messages, where there is one; what is due is a row that waits for it.
 
-    Raises HealthFailure if they cannot.
+    Raises HealthFailure if it does not.
     """
-    folders = embedded_broker.folders()
-    if not all(os.access(folder, os.W_OK) for folder in folders):
-        raise HealthFailure("the broker's folders are missing or not writable")
-    if folders:
+    if settings.KEEPER_EMBEDDED_WORKER:
         return
     try:
         with app.connection_for_write(connect_timeout=BROKER_SECONDS) as connection:
@@ -166,6 +163,15 @@ def systems() -> None:
     """
     if names := ailing():
         raise HealthFailure(f"{', '.join(names)}: the page Health says what to do")
+
+
+def processes() -> None:
+    """Check that no process of this `keeper run` is away or was restarted lately; pages serve all the same.
+
+    Raises HealthFailure if one is.
+    """
+    if found := process_states.problems():
+        raise HealthFailure("; ".join(found))
 
 
 def worker() -> None:

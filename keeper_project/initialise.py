@@ -15,7 +15,6 @@ from environments_app.accounts import new_password
 from environments_app.models import Environment, User, UserRole
 from environments_app.principals import system_principal, user_principal
 from environments_app.services import create_environment, create_user
-from keeper_project.broker import make_folders
 
 # In the order in which changes pass through them.
 ENVIRONMENTS: Final = {"development": "Development", "staging": "Staging", "production": "Production"}
@@ -34,7 +33,6 @@ def initialise(*, announce: Announce) -> bool:
 
     Raises InvalidField if that one is too weak, BadName for a bad KEEPER_ADMIN_USERNAME.
     """
-    make_folders()
     # Here no transaction is open yet: with KMS the system keys come over the network.
     keyring().open_all()
     if _is_done():

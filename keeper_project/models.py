@@ -1,4 +1,4 @@
-"""What was found of the systems that Keeper stands on, when a worker asked them last."""
+"""What workers found of the systems that Keeper needs, and what people asked workers to do."""
 
 from django.db import models
 
@@ -46,3 +46,25 @@ class ExternalSystem(models.Model):
 
     def __str__(self) -> str:
         return str(self.kind)
+
+
+class BackupRequest(models.Model):
+    """A person's request for a backup, or for the proof of the one called `name`; deleted once done.
+
+    A row decides nothing: what the person may do is checked again when the work begins. `lease_until` is
+    the claim of the worker that does the work.
+    """
+
+    person = models.UUIDField()
+    name = models.CharField(max_length=255, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    requested_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        """In the order in which they were asked for."""
+
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.name or "a new backup"

@@ -1,6 +1,8 @@
 """What the children of `keeper run` do: serve pages and API, and carry out background work."""
 
 import importlib
+import logging
+import os
 import signal
 import sys
 import threading
@@ -10,8 +12,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from celery.beat import EmbeddedService
+from celery import Celery
+from celery.beat import Service
 from celery.bootsteps import StartStopStep
+from celery.worker import state as worker_state
 from django.conf import settings
 from django.urls import get_resolver
 from django.utils.log import configure_logging
@@ -19,13 +23,17 @@ from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 
+from keeper_project import process_states
 from keeper_project.celery import app
 from keeper_project.supervising import Child
 
+WEB_SERVER: Final = "web server"
+WORKER: Final = "worker"
 # What an answer may take once the server is asked to stop; less than the supervisor's patience.
 FINISH_SECONDS: Final = 20
 _STOPS: Final = (signal.SIGINT, signal.SIGTERM)
 _REPEAT_SECONDS: Final = 0.1
+logger = logging.getLogger(__name__)
 
 
 def web(*, host: str, port: int, workers: int, threads: int) -> Child:
@@ -36,10 +44,8 @@ def web(*, host: str, port: int, workers: int, threads: int) -> Child:
     application = importlib.import_module("keeper_project.wsgi").application
     # Otherwise the first request would load the views.
     _ = get_resolver().url_patterns
-    return Child(
-        "web server",
-        partial(serve_pages, application, host=host, port=port, workers=workers, threads=threads),
-    )
+    serve = partial(serve_pages, application, host=host, port=port, workers=workers, threads=threads)
+    return Child(WEB_SERVER, serve, required=True)
 
 
 def serve_pages(application: Any, *, host: str, port: int, workers: int, threads: int) -> None:
@@ -64,6 +70,8 @@ def _begun(application: Any) -> Any:
     _hear_stops()
     # The server has just configured logging for itself, which closes the handlers of everybody else.
     configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
+    # The socket listens by now.
+    process_states.note_ready(WEB_SERVER)
     return application
 
 
@@ -90,17 +98,48 @@ def _take_stops() -> None:
         time.sleep(_REPEAT_SECONDS)
 
 
+class Beat(threading.Thread):
+    """Celery's scheduler as a thread; the worker ends with it, so that the supervisor starts both again."""
+
+    def __init__(self, celery: Celery) -> None:
+        super().__init__(name="beat", daemon=True)
+        self.service = Service(celery)
+        self._is_stopping = False
+
+    def run(self) -> None:
+        """Send what is due until asked to stop."""
+        try:
+            self.service.start()
+        finally:
+            if not self._is_stopping:
+                logger.error("beat ended: the worker ends too, since nothing would be due any more")
+                worker_state.should_stop = os.EX_SOFTWARE  # type: ignore[assignment]  # stubs
+                # A task that is held up must not hold up all others for good.
+                time.sleep(FINISH_SECONDS)
+                os._exit(os.EX_SOFTWARE)
+
+    def ask_to_stop(self) -> None:
+        """Return at once: it takes it seconds, and until then tasks would go on being begun."""
+        self._is_stopping = True
+        self.service.stop()
+
+    def stop(self) -> None:
+        """Wait until it has stored when each task was last sent."""
+        self.ask_to_stop()
+        self.join()
+
+
 class Schedule(StartStopStep):
-    """Beat as a thread of the worker: the process that Celery would start holds a copy of everything."""
+    """Beat inside the worker: the process that Celery would start holds a copy of everything."""
 
     def create(self, parent: Any) -> Any:
-        """Return the scheduler, which starts and stops as the worker does."""
-        parent.schedule = EmbeddedService(parent.app, thread=True)
+        """Return the scheduler, which starts as the worker does."""
+        parent.schedule = Beat(parent.app)
         return parent.schedule
 
     def stop(self, parent: Any) -> None:
-        """Ask it to end, which takes it seconds: until then tasks would go on being begun."""
-        parent.schedule.service.stop()
+        """Ask it to end, without waiting."""
+        parent.schedule.ask_to_stop()
 
 
 def worker(*, threads: int, level: str) -> Child:
@@ -118,7 +157,7 @@ def worker(*, threads: int, level: str) -> Child:
         without_mingle=True,
         without_heartbeat=True,
     )
-    return Child("worker", partial(_work, made))
+    return Child(WORKER, partial(_work, made))
 
 
 def _work(made: Callable[[], Any]) -> None:

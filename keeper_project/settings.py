@@ -163,6 +163,7 @@ KEEPER_HEALTH_CHECKS = [
 # Shown beside them by the probe and the dashboard; Keeper serves what it can without these.
 KEEPER_HEALTH_WARNINGS = [
     "keeper_project.health.data_keys",
+    "keeper_project.health.processes",
     "keeper_project.health.worker",
     "keeper_project.health.checkpoints",
     "keeper_project.health.installation",
@@ -486,18 +487,13 @@ AUDITLOG_INCLUDE_TRACKING_MODELS = [
 ]
 
 # --- Background work -----------------------------------------------------------------------
-_BROKER_DIR = KEEPER_DATA_DIR / "broker"
-CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="") or REDIS_URL or "filesystem://"
-CELERY_BROKER_TRANSPORT_OPTIONS = (
-    {
-        "data_folder_in": str(_BROKER_DIR / "messages"),
-        "data_folder_out": str(_BROKER_DIR / "messages"),
-        "control_folder": str(_BROKER_DIR / "control"),
-        "store_processed": False,
-    }
-    if CELERY_BROKER_URL.startswith("filesystem://")
-    else {}
-)
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="") or REDIS_URL or "memory://"
+# Without a broker, the worker of `keeper run` keeps messages in its own memory, where no other process
+# reaches them: it looks for rows that are due each second instead.
+KEEPER_EMBEDDED_WORKER = CELERY_BROKER_URL.startswith("memory://")
+CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 0.2} if KEEPER_EMBEDDED_WORKER else {}
+# How often work is looked for of which a broker's messages tell sooner.
+_LOOK_SECONDS = 1.0 if KEEPER_EMBEDDED_WORKER else 10.0
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_IGNORE_RESULT = True
@@ -542,13 +538,23 @@ CELERY_BEAT_SCHEDULE = {
     },
     "sync-due": {
         "task": "sync_app.tasks.run_due",
-        "schedule": 10.0,
+        "schedule": _LOOK_SECONDS,
         "options": {"expires": 30},
     },
     "rotate-due": {
         "task": "sync_app.tasks.rotate_due",
-        "schedule": 15.0,
-        "options": {"expires": 60},
+        "schedule": _LOOK_SECONDS,
+        "options": {"expires": 30},
+    },
+    "check-requested-keys": {
+        "task": "secrets_app.tasks.check_requested_keys",
+        "schedule": _LOOK_SECONDS,
+        "options": {"expires": 30},
+    },
+    "carry-out-backup-requests": {
+        "task": "keeper_project.tasks.carry_out_backup_requests",
+        "schedule": _LOOK_SECONDS,
+        "options": {"expires": 30},
     },
     "mend-due-times": {
         "task": "sync_app.tasks.mend_due_times",

@@ -1,16 +1,12 @@
 """Scheduled work of the project itself; tasks carry ids at most."""
 
-from uuid import UUID
-
 from celery import shared_task
+from celery.signals import worker_ready
 from django.core.management import call_command
 from django.utils import timezone
 
-from audit_app.actors import Actor, ActorKind
-from environments_app.policy import Principal
-from environments_app.principals import principal_for
 from keeper_project import report_mail
-from keeper_project.backup import keeping
+from keeper_project.backup import keeping, requests
 from keeper_project.heartbeat import beat
 from keeper_project.notices import digest
 from keeper_project.systems import checking
@@ -20,6 +16,12 @@ from keeper_project.systems import checking
 def beat_heartbeat() -> None:
     """Show that beat sends and a worker works."""
     beat()
+
+
+@worker_ready.connect
+def beat_at_start(**_signal: object) -> None:
+    """Show that a worker works as soon as it does, which cannot wait for the schedule."""
+    beat_heartbeat.delay()
 
 
 @shared_task(name="keeper_project.tasks.check_systems")
@@ -59,17 +61,7 @@ def back_up_if_due() -> None:
     keeping.back_up_if_due()
 
 
-@shared_task(name="keeper_project.tasks.make_backup")
-def make_backup(user: str) -> None:
-    """Make a backup for a person, who is asked again whether they may."""
-    keeping.make(actor=_person(user))
-
-
-@shared_task(name="keeper_project.tasks.verify_backup")
-def verify_backup(user: str, name: str) -> None:
-    """Prove a backup of the folder for a person, who is asked again whether they may."""
-    keeping.verify(actor=_person(user), name=name)
-
-
-def _person(uuid: str) -> Principal:
-    return principal_for(Actor(kind=ActorKind.USER, uuid=UUID(uuid), name=""))
+@shared_task(name=requests.CARRY_OUT)
+def carry_out_backup_requests() -> None:
+    """Make and prove the backups that people asked for."""
+    requests.carry_out()

@@ -183,6 +183,7 @@ ACTS: dict[str, Act] = {
     "integrity.violation": Act("found damage in", "open"),
     "system.view": Act("looked at the health of", "look at the health of"),
     "system.check": Act("found in good health", "reach"),
+    "process.restart": Act("restarted", "keep running"),
     "data_key.create": Act("created data key", "create data key"),
     "data_key.rotate": Act("rotated data key", "rotate data key"),
     "data_key.open": Act("opened data key", "open data key"),

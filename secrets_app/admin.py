@@ -3,16 +3,15 @@
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from kombu.exceptions import OperationalError
 
 from environments_app.authentication import principal_of
 from environments_app.errors import AccessError
 from environments_app.policy import Principal
 from environments_app.service_admin import ServiceAdmin
-from secrets_app import canary, lifecycle, tasks, writing
+from secrets_app import canary, lifecycle, writing
 from secrets_app.errors import SecretError
 from secrets_app.forms import WrittenFields
 from secrets_app.models import (
@@ -208,17 +207,8 @@ class DataKeyAdmin(ServiceAdmin):
     @admin.action(description="Check now whether they open", permissions=["view"])
     def check_now(self, request: HttpRequest, rows: QuerySet[DataKey]) -> None:
         """Have a worker check the data keys; no page waits for KMS."""
-        uuids = [str(uuid) for uuid in rows.values_list("uuid", flat=True)]
-        canary.record_request(actor=principal_of(request), uuids=uuids)
-        try:
-            tasks.check_data_keys.delay(uuids)
-        except (OperationalError, OSError):
-            told = "No worker can be reached: the broker does not answer. Nothing was checked."
-            self.message_user(request, told, level=messages.ERROR)
-        else:
-            self.message_user(
-                request, f"A worker checks {len(uuids)} data keys; reload to see what it found."
-            )
+        count = canary.request_checks(actor=principal_of(request), rows=rows)
+        self.message_user(request, f"A worker checks {count} data keys; reload to see what it found.")
 
 
 @admin.register(WrappingKey)

@@ -18,6 +18,7 @@ from audit_app import actors, streams
 from audit_app.actions import Action, Outcome
 from audit_app.keyring import Purpose, keyring
 from audit_app.models import deployment_uuid
+from audit_app.nudges import nudge
 from audit_app.record import AuditObject, commit_record, record
 from audit_app.row_mac import report_violation
 from environments_app.policy import Principal, require
@@ -28,6 +29,7 @@ from secrets_app.key_report import key_states
 from secrets_app.models import DataKey, WrappingKey
 from secrets_app.wrapping import refuse_in_transaction, unwrap
 
+CHECK_REQUESTED: Final = "secrets_app.tasks.check_requested_keys"
 # Retired data keys that one run looks at: those that were not looked at for the longest time.
 OLDER_PER_RUN: Final = 100
 # Of those that do not open, so many are looked at each minute.
@@ -67,16 +69,32 @@ def check_failing_keys() -> None:
         check_data_keys(rows, again=True)
 
 
-def record_request(*, actor: Principal, uuids: Sequence[str]) -> None:
-    """Record that somebody asks whether data keys still open. Raises Forbidden."""
+def request_checks(*, actor: Principal, rows: QuerySet[DataKey]) -> int:
+    """Ask a worker to check data keys, record that, and return how many they are. Raises Forbidden."""
     require(actor=actor, action=Action.DATA_KEY_CHECK, environment=None)
+    uuids = list(rows.values_list("uuid", flat=True))
     commit_record(
         actor=actor,
         action=Action.DATA_KEY_CHECK,
         stream=streams.SYSTEM,
         object=AuditObject("deployment", deployment_uuid(), "data keys"),
-        details={"count": len(uuids), "data_keys": list(uuids[:_NAMED])},
+        details={"count": len(uuids), "data_keys": [str(uuid) for uuid in uuids[:_NAMED]]},
     )
+    DataKey.objects.filter(uuid__in=uuids).update(check_requested_at=timezone.now())
+    nudge(CHECK_REQUESTED)
+    return len(uuids)
+
+
+def check_requested_keys() -> None:
+    """Check the data keys that a person asked about.
+
+    A request is taken once: if its worker dies, the next check of all keys answers it.
+    """
+    asked = DataKey.objects.filter(check_requested_at__isnull=False)
+    found = list(asked.select_related("environment"))
+    taken = [row for row in found if asked.filter(pk=row.pk).update(check_requested_at=None)]
+    if taken:
+        check_data_keys(taken)
 
 
 def check_data_keys(rows: Sequence[DataKey], *, again: bool = False) -> None:

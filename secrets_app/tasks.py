@@ -1,13 +1,9 @@
-"""Scheduled work of secrets_app; tasks carry ids at most and only nudge what is due."""
-
-from collections.abc import Sequence
-from uuid import UUID
+"""Scheduled work of secrets_app; tasks carry no arguments and only nudge what is due."""
 
 from celery import shared_task
 from celery.signals import worker_ready
 
 from secrets_app import canary, sweep
-from secrets_app.models import DataKey
 from secrets_app.retention import purge_expired
 
 
@@ -35,11 +31,10 @@ def check_failing_keys() -> None:
     canary.check_failing_keys()
 
 
-@shared_task(name="secrets_app.tasks.check_data_keys")
-def check_data_keys(uuids: Sequence[str]) -> None:
-    """Find out whether these data keys still open."""
-    rows = DataKey.objects.filter(uuid__in=[UUID(uuid) for uuid in uuids])
-    canary.check_data_keys(list(rows.select_related("environment")))
+@shared_task(name=canary.CHECK_REQUESTED)
+def check_requested_keys() -> None:
+    """Check the data keys that a person asked about."""
+    canary.check_requested_keys()
 
 
 @worker_ready.connect

@@ -1,14 +1,12 @@
 """Puts runs in the queue, one active a target, and nudges a worker; the row is the truth."""
 
-import logging
 from typing import Final
 
-from celery import current_app
 from django.db import IntegrityError, transaction
-from kombu.exceptions import OperationalError
 
 from audit_app.actions import Action
 from audit_app.actors import ActorKind
+from audit_app.nudges import nudge
 from audit_app.record import record
 from audit_app.streams import environment_stream
 from environments_app.policy import Principal
@@ -18,7 +16,6 @@ from sync_app.models.run import WRITING, RunKind, Trigger
 
 EXECUTE: Final = "sync_app.tasks.execute_run"
 RUN_DUE: Final = "sync_app.tasks.run_due"
-logger = logging.getLogger(__name__)
 
 
 def enqueue(
@@ -64,14 +61,6 @@ def _record_request(actor: Principal, run: Run) -> None:
             object=run.target.audit_object,
             details={"run": str(run.uuid), "kind": str(run.kind), "trigger": str(run.trigger)},
         )
-
-
-def nudge(task: str, *arguments: int) -> None:
-    """Ask a worker to look; without a broker, the schedule finds the row all the same."""
-    try:
-        current_app.send_task(task, args=list(arguments), ignore_result=True)
-    except (OperationalError, OSError) as error:
-        logger.warning("no worker could be nudged (%s); the schedule will find it", type(error).__name__)
 
 
 def is_paused(target: Target) -> bool:

@@ -15,6 +15,7 @@ from audit_app import streams
 from audit_app.actions import Action, Outcome
 from audit_app.actors import NIL
 from audit_app.keyring import KeyringUnavailable
+from audit_app.nudges import nudge
 from audit_app.record import AuditObject, record
 from audit_app.streams import environment_stream
 from environments_app.errors import AccessError, Forbidden, Invisible
@@ -30,7 +31,7 @@ from sync_app.models import Plan, Run, SyncPause, Target
 from sync_app.models.plan import PlanKind, PlanState
 from sync_app.models.run import WRITING, RunKind, RunState, Trigger
 from sync_app.plan_approval import refuse_unplanned
-from sync_app.queueing import EXECUTE, enqueue, is_paused, nudge
+from sync_app.queueing import EXECUTE, enqueue, is_paused
 
 MAX_ATTEMPTS: Final = 12
 _FIRST_DELAY_SECONDS: Final = 2.0

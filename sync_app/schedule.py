@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from audit_app.installation import is_active
+from audit_app.nudges import nudge
 from environments_app.errors import AccessError
 from environments_app.policy import Principal
 from secrets_app.references import environments_that_follow
@@ -17,7 +18,7 @@ from sync_app.errors import RunInProgress, SyncError, SyncPaused
 from sync_app.leases import claimable, database_now
 from sync_app.models import Run, SyncPause, Target
 from sync_app.models.run import RunKind, Trigger
-from sync_app.queueing import RUN_DUE, enqueue, nudge
+from sync_app.queueing import RUN_DUE, enqueue
 from sync_app.reconcile import Direction
 
 _AT_A_TIME: Final = 200

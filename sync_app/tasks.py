@@ -2,8 +2,9 @@
 
 from celery import shared_task
 
+from audit_app.nudges import has_backlog, nudge
 from sync_app import runs, schedule
-from sync_app.queueing import EXECUTE, RUN_DUE, nudge
+from sync_app.queueing import EXECUTE, RUN_DUE
 from sync_app.rotation import alerts as rotation_alerts
 from sync_app.rotation import running
 from sync_app.rotation import schedule as rotation_schedule
@@ -13,6 +14,8 @@ from sync_app.rotation.asking import ROTATE, ROTATE_DUE
 @shared_task(name=RUN_DUE)
 def run_due() -> None:
     """Start the passes that are due, and find workers for the runs that wait."""
+    if has_backlog():
+        return
     for run_id in schedule.due():
         nudge(EXECUTE, run_id)
 
@@ -26,6 +29,8 @@ def execute_run(run_id: int) -> None:
 @shared_task(name=ROTATE_DUE)
 def rotate_due() -> None:
     """Queue the rotations that are due, and find workers for those that wait or whose worker died."""
+    if has_backlog():
+        return
     for rotation_id in rotation_schedule.due():
         nudge(ROTATE, rotation_id)
 

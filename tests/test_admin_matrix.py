@@ -51,6 +51,7 @@ ACTS: Final[dict[str, set[str]]] = {
     "environments_app.ServiceToken": {"delete", "revoke"},
     "environments_app.Session": set(),
     "environments_app.User": {"add", "change", "disable"},
+    "keeper_project.BackupRequest": set(),
     "keeper_project.ExternalSystem": set(),
     "secrets_app.DataKey": {"check_now"},
     "secrets_app.KeyMigration": set(),

@@ -51,10 +51,6 @@ _DATABASE = 9
 # --- The broker ------------------------------------------------------------------------------------
 
 
-def in_folder(folder: Path) -> list[bytes]:
-    return [path.read_bytes() for path in (folder / "messages").iterdir()]
-
-
 def in_redis(address: str) -> list[bytes]:
     with Redis.from_url(address) as client:
         readers: dict[bytes, Callable[[bytes], Any]] = {
@@ -84,44 +80,31 @@ def opened(message: bytes) -> list[bytes]:
     return [message, base64.b64decode(body)] if body else [message]
 
 
-@pytest.fixture(params=["filesystem", "redis"])
-def broker(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[], list[bytes]]]:
+@pytest.fixture
+def broker(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[bytes]]]:
     """Let messages go to a real broker that no worker empties; the result reads them as they lie there."""
     app: Any = current_app
     monkeypatch.delenv("CELERY_BROKER_URL", raising=False)
-    if request.param == "redis":
-        given = os.environ.get("KEEPER_TEST_REDIS_URL")
-        if given is None:
-            pytest.skip("the runner starts Redis: python -m tests.servers -- …")
-        address = f"{given.rpartition('/')[0]}/{_DATABASE}"
-        options: dict[str, str] = {}
-    else:
-        address, folder = "filesystem://", tmp_path / "broker"
-        options = {
-            "data_folder_in": str(folder / "messages"),
-            "data_folder_out": str(folder / "messages"),
-            "control_folder": str(folder / "control"),
-        }
-        for path in set(options.values()):
-            Path(path).mkdir(parents=True)
-    with _connected(app, address, options):
-        yield (lambda: in_redis(address)) if request.param == "redis" else (lambda: in_folder(folder))
-    if request.param == "redis":
-        with Redis.from_url(address) as client:
-            client.flushdb()
+    settings.KEEPER_EMBEDDED_WORKER = False
+    given = os.environ.get("KEEPER_TEST_REDIS_URL")
+    assert given, "Redis is not there: run the tests with make test, or by python -m tests.servers -- pytest"
+    address = f"{given.rpartition('/')[0]}/{_DATABASE}"
+    with _connected(app, address, {}):
+        yield lambda: in_redis(address)
+    with Redis.from_url(address) as client:
+        client.flushdb()
 
 
 @contextmanager
 def _connected(app: Any, address: str, options: dict[str, str]) -> Iterator[None]:
-    was = app.conf.broker_url, app.conf.broker_transport_options
-    app.conf.broker_url, app.conf.broker_transport_options = address, options
+    was = app.conf.broker_url, app.conf.broker_write_url, app.conf.broker_transport_options
+    app.conf.broker_url = app.conf.broker_write_url = address
+    app.conf.broker_transport_options = options
     _forget_connections(app)
     try:
         yield
     finally:
-        app.conf.broker_url, app.conf.broker_transport_options = was
+        app.conf.broker_url, app.conf.broker_write_url, app.conf.broker_transport_options = was
         _forget_connections(app)
 
 
@@ -157,7 +140,7 @@ def test_no_message_and_no_result_holds_it(
     project_tasks.send_digest.delay(cast.alice.pk)
     lying = [part for message in broker() for part in opened(message)]
     names = b" ".join(lying)
-    for task in ("execute_run", "check_data_keys", "send_digest"):
+    for task in ("execute_run", "check_requested_keys", "send_digest"):
         assert task.encode() in names, task
     assert [found_in(part) for part in lying if found_in(part)] == []
     results = done_by_a_worker(lying)

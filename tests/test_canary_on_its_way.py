@@ -106,6 +106,7 @@ def way(
     def sent(name: str, args: Any = (), kwargs: Any = None, **options: Any) -> None:
         made.messages.append(repr((name, args, kwargs, options)).encode())
 
+    settings.KEEPER_EMBEDDED_WORKER = False
     monkeypatch.setattr(current_app, "send_task", sent)
     return made
 

@@ -12,12 +12,15 @@ from typing import Any
 
 from celery import shared_task
 from celery.concurrency.thread import TaskPool
+from celery.signals import worker_ready
 
 from keeper_project import cli, supervising
 
 NAME = "keeper_project.tests.held_task.hold"
 LEFT = "left"
 PATIENCE = "KEEPER_TEST_STOP_SECONDS"
+FOLDER = "KEEPER_TEST_HELD_FOLDER"
+WANTED = "wanted"
 
 
 @shared_task(name=NAME)
@@ -28,6 +31,20 @@ def hold(folder: str, name: str) -> None:
     while not (Path(folder) / "go").exists():
         time.sleep(0.02)
     _note(folder, "ended", name)
+
+
+@worker_ready.connect
+def take_what_is_wanted(**_signal: object) -> None:
+    """In a worker that no message from outside reaches, begin what a file asks for."""
+    if folder := os.environ.get(FOLDER):
+        threading.Thread(target=_take_wanted, args=(Path(folder),), daemon=True).start()
+
+
+def _take_wanted(folder: Path) -> None:
+    while not (folder / WANTED).exists():
+        time.sleep(0.02)
+    for name in (folder / WANTED).read_text().splitlines():
+        hold.delay(str(folder), name)
 
 
 @functools.cache

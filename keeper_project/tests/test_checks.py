@@ -14,6 +14,7 @@ CHECKS: list[Callable[..., list[CheckMessage]]] = [
     checks.secret_key_is_a_secret,
     checks.plain_http_stays_here,
     checks.asked_for_packages,
+    checks.broker_of_files,
     checks.shared_state,
     checks.known_variables,
     checks.key_management_backend,
@@ -28,7 +29,7 @@ def _sound(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.SECRET_KEY = "b7Yq-0fVw3nXk9sLe2RtUa8HcMzPgJdQ"
     settings.KEY_MANAGEMENT_BACKEND = "local"
     settings.REDIS_URL = ""
-    settings.CELERY_BROKER_URL = "filesystem://"
+    settings.CELERY_BROKER_URL = "memory://"
     # The settings fixture may not replace DATABASES of the running tests.
     monkeypatch.setattr(
         checks, "settings", Overlay(settings, DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3"}})
@@ -105,6 +106,11 @@ def test_a_server_without_redis_or_kms_is_warned_of(
 ) -> None:
     on_mysql(monkeypatch, settings)
     assert found() == {"keeper.W006", "keeper.W008"}
+
+
+def test_a_broker_of_files_is_refused(settings: Settings) -> None:
+    settings.CELERY_BROKER_URL = "filesystem:///var/messages"
+    assert found() == {"keeper.E009"}
 
 
 def test_production_passes(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

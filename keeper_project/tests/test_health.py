@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,8 +16,7 @@ from audit_app.errors import KeyringUnavailable
 from audit_app.models import SinkState
 from environments_app.models import User
 from environments_app.tests.cast import Cast
-from keeper_project import health
-from keeper_project.broker import make_folders
+from keeper_project import health, process_states
 from keeper_project.celery import app
 from keeper_project.health import HealthFailure, probes, results, warnings
 from keeper_project.heartbeat import beat
@@ -47,11 +46,15 @@ def defective() -> None:
     raise KeyError("defect")
 
 
+@pytest.fixture(autouse=True)
+def _no_supervisor() -> Iterator[None]:
+    yield
+    process_states.share(["worker"])
+
+
 @pytest.fixture
 def data(tmp_path: Path, settings: Settings) -> Path:
     settings.KEEPER_DATA_DIR = tmp_path
-    folder = str(tmp_path / "broker")
-    settings.CELERY_BROKER_TRANSPORT_OPTIONS = {"data_folder_in": folder, "control_folder": folder}
     return tmp_path
 
 
@@ -106,19 +109,25 @@ NAMES = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}|arn:|://|/|[0-9]{1,3}(\.[0-9]{1,3})
 
 
 @pytest.mark.django_db
-def test_readiness_tells_the_kind_of_each_fault_and_names_nothing(settings: Settings, data: Path) -> None:
+def test_readiness_tells_the_kind_of_each_fault_and_names_nothing(
+    settings: Settings, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key = DataKey.objects.create(purpose="values", provider="kms", key_uri="arn:aws:kms:a", wrapped_key=b"w")
     DataKey.objects.filter(pk=key.pk).update(check_problem="arn:aws:kms:a is disabled")
     SinkState.objects.create(name="signing", failures=1, error="s3://anchors does not answer")
     ExternalSystem.objects.create(kind=System.MAIL, failures=2, detail="10.1.2.3 does not answer")
-    settings.CELERY_BROKER_TRANSPORT_OPTIONS = {"data_folder_in": "/nowhere/broker"}
+    settings.KEEPER_EMBEDDED_WORKER = False
+    monkeypatch.setattr(app.conf, "broker_write_url", "redis://127.0.0.1:9/0")
+    process_states.share(["worker"])
+    monkeypatch.setattr(process_states.state_of("worker"), "failures", 1)
     settings.KEEPER_DATA_DIR = "/nowhere"
     failed = {
         check["name"]: check["detail"]
         for check in Client().get("/readyz").json()["checks"]
         if not check["ok"]
     }
-    assert failed.keys() == {"data directory", "data keys", "worker", "checkpoints", "systems", "broker"}
+    faults = {"data directory", "data keys", "processes", "worker", "checkpoints", "systems", "broker"}
+    assert failed.keys() == faults
     assert [detail for detail in failed.values() if NAMES.search(detail)] == []
 
 
@@ -149,24 +158,39 @@ def test_a_defect_of_a_check_is_not_health(settings: Settings) -> None:
 
 @pytest.mark.django_db
 def test_readiness_passes_here(settings: Settings, data: Path) -> None:
-    make_folders()
     assert [result for result in results() if not result.ok] == []
     assert {result.name for result in results()} >= {"database", "keys", "data directory"}
     assert "systems" in {result.name for result in warnings()}
     assert [result.name for result in probes()] == ["broker"]
 
 
-def test_it_misses_the_brokers_folders(data: Path) -> None:
-    with pytest.raises(HealthFailure, match="broker's folders"):
-        health.broker()
-    make_folders()
+def test_it_asks_no_broker_where_there_is_none(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.KEEPER_EMBEDDED_WORKER = True
+    monkeypatch.setattr(app.conf, "broker_write_url", "redis://127.0.0.1:9/0")
     health.broker()
+
+
+def test_it_tells_of_a_process_that_is_away_until_it_runs_steadily(data: Path) -> None:
+    process_states.share(["web server", "worker"])
+    health.processes()
+    state = process_states.state_of("worker")
+    state.failures, state.exit_code, state.starts_at = 1, -9, 3600.0
+    with pytest.raises(
+        HealthFailure, match=r"^the worker was killed by signal 9 and starts again at 01:00:00 UTC$"
+    ):
+        health.processes()
+    state.failures, state.exit_code, state.starts_at, state.started_at = 3, 1, 0.0, 7200.0
+    told = r"^the worker ended with exit code 1 \(3 times in a row\) and was started again at 02:00:00 UTC$"
+    with pytest.raises(HealthFailure, match=told):
+        health.processes()
+    state.failures = 0
+    health.processes()
 
 
 def test_it_notices_a_broker_that_does_not_answer(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.CELERY_BROKER_TRANSPORT_OPTIONS = {}
+    settings.KEEPER_EMBEDDED_WORKER = False
     monkeypatch.setattr(app.conf, "broker_url", "redis://127.0.0.1:9/0")
     monkeypatch.setattr(app.conf, "broker_write_url", "redis://127.0.0.1:9/0")
     with pytest.raises(HealthFailure, match="does not answer"):
@@ -178,7 +202,7 @@ def test_it_reaches_redis(settings: Settings, monkeypatch: pytest.MonkeyPatch) -
     assert redis, "Redis is not there: run the tests with make test, or by python -m tests.servers -- pytest"
     # How long it takes says something of the machine.
     monkeypatch.setattr(health, "BROKER_SECONDS", 60)
-    settings.CELERY_BROKER_TRANSPORT_OPTIONS = {}
+    settings.KEEPER_EMBEDDED_WORKER = False
     monkeypatch.setattr(app.conf, "broker_url", redis)
     monkeypatch.setattr(app.conf, "broker_write_url", redis)
     health.broker()

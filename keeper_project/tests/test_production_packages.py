@@ -16,19 +16,19 @@ def _nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_nothing_installed")
 def test_it_asks_for_nothing_when_embedded() -> None:
-    assert list(missing(database_engine=SQLITE, redis_url="", broker_url="filesystem://")) == []
+    assert list(missing(database_engine=SQLITE, redis_url="", broker_url="memory://")) == []
 
 
 @pytest.mark.usefixtures("_nothing_installed")
 @pytest.mark.parametrize("engine", [MYSQL_ENGINE, ENCRYPTED_MYSQL_ENGINE])
 def test_it_names_the_packages_of_mysqlclient(engine: str) -> None:
-    (sentence,) = missing(database_engine=engine, redis_url="", broker_url="filesystem://")
+    (sentence,) = missing(database_engine=engine, redis_url="", broker_url="memory://")
     assert "apt-get install gcc pkg-config libmariadb-dev" in sentence
     assert "requirements.txt" in sentence
 
 
 @pytest.mark.usefixtures("_nothing_installed")
-@pytest.mark.parametrize(("cache", "broker"), [("redis://db/0", "filesystem://"), ("", "rediss://db/1")])
+@pytest.mark.parametrize(("cache", "broker"), [("redis://db/0", "memory://"), ("", "rediss://db/1")])
 def test_it_names_redis(cache: str, broker: str) -> None:
     (sentence,) = missing(database_engine=SQLITE, redis_url=cache, broker_url=broker)
     assert "package redis" in sentence

@@ -20,6 +20,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from pytest_django import Settings
 
+from keeper_project.celery import app
 from keeper_project.management.commands import run as command
 from tests.servers.server import free_port
 
@@ -153,18 +154,20 @@ def take_the_tour(port: int, data: Path) -> None:
 
 
 def wait_for_heartbeat(data: Path) -> None:
-    """Wait until a task went through the broker's folder and the worker did it."""
+    """Wait until beat sent a task and the worker did it."""
     deadline = time.monotonic() + START_SECONDS
     while not (data / "heartbeat").exists():
         assert time.monotonic() < deadline, "the worker never carried out a task"
         time.sleep(0.2)
 
 
-@pytest.mark.django_db
-def test_it_refuses_a_broker_that_does_not_answer(settings: Settings, tmp_path: Path) -> None:
-    settings.CELERY_BROKER_TRANSPORT_OPTIONS = {"data_folder_in": str(tmp_path / "missing")}
-    with pytest.raises(CommandError, match="Cannot hand over background work: the broker's folders"):
-        command._greet_worker()
+def test_it_refuses_a_broker_that_does_not_answer(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.KEEPER_EMBEDDED_WORKER = False
+    monkeypatch.setattr(app.conf, "broker_write_url", "redis://127.0.0.1:9/0")
+    with pytest.raises(CommandError, match="Cannot hand over background work: the broker does not answer"):
+        command._require_broker()
 
 
 # --- What it refuses and decides before it serves --------------------------------------------

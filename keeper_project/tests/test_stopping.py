@@ -1,9 +1,10 @@
-"""Asked to stop, Keeper finishes what it has begun; when a part of it goes, all of it does."""
+"""Asked to stop, Keeper finishes what it has begun; a part of it that is killed is started again."""
 
 import http.client
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from keeper_project.tests.test_run import ROOT, Served, answers, issue_token, keeper
+from keeper_project.tests.test_run import ROOT, Served, answers, environment, issue_token, keeper
 from keeper_project.tests.test_supervising import alive
 from tests.servers.server import free_port
 
@@ -88,20 +89,78 @@ def test_every_stop_is_heard() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def parts(keeper: int) -> dict[str, int]:
+    """Return the processes of a Keeper by name, once all are there and nobody else is."""
+    found: dict[int, list[int]] = {}
+
+    def complete() -> bool:
+        found.clear()
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found.update((child, children(child)) for child in children(keeper))
+        return sorted(len(each) for each in found.values()) == [0, 1]
+
+    until(complete, "a part is missing")
+    worker, web = sorted(found, key=lambda child: len(found[child]))
+    return {"web server": web, "process of the web server": found[web][0], "worker": worker}
+
+
 @pytest.mark.parametrize(
-    ("name", "number"),
-    [("web server", signal.SIGTERM), ("web server", signal.SIGKILL), ("worker", signal.SIGKILL)],
+    ("name", "number", "how"),
+    [
+        ("web server", signal.SIGTERM, "the web server ended with exit code 0"),
+        ("web server", signal.SIGKILL, "the web server was killed by signal 9"),
+        ("process of the web server", signal.SIGKILL, "the web server ended with exit code 1"),
+        ("worker", signal.SIGKILL, "the worker was killed by signal 9"),
+        ("worker", signal.SIGTERM, "the worker ended with exit code 0"),
+    ],
 )
-def test_keeper_ends_when_a_part_of_it_does(served: Served, name: str, number: int) -> None:
-    pid = served.process.pid
-    until(lambda: len(children(pid)) == 2, "the children never came")
-    part = children(pid)[0 if name == "web server" else 1]
-    offspring = [*children(pid), *(each for child in children(pid) for each in children(child))]
-    os.kill(part, number)
-    assert served.process.wait(WAIT_SECONDS) == 1
-    assert f"The {name} ended with exit code" in served.output.read_text()
-    # None holds the port, or goes on working, behind the back of the one who starts it again.
-    until(lambda: not any(alive(each) for each in offspring), "one went on")
+def test_keeper_starts_a_part_that_ended_again(
+    served: Served, tmp_path: Path, name: str, number: int, how: str
+) -> None:
+    before = parts(served.process.pid)
+    until((tmp_path / "var" / "heartbeat").exists, "the worker never worked")
+    (tmp_path / "var" / "heartbeat").unlink()
+    os.kill(before[name], number)
+    # Nobody holds the port, or goes on working, behind the back of the one that is started.
+    gone = [pid for part, pid in before.items() if part.endswith("worker") == (name == "worker")]
+    until(lambda: not any(alive(pid) for pid in gone), "one went on")
+    until(lambda: answers(served.port), "it never served again")
+    status, body = served.get("/readyz")
+    assert (status, json.loads(body)["status"]) == (200, "degraded")
+    told = {check["name"]: check["detail"] for check in json.loads(body)["checks"]}
+    assert told["processes"].startswith(how)
+    untouched = "worker" if "web" in name else "web server"
+    assert parts(served.process.pid)[untouched] == before[untouched]
+    # The worker works, with beat in it.
+    until((tmp_path / "var" / "heartbeat").exists, "no worker works")
+    trail = closing(sqlite3.connect(tmp_path / "var" / "keeper.db", timeout=30))
+    with trail as database:
+
+        def recorded() -> list[tuple[str, str]]:
+            of_processes = (
+                "SELECT outcome, object_name FROM audit_app_auditevent WHERE action = 'process.restart'"
+            )
+            return database.execute(of_processes).fetchall()
+
+        until(recorded, "it was not recorded")
+        assert recorded() == [("failed", "worker" if name == "worker" else "web server")]
+        ((subject,),) = database.execute(
+            "SELECT subject FROM environments_app_alert WHERE kind = 'process.restarted'"
+        )
+        assert subject.startswith("T" + how[1:])
+    assert served.stop() == 0
+
+
+def test_keeper_ends_where_its_web_server_cannot_start(tmp_path: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        data, port = tmp_path / "var", taken.getsockname()[1]
+        script = "import sys; from keeper_project import cli, listening; listening.refuse_taken = print; cli.main()"
+        done = subprocess.run(
+            [sys.executable, "-c", script, "run", "--port", str(port)],
+            cwd=ROOT, env=environment(data), capture_output=True, text=True, check=False, timeout=WAIT_SECONDS,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "The web server ended with exit code 1. Keeper stopped" in done.stderr
 
 
 def test_a_killed_keeper_leaves_nobody_and_starts_again(served: Served, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
-"""Children live and end together, whoever ends first."""
+"""Children that end are started again after a growing wait, and all of them stop together."""
 
 import gc
+import itertools
 import os
 import signal
 import subprocess
@@ -11,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from keeper_project import supervising
-from keeper_project.supervising import Child, run_apart, supervise
+from keeper_project import process_states, supervising
+from keeper_project.supervising import Child, Incident, run_apart, supervise
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # How long something takes says something of the machine: a busy one is no fault.
@@ -44,7 +45,7 @@ def after(marker: Path, act: Callable[[], object]) -> Child:
         wait_for(marker)
         act()
 
-    return Child("short one", run)
+    return Child("short one", run, required=True)
 
 
 def wait_for(marker: Path) -> str:
@@ -62,17 +63,94 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_it_ends_the_others_when_one_ends(tmp_path: Path) -> None:
+def test_it_ends_the_others_when_a_required_one_never_begins(tmp_path: Path) -> None:
     marker = tmp_path / "other"
     reason = supervise([sleeper(marker), after(marker, lambda: sys.exit(3))])
     assert reason == "The short one ended with exit code 3."
     assert marker.read_text() == "ended"
 
 
+def asks_to_stop(marker: Path, times: int) -> Child:
+    """Return a child that notes each start, fails, and at its last start asks the supervisor to stop."""
+
+    def run() -> None:
+        with marker.open("a") as starts:
+            starts.write(f"{time.monotonic()}\n")
+        if len(marker.read_text().splitlines()) == times:
+            os.kill(os.getppid(), signal.SIGTERM)
+            time.sleep(LIFE_SECONDS)
+        sys.exit(5)
+
+    return Child("failing one", run)
+
+
+def test_it_starts_one_that_ends_again_after_a_doubled_wait_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(supervising, "FIRST_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(supervising, "LONGEST_WAIT_SECONDS", 0.8)
+    starts, other = tmp_path / "starts", tmp_path / "other"
+    assert supervise([asks_to_stop(starts, 5), sleeper(other)]) == ""
+    times = [float(line) for line in starts.read_text().splitlines()]
+    waits = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert all(wait >= least for wait, least in zip(waits, (0.2, 0.4, 0.8, 0.8), strict=True)), waits
+    assert len(caplog.messages) == 4
+    # Asked to end once, with all the rest.
+    assert other.read_text() == "ended"
+
+
+def test_one_that_was_ready_once_is_started_again_though_it_is_required(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervising, "FIRST_WAIT_SECONDS", 0.01)
+    starts = asks_to_stop(tmp_path / "starts", 3)
+
+    def run() -> None:
+        process_states.note_ready("served")
+        starts.run()
+
+    assert supervise([Child("served", run, required=True)]) == ""
+    assert len((tmp_path / "starts").read_text().splitlines()) == 3
+
+
+def test_each_end_is_reported_by_another_process_and_then_that_it_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervising, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(supervising, "STEADY_SECONDS", 0.5)
+    told, once = tmp_path / "told", tmp_path / "once"
+
+    def run() -> None:
+        if not once.exists():
+            once.touch()
+            sys.exit(5)
+        time.sleep(LIFE_SECONDS)
+
+    def report(incident: Incident) -> None:
+        with told.open("a") as lines:
+            lines.write(f"{incident.exit_code} {incident.failures} {process_states.problems()}\n")
+        if incident.exit_code is None:
+            os.kill(os.getppid(), signal.SIGTERM)
+
+    assert supervise([Child("failing one", run)], report=report) == ""
+    first, second = told.read_text().splitlines()
+    assert first.startswith("5 1 ['the failing one ended with exit code 5 and ")
+    assert second == "None 0 []"
+
+
+def test_a_report_that_fails_ends_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervising, "FIRST_WAIT_SECONDS", 0.01)
+
+    def report(_incident: Incident) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert supervise([asks_to_stop(tmp_path / "starts", 3)], report=report) == ""
+
+
 def test_it_kills_what_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervising, "STOP_SECONDS", 0.3)
     marker = tmp_path / "deaf"
-    supervise([sleeper(marker, deaf=True), after(marker, lambda: None)])
+    supervise([sleeper(marker, deaf=True), after(marker, sys.exit)])
     assert not alive(int(marker.read_text()))
 
 
@@ -86,7 +164,7 @@ def test_what_a_killed_child_started_ends_with_it(tmp_path: Path) -> None:
         wait_for(grandchild)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    assert supervise([Child("killed one", run)]) == "The killed one ended with exit code -9."
+    assert supervise([Child("killed one", run, required=True)]) == "The killed one was killed by signal 9."
     deadline = time.monotonic() + PATIENCE_SECONDS
     while alive(int(grandchild.read_text())):
         assert time.monotonic() < deadline
@@ -110,7 +188,7 @@ def run():
     while os.path.exists("/proc/" + wait_for(orphan)): pass
     goes_on.write_text("yes")
     sys.exit(7)
-print(supervise([Child("one", run)]))
+print(supervise([Child("one", run, required=True)]))
 """
 
 
@@ -132,15 +210,15 @@ def test_what_is_run_apart_leaves_nothing_but_its_exit_code(tmp_path: Path) -> N
     assert run_apart(lambda: sys.exit(4)) == 4
 
 
-def test_it_gives_its_signal_handlers_back() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    supervise([Child("short one", lambda: None)])
-    assert signal.getsignal(signal.SIGTERM) is before
+def test_it_gives_its_signals_back() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ()), signal.getsignal(signal.SIGTERM)
+    supervise([Child("short one", lambda: None, required=True)])
+    assert (signal.pthread_sigmask(signal.SIG_BLOCK, ()), signal.getsignal(signal.SIGTERM)) == before
 
 
 def test_its_children_collect_garbage_again() -> None:
     gc.disable()
-    assert "exit code 1" in supervise([Child("short one", lambda: sys.exit(gc.isenabled()))])
+    assert "exit code 1" in supervise([Child("short one", lambda: sys.exit(gc.isenabled()), required=True)])
 
 
 # --- A supervisor in a process of its own ----------------------------------------------------

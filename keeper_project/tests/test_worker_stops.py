@@ -5,15 +5,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 from redis import Redis as Client
 
 from keeper_project.celery import app
-from keeper_project.tests.held_task import LEFT, NAME, PATIENCE
+from keeper_project.tests.held_task import FOLDER, LEFT, NAME, PATIENCE, WANTED
 from keeper_project.tests.test_run import ROOT, environment
 from keeper_project.tests.test_stopping import WAIT_SECONDS, until
 from tests.processes import database
@@ -26,48 +26,11 @@ TASKS = [f"task {number}" for number in range(THREADS + 2)]
 STOPS = "the worker stops"
 
 
-class Broker(Protocol):
-    """Where messages are, for a test to look at."""
-
-    url: str
-    options: dict[str, str]
-
-    def messages(self) -> list[dict[str, Any]]:
-        """Return all messages that are neither done nor lost."""
-
-
-class Folder:
-    """The embedded broker."""
-
-    url = "filesystem://"
-
-    def __init__(self, data: Path) -> None:
-        self.folder = data / "broker" / "messages"
-        control = self.folder.parent / "control"
-        self.options = {
-            "data_folder_in": str(self.folder),
-            "data_folder_out": str(self.folder),
-            "control_folder": str(control),
-        }
-
-    def messages(self) -> list[dict[str, Any]]:
-        found = []
-        for path in self.folder.glob("*.celery.msg*"):
-            if path.suffix == ".draft":
-                continue  # Beat is about to add it.
-            try:
-                found.append(json.loads(path.read_text()))
-            except FileNotFoundError:
-                continue  # done, or given another name, just now
-        return found
-
-
 class Server:
     """Redis; what a worker has taken is in a place of its own there."""
 
     def __init__(self, redis: Redis) -> None:
         self.url = f"redis://127.0.0.1:{redis.port}/0"
-        self.options: dict[str, str] = {}
 
     def messages(self) -> list[dict[str, Any]]:
         with Client.from_url(self.url) as client:
@@ -79,7 +42,7 @@ class Keeper:
     """A worker that is started as its operator starts it, and the task that it is held at."""
 
     def __init__(
-        self, directory: Path, command: list[str], variables: dict[str, str], broker: Broker
+        self, directory: Path, command: list[str], variables: dict[str, str], broker: Server | None = None
     ) -> None:
         self.folder, self.broker = directory / "held", broker
         self.folder.mkdir()
@@ -117,9 +80,13 @@ class Keeper:
 
     def begin(self) -> None:
         """Ask for more tasks than there are threads, and wait until each thread is at one."""
-        with app.connection_for_write(self.broker.url, transport_options=self.broker.options) as connected:
-            for name in TASKS:
-                app.send_task(NAME, args=[str(self.folder), name], connection=connected)
+        if self.broker is None:
+            (self.folder / "draft").write_text("\n".join(TASKS))
+            (self.folder / "draft").rename(self.folder / WANTED)
+        else:
+            with app.connection_for_write(self.broker.url) as connected:
+                for name in TASKS:
+                    app.send_task(NAME, args=[str(self.folder), name], connection=connected)
         until(lambda: len(self.lines("begun")) == THREADS, "no thread took a task")
 
     def let_go(self) -> None:
@@ -131,15 +98,15 @@ class Keeper:
 
     def waiting(self) -> int:
         """Return how many of the test's messages the broker has."""
+        assert self.broker
         return sum(message["headers"]["task"] == NAME for message in self.broker.messages())
 
 
 def embedded(directory: Path, database: str) -> Keeper:
-    """`keeper run`, with the filesystem broker."""
+    """`keeper run`, whose worker is alone with its messages."""
     command = ["-m", "keeper_project.tests.held_task", "run", "--port", str(free_port())]
-    data = directory / "var"
-    variables = environment(data) | {"DATABASE_URL": database}
-    return Keeper(directory, [sys.executable, *command], variables, Folder(data))
+    variables = environment(directory / "var") | {"DATABASE_URL": database, FOLDER: str(directory / "held")}
+    return Keeper(directory, [sys.executable, *command], variables)
 
 
 def production(directory: Path, database: str, redis: Redis) -> Keeper:
@@ -162,11 +129,13 @@ def production(directory: Path, database: str, redis: Redis) -> Keeper:
     return Keeper(directory, [celery, *command, *include], variables, broker)
 
 
-@pytest.fixture(params=["embedded", "production"])
-def worker(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> Iterator[Keeper]:
-    if request.param == "embedded":
-        yield from running(embedded(tmp_path, database))
-        return
+@pytest.fixture
+def alone(tmp_path: Path, database: str) -> Iterator[Keeper]:
+    yield from running(embedded(tmp_path, database))
+
+
+@pytest.fixture
+def worker(tmp_path: Path, database: str) -> Iterator[Keeper]:
     redis = Redis(tmp_path)
     try:
         redis.start()
@@ -208,6 +177,19 @@ def test_it_finishes_what_it_has_begun_and_leaves_what_waits(worker: Keeper) -> 
     assert all_is_json(worker.output), worker.output.read_text()
 
 
+def test_without_a_broker_it_finishes_what_it_has_begun_as_well(alone: Keeper) -> None:
+    alone.start()
+    alone.begin()
+    alone.signal(signal.SIGTERM)
+    until(lambda: STOPS in alone.output.read_text(), "it never began to stop")
+    until((alone.folder / LEFT).exists, "it never left what waits")
+    alone.let_go()
+    assert alone.wait() == 0
+    assert alone.lines("ended") == alone.lines("begun")
+    assert len(alone.lines("begun")) == THREADS
+    assert all_is_json(alone.output), alone.output.read_text()
+
+
 def all_is_json(output: Path) -> bool:
     """Say whether everything is a line of the log, but for what `keeper run` tells who started it."""
     told = ("First administrator: ", "Password, shown once: ", "Keeper serves http://")
@@ -218,39 +200,21 @@ def lines_of(output: Path) -> list[str]:
     return output.read_text().splitlines()
 
 
-def killed_by_the_supervisor(worker: Keeper) -> None:
-    """Have its time run out: nothing but killing it is left."""
-    worker.signal(signal.SIGTERM)
-    assert worker.wait() == 0
+def test_the_supervisor_kills_a_worker_whose_time_has_run_out(alone: Keeper) -> None:
+    alone.patience(0.5)
+    alone.start()
+    alone.begin()
+    alone.signal(signal.SIGTERM)
+    assert alone.wait() == 0
+    assert alone.lines("ended") == []
 
 
-@pytest.mark.parametrize("worker", ["embedded"], indirect=True)
-def test_what_it_was_killed_at_is_done_by_the_next_one(worker: Keeper) -> None:
-    worker.patience(0.5)
-    survive(worker, killed_by_the_supervisor)
-    worker.let_go()
+def test_what_it_was_killed_at_stays_in_redis(worker: Keeper) -> None:
     worker.start()
-    until(lambda: worker.lines("ended") == TASKS, "the next one left something")
-    # Those that were under way, once more.
-    assert len(worker.lines("begun")) == len(TASKS) + THREADS
-    until(lambda: not worker.waiting(), "what is done was not acknowledged")
-
-
-def survive(keeper: Keeper, kill: Callable[[Keeper], None]) -> None:
-    keeper.start()
-    keeper.begin()
-    kill(keeper)
-    assert keeper.lines("ended") == []
-    assert keeper.waiting() == len(TASKS)
-
-
-def killed_after_its_time(worker: Keeper) -> None:
-    """Do what systemd and Docker do in the end."""
+    worker.begin()
+    # What systemd and Docker do in the end.
     worker.signal(signal.SIGTERM)
     until(lambda: STOPS in worker.output.read_text(), "it never began to stop")
     worker.end()
-
-
-@pytest.mark.parametrize("worker", ["production"], indirect=True)
-def test_what_it_was_killed_at_stays_in_redis(worker: Keeper) -> None:
-    survive(worker, killed_after_its_time)
+    assert worker.lines("ended") == []
+    assert worker.waiting() == len(TASKS)

@@ -45,6 +45,8 @@ class DataKey(Identified):
     # What the canary found last: empty if the key opened, else why it did not.
     checked_at = models.DateTimeField(null=True, blank=True, editable=False)
     check_problem = models.CharField(max_length=500, blank=True, editable=False)
+    # When a person asked a worker to check this key; cleared by the worker that takes the request.
+    check_requested_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)
 
     class Meta:
         constraints: ClassVar = [

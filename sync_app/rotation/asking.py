@@ -6,6 +6,7 @@ from django.db import IntegrityError, transaction
 
 from audit_app.actions import Action
 from audit_app.actors import Actor
+from audit_app.nudges import nudge
 from audit_app.record import record
 from audit_app.row_mac import authentic
 from audit_app.streams import environment_stream
@@ -17,7 +18,6 @@ from secrets_app.models import Secret
 from sync_app.errors import RotationConflict
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.models.run import Trigger
-from sync_app.queueing import nudge
 from sync_app.rotation.approval import cleared_to_rotate
 from sync_app.rotation.finding import policy_of, require_authentic, require_living, require_on
 from sync_app.rotation.states import Slot, Step

@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 
 from audit_app.actions import Action, Outcome
 from audit_app.keyring import KeyringUnavailable
+from audit_app.nudges import nudge
 from audit_app.record import record
 from audit_app.row_mac import authentic
 from audit_app.streams import environment_stream
@@ -23,7 +24,6 @@ from sync_app.leases import database_now
 from sync_app.metrics import count_rotation
 from sync_app.models import Rotation
 from sync_app.models.run import Trigger
-from sync_app.queueing import nudge
 from sync_app.rotation import alerts
 from sync_app.rotation.asking import ROTATE
 from sync_app.rotation.authority import principal_of

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from keeper_project import broker
 from keeper_project.heartbeat import beat
 from tests.browser.conftest import (  # noqa: F401  the fixtures of the browser tests
     browser,
@@ -48,7 +47,6 @@ def clock() -> Iterator[Clock]:
 def test_the_sheet(clock: Clock, browser: Browser, site: str) -> None:  # noqa: F811
     scene = Scene(clock)
     beat()
-    broker.make_folders()
     folder = Path(os.environ.get("KEEPER_SCREENSHOTS", IMAGES))
     visitor = Visitor(browser, site, None)
     for look, options in LOOKS.items():

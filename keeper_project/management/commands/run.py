@@ -12,12 +12,11 @@ from django.db import connection, connections
 
 from environments_app.errors import InvalidField
 from keeper_project import listening
-from keeper_project.celery import app
 from keeper_project.health import HealthFailure, broker
 from keeper_project.initialise import initialise
-from keeper_project.serving import web, worker
-from keeper_project.supervising import Child, run_apart, supervise
-from keeper_project.tasks import beat_heartbeat
+from keeper_project.process_reports import deliver, report
+from keeper_project.serving import WORKER, web, worker
+from keeper_project.supervising import Child, Incident, run_apart, supervise
 from secrets_app.key_providers import forget_provider
 from sync_app import default_targets
 
@@ -26,7 +25,6 @@ from sync_app import default_targets
 # gain little, and each keeps a connection, on SQLite with a cache of its own.
 WEB_THREADS: Final = 4
 WORKER_THREADS: Final = 4
-GREETING_SECONDS: Final = 60
 LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 
@@ -43,16 +41,16 @@ class Command(BaseCommand):
         parser.add_argument("--no-worker", action="store_true", help="no worker and no scheduled work here")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Prepare, serve until stopped, and fail if a child ends by itself."""
+        """Prepare, serve until stopped, and fail if the web server cannot start."""
         host, port = listening.address(options["host"]), options["port"]
         if options["debug"]:
             _refuse_debug_in_public(loopback=ipaddress.ip_address(host).is_loopback)
         self._prepare()
         if not options["no_worker"]:
-            _greet_worker()
+            _require_broker()
         children = _children(host, port, options)
         self._announce_address(host, port)
-        reason = supervise(children)
+        reason = supervise(children, report=_report)
         if reason:
             raise CommandError(f"{reason} Keeper stopped; see {settings.KEEPER_LOG_FILE}.")
 
@@ -93,15 +91,17 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def _greet_worker() -> None:
-    """Leave the worker a first task, so that health knows it as soon as it works."""
+def _require_broker() -> None:
     try:
         broker()
     except HealthFailure as failure:
         raise CommandError(f"Cannot hand over background work: {failure.detail}.") from failure
-    # Over a connection of its own, which no child shares.
-    with app.connection_for_write() as connected:
-        beat_heartbeat.apply_async(expires=GREETING_SECONDS, connection=connected)  # type: ignore[call-arg]  # stubs
+
+
+def _report(incident: Incident) -> None:
+    report(incident)
+    if incident.name == WORKER and incident.exit_code is not None:
+        deliver()
 
 
 def _children(host: str, port: int, options: dict[str, Any]) -> list[Child]:

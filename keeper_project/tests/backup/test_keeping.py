@@ -5,18 +5,21 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.models import AuditEvent
-from environments_app.errors import Forbidden
 from environments_app.models import Alert
 from environments_app.tests.cast import Cast
 from keeper_project import tasks
-from keeper_project.backup import keeping
+from keeper_project.backup import keeping, requests
 from keeper_project.backup.errors import Malformed
 from keeper_project.backup.writing import back_up
+from keeper_project.models import BackupRequest
 from keeper_project.tests.backup.making import OPERATOR, another_database, furnish
+
+LATER = timedelta(minutes=30)
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +84,9 @@ def test_a_proof_is_made_by_a_process_of_its_own_and_recorded(cast: Cast, folder
     furnish(cast)
     assert keeping.make(actor=OPERATOR)
     (each,) = keeping.kept(actor=OPERATOR)
-    tasks.verify_backup(str(cast.root.uuid), each.name)
+    requests.ask(actor=cast.principal(cast.root), name=each.name)
+    tasks.carry_out_backup_requests()
+    assert not BackupRequest.objects.exists()
     (event,) = AuditEvent.objects.filter(action="backup.verify")
     (after,) = keeping.kept(actor=OPERATOR)
     assert after.proved == event.at
@@ -98,6 +103,40 @@ def test_only_names_of_the_folder_are_proved(cast: Cast, name: str) -> None:
 def test_a_task_asks_again_whether_the_person_may(
     cast: Cast, events: Callable[..., list[AuditEvent]]
 ) -> None:
-    with pytest.raises(Forbidden):
-        tasks.make_backup(str(cast.alice.uuid))
+    BackupRequest.objects.create(person=cast.alice.uuid)
+    tasks.carry_out_backup_requests()
+    assert not BackupRequest.objects.exists()
     assert events("backup.create")[0].outcome == "denied"
+
+
+@pytest.mark.every_database
+def test_what_is_asked_for_on_the_page_is_made_by_a_worker_once(
+    cast: Cast, folder: Path, signed_in: Callable[..., Client]
+) -> None:
+    assert signed_in(cast.root).post("/backups/new").status_code == 302
+    assert not folder.exists()
+    tasks.carry_out_backup_requests()
+    tasks.carry_out_backup_requests()
+    assert len(keeping.kept(actor=OPERATOR)) == 1
+
+
+@pytest.mark.every_database
+def test_a_request_whose_worker_died_is_carried_out_once_more(cast: Cast, folder: Path) -> None:
+    row = BackupRequest.objects.create(person=cast.root.uuid, attempts=1, lease_until=timezone.now() + LATER)
+    tasks.carry_out_backup_requests()
+    assert keeping.kept(actor=OPERATOR) == []
+    BackupRequest.objects.filter(pk=row.pk).update(lease_until=timezone.now() - LATER)
+    tasks.carry_out_backup_requests()
+    assert len(keeping.kept(actor=OPERATOR)) == 1
+    BackupRequest.objects.create(person=cast.root.uuid, attempts=2)
+    tasks.carry_out_backup_requests()
+    assert len(keeping.kept(actor=OPERATOR)) == 1
+    assert not BackupRequest.objects.exists()
+
+
+def test_a_request_that_came_with_a_restored_database_is_dropped(cast: Cast, folder: Path) -> None:
+    row = BackupRequest.objects.create(person=cast.root.uuid)
+    BackupRequest.objects.filter(pk=row.pk).update(requested_at=timezone.now() - timedelta(days=2))
+    tasks.carry_out_backup_requests()
+    assert keeping.kept(actor=OPERATOR) == []
+    assert not BackupRequest.objects.exists()

@@ -94,7 +94,7 @@ def test_the_page_asks_nobody_outside_even_where_everything_is_configured(
     person = signed_in(cast.root)
     person.get("/health")
     settings.EMAIL_HOST = "mail.example.com"
-    settings.CELERY_BROKER_TRANSPORT_OPTIONS = {}
+    settings.KEEPER_EMBEDDED_WORKER = False
     settings.KEEPER_SAML, settings.KEEPER_SAML_METADATA_URL = True, "https://idp.example.com/metadata"
     settings.KEEPER_AUDIT_SINKS = ["syslog://127.0.0.1:9", "https://siem.example.com/in", "s3://bucket"]
     make_target(cast.development)

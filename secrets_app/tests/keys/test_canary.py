@@ -10,6 +10,7 @@ from celery.signals import worker_ready
 from django.conf import settings as configured
 from django.core import mail
 from django.db import transaction
+from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.actions import Action, Outcome
@@ -340,7 +341,9 @@ class TestWhenItRuns:
 
     def test_the_tasks_check(self, development: Environment) -> None:
         key = active_key(development)
-        tasks.check_data_keys([str(key.id)])
+        DataKey.objects.filter(uuid=key.id).update(check_requested_at=timezone.now())
+        tasks.check_requested_keys()
+        assert not DataKey.objects.exclude(check_requested_at=None).exists()
         assert list(DataKey.objects.exclude(checked_at=None).values_list("uuid", flat=True)) == [key.id]
         tasks.check_keys()
         assert not DataKey.objects.filter(checked_at=None).exists()

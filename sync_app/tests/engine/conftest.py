@@ -2,6 +2,7 @@
 
 import pytest
 from celery import current_app
+from pytest_django import Settings
 
 from environments_app.tests.cast import Cast
 from sync_app import acts
@@ -13,8 +14,9 @@ __all__ = ["database"]
 
 
 @pytest.fixture(autouse=True)
-def nudges(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[int, ...]]]:
+def nudges(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[int, ...]]]:
     """Collect the messages to workers instead of sending them."""
+    settings.KEEPER_EMBEDDED_WORKER = False
     sent: list[tuple[str, tuple[int, ...]]] = []
     monkeypatch.setattr(current_app, "send_task", lambda name, args, **_: sent.append((name, tuple(args))))
     return sent

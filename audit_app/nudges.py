@@ -1,0 +1,42 @@
+"""Sends tasks to workers ahead of the schedule. A message is a hint: the row it names is the work."""
+
+import logging
+from typing import Any
+
+from celery import current_app, current_task
+from django.conf import settings
+from kombu.exceptions import OperationalError
+
+logger = logging.getLogger(__name__)
+
+
+def nudge(task: str, *arguments: int) -> None:
+    """Ask a worker to run a task now.
+
+    Does nothing where no worker can be reached: the schedule runs the task soon.
+    """
+    if not _reaches_worker():
+        return
+    try:
+        current_app.send_task(task, args=list(arguments), ignore_result=True)
+    except (OperationalError, OSError) as error:
+        logger.warning("no worker could be nudged (%s); the schedule will find it", type(error).__name__)
+
+
+def has_backlog() -> bool:
+    """Return whether messages wait in the memory of the embedded worker; False where there is a broker.
+
+    Each look sends a message for every row that waits. While earlier ones still wait, another look would
+    only repeat them.
+    """
+    if not settings.KEEPER_EMBEDDED_WORKER:
+        return False
+    queue = current_app.conf.task_default_queue
+    with current_app.connection_for_read() as connection:
+        channel: Any = connection.default_channel
+        return bool(channel.queue_declare(queue=queue).message_count)
+
+
+def _reaches_worker() -> bool:
+    """Return whether a message would arrive: without a broker, only tasks share memory with the worker."""
+    return not settings.KEEPER_EMBEDDED_WORKER or bool(current_task)

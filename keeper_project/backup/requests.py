@@ -1,0 +1,69 @@
+"""Requests for backups and proofs: a page stores a row, and a worker carries it out."""
+
+import logging
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from django.db.models import F, Q
+from django.utils import timezone
+
+from audit_app.actors import Actor, ActorKind
+from audit_app.nudges import nudge
+from environments_app.errors import AccessError
+from environments_app.policy import Principal
+from environments_app.principals import principal_for
+from keeper_project.backup import keeping
+from keeper_project.backup.errors import BackupError
+from keeper_project.models import BackupRequest
+
+CARRY_OUT: Final = "keeper_project.tasks.carry_out_backup_requests"
+# Longer than a backup or a proof takes: after it, a request whose worker died is carried out again, once.
+_LEASE: Final = timedelta(hours=1)
+_ATTEMPTS: Final = 2
+# A request that came with a restored database is for a backup of days ago.
+_STALE_AFTER: Final = timedelta(days=1)
+_log = logging.getLogger(__name__)
+
+
+def ask(*, actor: Principal, name: str = "") -> None:
+    """Ask a worker for a backup, or for the proof of the one called `name`; the request is recorded.
+
+    Raises Forbidden, or Malformed if there is none of this name.
+    """
+    keeping.request(actor=actor, name=name)
+    BackupRequest.objects.create(person=actor.uuid, name=name)
+    nudge(CARRY_OUT)
+
+
+def carry_out() -> None:
+    """Carry out the requests that wait, each by one worker."""
+    BackupRequest.objects.filter(requested_at__lt=timezone.now() - _STALE_AFTER).delete()
+    for pk in BackupRequest.objects.filter(_free()).values_list("pk", flat=True):
+        taken = BackupRequest.objects.filter(_free(), pk=pk).update(
+            lease_until=timezone.now() + _LEASE, attempts=F("attempts") + 1
+        )
+        if taken:
+            _carry_out(BackupRequest.objects.get(pk=pk))
+
+
+def _free() -> Q:
+    now = timezone.now()
+    return Q(lease_until=None) | Q(lease_until__lt=now) | Q(lease_until__gt=now + _LEASE)
+
+
+def _carry_out(row: BackupRequest) -> None:
+    try:
+        if row.attempts <= _ATTEMPTS:
+            _act(row)
+    except (AccessError, BackupError) as error:
+        _log.warning("a request for a backup was not carried out (%s)", type(error).__name__)
+    row.delete()
+
+
+def _act(row: BackupRequest) -> None:
+    actor = principal_for(Actor(kind=ActorKind.USER, uuid=UUID(str(row.person)), name=""))
+    if row.name:
+        keeping.verify(actor=actor, name=row.name)
+    else:
+        keeping.make(actor=actor)
