@@ -184,8 +184,8 @@ def attempt(form: forms.Form, use_case: Callable[[], Any]) -> Any:
         form.add_error(error.field if error.field in form.fields else None, error.reason)
     except AlreadyGranted as error:
         change = reverse("member-change", args=[error.environment, error.membership])
-        sentence = 'There is a membership for this prefix already. <a href="{}">Change that one</a>.'
-        form.add_error(None, format_html(sentence, change))
+        link = '<a href="{}" data-leave>Change that one</a>'
+        form.add_error(None, format_html(f"There is a membership for this prefix already. {link}.", change))
     except Conflict as error:
         form.add_error(None, str(error))
     except ConfirmationNeeded:

@@ -1,13 +1,22 @@
-"""Gives each request its principal, looked up only if somebody asks."""
+"""Gives each request its principal, and answers those whose session has ended."""
 
 from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
 
-from django.http import HttpRequest, HttpResponse
+from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
+from django.utils.http import urlencode
 
 from environments_app.authentication import session_principal
+from environments_app.origin_page import origin_page
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
+EXPIRED: Final = "Your session has expired. Sign in again."
+_SAFE: Final = frozenset({"GET", "HEAD"})
 
 
 class PrincipalMiddleware:
@@ -24,3 +33,37 @@ class PrincipalMiddleware:
         principal = SimpleLazyObject(lambda: session_principal(request))
         request.principal = principal  # type: ignore[attr-defined]  # ours, on Django's request
         return self.get_response(request)
+
+
+class ExpiredSessionMiddleware:
+    """Replaces the redirect to the sign-in page where following it would lose something.
+
+    A script gets 401: it would otherwise read the sign-in page as its answer. A form leads to the sign-in
+    page with `expired`, and from there back to the page that it was on: its own address often takes no GET.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer the request."""
+        response = self.get_response(request)
+        doors = {reverse("sign-in"), reverse("admin:login")}
+        if request.path in doors or not _leads_to(doors, response):
+            return response
+        if "HX-Request" in request.headers or request.headers.get("X-Requested-With") == "fetch":
+            return HttpResponse(
+                EXPIRED, status=HTTPStatus.UNAUTHORIZED, content_type="text/plain; charset=utf-8"
+            )
+        if request.method in _SAFE:
+            return response
+        query = urlencode({REDIRECT_FIELD_NAME: origin_page(request), "expired": "1"})
+        return HttpResponseRedirect(f"{reverse('sign-in')}?{query}")
+
+
+def _leads_to(doors: set[str], response: HttpResponse) -> bool:
+    """Whether a response is what `login_required`, or the admin, answers to whoever is not signed in."""
+    if response.status_code != HTTPStatus.FOUND:
+        return False
+    place = urlsplit(response.headers["Location"])
+    return place.path in doors and REDIRECT_FIELD_NAME in parse_qs(place.query)

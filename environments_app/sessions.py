@@ -6,12 +6,14 @@ an HMAC of the id, and its data is signed for that id alone. A session ends when
 for KEEPER_SESSION_IDLE_SECONDS, and SESSION_COOKIE_AGE after its sign-in at the latest.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends import db
+from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.core import signing
 from django.utils import timezone
@@ -30,8 +32,21 @@ _LENGTH = 32
 _SEEN_INTERVAL: Final = timedelta(minutes=1)
 
 
+@dataclass(frozen=True)
+class Remaining:
+    """How long a session lasts without being used; `extendable` if using it makes it last longer."""
+
+    seconds: int
+    extendable: bool
+
+
 class SessionStore(db.SessionStore):
     """Django's database sessions, found by an HMAC of their id under SECRET_KEY."""
+
+    # Reading a watched session does not count as use.
+    is_watched = False
+    # The row that was read, with the times by which the session ends.
+    row: Session | None = None
 
     @classmethod
     def get_model_class(cls) -> type[AbstractBaseSession]:
@@ -79,9 +94,37 @@ class SessionStore(db.SessionStore):
         ).first()
         if row is None:
             self._session_key = None
-        elif row.last_seen_at < now - _SEEN_INTERVAL:
-            Session.objects.filter(session_key=key).update(last_seen_at=now)
+        elif row.last_seen_at < now - _SEEN_INTERVAL and not self.is_watched:
+            _note_use(row)
+        self.row = row
         return row
+
+
+def watch(session: SessionBase) -> None:
+    """Let a request read its session without extending it; called before anything is read from it."""
+    if isinstance(session, SessionStore):
+        session.is_watched = True
+
+
+def extend(session: SessionBase) -> None:
+    """Count this moment as use of a session that was read, whenever the last use was."""
+    if isinstance(session, SessionStore) and session.row is not None:
+        _note_use(session.row)
+
+
+def remaining(session: SessionBase) -> Remaining | None:
+    """Return how long a session that was read lasts; None for one that began in this request."""
+    if not isinstance(session, SessionStore) or session.row is None:
+        return None
+    end = session.row.expire_date
+    idle_end = session.row.last_seen_at + timedelta(seconds=settings.KEEPER_SESSION_IDLE_SECONDS)
+    left = min(end, idle_end) - timezone.now()
+    return Remaining(seconds=max(0, int(left.total_seconds())), extendable=idle_end < end)
+
+
+def _note_use(row: Session) -> None:
+    row.last_seen_at = timezone.now()
+    Session.objects.filter(session_key=row.session_key).update(last_seen_at=row.last_seen_at)
 
 
 def contents_of(row: Session) -> dict[str, Any]:

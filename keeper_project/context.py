@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 
 from audit_app.actions import Action
+from audit_app.actors import ActorKind
 from environments_app import access_requests
 from environments_app.approvals import decided_for, ready_among, refused_among, waiting_for
 from environments_app.authentication import principal_of
@@ -15,6 +17,8 @@ from environments_app.current import entered
 from environments_app.models import AccessRequest, Approval, Environment, PersonalSettings
 from environments_app.personal_settings import settings_of
 from environments_app.policy import SUSPENDED, Principal, environments_for, visible_environments
+from environments_app.sessions import Remaining, remaining
+from environments_app.sign_in import saml_subject
 from keeper_project.notices.finding import count_new
 from sync_app.target_rows import attention
 
@@ -32,6 +36,16 @@ class Entry:
     count: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class PageSession:
+    """The session that a page belongs to, for the scripts that watch over it."""
+
+    person: str
+    name: str
+    left: Remaining | None
+    single_sign_on: bool
+
+
 class Frame:
     """The frame of one page; nothing is read from the database that the page does not show."""
 
@@ -42,6 +56,17 @@ class Frame:
     def person(self) -> Principal:
         """Whoever is signed in."""
         return principal_of(self._request)
+
+    @property
+    def session(self) -> PageSession:
+        """The session of the person, and how they sign in again."""
+        by_provider = bool(settings.KEEPER_SAML) and saml_subject(self._request) is not None
+        return PageSession(
+            person=str(self.person.uuid) if self.person.kind is ActorKind.USER else "",
+            name=self.person.name,
+            left=remaining(self._request.session),
+            single_sign_on=by_provider,
+        )
 
     @cached_property
     def chosen(self) -> PersonalSettings:

@@ -44,6 +44,17 @@ def missing(request: HttpRequest, exception: Exception) -> HttpResponse:
     return answer(request, _MISSING)
 
 
+def method_not_allowed(request: HttpRequest, allowed: str) -> HttpResponse:
+    """Answer a method that the address does not take; `allowed` lists those that it takes."""
+    problem = Problem(
+        status=405,
+        title="This address opens no page" if request.method == "GET" else "This address takes no form",
+        detail="Go back to the page that you came from and start again there.",
+        headers={"Allow": allowed},
+    )
+    return answer(request, problem)
+
+
 def fault(request: HttpRequest) -> HttpResponse:
     """Answer after an error that no view could answer (handler500), such as one of a middleware."""
     error = sys.exc_info()[1]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cached_property
+from http import HTTPStatus
 from typing import Final
 
 from csp.constants import HEADER
@@ -18,7 +19,7 @@ from environments_app.errors import ApprovalNeeded
 from environments_app.models import User
 from environments_app.sign_in import saml_subject
 from keeper_project.api_errors import Problem, log_failure, plain_problem_response, problem_of
-from keeper_project.error_pages import answer
+from keeper_project.error_pages import answer, method_not_allowed
 from keeper_project.health import healthz, readyz
 from keeper_project.metrics import metrics
 
@@ -30,6 +31,7 @@ _SETTING_UP: Final = frozenset(
         "/confirm",
         "/sign-in",
         "/sign-out",
+        "/session",
     }
 )
 _SECOND_FACTOR: Final = Problem(
@@ -124,8 +126,11 @@ class ProblemPagesMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer as the view does."""
-        return self.get_response(request)
+        """Answer as the view does; a method that it does not take gets a page as well."""
+        response = self.get_response(request)
+        if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED and not response.content:
+            return method_not_allowed(request, response.headers["Allow"])
+        return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Map what the view raised, by the same table as the API's."""

@@ -268,6 +268,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "environments_app.middleware.PrincipalMiddleware",
+    "environments_app.middleware.ExpiredSessionMiddleware",
     "keeper_project.middleware.SecondFactorMiddleware",
     "audit_app.middleware.ConfigurationHistoryMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",

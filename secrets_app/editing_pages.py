@@ -8,6 +8,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
 from audit_app.actions import Action
@@ -63,6 +64,7 @@ def secret_new(request: HttpRequest) -> HttpResponse:
             form.add_error("name", str(error))
         else:
             messages.success(request, f"{secret.name} was created.")
+            _warn_of_past_expiry(request, form, secret)
             return redirect("secret-detail", id=secret.pk)
     guarded = [place.name for place in environments if needs_second_person(actor, place)]
     to_know = [_SOME_GUARDED.format(", ".join(guarded))] if guarded else []
@@ -107,6 +109,7 @@ def secret_edit(request: HttpRequest, id: int) -> HttpResponse:
             form.data = {**request.POST.dict(), "expected": secret.etag}
         else:
             messages.success(request, f"{secret.name} was saved.")
+            _warn_of_past_expiry(request, form, secret)
             return redirect("secret-detail", id=secret.pk)
     return _form(request, form, secret=secret, conflict=conflict)
 
@@ -142,6 +145,12 @@ def secret_generate(request: HttpRequest) -> HttpResponse:
     return render(request, template, context)
 
 
+def _warn_of_past_expiry(request: HttpRequest, form: SecretForm, secret: Secret) -> None:
+    entered = "expires_at" in form.changed_data
+    if entered and secret.expires_at and secret.expires_at <= timezone.now():
+        messages.warning(request, f"The expiry of {secret.name} is in the past: it is listed as expired.")
+
+
 def _filled_in(request: HttpRequest, secret: Secret) -> HttpResponse:
     """Return the form as it was filled in so far, with the value that is served; reading it is recorded."""
     value = request.POST.get("value", "")
@@ -158,7 +167,13 @@ def _filled_in(request: HttpRequest, secret: Secret) -> HttpResponse:
         # A box that is not ticked is not sent.
         | {"resolves_references": "", **request.POST.dict(), "value": value},
     )
-    return _form(request, form, secret=secret)
+    sent = SecretForm(
+        request.POST,
+        environments=Environment.objects.filter(pk=secret.environment_id),
+        secret=secret,
+        initial=SecretForm.initial_of(secret),
+    )
+    return _form(request, form, secret=secret, unsaved=sent.has_changed())
 
 
 def _conflict(form: SecretForm, secret: Secret) -> dict[str, Any]:
@@ -191,6 +206,7 @@ def _form(
     secret: Secret | None,
     conflict: dict[str, Any] | None = None,
     to_know: Sequence[str] = (),
+    unsaved: bool = False,
 ) -> HttpResponse:
     context: dict[str, Any] = {
         "form": form,
@@ -203,6 +219,7 @@ def _form(
         },
         "conflict": conflict,
         "to_know": list(to_know),
+        "unsaved": unsaved,
     }
     if secret:
         actor = principal_of(request)

@@ -76,7 +76,9 @@ class SecretForm(WrittenFields, forms.Form):
     expires_at = forms.DateTimeField(
         label="Expires",
         required=False,
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        widget=forms.DateTimeInput(
+            attrs={"type": "datetime-local", "data-warn-past": "expires-past"}, format="%Y-%m-%dT%H:%M"
+        ),
         help_text="In UTC. Left empty, a certificate brings its own end.",
     )
     comment = forms.CharField(max_length=MAX_COMMENT, required=False, help_text="Why the value changes.")

@@ -161,6 +161,7 @@ PAGES: Final[dict[tuple[str, str], Expected]] = {
     ("sign-in", "POST"): Action.SIGN_IN,
     ("sign-in-code", "POST"): Action.SIGN_IN,
     ("sign-out", "POST"): Action.SIGN_OUT,
+    ("session-state", "POST"): Nothing("it keeps one's own session open, as any page does"),
     ("saml-acs", "POST"): Nothing("the page after it signs in, and records it: tests/test_saml.py"),
     ("password-change", "POST"): Action.USER_CHANGE,
     ("session-end", "POST"): Action.SESSION_END,

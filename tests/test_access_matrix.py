@@ -675,6 +675,7 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "password-change": (PageRule("anyone", 302, admin=302, method="POST", form=NEW_PASSWORD),),
     "session-end": (PageRule("anyone", 302, admin=302, method="POST"),),
     "confirm": (PageRule("anyone", admin=200),),
+    "signed-in": (PageRule("anyone", admin=200),),
     # People without a password are led back; the administrator has one.
     "second-factor": (PageRule("anyone", admin=200),),
     "second-factor-start": (PageRule("anyone", 302, admin=200, method="POST"),),
@@ -766,7 +767,7 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
 }  # fmt: skip
 # Who is not signed in comes in by these, or they show nothing of anybody.
 OPEN_PAGES: Final = {
-    "sign-in", "sign-in-code", "sign-out", "healthz", "readyz", "metrics",
+    "sign-in", "sign-in-code", "sign-out", "session-state", "healthz", "readyz", "metrics",
     "saml-start", "saml-acs", "saml-finish", "saml-metadata", "saml-logout",
 }  # fmt: skip
 

@@ -55,6 +55,7 @@ PAGES = {
     "profile": "/profile",
     "second-factor": "/profile/second-factor",
     "confirm": "/confirm",
+    "signed-in": "/signed-in",
     "deleted-secret": "/secrets/{deleted}",
     "purge-secret": "/secrets/{deleted}/purge",
     "token": "/environments/development/tokens/{token}",

@@ -182,6 +182,7 @@ def test_share_once(visitor: Visitor, cast: Cast, secret: Make, phone: bool) -> 
     page.goto(link)
 
     expect(page.get_by_role("heading", level=1)).to_have_text("The link has ended")
+    expect(page.get_by_text("This link was already used or has expired.")).to_be_visible()
     page.go_back()
     assert VALUE not in page.content()
 

@@ -1,5 +1,6 @@
 // Puts values on the clipboard, and nowhere else.
 import { say } from "./say.js";
+import { requireSession, SessionEnded, signInAgain } from "./session.js";
 
 // A copied value leaves the clipboard again, where the browser lets a page write there: only while it
 // has the focus. Copying something else on this page ends the wait.
@@ -40,20 +41,24 @@ async function copyText(text) {
   }
 }
 
-// The value is asked for, and its reading recorded, only when the button is pressed. Safari wants the
-// clipboard to be claimed within the click, so the answer is handed over as a promise.
-async function copySecret(form) {
-  const value = fetch(form.action, {
+async function fetchValue(form) {
+  const answer = await fetch(form.action, {
     method: "POST",
     body: new FormData(form),
     headers: { Accept: "text/plain", "X-Requested-With": "fetch" },
     cache: "no-store",
     redirect: "error",
-  }).then((answer) => {
-    const kind = answer.headers.get("Content-Type") || "";
-    if (!answer.ok || !kind.startsWith("text/plain")) throw new Error(String(answer.status));
-    return answer.text();
   });
+  if (answer.status === 401) throw new SessionEnded();
+  const kind = answer.headers.get("Content-Type") || "";
+  if (!answer.ok || !kind.startsWith("text/plain")) throw new Error(String(answer.status));
+  return answer.text();
+}
+
+// The value is asked for, and its reading recorded, only when the button is pressed. Safari wants the
+// clipboard to be claimed within the click, so the answer is handed over as a promise.
+async function copySecret(form) {
+  const value = requireSession().then(() => fetchValue(form));
   try {
     if (window.ClipboardItem && navigator.clipboard.write) {
       const item = value.then((text) => new Blob([text], { type: "text/plain" }));
@@ -64,8 +69,9 @@ async function copySecret(form) {
     clearLater();
     say(`Copied. The reading is on record; the clipboard is cleared in ${CLEAR_AFTER} s.`);
   } catch {
-    const refused = await value.then(() => false, () => true);
-    say(refused ? "Keeper did not hand out the value. Reload the page to see why." : "The browser did not allow copying. Reveal the value and copy it by hand.");
+    const refused = await value.then(() => null, (error) => error);
+    if (refused instanceof SessionEnded) signInAgain(refused.state);
+    else say(refused ? "Keeper did not hand out the value. Reload the page to see why." : "The browser did not allow copying. Reveal the value and copy it by hand.");
   }
 }
 

@@ -1,41 +1,41 @@
-// Asks before a form with data-confirm is sent; where a name must be typed, until it is typed.
+// Asks a question in a dialog; where a name must be typed, until it is typed.
 
 const dialog = document.getElementById("confirm");
-const confirmed = new WeakSet();
-let waiting = null;
+let answer = null;
 
-function ask(form, submitter) {
-  waiting = { form, submitter };
-  const { confirm, confirmText = "", confirmGo = "Go on", confirmTyped = "" } = form.dataset;
-  dialog.querySelector("#confirm-title").textContent = confirm;
-  dialog.querySelector("#confirm-text").textContent = confirmText;
-  const go = dialog.querySelector("#confirm-go");
-  go.textContent = confirmGo;
-  go.className = "confirmDanger" in form.dataset ? "btn btn-danger" : "btn btn-primary";
-  const typed = dialog.querySelector("#confirm-typed");
-  typed.value = "";
-  typed.closest("label").hidden = !confirmTyped;
-  dialog.querySelector("#confirm-expected").textContent = confirmTyped;
-  go.disabled = Boolean(confirmTyped);
+// Resolves to true if the person chose to go on. `careful` puts the focus on the other button.
+export function ask({ title, text = "", go = "Go on", stay = "Cancel", danger = false, careful = false, typed = "" }) {
+  answer?.(false);
+  dialog.querySelector("#confirm-title").textContent = title;
+  dialog.querySelector("#confirm-text").textContent = text;
+  const button = dialog.querySelector("#confirm-go");
+  button.textContent = go;
+  button.className = danger ? "btn btn-danger" : "btn btn-primary";
+  const other = dialog.querySelector("#confirm-stay");
+  other.textContent = stay;
+  const field = dialog.querySelector("#confirm-typed");
+  field.value = "";
+  field.closest("label").hidden = !typed;
+  dialog.querySelector("#confirm-expected").textContent = typed;
+  button.disabled = Boolean(typed);
   dialog.returnValue = "";
   dialog.showModal();
-  (confirmTyped ? typed : go).focus();
+  if (typed) field.focus();
+  else (careful ? other : button).focus();
+  return new Promise((resolve) => (answer = resolve));
 }
 
-if (dialog) {
-  // Capturing, so that htmx does not see the submission before it is confirmed.
-  document.addEventListener(
-    "submit",
-    (event) => {
-      const form = event.target.closest("form[data-confirm]");
-      if (!form || confirmed.delete(form)) return;
-      event.preventDefault();
-      event.stopImmediatePropagation();
-      ask(form, event.submitter);
-    },
-    true,
-  );
+// What a form with data-confirm asks before it is sent.
+export const askForForm = ({ dataset }) =>
+  ask({
+    title: dataset.confirm,
+    text: dataset.confirmText,
+    go: dataset.confirmGo,
+    danger: "confirmDanger" in dataset,
+    typed: dataset.confirmTyped,
+  });
 
+if (dialog) {
   dialog.addEventListener("input", () => {
     const expected = dialog.querySelector("#confirm-expected").textContent;
     dialog.querySelector("#confirm-go").disabled = dialog.querySelector("#confirm-typed").value !== expected;
@@ -50,11 +50,9 @@ if (dialog) {
   });
 
   dialog.addEventListener("close", () => {
-    const asked = waiting;
-    waiting = null;
-    if (dialog.returnValue !== "confirm" || !asked?.form.isConnected) return;
-    confirmed.add(asked.form);
-    asked.form.requestSubmit(asked.submitter);
+    const resolve = answer;
+    answer = null;
+    resolve?.(dialog.returnValue === "confirm");
   });
 }
 

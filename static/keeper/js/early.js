@@ -2,7 +2,7 @@
 // lost and nothing that asks first is sent unasked. The one script besides theme.js that does not wait for the page.
 "use strict";
 (() => {
-  const FORMS = "form[data-confirm], form[data-copy-secret], form[hx-get], form[hx-post]";
+  const FORMS = "form[method=post], form[hx-get]";
   const BUTTONS = "button[type=button], [data-select-all]";
   const kept = [];
 

@@ -1,12 +1,13 @@
 // What the pages add when JavaScript is there. Each module listens on the document, so that
 // parts swapped in by htmx need no wiring of their own.
 import "./clipboard.js";
-import "./confirm.js";
 import "./filters.js";
 import "./many.js";
 import "./menus.js";
+import "./past.js";
 import "./reveal.js";
 import "./search.js";
 import "./shortcuts.js";
+import "./submit.js";
 import "./times.js";
 import "./value_form.js";

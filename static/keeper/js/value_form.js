@@ -23,7 +23,8 @@ function count() {
 
 function use(text) {
   area.value = filled = text;
-  count();
+  // As if it had been typed: it is lost in the same way.
+  area.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
 if (area) {
