@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
 
-from sync_app.backends.base import Backend, Copy, Mark, Seen
+from sync_app.backends.base import VERSION_SEPARATOR, Backend, Copy, Mark, Seen
 from sync_app.drafts import Adoption
 from sync_app.errors import BackendError, ChangedSinceRead
 from sync_app.models.plan import Act
@@ -80,15 +80,26 @@ def shown(backend: Backend, names: Collection[str]) -> dict[str, Shown]:
 
 
 def confirm(backend: Backend, job: Job, done: Done, after: Shown | None) -> Done:
-    """See that what the system says it wrote is there. Raises ChangedSinceRead if it is not."""
-    if after is None or (after.seen.version, after.seen.remote_id) != (
-        done.seen.version,
-        done.seen.remote_id,
-    ):
+    """See that what the system says it wrote is there, and came over what it was for.
+
+    Raises ChangedSinceRead if it is not there, and Overwritten if it came over something else.
+    """
+    now = after.seen if after is not None else None
+    if now is None or not _is_seen(now, job, done):
         now = backend.look(job.name)
-        if (now.version, now.remote_id) != (done.seen.version, done.seen.remote_id):
-            raise ChangedSinceRead("another version came in between: plan again")
-    return replace(done, seen_after=True)
+    if not _is_seen(now, job, done):
+        backend.undo(replace(job.seen, mark=job.mark), done.seen.version)
+        raise ChangedSinceRead("another version came in between: plan again")
+    return replace(done, seen=replace(done.seen, remote_id=now.remote_id), seen_after=True)
+
+
+def _is_seen(now: Seen, job: Job, done: Done) -> bool:
+    """Say whether what is there is what was written, over what the plan saw."""
+    return (
+        now.version == done.seen.version
+        and done.seen.remote_id in {"", now.remote_id}
+        and now.before in {"", job.seen.version}
+    )
 
 
 def carry_out(backend: Backend, job: Job) -> Done:
@@ -98,7 +109,9 @@ def carry_out(backend: Backend, job: Job) -> Done:
 
 def _create(backend: Backend, job: Job) -> Done:
     try:
-        return Done(seen=backend.create(job.name, job.value, mark=job.mark, token=job.token))
+        confirms = backend.known_create_confirms
+        made = backend.create(job.name, job.value, mark=job.mark, token=job.token, known=not confirms)
+        return Done(seen=made, seen_after=confirms)
     except ChangedSinceRead:
         # An earlier attempt, whose answer was lost, may have made it.
         now = backend.look(job.name)
@@ -123,12 +136,12 @@ def _update(backend: Backend, job: Job) -> Done:
     if seen.version == job.token:
         return Done(seen=_remarked(backend, seen, job))
     try:
-        after = backend.update(seen, job.value, token=job.token)
+        after = backend.update(seen, job.value, token=job.token, repeated=job.repeated)
     except ChangedSinceRead:
         if not job.repeated:
             raise
         # A worker that was believed dead may have written it just now; the second look finds it.
-        after = backend.update(seen, job.value, token=job.token)
+        after = backend.update(seen, job.value, token=job.token, repeated=True)
     return Done(seen=_remarked(backend, after, job))
 
 
@@ -185,11 +198,17 @@ def _bring_back_changed(backend: Backend, now: Seen, job: Job) -> None:
 
     Raises ChangedSinceRead then. That somebody else deleted it cannot be told from that, and can be repeated.
     """
-    if backend.deletes_one_version or now.presence is not Presence.DELETED:
+    if now.presence is not Presence.DELETED or now.version == job.seen.version:
         return
-    if now.version != job.seen.version and _is_ours(now, job):
+    # Another secret, with a version of the number that was deleted.
+    is_another = _number_of(now.version) == _number_of(job.seen.version)
+    if is_another or (not backend.deletes_one_version and _is_ours(now, job)):
         backend.restore(job.name)
         raise ChangedSinceRead("the secret was changed in the target while it was deleted: it was restored")
+
+
+def _number_of(version: str) -> str:
+    return version.partition(VERSION_SEPARATOR)[0]
 
 
 def _release(backend: Backend, job: Job) -> Done:
@@ -210,7 +229,8 @@ def _adopt(backend: Backend, job: Job) -> Done:
         return Done(seen=now)
     if job.adoption is Adoption.REPLACE and job.repeated and now.mark == job.mark:
         # Marked by an earlier attempt, whose write may be there as well: `update` finds it.
-        return Done(seen=backend.update(replace(job.seen, mark=job.mark), job.value, token=job.token))
+        ours = replace(job.seen, mark=job.mark)
+        return Done(seen=backend.update(ours, job.value, token=job.token, repeated=True))
     _same(now, job)
     taken = now.mark is not None and (
         now.mark.deployment != job.mark.deployment or now.mark.target in job.others

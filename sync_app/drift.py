@@ -11,7 +11,7 @@ from sync_app.drafts import refuse_references, synced
 from sync_app.finding import require_on
 from sync_app.leases import Lease
 from sync_app.models import Run, Target
-from sync_app.own_writes import may_be_own
+from sync_app.own_writes import claim_of
 from sync_app.parallel import no_pulse
 from sync_app.reconcile import Coverage
 from sync_app.survey import Finding, needs_reading, survey
@@ -42,4 +42,4 @@ def look(target: Target, *, backend: Backend, lease: Lease | None = None) -> dic
 
 def _is_open(target: Target, finding: Finding) -> bool:
     """Say whether metadata do not tell how a secret stands."""
-    return may_be_own(target, finding) or (finding.base is None and needs_reading(target, finding))
+    return claim_of(target, finding) is not None or (finding.base is None and needs_reading(target, finding))

@@ -140,8 +140,12 @@ def _stated(entry: SyncEntry, draft: Draft) -> SyncEntry:
         entry.remote_id = seen.remote_id
         entry.synced_at = entry.synced_at or database_now()
     elif finding.own is not None and seen is not None:
-        entry.note_base(keeper=finding.own.keeper, target=seen.version, number=entry.intended_number)
+        was_synced = finding.own.keeper == entry.base_keeper
+        number = entry.base_number if was_synced else entry.intended_number
+        entry.note_base(keeper=finding.own.keeper, target=seen.version, number=number)
         entry.remote_id = seen.remote_id
+        if was_synced:
+            return entry
         # When it was written nobody knows: a system that takes one version in so long a time gets no second.
         entry.synced_at = database_now()
     return entry

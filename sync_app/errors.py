@@ -104,6 +104,10 @@ class NameUnusable(BackendError):
     """The name is outside the prefix, or the target does not take it."""
 
 
+class Overwritten(BackendError):
+    """A write came over a secret that was not ours; the message says whether that is back."""
+
+
 class NameHeld(BackendError):
     """A secret that is planned for deletion holds the name."""
 

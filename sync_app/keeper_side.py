@@ -110,13 +110,18 @@ def _is_vacated(secret: Secret | None, environment: Environment, name: str) -> b
 
 def fingerprints_of(versions: Iterable[str]) -> dict[str, bytes]:
     """Return the fingerprints of these versions, as `Held` names them; what filled in references has none."""
-    # What contributed to a value is told by a longer name (see `Resolution.version`).
-    uuids = [UUID(version) for version in versions if len(version) == _HEX_DIGITS]
+    uuids = [UUID(version) for version in versions if not is_filled_in(version)]
     found: dict[str, bytes] = {}
     for start in range(0, len(uuids), _NAMES_AT_A_TIME):
         rows = SecretVersion.objects.filter(uuid__in=uuids[start : start + _NAMES_AT_A_TIME])
         found |= {uuid.hex: bytes(known) for uuid, known in rows.values_list("uuid", "fingerprint")}
     return found
+
+
+def is_filled_in(version: str) -> bool:
+    """Say whether a version, as `Held` names it, is one that references were filled in to."""
+    # What contributed to a value is told by a longer name (see `Resolution.version`).
+    return len(version) != _HEX_DIGITS
 
 
 def under(scope: str) -> Q:

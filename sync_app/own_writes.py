@@ -2,20 +2,22 @@
 
 Their worker was killed, or never got an answer, and Keeper's side may have changed since. Before each
 write the entry notes the base that this would make. If that very version is there, with our mark and
-proved to be Keeper's, then it is the base, and nobody else changed anything.
+proved to be Keeper's, then it is the base, and nobody else changed anything. In the same way the base that an
+earlier Keeper noted by a number alone is taken over, once.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final, TypeGuard
 
 from secrets_app import fingerprints
 from sync_app import keeper_side
-from sync_app.backends.base import Backend, Copy
+from sync_app.backends.base import Backend, Copy, is_named
 from sync_app.errors import BackendError, ValueUnusable
 from sync_app.models import Target
-from sync_app.ownership import intended_of
+from sync_app.ownership import base_of, intended_of, is_same
 from sync_app.parallel import each, no_pulse
-from sync_app.reconcile import Ownership, Presence
+from sync_app.reconcile import Base, Direction, Ownership, Presence
 from sync_app.survey import Finding
 
 _MOVED: Final = "the target's secret changed while it was looked at: plan again"
@@ -30,14 +32,18 @@ def recognise(
     is read, compared with that one's keyed fingerprint, and forgotten. What was filled in has none. Where
     it cannot be read, nobody knows whose it is, and nothing is decided.
     """
-    found = [finding for finding in findings.values() if may_be_own(target, finding)]
-    if backend.next_version_is_proof:
-        for finding in found:
-            finding.own = intended_of(finding.entry)
-        return
-    known = keeper_side.fingerprints_of(_intended(finding) for finding in found)
-    questions = [finding for finding in found if _intended(finding) in known]
+    found = {
+        name: claim for name, finding in findings.items() if (claim := claim_of(target, finding)) is not None
+    }
+    known = keeper_side.fingerprints_of(claim.keeper for claim in found.values())
+    questions = []
+    for name, claim in found.items():
+        if backend.next_version_is_proof or _is_without_fingerprint(findings[name], claim):
+            findings[name].own = claim
+        elif claim.keeper in known:
+            questions.append(findings[name])
     for finding, answer in each(lambda finding: backend.read(finding.name), questions, pulse=pulse):
+        claim = found[finding.name]
         if isinstance(answer, ValueUnusable):
             # Keeper writes nothing like that: it is somebody else's.
             continue
@@ -45,26 +51,38 @@ def recognise(
             finding.problem = str(answer)
         elif not _is_here(answer, finding):
             finding.problem = _MOVED
-        elif fingerprints.matches(answer.value.encode(), known[_intended(finding)]):
-            finding.own = intended_of(finding.entry)
+        elif fingerprints.matches(answer.value.encode(), known[claim.keeper]):
+            finding.own = claim
 
 
-def may_be_own(target: Target, finding: Finding) -> bool:
-    """Say whether the target holds the version, and our mark, that a write of ours would have left."""
-    intended, seen = intended_of(finding.entry), finding.seen
-    return (
-        intended is not None
-        and seen is not None
-        and seen.presence is Presence.PRESENT
-        and seen.version == intended.target
-        and finding.ownership(target) is not Ownership.NONE
-    )
+def claim_of(target: Target, finding: Finding) -> Base | None:
+    """Return what would be the last synced, where a part of the name of the target's version is known.
+
+    It is that of a write of ours whose outcome nobody noted; or what was synced last, where an earlier
+    Keeper noted less of its name than it has.
+    """
+    seen, entry = finding.seen, finding.entry
+    if seen is None or entry is None or seen.presence is not Presence.PRESENT:
+        return None
+    owned = finding.ownership(target) is not Ownership.NONE
+    intended, base = intended_of(entry), base_of(entry)
+    if owned and intended is not None and is_named(seen.version, intended.target):
+        return replace(intended, target=seen.version)
+    may_be_read = (owned or target.rules.direction is not Direction.PUSH) and is_same(entry, seen)
+    if may_be_read and base is not None and _is_shorter(base.target, seen.version):
+        return replace(base, target=seen.version)
+    return None
 
 
-def _intended(finding: Finding) -> str:
-    """Return Keeper's version that was to be written."""
-    intended = intended_of(finding.entry)
-    return intended.keeper if intended else ""
+def _is_shorter(name: str, version: str) -> bool:
+    return name != version and is_named(version, name)
+
+
+def _is_without_fingerprint(finding: Finding, claim: Base) -> bool:
+    """Say whether a value that was synced last holds what references filled in: it cannot be compared."""
+    base = base_of(finding.entry)
+    is_base = base is not None and _is_shorter(base.target, claim.target) and base.keeper == claim.keeper
+    return is_base and keeper_side.is_filled_in(claim.keeper)
 
 
 def _is_here(copy: Copy | None, finding: Finding) -> TypeGuard[Copy]:

@@ -11,7 +11,7 @@ from typing import Final
 from audit_app.row_mac import authentic
 from secrets_app import fingerprints
 from sync_app import keeper_side
-from sync_app.backends.base import Backend, Copy, Seen
+from sync_app.backends.base import Backend, Copy, Seen, is_named
 from sync_app.errors import BackendError
 from sync_app.keeper_side import Held
 from sync_app.models import SyncEntry, Target
@@ -77,6 +77,8 @@ def survey(target: Target, backend: Backend, *, pulse: Callable[[], None] = no_p
             found.setdefault(seen.name, Finding(name=seen.name)).seen = seen
         if count % _PULSE_EVERY == 0:
             pulse()
+    if backend.lists_everything:
+        _note_absent(found.values())
     doubtful = [each for each in found.values() if _is_doubtful(target, each)]
     look_again(backend, doubtful, pulse=pulse)
     _find_lost(target, found)
@@ -143,6 +145,13 @@ def needs_reading(target: Target, finding: Finding) -> bool:
     return needs_comparison(item)
 
 
+def _note_absent(findings: Iterable[Finding]) -> None:
+    """Note that nothing is at names that a whole list does not show, and that were never known there."""
+    for finding in findings:
+        if finding.seen is None and not _is_known(finding.entry):
+            finding.seen = Seen(name=finding.name, presence=Presence.ABSENT)
+
+
 def _find_lost(target: Target, found: Mapping[str, Finding]) -> None:
     """Note of which secrets, still there and ours, Keeper's side went without Keeper."""
     gone = {
@@ -181,14 +190,17 @@ def _entries(target: Target) -> list[SyncEntry]:
     return authentic(entries)
 
 
+def _is_known(entry: SyncEntry | None) -> bool:
+    return entry is not None and (base_of(entry) is not None or entry.ownership != Ownership.NONE)
+
+
 def _is_doubtful(target: Target, finding: Finding) -> bool:
     """Say whether a list alone does not settle what is at a name."""
     entry, seen = finding.entry, finding.seen
     if seen is None:
         pulled = target.rules.direction is Direction.PULL and base_of(entry) is None
         # An entry is forgotten only where it is known that nothing is there any more.
-        known = entry is not None and (base_of(entry) is not None or entry.ownership != Ownership.NONE)
-        return known if finding.held is None else not pulled
+        return _is_known(entry) if finding.held is None else not pulled
     if intended_of(entry) is not None:
         # A list may be older than what was intended, and show the version before it.
         return True
@@ -197,7 +209,7 @@ def _is_doubtful(target: Target, finding: Finding) -> bool:
     owned = entry.ownership != Ownership.NONE
     return (
         seen.presence is not Presence.PRESENT
-        or seen.version != entry.base_target
+        or not is_named(seen.version, entry.base_target)
         or not is_same(entry, seen)
         or (owned and finding.ownership(target) is Ownership.NONE)
     )

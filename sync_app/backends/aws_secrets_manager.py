@@ -161,7 +161,7 @@ class AwsSecretsManager(Backend):
         seen = Seen(name=name, presence=Presence.PRESENT, remote_id=reply["ARN"], version=reply["VersionId"])
         return Copy(seen=seen, value=reply["SecretString"])
 
-    def create(self, name: str, value: str, *, mark: Mark, token: str) -> Seen:
+    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> Seen:  # noqa: ARG002 - every backend's signature
         """Create a secret with its mark and first version in one call; `token` is its VersionId."""
         path = self._path(name)
         key = self.destination["kms_key_id"]
@@ -184,7 +184,15 @@ class AwsSecretsManager(Backend):
             mark=mark,
         )
 
-    def update(self, seen: Seen, value: str, *, token: str, known: bool = False) -> Seen:
+    def update(
+        self,
+        seen: Seen,
+        value: str,
+        *,
+        token: str,
+        known: bool = False,
+        repeated: bool = False,  # noqa: ARG002 - every backend's signature
+    ) -> Seen:
         """Put a version under our own stage, move AWSCURRENT to it from the one read, read back.
 
         UpdateSecretVersionStage fails unless RemoveFromVersionId carries the label: that is the

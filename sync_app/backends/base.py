@@ -16,6 +16,8 @@ from sync_app.backends.permissions import Permission
 from sync_app.errors import BadDestination
 from sync_app.reconcile import Presence
 
+# Between what is known of a version before it is made, and the rest of its name.
+VERSION_SEPARATOR: Final = "@"
 MARK_KEYS: Final = ("keeper-deployment", "keeper-target", "keeper-secret")
 
 
@@ -54,6 +56,15 @@ class Seen:
     remote_id: str = ""
     version: str = ""
     mark: Mark | None = None
+    # The version before, as far as the system shows one.
+    before: str = field(default="", compare=False)
+    # How many versions the system keeps of this secret, if that was set for it.
+    keeps: int = field(default=0, compare=False)
+
+
+def is_named(version: str, name: str) -> bool:
+    """Say whether a version is the one of this name, in full or as `next_version` tells it beforehand."""
+    return bool(name) and (version == name or version.startswith(f"{name}{VERSION_SEPARATOR}"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +115,10 @@ class Backend(ABC):
     deletes_one_version: ClassVar[bool] = False
     # Whether nobody else can have made the version that `next_version` names; else its value has to tell.
     next_version_is_proof: ClassVar[bool] = False
+    # Whether a list that was read to its end shows everything that is there.
+    lists_everything: ClassVar[bool] = False
+    # Whether `create` may leave it to the caller to see what it made.
+    known_create_confirms: ClassVar[bool] = True
     # Whether a version that is not served yet can stand beside the current one, under a stage of its own.
     keeps_pending: ClassVar[bool] = False
 
@@ -180,9 +195,10 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def create(self, name: str, value: str, *, mark: Mark, token: str) -> Seen:
+    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> Seen:
         """Create a secret with its mark, only if nothing is at the name.
 
+        With `known` the caller confirms it (`known_create_confirms`): what it made is not looked at.
         `token` is the same when the same attempt is repeated, and makes the repetition harmless
         where the system supports that. Raises ChangedSinceRead if something is there, NameHeld
         if something deleted is, and CreateOvertaken if our mark is now on what somebody else wrote:
@@ -190,18 +206,31 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def update(self, seen: Seen, value: str, *, token: str, known: bool = False) -> Seen:
+    def update(
+        self, seen: Seen, value: str, *, token: str, known: bool = False, repeated: bool = False
+    ) -> Seen:
         """Write a new value over the version in `seen`, compare-and-set, and confirm it.
 
         What is seen as deleted is what `restore` could not bring back.
         With `known` the caller has just seen that version with its mark, knows that it is one text,
         has not tried this write before, and confirms it (`known_update_confirms`): nothing is read.
-        Raises ChangedSinceRead if another version is there: nothing was overwritten.
+        `repeated` says that this very write was tried before, and what became of it is not known.
+        Raises ChangedSinceRead if another version is there: nothing was overwritten; and Overwritten if
+        it came over what is not ours, which the system lets happen only where it cannot compare.
+        """
+
+    def undo(self, over: Seen, written: str) -> None:  # noqa: B027  what compares everything overwrites nothing
+        """Put back what the version `written` came over, if that was not the secret in `over`.
+
+        Raises Overwritten once it is, or cannot be; returns where the write came over the right one.
         """
 
     @abstractmethod
     def next_version(self, version: str, *, token: str) -> str:
-        """Return the version that a write with this token makes over another, or where nothing is ("")."""
+        """Return the version that a write with this token makes over another, or where nothing is ("").
+
+        Or what is known of its name beforehand (see `is_named`).
+        """
 
     @abstractmethod
     def delete(self, seen: Seen) -> None:

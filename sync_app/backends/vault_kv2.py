@@ -2,7 +2,8 @@
 
 Policy, with mount `secret` and prefix `team`: on `secret/data/team/*` create, update, read; on
 `secret/metadata/team/*` create, update, read, list, and patch, where the server has it; on
-`secret/delete/team/*` and `secret/undelete/team/*` update; on `secret/detailed-metadata/team/*`
+`secret/delete/team/*`, `secret/undelete/team/*` and, if possible, `secret/destroy/team/*` update; on
+`secret/config`, if possible, read; on `secret/detailed-metadata/team/*`
 list, where the server has it (OpenBao), or a list costs one read a secret.
 
 A secret is an object with the one key `value`; others are read by nobody and never overwritten.
@@ -12,21 +13,30 @@ import hmac
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Final
-from urllib.parse import quote
 
 from audit_app.errors import BadEndpoint
 from audit_app.outbound import normalised_endpoint
 from sync_app.backends import vault_permissions
-from sync_app.backends.base import MARK_KEYS, Backend, Copy, FormField, Mark, Seen, complete, mark_from
+from sync_app.backends.base import (
+    MARK_KEYS,
+    Backend,
+    Copy,
+    FormField,
+    Mark,
+    Seen,
+    complete,
+    is_named,
+    mark_from,
+)
 from sync_app.backends.paths import Prefix
 from sync_app.backends.permissions import Permission
 from sync_app.backends.vault_connection import VaultConnection
-from sync_app.backends.vault_metadata import just_before, seen_in
+from sync_app.backends.vault_metadata import just_before, number_of, seen_in, version_name
+from sync_app.backends.vault_writes import VaultWrites
 from sync_app.errors import (
     BadDestination,
     ChangedSinceRead,
     CreateOvertaken,
-    MountMissing,
     NameHeld,
     PermissionMissing,
     RequestRefused,
@@ -43,7 +53,7 @@ _WORTH_A_LIST: Final = 4
 _BETWEEN: Final = 10
 # The metadata of so many secrets is some 20 MB once it is read.
 _PAGE: Final = 5_000
-_FIRST: Final = "1"
+_FIRST: Final = 1
 # Vault API, "Namespaces": the name of the one that is meant where none is given.
 _ROOT: Final = "root"
 _OVERTAKEN: Final = "another secret was written there first: plan again"
@@ -68,7 +78,10 @@ class VaultKv2(Backend):
     )
     writes_per_second: ClassVar[float] = 500
     update_proves_mark: ClassVar[bool] = True
-    known_update_confirms: ClassVar[bool] = True
+    # A check-and-set does not tell a secret from another one with a version of that number.
+    known_update_confirms: ClassVar[bool] = False
+    known_create_confirms: ClassVar[bool] = False
+    lists_everything: ClassVar[bool] = True
     deletes_one_version: ClassVar[bool] = True
     timeout_seconds: ClassVar[float] = 10
 
@@ -89,6 +102,7 @@ class VaultKv2(Backend):
             credentials=self._credentials,
             seconds=self.timeout_seconds,
         )
+        self._writes = VaultWrites(self._vault, self._mount)
 
     @classmethod
     def endpoint(cls, destination: Mapping[str, str]) -> str:
@@ -180,7 +194,7 @@ class VaultKv2(Backend):
         reply = self._vault.ask("GET", self._at("data", self._prefix.path(name)))
         if reply is None or reply["data"]["data"] is None:
             return None
-        version = str(reply["data"]["metadata"]["version"])
+        version = _version(reply["data"]["metadata"])
         content = reply["data"]["data"]
         if set(content) != {FIELD} or not isinstance(content[FIELD], str):
             raise ValueUnusable(f"the secret holds something else than one text in the key `{FIELD}`")
@@ -188,7 +202,7 @@ class VaultKv2(Backend):
         seen = Seen(name=name, presence=Presence.PRESENT, version=version, mark=mark_from(labels))
         return Copy(seen=seen, value=content[FIELD])
 
-    def create(self, name: str, value: str, *, mark: Mark, token: str) -> Seen:  # noqa: ARG002 - every backend's signature
+    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> Seen:  # noqa: ARG002 - every backend's signature
         """Mark the empty name, then write its first version with cas=0.
 
         In this order a crash in between leaves a mark without a value, never a value without a
@@ -199,48 +213,66 @@ class VaultKv2(Backend):
         if now.presence is Presence.DELETED:
             raise NameHeld("a deleted secret of this name is there: undelete or remove it in Vault")
         if now.presence is Presence.PRESENT:
-            if now.mark == mark and now.version == _FIRST:
+            if now.mark == mark and number_of(now.version) == _FIRST:
                 # Marked by an attempt that got no further; what that would have written is told by its value.
                 raise CreateOvertaken(_OVERTAKEN)
             raise ChangedSinceRead("another secret is there already: plan again")
         self.mark(now, mark)
         try:
-            self._write(path, value, cas=0)
+            answer = self._write(path, value, cas=0)
         except ChangedSinceRead:
             raise CreateOvertaken(_OVERTAKEN) from None
-        return self.look(name)
+        made = Seen(name=name, presence=Presence.PRESENT, version=_version(answer), mark=mark)
+        if not _carries(answer, mark):
+            # Somebody removed the marked name just before: this first version is ours.
+            self.mark(made, mark)
+        return made if known else self.look(name)
 
-    def update(self, seen: Seen, value: str, *, token: str, known: bool = False) -> Seen:
+    def update(
+        self, seen: Seen, value: str, *, token: str, known: bool = False, repeated: bool = False
+    ) -> Seen:
         """Write with cas = the version read; what is there must be a single text.
 
-        If the next version holds this very value already, an earlier attempt got through. The
-        answer shows the mark: where it is not ours any more, what was there is put back. A version
-        that was destroyed, and so seen as deleted, is written over unread.
+        If the next version holds this very value already, an earlier attempt got through. What is `known` is
+        written over unread, unless that would destroy it: then it is read just before. So is what was
+        destroyed already. A write that came over another secret is taken back.
         """
         path = self._prefix.path(seen.name)
-        if known:
+        if known and not self._writes.keeps_one(seen):
             return self._written(seen, path, value)
         now = self.read(seen.name)
         if now is None and seen.presence is Presence.DELETED:
-            return self._written(seen, path, value)
-        # A secret that was removed and made anew counts its versions from 1 again, without our mark.
-        if now is None or now.seen.mark != seen.mark:
+            made = self._written(seen, path, value)
+            self._writes.undo(path, seen, made.version)
+            return made
+        if now is None:
             raise ChangedSinceRead(_CHANGED)
-        if now.seen.version != seen.version:
-            if now.seen.version == self.next_version(seen.version, token=token) and _same(now.value, value):
+        if now.seen.version == seen.version and now.seen.mark == seen.mark:
+            kept = {FIELD: now.value}
+            made = self._written(seen, path, value, kept=kept)
+            self._writes.undo(path, seen, made.version, kept=kept)
+            return made
+        is_next = is_named(now.seen.version, self.next_version(seen.version, token=token))
+        if is_next and (repeated or now.seen.mark == seen.mark) and _same(now.value, value):
+            if repeated:
+                self._writes.undo(path, seen, now.seen.version)
+            if now.seen.mark == seen.mark:
                 return replace(seen, presence=Presence.PRESENT, version=now.seen.version)
-            raise ChangedSinceRead(_CHANGED)
-        return self._written(seen, path, value)
+        raise ChangedSinceRead(_CHANGED)
+
+    def undo(self, over: Seen, written: str) -> None:
+        """Put back what a version of ours came over, if that was another secret or another version of it."""
+        self._writes.undo(self._prefix.path(over.name), over, written)
 
     def next_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
         """Return the number after that of the version, whoever writes it: 1 after what is none."""
-        return str(int(version) + 1) if version.isdecimal() else _FIRST
+        return str(number_of(version) + 1)
 
     def delete(self, seen: Seen) -> None:
         """Delete exactly the version read; if another one is there by then, bring it back."""
         path = self._prefix.path(seen.name)
         self._refuse_change(seen, self.look(seen.name))
-        versions = {"versions": [int(seen.version)]}
+        versions = {"versions": [number_of(seen.version)]}
         self._vault.ask("POST", self._at("delete", path), json=versions)
         after = self.look(seen.name)
         if (after.version, after.mark) != (seen.version, seen.mark):
@@ -252,12 +284,17 @@ class VaultKv2(Backend):
         seen = self.look(name)
         if seen.version:
             path = self._at("undelete", self._prefix.path(name))
-            self._vault.ask("POST", path, json={"versions": [int(seen.version)]})
+            self._vault.ask("POST", path, json={"versions": [number_of(seen.version)]})
         return self.look(name)
 
     def mark(self, seen: Seen, mark: Mark) -> None:
-        """Add the mark to the custom metadata."""
-        self._label(seen.name, mark.labels())
+        """Add the mark to the custom metadata; where nothing is yet, a patch would only say so."""
+        labels = mark.labels()
+        if seen.presence is Presence.ABSENT and not seen.remote_id:
+            path = self._at("metadata", self._prefix.path(seen.name))
+            self._vault.ask("POST", path, json={"custom_metadata": labels})
+        else:
+            self._label(seen.name, labels)
 
     def unmark(self, seen: Seen) -> None:
         """Take our keys out of the custom metadata."""
@@ -266,7 +303,7 @@ class VaultKv2(Backend):
     # --- How ----------------------------------------------------------------------------------
 
     def _at(self, kind: str, path: str) -> str:
-        return f"{self._mount}/{kind}/{quote(path, safe='/')}"
+        return self._writes.at(kind, path)
 
     def _listed(self, folder: str) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
         """Yield a folder's keys with their metadata, where the server lists that, else with None."""
@@ -314,29 +351,16 @@ class VaultKv2(Backend):
             raise ChangedSinceRead(_CHANGED)
 
     def _write(self, path: str, value: str, *, cas: int) -> Mapping[str, Any]:
-        body = {"data": {FIELD: value}, "options": {"cas": cas}}
-        reply = self._vault.ask("POST", self._at("data", path), json=body)
-        if reply is None:
-            raise MountMissing("Vault has no place for data at this mount")
-        answer: Mapping[str, Any] = reply["data"]
-        return answer
+        return self._writes.write(path, {FIELD: value}, cas=cas)
 
-    def _written(self, seen: Seen, path: str, value: str) -> Seen:
-        """Write over the version in `seen`, if it is still ours when it is written."""
-        answer = self._write(path, value, cas=int(seen.version))
-        # Old servers do not say.
-        if "custom_metadata" in answer and mark_from(answer["custom_metadata"] or {}) != seen.mark:
-            self._put_back(path, seen.version, int(answer["version"]))
-            raise ChangedSinceRead("our mark was taken off just before it was written: the old value is back")
-        return replace(seen, presence=Presence.PRESENT, version=str(answer["version"]))
-
-    def _put_back(self, path: str, version: str, written: int) -> None:
-        """Write what a version held over the one that should not have been written."""
-        old = self._vault.ask("GET", self._at("data", path), params={"version": version})
-        if old is None or old["data"]["data"] is None:
+    def _written(self, seen: Seen, path: str, value: str, *, kept: Mapping[str, str] | None = None) -> Seen:
+        """Write over the version in `seen`; where the answer does not show our mark, take it back."""
+        answer = self._write(path, value, cas=number_of(seen.version))
+        made = _version(answer)
+        if not _carries(answer, seen.mark):
+            self._writes.undo(path, seen, made, kept=kept, unmarked=True)
             raise ChangedSinceRead(_CHANGED)
-        body = {"data": old["data"]["data"], "options": {"cas": written}}
-        self._vault.ask("POST", self._at("data", path), json=body)
+        return replace(seen, presence=Presence.PRESENT, version=made, before=seen.version)
 
     def _label(self, name: str, changes: Mapping[str, str | None]) -> None:
         """Set some keys of the custom metadata, or take away those that are None; the others are not ours.
@@ -372,6 +396,16 @@ def _namespace(destination: Mapping[str, str]) -> str:
 
 def _is_root(namespace: str) -> bool:
     return namespace.strip("/") == _ROOT
+
+
+def _version(told: Mapping[str, Any]) -> str:
+    """Return the version that an answer of the data is about."""
+    return version_name(told["version"], told["created_time"])
+
+
+def _carries(answer: Mapping[str, Any], mark: Mark | None) -> bool:
+    """Say whether the answer to a write shows a mark; old servers do not show any."""
+    return "custom_metadata" not in answer or mark_from(answer["custom_metadata"] or {}) == mark
 
 
 def _same(one: str, other: str) -> bool:

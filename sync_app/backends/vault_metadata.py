@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sync_app.backends.base import Seen, mark_from
+from sync_app.backends.base import VERSION_SEPARATOR, Seen, mark_from
 from sync_app.reconcile import Presence
 
 
 def seen_in(name: str, metadata: Mapping[str, Any]) -> Seen:
     """Return what the metadata of a name says about its newest version."""
     number = metadata["current_version"]
-    version = metadata["versions"].get(str(number))
+    versions = metadata["versions"]
+    version, before = versions.get(str(number)), versions.get(str(number - 1))
     if version is None:
         # Marked, and not written yet.
         presence = Presence.ABSENT
@@ -23,9 +24,22 @@ def seen_in(name: str, metadata: Mapping[str, Any]) -> Seen:
         name=name,
         presence=presence,
         remote_id=metadata["created_time"],
-        version=str(number) if version else "",
+        version=version_name(number, version["created_time"]) if version else "",
         mark=mark_from(metadata.get("custom_metadata") or {}),
+        before=version_name(number - 1, before["created_time"]) if before else "",
+        keeps=metadata.get("max_versions") or 0,
     )
+
+
+def version_name(number: int, created: str) -> str:
+    """Return how Keeper names a version: a number alone is used again after a snapshot was restored."""
+    return f"{number}{VERSION_SEPARATOR}{created}"
+
+
+def number_of(version: str) -> int:
+    """Return the number of a version, also of one that an earlier Keeper named by that alone; 0 for none."""
+    number = version.partition(VERSION_SEPARATOR)[0]
+    return int(number) if number.isdecimal() else 0
 
 
 def _is_past(time: str) -> bool:

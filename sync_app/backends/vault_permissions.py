@@ -21,8 +21,14 @@ _NEEDED: Final[tuple[tuple[str, str, str, Need], ...]] = (
     ("undelete", SAMPLE, "update", Need.WRITE),
     ("delete", SAMPLE, "update", Need.DELETE),
     ("detailed-metadata", "", "list", Need.SPEED),
+    ("config", "", "read", Need.SPEED),
+    ("destroy", SAMPLE, "update", Need.SPEED),
 )
-_NOTES: Final = {Need.SPEED: "OpenBao only: without it, a list costs one read a secret"}
+_NOTES: Final = {
+    "detailed-metadata": "OpenBao only: without it, a list costs one read a secret",
+    "config": "without it, each secret is read before it is written over",
+    "destroy": "without it, a person has to destroy what came over a secret that was not Keeper's",
+}
 
 
 def asked_paths(mount: str, start: str) -> list[str]:
@@ -41,7 +47,7 @@ def judged(mount: str, start: str, answer: Mapping[str, Any] | None) -> Iterator
             continue
         has = _has(answer.get(path) or (), capability)
         grant = Grant.GRANTED if has else Grant.MISSING
-        yield Permission(name=shown, need=need, grant=grant, note="" if has else _NOTES.get(need, ""))
+        yield Permission(name=shown, need=need, grant=grant, note="" if has else _NOTES.get(kind, ""))
 
 
 def _has(capabilities: Sequence[str], capability: str) -> bool:
@@ -49,4 +55,4 @@ def _has(capabilities: Sequence[str], capability: str) -> bool:
 
 
 def _path(mount: str, kind: str, start: str, name: str) -> str:
-    return f"{mount}/{kind}/{start}{name}"
+    return f"{mount}/config" if kind == "config" else f"{mount}/{kind}/{start}{name}"

@@ -6,6 +6,7 @@ import pytest
 
 from environments_app.tests.cast import Cast
 from sync_app import applying, runs
+from sync_app.backends.vault_metadata import number_of
 from sync_app.batches import Batch
 from sync_app.leases import database_now
 from sync_app.models import Plan, PlanItem, Run, SyncEntry
@@ -182,7 +183,7 @@ def test_whoever_carries_on_after_a_death_makes_no_second_version(
         )
         assert len(listed["Versions"]) == 2
     else:
-        assert versions == ("2", "1")
+        assert [number_of(version) for version in versions] == [2, 1]
 
 
 def test_a_pass_in_which_nothing_changed_reads_no_value(cast: Cast, aws: AwsWorld) -> None:
@@ -192,4 +193,7 @@ def test_a_pass_in_which_nothing_changed_reads_no_value(cast: Cast, aws: AwsWorl
     stage.sync()
     aws.plan.clear()
     assert stage.sync().counts == {"unchanged": 250}
-    assert {name: aws.plan.asked[name] for name in aws.plan.asked} == {"ListSecrets": 3}
+    assert {name: aws.plan.asked[name] for name in aws.plan.asked} == {
+        "GetCallerIdentity": 1,
+        "ListSecrets": 3,
+    }
