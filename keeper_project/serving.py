@@ -91,11 +91,13 @@ def _hear_stops() -> None:
 
 def _take_stops() -> None:
     number = signal.sigwait(_STOPS)
-    # Again and again: Granian may be about to set its handler, or what that lets go.
-    while True:
-        if callable(handler := signal.getsignal(number)):
-            handler(number, None)
+    # Granian may be about to set it.
+    while not callable(handler := signal.getsignal(number)):
         time.sleep(_REPEAT_SECONDS)
+    # Once. A worker's signal stores one message until Granian takes it, so that it may come early. A second
+    # message waits for room while it holds Python's lock: the process would stand still, with its open
+    # transactions, until it is killed.
+    handler(number, None)
 
 
 class Beat(threading.Thread):

@@ -7,8 +7,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
@@ -185,21 +185,39 @@ class Fleet:
             return rows
 
     def _on_server(self, statement: str, database: str = "") -> list[Any]:
-        import MySQLdb
-
-        assert self._mariadb is not None
-        connection = MySQLdb.connect(
-            host=self._mariadb.hostname or "",
-            port=self._mariadb.port or 3306,
-            user=self._mariadb.username or "",
-            database=database,
-        )
-        with closing(connection) as made:
+        with closing(self._connect(database)) as made:
             cursor = made.cursor()
             cursor.execute(statement)
             rows = list(cursor.fetchall())
             made.commit()
             return rows
+
+    def _connect(self, database: str) -> Any:
+        import MySQLdb
+
+        assert self._mariadb is not None
+        return MySQLdb.connect(
+            host=self._mariadb.hostname or "",
+            port=self._mariadb.port or 3306,
+            user=self._mariadb.username or "",
+            database=database,
+        )
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let nobody record anything meanwhile, as somebody does who has a transaction open."""
+        if self._mariadb is None:
+            with closing(
+                sqlite3.connect(self._directory / "var" / "keeper.db", isolation_level=None)
+            ) as made:
+                made.execute("BEGIN IMMEDIATE")
+                yield
+                made.execute("ROLLBACK")
+            return
+        with closing(self._connect(self._mariadb.path[1:])) as made:
+            made.cursor().execute("SELECT * FROM audit_app_streamhead FOR UPDATE")
+            yield
+            made.rollback()
 
     def reveal(self, worker: Worker) -> tuple[int, str]:
         """Ask a worker for the value."""

@@ -156,6 +156,16 @@ class Server(ABC):
         """The process id while the program runs."""
         return self._process.pid if self._process is not None else None
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the program was started and has ended."""
+        return self._process is not None and self._process.poll() is not None
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of a program that has ended."""
+        return self._process.poll() if self._process is not None else None
+
     def find(self, program: str) -> str:
         """Return the path of an installed program. Raises MissingServer if there is none."""
         places = [str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]
