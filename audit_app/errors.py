@@ -89,5 +89,21 @@ class BadEndpoint(AuditError):
     """What was given is no address of another system; the message says what is wrong with it."""
 
 
-class EndpointRefused(AuditError):
+class OutboundError(AuditError):
+    """A request to another system was not sent, or was cut off; the message is for operators."""
+
+
+class EndpointRefused(OutboundError):
     """Keeper does not connect there: the address is inside, and not configured as allowed."""
+
+
+class DeadlinePassed(OutboundError):
+    """Another system gave no whole answer in the time that a request has."""
+
+
+class AnswerTooLarge(OutboundError):
+    """Another system answered more than Keeper reads."""
+
+
+class AnswerUnreadable(OutboundError):
+    """Another system answered in an encoding that Keeper did not ask for."""

@@ -4,24 +4,28 @@ The rule is applied to the address that is connected to, after the name was reso
 name, redirect or second answer of a name server leads anywhere else. Permitted are addresses of
 the public Internet, by TLS, and the networks that KEEPER_OUTBOUND_ALLOWED names, also without
 it. Link-local addresses (where clouds hand out credentials), loopback and private ones are not.
+
+Each request has one deadline and a largest answer (`audit_app.outbound_limits`).
 """
 
 import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
 from django.conf import settings
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Timeout
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import NewConnectionError
+from urllib3.util.ssl_ import create_urllib3_context
 
-from audit_app.errors import BadEndpoint, EndpointRefused
+from audit_app.errors import AnswerUnreadable, BadEndpoint, EndpointRefused
+from audit_app.outbound_limits import ANSWER_BYTES, limited, limited_context, opened, resolved
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -29,6 +33,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 # RFC 6052: an IPv4 address in the last 32 bits, reached through a translator.
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_PIECE: Final = 64 * 1024
 
 
 def normalised_endpoint(url: str) -> str:
@@ -63,39 +68,75 @@ def is_permitted(address: str, *, encrypted: bool) -> bool:
     return encrypted and ip.is_global and not ip.is_multicast
 
 
-def session() -> requests.Session:
-    """Return a session that obeys the rule, follows no redirect, and knows no proxy or .netrc."""
-    made = _Session()
+def session(*, most: int = ANSWER_BYTES) -> requests.Session:
+    """Return a session that obeys the rule, follows no redirect, and knows no proxy or .netrc.
+
+    `most` bounds the size of an answer, and a request's `timeout` all of its time. A request raises an
+    OutboundError, or a RequestException.
+    """
+    made = _Session(most)
     made.trust_env = False
+    made.headers["Accept-Encoding"] = "identity"
     made.mount("https://", _Adapter())
     made.mount("http://", _Adapter())
     return made
 
 
-def pool(endpoint: str, *, connections: int, seconds: float) -> HTTPConnectionPool:
-    """Return so many connections to one endpoint that obey the rule; `seconds` is to connect, and to read.
+def pool(endpoint: str, *, connections: int) -> HTTPConnectionPool:
+    """Return so many connections to one endpoint that obey the rule, for requests by `exchange`.
 
-    For many requests to one place, each of which costs half of what it does by a session. Nothing
-    is retried, and no redirect followed, where `urlopen` is told so.
+    For many requests to one place, each of which costs half of what it does by a session.
     """
-    manager = PoolManager(
-        maxsize=connections,
-        timeout=Timeout(connect=seconds, read=seconds),
-        cert_reqs="CERT_REQUIRED",
-        ca_certs=DEFAULT_CA_BUNDLE_PATH,
-    )
+    manager = PoolManager(maxsize=connections, cert_reqs="CERT_REQUIRED", ca_certs=DEFAULT_CA_BUNDLE_PATH)
     manager.pool_classes_by_scheme = POOLS
     return manager.connection_from_url(endpoint)
+
+
+def exchange(
+    connections: HTTPConnectionPool,
+    method: str,
+    url: str,
+    *,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    seconds: float | None,
+    most: int,
+) -> tuple[int, bytes]:
+    """Send one request once, follow nothing, and return status and body.
+
+    Raises an OutboundError, an HTTPError of urllib3, or OSError.
+    """
+    with limited(seconds, most=most) as limit:
+        response = connections.urlopen(
+            method,
+            url,
+            body=body,
+            headers=headers,
+            retries=False,
+            redirect=False,
+            preload_content=False,
+            decode_content=False,
+        )
+        try:
+            # A length is announced before there is memory for it.
+            limit.refuse_above(response.length_remaining or 0)
+            return response.status, b"".join(response.stream(_PIECE))
+        finally:
+            # What was not read to its end would be the start of the next answer.
+            if not response.closed:
+                response.close()
+            response.release_conn()
 
 
 def permitted_addresses(host: str, port: int, *, encrypted: bool) -> list[str]:
     """Resolve a host and return its addresses.
 
     Raises EndpointRefused if any of them is not permitted: a name that also points inside is not
-    to be trusted to point elsewhere next time. Raises OSError if the name does not resolve.
+    to be trusted to point elsewhere next time. Raises DeadlinePassed if no name server answers, OSError
+    if the name does not resolve.
     """
-    found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-    addresses = list(dict.fromkeys(str(info[4][0]).partition("%")[0] for info in found))
+    with limited():
+        addresses = resolved(host.strip("[]"), port)
     for address in addresses:
         if not is_permitted(address, encrypted=encrypted):
             how = "" if encrypted else " without TLS"
@@ -106,18 +147,57 @@ def permitted_addresses(host: str, port: int, *, encrypted: bool) -> list[str]:
     return addresses
 
 
-class PermittedConnection(HTTPConnection):
+class LimitedConnection(HTTPConnection):
+    """A plain connection that keeps the limits of its requests."""
+
+    encrypted: ClassVar[bool] = False
+
+    def _addresses(self) -> list[str]:
+        return resolved(self.host.strip("[]"), self.port or 0)
+
+    def _new_conn(self) -> socket.socket:
+        """Connect to the very addresses that were found; nothing is resolved a second time."""
+        addresses = self._addresses()
+        try:
+            return opened(addresses, self.port or 0, options=self.socket_options or ())
+        except OSError as error:
+            raise NewConnectionError(self, f"no connection: {type(error).__name__}") from error
+
+
+class LimitedTlsConnection(LimitedConnection, HTTPSConnection):
+    """A TLS connection that keeps the limits; the certificate must be for the host's name."""
+
+    encrypted: ClassVar[bool] = True
+
+    def connect(self) -> None:
+        """Connect, and let TLS keep the limits too."""
+        if self.ssl_context is None:
+            self.ssl_context = create_urllib3_context()
+        limited_context(self.ssl_context)
+        HTTPSConnection.connect(self)
+
+
+class PermittedConnection(LimitedConnection):
     """A plain connection to a permitted address."""
 
-    def _new_conn(self) -> socket.socket:
-        return _connected(self, super()._new_conn, encrypted=False)
+    def _addresses(self) -> list[str]:
+        return permitted_addresses(self.host, self.port or 0, encrypted=self.encrypted)
 
 
-class PermittedTlsConnection(HTTPSConnection):
-    """A TLS connection to a permitted address; the certificate must be for the host's name."""
+class PermittedTlsConnection(PermittedConnection, LimitedTlsConnection):
+    """A TLS connection to a permitted address."""
 
-    def _new_conn(self) -> socket.socket:
-        return _connected(self, super()._new_conn, encrypted=True)
+
+class LimitedPool(HTTPConnectionPool):
+    """Connections that keep the limits."""
+
+    ConnectionCls = LimitedConnection
+
+
+class LimitedTlsPool(HTTPSConnectionPool):
+    """TLS connections that keep the limits."""
+
+    ConnectionCls = LimitedTlsConnection
 
 
 class PermittedPool(HTTPConnectionPool):
@@ -132,6 +212,7 @@ class PermittedTlsPool(HTTPSConnectionPool):
     ConnectionCls = PermittedTlsConnection
 
 
+LIMITED_POOLS: Final = {"http": LimitedPool, "https": LimitedTlsPool}
 POOLS: Final = {"http": PermittedPool, "https": PermittedTlsPool}
 
 
@@ -140,29 +221,25 @@ class _Adapter(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = POOLS
 
+    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
+        """Send, and refuse a compressed answer: a small one may become a large one."""
+        answer = super().send(*args, **kwargs)
+        if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
+            answer.close()
+            raise AnswerUnreadable("the answer is compressed, which was not asked for")
+        return answer
+
 
 class _Session(requests.Session):
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
     def request(self, *args: Any, **kwargs: Any) -> requests.Response:
-        """Send a request and follow no redirect, whatever the caller says."""
-        kwargs["allow_redirects"] = False
-        return super().request(*args, **kwargs)
-
-
-def _connected(connection: HTTPConnection, connect: Any, *, encrypted: bool) -> socket.socket:
-    """Connect to the very addresses that were judged; nothing is resolved a second time."""
-    name = connection._dns_host  # noqa: SLF001  urllib3's own name for what it resolves
-    failure: OSError | HTTPError | None = None
-    for address in permitted_addresses(name, connection.port or 0, encrypted=encrypted):
-        connection._dns_host = address  # noqa: SLF001 - as above
-        try:
-            made: socket.socket = connect()
-        except (OSError, HTTPError) as error:
-            failure = error
-        else:
-            return made
-        finally:
-            connection._dns_host = name  # noqa: SLF001 - as above
-    raise failure or OSError(f"{name} has no address")
+        """Send a request within the limits, read the answer, and follow no redirect, whatever is said."""
+        kwargs |= {"allow_redirects": False, "stream": False}
+        with limited(kwargs.pop("timeout", None), most=self._most):
+            return super().request(*args, **kwargs)
 
 
 def _underlying(ip: Address) -> Address:

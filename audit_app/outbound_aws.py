@@ -1,42 +1,46 @@
-"""Makes clients of boto3 obey the endpoint rule of `audit_app.outbound`."""
+"""Makes clients of boto3 obey the endpoint rule of `audit_app.outbound`, and the limits of each request."""
 
-from typing import Any
+from typing import Any, Final
 
 from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
-from botocore.exceptions import HTTPClientError
+from botocore.exceptions import HTTPClientError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 
-from audit_app.errors import EndpointRefused
-from audit_app.outbound import POOLS
+from audit_app.errors import DeadlinePassed, OutboundError
+from audit_app.outbound import LIMITED_POOLS, POOLS
+from audit_app.outbound_limits import limited
+
+# A page of a list is the largest answer that Keeper asks AWS for.
+AWS_ANSWER_BYTES: Final = 8 * 1024 * 1024
 
 
 class PermittedSession(URLLib3Session):
-    """Sends botocore's requests over permitted connections, and through no proxy."""
+    """Sends botocore's requests over permitted connections, within a time each, and through no proxy."""
 
-    def __init__(self, *, timeout: tuple[float, float], connections: int) -> None:
-        super().__init__(timeout=timeout, max_pool_connections=connections)  # type: ignore[arg-type]  # the stub knows one number alone
+    def __init__(self, *, seconds: float | None, connections: int) -> None:
+        super().__init__(max_pool_connections=connections)
+        self._seconds = seconds
         # botocore has no setting for this; a test notices if the attribute moves.
         self._manager.pool_classes_by_scheme = POOLS  # type: ignore[attr-defined]
 
     def send(self, request: AWSRequest | AWSPreparedRequest) -> AWSResponse:
         """Send a request.
 
-        Raises EndpointRefused if its host is where Keeper does not connect.
+        Raises an OutboundError if its host is where Keeper does not connect, or it was cut off; the SDK
+        repeats none of these.
         """
         try:
-            return super().send(request)
+            with limited(self._seconds, most=AWS_ANSWER_BYTES):
+                return super().send(request)
         except HTTPClientError as error:
-            if isinstance(error.__context__, EndpointRefused):
+            if isinstance(error.__context__, OutboundError):
                 raise error.__context__ from None
             raise
 
 
-def guard(client: Any) -> PermittedSession:
-    """Let a client connect where it may and nowhere else; return what closes its connections."""
-    config = client.meta.config
-    session = PermittedSession(
-        timeout=(config.connect_timeout, config.read_timeout), connections=config.max_pool_connections
-    )
+def guard(client: Any, *, seconds: float | None) -> PermittedSession:
+    """Let a client connect where it may, in so many seconds a request; return what closes its connections."""
+    session = PermittedSession(seconds=seconds, connections=client.meta.config.max_pool_connections)
 
     def send(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
         return session.send(request)
@@ -44,3 +48,21 @@ def guard(client: Any) -> PermittedSession:
     # botocore sends what this event answers no more itself.
     client.meta.events.register("before-send", send)
     return session
+
+
+def limit(client: Any, *, seconds: float) -> None:
+    """Bound each request of a client that connects where its settings say, through proxies too."""
+    session = client._endpoint.http_session  # noqa: SLF001 - botocore has no other name for it; a test notices
+    session._pool_classes_by_scheme.update(LIMITED_POOLS)  # noqa: SLF001 - as above
+
+    def send(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+        try:
+            with limited(seconds, most=AWS_ANSWER_BYTES):
+                answer: AWSResponse = session.send(request)
+                return answer
+        except HTTPClientError as error:
+            if isinstance(error.__context__, DeadlinePassed):
+                raise ReadTimeoutError(endpoint_url=request.url, error=error.__context__) from None
+            raise
+
+    client.meta.events.register("before-send", send)

@@ -40,6 +40,8 @@ KEEPER_METRICS_LISTEN = env.str("KEEPER_METRICS_LISTEN", default="")
 PROMETHEUS_MULTIPROC_DIR = env.str("PROMETHEUS_MULTIPROC_DIR", default="")
 # Networks inside which Keeper may reach other systems; without, it connects to public addresses by TLS.
 KEEPER_OUTBOUND_ALLOWED = env.list("KEEPER_OUTBOUND_ALLOWED", default=[])
+# How long a request to another system may take altogether, from its name to the end of its answer.
+KEEPER_OUTBOUND_SECONDS = env.float("KEEPER_OUTBOUND_SECONDS", default=10.0)
 KEEPER_ADMIN_USERNAME = env.str("KEEPER_ADMIN_USERNAME", default="admin")
 KEEPER_ADMIN_PASSWORD = env.str("KEEPER_ADMIN_PASSWORD", default="")
 
@@ -144,6 +146,7 @@ EMAIL_HOST_PASSWORD = env.str("EMAIL_HOST_PASSWORD", default="")
 EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", default=True)
 EMAIL_USE_SSL = env.bool("EMAIL_USE_SSL", default=False)
 EMAIL_TIMEOUT = 10
+EMAIL_BACKEND = "audit_app.outbound_mail.EmailBackend"
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="keeper@localhost")
 
 # --- Wiring: what a lower app needs from a higher one ---------------------------------------

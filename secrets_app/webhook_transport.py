@@ -19,7 +19,7 @@ import requests
 
 from audit_app import actors
 from audit_app.actions import Action
-from audit_app.errors import EndpointRefused
+from audit_app.errors import EndpointRefused, OutboundError
 from audit_app.outbound import session
 from audit_app.record import commit_record
 from audit_app.row_mac import authentic
@@ -29,7 +29,6 @@ from environments_app.notifications import Notice, Undeliverable
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
 from secrets_app.models import Webhook, WebhookStyle
 
-_TIMEOUT_SECONDS: Final = 10
 _OK: Final = range(200, 300)
 _TRY_AGAIN: Final = frozenset({408, 425, 429})
 _SERVER_ERROR: Final = 500
@@ -115,9 +114,11 @@ def _post(url: str, body: bytes, headers: dict[str, str]) -> int:
     # No exception of the client is a cause here: each of them quotes the address.
     try:
         with session() as client:
-            return client.post(url, data=body, headers=headers, timeout=_TIMEOUT_SECONDS).status_code
+            return client.post(url, data=body, headers=headers).status_code
     except EndpointRefused as error:
         raise Undeliverable(str(error), permanent=True) from None
+    except OutboundError as error:
+        raise Undeliverable(str(error), permanent=False) from None
     except requests.RequestException as error:
         raise Undeliverable(f"no answer ({type(error).__name__})", permanent=False) from None
 

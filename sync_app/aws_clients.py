@@ -19,18 +19,16 @@ def guarded_client(
     region: str,
     endpoint: str | None,
     credentials: dict[str, str],
-    seconds: float,
+    seconds: float | None,
     attempts: int,
     connections: int,
 ) -> "tuple[Any, PermittedSession]":
-    """Return a client, and what closes its connections; `seconds` is for each attempt."""
+    """Return a client, and what closes its connections; `seconds` is for each attempt, altogether."""
     from botocore.config import Config  # noqa: PLC0415 - see above
 
     from audit_app.outbound_aws import guard  # noqa: PLC0415 - see above
 
     config = Config(
-        connect_timeout=seconds,
-        read_timeout=seconds,
         retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=connections,
     )
@@ -42,7 +40,7 @@ def guarded_client(
             config=config,
             **credentials,
         )
-    return client, guard(client)
+    return client, guard(client, seconds=seconds)
 
 
 # Clients are safe to share between threads, making them is not.

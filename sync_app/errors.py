@@ -45,6 +45,12 @@ class TargetUnreachable(BackendError):
     permanent = False
 
 
+class AnswerUnexpected(BackendError):
+    """The other system answered something that is no answer of such a system: a proxy, or another service."""
+
+    permanent = False
+
+
 class TargetBusy(BackendError):
     """The target asks to slow down, or fails on its own side."""
 

@@ -1,7 +1,7 @@
 """S3: each checkpoint is an object of its own, which object lock keeps from everybody."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import Any, ClassVar, Final
 
@@ -11,14 +11,17 @@ from botocore.exceptions import BotoCoreError, ClientError
 from django.utils import timezone
 
 from audit_app.checkpoint import SignedCheckpoint
-from audit_app.errors import BadCheckpoint, EndpointRefused, SinkDown
+from audit_app.errors import BadCheckpoint, OutboundError, SinkDown
 from audit_app.models import deployment_uuid
 from audit_app.outbound_aws import guard
+from audit_app.outbound_limits import limited
 from audit_app.sinks.base import Sink
 
 # S3 lists in ascending order: counted down, the newest one comes first.
 _HIGHEST: Final = 10**15
-_CONFIG: Final = Config(connect_timeout=5, read_timeout=10, retries={"max_attempts": 2})
+_CONFIG: Final = Config(retries={"max_attempts": 2})
+# A checkpoint is a few hundred bytes.
+_LARGEST: Final = 64 * 1024
 
 
 class S3Sink(Sink):
@@ -97,7 +100,10 @@ class S3Sink(Sink):
 
     def _get(self, client: Any, key: str, version: str = "") -> bytes:
         named = {"VersionId": version} if version else {}
-        body: bytes = client.get_object(Bucket=self._bucket, Key=key, **named)["Body"].read()
+        with limited(), closing(client.get_object(Bucket=self._bucket, Key=key, **named)["Body"]) as stream:
+            body: bytes = stream.read(_LARGEST + 1)
+        if len(body) > _LARGEST:
+            raise BadCheckpoint("what lies there is larger than a checkpoint")
         return body
 
     @contextmanager
@@ -106,13 +112,13 @@ class S3Sink(Sink):
             client = boto3.client(
                 "s3", region_name=self._region or None, endpoint_url=self._endpoint or None, config=_CONFIG
             )
-            session = guard(client)
+            session = guard(client, seconds=None)
             try:
                 yield client
             finally:
                 session.close()
                 client.close()
-        except (BotoCoreError, ClientError, EndpointRefused) as error:
+        except (BotoCoreError, ClientError, OutboundError) as error:
             raise SinkDown(f"{self.name}: {_reason(error)}") from error
 
 

@@ -7,13 +7,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar, Final
 
-from audit_app.errors import EndpointRefused, SinkDown
+from audit_app.errors import OutboundError, SinkDown
 from audit_app.outbound import permitted_addresses
+from audit_app.outbound_limits import limited, limited_context, opened
 from audit_app.sinks.base import Sink
 
 LOCAL: Final = "/dev/log"
 # Facility 13, log audit; severity 5, notice.
 _PRIORITY: Final = 13 * 8 + 5
+# To the local daemon, whose datagrams have no answer.
 _TIMEOUT: Final = 10
 
 
@@ -43,7 +45,7 @@ class SyslogSink(Sink):
                 else:
                     for each in messages:
                         connection.send(each)
-        except (OSError, EndpointRefused) as error:
+        except (OSError, OutboundError) as error:
             raise SinkDown(f"{self.name}: {error}") from error
 
     def _message(self, line: bytes) -> bytes:
@@ -58,14 +60,14 @@ class SyslogSink(Sink):
                 local.connect(self._path)
                 yield local
             return
-        address = permitted_addresses(self._host, self._port, encrypted=self._tls)[0]
-        with socket.create_connection((address, self._port), timeout=_TIMEOUT) as plain:
+        addresses = permitted_addresses(self._host, self._port, encrypted=self._tls)
+        with limited(), opened(addresses, self._port) as plain:
             if not self._tls:
                 yield plain
                 # What the server closed before is an error here, and not a loss later.
                 plain.shutdown(socket.SHUT_WR)
                 return
-            context = ssl.create_default_context()
+            context = limited_context(ssl.create_default_context())
             with context.wrap_socket(plain, server_hostname=self._host) as secured:
                 yield secured
                 secured.unwrap()

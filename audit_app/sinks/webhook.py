@@ -9,10 +9,9 @@ import requests
 from django.conf import settings
 
 from audit_app import outbound
-from audit_app.errors import EndpointRefused, SinkDown
+from audit_app.errors import OutboundError, SinkDown
 from audit_app.sinks.base import Sink
 
-_TIMEOUT: Final = (5, 10)
 _TAKEN: Final = range(200, 300)
 
 
@@ -39,8 +38,8 @@ class WebhookSink(Sink):
             headers["Authorization"] = f"Bearer {token}"
         try:
             with outbound.session() as session:
-                reply = session.post(self._address, data=body, headers=headers, timeout=_TIMEOUT)
-        except (requests.RequestException, EndpointRefused) as error:
+                reply = session.post(self._address, data=body, headers=headers)
+        except (requests.RequestException, OutboundError) as error:
             # The message of a library may hold the address.
             raise SinkDown(f"{self.name}: {type(error).__name__}") from None
         if reply.status_code not in _TAKEN:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from audit_app import actors, streams
 from audit_app.actions import Action
-from audit_app.errors import EndpointRefused
+from audit_app.errors import AnswerTooLarge, OutboundError
 from audit_app.outbound import session
 from audit_app.record import AuditObject, record
 from audit_app.row_history import row_state
@@ -22,7 +22,6 @@ from environments_app.models import SamlProvider
 from environments_app.saml.described import require_valid
 
 _MAX_BYTES: Final = 1024 * 1024
-_TIMEOUT_SECONDS: Final = 10
 # The schedule refreshes it hourly; one that is older than this is fetched by whoever signs in.
 _STALE_AFTER: Final = timedelta(days=2)
 
@@ -81,16 +80,16 @@ def from_file(path: Path) -> str:
 def fetched(url: str) -> str:
     """Return the metadata at an address, by the outbound rule. Raises SamlUnavailable."""
     try:
-        with session() as http, http.get(url, timeout=_TIMEOUT_SECONDS, stream=True) as response:
-            response.raise_for_status()
-            if response.is_redirect:
-                raise SamlUnavailable("The address of the metadata leads elsewhere; name the final one.")
-            content = response.raw.read(_MAX_BYTES + 1, decode_content=True)
-    except (requests.RequestException, EndpointRefused, OSError) as error:
+        with session(most=_MAX_BYTES) as http:
+            response = http.get(url)
+        response.raise_for_status()
+    except AnswerTooLarge as error:
+        raise SamlUnavailable("The identity provider's metadata is too large.") from error
+    except (requests.RequestException, OutboundError, OSError) as error:
         raise SamlUnavailable("The identity provider's metadata cannot be fetched now.") from error
-    if len(content) > _MAX_BYTES:
-        raise SamlUnavailable("The identity provider's metadata is too large.")
+    if response.is_redirect:
+        raise SamlUnavailable("The address of the metadata leads elsewhere; name the final one.")
     try:
-        return str(content, "utf-8")
+        return str(response.content, "utf-8")
     except UnicodeDecodeError as error:
         raise SamlUnavailable("The identity provider's metadata is not UTF-8.") from error

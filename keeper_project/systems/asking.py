@@ -12,10 +12,10 @@ from typing import Final
 
 from django.conf import settings
 from django.core.mail import get_connection
-from django.core.mail.backends.smtp import EmailBackend
 from django.db import connection
 from django.utils import timezone
 
+from audit_app.outbound_mail import EmailBackend
 from environments_app.errors import SamlUnavailable
 from environments_app.saml.watch import metadata_ends
 from keeper_project import health
@@ -94,7 +94,7 @@ def mail() -> Finding:
         return Finding(state=SystemState.OFF, detail="mail does not go to a server")
     try:
         server.open()
-        code = server.connection.noop()[0] if server.connection else 0
+        code = server.alive()
     except smtplib.SMTPAuthenticationError:
         return Finding(state=SystemState.UNHEALTHY, detail="it refuses the user or password")
     except (smtplib.SMTPException, OSError) as error:

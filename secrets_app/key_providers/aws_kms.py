@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from botocore.exceptions import NoRegionError
 from django.conf import settings
 
-from audit_app.errors import EndpointRefused
+from audit_app.errors import OutboundError
 from audit_app.outbound import permitted_addresses
 from secrets_app.errors import KeyRefused, KeyUnavailable
 from secrets_app.key_providers.base import Generated, KeyDescription, KeyProvider
@@ -72,11 +72,11 @@ class KmsProvider(KeyProvider):
         import boto3  # noqa: PLC0415
         from botocore.config import Config  # noqa: PLC0415
 
+        from audit_app.outbound_aws import limit  # noqa: PLC0415
+
         timeout = settings.KMS_TIMEOUT_SECONDS
         # Requests are repeated by `Requests`, which knows of all that are under way.
         config = Config(
-            connect_timeout=timeout,
-            read_timeout=timeout,
             retries={"mode": "standard", "total_max_attempts": 1},
             max_pool_connections=CONCURRENT,
         )
@@ -88,6 +88,7 @@ class KmsProvider(KeyProvider):
                 config=config,
             )
         _refuse_cleartext(client.meta.endpoint_url)
+        limit(client, seconds=timeout)
         return client
 
     def resolve(self, reference: str, *, fresh: bool = False) -> str:
@@ -264,7 +265,7 @@ def _refuse_cleartext(url: str) -> None:
         return
     try:
         permitted_addresses(host, parts.port or 80, encrypted=False)
-    except (EndpointRefused, OSError) as error:
+    except (OutboundError, OSError) as error:
         raise KeyUnavailable(
             f"KMS would be asked without TLS, which shows data keys ({error}): use https in "
             "AWS_ENDPOINT_URL_KMS, or name its network in KEEPER_OUTBOUND_ALLOWED",

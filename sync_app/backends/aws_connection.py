@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from audit_app.errors import EndpointRefused
+from audit_app.errors import EndpointRefused, OutboundError
 from sync_app.aws_clients import guarded_client
 from sync_app.backends.aws_destination import endpoints
 from sync_app.backends.aws_errors import NotFound, translated, unanswered
@@ -26,7 +26,7 @@ class AwsConnection:
     """The connections to one region, safe to share between threads."""
 
     def __init__(
-        self, *, destination: Mapping[str, str], credentials: Mapping[str, str], seconds: float
+        self, *, destination: Mapping[str, str], credentials: Mapping[str, str], seconds: float | None
     ) -> None:
         """Take complete fields as AwsSecretsManager names them, and the time for each attempt.
 
@@ -58,6 +58,8 @@ class AwsConnection:
             return request()
         except EndpointRefused as error:
             raise TargetUnreachable(str(error)) from None
+        except OutboundError as error:
+            raise TargetUnreachable(f"{operation}: {error}") from None
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
             if code == "ResourceNotFoundException":

@@ -62,7 +62,8 @@ class AwsSecretsManager(Backend):
     )
     writes_per_second: ClassVar[float] = 50
     seconds_between_versions: ClassVar[float] = 600
-    timeout_seconds: ClassVar[float] = 10
+    # Of a request; None: KEEPER_OUTBOUND_SECONDS.
+    timeout_seconds: ClassVar[float | None] = None
     page_size: ClassVar[int] = 100
     next_version_is_proof: ClassVar[bool] = True
     keeps_pending: ClassVar[bool] = True

@@ -4,34 +4,46 @@ A push is as many requests as secrets, and a session of requests takes twice the
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 import orjson
 from hvac.adapters import Adapter
-from urllib3 import BaseHTTPResponse
 
-from audit_app.outbound import pool
+from audit_app.outbound import exchange, pool
 
 # Those that act, those that confirm, and one that looks.
 _CONNECTIONS: Final = 20
+# A list of all that lies in a folder, with its metadata where the server gives that.
+_LIST_BYTES: Final = 64 * 1024 * 1024
+# A secret, which Vault itself bounds to a few megabytes.
+_SECRET_BYTES: Final = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back: a status, and bytes that may be anything."""
+
+    status: int
+    data: bytes = field(repr=False)
 
 
 class PooledAdapter(Adapter):  # type: ignore[misc]  # hvac is not typed
     """Sends each request once and follows nothing; the status is for the caller to judge."""
 
-    def __init__(self, *, seconds: float, **options: Any) -> None:
-        """Take the seconds to connect and to read, and what hvac's adapters take."""
+    def __init__(self, *, seconds: float | None, **options: Any) -> None:
+        """Take the seconds that a request has altogether, and what hvac's adapters take."""
         super().__init__(**options)
-        self._path = urlsplit(self.base_uri).path
-        self._pool = pool(self.base_uri, connections=_CONNECTIONS, seconds=seconds)
+        self._path, self._seconds = urlsplit(self.base_uri).path, seconds
+        self._pool = pool(self.base_uri, connections=_CONNECTIONS)
 
     def close(self) -> None:
         """Close the connections."""
         self._pool.close()
         super().close()
 
-    def get_login_token(self, response: BaseHTTPResponse) -> str:
+    def get_login_token(self, response: Reply) -> str:
         """Return the token that a login gave."""
         return str(orjson.loads(response.data)["auth"]["client_token"])
 
@@ -44,20 +56,22 @@ class PooledAdapter(Adapter):  # type: ignore[misc]  # hvac is not typed
         *,
         json: Mapping[str, Any] | None = None,
         params: Mapping[str, str] | None = None,
-    ) -> BaseHTTPResponse:
+    ) -> Reply:
         """Send a request with the token and the namespace, or with these headers alone.
 
-        Raises EndpointRefused, an HTTPError of urllib3, or OSError.
+        Raises an OutboundError, an HTTPError of urllib3, or OSError.
         """
         query = f"?{urlencode(params)}" if params else ""
-        return self._pool.urlopen(
+        status, data = exchange(
+            self._pool,
             method,
             f"{self._path}{url}{query}",
             body=None if json is None else orjson.dumps(json),
             headers=self._headers(method) if headers is None else headers,
-            retries=False,
-            redirect=False,
+            seconds=self._seconds,
+            most=_LIST_BYTES if params and "list" in params else _SECRET_BYTES,
         )
+        return Reply(status, data)
 
     def _headers(self, method: str) -> dict[str, str]:
         # Vault API, "Headers": X-Vault-Request keeps a proxy from being asked in Vault's place.

@@ -6,12 +6,11 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
-from audit_app.errors import EndpointRefused
+from audit_app.errors import EndpointRefused, OutboundError
 from audit_app.outbound import session
-from sync_app.backends.vault_adapter import PooledAdapter
+from sync_app.backends.vault_adapter import PooledAdapter, Reply
 from sync_app.backends.vault_errors import translated
 from sync_app.errors import (
     BackendError,
@@ -36,7 +35,7 @@ class VaultConnection:
         namespace: str,
         approle: str,
         credentials: Mapping[str, str],
-        seconds: float,
+        seconds: float | None,
     ) -> None:
         """Take the address, the paths, `credentials` as VaultKv2 names them, and the time for a request."""
         self._mount, self._approle = mount, approle
@@ -131,11 +130,13 @@ class VaultConnection:
         error = translated(method, path, response.status, body.get("errors") or [])
         raise self._denied(error) if isinstance(error, PermissionMissing) else error
 
-    def _exchange(self, method: str, path: str, **options: Any) -> BaseHTTPResponse:
+    def _exchange(self, method: str, path: str, **options: Any) -> Reply:
         try:
             return self._adapter.request(method, f"/v1/{path}", **options)
         except EndpointRefused as error:
             raise TargetUnreachable(str(error)) from None
+        except OutboundError as error:
+            raise TargetUnreachable(f"Vault: {error}") from None
         except (HTTPError, OSError) as error:
             # The reply, if there was one, may hold a value: it is not passed on.
             raise TargetUnreachable(
@@ -156,7 +157,7 @@ class VaultConnection:
         return CredentialsRejected("Vault does not know the token, or it has expired: renew it")
 
 
-def _body(response: BaseHTTPResponse) -> dict[str, Any]:
+def _body(response: Reply) -> dict[str, Any]:
     """Return the JSON object of a reply; an empty one for anything else."""
     try:
         body = orjson.loads(response.data)

@@ -83,7 +83,8 @@ class VaultKv2(Backend):
     known_create_confirms: ClassVar[bool] = False
     lists_everything: ClassVar[bool] = True
     deletes_one_version: ClassVar[bool] = True
-    timeout_seconds: ClassVar[float] = 10
+    # Of a request; None: KEEPER_OUTBOUND_SECONDS.
+    timeout_seconds: ClassVar[float | None] = None
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
         super().__init__(destination=destination, credentials=credentials)

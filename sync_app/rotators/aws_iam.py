@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final, TypeVar
 from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 
-from audit_app.errors import BadEndpoint, EndpointRefused
+from audit_app.errors import BadEndpoint, OutboundError
 from audit_app.outbound import normalised_endpoint
 from sync_app.aws_clients import guarded_client
 from sync_app.backends.aws_errors import translated, unanswered
@@ -63,7 +63,8 @@ class AwsIam(Rotator):
     settling_seconds: ClassVar[int] = 60
     # A key that was left is there beside a new one, and AWS allows two.
     overwrites_idle: ClassVar[bool] = False
-    timeout_seconds: ClassVar[float] = 10
+    # Of a request; None: KEEPER_OUTBOUND_SECONDS.
+    timeout_seconds: ClassVar[float | None] = None
 
     def __init__(self, *, settings: Mapping[str, str], admin: Mapping[str, str]) -> None:
         super().__init__(settings=settings, admin=admin)
@@ -146,7 +147,7 @@ class AwsIam(Rotator):
             ):
                 return Probe(Answer.REFUSED, f"AWS refuses the key ({code})")
             return Probe(Answer.UNKNOWN, f"AWS did not judge the key ({code})")
-        except EndpointRefused as error:
+        except OutboundError as error:
             return Probe(Answer.UNKNOWN, str(error))
         except BotoCoreError as error:
             return Probe(Answer.UNKNOWN, str(unanswered("sts:GetCallerIdentity", error)))
@@ -276,7 +277,7 @@ class AwsIam(Rotator):
 def _answered(operation: str, request: Callable[[], Reply]) -> Reply:
     try:
         return request()
-    except EndpointRefused as error:
+    except OutboundError as error:
         raise TargetUnreachable(str(error)) from None
     except ClientError as error:
         raise _meaning(operation, error) from None

@@ -2,17 +2,15 @@
 
 import ipaddress
 import re
-import socket
 import ssl
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Self
 
-from audit_app.errors import EndpointRefused
+from audit_app.errors import OutboundError
 from audit_app.outbound import permitted_addresses
+from audit_app.outbound_limits import limited_context
 from sync_app.backends.base import FormField
 from sync_app.errors import BadDestination, TargetUnreachable
 
@@ -79,7 +77,7 @@ class Endpoint:
         """
         try:
             return permitted_addresses(self.host, self.port, encrypted=self.tls is not Tls.OFF)
-        except EndpointRefused as error:
+        except OutboundError as error:
             raise TargetUnreachable(str(error)) from None
         except OSError as error:
             raise TargetUnreachable(f"{self.host} does not resolve: check the host's name") from error
@@ -93,26 +91,7 @@ class Endpoint:
         except (ssl.SSLError, ValueError) as error:
             raise BadDestination("a CA certificate begins with -----BEGIN", field="ca_certificate") from error
         context.check_hostname = self.tls is Tls.VERIFY_IDENTITY
-        return context
-
-
-@contextmanager
-def cut_after(connection: int, seconds: float) -> Iterator[None]:
-    """Shut a connection's socket down (by its file descriptor) when a block takes longer.
-
-    A server that answers never, or a byte at a time, is no reason to outlive a lease; the client
-    then reports a lost connection.
-    """
-    twin = socket.fromfd(connection, socket.AF_INET, socket.SOCK_STREAM)
-    timer = threading.Timer(seconds, _shut, [twin])
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
-        twin.close()
+        return limited_context(context)
 
 
 def _is_ipv6(host: str) -> bool:
@@ -120,10 +99,3 @@ def _is_ipv6(host: str) -> bool:
         return ipaddress.ip_address(host).version == 6  # noqa: PLR2004 - IP version 6
     except ValueError:
         return False
-
-
-def _shut(connection: socket.socket) -> None:
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return  # it was closed meanwhile

@@ -7,6 +7,7 @@ caching_sha2_password is refused as well, since the key it would encrypt with is
 
 import socket
 import ssl
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, NoReturn
@@ -14,7 +15,10 @@ from typing import Any, Final, NoReturn
 import pymysql
 from pymysql.connections import Connection
 
+from audit_app.errors import OutboundError
+from audit_app.outbound_limits import limited, opened
 from sync_app.errors import (
+    AnswerUnexpected,
     BackendError,
     CredentialsRejected,
     LoginMissing,
@@ -24,7 +28,7 @@ from sync_app.errors import (
     TargetBusy,
     TargetUnreachable,
 )
-from sync_app.rotators.endpoint import Endpoint, cut_after
+from sync_app.rotators.endpoint import Endpoint
 
 _GIVES_AWAY: Final = ("mysql_clear_password", "dialog", "sha256_password", "mysql_old_password")
 # Server error reference of MySQL and MariaDB; 2xxx are the client's.
@@ -75,7 +79,7 @@ def connected(
     who it should be, and what `translated` says, also for what the block does.
     """
     try:
-        with _socket(endpoint, seconds) as line, cut_after(line.fileno(), seconds):
+        with limited(seconds), opened(endpoint.addresses(), endpoint.port) as line:
             connection = _StrictConnection(
                 host=endpoint.host,
                 port=endpoint.port,
@@ -85,13 +89,11 @@ def connected(
                 charset="utf8mb4",
                 ssl=endpoint.context(),
                 auth_plugin_map=_refusals(endpoint),
-                read_timeout=seconds,
-                write_timeout=seconds,
                 autocommit=True,
                 program_name="keeper",
                 defer_connect=True,
             )
-            connection.connect(line)
+            _log_in(connection, line)
             try:
                 yield connection
             finally:
@@ -101,6 +103,8 @@ def connected(
             f"{endpoint.host} asks for the password in clear, which Keeper never sends: is it the right "
             "server, does the login authenticate by a password hash, and is TLS on?"
         ) from None
+    except OutboundError as error:
+        raise TargetUnreachable(f"{endpoint.host}: {error}") from None
     except pymysql.Error as error:
         raise translated(error) from None
     except OSError as error:
@@ -139,22 +143,14 @@ def translated(error: pymysql.Error) -> BackendError:  # noqa: PLR0911  one retu
     return RequestRefused(f"the server refused the request (error {code})")
 
 
+def _log_in(connection: Connection, line: socket.socket) -> None:
+    try:
+        connection.connect(line)
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError, struct.error):
+        # PyMySQL takes a greeting apart without a look at its form.
+        raise AnswerUnexpected("what answers is no MySQL server: check host and port") from None
+
+
 def _refusals(endpoint: Endpoint) -> Mapping[Any, Any]:
     names = _GIVES_AWAY if endpoint.context() else (*_GIVES_AWAY, "caching_sha2_password")
     return dict.fromkeys(names, _Refusal)
-
-
-@contextmanager
-def _socket(endpoint: Endpoint, seconds: float) -> Iterator[socket.socket]:
-    """Connect to one of the very addresses that were judged; nothing is resolved a second time."""
-    failure = OSError("no address")
-    for address in endpoint.addresses():
-        try:
-            line = socket.create_connection((address, endpoint.port), seconds)
-        except OSError as error:
-            failure = error
-            continue
-        with line:
-            yield line
-        return
-    raise failure

@@ -4,9 +4,10 @@ A server that asks for the password in clear, or for its MD5, is left (libpq, re
 Nothing comes from the environment: no password file, service file or client certificate is read.
 """
 
+import math
 import ssl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,8 @@ import certifi
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from audit_app.errors import OutboundError
+from audit_app.outbound_limits import Counted, current_limit, limited
 from sync_app.errors import (
     BackendError,
     CredentialsRejected,
@@ -25,7 +28,7 @@ from sync_app.errors import (
     TargetBusy,
     TargetUnreachable,
 )
-from sync_app.rotators.endpoint import Endpoint, Tls, cut_after
+from sync_app.rotators.endpoint import Endpoint, Tls
 from sync_app.rotators.postgresql_refusals import refusal_code
 
 _MODES: Final = {Tls.VERIFY_IDENTITY: "verify-full", Tls.VERIFY_CA: "verify-ca", Tls.OFF: "disable"}
@@ -42,15 +45,40 @@ _KEPT_OUT: Final = {
 }
 
 
+class _LimitedConnection(psycopg.Connection[Any]):
+    """A session whose every wait ends with the request that it serves; libpq reads in C."""
+
+    @classmethod
+    def _connect_gen(cls, conninfo: str = "") -> Any:
+        return _bounded(super()._connect_gen(conninfo))
+
+    def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
+        """Wait for the server, within the limits."""
+        return super().wait(_bounded(gen, self.pgconn.socket), *args, **options)
+
+
 @contextmanager
 def connected(
     endpoint: Endpoint, *, username: str, password: str, seconds: int, database: str
 ) -> Iterator[psycopg.Connection[Any]]:
-    """Log in, and be done in so many seconds after that.
+    """Log in, and be done in so many seconds altogether.
 
     Raises CredentialsRejected if the server refuses the password, ServerUntrusted if the server is
     not who it should be, and what `translated` says, also for what the block does.
     """
+    try:
+        with (
+            limited(seconds),
+            _logged_in(endpoint, username=username, password=password, database=database) as connection,
+        ):
+            yield connection
+    except OutboundError as error:
+        raise TargetUnreachable(f"{endpoint.host}: {error}") from None
+    except psycopg.Error as error:
+        raise translated(error) from None
+
+
+def _logged_in(endpoint: Endpoint, *, username: str, password: str, database: str) -> psycopg.Connection[Any]:
     addresses = endpoint.addresses()
     with _authorities(endpoint) as authorities:
         conninfo = make_conninfo(
@@ -66,22 +94,34 @@ def connected(
             gssencmode="disable",
             require_auth="scram-sha-256",
             passfile="/dev/null",
-            connect_timeout=seconds,
+            # Of each address; the limit bounds them together.
+            connect_timeout=math.ceil(current_limit().seconds_left() / len(addresses)),
             application_name="keeper",
             client_encoding="utf8",
             options="",
         )
         try:
-            connection = psycopg.connect(conninfo, autocommit=True)
+            return _LimitedConnection.connect(conninfo, autocommit=True)
         except psycopg.errors.ConnectionTimeout:
             raise TargetUnreachable(f"{endpoint.host} does not answer in time") from None
         except psycopg.Error as error:
-            raise _refused(error, refusal_code(conninfo, seconds=seconds)) from None
+            raise _refused(error, refusal_code(conninfo)) from None
+
+
+def _bounded(steps: Any, descriptor: int | None = None) -> Generator[Any, Any, Any]:
+    """Take psycopg's steps, and stop them where the time is over or too much has come.
+
+    Each step says what it waits for; those that connect say on which descriptor, too.
+    """
+    limit = current_limit()
     try:
-        with connection, cut_after(connection.fileno(), seconds):
-            yield connection
-    except psycopg.Error as error:
-        raise translated(error) from None
+        asked = next(steps)
+        while True:
+            limit.seconds_left()
+            Counted(asked[0] if descriptor is None else descriptor).refuse_large()
+            asked = steps.send((yield asked))
+    except StopIteration as end:
+        return end.value
 
 
 def verifier(connection: psycopg.Connection[Any], *, username: str, password: str) -> str:

@@ -7,18 +7,22 @@ another attempt has the code; it is kept in memory and holds challenges and proo
 import os
 import re
 import select
-import time
 from typing import Final
 
 from psycopg import pq
+
+from audit_app.outbound_limits import Counted, current_limit
 
 _CODE: Final = re.compile(rb'^B\t\d+\tErrorResponse\t S ".*?" V "[A-Z]+" C "([0-9A-Z]{5})"', re.MULTILINE)
 _WAITS: Final = {pq.PollingStatus.READING: select.POLLIN, pq.PollingStatus.WRITING: select.POLLOUT}
 
 
-def refusal_code(conninfo: str, *, seconds: float) -> str:
-    """Return the SQLSTATE with which a server refuses a connection; empty if it gives none in time."""
-    deadline = time.monotonic() + seconds
+def refusal_code(conninfo: str) -> str:
+    """Return the SQLSTATE with which a server refuses a connection; empty if it gives none.
+
+    Raises DeadlinePassed or AnswerTooLarge.
+    """
+    limit = current_limit()
     with os.fdopen(os.memfd_create("keeper-postgresql"), "rb") as trace:
         connection = pq.PGconn.connect_start(conninfo.encode())
         try:
@@ -27,8 +31,8 @@ def refusal_code(conninfo: str, *, seconds: float) -> str:
             while (wait := _WAITS.get(pq.PollingStatus(connection.connect_poll()))) is not None:
                 poll = select.poll()
                 poll.register(connection.socket, wait)
-                if not poll.poll(max(0, deadline - time.monotonic()) * 1000):
-                    return ""
+                poll.poll(limit.seconds_left() * 1000)
+                Counted(connection.socket).refuse_large()
             connection.untrace()
         finally:
             connection.finish()
