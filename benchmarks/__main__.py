@@ -23,6 +23,7 @@ from benchmarks import (
     sync_push,
     table,
     whole_environment,
+    write_among_many,
 )
 from benchmarks.scale import QUICK, USUAL, Scale
 from benchmarks.stage import MARIADB, ROOT, SQLITE, Stage
@@ -34,6 +35,7 @@ CHART = ROOT / "docs" / "images" / "performance.svg"
 BENCHMARKS: dict[str, Callable[[Stage, Scale], list[Row]]] = {
     "one_secret": one_secret.run,
     "one_write": one_write.run,
+    "write_among_many": write_among_many.run,
     "whole_environment": whole_environment.run,
     "bulk_creation": bulk_creation.run,
     "resealing": resealing.run,

@@ -2,7 +2,7 @@
 
 from benchmarks.client import Endpoint, Load, for_seconds
 from benchmarks.scale import Scale
-from benchmarks.stage import CLIENTS, SECRETS, Stage
+from benchmarks.stage import CLIENTS, SECRETS, Keeper, Stage
 from benchmarks.table import Comparison, Row
 from benchmarks.values import secret_name, secret_value
 
@@ -13,7 +13,8 @@ _PREFIX = "written"
 
 def run(stage: Stage, scale: Scale) -> list[Row]:
     """Measure with one client and with eight."""
-    contestants = {database: _keepers_writes(stage, database) for database in stage.databases}
+    keepers = {database: stage.keeper(database) for database in stage.databases}
+    contestants = {database: (keeper.port, writes_to(keeper)) for database, keeper in keepers.items()}
     contestants[OPENBAO] = (stage.openbao.port, _openbao_writes(stage.openbao))
     rows: list[Row] = []
     for clients in (1, CLIENTS):
@@ -32,11 +33,11 @@ def _values() -> list[tuple[str, str]]:
     ]
 
 
-def _keepers_writes(stage: Stage, database: str) -> tuple[int, list[bytes]]:
-    keeper = stage.keeper(database)
+def writes_to(keeper: Keeper) -> list[bytes]:
+    """Store secrets, and return the requests that write new versions of them, one by one."""
     ids = keeper.create(_ENVIRONMENT, SECRETS, _PREFIX)
     way_in = keeper.client(_ENVIRONMENT)
-    return keeper.port, [
+    return [
         way_in.request("PUT", f"/api/secrets/{secret_id}", {"value": value})
         for secret_id, (_, value) in zip(ids * 2, _values(), strict=True)
     ]

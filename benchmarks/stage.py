@@ -184,6 +184,11 @@ class Stage:
             self._keepers[database] = self._started(Keeper(place, self._url(database, "keeper_benchmark")))
         return self._keepers[database]
 
+    def keeper_of_its_own(self, database: str, name: str) -> Keeper:
+        """Return another Keeper, on a database that no other benchmark uses."""
+        place = self._directory / f"keeper-{name}-{database}"
+        return self._started(Keeper(place, self._url(database, f"keeper_{name}_benchmark")))
+
     def keeper_on_kms(self, database: str) -> tuple[Keeper, str]:
         """Return another Keeper, whose data keys a key of KMS (moto) wraps, and another such key."""
         moto = self._started(Moto(self._directory / f"kms-{database}"))

@@ -223,7 +223,7 @@ KEEPER_NOTIFIERS = [
 ]
 # Called with the uuids of secrets whose values shall be replaced soon; each returns how many it will replace.
 KEEPER_ROTATION_QUEUES = ["sync_app.rotation.schedule.bring_forward"]
-# Called with an environment's id after a change of its secrets is committed.
+# Called with an environment's id and the names of its secrets that changed, after that is committed.
 KEEPER_CHANGE_LISTENERS = ["sync_app.schedule.nudge_environment"]
 # Asked before a secret's value is written by hand, pulled or rolled back, and before it is deleted.
 KEEPER_WRITE_GUARDS = ["sync_app.rotation.guard.guard"]

@@ -189,7 +189,7 @@ def _insert(made: Sequence[Made], approved: Mapping[int, Mapping[str, Json]]) ->
     for stream in sorted(drafts):
         record_many(drafts[stream])
     for place in approved:
-        announce(place)
+        announce(place, [row.described.name for _, row in made if row.environment.id == place])
     return [maker.created(row, pk) for (maker, row), pk in zip(made, ids, strict=True)]
 
 

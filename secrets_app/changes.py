@@ -1,6 +1,6 @@
 """Carries out a change of a secret: one transaction with its event, for whoever read the newest state."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from django.conf import settings
@@ -23,6 +23,7 @@ from secrets_app.versions import write_details
 
 # If-Match: * (RFC 9110, 13.1.1) asks only that there is something to change.
 ANY: Final = "*"
+Listener = Callable[[int, Collection[str]], None]
 
 
 def check_expected(secret: Secret, expected: str | None) -> None:
@@ -59,7 +60,7 @@ def insert(
             if places:
                 references.store(secret, places)
             record_many([event(actor=actor, secret=secret, action=action, details=told, version=version)])
-            announce(secret.environment_id)
+            announce(secret.environment_id, [secret.name])
     except IntegrityError as error:
         raise _name_taken(secret, error) from error
 
@@ -75,13 +76,15 @@ def change(
     pending: bool = False,
     confirm: Callable[[], None] | None = None,
     places: Sequence[Place] | None = None,
+    formerly: str = "",
 ) -> None:
     """Store a changed secret, a new version if there is one, and the event of it.
 
     A new version becomes the current one, unless it is `pending`. Claims the row by its revision, so
     that of two writers who read the same state one wins; `confirm` is then called in the transaction,
     and may refuse the change by raising: no version becomes current without one, which is what the
-    write guards answered. `places` is what the value refers to, None for what is stored.
+    write guards answered. `places` is what the value refers to, None for what is stored. `formerly` is the
+    name that the secret had, if the change gives it another.
 
     Raises StaleVersion if somebody else changed the secret since it was read, and NameTaken if
     its name now belongs to another.
@@ -102,23 +105,23 @@ def change(
             if places is not None:
                 references.store(secret, places)
             record_many([event(actor=actor, secret=secret, action=action, details=told, version=version)])
-            announce(secret.environment_id)
+            announce(secret.environment_id, [secret.name, *([formerly] if formerly else [])])
     except IntegrityError as error:
         raise _name_taken(secret, error) from error
 
 
-def announce(environment_id: int) -> None:
-    """Tell those who listen (settings.KEEPER_CHANGE_LISTENERS) that secrets of an environment changed.
+def announce(environment_id: int, names: Collection[str]) -> None:
+    """Tell those who listen (settings.KEEPER_CHANGE_LISTENERS) which secrets of an environment changed.
 
     Call it in the change's transaction: they hear of it once it is committed, and none can fail it.
     """
     for path in settings.KEEPER_CHANGE_LISTENERS:
-        transaction.on_commit(_telling(import_string(path), environment_id), robust=True)
+        transaction.on_commit(_telling(import_string(path), environment_id, names), robust=True)
 
 
-def _telling(listener: Callable[[int], None], environment_id: int) -> Callable[[], None]:
+def _telling(listener: Listener, environment_id: int, names: Collection[str]) -> Callable[[], None]:
     # No partial: Django names what failed by its __qualname__.
-    return lambda: listener(environment_id)
+    return lambda: listener(environment_id, names)
 
 
 def event(

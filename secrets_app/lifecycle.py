@@ -43,6 +43,7 @@ def rename(*, actor: Principal, secret: Secret, name: str, expected: str | None 
         action=Action.SECRET_RENAME,
         details={"from": before},
         clearance=clearance,
+        formerly=before,
     )
     return secret
 

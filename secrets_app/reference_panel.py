@@ -1,17 +1,18 @@
 """References on a secret's page: which secrets its value names, and which ones name it."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef
 from django.urls import reverse
 
-from environments_app.policy import Principal
+from audit_app.actions import Action
+from environments_app.policy import Principal, allows
 from secrets_app.finding import visible_secrets
-from secrets_app.models import Reference, Secret
+from secrets_app.models import Secret
 from secrets_app.panels import Cell, Filter
-from secrets_app.references import Place
+from secrets_app.references import Place, naming
 
 _SHOWN: Final = 50
 
@@ -25,17 +26,13 @@ class ReferencePanel:
         """Return the references to and from a secret; None if there are none."""
         places = [Place(row.environment, row.name) for row in secret.references.all()]
         named = _named(actor, places) if places else {}
-        own = Reference.objects.filter(
-            secret=OuterRef("pk"), environment=secret.environment.name, name=secret.name
-        )
-        naming = visible_secrets(actor).filter(Exists(own)).exclude(resolves_as="")
-        followers = [_row(each) for each in naming.order_by("environment__name", "name")[:_SHOWN]]
+        followers = _followers(actor, secret)
         if not (secret.resolves_references or followers):
             return None
         return {
             "template": "secrets_app/_reference_panel.html",
             "resolves": secret.resolves_references,
-            "sources": [_row(named[place]) for place in places if place in named],
+            "sources": [_row(place, named[place].pk) for place in places if place in named],
             "hidden": sum(place not in named for place in places),
             "followers": followers,
         }
@@ -54,5 +51,15 @@ def _named(actor: Principal, places: Sequence[Place]) -> dict[Place, Secret]:
     return {Place.of(row): row for row in rows}
 
 
-def _row(secret: Secret) -> dict[str, Any]:
-    return {"place": Place.of(secret), "url": reverse("secret-detail", args=[secret.pk])}
+def _followers(actor: Principal, secret: Secret) -> list[dict[str, Any]]:
+    """Return the first of the secrets that name this one and that the actor may see."""
+    seen = (
+        each
+        for each in sorted(naming([Place.of(secret)]))
+        if allows(actor, Action.SECRET_VIEW, environment_id=each.environment_id, name=each.place.name)
+    )
+    return [_row(each.place, each.pk) for each in islice(seen, _SHOWN)]
+
+
+def _row(place: Place, pk: int) -> dict[str, Any]:
+    return {"place": place, "url": reverse("secret-detail", args=[pk])}

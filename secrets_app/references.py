@@ -7,7 +7,7 @@ the last writer of the value, whose right to reveal each source is asked here, a
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from audit_app.actions import Action
@@ -28,6 +28,11 @@ RESOLVING_TYPES: Final = frozenset(
     {SecretType.PASSWORD, SecretType.API_KEY, SecretType.TEXT, SecretType.JSON}
 )
 FIELD: Final = "resolves_references"
+_NAMES_PER_QUERY: Final = 100
+_FOLLOWER_COLUMNS: Final = (
+    "secret__live", "secret__resolves_as", "secret_id", "secret__environment_id",
+    "secret__environment__name", "secret__name",
+)  # fmt: skip
 # Without a slash, as in ${HOME}, it is no reference.
 _REFERENCE: Final = re.compile(r"\$\{([^{}/]*)/([^{}]*)\}")
 
@@ -111,37 +116,53 @@ def store(secret: Secret, places: Sequence[Place]) -> None:
     )
 
 
-def environments_that_follow(environment_id: int) -> set[int]:
-    """Return the environments of which secrets name some of this one, directly or through others."""
-    found: set[int] = set()
-    frontier = {environment_id}
-    while frontier:
-        names = Environment.objects.filter(pk__in=frontier).values("name")
-        rows = Reference.objects.filter(environment__in=names, secret__live=True)
-        reached = set(rows.values_list("secret__environment_id", flat=True).distinct())
-        frontier = reached - found - {environment_id}
-        found |= frontier
-    return found
+def environments_that_follow(environment_id: int, names: Collection[str]) -> set[int]:
+    """Return the environments whose secrets take in one of these, directly or through others."""
+    environment = Environment.objects.values_list("name", flat=True).get(pk=environment_id)
+    followers = _followers({Place(environment, name) for name in names})
+    return {follower.environment_id for follower in followers.values()}
 
 
 def secrets_that_follow(secret: Secret) -> list[Secret]:
     """Return the living secrets whose values take in this one's, directly or through others."""
-    found: dict[int, Secret] = {}
-    frontier = {Place.of(secret)}
+    followers = _followers({Place.of(secret)})
+    return list(Secret.objects.filter(pk__in=list(followers)).select_related("environment"))
+
+
+class Follower(NamedTuple):
+    """A living secret that resolves references."""
+
+    place: Place
+    pk: int
+    environment_id: int
+
+
+def _followers(places: Collection[Place]) -> dict[int, Follower]:
+    """Return the living secrets whose values take in one of these, directly or through others, by id."""
+    found: dict[int, Follower] = {}
+    frontier = set(places)
     while frontier:
-        rows = Reference.objects.filter(
-            environment__in={place.environment for place in frontier},
-            name__in={place.name for place in frontier},
-            secret__live=True,
-        ).exclude(secret__resolves_as="")
-        naming = {
-            row.secret.pk: row.secret
-            for row in rows.select_related("secret__environment")
-            if Place(row.environment, row.name) in frontier and row.secret.pk not in found
-        }
-        found |= naming
-        frontier = {Place.of(each) for each in naming.values()}
-    return list(found.values())
+        following = {each.pk: each for each in naming(frontier) if each.pk not in found}
+        found |= following
+        frontier = {each.place for each in following.values()}
+    return found
+
+
+def naming(places: Collection[Place]) -> Iterator[Follower]:
+    """Yield each living secret whose value names one of these, whoever asks.
+
+    It has no condition on `live`: SQLite would start from all living secrets instead of the references.
+    """
+    wanted: dict[str, list[str]] = {}
+    for place in sorted(places):
+        wanted.setdefault(place.environment, []).append(place.name)
+    for environment, names in wanted.items():
+        for start in range(0, len(names), _NAMES_PER_QUERY):
+            batch = names[start : start + _NAMES_PER_QUERY]
+            rows = Reference.objects.filter(environment=environment, name__in=batch).order_by()
+            for live, resolves_as, pk, home, *place in rows.values_list(*_FOLLOWER_COLUMNS):
+                if live and resolves_as:
+                    yield Follower(Place(*place), pk, home)
 
 
 def _checked(actor: Principal, secret: Secret, text: str) -> list[Place]:

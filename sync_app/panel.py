@@ -47,9 +47,12 @@ class DeliveryPanel:
         ]
         if not targets:
             return None
+        covering = {target.pk for target in targets}
         entries = {
             entry.target_id: entry
-            for entry in SyncEntry.objects.filter(target__in=targets, secret_uuid=secret.uuid)
+            # Not by the targets, of which each has an entry for every secret.
+            for entry in SyncEntry.objects.filter(secret_uuid=secret.uuid)
+            if entry.target_id in covering
         }
         decisions = decision_urls(list(entries.values()))
         rows = [_row(actor, target, entries.get(target.pk), secret, decisions) for target in targets]

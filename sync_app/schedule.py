@@ -1,6 +1,6 @@
 """Finds what is due: targets by interval or change, runs that wait or whose worker died."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
@@ -42,13 +42,13 @@ def due() -> list[int]:
     return list(runs.order_by("pk").values_list("pk", flat=True)[:_AT_A_TIME])
 
 
-def nudge_environment(environment_id: int) -> None:
-    """Bring the next pass forward of every target that a change in an environment concerns.
+def nudge_environment(environment_id: int, names: Collection[str]) -> None:
+    """Bring the next pass forward of every target that a change of these secrets of an environment concerns.
 
-    Those are its own, and those of the environments where a reference names one of its secrets.
+    Those are the environment's own, and those of the environments where a reference names one of them.
     """
     now = database_now()
-    places = {environment_id} | environments_that_follow(environment_id)
+    places = {environment_id} | environments_that_follow(environment_id, names)
     targets = Target.objects.filter(environment_id__in=places, automatic=True, **_AWAKE)
     later = targets.exclude(direction=Direction.PULL).filter(Q(due_at__isnull=True) | Q(due_at__gt=now))
     changed = later.update(due_at=now)

@@ -1,24 +1,25 @@
 """Those who listen for changes hear of them once they are committed, and can fail none."""
 
 import logging
+from collections.abc import Collection
 
 import pytest
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from environments_app.tests.cast import Cast
-from secrets_app import bulk
+from secrets_app import bulk, lifecycle
 from secrets_app.models import Secret
 from secrets_app.secret_types import SecretType
 from secrets_app.tests.kept import change, keep
 
-heard: list[int] = []
+heard: list[tuple[int, list[str]]] = []
 
 
-def listener(environment_id: int) -> None:
-    heard.append(environment_id)
+def listener(environment_id: int, names: Collection[str]) -> None:
+    heard.append((environment_id, list(names)))
 
 
-def broken_listener(environment_id: int) -> None:
+def broken_listener(environment_id: int, names: Collection[str]) -> None:
     raise RuntimeError
 
 
@@ -36,12 +37,28 @@ def test_they_hear_of_every_kind_of_change_after_it_is_committed(
         assert heard == []
     with django_capture_on_commit_callbacks(execute=True):
         change(cast, secret, "another")
-    item = bulk.NewSecret(
-        environment=cast.production, name="many/one", secret_type=SecretType.TEXT, value="v"
-    )
     with django_capture_on_commit_callbacks(execute=True):
-        bulk.create_many(actor=cast.principal(cast.alice), items=[item])
-    assert heard == [cast.development.pk, cast.development.pk, cast.production.pk]
+        lifecycle.rename(
+            actor=cast.principal(cast.alice),
+            secret=Secret.objects.select_related("environment").get(pk=secret.pk),
+            name="payments/token",
+        )
+    items = [
+        bulk.NewSecret(environment=place, name=name, secret_type=SecretType.TEXT, value="v")
+        for place, name in [
+            (cast.production, "many/one"), (cast.development, "many/two"), (cast.production, "many/three")
+        ]
+    ]  # fmt: skip
+    with django_capture_on_commit_callbacks(execute=True):
+        bulk.create_many(actor=cast.principal(cast.alice), items=items)
+    assert heard == [
+        (cast.development.pk, ["payments/key"]),
+        (cast.development.pk, ["payments/key"]),
+        # Values that name it by its former name change as well.
+        (cast.development.pk, ["payments/token", "payments/key"]),
+        (cast.development.pk, ["many/two"]),
+        (cast.production.pk, ["many/one", "many/three"]),
+    ]
 
 
 def test_none_of_them_can_fail_a_change(
@@ -54,4 +71,4 @@ def test_none_of_them_can_fail_a_change(
     with caplog.at_level(logging.CRITICAL), django_capture_on_commit_callbacks(execute=True):
         keep(cast)
     assert Secret.objects.count() == 1
-    assert heard == [cast.development.pk]
+    assert heard == [(cast.development.pk, ["payments/key"])]

@@ -26,7 +26,8 @@ from sync_app.rotation.states import Slot
 
 _AT_A_TIME: Final = 200
 _SCHEDULED: Final = Q(interval_seconds__gt=0) | ~Q(cron="")
-_AWAKE: Final = {"live": True, "suspended_at__isnull": True, "secret__live": True}
+# Not by the secret's `live`: SQLite would start from all living secrets instead of the policies.
+_AWAKE: Final = {"live": True, "suspended_at__isnull": True, "secret__deleted_at__isnull": True}
 
 
 def due() -> list[int]:
