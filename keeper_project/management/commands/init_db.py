@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from environments_app.errors import InvalidField
+from keeper_project.database_setup import LockFailed, MigrationInterrupted, migrate, setup_lock
 from keeper_project.initialise import initialise
 from sync_app import default_targets
 
@@ -21,16 +21,24 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Initialise; prints a generated password, once."""
-        call_command("migrate", verbosity=max(0, options["verbosity"] - 1), interactive=False)
         try:
-            made = initialise(announce=self.announce)
+            migrate(say=self.say, verbosity=max(0, options["verbosity"] - 1))
+            with setup_lock(self.say):
+                made = initialise(announce=self.announce)
         except InvalidField as error:
             raise CommandError(f"KEEPER_ADMIN_{error.field.upper()}: {error.reason}") from error
+        except (MigrationInterrupted, LockFailed) as error:
+            raise CommandError(str(error)) from error
         if made:
             default_targets.create_missing()
         self.stdout.write(
             "Keeper is initialised." if made else "Keeper was initialised before; nothing changed."
         )
+
+    def say(self, sentence: str) -> None:
+        """Print what it waits for or starts over, at once."""
+        self.stdout.write(sentence)
+        self.stdout.flush()
 
     def announce(self, username: str, password: str) -> None:
         """Print the first administrator's password: the only time that anybody sees it."""

@@ -9,18 +9,12 @@ from django.db import connection
 
 from audit_app.keyring import forget_keyring
 from audit_app.models import forget_deployment
+from keeper_project.database_setup import drop_all_tables
 
 
 def database_name() -> str:
     """Return what the operator has to type: the file's name for SQLite, the database's else."""
     return Path(str(connection.settings_dict["NAME"])).name
-
-
-def drop_all_tables() -> None:
-    """Drop every table of the database, Keeper's or not."""
-    with connection.constraint_checks_disabled(), connection.cursor() as cursor:
-        for table in connection.introspection.table_names(cursor):
-            cursor.execute(f"DROP TABLE {connection.ops.quote_name(table)}")
 
 
 class Command(BaseCommand):

@@ -2,16 +2,16 @@
 
 import ipaddress
 import os
-from functools import partial
+import sys
 from typing import Any, Final
 
 from django.conf import settings
-from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection, connections
 
 from environments_app.errors import InvalidField
 from keeper_project import listening
+from keeper_project.database_setup import LockFailed, MigrationInterrupted, migrate, setup_lock
 from keeper_project.health import HealthFailure, broker
 from keeper_project.initialise import initialise
 from keeper_project.process_reports import deliver, report
@@ -59,12 +59,13 @@ class Command(BaseCommand):
         connection.ensure_connection()
         connections.close_all()
         # What migrations load would stay in the memory of every child.
-        if run_apart(partial(call_command, "migrate", verbosity=0, interactive=False)):
+        if run_apart(self._migrate):
             raise CommandError(
                 "The database could not be brought up to date; what is printed above says why."
             )
         try:
-            made = initialise(announce=self._announce_password)
+            with setup_lock(self._say):
+                made = initialise(announce=self._announce_password)
         except InvalidField as error:
             raise CommandError(f"KEEPER_ADMIN_{error.field.upper()}: {error.reason}") from error
         if made:
@@ -75,6 +76,16 @@ class Command(BaseCommand):
         # Nor are they to share its connections: to the database, and to KMS with the threads that wait there.
         connections.close_all()
         forget_provider()
+
+    def _migrate(self) -> None:
+        try:
+            migrate(say=self._say)
+        except (MigrationInterrupted, LockFailed) as error:
+            sys.exit(str(error))
+
+    def _say(self, sentence: str) -> None:
+        self.stdout.write(sentence)
+        self.stdout.flush()
 
     def _announce_password(self, username: str, password: str) -> None:
         """Print the password on the terminal: it is in no log, and never shown again."""

@@ -1,0 +1,155 @@
+"""Brings the database up to date, one process at a time, and recovers from a setup that was killed.
+
+Replicas and `keeper init-db` may start together on one database. MariaDB commits each DDL statement at once,
+so a process that is killed within a migration leaves part of it. SQLite rolls it back.
+"""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from django.apps import apps
+from django.core.management import call_command
+from django.db import OperationalError, ProgrammingError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.recorder import MigrationRecorder
+
+from audit_app.models import AuditEvent
+from environments_app.models import User
+from keeper_project.errors import KeeperError
+from secrets_app.models import Secret
+
+Say = Callable[[str], None]
+
+_WAITING: Final = "Another process is setting up this database. Waiting for it to finish."
+# Shorter than any proxy or server lets a connection be silent.
+_WAIT_SECONDS: Final = 20
+# The table, column, key or constraint exists already; or what is dropped or renamed does not exist any more.
+_APPLIED_BEFORE: Final = frozenset({1050, 1051, 1054, 1060, 1061, 1091, 1146, 1826})
+
+
+class MigrationInterrupted(KeeperError):
+    """Part of a migration is in a database that holds data: an earlier process was stopped within it."""
+
+
+class LockFailed(KeeperError):
+    """The server gave no lock on the setup of the database."""
+
+
+def migrate(*, say: Say, verbosity: int = 0) -> None:
+    """Apply the migrations while no other process does; `say` gets a sentence if it waits or starts over.
+
+    A new database whose setup was stopped halfway is emptied and set up again.
+    Raises MigrationInterrupted if that happened to a database that holds data.
+    """
+    with setup_lock(say):
+        try:
+            _apply(verbosity)
+        except (OperationalError, ProgrammingError) as error:
+            if not error.args or error.args[0] not in _APPLIED_BEFORE:
+                raise
+            interrupted = _first_unapplied()
+            if not _is_new():
+                raise MigrationInterrupted(
+                    f"The migration {interrupted} is half applied ({error.args[1]}): an earlier process was "
+                    "stopped during it. Restore the backup from before the upgrade, and start again."
+                ) from error
+            say(
+                f"An earlier setup was stopped during the migration {interrupted}. "
+                "Starting over with empty tables."
+            )
+            drop_all_tables()
+            _apply(verbosity)
+
+
+@contextmanager
+def setup_lock(say: Say) -> Iterator[None]:
+    """Hold the lock on the setup of this database; say so if another process holds it. Raises LockFailed."""
+    lock = _locked_file if connection.vendor == "sqlite" else _locked_on_server
+    with lock(say):
+        yield
+
+
+@contextmanager
+def _locked_file(say: Say) -> Iterator[None]:
+    """Lock a file beside the database, which every process that uses the database can reach."""
+    name = str(connection.settings_dict["NAME"])
+    if name.startswith(("file:", ":memory:")):
+        yield
+        return
+    # Where there is no such folder, this is the error of the database.
+    connection.ensure_connection()
+    descriptor = os.open(f"{name}.setup-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(_WAITING)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _locked_on_server(say: Say) -> Iterator[None]:
+    """Hold a lock of the server by a connection of its own, with which the server gives it up."""
+    name = lock_name(str(connection.settings_dict["NAME"]))
+    other: Any = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            if not _gets_lock(cursor, name, 0):
+                say(_WAITING)
+                while not _gets_lock(cursor, name, _WAIT_SECONDS):
+                    pass
+        yield
+    finally:
+        other.close()
+
+
+def lock_name(database: str) -> str:
+    """Return the name of the lock, which all databases of a server share; at most 64 characters (MySQL)."""
+    return f"keeper:setup:{hashlib.sha256(database.encode()).hexdigest()[:32]}"
+
+
+def _gets_lock(cursor: Any, name: str, seconds: int) -> bool:
+    cursor.execute("SELECT GET_LOCK(%s, %s)", [name, seconds])
+    (got,) = cursor.fetchone()
+    if got is None:
+        raise LockFailed("The database server gave no lock (GET_LOCK) for the setup of the database.")
+    return bool(got)
+
+
+def _apply(verbosity: int) -> None:
+    call_command("migrate", verbosity=verbosity, interactive=False)
+
+
+def _first_unapplied() -> str:
+    """Return the migration that is not recorded as applied and comes first: the one that was under way."""
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return str(plan[0][0])
+
+
+def _is_new() -> bool:
+    """Say whether the database holds Keeper's tables alone, with no account, secret or event."""
+    existing = set(connection.introspection.table_names())
+    kept = [model for model in (User, Secret, AuditEvent) if model._meta.db_table in existing]
+    return existing <= _own_tables(existing) and not any(model.objects.exists() for model in kept)
+
+
+def _own_tables(existing: set[str]) -> set[str]:
+    """Return which tables migrations of Keeper make, those of models that are gone today included."""
+    prefixes = tuple(f"{config.label}_" for config in apps.get_app_configs())
+    known = {*connection.introspection.django_table_names(), MigrationRecorder.Migration._meta.db_table}
+    return {table for table in existing if table in known or table.startswith(prefixes)}
+
+
+def drop_all_tables() -> None:
+    """Drop every table of the database, Keeper's or not."""
+    with connection.constraint_checks_disabled(), connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(f"DROP TABLE {connection.ops.quote_name(table)}")
