@@ -23,6 +23,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
+from audit_app.collisions import is_collision
 from audit_app.errors import KeyringUnavailable, TooManyRefusals
 from audit_app.refusals import refuse
 from environments_app.authentication import address_of, plain_request
@@ -36,7 +37,6 @@ from environments_app.errors import (
     Invisible,
     Suspended,
 )
-from keeper_project.collisions import is_collision
 from keeper_project.errors import BadQuery
 from keeper_project.json_format import ProblemRenderer
 from secrets_app.bulk import InvalidItems
@@ -228,7 +228,7 @@ def log_failure(error: Exception, problem: Problem) -> None:
     if isinstance(error, DatabaseError):
         # A driver's words may quote what was to be stored; its number says what is wrong.
         number = error.args[0] if error.args and isinstance(error.args[0], int) else ""
-        logger.error("request failed: %s %s", type(error).__name__, number)
+        logger.error("request failed: %s %s", type(error).__name__, number, extra={"cause": error})
     elif problem.status >= 500 or isinstance(error, EnvelopeError | TamperedSecret):
         logger.error("request failed: %s: %s", type(error).__name__, error)
 

@@ -3,11 +3,13 @@
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from django.db import transaction
 from django.db.models import Q
 
+from audit_app.collisions import retry_collisions
 from audit_app.installation import is_active
 from audit_app.nudges import nudge
 from environments_app.errors import AccessError
@@ -37,7 +39,7 @@ def due() -> list[int]:
     now = database_now()
     if not SyncPause.objects.exists():
         for target in _due_targets(now):
-            _start(target, now)
+            retry_collisions(partial(_start, target, now))
     runs = Run.objects.filter(claimable(now), target__paused_at__isnull=True)
     return list(runs.order_by("pk").values_list("pk", flat=True)[:_AT_A_TIME])
 

@@ -9,12 +9,14 @@ The file key is made by the installation's key provider for this one file. Whoev
 manifest has another salt, and so a key that opens nothing.
 """
 
+import fcntl
 import gzip
 import hashlib
 import io
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -34,6 +36,8 @@ _LENGTH_BYTES: Final = 4
 # Some thousand streams and keys; a length beyond is no manifest.
 _MANIFEST_LIMIT: Final = 64 * 1024 * 1024
 _BLOCK: Final = 1024 * 1024
+_PARTIAL: Final = ".partial"
+_YOUNG_SECONDS: Final = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +91,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
 
     Raises Unwritable if the folder does not take it, or holds a file of this name.
     """
-    draft = path.with_name(f".{path.name}.partial")
+    draft = path.with_name(f".{path.name}{_PARTIAL}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if path.exists():
@@ -95,6 +99,8 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
+                # As long as it is locked its writer lives.
+                fcntl.flock(file, fcntl.LOCK_EX)
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -104,6 +110,19 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         _sync_folder(path.parent)
     except OSError as error:
         raise Unwritable(f"the backup cannot be written to {path}: {error.strerror}") from error
+
+
+def remove_unfinished(folder: Path) -> int:
+    """Remove the files that killed backups left in a folder, and return how many there were."""
+    removed = 0
+    for draft in folder.glob(f".keeper-*{_PARTIAL}"):
+        with suppress(OSError), draft.open("rb") as file:
+            # A writer that has just opened it is about to lock it.
+            if time.time() - draft.stat().st_mtime > _YOUNG_SECONDS:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                draft.unlink()
+                removed += 1
+    return removed
 
 
 class BackupFile:

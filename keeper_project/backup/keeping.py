@@ -27,7 +27,7 @@ from environments_app.notifications import notify, recovered
 from environments_app.policy import Principal, require
 from environments_app.principals import system_principal
 from keeper_project.backup.errors import BackupError, Malformed
-from keeper_project.backup.format import open_backup
+from keeper_project.backup.format import open_backup, remove_unfinished
 from keeper_project.backup.writing import SUFFIX, back_up, default_path
 
 _SHOWN: Final = 100
@@ -96,6 +96,8 @@ def back_up_if_due() -> bool:
     """Make the scheduled backup, remove those that are too many, and say if the last one is too old."""
     if not is_active():
         return False
+    if removed := remove_unfinished(Path(settings.KEEPER_BACKUP_DIR)):
+        _log.warning("removed %s unfinished backups, whose processes were killed", removed)
     made = False
     if is_due(timezone.now()):
         made = make(actor=system_principal(is_admin=True))

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from audit_app.actors import system
+from audit_app.collisions import retry_collisions
 from audit_app.installation import is_active, restored_at
 from audit_app.row_mac import authentic
 from environments_app.errors import AccessError, Tampered
@@ -42,7 +44,7 @@ def due() -> list[int]:
     for policy in due_policies(now):
         _start(policy, now)
     for waiting in _waiting():
-        if let_in(waiting.policy_id) is None and waiting.emergency:
+        if retry_collisions(partial(let_in, waiting.policy_id)) is None and waiting.emergency:
             _hasten(waiting)
     rotations = Rotation.objects.filter(claimable(now))
     if since := restored_at():
@@ -87,16 +89,23 @@ def _start(policy: RotationPolicy, now: datetime) -> None:
     window = window_of(policy)
     opening = window.next_opening(now) if window else now
     after = opening if opening > now else cadence_of(policy).next_after(now)
-    mine = RotationPolicy.objects.filter(pk=policy.pk, due_at=policy.due_at, **_AWAKE)
-    with transaction.atomic():
-        if not mine.update(due_at=after):
-            return
-        # Both or neither: else a fault in between would skip a rotation, and nothing would miss it.
-        if opening <= now:
-            _queue(policy)
+    if not retry_collisions(partial(_claim, policy, due_after=after, opens=opening <= now)):
+        return
     # On the secret, which a worker locks before the policy.
     policy.due_at = after
-    publish_due(policy)
+    retry_collisions(partial(publish_due, policy))
+
+
+def _claim(policy: RotationPolicy, *, due_after: datetime | None, opens: bool) -> bool:
+    """Move a policy's due time on, queue its rotation if the window is open, and say whether it was ours."""
+    mine = RotationPolicy.objects.filter(pk=policy.pk, due_at=policy.due_at, **_AWAKE)
+    with transaction.atomic():
+        if not mine.update(due_at=due_after):
+            return False
+        # Both or neither: else a fault in between would skip a rotation, and nothing would miss it.
+        if opens:
+            _queue(policy)
+    return True
 
 
 def _queue(policy: RotationPolicy) -> None:

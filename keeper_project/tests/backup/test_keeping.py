@@ -1,5 +1,6 @@
 """The folder of backups: the schedule, retention, freshness, and proofs by a process of its own."""
 
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from environments_app.tests.cast import Cast
 from keeper_project import tasks
 from keeper_project.backup import keeping, requests
 from keeper_project.backup.errors import Malformed
+from keeper_project.backup.format import new_file
 from keeper_project.backup.writing import back_up
 from keeper_project.models import BackupRequest
 from keeper_project.tests.backup.making import OPERATOR, another_database, furnish
@@ -53,6 +55,21 @@ def test_the_oldest_go_and_nothing_that_is_not_keepers(cast: Cast, folder: Path)
     keeping.remove_surplus(actor=OPERATOR)
     assert {path.name for path in folder.iterdir()} == {*names[2:], *foreign}
     assert AuditEvent.objects.filter(action="backup.remove").count() == 2
+
+
+def test_what_a_killed_backup_left_goes_and_what_is_being_written_stays(cast: Cast, folder: Path) -> None:
+    folder.mkdir()
+    left, young = folder / ".keeper-a.kbk.partial", folder / ".keeper-b.kbk.partial"
+    left.write_text("half")
+    young.write_text("half")
+    os.utime(left, (0, 0))
+    with new_file(folder / "keeper-c.kbk") as file:
+        file.write(b"half")
+        file.flush()
+        os.utime(folder / ".keeper-c.kbk.partial", (0, 0))
+        tasks.back_up_if_due()
+        assert (left.exists(), young.exists()) == (False, True)
+    assert (folder / "keeper-c.kbk").read_bytes() == b"half"
 
 
 def test_another_deployments_backups_stay_and_are_not_shown(cast: Cast, folder: Path, tmp_path: Path) -> None:

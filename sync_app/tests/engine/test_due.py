@@ -1,6 +1,7 @@
 """Passes come although the clock was put back, the sync was paused, or somebody died in between."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import OperationalError
@@ -54,6 +55,21 @@ def test_what_changed_during_a_pause_follows_when_it_ends(stage: Stage, interval
     targets.resume(actor=stage.alice, target=stage.fresh())
     pass_by()
     assert stage.theirs("app/one") == "second"
+
+
+def test_a_deadlock_does_not_end_the_search_for_what_is_due(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.rules(interval_seconds=300, due_at=database_now())
+    enqueue, refused = schedule.enqueue, iter([1213, 1205])
+
+    def collides(**asked: Any) -> Run:
+        if code := next(refused, 0):
+            raise OperationalError(code, "Deadlock found when trying to get lock")
+        return enqueue(**asked)
+
+    monkeypatch.setattr(schedule, "enqueue", collides)
+    assert schedule.due() == [Run.objects.get().pk]
 
 
 @pytest.mark.parametrize("interval", [0, 300])

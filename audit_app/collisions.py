@@ -1,0 +1,40 @@
+"""Tells a database that refused because of another request at this moment from one that is away."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from django.db import OperationalError
+
+# MariaDB: a lock that was waited for too long, a deadlock, a row that changed since it was read.
+_MARIADB: Final = frozenset({1205, 1213, 1020})
+# SQLite: SQLITE_BUSY and SQLITE_LOCKED, the low byte of what the driver says.
+_SQLITE: Final = frozenset({5, 6})
+_ATTEMPTS: Final = 5
+_PAUSE_SECONDS: Final = 0.05
+T = TypeVar("T")
+
+
+def is_collision(error: OperationalError) -> bool:
+    """Say whether the same may well go through when it is asked again: the transaction was rolled back."""
+    code = getattr(error.__cause__, "sqlite_errorcode", None)
+    if code is not None:
+        return code & 0xFF in _SQLITE
+    return bool(error.args) and error.args[0] in _MARIADB
+
+
+def retry_collisions(act: Callable[[], T]) -> T:
+    """Do something in a transaction of its own, and again if another one collides with it.
+
+    Not to be called within a transaction. Raises OperationalError as `act` does, after the last attempt.
+    """
+    for attempt in range(1, _ATTEMPTS):
+        try:
+            return act()
+        except OperationalError as error:
+            if not is_collision(error):
+                raise
+        # Each waits another time: two that collided would meet again.
+        time.sleep(random.uniform(1, 2) * _PAUSE_SECONDS * attempt)  # noqa: S311 - no secret depends on it
+    return act()
