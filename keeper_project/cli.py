@@ -4,12 +4,17 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from django.core.exceptions import ImproperlyConfigured
 
-from keeper_project import listening
+from keeper_project import listening, secret_files
 
+ROOT: Final = Path(__file__).resolve().parent.parent
+NOT_SET_UP: Final = "The database has not been set up. Run `keeper init-db` (or `make run`) first."
+# Those that set it up, replace it, or try the keys that it will need.
+BEFORE_SETUP: Final = frozenset({"run", "init_db", "reset_db", "restore", "kms"})
 # Two words that mean one command; plain `keeper migrate` stays Django's.
 PHRASES: Final = {("migrate", "to-kms"): "migrate_to_kms", ("migrate", "rollback-kms"): "rollback_kms"}
 
@@ -22,6 +27,25 @@ def translate(arguments: Sequence[str]) -> list[str]:
     if arguments and not arguments[0].startswith("-"):
         return [arguments[0].replace("-", "_"), *arguments[1:]]
     return list(arguments)
+
+
+def requires_setup(arguments: Sequence[str]) -> bool:
+    """Say whether a command of Keeper's works only on a database that has been set up."""
+    command = arguments[0] if arguments else ""
+    if command in BEFORE_SETUP or {"-h", "--help"} & set(arguments):
+        return False
+    return any(ROOT.glob(f"*_*/management/commands/{command}.py")) if command.isidentifier() else False
+
+
+def is_set_up() -> bool:
+    """Say whether the database holds Keeper's tables; makes no file of SQLite. Raises OperationalError."""
+    from django.db import connection  # noqa: PLC0415 - Django only once nothing is unmet
+
+    if connection.vendor == "sqlite" and not Path(connection.settings_dict["NAME"]).exists():
+        return False
+    tables = connection.introspection.table_names()
+    connection.close()
+    return "environments_app_environment" in tables
 
 
 def unmet() -> list[str]:
@@ -52,6 +76,10 @@ def main() -> None:
     if serves:
         # What is loaded stays: the supervisor sets it aside, and enables the collector for the rest.
         gc.disable()
+    needs_setup = requires_setup(arguments)
+    if needs_setup:
+        # Loading the settings would make a new installation's keys.
+        secret_files.hold()
     try:
         port = listening.declare(arguments[1:]) if serves else None
         problems = unmet()
@@ -61,11 +89,21 @@ def main() -> None:
         problems = [str(error)]
     if problems:
         sys.exit("\n".join(f"keeper: {problem}" for problem in problems))
+    _execute(arguments, needs_setup=needs_setup)
+
+
+def _execute(arguments: Sequence[str], *, needs_setup: bool) -> None:
     from django.core.management import execute_from_command_line  # noqa: PLC0415 - Django only once nothing is unmet
     from django.db import OperationalError  # noqa: PLC0415 - Django only once nothing is unmet
 
     try:
+        if needs_setup:
+            if not is_set_up():
+                sys.exit(f"keeper: {NOT_SET_UP}")
+            secret_files.store_held()
         execute_from_command_line([sys.argv[0], *arguments])
+    except secret_files.MadeMeanwhile as error:
+        sys.exit(f"keeper: {error}")
     except OperationalError as error:
         if "--traceback" in arguments:
             raise

@@ -3,6 +3,37 @@
 import os
 import secrets
 from pathlib import Path
+from typing import Final
+
+from keeper_project.errors import KeeperError
+
+# What `hold` keeps in memory until `store_held`: None while files are made at once.
+_held: dict[Path, str] | None = None
+_RANDOM_BYTES: Final = 48
+
+
+class MadeMeanwhile(KeeperError):
+    """Another process made a secret file while this one held its own back."""
+
+
+def hold() -> None:
+    """Make no file from now on: what is missing is kept in memory until `store_held`."""
+    global _held  # noqa: PLW0603 - settings are loaded once a process
+    _held = {}
+
+
+def holds_back() -> bool:
+    """Say whether nothing is to be made yet."""
+    return _held is not None
+
+
+def store_held() -> None:
+    """Make the files that were held back. Raises MadeMeanwhile if another process made one, OSError."""
+    global _held
+    held, _held = _held or {}, None
+    for path, text in held.items():
+        if _create(path, text) != text:
+            raise MadeMeanwhile(f"another process made {path.name} at this moment: run the command again")
 
 
 def read_or_create(path: Path) -> str:
@@ -11,18 +42,26 @@ def read_or_create(path: Path) -> str:
     Safe when several processes start at once: the file appears whole or not at all, and the
     first one wins. Raises OSError if the directory cannot be written.
     """
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as handle:
-            handle.write(secrets.token_urlsafe(48))
-            handle.flush()
-            os.fsync(handle.fileno())
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
+    if path.exists():
+        return path.read_text(encoding="ascii").strip()
+    text = secrets.token_urlsafe(_RANDOM_BYTES)
+    if _held is not None:
+        return _held.setdefault(path, text)
+    return _create(path, text)
+
+
+def _create(path: Path, text: str) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
     return path.read_text(encoding="ascii").strip()

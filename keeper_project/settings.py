@@ -11,7 +11,7 @@ from keeper_project.brief_variables import okta_metadata_url
 from keeper_project.database_url import database_settings
 from keeper_project.listening import serves_this_machine_alone
 from keeper_project.literal_env import LiteralEnv
-from keeper_project.secret_files import read_or_create
+from keeper_project.secret_files import holds_back, read_or_create
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = LiteralEnv()
@@ -325,7 +325,8 @@ USE_I18N = False
 STATIC_URL = "static/"
 STATIC_ROOT = env.str("STATIC_ROOT", default="") or str(KEEPER_DATA_DIR / "static")
 # WhiteNoise warns of a folder that is missing; only an image that runs collectstatic fills it.
-Path(STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+if not holds_back():
+    Path(STATIC_ROOT).mkdir(parents=True, exist_ok=True)
 STATICFILES_DIRS = [BASE_DIR / "static", ("bootstrap", get_bootstrap_dir())]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},

@@ -57,6 +57,34 @@ def test_it_runs_a_command(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "typed", ["issue-token --environment development --role reader --name a", "verify-audit", "backup"]
+)
+def test_it_makes_nothing_before_the_database_is_set_up(tmp_path: Path, typed: str) -> None:
+    done = keeper(*typed.split(), data=tmp_path / "var")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "keeper: The database has not been set up. Run `keeper init-db` (or `make run`) first.\n"
+    )
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_database_without_tables_is_not_set_up(tmp_path: Path) -> None:
+    (tmp_path / "keeper.db").touch()
+    done = keeper("verify-audit", data=tmp_path)
+    assert "has not been set up" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["keeper.db"]
+
+
+def test_a_new_folder_for_a_database_that_is_set_up_gets_its_files(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert keeper("migrate", "--verbosity", "0", data=first).returncode == 0
+    (second).mkdir()
+    (first / "keeper.db").rename(second / "keeper.db")
+    assert "has not been set up" not in keeper("approvals", "list", data=second).stderr
+    assert {"secret_key", "token_pepper"} < {path.name for path in second.iterdir()}
+
+
 def test_manage_py_takes_the_same_words(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "manage.py", "compliance-report", "--help"],
