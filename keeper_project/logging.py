@@ -5,13 +5,14 @@ import sys
 from datetime import date
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 from uuid import UUID
 
 import structlog
 from django.conf import settings
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from keeper_project.outages import OutageFilter
 from keeper_project.redaction import redact_line
 
 FILE_BYTES: Final = 20 * 1024 * 1024
@@ -63,6 +64,9 @@ def configure(config: dict[str, Any]) -> None:
             "class": "logging.StreamHandler",
             "stream": stream,
             "formatter": "readable" if readable else "json",
+            "filters": ["outages"],
+            # Who looks at a terminal is told what went wrong; the rest is in the file.
+            "level": "WARNING" if _is_watched(stream, config) and not answers else "NOTSET",
         }
     }
     if config["file"] != NO_FILE:
@@ -72,6 +76,7 @@ def configure(config: dict[str, Any]) -> None:
             "max_bytes": FILE_BYTES,
             "backups": FILE_BACKUPS,
             "formatter": "json",
+            "filters": ["outages"],
         }
     logging.config.dictConfig(
         {
@@ -81,7 +86,7 @@ def configure(config: dict[str, Any]) -> None:
                 "json": _formatter(_json()),
                 "readable": _formatter(_readable(colors=stream.isatty())),
             },
-            "filters": {"refused": {"()": lambda: _tell_refused}},
+            "filters": {"refused": {"()": lambda: _tell_refused}, "outages": {"()": OutageFilter}},
             "handlers": handlers,
             "root": {"level": config["level"].upper(), "handlers": list(handlers)},
             "loggers": _loggers(),
@@ -99,6 +104,10 @@ def configure(config: dict[str, Any]) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _is_watched(stream: TextIO, config: dict[str, Any]) -> bool:
+    return stream.isatty() and not settings.DEBUG and config["file"] != NO_FILE
 
 
 def _loggers() -> dict[str, Any]:

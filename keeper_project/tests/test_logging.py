@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from uuid import UUID
 
@@ -62,6 +63,27 @@ def test_it_writes_one_json_object_a_line(log: Path) -> None:
     assert line["message"] == "two\nlines of text"
     assert (line["level"], line["logger"]) == ("warning", "keeper.test")
     assert str(line["at"]).endswith("Z")
+
+
+def test_a_terminal_gets_what_went_wrong_in_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal, path = Terminal(), tmp_path / "keeper.log"
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/keeper", "run"])
+    monkeypatch.setattr(sys, "stdout", terminal)
+    configure({"level": "INFO", "file": str(path)})
+    try:
+        logging.getLogger("keeper.test").info("a task was done")
+        logging.getLogger("keeper.test").warning("something is wrong")
+    finally:
+        monkeypatch.undo()
+        configure(configured.LOGGING)
+    assert "something is wrong" in terminal.getvalue()
+    assert "a task was done" not in terminal.getvalue()
+    assert "{" not in terminal.getvalue()
+    assert len(lines(path)) == 2
 
 
 def test_it_carries_the_request_id(log: Path) -> None:

@@ -1,0 +1,102 @@
+"""Writes what a database or broker that is away causes as one line a minute, without tracebacks.
+
+While it is away each request, task and tick of beat fails: thousands of tracebacks would say nothing more.
+"""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from django.db import InterfaceError, OperationalError
+from kombu.exceptions import OperationalError as BrokerError
+
+EVERY_SECONDS: Final = 60.0
+# Of the server: too many connections, shutting down, read-only (a failover), interrupted, and a connection
+# that was ended. The client's errors are all of the connection.
+_SERVER_AWAY: Final = frozenset({1040, 1053, 1290, 1317, 1836, 1927, 4031})
+_CLIENT_ERRORS: Final = range(2000, 2060)
+# What the client of Redis raises, which is not installed everywhere.
+_LOST: Final = frozenset({"ConnectionError", "TimeoutError", "BusyLoadingError"})
+# Lines of Celery that come at each attempt to connect, without an exception.
+_ATTEMPTS: Final = ("consumer: Cannot connect to", "beat: Connection error", "Connection to broker lost")
+_SENTENCES: Final = {
+    "database": "the database does not answer",
+    "broker": "the broker does not answer; what is due is kept in the database",
+}
+
+
+class OutageFilter(logging.Filter):
+    """Lets the first line of each kind of outage pass in a minute, and says how many were left out.
+
+    To be shared by all handlers. A record names its exception by `exc_info`, or as `extra={"cause": error}`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._next: dict[str, float] = {}
+        self._left_out: Counter[str] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether to write a record; one that is written loses its traceback."""
+        # Once for all handlers: the second one would find the minute taken.
+        if not hasattr(record, "outage_passes"):
+            kind = _kind_of(record)
+            record.outage_passes = not kind or self._passes(kind, record)
+        return bool(record.outage_passes)
+
+    def _passes(self, kind: str, record: logging.LogRecord) -> bool:
+        with self._lock:
+            if time.monotonic() < self._next.get(kind, 0.0):
+                self._left_out[kind] += 1
+                return False
+            self._next[kind] = time.monotonic() + EVERY_SECONDS
+            left_out = self._left_out.pop(kind, 0)
+        record.msg, record.args = "%s%s", (_SENTENCES[kind], _detail(record, left_out))
+        record.exc_info, record.exc_text, record.stack_info = None, None, None
+        return True
+
+
+def _detail(record: logging.LogRecord, left_out: int) -> str:
+    error = next((each for each in _chain(_cause_of(record)) if _kind_of_error(each)), None)
+    number = error.args[0] if error is not None and error.args and isinstance(error.args[0], int) else ""
+    # The kind and number alone: the words of a driver may hold what was to be stored.
+    cause = f": {type(error).__name__} {number}".rstrip() if error is not None else ""
+    return cause + (f" ({left_out} more since the last line)" if left_out else "")
+
+
+def _kind_of(record: logging.LogRecord) -> str:
+    for error in _chain(_cause_of(record)):
+        if kind := _kind_of_error(error):
+            return kind
+    # Celery puts the name of its program into the arguments of some lines.
+    attempts = record.name.startswith("celery.") and record.getMessage().startswith(_ATTEMPTS)
+    return "broker" if attempts else ""
+
+
+def _cause_of(record: logging.LogRecord) -> BaseException | None:
+    cause = getattr(record, "cause", None)
+    if isinstance(cause, BaseException):
+        return cause
+    return record.exc_info[1] if record.exc_info else None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _kind_of_error(error: BaseException) -> str:
+    if isinstance(error, InterfaceError):
+        return "database"
+    if isinstance(error, OperationalError):
+        code = error.args[0] if error.args else None
+        return "database" if code in _SERVER_AWAY or code in _CLIENT_ERRORS else ""
+    of_driver = type(error).__module__ == "redis.exceptions" and type(error).__name__ in _LOST
+    return "broker" if of_driver or isinstance(error, BrokerError) else ""
