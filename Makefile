@@ -105,6 +105,12 @@ coverage: $(DEV) ## The suite on both databases with branch coverage, combined
 torture: $(DEV) ## The long forms of the kill and size tests, and properties on other examples than the suite's
 	@$(SERVERS) $(BIN)/python -m pytest -q -m 'torture or hypothesis' --run-torture
 
+MINUTES ?= 120
+KILL_EVERY ?= 300
+.PHONY: soak
+soak: $(DEV) ## Use Keeper in every way for MINUTES (120), kill a process each KILL_EVERY seconds (300), and judge
+	@exec $(BIN)/python -m tests.soak --minutes $(MINUTES) --kill-every $(KILL_EVERY)
+
 .PHONY: faults
 faults: $(DEV) ## Kill each part of production while it is used, and print what was seen
 	@log=$$(mktemp) && trap 'cat "$$log"; rm -f "$$log"' EXIT && export KEEPER_FAULT_LOG="$$log" && \
