@@ -4,8 +4,10 @@ import logging
 import sys
 from typing import Any
 
+import django
 from celery.apps import beat, worker
 from django.conf import settings
+from django.core import checks
 
 logger = logging.getLogger(__name__)
 _say = worker.safe_say  # type: ignore[attr-defined]  # stubs
@@ -18,8 +20,13 @@ class Worker(worker.Worker):
         """Prepare as Celery does, without a banner, whatever was asked for."""
         if not self.app.steps["worker"]:
             _require_broker()
+            _require_sound_settings()
         super().on_before_init(quiet=True, **options)
         worker.safe_say = _say_errors  # type: ignore[attr-defined]  # stubs
+
+    def prepare_args(self, **options: Any) -> dict[str, Any]:
+        """Leave gossip out: Keeper has no use for it, and it fails each time a broker comes back."""
+        return super().prepare_args(**options) | {"without_gossip": True}  # type: ignore[no-any-return]  # stubs
 
     def on_close(self) -> None:
         """Tell that it stops; the handler of the signal cannot, since it may interrupt another line."""
@@ -32,6 +39,7 @@ class Beat(beat.Beat):
 
     def __init__(self, *given: Any, **options: Any) -> None:
         _require_broker()
+        _require_sound_settings()
         super().__init__(*given, **(options | {"quiet": True}))
 
 
@@ -39,6 +47,14 @@ def _require_broker() -> None:
     """End a program that no other process could reach: the worker of `keeper run` has beat inside it."""
     if settings.KEEPER_EMBEDDED_WORKER:
         sys.exit("Set REDIS_URL or CELERY_BROKER_URL: without a broker, only `keeper run` can run a worker.")
+
+
+def _require_sound_settings() -> None:
+    """End a program whose settings `keeper run` would refuse: Celery runs the system checks and goes on."""
+    django.setup()
+    errors = [found for found in checks.run_checks() if found.is_serious() and not found.is_silenced()]
+    if errors:
+        sys.exit("\n".join(f"{found.id}: {found.msg} {found.hint or ''}".rstrip() for found in errors))
 
 
 def _say_errors(message: str, file: Any = sys.__stderr__) -> None:

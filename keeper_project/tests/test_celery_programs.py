@@ -32,3 +32,12 @@ def test_a_program_that_no_process_could_reach_refuses_to_start(
     settings.KEEPER_EMBEDDED_WORKER = True
     with pytest.raises(SystemExit, match="Set REDIS_URL or CELERY_BROKER_URL"):
         make()
+
+
+@pytest.mark.parametrize("make", [app.Beat, lambda: app.Worker(pool_cls="threads")])
+def test_a_program_whose_settings_keeper_run_refuses_does_not_start(
+    make: Callable[[], object], settings: Settings
+) -> None:
+    settings.KEEPER_EMBEDDED_WORKER, settings.SECRET_KEY = False, "change-me"
+    with pytest.raises(SystemExit, match=r"^keeper\.E002: SECRET_KEY is short"):
+        make()
