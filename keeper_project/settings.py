@@ -527,6 +527,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 300.0,
         "options": {"expires": 240},
     },
+    "watch-keys": {
+        "task": "secrets_app.tasks.watch_keys",
+        "schedule": 20.0,
+        "options": {"expires": 18},
+    },
     "check-failing-keys": {
         "task": "secrets_app.tasks.check_failing_keys",
         "schedule": 60.0,

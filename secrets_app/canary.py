@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Final
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
@@ -22,12 +23,13 @@ from audit_app.nudges import nudge
 from audit_app.record import AuditObject, commit_record, record
 from audit_app.row_mac import report_violation
 from environments_app.policy import Principal, require
+from secrets_app.envelope.context import NO_ENVIRONMENT
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
 from secrets_app.key_alerts import KeyFailure, alert, all_open
 from secrets_app.key_providers import patiently, provider_named
 from secrets_app.key_report import key_states
 from secrets_app.models import DataKey, WrappingKey
-from secrets_app.wrapping import refuse_in_transaction, unwrap
+from secrets_app.wrapping import KMS, refuse_in_transaction, unwrap
 
 CHECK_REQUESTED: Final = "secrets_app.tasks.check_requested_keys"
 # Retired data keys that one run looks at: those that were not looked at for the longest time.
@@ -52,6 +54,26 @@ def check_keys() -> None:
     keyring().open_all()
     _store_states()
     check_data_keys(_due())
+
+
+def watch_keys() -> None:
+    """Ask KMS for the state of the keys, and open what is under one that was just disabled or deleted.
+
+    Cheap enough for every few seconds: an operation a key, and none for a key file, which has no state.
+    Raises KeyringUnavailable if nothing can be recorded, and NetworkInTransaction.
+    """
+    refuse_in_transaction("keys are watched")
+    if settings.KEY_MANAGEMENT_BACKEND != KMS:
+        return
+    usable = set(WrappingKey.objects.filter(problem="").values_list("scope", flat=True))
+    _store_states()
+    # An outage has no state: the data keys that are in memory serve through it.
+    turned = WrappingKey.objects.filter(scope__in=usable).exclude(problem="").exclude(state="")
+    if scopes := set(turned.values_list("scope", flat=True)):
+        keyring().open_all()
+        of_system = Q(environment=None) if NO_ENVIRONMENT in scopes else Q(pk__in=[])
+        rows = in_use().filter(Q(environment__uuid__in=scopes) | of_system).select_related("environment")
+        check_data_keys(list(rows.order_by("checked_at", "pk")[:FAILING_PER_RUN]))
 
 
 def check_failing_keys() -> None:

@@ -25,6 +25,12 @@ def check_keys() -> None:
     canary.check_keys()
 
 
+@shared_task(name="secrets_app.tasks.watch_keys")
+def watch_keys() -> None:
+    """Find out whether a key was disabled, sooner than by the check of all data keys."""
+    canary.watch_keys()
+
+
 @shared_task(name="secrets_app.tasks.check_failing_keys")
 def check_failing_keys() -> None:
     """Find out whether the keys that did not open do now."""

@@ -20,7 +20,7 @@ from environments_app.models import Environment
 from environments_app.notifications import deliver_due
 from environments_app.tests.cast import Cast, make_cast
 from secrets_app import canary, data_keys, tasks
-from secrets_app.canary import check_failing_keys, check_keys, failing
+from secrets_app.canary import check_failing_keys, check_keys, failing, watch_keys
 from secrets_app.data_keys import active_key
 from secrets_app.errors import NetworkInTransaction
 from secrets_app.key_providers import forget_provider, kms_requests
@@ -166,6 +166,22 @@ class TestUnderKms:
     @pytest.fixture(autouse=True)
     def waits_take_no_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(kms_requests, "time", Skipping())
+
+    def test_a_key_that_was_just_disabled_is_found_by_its_state(
+        self, strict_kms: Plan, kms_key: str, kms_client: Any, development: Environment
+    ) -> None:
+        active_key(development)
+        check_keys()
+        strict_kms.calls.clear()
+        watch_keys()
+        assert strict_kms.calls["Decrypt"] == 0
+        assert not failing().exists()
+        kms_client.disable_key(KeyId=key_id(kms_key))
+        watch_keys()
+        assert "is disabled" in str(failing().get(environment=development).check_problem)
+        calls = strict_kms.calls["Decrypt"]
+        watch_keys()
+        assert strict_kms.calls["Decrypt"] == calls
 
     def test_a_disabled_key_is_told_once_and_opens_again(
         self, strict_kms: Plan, kms_key: str, kms_client: Any, development: Environment, caplog: Log
