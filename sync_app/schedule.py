@@ -26,6 +26,9 @@ from sync_app.reconcile import Direction
 _AT_A_TIME: Final = 200
 # So long a busy target is let alone before it is tried again.
 _BUSY: Final = timedelta(seconds=5)
+# The wait after a pass that failed for good, such as by a token that ended: it doubles with each failure.
+_FIRST_RETRY: Final = timedelta(seconds=30)
+_LONGEST_RETRY: Final = timedelta(hours=1)
 
 
 def due() -> list[int]:
@@ -70,6 +73,17 @@ def mend_due_times() -> None:
             Target.objects.filter(pk=pk, due_at=due_at).update(due_at=now)
 
 
+def retry_at(target: Target) -> datetime | None:
+    """Return until when no pass of a target is started by itself: None unless its last pass failed.
+
+    A person's pass and new credentials do not wait for it.
+    """
+    failed, succeeded = target.last_failure_at, target.last_success_at
+    if not target.failures or failed is None or (succeeded is not None and succeeded > failed):
+        return None
+    return failed + min(_LONGEST_RETRY, _FIRST_RETRY * 2 ** min(target.failures - 1, 10))
+
+
 def _due_targets(now: datetime) -> Iterable[Target]:
     never = Q(due_at__isnull=True, interval_seconds__gt=0)
     targets = Target.objects.filter(Q(due_at__lte=now) | never, **_AWAKE)
@@ -86,6 +100,10 @@ def _start(target: Target, now: datetime) -> None:
     except (SyncError, AccessError):
         # A row that Keeper did not write: that was reported.
         mine.update(due_at=after)
+        return
+    waits = retry_at(target)
+    if waits and now < waits:
+        mine.update(due_at=waits)
         return
     # Together: whoever dies between the two would have taken the pass away.
     with suppress(SyncPaused), transaction.atomic():

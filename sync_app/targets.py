@@ -130,7 +130,9 @@ def change_credentials(
         fields = ("destination", "endpoint", "credentials", "data_key_id")
         for field in fields:
             setattr(stored, field, getattr(draft, field))
-        stored.save(update_fields=[*fields, "updated_at"])
+        # What failed by the old ones is tried again at once.
+        stored.failures = 0
+        stored.save(update_fields=[*fields, "failures", "updated_at"])
         details: dict[str, Json] = {"fields": ["credentials", *(destination or {})]}
         _record(actor, Action.TARGET_CHANGE, stored, details | {"endpoint": stored.endpoint})
     return stored

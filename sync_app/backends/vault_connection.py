@@ -154,7 +154,9 @@ class VaultConnection:
         if not found.permanent:
             # Busy or sealed: that says nothing about the token.
             return found
-        return CredentialsRejected("Vault does not know the token, or it has expired: renew it")
+        return CredentialsRejected(
+            "Vault does not know the token, or it has expired: sign in again for a new one"
+        )
 
 
 def _body(response: Reply) -> dict[str, Any]:

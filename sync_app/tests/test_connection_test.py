@@ -127,7 +127,7 @@ def test_a_token_that_may_not_ask_about_itself_proves_nothing(cast: Cast, vault:
 def test_what_stops_the_test_is_told(
     cast: Cast, aws: AwsWorld, vault: VaultWorld, settings: Settings
 ) -> None:
-    assert "renew it" in draft(cast, vault, credentials={"token": "hvs.wrong"}).problem
+    assert "sign in again" in draft(cast, vault, credentials={"token": "hvs.wrong"}).problem
     aws.plan.fail("ListSecrets", Fault.ACCESS_DENIED)
     assert "secretsmanager:ListSecrets" in draft(cast, aws).problem
     made(cast, vault)

@@ -1,15 +1,17 @@
 """Passes come although the clock was put back, the sync was paused, or somebody died in between."""
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from django.db import OperationalError
 
 from environments_app.tests.cast import Cast
-from sync_app import leases, runs, schedule, targets
+from sync_app import leases, planning, runs, schedule, targets
+from sync_app.errors import CredentialsRejected
 from sync_app.leases import database_now
-from sync_app.models import Run
+from sync_app.models import Run, Target
 from sync_app.models.run import RunState
 from sync_app.tests.conftest import Jump
 from sync_app.tests.engine.stage import Stage
@@ -55,6 +57,37 @@ def test_what_changed_during_a_pause_follows_when_it_ends(stage: Stage, interval
     targets.resume(actor=stage.alice, target=stage.fresh())
     pass_by()
     assert stage.theirs("app/one") == "second"
+
+
+def test_a_target_whose_credentials_ended_is_asked_again_with_a_growing_wait(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, now = [], database_now()
+
+    def refused(_run: Run, **_: Any) -> None:
+        asked.append(now)
+        raise CredentialsRejected("it has expired")
+
+    monkeypatch.setattr(planning, "make_plan", refused)
+    monkeypatch.setattr(schedule, "database_now", lambda: now)
+    monkeypatch.setattr(runs, "database_now", lambda: now)
+    began = now
+    while now - began < timedelta(minutes=20):
+        # Each change of a secret asks for a pass.
+        schedule.nudge_environment(stage.environment.pk)
+        pass_by()
+        now += timedelta(seconds=10)
+    waits = [round((later - earlier).total_seconds()) for earlier, later in pairwise(asked)]
+    assert waits == [30, 60, 120, 240, 480]
+
+
+def test_new_credentials_are_tried_at_once(stage: Stage, cast: Cast) -> None:
+    Target.objects.update(failures=7, last_failure_at=database_now(), due_at=database_now())
+    assert schedule.due() == []
+    target = stage.fresh()
+    targets.change_credentials(actor=stage.alice, target=target, credentials=stage.world.credentials)
+    schedule.nudge_environment(stage.environment.pk)
+    assert schedule.due() == [Run.objects.get().pk]
 
 
 def test_a_deadlock_does_not_end_the_search_for_what_is_due(
