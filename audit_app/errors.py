@@ -78,7 +78,7 @@ class SinkDown(AuditError):
 
 
 class TooManyRefusals(AuditError):
-    """An address was refused more often than KEEPER_REFUSALS_PER_MINUTE allows."""
+    """An address, or a source of tries for an account, was refused too often."""
 
     def __init__(self, retry_after: int) -> None:
         super().__init__(f"too many refused attempts; retry after {retry_after} s")

@@ -38,6 +38,7 @@ from environments_app.models import (
     Environment,
     FailedSignIns,
     GroupMember,
+    KnownNetwork,
     Membership,
     PersonalSettings,
     Recipient,
@@ -309,7 +310,14 @@ class SecondFactorAdmin(ServiceAdmin):
 class FailedSignInsAdmin(ServiceAdmin):
     """Wrong passwords of late, to look at; accounts are hashed."""
 
-    list_display = ("account", "since", "count")
+    list_display = ("bucket", "until", "count")
+
+
+@admin.register(KnownNetwork)
+class KnownNetworkAdmin(ServiceAdmin):
+    """Networks from which people have signed in, to look at; both are hashed."""
+
+    list_display = ("key", "until")
 
 
 @admin.register(Session)

@@ -1,49 +1,188 @@
-"""Limits how often passwords are tried: per address by the refusals, per account here."""
+"""Limits how often passwords and codes are tried for an account, without locking its person out.
+
+A try comes from a session, a browser of an earlier sign-in, a network of an earlier sign-in, or a
+stranger. Each kind has a pool of its own for each account, so that strangers who use theirs up hold up
+strangers alone. All pools together allow 100 tries in any hour. Within a pool, each source waits longer
+after each wrong try, so that one source does not use up the pool of the others.
+
+A try is taken before the password is checked, and given back if it was right: concurrent tries count.
+"""
 
 import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
+from math import ceil
+from types import MappingProxyType
 from typing import Final
 
-from django.db.models import F
+from django.db import transaction
 from django.utils import timezone
 
 from audit_app.errors import TooManyRefusals
-from environments_app.models import FailedSignIns
+from environments_app.clock import is_in
+from environments_app.models import FailedSignIns, KnownNetwork
 
-MAX_FAILURES: Final = 10
-WINDOW_SECONDS: Final = 900
+_HOUR: Final = timedelta(hours=1)
+_FREE_TRIES: Final = 3
+_FIRST_DELAY: Final = timedelta(seconds=30)
+MAX_DELAY: Final = timedelta(minutes=15)
+KNOWN_FOR: Final = timedelta(days=90)
+_NOTHING: Final = timedelta(0)
 
 
-def check_account(username: str) -> None:
-    """Turn an attempt away while the account is locked, whether or not it exists.
+class Kind(StrEnum):
+    """Where a try comes from, as far as Keeper knows."""
 
-    Raises TooManyRefusals with the seconds until the lock ends at the latest.
+    SESSION = "session"
+    DEVICE = "device"
+    NETWORK = "network"
+    STRANGER = "stranger"
+
+
+# The size of each pool; as much is refilled in an hour. Any hour so allows twice the sum: 100.
+POOLS: Final = MappingProxyType({Kind.SESSION: 10, Kind.DEVICE: 10, Kind.NETWORK: 10, Kind.STRANGER: 20})
+
+
+@dataclass(frozen=True)
+class Source:
+    """One session, browser or network that tries; `name` tells it from others of its kind."""
+
+    kind: Kind
+    name: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A try that was taken; `is_last` says that it emptied its pool."""
+
+    account: str
+    source: Source
+    is_last: bool
+
+
+def take(account: str, sources: Iterable[Source]) -> Attempt:
+    """Take a try from the first source that has one, whether or not the account exists.
+
+    Raises TooManyRefusals with the seconds until one of them has.
     """
-    counted = FailedSignIns.objects.filter(account=_key(username), since__gt=_window_start())
-    if counted.filter(count__gte=MAX_FAILURES).exists():
-        raise TooManyRefusals(retry_after=WINDOW_SECONDS)
+    waits = []
+    for source in sources:
+        taken = _take(account, source)
+        if isinstance(taken, Attempt):
+            return taken
+        waits.append(taken)
+    raise TooManyRefusals(retry_after=min(waits))
 
 
-def note_failure(username: str) -> None:
-    """Count a wrong password for an account; windows that are over are forgotten along the way."""
-    counted = FailedSignIns.objects.filter(account=_key(username))
-    if counted.filter(since__gt=_window_start()).update(count=F("count") + 1):
-        return
-    FailedSignIns.objects.filter(since__lte=_window_start()).delete()
-    first = FailedSignIns(account=_key(username), since=timezone.now())
-    # Somebody else may have begun the same window in between; each counts their own.
-    FailedSignIns.objects.bulk_create([first], ignore_conflicts=True)
-    counted.update(count=F("count") + 1)
+def give_back(attempt: Attempt, *, forget: bool) -> None:
+    """Give a try back that was right; `forget` ends the delay of its source too."""
+    now = timezone.now()
+    with transaction.atomic():
+        rows = _locked(attempt.account, attempt.source)
+        if rows is None:
+            return
+        pool, own = rows
+        pool.until -= _interval(attempt.source.kind)
+        own.count, own.until = 0 if forget else max(0, own.count - 1), now
+        pool.save(update_fields=["until"])
+        own.save(update_fields=["count", "until"])
 
 
-def forget_failures(username: str) -> None:
-    """Start counting anew after a right password."""
-    FailedSignIns.objects.filter(account=_key(username)).delete()
+def strangers_tries(account: str) -> int:
+    """Return how many tries of strangers are not refilled yet."""
+    pool = FailedSignIns.objects.filter(bucket=_pool_key(account, Kind.STRANGER)).first()
+    used = _used(pool, Kind.STRANGER, timezone.now()) if pool else _NOTHING
+    return ceil(used / _interval(Kind.STRANGER))
 
 
-def _window_start() -> datetime:
-    return timezone.now() - timedelta(seconds=WINDOW_SECONDS)
+def remember_network(account: str, network: str) -> None:
+    """Note that the person of an account has signed in from a network."""
+    until = timezone.now() + KNOWN_FOR
+    KnownNetwork.objects.update_or_create(key=_key(account, "known", network), defaults={"until": until})
 
 
-def _key(username: str) -> str:
-    return hashlib.sha256(username.encode()).hexdigest()
+def is_known_network(account: str, network: str) -> bool:
+    """Say whether the person of an account signed in from a network within the last 90 days."""
+    row = KnownNetwork.objects.filter(key=_key(account, "known", network)).first()
+    return row is not None and is_in(row.until, within=KNOWN_FOR)
+
+
+def purge() -> int:
+    """Delete the rows that limit nothing any more; return how many."""
+    now = timezone.now()
+    over = FailedSignIns.objects.filter(until__lt=now - 2 * _HOUR).delete()[0]
+    return over + KnownNetwork.objects.filter(until__lt=now).delete()[0]
+
+
+def _take(account: str, source: Source) -> Attempt | int:
+    """Take a try, or return the seconds until there is one."""
+    now = timezone.now()
+    keys = (_pool_key(account, source.kind), _source_key(account, source))
+    fresh = [FailedSignIns(bucket=key, until=now) for key in keys]
+    # Rows of the same moment by another process are as good.
+    FailedSignIns.objects.bulk_create(fresh, ignore_conflicts=True)
+    with transaction.atomic():
+        rows = _locked(account, source)
+        if rows is None:
+            return 1
+        pool, own = rows
+        interval, capacity = _interval(source.kind), POOLS[source.kind] * _interval(source.kind)
+        used = _used(pool, source.kind, now) + interval
+        wait = max(used - capacity, _remaining_delay(own, now))
+        if wait > _NOTHING:
+            return ceil(wait.total_seconds())
+        own.count = 1 if own.until < now - _HOUR else own.count + 1
+        pool.until, own.until = now + used, now + _delay(own.count)
+        pool.save(update_fields=["until"])
+        own.save(update_fields=["count", "until"])
+    return Attempt(account, source, is_last=used + interval > capacity)
+
+
+def _locked(account: str, source: Source) -> tuple[FailedSignIns, FailedSignIns] | None:
+    """Return the rows of a pool and of a source, locked until the transaction ends."""
+    keys = (_pool_key(account, source.kind), _source_key(account, source))
+    rows = {
+        row.bucket: row
+        for row in FailedSignIns.objects.select_for_update().filter(bucket__in=keys).order_by("bucket")
+    }
+    return (rows[keys[0]], rows[keys[1]]) if len(rows) == len(keys) else None
+
+
+def _used(pool: FailedSignIns, kind: Kind, now: datetime) -> timedelta:
+    """Return the time in which a pool is full again; never more than an empty one takes.
+
+    A row that was written under a clock that was ahead says more.
+    """
+    return min(max(pool.until - now, _NOTHING), POOLS[kind] * _interval(kind))
+
+
+def _remaining_delay(own: FailedSignIns, now: datetime) -> timedelta:
+    until: datetime = own.until
+    return min(until - now, _delay(own.count))
+
+
+def _delay(count: int) -> timedelta:
+    """Return how long a source waits after so many wrong tries in a row."""
+    if count < _FREE_TRIES:
+        return _NOTHING
+    return min(_FIRST_DELAY * 2 ** min(count - _FREE_TRIES, 10), MAX_DELAY)
+
+
+def _interval(kind: Kind) -> timedelta:
+    return _HOUR / POOLS[kind]
+
+
+def _pool_key(account: str, kind: Kind) -> str:
+    return _key(account, "pool", kind)
+
+
+def _source_key(account: str, source: Source) -> str:
+    # One network waits as one source, whether or not it is known.
+    kind = Kind.NETWORK if source.kind is Kind.STRANGER else source.kind
+    return _key(account, kind, source.name)
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

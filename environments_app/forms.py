@@ -1,5 +1,6 @@
 """The forms in which people give a password."""
 
+from math import ceil
 from typing import ClassVar
 
 from django import forms
@@ -13,8 +14,13 @@ from environments_app.sign_in import check_code, check_password
 
 _MAX_PASSWORD = 4096
 _MAX_CODE = 40
-_TOO_MANY = "There were too many attempts. Wait a while, then try again."
 _WRONG_CODE = "This code is not right, or it was used already."
+_MINUTE = 60
+
+
+def _too_many(seconds: int) -> str:
+    number, unit = (seconds, "second") if seconds < _MINUTE else (ceil(seconds / _MINUTE), "minute")
+    return f"Too many attempts. Try again in {number} {unit}{'' if number == 1 else 's'}."
 
 
 class SignInForm(forms.Form):
@@ -51,7 +57,7 @@ class SignInForm(forms.Form):
             )
         except TooManyRefusals as error:
             self.retry_after = error.retry_after
-            raise ValidationError(_TOO_MANY) from error
+            raise ValidationError(_too_many(error.retry_after)) from error
         if self.user is None:
             raise ValidationError("Username or password is not right.")
 
@@ -88,7 +94,7 @@ class CodeForm(forms.Form):
             self.how = check_code(self.request, user=self.user, code=self.cleaned_data["code"])
         except TooManyRefusals as error:
             self.retry_after = error.retry_after
-            raise ValidationError(_TOO_MANY) from error
+            raise ValidationError(_too_many(error.retry_after)) from error
         if self.how is None:
             raise ValidationError(_WRONG_CODE)
         return ""
@@ -97,7 +103,7 @@ class CodeForm(forms.Form):
 class OwnForm(forms.Form):
     """A form that asks once more who one is: one's password, and one's second factor if there is one.
 
-    Wrong ones count as those of the sign-in page do.
+    Wrong ones count for this session alone; `retry_after` is set when it has to wait.
     """
 
     own_password: ClassVar[str] = "password"  # noqa: S105 - the name of a field
@@ -105,6 +111,7 @@ class OwnForm(forms.Form):
     def __init__(self, request: HttpRequest, data: dict[str, str] | None = None) -> None:
         super().__init__(data)
         self.request = request
+        self.retry_after: int | None = None
         if isinstance(request.user, User) and request.user.second_factor:
             self.fields["code"] = CodeField()
 
@@ -115,15 +122,17 @@ class OwnForm(forms.Form):
             return
         try:
             password = self.cleaned_data[self.own_password]
-            user = check_password(self.request, username=self.request.user.get_username(), password=password)
+            name = self.request.user.get_username()
+            user = check_password(self.request, username=name, password=password, own=True)
             if user is None or user != self.request.user:
                 self.add_error(self.own_password, "The password is not right.")
             elif user.second_factor and not check_code(
-                self.request, user=user, code=self.cleaned_data.get("code", "")
+                self.request, user=user, code=self.cleaned_data.get("code", ""), own=True
             ):
                 self.add_error("code" if "code" in self.fields else None, _WRONG_CODE)
         except TooManyRefusals as error:
-            raise ValidationError(_TOO_MANY) from error
+            self.retry_after = error.retry_after
+            raise ValidationError(_too_many(error.retry_after)) from error
 
 
 class ConfirmForm(OwnForm):

@@ -1,5 +1,7 @@
 """One's own pages: the profile with its sessions and password, and confirming who one is."""
 
+from typing import Any
+
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import REDIRECT_FIELD_NAME, update_session_auth_hash
@@ -16,7 +18,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from environments_app.accounts import set_password
 from environments_app.authentication import principal_of
 from environments_app.errors import InvalidField
-from environments_app.forms import ConfirmForm, PasswordForm
+from environments_app.forms import ConfirmForm, OwnForm, PasswordForm
 from environments_app.models import User
 from environments_app.open_sessions import end_session, open_sessions
 from environments_app.sessions import stored_key
@@ -54,7 +56,7 @@ def password_change(request: HttpRequest) -> HttpResponse:
             mark_confirmed(request)
             messages.success(request, "The password was changed; your other sessions have ended.")
             return redirect("profile")
-    return _profile(request, form, status=422)
+    return _profile(request, form)
 
 
 @login_required
@@ -90,9 +92,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
         REDIRECT_FIELD_NAME: target,
         "sso_url": f"{reverse('saml-start')}?{query}" if subject and settings.KEEPER_SAML else "",
     }
-    return render(
-        request, "environments_app/confirm_person.html", context, status=422 if form.errors else 200
-    )
+    return _answer(request, "environments_app/confirm_person.html", context, form)
 
 
 def confirm_first(request: HttpRequest, *, back: str) -> HttpResponse:
@@ -109,7 +109,7 @@ def confirm_link() -> str:
     )
 
 
-def _profile(request: HttpRequest, form: PasswordForm, status: int = 200) -> HttpResponse:
+def _profile(request: HttpRequest, form: PasswordForm) -> HttpResponse:
     user = _person(request)
     context = {
         "account": user,
@@ -120,7 +120,16 @@ def _profile(request: HttpRequest, form: PasswordForm, status: int = 200) -> Htt
         "current_key": stored_key(request.session.session_key or ""),
         "password_form": form if user.has_usable_password() else None,
     }
-    return render(request, "environments_app/profile.html", context, status=status)
+    return _answer(request, "environments_app/profile.html", context, form)
+
+
+def _answer(request: HttpRequest, template: str, context: dict[str, Any], form: OwnForm) -> HttpResponse:
+    """Show a page with a form that asked for the password, and say when to try again."""
+    if form.retry_after is None:
+        return render(request, template, context, status=422 if form.errors else 200)
+    response = render(request, template, context, status=429)
+    response["Retry-After"] = str(form.retry_after)
+    return response
 
 
 def _person(request: HttpRequest) -> User:

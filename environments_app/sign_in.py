@@ -1,7 +1,7 @@
 """Signing in and out: limited, checked and recorded before a session exists."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -9,26 +9,33 @@ from typing import Final
 from django.conf import settings
 from django.contrib.auth import authenticate, login
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from audit_app import streams
 from audit_app.actions import Action, Outcome
 from audit_app.actors import Actor
+from audit_app.addresses import subscriber
 from audit_app.canonical import Json
 from audit_app.record import AuditObject, commit_record
 from audit_app.refusals import check_allowance, refuse
 from environments_app import attempts, second_factor
+from environments_app.attempts import Attempt, Kind, Source
 from environments_app.authentication import address_of, request_id_of
+from environments_app.devices import known_device
 from environments_app.errors import Forbidden
 from environments_app.local_login import LocalBackend, named_user
 from environments_app.models import User
 from environments_app.names import fold_username
+from environments_app.notifications import notify, recovered
 from environments_app.policy import Principal
 from environments_app.principals import anonymous_principal, user_principal
-from environments_app.sessions import CONFIRMED, PLACE, SAML
+from environments_app.sessions import CONFIRMED, PLACE, SAML, stored_key
 
 REFUSAL_KIND: Final = "sign-in"
+# The alert that strangers used up their tries for an account.
+TRIED: Final = "sign-in-tries"
 _BACKEND: Final = "environments_app.local_login.LocalBackend"
 _MAX_AGENT: Final = 200
 _AWAITED: Final = "second_factor_of"
@@ -45,43 +52,58 @@ class SamlSubject:
     session_index: str
 
 
-def check_password(request: HttpRequest, *, username: str, password: str) -> User | None:
+def check_password(request: HttpRequest, *, username: str, password: str, own: bool = False) -> User | None:
     """Return the user of a username and password, or None, which is recorded when this returns.
+
+    `own` says that the person of the session proves once more who they are, which the session counts.
 
     Who has a second factor has shown half of it by this: `check_code` asks for the other half.
     Failures of an existing user are events of their own; those of anybody else are counted by
     address and minute.
 
-    Raises TooManyRefusals if the address or the account was refused too often.
+    Raises TooManyRefusals while the address, or the source for this account, has no try left.
     """
     account = fold_username(username)
-    check_allowance(address=address_of(request))
-    attempts.check_account(account)
+    attempt = attempts.take(account, _sources(request, account, own=own))
     user = authenticate(request, username=username, password=password)
     if isinstance(user, User):
-        if user.second_factor is None:
-            attempts.forget_failures(account)
+        attempts.give_back(attempt, forget=user.second_factor is None)
         return user
-    attempts.note_failure(account)
-    _note_refusal(request, named_user(username))
+    _note_refusal(request, named_user(username), attempt)
     return None
 
 
-def check_code(request: HttpRequest, *, user: User, code: str) -> str | None:
+def check_code(request: HttpRequest, *, user: User, code: str, own: bool = False) -> str | None:
     """Use up a code of the second factor of somebody whose password was right; return its kind, or None.
 
-    Wrong ones count and are recorded as wrong passwords are, and lock the account with them.
+    Wrong ones count and are recorded as wrong passwords are, and together with them.
     Raises TooManyRefusals as `check_password` does.
     """
-    check_allowance(address=address_of(request))
-    attempts.check_account(user.username)
+    attempt = attempts.take(user.username, _sources(request, user.username, own=own))
     how = second_factor.use_code(actor=_principal(request, user), user=user, text=code)
     if how is None:
-        attempts.note_failure(user.username)
-        _note_refusal(request, user, {"reason": "second-factor"})
+        _note_refusal(request, user, attempt, {"reason": "second-factor"})
         return None
-    attempts.forget_failures(user.username)
+    attempts.give_back(attempt, forget=True)
     return how
+
+
+def _sources(request: HttpRequest, account: str, *, own: bool) -> Iterator[Source]:
+    """Yield as what a request may try for an account, the surest first; raises TooManyRefusals.
+
+    What only the person has is asked before the address, which strangers behind the same one use up.
+    """
+    if own:
+        yield Source(Kind.SESSION, stored_key(request.session.session_key or ""))
+        return
+    device = known_device(request, account)
+    if device is not None:
+        yield Source(Kind.DEVICE, device)
+    check_allowance(address=address_of(request))
+    network = subscriber(address_of(request))
+    if attempts.is_known_network(account, network):
+        yield Source(Kind.NETWORK, network)
+    yield Source(Kind.STRANGER, network)
 
 
 def await_code(request: HttpRequest, user: User) -> None:
@@ -114,6 +136,8 @@ def start_session(request: HttpRequest, user: User, *, shown: str | None = None)
     details: dict[str, Json] = {"second_factor": shown} if shown else {}
     _record(_principal(request, user), Action.SIGN_IN, user, Outcome.ALLOWED, details)
     request.session.pop(_AWAITED, None)
+    attempts.remember_network(user.username, subscriber(address_of(request)))
+    recovered(kinds=[TRIED], about=user.uuid, subject=f"{user.username} has signed in")
     _start(request, user, timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE))
 
 
@@ -169,12 +193,35 @@ def record_sign_out(request: HttpRequest, user: User) -> None:
     _record(_principal(request, user), Action.SIGN_OUT, user, Outcome.ALLOWED)
 
 
-def _note_refusal(request: HttpRequest, user: User | None, details: Mapping[str, Json] | None = None) -> None:
-    address = address_of(request)
+def _note_refusal(
+    request: HttpRequest, user: User | None, attempt: Attempt, details: Mapping[str, Json] | None = None
+) -> None:
+    address, kind = address_of(request), attempt.source.kind
     if user is not None:
         actor = anonymous_principal(address, request_id_of(request))
         _record(actor, Action.SIGN_IN, user, Outcome.DENIED, details)
-    refuse(kind=REFUSAL_KIND, address=address)
+        if attempt.is_last and kind is Kind.STRANGER:
+            _tell_tried(user)
+    if kind in {Kind.NETWORK, Kind.STRANGER}:
+        refuse(kind=REFUSAL_KIND, address=address)
+
+
+def _tell_tried(user: User) -> None:
+    """Tell a person and the administrators that strangers have used up their tries for an account."""
+    notify(
+        kind=TRIED,
+        about=user.uuid,
+        environment=None,
+        subject=f"Many wrong passwords for the account {user.username}",
+        lines=[
+            "They came from networks where this person has not signed in before. Such networks wait now.",
+            f"{user.username} signs in as before from a known browser or network.",
+            "If these were not your own tries, choose a new password and set up a second factor.",
+        ],
+        link=reverse("profile"),
+        signature=timezone.now().date().isoformat(),
+        people=[user.uuid],
+    )
 
 
 def _principal(request: HttpRequest, user: User) -> Principal:

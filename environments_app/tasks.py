@@ -5,7 +5,7 @@ import logging
 from celery import shared_task
 from django.conf import settings
 
-from environments_app import access_answers, access_requests, approvals
+from environments_app import access_answers, access_requests, approvals, attempts
 from environments_app.errors import SamlUnavailable
 from environments_app.notifications import deliver_due
 from environments_app.saml.assertions import purge
@@ -40,8 +40,9 @@ def tell_of_tokens() -> None:
 
 @shared_task(name="environments_app.tasks.purge_saml_assertions")
 def purge_saml_assertions() -> None:
-    """Forget assertions that could not be used again anyway."""
+    """Forget assertions that could not be used again anyway, and tries that limit nothing any more."""
     purge()
+    attempts.purge()
 
 
 @shared_task(name="environments_app.tasks.expire_approvals")

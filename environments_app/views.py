@@ -12,6 +12,8 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
+from environments_app.attempts import strangers_tries
+from environments_app.devices import remember_device
 from environments_app.forms import CodeForm, SignInForm
 from environments_app.models import User
 from environments_app.saml.pages import provider_logout
@@ -24,6 +26,8 @@ from environments_app.sign_in import (
 )
 
 _TOO_MANY_REQUESTS = 429
+# Fewer wrong passwords of the last hour are likely the person's own.
+_TELLS_OF = 5
 
 
 @sensitive_post_parameters("password")
@@ -44,8 +48,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         await_code(request, form.user)
         query = f"?{urlencode({REDIRECT_FIELD_NAME: target})}" if target else ""
         return HttpResponseRedirect(reverse("sign-in-code") + query)
-    start_session(request, form.user)
-    return HttpResponseRedirect(target or resolve_url(settings.LOGIN_REDIRECT_URL))
+    return _signed_in(request, form.user, target)
 
 
 @sensitive_post_parameters("code")
@@ -60,8 +63,7 @@ def sign_in_code(request: HttpRequest) -> HttpResponse:
         return redirect("sign-in")
     form = CodeForm(request, user, request.POST if request.method == "POST" else None)
     if form.is_bound and form.is_valid():
-        start_session(request, user, shown=form.how)
-        return HttpResponseRedirect(target or resolve_url(settings.LOGIN_REDIRECT_URL))
+        return _signed_in(request, user, target, shown=form.how)
     status = _TOO_MANY_REQUESTS if form.retry_after else 200
     context = {"form": form, REDIRECT_FIELD_NAME: target}
     response = render(request, "environments_app/sign_in_code.html", context, status=status)
@@ -85,6 +87,21 @@ def sign_out(request: HttpRequest) -> HttpResponse:
         return render(request, "environments_app/signing_out.html", {"onward_url": provider_logout(subject)})
     messages.success(request, "You have been signed out.")
     return redirect(resolve_url(settings.LOGOUT_REDIRECT_URL or "sign-in"))
+
+
+def _signed_in(request: HttpRequest, user: User, target: str, *, shown: str | None = None) -> HttpResponse:
+    """Start the session, and mark the browser as one in which this person signs in."""
+    tries = strangers_tries(user.username)
+    start_session(request, user, shown=shown)
+    if tries >= _TELLS_OF:
+        messages.warning(
+            request,
+            f"{tries} wrong passwords or codes were tried for your account of late, from networks that were "
+            "new to it. If that was not you, choose a new password and set up a second factor.",
+        )
+    response = HttpResponseRedirect(target or resolve_url(settings.LOGIN_REDIRECT_URL))
+    remember_device(request, response, user.username)
+    return response
 
 
 def _page(request: HttpRequest, form: SignInForm, target: str) -> HttpResponse:

@@ -41,6 +41,7 @@ ACTS: Final[dict[str, set[str]]] = {
     "environments_app.Environment": {"add", "change"},
     "environments_app.FailedSignIns": set(),
     "environments_app.GroupMember": {"add", "delete"},
+    "environments_app.KnownNetwork": set(),
     "environments_app.Membership": {"add", "change", "delete"},
     "environments_app.PersonalSettings": set(),
     "environments_app.Recipient": set(),

@@ -10,7 +10,7 @@ from environments_app.models.access import (
 )
 from environments_app.models.access_request import AccessRequest, RequestState
 from environments_app.models.approval import Approval, ApprovalState
-from environments_app.models.attempt import FailedSignIns
+from environments_app.models.attempt import FailedSignIns, KnownNetwork
 from environments_app.models.environment import Environment
 from environments_app.models.notification import Alert, Delivery, DeliveryState, Recipient
 from environments_app.models.personal import NoticeKind, PersonalSettings
@@ -30,6 +30,7 @@ __all__ = [
     "Environment",
     "FailedSignIns",
     "GroupMember",
+    "KnownNetwork",
     "Membership",
     "NoticeKind",
     "PersonalSettings",

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -119,14 +120,15 @@ def test_a_bad_password_is_not_taken(cast: Cast, alice: Client, fields: dict[str
     assert cast.alice.password == before
 
 
-def test_guessing_the_current_password_is_limited(
-    alice: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings.KEEPER_REFUSALS_PER_MINUTE = 1000
-    monkeypatch.setattr("environments_app.attempts.MAX_FAILURES", 2)
-    for _ in range(2):
-        change(alice, current="wrong")
-    assert b"too many attempts" in change(alice).content
+def test_guessing_the_current_password_is_limited_by_session(alice: Client) -> None:
+    thief = entered("alice")
+    for _ in range(3):
+        change(thief, current="wrong")
+    for refused in (change(thief), thief.post("/confirm", {"password": PASSWORD})):
+        assert (refused.status_code, 0 < int(refused["Retry-After"]) <= 30) == (429, True)
+        assert re.search(rb"Too many attempts. Try again in \d+ seconds?\.", refused.content)
+    assert alice.post("/confirm", {"password": PASSWORD}).status_code == 302
+    assert change(alice).status_code == 302
 
 
 # --- A fresh sign-in -----------------------------------------------------------------------------

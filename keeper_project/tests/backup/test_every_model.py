@@ -66,6 +66,7 @@ FATE: Final[dict[str, str]] = {
     "environments_app.Environment": AS_IT_WAS,
     "environments_app.FailedSignIns": AS_IT_WAS,
     "environments_app.GroupMember": AS_IT_WAS,
+    "environments_app.KnownNetwork": AS_IT_WAS,
     "environments_app.Membership": SUSPENDED,
     "environments_app.PersonalSettings": AS_IT_WAS,
     # Told of nothing before somebody activates the installation.
