@@ -9,10 +9,12 @@ and says on the row why something could not be delivered.
 """
 
 import logging
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from itertools import takewhile
 from typing import Final, Protocol
 from urllib.parse import urljoin
 from uuid import UUID
@@ -34,6 +36,7 @@ ATTEMPTS: Final = 8
 _CLAIM: Final = timedelta(minutes=2)
 _FIRST_WAIT: Final = timedelta(seconds=30)
 _BATCH: Final = 100
+_PASS_SECONDS: Final = 20.0
 _KEPT: Final = timedelta(days=30)
 _log = logging.getLogger(__name__)
 
@@ -196,7 +199,10 @@ def deliver_due() -> int:
     now = timezone.now()
     Delivery.objects.filter(finished_at__lt=now - _KEPT).delete()
     due = Delivery.objects.filter(state=DeliveryState.WAITING, due_at__lte=now).order_by("due_at", "id")
-    return sum(_deliver(pk) for pk in list(due.values_list("pk", flat=True)[:_BATCH]))
+    # What receivers that do not answer leave undone waits for the next pass, and holds nothing else up.
+    until = time.monotonic() + _PASS_SECONDS
+    waiting = takewhile(lambda _: time.monotonic() < until, list(due.values_list("pk", flat=True)[:_BATCH]))
+    return sum(_deliver(pk) for pk in waiting)
 
 
 def _is_known(alert: Alert, signature: str, subject: str, lines: list[str]) -> bool:

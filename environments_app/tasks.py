@@ -5,6 +5,7 @@ import logging
 from celery import shared_task
 from django.conf import settings
 
+from audit_app.slots import slot
 from environments_app import access_answers, access_requests, approvals, attempts
 from environments_app.errors import SamlUnavailable
 from environments_app.notifications import deliver_due
@@ -17,8 +18,10 @@ logger = logging.getLogger(__name__)
 
 @shared_task(name="environments_app.tasks.deliver_notifications")
 def deliver_notifications() -> None:
-    """Send the notifications that are due."""
-    deliver_due()
+    """Send the notifications that are due; not while an earlier one still waits for a receiver."""
+    with slot("notifications", share=0) as is_free:
+        if is_free:
+            deliver_due()
 
 
 @shared_task(name="environments_app.tasks.refresh_saml_metadata")

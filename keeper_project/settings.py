@@ -103,6 +103,8 @@ KEEPER_SWEEP_INTERVAL_HOURS = env.int("KEEPER_SWEEP_INTERVAL_HOURS", default=24)
 # Whether a target of AWS without an access key of its own may use the identity of Keeper's machine,
 # which every manager of an environment can then point at what that identity reaches.
 KEEPER_SYNC_MACHINE_CREDENTIALS = env.bool("KEEPER_SYNC_MACHINE_CREDENTIALS", default=False)
+# How long a run may take altogether, its attempts included, before it ends as failed.
+KEEPER_SYNC_RUN_SECONDS = env.int("KEEPER_SYNC_RUN_SECONDS", default=6 * 3600)
 # What a new installation makes its first targets of (sync_app.default_targets); empty: none.
 KEEPER_DEFAULT_TARGET_ENVIRONMENT = env.str("KEEPER_DEFAULT_TARGET_ENVIRONMENT", default="development")
 VAULT_URL = env.str("VAULT_URL", default="")

@@ -161,6 +161,10 @@ class LeaseLost(SyncError):
     """Another worker has taken the run over: this one writes nothing any more."""
 
 
+class RunOverdue(SyncError):
+    """The run took longer than a run may take altogether."""
+
+
 class Unfinished(SyncError):
     """Some items wait for another attempt; the run is carried on later."""
 

@@ -8,11 +8,12 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from django.conf import settings
 from django.db import connection
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Greatest
 
-from sync_app.errors import LeaseLost
+from sync_app.errors import LeaseLost, RunOverdue
 from sync_app.models import Run
 from sync_app.models.run import RunState
 from sync_app.stopping import leave_off_if_asked
@@ -55,15 +56,21 @@ def claim(run_id: int, *, owner: str) -> "Lease | None":
     )
     if not taken:
         return None
-    epoch = Run.objects.values_list("epoch", flat=True).get(pk=run_id)
     Run.objects.filter(pk=run_id, started_at__isnull=True).update(started_at=now)
-    return Lease(run_id, epoch, owner)
+    epoch, started_at = Run.objects.values_list("epoch", "started_at").get(pk=run_id)
+    # A clock that was put back since then takes no time from the run.
+    spent = max((now - started_at).total_seconds(), 0)
+    return Lease(run_id, epoch, owner, seconds=settings.KEEPER_SYNC_RUN_SECONDS - spent)
 
 
 class Lease:
-    """The hold on one run; every write of its worker goes through `hold`."""
+    """The hold on one run; every write of its worker goes through `hold`.
 
-    def __init__(self, run_id: int, epoch: int, owner: str) -> None:
+    It is renewed as often as it takes, but not beyond the time that a run has altogether.
+    """
+
+    def __init__(self, run_id: int, epoch: int, owner: str, *, seconds: float) -> None:
+        self._ends = time.monotonic() + seconds
         self._run_id = run_id
         self._epoch = epoch
         self._owner = owner
@@ -79,13 +86,25 @@ class Lease:
             raise LeaseLost("another worker carries this run on")
         self._renewed = time.monotonic()
 
+    def ends_within(self, wait: timedelta) -> bool:
+        """Return whether the time of the whole run is over after a wait."""
+        return self._ends - time.monotonic() <= wait.total_seconds()
+
     def refuse_if_over(self) -> None:
-        """Raise LeaseLost if the lease was not renewed in time; asks the clock alone, in any thread."""
+        """Raise LeaseLost if the lease was not renewed in time, RunOverdue if the run has had all of its own.
+
+        Asks the clock alone, in any thread.
+        """
+        if self.ends_within(timedelta()):
+            hours = settings.KEEPER_SYNC_RUN_SECONDS / 3600
+            raise RunOverdue(f"the run did not end within {hours:.3g} hours: the next one goes on from there")
         if time.monotonic() - self._renewed > _OVER_AFTER_SECONDS:
             raise LeaseLost("the lease ran out: another worker may carry this run on")
 
     def pulse(self) -> None:
-        """Renew the lease if some time has passed since it last was. Raises LeaseLost."""
+        """Renew the lease if some time has passed since it last was. Raises LeaseLost, RunOverdue."""
+        if self.ends_within(timedelta()):
+            self.refuse_if_over()
         if time.monotonic() - self._renewed > _RENEW_AFTER_SECONDS:
             self.hold()
 

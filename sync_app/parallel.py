@@ -1,7 +1,11 @@
-"""Asks a target for many things at once: threads that touch the network only, never the database."""
+"""Asks a target for many things at once: threads that touch the network only, never the database.
+
+They send under what bounds the work of the thread that started them (`audit_app.outbound_limits.guarded`).
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from itertools import islice
 from queue import Empty, SimpleQueue
 from threading import Event
@@ -44,14 +48,16 @@ def each(
     """
     waiting = iter(items)
     with ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="keeper-sync") as pool:
-        running = {pool.submit(work, item): item for item in islice(waiting, BATCH)}
+        running = {pool.submit(copy_context().run, work, item): item for item in islice(waiting, BATCH)}
         try:
             while running:
                 pulse()
                 done, _ = wait(running, timeout=_PULSE_SECONDS, return_when=FIRST_COMPLETED)
                 for future in done:
                     item = running.pop(future)
-                    running |= {pool.submit(work, more): more for more in islice(waiting, 1)}
+                    running |= {
+                        pool.submit(copy_context().run, work, more): more for more in islice(waiting, 1)
+                    }
                     yield item, _answer(future.result)
         finally:
             for future in running:
@@ -86,7 +92,7 @@ class Started(Generic[Item, Answer]):
     ) -> None:
         self._over = Event()
         self._ended: SimpleQueue[Future[Answer]] = SimpleQueue()
-        self._running = {pool.submit(self._worked, work, item): item for item in items}
+        self._running = {pool.submit(copy_context().run, self._worked, work, item): item for item in items}
         for future in self._running:
             future.add_done_callback(self._ended.put)
 

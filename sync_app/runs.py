@@ -16,12 +16,14 @@ from audit_app.actions import Action, Outcome
 from audit_app.actors import NIL
 from audit_app.keyring import KeyringUnavailable
 from audit_app.nudges import nudge
+from audit_app.outbound_limits import guarded
 from audit_app.record import AuditObject, record
 from audit_app.streams import environment_stream
 from environments_app.errors import AccessError, Forbidden, Invisible
 from environments_app.policy import Principal, require
 from secrets_app.errors import KeyUnavailable, SecretError
 from sync_app import alerts, applying, drift, pending_stages, planning
+from sync_app.at_work import begun
 from sync_app.authority import require_usable
 from sync_app.errors import BackendError, LeaseLost, SyncError, SyncPaused, Unfinished, WorkerStops
 from sync_app.finding import require_on
@@ -65,12 +67,19 @@ def execute(run_id: int) -> Run | None:
 
     Never raises for what the target, the keys or the rights refuse: that is the run's outcome.
     """
+    with begun("run", run_id) as is_free:
+        return _execute(run_id) if is_free else None
+
+
+def _execute(run_id: int) -> Run | None:
     lease = claim(run_id, owner=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:12]}")
     if lease is None:
         return None
     run = Run.objects.select_related("target__environment", "plan").get(pk=run_id)
     try:
-        _attempt(run, lease)
+        # A worker whose lease ran out, or a run whose time is over, asks the target nothing more.
+        with guarded(lease.refuse_if_over):
+            _attempt(run, lease)
     except LeaseLost:
         logger.info("run %s is carried on by another worker", run.uuid)
         return Run.objects.select_related("target__environment", "plan").get(pk=run_id)
@@ -120,7 +129,8 @@ def _attempt(run: Run, lease: Lease) -> None:
     except SyncPaused:
         _wait_for_resumption(lease)
     except (BackendError, Unfinished, KeyUnavailable, KeyringUnavailable) as error:
-        _failed(run, lease, error, passing=_may_pass(error) and run.attempts < MAX_ATTEMPTS)
+        again = _may_pass(error) and run.attempts < MAX_ATTEMPTS
+        _failed(run, lease, error, passing=again and not lease.ends_within(delay(run.attempts)))
     except (SyncError, AccessError, SecretError) as error:
         _failed(run, lease, error, passing=False)
     else:
@@ -129,7 +139,8 @@ def _attempt(run: Run, lease: Lease) -> None:
 
 def _wait_for_resumption(lease: Lease) -> None:
     """Put a run back that may not write now; however long that takes, it is no attempt that failed."""
-    lease.hand_over(not_before=database_now() + timedelta(seconds=_PAUSED_SECONDS), error="paused")
+    wait = timedelta(seconds=_PAUSED_SECONDS)
+    lease.hand_over(not_before=database_now() + wait, error="paused", started_at=None)
 
 
 def _work(run: Run, lease: Lease) -> str:

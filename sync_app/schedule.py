@@ -44,7 +44,13 @@ def due() -> list[int]:
         for target in _due_targets(now):
             retry_collisions(partial(_start, target, now))
     runs = Run.objects.filter(claimable(now), target__paused_at__isnull=True)
-    return list(runs.order_by("pk").values_list("pk", flat=True)[:_AT_A_TIME])
+    # Those whose target answered last come first.
+    return list(runs.order_by("target__failures", "pk").values_list("pk", flat=True)[:_AT_A_TIME])
+
+
+def failed_last(run_id: int) -> bool:
+    """Return whether the target of a run failed when it was asked last."""
+    return Run.objects.filter(pk=run_id, target__failures__gt=0).exists()
 
 
 def nudge_environment(environment_id: int, names: Collection[str]) -> None:

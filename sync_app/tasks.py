@@ -3,6 +3,7 @@
 from celery import shared_task
 
 from audit_app.nudges import has_backlog, nudge
+from audit_app.slots import slot
 from sync_app import runs, schedule
 from sync_app.queueing import EXECUTE, RUN_DUE
 from sync_app.rotation import alerts as rotation_alerts
@@ -22,8 +23,20 @@ def run_due() -> None:
 
 @shared_task(name=EXECUTE)
 def execute_run(run_id: int) -> None:
-    """Carry out a run, or do nothing if another worker has it."""
-    runs.execute(run_id)
+    """Carry out a run, or do nothing if another worker has it, or the slots are taken: it stays due.
+
+    Targets take half of a worker, and those that failed last half of that: a target that answers does not
+    wait for those that do not.
+    """
+    with slot("sync", share=1 / 2) as is_free:
+        if not is_free:
+            return
+        if not schedule.failed_last(run_id):
+            runs.execute(run_id)
+            return
+        with slot("sync-failing", share=1 / 4) as is_free_too:
+            if is_free_too:
+                runs.execute(run_id)
 
 
 @shared_task(name=ROTATE_DUE)
@@ -45,5 +58,7 @@ def mend_due_times() -> None:
 
 @shared_task(name=ROTATE)
 def carry_on_rotation(rotation_id: int) -> None:
-    """Carry a rotation on, or do nothing if another worker has it."""
-    running.execute(rotation_id)
+    """Carry a rotation on, or do nothing if another worker has it, or the slots are taken: it stays due."""
+    with slot("rotation", share=1 / 4) as is_free:
+        if is_free:
+            running.execute(rotation_id)

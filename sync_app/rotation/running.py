@@ -19,6 +19,7 @@ from audit_app.streams import environment_stream
 from environments_app.errors import AccessError, Forbidden, Invisible, Tampered
 from environments_app.policy import Principal
 from secrets_app.errors import KeyUnavailable, SecretError, StaleVersion
+from sync_app.at_work import begun
 from sync_app.errors import BackendError, LeaseLost, SyncError, WorkerStops
 from sync_app.leases import database_now
 from sync_app.metrics import count_rotation
@@ -46,6 +47,11 @@ def execute(rotation_id: int) -> Rotation | None:
 
     Never raises for what a server, the keys or the rights refuse: that is told on the rotation.
     """
+    with begun("rotation", rotation_id) as is_free:
+        return _execute(rotation_id) if is_free else None
+
+
+def _execute(rotation_id: int) -> Rotation | None:
     hold = claim(rotation_id, owner=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:12]}")
     if hold is None:
         return None
