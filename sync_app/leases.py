@@ -59,7 +59,7 @@ def claim(run_id: int, *, owner: str) -> "Lease | None":
     Run.objects.filter(pk=run_id, started_at__isnull=True).update(started_at=now)
     epoch, started_at = Run.objects.values_list("epoch", "started_at").get(pk=run_id)
     # A clock that was put back since then takes no time from the run.
-    spent = max((now - started_at).total_seconds(), 0)
+    spent = max((now - (started_at or now)).total_seconds(), 0)
     return Lease(run_id, epoch, owner, seconds=settings.KEEPER_SYNC_RUN_SECONDS - spent)
 
 
