@@ -151,7 +151,7 @@ def test_previews_and_results_are_without_barriers(
     page.get_by_role("checkbox", name="Select all on this page").check()
     page.get_by_label("What to do with the selected").select_option("tag")
     page.get_by_role("button", name="Go on…").click()
-    page.locator("main form").first.wait_for()
+    page.wait_for_url("**/secrets/bulk")
     judge("bulk-preview")
     page.goto("/compare?left=development&right=production")
     page.get_by_role("button", name="Compare").click()

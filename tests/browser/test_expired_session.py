@@ -316,6 +316,26 @@ def test_a_second_factor_is_asked_for_in_the_dialog(visitor: Visitor, cast: Cast
     assert value_of(cast, stored) == "typed-with-care"
 
 
+# --- The admin --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_form_of_the_admin_is_kept_as_well(visitor: Visitor, cast: Cast, look: str) -> None:
+    page = visitor.open("/admin/environments_app/environment/add/", user=cast.root, **LOOKS[look])
+    page.locator("#id_name").fill("typed-with-care")
+    page.locator("#header a").first.click()
+    expect(page.get_by_role("dialog")).to_contain_text("Leave without saving?")
+    visitor.shoot(page, f"admin-leave-{look}")
+    page.get_by_role("button", name="Stay").click()
+    end_session(cast.root)
+    page.locator("[name=_save]").click()
+    expect(page.locator("dialog#session")).to_be_visible()
+    visitor.shoot(page, f"admin-session-{look}")
+    sign_in(page)
+
+    expect(page.locator(".messagelist")).to_contain_text("typed-with-care")
+
+
 # --- How it looks -----------------------------------------------------------------------------------
 
 

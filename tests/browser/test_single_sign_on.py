@@ -7,7 +7,7 @@ import pytest
 from django.test import override_settings
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from environments_app.models import Membership, User
+from environments_app.models import Membership, Session, User
 from environments_app.saml_mappings import map_group
 from environments_app.tests.cast import Cast
 from tests.browser import requests_under_way
@@ -109,3 +109,31 @@ def test_a_refusal_is_a_page_that_one_understands(cast: Cast, provider: WebProvi
     window.get_by_role("button", name="Continue to Keeper").click()
     expect(window.get_by_role("alert")).to_contain_text("not handed over because of a name")
     expect(window.get_by_role("link", name="Try again")).to_be_visible()
+
+
+def test_a_form_that_outlived_its_session_is_sent_after_single_sign_on_in_a_second_tab(
+    cast: Cast, provider: WebProvider, window: Page
+) -> None:
+    Membership.objects.create(environment=cast.development, user=cast.root, role="manager")
+    map_group(
+        actor=cast.principal(cast.root), group="dev-editors", environment=cast.development, role="editor"
+    )
+    provider.groups[NAME] = ["dev-editors"]
+    sign_in(window)
+    window.goto("/secrets/new?environment=development")
+    window.locator("#id_name").fill("payments/db")
+    window.locator("#id_value").fill("typed-with-care")
+    Session.objects.all().delete()
+    window.get_by_role("button", name="Create secret").click()
+    dialog = window.locator("dialog#session")
+    expect(dialog).to_contain_text("Your session has expired")
+
+    with window.context.expect_page() as opened:
+        dialog.get_by_role("link", name="Sign in with single sign-on").click()
+    tab = opened.value
+    # The provider remembers who signed in there.
+    tab.get_by_role("button", name="Continue to Keeper").click()
+    expect(tab.get_by_role("heading", level=1)).to_have_text("You are signed in")
+    window.bring_to_front()
+
+    expect(window.get_by_role("heading", level=1)).to_have_text("payments/db")

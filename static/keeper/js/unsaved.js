@@ -1,9 +1,11 @@
 // Asks before a form that was filled in is left without being sent. Filters and searches are not kept.
 import { ask } from "./confirm.js";
 
-const KEPT = "main form[method=post]:not([data-select], [data-discardable])";
+const KEPT = "main form[method=post]:not([data-select], [data-discardable], #changelist-form)";
 // What holds nothing that was entered to be saved; browsers fill in a password without being asked.
 const IGNORED = "[type=hidden], button, fieldset, output, [data-must-equal], [autocomplete=current-password]";
+// Links of the admin that open a window of their own.
+const OPENS_BESIDE = ".related-widget-wrapper-link, .related-lookup";
 
 const touched = new WeakSet();
 const settled = new WeakSet();
@@ -71,7 +73,7 @@ document.addEventListener(
   (event) => {
     const link = event.target.closest?.("a[href]");
     const elsewhere = event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey;
-    if (!link || elsewhere || (link.target && link.target !== "_self")) return;
+    if (!link || elsewhere || (link.target && link.target !== "_self") || link.matches(OPENS_BESIDE)) return;
     if (link.getAttribute("href").startsWith("#")) return;
     // It is the answer to what was entered in its form.
     if (link.matches("form [data-leave]")) settle(link.closest("form"));
