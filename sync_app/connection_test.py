@@ -10,11 +10,12 @@ from audit_app.record import AuditObject, commit_record
 from audit_app.streams import environment_stream
 from environments_app.models import Environment
 from environments_app.policy import Principal, require
+from sync_app.awaited import awaited
 from sync_app.backends.base import Backend
 from sync_app.backends.permissions import Grant, Need, Permission
 from sync_app.credentials import connected
 from sync_app.destinations import backend_of, identify, overlap_sentence
-from sync_app.errors import BackendError, BadDestination, DestinationTaken, SyncError
+from sync_app.errors import BackendError, BadDestination, DestinationTaken, SyncError, TestsUnderWay
 from sync_app.finding import require_authentic_place, require_on
 from sync_app.models import Target
 from sync_app.reconcile import Deletion, Direction
@@ -53,12 +54,12 @@ class Report:
 def test(*, actor: Principal, target: Target) -> Report:
     """Try a target. What it answers is in the report; the test itself is recorded.
 
-    Raises Forbidden or Invisible, TargetConflict, Tampered, an EnvelopeError, KeyUnavailable.
+    Raises Forbidden or Invisible, TargetConflict, Tampered, an EnvelopeError, KeyUnavailable, TestsUnderWay.
     """
     require_on(actor=actor, action=Action.TARGET_TEST, target=target)
     needs = _needs(target.direction, target.deletion)
     try:
-        with connected(actor=actor, target=target) as backend:
+        with awaited(), connected(actor=actor, target=target) as backend:
             report = _tried(backend, needs)
     except BackendError as error:
         report = Report(problem=str(error), needs=needs)
@@ -78,15 +79,15 @@ def test_draft(
 ) -> Report:
     """Try a target that is not stored, before it is; also whether its destination is free.
 
-    Raises BadDestination for a field that is wrong, Forbidden or Invisible, Tampered.
+    Raises BadDestination for a field that is wrong, Forbidden or Invisible, Tampered, TestsUnderWay.
     """
     require(actor=actor, action=Action.TARGET_TEST, environment=environment)
     require_authentic_place(environment)
     needs = _needs(direction, deletion)
     try:
-        with backend_of(backend)(destination=destination, credentials=credentials) as made:
+        with awaited(), backend_of(backend)(destination=destination, credentials=credentials) as made:
             report = _tried(made, needs, actor=actor)
-    except BadDestination:
+    except (BadDestination, TestsUnderWay):
         raise
     except SyncError as error:
         report = Report(problem=str(error), needs=needs)

@@ -137,6 +137,10 @@ class RequestRefused(BackendError):
 # --- Plans and runs ---------------------------------------------------------------------------
 
 
+class TestsUnderWay(SyncError):
+    """As many tests of other systems are under way as a process waits for at once."""
+
+
 class SyncPaused(TargetConflict):
     """The target, or all of the sync, is paused."""
 

@@ -19,6 +19,7 @@ from environments_app.errors import NameInUse
 from environments_app.models import Environment
 from environments_app.policy import Principal, require
 from sync_app.alerts import after_removal
+from sync_app.awaited import awaited
 from sync_app.credentials import seal
 from sync_app.destinations import Identity, backend_of, identify, refuse_overlap, system_of
 from sync_app.errors import AnotherSystem, BackendError, BadDestination, SyncError, TargetInUse
@@ -238,7 +239,7 @@ def _identified(target: Target, destination: Mapping[str, str], credentials: Map
     """Set where a target is, as the system itself says."""
     kind = backend_of(target.backend)
     target.endpoint = kind.endpoint(destination)
-    with kind(destination=destination, credentials=credentials) as backend:
+    with awaited(), kind(destination=destination, credentials=credentials) as backend:
         identity = identify(backend)
         backend.check()
         target.destination = backend.destination

@@ -23,6 +23,7 @@ from secrets_app.input_errors import InvalidInput
 from secrets_app.models import Secret
 from secrets_app.reading import current_version_of, open_version, require_readable
 from secrets_app.secret_types import SecretType, inspect
+from sync_app.awaited import awaited
 from sync_app.errors import (
     BackendError,
     LoginRefused,
@@ -237,8 +238,9 @@ def _tried(actor: Principal, policy: RotationPolicy, rotator: Rotator, action: A
     details: dict[str, Json] = {"purpose": "rotation policy", "endpoint": rotator.endpoint}
     value = open_version(actor=actor, version=version, action=Action.SECRET_REVEAL, details=details)
     try:
-        rotator.check(value)
-        _require_fit(rotator, value, SecretType(secret.secret_type))
+        with awaited():
+            rotator.check(value)
+            _require_fit(rotator, value, SecretType(secret.secret_type))
     except BackendError as error:
         _record_failure(actor, action, policy, error)
         raise

@@ -7,6 +7,7 @@ from datetime import datetime
 from audit_app.actions import Action
 from environments_app.policy import Principal
 from secrets_app.reading import current_version_of, version_of
+from sync_app.awaited import awaited
 from sync_app.errors import BackendError
 from sync_app.leases import database_now
 from sync_app.models import RotationPolicy
@@ -54,8 +55,10 @@ def rehearse(*, actor: Principal, policy: RotationPolicy) -> Rehearsal:
         versions.append(version_of(secret, secret.previous_number))
     opened = open_policy(actor=actor, policy=policy, versions=versions, details={"purpose": "dry run"})
     value, *before = (opened.values[version.number] for version in versions)
+    with awaited():
+        on_the_server = list(_on_the_server(opened.rotator, value, before[0] if before else None))
     findings = [
-        *_on_the_server(opened.rotator, value, before[0] if before else None),
+        *on_the_server,
         *_in_keeper(policy),
     ]
     return Rehearsal(findings=tuple(findings), due_at=policy.due_at)

@@ -1,0 +1,139 @@
+"""Among systems that drip a byte at a time, a running Keeper goes on with everything else."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keeper_project.tests.test_run import ROOT, Served, environment, keeper
+from sync_app.tests.worlds import VaultWorld
+from tests import hostile
+from tests.servers.fixtures import openbao
+from tests.slow_systems import NAME, ROTATED, VALUE
+
+__all__ = ["openbao"]
+SLOW = 20
+WAIT_SECONDS = 300
+# Vault's answer to sys/health or lookup-self, a byte at a time.
+DRIP = hostile.HTTP["drips a body"]
+
+
+@pytest.fixture
+def vault(openbao: tuple[str, str]) -> VaultWorld:
+    return VaultWorld(*openbao)
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, text in {
+        "KEEPER_OUTBOUND_ALLOWED": "127.0.0.0/8",
+        "KEEPER_OUTBOUND_SECONDS": "3",
+        "KEEPER_SYNC_RUN_SECONDS": "20",
+        "ALLOWED_HOSTS": "127.0.0.1",
+    }.items():
+        monkeypatch.setenv(name, text)
+    return tmp_path / "var"
+
+
+def until(found: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not found():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
+def rows(data: Path, statement: str) -> list[Any]:
+    with sqlite3.connect(f"file:{data}/keeper.db?mode=ro", uri=True, timeout=60) as connection:
+        return connection.execute(statement).fetchall()
+
+
+def status(served: Served) -> str:
+    said: str = json.loads(served.get("/readyz")[1])["status"]
+    return said
+
+
+def test_what_else_there_is_goes_on_beside_twenty_targets_that_drip(data: Path, vault: VaultWorld) -> None:
+    with hostile.serving(DRIP) as slow, keeper(data) as served:
+        answers = {"destination": vault.destination, "credentials": vault.credentials}
+        given = {"answers": answers, "hostile": f"http://127.0.0.1:{slow.port}", "number": SLOW}
+        try:
+            until(lambda: status(served) == "ok")
+        except AssertionError:
+            raise AssertionError(served.get("/readyz")) from None
+        subprocess.run(
+            [sys.executable, "-m", "tests.slow_systems", json.dumps(given)],
+            cwd=ROOT,
+            env=environment(data) | {"DJANGO_SETTINGS_MODULE": "keeper_project.settings"},
+            check=True,
+        )
+        until(lambda: rows(data, "SELECT 1 FROM sync_app_run WHERE state = 'done'"))
+        assert vault.value(f"{vault.prefix}/{NAME}") == VALUE
+        until(
+            lambda: rows(
+                data, f"SELECT 1 FROM secrets_app_secret WHERE name = '{ROTATED}' AND current_number > 1"
+            )
+        )
+        assert status(served) == "ok"
+        beats = (data / "heartbeat").stat().st_mtime
+        until(
+            lambda: (
+                rows(data, "SELECT COUNT(DISTINCT target_id) FROM sync_app_run WHERE state = 'failed'")[0][0]
+                == SLOW
+            )
+        )
+        until(lambda: (data / "heartbeat").stat().st_mtime > beats)
+        assert status(served) == "ok"
+        errors = {error for (error,) in rows(data, "SELECT error FROM sync_app_run WHERE state = 'failed'")}
+        assert all(
+            "there was no whole answer within 3 seconds" in each or "did not end" in each for each in errors
+        )
+    assert "Traceback" not in (data / "logs" / "keeper.log").read_text()
+
+
+def test_tests_of_a_system_that_drips_leave_threads_to_everybody_else(data: Path) -> None:
+    with hostile.serving(DRIP) as slow, keeper(data) as served:
+        wanted = ["--environment", "development", "--role", "manager", "--name", "test"]
+        token = subprocess.run(
+            [sys.executable, "-m", "keeper_project.cli", "issue-token", *wanted],
+            cwd=ROOT,
+            env=environment(data),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+
+        def test(_number: int) -> int:
+            draft = {
+                "backend": "vault_kv2",
+                "destination": {"address": f"http://127.0.0.1:{slow.port}"},
+                "credentials": {"token": "t"},
+            }
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{served.port}/api/environments/development/targets/test",
+                data=json.dumps(draft).encode(),
+                headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+            )
+            try:
+                with urllib.request.urlopen(request, timeout=WAIT_SECONDS) as reply:
+                    return int(reply.status)
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code
+
+        with ThreadPoolExecutor(8) as pool:
+            tests = [pool.submit(test, number) for number in range(8)]
+            until(lambda: slow.connections)
+            assert served.get("/healthz")[0] == 200
+            assert not all(each.done() for each in tests)
+            answers = sorted(each.result() for each in tests)
+        assert set(answers) == {200, 429}
+        assert answers.count(200) >= 2
