@@ -144,7 +144,10 @@ def test_processes_that_start_together_set_it_up_once(place: Place) -> None:
     ports = [free_port(), free_port()]
     begun = [place.begin("run", "--no-worker", "--port", str(port)) for port in ports]
     begun.append(place.begin("init-db"))
-    written = lambda: "\n".join(output.read_text() for _, output in begun)  # noqa: E731 - what all printed so far
+
+    def written() -> str:
+        return "\n".join(output.read_text() for _, output in begun)
+
     for port in ports:
         until(lambda port=port: serves(port), written)  # type: ignore[misc]
     assert begun[-1][0].wait(WAIT_SECONDS) == 0, written()

@@ -75,7 +75,7 @@ def test_after_a_minute_it_is_told_again_with_how_much_was_left_out(
     for _ in range(3):
         logger.error("request failed", extra={"cause": error})
     later = time.monotonic() + outages.EVERY_SECONDS + 1
-    monkeypatch.setattr(outages.time, "monotonic", lambda: later)
+    monkeypatch.setattr("keeper_project.outages.time.monotonic", lambda: later)
     logger.error("request failed", extra={"cause": error})
     assert [line["message"] for line in lines(log)] == [
         "the database does not answer: OperationalError 2013",

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import hvac
 import pytest
-from urllib3 import BaseHTTPResponse, HTTPResponse
+from urllib3 import HTTPResponse
 
 from sync_app.backends import vault_kv2
 from sync_app.backends.base import Backend, Mark, Seen
@@ -196,7 +196,7 @@ def test_a_busy_vault_is_not_taken_for_one_that_does_not_know_the_token(
         backend.check()
         plain = PooledAdapter.request
 
-        def request(self: PooledAdapter, method: str, url: str, **options: Any) -> BaseHTTPResponse:
+        def request(self: PooledAdapter, method: str, url: str, **options: Any) -> Any:
             if url.endswith("lookup-self"):
                 return HTTPResponse(b'{"errors": ["busy"]}', status=status)
             return plain(self, method, url, **options)

@@ -33,9 +33,10 @@ def test_a_second_pass_finds_nothing_to_do(stage: Stage) -> None:
 
 
 def test_a_plan_that_is_being_prepared_is_waited_for(stage: Stage) -> None:
-    run = planning.request_plan(actor=stage.alice, target=stage.target)
+    plan = planning.request_plan(actor=stage.alice, target=stage.target).plan
+    assert plan is not None
     with pytest.raises(PlanNotReady, match="still being prepared: wait") as refused:
-        applying.request_apply(actor=stage.alice, plan=run.plan)
+        applying.request_apply(actor=stage.alice, plan=plan)
     assert "plan again" not in str(refused.value)
 
 

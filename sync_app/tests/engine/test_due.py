@@ -8,7 +8,7 @@ import pytest
 from django.db import OperationalError
 
 from environments_app.tests.cast import Cast
-from sync_app import leases, planning, runs, schedule, targets
+from sync_app import leases, planning, queueing, runs, schedule, targets
 from sync_app.errors import CredentialsRejected
 from sync_app.leases import database_now
 from sync_app.models import Run, Target
@@ -74,7 +74,7 @@ def test_a_target_whose_credentials_ended_is_asked_again_with_a_growing_wait(
     began = now
     while now - began < timedelta(minutes=20):
         # Each change of a secret asks for a pass.
-        schedule.nudge_environment(stage.environment.pk)
+        schedule.nudge_environment(stage.environment.pk, ["app/a"])
         pass_by()
         now += timedelta(seconds=10)
     waits = [round((later - earlier).total_seconds()) for earlier, later in pairwise(asked)]
@@ -86,7 +86,7 @@ def test_new_credentials_are_tried_at_once(stage: Stage, cast: Cast) -> None:
     assert schedule.due() == []
     target = stage.fresh()
     targets.change_credentials(actor=stage.alice, target=target, credentials=stage.world.credentials)
-    schedule.nudge_environment(stage.environment.pk)
+    schedule.nudge_environment(stage.environment.pk, ["app/a"])
     assert schedule.due() == [Run.objects.get().pk]
 
 
@@ -94,14 +94,14 @@ def test_a_deadlock_does_not_end_the_search_for_what_is_due(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage.rules(interval_seconds=300, due_at=database_now())
-    enqueue, refused = schedule.enqueue, iter([1213, 1205])
+    refused = iter([1213, 1205])
 
     def collides(**asked: Any) -> Run:
         if code := next(refused, 0):
             raise OperationalError(code, "Deadlock found when trying to get lock")
-        return enqueue(**asked)
+        return queueing.enqueue(**asked)
 
-    monkeypatch.setattr(schedule, "enqueue", collides)
+    monkeypatch.setattr("sync_app.schedule.enqueue", collides)
     assert schedule.due() == [Run.objects.get().pk]
 
 
