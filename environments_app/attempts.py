@@ -167,7 +167,7 @@ def _delay(count: int) -> timedelta:
     """Return how long a source waits after so many wrong tries in a row."""
     if count < _FREE_TRIES:
         return _NOTHING
-    return min(_FIRST_DELAY * 2 ** min(count - _FREE_TRIES, 10), MAX_DELAY)
+    return min(_FIRST_DELAY * (1 << min(count - _FREE_TRIES, 10)), MAX_DELAY)
 
 
 def _interval(kind: Kind) -> timedelta:

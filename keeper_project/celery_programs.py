@@ -26,7 +26,7 @@ class Worker(worker.Worker):
 
     def prepare_args(self, **options: Any) -> dict[str, Any]:
         """Leave gossip out: Keeper has no use for it, and it fails each time a broker comes back."""
-        return super().prepare_args(**options) | {"without_gossip": True}  # type: ignore[no-any-return]  # stubs
+        return super().prepare_args(**options) | {"without_gossip": True}
 
     def on_close(self) -> None:
         """Tell that it stops; the handler of the signal cannot, since it may interrupt another line."""

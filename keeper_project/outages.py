@@ -43,10 +43,12 @@ class OutageFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Say whether to write a record; one that is written loses its traceback."""
         # Once for all handlers: the second one would find the minute taken.
-        if not hasattr(record, "outage_passes"):
+        passes = getattr(record, "outage_passes", None)
+        if passes is None:
             kind = _kind_of(record)
-            record.outage_passes = not kind or self._passes(kind, record)
-        return bool(record.outage_passes)
+            passes = not kind or self._passes(kind, record)
+            record.__dict__["outage_passes"] = passes
+        return bool(passes)
 
     def _passes(self, kind: str, record: logging.LogRecord) -> bool:
         with self._lock:

@@ -87,7 +87,7 @@ def retry_at(target: Target) -> datetime | None:
     failed, succeeded = target.last_failure_at, target.last_success_at
     if not target.failures or failed is None or (succeeded is not None and succeeded > failed):
         return None
-    return failed + min(_LONGEST_RETRY, _FIRST_RETRY * 2 ** min(target.failures - 1, 10))
+    return failed + min(_LONGEST_RETRY, _FIRST_RETRY * (1 << min(target.failures - 1, 10)))
 
 
 def _due_targets(now: datetime) -> Iterable[Target]:

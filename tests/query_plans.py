@@ -48,7 +48,7 @@ def watched() -> Iterator[list[Statement]]:
 
 def faults(statements: Collection[Statement], tables: Collection[str]) -> dict[str, str]:
     """Return table → statement and plan for each that scans one of these tables, or reads very much of it."""
-    found = {}
+    found: dict[str, str] = {}
     for statement in statements:
         aliases = {alias or name: name for name, alias in _TABLES.findall(statement.sql)}
         aliases |= {name: name for name, _ in _TABLES.findall(statement.sql)}

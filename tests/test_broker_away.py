@@ -41,7 +41,7 @@ class Programs:
     def is_working(self, *, since: datetime) -> bool:
         """Say whether a worker has carried out a heartbeat that beat sent after a time."""
         for key in self.client.keys("*keeper:heartbeat*"):
-            found = (self.client.get(key) or b"").decode(errors="replace")
+            found = str(self.client.get(key) or b"")
             at = datetime.fromisoformat(found[found.index("20") :][:32])
             return at > since
         return False

@@ -192,7 +192,7 @@ def test_nothing_scans_what_grows(
     # What is found once is kept by the process.
     assert client.get(f"/api/secrets/{own[3].pk}").status_code == 200
     place = cast.development
-    found: dict[str, Any] = {}
+    found: dict[tuple[str, str], str] = {}
     for acts in (writes(client, own, place), reads(client, page, own), lists(client, page), sync(place)):
         for name, act in acts:
             with watched() as statements:
