@@ -20,17 +20,23 @@ from django.conf import settings
 from django.urls import get_resolver
 from django.utils.log import configure_logging
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
+from granian.log import logger as logger_of_server
 
 from keeper_project import process_states
 from keeper_project.celery import app
+from keeper_project.request_threads import SERVER_THREADS, RequestThreads
+from keeper_project.stuck_connections import close_stuck_connections
 from keeper_project.supervising import Child
 
 WEB_SERVER: Final = "web server"
 WORKER: Final = "worker"
 # What an answer may take once the server is asked to stop; less than the supervisor's patience.
 FINISH_SECONDS: Final = 20
+# What the head of a request may take, and a connection that is kept for the next one.
+HEAD_SECONDS: Final = 20
 _STOPS: Final = (signal.SIGINT, signal.SIGTERM)
 _REPEAT_SECONDS: Final = 0.1
 logger = logging.getLogger(__name__)
@@ -56,23 +62,34 @@ def serve_pages(application: Any, *, host: str, port: int, workers: int, threads
         port=port,
         interface=Interfaces.WSGI,
         workers=workers,
-        blocking_threads=threads,
+        blocking_threads=SERVER_THREADS,
+        # Of HTTP/2 without TLS no proxy makes use, and looking for it has no deadline.
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_SECONDS * 1000),
         workers_kill_timeout=FINISH_SECONDS,
         websockets=False,
         log_level=LogLevels.warning,
     )
     _hear_stops()
-    server.serve(target_loader=partial(_begun, application), wrap_loader=False)
+    logger_of_server.addFilter(_means_something)
+    server.serve(target_loader=partial(_begun, application, port, threads), wrap_loader=False)
 
 
-def _begun(application: Any) -> Any:
+def _means_something(line: logging.LogRecord) -> bool:
+    """Leave out the server's advice on threads, which takes them for threads of the application."""
+    return "Python threads" not in line.getMessage()
+
+
+def _begun(application: Any, port: int, threads: int) -> Any:
     """Return the application to a worker process that has just been forked."""
     _hear_stops()
     # The server has just configured logging for itself, which closes the handlers of everybody else.
     configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
     # The socket listens by now.
     process_states.note_ready(WEB_SERVER)
-    return application
+    made = RequestThreads(application, threads, longest=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    close_stuck_connections(port, has_late_bodies=made.has_late_bodies)
+    return made
 
 
 def _hear_stops() -> None:

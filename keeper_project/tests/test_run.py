@@ -63,11 +63,11 @@ def environment(data: Path) -> dict[str, str]:
 
 
 @contextmanager
-def keeper(data: Path, *arguments: str) -> Iterator[Served]:
+def keeper(data: Path, *arguments: str, module: str = "keeper_project.cli") -> Iterator[Served]:
     port, output = free_port(), data.parent / "output"
     with output.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "keeper_project.cli", "run", "--port", str(port), *arguments],
+            [sys.executable, "-m", module, "run", "--port", str(port), *arguments],
             cwd=ROOT,
             env=environment(data),
             stdout=out,

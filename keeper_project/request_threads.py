@@ -1,0 +1,223 @@
+"""Which thread does what for a request, so that no slow client and no slow request holds up the rest.
+
+The server gives each request to a thread as soon as its head is read. If that thread ran the application, a
+few bodies that never come would take all of them. So the server has many threads, which read bodies and
+wait; the application runs in a few threads of its own, each with its connection of the database. Probes
+have theirs.
+"""
+
+import io
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from queue import Full, Queue
+from typing import Any, Final
+
+Environ = dict[str, Any]
+Headers = list[tuple[str, str]]
+Start = Callable[[str, Headers], object]
+Application = Callable[[Environ, Start], Iterable[bytes]]
+
+# Threads of the server. What holds them is limited below, so that some are always free for the rest.
+SERVER_THREADS: Final = 256
+MAX_WAITING: Final = 120
+MAX_BODIES: Final = 100
+PIECE_BYTES: Final = 64 * 1024
+# A body that takes longer is late: its connection is closed where it is found (`stuck_connections`).
+BODY_SECONDS: Final = 10.0
+# All bodies in memory that the application has not got yet.
+BODIES_BYTES: Final = 128 * 1024 * 1024
+# An answer up to this length is handed over whole, so that no slow reader of it holds a thread.
+WHOLE_BYTES: Final = 2 * 1024 * 1024
+# What a client may take for a piece of a longer one.
+STREAM_SECONDS: Final = 30.0
+_STREAM_PIECES: Final = 8
+_LIVENESS: Final = "/healthz"
+_PROBES: Final = frozenset({"/readyz", "/metrics"})
+_BUSY: Final = "Too many requests wait. Try again."
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Answer:
+    """What the application answered; `body` is a list of pieces, or takes them from another thread."""
+
+    status: str
+    headers: Headers
+    body: Iterable[bytes] = ()
+
+
+class Refused(Exception):
+    """A request that the application never gets."""
+
+    def __init__(self, status: HTTPStatus, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+@dataclass(eq=False)
+class Reading:
+    """A body that a thread of the server reads: nothing interrupts it but the end of its connection."""
+
+    began: float = field(default_factory=time.monotonic)
+    received: int = 0
+
+
+class RequestThreads:
+    """A WSGI application that has another one run by so many threads."""
+
+    def __init__(self, application: Application, threads: int, *, longest: int) -> None:
+        self._application = application
+        self._longest = longest
+        self._requests = ThreadPoolExecutor(threads, "request")
+        self._probes = ThreadPoolExecutor(1, "probe")
+        self._readings: set[Reading] = set()
+        self._waiting = threading.BoundedSemaphore(MAX_WAITING)
+        self._lock = threading.Lock()
+
+    def __call__(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
+        """Answer in the server's thread what another one has found."""
+        if environ["PATH_INFO"] == _LIVENESS:
+            return self._application(environ, start_response)
+        try:
+            answer = self._answer(environ)
+        except Refused as refused:
+            answer = _refusal(refused)
+        start_response(answer.status, answer.headers)
+        return answer.body
+
+    def _answer(self, environ: Environ) -> Answer:
+        if environ["PATH_INFO"] in _PROBES:
+            return self._probes.submit(self._respond, environ).result()
+        if length := _length_of(environ):
+            environ["wsgi.input"] = io.BytesIO(self._body(environ["wsgi.input"], length))
+        if not self._waiting.acquire(blocking=False):
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, _BUSY)
+        try:
+            return self._requests.submit(self._respond, environ).result()
+        finally:
+            self._waiting.release()
+
+    def _respond(self, environ: Environ) -> Answer:
+        answer = Answer("", [])
+
+        def start(status: str, headers: Headers) -> None:
+            answer.status, answer.headers = status, headers
+
+        body = self._application(environ, start)
+        if not isinstance(body, list):
+            body = _whole(body) if _is_short(answer.headers) else self._streamed(body)
+        answer.body = body
+        return answer
+
+    def _streamed(self, body: Iterable[bytes]) -> "Stream":
+        """Return a long answer, all of whose pieces one thread of the application makes."""
+        stream = Stream()
+        self._requests.submit(stream.send, body)
+        return stream
+
+    def has_late_bodies(self) -> bool:
+        """Return whether a body is read that should be whole by now."""
+        with self._lock:
+            return any(time.monotonic() - each.began > BODY_SECONDS for each in self._readings)
+
+    def _body(self, source: Any, length: int) -> bytes:
+        if length > self._longest:
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The request is too large.")
+        reading = Reading()
+        with self._lock:
+            if len(self._readings) >= MAX_BODIES:
+                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, _BUSY)
+            self._readings.add(reading)
+        try:
+            return b"".join(self._pieces(reading, source, length))
+        finally:
+            with self._lock:
+                self._readings.discard(reading)
+
+    def _pieces(self, reading: Reading, source: Any, length: int) -> Iterator[bytes]:
+        while reading.received < length:
+            piece = source.read(min(PIECE_BYTES, length - reading.received))
+            if not piece:
+                raise Refused(HTTPStatus.BAD_REQUEST, "The request ended in the middle.")
+            reading.received += len(piece)
+            if not self._has_room():
+                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, _BUSY)
+            yield piece
+
+    def _has_room(self) -> bool:
+        with self._lock:
+            return sum(each.received for each in self._readings) <= BODIES_BYTES
+
+
+class Stream:
+    """The pieces of a long answer on their way from the application's thread to the server's."""
+
+    def __init__(self) -> None:
+        self._pieces: Queue[bytes | None] = Queue(_STREAM_PIECES)
+        self._is_closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._pieces.get, None)
+
+    def send(self, body: Iterable[bytes]) -> None:
+        """Make the pieces, until the client is gone or does not take any."""
+        try:
+            for piece in body:
+                if self._is_closed:
+                    return
+                self._pieces.put(piece, timeout=STREAM_SECONDS)
+        except Full:
+            logger.warning("an answer was left: its client does not take it")
+        finally:
+            _close(body)
+            self._end()
+
+    def close(self) -> None:
+        """Note that nobody takes the rest."""
+        self._is_closed = True
+
+    def _end(self) -> None:
+        with suppress(Full):
+            self._pieces.put(None, timeout=STREAM_SECONDS)
+
+
+def _length_of(environ: Environ) -> int:
+    """Return how long a body is said to be; what is no number is for the application to refuse."""
+    text = environ.get("CONTENT_LENGTH", "")
+    return int(text) if text.isdecimal() else 0
+
+
+def _is_short(headers: Headers) -> bool:
+    lengths = [value for name, value in headers if name.lower() == "content-length"]
+    return bool(lengths) and int(lengths[0]) <= WHOLE_BYTES
+
+
+def _whole(body: Iterable[bytes]) -> list[bytes]:
+    try:
+        return list(body)
+    finally:
+        _close(body)
+
+
+def _close(body: Any) -> None:
+    if close := getattr(body, "close", None):
+        close()
+
+
+def _refusal(refused: Refused) -> Answer:
+    text = f"{refused}\n".encode()
+    headers = [
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Length", str(len(text))),
+        ("Connection", "close"),
+        ("Cache-Control", "no-store, private"),
+    ]
+    if refused.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers.append(("Retry-After", "1"))
+    return Answer(f"{refused.status.value} {refused.status.phrase}", headers, [text])
