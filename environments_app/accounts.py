@@ -18,7 +18,7 @@ from environments_app.break_glass import administers, with_alert
 from environments_app.changes import apply_changes, changing, check_fields
 from environments_app.errors import Conflict, InvalidField, NameInUse
 from environments_app.models import Membership, Source, User, UserRole
-from environments_app.names import normalise_username
+from environments_app.names import normalise_username, validate_new_username
 from environments_app.open_sessions import end_sessions
 from environments_app.policy import Principal, require, require_confirmed
 from environments_app.suspensions import mark_suspended, tell_suspended
@@ -50,7 +50,7 @@ def create_user(
     require(actor=actor, action=Action.USER_CREATE, environment=None)
     require_confirmed(actor)
     user = User(
-        username=normalise_username(username),
+        username=validate_new_username(username),
         email=User.objects.normalize_email(email),
         display_name=display_name,
         role=role,
@@ -73,10 +73,10 @@ def create_saml_user(
 ) -> User:
     """Create the account of a subject of the identity provider, without a password.
 
-    Raises Forbidden, InvalidField, or NameInUse if the name or the subject has an account.
+    Raises Forbidden, BadName, InvalidField, or NameInUse if the name or the subject has an account.
     """
     require(actor=actor, action=Action.USER_CREATE, environment=None)
-    user = User(username=username, email=email, display_name=display_name)
+    user = User(username=validate_new_username(username), email=email, display_name=display_name)
     user.saml_issuer, user.saml_name_id = issuer, name_id
     check_fields(user, ["email", "display_name"])
     user.set_password(None)

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 
 from environments_app.errors import AccessError
 from environments_app.models import SamlRole, User
-from environments_app.names import normalise_username
+from environments_app.names import validate_new_username
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Any]
@@ -57,7 +57,7 @@ class NewUserForm(AccountForm):
     def clean_username(self) -> str:
         """Return the name as it is stored."""
         try:
-            return normalise_username(self.cleaned_data["username"])
+            return validate_new_username(self.cleaned_data["username"])
         except AccessError as error:
             raise ValidationError(str(error)) from error
 

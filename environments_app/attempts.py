@@ -21,7 +21,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from audit_app.errors import TooManyRefusals
-from environments_app.clock import is_in
+from environments_app.clock import SLACK, is_in
 from environments_app.models import FailedSignIns, KnownNetwork
 
 _HOUR: Final = timedelta(hours=1)
@@ -151,22 +151,25 @@ def _locked(account: str, source: Source) -> tuple[FailedSignIns, FailedSignIns]
 
 
 def _used(pool: FailedSignIns, kind: Kind, now: datetime) -> timedelta:
-    """Return the time in which a pool is full again; never more than an empty one takes.
-
-    A row that was written under a clock that was ahead says more.
-    """
-    return min(max(pool.until - now, _NOTHING), POOLS[kind] * _interval(kind))
+    """Return the time in which a pool is full again."""
+    return _left(pool.until, now, longest=POOLS[kind] * _interval(kind))
 
 
 def _remaining_delay(own: FailedSignIns, now: datetime) -> timedelta:
-    until: datetime = own.until
-    return min(until - now, _delay(own.count))
+    return _left(own.until, now, longest=_delay(own.count))
+
+
+def _left(until: datetime, now: datetime, *, longest: timedelta) -> timedelta:
+    """Return the time that is left; none where more is left than can be: the clock was ahead."""
+    left = until - now
+    return min(max(left, _NOTHING), longest) if left <= longest + SLACK else _NOTHING
 
 
 def _delay(count: int) -> timedelta:
     """Return how long a source waits after so many wrong tries in a row."""
     if count < _FREE_TRIES:
         return _NOTHING
+    # Doubled ten times at most: it is beyond the longest by then.
     return min(_FIRST_DELAY * (1 << min(count - _FREE_TRIES, 10)), MAX_DELAY)
 
 

@@ -12,6 +12,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from audit_app.refusals import refuse
+from environments_app.clock import SLACK
 from environments_app.errors import BadToken
 from environments_app.models import User
 from environments_app.policy import Principal
@@ -125,8 +126,9 @@ def session_principal(request: HttpRequest) -> Principal:
 def is_confirmed(request: HttpRequest) -> bool:
     """Say whether the person of a session has proved of late who they are."""
     session = request.session
-    at = session.get(CONFIRMED) or session.get(SIGNED_IN) or 0
-    return bool(time.time() - at <= settings.KEEPER_FRESH_SIGN_IN_SECONDS)
+    since = time.time() - (session.get(CONFIRMED) or session.get(SIGNED_IN) or 0)
+    # One that is to come was noted by a clock that was ahead.
+    return bool(-SLACK.total_seconds() <= since <= settings.KEEPER_FRESH_SIGN_IN_SECONDS)
 
 
 def plain_request(request: Request | HttpRequest) -> HttpRequest:

@@ -15,6 +15,31 @@ MAX_PREFIX = 512
 _ENVIRONMENT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _SEGMENT = re.compile(r"[A-Za-z0-9_.+=@-]+")
 _PUNCTUATION = frozenset("._-@+")
+# Names that the audit log, reports and exports write for Keeper itself and for callers without an account,
+# and words that scripts and queries read as nobody or as everybody. `root` and `admin` are people's.
+RESERVED = frozenset(
+    [
+        "system",
+        "keeper",
+        "anonymous",
+        "deployment",
+        "installation",
+        "identity provider",
+        "unknown",
+        "nobody",
+        "none",
+        "null",
+        "undefined",
+        "deleted",
+        "anybody",
+        "anyone",
+        "everybody",
+        "everyone",
+        "all",
+        "me",
+        "self",
+    ]
+)
 # Letters of these Latin names have no ASCII base letter and resemble none.
 _OTHER_LATIN = frozenset("æøœđłðþħ")
 # Scripts in everyday modern use (UAX #31, table 5), by the first word of their letters' names.
@@ -86,6 +111,23 @@ def normalise_username(text: str) -> str:
     if letters and all(letter in _LATIN_LOOKALIKES for letter in letters):
         raise BadName("username", "This username could be mistaken for one in Latin letters.")
     return name
+
+
+def validate_new_username(text: str) -> str:
+    """Return the one spelling of a username that may be given to a new account. Raises BadName."""
+    name = normalise_username(text)
+    refuse_reserved(name, field="username")
+    return name
+
+
+def refuse_reserved(text: str, *, field: str) -> None:
+    """Refuse a name that passes for one of RESERVED, in any spelling and with any signs around it.
+
+    Raises BadName. Accounts and tokens that have such a name keep it.
+    """
+    words = re.split(r"[\W_]+", fold_username(text))
+    if " ".join(word for word in words if word) in RESERVED:
+        raise BadName(field, "This name is reserved for Keeper and for unknown callers. Choose another one.")
 
 
 def validate_environment_name(name: str) -> str:

@@ -1,12 +1,9 @@
 """Use cases of sessions: listing one's own, and ending them."""
 
 from collections.abc import Collection, Mapping
-from datetime import timedelta
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from audit_app import streams
 from audit_app.actions import Action
@@ -15,14 +12,12 @@ from audit_app.record import AuditObject, record
 from environments_app.errors import Forbidden
 from environments_app.models import Session, User
 from environments_app.policy import Principal
-from environments_app.sessions import SAML, contents_of
+from environments_app.sessions import SAML, contents_of, is_open
 
 
 def open_sessions(user: User) -> QuerySet[Session]:
     """Return a person's sessions that have not ended, the newest first."""
-    now = timezone.now()
-    idle = timedelta(seconds=settings.KEEPER_SESSION_IDLE_SECONDS)
-    rows = Session.objects.filter(user=user, expire_date__gt=now, last_seen_at__gt=now - idle)
+    rows = Session.objects.filter(is_open(), user=user)
     return rows.order_by("-signed_in_at", "session_key")
 
 

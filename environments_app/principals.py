@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from audit_app.actors import NIL, Actor, ActorKind
 from audit_app.row_mac import authentic
+from environments_app.clock import SLACK
 from environments_app.models import (
     AccessConfirmation,
     GroupMember,
@@ -146,9 +147,10 @@ def granted_to(user: User) -> Principal:
 
 def _grants_of(user: User, trusted_in: frozenset[int]) -> tuple[Grant, ...]:
     places = authentic(GroupMember.objects.filter(user=user).select_related("user", "group"))
+    now = timezone.now()
     memberships = Membership.objects.filter(
         Q(user=user) | Q(group_id__in=[place.group_id for place in places]),
-        Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()),
+        Q(expires_at__isnull=True) | Q(expires_at__gt=now, created_at__lte=now + SLACK),
     ).select_related("environment", "user", "group")
     return tuple(
         _grant(

@@ -21,6 +21,7 @@ from audit_app.row_history import row_state
 from audit_app.row_mac import authentic
 from environments_app.accounts import record_takeover
 from environments_app.changes import changing
+from environments_app.clock import SLACK
 from environments_app.errors import Conflict, Forbidden, InvalidField, Tampered
 from environments_app.models import SecondFactor, User
 from environments_app.open_sessions import end_sessions
@@ -177,8 +178,10 @@ def _require_none(user: User) -> None:
 
 
 def _begun(user: User) -> SecondFactor | None:
-    since = timezone.now() - _ENROLMENT
-    rows = SecondFactor.objects.select_related("user").filter(user=user, created_at__gt=since)
+    now = timezone.now()
+    rows = SecondFactor.objects.select_related("user").filter(
+        user=user, created_at__gt=now - _ENROLMENT, created_at__lte=now + SLACK
+    )
     return next(iter(authentic(rows.order_by("-pk")[:1])), None)
 
 

@@ -16,9 +16,11 @@ from django.contrib.sessions.backends import db
 from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.core import signing
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
+from environments_app.clock import SLACK
 from environments_app.models import Session
 
 SIGNED_IN: Final = "signed_in_at"
@@ -87,17 +89,30 @@ class SessionStore(db.SessionStore):
             super().delete(stored_key(key))
 
     def _get_session_from_db(self) -> Session | None:
-        key, now = stored_key(self.session_key or ""), timezone.now()
-        idle = timedelta(seconds=settings.KEEPER_SESSION_IDLE_SECONDS)
-        row = Session.objects.filter(
-            session_key=key, expire_date__gt=now, last_seen_at__gt=now - idle
-        ).first()
+        key = stored_key(self.session_key or "")
+        row = Session.objects.filter(is_open(), session_key=key).first()
         if row is None:
             self._session_key = None
-        elif row.last_seen_at < now - _SEEN_INTERVAL and not self.is_watched:
+        elif row.last_seen_at < timezone.now() - _SEEN_INTERVAL and not self.is_watched:
             _note_use(row)
         self.row = row
         return row
+
+
+def is_open() -> Q:
+    """Return the condition on sessions that have not ended.
+
+    What began, was used or ends later than is possible was written by a clock that was ahead.
+    """
+    now, idle = timezone.now(), timedelta(seconds=settings.KEEPER_SESSION_IDLE_SECONDS)
+    longest = timedelta(seconds=settings.SESSION_COOKIE_AGE)
+    return Q(
+        signed_in_at__lte=now + SLACK,
+        expire_date__gt=now,
+        expire_date__lte=now + longest + SLACK,
+        last_seen_at__gt=now - idle,
+        last_seen_at__lte=now + SLACK,
+    )
 
 
 def watch(session: SessionBase) -> None:

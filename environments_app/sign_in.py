@@ -23,6 +23,7 @@ from audit_app.refusals import check_allowance, refuse
 from environments_app import attempts, second_factor
 from environments_app.attempts import Attempt, Kind, Source
 from environments_app.authentication import address_of, request_id_of
+from environments_app.clock import SLACK
 from environments_app.devices import known_device
 from environments_app.errors import Forbidden
 from environments_app.local_login import LocalBackend, named_user
@@ -119,7 +120,7 @@ def await_code(request: HttpRequest, user: User) -> None:
 def awaited_user(request: HttpRequest) -> User | None:
     """Return whose password was right a few minutes ago, if it still is the password."""
     kept = request.session.get(_AWAITED)
-    if not kept or kept["until"] < time.time():
+    if not kept or not 0 < kept["until"] - time.time() <= _CODE_SECONDS + SLACK.total_seconds():
         return None
     user = LocalBackend().get_user(kept["user"])
     same = user is not None and constant_time_compare(kept["hash"], user.get_session_auth_hash())

@@ -33,7 +33,7 @@ from environments_app.changes import check_fields, future, time_text
 from environments_app.errors import BadToken, InvalidField, Invisible
 from environments_app.members import acting_user
 from environments_app.models import Environment, ServiceToken, TokenRole, User
-from environments_app.names import validate_prefix
+from environments_app.names import refuse_reserved, validate_prefix
 from environments_app.peppers import current_pepper_id, hash_secret
 from environments_app.policy import Grant, Principal, require, require_confirmed, require_unsuspended
 from environments_app.principals import grants_on, token_bearer
@@ -83,6 +83,7 @@ def issue(
     )
     if not name.isprintable() or name != name.strip():
         raise InvalidField("name", "A token's name is printable text without spaces at its ends.")
+    refuse_reserved(name, field="name")
     check_fields(token, ["name"])
     if environment is None:
         # It breaks the glass as well as whoever issues it, and outlives a suspension.
@@ -199,6 +200,8 @@ def _check_use(token: ServiceToken, address: str) -> None:
         raise BadToken("revoked-token")
     if token.suspended_at is not None:
         raise BadToken("suspended-token")
+    if not token.has_begun:
+        raise BadToken("token-not-begun")
     if not token.is_live:
         raise BadToken("expired-token")
     if not _comes_from(address, token.cidrs):

@@ -33,7 +33,7 @@ from secrets_app.models.secret import version_context
 
 # What no hot read looks at; the instances lack it, as after `defer`.
 _UNREAD: Final[dict[type[models.Model], frozenset[str]]] = {
-    ServiceToken: frozenset({"created_by_id", "replaces_id", "created_at", "last_used_address"}),
+    ServiceToken: frozenset({"created_by_id", "replaces_id", "last_used_address"}),
     Environment: frozenset({"display_name", "description", "colour", "position", "created_at", "updated_at"}),
     Secret: frozenset({"search_text"}),
     SecretVersion: frozenset(

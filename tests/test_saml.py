@@ -308,6 +308,13 @@ def test_the_sign_in_page_offers_it(cast: Cast, client: Client) -> None:
     assert b'href="/saml/start?next=%2Fsecrets"' in client.get("/sign-in?next=/secrets").content
 
 
+def test_the_provider_makes_no_account_called_as_keeper_itself(
+    cast: Cast, client: Client, provider: Provider
+) -> None:
+    refused(sign_in(client, provider, name_id="System"), "saml-username")
+    assert not User.objects.filter(username="system").exists()
+
+
 def test_a_fresh_sign_in_is_asked_of_the_provider(
     cast: Cast, client: Client, provider: Provider, events: Events
 ) -> None:

@@ -7,6 +7,7 @@ from django.db import models
 from django.utils import timezone
 
 from audit_app.row_mac import AuthenticatedRow
+from environments_app.clock import has_begun
 from environments_app.fields import ExactCharField
 from environments_app.models.environment import Environment
 from environments_app.models.user import User
@@ -111,8 +112,9 @@ class Membership(AuthenticatedRow):
 
     @property
     def is_expired(self) -> bool:
-        """Whether its time is over."""
-        return self.expires_at is not None and self.expires_at <= timezone.now()
+        """Whether its time is over, or was counted by a clock that was ahead."""
+        ends = self.expires_at
+        return ends is not None and (ends <= timezone.now() or not has_begun(self.created_at))
 
 
 class AccessConfirmation(AuthenticatedRow):
@@ -198,6 +200,11 @@ class ServiceToken(AuthenticatedRow):
 
     @property
     def is_live(self) -> bool:
-        """Whether it is neither revoked nor suspended nor expired."""
+        """Whether it has begun, and is neither revoked nor suspended nor expired."""
         expired = self.expires_at is not None and self.expires_at <= timezone.now()
-        return self.revoked_at is None and self.suspended_at is None and not expired
+        return self.revoked_at is None and self.suspended_at is None and not expired and self.has_begun
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether its time was not counted by a clock that was ahead; one without an end has none."""
+        return self.expires_at is None or has_begun(self.created_at)

@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from environments_app.changes import changing
+from environments_app.clock import is_in
 from environments_app.errors import SamlRefused, Tampered
 from environments_app.models import SamlAssertion
 from environments_app.saml.requests import LIFETIME_SECONDS
@@ -68,7 +69,8 @@ def take(handle: str) -> Statement:
         raise _over()
     try:
         with changing(row) as stored:
-            if stored.finished_at or stored.received_at < timezone.now() - timedelta(seconds=_HANDLE_SECONDS):
+            ends = stored.received_at + timedelta(seconds=_HANDLE_SECONDS)
+            if stored.finished_at or not is_in(ends, within=timedelta(seconds=_HANDLE_SECONDS)):
                 raise _over()
             statement = Statement(**stored.statement)
             stored.finished_at, stored.statement = timezone.now(), {}

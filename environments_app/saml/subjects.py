@@ -11,7 +11,7 @@ from environments_app import accounts
 from environments_app.errors import BadName, NameInUse, SamlRefused
 from environments_app.local_login import named_user
 from environments_app.models import User
-from environments_app.names import normalise_username
+from environments_app.names import validate_new_username
 from environments_app.policy import Principal
 from environments_app.saml.statement import Statement
 
@@ -40,7 +40,7 @@ def _new_user(statement: Statement, actor: Principal) -> User:
         raise SamlRefused("saml-unknown", "You have no account in Keeper yet. Ask an administrator.")
     given = _first(statement, settings.KEEPER_SAML_USERNAME_ATTRIBUTE) or statement.name_id
     try:
-        username = normalise_username(given)
+        username = validate_new_username(given)
     except BadName as error:
         raise SamlRefused("saml-username", f"The identity provider's name for you: {error.reason}") from error
     if named_user(username) is not None:

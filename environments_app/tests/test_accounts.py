@@ -118,3 +118,14 @@ def test_an_administrator_restores_it_by_stating_what_it_grants(cast: Cast, sql:
     stored = User.objects.get(pk=cast.bob.pk)
     assert (stored.role, stored.is_authentic(), stored.check_password(PASSWORD)) == ("user", True, False)
     assert len(cast.principal(cast.bob).grants) == 1
+
+
+def test_nobody_is_called_as_keeper_itself(cast: Cast) -> None:
+    root = cast.principal(cast.root)
+    with pytest.raises(BadName):
+        accounts.create_user(actor=root, username="System")
+    with pytest.raises(BadName):
+        accounts.create_saml_user(
+            actor=root, username="keeper", issuer="https://idp.example", name_id="keeper"
+        )
+    assert User.objects.count() == 6

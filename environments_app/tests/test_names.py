@@ -10,6 +10,7 @@ from environments_app.names import (
     fold_username,
     normalise_username,
     validate_environment_name,
+    validate_new_username,
     validate_prefix,
 )
 
@@ -100,3 +101,19 @@ def test_what_is_compared_has_one_spelling_whatever_case_it_comes_in() -> None:
         fold_username(text) for text in ("J\u030c\u0323", "\u01f0\u0323", "j\u0323\u030c", "J\u0323\u030c")
     }
     assert len(spelt) == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["system", "Keeper", "ＳＹＳＴＥＭ", "anonymous", "-system-", "system.", "_nobody", "identity-provider"],
+)
+def test_names_of_keeper_itself_are_reserved(name: str) -> None:
+    with pytest.raises(BadName):
+        validate_new_username(name)
+    # Who has such a name already signs in as before.
+    assert normalise_username(name)
+
+
+@pytest.mark.parametrize("name", ["root", "admin", "keeper-ci", "systems", "nobody.else"])
+def test_names_beside_them_are_not(name: str) -> None:
+    assert validate_new_username(name) == name

@@ -248,3 +248,10 @@ def test_it_is_found_within_its_environment_only(cast: Cast) -> None:
     assert tokens.find_token(actor=alice, environment=cast.development, id=token.pk) == token
     with pytest.raises(Invisible):
         tokens.find_token(actor=alice, environment=cast.production, id=token.pk)
+
+
+@pytest.mark.parametrize("name", ["system", "Keeper", "ａｎｏｎｙｍｏｕｓ", "identity provider", "(System)"])
+def test_no_token_is_called_as_keeper_itself(cast: Cast, name: str) -> None:
+    with pytest.raises(BadName):
+        issue(cast, name=name)
+    assert not ServiceToken.objects.exists()
