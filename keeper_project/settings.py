@@ -433,7 +433,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["keeper_project.json_format.JsonRenderer"],
     "DEFAULT_PARSER_CLASSES": ["keeper_project.json_format.JsonParser"],
     "DEFAULT_PAGINATION_CLASS": "keeper_project.paging.KeysetPagination",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "keeper_project.api_schema.KeeperSchema",
     "EXCEPTION_HANDLER": "keeper_project.api_errors.problem_response",
     "DEFAULT_METADATA_CLASS": None,
     "UNAUTHENTICATED_USER": None,
@@ -448,6 +448,13 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "SERVERS": [{"url": "/", "description": "The installation that serves this document."}],
+    "LICENSE": {"name": "MIT", "url": "https://opensource.org/license/mit"},
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "keeper_project.api_schema.add_problem_schemas",
+        "sync_app.api.settings_schema.describe_settings",
+    ],
     "ENUM_NAME_OVERRIDES": {
         "Role": "environments_app.models.access.Role.choices",
         "TokenRole": "environments_app.models.access.TokenRole.choices",

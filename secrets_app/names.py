@@ -10,6 +10,9 @@ MAX_TAGS = 50
 _SEGMENT = re.compile(r"[A-Za-z0-9_.+=@-]+")
 # All segments at once, none of them only dots: what is no such path is looked at piece by piece.
 _PATH = re.compile(r"(?:(?!\.\.?(?:/|\Z))[A-Za-z0-9_.+=@-]+(?:/(?!\Z)|\Z))+")
+# The same for others, such as clients of the API, whose expressions know no \Z.
+NAME_PATTERN = r"^(?!\.{1,2}(/|$))[A-Za-z0-9_.+=@-]+(/(?!\.{1,2}(/|$))[A-Za-z0-9_.+=@-]+)*$"
+TAG_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,62}$"
 _TAG = re.compile(r"[a-z0-9][a-z0-9_.:/-]{0,62}")
 
 

@@ -1,5 +1,9 @@
-"""The OpenAPI document: complete, without warnings, and true of what the API answers."""
+"""The OpenAPI document: complete, without warnings, and true of what the API answers, its refusals included."""
 
+import itertools
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,8 +12,13 @@ from django.core.management import call_command
 from django.test import Client
 from drf_spectacular.generators import SchemaGenerator
 from hypothesis import HealthCheck, Phase, given, settings
+from pytest_django.live_server_helper import LiveServer
 from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from environments_app.models import Environment
 from environments_app.principals import system_principal
@@ -25,7 +34,12 @@ OPERATIONS = [
     for path, item in SchemaGenerator().get_schema(request=None, public=True)["paths"].items()  # type: ignore[no-untyped-call]
     for method in item
 ]
-CHECKS = (not_a_server_error, response_schema_conformance, content_type_conformance)
+CHECKS = (
+    not_a_server_error,
+    status_code_conformance,
+    response_schema_conformance,
+    content_type_conformance,
+)
 
 
 def test_the_document_is_made_without_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,6 +65,41 @@ def test_every_route_and_method_is_described() -> None:
     assert len(OPERATIONS) == described
 
 
+def test_every_operation_describes_its_refusals() -> None:
+    document: Any = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            described = operation["responses"]
+            assert described.keys() >= {"401", "403", "429", "503"}, (method, path)
+            assert "Retry-After" in described["429"]["headers"]
+            for status in described.keys() - {"200", "201", "202", "204"}:
+                problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
+                assert described[status]["content"] == {"application/problem+json": problem}
+            for parameter in operation.get("parameters", []):
+                if parameter["name"] in {"id", "number", "item"}:
+                    assert parameter["schema"]["type"] == "integer", (method, path)
+    assert document["info"]["license"]["name"] == "MIT"
+    assert document["servers"]
+
+
+def test_a_body_takes_no_member_but_those_described() -> None:
+    document: Any = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    schemas = document["components"]["schemas"]
+    bodies = {
+        body["schema"]["$ref"].rpartition("/")[2]
+        for item in document["paths"].values()
+        for operation in item.values()
+        for body in operation.get("requestBody", {}).get("content", {}).values()
+    }
+    # Its other members are options of the kind that is generated.
+    bodies.remove("GenerateDocumentRequest")
+    for name in bodies:
+        variants = [each["$ref"].rpartition("/")[2] for each in schemas[name].get("oneOf", [])] or [name]
+        assert all(schemas[each]["additionalProperties"] is False for each in variants), name
+    assert schemas["NewSecretDocumentRequest"]["properties"]["name"]["pattern"]
+    assert schemas["BulkDocumentRequest"]["properties"]["secrets"]["minItems"] == 1
+
+
 @pytest.fixture
 def manager(cast: Cast) -> dict[str, str]:
     """The header of a token that may do everything in development."""
@@ -60,10 +109,10 @@ def manager(cast: Cast) -> dict[str, str]:
     return _header(cast.development)
 
 
-def _header(environment: Environment | None) -> dict[str, str]:
+def _header(environment: Environment | None, *, role: str = "manager") -> dict[str, str]:
     operator = system_principal(is_admin=True)
-    role = "manager" if environment else "admin"
-    _, text = issue(actor=operator, environment=environment, role=role, name="fuzzer")
+    given = role if environment else "admin"
+    _, text = issue(actor=operator, environment=environment, role=given, name=f"fuzzer-{given}")
     return {"Authorization": f"Bearer {text}"}
 
 
@@ -76,7 +125,11 @@ def document(db: None) -> Any:
 def test_the_api_answers_as_its_document_says(
     manager: dict[str, str], cast: Cast, document: Any, method: str, path: str
 ) -> None:
-    headers = _header(None) if path.startswith("/api/tokens") else manager
+    admin, editor = _header(None), _header(cast.development, role="editor")
+    # Each example comes from the next of these, so that what a role may not do is seen as well.
+    callers = itertools.cycle(
+        [admin] if path.startswith("/api/tokens") else [manager, editor, manager, admin]
+    )
     target = make_target(cast.development)
     plan = make_plan(target)
     make_item(plan, "payments/db", act="conflict")
@@ -91,6 +144,7 @@ def test_the_api_answers_as_its_document_says(
         for kind, row in standing.items():
             if kind in path and case.path_parameters:
                 case.path_parameters["id"] = row
+        headers = next(callers)
         response = case.call(headers=headers)
         case.validate_response(response, checks=list(CHECKS), headers=headers)
 
@@ -103,3 +157,23 @@ def test_the_api_answers_as_its_document_says(
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )(given(fuzz)(check))()  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.torture
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("role", ["editor", "admin", "manager"])
+def test_a_long_run_finds_no_answer_that_is_not_described(
+    cast: Cast, live_server: LiveServer, tmp_path: Path, role: str
+) -> None:
+    keep(cast, "payments/db")
+    make_item(make_plan(make_target(cast.development)), "payments/db", act="conflict")
+    headers = _header(None if role == "admin" else cast.development, role=role)
+    done = subprocess.run(
+        [sys.executable, "-m", "schemathesis.cli", "run", f"{live_server.url}/api/schema?format=json",
+         "--header", f"Authorization: {headers['Authorization']}", "--workers", "1", "--seed", "1",
+         "--max-examples", "20", "--request-timeout", "60", "--generation-deterministic",
+         "--checks", "not_a_server_error,status_code_conformance,response_schema_conformance,"
+         "content_type_conformance"],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr

@@ -10,10 +10,14 @@ _PRINTABLE_NAME: Final = re.compile(r"[A-Za-z0-9_]{1,40}")
 
 
 class Text(serializers.CharField):
-    """A JSON string exactly as it was sent; bounds and meaning are the use case's."""
+    """A JSON string exactly as it was sent; bounds and meaning are the use case's.
 
-    def __init__(self, **options: Any) -> None:
+    `pattern` is what such a text has to match, as the OpenAPI document says it.
+    """
+
+    def __init__(self, *, pattern: str = "", **options: Any) -> None:
         super().__init__(**{"trim_whitespace": False, "allow_blank": True, **options})
+        self.pattern = pattern
 
     def to_internal_value(self, data: Any) -> str:
         """Refuse what is not a JSON string."""
@@ -58,15 +62,23 @@ class Moment(serializers.DateTimeField):
 class StrictSerializer(serializers.Serializer[Any]):
     """Refuses fields that it does not know, so that a typing error is not a silent loss."""
 
+    def missing(self, data: Mapping[Any, Any]) -> dict[str, list[str]]:
+        """Return what is missing where no field alone is required, by the name of a field."""
+        return {}
+
     def to_internal_value(self, data: Any) -> Any:
-        """Check the names first, then the fields."""
-        if isinstance(data, Mapping):
-            unknown = [name for name in data if name not in self.fields or self.fields[name].read_only]
-            if unknown:
-                raise serializers.ValidationError(
-                    {_shown(name): "This field is unknown." for name in unknown}
-                )
-        return super().to_internal_value(data)
+        """Return the fields, or refuse everything that is wrong with them at once."""
+        names = data if isinstance(data, Mapping) else {}
+        unknown = [name for name in names if name not in self.fields or self.fields[name].read_only]
+        faults: dict[str, Any] = {_shown(name): ["This field is unknown."] for name in unknown}
+        faults |= self.missing(names)
+        try:
+            given = super().to_internal_value(data)
+        except serializers.ValidationError as error:
+            raise serializers.ValidationError({**error.detail, **faults}) from error
+        if faults:
+            raise serializers.ValidationError(faults)
+        return given
 
 
 def _shown(name: object) -> str:

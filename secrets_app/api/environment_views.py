@@ -51,8 +51,10 @@ class NamedSecretView(SecretsView):
         place = find_environment(actor=self.actor, name=environment)
         given = self.given(documents.SecretChange)
         fields = given.validated_data
-        if fields.get("name", name) != name or fields.get("environment_id", place.pk) != place.pk:
-            raise InvalidInput("name", "Name and environment are those of the address; leave them out.")
+        named = {"name": name, "environment": place.name, "environment_id": place.pk}
+        for field in named.keys() & fields.keys():
+            if fields[field] != named[field]:
+                raise InvalidInput(field, "Name and environment are those of the address; leave them out.")
         secret, created = writing.put(
             actor=self.actor,
             environment=place,

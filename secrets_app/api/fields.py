@@ -5,7 +5,8 @@ from typing import Any
 from rest_framework import serializers
 
 from environments_app.api.fields import Text
-from secrets_app.input_errors import InvalidValue
+from secrets_app.input_errors import InvalidName, InvalidValue
+from secrets_app.names import MAX_NAME_LENGTH, NAME_PATTERN, validate_secret_name
 from secrets_app.secret_types import SecretType, parse_secret_type
 
 
@@ -15,6 +16,21 @@ class ExactText(Text):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.validators = []
+
+
+class SecretName(ExactText):
+    """A secret's name; what is wrong with it is told together with what is wrong with other fields."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(pattern=NAME_PATTERN, min_length=1, max_length=MAX_NAME_LENGTH, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the name. The refusal does not repeat what was sent."""
+        text = super().to_internal_value(data)
+        try:
+            return validate_secret_name(text)
+        except InvalidName as error:
+            raise serializers.ValidationError(error.reason) from error
 
 
 class TypeField(serializers.ChoiceField):

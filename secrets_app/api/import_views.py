@@ -11,8 +11,10 @@ from environments_app.environments import find_environment
 from secrets_app.api import serializers as documents
 from secrets_app.api.views import SecretsView
 from secrets_app.import_formats import parse
+from secrets_app.import_formats.entries import FIELD
 from secrets_app.import_plan import Plan, plan_import
 from secrets_app.importing import import_entries
+from secrets_app.input_errors import InvalidInput
 from secrets_app.item_results import ItemResult
 from secrets_app.names import validate_prefix
 
@@ -30,7 +32,11 @@ class ImportView(SecretsView):
         place = find_environment(actor=self.actor, name=environment)
         given = self.given(documents.ImportDocument).validated_data
         prefix = validate_prefix(given.get("prefix", ""))
-        entries = parse(given["format"], given["content"])
+        try:
+            entries = parse(given["format"], given["content"])
+        except InvalidInput as error:
+            field = "content" if error.field == FIELD else error.field
+            raise InvalidInput(field, error.reason) from error
         if prefix:
             entries = [replace(entry, name=f"{prefix}/{entry.name}") for entry in entries]
         wanted: dict[str, Any] = {

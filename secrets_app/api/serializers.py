@@ -6,15 +6,16 @@ from typing import Any, Final, cast
 from rest_framework import serializers
 
 from environments_app.api.fields import Moment, StrictSerializer, Truth, WholeNumber
-from secrets_app.api.fields import ExactText, TypeField
+from secrets_app.api.fields import ExactText, SecretName, TypeField
 from secrets_app.compare import Difference
 from secrets_app.import_formats import FORMATS
 from secrets_app.import_plan import Verdict
 from secrets_app.metadata import MAX_COMMENT, MAX_DESCRIPTION, MAX_OWNER, Metadata
 from secrets_app.models import Secret, SecretVersion
+from secrets_app.names import TAG_PATTERN
 from secrets_app.new_rows import CreatedSecret
 from secrets_app.reading import Stage
-from secrets_app.secret_types import SecretType
+from secrets_app.secret_types import MAX_VALUE_BYTES, SecretType
 
 MAX_ID = 2**63 - 1
 METADATA_FIELDS = ("description", "tags", "owner", "expires_at", "resolves_references")
@@ -95,13 +96,30 @@ class SecretWithValue(SecretDocument):
     stages = StagedValue(many=True, required=False)
 
 
+class PlacedBody(StrictSerializer):
+    """A body that names an environment, by id or by name; both are taken if they are of one environment."""
+
+    environment_id = WholeNumber(required=False, min_value=1, max_value=MAX_ID)
+    environment = ExactText(required=False, help_text="The environment's name, in place of its id.")
+
+
+class RequiredPlace(PlacedBody):
+    """A body that has to name its environment, by `environment_id` or by `environment`."""
+
+    def missing(self, data: Mapping[Any, Any]) -> dict[str, list[str]]:
+        """Say so if neither is there."""
+        if {"environment_id", "environment"} & data.keys():
+            return {}
+        return {"environment_id": ["Name the environment: its id here, or its name in `environment`."]}
+
+
 class SecretFields(StrictSerializer):
     """What a writer may say of a secret; what is left out is kept."""
 
-    value = ExactText(required=False, write_only=True)
+    value = ExactText(required=False, write_only=True, min_length=1, max_length=MAX_VALUE_BYTES)
     secret_type = TypeField(required=False)
     description = ExactText(required=False, max_length=MAX_DESCRIPTION)
-    tags = serializers.ListField(child=ExactText(), required=False)
+    tags = serializers.ListField(child=ExactText(pattern=TAG_PATTERN), required=False)
     owner = ExactText(required=False, max_length=MAX_OWNER)
     expires_at = Moment(required=False, allow_null=True, help_text=_EXPIRES)
     comment = ExactText(required=False, max_length=MAX_COMMENT)
@@ -112,28 +130,26 @@ class SecretFields(StrictSerializer):
         return metadata_of(self.validated_data)
 
 
-class SecretChange(SecretFields):
-    """A change of a secret; `name` and `environment_id` may be repeated, not changed."""
+class SecretChange(SecretFields, PlacedBody):
+    """A change of a secret; its name and environment may be repeated, not changed."""
 
     name = ExactText(required=False)
-    environment_id = WholeNumber(required=False, min_value=1, max_value=MAX_ID)
     resolves_references = Truth(required=False, help_text=_RESOLVES)
 
 
-class NewSecretItem(SecretFields):
+class NewSecretItem(SecretFields, PlacedBody):
     """A secret to create, within a bulk call; its text stays literal."""
 
     name = ExactText()
     secret_type = TypeField()
-    value = ExactText(write_only=True)
-    environment_id = WholeNumber(required=False, min_value=1, max_value=MAX_ID)
+    value = ExactText(write_only=True, min_length=1, max_length=MAX_VALUE_BYTES)
 
 
-class NewSecretDocument(NewSecretItem):
+class NewSecretDocument(NewSecretItem, RequiredPlace):
     """A secret to create."""
 
+    name = SecretName()
     resolves_references = Truth(required=False, help_text=_RESOLVES)
-    environment_id = WholeNumber(min_value=1, max_value=MAX_ID)
 
 
 class _Objects(serializers.ListField):
@@ -146,10 +162,9 @@ class _Objects(serializers.ListField):
         return data if all(type(item) is dict for item in data) else super().run_child_validation(data)
 
 
-class BulkDocument(StrictSerializer):
-    """Up to 1,000 secrets to create, all or none; `environment_id` serves items that name none."""
+class BulkDocument(PlacedBody):
+    """Up to 1,000 secrets to create, all or none; its environment serves items that name none."""
 
-    environment_id = WholeNumber(required=False, min_value=1, max_value=MAX_ID)
     secrets = _Objects(allow_empty=False)
 
 
@@ -189,14 +204,13 @@ class RollbackDocument(StrictSerializer):
 class RenameDocument(StrictSerializer):
     """The new name."""
 
-    name = ExactText()
+    name = SecretName()
 
 
-class DestinationDocument(StrictSerializer):
+class DestinationDocument(RequiredPlace):
     """Where a secret is copied or moved; without a name it keeps its own."""
 
-    environment_id = WholeNumber(min_value=1, max_value=MAX_ID)
-    name = ExactText(required=False)
+    name = SecretName(required=False)
 
 
 class GenerateDocument(serializers.Serializer[Any]):

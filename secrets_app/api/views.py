@@ -13,7 +13,8 @@ from rest_framework.serializers import Serializer
 from audit_app.actions import Action
 from audit_app.row_mac import authentic
 from environments_app.authentication import principal_of
-from environments_app.environments import find_environment_by_id
+from environments_app.environments import find_environment, find_environment_by_id
+from environments_app.models import Environment
 from environments_app.policy import Principal, allows
 from secrets_app import bulk, lifecycle, transfer, writing
 from secrets_app.api import serializers as documents
@@ -29,6 +30,8 @@ from secrets_app.reading import reveal
 
 IF_MATCH = OpenApiParameter("If-Match", str, OpenApiParameter.HEADER, description="The ETag that was read.")
 NO_CONTENT = OpenApiResponse(description="Done; there is nothing to show.")
+# The fields by which a body names an environment.
+PLACE: Final = frozenset({"environment", "environment_id"})
 
 
 class SecretsView(GenericAPIView[Any]):
@@ -69,6 +72,25 @@ class SecretsView(GenericAPIView[Any]):
         response = answer(secret)
         response.data["value"] = value
         return response
+
+
+def place_of(actor: Principal, fields: Mapping[str, Any]) -> Environment:
+    """Return the environment that a body names by id, by name, or by both.
+
+    Raises Invisible as `find_environment` does, and InvalidInput if the two are of different environments.
+    """
+    if "environment_id" not in fields:
+        return find_environment(actor=actor, name=fields["environment"])
+    place = find_environment_by_id(actor=actor, id=fields["environment_id"])
+    if fields.get("environment", place.name) != place.name:
+        raise InvalidInput(
+            "environment", "This is not the environment of environment_id: give one of the two."
+        )
+    return place
+
+
+def _place_key(item: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple((name, item[name]) for name in sorted(PLACE & item.keys()))
 
 
 def answer(secret: Secret, *, status_code: int = status.HTTP_200_OK) -> Response:
@@ -112,7 +134,7 @@ class SecretListView(SecretsView):
         fields = given.validated_data
         secret = writing.create(
             actor=self.actor,
-            environment=find_environment_by_id(actor=self.actor, id=fields["environment_id"]),
+            environment=place_of(self.actor, fields),
             name=fields["name"],
             secret_type=fields["secret_type"],
             value=fields["value"],
@@ -170,6 +192,8 @@ class SecretView(SecretsView):
             raise InvalidInput("name", "Rename a secret with POST to …/rename.")
         if fields.get("environment_id", secret.environment_id) != secret.environment_id:
             raise InvalidInput("environment_id", "Move a secret with POST to …/move.")
+        if fields.get("environment", secret.environment.name) != secret.environment.name:
+            raise InvalidInput("environment", "Move a secret with POST to …/move.")
         changed = writing.update(
             actor=self.actor,
             secret=secret,
@@ -262,7 +286,7 @@ class CopyView(SecretsView):
     def _destination(self, id: int) -> dict[str, Any]:
         secret = find_secret(actor=self.actor, id=id)
         fields = self.given(documents.DestinationDocument).validated_data
-        environment = find_environment_by_id(actor=self.actor, id=fields["environment_id"])
+        environment = place_of(self.actor, fields)
         return {"actor": self.actor, "secret": secret, "environment": environment, "name": fields.get("name")}
 
 
@@ -330,16 +354,18 @@ class BulkView(SecretsView):
         given = self.given(documents.BulkDocument).validated_data
         bulk.refuse_too_many(len(given["secrets"]))
         items = valid_items(given["secrets"])
-        default = given.get("environment_id")
-        wanted = {item.setdefault("environment_id", default) for item in items}
-        if None in wanted:
+        default = {name: given[name] for name in PLACE if name in given}
+        for item in items:
+            if not PLACE & item.keys():
+                item.update(default)
+        if not all(PLACE & item.keys() for item in items):
             raise InvalidInput("environment_id", "Name the environment of every item, or one for all.")
-        places = {place: find_environment_by_id(actor=self.actor, id=place) for place in wanted}
+        places = {key: place_of(self.actor, dict(key)) for key in set(map(_place_key, items))}
         secrets = bulk.create_many(
             actor=self.actor,
             items=[
                 bulk.NewSecret(
-                    environment=places[item["environment_id"]],
+                    environment=places[_place_key(item)],
                     name=item["name"],
                     secret_type=item["secret_type"],
                     value=item["value"],

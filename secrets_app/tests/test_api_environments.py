@@ -102,7 +102,9 @@ def test_the_body_does_not_contradict_the_address(cast: Cast, alice: Client) -> 
     same = {"value": "v", "name": "a", "environment_id": cast.development.pk}
     assert send(alice, "PUT", path, same).status_code == 201
     assert is_problem(send(alice, "PUT", path, {**same, "name": "b"}), 400, "name")
-    assert is_problem(send(alice, "PUT", path, {**same, "environment_id": cast.production.pk}), 400, "name")
+    assert is_problem(
+        send(alice, "PUT", path, {**same, "environment_id": cast.production.pk}), 400, "environment_id"
+    )
 
 
 @pytest.mark.parametrize(

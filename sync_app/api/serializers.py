@@ -15,20 +15,20 @@ from sync_app.planning import MAX_NAMES
 from sync_app.reconcile import Conflict, Deletion, Direction
 
 _MAX_NUMBER = 2**31 - 1
-_MAX_TEXT = 8192
+MAX_TEXT = 8192
 
 
 class Texts(serializers.DictField):
     """An object of texts; which names it has is the backend's to say."""
 
-    child = Text(max_length=_MAX_TEXT)
+    child = Text(max_length=MAX_TEXT)
 
     def to_internal_value(self, data: Any) -> dict[str, str]:
         """Refuse what is no object of strings, without repeating a name or a value."""
         if not isinstance(data, dict) or not all(
-            isinstance(text, str) and len(text) <= _MAX_TEXT for text in data.values()
+            isinstance(text, str) and len(text) <= MAX_TEXT for text in data.values()
         ):
-            raise serializers.ValidationError(f"This must be an object of strings of at most {_MAX_TEXT:,}.")
+            raise serializers.ValidationError(f"This must be an object of strings of at most {MAX_TEXT:,}.")
         return {str(name): text for name, text in data.items()}
 
 

@@ -51,7 +51,13 @@ class AwsSecretsManager(Backend):
         FormField(name="kms_key_id", label="KMS key", help="Encrypts there; empty: aws/secretsmanager."),
         FormField(name="role_arn", label="Role to assume"),
         FormField(name="external_id", label="External id", help="Asked for by the role's trust policy."),
-        FormField(name="recovery_window_days", label="Recovery window in days", default="30"),
+        FormField(
+            name="recovery_window_days",
+            label="Recovery window in days",
+            default="30",
+            pattern="[7-9]|[12][0-9]|30",
+            help="7 to 30.",
+        ),
         FormField(name="endpoint", label="Endpoint", help="Such as a VPC endpoint; empty: AWS's own."),
         FormField(name="sts_endpoint", label="Endpoint of STS", help="Empty: AWS's own in the region."),
     )

@@ -92,6 +92,8 @@ class FormField:
     default: str = ""
     help: str = ""
     choices: tuple[str, ...] = ()
+    # What a text has to match, for those who read the API's description.
+    pattern: str = ""
 
 
 class Backend(ABC):
@@ -268,15 +270,19 @@ def marked(seen: Seen, mark: Mark | None) -> Seen:
     return replace(seen, mark=mark)
 
 
-def complete(fields: tuple[FormField, ...], given: Mapping[str, str]) -> dict[str, str]:
+def complete(
+    fields: tuple[FormField, ...], given: Mapping[str, str], *, sent_as: str = "destination"
+) -> dict[str, str]:
     """Return a text for every field: the one given, or the default.
+
+    `sent_as` is what the fields as a whole are called where they come from, unless they are credentials.
 
     Raises BadDestination if a field is unknown, a required one is missing, or one is no choice of its.
     """
     names = [each.name for each in fields]
     if given.keys() - set(names):
         # It is not repeated: a credential may have been put in place of a name.
-        where = "credentials" if any(each.sensitive for each in fields) else "destination"
+        where = "credentials" if any(each.sensitive for each in fields) else sent_as
         raise BadDestination(f"a field is unknown; there are {', '.join(names)}", field=where)
     values = {each.name: given.get(each.name) or each.default for each in fields}
     for each in fields:

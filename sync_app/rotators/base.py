@@ -98,8 +98,8 @@ class Rotator(ABC):
     overwrites_idle: ClassVar[bool] = True
 
     def __init__(self, *, settings: Mapping[str, str], admin: Mapping[str, str]) -> None:
-        self.settings = complete(self.settings_fields, settings)
-        self._admin = complete(self.admin_fields, admin)
+        self.settings = complete(self.settings_fields, settings, sent_as="settings")
+        self._admin = complete(self.admin_fields, admin, sent_as="credentials")
 
     @property
     @abstractmethod

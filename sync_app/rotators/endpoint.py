@@ -30,7 +30,7 @@ def endpoint_fields(port: int) -> tuple[FormField, ...]:
     """Return the form fields of an endpoint."""
     return (
         FormField(name="host", label="Host", required=True),
-        FormField(name="port", label="Port", default=str(port)),
+        FormField(name="port", label="Port", default=str(port), pattern="[1-9][0-9]{0,4}"),
         FormField(
             name="tls",
             label="TLS",
