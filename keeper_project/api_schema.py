@@ -96,7 +96,7 @@ class KeeperSchema(AutoSchema):
 
     def get_operation(self, *arguments: Any, **options: Any) -> Any:
         """Describe an operation with its problems, and with the wait for a second person."""
-        operation = super().get_operation(*arguments, **options)  # type: ignore[no-untyped-call]
+        operation = super().get_operation(*arguments, **options)
         if operation is None:
             return None
         responses = operation["responses"]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from rest_framework import serializers
 
@@ -75,7 +75,9 @@ class StrictSerializer(serializers.Serializer[Any]):
         try:
             given = super().to_internal_value(data)
         except serializers.ValidationError as error:
-            raise serializers.ValidationError({**error.detail, **faults}) from error
+            raise serializers.ValidationError(
+                faults | dict(cast("Mapping[str, Any]", error.detail))
+            ) from error
         if faults:
             raise serializers.ValidationError(faults)
         return given

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from audit_app.keyring import keyring
+from environments_app.api.fields import StrictSerializer
 from environments_app.authentication import principal_of
 from environments_app.trail_verification import Extent, verify_trail
 
@@ -23,7 +24,7 @@ class PublicKeyDocument(serializers.Serializer[Mapping[str, Any]]):
     public_key = serializers.CharField(help_text="32 bytes in hexadecimal")
 
 
-class VerificationRequest(serializers.Serializer[Any]):
+class VerificationRequest(StrictSerializer):
     """How much to verify."""
 
     extent = serializers.ChoiceField(choices=[(item.value, item.value) for item in Extent])

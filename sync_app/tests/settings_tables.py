@@ -1,5 +1,6 @@
 """Writes the tables of settings of docs/sync.md and docs/rotation.md: `python -m sync_app.tests.settings_tables`."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def _rows(group: str, fields: tuple[object, ...]) -> Iterator[str]:
 
 def main() -> None:
     """Replace the tables of both pages."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "keeper_project.settings")
     django.setup()
     for page in PAGES:
         text = (DOCS / page).read_text()

@@ -8,7 +8,6 @@ from django.test import Client
 from drf_spectacular.generators import SchemaGenerator
 
 from environments_app.tests.cast import Cast
-from sync_app.api import settings_schema
 from sync_app.backends import BACKENDS
 from sync_app.backends.vault_kv2 import VaultKv2
 from sync_app.rotators import ROTATORS
@@ -42,7 +41,7 @@ def test_each_kind_has_a_schema_of_its_settings() -> None:
 
 
 def test_a_new_backend_appears_without_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(settings_schema.BACKENDS, "another", VaultKv2)
+    monkeypatch.setitem(BACKENDS, "another", VaultKv2)
     found = schemas()
     assert found["NewTargetRequest"]["discriminator"]["mapping"].keys() >= {"another", "vault_kv2"}
     assert "AnotherDestination" in found
