@@ -151,16 +151,22 @@ class KeeperSchema(AutoSchema):
     def _map_serializer_field(
         self, field: BaseSerializer[Any] | serializers.Field[Any, Any, Any, Any], direction: str, *rest: Any
     ) -> Any:
-        """Add what a text has to match, and how many items a list has at least."""
+        """Say how many items a list has at least."""
         schema = super()._map_serializer_field(field, direction, *rest)  # type: ignore[no-untyped-call]
         if schema is None or direction != "request":
             return schema
-        if isinstance(field, Text):
-            bounds = {"pattern": field.pattern, "minLength": field.min_length, "maxLength": field.max_length}
-            schema |= {name: bound for name, bound in bounds.items() if bound}
         if isinstance(field, serializers.ListField) and not field.allow_empty:
             schema["minItems"] = 1
         return schema
+
+    def _insert_field_validators(
+        self, field: serializers.Field[Any, Any, Any, Any], schema: Document
+    ) -> None:
+        """Add the bounds of a text whose use case checks them, and what it has to match."""
+        super()._insert_field_validators(field, schema)  # type: ignore[no-untyped-call]
+        if isinstance(field, Text):
+            bounds = {"pattern": field.pattern, "minLength": field.min_length, "maxLength": field.max_length}
+            schema.update({name: bound for name, bound in bounds.items() if bound})
 
 
 def add_problem_schemas(result: Document, **_arguments: Any) -> Document:
