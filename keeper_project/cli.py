@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,6 +77,9 @@ def main() -> None:
     if serves:
         # What is loaded stays: the supervisor sets it aside, and enables the collector for the rest.
         gc.disable()
+        # Until the supervisor waits for it, Ctrl-C ends this process at once: Python would raise in whatever
+        # runs, and drop the exception where that is a callback of the garbage collector.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     needs_setup = requires_setup(arguments)
     if needs_setup:
         # Loading the settings would make a new installation's keys.

@@ -5,12 +5,14 @@
 
 import functools
 import os
+import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from celery import shared_task
+from celery.beat import Scheduler
 from celery.concurrency.thread import TaskPool
 from celery.signals import worker_ready
 
@@ -21,11 +23,15 @@ LEFT = "left"
 PATIENCE = "KEEPER_TEST_STOP_SECONDS"
 FOLDER = "KEEPER_TEST_HELD_FOLDER"
 WANTED = "wanted"
+ENDS = "ends"
+BEAT_DIES = "beat dies"
 
 
 @shared_task(name=NAME)
 def hold(folder: str, name: str) -> None:
     """Begin, wait for a file, and end: each is a line."""
+    if name == ENDS:
+        sys.exit("a task that ends its process")
     _tell_what_is_left(folder)
     _note(folder, "begun", name)
     while not (Path(folder) / "go").exists():
@@ -41,6 +47,15 @@ def take_what_is_wanted(**_signal: object) -> None:
 
 
 def _take_wanted(folder: Path) -> None:
+    tick = Scheduler.tick
+
+    def ticks(self: Any, *given: Any, **options: Any) -> Any:
+        if (folder / BEAT_DIES).exists():
+            (folder / BEAT_DIES).unlink()
+            raise RuntimeError("a beat that dies")
+        return tick(self, *given, **options)
+
+    Scheduler.tick = ticks  # type: ignore[method-assign]
     while not (folder / WANTED).exists():
         time.sleep(0.02)
     for name in (folder / WANTED).read_text().splitlines():

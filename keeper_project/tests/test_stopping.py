@@ -151,6 +151,20 @@ def test_keeper_starts_a_part_that_ended_again(
     assert served.stop() == 0
 
 
+def test_ctrl_c_ends_a_keeper_that_is_about_to_start(tmp_path: Path) -> None:
+    data, output = tmp_path / "var", tmp_path / "output"
+    with output.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "keeper_project.cli", "run", "--port", str(free_port())],
+            cwd=ROOT, env=environment(data), stdout=out, stderr=out,
+        )  # fmt: skip
+    until(data.exists, "it read no settings")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(WAIT_SECONDS) == -signal.SIGINT
+    # Python raises nothing, which a callback of its own could swallow.
+    assert "KeyboardInterrupt" not in output.read_text()
+
+
 def test_keeper_ends_where_its_web_server_cannot_start(tmp_path: Path) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         data, port = tmp_path / "var", taken.getsockname()[1]

@@ -13,7 +13,7 @@ import pytest
 from redis import Redis as Client
 
 from keeper_project.celery import app
-from keeper_project.tests.held_task import FOLDER, LEFT, NAME, PATIENCE, WANTED
+from keeper_project.tests.held_task import BEAT_DIES, ENDS, FOLDER, LEFT, NAME, PATIENCE, WANTED
 from keeper_project.tests.test_run import ROOT, environment
 from keeper_project.tests.test_stopping import WAIT_SECONDS, until
 from tests.processes import database
@@ -81,13 +81,17 @@ class Keeper:
     def begin(self) -> None:
         """Ask for more tasks than there are threads, and wait until each thread is at one."""
         if self.broker is None:
-            (self.folder / "draft").write_text("\n".join(TASKS))
-            (self.folder / "draft").rename(self.folder / WANTED)
+            self.want(TASKS)
         else:
             with app.connection_for_write(self.broker.url) as connected:
                 for name in TASKS:
                     app.send_task(NAME, args=[str(self.folder), name], connection=connected)
         until(lambda: len(self.lines("begun")) == THREADS, "no thread took a task")
+
+    def want(self, names: list[str]) -> None:
+        """Have the worker that no message from outside reaches begin tasks."""
+        (self.folder / "draft").write_text("\n".join(names))
+        (self.folder / "draft").rename(self.folder / WANTED)
 
     def let_go(self) -> None:
         (self.folder / "go").touch()
@@ -198,6 +202,26 @@ def all_is_json(output: Path) -> bool:
 
 def lines_of(output: Path) -> list[str]:
     return output.read_text().splitlines()
+
+
+def test_tasks_that_end_their_process_take_no_place_of_the_pool(alone: Keeper) -> None:
+    """As many as the worker fetches ahead, and more."""
+    alone.let_go()
+    alone.start()
+    alone.want([ENDS] * 40 + TASKS)
+    until(lambda: alone.lines("ended") == TASKS, "the worker takes no task any more")
+    alone.signal(signal.SIGTERM)
+    assert alone.wait() == 0
+    assert "starts again" not in alone.output.read_text()
+
+
+def test_a_worker_whose_beat_dies_is_started_again(alone: Keeper) -> None:
+    alone.start()
+    (alone.folder / BEAT_DIES).touch()
+    until(lambda: "the worker ended with exit code 70" in alone.output.read_text(), "nobody noticed")
+    until(lambda: alone.output.read_text().count(" ready.") > 1, "it was not started again")
+    alone.signal(signal.SIGTERM)
+    assert alone.wait() == 0
 
 
 def test_the_supervisor_kills_a_worker_whose_time_has_run_out(alone: Keeper) -> None:
