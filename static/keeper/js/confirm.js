@@ -50,6 +50,8 @@ if (dialog) {
   });
 
   dialog.addEventListener("close", () => {
+    // Told late, of a question before the one that is open now.
+    if (dialog.open) return;
     const resolve = answer;
     answer = null;
     resolve?.(dialog.returnValue === "confirm");

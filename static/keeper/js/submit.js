@@ -4,7 +4,8 @@ import { mayLeaveFor, leavesUnsaved, settle } from "./unsaved.js";
 import { isPerson, ensureSession } from "./session.js";
 
 const passed = new WeakSet();
-const waiting = new WeakSet();
+// The last submission of each form: one that is pressed again while it waits takes the place of the first.
+const latest = new WeakMap();
 
 const navigates = (form) => !form.hasAttribute("hx-post") && !form.hasAttribute("hx-get");
 const isPost = (form) => form.getAttribute("method")?.toLowerCase() === "post";
@@ -21,13 +22,9 @@ function guardsOf(form) {
 }
 
 async function send(form, submitter, guards) {
-  if (waiting.has(form)) return;
-  waiting.add(form);
-  try {
-    for (const guard of guards) if (!(await guard(form))) return;
-  } finally {
-    waiting.delete(form);
-  }
+  const mine = {};
+  latest.set(form, mine);
+  for (const guard of guards) if (!(await guard(form)) || latest.get(form) !== mine) return;
   if (!form.isConnected) return;
   if (navigates(form)) settle(form);
   passed.add(form);
