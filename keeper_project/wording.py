@@ -18,6 +18,7 @@ STATES: dict[str, State] = {
     "drifted": State("not-equal", "drifted", "warn"),
     "conflict": State("alert", "conflict", "warn"),
     "missing": State("empty", "missing", "bad"),
+    "ownership_lost": State("alert", "ownership lost", "bad"),
     "unmanaged": State("dashed", "unmanaged", "quiet"),
     "failed": State("cross", "failed", "bad"),
     "paused": State("pause", "paused", "quiet"),

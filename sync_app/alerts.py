@@ -30,6 +30,7 @@ _WORDS: Final = {
     ),
     State.DRIFTED: ("differs", "differ", "from Keeper"),
     State.MISSING: ("is", "are", "gone from the target"),
+    State.OWNERSHIP_LOST: ("is", "are", "no longer provably Keeper's, and not updated: adopt again"),
     State.REFUSED: ("was", "were", "refused"),
     State.FAILED: ("could", "could", "not be synced"),
 }

@@ -41,6 +41,7 @@ from sync_app.write_tokens import write_token
 _WORTH_A_LIST: Final = 4
 _ITEM_COLUMNS: Final = ["state", "reason", "attempts", "error", "permanent", "finished_at"]
 _LISTED: Final = 100
+_CLAIMED: Final = ("ownership", "remote_id", "base_keeper", "base_target", "base_number", "secret_uuid")
 logger = logging.getLogger(__name__)
 Task = tuple[Work, Job]
 
@@ -179,7 +180,10 @@ class Batch:
     def _claimed(self, work: Work) -> SyncEntry:
         """Return the entry of a secret that is about to be created: ours, should the answer be lost."""
         entry = work.entry = work.entry or SyncEntry(target=self._target, name=work.item.name)
-        entry.ownership, entry.remote_id = Ownership.CREATED, ""
+        work.claimed_from = {name: getattr(entry, name) for name in _CLAIMED}
+        if entry.ownership == Ownership.NONE:
+            entry.ownership = Ownership.CREATED
+        entry.remote_id = ""
         entry.base_keeper = entry.base_target = ""
         entry.secret_uuid = work.held.secret_uuid if work.held else None
         entry.state = State.PENDING

@@ -12,7 +12,7 @@ from sync_app.leases import Lease, database_now
 from sync_app.models import Plan, PlanItem, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState
 from sync_app.ownership import is_same
-from sync_app.reconcile import Outcome, Ownership, Reason
+from sync_app.reconcile import Direction, Outcome, Ownership, Presence, Reason
 from sync_app.states import State, state_of
 from sync_app.stored_rows import update_rows
 
@@ -35,18 +35,20 @@ _COLUMNS: Final = [*_COVERED, *_UNCOVERED, "checked_at", "row_mac"]
 def note(target: Target, drafts: Sequence[Draft], *, lease: Lease | None, forget: bool) -> None:
     """Note how each secret stands by now; where both sides were found equal, that becomes the base.
 
-    With `forget`, entries of names that exist on neither side any more are removed.
+    With `forget`, entries of names that exist on neither side any more are removed; not while the target
+    shows nothing at all, which may pass.
     """
+    shows = any(_is_shown(draft) for draft in drafts)
     new, changed, stated, gone = [], [], [], []
     for draft in drafts:
         entry = draft.finding.entry
-        if forget and entry is not None and draft.reason == Reason.NOWHERE:
+        if forget and entry is not None and draft.reason == Reason.NOWHERE and _may_go(entry, shows=shows):
             gone.append(entry.pk)
         elif entry is None and draft.finding.held is not None:
-            new.append(_stated(_fresh(target, draft), draft))
+            new.append(_stated(target, _fresh(target, draft), draft))
         elif entry is not None:
             before = _values(entry, _COVERED), _values(entry, _UNCOVERED)
-            _stated(entry, draft)
+            _stated(target, entry, draft)
             if before[0] != _values(entry, _COVERED):
                 changed.append(entry)
             elif before[1] != _values(entry, _UNCOVERED):
@@ -122,17 +124,29 @@ def _fresh(target: Target, draft: Draft) -> SyncEntry:
     )
 
 
+def _is_shown(draft: Draft) -> bool:
+    seen = draft.finding.seen
+    return seen is not None and seen.presence in {Presence.PRESENT, Presence.DELETED}
+
+
+def _may_go(entry: SyncEntry, *, shows: bool) -> bool:
+    return shows or entry.ownership == Ownership.NONE
+
+
 def _values(entry: SyncEntry, columns: Sequence[str]) -> list[object]:
     return [getattr(entry, name) for name in columns]
 
 
-def _stated(entry: SyncEntry, draft: Draft) -> SyncEntry:
+def _stated(target: Target, entry: SyncEntry, draft: Draft) -> SyncEntry:
     """Put on an entry what a draft found."""
     finding = draft.finding
     entry.state, entry.reason = state_after(draft), draft.reason[:_REASON_LENGTH]
     held, seen = finding.held, finding.seen
     if held is not None and entry.ownership == Ownership.NONE:
         entry.secret_uuid = held.secret_uuid
+    if finding.was_owned(target) and target.rules.direction is Direction.PUSH:
+        # What was last synced stays on record, until it is adopted again or proves to be ours.
+        return entry
     if finding.equal and held is not None and seen is not None:
         if not is_same(entry, seen):
             entry.ownership = Ownership.NONE

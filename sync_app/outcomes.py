@@ -1,5 +1,6 @@
 """Notes on items and entries what became of them; nothing is stored here, and no value is kept."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
@@ -40,6 +41,9 @@ class Outcomes:
             if work.entry is not None:
                 # What is there is not what was intended, nor can it become that any more.
                 work.entry.note_intent(work.earlier)
+                if not isinstance(answer, CreateOvertaken):
+                    # Something is there, and was not made by this: what was known of it stays.
+                    _unclaim(work.entry, work.claimed_from)
             if isinstance(answer, CreateOvertaken) and work.entry is not None:
                 work.entry.ownership = Ownership.NONE
         elif isinstance(answer, BackendError):
@@ -150,3 +154,8 @@ class Outcomes:
             entry.note_base(keeper=held.version, target=seen.version, number=held.number)
         if item.act == Act.ADOPT:
             entry.ownership = Ownership.ADOPTED
+
+
+def _unclaim(entry: SyncEntry, before: Mapping[str, object]) -> None:
+    for name, value in before.items():
+        setattr(entry, name, value)

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.db.models import Q
@@ -24,6 +25,7 @@ _CHOICES: Final = {
     State.DRIFTED: "Drifted",
     State.CONFLICT: "In conflict",
     State.MISSING: "Missing there",
+    State.OWNERSHIP_LOST: "Ownership lost",
     State.REFUSED: "Refused",
     State.FAILED: "Failed",
 }
@@ -100,6 +102,13 @@ def _may_look(actor: Principal, target: Target) -> bool:
     return allows(actor, Action.TARGET_VIEW, environment_id=target.environment_id, name=str(target.scope))
 
 
+def _adopt_url(target: Target, entry: SyncEntry | None) -> str:
+    """Return where a secret that is not provably Keeper's any more is adopted again."""
+    if entry is None or entry.state != State.OWNERSHIP_LOST:
+        return ""
+    return f"{reverse('target-adopt', args=[target.pk])}?{urlencode({'name': entry.name})}"
+
+
 def _row(
     actor: Principal, target: Target, entry: SyncEntry | None, secret: Secret, decisions: Mapping[int, str]
 ) -> dict[str, Any]:
@@ -113,6 +122,7 @@ def _row(
         "reason": entry.reason if entry and may_look else "",
         "url": reverse("target-detail", args=[target.pk]) if may_look else "",
         "decide_url": decisions.get(entry.pk, "") if entry and may_look else "",
+        "adopt_url": _adopt_url(target, entry) if may_look and rights(actor, target)["adopt"] else "",
         "may_decide": may_look and rights(actor, target)["apply"],
         "behind": bool(entry and entry.base_number and entry.base_number != secret.current_number),
     }

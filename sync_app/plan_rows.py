@@ -41,6 +41,7 @@ ACT_LOOKS: Final = {
     Act.RELEASE: ActLook("\u2212", "let go", "Let go, as they are", "info"),
     Act.DRIFTED: ActLook("≠", "changed there, left alone", "Changed there, left alone", "warn"),
     Act.MISSING: ActLook("∅", "gone from there", "Gone from there", "warn"),
+    Act.OWNERSHIP_LOST: ActLook("⚠", "ownership lost", "Was ours, left alone", "warn"),
     Act.REFUSED: ActLook("✕", "refused", "Refused", "bad"),
     Act.UNCHANGED: ActLook("=", "unchanged", "Unchanged", "quiet"),
     Act.UNMANAGED: ActLook("◌", "not ours, left alone", "Not ours, left alone", "quiet"),

@@ -37,6 +37,7 @@ from sync_app.plan_rows import (
     summary,
 )
 from sync_app.reconcile import Ownership
+from sync_app.states import State
 from sync_app.target_rows import where
 
 # So many lines stand on a page of one act, so many names on a page to adopt.
@@ -220,7 +221,10 @@ def target_adopt(request: HttpRequest, id: int) -> HttpResponse:
     target = found_target(request, id, Action.TARGET_ADOPT)
     latest = last_look(target)
     owned = SyncEntry.objects.filter(target=target).exclude(ownership=Ownership.NONE)
-    found = PlanItem.objects.filter(plan=latest, act=Act.UNMANAGED)
+    owned = owned.exclude(state=State.OWNERSHIP_LOST)
+    found = PlanItem.objects.filter(plan=latest, act__in=(Act.UNMANAGED, Act.OWNERSHIP_LOST))
+    if name := request.GET.get("name", ""):
+        found = found.filter(name=name)
     # Some of them may have been adopted since that look.
     adopted = found.filter(name__in=owned.values("name"))
     items = found.exclude(pk__in=adopted.values("pk")).order_by("name")
@@ -243,7 +247,8 @@ def target_adopt(request: HttpRequest, id: int) -> HttpResponse:
         "plan": latest,
         "items": shown[:_NAMES],
         "next_url": _next(after=shown[_NAMES - 1].name) if len(shown) > _NAMES else "",
-        "count": int(latest.counts.get(Act.UNMANAGED, 0)) - adopted.count() if latest else 0,
+        "count": _adoptable(latest, name) - adopted.count() if latest else 0,
+        "name": name,
         "modes": _ADOPTIONS,
         "can": rights(principal_of(request), target),
         "urls": {
@@ -253,6 +258,14 @@ def target_adopt(request: HttpRequest, id: int) -> HttpResponse:
     }
     enter(request, target.environment)
     return render(request, "sync_app/adopt.html", context)
+
+
+def _adoptable(plan: Plan, name: str) -> int:
+    """Return how many secrets a look found that are not Keeper's, or not provably any more."""
+    acts = (Act.UNMANAGED, Act.OWNERSHIP_LOST)
+    if name:
+        return PlanItem.objects.filter(plan=plan, act__in=acts, name=name).count()
+    return sum(int(plan.counts.get(act, 0)) for act in acts)
 
 
 @login_required

@@ -52,6 +52,8 @@ class Work:
     value: str = field(default="", repr=False)
     # Another write whose outcome nobody knew when this one was intended: it may come late.
     earlier: Intent = NO_INTENT
+    # What our entry said before the secret was claimed as about to be created.
+    claimed_from: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def is_owned(self) -> bool:

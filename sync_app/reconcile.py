@@ -66,6 +66,7 @@ class Outcome(StrEnum):
     MISSING = "missing"
     DELETE = "delete"
     UNMANAGED = "unmanaged"
+    OWNERSHIP_LOST = "ownership_lost"
     REFUSED = "refused"
 
 
@@ -91,6 +92,7 @@ class Reason(StrEnum):
     DELETED_IN_KEEPER = "deleted in Keeper"
     DELETED_AND_CHANGED = "deleted in Keeper, but changed in the target since the last sync"
     DELETED_UNKNOWN_BASE = "not in Keeper, and it is not known what was last synced"
+    MARK_LOST = "it was ours, and lost our mark or was made again: adopt it again, or it gets no updates"
     NOT_OURS = "not created or adopted by this target: it is left alone"
     ONLY_PULLED = "it exists in Keeper alone, and this target is only pulled from"
     NAME_HELD = "the name is held by somebody else's secret, which is planned for deletion"
@@ -136,6 +138,7 @@ class Base:
 class Item:
     """One secret on both sides.
 
+    `was_owned` says that our entry calls it ours, and the secret itself does not prove it.
     `equal` says whether the values are equal, by keyed fingerprint; None where nobody compared,
     which is never taken for equal.
     """
@@ -145,6 +148,7 @@ class Item:
     base: Base | None = None
     ownership: Ownership = Ownership.NONE
     equal: bool | None = None
+    was_owned: bool = False
 
     @property
     def owned(self) -> bool:
@@ -172,6 +176,13 @@ class Decision:
 
 def reconcile(item: Item, rules: Rules) -> Decision:
     """Return what to do with one secret under these rules."""
+    decision = _decided(item, rules)
+    if item.was_owned and decision == Decision(Outcome.UNMANAGED, Reason.NOT_OURS):
+        return Decision(Outcome.OWNERSHIP_LOST, Reason.MARK_LOST)
+    return decision
+
+
+def _decided(item: Item, rules: Rules) -> Decision:
     if item.keeper.presence is Presence.UNREADABLE:
         return Decision(Outcome.REFUSED, Reason.KEEPER_UNREADABLE)
     if item.target.presence is Presence.UNREADABLE:

@@ -14,7 +14,7 @@ from secrets_app.report_sections import batched
 from sync_app.leases import database_now
 from sync_app.models import RotationPolicy, Target
 from sync_app.rotation.standing import Standing, last_ended, standing_of, working_rotations
-from sync_app.states import State
+from sync_app.states import ALERTING, State
 
 _POLICIES: Final = 500
 _STANDINGS: Final = {
@@ -27,7 +27,7 @@ _STANDINGS: Final = {
     Standing.RESTING: "on time",
     Standing.BY_HAND: "by hand",
 }
-_WRONG: Final = (State.DRIFTED, State.CONFLICT, State.MISSING, State.FAILED)
+_WRONG: Final = tuple(sorted(ALERTING))
 
 
 def _sync(scope: Scope) -> Iterator[Row]:

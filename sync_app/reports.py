@@ -43,7 +43,7 @@ class PlanReport:
     @property
     def waiting(self) -> bool:
         """Say whether something waits: to be carried out, or for a person."""
-        attention = {Act.CONFLICT, Act.DRIFTED, Act.MISSING, Act.REFUSED}
+        attention = {Act.CONFLICT, Act.DRIFTED, Act.MISSING, Act.OWNERSHIP_LOST, Act.REFUSED}
         return self.state == PlanState.READY or any(
             item.act in attention or item.state == ItemState.SKIPPED for item in self.items
         )

@@ -17,12 +17,16 @@ class State(StrEnum):
     CONFLICT = "conflict"
     MISSING = "missing"
     UNMANAGED = "unmanaged"
+    # It was ours, and what is there does not prove it any more: nothing is written over it.
+    OWNERSHIP_LOST = "ownership_lost"
     REFUSED = "refused"
     FAILED = "failed"
 
 
 # What someone has to look at.
-ALERTING: Final = frozenset({State.DRIFTED, State.CONFLICT, State.MISSING, State.FAILED})
+ALERTING: Final = frozenset(
+    {State.DRIFTED, State.CONFLICT, State.MISSING, State.OWNERSHIP_LOST, State.FAILED}
+)
 
 _AFTER_PLANNING: Final = {
     Outcome.UNCHANGED: State.IN_SYNC,
@@ -34,6 +38,7 @@ _AFTER_PLANNING: Final = {
     Outcome.DRIFTED: State.DRIFTED,
     Outcome.MISSING: State.MISSING,
     Outcome.UNMANAGED: State.UNMANAGED,
+    Outcome.OWNERSHIP_LOST: State.OWNERSHIP_LOST,
     Outcome.REFUSED: State.REFUSED,
 }
 

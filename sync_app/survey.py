@@ -49,6 +49,11 @@ class Finding:
         secret = self.held.secret_uuid if self.held else None
         return ownership(target, self.entry, self.seen, secret=secret)
 
+    def was_owned(self, target: Target) -> bool:
+        """Say whether our entry calls it ours, and what is there does not prove it."""
+        claimed = self.entry is not None and self.entry.ownership != Ownership.NONE
+        return claimed and self.ownership(target) is Ownership.NONE
+
     def item(self, target: Target) -> Item:
         """Return both sides for `reconcile`."""
         absent = _UNREADABLE if self.lost else GONE
@@ -58,6 +63,7 @@ class Finding:
             base=self.base,
             ownership=self.ownership(target),
             equal=self.equal,
+            was_owned=self.was_owned(target),
         )
 
 

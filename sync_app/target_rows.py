@@ -19,6 +19,7 @@ STATE_ORDER: Final = (
     State.CONFLICT,
     State.FAILED,
     State.MISSING,
+    State.OWNERSHIP_LOST,
     State.DRIFTED,
     State.REFUSED,
     State.PENDING,

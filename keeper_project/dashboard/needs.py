@@ -25,6 +25,7 @@ _DELIVERIES: Final = {
     "conflict": "in conflict with a target",
     "failed": "not delivered",
     "missing": "gone from a target",
+    "ownership_lost": "no longer provably Keeper's in a target",
     "drifted": "changed in a target",
 }
 

@@ -38,7 +38,7 @@ class PlanState(StrEnum):
 
 
 class Act(StrEnum):
-    """What a plan's item does; the first ten are the outcomes of `reconcile`."""
+    """What a plan's item does; the first eleven are the outcomes of `reconcile`."""
 
     UNCHANGED = "unchanged"
     CREATE = "create"
@@ -50,6 +50,7 @@ class Act(StrEnum):
     DELETE = "delete"
     UNMANAGED = "unmanaged"
     REFUSED = "refused"
+    OWNERSHIP_LOST = "ownership_lost"
     # Put our mark on it, and note what both sides hold.
     ADOPT = "adopt"
     # Take our mark off, and leave it as it is.
@@ -121,7 +122,7 @@ class PlanItem(models.Model):
 
     plan = models.ForeignKey(Plan, on_delete=models.CASCADE, related_name="items")
     name = ExactCharField(max_length=MAX_NAME_LENGTH)
-    act = models.CharField(max_length=12, choices=[(a, a) for a in Act])
+    act = models.CharField(max_length=16, choices=[(a, a) for a in Act])
     reason = models.CharField(max_length=200, blank=True, default="")
     state = models.CharField(max_length=12, choices=[(s, s) for s in ItemState], default=ItemState.PLANNED)
     secret_uuid = models.UUIDField(null=True)

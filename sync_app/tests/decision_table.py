@@ -48,17 +48,30 @@ def present(side: str, base: Base | None) -> dict[str, Side]:
     return {SAME: same, CHANGED: changed} if base else {"present": same}
 
 
-def items() -> dict[tuple[str, str, str, Ownership], Item]:
+# Besides: our entry calls it ours, and the secret does not prove it.
+LOST = "lost"
+OWNERS = (*(ownership.value for ownership in Ownership), LOST)
+
+
+def items() -> dict[tuple[str, str, str, str], Item]:
     """Return the whole space of what can be seen, by (base, Keeper's side, target's side, ownership)."""
     space = {}
     for base in (None, BASE):
         sides = itertools.product(keeper_sides(base).items(), target_sides(base).items())
-        for ((keeper_name, keeper), (target_name, target)), ownership in itertools.product(sides, Ownership):
+        for ((keeper_name, keeper), (target_name, target)), owner in itertools.product(sides, OWNERS):
+            lost = owner == LOST
+            ownership = Ownership.NONE if lost else Ownership(owner)
             both = keeper.presence is target.presence is Presence.PRESENT
             for equal in (True, False, None) if both else (None,):
                 name = target_name + {True: ", equal", False: ", differs", None: ""}[equal]
-                key = ("known" if base else "unknown", keeper_name, name, ownership)
-                space[key] = Item(base=base, keeper=keeper, target=target, ownership=ownership, equal=equal)
+                space["known" if base else "unknown", keeper_name, name, owner] = Item(
+                    base=base,
+                    keeper=keeper,
+                    target=target,
+                    ownership=ownership,
+                    equal=equal,
+                    was_owned=lost,
+                )
     return space
 
 
@@ -95,16 +108,16 @@ def by_conflict(outcomes: dict[Conflict, str]) -> str:
 def table() -> str:
     """Return the table in Markdown, with neighbouring rows that decide alike drawn as one."""
     rows: dict[tuple[str, str, str], dict[tuple[str, ...], list[str]]] = {}
-    for (base, keeper, target, ownership), item in items().items():
+    for (base, keeper, target, owner), item in items().items():
         cells = tuple(cell(item, direction) for direction in Direction)
-        rows.setdefault((base, keeper, target), {}).setdefault(cells, []).append(ownership.value)
+        rows.setdefault((base, keeper, target), {}).setdefault(cells, []).append(owner)
     lines = [
         "| last synced | Keeper | target | ownership | push | pull | both |",
         "|---|---|---|---|---|---|---|",
     ]
     for (base, keeper, target), alike in rows.items():
         for cells, owners in alike.items():
-            whose = "any" if len(owners) == len(Ownership) else ", ".join(owners)
+            whose = "any" if len(owners) == len(OWNERS) else ", ".join(owners)
             lines.append("| " + " | ".join((base, keeper, target, whose, *cells)) + " |")
     return "\n".join(lines) + "\n"
 

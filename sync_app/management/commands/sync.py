@@ -39,6 +39,7 @@ _WORDS: Final = {
     Act.CONFLICT: "!",
     Act.DRIFTED: "!",
     Act.MISSING: "!",
+    Act.OWNERSHIP_LOST: "!",
     Act.REFUSED: "x",
     Act.UNMANAGED: ".",
 }

@@ -148,7 +148,7 @@ def test_what_a_stranger_wrote_after_a_death_stays_the_strangers(
     end(run)
     # What was never written carries no mark of ours, and is not even asked about.
     is_marked = existed or at == "_save"
-    assert stage.sync(rest=True).counts == ({"conflict": 1} if is_marked else {"unmanaged": 1})
+    assert stage.sync(rest=True).counts == ({"conflict": 1} if is_marked else {"ownership_lost": 1})
     assert stage.theirs("one") == "theirs"
     assert stage.value("one") == "third"
 
