@@ -126,6 +126,9 @@ KEEPER_BACKUP_KEEP = env.int("KEEPER_BACKUP_KEEP", default=14)
 # A file that every installation sees which might act on this database or a copy of it.
 KEEPER_LEASE_FILE = env.str("KEEPER_LEASE_FILE", default="")
 
+# Over so many hours the deletion budget of a target counts what its passes deleted there.
+KEEPER_DELETION_WINDOW_HOURS = env.int("KEEPER_DELETION_WINDOW_HOURS", default=24)
+
 # --- Notifications ---------------------------------------------------------------------------
 # Who is told what concerns the installation as a whole.
 KEEPER_ALERT_EMAILS = env.list("KEEPER_ALERT_EMAILS", default=[])

@@ -14,7 +14,7 @@ from audit_app.row_mac import authentic
 from audit_app.streams import environment_stream
 from environments_app.policy import Principal
 from environments_app.principals import principal_now
-from sync_app import entries
+from sync_app import deletions, entries
 from sync_app.acts import Shown
 from sync_app.authority import principal_of, require_usable
 from sync_app.backends.base import Backend
@@ -236,16 +236,16 @@ def _refuse_unready(plan: Plan) -> None:
 
 def _refuse_deletions(plan: Plan) -> None:
     """Refuse all deletions of a plan if something of Keeper's did not open, or there are too many."""
-    deletions = _waiting(plan).filter(act=Act.DELETE)
-    if plan.kind != PlanKind.SYNC or not deletions.exists():
+    waiting = _waiting(plan).filter(act=Act.DELETE)
+    if plan.kind != PlanKind.SYNC or not waiting.exists():
         return
     objection = _objection(plan)
     if objection:
-        deletions.update(state=ItemState.SKIPPED, error=objection, finished_at=timezone.now())
+        waiting.update(state=ItemState.SKIPPED, error=objection, finished_at=timezone.now())
 
 
-def _objection(plan: Plan) -> Reason | None:
-    """Return why nothing may be deleted, asked again when it is about to be."""
+def _objection(plan: Plan) -> str:
+    """Return why nothing may be deleted, asked again when it is about to be; empty if it may."""
     if PlanItem.objects.filter(plan=plan, reason=Reason.KEEPER_UNREADABLE).exists():
         return Reason.INCOMPLETE
     target = plan.target
@@ -253,7 +253,10 @@ def _objection(plan: Plan) -> Reason | None:
         return Reason.EMPTY
     deleted = PlanItem.objects.filter(plan=plan, act=Act.DELETE).count()
     owned = entries.count_owned(target, withdrawn_by=plan)
-    return None if plan.target.budget.allows(deleted=deleted, owned=owned) else Reason.OVER_BUDGET
+    budget = deletions.budget(target, besides=plan)
+    if deletions.BEYOND_BUDGET in plan.options or budget.allows(deleted=deleted, owned=owned):
+        return ""
+    return deletions.sentence(budget, deleted=deleted, owned=owned)
 
 
 def _finish(plan: Plan, actor: Principal, lease: Lease | None) -> None:

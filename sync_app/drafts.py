@@ -8,17 +8,19 @@ from uuid import UUID
 from audit_app.models import deployment_uuid
 from secrets_app.input_errors import InvalidName
 from secrets_app.names import validate_secret_name
-from sync_app import keeper_side
+from sync_app import deletions, keeper_side
 from sync_app.models import SyncEntry, Target
 from sync_app.models.plan import Act
 from sync_app.reconcile import (
     Coverage,
     Decision,
+    DeletionBudget,
     Direction,
     Outcome,
     Ownership,
     Presence,
     Reason,
+    owned_there,
     reconcile_all,
 )
 from sync_app.references import PUSH_ONLY, Rights
@@ -56,24 +58,35 @@ class Draft:
     reason: str
 
 
-def synced(target: Target, findings: Mapping[str, Finding], *, coverage: Coverage) -> list[Draft]:
-    """Return what the target's rules make of each finding."""
+def synced(
+    target: Target, findings: Mapping[str, Finding], *, coverage: Coverage, beyond_budget: bool = False
+) -> list[Draft]:
+    """Return what the target's rules make of each finding; `beyond_budget` lets any number be deleted."""
     found = list(findings.values())
+    items = [finding.item(target) for finding in found]
+    budget = _budget(target, found)
     decisions = reconcile_all(
-        [finding.item(target) for finding in found],
-        rules=target.rules,
-        budget=target.budget,
-        coverage=coverage,
+        items, rules=target.rules, budget=None if beyond_budget else budget, coverage=coverage
     )
+    over = sum(decision.reason is Reason.OVER_BUDGET for decision in decisions)
+    too_many = deletions.sentence(budget, deleted=over, owned=owned_there(items)) if over else ""
     elsewhere = _pulled_elsewhere(target, found, decisions)
     drafts = []
     for finding, decision in zip(found, decisions, strict=True):
-        reason = finding.problem or (keeper_side.LOST if finding.lost else decision.reason)
+        reason = finding.problem or (keeper_side.LOST if finding.lost else str(decision.reason))
+        if decision.reason is Reason.OVER_BUDGET:
+            reason = too_many
         draft = Draft(finding=finding, act=Act(decision.outcome), reason=reason)
         if decision.outcome is Outcome.PULL:
             _restrict_pull(draft, elsewhere=elsewhere)
         drafts.append(draft)
     return drafts
+
+
+def _budget(target: Target, found: Iterable[Finding]) -> DeletionBudget:
+    """Return the budget; what was deleted lately is counted only where something may be deleted."""
+    may_delete = any(finding.held is None and finding.seen is not None for finding in found)
+    return deletions.budget(target) if may_delete else target.budget
 
 
 def adopted(target: Target, findings: Iterable[Finding], *, adoption: Adoption) -> list[Draft]:

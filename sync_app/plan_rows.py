@@ -5,11 +5,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import F, OuterRef, Q, Subquery, Window
 from django.db.models.functions import RowNumber
 from django.urls import reverse
 
 from secrets_app.models import Secret
+from sync_app.deletions import BEYOND_BUDGET
 from sync_app.member_changes import may_be_told
 from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
@@ -93,9 +95,12 @@ def budget_words(plan: Plan) -> str:
     """Return how much a plan may delete, in words."""
     if plan.kind != PlanKind.SYNC or plan.rules.get("deletion", Deletion.NEVER) == Deletion.NEVER:
         return ""
+    if BEYOND_BUDGET in plan.options:
+        return "asked for with more deletions than the budget allows"
     return (
         f"budget: at most {plan.rules.get('budget_number', 0)} deletes and "
-        f"{plan.rules.get('budget_percent', 0)} % of what Keeper owns there"
+        f"{plan.rules.get('budget_percent', 0)} % of what Keeper owned there, "
+        f"in {settings.KEEPER_DELETION_WINDOW_HOURS} hours"
     )
 
 

@@ -19,6 +19,7 @@ from environments_app.errors import Invisible
 from environments_app.policy import allows
 from secrets_app.models import Secret
 from sync_app import applying, planning, runs
+from sync_app.deletions import BEYOND_BUDGET
 from sync_app.drafts import Adoption, Leaving
 from sync_app.finding import find_item
 from sync_app.member_changes import member_changes
@@ -36,7 +37,7 @@ from sync_app.plan_rows import (
     progress,
     summary,
 )
-from sync_app.reconcile import Ownership
+from sync_app.reconcile import Ownership, Reason
 from sync_app.states import State
 from sync_app.target_rows import where
 
@@ -62,10 +63,9 @@ _LEAVINGS: Final = (
 @login_required
 @require_POST
 def target_plan(request: HttpRequest, id: int) -> HttpResponse:
-    """Have a plan made."""
-    return _queued(
-        request, id, lambda target: planning.request_plan(actor=principal_of(request), target=target)
-    )
+    """Have a plan made, also one with more deletions than the budget allows."""
+    options: dict[str, Json] = {BEYOND_BUDGET: True} if request.POST.get(BEYOND_BUDGET) == "on" else {}
+    return _queued(request, id, lambda target: _request(request, target, PlanKind.SYNC, options))
 
 
 @login_required
@@ -101,6 +101,7 @@ def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
         "changes": changes(plan),
         "left_alone": "choice" in plan.options and plan.state in _MADE and not changes(plan),
         "budget": budget_words(plan),
+        "over_budget": plan.items.filter(act=Act.REFUSED, reason__startswith=Reason.OVER_BUDGET).exists(),
         "sections": plan_sections(plan, items, may_reveal=lambda name: _may_reveal(request, plan, name)),
         "act": ACT_LOOKS[Act(act)] if act in set(Act) else None,
         "next_url": next_url,
@@ -114,6 +115,7 @@ def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
         "urls": {
             "apply": reverse("plan-apply", args=[plan.pk]),
             "again": reverse("plan-again", args=[plan.pk]),
+            "plan": reverse("target-plan", args=[target.pk]),
             "target": reverse("target-detail", args=[target.pk]),
             "remove": reverse("target-remove", args=[target.pk]),
         },

@@ -22,6 +22,7 @@ from sync_app.acts import Shown
 from sync_app.authority import principal_of, require_usable
 from sync_app.backends.base import Backend, Seen
 from sync_app.credentials import connected
+from sync_app.deletions import BEYOND_BUDGET
 from sync_app.drafts import Adoption, Choice, Draft, Leaving
 from sync_app.errors import BackendError, PlanNotReady
 from sync_app.finding import require_on
@@ -63,9 +64,10 @@ def request_plan(
 ) -> Run:
     """Queue the making of a plan; the run that is returned names it.
 
-    Options: to adopt, `names` (at most 1,000) and `mode` (an Adoption); to disconnect, `mode` (a
-    Leaving). Raises Forbidden or Invisible, PlanNotReady if the options are not those of the
-    kind, RunInProgress, TargetConflict or Tampered.
+    Options: to sync, `beyond_budget` (True) to delete more than the budget allows; to adopt, `names`
+    (at most 1,000) and `mode` (an Adoption); to disconnect, `mode` (a Leaving). Raises Forbidden or
+    Invisible, PlanNotReady if the options are not those of the kind, RunInProgress, TargetConflict or
+    Tampered.
     """
     right = Action.TARGET_PLAN if kind is PlanKind.SYNC else RIGHTS[kind]
     require_on(actor=actor, action=right, target=target)
@@ -167,7 +169,12 @@ def _drawn(plan: Plan, backend: Backend, pulse: Callable[[], None]) -> list[Draf
     found = survey(target, backend, pulse=pulse)
     recognise(target, backend, found, pulse=pulse)
     compare(target, backend, found, pulse=pulse)
-    return drafts.synced(target, found, coverage=Coverage(keeper=True, target=True))
+    return drafts.synced(
+        target,
+        found,
+        coverage=Coverage(keeper=True, target=True),
+        beyond_budget=BEYOND_BUDGET in options,
+    )
 
 
 def _refuse_unusable_values(
@@ -198,7 +205,7 @@ def _types_of(uuids: list[UUID]) -> dict[UUID, str]:
 def _checked(kind: PlanKind, options: Mapping[str, Json]) -> dict[str, Json]:
     """Return the options of a kind of plan. Raises PlanNotReady if they are not that."""
     if kind is PlanKind.SYNC:
-        return {}
+        return {BEYOND_BUDGET: True} if options.get(BEYOND_BUDGET) is True else {}
     try:
         if kind is PlanKind.DISCONNECT:
             return {"mode": Leaving(str(options.get("mode")))}

@@ -4,7 +4,7 @@
 rules has one decision, shown as a table in docs/sync.md. `reconcile_all` then looks at a whole pass.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -103,7 +103,7 @@ class Reason(StrEnum):
     ADOPTED = "adopted secrets are withdrawn from, never deleted"
     INCOMPLETE = "nothing is deleted: a side could not be read completely"
     EMPTY = "nothing is deleted: a side is empty"
-    OVER_BUDGET = "nothing is deleted: there is more to delete than the budget allows"
+    OVER_BUDGET = "nothing is deleted: more than the deletion budget, a person decides"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,14 +318,31 @@ def _both_changed(item: Item, rules: Rules) -> Decision:
 
 @dataclass(frozen=True, kw_only=True)
 class DeletionBudget:
-    """How much one pass may delete: a number, and a share of what Keeper owns there in per cent."""
+    """How much may be deleted in a window: a number, and a share in per cent of what Keeper owned there.
+
+    `withdrawn` was deleted in the window before: it counts against both, and was owned at its beginning.
+    """
 
     number: int = 10
     percent: int = 10
+    withdrawn: int = 0
 
     def allows(self, *, deleted: int, owned: int) -> bool:
-        """Say whether so many deletions of so many owned secrets are within both limits."""
-        return deleted <= self.number and deleted * 100 <= owned * self.percent
+        """Say whether so many more deletions of what is owned now are within both limits."""
+        return self.withdrawn + deleted <= self._limit(owned)
+
+    def sentence(self, *, deleted: int, owned: int, hours: int) -> str:
+        """Return why so many are not deleted, with the limit."""
+        return (
+            f"{Reason.OVER_BUDGET}: {deleted} to delete, {self.withdrawn} deleted in the last {hours} hours, "
+            f"and at most {self._limit(owned)} of {owned + self.withdrawn} "
+            f"({self.number}, or {self.percent} %)"
+        )
+
+    def _limit(self, owned: int) -> int:
+        # A share of few secrets is never less than one of them, unless it is none.
+        share = max(1, (owned + self.withdrawn) * self.percent // 100) if self.percent else 0
+        return min(self.number, share)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -337,13 +354,13 @@ class Coverage:
 
 
 def reconcile_all(
-    items: Sequence[Item], *, rules: Rules, budget: DeletionBudget, coverage: Coverage
+    items: Sequence[Item], *, rules: Rules, budget: DeletionBudget | None, coverage: Coverage
 ) -> list[Decision]:
     """Return the decision for each item of a pass over everything that base and both sides name.
 
     All deletions are refused together if a side is empty, was not read to its end or holds
     something unreadable, or if they are more than the budget allows: each of these looks
-    exactly like a mistake.
+    exactly like a mistake. No budget: a person has asked for all of them.
     """
     decisions = [reconcile(item, rules) for item in items]
     deleted = sum(decision.outcome is Outcome.DELETE for decision in decisions)
@@ -361,7 +378,7 @@ def reconcile_all(
 
 
 def _objection(
-    items: Sequence[Item], *, deleted: int, budget: DeletionBudget, coverage: Coverage
+    items: Sequence[Item], *, deleted: int, budget: DeletionBudget | None, coverage: Coverage
 ) -> Reason | None:
     sides = [side for item in items for side in (item.keeper, item.target)]
     unreadable = any(side.presence is Presence.UNREADABLE for side in sides)
@@ -370,8 +387,11 @@ def _objection(
     # A target cannot be empty here: what is to be deleted was just seen there.
     if not any(item.keeper.presence is Presence.PRESENT for item in items):
         return Reason.EMPTY
-    # What is there: what was withdrawn earlier, and waits out its recovery window, widens no share.
-    owned = sum(item.owned and item.target.presence is Presence.PRESENT for item in items)
-    if not budget.allows(deleted=deleted, owned=owned):
+    if budget is not None and not budget.allows(deleted=deleted, owned=owned_there(items)):
         return Reason.OVER_BUDGET
     return None
+
+
+def owned_there(items: Iterable[Item]) -> int:
+    """Return how many secrets are ours and there; what waits out its recovery window is not."""
+    return sum(item.owned and item.target.presence is Presence.PRESENT for item in items)

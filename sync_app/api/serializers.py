@@ -75,6 +75,15 @@ class NewCredentials(StrictSerializer):
     destination = Texts(required=False, help_text="Such as a new address; what says where it is stays.")
 
 
+class PlanRequest(StrictSerializer):
+    """What a plan to sync may hold."""
+
+    beyond_budget = serializers.BooleanField(
+        default=False,
+        help_text="With more deletions than the budget allows, for a person to apply.",
+    )
+
+
 class AdoptionRequest(StrictSerializer):
     """Which secrets of the target are to be taken over, and what becomes of their values."""
 

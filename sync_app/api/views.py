@@ -173,10 +173,10 @@ class WorkView(TargetActView):
 class PlanRequestView(WorkView):
     """A plan to sync."""
 
-    @extend_schema(summary="Plan a sync", request=None, responses=ACCEPTED)
+    @extend_schema(summary="Plan a sync", request=documents.PlanRequest, responses=ACCEPTED)
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Queue the making of a plan, which changes nothing on either side."""
-        return self.requested(environment, id, {})
+        return self.requested(environment, id, self.given(documents.PlanRequest))
 
 
 class AdoptView(WorkView):

@@ -99,3 +99,31 @@ def test_it_goes_on_with_everything_but_deletions() -> None:
         coverage=COMPLETE,
     )
     assert [decision.outcome for decision in decisions] == [Outcome.UPDATE, Outcome.REFUSED]
+
+
+@pytest.mark.parametrize("percent", [1, 10, 100])
+def test_it_deletes_one_of_few(percent: int) -> None:
+    budget = DeletionBudget(number=10, percent=percent)
+    assert outcomes([KEPT, DELETED], budget=budget) == [(Outcome.DELETE, Reason.DELETED_IN_KEEPER)]
+
+
+@pytest.mark.parametrize(("number", "percent"), [(0, 10), (10, 0)])
+def test_a_budget_of_nothing_lets_nothing_be_deleted(number: int, percent: int) -> None:
+    budget = DeletionBudget(number=number, percent=percent)
+    assert outcomes([KEPT, DELETED], budget=budget) == [(Outcome.REFUSED, Reason.OVER_BUDGET)]
+
+
+def test_it_counts_what_was_deleted_before_within_the_window() -> None:
+    items = [*[KEPT] * 20, DELETED]
+    allowed = DeletionBudget(number=5, percent=100, withdrawn=4)
+    assert outcomes(items, budget=allowed) == [(Outcome.DELETE, Reason.DELETED_IN_KEEPER)]
+    spent = DeletionBudget(number=5, percent=100, withdrawn=5)
+    assert outcomes(items, budget=spent) == [(Outcome.REFUSED, Reason.OVER_BUDGET)]
+    assert spent.sentence(deleted=1, owned=21, hours=24).endswith(
+        "1 to delete, 5 deleted in the last 24 hours, and at most 5 of 26 (5, or 100 %)"
+    )
+
+
+def test_the_share_is_of_what_was_owned_when_the_window_began() -> None:
+    assert DeletionBudget(number=10, percent=10, withdrawn=2).allows(deleted=1, owned=28)
+    assert not DeletionBudget(number=10, percent=10, withdrawn=3).allows(deleted=1, owned=27)

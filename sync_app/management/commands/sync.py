@@ -16,6 +16,7 @@ from environments_app.policy import Principal
 from sync_app import applying, default_targets, planning, reports, runs
 from sync_app.authority import target_principal
 from sync_app.default_targets import Attempt
+from sync_app.deletions import BEYOND_BUDGET
 from sync_app.drafts import Adoption, Leaving
 from sync_app.errors import SyncError
 from sync_app.models import Plan, Run, Target
@@ -59,6 +60,9 @@ class Command(BaseCommand):
         plan = _action(actions, "plan", "show what would be done; nothing is changed")
         leaving = [str(leaving) for leaving in Leaving]
         plan.add_argument("--disconnect", choices=leaving, help="to take leave of the target")
+        plan.add_argument(
+            "--beyond-budget", action="store_true", help="with more deletions than the target's budget allows"
+        )
         apply = _action(actions, "apply", "plan and carry it out, or carry out a plan that was shown")
         apply.add_argument("--plan", type=int, help="the number of the plan; without it a new one is made")
         adopt = _action(actions, "adopt", "plan to take over secrets that exist in the target")
@@ -86,7 +90,7 @@ class Command(BaseCommand):
     def _plan(self, options: Mapping[str, Any]) -> int:
         target, leaving = _target(options), options["disconnect"]
         kind = PlanKind.DISCONNECT if leaving else PlanKind.SYNC
-        chosen: dict[str, Json] = {"mode": leaving} if leaving else {}
+        chosen: dict[str, Json] = {"mode": leaving} if leaving else {BEYOND_BUDGET: options["beyond_budget"]}
         plan = self._made(target, kind, chosen)
         return self._show_plan(plan)
 

@@ -1,9 +1,11 @@
 """What looks like a deletion in Keeper and is none, or what nobody could put back: nothing of it is deleted."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from secrets_app import lifecycle
 from secrets_app.models import Secret, SecretVersion
@@ -89,6 +91,41 @@ def test_what_was_withdrawn_already_widens_no_budget(stage: Stage) -> None:
     stage.keep("last", "value")
     assert stage.sync().counts == {"create": 1, "refused": 2, "unchanged": 2}
     assert stage.theirs("app/2") == "value"
+
+
+def test_a_slow_loop_is_stopped_by_the_default_budget(stage: Stage) -> None:
+    """One deletion after the other, each followed by a pass: `terraform destroy`, or a script's mistake."""
+    stage.rules(deletion="recoverable")
+    names = [f"app/{number:02}" for number in range(30)]
+    for name in names:
+        stage.keep(name, "value")
+    stage.sync()
+    for name in names[:6]:
+        stage.drop(name)
+        last = stage.sync()
+    assert last.counts == {"refused": 3, "unchanged": 27}
+    reasons = set(PlanItem.objects.filter(plan=last, act="refused").values_list("reason", flat=True))
+    (reason,) = reasons
+    assert reason.endswith("3 to delete, 3 deleted in the last 24 hours, and at most 3 of 30 (10, or 10 %)")
+    assert [stage.theirs(name) for name in names[3:6]] == ["value"] * 3
+    # A person sees the list, and has it carried out.
+    plan = stage.plan(options={"beyond_budget": True})
+    assert plan.counts == {"delete": 3, "unchanged": 27}
+    assert set(stage.items(stage.apply(plan)).values()) == {("delete", "done")}
+
+
+def test_what_was_deleted_before_the_window_counts_no_more(stage: Stage) -> None:
+    stage.rules(deletion="recoverable")
+    for number in range(3):
+        stage.keep(f"app/{number}", "value")
+    stage.sync()
+    stage.drop("app/0")
+    assert stage.sync().counts == {"delete": 1, "unchanged": 2}
+    stage.drop("app/1")
+    assert stage.sync().counts == {"refused": 1, "unchanged": 2}
+    done = PlanItem.objects.filter(plan__target=stage.target, act="delete")
+    done.update(finished_at=timezone.now() - timedelta(hours=25))
+    assert stage.sync().counts == {"delete": 1, "unchanged": 2}
 
 
 def test_entries_that_keeper_did_not_write_widen_no_budget(deleting: Stage) -> None:
