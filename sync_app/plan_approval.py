@@ -41,9 +41,15 @@ def cleared_to_apply(actor: Principal, plan: Plan, action: Action) -> Clearance:
         object=AuditObject("plan", plan.uuid, target.name),
         expected=items_digest(plan)[:32],
         arguments={"plan": plan.pk, "items": items_digest(plan)},
-        summary=[Line("Plan", "", f"number {plan.pk} ({plan.kind})"), *lines],
+        summary=[Line("Plan", "", f"number {plan.pk} ({plan.kind})"), *lines, *_destination_lines(plan)],
     )
     return require_second_person(actor=actor, proposal=proposal)
+
+
+def _destination_lines(plan: Plan) -> list[Line]:
+    """Return what decides, besides its items, how a plan is carried out."""
+    words = {"recovery_window_days": "Recovery window in days", "kms_key_id": "KMS key"}
+    return [Line(word, "", str(plan.rules[name])) for name, word in words.items() if plan.rules.get(name)]
 
 
 def cleared_to_resolve(actor: Principal, item: PlanItem, options: dict[str, Json]) -> Clearance:
@@ -122,8 +128,8 @@ def clearance_of(actor: Principal, plan: Plan) -> Clearance:
 
 
 def items_digest(plan: Plan) -> str:
-    """Return a digest of what a plan would do, as it was shown: 64 characters."""
-    digest = hashlib.sha256()
+    """Return a digest of what a plan would do, as it was shown, and under which rules: 64 characters."""
+    digest = hashlib.sha256(canonical_json(plan.rules))
     columns = (
         "name",
         "act",

@@ -1,12 +1,13 @@
 """Prepares plans for their pages: what will happen in words, line by line, and by few statements."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import F, OuterRef, Q, Subquery, Window
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Window
 from django.db.models.functions import RowNumber
 from django.urls import reverse
 
@@ -110,17 +111,22 @@ def _deletion_note(plan: Plan) -> str:
 
 
 def plan_sections(
-    plan: Plan, items: Sequence[PlanItem], *, may_reveal: Callable[[str], bool]
+    plan: Plan,
+    items: Sequence[PlanItem],
+    *,
+    counts: Mapping[str, int],
+    searched: str,
+    may_reveal: Callable[[str], bool],
 ) -> list[dict[str, Any]]:
-    """Return items by act, each as a line; two statements besides.
+    """Return items by act, each as a line; two statements besides. `counts` says how many there are.
 
     `may_reveal` says of a name whether the reader may reveal it, and so ask for its members.
     """
     lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    numbers, secrets = _synced_numbers(plan, items), _secrets_of(items)
+    secrets = _secrets_of(items)
     for item in items:
         secret = secrets.get(item.secret_uuid) if item.secret_uuid else None
-        line = _line(plan, item, numbers.get(item.name), secret)
+        line = _line(plan, item, item.there_number, secret)
         if may_be_told(item, secret) and may_reveal(item.name):
             line["members_url"] = reverse("plan-item-members", args=[plan.pk, item.pk])
         lines[item.act].append(line)
@@ -129,9 +135,9 @@ def plan_sections(
             "act": act,
             "look": look,
             "lines": lines[act],
-            "count": int(plan.counts.get(act, 0)),
-            "more": int(plan.counts.get(act, 0)) > len(lines[act]),
-            "more_url": f"{reverse('plan-detail', args=[plan.pk])}?act={act}",
+            "count": int(counts.get(act, 0)),
+            "more": int(counts.get(act, 0)) > len(lines[act]),
+            "more_url": f"{reverse('plan-detail', args=[plan.pk])}?{_query(act, searched)}",
         }
         for act, look in ACT_LOOKS.items()
         if lines[act]
@@ -143,11 +149,20 @@ def last_look(target: Target) -> Plan | None:
     return Plan.objects.filter(_WHOLE_LOOK, target=target).first()
 
 
-def first_items(plan: Plan) -> list[PlanItem]:
+def matching_items(plan: Plan, searched: str) -> QuerySet[PlanItem]:
+    """Return the items of a plan whose name or reason holds a text."""
+    items = PlanItem.objects.filter(plan=plan)
+    return items.filter(Q(name__icontains=searched) | Q(reason__icontains=searched)) if searched else items
+
+
+def act_counts(items: QuerySet[PlanItem]) -> dict[str, int]:
+    """Return how many items there are of each act."""
+    return dict(items.order_by().values_list("act").annotate(Count("pk")))
+
+
+def first_items(items: QuerySet[PlanItem]) -> list[PlanItem]:
     """Return the first items of each act, by one statement."""
-    numbered = PlanItem.objects.filter(plan=plan).annotate(
-        place=Window(RowNumber(), partition_by=F("act"), order_by=F("name").asc())
-    )
+    numbered = items.annotate(place=Window(RowNumber(), partition_by=F("act"), order_by=F("name").asc()))
     return list(numbered.filter(place__lte=LINES_OF_AN_ACT).order_by("act", "name"))
 
 
@@ -188,10 +203,8 @@ def _secret_url(secret: Secret | None) -> str:
     return reverse("secret-detail", args=[secret.pk]) if secret else ""
 
 
-def _synced_numbers(plan: Plan, items: Sequence[PlanItem]) -> dict[str, int]:
-    """Return Keeper's version that each name holds there, as far as that is known."""
-    entries = SyncEntry.objects.filter(target=plan.target_id, name__in=[item.name for item in items])
-    return {name: number for name, number in entries.values_list("name", "base_number") if number is not None}
+def _query(act: Act, searched: str) -> str:
+    return urlencode({"act": act, **({"q": searched} if searched else {})})
 
 
 def _secrets_of(items: Sequence[PlanItem] | Sequence[SyncEntry]) -> dict[UUID, Secret]:

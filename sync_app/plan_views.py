@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -28,11 +29,13 @@ from sync_app.models.plan import Act, PlanKind, PlanState
 from sync_app.page_access import REFUSALS, found_target, refused, rights
 from sync_app.plan_rows import (
     ACT_LOOKS,
+    act_counts,
     budget_words,
     changes,
     first_items,
     is_live,
     last_look,
+    matching_items,
     plan_sections,
     progress,
     summary,
@@ -89,8 +92,9 @@ def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
     plan = _found_plan(request, id)
     target = plan.target
     run = Run.objects.filter(plan=plan).first()
-    act = request.GET.get("act", "")
-    items, next_url = _items(request, plan, act)
+    act, searched = request.GET.get("act", ""), request.GET.get("q", "").strip()
+    matching = matching_items(plan, searched)
+    items, next_url = _items(request, matching, act, searched)
     live = is_live(plan, run)
     context = {
         "plan": plan,
@@ -102,7 +106,15 @@ def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
         "left_alone": "choice" in plan.options and plan.state in _MADE and not changes(plan),
         "budget": budget_words(plan),
         "over_budget": plan.items.filter(act=Act.REFUSED, reason__startswith=Reason.OVER_BUDGET).exists(),
-        "sections": plan_sections(plan, items, may_reveal=lambda name: _may_reveal(request, plan, name)),
+        "sections": plan_sections(
+            plan,
+            items,
+            counts=act_counts(matching) if searched else plan.counts,
+            searched=searched,
+            may_reveal=lambda name: _may_reveal(request, plan, name),
+        ),
+        "searched": searched,
+        "act_name": act if act in set(Act) else "",
         "act": ACT_LOOKS[Act(act)] if act in set(Act) else None,
         "next_url": next_url,
         "run": run,
@@ -337,13 +349,16 @@ def _may_reveal(request: HttpRequest, plan: Plan, name: str) -> bool:
     return allows(actor, Action.SECRET_REVEAL, environment_id=environment, name=name)
 
 
-def _items(request: HttpRequest, plan: Plan, act: str) -> tuple[list[PlanItem], str]:
+def _items(
+    request: HttpRequest, matching: QuerySet[PlanItem], act: str, searched: str
+) -> tuple[list[PlanItem], str]:
     """Return the items of the page, and the address of the next page of one act."""
     if act not in set(Act):
-        return first_items(plan), ""
-    items = PlanItem.objects.filter(plan=plan, act=act, name__gt=request.GET.get("after", ""))
+        return first_items(matching), ""
+    items = matching.filter(act=act, name__gt=request.GET.get("after", ""))
     rows = list(items.order_by("name")[: _LINES + 1])
-    more = _next(act=act, after=rows[_LINES - 1].name) if len(rows) > _LINES else ""
+    query = {"q": searched} if searched else {}
+    more = _next(act=act, after=rows[_LINES - 1].name, **query) if len(rows) > _LINES else ""
     return rows[:_LINES], more
 
 

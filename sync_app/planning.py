@@ -53,6 +53,8 @@ _ROWS: Final = 500
 # What making a plan says of it; what it is for was sealed when it was asked for, and is not sealed again.
 _MADE: Final = ["state", "ready_at", "finished_at", "counts", "rules", "keeper_complete", "target_complete"]
 _REASON_LENGTH: Final = 200
+# Of a destination's fields: how long a deletion can be taken back, and by which key a value is sealed.
+_CARRIED_OUT_BY: Final = ("recovery_window_days", "kms_key_id")
 
 
 def request_plan(
@@ -145,9 +147,10 @@ def draw(plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None 
 
 
 def rules_of(target: Target) -> dict[str, Json]:
-    """Return the rules under which a plan is made, as it notes them."""
+    """Return the rules under which a plan is made, and how it is carried out, as it notes them."""
     names = ("direction", "conflict", "deletion", "budget_number", "budget_percent", "scope")
-    return {name: getattr(target, name) for name in names}
+    given = {name: target.destination[name] for name in _CARRIED_OUT_BY if name in target.destination}
+    return {name: getattr(target, name) for name in names} | given
 
 
 def _drawn(plan: Plan, backend: Backend, pulse: Callable[[], None]) -> list[Draft]:
@@ -264,6 +267,7 @@ def _item(plan: Plan, draft: Draft) -> PlanItem:
         secret_uuid=finding.held.secret_uuid if finding.held else None,
         keeper_version=keeper_version,
         keeper_number=finding.held.number if finding.held else None,
+        there_number=finding.entry.base_number if finding.entry else None,
         target_version=target_version,
         target_presence=seen.presence,
         remote_id=seen.remote_id,

@@ -129,6 +129,8 @@ class PlanItem(models.Model):
     # What was seen when it was planned; applying re-checks each.
     keeper_version = models.CharField(max_length=64, blank=True, default="")
     keeper_number = models.PositiveIntegerField(null=True, blank=True)
+    # Keeper's version that was there by then, as far as it was known.
+    there_number = models.PositiveIntegerField(null=True, blank=True)
     target_version = models.CharField(max_length=64, blank=True, default="")
     target_presence = models.CharField(max_length=12, blank=True, default="")
     remote_id = models.CharField(max_length=2048, blank=True, default="")

@@ -2,10 +2,13 @@
 
 import pytest
 
+from environments_app.tests.cast import Cast
 from sync_app import applying, planning
 from sync_app.errors import PlanNotReady
-from sync_app.models import PlanItem
+from sync_app.models import Plan, PlanItem
+from sync_app.plan_approval import items_digest
 from sync_app.tests.engine.stage import Stage
+from sync_app.tests.worlds import AwsWorld
 
 pytestmark = pytest.mark.every_database
 
@@ -30,6 +33,21 @@ def test_a_second_pass_finds_nothing_to_do(stage: Stage) -> None:
     stage.sync()
     plan = stage.sync()
     assert (plan.state, plan.counts) == ("done", {"unchanged": 1})
+
+
+@pytest.mark.parametrize(("field", "value"), [("recovery_window_days", "7"), ("kms_key_id", "alias/other")])
+def test_a_plan_covers_how_it_is_carried_out(cast: Cast, aws: AwsWorld, field: str, value: str) -> None:
+    stage = Stage(cast, aws)
+    stage.keep("app/one", "first")
+    plan = stage.plan()
+    approved = items_digest(plan)
+    stage.target.destination |= {field: value}
+    stage.target.save()
+    plan = Plan.objects.get(pk=plan.pk)
+    plan.target = stage.fresh()
+    with pytest.raises(PlanNotReady, match="rules changed"):
+        applying.request_apply(actor=stage.alice, plan=plan)
+    assert items_digest(stage.plan()) != approved
 
 
 def test_a_plan_that_is_being_prepared_is_waited_for(stage: Stage) -> None:

@@ -8,7 +8,8 @@ from django.test import Client
 from environments_app.models import Membership
 from environments_app.tests.cast import Cast
 from secrets_app.tests.kept import VALUE, keep
-from sync_app.models import Plan, Target
+from sync_app.models import Plan, SyncEntry, Target
+from sync_app.reconcile import Reason
 from sync_app.states import State
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_run, make_target
 
@@ -40,7 +41,7 @@ def plan(cast: Cast, target: Target) -> Plan:
     secret = keep(cast, "payments/db")
     make_entry(target, secret, State.PENDING, base_number=30)
     made = make_plan(target, counts={"unchanged": 412})
-    make_item(made, "payments/db", "update", secret_uuid=secret.uuid, keeper_number=31)
+    make_item(made, "payments/db", "update", secret_uuid=secret.uuid, there_number=30, keeper_number=31)
     make_item(made, "web/new", "create", keeper_number=1)
     make_item(made, "search/index-key", "conflict", reason="changed on both sides since the last sync")
     make_item(made, "legacy/key", "unmanaged", state="skipped")
@@ -55,6 +56,48 @@ def test_a_plan_says_what_would_happen(alice: Client, plan: Plan) -> None:
     assert "<b>412</b> unchanged" in page
     assert "v30 → v31" in page
     assert VALUE not in page
+
+
+def test_an_old_line_keeps_the_versions_that_it_had(alice: Client, plan: Plan) -> None:
+    SyncEntry.objects.filter(target=plan.target).update(base_number=44)
+    Plan.objects.filter(pk=plan.pk).update(state="done")
+    assert "v30 → v31" in text(alice, f"/sync/plans/{plan.pk}")
+
+
+@pytest.mark.parametrize(
+    ("searched", "found"),
+    [("PAYMENTS", "payments/db"), ("changed on both", "search/index-key"), ("legacy", "legacy/key")],
+)
+def test_a_plan_is_searched_by_names_and_reasons(
+    alice: Client, plan: Plan, searched: str, found: str
+) -> None:
+    page = text(alice, f"/sync/plans/{plan.pk}?q={searched}")
+    assert page.count("plan-name") == 1
+    assert found.rpartition("/")[2] in page
+    assert "No line of this plan matches" in text(alice, f"/sync/plans/{plan.pk}?q=nothing")
+
+
+def test_deletions_over_the_budget_wait_for_a_person(alice: Client, plan: Plan) -> None:
+    assert "Plan these deletions" not in text(alice, f"/sync/plans/{plan.pk}")
+    make_item(plan, "app/gone", "refused", reason=f"{Reason.OVER_BUDGET}: 2 to delete")
+    assert "Plan these deletions" in text(alice, f"/sync/plans/{plan.pk}")
+
+
+def test_what_lost_its_ownership_is_adopted_again_from_there(
+    alice: Client, cast: Cast, target: Target
+) -> None:
+    secret = keep(cast, "app/lost")
+    make_entry(target, secret, State.OWNERSHIP_LOST, ownership="created")
+    made = make_plan(target, state="done")
+    make_item(made, "app/lost", "ownership_lost", state="skipped")
+    make_item(made, "app/other", "unmanaged", state="skipped")
+    link = f"/sync/{target.pk}/adopt?name=app/lost"
+    for path in (f"/sync/{target.pk}", f"/sync/plans/{made.pk}"):
+        assert link in text(alice, path)
+    assert "adopt again" in text(alice, f"/secrets/{secret.pk}")
+    page = text(alice, link)
+    assert 'value="app/lost"' in page
+    assert 'value="app/other"' not in page
 
 
 def test_a_conflict_offers_both_sides_on_its_line(alice: Client, plan: Plan) -> None:
