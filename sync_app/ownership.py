@@ -53,7 +53,9 @@ def side_of(entry: SyncEntry | None, seen: Seen | None) -> Side:
         return Side(presence=Presence.UNLISTED)
     another = entry is not None and not is_same(entry, seen)
     return Side(
-        presence=seen.presence, version=f"{seen.remote_id} {seen.version}" if another else seen.version
+        presence=seen.presence,
+        version=f"{seen.remote_id} {seen.version}" if another else seen.version,
+        expired=seen.expired,
     )
 
 

@@ -88,6 +88,7 @@ class Reason(StrEnum):
     UNKNOWN_BASE = "never synced, and the sides are not known to be equal"
     WRONG_BASE = "recorded as synced, but the values differ"
     LOST = "gone from the target"
+    EXPIRED = "expired in the target, which deletes versions after a time: a change in Keeper writes it again"
     RESTORED = "deleted in the target: it is restored, then written"
     DELETED_IN_KEEPER = "deleted in Keeper"
     DELETED_AND_CHANGED = "deleted in Keeper, but changed in the target since the last sync"
@@ -121,6 +122,8 @@ class Side:
 
     presence: Presence
     version: str = ""
+    # Whether it is deleted because its time was up, and would be again.
+    expired: bool = False
 
 
 GONE: Final = Side(presence=Presence.ABSENT)
@@ -223,6 +226,8 @@ def _only_in_keeper(item: Item, rules: Rules) -> Decision:  # noqa: PLR0911  one
     if item.target.presence is Presence.DELETED:
         if not item.owned:
             return Decision(Outcome.REFUSED, Reason.NAME_HELD)
+        if item.target.expired and item.base is not None and not item.keeper_changed:
+            return Decision(Outcome.MISSING, Reason.EXPIRED)
         # To restore makes a value readable again that may have changed before it was deleted.
         if keeper_wins:
             return Decision(Outcome.UPDATE, Reason.RESTORED)

@@ -58,6 +58,8 @@ class Seen:
     mark: Mark | None = None
     # The version before, as far as the system shows one.
     before: str = field(default="", compare=False)
+    # Whether it is deleted because its time was up.
+    expired: bool = field(default=False, compare=False)
     # How many versions the system keeps of this secret, if that was set for it.
     keeps: int = field(default=0, compare=False)
 

@@ -343,7 +343,10 @@ class VaultKv2(Backend):
         reply = self._vault.ask("GET", self._at("metadata", path))
         if reply is None:
             return Seen(name=name, presence=Presence.ABSENT)
-        return seen_in(name, reply["data"])
+        seen = seen_in(name, reply["data"])
+        if seen.presence is Presence.DELETED and not seen.expired:
+            return replace(seen, expired=self._writes.expires())
+        return seen
 
     def _refuse_change(self, seen: Seen, now: Seen) -> None:
         if now.presence is not Presence.PRESENT or (now.version, now.mark) != (seen.version, seen.mark):

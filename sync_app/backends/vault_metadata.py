@@ -27,8 +27,14 @@ def seen_in(name: str, metadata: Mapping[str, Any]) -> Seen:
         version=version_name(number, version["created_time"]) if version else "",
         mark=mark_from(metadata.get("custom_metadata") or {}),
         before=version_name(number - 1, before["created_time"]) if before else "",
+        expired=presence is Presence.DELETED and expires(metadata),
         keeps=metadata.get("max_versions") or 0,
     )
+
+
+def expires(settings: Mapping[str, Any]) -> bool:
+    """Say whether a secret's or a mount's settings delete each version after a time."""
+    return (settings.get("delete_version_after") or "0s") != "0s"
 
 
 def version_name(number: int, created: str) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from sync_app.backends.base import Seen, mark_from
 from sync_app.backends.vault_connection import VaultConnection
-from sync_app.backends.vault_metadata import number_of, version_name
+from sync_app.backends.vault_metadata import expires, number_of, version_name
 from sync_app.errors import BackendError, ChangedSinceRead, MountMissing, Overwritten, PermissionMissing
 
 Content = Mapping[str, Any]
@@ -27,7 +27,7 @@ class VaultWrites:
     def __init__(self, vault: VaultConnection, mount: str) -> None:
         self._vault, self._mount = vault, mount
         self._lock = threading.Lock()
-        self._mount_keeps: int | None = None
+        self._settings: Mapping[str, Any] | None = None
 
     def at(self, kind: str, path: str) -> str:
         """Return the address of a path in a part of the engine."""
@@ -45,6 +45,10 @@ class VaultWrites:
     def keeps_one(self, seen: Seen) -> bool:
         """Say whether the next version would destroy this one, or nobody can tell."""
         return (seen.keeps or self._keeps()) == 1
+
+    def expires(self) -> bool:
+        """Say whether the mount deletes each version after a time, as far as the token may know."""
+        return expires(self._config())
 
     def undo(
         self, path: str, over: Seen, written: str, *, kept: Content | None = None, unmarked: bool = False
@@ -100,17 +104,23 @@ class VaultWrites:
 
     def _keeps(self) -> int:
         """Return how many versions the mount keeps of a secret; 1 if the token may not ask."""
-        with self._lock:
-            if self._mount_keeps is None:
-                self._mount_keeps = self._asked_keeps()
-            return self._mount_keeps
+        settings = self._config()
+        return int(settings["max_versions"] or _DEFAULT_KEPT) if "max_versions" in settings else 1
 
-    def _asked_keeps(self) -> int:
+    def _config(self) -> Mapping[str, Any]:
+        """Return the settings of the mount, asked for once; none if the token may not ask."""
+        with self._lock:
+            if self._settings is None:
+                self._settings = self._asked_config()
+            return self._settings
+
+    def _asked_config(self) -> Mapping[str, Any]:
         try:
             reply = self._vault.ask("GET", f"{self._mount}/config")
         except PermissionMissing:
-            return 1
-        return int(reply["data"]["max_versions"] or _DEFAULT_KEPT) if reply else 1
+            return {}
+        settings: Mapping[str, Any] = reply["data"] if reply else {}
+        return settings
 
 
 def _name_of(metadata: Mapping[str, Any], number: int) -> str:

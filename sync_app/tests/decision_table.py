@@ -39,7 +39,8 @@ def keeper_sides(base: Base | None) -> dict[str, Side]:
 
 def target_sides(base: Base | None) -> dict[str, Side]:
     """Return every state of the target's side by its name."""
-    return present("target", base) | {name: Side(presence=presence) for presence, name in GONE.items()}
+    gone = {name: Side(presence=presence) for presence, name in GONE.items()}
+    return present("target", base) | gone | {"expired": Side(presence=Presence.DELETED, expired=True)}
 
 
 def present(side: str, base: Base | None) -> dict[str, Side]:

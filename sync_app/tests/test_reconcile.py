@@ -30,7 +30,7 @@ versions = st.sampled_from(["1", "2", "3"])
 keeper_sides = st.builds(
     Side, presence=st.sampled_from([Presence.PRESENT, Presence.ABSENT, Presence.UNREADABLE]), version=versions
 )
-target_sides = st.builds(Side, presence=st.sampled_from(Presence), version=versions)
+target_sides = st.builds(Side, presence=st.sampled_from(Presence), version=versions, expired=st.booleans())
 rules_space = st.builds(
     Rules,
     direction=st.sampled_from(Direction),
