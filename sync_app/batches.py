@@ -110,7 +110,7 @@ class Batch:
             # What concerns the whole target says nothing about one item: it stays intended.
             if not isinstance(answer, STOPPING):
                 self._outcomes.answer(work, answer)
-            if isinstance(answer, CreateOvertaken):
+            if isinstance(answer, CreateOvertaken) and not work.was_there:
                 overtaken.append(job)
         self._save()
         self._give_up(overtaken)

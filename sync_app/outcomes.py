@@ -41,11 +41,11 @@ class Outcomes:
             if work.entry is not None:
                 # What is there is not what was intended, nor can it become that any more.
                 work.entry.note_intent(work.earlier)
-                if not isinstance(answer, CreateOvertaken):
+                if isinstance(answer, CreateOvertaken) and not work.was_there:
+                    work.entry.ownership = Ownership.NONE
+                else:
                     # Something is there, and was not made by this: what was known of it stays.
                     _unclaim(work.entry, work.claimed_from)
-            if isinstance(answer, CreateOvertaken) and work.entry is not None:
-                work.entry.ownership = Ownership.NONE
         elif isinstance(answer, BackendError):
             self.postpone(work, answer)
         else:

@@ -56,6 +56,11 @@ class Work:
     claimed_from: Mapping[str, object] = field(default_factory=dict)
 
     @property
+    def was_there(self) -> bool:
+        """Say whether what is to be created was ours and there before: what is there may be that one."""
+        return bool(self.claimed_from.get("remote_id"))
+
+    @property
     def is_owned(self) -> bool:
         """Say whether our entry calls the secret ours."""
         return self.entry is not None and self.entry.ownership != Ownership.NONE

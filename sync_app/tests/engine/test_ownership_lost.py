@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from environments_app.models import Alert
-from sync_app.backends.base import MARK_KEYS, Backend, Seen
+from sync_app.backends.base import Backend, Seen
 from sync_app.models import SyncEntry
 from sync_app.models.plan import PlanKind
 from sync_app.reconcile import Ownership, Presence
@@ -15,12 +15,10 @@ from sync_app.tests.worlds import AwsWorld
 
 pytestmark = pytest.mark.every_database
 
-STRANGE_MARK = "11111111-1111-4111-8111-111111111111"
-
 
 def unmark(stage: Stage, name: str) -> None:
-    for key in MARK_KEYS:
-        stage.world.label(stage.path(name), key, STRANGE_MARK)
+    with stage.world.backend() as backend:
+        backend.unmark(backend.look(name))
 
 
 def recreate(stage: Stage, name: str) -> None:
