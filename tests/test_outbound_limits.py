@@ -318,11 +318,14 @@ def test_a_connection_sends_nothing_outside_a_request() -> None:
 
 
 def test_work_that_has_to_stop_sends_no_request() -> None:
+    class Stopped(Exception):
+        """The work has to stop."""
+
     def stop() -> None:
-        raise LookupError
+        raise Stopped
 
     with hostile.serving(hostile.silence) as server:
-        with outbound_limits.guarded(stop), pytest.raises(LookupError):
+        with outbound_limits.guarded(stop), pytest.raises(Stopped):
             ask_vault("http://127.0.0.1", server.port)
         assert not server.connections
 

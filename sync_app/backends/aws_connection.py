@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from audit_app.errors import EndpointRefused, OutboundError
 from sync_app.aws_clients import guarded_client
+from sync_app.backends.answers import MISREAD, plain, unexpected
 from sync_app.backends.aws_destination import endpoints
 from sync_app.backends.aws_errors import NotFound, translated, unanswered
 from sync_app.errors import TargetUnreachable
@@ -49,7 +51,7 @@ class AwsConnection:
         """Return the account: the assumed role's, or what STS says, which takes no permission."""
         if not self._account:
             client = self._guarded("sts", self._lent)
-            self._account = str(self.ask("sts:GetCallerIdentity", client.get_caller_identity)["Account"])
+            self._account = plain(self.ask("sts:GetCallerIdentity", client.get_caller_identity)["Account"])
         return self._account
 
     def ask(self, operation: str, request: Callable[[], Answer]) -> Answer:
@@ -67,6 +69,9 @@ class AwsConnection:
             raise translated(operation, error) from None
         except BotoCoreError as error:
             raise unanswered(operation, error) from None
+        except (ResponseParserError, *MISREAD):
+            # The SDK takes some answers apart without a look at their form.
+            raise unexpected(operation) from None
 
     def _credential_options(self) -> dict[str, str]:
         own = {

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import ClassVar, Final, Self
 from uuid import UUID
 
+from sync_app.backends.answers import plain, refuse_other_forms
 from sync_app.backends.permissions import Permission
 from sync_app.errors import BadDestination
 from sync_app.reconcile import Presence
@@ -62,6 +63,13 @@ class Seen:
     expired: bool = field(default=False, compare=False)
     # How many versions the system keeps of this secret, if that was set for it.
     keeps: int = field(default=0, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse, with ValueError, what another system gave for a name or an id and is none."""
+        if not isinstance(self.name, str) or "\0" in self.name:
+            raise ValueError("no name")
+        for text in (self.remote_id, self.version, self.before):
+            plain(text)
 
 
 def is_named(version: str, name: str) -> bool:
@@ -129,6 +137,11 @@ class Backend(ABC):
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
         self.destination = complete(self.destination_fields, destination)
         self._credentials = complete(self.credential_fields, credentials)
+
+    def __init_subclass__(cls) -> None:
+        """Have an answer of another form raise AnswerUnexpected, whichever method reads it."""
+        super().__init_subclass__()
+        refuse_other_forms(cls)
 
     def __enter__(self) -> Self:
         return self

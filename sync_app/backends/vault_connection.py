@@ -127,7 +127,7 @@ class VaultConnection:
         # Deleted data answers 404 with its metadata; nothing at all with no words about it.
         if response.status == HTTPStatus.NOT_FOUND and ("data" in body or not body.get("errors")):
             return body if body.get("data") else None
-        error = translated(method, path, response.status, body.get("errors") or [])
+        error = translated(method, path, response.status, _errors(body))
         raise self._denied(error) if isinstance(error, PermissionMissing) else error
 
     def _exchange(self, method: str, path: str, **options: Any) -> Reply:
@@ -150,7 +150,7 @@ class VaultConnection:
         response = self._exchange("GET", path)
         if response.status == HTTPStatus.OK:
             return error
-        found = translated("GET", path, response.status, _body(response).get("errors") or [])
+        found = translated("GET", path, response.status, _errors(_body(response)))
         if not found.permanent:
             # Busy or sealed: that says nothing about the token.
             return found
@@ -166,3 +166,8 @@ def _body(response: Reply) -> dict[str, Any]:
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
+
+
+def _errors(body: dict[str, Any]) -> list[Any]:
+    said = body.get("errors")
+    return said if isinstance(said, list) else []

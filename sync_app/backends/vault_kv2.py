@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Final
 from audit_app.errors import BadEndpoint
 from audit_app.outbound import normalised_endpoint
 from sync_app.backends import vault_permissions
+from sync_app.backends.answers import plain
 from sync_app.backends.base import (
     MARK_KEYS,
     Backend,
@@ -125,7 +126,7 @@ class VaultKv2(Backend):
             raise TargetSealed("Vault is sealed: unseal it")
         if not health.get("cluster_id"):
             raise TargetStandby("sys/health tells no id of a cluster: give the address of the active node")
-        return "/".join(filter(None, ("vault", health["cluster_id"], self._namespace, self._mount)))
+        return "/".join(filter(None, ("vault", plain(health["cluster_id"]), self._namespace, self._mount)))
 
     @classmethod
     def current_system(cls, system: str, destination: Mapping[str, str]) -> str:

@@ -15,10 +15,12 @@ from typing import Any, ClassVar, Final, TypeVar
 
 from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from audit_app.errors import BadEndpoint, OutboundError
 from audit_app.outbound import normalised_endpoint
 from sync_app.aws_clients import guarded_client
+from sync_app.backends.answers import MISREAD, unexpected
 from sync_app.backends.aws_errors import translated, unanswered
 from sync_app.backends.base import FormField
 from sync_app.errors import (
@@ -151,6 +153,8 @@ class AwsIam(Rotator):
             return Probe(Answer.UNKNOWN, str(error))
         except BotoCoreError as error:
             return Probe(Answer.UNKNOWN, str(unanswered("sts:GetCallerIdentity", error)))
+        except (ResponseParserError, *MISREAD):
+            return Probe(Answer.UNKNOWN, str(unexpected("sts:GetCallerIdentity")))
         return Probe(Answer.ACCEPTED)
 
     def missing_rights(self, value: str, *, current: str) -> tuple[str, ...]:
@@ -283,6 +287,8 @@ def _answered(operation: str, request: Callable[[], Reply]) -> Reply:
         raise _meaning(operation, error) from None
     except BotoCoreError as error:
         raise unanswered(operation, error) from None
+    except (ResponseParserError, *MISREAD):
+        raise unexpected(operation) from None
 
 
 def _meaning(operation: str, error: ClientError) -> BackendError:

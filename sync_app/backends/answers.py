@@ -1,0 +1,56 @@
+"""Takes an answer that has not the form of such a system's for what it is: another system's, or a proxy's."""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from sync_app.errors import AnswerUnexpected
+
+# What reading an answer of another form raises: a list where an object belongs, a number for a text.
+MISREAD: Final = (LookupError, TypeError, AttributeError, ValueError, OverflowError, RecursionError)
+_LONGEST_ID: Final = 2048
+_READERS: Final = (
+    "system", "check", "permissions", "list", "look", "glance", "read", "create", "update", "delete",
+    "restore", "mark", "unmark", "put_pending", "drop_pending",
+)  # fmt: skip
+
+
+def unexpected(what: str) -> AnswerUnexpected:
+    """Return the error for an answer of another form; nothing of the answer is repeated."""
+    return AnswerUnexpected(
+        f"the other system answered {what} in a form that no such system has: check the address, and "
+        "whether something else answers there"
+    )
+
+
+def plain(text: object) -> str:
+    """Return an id that another system gave. Raises ValueError if it is no text that can be kept."""
+    if not isinstance(text, str) or len(text) > _LONGEST_ID or not text.isprintable():
+        raise ValueError("no id")
+    return text
+
+
+def refuse_other_forms(kind: Any) -> None:
+    """Have the methods of a backend that read answers raise AnswerUnexpected for those of another form."""
+    for name in _READERS:
+        if (method := vars(kind).get(name)) is not None:
+            setattr(kind, name, _judged(method))
+
+
+def _judged(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def judged(*given: Any, **options: Any) -> Any:
+        try:
+            found = method(*given, **options)
+        except MISREAD:
+            raise unexpected(method.__name__) from None
+        return _each(found, method.__name__) if isinstance(found, Iterator) else found
+
+    return judged
+
+
+def _each(found: Iterator[Any], what: str) -> Iterator[Any]:
+    try:
+        yield from found
+    except MISREAD:
+        raise unexpected(what) from None
