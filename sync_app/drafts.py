@@ -8,7 +8,7 @@ from uuid import UUID
 from audit_app.models import deployment_uuid
 from secrets_app.input_errors import InvalidName
 from secrets_app.names import validate_secret_name
-from sync_app import deletions, keeper_side
+from sync_app import contests, deletions, keeper_side
 from sync_app.models import SyncEntry, Target
 from sync_app.models.plan import Act
 from sync_app.reconcile import (
@@ -71,12 +71,17 @@ def synced(
     over = sum(decision.reason is Reason.OVER_BUDGET for decision in decisions)
     too_many = deletions.sentence(budget, deleted=over, owned=owned_there(items)) if over else ""
     elsewhere = _pulled_elsewhere(target, found, decisions)
+    waiting = contests.held_back(
+        target, {finding.name: decision for finding, decision in zip(found, decisions, strict=True)}
+    )
     drafts = []
     for finding, decision in zip(found, decisions, strict=True):
         reason = finding.problem or (keeper_side.LOST if finding.lost else str(decision.reason))
         if decision.reason is Reason.OVER_BUDGET:
             reason = too_many
         draft = Draft(finding=finding, act=Act(decision.outcome), reason=reason)
+        if finding.name in waiting:
+            draft.act, draft.reason = Act.DRIFTED, waiting[finding.name]
         if decision.outcome is Outcome.PULL:
             _restrict_pull(draft, elsewhere=elsewhere)
         drafts.append(draft)
