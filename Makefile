@@ -19,6 +19,7 @@ BASE := $(VENV)/.stamp-uv-$(UV_VERSION)
 EMBEDDED := $(VENV)/.stamp-embedded
 SYSTEM := $(VENV)/.stamp-system
 DEV := $(VENV)/.stamp-dev
+NODE := $(VENV)/node/installed
 
 SERVERS := $(BIN)/python -m tests.servers --
 PACKAGES := audit_app environments_app secrets_app sync_app keeper_project tests benchmarks manage.py
@@ -52,6 +53,10 @@ $(DEV): $(SYSTEM) requirements-dev.txt pyproject.toml
 	@$(UV) pip install --quiet --no-deps -e .
 	@touch $@ $(EMBEDDED)
 
+$(NODE): $(DEV) tests/servers/node/package-lock.json
+	@$(BIN)/python -m tests.servers.node_packages
+	@touch $@
+
 # --- Running --------------------------------------------------------------------------------
 
 .PHONY: run
@@ -67,12 +72,12 @@ restore-drill: $(DEV) ## Back up a running Keeper, restore it to SQLite and Mari
 	@$(if $(FILE),exec $(BIN)/keeper restore "$(FILE)" --drill,exec $(BIN)/python -m tests.drill)
 
 .PHONY: install
-install: $(DEV) ## Install everything that development needs into .venv
+install: $(DEV) $(NODE) ## Install everything that development needs into .venv
 
 # --- Checking -------------------------------------------------------------------------------
 
 .PHONY: test
-test: $(DEV) ## The whole suite on SQLite, then what every database must hold on MariaDB
+test: $(DEV) $(NODE) ## The whole suite on SQLite, then what every database must hold on MariaDB
 	@$(SERVERS) bash -euo pipefail -c '$(BIN)/python -m pytest -q -n 2 && \
 		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n 2 -m every_database'
 
@@ -95,7 +100,7 @@ screenshots: $(DEV) ## Take the sheet of docs/images again, from a seeded Keeper
 	@$(SCRATCH) $(BIN)/python -m pytest -q -p no:randomly -p no:cacheprovider tests/sheet/pictures.py
 
 .PHONY: coverage
-coverage: $(DEV) ## The suite on both databases with branch coverage, combined
+coverage: $(DEV) $(NODE) ## The suite on both databases with branch coverage, combined
 	@$(BIN)/coverage erase
 	@$(SERVERS) bash -euo pipefail -c '$(BIN)/python -m pytest -q -n 2 --cov --cov-report= && \
 		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n 2 -m every_database --cov --cov-append --cov-report='

@@ -162,6 +162,8 @@ def secret_export(request: HttpRequest) -> HttpResponse:
 def file_of(values: Mapping[str, str], *, format: str, name: str) -> HttpResponse:
     """Return values as a file to save, in a format of the export."""
     renderer = export_renderer(format)
-    response = HttpResponse(renderer.written(values), content_type=renderer.media_type)
+    response = HttpResponse(
+        renderer.written(values), content_type=renderer.media_type, headers=renderer.headers(values)
+    )
     response.headers["Content-Disposition"] = f'attachment; filename="{name}.{_ENDINGS[format]}"'
     return response

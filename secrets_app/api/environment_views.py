@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from environments_app.environments import find_environment
 from secrets_app import lifecycle, writing
 from secrets_app.api import serializers as documents
+from secrets_app.api.dotenv_file import HEADER
 from secrets_app.api.renderers import EXPORT_RENDERERS
 from secrets_app.api.stages import STAGE
 from secrets_app.api.views import IF_MATCH, NO_CONTENT, SecretsView, answer
@@ -103,6 +104,13 @@ class ExportView(SecretsView):
                 "format", str, enum=[renderer.format for renderer in EXPORT_RENDERERS], default="json"
             ),
             OpenApiParameter("prefix", str, description="Only the names under it, by whole segments."),
+            OpenApiParameter(
+                HEADER,
+                str,
+                OpenApiParameter.HEADER,
+                response=[200],
+                description="The variables of a dotenv file that a reader does not read as they are.",
+            ),
         ],
         responses={(200, renderer.media_type): OpenApiTypes.OBJECT for renderer in EXPORT_RENDERERS},
     )
@@ -111,7 +119,9 @@ class ExportView(SecretsView):
         place = find_environment(actor=self.actor, name=environment)
         prefix = validate_prefix(request.query_params.get("prefix", ""))
         revealed = reveal_environment(actor=self.actor, environment=place, prefix=prefix)
-        return Response(export_values(revealed, format=request.accepted_renderer.format))
+        renderer = request.accepted_renderer
+        values = export_values(revealed, format=renderer.format)
+        return Response(values, headers=renderer.headers(values))
 
 
 class CompareView(SecretsView):

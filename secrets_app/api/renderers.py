@@ -12,13 +12,10 @@ import orjson
 import yaml
 from rest_framework.renderers import BaseRenderer
 
+from secrets_app.api import dotenv_file
 from secrets_app.export import DOTENV, KUBERNETES
 from secrets_app.import_formats.csv_file import ESCAPABLE
 from secrets_app.input_errors import InvalidInput
-
-# What stays special between double quotes in a POSIX shell (XCU 2.2.3).
-_ESCAPES: Final = str.maketrans({"\\": r"\\", '"': r"\"", "$": r"\$", "`": r"\`"})
-
 
 _NEVER_FOLDED: Final = 2**31 - 1
 # What spreadsheets take for the begin of a formula (OWASP, CSV injection); an apostrophe makes it text.
@@ -39,6 +36,10 @@ class _ExportRenderer(BaseRenderer, ABC):
     ) -> bytes:
         """Return the bytes of the export."""
         return self.written(data)
+
+    def headers(self, values: Mapping[str, str]) -> dict[str, str]:
+        """Return the headers of an answer with these values."""
+        return {}
 
     @abstractmethod
     def written(self, values: Mapping[str, str]) -> bytes:
@@ -65,9 +66,13 @@ class DotenvExport(_ExportRenderer):
 
     def written(self, values: Mapping[str, str]) -> bytes:
         """Return a line for each value, quoted so that nothing in it is interpreted."""
-        lines = "".join(f"{name}={_quoted(value)}\n" for name, value in values.items())
         # REST framework takes the media type from an answer without a byte.
-        return lines.encode() or b"\n"
+        return dotenv_file.written(values) or b"\n"
+
+    def headers(self, values: Mapping[str, str]) -> dict[str, str]:
+        """Return the header that names what some readers misread, if there is any."""
+        found = dotenv_file.misread(values)
+        return {dotenv_file.HEADER: dotenv_file.header(found)} if found else {}
 
 
 class YamlExport(_ExportRenderer):
@@ -131,14 +136,3 @@ def export_renderer(format: str) -> _ExportRenderer:
         if renderer.format == format:
             return renderer()
     raise InvalidInput("format", f"Choose one of {', '.join(each.format for each in EXPORT_RENDERERS)}.")
-
-
-def _quoted(value: str) -> str:
-    """Quote a value so that a POSIX shell that sources the file reads it back and runs nothing.
-
-    Between single quotes all is literal; a value with a quote or a backslash, which dotenv readers
-    take for an escape there, stands between double quotes. Lines end as they are.
-    """
-    if "'" not in value and "\\" not in value:
-        return f"'{value}'"
-    return f'"{value.translate(_ESCAPES)}"'
