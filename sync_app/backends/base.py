@@ -66,7 +66,7 @@ class Seen:
 
     def __post_init__(self) -> None:
         """Refuse, with ValueError, what another system gave for a name or an id and is none."""
-        if not isinstance(self.name, str) or "\0" in self.name:
+        if "\0" in self.name or self.name != str(self.name):
             raise ValueError("no name")
         for text in (self.remote_id, self.version, self.before):
             plain(text)
