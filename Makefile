@@ -35,11 +35,13 @@ help: ## List the targets
 $(BASE):
 	@test -n "$(PYTHON)" || { echo "Keeper needs Python 3.11 or newer: install python3.11, or give PYTHON=/path/to/python." >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Keeper needs Python 3.11 or newer; $(PYTHON) is older. Give PYTHON=/path/to/python." >&2; exit 1; }
+	@echo "Making a Python environment in $(VENV) (some seconds)…"
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@touch $@
 
 $(EMBEDDED): $(BASE) requirements-embedded.txt pyproject.toml
+	@echo "Installing dependencies (about a minute)…"
 	@$(UV) pip install --quiet --require-hashes -r requirements-embedded.txt
 	@$(UV) pip install --quiet --no-deps -e .
 	@touch $@
@@ -49,6 +51,7 @@ $(SYSTEM): $(BASE) tests/servers/system_packages
 	@touch $@
 
 $(DEV): $(SYSTEM) requirements-dev.txt pyproject.toml
+	@echo "Installing dependencies (about a minute)…"
 	@$(UV) pip install --quiet --require-hashes -r requirements-dev.txt
 	@$(UV) pip install --quiet --no-deps -e .
 	@touch $@ $(EMBEDDED)
@@ -61,6 +64,7 @@ $(NODE): $(DEV) tests/servers/node/package-lock.json
 
 .PHONY: run
 run: $(EMBEDDED) ## Serve Keeper at http://localhost:8989 (HOST, PORT, KEEPER_DATA_DIR)
+	@echo "Starting Keeper (some seconds; the first start makes the database)…"
 	@exec $(BIN)/keeper run --host "$(HOST)" --port "$(PORT)"
 
 .PHONY: demo

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,7 @@ def test_it_serves_and_keeps_what_was_there(tmp_path: Path) -> None:
         assert status == 200, body
         printed = first.output.read_text()
         assert f"http://localhost:{first.port}" in printed
+        assert "Sign in as admin\n" in printed
         password = re.findall(r"Password, shown once: (\S+)", printed)
         assert len(password) == 1
         token = issue_token(data)
@@ -168,6 +170,15 @@ def test_it_refuses_a_broker_that_does_not_answer(
     monkeypatch.setattr(app.conf, "broker_write_url", "redis://127.0.0.1:9/0")
     with pytest.raises(CommandError, match="Cannot hand over background work: the broker does not answer"):
         command._require_broker()
+
+
+@pytest.mark.parametrize("password", ["a long enough pass phrase", ""])
+def test_a_given_password_is_not_printed_but_its_account_is(settings: Settings, password: str) -> None:
+    settings.KEEPER_ADMIN_USERNAME, settings.KEEPER_ADMIN_PASSWORD = "root", password
+    out = StringIO()
+    command.Command(stdout=out)._announce_given_password()
+    told = "Sign in as root with the password in KEEPER_ADMIN_PASSWORD\n"
+    assert out.getvalue() == (told if password else "")
 
 
 # --- What it refuses and decides before it serves --------------------------------------------

@@ -196,7 +196,7 @@ def test_without_a_broker_it_finishes_what_it_has_begun_as_well(alone: Keeper) -
 
 def all_is_json(output: Path) -> bool:
     """Say whether everything is a line of the log, but for what `keeper run` tells who started it."""
-    told = ("First administrator: ", "Password, shown once: ", "Keeper serves http://")
+    told = ("Sign in as ", "Password, shown once: ", "Keeper serves http://")
     return all(line[:1] == "{" and json.loads(line) for line in lines_of(output) if not line.startswith(told))
 
 

@@ -69,6 +69,7 @@ class Command(BaseCommand):
         except InvalidField as error:
             raise CommandError(f"KEEPER_ADMIN_{error.field.upper()}: {error.reason}") from error
         if made:
+            self._announce_given_password()
             default_targets.create_missing()
         # Nobody needs it any more: no child is to hold it.
         settings.KEEPER_ADMIN_PASSWORD = ""
@@ -89,7 +90,13 @@ class Command(BaseCommand):
 
     def _announce_password(self, username: str, password: str) -> None:
         """Print the password on the terminal: it is in no log, and never shown again."""
-        self.stdout.write(f"First administrator: {username}\nPassword, shown once: {password}")
+        self.stdout.write(f"Sign in as {username}\nPassword, shown once: {password}")
+
+    def _announce_given_password(self) -> None:
+        if settings.KEEPER_ADMIN_PASSWORD:
+            self.stdout.write(
+                f"Sign in as {settings.KEEPER_ADMIN_USERNAME} with the password in KEEPER_ADMIN_PASSWORD"
+            )
 
     def _announce_address(self, host: str, port: int) -> None:
         address = ipaddress.ip_address(host)
