@@ -2,10 +2,12 @@
 
 import gc
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Final
 
 from django.core.exceptions import ImproperlyConfigured
@@ -16,6 +18,9 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 NOT_SET_UP: Final = "The database has not been set up. Run `keeper init-db` (or `make run`) first."
 # Those that set it up, replace it, or try the keys that it will need.
 BEFORE_SETUP: Final = frozenset({"run", "init_db", "reset_db", "restore", "kms"})
+_LINE: Final = 90
+# They delete rows without a record, the audit log's among them.
+REFUSED: Final = frozenset({"flush", "sqlflush", "auditlogflush"})
 # Two words that mean one command; plain `keeper migrate` stays Django's.
 PHRASES: Final = {("migrate", "to-kms"): "migrate_to_kms", ("migrate", "rollback-kms"): "rollback_kms"}
 
@@ -36,6 +41,22 @@ def requires_setup(arguments: Sequence[str]) -> bool:
     if command in BEFORE_SETUP or {"-h", "--help"} & set(arguments):
         return False
     return any(ROOT.glob(f"*_*/management/commands/{command}.py")) if command.isidentifier() else False
+
+
+def overview() -> str:
+    """Return Keeper's own commands with a line each; Django's are many, and most of them for developers."""
+    import django  # noqa: PLC0415 - Django only once nothing is unmet
+    from django.core.management import load_command_class  # noqa: PLC0415 - as above
+
+    django.setup()
+    lines = ["Usage: keeper COMMAND [OPTIONS]; `keeper COMMAND --help` describes one.", ""]
+    for path in sorted(ROOT.glob("*_*/management/commands/[a-z]*.py"), key=lambda each: each.stem):
+        command = load_command_class(path.parents[2].name, path.stem)
+        sentence = re.split(r"[.;:] |\.$", command.help)[0]
+        lines.append(f"  {path.stem.replace('_', '-'):<18} {shorten(sentence, _LINE, placeholder=' …')}")
+    return "\n".join(
+        [*lines, "", "Django's commands work as well, such as `keeper migrate` and `keeper shell`."]
+    )
 
 
 def is_set_up() -> bool:
@@ -73,6 +94,8 @@ def main() -> None:
     os.umask(0o077)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "keeper_project.settings")
     arguments = translate(sys.argv[1:])
+    if arguments[:1] and arguments[0] in REFUSED:
+        sys.exit(f"keeper: {arguments[0]} deletes rows without a record. To start over: `keeper reset-db`.")
     serves = arguments[:1] == ["run"] and not {"-h", "--help"} & set(arguments)
     if serves:
         # What is loaded stays: the supervisor sets it aside, and enables the collector for the rest.
@@ -93,7 +116,10 @@ def main() -> None:
         problems = [str(error)]
     if problems:
         sys.exit("\n".join(f"keeper: {problem}" for problem in problems))
-    _execute(arguments, needs_setup=needs_setup)
+    if arguments in ([], ["help"], ["--help"], ["-h"]):
+        sys.stdout.write(f"{overview()}\n")
+    else:
+        _execute(arguments, needs_setup=needs_setup)
 
 
 def _execute(arguments: Sequence[str], *, needs_setup: bool) -> None:

@@ -1,6 +1,7 @@
 """`keeper X` is `manage.py X`, also in the brief's spelling, and says clearly what is wrong."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,22 @@ def test_it_makes_nothing_before_the_database_is_set_up(tmp_path: Path, typed: s
         "keeper: The database has not been set up. Run `keeper init-db` (or `make run`) first.\n"
     )
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_help_names_keepers_own_commands_with_a_line_each(tmp_path: Path) -> None:
+    done = keeper("--help", data=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^  init-db +Migrates the database", done.stdout, re.MULTILINE)
+    assert re.search(r"^  issue-token +Issue a service token", done.stdout, re.MULTILINE)
+    assert not re.search(r"^ +(flush|startapp|auditlogflush|sqlsequencereset)", done.stdout, re.MULTILINE)
+    assert max(map(len, done.stdout.splitlines())) < 120
+
+
+@pytest.mark.parametrize("typed", ["flush", "auditlogflush --yes", "sqlflush"])
+def test_it_refuses_what_deletes_without_a_record(tmp_path: Path, typed: str) -> None:
+    done = keeper(*typed.split(), data=tmp_path)
+    assert done.returncode == 1
+    assert "deletes rows without a record" in done.stderr
 
 
 def test_a_database_without_tables_is_not_set_up(tmp_path: Path) -> None:
