@@ -1,6 +1,12 @@
-"""Imports entries of a file: what is new all or none, what changes one by one, by a plan that was seen."""
+"""Imports entries of a file: what is new all or none, what changes one by one, by a plan that was seen.
 
-from collections.abc import Sequence
+A request writes for PART_SECONDS at most. What is left is written by the next request, for which the client
+sends the file again: between two of them nothing of the file is stored (docs/adr/0020-import-in-parts.md).
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from audit_app.actions import Action
 from audit_app.record import AuditObject, commit_record
@@ -16,7 +22,9 @@ from secrets_app.input_errors import InvalidInput
 from secrets_app.item_results import ItemResult, attempt
 from secrets_app.writing import update
 
-_COMMENT = "imported"
+# Well below the 60 seconds after which proxies give a request up.
+PART_SECONDS: Final = 20.0
+_COMMENT: Final = "imported"
 
 
 def import_entries(
@@ -26,11 +34,13 @@ def import_entries(
     entries: Sequence[Entry],
     keep_existing: bool = False,
     digest: str | None = None,
+    after: int | None = None,
 ) -> tuple[Plan, list[ItemResult]]:
-    """Carry out an import; return its plan, and a result for each entry that was to be written.
+    """Carry out an import, or a part of it; return its plan, and a result for each entry that was looked at.
 
-    `digest` is that of the plan which was previewed; without it there was none. Entries that are
-    refused are left out.
+    `digest` is that of the plan which was previewed; without it there was none. `after` is the index of the
+    last entry that an earlier part looked at. Entries that are refused are left out. `left_over` returns what
+    the next part has to write.
 
     Raises PlanChanged if the plan is another by now, NameTaken if a new name was given away at this
     very moment (nothing is written then), TooManyItems, KeyUnavailable, and Forbidden or Invisible.
@@ -38,7 +48,9 @@ def import_entries(
     plan = plan_import(actor=actor, environment=environment, entries=entries, keep_existing=keep_existing)
     if digest is not None and not same_plan(plan, digest):
         raise PlanChanged(plan)
-    new, changed = plan.of(Verdict.NEW), plan.of(Verdict.CHANGED)
+    # The first part creates all that is new.
+    new = plan.of(Verdict.NEW) if after is None else []
+    changed = [line for line in plan.of(Verdict.CHANGED) if after is None or line.index > after]
     commit_record(
         actor=actor,
         action=Action.SECRET_IMPORT,
@@ -46,9 +58,29 @@ def import_entries(
         object=AuditObject("environment", environment.uuid, environment.name),
         details={"new": len(new), "changed": len(changed), "refused": len(plan.of(Verdict.REFUSED))},
     )
+    ends = time.monotonic() + PART_SECONDS
     results = _create(actor, environment, new)
-    results += [_change(actor, line) for line in changed]
+    results += _changed(actor, changed, ends)
     return plan, results
+
+
+def left_over(plan: Plan, results: Sequence[ItemResult], *, after: int | None = None) -> list[Line]:
+    """Return the changes that a part did not come to, in the order of the file."""
+    seen = {result.name for result in results}
+    changed = plan.of(Verdict.CHANGED)
+    return [
+        line
+        for line in changed
+        if line.index > (-1 if after is None else after) and line.entry.name not in seen
+    ]
+
+
+def _changed(actor: Principal, lines: Sequence[Line], ends: float) -> Iterator[ItemResult]:
+    """Change one after the other until the time is over, one at least."""
+    for line in lines:
+        yield _change(actor, line)
+        if time.monotonic() >= ends:
+            return
 
 
 def _create(actor: Principal, environment: Environment, lines: Sequence[Line]) -> list[ItemResult]:

@@ -1,6 +1,7 @@
 """The pages on which secrets come in as a file, previewed first, and go out as one."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from django.contrib.auth.decorators import login_required
@@ -17,10 +18,11 @@ from environments_app.errors import ConfirmationNeeded
 from environments_app.models import Environment
 from environments_app.profile_pages import confirm_link
 from secrets_app.api.renderers import export_renderer
+from secrets_app.bulk import MAX_ITEMS
 from secrets_app.errors import NameTaken, TooManyItems
 from secrets_app.export import export_values
 from secrets_app.import_plan import Line, Plan, PlanChanged, Verdict, plan_import
-from secrets_app.importing import import_entries
+from secrets_app.importing import import_entries, left_over
 from secrets_app.input_errors import InvalidInput
 from secrets_app.item_results import ItemResult
 from secrets_app.names import validate_prefix
@@ -36,6 +38,8 @@ _ENDINGS: Final = {
     "kubernetes": "secret.yaml",
 }
 _IMPORT: Final = "import"
+_EARLIER: Final = "It was not done in an earlier part. Preview the file again to see why."
+_DIGITS: Final = 6
 
 
 @login_required
@@ -75,14 +79,43 @@ def _attempted(request: HttpRequest, form: ImportForm, environment: Environment)
             actor=actor, environment=environment, entries=entries, keep_existing=form.keep_existing
         )
         return _preview(form, plan)
-    plan, results = import_entries(
-        actor=actor,
-        environment=environment,
-        entries=entries,
-        keep_existing=form.keep_existing,
-        digest=request.POST.get("digest", ""),
-    )
-    return _outcome(environment, plan, results)
+    wanted: dict[str, Any] = {
+        "actor": actor, "environment": environment, "entries": entries, "keep_existing": form.keep_existing
+    }  # fmt: skip
+    part = _Part.of(request)
+    plan, results = import_entries(**wanted, digest=request.POST.get("digest", ""), after=part.after)
+    part.add(results)
+    if left := left_over(plan, results, after=part.after):
+        following = {"digest": plan_import(**wanted).digest, "after": left[0].index - 1, "left": len(left)}
+        return {"part": part, "unfinished": following, "again": not form.cleaned_data["text"]}
+    return _outcome(environment, plan, part)
+
+
+@dataclass
+class _Part:
+    """What earlier requests of an import did; the browser sends it along, for the page alone."""
+
+    after: int | None
+    done: int
+    missed: list[str]
+    failed: list[ItemResult] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> "_Part":
+        """Return what a request says, or the beginning."""
+        after, done = (request.POST.get(name, "") for name in ("after", "done"))
+        if not after.lstrip("-").isdecimal():
+            return cls(after=None, done=0, missed=[])
+        missed = request.POST.getlist("missed")[:MAX_ITEMS]
+        return cls(
+            after=int(after[:_DIGITS]), done=int(done[:_DIGITS]) if done.isdecimal() else 0, missed=missed
+        )
+
+    def add(self, results: list[ItemResult]) -> None:
+        """Add what this request did."""
+        earlier = [ItemResult(name=name, done=False, reason=_EARLIER) for name in self.missed]
+        self.failed = earlier + [result for result in results if not result.done]
+        self.done += sum(result.done for result in results)
 
 
 def _preview(form: ImportForm, plan: Plan) -> dict[str, Any]:
@@ -118,11 +151,11 @@ def _shown(line: Line, fix: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _outcome(environment: Environment, plan: Plan, results: list[ItemResult]) -> dict[str, Any]:
+def _outcome(environment: Environment, plan: Plan, part: _Part) -> dict[str, Any]:
     return {
-        "results": results,
-        "done": sum(result.done for result in results),
-        "failed": [result for result in results if not result.done],
+        "results": True,
+        "done": part.done,
+        "failed": part.failed,
         "left_out": plan.of(Verdict.REFUSED),
         "list_url": f"{reverse('secret-list')}?environment={environment.name}",
     }

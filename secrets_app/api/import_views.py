@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
+from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -13,7 +14,7 @@ from secrets_app.api.views import SecretsView
 from secrets_app.import_formats import parse
 from secrets_app.import_formats.entries import FIELD
 from secrets_app.import_plan import Plan, plan_import
-from secrets_app.importing import import_entries
+from secrets_app.importing import import_entries, left_over
 from secrets_app.input_errors import InvalidInput
 from secrets_app.item_results import ItemResult
 from secrets_app.names import validate_prefix
@@ -25,10 +26,16 @@ class ImportView(SecretsView):
     serializer_class = documents.ImportAnswer
 
     @extend_schema(
-        summary="Import secrets", request=documents.ImportDocument, responses=documents.ImportAnswer
+        summary="Import secrets",
+        request=documents.ImportDocument,
+        responses={200: documents.ImportAnswer, 202: documents.ImportAnswer},
     )
     def post(self, request: Request, environment: str) -> Response:
-        """Say what an import would do or, with `dry_run: false`, carry it out."""
+        """Say what an import would do or, with `dry_run: false`, carry it out.
+
+        A request writes for 20 seconds at most. 202 says that changes are left: send the same file again with
+        the members of `unfinished`.
+        """
         place = find_environment(actor=self.actor, name=environment)
         given = self.given(documents.ImportDocument).validated_data
         prefix = validate_prefix(given.get("prefix", ""))
@@ -47,8 +54,14 @@ class ImportView(SecretsView):
         }
         if given["dry_run"]:
             return Response(_answer(plan_import(**wanted), []) | {"dry_run": True})
-        plan, results = import_entries(**wanted, digest=given.get("digest"))
-        return Response(_answer(plan, results) | {"dry_run": False})
+        after = given.get("after")
+        plan, results = import_entries(**wanted, digest=given.get("digest"), after=after)
+        answer = _answer(plan, results) | {"dry_run": False}
+        left = left_over(plan, results, after=after)
+        if not left:
+            return Response(answer)
+        following = {"digest": plan_import(**wanted).digest, "after": left[0].index - 1, "left": len(left)}
+        return Response(answer | {"unfinished": following}, status=status.HTTP_202_ACCEPTED)
 
 
 def _answer(plan: Plan, results: list[ItemResult]) -> dict[str, Any]:
@@ -65,4 +78,4 @@ def _answer(plan: Plan, results: list[ItemResult]) -> dict[str, Any]:
                 "reason": result.reason if result else line.reason,
             }
         )
-    return {"digest": plan.digest, "results": lines}
+    return {"digest": plan.digest, "results": lines, "unfinished": None}

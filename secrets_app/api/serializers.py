@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from environments_app.api.fields import Moment, StrictSerializer, Truth, WholeNumber
 from secrets_app.api.fields import ExactText, SecretName, TypeField
+from secrets_app.bulk import MAX_ITEMS
 from secrets_app.compare import Difference
 from secrets_app.import_formats import FORMATS
 from secrets_app.import_plan import Verdict
@@ -242,6 +243,9 @@ class ImportDocument(StrictSerializer):
     existing = serializers.ChoiceField(choices=["change", "keep"], default="change")
     dry_run = serializers.BooleanField(default=True)
     digest = ExactText(required=False)
+    after = WholeNumber(
+        min_value=-1, max_value=MAX_ITEMS, required=False, help_text="Of an unfinished import's answer."
+    )
 
 
 class ImportLine(serializers.Serializer[Any]):
@@ -254,12 +258,21 @@ class ImportLine(serializers.Serializer[Any]):
     reason = serializers.CharField()
 
 
+class UnfinishedImport(serializers.Serializer[Any]):
+    """What to send along with the same file, so that the rest is written, and how many changes are left."""
+
+    digest = serializers.CharField()
+    after = serializers.IntegerField()
+    left = serializers.IntegerField()
+
+
 class ImportAnswer(serializers.Serializer[Any]):
     """The plan of an import and, unless it was a dry run, what became of it."""
 
     dry_run = serializers.BooleanField()
     digest = serializers.CharField()
     results = ImportLine(many=True)
+    unfinished = UnfinishedImport(allow_null=True, help_text="Only of an import that has changes left.")
 
 
 class ComparisonRow(serializers.Serializer[Any]):

@@ -1,6 +1,7 @@
 """Imports: what is previewed is what is written, nothing else, and nobody learns a value by guessing."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from audit_app.models import AuditEvent, ReadManifestItem
 from environments_app.errors import Forbidden
 from environments_app.models import Membership, User
 from environments_app.tests.cast import Cast
-from secrets_app import reading
+from secrets_app import importing, reading
 from secrets_app.import_formats import Entry, parse
 from secrets_app.import_plan import Plan, PlanChanged, Verdict, plan_import
 from secrets_app.importing import import_entries
@@ -261,6 +262,68 @@ def test_the_api_previews_unless_it_is_told_to_write(cast: Cast, bearer: Callabl
     assert (stale.status_code, written.status_code) == (409, 200)
     assert [line["done"] for line in written.json()["results"]] == [True, False]
     assert value_of(cast, "new/a") == VALUE
+
+
+def test_the_api_writes_a_long_import_in_parts(
+    cast: Cast, bearer: Callable[..., Client], monkeypatch: pytest.MonkeyPatch, events: Events
+) -> None:
+    monkeypatch.setattr(importing, "PART_SECONDS", 0)
+    for name in ("a", "b", "c"):
+        keep(cast, name)
+    editor, path = bearer("editor", cast.development), "/api/environments/development/import"
+    content = json.dumps({"new": "n", "a": "1", "b": "2", "same": "s", "c": "3"})
+    body: dict[str, Any] = {"format": "json", "content": content, "dry_run": False}
+    first = send(editor, "POST", path, body)
+    assert first.status_code == 202
+    assert [line["name"] for line in first.json()["results"] if line["done"]] == ["new", "a", "same"]
+    assert first.json()["unfinished"]["left"] == 2
+    part, following = first, dict(body)
+    while part.status_code == 202:
+        unfinished = part.json()["unfinished"]
+        following |= {"digest": unfinished["digest"], "after": unfinished["after"]}
+        part = send(editor, "POST", path, following)
+    assert (part.status_code, part.json()["unfinished"]) == (200, None)
+    assert [value_of(cast, name) for name in ("new", "a", "b", "same", "c")] == ["n", "1", "2", "s", "3"]
+    # Each change once.
+    assert SecretVersion.objects.count() == 8
+    assert len(events("secret.import")) == 3
+
+
+def test_a_part_is_refused_once_something_else_has_changed(
+    cast: Cast, bearer: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "PART_SECONDS", 0)
+    first, second = keep(cast, "a"), keep(cast, "b")
+    editor, path = bearer("editor", cast.development), "/api/environments/development/import"
+    body = {"format": "json", "content": '{"a": "1", "b": "2"}', "dry_run": False}
+    unfinished = send(editor, "POST", path, body).json()["unfinished"]
+    change(cast, second, "somebody else's")
+    asked = body | {"digest": unfinished["digest"], "after": unfinished["after"]}
+    assert send(editor, "POST", path, asked).status_code == 409
+    assert (value_of(cast, "a"), value_of(cast, "b")) == ("1", "somebody else's")
+    assert first.name == "a"
+
+
+def test_the_page_sends_the_file_again_until_all_is_written(
+    cast: Cast, signed_in: Callable[[User], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "PART_SECONDS", 0)
+    for name in ("a", "b", "c"):
+        keep(cast, name)
+    editor, text = signed_in(cast.erin), "a=1\nb=2\nc=3\n"
+    page = editor.post("/secrets/import", upload(text, act="preview"))
+    fields = {"digest": page.context["plan"].digest}
+    told = []
+    while not (page := editor.post("/secrets/import", upload(text, act="import", **fields))).context.get(
+        "results"
+    ):
+        content = page.content.decode()
+        told.append(re.findall(r"<b>(\d.*?)</b>", content)[0])
+        assert 'hx-trigger="load, click"' in content
+        fields = dict(re.findall(r'name="(digest|after|done|missed)" value="([^"]*)"', content))
+    assert told == ["1 secret imported, 2 to go.", "2 secrets imported, 1 to go."]
+    assert "3 secrets imported." in page.content.decode()
+    assert [value_of(cast, name) for name in "abc"] == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize("format", ["dotenv", "json", "yaml", "csv", "kubernetes"])
