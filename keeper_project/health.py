@@ -94,7 +94,7 @@ def _find(path: str) -> Result:
     except HealthFailure as failure:
         return Result(name=name, ok=False, detail=failure.detail, for_operators=failure.for_operators)
     except CONDITIONS as condition:
-        logger.warning("health check %s failed: %s", name, condition)
+        logger.warning("health check %s failed: %s", name, condition, extra={"cause": condition})
         kind = type(condition).__name__
         return Result(name=name, ok=False, detail=kind, for_operators=kind)
     return Result(name=name, ok=True)

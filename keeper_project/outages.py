@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Final
 
 from django.db import InterfaceError, OperationalError
@@ -22,6 +23,7 @@ _CLIENT_ERRORS: Final = range(2000, 2060)
 _LOST: Final = frozenset({"ConnectionError", "TimeoutError", "BusyLoadingError"})
 # Lines of Celery that come at each attempt to connect, without an exception.
 _ATTEMPTS: Final = ("consumer: Cannot connect to", "beat: Connection error", "Connection to broker lost")
+_DECIDED: Final = "outage_decided"
 _SENTENCES: Final = {
     "database": "the database does not answer",
     "broker": "the broker does not answer; what is due is kept in the database",
@@ -43,12 +45,23 @@ class OutageFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Say whether to write a record; one that is written loses its traceback."""
         # Once for all handlers: the second one would find the minute taken.
-        passes = getattr(record, "outage_passes", None)
-        if passes is None:
-            kind = _kind_of(record)
-            passes = not kind or self._passes(kind, record)
-            record.__dict__["outage_passes"] = passes
-        return bool(passes)
+        if _DECIDED not in record.__dict__:
+            # What ends the program is told in full.
+            kind = "" if record.getMessage().startswith("Unrecoverable") else _kind_of(record)
+            record.__dict__[_DECIDED] = (
+                self._passes(kind, record) if kind else not self._is_consequence(record)
+            )
+        return bool(record.__dict__[_DECIDED])
+
+    def _is_consequence(self, record: logging.LogRecord) -> bool:
+        """Say whether a request was refused (503) during an outage that is known; such a line is counted."""
+        if getattr(record, "status_code", 0) != HTTPStatus.SERVICE_UNAVAILABLE:
+            return False
+        now = time.monotonic()
+        with self._lock:
+            known = [kind for kind, until in self._next.items() if now < until]
+            self._left_out.update(known[:1])
+        return bool(known)
 
     def _passes(self, kind: str, record: logging.LogRecord) -> bool:
         with self._lock:

@@ -83,6 +83,20 @@ def test_after_a_minute_it_is_told_again_with_how_much_was_left_out(
     ]
 
 
+def test_requests_that_are_refused_meanwhile_are_counted(log: Path) -> None:
+    requests = logging.getLogger("django.request")
+    requests.error("Service Unavailable: /before", extra={"status_code": 503})
+    logger.error("request failed", extra={"cause": OperationalError(2002, "no")})
+    for _ in range(5):
+        requests.error("Service Unavailable: /readyz", extra={"status_code": 503})
+    requests.error("Internal Server Error: /", extra={"status_code": 500})
+    assert [line["message"].partition(":")[0] for line in lines(log)] == [
+        "Service Unavailable",
+        "the database does not answer",
+        "Internal Server Error",
+    ]
+
+
 def test_a_broker_that_is_away_is_one_line_beside_the_databases(log: Path) -> None:
     for _ in range(3):
         try:
