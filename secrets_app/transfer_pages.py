@@ -87,7 +87,8 @@ def _attempted(request: HttpRequest, form: ImportForm, environment: Environment)
     part.add(results)
     if left := left_over(plan, results, after=part.after):
         following = {"digest": plan_import(**wanted).digest, "after": left[0].index - 1, "left": len(left)}
-        return {"part": part, "unfinished": following, "again": not form.cleaned_data["text"]}
+        kept = {"fixes": form.fixes.items(), "again": not form.cleaned_data["text"]}
+        return {"part": part, "unfinished": following, **kept}
     return _outcome(environment, plan, part)
 
 

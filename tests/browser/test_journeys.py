@@ -9,7 +9,7 @@ from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Page, expect
 
 from environments_app.tests.cast import Cast
-from secrets_app import writing
+from secrets_app import importing, writing
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.secret_types import SecretType
 from tests.browser import keys
@@ -147,6 +147,24 @@ def test_import_two_hundred_and_fix_three_by_the_keyboard_alone(
     expect(page.get_by_role("status").filter(has_text="200 secrets imported")).to_be_visible()
     assert Secret.objects.count() == 200
     assert "filled" not in kept_in(page)
+
+
+def test_a_long_import_goes_on_by_itself(
+    visitor: Visitor, cast: Cast, secret: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "PART_SECONDS", 0)
+    for name in ("a", "b", "c"):
+        secret(name=name)
+    page = visitor.open("/secrets/import?environment=development", user=cast.alice)
+    file = {"name": "secrets.env", "mimeType": "text/plain", "buffer": b"a=1\nb=2\nc=\nnew=n\n"}
+    page.locator("#id_file").set_input_files([file])
+    page.locator("button[value=preview]").click()
+    page.locator("[aria-label='Value of entry 3']").fill("3")
+    page.locator("button[value=preview]").click()
+    page.get_by_role("button", name="Import 4 secrets").click()
+    expect(page.get_by_role("status").filter(has_text="4 secrets imported.")).to_be_visible()
+    numbers = Secret.objects.values_list("name", "current_number")
+    assert dict(numbers) == {"a": 2, "b": 2, "c": 2, "new": 1}
 
 
 @SIZES
