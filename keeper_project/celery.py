@@ -6,10 +6,13 @@ from typing import Any
 
 from celery import Celery, Task
 from celery.signals import worker_ready
+from kombu.transport import TRANSPORT_ALIASES
 
 from keeper_project.errors import KeeperError
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "keeper_project.settings")
+
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "keeper_project.redis_transport:Transport"))
 
 
 class TaskEnded(KeeperError):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Error as PlaywrightError
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FilePayload, Page, expect
 
 from environments_app.tests.cast import Cast
 from secrets_app import importing, writing
@@ -156,8 +156,8 @@ def test_a_long_import_goes_on_by_itself(
     for name in ("a", "b", "c"):
         secret(name=name)
     page = visitor.open("/secrets/import?environment=development", user=cast.alice)
-    file = {"name": "secrets.env", "mimeType": "text/plain", "buffer": b"a=1\nb=2\nc=\nnew=n\n"}
-    page.locator("#id_file").set_input_files([file])
+    file: FilePayload = {"name": "secrets.env", "mimeType": "text/plain", "buffer": b"a=1\nb=2\nc=\nnew=n\n"}
+    page.locator("#id_file").set_input_files(file)
     page.locator("button[value=preview]").click()
     page.locator("[aria-label='Value of entry 3']").fill("3")
     page.locator("button[value=preview]").click()
