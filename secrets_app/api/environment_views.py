@@ -14,7 +14,7 @@ from environments_app.environments import find_environment
 from secrets_app import lifecycle, writing
 from secrets_app.api import serializers as documents
 from secrets_app.api.dotenv_file import HEADER
-from secrets_app.api.renderers import EXPORT_RENDERERS
+from secrets_app.api.renderers import EXPORT_RENDERERS, export_renderer
 from secrets_app.api.stages import STAGE
 from secrets_app.api.views import IF_MATCH, NO_CONTENT, SecretsView, answer
 from secrets_app.compare import compare
@@ -119,7 +119,7 @@ class ExportView(SecretsView):
         place = find_environment(actor=self.actor, name=environment)
         prefix = validate_prefix(request.query_params.get("prefix", ""))
         revealed = reveal_environment(actor=self.actor, environment=place, prefix=prefix)
-        renderer = request.accepted_renderer
+        renderer = export_renderer(request.accepted_renderer.format)
         values = export_values(revealed, format=renderer.format)
         return Response(values, headers=renderer.headers(values))
 
