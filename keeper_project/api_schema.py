@@ -131,7 +131,7 @@ class KeeperSchema(AutoSchema):
 
     def _resolve_path_parameters(self, variables: list[str]) -> list[Document]:
         """Type what Keeper's own converter takes: a whole number of at most 18 digits."""
-        parameters: list[Document] = super()._resolve_path_parameters(variables)  # type: ignore[no-untyped-call]
+        parameters: list[Document] = super()._resolve_path_parameters(variables)  # type: ignore[no-untyped-call]  # stubs
         numbers = set(re.findall(r"<id:(\w+)>", str(self.path_regex)))
         for parameter in parameters:
             if parameter["name"] in numbers:
@@ -140,7 +140,7 @@ class KeeperSchema(AutoSchema):
 
     def _map_basic_serializer(self, serializer: Any, direction: str) -> Document:
         """Say that a strict body takes no member but those described."""
-        schema: Document = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
+        schema: Document = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]  # stubs
         strict = isinstance(serializer, StrictSerializer) or (
             isinstance(serializer, type) and issubclass(serializer, StrictSerializer)
         )
@@ -152,7 +152,7 @@ class KeeperSchema(AutoSchema):
         self, field: BaseSerializer[Any] | serializers.Field[Any, Any, Any, Any], direction: str, *rest: Any
     ) -> Any:
         """Say how many items a list has at least."""
-        schema = super()._map_serializer_field(field, direction, *rest)  # type: ignore[no-untyped-call]
+        schema = super()._map_serializer_field(field, direction, *rest)  # type: ignore[no-untyped-call]  # stubs
         if schema is None or direction != "request":
             return schema
         if isinstance(field, serializers.ListField) and not field.allow_empty:
@@ -163,7 +163,7 @@ class KeeperSchema(AutoSchema):
         self, field: serializers.Field[Any, Any, Any, Any], schema: Document
     ) -> None:
         """Add the bounds of a text whose use case checks them, and what it has to match."""
-        super()._insert_field_validators(field, schema)  # type: ignore[no-untyped-call]
+        super()._insert_field_validators(field, schema)  # type: ignore[no-untyped-call]  # stubs
         if isinstance(field, Text):
             bounds = {"pattern": field.pattern, "minLength": field.min_length, "maxLength": field.max_length}
             schema.update({name: bound for name, bound in bounds.items() if bound})

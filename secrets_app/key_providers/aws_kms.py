@@ -72,7 +72,7 @@ class KmsProvider(KeyProvider):
         import boto3  # noqa: PLC0415
         from botocore.config import Config  # noqa: PLC0415
 
-        from audit_app.outbound_aws import limit  # noqa: PLC0415
+        from audit_app.outbound_aws import limit  # noqa: PLC0415 - only where KMS is used
 
         timeout = settings.KMS_TIMEOUT_SECONDS
         # Requests are repeated by `Requests`, which knows of all that are under way.
