@@ -31,7 +31,7 @@ COPY keeper_project keeper_project
 COPY static static
 COPY templates templates
 # The command `keeper`, without building a wheel: the code is here already.
-RUN printf '#!/bin/sh\nexec /opt/keeper/venv/bin/python -m keeper_project.cli "$@"\n' >/usr/local/bin/keeper \
+RUN printf '#!/bin/sh\nexec /opt/keeper/venv/bin/python -m keeper_project.runtime.cli "$@"\n' >/usr/local/bin/keeper \
     && chmod 755 /usr/local/bin/keeper
 
 ENV PATH=/opt/keeper/venv/bin:$PATH \

@@ -15,15 +15,15 @@ from django.utils import timezone
 from kombu.transport.memory import Channel as MemoryChannel
 from pytest_django import Settings
 
-from audit_app.kept_heads import HEADS
-from audit_app.keyring import forget_keyring
+from audit_app.interfaces.keyring import forget_keyring
 from audit_app.models import AuditEvent, forget_deployment
+from audit_app.recording.group_commit import HEADS
+from environments_app.authorization.principals import system_principal
 from environments_app.models import Environment, User
-from environments_app.principals import system_principal
 from environments_app.tests.cast import Cast, make_cast
-from environments_app.tokens import issue
-from secrets_app.data_keys import forget_data_keys
-from secrets_app.key_providers import forget_provider
+from environments_app.tokens.service import issue
+from secrets_app.keys.data_keys import forget_data_keys
+from secrets_app.keys.providers.registry import forget_provider
 
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 
@@ -88,7 +88,7 @@ def cast(db: None) -> Cast:
 def one_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let all that a test does happen within one minute, by which refusals are counted."""
     now = timezone.now().replace(second=30)
-    monkeypatch.setattr("audit_app.refusals.timezone", SimpleNamespace(now=lambda: now))
+    monkeypatch.setattr("audit_app.network.refusal_limiter.timezone", SimpleNamespace(now=lambda: now))
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def signed_in() -> Callable[[User], Client]:
 
     def start(user: User) -> Client:
         client = Client()
-        client.force_login(user, backend="environments_app.local_login.LocalBackend")
+        client.force_login(user, backend="environments_app.users.password_backend.LocalBackend")
         return client
 
     return start

@@ -8,7 +8,8 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 
-from audit_app.lookups import names_hidden
+from audit_app.admin_filters import names_hidden
+from audit_app.interfaces.access_policy import viewer_of
 from audit_app.models import (
     AuditEvent,
     Checkpoint,
@@ -21,8 +22,7 @@ from audit_app.models import (
     StreamCursor,
     StreamHead,
 )
-from audit_app.policy import viewer_of
-from audit_app.viewing import record_view
+from audit_app.queries.access_log import record_view
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]

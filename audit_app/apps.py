@@ -14,7 +14,8 @@ class AuditConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks, and tie django-auditlog's entries into the chain."""
-        from audit_app import checks, history  # noqa: PLC0415 - models are loaded only now
+        from audit_app import checks  # noqa: PLC0415 - models are loaded only now
+        from audit_app.integrity import config_history  # noqa: PLC0415 - models are loaded only now
 
         register(checks.wiring)
         register(checks.trusted_proxies)
@@ -23,6 +24,6 @@ class AuditConfig(AppConfig):
         register(checks.retention)
         register(checks.configuration_history)
         pre_save.connect(
-            history.attribute_entry, sender="auditlog.LogEntry", dispatch_uid="audit_app.attribute"
+            config_history.attribute_entry, sender="auditlog.LogEntry", dispatch_uid="audit_app.attribute"
         )
-        post_save.connect(history.tie_entry, sender="auditlog.LogEntry", dispatch_uid="audit_app.tie")
+        post_save.connect(config_history.tie_entry, sender="auditlog.LogEntry", dispatch_uid="audit_app.tie")

@@ -7,8 +7,8 @@ from uuid import uuid4
 import structlog
 from django.http import HttpRequest, HttpResponse
 
-from audit_app.addresses import client_address, forwarded_name, is_trusted_proxy
-from audit_app.history import request_in_history
+from audit_app.integrity.config_history import request_in_history
+from audit_app.network.client_address import client_address, forwarded_name, is_trusted_proxy
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 

@@ -6,11 +6,11 @@ from celery import shared_task
 from celery.signals import worker_shutdown
 from django.db import DatabaseError
 
-from audit_app.anchoring import anchor_trail
+from audit_app.checkpoints.schedule import anchor_trail
 from audit_app.errors import AuditError
-from audit_app.refusals import record_due
-from audit_app.retention import prune_if_due
-from audit_app.shipping import deliver_events
+from audit_app.network.refusal_limiter import record_due
+from audit_app.retention.schedule import prune_if_due
+from audit_app.sinks.delivery import deliver_events
 
 _log = logging.getLogger(__name__)
 

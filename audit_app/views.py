@@ -11,15 +11,17 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from audit_app import ledger, search, streams
-from audit_app.actions import Action, Outcome
-from audit_app.authentic import digest_of_stored, is_authentic
-from audit_app.canonical import parsed_details
-from audit_app.listing import list_paginator
+from audit_app.crypto.canonical_json import parsed_details
+from audit_app.events import streams
+from audit_app.events.actions import Action, Outcome
+from audit_app.interfaces.access_policy import trail_policy, viewer_of
+from audit_app.interfaces.pagination import list_paginator
 from audit_app.models import AuditEvent, ReadManifestItem
-from audit_app.policy import trail_policy, viewer_of
-from audit_app.versions_read import versions_read
-from audit_app.viewing import record_view, viewed_event
+from audit_app.queries import search
+from audit_app.queries.access_log import record_view, viewed_event
+from audit_app.queries.search import versions_read
+from audit_app.recording import event_store
+from audit_app.verification.stream_walker import digest_of_stored, is_authentic
 
 # Of what a read of many took along, so much is shown.
 SHOWN: Final = 500
@@ -156,7 +158,7 @@ def _items(event: AuditEvent) -> list[ReadManifestItem]:
 
 
 def _is_genuine(event: AuditEvent, items: list[ReadManifestItem]) -> bool:
-    links = ledger.links(event.stream, after=event.sequence - 1, until=event.sequence, limit=1)
+    links = event_store.links(event.stream, after=event.sequence - 1, until=event.sequence, limit=1)
     if not links or not is_authentic(links[0]):
         return False
     read = ((str(item.secret_uuid), item.number, item.name) for item in items)

@@ -11,7 +11,7 @@ from benchmarks.stage import CLIENTS, MARIADB, SQLITE, Stage
 from benchmarks.table import Comparison, Figure, Row, Target
 
 if TYPE_CHECKING:
-    from audit_app.record import Draft
+    from audit_app.recording.recorder import Draft
 
 TARGETS = {SQLITE: Target(0.8, 1.0), MARIADB: Target(0.3, 1.0)}
 VERIFIED = {SQLITE: 100_000, MARIADB: 80_000}
@@ -64,8 +64,8 @@ def measure(*, rounds: int, seconds: float, writers: int) -> dict[str, list[floa
 
 def verified_per_second(count: int) -> float:
     """Append so many events and return how many a second are verified."""
-    from audit_app.record import record_many  # noqa: PLC0415
-    from audit_app.verification import verify  # noqa: PLC0415
+    from audit_app.recording.recorder import record_many  # noqa: PLC0415
+    from audit_app.verification.stream_verifier import verify  # noqa: PLC0415
 
     stream = f"environment:{uuid4()}"
     draft = _draft(stream)
@@ -102,7 +102,7 @@ def _rate(append: Callable[[], None], seconds: float, writers: int) -> float:
 
 
 def _append_chained() -> None:
-    from audit_app.record import commit_record  # noqa: PLC0415
+    from audit_app.recording.recorder import commit_record  # noqa: PLC0415
 
     draft = _draft(STREAM)
     commit_record(
@@ -132,9 +132,9 @@ def _append_plain() -> None:
 
 
 def _draft(stream: str) -> "Draft":
-    from audit_app import actors  # noqa: PLC0415
-    from audit_app.actions import Action  # noqa: PLC0415
-    from audit_app.record import AuditObject, Draft  # noqa: PLC0415
+    from audit_app.events import actors  # noqa: PLC0415
+    from audit_app.events.actions import Action  # noqa: PLC0415
+    from audit_app.recording.recorder import AuditObject, Draft  # noqa: PLC0415
 
     return Draft(
         actor=actors.Actor(

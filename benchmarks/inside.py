@@ -14,9 +14,9 @@ import django
 
 def prepare() -> dict[str, Any]:
     """Issue an editor's token for each environment; return the tokens and the environments' ids."""
+    from environments_app.authorization.principals import system_principal  # noqa: PLC0415
     from environments_app.models import Environment  # noqa: PLC0415 - Django must be set up
-    from environments_app.principals import system_principal  # noqa: PLC0415
-    from environments_app.tokens import issue  # noqa: PLC0415
+    from environments_app.tokens.service import issue  # noqa: PLC0415
 
     environments = list(Environment.objects.all())
     actor = system_principal(is_admin=True)
@@ -103,7 +103,7 @@ def main() -> None:
     # Standard output is the answer; what is logged goes to the file alone.
     answer, sys.stdout = sys.stdout, sys.stderr
     django.setup()
-    from audit_app.keyring import keyring  # noqa: PLC0415 - only now
+    from audit_app.interfaces.keyring import keyring  # noqa: PLC0415 - only now
 
     keyring().open_all()
     name, *arguments = sys.argv[1:]

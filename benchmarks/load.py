@@ -51,7 +51,14 @@ class LoadedKeeper(WholeKeeper):
         manager.call("POST", "/api/environments/development/targets", body)
 
     def _token(self, role: str) -> str:
-        command = [sys.executable, "-m", "keeper_project.cli", "issue-token", "--environment", "development"]
+        command = [
+            sys.executable,
+            "-m",
+            "keeper_project.runtime.cli",
+            "issue-token",
+            "--environment",
+            "development",
+        ]
         done = subprocess.run(
             [*command, "--role", role, "--name", role],
             env=self.child_environment(), cwd=ROOT, capture_output=True, text=True, check=True,

@@ -110,7 +110,7 @@ def _signed_in() -> Any:
     client.defaults["wsgi.url_scheme"] = "https"
     client.force_login(
         User.objects.filter(role="admin").order_by("pk")[0],
-        backend="environments_app.local_login.LocalBackend",
+        backend="environments_app.users.password_backend.LocalBackend",
     )
     return client
 
@@ -151,8 +151,8 @@ def _insert_events(count: int) -> None:
 
     from django.utils import timezone  # noqa: PLC0415
 
+    from audit_app.events.streams import environment_stream  # noqa: PLC0415
     from audit_app.models import AuditEvent  # noqa: PLC0415
-    from audit_app.streams import environment_stream  # noqa: PLC0415
     from environments_app.models import Environment  # noqa: PLC0415
 
     stream = environment_stream(Environment.objects.get(name=ENVIRONMENT).uuid)

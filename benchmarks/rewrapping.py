@@ -34,9 +34,9 @@ def measure(key: str) -> dict[str, float]:
     from django.conf import settings  # noqa: PLC0415 - Django must be set up
     from django.db import connection  # noqa: PLC0415
 
-    from audit_app.keyring import keyring  # noqa: PLC0415
-    from secrets_app.key_providers import forget_provider, provider  # noqa: PLC0415
-    from secrets_app.key_rotation import rotations  # noqa: PLC0415
+    from audit_app.interfaces.keyring import keyring  # noqa: PLC0415
+    from secrets_app.key_operations.rotation import rotations  # noqa: PLC0415
+    from secrets_app.keys.providers.registry import forget_provider, provider  # noqa: PLC0415
     from secrets_app.models import DataKey  # noqa: PLC0415
 
     writes: list[str] = []

@@ -58,7 +58,15 @@ class Keeper(Server):
 
     def command(self) -> list[str]:
         """Return `keeper run`, in an environment of its own."""
-        keeper = [sys.executable, "-m", "keeper_project.cli", "run", "--no-worker", "--port", str(self.port)]
+        keeper = [
+            sys.executable,
+            "-m",
+            "keeper_project.runtime.cli",
+            "run",
+            "--no-worker",
+            "--port",
+            str(self.port),
+        ]
         return ["env", *(f"{name}={value}" for name, value in self.variables.items()), *keeper]
 
     def ready(self) -> bool:

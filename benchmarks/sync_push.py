@@ -23,8 +23,8 @@ from benchmarks.table import Comparison, Row, Target
 from benchmarks.values import secret_name, secret_value
 
 if TYPE_CHECKING:
+    from environments_app.authorization.policy import Principal
     from environments_app.models import Environment
-    from environments_app.policy import Principal
     from sync_app.models import Target as SyncTarget
 
 PUSH = Target(1.3, 1.0, at_most=True)
@@ -78,8 +78,8 @@ def measure(
     """
     from django.conf import settings  # noqa: PLC0415 - Django must be set up
 
-    from sync_app.backends.aws_secrets_manager import AwsSecretsManager  # noqa: PLC0415
-    from sync_app.parallel import CONCURRENCY  # noqa: PLC0415
+    from sync_app.backends.aws.backend import AwsSecretsManager  # noqa: PLC0415
+    from sync_app.jobs.worker_pool import CONCURRENCY  # noqa: PLC0415
 
     settings.KEEPER_OUTBOUND_ALLOWED = ["127.0.0.0/8"]
     # The quota of AWS would be all that is measured.
@@ -126,9 +126,9 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def _actor() -> "tuple[Environment, Principal]":
+    from environments_app.authorization.policy import Grant  # noqa: PLC0415
+    from environments_app.authorization.principals import system_principal  # noqa: PLC0415
     from environments_app.models import Environment, Role  # noqa: PLC0415 - Django must be set up
-    from environments_app.policy import Grant  # noqa: PLC0415
-    from environments_app.principals import system_principal  # noqa: PLC0415
 
     place = Environment.objects.get(name=ENVIRONMENT)
     grant = Grant(
@@ -142,7 +142,7 @@ def _actor() -> "tuple[Environment, Principal]":
 
 
 def _target(backend: str, server: dict[str, str]) -> "SyncTarget":
-    from sync_app import targets  # noqa: PLC0415 - Django must be set up
+    from sync_app.targets import service as targets  # noqa: PLC0415 - Django must be set up
 
     place, actor = _actor()
     if backend == VAULT:
@@ -167,12 +167,12 @@ def _target(backend: str, server: dict[str, str]) -> "SyncTarget":
 
 
 def _change(scope: str, number: int, count: int) -> None:
-    from secrets_app import writing  # noqa: PLC0415 - Django must be set up
-    from secrets_app.secret_types import SecretType  # noqa: PLC0415
+    from secrets_app.secret_types.registry import SecretType  # noqa: PLC0415
+    from secrets_app.services import write as write_service  # noqa: PLC0415 - Django must be set up
 
     place, actor = _actor()
     for item in range(count):
-        writing.put(
+        write_service.put(
             actor=actor,
             environment=place,
             name=f"{scope}/{secret_name(item)}",
@@ -186,14 +186,16 @@ def _value(item: int, number: int) -> str:
 
 
 def _synced(target: "SyncTarget") -> None:
-    from sync_app import runs  # noqa: PLC0415 - Django must be set up
     from sync_app.models import SyncEntry  # noqa: PLC0415
     from sync_app.models import Target as Stored  # noqa: PLC0415
+    from sync_app.runs import runner as runs_runner  # noqa: PLC0415 - Django must be set up
 
     # As if the ten minutes that AWS asks for between two versions were over.
     SyncEntry.objects.filter(target=target).update(synced_at=None)
     _, actor = _actor()
-    run = runs.execute(runs.request_sync(actor=actor, target=Stored.objects.get(pk=target.pk)).pk)
+    run = runs_runner.execute(
+        runs_runner.request_sync(actor=actor, target=Stored.objects.get(pk=target.pk)).pk
+    )
     if run is None or run.state != "done" or run.failed:
         raise RuntimeError(f"the pass did not succeed: {run and (run.state, run.error, run.failed)}")
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
 
-from environments_app.peppers import MIN_PEPPER_LENGTH
+from environments_app.tokens.peppers import MIN_PEPPER_LENGTH
 
 _MAX_ID_LENGTH = 32
 

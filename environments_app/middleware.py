@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 from django.utils.http import urlencode
 
-from environments_app.authentication import session_principal
-from environments_app.origin_page import origin_page
+from environments_app.authentication.drf import session_principal
+from environments_app.views.origin_page import origin_page
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 EXPIRED: Final = "Your session has expired. Sign in again."

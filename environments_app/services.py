@@ -1,18 +1,29 @@
 """The front door: every use case of this app that changes something, for the apps above."""
 
-from environments_app.accounts import create_user, disable_user, restore_account, set_password, update_user
-from environments_app.environments import (
+from environments_app.environments.groups import add_to_group, create_group, delete_group, remove_from_group
+from environments_app.environments.memberships import (
+    change_membership,
+    find_membership,
+    grant,
+    revoke_membership,
+)
+from environments_app.environments.service import (
     create_environment,
     find_environment,
     find_environment_by_id,
     update_environment,
 )
-from environments_app.groups import add_to_group, create_group, delete_group, remove_from_group
-from environments_app.members import change_membership, find_membership, grant, revoke_membership
-from environments_app.saml_mappings import map_group, unmap_group
-from environments_app.suspensions import confirm_account, confirm_mapping, find_suspended_mapping
-from environments_app.token_changes import narrow, rotate
-from environments_app.tokens import find_token, issue, revoke
+from environments_app.saml.group_mapping import map_group, unmap_group
+from environments_app.tokens.rotation import narrow, rotate
+from environments_app.tokens.service import find_token, issue, revoke
+from environments_app.users.accounts import (
+    create_user,
+    disable_user,
+    restore_account,
+    set_password,
+    update_user,
+)
+from environments_app.users.suspensions import confirm_account, confirm_mapping, find_suspended_mapping
 
 __all__ = [
     "add_to_group",

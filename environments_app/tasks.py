@@ -5,13 +5,16 @@ import logging
 from celery import shared_task
 from django.conf import settings
 
-from audit_app.slots import slot
-from environments_app import access_answers, access_requests, approvals, attempts
+from audit_app.interfaces.worker_slots import slot
+from environments_app.access_requests import decisions
+from environments_app.access_requests import service as access_requests
+from environments_app.approvals import service as approvals
+from environments_app.authentication import lockout
 from environments_app.errors import SamlUnavailable
-from environments_app.notifications import deliver_due
-from environments_app.saml.assertions import purge
+from environments_app.notifications.service import deliver_due
 from environments_app.saml.metadata import refresh_metadata
-from environments_app.token_watch import watch_tokens
+from environments_app.saml.protocol.replay_guard import purge
+from environments_app.tokens.expiry_alerts import watch_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +48,7 @@ def tell_of_tokens() -> None:
 def purge_saml_assertions() -> None:
     """Forget assertions that could not be used again anyway, and tries that limit nothing any more."""
     purge()
-    attempts.purge()
+    lockout.purge()
 
 
 @shared_task(name="environments_app.tasks.expire_approvals")
@@ -58,4 +61,4 @@ def expire_approvals() -> None:
 @shared_task(name="environments_app.tasks.end_expired_access")
 def end_expired_access() -> None:
     """Note which access that was asked for has ended: it grants nothing already."""
-    access_answers.end_expired()
+    decisions.end_expired()

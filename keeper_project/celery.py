@@ -12,7 +12,9 @@ from keeper_project.errors import KeeperError
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "keeper_project.settings")
 
-TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "keeper_project.redis_transport:Transport"))
+TRANSPORT_ALIASES.update(
+    dict.fromkeys(("redis", "rediss"), "keeper_project.runtime.redis_transport:Transport")
+)
 
 
 class TaskEnded(KeeperError):
@@ -42,12 +44,12 @@ class Keeper(Celery):
     @cached_property
     def Worker(self) -> Any:  # noqa: N802 - Celery's name
         """The class of `celery worker`, loaded when it is asked for."""
-        return self.subclass_with_self("keeper_project.celery_programs:Worker")  # type: ignore[arg-type]  # stubs
+        return self.subclass_with_self("keeper_project.runtime.celery_programs:Worker")  # type: ignore[arg-type]  # stubs
 
     @cached_property
     def Beat(self) -> Any:  # noqa: N802 - Celery's name
         """The class of `celery beat`, loaded when it is asked for."""
-        return self.subclass_with_self("keeper_project.celery_programs:Beat")  # type: ignore[arg-type]  # stubs
+        return self.subclass_with_self("keeper_project.runtime.celery_programs:Beat")  # type: ignore[arg-type]  # stubs
 
 
 app = Keeper("keeper", task_cls=ContainedTask)
@@ -58,6 +60,6 @@ app.autodiscover_tasks()
 @worker_ready.connect
 def _show_metrics(**_kwargs: Any) -> None:
     # Once Django is loaded, which the worker does after this module.
-    from keeper_project.metrics import serve_metrics  # noqa: PLC0415
+    from keeper_project.observability.metrics import serve_metrics  # noqa: PLC0415
 
     serve_metrics()

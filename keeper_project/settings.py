@@ -7,11 +7,10 @@ from bootstrap_wrapper import get_bootstrap_dir
 from celery.schedules import crontab
 from csp.constants import NONE, SELF
 
-from keeper_project.brief_variables import okta_metadata_url
-from keeper_project.database_url import database_settings
-from keeper_project.listening import serves_this_machine_alone
-from keeper_project.literal_env import LiteralEnv
-from keeper_project.secret_files import holds_back, read_or_create
+from keeper_project.config.database_url import database_settings
+from keeper_project.config.env import LiteralEnv, holds_back, read_or_create
+from keeper_project.config.listen_address import serves_this_machine_alone
+from keeper_project.config.startup_checks import okta_metadata_url
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = LiteralEnv()
@@ -84,7 +83,7 @@ KEEPER_TOKEN_UNUSED_DAYS = env.int("KEEPER_TOKEN_UNUSED_DAYS", default=90)
 KEEPER_RETENTION_DAYS = env.int("KEEPER_RETENTION_DAYS", default=30)
 
 # --- Audit trail -----------------------------------------------------------------------------
-# Where the signed heads of the trail go each minute, outside the database (audit_app.sinks).
+# Where the signed heads of the trail go each minute, outside the database (audit_app.sinks.registry).
 KEEPER_AUDIT_SINKS = env.list("KEEPER_AUDIT_SINKS", default=["file"])
 # How many days of the trail stay in the database at least; older events are sealed in a bundle. 0: all.
 KEEPER_AUDIT_RETENTION = env.int("KEEPER_AUDIT_RETENTION", default=0)
@@ -105,7 +104,7 @@ KEEPER_SWEEP_INTERVAL_HOURS = env.int("KEEPER_SWEEP_INTERVAL_HOURS", default=24)
 KEEPER_SYNC_MACHINE_CREDENTIALS = env.bool("KEEPER_SYNC_MACHINE_CREDENTIALS", default=False)
 # How long a run may take altogether, its attempts included, before it ends as failed.
 KEEPER_SYNC_RUN_SECONDS = env.int("KEEPER_SYNC_RUN_SECONDS", default=6 * 3600)
-# What a new installation makes its first targets of (sync_app.default_targets); empty: none.
+# What a new installation makes its first targets of (sync_app.targets.default_targets); empty: none.
 KEEPER_DEFAULT_TARGET_ENVIRONMENT = env.str("KEEPER_DEFAULT_TARGET_ENVIRONMENT", default="development")
 VAULT_URL = env.str("VAULT_URL", default="")
 VAULT_TOKEN = env.str("VAULT_TOKEN", default="")
@@ -151,92 +150,95 @@ EMAIL_HOST_PASSWORD = env.str("EMAIL_HOST_PASSWORD", default="")
 EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", default=True)
 EMAIL_USE_SSL = env.bool("EMAIL_USE_SSL", default=False)
 EMAIL_TIMEOUT = 10
-EMAIL_BACKEND = "audit_app.outbound_mail.EmailBackend"
+EMAIL_BACKEND = "audit_app.network.outbound_mail.EmailBackend"
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="keeper@localhost")
 
 # --- Wiring: what a lower app needs from a higher one ---------------------------------------
-KEEPER_KEYRING = "secrets_app.keyring.SystemKeyring"
-KEEPER_POLICY = "environments_app.policy.TrailPolicy"
+KEEPER_KEYRING = "secrets_app.keys.system_keyring.SystemKeyring"
+KEEPER_POLICY = "environments_app.authorization.policy.TrailPolicy"
 KEEPER_REPORT_SECTIONS = [
-    "environments_app.report_sections.SECTIONS",
-    "audit_app.report_sections.SECTIONS",
-    "secrets_app.report_sections.SECTIONS",
-    "sync_app.report_sections.SECTIONS",
+    "environments_app.environments.reports.SECTIONS",
+    "audit_app.queries.report_sections.SECTIONS",
+    "secrets_app.maintenance.reports.SECTIONS",
+    "sync_app.runs.reports.SECTIONS",
 ]
 KEEPER_HEALTH_CHECKS = [
     "audit_app.health.database",
     "secrets_app.health.keys",
-    "keeper_project.health.data_directory",
+    "keeper_project.health.service.data_directory",
 ]
 # Shown beside them by the probe and the dashboard; Keeper serves what it can without these.
 KEEPER_HEALTH_WARNINGS = [
-    "keeper_project.health.data_keys",
-    "keeper_project.health.processes",
-    "keeper_project.health.worker",
-    "keeper_project.health.checkpoints",
-    "keeper_project.health.installation",
-    "keeper_project.health.systems",
+    "keeper_project.health.service.data_keys",
+    "keeper_project.health.service.processes",
+    "keeper_project.health.service.worker",
+    "keeper_project.health.service.checkpoints",
+    "keeper_project.health.service.installation",
+    "keeper_project.health.service.systems",
 ]
 # Warnings that ask outside: for the probe, which has nothing else to do, and never for a page.
-KEEPER_HEALTH_PROBES = ["keeper_project.health.broker"]
+KEEPER_HEALTH_PROBES = ["keeper_project.health.service.broker"]
 KEEPER_INTEGRITY_CHECKS = [
-    "audit_app.history.log_entries",
-    "audit_app.installation.problems",
-    "audit_app.row_history.lost_rows",
-    "environments_app.integrity.access_rows",
-    "secrets_app.integrity.secrets",
-    "secrets_app.integrity.shares",
-    "secrets_app.integrity.webhooks",
-    "secrets_app.integrity.key_migrations",
-    "secrets_app.integrity.versions",
-    "secrets_app.integrity.losses",
-    "sync_app.integrity.targets",
-    "sync_app.integrity.entries",
-    "sync_app.integrity.rotation_policies",
-    "sync_app.integrity.rotations",
-    "sync_app.integrity.acknowledgements",
-    "sync_app.integrity.work",
-    "sync_app.integrity.consents",
+    "audit_app.integrity.config_history.log_entries",
+    "audit_app.integrity.active_installation.problems",
+    "audit_app.integrity.row_state.lost_rows",
+    "environments_app.authorization.row_checks.access_rows",
+    "secrets_app.maintenance.integrity_checks.secrets",
+    "secrets_app.maintenance.integrity_checks.shares",
+    "secrets_app.maintenance.integrity_checks.webhooks",
+    "secrets_app.maintenance.integrity_checks.key_migrations",
+    "secrets_app.maintenance.integrity_checks.versions",
+    "secrets_app.maintenance.integrity_checks.losses",
+    "sync_app.runs.row_checks.targets",
+    "sync_app.runs.row_checks.entries",
+    "sync_app.runs.row_checks.rotation_policies",
+    "sync_app.runs.row_checks.rotations",
+    "sync_app.runs.row_checks.acknowledgements",
+    "sync_app.runs.row_checks.work",
+    "sync_app.runs.row_checks.consents",
 ]
-KEEPER_TRAIL_ALERTS = "environments_app.trail_alerts.OperatorAlerts"
+KEEPER_TRAIL_ALERTS = "environments_app.notifications.operator_alerts.OperatorAlerts"
 # What acts, and so waits after a restore until somebody releases it.
 KEEPER_SUSPENDED_BY_RESTORE = [
-    "environments_app.restored.MEMBERSHIPS",
-    "environments_app.restored.MAPPINGS",
-    "environments_app.restored.TOKENS",
-    "secrets_app.restored.SHARES",
-    "sync_app.restored.TARGETS",
-    "sync_app.restored.POLICIES",
+    "environments_app.environments.restore_suspension.MEMBERSHIPS",
+    "environments_app.environments.restore_suspension.MAPPINGS",
+    "environments_app.environments.restore_suspension.TOKENS",
+    "secrets_app.services.share.SHARES",
+    "sync_app.runs.restore_suspension.TARGETS",
+    "sync_app.runs.restore_suspension.POLICIES",
 ]
 # Called with the time of a restore, they yield a line for what has changed elsewhere since the backup.
-KEEPER_RESTORE_PROBES = ["sync_app.restored.rotated_since", "sync_app.restored.changed_in_targets"]
+KEEPER_RESTORE_PROBES = [
+    "sync_app.runs.restore_suspension.rotated_since",
+    "sync_app.runs.restore_suspension.changed_in_targets",
+]
 KEEPER_SECRET_PANELS = [
-    "sync_app.panel.DeliveryPanel",
-    "sync_app.rotation_panel.RotationPanel",
-    "secrets_app.reference_panel.ReferencePanel",
+    "sync_app.views.panels.delivery.DeliveryPanel",
+    "sync_app.views.panels.rotation.RotationPanel",
+    "secrets_app.views.panels.references.ReferencePanel",
 ]
 # Called with actor and secret; answers whether a policy took the rotation.
-KEEPER_ROTATION_REQUEST = "sync_app.rotation.asking.request_for_secret"
+KEEPER_ROTATION_REQUEST = "sync_app.rotation.execution.requests.request_for_secret"
 KEEPER_ENVIRONMENT_PANELS = [
-    "secrets_app.key_panel.KeyPanel",
-    "sync_app.environment_panel.TargetPanel",
-    "sync_app.consent_views.ConsentPanel",
+    "secrets_app.views.panels.keys.KeyPanel",
+    "sync_app.views.panels.delivery.TargetPanel",
+    "sync_app.views.consents.ConsentPanel",
 ]
 KEEPER_NOTIFIERS = [
-    "environments_app.notification_email.EmailTransport",
-    "secrets_app.webhook_transport.WebhookTransport",
+    "environments_app.notifications.email.EmailTransport",
+    "secrets_app.webhooks.transport.WebhookTransport",
 ]
 # Called with the uuids of secrets whose values shall be replaced soon; each returns how many it will replace.
-KEEPER_ROTATION_QUEUES = ["sync_app.rotation.schedule.bring_forward"]
+KEEPER_ROTATION_QUEUES = ["sync_app.rotation.execution.schedule.bring_forward"]
 # Called with an environment's id and the names of its secrets that changed, after that is committed.
-KEEPER_CHANGE_LISTENERS = ["sync_app.schedule.nudge_environment"]
+KEEPER_CHANGE_LISTENERS = ["sync_app.runs.schedule.nudge_environment"]
 # Asked before a secret's value is written by hand, pulled or rolled back, and before it is deleted.
-KEEPER_WRITE_GUARDS = ["sync_app.rotation.guard.guard"]
+KEEPER_WRITE_GUARDS = ["sync_app.rotation.policies.write_guard.guard"]
 # Who keeps what waits for a second person, and does it once it is approved.
 KEEPER_APPROVAL_OWNERS = [
-    "environments_app.access_owner.AccessOwner",
-    "secrets_app.approved_changes.SecretsOwner",
-    "sync_app.approved_acts.SyncOwner",
+    "environments_app.approval_executor.AccessOwner",
+    "secrets_app.approval_executor.SecretsOwner",
+    "sync_app.approval_executor.SyncOwner",
 ]
 
 # --- Django --------------------------------------------------------------------------------
@@ -262,26 +264,26 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
 ]
 MIDDLEWARE = [
-    "keeper_project.middleware.ProbesMiddleware",
-    "keeper_project.metrics.RequestMetricsMiddleware",
+    "keeper_project.http.middleware.ProbesMiddleware",
+    "keeper_project.observability.metrics.RequestMetricsMiddleware",
     "audit_app.middleware.RequestContextMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "keeper_project.middleware.NoStoreMiddleware",
-    "keeper_project.middleware.ContentSecurityPolicyMiddleware",
+    "keeper_project.http.middleware.NoStoreMiddleware",
+    "keeper_project.http.middleware.ContentSecurityPolicyMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "keeper_project.hot_read.HotReadMiddleware",
+    "keeper_project.http.fast_read.middleware.HotReadMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "environments_app.middleware.PrincipalMiddleware",
     "environments_app.middleware.ExpiredSessionMiddleware",
-    "keeper_project.middleware.SecondFactorMiddleware",
+    "keeper_project.http.middleware.SecondFactorMiddleware",
     "audit_app.middleware.ConfigurationHistoryMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "keeper_project.middleware.ProblemPagesMiddleware",
+    "keeper_project.http.middleware.ProblemPagesMiddleware",
 ]
 APPEND_SLASH = False
 ROOT_URLCONF = "keeper_project.urls"
@@ -296,7 +298,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "keeper_project.context.frame",
+                "keeper_project.ui.navigation.frame",
             ],
         },
     },
@@ -310,7 +312,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.str("REDIS_URL", default="")
 CACHES = {
     "default": {
-        "BACKEND": "keeper_project.spared_cache.SparedRedisCache",
+        "BACKEND": "keeper_project.runtime.resilient_cache.SparedRedisCache",
         "LOCATION": REDIS_URL,
         # A machine that is gone answers nothing, and no page waits for that.
         "OPTIONS": {"socket_connect_timeout": 1.0, "socket_timeout": 1.0},
@@ -345,7 +347,7 @@ FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 
 # --- People --------------------------------------------------------------------------------
 AUTH_USER_MODEL = "environments_app.User"
-AUTHENTICATION_BACKENDS = ["environments_app.local_login.LocalBackend"]
+AUTHENTICATION_BACKENDS = ["environments_app.users.password_backend.LocalBackend"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -378,9 +380,9 @@ SAML_CSP_HANDLER = ""
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "dashboard"
 LOGOUT_REDIRECT_URL = "sign-in"
-CSRF_FAILURE_VIEW = "keeper_project.error_pages.csrf_failure"
+CSRF_FAILURE_VIEW = "keeper_project.http.error_pages.csrf_failure"
 # A row of the session table opens no session: the id in the cookie is stored as an HMAC.
-SESSION_ENGINE = "environments_app.sessions"
+SESSION_ENGINE = "environments_app.users.session_store"
 SESSION_COOKIE_AGE = env.int("SESSION_COOKIE_AGE", default=8 * 3600)
 # How long a session may lie unused.
 KEEPER_SESSION_IDLE_SECONDS = env.int("KEEPER_SESSION_IDLE_SECONDS", default=3600)
@@ -429,15 +431,15 @@ CONTENT_SECURITY_POLICY = {
 # --- API -----------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "environments_app.authentication.ServiceTokenAuthentication",
-        "environments_app.authentication.SessionAuthentication",
+        "environments_app.authentication.drf.ServiceTokenAuthentication",
+        "environments_app.authentication.drf.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_RENDERER_CLASSES": ["keeper_project.json_format.JsonRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["keeper_project.json_format.JsonParser"],
-    "DEFAULT_PAGINATION_CLASS": "keeper_project.paging.KeysetPagination",
-    "DEFAULT_SCHEMA_CLASS": "keeper_project.api_schema.KeeperSchema",
-    "EXCEPTION_HANDLER": "keeper_project.api_errors.problem_response",
+    "DEFAULT_RENDERER_CLASSES": ["keeper_project.http.json.JsonRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["keeper_project.http.json.JsonParser"],
+    "DEFAULT_PAGINATION_CLASS": "keeper_project.http.pagination.KeysetPagination",
+    "DEFAULT_SCHEMA_CLASS": "keeper_project.http.openapi.KeeperSchema",
+    "EXCEPTION_HANDLER": "keeper_project.http.problem_details.problem_response",
     "DEFAULT_METADATA_CLASS": None,
     "UNAUTHENTICATED_USER": None,
     "DATETIME_FORMAT": "iso-8601",
@@ -455,13 +457,13 @@ SPECTACULAR_SETTINGS = {
     "LICENSE": {"name": "MIT", "url": "https://opensource.org/license/mit"},
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "keeper_project.api_schema.add_problem_schemas",
+        "keeper_project.http.openapi.add_problem_schemas",
         "sync_app.api.settings_schema.describe_settings",
     ],
     "ENUM_NAME_OVERRIDES": {
         "Role": "environments_app.models.access.Role.choices",
         "TokenRole": "environments_app.models.access.TokenRole.choices",
-        "SecretType": "secrets_app.secret_types.SecretType.choices",
+        "SecretType": "secrets_app.secret_types.registry.SecretType.choices",
     },
 }
 
@@ -610,5 +612,5 @@ CELERY_BEAT_SCHEDULE = {
 # --- Logs ----------------------------------------------------------------------------------
 KEEPER_LOG_LEVEL = env.str("KEEPER_LOG_LEVEL", default="INFO")
 KEEPER_LOG_FILE = env.str("KEEPER_LOG_FILE", default="") or str(KEEPER_DATA_DIR / "logs" / "keeper.log")
-LOGGING_CONFIG = "keeper_project.logging.configure"
+LOGGING_CONFIG = "keeper_project.observability.logging.configure"
 LOGGING = {"level": KEEPER_LOG_LEVEL, "file": KEEPER_LOG_FILE}

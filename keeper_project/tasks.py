@@ -5,11 +5,12 @@ from celery.signals import worker_ready
 from django.core.management import call_command
 from django.utils import timezone
 
-from keeper_project import report_mail
-from keeper_project.backup import keeping, requests
-from keeper_project.heartbeat import beat
-from keeper_project.notices import digest
-from keeper_project.systems import checking
+from keeper_project.backup import requests
+from keeper_project.backup import service as backup
+from keeper_project.health import checker
+from keeper_project.inbox import digest
+from keeper_project.reports import mail as reports_mail
+from keeper_project.runtime.heartbeat import beat
 
 
 @shared_task(name="keeper_project.tasks.beat_heartbeat")
@@ -27,7 +28,7 @@ def beat_at_start(**_signal: object) -> None:
 @shared_task(name="keeper_project.tasks.check_systems")
 def check_systems() -> None:
     """Ask the systems that Keeper needs how they are, and keep it for the page of health."""
-    checking.check_systems()
+    checker.check_systems()
 
 
 @shared_task(name="keeper_project.tasks.clear_sessions")
@@ -39,7 +40,7 @@ def clear_sessions() -> None:
 @shared_task(name="keeper_project.tasks.send_report")
 def send_report() -> None:
     """Send the compliance report that is due by e-mail."""
-    report_mail.send_if_due()
+    reports_mail.send_if_due()
 
 
 @shared_task(name="keeper_project.tasks.send_digests")
@@ -58,7 +59,7 @@ def send_digest(user_id: int) -> None:
 @shared_task(name="keeper_project.tasks.back_up_if_due")
 def back_up_if_due() -> None:
     """Make the backup that the schedule wants, and say if there was none for too long."""
-    keeping.back_up_if_due()
+    backup.back_up_if_due()
 
 
 @shared_task(name=requests.CARRY_OUT)

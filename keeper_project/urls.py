@@ -4,22 +4,23 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from environments_app import admin_session
-from environments_app.views import sign_out
-from keeper_project import backup_pages, report_pages
-from keeper_project.activity_charts import activity_charts
-from keeper_project.dashboard.page import dashboard
-from keeper_project.health import healthz, readyz
-from keeper_project.metrics import metrics
-from keeper_project.notices import pages as notice_pages
-from keeper_project.operations.page import operations
-from keeper_project.report_api import ReportListView, ReportView
-from keeper_project.systems.page import health as health_page
+from environments_app.admin import login as admin_login
+from environments_app.views.sign_in import sign_out
+from keeper_project.api.reports import ReportListView, ReportView
+from keeper_project.health.service import healthz, readyz
+from keeper_project.observability.metrics import metrics
+from keeper_project.views import backups as backups_views
+from keeper_project.views import inbox as notice_pages
+from keeper_project.views import reports as reports_views
+from keeper_project.views.activity_charts import activity_charts
+from keeper_project.views.dashboard import dashboard
+from keeper_project.views.health import health as health_page
+from keeper_project.views.operations import operations
 
-handler400 = "keeper_project.error_pages.bad_request"
-handler403 = "keeper_project.error_pages.forbidden"
-handler404 = "keeper_project.error_pages.missing"
-handler500 = "keeper_project.error_pages.fault"
+handler400 = "keeper_project.http.error_pages.bad_request"
+handler403 = "keeper_project.http.error_pages.forbidden"
+handler404 = "keeper_project.http.error_pages.missing"
+handler500 = "keeper_project.http.error_pages.fault"
 
 api: list[URLPattern | URLResolver] = [
     path("", include("sync_app.api.urls")),
@@ -38,13 +39,13 @@ urlpatterns = [
     path("notifications/seen", notice_pages.notices_seen, name="notices-seen"),
     path("notifications/mail", notice_pages.digest_choose, name="digest-choose"),
     path("first-steps/hide", notice_pages.first_steps_hide, name="first-steps-hide"),
-    path("reports", report_pages.reports, name="reports"),
-    path("reports/<slug:key>", report_pages.report_detail, name="report-detail"),
-    path("reports/<slug:key>.<str:form>", report_pages.report_file, name="report-file"),
-    path("backups", backup_pages.backups, name="backups"),
-    path("backups/new", backup_pages.backup_now, name="backup-now"),
-    path("backups/<str:name>/verify", backup_pages.backup_verify, name="backup-verify"),
-    path("backups/release/<slug:kind>/<uuid:uuid>", backup_pages.restore_release, name="restore-release"),
+    path("reports", reports_views.reports, name="reports"),
+    path("reports/<slug:key>", reports_views.report_detail, name="report-detail"),
+    path("reports/<slug:key>.<str:form>", reports_views.report_file, name="report-file"),
+    path("backups", backups_views.backups, name="backups"),
+    path("backups/new", backups_views.backup_now, name="backup-now"),
+    path("backups/<str:name>/verify", backups_views.backup_verify, name="backup-verify"),
+    path("backups/release/<slug:kind>/<uuid:uuid>", backups_views.restore_release, name="restore-release"),
     path("operations", operations, name="operations"),
     path("health", health_page, name="health"),
     path("", include("secrets_app.urls")),
@@ -53,10 +54,10 @@ urlpatterns = [
     path("", include("audit_app.urls")),
     path("api/", include(api)),
     # Before Django's own, which neither limit nor record attempts and save past the use cases.
-    path("admin/login/", admin_session.enter),
+    path("admin/login/", admin_login.enter),
     path("admin/logout/", sign_out),
-    path("admin/password_change/", admin_session.absent),
-    path("admin/password_change/done/", admin_session.absent),
+    path("admin/password_change/", admin_login.absent),
+    path("admin/password_change/done/", admin_login.absent),
     path("admin/", admin.site.urls),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),

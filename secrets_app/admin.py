@@ -7,13 +7,13 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from environments_app.authentication import principal_of
+from environments_app.admin.base import ServiceAdmin
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import Principal
 from environments_app.errors import AccessError
-from environments_app.policy import Principal
-from environments_app.service_admin import ServiceAdmin
-from secrets_app import canary, lifecycle, writing
 from secrets_app.errors import SecretError
-from secrets_app.forms import WrittenFields
+from secrets_app.forms.secret import WrittenFields
+from secrets_app.key_operations import key_check
 from secrets_app.models import (
     DataKey,
     KeyMigration,
@@ -26,7 +26,8 @@ from secrets_app.models import (
     Webhook,
     WrappingKey,
 )
-from secrets_app.secret_types import SecretType
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import lifecycle, write
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Secret]
@@ -97,7 +98,7 @@ class SecretAdmin(ServiceAdmin):
     def create(self, *, actor: Principal, form: Any) -> Secret:
         """Create a secret."""
         given = form.cleaned_data
-        return writing.create(
+        return write.create(
             actor=actor,
             environment=given["environment"],
             name=given["name"],
@@ -111,7 +112,7 @@ class SecretAdmin(ServiceAdmin):
         """Change a secret as it is stored, not as the form has already altered it in memory."""
         given = form.cleaned_data
         stored = Secret.objects.select_related("environment").get(pk=row.pk)
-        return writing.update(
+        return write.update(
             actor=actor,
             secret=stored,
             value=given["value"] or None,
@@ -207,7 +208,7 @@ class DataKeyAdmin(ServiceAdmin):
     @admin.action(description="Check now whether they open", permissions=["view"])
     def check_now(self, request: HttpRequest, rows: QuerySet[DataKey]) -> None:
         """Have a worker check the data keys; no page waits for KMS."""
-        count = canary.request_checks(actor=principal_of(request), rows=rows)
+        count = key_check.request_checks(actor=principal_of(request), rows=rows)
         self.message_user(request, f"A worker checks {count} data keys; reload to see what it found.")
 
 

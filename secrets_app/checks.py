@@ -11,8 +11,8 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
 
-from secrets_app.key_providers import PROVIDERS
-from secrets_app.wrapping import RESERVED_PREFIX
+from secrets_app.keys.providers.registry import PROVIDERS
+from secrets_app.keys.wrapping import RESERVED_PREFIX
 
 # A key's ARN, or account and region as the start of one.
 _ALLOWED: Final = re.compile(r"arn:[a-z-]+:kms:[a-z0-9-]+:\d{12}:(key/[A-Za-z0-9-]+)?")

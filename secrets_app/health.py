@@ -1,6 +1,6 @@
 """Whether values can be opened and what happens recorded."""
 
-from audit_app.keyring import keyring
+from audit_app.interfaces.keyring import keyring
 
 
 def keys() -> None:

@@ -3,8 +3,9 @@
 from celery import shared_task
 from celery.signals import worker_ready
 
-from secrets_app import canary, sweep
-from secrets_app.retention import purge_expired
+from secrets_app.key_operations import key_check
+from secrets_app.maintenance import integrity_sweep
+from secrets_app.maintenance.purge import purge_expired
 
 
 @shared_task(name="secrets_app.tasks.purge_deleted")
@@ -16,31 +17,31 @@ def purge_deleted() -> None:
 @shared_task(name="secrets_app.tasks.sweep")
 def sweep_integrity() -> None:
     """Begin the sweep that is due, or carry on the one under way."""
-    sweep.go_on()
+    integrity_sweep.go_on()
 
 
 @shared_task(name="secrets_app.tasks.check_keys")
 def check_keys() -> None:
     """Find out whether each key in use still opens what it closed."""
-    canary.check_keys()
+    key_check.check_keys()
 
 
 @shared_task(name="secrets_app.tasks.watch_keys")
 def watch_keys() -> None:
     """Find out whether a key was disabled, sooner than by the check of all data keys."""
-    canary.watch_keys()
+    key_check.watch_keys()
 
 
 @shared_task(name="secrets_app.tasks.check_failing_keys")
 def check_failing_keys() -> None:
     """Find out whether the keys that did not open do now."""
-    canary.check_failing_keys()
+    key_check.check_failing_keys()
 
 
-@shared_task(name=canary.CHECK_REQUESTED)
+@shared_task(name=key_check.CHECK_REQUESTED)
 def check_requested_keys() -> None:
     """Check the data keys that a person asked about."""
-    canary.check_requested_keys()
+    key_check.check_requested_keys()
 
 
 @worker_ready.connect

@@ -7,11 +7,10 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from environments_app.admin_acts import act_on_each
+from environments_app.admin.base import ServiceAdmin
+from environments_app.admin.bulk_actions import act_on_each
 from environments_app.errors import AccessError
-from environments_app.service_admin import ServiceAdmin
 from secrets_app.errors import SecretError
-from sync_app import runs, targets
 from sync_app.errors import SyncError
 from sync_app.models import (
     Acknowledgement,
@@ -25,8 +24,10 @@ from sync_app.models import (
     SyncPause,
     Target,
 )
-from sync_app.rotation import policies as rotation_policies
-from sync_app.rotation.asking import request_rotation
+from sync_app.rotation.execution.requests import request_rotation
+from sync_app.rotation.policies import service as rotation_policies
+from sync_app.runs import runner as runs_runner
+from sync_app.targets import service as targets
 
 REFUSALS: Final = (SyncError, AccessError, SecretError)
 
@@ -67,7 +68,7 @@ class TargetAdmin(ServiceAdmin):
         return self._each(
             request,
             chosen,
-            runs.request_sync,
+            runs_runner.request_sync,
             done="Asked for",
             asks="Keeper plans and carries out at once what the rules of each target allow. "
             "To look first, make a plan on the target's page.",

@@ -2,14 +2,15 @@
 
 from celery import shared_task
 
-from audit_app.nudges import has_backlog, nudge
-from audit_app.slots import slot
-from sync_app import runs, schedule
-from sync_app.queueing import EXECUTE, RUN_DUE
+from audit_app.interfaces.nudges import has_backlog, nudge
+from audit_app.interfaces.worker_slots import slot
+from sync_app.jobs.queue import EXECUTE, RUN_DUE
 from sync_app.rotation import alerts as rotation_alerts
-from sync_app.rotation import running
-from sync_app.rotation import schedule as rotation_schedule
-from sync_app.rotation.asking import ROTATE, ROTATE_DUE
+from sync_app.rotation.execution import runner as execution_runner
+from sync_app.rotation.execution import schedule as rotation_schedule
+from sync_app.rotation.execution.requests import ROTATE, ROTATE_DUE
+from sync_app.runs import runner as runs_runner
+from sync_app.runs import schedule
 
 
 @shared_task(name=RUN_DUE)
@@ -32,11 +33,11 @@ def execute_run(run_id: int) -> None:
         if not is_free:
             return
         if not schedule.failed_last(run_id):
-            runs.execute(run_id)
+            runs_runner.execute(run_id)
             return
         with slot("sync-failing", share=1 / 4) as is_free_too:
             if is_free_too:
-                runs.execute(run_id)
+                runs_runner.execute(run_id)
 
 
 @shared_task(name=ROTATE_DUE)
@@ -61,4 +62,4 @@ def carry_on_rotation(rotation_id: int) -> None:
     """Carry a rotation on, or do nothing if another worker has it, or the slots are taken: it stays due."""
     with slot("rotation", share=1 / 4) as is_free:
         if is_free:
-            running.execute(rotation_id)
+            execution_runner.execute(rotation_id)

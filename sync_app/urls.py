@@ -2,52 +2,57 @@
 
 from django.urls import path
 
-from sync_app import consent_views, exposure_pages, plan_views, rotation_form_pages, rotation_pages, views
-from sync_app import target_form_views as form_views
+from sync_app.views import consents as consents_views
+from sync_app.views import exposure as exposure_views
+from sync_app.views import plans as plans_views
+from sync_app.views import rotation as rotation_views
+from sync_app.views import rotation_forms as rotation_forms_views
+from sync_app.views import target_forms as form_views
+from sync_app.views import targets as targets_views
 
 urlpatterns = [
-    path("sync", views.sync_list, name="sync"),
-    path("sync/pause", views.pause_all, name="sync-pause"),
-    path("sync/resume", views.resume_all, name="sync-resume"),
+    path("sync", targets_views.sync_list, name="sync"),
+    path("sync/pause", targets_views.pause_all, name="sync-pause"),
+    path("sync/resume", targets_views.resume_all, name="sync-resume"),
     path("sync/new", form_views.target_new, name="target-new"),
-    path("sync/<int:id>", views.target_detail, name="target-detail"),
+    path("sync/<int:id>", targets_views.target_detail, name="target-detail"),
     path("sync/<int:id>/rules", form_views.target_rules, name="target-rules"),
     path("sync/<int:id>/credentials", form_views.target_credentials, name="target-credentials"),
     path("sync/<int:id>/test", form_views.target_test, name="target-test"),
-    path("sync/<int:id>/pause", views.target_pause, name="target-pause"),
-    path("sync/<int:id>/resume", views.target_resume, name="target-resume"),
-    path("sync/<int:id>/remove", views.target_remove, name="target-remove"),
-    path("sync/<int:id>/plan", plan_views.target_plan, name="target-plan"),
-    path("sync/<int:id>/sync", plan_views.target_sync, name="target-sync"),
-    path("sync/<int:id>/check", plan_views.target_check, name="target-check"),
-    path("sync/<int:id>/adopt", plan_views.target_adopt, name="target-adopt"),
-    path("sync/<int:id>/disconnect", plan_views.target_disconnect, name="target-disconnect"),
-    path("sync/plans/<int:id>", plan_views.plan_detail, name="plan-detail"),
-    path("sync/plans/<int:id>/apply", plan_views.plan_apply, name="plan-apply"),
-    path("sync/plans/<int:id>/again", plan_views.plan_again, name="plan-again"),
-    path("environments/<str:name>/consents", consent_views.consent_list, name="consents"),
-    path("environments/<str:name>/consents/give", consent_views.consent_give, name="consent-give"),
+    path("sync/<int:id>/pause", targets_views.target_pause, name="target-pause"),
+    path("sync/<int:id>/resume", targets_views.target_resume, name="target-resume"),
+    path("sync/<int:id>/remove", targets_views.target_remove, name="target-remove"),
+    path("sync/<int:id>/plan", plans_views.target_plan, name="target-plan"),
+    path("sync/<int:id>/sync", plans_views.target_sync, name="target-sync"),
+    path("sync/<int:id>/check", plans_views.target_check, name="target-check"),
+    path("sync/<int:id>/adopt", plans_views.target_adopt, name="target-adopt"),
+    path("sync/<int:id>/disconnect", plans_views.target_disconnect, name="target-disconnect"),
+    path("sync/plans/<int:id>", plans_views.plan_detail, name="plan-detail"),
+    path("sync/plans/<int:id>/apply", plans_views.plan_apply, name="plan-apply"),
+    path("sync/plans/<int:id>/again", plans_views.plan_again, name="plan-again"),
+    path("environments/<str:name>/consents", consents_views.consent_list, name="consents"),
+    path("environments/<str:name>/consents/give", consents_views.consent_give, name="consent-give"),
     path(
         "environments/<str:name>/consents/<int:id>/withdraw",
-        consent_views.consent_withdraw,
+        consents_views.consent_withdraw,
         name="consent-withdraw",
     ),
-    path("sync/plans/<int:id>/items/<int:item>", plan_views.plan_item, name="plan-item"),
+    path("sync/plans/<int:id>/items/<int:item>", plans_views.plan_item, name="plan-item"),
     path(
         "sync/plans/<int:id>/items/<int:item>/members",
-        plan_views.plan_item_members,
+        plans_views.plan_item_members,
         name="plan-item-members",
     ),
-    path("rotation", rotation_pages.rotation_list, name="rotation"),
-    path("rotation/exposure", exposure_pages.exposure, name="exposure"),
-    path("rotation/secrets/<int:id>/new", rotation_form_pages.policy_new, name="rotation-new"),
-    path("rotation/<int:id>", rotation_pages.policy_detail, name="rotation-policy"),
-    path("rotation/<int:id>/rules", rotation_form_pages.policy_rules, name="rotation-rules"),
-    path("rotation/<int:id>/connection", rotation_form_pages.policy_connection, name="rotation-connection"),
-    path("rotation/<int:id>/rotate", rotation_pages.policy_rotate, name="rotation-rotate"),
-    path("rotation/<int:id>/dry-run", rotation_pages.policy_rehearse, name="rotation-dry-run"),
-    path("rotation/<int:id>/suspend", rotation_pages.policy_suspend, name="rotation-suspend"),
-    path("rotation/<int:id>/resume", rotation_pages.policy_resume, name="rotation-resume"),
-    path("rotation/<int:id>/remove", rotation_pages.policy_remove, name="rotation-remove"),
-    path("rotation/rotations/<int:id>/<slug:act>", rotation_pages.rotation_act, name="rotation-act"),
+    path("rotation", rotation_views.rotation_list, name="rotation"),
+    path("rotation/exposure", exposure_views.exposure, name="exposure"),
+    path("rotation/secrets/<int:id>/new", rotation_forms_views.policy_new, name="rotation-new"),
+    path("rotation/<int:id>", rotation_views.policy_detail, name="rotation-policy"),
+    path("rotation/<int:id>/rules", rotation_forms_views.policy_rules, name="rotation-rules"),
+    path("rotation/<int:id>/connection", rotation_forms_views.policy_connection, name="rotation-connection"),
+    path("rotation/<int:id>/rotate", rotation_views.policy_rotate, name="rotation-rotate"),
+    path("rotation/<int:id>/dry-run", rotation_views.policy_rehearse, name="rotation-dry-run"),
+    path("rotation/<int:id>/suspend", rotation_views.policy_suspend, name="rotation-suspend"),
+    path("rotation/<int:id>/resume", rotation_views.policy_resume, name="rotation-resume"),
+    path("rotation/<int:id>/remove", rotation_views.policy_remove, name="rotation-remove"),
+    path("rotation/rotations/<int:id>/<slug:act>", rotation_views.rotation_act, name="rotation-act"),
 ]

@@ -39,7 +39,15 @@ class Worker(Server):
         self._variables = variables
 
     def command(self) -> list[str]:
-        keeper = [sys.executable, "-m", "keeper_project.cli", "run", "--no-worker", "--port", str(self.port)]
+        keeper = [
+            sys.executable,
+            "-m",
+            "keeper_project.runtime.cli",
+            "run",
+            "--no-worker",
+            "--port",
+            str(self.port),
+        ]
         return ["env", *(f"{name}={value}" for name, value in self._variables.items()), *keeper]
 
     def ready(self) -> bool:
@@ -159,7 +167,7 @@ class Fleet:
     def begin(self, *arguments: str) -> "subprocess.Popen[str]":
         """Begin a command of this Keeper."""
         return subprocess.Popen(
-            [sys.executable, "-m", "keeper_project.cli", *arguments],
+            [sys.executable, "-m", "keeper_project.runtime.cli", *arguments],
             env={**self.variables, "PATH": "/usr/bin:/bin"},
             cwd=ROOT,
             stdout=subprocess.PIPE,

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from django.db.models import Sum
 
-from audit_app.actions import Action, Outcome
+from audit_app.events.actions import Action, Outcome
 from audit_app.models import AuditEvent, RefusalCount
 from secrets_app.tests.kept import VALUE
 

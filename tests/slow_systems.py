@@ -16,20 +16,20 @@ NAME, VALUE, ROTATED = "app/one", "kept-beside-slow-ones", "app/rotated"
 def prepare(*, answers: dict[str, Any], hostile: str, number: int) -> None:
     """Make all of it, due at once."""
     from environments_app.models import Environment
-    from secrets_app import writing
-    from secrets_app.secret_types import SecretType
-    from sync_app import targets
-    from sync_app.default_targets import _manager
-    from sync_app.destinations import Identity
-    from sync_app.leases import database_now
+    from secrets_app.secret_types.registry import SecretType
+    from secrets_app.services import write
+    from sync_app.jobs.leases import database_now
     from sync_app.models import RotationPolicy, Target
-    from sync_app.rotation import policies
+    from sync_app.rotation.policies import service as policies
+    from sync_app.targets import service as targets
+    from sync_app.targets.default_targets import _manager
+    from sync_app.targets.destinations import Identity
 
     place = Environment.objects.get(name="development")
     actor = _manager(place)
     rules: dict[str, Any] = {"actor": actor, "environment": place, "backend": "vault_kv2", "automatic": True}
-    writing.create(actor=actor, environment=place, name=NAME, secret_type=SecretType.TEXT, value=VALUE)
-    secret = writing.create(
+    write.create(actor=actor, environment=place, name=NAME, secret_type=SecretType.TEXT, value=VALUE)
+    secret = write.create(
         actor=actor, environment=place, name=ROTATED, secret_type=SecretType.TEXT, value="first"
     )
     targets.create(name="answers", interval_seconds=0, **rules, **answers)

@@ -14,24 +14,27 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 from pytest_django import Settings
 
-from audit_app.actions import Action, Outcome
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.streams import environment_stream
 from audit_app.models import AuditEvent
-from audit_app.streams import environment_stream
-from environments_app import access_requests, members
+from environments_app.access_requests import service as access_requests
+from environments_app.authorization.policy import Principal
+from environments_app.authorization.principals import system_principal
+from environments_app.environments import memberships
 from environments_app.errors import ApprovalNeeded
 from environments_app.models import Environment, Membership, SamlGroupMapping, User
-from environments_app.policy import Principal
-from environments_app.principals import system_principal
-from environments_app.recipients import add_recipient
+from environments_app.notifications.recipients import add_recipient
 from environments_app.tests.cast import PASSWORD, Cast
-from environments_app.tokens import issue
-from secrets_app.lifecycle import delete
+from environments_app.tokens.service import issue
 from secrets_app.models import Secret
+from secrets_app.services.lifecycle import delete
 from secrets_app.tests.kept import VALUE, keep, send
-from secrets_app.webhooks import add_webhook
-from sync_app import consents, targets
-from sync_app.rotation import policies, running
-from sync_app.rotation.asking import request_rotation
+from secrets_app.webhooks.service import add_webhook
+from sync_app.rotation.execution import runner as execution_runner
+from sync_app.rotation.execution.requests import request_rotation
+from sync_app.rotation.policies import service as policies
+from sync_app.targets import consents
+from sync_app.targets import service as targets
 from sync_app.tests.shown import make_item, make_plan, make_target
 from tests import recorded
 
@@ -380,7 +383,7 @@ def rotate(place: Scene, actor: Principal, route: str) -> None:
     if route in OF_A_ROTATION:
         place.rotation_id = request_rotation(actor=actor, policy=policy).pk
     if route in {"api-rotation-roll-back", "api-rotation-cut-grace"}:
-        running.execute(place.rotation_id)
+        execution_runner.execute(place.rotation_id)
 
 
 def ask(cast: Cast, environment: Environment) -> int:
@@ -388,7 +391,7 @@ def ask(cast: Cast, environment: Environment) -> int:
     environment.protected = True
     environment.save()
     with pytest.raises(ApprovalNeeded) as raised:
-        members.grant(
+        memberships.grant(
             actor=cast.principal(cast.alice), environment=environment, user=cast.charlie, role="viewer"
         )
     environment.protected = False
@@ -426,7 +429,7 @@ def scenes(cast: Cast) -> Callable[[str], Scene]:
         secret = keep(cast, "part/key", environment=environment)
         if route in {"api-secret-restore", "api-secret-purge", "secret-restore", "secret-purge"}:
             delete(actor=alice, secret=secret)
-        member = members.grant(actor=alice, environment=environment, user=cast.vera, role="viewer")
+        member = memberships.grant(actor=alice, environment=environment, user=cast.vera, role="viewer")
         token, _ = issue(actor=alice, environment=environment, role="viewer", name="standing")
         admin_token, _ = issue(actor=operator, environment=None, role="admin", name=f"standing-{number}")
         place = Scene(cast, environment, secret, member, token.pk, admin_token.pk)
@@ -484,7 +487,7 @@ def call_as(caller: str, place: Scene) -> Client:
     if caller in {"outsider", "admin"}:
         client = Client()
         who = place.cast.charlie if caller == "outsider" else place.cast.root
-        client.force_login(who, backend="environments_app.local_login.LocalBackend")
+        client.force_login(who, backend="environments_app.users.password_backend.LocalBackend")
         return client
     options: dict[str, Any] = {"environment": place.environment, "role": caller}
     if caller == "admin token":
@@ -873,7 +876,7 @@ def browser_of(caller: str, place: Scene) -> Client:
     else:
         who = User.objects.create_user(f"{caller}-{place.environment.pk}")
         Membership.objects.create(environment=place.environment, user=who, role=caller)
-    client.force_login(who, backend="environments_app.local_login.LocalBackend")
+    client.force_login(who, backend="environments_app.users.password_backend.LocalBackend")
     return client
 
 

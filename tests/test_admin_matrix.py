@@ -127,7 +127,7 @@ def test_nobody_but_administrators_gets_in(cast: Cast, caller: str) -> None:
     client = Client()
     if caller != "nobody":
         who = cast.alice if caller == "manager" else cast.charlie
-        client.force_login(who, backend="environments_app.local_login.LocalBackend")
+        client.force_login(who, backend="environments_app.users.password_backend.LocalBackend")
     answers = {}
     for model in admin.site._registry:
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
@@ -208,7 +208,7 @@ def test_a_stale_administrator_confirms_before_what_the_table_says(
     path = reverse(name, args=[] if act == "add" else [rows[model]])
     given = {key: known.get(value, value) for key, value in form.items() if value}
     root = Client()
-    root.force_login(cast.root, backend="environments_app.local_login.LocalBackend")
+    root.force_login(cast.root, backend="environments_app.users.password_backend.LocalBackend")
     settings.KEEPER_FRESH_SIGN_IN_SECONDS, before = -1, _states()
 
     page = root.post(path, given)
@@ -222,7 +222,7 @@ def test_a_stale_administrator_confirms_before_what_the_table_says(
 
 def test_a_stale_administrator_disables_nobody(cast: Cast, settings: Settings) -> None:
     root = Client()
-    root.force_login(cast.root, backend="environments_app.local_login.LocalBackend")
+    root.force_login(cast.root, backend="environments_app.users.password_backend.LocalBackend")
     settings.KEEPER_FRESH_SIGN_IN_SECONDS = -1
     form = {"action": "disable", "_selected_action": [str(cast.bob.pk)], "agreed": "Disable"}
     page = root.post(reverse("admin:environments_app_user_changelist"), form, follow=True)
@@ -232,7 +232,7 @@ def test_a_stale_administrator_disables_nobody(cast: Cast, settings: Settings) -
 
 def test_ones_own_form_in_the_admin_has_neither_password_nor_second_factor(cast: Cast) -> None:
     root = Client()
-    root.force_login(cast.root, backend="environments_app.local_login.LocalBackend")
+    root.force_login(cast.root, backend="environments_app.users.password_backend.LocalBackend")
     path, before = reverse("admin:environments_app_user_change", args=[cast.root.pk]), cast.root.password
     page = root.get(path).content.decode()
     assert ("new_password" in page, "remove_second_factor" in page) == (False, False)

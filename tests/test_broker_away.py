@@ -61,7 +61,7 @@ def programs(tmp_path: Path) -> Iterator[Programs]:
             "REDIS_URL": url,
             "DJANGO_SETTINGS_MODULE": "keeper_project.settings",
         }
-        command = [sys.executable, "-m", "keeper_project.cli", "init-db"]
+        command = [sys.executable, "-m", "keeper_project.runtime.cli", "init-db"]
         subprocess.run(command, cwd=ROOT, env=variables, check=True, capture_output=True)
         logs = []
         for name, *options in (("worker", "--concurrency", "1"), ("beat",)):

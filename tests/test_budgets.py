@@ -10,17 +10,17 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from audit_app import search
-from audit_app.actions import Action
+from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
+from audit_app.queries import search
 from environments_app.tests.cast import Cast
-from secrets_app import bulk, reading
-from secrets_app.data_keys import forget_data_keys
 from secrets_app.envelope import seal
-from secrets_app.key_providers import provider
+from secrets_app.keys.data_keys import forget_data_keys
+from secrets_app.keys.providers.registry import provider
 from secrets_app.models import DataKey
-from secrets_app.new_rows import CreatedSecret
-from secrets_app.secret_types import SecretType
+from secrets_app.persistence.bulk_insert import CreatedSecret
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import bulk_create, read
 from secrets_app.tests.kept import VALUE, keep, send
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_target
 
@@ -76,10 +76,10 @@ def _count_calls(patched: pytest.MonkeyPatch, count: Count) -> None:
 
 
 def fill(cast: Cast, number: int, *, prefix: str = "bulk") -> list[CreatedSecret]:
-    return bulk.create_many(
+    return bulk_create.create_many(
         actor=cast.principal(cast.alice),
         items=[
-            bulk.NewSecret(
+            bulk_create.NewSecret(
                 environment=cast.development,
                 name=f"{prefix}/{place:05}",
                 secret_type=SecretType.TEXT,
@@ -190,7 +190,7 @@ def test_a_thousand_secrets_are_read_with_one_event_and_a_key_call_for_each_key(
     alice = cast.principal(cast.alice)
     forget_data_keys()
     with counted() as count:
-        revealed = reading.reveal_environment(actor=alice, environment=cast.development)
+        revealed = read.reveal_environment(actor=alice, environment=cast.development)
     assert [item.name for item in revealed] == names
     assert count.key_calls <= DataKey.objects.filter(environment=cast.development).count()
     assert count.opened == 1000
@@ -201,7 +201,7 @@ def test_a_thousand_secrets_are_read_with_one_event_and_a_key_call_for_each_key(
         found = search.events(viewer=alice, object_name=name, action=Action.SECRET_EXPORT)
         assert [item.pk for item in found] == [event.pk]
     with counted() as again:
-        reading.reveal_environment(actor=alice, environment=cast.development)
+        read.reveal_environment(actor=alice, environment=cast.development)
     assert (again.key_calls, len(again.statements) < len(count.statements)) == (0, True)
 
 

@@ -25,22 +25,22 @@ from pytest_django import Settings
 from redis import Redis
 from structlog.stdlib import ProcessorFormatter
 
-from environments_app import members
+from environments_app.environments import memberships
 from environments_app.models import User
 from environments_app.tests.cast import Cast
 from keeper_project import tasks as project_tasks
-from keeper_project.json_format import JsonRenderer
-from keeper_project.log_file import SharedRotatingFileHandler
-from keeper_project.logging import FILE_BYTES, _formatter, _json
-from secrets_app import lifecycle
+from keeper_project.http.json import JsonRenderer
+from keeper_project.observability.log_file import SharedRotatingFileHandler
+from keeper_project.observability.logging import FILE_BYTES, _formatter, _json
 from secrets_app import tasks as secret_tasks
 from secrets_app.models import DataKey, Secret
-from secrets_app.sharing import share_once
+from secrets_app.services import lifecycle
+from secrets_app.services.share import share_once
 from secrets_app.tests.kept import keep, send
-from secrets_app.webhooks import add_webhook
-from sync_app import runs
-from sync_app.rotation import policies
-from sync_app.rotation.asking import request_rotation
+from secrets_app.webhooks.service import add_webhook
+from sync_app.rotation.execution.requests import request_rotation
+from sync_app.rotation.policies import service as policies
+from sync_app.runs import runner as runs_runner
 from sync_app.tests.shown import make_target
 from tests.canary import CANARY, found_in, traces
 from tests.saml_idp.provider import Answer, Provider, encoded, read_request
@@ -127,7 +127,7 @@ def test_no_message_and_no_result_holds_it(
     alice = cast.principal(cast.alice)
     target = make_target(cast.development, direction="push")
     secret = keep(cast, "turned", CANARY)
-    runs.request_sync(actor=alice, target=target)
+    runs_runner.request_sync(actor=alice, target=target)
     policy = policies.create(
         actor=alice, secret=secret, rotator="generated", settings={}, credentials={}, grace_seconds=0
     )
@@ -203,7 +203,7 @@ def test_a_crash_with_it_in_hand_leaves_it_nowhere(
     form = {"environment": place.name, "name": "page/key", "secret_type": "TEXT", "value": CANARY}
     body = {"environment_id": place.pk, "name": "api/key", "secret_type": "TEXT", "value": CANARY}
     with monkeypatch.context() as faulty:
-        faulty.setattr("secrets_app.changes.record_many", broken)
+        faulty.setattr("secrets_app.persistence.secret_store.record_many", broken)
         answers = [
             page.post("/secrets/new", form),
             send(api, "POST", "/api/secrets", body),
@@ -211,10 +211,10 @@ def test_a_crash_with_it_in_hand_leaves_it_nowhere(
         ]
     # And on the way out, with the opened value in hand.
     with monkeypatch.context() as faulty:
-        faulty.setattr("secrets_app.views.render", broken)
+        faulty.setattr("secrets_app.views.secrets.render", broken)
         # The answer to the fault is written.
-        faulty.setattr("keeper_project.json_format.ProblemRenderer.render", JsonRenderer.render)
-        faulty.setattr("keeper_project.json_format.JsonRenderer.render", broken)
+        faulty.setattr("keeper_project.http.json.ProblemRenderer.render", JsonRenderer.render)
+        faulty.setattr("keeper_project.http.json.JsonRenderer.render", broken)
         answers.append(page.post(f"/secrets/{secret.pk}/reveal"))
         answers.append(page.get(f"/api/secrets/{secret.pk}"))
     assert [answer.status_code for answer in answers] == [500] * len(answers)
@@ -311,7 +311,7 @@ def furnish_with_it(cast: Cast) -> None:
         actor=alice, secret=secret, rotator="generated", settings={}, credentials={}, grace_seconds=0
     )
     make_target(cast.development)
-    members.grant(actor=alice, environment=cast.development, user=cast.charlie, role="viewer")
+    memberships.grant(actor=alice, environment=cast.development, user=cast.charlie, role="viewer")
 
 
 @pytest.mark.django_db

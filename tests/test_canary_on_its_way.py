@@ -22,25 +22,31 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from environments_app import approvals, environments, members, notifications
+from environments_app.approvals import service as approvals
+from environments_app.authorization.policy import Principal
+from environments_app.environments import memberships
+from environments_app.environments import service as environments
 from environments_app.errors import ApprovalNeeded
 from environments_app.models import Approval, Environment, User
-from environments_app.policy import Principal
+from environments_app.notifications import service as notifications
 from environments_app.tests.cast import Cast
-from secrets_app import lifecycle, writing
 from secrets_app.models import Secret
-from secrets_app.promotion import plan_promotion, promote
-from secrets_app.reading import reveal
-from secrets_app.secret_types import SecretType
-from secrets_app.sharing import open_share, share_once
-from secrets_app.webhooks import add_webhook, try_webhook
-from sync_app import consents, runs, targets
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import lifecycle, write
+from secrets_app.services.promotion import plan_promotion, promote
+from secrets_app.services.read import reveal
+from secrets_app.services.share import open_share, share_once
+from secrets_app.webhooks.service import add_webhook, try_webhook
 from sync_app.backends.base import FormField
 from sync_app.errors import SyncError
 from sync_app.models import Run, SyncEntry, Target
-from sync_app.rotation import policies, running
-from sync_app.rotation.asking import request_rotation
-from sync_app.rotators.mysql import MySql
+from sync_app.rotation.execution import runner as execution_runner
+from sync_app.rotation.execution.requests import request_rotation
+from sync_app.rotation.policies import service as policies
+from sync_app.rotators.mysql.rotator import MySql
+from sync_app.runs import runner as runs_runner
+from sync_app.targets import consents
+from sync_app.targets import service as targets
 from sync_app.tests.worlds import AwsWorld, VaultWorld
 from tests.aws_strict.faults import Plan
 from tests.canary import CANARY, found_in, traces
@@ -68,7 +74,7 @@ class Way:
     def keep(
         self, name: str, value: str = CANARY, *, place: Environment | None = None, **more: Any
     ) -> Secret:
-        secret, _ = writing.put(
+        secret, _ = write.put(
             actor=self.alice,
             environment=place or self.cast.development,
             name=name,
@@ -135,7 +141,7 @@ def _processes() -> Iterator[tuple[str, bytes]]:
 
 def done(run: Run, state: str = "done") -> Run:
     """Do the work of a run."""
-    ended = runs.execute(run.pk)
+    ended = runs_runner.execute(run.pk)
     assert ended is not None
     assert ended.state == state, ended.error
     return ended
@@ -162,7 +168,7 @@ def try_target(
     )
     way.keep("out/first")
     echo.refusing = True
-    failed = runs.execute(runs.request_sync(actor=way.alice, target=target).pk)
+    failed = runs_runner.execute(runs_runner.request_sync(actor=way.alice, target=target).pk)
     assert failed is not None
     assert echo.met, "there was something to repeat"
     way.get(reverse("target-detail", args=[target.pk]))
@@ -170,7 +176,7 @@ def try_target(
         way.get(reverse("plan-detail", args=[failed.plan.pk]))
     echo.refusing = False
     Run.objects.filter(target=target, active=True).update(active=None, state="failed")
-    done(runs.request_sync(actor=way.alice, target=target))
+    done(runs_runner.request_sync(actor=way.alice, target=target))
     return target
 
 
@@ -183,7 +189,7 @@ def vault(way: Way, openbao: tuple[str, str]) -> None:
         assert direct.value(f"{world.prefix}/out/first") == CANARY
         consents.give(actor=way.alice, environment=way.cast.production, target=target)
         way.keep("out/second", "password ${production/deep}", resolves_references=True)
-        done(runs.request_sync(actor=way.alice, target=target))
+        done(runs_runner.request_sync(actor=way.alice, target=target))
         assert direct.value(f"{world.prefix}/out/second") == f"password {CANARY} deep"
         way.get(reverse("target-detail", args=[target.pk]))
     pull_from_vault(way, direct)
@@ -203,10 +209,10 @@ def pull_from_vault(way: Way, world: VaultWorld) -> None:
     )
     world.write(f"{prefix}/in/vault", CANARY)
     world.write(f"{prefix}/in/large", CANARY * 4000)
-    done(runs.request_sync(actor=way.alice, target=target))
+    done(runs_runner.request_sync(actor=way.alice, target=target))
     assert reveal(actor=way.alice, secret=way.secret("in/vault")).value == CANARY
     world.write(f"{prefix}/in/vault", f"{CANARY} changed there")
-    done(runs.request_sync(actor=way.alice, target=target))
+    done(runs_runner.request_sync(actor=way.alice, target=target))
     assert reveal(actor=way.alice, secret=way.secret("in/vault")).value == f"{CANARY} changed there"
     way.get(reverse("target-detail", args=[target.pk]))
 
@@ -221,7 +227,7 @@ def aws(way: Way, url: str, moto: str, plan: Plan) -> None:
         world.write(f"{world.prefix}/in/first", f"{CANARY} from there")
         world.write(f"{world.prefix}/out/first", f"{CANARY} changed there")
         SyncEntry.objects.update(synced_at=None)
-        done(runs.request_sync(actor=way.alice, target=target))
+        done(runs_runner.request_sync(actor=way.alice, target=target))
         assert reveal(actor=way.alice, secret=way.secret("out/first")).value == f"{CANARY} changed there"
         way.get(reverse("target-detail", args=[target.pk]))
 
@@ -235,7 +241,7 @@ def rotate(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     made = SimpleNamespace(value=f"{CANARY} turned")
     monkeypatch.setattr("sync_app.rotators.generated.generate", lambda *_: made)
     rotation = request_rotation(actor=way.alice, policy=policy)
-    running.execute(rotation.pk)
+    execution_runner.execute(rotation.pk)
     assert Secret.objects.get(pk=secret.pk).current_number == 2
     way.get(reverse("rotation-policy", args=[policy.pk]))
 
@@ -302,12 +308,12 @@ def people(way: Way) -> None:
 def approve(way: Way) -> None:
     """Let a proposed value wait, sealed; carry one out, and refuse another."""
     place = way.cast.production
-    members.grant(actor=way.alice, environment=place, user=way.cast.erin, role="manager")
+    memberships.grant(actor=way.alice, environment=place, user=way.cast.erin, role="manager")
     environments.update_environment(actor=way.alice, environment=place, protected=True)
     secret = Secret.objects.select_related("environment").get(environment=place, name="shared")
     for ending in ("carried out", "refused"):
         with pytest.raises(ApprovalNeeded) as raised:
-            writing.update(actor=way.alice, secret=secret, value=f"{CANARY} {ending}")
+            write.update(actor=way.alice, secret=secret, value=f"{CANARY} {ending}")
         asked = Approval.objects.select_related("environment").get(pk=raised.value.approval)
         way.get(reverse("approval-detail", args=[asked.pk]))
         if ending == "refused":

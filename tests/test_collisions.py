@@ -9,10 +9,10 @@ import pytest
 from django.db import OperationalError, connection, transaction
 from django.test import Client
 
-from audit_app.collisions import is_collision
-from environments_app import accounts
+from audit_app.db.conflicts import is_collision
 from environments_app.models import Environment, User
 from environments_app.tests.cast import Cast
+from environments_app.users import accounts
 from secrets_app.models import Secret
 from secrets_app.tests.at_once import at_once
 from secrets_app.tests.kept import keep

@@ -15,18 +15,19 @@ from django.db import models
 from django.test import Client
 from pytest_django import Settings
 
-from audit_app.history import log_entries
+from audit_app.integrity.config_history import log_entries
+from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models import AuditEvent
-from audit_app.row_mac import AuthenticatedRow
-from environments_app import groups, members, saml_mappings
+from environments_app.authorization.principals import system_principal
+from environments_app.environments import groups, memberships
 from environments_app.models import User
-from environments_app.principals import system_principal
-from environments_app.recipients import add_recipient
+from environments_app.notifications.recipients import add_recipient
+from environments_app.saml import group_mapping
 from environments_app.tests.cast import Cast
-from environments_app.tokens import issue
+from environments_app.tokens.service import issue
 from secrets_app.tests.kept import keep, send
-from secrets_app.webhooks import add_webhook
-from sync_app.rotation import policies
+from secrets_app.webhooks.service import add_webhook
+from sync_app.rotation.policies import service as policies
 from sync_app.tests.shown import make_target
 
 CANARY: Final = "c4n4ry"
@@ -90,8 +91,8 @@ def configured(cast: Cast) -> Cast:
     place = cast.development
     group = groups.create_group(actor=operator, name="ops")
     groups.add_to_group(actor=operator, user=cast.bob, group=group)
-    members.grant(actor=alice, environment=place, user=cast.charlie, role="viewer")
-    saml_mappings.map_group(actor=operator, group="ops", environment=place, role="reader")
+    memberships.grant(actor=alice, environment=place, user=cast.charlie, role="viewer")
+    group_mapping.map_group(actor=operator, group="ops", environment=place, role="reader")
     issue(actor=operator, environment=place, role="reader", name="build")
     add_recipient(actor=alice, environment=place, email="ops@example.com")
     add_webhook(actor=alice, environment=place, name="chat", url=f"https://hooks.example/{CANARY}")

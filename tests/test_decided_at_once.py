@@ -7,16 +7,20 @@ from typing import Any
 
 import pytest
 
-from audit_app.actions import Action
+from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
-from environments_app import access_answers, access_requests, accounts, approvals, second_factor
-from environments_app.changes import apply_changes
+from environments_app.access_requests import decisions
+from environments_app.access_requests import service as access_requests
+from environments_app.approvals import service as approvals
+from environments_app.authentication import mfa
+from environments_app.authentication.totp import renew_codes, seal_seed
+from environments_app.authorization.locked_row import apply_changes
 from environments_app.errors import AccessError, ApprovalNeeded
 from environments_app.models import Approval, Membership, Role, SecondFactor, User, UserRole
-from environments_app.second_factor_codes import renew_codes, seal_seed
 from environments_app.tests.cast import Cast
-from secrets_app import writing
+from environments_app.users import accounts
 from secrets_app.models import Secret
+from secrets_app.services import write
 from secrets_app.tests.at_once import at_once
 from secrets_app.tests.kept import keep
 
@@ -43,7 +47,7 @@ def asked(cast: Cast) -> Approval:
     cast.production.save()
     secret = Secret.objects.select_related("environment").get()
     with pytest.raises(ApprovalNeeded) as raised:
-        writing.update(actor=cast.principal(cast.erin), secret=secret, value=NEW)
+        write.update(actor=cast.principal(cast.erin), secret=secret, value=NEW)
     return Approval.objects.select_related("environment").get(pk=raised.value.approval)
 
 
@@ -67,9 +71,9 @@ def test_access_that_was_asked_for_is_granted_once(on_disk: None, cast: Cast, ev
     Membership.objects.create(environment=cast.development, user=cast.root, role=Role.MANAGER)
     alice, root = cast.principal(cast.alice), cast.principal(cast.root)
     results = at_once(
-        lambda: access_answers.grant(actor=alice, request=request),
-        lambda: access_answers.grant(actor=root, request=request),
-        lambda: access_answers.refuse(actor=root, request=request),
+        lambda: decisions.grant(actor=alice, request=request),
+        lambda: decisions.grant(actor=root, request=request),
+        lambda: decisions.refuse(actor=root, request=request),
     )
     only_one(results)
     assert Membership.objects.filter(user=cast.charlie).count() <= 1
@@ -85,9 +89,9 @@ def test_a_recovery_code_lets_in_once(on_disk: None, cast: Cast, events: Events)
     cast.alice.save()
     alice = User.objects.get(pk=cast.alice.pk)
     actor = cast.principal(alice)
-    used = at_once(*(lambda: second_factor.use_code(actor=actor, user=alice, text=code) for _ in range(4)))
+    used = at_once(*(lambda: mfa.use_code(actor=actor, user=alice, text=code) for _ in range(4)))
     assert sorted(map(str, used)) == ["None", "None", "None", "recovery code"]
-    assert second_factor.recovery_codes_left(alice) == 9
+    assert mfa.recovery_codes_left(alice) == 9
     assert len(events(Action.SECOND_FACTOR_CHANGE)) == 1
 
 
@@ -104,7 +108,7 @@ def test_the_last_two_administrators_do_not_take_the_role_from_each_other(
             both.wait(timeout=0.5)
         return apply_changes(user, changes)
 
-    monkeypatch.setattr("environments_app.accounts.apply_changes", meet)
+    monkeypatch.setattr("environments_app.users.accounts.apply_changes", meet)
     left = only_one(
         at_once(
             lambda: accounts.update_user(actor=root, user=other, role="user"),

@@ -9,8 +9,8 @@ import pytest
 from django.conf import settings
 from django.core.management import get_commands, load_command_class
 
-from keeper_project.brief_variables import RENAMED
-from keeper_project.cli import translate
+from keeper_project.config.startup_checks import RENAMED
+from keeper_project.runtime.cli import translate
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 DOCUMENTS: Final = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

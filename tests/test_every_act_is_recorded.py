@@ -20,19 +20,21 @@ from django.utils import timezone
 from django_otp.oath import hotp
 from pytest_django import Settings
 
-from audit_app.installation import note_restore
-from environments_app import approvals, members, second_factor
+from audit_app.integrity.active_installation import note_restore
+from environments_app.approvals import service as approvals
+from environments_app.authentication import mfa
+from environments_app.environments import memberships
 from environments_app.models import Approval, User
-from environments_app.sessions import stored_key
 from environments_app.tests.cast import PASSWORD, Cast, user_with_password
-from keeper_project.backup import keeping
-from secrets_app import writing
-from secrets_app.import_formats import parse
-from secrets_app.import_plan import plan_import
-from secrets_app.reading import reveal
-from secrets_app.secret_types import SecretType
-from secrets_app.sharing import share_once
-from sync_app import targets
+from environments_app.users.session_store import stored_key
+from keeper_project.backup import service as backup
+from secrets_app.importing.formats.registry import parse
+from secrets_app.importing.plan import plan_import
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import write
+from secrets_app.services.read import reveal
+from secrets_app.services.share import share_once
+from sync_app.targets import service as targets
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_target
 from sync_app.tests.worlds import VaultWorld
 from tests import recorded
@@ -63,7 +65,7 @@ class Stage:
 
     def browser(self, user: User) -> Client:
         client = Client()
-        client.force_login(user, backend="environments_app.local_login.LocalBackend")
+        client.force_login(user, backend="environments_app.users.password_backend.LocalBackend")
         return client
 
     def page(self, name: str, body: dict[str, Any] | None = None, *, query: str = "", **changes: Any) -> Ask:
@@ -137,7 +139,7 @@ def _imported(stage: Stage) -> Ask:
 
 def _exposed(stage: Stage, *, api: bool) -> Ask:
     place = stage.scene("rotation-rotate")
-    members.grant(
+    memberships.grant(
         actor=stage.cast.principal(stage.cast.alice),
         environment=place.environment,
         user=stage.cast.bob,
@@ -175,9 +177,9 @@ def _code(secret: str, ahead: int = 0) -> str:
 def _begun(stage: Stage, name: str, *, enrolled: bool) -> Ask:
     user = user_with_password(f"person-of-{name}")
     actor = stage.cast.principal(user)
-    secret = second_factor.begin(actor=actor, user=user).secret
+    secret = mfa.begin(actor=actor, user=user).secret
     if enrolled:
-        second_factor.enrol(actor=actor, user=user, code=_code(secret))
+        mfa.enrol(actor=actor, user=user, code=_code(secret))
     user.refresh_from_db()
     if name == "sign-in-code":
         client = Client()
@@ -195,7 +197,7 @@ def _other_session(stage: Stage) -> Ask:
 def _suspended(stage: Stage, name: str) -> Ask:
     place = stage.scene(name)
     bob = stage.cast.bob
-    members.grant(
+    memberships.grant(
         actor=stage.cast.principal(stage.cast.alice), environment=place.environment, user=bob, role="reader"
     )
     bob.suspended_at = timezone.now()
@@ -275,7 +277,7 @@ def _members(stage: Stage, name: str) -> Ask:
     """Return the question which members an update touches, of an update that has some."""
     place = stage.scene(name)
     for value in ('{"old": 1}', '{"new": 1}'):
-        secret, _ = writing.put(
+        secret, _ = write.put(
             actor=stage.cast.principal(stage.cast.alice),
             environment=place.environment,
             name="part/members",
@@ -392,8 +394,8 @@ def test_targets_in_another_system_leave_their_events(
 def test_what_operators_do_leaves_its_event(stage: Stage, settings: Settings, tmp_path: Path) -> None:
     settings.KEEPER_BACKUP_DIR = str(tmp_path)
     root, place = stage.cast.root, stage.scene("secret-new")
-    assert keeping.make(actor=stage.cast.principal(root))
-    (kept,) = keeping.kept(actor=stage.cast.principal(root))
+    assert backup.make(actor=stage.cast.principal(root))
+    (kept,) = backup.kept(actor=stage.cast.principal(root))
     at = timezone.now()
     note_restore(backup=kept.backup, at=at)
     place.member.suspended_at = at
@@ -435,13 +437,15 @@ def _methods(view: Any) -> set[str]:
 
 # --- Use cases, commands and tasks, by the source ---------------------------------------------------
 
-RECORDING: Final = {f"audit_app.record.{name}" for name in ("record", "record_many", "commit_record")}
+RECORDING: Final = {
+    f"audit_app.recording.recorder.{name}" for name in ("record", "record_many", "commit_record")
+}
 # These record what went wrong on the way, or that somebody asked; not that it was done.
 BESIDE: Final = frozenset(
     {
-        "audit_app.row_mac.report_violation",
-        "environments_app.policy.record_denial",
-        "environments_app.second_person._ask",
+        "audit_app.integrity.row_authentication.report_violation",
+        "environments_app.authorization.policy.record_denial",
+        "environments_app.approvals.gate._ask",
     }
 )
 _SHOWS: Final = "it finds or shows names and states, and no value"
@@ -471,25 +475,25 @@ SILENT: Final[dict[str, str]] = {
     "*.changed_since": _SHOWS,
     "*.offered": _SHOWS,
     "*.overlap_sentence": _SHOWS,
-    "audit_app.search.events": _SHOWS,
+    "audit_app.queries.search.events": _SHOWS,
     "keeper_project.dashboard.*": _SHOWS,
-    "keeper_project.systems.standing.standings": _SHOWS,
+    "keeper_project.health.status.standings": _SHOWS,
     "*.listed_tokens": _SHOWS,
     "*.acting_user": _SHOWS,
     "*.person_behind": _SHOWS,
     "*.principal_now": _SHOWS,
-    "keeper_project.notices.*": _SHOWS,
+    "keeper_project.inbox.*": _SHOWS,
     "*.personal_settings.settings_of": _SHOWS,
     "*.personal_settings.mark_seen": "what a person has seen of their notices is theirs",
     "*.personal_settings.hide_first_steps": "how a person's own page looks is theirs",
     "*.second_factor.pending": "it goes on with what was begun, which was recorded",
-    "environments_app.policy.record_denial": "it records refusals itself",
-    "environments_app.policy.is_suspended": _SHOWS,
+    "environments_app.authorization.policy.record_denial": "it records refusals itself",
+    "environments_app.authorization.policy.is_suspended": _SHOWS,
     "*.Proposal.message": _PART,
     "*.mark_suspended": _PART,
     "*.tell_mapped": _PART,
-    "secrets_app.changes.event": _PART,
-    "secrets_app.references.*": _PART,
+    "secrets_app.persistence.secret_store.event": _PART,
+    "secrets_app.persistence.references.*": _PART,
     "*.sealed_version": _PART,
     "*.planning.new_plan": _PART,
     "*.rechecks.check": _PART,
@@ -509,12 +513,12 @@ SILENT: Final[dict[str, str]] = {
     "*.is_own": _ASKS,
     "*.admitted": _ASKS,
     "*Owner.carry_out": _CHOSEN,
-    "environments_app.approvals.carry_out": _CHOSEN,
-    "environments_app.approval_owners.*": _CHOSEN,
-    "secrets_app.acts_on_many.carry_out": _CHOSEN,
-    "environments_app.service_admin.*": _CHOSEN,
-    "keeper_project.backup.releasing.release": _CHOSEN,
-    "sync_app.rotation.steps.carry_on": _CHOSEN,
+    "environments_app.approvals.service.carry_out": _CHOSEN,
+    "environments_app.approvals.executors.*": _CHOSEN,
+    "secrets_app.services.bulk_actions.carry_out": _CHOSEN,
+    "environments_app.admin.base.*": _CHOSEN,
+    "keeper_project.backup.recovery.release": _CHOSEN,
+    "sync_app.rotation.execution.steps.carry_on": _CHOSEN,
 }
 # Commands and tasks that record nothing, each with its reason.
 SILENT_WORK: Final = {
@@ -561,6 +565,6 @@ def test_every_command_and_task_records_or_says_why_not() -> None:
 
 
 def test_the_walk_misses_what_does_not_record() -> None:
-    without = leads_to(RECORDING, past=BESIDE | {"sync_app.targets._record"})
+    without = leads_to(RECORDING, past=BESIDE | {"sync_app.targets.service._record"})
     missed = leads_to(RECORDING, past=BESIDE) - without
-    assert missed >= {f"sync_app.targets.{name}" for name in ("pause", "resume")}
+    assert missed >= {f"sync_app.targets.service.{name}" for name in ("pause", "resume")}

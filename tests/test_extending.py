@@ -8,8 +8,8 @@ from typing import Final
 import pytest
 from django.conf import settings
 
-from secrets_app.key_providers.base import KeyProvider
-from secrets_app.secret_types import INSPECTORS, SecretType
+from secrets_app.keys.providers.base import KeyProvider
+from secrets_app.secret_types.registry import INSPECTORS, SecretType
 from sync_app.backends.base import Backend
 from sync_app.rotators.base import Rotator
 
@@ -47,7 +47,7 @@ def test_every_method_of_the_base_class_is_told_of(section: str) -> None:
 
 
 def test_a_type_is_in_every_registry_that_the_page_names() -> None:
-    icons = importlib.import_module("keeper_project.wording").TYPE_ICONS
+    icons = importlib.import_module("keeper_project.ui.labels").TYPE_ICONS
     assert set(INSPECTORS) == set(SecretType) == set(icons)
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connection
 
-from audit_app.keyring import Purpose
+from audit_app.interfaces.keyring import Purpose
 from tests.aws_strict.faults import Fault
 from tests.fleet import VALUE, Fleet, Worker
 from tests.servers.fixtures import moto_url

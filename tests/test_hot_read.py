@@ -12,20 +12,20 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
-from audit_app.actions import Action
-from audit_app.keyring import forget_keyring
+from audit_app.events.actions import Action
+from audit_app.integrity.row_authentication import AuthenticatedRow
+from audit_app.interfaces.keyring import forget_keyring
 from audit_app.models import AuditEvent
-from audit_app.row_mac import AuthenticatedRow
 from environments_app.models import Environment, ServiceToken
 from environments_app.tests.cast import Cast
-from keeper_project import hot_read
-from secrets_app import lifecycle
-from secrets_app.data_keys import forget_data_keys
+from keeper_project.http.fast_read import middleware as fast_read_middleware
+from secrets_app.keys.data_keys import forget_data_keys
 from secrets_app.models import DataKey, Secret, SecretVersion
+from secrets_app.services import lifecycle
 from secrets_app.tests.kept import change, keep
 
 Bearer = Callable[..., Client]
-HOT = "keeper_project.hot_read.HotReadMiddleware"
+HOT = "keeper_project.http.fast_read.middleware.HotReadMiddleware"
 # What names the request, and what tells caches of cookies, which a token's read does not look at.
 OWN = {"X-Request-ID", "Vary"}
 EVENT = (
@@ -57,14 +57,14 @@ class Told(NamedTuple):
 def answered(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Return a list that grows by whether each request was answered on the hot path."""
     found: list[bool] = []
-    answer = hot_read._answer
+    answer = fast_read_middleware._answer
 
     def watched(request: Any) -> Any:
         response = answer(request)
         found.append(response is not None)
         return response
 
-    monkeypatch.setattr(hot_read, "_answer", watched)
+    monkeypatch.setattr(fast_read_middleware, "_answer", watched)
     return found
 
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 from django.test import Client
 
-from audit_app.actions import Action
+from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
+from environments_app.authorization.policy import Grant
 from environments_app.models import Membership, User
-from environments_app.policy import Grant
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from secrets_app.tests.kept import VALUE, keep, send

@@ -6,19 +6,20 @@ from uuid import UUID
 import pytest
 from django.test import Client
 
-from audit_app.actions import Action
+from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
+from environments_app.authorization.policy import Principal
 from environments_app.errors import ConfirmationNeeded, Conflict, Forbidden
 from environments_app.models import Session, User
-from environments_app.policy import Principal
 from environments_app.tests.cast import Cast
-from environments_app.tokens import issue
-from secrets_app import offboarding, writing
-from secrets_app.exposure import Known
-from secrets_app.lifecycle import delete
+from environments_app.tokens.service import issue
+from secrets_app.exposure import offboarding
+from secrets_app.exposure.known_values import Known
+from secrets_app.exposure.offboarding import Offboarded, dossier, offboard
 from secrets_app.models import Secret
-from secrets_app.offboarding import Offboarded, dossier, offboard
-from secrets_app.reading import reveal, reveal_environment
+from secrets_app.services import write
+from secrets_app.services.lifecycle import delete
+from secrets_app.services.read import reveal, reveal_environment
 from secrets_app.tests.kept import change, keep
 from sync_app.models import RotationPolicy
 
@@ -38,7 +39,7 @@ def known(cast: Cast) -> dict[str, Secret]:
         change(cast, Secret.objects.get(pk=kept["replaced"].pk), value)
     change(cast, Secret.objects.get(pk=kept["before"].pk), "second")
     delete(actor=cast.principal(cast.alice), secret=Secret.objects.get(pk=kept["gone"].pk))
-    kept["written"] = writing.update(actor=erin, secret=keep(cast, "written"), value="by erin")
+    kept["written"] = write.update(actor=erin, secret=keep(cast, "written"), value="by erin")
     return kept
 
 

@@ -20,10 +20,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from environments_app.authorization.principals import system_principal
 from environments_app.models import Environment
-from environments_app.principals import system_principal
 from environments_app.tests.cast import Cast
-from environments_app.tokens import issue
+from environments_app.tokens.service import issue
 from keeper_project.wsgi import application
 from secrets_app.tests.kept import change, keep
 from sync_app.tests.shown import make_item, make_plan, make_target

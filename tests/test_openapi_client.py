@@ -12,9 +12,9 @@ import pytest
 from django.core.management import call_command
 from pytest_django.live_server_helper import LiveServer
 
-from environments_app.principals import system_principal
+from environments_app.authorization.principals import system_principal
 from environments_app.tests.cast import Cast
-from environments_app.tokens import issue
+from environments_app.tokens.service import issue
 from secrets_app.tests.kept import keep
 
 NAME = "keeper_client_of_a_test"

@@ -18,7 +18,6 @@ import pytest
 from django.core.mail import EmailMessage
 from pytest_django import Settings
 
-from audit_app import outbound, outbound_limits
 from audit_app.errors import (
     AnswerTooLarge,
     AnswerUnreadable,
@@ -27,22 +26,24 @@ from audit_app.errors import (
     OutboundError,
     SinkDown,
 )
-from audit_app.outbound_mail import EmailBackend
-from audit_app.sinks import s3, sink_at
+from audit_app.network import outbound, outbound_limits
+from audit_app.network.outbound_mail import EmailBackend
+from audit_app.sinks import s3
+from audit_app.sinks.registry import sink_at
 from environments_app.errors import SamlUnavailable
-from environments_app.notification_email import EmailTransport
-from environments_app.notifications import Undeliverable
+from environments_app.notifications.email import EmailTransport
+from environments_app.notifications.service import Undeliverable
 from environments_app.saml.metadata import fetched
-from secrets_app import webhook_transport
 from secrets_app.errors import KeyUnavailable
-from secrets_app.key_providers.aws_kms import KmsProvider
-from sync_app.backends.aws_secrets_manager import AwsSecretsManager
-from sync_app.backends.vault_kv2 import VaultKv2
+from secrets_app.keys.providers.aws_kms.provider import KmsProvider
+from secrets_app.webhooks import transport
+from sync_app.backends.aws.backend import AwsSecretsManager
+from sync_app.backends.vault.backend import VaultKv2
 from sync_app.errors import BackendError
 from sync_app.rotators.aws_iam import AwsIam
 from sync_app.rotators.base import Answer, Rotator
-from sync_app.rotators.mysql import MySql
-from sync_app.rotators.postgresql import PostgreSql
+from sync_app.rotators.mysql.rotator import MySql
+from sync_app.rotators.postgresql.rotator import PostgreSql
 from tests import hostile
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -102,7 +103,7 @@ def read_from_s3(base: str, port: int) -> None:
 
 
 def post_notification(base: str, port: int) -> None:
-    webhook_transport._post(f"{base}:{port}/hook", b"{}", {})
+    transport._post(f"{base}:{port}/hook", b"{}", {})
 
 
 def fetch_metadata(base: str, port: int) -> None:
@@ -181,19 +182,19 @@ PLAIN = (
 )
 # Modules that send requests, and are tried above or send only by what is.
 CLIENTS = {
-    "audit_app/outbound.py",
-    "audit_app/outbound_aws.py",
-    "audit_app/outbound_limits.py",
-    "audit_app/outbound_mail.py",
+    "audit_app/network/outbound.py",
+    "audit_app/network/outbound_aws.py",
+    "audit_app/network/outbound_limits.py",
+    "audit_app/network/outbound_mail.py",
     "audit_app/sinks/s3.py",
     "audit_app/sinks/syslog.py",
-    "secrets_app/key_providers/aws_kms.py",
-    "sync_app/aws_clients.py",
-    "sync_app/rotators/mysql_client.py",
-    "sync_app/rotators/postgresql_client.py",
+    "secrets_app/keys/providers/aws_kms/provider.py",
+    "sync_app/backends/aws/clients.py",
+    "sync_app/rotators/mysql/client.py",
+    "sync_app/rotators/postgresql/client.py",
     "sync_app/rotators/postgresql_refusals.py",
-    # Keeper's own Redis, with timeouts and a bound on the whole (keeper_project.systems.checking).
-    "keeper_project/systems/asking.py",
+    # Keeper's own Redis, with timeouts and a bound on the whole (keeper_project.health.checker).
+    "keeper_project/health/probes.py",
 }
 SENDS = re.compile(
     r"create_connection|\.wrap_socket\(|PoolManager\(|requests\.(get|post|put|request|Session)\(|urlopen\("

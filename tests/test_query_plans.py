@@ -7,17 +7,17 @@ import pytest
 from django.db import connection, models
 from django.test import Client
 
-from audit_app.many_rows import insert, insert_into
+from audit_app.db.bulk_sql import insert, insert_into
 from audit_app.models import AuditEvent
 from environments_app.models import Environment
 from environments_app.tests.cast import Cast
-from secrets_app import writing
 from secrets_app.models import Reference, Secret, SecretVersion
-from secrets_app.secret_types import SecretType
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import write
 from secrets_app.tests.kept import keep, send
-from sync_app import schedule
 from sync_app.models import SyncEntry
-from sync_app.rotation import schedule as rotation_schedule
+from sync_app.rotation.execution import schedule as rotation_schedule
+from sync_app.runs import schedule
 from sync_app.tests.shown import make_entry, make_target
 from tests.query_plans import faults, watched
 
@@ -90,7 +90,7 @@ def fill_all(cast: Cast) -> None:
 
 
 def refer(cast: Cast, name: str, value: str) -> None:
-    writing.create(
+    write.create(
         actor=cast.principal(cast.alice), environment=cast.production, name=name,
         secret_type=SecretType.TEXT, value=value, resolves_references=True,
     )  # fmt: skip

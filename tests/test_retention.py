@@ -7,19 +7,19 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from audit_app import actors
-from audit_app.actions import Action
-from audit_app.anchoring import anchor_trail
-from audit_app.inspection import whole_trail
-from audit_app.integrity import run_checks
+from audit_app.checkpoints.schedule import anchor_trail
+from audit_app.checkpoints.trail_inspection import whole_trail
+from audit_app.events import actors
+from audit_app.events.actions import Action
+from audit_app.integrity.check_registry import run_checks
 from audit_app.models import AuditEvent
-from audit_app.pruning import prune
+from audit_app.retention.prune import prune
 from environments_app.tests.cast import Cast
 from keeper_project.tests.backup.making import furnish
-from secrets_app import reading
+from secrets_app.exposure.offboarding import dossier
 from secrets_app.models import Secret
-from secrets_app.offboarding import dossier
-from sync_app.rotation.exposure import exposed_to
+from secrets_app.services import read
+from sync_app.rotation.execution.compromise_response import exposed_to
 
 
 @pytest.mark.every_database
@@ -33,8 +33,8 @@ def test_old_reads_go_and_nothing_forgets_what_stands(
         furnish(cast)
         secret = Secret.objects.select_related("environment").get(name="payments/key")
         for _ in range(5):
-            reading.reveal(actor=cast.principal(cast.bob), secret=secret)
-            list(reading.reveal_environment(actor=cast.principal(cast.erin), environment=cast.development))
+            read.reveal(actor=cast.principal(cast.bob), secret=secret)
+            list(read.reveal_environment(actor=cast.principal(cast.erin), environment=cast.development))
         anchor_trail(at_once=True)
     before = everything_that_asks(cast)
     reads = AuditEvent.objects.filter(action__in=[Action.SECRET_REVEAL, Action.SECRET_EXPORT])

@@ -7,14 +7,15 @@ import pytest
 from django.test import Client
 
 from audit_app.models import AuditEvent
-from environments_app import members, tokens
+from environments_app.environments import memberships
 from environments_app.errors import Forbidden, Invisible
 from environments_app.models import Membership, ServiceToken, User
 from environments_app.tests.cast import Cast
-from keeper_project import reporting
-from secrets_app import bulk, reading
+from environments_app.tokens import service as tokens
+from keeper_project.reports import service as reports
 from secrets_app.models import Secret
-from secrets_app.secret_types import SecretType
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import bulk_create, read
 from secrets_app.tests.kept import VALUE, keep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
@@ -38,7 +39,7 @@ def during(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, revoke: Revo
 def revoking(cast: Cast, user: User) -> Revoke:
     def revoke() -> None:
         for row in Membership.objects.filter(user=user, environment=cast.development):
-            members.revoke_membership(actor=cast.principal(cast.alice), membership=row)
+            memberships.revoke_membership(actor=cast.principal(cast.alice), membership=row)
 
     return revoke
 
@@ -46,7 +47,7 @@ def revoking(cast: Cast, user: User) -> Revoke:
 def narrowing(cast: Cast, user: User) -> Revoke:
     def narrow() -> None:
         for row in Membership.objects.filter(user=user, environment=cast.development):
-            members.change_membership(actor=cast.principal(cast.alice), membership=row, prefix="other")
+            memberships.change_membership(actor=cast.principal(cast.alice), membership=row, prefix="other")
 
     return narrow
 
@@ -63,7 +64,7 @@ def test_an_export_gives_nothing_to_who_lost_the_right_meanwhile(
     client = signed_in(cast.bob)
     path = "/api/environments/development/export"
     assert VALUE in client.get(path).content.decode()
-    during(monkeypatch, reading, "_open_all", how(cast, cast.bob))
+    during(monkeypatch, read, "_open_all", how(cast, cast.bob))
     answer = client.get(path)
     assert answer.status_code in {403, 404}
     assert VALUE not in answer.content.decode()
@@ -80,7 +81,7 @@ def test_nor_does_a_token_that_was_revoked_meanwhile(
     def revoke() -> None:
         tokens.revoke(actor=cast.principal(cast.alice), token=ServiceToken.objects.get())
 
-    during(monkeypatch, reading, "_open_all", revoke)
+    during(monkeypatch, read, "_open_all", revoke)
     answer = client.get("/api/environments/development/export")
     assert answer.status_code in {403, 404}
     assert VALUE not in answer.content.decode()
@@ -90,31 +91,31 @@ def test_many_secrets_are_not_stored_by_who_lost_the_right_meanwhile(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     items = [
-        bulk.NewSecret(
+        bulk_create.NewSecret(
             environment=cast.development, name=f"new/{number}", secret_type=SecretType.TEXT, value=VALUE
         )
         for number in range(3)
     ]
-    during(monkeypatch, bulk, "_sealed", revoking(cast, cast.erin))
+    during(monkeypatch, bulk_create, "_sealed", revoking(cast, cast.erin))
     with pytest.raises((Forbidden, Invisible)):
-        bulk.create_many(actor=cast.principal(cast.erin), items=items)
+        bulk_create.create_many(actor=cast.principal(cast.erin), items=items)
     assert not Secret.objects.exists()
 
 
 def test_a_report_ends_where_its_reader_loses_the_right(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reporting, "_ROWS_BETWEEN_LOOKS", 2)
+    monkeypatch.setattr(reports, "_ROWS_BETWEEN_LOOKS", 2)
     Membership.objects.create(environment=cast.development, user=cast.root, role="manager")
-    report = reporting.make(actor=cast.principal(cast.alice), key="access")
+    report = reports.make(actor=cast.principal(cast.alice), key="access")
     rows = report.rows(report.sections[0])
     next(rows)
     actor = cast.principal(cast.root)
     (row,) = Membership.objects.filter(user=cast.alice, environment=cast.development)
-    members.revoke_membership(actor=actor, membership=row)
+    memberships.revoke_membership(actor=actor, membership=row)
     with pytest.raises(Forbidden):
         list(rows)
     assert AuditEvent.objects.filter(action="report.generate", outcome="denied").exists()
     # Who may have more than before reads on.
-    widened = reporting.make(actor=cast.principal(cast.root), key="access")
+    widened = reports.make(actor=cast.principal(cast.root), key="access")
     rows = widened.rows(widened.sections[0])
     next(rows)
     Membership.objects.create(environment=cast.production, user=cast.root, role="viewer")

@@ -11,10 +11,10 @@ from django.urls import reverse
 
 from environments_app.models import Membership
 from environments_app.tests.cast import Cast
-from keeper_project import reporting
-from keeper_project.report_formats import FORMATS
+from keeper_project.reports import service as reports
+from keeper_project.reports.formats import FORMATS
 from secrets_app.tests.kept import keep
-from sync_app.leases import database_now
+from sync_app.jobs.leases import database_now
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.tests.rotation.making import asked, grace_over, made_policy, made_secret, worked
 from sync_app.tests.rotators.worlds import GeneratedWorld
@@ -29,7 +29,7 @@ def policy_of(cast: Cast, name: str, **rules: object) -> RotationPolicy:
 
 def report(cast: Cast, key: str) -> dict[str, list[str]]:
     """Return the rows of a section as alice sees them, by the name of the secret."""
-    made = b"".join(FORMATS["csv"].write(reporting.make(actor=cast.principal(cast.alice), key=key)))
+    made = b"".join(FORMATS["csv"].write(reports.make(actor=cast.principal(cast.alice), key=key)))
     rows = list(csv.reader(io.StringIO(made.decode(), newline="")))
     return {row[1]: row for row in rows[1:]}
 

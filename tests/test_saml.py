@@ -16,13 +16,13 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from audit_app.actions import Action
+from audit_app.events.actions import Action
 from audit_app.models import AuditEvent, RefusalCount
-from environments_app import accounts
+from environments_app.authorization.principals import system_principal, user_principal
 from environments_app.models import Membership, Role, SamlAssertion, User, UserRole
-from environments_app.principals import system_principal, user_principal
-from environments_app.saml_mappings import map_group, unmap_group
+from environments_app.saml.group_mapping import map_group, unmap_group
 from environments_app.tests.cast import PASSWORD, Cast
+from environments_app.users import accounts
 from tests.saml_idp.provider import (
     ISSUER,
     Answer,
@@ -544,7 +544,7 @@ def test_a_request_that_is_too_old_is_not_answered(
     cast: Cast, client: Client, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = ask(client)
-    monkeypatch.setattr("environments_app.saml.requests.LIFETIME_SECONDS", -1)
+    monkeypatch.setattr("environments_app.saml.protocol.authn_requests.LIFETIME_SECONDS", -1)
     refused(post(provider.respond(answer)), "saml-in-response-to")
 
 
@@ -591,7 +591,9 @@ def test_metadata_whose_time_is_over_is_believed_no_longer(
     answer = provider.respond(ask(client))
     # It is loaded by now, and is not loaded anew.
     later = timezone.now() + timedelta(minutes=6)
-    monkeypatch.setattr("environments_app.saml.described.timezone", SimpleNamespace(now=lambda: later))
+    monkeypatch.setattr(
+        "environments_app.saml.metadata_validity.timezone", SimpleNamespace(now=lambda: later)
+    )
     assert client.get("/saml/start").status_code == 503
     response = post(answer)
     assert (response.status_code, b"valid until" in response.content) == (503, True)

@@ -9,17 +9,13 @@ import pytest
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
-from audit_app.actions import Action
-from environments_app import (
-    approval_owners,
-    approvals,
-    environments,
-    groups,
-    members,
-    saml_mappings,
-    token_changes,
-    tokens,
-)
+from audit_app.events.actions import Action
+from environments_app.approvals import executors
+from environments_app.approvals import service as approvals
+from environments_app.approvals.gate import GUARDED
+from environments_app.authorization.policy import ROLE_ACTIONS, Principal
+from environments_app.environments import groups, memberships
+from environments_app.environments import service as environments
 from environments_app.errors import ApprovalNeeded, ApprovalVoid, Conflict
 from environments_app.models import (
     Approval,
@@ -32,19 +28,23 @@ from environments_app.models import (
     ServiceToken,
     User,
 )
-from environments_app.policy import ROLE_ACTIONS, Principal
-from environments_app.second_person import GUARDED
+from environments_app.saml import group_mapping
 from environments_app.tests.cast import Cast
-from secrets_app import bulk, lifecycle, transfer, writing
+from environments_app.tokens import rotation as tokens_rotation
+from environments_app.tokens import service as tokens
 from secrets_app.models import PendingValue, Secret, SecretVersion
-from secrets_app.secret_types import SecretType
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import bulk_create, lifecycle, transfer, write
 from secrets_app.tests.kept import VALUE, keep
-from sync_app import applying, runs, targets
+from sync_app.applying import service as applying
 from sync_app.models import Plan, PlanItem, Rotation, RotationPolicy, Run, Target
 from sync_app.models.plan import PlanKind
-from sync_app.rotation import acts as rotation_acts
-from sync_app.rotation import policies, running
-from sync_app.rotation.asking import request_rotation
+from sync_app.rotation.execution import operator_actions as rotation_acts
+from sync_app.rotation.execution import runner as execution_runner
+from sync_app.rotation.execution.requests import request_rotation
+from sync_app.rotation.policies import service as policies
+from sync_app.runs import runner as runs_runner
+from sync_app.targets import service as targets
 from sync_app.tests.shown import make_item, make_plan, make_target
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
@@ -98,7 +98,7 @@ def stage(cast: Cast) -> Stage:
         Membership.objects.create(environment=place, user=user, role=role)
     alice = cast.principal(cast.alice)
     secret = keep(cast, environment=place)
-    writing.update(actor=alice, secret=secret, value="second")
+    write.update(actor=alice, secret=secret, value="second")
     deleted = lifecycle.delete(actor=alice, secret=keep(cast, "old/key", environment=place))
     group = Group.objects.create(name="ops")
     Membership.objects.create(environment=place, group=group, role=Role.READER)
@@ -109,14 +109,14 @@ def stage(cast: Cast) -> Stage:
     policy, resting, rotated = (_policy(cast, f"rotated/{name}") for name in "abc")
     policies.suspend(actor=alice, policy=resting)
     rotation = request_rotation(actor=alice, policy=rotated)
-    running.execute(rotation.pk)
+    execution_runner.execute(rotation.pk)
     staged = Stage(
         cast=cast,
         place=place,
         secret=secret,
         deleted=deleted,
         elsewhere=keep(cast, "shared/key"),
-        vera=members.grant(actor=alice, environment=place, user=cast.vera, role="viewer", prefix="a/b"),
+        vera=memberships.grant(actor=alice, environment=place, user=cast.vera, role="viewer", prefix="a/b"),
         token=tokens.issue(actor=alice, environment=place, role="reader", name="old")[0],
         group=group,
         target=target,
@@ -136,8 +136,8 @@ def stage(cast: Cast) -> Stage:
 Act = Callable[[Stage, Principal], object]
 
 
-def _item(name: str, place: Environment) -> bulk.NewSecret:
-    return bulk.NewSecret(environment=place, name=name, secret_type=SecretType.TEXT, value=NEW)
+def _item(name: str, place: Environment) -> bulk_create.NewSecret:
+    return bulk_create.NewSecret(environment=place, name=name, secret_type=SecretType.TEXT, value=NEW)
 
 
 def _conflict(stage: Stage) -> PlanItem:
@@ -148,15 +148,15 @@ def _conflict(stage: Stage) -> PlanItem:
 # One entry an act, several where it has several ways. `root` asks what administrators alone may.
 ACTS: Final[dict[Action, dict[str, Act]]] = {
     Action.SECRET_CREATE: {
-        "create": lambda s, a: writing.create(
+        "create": lambda s, a: write.create(
             actor=a, environment=s.place, name="new/key", secret_type=SecretType.TEXT, value=NEW
         ),
-        "put": lambda s, a: writing.put(actor=a, environment=s.place, name="put/key", value=NEW),
+        "put": lambda s, a: write.put(actor=a, environment=s.place, name="put/key", value=NEW),
     },
     Action.SECRET_UPDATE: {
-        "value": lambda s, a: writing.update(actor=a, secret=s.fresh(s.secret), value=NEW),
-        "put": lambda s, a: writing.put(actor=a, environment=s.place, name=s.secret.name, value=NEW),
-        "metadata": lambda s, a: writing.update(
+        "value": lambda s, a: write.update(actor=a, secret=s.fresh(s.secret), value=NEW),
+        "put": lambda s, a: write.put(actor=a, environment=s.place, name=s.secret.name, value=NEW),
+        "metadata": lambda s, a: write.update(
             actor=a,
             secret=s.fresh(s.secret),
             description="d",
@@ -165,12 +165,12 @@ ACTS: Final[dict[Action, dict[str, Act]]] = {
             if not hasattr(s, "when")
             else s.when,
         ),
-        "type": lambda s, a: writing.update(
+        "type": lambda s, a: write.update(
             actor=a, secret=s.fresh(s.secret), value=NEW, secret_type=SecretType.PASSWORD, comment="why"
         ),
     },
     Action.SECRET_ROLLBACK: {
-        "rollback": lambda s, a: writing.rollback(actor=a, secret=s.fresh(s.secret), number=1)
+        "rollback": lambda s, a: write.rollback(actor=a, secret=s.fresh(s.secret), number=1)
     },
     Action.SECRET_RENAME: {
         "rename": lambda s, a: lifecycle.rename(actor=a, secret=s.fresh(s.secret), name="other/name")
@@ -195,25 +195,27 @@ ACTS: Final[dict[Action, dict[str, Act]]] = {
         ),
     },
     Action.SECRET_IMPORT: {
-        "bulk": lambda s, a: bulk.create_many(
+        "bulk": lambda s, a: bulk_create.create_many(
             actor=a, items=[_item("n/1", s.place), _item("n/2", s.place), _item("n/3", s.cast.development)]
         )
     },
     Action.MEMBER_GRANT: {
-        "person": lambda s, a: members.grant(
+        "person": lambda s, a: memberships.grant(
             actor=a, environment=s.place, user=s.cast.charlie, role="reader"
         ),
-        "group": lambda s, a: members.grant(
+        "group": lambda s, a: memberships.grant(
             actor=a, environment=s.place, group=s.group, role="editor", prefix="x"
         ),
     },
     Action.MEMBER_CHANGE: {
-        "role": lambda s, a: members.change_membership(actor=a, membership=s.fresh(s.vera), role="reader"),
-        "prefix": lambda s, a: members.change_membership(actor=a, membership=s.fresh(s.vera), prefix="a"),
+        "role": lambda s, a: memberships.change_membership(
+            actor=a, membership=s.fresh(s.vera), role="reader"
+        ),
+        "prefix": lambda s, a: memberships.change_membership(actor=a, membership=s.fresh(s.vera), prefix="a"),
     },
     Action.TOKEN_ISSUE: {
         "issue": lambda s, a: tokens.issue(actor=a, environment=s.place, role="reader", name="ci"),
-        "rotate": lambda s, a: token_changes.rotate(actor=a, token=s.fresh(s.token)),
+        "rotate": lambda s, a: tokens_rotation.rotate(actor=a, token=s.fresh(s.token)),
     },
     Action.ENVIRONMENT_UPDATE: {
         "unprotect": lambda s, a: environments.update_environment(
@@ -224,7 +226,7 @@ ACTS: Final[dict[Action, dict[str, Act]]] = {
         "join": lambda s, _: groups.add_to_group(actor=s.as_(s.cast.root), user=s.cast.charlie, group=s.group)
     },
     Action.SAML_MAPPING_CHANGE: {
-        "map": lambda s, _: saml_mappings.map_group(
+        "map": lambda s, _: group_mapping.map_group(
             actor=s.as_(s.cast.root), group="okta-ops", environment=s.place, role="reader"
         )
     },
@@ -296,7 +298,7 @@ def test_every_act_of_a_role_is_guarded_or_says_why_not() -> None:
     assert ROLE_ACTIONS[Role.MANAGER] | GUARDED == ACTS.keys() | ALONE.keys()
     assert set(ACTS) == set(GUARDED)
     assert not ACTS.keys() & ALONE.keys()
-    assert {str(action) for action in GUARDED} == approval_owners._owners().keys()
+    assert {str(action) for action in GUARDED} == executors._owners().keys()
 
 
 def _state() -> dict[str, list[Any]]:
@@ -370,7 +372,7 @@ def test_a_target_of_a_protected_environment_does_not_sync_by_itself_unasked(sta
             automatic=True,
         )
     with pytest.raises(Conflict):
-        runs.request_sync(actor=alice, target=stage.target)
+        runs_runner.request_sync(actor=alice, target=stage.target)
 
 
 def test_a_policy_of_a_protected_environment_does_not_rotate_unasked(stage: Stage) -> None:

@@ -6,20 +6,24 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.utils import timezone
 
-from audit_app.actions import Action
+from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
-from environments_app import accounts, members, saml_mappings, suspensions, token_changes, tokens
+from environments_app.authorization.policy import require
+from environments_app.authorization.principals import system_principal, token_principal
+from environments_app.authorization.row_checks import access_rows
+from environments_app.environments import memberships
+from environments_app.environments.groups import add_to_group
 from environments_app.errors import Conflict, Forbidden, Invisible, Suspended
-from environments_app.groups import add_to_group
-from environments_app.integrity import access_rows
 from environments_app.models import AccessConfirmation, Alert, Membership, SamlGroupMapping, User
-from environments_app.policy import require
-from environments_app.principals import system_principal, token_principal
+from environments_app.saml import group_mapping
 from environments_app.tests.cast import Cast
-from secrets_app import writing
-from secrets_app.reading import reveal, reveal_environment
-from secrets_app.secret_types import SecretType
-from secrets_app.sharing import open_share, share_once
+from environments_app.tokens import rotation as tokens_rotation
+from environments_app.tokens import service as tokens
+from environments_app.users import accounts, suspensions
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import write
+from secrets_app.services.read import reveal, reveal_environment
+from secrets_app.services.share import open_share, share_once
 from secrets_app.tests.kept import VALUE, keep
 
 Events = Callable[..., list[AuditEvent]]
@@ -48,7 +52,7 @@ def test_who_resets_a_password_reaches_no_value_by_it(cast: Cast, events: Events
     for attempt in (
         lambda: reveal(actor=erin, secret=secret),
         lambda: reveal_environment(actor=erin, environment=cast.development),
-        lambda: writing.put(
+        lambda: write.put(
             actor=erin, environment=cast.development, name="part/new", secret_type=SecretType.TEXT, value="v"
         ),
     ):
@@ -78,7 +82,7 @@ def test_a_suspended_manager_lets_nobody_else_in(cast: Cast) -> None:
     reset(cast, cast.alice)
     alice = cast.principal(cast.alice)
     with pytest.raises(Suspended):
-        members.grant(actor=alice, environment=cast.production, user=cast.charlie, role="reader")
+        memberships.grant(actor=alice, environment=cast.production, user=cast.charlie, role="reader")
     with pytest.raises(Suspended):
         tokens.issue(actor=alice, environment=cast.production, role="reader", name="mine")
 
@@ -89,17 +93,19 @@ def test_a_suspended_administrator_does_not_break_the_glass(cast: Cast, events: 
     dora, group = cast.principal(other), Group.objects.create(name="ops")
     Membership.objects.create(environment=cast.development, group=group, role="reader")
     for attempt in (
-        lambda: members.grant(actor=dora, environment=cast.development, user=cast.charlie, role="reader"),
+        lambda: memberships.grant(actor=dora, environment=cast.development, user=cast.charlie, role="reader"),
         lambda: tokens.issue(actor=dora, environment=cast.development, role="reader", name="mine"),
         lambda: add_to_group(actor=dora, user=cast.charlie, group=group),
-        lambda: saml_mappings.map_group(actor=dora, group="eng", environment=cast.development, role="reader"),
+        lambda: group_mapping.map_group(actor=dora, group="eng", environment=cast.development, role="reader"),
     ):
         with pytest.raises(Suspended):
             attempt()
     assert not events(Action.BREAK_GLASS)
     # Its manager knows the person; what administration is otherwise goes on.
     confirm(cast, other, User.objects.get(pk=other.pk).suspended_at or timezone.now())
-    members.grant(actor=cast.principal(other), environment=cast.development, user=cast.charlie, role="reader")
+    memberships.grant(
+        actor=cast.principal(other), environment=cast.development, user=cast.charlie, role="reader"
+    )
 
 
 def test_a_suspended_administrator_makes_nobody_who_breaks_it(cast: Cast, events: Events) -> None:
@@ -112,10 +118,10 @@ def test_a_suspended_administrator_makes_nobody_who_breaks_it(cast: Cast, events
     with pytest.raises(Suspended):
         tokens.issue(actor=dora, environment=None, role="admin", name="mine")
     with pytest.raises(Suspended):
-        token_changes.rotate(actor=dora, token=standing)
+        tokens_rotation.rotate(actor=dora, token=standing)
     second = cast.principal(accounts.create_user(actor=dora, username="second", role="admin", password=NEW))
     with pytest.raises(Suspended):
-        members.grant(actor=second, environment=cast.development, user=cast.charlie, role="reader")
+        memberships.grant(actor=second, environment=cast.development, user=cast.charlie, role="reader")
     assert not events(Action.BREAK_GLASS)
 
 
@@ -123,7 +129,9 @@ def test_a_suspended_administrator_makes_nobody_who_breaks_it(cast: Cast, events
 def test_a_manager_confirms_for_one_environment(cast: Cast, events: Events) -> None:
     secret = keep(cast, "part/key", environment=cast.development)
     other = keep(cast, "part/key", environment=cast.production)
-    members.grant(actor=cast.principal(cast.alice), environment=cast.production, user=cast.bob, role="reader")
+    memberships.grant(
+        actor=cast.principal(cast.alice), environment=cast.production, user=cast.bob, role="reader"
+    )
     since = reset(cast, cast.bob)
     assert [user.username for user in suspensions.suspended_accounts(cast.development)] == ["bob"]
     confirm(cast, cast.bob, since)
@@ -188,17 +196,17 @@ def test_sql_lifts_no_suspension(cast: Cast, sql: Callable[..., None]) -> None:
 
 def test_who_maps_a_group_reaches_no_value_by_it(cast: Cast, events: Events) -> None:
     secret = keep(cast, "part/key", environment=cast.development)
-    mapping = saml_mappings.map_group(
+    mapping = group_mapping.map_group(
         actor=cast.principal(cast.root), group="eng", environment=cast.development, role="reader"
     )
     saml = system_principal(is_admin=True)
-    saml_mappings.apply_groups(actor=saml, user=cast.charlie, groups=["eng"])
+    group_mapping.apply_groups(actor=saml, user=cast.charlie, groups=["eng"])
     with pytest.raises(Suspended):
         reveal(actor=cast.principal(cast.charlie), secret=secret)
     with pytest.raises(Forbidden):
         suspensions.confirm_mapping(actor=cast.principal(cast.root), mapping=mapping)
     suspensions.confirm_mapping(actor=cast.principal(cast.alice), mapping=mapping)
-    saml_mappings.apply_groups(actor=saml, user=cast.charlie, groups=["eng"])
+    group_mapping.apply_groups(actor=saml, user=cast.charlie, groups=["eng"])
     assert reveal(actor=cast.principal(cast.charlie), secret=secret).value == VALUE
     assert [event.object_name for event in events(Action.ACCESS_CONFIRM, outcome="allowed")] == ["eng"]
     assert not list(access_rows())
@@ -209,7 +217,7 @@ def test_what_a_manager_confirmed_goes_before_what_waits(cast: Cast) -> None:
         SamlGroupMapping.objects.create(
             group=group, environment=cast.development, role=role, suspended_at=suspended
         )
-    saml_mappings.apply_groups(actor=system_principal(is_admin=True), user=cast.charlie, groups=["a", "b"])
+    group_mapping.apply_groups(actor=system_principal(is_admin=True), user=cast.charlie, groups=["a", "b"])
     (grant,) = cast.principal(cast.charlie).grants
     assert (grant.role, grant.held) == ("reader", None)
 

@@ -11,21 +11,21 @@ from django.apps import apps
 from django.db import connection, models
 from django.test.utils import CaptureQueriesContext
 
-from audit_app.actions import Action
-from audit_app.integrity import run_checks
-from audit_app.row_mac import AuthenticatedRow
+from audit_app.events.actions import Action
+from audit_app.integrity.check_registry import run_checks
+from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.tests.trail import take_away
-from environments_app import members
+from environments_app.environments import memberships
 from environments_app.models import Membership
 from environments_app.tests.cast import Cast
-from secrets_app import lifecycle
 from secrets_app.key_migration import state
+from secrets_app.keys.models.key_migration import FINALISED
 from secrets_app.models import KeyMigration, Secret, Webhook
-from secrets_app.models.key_migration import FINALISED
-from secrets_app.sharing import share_once
+from secrets_app.services import lifecycle
+from secrets_app.services.share import share_once
 from secrets_app.tests.kept import change, keep
-from secrets_app.webhooks import add_webhook, remove_webhook
-from sync_app.rotation.acknowledging import acknowledge, withdraw
+from secrets_app.webhooks.service import add_webhook, remove_webhook
+from sync_app.rotation.execution.acknowledgements import acknowledge, withdraw
 from sync_app.tests.shown import make_plan, make_run, make_target
 
 pytestmark = pytest.mark.every_database
@@ -134,7 +134,7 @@ def test_a_word_that_was_taken_back_is_not_missed_and_does_not_come_back(cast: C
 
 
 def test_a_row_that_was_removed_is_found(cast: Cast, sql: Sql) -> None:
-    members.grant(
+    memberships.grant(
         actor=cast.principal(cast.alice), environment=cast.development, user=cast.charlie, role="viewer"
     )
     webhook_of(cast)
@@ -149,8 +149,8 @@ def test_a_row_that_was_removed_is_found(cast: Cast, sql: Sql) -> None:
 
 def test_what_keeper_removed_is_not_missed(cast: Cast) -> None:
     alice = cast.principal(cast.alice)
-    members.grant(actor=alice, environment=cast.development, user=cast.charlie, role="viewer")
-    members.revoke_membership(actor=alice, membership=Membership.objects.get(user=cast.charlie))
+    memberships.grant(actor=alice, environment=cast.development, user=cast.charlie, role="viewer")
+    memberships.revoke_membership(actor=alice, membership=Membership.objects.get(user=cast.charlie))
     remove_webhook(actor=alice, webhook=webhook_of(cast))
     secret = keep(cast)
     share_once(actor=alice, secret=secret)

@@ -2,6 +2,6 @@
 
 from django.urls import path
 
-from audit_app.api.views import EventListView
+from audit_app.api.events import EventListView
 
 urlpatterns = [path("events", EventListView.as_view(), name="api-events")]

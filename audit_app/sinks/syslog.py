@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import ClassVar, Final
 
 from audit_app.errors import OutboundError, SinkDown
-from audit_app.outbound import permitted_addresses
-from audit_app.outbound_limits import limited, limited_context, opened
+from audit_app.network.outbound import permitted_addresses
+from audit_app.network.outbound_limits import limited, limited_context, opened
 from audit_app.sinks.base import Sink
 
 LOCAL: Final = "/dev/log"

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import requests
 from django.conf import settings
 
-from audit_app import outbound
 from audit_app.errors import OutboundError, SinkDown
+from audit_app.network import outbound
 from audit_app.sinks.base import Sink
 
 _TAKEN: Final = range(200, 300)

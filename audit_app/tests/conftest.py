@@ -6,9 +6,9 @@ import pytest
 from django.core.cache import cache
 from pytest_django import Settings
 
-from audit_app.kept_heads import HEADS
-from audit_app.keyring import forget_keyring
+from audit_app.interfaces.keyring import forget_keyring
 from audit_app.models import forget_deployment
+from audit_app.recording.group_commit import HEADS
 
 
 @pytest.fixture(autouse=True)

@@ -25,12 +25,12 @@ django.setup()
 from django.core.management import call_command  # noqa: E402 - models are loaded only now
 from django.db import DatabaseError, connection, connections  # noqa: E402
 
-from audit_app.actions import Action  # noqa: E402
-from audit_app.keyring import keyring  # noqa: E402
+from audit_app.events.actions import Action  # noqa: E402
+from audit_app.interfaces.keyring import keyring  # noqa: E402
 from audit_app.models import AuditEvent, StreamHead  # noqa: E402
-from audit_app.record import commit_record  # noqa: E402
+from audit_app.recording.recorder import commit_record  # noqa: E402
 from audit_app.tests.trail import ALICE, SECRET, STREAM, entries  # noqa: E402
-from audit_app.verification import verify  # noqa: E402
+from audit_app.verification.stream_verifier import verify  # noqa: E402
 
 READ = entries(2)
 # Between two kills: some commits of a writer.

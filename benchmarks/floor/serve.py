@@ -3,7 +3,7 @@
 import sys
 
 from benchmarks.floor.wsgi import application
-from keeper_project.serving import serve_pages
+from keeper_project.runtime.server import serve_pages
 
 if __name__ == "__main__":
     port, threads = map(int, sys.argv[1:])

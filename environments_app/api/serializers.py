@@ -8,8 +8,8 @@ from environments_app.api.fields import Moment, StrictSerializer, Text, Truth, W
 from environments_app.models import Environment, Membership, Role, ServiceToken, TokenRole
 from environments_app.models.environment import Colour
 from environments_app.names import MAX_PREFIX
-from environments_app.token_changes import DEFAULT_OVERLAP, MAX_OVERLAP
-from environments_app.token_watch import state_of
+from environments_app.tokens.expiry_alerts import state_of
+from environments_app.tokens.rotation import DEFAULT_OVERLAP, MAX_OVERLAP
 
 _MAX_POSITION = 2**31 - 1
 

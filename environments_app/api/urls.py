@@ -2,95 +2,111 @@
 
 from django.urls import path
 
-from environments_app.api import (
-    access_request_views,
-    access_views,
-    approval_views,
-    notification_views,
-    trail_views,
-    views,
-)
+from environments_app.api import access as access_api
+from environments_app.api import access_requests as access_requests_api
+from environments_app.api import approvals as approvals_api
+from environments_app.api import audit_trail as audit_trail_api
+from environments_app.api import environments as environments_api
+from environments_app.api import recipients as recipients_api
 
 urlpatterns = [
-    path("trail/keys", trail_views.PublicKeysView.as_view(), name="api-trail-keys"),
-    path("trail/verify", trail_views.TrailVerificationView.as_view(), name="api-trail-verify"),
-    path("whoami", views.WhoAmIView.as_view(), name="api-whoami"),
-    path("environments", views.EnvironmentListView.as_view(), name="api-environments"),
-    path("environments/<str:environment>", views.EnvironmentView.as_view(), name="api-environment"),
-    path("environments/<str:environment>/members", views.MemberListView.as_view(), name="api-members"),
-    path("environments/<str:environment>/members/<int:id>", views.MemberView.as_view(), name="api-member"),
-    path("environments/<str:environment>/tokens", views.TokenListView.as_view(), name="api-tokens"),
-    path("environments/<str:environment>/tokens/<int:id>", views.TokenView.as_view(), name="api-token"),
+    path("trail/keys", audit_trail_api.PublicKeysView.as_view(), name="api-trail-keys"),
+    path("trail/verify", audit_trail_api.TrailVerificationView.as_view(), name="api-trail-verify"),
+    path("whoami", environments_api.WhoAmIView.as_view(), name="api-whoami"),
+    path("environments", environments_api.EnvironmentListView.as_view(), name="api-environments"),
+    path(
+        "environments/<str:environment>", environments_api.EnvironmentView.as_view(), name="api-environment"
+    ),
+    path(
+        "environments/<str:environment>/members",
+        environments_api.MemberListView.as_view(),
+        name="api-members",
+    ),
+    path(
+        "environments/<str:environment>/members/<int:id>",
+        environments_api.MemberView.as_view(),
+        name="api-member",
+    ),
+    path(
+        "environments/<str:environment>/tokens", environments_api.TokenListView.as_view(), name="api-tokens"
+    ),
+    path(
+        "environments/<str:environment>/tokens/<int:id>",
+        environments_api.TokenView.as_view(),
+        name="api-token",
+    ),
     path(
         "environments/<str:environment>/tokens/<int:id>/rotate",
-        views.TokenRotationView.as_view(),
+        environments_api.TokenRotationView.as_view(),
         name="api-token-rotate",
     ),
     path(
         "environments/<str:environment>/access",
-        access_views.EffectiveAccessView.as_view(),
+        access_api.EffectiveAccessView.as_view(),
         name="api-access",
     ),
     path(
         "environments/<str:environment>/suspensions",
-        access_views.SuspensionsView.as_view(),
+        access_api.SuspensionsView.as_view(),
         name="api-suspensions",
     ),
     path(
         "environments/<str:environment>/suspensions/accounts/<str:user>",
-        access_views.AccountConfirmationView.as_view(),
+        access_api.AccountConfirmationView.as_view(),
         name="api-suspended-account",
     ),
     path(
         "environments/<str:environment>/suspensions/mappings/<int:id>",
-        access_views.MappingConfirmationView.as_view(),
+        access_api.MappingConfirmationView.as_view(),
         name="api-suspended-mapping",
     ),
     path(
         "environments/<str:environment>/recipients",
-        notification_views.RecipientListView.as_view(),
+        recipients_api.RecipientListView.as_view(),
         name="api-recipients",
     ),
     path(
         "environments/<str:environment>/recipients/<int:id>",
-        notification_views.RecipientView.as_view(),
+        recipients_api.RecipientView.as_view(),
         name="api-recipient",
     ),
     path(
         "environments/<str:environment>/recipients/<int:id>/test",
-        notification_views.RecipientTestView.as_view(),
+        recipients_api.RecipientTestView.as_view(),
         name="api-recipient-test",
     ),
-    path("approvals", approval_views.ApprovalListView.as_view(), name="api-approvals"),
-    path("approvals/<int:id>", approval_views.ApprovalView.as_view(), name="api-approval"),
-    path("approvals/<int:id>/approve", approval_views.ApproveView.as_view(), name="api-approval-approve"),
-    path("approvals/<int:id>/refuse", approval_views.RefuseView.as_view(), name="api-approval-refuse"),
-    path("approvals/<int:id>/withdraw", approval_views.WithdrawView.as_view(), name="api-approval-withdraw"),
-    path(
-        "approvals/<int:id>/carry-out", approval_views.CarryOutView.as_view(), name="api-approval-carry-out"
-    ),
-    path("access-requests", access_request_views.AccessRequestListView.as_view(), name="api-access-requests"),
+    path("approvals", approvals_api.ApprovalListView.as_view(), name="api-approvals"),
+    path("approvals/<int:id>", approvals_api.ApprovalView.as_view(), name="api-approval"),
+    path("approvals/<int:id>/approve", approvals_api.ApproveView.as_view(), name="api-approval-approve"),
+    path("approvals/<int:id>/refuse", approvals_api.RefuseView.as_view(), name="api-approval-refuse"),
+    path("approvals/<int:id>/withdraw", approvals_api.WithdrawView.as_view(), name="api-approval-withdraw"),
+    path("approvals/<int:id>/carry-out", approvals_api.CarryOutView.as_view(), name="api-approval-carry-out"),
+    path("access-requests", access_requests_api.AccessRequestListView.as_view(), name="api-access-requests"),
     path(
         "access-requests/<int:id>",
-        access_request_views.AccessRequestView.as_view(),
+        access_requests_api.AccessRequestView.as_view(),
         name="api-access-request",
     ),
     path(
         "access-requests/<int:id>/grant",
-        access_request_views.GrantView.as_view(),
+        access_requests_api.GrantView.as_view(),
         name="api-access-request-grant",
     ),
     path(
         "access-requests/<int:id>/refuse",
-        access_request_views.RefuseAccessView.as_view(),
+        access_requests_api.RefuseAccessView.as_view(),
         name="api-access-request-refuse",
     ),
     path(
         "access-requests/<int:id>/withdraw",
-        access_request_views.WithdrawAccessView.as_view(),
+        access_requests_api.WithdrawAccessView.as_view(),
         name="api-access-request-withdraw",
     ),
-    path("tokens", views.AdminTokenListView.as_view(), name="api-admin-tokens"),
-    path("tokens/<int:id>/rotate", views.AdminTokenRotationView.as_view(), name="api-admin-token-rotate"),
-    path("tokens/<int:id>", views.AdminTokenView.as_view(), name="api-admin-token"),
+    path("tokens", environments_api.AdminTokenListView.as_view(), name="api-admin-tokens"),
+    path(
+        "tokens/<int:id>/rotate",
+        environments_api.AdminTokenRotationView.as_view(),
+        name="api-admin-token-rotate",
+    ),
+    path("tokens/<int:id>", environments_api.AdminTokenView.as_view(), name="api-admin-token"),
 ]

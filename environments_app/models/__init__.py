@@ -10,14 +10,12 @@ from environments_app.models.access import (
 )
 from environments_app.models.access_request import AccessRequest, RequestState
 from environments_app.models.approval import Approval, ApprovalState
-from environments_app.models.attempt import FailedSignIns, KnownNetwork
+from environments_app.models.authentication import FailedSignIns, KnownNetwork, SecondFactor, Session
 from environments_app.models.environment import Environment
 from environments_app.models.notification import Alert, Delivery, DeliveryState, Recipient
-from environments_app.models.personal import NoticeKind, PersonalSettings
 from environments_app.models.saml import SamlAssertion, SamlGroupMapping, SamlProvider, SamlRole
-from environments_app.models.second_factor import SecondFactor
-from environments_app.models.session import Session
 from environments_app.models.user import GroupMember, User, UserRole
+from environments_app.models.user_preferences import NoticeKind, PersonalSettings
 
 __all__ = [
     "AccessConfirmation",

@@ -6,7 +6,7 @@ from django.contrib.auth.models import Group
 from django.db import models
 from django.utils import timezone
 
-from audit_app.row_mac import AuthenticatedRow
+from audit_app.integrity.row_authentication import AuthenticatedRow
 from environments_app.clock import has_begun
 from environments_app.fields import ExactCharField
 from environments_app.models.environment import Environment

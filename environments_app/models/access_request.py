@@ -5,12 +5,12 @@ from typing import ClassVar
 from django.db import models
 from django.utils import timezone
 
-from audit_app.record import AuditObject
-from audit_app.row_mac import AuthenticatedRow
+from audit_app.integrity.row_authentication import AuthenticatedRow
+from audit_app.recording.recorder import AuditObject
 from environments_app.fields import ExactCharField
 from environments_app.models.access import Role
+from environments_app.models.approval import shown_state
 from environments_app.models.environment import Environment
-from environments_app.models.states import shown_state
 from environments_app.models.user import User
 from environments_app.names import MAX_PREFIX
 

@@ -1,16 +1,24 @@
 """Approvals: what somebody wants to do in a protected environment, and what a second person said."""
 
+from collections.abc import Collection
+from datetime import datetime
 from typing import ClassVar, Final
 
 from django.db import models
 from django.utils import timezone
 
-from audit_app.actors import Actor, ActorKind
+from audit_app.events.actors import Actor, ActorKind
+from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models import MAC_LENGTH
-from audit_app.record import AuditObject
-from audit_app.row_mac import AuthenticatedRow
+from audit_app.recording.recorder import AuditObject
 from environments_app.models.environment import Environment
-from environments_app.models.states import shown_state
+
+EXPIRED: Final = "expired"
+
+
+def shown_state(state: str, *, open_states: Collection[str], expires_at: datetime) -> str:
+    """Return a state to show: one whose time is over has expired, whether or not that was noted."""
+    return EXPIRED if state in open_states and expires_at <= timezone.now() else str(state)
 
 
 class ApprovalState(models.TextChoices):

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from django.db import models
 
-from audit_app.row_mac import AuthenticatedRow
+from audit_app.integrity.row_authentication import AuthenticatedRow
 from environments_app.fields import ExactCharField
 
 

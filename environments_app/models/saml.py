@@ -5,7 +5,7 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 
-from audit_app.row_mac import AuthenticatedRow
+from audit_app.integrity.row_authentication import AuthenticatedRow
 from environments_app.fields import ExactCharField
 from environments_app.models.access import Role
 from environments_app.models.environment import Environment

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group
 from django.db import models
 from django.utils import timezone
 
-from audit_app.row_mac import AuthenticatedQuerySet, AuthenticatedRow
+from audit_app.integrity.row_authentication import AuthenticatedQuerySet, AuthenticatedRow
 from environments_app.fields import ExactCharField
 from environments_app.names import MAX_USERNAME, normalise_username
 

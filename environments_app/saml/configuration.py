@@ -12,10 +12,10 @@ from saml2.config import SPConfig
 from saml2.xmldsig import DIGEST_SHA256, SIG_RSA_SHA256
 
 from environments_app.errors import SamlUnavailable
-from environments_app.saml.described import require_valid
 from environments_app.saml.key_pair import key_pair
 from environments_app.saml.metadata import provider_metadata
-from environments_app.saml.statement import Expected
+from environments_app.saml.metadata_validity import require_valid
+from environments_app.saml.protocol.assertion_rules import Expected
 
 ACS_PATH: Final = "/saml/acs"
 LOGOUT_PATH: Final = "/saml/logout"

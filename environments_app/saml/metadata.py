@@ -10,16 +10,16 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from audit_app import actors, streams
-from audit_app.actions import Action
 from audit_app.errors import AnswerTooLarge, OutboundError
-from audit_app.outbound import session
-from audit_app.record import AuditObject, record
-from audit_app.row_history import row_state
-from audit_app.row_mac import authentic
+from audit_app.events import actors, streams
+from audit_app.events.actions import Action
+from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_state import row_state
+from audit_app.network.outbound import session
+from audit_app.recording.recorder import AuditObject, record
 from environments_app.errors import SamlUnavailable
 from environments_app.models import SamlProvider
-from environments_app.saml.described import require_valid
+from environments_app.saml.metadata_validity import require_valid
 
 _MAX_BYTES: Final = 1024 * 1024
 # The schedule refreshes it hourly; one that is older than this is fetched by whoever signs in.

@@ -5,9 +5,9 @@ from functools import cache
 
 from django.contrib.auth.hashers import make_password
 
+from environments_app.authorization.policy import Principal
+from environments_app.authorization.principals import user_principal
 from environments_app.models import Environment, Membership, Role, User, UserRole
-from environments_app.policy import Principal
-from environments_app.principals import user_principal
 
 PASSWORD = "correct-horse-battery-staple"
 

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 from django.core.management import CommandError, call_command
 
-from audit_app.actions import Action
+from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from environments_app.models import User
 from environments_app.tests.cast import Cast

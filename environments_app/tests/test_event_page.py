@@ -7,11 +7,11 @@ import pytest
 from django.db import OperationalError
 from django.test import Client
 
-from audit_app import viewing
-from audit_app.actions import Action, Outcome
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.streams import environment_stream
 from audit_app.models import AuditEvent
-from audit_app.record import ManifestEntry, record
-from audit_app.streams import environment_stream
+from audit_app.queries import access_log
+from audit_app.recording.recorder import ManifestEntry, record
 from audit_app.tests.trail import SECRET, sql
 from environments_app.models import Environment, Membership, Role, User
 from environments_app.tests.cast import Cast
@@ -100,7 +100,7 @@ def test_a_look_that_could_not_be_recorded_shows_nothing_and_the_next_one_is_rec
     alice.raise_request_exception = False
     addresses = [f"/activity/{event.pk}", "/activity", "/api/events"]
     with monkeypatch.context() as away:
-        away.setattr(viewing, "commit_record", Mock(side_effect=OperationalError))
+        away.setattr(access_log, "commit_record", Mock(side_effect=OperationalError))
         assert [alice.get(address).status_code for address in addresses] == [503, 503, 503]
     assert [alice.get(address).status_code for address in addresses] == [200, 200, 200]
     assert AuditEvent.objects.filter(action=Action.TRAIL_VIEW).count() == len(addresses)

@@ -10,13 +10,13 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from audit_app.anchoring import anchor_trail
-from audit_app.keyring import keyring
+from audit_app.checkpoints.schedule import anchor_trail
+from audit_app.interfaces.keyring import keyring
 from audit_app.models import AuditEvent, Checkpoint
-from audit_app.retention import prune_if_due
+from audit_app.retention.schedule import prune_if_due
+from environments_app.audit_verification import Extent, verify_trail
 from environments_app.models import User
 from environments_app.tests.cast import Cast
-from environments_app.trail_verification import Extent, verify_trail
 
 pytestmark = pytest.mark.django_db
 SignedIn = Callable[[User], Client]

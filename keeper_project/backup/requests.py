@@ -8,12 +8,12 @@ from uuid import UUID
 from django.db.models import F, Q
 from django.utils import timezone
 
-from audit_app.actors import Actor, ActorKind
-from audit_app.nudges import nudge
+from audit_app.events.actors import Actor, ActorKind
+from audit_app.interfaces.nudges import nudge
+from environments_app.authorization.policy import Principal
+from environments_app.authorization.principals import principal_for
 from environments_app.errors import AccessError
-from environments_app.policy import Principal
-from environments_app.principals import principal_for
-from keeper_project.backup import keeping
+from keeper_project.backup import service as backup
 from keeper_project.backup.errors import BackupError
 from keeper_project.models import BackupRequest
 
@@ -31,7 +31,7 @@ def ask(*, actor: Principal, name: str = "") -> None:
 
     Raises Forbidden, or Malformed if there is none of this name.
     """
-    keeping.request(actor=actor, name=name)
+    backup.request(actor=actor, name=name)
     BackupRequest.objects.create(person=actor.uuid, name=name)
     nudge(CARRY_OUT)
 
@@ -64,6 +64,6 @@ def _carry_out(row: BackupRequest) -> None:
 def _act(row: BackupRequest) -> None:
     actor = principal_for(Actor(kind=ActorKind.USER, uuid=UUID(str(row.person)), name=""))
     if row.name:
-        keeping.verify(actor=actor, name=row.name)
+        backup.verify(actor=actor, name=row.name)
     else:
-        keeping.make(actor=actor)
+        backup.make(actor=actor)

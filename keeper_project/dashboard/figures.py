@@ -13,20 +13,20 @@ from django.db.models import Count, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from audit_app import search
-from audit_app.actions import READS, Action, Outcome
-from audit_app.day_counts import DayCounts
+from audit_app.events.actions import READS, Action, Outcome
+from audit_app.interfaces.access_policy import trail_policy
 from audit_app.models import deployment_uuid
-from audit_app.policy import trail_policy
+from audit_app.queries import search
+from audit_app.queries.activity_stats import DayCounts
+from environments_app.authorization.policy import Principal, environments_for, visible, visible_environments
 from environments_app.models import Environment, Membership
-from environments_app.policy import Principal, environments_for, visible, visible_environments
-from environments_app.token_watch import in_state, listed_tokens
-from keeper_project import wording
-from keeper_project.charts import Part
-from secrets_app.filters import FILTERS
-from secrets_app.forms import AGES
+from environments_app.tokens.expiry_alerts import in_state, listed_tokens
+from keeper_project.ui import labels
+from keeper_project.ui.charts import Part
+from secrets_app.forms.secret import AGES
 from secrets_app.models import Secret
-from sync_app.target_rows import STATE_ORDER
+from secrets_app.queries.filters import FILTERS
+from sync_app.views.presenters.targets import STATE_ORDER
 
 DAYS: Final = 30
 _PLACES_SHOWN: Final = 6
@@ -116,7 +116,7 @@ def deliveries(states: Mapping[str, int]) -> list[Part]:
     """Return how secrets stand at targets, what needs someone first."""
     url, found = reverse("secret-list"), []
     for state in STATE_ORDER:
-        look = wording.state(state)
+        look = labels.state(state)
         found.append(
             Part(
                 label=look.word,

@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from audit_app.models import SinkState
 from environments_app.models import Delivery, DeliveryState
-from sync_app.leases import database_now
+from sync_app.domain.rotation_state import Slot
+from sync_app.jobs.leases import database_now
 from sync_app.models import Rotation, Run
-from sync_app.rotation.states import Slot
 
 SHOWN: Final = 50
 

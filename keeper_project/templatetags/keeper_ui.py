@@ -12,8 +12,8 @@ from django.utils.dateparse import parse_datetime
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from environments_app.access_proposals import duration_words
-from keeper_project import charts, relative_time, wording
+from environments_app.approvals.access_proposals import duration_words
+from keeper_project.ui import charts, labels, relative_time
 
 register = template.Library()
 
@@ -40,7 +40,7 @@ def icon(name: str, label: str = "", size: int = 16) -> SafeString:
 @register.simple_tag
 def state(name: str, word: str = "") -> SafeString:
     """Show a state by icon, word and colour together; `word` replaces its usual word."""
-    look = wording.state(name)
+    look = labels.state(name)
     return format_html(
         '<span class="state state-{}">{}<span>{}</span></span>', look.tone, icon(look.icon), word or look.word
     )
@@ -49,7 +49,7 @@ def state(name: str, word: str = "") -> SafeString:
 @register.filter
 def state_word(name: str) -> str:
     """Return the usual word of a state: `in_sync` reads "in sync"."""
-    return wording.state(name).word
+    return labels.state(name).word
 
 
 @register.simple_tag
@@ -117,7 +117,7 @@ def path(name: str) -> SafeString:
 def environment_class(environment: Any) -> str:
     """Return the palette class of an environment (or of a palette key)."""
     colour = environment if isinstance(environment, str) else getattr(environment, "colour", "")
-    return f"env-{colour}" if colour in wording.ENVIRONMENT_COLOURS else "env-slate"
+    return f"env-{colour}" if colour in labels.ENVIRONMENT_COLOURS else "env-slate"
 
 
 @register.inclusion_tag("components/environment_label.html")
@@ -129,19 +129,19 @@ def environment_label(environment: Any, url: str = "") -> dict[str, Any]:
 @register.filter
 def type_icon(secret_type: str) -> str:
     """Return the icon of a kind of secret."""
-    return wording.TYPE_ICONS.get(str(secret_type), "text")
+    return labels.TYPE_ICONS.get(str(secret_type), "text")
 
 
 @register.filter
 def verb(event: Any) -> str:
     """Return what happened in an audit event, as words that follow its actor."""
-    return wording.verb(str(event.action), str(event.outcome))
+    return labels.verb(str(event.action), str(event.outcome))
 
 
 @register.filter
 def act_words(action: str) -> str:
     """Return an action as it is said before it is done: "write", "grant access to"."""
-    act = wording.ACTS.get(action)
+    act = labels.ACTS.get(action)
     return act.tried if act else action
 
 
@@ -154,7 +154,7 @@ def duration(minutes: int | None) -> str:
 @register.filter
 def fact_label(name: str) -> str:
     """Return the name of a derived fact as a label: `not_after` reads "Not after"."""
-    return wording.FACT_LABELS.get(name, name.replace("_", " ").capitalize())
+    return labels.FACT_LABELS.get(name, name.replace("_", " ").capitalize())
 
 
 @register.simple_tag
@@ -279,7 +279,7 @@ def filter_acts(bound: BoundField) -> SafeString:
     """Render the control that narrows to one act, each by its words: "revealed", not "secret.reveal"."""
     field = cast("ChoiceField", bound.field)
     choices = cast("Iterable[tuple[str, str]]", field.choices)
-    field.choices = [(act, wording.ACTS[act].done if act in wording.ACTS else told) for act, told in choices]
+    field.choices = [(act, labels.ACTS[act].done if act in labels.ACTS else told) for act, told in choices]
     return filter_select(bound)
 
 

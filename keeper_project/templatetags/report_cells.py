@@ -6,7 +6,7 @@ from django import template
 from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString
 
-from audit_app.reports import Cell
+from audit_app.queries.reports import Cell
 from keeper_project.templatetags.keeper_ui import when
 
 register = template.Library()

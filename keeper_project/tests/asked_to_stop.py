@@ -15,7 +15,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from keeper_project.serving import serve_pages
+from keeper_project.runtime.server import serve_pages
 
 STOPS = 8
 START_SECONDS = 60.0

@@ -16,7 +16,7 @@ from celery.beat import Scheduler
 from celery.concurrency.thread import TaskPool
 from celery.signals import worker_ready
 
-from keeper_project import cli, supervising
+from keeper_project.runtime import cli, supervisor
 
 NAME = "keeper_project.tests.held_task.hold"
 LEFT = "left"
@@ -89,5 +89,5 @@ def _note(folder: str, what: str, name: str) -> None:
 
 if __name__ == "__main__":
     if PATIENCE in os.environ:
-        supervising.STOP_SECONDS = float(os.environ[PATIENCE])  # type: ignore[misc]
+        supervisor.STOP_SECONDS = float(os.environ[PATIENCE])  # type: ignore[misc]
     cli.main()

@@ -1,6 +1,6 @@
 """A Keeper that closes stuck connections sooner: `python -m keeper_project.tests.impatient run ...`."""
 
-from keeper_project import cli, request_threads, stuck_connections
+from keeper_project.runtime import cli, request_threads, stuck_connections
 
 if __name__ == "__main__":
     request_threads.BODY_SECONDS = 3.0  # type: ignore[misc]

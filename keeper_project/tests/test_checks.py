@@ -6,7 +6,8 @@ import pytest
 from django.core.checks import CheckMessage
 from pytest_django import Settings
 
-from keeper_project import checks, production_packages
+from keeper_project import checks
+from keeper_project.config import startup_checks
 
 MYSQL = {"default": {"ENGINE": "django.db.backends.mysql"}}
 CHECKS: list[Callable[..., list[CheckMessage]]] = [
@@ -96,7 +97,7 @@ def test_plain_http_for_others_is_warned_of(settings: Settings) -> None:
 
 
 def test_packages_that_are_missing_are_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(production_packages, "find_spec", lambda _name: None)
+    monkeypatch.setattr(startup_checks, "find_spec", lambda _name: None)
     settings.REDIS_URL = "redis://localhost"
     assert found() == {"keeper.E005"}
 

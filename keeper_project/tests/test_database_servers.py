@@ -20,7 +20,7 @@ _ACCOUNT: Final = f"asked:{quote(PASSWORD, safe='')}"
 _PROGRAM: Final = """
 import json, os, pathlib
 from django.conf import settings
-from keeper_project.database_url import database_settings
+from keeper_project.config.database_url import database_settings
 entry = database_settings(os.environ["DATABASE_URL"], base_dir=pathlib.Path("/"))
 settings.configure(DATABASES={"default": entry})
 from django.db import OperationalError, connection

@@ -58,9 +58,9 @@ def test_nothing_else_reads_the_environment() -> None:
         "cli.py",
         "checks.py",
         "run.py",
-        "literal_env.py",
+        "env.py",
         "settings.py",
-        "listening.py",
+        "listen_address.py",
     }
     for package in ("audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project"):
         for path in (ROOT / package).rglob("*.py"):

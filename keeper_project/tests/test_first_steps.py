@@ -8,7 +8,7 @@ from django.test import Client
 from audit_app.tests.trail import take_away
 from environments_app.models import Environment, Membership, User
 from environments_app.tests.cast import Cast
-from environments_app.tokens import issue
+from environments_app.tokens.service import issue
 from secrets_app.tests.kept import keep
 from sync_app.tests.shown import make_target
 

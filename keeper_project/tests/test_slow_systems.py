@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from keeper_project.tests.test_run import ROOT, Served, environment, keeper
+from keeper_project.tests.management.commands.test_run import ROOT, Served, environment, keeper
 from sync_app.tests.worlds import VaultWorld
 from tests import hostile
 from tests.servers.fixtures import openbao
@@ -103,7 +103,7 @@ def test_tests_of_a_system_that_drips_leave_threads_to_everybody_else(data: Path
     with hostile.serving(DRIP) as slow, keeper(data) as served:
         wanted = ["--environment", "development", "--role", "manager", "--name", "test"]
         token = subprocess.run(
-            [sys.executable, "-m", "keeper_project.cli", "issue-token", *wanted],
+            [sys.executable, "-m", "keeper_project.runtime.cli", "issue-token", *wanted],
             cwd=ROOT,
             env=environment(data),
             capture_output=True,

@@ -15,8 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from keeper_project.tests.test_run import ROOT, Served, answers, environment, issue_token, keeper
-from keeper_project.tests.test_supervising import alive
+from keeper_project.tests.management.commands.test_run import (
+    ROOT,
+    Served,
+    answers,
+    environment,
+    issue_token,
+    keeper,
+)
+from keeper_project.tests.runtime.test_supervisor import alive
 from tests.servers.server import free_port
 
 WAIT_SECONDS = 150
@@ -155,7 +162,7 @@ def test_ctrl_c_ends_a_keeper_that_is_about_to_start(tmp_path: Path) -> None:
     data, output = tmp_path / "var", tmp_path / "output"
     with output.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "keeper_project.cli", "run", "--port", str(free_port())],
+            [sys.executable, "-m", "keeper_project.runtime.cli", "run", "--port", str(free_port())],
             cwd=ROOT, env=environment(data), stdout=out, stderr=out,
         )  # fmt: skip
     until(data.exists, "it read no settings")

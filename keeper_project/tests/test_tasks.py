@@ -10,7 +10,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from environments_app.models import Session
-from keeper_project.heartbeat import last_beat
+from keeper_project.runtime.heartbeat import last_beat
 from keeper_project.tasks import beat_heartbeat, clear_sessions
 
 

@@ -14,7 +14,7 @@ from redis import Redis as Client
 
 from keeper_project.celery import app
 from keeper_project.tests.held_task import BEAT_DIES, ENDS, FOLDER, LEFT, NAME, PATIENCE, WANTED
-from keeper_project.tests.test_run import ROOT, environment
+from keeper_project.tests.management.commands.test_run import ROOT, environment
 from keeper_project.tests.test_stopping import WAIT_SECONDS, until
 from tests.processes import database
 from tests.servers.redis import Redis

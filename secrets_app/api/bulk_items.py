@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from secrets_app.api.serializers import MAX_ID, NewSecretItem
-from secrets_app.input_errors import InvalidValue
-from secrets_app.secret_types import parse_secret_type
+from secrets_app.errors import InvalidValue
+from secrets_app.secret_types.registry import parse_secret_type
 
 _TEXTS: Final = frozenset({"name", "value"})
 _NEEDED: Final = _TEXTS | {"secret_type"}

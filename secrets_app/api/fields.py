@@ -5,9 +5,9 @@ from typing import Any
 from rest_framework import serializers
 
 from environments_app.api.fields import Text
-from secrets_app.input_errors import InvalidName, InvalidValue
-from secrets_app.names import MAX_NAME_LENGTH, NAME_PATTERN, validate_secret_name
-from secrets_app.secret_types import SecretType, parse_secret_type
+from secrets_app.errors import InvalidName, InvalidValue
+from secrets_app.secret_types.registry import SecretType, parse_secret_type
+from secrets_app.values.names import MAX_NAME_LENGTH, NAME_PATTERN, validate_secret_name
 
 
 class ExactText(Text):

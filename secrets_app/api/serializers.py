@@ -7,16 +7,16 @@ from rest_framework import serializers
 
 from environments_app.api.fields import Moment, StrictSerializer, Truth, WholeNumber
 from secrets_app.api.fields import ExactText, SecretName, TypeField
-from secrets_app.bulk import MAX_ITEMS
-from secrets_app.compare import Difference
-from secrets_app.import_formats import FORMATS
-from secrets_app.import_plan import Verdict
-from secrets_app.metadata import MAX_COMMENT, MAX_DESCRIPTION, MAX_OWNER, Metadata
+from secrets_app.importing.formats.registry import FORMATS
+from secrets_app.importing.plan import Verdict
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.names import TAG_PATTERN
-from secrets_app.new_rows import CreatedSecret
-from secrets_app.reading import Stage
-from secrets_app.secret_types import MAX_VALUE_BYTES, SecretType
+from secrets_app.persistence.bulk_insert import CreatedSecret
+from secrets_app.secret_types.registry import MAX_VALUE_BYTES, SecretType
+from secrets_app.services.bulk_create import MAX_ITEMS
+from secrets_app.services.compare import Difference
+from secrets_app.services.read import Stage
+from secrets_app.values.metadata import MAX_COMMENT, MAX_DESCRIPTION, MAX_OWNER, Metadata
+from secrets_app.values.names import TAG_PATTERN
 
 MAX_ID = 2**63 - 1
 METADATA_FIELDS = ("description", "tags", "owner", "expires_at", "resolves_references")

@@ -5,12 +5,12 @@ from typing import Any, Final
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
-from audit_app.actions import Action
-from environments_app.policy import Principal, allows
-from secrets_app.finding import require_authentic
-from secrets_app.input_errors import InvalidInput
+from audit_app.events.actions import Action
+from environments_app.authorization.policy import Principal, allows
+from secrets_app.errors import InvalidInput
 from secrets_app.models import Secret
-from secrets_app.reading import Stage, reveal, stage_number
+from secrets_app.queries.lookup import require_authentic
+from secrets_app.services.read import Stage, reveal, stage_number
 
 BOTH: Final = "both"
 _CHOICES: Final = [*map(str, Stage), BOTH]

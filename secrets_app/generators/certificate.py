@@ -9,10 +9,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from secrets_app.errors import InvalidOption
 from secrets_app.generators.key_pairs import PrivateKey, algorithm_option, new_key
 from secrets_app.generators.options import Generated, Generator, Option
-from secrets_app.input_errors import InvalidOption
-from secrets_app.secret_types import SecretType
+from secrets_app.secret_types.registry import SecretType
 
 # A label of RFC 1035, with the underscore that service names have; the first one may be a wildcard.
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"

@@ -5,7 +5,7 @@ import string
 
 from secrets_app.generators.options import Generated, Generator, Option
 from secrets_app.generators.password import draw, entropy_bits
-from secrets_app.secret_types import SecretType
+from secrets_app.secret_types.registry import SecretType
 
 DEFAULT_PORTS = {
     "postgres": 5432,

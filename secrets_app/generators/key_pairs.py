@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import TypeAlias
 
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from secrets_app.generators.options import Option
+from secrets_app.generators.options import Generated, Generator, Option
+from secrets_app.secret_types.registry import SecretType
 
 PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
@@ -33,3 +35,32 @@ def algorithm_option(default: str) -> Option:
 def new_key(algorithm: str) -> PrivateKey:
     """Return a new private key; the randomness is OpenSSL's, seeded by the kernel."""
     return _ALGORITHMS[algorithm]()
+
+
+def make(*, algorithm: str, comment: str) -> Generated:
+    """Return a new key; `comment` ends the public line (as the name of the key in authorized_keys)."""
+    key = new_key(algorithm)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return Generated(private.decode(), SecretType.SSH_KEY, f"{public.decode()} {comment}".rstrip())
+
+
+SSH_KEY = Generator(
+    kind="ssh_key",
+    label="SSH key",
+    secret_type=SecretType.SSH_KEY,
+    make=make,
+    options=(
+        algorithm_option("ed25519"),
+        Option(
+            name="comment",
+            label="Comment",
+            kind="text",
+            default="",
+            maximum=255,
+            help="Stands at the end of the public key.",
+        ),
+    ),
+)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from secrets_app.input_errors import InvalidOption
-from secrets_app.secret_types import SecretType
+from secrets_app.errors import InvalidOption
+from secrets_app.secret_types.registry import SecretType
 
 OptionKind: TypeAlias = Literal["integer", "boolean", "choice", "text", "list"]
 OptionValue: TypeAlias = int | bool | str | list[str]

@@ -6,7 +6,7 @@ import math
 import secrets
 
 from secrets_app.generators.options import Generated, Generator, Option
-from secrets_app.secret_types import SecretType
+from secrets_app.secret_types.registry import SecretType
 
 
 @functools.cache

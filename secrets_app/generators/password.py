@@ -5,9 +5,9 @@ import secrets
 import string
 from collections.abc import Sequence
 
+from secrets_app.errors import InvalidOption
 from secrets_app.generators.options import Generated, Generator, Option
-from secrets_app.input_errors import InvalidOption
-from secrets_app.secret_types import SecretType
+from secrets_app.secret_types.registry import SecretType
 
 AMBIGUOUS = frozenset("0O1Il|5S2Z8B")
 SYMBOLS = "!#$%&()*+,-./:;<=>?@[]^_{}~"

@@ -8,9 +8,9 @@ import string
 import uuid
 from collections.abc import Callable
 
+from secrets_app.errors import InvalidOption
 from secrets_app.generators.options import Generated, Generator, Option
-from secrets_app.input_errors import InvalidOption
-from secrets_app.secret_types import SecretType
+from secrets_app.secret_types.registry import SecretType
 
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _PREFIX = re.compile(r"[A-Za-z0-9_.-]*")

@@ -14,12 +14,12 @@ from uuid import UUID
 from django.conf import settings
 from django.utils import timezone
 
-from audit_app.canonical import Json, canonical_json, utc_text
-from audit_app.keyring import Purpose, keyring
+from audit_app.crypto.canonical_json import Json, canonical_json, utc_text
+from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import deployment_uuid
 from secrets_app.errors import MigrationRefused
+from secrets_app.keys.wrapping import LOCAL, Wrap, other_wrap, own_wrap
 from secrets_app.models import DataKey
-from secrets_app.wrapping import LOCAL, Wrap, other_wrap, own_wrap
 
 _FORMAT: Final = "keeper-key-backup"
 _VERSION: Final = 1

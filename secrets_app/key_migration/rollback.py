@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from audit_app.actions import Action
-from audit_app.keyring import keyring
+from audit_app.events.actions import Action
+from audit_app.interfaces.keyring import keyring
 from environments_app.models import Environment
 from secrets_app.errors import MigrationRefused, SecretError
 from secrets_app.key_migration.backup import Backup, read_backup
-from secrets_app.key_migration.moving import put_wraps
+from secrets_app.key_migration.move import put_wraps
 from secrets_app.key_migration.state import end, require_backend, require_both_providers
-from secrets_app.keyring import SystemKeyring
+from secrets_app.key_operations.rewrap import Scope
+from secrets_app.keys.models.key_migration import FINALISED, ROLLED_BACK
+from secrets_app.keys.system_keyring import SystemKeyring
+from secrets_app.keys.wrapping import LOCAL, Wrap, open_wrap, other_wrap, own_wrap, unwrap, wrap_again
 from secrets_app.models import DataKey, KeyMigration
-from secrets_app.models.key_migration import FINALISED, ROLLED_BACK
-from secrets_app.rewrap import Scope
-from secrets_app.wrapping import LOCAL, Wrap, open_wrap, other_wrap, own_wrap, unwrap, wrap_again
 
 # How often it goes through the data keys while processes that still use KMS make new ones.
 _PASSES: Final = 5

@@ -7,18 +7,18 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from audit_app import actors, streams
-from audit_app.actions import Action
-from audit_app.canonical import Json
-from audit_app.record import AuditObject, record
-from audit_app.row_history import row_state
+from audit_app.crypto.canonical_json import Json
+from audit_app.events import actors, streams
+from audit_app.events.actions import Action
+from audit_app.integrity.row_state import row_state
+from audit_app.recording.recorder import AuditObject, record
 from secrets_app.errors import MigrationRefused
 from secrets_app.key_migration.backup import Written, write_backup
-from secrets_app.key_providers import provider_named
+from secrets_app.key_operations.reencrypt import legacy_rows
+from secrets_app.keys.models.key_migration import FINALISED
+from secrets_app.keys.providers.registry import provider_named
+from secrets_app.keys.wrapping import LOCAL
 from secrets_app.models import DataKey, KeyMigration
-from secrets_app.models.key_migration import FINALISED
-from secrets_app.reseal import legacy_rows
-from secrets_app.wrapping import LOCAL
 
 _NO_OTHER: Final = {"other_provider": "", "other_key_uri": "", "other_wrapped_key": b""}
 

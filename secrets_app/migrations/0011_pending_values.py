@@ -2,7 +2,7 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import secrets_app.fields
+import secrets_app.keys.encrypted_field
 import uuid
 from django.db import migrations, models
 
@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ('index', models.PositiveIntegerField(default=0)),
-                ('value', secrets_app.fields.EncryptedField(context='sealing_context', label='pending-value.value')),
+                ('value', secrets_app.keys.encrypted_field.EncryptedField(context='sealing_context', label='pending-value.value')),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ('approval', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='values', to='environments_app.approval')),
                 ('data_key', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='secrets_app.datakey', to_field='uuid')),

@@ -1,14 +1,14 @@
 """What is kept: secrets, versions, references, shares, sweeps, webhooks, data keys, and what wraps those."""
 
-from secrets_app.models.data_key import DataKey
-from secrets_app.models.key_migration import KeyMigration
-from secrets_app.models.pending import PendingValue
+from secrets_app.keys.models.data_key import DataKey
+from secrets_app.keys.models.key_migration import KeyMigration
+from secrets_app.keys.models.wrapping_key import WrappingKey
+from secrets_app.models.integrity_sweep import Sweep
+from secrets_app.models.pending_value import PendingValue
 from secrets_app.models.reference import Reference
 from secrets_app.models.secret import MAX_NAME_LENGTH, Secret, SecretVersion, search_text, version_context
 from secrets_app.models.share import Share
-from secrets_app.models.sweep import Sweep
 from secrets_app.models.webhook import Webhook, WebhookStyle
-from secrets_app.models.wrapping_key import WrappingKey
 
 __all__ = [
     "MAX_NAME_LENGTH",

@@ -7,16 +7,16 @@ from uuid import UUID
 from django.db import models
 from django.utils import timezone
 
-from audit_app.identified import Identified
+from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models import deployment_uuid
-from audit_app.record import AuditObject, ManifestEntry
-from audit_app.row_mac import AuthenticatedRow
+from audit_app.models.uuid_model import Identified
+from audit_app.recording.recorder import AuditObject, ManifestEntry
 from environments_app.fields import ExactCharField, LiveField
 from environments_app.models import Environment
 from secrets_app.envelope.context import SECRET_VERSION_VALUE, Context, version_parent
-from secrets_app.fields import EncryptedField
-from secrets_app.models.data_key import DataKey
-from secrets_app.secret_types import SecretType
+from secrets_app.keys.encrypted_field import EncryptedField
+from secrets_app.keys.models.data_key import DataKey
+from secrets_app.secret_types.registry import SecretType
 from secrets_app.tags_field import TagsField
 
 MAX_NAME_LENGTH = 512

@@ -6,13 +6,13 @@ from typing import ClassVar
 from django.db import models
 from django.utils import timezone
 
+from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models import deployment_uuid
-from audit_app.record import AuditObject
-from audit_app.row_mac import AuthenticatedRow
+from audit_app.recording.recorder import AuditObject
 from environments_app.models import Environment
 from secrets_app.envelope.context import WEBHOOK_ADDRESS, Context
-from secrets_app.fields import EncryptedField
-from secrets_app.models.data_key import DataKey
+from secrets_app.keys.encrypted_field import EncryptedField
+from secrets_app.keys.models.data_key import DataKey
 
 
 class WebhookStyle(StrEnum):

@@ -6,7 +6,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from secrets_app.secret_types import pem
-from secrets_app.secret_types.values import Facts, refused
+from secrets_app.secret_types.bounds import Facts, refused
 
 LABEL = "CERTIFICATE"
 # Parameters that OpenSSL and HAProxy write into the same file.

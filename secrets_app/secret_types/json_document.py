@@ -3,8 +3,8 @@
 import json
 from collections.abc import Callable
 
-from secrets_app.input_errors import InvalidValue
-from secrets_app.secret_types.values import Facts, is_encodable, refused
+from secrets_app.errors import InvalidValue
+from secrets_app.secret_types.bounds import Facts, is_encodable, refused
 
 MAX_DEPTH = 64
 # The bound on bytes keeps a JSON document below MAX_NODES; it is stated for YAML, where aliases multiply.

@@ -2,7 +2,7 @@
 
 import unicodedata
 
-from secrets_app.secret_types.values import Facts, refused
+from secrets_app.secret_types.bounds import Facts, refused
 
 
 def inspect_password(_value: str) -> Facts:

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 
 from secrets_app.secret_types import pem, ssh_wire
-from secrets_app.secret_types.values import Facts, refused
+from secrets_app.secret_types.bounds import Facts, refused
 
 OPENSSH_LABEL = "OPENSSH PRIVATE KEY"
 MAX_COMMENT_LENGTH = 255

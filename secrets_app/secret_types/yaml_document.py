@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
+from secrets_app.secret_types.bounds import Facts, refused
 from secrets_app.secret_types.json_document import MAX_DEPTH, MAX_NODES
-from secrets_app.secret_types.values import Facts, refused
 
 # An integer of more digits is no number that anyone meant, and base 60 takes quadratic time to read.
 MAX_NUMBER_LENGTH = 400

@@ -6,9 +6,9 @@ from django.test import Client
 
 from environments_app.models import Environment, User
 from environments_app.tests.cast import Cast
-from secrets_app import writing
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.secret_types import SecretType
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import write
 
 # Distinct enough to be found wherever it should not be.
 VALUE = "canary-4d1f-value"
@@ -25,7 +25,7 @@ def keep(
     **metadata: Any,
 ) -> Secret:
     """Store a secret, by default alice's text in development."""
-    return writing.create(
+    return write.create(
         actor=cast.principal(actor or cast.alice),
         environment=environment or cast.development,
         name=name,
@@ -38,7 +38,7 @@ def keep(
 def change(cast: Cast, secret: Secret, value: str, **options: Any) -> Secret:
     """Give a stored secret another value, as alice."""
     stored = Secret.objects.select_related("environment").get(pk=secret.pk)
-    return writing.update(actor=cast.principal(cast.alice), secret=stored, value=value, **options)
+    return write.update(actor=cast.principal(cast.alice), secret=stored, value=value, **options)
 
 
 def version(secret: Secret, number: int = 1) -> SecretVersion:

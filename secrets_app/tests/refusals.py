@@ -5,8 +5,8 @@ import traceback
 
 import pytest
 
-from secrets_app.input_errors import InvalidValue
-from secrets_app.secret_types import SecretType, inspect
+from secrets_app.errors import InvalidValue
+from secrets_app.secret_types.registry import SecretType, inspect
 
 # Of this thread's own work: how long the machine lets it wait says nothing of a refusal.
 SECONDS = 2.0

@@ -15,9 +15,9 @@ from pytest_django import Settings
 from audit_app.models import AuditEvent
 from environments_app.models import Membership, Role, User
 from environments_app.tests.cast import Cast
-from secrets_app import writing
 from secrets_app.models import DataKey, Secret, SecretVersion
-from secrets_app.secret_types import SecretType
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import write
 
 pytestmark = pytest.mark.django_db
 VALUE = "canary-91c2"
@@ -26,7 +26,7 @@ SignedIn = Callable[[User], Client]
 
 @pytest.fixture
 def secret(cast: Cast) -> Secret:
-    return writing.create(
+    return write.create(
         actor=cast.principal(cast.alice),
         environment=cast.development,
         name="payments/db",

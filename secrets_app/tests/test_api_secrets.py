@@ -583,7 +583,7 @@ def test_who_is_unknown_is_a_problem(cast: Cast, header: str) -> None:
 def test_a_session_changes_nothing_without_its_csrf_token(cast: Cast) -> None:
     secret = keep(cast)
     client = Client(enforce_csrf_checks=True)
-    client.force_login(cast.alice, backend="environments_app.local_login.LocalBackend")
+    client.force_login(cast.alice, backend="environments_app.users.password_backend.LocalBackend")
     assert client.get(f"/api/secrets/{secret.pk}").status_code == 200
     assert is_problem(send(client, "PUT", f"/api/secrets/{secret.pk}", {"value": "v"}), 403)
     assert is_problem(client.delete(f"/api/secrets/{secret.pk}"), 403)

@@ -7,8 +7,8 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from audit_app.integrity import Problem, run_checks
-from audit_app.verification import verify
+from audit_app.integrity.check_registry import Problem, run_checks
+from audit_app.verification.stream_verifier import verify
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from secrets_app.tests.kept import keep

@@ -10,13 +10,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from environments_app.api.views import AccessView
-from environments_app.environments import find_environment
+from environments_app.api.environments import AccessView
+from environments_app.environments.service import find_environment
 from environments_app.errors import InvalidField
 from environments_app.models import Environment
-from sync_app.api import serializers as documents
-from sync_app.finding import find_plan, find_target
+from sync_app.api import target_serializers as documents
 from sync_app.models import Plan, Run, Target
+from sync_app.targets.lookup import find_plan, find_target
 
 
 class SyncView(AccessView):

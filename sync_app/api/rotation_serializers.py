@@ -6,10 +6,10 @@ from rest_framework import serializers
 
 from environments_app.api.fields import StrictSerializer, Text, Truth, WholeNumber
 from secrets_app.models import MAX_NAME_LENGTH
-from sync_app.api.serializers import Texts
+from sync_app.api.target_serializers import Texts
+from sync_app.domain.cadence import MAX_SECONDS
 from sync_app.models import Acknowledgement, Rotation, RotationPolicy
-from sync_app.rotation.cadence import MAX_SECONDS
-from sync_app.rotators import ROTATORS
+from sync_app.rotators.registry import ROTATORS
 
 _MAX_REASON = 200
 _MAX_VERSION = 2**31 - 1

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any, Final
 
-from sync_app.api.serializers import MAX_TEXT
-from sync_app.backends import BACKENDS
+from sync_app.api.target_serializers import MAX_TEXT
 from sync_app.backends.base import FormField
-from sync_app.rotators import ROTATORS
+from sync_app.backends.registry import BACKENDS
+from sync_app.rotators.registry import ROTATORS
 
 Document = dict[str, Any]
 Fields = Iterable[FormField]

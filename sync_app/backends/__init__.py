@@ -1,10 +1,1 @@
-"""The kinds of systems that Keeper syncs with; adding one is a class and a line here."""
-
-from sync_app.backends.aws_secrets_manager import AwsSecretsManager
-from sync_app.backends.base import Backend
-from sync_app.backends.vault_kv2 import VaultKv2
-
-BACKENDS: dict[str, type[Backend]] = {
-    "aws_secrets_manager": AwsSecretsManager,
-    "vault_kv2": VaultKv2,
-}
+"""Backends: the systems that secrets are synced to."""

@@ -14,8 +14,8 @@ from uuid import UUID
 
 from sync_app.backends.answers import plain, refuse_other_forms
 from sync_app.backends.permissions import Permission
+from sync_app.domain.reconciliation import Presence
 from sync_app.errors import BadDestination
-from sync_app.reconcile import Presence
 
 # Between what is known of a version before it is made, and the rest of its name.
 VERSION_SEPARATOR: Final = "@"
@@ -83,6 +83,14 @@ class Copy:
 
     seen: Seen
     value: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shown:
+    """What a look at many secrets together showed of one, and when."""
+
+    seen: Seen
+    at: float
 
 
 @dataclass(frozen=True, kw_only=True)

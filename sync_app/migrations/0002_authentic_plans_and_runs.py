@@ -1,7 +1,7 @@
 import django.utils.timezone
 from django.db import migrations, models
 
-import audit_app.row_mac
+import audit_app.integrity.row_authentication
 
 
 class Migration(migrations.Migration):
@@ -24,13 +24,13 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="plan",
             name="row_mac",
-            field=audit_app.row_mac.RowMacField(default=b"", editable=False, max_length=48),
+            field=audit_app.integrity.row_authentication.RowMacField(default=b"", editable=False, max_length=48),
             preserve_default=False,
         ),
         migrations.AddField(
             model_name="run",
             name="row_mac",
-            field=audit_app.row_mac.RowMacField(default=b"", editable=False, max_length=48),
+            field=audit_app.integrity.row_authentication.RowMacField(default=b"", editable=False, max_length=48),
             preserve_default=False,
         ),
     ]

@@ -6,12 +6,12 @@ from typing import ClassVar
 from django.db import models
 from django.utils import timezone
 
-from audit_app.record import AuditObject
-from audit_app.row_mac import AuthenticatedRow
+from audit_app.integrity.row_authentication import AuthenticatedRow
+from audit_app.recording.recorder import AuditObject
 from environments_app.fields import ExactCharField
 from secrets_app.models import MAX_NAME_LENGTH
+from sync_app.domain.reconciliation import Ownership
 from sync_app.models.target import Target
-from sync_app.reconcile import Ownership
 
 
 class PlanKind(StrEnum):

@@ -5,8 +5,8 @@ from typing import ClassVar
 from django.db import models
 from django.utils import timezone
 
-from audit_app.record import AuditObject
-from audit_app.row_mac import AuthenticatedRow
+from audit_app.integrity.row_authentication import AuthenticatedRow
+from audit_app.recording.recorder import AuditObject
 from environments_app.fields import ExactCharField
 from environments_app.models import Environment
 from environments_app.names import MAX_PREFIX

@@ -7,17 +7,17 @@ from uuid import UUID
 from django.db import models
 from django.utils import timezone
 
-from audit_app.actors import Actor, ActorKind
+from audit_app.events.actors import Actor, ActorKind
+from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models import deployment_uuid
-from audit_app.record import AuditObject
-from audit_app.row_mac import AuthenticatedRow
+from audit_app.recording.recorder import AuditObject
 from environments_app.fields import LiveField
 from environments_app.models import Environment
 from secrets_app.envelope.context import ROTATOR_CREDENTIALS, Context
-from secrets_app.fields import EncryptedField
+from secrets_app.keys.encrypted_field import EncryptedField
 from secrets_app.models import DataKey, Secret
+from sync_app.domain.rotation_state import ENDED, SERVED, Act, Slot, Step, offered
 from sync_app.models.run import Trigger
-from sync_app.rotation.states import ENDED, SERVED, Act, Slot, Step, offered
 
 
 class RotationPolicy(AuthenticatedRow):

@@ -6,8 +6,8 @@ from typing import ClassVar, Final
 from django.db import models
 from django.utils import timezone
 
-from audit_app.actors import Actor, ActorKind
-from audit_app.row_mac import AuthenticatedRow
+from audit_app.events.actors import Actor, ActorKind
+from audit_app.integrity.row_authentication import AuthenticatedRow
 from sync_app.models.plan import Plan
 from sync_app.models.target import Target
 

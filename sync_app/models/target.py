@@ -7,17 +7,17 @@ from uuid import UUID
 from django.db import models
 from django.utils import timezone
 
+from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models import deployment_uuid
-from audit_app.record import AuditObject
-from audit_app.row_mac import AuthenticatedRow
+from audit_app.recording.recorder import AuditObject
 from environments_app.fields import ExactCharField, LiveField
 from environments_app.models import Environment
 from environments_app.names import MAX_PREFIX
 from secrets_app.envelope.context import TARGET_CREDENTIALS, Context
-from secrets_app.fields import EncryptedField
+from secrets_app.keys.encrypted_field import EncryptedField
 from secrets_app.models import MAX_NAME_LENGTH, DataKey
-from sync_app.reconcile import Conflict, Deletion, DeletionBudget, Direction, Ownership, Rules
-from sync_app.states import State
+from sync_app.domain.delivery_state import State
+from sync_app.domain.reconciliation import Conflict, Deletion, DeletionBudget, Direction, Ownership, Rules
 
 
 class Target(AuthenticatedRow):

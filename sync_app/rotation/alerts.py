@@ -9,15 +9,15 @@ from django.db import transaction
 from django.db.models import Q
 from django.urls import reverse
 
-from audit_app import actors
-from audit_app.actions import Action
-from audit_app.record import record
-from audit_app.streams import environment_stream
-from environments_app.notifications import notify, recovered, still_open
-from sync_app.leases import database_now
+from audit_app.events import actors
+from audit_app.events.actions import Action
+from audit_app.events.streams import environment_stream
+from audit_app.recording.recorder import record
+from environments_app.notifications.service import notify, recovered, still_open
+from sync_app.domain.rotation_state import Slot, Step
+from sync_app.jobs.leases import database_now
 from sync_app.models import Rotation, RotationPolicy
-from sync_app.rotation.standing import LATE
-from sync_app.rotation.states import Slot, Step
+from sync_app.rotation.status import LATE
 
 STOPPED: Final = "rotation.stopped"
 OVERDUE: Final = "rotation.overdue"

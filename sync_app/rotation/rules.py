@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from environments_app.changes import check_fields
+from environments_app.authorization.locked_row import check_fields
 from environments_app.errors import InvalidField
 from secrets_app.models import Secret
-from sync_app.models import RotationPolicy
-from sync_app.rotation.cadence import (
+from sync_app.domain.cadence import (
     MAX_SECONDS,
     MIN_INTERVAL,
     Cadence,
@@ -17,6 +16,7 @@ from sync_app.rotation.cadence import (
     parse_window,
     zone,
 )
+from sync_app.models import RotationPolicy
 
 CHANGEABLE: Final = (
     "interval_seconds",

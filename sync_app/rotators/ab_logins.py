@@ -17,7 +17,7 @@ from sync_app.errors import (
     ValueUnusable,
 )
 from sync_app.rotators.base import Answer, Fence, Login, Pending, Probe, Rotator
-from sync_app.rotators.credentials import DatabaseCredential, read, replaced
+from sync_app.rotators.credential_json import DatabaseCredential, read, replaced
 from sync_app.rotators.endpoint import Endpoint
 
 # The unreserved characters of RFC 3986: such a password goes into a connection URL as it is.

@@ -18,10 +18,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from audit_app.errors import BadEndpoint, OutboundError
-from audit_app.outbound import normalised_endpoint
-from sync_app.aws_clients import guarded_client
+from audit_app.network.outbound import normalised_endpoint
 from sync_app.backends.answers import MISREAD, unexpected
-from sync_app.backends.aws_errors import translated, unanswered
+from sync_app.backends.aws.clients import guarded_client
+from sync_app.backends.aws.errors import translated, unanswered
 from sync_app.backends.base import FormField
 from sync_app.errors import (
     BackendError,
@@ -35,7 +35,7 @@ from sync_app.errors import (
     ValueUnusable,
 )
 from sync_app.rotators.base import Answer, Fence, Login, Pending, Probe, Rotator
-from sync_app.rotators.credentials import json_object, replaced, text
+from sync_app.rotators.credential_json import json_object, replaced, text
 
 Reply = TypeVar("Reply")
 

@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Final, Self
 
 from audit_app.errors import OutboundError
-from audit_app.outbound import permitted_addresses
-from audit_app.outbound_limits import limited_context
+from audit_app.network.outbound import permitted_addresses
+from audit_app.network.outbound_limits import limited_context
 from sync_app.backends.base import FormField
 from sync_app.errors import BadDestination, TargetUnreachable
 

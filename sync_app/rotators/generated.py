@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from secrets_app.generators import GENERATORS, generate
-from secrets_app.input_errors import InvalidOption
+from secrets_app.errors import InvalidOption
+from secrets_app.generators.registry import GENERATORS, generate
 from sync_app.backends.base import FormField
 from sync_app.errors import BadDestination, ValueUnusable
 from sync_app.rotators.base import Answer, Fence, Login, Pending, Probe, Rotator

@@ -9,8 +9,8 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
-from sync_app import leases
-from sync_app.leases import database_now
+from sync_app.jobs import leases
+from sync_app.jobs.leases import database_now
 from sync_app.tests.worlds import AwsWorld, VaultWorld, World
 from tests.aws_strict.faults import Plan
 from tests.servers.fixtures import moto_url, openbao, strict_aws

@@ -4,7 +4,7 @@ import itertools
 from collections import Counter
 from pathlib import Path
 
-from sync_app.reconcile import (
+from sync_app.domain.reconciliation import (
     Base,
     Conflict,
     Deletion,

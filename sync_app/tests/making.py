@@ -3,8 +3,8 @@
 from typing import Any
 
 from environments_app.tests.cast import Cast
-from sync_app import targets
 from sync_app.models import Target
+from sync_app.targets import service as targets
 from sync_app.tests.worlds import World
 
 

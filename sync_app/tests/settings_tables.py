@@ -14,8 +14,8 @@ PAGES = ("sync.md", "rotation.md")
 
 def tables(page: str) -> str:
     """Return the tables of a page, between their marks, from the registry of backends or of rotators."""
-    from sync_app.backends import BACKENDS
-    from sync_app.rotators import ROTATORS
+    from sync_app.backends.registry import BACKENDS
+    from sync_app.rotators.registry import ROTATORS
 
     kinds = (
         [(key, each, "destination", each.destination_fields, each.credential_fields) for key, each in BACKENDS.items()]

@@ -6,9 +6,9 @@ from django.utils import timezone
 
 from environments_app.models import Environment
 from secrets_app.models import Secret
-from sync_app.credentials import seal
 from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
-from sync_app.planning import rules_of
+from sync_app.planning.service import rules_of
+from sync_app.targets.credentials import seal
 
 
 def make_target(environment: Environment, name: str = "vault", **fields: Any) -> Target:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from django.test import Client
 
-from audit_app.actions import Action
+from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from environments_app.models import Membership, User
 from environments_app.tests.cast import Cast

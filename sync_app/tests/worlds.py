@@ -9,9 +9,9 @@ import boto3
 import hvac
 from botocore.exceptions import ClientError
 
-from sync_app.backends.aws_secrets_manager import AwsSecretsManager
+from sync_app.backends.aws.backend import AwsSecretsManager
 from sync_app.backends.base import Backend
-from sync_app.backends.vault_kv2 import VaultKv2
+from sync_app.backends.vault.backend import VaultKv2
 from tests.aws_strict.faults import Plan
 
 REGION = "eu-central-1"

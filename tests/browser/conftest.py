@@ -12,9 +12,9 @@ from pytest_django.live_server_helper import LiveServer
 
 from environments_app.models import Environment, User
 from environments_app.tests.cast import Cast, make_cast
-from secrets_app import writing
 from secrets_app.models import Secret
-from secrets_app.secret_types import SecretType
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import write
 from tests.browser import requests_under_way
 from tests.browser.visitor import PATIENCE_MILLISECONDS, Visitor
 
@@ -102,7 +102,7 @@ def secret(cast: Cast) -> Callable[..., Secret]:
         environment: Environment | None = None,
         user: User | None = None,
     ) -> Secret:
-        return writing.create(
+        return write.create(
             actor=cast.principal(user or cast.alice),
             environment=environment or cast.development,
             name=name,

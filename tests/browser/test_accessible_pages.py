@@ -11,12 +11,12 @@ from django_otp.oath import hotp
 
 from audit_app.models import AuditEvent
 from environments_app.models import Membership
-from environments_app.notifications import notify
+from environments_app.notifications.service import notify
 from environments_app.tests.cast import PASSWORD, Cast
-from environments_app.tokens import issue
-from secrets_app import lifecycle, reading
+from environments_app.tokens.service import issue
 from secrets_app.models import Secret
-from secrets_app.secret_types import SecretType
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import lifecycle, read
 from tests.browser.accessibility import LOOKS, barriers, flaws, flaws_at
 from tests.browser.visitor import Visitor
 
@@ -87,8 +87,8 @@ def test_pages_are_without_barriers(
     cast.alice.save()
     deleted = secret(name="old/key")
     lifecycle.delete(actor=cast.principal(cast.alice), secret=deleted)
-    reading.reveal(actor=cast.principal(cast.bob), secret=stored)
-    reading.reveal_environment(actor=cast.principal(cast.bob), environment=cast.development)
+    read.reveal(actor=cast.principal(cast.bob), secret=stored)
+    read.reveal_environment(actor=cast.principal(cast.bob), environment=cast.development)
     rows = {
         "record": AuditEvent.objects.get(manifest__isnull=False).pk,
         "secret": stored.pk,

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from playwright.sync_api import Page, Route, expect
 
 from environments_app.tests.cast import Cast
-from secrets_app import writing
 from secrets_app.models import Secret
+from secrets_app.services import write
 from tests.browser.visitor import PATIENCE_MILLISECONDS, Visitor
 
 Make = Callable[..., Secret]
@@ -58,7 +58,7 @@ def test_what_is_typed_into_the_search_early_is_searched_for(
 
 def test_what_asks_first_is_not_sent_unasked_early(visitor: Visitor, cast: Cast, secret: Make) -> None:
     stored = secret(value="first")
-    writing.update(actor=cast.principal(cast.alice), secret=stored, value="second", comment="new")
+    write.update(actor=cast.principal(cast.alice), secret=stored, value="second", comment="new")
     page = visitor.open("/", user=cast.alice)
     with without_modules_yet(page, f"/secrets/{stored.pk}"):
         page.get_by_role("button", name="Roll back to version 1").click()

@@ -66,7 +66,7 @@ def _example(pattern: URLPattern) -> str:
 def answers_to_get(cast: Cast) -> set[str]:
     """The names of the routes that take GET, whatever they say to it."""
     client = Client()
-    client.force_login(cast.root, backend="environments_app.local_login.LocalBackend")
+    client.force_login(cast.root, backend="environments_app.users.password_backend.LocalBackend")
     return {
         str(pattern.name)
         for pattern in _pages(get_resolver().url_patterns)

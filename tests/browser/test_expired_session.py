@@ -12,11 +12,11 @@ from django.utils import timezone
 from django_otp.oath import hotp
 from playwright.sync_api import Page, expect
 
-from environments_app import second_factor
+from environments_app.authentication import mfa
 from environments_app.models import Session, User
 from environments_app.tests.cast import PASSWORD, Cast
-from secrets_app import reading, writing
 from secrets_app.models import Secret
+from secrets_app.services import read, write
 from tests.browser import keys
 from tests.browser.accessibility import LOOKS, flaws
 from tests.browser.visitor import Visitor
@@ -39,7 +39,7 @@ def sign_in(page: Page, password: str = PASSWORD) -> None:
 
 
 def value_of(cast: Cast, secret: Secret) -> str:
-    return reading.reveal(actor=cast.principal(cast.alice), secret=Secret.objects.get(pk=secret.pk)).value
+    return read.reveal(actor=cast.principal(cast.alice), secret=Secret.objects.get(pk=secret.pk)).value
 
 
 def stored_in(page: Page) -> str:
@@ -93,7 +93,7 @@ def test_a_new_secret_is_saved_by_the_keyboard_alone(visitor: Visitor, cast: Cas
 
 def test_a_roll_back_is_done_after_signing_in_again(visitor: Visitor, cast: Cast, secret: Make) -> None:
     stored = secret(value="first")
-    writing.update(actor=cast.principal(cast.alice), secret=stored, value="second", comment="new")
+    write.update(actor=cast.principal(cast.alice), secret=stored, value="second", comment="new")
     page = visitor.open(f"/secrets/{stored.pk}", user=cast.alice)
     end_session(cast.alice)
 
@@ -224,7 +224,7 @@ def test_without_scripts_the_sign_in_says_so_and_leads_back(
     visitor: Visitor, cast: Cast, secret: Make
 ) -> None:
     stored = secret(value="first")
-    writing.update(actor=cast.principal(cast.alice), secret=stored, value="second", comment="new")
+    write.update(actor=cast.principal(cast.alice), secret=stored, value="second", comment="new")
     page = visitor.open(f"/secrets/{stored.pk}", user=cast.alice, java_script_enabled=False)
     end_session(cast.alice)
 
@@ -295,9 +295,9 @@ def test_a_page_that_outlives_its_session_says_so(visitor: Visitor, cast: Cast) 
 def test_a_second_factor_is_asked_for_in_the_dialog(visitor: Visitor, cast: Cast, secret: Make) -> None:
     stored = secret()
     actor = cast.principal(cast.alice)
-    seed = second_factor.begin(actor=actor, user=cast.alice).secret
+    seed = mfa.begin(actor=actor, user=cast.alice).secret
     now = hotp(b32decode(seed), int(time.time()) // 30)
-    recovery = second_factor.enrol(actor=actor, user=cast.alice, code=f"{now:06d}")
+    recovery = mfa.enrol(actor=actor, user=cast.alice, code=f"{now:06d}")
     page = visitor.open(f"/secrets/{stored.pk}/edit", user=User.objects.get(pk=cast.alice.pk))
     page.locator("#id_value").fill("typed-with-care")
     end_session(cast.alice)

@@ -4,7 +4,7 @@ from playwright.sync_api import expect
 from pytest_django import Settings
 
 from environments_app.models import ServiceToken
-from keeper_project.initialise import initialise
+from keeper_project.runtime.bootstrap import initialise
 from secrets_app.models import Secret
 from sync_app.models import Target
 from tests.browser.keys import fill, follow

@@ -9,9 +9,10 @@ from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import FilePayload, Page, expect
 
 from environments_app.tests.cast import Cast
-from secrets_app import importing, writing
+from secrets_app.importing import service as importing
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.secret_types import SecretType
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import write
 from tests.browser import keys
 from tests.browser.visitor import Visitor
 
@@ -101,7 +102,7 @@ def test_an_edit_that_met_another_loses_nothing_by_the_keyboard_alone(
     page.wait_for_load_state()
     keys.fill(page, "#id_value", "mine-1")
     keys.fill(page, "#id_owner", "my-team")
-    writing.update(actor=cast.principal(cast.erin), secret=stored, value="theirs-1", owner="their-team")
+    write.update(actor=cast.principal(cast.erin), secret=stored, value="theirs-1", owner="their-team")
     with page.expect_navigation():
         page.keyboard.press("Enter")
     page.wait_for_load_state()
@@ -231,7 +232,7 @@ def _settled(page: Page) -> str:
 
 def test_after_sign_out_back_shows_nothing(visitor: Visitor, cast: Cast, secret: Make) -> None:
     stored = secret()
-    writing.update(actor=cast.principal(cast.alice), secret=stored, value="second-Zz1")
+    write.update(actor=cast.principal(cast.alice), secret=stored, value="second-Zz1")
     page = visitor.open(f"/secrets/{stored.pk}", user=cast.alice)
     page.get_by_role("button", name="Reveal", exact=True).click()
     expect(page.locator("[data-value]")).to_have_text("second-Zz1")

@@ -7,11 +7,13 @@ from playwright.sync_api import expect
 from pytest_django import Settings
 
 from environments_app.tests.cast import Cast
-from secrets_app import reading, writing
 from secrets_app.models import Secret, SecretVersion
-from sync_app import runs, targets
+from secrets_app.services import read as read_service
+from secrets_app.services import write
 from sync_app.models import Rotation, Run
-from sync_app.rotation.running import execute
+from sync_app.rotation.execution.runner import execute
+from sync_app.runs import runner as runs_runner
+from sync_app.targets import service as targets
 from sync_app.tests.rotation.making import made_policy, made_secret
 from sync_app.tests.rotators.worlds import GeneratedWorld
 from tests.browser.keys import follow, walk
@@ -48,12 +50,12 @@ def test_a_sync_is_planned_and_applied(
     page.get_by_role("button", name="Plan", exact=True).press("Enter")
     page.wait_for_url("**/sync/plans/*")
     # What a worker would do.
-    runs.execute(Run.objects.latest("pk").pk)
+    runs_runner.execute(Run.objects.latest("pk").pk)
 
     # It leads back to the same address.
     with page.expect_navigation():
         page.get_by_role("button", name="Apply 1 change").press("Enter")
-    runs.execute(Run.objects.latest("pk").pk)
+    runs_runner.execute(Run.objects.latest("pk").pk)
     expect(page.locator(".plan-line").filter(has_text="payments/db")).to_contain_text("done")
 
     stored = hvac.Client(url=address, token=token).secrets.kv.v2.read_secret_version(
@@ -85,7 +87,7 @@ def test_a_version_is_rolled_back_to_by_the_keyboard_alone(
     visitor: Visitor, cast: Cast, secret: Make, phone: bool
 ) -> None:
     stored = secret(value="first")
-    writing.update(actor=cast.principal(cast.alice), secret=stored, value="second", comment="a mistake")
+    write.update(actor=cast.principal(cast.alice), secret=stored, value="second", comment="a mistake")
     page = visitor.open(f"/secrets/{stored.pk}", user=cast.alice, phone=phone)
     page.wait_for_load_state()
     walk(page, "form[data-confirm='Roll back to version 1?'] button")
@@ -99,7 +101,7 @@ def test_a_version_is_rolled_back_to_by_the_keyboard_alone(
 
     expect(page.locator(".version")).to_have_count(3)
     stored.refresh_from_db()
-    assert reading.reveal(actor=cast.principal(cast.alice), secret=stored).value == "first"
+    assert read_service.reveal(actor=cast.principal(cast.alice), secret=stored).value == "first"
 
 
 @SIZES
@@ -107,7 +109,7 @@ def test_a_person_is_audited(visitor: Visitor, cast: Cast, secret: Make, phone: 
     stored = secret(name="payments/db")
     other = secret(name="search/key")
     for reader, read in ((cast.bob, stored), (cast.bob, other), (cast.erin, stored)):
-        reading.reveal(actor=cast.principal(reader), secret=read)
+        read_service.reveal(actor=cast.principal(reader), secret=read)
     page = visitor.open(f"/secrets/{stored.pk}", user=cast.alice, phone=phone)
     expect(page.locator(".viewers")).to_contain_text("bob")
     page.goto("/activity")

@@ -7,14 +7,14 @@ from django.utils import timezone
 from playwright.sync_api import expect
 
 from environments_app.tests.cast import Cast
-from secrets_app import reading
 from secrets_app.models import Secret
+from secrets_app.services import read
 from secrets_app.tests.kept import keep
+from sync_app.domain.rotation_state import Step
 from sync_app.models import Rotation, RotationPolicy
-from sync_app.rotation import acts
-from sync_app.rotation.acknowledging import acknowledge
-from sync_app.rotation.running import execute
-from sync_app.rotation.states import Step
+from sync_app.rotation.execution import operator_actions
+from sync_app.rotation.execution.acknowledgements import acknowledge
+from sync_app.rotation.execution.runner import execute
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret
 from sync_app.tests.rotators.worlds import GeneratedWorld
 from tests.browser.accessibility import LOOKS, barriers, flaws_at
@@ -56,7 +56,7 @@ class Scene:
         self.left = self._left_behind(world)
         # What bob knows: one that would rotate, one that stopped, and one that needs a hand.
         for secret in (self.secret, self.stopped.secret, keep(cast, "mail/smtp-password")):
-            reading.reveal(actor=cast.principal(cast.bob), secret=secret)
+            read.reveal(actor=cast.principal(cast.bob), secret=secret)
         self.rows = {
             "policy": self.policy.pk,
             "stopped": self.stopped.pk,
@@ -72,7 +72,7 @@ class Scene:
         row = again(rotation)
         row.step, row.stopped_at = Step.RETIRE, timezone.now()
         row.save()
-        acts.abandon(actor=self.cast.principal(self.cast.alice), rotation=again(rotation))
+        operator_actions.abandon(actor=self.cast.principal(self.cast.alice), rotation=again(rotation))
         return policy
 
 

@@ -4,8 +4,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from environments_app.tests.cast import Cast
-from secrets_app import writing
 from secrets_app.models import Secret
+from secrets_app.services import write
 from tests.browser.visitor import Visitor
 
 Make = Callable[..., Secret]
@@ -93,7 +93,7 @@ def test_a_change_that_came_first_is_told_and_nothing_is_lost(
     stored = secret()
     page = visitor.open(f"/secrets/{stored.pk}/edit", user=cast.alice)
     visitor.watch(page).expect("status of 422")
-    writing.update(actor=cast.principal(cast.erin), secret=stored, value="theirs", comment="")
+    write.update(actor=cast.principal(cast.erin), secret=stored, value="theirs", comment="")
     page.locator("#id_value").fill("mine")
 
     page.get_by_role("button", name="Save").click()

@@ -6,9 +6,9 @@ from typing import Any
 from playwright.sync_api import Page, expect
 
 from environments_app.tests.cast import Cast
-from secrets_app import writing
 from secrets_app.models import Secret
-from secrets_app.secret_types import SecretType
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import write
 from tests.browser.visitor import Visitor
 
 Make = Callable[..., Secret]
@@ -104,7 +104,7 @@ def test_an_earlier_version_is_rolled_back_to_after_a_question(
     visitor: Visitor, cast: Cast, secret: Make
 ) -> None:
     stored = secret(value="first")
-    writing.update(actor=cast.principal(cast.alice), secret=stored, value="second", comment="new")
+    write.update(actor=cast.principal(cast.alice), secret=stored, value="second", comment="new")
     page = open_secret(visitor, cast, stored)
 
     page.get_by_role("button", name="Roll back to version 1").click()
@@ -120,7 +120,7 @@ def test_an_earlier_version_is_rolled_back_to_after_a_question(
 
 def test_a_protected_environment_asks_for_its_name(visitor: Visitor, cast: Cast, secret: Make) -> None:
     stored = secret(value="first", environment=cast.production)
-    writing.update(actor=cast.principal(cast.alice), secret=stored, value="second", comment="new")
+    write.update(actor=cast.principal(cast.alice), secret=stored, value="second", comment="new")
     cast.production.protected = True
     cast.production.save()
     page = open_secret(visitor, cast, stored)

@@ -6,11 +6,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from environments_app.tests.cast import Cast
-from secrets_app import writing
 from secrets_app.models import Secret
-from secrets_app.secret_types import SecretType
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import write
+from sync_app.domain.delivery_state import State
 from sync_app.models import Plan, PlanItem, Run, Target
-from sync_app.states import State
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_run, make_target
 from tests.browser.accessibility import LOOKS, flaws, flaws_at
 from tests.browser.visitor import Visitor
@@ -82,7 +82,7 @@ class Scene:
 
     def _update_of_members(self) -> PlanItem:
         for value in ('{"host": "db", "user": "u", "old": 1}', '{"host": "db", "user": "v", "new": 1}'):
-            secret, _ = writing.put(
+            secret, _ = write.put(
                 actor=self.cast.principal(self.cast.alice),
                 environment=self.cast.development,
                 name=f"config/{LONG}",
@@ -103,7 +103,7 @@ class Scene:
         )
 
     def _secret(self, name: str) -> Secret:
-        return writing.create(
+        return write.create(
             actor=self.cast.principal(self.cast.alice),
             environment=self.cast.development,
             name=name,

@@ -57,6 +57,6 @@ class Visitor:
 
     def _session(self, user: User) -> dict[str, str]:
         client = Client()
-        client.force_login(user, backend="environments_app.local_login.LocalBackend")
+        client.force_login(user, backend="environments_app.users.password_backend.LocalBackend")
         value = client.cookies[settings.SESSION_COOKIE_NAME].value
         return {"name": settings.SESSION_COOKIE_NAME, "value": value, "url": self.site}

@@ -15,16 +15,18 @@ django.setup()
 from django.core.management import call_command  # noqa: E402  Django is set up first
 from django.urls import reverse  # noqa: E402
 
+from environments_app.authorization.policy import Principal  # noqa: E402
+from environments_app.authorization.principals import user_principal  # noqa: E402
 from environments_app.models import Environment, User  # noqa: E402
-from environments_app.policy import Principal  # noqa: E402
-from environments_app.principals import user_principal  # noqa: E402
 from environments_app.services import update_environment  # noqa: E402
-from keeper_project.initialise import initialise  # noqa: E402
-from secrets_app import writing  # noqa: E402
+from keeper_project.runtime.bootstrap import initialise  # noqa: E402
 from secrets_app.models import Secret  # noqa: E402
-from secrets_app.secret_types import SecretType  # noqa: E402
-from sync_app import planning, runs, targets  # noqa: E402
+from secrets_app.secret_types.registry import SecretType  # noqa: E402
+from secrets_app.services import write  # noqa: E402
 from sync_app.models import Run, Target  # noqa: E402
+from sync_app.planning import service as planning  # noqa: E402
+from sync_app.runs import runner as runs_runner  # noqa: E402
+from sync_app.targets import service as targets  # noqa: E402
 
 PREFIX = "team"
 SECRETS = {
@@ -87,7 +89,7 @@ class Demonstration:
 
     def keep(self, name: str, value: str, kind: str) -> None:
         """Write a secret in Keeper."""
-        writing.put(
+        write.put(
             actor=self.actor, environment=self.place, name=name, value=value, secret_type=SecretType(kind)
         )
 
@@ -124,7 +126,7 @@ class Demonstration:
 
     def sync(self, target: Target) -> None:
         """Plan and apply, here and now."""
-        _executed(runs.request_sync(actor=self.actor, target=target))
+        _executed(runs_runner.request_sync(actor=self.actor, target=target))
 
     def plan(self, target: Target) -> int:
         """Make a plan, here and now, and return its id."""
@@ -134,7 +136,7 @@ class Demonstration:
 
 
 def _executed(queued: Run) -> Run:
-    run = runs.execute(queued.pk)
+    run = runs_runner.execute(queued.pk)
     assert run is not None, "nobody else works here"
     assert run.state == "done", run.error
     return run

@@ -73,7 +73,7 @@ class Drilled:
 
     def keeper(self, *arguments: str) -> str:
         """Run a command of this installation."""
-        return self.run("keeper_project.cli", *arguments)
+        return self.run("keeper_project.runtime.cli", *arguments)
 
     @contextmanager
     def served(self) -> Iterator[None]:

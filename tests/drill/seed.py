@@ -10,11 +10,11 @@ django.setup()
 
 from django.core.management import call_command  # noqa: E402  Django is set up first
 
+from environments_app.authorization.principals import system_principal, user_principal  # noqa: E402
 from environments_app.models import Environment, Role, User  # noqa: E402
-from environments_app.principals import system_principal, user_principal  # noqa: E402
-from environments_app.tokens import issue  # noqa: E402
-from secrets_app import writing  # noqa: E402
-from secrets_app.secret_types import SecretType  # noqa: E402
+from environments_app.tokens.service import issue  # noqa: E402
+from secrets_app.secret_types.registry import SecretType  # noqa: E402
+from secrets_app.services import write  # noqa: E402
 from sync_app.tests.shown import make_entry, make_target  # noqa: E402
 from tests.drill import SEEDED  # noqa: E402
 
@@ -25,7 +25,7 @@ def main() -> None:
     admin = user_principal(User.objects.get(username=os.environ["KEEPER_ADMIN_USERNAME"]))
     place = Environment.objects.get(name="development")
     for number in range(SEEDED):
-        secret, _ = writing.put(
+        secret, _ = write.put(
             actor=admin,
             environment=place,
             name=f"seeded/{number}",

@@ -6,7 +6,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Final
 
-from secrets_app.key_providers.kms_requests import LONGEST_PAUSE
+from secrets_app.keys.providers.aws_kms.requests import LONGEST_PAUSE
 from tests.production.load import Load
 from tests.production.stack import Production, _ready
 from tests.servers.fixtures import moto_url, openbao

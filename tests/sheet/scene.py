@@ -3,18 +3,18 @@
 from datetime import timedelta
 from uuid import UUID
 
-from audit_app.actions import Action, Outcome
-from audit_app.actors import Actor, ActorKind
-from audit_app.record import Draft, record_many
-from audit_app.streams import environment_stream
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.actors import Actor, ActorKind
+from audit_app.events.streams import environment_stream
+from audit_app.recording.recorder import Draft, record_many
 from environments_app.models import Environment, Membership, Role, ServiceToken, User
 from environments_app.tests.cast import Cast, make_cast
-from environments_app.tokens import issue
-from secrets_app import writing
+from environments_app.tokens.service import issue
 from secrets_app.models import Secret
-from secrets_app.secret_types import SecretType
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import write
+from sync_app.domain.delivery_state import State
 from sync_app.models import Plan, Target
-from sync_app.states import State
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_target
 from tests.sheet.clock import NOON, Clock
 
@@ -97,7 +97,7 @@ class Scene:
                 self._keep(place, name, "PASSWORD" if name.endswith("db") else "TEXT")
         for days, comment in ((30, "moved to the new cluster"), (3, "leaked in a log, changed at once")):
             self.clock.back(days=days)
-            writing.update(
+            write.update(
                 actor=self.cast.principal(self.actor),
                 secret=self._secret("payments/db"),
                 value=f"written-{days}-days-ago",
@@ -105,7 +105,7 @@ class Scene:
             )
 
     def _keep(self, place: Environment, name: str, kind: str, **metadata: object) -> None:
-        writing.create(
+        write.create(
             actor=self.cast.principal(self.actor),
             environment=place,
             name=name,

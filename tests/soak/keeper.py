@@ -45,7 +45,7 @@ class Keeper(Server):
         }
 
     def command(self) -> list[str]:
-        keeper = [sys.executable, "-m", "keeper_project.cli", "run", "--port", str(self.port)]
+        keeper = [sys.executable, "-m", "keeper_project.runtime.cli", "run", "--port", str(self.port)]
         return ["env", *(f"{name}={value}" for name, value in self.variables.items()), *keeper]
 
     def ready(self) -> bool:
@@ -63,7 +63,7 @@ class Keeper(Server):
     def run(self, *arguments: str) -> str:
         """Run a command of this Keeper to its end and return what it printed."""
         done = subprocess.run(
-            [sys.executable, "-m", "keeper_project.cli", *arguments],
+            [sys.executable, "-m", "keeper_project.runtime.cli", *arguments],
             env={**os.environ, **self.variables}, cwd=ROOT, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr

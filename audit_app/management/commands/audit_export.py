@@ -7,11 +7,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from audit_app import actors, streams
-from audit_app.actions import Action
-from audit_app.export import bundle
+from audit_app.events import actors, streams
+from audit_app.events.actions import Action
 from audit_app.models import deployment_uuid
-from audit_app.record import AuditObject, commit_record
+from audit_app.recording.recorder import AuditObject, commit_record
+from audit_app.retention.bundle_writer import bundle
 
 
 class Command(BaseCommand):

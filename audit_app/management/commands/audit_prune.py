@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from audit_app import actors
-from audit_app.anchoring import anchor_trail
-from audit_app.archives import Bundle, bundles
+from audit_app.checkpoints.schedule import anchor_trail
 from audit_app.errors import AuditError, NothingToPrune
-from audit_app.pruning import plan, prune
-from audit_app.retention import default_bundle
+from audit_app.events import actors
+from audit_app.retention.archives import Bundle, bundles
+from audit_app.retention.prune import plan, prune
+from audit_app.retention.schedule import default_bundle
 
 _CHANGED: Final = "changed"
 

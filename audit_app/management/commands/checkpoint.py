@@ -4,11 +4,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from audit_app import actors
-from audit_app.anchoring import anchor_trail
-from audit_app.checkpointing import resume
+from audit_app.checkpoints.schedule import anchor_trail
+from audit_app.checkpoints.signing import resume
 from audit_app.errors import AuditError
-from audit_app.keyring import keyring
+from audit_app.events import actors
+from audit_app.interfaces.keyring import keyring
 
 
 class Command(BaseCommand):

@@ -9,10 +9,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from audit_app.inspection import since_checkpoint, whole_trail
-from audit_app.integrity import Problem, run_checks
-from audit_app.restorations import seams
-from audit_app.walking import Tally
+from audit_app.checkpoints.gaps import seams
+from audit_app.checkpoints.trail_inspection import since_checkpoint, whole_trail
+from audit_app.integrity.check_registry import Problem, run_checks
+from audit_app.verification.stream_walker import Tally
 
 
 class Command(BaseCommand):

@@ -5,11 +5,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from audit_app.row_mac import authentic
-from environments_app.approvals import approve_from_host, possible_approvers
+from audit_app.integrity.row_authentication import authentic
+from environments_app.approvals.service import approve_from_host, possible_approvers
+from environments_app.authorization.principals import system_principal
 from environments_app.errors import AccessError
 from environments_app.models import Approval, ApprovalState
-from environments_app.principals import system_principal
 
 
 class Command(BaseCommand):

@@ -4,10 +4,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from environments_app import accounts
+from environments_app.authorization.principals import system_principal
 from environments_app.errors import AccessError
 from environments_app.models import UserRole
-from environments_app.principals import system_principal
+from environments_app.users import accounts
 
 
 class Command(BaseCommand):

@@ -8,12 +8,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from environments_app.environments import find_environment
+from environments_app.authorization.policy import Principal
+from environments_app.authorization.principals import system_principal
+from environments_app.environments.service import find_environment
 from environments_app.errors import AccessError
 from environments_app.models import Environment, TokenRole
-from environments_app.policy import Principal
-from environments_app.principals import system_principal
-from environments_app.tokens import Lifetime, issue
+from environments_app.tokens.service import Lifetime, issue
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _MAX_DIGITS = 5

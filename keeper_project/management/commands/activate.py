@@ -5,9 +5,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit_app.errors import KeyringUnavailable, LeaseUnwritable
-from audit_app.installation import current, is_active
-from environments_app.principals import system_principal
-from keeper_project.backup.activating import activate_here
+from audit_app.integrity.active_installation import current, is_active
+from environments_app.authorization.principals import system_principal
+from keeper_project.backup.recovery import activate_here
 
 _QUESTION = "Is every other installation of this deployment stopped? Type yes: "
 

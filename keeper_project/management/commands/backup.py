@@ -6,9 +6,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit_app.errors import KeyringUnavailable
-from environments_app.principals import system_principal
+from environments_app.authorization.principals import system_principal
+from keeper_project.backup.create import back_up, default_path
 from keeper_project.backup.errors import BackupError
-from keeper_project.backup.writing import back_up, default_path
 
 
 class Command(BaseCommand):

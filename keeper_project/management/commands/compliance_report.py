@@ -8,11 +8,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit_app.errors import KeyringUnavailable
-from audit_app.reports import sections
-from environments_app.principals import system_principal
-from keeper_project import reporting
+from audit_app.queries.reports import sections
+from environments_app.authorization.principals import system_principal
 from keeper_project.errors import BadQuery
-from keeper_project.report_formats import FORMATS
+from keeper_project.reports import service as reports
+from keeper_project.reports.formats import FORMATS
 
 
 class Command(BaseCommand):
@@ -25,7 +25,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare what to write, of which time, and where."""
-        parser.add_argument("--section", default=reporting.ALL, help="one section by its key (default: all)")
+        parser.add_argument("--section", default=reports.ALL, help="one section by its key (default: all)")
         parser.add_argument("--list", action="store_true", help="list the sections")
         parser.add_argument("--format", choices=list(FORMATS), default="json")
         parser.add_argument("--since", type=date.fromisoformat, help="first day (default: 90 days ago)")
@@ -39,7 +39,7 @@ class Command(BaseCommand):
                 self.stdout.write(f"{section.key}: {section.title}. {section.about}")
             return
         try:
-            report = reporting.make(
+            report = reports.make(
                 actor=system_principal(is_admin=True),
                 key=options["section"],
                 since=_midnight(options["since"]),

@@ -5,9 +5,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from environments_app.errors import InvalidField
-from keeper_project.database_setup import LockFailed, MigrationInterrupted, migrate, setup_lock
-from keeper_project.initialise import initialise
-from sync_app import default_targets
+from keeper_project.runtime.bootstrap import initialise
+from keeper_project.runtime.database_setup import LockFailed, MigrationInterrupted, migrate, setup_lock
+from sync_app.targets import default_targets
 
 
 class Command(BaseCommand):

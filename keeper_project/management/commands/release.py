@@ -5,9 +5,9 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from environments_app.authorization.principals import system_principal
 from environments_app.errors import AccessError
-from environments_app.principals import system_principal
-from keeper_project.backup.releasing import changed_since, release, waiting
+from keeper_project.backup.recovery import changed_since, release, waiting
 
 
 class Command(BaseCommand):

@@ -7,9 +7,9 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
-from audit_app.keyring import forget_keyring
+from audit_app.interfaces.keyring import forget_keyring
 from audit_app.models import forget_deployment
-from keeper_project.database_setup import drop_all_tables
+from keeper_project.runtime.database_setup import drop_all_tables
 
 
 def database_name() -> str:

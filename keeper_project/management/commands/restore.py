@@ -10,10 +10,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
 from audit_app.errors import KeyringUnavailable
-from keeper_project.backup.comparing import Check, compare, drill
 from keeper_project.backup.errors import BackupError
-from keeper_project.backup.proving import Proof, prove
-from keeper_project.backup.restoring import require_room, restore
+from keeper_project.backup.restore import require_room, restore
+from keeper_project.backup.restore_check import Check, compare, drill
+from keeper_project.backup.verification import Proof, prove
 from keeper_project.management.commands.reset_db import database_name
 
 

@@ -10,15 +10,15 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection, connections
 
 from environments_app.errors import InvalidField
-from keeper_project import listening
-from keeper_project.database_setup import LockFailed, MigrationInterrupted, migrate, setup_lock
-from keeper_project.health import HealthFailure, broker
-from keeper_project.initialise import initialise
-from keeper_project.process_reports import deliver, report
-from keeper_project.serving import WORKER, web, worker
-from keeper_project.supervising import Child, Incident, run_apart, supervise
-from secrets_app.key_providers import forget_provider
-from sync_app import default_targets
+from keeper_project.config import listen_address
+from keeper_project.health.service import HealthFailure, broker
+from keeper_project.runtime.bootstrap import initialise
+from keeper_project.runtime.database_setup import LockFailed, MigrationInterrupted, migrate, setup_lock
+from keeper_project.runtime.process_reports import deliver, report
+from keeper_project.runtime.server import WORKER, web, worker
+from keeper_project.runtime.supervisor import Child, Incident, run_apart, supervise
+from secrets_app.keys.providers.registry import forget_provider
+from sync_app.targets import default_targets
 
 # While one thread commits, the others get their reads ready, and the next commit is of all of them
 # together: measured on two cores, four serve a quarter more reads than two, on SQLite as well. More
@@ -36,13 +36,13 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the address and what to run."""
-        listening.add_arguments(parser)
+        listen_address.add_arguments(parser)
         parser.add_argument("--workers", type=int, default=1, help="processes of the web server (1)")
         parser.add_argument("--no-worker", action="store_true", help="no worker and no scheduled work here")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Prepare, serve until stopped, and fail if the web server cannot start."""
-        host, port = listening.address(options["host"]), options["port"]
+        host, port = listen_address.address(options["host"]), options["port"]
         if options["debug"]:
             _refuse_debug_in_public(loopback=ipaddress.ip_address(host).is_loopback)
         self._prepare()

@@ -8,12 +8,12 @@ from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-from environments_app.principals import system_principal
+from environments_app.authorization.principals import system_principal
 from environments_app.tests.cast import Cast
-from environments_app.tokens import issue
-from keeper_project.backup.scratch import standing_in
-from keeper_project.backup.writing import back_up
-from keeper_project.database_url import database_settings
+from environments_app.tokens.service import issue
+from keeper_project.backup.create import back_up
+from keeper_project.backup.scratch_database import standing_in
+from keeper_project.config.database_url import database_settings
 from secrets_app.tests.kept import change, keep
 from sync_app.tests.shown import make_entry, make_target
 

@@ -9,22 +9,22 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from pytest_django import Settings
 
-from audit_app.anchoring import anchor_trail
+from audit_app.checkpoints.schedule import anchor_trail
 from audit_app.errors import LeaseUnwritable
-from audit_app.installation import activate, claim_first, is_active, problems
+from audit_app.integrity.active_installation import activate, claim_first, is_active, problems
 from audit_app.models import AuditEvent, Installation
-from environments_app.notifications import deliver_due
+from environments_app.notifications.service import deliver_due
 from environments_app.tests.cast import Cast, make_cast
-from keeper_project.backup.activating import activate_here
-from keeper_project.backup.restoring import restore
-from keeper_project.backup.writing import back_up
-from keeper_project.health import HealthFailure, installation
+from keeper_project.backup.create import back_up
+from keeper_project.backup.recovery import activate_here
+from keeper_project.backup.restore import restore
+from keeper_project.health.service import HealthFailure, installation
 from keeper_project.tests.backup.making import OPERATOR, another_database
 from secrets_app.tests.kept import keep
-from sync_app import schedule
-from sync_app.credentials import connected
 from sync_app.errors import NotTheActiveInstallation
 from sync_app.models import Target
+from sync_app.runs import schedule
+from sync_app.targets.credentials import connected
 from sync_app.tests.shown import make_target
 
 every_database = pytest.mark.every_database
@@ -69,7 +69,7 @@ def test_a_copied_file_is_another_place(db: None, tmp_path: Path) -> None:
 def test_a_row_that_sql_wrote_activates_nothing(cast: Cast, settings: Settings) -> None:
     activate(actor=OPERATOR)
     settings.SECRET_KEY = "another-secret-key-of-some-other-installation"
-    from audit_app.installation import here
+    from audit_app.integrity.active_installation import here
 
     Installation.objects.update(place=here())
     assert not is_active()

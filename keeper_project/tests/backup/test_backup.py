@@ -15,10 +15,10 @@ from pytest_django import Settings
 from audit_app.models import AuditEvent
 from environments_app.errors import Forbidden
 from environments_app.tests.cast import Cast, make_cast
-from keeper_project.backup import rows
-from keeper_project.backup.format import open_backup
-from keeper_project.backup.proving import prove
-from keeper_project.backup.writing import back_up
+from keeper_project.backup.archive import rows
+from keeper_project.backup.archive.format import open_backup
+from keeper_project.backup.create import back_up
+from keeper_project.backup.verification import prove
 from keeper_project.tests.backup.making import OPERATOR, another_database, furnish
 
 

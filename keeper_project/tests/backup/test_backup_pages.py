@@ -9,8 +9,8 @@ from pytest_django import Settings
 
 from environments_app.models import ServiceToken, User
 from environments_app.tests.cast import Cast
-from keeper_project.backup import keeping
-from keeper_project.backup.restoring import restore
+from keeper_project.backup import service as backup
+from keeper_project.backup.restore import restore
 from keeper_project.tests.backup.making import OPERATOR, furnish
 
 
@@ -24,8 +24,8 @@ def page(cast: Cast, signed_in: Callable[[User], Client], settings: Settings, tm
 
 def test_it_shows_each_backup(page: Client) -> None:
     assert "There is no backup" in page.get("/backups").content.decode()
-    keeping.make(actor=OPERATOR)
-    (each,) = keeping.kept(actor=OPERATOR)
+    backup.make(actor=OPERATOR)
+    (each,) = backup.kept(actor=OPERATOR)
     text = page.get("/backups").content.decode()
     assert each.name in text
     assert "not yet" in text
@@ -34,8 +34,8 @@ def test_it_shows_each_backup(page: Client) -> None:
 def test_it_releases_one_thing_at_a_time(
     cast: Cast, page: Client, signed_in: Callable[[User], Client]
 ) -> None:
-    keeping.make(actor=OPERATOR)
-    restore(keeping.find_kept(keeping.kept(actor=OPERATOR)[0].name), replace=True)
+    backup.make(actor=OPERATOR)
+    restore(backup.find_kept(backup.kept(actor=OPERATOR)[0].name), replace=True)
     again = signed_in(cast.root)
     text = again.get("/backups").content.decode()
     assert "This is not the active installation" in text

@@ -11,9 +11,9 @@ from pytest_django import Settings
 
 from environments_app.models import Membership, Session
 from environments_app.tests.cast import Cast, make_cast
-from keeper_project.backup.comparing import compare
-from keeper_project.backup.restoring import restore
-from keeper_project.backup.writing import back_up
+from keeper_project.backup.create import back_up
+from keeper_project.backup.restore import restore
+from keeper_project.backup.restore_check import compare
 from keeper_project.tests.backup.making import OPERATOR, another_database, backup_of, furnish
 from keeper_project.tests.backup.test_backup import wait_for, writes_going_on
 from secrets_app.models import Secret

@@ -11,24 +11,26 @@ from django.apps import apps
 from django.db.models import Model
 from pytest_django import Settings
 
-from audit_app.integrity import run_checks
-from environments_app import access_requests, environments, members
+from audit_app.integrity.check_registry import run_checks
+from environments_app.access_requests import service as access_requests
+from environments_app.environments import memberships
+from environments_app.environments import service as environments
 from environments_app.errors import ApprovalNeeded, Invisible
 from environments_app.models import AccessRequest, Approval
-from environments_app.recipients import add_recipient
+from environments_app.notifications.recipients import add_recipient
 from environments_app.tests.cast import Cast
-from keeper_project.backup import rows
-from keeper_project.backup.restoring import restore, suspendables
-from keeper_project.backup.writing import back_up
+from keeper_project.backup.archive import rows
+from keeper_project.backup.create import back_up
+from keeper_project.backup.restore import restore, suspendables
 from keeper_project.tests.backup.making import OPERATOR, furnish
-from secrets_app import writing
 from secrets_app.models import PendingValue, Secret, Share
-from secrets_app.sharing import open_share, share_once
-from secrets_app.webhooks import add_webhook
-from sync_app import consents
+from secrets_app.services import write
+from secrets_app.services.share import open_share, share_once
+from secrets_app.webhooks.service import add_webhook
 from sync_app.models import RotationPolicy, Target
-from sync_app.rotation import policies
-from sync_app.rotation.acknowledging import acknowledge
+from sync_app.rotation.execution.acknowledgements import acknowledge
+from sync_app.rotation.policies import service as policies
+from sync_app.targets import consents
 from sync_app.tests.shown import make_plan, make_run
 
 AS_IT_WAS: Final = "as it was"
@@ -156,11 +158,11 @@ def fill(cast: Cast) -> str:
         minutes=60,
         reason="look",
     )
-    members.grant(actor=alice, environment=cast.production, user=cast.erin, role="manager")
+    memberships.grant(actor=alice, environment=cast.production, user=cast.erin, role="manager")
     environments.update_environment(actor=alice, environment=cast.production, protected=True)
     other = Secret.objects.select_related("environment").get(name="other")
     with pytest.raises(ApprovalNeeded):
-        writing.update(actor=alice, secret=other, value="proposed")
+        write.update(actor=alice, secret=other, value="proposed")
     return link
 
 

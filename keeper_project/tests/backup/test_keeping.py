@@ -14,10 +14,11 @@ from audit_app.models import AuditEvent
 from environments_app.models import Alert
 from environments_app.tests.cast import Cast
 from keeper_project import tasks
-from keeper_project.backup import keeping, requests
+from keeper_project.backup import requests
+from keeper_project.backup import service as backup
+from keeper_project.backup.archive.format import new_file
+from keeper_project.backup.create import back_up
 from keeper_project.backup.errors import Malformed
-from keeper_project.backup.format import new_file
-from keeper_project.backup.writing import back_up
 from keeper_project.models import BackupRequest
 from keeper_project.tests.backup.making import OPERATOR, another_database, furnish
 
@@ -36,10 +37,10 @@ def folder(settings: Settings, tmp_path: Path) -> Path:
 def test_one_is_made_when_it_is_due_and_not_before(cast: Cast, folder: Path) -> None:
     tasks.back_up_if_due()
     tasks.back_up_if_due()
-    (each,) = keeping.kept(actor=cast.principal(cast.root))
+    (each,) = backup.kept(actor=cast.principal(cast.root))
     assert [path.name for path in folder.iterdir()] == [each.name]
-    assert not keeping.is_due(timezone.now() + timedelta(hours=23))
-    assert keeping.is_due(timezone.now() + timedelta(hours=25))
+    assert not backup.is_due(timezone.now() + timedelta(hours=23))
+    assert backup.is_due(timezone.now() + timedelta(hours=25))
 
 
 def test_the_oldest_go_and_nothing_that_is_not_keepers(cast: Cast, folder: Path) -> None:
@@ -52,7 +53,7 @@ def test_the_oldest_go_and_nothing_that_is_not_keepers(cast: Cast, folder: Path)
         path = folder / f"keeper-20261124T{hour:02}0000-0000000a.kbk"
         back_up(actor=OPERATOR, path=path)
         names.append(path.name)
-    keeping.remove_surplus(actor=OPERATOR)
+    backup.remove_surplus(actor=OPERATOR)
     assert {path.name for path in folder.iterdir()} == {*names[2:], *foreign}
     assert AuditEvent.objects.filter(action="backup.remove").count() == 2
 
@@ -76,9 +77,9 @@ def test_another_deployments_backups_stay_and_are_not_shown(cast: Cast, folder: 
     with another_database(tmp_path):
         for hour in range(3):
             back_up(actor=OPERATOR, path=folder / f"keeper-20261124T{hour:02}0000-0000000b.kbk")
-    keeping.remove_surplus(actor=OPERATOR)
+    backup.remove_surplus(actor=OPERATOR)
     assert len(list(folder.iterdir())) == 3
-    assert keeping.kept(actor=OPERATOR) == []
+    assert backup.kept(actor=OPERATOR) == []
 
 
 @pytest.mark.every_database
@@ -99,13 +100,13 @@ def test_what_fails_or_is_late_alerts_and_what_works_again_ends_it(
 def test_a_proof_is_made_by_a_process_of_its_own_and_recorded(cast: Cast, folder: Path) -> None:
     """That process has other keys than this test: it finds just that."""
     furnish(cast)
-    assert keeping.make(actor=OPERATOR)
-    (each,) = keeping.kept(actor=OPERATOR)
+    assert backup.make(actor=OPERATOR)
+    (each,) = backup.kept(actor=OPERATOR)
     requests.ask(actor=cast.principal(cast.root), name=each.name)
     tasks.carry_out_backup_requests()
     assert not BackupRequest.objects.exists()
     (event,) = AuditEvent.objects.filter(action="backup.verify")
-    (after,) = keeping.kept(actor=OPERATOR)
+    (after,) = backup.kept(actor=OPERATOR)
     assert after.proved == event.at
     assert event.outcome == ("allowed" if after.sound else "failed")
     assert event.actor_name == "root"
@@ -114,7 +115,7 @@ def test_a_proof_is_made_by_a_process_of_its_own_and_recorded(cast: Cast, folder
 @pytest.mark.parametrize("name", ["../local.key", "keeper-20261124T000000-0000000a.kbk", "x.kbk"])
 def test_only_names_of_the_folder_are_proved(cast: Cast, name: str) -> None:
     with pytest.raises(Malformed):
-        keeping.find_kept(name)
+        backup.find_kept(name)
 
 
 def test_a_task_asks_again_whether_the_person_may(
@@ -134,20 +135,20 @@ def test_what_is_asked_for_on_the_page_is_made_by_a_worker_once(
     assert not folder.exists()
     tasks.carry_out_backup_requests()
     tasks.carry_out_backup_requests()
-    assert len(keeping.kept(actor=OPERATOR)) == 1
+    assert len(backup.kept(actor=OPERATOR)) == 1
 
 
 @pytest.mark.every_database
 def test_a_request_whose_worker_died_is_carried_out_once_more(cast: Cast, folder: Path) -> None:
     row = BackupRequest.objects.create(person=cast.root.uuid, attempts=1, lease_until=timezone.now() + LATER)
     tasks.carry_out_backup_requests()
-    assert keeping.kept(actor=OPERATOR) == []
+    assert backup.kept(actor=OPERATOR) == []
     BackupRequest.objects.filter(pk=row.pk).update(lease_until=timezone.now() - LATER)
     tasks.carry_out_backup_requests()
-    assert len(keeping.kept(actor=OPERATOR)) == 1
+    assert len(backup.kept(actor=OPERATOR)) == 1
     BackupRequest.objects.create(person=cast.root.uuid, attempts=2)
     tasks.carry_out_backup_requests()
-    assert len(keeping.kept(actor=OPERATOR)) == 1
+    assert len(backup.kept(actor=OPERATOR)) == 1
     assert not BackupRequest.objects.exists()
 
 
@@ -155,5 +156,5 @@ def test_a_request_that_came_with_a_restored_database_is_dropped(cast: Cast, fol
     row = BackupRequest.objects.create(person=cast.root.uuid)
     BackupRequest.objects.filter(pk=row.pk).update(requested_at=timezone.now() - timedelta(days=2))
     tasks.carry_out_backup_requests()
-    assert keeping.kept(actor=OPERATOR) == []
+    assert backup.kept(actor=OPERATOR) == []
     assert not BackupRequest.objects.exists()

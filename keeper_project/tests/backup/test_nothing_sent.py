@@ -14,20 +14,19 @@ from django.core import mail
 from django.utils import timezone
 from pytest_django import Settings
 
-from audit_app.shipping import deliver_events
+from audit_app.sinks.delivery import deliver_events
 from environments_app.models import Environment
-from environments_app.notifications import notify
-from environments_app.recipients import add_recipient
+from environments_app.notifications.recipients import add_recipient
+from environments_app.notifications.service import notify
 from environments_app.tests.cast import Cast
-from keeper_project.backup.activating import activate_here
-from keeper_project.backup.releasing import release, waiting
-from keeper_project.backup.restoring import restore
-from keeper_project.backup.writing import back_up
+from keeper_project.backup.create import back_up
+from keeper_project.backup.recovery import activate_here, release, waiting
+from keeper_project.backup.restore import restore
 from keeper_project.celery import app
 from keeper_project.tasks import send_digest
 from keeper_project.tests.backup.making import OPERATOR
 from secrets_app.tests.kept import keep
-from secrets_app.webhooks import add_webhook
+from secrets_app.webhooks.service import add_webhook
 from sync_app.tests.shown import make_target
 
 # These read what is needed to be asked, or to let people in: the identity provider's own document.

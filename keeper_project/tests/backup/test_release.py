@@ -7,7 +7,7 @@ from django.core.management import CommandError, call_command
 
 from environments_app.errors import Forbidden
 from environments_app.tests.cast import Cast
-from keeper_project.backup.releasing import release, waiting
+from keeper_project.backup.recovery import release, waiting
 
 
 def test_nothing_waits_where_nothing_was_restored(cast: Cast) -> None:

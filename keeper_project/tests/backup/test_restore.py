@@ -12,21 +12,22 @@ from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 
-from audit_app.installation import is_active
-from audit_app.integrity import run_checks
+from audit_app.integrity.active_installation import is_active
+from audit_app.integrity.check_registry import run_checks
 from audit_app.models import AuditEvent, Installation
-from audit_app.verification import verify
+from audit_app.verification.stream_verifier import verify
+from environments_app.authorization.principals import user_principal
 from environments_app.models import Membership, ServiceToken, Session, User
-from environments_app.principals import user_principal
 from environments_app.tests.cast import Cast, make_cast
-from environments_app.tokens import issue
-from keeper_project.backup import restoring, rows
+from environments_app.tokens.service import issue
+from keeper_project.backup import restore as backup_restore
+from keeper_project.backup.archive import rows
+from keeper_project.backup.create import back_up
 from keeper_project.backup.errors import Altered, Damaged, NotEmpty, RestoreFailed
-from keeper_project.backup.restoring import restore
-from keeper_project.backup.writing import back_up
+from keeper_project.backup.restore import restore
 from keeper_project.tests.backup.making import OPERATOR, another_database, backup_of, furnish
-from secrets_app import reading
 from secrets_app.models import Secret
+from secrets_app.services import read
 from secrets_app.tests.kept import VALUE, keep
 from sync_app.models import Target
 
@@ -72,7 +73,7 @@ def test_everything_comes_back_and_is_sound(cast: Cast, tmp_path: Path) -> None:
     released = Secret.objects.select_related("environment").get(name="payments/key")
     Membership.objects.get(user=cast.alice, environment=cast.development)
     call_command("release", *waiting_as("alice", "development"), stdout=StringIO())
-    assert reading.reveal(actor=cast.principal(cast.alice), secret=released).value == "the second value of it"
+    assert read.reveal(actor=cast.principal(cast.alice), secret=released).value == "the second value of it"
 
 
 @every_database
@@ -192,7 +193,9 @@ def test_a_fault_changes_nothing(
     else:
         # Between the proof and the writing: the last bytes are read last.
         content[-60] ^= 1
-        monkeypatch.setattr(restoring, "_empty", after(restoring._empty, lambda: made.write_bytes(content)))
+        monkeypatch.setattr(
+            backup_restore, "_empty", after(backup_restore._empty, lambda: made.write_bytes(content))
+        )
     with pytest.raises(Altered):
         restore(made, replace=True)
     assert stored() == before
@@ -205,7 +208,7 @@ def test_a_full_disk_changes_nothing(db: None, tmp_path: Path, monkeypatch: pyte
         keep(cast, "written/later")
         before = stored()
         monkeypatch.setattr(rows, "_ROWS_PER_INSERT", 3)
-        monkeypatch.setattr(restoring, "_empty", after(restoring._empty, leave_no_room))
+        monkeypatch.setattr(backup_restore, "_empty", after(backup_restore._empty, leave_no_room))
         with pytest.raises(RestoreFailed, match="full"):
             restore(made, replace=True)
         assert stored() == before

@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from environments_app.tests.cast import make_cast
-from keeper_project.backup.proving import prove
+from keeper_project.backup.verification import prove
 from keeper_project.tests.backup.making import backup_of
 from keeper_project.tests.backup.test_restore_verify import everything
 from secrets_app.tests.keys.conftest import forget_process, kms_client, kms_key, strict_kms

@@ -14,7 +14,8 @@ from pytest_django import Settings
 
 from audit_app.models import AuditEvent
 from environments_app.tests.cast import Cast
-from keeper_project.backup import rows
+from keeper_project.backup.archive import rows
+from keeper_project.backup.create import back_up
 from keeper_project.backup.errors import (
     Altered,
     BackupError,
@@ -25,11 +26,10 @@ from keeper_project.backup.errors import (
     Truncated,
     Unwritable,
 )
-from keeper_project.backup.proving import prove
-from keeper_project.backup.writing import back_up
+from keeper_project.backup.verification import prove
 from keeper_project.tests.backup.making import OPERATOR, backup_of, furnish
-from secrets_app.data_keys import forget_data_keys
-from secrets_app.key_providers import forget_provider
+from secrets_app.keys.data_keys import forget_data_keys
+from secrets_app.keys.providers.registry import forget_provider
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.tests.kept import VALUE
 
@@ -141,10 +141,10 @@ def test_another_key_opens_nothing(made: Path, settings: Settings, tmp_path: Pat
 
 
 def test_another_releases_tables_are_named(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from keeper_project.backup import writing
+    from keeper_project.backup import create as backup_create
 
     monkeypatch.setattr(
-        writing, "applied_migrations", lambda: ["audit_app.0001_initial", "audit_app.9999_next"]
+        backup_create, "applied_migrations", lambda: ["audit_app.0001_initial", "audit_app.9999_next"]
     )
     newer = back_up(actor=OPERATOR, path=made.with_name("newer.kbk")).path
     with pytest.raises(OtherRelease, match=r"audit_app\.0002_deployment"):

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keeper_project.backup import stream
+from keeper_project.backup.archive import stream_cipher
+from keeper_project.backup.archive.stream_cipher import CHUNK, ChunkReader, ChunkWriter
 from keeper_project.backup.errors import Altered, Truncated
-from keeper_project.backup.stream import CHUNK, ChunkReader, ChunkWriter
 
 KEY = bytes(range(32))
 SEALED = CHUNK + 16
@@ -69,5 +69,5 @@ def test_it_gives_out_no_byte_of_a_chunk_that_does_not_open() -> None:
 
 
 def test_nonces_never_repeat() -> None:
-    seen = {stream._nonce(counter, last=last) for counter in range(1000) for last in (False, True)}
+    seen = {stream_cipher._nonce(counter, last=last) for counter in range(1000) for last in (False, True)}
     assert len(seen) == 2000

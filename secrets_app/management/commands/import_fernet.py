@@ -11,8 +11,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from audit_app.errors import KeyringUnavailable
 from environments_app.models import Environment
 from secrets_app.errors import MigrationRefused
-from secrets_app.legacy_import import import_tokens
-from secrets_app.secret_types import SecretType
+from secrets_app.key_operations.fernet_import import import_tokens
+from secrets_app.secret_types.registry import SecretType
 
 
 class Command(BaseCommand):

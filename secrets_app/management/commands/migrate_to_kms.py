@@ -11,9 +11,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from audit_app.errors import KeyringUnavailable
 from environments_app.models import Environment
 from secrets_app.errors import KeyRefused, KeyUnavailable, MigrationRefused
-from secrets_app.key_migration.finalising import Finalised, finalise
-from secrets_app.key_migration.running import Migrated, migrate, plan
-from secrets_app.reseal import BATCH
+from secrets_app.key_migration.finalize import Finalised, finalise
+from secrets_app.key_migration.service import Migrated, migrate, plan
+from secrets_app.key_operations.reencrypt import BATCH
 
 
 class Command(BaseCommand):

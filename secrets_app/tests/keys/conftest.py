@@ -9,11 +9,11 @@ import pytest
 from django.core.cache import cache
 from pytest_django import Settings
 
-from audit_app.keyring import forget_keyring
+from audit_app.interfaces.keyring import forget_keyring
 from audit_app.models import forget_deployment
 from environments_app.models import Environment
-from secrets_app.data_keys import forget_data_keys
-from secrets_app.key_providers import forget_provider
+from secrets_app.keys.data_keys import forget_data_keys
+from secrets_app.keys.providers.registry import forget_provider
 from tests.aws_strict.faults import Plan
 from tests.processes import database
 from tests.servers.fixtures import moto_url, strict_aws
@@ -24,7 +24,7 @@ REGION = "eu-central-1"
 
 @pytest.fixture(autouse=True)
 def fresh_process(settings: Settings, tmp_path: Path) -> Iterator[None]:
-    settings.KEEPER_KEYRING = "secrets_app.keyring.SystemKeyring"
+    settings.KEEPER_KEYRING = "secrets_app.keys.system_keyring.SystemKeyring"
     settings.KEY_MANAGEMENT_BACKEND = "local"
     settings.KEEPER_LOCAL_KEY_FILE = str(tmp_path / "local.key")
     settings.KEEPER_LOCAL_KEY_PASSPHRASE = ""

@@ -23,18 +23,19 @@ from django.conf import settings  # noqa: E402 - models are loaded only now
 from django.core.management import CommandError, call_command  # noqa: E402
 from django.db import connection, connections  # noqa: E402
 
-from audit_app.keyring import keyring  # noqa: E402
-from audit_app.verification import verify  # noqa: E402
+from audit_app.interfaces.keyring import keyring  # noqa: E402
+from audit_app.verification.stream_verifier import verify  # noqa: E402
+from environments_app.authorization.principals import user_principal  # noqa: E402
 from environments_app.models import Environment, User  # noqa: E402
-from environments_app.principals import user_principal  # noqa: E402
 from environments_app.tests.cast import make_cast  # noqa: E402
-from secrets_app import data_keys, reading, writing  # noqa: E402
 from secrets_app.errors import KeyUnavailable  # noqa: E402
-from secrets_app.integrity import secrets as edited_secrets  # noqa: E402
-from secrets_app.integrity import versions as damaged_versions  # noqa: E402
-from secrets_app.key_providers.base import KeyProvider  # noqa: E402
+from secrets_app.keys import data_keys  # noqa: E402
+from secrets_app.keys.providers.base import KeyProvider  # noqa: E402
+from secrets_app.maintenance.integrity_checks import secrets as edited_secrets  # noqa: E402
+from secrets_app.maintenance.integrity_checks import versions as damaged_versions  # noqa: E402
 from secrets_app.models import DataKey, KeyMigration, Secret  # noqa: E402
-from secrets_app.secret_types import SecretType  # noqa: E402
+from secrets_app.secret_types.registry import SecretType  # noqa: E402
+from secrets_app.services import read, write  # noqa: E402
 from secrets_app.tests.keys.conftest import forget_process  # noqa: E402
 
 # How often a writer asks for a new data key.
@@ -60,7 +61,7 @@ class Writer:
                 if "rolled back" not in str(refused):
                     raise
         name, value = f"app/{secrets.token_hex(8)}", secrets.token_hex(8)
-        writing.create(
+        write.create(
             actor=alice(), environment=environment, name=name, secret_type=SecretType.TEXT, value=value
         )
         self.written[name] = value
@@ -86,7 +87,7 @@ def wrong(expected: dict[str, str]) -> list[str]:
     for name, value in expected.items():
         secret = Secret.objects.select_related("environment").get(name=name)
         try:
-            if reading.reveal(actor=actor, secret=secret).value != value:
+            if read.reveal(actor=actor, secret=secret).value != value:
                 found.append(f"{name}: another value")
         except Exception as error:  # noqa: BLE001 - whatever it is, it is reported
             found.append(f"{name}: {type(error).__name__}: {error}")

@@ -13,16 +13,16 @@ import pytest
 from django.db import connection
 from pytest_django import Settings
 
-from audit_app.keyring import Purpose
-from audit_app.verification import verify
+from audit_app.interfaces.keyring import Purpose
+from audit_app.verification.stream_verifier import verify
 from environments_app.tests.cast import Cast, make_cast
-from secrets_app.bulk import MAX_ITEMS, NewSecret, create_many
-from secrets_app.key_migration.proving import prove
 from secrets_app.key_migration.rollback import roll_back
-from secrets_app.key_providers import provider_named
-from secrets_app.key_rotation import rotations
+from secrets_app.key_migration.verify import prove
+from secrets_app.key_operations.rotation import rotations
+from secrets_app.keys.providers.registry import provider_named
 from secrets_app.models import DataKey, SecretVersion
-from secrets_app.secret_types import SecretType
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services.bulk_create import MAX_ITEMS, NewSecret, create_many
 from secrets_app.tests.keys.conftest import forget_process
 from secrets_app.tests.keys.test_migrate_to_kms import both, moved
 

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 from pytest_django import Settings
 
 from secrets_app.errors import KeyRefused, KeyUnavailable, WrongContext
-from secrets_app.key_providers.aws_kms import KmsProvider
+from secrets_app.keys.providers.aws_kms.provider import KmsProvider
 
 CONTEXT = {"keeper:data-key": "1"}
 

@@ -9,7 +9,7 @@ import pytest
 
 from secrets_app.envelope.seal import PlainKey
 from secrets_app.errors import KeyUnavailable, WrongContext
-from secrets_app.key_providers.caching import BRIDGE_PAUSE_SECONDS, BRIDGE_SECONDS, KeyCache, OpenKey
+from secrets_app.keys.providers.data_key_cache import BRIDGE_PAUSE_SECONDS, BRIDGE_SECONDS, KeyCache, OpenKey
 
 PATIENCE_SECONDS = 60
 

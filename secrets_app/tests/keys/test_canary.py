@@ -13,17 +13,20 @@ from django.db import transaction
 from django.utils import timezone
 from pytest_django import Settings
 
-from audit_app.actions import Action, Outcome
-from audit_app.keyring import Purpose, keyring
+from audit_app.events.actions import Action, Outcome
+from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import AuditEvent
 from environments_app.models import Environment
-from environments_app.notifications import deliver_due
+from environments_app.notifications.service import deliver_due
 from environments_app.tests.cast import Cast, make_cast
-from secrets_app import canary, data_keys, tasks
-from secrets_app.canary import check_failing_keys, check_keys, failing, watch_keys
-from secrets_app.data_keys import active_key
+from secrets_app import tasks
 from secrets_app.errors import NetworkInTransaction
-from secrets_app.key_providers import forget_provider, kms_requests
+from secrets_app.key_operations import key_check
+from secrets_app.key_operations.key_check import check_failing_keys, check_keys, failing, watch_keys
+from secrets_app.keys import data_keys
+from secrets_app.keys.data_keys import active_key
+from secrets_app.keys.providers.aws_kms import requests as aws_kms_requests
+from secrets_app.keys.providers.registry import forget_provider
 from secrets_app.models import DataKey, WrappingKey
 from secrets_app.tests.kept import keep
 from secrets_app.tests.keys.skipping import Skipping
@@ -105,7 +108,7 @@ class TestWhatItFinds:
     ) -> None:
         row = DataKey.objects.get(uuid=active_key(development).id)
         reported: list[object] = []
-        monkeypatch.setattr(canary, "report_violation", lambda **told: reported.append(told["uuid"]))
+        monkeypatch.setattr(key_check, "report_violation", lambda **told: reported.append(told["uuid"]))
         # Whoever edits it may write beside it that this is known.
         sql(
             "UPDATE secrets_app_datakey SET wrapped_key = %s, check_problem = 'known' WHERE id = %s",
@@ -122,7 +125,7 @@ class TestWhatItFinds:
         DataKey.objects.filter(pk=row.pk).update(check_problem="KMS gave no answer")
         stale = DataKey.objects.get(pk=row.pk)
         check_failing_keys()
-        assert not canary._stored(stale, "KMS gave no answer")
+        assert not key_check._stored(stale, "KMS gave no answer")
         assert not failing().exists()
 
     def test_a_system_key_that_would_not_open_after_a_restart(
@@ -165,7 +168,7 @@ class TestWhatItFinds:
 class TestUnderKms:
     @pytest.fixture(autouse=True)
     def waits_take_no_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(kms_requests, "time", Skipping())
+        monkeypatch.setattr(aws_kms_requests, "time", Skipping())
 
     def test_a_key_that_was_just_disabled_is_found_by_its_state(
         self, strict_kms: Plan, kms_key: str, kms_client: Any, development: Environment
@@ -311,14 +314,14 @@ class TestWhichKeys:
         keep(cast)
         old = DataKey.objects.get(environment=cast.development)
         data_keys.replace_key(cast.development)
-        assert canary.in_use().filter(pk=old.pk).exists()
+        assert key_check.in_use().filter(pk=old.pk).exists()
         cast.development.secrets.get().versions.all().delete()
-        assert not canary.in_use().filter(pk=old.pk).exists()
+        assert not key_check.in_use().filter(pk=old.pk).exists()
 
     def test_of_the_older_ones_it_takes_those_that_waited_longest(
         self, cast: Cast, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(canary, "OLDER_PER_RUN", 1)
+        monkeypatch.setattr(key_check, "OLDER_PER_RUN", 1)
         olds = []
         for number in range(3):
             keep(cast, f"n/{number}")
@@ -332,7 +335,7 @@ class TestWhichKeys:
         self, cast: Cast, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         keyring().open_all()
-        monkeypatch.setattr(canary, "RUN_SECONDS", -1.0)
+        monkeypatch.setattr(key_check, "RUN_SECONDS", -1.0)
         for expected in range(1, len(Purpose) + 1):
             check_keys()
             assert DataKey.objects.exclude(checked_at=None).count() == expected

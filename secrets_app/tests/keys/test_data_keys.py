@@ -11,12 +11,10 @@ from django.db import connection, transaction
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from audit_app.actions import Action
-from audit_app.keyring import keyring
+from audit_app.events.actions import Action
+from audit_app.interfaces.keyring import keyring
 from audit_app.models import AuditEvent, deployment_uuid
 from environments_app.models import Environment
-from secrets_app import data_keys
-from secrets_app.data_keys import active_key, forget_data_keys, plain_key, prefetch
 from secrets_app.errors import (
     KeyRefused,
     KeyUnavailable,
@@ -25,10 +23,12 @@ from secrets_app.errors import (
     UnknownDataKey,
     WrongContext,
 )
-from secrets_app.key_providers import provider
+from secrets_app.keys import data_keys
+from secrets_app.keys.data_keys import active_key, forget_data_keys, plain_key, prefetch
+from secrets_app.keys.providers.registry import provider
+from secrets_app.keys.wrapping import wrap_new
 from secrets_app.models import DataKey
 from secrets_app.tests.keys.conftest import forget_process
-from secrets_app.wrapping import wrap_new
 
 Sql = Callable[..., None]
 

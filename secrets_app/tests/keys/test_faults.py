@@ -10,8 +10,8 @@ import pytest
 from pytest_django import Settings
 
 from secrets_app.errors import KeyRefused, KeyUnavailable, SecretError, WrongContext
-from secrets_app.key_providers.aws_kms import KmsProvider
-from secrets_app.key_providers.base import Generated
+from secrets_app.keys.providers.aws_kms.provider import KmsProvider
+from secrets_app.keys.providers.base import Generated
 from tests.aws_strict.faults import Fault, Plan
 from tests.aws_strict.rules import ACCOUNT
 

@@ -16,14 +16,14 @@ from django.db.models.functions import Cast
 from django.forms import modelform_factory
 from pytest_django import DjangoAssertNumQueries
 
-from audit_app import actors
-from audit_app.actions import Action
+from audit_app.events import actors
+from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
-from audit_app.record import AuditObject, Receipt, commit_record, record
+from audit_app.recording.recorder import AuditObject, Receipt, commit_record, record
 from environments_app.models import Environment
-from secrets_app.data_keys import active_key
 from secrets_app.errors import EnvelopeError, NotCommitted, PlaintextRefused, WrongContext
-from secrets_app.fields import EncryptedField, Sealed
+from secrets_app.keys.data_keys import active_key
+from secrets_app.keys.encrypted_field import EncryptedField, Sealed
 from secrets_app.models import Secret, SecretVersion
 
 Sql = Callable[..., None]

@@ -12,20 +12,20 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from pytest_django import Settings
 
-from audit_app.actions import Action
+from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
-from audit_app.verification import verify
+from audit_app.verification.stream_verifier import verify
 from environments_app.tests.cast import Cast, make_cast
-from secrets_app import legacy
 from secrets_app.errors import KeyUnavailable, MigrationRefused, NotInventoried, WrongContext
-from secrets_app.integrity import versions as damaged_versions
-from secrets_app.key_migration.finalising import finalise
-from secrets_app.key_migration.running import plan
-from secrets_app.key_report import reports
-from secrets_app.legacy import inventory_tag, is_legacy
-from secrets_app.legacy_import import Imported, import_tokens
+from secrets_app.key_migration.finalize import finalise
+from secrets_app.key_migration.service import plan
+from secrets_app.key_operations.fernet_import import Imported, import_tokens
+from secrets_app.key_operations.report import reports
+from secrets_app.keys import legacy_fernet
+from secrets_app.keys.legacy_fernet import inventory_tag, is_legacy
+from secrets_app.maintenance.integrity_checks import versions as damaged_versions
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.secret_types import SecretType
+from secrets_app.secret_types.registry import SecretType
 from secrets_app.tests.kept import VALUE, change, keep
 from secrets_app.tests.keys.conftest import forget_process
 from secrets_app.tests.keys.test_migrate_to_kms import both, moved, value
@@ -202,7 +202,7 @@ class TestMigrated:
         self, cast: Cast, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         answers = iter([False, True])
-        monkeypatch.setattr(legacy, "is_final", lambda: next(answers))
+        monkeypatch.setattr(legacy_fernet, "is_final", lambda: next(answers))
         assert "meanwhile" in imported(cast, one=token())[0].problem
         assert not Secret.objects.exists()
 

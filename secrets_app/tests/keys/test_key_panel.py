@@ -9,13 +9,13 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from environments_app.models import Environment, User
 from environments_app.tests.cast import Cast, make_cast
-from secrets_app.canary import check_keys
-from secrets_app.data_keys import replace_key
-from secrets_app.key_panel import KeyPanel
+from secrets_app.key_operations.key_check import check_keys
+from secrets_app.keys.data_keys import replace_key
 from secrets_app.models import DataKey, SecretVersion
 from secrets_app.tests.kept import keep
 from secrets_app.tests.keys.conftest import forget_process
 from secrets_app.tests.keys.test_migrate_to_kms import both, moved
+from secrets_app.views.panels.keys import KeyPanel
 from tests.aws_strict.faults import Plan
 
 __all__ = ["both"]

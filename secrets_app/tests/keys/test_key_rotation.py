@@ -8,18 +8,19 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from audit_app.actions import Action
-from audit_app.keyring import Purpose, keyring
+from audit_app.events.actions import Action
+from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import AuditEvent
-from audit_app.verification import verify
+from audit_app.verification.stream_verifier import verify
 from environments_app.tests.cast import Cast, make_cast
-from secrets_app import lifecycle, reading, reseal
-from secrets_app.data_keys import active_key, plain_key
-from secrets_app.integrity import versions as damaged_versions
-from secrets_app.key_providers import provider
-from secrets_app.key_rotation import Rotation, rotations
+from secrets_app.key_operations import reencrypt
+from secrets_app.key_operations.rotation import Rotation, rotations
+from secrets_app.key_operations.version_rows import replace
+from secrets_app.keys.data_keys import active_key, plain_key
+from secrets_app.keys.providers.registry import provider
+from secrets_app.maintenance.integrity_checks import versions as damaged_versions
 from secrets_app.models import DataKey, Secret, SecretVersion
-from secrets_app.stored_values import replace
+from secrets_app.services import lifecycle, read
 from secrets_app.tests.kept import keep
 from secrets_app.tests.keys.conftest import forget_process
 from tests.aws_strict.faults import Fault, Plan
@@ -46,7 +47,7 @@ def another_key(kms_client: Any) -> str:
 
 def value(cast: Cast, secret: Secret) -> str:
     stored = Secret.objects.select_related("environment").get(pk=secret.pk)
-    return reading.reveal(actor=cast.principal(cast.alice), secret=stored).value
+    return read.reveal(actor=cast.principal(cast.alice), secret=stored).value
 
 
 class TestAnotherKey:
@@ -205,7 +206,7 @@ class TestNewDataKeys:
     def test_each_batch_is_one_event_with_a_manifest(
         self, cast: Cast, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(reseal, "BATCH", 2)
+        monkeypatch.setattr(reencrypt, "BATCH", 2)
         for number in range(5):
             keep(cast, f"app/{number}")
         told: list[tuple[Any, ...]] = []
@@ -219,7 +220,7 @@ class TestNewDataKeys:
     def test_an_interrupted_run_is_taken_up_under_its_own_data_key(
         self, cast: Cast, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(reseal, "BATCH", 2)
+        monkeypatch.setattr(reencrypt, "BATCH", 2)
         for number in range(5):
             keep(cast, f"app/{number}")
         active_key(cast.development)
@@ -250,10 +251,10 @@ class TestNewDataKeys:
             stored = Secret.objects.select_related("environment").get(pk=purged.pk)
             lifecycle.delete(actor=cast.principal(cast.alice), secret=stored)
             lifecycle.purge(actor=cast.principal(cast.alice), secret=stored)
-            monkeypatch.setattr(reseal, "replace", replace)
+            monkeypatch.setattr(reencrypt, "replace", replace)
             return replace(*asked)
 
-        monkeypatch.setattr(reseal, "replace", slowly)
+        monkeypatch.setattr(reencrypt, "replace", slowly)
         done = rotate(environment="development", reencrypt=True)["development"]
         assert (done.ok, done.values_resealed) == (True, 1)
         assert list(Secret.objects.values_list("pk", flat=True)) == [kept.pk]
@@ -265,12 +266,12 @@ class TestNewDataKeys:
         other = []
 
         def slowly(fresh: Any, data_key: Any) -> int:
-            monkeypatch.setattr(reseal, "replace", replace)
+            monkeypatch.setattr(reencrypt, "replace", replace)
             other.append(fresh[0][1])
             assert replace(fresh, data_key) == 1
             return replace(fresh, data_key)
 
-        monkeypatch.setattr(reseal, "replace", slowly)
+        monkeypatch.setattr(reencrypt, "replace", slowly)
         done = rotate(environment="development", reencrypt=True)["development"]
         assert (done.ok, done.values_resealed) == (True, 0)
         assert SecretVersion.objects.get().value.envelope == other[0]
@@ -286,7 +287,7 @@ class TestNewDataKeys:
         assert value(cast, sound) == "canary-4d1f-value"
 
     def test_one_that_was_overtaken_stops(self, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(reseal, "BATCH", 1)
+        monkeypatch.setattr(reencrypt, "BATCH", 1)
         for number in range(3):
             keep(cast, f"app/{number}")
 

@@ -9,18 +9,19 @@ import pytest
 from django.db import connection, transaction
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from audit_app.actions import Action
 from audit_app.errors import KeyringUnavailable
-from audit_app.keyring import Purpose, forget_keyring, keyring
+from audit_app.events.actions import Action
+from audit_app.interfaces.keyring import Purpose, forget_keyring, keyring
 from audit_app.models import AuditEvent, deployment_uuid
 from environments_app.models import Environment
-from secrets_app import fingerprints, health
-from secrets_app import keyring as system_keys
-from secrets_app.key_providers import forget_provider, provider
-from secrets_app.keyring import SystemKeyring
+from secrets_app import health
+from secrets_app.keys import fingerprints
+from secrets_app.keys import system_keyring as system_keys
+from secrets_app.keys.providers.registry import forget_provider, provider
+from secrets_app.keys.system_keyring import SystemKeyring
+from secrets_app.keys.wrapping import wrap_new
 from secrets_app.models import DataKey
 from secrets_app.tests.keys.conftest import forget_process
-from secrets_app.wrapping import wrap_new
 
 Sql = Callable[..., None]
 

@@ -9,8 +9,8 @@ from django.core.management import CommandError, call_command
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from environments_app.models import Environment
-from secrets_app.data_keys import active_key
-from secrets_app.key_providers import provider
+from secrets_app.keys.data_keys import active_key
+from secrets_app.keys.providers.registry import provider
 from secrets_app.models import DataKey
 
 Captured = pytest.CaptureFixture[str]

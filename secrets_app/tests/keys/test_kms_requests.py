@@ -13,9 +13,9 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeou
 from pytest_django import Settings
 
 from secrets_app.errors import KeyUnavailable, WrongContext
-from secrets_app.key_providers import kms_requests
-from secrets_app.key_providers.kms_faults import NoAnswer
-from secrets_app.key_providers.kms_requests import CONCURRENT, LONGEST_PAUSE, Pause, Requests, patiently
+from secrets_app.keys.providers.aws_kms import requests as aws_kms_requests
+from secrets_app.keys.providers.aws_kms.errors import NoAnswer
+from secrets_app.keys.providers.aws_kms.requests import CONCURRENT, LONGEST_PAUSE, Pause, Requests, patiently
 from secrets_app.tests.keys.skipping import Skipping
 
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/1"
@@ -103,7 +103,7 @@ class TestRepeating:
         # Cut off, it would look as if KMS gave no answer, whereas it throttles.
         settings.KMS_TIMEOUT_SECONDS = 5
         clock, asked = Skipping(), list[float]()
-        monkeypatch.setattr(kms_requests, "time", clock)
+        monkeypatch.setattr(aws_kms_requests, "time", clock)
         monkeypatch.setattr(random, "uniform", lambda _least, most: most)
 
         def throttled() -> str:

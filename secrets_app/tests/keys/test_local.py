@@ -8,7 +8,7 @@ import pytest
 from pytest_django import Settings
 
 from secrets_app.errors import KeyUnavailable
-from secrets_app.key_providers.local import LocalProvider
+from secrets_app.keys.providers.local import LocalProvider
 
 CONTEXT = {"keeper:data-key": "1"}
 

@@ -9,19 +9,20 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from audit_app.actions import Action
-from audit_app.keyring import Purpose
+from audit_app.events.actions import Action
+from audit_app.interfaces.keyring import Purpose
 from audit_app.models import AuditEvent
-from audit_app.verification import verify
+from audit_app.verification.stream_verifier import verify
 from environments_app.tests.cast import Cast, make_cast
-from secrets_app import data_keys, reading, wrapping
-from secrets_app.data_keys import active_key, replace_key
 from secrets_app.errors import KeyUnavailable, MigrationRefused
-from secrets_app.integrity import versions as damaged_versions
-from secrets_app.key_migration.finalising import finalise
-from secrets_app.key_migration.running import Migrated, migrate, plan
-from secrets_app.key_providers import provider, provider_named
+from secrets_app.key_migration.finalize import finalise
+from secrets_app.key_migration.service import Migrated, migrate, plan
+from secrets_app.keys import data_keys, wrapping
+from secrets_app.keys.data_keys import active_key, replace_key
+from secrets_app.keys.providers.registry import provider, provider_named
+from secrets_app.maintenance.integrity_checks import versions as damaged_versions
 from secrets_app.models import DataKey, KeyMigration, Secret, SecretVersion
+from secrets_app.services import read
 from secrets_app.tests.kept import VALUE, keep
 from secrets_app.tests.keys.conftest import REGION, forget_process
 
@@ -54,7 +55,7 @@ def moved(**options: Any) -> dict[str, Migrated]:
 
 def value(cast: Cast, secret: Secret) -> str:
     stored = Secret.objects.select_related("environment").get(pk=secret.pk)
-    return reading.reveal(actor=cast.principal(cast.alice), secret=stored).value
+    return read.reveal(actor=cast.principal(cast.alice), secret=stored).value
 
 
 def ran(*arguments: str) -> list[dict[str, Any]]:

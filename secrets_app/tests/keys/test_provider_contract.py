@@ -3,8 +3,8 @@
 import pytest
 
 from secrets_app.errors import KeyRefused, KeyUnavailable, WrongContext
-from secrets_app.key_providers import PROVIDERS, forget_provider, provider
-from secrets_app.key_providers.base import Generated, KeyProvider
+from secrets_app.keys.providers.base import Generated, KeyProvider
+from secrets_app.keys.providers.registry import PROVIDERS, forget_provider, provider
 
 CONTEXT = {"keeper:environment": "one", "keeper:data-key": "1", "application": "keeper"}
 

@@ -10,23 +10,23 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from audit_app.actions import Action
-from audit_app.keyring import Purpose
+from audit_app.events.actions import Action
+from audit_app.interfaces.keyring import Purpose
 from audit_app.models import AuditEvent
 from audit_app.tests.trail import take_away
-from audit_app.verification import verify
+from audit_app.verification.stream_verifier import verify
 from environments_app.tests.cast import Cast, make_cast
-from secrets_app import data_keys, wrapping
-from secrets_app.data_keys import active_key, replace_key
 from secrets_app.errors import KeyUnavailable, MigrationRefused
-from secrets_app.integrity import versions as damaged_versions
 from secrets_app.key_migration import rollback
-from secrets_app.key_migration.finalising import finalise
-from secrets_app.key_migration.moving import put_wraps
+from secrets_app.key_migration.finalize import finalise
+from secrets_app.key_migration.move import put_wraps
 from secrets_app.key_migration.rollback import RolledBack, roll_back
-from secrets_app.key_providers import provider_named
+from secrets_app.key_operations.system_keys import replace_system_keys
+from secrets_app.keys import data_keys, wrapping
+from secrets_app.keys.data_keys import active_key, replace_key
+from secrets_app.keys.providers.registry import provider_named
+from secrets_app.maintenance.integrity_checks import versions as damaged_versions
 from secrets_app.models import DataKey, KeyMigration
-from secrets_app.system_rotation import replace_system_keys
 from secrets_app.tests.kept import VALUE, keep
 from secrets_app.tests.keys.conftest import forget_process
 from secrets_app.tests.keys.test_migrate_to_kms import both, moved, value, wraps

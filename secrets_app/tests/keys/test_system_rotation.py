@@ -10,33 +10,33 @@ from django.apps import apps
 from django.db.models import BinaryField
 from pytest_django import Settings
 
-from audit_app import actors, streams
-from audit_app.actions import Action
-from audit_app.actors import NIL
-from audit_app.anchoring import anchor_trail
-from audit_app.checkpoint import Statement
+from audit_app.checkpoints.schedule import anchor_trail
+from audit_app.checkpoints.trail_inspection import whole_trail
+from audit_app.crypto.checkpoint_statement import Statement
 from audit_app.errors import KeyringUnavailable
-from audit_app.inspection import whole_trail
-from audit_app.keyring import Purpose, keyring
+from audit_app.events import actors, streams
+from audit_app.events.actions import Action
+from audit_app.events.actors import NIL
+from audit_app.integrity.row_authentication import RowMacField
+from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import AuditEvent
-from audit_app.record import AuditObject, record
-from audit_app.row_mac import RowMacField
-from audit_app.verification import verify
-from environments_app import second_factor
-from environments_app.integrity import access_rows
+from audit_app.recording.recorder import AuditObject, record
+from audit_app.verification.stream_verifier import verify
+from environments_app.authentication import mfa
+from environments_app.authentication.totp import open_seed
+from environments_app.authorization.row_checks import access_rows
 from environments_app.models import Environment, SecondFactor, User
-from environments_app.second_factor_codes import open_seed
 from environments_app.tests.cast import Cast, make_cast
-from secrets_app import keyring as system_keys
-from secrets_app.compare import Difference, compare
 from secrets_app.envelope.format import data_key_id
-from secrets_app.integrity import secrets as edited_secrets
-from secrets_app.integrity import versions as damaged_versions
-from secrets_app.key_rotation import rotations
-from secrets_app.keyring import SystemKeyring
+from secrets_app.key_operations.rotation import rotations
+from secrets_app.key_operations.system_keys import replace_system_keys
+from secrets_app.keys import system_keyring as system_keys
+from secrets_app.keys.sealed_columns import credential_fields
+from secrets_app.keys.system_keyring import SystemKeyring
+from secrets_app.maintenance.integrity_checks import secrets as edited_secrets
+from secrets_app.maintenance.integrity_checks import versions as damaged_versions
 from secrets_app.models import DataKey, Secret
-from secrets_app.sealed_rows import credential_fields
-from secrets_app.system_rotation import replace_system_keys
+from secrets_app.services.compare import Difference, compare
 from secrets_app.tests.kept import change, keep
 from secrets_app.tests.keys.conftest import forget_process
 
@@ -100,7 +100,7 @@ def test_every_sealed_column_is_sealed_anew_by_something() -> None:
 
 def begun(cast: Cast, user: User) -> bytes:
     """Begin a second factor, and return its seed."""
-    return b32decode(second_factor.begin(actor=cast.principal(user), user=user).secret)
+    return b32decode(mfa.begin(actor=cast.principal(user), user=user).secret)
 
 
 class TestReplacing:

@@ -9,22 +9,23 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from audit_app.actions import Action
-from audit_app.keyring import Purpose, keyring
-from audit_app.record import AuditObject, commit_record
-from audit_app.streams import environment_stream
+from audit_app.events.actions import Action
+from audit_app.events.streams import environment_stream
+from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.recording.recorder import AuditObject, commit_record
 from environments_app.models import Environment
 from environments_app.tests.cast import Cast, make_cast
-from secrets_app import bulk, reading
-from secrets_app.data_keys import active_key, plain_key, replace_key
 from secrets_app.errors import EnvelopeError, KeyRefused, SecretError
-from secrets_app.key_providers import provider
-from secrets_app.key_rotation import rotations
+from secrets_app.key_operations.rotation import rotations
+from secrets_app.keys.data_keys import active_key, plain_key, replace_key
+from secrets_app.keys.providers.registry import provider
+from secrets_app.keys.wrapping import wrap_new
 from secrets_app.models import DataKey, Secret, SecretVersion
-from secrets_app.secret_types import SecretType
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import bulk_create
+from secrets_app.services import read as read_service
 from secrets_app.tests.kept import VALUE, keep
 from secrets_app.tests.keys.conftest import forget_process
-from secrets_app.wrapping import wrap_new
 from tests.aws_strict.faults import Plan
 
 Sql = Callable[..., None]
@@ -53,7 +54,7 @@ class TestCarriedOver:
     def reveal(self, cast: Cast, secret: Secret) -> str:
         forget_process()
         stored = Secret.objects.select_related("environment").get(pk=secret.pk)
-        return reading.reveal(actor=cast.principal(cast.alice), secret=stored).value
+        return read_service.reveal(actor=cast.principal(cast.alice), secret=stored).value
 
     def test_each_is_wrapped_by_the_key_of_its_own(self, cast: Cast, secrets: tuple[Secret, Secret]) -> None:
         places = (cast.development, cast.production)
@@ -126,12 +127,14 @@ class TestBudgets:
 
     def fill(self, cast: Cast) -> list[int]:
         items = [
-            bulk.NewSecret(
+            bulk_create.NewSecret(
                 environment=cast.development, name=f"n/{number}", secret_type=SecretType.TEXT, value=VALUE
             )
             for number in range(self.SECRETS)
         ]
-        return [secret.pk for secret in bulk.create_many(actor=cast.principal(cast.alice), items=items)]
+        return [
+            secret.pk for secret in bulk_create.create_many(actor=cast.principal(cast.alice), items=items)
+        ]
 
     @pytest.mark.django_db(transaction=True)
     def test_a_cold_process_asks_once_a_data_key_for_32_readers_of_1000_secrets(
@@ -166,7 +169,7 @@ class TestBudgets:
             assert sum(pool.map(read, range(32))) == self.SECRETS
         assert strict_kms.calls == {"Decrypt": 1}
         assert plain_key(older.uuid).id == older.uuid
-        reading.reveal_environment(actor=reader, environment=cast.development)
+        read_service.reveal_environment(actor=reader, environment=cast.development)
         assert strict_kms.calls == {"Decrypt": 2}
 
     def test_wrapping_again_costs_one_call_a_data_key_and_touches_no_secret(

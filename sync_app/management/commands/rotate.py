@@ -8,19 +8,20 @@ from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from audit_app.keyring import KeyringUnavailable
+from audit_app.interfaces.keyring import KeyringUnavailable
 from environments_app.errors import AccessError
 from environments_app.models import Role
 from secrets_app.errors import SecretError
 from sync_app.errors import SyncError
-from sync_app.leases import database_now
+from sync_app.jobs.leases import database_now
 from sync_app.models import Rotation, RotationPolicy
-from sync_app.rotation import running, schedule
-from sync_app.rotation.asking import request_rotation
-from sync_app.rotation.authority import policy_principal
-from sync_app.rotation.exposure import Reader, exposed_to, reader_named
-from sync_app.rotation.lag import unconfirmed
-from sync_app.rotation.rehearsal import rehearse
+from sync_app.rotation.execution import runner as execution_runner
+from sync_app.rotation.execution import schedule
+from sync_app.rotation.execution.compromise_response import Reader, exposed_to, reader_named
+from sync_app.rotation.execution.consumer_lag import unconfirmed
+from sync_app.rotation.execution.dry_run import rehearse
+from sync_app.rotation.execution.requests import request_rotation
+from sync_app.rotation.policies.principals import policy_principal
 
 # Something waits: a grace, a window, a target, the next attempt.
 WAITING: Final = 3
@@ -68,7 +69,7 @@ class Command(BaseCommand):
         elif options["secret"]:
             code = self._rotate(policies, options["reason"], emergency=options["emergency"])
         else:
-            code = self._show([running.execute(number) for number in schedule.due()])
+            code = self._show([execution_runner.execute(number) for number in schedule.due()])
         if code:
             sys.exit(code)
 
@@ -178,7 +179,7 @@ def _executed(rotation: Rotation) -> Rotation:
         *Rotation.objects.filter(policy=rotation.policy, slot="working").values_list("pk", flat=True),
         rotation.pk,
     ):
-        running.execute(number)
+        execution_runner.execute(number)
     return Rotation.objects.select_related("policy__environment", "policy__secret").get(pk=rotation.pk)
 
 

@@ -9,20 +9,24 @@ from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from audit_app.canonical import Json
+from audit_app.crypto.canonical_json import Json
+from environments_app.authorization.policy import Principal
 from environments_app.errors import AccessError
 from environments_app.models import Environment, Role
-from environments_app.policy import Principal
-from sync_app import applying, default_targets, planning, reports, runs
-from sync_app.authority import target_principal
-from sync_app.default_targets import Attempt
-from sync_app.deletions import BEYOND_BUDGET
-from sync_app.drafts import Adoption, Leaving
+from sync_app.applying import service as applying
 from sync_app.errors import SyncError
 from sync_app.models import Plan, Run, Target
 from sync_app.models.plan import Act, PlanKind, PlanState
 from sync_app.models.run import RunState
-from sync_app.reports import PlanReport, TargetReport
+from sync_app.planning import service as planning
+from sync_app.planning.draft_items import Adoption, Leaving
+from sync_app.runs import runner as runs_runner
+from sync_app.runs import summaries
+from sync_app.runs.summaries import PlanReport, TargetReport
+from sync_app.state.deletions import BEYOND_BUDGET
+from sync_app.targets import default_targets
+from sync_app.targets.default_targets import Attempt
+from sync_app.targets.principals import target_principal
 
 # Something waits for a person, or for `apply`.
 PENDING: Final = 3
@@ -98,7 +102,7 @@ class Command(BaseCommand):
         target = _target(options)
         actor = _actor(target)
         if options["plan"] is None:
-            run = runs.request_sync(actor=actor, target=target)
+            run = runs_runner.request_sync(actor=actor, target=target)
         else:
             plan = Plan.objects.select_related("target__environment").filter(
                 pk=options["plan"], target=target
@@ -118,14 +122,14 @@ class Command(BaseCommand):
 
     def _check(self, options: Mapping[str, Any]) -> int:
         target = _target(options)
-        self._executed(runs.request_check(actor=_actor(target), target=target))
-        return self._show_targets([reports.target_report(target)])
+        self._executed(runs_runner.request_check(actor=_actor(target), target=target))
+        return self._show_targets([summaries.target_report(target)])
 
     def _status(self, options: Mapping[str, Any]) -> int:
         targets = Target.objects.filter(live=True).select_related("environment").defer("credentials")
         if options["environment"]:
             targets = targets.filter(environment=_environment(options["environment"]))
-        return self._show_targets([reports.target_report(target) for target in targets])
+        return self._show_targets([summaries.target_report(target) for target in targets])
 
     def _default_targets(self, _options: Mapping[str, Any]) -> int:
         attempts = default_targets.create_missing()
@@ -149,7 +153,7 @@ class Command(BaseCommand):
         return plan
 
     def _executed(self, run: Run) -> Run:
-        done = runs.execute(run.pk) or Run.objects.select_related("plan").get(pk=run.pk)
+        done = runs_runner.execute(run.pk) or Run.objects.select_related("plan").get(pk=run.pk)
         if done.state == RunState.FAILED:
             raise CommandError(done.error)
         if done.active:
@@ -158,7 +162,7 @@ class Command(BaseCommand):
         return done
 
     def _show_plan(self, plan: Plan) -> int:
-        report = reports.plan_report(plan)
+        report = summaries.plan_report(plan)
         self.stdout.write(json.dumps(report.as_json()) if self._as_json else _plan_text(report))
         if report.failed:
             return 1

@@ -5,8 +5,9 @@ from uuid import UUID
 
 import pytest
 
-from sync_app.backends.aws_secrets_manager import PENDING, AwsSecretsManager
+from sync_app.backends.aws.backend import PENDING, AwsSecretsManager
 from sync_app.backends.base import Backend, Mark
+from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
     BackendError,
     BadDestination,
@@ -20,7 +21,6 @@ from sync_app.errors import (
     TargetUnreachable,
     ValueUnusable,
 )
-from sync_app.reconcile import Presence
 from sync_app.tests.worlds import AwsWorld
 from tests.aws_strict.faults import Fault
 

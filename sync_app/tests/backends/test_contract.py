@@ -6,8 +6,9 @@ from uuid import UUID, uuid4
 import pytest
 from pytest_django import Settings
 
-from sync_app.backends import BACKENDS
 from sync_app.backends.base import Backend, Mark, is_named
+from sync_app.backends.registry import BACKENDS
+from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
     BadDestination,
     ChangedSinceRead,
@@ -15,7 +16,6 @@ from sync_app.errors import (
     NameUnusable,
     TargetUnreachable,
 )
-from sync_app.reconcile import Presence
 from sync_app.tests.worlds import World
 
 TOKEN = "0123456789abcdef0123456789abcdef"

@@ -12,13 +12,13 @@ from botocore.awsrequest import AWSResponse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from audit_app.outbound_aws import PermittedSession
-from sync_app.backends import vault_adapter
-from sync_app.backends.aws_secrets_manager import AwsSecretsManager
+from audit_app.network.outbound_aws import PermittedSession
+from sync_app.backends.aws.backend import AwsSecretsManager
 from sync_app.backends.base import Backend, Mark, Seen
-from sync_app.backends.vault_kv2 import VaultKv2
+from sync_app.backends.vault import adapter
+from sync_app.backends.vault.backend import VaultKv2
+from sync_app.domain.reconciliation import Presence
 from sync_app.errors import AnswerUnexpected, BackendError
-from sync_app.reconcile import Presence
 
 MARK = Mark(deployment=UUID(int=1), target=UUID(int=2), secret=UUID(int=3))
 SEEN = Seen(name="a", presence=Presence.PRESENT, remote_id="id", version="1", mark=MARK)
@@ -133,9 +133,7 @@ def test_vault_may_answer_anything(
     answers: list[tuple[int, bytes]], number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rest = [*answers, *[(404, b"{}")] * 40][::-1]
-    monkeypatch.setattr(
-        vault_adapter, "exchange", lambda *_given, **_options: rest.pop() if rest else (500, b"")
-    )
+    monkeypatch.setattr(adapter, "exchange", lambda *_given, **_options: rest.pop() if rest else (500, b""))
     backend = VaultKv2(destination={"address": "https://vault.example"}, credentials={"token": "t"})
     if number % 2:
         # Past the sign-in, so that what comes is the answer to the act itself.
@@ -168,7 +166,7 @@ def test_aws_may_answer_anything(
 
 
 def test_it_says_what_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vault_adapter, "exchange", lambda *_given, **_options: (200, b'{"data": [1]}'))
+    monkeypatch.setattr(adapter, "exchange", lambda *_given, **_options: (200, b'{"data": [1]}'))
     backend = VaultKv2(destination={"address": "https://vault.example"}, credentials={"token": "t"})
     with pytest.raises(AnswerUnexpected, match="in a form that no such system has"), backend:
         backend.check()

@@ -11,11 +11,12 @@ import hvac
 import pytest
 from urllib3 import HTTPResponse
 
-from sync_app.backends import vault_kv2
 from sync_app.backends.base import Backend, Mark, Seen
-from sync_app.backends.vault_adapter import PooledAdapter
-from sync_app.backends.vault_connection import VaultConnection
-from sync_app.backends.vault_kv2 import VaultKv2
+from sync_app.backends.vault import backend as vault_backend
+from sync_app.backends.vault.adapter import PooledAdapter
+from sync_app.backends.vault.backend import VaultKv2
+from sync_app.backends.vault.connection import VaultConnection
+from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
     BackendError,
     BadDestination,
@@ -30,7 +31,6 @@ from sync_app.errors import (
     TargetUnreachable,
     ValueUnusable,
 )
-from sync_app.reconcile import Presence
 from sync_app.tests.worlds import VaultWorld
 from tests.servers.openbao import OpenBao
 
@@ -149,7 +149,7 @@ def test_it_lists_each_once_in_pages_of_any_size(
 ) -> None:
     for name in NESTED:
         vault.write(f"{vault.prefix}/{name}", "1")
-    monkeypatch.setattr(vault_kv2, "_PAGE", size)
+    monkeypatch.setattr(vault_backend, "_PAGE", size)
     with vault.backend() as backend:
         assert isinstance(backend, VaultKv2)
         ask = backend._vault.ask

@@ -23,22 +23,23 @@ from django.core.management import call_command  # noqa: E402 - models are loade
 from django.db import connection, connections  # noqa: E402
 from django.db.models import F  # noqa: E402
 
-from audit_app.keyring import keyring  # noqa: E402
-from audit_app.verification import verify  # noqa: E402
+from audit_app.interfaces.keyring import keyring  # noqa: E402
+from audit_app.verification.stream_verifier import verify  # noqa: E402
+from environments_app.authorization.principals import user_principal  # noqa: E402
 from environments_app.models import Environment, User  # noqa: E402
-from environments_app.principals import user_principal  # noqa: E402
 from environments_app.tests.cast import make_cast  # noqa: E402
-from secrets_app import reading, writing  # noqa: E402
 from secrets_app.models import Secret  # noqa: E402
-from secrets_app.secret_types import SecretType  # noqa: E402
+from secrets_app.secret_types.registry import SecretType  # noqa: E402
+from secrets_app.services import read, write  # noqa: E402
 from sync_app import tasks  # noqa: E402
 from sync_app.models import Rotation, RotationPolicy  # noqa: E402
-from sync_app.rotation import hold, policies  # noqa: E402
-from sync_app.rotation.asking import request_rotation  # noqa: E402
+from sync_app.rotation.execution import lease as execution_lease  # noqa: E402
+from sync_app.rotation.execution.requests import request_rotation  # noqa: E402
+from sync_app.rotation.policies import service as policies  # noqa: E402
 from sync_app.rotators.ab_logins import AbLogins  # noqa: E402
 from sync_app.rotators.base import Fence  # noqa: E402
-from sync_app.rotators.mysql import MySql  # noqa: E402
-from sync_app.rotators.postgresql import PostgreSql  # noqa: E402
+from sync_app.rotators.mysql.rotator import MySql  # noqa: E402
+from sync_app.rotators.postgresql.rotator import PostgreSql  # noqa: E402
 
 
 def alice() -> Any:
@@ -53,7 +54,7 @@ def prepare(
     call_command("migrate", verbosity=0)
     keyring().open_all()
     make_cast()
-    secret = writing.create(
+    secret = write.create(
         actor=alice(),
         environment=Environment.objects.get(name="development"),
         name="app/db",
@@ -109,7 +110,7 @@ def look(rotation: int) -> dict[str, Any]:
     return {
         "step": row.step,
         "problem": row.problem,
-        "current": reading.reveal(actor=alice(), secret=secret).value,
+        "current": read.reveal(actor=alice(), secret=secret).value,
         "versions": secret.versions.count(),
         "trail": [str(problem) for problem in verify()],
     }
@@ -166,7 +167,7 @@ def _mortal(rotation: int, dies_at: int) -> None:
 
 
 def _stopping(rotation: int, fence_seconds: int) -> None:
-    hold.FENCE_SECONDS = fence_seconds  # type: ignore[misc]
+    execution_lease.FENCE_SECONDS = fence_seconds  # type: ignore[misc]
     asked = Fence.hold
 
     def holding(self: Fence) -> None:

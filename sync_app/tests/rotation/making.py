@@ -6,13 +6,14 @@ from typing import Any
 from django.db.models import F
 
 from environments_app.tests.cast import Cast
-from secrets_app import reading, writing
 from secrets_app.models import Secret
-from secrets_app.secret_types import SecretType
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import read, write
 from sync_app.models import Rotation, RotationPolicy
-from sync_app.rotation import policies, running
-from sync_app.rotation.asking import request_rotation
-from sync_app.rotators import ROTATORS
+from sync_app.rotation.execution import runner as execution_runner
+from sync_app.rotation.execution.requests import request_rotation
+from sync_app.rotation.policies import service as policies
+from sync_app.rotators.registry import ROTATORS
 from sync_app.tests.rotators.worlds import World
 
 # Where a World ends, the name of its rotator.
@@ -21,7 +22,7 @@ NAMES = {kind: name for name, kind in ROTATORS.items()}
 
 def made_secret(cast: Cast, world: World, *, name: str = "app/db", **given: Any) -> Secret:
     secret_type = SecretType.TEXT if world.kind.promises_login is False else SecretType.JSON
-    return writing.create(
+    return write.create(
         actor=cast.principal(cast.alice),
         environment=cast.development,
         name=name,
@@ -48,7 +49,7 @@ def asked(cast: Cast, policy: RotationPolicy, **given: Any) -> Rotation:
 
 def worked(rotation: Rotation) -> Rotation:
     """Let a worker look once, and return the rotation as it then stands."""
-    running.execute(rotation.pk)
+    execution_runner.execute(rotation.pk)
     return again(rotation)
 
 
@@ -67,7 +68,7 @@ def stages(cast: Cast, secret: Secret) -> dict[str, str | None]:
     }
     actor = cast.principal(cast.bob)
     return {
-        stage: reading.reveal(actor=actor, secret=fresh, number=number).value if number else None
+        stage: read.reveal(actor=actor, secret=fresh, number=number).value if number else None
         for stage, number in numbers.items()
     }
 

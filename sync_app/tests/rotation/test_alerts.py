@@ -9,13 +9,14 @@ from django.utils import timezone
 from audit_app.models import AuditEvent
 from environments_app.models import Alert
 from environments_app.tests.cast import Cast
-from secrets_app import lifecycle
+from secrets_app.services import lifecycle
+from sync_app.domain.rotation_state import Step
 from sync_app.models import Rotation, RotationPolicy
-from sync_app.rotation import alerts, policies
-from sync_app.rotation.acts import retry
+from sync_app.rotation import alerts
 from sync_app.rotation.alerts import OVERDUE, STOPPED, WAITS, remind
-from sync_app.rotation.standing import LATE
-from sync_app.rotation.states import Step
+from sync_app.rotation.execution.operator_actions import retry
+from sync_app.rotation.policies import service as policies
+from sync_app.rotation.status import LATE
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret, stored, worked
 from sync_app.tests.rotators.worlds import MariaDbWorld, World
 

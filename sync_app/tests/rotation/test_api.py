@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from audit_app.actions import Action
+from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from audit_app.tests.trail import sql
 from environments_app.tests.cast import Cast
+from sync_app.domain.rotation_state import Step
 from sync_app.models import Rotation, RotationPolicy
-from sync_app.rotation.states import Step
 from sync_app.tests.rotation.making import asked, grace_over, made_policy, made_secret, stages, worked
 from sync_app.tests.rotators.worlds import MariaDbWorld, World
 

@@ -7,7 +7,8 @@ from django.utils import timezone
 
 from environments_app.tests.cast import Cast
 from sync_app.models import Rotation, RotationPolicy
-from sync_app.rotation import policies, schedule
+from sync_app.rotation.execution import schedule
+from sync_app.rotation.policies import service as policies
 from sync_app.tests.rotation.making import made_policy, made_secret
 from sync_app.tests.rotators.worlds import World
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from environments_app.errors import InvalidField
-from sync_app.rotation.cadence import Cadence, checked_cron, parse_window, zone
+from sync_app.domain.cadence import Cadence, checked_cron, parse_window, zone
 
 DAY = timedelta(days=1)
 moments = st.integers(0, 6 * 366 * 24 * 3600).map(

@@ -4,10 +4,10 @@ import pytest
 
 from audit_app.tests.trail import take_away
 from environments_app.tests.cast import Cast
-from secrets_app import transfer
+from secrets_app.services import transfer
 from sync_app.errors import RotationConflict, RotationInProgress
 from sync_app.models import RotationPolicy
-from sync_app.rotation import policies
+from sync_app.rotation.policies import service as policies
 from sync_app.rotators.base import Login
 from sync_app.tests.rotation.making import asked, grace_over, made_policy, made_secret, stored, worked
 from sync_app.tests.rotators.worlds import GeneratedWorld, MariaDbWorld, World

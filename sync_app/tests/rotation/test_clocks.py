@@ -7,10 +7,11 @@ import pytest
 
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
-from sync_app.leases import LEASE, database_now
+from sync_app.domain.rotation_state import Slot, Step
+from sync_app.jobs.leases import LEASE, database_now
 from sync_app.models import Rotation, RotationPolicy
-from sync_app.rotation import running, schedule
-from sync_app.rotation.states import Slot, Step
+from sync_app.rotation.execution import runner as execution_runner
+from sync_app.rotation.execution import schedule
 from sync_app.tests.conftest import Jump
 from sync_app.tests.rotation.making import again, asked, grace_over, made_policy, made_secret, stages, worked
 from sync_app.tests.rotators.worlds import MariaDbWorld, World
@@ -24,7 +25,7 @@ def pass_by() -> None:
     for _ in range(3):
         schedule.mend_due_times()
         for number in schedule.due():
-            running.execute(number)
+            execution_runner.execute(number)
 
 
 def ended(secret: Secret, world: MariaDbWorld) -> None:
@@ -35,7 +36,7 @@ def ended(secret: Secret, world: MariaDbWorld) -> None:
         Rotation.objects.filter(slot=Slot.WORKING).update(not_before=None)
         RotationPolicy.objects.update(due_at=None)
         for number in schedule.due():
-            running.execute(number)
+            execution_runner.execute(number)
     assert not Rotation.objects.filter(slot__isnull=False).exists()
     assert set(Rotation.objects.values_list("step", flat=True)) == {Step.DONE}
     assert secret.versions.count() == Rotation.objects.count() + 1
@@ -90,7 +91,7 @@ def test_the_lease_of_a_dead_worker_and_the_next_attempt_do_not_outlast_a_jump(
     rotation = asked(cast, made_policy(cast, generated))
     held = {"lease_owner": "dead", "lease_until": database_now() + LEASE}
     Rotation.objects.filter(pk=rotation.pk).update(**held)
-    work = partial(running.execute, rotation.pk)
+    work = partial(execution_runner.execute, rotation.pk)
     assert work() is None
     jump(days)
     done = work()
@@ -100,7 +101,7 @@ def test_the_lease_of_a_dead_worker_and_the_next_attempt_do_not_outlast_a_jump(
     jump(0)
     worked(rotation)
     Rotation.objects.filter(pk=second.pk).update(not_before=database_now() + timedelta(minutes=10))
-    assert running.execute(second.pk) is None
+    assert execution_runner.execute(second.pk) is None
     jump(days)
-    done = running.execute(second.pk)
+    done = execution_runner.execute(second.pk)
     assert (done and done.step) == Step.GRACE

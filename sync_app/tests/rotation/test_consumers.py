@@ -9,11 +9,12 @@ from django.db import connection
 
 from audit_app.tests.trail import take_away
 from environments_app.tests.cast import Cast
-from secrets_app import reading
 from secrets_app.models import Secret
+from secrets_app.services import read
+from sync_app.domain.rotation_state import Slot, Step
 from sync_app.models import Rotation, RotationPolicy
-from sync_app.rotation import running, schedule
-from sync_app.rotation.states import Slot, Step
+from sync_app.rotation.execution import runner as execution_runner
+from sync_app.rotation.execution import schedule
 from sync_app.tests.rotation.making import asked, grace_over, made_policy, made_secret, stored
 from sync_app.tests.rotators.worlds import DatabaseWorld
 
@@ -59,7 +60,7 @@ class Consumers:
     def _use(self, secret: Secret, number: int) -> None:
         if number not in self._values:
             actor = self._cast.principal(self._cast.bob)
-            self._values[number] = reading.reveal(actor=actor, secret=secret, number=number).value
+            self._values[number] = read.reveal(actor=actor, secret=secret, number=number).value
         assert self._database.works(self._values[number]), f"version {number} was refused"
         self.logins += 1
 
@@ -71,7 +72,7 @@ def rotate_by_schedule() -> None:
     """Let the policy be due, and workers do what there is to do."""
     RotationPolicy.objects.update(due_at="2026-01-01T00:00:00Z")
     for number in schedule.due():
-        running.execute(number)
+        execution_runner.execute(number)
 
 
 def check(cast: Cast, database: DatabaseWorld, *, rotations: int) -> None:
@@ -85,13 +86,13 @@ def check(cast: Cast, database: DatabaseWorld, *, rotations: int) -> None:
             assert working.step == Step.GRACE
             # A second one inside the grace waits until it ends.
             waiting = asked(cast, policy)
-            assert running.execute(waiting.pk) is None
+            assert execution_runner.execute(waiting.pk) is None
             assert (waiting.step, stored(secret).current_number) == (Step.WAITING, turn + 1)
             take_away(Rotation.objects.filter(pk=waiting.pk))
         consumers.log_in()
         old = consumers.value(turn)
         grace_over(working)
-        running.execute(working.pk)
+        execution_runner.execute(working.pk)
         consumers.log_in()
         assert Rotation.objects.get(pk=working.pk).step == Step.DONE
         # After the grace it is proven dead.

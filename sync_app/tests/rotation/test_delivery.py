@@ -5,19 +5,22 @@ from datetime import timedelta
 
 import pytest
 
-from environments_app import accounts, token_changes, tokens
+from environments_app.authorization.principals import token_principal
 from environments_app.models import Alert
-from environments_app.principals import token_principal
 from environments_app.tests.cast import Cast
-from secrets_app import lifecycle, writing
+from environments_app.tokens import rotation as tokens_rotation
+from environments_app.tokens import service as tokens
+from environments_app.users import accounts
 from secrets_app.models import Secret
-from secrets_app.secret_types import SecretType
-from sync_app import consents, runs
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import lifecycle, write
+from sync_app.domain.reconciliation import Deletion
+from sync_app.domain.rotation_state import Step
 from sync_app.models import Rotation, Run, SyncEntry, Target
 from sync_app.models.run import RunState
-from sync_app.reconcile import Deletion
-from sync_app.rotation import acknowledging, acts
-from sync_app.rotation.states import Step
+from sync_app.rotation.execution import acknowledgements, operator_actions
+from sync_app.runs import runner as runs_runner
+from sync_app.targets import consents
 from sync_app.tests.making import made
 from sync_app.tests.rotation.making import (
     asked,
@@ -39,14 +42,14 @@ def deliver(cast: Cast, target: Target, *, at_once: bool = False) -> None:
     if not at_once:
         # Long enough after the last version for AWS, which takes one in ten minutes.
         SyncEntry.objects.filter(target=target).update(synced_at=None)
-    run = runs.execute(runs.request_sync(actor=cast.principal(cast.alice), target=target).pk)
+    run = runs_runner.execute(runs_runner.request_sync(actor=cast.principal(cast.alice), target=target).pk)
     assert run is not None
     assert (run.state, run.error) == (RunState.DONE, "")
 
 
 def passed(cast: Cast, target: Target) -> Run:
     SyncEntry.objects.filter(target=target).update(synced_at=None)
-    run = runs.execute(runs.request_sync(actor=cast.principal(cast.alice), target=target).pk)
+    run = runs_runner.execute(runs_runner.request_sync(actor=cast.principal(cast.alice), target=target).pk)
     assert run is not None
     return run
 
@@ -91,7 +94,9 @@ def test_what_is_pending_stands_there_as_pending_and_the_same_version_becomes_cu
     deliver(cast, target)
     assert stages_of(aws, secret.name) == before
     mariadb.grant_to_b_too()
-    assert worked(acts.retry(actor=cast.principal(cast.erin), rotation=rotation)).step == Step.GRACE
+    assert (
+        worked(operator_actions.retry(actor=cast.principal(cast.erin), rotation=rotation)).step == Step.GRACE
+    )
     # No new version is made, so that nothing has to wait: the label moves.
     deliver(cast, target, at_once=True)
     after = stages_of(aws, secret.name)
@@ -124,7 +129,10 @@ def test_what_is_pending_no_more_is_taken_back_and_what_somebody_else_has_pendin
     assert (second.state, second.error) == (RunState.DONE, "")
     assert stages_of(aws, secret.name)["AWSPENDING"] == pending
     assert alerted() == []
-    assert worked(acts.abandon(actor=cast.principal(cast.erin), rotation=rotation)).step == Step.ABANDONED
+    assert (
+        worked(operator_actions.abandon(actor=cast.principal(cast.erin), rotation=rotation)).step
+        == Step.ABANDONED
+    )
     deliver(cast, target)
     assert stages_of(aws, secret.name).keys() == {"AWSCURRENT"}
     # A rotation of AWS's own is under way there: its label is not ours to move.
@@ -173,7 +181,7 @@ def test_a_rotation_waits_for_a_target_where_an_older_login_is_filled_in(
         ("app/login", "${development/app/db}"),
         ("app/url", "log in: ${development/app/login}"),
     ):
-        writing.create(
+        write.create(
             actor=cast.principal(cast.alice),
             environment=cast.development,
             name=name,
@@ -197,7 +205,7 @@ def test_a_target_of_another_environment_is_not_named_and_one_that_gets_nothing_
     cast: Cast, generated: GeneratedWorld, vault: VaultWorld
 ) -> None:
     secret = made_secret(cast, generated)
-    writing.create(
+    write.create(
         actor=cast.principal(cast.alice),
         environment=cast.production,
         name="url",
@@ -221,7 +229,7 @@ def test_a_consumer_that_can_confirm_nothing_any_more_is_not_waited_for(
     alice, secret = cast.principal(cast.alice), made_secret(cast, generated)
     token, _ = tokens.issue(actor=alice, environment=cast.development, role="reader", name="app")
     for consumer in (token_principal(token), cast.principal(cast.bob)):
-        acknowledging.acknowledge(actor=consumer, secret=secret, number=1)
+        acknowledgements.acknowledge(actor=consumer, secret=secret, number=1)
     policy = made_policy(cast, generated, secret=secret, waits_for_consumers=True)
     rotation = worked(grace_over(worked(asked(cast, policy))))
     assert (rotation.step, rotation.problem) == (
@@ -229,7 +237,7 @@ def test_a_consumer_that_can_confirm_nothing_any_more_is_not_waited_for(
         "waits for app, bob to confirm the current version",
     )
     # Its successor is another consumer, and bob leaves.
-    token_changes.rotate(actor=alice, token=token, overlap=timedelta(0))
+    tokens_rotation.rotate(actor=alice, token=token, overlap=timedelta(0))
     rotation = worked(waited(rotation))
     assert rotation.problem == "waits for bob to confirm the current version"
     accounts.disable_user(actor=cast.principal(cast.root), user=cast.bob)

@@ -6,15 +6,16 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from audit_app.actions import Action
+from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from environments_app.tests.cast import Cast
+from sync_app.domain.rotation_state import Slot, Step
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.models.run import Trigger
-from sync_app.rotation import acts, running, schedule
-from sync_app.rotation.asking import request_rotation
-from sync_app.rotation.authority import policy_principal
-from sync_app.rotation.states import Slot, Step
+from sync_app.rotation.execution import operator_actions, schedule
+from sync_app.rotation.execution import runner as execution_runner
+from sync_app.rotation.execution.requests import request_rotation
+from sync_app.rotation.policies.principals import policy_principal
 from sync_app.tests.rotation.making import (
     again,
     asked,
@@ -74,7 +75,7 @@ def test_a_worker_in_the_middle_loses_its_hold_and_the_next_one_leaves_no_grace(
         return value
 
     monkeypatch.setattr(kind, "set", set_and_hear_of_it)
-    running.execute(first.pk)
+    execution_runner.execute(first.pk)
     assert again(first).step == Step.SET
     assert worked(first).step == Step.DONE
     assert worked(seen[0]).step == Step.DONE
@@ -92,7 +93,7 @@ def test_one_that_stopped_stays_stopped_and_leaves_none_once_it_goes_on(
     emergency(cast, policy)
     assert (again(first).cut, again(first).stopped_at is None) == (True, False)
     mariadb.grant_to_b_too()
-    first = worked(acts.retry(actor=cast.principal(cast.erin), rotation=again(first)))
+    first = worked(operator_actions.retry(actor=cast.principal(cast.erin), rotation=again(first)))
     assert first.step == Step.DONE
 
 
@@ -106,10 +107,10 @@ def test_whoever_died_before_saying_so_is_followed_by_the_schedule(
     forgotten.cut = False
     forgotten.save()
     for rotation in schedule.due():
-        running.execute(rotation)
+        execution_runner.execute(rotation)
     assert again(first).step == Step.DONE
     for rotation in schedule.due():
-        running.execute(rotation)
+        execution_runner.execute(rotation)
     assert again(second).step == Step.DONE
 
 
@@ -132,14 +133,14 @@ def test_one_that_is_let_in_just_as_an_emergency_is_asked_for_stays_genuine(
     policy = made_policy(cast, generated, secret=made_secret(cast, generated))
     first = worked(asked(cast, policy))
     waiting = asked(cast, policy)
-    may_begin = running._may_begin
+    may_begin = execution_runner._may_begin
 
     def meanwhile(rotation: Rotation) -> bool:
-        monkeypatch.setattr(running, "_may_begin", may_begin)
+        monkeypatch.setattr(execution_runner, "_may_begin", may_begin)
         request_rotation(actor=cast.principal(cast.alice), policy=policy, emergency=True)
         return may_begin(rotation)
 
-    monkeypatch.setattr(running, "_may_begin", meanwhile)
+    monkeypatch.setattr(execution_runner, "_may_begin", meanwhile)
     assert worked(grace_over(first)).step == Step.DONE
     # Whoever read it before that let nothing in; the schedule does.
     assert again(waiting).is_authentic()

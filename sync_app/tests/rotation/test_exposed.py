@@ -6,20 +6,21 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from audit_app.actions import Action, Outcome
+from audit_app.events.actions import Action, Outcome
 from audit_app.models import AuditEvent
-from environments_app import approvals
+from environments_app.approvals import service as approvals
 from environments_app.models import Approval, Membership, User
 from environments_app.tests.cast import Cast
-from environments_app.tokens import issue
-from secrets_app.exposure import known_to
+from environments_app.tokens.service import issue
+from secrets_app.exposure.known_values import known_to
 from secrets_app.models import Secret
-from secrets_app.reading import reveal, reveal_environment
+from secrets_app.services.read import reveal, reveal_environment
 from secrets_app.tests.kept import change, keep
+from sync_app.domain.rotation_state import Step
 from sync_app.models import Rotation, RotationPolicy
-from sync_app.rotation import acts, policies
-from sync_app.rotation.exposure import AT_A_TIME
-from sync_app.rotation.states import Step
+from sync_app.rotation.execution import operator_actions
+from sync_app.rotation.execution.compromise_response import AT_A_TIME
+from sync_app.rotation.policies import service as policies
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret, stored, worked
 from sync_app.tests.rotators.worlds import GeneratedWorld
 
@@ -159,7 +160,7 @@ def test_what_a_token_has_read_is_found_and_what_a_rotation_does_for_somebody_is
         assert (told["who"], [row["secret"] for row in told["secrets"]]) == ("ci", ["by/hand"])
     # erin asks for rotations and rolls one back: the values went to the rotator, not to her.
     rotation = worked(asked(cast, known["policy"]))
-    acts.roll_back(actor=cast.principal(cast.erin), rotation=rotation)
+    operator_actions.roll_back(actor=cast.principal(cast.erin), rotation=rotation)
     assert AuditEvent.objects.filter(actor_uuid=cast.erin.uuid, action=Action.SECRET_ROTATE).exists()
     assert known_to(cast.erin.uuid) == []
 
@@ -206,7 +207,7 @@ def test_more_than_fit_are_taken_up_by_the_next_call(
     cast: Cast, known: dict[str, Any], signed_in: SignedIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert AT_A_TIME == 200
-    monkeypatch.setattr("sync_app.rotation.exposure.AT_A_TIME", 2)
+    monkeypatch.setattr("sync_app.rotation.execution.compromise_response.AT_A_TIME", 2)
     alice = signed_in(cast.alice)
     first = post(alice, {"who": "bob", "confirm": "bob"}).json()
     assert (sum(row["done"] for row in first["results"]), first["left"]) == (2, 1)

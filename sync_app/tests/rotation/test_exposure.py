@@ -7,11 +7,11 @@ import pytest
 from django.core.management import call_command
 
 from environments_app.tests.cast import Cast
-from secrets_app import reading
+from secrets_app.services import read
 from secrets_app.tests.kept import keep
+from sync_app.domain.rotation_state import Step
 from sync_app.models import Rotation
-from sync_app.rotation.acknowledging import acknowledge
-from sync_app.rotation.states import Step
+from sync_app.rotation.execution.acknowledgements import acknowledge
 from sync_app.tests.rotation.making import asked, made_policy, made_secret, stages, stored, worked
 from sync_app.tests.rotators.worlds import MariaDbWorld, World
 
@@ -28,10 +28,10 @@ def test_what_was_read_is_rotated_at_once_and_both_logins_get_a_new_value(
     bob = cast.principal(cast.bob)
     acknowledge(actor=cast.principal(cast.erin), secret=secret, number=1)
     # Both logins are valid and were read: one by itself, one among many.
-    reading.reveal(actor=bob, secret=stored(secret))
+    read.reveal(actor=bob, secret=stored(secret))
     first = worked(asked(cast, policy))
-    reading.reveal_environment(actor=bob, environment=cast.development, prefix="app")
-    reading.reveal(actor=bob, secret=by_hand)
+    read.reveal_environment(actor=bob, environment=cast.development, prefix="app")
+    read.reveal(actor=bob, secret=by_hand)
     known = [mariadb.current, stages(cast, secret)["current"] or ""]
     out = StringIO()
     with pytest.raises(SystemExit) as ended:

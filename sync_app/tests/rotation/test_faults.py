@@ -14,12 +14,12 @@ from django.db import connection
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from audit_app.verification import verify
+from audit_app.verification.stream_verifier import verify
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret, SecretVersion
+from sync_app.domain.rotation_state import Slot, Step
 from sync_app.models import Rotation
-from sync_app.rotation import running
-from sync_app.rotation.states import Slot, Step
+from sync_app.rotation.execution import runner as execution_runner
 from sync_app.tests.rotation.lines import Fault, Line
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret, stages, waited
 from sync_app.tests.rotators.worlds import DatabaseWorld
@@ -90,7 +90,7 @@ class Stage:
         self.line.arm(trouble.fault, trouble.at, deadly=trouble.deadly)
         try:
             with self._mortal(trouble.statement):
-                running.execute(rotation.pk)
+                execution_runner.execute(rotation.pk)
         except Died:
             pass
         finally:

@@ -2,20 +2,22 @@
 
 import pytest
 
-from audit_app.actions import Action
-from audit_app.canonical import parsed_details
+from audit_app.crypto.canonical_json import parsed_details
+from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
+from environments_app.authorization.policy import Principal
 from environments_app.errors import Tampered
-from environments_app.policy import Principal
 from environments_app.tests.cast import Cast
-from secrets_app import writing
 from secrets_app.errors import StaleVersion
-from sync_app import integrity
+from secrets_app.services import write
+from sync_app.domain.rotation_state import Step
 from sync_app.models import Rotation
-from sync_app.rotation import acts, policies, running, steps
-from sync_app.rotation.hold import Hold
-from sync_app.rotation.states import Step
-from sync_app.rotation.steps import Pause
+from sync_app.rotation.execution import operator_actions, steps
+from sync_app.rotation.execution import runner as execution_runner
+from sync_app.rotation.execution.lease import Hold
+from sync_app.rotation.execution.steps import Pause
+from sync_app.rotation.policies import service as policies
+from sync_app.runs import row_checks
 from sync_app.tests.rotation.making import (
     again,
     asked,
@@ -55,9 +57,9 @@ def test_stopping_it_does_not_make_it_genuine(
     stopped = worked(forged(rotation, **columns))
     assert stopped.stopped_at is not None
     assert "changed outside Keeper" in stopped.problem
-    assert len(list(integrity.rotations())) == 1
+    assert len(list(row_checks.rotations())) == 1
     with pytest.raises(Tampered):
-        acts.retry(actor=cast.principal(cast.erin), rotation=forged(stopped, step=Step.RETIRE))
+        operator_actions.retry(actor=cast.principal(cast.erin), rotation=forged(stopped, step=Step.RETIRE))
     worked(forged(stopped, stopped_at=None))
     assert stages(cast, rotation.policy.secret) == before
 
@@ -68,11 +70,11 @@ def test_what_is_read_again_in_the_middle_is_asked_again_whether_it_is_genuine(
     rotation = grace_over(in_its_grace(cast, generated))
 
     def meanwhile(hold: Hold, *, actor: Principal) -> Pause | None:
-        monkeypatch.setattr(running, "carry_on", steps.carry_on)
+        monkeypatch.setattr(execution_runner, "carry_on", steps.carry_on)
         forged(rotation, emergency=True)
         raise StaleVersion("somebody described the secret anew")
 
-    monkeypatch.setattr(running, "carry_on", meanwhile)
+    monkeypatch.setattr(execution_runner, "carry_on", meanwhile)
     before = stages(cast, rotation.policy.secret)
     stopped = worked(rotation)
     assert (stopped.stopped_at is not None, stopped.is_authentic()) == (True, False)
@@ -86,14 +88,14 @@ def test_it_ends_with_its_policy_and_nothing_is_done_elsewhere(cast: Cast, gener
     policies.remove(actor=cast.principal(cast.alice), policy=stopped.policy)
     ended = again(rotation)
     assert (ended.step, ended.slot, ended.acts) == (Step.ABANDONED, None, frozenset())
-    assert list(integrity.rotations()) == []
+    assert list(row_checks.rotations()) == []
     assert stages(cast, rotation.policy.secret) == before
     event = AuditEvent.objects.filter(action=Action.ROTATION_RESOLVE).latest("pk")
     told = parsed_details(event.details)
     assert (event.actor_name, told["forged"], told["from"]) == ("alice", True, Step.GRACE)
     assert told["may_be_valid"] == [1]
     secret = stored(rotation.policy.secret)
-    writing.update(actor=cast.principal(cast.alice), secret=secret, value="written by hand")
+    write.update(actor=cast.principal(cast.alice), secret=secret, value="written by hand")
 
 
 def test_what_it_left_pending_is_in_no_other_policys_way(cast: Cast, mariadb: MariaDbWorld) -> None:

@@ -9,15 +9,16 @@ from django.db.models import QuerySet
 from django.test import Client
 from django.utils import timezone
 
-from audit_app.actions import Action
-from audit_app.canonical import parsed_details
+from audit_app.crypto.canonical_json import parsed_details
+from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
+from sync_app.domain.rotation_state import Slot, Step
 from sync_app.errors import RotationConflict
 from sync_app.models import Rotation, RotationPolicy
-from sync_app.rotation import acts, policies
-from sync_app.rotation.states import Slot, Step
+from sync_app.rotation.execution import operator_actions
+from sync_app.rotation.policies import service as policies
 from sync_app.rotators.aws_iam import AwsIam
 from sync_app.rotators.base import Fence, Pending
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret, stages, waited, worked
@@ -40,7 +41,7 @@ def given_up(cast: Cast, rotation: Rotation, step: Step) -> Rotation:
     row = again(rotation)
     row.step, row.stopped_at = step, timezone.now()
     row.save()
-    return acts.abandon(actor=cast.principal(cast.erin), rotation=again(rotation))
+    return operator_actions.abandon(actor=cast.principal(cast.erin), rotation=again(rotation))
 
 
 def begun(cast: Cast, world: World) -> tuple[Secret, Rotation]:
@@ -94,7 +95,7 @@ def test_it_is_told_and_ended_by_hand(
     assert stages(cast, secret)["previous"] is None
     assert "still valid" not in erin.get(page).content.decode()
     with pytest.raises(RotationConflict):
-        acts.retire(actor=cast.principal(cast.erin), rotation=again(left))
+        operator_actions.retire(actor=cast.principal(cast.erin), rotation=again(left))
 
 
 def test_what_was_never_served_and_could_not_be_withdrawn_is_ended_as_well(
@@ -107,7 +108,7 @@ def test_what_was_never_served_and_could_not_be_withdrawn_is_ended_as_well(
     left = given_up(cast, rotation, Step.WITHDRAW)
     assert database.works(pending)
     assert stages(cast, secret)["pending"] is None
-    acts.retire(actor=cast.principal(cast.erin), rotation=left)
+    operator_actions.retire(actor=cast.principal(cast.erin), rotation=left)
     assert worked(left).step == Step.ABANDONED
     assert again(left).leaves == ""
     assert not database.works(pending)
@@ -119,9 +120,9 @@ def test_another_rotation_or_another_value_goes_first(cast: Cast, generated: Wor
     left = given_up(cast, rotation, Step.RETIRE)
     second = asked(cast, rotation.policy)
     with pytest.raises(RotationConflict):
-        acts.retire(actor=cast.principal(cast.erin), rotation=left)
+        operator_actions.retire(actor=cast.principal(cast.erin), rotation=left)
     # Given up before its first act, it ended nothing.
-    acts.abandon(actor=cast.principal(cast.erin), rotation=second)
+    operator_actions.abandon(actor=cast.principal(cast.erin), rotation=second)
     assert again(left).leaves == "retire"
     # Whoever removes the policy leaves that behind, and the trail says so.
     policies.remove(actor=cast.principal(cast.alice), policy=rotation.policy)
@@ -129,7 +130,7 @@ def test_another_rotation_or_another_value_goes_first(cast: Cast, generated: Wor
     assert parsed_details(removed.details)["left_valid"] == 1
     # Nobody has the administrator's credential any more.
     with pytest.raises(RotationConflict, match="removed"):
-        acts.retire(actor=cast.principal(cast.erin), rotation=again(left))
+        operator_actions.retire(actor=cast.principal(cast.erin), rotation=again(left))
 
 
 def test_of_two_who_begin_at_the_same_moment_one_waits_or_is_told_to_look_again(
@@ -142,7 +143,7 @@ def test_of_two_who_begin_at_the_same_moment_one_waits_or_is_told_to_look_again(
     begun_first = asked(cast, rotation.policy)
     assert (begun_first.step, begun_first.slot) == (Step.PREPARE, Slot.WORKING)
     with pytest.raises(RotationConflict, match="gone on meanwhile"):
-        acts.retire(actor=cast.principal(cast.erin), rotation=again(left))
+        operator_actions.retire(actor=cast.principal(cast.erin), rotation=again(left))
     assert again(left).leaves == "retire"
     second = asked(cast, rotation.policy)
     assert (second.step, second.slot) == (Step.WAITING, Slot.WAITING)
@@ -160,7 +161,7 @@ def test_a_key_that_comes_after_its_rotation_was_given_up_is_not_left_at_aws(
         fence.hold()
         # Given up while AWS is asked for the key, and carried on to its end by another worker.
         monkeypatch.setattr(AwsIam, "set", makes)
-        acts.abandon(actor=cast.principal(cast.erin), rotation=again(rotation))
+        operator_actions.abandon(actor=cast.principal(cast.erin), rotation=again(rotation))
         assert worked(rotation).step == Step.ABANDONED
         return makes(self, pending, current=current, fence=replace(fence, still_ours=lambda: True))
 
@@ -187,6 +188,6 @@ def test_it_is_not_left_behind_where_the_policy_moves_from(cast: Cast, mariadb: 
         moved(host="localhost", tls="verify-ca")
     # How the server proves who it is may change meanwhile: retiring may need it.
     moved(tls="verify-ca")
-    acts.retire(actor=cast.principal(cast.erin), rotation=again(left))
+    operator_actions.retire(actor=cast.principal(cast.erin), rotation=again(left))
     assert worked(left).step == Step.DONE
     assert moved(host="localhost").endpoint.startswith("mysql://localhost:")

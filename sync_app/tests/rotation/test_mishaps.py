@@ -6,10 +6,11 @@ from collections.abc import Iterator
 import pytest
 
 from environments_app.tests.cast import Cast
+from sync_app.domain.rotation_state import Step
 from sync_app.models import Rotation
-from sync_app.rotation import acts, policies
-from sync_app.rotation.running import MAX_ATTEMPTS
-from sync_app.rotation.states import Step
+from sync_app.rotation.execution import operator_actions
+from sync_app.rotation.execution.runner import MAX_ATTEMPTS
+from sync_app.rotation.policies import service as policies
 from sync_app.tests.rotation.lines import Line
 from sync_app.tests.rotation.making import (
     asked,
@@ -47,7 +48,7 @@ def test_a_grant_that_b_lacks_stops_before_anything_is_served(cast: Cast, databa
     pending = stages(cast, secret)["pending"] or ""
     # An operator grants it and retries; the same value is served.
     database.grant_to_b_too()
-    rotation = worked(acts.retry(actor=cast.principal(cast.erin), rotation=rotation))
+    rotation = worked(operator_actions.retry(actor=cast.principal(cast.erin), rotation=rotation))
     assert (rotation.step, stages(cast, secret)["current"]) == (Step.GRACE, pending)
 
 
@@ -60,7 +61,7 @@ def test_what_was_set_and_never_served_is_made_useless_when_it_is_abandoned(
     rotation = worked(asked(cast, policy))
     pending = stages(cast, secret)["pending"] or ""
     assert database.works(pending)
-    rotation = worked(acts.abandon(actor=cast.principal(cast.erin), rotation=rotation))
+    rotation = worked(operator_actions.abandon(actor=cast.principal(cast.erin), rotation=rotation))
     assert (rotation.step, rotation.problem) == (Step.ABANDONED, "")
     assert stages(cast, secret) == {"current": database.current, "previous": None, "pending": None}
     assert database.works(database.current)
@@ -83,7 +84,7 @@ def test_an_administrator_who_is_revoked_in_the_middle_is_replaced_and_it_goes_o
     alice = cast.principal(cast.alice)
     credentials = {"username": database.administrator, "password": "revoked"}
     policies.change_connection(actor=alice, policy=policy, credentials=credentials)
-    rotation = worked(acts.retry(actor=alice, rotation=rotation))
+    rotation = worked(operator_actions.retry(actor=alice, rotation=rotation))
     assert (rotation.step, rotation.problem) == (Step.DONE, "")
     assert not database.works(database.current)
 
@@ -103,7 +104,7 @@ def test_a_server_that_is_down_for_a_while_is_waited_for_and_one_that_stays_down
     assert rotation.stopped_at is not None
     assert worked(waited(rotation)).attempts == MAX_ATTEMPTS
     line.dead = False
-    rotation = worked(acts.retry(actor=cast.principal(cast.erin), rotation=rotation))
+    rotation = worked(operator_actions.retry(actor=cast.principal(cast.erin), rotation=rotation))
     assert (rotation.step, rotation.problem) == (Step.GRACE, "")
     # Down at the end of the grace: the value before lives on until it is seen to be refused.
     line.dead = True
@@ -128,6 +129,6 @@ def test_somebody_who_changes_the_idle_login_meanwhile_strands_nobody(
     # The pending value is refused: nothing is served. Retrying sets it once more.
     assert (rotation.step, rotation.stopped_at is not None) == (Step.TEST, True)
     assert stages(cast, secret)["current"] == database.current
-    rotation = worked(acts.retry(actor=cast.principal(cast.erin), rotation=rotation))
+    rotation = worked(operator_actions.retry(actor=cast.principal(cast.erin), rotation=rotation))
     assert rotation.step == Step.GRACE
     assert database.works(stages(cast, secret)["current"] or "")

@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from audit_app import actors
+from audit_app.events import actors
 from environments_app.tests.cast import Cast
-from secrets_app import writing
 from secrets_app.models import Secret
+from secrets_app.services import write
+from sync_app.domain.rotation_state import Act, Step
 from sync_app.models import Rotation, RotationPolicy
-from sync_app.restored import POLICIES, rotated_since
-from sync_app.rotation import acts, schedule
-from sync_app.rotation.states import Act, Step
+from sync_app.rotation.execution import operator_actions, schedule
+from sync_app.runs.restore_suspension import POLICIES, rotated_since
 from sync_app.tests.rotation.making import asked, made_policy, made_secret, stages, stored, worked
 from sync_app.tests.rotators.worlds import DatabaseWorld, World
 
@@ -35,7 +35,7 @@ def test_a_restored_value_that_its_login_refuses_is_named(cast: Cast, logins: Wo
 
 
 def test_what_was_under_way_waits_with_its_policy(cast: Cast, generated: World) -> None:
-    from audit_app.installation import activate, note_restore
+    from audit_app.integrity.active_installation import activate, note_restore
 
     rotation = asked(cast, made_policy(cast, generated))
     assert schedule.due() == [rotation.pk]
@@ -61,13 +61,13 @@ def test_what_was_under_way_changes_no_login_that_was_served_since_the_backup(
     database.set_password(user_a, "nobody knows")
     database.set_password(user_b, "since")
     erin = cast.principal(cast.erin)
-    rotation = worked(acts.DECISIONS[act](actor=erin, rotation=rotation))
+    rotation = worked(operator_actions.DECISIONS[act](actor=erin, rotation=rotation))
     assert database.works(served)
     assert (rotation.stopped_at is not None, "does not log in" in rotation.problem) == (True, True)
     # Whoever has the value from a consumer gives the rotation up, and writes it down.
     while not rotation.has_ended:
-        rotation = worked(acts.abandon(actor=erin, rotation=rotation))
-    writing.update(actor=erin, secret=stored(secret), value=served)
+        rotation = worked(operator_actions.abandon(actor=erin, rotation=rotation))
+    write.update(actor=erin, secret=stored(secret), value=served)
     assert stages(cast, secret)["current"] == served
     database.grant_to_b_too()
     assert worked(asked(cast, rotation.policy)).step == Step.GRACE

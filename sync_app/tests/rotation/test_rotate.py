@@ -9,10 +9,11 @@ from django.core.management import CommandError, call_command
 
 from environments_app.tests.cast import Cast
 from secrets_app.models import SecretVersion
+from sync_app.domain.rotation_state import Step
 from sync_app.models import Rotation, RotationPolicy
-from sync_app.rotation import policies, schedule
-from sync_app.rotation.asking import request_rotation
-from sync_app.rotation.states import Step
+from sync_app.rotation.execution import schedule
+from sync_app.rotation.execution.requests import request_rotation
+from sync_app.rotation.policies import service as policies
 from sync_app.tests.rotation.making import grace_over, made_policy, made_secret, worked
 from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld, World
 

@@ -10,26 +10,27 @@ from uuid import uuid4
 import pytest
 from django.db import transaction
 
-from audit_app.actions import Action
+from audit_app.events.actions import Action
 from audit_app.tests.trail import take_away
-from environments_app import approvals
+from environments_app.approvals import service as approvals
+from environments_app.approvals.gate import standing
 from environments_app.errors import ApprovalNeeded
 from environments_app.models import Approval, Membership, Role
-from environments_app.second_person import standing
 from environments_app.tests.cast import Cast
-from secrets_app import changes, lifecycle, reading, staging, transfer, writing
-from secrets_app.errors import ManagedValue, StaleVersion
-from secrets_app.import_formats import Entry
-from secrets_app.importing import import_entries
-from secrets_app.input_errors import InvalidInput
+from secrets_app.errors import InvalidInput, ManagedValue, StaleVersion
+from secrets_app.importing.formats.registry import Entry
+from secrets_app.importing.service import import_entries
 from secrets_app.models import Secret
-from secrets_app.secret_types import SecretType
-from sync_app import pulling
+from secrets_app.persistence import secret_store
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import lifecycle, read, transfer, version_stages, write
+from sync_app.applying import pull as applying_pull
+from sync_app.domain.rotation_state import Step
 from sync_app.errors import RotationConflict
 from sync_app.models import PlanItem, Target
-from sync_app.rotation import acts, policies
-from sync_app.rotation.guard import guard
-from sync_app.rotation.states import Step
+from sync_app.rotation.execution import operator_actions
+from sync_app.rotation.policies import service as policies
+from sync_app.rotation.policies.write_guard import guard
 from sync_app.tests.rotation.making import asked, grace_over, made_policy, made_secret, stages, stored, worked
 from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld, World
 
@@ -43,17 +44,17 @@ def pull(cast: Cast, secret: Secret, value: str) -> None:
     item = PlanItem(name=secret.name, keeper_version=version)
     alice = cast.principal(cast.alice)
     clearance = standing(alice, cast.development)
-    pulling.take(actor=alice, target=target, item=item, value=value, clearance=clearance)
+    applying_pull.take(actor=alice, target=target, item=item, value=value, clearance=clearance)
 
 
 def put(cast: Cast, secret: Secret, value: str) -> None:
     place = secret.environment
-    writing.put(actor=cast.principal(cast.alice), environment=place, name=secret.name, value=value)
+    write.put(actor=cast.principal(cast.alice), environment=place, name=secret.name, value=value)
 
 
 def promote(cast: Cast, secret: Secret, value: str) -> None:
     alice = cast.principal(cast.alice)
-    source = writing.put(
+    source = write.put(
         actor=alice,
         environment=cast.production,
         name=f"staged/{secret.current_number}",
@@ -76,19 +77,19 @@ DOORS: dict[str, Callable[[Cast, Secret, str], object]] = {
     "pull": pull,
     "promote": promote,
     "import": bring_in,
-    "resolve references": lambda cast, secret, _: writing.update(
+    "resolve references": lambda cast, secret, _: write.update(
         actor=cast.principal(cast.alice),
         secret=secret,
-        value=reading.reveal(actor=cast.principal(cast.alice), secret=secret).value,
+        value=read.reveal(actor=cast.principal(cast.alice), secret=secret).value,
         resolves_references=True,
     ),
-    "update": lambda cast, secret, value: writing.update(
+    "update": lambda cast, secret, value: write.update(
         actor=cast.principal(cast.alice), secret=secret, value=value, expected=secret.etag
     ),
-    "retype": lambda cast, secret, _: writing.update(
+    "retype": lambda cast, secret, _: write.update(
         actor=cast.principal(cast.alice), secret=secret, value="1234567890", secret_type=SecretType.PASSWORD
     ),
-    "rollback": lambda cast, secret, _: writing.rollback(
+    "rollback": lambda cast, secret, _: write.rollback(
         actor=cast.principal(cast.alice), secret=secret, number=1
     ),
     "delete": lambda cast, secret, _: lifecycle.delete(actor=cast.principal(cast.alice), secret=secret),
@@ -112,7 +113,7 @@ def test_a_generated_value_is_the_policys_alone(cast: Cast, generated: World, do
         if not ended:
             rotation = worked(grace_over(rotation))
     # What says nothing of the value is open to editors as ever, and so is everything without a policy.
-    writing.update(actor=cast.principal(cast.alice), secret=stored(secret), description="the app's")
+    write.update(actor=cast.principal(cast.alice), secret=stored(secret), description="the app's")
     policies.remove(actor=cast.principal(cast.alice), policy=policy)
     DOORS[door](cast, stored(secret), "written by hand")
 
@@ -148,33 +149,39 @@ def test_a_secret_that_resolves_references_is_put_under_no_policy(cast: Cast, ge
 # shows it refused; `new`, since no policy answers for a secret that was not there; `rotation`, its own
 # steps; `described`, which leaves alone what is served and where.
 WRITERS = {
-    "secrets_app.bulk._insert": "new",
-    "secrets_app.legacy_import._import": "new",
-    "secrets_app.lifecycle.delete": "delete",
-    "secrets_app.lifecycle.mark_due": "described",
-    "secrets_app.lifecycle.rename": "described",
-    "secrets_app.lifecycle.restore": "described",
-    "secrets_app.staging._changed": "rotation",
-    "secrets_app.staging.drop_pending": "rotation",
-    "secrets_app.staging.drop_previous": "rotation",
-    "secrets_app.staging.stage": "rotation",
-    "secrets_app.writing._update_once": "update",
-    "secrets_app.writing.create": "new",
-    "secrets_app.writing.rollback": "rollback",
-    "sync_app.rotation.acts.abandon": "rotation",
-    "sync_app.rotation.acts.roll_back": "rotation",
-    "sync_app.rotation.steps._prepare": "rotation",
-    "sync_app.rotation.steps._promote": "rotation",
-    "sync_app.rotation.steps._retire": "rotation",
-    "sync_app.rotation.forged._end": "rotation",
-    "sync_app.rotation.steps._set": "rotation",
-    "sync_app.rotation.steps._withdraw": "rotation",
+    "secrets_app.services.bulk_create._insert": "new",
+    "secrets_app.key_operations.fernet_import._import": "new",
+    "secrets_app.services.lifecycle.delete": "delete",
+    "secrets_app.services.lifecycle.mark_due": "described",
+    "secrets_app.services.lifecycle.rename": "described",
+    "secrets_app.services.lifecycle.restore": "described",
+    "secrets_app.services.version_stages._changed": "rotation",
+    "secrets_app.services.version_stages.drop_pending": "rotation",
+    "secrets_app.services.version_stages.drop_previous": "rotation",
+    "secrets_app.services.version_stages.stage": "rotation",
+    "secrets_app.services.write._update_once": "update",
+    "secrets_app.services.write.create": "new",
+    "secrets_app.services.write.rollback": "rollback",
+    "sync_app.rotation.execution.operator_actions.abandon": "rotation",
+    "sync_app.rotation.execution.operator_actions.roll_back": "rotation",
+    "sync_app.rotation.execution.steps._prepare": "rotation",
+    "sync_app.rotation.execution.steps._promote": "rotation",
+    "sync_app.rotation.execution.steps._retire": "rotation",
+    "sync_app.rotation.policies.tampered._end": "rotation",
+    "sync_app.rotation.execution.steps._set": "rotation",
+    "sync_app.rotation.execution.steps._withdraw": "rotation",
 }
 # What stores them, by the module that has it.
 STORING = {
-    "secrets_app.changes": {"change", "insert"},
-    "secrets_app.insertion": {"insert_rows"},
-    "secrets_app.staging": {"stage", "promote", "restore_previous", "drop_pending", "drop_previous"},
+    "secrets_app.persistence.secret_store": {"change", "insert"},
+    "secrets_app.persistence.bulk_insert": {"insert_rows"},
+    "secrets_app.services.version_stages": {
+        "stage",
+        "promote",
+        "restore_previous",
+        "drop_pending",
+        "drop_previous",
+    },
 }
 
 
@@ -213,16 +220,16 @@ def test_every_place_that_stores_a_version_is_known_and_guarded() -> None:
         for path in paths
         if re.search(r"\.current_number =[^=]|current_number=(?!F)", path.read_text())
     }
-    assert setting <= {"secrets_app/changes.py", "secrets_app/staging.py"}
+    assert setting <= {"secrets_app/persistence/secret_store.py", "secrets_app/services/version_stages.py"}
 
 
 def test_a_version_that_no_guard_admitted_does_not_become_current(cast: Cast, generated: World) -> None:
     secret = made_secret(cast, generated)
     alice = cast.principal(cast.alice)
-    version = staging.draft(actor=alice, secret=secret, value="past the guards", comment="")
+    version = version_stages.draft(actor=alice, secret=secret, value="past the guards", comment="")
     clearance = standing(alice, cast.development)
     with pytest.raises(TypeError):
-        changes.change(
+        secret_store.change(
             actor=alice,
             secret=secret,
             action=Action.SECRET_UPDATE,
@@ -268,7 +275,7 @@ def test_a_policy_or_rotation_that_begins_between_question_and_write_wins(
     rotation = asked(cast, policy)
     with pytest.raises(ManagedValue):
         guard(actor=actor, secret=secret, value="by hand")
-    acts.abandon(actor=actor, rotation=rotation)
+    operator_actions.abandon(actor=actor, rotation=rotation)
 
 
 def test_a_policy_that_takes_the_place_of_the_one_that_was_asked_has_its_own_say(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sync_app.rotation.states import (
+from sync_app.domain.rotation_state import (
     ENDED,
     FOLLOWS,
     SERVED,
@@ -15,7 +15,7 @@ from sync_app.rotation.states import (
     offered,
     slot_of,
 )
-from sync_app.rotation.steps import _STEPS
+from sync_app.rotation.execution.steps import _STEPS
 
 STATES = [
     (step, stopped, reverted) for step in Step for stopped in (False, True) for reverted in (False, True)

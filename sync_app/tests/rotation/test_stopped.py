@@ -3,10 +3,10 @@
 import pytest
 
 from environments_app.tests.cast import Cast
-from sync_app import stopping
-from sync_app.rotation import running
-from sync_app.rotation.asking import ROTATE
-from sync_app.rotation.states import Step
+from sync_app.domain.rotation_state import Step
+from sync_app.jobs import leases as jobs_leases
+from sync_app.rotation.execution import runner as execution_runner
+from sync_app.rotation.execution.requests import ROTATE
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret, worked
 from sync_app.tests.rotators.worlds import GeneratedWorld
 
@@ -17,10 +17,10 @@ def test_a_rotation_is_left_between_two_steps(
     cast: Cast, generated: GeneratedWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[tuple[str, int]] = []
-    monkeypatch.setattr(running, "nudge", lambda task, rotation: sent.append((task, rotation)))
+    monkeypatch.setattr(execution_runner, "nudge", lambda task, rotation: sent.append((task, rotation)))
     rotation = asked(cast, made_policy(cast, generated, secret=made_secret(cast, generated)))
     with monkeypatch.context() as stops:
-        stops.setattr(stopping, "_asked", True)
+        stops.setattr(jobs_leases, "_asked", True)
         worked(rotation)
     left = again(rotation)
     assert left.step == Step.SET

@@ -3,17 +3,17 @@
 import pytest
 from prometheus_client import REGISTRY
 
-from audit_app.actions import Action
+from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
-from audit_app.verification import verify
+from audit_app.verification.stream_verifier import verify
 from environments_app.errors import Forbidden, Invisible, Tampered
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
+from sync_app.domain.rotation_state import Step
 from sync_app.errors import RotationConflict
 from sync_app.models import Rotation
-from sync_app.rotation import acts, steps
-from sync_app.rotation.asking import request_rotation
-from sync_app.rotation.states import Step
+from sync_app.rotation.execution import operator_actions, steps
+from sync_app.rotation.execution.requests import request_rotation
 from sync_app.tests.rotation.making import asked, grace_over, made_policy, made_secret, stages, waited, worked
 from sync_app.tests.rotators.worlds import World
 
@@ -69,7 +69,7 @@ def test_rolling_back_serves_the_value_before_and_retires_the_new_one(cast: Cast
     secret = made_secret(cast, world)
     rotation = worked(asked(cast, made_policy(cast, world, secret=secret)))
     new = stages(cast, secret)["current"]
-    rotation = acts.roll_back(actor=cast.principal(cast.erin), rotation=rotation)
+    rotation = operator_actions.roll_back(actor=cast.principal(cast.erin), rotation=rotation)
     assert stages(cast, secret) == {"current": world.current, "previous": new, "pending": None}
     assert world.works(new or "")
     rotation = worked(grace_over(rotation))
@@ -78,7 +78,7 @@ def test_rolling_back_serves_the_value_before_and_retires_the_new_one(cast: Cast
     if world.kind.promises_login:
         assert not world.works(new or "")
     with pytest.raises(RotationConflict):
-        acts.roll_back(actor=cast.principal(cast.erin), rotation=rotation)
+        operator_actions.roll_back(actor=cast.principal(cast.erin), rotation=rotation)
 
 
 def test_a_rotation_is_counted_once_and_timed_until_its_value_is_served(cast: Cast, generated: World) -> None:
@@ -101,8 +101,8 @@ def test_who_may_ask_decide_and_see(cast: Cast, generated: World) -> None:
             request_rotation(actor=cast.principal(user), policy=policy)
     rotation = worked(asked(cast, policy))
     with pytest.raises(Forbidden):
-        acts.cut_grace(actor=cast.principal(cast.erin), rotation=rotation)
-    rotation = acts.cut_grace(actor=cast.principal(cast.alice), rotation=rotation)
+        operator_actions.cut_grace(actor=cast.principal(cast.erin), rotation=rotation)
+    rotation = operator_actions.cut_grace(actor=cast.principal(cast.alice), rotation=rotation)
     assert worked(rotation).step == Step.DONE
     assert AuditEvent.objects.filter(action=Action.ROTATION_RUN, outcome="denied").count() == 3
 
@@ -119,7 +119,7 @@ def test_what_stopped_in_its_grace_is_tried_again_and_waits_for_targets_as_befor
         while_damaged.setattr(steps, "lag_of", damaged)
         rotation = worked(grace_over(rotation))
     assert (rotation.step, rotation.stopped_at is not None) == (Step.GRACE, True)
-    rotation = acts.retry(actor=cast.principal(cast.erin), rotation=rotation)
+    rotation = operator_actions.retry(actor=cast.principal(cast.erin), rotation=rotation)
     with monkeypatch.context() as while_behind:
         while_behind.setattr(steps, "lag_of", lambda _secret: "first to hold the current version")
         rotation = worked(rotation)

@@ -4,8 +4,8 @@ import pytest
 from pytest_django import Settings
 
 from sync_app.errors import CredentialInUse, LeaseLost, TargetUnreachable, ValueUnusable
-from sync_app.rotators import ROTATORS
 from sync_app.rotators.base import Answer, Rotator
+from sync_app.rotators.registry import ROTATORS
 from sync_app.tests.rotators.worlds import World, fence
 
 

@@ -16,7 +16,7 @@ from sync_app.errors import (
     TargetUnreachable,
 )
 from sync_app.rotators.base import Answer, Pending
-from sync_app.rotators.mysql_hashes import ed25519, native
+from sync_app.rotators.mysql.password_hashes import ed25519, native
 from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld, PostgreSqlWorld, fence
 from tests.servers.postgresql import PASSWORD, SUPERUSER
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from sync_app.rotators.mysql_hashes import HASHES, caching_sha2, ed25519, native, sha256_crypt
+from sync_app.rotators.mysql.password_hashes import HASHES, caching_sha2, ed25519, native, sha256_crypt
 
 
 def test_native_is_the_example_of_mariadb() -> None:

@@ -18,8 +18,8 @@ from psycopg import sql
 from sync_app.rotators.aws_iam import AwsIam
 from sync_app.rotators.base import Fence, Rotator
 from sync_app.rotators.generated import GeneratedValue
-from sync_app.rotators.mysql import MySql
-from sync_app.rotators.postgresql import PostgreSql
+from sync_app.rotators.mysql.rotator import MySql
+from sync_app.rotators.postgresql.rotator import PostgreSql
 from tests.aws_strict.faults import Plan
 from tests.servers.mariadb import RotatedMariaDb
 from tests.servers.postgresql import PASSWORD, SUPERUSER

@@ -1,0 +1,1 @@
+"""Signed checkpoints of the log, and the anchors that leave the database."""

@@ -1,0 +1,201 @@
+"""Reads checkpoints back from the sinks, and says whether the stored trail descends from them.
+
+What a sink holds is the one thing here that write access to the database cannot change. So what
+is read back is compared with the stored checkpoints, and never the other way round.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from django.utils import timezone
+
+from audit_app.crypto.canonical_json import parsed_details
+from audit_app.crypto.checkpoint_statement import SignedCheckpoint
+from audit_app.errors import AnchorUnavailable, BadCheckpoint, SinkDown
+from audit_app.events import streams
+from audit_app.events.actions import Action
+from audit_app.integrity.check_registry import Problem
+from audit_app.interfaces.keyring import keyring
+from audit_app.models import AuditEvent, Checkpoint, SinkState, deployment_uuid
+from audit_app.recording import event_store
+from audit_app.sinks.registry import checkpoint_sinks
+from audit_app.verification.stream_walker import is_authentic
+
+# A pass each minute delivers what was signed; what a sink lacks for longer, it lacks.
+_DELIVERED_WITHIN: Final = timedelta(minutes=10)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anchor:
+    """The newest checkpoint of a sink, as it was read back; its signature was verified."""
+
+    checkpoint: SignedCheckpoint
+    sink: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """A sink that holds less than it took: it was emptied or shortened, or is another one here."""
+
+    sink: str
+    taken: int
+    holds: int
+
+    @property
+    def problem(self) -> Problem:
+        """What verification says of it."""
+        holds = f"its newest checkpoint is {self.holds}" if self.holds else "it holds no checkpoint"
+        return Problem(
+            kind="emptied",
+            object=f"sink {self.sink}",
+            message=f"{holds}, and it took {self.taken}: it was emptied or cut, or is not shared by all",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadBack:
+    """What came of asking every sink: its anchors, what is wrong with what they hold, what they lost."""
+
+    anchors: Sequence[Anchor]
+    problems: Sequence[Problem]
+    losses: Sequence["Loss"] = ()
+    # Sinks that lack what was signed long ago, whatever is noted of what they took.
+    lacking: Sequence[Problem] = ()
+
+    @property
+    def newest(self) -> Anchor | None:
+        """The anchor with the highest number, if there is any."""
+        return max(self.anchors, key=lambda anchor: anchor.checkpoint.number, default=None)
+
+
+def read_back(*, thorough: bool = False) -> ReadBack:
+    """Ask every sink that can be read for its newest checkpoint; goes over the network.
+
+    `thorough` has each look through all that it holds.
+    Raises AnchorUnavailable if there are such sinks and none answers.
+    """
+    asked, down = 0, []
+    anchors: list[Anchor] = []
+    problems: list[Problem] = []
+    losses: list[Loss] = []
+    lacking: list[Problem] = []
+    # Before any is asked: what another worker delivers meanwhile is no loss.
+    taken, due = _taken(), _due()
+    for sink in checkpoint_sinks():
+        if not sink.readable:
+            continue
+        asked += 1
+        try:
+            line = sink.newest(thorough=thorough)
+            found = _genuine(line) if line is not None else None
+            if found is not None:
+                anchors.append(Anchor(checkpoint=found, sink=sink.name))
+            holds = found.number if found else 0
+            if holds < taken.get(sink.name, 0):
+                losses.append(Loss(sink=sink.name, taken=taken[sink.name], holds=holds))
+            elif holds < due:
+                lacking.append(_lacks(sink.name, holds, due))
+        except SinkDown as error:
+            _log.warning("an audit sink cannot be read back: %s", error)
+            down.append(sink.name)
+        except BadCheckpoint as error:
+            problems.append(Problem(kind="forged", object=f"sink {sink.name}", message=str(error)))
+    if asked and len(down) == asked:
+        raise AnchorUnavailable(f"no sink of checkpoints can be read back: {', '.join(down)}")
+    return ReadBack(anchors=anchors, problems=problems, losses=losses, lacking=lacking)
+
+
+def _taken() -> dict[str, int]:
+    """Return the newest checkpoint that each sink has taken, by what Keeper noted."""
+    noted = SinkState.objects.filter(succeeded_at__isnull=False)
+    return dict(noted.values_list("name", "position"))
+
+
+def _due() -> int:
+    """Return the number that every sink must have reached: of the newest checkpoint that is not fresh.
+
+    What is noted of a sink may be edited together with the sink, so that this goes by what was signed. A
+    trail of some age that was never signed is due its first one.
+    """
+    before = timezone.now() - _DELIVERED_WITHIN
+    number = Checkpoint.objects.filter(at__lt=before).order_by("-number").values_list("number", flat=True)
+    events = AuditEvent.objects.filter(stream=streams.SYSTEM).order_by("sequence")
+    begun = events.values_list("at", flat=True).first()
+    return number.first() or int(begun is not None and begun < before)
+
+
+def _lacks(sink: str, holds: int, due: int) -> Problem:
+    has = f"its newest checkpoint is {holds}" if holds else "it holds no checkpoint"
+    return Problem(
+        kind="unanchored",
+        object=f"sink {sink}",
+        message=f"{has}, and {due} is due: it would not show that a newer trail was cut or set back",
+    )
+
+
+def _genuine(line: bytes) -> SignedCheckpoint:
+    """Return a checkpoint that this deployment has signed. Raises BadCheckpoint for any other."""
+    found = SignedCheckpoint.from_line(line)
+    if found.statement.deployment != deployment_uuid():
+        raise BadCheckpoint("it holds a checkpoint of another deployment")
+    key = keyring().public_key(found.statement.key_id)
+    if key is None or not found.is_signed_by(key):
+        raise BadCheckpoint("it holds a checkpoint that none of Keeper's keys has signed")
+    return found
+
+
+def contradictions(anchors: Sequence[Anchor]) -> Iterator[Problem]:
+    """Yield each anchor that the stored checkpoints do not lead to, unless an operator resumed from it."""
+    for anchor in anchors:
+        number, digest = anchor.checkpoint.number, anchor.checkpoint.digest
+        stored = Checkpoint.objects.filter(number=number).values_list("digest", flat=True).first()
+        if stored is not None and bytes(stored) == digest:
+            continue
+        if is_resumed(digest):
+            continue
+        at = anchor.checkpoint.statement.at
+        signed = f"checkpoint {number} of {at:%Y-%m-%d %H:%M:%S} UTC, read back from {anchor.sink}"
+        if stored is not None:
+            yield _problem("forked", number, f"another checkpoint {number} is stored than {signed}")
+        elif Checkpoint.objects.filter(number__gt=number).exists():
+            yield _problem("missing", number, f"the stored checkpoints lack {signed}")
+        else:
+            yield _problem("rewound", number, f"the database is older than {signed}")
+
+
+def is_resumed(digest: bytes) -> bool:
+    """Say whether an operator let the trail go on from a state older than a checkpoint."""
+    return any(resumption.digest == digest for resumption in resumptions())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumption:
+    """The seam that an operator put into the trail: which anchor it goes on without, and why."""
+
+    sequence: int
+    number: int
+    digest: bytes
+    reason: str
+
+
+def resumptions() -> Iterator[Resumption]:
+    """Yield the seams of the trail, oldest first; an event that Keeper did not write makes none."""
+    events = AuditEvent.objects.filter(stream=streams.SYSTEM, action=Action.TRAIL_RESUME)
+    for sequence in events.order_by("sequence").values_list("sequence", flat=True):
+        for link in event_store.links(streams.SYSTEM, after=sequence - 1, until=sequence, limit=1):
+            said = parsed_details(link.fields.details)
+            if is_authentic(link) and isinstance(said.get("digest"), str):
+                yield Resumption(
+                    sequence=sequence,
+                    number=said["anchor"],
+                    digest=bytes.fromhex(said["digest"]),
+                    reason=said["reason"],
+                )
+
+
+def _problem(kind: str, number: int, message: str) -> Problem:
+    return Problem(kind=kind, object=f"checkpoint {number}", message=message)

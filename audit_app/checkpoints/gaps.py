@@ -1,0 +1,72 @@
+"""The seams in the trail, which verification tells of each time: restores, anchors gone on without, cuts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from audit_app.checkpoints.anchors import resumptions
+from audit_app.crypto.canonical_json import parsed_details
+from audit_app.events import streams
+from audit_app.events.actions import Action
+from audit_app.models import AuditEvent
+from audit_app.verification.prune_records import Cut, cuts_of, newest_cuts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seam:
+    """A place where the trail goes on from an older state, or without old events, as its event says."""
+
+    seam: str
+    stream: str
+    sequence: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"seam: event {self.stream} #{self.sequence}: {self.message}"
+
+
+def seams() -> Iterator[Seam]:
+    """Yield each restore, resumption and cut that the trail went through, oldest first of each."""
+    yield from _restores()
+    for resumed in resumptions():
+        yield Seam(
+            seam="resume",
+            stream=streams.SYSTEM,
+            sequence=resumed.sequence,
+            message=f"signing went on without checkpoint {resumed.number}: {resumed.reason}",
+        )
+    for stream in sorted(newest_cuts()):
+        yield from _cuts(stream)
+
+
+def _cuts(stream: str) -> Iterator[Seam]:
+    """Yield a seam a bundle: a cut is made in several steps, so that writers wait for none."""
+    parts: dict[str, list[Cut]] = {}
+    for cut in cuts_of(stream):
+        parts.setdefault(cut.sha256, []).append(cut)
+    for steps in parts.values():
+        first, last = steps[0], steps[-1]
+        removed, kept = sum(step.removed for step in steps), sum(step.kept for step in steps)
+        yield Seam(
+            seam="cut",
+            stream=stream,
+            sequence=last.sequence,
+            message=f"{removed:,} of events {first.after + 1:,} to {last.through:,} were removed at "
+            f"{last.at[:16]} UTC by {last.actor} ({last.operator}), {kept:,} kept; all are in {last.bundle} "
+            f"(SHA-256 {last.sha256}), as checkpoint {last.checkpoint} signed them",
+        )
+
+
+def _restores() -> Iterator[Seam]:
+    events = AuditEvent.objects.filter(stream=streams.SYSTEM, action=Action.DEPLOYMENT_RESTORE)
+    for event in events.order_by("sequence").iterator():
+        told = parsed_details(event.details)
+        anchor = told.get("anchor")
+        named = f"checkpoint {anchor.get('number')}" if isinstance(anchor, dict) else "no checkpoint"
+        since = f"made {told.get('made_at')}, which knew of {named}"
+        yield Seam(
+            seam="restore",
+            stream=event.stream,
+            sequence=event.sequence,
+            message=f"restored at {event.at:%Y-%m-%d %H:%M} UTC from backup {event.object_uuid}, {since}; "
+            "what happened between the two is not in this trail",
+        )

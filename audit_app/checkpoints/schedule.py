@@ -1,0 +1,60 @@
+"""One pass of anchoring the trail: sign, deliver; and whether that has worked of late."""
+
+from datetime import timedelta
+from typing import Final
+
+from django.utils import timezone
+
+from audit_app.checkpoints.signing import SIGNING, make_checkpoint
+from audit_app.events.actions import Action
+from audit_app.integrity.active_installation import is_active
+from audit_app.models import AuditEvent, Checkpoint, SinkState
+from audit_app.sinks.delivery import deliver_checkpoints
+from audit_app.sinks.event_stream import lag
+from audit_app.sinks.registry import checkpoint_sinks, event_sinks
+
+# A pass is due each minute; several in a row that failed are worth a word.
+_LATE: Final = timedelta(minutes=5)
+# So long an anchor that was lost is shown.
+_LOSS_SHOWN: Final = timedelta(days=7)
+# Events that wait for a sink; some seconds of work are no news.
+_BEHIND: Final = 5_000
+
+
+def anchor_trail(*, at_once: bool = False) -> Checkpoint | None:
+    """Make a checkpoint if one is due, and deliver all that the sinks lack.
+
+    What was signed before is delivered also where signing is refused now. An installation that is
+    not the active one signs nothing: the sinks are those of the original. Raises what
+    `make_checkpoint` raises.
+    """
+    if not is_active():
+        return None
+    try:
+        return make_checkpoint(at_once=at_once)
+    finally:
+        deliver_checkpoints(at_once=at_once)
+
+
+def problems() -> list[str]:
+    """Return what is wrong with the anchoring, worst first, in words that anybody may read."""
+    signing = SinkState.objects.filter(name=SIGNING).first()
+    found = []
+    if signing is not None and signing.error:
+        found.append("the audit trail is not signed: it is not what was signed before, or no sink answers")
+    elif signing is not None and signing.succeeded_at and signing.succeeded_at < timezone.now() - _LATE:
+        found.append("the audit trail was not signed lately")
+    events = [sink.name for sink in event_sinks()]
+    names = [*(sink.name for sink in checkpoint_sinks()), *events]
+    if count := SinkState.objects.filter(name__in=names, failures__gt=0).count():
+        found.append(f"{count} of the sinks of the audit trail do not take what they are given")
+    lost = AuditEvent.objects.filter(
+        action=Action.INTEGRITY_VIOLATION, object_kind="sink", at__gt=timezone.now() - _LOSS_SHOWN
+    )
+    # Its event names it: where the trail goes is nobody's business who may not see that.
+    if lost.exists():
+        found.append("a sink of the audit trail was emptied or cut of late: it held less than it had taken")
+    behind = lag(SinkState.objects.filter(name__in=events))
+    if behind > _BEHIND:
+        found.append(f"the sinks of events are {behind} events behind")
+    return found

@@ -1,0 +1,341 @@
+"""Signs checkpoints: the heads of all streams, once it is certain that they only grew.
+
+Before anything is signed, the newest checkpoint is read back from the sinks, every event since is
+verified with its MAC, and each head must descend from that checkpoint's. Where one does not, the
+trail was cut, forked or set back: Keeper refuses to sign it and says so.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import Final
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from audit_app.checkpoints.anchors import Loss, ReadBack, contradictions, is_resumed, read_back
+from audit_app.crypto.checkpoint_statement import (
+    GENESIS,
+    Head,
+    SignedCheckpoint,
+    Statement,
+    Succession,
+    signed_message,
+    succession_message,
+)
+from audit_app.errors import AnchorUnavailable, BadCheckpoint, NothingToResume, SigningRefused
+from audit_app.events import actors, streams
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.actors import Actor
+from audit_app.integrity.check_registry import Problem
+from audit_app.interfaces.alerts import trail_alerts
+from audit_app.interfaces.keyring import keyring
+from audit_app.models import Checkpoint, SinkState, deployment_uuid
+from audit_app.recording.recorder import AuditObject, record
+from audit_app.verification.prune_records import Cut, newest_cuts
+from audit_app.verification.stream_verifier import beginning, stored_heads
+from audit_app.verification.stream_walker import Tally, first_damage
+
+SIGNING: Final = "signing"
+# Where nothing happened there is nothing new to sign; a sign of life is enough.
+_UNCHANGED_FOR: Final = timedelta(hours=1)
+# Two schedules, or a schedule and a shutdown, at about the same time make one.
+_AGAIN_AFTER: Final = timedelta(seconds=30)
+_MAX_TEXT: Final = 500
+_log = logging.getLogger(__name__)
+
+
+def make_checkpoint(*, at_once: bool = False) -> Checkpoint | None:
+    """Sign the heads of all streams and store the checkpoint; None if there is nothing to sign.
+
+    `at_once` leaves out only the pause after another one. Any number of processes may call it: one
+    of them makes each number. Call it outside a transaction, since it asks the sinks.
+
+    Raises SigningRefused if the trail is not what was signed before, AnchorUnavailable if no sink
+    says what that was, KeyringUnavailable if the keys are not open.
+    """
+    keyring().open_all()
+    newest = Checkpoint.objects.order_by("number").last()
+    now = timezone.now()
+    # One from the future was edited, or a clock was set back: it holds nothing up.
+    if newest is not None and not at_once and now - _AGAIN_AFTER < newest.at <= now:
+        return None
+    try:
+        return _made(newest)
+    except (SigningRefused, AnchorUnavailable) as error:
+        _refused(error)
+        raise
+
+
+def resume(*, actor: Actor, reason: str) -> int:
+    """Let checkpoints go on although the trail is older than its newest anchor: after a restore.
+
+    Records which checkpoint the trail goes on without, and why; every verification names this seam
+    from then on. Returns the number of that checkpoint. Who may ask for it is for the caller to say.
+
+    Raises NothingToResume if the trail does descend from its anchor, AnchorUnavailable if none is read.
+    """
+    back = read_back()
+    lost = list(contradictions(back.anchors))
+    newest = back.newest
+    if newest is None or not lost:
+        raise NothingToResume("the stored trail goes on from its newest anchor: there is nothing to resume")
+    number, digest = newest.checkpoint.number, newest.checkpoint.digest.hex()
+    record(
+        actor=actor,
+        action=Action.TRAIL_RESUME,
+        stream=streams.SYSTEM,
+        object=AuditObject("checkpoint", deployment_uuid(), f"checkpoint {number}"),
+        details={"anchor": number, "digest": digest, "sink": newest.sink, "reason": reason},
+    )
+    return number
+
+
+def signed(row: Checkpoint) -> SignedCheckpoint:
+    """Return a stored checkpoint. Raises BadCheckpoint if the row is not what Keeper signed."""
+    found = SignedCheckpoint.stored(row.statement, bytes(row.signature))
+    said = found.statement
+    key = keyring().public_key(said.key_id)
+    same = (row.number, row.at, bytes(row.previous_digest), bytes(row.digest), row.key_id)
+    if same != (said.number, said.at, said.previous, found.digest, said.key_id):
+        raise BadCheckpoint("its columns are not what it says")
+    if key is None or not found.is_signed_by(key):
+        raise BadCheckpoint("none of Keeper's keys has signed it")
+    return found
+
+
+def chain_problems(after: SignedCheckpoint | None) -> Iterator[Problem]:
+    """Yield what is wrong with the stored checkpoints, from the one behind `after` on."""
+    previous = after.digest if after else GENESIS
+    number = after.number if after else 0
+    for row in Checkpoint.objects.filter(number__gt=number).order_by("number").iterator(chunk_size=200):
+        try:
+            found = signed(row)
+        except BadCheckpoint as error:
+            yield _problem("edited", row.number, str(error))
+            return
+        said = found.statement
+        if said.resumed and is_resumed(said.previous):
+            previous, number = said.previous, said.number - 1
+        if said.number != number + 1:
+            yield _problem(
+                "missing", number + 1, f"checkpoints {number + 1} to {said.number - 1} are missing"
+            )
+            return
+        if said.previous != previous:
+            yield _problem("forked", row.number, "it does not follow the checkpoint before it")
+            return
+        previous, number = found.digest, found.number
+
+
+def stored_problems(number: int) -> Iterator[Problem]:
+    """Yield what is wrong with one stored checkpoint by itself."""
+    for row in Checkpoint.objects.filter(number=number):
+        try:
+            signed(row)
+        except BadCheckpoint as error:
+            yield _problem("edited", number, str(error))
+
+
+def _made(row: Checkpoint | None) -> Checkpoint | None:
+    back = read_back()
+    for loss in back.losses:
+        _note_loss(loss)
+    anchor = _base(back)
+    newest = _signed_or_refuse(row)
+    heads = stored_heads()
+    if newest and heads == newest.statement.heads and newest.statement.at > timezone.now() - _UNCHANGED_FOR:
+        _signing_works()
+        return None
+    _require_descent(anchor, newest, heads)
+    statement = _statement(back, newest, heads)
+    made = _signed(statement)
+    row = Checkpoint(
+        number=made.number,
+        at=statement.at,
+        statement=made.text,
+        previous_digest=statement.previous,
+        digest=made.digest,
+        key_id=statement.key_id,
+        signature=made.signature,
+    )
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+    except IntegrityError:
+        # Another process was first; the next pass signs what came since.
+        return None
+    _signing_works()
+    return row
+
+
+def _base(back: ReadBack) -> SignedCheckpoint | None:
+    """Return the newest anchor that the trail must descend from. Raises SigningRefused."""
+    _refuse([*back.problems, *contradictions(back.anchors)])
+    newest = back.newest
+    if newest is None or is_resumed(newest.checkpoint.digest):
+        return None
+    return newest.checkpoint
+
+
+def _signed_or_refuse(row: Checkpoint | None) -> SignedCheckpoint | None:
+    try:
+        return signed(row) if row else None
+    except BadCheckpoint as error:
+        raise SigningRefused(f"edited: stored checkpoint {row.number if row else 0}: {error}") from error
+
+
+def _require_descent(
+    anchor: SignedCheckpoint | None, newest: SignedCheckpoint | None, heads: Mapping[str, Head]
+) -> None:
+    """Refuse unless every stream goes on from the anchor, through the newest stored checkpoint."""
+    _refuse(chain_problems(anchor))
+    since = anchor.statement.heads if anchor else {}
+    through = newest.statement.heads if newest else {}
+    _refuse(descent_problems(since=since, through=through, heads=heads))
+
+
+def descent_problems(
+    *,
+    since: Mapping[str, Head],
+    through: Mapping[str, Head],
+    heads: Mapping[str, Head],
+    tally: Tally | None = None,
+) -> Iterator[Problem]:
+    """Yield the first damage of each stream that does not lead from `since` through `through` to `heads`."""
+    cuts = newest_cuts()
+    for stream in sorted({*since, *through, *heads}):
+        head = heads.get(stream)
+        if head is None:
+            yield Problem(
+                kind="missing", object=f"stream {stream}", stream=stream, message="the stream is missing"
+            )
+            continue
+        start = _start(stream, since.get(stream), cuts.get(stream))
+        known = [through[stream]] if stream in through else []
+        if head.sequence < start.sequence:
+            message = f"events {head.sequence + 1} to {start.sequence} are gone, which a checkpoint names"
+            yield Problem(
+                kind="truncated",
+                object=f"event {stream} #{head.sequence + 1}",
+                stream=stream,
+                sequence=head.sequence + 1,
+                message=message,
+            )
+        elif found := first_damage(stream, after=start, until=head, known=known, tally=tally):
+            yield found
+
+
+def _start(stream: str, signed_head: Head | None, cut: Cut | None) -> Head:
+    """Return where to go on from: what was signed, or where retention cut after it."""
+    if cut and (signed_head is None or signed_head.sequence < cut.through):
+        return cut.head
+    return signed_head or beginning(stream)
+
+
+def _statement(back: ReadBack, before: SignedCheckpoint | None, heads: Mapping[str, Head]) -> Statement:
+    read = back.newest.checkpoint if back.newest else None
+    resumed = bool(read and is_resumed(read.digest) and (before is None or before.number < read.number))
+    last = read if resumed else before
+    key = keyring().sign(b"")
+    return Statement(
+        deployment=deployment_uuid(),
+        number=last.number + 1 if last else 1,
+        at=timezone.now(),
+        previous=last.digest if last else GENESIS,
+        heads=heads,
+        key_id=key.key_id,
+        public_key=key.public_key,
+        succession=_succession(last),
+        resumed=resumed,
+    )
+
+
+def _succession(last: SignedCheckpoint | None) -> Succession | None:
+    """Let the key of the last checkpoint speak for the active one, if that is another."""
+    key = keyring().sign(b"")
+    if last is None or last.statement.key_id == key.key_id:
+        return None
+    message = succession_message(deployment_uuid(), key.key_id, key.public_key)
+    return Succession(last.statement.key_id, keyring().sign(message, key_id=last.statement.key_id).signature)
+
+
+def _signed(statement: Statement) -> SignedCheckpoint:
+    text = statement.text()
+    unsigned = SignedCheckpoint(text, b"", statement)
+    signature = keyring().sign(signed_message(unsigned.digest), key_id=statement.key_id)
+    return SignedCheckpoint(text, signature.signature, statement)
+
+
+def _note_loss(loss: Loss) -> None:
+    """Say once that a sink holds less than it took, and let it be given all that it lacks again.
+
+    Signing goes on: the next anchor is worth more than none, and a second sink may hold the rest.
+    """
+    with transaction.atomic():
+        state = SinkState.objects.filter(name=loss.sink, position=loss.taken)
+        if not state.update(position=loss.holds, due_at=None):
+            # Another worker said so.
+            return
+        record(
+            actor=actors.system(),
+            action=Action.INTEGRITY_VIOLATION,
+            stream=streams.SYSTEM,
+            object=AuditObject("sink", deployment_uuid(), loss.sink[:_MAX_TEXT]),
+            outcome=Outcome.FAILED,
+            details={"reason": loss.problem.message, "taken": loss.taken, "holds": loss.holds},
+        )
+    _log.error("%s: %s", loss.sink, loss.problem.message)
+    trail_alerts().raised(
+        kind=f"emptied:{loss.sink}:{loss.taken}",
+        subject=f"the audit sink {loss.sink} lost what it had taken",
+        lines=[loss.problem.message, "It is given again what Keeper still has; find out who emptied it."],
+    )
+
+
+def _refuse(problems: Iterable[Problem]) -> None:
+    """Raise SigningRefused with the first of the problems, if there are any."""
+    found = [f"{problem.kind}: {problem.object}: {problem.message}" for problem in problems]
+    if found:
+        more = f"; and {len(found) - 1} more" if len(found) > 1 else ""
+        raise SigningRefused(f"{found[0]}{more}")
+
+
+def _refused(error: SigningRefused | AnchorUnavailable) -> None:
+    """Say once that nothing is signed: in the trail, in the log, and to whoever is told."""
+    text = str(error)[:_MAX_TEXT]
+    state, _ = SinkState.objects.get_or_create(name=SIGNING)
+    with transaction.atomic():
+        state = SinkState.objects.select_for_update().get(name=SIGNING)
+        is_news = state.error != text
+        state.error, state.failures = text, state.failures + 1
+        state.save()
+        if is_news:
+            record(
+                actor=actors.system(),
+                action=Action.INTEGRITY_VIOLATION,
+                stream=streams.SYSTEM,
+                object=AuditObject("checkpoint", deployment_uuid(), "checkpoint"),
+                outcome=Outcome.FAILED,
+                details={"reason": text},
+            )
+    if is_news:
+        _log.error("no checkpoint is signed: %s", text)
+    trail_alerts().raised(
+        kind=SIGNING,
+        subject="the audit trail is not signed any more",
+        lines=[text, "Run `keeper verify-audit`, and keep the sinks' copies: they show what was there."],
+    )
+
+
+def _signing_works() -> None:
+    state, _ = SinkState.objects.get_or_create(name=SIGNING)
+    now = timezone.now()
+    SinkState.objects.filter(pk=state.pk).update(succeeded_at=now, failures=0, error="")
+    if state.error:
+        _log.info("checkpoints are signed again")
+        trail_alerts().over(kind=SIGNING, subject="the audit trail is signed again")
+
+
+def _problem(kind: str, number: int, message: str) -> Problem:
+    return Problem(kind=kind, object=f"checkpoint {number}", message=message)

@@ -1,0 +1,1 @@
+"""Pure functions over bytes: canonical JSON, the hash chain, checkpoint statements."""

@@ -1,0 +1,1 @@
+"""SQL below the ORM: bulk statements, raw reads, and the SQLite backend."""

@@ -1,0 +1,1 @@
+"""The vocabulary of the audit log: actions, actors and log streams."""

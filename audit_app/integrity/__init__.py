@@ -1,0 +1,1 @@
+"""Authentication of rows, and the checks that find modified ones."""

@@ -1,0 +1,250 @@
+"""Which of the installations that hold this database may act: one at a time (docs/adr/0012).
+
+A copy of a database must not sync to where the original does. So what acts by itself asks here first.
+The row says, under a MAC, which place was told to be the active one; the place is recomputed by each
+process from what no database holds: SECRET_KEY, the address of its database and, for SQLite, the file.
+Where KEEPER_LEASE_FILE names a file that several installations see, it holds who was activated last.
+"""
+
+import fcntl
+import hmac
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+
+from audit_app.crypto.canonical_json import canonical_json, utc_text
+from audit_app.errors import LeaseUnwritable
+from audit_app.events import streams
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.actors import Actor
+from audit_app.integrity.check_registry import Problem
+from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.models import AuditEvent, Installation, deployment_uuid
+from audit_app.recording.recorder import AuditObject, record
+
+_SALT: Final = "keeper/v1/installation"
+_CHANGES: Final = (Action.DEPLOYMENT_ACTIVATE, Action.DEPLOYMENT_RESTORE)
+
+
+def is_active() -> bool:
+    """Say whether this process belongs to the installation that was activated last.
+
+    Before any was, as in a new database, it does: by the trail, since a row can be taken away.
+    """
+    row = current()
+    if row is None:
+        return _last_change() is None
+    return _is_genuine(row) and hmac.compare_digest(row.place, here()) and not _is_taken(row)
+
+
+def restored_at() -> datetime | None:
+    """Return when this database was restored from a backup, None if it never was."""
+    row = current()
+    return row.restored_at if row else None
+
+
+def current() -> Installation | None:
+    """Return which installation was activated last, or restored; its MAC is not yet checked."""
+    return Installation.objects.first()
+
+
+def problems() -> Iterator[Problem]:
+    """Find a row that is not the one of which the trail says that it was activated, or restored, last."""
+    # At one instant, so that an activation meanwhile is no damage.
+    with transaction.atomic():
+        last, row = _last_change(), current()
+    if row is None and last is not None:
+        yield _problem("missing", "the trail says that one was activated or restored, and no row says which")
+    if row is not None and not _is_genuine(row):
+        yield _problem("edited", "the row was not written by Keeper: nothing acts")
+    elif row is not None and (last is None or _told_by(row) != last):
+        yield _problem("replayed", "another installation was activated or restored last than the row says")
+
+
+def _last_change() -> tuple[str, UUID] | None:
+    """Return the newest event that made an installation the active one, or none: its action and object."""
+    # By the acts alone, which are few: with a condition on the stream, databases walk all of the stream.
+    events = AuditEvent.objects.filter(action__in=_CHANGES).values_list(
+        "sequence", "action", "object_uuid", "stream", "outcome"
+    )
+    allowed = [
+        (sequence, action, uuid)
+        for sequence, action, uuid, stream, outcome in events
+        if (stream, outcome) == (streams.SYSTEM, Outcome.ALLOWED)
+    ]
+    return max(allowed)[1:] if allowed else None
+
+
+def _told_by(row: Installation) -> tuple[str, UUID | None]:
+    """Return which event a row comes from."""
+    if row.place:
+        return str(Action.DEPLOYMENT_ACTIVATE), row.uuid
+    return str(Action.DEPLOYMENT_RESTORE), row.backup
+
+
+def _problem(kind: str, message: str) -> Problem:
+    return Problem(kind=kind, object="the active installation", message=message)
+
+
+def here() -> str:
+    """Return the name of this place, 64 characters that tell nothing of what it is made of."""
+    database = connection.settings_dict
+    named = [str(database[part]) for part in ("ENGINE", "HOST", "PORT", "NAME")]
+    return salted_hmac(
+        _SALT, "\n".join([*named, _file_of(str(database["NAME"]))]), algorithm="sha256"
+    ).hexdigest()
+
+
+def claim_first(*, actor: Actor) -> bool:
+    """Make this the active installation if none ever was; say whether it became so."""
+    if current() is not None:
+        return False
+    activate(actor=actor)
+    return True
+
+
+def activate(*, actor: Actor) -> Installation:
+    """Make this the active installation; whichever was so before stops to act when it next asks.
+
+    Raises LeaseUnwritable if KEEPER_LEASE_FILE does not take it. Who may is for the caller to ask.
+    """
+    with _locked_lease() as lease, transaction.atomic():
+        row = Installation.objects.select_for_update().first() or Installation()
+        row.uuid, row.place, row.since = uuid4(), here(), timezone.now()
+        row.epoch = max(row.epoch, _epoch_of(lease)) + 1
+        _save(row)
+        record(
+            actor=actor,
+            action=Action.DEPLOYMENT_ACTIVATE,
+            stream=streams.SYSTEM,
+            object=AuditObject("installation", row.uuid, "keeper"),
+            details={"epoch": row.epoch, "backup": str(row.backup) if row.backup else None},
+        )
+        # Before the commit: should that fail, this installation is inactive, and not two are active.
+        _write_lease(row)
+    return row
+
+
+def note_restore(*, backup: UUID, at: datetime) -> None:
+    """Say in a restored database that no place is active yet, in the caller's transaction."""
+    Installation.objects.all().delete()
+    _save(Installation(uuid=uuid4(), place="", epoch=0, since=at, backup=backup, restored_at=at))
+
+
+def _save(row: Installation) -> None:
+    row.mac = keyring().mac(Purpose.ROW_MAC, _message(row))
+    row.save()
+
+
+def _is_genuine(row: Installation) -> bool:
+    return keyring().verify(Purpose.ROW_MAC, _message(row), bytes(row.mac))
+
+
+def _message(row: Installation) -> bytes:
+    return canonical_json(
+        [
+            "installation",
+            str(deployment_uuid()),
+            str(row.uuid),
+            row.place,
+            row.epoch,
+            utc_text(row.since),
+            str(row.backup),
+            utc_text(row.restored_at) if row.restored_at else None,
+        ]
+    )
+
+
+def _file_of(name: str) -> str:
+    """Return what tells SQLite's file from a copy of it; nothing where the database is on a server."""
+    try:
+        return str(Path(name).stat().st_ino) if connection.vendor == "sqlite" else ""
+    except OSError:
+        return ""
+
+
+# --- The lease ------------------------------------------------------------------------------
+
+
+def _lease_path() -> Path | None:
+    return Path(settings.KEEPER_LEASE_FILE) if settings.KEEPER_LEASE_FILE else None
+
+
+def _is_taken(row: Installation) -> bool:
+    """Say whether the lease names another installation of this deployment."""
+    lease = _read_lease()
+    if lease is None or lease.get("deployment") != str(deployment_uuid()):
+        return False
+    genuine = keyring().verify(
+        Purpose.ROW_MAC, _lease_message(lease), bytes.fromhex(str(lease.get("mac", "")))
+    )
+    return not genuine or lease.get("installation") != str(row.uuid)
+
+
+def _read_lease() -> dict[str, Any] | None:
+    path = _lease_path()
+    try:
+        content = json.loads(path.read_text()) if path else None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        # It is there and says nothing: as good as taken.
+        return {"deployment": str(deployment_uuid())}
+    return content if isinstance(content, dict) else None
+
+
+def _epoch_of(lease: dict[str, Any] | None) -> int:
+    epoch = (lease or {}).get("epoch")
+    return epoch if isinstance(epoch, int) else 0
+
+
+@contextmanager
+def _locked_lease() -> Iterator[dict[str, Any] | None]:
+    """Give the lease as it is, while nobody else activates on this storage."""
+    path = _lease_path()
+    if path is None:
+        yield None
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise LeaseUnwritable(f"KEEPER_LEASE_FILE cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield _read_lease()
+    finally:
+        os.close(descriptor)
+
+
+def _write_lease(row: Installation) -> None:
+    path = _lease_path()
+    if path is None:
+        return
+    lease = {"deployment": str(deployment_uuid()), "installation": str(row.uuid), "epoch": row.epoch}
+    lease["mac"] = keyring().mac(Purpose.ROW_MAC, _lease_message(lease)).hex()
+    draft = path.with_name(f".{path.name}.{row.uuid}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(lease, file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        raise LeaseUnwritable(f"KEEPER_LEASE_FILE cannot be written: {error.strerror}") from error
+
+
+def _lease_message(lease: dict[str, Any]) -> bytes:
+    said = [str(lease.get(part)) for part in ("deployment", "installation", "epoch")]
+    return canonical_json(["installation-lease", *said])

@@ -1,0 +1,46 @@
+"""Whether what is stored is what Keeper wrote: the checks that each app contributes."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import cast
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from audit_app.errors import AuditError
+from audit_app.interfaces.keyring import KeyringUnavailable
+
+# What reading a value raises that Keeper never wrote; other exceptions are defects of the check.
+_DATA_ERRORS = (ValueError, TypeError, KeyError, AuditError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing found wrong; `stream` and `sequence` say where in the trail, if it is there."""
+
+    kind: str
+    object: str
+    message: str
+    stream: str = ""
+    sequence: int | None = None
+
+
+def run_checks() -> Iterator[Problem]:
+    """Run every check of settings.KEEPER_INTEGRITY_CHECKS, in order, yielding what each finds."""
+    for path in settings.KEEPER_INTEGRITY_CHECKS:
+        check = cast("Callable[[], Iterator[Problem]]", import_string(path))
+        yield from readable(check(), f"check {path}")
+
+
+def readable(found: Iterator[Problem], what: str) -> Iterator[Problem]:
+    """Pass on what a check finds; if the data stops it, that is a problem as well, and its last.
+
+    Raises KeyringUnavailable if the keys are not open, which says nothing of the data.
+    """
+    try:
+        yield from found
+    except KeyringUnavailable:
+        raise
+    except _DATA_ERRORS as error:
+        message = f"it cannot go on: something stored cannot be read ({type(error).__name__})"
+        yield Problem(kind="unreadable", object=what, message=message)

@@ -1,0 +1,225 @@
+"""Rows that prove themselves: a MAC over the columns that decide who reads or where values go."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any, ClassVar, TypeVar, cast
+from uuid import UUID
+
+from django.core.cache import cache as shared_cache
+from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist, ValidationError
+from django.db import connection, models
+
+from audit_app.crypto.canonical_json import canonical_json, utc_text
+from audit_app.errors import BadDetails, UnauthenticatableValue, Unrecorded
+from audit_app.events import actors, streams
+from audit_app.events.actions import Action, Outcome
+from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.models import MAC_LENGTH, deployment_uuid
+from audit_app.models.uuid_model import Identified
+from audit_app.recording.recorder import AuditObject, commit_record, record
+
+_REPORT_INTERVAL_SECONDS = 60
+
+
+class RowMacField(models.BinaryField):  # type: ignore[type-arg]  # generic to the type checker only
+    """Holds the MAC of its row, computed whenever the ORM writes the row (also in bulk_create)."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("max_length", MAC_LENGTH)
+        kwargs.setdefault("editable", False)
+        super().__init__(**kwargs)
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> bytes:  # noqa: FBT001 - Django's signature
+        """Seal the row just before it is written."""
+        cast("AuthenticatedRow", model_instance).seal_row()
+        return cast("bytes", super().pre_save(model_instance, add))
+
+
+M = TypeVar("M", bound=models.Model)
+
+
+class AuthenticatedQuerySet(models.QuerySet[M]):
+    """A queryset that deletes no rows of which the trail tells: nobody has said of each that it is gone."""
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete the rows. Raises Unrecorded where the trail tells of them."""
+        if cast("type[AuthenticatedRow]", self.model).RECORDED:
+            raise Unrecorded(f"delete each {self.model.__name__} by itself, and record that it is gone")
+        return super().delete()
+
+    # As Django's own: Model.objects.delete() would be all rows, said by mistake.
+    delete.queryset_only = True  # type: ignore[attr-defined]  # Django's mark on a method
+
+
+class AuthenticatedRow(Identified):
+    """A row whose covered columns cannot be edited, nor the row inserted, by SQL alone.
+
+    `MAC_LABEL` is a frozen string (a rename of the model must not change it) and `MAC_COVERS`
+    the attribute paths that the MAC covers, dotted through foreign keys ("environment.uuid").
+    The MAC is over canonical JSON: [label, deployment uuid, row uuid, {path: value}]. A column that
+    a model got after rows were written goes into `MAC_COVERS_IF_SET`: it is covered where it holds
+    something, so that older rows, which hold nothing there, stay genuine.
+
+    Where the trail tells of each state of a row (`RECORDED`), it has to tell of its end as well, or
+    verification finds it lost: `row_state(row, gone=True)` goes into an event before `delete()`.
+    """
+
+    RECORDED: ClassVar[bool] = True
+    # Set by `row_state`, on the object that is deleted then.
+    told_gone = False
+
+    MAC_LABEL: ClassVar[str]
+    MAC_COVERS: ClassVar[tuple[str, ...]]
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ()
+
+    row_mac = RowMacField()
+
+    objects = models.Manager.from_queryset(AuthenticatedQuerySet)()
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the row; a partial save that touches a covered column writes the MAC as well."""
+        fields = kwargs.get("update_fields")
+        if fields is not None and self._covered_columns().intersection(fields):
+            kwargs["update_fields"] = {*fields, "row_mac"}
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete the row. Raises Unrecorded if no event was told that it is gone."""
+        if self.RECORDED and not self.told_gone:
+            raise Unrecorded(f"record first that this {type(self).__name__} is gone")
+        return super().delete(*args, **kwargs)
+
+    def seal_row(self) -> None:
+        """Compute the MAC of the row as it stands and set it (for `update()` and `bulk_update`)."""
+        self.row_mac = keyring().mac(Purpose.ROW_MAC, self._mac_message())
+
+    def is_authentic(self) -> bool:
+        """Say whether the covered columns are those that Keeper wrote.
+
+        Raises KeyringUnavailable if the keys are not open.
+        """
+        try:
+            message = self._mac_message()
+        except (ObjectDoesNotExist, ValidationError, UnauthenticatableValue):
+            # A foreign key was pointed at nothing, or a column holds what its field never stores.
+            return False
+        return keyring().verify(Purpose.ROW_MAC, message, bytes(self.row_mac))
+
+    def _mac_message(self) -> bytes:
+        covered = {path: read(self) for path, read in _columns(type(self), self.MAC_COVERS)}
+        later = {path: read(self) for path, read in _columns(type(self), self.MAC_COVERS_IF_SET)}
+        covered |= {path: value for path, value in later.items() if value not in {None, ""}}
+        return mac_message(self.MAC_LABEL, self.uuid, covered)
+
+    @classmethod
+    def _covered_columns(cls) -> set[str]:
+        paths = (*cls.MAC_COVERS, *cls.MAC_COVERS_IF_SET)
+        names = {path.partition(".")[0] for path in paths} | {"uuid"}
+        return names | {field.attname for field in cls._meta.concrete_fields if field.name in names}
+
+
+def mac_message(label: str, uuid: UUID | str, covered: Mapping[str, object]) -> bytes:
+    """Return what the MAC of a row is over; `covered` is path → plain value.
+
+    Raises UnauthenticatableValue if a value has no canonical form.
+    """
+    try:
+        # The uuids become text on the way.
+        return canonical_json([label, deployment_uuid(), uuid, covered])
+    except BadDetails as error:
+        raise UnauthenticatableValue(f"a column of {label} cannot be covered") from error
+
+
+Row = TypeVar("Row", bound=AuthenticatedRow)
+
+
+def authentic(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows that prove themselves; report the others, which grant nothing."""
+    good = []
+    for row in rows:
+        if row.is_authentic():
+            good.append(row)
+        else:
+            report_violation(
+                kind=row.MAC_LABEL, uuid=row.uuid, name=str(row.pk), reason="not written by Keeper"
+            )
+    return good
+
+
+def report_violation(*, kind: str, uuid: UUID, name: str, reason: str) -> None:
+    """Record that something stored was tampered with, at most once a minute for one row.
+
+    The event is committed on its own; inside a transaction, which alone may hold the
+    database's write lock, it joins that one. `name` and `reason` never hold a value.
+    """
+    key = f"audit_app.violation.{uuid}"
+    if not shared_cache.add(key, 1, timeout=_REPORT_INTERVAL_SECONDS):
+        return
+    writer = record if _in_transaction() else commit_record
+    written = False
+    try:
+        writer(
+            actor=actors.system(),
+            action=Action.INTEGRITY_VIOLATION,
+            stream=streams.SYSTEM,
+            object=AuditObject(kind, uuid, name),
+            outcome=Outcome.FAILED,
+            details={"reason": reason},
+        )
+        written = True
+    finally:
+        if not written:
+            shared_cache.delete(key)
+
+
+def _in_transaction() -> bool:
+    return connection.in_atomic_block
+
+
+@cache
+def _columns(
+    model: type[models.Model], paths: tuple[str, ...]
+) -> list[tuple[str, Callable[[models.Model], Any]]]:
+    """Return what reads each of a model's covered columns, by its path."""
+    return [(path, _reader(model, path)) for path in paths]
+
+
+def _reader(model: type[models.Model], path: str) -> Callable[[models.Model], Any]:
+    """Return what reads a column as it will come back from the database, whatever was assigned."""
+    names = path.split(".")
+    as_loaded = _as_loaded(model, names)
+
+    def read(row: models.Model) -> Any:
+        value: Any = row
+        for name in names:
+            value = getattr(value, name)
+            if value is None:
+                return None
+        return _plain(as_loaded(value) if as_loaded else value)
+
+    return read
+
+
+def _as_loaded(model: type[models.Model], names: Sequence[str]) -> Callable[[Any], Any] | None:
+    """Return what a column's field makes of a value; None where it is no field of its own."""
+    *owners, name = names
+    owner: Any = model
+    for each in owners:
+        owner = owner._meta.get_field(each).related_model
+    try:
+        field = owner._meta.get_field(name)
+    except FieldDoesNotExist:
+        return None
+    return field.to_python if isinstance(field, models.Field) else None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return utc_text(value)
+    if isinstance(value, bytes | memoryview):
+        return bytes(value).hex()
+    return value

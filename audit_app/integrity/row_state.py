@@ -1,0 +1,163 @@
+"""Holds authenticated rows against the trail, so that an old state put back by SQL is found.
+
+A MAC proves that Keeper once wrote a row, not that the row still stands: a revoked membership
+could be inserted again as it was. So the event of a change carries a digest of the MAC of each row
+that it left behind, and the newest event about a row says what the row must be now.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from django.apps import apps
+from django.db.models import CharField
+from django.db.models.functions import Cast
+
+from audit_app.crypto.canonical_json import Json, parsed_details
+from audit_app.events.actions import Outcome
+from audit_app.integrity.check_registry import Problem
+from audit_app.integrity.row_authentication import AuthenticatedRow
+from audit_app.models import AuditEvent
+
+_DETAIL: Final = "rows"
+_BATCH: Final = 500
+
+
+class LastState(NamedTuple):
+    """What the newest event about a row says: a digest of its MAC, or None once the row is gone."""
+
+    digest: str | None
+    stream: str
+    sequence: int
+    at: str
+
+    def follows(self, other: "LastState") -> bool:
+        """Say whether this was recorded later, going only by columns that the chain covers.
+
+        Within a stream that is the sequence, whatever a clock said; across streams, the time.
+        """
+        if self.stream == other.stream:
+            return self.sequence > other.sequence
+        return self.at > other.at
+
+
+def row_state(*rows: AuthenticatedRow, gone: bool = False) -> dict[str, Json]:
+    """Return what the event of a change says of rows that it wrote, or deleted (`gone`).
+
+    Call it after they were saved, since saving computes the MAC, and before they are deleted.
+    """
+    for row in rows:
+        row.told_gone = gone
+    return {_DETAIL: {str(row.uuid): None if gone else _digest(row.row_mac) for row in rows}}
+
+
+def state_of(uuid: UUID | str, row_mac: bytes) -> dict[str, Json]:
+    """Return what `row_state` does, for the uuid and the MAC of a row."""
+    return {_DETAIL: {str(uuid): _digest(row_mac)}}
+
+
+def state_digest(row: AuthenticatedRow) -> str:
+    """Return what stands for a row's covered columns as they are stored: 32 characters, no MAC."""
+    return _digest(row.row_mac)
+
+
+def names_rows(details: str) -> bool:
+    """Say whether an event's details hold the state of rows, as `last_states` reads it."""
+    return f'"{_DETAIL}"' in details
+
+
+def last_states(
+    actions: Iterable[str], *, rows: Iterable[AuthenticatedRow] | None = None
+) -> dict[str, LastState]:
+    """Return the last recorded state of rows by their uuid, of the given actions' events.
+
+    With `rows`, only of events whose object is one of them; else of all such events.
+    """
+    events = AuditEvent.objects.filter(action__in=list(actions), outcome=Outcome.ALLOWED)
+    if rows is not None:
+        events = events.filter(object_uuid__in=[row.uuid for row in rows])
+    newest: dict[tuple[str, str], LastState] = {}
+    # No order of the rows' ids: no MAC covers those, so that SQL can change them unseen.
+    # As text, so that a time which is none ends nothing: the chain names the event.
+    columns = events.values_list("details", "stream", "sequence", Cast("at", CharField()))
+    for details, stream, sequence, at in columns.order_by().iterator(chunk_size=_BATCH):
+        for uuid, digest in _recorded_rows(details).items():
+            state = LastState(digest, stream, sequence, at)
+            known = newest.get((uuid, state.stream))
+            if known is None or state.follows(known):
+                newest[uuid, state.stream] = state
+    return _last_of_any_stream(newest)
+
+
+def _recorded_rows(details: object) -> dict[str, str | None]:
+    """Return what an event says of rows; nothing of one whose details no longer say anything."""
+    # Most events name no row; looking for the key is much cheaper than parsing.
+    if not isinstance(details, str) or not names_rows(details):
+        return {}
+    rows = parsed_details(details).get(_DETAIL)
+    return rows if isinstance(rows, dict) else {}
+
+
+def _last_of_any_stream(newest: Mapping[tuple[str, str], LastState]) -> dict[str, LastState]:
+    found: dict[str, LastState] = {}
+    for (uuid, _stream), state in newest.items():
+        if uuid not in found or state.follows(found[uuid]):
+            found[uuid] = state
+    return found
+
+
+def contradictions(rows: Sequence[AuthenticatedRow], states: Mapping[str, LastState]) -> Iterator[Problem]:
+    """Yield each row that is not as the newest event about it says; rows without one are passed over.
+
+    `states` must have been read after the rows. A row that was changed or removed meanwhile is
+    passed over as well: its event came with the change, so that the next run judges it.
+    """
+    for row in rows:
+        state = states.get(str(row.uuid))
+        if state is None or state.digest == _digest(row.row_mac) or not _still_stands(row):
+            continue
+        was = "was removed" if state.digest is None else "was changed later"
+        yield Problem(
+            kind="replayed",
+            object=f"{row.MAC_LABEL} {row.pk} ({row.uuid})",
+            message=f"an old state was put back: the trail says that the row {was}",
+            stream=state.stream,
+            sequence=state.sequence,
+        )
+
+
+def lost_rows() -> Iterator[Problem]:
+    """Find rows that the trail says stand, and that are gone: somebody hides them, or takes rights away."""
+    events = AuditEvent.objects.filter(outcome=Outcome.ALLOWED, details__contains=f'"{_DETAIL}"')
+    actions = list(events.values_list("action", flat=True).order_by().distinct())
+    states = last_states(actions)
+    standing = {uuid for uuid, state in states.items() if state.digest is not None}
+    for model in apps.get_models():
+        if issubclass(model, AuthenticatedRow):
+            stored = model._default_manager.values_list("uuid", flat=True)  # noqa: SLF001 - any model
+            standing.difference_update(map(str, stored.iterator(chunk_size=_BATCH)))
+    # What was removed meanwhile has its event by now.
+    later = last_states(actions) if standing else {}
+    for uuid in sorted(standing):
+        state = later[uuid]
+        if state.digest is not None:
+            named = AuditEvent.objects.filter(stream=state.stream, sequence=state.sequence)
+            kind, name = named.values_list("object_kind", "object_name").first() or ("row", "")
+            yield Problem(
+                kind="missing",
+                object=f"{kind} {name} ({uuid})",
+                message="the trail says that the row stands, and it is gone",
+                stream=state.stream,
+                sequence=state.sequence,
+            )
+
+
+def _digest(row_mac: bytes) -> str:
+    """Return what the trail keeps of a MAC: enough to compare, and no MAC for who may read the trail."""
+    return hashlib.sha256(bytes(row_mac)).hexdigest()[:32]
+
+
+def _still_stands(row: AuthenticatedRow) -> bool:
+    now = type(row)._default_manager.filter(pk=row.pk).values_list("row_mac", flat=True).first()  # noqa: SLF001 - any model
+    return now is not None and bytes(now) == bytes(row.row_mac)

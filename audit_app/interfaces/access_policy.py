@@ -1,0 +1,32 @@
+"""Who may read which streams of the trail, injected from above by KEEPER_POLICY."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from audit_app.events.actors import Actor
+
+
+class TrailPolicy(Protocol):
+    """Decides what an actor may read of the trail."""
+
+    def readable_streams(self, actor: Actor) -> list[str] | None:
+        """Return the streams that the actor may read, or None for all of them."""
+        ...
+
+    def named_streams(self, actor: Actor) -> Mapping[str, str]:
+        """Return the streams of the environments that the actor may read, by the environment's name."""
+        ...
+
+
+def trail_policy() -> TrailPolicy:
+    """Return an instance of settings.KEEPER_POLICY."""
+    return cast("TrailPolicy", import_string(settings.KEEPER_POLICY)())
+
+
+def viewer_of(request: Any) -> Actor:
+    """Return who makes a request, as the middleware above left it on the request."""
+    principal: Actor = request.principal
+    return principal

@@ -1,0 +1,37 @@
+"""The models of the audit log."""
+
+from audit_app.models.trail import (
+    MAC_LENGTH,
+    NAME_LENGTH,
+    STREAM_LENGTH,
+    AuditEvent,
+    Checkpoint,
+    Deployment,
+    Installation,
+    ReadManifest,
+    ReadManifestItem,
+    RefusalCount,
+    SinkState,
+    StreamCursor,
+    StreamHead,
+    deployment_uuid,
+    forget_deployment,
+)
+
+__all__ = [
+    "MAC_LENGTH",
+    "NAME_LENGTH",
+    "STREAM_LENGTH",
+    "AuditEvent",
+    "Checkpoint",
+    "Deployment",
+    "Installation",
+    "ReadManifest",
+    "ReadManifestItem",
+    "RefusalCount",
+    "SinkState",
+    "StreamCursor",
+    "StreamHead",
+    "deployment_uuid",
+    "forget_deployment",
+]

@@ -1,0 +1,217 @@
+"""What happened, as rows: the deployment, its streams, their events, what was read, the anchors."""
+
+from uuid import UUID, uuid4
+
+from django.db import connection, models
+
+from audit_app.crypto.hash_chain import HASH_LENGTH
+from audit_app.models.append_only import AppendOnly
+from audit_app.models.uuid_model import Identified
+
+MAC_LENGTH = 48
+STREAM_LENGTH = 64
+NAME_LENGTH = 600
+
+_deployment: UUID | None = None
+
+
+class Deployment(models.Model):
+    """The installation: one row whose uuid enters every MAC, genesis and encryption context."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    uuid = models.UUIDField(default=uuid4, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return str(self.uuid)
+
+
+def deployment_uuid() -> UUID:
+    """Return this installation's uuid, read once a process and made if it is missing."""
+    global _deployment  # noqa: PLW0603 - one a process is the point
+    if _deployment is not None:
+        return _deployment
+    deployment, created = Deployment.objects.get_or_create(pk=1)
+    # A row that the open transaction made may yet be rolled back: read it again next time.
+    if not (created and connection.in_atomic_block):
+        _deployment = deployment.uuid
+    return deployment.uuid
+
+
+def forget_deployment() -> None:
+    """Drop the uuid that this process remembers (for tests and after a restore)."""
+    global _deployment  # noqa: PLW0603 - one a process is the point
+    _deployment = None
+
+
+class Installation(models.Model):
+    """Which place may act on this database (installation.py); one row, under a MAC of the row key.
+
+    `place` is empty after a restore, until somebody activates one.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    uuid = models.UUIDField(editable=False)
+    place = models.CharField(max_length=64, blank=True, editable=False)
+    epoch = models.PositiveIntegerField(default=0, editable=False)
+    since = models.DateTimeField(editable=False)
+    # The backup that this database was restored from, and when.
+    backup = models.UUIDField(null=True, editable=False)
+    restored_at = models.DateTimeField(null=True, editable=False)
+    mac = models.BinaryField(max_length=MAC_LENGTH, editable=False)
+
+    def __str__(self) -> str:
+        return f"installation {self.uuid}"
+
+
+class StreamHead(models.Model):
+    """The newest link of a stream; its row is what writers lock."""
+
+    stream = models.CharField(max_length=STREAM_LENGTH, primary_key=True)
+    sequence = models.BigIntegerField(default=0)
+    hash = models.BinaryField(max_length=HASH_LENGTH)
+
+    def __str__(self) -> str:
+        return f"{self.stream} #{self.sequence}"
+
+
+class ReadManifest(AppendOnly):
+    """What one read of many took along; equal reads share it."""
+
+    digest = models.CharField(max_length=64, unique=True)
+    size = models.PositiveIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.size} values, {self.digest[:12]}"
+
+
+class ReadManifestItem(AppendOnly):
+    """One version of one secret in a manifest, under the name it had then."""
+
+    manifest = models.ForeignKey(ReadManifest, on_delete=models.PROTECT, related_name="items")
+    secret_uuid = models.UUIDField()
+    number = models.PositiveIntegerField()
+    name = models.CharField(max_length=NAME_LENGTH)
+
+    class Meta:
+        indexes = [models.Index(fields=["secret_uuid", "number"], name="audit_item_secret")]
+
+    def __str__(self) -> str:
+        return f"{self.name} #{self.number}"
+
+
+class AuditEvent(AppendOnly, Identified):
+    """One act, chained to the one before it in its stream. Only record.py makes them.
+
+    `details` is canonical JSON text; `hash` is SHA-256(previous hash | canonical bytes) and
+    `mac` the keyring's tag over it (see chain.py).
+    """
+
+    # Without the index of other rows' uuids: nothing looks for an event by it, each write would pay for it.
+    uuid = models.UUIDField(default=uuid4, editable=False)
+    stream = models.CharField(max_length=STREAM_LENGTH)
+    sequence = models.BigIntegerField()
+    at = models.DateTimeField()
+    actor_kind = models.CharField(max_length=16)
+    actor_uuid = models.UUIDField()
+    actor_name = models.CharField(max_length=255)
+    action = models.CharField(max_length=64)
+    object_kind = models.CharField(max_length=64)
+    object_uuid = models.UUIDField()
+    object_name = models.CharField(max_length=NAME_LENGTH)
+    outcome = models.CharField(max_length=16)
+    address = models.CharField(max_length=64, blank=True)
+    request_id = models.CharField(max_length=64, blank=True)
+    details = models.TextField()
+    manifest = models.ForeignKey(ReadManifest, null=True, on_delete=models.PROTECT, related_name="events")
+    previous_hash = models.BinaryField(max_length=HASH_LENGTH)
+    hash = models.BinaryField(max_length=HASH_LENGTH)
+    mac = models.BinaryField(max_length=MAC_LENGTH)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["stream", "sequence"], name="audit_event_link")]
+        indexes = [
+            models.Index(fields=["object_uuid", "id"], name="audit_event_object"),
+            models.Index(fields=["actor_uuid", "id"], name="audit_event_actor"),
+            models.Index(fields=["action", "id"], name="audit_event_action"),
+            models.Index(fields=["at"], name="audit_event_at"),
+            # The same for what people search by, each with the id that lists are in the order of. By
+            # sequence MariaDB would sort all of a stream, and whoever reads several has no other order.
+            models.Index(fields=["stream", "id"], name="audit_event_stream"),
+            models.Index(fields=["actor_name", "id"], name="audit_event_actor_name"),
+            models.Index(fields=["object_name", "id"], name="audit_event_object_name"),
+            models.Index(fields=["outcome", "id"], name="audit_event_outcome"),
+            models.Index(fields=["address", "id"], name="audit_event_address"),
+            models.Index(fields=["request_id"], name="audit_event_request"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.stream} #{self.sequence} {self.action}"
+
+
+class Checkpoint(AppendOnly):
+    """A signed statement of all heads, numbered and chained, that also leaves for the sinks.
+
+    `statement` is the canonical JSON that `digest` is of; `signature` is Ed25519 (see checkpoint.py).
+    """
+
+    number = models.BigIntegerField(unique=True)
+    at = models.DateTimeField()
+    statement = models.TextField()
+    previous_digest = models.BinaryField(max_length=HASH_LENGTH)
+    digest = models.BinaryField(max_length=HASH_LENGTH)
+    key_id = models.UUIDField()
+    signature = models.BinaryField(max_length=64)
+
+    def __str__(self) -> str:
+        return f"checkpoint {self.number}"
+
+
+class SinkState(models.Model):
+    """How far what leaves Keeper has come: a row for each sink, and one for the signing itself.
+
+    `position` is the last number that the sink has taken. A row is a hint for the workers and
+    proves nothing: what a sink holds is read back from it.
+    """
+
+    name = models.CharField(max_length=200, unique=True)
+    position = models.BigIntegerField(default=0)
+    leased_until = models.DateTimeField(null=True, blank=True)
+    due_at = models.DateTimeField(null=True, blank=True)
+    succeeded_at = models.DateTimeField(null=True, blank=True)
+    failures = models.PositiveIntegerField(default=0)
+    error = models.CharField(max_length=500, blank=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class StreamCursor(models.Model):
+    """How far one stream has gone out to a sink of events."""
+
+    sink = models.ForeignKey(SinkState, on_delete=models.CASCADE, related_name="cursors")
+    stream = models.CharField(max_length=STREAM_LENGTH)
+    sequence = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["sink", "stream"], name="audit_cursor_place")]
+
+    def __str__(self) -> str:
+        return f"{self.stream} #{self.sequence}"
+
+
+class RefusalCount(models.Model):
+    """How often an address was refused in a minute, until the minute's event is written."""
+
+    minute = models.DateTimeField()
+    address = models.CharField(max_length=64)
+    kind = models.CharField(max_length=64)
+    count = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["minute", "address", "kind"], name="audit_refusal_minute")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.address} {self.kind}: {self.count}"

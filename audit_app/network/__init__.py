@@ -1,0 +1,1 @@
+"""Addresses, outbound requests, and the limit on recorded refusals."""

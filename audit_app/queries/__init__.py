@@ -1,0 +1,1 @@
+"""Search, statistics and reports over the audit log."""

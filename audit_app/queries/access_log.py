@@ -1,0 +1,87 @@
+"""Records that somebody reads the trail itself (PCI DSS 4.0.1, 10.2.1.3; docs/adr/0017)."""
+
+import hashlib
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Final, cast
+
+from django.core.cache import cache
+
+from audit_app.crypto.canonical_json import Json, canonical_json, utc_text
+from audit_app.events import streams
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.actors import Actor
+from audit_app.interfaces.access_policy import trail_policy
+from audit_app.models import AuditEvent, deployment_uuid
+from audit_app.queries import search
+from audit_app.recording.recorder import AuditObject, commit_record
+
+# To read on in what one looks at, or to look again, is one view.
+_ONE_VIEW_SECONDS: Final = 60
+# What these hold was chosen from a list, or found; any other filter is typed, and may be anything.
+_CHOSEN: Final = frozenset({"action", "actions", "outcome", "environment", "event", "reader"})
+
+
+def record_view(*, viewer: Actor, face: str, wanted: Mapping[str, object]) -> None:
+    """Record that `viewer` reads the trail by a page or the API, and by which filters, before they do.
+
+    Of what was typed only that something was: people paste into a search what belongs into no record. The
+    same view again within a minute is not recorded again; who may read nothing has viewed nothing.
+    """
+    if trail_policy().readable_streams(viewer) == []:
+        return
+    # What was typed tells views apart here, and is kept nowhere.
+    view = canonical_json([str(viewer.uuid), face, {name: str(wanted[name]) for name in _used(wanted)}])
+    key = f"audit_app.view.{hashlib.sha256(view).hexdigest()}"
+    if cache.get(key):
+        return
+    details: dict[str, Json] = {
+        "face": face,
+        "filters": {name: _told(viewer, name, wanted[name]) for name in _used(wanted)},
+    }
+    commit_record(
+        actor=viewer,
+        action=Action.TRAIL_VIEW,
+        stream=streams.SYSTEM,
+        object=AuditObject("trail", deployment_uuid(), "events"),
+        details=details,
+    )
+    # Not before: a view that could not be recorded is asked for again.
+    cache.set(key, 1, timeout=_ONE_VIEW_SECONDS)
+
+
+def viewed_event(*, viewer: Actor, id: int) -> AuditEvent | None:
+    """Return an event that `viewer` may read, after recording that they do; None if there is none.
+
+    One that they may not read is to them as if it were not there; that they asked for it is recorded, and
+    not as a view.
+    """
+    event = search.events(viewer=viewer).select_related("manifest").filter(pk=id).first()
+    if event is not None:
+        record_view(viewer=viewer, face="page", wanted={"event": str(id)})
+    elif AuditEvent.objects.filter(pk=id).exists():
+        commit_record(
+            actor=viewer,
+            action=Action.TRAIL_VIEW,
+            stream=streams.SYSTEM,
+            object=AuditObject("trail", deployment_uuid(), "events"),
+            outcome=Outcome.DENIED,
+            details={"face": "page", "filters": {"event": str(id)}},
+        )
+    return event
+
+
+def _used(wanted: Mapping[str, object]) -> list[str]:
+    return sorted(name for name, value in wanted.items() if value)
+
+
+def _told(viewer: Actor, name: str, value: object) -> str:
+    if isinstance(value, datetime):
+        return utc_text(value)
+    # The page offers environments in a list; in an address of the API any text may stand for one.
+    is_named = name != "environment" or value in trail_policy().named_streams(viewer)
+    if name not in _CHOSEN or not is_named:
+        return "typed"
+    return (
+        str(value) if isinstance(value, str) else " ".join(sorted(map(str, cast("Collection[str]", value))))
+    )

@@ -1,0 +1,327 @@
+"""Reads and writes the links of the chain in plain SQL.
+
+Everything recorded passes here; through the ORM these few statements were most of the cost.
+"""
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from datetime import datetime
+from functools import cache
+from typing import Any, NamedTuple
+
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from audit_app.crypto.hash_chain import EventFields, Link
+from audit_app.db import bulk_sql, raw_sql
+from audit_app.recording.group_commit import Head
+
+_EVENTS = "audit_app_auditevent"
+_TEXT_COLUMNS = EventFields._fields[:-1]
+_COLUMNS = (*_TEXT_COLUMNS, "manifest_id", "previous_hash", "hash", "mac")
+_BINARY_COLUMNS = frozenset({"previous_hash", "hash", "mac"})
+_UUID_COLUMNS = frozenset({"uuid", "actor_uuid", "object_uuid"})
+_ITEMS_PER_INSERT = 500
+_ROWS_PER_FETCH = 500
+# The driver of MySQL makes one statement of many rows.
+_INSERT_ITEM = (
+    "INSERT INTO audit_app_readmanifestitem (manifest_id, secret_uuid, number, name) VALUES (%s, %s, %s, %s)"
+)
+
+
+class Entry(NamedTuple):
+    """A link to be stored: its time as `stored_time` gives it, and the id of the manifest it names."""
+
+    link: Link
+    at: Any
+    manifest_id: int | None
+
+
+@contextmanager
+def plain_transaction(stream: str) -> Iterator[Head | None]:
+    """Frame statements of this module by BEGIN and COMMIT where no transaction is open, a head locked.
+
+    `atomic` turns autocommit off and on again: two more round trips to MySQL.
+    """
+    # The connection itself: its proxy looks the thread's one up at each use.
+    database = connections[DEFAULT_DB_ALIAS]
+    goes_together = _goes_together(database)
+    if not goes_together:
+        raw_sql.execute(database, _statements(database.vendor).begin)
+    try:
+        yield _begun(database, stream) if goes_together else locked_head(stream)
+        raw_sql.execute(database, "COMMIT")
+    except BaseException:
+        _roll_back()
+        raise
+
+
+def _begun(database: BaseDatabaseWrapper, stream: str) -> Head | None:
+    """Begin and lock a stream's head by one way to the server."""
+    statements = _statements(database.vendor)
+    with database.cursor() as cursor:
+        cursor.execute(f"{statements.begin}; {statements.lock_head}", [stream])
+        cursor.nextset()
+        return _head(cursor.fetchone())
+
+
+def _roll_back() -> None:
+    with suppress(DatabaseError), connection.cursor() as cursor:
+        cursor.execute("ROLLBACK")
+        return
+    # A connection that cannot even do that must not be used again with the transaction open.
+    connection.close()
+
+
+def locked_head(stream: str) -> Head | None:
+    """Return a stream's (sequence, hash) and lock them until the transaction ends.
+
+    On SQLite the lock is the transaction itself, which is IMMEDIATE.
+    """
+    database = connections[DEFAULT_DB_ALIAS]
+    return _head(raw_sql.first_row(database, _statements(database.vendor).lock_head, [stream]))
+
+
+def open_head(stream: str, genesis: bytes) -> None:
+    """Make a stream's head, unless somebody else has just made it."""
+    database = connections[DEFAULT_DB_ALIAS]
+    raw_sql.execute(database, _statements(database.vendor).open_head, [stream, genesis])
+
+
+def _head(row: Sequence[Any] | None) -> Head | None:
+    return None if row is None else (row[0], bytes(row[1]))
+
+
+def append(stream: str, entries: Sequence[Entry], *, after: int) -> bool:
+    """Store the links that follow a locked head and move it to the last; say whether it stood there."""
+    fields, _, link_hash, _ = entries[-1].link
+    rows = [_row(entry) for entry in entries]
+    moved: list[Any] = [fields.sequence, link_hash, stream, after]
+    database = connections[DEFAULT_DB_ALIAS]
+    insert, move_head = _insert(database.vendor), _statements(database.vendor).move_head
+    if len(rows) > 1:
+        bulk_sql.insert(insert, rows)
+    elif _goes_together(database):
+        with database.cursor() as cursor:
+            cursor.execute(f"{insert.head}{insert.row}; {move_head}", [*rows[0], *moved])
+            cursor.nextset()
+            return bool(cursor.rowcount == 1)
+    else:
+        raw_sql.execute(database, insert.head + insert.row, rows[0])
+    return raw_sql.execute(database, move_head, moved) == 1
+
+
+def takes_several() -> bool:
+    """Say whether statements can go to the server together: each alone is a way there and back."""
+    return _goes_together(connections[DEFAULT_DB_ALIAS])
+
+
+def _goes_together(database: BaseDatabaseWrapper) -> bool:
+    return database.vendor == "mysql"
+
+
+def commit_at_once(stream: str, entries: Sequence[Entry], *, after: Head) -> bool:
+    """Commit the links that follow a head, by one way to the server; say whether the head stood there.
+
+    If it did not, nothing is stored: the head moves only from there, and each link is stored only
+    where the head has moved to the last of them. Where no transaction is open, and `takes_several`.
+    """
+    database = connections[DEFAULT_DB_ALIAS]
+    statements = _statements(database.vendor)
+    fields, _, link_hash, _ = entries[-1].link
+    last = [stream, fields.sequence, link_hash]
+    values: list[Any] = [fields.sequence, link_hash, stream, *after]
+    for entry in entries:
+        values += [*_row(entry), *last]
+    texts = (
+        statements.begin,
+        statements.move_known_head,
+        *[statements.insert_at_head] * len(entries),
+        "COMMIT",
+    )
+    try:
+        with database.cursor() as cursor:
+            cursor.execute("; ".join(texts), values)
+            cursor.nextset()
+            has_moved = bool(cursor.rowcount == 1)
+            # What fails further on is raised where its result is taken.
+            while cursor.nextset():
+                pass
+    except BaseException:
+        _roll_back()
+        raise
+    return has_moved
+
+
+def insert_items(manifest_id: int, items: Sequence[tuple[str, int, str]]) -> None:
+    """Store the items of a manifest: a secret's uuid in hexadecimal, a version's number, a name."""
+    with connection.cursor() as cursor:
+        for start in range(0, len(items), _ITEMS_PER_INSERT):
+            rows = [(manifest_id, *item) for item in items[start : start + _ITEMS_PER_INSERT]]
+            cursor.executemany(_INSERT_ITEM, rows)
+
+
+def stored_time(at: datetime) -> Any:
+    """Return a time as the driver takes it."""
+    return connection.ops.adapt_datetimefield_value(at)
+
+
+def remove(ids: Sequence[int]) -> int:
+    """Delete events by id, for retention alone; return how many there were."""
+    removed = 0
+    with connection.cursor() as cursor:
+        for start in range(0, len(ids), _ITEMS_PER_INSERT):
+            batch = ids[start : start + _ITEMS_PER_INSERT]
+            marks = ", ".join(["%s"] * len(batch))
+            cursor.execute(f"DELETE FROM {_EVENTS} WHERE id IN ({marks})", batch)  # noqa: S608 - our own names
+            removed += cursor.rowcount
+    return removed
+
+
+def links(stream: str, *, after: int, until: int, limit: int) -> list[Link]:
+    """Return the stored links of a stream with after < sequence <= until, in order."""
+    with connection.cursor() as cursor:
+        cursor.execute(_statements(connection.vendor).links, [stream, after, until, limit])
+        return [_link(row) for row in cursor.fetchall()]
+
+
+class CanonicalLink(NamedTuple):
+    """A link whose canonical bytes the database has put together."""
+
+    # Where the row stands in lists, which are in the order of ids.
+    id: int
+    sequence: int
+    canonical: bytes
+    previous_hash: bytes
+    hash: bytes
+    mac: bytes
+
+
+def canonical_links(
+    stream: str, *, after: int, until: int, limit: int
+) -> Generator[Sequence[CanonicalLink], None, None]:
+    """Yield links as `links` returns them, by batches, with the bytes that were hashed in place of fields.
+
+    For many events this is several times as fast. The bytes are right if they hash to the link's
+    hash; where they do not, `links` says what is there: databases write a few characters in
+    another way, and refuse what is no text. No other statement may run before all is taken, or
+    the generator closed.
+    """
+    with connection.wrap_database_errors, closing(_streaming_cursor()) as cursor:
+        cursor.execute(_statements(connection.vendor).canonical_links, [stream, after, until, limit])
+        while batch := cursor.fetchmany(_ROWS_PER_FETCH):
+            yield batch
+
+
+def _streaming_cursor() -> Any:
+    """Return a cursor that takes rows as they come: the server finds the next while these are verified."""
+    if connection.vendor != "mysql":
+        return connection.cursor()
+    from MySQLdb.cursors import SSCursor  # noqa: PLC0415 - not there where SQLite alone is used
+
+    connection.ensure_connection()
+    return connection.connection.cursor(SSCursor)
+
+
+class _Statements(NamedTuple):
+    begin: str
+    lock_head: str
+    open_head: str
+    move_head: str
+    move_known_head: str
+    insert_at_head: str
+    links: str
+    canonical_links: str
+
+
+@cache
+def _insert(vendor: str) -> bulk_sql.Insert:
+    return bulk_sql.insert_into(_EVENTS, _COLUMNS, binary=_BINARY_COLUMNS, vendor=vendor)
+
+
+@cache
+def _statements(vendor: str) -> _Statements:
+    """Return the SQL of a database vendor; the names in it are all our own."""
+    quote = connection.ops.quote_name
+    head, event, manifest = "audit_app_streamhead", _EVENTS, "audit_app_readmanifest"
+    lock = " FOR UPDATE" if connection.features.has_select_for_update else ""
+    binary = connection.ops.binary_placeholder_sql(b"")  # type: ignore[arg-type]  # the stub knows only Case
+    insert = _insert(vendor)
+    stands = f"WHERE stream = %s AND sequence = %s AND hash = {binary}"
+    # MariaDB locks the row that is there as a writer does. `INSERT IGNORE` reads it: of two who wait for the
+    # one who makes the head, each then waits for the other before it may write.
+    there = "ON DUPLICATE KEY UPDATE sequence = sequence" if vendor == "mysql" else "ON CONFLICT DO NOTHING"
+    proof = "e.previous_hash, e.hash, e.mac"
+    part = (
+        f"FROM {event} e LEFT JOIN {manifest} m ON m.id = e.manifest_id "
+        "WHERE e.stream = %s AND e.sequence > %s AND e.sequence <= %s ORDER BY e.sequence LIMIT %s"
+    )
+    read = ", ".join(_canonical(vendor, f"e.{quote(column)}", column) for column in _TEXT_COLUMNS)
+    return _Statements(
+        begin="BEGIN IMMEDIATE" if vendor == "sqlite" else "START TRANSACTION",
+        lock_head=f"SELECT sequence, hash FROM {head} WHERE stream = %s{lock}",  # noqa: S608 - our own names
+        open_head=f"INSERT INTO {head} (stream, sequence, hash) VALUES (%s, 0, {binary}) {there}",  # noqa: S608 - our own names
+        move_head=f"UPDATE {head} SET sequence = %s, hash = {binary} WHERE stream = %s AND sequence = %s",  # noqa: S608 - our own names
+        move_known_head=f"UPDATE {head} SET sequence = %s, hash = {binary} {stands}",  # noqa: S608 - our own names
+        insert_at_head=f"{insert.head.removesuffix('VALUES ')}SELECT {insert.row[1:-1]} FROM {head} {stands}",  # noqa: S608 - our own names
+        links=f"SELECT {read}, m.digest, {proof} {part}",
+        canonical_links=f"SELECT e.id, e.sequence, {_canonical_bytes(vendor)}, {proof} {part}",
+    )
+
+
+def _canonical_bytes(vendor: str) -> str:
+    """Return the SQL that writes what `chain.canonical_bytes` writes, in the order of its keys.
+
+    Each text is quoted by the database's own function for JSON, so that none can pass for another.
+    """
+    quote = connection.ops.quote_name
+    named = {column: _canonical(vendor, f"e.{quote(column)}", column) for column in _TEXT_COLUMNS}
+    if vendor == "sqlite":
+        pairs = ", ".join(
+            f"'{key}', {text}" for key, text in sorted((named | {"manifest": "m.digest"}).items())
+        )
+        return f"CAST(json_object({pairs}) AS BLOB)"
+    # MariaDB's JSON_OBJECT puts spaces between its parts.
+    texts = {column: f"JSON_QUOTE({text})" for column, text in named.items()}
+    texts["sequence"] = named["sequence"]
+    texts["manifest"] = "COALESCE(JSON_QUOTE(m.digest), 'null')"
+    parts: list[str] = []
+    for column in sorted(texts):
+        parts += [f"""'{"," if parts else "{"}"{column}":'""", texts[column]]
+    parts.append("'}'")
+    return f"CAST(CONCAT({', '.join(parts)}) AS BINARY)"
+
+
+def _canonical(vendor: str, expression: str, column: str) -> str:
+    """Return the SQL that gives a column as its hash covers it; Python would take longer for each row."""
+    if column == "at":
+        # Stored in UTC without saying so; SQLite leaves out microseconds that are none.
+        if vendor == "sqlite":
+            end = f"CASE WHEN instr({expression}, '.') THEN '' ELSE '.000000' END"
+            return f"replace({expression}, ' ', 'T') || {end} || '+00:00'"
+        return f"DATE_FORMAT({expression}, '%%Y-%%m-%%dT%%H:%%i:%%s.%%f+00:00')"
+    if column in _UUID_COLUMNS and connection.features.has_native_uuid_field:
+        return f"REPLACE(CAST({expression} AS CHAR), '-', '')"
+    return expression
+
+
+def _row(entry: Entry) -> list[Any]:
+    (fields, *chained), at, manifest_id = entry
+    values: list[Any] = [*fields, *chained]
+    values[_AT], values[_MANIFEST] = at, manifest_id
+    return values
+
+
+def _link(row: Sequence[Any]) -> Link:
+    binary = row[-3:]
+    if any(type(value) is not bytes for value in binary):
+        binary = [stored_bytes(value) for value in binary]
+    return Link(EventFields._make(row[:-3]), *binary)
+
+
+def stored_bytes(stored: object) -> bytes:
+    """Return what a binary column holds: none if somebody put something else there."""
+    return bytes(stored) if isinstance(stored, bytes | bytearray | memoryview) else b""
+
+
+_AT, _MANIFEST = _COLUMNS.index("at"), _COLUMNS.index("manifest_id")

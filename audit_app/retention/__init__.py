@@ -1,0 +1,1 @@
+"""Pruning of old events, and the archives and bundles that hold them."""

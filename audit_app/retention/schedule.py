@@ -1,0 +1,99 @@
+"""The schedule of retention: off unless KEEPER_AUDIT_RETENTION says how many days stay at hand."""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from django.conf import settings
+from django.utils import timezone
+
+from audit_app.errors import AuditError, NothingToPrune
+from audit_app.events import actors
+from audit_app.events.actions import Action
+from audit_app.integrity.active_installation import is_active
+from audit_app.interfaces.alerts import trail_alerts
+from audit_app.models import AuditEvent
+from audit_app.retention.prune import Pruned, prune
+from audit_app.retention.rules import PASSING
+
+KIND: Final = "retention"
+# A bundle holds what was kept before as well: one a month is enough of them.
+_APART: Final = timedelta(days=28)
+# Counting goes no further; that there are more is all that one needs to know.
+_COUNTED: Final = 100_000
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What the schedule will do; `waiting` events are old enough, and may go unless a rule keeps them."""
+
+    days: int
+    before: datetime
+    next_run: datetime | None
+    waiting: int
+    archive: str
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether `waiting` is all of them."""
+        return self.waiting <= _COUNTED
+
+
+def standing() -> Standing | None:
+    """Return how retention stands; None if it is off, so that everything stays."""
+    days, now = settings.KEEPER_AUDIT_RETENTION, timezone.now()
+    if days <= 0:
+        return None
+    before = now - timedelta(days=days)
+    old = AuditEvent.objects.filter(at__lt=before, action__in=PASSING).order_by()
+    last = AuditEvent.objects.filter(action=Action.TRAIL_PRUNE).order_by("-at").values_list("at", flat=True)
+    done = last.first()
+    return Standing(
+        days=days,
+        before=before,
+        next_run=max(done + _APART, now) if done else None,
+        waiting=old.values("pk")[: _COUNTED + 1].count(),
+        archive=str(settings.KEEPER_AUDIT_ARCHIVE_DIR),
+    )
+
+
+def default_bundle() -> Path:
+    """Return where a bundle goes that nobody gave a place, named by the time."""
+    moment = timezone.now().strftime("%Y%m%dT%H%M%S")
+    return Path(settings.KEEPER_AUDIT_ARCHIVE_DIR) / f"trail-{moment}-{uuid4().hex[:8]}.jsonl"
+
+
+def prune_if_due() -> Pruned | None:
+    """Take out what is older than KEEPER_AUDIT_RETENTION days, if that is on; a refusal is told."""
+    days = settings.KEEPER_AUDIT_RETENTION
+    # A copy of the database stands still, without a word.
+    if days <= 0 or not is_active() or _was_done_lately():
+        return None
+    try:
+        done = prune(
+            actor=actors.system(),
+            before=timezone.now() - timedelta(days=days),
+            bundle=default_bundle(),
+            operator="the schedule",
+        )
+    except NothingToPrune:
+        done = None
+    except AuditError as error:
+        _log.error("old events stay in the trail: %s", error)
+        trail_alerts().raised(
+            kind=KIND,
+            subject="old events cannot be taken out of the audit trail",
+            lines=[str(error), "Nothing is lost: they stay in the database."],
+        )
+        return None
+    trail_alerts().over(kind=KIND, subject="old events are taken out of the audit trail again")
+    return done
+
+
+def _was_done_lately() -> bool:
+    cuts = AuditEvent.objects.filter(action=Action.TRAIL_PRUNE)
+    return cuts.filter(at__gt=timezone.now() - _APART).exists()

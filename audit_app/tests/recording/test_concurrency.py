@@ -1,0 +1,159 @@
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import DatabaseError, connection
+from django.test.utils import CaptureQueriesContext
+
+from audit_app.errors import StreamForked
+from audit_app.events.actions import Action
+from audit_app.integrity.check_registry import Problem
+from audit_app.models import AuditEvent, StreamHead
+from audit_app.recording import event_store
+from audit_app.recording.group_commit import HEADS
+from audit_app.recording.recorder import AuditObject, ManifestEntry, Receipt, commit_record, record
+from audit_app.tests.trail import ALICE, STREAM, entries, head_sequence
+from audit_app.verification.stream_verifier import verify
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+
+WRITERS, EACH = 4, 15
+READ = entries(3)
+
+
+def write_some(manifest: Sequence[ManifestEntry] | None) -> list[tuple[Receipt, str]]:
+    """Record, and pair each receipt with the name that its event was given."""
+    try:
+        names = [uuid4().hex for _ in range(EACH)]
+        return [
+            (
+                commit_record(
+                    actor=ALICE,
+                    action=Action.SECRET_EXPORT,
+                    stream=STREAM,
+                    object=AuditObject("environment", UUID(int=7), name),
+                    manifest=manifest,
+                ),
+                name,
+            )
+            for name in names
+        ]
+    finally:
+        connection.close()
+
+
+def damage_and_openings(_reader: int) -> tuple[list[Problem], int, int]:
+    try:
+        opened = AuditEvent.objects.filter(action=Action.STREAM_OPEN, object_name=STREAM).count()
+        return list(verify()), opened, head_sequence()
+    finally:
+        connection.close()
+
+
+def names_of(sequences: Sequence[int]) -> list[str]:
+    try:
+        rows = AuditEvent.objects.filter(stream=STREAM, sequence__in=sequences)
+        return list(rows.order_by("sequence").values_list("object_name", flat=True))
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("manifest", [READ, None], ids=["of many", "of one"])
+def test_concurrent_writers_do_not_fork_the_chain(
+    on_disk: None, manifest: Sequence[ManifestEntry] | None
+) -> None:
+    """They also open the stream and make the manifest at once, and each gets the receipt of its own event."""
+    with ThreadPoolExecutor(WRITERS) as pool:
+        written = [pair for batch in pool.map(write_some, [manifest] * WRITERS) for pair in batch]
+        ((problems, opened, head),) = pool.map(damage_and_openings, [0])
+        written.sort(key=lambda pair: pair[0].sequence)
+        (names,) = pool.map(names_of, [[receipt.sequence for receipt, _ in written]])
+    assert [receipt.sequence for receipt, _ in written] == list(range(1, WRITERS * EACH + 1))
+    assert names == [name for _, name in written]
+    assert (problems, opened, head) == ([], 1, WRITERS * EACH)
+
+
+EVENT: dict[str, Any] = {
+    "actor": ALICE,
+    "action": Action.SECRET_REVEAL,
+    "stream": STREAM,
+    "object": AuditObject("secret", UUID(int=7), "app/1"),
+}
+
+
+def record_once() -> Receipt:
+    return commit_record(**EVENT)
+
+
+def open_stream() -> None:
+    """Record twice: the first event of a stream opens it, and is committed by itself."""
+    record_once()
+    record_once()
+
+
+def ways_of(act: Callable[[], object]) -> int:
+    """Return how often an act goes to the database."""
+    with CaptureQueriesContext(connection) as captured:
+        act()
+    return len(captured)
+
+
+def test_a_committed_record_takes_three_ways_to_a_server_and_one_once_the_head_is_known() -> None:
+    open_stream()
+    assert ways_of(record_once) == (1 if connection.vendor == "mysql" else 5)
+    HEADS.forget()
+    # Begin and lock the head; store the event and move the head; commit.
+    assert ways_of(record_once) == (3 if connection.vendor == "mysql" else 5)
+    assert head_sequence() == 4
+    assert list(verify()) == []
+
+
+def test_a_head_that_others_moved_is_asked_for_first_for_a_while() -> None:
+    open_stream()
+    # By no group, whose head would be remembered.
+    assert record(**EVENT).sequence == 3
+    assert ways_of(record_once) == (1 + 3 if connection.vendor == "mysql" else 5)
+    assert ways_of(record_once) == (3 if connection.vendor == "mysql" else 5)
+    assert head_sequence() == AuditEvent.objects.filter(stream=STREAM).count() == 5
+    assert list(verify()) == []
+
+
+def test_a_head_of_another_hash_is_not_gone_on_from() -> None:
+    open_stream()
+    StreamHead.objects.filter(stream=STREAM).update(hash=b"x" * 32)
+    assert record_once().sequence == 3
+    assert AuditEvent.objects.get(stream=STREAM, sequence=3).previous_hash == b"x" * 32
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_what_fails_behind_the_event_leaves_no_event(
+    monkeypatch: pytest.MonkeyPatch, *, is_known: bool
+) -> None:
+    open_stream()
+    if not is_known:
+        HEADS.forget()
+    statements = event_store._statements(connection.vendor)
+    spoilt = statements._replace(
+        move_head=statements.move_head.replace("SET sequence", "SET nothing"),
+        insert_at_head=statements.insert_at_head.replace("SELECT", "SELECT nothing,"),
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(event_store, "_statements", lambda _: spoilt)
+        with pytest.raises(DatabaseError):
+            record_once()
+    assert head_sequence() == AuditEvent.objects.filter(stream=STREAM).count() == 2
+    assert record_once().sequence == 3
+
+
+def test_a_head_that_moved_while_it_was_locked_leaves_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    record_once()
+    HEADS.forget()
+    append = event_store.append
+    monkeypatch.setattr(
+        event_store, "append", lambda stream, links, after: append(stream, links, after=after + 5)
+    )
+    with pytest.raises(StreamForked):
+        record_once()
+    assert head_sequence() == AuditEvent.objects.filter(stream=STREAM).count() == 1

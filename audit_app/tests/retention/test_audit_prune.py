@@ -1,0 +1,409 @@
+"""Retention takes out what passed, seals it before, and leaves a trail that verifies and says what is gone."""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+from pytest_django import Settings
+
+from audit_app import tasks
+from audit_app.checkpoints.schedule import anchor_trail
+from audit_app.checkpoints.trail_inspection import since_checkpoint, whole_trail
+from audit_app.checks import retention as check_retention
+from audit_app.errors import BadBundle, NothingToPrune, PruneRefused
+from audit_app.events import actors
+from audit_app.events.actions import Action, Outcome
+from audit_app.integrity.row_state import names_rows
+from audit_app.interfaces.keyring import keyring
+from audit_app.models import AuditEvent, Checkpoint, SinkState
+from audit_app.recording import event_store
+from audit_app.retention import prune as retention_prune
+from audit_app.retention import schedule as retention_schedule
+from audit_app.retention.bundle_writer import bundle_until
+from audit_app.retention.prune import Pruned, prune
+from audit_app.retention.rules import OldEvent, is_passing
+from audit_app.sinks.event_stream import begin
+from audit_app.sinks.registry import event_sinks
+from audit_app.tests.crypto.test_checkpoint_statement import set_back
+from audit_app.tests.events.test_audit_export import verified
+from audit_app.tests.trail import STREAM, entries, sql, write
+
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
+
+
+@pytest.fixture(autouse=True)
+def archive(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a trail of which most is older than the minimum, and sign it; return the folder of bundles."""
+    settings.KEEPER_AUDIT_SINKS = [f"file:{tmp_path / 'sink'}"]
+    settings.KEEPER_AUDIT_ARCHIVE_DIR = str(tmp_path / "archive")
+    settings.KEEPER_AUDIT_RETENTION = 0
+    real = timezone.now
+    monkeypatch.setattr("django.utils.timezone.now", lambda: real() - timedelta(days=200))
+    write(4, details={"number": 1})  # 1-4: the last of these reads is kept
+    write(1, action=Action.SECRET_UPDATE, details={"number": 2, "version": "v"})  # 5
+    for _ in range(2):
+        write(1, manifest=entries(3))  # 6-7: two lists of what was read
+    write(2, action=Action.SIGN_IN)  # 8-9
+    write(1, action=Action.MEMBER_GRANT, outcome=Outcome.DENIED)  # 10
+    write(2, stream="environment:b")
+    anchor_trail(at_once=True)
+    monkeypatch.setattr("django.utils.timezone.now", real)
+    write(2, details={"number": 1})
+    anchor_trail(at_once=True)
+    return tmp_path / "archive"
+
+
+def pruned(bundle: Path, days: int = 100) -> Pruned:
+    return prune(
+        actor=actors.system(), before=timezone.now() - timedelta(days=days), bundle=bundle, operator="a test"
+    )
+
+
+def sequences(stream: str = STREAM) -> list[int]:
+    rows = AuditEvent.objects.filter(stream=stream).order_by("sequence")
+    return list(rows.values_list("sequence", flat=True))
+
+
+def problems() -> list[str]:
+    return [f"{problem.kind} {problem.object}" for problem in whole_trail()]
+
+
+def offline(bundle: Path, tmp_path: Path) -> tuple[int, list[str]]:
+    (sink,) = (tmp_path / "sink").glob("*.jsonl")
+    (key,) = {key.hex() for key in keyring().public_keys().values()} & {
+        json.loads(row.statement)["public_key"] for row in Checkpoint.objects.all()
+    }
+    return verified(bundle, "--public-key", key, "--checkpoint", str(sink))
+
+
+def test_what_passed_goes_and_what_made_things_stays(archive: Path) -> None:
+    done = pruned(archive / "b")
+    # The newest of equal reads, alone and of many, the change, what is newer, and the record of the cut.
+    assert sequences() == [4, 5, 6, 7, 11, 12, 13]
+    assert done.removed == (3 + 3) + 1
+    assert problems() == []
+    assert list(since_checkpoint()) == []
+    cut = AuditEvent.objects.get(action=Action.TRAIL_PRUNE, stream=STREAM)
+    said = json.loads(cut.details)
+    assert (said["after"], said["through"], said["removed"], said["kept"]) == (0, 10, 6, 4)
+    assert said["bundle"] == "b"
+    assert said["sha256"] == done.sha256
+
+
+def test_verification_tells_of_it(archive: Path) -> None:
+    pruned(archive / "b")
+    out = io.StringIO()
+    call_command("verify_audit", stdout=out)
+    assert f"seam: event {STREAM} #13: 6 of events 1 to 10 were removed" in out.getvalue()
+    assert "by system (a test), 4 kept; all are in b (SHA-256" in out.getvalue()
+    assert "2 seams, 7 cut, 0 problems" in out.getvalue()
+    out = io.StringIO()
+    call_command("verify_audit", "--format", "json", stdout=out)
+    told = json.loads(out.getvalue())
+    assert [seam["stream"] for seam in told["seams"]] == [STREAM, "environment:b"]
+    assert {seam["seam"] for seam in told["seams"]} == {"cut"}
+    assert told["counts"]["seams"] == 2
+
+
+def test_the_bundle_and_what_is_left_verify_without_keeper(archive: Path, tmp_path: Path) -> None:
+    pruned(archive / "b")
+    anchor_trail(at_once=True)
+    first = Checkpoint.objects.order_by("number")[0]
+    held = tmp_path / "held.jsonl"
+    held.write_text(json.dumps({"checkpoint": first.statement, "signature": bytes(first.signature).hex()}))
+    code, lines = verified(archive / "b", "--public-key", json.loads(first.statement)["public_key"],
+                           "--checkpoint", str(held))  # fmt: skip
+    assert (code, lines[0]) == (0, "1 checkpoints, 14 events, 2 manifests, 0 problems")
+    call_command("audit_export", str(tmp_path / "now"), stdout=io.StringIO())
+    code, lines = offline(tmp_path / "now", tmp_path)
+    assert code == 0, lines
+    assert any("Retention took 6 of the first 10 events" in line for line in lines)
+
+
+def test_a_bundle_that_was_changed_or_moved_is_told(archive: Path) -> None:
+    done = pruned(archive / "b")
+
+    def told() -> str:
+        out = io.StringIO()
+        call_command("audit_prune", "--bundles", stdout=out)
+        return out.getvalue()
+
+    assert told().startswith("unchanged: b: 7 events taken out, ")
+    assert done.sha256 in told()
+    (archive / "b").write_bytes((archive / "b").read_bytes().replace(b"alice", b"mallo"))
+    with pytest.raises(SystemExit):
+        told()
+    (archive / "b").unlink()
+    assert told().startswith("elsewhere: b: ")
+
+
+def test_a_second_cut_goes_on_from_the_first(archive: Path, tmp_path: Path) -> None:
+    pruned(archive / "b")
+    write(1)
+    anchor_trail(at_once=True)
+    with at_day(150):
+        pruned(archive / "c")
+        anchor_trail(at_once=True)
+        # Those that were kept are not looked at again; 11 and 12 read what 4 did.
+        assert [each for each in sequences() if each <= 14] == [4, 5, 6, 7, 12, 13, 14]
+        assert problems() == []
+        call_command("audit_export", str(tmp_path / "now"), stdout=io.StringIO())
+    assert offline(tmp_path / "now", tmp_path)[0] == 0
+
+
+def test_a_dry_run_is_the_default_and_changes_nothing(archive: Path) -> None:
+    before, out = sequences(), io.StringIO()
+    day = (timezone.now() - timedelta(days=100)).strftime("%Y-%m-%d")
+    call_command("audit_prune", "--before", day, stdout=out)
+    assert f"{STREAM}: 6 of events 1 to 10 would go, 4 stay" in out.getvalue()
+    assert (sequences(), archive.exists()) == (before, False)
+    call_command("audit_prune", "--before", day, "--apply", stdout=out, stderr=io.StringIO())
+    assert "7 events are taken out" in out.getvalue()
+    assert len(list(archive.iterdir())) == 1
+    call_command("audit_prune", "--before", day, stdout=out)
+    assert "Nothing was changed: no event" in out.getvalue()
+
+
+def sink_down(tmp_path: Path, settings: Settings) -> None:
+    (file,) = (tmp_path / "sink").glob("*.jsonl")
+    file.unlink()
+
+
+def sink_lags(tmp_path: Path, settings: Settings) -> None:
+    settings.KEEPER_EVENT_SINKS = [f"file:{tmp_path / 'events'}"]
+    state = SinkState.objects.create(name=event_sinks()[0].name)
+    begin(state)
+    state.cursors.update(sequence=1)
+
+
+def no_sink(tmp_path: Path, settings: Settings) -> None:
+    settings.KEEPER_AUDIT_SINKS = []
+
+
+def damaged(tmp_path: Path, settings: Settings) -> None:
+    sql("UPDATE audit_app_auditevent SET actor_name = 'x' WHERE stream = %s AND sequence = 2", STREAM)
+
+
+def bundle_there(tmp_path: Path, settings: Settings) -> None:
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "b").write_text("another one")
+
+
+def folder_in_the_way(tmp_path: Path, settings: Settings) -> None:
+    (tmp_path / "archive").write_text("a file")
+
+
+@pytest.mark.parametrize("fault", [sink_down, sink_lags, no_sink, damaged, bundle_there, folder_in_the_way])
+def test_nothing_goes_that_is_not_covered_sound_and_sealed(
+    archive: Path, settings: Settings, fault: Callable[[Path, Settings], None]
+) -> None:
+    fault(archive.parent, settings)
+    before = sequences()
+    with pytest.raises((PruneRefused, BadBundle)):
+        pruned(archive / "b")
+    assert sequences() == before
+
+
+def test_the_last_months_stay(archive: Path) -> None:
+    with pytest.raises(PruneRefused, match="90 days"):
+        pruned(archive / "b", days=80)
+    with pytest.raises(NothingToPrune):
+        pruned(archive / "b", days=300)
+    with pytest.raises(CommandError, match="90 days"):
+        call_command("audit_prune", "--before", timezone.now().strftime("%Y-%m-%d"))
+
+
+@pytest.mark.parametrize("edit", ["text", "cut", "swap", "manifest"])
+def test_a_bundle_that_is_not_what_was_recorded_takes_nothing_out(
+    archive: Path, monkeypatch: pytest.MonkeyPatch, edit: str
+) -> None:
+    real = bundle_until
+
+    def edited(checkpoint: Any) -> Iterator[bytes]:
+        lines = list(real(checkpoint))
+        first = next(at for at, line in enumerate(lines) if b'"kind":"event"' in line)
+        listed = next(at for at, line in enumerate(lines) if b'"kind":"manifest"' in line)
+        if edit == "text":
+            lines[first] = lines[first].replace(b"alice", b"malic")
+        elif edit == "cut":
+            del lines[first + 3]
+        elif edit == "swap":
+            lines[first + 1], lines[first + 2] = lines[first + 2], lines[first + 1]
+        else:
+            lines[listed] = lines[listed].replace(b"app/1", b"app/9")
+        return iter(lines)
+
+    monkeypatch.setattr(retention_prune, "bundle_until", edited)
+    before = sequences()
+    with pytest.raises(BadBundle):
+        pruned(archive / "b")
+    assert (sequences(), list(archive.iterdir())) == (before, [])
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+@pytest.mark.parametrize("point", ["require_whole", "record", "remove", "second step"])
+def test_a_crash_anywhere_loses_nothing_and_is_taken_up(
+    archive: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, point: str
+) -> None:
+    monkeypatch.setattr(retention_prune, "_EVENTS_PER_STEP", 4)
+    place, name = (event_store, point) if point.startswith("remove") else (retention_prune, point)
+    if point == "second step":
+        place, name = retention_prune, "record"
+    real, calls = getattr(place, name), []
+
+    def crash(*arguments: Any, **named: Any) -> Any:
+        calls.append(1)
+        if point == "second step" and len(calls) < 3:
+            return real(*arguments, **named)
+        raise Crash
+
+    monkeypatch.setattr(place, name, crash)
+    with pytest.raises(Crash):
+        pruned(archive / "b")
+    monkeypatch.setattr(place, name, real)
+    assert problems() == []
+    pruned(archive / "c")
+    anchor_trail(at_once=True)
+    assert problems() == []
+    assert sequences()[:4] == [4, 5, 6, 7]
+    call_command("audit_export", str(tmp_path / "now"), stdout=io.StringIO())
+    assert offline(tmp_path / "now", tmp_path)[0] == 0
+
+
+TAMPERS: dict[str, tuple[str, str]] = {
+    "a forged cut": (
+        "UPDATE audit_app_auditevent SET details = REPLACE(details, '10', '12') WHERE action = 'trail.prune'",
+        "missing",
+    ),
+    "no cut": ("DELETE FROM audit_app_auditevent WHERE action = 'trail.prune'", "missing"),
+    "one that was kept is gone": ("DELETE FROM audit_app_auditevent WHERE sequence = 5", "missing"),
+    "one that was kept is edited": (
+        "UPDATE audit_app_auditevent SET actor_name = 'x' WHERE sequence = 5",
+        "edited",
+    ),
+    "two that were kept are swapped": (
+        "UPDATE audit_app_auditevent SET sequence = 9 WHERE sequence = 5",
+        "edited",
+    ),
+    "more is gone": ("DELETE FROM audit_app_auditevent WHERE sequence = 11", "missing"),
+}
+
+
+@pytest.mark.parametrize("name", TAMPERS)
+def test_who_tampers_with_a_cut_is_found(archive: Path, tmp_path: Path, name: str) -> None:
+    pruned(archive / "b")
+    anchor_trail(at_once=True)
+    statement, kind = TAMPERS[name]
+    column = f"{statement} AND stream = %s"
+    sql(column.replace("%s", f"'{STREAM}'"))
+    found = [problem for problem in whole_trail() if problem.stream == STREAM]
+    assert [problem.kind for problem in found] == [kind], found
+    call_command("audit_export", str(tmp_path / "now"), stdout=io.StringIO())
+    assert offline(tmp_path / "now", tmp_path)[0] == 1
+
+
+def test_a_cut_that_sql_makes_is_found(archive: Path) -> None:
+    """Delete old events and write the record that a genuine cut would have, without the key."""
+    sql("DELETE FROM audit_app_auditevent WHERE stream = %s AND sequence < 4", STREAM)
+    assert [problem.kind for problem in whole_trail()] == ["missing"]
+    write(1, action=Action.TRAIL_PRUNE)  # Its details say nothing.
+    sql(
+        "UPDATE audit_app_auditevent SET details = %s WHERE action = 'trail.prune'",
+        json.dumps({"after": 0, "through": 3, "hash": "00" * 32, "kept": 0, "digest": "", "removed": 3}),
+    )
+    assert next(problem.kind for problem in whole_trail()) == "missing"
+
+
+def test_an_event_that_was_cut_and_is_put_back_is_found(archive: Path) -> None:
+    sql(
+        "CREATE TEMPORARY TABLE was_here AS SELECT * FROM audit_app_auditevent WHERE sequence = 2 "
+        f"AND stream = '{STREAM}'"
+    )
+    pruned(archive / "b")
+    sql("INSERT INTO audit_app_auditevent SELECT * FROM was_here")
+    assert {problem.kind for problem in whole_trail()} == {"inserted"}
+
+
+def test_a_database_older_than_a_checkpoint_is_found_before_and_after_a_cut(archive: Path) -> None:
+    restore = set_back()
+    pruned(archive / "b")
+    anchor_trail(at_once=True)
+    restore()
+    assert "rewound" in {problem.kind for problem in whole_trail()}
+
+
+def test_a_signature_follows_a_cut(archive: Path) -> None:
+    """Also where a stream was cut off as far as the newest checkpoint names it."""
+    pruned(archive / "b")
+    made = anchor_trail(at_once=True)
+    assert made
+    write(3)
+    assert anchor_trail(at_once=True)
+    assert problems() == []
+
+
+def test_a_copy_of_the_installation_cuts_nothing_and_is_silent(
+    archive: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.KEEPER_AUDIT_RETENTION = 100
+    for place in (retention_prune, retention_schedule):
+        monkeypatch.setattr(place, "is_active", lambda: False)
+    monkeypatch.setattr(retention_schedule, "trail_alerts", lambda: pytest.fail("it told somebody"))
+    tasks.prune_trail()
+    with pytest.raises(PruneRefused, match="not the active installation"):
+        pruned(archive / "b")
+    assert sequences()[:2] == [1, 2]
+
+
+def test_the_schedule_is_off_has_a_minimum_and_tells_of_a_refusal(
+    archive: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks.prune_trail()
+    assert sequences()[:2] == [1, 2]
+    settings.KEEPER_AUDIT_RETENTION = 30
+    assert [found.id for found in check_retention()] == ["audit_app.E006"]
+    settings.KEEPER_AUDIT_RETENTION = 100
+    assert check_retention() == []
+    told: list[str] = []
+
+    class Alerts:
+        def raised(self, *, kind: str, subject: str, lines: list[str]) -> None:
+            told.append(lines[0])
+
+        def over(self, *, kind: str, subject: str) -> None:
+            told.append("over")
+
+    monkeypatch.setattr(retention_schedule, "trail_alerts", Alerts)
+    archive.write_text("in the way")
+    tasks.prune_trail()
+    archive.unlink()
+    assert "cannot be written" in told[0]
+    tasks.prune_trail()
+    assert told[1:] == ["over"]
+    assert sequences()[0] == 4
+    assert retention_schedule.prune_if_due() is None
+
+
+def test_what_names_rows_is_never_passing() -> None:
+    assert names_rows('{"rows":{}}')
+    event = OldEvent(1, 1, b"", "session.sign_in", "denied", "", "", '{"rows":{"x":"y"}}', None)
+    assert not is_passing(event)
+
+
+@contextmanager
+def at_day(days: int) -> Iterator[None]:
+    """Let the clock stand some days later than it is."""
+    real = timezone.now
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("django.utils.timezone.now", lambda: real() + timedelta(days=days))
+        yield

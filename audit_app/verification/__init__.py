@@ -1,0 +1,1 @@
+"""Verification of log streams: the walk, the verdict, and what was pruned."""

@@ -1,0 +1,150 @@
+"""The cuts that retention made: which events of a stream are gone on purpose, by whom, and where they are.
+
+A cut takes events `after` < sequence <= `through` out of a stream. It leaves an event of its own in the
+stream, further on, which the chain and the checkpoints cover like any other: that event names the hash of
+the last event of the range, from where verification goes on, and a digest over the events that were kept
+(retention_rules.py), each of which still proves by its own MAC that Keeper wrote it. See docs/adr/0013.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.db.models import Max
+
+from audit_app.crypto.canonical_json import parsed_details
+from audit_app.crypto.checkpoint_statement import Head
+from audit_app.crypto.hash_chain import Link
+from audit_app.events.actions import Action
+from audit_app.integrity.check_registry import Problem
+from audit_app.models import AuditEvent
+from audit_app.recording import event_store
+from audit_app.verification.stream_walker import Tally, is_authentic, stream_problem
+
+_ROWS_PER_QUERY: Final = 2_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """One cut, as its event says: `link` is the hash of event `through`, `kept` how many stay."""
+
+    stream: str
+    sequence: int
+    at: str
+    actor: str
+    after: int
+    through: int
+    link: bytes
+    kept: int
+    digest: str
+    removed: int
+    checkpoint: int
+    bundle: str
+    sha256: str
+    operator: str
+
+    @property
+    def head(self) -> Head:
+        """What stands before the first event that follows the cut."""
+        return Head(self.through, self.link)
+
+
+class KeptDigest:
+    """The digest over what a cut kept: each event's sequence and hash, in order."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256(b"keeper/v1/kept-events")
+        self.count = 0
+
+    def add(self, sequence: int, link: bytes) -> None:
+        """Take up the next event."""
+        self._hash.update(sequence.to_bytes(8, "big") + link)
+        self.count += 1
+
+    def hexdigest(self) -> str:
+        """Return the digest."""
+        return self._hash.hexdigest()
+
+
+def cuts_of(stream: str) -> Iterator[Cut]:
+    """Yield a stream's cuts, oldest first; an event that Keeper did not write makes none."""
+    events = AuditEvent.objects.filter(stream=stream, action=Action.TRAIL_PRUNE)
+    for sequence in events.order_by("sequence").values_list("sequence", flat=True):
+        if found := _cut_at(stream, sequence):
+            yield found
+
+
+def newest_cuts() -> dict[str, Cut]:
+    """Return the last cut of each stream that was ever cut."""
+    events = AuditEvent.objects.filter(action=Action.TRAIL_PRUNE).order_by()
+    newest = events.values_list("stream").annotate(Max("sequence"))
+    found = [_cut_at(stream, sequence) for stream, sequence in newest]
+    return {cut.stream: cut for cut in found if cut}
+
+
+def newest_cut(stream: str) -> Cut | None:
+    """Return the last cut of a stream."""
+    events = AuditEvent.objects.filter(stream=stream, action=Action.TRAIL_PRUNE)
+    sequence = events.order_by("-sequence").values_list("sequence", flat=True).first()
+    return None if sequence is None else _cut_at(stream, sequence)
+
+
+def kept_problems(stream: str, tally: Tally) -> Iterator[Problem]:
+    """Yield the first thing wrong with what the cuts of a stream kept, or with their succession."""
+    last = 0
+    for cut in cuts_of(stream):
+        tally.cut += cut.removed
+        if cut.after != last or cut.through <= last:
+            yield stream_problem("missing", stream, last + 1, "the record of a cut is missing")
+            return
+        found = _kept_damage(cut, tally)
+        if found is not None:
+            yield found
+            return
+        last = cut.through
+
+
+def _cut_at(stream: str, sequence: int) -> Cut | None:
+    for link in event_store.links(stream, after=sequence - 1, until=sequence, limit=1):
+        if link.fields.action == Action.TRAIL_PRUNE and is_authentic(link):
+            return _parsed(link, parsed_details(link.fields.details))
+    return None
+
+
+def _parsed(link: Link, said: dict[str, Any]) -> Cut:
+    fields = link.fields
+    return Cut(
+        stream=fields.stream,
+        sequence=fields.sequence,
+        at=fields.at,
+        actor=fields.actor_name,
+        after=said["after"],
+        through=said["through"],
+        link=bytes.fromhex(said["hash"]),
+        kept=said["kept"],
+        digest=said["digest"],
+        removed=said["removed"],
+        checkpoint=said["checkpoint"],
+        bundle=said["bundle"],
+        sha256=said["sha256"],
+        operator=said["operator"],
+    )
+
+
+def _kept_damage(cut: Cut, tally: Tally) -> Problem | None:
+    """Return what is wrong with the events of a cut's range that are still here."""
+    found, last = KeptDigest(), cut.after
+    while batch := event_store.links(cut.stream, after=last, until=cut.through, limit=_ROWS_PER_QUERY):
+        for link in batch:
+            if not is_authentic(link):
+                message = "the event, which a cut kept, is not the one that was recorded"
+                return stream_problem("edited", cut.stream, link.fields.sequence, message)
+            found.add(link.fields.sequence, link.hash)
+        last = batch[-1].fields.sequence
+    tally.events += found.count
+    if found.hexdigest() == cut.digest:
+        return None
+    kind = "missing" if found.count < cut.kept else "inserted"
+    message = f"a cut kept {cut.kept} of events {cut.after + 1} to {cut.through}, and these are not those"
+    return stream_problem(kind, cut.stream, cut.after + 1, message)

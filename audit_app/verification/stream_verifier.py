@@ -1,0 +1,163 @@
+"""Verifies the stored trail: each stream from its first event to its head, and what was read."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
+
+from audit_app.crypto.checkpoint_statement import Head
+from audit_app.crypto.hash_chain import genesis, manifest_digest
+from audit_app.events import streams
+from audit_app.events.actions import Action
+from audit_app.integrity.check_registry import Problem, readable
+from audit_app.models import AuditEvent, ReadManifest, ReadManifestItem, StreamHead, deployment_uuid
+from audit_app.recording import event_store
+from audit_app.verification.prune_records import kept_problems, newest_cut
+from audit_app.verification.stream_walker import Tally, digest_of_stored, first_damage, stream_problem
+
+_MANIFESTS_PER_QUERY = 200
+
+# What checkpoints say that streams went through.
+KnownHeads = Mapping[str, Sequence[Head]]
+
+
+def verify(
+    stream: str | None = None, *, known: KnownHeads | None = None, tally: Tally | None = None
+) -> Iterator[Problem]:
+    """Yield the first damage of each stream, then of each manifest; nothing if all is sound.
+
+    Memory stays flat, and events may be appended meanwhile. With `stream` only that one is
+    verified. `known` are the heads that checkpoints name: without, a tail that was cut off together
+    with its head is not missed.
+    """
+    tally, known = tally or Tally(), known or {}
+    if stream is not None:
+        yield from readable(_verify_stream(stream, tally, known), f"stream {stream}")
+        return
+    yield from readable(_dropped_streams(), "the list of streams")
+    for name in sorted({*all_streams(), *known}):
+        yield from readable(_verify_stream(name, tally, known), f"stream {name}")
+    yield from readable(_verify_manifests(tally), "the lists of what was read")
+
+
+def _verify_stream(stream: str, tally: Tally, known: KnownHeads) -> Iterator[Problem]:
+    tally.streams += 1
+    named: Iterable[Head] = known.get(stream, ())
+    last, head = beginning(stream), stored_head(stream)
+    if head is None:
+        yield stream_problem("missing", stream, None, "the head of the stream is missing")
+        return
+    before = [*kept_problems(stream, tally), *_forked_cut(stream, last, named)]
+    if before:
+        yield before[0]
+        return
+    while True:
+        found = first_damage(stream, after=last, until=head, known=named, tally=tally)
+        if found is not None:
+            yield found
+            return
+        named = ()
+        last, head = head, stored_head(stream) or head
+        if head == last:
+            break
+    yield from _surplus(stream, last.sequence, tally)
+
+
+def beginning(stream: str) -> Head:
+    """Return what stands before the first event of a stream, or before the first that was not cut off."""
+    cut = newest_cut(stream)
+    return cut.head if cut else Head(0, genesis(deployment_uuid(), stream))
+
+
+def _forked_cut(stream: str, start: Head, named: Iterable[Head]) -> Iterator[Problem]:
+    """Hold the place that a cut goes on from against a checkpoint that names just that one."""
+    if any(head.sequence == start.sequence and head.hash != start.hash for head in named):
+        message = "the cut does not go on from the event that a checkpoint names"
+        yield stream_problem("forked", stream, start.sequence, message)
+
+
+def _surplus(stream: str, sequence: int, tally: Tally) -> Iterator[Problem]:
+    """Look for events behind the head, and go on if they were appended just now."""
+    extra = AuditEvent.objects.filter(stream=stream, sequence__gt=sequence).order_by("sequence")
+    row = extra.values_list("sequence", flat=True).first()
+    below = (
+        AuditEvent.objects.filter(stream=stream, sequence__lt=1).values_list("sequence", flat=True).first()
+    )
+    if below is not None:
+        yield stream_problem("inserted", stream, below, "an event stands before the first one")
+    if row is None:
+        return
+    head = stored_head(stream)
+    if head is not None and head.sequence >= row:
+        tally.streams -= 1
+        yield from _verify_stream(stream, tally, {})
+        return
+    yield stream_problem("inserted", stream, row, "an event stands behind the head of the stream")
+
+
+def stored_head(stream: str) -> Head | None:
+    """Return where a stream stands, if it does."""
+    row = StreamHead.objects.filter(stream=stream).values_list("sequence", "hash").first()
+    return None if row is None else Head(row[0], event_store.stored_bytes(row[1]))
+
+
+def stored_heads() -> dict[str, Head]:
+    """Return where every stream stands, as of one moment."""
+    rows = StreamHead.objects.order_by("stream").values_list("stream", "sequence", "hash")
+    return {stream: Head(sequence, event_store.stored_bytes(link)) for stream, sequence, link in rows}
+
+
+def all_streams() -> list[str]:
+    """Return every stream that has a head or an event, by skipping through the index."""
+    names = set(StreamHead.objects.values_list("stream", flat=True))
+    last: str | None = ""
+    while last is not None:
+        following = AuditEvent.objects.filter(stream__gt=last).order_by("stream", "sequence")
+        name = following.values_list("stream", flat=True).first()
+        if name is not None:
+            names.add(name)
+        # SQLite sorts bytes behind every text: a name that is none would follow itself for ever.
+        last = name if name != last else None
+    return sorted(names)
+
+
+def _dropped_streams() -> Iterator[Problem]:
+    """Compare the streams there are with those the system stream says were opened."""
+    existing = set(all_streams())
+    if existing and streams.SYSTEM not in existing:
+        yield stream_problem("missing", streams.SYSTEM, None, "the stream is missing")
+    opened = AuditEvent.objects.filter(stream=streams.SYSTEM, action=Action.STREAM_OPEN)
+    for name in opened.values_list("object_name", flat=True):
+        if name not in existing:
+            yield stream_problem("missing", name, None, "the stream is missing")
+    known = {streams.SYSTEM, *opened.values_list("object_name", flat=True)}
+    for name in sorted(existing - known):
+        yield stream_problem("inserted", name, None, "the stream was never opened by Keeper")
+
+
+def _verify_manifests(tally: Tally) -> Iterator[Problem]:
+    last = 0
+    while manifests := list(ReadManifest.objects.filter(pk__gt=last).order_by("pk")[:_MANIFESTS_PER_QUERY]):
+        items = ReadManifestItem.objects.filter(manifest__in=manifests).order_by("manifest_id")
+        rows = items.values_list("manifest_id", "secret_uuid", "number", "name").iterator()
+        digests = {
+            pk: digest_of_stored((str(uuid), number, name) for _, uuid, number, name in group)
+            for pk, group in groupby(rows, key=itemgetter(0))
+        }
+        empty = manifest_digest(())
+        for manifest in manifests:
+            tally.manifests += 1
+            if digests.get(manifest.pk, empty) != manifest.digest:
+                yield _bad_manifest(manifest)
+        last = manifests[-1].pk
+
+
+def _bad_manifest(manifest: ReadManifest) -> Problem:
+    event = manifest.events.order_by("pk").values_list("stream", "sequence").first()
+    stream, sequence = event or ("", None)
+    return Problem(
+        kind="edited",
+        stream=stream,
+        sequence=sequence,
+        object=f"manifest {manifest.digest[:12]}",
+        message="the list of what was read is not the one that was recorded",
+    )

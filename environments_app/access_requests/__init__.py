@@ -1,0 +1,1 @@
+"""Requests for temporary access: submit, approve, expire."""

@@ -1,0 +1,215 @@
+"""Use cases of who is asked for access: granting it, refusing it, and ending what was granted for a while."""
+
+from datetime import timedelta
+from typing import Final
+
+from django.conf import settings
+from django.db.models import Q
+from django.utils import timezone
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events import streams
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.actors import NIL, ActorKind
+from audit_app.integrity.row_authentication import authentic
+from audit_app.recording.recorder import commit_record
+from environments_app.access_requests.events import (
+    checked_text,
+    record_step,
+    settled,
+    tell_requester,
+    until_words,
+)
+from environments_app.approvals.access_proposals import granting_asked, widens_request
+from environments_app.approvals.gate import clearance_for_asked
+from environments_app.authorization.break_glass import confirm_grant
+from environments_app.authorization.locked_row import changing
+from environments_app.authorization.policy import Principal, allows, grants_allow, require
+from environments_app.environments import memberships
+from environments_app.errors import Conflict, Forbidden, InvalidField, Invisible, Tampered
+from environments_app.models import (
+    AccessRequest,
+    Environment,
+    Membership,
+    RequestState,
+    Role,
+    Source,
+    User,
+)
+from environments_app.names import validate_prefix
+
+MIN_MINUTES: Final = 5
+_BATCH: Final = 200
+
+
+def may_answer(actor: Principal, request: AccessRequest) -> bool:
+    """Say whether this person may grant or refuse a request as it stands."""
+    return request.is_open and request.is_authentic() and answers(actor, request)
+
+
+def answers(actor: Principal, request: AccessRequest) -> bool:
+    """Say whether somebody may answer a request, whatever state it is in: never one's own, never a token."""
+    environment = request.environment
+    if environment is None or actor.kind is not ActorKind.USER or is_own(actor, request):
+        return False
+    if grants_allow(actor, Action.MEMBER_GRANT, environment_id=environment.pk):
+        return True
+    # An administrator makes accounts, and so could be both people.
+    guarded = environment.protected or not environment.is_authentic()
+    return not guarded and allows(actor, Action.MEMBER_GRANT, environment_id=environment.pk)
+
+
+def is_own(actor: Principal, request: AccessRequest) -> bool:
+    """Say whether this is who asked."""
+    return actor.kind is ActorKind.USER and actor.uuid == request.requester.uuid
+
+
+def grant(
+    *,
+    actor: Principal,
+    request: AccessRequest,
+    role: str | None = None,
+    prefix: str | None = None,
+    minutes: int | None = None,
+    comment: str = "",
+) -> AccessRequest:
+    """Let in who asked, by what they asked for or less; return the request as stored.
+
+    `minutes` None is the time that was asked for. An earlier grant of this kind gives way.
+    Raises Invisible; Forbidden for a program, for oneself, and for who manages by administration alone
+    where the environment is protected; ConfirmationNeeded; Suspended (to break the glass);
+    InvalidField; Conflict if it was answered or is over, the person was disabled, or they have more by
+    an earlier request; ApprovalNeeded for a role that writes in a protected environment; Tampered.
+    """
+    environment = _require_answer(actor, request)
+    given = memberships.parse_role(role or request.role)
+    under = request.prefix if prefix is None else validate_prefix(prefix)
+    lasting = request.minutes if minutes is None else checked_minutes(minutes)
+    if widens_request(request, role=given, prefix=under, minutes=lasting):
+        raise InvalidField("role", "Grant what was asked for, or less.")
+    note = checked_text("comment", comment)
+    confirm_grant(actor, Action.MEMBER_GRANT, environment=environment, role=given)
+    clearance = clearance_for_asked(
+        actor=actor,
+        proposal=granting_asked(request, environment, role=given, prefix=under, minutes=lasting),
+        asked_by=request.requester.uuid,
+        role=given,
+    )
+    with changing(request) as stored:
+        require_open(stored)
+        membership = Membership(
+            environment=environment,
+            user=_active(stored.requester),
+            role=given,
+            prefix=under,
+            expires_at=timezone.now() + timedelta(minutes=lasting) if lasting is not None else None,
+            source=Source.REQUEST,
+            granted_by=memberships.acting_user(actor),
+        )
+        _make_room(actor, membership)
+        told: dict[str, Json] = {"request": str(stored.uuid)}
+        memberships.store(actor=actor, membership=membership, clearance=clearance, told=told)
+        stored.membership_uuid = membership.uuid
+        _answer(actor, stored, RequestState.GRANTED, note)
+        tell_requester(stored, f"you are {given} now, {until_words(membership)}")
+    return stored
+
+
+def refuse(*, actor: Principal, request: AccessRequest, comment: str = "") -> AccessRequest:
+    """Refuse a request, for good; return it as stored.
+
+    Raises Invisible, Forbidden (as `grant`), InvalidField, Conflict if it is answered already, Tampered.
+    """
+    _require_answer(actor, request)
+    note = checked_text("comment", comment)
+    with changing(request) as stored:
+        require_open(stored)
+        _answer(actor, stored, RequestState.REFUSED, note)
+        tell_requester(stored, "your request for access was refused")
+    return stored
+
+
+def end_expired() -> int:
+    """Take away memberships that were asked for and have come to their end; return how many.
+
+    They grant nothing from that second on; this notes it, and makes room on the page.
+    """
+    over = Q(source=Source.REQUEST, expires_at__lte=timezone.now())
+    due = Membership.objects.filter(over).select_related("environment", "user", "group")
+    rows = authentic(due.order_by("id")[:_BATCH])
+    for row in rows:
+        with changing(row) as stored:
+            if stored.is_expired:
+                memberships.withdraw(actor=_keeper(), membership=stored, action=Action.MEMBER_EXPIRE)
+    return len(rows)
+
+
+def require_open(request: AccessRequest) -> None:
+    """Raise Conflict for a request that was answered or whose time is over."""
+    if not request.is_open:
+        raise Conflict(f"The request is {request.shown_state} already.")
+
+
+def checked_minutes(minutes: int | None) -> int | None:
+    """Return how long access may last. Raises InvalidField for more than the installation allows."""
+    most = settings.KEEPER_ACCESS_MAX_HOURS * 60
+    if minutes is not None and not MIN_MINUTES <= minutes <= most:
+        raise InvalidField("minutes", f"Access for a while lasts {MIN_MINUTES} to {most} minutes.")
+    return minutes
+
+
+def _require_answer(actor: Principal, request: AccessRequest) -> Environment:
+    environment = request.environment
+    if environment is None:
+        raise Invisible("There is no such request.")
+    require(actor=actor, action=Action.MEMBER_GRANT, environment=environment, object=request.audit_object)
+    if not authentic([request]):
+        raise Tampered("The stored request was changed outside Keeper; nothing is done with it.")
+    if not answers(actor, request):
+        commit_record(
+            actor=actor,
+            action=Action.MEMBER_GRANT,
+            stream=streams.environment_stream(environment.uuid),
+            object=request.audit_object,
+            outcome=Outcome.DENIED,
+        )
+        raise Forbidden("Another person who manages the environment answers: never a token, never oneself.")
+    return environment
+
+
+def _active(user: User) -> User:
+    if not user.is_active or not authentic([user]):
+        raise Conflict("The account of who asked is disabled.")
+    return user
+
+
+def _make_room(actor: Principal, wanted: Membership) -> None:
+    """Take away what an earlier request granted for the same names, in the caller's transaction.
+
+    Raises Conflict if it allows more than what would be granted now, or lasts longer.
+    """
+    rows = Membership.objects.select_for_update().filter(
+        environment=wanted.environment, user=wanted.user, prefix=wanted.prefix, source=Source.REQUEST
+    )
+    for row in rows.select_related("environment", "user", "group"):
+        if row.is_expired and row.is_authentic():
+            memberships.withdraw(actor=actor, membership=row, action=Action.MEMBER_EXPIRE)
+            continue
+        ends, ended = wanted.expires_at, row.expires_at
+        shorter = ends is not None and (ended is None or ended > ends)
+        if shorter or Role(row.role).rank > Role(wanted.role).rank or not row.is_authentic():
+            raise Conflict("They have more by an earlier request: revoke that first, or let it end.")
+        memberships.withdraw(actor=actor, membership=row)
+
+
+def _answer(actor: Principal, stored: AccessRequest, state: RequestState, comment: str) -> None:
+    now = timezone.now()
+    stored.state, stored.comment = state, comment
+    stored.decided_by, stored.decided_at, stored.finished_at = memberships.acting_user(actor), now, now
+    stored.save()
+    record_step(actor, Action.ACCESS_DECIDE, stored, {"decision": str(state), "comment": comment})
+    settled(stored, f"{actor.name} answered {stored.requester.username}: {state}")
+
+
+def _keeper() -> Principal:
+    return Principal(kind=ActorKind.SYSTEM, uuid=NIL, name="system")

@@ -1,0 +1,204 @@
+"""Use cases of requests for access: somebody asks for a role, a manager of the environment answers.
+
+Whoever asks is told the same whether or not there is an environment of that name. What is granted is
+a membership as any other, which ends by itself where the request named a time.
+"""
+
+from datetime import timedelta
+from typing import Final
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from audit_app.events.actions import Action
+from audit_app.events.actors import Actor, ActorKind, system
+from audit_app.integrity.row_authentication import authentic
+from environments_app.access_requests.decisions import answers, checked_minutes, is_own, require_open
+from environments_app.access_requests.events import checked_text, record_step, settled, tell_managers
+from environments_app.approvals.approvers import possible_managers
+from environments_app.authorization.locked_row import changing
+from environments_app.authorization.policy import (
+    Principal,
+    environments_for,
+    grants_allow,
+    record_denial,
+    require,
+)
+from environments_app.authorization.principals import user_principal
+from environments_app.environments import memberships
+from environments_app.errors import BadName, Conflict, Forbidden, InvalidField, Invisible
+from environments_app.models import AccessRequest, Environment, RequestState, User
+from environments_app.names import validate_environment_name, validate_prefix
+
+_MAX_OPEN: Final = 20
+_BATCH: Final = 200
+
+
+def ask(
+    *,
+    actor: Principal,
+    environment: str,
+    role: str,
+    prefix: str = "",
+    minutes: int | None = None,
+    reason: str = "",
+) -> AccessRequest:
+    """Ask for a role in the environment of this name, and tell those who may grant it.
+
+    `minutes` counts from when it is granted; None asks for a role without an end. An equal request that
+    waits is returned as it is. Nothing here tells whether there is such an environment.
+    Raises Forbidden for a program, InvalidField, BadName, or Conflict if too many wait.
+    """
+    person = _person(actor)
+    wanted = AccessRequest(
+        environment=_environment(environment),
+        environment_name=_environment_name(environment),
+        requester=person,
+        role=memberships.parse_role(role),
+        prefix=validate_prefix(prefix),
+        minutes=checked_minutes(minutes),
+        reason=checked_text("reason", reason),
+        expires_at=timezone.now() + timedelta(hours=settings.KEEPER_APPROVAL_HOURS),
+    )
+    return _equal(wanted) or _store(actor, wanted)
+
+
+def visible_requests(actor: Principal) -> QuerySet[AccessRequest]:
+    """Return the requests that one may know: one's own, and those for environments that one manages."""
+    mine = Q(requester__uuid=actor.uuid) if actor.kind is ActorKind.USER else Q(pk__in=())
+    places = environments_for(actor, Action.MEMBER_VIEW)
+    managed = Q(environment__in=Environment.objects.filter(places)) if places is not None else Q(pk__in=())
+    return _rows().filter(mine | managed)
+
+
+def waiting_for(actor: Principal) -> list[AccessRequest]:
+    """Return the requests that this person may answer now, the oldest first."""
+    if actor.kind is not ActorKind.USER:
+        return []
+    rows = visible_requests(actor).filter(state=RequestState.ASKED, expires_at__gt=timezone.now())
+    rows = rows.filter(environment__isnull=False).exclude(requester__uuid=actor.uuid)
+    return [row for row in authentic(rows.order_by("id")[:_BATCH]) if answers(actor, row)]
+
+
+def own_requests(actor: Principal) -> QuerySet[AccessRequest]:
+    """Return what this person asked for, the newest first."""
+    return _rows().filter(requester__uuid=actor.uuid).order_by("-id")
+
+
+def find_request(*, actor: Principal, id: int) -> AccessRequest:
+    """Return a request. Raises Invisible if there is none that the actor may know; a denial is recorded."""
+    found = _rows().filter(pk=id).first()
+    if found is None:
+        raise Invisible("There is no such request.")
+    if not is_own(actor, found):
+        if found.environment is None:
+            raise Invisible("There is no such request.")
+        require(
+            actor=actor,
+            action=Action.MEMBER_VIEW,
+            environment=found.environment,
+            object=found.audit_object,
+        )
+    return found
+
+
+def withdraw(*, actor: Principal, request: AccessRequest) -> AccessRequest:
+    """Take back one's own request; return it as stored. Raises Forbidden, Conflict, Tampered."""
+    if not is_own(actor, request):
+        record_denial(
+            actor=actor,
+            action=Action.ACCESS_WITHDRAW,
+            environment=request.environment,
+            object=request.audit_object,
+        )
+        raise Forbidden("Whoever asked withdraws a request.")
+    with changing(request) as stored:
+        require_open(stored)
+        _close(actor, stored, RequestState.WITHDRAWN, Action.ACCESS_WITHDRAW)
+    return stored
+
+
+def expire_due() -> int:
+    """Note which requests nobody answered in time; return how many."""
+    due = _rows().filter(state=RequestState.ASKED, expires_at__lte=timezone.now())
+    rows = authentic(due.order_by("id")[:_BATCH])
+    for row in rows:
+        with changing(row) as stored:
+            if stored.state == RequestState.ASKED:
+                _close(system(), stored, RequestState.EXPIRED, Action.ACCESS_EXPIRE)
+    return len(rows)
+
+
+def _rows() -> QuerySet[AccessRequest]:
+    return AccessRequest.objects.select_related("environment", "requester", "decided_by")
+
+
+def _person(actor: Principal) -> User:
+    person = memberships.acting_user(actor)
+    if person is None:
+        record_denial(actor=actor, action=Action.ACCESS_ASK, environment=None)
+        raise Forbidden("People ask for access; a token gets its rights from a manager.")
+    return person
+
+
+def _environment(name: str) -> Environment | None:
+    return next(iter(authentic(Environment.objects.filter(name=name))), None)
+
+
+def _environment_name(name: str) -> str:
+    try:
+        return validate_environment_name(name)
+    except BadName as error:
+        raise InvalidField("environment", error.reason) from error
+
+
+def _equal(wanted: AccessRequest) -> AccessRequest | None:
+    """Return a request that waits and asks for the same."""
+    same = _rows().filter(
+        requester=wanted.requester,
+        environment_name=wanted.environment_name,
+        role=wanted.role,
+        prefix=wanted.prefix,
+        minutes=wanted.minutes,
+        state=RequestState.ASKED,
+        expires_at__gt=timezone.now(),
+    )
+    return next(iter(authentic(same)), None)
+
+
+def _store(actor: Principal, wanted: AccessRequest) -> AccessRequest:
+    open_now = Q(requester=wanted.requester, state=RequestState.ASKED, expires_at__gt=timezone.now())
+    if AccessRequest.objects.filter(open_now).count() >= _MAX_OPEN:
+        raise Conflict(f"{_MAX_OPEN} of your requests wait already: withdraw some first.")
+    environment = wanted.environment
+    people = _people_who_answer(wanted, environment) if environment else []
+    with transaction.atomic():
+        wanted.save(force_insert=True)
+        record_step(actor, Action.ACCESS_ASK, wanted)
+        if environment:
+            tell_managers(wanted, environment, people)
+    return wanted
+
+
+def _people_who_answer(request: AccessRequest, environment: Environment) -> list[User]:
+    """Return whom to tell: managers, and administrators where no manager may answer."""
+    able = [
+        (user, principal)
+        for user in possible_managers(environment)
+        if answers(principal := user_principal(user), request)
+    ]
+    managers = [
+        user
+        for user, principal in able
+        if grants_allow(principal, Action.MEMBER_GRANT, environment_id=environment.pk)
+    ]
+    return managers or [user for user, _ in able]
+
+
+def _close(actor: Actor, stored: AccessRequest, state: RequestState, action: Action) -> None:
+    stored.state, stored.finished_at = state, timezone.now()
+    stored.save(update_fields=["state", "finished_at"])
+    record_step(actor, action, stored)
+    settled(stored, f"the request of {stored.requester.username} is {state}")

@@ -1,0 +1,155 @@
+"""The base of every admin page that changes something: what it does, the services do."""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+
+from audit_app.admin_filters import names_hidden
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import Principal
+from environments_app.errors import AccessError, ConfirmationNeeded
+from environments_app.forms.authentication import confirm_link
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+else:  # generic to the type checker only
+    ModelAdmin = admin.ModelAdmin
+
+
+class _ConfirmationAsked:
+    """A form that keeps what was typed and leads to the page that asks for the password."""
+
+    def clean(self) -> None:
+        """Refuse, with a link that opens beside the form."""
+        raise ValidationError(confirm_link())
+
+
+class ServiceAdmin(ModelAdmin):
+    """An admin page whose saving and deleting go through the use cases.
+
+    A subclass says which of `create`, `change` and `remove` there are; what it does not define
+    cannot be done. Nothing is edited in lists or inline, nothing is deleted in bulk, and binary
+    and `hidden` columns (MACs, hashes, what is sealed) are never shown, nor filtered by. Django
+    would run a page's POST in one transaction; here it does not, since a denial must survive.
+    """
+
+    actions = None
+    list_editable: ClassVar[tuple[str, ...]] = ()
+    inlines: ClassVar[tuple[Any, ...]] = ()
+    list_per_page = 50
+    show_full_result_count = False
+    hidden: ClassVar[frozenset[str]] = frozenset()
+    # What a use case raises to refuse; it becomes a message.
+    refusals: ClassVar[tuple[type[Exception], ...]] = (AccessError,)
+
+    def create(self, *, actor: Principal, form: "ModelForm[Any]") -> models.Model:
+        """Make the object that the form describes, by a use case."""
+        raise NotImplementedError
+
+    def change(self, *, actor: Principal, row: Any, form: "ModelForm[Any]") -> models.Model:
+        """Change an object by a use case."""
+        raise NotImplementedError
+
+    def remove(self, *, actor: Principal, row: Any) -> None:
+        """Delete, revoke or end an object by a use case."""
+        raise NotImplementedError
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Allow adding where there is a use case for it."""
+        return self._defines("create") and super().has_add_permission(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Allow changing where there is a use case for it."""
+        return self._defines("change") and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Allow deleting where there is a use case for it."""
+        return self._defines("remove") and super().has_delete_permission(request, obj)
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Refuse to filter by columns that are never shown."""
+        return not names_hidden(self, lookup) and super().lookup_allowed(lookup, value, request)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Offer what a page names, and not Django's own act, which deletes in bulk."""
+        return {name: act for name, act in super().get_actions(request).items() if name != "delete_selected"}
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Return the fields of the form, or else the columns that are for people."""
+        if self.has_change_permission(request, obj) or (obj is None and self.has_add_permission(request)):
+            return list(super().get_fields(request, obj))
+        fields = self.model._meta.concrete_fields
+        return [field.name for field in fields if not self._is_hidden(field)]
+
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: Any = None,
+        change: bool = False,  # noqa: FBT001, FBT002 - Django's signature
+        **kwargs: Any,
+    ) -> type["ModelForm[Any]"]:
+        """Return the form; where the use case asked for a fresh proof, one that says so."""
+        form = super().get_form(request, obj, change, **kwargs)
+        if getattr(request, "confirmation_needed", False):
+            return type(form.__name__, (_ConfirmationAsked, form), {})
+        return form
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Show or save the form outside a transaction; a refusal becomes a message."""
+        try:
+            return self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined]  # Django's, without a stub
+        except ConfirmationNeeded:
+            # The same form once more, so that what was typed stays.
+            request.confirmation_needed = True  # type: ignore[attr-defined]  # ours, on Django's request
+            return self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined]  # Django's, without a stub
+        except self.refusals as error:
+            return self._refusal(request, error)
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """Ask, then delete outside a transaction; a refusal becomes a message."""
+        try:
+            return self._delete_view(request, object_id, extra_context)  # type: ignore[attr-defined]  # Django's, without a stub
+        except self.refusals as error:
+            return self._refusal(request, error)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
+        """Let the use case save, and show what it stored."""
+        actor = principal_of(request)
+        stored = (
+            self.change(actor=actor, row=obj, form=form) if change else self.create(actor=actor, form=form)
+        )
+        obj.__dict__.update(stored.__dict__)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Let the use case delete."""
+        self.remove(actor=principal_of(request), row=obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        """Delete one by one; no page offers it."""
+        for row in queryset:
+            self.delete_model(request, row)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
+        """Save nothing besides: what belongs together, the use case has stored."""
+
+    def _defines(self, name: str) -> bool:
+        return getattr(type(self), name) is not getattr(ServiceAdmin, name)
+
+    def _is_hidden(self, field: "models.Field[Any, Any]") -> bool:
+        return isinstance(field, models.BinaryField) or field.name in self.hidden
+
+    def _refusal(self, request: HttpRequest, error: Exception) -> HttpResponse:
+        self.message_user(request, str(error), level=messages.ERROR)
+        return HttpResponseRedirect(request.get_full_path())

@@ -1,0 +1,160 @@
+"""The API of requests for access: asking, and answering who asks."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from django.urls import reverse
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from audit_app.integrity.row_authentication import authentic
+from environments_app.access_requests import decisions
+from environments_app.access_requests import service as access_requests
+from environments_app.access_requests.events import MAX_TEXT
+from environments_app.api.environments import AccessView
+from environments_app.api.fields import StrictSerializer, Text, WholeNumber
+from environments_app.errors import InvalidField
+from environments_app.models import AccessRequest, RequestState, Role
+
+STATE = OpenApiParameter("state", str, description="Only requests in this state.", enum=RequestState.values)
+
+
+class AccessRequestDocument(serializers.ModelSerializer[AccessRequest]):
+    """A request for access as it is answered."""
+
+    environment = serializers.CharField(source="environment_name")
+    requester = serializers.CharField(source="requester.username")
+    state = serializers.ChoiceField(source="shown_state", choices=RequestState.choices)
+    decided_by = serializers.CharField(source="decided_by.username", default="")
+
+    class Meta:
+        model = AccessRequest
+        fields = [
+            "id",
+            "uuid",
+            "environment",
+            "requester",
+            "role",
+            "prefix",
+            "minutes",
+            "reason",
+            "state",
+            "decided_by",
+            "comment",
+            "asked_at",
+            "expires_at",
+            "decided_at",
+        ]
+        read_only_fields = fields
+
+
+class NewAccessRequest(StrictSerializer):
+    """What somebody asks for; without `minutes` it has no end."""
+
+    environment = Text(max_length=63)
+    role = serializers.ChoiceField(choices=Role.choices)
+    prefix = Text(required=False, max_length=600)
+    minutes = WholeNumber(required=False, allow_null=True, min_value=1, max_value=10_000_000)
+    reason = Text(required=False, max_length=MAX_TEXT)
+
+
+class AccessGrant(StrictSerializer):
+    """What is granted of it; what is left out is granted as it was asked for."""
+
+    role = serializers.ChoiceField(choices=Role.choices, required=False)
+    prefix = Text(required=False, max_length=600)
+    minutes = WholeNumber(required=False, min_value=1, max_value=10_000_000)
+    comment = Text(required=False, max_length=MAX_TEXT)
+
+
+class AccessRefusal(StrictSerializer):
+    """What is said along with a refusal."""
+
+    comment = Text(required=False, max_length=MAX_TEXT)
+
+
+class AccessRequestListView(AccessView):
+    """Requests that one may know: one's own, and those for environments that one manages."""
+
+    queryset = AccessRequest.objects.none()
+    serializer_class = AccessRequestDocument
+    filter_names: ClassVar[tuple[str, ...]] = ("state",)
+    ordering_fields: ClassVar[Mapping[str, str]] = {"id": "id"}
+    default_ordering = "-id"
+
+    @extend_schema(
+        summary="List requests for access", responses=AccessRequestDocument(many=True), parameters=[STATE]
+    )
+    def get(self, request: Request) -> Response:
+        """List requests, the newest first."""
+        rows = access_requests.visible_requests(self.actor)
+        state = request.query_params.get("state")
+        if state is not None:
+            if state not in RequestState.values:
+                raise InvalidField("state", f"Choose one of {', '.join(RequestState.values)}.")
+            rows = rows.filter(state=state)
+        return self.get_paginated_response(AccessRequestDocument(authentic(self.page(rows)), many=True).data)
+
+    @extend_schema(summary="Ask for access", request=NewAccessRequest, responses={202: AccessRequestDocument})
+    def post(self, request: Request) -> Response:
+        """Ask for a role in an environment; the answer does not say whether there is one of that name."""
+        asked = access_requests.ask(actor=self.actor, **self.given(NewAccessRequest))
+        return Response(
+            AccessRequestDocument(asked).data,
+            status=status.HTTP_202_ACCEPTED,
+            headers={"Location": reverse("api-access-request", args=[asked.pk])},
+        )
+
+
+class AccessRequestActs(AccessView):
+    """The base of what is done with one request."""
+
+    queryset = AccessRequest.objects.none()
+    serializer_class = AccessRequestDocument
+
+    def asked(self, id: int) -> AccessRequest:
+        """Return the request that the address names. Raises Invisible."""
+        return access_requests.find_request(actor=self.actor, id=id)
+
+
+class AccessRequestView(AccessRequestActs):
+    """One request."""
+
+    @extend_schema(summary="Read a request for access", responses=AccessRequestDocument)
+    def get(self, request: Request, id: int) -> Response:
+        """Return a request."""
+        return Response(AccessRequestDocument(self.asked(id)).data)
+
+
+class GrantView(AccessRequestActs):
+    """A request, granted."""
+
+    @extend_schema(summary="Grant access", request=AccessGrant, responses=AccessRequestDocument)
+    def post(self, request: Request, id: int) -> Response:
+        """Grant what was asked for, or less. Only another person may, who manages the environment."""
+        found = self.asked(id)
+        granted = decisions.grant(actor=self.actor, request=found, **self.given(AccessGrant))
+        return Response(AccessRequestDocument(granted).data)
+
+
+class RefuseAccessView(AccessRequestActs):
+    """A request, refused."""
+
+    @extend_schema(summary="Refuse access", request=AccessRefusal, responses=AccessRequestDocument)
+    def post(self, request: Request, id: int) -> Response:
+        """Refuse it for good; who asked is told, and thereby knows that the environment is there."""
+        found = self.asked(id)
+        refused = decisions.refuse(actor=self.actor, request=found, **self.given(AccessRefusal))
+        return Response(AccessRequestDocument(refused).data)
+
+
+class WithdrawAccessView(AccessRequestActs):
+    """A request, withdrawn."""
+
+    @extend_schema(summary="Withdraw a request for access", request=None, responses=AccessRequestDocument)
+    def post(self, request: Request, id: int) -> Response:
+        """Take back what one asked for."""
+        withdrawn = access_requests.withdraw(actor=self.actor, request=self.asked(id))
+        return Response(AccessRequestDocument(withdrawn).data)

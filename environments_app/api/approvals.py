@@ -1,0 +1,179 @@
+"""The API of approvals: what waits for a second person, and what was said about it."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from audit_app.integrity.row_authentication import authentic
+from environments_app.api.environments import AccessView
+from environments_app.api.fields import StrictSerializer, Text
+from environments_app.approvals import service as approvals
+from environments_app.errors import InvalidField
+from environments_app.models import Approval, ApprovalState
+
+STATE = OpenApiParameter("state", str, description="Only requests in this state.", enum=ApprovalState.values)
+
+
+class LineDocument(serializers.Serializer[Any]):
+    """One line of what would change; values are masked."""
+
+    label = serializers.CharField()  # type: ignore[assignment]  # the field's name, not its label
+    before = serializers.CharField()
+    after = serializers.CharField()
+
+
+class ApprovalDocument(serializers.ModelSerializer[Approval]):
+    """A request as it is answered: never with a value."""
+
+    environment = serializers.CharField(source="environment.name")
+    object = serializers.CharField(source="object_name")
+    state = serializers.ChoiceField(source="shown_state", choices=ApprovalState.choices)
+    summary = LineDocument(many=True)
+    requester = serializers.CharField(source="requester_name")
+    decided_by = serializers.CharField(source="decided_by_name")
+
+    class Meta:
+        model = Approval
+        fields = [
+            "id",
+            "uuid",
+            "environment",
+            "action",
+            "object_kind",
+            "object",
+            "state",
+            "summary",
+            "reason",
+            "requester_kind",
+            "requester",
+            "decided_by",
+            "comment",
+            "asked_at",
+            "expires_at",
+            "decided_at",
+            "finished_at",
+        ]
+        read_only_fields = fields
+
+
+class DecisionDocument(StrictSerializer):
+    """What the second person adds."""
+
+    comment = Text(required=False, max_length=approvals.MAX_COMMENT)
+
+
+class ReasonDocument(StrictSerializer):
+    """Why it is asked for."""
+
+    reason = Text(max_length=approvals.MAX_COMMENT)
+
+
+class DoneDocument(serializers.Serializer[Any]):
+    """What became of an act that was carried out; a token's text is shown this once."""
+
+    approval = ApprovalDocument()
+    detail = serializers.CharField()
+    link = serializers.CharField()
+    token = serializers.CharField(required=False)
+
+
+class ApprovalListView(AccessView):
+    """Requests that one may know: one's own, and those of environments that one manages."""
+
+    queryset = Approval.objects.none()
+    serializer_class = ApprovalDocument
+    filter_names: ClassVar[tuple[str, ...]] = ("state",)
+    ordering_fields: ClassVar[Mapping[str, str]] = {"id": "id"}
+    default_ordering = "-id"
+
+    @extend_schema(
+        summary="List requests for approval", responses=ApprovalDocument(many=True), parameters=[STATE]
+    )
+    def get(self, request: Request) -> Response:
+        """List requests, the newest first."""
+        rows = approvals.visible_approvals(self.actor)
+        state = request.query_params.get("state")
+        if state is not None:
+            if state not in ApprovalState.values:
+                raise InvalidField("state", f"Choose one of {', '.join(ApprovalState.values)}.")
+            rows = rows.filter(state=state)
+        return self.get_paginated_response(ApprovalDocument(authentic(self.page(rows)), many=True).data)
+
+
+class ApprovalActs(AccessView):
+    """The base of what is done with one request."""
+
+    queryset = Approval.objects.none()
+    serializer_class = ApprovalDocument
+
+    def approval(self, id: int) -> Approval:
+        """Return the request that the address names. Raises Invisible."""
+        return approvals.find_approval(actor=self.actor, id=id)
+
+
+class ApprovalView(ApprovalActs):
+    """One request."""
+
+    @extend_schema(summary="Read a request for approval", responses=ApprovalDocument)
+    def get(self, request: Request, id: int) -> Response:
+        """Return a request with what would change, masked."""
+        return Response(ApprovalDocument(self.approval(id)).data)
+
+    @extend_schema(summary="Say why it is asked for", request=ReasonDocument, responses=ApprovalDocument)
+    def patch(self, request: Request, id: int) -> Response:
+        """Give the reason of one's own request, while nobody has decided."""
+        found = self.approval(id)
+        explained = approvals.explain(actor=self.actor, approval=found, **self.given(ReasonDocument))
+        return Response(ApprovalDocument(explained).data)
+
+
+class ApproveView(ApprovalActs):
+    """A request, approved."""
+
+    @extend_schema(summary="Approve", request=DecisionDocument, responses=ApprovalDocument)
+    def post(self, request: Request, id: int) -> Response:
+        """Allow the act; whoever asked carries it out. Only a person may, and never their own."""
+        found = self.approval(id)
+        decided = approvals.approve(actor=self.actor, approval=found, **self.given(DecisionDocument))
+        return Response(ApprovalDocument(decided).data)
+
+
+class RefuseView(ApprovalActs):
+    """A request, refused."""
+
+    @extend_schema(summary="Refuse", request=DecisionDocument, responses=ApprovalDocument)
+    def post(self, request: Request, id: int) -> Response:
+        """Refuse the act for good."""
+        found = self.approval(id)
+        decided = approvals.refuse(actor=self.actor, approval=found, **self.given(DecisionDocument))
+        return Response(ApprovalDocument(decided).data)
+
+
+class WithdrawView(ApprovalActs):
+    """A request, withdrawn."""
+
+    @extend_schema(summary="Withdraw one's own request", request=None, responses=ApprovalDocument)
+    def post(self, request: Request, id: int) -> Response:
+        """Take back what one asked for."""
+        withdrawn = approvals.withdraw(actor=self.actor, approval=self.approval(id))
+        return Response(ApprovalDocument(withdrawn).data)
+
+
+class CarryOutView(ApprovalActs):
+    """What was approved, done."""
+
+    @extend_schema(summary="Carry out what was approved", request=None, responses=DoneDocument)
+    def post(self, request: Request, id: int) -> Response:
+        """Do what was approved, once, if it is still what would be done."""
+        found = self.approval(id)
+        done = approvals.carry_out(actor=self.actor, approval=found)
+        document: dict[str, Any] = {
+            "approval": ApprovalDocument(found).data,
+            "detail": done.sentence,
+            "link": done.link,
+        }
+        return Response(document | ({"token": done.plaintext} if done.plaintext else {}))

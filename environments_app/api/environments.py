@@ -1,0 +1,333 @@
+"""The API of environments, members and tokens: thin over the use cases."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import status
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+
+from audit_app.events.actions import Action
+from audit_app.integrity.row_authentication import authentic
+from environments_app.api import serializers as documents
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import Principal, require, visible_environments
+from environments_app.environments import memberships
+from environments_app.environments import service as environments
+from environments_app.models import Environment, Membership, ServiceToken
+from environments_app.tokens import rotation as tokens_rotation
+from environments_app.tokens import service as tokens
+from environments_app.users.lookup import find_group, find_user
+
+NO_CONTENT = OpenApiResponse(description="Done; there is nothing to show.")
+
+
+class AccessView(GenericAPIView[Any]):
+    """The base of these views."""
+
+    ordering_fields: ClassVar[Mapping[str, str]] = {"id": "id"}
+    default_ordering: ClassVar[str] = "id"
+
+    @property
+    def actor(self) -> Principal:
+        """Whoever calls, with all grants."""
+        return principal_of(self.request)
+
+    def given(self, serializer_class: type[BaseSerializer[Any]]) -> dict[str, Any]:
+        """Return the fields of a valid body. Raises ValidationError."""
+        serializer = serializer_class(data=self.request.data)
+        serializer.is_valid(raise_exception=True)
+        return dict(serializer.validated_data)
+
+    def page(self, rows: QuerySet[Any]) -> list[Any]:
+        """Return one page of rows, as the query asks for it."""
+        return list(self.paginate_queryset(rows) or [])
+
+
+class EnvironmentListView(AccessView):
+    """The environments that one may see, and new ones."""
+
+    queryset = Environment.objects.none()
+    serializer_class = documents.EnvironmentDocument
+    ordering_fields = {"name": "name", "position": "position", "created_at": "created_at"}
+    default_ordering = "name"
+
+    @extend_schema(summary="List environments", responses=documents.EnvironmentDocument(many=True))
+    def get(self, request: Request) -> Response:
+        """List the environments that one may see."""
+        rows = self.page(Environment.objects.filter(visible_environments(self.actor)))
+        document = documents.EnvironmentDocument(authentic(rows), many=True)
+        return self.get_paginated_response(document.data)
+
+    @extend_schema(
+        summary="Create an environment",
+        request=documents.NewEnvironment,
+        responses={201: documents.EnvironmentDocument},
+    )
+    def post(self, request: Request) -> Response:
+        """Create an environment, whose creator becomes its manager."""
+        environment = environments.create_environment(
+            actor=self.actor, **self.given(documents.NewEnvironment)
+        )
+        return _answer(documents.EnvironmentDocument(environment), status.HTTP_201_CREATED)
+
+
+class EnvironmentView(AccessView):
+    """One environment."""
+
+    queryset = Environment.objects.none()
+    serializer_class = documents.EnvironmentDocument
+
+    @extend_schema(summary="Read an environment", responses=documents.EnvironmentDocument)
+    def get(self, request: Request, environment: str) -> Response:
+        """Return an environment."""
+        place = environments.find_environment(actor=self.actor, name=environment)
+        return _answer(documents.EnvironmentDocument(place))
+
+    @extend_schema(
+        summary="Change an environment",
+        request=documents.EnvironmentChange,
+        responses=documents.EnvironmentDocument,
+    )
+    def patch(self, request: Request, environment: str) -> Response:
+        """Change settings of an environment; what is left out is kept."""
+        place = environments.find_environment(actor=self.actor, name=environment)
+        changes = self.given(documents.EnvironmentChange)
+        changed = environments.update_environment(actor=self.actor, environment=place, **changes)
+        return _answer(documents.EnvironmentDocument(changed))
+
+
+class MemberListView(AccessView):
+    """The memberships of an environment, and new ones."""
+
+    queryset = Membership.objects.none()
+    serializer_class = documents.MemberDocument
+
+    @extend_schema(summary="List members", responses=documents.MemberDocument(many=True))
+    def get(self, request: Request, environment: str) -> Response:
+        """List the memberships of an environment, those that are not genuine as well."""
+        place = environments.find_environment(actor=self.actor, name=environment)
+        require(actor=self.actor, action=Action.MEMBER_VIEW, environment=place)
+        rows = place.memberships.select_related("environment", "user", "group", "granted_by")
+        return self.get_paginated_response(documents.MemberDocument(self.page(rows), many=True).data)
+
+    @extend_schema(
+        summary="Give a role", request=documents.NewMember, responses={201: documents.MemberDocument}
+    )
+    def post(self, request: Request, environment: str) -> Response:
+        """Give a user or a group a role in an environment."""
+        place = environments.find_environment(actor=self.actor, name=environment)
+        require(actor=self.actor, action=Action.MEMBER_GRANT, environment=place)
+        fields = self.given(documents.NewMember)
+        membership = memberships.grant(
+            actor=self.actor,
+            environment=place,
+            user=find_user(fields.pop("user", None)),
+            group=find_group(fields.pop("group", None)),
+            **fields,
+        )
+        return _answer(documents.MemberDocument(membership), status.HTTP_201_CREATED)
+
+
+class MemberView(AccessView):
+    """One membership."""
+
+    queryset = Membership.objects.none()
+    serializer_class = documents.MemberDocument
+
+    @extend_schema(summary="Read a membership", responses=documents.MemberDocument)
+    def get(self, request: Request, environment: str, id: int) -> Response:
+        """Return a membership."""
+        return _answer(documents.MemberDocument(self._membership(environment, id)))
+
+    @extend_schema(
+        summary="Change a membership", request=documents.MemberChange, responses=documents.MemberDocument
+    )
+    def patch(self, request: Request, environment: str, id: int) -> Response:
+        """Change role, prefix or expiry; what is left out is kept."""
+        membership = self._membership(environment, id)
+        changes = self.given(documents.MemberChange)
+        changed = memberships.change_membership(actor=self.actor, membership=membership, **changes)
+        return _answer(documents.MemberDocument(changed))
+
+    @extend_schema(summary="Take a role away", responses={204: NO_CONTENT})
+    def delete(self, request: Request, environment: str, id: int) -> Response:
+        """Revoke a membership, also one that is not genuine."""
+        memberships.revoke_membership(actor=self.actor, membership=self._membership(environment, id))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def _membership(self, environment: str, id: int) -> Membership:
+        place = environments.find_environment(actor=self.actor, name=environment)
+        return memberships.find_membership(actor=self.actor, environment=place, id=id)
+
+
+class TokenListView(AccessView):
+    """The service tokens of an environment, and new ones."""
+
+    queryset = ServiceToken.objects.none()
+    serializer_class = documents.TokenDocument
+
+    @extend_schema(summary="List the tokens of an environment", responses=documents.TokenDocument(many=True))
+    def get(self, request: Request, environment: str) -> Response:
+        """List the tokens of an environment, revoked ones as well."""
+        return self._list(environments.find_environment(actor=self.actor, name=environment))
+
+    @extend_schema(
+        summary="Issue a token", request=documents.NewToken, responses={201: documents.IssuedToken}
+    )
+    def post(self, request: Request, environment: str) -> Response:
+        """Issue a token; the answer alone holds its text."""
+        place = environments.find_environment(actor=self.actor, name=environment)
+        return self._issue(place, documents.NewToken)
+
+    def _list(self, place: Environment | None) -> Response:
+        require(actor=self.actor, action=Action.TOKEN_VIEW, environment=place)
+        rows = ServiceToken.objects.filter(environment=place).select_related("environment", "created_by")
+        return self.get_paginated_response(documents.TokenDocument(self.page(rows), many=True).data)
+
+    def _issue(self, place: Environment | None, form: type[BaseSerializer[Any]]) -> Response:
+        require(actor=self.actor, action=Action.TOKEN_ISSUE, environment=place)
+        token, text = tokens.issue(actor=self.actor, environment=place, **self.given(form))
+        document = {**documents.TokenDocument(token).data, "token": text}
+        return Response(document, status=status.HTTP_201_CREATED)
+
+
+class TokenView(AccessView):
+    """One service token of an environment."""
+
+    queryset = ServiceToken.objects.none()
+    serializer_class = documents.TokenDocument
+
+    @extend_schema(summary="Read a token of an environment", responses=documents.TokenDocument)
+    def get(self, request: Request, environment: str, id: int) -> Response:
+        """Return what is known about a token, without its secret."""
+        return _answer(documents.TokenDocument(self._token(environment, id)))
+
+    @extend_schema(
+        summary="Narrow a token", request=documents.TokenNarrowing, responses=documents.TokenDocument
+    )
+    def patch(self, request: Request, environment: str, id: int) -> Response:
+        """Take role, names, networks or time from a token; what would give it more is refused."""
+        token = self._token(environment, id)
+        changed = tokens_rotation.narrow(
+            actor=self.actor, token=token, **self.given(documents.TokenNarrowing)
+        )
+        return _answer(documents.TokenDocument(changed))
+
+    @extend_schema(summary="Revoke a token of an environment", responses={204: NO_CONTENT})
+    def delete(self, request: Request, environment: str, id: int) -> Response:
+        """End a token at once; it stays listed."""
+        tokens.revoke(actor=self.actor, token=self._token(environment, id))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def _token(self, environment: str, id: int) -> ServiceToken:
+        place = environments.find_environment(actor=self.actor, name=environment)
+        return tokens.find_token(actor=self.actor, environment=place, id=id)
+
+
+class TokenRotationView(AccessView):
+    """The successor of a token."""
+
+    queryset = ServiceToken.objects.none()
+    serializer_class = documents.TokenRotation
+
+    @extend_schema(
+        summary="Rotate a token", request=documents.TokenRotation, responses={201: documents.IssuedToken}
+    )
+    def post(self, request: Request, environment: str, id: int) -> Response:
+        """Issue a token's successor; both are valid for the overlap. The answer alone holds its text."""
+        place = environments.find_environment(actor=self.actor, name=environment)
+        require(actor=self.actor, action=Action.TOKEN_ISSUE, environment=place)
+        return self._rotated(tokens.find_token(actor=self.actor, environment=place, id=id))
+
+    def _rotated(self, token: ServiceToken) -> Response:
+        overlap = self.given(documents.TokenRotation)["overlap_seconds"]
+        new, text = tokens_rotation.rotate(actor=self.actor, token=token, overlap=timedelta(seconds=overlap))
+        document = {**documents.TokenDocument(new).data, "token": text}
+        return Response(document, status=status.HTTP_201_CREATED)
+
+
+class AdminTokenListView(TokenListView):
+    """The tokens that administer the installation, and new ones."""
+
+    @extend_schema(summary="List admin tokens", responses=documents.TokenDocument(many=True))
+    def get(self, request: Request) -> Response:  # type: ignore[override]  # no environment in the path
+        """List the tokens that administer, revoked ones as well."""
+        return self._list(None)
+
+    @extend_schema(
+        summary="Issue an admin token",
+        request=documents.NewAdminToken,
+        responses={201: documents.IssuedToken},
+    )
+    def post(self, request: Request) -> Response:  # type: ignore[override]  # no environment in the path
+        """Issue a token that manages environments, members and tokens, and reads no value."""
+        return self._issue(None, documents.NewAdminToken)
+
+
+class AdminTokenView(AccessView):
+    """One token that administers the installation."""
+
+    queryset = ServiceToken.objects.none()
+    serializer_class = documents.TokenDocument
+
+    @extend_schema(summary="Read an admin token", responses=documents.TokenDocument)
+    def get(self, request: Request, id: int) -> Response:
+        """Return what is known about a token, without its secret."""
+        token = tokens.find_token(actor=self.actor, environment=None, id=id)
+        return _answer(documents.TokenDocument(token))
+
+    @extend_schema(
+        summary="Narrow an admin token",
+        request=documents.AdminTokenNarrowing,
+        responses=documents.TokenDocument,
+    )
+    def patch(self, request: Request, id: int) -> Response:
+        """Take networks or time from a token; what would give it more is refused."""
+        token = tokens.find_token(actor=self.actor, environment=None, id=id)
+        changed = tokens_rotation.narrow(
+            actor=self.actor, token=token, **self.given(documents.AdminTokenNarrowing)
+        )
+        return _answer(documents.TokenDocument(changed))
+
+    @extend_schema(summary="Revoke an admin token", responses={204: NO_CONTENT})
+    def delete(self, request: Request, id: int) -> Response:
+        """End a token at once; it stays listed."""
+        token = tokens.find_token(actor=self.actor, environment=None, id=id)
+        tokens.revoke(actor=self.actor, token=token)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class AdminTokenRotationView(TokenRotationView):
+    """The successor of a token that administers the installation."""
+
+    @extend_schema(
+        summary="Rotate an admin token",
+        request=documents.TokenRotation,
+        responses={201: documents.IssuedToken},
+    )
+    def post(self, request: Request, id: int) -> Response:  # type: ignore[override]  # no environment in the path
+        """Issue a token's successor; both are valid for the overlap. The answer alone holds its text."""
+        require(actor=self.actor, action=Action.TOKEN_ISSUE, environment=None)
+        return self._rotated(tokens.find_token(actor=self.actor, environment=None, id=id))
+
+
+class WhoAmIView(AccessView):
+    """Who is calling."""
+
+    serializer_class = documents.WhoAmI
+    pagination_class = None
+
+    @extend_schema(summary="Who am I", responses=documents.WhoAmI)
+    def get(self, request: Request) -> Response:
+        """Return the caller's name and grants."""
+        return _answer(documents.WhoAmI(self.actor))
+
+
+def _answer(serializer: BaseSerializer[Any], status_code: int = status.HTTP_200_OK) -> Response:
+    return Response(serializer.data, status=status_code)

@@ -1,0 +1,88 @@
+"""The API of recipients: who is told by e-mail about an environment."""
+
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from audit_app.events.actions import Action
+from environments_app.api.environments import NO_CONTENT, AccessView
+from environments_app.api.fields import StrictSerializer, Text
+from environments_app.authorization.policy import require
+from environments_app.environments import service as environments
+from environments_app.models import Recipient
+from environments_app.notifications import recipients
+
+QUEUED = OpenApiResponse(description="Queued; it is sent within a minute.")
+
+
+class RecipientDocument(serializers.ModelSerializer[Recipient]):
+    """A recipient as it is answered."""
+
+    class Meta:
+        model = Recipient
+        fields = ["id", "uuid", "email", "created_by", "created_at"]
+        read_only_fields = fields
+
+
+class NewRecipient(StrictSerializer):
+    """What a recipient is made from."""
+
+    email = Text(max_length=254)
+
+
+class RecipientListView(AccessView):
+    """The recipients of an environment, and new ones."""
+
+    queryset = Recipient.objects.none()
+    serializer_class = RecipientDocument
+
+    @extend_schema(summary="List who is told by e-mail", responses=RecipientDocument(many=True))
+    def get(self, request: Request, environment: str) -> Response:
+        """List the addresses that are told about an environment."""
+        place = environments.find_environment(actor=self.actor, name=environment)
+        require(actor=self.actor, action=Action.NOTIFICATION_VIEW, environment=place)
+        rows = self.page(Recipient.objects.filter(environment=place))
+        return self.get_paginated_response(RecipientDocument(rows, many=True).data)
+
+    @extend_schema(
+        summary="Tell an address by e-mail", request=NewRecipient, responses={201: RecipientDocument}
+    )
+    def post(self, request: Request, environment: str) -> Response:
+        """Have an address told about an environment."""
+        place = environments.find_environment(actor=self.actor, name=environment)
+        require(actor=self.actor, action=Action.NOTIFICATION_CREATE, environment=place)
+        recipient = recipients.add_recipient(actor=self.actor, environment=place, **self.given(NewRecipient))
+        return Response(RecipientDocument(recipient).data, status=status.HTTP_201_CREATED)
+
+
+class RecipientActs(AccessView):
+    """The base of what is done with one recipient."""
+
+    queryset = Recipient.objects.none()
+    serializer_class = RecipientDocument
+
+    def recipient(self, environment: str, id: int) -> Recipient:
+        """Return the recipient that the address names. Raises Invisible or Forbidden."""
+        place = environments.find_environment(actor=self.actor, name=environment)
+        return recipients.find_recipient(actor=self.actor, environment=place, id=id)
+
+
+class RecipientView(RecipientActs):
+    """One recipient."""
+
+    @extend_schema(summary="Stop telling an address", responses={204: NO_CONTENT})
+    def delete(self, request: Request, environment: str, id: int) -> Response:
+        """Remove a recipient, also one that is not genuine."""
+        recipients.remove_recipient(actor=self.actor, recipient=self.recipient(environment, id))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class RecipientTestView(RecipientActs):
+    """A test message to a recipient."""
+
+    @extend_schema(summary="Send an address a test", request=None, responses={202: QUEUED})
+    def post(self, request: Request, environment: str, id: int) -> Response:
+        """Queue a message that says that messages arrive."""
+        recipients.try_recipient(actor=self.actor, recipient=self.recipient(environment, id))
+        return Response(status=status.HTTP_202_ACCEPTED)

@@ -1,0 +1,145 @@
+"""Carries out approved changes of access, each by its ordinary use case."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.contrib.auth.models import Group
+from django.urls import reverse
+
+from audit_app.events.actions import Action
+from environments_app.access_requests import decisions
+from environments_app.approvals.executors import Done
+from environments_app.authorization.policy import Principal
+from environments_app.environments import groups, memberships
+from environments_app.environments import service as environments
+from environments_app.errors import ApprovalVoid
+from environments_app.models import AccessRequest, Approval, Membership, ServiceToken, User
+from environments_app.saml import group_mapping
+from environments_app.tokens import rotation as tokens_rotation
+from environments_app.tokens import service as tokens
+from environments_app.tokens.service import Lifetime
+
+_GONE: Final = "What this was about is not there any more."
+
+
+class AccessOwner:
+    """Does what widens access, and un-protects; nothing of it is secret, so that nothing is kept."""
+
+    @property
+    def actions(self) -> frozenset[Action]:
+        """The acts that this app carries out."""
+        return frozenset(_ACTS)
+
+    def carry_out(self, *, actor: Principal, approval: Approval) -> Done:
+        """Do what was approved; raises what the use case raises."""
+        return _ACTS[Action(approval.action)](actor, approval)
+
+    def forget(self, approval: Approval) -> None:
+        """Do nothing: the request itself holds it all."""
+
+
+def _grant(actor: Principal, approval: Approval) -> Done:
+    if "request" in approval.arguments:
+        return _grant_asked(actor, approval)
+    given = _given(approval)
+    user, group = given.pop("user"), given.pop("group")
+    memberships.grant(
+        actor=actor,
+        environment=approval.environment,
+        user=_user(user) if user else None,
+        group=_group(group) if group else None,
+        **given,
+    )
+    return Done(sentence="The access was granted.")
+
+
+def _grant_asked(actor: Principal, approval: Approval) -> Done:
+    given = dict(approval.arguments)
+    del given["asked_by"]
+    rows = AccessRequest.objects.select_related("environment", "requester")
+    request = rows.filter(pk=given.pop("request"), environment=approval.environment).first()
+    if request is None:
+        raise ApprovalVoid(_GONE)
+    decisions.grant(actor=actor, request=request, **given)
+    return Done(sentence="The access was granted.", link=reverse("access-request-detail", args=[request.pk]))
+
+
+def _change(actor: Principal, approval: Approval) -> Done:
+    given = _given(approval)
+    rows = Membership.objects.select_related("environment", "user", "group")
+    membership = rows.filter(pk=given.pop("membership"), environment=approval.environment).first()
+    if membership is None:
+        raise ApprovalVoid(_GONE)
+    memberships.change_membership(actor=actor, membership=membership, **given)
+    return Done(sentence="The access was changed.")
+
+
+def _issue(actor: Principal, approval: Approval) -> Done:
+    if "rotates" in approval.arguments:
+        return _rotate(actor, approval)
+    given = dict(approval.arguments)
+    # Asked for without an end, it lives for the usual time from now.
+    if given["expires_at"] == "default":
+        given["expires_at"] = Lifetime.DEFAULT
+    elif given["expires_at"]:
+        given["expires_at"] = datetime.fromisoformat(given["expires_at"])
+    token, text = tokens.issue(actor=actor, environment=approval.environment, **given)
+    return Done(sentence=f"The token {token.name} was issued.", plaintext=text)
+
+
+def _rotate(actor: Principal, approval: Approval) -> Done:
+    rows = ServiceToken.objects.select_related("environment")
+    old = rows.filter(pk=approval.arguments["rotates"], environment=approval.environment).first()
+    if old is None:
+        raise ApprovalVoid(_GONE)
+    overlap = timedelta(seconds=approval.arguments["overlap"])
+    token, text = tokens_rotation.rotate(actor=actor, token=old, overlap=overlap)
+    return Done(sentence=f"The token {token.name} has a successor.", plaintext=text)
+
+
+def _update(actor: Principal, approval: Approval) -> Done:
+    environments.update_environment(actor=actor, environment=approval.environment, **dict(approval.arguments))
+    return Done(sentence="The settings were saved.")
+
+
+def _join(actor: Principal, approval: Approval) -> Done:
+    given = approval.arguments
+    groups.add_to_group(actor=actor, user=_user(given["user"]), group=_group(given["group"]))
+    return Done(sentence="The person belongs to the group now.")
+
+
+def _map(actor: Principal, approval: Approval) -> Done:
+    group_mapping.map_group(actor=actor, environment=approval.environment, **dict(approval.arguments))
+    return Done(sentence="The group grants the role from the next sign-in on.")
+
+
+def _given(approval: Approval) -> dict[str, Any]:
+    given = dict(approval.arguments)
+    if given.get("expires_at"):
+        given["expires_at"] = datetime.fromisoformat(given["expires_at"])
+    return given
+
+
+def _user(uuid: str) -> User:
+    user = User.objects.filter(uuid=uuid).first()
+    if user is None:
+        raise ApprovalVoid(_GONE)
+    return user
+
+
+def _group(name: str) -> Group:
+    group = Group.objects.filter(name=name).first()
+    if group is None:
+        raise ApprovalVoid(_GONE)
+    return group
+
+
+_ACTS: Final[Mapping[Action, Callable[[Principal, Approval], Done]]] = {
+    Action.MEMBER_GRANT: _grant,
+    Action.MEMBER_CHANGE: _change,
+    Action.TOKEN_ISSUE: _issue,
+    Action.ENVIRONMENT_UPDATE: _update,
+    Action.GROUP_CHANGE: _join,
+    Action.SAML_MAPPING_CHANGE: _map,
+}

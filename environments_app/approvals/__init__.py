@@ -1,0 +1,1 @@
+"""Approval by a second person: requests, approvers, the gate, executors."""

@@ -1,0 +1,235 @@
+"""What a second person decides on when access to a protected environment widens."""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid5
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events.actions import Action
+from audit_app.integrity.row_state import state_digest
+from audit_app.recording.recorder import AuditObject
+from environments_app.approvals.gate import Line, Proposal
+from environments_app.authorization.locked_row import time_text
+from environments_app.models import (
+    AccessRequest,
+    Environment,
+    Membership,
+    Role,
+    SamlGroupMapping,
+    ServiceToken,
+    User,
+)
+
+_ALL_NAMES = "every name"
+_NO_END = "no end"
+
+
+def granting(membership: Membership) -> Proposal:
+    """Return the proposal to store a membership that is not stored yet."""
+    environment = membership.environment
+    arguments: dict[str, Json] = {
+        "user": str(membership.user.uuid) if membership.user else None,
+        "group": membership.group.name if membership.group else None,
+        "role": str(membership.role),
+        "prefix": membership.prefix,
+        "expires_at": time_text(membership.expires_at),
+    }
+    holder = membership.holder
+    return Proposal(
+        action=Action.MEMBER_GRANT,
+        environment=environment,
+        object=AuditObject(
+            "membership", uuid5(environment.uuid, f"member {holder} {membership.prefix}"), holder
+        ),
+        arguments=arguments,
+        summary=[
+            Line("Who", "", holder),
+            Line("Role", "", str(membership.role)),
+            Line("Names", "", membership.prefix or _ALL_NAMES),
+            Line("Until", "", _moment(membership.expires_at)),
+        ],
+    )
+
+
+def granting_asked(
+    request: AccessRequest, environment: Environment, *, role: Role, prefix: str, minutes: int | None
+) -> Proposal:
+    """Return the proposal to grant what somebody asked for, perhaps narrowed; its time counts from then."""
+    return Proposal(
+        action=Action.MEMBER_GRANT,
+        environment=environment,
+        object=AuditObject("access-request", request.uuid, request.requester.username),
+        expected=state_digest(request),
+        arguments={
+            "request": request.pk,
+            "asked_by": str(request.requester.uuid),
+            "role": str(role),
+            "prefix": prefix,
+            "minutes": minutes,
+        },
+        summary=[
+            Line("Who asked", "", request.requester.username),
+            Line("Role", "", str(role)),
+            Line("Names", "", prefix or _ALL_NAMES),
+            Line("For", "", duration_words(minutes)),
+            Line("Why", "", request.reason),
+        ],
+    )
+
+
+def duration_words(minutes: int | None) -> str:
+    """Return how long access is to last, in words."""
+    if minutes is None:
+        return _NO_END
+    for unit, size in (("day", 1440), ("hour", 60)):
+        if minutes >= size and minutes % size == 0:
+            return f"{minutes // size} {unit}{'s' if minutes > size else ''}"
+    return f"{minutes} minutes"
+
+
+def widens_request(request: AccessRequest, *, role: Role, prefix: str, minutes: int | None) -> bool:
+    """Say whether this is more than what somebody asked for."""
+    longer = request.minutes is not None and (minutes is None or minutes > request.minutes)
+    return longer or role.rank > Role(request.role).rank or not _within(prefix, request.prefix)
+
+
+def changing_membership(membership: Membership, changes: dict[str, Any]) -> Proposal:
+    """Return the proposal to change a stored membership, which stands as it is now."""
+    wanted = _after(membership, changes)
+    return Proposal(
+        action=Action.MEMBER_CHANGE,
+        environment=membership.environment,
+        object=AuditObject("membership", membership.uuid, membership.holder),
+        expected=state_digest(membership),
+        arguments={"membership": membership.pk, **_plain(changes)},
+        summary=[
+            Line("Role", str(membership.role), str(wanted["role"])),
+            Line("Names", membership.prefix or _ALL_NAMES, wanted["prefix"] or _ALL_NAMES),
+            Line("Until", _moment(membership.expires_at), _moment(wanted["expires_at"])),
+        ],
+    )
+
+
+def widens(membership: Membership, changes: dict[str, Any]) -> bool:
+    """Say whether a change lets the holder do more, reach more names, or stay longer."""
+    wanted = _after(membership, changes)
+    ends, ended = wanted["expires_at"], membership.expires_at
+    return (
+        Role(wanted["role"]).rank > Role(membership.role).rank
+        or not _within(wanted["prefix"], membership.prefix)
+        or (ended is not None and (ends is None or ends > ended))
+    )
+
+
+def issuing(token: ServiceToken, environment: Environment, *, lasting: str | None) -> Proposal:
+    """Return the proposal to issue a token that is not made yet.
+
+    `lasting` is its end as it was asked for: "default" counts from when it is issued.
+    """
+    return Proposal(
+        action=Action.TOKEN_ISSUE,
+        environment=environment,
+        object=AuditObject("token", uuid5(environment.uuid, f"token {token.name}"), token.name),
+        arguments={
+            "role": str(token.role),
+            "name": token.name,
+            "prefix": token.prefix,
+            "cidrs": list(token.cidrs),
+            "expires_at": lasting,
+        },
+        summary=[
+            Line("Token", "", token.name),
+            Line("Role", "", str(token.role)),
+            Line("Names", "", token.prefix or _ALL_NAMES),
+            Line("From", "", ", ".join(token.cidrs) or "anywhere"),
+            Line("Until", "", _moment(token.expires_at)),
+        ],
+    )
+
+
+def rotating(token: ServiceToken, environment: Environment, *, overlap: timedelta) -> Proposal:
+    """Return the proposal to issue the successor of a token."""
+    seconds = int(overlap.total_seconds())
+    return Proposal(
+        action=Action.TOKEN_ISSUE,
+        environment=environment,
+        object=AuditObject("token", token.uuid, token.name),
+        expected=state_digest(token),
+        arguments={"rotates": token.pk, "overlap": seconds},
+        summary=[
+            Line("Token", token.name, "its successor, with the same rights"),
+            Line("Both are valid for", "", f"{seconds} s"),
+        ],
+    )
+
+
+def unprotecting(environment: Environment, changes: dict[str, Any]) -> Proposal:
+    """Return the proposal to change settings of an environment that end its protection."""
+    return Proposal(
+        action=Action.ENVIRONMENT_UPDATE,
+        environment=environment,
+        object=AuditObject("environment", environment.uuid, environment.name),
+        expected=state_digest(environment),
+        arguments=_plain(changes),
+        summary=[
+            Line(name.replace("_", " ").capitalize(), _word(getattr(environment, name)), _word(value))
+            for name, value in sorted(changes.items())
+            if getattr(environment, name) != value
+        ],
+    )
+
+
+def joining(user: User, *, group_name: str, environment: Environment) -> Proposal:
+    """Return the proposal to let a person take part in what a group may do in an environment."""
+    name = f"{user.username} in group {group_name}"
+    return Proposal(
+        action=Action.GROUP_CHANGE,
+        environment=environment,
+        object=AuditObject("group", uuid5(environment.uuid, f"group {group_name} {user.uuid}"), name),
+        arguments={"user": str(user.uuid), "group": group_name},
+        summary=[Line("Who", "", user.username), Line("Joins group", "", group_name)],
+    )
+
+
+def mapping(mapped: SamlGroupMapping, environment: Environment) -> Proposal:
+    """Return the proposal to let a group of the identity provider grant a role."""
+    key = f"mapping {mapped.group} {mapped.prefix}"
+    return Proposal(
+        action=Action.SAML_MAPPING_CHANGE,
+        environment=environment,
+        object=AuditObject("saml-group", uuid5(environment.uuid, key), mapped.group),
+        arguments={"group": mapped.group, "role": str(mapped.role), "prefix": mapped.prefix},
+        summary=[
+            Line("Group of single sign-on", "", mapped.group),
+            Line("Role", "", str(mapped.role)),
+            Line("Names", "", mapped.prefix or _ALL_NAMES),
+        ],
+    )
+
+
+def _after(membership: Membership, changes: dict[str, Any]) -> dict[str, Any]:
+    now = {name: getattr(membership, name) for name in ("role", "prefix", "expires_at")}
+    return now | changes
+
+
+def _within(inner: str, outer: str) -> bool:
+    return not outer or inner == outer or inner.startswith(f"{outer}/")
+
+
+def _plain(changes: dict[str, Any]) -> dict[str, Json]:
+    return {
+        name: time_text(value) if isinstance(value, datetime) else _json(value)
+        for name, value in changes.items()
+    }
+
+
+def _json(value: Any) -> Json:
+    return value if value is None or isinstance(value, bool | int) else str(value)
+
+
+def _moment(moment: datetime | None) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M UTC") if moment else _NO_END
+
+
+def _word(value: Any) -> str:
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)

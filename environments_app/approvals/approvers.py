@@ -1,0 +1,99 @@
+"""Who may be the second person: somebody else, who manages the environment, and never a token."""
+
+from collections.abc import Collection, Iterable
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from audit_app.events.actions import Action
+from audit_app.events.actors import NIL, Actor, ActorKind
+from environments_app.authorization.credential_custody import Hands
+from environments_app.authorization.policy import ADMIN_ACTIONS, Principal, grants_allow
+from environments_app.authorization.principals import user_principal
+from environments_app.models import Approval, Environment, Role, User, UserRole
+
+
+def may_decide(
+    actor: Principal, *, environment: Environment, action: str, behind: Collection[UUID], hands: Hands
+) -> bool:
+    """Say whether somebody may be the second person: a manager there, never a token, never oneself.
+
+    `behind` is who stands behind the request. Administrators may where they might act themselves, so
+    that an environment is never without, unless somebody could be both people: they make accounts.
+    """
+    if actor.kind is not ActorKind.USER or actor.uuid in behind:
+        return False
+    if grants_allow(actor, Action.APPROVAL_DECIDE, environment_id=environment.pk):
+        return True
+    trusted = not actor.suspended or environment.pk in actor.trusted_in
+    administers = actor.is_admin and trusted and action in ADMIN_ACTIONS
+    return administers and not hands.are_one(actor.uuid, behind)
+
+
+def decides(actor: Principal, approval: Approval, hands: Hands) -> bool:
+    """Say whether somebody may decide about this request, whatever state it is in."""
+    return may_decide(
+        actor,
+        environment=approval.environment,
+        action=approval.action,
+        behind=_behind(approval, hands),
+        hands=hands,
+    )
+
+
+def hands_of(requesters: Iterable[Actor]) -> Hands:
+    """Return who is behind the tokens among those who ask, looked up by one statement at most."""
+    hands = Hands()
+    hands.learn(requester.uuid for requester in requesters if requester.kind is ActorKind.TOKEN)
+    return hands
+
+
+def approver_stands(approval: Approval) -> bool:
+    """Say whether whoever approved might do so now as well; the host's operator always might."""
+    if approval.decided_by_uuid is None:
+        return False
+    if approval.decided_by_uuid == NIL:
+        return True
+    person = User.objects.filter(uuid=approval.decided_by_uuid).first()
+    return person is not None and decides(user_principal(person), approval, Hands())
+
+
+def people_who_decide(approval: Approval) -> list[User]:
+    """Return all who may decide about a request now, by name."""
+    hands = Hands()
+    return [
+        user
+        for user in possible_managers(approval.environment)
+        if decides(user_principal(user), approval, hands)
+    ]
+
+
+def people_to_tell(approval: Approval) -> list[User]:
+    """Return whom to tell that a request waits: managers, and administrators where no manager may decide."""
+    people = people_who_decide(approval)
+    environment_id = approval.environment.pk
+    managers = [
+        user
+        for user in people
+        if grants_allow(user_principal(user), Action.APPROVAL_DECIDE, environment_id=environment_id)
+    ]
+    return managers or people
+
+
+def possible_managers(environment: Environment) -> QuerySet[User]:
+    """Return whom a row makes a manager of an environment or an administrator, by name.
+
+    Whether it does so now, the policy says: a row may be forged, suspended or past its time.
+    """
+    manages = Q(memberships__environment=environment, memberships__role=Role.MANAGER)
+    through = Q(groups__memberships__environment=environment, groups__memberships__role=Role.MANAGER)
+    people = User.objects.filter(manages | through | Q(role=UserRole.ADMIN), is_active=True)
+    return people.distinct().order_by("username")
+
+
+def _behind(approval: Approval, hands: Hands) -> set[UUID]:
+    """Return who asks: a person, or a token along with whoever issued it, and whom the access is for."""
+    of_a_token = approval.requester.kind is ActorKind.TOKEN
+    behind = hands.who_asks(approval.requester_uuid) if of_a_token else {approval.requester_uuid}
+    asked_by = approval.arguments.get("asked_by") if isinstance(approval.arguments, dict) else None
+    return behind | ({UUID(str(asked_by))} if asked_by else set())

@@ -1,0 +1,50 @@
+"""The apps that keep what was asked for and do it once it is approved; KEEPER_APPROVAL_OWNERS lists them."""
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import cache
+from typing import Protocol
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from audit_app.events.actions import Action
+from environments_app.authorization.policy import Principal
+from environments_app.models import Approval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What became of an act: a sentence, where to look at it, and what is shown this once."""
+
+    sentence: str
+    link: str = ""
+    plaintext: str = ""
+
+    def __repr__(self) -> str:
+        return f"Done({self.sentence!r})"
+
+
+class ApprovalOwner(Protocol):
+    """One app's acts that take a second person."""
+
+    actions: AbstractSet[Action]
+
+    def carry_out(self, *, actor: Principal, approval: Approval) -> Done:
+        """Do what was approved by the ordinary use case; `actor` is the requester, who carries it."""
+        ...
+
+    def forget(self, approval: Approval) -> None:
+        """Destroy what is kept sealed for a request that is over, in the caller's transaction."""
+        ...
+
+
+@cache
+def _owners() -> dict[str, ApprovalOwner]:
+    made: list[ApprovalOwner] = [import_string(path)() for path in settings.KEEPER_APPROVAL_OWNERS]
+    return {str(action): owner for owner in made for action in owner.actions}
+
+
+def owner_of(action: str) -> ApprovalOwner:
+    """Return who does this act. Raises LookupError for one that nobody does."""
+    return _owners()[action]

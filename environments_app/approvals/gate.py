@@ -1,0 +1,334 @@
+"""The one place that asks for a second person: in a protected environment nobody acts alone.
+
+Each use case that writes, deletes or widens access calls `require_second_person` after the policy let
+it pass. It gets a `Clearance`, without which the rows cannot be written, or the use case ends there
+with a request stored and nothing done. A clearance is spent in the transaction of the change.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.db import models, transaction
+from django.urls import reverse
+from django.utils import timezone
+
+from audit_app.crypto.canonical_json import Json, canonical_json
+from audit_app.events.actions import Action
+from audit_app.events.actors import NIL, Actor, ActorKind
+from audit_app.events.streams import environment_stream
+from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_state import row_state
+from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.models import deployment_uuid
+from audit_app.recording.recorder import AuditObject, record
+from environments_app.approvals.approvers import approver_stands, people_to_tell
+from environments_app.approvals.executors import owner_of
+from environments_app.authorization.locked_row import changing
+from environments_app.authorization.policy import Principal, grants_allow
+from environments_app.errors import ApprovalNeeded, ApprovalVoid, Conflict
+from environments_app.models import Approval, ApprovalState, Environment, Role
+from environments_app.notifications.service import notify
+
+_DIGEST_LABEL: Final = "keeper/proposal/v1"
+_MAX_OPEN: Final = 200
+# What a second person must allow in a protected environment; a test compares it with the policy.
+GUARDED: Final = frozenset(
+    {
+        Action.ENVIRONMENT_UPDATE,
+        Action.MEMBER_GRANT,
+        Action.MEMBER_CHANGE,
+        Action.TOKEN_ISSUE,
+        Action.GROUP_CHANGE,
+        Action.SAML_MAPPING_CHANGE,
+        Action.SECRET_CREATE,
+        Action.SECRET_UPDATE,
+        Action.SECRET_ROLLBACK,
+        Action.SECRET_RENAME,
+        Action.SECRET_COPY,
+        Action.SECRET_MOVE,
+        Action.SECRET_DELETE,
+        Action.SECRET_RESTORE,
+        Action.SECRET_PURGE,
+        Action.SECRET_IMPORT,
+        Action.TARGET_CHANGE,
+        Action.TARGET_APPLY,
+        Action.TARGET_ADOPT,
+        Action.TARGET_RESOLVE,
+        # Taking leave of a target, which may withdraw what was written there.
+        Action.TARGET_REMOVE,
+        Action.ROTATION_RUN,
+        # Without a grace.
+        Action.ROTATION_CUT,
+        # Serving the value before again.
+        Action.ROTATION_RESOLVE,
+        # Letting a policy rotate; to suspend one takes nobody else.
+        Action.ROTATION_SUSPEND,
+    }
+)
+
+
+class Line(NamedTuple):
+    """One line of what would change, as the second person sees it: never a value."""
+
+    label: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """One act that somebody wants to do: on what, from which state, and all that it would write.
+
+    `content` is what the digest binds; it may hold values and is stored nowhere from here.
+    `arguments` is what the owning app needs again and is not secret. `keep` returns the
+    rows in which the owning app seals the rest; it is called before the transaction that saves them.
+    """
+
+    action: Action
+    environment: Environment
+    object: AuditObject
+    expected: str = ""
+    content: Mapping[str, Json] = field(default_factory=dict, repr=False)
+    summary: Sequence[Line] = ()
+    arguments: Mapping[str, Json] = field(default_factory=dict, repr=False)
+    keep: Callable[[Approval], Sequence[models.Model]] | None = field(default=None, repr=False)
+
+    def message(self, actor: Principal) -> bytes:
+        """Return the bytes that the digest covers, requester included."""
+        return canonical_json(
+            [
+                _DIGEST_LABEL,
+                str(deployment_uuid()),
+                str(self.environment.uuid),
+                str(actor.kind),
+                str(actor.uuid),
+                str(self.action),
+                self.object.kind,
+                str(self.object.uuid),
+                self.object.name,
+                self.expected,
+                dict(self.content),
+                dict(self.arguments),
+            ]
+        )
+
+
+class Clearance:
+    """The proof that writing in an environment needs no second person, or that one approved.
+
+    Only this module makes one. Whoever writes spends it in the transaction of the write.
+    """
+
+    __slots__ = ("_approval", "_environment_id", "_settled", "_spent")
+
+    def __init__(
+        self,
+        maker: object,
+        environment: Environment,
+        *,
+        approval: Approval | None = None,
+        settled: bool = False,
+    ) -> None:
+        if maker is not _MAKER:
+            raise TypeError("a clearance is given by require_second_person")
+        self._environment_id = environment.pk
+        self._approval = approval
+        # Whether it needs nobody even where the environment is protected.
+        self._settled = settled
+        self._spent = False
+
+    def spend(self, environment: Environment, *, actor: Actor | None = None) -> dict[str, Json]:
+        """Mark the approval as carried out, if there is one, and return what the event says of it.
+
+        Call it in the transaction of the write. A second write of the same act finds it spent, and
+        another act that carries it as well does not.
+
+        Raises ApprovalVoid if it was carried out meanwhile, whoever approved may not any more, or the
+        environment was protected since it was given.
+        """
+        if environment.pk != self._environment_id:
+            raise TypeError("a clearance holds for one environment")
+        if self._approval is None:
+            if not self._settled and Environment.objects.filter(pk=environment.pk, protected=True).exists():
+                raise ApprovalVoid("The environment was protected meanwhile: do this again.")
+            return {}
+        with changing(self._approval) as stored:
+            if not (self._spent and stored.state == ApprovalState.CARRIED_OUT):
+                _require_standing(stored)
+                stored.state, stored.finished_at = ApprovalState.CARRIED_OUT, timezone.now()
+                stored.save(update_fields=["state", "finished_at"])
+                owner_of(stored.action).forget(stored)
+                record_act(actor=actor or stored.requester, action=Action.APPROVAL_CARRY_OUT, approval=stored)
+                self._spent = True
+        return {"approval": str(stored.uuid), "approved_by": stored.decided_by_name}
+
+
+_MAKER: Final = object()
+
+
+def require_second_person(*, actor: Principal, proposal: Proposal) -> Clearance:
+    """Return the clearance for an act, or store a request for it and end the act.
+
+    Outside protected environments there is nothing to clear. Keeper itself acts within what was
+    approved with its target, policy or deletion, or for who has the host.
+
+    Raises ApprovalNeeded once the request is stored (or an equal one stands), and ApprovalVoid if
+    this was to carry out a request that says something else.
+    """
+    environment = proposal.environment
+    if not needs_second_person(actor, environment):
+        return Clearance(_MAKER, environment, settled=actor.kind is ActorKind.SYSTEM)
+    message = proposal.message(actor)
+    approved = _matching(actor, proposal, message, ApprovalState.APPROVED)
+    if approved is not None:
+        return Clearance(_MAKER, environment, approval=approved)
+    if actor.approval is not None and _concerns(actor, environment):
+        raise ApprovalVoid(
+            "What was approved is not what would be done now: something changed since, or whoever "
+            "approved may not any more. Ask again."
+        )
+    asked = _matching(actor, proposal, message, ApprovalState.ASKED)
+    raise ApprovalNeeded((asked or _ask(actor, proposal, message)).pk)
+
+
+def clearance_for_asked(*, actor: Principal, proposal: Proposal, asked_by: UUID, role: Role) -> Clearance:
+    """Return the clearance to grant access that its holder asked for, or store a request and end there.
+
+    Two people agree where somebody asks and a manager grants: who asks is the first, the manager the
+    second. It suffices for a role that reads, since a manager could tell the values anyway. Whoever may
+    write or decide is one of the two people of later acts, so that one manager alone does not make such
+    a one: there the manager's grant waits for another, who is neither of the two.
+
+    Raises ApprovalNeeded, ApprovalVoid; TypeError for who asked, or who manages by administration alone.
+    """
+    environment = proposal.environment
+    if not needs_second_person(actor, environment):
+        return Clearance(_MAKER, environment)
+    manages = grants_allow(actor, proposal.action, environment_id=environment.pk)
+    if actor.kind is not ActorKind.USER or actor.uuid == asked_by or not manages:
+        raise TypeError("another person who manages the environment grants what was asked for")
+    if role.rank <= Role.READER.rank:
+        return Clearance(_MAKER, environment, settled=True)
+    return require_second_person(actor=actor, proposal=proposal)
+
+
+def needs_second_person(actor: Actor, environment: Environment) -> bool:
+    """Say whether what this actor does in an environment takes a second person."""
+    # A row that Keeper did not write says nothing: then the stricter rule holds.
+    guarded = environment.protected or not environment.is_authentic()
+    return guarded and actor.kind is not ActorKind.SYSTEM
+
+
+def standing(actor: Actor, environment: Environment) -> Clearance:
+    """Return the clearance of work that needs none of its own. Raises TypeError for anybody but Keeper."""
+    if needs_second_person(actor, environment):
+        raise TypeError("only Keeper itself works without asking")
+    return Clearance(_MAKER, environment, settled=actor.kind is ActorKind.SYSTEM)
+
+
+def record_act(
+    *, actor: Actor, action: Action, approval: Approval, details: Mapping[str, Json] | None = None
+) -> None:
+    """Record what was done about a request, in the caller's transaction."""
+    record(
+        actor=actor,
+        action=action,
+        stream=environment_stream(approval.environment.uuid),
+        object=approval.audit_object,
+        details={
+            "act": approval.action,
+            "kind": approval.object_kind,
+            "object": str(approval.object_uuid),
+            "requester": approval.requester_name,
+            **(details or {}),
+            **row_state(approval),
+        },
+    )
+
+
+def _require_standing(approval: Approval) -> None:
+    if approval.state == ApprovalState.CARRIED_OUT:
+        raise ApprovalVoid("This was carried out already.")
+    if approval.state != ApprovalState.APPROVED or not approval.is_live:
+        raise ApprovalVoid("This is not approved, or no longer: ask again.")
+    if not approver_stands(approval):
+        raise ApprovalVoid("Whoever approved this may not any more: ask again.")
+
+
+def _concerns(actor: Principal, environment: Environment) -> bool:
+    return Approval.objects.filter(uuid=actor.approval or NIL, environment=environment).exists()
+
+
+def _matching(actor: Principal, proposal: Proposal, message: bytes, state: ApprovalState) -> Approval | None:
+    """Return a live request of this actor for exactly this act, if there is one."""
+    rows = Approval.objects.filter(
+        environment=proposal.environment,
+        action=proposal.action,
+        object_uuid=proposal.object.uuid,
+        requester_uuid=actor.uuid,
+        state=state,
+        expires_at__gt=timezone.now(),
+    ).select_related("environment")
+    for row in authentic(rows):
+        same = keyring().verify(Purpose.ROW_MAC, message, bytes(row.digest))
+        if same and (state != ApprovalState.APPROVED or approver_stands(row)):
+            return row
+    return None
+
+
+def _ask(actor: Principal, proposal: Proposal, message: bytes) -> Approval:
+    """Store a request with what its owner keeps of it, record it, and tell who may decide."""
+    approval = Approval(
+        environment=proposal.environment,
+        action=proposal.action,
+        object_kind=proposal.object.kind,
+        object_uuid=proposal.object.uuid,
+        object_name=proposal.object.name,
+        expected=proposal.expected,
+        digest=keyring().mac(Purpose.ROW_MAC, message),
+        summary=[line._asdict() for line in proposal.summary],
+        arguments=dict(proposal.arguments),
+        requester_kind=actor.kind,
+        requester_uuid=actor.uuid,
+        requester_name=actor.name,
+        expires_at=timezone.now() + timedelta(hours=settings.KEEPER_APPROVAL_HOURS),
+    )
+    kept = proposal.keep(approval) if proposal.keep else ()
+    people = people_to_tell(approval)
+    # Durable: the refusal that follows would take a request along that joined a transaction.
+    with transaction.atomic(durable=True):
+        _refuse_too_many(actor, proposal.environment)
+        approval.save(force_insert=True)
+        for row in kept:
+            row.save(force_insert=True)
+        record_act(actor=actor, action=Action.APPROVAL_ASK, approval=approval)
+        notify(
+            kind="approval",
+            about=approval.uuid,
+            environment=approval.environment,
+            subject=f"{approval.environment.name}: {actor.name} asks for approval"[:200],
+            lines=[_told(approval)],
+            link=reverse("approval-detail", args=[approval.pk]),
+            people=[person.uuid for person in people if person.email],
+        )
+    return approval
+
+
+def _told(approval: Approval) -> str:
+    """Say what is asked for: "payments/db: secret update"."""
+    return f"{approval.object_name}: {approval.action.replace('.', ' ').replace('_', ' ')}"
+
+
+def _refuse_too_many(actor: Principal, environment: Environment) -> None:
+    waiting = Approval.objects.filter(
+        environment=environment,
+        requester_uuid=actor.uuid,
+        state=ApprovalState.ASKED,
+        expires_at__gt=timezone.now(),
+    )
+    if waiting.count() >= _MAX_OPEN:
+        raise Conflict(f"{_MAX_OPEN} of your requests wait there already: withdraw some first.")

@@ -1,0 +1,292 @@
+"""Use cases of approvals: deciding, withdrawing and carrying out what waits for a second person.
+
+An approval never executes itself. Whoever asked carries it out, through the app that does such
+acts, by the same use case as ever, which proves the approval again (`second_person`).
+"""
+
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+from django.urls import reverse
+from django.utils import timezone
+
+from audit_app.events.actions import Action
+from audit_app.events.actors import NIL, Actor, ActorKind, system
+from audit_app.integrity.row_authentication import authentic
+from environments_app.approvals.approvers import decides, hands_of, people_who_decide
+from environments_app.approvals.executors import Done, owner_of
+from environments_app.approvals.gate import record_act
+from environments_app.authorization.credential_custody import Hands
+from environments_app.authorization.locked_row import changing
+from environments_app.authorization.policy import Principal, environments_for, record_denial, require
+from environments_app.errors import ApprovalVoid, Conflict, Forbidden, InvalidField, Invisible, Tampered
+from environments_app.models import Approval, ApprovalState, Environment, User
+from environments_app.models.approval import OPEN_STATES
+from environments_app.notifications.service import recovered, tell_people
+
+MAX_COMMENT: Final = 500
+# So long whoever asked is told of a refusal.
+REFUSAL_TOLD: Final = timedelta(days=7)
+_BATCH: Final = 200
+
+
+def visible_approvals(actor: Principal) -> QuerySet[Approval]:
+    """Return the requests that one may know: one's own, and those of environments that one manages."""
+    places = environments_for(actor, Action.APPROVAL_VIEW)
+    mine = Q(requester_uuid=actor.uuid, requester_kind=actor.kind)
+    managed = Q(environment__in=Environment.objects.filter(places)) if places is not None else Q(pk__in=())
+    return Approval.objects.filter(mine | managed).select_related("environment")
+
+
+def waiting_for(actor: Principal) -> list[Approval]:
+    """Return the requests that this person may decide now, the oldest first."""
+    if actor.kind is not ActorKind.USER:
+        return []
+    rows = visible_approvals(actor).filter(state=ApprovalState.ASKED, expires_at__gt=timezone.now())
+    others = authentic(rows.exclude(requester_uuid=actor.uuid).order_by("id")[:_BATCH])
+    hands = hands_of(row.requester for row in others)
+    return [row for row in others if decides(actor, row, hands)]
+
+
+def decided_for(actor: Principal) -> list[Approval]:
+    """Return what became of a person's own requests: those to be carried out, then those refused lately."""
+    if actor.kind is not ActorKind.USER:
+        return []
+    now = timezone.now()
+    ready = Q(state=ApprovalState.APPROVED, expires_at__gt=now)
+    refused = Q(state=ApprovalState.REFUSED, decided_at__gt=now - REFUSAL_TOLD)
+    rows = Approval.objects.filter(ready | refused, requester_uuid=actor.uuid, requester_kind=actor.kind)
+    # By the words of the states, so that no number of refusals crowds out what waits.
+    return authentic(rows.select_related("environment").order_by("state", "id")[:_BATCH])
+
+
+def ready_among(decided: list[Approval]) -> list[Approval]:
+    """Return those that are approved and wait to be carried out."""
+    return [row for row in decided if row.state == ApprovalState.APPROVED]
+
+
+def refused_among(decided: list[Approval]) -> list[Approval]:
+    """Return those that were refused."""
+    return [row for row in decided if row.state == ApprovalState.REFUSED]
+
+
+def find_approval(*, actor: Principal, id: int) -> Approval:
+    """Return a request. Raises Invisible if there is none that the actor may know; a denial is recorded."""
+    approval = Approval.objects.select_related("environment").filter(pk=id).first()
+    if approval is None:
+        raise Invisible("There is no such request.")
+    if not _is_own(actor, approval):
+        require(
+            actor=actor,
+            action=Action.APPROVAL_VIEW,
+            environment=approval.environment,
+            object=approval.audit_object,
+        )
+    return approval
+
+
+def may_approve(actor: Principal, approval: Approval) -> bool:
+    """Say whether this person may decide about a request as it stands."""
+    return approval.state == ApprovalState.ASKED and approval.is_live and decides(actor, approval, Hands())
+
+
+def approve(*, actor: Principal, approval: Approval, comment: str = "") -> Approval:
+    """Allow an act, which whoever asked may then carry out; return the request as stored.
+
+    Raises Forbidden for a token, for oneself and for who manages nothing there; ApprovalVoid if it
+    was decided, withdrawn or expired meanwhile; Tampered.
+    """
+    return _decide(actor, approval, ApprovalState.APPROVED, comment)
+
+
+def refuse(*, actor: Principal, approval: Approval, comment: str = "") -> Approval:
+    """Refuse an act, for good; return the request as stored. Raises as `approve` does."""
+    return _decide(actor, approval, ApprovalState.REFUSED, comment)
+
+
+def explain(*, actor: Principal, approval: Approval, reason: str) -> Approval:
+    """Say why one asks, while nobody has decided; return the request as stored.
+
+    Raises Forbidden for anybody else's, InvalidField, ApprovalVoid if it was decided, Tampered.
+    """
+    _require_own(actor, approval, Action.APPROVAL_ASK, "Whoever asked says why.")
+    if len(reason) > MAX_COMMENT:
+        raise InvalidField("reason", f"Use at most {MAX_COMMENT} characters.")
+    with changing(approval) as stored:
+        _require_open(stored)
+        stored.reason = reason.strip()
+        stored.save(update_fields=["reason"])
+        record_act(
+            actor=actor, action=Action.APPROVAL_ASK, approval=stored, details={"reason": stored.reason}
+        )
+    return stored
+
+
+def withdraw(*, actor: Principal, approval: Approval) -> Approval:
+    """Take back one's own request, decided or not; return it as stored.
+
+    Raises Forbidden for anybody else's, ApprovalVoid if it is over, Tampered.
+    """
+    _require_own(actor, approval, Action.APPROVAL_WITHDRAW, "Whoever asked withdraws a request.")
+    with changing(approval) as stored:
+        if not stored.is_live:
+            raise ApprovalVoid("The request is over already.")
+        _close(stored, ApprovalState.WITHDRAWN, actor, Action.APPROVAL_WITHDRAW)
+    return stored
+
+
+def carry_out(*, actor: Principal, approval: Approval) -> Done:
+    """Do what was approved, once, by the use case that does such acts.
+
+    Raises Forbidden for anybody but whoever asked; ApprovalVoid if it is not approved, or what it
+    would do is not any more what was approved; Tampered; and whatever the use case raises.
+    """
+    _require_own(actor, approval, Action.APPROVAL_CARRY_OUT, "Whoever asked carries it out.")
+    _require_authentic(approval)
+    if approval.state != ApprovalState.APPROVED or not approval.is_live:
+        raise ApprovalVoid("The request is not approved, or no longer.")
+    done = owner_of(approval.action).carry_out(actor=actor.carrying(approval.uuid), approval=approval)
+    approval.refresh_from_db()
+    if approval.state != ApprovalState.CARRIED_OUT:
+        raise ApprovalVoid("There was nothing left to do: what was asked for stands already.")
+    return done
+
+
+def expire_due() -> int:
+    """Note that the time of requests is over, and destroy what was kept for them; return how many."""
+    due = Approval.objects.filter(state__in=OPEN_STATES, expires_at__lte=timezone.now())
+    rows = authentic(due.select_related("environment").order_by("id")[:_BATCH])
+    for row in rows:
+        with changing(row) as stored:
+            if stored.state in OPEN_STATES:
+                _close(stored, ApprovalState.EXPIRED, system(), Action.APPROVAL_EXPIRE)
+    return len(rows)
+
+
+def approve_from_host(*, actor: Principal, approval: Approval, reason: str) -> Approval:
+    """Approve in the name of whoever has the host, where nobody else could; it alerts.
+
+    Raises Forbidden unless Keeper's own commands act, Conflict while somebody else could approve.
+    """
+    if actor.kind is not ActorKind.SYSTEM or not actor.is_admin:
+        raise Forbidden("This is done by a command on the host.")
+    if not reason.strip():
+        raise InvalidField("reason", "Say why.")
+    others = possible_approvers(approval)
+    if others:
+        raise Conflict(f"Ask one of them instead: {', '.join(others[:10])}.")
+    with changing(approval) as stored:
+        _require_open(stored)
+        _note_decision(stored, actor, ApprovalState.APPROVED, reason, uuid=NIL)
+        record_act(actor=actor, action=Action.BREAK_GLASS, approval=stored, details={"reason": reason})
+    return stored
+
+
+def possible_approvers(approval: Approval) -> list[str]:
+    """Return the names of all who may decide about a request now."""
+    return [person.username for person in people_who_decide(approval)]
+
+
+def _decide(actor: Principal, approval: Approval, state: ApprovalState, comment: str) -> Approval:
+    require(
+        actor=actor,
+        action=Action.APPROVAL_DECIDE,
+        environment=approval.environment,
+        object=approval.audit_object,
+    )
+    _require_authentic(approval)
+    if not decides(actor, approval, Hands()):
+        _deny(actor, approval, Action.APPROVAL_DECIDE)
+        raise Forbidden("Another person decides, who manages the environment: never a token, never oneself.")
+    with changing(approval) as stored:
+        _require_open(stored)
+        _note_decision(stored, actor, state, comment, uuid=actor.uuid)
+    return stored
+
+
+def _require_authentic(approval: Approval) -> None:
+    """Raise Tampered, reported, for a request that Keeper did not write."""
+    if not authentic([approval]):
+        raise Tampered("The stored request was changed outside Keeper; nothing is done with it.")
+
+
+def _note_decision(
+    stored: Approval, actor: Principal, state: ApprovalState, comment: str, *, uuid: UUID
+) -> None:
+    if len(comment) > MAX_COMMENT:
+        raise InvalidField("comment", f"Use at most {MAX_COMMENT} characters.")
+    now = timezone.now()
+    stored.state, stored.comment = state, comment
+    stored.decided_by_uuid, stored.decided_by_name, stored.decided_at = uuid, actor.name, now
+    if state == ApprovalState.REFUSED:
+        stored.finished_at = now
+        owner_of(stored.action).forget(stored)
+    stored.save()
+    record_act(
+        actor=actor,
+        action=Action.APPROVAL_DECIDE,
+        approval=stored,
+        details={"decision": str(state), "comment": comment},
+    )
+    _settled(stored, f"{stored.environment.name}: {actor.name} decided: {state}")
+    _tell_requester(stored)
+
+
+def _close(stored: Approval, state: ApprovalState, actor: Actor, action: Action) -> None:
+    stored.state, stored.finished_at = state, timezone.now()
+    owner_of(stored.action).forget(stored)
+    stored.save(update_fields=["state", "finished_at"])
+    record_act(actor=actor, action=action, approval=stored)
+    _settled(stored, f"{stored.environment.name}: the request is {state}")
+
+
+def _settled(approval: Approval, subject: str) -> None:
+    recovered(
+        kinds={"approval"},
+        about=approval.uuid,
+        subject=subject[:200],
+        lines=[f"{approval.action}: {approval.object_name}"],
+    )
+
+
+def _tell_requester(approval: Approval) -> None:
+    """Tell who asked what was decided, if they are a person with an address."""
+    if approval.requester.kind is not ActorKind.USER:
+        return
+    person = User.objects.filter(uuid=approval.requester_uuid).exclude(email="")
+    ready = approval.state == ApprovalState.APPROVED
+    what = f"{approval.decided_by_name} {approval.state} what you asked for"
+    tell_people(
+        people=list(person.values_list("uuid", flat=True)),
+        environment=approval.environment,
+        kind="approval",
+        subject=f"{approval.environment.name}: {what}",
+        lines=[
+            f"{approval.action}: {approval.object_name}",
+            *([f"Comment: {approval.comment}"] if approval.comment else []),
+            *(["Carry it out on the page of the request: nothing is done before."] if ready else []),
+        ],
+        link=reverse("approval-detail", args=[approval.pk]),
+    )
+
+
+def _require_open(approval: Approval) -> None:
+    if approval.state != ApprovalState.ASKED or not approval.is_live:
+        raise ApprovalVoid(f"The request is {approval.shown_state} already.")
+
+
+def _require_own(actor: Principal, approval: Approval, action: Action, sentence: str) -> None:
+    """Raise Forbidden, recorded, for anybody but whoever asked."""
+    if not _is_own(actor, approval):
+        _deny(actor, approval, action)
+        raise Forbidden(sentence)
+
+
+def _deny(actor: Principal, approval: Approval, action: Action) -> None:
+    record_denial(actor=actor, action=action, environment=approval.environment, object=approval.audit_object)
+
+
+def _is_own(actor: Principal, approval: Approval) -> bool:
+    return (actor.kind, actor.uuid) == (approval.requester.kind, approval.requester_uuid)

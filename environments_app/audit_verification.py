@@ -1,0 +1,67 @@
+"""Verifies the audit trail for whoever operates the installation, recorded."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from itertools import chain, islice
+from typing import Final
+
+from audit_app.checkpoints.gaps import Seam, seams
+from audit_app.checkpoints.trail_inspection import since_checkpoint, whole_trail
+from audit_app.events import streams
+from audit_app.events.actions import Action, Outcome
+from audit_app.integrity.check_registry import Problem, run_checks
+from audit_app.models import deployment_uuid
+from audit_app.recording.recorder import AuditObject, commit_record
+from audit_app.verification.stream_walker import Tally
+from environments_app.authorization.policy import Principal, require
+
+# What is shown; the command lists all.
+MOST_PROBLEMS: Final = 100
+
+
+class Extent(StrEnum):
+    """How much to verify."""
+
+    SINCE_CHECKPOINT = "since-checkpoint"
+    FULL = "full"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What a verification went through and found, at most MOST_PROBLEMS."""
+
+    extent: Extent
+    tally: Tally
+    problems: Sequence[Problem]
+    seams: Sequence[Seam] = ()
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing was found."""
+        return not self.problems
+
+
+def verify_trail(*, actor: Principal, extent: Extent) -> Verification:
+    """Verify the trail against its anchors, and in full all rows too; takes a while where there is much.
+
+    Raises Forbidden unless the actor administers Keeper.
+    """
+    require(actor=actor, action=Action.TRAIL_VERIFY, environment=None)
+    tally = Tally()
+    problems = list(islice(_problems(extent, tally), MOST_PROBLEMS))
+    commit_record(
+        actor=actor,
+        action=Action.TRAIL_VERIFY,
+        stream=streams.SYSTEM,
+        object=AuditObject("trail", deployment_uuid(), "all streams"),
+        outcome=Outcome.FAILED if problems else Outcome.ALLOWED,
+        details={"extent": extent.value, "problems": len(problems), **asdict(tally)},
+    )
+    return Verification(extent=extent, tally=tally, problems=problems, seams=list(seams()))
+
+
+def _problems(extent: Extent, tally: Tally) -> Iterator[Problem]:
+    if extent is Extent.SINCE_CHECKPOINT:
+        return since_checkpoint(tally=tally)
+    return chain(whole_trail(tally=tally), run_checks())

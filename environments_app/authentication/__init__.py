@@ -1,0 +1,1 @@
+"""Sign-in: the API's tokens, passwords, lockout, two-factor authentication."""

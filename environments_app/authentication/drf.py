@@ -1,0 +1,146 @@
+"""Who is calling: service tokens and sessions for the API, and the principal of any request."""
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework import authentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from audit_app.network.refusal_limiter import refuse
+from environments_app.authorization.policy import Principal
+from environments_app.authorization.principals import anonymous_principal, user_principal
+from environments_app.clock import SLACK
+from environments_app.errors import BadToken
+from environments_app.models import User
+from environments_app.tokens.service import authenticate
+from environments_app.users.session_store import CONFIRMED, SIGNED_IN
+
+if TYPE_CHECKING:
+    from drf_spectacular.openapi import AutoSchema
+
+_SCHEME = "bearer"
+
+
+@dataclass(frozen=True)
+class TokenBearer:
+    """What `request.user` is when a service token calls."""
+
+    principal: Principal
+    is_authenticated: bool = True
+    is_active: bool = True
+    is_anonymous: bool = False
+    pk: None = None
+
+    def __str__(self) -> str:
+        return self.principal.name
+
+
+class ServiceTokenAuthentication(authentication.BaseAuthentication):
+    """`Authorization: Bearer kpr_...`; `request.auth` is the principal."""
+
+    def authenticate(self, request: Request) -> tuple[TokenBearer, Principal] | None:
+        """Return the bearer, or None if the request carries no Authorization header.
+
+        Raises AuthenticationFailed for any other scheme and any token that opens nothing: each is
+        counted as a refusal. Raises TooManyRefusals if the address was refused too often.
+        """
+        header = request.META.get("HTTP_AUTHORIZATION", "")
+        if not header:
+            return None
+        http = plain_request(request)
+        address = address_of(http)
+        try:
+            principal = authenticate(_bearer(header), address=address, request_id=request_id_of(http))
+        except BadToken as error:
+            refuse(kind=error.reason, address=address)
+            raise AuthenticationFailed from error
+        # What else looks at the plain request (the history of configuration) sees who acts.
+        http.principal = principal  # type: ignore[attr-defined]  # ours, on Django's request
+        return TokenBearer(principal), principal
+
+    def authenticate_header(self, request: Request) -> str:  # noqa: ARG002 - the signature of DRF
+        """Return the challenge that makes DRF answer 401 instead of 403."""
+        return 'Bearer realm="keeper"'
+
+
+class SessionAuthentication(authentication.SessionAuthentication):
+    """A signed-in browser, with CSRF enforced by DRF's own rule."""
+
+
+class ServiceTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # untyped base
+    """Describes the token in the OpenAPI document."""
+
+    target_class = "environments_app.authentication.drf.ServiceTokenAuthentication"
+    name = "serviceToken"
+
+    def get_security_definition(self, auto_schema: "AutoSchema") -> dict[str, Any]:  # noqa: ARG002 - the signature of drf-spectacular
+        """Return the security scheme."""
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "kpr_<public id>_<secret>"}
+
+
+class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # untyped base
+    """Describes the session in the OpenAPI document."""
+
+    target_class = "environments_app.authentication.drf.SessionAuthentication"
+    name = "session"
+
+    def get_security_definition(self, auto_schema: "AutoSchema") -> dict[str, Any]:  # noqa: ARG002 - the signature of drf-spectacular
+        """Return the security scheme."""
+        return {"type": "apiKey", "in": "cookie", "name": "sessionid"}
+
+
+def _bearer(header: str) -> str:
+    scheme, _, raw = header.partition(" ")
+    if scheme.lower() != _SCHEME:
+        raise BadToken("unknown-scheme")
+    return raw.strip()
+
+
+def principal_of(request: Request | HttpRequest) -> Principal:
+    """Return who makes a request, of the API or of a page, computed once a request."""
+    if isinstance(request, Request) and isinstance(request.auth, Principal):
+        return request.auth
+    http = plain_request(request)
+    principal: Principal | None = getattr(http, "principal", None)
+    if principal is None:
+        principal = session_principal(http)
+        http.principal = principal  # type: ignore[attr-defined]  # ours, on Django's request
+    return principal
+
+
+def session_principal(request: HttpRequest) -> Principal:
+    """Return the principal of a request's session; someone unknown has no rights."""
+    user = getattr(request, "user", None)
+    address, request_id = address_of(request), request_id_of(request)
+    if isinstance(user, User):
+        confirmed = is_confirmed(request)
+        return user_principal(user, address=address, request_id=request_id, confirmed=confirmed)
+    return anonymous_principal(address, request_id)
+
+
+def is_confirmed(request: HttpRequest) -> bool:
+    """Say whether the person of a session has proved of late who they are."""
+    session = request.session
+    since = time.time() - (session.get(CONFIRMED) or session.get(SIGNED_IN) or 0)
+    # One that is to come was noted by a clock that was ahead.
+    return bool(-SLACK.total_seconds() <= since <= settings.KEEPER_FRESH_SIGN_IN_SECONDS)
+
+
+def plain_request(request: Request | HttpRequest) -> HttpRequest:
+    """Return Django's request behind DRF's."""
+    return request._request if isinstance(request, Request) else request  # noqa: SLF001 - DRF has no other way
+
+
+def address_of(request: HttpRequest) -> str:
+    """Return the client's address, which RequestContextMiddleware found."""
+    return str(getattr(request, "client_address", ""))
+
+
+def request_id_of(request: HttpRequest) -> str:
+    """Return the request's id, which RequestContextMiddleware gave."""
+    return str(getattr(request, "request_id", ""))

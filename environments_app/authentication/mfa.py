@@ -1,0 +1,249 @@
+"""The second factor of local accounts: time-based codes (RFC 6238), and recovery codes for one use each.
+
+The seed is sealed under a system key, so that signing in goes on while the provider of keys is away,
+and is bound to its row and its person. A recovery code is kept as a keyed hash alone.
+"""
+
+from base64 import b32encode
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from django.db import transaction
+from django.utils import timezone
+
+from audit_app.events import streams
+from audit_app.events.actions import Action
+from audit_app.events.actors import Actor, ActorKind, system
+from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_state import row_state
+from audit_app.recording.recorder import AuditObject, record
+from environments_app.authentication.totp import (
+    is_code,
+    new_seed,
+    open_seed,
+    renew_codes,
+    seal_seed,
+    use_recovery_code,
+    use_step,
+)
+from environments_app.authorization.locked_row import changing
+from environments_app.authorization.policy import Principal, require, require_confirmed
+from environments_app.clock import SLACK
+from environments_app.errors import Conflict, Forbidden, InvalidField, Tampered
+from environments_app.models import SecondFactor, User
+from environments_app.users.accounts import record_takeover
+from environments_app.users.sessions import end_sessions
+from environments_app.users.suspensions import mark_suspended, tell_suspended
+
+ISSUER: Final = "Keeper"
+_ENROLMENT: Final = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Enrolment:
+    """What an authenticator is given, this once; it has no repr."""
+
+    secret: str
+    uri: str
+
+
+def begin(*, actor: Principal, user: User) -> Enrolment:
+    """Make a seed for one's own account; it counts once a code of it was given to `enrol`.
+
+    Raises Forbidden for somebody else's, ConfirmationNeeded, or Conflict where single sign-on is
+    responsible or a second factor is in use.
+    """
+    _require_own(actor, user)
+    with changing(user) as stored:
+        _require_none(stored)
+        for old in SecondFactor.objects.filter(user=stored):
+            _record(actor, stored, old, "given up", row_state(old, gone=True))
+            old.delete()
+        factor = SecondFactor(user=stored)
+        seed = new_seed()
+        seal_seed(factor, seed)
+        factor.save()
+        _record(actor, stored, factor, "begun", row_state(factor))
+    return _enrolment(user, seed)
+
+
+def pending(*, actor: Principal, user: User) -> Enrolment | None:
+    """Return what was begun a few minutes ago, for the page that asks for its first code again."""
+    _require_own(actor, user)
+    factor = None if user.second_factor else _begun(user)
+    seed = open_seed(factor) if factor else None
+    return _enrolment(user, seed) if seed else None
+
+
+def enrol(*, actor: Principal, user: User, code: str) -> list[str]:
+    """Ask for the second factor from now on; return the recovery codes, which are shown this once.
+
+    It ends all sessions of the person: they began without it.
+    Raises Forbidden, ConfirmationNeeded, Conflict if nothing was begun, or InvalidField for a wrong code.
+    """
+    _require_own(actor, user)
+    with changing(user) as stored:
+        _require_none(stored)
+        factor = _begun(stored)
+        if factor is None:
+            raise Conflict("Nothing was begun of late; begin again.")
+        if not use_step(factor, code):
+            raise InvalidField("code", "This is not the code that is shown now. Is the clock right?")
+        stored.second_factor = factor.uuid
+        stored.save(update_fields=["second_factor"])
+        end_sessions(stored)
+        codes = renew_codes(factor)
+        _record(actor, stored, factor, "enrolled", _states(stored, factor))
+    return codes
+
+
+def renew_recovery_codes(*, actor: Principal, user: User) -> list[str]:
+    """Replace one's recovery codes; return the new ones, which are shown this once.
+
+    Raises Forbidden, ConfirmationNeeded, or Conflict without a second factor.
+    """
+    _require_own(actor, user)
+    with transaction.atomic():
+        factor = _standing(user, locked=True)
+        if factor is None:
+            raise Conflict("There is no second factor.")
+        codes = renew_codes(factor)
+        _record(actor, user, factor, "recovery codes replaced", row_state(factor))
+    return codes
+
+
+def remove(*, actor: Principal, user: User) -> User:
+    """Let the password alone suffice: of one's own account, or as an administrator of another's.
+
+    It ends the person's sessions; the latter suspends what the account reads until managers
+    confirm it. Raises Forbidden, ConfirmationNeeded, or Conflict if there is none.
+    """
+    own = actor.kind is ActorKind.USER and actor.uuid == user.uuid
+    if not own:
+        require(actor=actor, action=Action.USER_CHANGE, environment=None)
+    require_confirmed(actor)
+    with changing(user) as stored:
+        if stored.second_factor is None:
+            raise Conflict("There is no second factor.")
+        stored.second_factor = None
+        suspends = mark_suspended(actor, stored)
+        stored.save(update_fields=["second_factor", "suspended_at"])
+        end_sessions(stored)
+        if suspends:
+            tell_suspended(actor, stored)
+        for factor in SecondFactor.objects.filter(user=stored):
+            _record(actor, stored, factor, "removed", row_state(factor, gone=True))
+            factor.delete()
+        record_takeover(actor, stored, {"second_factor": "removed"})
+    return stored
+
+
+def use_code(*, actor: Principal, user: User, text: str) -> str | None:
+    """Use up a code, or a recovery code, of a person's second factor; return which it was, or None.
+
+    A missing, edited or foreign row opens nothing.
+    """
+    given = text.strip().replace(" ", "").lower()
+    if is_code(given):
+        factor = _standing(user)
+        return "code" if factor and use_step(factor, given) else None
+    with transaction.atomic():
+        factor = _standing(user, locked=True)
+        if factor is None or not use_recovery_code(factor, given):
+            return None
+        state = {"left": len(factor.recovery_codes), **row_state(factor)}
+        _record(actor, user, factor, "recovery code used", state)
+    return "recovery code"
+
+
+def recovery_codes_left(user: User) -> int:
+    """Return how many recovery codes a person has."""
+    factor = _standing(user)
+    return len(factor.recovery_codes) if factor else 0
+
+
+def _require_own(actor: Principal, user: User) -> None:
+    if actor.kind is not ActorKind.USER or actor.uuid != user.uuid:
+        raise Forbidden("You may not do this.")
+    require_confirmed(actor)
+
+
+def _require_none(user: User) -> None:
+    if not user.has_usable_password():
+        raise Conflict("Who signs in by single sign-on is asked by its provider.")
+    if user.second_factor is not None:
+        raise Conflict("There is a second factor already: remove that one first.")
+
+
+def _begun(user: User) -> SecondFactor | None:
+    now = timezone.now()
+    rows = SecondFactor.objects.select_related("user").filter(
+        user=user, created_at__gt=now - _ENROLMENT, created_at__lte=now + SLACK
+    )
+    return next(iter(authentic(rows.order_by("-pk")[:1])), None)
+
+
+def _standing(user: User, *, locked: bool = False) -> SecondFactor | None:
+    """Return what a person's row names, perhaps locked until the transaction ends; genuine or not at all."""
+    if user.second_factor is None:
+        return None
+    rows = SecondFactor.objects.filter(user=user, uuid=user.second_factor)
+    return next(iter(authentic(rows.select_for_update() if locked else rows)), None)
+
+
+def reseal_seeds() -> tuple[int, list[str]]:
+    """Seal every seed under the active system key; return how many, and what is left as it is and why.
+
+    Recovery codes are kept as keyed hashes, which only whoever has a code could make anew: they go on
+    under the key that they were made with.
+    """
+    done, problems = 0, list[str]()
+    for row in SecondFactor.objects.select_related("user").order_by("pk"):
+        if _resealed(row):
+            done += 1
+        else:
+            problems.append(f"The second factor of {row.user.username} does not open: it stays as it is.")
+    return done, problems
+
+
+def _resealed(factor: SecondFactor) -> bool:
+    try:
+        with changing(factor) as stored:
+            seed = open_seed(stored)
+            if seed is None:
+                return False
+            seal_seed(stored, seed)
+            stored.save(update_fields=["seed"])
+            _record(system(), stored.user, stored, "resealed", row_state(stored))
+    except Tampered:
+        return False
+    return True
+
+
+def _enrolment(user: User, seed: bytes) -> Enrolment:
+    secret = b32encode(seed).decode()
+    label = quote(f"{ISSUER}:{user.username}")
+    return Enrolment(
+        secret=secret, uri=f"otpauth://totp/{label}?{urlencode({'secret': secret, 'issuer': ISSUER})}"
+    )
+
+
+def _states(*rows: Any) -> dict[str, Any]:
+    """Return the states of several rows in one event."""
+    found: dict[str, Any] = {}
+    for row in rows:
+        for name, states in row_state(row).items():
+            found[name] = {**found.get(name, {}), **states}  # type: ignore[dict-item]  # they are objects
+    return found
+
+
+def _record(actor: Actor, user: User, factor: SecondFactor, change: str, state: dict[str, Any]) -> None:
+    record(
+        actor=actor,
+        action=Action.SECOND_FACTOR_CHANGE,
+        stream=streams.SYSTEM,
+        object=AuditObject("second-factor", factor.uuid, user.username),
+        details={"change": change, **state},
+    )

@@ -1,0 +1,251 @@
+"""Signing in and out: limited, checked and recorded before a session exists."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from django.conf import settings
+from django.contrib.auth import authenticate, login
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events import streams
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.actors import Actor
+from audit_app.network.client_address import subscriber
+from audit_app.network.refusal_limiter import check_allowance, refuse
+from audit_app.recording.recorder import AuditObject, commit_record
+from environments_app.authentication import lockout, mfa
+from environments_app.authentication.device_cookie import known_device
+from environments_app.authentication.drf import address_of, request_id_of
+from environments_app.authentication.lockout import Attempt, Kind, Source
+from environments_app.authorization.policy import Principal
+from environments_app.authorization.principals import anonymous_principal, user_principal
+from environments_app.clock import SLACK
+from environments_app.errors import Forbidden
+from environments_app.models import User
+from environments_app.names import fold_username
+from environments_app.notifications.service import notify, recovered
+from environments_app.users.password_backend import LocalBackend, named_user
+from environments_app.users.session_store import CONFIRMED, PLACE, SAML, stored_key
+
+REFUSAL_KIND: Final = "sign-in"
+# The alert that strangers used up their tries for an account.
+TRIED: Final = "sign-in-tries"
+_BACKEND: Final = "environments_app.users.password_backend.LocalBackend"
+_MAX_AGENT: Final = 200
+_AWAITED: Final = "second_factor_of"
+_CODE_SECONDS: Final = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamlSubject:
+    """Whom the identity provider knows a session's person as; it is asked to end that session too."""
+
+    issuer: str
+    name_id: str
+    name_id_format: str
+    session_index: str
+
+
+def check_password(request: HttpRequest, *, username: str, password: str, own: bool = False) -> User | None:
+    """Return the user of a username and password, or None, which is recorded when this returns.
+
+    `own` says that the person of the session proves once more who they are, which the session counts.
+
+    Who has a second factor has shown half of it by this: `check_code` asks for the other half.
+    Failures of an existing user are events of their own; those of anybody else are counted by
+    address and minute.
+
+    Raises TooManyRefusals while the address, or the source for this account, has no try left.
+    """
+    account = fold_username(username)
+    attempt = lockout.take(account, _sources(request, account, own=own))
+    user = authenticate(request, username=username, password=password)
+    if isinstance(user, User):
+        lockout.give_back(attempt, forget=user.second_factor is None)
+        return user
+    _note_refusal(request, named_user(username), attempt)
+    return None
+
+
+def check_code(request: HttpRequest, *, user: User, code: str, own: bool = False) -> str | None:
+    """Use up a code of the second factor of somebody whose password was right; return its kind, or None.
+
+    Wrong ones count and are recorded as wrong passwords are, and together with them.
+    Raises TooManyRefusals as `check_password` does.
+    """
+    attempt = lockout.take(user.username, _sources(request, user.username, own=own))
+    how = mfa.use_code(actor=_principal(request, user), user=user, text=code)
+    if how is None:
+        _note_refusal(request, user, attempt, {"reason": "second-factor"})
+        return None
+    lockout.give_back(attempt, forget=True)
+    return how
+
+
+def _sources(request: HttpRequest, account: str, *, own: bool) -> Iterator[Source]:
+    """Yield as what a request may try for an account, the surest first; raises TooManyRefusals.
+
+    What only the person has is asked before the address, which strangers behind the same one use up.
+    """
+    if own:
+        yield Source(Kind.SESSION, stored_key(request.session.session_key or ""))
+        return
+    device = known_device(request, account)
+    if device is not None:
+        yield Source(Kind.DEVICE, device)
+    check_allowance(address=address_of(request))
+    network = subscriber(address_of(request))
+    if lockout.is_known_network(account, network):
+        yield Source(Kind.NETWORK, network)
+    yield Source(Kind.STRANGER, network)
+
+
+def await_code(request: HttpRequest, user: User) -> None:
+    """Remember for some minutes, in a session of nobody's, whose password was right."""
+    request.session.cycle_key()
+    request.session[_AWAITED] = {
+        "user": user.pk,
+        "hash": user.get_session_auth_hash(),
+        "until": int(time.time()) + _CODE_SECONDS,
+    }
+
+
+def awaited_user(request: HttpRequest) -> User | None:
+    """Return whose password was right a few minutes ago, if it still is the password."""
+    kept = request.session.get(_AWAITED)
+    if not kept or not 0 < kept["until"] - time.time() <= _CODE_SECONDS + SLACK.total_seconds():
+        return None
+    user = LocalBackend().get_user(kept["user"])
+    same = user is not None and constant_time_compare(kept["hash"], user.get_session_auth_hash())
+    return user if same else None
+
+
+def start_session(request: HttpRequest, user: User, *, shown: str | None = None) -> None:
+    """Record that somebody signs in, and start their session under a new id.
+
+    `shown` is what they showed of their second factor. Raises Forbidden if it is missing.
+    """
+    if user.second_factor is not None and shown is None:
+        raise Forbidden("The second factor is missing.")
+    details: dict[str, Json] = {"second_factor": shown} if shown else {}
+    _record(_principal(request, user), Action.SIGN_IN, user, Outcome.ALLOWED, details)
+    request.session.pop(_AWAITED, None)
+    lockout.remember_network(user.username, subscriber(address_of(request)))
+    recovered(kinds=[TRIED], about=user.uuid, subject=f"{user.username} has signed in")
+    _start(request, user, timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE))
+
+
+def start_saml_session(
+    request: HttpRequest, user: User, subject: SamlSubject, *, proved_at: int, ends_at: int | None
+) -> None:
+    """Record that the identity provider vouches for somebody, and start their session.
+
+    Both are in seconds since the epoch: `proved_at` is when the provider last asked for the person's
+    credentials, from which the fresh proof counts, and `ends_at` when the session ends at the latest.
+    """
+    _record(
+        _principal(request, user),
+        Action.SIGN_IN,
+        user,
+        Outcome.ALLOWED,
+        {"how": SAML, "issuer": subject.issuer},
+    )
+    end = timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE)
+    _start(request, user, min(end, datetime.fromtimestamp(ends_at, UTC)) if ends_at else end)
+    request.session[SAML] = asdict(subject)
+    mark_confirmed(request, at=proved_at)
+
+
+def saml_subject(request: HttpRequest) -> SamlSubject | None:
+    """Return whom the identity provider knows this session's person as; None if it knows nothing of it."""
+    kept = request.session.get(SAML)
+    return SamlSubject(**kept) if kept else None
+
+
+def confirm_session(request: HttpRequest, user: User, *, how: str, at: int | None = None) -> None:
+    """Record that the person of a session proved once more who they are, at a time that is now by default."""
+    _record(_principal(request, user), Action.SESSION_CONFIRM, user, Outcome.ALLOWED, {"how": how})
+    request.session.cycle_key()
+    mark_confirmed(request, at=at)
+
+
+def mark_confirmed(request: HttpRequest, *, at: int | None = None) -> None:
+    """Note when the person of this session proved who they are, now by default; no time to come counts."""
+    now = int(time.time())
+    request.session[CONFIRMED] = now if at is None else min(at, now)
+
+
+def record_denied(request: HttpRequest, user: User | None, *, reason: str) -> None:
+    """Record that somebody was about to sign in as an existing account and was refused."""
+    if user is not None:
+        actor = anonymous_principal(address_of(request), request_id_of(request))
+        _record(actor, Action.SIGN_IN, user, Outcome.DENIED, {"reason": reason})
+
+
+def record_sign_out(request: HttpRequest, user: User) -> None:
+    """Record that a person ends their session."""
+    _record(_principal(request, user), Action.SIGN_OUT, user, Outcome.ALLOWED)
+
+
+def _note_refusal(
+    request: HttpRequest, user: User | None, attempt: Attempt, details: Mapping[str, Json] | None = None
+) -> None:
+    address, kind = address_of(request), attempt.source.kind
+    if user is not None:
+        actor = anonymous_principal(address, request_id_of(request))
+        _record(actor, Action.SIGN_IN, user, Outcome.DENIED, details)
+        if attempt.is_last and kind is Kind.STRANGER:
+            _tell_tried(user)
+    if kind in {Kind.NETWORK, Kind.STRANGER}:
+        refuse(kind=REFUSAL_KIND, address=address)
+
+
+def _tell_tried(user: User) -> None:
+    """Tell a person and the administrators that strangers have used up their tries for an account."""
+    notify(
+        kind=TRIED,
+        about=user.uuid,
+        environment=None,
+        subject=f"Many wrong passwords for the account {user.username}",
+        lines=[
+            "They came from networks where this person has not signed in before. Such networks wait now.",
+            f"{user.username} signs in as before from a known browser or network.",
+            "If these were not your own tries, choose a new password and set up a second factor.",
+        ],
+        link=reverse("profile"),
+        signature=timezone.now().date().isoformat(),
+        people=[user.uuid],
+    )
+
+
+def _principal(request: HttpRequest, user: User) -> Principal:
+    return user_principal(user, address=address_of(request), request_id=request_id_of(request))
+
+
+def _start(request: HttpRequest, user: User, end: datetime) -> None:
+    # Django gives the session a new id here, so that a planted one is worth nothing.
+    login(request, user, backend=_BACKEND)
+    request.session.set_expiry(end)
+    agent = request.META.get("HTTP_USER_AGENT", "")[:_MAX_AGENT]
+    request.session[PLACE] = (address_of(request), agent)
+    mark_confirmed(request)
+
+
+def _record(
+    actor: Actor, action: Action, user: User, outcome: Outcome, details: Mapping[str, Json] | None = None
+) -> None:
+    commit_record(
+        actor=actor,
+        action=action,
+        stream=streams.SYSTEM,
+        object=AuditObject("user", user.uuid, user.username),
+        outcome=outcome,
+        details=details,
+    )

@@ -1,0 +1,1 @@
+"""Who may do what: principals, the policy table, break-glass, custody."""

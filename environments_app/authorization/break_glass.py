@@ -1,0 +1,66 @@
+"""Breaking the glass: an administrator opens a way to values that no grant of their own allows.
+
+It is allowed, since administrators manage members and tokens, and always recorded as what it is,
+whoever the way is opened for: an account or a token may belong to the same person.
+"""
+
+from audit_app.events.actions import Action
+from audit_app.events.actors import ActorKind
+from audit_app.recording.recorder import Draft
+from environments_app.authorization.policy import (
+    ROLE_ACTIONS,
+    Principal,
+    grants_allow,
+    require_confirmed,
+    require_trusted,
+)
+from environments_app.models import Environment, Role
+
+
+def opens_values(actor: Principal, action: Action, *, environment_id: int | None, role: str) -> bool:
+    """Say whether granting this role lets somebody read values by administration alone.
+
+    Keeper itself is left out: whoever runs its commands has the host, and with it the keys.
+    """
+    return (
+        administers(actor)
+        and _reads_values(role)
+        and not grants_allow(actor, action, environment_id=environment_id)
+    )
+
+
+def confirm_grant(actor: Principal, action: Action, *, environment: Environment | None, role: str) -> None:
+    """Ask who grants a role that reads values to be whom they seem to be.
+
+    Otherwise a stale session would let in another account, whose own session is fresh.
+    Raises ConfirmationNeeded, or Suspended to break the glass while the account may be in other hands.
+    """
+    if _reads_values(role):
+        require_confirmed(actor)
+    if environment and opens_values(actor, action, environment_id=environment.pk, role=role):
+        require_trusted(actor, action, environment=environment)
+
+
+def administers(actor: Principal) -> bool:
+    """Say whether a person or a token acts that may administer."""
+    return actor.is_admin and actor.kind is not ActorKind.SYSTEM
+
+
+def with_alert(draft: Draft, *, breaks_glass: bool) -> list[Draft]:
+    """Return an event, followed by the one that alerts if the act it records breaks the glass."""
+    if not breaks_glass:
+        return [draft]
+    alert = Draft(
+        actor=draft.actor,
+        action=Action.BREAK_GLASS,
+        stream=draft.stream,
+        object=draft.object,
+        details=draft.details,
+    )
+    return [draft, alert]
+
+
+def _reads_values(role: str) -> bool:
+    # As text: the role of a token is of another enumeration, with one member more.
+    text = str(role)
+    return text in Role.values and Action.SECRET_REVEAL in ROLE_ACTIONS[Role(text)]

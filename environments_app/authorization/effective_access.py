@@ -1,0 +1,174 @@
+"""Why somebody can read something: every way into an environment, and whether it counts now."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Prefetch
+from django.utils import timezone
+
+from audit_app.events.actions import Action
+from audit_app.integrity.row_authentication import authentic
+from environments_app.authorization.policy import ROLE_ACTIONS, Grant, Principal, require
+from environments_app.models import (
+    AccessConfirmation,
+    Environment,
+    GroupMember,
+    Membership,
+    Role,
+    SamlGroupMapping,
+    ServiceToken,
+    Source,
+    User,
+    UserRole,
+)
+
+PERSON, TOKEN = "person", "token"
+DISABLED = "the account is disabled"
+EXPIRED = "its time is over"
+FORGED = "the row was changed outside Keeper"
+NOT_COVERED = "its prefix does not reach this name"
+NOT_READING = "the role shows names and no values"
+RESTORED = "suspended by a restore until somebody releases it"
+REVOKED = "revoked"
+SUSPENDED = "suspended until a manager confirms it"
+BREAKS_GLASS = "administrators see names; letting themselves in is recorded and alerts"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """One way to the values of an environment; `hindrances` say why it does not lead there now."""
+
+    kind: str
+    who: str
+    via: str
+    role: str
+    prefix: str = ""
+    expires_at: datetime | None = None
+    granted_by: str = ""
+    hindrances: tuple[str, ...] = ()
+
+    @property
+    def reads(self) -> bool:
+        """Whether values can be read by it now."""
+        return not self.hindrances
+
+
+def explain(
+    *, actor: Principal, environment: Environment, name: str = "", person: str = "", token: str = ""
+) -> list[Way]:
+    """Return every way into an environment: those that read first, then by who.
+
+    `name` asks about one secret, `person` and `token` about one holder. Raises Invisible or Forbidden.
+    """
+    require(actor=actor, action=Action.MEMBER_VIEW, environment=environment)
+    ways = [*_of_people(environment, name), *_of_tokens(environment, name), *_of_administrators()]
+    if person or token:
+        ways = [way for way in ways if way.who == (person if way.kind == PERSON else token)]
+    return sorted(ways, key=lambda way: (not way.reads, way.kind, way.who, way.prefix))
+
+
+def _of_people(environment: Environment, name: str) -> Iterator[Way]:
+    members = Prefetch("group__group_members", GroupMember.objects.select_related("user", "group"))
+    rows = Membership.objects.filter(environment=environment)
+    mapped = _mapped_groups(environment)
+    confirmed = _confirmed(environment)
+    for row in rows.select_related("environment", "user", "group", "granted_by").prefetch_related(members):
+        if row.user:
+            yield _way(row, row.user, _via(row, mapped), name, confirmed)
+        elif row.group:
+            for place in row.group.group_members.all():
+                yield _way(row, place.user, f"group {row.group.name}", name, confirmed, place)
+
+
+def _way(
+    row: Membership,
+    user: User,
+    via: str,
+    name: str,
+    confirmed: dict[int, datetime],
+    place: GroupMember | None = None,
+) -> Way:
+    genuine = all(each.is_authentic() for each in (row, user, row.environment, *([place] if place else [])))
+    waits = user.suspended_at is not None and confirmed.get(user.pk) != user.suspended_at
+    found = {
+        FORGED: not genuine,
+        DISABLED: not user.is_active,
+        EXPIRED: row.is_expired,
+        SUSPENDED: waits or row.suspended_at is not None,
+        NOT_READING: not _reads(row.role),
+        NOT_COVERED: not _covers(row.prefix, name),
+    }
+    return Way(
+        kind=PERSON,
+        who=user.username,
+        via=via,
+        role=row.role,
+        prefix=row.prefix,
+        expires_at=row.expires_at,
+        granted_by=row.granted_by.username if row.granted_by else "",
+        hindrances=tuple(why for why, holds in found.items() if holds),
+    )
+
+
+def _of_tokens(environment: Environment, name: str) -> Iterator[Way]:
+    rows = ServiceToken.objects.filter(environment=environment, revoked_at=None)
+    for token in rows.select_related("environment", "created_by").order_by("pk"):
+        found = {
+            FORGED: not token.is_authentic(),
+            EXPIRED: token.expires_at is not None and token.expires_at <= timezone.now(),
+            RESTORED: token.suspended_at is not None,
+            NOT_READING: not _reads(token.role),
+            NOT_COVERED: not _covers(token.prefix, name),
+        }
+        yield Way(
+            kind=TOKEN,
+            who=token.name,
+            via=f"token kpr_{token.public_id[:8]}…",
+            role=token.role,
+            prefix=token.prefix,
+            expires_at=token.expires_at,
+            granted_by=token.created_by.username if token.created_by else "",
+            hindrances=tuple(why for why, holds in found.items() if holds),
+        )
+
+
+def _of_administrators() -> Iterator[Way]:
+    for user in authentic(User.objects.filter(role=UserRole.ADMIN, is_active=True)):
+        yield Way(
+            kind=PERSON,
+            who=user.username,
+            via="administration",
+            role=UserRole.ADMIN,
+            hindrances=(BREAKS_GLASS,),
+        )
+
+
+def _mapped_groups(environment: Environment) -> dict[tuple[str, str], list[str]]:
+    """Return the groups of single sign-on that grant a role under a prefix."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for mapping in SamlGroupMapping.objects.filter(environment=environment).order_by("group"):
+        found.setdefault((mapping.role, mapping.prefix), []).append(mapping.group)
+    return found
+
+
+def _via(row: Membership, mapped: dict[tuple[str, str], list[str]]) -> str:
+    if row.source == Source.REQUEST:
+        return "a request, which was granted"
+    if row.source != Source.SAML:
+        return "a grant to the person"
+    groups = mapped.get((row.role, row.prefix), [])
+    return f"single sign-on ({', '.join(groups)})" if groups else "single sign-on, until the next sign-in"
+
+
+def _confirmed(environment: Environment) -> dict[int, datetime]:
+    rows = AccessConfirmation.objects.filter(environment=environment).select_related("environment", "user")
+    return {row.user_id: row.suspended_at for row in authentic(rows)}
+
+
+def _reads(role: str) -> bool:
+    return role in Role.values and Action.SECRET_REVEAL in ROLE_ACTIONS[Role(role)]
+
+
+def _covers(prefix: str, name: str) -> bool:
+    return not name or Grant.reaches(prefix, name)

@@ -1,0 +1,397 @@
+"""The one place that decides who may do what: a role by action table that denies by default.
+
+Roles permit acts in an environment; administrators operate the installation and never read or
+write a value. A grant for a prefix reaches the names under it and nothing that concerns the
+environment as a whole, save seeing that it exists.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
+from uuid import UUID
+
+from django.db.models import Q
+
+from audit_app.events import streams
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.actors import NIL, Actor, ActorKind
+from audit_app.recording.recorder import AuditObject, commit_record
+from environments_app.errors import ConfirmationNeeded, Forbidden, Invisible, Suspended
+from environments_app.models import Environment, Role
+
+_VIEWER: Final = frozenset(
+    {Action.ENVIRONMENT_VIEW, Action.SECRET_VIEW, Action.TARGET_VIEW, Action.ROTATION_VIEW}
+)
+_READER: Final = _VIEWER | {
+    Action.SECRET_REVEAL,
+    Action.SECRET_EXPORT,
+    Action.SECRET_COMPARE,
+    Action.SECRET_SHARE,
+    Action.ROTATION_ACKNOWLEDGE,
+}
+_EDITOR: Final = _READER | {
+    Action.SECRET_CREATE,
+    Action.SECRET_UPDATE,
+    Action.SECRET_ROLLBACK,
+    Action.SECRET_RENAME,
+    Action.SECRET_COPY,
+    Action.SECRET_MOVE,
+    Action.SECRET_DELETE,
+    Action.SECRET_RESTORE,
+    Action.SECRET_IMPORT,
+    Action.SECRET_DELIVER,
+    Action.SECRET_PULL,
+    Action.TARGET_PLAN,
+    Action.TARGET_APPLY,
+    Action.TARGET_RESOLVE,
+    Action.TARGET_CONNECT,
+    Action.ROTATION_RUN,
+    Action.ROTATION_RESOLVE,
+    Action.ROTATION_CONNECT,
+}
+_MANAGER: Final = _EDITOR | {
+    Action.SECRET_PURGE,
+    Action.ENVIRONMENT_UPDATE,
+    Action.MEMBER_VIEW,
+    Action.MEMBER_GRANT,
+    Action.MEMBER_CHANGE,
+    Action.MEMBER_REVOKE,
+    Action.TOKEN_VIEW,
+    Action.TOKEN_ISSUE,
+    Action.TOKEN_CHANGE,
+    Action.TOKEN_REVOKE,
+    Action.ACCESS_CONFIRM,
+    Action.TRAIL_VIEW,
+    Action.NOTIFICATION_VIEW,
+    Action.NOTIFICATION_CREATE,
+    Action.NOTIFICATION_REMOVE,
+    Action.NOTIFICATION_TEST,
+    Action.TARGET_CREATE,
+    Action.TARGET_CHANGE,
+    Action.TARGET_REMOVE,
+    Action.TARGET_PAUSE,
+    Action.TARGET_TEST,
+    Action.TARGET_ADOPT,
+    Action.ROTATION_CREATE,
+    Action.ROTATION_CHANGE,
+    Action.ROTATION_SUSPEND,
+    Action.ROTATION_REMOVE,
+    Action.ROTATION_CUT,
+    Action.CONSENT_VIEW,
+    Action.CONSENT_GIVE,
+    Action.CONSENT_WITHDRAW,
+    Action.APPROVAL_VIEW,
+    Action.APPROVAL_DECIDE,
+}
+ROLE_ACTIONS: Final = MappingProxyType(
+    {Role.VIEWER: _VIEWER, Role.READER: _READER, Role.EDITOR: _EDITOR, Role.MANAGER: _MANAGER}
+)
+
+# In every environment and for the installation as a whole; no value is read or written by these.
+_OPERATIONS: Final = frozenset(
+    {
+        Action.ENVIRONMENT_VIEW,
+        Action.ENVIRONMENT_CREATE,
+        Action.ENVIRONMENT_UPDATE,
+        Action.MEMBER_VIEW,
+        Action.MEMBER_GRANT,
+        Action.MEMBER_CHANGE,
+        Action.MEMBER_REVOKE,
+        Action.TOKEN_VIEW,
+        Action.TOKEN_ISSUE,
+        Action.TOKEN_CHANGE,
+        Action.TOKEN_REVOKE,
+        Action.SECRET_VIEW,
+        Action.TARGET_VIEW,
+        Action.TARGET_PAUSE,
+        Action.ROTATION_VIEW,
+        Action.ROTATION_SUSPEND,
+        Action.CONSENT_VIEW,
+        Action.TRAIL_VIEW,
+        Action.TRAIL_VERIFY,
+        Action.NOTIFICATION_VIEW,
+        Action.NOTIFICATION_CREATE,
+        Action.NOTIFICATION_REMOVE,
+        Action.NOTIFICATION_TEST,
+        Action.APPROVAL_VIEW,
+    }
+)
+ADMIN_ACTIONS: Final = _OPERATIONS | {
+    Action.USER_VIEW,
+    Action.USER_CREATE,
+    Action.USER_CHANGE,
+    Action.GROUP_CHANGE,
+    Action.SAML_MAPPING_CHANGE,
+    Action.INTEGRITY_SWEEP,
+    Action.SYSTEM_VIEW,
+    Action.DATA_KEY_CHECK,
+    Action.REPORT_GENERATE,
+    Action.BACKUP_VIEW,
+    Action.BACKUP_CREATE,
+    Action.RESTORE_RELEASE,
+    Action.DEPLOYMENT_ACTIVATE,
+    # Of what administrators may do themselves; `second_person` decides.
+    Action.APPROVAL_DECIDE,
+}
+# A token that administers manages environments, members and tokens, but no people.
+ADMIN_TOKEN_ACTIONS: Final = _OPERATIONS
+# Whoever has any part of an environment may know that it is there.
+_ANY_PREFIX: Final = frozenset({Action.ENVIRONMENT_VIEW})
+# Whoever may do these to every name in the scope of a target may do them to the target.
+_BY_SCOPE: Final = frozenset(action for action in _EDITOR if action.startswith("target."))
+# Acts that concern one secret, and so are asked for by its name.
+_OF_A_SECRET: Final = ("secret.", "rotation.")
+_NOTHING: Final = Q(pk__in=())
+SUSPENDED: Final = (
+    "This access is suspended: an administrator replaced what this account signs in with, or mapped "
+    "the group that grants it. Names can be seen; a manager of the environment confirms the rest, on its "
+    "page of access."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """A role in an environment, for the names under `prefix` (empty: all)."""
+
+    environment_id: int
+    environment_uuid: UUID
+    environment_name: str
+    role: Role
+    prefix: str
+    # The role that stands behind a grant which is suspended; `role` is then that of a viewer.
+    held: Role | None = None
+
+    def covers(self, name: str) -> bool:
+        """Say whether a name lies under the prefix, by whole segments."""
+        return self.reaches(self.prefix, name)
+
+    @staticmethod
+    def reaches(prefix: str, name: str) -> bool:
+        """Say whether a name lies under a prefix, by whole segments."""
+        return not prefix or name == prefix or name.startswith(f"{prefix}/")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Principal(Actor):
+    """An actor together with everything it has been granted, as of now."""
+
+    is_admin: bool = False
+    grants: tuple[Grant, ...] = ()
+    # False for a session whose person has not proved of late who they are.
+    confirmed: bool = True
+    # Whether somebody else may be able to sign in as this person; `trusted_in` names the
+    # environments whose managers have confirmed the account since.
+    suspended: bool = False
+    trusted_in: frozenset[int] = frozenset()
+    # The approval that is being carried out, if any; `second_person` proves it.
+    approval: UUID | None = None
+
+    def carrying(self, approval: UUID) -> "Principal":
+        """Return the same principal, carrying out an approval."""
+        return replace(self, approval=approval)
+
+    def proven(self) -> "Principal":
+        """Return the same principal, whose person has just shown the password and the second factor."""
+        return replace(self, confirmed=True)
+
+
+def allows(principal: Principal, action: Action, *, environment_id: int | None, name: str = "") -> bool:
+    """Decide whether a principal may do something; `environment_id` None means the installation.
+
+    `name` is the secret's name, or a prefix such as the scope of a target; acts without a name
+    concern all of the environment, so that a grant for a prefix does not suffice.
+    """
+    if principal.is_admin and action in admin_actions(principal):
+        return True
+    return grants_allow(principal, action, environment_id=environment_id, name=name)
+
+
+def grants_allow(principal: Principal, action: Action, *, environment_id: int | None, name: str = "") -> bool:
+    """Decide by the grants alone, leaving aside what administrators may do."""
+    return any(
+        _permits(grant, action, name) for grant in principal.grants if grant.environment_id == environment_id
+    )
+
+
+def admin_actions(principal: Principal) -> frozenset[Action]:
+    """Return what administering means for this kind of principal."""
+    return ADMIN_TOKEN_ACTIONS if principal.kind is ActorKind.TOKEN else ADMIN_ACTIONS
+
+
+def require(
+    *,
+    actor: Principal,
+    action: Action,
+    environment: Environment | None,
+    name: str = "",
+    object: AuditObject | None = None,
+) -> None:
+    """Let an act pass, or record the denial in a transaction of its own and refuse.
+
+    Call it outside `atomic()`: a denial must survive the request's rollback. `object` is what
+    the trail names, by default the environment.
+
+    Raises Invisible if the actor may not even see what it asks for, Forbidden if it sees it
+    (Suspended where only a suspension is in the way), and RuntimeError for a denial inside a
+    transaction.
+    """
+    environment_id = environment.pk if environment else None
+    if allows(actor, action, environment_id=environment_id, name=name):
+        return
+    suspended = is_suspended(actor, action, environment_id, name)
+    reason = "suspended" if suspended else ""
+    record_denial(
+        actor=actor, action=action, environment=environment, name=name, object=object, reason=reason
+    )
+    if suspended:
+        raise Suspended(SUSPENDED)
+    seeing = Action.SECRET_VIEW if name else Action.ENVIRONMENT_VIEW
+    if environment and not allows(actor, seeing, environment_id=environment_id, name=name):
+        raise Invisible("There is no such object.")
+    raise Forbidden("You may not do this.")
+
+
+def require_confirmed(actor: Principal) -> None:
+    """Let pass who has proved of late who they are, and programs; raises ConfirmationNeeded.
+
+    A browser that was left open, or a session that was stolen, shall not open many values at once.
+    """
+    if not actor.confirmed:
+        raise ConfirmationNeeded("Confirm first who you are, at /confirm; then do this again.")
+
+
+def require_trusted(actor: Principal, action: Action, *, environment: Environment) -> None:
+    """Refuse to break the glass by an account that may be in other hands than its person's.
+
+    Raises Suspended, recorded, until a manager of the environment has confirmed it.
+    """
+    if actor.suspended and environment.pk not in actor.trusted_in:
+        record_denial(actor=actor, action=action, environment=environment, reason="suspended")
+        raise Suspended(SUSPENDED)
+
+
+def require_unsuspended(actor: Principal, action: Action) -> None:
+    """Refuse what would go on where an account may be in other hands than its person's. Raises Suspended."""
+    if actor.suspended:
+        record_denial(actor=actor, action=action, environment=None, reason="suspended")
+        raise Suspended(SUSPENDED)
+
+
+def visible(actor: Principal, action: Action) -> Q:
+    """Return the condition on secrets (environment_id, name) for which `allows` says yes."""
+    return _visible(actor, action, "name")
+
+
+def visible_scopes(actor: Principal, action: Action) -> Q:
+    """Return the condition on targets (environment_id, scope) for which `allows` says yes."""
+    return _visible(actor, action, "scope")
+
+
+def visible_environments(actor: Principal) -> Q:
+    """Return the condition on environments that the actor may see."""
+    if actor.is_admin:
+        return Q()
+    return Q(pk__in=sorted({grant.environment_id for grant in actor.grants}))
+
+
+def environments_for(actor: Principal, action: Action) -> Q | None:
+    """Return the condition on environments for all of which `allows` says yes; None if for none."""
+    if actor.is_admin and action in admin_actions(actor):
+        return Q()
+    places = {grant.environment_id for grant in actor.grants if _permits(grant, action, "")}
+    return Q(pk__in=sorted(places)) if places else None
+
+
+class TrailPolicy:
+    """Tells audit_app who may read which streams of the trail (settings.KEEPER_POLICY)."""
+
+    def readable_streams(self, actor: Actor) -> list[str] | None:
+        """Return the names of the streams that an actor may read; None means all of them."""
+        if not isinstance(actor, Principal):
+            return []
+        if actor.is_admin:
+            return None
+        return list(dict.fromkeys(_managed_streams(actor)))
+
+    def named_streams(self, actor: Actor) -> dict[str, str]:
+        """Return the streams of the environments that the actor may read, by the environment's name."""
+        if not isinstance(actor, Principal):
+            return {}
+        places = environments_for(actor, Action.TRAIL_VIEW)
+        rows = Environment.objects.filter(places) if places is not None else Environment.objects.none()
+        return {
+            name: streams.environment_stream(uuid)
+            for name, uuid in rows.order_by("position", "name").values_list("name", "uuid")
+        }
+
+
+def _managed_streams(principal: Principal) -> Iterator[str]:
+    for grant in principal.grants:
+        if _permits(grant, Action.TRAIL_VIEW, ""):
+            yield streams.environment_stream(grant.environment_uuid)
+
+
+def _permits(grant: Grant, action: Action, name: str) -> bool:
+    if action not in ROLE_ACTIONS[grant.role]:
+        return False
+    if action in _ANY_PREFIX:
+        return True
+    # Only acts on secrets, and the use of targets by their scope, know names; whatever else is
+    # asked concerns the environment as a whole.
+    return grant.covers(name if action.startswith(_OF_A_SECRET) or action in _BY_SCOPE else "")
+
+
+def _visible(actor: Principal, action: Action, column: str) -> Q:
+    if actor.is_admin and action in admin_actions(actor):
+        return Q()
+    grants = [grant for grant in actor.grants if action in ROLE_ACTIONS[grant.role]]
+    whole = {grant.environment_id for grant in grants if not grant.prefix}
+    condition = Q(environment_id__in=sorted(whole)) if whole else _NOTHING
+    for grant in grants:
+        if grant.environment_id not in whole:
+            condition |= Q(environment_id=grant.environment_id) & _under(grant.prefix, column)
+    return condition
+
+
+def _under(prefix: str, column: str) -> Q:
+    """Return the condition on names under a prefix: a range, not LIKE, which ignores case on SQLite."""
+    # "0" follows "/".
+    return Q((column, prefix)) | Q((f"{column}__gte", f"{prefix}/"), (f"{column}__lt", f"{prefix}0"))
+
+
+def is_suspended(actor: Principal, action: Action, environment_id: int | None, name: str) -> bool:
+    """Say whether the act is one that a grant allowed before it was suspended."""
+    return any(
+        _permits(replace(grant, role=grant.held), action, name)
+        for grant in actor.grants
+        if grant.held and grant.environment_id == environment_id
+    )
+
+
+def record_denial(
+    *,
+    actor: Principal,
+    action: Action,
+    environment: Environment | None,
+    name: str = "",
+    object: AuditObject | None = None,
+    reason: str = "",
+) -> None:
+    """Record that an act was refused, for those whose refusal depends on more than the table.
+
+    Committed when this returns: call it outside `atomic()`. `reason` is a word of ours.
+    """
+    if environment is None:
+        stream, default = streams.SYSTEM, AuditObject("deployment", NIL, "")
+    else:
+        stream = streams.environment_stream(environment.uuid)
+        default = AuditObject("environment", environment.uuid, environment.name)
+    commit_record(
+        actor=actor,
+        action=action,
+        stream=stream,
+        object=object or default,
+        outcome=Outcome.DENIED,
+        details={**({"name": name} if name else {}), **({"reason": reason} if reason else {})},
+    )

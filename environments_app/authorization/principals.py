@@ -1,0 +1,197 @@
+"""Finds out what an actor has been granted, counting genuine and unexpired rows only."""
+
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import Q
+from django.utils import timezone
+
+from audit_app.events.actors import NIL, Actor, ActorKind
+from audit_app.integrity.row_authentication import authentic
+from environments_app.authorization.policy import Grant, Principal
+from environments_app.clock import SLACK
+from environments_app.models import (
+    AccessConfirmation,
+    GroupMember,
+    Membership,
+    Role,
+    ServiceToken,
+    TokenRole,
+    User,
+)
+
+
+def user_principal(
+    user: User, *, address: str = "", request_id: str = "", confirmed: bool = True
+) -> Principal:
+    """Return what a person may do now, in two queries, or three if the account was suspended.
+
+    Someone inactive, or whose row was not written by Keeper, has no rights at all.
+    """
+    counts = user.is_active and bool(authentic([user]))
+    trusted_in = _trusted_in(user, user.suspended_at) if counts and user.suspended_at else frozenset()
+    return Principal(
+        kind=ActorKind.USER,
+        uuid=user.uuid,
+        name=user.username,
+        address=address,
+        request_id=request_id,
+        confirmed=confirmed,
+        is_admin=counts and user.is_admin,
+        grants=_grants_of(user, trusted_in) if counts else (),
+        suspended=user.suspended_at is not None,
+        trusted_in=trusted_in,
+    )
+
+
+def token_principal(token: ServiceToken, *, address: str = "", request_id: str = "") -> Principal:
+    """Return what a service token may do now; its environment must be loaded along with it.
+
+    A revoked, expired or forged token has no rights at all.
+    """
+    counts = token.is_live and bool(authentic([token]))
+    return (
+        token_bearer(token, grants_on(token), address=address, request_id=request_id)
+        if counts
+        else Principal(
+            kind=ActorKind.TOKEN, uuid=token.uuid, name=token.name, address=address, request_id=request_id
+        )
+    )
+
+
+def token_bearer(
+    token: ServiceToken, grants: tuple[Grant, ...], *, address: str = "", request_id: str = ""
+) -> Principal:
+    """Return whom a token that is live and genuine stands for; `grants` are what `grants_on` it gave."""
+    return Principal(
+        kind=ActorKind.TOKEN,
+        uuid=token.uuid,
+        name=token.name,
+        address=address,
+        request_id=request_id,
+        is_admin=token.role == TokenRole.ADMIN and token.environment_id is None,
+        grants=grants,
+    )
+
+
+def system_principal(
+    *, grants: tuple[Grant, ...] = (), is_admin: bool = False, request_id: str = ""
+) -> Principal:
+    """Return Keeper itself, within the grants stored on a target or policy.
+
+    `is_admin` is for management commands: whoever has a shell on the host operates Keeper.
+    """
+    return Principal(
+        kind=ActorKind.SYSTEM,
+        uuid=NIL,
+        name="system",
+        request_id=request_id,
+        is_admin=is_admin,
+        grants=grants,
+    )
+
+
+def anonymous_principal(address: str, request_id: str = "") -> Principal:
+    """Return whoever has not said who they are, with no rights."""
+    return Principal(
+        kind=ActorKind.ANONYMOUS, uuid=NIL, name="anonymous", address=address, request_id=request_id
+    )
+
+
+def principal_for(actor: Actor) -> Principal:
+    """Ask again what an actor may do, when its queued job runs.
+
+    An actor that no longer exists has no rights; the system has none but what its job stored.
+    """
+    found: Principal | None = None
+    if actor.kind is ActorKind.USER:
+        found = _user_again(actor.uuid, actor)
+    elif actor.kind is ActorKind.TOKEN:
+        found = _token_again(actor.uuid, actor)
+    return found or Principal(
+        kind=actor.kind, uuid=actor.uuid, name=actor.name, address=actor.address, request_id=actor.request_id
+    )
+
+
+def _user_again(uuid: UUID, actor: Actor) -> Principal | None:
+    user = User.objects.filter(uuid=uuid).first()
+    return user_principal(user, address=actor.address, request_id=actor.request_id) if user else None
+
+
+def _token_again(uuid: UUID, actor: Actor) -> Principal | None:
+    token = ServiceToken.objects.select_related("environment").filter(uuid=uuid).first()
+    return token_principal(token, address=actor.address, request_id=actor.request_id) if token else None
+
+
+def principal_now(actor: Principal) -> Principal:
+    """Return what whoever acts may do by now: asked again by work that takes a while, before it goes on.
+
+    Keeper itself keeps the grants of its job.
+    """
+    if actor.kind not in {ActorKind.USER, ActorKind.TOKEN}:
+        return actor
+    return replace(principal_for(actor), confirmed=actor.confirmed, approval=actor.approval)
+
+
+def granted_to(user: User) -> Principal:
+    """Return what a person's rows grant, whatever state the account is in: for who looks at it.
+
+    Disabled, suspended or not, this is what the person can have read until a moment ago.
+    """
+    grants = (
+        replace(grant, role=grant.held or grant.role, held=None) for grant in _grants_of(user, frozenset())
+    )
+    return Principal(kind=ActorKind.USER, uuid=user.uuid, name=user.username, grants=tuple(grants))
+
+
+def _grants_of(user: User, trusted_in: frozenset[int]) -> tuple[Grant, ...]:
+    places = authentic(GroupMember.objects.filter(user=user).select_related("user", "group"))
+    now = timezone.now()
+    memberships = Membership.objects.filter(
+        Q(user=user) | Q(group_id__in=[place.group_id for place in places]),
+        Q(expires_at__isnull=True) | Q(expires_at__gt=now, created_at__lte=now + SLACK),
+    ).select_related("environment", "user", "group")
+    return tuple(
+        _grant(
+            membership,
+            suspended=membership.suspended_at is not None
+            or (user.suspended_at is not None and membership.environment_id not in trusted_in),
+        )
+        for membership in authentic(memberships.order_by("id"))
+        if authentic([membership.environment])
+    )
+
+
+def _grant(membership: Membership, *, suspended: bool) -> Grant:
+    role = Role(membership.role)
+    return Grant(
+        environment_id=membership.environment_id,
+        environment_uuid=membership.environment.uuid,
+        environment_name=membership.environment.name,
+        role=Role.VIEWER if suspended else role,
+        prefix=membership.prefix,
+        held=role if suspended else None,
+    )
+
+
+def _trusted_in(user: User, since: datetime) -> frozenset[int]:
+    """Return the environments whose managers have confirmed an account since it was suspended."""
+    rows = AccessConfirmation.objects.filter(user=user, suspended_at=since)
+    return frozenset(row.environment_id for row in authentic(rows.select_related("environment", "user")))
+
+
+def grants_on(token: ServiceToken) -> tuple[Grant, ...]:
+    """Return what is written on a genuine token; nothing if its environment is not genuine as well."""
+    environment = token.environment
+    if environment is None or token.role == TokenRole.ADMIN or not authentic([environment]):
+        return ()
+    return (
+        Grant(
+            environment_id=environment.pk,
+            environment_uuid=environment.uuid,
+            environment_name=environment.name,
+            role=Role(token.role),
+            prefix=token.prefix,
+        ),
+    )

@@ -1,0 +1,1 @@
+"""Environments, their memberships and groups."""

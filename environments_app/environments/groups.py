@@ -1,0 +1,124 @@
+"""Use cases of groups: making them and deciding who belongs to them."""
+
+from collections.abc import Sequence
+
+from django.contrib.auth.models import Group
+from django.db import IntegrityError, transaction
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events import streams
+from audit_app.events.actions import Action
+from audit_app.events.actors import NIL
+from audit_app.integrity.row_state import row_state
+from audit_app.recording.recorder import AuditObject, Draft, record_many
+from environments_app.approvals.access_proposals import joining
+from environments_app.approvals.gate import Clearance, require_second_person
+from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
+from environments_app.authorization.policy import Principal, require
+from environments_app.errors import Conflict, InvalidField, NameInUse
+from environments_app.models import Environment, GroupMember, User
+
+_MAX_NAME = 150
+
+
+def create_group(*, actor: Principal, name: str) -> Group:
+    """Create a group. Raises Forbidden, InvalidField, or NameInUse."""
+    require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
+    if not name.strip() or len(name) > _MAX_NAME or not name.isprintable():
+        raise InvalidField("name", f"A group's name has 1 to {_MAX_NAME} printable characters.")
+    try:
+        with transaction.atomic():
+            group = Group.objects.create(name=name.strip())
+            record_many([_draft(actor, group, "created")])
+    except IntegrityError as error:
+        raise NameInUse("A group of this name exists.") from error
+    return group
+
+
+def add_to_group(*, actor: Principal, user: User, group: Group) -> GroupMember:
+    """Let a person take part in all memberships of a group.
+
+    An administrator who lets anybody in to values in this way is recorded as breaking the glass.
+    Each protected environment in which the group has a role asks for a second person.
+    Raises Forbidden, ConfirmationNeeded, Suspended (to break the glass), Conflict if the person
+    belongs to it already, or ApprovalNeeded.
+    """
+    require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
+    for place in group.memberships.select_related("environment"):
+        confirm_grant(actor, Action.MEMBER_GRANT, environment=place.environment, role=place.role)
+    clearances = _clearances(actor, user, group)
+    try:
+        with transaction.atomic():
+            approved = [clearance.spend(place, actor=actor) for place, clearance in clearances]
+            member = GroupMember.objects.create(user=user, group=group)
+            if {place for place, _ in clearances} != set(_places(group)):
+                raise Conflict("The group was given another role meanwhile: look again.")
+            draft = _draft(actor, group, "added", member, approved)
+            record_many(with_alert(draft, breaks_glass=_opens_values(actor, group)))
+    except IntegrityError as error:
+        raise Conflict("This person belongs to the group already.") from error
+    return member
+
+
+def remove_from_group(*, actor: Principal, member: GroupMember) -> None:
+    """Take a person out of a group. Raises Forbidden."""
+    require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
+    with transaction.atomic():
+        draft = _draft(actor, member.group, "removed", member)
+        member.delete()
+        record_many([draft])
+
+
+def delete_group(*, actor: Principal, group: Group) -> None:
+    """Delete a group that has no members and no memberships. Raises Forbidden, or Conflict."""
+    require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
+    with transaction.atomic():
+        if group.group_members.exists() or group.memberships.exists():
+            raise Conflict("The group still has members or memberships: remove them first.")
+        record_many([_draft(actor, group, "deleted")])
+        group.delete()
+
+
+def _places(group: Group) -> list[Environment]:
+    """Return the environments in which a group has a role."""
+    return list(Environment.objects.filter(memberships__group=group).distinct().order_by("pk"))
+
+
+def _clearances(actor: Principal, user: User, group: Group) -> list[tuple[Environment, Clearance]]:
+    return [
+        (
+            place,
+            require_second_person(
+                actor=actor, proposal=joining(user, group_name=group.name, environment=place)
+            ),
+        )
+        for place in _places(group)
+    ]
+
+
+def _opens_values(actor: Principal, group: Group) -> bool:
+    return any(
+        opens_values(actor, Action.MEMBER_GRANT, environment_id=place.environment_id, role=place.role)
+        for place in group.memberships.all()
+    )
+
+
+def _draft(
+    actor: Principal,
+    group: Group,
+    change: str,
+    member: GroupMember | None = None,
+    approved: Sequence[dict[str, Json]] = (),
+) -> Draft:
+    details: dict[str, Json] = {"change": change, "group": group.pk}
+    if member:
+        details |= {"user": member.user.username, **row_state(member, gone=change == "removed")}
+    if any(approved):
+        details["approvals"] = [item["approval"] for item in approved if item]
+    return Draft(
+        actor=actor,
+        action=Action.GROUP_CHANGE,
+        stream=streams.SYSTEM,
+        object=AuditObject("group", NIL, group.name),
+        details=details,
+    )

@@ -1,0 +1,281 @@
+"""Use cases of memberships: granting, changing and revoking roles in an environment."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from django.contrib.auth.models import Group
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events.actions import Action
+from audit_app.events.actors import ActorKind
+from audit_app.events.streams import environment_stream
+from audit_app.integrity.row_state import row_state
+from audit_app.recording.recorder import AuditObject, Draft, record_many
+from environments_app.approvals.access_proposals import changing_membership, granting, widens
+from environments_app.approvals.gate import Clearance, needs_second_person, require_second_person, standing
+from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
+from environments_app.authorization.locked_row import apply_changes, changing, future, time_text
+from environments_app.authorization.policy import Principal, require
+from environments_app.errors import AlreadyGranted, Conflict, InvalidField, Invisible, LastManager
+from environments_app.models import Environment, GroupMember, Membership, Role, Source, User
+from environments_app.names import validate_prefix
+
+BY_SINGLE_SIGN_ON: Final = (
+    "Single sign-on grants this: change the mapping of the group, or grant another role."
+)
+_MEANWHILE: Final = "The access was changed meanwhile: look again."
+_TAKES_AWAY: Final = frozenset({Action.MEMBER_REVOKE, Action.MEMBER_EXPIRE})
+
+
+def grant(
+    *,
+    actor: Principal,
+    environment: Environment,
+    user: User | None = None,
+    group: Group | None = None,
+    role: str,
+    prefix: str = "",
+    expires_at: datetime | None = None,
+) -> Membership:
+    """Give a user or a group a role in an environment, perhaps for a prefix and a time only.
+
+    An administrator who lets anybody in to values is recorded as breaking the glass.
+    Raises Invisible, Forbidden, ConfirmationNeeded, Suspended (to break the glass), InvalidField,
+    BadName, AlreadyGranted if there is such a membership, or ApprovalNeeded.
+    """
+    require(actor=actor, action=Action.MEMBER_GRANT, environment=environment)
+    if (user is None) == (group is None):
+        raise InvalidField("user", "Name either a user or a group.")
+    membership = Membership(
+        environment=environment,
+        user=user,
+        group=group,
+        role=parse_role(role),
+        prefix=validate_prefix(prefix),
+        expires_at=future(expires_at),
+        granted_by=acting_user(actor),
+    )
+    confirm_grant(actor, Action.MEMBER_GRANT, environment=environment, role=membership.role)
+    _require_room(actor, membership, prefix=membership.prefix)
+    clearance = require_second_person(actor=actor, proposal=granting(membership))
+    return store(actor=actor, membership=membership, clearance=clearance)
+
+
+def store(
+    *,
+    actor: Principal,
+    membership: Membership,
+    clearance: Clearance,
+    told: Mapping[str, Json] | None = None,
+) -> Membership:
+    """Store a membership that was allowed; `told` is added to its event.
+
+    Raises AlreadyGranted if there is one for the holder and prefix.
+    """
+    try:
+        with transaction.atomic():
+            approved = clearance.spend(membership.environment, actor=actor)
+            membership.save()
+            _record(actor, Action.MEMBER_GRANT, membership, {**approved, **(told or {})})
+    except IntegrityError as error:
+        raise (_standing(membership, prefix=membership.prefix) or Conflict(_MEANWHILE)) from error
+    return membership
+
+
+def change_membership(*, actor: Principal, membership: Membership, **changes: Any) -> Membership:
+    """Change the role, prefix or expiry of a membership and return it as stored.
+
+    Raises Invisible, Forbidden, InvalidField, BadName, AlreadyGranted for the prefix of another one,
+    Conflict, LastManager, Tampered, ConfirmationNeeded for a role that reads values, Suspended (to break
+    the glass), or ApprovalNeeded if it widens access to a protected environment.
+    """
+    require(actor=actor, action=Action.MEMBER_CHANGE, environment=membership.environment)
+    for name in changes.keys() - {"role", "prefix", "expires_at"}:
+        raise InvalidField(name, "This cannot be changed.")
+    if "role" in changes:
+        changes["role"] = parse_role(changes["role"])
+    if "prefix" in changes:
+        changes["prefix"] = validate_prefix(changes["prefix"])
+    if "expires_at" in changes:
+        future(changes["expires_at"])
+    if membership.source == Source.SAML:
+        raise Conflict(BY_SINGLE_SIGN_ON)
+    role = changes.get("role") or membership.role
+    confirm_grant(actor, Action.MEMBER_CHANGE, environment=membership.environment, role=role)
+    if "prefix" in changes:
+        _require_room(actor, membership, prefix=changes["prefix"])
+    clearance = _cleared_change(actor, membership, changes)
+    try:
+        with changing(membership) as stored:
+            if clearance is None and _needs_clearance(actor, stored, changes):
+                raise Conflict(_MEANWHILE)
+            approved = clearance.spend(stored.environment, actor=actor) if clearance else {}
+            _change(actor, stored, changes, approved)
+    except IntegrityError as error:
+        prefix = changes.get("prefix", membership.prefix)
+        raise (_standing(membership, prefix=prefix) or Conflict(_MEANWHILE)) from error
+    return stored
+
+
+def revoke_membership(*, actor: Principal, membership: Membership) -> None:
+    """Take a membership away; also a forged one, which must be removable.
+
+    Raises Invisible, Forbidden, or LastManager.
+    """
+    require(actor=actor, action=Action.MEMBER_REVOKE, environment=membership.environment)
+    with transaction.atomic():
+        _require_another_manager(membership)
+        _record(actor, Action.MEMBER_REVOKE, membership)
+        membership.delete()
+
+
+def bestow(
+    *,
+    actor: Principal,
+    environment: Environment,
+    user: User,
+    role: Role,
+    prefix: str,
+    suspended_at: datetime | None = None,
+) -> Membership:
+    """Grant what single sign-on says, in the caller's transaction; `withdraw` takes it away.
+
+    With `suspended_at` it shows names alone, since no manager has confirmed the mapping yet.
+    """
+    membership = Membership(
+        environment=environment,
+        user=user,
+        role=role,
+        prefix=prefix,
+        source=Source.SAML,
+        suspended_at=suspended_at,
+    )
+    # What groups grant in a protected environment was approved with their mapping.
+    return store(actor=actor, membership=membership, clearance=standing(actor, environment))
+
+
+def withdraw(*, actor: Principal, membership: Membership, action: Action = Action.MEMBER_REVOKE) -> None:
+    """Take away what single sign-on no longer grants, or what ended, in the caller's transaction.
+
+    Unlike a person's revocation it may leave an environment without a manager: whoever lost the
+    group must lose the access, and administrators can grant it anew.
+    """
+    _record(actor, action, membership)
+    membership.delete()
+
+
+def find_membership(*, actor: Principal, environment: Environment, id: int) -> Membership:
+    """Return a membership of an environment, genuine or not.
+
+    Raises Forbidden, or Invisible if the environment has none of this id.
+    """
+    require(actor=actor, action=Action.MEMBER_VIEW, environment=environment)
+    rows = environment.memberships.select_related("environment", "user", "group", "granted_by")
+    membership = rows.filter(pk=id).first()
+    if membership is None:
+        raise Invisible("There is no such membership.")
+    return membership
+
+
+def acting_user(actor: Principal) -> User | None:
+    """Return the person who acts, if it is one."""
+    return User.objects.filter(uuid=actor.uuid).first() if actor.kind is ActorKind.USER else None
+
+
+def parse_role(text: str) -> Role:
+    """Return the role of this name. Raises InvalidField."""
+    try:
+        return Role(text)
+    except ValueError as error:
+        raise InvalidField("role", f"Choose one of {', '.join(Role.values)}.") from error
+
+
+def _require_room(actor: Principal, membership: Membership, *, prefix: str) -> None:
+    """Raise AlreadyGranted before anybody is asked to approve what could not be carried out."""
+    other = _standing(membership, prefix=prefix)
+    # What was approved is held against the approval first, which says what it is worth.
+    if other and actor.approval is None:
+        raise other
+
+
+def _standing(membership: Membership, *, prefix: str) -> AlreadyGranted | None:
+    """Return what refuses a second membership of the holder for this prefix, if there is one."""
+    same: dict[str, Any] = {"environment": membership.environment, "prefix": prefix}
+    if membership.group:
+        same["group"] = membership.group
+    else:
+        same |= {"user": membership.user, "source": membership.source}
+    other = Membership.objects.filter(**same).exclude(pk=membership.pk).first()
+    if other is None:
+        return None
+    return AlreadyGranted(environment=membership.environment.name, membership=other.pk)
+
+
+def _cleared_change(actor: Principal, membership: Membership, changes: dict[str, Any]) -> Clearance | None:
+    """Return the clearance of a change that widens access, None for one that needs none."""
+    if not _needs_clearance(actor, membership, changes):
+        return None
+    return require_second_person(actor=actor, proposal=changing_membership(membership, changes))
+
+
+def _needs_clearance(actor: Principal, membership: Membership, changes: dict[str, Any]) -> bool:
+    return needs_second_person(actor, membership.environment) and widens(membership, changes)
+
+
+def _change(actor: Principal, stored: Membership, changes: dict[str, Any], approved: dict[str, Json]) -> None:
+    manages = {"role": stored.role, "prefix": stored.prefix} | changes
+    if changes.get("expires_at") or manages["role"] != Role.MANAGER or manages["prefix"]:
+        _require_another_manager(stored)
+    changed = apply_changes(stored, changes)
+    if changed:
+        stored.save(update_fields=changed)
+        _record(actor, Action.MEMBER_CHANGE, stored, approved)
+
+
+def _require_another_manager(membership: Membership) -> None:
+    """Raise LastManager if the environment would be left to nobody without this membership."""
+    # The lock lets two managers not remove each other at the same time.
+    Environment.objects.select_for_update().get(pk=membership.environment_id)
+    whole = Q(environment_id=membership.environment_id, role=Role.MANAGER, prefix="")
+    rows = Membership.objects.filter(whole).select_related("environment", "user", "group")
+    managing = [row for row in rows if _manages(row)]
+    if any(row.pk == membership.pk for row in managing) and len(managing) == 1:
+        raise LastManager("An environment keeps at least one manager: make another one first.")
+
+
+def _manages(membership: Membership) -> bool:
+    # Whoever manages for a while only leaves an environment to nobody when the time is over.
+    if membership.expires_at is not None or not membership.is_authentic():
+        return False
+    if membership.user:
+        return membership.user.is_active
+    return GroupMember.objects.filter(group=membership.group, user__is_active=True).exists()
+
+
+def _record(
+    actor: Principal, action: Action, membership: Membership, approved: dict[str, Json] | None = None
+) -> None:
+    environment = membership.environment
+    draft = Draft(
+        actor=actor,
+        action=action,
+        stream=environment_stream(environment.uuid),
+        object=AuditObject("membership", membership.uuid, membership.holder),
+        details={
+            "environment": environment.name,
+            "role": membership.role,
+            "prefix": membership.prefix,
+            "expires_at": time_text(membership.expires_at),
+            **({"source": membership.source} if membership.source else {}),
+            **({"suspended": True} if membership.suspended_at else {}),
+            **(approved or {}),
+            **row_state(membership, gone=action in _TAKES_AWAY),
+        },
+    )
+    breaks_glass = action not in _TAKES_AWAY and opens_values(
+        actor, action, environment_id=membership.environment_id, role=membership.role
+    )
+    record_many(with_alert(draft, breaks_glass=breaks_glass))

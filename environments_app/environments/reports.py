@@ -1,0 +1,164 @@
+"""Sections of reports on people: who may do what where, and what those still hold who have left."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from django.db.models import Count, Q, QuerySet
+
+from audit_app.events.actions import Action
+from audit_app.queries.reports import Row, Scope, Section
+from environments_app.authorization.policy import Principal, environments_for
+from environments_app.models import Environment, Membership, ServiceToken, Session, User, UserRole
+
+_BATCH: Final = 500
+
+
+def environments_of(scope: Scope, action: Action = Action.MEMBER_VIEW) -> QuerySet[Environment]:
+    """Return the environments whose members, tokens and secrets the viewer of a report may list."""
+    viewer = scope.viewer
+    places = environments_for(viewer, action) if isinstance(viewer, Principal) else None
+    return Environment.objects.none() if places is None else Environment.objects.filter(places)
+
+
+def is_operator(scope: Scope) -> bool:
+    """Say whether the viewer of a report operates the installation."""
+    return isinstance(scope.viewer, Principal) and scope.viewer.is_admin
+
+
+def _batched(rows: QuerySet[Any]) -> Iterator[Any]:
+    last = 0
+    while batch := list(rows.filter(pk__gt=last).order_by("pk")[:_BATCH]):
+        yield from batch
+        last = batch[-1].pk
+
+
+def _access(scope: Scope) -> Iterator[Row]:
+    rows = Membership.objects.filter(environment__in=environments_of(scope))
+    for row in _batched(rows.select_related("environment", "user", "group", "granted_by")):
+        holder = row.user or row.group
+        yield (
+            row.environment.name,
+            "person" if row.user else "group",
+            str(holder),
+            row.role,
+            row.prefix or "all",
+            row.get_source_display(),
+            row.granted_by.username if row.granted_by else "",
+            row.created_at,
+            row.expires_at,
+            _membership_state(row),
+            row.user.last_login if row.user else None,
+        )
+
+
+def _membership_state(row: Membership) -> str:
+    if not row.is_authentic():
+        return "not written by Keeper: grants nothing"
+    if row.is_expired:
+        return "expired"
+    return "suspended" if row.suspended_at else "in force"
+
+
+def _tokens(scope: Scope) -> Iterator[Row]:
+    mine = Q(environment__in=environments_of(scope, Action.TOKEN_VIEW))
+    if is_operator(scope):
+        mine |= Q(environment__isnull=True)
+    for row in _batched(ServiceToken.objects.filter(mine).select_related("environment", "created_by")):
+        yield (
+            row.environment.name if row.environment else "the installation",
+            row.name,
+            row.role,
+            row.prefix or "all",
+            ", ".join(row.networks) or "anywhere",
+            row.created_by.username if row.created_by else "",
+            row.created_at,
+            row.expires_at,
+            row.last_used_at,
+            _token_state(row),
+        )
+
+
+def _token_state(row: ServiceToken) -> str:
+    if row.revoked_at:
+        return "revoked"
+    if not row.is_authentic():
+        return "not written by Keeper: opens nothing"
+    if row.suspended_at:
+        return "suspended"
+    return "in force" if row.is_live else "expired"
+
+
+def _offboarding(scope: Scope) -> Iterator[Row]:
+    if not is_operator(scope):
+        return
+    left = User.objects.filter(is_active=False).annotate(
+        held=Count("memberships", distinct=True), placed=Count("group_memberships", distinct=True)
+    )
+    for user in _batched(left):
+        yield (
+            user.username,
+            user.email,
+            user.last_login,
+            user.held,
+            user.placed,
+            Session.objects.filter(user=user).count(),
+            ServiceToken.objects.filter(created_by=user, revoked_at__isnull=True).count(),
+        )
+
+
+def _people(scope: Scope) -> Iterator[Row]:
+    if not is_operator(scope):
+        return
+    for user in _batched(User.objects.all()):
+        yield (
+            user.username,
+            user.email,
+            "administrator" if user.role == UserRole.ADMIN else "user",
+            "single sign-on" if user.saml_issuer else "password",
+            user.is_active,
+            user.date_joined,
+            user.last_login,
+        )
+
+
+SECTIONS: Final = (
+    Section(
+        key="access",
+        title="Access review",
+        about="Every membership: who holds which role where, since when, given by whom, and until when.",
+        columns=(
+            "Environment", "Kind", "Who", "Role", "Names under", "Source", "Given by", "Since", "Until",
+            "State", "Last sign-in",
+        ),
+        rows=_access,
+    ),
+    Section(
+        key="tokens",
+        title="Service tokens",
+        about="Every token that programs use, its rights, and when it was last used.",
+        columns=(
+            "Environment", "Name", "Role", "Names under", "From", "Issued by", "Since", "Until", "Last used",
+            "State",
+        ),
+        rows=_tokens,
+    ),
+    Section(
+        key="people",
+        title="People",
+        about="Every account, how it signs in, and when it last did.",
+        columns=("Username", "E-mail", "Role", "Signs in by", "Active", "Since", "Last sign-in"),
+        rows=_people,
+        operators=True,
+    ),
+    Section(
+        key="offboarding",
+        title="Offboarding",
+        about="Accounts that are closed, and what they still hold: ideally nothing but zeros.",
+        columns=(
+            "Username", "E-mail", "Last sign-in", "Memberships", "Groups", "Open sessions",
+            "Living tokens issued",
+        ),
+        rows=_offboarding,
+        operators=True,
+    ),
+)  # fmt: skip

@@ -1,0 +1,180 @@
+"""What a restore suspends, since it would act: and how each is released again, one by one.
+
+A restored database may be older than what happened since: a membership that was revoked, a token that
+was ended, a target that was moved. So each of these waits for somebody who looks at it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from audit_app.events import streams
+from audit_app.events.actions import Action
+from audit_app.events.actors import Actor
+from audit_app.integrity.row_authentication import AuthenticatedRow
+from audit_app.integrity.row_state import row_state
+from audit_app.recording.recorder import AuditObject, Draft, record, record_many
+from environments_app.authorization.locked_row import changing
+from environments_app.authorization.policy import Principal, require
+from environments_app.errors import Conflict, Invisible
+from environments_app.models import Environment, Membership, SamlGroupMapping, ServiceToken
+
+_BATCH = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """One thing that a restore suspended; `environment` is empty for one of the installation."""
+
+    kind: str
+    uuid: UUID
+    name: str
+    environment: str
+    detail: str
+
+
+class Suspendable:
+    """Rows of one kind, each of which does nothing while its `field` holds a time."""
+
+    def __init__(
+        self,
+        model: type[AuthenticatedRow],
+        *,
+        kind: str,
+        field: str,
+        related: tuple[str, ...],
+        name: Callable[[Any], str],
+        detail: Callable[[Any], str],
+        living: Q | None = None,
+    ) -> None:
+        self.kind = kind
+        self._model, self._field, self._related = model, field, related
+        self._name, self._detail, self._living = name, detail, living or Q()
+
+    def suspend(self, *, actor: Actor, at: datetime) -> int:
+        """Suspend every row that is not so already, in the caller's transaction; return how many.
+
+        One that Keeper did not write does nothing anyway, and saving it would make it genuine.
+        """
+        done = 0
+        for batch in self._batches(self._rows().filter(**{f"{self._field}__isnull": True})):
+            drafts: dict[str, list[Draft]] = {}
+            for row in batch:
+                setattr(row, self._field, at)
+                row.save(update_fields=[self._field])
+                drafts.setdefault(_stream(row), []).append(self._draft(actor, Action.RESTORE_SUSPEND, row))
+                done += 1
+            for of_a_stream in drafts.values():
+                record_many(of_a_stream)
+        return done
+
+    def waiting(self, since: datetime) -> Iterator[Waiting]:
+        """Yield what the restore of that time suspended and nobody has released."""
+        for row in self._rows().filter(**{self._field: since}).order_by("pk").iterator(chunk_size=_BATCH):
+            place = row.environment.name if row.environment else ""
+            yield Waiting(
+                kind=self.kind,
+                uuid=row.uuid,
+                name=self._name(row),
+                environment=place,
+                detail=self._detail(row),
+            )
+
+    def count(self, since: datetime) -> int:
+        """Return how much of that restore is still suspended."""
+        return self._rows().filter(**{self._field: since}).count()
+
+    def suspended(self) -> int:
+        """Return how much is suspended, by whichever restore."""
+        return self._rows().filter(**{f"{self._field}__isnull": False}).count()
+
+    def acting(self) -> int:
+        """Return how much is not suspended, and was written by Keeper: the rest does nothing anyway."""
+        return sum(map(len, self._batches(self._rows().filter(**{f"{self._field}__isnull": True}))))
+
+    def release(self, *, actor: Principal, uuid: UUID, since: datetime) -> None:
+        """Let one act again.
+
+        Raises Forbidden; Invisible if there is none; Conflict if it is not suspended by that restore;
+        Tampered if its row was changed outside Keeper.
+        """
+        require(actor=actor, action=Action.RESTORE_RELEASE, environment=None)
+        row = self._rows().filter(uuid=uuid).first()
+        if row is None:
+            raise Invisible("There is no such object.")
+        with changing(row) as stored:
+            if getattr(stored, self._field) != since:
+                raise Conflict("This does not wait for its release any more.")
+            setattr(stored, self._field, None)
+            stored.save(update_fields=[self._field])
+            draft = self._draft(actor, Action.RESTORE_RELEASE, stored)
+            record(
+                actor=actor,
+                action=draft.action,
+                stream=draft.stream,
+                object=draft.object,
+                details=draft.details,
+            )
+
+    def _rows(self) -> QuerySet[Any]:
+        rows: QuerySet[Any] = QuerySet(self._model)
+        return rows.filter(self._living).select_related(*self._related)
+
+    def _batches(self, rows: QuerySet[Any]) -> Iterator[list[Any]]:
+        last = 0
+        while batch := list(rows.filter(pk__gt=last).order_by("pk")[:_BATCH]):
+            last = batch[-1].pk
+            yield [row for row in batch if row.is_authentic()]
+
+    def _draft(self, actor: Actor, action: Action, row: Any) -> Draft:
+        return Draft(
+            actor=actor,
+            action=action,
+            stream=_stream(row),
+            object=AuditObject(self.kind, row.uuid, self._name(row)),
+            details={"environment": row.environment.name if row.environment else None, **row_state(row)},
+        )
+
+
+def _stream(row: Any) -> str:
+    environment: Environment | None = row.environment
+    return streams.environment_stream(environment.uuid) if environment else streams.SYSTEM
+
+
+def _holder(membership: Membership) -> str:
+    return membership.user.username if membership.user else f"group {membership.group}"
+
+
+def _under(row: Membership | ServiceToken | SamlGroupMapping) -> str:
+    return f"{row.role} of {row.prefix}/" if row.prefix else str(row.role)
+
+
+MEMBERSHIPS = Suspendable(
+    Membership,
+    kind="membership",
+    field="suspended_at",
+    related=("environment", "user", "group"),
+    name=_holder,
+    detail=_under,
+)
+TOKENS = Suspendable(
+    ServiceToken,
+    kind="service-token",
+    field="suspended_at",
+    related=("environment",),
+    name=lambda token: str(token.name),
+    detail=_under,
+    living=Q(revoked_at__isnull=True),
+)
+MAPPINGS = Suspendable(
+    SamlGroupMapping,
+    kind="saml-group-mapping",
+    field="suspended_at",
+    related=("environment",),
+    name=lambda mapping: str(mapping.group),
+    detail=_under,
+)

@@ -1,0 +1,173 @@
+"""Use cases of environments: finding, creating and changing them."""
+
+import re
+from typing import Any, Final
+
+from django.db import IntegrityError, transaction
+from django.db.models import Max
+
+from audit_app.events.actions import Action
+from audit_app.events.actors import ActorKind
+from audit_app.events.streams import environment_stream
+from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_state import row_state
+from audit_app.recording.recorder import AuditObject, record
+from environments_app.approvals.access_proposals import unprotecting
+from environments_app.approvals.approvers import possible_managers
+from environments_app.approvals.gate import Clearance, needs_second_person, require_second_person
+from environments_app.authorization.locked_row import apply_changes, changing, check_fields
+from environments_app.authorization.policy import Principal, require
+from environments_app.errors import Conflict, InvalidField, Invisible, NameInUse
+from environments_app.models import Environment, Membership, Role, User
+from environments_app.models.environment import Colour
+from environments_app.names import validate_environment_name
+
+CHANGEABLE: Final = frozenset(
+    {"display_name", "description", "colour", "position", "protected", "kms_key_alias"}
+)
+_COLOURS: Final = {"development": Colour.GREEN, "staging": Colour.AMBER, "production": Colour.RED}
+# AWS KMS API, "KeyId": an alias, a key id (also of a multi-Region key), or the ARN of either.
+_KEY_REFERENCE: Final = re.compile(
+    r"(arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(alias/[A-Za-z0-9/_-]{1,250}|key/[A-Za-z0-9-]{1,64}))"
+    r"|alias/[A-Za-z0-9/_-]{1,250}"
+    r"|(mrk-)?[0-9a-fA-F-]{32,36}"
+)
+
+
+def find_environment(*, actor: Principal, name: str) -> Environment:
+    """Return the environment of this name.
+
+    Raises Invisible if there is none, if the actor may not see it (recorded), or if its row was
+    not written by Keeper (recorded).
+    """
+    return _seen(actor, Environment.objects.filter(name=name).first())
+
+
+def find_environment_by_id(*, actor: Principal, id: int) -> Environment:
+    """Return the environment of this id; raises Invisible as `find_environment` does."""
+    return _seen(actor, Environment.objects.filter(pk=id).first())
+
+
+def create_environment(
+    *,
+    actor: Principal,
+    name: str,
+    display_name: str = "",
+    description: str = "",
+    kms_key_alias: str = "",
+    colour: str = "",
+    protected: bool = False,
+    position: int | None = None,
+    manager: User | None = None,
+) -> Environment:
+    """Create an environment, whose creator becomes its manager.
+
+    `manager` names one where no person creates it (a token, or Keeper itself). It is not created as
+    protected while one person alone could approve. Raises Forbidden, BadName, InvalidField, or NameInUse.
+    """
+    require(actor=actor, action=Action.ENVIRONMENT_CREATE, environment=None)
+    environment = Environment(
+        name=validate_environment_name(name),
+        display_name=display_name,
+        description=description,
+        kms_key_alias=_key_reference(kms_key_alias),
+        colour=colour or _COLOURS.get(name, Colour.SLATE),
+        protected=protected,
+        position=0 if position is None else position,
+    )
+    check_fields(environment, ["display_name", "description", "colour", "position"])
+    if actor.kind is ActorKind.USER:
+        manager = User.objects.get(uuid=actor.uuid)
+    try:
+        with transaction.atomic():
+            _store(environment, actor, manager, last=position is None)
+            if protected:
+                _require_two_people(environment)
+    except IntegrityError as error:
+        raise NameInUse("An environment of this name exists.") from error
+    return environment
+
+
+def update_environment(*, actor: Principal, environment: Environment, **changes: Any) -> Environment:
+    """Change settings of an environment (CHANGEABLE; its name stays) and return it as stored.
+
+    Raises Invisible, Forbidden, InvalidField, Tampered, or ApprovalNeeded if it would no longer be
+    protected. It is not protected while one person alone could approve.
+    """
+    require(actor=actor, action=Action.ENVIRONMENT_UPDATE, environment=environment)
+    for field in changes.keys() - CHANGEABLE:
+        raise InvalidField(field, "This cannot be changed.")
+    if "kms_key_alias" in changes:
+        _key_reference(changes["kms_key_alias"])
+    if changes.get("protected") and not environment.protected:
+        _require_two_people(environment)
+    clearance = _cleared_change(actor, environment, changes)
+    with changing(environment) as stored:
+        if clearance is None and _unprotects(actor, stored, changes):
+            raise Conflict("The environment was protected meanwhile: look again.")
+        approved = clearance.spend(stored, actor=actor) if clearance else {}
+        changed = apply_changes(stored, changes)
+        if changed:
+            stored.save(update_fields=[*changed, "updated_at"])
+            told = {name: changes[name] for name in changed}
+            _record(actor, Action.ENVIRONMENT_UPDATE, stored, told | approved)
+    return stored
+
+
+def _require_two_people(environment: Environment) -> None:
+    """Refuse a protection that its one manager could not even end again."""
+    if not possible_managers(environment)[1:].exists():
+        raise InvalidField(
+            "protected", "Nobody but one person could approve then: grant a second manager, then protect it."
+        )
+
+
+def _cleared_change(actor: Principal, environment: Environment, changes: dict[str, Any]) -> Clearance | None:
+    if not _unprotects(actor, environment, changes):
+        return None
+    return require_second_person(actor=actor, proposal=unprotecting(environment, changes))
+
+
+def _unprotects(actor: Principal, environment: Environment, changes: dict[str, Any]) -> bool:
+    return changes.get("protected", True) is not True and needs_second_person(actor, environment)
+
+
+def _seen(actor: Principal, environment: Environment | None) -> Environment:
+    if environment is None or not authentic([environment]):
+        raise Invisible("There is no such environment.")
+    require(actor=actor, action=Action.ENVIRONMENT_VIEW, environment=environment)
+    return environment
+
+
+def _store(environment: Environment, actor: Principal, manager: User | None, *, last: bool) -> None:
+    if last:
+        highest = Environment.objects.aggregate(highest=Max("position"))["highest"]
+        environment.position = (highest or 0) + 1
+    environment.save()
+    if manager:
+        Membership.objects.create(
+            environment=environment, user=manager, role=Role.MANAGER, granted_by=manager
+        )
+    details = {
+        "display_name": environment.display_name,
+        "kms_key_alias": environment.kms_key_alias,
+        "protected": environment.protected,
+        "manager": manager.username if manager else None,
+    }
+    _record(actor, Action.ENVIRONMENT_CREATE, environment, details)
+
+
+def _record(actor: Principal, action: Action, environment: Environment, details: dict[str, Any]) -> None:
+    record(
+        actor=actor,
+        action=action,
+        stream=environment_stream(environment.uuid),
+        object=AuditObject("environment", environment.uuid, environment.name),
+        details=details | row_state(environment),
+    )
+
+
+def _key_reference(text: str) -> str:
+    if text and not _KEY_REFERENCE.fullmatch(text):
+        raise InvalidField("kms_key_alias", "Give an alias (alias/...), a key id, or the ARN of either.")
+    return text

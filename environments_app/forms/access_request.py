@@ -1,0 +1,69 @@
+"""The forms of requests for access; the rules themselves stand in the use cases."""
+
+from typing import Any, Final, cast
+
+from django import forms
+from django.conf import settings
+
+from environments_app.approvals.access_proposals import duration_words
+from environments_app.models import AccessRequest, Role
+
+# Minutes that a page offers.
+_DURATIONS: Final = (60, 240, 480, 1440, 4320, 10080)
+
+
+class AskForm(forms.Form):
+    """Access that somebody asks for."""
+
+    environment = forms.CharField(
+        strip=True, max_length=63, help_text="Its name, also of one that you cannot see."
+    )
+    role = forms.ChoiceField(choices=Role.choices, initial=Role.READER)
+    # A field is no class attribute once the class is made: Form.prefix is not touched.
+    prefix = forms.CharField(  # type: ignore[assignment]
+        label="Limited to", required=False, max_length=512, help_text="A name prefix such as payments."
+    )
+    minutes = forms.TypedChoiceField(label="For", required=False, coerce=int, empty_value=None, initial=240)
+    reason = forms.CharField(
+        label="Why",
+        required=False,
+        max_length=500,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="Whoever decides reads it.",
+    )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        most = settings.KEEPER_ACCESS_MAX_HOURS * 60
+        fitting = [minutes for minutes in _DURATIONS if minutes <= most] or [most]
+        _offer(self, "minutes", [*map(_duration, fitting), ("", "no end")])
+
+
+class GrantForm(forms.Form):
+    """What is granted of what was asked for: all of it, or less."""
+
+    role = forms.ChoiceField(choices=Role.choices)
+    # A field is no class attribute once the class is made: Form.prefix is not touched.
+    prefix = forms.CharField(  # type: ignore[assignment]
+        label="Limited to", required=False, max_length=512
+    )
+    minutes = forms.TypedChoiceField(label="For", required=False, coerce=int, empty_value=None)
+    comment = forms.CharField(required=False, max_length=500, widget=forms.Textarea(attrs={"rows": 2}))
+
+    def __init__(self, request: AccessRequest, data: Any = None) -> None:
+        asked = {"role": request.role, "prefix": request.prefix, "minutes": request.minutes or ""}
+        super().__init__(data, initial=asked)
+        most = request.minutes or settings.KEEPER_ACCESS_MAX_HOURS * 60
+        times = sorted({*(minutes for minutes in _DURATIONS if minutes < most), most})
+        endless = [("", "no end")] if request.minutes is None else []
+        _offer(self, "minutes", [*map(_duration, times), *endless])
+        rank = Role(request.role).rank
+        _offer(self, "role", [(each.value, each.label) for each in Role if each.rank <= rank])
+
+
+def _duration(minutes: int) -> tuple[str, str]:
+    return str(minutes), duration_words(minutes)
+
+
+def _offer(form: forms.Form, name: str, choices: list[tuple[str, str]]) -> None:
+    cast("forms.ChoiceField", form.fields[name]).choices = choices

@@ -1,0 +1,165 @@
+"""The forms of an environment's page; the rules themselves stand in the use cases."""
+
+from datetime import datetime
+from typing import Any
+
+from django import forms
+
+from environments_app.models import Environment, Role
+from environments_app.models.environment import Colour
+from environments_app.tokens.rotation import MAX_OVERLAP
+from environments_app.tokens.service import Lifetime
+
+
+class EnvironmentForm(forms.Form):
+    """A new environment."""
+
+    name = forms.CharField(strip=False, max_length=63, help_text="Small letters, digits, - and _.")
+    display_name = forms.CharField(required=False, max_length=100)
+    description = forms.CharField(required=False, max_length=500)
+    colour = forms.ChoiceField(choices=Colour.choices, initial=Colour.BLUE)
+    kms_key_alias = forms.CharField(
+        label="KMS key",
+        required=False,
+        max_length=300,
+        help_text="alias/…, a key id or an ARN; empty: the deployment's key.",
+    )
+
+
+class SettingsForm(EnvironmentForm):
+    """The settings of an environment; its name stays."""
+
+    name = None  # type: ignore[assignment]  # Django's way to drop an inherited field
+    protected = forms.BooleanField(
+        required=False,
+        help_text="Every change in it waits for a second person, and destructive buttons ask for its name.",
+    )
+
+    @staticmethod
+    def initial_of(environment: Environment) -> dict[str, Any]:
+        """Return what the form begins with."""
+        return {name: getattr(environment, name) for name in SettingsForm.base_fields}
+
+
+class _OneOfSeveral(forms.Form):
+    """A form that shares a page with others: its fields have ids of their own, so that labels find them."""
+
+    mark: str
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"auto_id": f"id_{self.mark}_%s", **kwargs})
+
+
+class MemberForm(_OneOfSeveral):
+    """A grant to a person or a group."""
+
+    mark = "member"
+
+    username = forms.CharField(label="Person", required=False, max_length=150)
+    group = forms.CharField(required=False, max_length=150)
+    role = forms.ChoiceField(choices=Role.choices)
+    # A field is no class attribute once the class is made: Form.prefix is not touched.
+    prefix = forms.CharField(  # type: ignore[assignment]
+        label="Limited to", required=False, max_length=512, help_text="A name prefix such as payments."
+    )
+    expires_at = forms.DateTimeField(
+        label="Until",
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
+        help_text="In UTC.",
+    )
+
+
+class MemberChangeForm(forms.Form):
+    """What a membership allows, begun with what it allows now."""
+
+    role = forms.ChoiceField(choices=Role.choices)
+    # A field is no class attribute once the class is made: Form.prefix is not touched.
+    prefix = forms.CharField(  # type: ignore[assignment]
+        label="Limited to",
+        required=False,
+        max_length=512,
+        help_text="A name prefix such as payments. Empty: every name.",
+    )
+    # To the second, as access that was asked for ends: what is shown shorter would come back shortened.
+    expires_at = forms.DateTimeField(
+        label="Until",
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S"),
+        help_text="In UTC. Empty: no end.",
+    )
+    # The state of the membership that the form was made of.
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+
+
+class NarrowForm(forms.Form):
+    """What is taken from a token; what is left empty stays as it is."""
+
+    role = forms.ChoiceField(choices=[("", "as it is"), *Role.choices], required=False)
+    # A field is no class attribute once the class is made: Form.prefix is not touched.
+    prefix = forms.CharField(  # type: ignore[assignment]
+        label="Limited to", required=False, max_length=512, help_text="A longer prefix than now."
+    )
+    cidrs = forms.CharField(
+        label="Networks", required=False, help_text="CIDRs inside the present ones, separated by commas."
+    )
+    expires_at = forms.DateTimeField(
+        label="Until",
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
+        help_text="In UTC, earlier than now planned.",
+    )
+
+    def clean_cidrs(self) -> list[str]:
+        """Split the networks at commas."""
+        return [cidr.strip() for cidr in self.cleaned_data["cidrs"].split(",") if cidr.strip()]
+
+
+class AdminNarrowForm(NarrowForm):
+    """What is taken from a token that administers: its role and reach stay."""
+
+    role = None  # type: ignore[assignment]  # Django's way to drop an inherited field
+    prefix = None  # type: ignore[assignment]  # Django's way to drop an inherited field
+
+
+class RotateForm(forms.Form):
+    """How long the old token stays valid beside the new one."""
+
+    overlap_hours = forms.IntegerField(
+        label="Both are valid for (hours)", min_value=0, max_value=MAX_OVERLAP.days * 24, initial=24
+    )
+
+
+class TokenForm(_OneOfSeveral):
+    """A service token."""
+
+    mark = "token"
+
+    name = forms.CharField(max_length=100)
+    role = forms.ChoiceField(choices=Role.choices)
+    # A field is no class attribute once the class is made: Form.prefix is not touched.
+    prefix = forms.CharField(  # type: ignore[assignment]
+        label="Limited to", required=False, max_length=512, help_text="A name prefix such as payments."
+    )
+    cidrs = forms.CharField(label="Networks", required=False, help_text="CIDRs, separated by commas.")
+    expires_at = forms.DateTimeField(
+        label="Until",
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
+        help_text="In UTC. Empty: for the installation's default time.",
+    )
+
+    def clean_expires_at(self) -> datetime | Lifetime:
+        """Leave an empty one to the default."""
+        return self.cleaned_data["expires_at"] or Lifetime.DEFAULT
+
+    def clean_cidrs(self) -> list[str]:
+        """Split the networks at commas."""
+        return [cidr.strip() for cidr in self.cleaned_data["cidrs"].split(",") if cidr.strip()]
+
+
+class AdminTokenForm(TokenForm):
+    """A service token that administers the installation."""
+
+    role = None  # type: ignore[assignment]  # Django's way to drop an inherited field
+    prefix = None  # type: ignore[assignment]  # Django's way to drop an inherited field

@@ -1,0 +1,52 @@
+"""What a person chose for themselves; nothing of it decides what anybody may do."""
+
+from enum import StrEnum
+from typing import ClassVar
+
+from django.db import models
+
+from audit_app.models.uuid_model import Identified
+from audit_app.recording.recorder import AuditObject
+from environments_app.models.user import User
+
+
+class NoticeKind(StrEnum):
+    """What people are told of."""
+
+    APPROVALS = "approvals"
+    FAILURES = "failures"
+    ROTATION = "rotation"
+    EXPIRY = "expiry"
+
+
+class PersonalSettings(Identified):
+    """How somebody wants to be told, and what they have seen; without a row all is as by default."""
+
+    user = models.OneToOneField(User, on_delete=models.CASCADE, related_name="personal_settings")
+    # What came before this was seen on the page of notifications.
+    notices_seen_at = models.DateTimeField(null=True, blank=True)
+    # Whether what is new is told by e-mail, once a day, and of which kinds it is not.
+    digest = models.BooleanField(default=True)
+    muted = models.JSONField(default=list, blank=True)
+    # When the last digest was begun.
+    digest_at = models.DateTimeField(null=True, blank=True)
+    first_steps_hidden = models.BooleanField(default=False)
+
+    class Meta:
+        """In the admin by name of the person."""
+
+        verbose_name_plural = "personal settings"
+        ordering: ClassVar[list[str]] = ["id"]
+
+    def __str__(self) -> str:
+        return f"settings of {self.user_id}"
+
+    @property
+    def audit_object(self) -> AuditObject:
+        """How events name these settings."""
+        return AuditObject(kind="personal-settings", uuid=self.uuid, name=str(self.user.username))
+
+    @property
+    def mailed(self) -> list[NoticeKind]:
+        """The kinds that are told by e-mail."""
+        return [kind for kind in NoticeKind if self.digest and kind not in self.muted]

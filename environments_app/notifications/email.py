@@ -1,0 +1,61 @@
+"""Notifications by e-mail, through the server that the EMAIL_ variables name.
+
+An addressee is a recipient of an environment, an account, or nil for the installation's addresses.
+"""
+
+import smtplib
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+from django.conf import settings
+from django.core.mail import EmailMessage
+
+from audit_app.events.actors import NIL
+from audit_app.integrity.row_authentication import authentic
+from environments_app.models import Environment, Recipient, User
+from environments_app.notifications.service import Notice, Undeliverable
+
+_GONE: Final = "the recipient was removed, or its row was changed outside Keeper"
+
+
+class EmailTransport:
+    """Tells an environment's recipients, and KEEPER_ALERT_EMAILS about the installation."""
+
+    name = "email"
+    reaches_people = True
+
+    def addressees(self, environment: Environment | None) -> Sequence[UUID]:
+        """Return the recipients of an environment; nil stands for the installation's addresses."""
+        if environment is None:
+            return [NIL] if settings.KEEPER_ALERT_EMAILS else []
+        rows = Recipient.objects.filter(environment=environment).select_related("environment")
+        return [row.uuid for row in authentic(rows)]
+
+    def send(self, *, addressee: UUID, notice: Notice) -> None:
+        """Hand a message to the mail server. Raises Undeliverable."""
+        if not settings.EMAIL_HOST:
+            raise Undeliverable("no mail server is configured: set EMAIL_HOST", permanent=True)
+        message = EmailMessage(
+            subject=f"[Keeper] {notice.subject}", body=f"{notice.text}\n", to=_addresses(addressee)
+        )
+        try:
+            message.send()
+        except smtplib.SMTPRecipientsRefused:
+            # The exception quotes the server, which may quote anything.
+            raise Undeliverable("the mail server refuses the address", permanent=True) from None
+        except (smtplib.SMTPException, OSError) as error:
+            reason = type(error).__name__
+            raise Undeliverable(f"the mail server did not take it ({reason})", permanent=False) from None
+
+
+def _addresses(addressee: UUID) -> list[str]:
+    if addressee == NIL:
+        return list(settings.KEEPER_ALERT_EMAILS)
+    rows = authentic(Recipient.objects.filter(uuid=addressee).select_related("environment"))
+    if rows:
+        return [row.email for row in rows]
+    people = authentic(User.objects.filter(uuid=addressee, is_active=True).exclude(email=""))
+    if not people:
+        raise Undeliverable(_GONE, permanent=True)
+    return [person.email for person in people]

@@ -1,0 +1,35 @@
+"""Tells operators about the trail itself (settings.KEEPER_TRAIL_ALERTS)."""
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID, uuid5
+
+from django.urls import reverse
+
+from audit_app.models import deployment_uuid
+from environments_app.notifications.service import MAX_LINES, notify, recovered
+
+KIND: Final = "trail"
+
+
+class OperatorAlerts:
+    """Implements audit_app's TrailAlerts by messages about the installation as a whole."""
+
+    def raised(self, *, kind: str, subject: str, lines: Sequence[str]) -> None:
+        """Tell operators that something needs them; the same thing is told once."""
+        notify(
+            kind=KIND,
+            about=_about(kind),
+            environment=None,
+            subject=subject,
+            lines=list(lines)[:MAX_LINES],
+            link=reverse("dashboard"),
+        )
+
+    def over(self, *, kind: str, subject: str) -> None:
+        """Tell those who were told that it is over."""
+        recovered(kinds=[KIND], about=_about(kind), subject=subject, link=reverse("dashboard"))
+
+
+def _about(kind: str) -> UUID:
+    return uuid5(deployment_uuid(), f"trail:{kind}")

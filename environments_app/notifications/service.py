@@ -1,0 +1,297 @@
+"""Tells people what needs them: one message a kind and object, grouped, rate-limited, without values.
+
+What is found again without news is not told again. News that come too soon after a message wait
+until the next one is allowed, and are then told together. What is over is told once, and a new
+occurrence is told at once.
+
+Messages are rows (an outbox): `deliver_due` sends those that are due, tries again what may pass,
+and says on the row why something could not be delivered.
+"""
+
+import logging
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from itertools import takewhile
+from typing import Final, Protocol
+from urllib.parse import urljoin
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from audit_app.integrity.active_installation import is_active
+from environments_app.models import Alert, Delivery, DeliveryState, Environment
+
+# What a message names one by one; whoever raises it says how many more there are.
+MAX_LINES: Final = 20
+MAX_LINE: Final = 500
+ATTEMPTS: Final = 8
+# A delivery that was claimed by a worker which died is due again after this.
+_CLAIM: Final = timedelta(minutes=2)
+_FIRST_WAIT: Final = timedelta(seconds=30)
+_BATCH: Final = 100
+_PASS_SECONDS: Final = 20.0
+_KEPT: Final = timedelta(days=30)
+_log = logging.getLogger(__name__)
+
+
+class Undeliverable(Exception):
+    """A message did not go out; the sentence is for the operator and names no secret address."""
+
+    def __init__(self, message: str, *, permanent: bool) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """One message as its reader gets it; `link` is an address of Keeper's own."""
+
+    uuid: UUID
+    kind: str
+    environment: str
+    subject: str
+    lines: Sequence[str]
+    link: str
+    at: datetime
+
+    @property
+    def text(self) -> str:
+        """The message as plain text."""
+        return "\n".join([self.subject, "", *self.lines, *(["", self.link] if self.link else [])])
+
+
+class Transport(Protocol):
+    """One way to reach people; settings.KEEPER_NOTIFIERS lists them by dotted path."""
+
+    name: str
+    # Whether an addressee may be an account, by its uuid.
+    reaches_people: bool
+
+    def addressees(self, environment: Environment | None) -> Sequence[UUID]:
+        """Return whom to tell about an environment, or about the installation as a whole."""
+        ...
+
+    def send(self, *, addressee: UUID, notice: Notice) -> None:
+        """Deliver a message. Raises Undeliverable."""
+        ...
+
+
+@cache
+def transports() -> dict[str, Transport]:
+    """Return the ways to reach people by their names."""
+    made: list[Transport] = [import_string(path)() for path in settings.KEEPER_NOTIFIERS]
+    return {transport.name: transport for transport in made}
+
+
+def notify(
+    *,
+    kind: str,
+    about: UUID,
+    environment: Environment | None,
+    subject: str,
+    lines: Sequence[str] = (),
+    link: str = "",
+    signature: str = "",
+    people: Collection[UUID] = (),
+) -> bool:
+    """Raise an alert, or tell news about one that is open; return whether there are news.
+
+    `about` is the uuid of what it concerns, `environment` None for the installation as a whole,
+    `link` the path of the page to look at, and `signature` (64 characters) what is compared to
+    tell whether there are news: by default the subject and lines. `people` are accounts that are
+    told besides those who are told of the environment.
+    """
+    told = [line[:MAX_LINE] for line in lines]
+    with transaction.atomic():
+        Alert.objects.get_or_create(
+            kind=kind, about=about, open=True, defaults={"environment": environment, "subject": subject}
+        )
+        alert = Alert.objects.select_for_update().get(kind=kind, about=about, open=True)
+        if alert.told_at and _is_known(alert, signature, subject, told):
+            return False
+        alert.subject, alert.lines, alert.link, alert.signature = subject, told, link, signature
+        alert.waiting = not _may_tell(alert)
+        if not alert.waiting:
+            _tell(alert, kind=kind, subject=subject, lines=told, link=link)
+            tell_people(
+                people=people, environment=environment, kind=kind, subject=subject, lines=told, link=link
+            )
+        alert.save()
+    return True
+
+
+def tell_people(
+    *,
+    people: Collection[UUID],
+    environment: Environment | None,
+    kind: str,
+    subject: str,
+    lines: Sequence[str] = (),
+    link: str = "",
+) -> None:
+    """Tell accounts something that concerns them, in the caller's transaction, if it is to reach anybody."""
+    Delivery.objects.bulk_create(
+        Delivery(
+            environment=environment,
+            transport=name,
+            addressee=person,
+            kind=kind,
+            subject=subject[:200],
+            lines=list(lines),
+            link=link,
+        )
+        for name, transport in transports().items()
+        if transport.reaches_people
+        for person in people
+    )
+
+
+def recovered(
+    *, kinds: Collection[str], about: UUID, subject: str, lines: Sequence[str] = (), link: str = ""
+) -> bool:
+    """Close the open alerts of these kinds about something; return whether there were any.
+
+    Those who were told of them are told that it is over.
+    """
+    with transaction.atomic():
+        alerts = list(Alert.objects.select_for_update().filter(kind__in=kinds, about=about, open=True))
+        Alert.objects.filter(pk__in=[alert.pk for alert in alerts]).update(
+            open=None, waiting=False, closed_at=timezone.now()
+        )
+        told = next((alert for alert in alerts if alert.told_at), None)
+        if told:
+            _tell(told, kind="recovered", subject=subject, lines=list(lines), link=link)
+    return bool(alerts)
+
+
+def still_open(kind: str) -> set[UUID]:
+    """Return what there are open alerts of a kind about, by uuid."""
+    return set(Alert.objects.filter(kind=kind, open=True).values_list("about", flat=True))
+
+
+def send_test(*, transport: str, addressee: UUID, environment: Environment) -> None:
+    """Queue a message that says that messages arrive."""
+    Delivery.objects.create(
+        environment=environment,
+        transport=transport,
+        addressee=addressee,
+        kind="test",
+        subject=f"{environment.name}: this is a test",
+        lines=["Somebody asked Keeper to show that messages arrive here. Nothing has happened."],
+    )
+
+
+def deliver_due() -> int:
+    """Tell the news that waited long enough, and send what is due; return how many went out.
+
+    None from an installation that is not the active one: a copy tells nobody what it believes.
+    """
+    if not is_active():
+        return 0
+    _tell_waiting()
+    now = timezone.now()
+    Delivery.objects.filter(finished_at__lt=now - _KEPT).delete()
+    due = Delivery.objects.filter(state=DeliveryState.WAITING, due_at__lte=now).order_by("due_at", "id")
+    # What receivers that do not answer leave undone waits for the next pass, and holds nothing else up.
+    until = time.monotonic() + _PASS_SECONDS
+    waiting = takewhile(lambda _: time.monotonic() < until, list(due.values_list("pk", flat=True)[:_BATCH]))
+    return sum(_deliver(pk) for pk in waiting)
+
+
+def _is_known(alert: Alert, signature: str, subject: str, lines: list[str]) -> bool:
+    if signature or alert.signature:
+        return alert.signature == signature
+    return alert.subject == subject and alert.lines == lines
+
+
+def _may_tell(alert: Alert) -> bool:
+    return alert.told_at is None or alert.told_at <= timezone.now() - _interval()
+
+
+def _interval() -> timedelta:
+    return timedelta(minutes=settings.KEEPER_ALERT_INTERVAL_MINUTES)
+
+
+def _tell(alert: Alert, *, kind: str, subject: str, lines: Sequence[str], link: str) -> None:
+    """Write a row for each addressee, in the transaction of the alert."""
+    alert.told_at = timezone.now()
+    Delivery.objects.bulk_create(
+        Delivery(
+            environment=alert.environment,
+            transport=name,
+            addressee=addressee,
+            kind=kind,
+            subject=subject,
+            lines=list(lines),
+            link=link,
+        )
+        for name, transport in transports().items()
+        for addressee in transport.addressees(alert.environment)
+    )
+
+
+def _tell_waiting() -> None:
+    waiting = Q(waiting=True, open=True, told_at__lte=timezone.now() - _interval())
+    for pk in list(Alert.objects.filter(waiting).values_list("pk", flat=True)[:_BATCH]):
+        with transaction.atomic():
+            alert = Alert.objects.select_for_update().filter(waiting, pk=pk).first()
+            if alert is None:
+                continue
+            _tell(alert, kind=alert.kind, subject=alert.subject, lines=alert.lines, link=alert.link)
+            alert.waiting = False
+            alert.save(update_fields=["waiting", "told_at"])
+
+
+def _deliver(pk: int) -> bool:
+    """Claim one delivery and send it; the claim is a conditional UPDATE, so that one worker does."""
+    now = timezone.now()
+    claimed = Delivery.objects.filter(pk=pk, state=DeliveryState.WAITING, due_at__lte=now)
+    if not claimed.update(due_at=now + _CLAIM, attempts=F("attempts") + 1):
+        return False
+    delivery = Delivery.objects.select_related("environment").get(pk=pk)
+    try:
+        _transport(delivery.transport).send(addressee=delivery.addressee, notice=_notice(delivery))
+    except Undeliverable as error:
+        _note_failure(delivery, error)
+        return False
+    _finish(delivery, DeliveryState.SENT, "")
+    return True
+
+
+def _transport(name: str) -> Transport:
+    transport = transports().get(name)
+    if transport is None:
+        raise Undeliverable("this way of notifying is not configured any more", permanent=True)
+    return transport
+
+
+def _notice(delivery: Delivery) -> Notice:
+    return Notice(
+        uuid=delivery.uuid,
+        kind=delivery.kind,
+        environment=delivery.environment.name if delivery.environment else "",
+        subject=delivery.subject,
+        lines=delivery.lines,
+        link=urljoin(settings.KEEPER_URL, delivery.link) if delivery.link else "",
+        at=delivery.created_at,
+    )
+
+
+def _note_failure(delivery: Delivery, error: Undeliverable) -> None:
+    _log.warning("a notification of kind %s was not delivered: %s", delivery.kind, error)
+    if error.permanent or delivery.attempts >= ATTEMPTS:
+        _finish(delivery, DeliveryState.FAILED, str(error))
+        return
+    wait = _FIRST_WAIT * 2 ** (delivery.attempts - 1)
+    Delivery.objects.filter(pk=delivery.pk).update(due_at=timezone.now() + wait, error=str(error)[:300])
+
+
+def _finish(delivery: Delivery, state: DeliveryState, error: str) -> None:
+    Delivery.objects.filter(pk=delivery.pk).update(state=state, error=error[:300], finished_at=timezone.now())

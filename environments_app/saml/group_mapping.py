@@ -1,0 +1,203 @@
+"""What groups of the identity provider grant: mapping them, and applying that at each sign-in."""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from django.db import transaction
+from django.utils import timezone
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events import streams
+from audit_app.events.actions import Action, Outcome
+from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_state import row_state
+from audit_app.recording.recorder import AuditObject, Draft, commit_record, record_many
+from environments_app.approvals.access_proposals import mapping as proposed
+from environments_app.approvals.gate import require_second_person
+from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
+from environments_app.authorization.locked_row import changing, check_fields
+from environments_app.authorization.policy import Principal, require, require_confirmed
+from environments_app.environments import memberships
+from environments_app.errors import Conflict, InvalidField
+from environments_app.models import (
+    Environment,
+    Membership,
+    Role,
+    SamlGroupMapping,
+    SamlRole,
+    Source,
+    User,
+    UserRole,
+)
+from environments_app.names import validate_prefix
+from environments_app.users import accounts, suspensions
+
+_MAX_MAPPINGS: Final = 1000
+
+
+def map_group(
+    *, actor: Principal, group: str, environment: Environment | None, role: str, prefix: str = ""
+) -> SamlGroupMapping:
+    """Let a group of the identity provider grant a role from each member's next sign-in on.
+
+    Role admin goes with no environment, every other role with one. An administrator who lets
+    anybody in to values in this way is recorded as breaking the glass, and the group's members see
+    names alone until a manager of the environment confirms it (`suspensions`).
+    Raises Forbidden, ConfirmationNeeded, Suspended (to break the glass), InvalidField, BadName,
+    Conflict if the group grants this already, or ApprovalNeeded.
+    """
+    require(actor=actor, action=Action.SAML_MAPPING_CHANGE, environment=None)
+    require_confirmed(actor)
+    if (role == SamlRole.ADMIN) != (environment is None):
+        raise InvalidField("role", "Administrators have no environment; every other role has one.")
+    if prefix and environment is None:
+        raise InvalidField("prefix", "Administrators have no prefix.")
+    if not group.isprintable() or group != group.strip():
+        raise InvalidField("group", "A group's name is printable text without spaces at its ends.")
+    mapping = SamlGroupMapping(
+        group=group, environment=environment, role=role, prefix=validate_prefix(prefix)
+    )
+    check_fields(mapping, ["group", "role"])
+    confirm_grant(actor, Action.MEMBER_GRANT, environment=environment, role=role)
+    if _opens_values(actor, mapping):
+        mapping.suspended_at = timezone.now()
+    clearance = (
+        require_second_person(actor=actor, proposal=proposed(mapping, environment)) if environment else None
+    )
+    with transaction.atomic():
+        approved = clearance.spend(environment, actor=actor) if clearance and environment else {}
+        same = SamlGroupMapping.objects.filter(group=group, environment=environment, prefix=mapping.prefix)
+        if same.exists():
+            raise Conflict("This group grants a role there already; remove that mapping first.")
+        if SamlGroupMapping.objects.count() >= _MAX_MAPPINGS:
+            raise Conflict(f"There are {_MAX_MAPPINGS} mappings already.")
+        mapping.save()
+        suspensions.tell_mapped(actor, mapping)
+        _record_mapping(actor, mapping, "mapped", approved)
+    return mapping
+
+
+def unmap_group(*, actor: Principal, mapping: SamlGroupMapping) -> None:
+    """Remove a mapping, also a forged one; what it granted goes at each member's next sign-in.
+
+    Raises Forbidden.
+    """
+    require(actor=actor, action=Action.SAML_MAPPING_CHANGE, environment=None)
+    with transaction.atomic():
+        _record_mapping(actor, mapping, "removed")
+        mapping.delete()
+
+
+def apply_groups(*, actor: Principal, user: User, groups: Collection[str]) -> User:
+    """Give a person what their groups grant now, and take away what they do not grant any more.
+
+    Grants that people made are left alone. `actor` is Keeper itself. Raises Tampered.
+    """
+    mappings = authentic(
+        mapping
+        for mapping in SamlGroupMapping.objects.select_related("environment")
+        if mapping.group in groups
+    )
+    with changing(user) as stored:
+        _apply_memberships(actor, stored, _wanted(mappings))
+    try:
+        return accounts.follow_groups(
+            actor=actor, user=stored, admin=any(mapping.role == SamlRole.ADMIN for mapping in mappings)
+        )
+    except Conflict as error:
+        # Nobody could operate Keeper any more. It stays visible, and goes at the next sign-in.
+        _record_kept(actor, stored, str(error))
+        return stored
+
+
+class _Wanted(NamedTuple):
+    """What a person's groups grant for one environment and prefix."""
+
+    environment: Environment
+    role: Role
+    suspended_at: datetime | None
+
+    @property
+    def weight(self) -> tuple[bool, int]:
+        """What decides between two: what a manager has confirmed, then the higher role."""
+        return self.suspended_at is None, self.role.rank
+
+    def is_held_by(self, row: Membership) -> bool:
+        """Say whether a membership is just this."""
+        same = (row.role, row.suspended_at, row.expires_at) == (self.role, self.suspended_at, None)
+        return same and row.is_authentic()
+
+
+def _wanted(mappings: Iterable[SamlGroupMapping]) -> dict[tuple[int, str], _Wanted]:
+    """Return what is granted for each environment and prefix."""
+    wanted: dict[tuple[int, str], _Wanted] = {}
+    for mapping in mappings:
+        place = mapping.environment
+        if place is None or not place.is_authentic():
+            continue
+        found, key = _Wanted(place, Role(mapping.role), mapping.suspended_at), (place.pk, mapping.prefix)
+        if key not in wanted or wanted[key].weight < found.weight:
+            wanted[key] = found
+    return wanted
+
+
+def _apply_memberships(actor: Principal, user: User, wanted: dict[tuple[int, str], _Wanted]) -> None:
+    rows = Membership.objects.filter(user=user, source=Source.SAML).select_related("environment", "user")
+    held = {(row.environment_id, row.prefix): row for row in rows}
+    # In the order of the environments, whose streams are locked one after the other.
+    for key in sorted(held.keys() | wanted.keys()):
+        row, found = held.get(key), wanted.get(key)
+        if row and found and found.is_held_by(row):
+            continue
+        if row:
+            memberships.withdraw(actor=actor, membership=row)
+        if found:
+            memberships.bestow(
+                actor=actor,
+                environment=found.environment,
+                user=user,
+                role=found.role,
+                prefix=key[1],
+                suspended_at=found.suspended_at,
+            )
+
+
+def _record_kept(actor: Principal, user: User, reason: str) -> None:
+    commit_record(
+        actor=actor,
+        action=Action.USER_CHANGE,
+        stream=streams.SYSTEM,
+        object=AuditObject("user", user.uuid, user.username),
+        outcome=Outcome.FAILED,
+        details={"role": str(UserRole.USER), "source": "saml", "reason": reason},
+    )
+
+
+def _record_mapping(
+    actor: Principal, mapping: SamlGroupMapping, change: str, approved: dict[str, Json] | None = None
+) -> None:
+    place = mapping.environment
+    details: dict[str, Any] = {
+        "change": change,
+        "environment": place.name if place else None,
+        "role": mapping.role,
+        "prefix": mapping.prefix,
+        **({"suspended": True} if mapping.suspended_at else {}),
+        **(approved or {}),
+        **row_state(mapping, gone=change == "removed"),
+    }
+    draft = Draft(
+        actor=actor,
+        action=Action.SAML_MAPPING_CHANGE,
+        stream=streams.SYSTEM,
+        object=AuditObject("saml-group", mapping.uuid, mapping.group),
+        details=details,
+    )
+    breaks_glass = change == "mapped" and _opens_values(actor, mapping)
+    record_many(with_alert(draft, breaks_glass=breaks_glass))
+
+
+def _opens_values(actor: Principal, mapping: SamlGroupMapping) -> bool:
+    place = mapping.environment_id
+    return opens_values(actor, Action.MEMBER_GRANT, environment_id=place, role=mapping.role)

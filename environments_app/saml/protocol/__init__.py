@@ -1,0 +1,1 @@
+"""The SAML protocol: documents, assertions, requests, logout."""

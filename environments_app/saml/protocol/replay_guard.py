@@ -1,0 +1,93 @@
+"""Accepted assertions: each is a row shared by all processes, so that none opens anything twice."""
+
+import hashlib
+import secrets
+from datetime import timedelta
+from typing import Final
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from environments_app.authorization.locked_row import changing
+from environments_app.clock import is_in
+from environments_app.errors import SamlRefused, Tampered
+from environments_app.models import SamlAssertion
+from environments_app.saml.protocol.assertion_rules import Statement
+from environments_app.saml.protocol.authn_requests import LIFETIME_SECONDS
+
+# The browser follows a redirect at once.
+_HANDLE_SECONDS: Final = 120
+# An assertion answers a request, which is refused when it is older than its lifetime.
+_KEEP: Final = timedelta(seconds=2 * LIFETIME_SECONDS)
+
+
+def accept(statement: Statement) -> str:
+    """Use up an assertion and the request that it answers; return the handle to go on with.
+
+    Raises SamlRefused if either was used before, by whatever process or browser.
+    """
+    handle = secrets.token_urlsafe(32)
+    row = SamlAssertion(
+        assertion=_digest(f"{statement.issuer}\n{statement.assertion_id}"),
+        request=_digest(statement.in_response_to),
+        handle=_digest(handle),
+        statement=statement.document(),
+        received_at=timezone.now(),
+    )
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+    except IntegrityError as error:
+        raise SamlRefused("saml-replay", "This sign-in was used before. Sign in again.") from error
+    return handle
+
+
+def use_logout(*, issuer: str, id: str) -> None:
+    """Use up a request of the provider to log somebody out. Raises SamlRefused if it was used before."""
+    name = f"logout\n{issuer}\n{id}"
+    row = SamlAssertion(
+        assertion=_digest(name),
+        request=_digest(f"request of {name}"),
+        handle=_digest(secrets.token_urlsafe(32)),
+        received_at=timezone.now(),
+        finished_at=timezone.now(),
+    )
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+    except IntegrityError as error:
+        raise SamlRefused("saml-replay", "This logout was used before.") from error
+
+
+def take(handle: str) -> Statement:
+    """Return what an accepted assertion says, once, and forget it.
+
+    Raises SamlRefused if there is no such handle, or it was taken, or too much time went by.
+    """
+    row = SamlAssertion.objects.filter(handle=_digest(handle)).first()
+    if row is None:
+        raise _over()
+    try:
+        with changing(row) as stored:
+            ends = stored.received_at + timedelta(seconds=_HANDLE_SECONDS)
+            if stored.finished_at or not is_in(ends, within=timedelta(seconds=_HANDLE_SECONDS)):
+                raise _over()
+            statement = Statement(**stored.statement)
+            stored.finished_at, stored.statement = timezone.now(), {}
+            stored.save(update_fields=["finished_at", "statement"])
+    except Tampered as error:
+        raise _over() from error
+    return statement
+
+
+def purge() -> int:
+    """Delete the rows of assertions that could not be used again anyway; return how many."""
+    return SamlAssertion.objects.filter(received_at__lt=timezone.now() - _KEEP).delete()[0]
+
+
+def _over() -> SamlRefused:
+    return SamlRefused("saml-replay", "This sign-in is over. Sign in again.")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,325 @@
+"""Alerts are told once, grouped, not too often, and again after a recovery; deliveries are tried again."""
+
+import smtplib
+import socketserver
+import threading
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from django.core import mail
+from django.utils import timezone
+from pytest_django import Settings
+
+from audit_app.models import AuditEvent
+from environments_app.errors import Conflict, Forbidden, InvalidField, Invisible
+from environments_app.models import Alert, Delivery, Environment, Recipient
+from environments_app.notifications import service as notifications
+from environments_app.notifications.recipients import add_recipient, remove_recipient, try_recipient
+from environments_app.notifications.service import (
+    ATTEMPTS,
+    Notice,
+    Undeliverable,
+    deliver_due,
+    notify,
+    recovered,
+)
+from environments_app.tests.cast import Cast
+
+pytestmark = pytest.mark.every_database
+
+TARGET = uuid4()
+
+
+class Pigeon:
+    """A transport that remembers what it was given, or fails as it is told."""
+
+    name = "pigeon"
+    reaches_people = False
+
+    def __init__(self) -> None:
+        self.carried: list[Notice] = []
+        self.failure: Undeliverable | None = None
+
+    def addressees(self, environment: Environment | None) -> Sequence[UUID]:
+        return [uuid4()]
+
+    def send(self, *, addressee: UUID, notice: Notice) -> None:
+        if self.failure:
+            raise self.failure
+        self.carried.append(notice)
+
+
+@pytest.fixture
+def pigeon(monkeypatch: pytest.MonkeyPatch) -> Pigeon:
+    bird = Pigeon()
+    monkeypatch.setattr(notifications, "transports", lambda: {"pigeon": bird})
+    return bird
+
+
+def drift(cast: Cast, *names: str) -> bool:
+    return notify(
+        kind="sync.drifted",
+        about=TARGET,
+        environment=cast.development,
+        subject=f"{len(names)} secrets drifted",
+        lines=names,
+        link="/sync/1",
+    )
+
+
+def over() -> bool:
+    return recovered(kinds=["sync.drifted"], about=TARGET, subject="recovered")
+
+
+def later(minutes: int) -> None:
+    """Let the alerts and deliveries be older than they are."""
+    past = timedelta(minutes=minutes)
+    for alert in Alert.objects.all():
+        Alert.objects.filter(pk=alert.pk).update(told_at=alert.told_at and alert.told_at - past)
+    for delivery in Delivery.objects.all():
+        Delivery.objects.filter(pk=delivery.pk).update(due_at=delivery.due_at - past)
+
+
+def told(pigeon: Pigeon) -> list[tuple[str, list[str]]]:
+    return [(notice.kind, list(notice.lines)) for notice in pigeon.carried]
+
+
+def test_an_alert_is_told_with_its_lines_and_where_to_look(
+    cast: Cast, pigeon: Pigeon, settings: Settings
+) -> None:
+    settings.KEEPER_URL = "https://keeper.example"
+    assert drift(cast, "payments/db")
+    assert deliver_due() == 1
+    (notice,) = pigeon.carried
+    assert (notice.environment, notice.subject) == ("development", "1 secrets drifted")
+    assert notice.link == "https://keeper.example/sync/1"
+    assert "payments/db" in notice.text
+
+
+def test_what_is_found_again_without_news_is_not_told_again(cast: Cast, pigeon: Pigeon) -> None:
+    drift(cast, "payments/db")
+    later(60)
+    assert not drift(cast, "payments/db")
+    deliver_due()
+    assert told(pigeon) == [("sync.drifted", ["payments/db"])]
+
+
+def test_news_within_the_interval_wait_and_are_told_together(cast: Cast, pigeon: Pigeon) -> None:
+    drift(cast, "a")
+    assert drift(cast, "a", "b")
+    assert drift(cast, "a", "b", "c")
+    deliver_due()
+    assert told(pigeon) == [("sync.drifted", ["a"])]
+    later(31)
+    deliver_due()
+    assert told(pigeon) == [("sync.drifted", ["a"]), ("sync.drifted", ["a", "b", "c"])]
+    later(31)
+    assert deliver_due() == 0
+
+
+def test_a_recovery_is_told_once_and_lets_the_next_alert_through(cast: Cast, pigeon: Pigeon) -> None:
+    drift(cast, "a")
+    assert over()
+    assert not over()
+    drift(cast, "a")
+    deliver_due()
+    assert [kind for kind, _ in told(pigeon)] == ["sync.drifted", "recovered", "sync.drifted"]
+
+
+def test_what_nobody_was_told_of_recovers_silently(cast: Cast, pigeon: Pigeon) -> None:
+    assert not over()
+    assert deliver_due() == 0
+
+
+def test_another_object_or_kind_is_told_for_itself(cast: Cast, pigeon: Pigeon) -> None:
+    drift(cast, "a")
+    notify(kind="sync.drifted", about=uuid4(), environment=cast.production, subject="another")
+    notify(kind="key.unusable", about=TARGET, environment=None, subject="a key does not open")
+    assert deliver_due() == 3
+
+
+def test_what_may_pass_is_tried_again_later_and_not_for_ever(cast: Cast, pigeon: Pigeon) -> None:
+    pigeon.failure = Undeliverable("no answer", permanent=False)
+    drift(cast, "a")
+    attempts = 0
+    while Delivery.objects.get().state == "waiting":
+        deliver_due()
+        assert deliver_due() == 0, "not before it is due"
+        attempts += 1
+        assert Delivery.objects.get().error == "no answer"
+        later(24 * 60)
+    assert (attempts, Delivery.objects.get().state) == (ATTEMPTS, "failed")
+
+
+def test_a_delivery_succeeds_at_a_later_attempt(cast: Cast, pigeon: Pigeon) -> None:
+    pigeon.failure = Undeliverable("no answer", permanent=False)
+    drift(cast, "a")
+    deliver_due()
+    pigeon.failure = None
+    later(60)
+    assert deliver_due() == 1
+    assert (Delivery.objects.get().state, Delivery.objects.get().error) == ("sent", "")
+
+
+def test_what_cannot_pass_is_not_tried_again(cast: Cast, pigeon: Pigeon) -> None:
+    pigeon.failure = Undeliverable("gone", permanent=True)
+    drift(cast, "a")
+    deliver_due()
+    assert (Delivery.objects.get().state, Delivery.objects.get().error) == ("failed", "gone")
+
+
+def test_a_delivery_that_a_dead_worker_claimed_is_sent_later(cast: Cast, pigeon: Pigeon) -> None:
+    drift(cast, "a")
+    Delivery.objects.update(due_at=timezone.now() + timedelta(minutes=2), attempts=1)
+    assert deliver_due() == 0
+    later(3)
+    assert deliver_due() == 1
+
+
+def test_of_two_workers_who_found_the_same_delivery_one_sends_it(
+    cast: Cast, pigeon: Pigeon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drift(cast, "a")
+    delivery = Delivery.objects.get()
+    others: list[bool] = []
+    carry = pigeon.send
+
+    def send(*, addressee: UUID, notice: Notice) -> None:
+        # The other one has read the same list, and comes while this one is sending.
+        others.append(notifications._deliver(delivery.pk))
+        carry(addressee=addressee, notice=notice)
+
+    monkeypatch.setattr(pigeon, "send", send)
+    assert deliver_due() == 1
+    assert (others, len(pigeon.carried)) == ([False], 1)
+
+
+# --- By e-mail -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mail_server(settings: Settings) -> None:
+    settings.EMAIL_HOST = "mail.example"
+
+
+def test_recipients_of_the_environment_alone_get_mail(cast: Cast, mail_server: None) -> None:
+    alice = cast.principal(cast.alice)
+    add_recipient(actor=alice, environment=cast.development, email="Ops@Example.com ")
+    add_recipient(actor=alice, environment=cast.production, email="other@example.com")
+    drift(cast, "payments/db")
+    deliver_due()
+    (message,) = mail.outbox
+    assert (message.to, message.subject) == (["ops@example.com"], "[Keeper] 1 secrets drifted")
+    assert "payments/db" in str(message.body)
+
+
+def test_the_installation_has_addresses_of_its_own(db: None, mail_server: None, settings: Settings) -> None:
+    settings.KEEPER_ALERT_EMAILS = ["ops@example.com"]
+    notify(kind="key.unusable", about=TARGET, environment=None, subject="a key does not open")
+    deliver_due()
+    assert [message.to for message in mail.outbox] == [["ops@example.com"]]
+
+
+def test_a_recipient_written_by_sql_is_told_nothing(
+    cast: Cast, mail_server: None, sql: Callable[..., None]
+) -> None:
+    add_recipient(actor=cast.principal(cast.alice), environment=cast.development, email="ops@example.com")
+    sql("UPDATE environments_app_recipient SET email = 'thief@example.com'")
+    drift(cast, "payments/db")
+    assert (deliver_due(), mail.outbox) == (0, [])
+
+
+def test_without_a_mail_server_the_row_says_what_to_do(cast: Cast, settings: Settings) -> None:
+    settings.EMAIL_HOST = ""
+    add_recipient(actor=cast.principal(cast.alice), environment=cast.development, email="ops@example.com")
+    drift(cast, "a")
+    deliver_due()
+    assert "EMAIL_HOST" in Delivery.objects.get().error
+
+
+class MailServer(socketserver.StreamRequestHandler):
+    """Takes one message, as SMTP has it (RFC 5321)."""
+
+    got: list[str] = []
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 mail.example\r\n")
+        for line in iter(self.rfile.readline, b""):
+            verb = line[:4].upper()
+            if verb == b"DATA":
+                self.wfile.write(b"354 go on\r\n")
+                self.got.append(b"".join(iter(self.rfile.readline, b".\r\n")).decode())
+            if verb == b"QUIT":
+                self.wfile.write(b"221 bye\r\n")
+                return
+            self.wfile.write(b"250 mail.example\r\n")
+
+
+def test_a_mail_server_gets_the_message(cast: Cast, settings: Settings) -> None:
+    MailServer.got = []
+    with socketserver.TCPServer(("127.0.0.1", 0), MailServer) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_PORT = server.server_address[:2]
+        settings.EMAIL_USE_TLS = False
+        add_recipient(actor=cast.principal(cast.alice), environment=cast.development, email="ops@example.com")
+        drift(cast, "payments/db")
+        assert deliver_due() == 1, Delivery.objects.get().error
+        server.shutdown()
+    (message,) = MailServer.got
+    assert "To: ops@example.com" in message
+    assert "Subject: [Keeper] 1 secrets drifted" in message
+    assert "payments/db" in message
+
+
+@pytest.mark.parametrize(
+    ("raised", "state"),
+    [
+        (smtplib.SMTPRecipientsRefused({"x": (550, b"s3cr3t")}), "failed"),
+        (smtplib.SMTPServerDisconnected("s3cr3t"), "waiting"),
+        (ConnectionRefusedError("s3cr3t"), "waiting"),
+    ],
+)
+def test_what_a_mail_server_answers_is_told_in_our_words(
+    cast: Cast, mail_server: None, monkeypatch: pytest.MonkeyPatch, raised: Exception, state: str
+) -> None:
+    def send(self: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("django.core.mail.EmailMessage.send", send)
+    add_recipient(actor=cast.principal(cast.alice), environment=cast.development, email="ops@example.com")
+    drift(cast, "a")
+    deliver_due()
+    row = Delivery.objects.get()
+    assert row.state == state
+    assert "mail server" in row.error
+    assert "s3cr3t" not in row.error
+
+
+def test_adding_and_removing_is_recorded(cast: Cast, events: Callable[..., list[AuditEvent]]) -> None:
+    alice = cast.principal(cast.alice)
+    row = add_recipient(actor=alice, environment=cast.development, email="ops@example.com")
+    try_recipient(actor=alice, recipient=row)
+    remove_recipient(actor=alice, recipient=row)
+    for action in ("create", "test", "remove"):
+        (event,) = events(f"notification.{action}")
+        assert (event.actor_name, event.object_name) == ("alice", "ops@example.com")
+    assert Delivery.objects.get().kind == "test"
+
+
+def test_only_managers_say_who_is_told(cast: Cast) -> None:
+    for user, refusal in ((cast.erin, Forbidden), (cast.charlie, Invisible)):
+        with pytest.raises(refusal):
+            add_recipient(actor=cast.principal(user), environment=cast.development, email="ops@example.com")
+    assert not Recipient.objects.exists()
+
+
+def test_an_address_is_one_and_only_once(cast: Cast) -> None:
+    alice = cast.principal(cast.alice)
+    with pytest.raises(InvalidField):
+        add_recipient(actor=alice, environment=cast.development, email="nobody")
+    add_recipient(actor=alice, environment=cast.development, email="ops@example.com")
+    with pytest.raises(Conflict):
+        add_recipient(actor=alice, environment=cast.development, email="OPS@example.com")

@@ -1,0 +1,131 @@
+import json
+from collections.abc import Callable
+
+import pytest
+
+from audit_app.events.actions import Action
+from audit_app.models import AuditEvent
+from environments_app.authorization.principals import system_principal
+from environments_app.errors import BadName, Conflict, Forbidden, InvalidField, NameInUse, Tampered
+from environments_app.models import User
+from environments_app.tests.cast import PASSWORD, Cast
+from environments_app.users import accounts
+
+Events = Callable[..., list[AuditEvent]]
+NEW = "another-long-passphrase"
+
+
+def test_an_administrator_creates_an_account(cast: Cast, events: Events) -> None:
+    user = accounts.create_user(
+        actor=cast.principal(cast.root), username="Dora", email="dora@Example.com", password=NEW
+    )
+    assert (user.username, user.email, user.role) == ("dora", "dora@example.com", "user")
+    assert user.check_password(NEW)
+    (event,) = events(Action.USER_CREATE)
+    assert event.object_name == "dora"
+    assert NEW not in str(vars(event))
+
+
+def test_without_a_password_nobody_signs_in(cast: Cast) -> None:
+    user = accounts.create_user(actor=cast.principal(cast.root), username="dora")
+    assert not user.has_usable_password()
+
+
+def test_only_administrators_create(cast: Cast) -> None:
+    with pytest.raises(Forbidden):
+        accounts.create_user(actor=cast.principal(cast.alice), username="dora")
+
+
+@pytest.mark.every_database
+@pytest.mark.parametrize("name", ["ALICE", "Ａlice"])
+def test_another_spelling_is_the_same_name(cast: Cast, name: str) -> None:
+    with pytest.raises(NameInUse):
+        accounts.create_user(actor=cast.principal(cast.root), username=name)
+
+
+def test_it_refuses_homoglyphs_weak_passwords_and_bad_fields(cast: Cast) -> None:
+    root = cast.principal(cast.root)
+    with pytest.raises(BadName):
+        accounts.create_user(actor=root, username="аlice")
+    for fields, field in (
+        ({"password": "short"}, "password"),
+        ({"email": "nobody"}, "email"),
+        ({"role": "king"}, "role"),
+    ):
+        with pytest.raises(InvalidField) as refusal:
+            accounts.create_user(actor=root, username="dora", **fields)
+        assert refusal.value.field == field
+        assert "short" not in str(refusal.value).split()
+
+
+def test_a_change_is_recorded(cast: Cast, events: Events) -> None:
+    accounts.update_user(actor=cast.principal(cast.root), user=cast.bob, role="admin", display_name="Bob")
+    assert cast.principal(cast.bob).is_admin
+    told = json.loads(events(Action.USER_CHANGE)[0].details)
+    assert {name: told[name] for name in told if name != "rows"} == {"display_name": "Bob", "role": "admin"}
+    with pytest.raises(InvalidField):
+        accounts.update_user(actor=cast.principal(cast.root), user=cast.bob, username="x")
+
+
+def test_disabling_takes_everything_at_once(cast: Cast) -> None:
+    accounts.disable_user(actor=cast.principal(cast.root), user=cast.alice)
+    assert cast.principal(cast.alice).grants == ()
+
+
+@pytest.mark.parametrize("changes", [{"is_active": False}, {"role": "user"}])
+def test_the_last_administrator_stays(
+    cast: Cast, sql: Callable[..., None], changes: dict[str, object]
+) -> None:
+    root = cast.principal(cast.root)
+    sql("UPDATE environments_app_user SET role = 'admin' WHERE id = %s", cast.bob.pk)
+    with pytest.raises(Conflict):
+        accounts.update_user(actor=root, user=cast.root, **changes)
+    accounts.create_user(actor=root, username="dora", role="admin")
+    accounts.update_user(actor=root, user=cast.root, **changes)
+
+
+def test_one_sets_ones_own_password_and_nobody_elses(cast: Cast) -> None:
+    accounts.set_password(actor=cast.principal(cast.alice), user=cast.alice, password=NEW)
+    stored = User.objects.get(pk=cast.alice.pk)
+    assert stored.check_password(NEW)
+    assert stored.is_authentic()
+    with pytest.raises(Forbidden):
+        accounts.set_password(actor=cast.principal(cast.bob), user=cast.alice, password=NEW)
+    with pytest.raises(InvalidField):
+        accounts.set_password(actor=cast.principal(cast.root), user=cast.alice, password="password1234")
+
+
+def test_a_forged_account_is_not_made_genuine_by_a_change(cast: Cast, sql: Callable[..., None]) -> None:
+    root = cast.principal(cast.root)
+    sql("UPDATE environments_app_user SET role = 'admin' WHERE id = %s", cast.bob.pk)
+    changes: list[Callable[[], User]] = [
+        lambda: accounts.update_user(actor=root, user=cast.bob, email="x@example.com"),
+        lambda: accounts.disable_user(actor=root, user=cast.bob),
+        lambda: accounts.set_password(actor=root, user=cast.bob, password=NEW),
+    ]
+    for change in changes:
+        with pytest.raises(Tampered):
+            change()
+    assert not User.objects.get(pk=cast.bob.pk).is_authentic()
+
+
+def test_an_administrator_restores_it_by_stating_what_it_grants(cast: Cast, sql: Callable[..., None]) -> None:
+    sql("UPDATE environments_app_user SET role = 'admin' WHERE id = %s", cast.bob.pk)
+    forged = User.objects.get(pk=cast.bob.pk)
+    with pytest.raises(Forbidden):
+        accounts.restore_account(actor=cast.principal(cast.alice), user=forged, role="user", password=NEW)
+    accounts.restore_account(actor=system_principal(is_admin=True), user=forged, role="user", password=NEW)
+    stored = User.objects.get(pk=cast.bob.pk)
+    assert (stored.role, stored.is_authentic(), stored.check_password(PASSWORD)) == ("user", True, False)
+    assert len(cast.principal(cast.bob).grants) == 1
+
+
+def test_nobody_is_called_as_keeper_itself(cast: Cast) -> None:
+    root = cast.principal(cast.root)
+    with pytest.raises(BadName):
+        accounts.create_user(actor=root, username="System")
+    with pytest.raises(BadName):
+        accounts.create_saml_user(
+            actor=root, username="keeper", issuer="https://idp.example", name_id="keeper"
+        )
+    assert User.objects.count() == 6

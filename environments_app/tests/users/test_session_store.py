@@ -1,0 +1,73 @@
+import pytest
+from django.core.management import call_command
+from django.test import Client
+from pytest_django import Settings
+
+from environments_app.models import Session
+from environments_app.tests.cast import PASSWORD, Cast
+from environments_app.users.session_store import SessionStore, stored_key
+
+pytestmark = pytest.mark.every_database
+
+
+@pytest.fixture(autouse=True)
+def _engine(settings: Settings) -> None:
+    settings.SESSION_ENGINE = "environments_app.users.session_store"
+
+
+@pytest.fixture
+def alice(cast: Cast, client: Client) -> Client:
+    assert client.post("/sign-in", {"username": "alice", "password": PASSWORD}).status_code == 302
+    assert client.get("/api/whoami").status_code == 200
+    return client
+
+
+def with_cookie(key: str) -> Client:
+    client = Client()
+    client.cookies["sessionid"] = key
+    return client
+
+
+def test_a_session_lasts(alice: Client) -> None:
+    assert alice.get("/api/whoami").json()["name"] == "alice"
+    assert with_cookie(alice.cookies["sessionid"].value).get("/api/whoami").status_code == 200
+
+
+def test_what_is_stored_opens_no_session(alice: Client) -> None:
+    row = Session.objects.get()
+    assert row.session_key != alice.cookies["sessionid"].value
+    assert with_cookie(row.session_key).get("/api/whoami").status_code == 401
+
+
+def test_copied_data_opens_no_other_session(alice: Client) -> None:
+    row = Session.objects.get()
+    mine = "a" * 32
+    Session.objects.create(
+        session_key=stored_key(mine), session_data=row.session_data, expire_date=row.expire_date
+    )
+    assert with_cookie(mine).get("/api/whoami").status_code == 401
+    assert alice.get("/api/whoami").status_code == 200
+
+
+def test_signing_out_deletes_the_row(alice: Client) -> None:
+    key = alice.cookies["sessionid"].value
+    alice.post("/sign-out")
+    assert not Session.objects.filter(session_key=stored_key(key)).exists()
+    assert with_cookie(key).get("/api/whoami").status_code == 401
+
+
+def test_signing_in_again_changes_the_id(alice: Client) -> None:
+    before = alice.cookies["sessionid"].value
+    alice.post("/sign-out")
+    alice.post("/sign-in", {"username": "alice", "password": PASSWORD})
+    assert alice.cookies["sessionid"].value != before
+
+
+def test_expired_sessions_are_cleared(alice: Client) -> None:
+    store = SessionStore(alice.cookies["sessionid"].value)
+    store.load()
+    store.set_expiry(-1)
+    store.save()
+    assert alice.get("/api/whoami").status_code == 401
+    call_command("clearsessions")
+    assert not Session.objects.exists()

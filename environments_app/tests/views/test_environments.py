@@ -1,0 +1,111 @@
+"""The pages of environments: who may see and change what, and that a token is shown once."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+
+from audit_app.events.actions import Action
+from audit_app.models import AuditEvent
+from environments_app.models import Environment, Membership, Role, ServiceToken, User
+from environments_app.tests.cast import Cast
+
+pytestmark = pytest.mark.django_db
+SignedIn = Callable[[User], Client]
+PAGE = "/environments/development"
+
+
+def test_the_list_of_environments_leads_to_the_tokens(
+    cast: Cast, signed_in: Callable[[User], Client]
+) -> None:
+    assert 'href="/tokens"' in signed_in(cast.alice).get("/environments").content.decode()
+
+
+def test_it_lists_only_what_one_may_see(cast: Cast, signed_in: SignedIn) -> None:
+    link = 'href="/environments/production"'
+    assert link in signed_in(cast.alice).get("/environments").content.decode()
+    assert link not in signed_in(cast.bob).get("/environments").content.decode()
+    assert link in signed_in(cast.root).get("/environments").content.decode()
+
+
+def test_members_and_tokens_are_for_those_who_manage(cast: Cast, signed_in: SignedIn) -> None:
+    assert "/members" in signed_in(cast.alice).get(PAGE).content.decode()
+    page = signed_in(cast.bob).get(PAGE)
+    assert page.status_code == 200
+    assert "/members" not in page.content.decode()
+    assert signed_in(cast.charlie).get(PAGE).status_code == 404
+
+
+def test_it_creates_an_environment_whose_maker_manages_it(cast: Cast, signed_in: SignedIn) -> None:
+    form = {"name": "qa", "display_name": "QA", "colour": "teal"}
+    assert signed_in(cast.root).post("/environments/new", form).status_code == 302
+    created = Environment.objects.get(name="qa")
+    assert Membership.objects.get(environment=created).role == Role.MANAGER
+    assert signed_in(cast.root).post("/environments/new", form).status_code == 422
+    assert signed_in(cast.alice).post("/environments/new", form | {"name": "qb"}).status_code == 403
+
+
+def test_it_saves_settings(cast: Cast, signed_in: SignedIn) -> None:
+    form = {"display_name": "Dev", "colour": "pink", "protected": "on"}
+    assert signed_in(cast.alice).post(f"{PAGE}/settings", form).status_code == 302
+    changed = Environment.objects.get(name="development")
+    assert (changed.display_name, changed.colour, changed.protected) == ("Dev", "pink", True)
+    assert changed.is_authentic()
+    assert signed_in(cast.erin).post(f"{PAGE}/settings", form).status_code == 403
+
+
+def test_a_bad_key_stands_on_the_form_with_what_was_entered(cast: Cast, signed_in: SignedIn) -> None:
+    form = {"display_name": "Typed", "colour": "pink", "kms_key_alias": "not a key"}
+    page = signed_in(cast.alice).post(f"{PAGE}/settings", form)
+    assert page.status_code == 422
+    assert "Typed" in page.content.decode()
+
+
+def test_it_grants_and_revokes(cast: Cast, signed_in: SignedIn) -> None:
+    manager = signed_in(cast.alice)
+    form = {"username": "Charlie", "role": "reader", "prefix": "payments"}
+    assert manager.post(f"{PAGE}/members", form).status_code == 302
+    membership = Membership.objects.get(user=cast.charlie)
+    assert (membership.role, membership.prefix) == ("reader", "payments")
+    assert signed_in(cast.charlie).get(PAGE).status_code == 200
+    assert manager.post(f"{PAGE}/members/{membership.pk}/revoke").status_code == 302
+    assert signed_in(cast.charlie).get(PAGE).status_code == 404
+
+
+def test_an_unknown_person_stands_on_the_form(cast: Cast, signed_in: SignedIn) -> None:
+    page = signed_in(cast.alice).post(f"{PAGE}/members", {"username": "nobody", "role": "reader"})
+    assert page.status_code == 422
+    assert "There is no such user." in page.content.decode()
+
+
+@pytest.mark.parametrize("given", [{"username": "charlie"}, {"username": "nobody"}, {"group": "payroll"}, {}])
+def test_who_manages_no_members_learns_no_names(
+    cast: Cast, signed_in: SignedIn, events: Callable[..., list[AuditEvent]], given: dict[str, str]
+) -> None:
+    answer = signed_in(cast.vera).post("/environments/development/members", {"role": "reader", **given})
+    assert answer.status_code == 403
+    assert "There is no such" not in answer.content.decode()
+    (denied,) = events(Action.MEMBER_GRANT, outcome="denied")
+    assert denied.actor_name == "vera"
+
+
+def test_the_last_manager_stays(cast: Cast, signed_in: SignedIn) -> None:
+    own = Membership.objects.get(user=cast.alice, environment=cast.development)
+    page = signed_in(cast.alice).post(f"{PAGE}/members/{own.pk}/revoke", follow=True)
+    assert Membership.objects.filter(pk=own.pk).exists()
+    assert "manager" in page.content.decode()
+
+
+def test_a_token_is_shown_once(cast: Cast, signed_in: SignedIn) -> None:
+    manager = signed_in(cast.alice)
+    form = {"name": "deploy", "role": "reader", "cidrs": "10.0.0.0/8, 192.0.2.0/24"}
+    page = manager.post(f"{PAGE}/tokens", form)
+    found = re.search(r"kpr_[\w-]{22}_[\w-]{43}", page.content.decode())
+    assert found is not None
+    assert found.group() not in manager.get(PAGE).content.decode()
+    token = ServiceToken.objects.get(name="deploy")
+    assert token.cidrs == ["10.0.0.0/8", "192.0.2.0/24"]
+    manager.post(f"{PAGE}/tokens/{token.pk}/revoke")
+    assert Client(headers={"authorization": f"Bearer {found.group()}"}).get("/api/secrets").status_code == 401
+    assert signed_in(cast.erin).post(f"{PAGE}/tokens", form).status_code == 403

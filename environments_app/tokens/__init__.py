@@ -1,0 +1,1 @@
+"""Service tokens: issue, rotate, revoke, expiry alerts."""

@@ -1,0 +1,112 @@
+"""Tells of tokens that will end soon, and of those that nobody uses, before either surprises anybody."""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Q, QuerySet
+from django.urls import reverse
+from django.utils import timezone
+
+from audit_app.events.actions import Action
+from audit_app.events.actors import NIL
+from audit_app.integrity.row_authentication import authentic
+from environments_app.authorization.policy import Principal, environments_for
+from environments_app.models import Environment, ServiceToken
+from environments_app.notifications.service import MAX_LINES, notify, recovered
+
+EXPIRING: Final = "tokens-expiring"
+UNUSED: Final = "tokens-unused"
+
+
+def watch_tokens() -> None:
+    """Alert, for each environment and the installation, about tokens that end soon or are unused."""
+    for environment in (None, *Environment.objects.order_by("pk")):
+        rows = ServiceToken.objects.filter(environment=environment).select_related("environment")
+        _tell(EXPIRING, environment, "will end soon", authentic(expiring(rows)))
+        _tell(UNUSED, environment, "are not used", authentic(unused(rows)))
+
+
+def state_of(token: ServiceToken) -> str:
+    """Return what there is to say of a token: revoked, suspended, expired, expiring, unused or active."""
+    if token.revoked_at is not None:
+        return "revoked"
+    if token.suspended_at is not None:
+        return "suspended"
+    if not token.is_live:
+        return "expired"
+    if token.expires_at is not None and token.expires_at <= _soon():
+        return "expiring"
+    return "unused" if (token.last_used_at or token.created_at) <= _long_ago() else "active"
+
+
+def expiring(tokens: QuerySet[ServiceToken]) -> QuerySet[ServiceToken]:
+    """Return those that end soon; one that has a successor is meant to."""
+    return _live(tokens).filter(expires_at__lte=_soon(), successors=None)
+
+
+def unused(tokens: QuerySet[ServiceToken]) -> QuerySet[ServiceToken]:
+    """Return those that stand and were not used for KEEPER_TOKEN_UNUSED_DAYS."""
+    long_ago = _long_ago()
+    never = Q(last_used_at=None, created_at__lte=long_ago)
+    return _live(tokens).filter(never | Q(last_used_at__lte=long_ago))
+
+
+def listed_tokens(actor: Principal) -> QuerySet[ServiceToken]:
+    """Return the tokens of the environments whose tokens an actor may list."""
+    places = environments_for(actor, Action.TOKEN_VIEW)
+    if places is None:
+        return ServiceToken.objects.none()
+    environments = Environment.objects.filter(places)
+    return ServiceToken.objects.filter(environment__in=environments).select_related("environment")
+
+
+def in_state(tokens: QuerySet[ServiceToken], state: str) -> QuerySet[ServiceToken]:
+    """Return those that stand: all, or those of which `expiring` or `unused` is to be said."""
+    narrowed = {"expiring": expiring, "unused": unused}
+    return narrowed[state](tokens) if state in narrowed else _live(tokens)
+
+
+def _live(tokens: QuerySet[ServiceToken]) -> QuerySet[ServiceToken]:
+    standing = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+    return tokens.filter(standing, revoked_at=None, suspended_at=None).order_by("expires_at", "pk")
+
+
+def _soon() -> datetime:
+    return timezone.now() + timedelta(days=settings.KEEPER_TOKEN_WARNING_DAYS)
+
+
+def _long_ago() -> datetime:
+    return timezone.now() - timedelta(days=settings.KEEPER_TOKEN_UNUSED_DAYS)
+
+
+def _tell(kind: str, environment: Environment | None, what: str, tokens: list[ServiceToken]) -> None:
+    place = environment.name if environment else "Keeper"
+    about = environment.uuid if environment else NIL
+    if not tokens:
+        recovered(kinds=[kind], about=about, subject=f"{place}: no more tokens {what}")
+        return
+    more = [f"and {len(tokens) - MAX_LINES + 1} more"] if len(tokens) > MAX_LINES else []
+    shown = tokens[: MAX_LINES - 1] if more else tokens
+    notify(
+        kind=kind,
+        about=about,
+        environment=environment,
+        subject=f"{place}: tokens that {what}",
+        lines=[*(_line(token) for token in shown), *more],
+        link=reverse("environment-detail", args=[environment.name]) + "#tokens" if environment else "",
+        signature=_signature(token.uuid for token in tokens),
+    )
+
+
+def _line(token: ServiceToken) -> str:
+    end = f"ends {token.expires_at:%Y-%m-%d %H:%M} UTC" if token.expires_at else "has no end"
+    used = f"last used {token.last_used_at:%Y-%m-%d}" if token.last_used_at else "never used"
+    return f"{token.name} ({token.role}): {end}, {used}"
+
+
+def _signature(uuids: Iterable[UUID]) -> str:
+    return hashlib.sha256(b"".join(sorted(uuid.bytes for uuid in uuids))).hexdigest()

@@ -1,0 +1,150 @@
+"""Changes of service tokens that stand: giving them less, and replacing their secret without a gap."""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from django.conf import settings
+from django.utils import timezone
+
+from audit_app.events.actions import Action
+from environments_app.approvals.access_proposals import rotating
+from environments_app.approvals.gate import require_second_person
+from environments_app.authorization.break_glass import confirm_grant
+from environments_app.authorization.locked_row import apply_changes, changing, future
+from environments_app.authorization.policy import Principal, require, require_confirmed, require_unsuspended
+from environments_app.environments.memberships import parse_role
+from environments_app.errors import Conflict, InvalidField
+from environments_app.models import ServiceToken, TokenRole
+from environments_app.names import validate_prefix
+from environments_app.tokens.service import mint, networks_of, networks_text, person_behind, record_token
+
+DEFAULT_OVERLAP: Final = timedelta(days=1)
+MAX_OVERLAP: Final = timedelta(days=30)
+
+
+def narrow(*, actor: Principal, token: ServiceToken, **changes: Any) -> ServiceToken:
+    """Take something from a token: role, prefix, networks, expiry; return it as stored.
+
+    What would give it more is refused: whoever holds its secret shall not gain by a change of
+    which they are not told. Raises Invisible, Forbidden, InvalidField, BadName, Tampered, or
+    Conflict if it has ended.
+    """
+    require(actor=actor, action=Action.TOKEN_CHANGE, environment=token.environment)
+    for name in changes.keys() - _LESS.keys():
+        raise InvalidField(name, "This cannot be changed.")
+    with changing(token) as stored:
+        _require_live(stored)
+        changed = apply_changes(stored, {name: _LESS[name](stored, given) for name, given in changes.items()})
+        if changed:
+            stored.save(update_fields=changed)
+            record_token(actor, Action.TOKEN_CHANGE, stored)
+    return stored
+
+
+def rotate(
+    *, actor: Principal, token: ServiceToken, overlap: timedelta = DEFAULT_OVERLAP
+) -> tuple[ServiceToken, str]:
+    """Issue the successor of a token and return it with its text, which is shown this once.
+
+    Both are valid for the overlap; then the old one ends. The new one may do the same and lives as
+    long as the old one was to, or as KEEPER_TOKEN_MAX_DAYS allows. An administrator who so gets
+    hold of one that reads values is recorded as breaking the glass.
+    Raises Invisible, Forbidden, ConfirmationNeeded, Suspended, InvalidField, Tampered, ApprovalNeeded, or
+    Conflict if it has ended or has a successor already.
+    """
+    for action in (Action.TOKEN_ISSUE, Action.TOKEN_CHANGE):
+        require(actor=actor, action=action, environment=token.environment)
+    require_confirmed(actor)
+    if token.environment is None:
+        require_unsuspended(actor, Action.TOKEN_ISSUE)
+    confirm_grant(actor, Action.TOKEN_ISSUE, environment=token.environment, role=token.role)
+    if not timedelta(0) <= overlap <= MAX_OVERLAP:
+        raise InvalidField("overlap_seconds", f"An overlap lasts up to {MAX_OVERLAP.days} days.")
+    environment = token.environment
+    clearance = (
+        require_second_person(actor=actor, proposal=rotating(token, environment, overlap=overlap))
+        if environment
+        else None
+    )
+    with changing(token) as old:
+        approved = clearance.spend(environment, actor=actor) if clearance and environment else {}
+        _require_live(old)
+        if old.successors.exists():
+            raise Conflict("This token has a successor already: rotate that one, or revoke it.")
+        new = _successor(actor, old)
+        text = mint(new)
+        new.save()
+        last = timezone.now() + overlap
+        old.expires_at = min(old.expires_at or last, last)
+        old.save(update_fields=["expires_at"])
+        record_token(actor, Action.TOKEN_CHANGE, old)
+        record_token(actor, Action.TOKEN_ISSUE, new, approved)
+    return new, text
+
+
+def _successor(actor: Principal, old: ServiceToken) -> ServiceToken:
+    longest = settings.KEEPER_TOKEN_MAX_DAYS
+    lifetime = old.expires_at - old.created_at if old.expires_at else None
+    if longest:
+        lifetime = min(lifetime or timedelta(days=longest), timedelta(days=longest))
+    return ServiceToken(
+        environment=old.environment,
+        role=old.role,
+        name=old.name,
+        prefix=old.prefix,
+        cidrs=old.cidrs,
+        expires_at=timezone.now() + lifetime if lifetime else None,
+        created_by=person_behind(actor),
+        replaces=old,
+    )
+
+
+def _require_live(token: ServiceToken) -> None:
+    if not token.is_live:
+        raise Conflict("This token has ended: issue another one.")
+
+
+def _less_role(token: ServiceToken, given: str) -> str:
+    if token.role == TokenRole.ADMIN:
+        raise InvalidField("role", "A token that administers keeps its role.")
+    role = parse_role(given)
+    if role.rank > parse_role(token.role).rank:
+        raise InvalidField("role", "This would give the token more than it has.")
+    return role
+
+
+def _less_prefix(token: ServiceToken, given: str) -> str:
+    prefix = validate_prefix(given)
+    if token.environment_id is None and prefix:
+        raise InvalidField("prefix", "A token that administers has no prefix.")
+    if token.prefix and prefix != token.prefix and not prefix.startswith(f"{token.prefix}/"):
+        raise InvalidField("prefix", "This would give the token more than it has.")
+    return prefix
+
+
+def _less_networks(token: ServiceToken, given: list[str]) -> list[str]:
+    cidrs = networks_text(given)
+    outer = networks_of(tuple(token.cidrs))
+    inside = (
+        any(inner.version == network.version and inner.subnet_of(network) for network in outer)  # type: ignore[arg-type]  # the versions were compared
+        for inner in networks_of(tuple(cidrs))
+    )
+    if outer and not (cidrs and all(inside)):
+        raise InvalidField("cidrs", "This would let the token be used from more places.")
+    return cidrs
+
+
+def _less_time(token: ServiceToken, given: Any) -> Any:
+    moment = future(given)
+    if token.expires_at is not None and (moment is None or moment > token.expires_at):
+        raise InvalidField("expires_at", "This would let the token live longer.")
+    return moment
+
+
+_LESS: Final[Mapping[str, Callable[[ServiceToken, Any], Any]]] = {
+    "role": _less_role,
+    "prefix": _less_prefix,
+    "cidrs": _less_networks,
+    "expires_at": _less_time,
+}

@@ -1,0 +1,311 @@
+"""Service tokens: issuing and revoking them, and letting their bearers in.
+
+A token reads `kpr_<public id>_<secret>`: 128 and 256 random bits in URL-safe base64. Only a
+peppered HMAC-SHA256 of the secret is stored: a password hash would cost every call dearly and
+add nothing to 256 random bits.
+"""
+
+import hmac
+import re
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from enum import Enum
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events import streams
+from audit_app.events.actions import Action
+from audit_app.events.actors import ActorKind
+from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_state import row_state
+from audit_app.recording.recorder import AuditObject, Draft, record_many
+from environments_app.approvals.access_proposals import issuing
+from environments_app.approvals.gate import require_second_person
+from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
+from environments_app.authorization.locked_row import check_fields, future, time_text
+from environments_app.authorization.policy import (
+    Grant,
+    Principal,
+    require,
+    require_confirmed,
+    require_unsuspended,
+)
+from environments_app.authorization.principals import grants_on, token_bearer
+from environments_app.environments.memberships import acting_user
+from environments_app.errors import BadToken, InvalidField, Invisible
+from environments_app.models import Environment, ServiceToken, TokenRole, User
+from environments_app.names import refuse_reserved, validate_prefix
+from environments_app.tokens.peppers import current_pepper_id, hash_secret
+
+_TOKEN: Final = re.compile(r"kpr_([A-Za-z0-9_-]{22})_([A-Za-z0-9_-]{43})")
+_MAX_CIDRS: Final = 50
+_LAST_USE_INTERVAL: Final = timedelta(minutes=1)
+
+
+class Lifetime(Enum):
+    """How long a token lives where nobody says so."""
+
+    DEFAULT = "default"
+
+
+def issue(
+    *,
+    actor: Principal,
+    environment: Environment | None,
+    role: str,
+    name: str,
+    prefix: str = "",
+    cidrs: Sequence[str] = (),
+    expires_at: datetime | Lifetime | None = Lifetime.DEFAULT,
+) -> tuple[ServiceToken, str]:
+    """Issue a token and return it with its text, which is shown this once and kept nowhere.
+
+    Without an expiry it lives for KEEPER_TOKEN_DEFAULT_DAYS; None is without an end, where
+    KEEPER_TOKEN_MAX_DAYS allows that.
+
+    Role admin goes with no environment, every other role with one. An administrator who makes one
+    that reads values is recorded as breaking the glass.
+    Raises Invisible, Forbidden, ConfirmationNeeded, Suspended, InvalidField, BadName, or
+    ApprovalNeeded.
+    """
+    require(actor=actor, action=Action.TOKEN_ISSUE, environment=environment)
+    require_confirmed(actor)
+    token = ServiceToken(
+        environment=environment,
+        role=_token_role(role, environment),
+        name=name,
+        prefix=_token_prefix(prefix, environment),
+        cidrs=networks_text(cidrs),
+        expires_at=allowed_expiry(expires_at),
+        created_by=person_behind(actor),
+    )
+    if not name.isprintable() or name != name.strip():
+        raise InvalidField("name", "A token's name is printable text without spaces at its ends.")
+    refuse_reserved(name, field="name")
+    check_fields(token, ["name"])
+    if environment is None:
+        # It breaks the glass as well as whoever issues it, and outlives a suspension.
+        require_unsuspended(actor, Action.TOKEN_ISSUE)
+    confirm_grant(actor, Action.TOKEN_ISSUE, environment=environment, role=token.role)
+    lasting = "default" if expires_at is Lifetime.DEFAULT else time_text(token.expires_at)
+    clearance = (
+        require_second_person(actor=actor, proposal=issuing(token, environment, lasting=lasting))
+        if environment
+        else None
+    )
+    text = mint(token)
+    with transaction.atomic():
+        approved = clearance.spend(environment, actor=actor) if clearance and environment else {}
+        token.save()
+        record_token(actor, Action.TOKEN_ISSUE, token, approved)
+    return token, text
+
+
+def person_behind(actor: Principal) -> User | None:
+    """Return the person who acts, or who issued the token that does: either has seen what is issued."""
+    if actor.kind is not ActorKind.TOKEN:
+        return acting_user(actor)
+    token = ServiceToken.objects.select_related("created_by").filter(uuid=actor.uuid).first()
+    return token.created_by if token else None
+
+
+def allowed_expiry(given: datetime | Lifetime | None) -> datetime | None:
+    """Return when a new token ends. Raises InvalidField if that is past, or beyond the longest allowed."""
+    now, longest = timezone.now(), settings.KEEPER_TOKEN_MAX_DAYS
+    if given is Lifetime.DEFAULT:
+        days = settings.KEEPER_TOKEN_DEFAULT_DAYS or longest
+        days = min(days, longest) if longest else days
+        return now + timedelta(days=days) if days else None
+    # A minute for the clock of whoever computed it.
+    last = now + timedelta(days=longest, minutes=1)
+    if longest and (given is None or future(given) > last):  # type: ignore[operator]  # a time comes back as one
+        raise InvalidField("expires_at", f"A token lives for {longest} days at most here.")
+    return future(given)
+
+
+def revoke(*, actor: Principal, token: ServiceToken) -> None:
+    """End a token at once; one that is revoked stays so.
+
+    A forged row is ended too: it never opened anything, and its MAC stays wrong.
+    Raises Invisible or Forbidden.
+    """
+    require(actor=actor, action=Action.TOKEN_REVOKE, environment=token.environment)
+    with transaction.atomic():
+        stored = ServiceToken.objects.select_for_update().get(pk=token.pk)
+        if stored.revoked_at is not None:
+            return
+        genuine = stored.is_authentic()
+        stored.revoked_at = timezone.now()
+        if genuine:
+            stored.save(update_fields=["revoked_at"])
+        else:
+            ServiceToken.objects.filter(pk=stored.pk).update(revoked_at=stored.revoked_at)
+        record_token(actor, Action.TOKEN_REVOKE, stored)
+
+
+def find_token(*, actor: Principal, environment: Environment | None, id: int) -> ServiceToken:
+    """Return a token of an environment (None: of the installation), genuine or not.
+
+    Raises Forbidden, or Invisible if there is none of this id.
+    """
+    require(actor=actor, action=Action.TOKEN_VIEW, environment=environment)
+    rows = ServiceToken.objects.select_related("environment", "created_by")
+    token = rows.filter(pk=id, environment=environment).first()
+    if token is None:
+        raise Invisible("There is no such token.")
+    return token
+
+
+def authenticate(raw: str, *, address: str, request_id: str = "") -> Principal:
+    """Return whom a token stands for, at the cost of one query.
+
+    Every refusal looks the same to the caller: raises BadToken, whose reason is for the trail.
+    """
+    public_id, secret = parts_of(raw)
+    token = ServiceToken.objects.select_related("environment").filter(public_id=public_id).first()
+    return admit(token, secret, address=address, request_id=request_id)
+
+
+def parts_of(raw: str) -> tuple[str, str]:
+    """Return the public id of a token's text, by which its row is found, and its secret. Raises BadToken."""
+    match = _TOKEN.fullmatch(raw)
+    if match is None:
+        raise BadToken("malformed-token")
+    return match[1], match[2]
+
+
+def admit(token: ServiceToken | None, secret: str, *, address: str, request_id: str = "") -> Principal:
+    """Return whom a stored token, loaded along with its environment, stands for; raises BadToken."""
+    _check_secret(token, secret)
+    if token is None or not authentic([token]):
+        raise BadToken("forged-token")
+    _check_use(token, address)
+    return token_bearer(token, grants_on(token), address=address, request_id=request_id)
+
+
+def admit_genuine(
+    token: ServiceToken, secret: str, *, grants: tuple[Grant, ...], address: str, request_id: str = ""
+) -> Principal:
+    """Do what `admit` does for a token whose row has proved itself; `grants` are what `grants_on` gave."""
+    _check_secret(token, secret)
+    _check_use(token, address)
+    return token_bearer(token, grants, address=address, request_id=request_id)
+
+
+def _check_use(token: ServiceToken, address: str) -> None:
+    """Let pass what may be used now and from there, and note it. Raises BadToken."""
+    if token.revoked_at is not None:
+        raise BadToken("revoked-token")
+    if token.suspended_at is not None:
+        raise BadToken("suspended-token")
+    if not token.has_begun:
+        raise BadToken("token-not-begun")
+    if not token.is_live:
+        raise BadToken("expired-token")
+    if not _comes_from(address, token.cidrs):
+        raise BadToken("token-from-elsewhere")
+    _note_use(token, address)
+
+
+def _check_secret(token: ServiceToken | None, secret: str) -> None:
+    """Compare in constant time, and do so as well where there is nothing to compare with."""
+    pepper_id = token.pepper_id if token else current_pepper_id()
+    given = hash_secret(secret, pepper_id=pepper_id)
+    stored = token.secret_hash if token else ""
+    if not hmac.compare_digest((given or "").encode(), stored.encode()) or not given:
+        raise BadToken("unknown-token")
+
+
+def _note_use(token: ServiceToken, address: str) -> None:
+    """Write the last use, at most once a minute whatever the number of processes."""
+    now = timezone.now()
+    if token.last_used_at is not None and token.last_used_at > now - _LAST_USE_INTERVAL:
+        return
+    due = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - _LAST_USE_INTERVAL)
+    ServiceToken.objects.filter(due, pk=token.pk).update(last_used_at=now, last_used_address=address[:45])
+
+
+def _comes_from(address: str, cidrs: list[str]) -> bool:
+    if not cidrs:
+        return True
+    try:
+        client = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(client, IPv6Address) and client.ipv4_mapped:
+        client = client.ipv4_mapped
+    return any(client in network for network in networks_of(tuple(cidrs)))
+
+
+@lru_cache(maxsize=1024)
+def networks_of(cidrs: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Return the networks of a token."""
+    return tuple(ip_network(cidr) for cidr in cidrs)
+
+
+def networks_text(cidrs: Sequence[str]) -> list[str]:
+    """Return networks in their one spelling. Raises InvalidField."""
+    if len(cidrs) > _MAX_CIDRS:
+        raise InvalidField("cidrs", f"A token has at most {_MAX_CIDRS} networks.")
+    try:
+        return [str(ip_network(cidr)) for cidr in cidrs]
+    except ValueError as error:
+        raise InvalidField("cidrs", "Give networks such as 10.0.0.0/8 or 2001:db8::/32.") from error
+
+
+def _token_role(text: str, environment: Environment | None) -> TokenRole:
+    choices = (
+        [TokenRole.ADMIN] if environment is None else [role for role in TokenRole if role != TokenRole.ADMIN]
+    )
+    if text not in choices:
+        raise InvalidField("role", f"Choose one of {', '.join(choices)}.")
+    return TokenRole(text)
+
+
+def _token_prefix(text: str, environment: Environment | None) -> str:
+    if text and environment is None:
+        raise InvalidField("prefix", "A token that administers has no prefix.")
+    return validate_prefix(text)
+
+
+def mint(token: ServiceToken) -> str:
+    """Give a token a new secret, of which it keeps the hash, and return its text."""
+    secret = secrets.token_urlsafe(32)
+    token.public_id = secrets.token_urlsafe(16)
+    token.pepper_id = current_pepper_id()
+    token.secret_hash = hash_secret(secret, pepper_id=token.pepper_id) or ""
+    return f"kpr_{token.public_id}_{secret}"
+
+
+def record_token(
+    actor: Principal, action: Action, token: ServiceToken, approved: dict[str, Json] | None = None
+) -> None:
+    """Record a change of a token, in its transaction; one that breaks the glass alerts."""
+    environment = token.environment
+    draft = Draft(
+        actor=actor,
+        action=action,
+        stream=streams.environment_stream(environment.uuid) if environment else streams.SYSTEM,
+        object=AuditObject("token", token.uuid, token.name),
+        details={
+            "environment": environment.name if environment else None,
+            "role": token.role,
+            "prefix": token.prefix,
+            "cidrs": list(token.cidrs),
+            "expires_at": time_text(token.expires_at),
+            **(approved or {}),
+            **row_state(token),
+        },
+    )
+    breaks_glass = action is Action.TOKEN_ISSUE and opens_values(
+        actor, action, environment_id=token.environment_id, role=token.role
+    )
+    record_many(with_alert(draft, breaks_glass=breaks_glass))

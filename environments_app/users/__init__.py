@@ -1,0 +1,1 @@
+"""Accounts: lookup, passwords, preferences, sessions, suspensions."""

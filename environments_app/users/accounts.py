@@ -1,0 +1,235 @@
+"""Use cases of people: creating, changing and restoring their accounts."""
+
+import secrets
+from typing import Any, Final
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from audit_app.events import streams
+from audit_app.events.actions import Action
+from audit_app.events.actors import ActorKind
+from audit_app.integrity.row_state import row_state
+from audit_app.recording.recorder import AuditObject, Draft, record_many
+from environments_app.authorization.break_glass import administers, with_alert
+from environments_app.authorization.locked_row import apply_changes, changing, check_fields
+from environments_app.authorization.policy import Principal, require, require_confirmed
+from environments_app.errors import Conflict, InvalidField, NameInUse
+from environments_app.models import Membership, Source, User, UserRole
+from environments_app.names import normalise_username, validate_new_username
+from environments_app.users.sessions import end_sessions
+from environments_app.users.suspensions import mark_suspended, tell_suspended
+
+CHANGEABLE: Final = frozenset({"email", "display_name", "role", "is_active"})
+# What decides who signs in, and as what: a session whose proof has lapsed changes none of it.
+_ASKS: Final = frozenset({"email", "role", "is_active"})
+
+
+def new_password() -> str:
+    """Return a random password of 144 bits, to be shown once to whoever replaces it."""
+    return secrets.token_urlsafe(18)
+
+
+def create_user(
+    *,
+    actor: Principal,
+    username: str,
+    email: str = "",
+    display_name: str = "",
+    role: str = UserRole.USER,
+    password: str | None = None,
+) -> User:
+    """Create an account; without a password nobody signs in locally with it.
+
+    What a suspended account makes is suspended too: it is in the same hands.
+    Raises Forbidden, ConfirmationNeeded, BadName, InvalidField (also for a weak password), or NameInUse.
+    """
+    require(actor=actor, action=Action.USER_CREATE, environment=None)
+    require_confirmed(actor)
+    user = User(
+        username=validate_new_username(username),
+        email=User.objects.normalize_email(email),
+        display_name=display_name,
+        role=role,
+    )
+    check_fields(user, ["email", "display_name", "role"])
+    _set_password(user, password)
+    if actor.suspended:
+        user.suspended_at = timezone.now()
+    try:
+        with transaction.atomic():
+            user.save()
+            _record(actor, Action.USER_CREATE, user, {"role": user.role})
+    except IntegrityError as error:
+        raise NameInUse("A user of this name exists.") from error
+    return user
+
+
+def create_saml_user(
+    *, actor: Principal, username: str, issuer: str, name_id: str, email: str = "", display_name: str = ""
+) -> User:
+    """Create the account of a subject of the identity provider, without a password.
+
+    Raises Forbidden, BadName, InvalidField, or NameInUse if the name or the subject has an account.
+    """
+    require(actor=actor, action=Action.USER_CREATE, environment=None)
+    user = User(username=validate_new_username(username), email=email, display_name=display_name)
+    user.saml_issuer, user.saml_name_id = issuer, name_id
+    check_fields(user, ["email", "display_name"])
+    user.set_password(None)
+    try:
+        with transaction.atomic():
+            user.save()
+            _record(actor, Action.USER_CREATE, user, {"role": user.role, "issuer": issuer})
+    except IntegrityError as error:
+        raise NameInUse("A user of this name or of this subject exists.") from error
+    return user
+
+
+def update_user(*, actor: Principal, user: User, **changes: Any) -> User:
+    """Change an account (CHANGEABLE; its name stays) and return it as stored.
+
+    Raises Forbidden, InvalidField, Tampered, Conflict if no active administrator would remain, or
+    ConfirmationNeeded for the role, the state and the e-mail address.
+    """
+    require(actor=actor, action=Action.USER_CHANGE, environment=None)
+    if changes.keys() & _ASKS:
+        require_confirmed(actor)
+    for name in changes.keys() - CHANGEABLE:
+        raise InvalidField(name, "This cannot be changed.")
+    may_end = changes.get("role", UserRole.ADMIN) != UserRole.ADMIN or not changes.get("is_active", True)
+    with changing(user, beside=_administrators(user) if may_end else ()) as stored:
+        was_admin = stored.is_admin
+        changed = apply_changes(stored, changes)
+        if was_admin and not stored.is_admin:
+            _require_another_admin(stored)
+        if "role" in changed:
+            # What people decide stays, whatever single sign-on says of groups.
+            stored.role_source = ""
+        if changed:
+            stored.save(update_fields=[*changed, "role_source"])
+            if not stored.is_active:
+                end_sessions(stored)
+            _record(actor, Action.USER_CHANGE, stored, {name: changes[name] for name in changed})
+    return stored
+
+
+def follow_groups(*, actor: Principal, user: User, admin: bool) -> User:
+    """Give or take the role of administrators as the groups of single sign-on say.
+
+    A role that people gave stays. Raises Tampered, or Conflict if no administrator would remain.
+    """
+    with changing(user, beside=() if admin else _administrators(user)) as stored:
+        if admin == (stored.role == UserRole.ADMIN) or not (admin or stored.role_source):
+            return stored
+        if not admin and stored.is_active:
+            _require_another_admin(stored)
+        stored.role = UserRole.ADMIN if admin else UserRole.USER
+        stored.role_source = Source.SAML if admin else ""
+        stored.save(update_fields=["role", "role_source"])
+        _record(actor, Action.USER_CHANGE, stored, {"role": stored.role, "source": "saml"})
+    return stored
+
+
+def disable_user(*, actor: Principal, user: User) -> User:
+    """Take all access from a person at once; raises as `update_user` does."""
+    return update_user(actor=actor, user=user, is_active=False)
+
+
+def set_password(*, actor: Principal, user: User, password: str) -> User:
+    """Set a new password, which ends the person's sessions; one may set one's own.
+
+    An administrator who could now sign in as somebody with access is recorded as breaking the glass,
+    and the account reads no value until managers confirm it (`suspensions`). What the host's own commands
+    set is in the person's hands alone, and ends a suspension.
+    Raises Forbidden, ConfirmationNeeded, InvalidField if it is weak, or Tampered.
+    """
+    if actor.kind is not ActorKind.USER or actor.uuid != user.uuid:
+        require(actor=actor, action=Action.USER_CHANGE, environment=None)
+    require_confirmed(actor)
+    with changing(user) as stored:
+        _set_password(stored, password)
+        suspends = mark_suspended(actor, stored)
+        if actor.kind is ActorKind.SYSTEM:
+            stored.suspended_at = None
+        stored.save(update_fields=["password", "suspended_at"])
+        end_sessions(stored)
+        if suspends:
+            tell_suspended(actor, stored)
+        record_takeover(actor, stored, {"password": "replaced"})
+    return stored
+
+
+def restore_account(*, actor: Principal, user: User, role: str, password: str) -> User:
+    """Make an account that was changed outside Keeper genuine again, stating all that it grants.
+
+    Nothing of what was found is kept: the binding to a SAML subject and the second factor
+    are cleared as well. It breaks the glass as `set_password` does.
+    Raises Forbidden, ConfirmationNeeded, BadName or InvalidField.
+    """
+    require(actor=actor, action=Action.USER_CHANGE, environment=None)
+    require_confirmed(actor)
+    user.username = normalise_username(user.username)
+    user.role, user.is_active = role, True
+    user.saml_issuer = user.saml_name_id = user.second_factor = None
+    check_fields(user, ["role"])
+    _set_password(user, password)
+    with transaction.atomic():
+        suspends = mark_suspended(actor, user)
+        user.save()
+        end_sessions(user)
+        if suspends:
+            tell_suspended(actor, user)
+        record_takeover(actor, user, {"restored": True, "role": user.role})
+    return user
+
+
+def _set_password(user: User, password: str | None) -> None:
+    if password is not None:
+        try:
+            validate_password(password, user)
+        except ValidationError as error:
+            raise InvalidField("password", " ".join(error.messages)) from error
+    user.set_password(password)
+
+
+def _administrators(user: User) -> list[int]:
+    """Return the ids of those on whom it depends whether this administrator may end to be one."""
+    return list(_active_admins().values_list("pk", flat=True)) if user.is_admin else []
+
+
+def _active_admins() -> QuerySet[User]:
+    return User.objects.filter(role=UserRole.ADMIN, is_active=True)
+
+
+def _require_another_admin(user: User) -> None:
+    # Locked: also where the person was no administrator yet when the change began.
+    others = _active_admins().select_for_update().exclude(pk=user.pk).order_by("pk")
+    if not any(other.is_authentic() for other in others):
+        raise Conflict("At least one active administrator remains: make another one first.")
+
+
+def _record(actor: Principal, action: Action, user: User, details: dict[str, Any]) -> None:
+    record_many([_draft(actor, action, user, details)])
+
+
+def record_takeover(actor: Principal, user: User, details: dict[str, Any]) -> None:
+    """Record a change that lets whoever made it sign in as this person."""
+    # Also while the account is disabled or a grant has expired: either can be put right afterwards.
+    has_access = Membership.objects.filter(Q(user=user) | Q(group__group_members__user=user)).exists()
+    breaks_glass = administers(actor) and actor.uuid != user.uuid and has_access
+    draft = _draft(actor, Action.USER_CHANGE, user, details)
+    record_many(with_alert(draft, breaks_glass=breaks_glass))
+
+
+def _draft(actor: Principal, action: Action, user: User, details: dict[str, Any]) -> Draft:
+    return Draft(
+        actor=actor,
+        action=action,
+        stream=streams.SYSTEM,
+        object=AuditObject("user", user.uuid, user.username),
+        details=details | row_state(user),
+    )

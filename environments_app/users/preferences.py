@@ -1,0 +1,61 @@
+"""Use cases of what people choose for themselves: each only for oneself."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from audit_app.events import streams
+from audit_app.events.actions import Action
+from audit_app.events.actors import ActorKind
+from audit_app.recording.recorder import record
+from environments_app.authorization.policy import Principal
+from environments_app.errors import Forbidden
+from environments_app.models import NoticeKind, PersonalSettings, User
+
+
+def settings_of(actor: Principal) -> PersonalSettings:
+    """Return what a person chose, or the defaults, which are not stored."""
+    return PersonalSettings.objects.filter(user__uuid=actor.uuid).first() or PersonalSettings()
+
+
+def choose_digest(*, actor: Principal, kinds: Collection[NoticeKind]) -> PersonalSettings:
+    """Have what is new told by e-mail once a day, of these kinds; of none: no e-mail.
+
+    Raises Forbidden for a program.
+    """
+    with transaction.atomic():
+        chosen = _own(actor)
+        chosen.digest, chosen.muted = bool(kinds), [kind for kind in NoticeKind if kind not in kinds]
+        chosen.save(update_fields=["digest", "muted"])
+        record(
+            actor=actor,
+            action=Action.NOTIFICATION_CHOOSE,
+            stream=streams.SYSTEM,
+            object=chosen.audit_object,
+            details={"kinds": [str(kind) for kind in sorted(kinds)]},
+        )
+    return chosen
+
+
+def mark_seen(*, actor: Principal, until: datetime) -> None:
+    """Note that a person has seen what they were told until then; never less than before."""
+    own = _own(actor)
+    unseen = PersonalSettings.objects.filter(
+        Q(notices_seen_at=None) | Q(notices_seen_at__lt=until), pk=own.pk
+    )
+    unseen.update(notices_seen_at=min(until, timezone.now()))
+
+
+def hide_first_steps(*, actor: Principal) -> None:
+    """Show a person the first steps no more."""
+    PersonalSettings.objects.filter(pk=_own(actor).pk).update(first_steps_hidden=True)
+
+
+def _own(actor: Principal) -> PersonalSettings:
+    if actor.kind is not ActorKind.USER:
+        raise Forbidden("Only people choose for themselves.")
+    user = User.objects.get(uuid=actor.uuid)
+    return PersonalSettings.objects.select_related("user").get_or_create(user=user)[0]

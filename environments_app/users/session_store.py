@@ -1,0 +1,158 @@
+"""Sessions whose rows are worth nothing to who can read or write the database (SESSION_ENGINE).
+
+Django stores the very id that the cookie holds, and signs the data without it: a row that is read
+gives its session away, and signed data can be copied under an id of one's own. Here a row carries
+an HMAC of the id, and its data is signed for that id alone. A session ends when it was not used
+for KEEPER_SESSION_IDLE_SECONDS, and SESSION_COOKIE_AGE after its sign-in at the latest.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY
+from django.contrib.sessions.backends import db
+from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.base_session import AbstractBaseSession
+from django.core import signing
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+
+from environments_app.clock import SLACK
+from environments_app.models import Session
+
+SIGNED_IN: Final = "signed_in_at"
+CONFIRMED: Final = "confirmed_at"
+PLACE: Final = "signed_in_from"
+# Whom the identity provider knows the person of a session as.
+SAML: Final = "saml"
+_SALT = "environments_app.users.session_store"
+# As long as the ids that Django makes, so that the column fits.
+_LENGTH = 32
+_SEEN_INTERVAL: Final = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """How long a session lasts without being used; `extendable` if using it makes it last longer."""
+
+    seconds: int
+    extendable: bool
+
+
+class SessionStore(db.SessionStore):
+    """Django's database sessions, found by an HMAC of their id under SECRET_KEY."""
+
+    # Reading a watched session does not count as use.
+    is_watched = False
+    # The row that was read, with the times by which the session ends.
+    row: Session | None = None
+
+    @classmethod
+    def get_model_class(cls) -> type[AbstractBaseSession]:
+        """Return the model of the rows."""
+        return Session
+
+    @property
+    def key_salt(self) -> str:
+        """Return what the data's signature is bound to."""
+        return f"{_SALT}.{stored_key(self.session_key or '')}"
+
+    def get_expire_at_browser_close(self) -> bool:
+        """Keep the cookie no longer than the browser is open, whatever ends the session earlier."""
+        return True
+
+    def exists(self, session_key: str) -> bool:
+        """Say whether there is a session of this id."""
+        return super().exists(stored_key(session_key))
+
+    def create_model_instance(self, data: dict[str, Any]) -> AbstractBaseSession:
+        """Return the row to be stored; the first with a user is when that user signed in."""
+        if SESSION_KEY in data:
+            data.setdefault(SIGNED_IN, int(timezone.now().timestamp()))
+        instance = super().create_model_instance(data)
+        instance.session_key = stored_key(instance.session_key)
+        if isinstance(instance, Session) and SESSION_KEY in data:
+            instance.user_id = int(data[SESSION_KEY])
+            instance.signed_in_at = datetime.fromtimestamp(data[SIGNED_IN], UTC)
+            instance.address, instance.agent = data.get(PLACE, ("", ""))
+            end = instance.signed_in_at + timedelta(seconds=settings.SESSION_COOKIE_AGE)
+            instance.expire_date = min(instance.expire_date, end)
+        return instance
+
+    def delete(self, session_key: str | None = None) -> None:
+        """End a session, by default this one."""
+        key = session_key or self.session_key
+        if key is not None:
+            super().delete(stored_key(key))
+
+    def _get_session_from_db(self) -> Session | None:
+        key = stored_key(self.session_key or "")
+        row = Session.objects.filter(is_open(), session_key=key).first()
+        if row is None:
+            self._session_key = None
+        elif row.last_seen_at < timezone.now() - _SEEN_INTERVAL and not self.is_watched:
+            _note_use(row)
+        self.row = row
+        return row
+
+
+def is_open() -> Q:
+    """Return the condition on sessions that have not ended.
+
+    What began, was used or ends later than is possible was written by a clock that was ahead.
+    """
+    now, idle = timezone.now(), timedelta(seconds=settings.KEEPER_SESSION_IDLE_SECONDS)
+    longest = timedelta(seconds=settings.SESSION_COOKIE_AGE)
+    return Q(
+        signed_in_at__lte=now + SLACK,
+        expire_date__gt=now,
+        expire_date__lte=now + longest + SLACK,
+        last_seen_at__gt=now - idle,
+        last_seen_at__lte=now + SLACK,
+    )
+
+
+def watch(session: SessionBase) -> None:
+    """Let a request read its session without extending it; called before anything is read from it."""
+    if isinstance(session, SessionStore):
+        session.is_watched = True
+
+
+def extend(session: SessionBase) -> None:
+    """Count this moment as use of a session that was read, whenever the last use was."""
+    if isinstance(session, SessionStore) and session.row is not None:
+        _note_use(session.row)
+
+
+def remaining(session: SessionBase) -> Remaining | None:
+    """Return how long a session that was read lasts; None for one that began in this request."""
+    if not isinstance(session, SessionStore) or session.row is None:
+        return None
+    end = session.row.expire_date
+    idle_end = session.row.last_seen_at + timedelta(seconds=settings.KEEPER_SESSION_IDLE_SECONDS)
+    left = min(end, idle_end) - timezone.now()
+    return Remaining(seconds=max(0, int(left.total_seconds())), extendable=idle_end < end)
+
+
+def _note_use(row: Session) -> None:
+    row.last_seen_at = timezone.now()
+    Session.objects.filter(session_key=row.session_key).update(last_seen_at=row.last_seen_at)
+
+
+def contents_of(row: Session) -> dict[str, Any]:
+    """Return what a stored session holds; nothing if it was not written for this row."""
+    try:
+        kept = signing.loads(
+            row.session_data, salt=f"{_SALT}.{row.session_key}", serializer=SessionStore().serializer
+        )
+    except signing.BadSignature:
+        return {}
+    return dict(kept)
+
+
+def stored_key(session_key: str) -> str:
+    """Return the name under which a session is stored."""
+    return salted_hmac(_SALT, session_key, algorithm="sha256").hexdigest()[:_LENGTH]

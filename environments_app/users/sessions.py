@@ -1,0 +1,77 @@
+"""Use cases of sessions: listing one's own, and ending them."""
+
+from collections.abc import Collection, Mapping
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from audit_app.events import streams
+from audit_app.events.actions import Action
+from audit_app.events.actors import Actor
+from audit_app.recording.recorder import AuditObject, record
+from environments_app.authorization.policy import Principal
+from environments_app.errors import Forbidden
+from environments_app.models import Session, User
+from environments_app.users.session_store import SAML, contents_of, is_open
+
+
+def open_sessions(user: User) -> QuerySet[Session]:
+    """Return a person's sessions that have not ended, the newest first."""
+    rows = Session.objects.filter(is_open(), user=user)
+    return rows.order_by("-signed_in_at", "session_key")
+
+
+def end_session(*, actor: Principal, user: User, key: str) -> bool:
+    """End one of one's own sessions, by the key of its row; False if it has ended already.
+
+    Raises Forbidden for somebody else's.
+    """
+    if actor.uuid != user.uuid:
+        raise Forbidden("You may not do this.")
+    with transaction.atomic():
+        ended, _ = Session.objects.filter(user=user, session_key=key).delete()
+        if ended:
+            record(
+                actor=actor,
+                action=Action.SESSION_END,
+                stream=streams.SYSTEM,
+                object=AuditObject("user", user.uuid, user.username),
+            )
+    return bool(ended)
+
+
+def end_saml_sessions(*, actor: Actor, issuer: str, name_id: str, indexes: Collection[str]) -> list[str]:
+    """End sessions that the identity provider vouched for, as it asks; return the keys of their rows.
+
+    `indexes` are the provider's names of the sessions, none for all of them. One of which the provider
+    said no name ends in any case.
+    """
+    user = User.objects.filter(saml_issuer=issuer, saml_name_id=name_id).first()
+    if user is None:
+        return []
+    keys = [
+        row.session_key
+        for row in Session.objects.filter(user=user)
+        if _is_named(contents_of(row).get(SAML), issuer, name_id, indexes)
+    ]
+    with transaction.atomic():
+        Session.objects.filter(user=user, session_key__in=keys).delete()
+        record(
+            actor=actor,
+            action=Action.SESSION_END,
+            stream=streams.SYSTEM,
+            object=AuditObject("user", user.uuid, user.username),
+            details={"by": "identity provider", "issuer": issuer, "sessions": len(keys)},
+        )
+    return keys
+
+
+def _is_named(kept: Mapping[str, str] | None, issuer: str, name_id: str, indexes: Collection[str]) -> bool:
+    if not kept or (kept["issuer"], kept["name_id"]) != (issuer, name_id):
+        return False
+    return not indexes or not kept["session_index"] or kept["session_index"] in indexes
+
+
+def end_sessions(user: User) -> int:
+    """End all sessions of a person, in the transaction of what makes them end; return how many."""
+    return Session.objects.filter(user=user).delete()[0]

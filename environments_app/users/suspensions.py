@@ -1,0 +1,242 @@
+"""Accounts that somebody else may be able to use: what they grant waits for a manager's word.
+
+An administrator who replaces a person's password or second factor could sign in as that person; one
+who maps a group of the identity provider could be its member. Neither shall reach values by it. What
+stands behind such a grant is suspended (names can be seen) until a manager of the environment,
+another person, confirms it, each environment for itself.
+
+The mark stands on the account itself and not in a row of its own: a row could be deleted.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+from django.db.models import Q, QuerySet
+from django.urls import reverse
+from django.utils import timezone
+
+from audit_app.events.actions import Action
+from audit_app.events.actors import ActorKind
+from audit_app.events.streams import environment_stream
+from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_state import row_state
+from audit_app.recording.recorder import AuditObject, record
+from environments_app.approvals.gate import needs_second_person
+from environments_app.authorization.credential_custody import Hands, took_over
+from environments_app.authorization.locked_row import changing, time_text
+from environments_app.authorization.policy import Principal, record_denial, require, require_confirmed
+from environments_app.environments.memberships import acting_user
+from environments_app.errors import Conflict, Invisible
+from environments_app.models import (
+    AccessConfirmation,
+    Environment,
+    Membership,
+    SamlGroupMapping,
+    User,
+    UserRole,
+)
+from environments_app.notifications.service import notify, recovered
+
+KIND: Final = "access-suspended"
+
+
+def mark_suspended(actor: Principal, user: User) -> bool:
+    """Suspend an account that `actor` could now sign in with, before it is saved; say whether.
+
+    Keeper's own commands suspend nobody: whoever runs them has the host, and with it the keys.
+    """
+    if actor.kind is ActorKind.SYSTEM or actor.uuid == user.uuid:
+        return False
+    user.suspended_at = timezone.now()
+    return True
+
+
+def tell_suspended(actor: Principal, user: User) -> None:
+    """Record a suspension in each environment that the account has a role in, and alert there.
+
+    In the caller's transaction, before it records anything in the system's stream.
+    """
+    for environment in places_of(user):
+        record(
+            actor=actor,
+            action=Action.ACCESS_SUSPEND,
+            stream=environment_stream(environment.uuid),
+            object=AuditObject("user", user.uuid, user.username),
+            details={"environment": environment.name},
+        )
+        notify(
+            kind=KIND,
+            about=_about(user.uuid, environment),
+            environment=environment,
+            subject=f"{environment.name}: the access of {user.username} is suspended",
+            lines=[
+                f"{actor.name} replaced what {user.username} signs in with.",
+                "It sees names and no values until a manager confirms that it is in its person's hands.",
+            ],
+            link=_page(environment),
+            signature=str(time_text(user.suspended_at)),
+        )
+
+
+def suspended_accounts(environment: Environment) -> list[User]:
+    """Return the accounts that wait for a manager of an environment, by name."""
+    within = Q(memberships__environment=environment) | Q(groups__memberships__environment=environment)
+    waiting = User.objects.filter(
+        within | Q(role=UserRole.ADMIN), suspended_at__isnull=False, is_active=True
+    ).distinct()
+    confirmed = {
+        row.user_id: row.suspended_at
+        for row in authentic(
+            AccessConfirmation.objects.filter(environment=environment).select_related("environment", "user")
+        )
+    }
+    return [user for user in waiting.order_by("username") if confirmed.get(user.pk) != user.suspended_at]
+
+
+def suspended_mappings(environment: Environment) -> QuerySet[SamlGroupMapping]:
+    """Return the groups of single sign-on that wait for a manager of an environment."""
+    rows = SamlGroupMapping.objects.filter(environment=environment, suspended_at__isnull=False)
+    return rows.select_related("environment").order_by("group", "pk")
+
+
+def confirm_account(*, actor: Principal, environment: Environment, user: User, since: datetime) -> None:
+    """Let a suspended account have its roles in an environment again.
+
+    `since` is the suspension that the manager was shown: a later one needs another look.
+    Raises Invisible, Forbidden, ConfirmationNeeded, Tampered, or Conflict for oneself, for a program,
+    where it is not suspended since then, and, if the environment is protected, for whoever could sign in
+    as the account.
+    """
+    _require_person(actor, environment)
+    if actor.uuid == user.uuid:
+        record_denial(actor=actor, action=Action.ACCESS_CONFIRM, environment=environment, reason="oneself")
+        raise Conflict("Another manager has to confirm this: nobody does so for themselves.")
+    if _could_be_both(actor, environment, user, since):
+        record_denial(
+            actor=actor, action=Action.ACCESS_CONFIRM, environment=environment, reason="both people"
+        )
+        raise Conflict(
+            "Whoever replaced what this account signs in with could act as it, and so be both people in a "
+            "protected environment: another manager confirms it, or `keeper changepassword` on the host."
+        )
+    with changing(user) as stored:
+        if stored.suspended_at is None or stored.suspended_at != since:
+            raise Conflict("This account is not suspended since then; look again.")
+        row = AccessConfirmation.objects.filter(environment=environment, user=stored).first()
+        row = row or AccessConfirmation(environment=environment, user=stored)
+        row.suspended_at, row.confirmed_by = since, _person(actor)
+        row.confirmed_at = timezone.now()
+        row.save()
+        _record_confirmation(
+            actor, environment, AuditObject("user", user.uuid, user.username), row_state(row)
+        )
+        recovered(
+            kinds=[KIND],
+            about=_about(user.uuid, environment),
+            subject=f"{environment.name}: {actor.name} confirmed the access of {user.username}",
+            link=_page(environment),
+        )
+
+
+def confirm_mapping(*, actor: Principal, mapping: SamlGroupMapping) -> SamlGroupMapping:
+    """Let a group of single sign-on grant its role in full, from each member's next sign-in on.
+
+    Raises Invisible, Forbidden, ConfirmationNeeded, Tampered, or Conflict for a program and where
+    nothing waits.
+    """
+    environment = mapping.environment
+    if environment is None:
+        raise Conflict("Administrators read no values by their role; there is nothing to confirm.")
+    _require_person(actor, environment)
+    with changing(mapping) as stored:
+        if stored.suspended_at is None:
+            raise Conflict("This mapping is confirmed already.")
+        stored.suspended_at = None
+        stored.save(update_fields=["suspended_at"])
+        described = AuditObject("saml-group", stored.uuid, stored.group)
+        _record_confirmation(actor, environment, described, row_state(stored))
+        recovered(
+            kinds=[KIND],
+            about=stored.uuid,
+            subject=f"{environment.name}: {actor.name} confirmed the group {stored.group}",
+            link=_page(environment),
+        )
+    return stored
+
+
+def tell_mapped(actor: Principal, mapping: SamlGroupMapping) -> None:
+    """Alert the managers of an environment to a mapping that waits for them, in its transaction."""
+    environment = mapping.environment
+    if environment is None or mapping.suspended_at is None:
+        return
+    notify(
+        kind=KIND,
+        about=mapping.uuid,
+        environment=environment,
+        subject=f"{environment.name}: the group {mapping.group} of single sign-on waits for a manager",
+        lines=[
+            f"{actor.name} mapped it to the role {mapping.role}.",
+            "Its members see names and no values until a manager confirms it.",
+        ],
+        link=_page(environment),
+    )
+
+
+def find_suspended_mapping(*, actor: Principal, environment: Environment, id: int) -> SamlGroupMapping:
+    """Return a mapping that waits in an environment. Raises Forbidden, or Invisible if there is none."""
+    require(actor=actor, action=Action.MEMBER_VIEW, environment=environment)
+    mapping = suspended_mappings(environment).filter(pk=id).first()
+    if mapping is None:
+        raise Invisible("There is no such mapping.")
+    return mapping
+
+
+def _could_be_both(actor: Principal, environment: Environment, user: User, since: datetime) -> bool:
+    """Say whether a manager could sign in as the account that they confirm where two people are needed."""
+    if not needs_second_person(actor, environment):
+        return False
+    hands = Hands()
+    return any(actor.uuid in hands.all_behind(taker) for taker in took_over(user.uuid, since=since))
+
+
+def _require_person(actor: Principal, environment: Environment) -> None:
+    require(actor=actor, action=Action.ACCESS_CONFIRM, environment=environment)
+    if actor.kind is not ActorKind.USER:
+        record_denial(actor=actor, action=Action.ACCESS_CONFIRM, environment=environment, reason="program")
+        raise Conflict("It takes a person to confirm this.")
+    require_confirmed(actor)
+
+
+def _person(actor: Principal) -> User:
+    user = acting_user(actor)
+    if user is None:
+        raise Conflict("It takes a person to confirm this.")
+    return user
+
+
+def _record_confirmation(
+    actor: Principal, environment: Environment, described: AuditObject, state: dict[str, Any]
+) -> None:
+    record(
+        actor=actor,
+        action=Action.ACCESS_CONFIRM,
+        stream=environment_stream(environment.uuid),
+        object=described,
+        details={"environment": environment.name, **state},
+    )
+
+
+def places_of(user: User) -> Iterable[Environment]:
+    """Return the environments of an account's memberships, in the order in which streams are locked."""
+    rows = Membership.objects.filter(Q(user=user) | Q(group__group_members__user=user))
+    return Environment.objects.filter(pk__in=rows.values("environment_id")).order_by("pk")
+
+
+def _about(user: UUID, environment: Environment) -> UUID:
+    return uuid5(user, environment.uuid.hex)
+
+
+def _page(environment: Environment) -> str:
+    return reverse("environment-access", args=[environment.name])

@@ -1,0 +1,1 @@
+"""Pages: sign-in, profile, environments, members, tokens, approvals, audit log."""

@@ -1,0 +1,98 @@
+"""The page of who has access to an environment, and of what waits for its managers' word."""
+
+from datetime import datetime
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.dateparse import parse_datetime
+from django.views.decorators.http import require_GET, require_POST
+
+from audit_app.events.actions import Action
+from environments_app import services
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.effective_access import explain
+from environments_app.authorization.policy import Principal, allows, require
+from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField
+from environments_app.models import Environment
+from environments_app.names import MAX_PREFIX
+from environments_app.users.lookup import find_user
+from environments_app.users.suspensions import suspended_accounts, suspended_mappings
+from environments_app.views.page_context import enter
+from environments_app.views.profile import confirm_first
+
+
+@login_required
+@require_GET
+def environment_access(request: HttpRequest, name: str) -> HttpResponse:
+    """Explain who can read what in an environment and why, and show what is suspended."""
+    actor, environment = _found(request, name)
+    asked = {key: request.GET.get(key, "").strip()[:MAX_PREFIX] for key in ("person", "token", "name")}
+    ways = explain(actor=actor, environment=environment, **asked)
+    enter(request, environment)
+    context = {
+        "asked": asked,
+        "ways": ways,
+        "readers": len({(way.kind, way.who) for way in ways if way.reads}),
+        "environment": environment,
+        "can_confirm": allows(actor, Action.ACCESS_CONFIRM, environment_id=environment.pk),
+        "accounts": suspended_accounts(environment),
+        "mappings": suspended_mappings(environment),
+        "confirm_url": reverse("access-confirm", args=[name]),
+    }
+    return render(request, "environments_app/access.html", context)
+
+
+@login_required
+@require_POST
+def access_confirm(request: HttpRequest, name: str) -> HttpResponse:
+    """Confirm that a suspended account is in its person's hands."""
+    actor, environment = _found(request, name)
+    require(actor=actor, action=Action.ACCESS_CONFIRM, environment=environment)
+    try:
+        user = find_user(request.POST.get("user") or "?")
+        if user is not None:
+            since = _moment(request.POST.get("since", ""))
+            services.confirm_account(actor=actor, environment=environment, user=user, since=since)
+            messages.success(
+                request, f"{user.username} has access to values again, from the next request on."
+            )
+    except (InvalidField, Conflict) as error:
+        messages.error(request, str(error))
+    except ConfirmationNeeded:
+        return confirm_first(request, back=reverse("environment-access", args=[name]))
+    return redirect("environment-access", name=name)
+
+
+@login_required
+@require_POST
+def mapping_confirm(request: HttpRequest, name: str, id: int) -> HttpResponse:
+    """Confirm what an administrator mapped to a group of single sign-on."""
+    actor, environment = _found(request, name)
+    mapping = services.find_suspended_mapping(actor=actor, environment=environment, id=id)
+    try:
+        services.confirm_mapping(actor=actor, mapping=mapping)
+        messages.success(request, f"The members of {mapping.group} get their role at their next sign-in.")
+    except Conflict as error:
+        messages.error(request, str(error))
+    except ConfirmationNeeded:
+        return confirm_first(request, back=reverse("environment-access", args=[name]))
+    return redirect("environment-access", name=name)
+
+
+def _found(request: HttpRequest, name: str) -> tuple[Principal, Environment]:
+    actor = principal_of(request)
+    return actor, services.find_environment(actor=actor, name=name)
+
+
+def _moment(text: str) -> datetime:
+    """Return the time that the page carried. Raises InvalidField."""
+    try:
+        moment = parse_datetime(text)
+    except ValueError:
+        moment = None
+    if moment is None:
+        raise InvalidField("since", "Look at the page again: what it was about is missing.")
+    return moment

@@ -1,0 +1,134 @@
+"""The pages of requests for access: asking, and answering who asks; thin over the use cases."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from audit_app.events.actions import Action
+from audit_app.integrity.row_authentication import authentic
+from environments_app.access_requests import decisions
+from environments_app.access_requests import service as access_requests
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import Principal, allows
+from environments_app.authorization.principals import user_principal
+from environments_app.errors import Conflict, InvalidField
+from environments_app.forms.access_request import AskForm, GrantForm
+from environments_app.models import AccessRequest, Approval, ApprovalState, Environment, Membership
+from environments_app.views.environments import attempt, shown_role
+from environments_app.views.page_context import enter
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def request_new(request: HttpRequest) -> HttpResponse:
+    """Ask for a role in an environment, which one need not see."""
+    form = AskForm(request.POST or None, initial={"environment": request.GET.get("environment", "")[:63]})
+    if request.method == "POST" and form.is_valid():
+        actor = principal_of(request)
+        asked = attempt(form, lambda: access_requests.ask(actor=actor, **form.cleaned_data))
+        if asked is not None:
+            messages.success(request, "You asked for access.")
+            return redirect("access-request-detail", id=asked.pk)
+    status = 422 if form.errors else 200
+    return render(request, "environments_app/access_request_form.html", {"form": form}, status=status)
+
+
+@login_required
+@require_GET
+def request_detail(request: HttpRequest, id: int) -> HttpResponse:
+    """Show one request, and to whom it concerns what they may do about it."""
+    actor = principal_of(request)
+    return _detail(request, actor, access_requests.find_request(actor=actor, id=id))
+
+
+@login_required
+@require_POST
+def request_grant(request: HttpRequest, id: int) -> HttpResponse:
+    """Grant what was asked for, or less."""
+    actor = principal_of(request)
+    asked = access_requests.find_request(actor=actor, id=id)
+    form = GrantForm(asked, request.POST)
+    if form.is_valid():
+        done = attempt(form, lambda: decisions.grant(actor=actor, request=asked, **form.cleaned_data))
+        if done is not None:
+            messages.success(request, f"{asked.requester.username} has the access now.")
+            return redirect("access-request-detail", id=id)
+    return _detail(request, actor, asked, form=form)
+
+
+@login_required
+@require_POST
+def request_refuse(request: HttpRequest, id: int) -> HttpResponse:
+    """Refuse what was asked for."""
+    actor = principal_of(request)
+    asked = access_requests.find_request(actor=actor, id=id)
+    comment = request.POST.get("comment", "")
+    try:
+        decisions.refuse(actor=actor, request=asked, comment=comment)
+        messages.success(request, "You refused it; who asked is told.")
+    except (Conflict, InvalidField) as error:
+        messages.error(request, str(error))
+    return redirect("access-request-detail", id=id)
+
+
+@login_required
+@require_POST
+def request_withdraw(request: HttpRequest, id: int) -> HttpResponse:
+    """Take back one's own request."""
+    actor = principal_of(request)
+    asked = access_requests.find_request(actor=actor, id=id)
+    try:
+        access_requests.withdraw(actor=actor, request=asked)
+        messages.success(request, "It is withdrawn.")
+    except Conflict as error:
+        messages.error(request, str(error))
+    return redirect("access-request-detail", id=id)
+
+
+def _detail(
+    request: HttpRequest, actor: Principal, asked: AccessRequest, form: GrantForm | None = None
+) -> HttpResponse:
+    # Whoever may not see the environment is not told that it is there.
+    place = _seen(actor, asked.environment)
+    if place:
+        enter(request, place)
+    may_answer = decisions.may_answer(actor, asked)
+    context: dict[str, Any] = {
+        "asked": asked,
+        "environment": place,
+        "own": decisions.is_own(actor, asked),
+        "genuine": bool(authentic([asked])),
+        "form": form or (GrantForm(asked) if may_answer else None),
+        "standing": _standing(asked, place) if may_answer and place else None,
+        "second": _second(asked),
+        "membership": Membership.objects.filter(uuid=asked.membership_uuid).first()
+        if asked.membership_uuid
+        else None,
+    }
+    status = 422 if form else 200
+    return render(request, "environments_app/access_request_detail.html", context, status=status)
+
+
+def _seen(actor: Principal, environment: Environment | None) -> Environment | None:
+    visible = environment and allows(actor, Action.ENVIRONMENT_VIEW, environment_id=environment.pk)
+    return environment if visible else None
+
+
+def _standing(asked: AccessRequest, environment: Environment) -> str:
+    """Return in words what the person may do there already."""
+    grants = user_principal(asked.requester).grants
+    return ", ".join(
+        f"{shown_role(grant)} under {grant.prefix}/" if grant.prefix else shown_role(grant)
+        for grant in grants
+        if grant.environment_id == environment.pk
+    )
+
+
+def _second(asked: AccessRequest) -> Approval | None:
+    """Return a manager's wish to grant this, which waits for another person."""
+    rows = Approval.objects.filter(object_uuid=asked.uuid, state=ApprovalState.ASKED)
+    return next(iter(authentic(rows.select_related("environment"))), None) if asked.is_open else None

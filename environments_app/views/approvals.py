@@ -1,0 +1,145 @@
+"""The pages of approvals: what waits for me, what I asked for, and one request in detail."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.http import require_GET, require_POST
+
+from audit_app.integrity.row_authentication import authentic
+from environments_app.access_requests import service as access_requests
+from environments_app.approvals import service as approvals
+from environments_app.authentication.drf import principal_of
+from environments_app.errors import ApprovalVoid, ConfirmationNeeded, Conflict, InvalidField
+from environments_app.models import Approval, ApprovalState
+from environments_app.views.page_context import enter
+
+_SHOWN: Final = 50
+_OWN: Final = 20
+
+
+@login_required
+@require_GET
+def approval_list(request: HttpRequest) -> HttpResponse:
+    """Show what waits for this person, what they may carry out, and the latest requests."""
+    actor = principal_of(request)
+    latest = approvals.visible_approvals(actor).order_by("-id")[:_SHOWN]
+    context = {
+        "waiting": approvals.waiting_for(actor),
+        "ready": approvals.ready_among(approvals.decided_for(actor)),
+        "latest": authentic(latest),
+        "asking": access_requests.waiting_for(actor),
+        "own_requests": authentic(access_requests.own_requests(actor)[:_OWN]),
+    }
+    return render(request, "environments_app/approval_list.html", context)
+
+
+@login_required
+@require_GET
+def approval_detail(request: HttpRequest, id: int) -> HttpResponse:
+    """Show one request: who wants what, masked, and what one may do about it."""
+    actor = principal_of(request)
+    approval = approvals.find_approval(actor=actor, id=id)
+    enter(request, approval.environment)
+    own = approval.requester_uuid == actor.uuid
+    context = {
+        "approval": approval,
+        "environment": approval.environment,
+        "genuine": bool(authentic([approval])),
+        "may_decide": approvals.may_approve(actor, approval),
+        "may_withdraw": own and approval.is_live,
+        "may_explain": own and approval.is_live and approval.state == ApprovalState.ASKED,
+        "may_carry_out": own and approval.is_live and approval.state == ApprovalState.APPROVED,
+        "approvers": approvals.possible_approvers(approval) if own else [],
+        "max_comment": approvals.MAX_COMMENT,
+    }
+    return render(request, "environments_app/approval_detail.html", context)
+
+
+@login_required
+@require_POST
+def approval_approve(request: HttpRequest, id: int) -> HttpResponse:
+    """Approve a request."""
+    return _decide(request, id, approvals.approve, "You approved it. Whoever asked carries it out.")
+
+
+@login_required
+@require_POST
+def approval_refuse(request: HttpRequest, id: int) -> HttpResponse:
+    """Refuse a request."""
+    return _decide(request, id, approvals.refuse, "You refused it.")
+
+
+@login_required
+@require_POST
+def approval_withdraw(request: HttpRequest, id: int) -> HttpResponse:
+    """Take back one's own request."""
+    actor = principal_of(request)
+    found = approvals.find_approval(actor=actor, id=id)
+    return _attempt(request, id, lambda: approvals.withdraw(actor=actor, approval=found), "It is withdrawn.")
+
+
+@login_required
+@require_POST
+def approval_explain(request: HttpRequest, id: int) -> HttpResponse:
+    """Say why one asks."""
+    actor = principal_of(request)
+    found = approvals.find_approval(actor=actor, id=id)
+    reason = request.POST.get("reason", "")
+    return _attempt(
+        request,
+        id,
+        lambda: approvals.explain(actor=actor, approval=found, reason=reason),
+        "The reason was saved.",
+    )
+
+
+@sensitive_variables()
+@login_required
+@require_POST
+def approval_carry_out(request: HttpRequest, id: int) -> HttpResponse:
+    """Do what was approved; a token that comes of it is shown this once."""
+    actor = principal_of(request)
+    found = approvals.find_approval(actor=actor, id=id)
+    try:
+        done = approvals.carry_out(actor=actor, approval=found)
+    except ApprovalVoid as error:
+        messages.error(request, str(error))
+        return redirect("approval-detail", id=id)
+    except ConfirmationNeeded:
+        return HttpResponseRedirect(
+            f"{reverse('confirm')}?{urlencode({'next': reverse('approval-detail', args=[id])})}"
+        )
+    if done.plaintext:
+        context = {
+            "token": {"name": found.object_name, "role": found.arguments.get("role", "")},
+            "plaintext": done.plaintext,
+            "environment": found.environment,
+            "back_url": reverse("approval-detail", args=[id]),
+        }
+        return render(request, "environments_app/token_issued.html", context)
+    messages.success(request, done.sentence)
+    return HttpResponseRedirect(done.link or reverse("approval-detail", args=[id]))
+
+
+def _decide(request: HttpRequest, id: int, decide: Callable[..., Approval], sentence: str) -> HttpResponse:
+    actor = principal_of(request)
+    found = approvals.find_approval(actor=actor, id=id)
+    comment = request.POST.get("comment", "").strip()
+    return _attempt(request, id, lambda: decide(actor=actor, approval=found, comment=comment), sentence)
+
+
+def _attempt(request: HttpRequest, id: int, use_case: Callable[[], Any], sentence: str) -> HttpResponse:
+    try:
+        use_case()
+    except (Conflict, InvalidField) as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, sentence)
+    return redirect("approval-detail", id=id)

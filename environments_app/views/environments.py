@@ -1,0 +1,249 @@
+"""The pages of environments: members, tokens and settings; thin over the use cases."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.html import format_html
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from audit_app.events.actions import Action
+from environments_app import services
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import Grant, Principal, allows, require, visible_environments
+from environments_app.environments.panels import panels_of
+from environments_app.errors import AlreadyGranted, ConfirmationNeeded, Conflict, InvalidField
+from environments_app.forms.authentication import confirm_link
+from environments_app.forms.environment import EnvironmentForm, MemberForm, SettingsForm, TokenForm
+from environments_app.models import Environment, Membership, ServiceToken, Source
+from environments_app.tokens.expiry_alerts import state_of
+from environments_app.users.lookup import find_group, find_user
+from environments_app.views.page_context import enter
+
+_RIGHTS = {
+    "members": Action.MEMBER_GRANT,
+    "member_change": Action.MEMBER_CHANGE,
+    "member_revoke": Action.MEMBER_REVOKE,
+    "tokens": Action.TOKEN_ISSUE,
+    "token_revoke": Action.TOKEN_REVOKE,
+    "settings": Action.ENVIRONMENT_UPDATE,
+    "notifications": Action.NOTIFICATION_VIEW,
+}
+
+
+@login_required
+@require_GET
+def environment_list(request: HttpRequest) -> HttpResponse:
+    """List the environments that one may see."""
+    actor = principal_of(request)
+    environments = Environment.objects.filter(visible_environments(actor)).order_by("position", "name")
+    roles = {
+        grant.environment_id: shown_role(grant)
+        for grant in sorted(actor.grants, key=lambda grant: grant.role.rank)
+    }
+    context = {
+        "rows": [
+            {
+                "environment": environment,
+                "url": reverse("environment-detail", args=[environment.name]),
+                "secrets_url": f"{reverse('secret-list')}?environment={environment.name}",
+                "role": roles.get(environment.pk, ""),
+            }
+            for environment in environments
+        ],
+        "can_create": allows(actor, Action.ENVIRONMENT_CREATE, environment_id=None),
+        "create_url": reverse("environment-new"),
+    }
+    return render(request, "environments_app/environment_list.html", context)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def environment_new(request: HttpRequest) -> HttpResponse:
+    """Create an environment; whoever does becomes its manager."""
+    form = EnvironmentForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        created = attempt(
+            form, lambda: services.create_environment(actor=principal_of(request), **form.cleaned_data)
+        )
+        if created is not None:
+            messages.success(request, f"{created.name} was created.")
+            return redirect("environment-detail", name=created.name)
+    context = {"form": form, "cancel_url": reverse("environment-list")}
+    return render(
+        request, "environments_app/environment_form.html", context, status=422 if form.errors else 200
+    )
+
+
+@login_required
+@require_GET
+def environment_detail(request: HttpRequest, name: str) -> HttpResponse:
+    """Show an environment with its members, tokens and settings."""
+    return _detail(request, services.find_environment(actor=principal_of(request), name=name))
+
+
+@login_required
+@require_POST
+def environment_update(request: HttpRequest, name: str) -> HttpResponse:
+    """Change the settings of an environment."""
+    actor, environment = _found(request, name)
+    form = SettingsForm(request.POST)
+    if form.is_valid():
+        changed = attempt(
+            form,
+            lambda: services.update_environment(actor=actor, environment=environment, **form.cleaned_data),
+        )
+        if changed is not None:
+            messages.success(request, "The settings were saved.")
+            return redirect("environment-detail", name=name)
+    return _detail(request, environment, settings_form=form)
+
+
+@login_required
+@require_POST
+def member_grant(request: HttpRequest, name: str) -> HttpResponse:
+    """Grant a role to a person or a group."""
+    actor, environment = _found(request, name)
+    # Before any name is looked up: the answer would tell whether there is such a person or group.
+    require(actor=actor, action=Action.MEMBER_GRANT, environment=environment)
+    form = MemberForm(request.POST)
+    if form.is_valid() and attempt(form, lambda: _grant(actor, environment, form.cleaned_data)) is not None:
+        messages.success(request, "The access was granted.")
+        return redirect("environment-detail", name=name)
+    return _detail(request, environment, member_form=form)
+
+
+@login_required
+@require_POST
+def member_revoke(request: HttpRequest, name: str, id: int) -> HttpResponse:
+    """Take a membership away."""
+    actor, environment = _found(request, name)
+    membership = services.find_membership(actor=actor, environment=environment, id=id)
+    try:
+        services.revoke_membership(actor=actor, membership=membership)
+    except Conflict as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, "The access was revoked; it is gone from the next request on.")
+    return redirect("environment-detail", name=name)
+
+
+@login_required
+@require_POST
+def token_issue(request: HttpRequest, name: str) -> HttpResponse:
+    """Issue a service token and show it, this once."""
+    actor, environment = _found(request, name)
+    form = TokenForm(request.POST)
+    if form.is_valid():
+        issued = attempt(
+            form, lambda: services.issue(actor=actor, environment=environment, **form.cleaned_data)
+        )
+        if issued is not None:
+            token, plaintext = issued
+            context = {
+                "token": token,
+                "plaintext": plaintext,
+                "environment": environment,
+                "back_url": reverse("environment-detail", args=[name]),
+            }
+            enter(request, environment)
+            return render(request, "environments_app/token_issued.html", context)
+    return _detail(request, environment, token_form=form)
+
+
+@login_required
+@require_POST
+def token_revoke(request: HttpRequest, name: str, id: int) -> HttpResponse:
+    """Revoke a service token."""
+    actor, environment = _found(request, name)
+    services.revoke(actor=actor, token=services.find_token(actor=actor, environment=environment, id=id))
+    messages.success(request, "The token was revoked; it is refused from the next request on.")
+    return redirect("environment-detail", name=name)
+
+
+def shown_role(grant: Grant) -> str:
+    """Return the role of a grant as it is shown."""
+    return f"{grant.held.label} (suspended)" if grant.held else grant.role.label
+
+
+def _found(request: HttpRequest, name: str) -> tuple[Principal, Environment]:
+    actor = principal_of(request)
+    return actor, services.find_environment(actor=actor, name=name)
+
+
+def attempt(form: forms.Form, use_case: Callable[[], Any]) -> Any:
+    """Carry out a use case; what it refuses stands on the form, which then keeps what was entered."""
+    try:
+        return use_case()
+    except InvalidField as error:
+        form.add_error(error.field if error.field in form.fields else None, error.reason)
+    except AlreadyGranted as error:
+        change = reverse("member-change", args=[error.environment, error.membership])
+        link = '<a href="{}" data-leave>Change that one</a>'
+        form.add_error(None, format_html(f"There is a membership for this prefix already. {link}.", change))
+    except Conflict as error:
+        form.add_error(None, str(error))
+    except ConfirmationNeeded:
+        form.add_error(None, confirm_link())
+    return None
+
+
+def _grant(actor: Principal, environment: Environment, given: dict[str, Any]) -> Membership:
+    user = find_user(given.pop("username"), field="username")
+    group = find_group(given.pop("group"))
+    return services.grant(actor=actor, environment=environment, user=user, group=group, **given)
+
+
+def _detail(request: HttpRequest, environment: Environment, **bound: forms.Form) -> HttpResponse:
+    actor = principal_of(request)
+    can = {name: allows(actor, action, environment_id=environment.pk) for name, action in _RIGHTS.items()}
+    name = environment.name
+    context: dict[str, Any] = {
+        "environment": environment,
+        "can": can,
+        "members": _members(environment) if can["members"] else [],
+        "tokens": _tokens(environment) if can["tokens"] else [],
+        "urls": {
+            "update": reverse("environment-update", args=[name]),
+            "member_grant": reverse("member-grant", args=[name]),
+            "token_issue": reverse("token-issue", args=[name]),
+            "notifications": reverse("notifications", args=[name]),
+        },
+        "member_form": MemberForm() if can["members"] else None,
+        "token_form": TokenForm() if can["tokens"] else None,
+        "settings_form": SettingsForm(initial=SettingsForm.initial_of(environment))
+        if can["settings"]
+        else None,
+        "panels": panels_of(environment) if can["settings"] else [],
+    }
+    enter(request, environment)
+    status = 422 if bound else 200
+    return render(request, "environments_app/environment_detail.html", context | bound, status=status)
+
+
+def _members(environment: Environment) -> list[Membership]:
+    rows = list(
+        Membership.objects.filter(environment=environment).select_related("user", "group").order_by("id")
+    )
+    for row in rows:
+        if row.source != Source.SAML:
+            row.change_url = reverse("member-change", args=[environment.name, row.pk])  # type: ignore[attr-defined]  # for the template alone
+        row.revoke_url = reverse("member-revoke", args=[environment.name, row.pk])  # type: ignore[attr-defined]  # for the template alone
+    return rows
+
+
+def _tokens(environment: Environment) -> list[ServiceToken]:
+    rows = list(
+        ServiceToken.objects.filter(environment=environment)
+        .select_related("created_by")
+        .order_by("revoked_at", "id")
+    )
+    for row in rows:
+        row.state = state_of(row)  # type: ignore[attr-defined]  # for the template alone
+        row.revoke_url = reverse("token-revoke", args=[environment.name, row.pk])  # type: ignore[attr-defined]  # for the template alone
+    return rows

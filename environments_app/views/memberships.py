@@ -1,0 +1,78 @@
+"""The page on which the role, reach and end of a membership are changed; thin over the use case."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from audit_app.events.actions import Action
+from audit_app.integrity.row_state import state_digest
+from environments_app import services
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import Principal, require
+from environments_app.environments.memberships import BY_SINGLE_SIGN_ON
+from environments_app.forms.environment import MemberChangeForm
+from environments_app.models import Membership, Source
+from environments_app.views.environments import attempt
+from environments_app.views.page_context import enter
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def member_change(request: HttpRequest, name: str, id: int) -> HttpResponse:
+    """Change what a membership allows, for what names and until when; what was not touched stays."""
+    actor, membership = _found(request, name, id)
+    form = MemberChangeForm(request.POST or None, initial=_initial(membership))
+    if request.method == "POST" and form.is_valid():
+        if _is_stale(form, membership):
+            messages.error(request, "The access was changed meanwhile: look again. Nothing was saved.")
+            return redirect("member-change", name=name, id=id)
+        changes = _changes(form)
+        changed = attempt(
+            form, lambda: services.change_membership(actor=actor, membership=membership, **changes)
+        )
+        if changed is not None:
+            messages.success(request, "The access was changed." if changes else "Nothing was changed.")
+            return redirect("environment-detail", name=name)
+    return _page(request, membership, form)
+
+
+def _found(request: HttpRequest, name: str, id: int) -> tuple[Principal, Membership]:
+    actor = principal_of(request)
+    environment = services.find_environment(actor=actor, name=name)
+    membership = services.find_membership(actor=actor, environment=environment, id=id)
+    # A form that the use case would refuse is not offered.
+    require(actor=actor, action=Action.MEMBER_CHANGE, environment=environment)
+    return actor, membership
+
+
+def _initial(membership: Membership) -> dict[str, Any]:
+    values = {name: getattr(membership, name) for name in ("role", "prefix", "expires_at")}
+    return {**values, "seen": state_digest(membership)}
+
+
+def _is_stale(form: MemberChangeForm, membership: Membership) -> bool:
+    """Say whether the form was made of another state, which sending it would bring back."""
+    return form.cleaned_data["seen"] not in {"", state_digest(membership)}
+
+
+def _changes(form: MemberChangeForm) -> dict[str, Any]:
+    return {name: form.cleaned_data[name] for name in form.changed_data if name != "seen"}
+
+
+def _page(request: HttpRequest, membership: Membership, form: MemberChangeForm) -> HttpResponse:
+    environment = membership.environment
+    enter(request, environment)
+    context = {
+        "environment": environment,
+        "membership": membership,
+        "form": form,
+        "elsewhere": BY_SINGLE_SIGN_ON if membership.source == Source.SAML else "",
+        "back_url": reverse("environment-detail", args=[environment.name]),
+    }
+    status = 422 if form.errors else 200
+    return render(request, "environments_app/member_change.html", context, status=status)

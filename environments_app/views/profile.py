@@ -1,0 +1,128 @@
+"""One's own pages: the profile with its sessions and password, and confirming who one is."""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import REDIRECT_FIELD_NAME, update_session_auth_hash
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render, resolve_url
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from environments_app.authentication.drf import principal_of
+from environments_app.authentication.sign_in import confirm_session, mark_confirmed, saml_subject
+from environments_app.errors import InvalidField
+from environments_app.forms.authentication import ConfirmForm, OwnForm, PasswordForm
+from environments_app.models import User
+from environments_app.users.accounts import set_password
+from environments_app.users.session_store import stored_key
+from environments_app.users.sessions import end_session, open_sessions
+from environments_app.views.sign_in import target_of
+
+
+@login_required
+@require_GET
+def profile(request: HttpRequest) -> HttpResponse:
+    """Show one's account, what it may do, and where it is signed in."""
+    return _profile(request, PasswordForm(request))
+
+
+@sensitive_post_parameters("current", "password", "again")
+@never_cache
+@login_required
+@require_POST
+def password_change(request: HttpRequest) -> HttpResponse:
+    """Replace one's own password, which ends one's other sessions."""
+    user = _person(request)
+    form = PasswordForm(request, request.POST)
+    if not user.has_usable_password():
+        return redirect("profile")
+    if form.is_valid():
+        # The form checked the current password and the second factor just now.
+        actor = principal_of(request).proven()
+        try:
+            changed = set_password(actor=actor, user=user, password=form.cleaned_data["password"])
+        except InvalidField as error:
+            form.add_error("password", error.reason)
+        else:
+            # Every session has ended, this one too: it goes on under a new id.
+            update_session_auth_hash(request, changed)
+            mark_confirmed(request)
+            messages.success(request, "The password was changed; your other sessions have ended.")
+            return redirect("profile")
+    return _profile(request, form)
+
+
+@login_required
+@require_POST
+def session_end(request: HttpRequest) -> HttpResponse:
+    """End one of one's other sessions."""
+    key = request.POST.get("session", "")
+    if key == stored_key(request.session.session_key or ""):
+        messages.info(request, "This is the session you are in: sign out to end it.")
+    elif end_session(actor=principal_of(request), user=_person(request), key=key):
+        messages.success(request, "The session was ended.")
+    else:
+        messages.info(request, "That session had ended already.")
+    return redirect("profile")
+
+
+@sensitive_post_parameters("password")
+@never_cache
+@login_required
+@require_http_methods(["GET", "POST"])
+def confirm(request: HttpRequest) -> HttpResponse:
+    """Ask for one's password again, or lead to the identity provider."""
+    target = target_of(request)
+    subject = saml_subject(request)
+    form = ConfirmForm(request, request.POST if request.method == "POST" and subject is None else None)
+    if form.is_bound and form.is_valid():
+        confirm_session(request, _person(request), how="password")
+        messages.success(request, "Thank you. What you were about to do works now.")
+        return HttpResponseRedirect(target or resolve_url(settings.LOGIN_REDIRECT_URL))
+    query = urlencode({"again": "1", REDIRECT_FIELD_NAME: target or reverse("profile")})
+    context = {
+        "form": form,
+        REDIRECT_FIELD_NAME: target,
+        "sso_url": f"{reverse('saml-start')}?{query}" if subject and settings.KEEPER_SAML else "",
+    }
+    return _answer(request, "environments_app/confirm_person.html", context, form)
+
+
+def confirm_first(request: HttpRequest, *, back: str) -> HttpResponse:
+    """Lead a session whose proof has lapsed to `confirm`, and from there to the page `back`."""
+    messages.info(request, "Confirm first who you are; then do this again.")
+    return HttpResponseRedirect(f"{reverse('confirm')}?{urlencode({REDIRECT_FIELD_NAME: back})}")
+
+
+def _profile(request: HttpRequest, form: PasswordForm) -> HttpResponse:
+    user = _person(request)
+    context = {
+        "account": user,
+        "grants": sorted(
+            principal_of(request).grants, key=lambda grant: (grant.environment_name, grant.prefix)
+        ),
+        "sessions": list(open_sessions(user)),
+        "current_key": stored_key(request.session.session_key or ""),
+        "password_form": form if user.has_usable_password() else None,
+    }
+    return _answer(request, "environments_app/profile.html", context, form)
+
+
+def _answer(request: HttpRequest, template: str, context: dict[str, Any], form: OwnForm) -> HttpResponse:
+    """Show a page with a form that asked for the password, and say when to try again."""
+    if form.retry_after is None:
+        return render(request, template, context, status=422 if form.errors else 200)
+    response = render(request, template, context, status=429)
+    response["Retry-After"] = str(form.retry_after)
+    return response
+
+
+def _person(request: HttpRequest) -> User:
+    """Return whoever is signed in, as a row: Django's is a lazy stand-in."""
+    return User.objects.get(username=request.user.get_username())

@@ -1,0 +1,144 @@
+"""The pages of one's second factor: setting it up with a QR code, new recovery codes, and removing it."""
+
+from collections.abc import Callable
+from functools import wraps
+
+import segno
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.safestring import SafeString
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_GET, require_POST
+
+from environments_app.authentication import mfa
+from environments_app.authentication.drf import principal_of
+from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField
+from environments_app.models import User
+from environments_app.views.profile import confirm_first
+
+View = Callable[[HttpRequest], HttpResponse]
+_MODULE_PIXELS = 5
+
+
+def _own_page(view: View) -> View:
+    """Ask for a fresh sign-in where one is needed, and tell what is in the way."""
+
+    @wraps(view)
+    def answer(request: HttpRequest) -> HttpResponse:
+        try:
+            return view(request)
+        except ConfirmationNeeded:
+            return confirm_first(request, back=reverse("second-factor"))
+        except Conflict as error:
+            messages.error(request, str(error))
+            return redirect("second-factor")
+
+    return answer
+
+
+@login_required
+@require_GET
+def overview(request: HttpRequest) -> HttpResponse:
+    """Show whether one has a second factor, and what can be done about it."""
+    user = _person(request)
+    context = {
+        "is_local": user.has_usable_password(),
+        "is_set_up": user.second_factor is not None,
+        "codes_left": mfa.recovery_codes_left(user),
+        "is_required": settings.KEEPER_REQUIRE_ADMIN_SECOND_FACTOR and user.is_admin,
+    }
+    return render(request, "environments_app/second_factor.html", context)
+
+
+@never_cache
+@login_required
+@require_POST
+@_own_page
+def start(request: HttpRequest) -> HttpResponse:
+    """Make a seed and show it, as a QR code and as text."""
+    return _setting_up(request, mfa.begin(actor=principal_of(request), user=_person(request)))
+
+
+@sensitive_post_parameters("code")
+@never_cache
+@login_required
+@require_POST
+@_own_page
+def enrol(request: HttpRequest) -> HttpResponse:
+    """Take the first code; from now on one is asked for at each sign-in."""
+    actor, user = principal_of(request), _person(request)
+    try:
+        codes = mfa.enrol(actor=actor, user=user, code=request.POST.get("code", ""))
+    except InvalidField as error:
+        begun = mfa.pending(actor=actor, user=user)
+        if begun is None:
+            raise Conflict("Nothing was begun of late; begin again.") from error
+        return _setting_up(request, begun, error=error.reason)
+    _go_on(request)
+    messages.success(request, "The second factor is set up; your other sessions have ended.")
+    return _codes(request, codes)
+
+
+@never_cache
+@login_required
+@require_POST
+@_own_page
+def new_codes(request: HttpRequest) -> HttpResponse:
+    """Replace the recovery codes and show the new ones."""
+    return _codes(request, mfa.renew_recovery_codes(actor=principal_of(request), user=_person(request)))
+
+
+@login_required
+@require_POST
+@_own_page
+def remove(request: HttpRequest) -> HttpResponse:
+    """Let the password alone suffice again, where it may."""
+    user = _person(request)
+    if settings.KEEPER_REQUIRE_ADMIN_SECOND_FACTOR and user.is_admin:
+        raise Conflict("Administrators need a second factor here.")
+    mfa.remove(actor=principal_of(request), user=user)
+    _go_on(request)
+    messages.success(
+        request,
+        "The second factor was removed, and your other sessions have ended; the password alone lets you in.",
+    )
+    return redirect("second-factor")
+
+
+def _go_on(request: HttpRequest) -> None:
+    """Let the session go on under a new id, where all others of the person have ended."""
+    update_session_auth_hash(request, _person(request))
+
+
+def _setting_up(request: HttpRequest, begun: mfa.Enrolment, *, error: str = "") -> HttpResponse:
+    context = {"qr": _drawn(begun.uri), "secret": _grouped(begun.secret), "error": error}
+    return render(request, "environments_app/second_factor_start.html", context, status=422 if error else 200)
+
+
+def _codes(request: HttpRequest, codes: list[str]) -> HttpResponse:
+    return render(request, "environments_app/recovery_codes.html", {"codes": codes})
+
+
+def _drawn(uri: str) -> SafeString:
+    """Return a QR code as SVG with attributes alone, as the policy of the pages asks for."""
+    # The markup is the library's own, of numbers; the text is in the modules.
+    return SafeString(
+        segno.make(uri, error="m", micro=False).svg_inline(
+            scale=_MODULE_PIXELS, dark="#000", light="#fff", svgclass="qr", lineclass=None
+        )
+    )
+
+
+def _grouped(secret: str) -> str:
+    return " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
+
+
+def _person(request: HttpRequest) -> User:
+    """Return whoever is signed in, as a row: Django's is a lazy stand-in."""
+    return User.objects.get(username=request.user.get_username())

@@ -1,0 +1,128 @@
+"""The pages for signing in and out."""
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import REDIRECT_FIELD_NAME, logout
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render, resolve_url
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST
+
+from environments_app.authentication.device_cookie import remember_device
+from environments_app.authentication.lockout import strangers_tries
+from environments_app.authentication.sign_in import (
+    await_code,
+    awaited_user,
+    record_sign_out,
+    saml_subject,
+    start_session,
+)
+from environments_app.forms.authentication import CodeForm, SignInForm
+from environments_app.models import User
+from environments_app.saml.endpoints import provider_logout
+
+_TOO_MANY_REQUESTS = 429
+# Fewer wrong passwords of the last hour are likely the person's own.
+_TELLS_OF = 5
+
+
+@sensitive_post_parameters("password")
+@csrf_protect
+@never_cache
+@require_http_methods(["GET", "POST"])
+def sign_in(request: HttpRequest) -> HttpResponse:
+    """Show the form, or check it and start a new session."""
+    target = target_of(request)
+    if request.method == "GET":
+        if request.user.is_authenticated:
+            return HttpResponseRedirect(target or resolve_url(settings.LOGIN_REDIRECT_URL))
+        return _page(request, SignInForm(request), target)
+    form = SignInForm(request, request.POST)
+    if not form.is_valid() or form.user is None:
+        return _page(request, form, target)
+    if form.user.second_factor:
+        await_code(request, form.user)
+        query = f"?{urlencode({REDIRECT_FIELD_NAME: target})}" if target else ""
+        return HttpResponseRedirect(reverse("sign-in-code") + query)
+    return _signed_in(request, form.user, target)
+
+
+@sensitive_post_parameters("code")
+@csrf_protect
+@never_cache
+@require_http_methods(["GET", "POST"])
+def sign_in_code(request: HttpRequest) -> HttpResponse:
+    """Ask whose password was right for their second factor, then start the session."""
+    target, user = target_of(request), awaited_user(request)
+    if user is None:
+        # Nobody's turn, or too late: the password comes first.
+        return redirect("sign-in")
+    form = CodeForm(request, user, request.POST if request.method == "POST" else None)
+    if form.is_bound and form.is_valid():
+        return _signed_in(request, user, target, shown=form.how)
+    status = _TOO_MANY_REQUESTS if form.retry_after else 200
+    context = {"form": form, REDIRECT_FIELD_NAME: target}
+    response = render(request, "environments_app/sign_in_code.html", context, status=status)
+    if form.retry_after:
+        response["Retry-After"] = str(form.retry_after)
+    return response
+
+
+@csrf_protect
+@never_cache
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponse:
+    """End the session, and the one at the identity provider if it began there."""
+    subject = saml_subject(request)
+    if isinstance(request.user, User):
+        record_sign_out(request, request.user)
+    # First, so that it is over whatever the identity provider does.
+    logout(request)
+    if subject is not None and settings.KEEPER_SAML:
+        # A page that leads on, not a redirect: the policy lets forms lead to Keeper alone.
+        return render(request, "environments_app/signing_out.html", {"onward_url": provider_logout(subject)})
+    messages.success(request, "You have been signed out.")
+    return redirect(resolve_url(settings.LOGOUT_REDIRECT_URL or "sign-in"))
+
+
+def _signed_in(request: HttpRequest, user: User, target: str, *, shown: str | None = None) -> HttpResponse:
+    """Start the session, and mark the browser as one in which this person signs in."""
+    tries = strangers_tries(user.username)
+    start_session(request, user, shown=shown)
+    if tries >= _TELLS_OF:
+        messages.warning(
+            request,
+            f"{tries} wrong passwords or codes were tried for your account of late, from networks that were "
+            "new to it. If that was not you, choose a new password and set up a second factor.",
+        )
+    response = HttpResponseRedirect(target or resolve_url(settings.LOGIN_REDIRECT_URL))
+    remember_device(request, response, user.username)
+    return response
+
+
+def _page(request: HttpRequest, form: SignInForm, target: str) -> HttpResponse:
+    status = _TOO_MANY_REQUESTS if form.retry_after else 200
+    context = {"form": form, REDIRECT_FIELD_NAME: target, "sso_url": _single_sign_on(target)}
+    response = render(request, "environments_app/sign_in.html", context, status=status)
+    if form.retry_after:
+        response["Retry-After"] = str(form.retry_after)
+    return response
+
+
+def _single_sign_on(target: str) -> str:
+    if not settings.KEEPER_SAML:
+        return ""
+    return reverse("saml-start") + (f"?{urlencode({REDIRECT_FIELD_NAME: target})}" if target else "")
+
+
+def target_of(request: HttpRequest) -> str:
+    """Return where to go afterwards, if it is a place of this installation."""
+    target = request.POST.get(REDIRECT_FIELD_NAME) or request.GET.get(REDIRECT_FIELD_NAME) or ""
+    inside = url_has_allowed_host_and_scheme(
+        target, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return target if inside else ""

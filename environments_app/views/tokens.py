@@ -1,0 +1,207 @@
+"""The pages of service tokens: those of all environments, and one with what can be changed of it."""
+
+from datetime import timedelta
+from typing import Any, Final
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+
+from audit_app.events.actions import Action
+from audit_app.interfaces.pagination import list_paginator
+from environments_app import services
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import Principal, allows, require
+from environments_app.forms.environment import AdminNarrowForm, AdminTokenForm, NarrowForm, RotateForm
+from environments_app.models import Environment, ServiceToken, TokenRole
+from environments_app.tokens.expiry_alerts import in_state, listed_tokens, state_of
+from environments_app.views.environments import attempt
+from environments_app.views.page_context import enter
+
+_SHOWN: Final = 200
+_ACTS: Final = ("narrow", "rotate", "revoke")
+
+
+class TokenFilterForm(forms.Form):
+    """The filter of the list, as it stands in its address."""
+
+    state = forms.ChoiceField(
+        required=False,
+        choices=[("", "All that stand"), ("expiring", "Ending soon"), ("unused", "Unused")],
+    )
+
+    @property
+    def wanted(self) -> str:
+        """The state that is asked for; one that cannot be is none."""
+        return str(self.cleaned_data["state"]) if self.is_valid() else ""
+
+
+class _TokenOrder:
+    """The order of the list."""
+
+    ordering_fields = {"id": "id"}
+    default_ordering = "-id"
+    filter_names = tuple(TokenFilterForm.base_fields)
+
+
+@login_required
+@require_GET
+def token_list(request: HttpRequest) -> HttpResponse:
+    """List the tokens of all environments whose tokens one may list."""
+    actor = principal_of(request)
+    form = TokenFilterForm(request.GET)
+    paginator = list_paginator()
+    found = in_state(listed_tokens(actor), form.wanted)
+    rows = paginator.paginate_queryset(found, request, view=_TokenOrder())
+    context = {
+        "rows": [{"token": token, "state": state_of(token)} for token in rows],
+        "filters": form,
+        "filtered": bool(form.wanted),
+        "administers": allows(actor, Action.TOKEN_VIEW, environment_id=None),
+        "next_url": paginator.get_next_link(),
+        "previous_url": paginator.get_previous_link(),
+    }
+    return render(request, "environments_app/token_list.html", context)
+
+
+@login_required
+@require_GET
+def token_detail(request: HttpRequest, id: int, name: str = "") -> HttpResponse:
+    """Show a token, with what can be changed of it."""
+    return _page(request, *_found(request, id, name))
+
+
+@login_required
+@require_POST
+def token_narrow(request: HttpRequest, id: int, name: str = "") -> HttpResponse:
+    """Take role, names, networks or time from a token."""
+    actor, environment, token = _found(request, id, name)
+    form = _narrow_form(environment)(request.POST)
+    if form.is_valid():
+        # What was left empty stays as it is.
+        changes = {field: value for field, value in form.cleaned_data.items() if value}
+        if attempt(form, lambda: services.narrow(actor=actor, token=token, **changes)) is not None:
+            messages.success(request, "The token may do less now, from its next request on.")
+            return redirect(_address("token-detail", environment, id))
+    return _page(request, actor, environment, token, narrow_form=form)
+
+
+@login_required
+@require_POST
+def token_rotate(request: HttpRequest, id: int, name: str = "") -> HttpResponse:
+    """Issue a token's successor and show it, this once."""
+    actor, environment, token = _found(request, id, name)
+    form = RotateForm(request.POST)
+    if form.is_valid():
+        overlap = timedelta(hours=form.cleaned_data["overlap_hours"])
+        issued = attempt(form, lambda: services.rotate(actor=actor, token=token, overlap=overlap))
+        if issued is not None:
+            return _shown_once(request, environment, *issued)
+    return _page(request, actor, environment, token, rotate_form=form)
+
+
+@login_required
+@require_GET
+def admin_tokens(request: HttpRequest) -> HttpResponse:
+    """List the tokens that administer the installation, revoked ones as well."""
+    return _installation(request, principal_of(request), AdminTokenForm())
+
+
+@login_required
+@require_POST
+def admin_token_issue(request: HttpRequest) -> HttpResponse:
+    """Issue a token that administers, and show it, this once."""
+    actor = principal_of(request)
+    require(actor=actor, action=Action.TOKEN_ISSUE, environment=None)
+    form = AdminTokenForm(request.POST)
+    if form.is_valid():
+        given = {**form.cleaned_data, "role": TokenRole.ADMIN}
+        issued = attempt(form, lambda: services.issue(actor=actor, environment=None, **given))
+        if issued is not None:
+            return _shown_once(request, None, *issued)
+    return _installation(request, actor, form)
+
+
+@login_required
+@require_POST
+def admin_token_revoke(request: HttpRequest, id: int) -> HttpResponse:
+    """Revoke a token that administers."""
+    actor, _, token = _found(request, id, "")
+    services.revoke(actor=actor, token=token)
+    messages.success(request, "The token was revoked; it is refused from the next request on.")
+    return redirect("admin-tokens")
+
+
+def _installation(request: HttpRequest, actor: Principal, form: AdminTokenForm) -> HttpResponse:
+    require(actor=actor, action=Action.TOKEN_VIEW, environment=None)
+    tokens = ServiceToken.objects.filter(environment=None).order_by("revoked_at", "-id")[:_SHOWN]
+    context = {"rows": [{"token": token, "state": state_of(token)} for token in tokens], "form": form}
+    status = 422 if form.errors else 200
+    return render(request, "environments_app/admin_tokens.html", context, status=status)
+
+
+def _shown_once(
+    request: HttpRequest, environment: Environment | None, token: ServiceToken, plaintext: str
+) -> HttpResponse:
+    if environment:
+        enter(request, environment)
+    context = {
+        "token": token,
+        "plaintext": plaintext,
+        "environment": environment,
+        "back_url": reverse("environment-detail", args=[environment.name])
+        if environment
+        else reverse("admin-tokens"),
+    }
+    return render(request, "environments_app/token_issued.html", context)
+
+
+def _narrow_form(environment: Environment | None) -> type[NarrowForm]:
+    return NarrowForm if environment else AdminNarrowForm
+
+
+def _address(page: str, environment: Environment | None, id: int) -> str:
+    """Return a page of a token of an environment, or of the installation's."""
+    if environment:
+        return reverse(page, args=[environment.name, id])
+    return reverse(f"admin-{page}", args=[id])
+
+
+def _found(request: HttpRequest, id: int, name: str) -> tuple[Principal, Environment | None, ServiceToken]:
+    """Return the token of an environment, or without a name one of the installation."""
+    actor = principal_of(request)
+    environment = services.find_environment(actor=actor, name=name) if name else None
+    return actor, environment, services.find_token(actor=actor, environment=environment, id=id)
+
+
+def _page(
+    request: HttpRequest,
+    actor: Principal,
+    environment: Environment | None,
+    token: ServiceToken,
+    **bound: forms.Form,
+) -> HttpResponse:
+    if environment:
+        enter(request, environment)
+    place = environment.pk if environment else None
+    may_change = token.is_live and allows(actor, Action.TOKEN_CHANGE, environment_id=place)
+    may_rotate = may_change and allows(actor, Action.TOKEN_ISSUE, environment_id=place)
+    successor = token.successors.first()
+    context: dict[str, Any] = {
+        "environment": environment,
+        "token": token,
+        "state": state_of(token),
+        "successor": successor,
+        "successor_url": _address("token-detail", environment, successor.pk) if successor else "",
+        "urls": {act: _address(f"token-{act}", environment, token.pk) for act in _ACTS},
+        "may_revoke": not token.revoked_at and allows(actor, Action.TOKEN_REVOKE, environment_id=place),
+        "narrow_form": _narrow_form(environment)() if may_change else None,
+        "rotate_form": RotateForm() if may_rotate else None,
+    }
+    return render(
+        request, "environments_app/token_detail.html", context | bound, status=422 if bound else 200
+    )

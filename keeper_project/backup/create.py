@@ -1,0 +1,106 @@
+"""Writes a backup: everything, as it was at one instant, encrypted and signed."""
+
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Count
+from django.utils import timezone
+
+from audit_app.crypto.canonical_json import Json, utc_text
+from audit_app.events import streams
+from audit_app.events.actions import Action, Outcome
+from audit_app.interfaces.keyring import keyring
+from audit_app.models import Checkpoint, StreamHead, deployment_uuid
+from audit_app.recording.recorder import AuditObject, commit_record
+from environments_app.authorization.policy import Principal, require
+from keeper_project.backup.archive import rows
+from keeper_project.backup.archive.file_key import new_file_key
+from keeper_project.backup.archive.format import BackupWriter, Written, new_file
+from keeper_project.backup.archive.manifest import FileKey, Head, Manifest, NeededKey
+from keeper_project.backup.archive.rows import Progress
+from keeper_project.backup.errors import BackupError
+from keeper_project.backup.snapshot import snapshot
+from secrets_app.models import DataKey
+
+SUFFIX: Final = ".kbk"
+
+
+def default_path() -> Path:
+    """Return where a backup goes that nobody gave a place: in the folder of backups, named by the time."""
+    moment = timezone.now().strftime("%Y%m%dT%H%M%S")
+    return Path(settings.KEEPER_BACKUP_DIR) / f"keeper-{moment}-{uuid4().hex[:8]}{SUFFIX}"
+
+
+def back_up(*, actor: Principal, path: Path, progress: Progress | None = None) -> Written:
+    """Write a backup to a new file, recorded before it begins and when it ends.
+
+    `progress(table, rows)` is told of each table. Raises Forbidden; KeyMissing if the key provider cannot
+    be used; Unwritable if the file cannot be written. What was begun leaves no file.
+    """
+    require(actor=actor, action=Action.BACKUP_CREATE, environment=None)
+    keyring().open_all()
+    backup, deployment = uuid4(), deployment_uuid()
+    told = AuditObject("backup", backup, path.name[:200])
+    _record(actor, Action.BACKUP_CREATE, told, {"file": path.name[:200]})
+    # Over the network, perhaps: before the database is asked to keep a view of itself.
+    try:
+        file_key, plain = new_file_key(deployment=deployment, backup=backup)
+        with new_file(path) as file, snapshot():
+            manifest = _manifest(backup, deployment, file_key)
+            writer = BackupWriter(path, file, manifest, plain)
+            for model in rows.tables():
+                writer.payload.writelines(rows.lines(model))
+                if progress:
+                    progress(rows.label(model), manifest.counts[rows.label(model)])
+            written = writer.finish()
+    except BackupError as error:
+        _record(actor, Action.BACKUP_FINISH, told, {"reason": type(error).__name__}, Outcome.FAILED)
+        raise
+    total = sum(manifest.counts.values())
+    _record(
+        actor, Action.BACKUP_FINISH, told, {"sha256": written.digest, "size": written.size, "rows": total}
+    )
+    return written
+
+
+def applied_migrations() -> list[str]:
+    """Return what tells the state of the tables, sorted."""
+    return sorted(".".join(name) for name in MigrationRecorder(connection).applied_migrations())
+
+
+def _manifest(backup: UUID, deployment: UUID, file_key: FileKey) -> Manifest:
+    wrapped = DataKey.objects.order_by("provider", "key_uri").values("provider", "key_uri")
+    heads = StreamHead.objects.order_by("stream").values_list("stream", "sequence", "hash")
+    return Manifest(
+        backup=backup,
+        deployment=deployment,
+        made_at=utc_text(timezone.now()),
+        database=connection.vendor,
+        migrations=applied_migrations(),
+        file_key=file_key,
+        keys=[NeededKey(**key) for key in wrapped.annotate(data_keys=Count("pk"))],
+        counts={rows.label(model): rows.count(model) for model in rows.tables()},
+        heads={stream: Head(sequence=sequence, hash=bytes(tip).hex()) for stream, sequence, tip in heads},
+        anchor=_newest_anchor(),
+    )
+
+
+def _newest_anchor() -> dict[str, Any] | None:
+    newest = Checkpoint.objects.order_by("-number").values_list("number", "digest").first()
+    return {"number": newest[0], "digest": bytes(newest[1]).hex()} if newest else None
+
+
+def _record(
+    actor: Principal,
+    action: Action,
+    told: AuditObject,
+    details: dict[str, Json],
+    outcome: Outcome = Outcome.ALLOWED,
+) -> None:
+    commit_record(
+        actor=actor, action=action, stream=streams.SYSTEM, object=told, outcome=outcome, details=details
+    )

@@ -1,0 +1,162 @@
+"""Restores a backup: everything is checked before anything is written, and what acts is suspended.
+
+All rows are written in one transaction, so that a restore which fails half-way leaves what was
+there. The trail goes on after a seam: an event that names the backup and the newest anchor.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, cast
+
+from django.apps import apps
+from django.conf import settings
+from django.contrib.contenttypes.models import ContentType
+from django.core.management import call_command
+from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from audit_app.events import actors, streams
+from audit_app.events.actions import Action
+from audit_app.integrity.active_installation import note_restore
+from audit_app.interfaces.keyring import Keyring, forget_keyring, keep_keyring
+from audit_app.models import deployment_uuid, forget_deployment
+from audit_app.recording.recorder import AuditObject, record
+from environments_app.environments.restore_suspension import Suspendable
+from environments_app.models import Delivery, DeliveryState
+from keeper_project.backup.archive import rows
+from keeper_project.backup.archive.rows import Progress
+from keeper_project.backup.create import applied_migrations
+from keeper_project.backup.errors import Altered, Damaged, NotEmpty, RestoreFailed
+from keeper_project.backup.verification import Opened, Proof, proved
+
+# What migrations put into an empty database.
+_MADE_BY_MIGRATIONS: Final = frozenset(
+    {"audit_app.Deployment", "contenttypes.ContentType", "auth.Permission"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restored:
+    """A restore that is done: what it was proved to be, and how much of each kind waits to be released."""
+
+    proof: Proof
+    suspended: dict[str, int]
+
+
+def restore(
+    path: Path, *, replace: bool = False, despite_damage: bool = False, progress: Progress | None = None
+) -> Restored:
+    """Put a backup in place of what the database holds, in a process of its own.
+
+    `replace` lets it replace an installation, `despite_damage` take over damage that was backed up.
+    Whoever runs it has the host. Raises what `proved` raises; Damaged; NotEmpty if the database holds
+    an installation; RestoreFailed if it does not take the rows. Then nothing was changed, save that an
+    empty database may have its tables.
+    """
+    require_room(replace=replace)
+    with proved(path) as (proof, opened):
+        if proof.damaged and not despite_damage:
+            raise Damaged(
+                f"the backup holds {proof.damaged} problems that the installation had: look at them with "
+                "--verify, and restore with --despite-damage if they are to be taken over"
+            )
+        suspended = _written(proof, opened, progress)
+    return Restored(proof=proof, suspended=suspended)
+
+
+def require_room(*, replace: bool) -> None:
+    """Raise NotEmpty unless the database is empty, or may be replaced."""
+    there = set(connection.introspection.table_names())
+    if replace or not there:
+        return
+    tables = [model for model in rows.tables() if model._meta.db_table in there]
+    if any(rows.count(model) for model in tables if rows.label(model) not in _MADE_BY_MIGRATIONS):
+        raise NotEmpty(
+            "the database holds an installation: name another one by DATABASE_URL, or replace this one "
+            "with --replace"
+        )
+
+
+def suspendables() -> list[Suspendable]:
+    """Return what a restore suspends, each by its kind (settings.KEEPER_SUSPENDED_BY_RESTORE)."""
+    return [cast("Suspendable", import_string(path)) for path in settings.KEEPER_SUSPENDED_BY_RESTORE]
+
+
+def _written(proof: Proof, opened: Opened, progress: Progress | None) -> dict[str, int]:
+    keys = opened.keys
+    if not connection.introspection.table_names() or not applied_migrations():
+        call_command("migrate", verbosity=0, interactive=False)
+    try:
+        with connection.constraint_checks_disabled(), transaction.atomic(durable=_may_be_durable()):
+            _empty()
+            if opened.load(progress) != proof.digest:
+                raise Altered("the file was exchanged after it was proved")
+            connection.check_constraints()
+            _remember(keys)
+            return _seamed(proof)
+    except DatabaseError as error:
+        raise RestoreFailed(f"the database does not take the rows: {error}") from error
+    finally:
+        _forget()
+
+
+def _may_be_durable() -> bool:
+    # A test stands in for the process whose transaction this is.
+    return not connection.in_atomic_block
+
+
+def _empty() -> None:
+    """Delete every row, the sessions too."""
+    with connection.cursor() as cursor:
+        for model in _everything():
+            cursor.execute(f"DELETE FROM {connection.ops.quote_name(model)}")  # noqa: S608 - our own names
+
+
+def _everything() -> Iterator[str]:
+    for model in apps.get_models(include_auto_created=True):
+        if model._meta.managed and not model._meta.proxy:
+            yield model._meta.db_table
+
+
+def _remember(keys: Keyring) -> None:
+    """Take up the restored deployment with the keys that the proof has opened: no network from here on."""
+    forget_deployment()
+    ContentType.objects.clear_cache()
+    keep_keyring(keys)
+
+
+def _forget() -> None:
+    forget_deployment()
+    forget_keyring()
+    ContentType.objects.clear_cache()
+
+
+def _seamed(proof: Proof) -> dict[str, int]:
+    """Suspend what acts, and record the seam; return how much was suspended of each kind."""
+    at, actor = timezone.now(), actors.system()
+    suspended = {each.kind: each.suspend(actor=actor, at=at) for each in suspendables()}
+    unsent = Delivery.objects.filter(state=DeliveryState.WAITING)
+    unsent.update(state=DeliveryState.FAILED, finished_at=at, error="not sent: it was restored from a backup")
+    note_restore(backup=proof.manifest.backup, at=at)
+    _record_seam(proof, suspended)
+    return suspended
+
+
+def _record_seam(proof: Proof, suspended: dict[str, int]) -> None:
+    manifest = proof.manifest
+    record(
+        actor=actors.system(),
+        action=Action.DEPLOYMENT_RESTORE,
+        stream=streams.SYSTEM,
+        object=AuditObject("backup", manifest.backup, manifest.made_at),
+        details={
+            "sha256": proof.digest,
+            "made_at": manifest.made_at,
+            "deployment": str(deployment_uuid()),
+            "anchor": manifest.anchor,
+            "suspended": {**suspended},
+            "damage": proof.damaged,
+        },
+    )

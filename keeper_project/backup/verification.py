@@ -1,0 +1,165 @@
+"""Proves a backup: that it opens here, is whole and genuine, and that what is in it is sound.
+
+The rows are loaded into a throw-away database, and Keeper verifies that as it verifies itself: every
+event of the chain, every row MAC, every value against its fingerprint. Nothing else is touched.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import Final
+
+from django.conf import settings
+from django.db import DatabaseError, OperationalError, connection, transaction
+from django.db.migrations.loader import MigrationLoader
+
+from audit_app.errors import KeyringUnavailable
+from audit_app.integrity.check_registry import Problem, run_checks
+from audit_app.interfaces.keyring import Keyring, keyring
+from audit_app.models import StreamHead, deployment_uuid
+from audit_app.verification.stream_verifier import verify
+from audit_app.verification.stream_walker import Tally
+from keeper_project.backup.archive import rows
+from keeper_project.backup.archive.file_key import open_file_key
+from keeper_project.backup.archive.format import BackupFile, open_backup
+from keeper_project.backup.archive.manifest import Manifest
+from keeper_project.backup.archive.rows import Progress
+from keeper_project.backup.errors import Altered, Incomplete, KeyMissing, OtherRelease, Unwritable
+from keeper_project.backup.scratch_database import scratch_database
+from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
+from secrets_app.keys.wrapping import unwrap
+from secrets_app.models import DataKey
+
+_PROBLEMS_SHOWN: Final = 100
+
+
+@dataclass(kw_only=True)
+class Proof:
+    """What a backup was found to be.
+
+    `problems` are damage that the installation had when it was backed up: the file is genuine,
+    and holds it. Only the first hundred are kept; `damaged` counts all.
+    """
+
+    manifest: Manifest
+    digest: str = ""
+    data_keys: int = 0
+    tally: Tally = field(default_factory=Tally)
+    problems: list[Problem] = field(default_factory=list)
+    damaged: int = 0
+
+
+def prove(path: Path) -> Proof:
+    """Return what a backup is, after everything about it was checked; see `proved`."""
+    with proved(path) as (proof, _):
+        return proof
+
+
+@contextmanager
+def proved(path: Path) -> Iterator[tuple[Proof, "Opened"]]:
+    """Prove a backup, and give it open, with the keys that the proof has opened.
+
+    For a process of its own. Raises Malformed, Truncated or Altered if the file is not what Keeper
+    wrote, KeyMissing if a key it needs cannot be used here, OtherRelease if it was made by a release
+    with other tables, Incomplete if rows are missing, Unwritable if there is no room to check it.
+    """
+    with open_backup(path) as file:
+        manifest = file.manifest
+        require_release(manifest)
+        key = open_file_key(manifest.file_key, deployment=manifest.deployment, backup=manifest.backup)
+        with scratch_database():
+            proof = _examined(manifest, file, key)
+            keys = keyring()
+        yield proof, Opened(file=file, key=key, keys=keys)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A backup's file together with the key that opens it, and the system keys in it, open."""
+
+    file: BackupFile
+    key: bytes = field(repr=False)
+    keys: Keyring = field(repr=False)
+
+    def load(self, progress: Progress | None = None) -> str:
+        """Insert every row, in the caller's transaction; return the SHA-256 of the file that was read.
+
+        Raises what reading and inserting raise, and Incomplete if the counts are not the manifest's.
+        """
+        return _load(self.file, self.key, progress)
+
+
+def _load(file: BackupFile, key: bytes, progress: Progress | None = None) -> str:
+    counts, counted = rows.load(file.lines(key), progress), file.manifest.counts
+    differing = sorted(name for name in counts if counts[name] != counted.get(name))
+    if differing or counts.keys() != counted.keys():
+        named = ", ".join(differing) or "its list of tables"
+        raise Incomplete(f"the backup does not hold what its manifest counts: {named}")
+    return file.digest()[0]
+
+
+def require_release(manifest: Manifest) -> None:
+    """Raise OtherRelease unless this release's tables are those that were backed up."""
+    here = {".".join(name) for name in MigrationLoader(None, ignore_no_migrations=True).disk_migrations}
+    there = set(manifest.migrations)
+    differing = sorted(name for name in here ^ there if name.partition(".")[0] in _our_apps())
+    if differing:
+        listed = ", ".join(differing[:5]) + (" and others" if differing[5:] else "")
+        raise OtherRelease(
+            f"the backup was made by another release of Keeper (they differ in {listed}): restore it with "
+            "that release, and update afterwards"
+        )
+
+
+def _our_apps() -> set[str]:
+    return {model._meta.app_label for model in rows.tables()}
+
+
+def _examined(manifest: Manifest, file: BackupFile, key: bytes) -> Proof:
+    try:
+        with transaction.atomic():
+            _load(file, key)
+            connection.check_constraints()
+    except OperationalError as error:
+        raise Unwritable(f"there is no room to prove the backup in {settings.KEEPER_DATA_DIR}") from error
+    except DatabaseError as error:
+        raise Altered(f"the rows of the backup do not fit together ({type(error).__name__})") from error
+    _require_deployment(manifest)
+    # Before any key is opened, which may add an event.
+    _require_heads(manifest)
+    data_keys = _open_every_key()
+    proof = Proof(manifest=manifest, digest=file.require_signature(), data_keys=data_keys)
+    found = chain(verify(tally=proof.tally), run_checks())
+    proof.problems = list(islice(found, _PROBLEMS_SHOWN))
+    proof.damaged = len(proof.problems) + sum(1 for _ in found)
+    return proof
+
+
+def _require_deployment(manifest: Manifest) -> None:
+    if deployment_uuid() != manifest.deployment:
+        raise Altered("the manifest names another deployment than the rows")
+
+
+def _open_every_key() -> int:
+    """Open each data key, and the system keys; return how many there are.
+
+    Raises KeyMissing if one does not open here.
+    """
+    try:
+        keyring().open_all()
+        opened = 0
+        for row in DataKey.objects.select_related("environment").order_by("pk").iterator(chunk_size=500):
+            unwrap(row)
+            opened += 1
+    except (KeyUnavailable, KeyRefused, EnvelopeError, KeyringUnavailable) as error:
+        raise KeyMissing(f"a key that the backup needs does not open here: {error}") from error
+    return opened
+
+
+def _require_heads(manifest: Manifest) -> None:
+    stored = StreamHead.objects.values_list("stream", "sequence", "hash")
+    heads = {stream: (sequence, bytes(tip).hex()) for stream, sequence, tip in stored}
+    if heads != {stream: (head.sequence, head.hash) for stream, head in manifest.heads.items()}:
+        raise Altered("the heads of the trail are not those that the manifest names")

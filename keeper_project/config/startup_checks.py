@@ -1,0 +1,69 @@
+"""Variables of Keeper's first description that now have another name, or no meaning.
+
+Those that keep their name (SECRET_KEY, DATABASE_URL, KMS_KEY_ID, …) are read in settings.py.
+"""
+
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from typing import Final
+
+from keeper_project.config.database_url import ENCRYPTED_MYSQL_ENGINE, MYSQL_ENGINE
+
+
+def missing(*, database_engine: str, redis_url: str, broker_url: str) -> Iterator[str]:
+    """Yield a sentence for each package that is asked for and not installed."""
+    if database_engine in {MYSQL_ENGINE, ENCRYPTED_MYSQL_ENGINE} and find_spec("MySQLdb") is None:
+        yield (
+            "DATABASE_URL names MariaDB or MySQL, which needs mysqlclient: "
+            "apt-get install gcc pkg-config libmariadb-dev python3-dev, then "
+            "pip install -r requirements.txt."
+        )
+    if find_spec("redis") is None and any(url.startswith("redis") for url in (redis_url, broker_url)):
+        yield (
+            "REDIS_URL or CELERY_BROKER_URL names Redis, which needs the package redis: "
+            "pip install -r requirements.txt."
+        )
+
+
+_REPLACED: Final = (
+    "SAML has no client secret: Keeper signs with its own key (KEEPER_SAML_KEY_FILE), so it is ignored."
+)
+
+RENAMED: Final[Mapping[str, str]] = {
+    "FLASK_APP": "Keeper is started by `keeper run`.",
+    "FLASK_DEBUG": "Set DEBUG=true instead.",
+    "SQLALCHEMY_DATABASE_URI": "Set DATABASE_URL instead; it understands the same URL.",
+    "PERMANENT_SESSION_LIFETIME": "Set SESSION_COOKIE_AGE (in seconds) instead.",
+    "LOG_LEVEL": "Set KEEPER_LOG_LEVEL instead.",
+    "LOG_FILE": "Set KEEPER_LOG_FILE instead.",
+    "OKTA_CLIENT_SECRET": _REPLACED,
+}
+
+
+def okta_metadata_url(*, issuer: str, app: str) -> str:
+    """Return where Okta shows the metadata of a SAML app; nothing unless both variables are set.
+
+    OKTA_ISSUER is the organisation's address, OKTA_CLIENT_ID the app's id in that address (exk…).
+    """
+    return f"{issuer.rstrip('/')}/app/{app}/sso/saml/metadata" if issuer and app else ""
+
+
+def unread(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the name of each set variable that Keeper does not read, and what to do instead.
+
+    Values never appear: some are credentials.
+    """
+    for name, advice in RENAMED.items():
+        if environment.get(name):
+            yield name, advice
+    for name, other in (("OKTA_ISSUER", "OKTA_CLIENT_ID"), ("OKTA_CLIENT_ID", "OKTA_ISSUER")):
+        if environment.get(name) and not environment.get(other):
+            yield (
+                name,
+                f"It names Okta's metadata only together with {other}; KEEPER_SAML_METADATA_URL does alone.",
+            )
+    for name, other in (("VAULT_URL", "VAULT_TOKEN"), ("VAULT_TOKEN", "VAULT_URL")):
+        if environment.get(name) and not environment.get(other):
+            yield name, f"It makes a default target only together with {other}; the page Sync makes others."
+    if environment.get("FLASK_ENV", "production") not in {"", "production"}:
+        yield "FLASK_ENV", "Set DEBUG=true for development; production needs nothing."

@@ -1,0 +1,120 @@
+"""What waits for somebody, each counted by one statement and one click from its remedy."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final
+
+from django.db.models import Count, Exists, OuterRef
+from django.urls import reverse
+
+from audit_app.checkpoints import schedule as checkpoints_schedule
+from environments_app.authorization.policy import Principal
+from environments_app.models import NoticeKind
+from environments_app.tokens.expiry_alerts import expiring, listed_tokens, unused
+from keeper_project.backup import service as backup
+from keeper_project.ui.navigation import Frame
+from secrets_app.queries.filters import narrow
+from secrets_app.queries.lookup import visible_secrets
+from sync_app.jobs.leases import database_now
+from sync_app.models import SyncEntry
+from sync_app.rotation.lookup import visible_policies
+from sync_app.rotation.status import having
+
+_DELIVERIES: Final = {
+    "conflict": "in conflict with a target",
+    "failed": "not delivered",
+    "missing": "gone from a target",
+    "ownership_lost": "no longer provably Keeper's in a target",
+    "drifted": "changed in a target",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """Something that waits for the person; `count` is None where there is nothing to count."""
+
+    label: str
+    state: str
+    url: str
+    count: int | None = None
+
+
+def needs(frame: Frame, states: Mapping[str, int]) -> list[Need]:
+    """Return what waits for the person of a page and they may know of, most pressing kinds first.
+
+    `states` is what `delivery_states` found.
+    """
+    actor = frame.person
+    found = chain(
+        _approvals(frame),
+        _deliveries(states),
+        _rotations(actor),
+        _dates(actor),
+        _tokens(actor),
+        _operations(actor),
+    )
+    return [need for need in found if need.count != 0]
+
+
+def delivery_states(actor: Principal) -> dict[str, int]:
+    """Return how many of the secrets that an actor may see stand how at targets; one statement."""
+    # Asked of each entry: a list of all that may be seen would be made even where nothing is delivered.
+    seen = visible_secrets(actor).order_by().filter(uuid=OuterRef("secret_uuid"))
+    rows = (
+        SyncEntry.objects.filter(Exists(seen), target__live=True)
+        .order_by()
+        .values_list("state")
+        .annotate(count=Count("secret_uuid", distinct=True))
+    )
+    return dict(rows)
+
+
+def _approvals(frame: Frame) -> Iterator[Need]:
+    url = reverse("approval-list")
+    yield Need(label="wait for your approval", state="asked", url=url, count=len(frame.waiting))
+    yield Need(label="ask for access", state="asked", url=url, count=len(frame.asking))
+    yield Need(label="approved: carry them out", state="approved", url=url, count=len(frame.ready))
+    # Nothing is to be done about it: it stands here, with its comment there, until it was seen.
+    told = f"{reverse('notices')}#{NoticeKind.APPROVALS}-title"
+    yield Need(label="of your requests refused", state="refused", url=told, count=len(frame.refused))
+
+
+def _dates(actor: Principal) -> Iterator[Need]:
+    url = reverse("secret-list")
+    for label, state, parameters in (
+        ("expire within 30 days", "expiring", {"expiring": "30"}),
+        ("rotation overdue", "overdue", {"rotation": "overdue"}),
+    ):
+        count = narrow(visible_secrets(actor), parameters).order_by().count()
+        yield Need(label=label, state=state, url=f"{url}?state={state}", count=count)
+
+
+def _deliveries(states: Mapping[str, int]) -> Iterator[Need]:
+    url = reverse("secret-list")
+    for state, label in _DELIVERIES.items():
+        yield Need(label=label, state=state, url=f"{url}?delivery={state}", count=states.get(state, 0))
+
+
+def _rotations(actor: Principal) -> Iterator[Need]:
+    stopped = visible_policies(actor).filter(having("failed", database_now())).count()
+    url = f"{reverse('rotation')}?state=failed"
+    yield Need(label="rotations stopped", state="stopped", url=url, count=stopped)
+
+
+def _tokens(actor: Principal) -> Iterator[Need]:
+    tokens, url = listed_tokens(actor).select_related(None), reverse("token-list")
+    for label, state, rows in (
+        ("tokens end soon", "expiring", expiring(tokens)),
+        ("tokens nobody uses", "unused", unused(tokens)),
+    ):
+        yield Need(label=label, state=state, url=f"{url}?state={state}", count=rows.count())
+
+
+def _operations(actor: Principal) -> Iterator[Need]:
+    if not actor.is_admin:
+        return
+    if backup.is_late(backup.last_success()):
+        yield Need(label="no fresh backup", state="overdue", url=reverse("backups"))
+    for problem in checkpoints_schedule.problems():
+        yield Need(label=problem, state="failed", url=reverse("trail"))

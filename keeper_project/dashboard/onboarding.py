@@ -1,0 +1,81 @@
+"""Leads whoever has just started Keeper to a first environment, secret, token and target.
+
+A step is done because what it leads to is there, whoever made it; nothing else is remembered.
+"""
+
+from dataclasses import dataclass
+
+from django.urls import reverse
+
+from audit_app.events.actions import Action
+from environments_app.authorization.policy import Principal, environments_for, grants_allow
+from environments_app.models import Environment
+from environments_app.tokens.expiry_alerts import listed_tokens
+from sync_app.targets.lookup import visible_targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One step; `url` leads to where it is done."""
+
+    title: str
+    why: str
+    done: bool
+    url: str
+    label: str
+
+
+def first_steps(actor: Principal, *, environments: list[Environment], secrets: int) -> list[Step]:
+    """Return the steps for whoever may take them all somewhere, until each is done; else none."""
+    place = _managed(actor, environments)
+    if place is None and not (actor.is_admin and not environments):
+        return []
+    steps = [
+        Step(
+            title="An environment",
+            why="It holds secrets that belong together, with its own members, tokens and keys.",
+            done=bool(environments),
+            url=reverse("environment-new"),
+            label="New environment",
+        )
+    ]
+    if place is not None:
+        steps += _inside(actor, place, secrets)
+    return [] if all(step.done for step in steps) else steps
+
+
+def _inside(actor: Principal, place: Environment, secrets: int) -> list[Step]:
+    named = f"?environment={place.name}"
+    return [
+        Step(
+            title="A secret",
+            why="It is sealed before it is stored, and shown only after the record of it is written.",
+            done=bool(secrets),
+            url=reverse("secret-new") + named,
+            label="New secret",
+        ),
+        Step(
+            title="A service token",
+            why="A program reads with it: one role in one environment, shown once.",
+            done=listed_tokens(actor).exists(),
+            url=reverse("environment-detail", args=[place.name]) + "#tokens",
+            label="Issue a token",
+        ),
+        Step(
+            title="A target",
+            why="AWS Secrets Manager or Vault, kept in step. You see a plan before anything is written.",
+            done=visible_targets(actor).exists(),
+            url=reverse("target-new") + named,
+            label="New target",
+        ),
+    ]
+
+
+def _managed(actor: Principal, environments: list[Environment]) -> Environment | None:
+    """Return the first environment in which the actor may take every step, by their own grants."""
+    if environments_for(actor, Action.TOKEN_ISSUE) is None:
+        return None
+    manages = (
+        each for each in environments if grants_allow(actor, Action.TARGET_CREATE, environment_id=each.pk)
+    )
+    return next(manages, None)

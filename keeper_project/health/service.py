@@ -1,0 +1,207 @@
+"""Whether Keeper lives (`/healthz`), whether it can serve (`/readyz`), and the checks of the project.
+
+A check is a callable without arguments that returns, or raises the condition it found.
+Both routes are public, so a failure shows its condition and no message of a library.
+"""
+
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from django.utils.module_loading import import_string
+from django.views.decorators.http import require_safe
+from kombu.exceptions import OperationalError
+
+from audit_app.checkpoints import schedule as checkpoints_schedule
+from audit_app.errors import AuditError
+from audit_app.integrity.active_installation import is_active
+from environments_app.errors import AccessError
+from keeper_project.celery import app
+from keeper_project.errors import KeeperError
+from keeper_project.health.status import ailing
+from keeper_project.runtime import process_states
+from keeper_project.runtime.heartbeat import last_beat
+from secrets_app.errors import SecretError
+from secrets_app.key_operations.key_check import failing
+
+logger = logging.getLogger(__name__)
+
+FREE_BYTES: Final = 50 * 1024 * 1024
+HEARTBEAT_AGE: Final = timedelta(minutes=3)
+BROKER_SECONDS: Final = 2
+NAMED_KEYS: Final = 3
+
+
+class HealthFailure(KeeperError):
+    """Something that Keeper needs does not work.
+
+    `detail` may be shown to anybody: the kind of fault, and no name or id of anything that Keeper keeps
+    or uses. `for_operators` says more.
+    """
+
+    def __init__(self, detail: str, *, for_operators: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.for_operators = for_operators or detail
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What one check found, for anybody and for operators; both are empty when all is well."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+    for_operators: str = ""
+
+    @property
+    def shown(self) -> dict[str, str | bool]:
+        """What anybody may see."""
+        return {"name": self.name, "ok": self.ok, "detail": self.detail}
+
+
+# Anything else that a check raises is a defect of the check and answers as one (500).
+CONDITIONS: Final = (AuditError, AccessError, SecretError, DatabaseError, OSError)
+
+
+def results() -> list[Result]:
+    """Run the checks of KEEPER_HEALTH_CHECKS, without which Keeper does not serve."""
+    return [_find(path) for path in settings.KEEPER_HEALTH_CHECKS]
+
+
+def warnings() -> list[Result]:
+    """Run the checks of KEEPER_HEALTH_WARNINGS, without which it serves what it can."""
+    return [_find(path) for path in settings.KEEPER_HEALTH_WARNINGS]
+
+
+def probes() -> list[Result]:
+    """Run the checks of KEEPER_HEALTH_PROBES, which ask outside: never while a page waits."""
+    return [_find(path) for path in settings.KEEPER_HEALTH_PROBES]
+
+
+def _find(path: str) -> Result:
+    name = path.rpartition(".")[2].replace("_", " ")
+    try:
+        import_string(path)()
+    except HealthFailure as failure:
+        return Result(name=name, ok=False, detail=failure.detail, for_operators=failure.for_operators)
+    except CONDITIONS as condition:
+        logger.warning("health check %s failed: %s", name, condition, extra={"cause": condition})
+        kind = type(condition).__name__
+        return Result(name=name, ok=False, detail=kind, for_operators=kind)
+    return Result(name=name, ok=True)
+
+
+# --- Checks ----------------------------------------------------------------------------------
+
+
+def broker() -> None:
+    """Check that the broker takes messages, where there is one; what is due is a row that waits for it.
+
+    Raises HealthFailure if it does not.
+    """
+    if settings.KEEPER_EMBEDDED_WORKER:
+        return
+    try:
+        with app.connection_for_write(connect_timeout=BROKER_SECONDS) as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_SECONDS)
+    except (OperationalError, OSError) as error:
+        raise HealthFailure("the broker does not answer") from error
+
+
+def data_directory() -> None:
+    """Check that KEEPER_DATA_DIR takes files. Raises HealthFailure if it does not."""
+    directory = Path(settings.KEEPER_DATA_DIR)
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise HealthFailure("the data directory is missing or not writable")
+    if shutil.disk_usage(directory).free < FREE_BYTES:
+        raise HealthFailure("the disk of the data directory is full")
+
+
+def data_keys() -> None:
+    """Check what the canary last found; not part of readiness, since all but values is served without.
+
+    Raises HealthFailure if data keys did not open.
+    """
+    found = list(failing().order_by("pk")[: NAMED_KEYS + 1])
+    if found:
+        names = ", ".join(str(row.uuid) for row in found[:NAMED_KEYS])
+        more = " and others" if len(found) > NAMED_KEYS else ""
+        raise HealthFailure(
+            "data keys do not open; the page Health and the log name them",
+            for_operators=f"data keys that do not open: {names}{more}; the log says why",
+        )
+
+
+def checkpoints() -> None:
+    """Check that the trail is signed and its sinks take it; not part of readiness: recording goes on.
+
+    Raises HealthFailure if the trail was refused, is unsigned for long, or a sink is down.
+    """
+    if found := checkpoints_schedule.problems():
+        raise HealthFailure(found[0])
+
+
+def installation() -> None:
+    """Check that this is the installation that acts. Raises HealthFailure if it is not."""
+    if not is_active():
+        raise HealthFailure("this is not the active installation: nothing is synced or sent from here")
+
+
+def systems() -> None:
+    """Check what workers last found of other systems, from rows; Keeper serves what it can without.
+
+    Raises HealthFailure if any failed.
+    """
+    if names := ailing():
+        raise HealthFailure(f"{', '.join(names)}: the page Health says what to do")
+
+
+def processes() -> None:
+    """Check that no process of this `keeper run` is away or was restarted lately; pages serve all the same.
+
+    Raises HealthFailure if one is.
+    """
+    if found := process_states.problems():
+        raise HealthFailure("; ".join(found))
+
+
+def worker() -> None:
+    """Check that beat and a worker live; not part of readiness, since pages serve without them.
+
+    Raises HealthFailure if none has worked within HEARTBEAT_AGE.
+    """
+    beat = last_beat()
+    if beat is None or timezone.now() - beat > HEARTBEAT_AGE:
+        raise HealthFailure("no worker has carried out a scheduled task lately")
+
+
+# --- Routes ----------------------------------------------------------------------------------
+
+
+@require_safe
+def healthz(_request: HttpRequest) -> HttpResponse:
+    """Answer that the process lives, touching nothing."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+def readyz(_request: HttpRequest) -> HttpResponse:
+    """Answer 503 if Keeper cannot serve, else 200, with what each check found.
+
+    Warnings are shown and alone only degrade it: taking a process out of service mends no key. It is public:
+    it tells the kind of a fault, and pages tell operators which key or sink it is.
+    """
+    found, warned = results(), [*warnings(), *probes()]
+    ready = all(result.ok for result in found)
+    status = "unavailable" if not ready else "ok" if all(result.ok for result in warned) else "degraded"
+    body = {"status": status, "checks": [result.shown for result in [*found, *warned]]}
+    return JsonResponse(body, status=200 if ready else 503)

@@ -1,0 +1,153 @@
+"""How every system stands, read from rows alone: nobody is asked while a page waits."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db.models import Count
+from django.urls import reverse
+from django.utils import timezone
+
+from audit_app.checkpoints.signing import SIGNING
+from audit_app.events.actions import Action
+from audit_app.models import SinkState
+from audit_app.sinks.registry import checkpoint_sinks, event_sinks
+from environments_app.authorization.policy import Principal, require
+from environments_app.models import Environment
+from keeper_project.health import remedies
+from keeper_project.models import ExternalSystem, System, SystemState
+from secrets_app.key_operations.key_check import failing
+from secrets_app.models import WrappingKey
+from sync_app.models import Target
+
+# Several rounds of the slowest question, or of the canary.
+_SILENT_AFTER: Final = timedelta(minutes=15)
+_NAMED: Final = 3
+GROUPS: Final = ("Keeper's own", "Keys", "Sinks of the trail", "Targets of the sync")
+_OWN, _KEYS, _SINKS, _TARGETS = GROUPS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """One system as it stood when it was last asked; `state` is a word of the pages."""
+
+    group: str
+    name: str
+    state: str
+    detail: str = ""
+    remedy: str = ""
+    at: datetime | None = None
+    url: str = ""
+
+    @property
+    def ails(self) -> bool:
+        """Whether somebody should look."""
+        return self.state in {"unhealthy", "degraded", "failed", "unasked"}
+
+
+def standings(*, actor: Principal) -> list[Standing]:
+    """Return how all systems stand, to operators. Raises Forbidden."""
+    require(actor=actor, action=Action.SYSTEM_VIEW, environment=None)
+    return [*_systems(), *_keys(), *_sinks(), *_targets()]
+
+
+def ailing() -> list[str]:
+    """Return the names of the systems that failed when they were asked last."""
+    rows = ExternalSystem.objects.filter(failures__gt=0)
+    return [row.get_kind_display() for row in rows]
+
+
+def _systems() -> Iterator[Standing]:
+    rows = {row.kind: row for row in ExternalSystem.objects.all()}
+    for kind in System:
+        row = rows.get(kind)
+        if row is None or row.checked_at is None:
+            yield _unasked(_OWN, kind.label)
+            continue
+        took = f"answered in {row.milliseconds:,} ms" if row.state == SystemState.OK else ""
+        shown = Standing(
+            group=_OWN,
+            name=kind.label,
+            state=row.state,
+            detail="; ".join(part for part in (row.detail, took) if part),
+            remedy=remedies.REMEDIES[kind] if row.failures else "",
+            at=row.checked_at,
+        )
+        yield shown if not _is_old(row.checked_at) else _unasked(_OWN, kind.label, row.checked_at)
+
+
+def _keys() -> Iterator[Standing]:
+    """Yield each key encryption key once, with what it is used for and what the canary found under it."""
+    names = dict(Environment.objects.values_list("uuid", "name"))
+    closed = dict(failing().order_by().values_list("key_uri").annotate(Count("pk")))
+    used: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    asked: dict[tuple[str, str, str], datetime] = {}
+    for row in WrappingKey.objects.all():
+        key = (row.key_uri or row.reference, row.problem, row.note)
+        used[key].append(names.get(row.scope, "Keeper itself"))
+        asked[key] = max(row.checked_at, asked.get(key, row.checked_at))
+    for key, scopes in used.items():
+        uri, problem, note = key
+        count = closed.pop(uri, 0)
+        for_whom = f"for {_some(scopes)}"
+        name = uri or "the configured key"
+        if problem:
+            yield _failed(_KEYS, name, f"{problem}; {for_whom}", remedies.KEY_REMEDY, asked[key])
+        elif count:
+            detail = f"{count} data keys under it do not open; {for_whom}"
+            yield _failed(_KEYS, name, detail, remedies.DATA_KEY_REMEDY, asked[key])
+        elif _is_old(asked[key]):
+            yield _unasked(_KEYS, name, asked[key])
+        else:
+            detail = "; ".join(part for part in (for_whom, note) if part)
+            yield Standing(group=_KEYS, name=name, state="ok", detail=detail, at=asked[key])
+    for uri, count in closed.items():
+        detail = f"{count} data keys under it do not open"
+        yield _failed(_KEYS, uri, detail, remedies.DATA_KEY_REMEDY, None)
+
+
+def _sinks() -> Iterator[Standing]:
+    rows = {row.name: row for row in SinkState.objects.all()}
+    url = reverse("trail")
+    places = [("signing of the trail", SIGNING, remedies.SIGNING_REMEDY)]
+    sinks = [*checkpoint_sinks(), *event_sinks()]
+    places += [(sink.name, sink.name, remedies.SINK_REMEDY) for sink in sinks]
+    for name, key, remedy in places:
+        row = rows.get(key)
+        if row is not None and (row.failures or row.error):
+            yield _failed(_SINKS, name, row.error, remedy, row.succeeded_at, url)
+        elif row is None or row.succeeded_at is None:
+            yield Standing(group=_SINKS, name=name, state="pending", detail="nothing was due yet", url=url)
+        else:
+            yield Standing(group=_SINKS, name=name, state="ok", at=row.succeeded_at, url=url)
+
+
+def _targets() -> Iterator[Standing]:
+    rows = Target.objects.filter(live=True).select_related("environment")
+    for row in rows.order_by("environment__name", "name"):
+        name, url = f"{row.environment.name} / {row.name}", reverse("target-detail", args=[row.pk])
+        asked = max((at for at in (row.last_success_at, row.last_failure_at) if at), default=None)
+        if row.failures:
+            yield _failed(_TARGETS, name, row.last_error, remedies.TARGET_REMEDY, asked, url)
+            continue
+        state = "paused" if row.paused_at else "ok" if row.last_success_at else "pending"
+        yield Standing(group=_TARGETS, name=name, state=state, at=asked, url=url)
+
+
+def _failed(group: str, name: str, detail: str, remedy: str, at: datetime | None, url: str = "") -> Standing:
+    return Standing(group=group, name=name, state="unhealthy", detail=detail, remedy=remedy, at=at, url=url)
+
+
+def _unasked(group: str, name: str, at: datetime | None = None) -> Standing:
+    return Standing(group=group, name=name, state="unasked", remedy=remedies.SILENT_REMEDY, at=at)
+
+
+def _is_old(at: datetime) -> bool:
+    return at < timezone.now() - _SILENT_AFTER
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,77 @@
+"""Answers for requests that no view answered: problem documents under /api, else pages."""
+
+import sys
+
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from keeper_project.http.problem_details import NOT_FOUND, Problem, plain_problem_response, problem_of
+
+_BAD_REQUEST = Problem(
+    status=400, title="The request is not valid", detail="The request could not be understood."
+)
+_FORBIDDEN = Problem(
+    status=403,
+    title="Forbidden",
+    detail="You may not do this. If you were signed out meanwhile, sign in and try again.",
+)
+_MISSING = Problem(status=404, title="Not found", detail=NOT_FOUND)
+_FAULT = Problem(
+    status=500,
+    title="Something failed",
+    detail="The fault was logged under the request's id. Nothing was stored by halves.",
+)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer a request that Django itself refused (handler400)."""
+    return answer(request, problem_of(exception) or _BAD_REQUEST)
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Answer a request that is not allowed (handler403)."""
+    return answer(request, _FORBIDDEN)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Answer a form without its token (CSRF_FAILURE_VIEW)."""
+    return answer(request, _FORBIDDEN)
+
+
+def missing(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer an address that leads nowhere (handler404)."""
+    return answer(request, _MISSING)
+
+
+def method_not_allowed(request: HttpRequest, allowed: str) -> HttpResponse:
+    """Answer a method that the address does not take; `allowed` lists those that it takes."""
+    problem = Problem(
+        status=405,
+        title="This address opens no page" if request.method == "GET" else "This address takes no form",
+        detail="Go back to the page that you came from and start again there.",
+        headers={"Allow": allowed},
+    )
+    return answer(request, problem)
+
+
+def fault(request: HttpRequest) -> HttpResponse:
+    """Answer after an error that no view could answer (handler500), such as one of a middleware."""
+    error = sys.exc_info()[1]
+    problem = problem_of(error) if isinstance(error, Exception) else None
+    return answer(request, problem or _FAULT)
+
+
+def answer(request: HttpRequest, problem: Problem) -> HttpResponse:
+    """Tell a problem: as a document under /api, else as a page."""
+    if request.path.startswith("/api/"):
+        return plain_problem_response(problem)
+    try:
+        response = render(request, "problem.html", {"problem": problem}, status=problem.status)
+    except DatabaseError:
+        # The frame of a page asks the database, which may be just what is wrong.
+        text = f"{problem.title}\n\n{problem.detail}\n"
+        response = HttpResponse(text, status=problem.status, content_type="text/plain; charset=utf-8")
+    for name, text in problem.headers.items():
+        response.headers[name] = text
+    return response

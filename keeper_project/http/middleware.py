@@ -1,0 +1,152 @@
+"""Middleware of the project: headers of every answer, probes, and errors of pages become pages."""
+
+from collections.abc import Callable
+from functools import cached_property
+from http import HTTPStatus
+from typing import Final
+
+from csp.constants import HEADER
+from csp.middleware import CSPMiddleware
+from csp.utils import build_policy
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse
+
+from environments_app.authentication.sign_in import saml_subject
+from environments_app.errors import ApprovalNeeded
+from environments_app.models import User
+from keeper_project.health.service import healthz, readyz
+from keeper_project.http.error_pages import answer, method_not_allowed
+from keeper_project.http.problem_details import Problem, log_failure, plain_problem_response, problem_of
+from keeper_project.observability.metrics import metrics
+
+_SETTING_UP: Final = frozenset(
+    {
+        "/profile/second-factor",
+        "/profile/second-factor/start",
+        "/profile/second-factor/enrol",
+        "/confirm",
+        "/sign-in",
+        "/sign-out",
+        "/session",
+    }
+)
+_SECOND_FACTOR: Final = Problem(
+    status=403,
+    title="A second factor is needed",
+    detail="Administrators need a second factor here: set it up at /profile/second-factor.",
+)
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+PROBES: Final[dict[str, GetResponse]] = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
+
+
+class NoStoreMiddleware:
+    """Forbids every cache to keep an answer; static files are served before it."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer, with `Cache-Control: no-store` whatever the view said."""
+        response = self.get_response(request)
+        response.headers["Cache-Control"] = "no-store, private"
+        return response
+
+
+class ContentSecurityPolicyMiddleware(CSPMiddleware):
+    """Sends the policy of the settings, which is built once instead of for each answer."""
+
+    @cached_property
+    def _policy(self) -> str:
+        return build_policy()
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """Add the header; an answer or a nonce that asks for its own policy gets it."""
+        if hasattr(request, "_csp_nonce") or any(name.startswith("_csp") for name in vars(response)):
+            return super().process_response(request, response)
+        response.headers.setdefault(HEADER, self._policy)
+        return response
+
+
+class SecondFactorMiddleware:
+    """Lets an administrator without a second factor do nothing but set it up, where that is required.
+
+    It is about local accounts: who came by single sign-on was asked by its provider.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer, or lead to where the second factor is set up."""
+        if not settings.KEEPER_REQUIRE_ADMIN_SECOND_FACTOR or not self._lacks_it(request):
+            return self.get_response(request)
+        if request.path_info.startswith("/api/"):
+            return plain_problem_response(_SECOND_FACTOR)
+        return redirect("second-factor")
+
+    def _lacks_it(self, request: HttpRequest) -> bool:
+        if request.path_info in _SETTING_UP or request.path_info.startswith(("/static/", "/saml/")):
+            return False
+        user = request.user
+        if not isinstance(user, User) or not user.is_admin or user.second_factor is not None:
+            return False
+        return saml_subject(request) is None
+
+
+class ProbesMiddleware:
+    """Answers `/healthz`, `/readyz` and `/metrics` under any host name, as these are asked by address.
+
+    It stands first, since what comes later checks the name. The answers do not depend on it.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer a probe here, and anything else further in."""
+        probe = PROBES.get(request.path)
+        if probe is None:
+            return self.get_response(request)
+        response = probe(request)
+        response.headers["Cache-Control"] = "no-store, private"
+        # CommonMiddleware, which says it elsewhere, is not reached; a probe keeps its connection.
+        response.headers["Content-Length"] = str(len(response.content))
+        return response
+
+
+class ProblemPagesMiddleware:
+    """Shows an error that a page's view raised as a page that says what to do."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer as the view does; a method that it does not take gets a page as well."""
+        response = self.get_response(request)
+        if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED and not response.content:
+            return method_not_allowed(request, response.headers["Allow"])
+        return response
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Map what the view raised, by the same table as the API's."""
+        if isinstance(error, ApprovalNeeded):
+            return _to_request(request, error)
+        problem = problem_of(error)
+        if problem is None:
+            return None
+        log_failure(error, problem)
+        return answer(request, problem)
+
+
+def _to_request(request: HttpRequest, error: ApprovalNeeded) -> HttpResponse:
+    """Lead to the request that waits for a second person, saying that nothing was changed."""
+    messages.info(request, "Asked for approval. Nothing was changed; a second person decides first.")
+    place = reverse("approval-detail", args=[error.approval])
+    if request.headers.get("HX-Request"):
+        return HttpResponse(headers={"HX-Redirect": place})
+    return redirect(place)

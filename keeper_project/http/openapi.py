@@ -1,0 +1,198 @@
+"""The OpenAPI document: each operation with the problems that it answers, and bodies as strict as read.
+
+The statuses follow from what an operation takes and does, by the same table that maps errors to HTTP
+(api_errors.py): a body may be invalid, a path may lead to what the caller may not see, a write may meet
+another one. tests/test_openapi.py sends generated requests and refuses an answer that is not described.
+"""
+
+import re
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any, Final
+
+from drf_spectacular.openapi import AutoSchema
+from rest_framework import serializers
+from rest_framework.serializers import BaseSerializer
+
+from environments_app.api.fields import StrictSerializer, Text
+from keeper_project.http.json import MEDIA_TYPE, ProblemRenderer
+
+Document = dict[str, Any]
+
+_PROBLEM: Final[Document] = {
+    "type": "object",
+    "description": "Why a request was refused or failed (RFC 9457). It repeats nothing that was sent.",
+    "properties": {
+        "type": {"type": "string", "description": "about:blank: the title says it all."},
+        "title": {"type": "string"},
+        "status": {"type": "integer", "description": "The status of the answer."},
+        "detail": {"type": "string", "description": "What happened, and what to do."},
+        "errors": {"type": "array", "items": {"$ref": "#/components/schemas/ProblemError"}},
+    },
+    "required": ["type", "title", "status", "detail"],
+}
+_PROBLEM_ERROR: Final[Document] = {
+    "type": "object",
+    "description": "What is wrong with one field, or with one item of a list.",
+    "properties": {
+        "field": {"type": "string", "description": "The field, by the name under which it was sent."},
+        "item": {"type": "integer", "description": "The position in a list, from 0."},
+        "reason": {"type": "string"},
+    },
+    "required": ["reason"],
+}
+_APPROVAL_PENDING: Final[Document] = {
+    "type": "object",
+    "description": "The environment is protected: nothing was done, and a second person is asked.",
+    "properties": {
+        "detail": {"type": "string"},
+        "approval": {"type": "integer", "description": "The id of the request for approval."},
+        "url": {"type": "string", "description": "Where the request is, as in the header Location."},
+    },
+    "required": ["detail", "approval", "url"],
+}
+_MEANINGS: Final = {
+    400: "The body or the query is not valid; `errors` names each field.",
+    401: "No valid token or session came with the request.",
+    403: "The caller may see this, but may not do it.",
+    404: "There is nothing here that the caller may see.",
+    406: "The answer exists only as JSON.",
+    409: "What is stored does not allow it: a name is taken, something changed meanwhile, or does not open.",
+    412: "The secret is not the one of the ETag in If-Match any more.",
+    413: "The body is larger than 16 MiB, or has too many items.",
+    415: "The body is not JSON.",
+    429: "Too many requests were refused; wait before the next one.",
+    502: "The other system did not do it.",
+    503: "A key or the database does not answer now.",
+}
+_HEADERS: Final[dict[int, Document]] = {
+    401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
+    429: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}},
+    503: {
+        "Retry-After": {
+            "schema": {"type": "integer"},
+            "description": "Seconds to wait; not sent where waiting does not help.",
+        }
+    },
+}
+# What a protected environment has a second person decide; each of these answers 202 then.
+_APPROVED: Final = re.compile(
+    r"(POST|PUT|PATCH|DELETE) /api/("
+    r"secrets(/bulk|/\{id\}(/(rollback|rename|copy|move|purge|restore))?)?"
+    r"|environments/\{environment\}(/(secrets/\{name\}|members(/\{id\})?|tokens(/\{id\}/rotate)?"
+    r"|targets/\{id\}|plans/\{id\}/(apply|items/\{item\}/resolve)"
+    r"|rotation-policies/\{id\}/(rotate|resume)|rotations/\{id\}/(roll-back|cut-grace)))?"
+    r")"
+)
+# Reads that open a stored value or prove a row, which may have been changed outside Keeper.
+_OPENING: Final = re.compile(
+    r"GET /api/(secrets/\{id\}(/versions(/\{number\})?)?"
+    r"|environments/\{environment\}/(secrets/\{name\}|export|compare/\{other\})|reports/\{key\})"
+)
+
+
+class KeeperSchema(AutoSchema):
+    """Describes an operation (REST_FRAMEWORK["DEFAULT_SCHEMA_CLASS"])."""
+
+    def get_operation(self, *arguments: Any, **options: Any) -> Any:
+        """Describe an operation with its problems, and with the wait for a second person."""
+        operation = super().get_operation(*arguments, **options)
+        if operation is None:
+            return None
+        responses = operation["responses"]
+        if _APPROVED.fullmatch(f"{self.method} {self.path}"):
+            responses["202"] = _with_approval(responses.get("202"))
+        for status in self._problems(operation):
+            responses[str(status)] = _problem_response(status)
+        return operation
+
+    def _problems(self, operation: Document) -> Iterator[int]:
+        """Yield the statuses of the problems that the operation can answer, in order."""
+        takes_body = "requestBody" in operation
+        places = {parameter["in"] for parameter in operation.get("parameters", [])}
+        headers = {each["name"] for each in operation.get("parameters", []) if each["in"] == "header"}
+        writes = self.method != "GET"
+        if takes_body or "query" in places or "{name}" in self.path:
+            yield HTTPStatus.BAD_REQUEST
+        yield from (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+        if takes_body or places & {"path", "query"}:
+            yield HTTPStatus.NOT_FOUND
+        yield HTTPStatus.NOT_ACCEPTABLE
+        if writes or _OPENING.fullmatch(f"{self.method} {self.path}"):
+            yield HTTPStatus.CONFLICT
+        if "If-Match" in headers:
+            yield HTTPStatus.PRECONDITION_FAILED
+        if takes_body:
+            yield from (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+        yield HTTPStatus.TOO_MANY_REQUESTS
+        if writes and type(self.view).__module__.startswith("sync_app."):
+            yield HTTPStatus.BAD_GATEWAY
+        yield HTTPStatus.SERVICE_UNAVAILABLE
+
+    def _resolve_path_parameters(self, variables: list[str]) -> list[Document]:
+        """Type what Keeper's own converter takes: a whole number of at most 18 digits."""
+        parameters: list[Document] = super()._resolve_path_parameters(variables)  # type: ignore[no-untyped-call]  # stubs
+        numbers = set(re.findall(r"<id:(\w+)>", str(self.path_regex)))
+        for parameter in parameters:
+            if parameter["name"] in numbers:
+                parameter["schema"] = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
+        return parameters
+
+    def _map_basic_serializer(self, serializer: Any, direction: str) -> Document:
+        """Say that a strict body takes no member but those described."""
+        schema: Document = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]  # stubs
+        strict = isinstance(serializer, StrictSerializer) or (
+            isinstance(serializer, type) and issubclass(serializer, StrictSerializer)
+        )
+        if strict and direction == "request":
+            schema["additionalProperties"] = False
+        return schema
+
+    def _map_serializer_field(
+        self, field: BaseSerializer[Any] | serializers.Field[Any, Any, Any, Any], direction: str, *rest: Any
+    ) -> Any:
+        """Say how many items a list has at least."""
+        schema = super()._map_serializer_field(field, direction, *rest)  # type: ignore[no-untyped-call]  # stubs
+        if schema is None or direction != "request":
+            return schema
+        if isinstance(field, serializers.ListField) and not field.allow_empty:
+            schema["minItems"] = 1
+        return schema
+
+    def _insert_field_validators(
+        self, field: serializers.Field[Any, Any, Any, Any], schema: Document
+    ) -> None:
+        """Add the bounds of a text whose use case checks them, and what it has to match."""
+        super()._insert_field_validators(field, schema)  # type: ignore[no-untyped-call]  # stubs
+        if isinstance(field, Text):
+            bounds = {"pattern": field.pattern, "minLength": field.min_length, "maxLength": field.max_length}
+            schema.update({name: bound for name, bound in bounds.items() if bound})
+
+
+def add_problem_schemas(result: Document, **_arguments: Any) -> Document:
+    """Put the schemas of problems into the document (SPECTACULAR_SETTINGS["POSTPROCESSING_HOOKS"])."""
+    result["components"]["schemas"] |= {
+        "Problem": _PROBLEM,
+        "ProblemError": _PROBLEM_ERROR,
+        "ApprovalPending": _APPROVAL_PENDING,
+    }
+    return result
+
+
+def _problem_response(status: int) -> Document:
+    schema = {"$ref": "#/components/schemas/Problem"}
+    response: Document = {"content": {ProblemRenderer.media_type: {"schema": schema}}}
+    if status in _HEADERS:
+        response["headers"] = _HEADERS[status]
+    return response | {"description": _MEANINGS[status]}
+
+
+def _with_approval(described: Document | None) -> Document:
+    pending: Document = {"$ref": "#/components/schemas/ApprovalPending"}
+    if described is None:
+        return {
+            "content": {MEDIA_TYPE: {"schema": pending}},
+            "description": "A second person is asked first.",
+        }
+    (content,) = described["content"].values()
+    return described | {"content": {MEDIA_TYPE: {"schema": {"oneOf": [content["schema"], pending]}}}}

@@ -1,0 +1,310 @@
+"""The one place that maps errors to HTTP: problem documents (RFC 9457) that echo no input."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final
+
+from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, RequestDataTooBig
+from django.db import DatabaseError, InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import reverse
+from rest_framework.exceptions import (
+    APIException,
+    AuthenticationFailed,
+    ErrorDetail,
+    MethodNotAllowed,
+    NotAuthenticated,
+    UnsupportedMediaType,
+    ValidationError,
+)
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.settings import api_settings
+
+from audit_app.db.conflicts import is_collision
+from audit_app.errors import KeyringUnavailable, TooManyRefusals
+from audit_app.network.refusal_limiter import refuse
+from environments_app.authentication.drf import address_of, plain_request
+from environments_app.errors import (
+    ApprovalNeeded,
+    BadToken,
+    ConfirmationNeeded,
+    Conflict,
+    Forbidden,
+    InvalidField,
+    Invisible,
+    Suspended,
+)
+from keeper_project.errors import BadQuery
+from keeper_project.http.json import ProblemRenderer
+from secrets_app.errors import (
+    EnvelopeError,
+    InvalidInput,
+    KeyRefused,
+    KeyUnavailable,
+    ManagedValue,
+    NameTaken,
+    NoSuchVersion,
+    NotDeleted,
+    ShareEnded,
+    StaleVersion,
+    TamperedSecret,
+    TooManyItems,
+)
+from secrets_app.importing.plan import PlanChanged
+from secrets_app.services.bulk_create import InvalidItems
+from secrets_app.services.promotion import PromotionChanged
+from sync_app.errors import BackendError, BadDestination, RotationConflict, TargetConflict, TestsUnderWay
+
+logger = logging.getLogger(__name__)
+
+NOT_FOUND: Final = "There is nothing here that you may see."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What an error is to whoever called: a status, a title, and what to do."""
+
+    status: int
+    title: str
+    detail: str
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The members of the problem document."""
+        members: dict[str, Any] = {
+            "type": "about:blank",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        return members | ({"errors": self.errors} if self.errors else {})
+
+    @property
+    def further_errors(self) -> list[dict[str, Any]]:
+        """The errors that a page lists: those that `detail` does not say already."""
+        return [error for error in self.errors if error.get("reason", "") not in self.detail]
+
+
+_VERIFY: Final = (
+    "What is stored is not what Keeper sealed; it was recorded. Ask an operator to run verify_audit."
+)
+_KEY_AWAY: Final = (
+    "Keeper cannot use the environment's key now. Nothing was lost; an operator finds the reason in the log."
+)
+_KEY_FOREIGN: Final = "The key is not among those that this installation allows. Ask an operator."
+_NO_RECORD: Final = "Keeper cannot record what it does, so it does nothing now. Try again later."
+_NO_DATABASE: Final = (
+    "The database does not answer now, or is too busy. What was not answered may be asked again; nothing is "
+    "stored by halves."
+)
+_COLLISION: Final = Problem(
+    status=503,
+    title="Another change was under way",
+    detail="Somebody else was changing the same at this moment. Try again; nothing is stored by halves.",
+    headers={"Retry-After": "1"},
+)
+# The first class that an error is an instance of decides. None: the error's own sentence is told.
+_TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
+    (ShareEnded, 410, "The link has ended", None),
+    (Invisible, 404, "Not found", NOT_FOUND),
+    (ObjectDoesNotExist, 404, "Not found", NOT_FOUND),
+    (Http404, 404, "Not found", NOT_FOUND),
+    (NoSuchVersion, 404, "Not found", None),
+    (Suspended, 403, "Access is suspended", None),
+    (Forbidden, 403, "Forbidden", "You may see this, but your role does not allow the action."),
+    (ConfirmationNeeded, 403, "Confirm who you are", None),
+    (PermissionDenied, 403, "Forbidden", "You may not do this."),
+    (BadToken, 401, "Not signed in", "The token is not valid."),
+    (InvalidItems, 400, "Some items are not valid", None),
+    (InvalidInput, 400, "The request is not valid", None),
+    (InvalidField, 400, "The request is not valid", None),
+    (BadQuery, 400, "The query is not valid", None),
+    (StaleVersion, 412, "The secret has changed", None),
+    (ManagedValue, 409, "The value is managed", None),
+    (NameTaken, 409, "The name is taken", None),
+    (PromotionChanged, 409, "The plan has changed", None),
+    (PlanChanged, 409, "The plan has changed", None),
+    (NotDeleted, 409, "The secret is not deleted", None),
+    (Conflict, 409, "Conflict", None),
+    (TooManyItems, 413, "Too many items", None),
+    (RequestDataTooBig, 413, "The body is too large", "Send less than 16 MiB in one request."),
+    (TooManyRefusals, 429, "Too many refused requests", "Wait before you try again."),
+    (TestsUnderWay, 429, "Too many tests at once", None),
+    (TamperedSecret, 409, "The stored secret was changed outside Keeper", None),
+    (EnvelopeError, 409, "The stored value does not open", _VERIFY),
+    (BadDestination, 400, "The request is not valid", None),
+    (TargetConflict, 409, "Conflict", None),
+    (RotationConflict, 409, "Conflict", None),
+    (BackendError, 502, "The other system did not do it", None),
+    (KeyUnavailable, 503, "The key is not available", _KEY_AWAY),
+    (KeyRefused, 503, "The key is refused", _KEY_FOREIGN),
+    (KeyringUnavailable, 503, "The system keys are not available", _NO_RECORD),
+    (OperationalError, 503, "The database is not available", _NO_DATABASE),
+    (InterfaceError, 503, "The database is not available", _NO_DATABASE),
+)
+# Messages of Django REST framework that repeat what was sent, by their class and by their code.
+_FRAMEWORK_WORDS: Final[tuple[tuple[type[APIException], str], ...]] = (
+    (MethodNotAllowed, "This address does not take the method."),
+    (UnsupportedMediaType, "Send the body as application/json."),
+)
+_OWN_WORDS: Final = {
+    "invalid_choice": "This is not one of the values that can be chosen.",
+    "does_not_exist": "There is nothing with this id that you may see.",
+    "incorrect_type": "This is of the wrong type.",
+    "not_a_list": "Give a list.",
+}
+
+
+def problem_of(error: Exception) -> Problem | None:
+    """Return what an error is to the caller, or None if nobody foresaw it."""
+    if isinstance(error, ValidationError):
+        return Problem(
+            status=400,
+            title="The request is not valid",
+            detail="Mend the fields that are named; nothing was stored.",
+            errors=list(_field_errors(error.detail)),
+        )
+    if isinstance(error, APIException):
+        return _framework_problem(error)
+    if isinstance(error, OperationalError) and is_collision(error):
+        return _COLLISION
+    for kind, status, title, sentence in _TABLE:
+        if isinstance(error, kind):
+            return Problem(
+                status=status,
+                title=title,
+                detail=str(error) if sentence is None else sentence,
+                errors=_named_fields(error),
+                headers=_headers(error, status),
+            )
+    return None
+
+
+def problem_response(error: Exception, context: Mapping[str, Any]) -> Response | None:
+    """Answer an API request that failed (REST_FRAMEWORK["EXCEPTION_HANDLER"])."""
+    if isinstance(error, ApprovalNeeded):
+        return _accepted(error)
+    if isinstance(error, NotAuthenticated):
+        error = _counted(error, context["request"])
+    problem = problem_of(error)
+    if problem is None:
+        return None
+    log_failure(error, problem)
+    return _response(problem, context.get("request"))
+
+
+def _counted(error: NotAuthenticated, request: Request) -> Exception:
+    """Count a request without credentials as a refusal, and return what it is answered with."""
+    try:
+        refuse(kind="no-credentials", address=address_of(plain_request(request)))
+    except TooManyRefusals as limited:
+        return limited
+    return error
+
+
+def _accepted(error: ApprovalNeeded) -> Response:
+    """Answer what waits for a second person: where the request is, and that nothing was done yet."""
+    place = reverse("api-approval", args=[error.approval])
+    body = {"detail": str(error), "approval": error.approval, "url": place}
+    return Response(body, status=HTTPStatus.ACCEPTED, headers={"Location": place})
+
+
+def plain_problem_response(problem: Problem) -> HttpResponse:
+    """Answer a request under /api that never reached a view of the API."""
+    return HttpResponse(
+        ProblemRenderer().render(problem.document),
+        status=problem.status,
+        content_type=ProblemRenderer.media_type,
+        headers=dict(problem.headers),
+    )
+
+
+def log_failure(error: Exception, problem: Problem) -> None:
+    """Say in the log what an operator must look at; our own messages hold no value."""
+    if isinstance(error, DatabaseError):
+        # A driver's words may quote what was to be stored; its number says what is wrong.
+        number = error.args[0] if error.args and isinstance(error.args[0], int) else ""
+        logger.error("request failed: %s %s", type(error).__name__, number, extra={"cause": error})
+    elif problem.status >= 500 or isinstance(error, EnvelopeError | TamperedSecret):
+        logger.error("request failed: %s: %s", type(error).__name__, error)
+
+
+def _response(problem: Problem, request: HttpRequest | None) -> Response:
+    response = Response(problem.document, status=problem.status, headers=dict(problem.headers))
+    response.content_type = ProblemRenderer.media_type
+    if request is not None:
+        # Whatever the client accepts, a problem is told in JSON.
+        request.accepted_renderer = ProblemRenderer()  # type: ignore[attr-defined]  # DRF reads it there
+        request.accepted_media_type = ProblemRenderer.media_type  # type: ignore[attr-defined]  # DRF reads it there
+    return response
+
+
+def _framework_problem(error: APIException) -> Problem:
+    headers = {}
+    if isinstance(error, NotAuthenticated | AuthenticationFailed):
+        return Problem(
+            status=401,
+            title="Not signed in",
+            detail="Send a service token as `Authorization: Bearer kpr_…`, or sign in.",
+            headers={"WWW-Authenticate": 'Bearer realm="keeper"'},
+        )
+    own = next((words for kind, words in _FRAMEWORK_WORDS if isinstance(error, kind)), None)
+    wait = getattr(error, "wait", None)
+    if wait is not None:
+        headers["Retry-After"] = str(int(wait))
+    return Problem(
+        status=error.status_code, title=_title(error), detail=own or str(error.detail), headers=headers
+    )
+
+
+def _title(error: APIException) -> str:
+    return str(error.default_code).replace("_", " ").capitalize()
+
+
+def _headers(error: Exception, status: int) -> dict[str, str]:
+    if isinstance(error, TooManyRefusals):
+        return {"Retry-After": str(error.retry_after)}
+    if isinstance(error, TestsUnderWay):
+        return {"Retry-After": "5"}
+    if status == 503 and not getattr(error, "permanent", False):
+        return {"Retry-After": "5"}
+    if status == 401:
+        return {"WWW-Authenticate": 'Bearer realm="keeper"'}
+    return {}
+
+
+def _named_fields(error: Exception) -> list[dict[str, Any]]:
+    if isinstance(error, InvalidItems):
+        return [{"item": fault.index, "field": fault.field, "reason": fault.reason} for fault in error.faults]
+    if isinstance(error, InvalidInput | InvalidField):
+        return [{"field": error.field, "reason": error.reason}]
+    if isinstance(error, BadDestination):
+        return [{"field": error.field, "reason": str(error)}]
+    if isinstance(error, BadQuery):
+        return [{"field": error.parameter, "reason": error.reason}]
+    return []
+
+
+def _field_errors(detail: Any, path: str = "") -> Iterator[dict[str, Any]]:
+    if isinstance(detail, Mapping):
+        for name, inner in detail.items():
+            # What is wrong with the whole is told of the whole.
+            inside = "" if name == api_settings.NON_FIELD_ERRORS_KEY else str(name)
+            yield from _field_errors(inner, ".".join(filter(None, (path, inside))))
+    elif isinstance(detail, list):
+        for position, inner in enumerate(detail):
+            nested = isinstance(inner, Mapping | list)
+            yield from _field_errors(inner, f"{path}[{position}]" if nested else path)
+    else:
+        yield {"field": path or "body", "reason": _reason(detail)}
+
+
+def _reason(detail: Any) -> str:
+    if isinstance(detail, ErrorDetail) and detail.code in _OWN_WORDS:
+        return _OWN_WORDS[detail.code]
+    return str(detail)

@@ -1,0 +1,225 @@
+"""Finds what a person is told: by what they may see at this moment, with a constant number of statements.
+
+Nothing is kept for anybody beforehand. Each kind has a time at which it became news (an alert was told,
+an expiry came near, a rotation fell due, a request was made), so that what is new since one last looked
+is a range of an index.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db.models import Q, QuerySet
+from django.urls import reverse
+from django.utils import timezone
+
+from audit_app.events.actions import Action
+from audit_app.integrity.row_authentication import authentic
+from environments_app.access_requests import service as access_requests
+from environments_app.approvals.service import decided_for, ready_among, refused_among, waiting_for
+from environments_app.authorization.policy import Principal, environments_for
+from environments_app.models import AccessRequest, Alert, Approval, Environment, NoticeKind
+from secrets_app.models import Secret
+from secrets_app.queries.lookup import visible_secrets
+
+# So long before a secret expires, it is told.
+EXPIRY_NOTICE: Final = timedelta(days=30)
+SHOWN: Final = 20
+# More of one kind is not told apart by a number, and would cost each page the more.
+COUNTED: Final = 100
+# What these name can be seen by whoever sees all of the environment; of the rest, managers are told.
+_FOR_VIEWERS: Final = ("sync.", "rotation.")
+_TITLES: Final = {
+    NoticeKind.APPROVALS: "Approvals",
+    NoticeKind.FAILURES: "Failures and what else is open",
+    NoticeKind.ROTATION: "Rotation due",
+    NoticeKind.EXPIRY: "Expiring",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """One thing that a person is told; it names what it is about and holds no value."""
+
+    title: str
+    url: str
+    at: datetime
+    state: str
+    environment: str = ""
+    lines: Sequence[str] = ()
+    # What the title's own moment is: when something expires, or was due.
+    moment: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """What there is of one kind; `more` where not all of it is shown, `all_url` leads to all of it."""
+
+    kind: NoticeKind
+    title: str
+    notices: Sequence[Notice]
+    more: bool
+    all_url: str
+
+    def since(self, seen: datetime | None) -> int:
+        """Return how many came after a moment."""
+        return sum(1 for notice in self.notices if seen is None or notice.at > seen)
+
+
+def sections(actor: Principal, kinds: Sequence[NoticeKind] = tuple(NoticeKind)) -> list[Section]:
+    """Return what a person is told of these kinds, those of nothing left out."""
+    found = []
+    for kind in kinds:
+        find, url = _FINDERS[kind]
+        notices = find(actor)
+        if notices:
+            found.append(
+                Section(
+                    kind=kind,
+                    title=_TITLES[kind],
+                    notices=notices[:SHOWN],
+                    more=len(notices) > SHOWN,
+                    all_url=url(),
+                )
+            )
+    return found
+
+
+def count_new(
+    actor: Principal, *, seen: datetime | None, requests: Sequence[Approval | AccessRequest]
+) -> int:
+    """Return how much is new to a person who last looked at `seen`; three statements.
+
+    Of each kind at most COUNTED count, so that a page costs the same however much there is.
+    `requests` are those that wait for them, which the frame of a page knows already.
+    """
+    now = timezone.now()
+    alerts, secrets = _alerts(actor), visible_secrets(actor)
+    expiring, due = Q(expires_at__lte=now + EXPIRY_NOTICE), Q(rotation_due_at__lte=now)
+    if seen is not None:
+        alerts = alerts.filter(told_at__gt=seen)
+        expiring &= Q(expires_at__gt=seen + EXPIRY_NOTICE)
+        due &= Q(rotation_due_at__gt=seen)
+    asked = sum(1 for request in requests if seen is None or _moved_at(request) > seen)
+    near = _bounded(secrets.filter(expiring).order_by("expires_at", "id"))
+    late = _bounded(secrets.filter(due).order_by("rotation_due_at", "id"))
+    return asked + _bounded(alerts.order_by("-told_at", "-id")) + near + late
+
+
+def _bounded(rows: QuerySet[Any]) -> int:
+    return len(rows.values_list("pk", flat=True)[:COUNTED])
+
+
+def _alerts(actor: Principal) -> QuerySet[Alert]:
+    """Return the open alerts that an actor may know of; None as environment is the installation."""
+    if actor.is_admin:
+        return Alert.objects.filter(open=True, told_at__isnull=False)
+    condition = Q(pk__in=())
+    managed = environments_for(actor, Action.NOTIFICATION_VIEW)
+    if managed is not None:
+        condition |= Q(environment__in=Environment.objects.filter(managed))
+    seen = environments_for(actor, Action.SECRET_VIEW)
+    if seen is not None:
+        kinds = Q()
+        for prefix in _FOR_VIEWERS:
+            kinds |= Q(kind__startswith=prefix)
+        condition |= kinds & Q(environment__in=Environment.objects.filter(seen))
+    return Alert.objects.filter(condition, open=True, told_at__isnull=False)
+
+
+def _failures(actor: Principal) -> list[Notice]:
+    rows = _alerts(actor).select_related("environment").order_by("-told_at", "-id")[: SHOWN + 1]
+    return [
+        Notice(
+            title=alert.subject,
+            url=alert.link,
+            at=alert.told_at or alert.opened_at,
+            state="failed",
+            environment=alert.environment.name if alert.environment else "",
+            lines=alert.lines,
+        )
+        for alert in rows
+    ]
+
+
+def _expiring(actor: Principal) -> list[Notice]:
+    now = timezone.now()
+    rows = visible_secrets(actor).filter(expires_at__lte=now + EXPIRY_NOTICE)
+    return [
+        Notice(
+            title=secret.name,
+            url=reverse("secret-detail", args=[secret.pk]),
+            at=secret.expires_at - EXPIRY_NOTICE,
+            state="expired" if secret.expires_at <= now else "expiring",
+            environment=secret.environment.name,
+            moment=secret.expires_at,
+        )
+        for secret in _first(rows, "expires_at")
+        if secret.expires_at
+    ]
+
+
+def _due(actor: Principal) -> list[Notice]:
+    rows = visible_secrets(actor).filter(rotation_due_at__lte=timezone.now())
+    return [
+        Notice(
+            title=secret.name,
+            url=reverse("secret-detail", args=[secret.pk]),
+            at=secret.rotation_due_at,
+            state="overdue",
+            environment=secret.environment.name,
+            moment=secret.rotation_due_at,
+        )
+        for secret in _first(rows, "rotation_due_at")
+        if secret.rotation_due_at
+    ]
+
+
+def _first(rows: QuerySet[Secret], column: str) -> list[Secret]:
+    # The row's own condition excludes NULL, which the order would otherwise have to place.
+    return authentic(rows.order_by(column, "pk")[: SHOWN + 1])
+
+
+def _approvals(actor: Principal) -> list[Notice]:
+    decided = decided_for(actor)
+    waiting = [(row, "asked", f"{row.requester_name} asks about") for row in waiting_for(actor)]
+    ready = [(row, "approved", "approved: carry out what you asked for") for row in ready_among(decided)]
+    refused = [
+        (row, "refused", f"{row.decided_by_name} refused what you asked for:")
+        for row in refused_among(decided)
+    ]
+    access = [
+        Notice(
+            title=f"{row.requester.username} asks for access as {row.role}",
+            url=reverse("access-request-detail", args=[row.pk]),
+            at=row.asked_at,
+            state="asked",
+            environment=row.environment_name,
+        )
+        for row in access_requests.waiting_for(actor)
+    ]
+    return access + [
+        Notice(
+            title=f"{words} {row.object_name}",
+            url=reverse("approval-detail", args=[row.pk]),
+            at=_moved_at(row),
+            state=state,
+            environment=row.environment.name,
+            lines=f"Comment: {row.comment}".splitlines() if row.comment else [],
+        )
+        for row, state, words in (*waiting, *ready, *refused)
+    ]
+
+
+def _moved_at(request: Approval | AccessRequest) -> datetime:
+    moved: datetime = request.decided_at or request.asked_at
+    return moved
+
+
+_FINDERS: Final[dict[NoticeKind, tuple[Callable[[Principal], list[Notice]], Callable[[], str]]]] = {
+    NoticeKind.APPROVALS: (_approvals, lambda: reverse("approval-list")),
+    NoticeKind.FAILURES: (_failures, lambda: reverse("sync")),
+    NoticeKind.ROTATION: (_due, lambda: f"{reverse('secret-list')}?state=overdue"),
+    NoticeKind.EXPIRY: (_expiring, lambda: f"{reverse('secret-list')}?state=expiring&ordering=expires"),
+}

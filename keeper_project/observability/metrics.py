@@ -1,0 +1,111 @@
+"""Shows what Keeper measures at `/metrics`, in Prometheus' text format.
+
+Counters and times are kept by the process in which things happen. Where several processes serve one
+machine, `keeper run` gives them a folder (PROMETHEUS_MULTIPROC_DIR) in which they add up. What lies in
+the database, such as how long work waits, is asked when somebody looks
+(`keeper_project.observability.database_metrics`).
+"""
+
+import time
+from collections.abc import Callable
+from functools import cache
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Final
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Histogram,
+    generate_latest,
+    start_http_server,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from audit_app.network.client_address import client_address, forwarded_name, is_trusted_proxy, networks
+from keeper_project.observability.database_metrics import StateCollector
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+_SECONDS: Final = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_FORWARDED: Final = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_VIA")
+
+REQUEST_SECONDS: Final = Histogram(
+    "keeper_request_seconds",
+    "Time of a request; view is the name of its route.",
+    ["view", "method", "status"],
+    buckets=_SECONDS,
+)
+
+
+class RequestMetricsMiddleware:
+    """Measures each request but the probes, under the name of its route and never under its path."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer, and note how long it took."""
+        started = time.perf_counter()
+        response = self.get_response(request)
+        method = request.method if request.method in _METHODS else "other"
+        times = _times_of(_view_of(request), str(method), f"{response.status_code // 100}xx")
+        times.observe(time.perf_counter() - started)
+        return response
+
+
+def registry() -> CollectorRegistry:
+    """Return what this machine's processes have measured, and the state of the database."""
+    found = CollectorRegistry()
+    if settings.PROMETHEUS_MULTIPROC_DIR:
+        MultiProcessCollector(found)  # type: ignore[no-untyped-call]  # the library is not typed there
+    else:
+        found.register(REGISTRY)
+    found.register(StateCollector())
+    return found
+
+
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Answer with the metrics, to addresses in KEEPER_METRICS_ALLOWED alone."""
+    if not _may_look(request):
+        return HttpResponse(
+            "Metrics are shown to the addresses in KEEPER_METRICS_ALLOWED.\n",
+            status=HTTPStatus.FORBIDDEN,
+            content_type="text/plain; charset=utf-8",
+        )
+    return HttpResponse(generate_latest(registry()), content_type=CONTENT_TYPE_LATEST)
+
+
+def serve_metrics() -> None:
+    """Show a worker's metrics at KEEPER_METRICS_LISTEN. Raises OSError if that is taken."""
+    if settings.KEEPER_METRICS_LISTEN:
+        address, _, port = settings.KEEPER_METRICS_LISTEN.rpartition(":")
+        start_http_server(int(port), addr=address.strip("[]"), registry=registry())
+
+
+@cache
+def _times_of(view: str, method: str, status: str) -> Histogram:
+    """Return the times of a kind of request: looking labels up takes a lock, and comes with each one."""
+    return REQUEST_SECONDS.labels(view, method, status)
+
+
+def _view_of(request: HttpRequest) -> str:
+    match = request.resolver_match
+    return match.view_name or "unnamed" if match else getattr(request, "answered_by", "none")
+
+
+def _may_look(request: HttpRequest) -> bool:
+    if not is_trusted_proxy(str(request.META.get("REMOTE_ADDR", ""))) and any(
+        request.META.get(header) for header in (*_FORWARDED, forwarded_name())
+    ):
+        # A proxy on this machine that nobody told Keeper of: its clients are not this machine.
+        return False
+    address = client_address(request)
+    allowed = networks(tuple(settings.KEEPER_METRICS_ALLOWED))
+    return bool(address) and any(ip_address(address) in network for network in allowed)

@@ -1,0 +1,1 @@
+"""Compliance reports: sections, controls, formats, mail."""

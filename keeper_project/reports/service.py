@@ -1,0 +1,116 @@
+"""Makes reports: who may, which sections, recorded before anything is read; and what the controls find."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import NAMESPACE_URL, uuid5
+
+from django.utils import timezone
+
+from audit_app.events import streams
+from audit_app.events.actions import Action
+from audit_app.models import deployment_uuid
+from audit_app.queries.reports import Row, Scope, Section, sections
+from audit_app.recording.recorder import AuditObject, commit_record
+from environments_app.authorization.policy import Principal, environments_for, require
+from environments_app.authorization.principals import principal_now
+from keeper_project.errors import BadQuery
+from keeper_project.reports.controls import CONTROLS, Control
+
+DAYS = 90
+ALL = "all"
+# A row is read in well under a millisecond, so that a lost right ends a report within a second.
+_ROWS_BETWEEN_LOOKS = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A report that is recorded and may be read: its sections' rows are read as they are passed on."""
+
+    title: str
+    scope: Scope
+    made_at: datetime
+    sections: Sequence[Section]
+
+    def rows(self, section: Section) -> Iterator[Row]:
+        """Yield the rows of one section, as long as the viewer may have what they had when it began.
+
+        A report may be long. Raises Forbidden, recorded, once the viewer lost any of it.
+        """
+        for number, row in enumerate(section.rows(self.scope)):
+            if number % _ROWS_BETWEEN_LOOKS == 0:
+                self._require_still()
+            yield row
+
+    def _require_still(self) -> None:
+        viewer = self.scope.viewer
+        if isinstance(viewer, Principal):
+            now = principal_now(viewer)
+            if (viewer.is_admin and not now.is_admin) or not set(viewer.grants) <= set(now.grants):
+                nobody = replace(now, is_admin=False, grants=())
+                require(actor=nobody, action=Action.REPORT_GENERATE, environment=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a report says of one control: the sections that are evidence, or that nothing was assessed."""
+
+    control: Control
+    evidence: Sequence[Section]
+
+    @property
+    def words(self) -> str:
+        """Name the evidence; a report judges nothing."""
+        if not self.evidence:
+            return "not assessed"
+        return "evidence: " + ", ".join(section.title for section in self.evidence)
+
+
+def offered(*, actor: Principal) -> list[Section]:
+    """Return the sections that somebody may have: managers those of environments. Raises Forbidden."""
+    _require(actor)
+    return [section for section in sections().values() if actor.is_admin or not section.operators]
+
+
+def make(
+    *, actor: Principal, key: str, since: datetime | None = None, until: datetime | None = None
+) -> Report:
+    """Return a report of one section or of all, after recording that it was made.
+
+    The last 90 days where no time is given. Raises Forbidden, or BadQuery if there is no such section
+    or the time runs backwards.
+    """
+    may = offered(actor=actor)
+    chosen = may if key == ALL else [section for section in may if section.key == key]
+    if not chosen:
+        raise BadQuery("section", "There is no such section for you.")
+    now = timezone.now()
+    until = until or now
+    since = since or until - timedelta(days=DAYS)
+    if since >= until:
+        raise BadQuery("since", "The time has to begin before it ends.")
+    title = "Compliance report" if key == ALL else chosen[0].title
+    commit_record(
+        actor=actor,
+        action=Action.REPORT_GENERATE,
+        stream=streams.SYSTEM,
+        object=AuditObject("report", uuid5(NAMESPACE_URL, f"{deployment_uuid()}/report/{key}"), title),
+        details={"section": key, "since": since.isoformat(), "until": until.isoformat()},
+    )
+    scope = Scope(viewer=actor, since=since, until=until)
+    return Report(title=title, scope=scope, made_at=now, sections=chosen)
+
+
+def findings(report: Report) -> list[Finding]:
+    """Return what the report says of each control; "not assessed" where it holds nothing of it."""
+    held = {section.key: section for section in report.sections}
+    return [
+        Finding(control=control, evidence=[held[key] for key in control.sections if key in held])
+        for control in CONTROLS
+    ]
+
+
+def _require(actor: Principal) -> None:
+    if environments_for(actor, Action.TRAIL_VIEW) is None:
+        # Who manages no environment as a whole is refused as an operator's act is, and recorded.
+        require(actor=actor, action=Action.REPORT_GENERATE, environment=None)

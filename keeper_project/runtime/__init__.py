@@ -1,0 +1,1 @@
+"""Processes: the command line, web server, worker, supervisor."""

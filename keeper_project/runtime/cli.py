@@ -1,0 +1,152 @@
+"""The `keeper` command: Django's and Keeper's management commands, also as the brief spells them."""
+
+import gc
+import os
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import shorten
+from typing import Final
+
+from django.core.exceptions import ImproperlyConfigured
+
+from keeper_project.config import env as config_env
+from keeper_project.config import listen_address
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+NOT_SET_UP: Final = "The database has not been set up. Run `keeper init-db` (or `make run`) first."
+# Those that set it up, replace it, or try the keys that it will need.
+BEFORE_SETUP: Final = frozenset({"run", "init_db", "reset_db", "restore", "kms"})
+_LINE: Final = 90
+# They delete rows without a record, the audit log's among them.
+REFUSED: Final = frozenset({"flush", "sqlflush", "auditlogflush"})
+# Two words that mean one command; plain `keeper migrate` stays Django's.
+PHRASES: Final = {("migrate", "to-kms"): "migrate_to_kms", ("migrate", "rollback-kms"): "rollback_kms"}
+
+
+def translate(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments in Django's spelling: `init-db` becomes `init_db`."""
+    for phrase, command in PHRASES.items():
+        if tuple(arguments[: len(phrase)]) == phrase:
+            return [command, *arguments[len(phrase) :]]
+    if arguments and not arguments[0].startswith("-"):
+        return [arguments[0].replace("-", "_"), *arguments[1:]]
+    return list(arguments)
+
+
+def requires_setup(arguments: Sequence[str]) -> bool:
+    """Say whether a command of Keeper's works only on a database that has been set up."""
+    command = arguments[0] if arguments else ""
+    if command in BEFORE_SETUP or {"-h", "--help"} & set(arguments):
+        return False
+    return any(ROOT.glob(f"*_*/management/commands/{command}.py")) if command.isidentifier() else False
+
+
+def overview() -> str:
+    """Return Keeper's own commands with a line each; Django's are many, and most of them for developers."""
+    import django  # noqa: PLC0415 - Django only once nothing is unmet
+    from django.core.management import load_command_class  # noqa: PLC0415 - as above
+
+    django.setup()
+    lines = ["Usage: keeper COMMAND [OPTIONS]; `keeper COMMAND --help` describes one.", ""]
+    for path in sorted(ROOT.glob("*_*/management/commands/[a-z]*.py"), key=lambda each: each.stem):
+        command = load_command_class(path.parents[2].name, path.stem)
+        sentence = re.split(r"[.;:] |\.$", command.help)[0]
+        lines.append(f"  {path.stem.replace('_', '-'):<18} {shorten(sentence, _LINE, placeholder=' …')}")
+    return "\n".join(
+        [*lines, "", "Django's commands work as well, such as `keeper migrate` and `keeper shell`."]
+    )
+
+
+def is_set_up() -> bool:
+    """Say whether the database holds Keeper's tables; makes no file of SQLite. Raises OperationalError."""
+    from django.db import connection  # noqa: PLC0415 - Django only once nothing is unmet
+
+    if connection.vendor == "sqlite" and not Path(connection.settings_dict["NAME"]).exists():
+        return False
+    tables = connection.introspection.table_names()
+    connection.close()
+    return "environments_app_environment" in tables
+
+
+def unmet() -> list[str]:
+    """Return what the settings ask for and this machine does not have.
+
+    Asked before Django starts, which would end in a traceback at the first model.
+    """
+    from django.conf import settings  # noqa: PLC0415 - reading settings may fail, which `main` reports
+
+    from keeper_project.config.startup_checks import missing  # noqa: PLC0415 - only once its own packages are known to be there
+
+    return list(
+        missing(
+            database_engine=settings.DATABASES["default"]["ENGINE"],
+            redis_url=settings.REDIS_URL,
+            broker_url=settings.CELERY_BROKER_URL,
+        )
+    )
+
+
+def main() -> None:
+    """Run the command that the program's arguments name."""
+    # What Keeper writes, its database and keys above all, is for its own user.
+    os.umask(0o077)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "keeper_project.settings")
+    arguments = translate(sys.argv[1:])
+    if arguments[:1] and arguments[0] in REFUSED:
+        sys.exit(f"keeper: {arguments[0]} deletes rows without a record. To start over: `keeper reset-db`.")
+    serves = arguments[:1] == ["run"] and not {"-h", "--help"} & set(arguments)
+    if serves:
+        # What is loaded stays: the supervisor sets it aside, and enables the collector for the rest.
+        gc.disable()
+        # Until the supervisor waits for it, Ctrl-C ends this process at once: Python would raise in whatever
+        # runs, and drop the exception where that is a callback of the garbage collector.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    needs_setup = requires_setup(arguments)
+    if needs_setup:
+        # Loading the settings would make a new installation's keys.
+        config_env.hold()
+    try:
+        port = listen_address.declare(arguments[1:]) if serves else None
+        problems = unmet()
+        if port is not None and not problems:
+            listen_address.share_metrics(port)
+    except (ImproperlyConfigured, OSError, listen_address.CannotListen) as error:
+        problems = [str(error)]
+    if problems:
+        sys.exit("\n".join(f"keeper: {problem}" for problem in problems))
+    if arguments in ([], ["help"], ["--help"], ["-h"]):
+        sys.stdout.write(f"{overview()}\n")
+    else:
+        _execute(arguments, needs_setup=needs_setup)
+
+
+def _execute(arguments: Sequence[str], *, needs_setup: bool) -> None:
+    from django.core.management import execute_from_command_line  # noqa: PLC0415 - Django only once nothing is unmet
+    from django.db import OperationalError  # noqa: PLC0415 - Django only once nothing is unmet
+
+    try:
+        if needs_setup:
+            if not is_set_up():
+                sys.exit(f"keeper: {NOT_SET_UP}")
+            config_env.store_held()
+        execute_from_command_line([sys.argv[0], *arguments])
+    except config_env.MadeMeanwhile as error:
+        sys.exit(f"keeper: {error}")
+    except OperationalError as error:
+        if "--traceback" in arguments:
+            raise
+        sys.exit(
+            f"keeper: The database of DATABASE_URL does not do it: {_reason(error)} (--traceback tells more)."
+        )
+
+
+def _reason(error: Exception) -> str:
+    """Return what a driver says of a connection that fails: number and words, or the words alone."""
+    return ": ".join(str(part) for part in error.args) or type(error).__name__
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""What the children of `keeper run` do: serve pages and API, and carry out background work."""
+
+import importlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from celery import Celery
+from celery.beat import Service
+from celery.bootsteps import StartStopStep
+from celery.worker import state as worker_state
+from django.conf import settings
+from django.urls import get_resolver
+from django.utils.log import configure_logging
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.log import logger as logger_of_server
+
+from keeper_project.celery import app
+from keeper_project.runtime import process_states
+from keeper_project.runtime.request_threads import SERVER_THREADS, RequestThreads
+from keeper_project.runtime.stuck_connections import close_stuck_connections
+from keeper_project.runtime.supervisor import Child
+
+WEB_SERVER: Final = "web server"
+WORKER: Final = "worker"
+# What an answer may take once the server is asked to stop; less than the supervisor's patience.
+FINISH_SECONDS: Final = 20
+# What the head of a request may take, and a connection that is kept for the next one.
+HEAD_SECONDS: Final = 20
+_STOPS: Final = (signal.SIGINT, signal.SIGTERM)
+_REPEAT_SECONDS: Final = 0.1
+logger = logging.getLogger(__name__)
+
+
+def web(*, host: str, port: int, workers: int, threads: int) -> Child:
+    """Return the web server: granian, whose worker processes run Django by threads.
+
+    Loads all of it here, which the worker processes then share.
+    """
+    application = importlib.import_module("keeper_project.wsgi").application
+    # Otherwise the first request would load the views.
+    _ = get_resolver().url_patterns
+    serve = partial(serve_pages, application, host=host, port=port, workers=workers, threads=threads)
+    return Child(WEB_SERVER, serve, required=True)
+
+
+def serve_pages(application: Any, *, host: str, port: int, workers: int, threads: int) -> None:
+    """Serve a WSGI application until a signal asks to stop."""
+    server = Granian(
+        "loaded already",
+        address=host,
+        port=port,
+        interface=Interfaces.WSGI,
+        workers=workers,
+        blocking_threads=SERVER_THREADS,
+        # Of HTTP/2 without TLS no proxy makes use, and looking for it has no deadline.
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_SECONDS * 1000),
+        workers_kill_timeout=FINISH_SECONDS,
+        websockets=False,
+        log_level=LogLevels.warning,
+    )
+    _hear_stops()
+    logger_of_server.addFilter(_means_something)
+    server.serve(target_loader=partial(_begun, application, port, threads), wrap_loader=False)
+
+
+def _means_something(line: logging.LogRecord) -> bool:
+    """Leave out the server's advice on threads, which takes them for threads of the application."""
+    return "Python threads" not in line.getMessage()
+
+
+def _begun(application: Any, port: int, threads: int) -> Any:
+    """Return the application to a worker process that has just been forked."""
+    _hear_stops()
+    # The server has just configured logging for itself, which closes the handlers of everybody else.
+    configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
+    # The socket listens by now.
+    process_states.note_ready(WEB_SERVER)
+    made = RequestThreads(application, threads, longest=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    close_stuck_connections(port, has_late_bodies=made.has_late_bodies)
+    return made
+
+
+def _hear_stops() -> None:
+    """Have a thread of its own take the signals that ask this process to stop, and call their handlers.
+
+    To be called before there are other threads, which then leave those signals alone. Granian's main thread
+    sleeps in a lock until a handler lets it go, and only a signal given to itself wakes it for that: of two
+    at once (from whoever stops all processes, and from the parent) Linux may give both to another thread.
+    """
+    # What a worker inherits from its parent would stop nothing here.
+    for number in _STOPS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    threading.Thread(target=_take_stops, name="stops", daemon=True).start()
+
+
+def _take_stops() -> None:
+    number = signal.sigwait(_STOPS)
+    # Granian may be about to set it.
+    while not callable(handler := signal.getsignal(number)):
+        time.sleep(_REPEAT_SECONDS)
+    # Once. A worker's signal stores one message until Granian takes it, so that it may come early. A second
+    # message waits for room while it holds Python's lock: the process would stand still, with its open
+    # transactions, until it is killed.
+    handler(number, None)
+
+
+class Beat(threading.Thread):
+    """Celery's scheduler as a thread; the worker ends with it, so that the supervisor starts both again."""
+
+    def __init__(self, celery: Celery) -> None:
+        super().__init__(name="beat", daemon=True)
+        self.service = Service(celery)
+        self._is_stopping = False
+
+    def run(self) -> None:
+        """Send what is due until asked to stop."""
+        try:
+            self.service.start()
+        finally:
+            if not self._is_stopping:
+                logger.error("beat ended: the worker ends too, since nothing would be due any more")
+                worker_state.should_stop = os.EX_SOFTWARE  # type: ignore[assignment]  # stubs
+                # A task that is held up must not hold up all others for good.
+                time.sleep(FINISH_SECONDS)
+                os._exit(os.EX_SOFTWARE)
+
+    def ask_to_stop(self) -> None:
+        """Return at once: it takes it seconds, and until then tasks would go on being begun."""
+        self._is_stopping = True
+        self.service.stop()
+
+    def stop(self) -> None:
+        """Wait until it has stored when each task was last sent."""
+        self.ask_to_stop()
+        self.join()
+
+
+class Schedule(StartStopStep):
+    """Beat inside the worker: the process that Celery would start holds a copy of everything."""
+
+    def create(self, parent: Any) -> Any:
+        """Return the scheduler, which starts as the worker does."""
+        parent.schedule = Beat(parent.app)
+        return parent.schedule
+
+    def stop(self, parent: Any) -> None:
+        """Ask it to end, without waiting."""
+        parent.schedule.ask_to_stop()
+
+
+def worker(*, threads: int, level: str) -> Child:
+    """Return the worker: one Celery process with threads, and beat inside it."""
+    app.loader.import_default_modules()
+    app.steps["worker"].add(Schedule)
+    made = partial(
+        app.Worker,
+        pool_cls="threads",
+        concurrency=threads,
+        loglevel=level,
+        quiet=True,
+        # There is one worker: it has nobody to gossip with.
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
+    return Child(WORKER, partial(_work, made))
+
+
+def _work(made: Callable[[], Any]) -> None:
+    # Celery fears pickled messages under root; Keeper takes JSON alone.
+    warnings.filterwarnings("ignore", message="You're running")
+    running = made()
+    running.start()
+    running.schedule.stop()
+    sys.exit(running.exitcode)

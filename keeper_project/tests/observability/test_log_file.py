@@ -1,0 +1,60 @@
+"""One log file, several writers: it rotates once and loses no line."""
+
+import logging
+import stat
+from pathlib import Path
+
+from keeper_project.observability.log_file import SharedRotatingFileHandler
+
+
+def handler(path: Path, *, max_bytes: int = 1000) -> SharedRotatingFileHandler:
+    return SharedRotatingFileHandler(str(path), max_bytes=max_bytes, backups=3)
+
+
+def record(text: str) -> logging.LogRecord:
+    return logging.LogRecord("keeper", logging.INFO, __file__, 1, text, None, None)
+
+
+def test_it_makes_no_file_before_the_first_line(tmp_path: Path) -> None:
+    writer = handler(tmp_path / "logs" / "keeper.log")
+    assert not (tmp_path / "logs" / "keeper.log").exists()
+    writer.close()
+
+
+def test_it_makes_a_file_that_only_its_owner_reads(tmp_path: Path) -> None:
+    writer = handler(tmp_path / "keeper.log")
+    writer.emit(record("x"))
+    writer.close()
+    assert stat.S_IMODE((tmp_path / "keeper.log").stat().st_mode) == 0o600
+
+
+def test_it_rotates_once_for_two_writers(tmp_path: Path) -> None:
+    one, two = handler(tmp_path / "keeper.log"), handler(tmp_path / "keeper.log")
+    for writer in (one, two):
+        writer.emit(record("a" * 450))
+    for writer in (one, two):
+        writer.emit(record("b" * 450))
+    one.close()
+    two.close()
+    assert (tmp_path / "keeper.log.1").read_text().split() == ["a" * 450, "a" * 450]
+    assert (tmp_path / "keeper.log").read_text().split() == ["b" * 450, "b" * 450]
+    assert not (tmp_path / "keeper.log.2").exists()
+
+
+def test_it_follows_a_file_that_another_process_moved(tmp_path: Path) -> None:
+    writer = handler(tmp_path / "keeper.log")
+    writer.emit(record("old"))
+    (tmp_path / "keeper.log").rename(tmp_path / "moved")
+    writer.emit(record("new"))
+    writer.close()
+    assert (tmp_path / "moved").read_text() == "old\n"
+    assert (tmp_path / "keeper.log").read_text() == "new\n"
+
+
+def test_it_makes_the_file_again_when_it_was_removed(tmp_path: Path) -> None:
+    writer = handler(tmp_path / "keeper.log")
+    writer.emit(record("old"))
+    (tmp_path / "keeper.log").unlink()
+    writer.emit(record("new"))
+    writer.close()
+    assert (tmp_path / "keeper.log").read_text() == "new\n"

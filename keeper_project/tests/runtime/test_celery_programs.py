@@ -1,0 +1,43 @@
+"""Celery's programs under Keeper: a task that ends its process, and programs that nobody could reach."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from celery import shared_task
+from pytest_django import Settings
+
+from keeper_project.celery import TaskEnded, app
+
+
+@shared_task(name="keeper_project.tests.runtime.test_celery_programs.ends")
+def ends(error: str) -> None:
+    """End the process that runs it, as a library may."""
+    raise {"SystemExit": SystemExit, "KeyboardInterrupt": KeyboardInterrupt, "MemoryError": MemoryError}[
+        error
+    ]
+
+
+@pytest.mark.parametrize("error", ["SystemExit", "KeyboardInterrupt"])
+def test_a_task_that_ends_its_process_fails(error: str) -> None:
+    task: Any = ends
+    with pytest.raises(TaskEnded, match=error):
+        task(error)
+
+
+@pytest.mark.parametrize("make", [app.Beat, lambda: app.Worker(pool_cls="threads")])
+def test_a_program_that_no_process_could_reach_refuses_to_start(
+    make: Callable[[], object], settings: Settings
+) -> None:
+    settings.KEEPER_EMBEDDED_WORKER = True
+    with pytest.raises(SystemExit, match="Set REDIS_URL or CELERY_BROKER_URL"):
+        make()
+
+
+@pytest.mark.parametrize("make", [app.Beat, lambda: app.Worker(pool_cls="threads")])
+def test_a_program_whose_settings_keeper_run_refuses_does_not_start(
+    make: Callable[[], object], settings: Settings
+) -> None:
+    settings.KEEPER_EMBEDDED_WORKER, settings.SECRET_KEY = False, "change-me"
+    with pytest.raises(SystemExit, match=r"^keeper\.E002: SECRET_KEY is short"):
+        make()

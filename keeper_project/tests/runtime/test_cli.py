@@ -1,0 +1,144 @@
+"""`keeper X` is `manage.py X`, also in the brief's spelling, and says clearly what is wrong."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from keeper_project.runtime.cli import translate
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def keeper(*arguments: str, data: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    return subprocess.run(
+        [sys.executable, "-m", "keeper_project.runtime.cli", *arguments],
+        cwd=ROOT,
+        env={**inherited, "KEEPER_DATA_DIR": str(data), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("init-db", "init_db"),
+        ("reset-db --yes", "reset_db --yes"),
+        ("migrate", "migrate"),
+        ("migrate secrets_app 0001", "migrate secrets_app 0001"),
+        ("migrate --plan", "migrate --plan"),
+        ("migrate to-kms --dry-run", "migrate_to_kms --dry-run"),
+        (
+            "migrate to-kms --environment production --no-dry-run",
+            "migrate_to_kms --environment production --no-dry-run",
+        ),
+        ("migrate rollback-kms backup-file.json", "rollback_kms backup-file.json"),
+        ("rollback-kms backup-file.json", "rollback_kms backup-file.json"),
+        ("kms test-connection", "kms test-connection"),
+        ("verify-audit --stream system", "verify_audit --stream system"),
+        ("run --host 0.0.0.0 --port 8989", "run --host 0.0.0.0 --port 8989"),
+        ("--version", "--version"),
+        ("", ""),
+    ],
+)
+def test_it_translates_the_briefs_spelling(typed: str, meant: str) -> None:
+    assert translate(typed.split()) == meant.split()
+
+
+def test_it_runs_a_command(tmp_path: Path) -> None:
+    done = keeper("show-urls-of-nothing", data=tmp_path)
+    assert done.returncode == 1
+    assert "Unknown command: 'show_urls_of_nothing'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "typed", ["issue-token --environment development --role reader --name a", "verify-audit", "backup"]
+)
+def test_it_makes_nothing_before_the_database_is_set_up(tmp_path: Path, typed: str) -> None:
+    done = keeper(*typed.split(), data=tmp_path / "var")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "keeper: The database has not been set up. Run `keeper init-db` (or `make run`) first.\n"
+    )
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_help_names_keepers_own_commands_with_a_line_each(tmp_path: Path) -> None:
+    done = keeper("--help", data=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^  init-db +Migrates the database", done.stdout, re.MULTILINE)
+    assert re.search(r"^  issue-token +Issue a service token", done.stdout, re.MULTILINE)
+    assert not re.search(r"^ +(flush|startapp|auditlogflush|sqlsequencereset)", done.stdout, re.MULTILINE)
+    assert max(map(len, done.stdout.splitlines())) < 120
+
+
+@pytest.mark.parametrize("typed", ["flush", "auditlogflush --yes", "sqlflush"])
+def test_it_refuses_what_deletes_without_a_record(tmp_path: Path, typed: str) -> None:
+    done = keeper(*typed.split(), data=tmp_path)
+    assert done.returncode == 1
+    assert "deletes rows without a record" in done.stderr
+
+
+def test_a_database_without_tables_is_not_set_up(tmp_path: Path) -> None:
+    (tmp_path / "keeper.db").touch()
+    done = keeper("verify-audit", data=tmp_path)
+    assert "has not been set up" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["keeper.db"]
+
+
+def test_a_new_folder_for_a_database_that_is_set_up_gets_its_files(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert keeper("migrate", "--verbosity", "0", data=first).returncode == 0
+    (second).mkdir()
+    (first / "keeper.db").rename(second / "keeper.db")
+    assert "has not been set up" not in keeper("approvals", "list", data=second).stderr
+    assert {"secret_key", "token_pepper"} < {path.name for path in second.iterdir()}
+
+
+def test_manage_py_takes_the_same_words(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "compliance-report", "--help"],
+        cwd=ROOT, env={**os.environ, "KEEPER_DATA_DIR": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "usage: manage.py compliance_report" in done.stdout
+
+
+def test_it_writes_files_for_its_own_user_only(tmp_path: Path) -> None:
+    data = tmp_path / "var"
+    assert keeper("check", data=data).returncode == 0
+    assert data.stat().st_mode & 0o077 == 0
+
+
+def test_it_says_in_a_line_which_database_it_does_not_know(tmp_path: Path) -> None:
+    done = keeper("check", data=tmp_path, DATABASE_URL="oracle://keeper:hunter2@db/keeper")
+    assert done.returncode == 1
+    assert done.stderr.startswith("keeper: DATABASE_URL: the scheme 'oracle' is unknown")
+    assert len(done.stderr.splitlines()) == 1
+    assert "hunter2" not in done.stderr
+
+
+def test_it_says_in_a_line_that_the_database_does_not_answer(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/missing/keeper.db"
+    done = keeper("init-db", data=tmp_path, DATABASE_URL=url, KEEPER_LOG_FILE="-")
+    assert done.returncode == 1
+    (line,) = [each for each in done.stderr.splitlines() if not each.startswith("{")]
+    assert line.startswith(
+        "keeper: The database of DATABASE_URL does not do it: unable to open database file"
+    )
+    assert "Traceback" in keeper("init-db", "--traceback", data=tmp_path, DATABASE_URL=url).stderr
+
+
+def test_it_says_in_a_line_that_it_cannot_write_its_data() -> None:
+    done = keeper("check", data=Path("/dev/null/var"), SECRET_KEY="")
+    assert done.returncode == 1
+    assert done.stderr.startswith("keeper: ")
+    assert "/dev/null" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

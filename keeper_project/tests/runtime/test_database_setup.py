@@ -1,0 +1,199 @@
+"""One process sets the database up while others wait, and a setup that was killed is finished or named."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import MySQLdb
+import pytest
+
+from keeper_project.runtime import database_setup
+from tests.servers.__main__ import installation
+from tests.servers.server import free_port
+
+ROOT = Path(__file__).resolve().parents[3]
+# To migrate takes a busy machine minutes.
+WAIT_SECONDS = 600
+
+
+@dataclass
+class Place:
+    """An empty database, and processes of Keeper that set it up."""
+
+    directory: Path
+    mariadb: str = ""
+    processes: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def name(self) -> str:
+        return urlsplit(self.mariadb).path[1:]
+
+    def begin(self, *arguments: str) -> tuple["subprocess.Popen[bytes]", Path]:
+        """Begin a command of Keeper and return it with what it prints."""
+        output = self.directory / f"output-{uuid4().hex[:8]}"
+        variables = installation(self.directory / "var")
+        if self.mariadb:
+            variables["DATABASE_URL"] = self.mariadb
+        with output.open("wb") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "keeper_project.runtime.cli", *arguments],
+                cwd=ROOT, env={**os.environ, **variables}, stdout=out, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        self.processes.callback(process.wait, WAIT_SECONDS)
+        self.processes.callback(process.terminate)
+        return process, output
+
+    def finish(self, *arguments: str) -> tuple[int, str]:
+        """Run a command of Keeper to its end."""
+        process, output = self.begin(*arguments)
+        return process.wait(WAIT_SECONDS), output.read_text()
+
+    def sql(self, statement: str) -> Any:
+        server = urlsplit(self.mariadb)
+        connected = MySQLdb.connect(
+            host=server.hostname or "",
+            port=server.port or 3306,
+            user=server.username or "",
+            database=self.name,
+        )
+        with closing(connected) as made:
+            cursor = made.cursor()
+            cursor.execute(statement)
+            rows = cursor.fetchall()
+            made.commit()
+            return rows
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock as a process does that sets the database up."""
+        if self.mariadb:
+            server = urlsplit(self.mariadb)
+            connected = MySQLdb.connect(
+                host=server.hostname or "",
+                port=server.port or 3306,
+                user=server.username or "",
+                database=self.name,
+            )
+            with closing(connected) as made:
+                made.cursor().execute("SELECT GET_LOCK(%s, 0)", [database_setup.lock_name(self.name)])
+                yield
+            return
+        path = self.directory / "var" / "keeper.db.setup-lock"
+        path.parent.mkdir(parents=True)
+        with path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+@pytest.fixture(params=["SQLite", "MariaDB"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    if request.param == "SQLite":
+        made = Place(tmp_path)
+        with made.processes:
+            yield made
+        return
+    yield from _on_mariadb(tmp_path)
+
+
+@pytest.fixture
+def on_mariadb(tmp_path: Path) -> Iterator[Place]:
+    yield from _on_mariadb(tmp_path)
+
+
+def _on_mariadb(directory: Path) -> Iterator[Place]:
+    server, name = urlsplit(os.environ["KEEPER_TEST_MARIADB_URL"]), f"setup_{uuid4().hex[:12]}"
+    Place(directory, server._replace(path="/mysql").geturl()).sql(
+        f"CREATE DATABASE {name} CHARACTER SET utf8mb4"
+    )
+    made = Place(directory, server._replace(path=f"/{name}").geturl())
+    try:
+        with made.processes:
+            yield made
+    finally:
+        made.sql(f"DROP DATABASE {name}")
+
+
+def until(holds: Callable[[], bool], what: Callable[[], str]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.05)
+
+
+def serves(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=30) as reply:
+            return bool(reply.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def test_processes_that_start_together_set_it_up_once(place: Place) -> None:
+    ports = [free_port(), free_port()]
+    begun = [place.begin("run", "--no-worker", "--port", str(port)) for port in ports]
+    begun.append(place.begin("init-db"))
+
+    def written() -> str:
+        return "\n".join(output.read_text() for _, output in begun)
+
+    for port in ports:
+        until(lambda port=port: serves(port), written)  # type: ignore[misc]
+    assert begun[-1][0].wait(WAIT_SECONDS) == 0, written()
+    assert written().count("shown once") == 1
+    assert "Traceback" not in written()
+
+
+def test_a_process_that_waits_says_so(place: Place) -> None:
+    with place.locked():
+        process, output = place.begin("init-db")
+        until(lambda: "Another process is setting up this database" in output.read_text(), output.read_text)
+        assert process.poll() is None
+    assert process.wait(WAIT_SECONDS) == 0, output.read_text()
+    assert "Keeper is initialised." in output.read_text()
+
+
+def test_a_setup_that_was_killed_is_finished_by_the_next_start(place: Place) -> None:
+    process, output = place.begin("init-db")
+    if place.mariadb:
+        until(lambda: len(place.sql("SHOW TABLES")) > 12, output.read_text)
+    else:
+        until((place.directory / "var" / "keeper.db-wal").exists, output.read_text)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it was done before it was killed"
+    code, printed = place.finish("init-db")
+    assert code == 0, printed
+    assert "Keeper is initialised." in printed
+    assert place.finish("verify-audit")[0] == 0
+
+
+def test_a_new_database_that_holds_half_a_migration_starts_over(on_mariadb: Place) -> None:
+    assert on_mariadb.finish("migrate", "--verbosity", "0")[0] == 0
+    # As if the process had been killed between the statement and its note.
+    on_mariadb.sql("DELETE FROM django_migrations WHERE app = 'sessions'")
+    code, printed = on_mariadb.finish("init-db")
+    assert code == 0, printed
+    assert "An earlier setup was stopped during the migration sessions.0001_initial" in printed
+    assert "Keeper is initialised." in printed
+
+
+def test_half_a_migration_of_a_database_in_use_is_named(on_mariadb: Place) -> None:
+    assert on_mariadb.finish("init-db")[0] == 0
+    on_mariadb.sql("DELETE FROM django_migrations WHERE app = 'sessions'")
+    for command in ("init-db", "run"):
+        code, printed = on_mariadb.finish(command)
+        assert code == 1, printed
+        assert "The migration sessions.0001_initial is half applied" in printed
+        assert "Traceback" not in printed
+    assert on_mariadb.sql("SELECT username FROM environments_app_user") == (("admin",),)

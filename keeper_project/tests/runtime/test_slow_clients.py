@@ -1,0 +1,104 @@
+"""Clients that send slowly, or nothing more, hold up nobody: attacks on the real server processes."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from keeper_project.runtime.request_threads import MAX_BODIES
+from keeper_project.tests.management.commands.test_run import Served, keeper
+from keeper_project.tests.test_stopping import until
+
+# More than there are threads, and than are kept for bodies.
+ATTACKERS = (16, 200)
+PATHS = ("/healthz", "/readyz", "/sign-in")
+START = b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+ANSWER_SECONDS = 60
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    with keeper(tmp_path / "var", module="keeper_project.tests.impatient") as running:
+        yield running
+
+
+def connected(port: int, sent: bytes) -> socket.socket:
+    made = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS)
+    made.sendall(sent)
+    return made
+
+
+def post(port: int, body: bytes) -> bytes:
+    """Send a whole request with a body, and return the first line of its answer."""
+    head = START + f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+    with closing(connected(port, head + body)) as asking:
+        return asking.recv(64).partition(b"\r\n")[0]
+
+
+@pytest.mark.parametrize("count", ATTACKERS)
+def test_bodies_that_never_come_hold_up_nobody(served: Served, count: int) -> None:
+    with ExitStack() as held:
+        attackers = [
+            held.enter_context(
+                closing(connected(served.port, START + b"Content-Length: 1000000\r\n\r\nuser"))
+            )
+            for _ in range(count)
+        ]
+        for path in PATHS:
+            assert served.get(path)[0] == 200, path
+        if count < MAX_BODIES:
+            # Refused for want of a token, and not for want of a thread.
+            assert post(served.port, b"username=a") == b"HTTP/1.1 403 Forbidden"
+        else:
+            # The attackers lose their connections, and with them their places.
+            until(lambda: post(served.port, b"username=a") == b"HTTP/1.1 403 Forbidden", "no place came free")
+        for attacker in attackers:
+            until(partial(is_closed, attacker), "a connection stayed")
+        for path in PATHS:
+            assert served.get(path)[0] == 200, path
+    assert served.stop() == 0
+
+
+def is_closed(attacker: socket.socket) -> bool:
+    try:
+        return attacker.recv(4096) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_a_body_that_drips_is_cut(served: Served) -> None:
+    with closing(connected(served.port, START + b"Content-Length: 1000\r\n\r\n")) as attacker:
+        attacker.settimeout(0.5)
+
+        def drip() -> bool:
+            try:
+                attacker.sendall(b"a")
+                return is_closed(attacker)
+            except TimeoutError:
+                return False
+            except (BrokenPipeError, ConnectionResetError):
+                return True
+
+        until(drip, "it drips for ever")
+
+
+def test_a_client_that_leaves_in_the_middle_leaves_nothing(served: Served) -> None:
+    for _ in range(100):
+        connected(served.port, START + b"Content-Length: 1000000\r\n\r\nuser").close()
+    assert post(served.port, b"username=a") == b"HTTP/1.1 403 Forbidden"
+    assert served.stop() == 0
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /sign-in HTTP/1.1\r\nHost: loc"], ids=["nothing", "half a head"])
+def test_a_head_that_never_comes_is_given_up(served: Served, sent: bytes) -> None:
+    with closing(connected(served.port, sent)) as attacker:
+        assert attacker.recv(64)[:12] in {b"", b"HTTP/1.1 408"}
+
+
+def test_a_large_body_arrives_whole(served: Served) -> None:
+    """As it is too large for a form, and small enough to be read."""
+    body = b"username=a&password=" + b"b" * 5_000_000
+    assert post(served.port, body) == b"HTTP/1.1 403 Forbidden"

@@ -1,0 +1,1 @@
+"""Elements of every page: navigation, labels, charts, times."""

@@ -1,0 +1,1 @@
+"""Pages of the project: dashboard, reports, health, backups, inbox."""

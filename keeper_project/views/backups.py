@@ -1,0 +1,74 @@
+"""The page of backups: what there is, whether it was proved, and what waits since a restore."""
+
+from itertools import islice
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+
+from audit_app.integrity.active_installation import current, is_active
+from environments_app.authentication.drf import principal_of
+from environments_app.errors import ConfirmationNeeded, Conflict, Invisible, Tampered
+from environments_app.views.profile import confirm_first
+from keeper_project.backup import recovery, requests
+from keeper_project.backup import service as backup
+from keeper_project.backup.errors import Malformed
+
+_WAITING_SHOWN = 200
+
+
+@login_required
+@require_GET
+def backups(request: HttpRequest) -> HttpResponse:
+    """Show the backups, and what a restore suspended."""
+    actor = principal_of(request)
+    context = {
+        "kept": backup.kept(actor=actor),
+        "last": backup.last_success(),
+        "interval": settings.KEEPER_BACKUP_INTERVAL_HOURS,
+        "installation": current(),
+        "active": is_active(),
+        "waiting": list(islice(recovery.waiting(actor=actor), _WAITING_SHOWN)),
+    }
+    return render(request, "keeper_project/backups.html", context)
+
+
+@login_required
+@require_POST
+def backup_now(request: HttpRequest) -> HttpResponse:
+    """Have a backup made in the background."""
+    requests.ask(actor=principal_of(request))
+    messages.success(request, "A backup is being made; it appears here once whole.")
+    return redirect("backups")
+
+
+@login_required
+@require_POST
+def backup_verify(request: HttpRequest, name: str) -> HttpResponse:
+    """Have a backup proved in the background."""
+    try:
+        requests.ask(actor=principal_of(request), name=name)
+    except Malformed as error:
+        raise Invisible(str(error)) from error
+    messages.success(request, "It is being proved; the result appears here.")
+    return redirect("backups")
+
+
+@login_required
+@require_POST
+def restore_release(request: HttpRequest, kind: str, uuid: UUID) -> HttpResponse:
+    """Let one thing act again that a restore suspended."""
+    actor = principal_of(request)
+    try:
+        recovery.release(actor=actor, kind=kind, uuid=uuid)
+        messages.success(request, "Released: it acts again.")
+    except (Conflict, Tampered) as error:
+        messages.error(request, str(error))
+    except ConfirmationNeeded:
+        return confirm_first(request, back=reverse("backups"))
+    return redirect("backups")

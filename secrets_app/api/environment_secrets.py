@@ -1,0 +1,139 @@
+"""The API of an environment's secrets by name, of its export, and of its comparison with another."""
+
+from collections.abc import Iterable
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import status
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from environments_app.environments.service import find_environment
+from secrets_app.api import serializers as documents
+from secrets_app.api.secrets import IF_MATCH, NO_CONTENT, SecretsView, answer
+from secrets_app.api.stages import STAGE
+from secrets_app.errors import InvalidInput
+from secrets_app.queries.lookup import find_secret_by_name
+from secrets_app.services import lifecycle, write
+from secrets_app.services.compare import compare
+from secrets_app.services.dotenv_file import HEADER
+from secrets_app.services.export_formats import EXPORT_RENDERERS, export_renderer
+from secrets_app.services.export_names import export_values
+from secrets_app.services.read import reveal_environment
+from secrets_app.values.names import validate_prefix, validate_secret_name
+
+
+class NamedSecretView(SecretsView):
+    """One secret, by its environment and name."""
+
+    serializer_class = documents.SecretWithValue
+
+    @extend_schema(summary="Read a secret by name", parameters=[STAGE], responses=documents.SecretWithValue)
+    def get(self, request: Request, environment: str, name: str) -> Response:
+        """Return a secret with its value; a viewer gets it without."""
+        validate_secret_name(name)
+        place = find_environment(actor=self.actor, name=environment)
+        return self.shown(find_secret_by_name(actor=self.actor, environment=place, name=name))
+
+    @extend_schema(
+        summary="Create or change a secret by name",
+        request=documents.SecretChange,
+        responses={200: documents.SecretDocument, 201: documents.SecretDocument},
+        parameters=[IF_MATCH],
+    )
+    def put(self, request: Request, environment: str, name: str) -> Response:
+        """Create the secret or change it; what is left out is kept, the value as well.
+
+        An equal value makes no version, and is recorded as a comparison: it tells what the value is.
+        """
+        validate_secret_name(name)
+        place = find_environment(actor=self.actor, name=environment)
+        given = self.given(documents.SecretChange)
+        fields = given.validated_data
+        named = {"name": name, "environment": place.name, "environment_id": place.pk}
+        for field in named.keys() & fields.keys():
+            if fields[field] != named[field]:
+                raise InvalidInput(field, "Name and environment are those of the address; leave them out.")
+        secret, created = write.put(
+            actor=self.actor,
+            environment=place,
+            name=name,
+            secret_type=fields.get("secret_type"),
+            value=fields.get("value"),
+            expected=self.expected(),
+            comment=fields.get("comment", ""),
+            **given.metadata,
+        )
+        return answer(secret, status_code=status.HTTP_201_CREATED if created else status.HTTP_200_OK)
+
+    @extend_schema(summary="Delete a secret by name", responses={204: NO_CONTENT}, parameters=[IF_MATCH])
+    def delete(self, request: Request, environment: str, name: str) -> Response:
+        """Delete a secret softly; it can be restored until it is purged."""
+        validate_secret_name(name)
+        place = find_environment(actor=self.actor, name=environment)
+        secret = find_secret_by_name(actor=self.actor, environment=place, name=name)
+        lifecycle.delete(actor=self.actor, secret=secret, expected=self.expected())
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class ExportNegotiation(DefaultContentNegotiation):
+    """Chooses the form of an export by `format`; an unknown one is the caller's mistake."""
+
+    def filter_renderers(self, renderers: Iterable[BaseRenderer], format: str) -> list[BaseRenderer]:
+        """Return the renderer of a format. Raises InvalidInput."""
+        renderers = list(renderers)
+        chosen = [renderer for renderer in renderers if renderer.format == format]
+        if not chosen:
+            raise InvalidInput("format", f"Choose one of {', '.join(r.format for r in renderers)}.")
+        return chosen
+
+
+class ExportView(SecretsView):
+    """All values of an environment that one may read."""
+
+    serializer_class = documents.SecretWithValue
+    content_negotiation_class = ExportNegotiation
+    renderer_classes = EXPORT_RENDERERS
+
+    @extend_schema(
+        summary="Export values",
+        parameters=[
+            OpenApiParameter(
+                "format", str, enum=[renderer.format for renderer in EXPORT_RENDERERS], default="json"
+            ),
+            OpenApiParameter("prefix", str, description="Only the names under it, by whole segments."),
+            OpenApiParameter(
+                HEADER,
+                str,
+                OpenApiParameter.HEADER,
+                response=[200],
+                description="The variables of a dotenv file that a reader does not read as they are.",
+            ),
+        ],
+        responses={(200, renderer.media_type): OpenApiTypes.OBJECT for renderer in EXPORT_RENDERERS},
+    )
+    def get(self, request: Request, environment: str) -> Response:
+        """Return name and current value of every secret that one may read; recorded as one read."""
+        place = find_environment(actor=self.actor, name=environment)
+        prefix = validate_prefix(request.query_params.get("prefix", ""))
+        revealed = reveal_environment(actor=self.actor, environment=place, prefix=prefix)
+        renderer = export_renderer(request.accepted_renderer.format)
+        values = export_values(revealed, format=renderer.format)
+        return Response(values, headers=renderer.headers(values))
+
+
+class CompareView(SecretsView):
+    """Two environments, side by side."""
+
+    serializer_class = documents.Comparison
+
+    @extend_schema(summary="Compare two environments", responses=documents.Comparison)
+    def get(self, request: Request, environment: str, other: str) -> Response:
+        """Tell for each name whether both sides hold the same value; needs the right to reveal on both."""
+        left = find_environment(actor=self.actor, name=environment)
+        right = find_environment(actor=self.actor, name=other)
+        rows = compare(actor=self.actor, left=left, right=right)
+        results = documents.ComparisonRow(rows, many=True).data
+        return Response({"left": left.name, "right": right.name, "results": results})

@@ -1,0 +1,92 @@
+"""The API of offboarding: what somebody who leaves knows, and acting on it."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from audit_app.events.actions import Action
+from environments_app.api.environments import AccessView
+from environments_app.authorization.policy import require
+from environments_app.errors import Invisible
+from environments_app.models import User
+from environments_app.users.password_backend import named_user
+from secrets_app.exposure.offboarding import dossier, offboard
+
+
+class ReadableSecret(serializers.Serializer[Any]):
+    """A secret that the person could read."""
+
+    id = serializers.IntegerField(read_only=True)
+    name = serializers.CharField(read_only=True)
+    environment = serializers.CharField(source="environment.name", read_only=True)
+
+
+class KnownSecret(serializers.Serializer[Any]):
+    """A secret of which the person has read or written versions; `stands`: one of them is still served."""
+
+    id = serializers.IntegerField(source="secret.pk", read_only=True)
+    name = serializers.CharField(source="secret.name", read_only=True)
+    environment = serializers.CharField(source="secret.environment.name", read_only=True)
+    versions = serializers.ListField(source="numbers", child=serializers.IntegerField(), read_only=True)
+    stands = serializers.BooleanField(read_only=True)
+    rotation_due_at = serializers.DateTimeField(
+        source="secret.rotation_due_at", read_only=True, allow_null=True
+    )
+
+
+class HeldToken(serializers.Serializer[Any]):
+    """A service token that the person issued, and whose text they have seen."""
+
+    id = serializers.IntegerField(read_only=True)
+    name = serializers.CharField(read_only=True)
+    environment = serializers.CharField(
+        source="environment.name", read_only=True, default=None, allow_null=True
+    )
+    role = serializers.CharField(read_only=True)
+    expires_at = serializers.DateTimeField(read_only=True, allow_null=True)
+
+
+class DossierDocument(serializers.Serializer[Any]):
+    """What there is to know before somebody leaves."""
+
+    user = serializers.CharField(source="user.username", read_only=True)
+    is_active = serializers.BooleanField(source="user.is_active", read_only=True)
+    could_read = ReadableSecret(many=True, read_only=True)
+    known = KnownSecret(many=True, read_only=True)
+    tokens = HeldToken(many=True, read_only=True)
+
+
+class OffboardedDocument(serializers.Serializer[Any]):
+    """What was done."""
+
+    marked = serializers.IntegerField(read_only=True, help_text="Secrets marked as due.")
+    queued = serializers.IntegerField(read_only=True, help_text="Policies that rotate by themselves now.")
+
+
+class OffboardingView(AccessView):
+    """Somebody who leaves."""
+
+    queryset = User.objects.none()
+    serializer_class = DossierDocument
+    pagination_class = None
+
+    @extend_schema(summary="What somebody who leaves knows", responses=DossierDocument)
+    def get(self, request: Request, username: str) -> Response:
+        """Return what a person could read, did read or write, and the tokens they issued."""
+        return Response(DossierDocument(dossier(actor=self.actor, user=self._person(username))).data)
+
+    @extend_schema(summary="Offboard somebody", request=None, responses=OffboardedDocument)
+    def post(self, request: Request, username: str) -> Response:
+        """Disable the account and queue what the person knows for rotation."""
+        done = offboard(actor=self.actor, user=self._person(username))
+        return Response(OffboardedDocument(done).data)
+
+    def _person(self, username: str) -> User:
+        require(actor=self.actor, action=Action.USER_CHANGE, environment=None)
+        user = named_user(username)
+        if user is None:
+            raise Invisible("There is no such person.")
+        return user

@@ -1,0 +1,100 @@
+"""The API of webhooks: whom Keeper tells over HTTP about an environment."""
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from audit_app.events.actions import Action
+from environments_app.api.environments import NO_CONTENT, AccessView
+from environments_app.api.fields import StrictSerializer, Text
+from environments_app.api.recipients import QUEUED
+from environments_app.authorization.policy import require
+from environments_app.environments.service import find_environment
+from secrets_app.models import Webhook, WebhookStyle
+from secrets_app.webhooks import service as webhooks
+
+
+class WebhookDocument(serializers.ModelSerializer[Webhook]):
+    """A webhook as it is answered; its address is shown to its host only."""
+
+    class Meta:
+        model = Webhook
+        fields = ["id", "uuid", "name", "endpoint", "style", "created_by", "created_at"]
+        read_only_fields = fields
+
+
+class NewWebhook(StrictSerializer):
+    """What a webhook is made from."""
+
+    name = Text(max_length=webhooks.MAX_NAME)
+    url = Text(max_length=webhooks.MAX_URL, help_text="Sealed, and never shown again.")
+    style = serializers.ChoiceField(  # type: ignore[assignment]  # a serializer's own "style" is not used
+        choices=[(style.value, style.value) for style in WebhookStyle], default=WebhookStyle.SLACK
+    )
+
+
+class IssuedWebhook(WebhookDocument):
+    """A new webhook with the key that signs; this answer alone holds it."""
+
+    key = serializers.CharField(read_only=True)
+
+    class Meta(WebhookDocument.Meta):
+        fields = [*WebhookDocument.Meta.fields, "key"]
+        read_only_fields = fields
+
+
+class WebhookListView(AccessView):
+    """The webhooks of an environment, and new ones."""
+
+    queryset = Webhook.objects.none()
+    serializer_class = WebhookDocument
+
+    @extend_schema(summary="List webhooks", responses=WebhookDocument(many=True))
+    def get(self, request: Request, environment: str) -> Response:
+        """List the webhooks that are told about an environment."""
+        place = find_environment(actor=self.actor, name=environment)
+        require(actor=self.actor, action=Action.NOTIFICATION_VIEW, environment=place)
+        rows = self.page(Webhook.objects.filter(environment=place).defer("sealed"))
+        return self.get_paginated_response(WebhookDocument(rows, many=True).data)
+
+    @extend_schema(summary="Tell a webhook", request=NewWebhook, responses={201: IssuedWebhook})
+    def post(self, request: Request, environment: str) -> Response:
+        """Have a webhook told about an environment; the answer alone holds the key that signs."""
+        place = find_environment(actor=self.actor, name=environment)
+        require(actor=self.actor, action=Action.NOTIFICATION_CREATE, environment=place)
+        webhook, key = webhooks.add_webhook(actor=self.actor, environment=place, **self.given(NewWebhook))
+        document = {**WebhookDocument(webhook).data, "key": key}
+        return Response(document, status=status.HTTP_201_CREATED)
+
+
+class WebhookActs(AccessView):
+    """The base of what is done with one webhook."""
+
+    queryset = Webhook.objects.none()
+    serializer_class = WebhookDocument
+
+    def webhook(self, environment: str, id: int) -> Webhook:
+        """Return the webhook that the address names. Raises Invisible or Forbidden."""
+        place = find_environment(actor=self.actor, name=environment)
+        return webhooks.find_webhook(actor=self.actor, environment=place, id=id)
+
+
+class WebhookView(WebhookActs):
+    """One webhook."""
+
+    @extend_schema(summary="Stop telling a webhook", responses={204: NO_CONTENT})
+    def delete(self, request: Request, environment: str, id: int) -> Response:
+        """Remove a webhook, also one that is not genuine."""
+        webhooks.remove_webhook(actor=self.actor, webhook=self.webhook(environment, id))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class WebhookTestView(WebhookActs):
+    """A test message to a webhook."""
+
+    @extend_schema(summary="Send a webhook a test", request=None, responses={202: QUEUED})
+    def post(self, request: Request, environment: str, id: int) -> Response:
+        """Queue a message that says that messages arrive."""
+        webhooks.try_webhook(actor=self.actor, webhook=self.webhook(environment, id))
+        return Response(status=status.HTTP_202_ACCEPTED)

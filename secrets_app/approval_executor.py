@@ -1,0 +1,194 @@
+"""Carries out approved changes of secrets, each by its ordinary use case, and forgets what was sealed."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final, cast
+
+from django.urls import reverse
+
+from audit_app.events.actions import Action
+from audit_app.events.streams import environment_stream
+from audit_app.recording.recorder import commit_record
+from environments_app.approvals.executors import Done
+from environments_app.authorization.policy import Principal
+from environments_app.errors import ApprovalVoid
+from environments_app.models import Approval, Environment
+from secrets_app.models import PendingValue, Secret
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import bulk_create, lifecycle, transfer, write
+from secrets_app.values.metadata import Metadata
+
+_GONE: Final = "What this was about is not there any more."
+
+
+class SecretsOwner:
+    """Keeps proposed values sealed until their request is over."""
+
+    @property
+    def actions(self) -> frozenset[Action]:
+        """The acts that this app carries out."""
+        return frozenset(_ACTS)
+
+    def carry_out(self, *, actor: Principal, approval: Approval) -> Done:
+        """Do what was approved; raises what the use case raises."""
+        return _ACTS[Action(approval.action)](actor, approval)
+
+    def forget(self, approval: Approval) -> None:
+        """Destroy the proposed values, in the transaction in which their request ends."""
+        PendingValue.objects.filter(approval=approval).delete()
+
+
+def _create(actor: Principal, approval: Approval) -> Done:
+    given = approval.arguments
+    secret = write.create(
+        actor=actor,
+        environment=approval.environment,
+        name=given["name"],
+        secret_type=SecretType(given["secret_type"]),
+        value=_value(actor, approval),
+        comment=given["comment"],
+        **_metadata(given),
+    )
+    return _done(f"{secret.name} was created.", secret)
+
+
+def _update(actor: Principal, approval: Approval) -> Done:
+    given = approval.arguments
+    secret = write.update(
+        actor=actor,
+        secret=_secret(approval),
+        value=_value(actor, approval) if given["with_value"] else None,
+        secret_type=SecretType(given["secret_type"]) if given["secret_type"] else None,
+        expected=approval.expected,
+        comment=given["comment"],
+        **_metadata(given),
+    )
+    return _done(f"{secret.name} was saved.", secret)
+
+
+def _rollback(actor: Principal, approval: Approval) -> Done:
+    number = approval.arguments["number"]
+    secret = write.rollback(actor=actor, secret=_secret(approval), number=number, expected=approval.expected)
+    return _done(f"The value of v{number} is current again, as v{secret.current_number}.", secret)
+
+
+def _rename(actor: Principal, approval: Approval) -> Done:
+    secret = lifecycle.rename(
+        actor=actor,
+        secret=_secret(approval),
+        name=approval.arguments["name"],
+        expected=approval.expected,
+    )
+    return _done(f"The secret is called {secret.name} now.", secret)
+
+
+def _delete(actor: Principal, approval: Approval) -> Done:
+    secret = lifecycle.delete(actor=actor, secret=_secret(approval), expected=approval.expected)
+    return _done(f"{secret.name} was deleted. It can be restored from its page.", secret)
+
+
+def _restore(actor: Principal, approval: Approval) -> Done:
+    secret = lifecycle.restore(actor=actor, secret=_secret(approval))
+    return _done(f"{secret.name} was restored.", secret)
+
+
+def _purge(actor: Principal, approval: Approval) -> Done:
+    lifecycle.purge(actor=actor, secret=_secret(approval))
+    return Done(sentence=f"{approval.object_name} was destroyed.")
+
+
+def _copy(actor: Principal, approval: Approval) -> Done:
+    return _done("The secret was copied.", transfer.copy(**_destination(actor, approval)))
+
+
+def _move(actor: Principal, approval: Approval) -> Done:
+    return _done("The secret was moved.", transfer.move(**_destination(actor, approval)))
+
+
+def _create_many(actor: Principal, approval: Approval) -> Done:
+    items = approval.arguments["items"]
+    values = _values(actor, approval, len(items))
+    secrets = bulk_create.create_many(
+        actor=actor,
+        items=[
+            bulk_create.NewSecret(
+                environment=approval.environment,
+                name=item["name"],
+                secret_type=SecretType(item["secret_type"]),
+                value=value,
+                comment=item["comment"],
+                metadata=_metadata(item),
+            )
+            for item, value in zip(items, values, strict=True)
+        ],
+    )
+    return Done(sentence=f"{len(secrets)} secrets were created.")
+
+
+def _secret(approval: Approval) -> Secret:
+    secret = Secret.objects.select_related("environment").filter(pk=approval.arguments["secret"]).first()
+    if secret is None:
+        raise ApprovalVoid(_GONE)
+    return secret
+
+
+def _destination(actor: Principal, approval: Approval) -> dict[str, Any]:
+    given = approval.arguments
+    environment = Environment.objects.filter(uuid=given["environment_uuid"]).first()
+    if environment is None:
+        raise ApprovalVoid(_GONE)
+    return {
+        "actor": actor,
+        "secret": _secret(approval),
+        "environment": environment,
+        "name": given["name"],
+    }
+
+
+def _value(actor: Principal, approval: Approval) -> str:
+    return _values(actor, approval, 1)[0]
+
+
+def _values(actor: Principal, approval: Approval, count: int) -> list[str]:
+    """Open the proposed values, after the record of it is committed."""
+    rows = list(
+        PendingValue.objects.select_related("environment", "approval")
+        .filter(approval=approval)
+        .order_by("index")
+    )
+    if len(rows) != count:
+        raise ApprovalVoid("The proposed value is not kept any more: ask again.")
+    receipt = commit_record(
+        actor=actor,
+        action=Action.APPROVAL_OPEN,
+        stream=environment_stream(approval.environment.uuid),
+        object=approval.audit_object,
+        details={"act": approval.action, "values": count},
+        covers=frozenset(row.uuid.bytes for row in rows),
+    )
+    return [row.value.open(receipt).decode() for row in rows]
+
+
+def _metadata(given: Mapping[str, Any]) -> Metadata:
+    metadata: dict[str, Any] = dict(given["metadata"])
+    if metadata.get("expires_at"):
+        metadata["expires_at"] = datetime.fromisoformat(metadata["expires_at"])
+    return cast("Metadata", metadata)
+
+
+def _done(sentence: str, secret: Secret) -> Done:
+    return Done(sentence=sentence, link=reverse("secret-detail", args=[secret.pk]))
+
+
+_ACTS: Final[Mapping[Action, Callable[[Principal, Approval], Done]]] = {
+    Action.SECRET_CREATE: _create,
+    Action.SECRET_UPDATE: _update,
+    Action.SECRET_ROLLBACK: _rollback,
+    Action.SECRET_RENAME: _rename,
+    Action.SECRET_DELETE: _delete,
+    Action.SECRET_RESTORE: _restore,
+    Action.SECRET_PURGE: _purge,
+    Action.SECRET_COPY: _copy,
+    Action.SECRET_MOVE: _move,
+    Action.SECRET_IMPORT: _create_many,
+}

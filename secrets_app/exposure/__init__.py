@@ -1,0 +1,1 @@
+"""Who has seen which value."""

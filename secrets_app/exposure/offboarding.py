@@ -1,0 +1,117 @@
+"""When somebody leaves: what they could read, what they did read, and what of that still stands.
+
+What they know (`exposure`) is queued for rotation where it still is, or was a moment ago, the value
+that is served.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from audit_app.events import streams
+from audit_app.events.actions import Action
+from audit_app.queries.access_log import record_view
+from audit_app.recording.recorder import AuditObject, record
+from environments_app.authorization.policy import Principal, require, require_confirmed, visible
+from environments_app.authorization.principals import granted_to
+from environments_app.errors import Conflict
+from environments_app.models import Environment, ServiceToken, User
+from environments_app.users.accounts import disable_user
+from secrets_app.exposure.known_values import Known, in_batches, known_to
+from secrets_app.models import Secret
+
+Queue = Callable[[Collection[UUID]], int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dossier:
+    """What there is to know before somebody leaves."""
+
+    user: User
+    could_read: Sequence[Secret]
+    known: Sequence[Known]
+    tokens: Sequence[ServiceToken]
+
+    @property
+    def standing(self) -> list[Known]:
+        """What they know and is still served."""
+        return [each for each in self.known if each.stands]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offboarded:
+    """What was done: how many secrets are marked as due, and how many rotations were brought forward."""
+
+    marked: int
+    queued: int
+
+
+def dossier(*, actor: Principal, user: User) -> Dossier:
+    """Return what a person could read, knows, and holds. Raises Forbidden; it is for administrators.
+
+    What they know is read from the trail, and recorded as a view of it, before anything is looked up.
+    """
+    require(actor=actor, action=Action.USER_CHANGE, environment=None)
+    record_view(viewer=actor, face="offboarding", wanted={"reader": f"user {user.username}"})
+    could_read = Secret.objects.filter(visible(granted_to(user), Action.SECRET_REVEAL), live=True)
+    tokens = ServiceToken.objects.filter(created_by=user, revoked_at=None).select_related("environment")
+    return Dossier(
+        user=user,
+        could_read=list(could_read.select_related("environment").order_by("environment__name", "name")),
+        known=known_to(UUID(str(user.uuid))),
+        tokens=[token for token in tokens.order_by("pk") if token.is_live],
+    )
+
+
+def offboard(*, actor: Principal, user: User) -> Offboarded:
+    """Disable an account, which ends its sessions, and queue what the person knows for rotation.
+
+    Secrets are marked as due; those under a policy with a cadence rotate as soon as their window
+    allows it. It can be repeated: what stands by then is queued again.
+    Raises Forbidden, ConfirmationNeeded, Tampered, or Conflict for oneself and the last administrator.
+    """
+    require(actor=actor, action=Action.USER_CHANGE, environment=None)
+    require_confirmed(actor)
+    if actor.uuid == user.uuid:
+        raise Conflict("Another administrator does this: nobody offboards themselves.")
+    # First, so that nothing more is read while the rest is found.
+    disable_user(actor=actor, user=user)
+    standing = dossier(actor=actor, user=user).standing
+    for environment, group in groupby(standing, key=lambda known: known.secret.environment):
+        _mark(actor, user, environment, [known.secret for known in group])
+    due = [known.secret.uuid for known in standing]
+    queued = sum(queue(due) for queue in _queues()) if due else 0
+    record(
+        actor=actor,
+        action=Action.USER_OFFBOARD,
+        stream=streams.SYSTEM,
+        object=AuditObject("user", user.uuid, user.username),
+        details={"marked": len(due), "queued": queued},
+    )
+    return Offboarded(marked=len(due), queued=queued)
+
+
+def _mark(actor: Principal, user: User, environment: Environment, secrets: Sequence[Secret]) -> None:
+    for batch in in_batches(secrets):
+        with transaction.atomic():
+            rows = Secret.objects.filter(pk__in=[secret.pk for secret in batch])
+            rows.update(rotation_due_at=timezone.now())
+            record(
+                actor=actor,
+                action=Action.USER_OFFBOARD,
+                stream=streams.environment_stream(environment.uuid),
+                object=AuditObject("user", user.uuid, user.username),
+                details={"due": [secret.name for secret in batch]},
+            )
+
+
+@cache
+def _queues() -> tuple[Queue, ...]:
+    return tuple(import_string(path) for path in settings.KEEPER_ROTATION_QUEUES)

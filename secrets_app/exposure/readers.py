@@ -1,0 +1,54 @@
+"""Who has seen a secret, which of its versions and when: from the trail, reads of many included."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from audit_app.events.actions import READS, Action, Outcome
+from audit_app.queries import search
+from audit_app.queries.search import versions_read
+from environments_app.authorization.policy import Principal
+from secrets_app.models import Secret
+
+# A comparison tells whether values are the same, and hands none to anybody.
+_HANDS_OUT: Final = READS - {Action.SECRET_COMPARE}
+# The newest reads that a page looks at; a secret that machines read all day has very many more.
+NEWEST: Final = 500
+
+
+@dataclass
+class Viewer:
+    """Somebody who has seen a secret: how often of late, which versions, and when last."""
+
+    name: str
+    kind: str
+    last_at: datetime
+    count: int = 0
+    numbers: set[int] = field(default_factory=set)
+
+    @property
+    def versions(self) -> str:
+        """The versions in words: `v3, v2`, the newest first, at most five."""
+        newest = sorted(self.numbers, reverse=True)
+        told = ", ".join(f"v{number}" for number in newest[:5])
+        return f"{told}, …" if len(newest) > 5 else told  # noqa: PLR2004 - as many as are told
+
+
+def seen_by(*, actor: Principal, secret: Secret) -> list[Viewer]:
+    """Return who has seen a secret among its newest reads, the latest first, in two statements.
+
+    Only what the actor may read of the trail counts: nothing, for most.
+    """
+    found = search.events(viewer=actor, object_uuid=secret.uuid, outcome=Outcome.ALLOWED, actions=_HANDS_OUT)
+    columns = ("actor_uuid", "actor_name", "actor_kind", "at", "details", "manifest_id")
+    events = list(found.only(*columns)[:NEWEST])
+    numbers = versions_read(events, secret_uuid=secret.uuid)
+    viewers: dict[UUID, Viewer] = {}
+    for event in events:
+        viewer = viewers.setdefault(
+            event.actor_uuid, Viewer(name=event.actor_name, kind=event.actor_kind, last_at=event.at)
+        )
+        viewer.count += 1
+        viewer.numbers.update(numbers[event.pk])
+    return list(viewers.values())

@@ -1,0 +1,198 @@
+"""The forms of the secret pages; the rules themselves stand in the use cases."""
+
+from typing import Any, Final
+
+from django import forms
+from django.http import HttpRequest
+
+from audit_app.parsing import whole_number
+from environments_app.models import Environment
+from secrets_app.errors import InvalidInput
+from secrets_app.interfaces.secret_panels import panel_filters
+from secrets_app.models import MAX_NAME_LENGTH, Secret
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.values.metadata import MAX_COMMENT, MAX_DESCRIPTION, MAX_OWNER, Metadata
+
+MAX_NUMBER: Final = 2**31 - 1
+
+
+def version_number(request: HttpRequest, name: str = "version") -> int | None:
+    """Return the number that a form sends, or None if it sends none. Raises InvalidInput."""
+    text = request.POST.get(name, "")
+    if not text:
+        return None
+    number = whole_number(text, largest=MAX_NUMBER)
+    if number is None:
+        raise InvalidInput(name, "Choose a version.")
+    return number
+
+
+class WrittenFields:
+    """What the forms that write a secret have in common: how their fields become arguments."""
+
+    cleaned_data: dict[str, Any]
+    changed_data: list[str]
+
+    def clean_value(self) -> str:
+        """Undo what browsers do to a textarea: they send every line end as CR LF (HTML, 4.10.21)."""
+        return str(self.cleaned_data["value"]).replace("\r\n", "\n")
+
+    def clean_tags(self) -> list[str]:
+        """Split the tags at commas."""
+        return [tag.strip() for tag in self.cleaned_data["tags"].split(",") if tag.strip()]
+
+    @property
+    def metadata(self) -> Metadata:
+        """The metadata that was entered."""
+        given = self.cleaned_data
+        metadata = Metadata(
+            description=given["description"].replace("\r\n", "\n"),
+            tags=given["tags"],
+            owner=given["owner"],
+        )
+        # One that nobody touched is no date that somebody gave: it may move with the value.
+        if "expires_at" in self.changed_data:
+            metadata["expires_at"] = given["expires_at"]
+        if "resolves_references" in given:
+            metadata["resolves_references"] = given["resolves_references"]
+        return metadata
+
+
+class SecretForm(WrittenFields, forms.Form):
+    """A new secret, or a change of one; an empty value keeps the one that is there."""
+
+    environment = forms.ModelChoiceField(Environment.objects.none(), to_field_name="name", empty_label=None)
+    name = forms.CharField(
+        max_length=MAX_NAME_LENGTH,
+        strip=False,
+        help_text="A path such as payments/stripe-key.",
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "spellcheck": "false", "class": "font-monospace"}
+        ),
+    )
+    secret_type = forms.ChoiceField(label="Type", choices=SecretType.choices)
+    value = forms.CharField(
+        strip=False,
+        required=False,
+        widget=forms.Textarea(
+            attrs={"rows": 5, "autocomplete": "off", "spellcheck": "false", "class": "font-monospace"}
+        ),
+    )
+    resolves_references = forms.BooleanField(
+        label="Resolve references when it is delivered",
+        required=False,
+        help_text="Targets then get another secret's value in place of ${environment/name}, "
+        "for as long as you may reveal it.",
+    )
+    description = forms.CharField(
+        max_length=MAX_DESCRIPTION, required=False, widget=forms.Textarea(attrs={"rows": 2})
+    )
+    tags = forms.CharField(required=False, help_text="Separated by commas.")
+    owner = forms.CharField(max_length=MAX_OWNER, required=False, help_text="A person or a team.")
+    expires_at = forms.DateTimeField(
+        label="Expires",
+        required=False,
+        widget=forms.DateTimeInput(
+            attrs={"type": "datetime-local", "data-warn-past": "expires-past"}, format="%Y-%m-%dT%H:%M"
+        ),
+        help_text="In UTC. Left empty, a certificate brings its own end.",
+    )
+    comment = forms.CharField(max_length=MAX_COMMENT, required=False, help_text="Why the value changes.")
+    expected = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, environments: Any, secret: Secret | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["environment"].queryset = environments  # type: ignore[attr-defined]  # a ModelChoiceField
+        if secret is None:
+            self.fields["value"].required = True
+            return
+        for name in ("environment", "name"):
+            self.fields[name].disabled = True
+        self.fields["value"].help_text = "Leave it empty to keep the value that is there."
+
+    @staticmethod
+    def initial_of(secret: Secret) -> dict[str, Any]:
+        """Return what the form of a change begins with; the value is no part of it."""
+        return {
+            "environment": secret.environment.name,
+            "name": secret.name,
+            "secret_type": secret.secret_type,
+            "resolves_references": secret.resolves_references,
+            "description": secret.description,
+            "tags": ", ".join(secret.tags),
+            "owner": secret.owner,
+            # To the minute, as the field shows it: what is sent back unchanged is then the same.
+            "expires_at": secret.expires_at and secret.expires_at.replace(second=0, microsecond=0),
+            "expected": secret.etag,
+        }
+
+
+# How old the value is, in days; the dashboard counts by the same ranges.
+AGES = {
+    "0-30": "Under 30 days",
+    "30-90": "30 to 90 days",
+    "90-180": "90 to 180 days",
+    "180-365": "180 days to a year",
+    "365-": "Over a year",
+}
+_SORTS = [
+    ("", "By name"),
+    ("-name", "By name, backwards"),
+    ("-updated", "Changed last"),
+    ("updated", "Changed first"),
+    ("-created", "Newest"),
+    ("expires", "Expiring first"),
+    ("rotation_due", "Rotation due first"),
+]
+
+
+class FilterForm(forms.Form):
+    """The filters of the list of secrets, as they stand in its address."""
+
+    q = forms.CharField(label="Search", required=False)
+    environment = forms.ChoiceField(required=False)
+    type = forms.ChoiceField(required=False, choices=[("", "Any type"), *SecretType.choices])
+    tag = forms.CharField(required=False)
+    owner = forms.CharField(required=False)
+    state = forms.ChoiceField(
+        required=False,
+        choices=[("", "Any state"), ("expiring", "Expiring in 30 days"), ("overdue", "Rotation overdue")],
+    )
+    age = forms.ChoiceField(
+        label="Age of the value", required=False, choices=[("", "Any age"), *AGES.items()]
+    )
+    view = forms.ChoiceField(required=False, choices=[("", "All names"), ("folders", "By folder")])
+    ordering = forms.ChoiceField(label="Sort", required=False, choices=_SORTS)
+    deleted = forms.BooleanField(required=False)
+
+    def __init__(self, *args: Any, environments: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choices = [(environment.name, environment.title) for environment in environments]
+        self.fields["environment"].choices = [("", "All environments"), *choices]  # type: ignore[attr-defined]  # a ChoiceField
+        # Not declared: forms have an attribute of this name.
+        self.fields["prefix"] = forms.CharField(label="Under", required=False)
+        for name, added in panel_filters().items():
+            self.fields[name] = forms.ChoiceField(
+                label=added.label, required=False, choices=list(added.choices.items())
+            )
+        self.order_fields([*(name for name in self.fields if name != "deleted"), "deleted"])
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The filters in the words of the API."""
+        names = ("q", "environment", "type", "tag", "owner", "prefix", "age", *panel_filters())
+        given = {name: str(self.data.get(name, "")) for name in names}
+        state = self.data.get("state")
+        given |= {"expiring": "30"} if state == "expiring" else {}
+        given |= {"rotation": "overdue"} if state == "overdue" else {}
+        return given
+
+    @property
+    def wants_deleted(self) -> bool:
+        """Whether the deleted secrets are asked for."""
+        return bool(self.data.get("deleted"))
+
+    @property
+    def shows_folders(self) -> bool:
+        """Whether the names are to be shown as folders."""
+        return bool(self.data.get("view") == "folders")

@@ -1,0 +1,126 @@
+"""The forms in which secrets come in as a file and go out as one."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from django import forms
+
+from environments_app.models import Environment
+from secrets_app.errors import InvalidInput
+from secrets_app.importing.formats.registry import FORMATS, Entry, decoded, format_of, parse
+from secrets_app.secret_types.registry import SecretType, parse_secret_type
+from secrets_app.services.export_formats import EXPORT_RENDERERS
+from secrets_app.values.names import validate_prefix
+
+_FIX: Final = re.compile(r"fix-(\d{1,4})-(name|value|type)")
+_LABELS: Final = {
+    "json": "JSON",
+    "dotenv": "dotenv",
+    "yaml": "YAML",
+    "csv": "CSV",
+    "kubernetes": "Kubernetes Secret",
+}
+
+
+EXPORT_FORMATS: Final = [(each.format, _LABELS[each.format]) for each in EXPORT_RENDERERS]
+
+
+class ImportForm(forms.Form):
+    """A file or text, where its entries go, and corrections of single entries."""
+
+    environment = forms.ModelChoiceField(Environment.objects.none(), to_field_name="name", empty_label=None)
+    format = forms.ChoiceField(
+        required=False,
+        choices=[("", "Tell by the file"), *((each.name, each.label) for each in FORMATS.values())],
+    )
+    file = forms.FileField(required=False, help_text="At most 1,000 entries. It is read in memory alone.")
+    text = forms.CharField(
+        label="Or text",
+        required=False,
+        strip=False,
+        widget=forms.Textarea(
+            attrs={
+                "rows": 4,
+                "autocomplete": "off",
+                "spellcheck": "false",
+                "class": "font-monospace concealed short",
+                "placeholder": "STRIPE_KEY=…",
+            }
+        ),
+    )
+    under = forms.CharField(
+        label="Under", required=False, strip=False, help_text="A path that is put before each name."
+    )
+    existing = forms.ChoiceField(
+        label="Names that exist",
+        required=False,
+        choices=[("change", "Write a new version"), ("keep", "Leave as they are")],
+    )
+
+    def __init__(self, *args: Any, environments: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["environment"].queryset = environments  # type: ignore[attr-defined]  # a ModelChoiceField
+
+    @property
+    def keep_existing(self) -> bool:
+        """Whether secrets that exist are left alone."""
+        return bool(self.cleaned_data["existing"] == "keep")
+
+    @property
+    def fixes(self) -> dict[int, dict[str, str]]:
+        """What was entered to correct single entries, by their place from 0."""
+        found: dict[int, dict[str, str]] = {}
+        for name, value in self.data.items():
+            matched = _FIX.fullmatch(name)
+            if matched and value:
+                found.setdefault(int(matched[1]), {})[matched[2]] = str(value).replace("\r\n", "\n")
+        return found
+
+    def entries(self) -> list[Entry]:
+        """Return the entries of what was sent, corrected. Raises InvalidInput."""
+        given = self.cleaned_data
+        prefix = validate_prefix(given["under"])
+        file = given["file"]
+        # Browsers send every line end of a textarea as CR LF (HTML, 4.10.21); a file comes as it is.
+        text = decoded(file.read()) if file else given["text"].replace("\r\n", "\n")
+        if not text:
+            raise InvalidInput("file", "Choose a file, or paste its text.")
+        entries = parse(given["format"] or format_of(file.name if file else "", text), text)
+        if prefix:
+            entries = [replace(entry, name=f"{prefix}/{entry.name}") for entry in entries]
+        return self._corrected(entries)
+
+    def _corrected(self, entries: Sequence[Entry]) -> list[Entry]:
+        corrected = list(entries)
+        for index, fix in self.fixes.items():
+            if index >= len(corrected):
+                continue
+            entry = corrected[index]
+            corrected[index] = replace(
+                entry,
+                name=fix.get("name", entry.name),
+                value=fix.get("value", entry.value),
+                secret_type=parse_secret_type(fix["type"]) if "type" in fix else entry.secret_type,
+                # Whoever gives what was missing has mended what the file could not say.
+                fault="" if "value" in fix else entry.fault,
+            )
+        return corrected
+
+
+class ExportForm(forms.Form):
+    """Which values leave as a file, and as which kind of file."""
+
+    environment = forms.ModelChoiceField(Environment.objects.none(), to_field_name="name", empty_label=None)
+    under = forms.CharField(
+        label="Under", required=False, strip=False, help_text="Only the names under this path; empty: all."
+    )
+    format = forms.ChoiceField(choices=EXPORT_FORMATS, initial="dotenv")
+
+    def __init__(self, *args: Any, environments: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["environment"].queryset = environments  # type: ignore[attr-defined]  # a ModelChoiceField
+
+
+TYPES: Final = SecretType.choices

@@ -1,0 +1,1 @@
+"""Import of files: the plan and its execution."""

@@ -1,0 +1,32 @@
+"""What every import format yields: entries, each with a name, a value and perhaps a type and metadata."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from secrets_app.errors import InvalidInput
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.values.metadata import Metadata
+
+FIELD: Final = "file"
+MAX_FILE_BYTES: Final = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One secret as a file states it; `place` is its line, or its position, from 1.
+
+    `fault` says why the file's own statement cannot be taken, such as a null. The value has no repr.
+    """
+
+    place: int
+    name: str
+    value: str = field(default="", repr=False)
+    # What the file says of the type; None leaves it to whoever imports, or to the secret that is there.
+    secret_type: SecretType | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+    fault: str = ""
+
+
+def unreadable(reason: str) -> InvalidInput:
+    """Make the error that refuses a whole file for `reason`, a sentence without any part of the file."""
+    return InvalidInput(FIELD, reason)

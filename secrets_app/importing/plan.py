@@ -1,0 +1,242 @@
+"""Says what an import would do, entry by entry, before anything is written.
+
+Nothing is kept between the preview and the import: whoever imports sends the file again, with the
+digest of the plan that they saw. It is a keyed MAC over the person, the place, each entry's name, type
+and value, and the state of the secret that it would change; should any of that differ, the import
+is previewed anew instead of carried out.
+"""
+
+import hmac
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final
+
+from django.db.models import F
+
+from audit_app.crypto.canonical_json import canonical_json
+from audit_app.events.actions import Action
+from audit_app.events.streams import environment_stream
+from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.recording.recorder import AuditObject, commit_record
+from environments_app.authorization.policy import Principal, allows, require
+from environments_app.models import Environment
+from secrets_app.errors import InvalidInput, SecretError, TooManyItems
+from secrets_app.importing.formats.registry import Entry
+from secrets_app.keys import fingerprints
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.queries.lookup import may_somewhere
+from secrets_app.secret_types.registry import SecretType, inspect
+from secrets_app.services.bulk_create import MAX_ITEMS
+from secrets_app.services.write import new_secret
+from secrets_app.values.batch_results import NOT_ALLOWED
+from secrets_app.values.metadata import apply_metadata
+from secrets_app.values.names import validate_secret_name
+
+_NAMES_PER_QUERY: Final = 500
+_DIGEST_LABEL: Final = "keeper/import-plan/v1"
+_CERTIFICATE: Final = "-----BEGIN CERTIFICATE-----"
+
+
+class Verdict(StrEnum):
+    """What an import does with an entry."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    SAME = "same"
+    # The secret is there, and the import was told to leave such alone.
+    KEPT = "kept"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One entry and what becomes of it; `reason` and `field` say why it is refused."""
+
+    index: int
+    entry: Entry
+    verdict: Verdict
+    secret_type: SecretType
+    secret: Secret | None = field(default=None, repr=False)
+    reason: str = ""
+    field: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All lines in the order of the file, and the digest by which an import names this plan."""
+
+    lines: Sequence[Line]
+    digest: str
+
+    def of(self, verdict: Verdict) -> list[Line]:
+        """Return the lines of one verdict."""
+        return [line for line in self.lines if line.verdict is verdict]
+
+
+class PlanChanged(SecretError):
+    """The import is not the one that was previewed; nothing was written. `plan` is what it would be now."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__("This is not what was previewed any more. Look again; nothing was written.")
+        self.plan = plan
+
+
+def plan_import(
+    *, actor: Principal, environment: Environment, entries: Sequence[Entry], keep_existing: bool = False
+) -> Plan:
+    """Return what an import of up to 1,000 entries would do; nothing is written.
+
+    Telling an equal value from a changed one is a read of the secrets that exist: it needs the right
+    to reveal each and is recorded before the answer.
+
+    Raises TooManyItems, and Forbidden or Invisible if nothing may be imported there at all.
+    """
+    if not may_somewhere(actor, Action.SECRET_IMPORT, environment):
+        require(actor=actor, action=Action.SECRET_IMPORT, environment=environment)
+    if len(entries) > MAX_ITEMS:
+        raise TooManyItems(f"A file may hold {MAX_ITEMS:,} entries; this has {len(entries):,}.")
+    known = _current(actor, environment, entries)
+    _record_comparison(actor, environment, known)
+    lines = list(_lines(actor, environment, entries, known, keep_existing=keep_existing))
+    return Plan(lines=lines, digest=_digest(actor, environment, lines))
+
+
+def same_plan(plan: Plan, digest: str) -> bool:
+    """Say whether a digest is that of a plan."""
+    return hmac.compare_digest(plan.digest.encode(), digest.encode())
+
+
+def _lines(
+    actor: Principal,
+    environment: Environment,
+    entries: Sequence[Entry],
+    known: Mapping[str, SecretVersion],
+    *,
+    keep_existing: bool,
+) -> Iterator[Line]:
+    seen: set[str] = set()
+    for index, entry in enumerate(entries):
+        current = known.get(entry.name)
+        secret = current.secret if current else None
+        kind = entry.secret_type or _type_of(entry, secret)
+        line = Line(index=index, entry=entry, verdict=Verdict.NEW, secret_type=kind, secret=secret)
+        try:
+            _check(actor, environment, line, seen)
+        except InvalidInput as error:
+            yield replace(line, verdict=Verdict.REFUSED, reason=error.reason, field=error.field)
+            continue
+        seen.add(entry.name)
+        if current:
+            verdict = Verdict.KEPT if keep_existing else _compared(line, current)
+            line = replace(line, verdict=verdict)
+        yield line
+
+
+def _check(actor: Principal, environment: Environment, line: Line, seen: set[str]) -> None:
+    """Refuse what could not be written as it stands. Raises InvalidInput."""
+    entry = line.entry
+    if entry.fault:
+        raise InvalidInput("value" if entry.name else "name", entry.fault)
+    validate_secret_name(entry.name)
+    if entry.name in seen:
+        raise InvalidInput("name", "An earlier entry has the same name.")
+    if not _may_write(actor, environment, entry.name):
+        raise InvalidInput("name", NOT_ALLOWED)
+    if line.secret and not line.secret.is_authentic():
+        raise InvalidInput("name", "The secret's record was changed outside Keeper. Ask an operator.")
+    new_secret(
+        environment=environment,
+        name=entry.name,
+        secret_type=line.secret_type,
+        value=entry.value,
+        metadata=entry.metadata,
+    )
+
+
+def _may_write(actor: Principal, environment: Environment, name: str) -> bool:
+    rights = (Action.SECRET_IMPORT, Action.SECRET_CREATE, Action.SECRET_UPDATE, Action.SECRET_REVEAL)
+    return all(allows(actor, right, environment_id=environment.pk, name=name) for right in rights)
+
+
+def _compared(line: Line, current: SecretVersion) -> Verdict:
+    secret = current.secret
+    same = fingerprints.matches(line.entry.value.encode(), bytes(current.fingerprint))
+    retyped = secret.secret_type != line.secret_type
+    # On an instance of its own: what is compared here is not what is written later.
+    about = (
+        apply_metadata(Secret.objects.get(pk=secret.pk), line.entry.metadata) if line.entry.metadata else []
+    )
+    return Verdict.SAME if same and not retyped and not about else Verdict.CHANGED
+
+
+def _type_of(entry: Entry, secret: Secret | None) -> SecretType:
+    """Return the type of an entry that names none: that of its secret, a certificate's, or text."""
+    if secret:
+        return SecretType(secret.secret_type)
+    if entry.value.lstrip().startswith(_CERTIFICATE):
+        try:
+            inspect(SecretType.CERTIFICATE, entry.value)
+        except InvalidInput:
+            return SecretType.TEXT
+        return SecretType.CERTIFICATE
+    return SecretType.TEXT
+
+
+def _current(
+    actor: Principal, environment: Environment, entries: Sequence[Entry]
+) -> dict[str, SecretVersion]:
+    """Return the current versions of the secrets that the entries name and the actor may read."""
+    named = {entry.name for entry in entries if _is_name(entry.name)}
+    names = sorted(name for name in named if _may_write(actor, environment, name))
+    found = {}
+    for start in range(0, len(names), _NAMES_PER_QUERY):
+        rows = SecretVersion.objects.filter(
+            secret__environment=environment,
+            secret__live=True,
+            secret__name__in=names[start : start + _NAMES_PER_QUERY],
+            number=F("secret__current_number"),
+        )
+        for version in rows.select_related("secret").defer("value"):
+            version.secret.environment = environment
+            found[version.secret.name] = version
+    return found
+
+
+def _is_name(text: str) -> bool:
+    try:
+        validate_secret_name(text)
+    except InvalidInput:
+        return False
+    return True
+
+
+def _record_comparison(
+    actor: Principal, environment: Environment, known: Mapping[str, SecretVersion]
+) -> None:
+    if not known:
+        return
+    commit_record(
+        actor=actor,
+        action=Action.SECRET_COMPARE,
+        stream=environment_stream(environment.uuid),
+        object=AuditObject("environment", environment.uuid, environment.name),
+        details={"with": "an import", "count": len(known)},
+        manifest=[known[name].secret.manifest_entry(known[name].number) for name in sorted(known)],
+    )
+
+
+def _digest(actor: Principal, environment: Environment, lines: Sequence[Line]) -> str:
+    told = [
+        [
+            ascii(line.entry.name),
+            str(line.verdict),
+            str(line.secret_type),
+            line.secret.etag if line.secret else "",
+            ascii(sorted(line.entry.metadata.items())),
+            fingerprints.fingerprint(line.entry.value.encode(errors="surrogatepass")).hex(),
+        ]
+        for line in lines
+    ]
+    whole = canonical_json([_DIGEST_LABEL, str(actor.uuid), str(environment.uuid), told])
+    return keyring().mac(Purpose.FINGERPRINT, whole).hex()

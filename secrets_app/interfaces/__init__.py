@@ -1,0 +1,1 @@
+"""What higher apps inject: panels and write guards."""

@@ -1,0 +1,77 @@
+"""Gives each data key the wrap of KMS, and keeps that of the key file beside it."""
+
+from collections.abc import Iterator
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from audit_app.events import actors
+from audit_app.events.actions import Action
+from audit_app.integrity.row_authentication import report_violation
+from audit_app.recording.recorder import AuditObject, record
+from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
+from secrets_app.key_operations.rewrap import Rewrapped, Scope
+from secrets_app.keys.providers.registry import provider_named
+from secrets_app.keys.wrapping import KMS, LOCAL, Wrap, own_wrap, refuse_in_transaction, unwrap, wrap_again
+from secrets_app.models import DataKey, KeyMigration
+
+
+def unmoved(scope: Scope, *, is_open: bool = True) -> QuerySet[DataKey]:
+    """Return the data keys of a scope that KMS does not wrap yet or that lack the key file's wrap."""
+    lacking = Q(provider=LOCAL) | Q(other_provider="") if is_open else Q(provider=LOCAL)
+    return scope.data_keys().filter(lacking)
+
+
+def move(scope: Scope, migration: KeyMigration) -> Iterator[Rewrapped]:
+    """Give each data key of a scope both wraps, so that KMS opens it from now on.
+
+    Each is a change of its own with its event, so that an interrupted run is simply repeated; of
+    two runs at once one changes it. A data key that does not open stays as it is. Raises
+    KeyUnavailable or KeyRefused if the scope's key cannot be told.
+    """
+    refuse_in_transaction("data keys are wrapped anew")
+    kms_uri = scope.key_uri_of(provider_named(KMS))
+    for row in unmoved(scope):
+        try:
+            _move(row, scope, migration, kms_uri)
+        except (KeyUnavailable, KeyRefused, EnvelopeError) as error:
+            if isinstance(error, EnvelopeError):
+                report_violation(kind="data_key", uuid=row.uuid, name=row.purpose, reason=str(error))
+            yield Rewrapped(data_key=str(row.uuid), problem=f"data key {row.uuid}: {error}")
+        else:
+            yield Rewrapped(data_key=str(row.uuid))
+
+
+def put_wraps(row: DataKey, scope: Scope, *, own: Wrap, other: Wrap, step: str) -> bool:
+    """Give a data key two wraps with its event; False if its row is no longer what was read."""
+    with transaction.atomic():
+        standing = DataKey.objects.filter(
+            pk=row.pk, provider=row.provider, key_uri=row.key_uri, wrapped_key=bytes(row.wrapped_key)
+        )
+        changed = standing.update(
+            provider=own.provider,
+            key_uri=own.key_uri,
+            wrapped_key=own.wrapped,
+            other_provider=other.provider,
+            other_key_uri=other.key_uri,
+            other_wrapped_key=other.wrapped,
+        )
+        if changed:
+            record(
+                actor=actors.system(),
+                action=Action.DATA_KEY_ROTATE,
+                stream=scope.stream,
+                object=AuditObject("data_key", row.uuid, row.purpose),
+                details={"step": step, "from": row.key_uri, "to": own.key_uri, "beside": other.key_uri},
+            )
+    return bool(changed)
+
+
+def _move(row: DataKey, scope: Scope, migration: KeyMigration, kms_uri: str) -> None:
+    key = unwrap(row)
+    if row.provider == KMS:
+        local = wrap_again(row, key, by=LOCAL, key_uri=migration.local_key_uri)
+        put_wraps(row, scope, own=own_wrap(row), other=local, step="migrate")
+    else:
+        kms = wrap_again(row, key, by=KMS, key_uri=kms_uri)
+        put_wraps(row, scope, own=kms, other=own_wrap(row), step="migrate")

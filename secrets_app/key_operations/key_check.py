@@ -1,0 +1,237 @@
+"""Finds out whether each key in use still opens what it closed, before somebody needs it.
+
+A data key is unwrapped and thrown away: no value opens, and so no event of a reader is due. What
+was found is kept on the row, for pages and probes. The event of a change (it opens no more, it
+opens again) is recorded, and what opens no more is handed to `key_alerts`.
+"""
+
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Final
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.utils import timezone
+
+from audit_app.events import actors, streams
+from audit_app.events.actions import Action, Outcome
+from audit_app.integrity.row_authentication import report_violation
+from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.interfaces.nudges import nudge
+from audit_app.models import deployment_uuid
+from audit_app.recording.recorder import AuditObject, commit_record, record
+from environments_app.authorization.policy import Principal, require
+from secrets_app.envelope.context import NO_ENVIRONMENT
+from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
+from secrets_app.key_operations.report import key_states
+from secrets_app.keys.alerts import KeyFailure, alert, all_open
+from secrets_app.keys.providers.registry import patiently, provider_named
+from secrets_app.keys.wrapping import KMS, refuse_in_transaction, unwrap
+from secrets_app.models import DataKey, WrappingKey
+
+CHECK_REQUESTED: Final = "secrets_app.tasks.check_requested_keys"
+# Retired data keys that one run looks at: those that were not looked at for the longest time.
+OLDER_PER_RUN: Final = 100
+# Of those that do not open, so many are looked at each minute.
+FAILING_PER_RUN: Final = 100
+# A run ends here, and the next one goes on with what this one did not reach.
+RUN_SECONDS: Final = 120.0
+# One lost packet is no alarm.
+PATIENCE_SECONDS: Final = 20.0
+_TEXT: Final = 500
+# How many data keys an event names.
+_NAMED: Final = 100
+
+
+def check_keys() -> None:
+    """Look at the key of each environment, and open every data key that is in use, in a bounded time.
+
+    Raises KeyringUnavailable if nothing can be recorded, and NetworkInTransaction.
+    """
+    refuse_in_transaction("keys are checked")
+    keyring().open_all()
+    _store_states()
+    check_data_keys(_due())
+
+
+def watch_keys() -> None:
+    """Ask KMS for the state of the keys, and open what is under one that was just disabled or deleted.
+
+    Cheap enough for every few seconds: an operation a key, and none for a key file, which has no state.
+    Raises KeyringUnavailable if nothing can be recorded, and NetworkInTransaction.
+    """
+    refuse_in_transaction("keys are watched")
+    if settings.KEY_MANAGEMENT_BACKEND != KMS:
+        return
+    usable = set(WrappingKey.objects.filter(problem="").values_list("scope", flat=True))
+    _store_states()
+    # An outage has no state: the data keys that are in memory serve through it.
+    turned = WrappingKey.objects.filter(scope__in=usable).exclude(problem="").exclude(state="")
+    if scopes := set(turned.values_list("scope", flat=True)):
+        keyring().open_all()
+        of_system = Q(environment=None) if NO_ENVIRONMENT in scopes else Q(pk__in=[])
+        rows = in_use().filter(Q(environment__uuid__in=scopes) | of_system).select_related("environment")
+        check_data_keys(list(rows.order_by("checked_at", "pk")[:FAILING_PER_RUN]))
+
+
+def check_failing_keys() -> None:
+    """Look again at keys if one has a problem, and open the data keys again that did not open.
+
+    Whoever waits for KMS to come back is told so soon, without hands. Where it is still away, a run ends
+    quickly. Raises KeyringUnavailable if nothing can be recorded, and NetworkInTransaction.
+    """
+    refuse_in_transaction("keys are checked")
+    rows = list(failing().select_related("environment").order_by("checked_at", "pk")[:FAILING_PER_RUN])
+    if rows or WrappingKey.objects.exclude(problem="").exists():
+        keyring().open_all()
+        _store_states()
+    if rows:
+        check_data_keys(rows, again=True)
+
+
+def request_checks(*, actor: Principal, rows: QuerySet[DataKey]) -> int:
+    """Ask a worker to check data keys, record that, and return how many they are. Raises Forbidden."""
+    require(actor=actor, action=Action.DATA_KEY_CHECK, environment=None)
+    uuids = list(rows.values_list("uuid", flat=True))
+    commit_record(
+        actor=actor,
+        action=Action.DATA_KEY_CHECK,
+        stream=streams.SYSTEM,
+        object=AuditObject("deployment", deployment_uuid(), "data keys"),
+        details={"count": len(uuids), "data_keys": [str(uuid) for uuid in uuids[:_NAMED]]},
+    )
+    DataKey.objects.filter(uuid__in=uuids).update(check_requested_at=timezone.now())
+    nudge(CHECK_REQUESTED)
+    return len(uuids)
+
+
+def check_requested_keys() -> None:
+    """Check the data keys that a person asked about.
+
+    A request is taken once: if its worker dies, the next check of all keys answers it.
+    """
+    asked = DataKey.objects.filter(check_requested_at__isnull=False)
+    found = list(asked.select_related("environment"))
+    taken = [row for row in found if asked.filter(pk=row.pk).update(check_requested_at=None)]
+    if taken:
+        check_data_keys(taken)
+
+
+def check_data_keys(rows: Sequence[DataKey], *, again: bool = False) -> None:
+    """Open these data keys and keep what was found; a key that gives no answer is not asked twice.
+
+    `again` is for those that are known not to open: no request is repeated for long, and what was edited
+    is reported by the next check of all.
+    Ends where KMS throttles, since that says nothing of a key, and after RUN_SECONDS.
+    """
+    refuse_in_transaction("data keys are checked")
+    silent: dict[str, str] = {}
+    failures: list[KeyFailure] = []
+    ends = time.monotonic() + RUN_SECONDS
+    for row in rows:
+        try:
+            problem = silent.get(row.key_uri) or _problem(row, again=again)
+        except KeyUnavailable as error:
+            if error.throttled:
+                break
+            problem = str(error)
+            if not error.permanent:
+                silent[row.key_uri] = problem
+        if _stored(row, problem[:_TEXT]) and problem:
+            failures.append(
+                KeyFailure(data_key=row.uuid, scope=_name(row), key_uri=row.key_uri, problem=problem)
+            )
+        if time.monotonic() > ends:
+            break
+    if failures:
+        alert(failures)
+    elif not failing().exists():
+        all_open()
+
+
+def failing() -> QuerySet[DataKey]:
+    """Return the data keys that did not open when they were looked at last."""
+    return in_use().exclude(check_problem="")
+
+
+def in_use() -> QuerySet[DataKey]:
+    """Return the data keys that close or once closed something that is still there."""
+    used = Q(active=True)
+    # Every system key, the retired ones too, still proves what it once signed.
+    used |= Q(purpose__in=list(Purpose))
+    for relation in DataKey._meta.related_objects:
+        column, held = relation.field, relation.field.model._base_manager  # noqa: SLF001 - Django documents it
+        used |= Q(Exists(held.filter(**{column.name: OuterRef(column.target_field.name)})))
+    return DataKey.objects.filter(used)
+
+
+def _due() -> list[DataKey]:
+    longest_ago = F("checked_at").asc(nulls_first=True)
+    rows = in_use().select_related("environment").order_by(longest_ago, "pk")
+    # Read to their ends, so that no cursor is open while KMS is asked.
+    return [*rows.filter(active=True), *rows.filter(active=None)[:OLDER_PER_RUN]]
+
+
+def _store_states() -> None:
+    now = timezone.now()
+    for key in key_states():
+        WrappingKey.objects.update_or_create(
+            scope=key.scope,
+            defaults={
+                "reference": key.reference,
+                "key_uri": key.key_uri,
+                "state": key.state,
+                "rotates": key.rotates,
+                "note": key.note[:_TEXT],
+                "problem": key.problem[:_TEXT],
+                "checked_at": now,
+            },
+        )
+
+
+def _problem(row: DataKey, *, again: bool) -> str:
+    """Return why a data key does not open, or nothing. Raises KeyUnavailable."""
+    try:
+        provider_named(row.provider).recheck()
+        with nullcontext() if again else patiently(PATIENCE_SECONDS):
+            unwrap(row)
+    except (EnvelopeError, KeyRefused) as error:
+        if not again:
+            report_violation(kind="data_key", uuid=row.uuid, name=row.purpose, reason=str(error))
+        return str(error)
+    return ""
+
+
+def _stored(row: DataKey, problem: str) -> bool:
+    """Keep what was found; say whether that is news, which is recorded with it."""
+    found = DataKey.objects.filter(pk=row.pk)
+    now = timezone.now()
+    if bool(problem) == bool(row.check_problem):
+        # Unless another process has found out better since this one began.
+        same = found.exclude(check_problem="") if problem else found.filter(check_problem="")
+        same.update(checked_at=now, check_problem=problem)
+        return False
+    with transaction.atomic():
+        # Of two processes that find the same, one tells.
+        told = found.filter(check_problem=row.check_problem).update(checked_at=now, check_problem=problem)
+        if told:
+            _record(row, problem)
+    return bool(told)
+
+
+def _record(row: DataKey, problem: str) -> None:
+    environment = row.environment
+    record(
+        actor=actors.system(),
+        action=Action.DATA_KEY_OPEN,
+        stream=streams.environment_stream(environment.uuid) if environment else streams.SYSTEM,
+        object=AuditObject("data_key", row.uuid, _name(row)),
+        outcome=Outcome.FAILED if problem else Outcome.ALLOWED,
+        details={"step": "check", "key_uri": row.key_uri, "reason": problem},
+    )
+
+
+def _name(row: DataKey) -> str:
+    return row.environment.name if row.environment else row.purpose

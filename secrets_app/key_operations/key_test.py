@@ -1,0 +1,95 @@
+"""Tries each key that is configured: a data key is made, opened, and refused in another context."""
+
+import hmac
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+from uuid import uuid4
+
+from django.conf import settings
+
+from environments_app.models import Environment
+from secrets_app.envelope.context import NO_ENVIRONMENT
+from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, WrongContext
+from secrets_app.keys.providers.base import KeyProvider
+from secrets_app.keys.providers.registry import provider
+from secrets_app.keys.wrapping import encryption_context
+
+SYSTEM: Final = "(system)"
+_PURPOSE: Final = "connection-test"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """How the key of some environments fared; `step` and `problem` are empty where all went well.
+
+    `permission` names what the installation's AWS identity may not do, if that is why.
+    """
+
+    used_by: list[str]
+    provider: str
+    key_uri: str = ""
+    step: str = ""
+    problem: str = ""
+    permission: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the key does all that Keeper needs."""
+        return not self.problem
+
+
+def trials(environment: str | None = None) -> Iterator[Trial]:
+    """Try each configured key once, or that of one environment; nothing is stored.
+
+    Data keys are made under the context that real ones get, so that key policies with
+    conditions on it are tried too. The system keys need not open, since they may be what an
+    operator looks into: what a row names is tried as it is, and only if it is allowed.
+    """
+    for reference, names in _references(environment).items():
+        yield try_key(provider(), reference, names)
+
+
+def _references(environment: str | None) -> Mapping[str, list[str]]:
+    """Return the configured references of keys, each with the names of those that use it."""
+    found: dict[str, list[str]] = {} if environment else {"": [SYSTEM]}
+    rows = Environment.objects.order_by("name")
+    for row in rows.filter(name=environment) if environment else rows:
+        found.setdefault(row.kms_key_alias, []).append(row.name)
+    return found
+
+
+def try_key(keeper: KeyProvider, reference: str, names: list[str]) -> Trial:
+    """Try the key of a provider that `reference` names; it is used by what `names` lists."""
+    key_uri, step = "", "resolve"
+    context = encryption_context(
+        uuid=uuid4(), scope=NO_ENVIRONMENT, purpose=_PURPOSE, frozen=settings.KMS_ENCRYPTION_CONTEXT
+    )
+    try:
+        key_uri = keeper.resolve(reference)
+        step = "generate"
+        made = keeper.generate(key_uri=key_uri, context=context)
+        step = "unwrap"
+        opened = keeper.unwrap(key_uri=key_uri, wrapped=made.wrapped, context=context)
+        if not hmac.compare_digest(opened, made.plain):
+            raise WrongContext("another data key came back than was made")
+        step = "refuse another context"
+        _require_refusal(keeper, key_uri, made.wrapped, {**context, "keeper:purpose": "another"})
+    except (KeyUnavailable, KeyRefused, EnvelopeError) as error:
+        return Trial(
+            used_by=names,
+            provider=keeper.name,
+            key_uri=key_uri,
+            step=step,
+            problem=str(error),
+            permission=getattr(error, "permission", ""),
+        )
+    return Trial(used_by=names, provider=keeper.name, key_uri=key_uri)
+
+
+def _require_refusal(keeper: KeyProvider, key_uri: str, wrapped: bytes, context: Mapping[str, str]) -> None:
+    try:
+        keeper.unwrap(key_uri=key_uri, wrapped=wrapped, context=context)
+    except WrongContext:
+        return
+    raise KeyRefused("a data key was opened under another encryption context than it was made for")

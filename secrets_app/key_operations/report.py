@@ -1,0 +1,179 @@
+"""Tells which key each environment uses, what state it is in, and what is still under an old one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Count
+from django.utils import timezone
+
+from environments_app.models import Environment
+from secrets_app.envelope.context import NO_ENVIRONMENT
+from secrets_app.errors import KeyRefused, KeyUnavailable
+from secrets_app.key_operations.key_test import SYSTEM
+from secrets_app.key_operations.reencrypt import legacy_rows
+from secrets_app.keys import sealed_columns
+from secrets_app.keys.models.data_key import DataKey
+from secrets_app.keys.providers.base import KeyDescription
+from secrets_app.keys.providers.registry import provider
+from secrets_app.keys.wrapping import KMS
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataKeyFacts:
+    """A data key as an operator sees it.
+
+    `values` counts the versions that it seals, `credentials` those of targets and webhooks;
+    `other_provider` wraps it as well for a rollback.
+    """
+
+    uuid: str
+    purpose: str
+    active: bool
+    age_days: int
+    provider: str
+    key_uri: str
+    values: int
+    credentials: int = 0
+    other_provider: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScopeReport:
+    """The key of one environment, or of the system keys.
+
+    `reference` is what the settings or the environment name, `key_uri` what that is today.
+    `under_old_key` lists the data keys that another key still wraps, `legacy_values` counts what is
+    of the older scheme still. `problem` says why the key
+    cannot be used, and is empty if it can.
+    """
+
+    name: str
+    provider: str
+    reference: str
+    key_uri: str = ""
+    state: str = ""
+    rotates: bool | None = None
+    note: str = ""
+    problem: str = ""
+    data_keys: list[DataKeyFacts] = field(default_factory=list)
+    under_old_key: list[str] = field(default_factory=list)
+    legacy_values: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether the key can be used."""
+        return not self.problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyState:
+    """What the keeper of a scope's key says of it; the fields are those of `ScopeReport`."""
+
+    name: str
+    scope: UUID
+    reference: str
+    key_uri: str = ""
+    state: str = ""
+    rotates: bool | None = None
+    note: str = ""
+    problem: str = ""
+
+
+def key_states(environment: str | None = None) -> Iterator[KeyState]:
+    """Ask for the key of each environment and of the system keys, or of one environment.
+
+    Each key is asked about once.
+    """
+    described: dict[str, KeyDescription] = {}
+    if environment is None:
+        yield _state(SYSTEM, NO_ENVIRONMENT, reference_of(None), described)
+    rows = Environment.objects.order_by("name")
+    for row in rows.filter(name=environment) if environment else rows:
+        yield _state(row.name, row.uuid, reference_of(row), described)
+
+
+def reference_of(environment: Environment | None) -> str:
+    """Return how the environment, or else the settings, name the key; empty for the key file."""
+    if environment and environment.kms_key_alias:
+        return str(environment.kms_key_alias)
+    return (
+        str(settings.KMS_KEY_ID or settings.KMS_KEY_ALIAS) if settings.KEY_MANAGEMENT_BACKEND == KMS else ""
+    )
+
+
+def reports(environment: str | None = None) -> Iterator[ScopeReport]:
+    """Describe the key of each environment and of the system keys, or of one environment.
+
+    What data keys seal, and what is of the older scheme, is counted by one statement a scope each,
+    credentials by one a model.
+    """
+    return (_report(key) for key in key_states(environment))
+
+
+def _state(name: str, scope: UUID, reference: str, described: dict[str, KeyDescription]) -> KeyState:
+    keeper = provider()
+    try:
+        key_uri = keeper.resolve(reference, fresh=True)
+        if key_uri not in described:
+            described[key_uri] = keeper.describe(key_uri)
+    except (KeyUnavailable, KeyRefused) as error:
+        return KeyState(name=name, scope=scope, reference=reference, problem=str(error))
+    key = described[key_uri]
+    return KeyState(
+        name=name,
+        scope=scope,
+        reference=reference,
+        key_uri=key_uri,
+        state=key.state,
+        rotates=key.rotates,
+        note=key.note,
+        problem="" if key.usable else f"the key is in the state {key.state}: enable or replace it",
+    )
+
+
+def _report(key: KeyState) -> ScopeReport:
+    facts, kept_by = _data_keys(key.scope), provider().name
+    old = [fact.uuid for fact in facts if (fact.provider, fact.key_uri) != (kept_by, key.key_uri)]
+    return ScopeReport(
+        name=key.name,
+        provider=kept_by,
+        reference=key.reference,
+        key_uri=key.key_uri,
+        state=key.state,
+        rotates=key.rotates,
+        note=key.note,
+        problem=key.problem,
+        data_keys=facts,
+        # Without an answer nobody can say which key is the right one.
+        under_old_key=old if key.key_uri else [],
+        legacy_values=_legacy_values(key.scope),
+    )
+
+
+def _legacy_values(scope: UUID) -> int:
+    if scope == NO_ENVIRONMENT:
+        return 0
+    return legacy_rows().filter(secret__environment__uuid=scope).count()
+
+
+def _data_keys(scope: UUID) -> list[DataKeyFacts]:
+    rows = DataKey.objects.filter(scope=scope).annotate(sealed=Count("versions")).order_by("pk")
+    now, credentials = timezone.now(), sealed_columns.counts(scope)
+    return [_facts(row, row.sealed, credentials[row.uuid], now) for row in rows]
+
+
+def _facts(row: DataKey, sealed: int, credentials: int, now: datetime) -> DataKeyFacts:
+    return DataKeyFacts(
+        uuid=str(row.uuid),
+        purpose=row.purpose,
+        active=bool(row.active),
+        age_days=(now - row.created_at).days,
+        provider=row.provider,
+        key_uri=row.key_uri,
+        values=sealed,
+        credentials=credentials,
+        other_provider=row.other_provider,
+    )

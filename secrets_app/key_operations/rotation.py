@@ -1,0 +1,119 @@
+"""Rotates keys at the depth that is asked for: AWS's own, other keys for data keys, new data keys."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from django.conf import settings
+
+from audit_app.interfaces.keyring import keyring
+from environments_app.authentication.mfa import reseal_seeds
+from environments_app.models import Environment
+from secrets_app.envelope.context import NO_ENVIRONMENT
+from secrets_app.errors import KeyRefused, KeyUnavailable, RotationSuperseded
+from secrets_app.key_operations.reencrypt import reseal
+from secrets_app.key_operations.rewrap import Scope, rewrap
+from secrets_app.key_operations.system_keys import replace_system_keys
+from secrets_app.keys.models.data_key import DataKey
+from secrets_app.keys.providers.registry import patiently, provider
+
+# A long run waits out what passes.
+PATIENCE_SECONDS: Final = 60.0
+# Told: the scope's name, how many are done, of how many, and what they are.
+Progress = Callable[[str, int, int, str], None]
+
+
+@dataclass(kw_only=True)
+class Rotation:
+    """What a rotation did for one environment, or for the system keys, and what it could not do."""
+
+    name: str
+    key_uri: str = ""
+    rotation_turned_on: bool = False
+    data_keys_rewrapped: int = 0
+    system_keys_replaced: int = 0
+    second_factors_resealed: int = 0
+    data_key: str = ""
+    values_resealed: int = 0
+    credentials_resealed: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is left to do."""
+        return not self.problems
+
+
+def rotations(
+    *, environment: str = "", key: str = "", reencrypt: bool = False, progress: Progress
+) -> Iterator[Rotation]:
+    """Rotate everything, one environment, or what one key wraps (by ARN, id or alias).
+
+    Data keys are wrapped under the key that is configured, where another still wraps them; with
+    `reencrypt` environments get new data keys and their values are sealed under these first, and the
+    system keys are replaced. With
+    ENABLE_KMS_KEY_ROTATION the keys' own rotation is turned on. Raises KeyUnavailable or
+    KeyRefused if `key` is none, or wraps no data key, KeyringUnavailable if the trail's keys do not open.
+    """
+    keyring().open_all()
+    under = provider().resolve(key) if key else ""
+    if under and not DataKey.objects.filter(key_uri=under).exists():
+        raise KeyRefused(
+            f"{under} wraps no data key: nothing was rotated. `kms key-info` lists the keys in use"
+        )
+    for scope in _scopes(environment, under):
+        rotation = Rotation(name=scope.name)
+        try:
+            with patiently(PATIENCE_SECONDS):
+                _rotate(rotation, scope, under, reencrypt=reencrypt, progress=progress)
+        except (KeyUnavailable, KeyRefused, RotationSuperseded) as error:
+            rotation.problems.append(str(error))
+        yield rotation
+
+
+def _scopes(environment: str, under: str) -> Iterator[Scope]:
+    wrapped = set(DataKey.objects.filter(key_uri=under).values_list("scope", flat=True)) if under else None
+    if not environment and (wrapped is None or NO_ENVIRONMENT in wrapped):
+        yield Scope()
+    rows = Environment.objects.order_by("name")
+    for row in rows.filter(name=environment) if environment else rows:
+        if wrapped is None or row.uuid in wrapped:
+            yield Scope(row)
+
+
+def _rotate(rotation: Rotation, scope: Scope, under: str, *, reencrypt: bool, progress: Progress) -> None:
+    rotation.key_uri = scope.key_uri
+    if settings.ENABLE_KMS_KEY_ROTATION:
+        _turn_on(rotation)
+    if reencrypt and scope.environment:
+        # Before the old data keys are re-wrapped: until then `under` still finds an interrupted run.
+        _reseal(rotation, scope.environment, progress)
+    elif reencrypt:
+        rotation.system_keys_replaced = replace_system_keys()
+        rotation.second_factors_resealed, broken = reseal_seeds()
+        rotation.problems += broken
+    rows = scope.data_keys().exclude(key_uri=scope.key_uri)
+    total = (rows.filter(key_uri=under) if under else rows).count()
+    for done, rewrapped in enumerate(rewrap(scope, under=under), 1):
+        if rewrapped.problem:
+            rotation.problems.append(rewrapped.problem)
+        else:
+            rotation.data_keys_rewrapped += 1
+        progress(scope.name, done, total, "data keys re-wrapped")
+
+
+def _turn_on(rotation: Rotation) -> None:
+    try:
+        rotation.rotation_turned_on = provider().turn_on_rotation(rotation.key_uri)
+    except KeyUnavailable as error:
+        # Some keys never rotate by themselves; the data keys are wrapped under them all the same.
+        rotation.problems.append(str(error))
+
+
+def _reseal(rotation: Rotation, environment: Environment, progress: Progress) -> None:
+    name = environment.name
+    result = reseal(environment, progress=lambda done, total: progress(name, done, total, "values re-sealed"))
+    if result:
+        rotation.data_key, rotation.values_resealed = str(result.data_key), result.values
+        rotation.credentials_resealed = result.credentials
+        rotation.problems += result.broken.values()

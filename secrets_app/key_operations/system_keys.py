@@ -1,0 +1,59 @@
+"""Replaces the system keys: new ones authenticate what is written from now on, old ones still verify."""
+
+from django.db import transaction
+from django.utils import timezone
+
+from audit_app.events import actors, streams
+from audit_app.events.actions import Action
+from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.recording.recorder import AuditObject, record
+from secrets_app.envelope.context import NO_ENVIRONMENT
+from secrets_app.errors import MigrationMoved
+from secrets_app.keys.models.data_key import DataKey
+from secrets_app.keys.providers.registry import provider
+from secrets_app.keys.system_keyring import SystemKeyring
+from secrets_app.keys.wrapping import refuse_in_transaction, require_wraps, wrap_new
+
+
+def replace_system_keys() -> int:
+    """Make a new system key of every purpose, all or none, and return how many.
+
+    Their events are authenticated by the keys before them, so that the chain has no gap. Other
+    processes write under theirs until they notice. Raises KeyUnavailable or KeyRefused if the keys
+    cannot be made, KeyringUnavailable if the old ones do not open.
+    """
+    refuse_in_transaction("system keys are made")
+    keyring().open_all()
+    key_uri = provider().resolve("")
+    rows = [wrap_new(environment=None, purpose=purpose, key_uri=key_uri)[0] for purpose in Purpose]
+    try:
+        with transaction.atomic():
+            for row in rows:
+                _install(row)
+    except MigrationMoved:
+        return replace_system_keys()
+    keys = keyring()
+    if isinstance(keys, SystemKeyring):
+        keys.catch_up()
+    return len(rows)
+
+
+def _install(row: DataKey) -> None:
+    require_wraps(row)
+    standing = DataKey.objects.filter(scope=NO_ENVIRONMENT, purpose=row.purpose, active=True)
+    replaced = standing.values_list("uuid", flat=True).first()
+    standing.update(active=None, retired_at=timezone.now())
+    row.save(force_insert=True)
+    record(
+        actor=actors.system(),
+        action=Action.DATA_KEY_CREATE,
+        stream=streams.SYSTEM,
+        object=AuditObject("data_key", row.uuid, row.purpose),
+        details={
+            "purpose": row.purpose,
+            "provider": row.provider,
+            "key_uri": row.key_uri,
+            "replaces": str(replaced) if replaced else None,
+            "reason": "rotation",
+        },
+    )

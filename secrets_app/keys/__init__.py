@@ -1,0 +1,1 @@
+"""Keys: data keys, the system keyring, encrypted columns, fingerprints."""

@@ -1,0 +1,65 @@
+"""The one place where an operator is told that keys do not open any more."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from django.urls import reverse
+
+from audit_app.models import deployment_uuid
+from environments_app.notifications.service import MAX_LINES, notify, recovered
+
+KIND: Final = "keys.failing"
+_NAMES: Final = 10
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyFailure:
+    """A data key that opened before and does not now; `scope` is its environment, or its purpose."""
+
+    data_key: UUID
+    scope: str
+    key_uri: str
+    problem: str
+
+
+def alert(failures: Sequence[KeyFailure]) -> None:
+    """Tell operators, once for each key that wraps what does not open; the events are recorded already.
+
+    The log says it at once, and a message to KEEPER_ALERT_EMAILS, which no key has to open.
+    """
+    by_key: dict[tuple[str, str], list[KeyFailure]] = defaultdict(list)
+    for failure in failures:
+        by_key[failure.key_uri, failure.problem].append(failure)
+    lines = []
+    for (key_uri, problem), found in by_key.items():
+        _log.error("%d data keys under %s do not open (%s): %s", len(found), key_uri, _named(found), problem)
+        lines.append(f"{len(found)} under {key_uri} ({_named(found)}): {problem}")
+    notify(
+        kind=KIND,
+        about=deployment_uuid(),
+        environment=None,
+        subject=f"{len(failures)} data keys do not open any more",
+        lines=lines[:MAX_LINES],
+        link=reverse("dashboard"),
+    )
+
+
+def all_open() -> None:
+    """Tell those who were told of failing keys that every key opens again."""
+    recovered(
+        kinds=[KIND],
+        about=deployment_uuid(),
+        subject="every data key opens again",
+        link=reverse("dashboard"),
+    )
+
+
+def _named(failures: Sequence[KeyFailure]) -> str:
+    names = ", ".join(f"{failure.scope} {failure.data_key}" for failure in failures[:_NAMES])
+    more = len(failures) - _NAMES
+    return f"{names} and {more} more" if more > 0 else names

@@ -1,0 +1,31 @@
+"""Tells equal values apart from changed ones without keeping them: keyed fingerprints.
+
+A fingerprint is a guessing oracle to whoever may ask for it, so that none is ever shown.
+"""
+
+import hmac
+
+from audit_app.interfaces.keyring import Purpose, keyring
+
+
+def fingerprint(value: bytes) -> bytes:
+    """Return the fingerprint of a value, 48 bytes: key id 16 | HMAC-SHA256 32.
+
+    Raises KeyringUnavailable if the system keys cannot be opened.
+    """
+    return keyring().mac(Purpose.FINGERPRINT, value)
+
+
+def matches(value: bytes, stored: bytes) -> bool:
+    """Say whether a stored fingerprint, also one of an older key, is that of this value."""
+    return keyring().verify(Purpose.FINGERPRINT, value, bytes(stored))
+
+
+def are_comparable(one: bytes | memoryview, other: bytes | memoryview) -> bool:
+    """Say whether two fingerprints are of one key; the key may have been replaced between them."""
+    return bytes(one[:16]) == bytes(other[:16])
+
+
+def same_value(one: bytes | memoryview, other: bytes | memoryview) -> bool:
+    """Say whether two fingerprints of one key are of the same value."""
+    return hmac.compare_digest(bytes(one), bytes(other))

@@ -1,0 +1,1 @@
+"""The models of keys; `secrets_app.models` re-exports them."""

@@ -1,0 +1,404 @@
+"""The system keys: they authenticate the trail, the rows and the checkpoints of this deployment.
+
+They are data keys without an environment, opened once and pinned for the life of the process,
+outside the cache of data keys, so that recording and signing in go on while KMS is away. Opening
+them records nothing, since recording needs them.
+
+- A process opens them when it starts: readiness and the workers call `keyring().open_all()`
+  (`secrets_app.health.keys` does), outside any transaction. One that cannot is never ready.
+- Where `mac` is called first inside a transaction it works as well, but over the network the
+  transaction waits for it, once a process; a warning says so. Commands that write call
+  `open_all()` first.
+- A key that is missing is made on first use, unless the trail remembers one: then the table was
+  damaged, and a new key would make everything that the old one proves look forged.
+- The event of a key's creation needs the key. So it is recorded after the keys were opened and
+  committed; a process that died in between leaves it to the next one that opens them.
+- A key that was replaced still verifies. A process that meets a tag under a key that it does not
+  know opens that key, and `open_all` looks for new ones every minute, to write under them.
+"""
+
+import hmac
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db.models import QuerySet
+
+from audit_app.errors import KeyringUnavailable, NotSealedHere
+from audit_app.events import actors, streams
+from audit_app.events.actions import Action
+from audit_app.integrity.row_authentication import report_violation
+from audit_app.interfaces.keyring import Place, Purpose, Signature
+from audit_app.models import AuditEvent, deployment_uuid
+from audit_app.recording.recorder import AuditObject, record
+from secrets_app.envelope import seal
+from secrets_app.envelope.context import NO_ENVIRONMENT, Context
+from secrets_app.envelope.seal import PlainKey
+from secrets_app.errors import EnvelopeError, KeyRefused, MigrationMoved, SecretError, UnknownDataKey
+from secrets_app.keys.models.data_key import DataKey
+from secrets_app.keys.providers.registry import provider
+from secrets_app.keys.wrapping import is_in_transaction, require_wraps, unwrap, wrap_new
+
+_TAG_BYTES: Final = 48
+# How often `open_all` looks whether keys were replaced.
+_LOOK_SECONDS: Final = 60.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _OpenKeys:
+    """All system keys in the clear: the active ones write, every one verifies."""
+
+    active: dict[Purpose, PlainKey] = field(default_factory=dict, repr=False)
+    by_id: dict[tuple[Purpose, bytes], PlainKey] = field(default_factory=dict, repr=False)
+    # Rows of keys that no longer write and do not open: (uuid, purpose, why).
+    broken: list[tuple[UUID, str, str]] = field(default_factory=list)
+    # A mark, so that what was proven under these keys can be told from what others have proved.
+    generation: object = field(default_factory=object, repr=False)
+
+    def add(self, row: DataKey, key: PlainKey) -> None:
+        purpose = Purpose(row.purpose)
+        self.by_id[purpose, key.id.bytes] = key
+        if row.active:
+            self.active[purpose] = key
+
+
+class SystemKeyring:
+    """Implements audit_app's Keyring with the system data keys."""
+
+    def __init__(self) -> None:
+        # Re-entrant: recording the creation of a key asks for a MAC.
+        self._lock = threading.RLock()
+        self._pinned: _OpenKeys | None = None
+        self._uncommitted: _Uncommitted | None = None
+        self._looked_at = 0.0
+
+    @property
+    def generation(self) -> object:
+        """Stands for the keys as they are now: another object once they have changed in any way.
+
+        Raises KeyringUnavailable if the keys cannot be opened.
+        """
+        return (self._pinned or self._opened()).generation
+
+    def mac(self, purpose: Purpose, message: bytes) -> bytes:
+        """Return the tag of a message under the active key: key uuid 16 | HMAC-SHA256 32.
+
+        Raises KeyringUnavailable if the keys cannot be opened.
+        """
+        key = (self._pinned or self._opened()).active[purpose]
+        return key.id.bytes + key.hmac_sha256(message)
+
+    def verify(self, purpose: Purpose, message: bytes, tag: bytes) -> bool:
+        """Say in constant time whether a tag is that of a key, also an older one, of the purpose.
+
+        Raises KeyringUnavailable if the keys cannot be opened.
+        """
+        tag = bytes(tag)
+        if len(tag) != _TAG_BYTES:
+            return False
+        key = (self._pinned or self._opened()).by_id.get((purpose, tag[:16]))
+        key = key or self._learned(purpose, tag[:16])
+        if key is None:
+            return False
+        return hmac.compare_digest(key.hmac_sha256(message), tag[16:])
+
+    def verify_all(self, purpose: Purpose, tagged: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Say whether `verify` would say so of every (message, tag); for many this is much faster.
+
+        Raises KeyringUnavailable if the keys cannot be opened.
+        """
+        keys = (self._pinned or self._opened()).by_id
+        own, key = b"", None
+        made, found = [], []
+        for message, tag in tagged:
+            if tag[:16] != own:
+                own = tag[:16]
+                key = keys.get((purpose, own)) or self._learned(purpose, own)
+            if key is None:
+                return False
+            made.append(own + key.hmac_sha256(message))
+            found.append(tag)
+        # One after another, in one comparison: each is of the same length, or none is right.
+        same_lengths = all(len(tag) == _TAG_BYTES for tag in found)
+        return same_lengths and hmac.compare_digest(b"".join(made), b"".join(found))
+
+    def sign(self, message: bytes, *, key_id: UUID | None = None) -> Signature:
+        """Sign for a checkpoint with the active signing key, or with an older one that is named.
+
+        Raises KeyringUnavailable if the key is not there or cannot be opened.
+        """
+        keys = self._pinned or self._opened()
+        key = keys.active[Purpose.CHECKPOINT]
+        if key_id is not None and key_id != key.id:
+            named = keys.by_id.get((Purpose.CHECKPOINT, key_id.bytes))
+            if named is None:
+                raise KeyringUnavailable(f"signing key {key_id} is not among those that open")
+            key = named
+        private = Ed25519PrivateKey.from_private_bytes(key.material)
+        return Signature(key.id, _public(key), private.sign(message))
+
+    def public_key(self, key_id: UUID) -> bytes | None:
+        """Return the public half of a signing key, or None; one that another process made is looked for.
+
+        Raises KeyringUnavailable if the keys cannot be opened.
+        """
+        keys = (self._pinned or self._opened()).by_id
+        key = keys.get((Purpose.CHECKPOINT, key_id.bytes)) or self._learned(Purpose.CHECKPOINT, key_id.bytes)
+        return _public(key) if key else None
+
+    def public_keys(self) -> Mapping[UUID, bytes]:
+        """Return the public half of every signing key, the retired ones too, 32 bytes each.
+
+        Raises KeyringUnavailable if the keys cannot be opened.
+        """
+        keys = (self._pinned or self._opened()).by_id
+        return {key.id: _public(key) for (purpose, _), key in keys.items() if purpose == Purpose.CHECKPOINT}
+
+    def seal(self, purpose: Purpose, content: bytes, *, place: Place) -> bytes:
+        """Return the envelope of a few bytes under the active key.
+
+        Raises KeyringUnavailable if the keys cannot be opened.
+        """
+        key = (self._pinned or self._opened()).active[purpose]
+        return seal.seal(content, data_key=key, context=_context(place))
+
+    def open(self, purpose: Purpose, envelope: bytes, *, place: Place) -> bytes:
+        """Return what an envelope holds, also one under a key that was replaced.
+
+        Raises NotSealedHere if it was edited or belongs elsewhere, and KeyringUnavailable.
+        """
+        try:
+            return seal.open_envelope(
+                envelope, data_key_for=lambda key_id: self._key(purpose, key_id), context=_context(place)
+            )
+        except EnvelopeError as error:
+            raise NotSealedHere("it was edited, or belongs to another place") from error
+
+    def _key(self, purpose: Purpose, key_id: UUID) -> PlainKey:
+        key = (self._pinned or self._opened()).by_id.get((purpose, key_id.bytes))
+        key = key or self._learned(purpose, key_id.bytes)
+        if key is None:
+            raise UnknownDataKey("no system key of this purpose has this id")
+        return key
+
+    def open_all(self) -> None:
+        """Open every system key, making those that never were; cheap once they are open.
+
+        Raises KeyringUnavailable if one that writes cannot be opened or made.
+        """
+        if self._pinned is None:
+            self._opened()
+        elif time.monotonic() - self._looked_at > _LOOK_SECONDS and not is_in_transaction():
+            try:
+                self.catch_up()
+            except (SecretError, DatabaseError) as error:
+                # What is pinned is as good as it was: it goes on, and looks again in a minute.
+                _log.warning("cannot look whether system keys were replaced: %s", error)
+
+    def catch_up(self) -> None:
+        """Open the system keys that were made since, and write under the newest.
+
+        Raises KeyUnavailable, or the database's error; what was open stays so.
+        """
+        with self._lock:
+            self._looked_at = time.monotonic()
+            if self._pinned is not None:
+                self._pinned = _caught_up(self._pinned)
+
+    def _learned(self, purpose: Purpose, key_id: bytes) -> PlainKey | None:
+        """Return a key that was made after this process opened its own, if there is one of this id."""
+        stored = _system_rows().filter(uuid=UUID(bytes=key_id), purpose=purpose)
+        if self._pinned is None or not stored.exists():
+            return None
+        try:
+            _warn_of_waiting()
+            self.catch_up()
+        except (SecretError, DatabaseError) as error:
+            raise KeyringUnavailable(f"a system key cannot be opened: {error}") from error
+        return self._pinned.by_id.get((purpose, key_id))
+
+    def _opened(self) -> _OpenKeys:
+        with self._lock:
+            if self._pinned is not None:
+                return self._pinned
+            if self._uncommitted is not None and self._uncommitted.is_alive():
+                return self._uncommitted.keys
+            try:
+                _warn_of_waiting()
+                keys, made = _open_or_make()
+            except (SecretError, DatabaseError) as error:
+                raise KeyringUnavailable(f"the system keys cannot be opened: {error}") from error
+            if made and connection.in_atomic_block:
+                self._uncommitted = _Uncommitted(self, keys)
+            else:
+                self.pin(keys)
+            return keys
+
+    def open_by(self, opener: Callable[[DataKey], PlainKey]) -> None:
+        """Open and pin the stored keys by another way than their own wraps: for a rollback.
+
+        Raises KeyringUnavailable if one that writes does not open.
+        """
+        try:
+            self.pin(_open_stored(opener))
+        except (SecretError, DatabaseError) as error:
+            raise KeyringUnavailable(f"the system keys cannot be opened: {error}") from error
+
+    def pin(self, keys: _OpenKeys) -> None:
+        """Keep committed keys for the life of the process, and catch up on their events."""
+        self._pinned, self._uncommitted = keys, None
+        self._looked_at = time.monotonic()
+        if not connection.in_atomic_block:
+            _record_creations(keys)
+            for uuid, purpose, reason in keys.broken:
+                report_violation(kind="data_key", uuid=uuid, name=purpose, reason=reason)
+
+
+class _Uncommitted:
+    """Keys that a transaction, still open in this thread, has made.
+
+    They are pinned when it commits. Were they pinned before, a rollback would leave a process
+    that writes tags under keys which no row holds.
+    """
+
+    def __init__(self, owner: SystemKeyring, keys: _OpenKeys) -> None:
+        self.keys = keys
+        self._owner = owner
+        self._thread = threading.get_ident()
+        transaction.on_commit(self._commit)
+
+    def _commit(self) -> None:
+        self._owner.pin(self.keys)
+
+    def is_alive(self) -> bool:
+        """Say whether that transaction is this thread's and still open: Django drops the callback else."""
+        return threading.get_ident() == self._thread and any(
+            entry[1] == self._commit for entry in connection.run_on_commit
+        )
+
+
+def _public(key: PlainKey) -> bytes:
+    return Ed25519PrivateKey.from_private_bytes(key.material).public_key().public_bytes_raw()
+
+
+def _context(place: Place) -> Context:
+    return Context(
+        deployment=deployment_uuid(),
+        label=place.label,
+        row=place.row,
+        environment=NO_ENVIRONMENT,
+        parent=(place.owner.bytes,),
+    )
+
+
+def _warn_of_waiting() -> None:
+    if provider().remote and connection.in_atomic_block:
+        _log.warning(
+            "the system keys are opened over the network inside a transaction: call open_all() first"
+        )
+
+
+def _open_or_make() -> tuple[_OpenKeys, bool]:
+    """Return all system keys, and whether some were made just now."""
+    keys = _open_stored()
+    missing = [purpose for purpose in Purpose if purpose not in keys.active]
+    if not missing:
+        return keys, False
+    _refuse_lost(missing, keys)
+    try:
+        made = _make(missing)
+    except (IntegrityError, MigrationMoved):
+        # Another process was first: its keys are the deployment's.
+        return _open_or_make()
+    for row, key in made:
+        keys.add(row, key)
+    return keys, True
+
+
+def _open_stored(opener: Callable[[DataKey], PlainKey] = unwrap) -> _OpenKeys:
+    keys = _OpenKeys()
+    for row in _system_rows():
+        try:
+            keys.add(row, opener(row))
+        except SecretError as error:
+            if row.active:
+                raise
+            # An old key only verifies: without it some tags fail, which says so loudly enough.
+            keys.broken.append((row.uuid, row.purpose, str(error)))
+    return keys
+
+
+def _caught_up(known: _OpenKeys) -> _OpenKeys:
+    """Return the keys of a process and those that were made since; raises KeyUnavailable.
+
+    One that was edited is as if it were not there: nothing was ever written under it.
+    """
+    keys = _OpenKeys(active=dict(known.active), by_id=dict(known.by_id), broken=known.broken)
+    for row in _system_rows():
+        key = known.by_id.get((Purpose(row.purpose), row.uuid.bytes))
+        try:
+            keys.add(row, key or unwrap(row))
+        except (EnvelopeError, KeyRefused) as error:
+            _log.warning("system key %s does not open: %s", row.uuid, error)
+    return keys
+
+
+def _system_rows() -> QuerySet[DataKey]:
+    return DataKey.objects.filter(scope=NO_ENVIRONMENT, purpose__in=list(Purpose)).order_by("pk")
+
+
+def _refuse_lost(missing: Iterable[Purpose], keys: _OpenKeys) -> None:
+    """Raise KeyringUnavailable if a key that should be made is one that was there before."""
+    stored = {purpose for purpose, _ in keys.by_id}
+    events = AuditEvent.objects.filter(
+        stream=streams.SYSTEM, action=Action.DATA_KEY_CREATE, object_name__in=[*missing]
+    )
+    lost = stored.intersection(missing) | set(events.values_list("object_name", flat=True))
+    if lost:
+        names = ", ".join(sorted(lost))
+        raise KeyringUnavailable(
+            f"the active system keys for {names} are gone from the data key table: restore it from its backup"
+        )
+
+
+def _make(missing: Iterable[Purpose]) -> list[tuple[DataKey, PlainKey]]:
+    key_uri = provider().resolve("", fresh=True)
+    made = [wrap_new(environment=None, purpose=purpose, key_uri=key_uri) for purpose in missing]
+    with transaction.atomic():
+        for row, _ in made:
+            require_wraps(row)
+            row.save(force_insert=True)
+    return made
+
+
+def _record_creations(keys: _OpenKeys) -> None:
+    """Record the creation of every key whose event is not in the trail yet."""
+    if not _unrecorded(keys):
+        return
+    with transaction.atomic():
+        for row in DataKey.objects.filter(uuid__in=_unrecorded(keys)).order_by("pk"):
+            record(
+                actor=actors.system(),
+                action=Action.DATA_KEY_CREATE,
+                stream=streams.SYSTEM,
+                object=AuditObject("data_key", row.uuid, row.purpose),
+                details={
+                    "purpose": row.purpose,
+                    "provider": row.provider,
+                    "key_uri": row.key_uri,
+                    "replaces": None,
+                },
+            )
+
+
+def _unrecorded(keys: _OpenKeys) -> set[UUID]:
+    ids = {key.id for key in keys.by_id.values()}
+    events = AuditEvent.objects.filter(action=Action.DATA_KEY_CREATE, object_uuid__in=ids)
+    return ids.difference(events.values_list("object_uuid", flat=True))

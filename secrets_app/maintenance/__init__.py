@@ -1,0 +1,1 @@
+"""Scheduled upkeep: integrity scans, purging, reports."""

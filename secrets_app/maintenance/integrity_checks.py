@@ -1,0 +1,258 @@
+"""The integrity checks of secrets: rows prove themselves, versions open and are those that were written.
+
+Values are opened to be compared with their fingerprints and are given out to nobody.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from django.core.exceptions import ObjectDoesNotExist
+
+from audit_app.crypto.canonical_json import parsed_details
+from audit_app.events.actions import Action, Outcome
+from audit_app.integrity.check_registry import Problem
+from audit_app.integrity.row_authentication import AuthenticatedRow
+from audit_app.integrity.row_state import contradictions, last_states
+from audit_app.models import AuditEvent
+from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
+from secrets_app.keys import data_keys
+from secrets_app.models import KeyMigration, Secret, SecretVersion, Share, Webhook
+from secrets_app.services.share import CHANGES as SHARE_CHANGES
+from secrets_app.values.versions import matches_digest
+
+# Two hundred of the largest envelopes are 13 MB.
+_BATCH: Final = 200
+_CHANGES: Final = (
+    Action.SECRET_CREATE,
+    Action.SECRET_UPDATE,
+    Action.SECRET_ROLLBACK,
+    Action.SECRET_RENAME,
+    Action.SECRET_DELETE,
+    Action.SECRET_RESTORE,
+    Action.SECRET_PURGE,
+    Action.SECRET_STAGE,
+    Action.SECRET_ROTATE,
+    Action.SECRET_UNSTAGE,
+)
+_WRITES: Final = (
+    Action.SECRET_CREATE,
+    Action.SECRET_UPDATE,
+    Action.SECRET_ROLLBACK,
+    Action.SECRET_STAGE,
+)
+
+
+def secrets() -> Iterator[Problem]:
+    """Find secrets whose row was edited outside Keeper, or put back to an older state."""
+    # No join: that would pass over a secret whose environment was pointed at nothing.
+    every = Secret.objects.prefetch_related("environment").order_by("pk")
+    last = 0
+    while batch := list(every.filter(pk__gt=last)[:_BATCH]):
+        last = batch[-1].pk
+        genuine = [secret for secret in batch if secret.is_authentic()]
+        for secret in batch:
+            if secret not in genuine:
+                yield Problem(
+                    kind="secret",
+                    object=f"secret {secret.pk} ({secret.uuid})",
+                    message="the name, environment or current version was not written by Keeper",
+                )
+        yield from contradictions(genuine, last_states(_CHANGES, rows=genuine))
+
+
+def shares() -> Iterator[Problem]:
+    """Find shares that Keeper did not write, or that were put back to a state in which they open again."""
+    related = ("environment", "secret", "shared_by", "recipient", "opened_by")
+    every = Share.objects.prefetch_related(*related).order_by("pk")
+    last = 0
+    while batch := list(every.filter(pk__gt=last)[:_BATCH]):
+        last = batch[-1].pk
+        genuine = [share for share in batch if share.is_authentic()]
+        for share in batch:
+            if share not in genuine:
+                yield Problem(
+                    kind="share",
+                    object=f"share {share.pk} ({share.uuid})",
+                    message="what it opens, for whom or until when was not written by Keeper",
+                )
+        yield from contradictions(genuine, last_states(SHARE_CHANGES, rows=genuine))
+
+
+def webhooks() -> Iterator[Problem]:
+    """Find webhooks that Keeper did not write, and removed ones that were put back: they tell somebody."""
+    last = 0
+    while batch := list(
+        Webhook.objects.prefetch_related("environment").filter(pk__gt=last).order_by("pk")[:_BATCH]
+    ):
+        last = batch[-1].pk
+        genuine = [webhook for webhook in batch if webhook.is_authentic()]
+        yield from (_not_written(webhook) for webhook in batch if webhook not in genuine)
+        changes = (Action.NOTIFICATION_CREATE, Action.NOTIFICATION_REMOVE)
+        yield from contradictions(genuine, last_states(changes, rows=genuine))
+
+
+def key_migrations() -> Iterator[Problem]:
+    """Find migrations of keys that Keeper did not write, and an ended one that was opened again."""
+    rows = list(KeyMigration.objects.all())
+    genuine = [row for row in rows if row.is_authentic()]
+    yield from (_not_written(row) for row in rows if row not in genuine)
+    changes = (Action.KEY_MIGRATION_START, Action.KEY_MIGRATION_FINALISE, Action.KEY_MIGRATION_ROLLBACK)
+    yield from contradictions(genuine, last_states(changes, rows=genuine))
+
+
+def versions() -> Iterator[Problem]:
+    """Find versions that do not open, differ from what their write event digested, or have no event."""
+    last = 0
+    while batch := version_batch(after=last):
+        last = batch.last
+        yield from batch.problems
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionBatch:
+    """Some versions that were looked at: the id of the last, how many, and what was found.
+
+    `silent` says that a key gave no answer just now, so that some of it may be no damage.
+    """
+
+    last: int
+    checked: int
+    problems: list[Problem]
+    silent: bool
+
+
+def version_batch(*, after: int) -> VersionBatch | None:
+    """Look at the next versions, by their ids; None if there are no more."""
+    batch = _batch(after=after)
+    if not batch:
+        return None
+    events = _write_events({uuid for version in batch if (uuid := _secret_uuid(version))})
+    silent = _open_keys(batch)
+    damage = ((version, _damage(version, events.get(version.uuid))) for version in batch)
+    problems = [
+        _problem(version, events.get(version.uuid), message) for version, message in damage if message
+    ]
+    return VersionBatch(last=batch[-1].pk, checked=len(batch), problems=problems, silent=silent)
+
+
+def losses() -> Iterator[Problem]:
+    """Find versions that the trail says were written, and that are gone while their secret is there.
+
+    A secret that is gone as a whole is a row that the trail says stands (row_history.py).
+    """
+    last = 0
+    while batch := list(Secret.objects.filter(pk__gt=last).order_by("pk")[:_BATCH]):
+        last = batch[-1].pk
+        yield from _lost_versions(batch)
+
+
+def _lost_versions(secrets: Sequence[Secret]) -> Iterator[Problem]:
+    # The events first: a version that is written meanwhile is then not missed.
+    events = _write_events({secret.uuid for secret in secrets})
+    stored = SecretVersion.objects.filter(secret__in=[secret.pk for secret in secrets])
+    lost = events.keys() - set(stored.values_list("uuid", flat=True))
+    there = set(Secret.objects.filter(pk__in=[s.pk for s in secrets]).values_list("uuid", flat=True))
+    for uuid in lost:
+        if events[uuid].object_uuid in there:
+            yield _lost(events[uuid], f"version {uuid} of secret {events[uuid].object_name}")
+
+
+def _batch(*, after: int) -> list[SecretVersion]:
+    rows = SecretVersion.objects.prefetch_related("secret__environment").filter(pk__gt=after)
+    return list(rows.order_by("pk")[:_BATCH])
+
+
+def _write_events(secrets: set[UUID]) -> dict[UUID, AuditEvent]:
+    """Return the event that wrote each version of the secrets, by the version's uuid."""
+    events = AuditEvent.objects.filter(
+        object_uuid__in=secrets, action__in=_WRITES, outcome=Outcome.ALLOWED, object_kind="secret"
+    )
+    found = {}
+    for event in events.iterator(chunk_size=_BATCH):
+        written = _uuid(parsed_details(event.details).get("version"))
+        if written:
+            found[written] = event
+    return found
+
+
+def _uuid(text: object) -> UUID | None:
+    try:
+        return UUID(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def _secret_uuid(version: SecretVersion) -> UUID | None:
+    try:
+        return version.secret.uuid
+    except ObjectDoesNotExist:
+        return None
+
+
+def _open_keys(versions: Sequence[SecretVersion]) -> bool:
+    """Open the data keys of a batch at once; say whether one gave no answer that lasts.
+
+    One that does not open is told by its versions.
+    """
+    silent = False
+    for data_key_id in {version.data_key_id for version in versions}:
+        try:
+            data_keys.prefetch([data_key_id])
+        except KeyUnavailable as error:
+            silent = silent or not error.permanent
+        except (EnvelopeError, KeyRefused):
+            continue
+    return silent
+
+
+def _damage(version: SecretVersion, event: AuditEvent | None) -> str:
+    if event is None:
+        return "no event says that this version was written"
+    details = parsed_details(event.details)
+    if details.get("number") != version.number or not matches_digest(version, str(details.get("digest"))):
+        return "the version is not the one that its event says was written"
+    return _closed(version)
+
+
+def _closed(version: SecretVersion) -> str:
+    """Say why a version's value cannot be what was written, or nothing."""
+    try:
+        sound = version.value.is_of(bytes(version.fingerprint))
+        named = sound and version.value.data_key_id == version.data_key_id
+    except ObjectDoesNotExist:
+        return "the environment that the value was sealed for is missing"
+    except KeyUnavailable as error:
+        return f"the value cannot be checked: {error}"
+    if not sound:
+        return "the sealed value does not open, or is not the one that was written"
+    return "" if named else "the data key is not the one that sealed the value"
+
+
+def _problem(version: SecretVersion, event: AuditEvent | None, message: str) -> Problem:
+    return Problem(
+        kind="version",
+        object=f"version {version.number} of secret {version.secret_id} ({version.uuid})",
+        message=message,
+        stream=event.stream if event else "",
+        sequence=event.sequence if event else None,
+    )
+
+
+def _not_written(row: AuthenticatedRow) -> Problem:
+    return Problem(
+        kind="edited",
+        object=f"{row.MAC_LABEL} {row.pk} ({row.uuid})",
+        message="the row was not written by Keeper, and does nothing",
+    )
+
+
+def _lost(event: AuditEvent, what: str) -> Problem:
+    return Problem(
+        kind="loss",
+        object=what,
+        message="it was written and not purged, and is gone",
+        stream=event.stream,
+        sequence=event.sequence,
+    )

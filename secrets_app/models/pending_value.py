@@ -1,0 +1,46 @@
+"""Values that wait for a second person, sealed like any other and destroyed once that is over."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+
+from audit_app.models import deployment_uuid
+from audit_app.models.uuid_model import Identified
+from environments_app.models import Approval, Environment
+from secrets_app.envelope.context import PENDING_VALUE, Context
+from secrets_app.keys.encrypted_field import EncryptedField
+from secrets_app.keys.models.data_key import DataKey
+
+
+class PendingValue(Identified):
+    """One value of a request for approval; bound to the request, so that none can take another's place."""
+
+    approval = models.ForeignKey(Approval, on_delete=models.PROTECT, related_name="values")
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="+")
+    # Its place among the values of the request.
+    index = models.PositiveIntegerField(default=0)
+    value = EncryptedField(label=PENDING_VALUE, context="sealing_context")
+    data_key = models.ForeignKey(DataKey, to_field="uuid", on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        """One value a place."""
+
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["approval", "index"], name="pending_value_index")
+        ]
+        ordering: ClassVar[list[str]] = ["approval", "index"]
+
+    def __str__(self) -> str:
+        return f"value {self.index} of request {self.approval_id}"
+
+    def sealing_context(self) -> Context:
+        """Return what the envelope is bound to: this row, its request and its place there."""
+        return Context(
+            deployment=deployment_uuid(),
+            label=PENDING_VALUE,
+            row=self.uuid,
+            environment=self.environment.uuid,
+            parent=(self.approval.uuid.bytes, self.index.to_bytes(8, "big")),
+        )

@@ -1,0 +1,1 @@
+"""Rows of secrets: insert, update, verified reads, references."""

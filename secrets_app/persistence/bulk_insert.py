@@ -1,0 +1,231 @@
+"""Stores new secrets with their first versions, given as plain rows."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
+
+from audit_app.crypto.canonical_json import Json, utc_text
+from audit_app.db.bulk_sql import Insert, insert, insert_into
+from audit_app.events.actions import Action
+from audit_app.events.streams import environment_stream
+from audit_app.integrity.row_authentication import mac_message
+from audit_app.integrity.row_state import state_of
+from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.models import deployment_uuid
+from audit_app.models.uuid_model import dashed
+from audit_app.recording.recorder import AuditObject, Draft
+from environments_app.authorization.policy import Principal
+from environments_app.models import Environment
+from secrets_app.envelope import seal
+from secrets_app.envelope.context import VersionBindings
+from secrets_app.envelope.seal import PlainKey
+from secrets_app.keys import fingerprints
+from secrets_app.models import Secret, SecretVersion, search_text
+from secrets_app.secret_types.registry import Facts, SecretType
+from secrets_app.tags_field import tags_text
+from secrets_app.values.versions import details_of, digest_message, digest_of
+
+SECRET_COLUMNS: Final = (
+    "uuid", "environment_id", "name", "secret_type", "description", "tags", "owner", "expires_at", "facts",
+    "current_number", "previous_number", "pending_number", "revision", "live", "deleted_at", "rotated_at",
+    "rotation_due_at", "resolves_as", "search_text", "created_at", "updated_at", "row_mac",
+)  # fmt: skip
+VERSION_COLUMNS: Final = (
+    "secret_id", "uuid", "number", "value", "data_key_id", "fingerprint", "author", "author_uuid", "comment",
+    "created_at",
+)  # fmt: skip
+_FIRST: Final = 1
+
+
+class CreatedSecret(NamedTuple):
+    """A secret that was just created, as `Secret` names what is told of it."""
+
+    pk: int
+    uuid: UUID
+    name: str
+    secret_type: SecretType
+    environment: Environment
+    environment_id: int
+    description: str
+    tags: Sequence[str]
+    owner: str
+    expires_at: datetime | None
+    facts: Facts
+    rotated_at: datetime
+    created_at: datetime
+    updated_at: datetime
+    current_number: int = _FIRST
+    revision: int = _FIRST
+    resolves_references: bool = False
+    rotation_due_at: None = None
+    deleted_at: None = None
+
+
+class Described(NamedTuple):
+    """What is stored of a secret besides its value, checked."""
+
+    name: str
+    secret_type: SecretType
+    facts: Facts
+    description: str = ""
+    tags: Sequence[str] = ()
+    owner: str = ""
+    expires_at: datetime | None = None
+
+
+class NewRow(NamedTuple):
+    """A new secret with its first version, sealed: the values of its columns, and what its event says."""
+
+    environment: Environment
+    described: Described
+    uuid: UUID
+    secret: Sequence[Any]
+    # All but the id of the secret.
+    version: Sequence[Any]
+    details: dict[str, Json]
+
+
+class NewRows:
+    """Makes the rows of one environment, of one writer and one moment; what they share is built once."""
+
+    def __init__(
+        self, *, actor: Principal, environment: Environment, data_key: PlainKey, at: datetime
+    ) -> None:
+        self._actor = actor
+        self._environment = environment
+        self._stream = environment_stream(environment.uuid)
+        self._data_key = data_key
+        self._data_key_id = data_key.id.hex
+        self._bindings = VersionBindings(deployment=deployment_uuid(), environment=environment.uuid)
+        self._at = at
+        self._told_at = utc_text(at)
+        self._author = (actor.name, actor.uuid.hex)
+        self._author_uuid = str(actor.uuid)
+        self._environment_uuid = str(environment.uuid)
+        # The proxy looks the connection up at each use.
+        self._ops = connections[DEFAULT_DB_ALIAS].ops
+        self._stored_at = self._ops.adapt_datetimefield_value(at)
+
+    def made(self, described: Described, *, value: str, comment: str, secret: str, version: str) -> NewRow:
+        """Return the row of a secret, under uuids in hexadecimal.
+
+        Call it before the transaction in which it is stored.
+        """
+        plaintext, secret_uuid, version_uuid = value.encode(), dashed(secret), dashed(version)
+        row_mac = self._row_mac(secret_uuid, described)
+        fingerprint = fingerprints.fingerprint(plaintext)
+        binding = self._bindings.of(bytes.fromhex(version), bytes.fromhex(secret), _FIRST)
+        envelope = seal.seal_bound(plaintext, data_key=self._data_key, binding=binding)
+        digest = digest_message(
+            version=version_uuid,
+            secret=secret_uuid,
+            number=_FIRST,
+            fingerprint=fingerprint,
+            author=self._author[0],
+            author_uuid=self._author_uuid,
+            comment=comment,
+            at=self._told_at,
+        )
+        return NewRow(
+            self._environment,
+            described,
+            UUID(int=int(secret, 16)),
+            self._secret(secret, described, row_mac),
+            (
+                version, _FIRST, envelope, self._data_key_id, fingerprint, *self._author, comment,
+                self._stored_at,
+            ),
+            {**details_of(version_uuid, _FIRST, digest_of(digest)), **state_of(secret_uuid, row_mac)},
+        )  # fmt: skip
+
+    def event(self, row: NewRow, told: dict[str, Json]) -> Draft:
+        """Return the event of a row that was stored."""
+        return Draft(
+            actor=self._actor,
+            action=Action.SECRET_CREATE,
+            stream=self._stream,
+            object=AuditObject("secret", row.uuid, row.described.name),
+            details={**told, **row.details},
+        )
+
+    def created(self, row: NewRow, pk: int) -> CreatedSecret:
+        """Return the secret of a row that was stored under this id."""
+        name, secret_type, facts, description, tags, owner, expires_at = row.described
+        return CreatedSecret(
+            pk, row.uuid, name, secret_type, self._environment, self._environment.id, description, tags,
+            owner, expires_at, facts, self._at, self._at, self._at,
+        )  # fmt: skip
+
+    def _row_mac(self, uuid: str, described: Described) -> bytes:
+        covered: dict[str, object] = {
+            "environment.uuid": self._environment_uuid,
+            "name": described.name,
+            "secret_type": described.secret_type,
+            "current_number": _FIRST,
+            "previous_number": None,
+            "pending_number": None,
+            "live": True,
+        }
+        return keyring().mac(Purpose.ROW_MAC, mac_message(Secret.MAC_LABEL, uuid, covered))
+
+    def _secret(self, uuid: str, described: Described, row_mac: bytes) -> Sequence[Any]:
+        name, secret_type, facts, description, tags, owner, expires_at = described
+        ops = self._ops
+        return (
+            uuid, self._environment.id, name, str(secret_type), description, tags_text(tags), owner,
+            ops.adapt_datetimefield_value(expires_at) if expires_at else None,
+            ops.adapt_json_value(facts, None) if facts else "{}",
+            _FIRST, None, None, _FIRST, True, None, self._stored_at,
+            None, "", search_text(name, description, owner, tags), self._stored_at, self._stored_at, row_mac,
+        )  # fmt: skip
+
+
+_IDS_PER_QUERY: Final = 500
+
+
+def insert_rows(rows: Sequence[NewRow]) -> list[int]:
+    """Insert new secrets and their versions; return the ids of the secrets. Call it in a transaction.
+
+    Raises IntegrityError if a name lives already.
+    """
+    insert(_statement(Secret, SECRET_COLUMNS), [row.secret for row in rows])
+    ids = _ids(rows)
+    versions = [(pk, *row.version) for pk, row in zip(ids, rows, strict=True)]
+    insert(_statement(SecretVersion, VERSION_COLUMNS), versions)
+    return ids
+
+
+def _statement(model: type[models.Model], columns: Sequence[str]) -> Insert:
+    table = model._meta.db_table
+    return insert_into(table, tuple(columns), binary=_binary(model), vendor=connection.vendor)
+
+
+@cache
+def _binary(model: type[models.Model]) -> frozenset[str]:
+    fields = model._meta.concrete_fields
+    return frozenset(str(field.column) for field in fields if isinstance(field, models.BinaryField))
+
+
+def _ids(rows: Sequence[NewRow]) -> list[int]:
+    """Return the ids that the database gave to new secrets, in their order."""
+    found: dict[str, int] = {}
+    table = connection.ops.quote_name(Secret._meta.db_table)
+    uuids = [row.uuid for row in rows]
+    as_text = str if connection.features.has_native_uuid_field else attrgetter("hex")
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            # Nobody else writes during its transaction: these are the newest.
+            cursor.execute(f"SELECT uuid, id FROM {table} ORDER BY id DESC LIMIT %s", [len(uuids)])  # noqa: S608 - our own names
+            found.update(cursor.fetchall())
+        else:
+            for start in range(0, len(uuids), _IDS_PER_QUERY):
+                batch = [as_text(uuid) for uuid in uuids[start : start + _IDS_PER_QUERY]]
+                marks = ", ".join(["%s"] * len(batch))
+                cursor.execute(f"SELECT uuid, id FROM {table} WHERE uuid IN ({marks})", batch)  # noqa: S608 - our own names
+                found.update(cursor.fetchall())
+    return [found[as_text(uuid)] for uuid in uuids]

@@ -1,0 +1,215 @@
+"""Reads the current versions of an environment as plain rows: the hot path of an export and of a sync.
+
+A thousand pairs of model instances cost several times what opening their values does. What is as
+Keeper writes it is taken from the row as it comes, once its MAC proves it; any other row is read
+again through its models, which judge it. A test holds the two together.
+
+The rows are read each time. What one proves depends on its columns and on the keys alone, so that what
+the rows that were read of late have proven is kept by their complete columns: one that was edited is
+another row. Of values nothing is kept, nor of the versions that hold them.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache, lru_cache
+from itertools import chain
+from typing import Any, Final, NamedTuple, TypeAlias, cast
+
+from django.db import connection
+
+from audit_app.crypto.canonical_json import canonical_json
+from audit_app.errors import BadDetails
+from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.models import deployment_uuid
+from environments_app.models import Environment
+from secrets_app.models import Secret, SecretVersion
+
+# What a row's MAC covers besides its place and that it lives, as `_identity` takes it from a row.
+_COVERED: Final = (
+    "name",
+    "secret_type",
+    "current_number",
+    "previous_number",
+    "pending_number",
+    "resolves_as",
+)
+_ROWS_PER_FETCH: Final = 1_000
+LOST: Final = b""
+_NONE: Final = frozenset({None, ""})
+# As the database gives it, in the order of `_select`; from this column on it proves itself.
+_Row: TypeAlias = Sequence[Any]
+_PROVEN: Final = 4
+# A row's columns and what they prove have some seven hundred bytes.
+_KEPT: Final = 4_096
+_UUID_BYTES: Final = 16
+_HEX_DIGITS: Final = 32
+
+
+class CurrentRow(NamedTuple):
+    """A living secret with its current version, still sealed, and whether the secret's row is Keeper's.
+
+    The version's uuid as bytes, the secret's as text. `version` is LOST where the current version was
+    removed, or re-pointed, outside Keeper.
+    """
+
+    version: bytes
+    secret: str
+    name: str
+    number: int
+    envelope: bytes
+    is_authentic: bool
+
+
+class PlainRow(NamedTuple):
+    """A row that proved itself, with what a sync asks for besides; the envelope is empty unless asked for."""
+
+    pk: int
+    current: CurrentRow
+    fingerprint: bytes
+    resolves_as: str
+
+
+def current_rows(environment: Environment, prefix: str) -> Iterator[CurrentRow]:
+    """Return the living secrets of an environment in the order of names, from `prefix` on."""
+    batches = _fetched(_select(connection.vendor), environment, *_below(prefix))
+    return chain.from_iterable(_judged(rows, environment) for rows in batches)
+
+
+def plain_rows(environment: Environment, prefix: str) -> Iterator[PlainRow | int]:
+    """Yield the living secrets of an environment from `prefix` on, without values.
+
+    Of a secret whose row does not prove itself as it stands, or that has no current version, the
+    primary key is yielded, for its models to judge.
+    """
+    head = _select(connection.vendor, besides="v.fingerprint, ", value="X''")
+    yield from _plain(_fetched(head, environment, *_below(prefix)), environment)
+
+
+def plain_rows_of(environment: Environment, names: Sequence[str]) -> Iterator[PlainRow | int]:
+    """Yield the living secrets of these names with their sealed values, else as `plain_rows` does."""
+    if names:
+        condition = f"AND s.name IN ({', '.join(['%s'] * len(names))})"
+        head = _select(connection.vendor, besides="v.fingerprint, ")
+        yield from _plain(_fetched(head, environment, condition, names), environment)
+
+
+def _judged(rows: Sequence[_Row], environment: Environment) -> Sequence[CurrentRow]:
+    """Return rows that prove themselves as they stand, and the others as their models judge them."""
+    proven = _proven(rows, environment)
+    if None not in proven:
+        return cast("Sequence[CurrentRow]", proven)
+    judged = (found or _by_models(row[0], environment) for row, found in zip(rows, proven, strict=True))
+    return [found for found in judged if found]
+
+
+def _plain(batches: Iterable[Sequence[_Row]], environment: Environment) -> Iterator[PlainRow | int]:
+    for batch in batches:
+        rows = [row[1:] for row in batch]
+        for (fingerprint, pk, *_, resolves_as), proven in zip(batch, _proven(rows, environment), strict=True):
+            if proven is None or type(fingerprint) is not bytes:
+                yield pk
+            else:
+                yield PlainRow(pk, proven, fingerprint, resolves_as or "")
+
+
+def _proven(rows: Sequence[_Row], environment: Environment) -> Sequence[CurrentRow | None]:
+    """Return each row if it proves itself as it stands, None for any other."""
+    found: list[CurrentRow | None] = []
+    # As text: to compare two uuids takes longer than all else.
+    proof = (keyring().generation, str(deployment_uuid()), str(environment.uuid))
+    for row in rows:
+        _, live, version, envelope = row[:_PROVEN]
+        if live != 1 or type(version) is not str or type(envelope) is not bytes:
+            # SQLite keeps what it is given.
+            found.append(None)
+            continue
+        try:
+            version_bytes = bytes.fromhex(version.replace("-", ""))
+            secret, name, number = _identity(*proof, row[_PROVEN:])
+        except (ValueError, _Unproven):
+            found.append(None)
+            continue
+        genuine = len(version_bytes) == _UUID_BYTES
+        found.append(CurrentRow(version_bytes, secret, name, number, envelope, True) if genuine else None)
+    return found
+
+
+class _Unproven(Exception):
+    """A row was not written by Keeper, or holds what Keeper never stores."""
+
+
+@lru_cache(maxsize=_KEPT)
+def _identity(_keys: object, deployment: str, environment: str, columns: _Row) -> tuple[str, str, int]:
+    """Return a secret's uuid, name and current number as its row proves them. Raises _Unproven."""
+    secret, mac, name, kind, current, previous, pending, resolves_as = columns
+    if not (type(mac) is bytes and type(secret) is str):
+        raise _Unproven
+    covered = {
+        "current_number": current,
+        "environment.uuid": environment,
+        "live": True,
+        "name": name,
+        "pending_number": pending,
+        "previous_number": previous,
+        "secret_type": kind,
+    }
+    if resolves_as not in _NONE:
+        covered["resolves_as"] = resolves_as
+    text = _uuid_text(secret)
+    try:
+        # What `mac_message` returns.
+        message = canonical_json([Secret.MAC_LABEL, deployment, text, covered])
+    except BadDetails as error:
+        raise _Unproven from error
+    if not keyring().verify(Purpose.ROW_MAC, message, mac):
+        raise _Unproven
+    return text, name, current
+
+
+def _uuid_text(stored: str) -> str:
+    """Return the usual text of a uuid, which SQLite stores without its hyphens."""
+    if len(stored) != _HEX_DIGITS:
+        return stored
+    return f"{stored[:8]}-{stored[8:12]}-{stored[12:16]}-{stored[16:20]}-{stored[20:]}"
+
+
+def _by_models(pk: int, environment: Environment) -> CurrentRow | None:
+    """Return the row as its models read and judge it, None if it is gone by now."""
+    secret = Secret.objects.filter(pk=pk, live=True).first()
+    if secret is None:
+        return None
+    secret.environment = environment
+    # Which version an edited row points to says nothing.
+    is_authentic = secret.is_authentic()
+    version = _current_version(secret) if is_authentic else None
+    uuid, envelope = (version.uuid.bytes, version.value.envelope) if version else (LOST, b"")
+    return CurrentRow(uuid, str(secret.uuid), secret.name, secret.current_number, envelope, is_authentic)
+
+
+def _current_version(secret: Secret) -> SecretVersion | None:
+    return SecretVersion.objects.filter(secret=secret, number=secret.current_number).first()
+
+
+def _below(prefix: str) -> tuple[str, Sequence[str]]:
+    # "0" follows "/" in the order of bytes.
+    return ("AND s.name >= %s AND s.name < %s", [prefix, f"{prefix}0"]) if prefix else ("", [])
+
+
+def _fetched(
+    head: str, environment: Environment, condition: str, parameters: Sequence[str]
+) -> Iterator[Sequence[_Row]]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"{head} {condition} ORDER BY s.name", [environment.pk, *parameters])
+        while rows := cursor.fetchmany(_ROWS_PER_FETCH):
+            yield rows
+
+
+@cache
+def _select(vendor: str, *, besides: str = "", value: str = "v.value") -> str:  # noqa: ARG001 - a key of the cache
+    quote = connection.ops.quote_name
+    columns = [f"s.{quote(column)}" for column in _COVERED]
+    version, secret = quote(SecretVersion._meta.db_table), quote(Secret._meta.db_table)
+    return (
+        f"SELECT {besides}s.id, s.live, v.uuid, {value}, s.uuid, s.row_mac, {', '.join(columns)} "  # noqa: S608 - our own names
+        f"FROM {secret} s LEFT JOIN {version} v ON v.secret_id = s.id AND v.number = s.current_number "
+        "WHERE s.environment_id = %s AND s.live"
+    )

@@ -1,0 +1,182 @@
+"""Carries out a change of a secret: one transaction with its event, for whoever read the newest state."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events.actions import Action
+from audit_app.events.actors import Actor
+from audit_app.events.streams import environment_stream
+from audit_app.integrity.row_state import row_state
+from audit_app.recording.recorder import Draft, record_many
+from environments_app.approvals.gate import Clearance
+from secrets_app.errors import NameTaken, StaleVersion
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.persistence import references
+from secrets_app.persistence.references import Place
+from secrets_app.values.versions import write_details
+
+# If-Match: * (RFC 9110, 13.1.1) asks only that there is something to change.
+ANY: Final = "*"
+Listener = Callable[[int, Collection[str]], None]
+
+
+def check_expected(secret: Secret, expected: str | None) -> None:
+    """Refuse a writer that read an older state. Raises StaleVersion.
+
+    `expected` is an ETag, ANY for a secret in whatever state, or None.
+    """
+    if expected not in {None, ANY, secret.etag}:
+        raise StaleVersion(
+            f"The secret is at {secret.etag} by now. Read it again, then repeat; nothing was written."
+        )
+
+
+def insert(
+    *,
+    actor: Actor,
+    secret: Secret,
+    version: SecretVersion,
+    action: Action,
+    details: Mapping[str, Json],
+    clearance: Clearance,
+    places: Sequence[Place] = (),
+) -> None:
+    """Store a new secret with its first version, what that refers to, and the event of it.
+
+    Raises NameTaken if a living secret of the environment has the name.
+    """
+    try:
+        with transaction.atomic():
+            told = {**details, **clearance.spend(secret.environment, actor=actor)}
+            secret.save(force_insert=True)
+            version.secret = secret
+            version.save(force_insert=True)
+            if places:
+                references.store(secret, places)
+            record_many([event(actor=actor, secret=secret, action=action, details=told, version=version)])
+            announce(secret.environment_id, [secret.name])
+    except IntegrityError as error:
+        raise _name_taken(secret, error) from error
+
+
+def change(
+    *,
+    actor: Actor,
+    secret: Secret,
+    action: Action,
+    details: Mapping[str, Json],
+    clearance: Clearance,
+    version: SecretVersion | None = None,
+    pending: bool = False,
+    confirm: Callable[[], None] | None = None,
+    places: Sequence[Place] | None = None,
+    formerly: str = "",
+) -> None:
+    """Store a changed secret, a new version if there is one, and the event of it.
+
+    A new version becomes the current one, unless it is `pending`. Claims the row by its revision, so
+    that of two writers who read the same state one wins; `confirm` is then called in the transaction,
+    and may refuse the change by raising: no version becomes current without one, which is what the
+    write guards answered. `places` is what the value refers to, None for what is stored. `formerly` is the
+    name that the secret had, if the change gives it another.
+
+    Raises StaleVersion if somebody else changed the secret since it was read, and NameTaken if
+    its name now belongs to another.
+    """
+    if version is not None and not pending and confirm is None:
+        raise TypeError("whatever becomes current was admitted by the write guards")
+    try:
+        with transaction.atomic():
+            told = {**details, **clearance.spend(secret.environment, actor=actor)}
+            _claim(secret)
+            if confirm is not None:
+                confirm()
+            if version is not None:
+                version.save(force_insert=True)
+            if version is not None and not pending:
+                _make_current(secret, version)
+            secret.save(force_update=True)
+            if places is not None:
+                references.store(secret, places)
+            record_many([event(actor=actor, secret=secret, action=action, details=told, version=version)])
+            announce(secret.environment_id, [secret.name, *([formerly] if formerly else [])])
+    except IntegrityError as error:
+        raise _name_taken(secret, error) from error
+
+
+def announce(environment_id: int, names: Collection[str]) -> None:
+    """Tell those who listen (settings.KEEPER_CHANGE_LISTENERS) which secrets of an environment changed.
+
+    Call it in the change's transaction: they hear of it once it is committed, and none can fail it.
+    """
+    for path in settings.KEEPER_CHANGE_LISTENERS:
+        transaction.on_commit(_telling(import_string(path), environment_id, names), robust=True)
+
+
+def _telling(listener: Listener, environment_id: int, names: Collection[str]) -> Callable[[], None]:
+    # No partial: Django names what failed by its __qualname__.
+    return lambda: listener(environment_id, names)
+
+
+def event(
+    *,
+    actor: Actor,
+    secret: Secret,
+    action: Action,
+    details: Mapping[str, Json],
+    version: SecretVersion | None = None,
+) -> Draft:
+    """Return the event of a change that was saved; one that made a version carries its digest."""
+    written = write_details(version) if version else {}
+    if action is Action.SECRET_PURGE:
+        # Its shares go with it.
+        state = row_state(secret, *secret.shares.all(), gone=True)
+    else:
+        state = row_state(secret)
+    return Draft(
+        actor=actor,
+        action=action,
+        stream=environment_stream(secret.environment.uuid),
+        object=secret.audit_object,
+        details={**details, **written, **state},
+    )
+
+
+def _claim(secret: Secret) -> None:
+    revision = secret.revision
+    claimed = Secret.objects.filter(pk=secret.pk, revision=revision).update(revision=revision + 1)
+    if not claimed:
+        raise StaleVersion(
+            "The secret was changed meanwhile. Read it again, then repeat; nothing was written."
+        )
+    secret.revision = revision + 1
+    secret.updated_at = timezone.now()
+
+
+def _make_current(secret: Secret, version: SecretVersion) -> None:
+    secret.previous_number = secret.current_number
+    secret.current_number = version.number
+    secret.rotated_at = version.created_at
+    if secret.rotation_due_at is not None and secret.rotation_due_at <= version.created_at:
+        # This is the value that was due.
+        secret.rotation_due_at = None
+
+
+def _name_taken(secret: Secret, error: IntegrityError) -> Exception:
+    """Tell a taken name and a taken version number from a fault of the database."""
+    others = Secret.objects.filter(environment=secret.environment, name=secret.name, live=True)
+    if others.exclude(uuid=secret.uuid).exists():
+        return NameTaken(
+            "The environment already has a secret of this name. Choose another, or change that one."
+        )
+    if secret.pk and SecretVersion.objects.filter(secret_id=secret.pk).exists():
+        return StaleVersion(
+            "The secret was changed meanwhile. Read it again, then repeat; nothing was written."
+        )
+    return error

@@ -1,0 +1,1 @@
+"""Lookup of secrets, filters, folders."""

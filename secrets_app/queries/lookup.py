@@ -1,0 +1,105 @@
+"""Finds secrets for an actor: what one may not see is as absent as what does not exist."""
+
+from django.db.models import QuerySet
+
+from audit_app.events.actions import Action
+from audit_app.integrity.row_authentication import report_violation
+from environments_app.authorization.policy import Principal, allows, require, visible, visible_environments
+from environments_app.errors import Invisible
+from environments_app.models import Environment
+from secrets_app.errors import StaleVersion, TamperedSecret
+from secrets_app.models import Secret
+
+
+def places_for(actor: Principal, action: Action) -> QuerySet[Environment]:
+    """Return the environments in some part of which the actor may do this, in their order."""
+    visible = Environment.objects.filter(visible_environments(actor))
+    found = [place.pk for place in visible if may_somewhere(actor, action, place)]
+    return Environment.objects.filter(pk__in=found).order_by("position", "name")
+
+
+def may_somewhere(actor: Principal, action: Action, environment: Environment) -> bool:
+    """Say whether the actor may do something in an environment, be it under a prefix only."""
+    prefixes = {grant.prefix for grant in actor.grants if grant.environment_id == environment.pk}
+    return any(allows(actor, action, environment_id=environment.pk, name=prefix) for prefix in prefixes)
+
+
+def visible_secrets(actor: Principal, *, deleted: bool = False) -> QuerySet[Secret]:
+    """Return the living (or the deleted) secrets whose names the actor may know."""
+    live = None if deleted else True
+    secrets = Secret.objects.filter(visible(actor, Action.SECRET_VIEW))
+    secrets = secrets.filter(live__isnull=True) if live is None else secrets.filter(live=True)
+    return secrets.select_related("environment")
+
+
+def find_secret(*, actor: Principal, id: int, deleted: bool | None = False) -> Secret:
+    """Return a secret by its id: a living one, a deleted one, or (None) either.
+
+    Raises Invisible if there is none that the actor may see. Where the right to see is what
+    is missing, the denial is recorded.
+    """
+    secrets = Secret.objects.select_related("environment").filter(pk=id)
+    if deleted is not None:
+        secrets = secrets.filter(live__isnull=True) if deleted else secrets.filter(live=True)
+    return _seen(actor, secrets.first())
+
+
+def find_secret_by_name(*, actor: Principal, environment: Environment, name: str) -> Secret:
+    """Return a living secret by its name.
+
+    Raises Invisible if there is none that the actor may see; then a denial is recorded even
+    for a name that does not exist, so that the two cannot be told apart by their records.
+    """
+    if not allows(actor, Action.SECRET_VIEW, environment_id=environment.pk, name=name):
+        require(actor=actor, action=Action.SECRET_VIEW, environment=environment, name=name)
+    return _seen(actor, living(environment, name))
+
+
+def living(environment: Environment, name: str) -> Secret | None:
+    """Return the living secret of a name, whoever asks."""
+    secret = Secret.objects.filter(environment=environment, name=name, live=True).first()
+    if secret:
+        secret.environment = environment
+    return secret
+
+
+def require_on(*, actor: Principal, action: Action, secret: Secret, name: str | None = None) -> None:
+    """Ask for a right on a secret, under its own name or another that it is to have.
+
+    Raises Forbidden or Invisible; the denial is recorded.
+    """
+    require(
+        actor=actor,
+        action=action,
+        environment=secret.environment,
+        name=secret.name if name is None else name,
+        object=secret.audit_object,
+    )
+
+
+def require_authentic(secret: Secret) -> None:
+    """Refuse a secret whose name, environment or current version was edited outside Keeper.
+
+    Raises TamperedSecret; the violation is recorded.
+    """
+    if secret.is_authentic() and secret.environment.is_authentic():
+        return
+    report_violation(
+        kind="secret", uuid=secret.uuid, name=secret.name, reason="the secret's row was not written by Keeper"
+    )
+    raise TamperedSecret(
+        "The secret's record was changed outside Keeper. Ask an operator to run verify_audit."
+    )
+
+
+def require_living(secret: Secret) -> None:
+    """Refuse to change what is deleted. Raises StaleVersion."""
+    if not secret.live:
+        raise StaleVersion("The secret is deleted. Restore it first; nothing was written.")
+
+
+def _seen(actor: Principal, secret: Secret | None) -> Secret:
+    if secret is None:
+        raise Invisible
+    require_on(actor=actor, action=Action.SECRET_VIEW, secret=secret)
+    return secret

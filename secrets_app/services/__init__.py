@@ -1,0 +1,1 @@
+"""Use cases: read, write, delete, share, transfer, promote."""

@@ -1,0 +1,222 @@
+"""Acts on many chosen secrets: what each would come to, and then each by itself, with its own result."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from audit_app.events.actions import Action
+from environments_app.authorization.policy import Principal, allows
+from environments_app.models import Environment
+from secrets_app.errors import StaleVersion, TooManyItems
+from secrets_app.models import Secret
+from secrets_app.services import lifecycle, transfer, write
+from secrets_app.values.batch_results import NOT_ALLOWED, ItemResult, attempt
+
+MAX_CHOSEN: Final = 200
+_MARKED: Final = "marked as due"
+# Not in the table below: what it gives is a file, not a result for each.
+EXPORT: Final = "export"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What an act needs besides the secrets."""
+
+    tags: Sequence[str] = ()
+    environment: Environment | None = None
+
+
+Run = Callable[[Principal, Secret, Options], Secret]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Act:
+    """One act on many: what it is called, what it needs and what it did to each."""
+
+    name: str
+    label: str
+    done: str
+    # The rights that each secret is asked for, and the one that the destination is asked for.
+    rights: tuple[Action, ...]
+    run: Run
+    needs: str = ""
+    on_deleted: bool = False
+    destructive: bool = False
+    there: Action | None = None
+    # What its name does not tell, for the preview.
+    told: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """A chosen secret, in the state in which it was seen, and why the act would not take it."""
+
+    secret: Secret
+    reason: str = field(default="")
+
+
+def preview(*, actor: Principal, act: Act, secrets: Sequence[Secret], options: Options) -> list[Chosen]:
+    """Return for each secret whether the act would take it; nothing is done.
+
+    Raises TooManyItems for more than 200.
+    """
+    if len(secrets) > MAX_CHOSEN:
+        raise TooManyItems(f"Choose at most {MAX_CHOSEN} secrets at a time; nothing was done.")
+    taken = _taken(secrets, options.environment)
+    return [Chosen(secret=secret, reason=_refusal(actor, act, secret, options, taken)) for secret in secrets]
+
+
+def carry_out(
+    *, actor: Principal, act: Act, secrets: Sequence[Secret], seen: Mapping[int, str], options: Options
+) -> list[ItemResult]:
+    """Do it to each secret that still is as it was `seen` (id → ETag); return a result for each.
+
+    Raises TooManyItems for more than 200, and ConfirmationNeeded.
+    """
+    if len(secrets) > MAX_CHOSEN:
+        raise TooManyItems(f"Choose at most {MAX_CHOSEN} secrets at a time; nothing was done.")
+    return [_carried(actor, act, secret, seen.get(secret.pk, ""), options) for secret in secrets]
+
+
+def _carried(actor: Principal, act: Act, secret: Secret, seen: str, options: Options) -> ItemResult:
+    def run() -> int:
+        if secret.etag != seen:
+            raise StaleVersion("It has changed since you looked; nothing was done.")
+        return int(act.run(actor, secret, options).pk)
+
+    due = secret.rotation_due_at
+    result = attempt(secret.name, run, word=act.done)
+    # No policy rotates it: nothing was asked for, and a person changes it.
+    marked = result.done and secret.rotation_due_at not in (None, due)
+    return replace(result, word=_MARKED) if marked else result
+
+
+def _refusal(actor: Principal, act: Act, secret: Secret, options: Options, taken: set[str]) -> str:
+    place = secret.environment_id
+    if bool(secret.live) == act.on_deleted:
+        return "It is not deleted." if act.on_deleted else "It is deleted."
+    if not all(allows(actor, right, environment_id=place, name=secret.name) for right in act.rights):
+        return NOT_ALLOWED
+    if act.there is None or options.environment is None:
+        return ""
+    if not allows(actor, act.there, environment_id=options.environment.pk, name=secret.name):
+        return f"Your role does not allow this in {options.environment.name}."
+    return "The name is taken there." if secret.name in taken else ""
+
+
+def _taken(secrets: Sequence[Secret], environment: Environment | None) -> set[str]:
+    if environment is None:
+        return set()
+    names = [secret.name for secret in secrets]
+    rows = Secret.objects.filter(environment=environment, live=True, name__in=names)
+    return set(rows.values_list("name", flat=True))
+
+
+def _tag(actor: Principal, secret: Secret, options: Options) -> Secret:
+    tags = sorted({*secret.tags, *options.tags})
+    return write.update(actor=actor, secret=secret, expected=secret.etag, tags=tags)
+
+
+def _untag(actor: Principal, secret: Secret, options: Options) -> Secret:
+    tags = [tag for tag in secret.tags if tag not in options.tags]
+    return write.update(actor=actor, secret=secret, expected=secret.etag, tags=tags)
+
+
+def _copy(actor: Principal, secret: Secret, options: Options) -> Secret:
+    return transfer.copy(actor=actor, secret=secret, environment=_destination(options))
+
+
+def _move(actor: Principal, secret: Secret, options: Options) -> Secret:
+    return transfer.move(actor=actor, secret=secret, environment=_destination(options))
+
+
+def _destination(options: Options) -> Environment:
+    if options.environment is None:
+        raise AssertionError("the form asks for the environment")
+    return options.environment
+
+
+def _delete(actor: Principal, secret: Secret, _options: Options) -> Secret:
+    return lifecycle.delete(actor=actor, secret=secret, expected=secret.etag)
+
+
+def _restore(actor: Principal, secret: Secret, _options: Options) -> Secret:
+    return lifecycle.restore(actor=actor, secret=secret)
+
+
+def _rotate(actor: Principal, secret: Secret, _options: Options) -> Secret:
+    """Let the policy of a secret rotate it, if it has one; else say that its rotation is due."""
+    ask = import_string(settings.KEEPER_ROTATION_REQUEST)
+    if ask(actor=actor, secret=secret):
+        return secret
+    return lifecycle.mark_due(actor=actor, secret=secret, expected=secret.etag)
+
+
+_REVEAL: Final = Action.SECRET_REVEAL
+ACTS: Final = {
+    act.name: act
+    for act in (
+        Act(
+            name="tag",
+            label="Add tags",
+            done="tagged",
+            rights=(Action.SECRET_UPDATE,),
+            run=_tag,
+            needs="tags",
+        ),
+        Act(
+            name="untag",
+            label="Remove tags",
+            done="untagged",
+            rights=(Action.SECRET_UPDATE,),
+            run=_untag,
+            needs="tags",
+        ),
+        Act(
+            name="copy",
+            label="Copy to…",
+            done="copied",
+            rights=(Action.SECRET_COPY, _REVEAL),
+            run=_copy,
+            needs="environment",
+            there=Action.SECRET_CREATE,
+        ),
+        Act(
+            name="move",
+            label="Move to…",
+            done="moved",
+            rights=(Action.SECRET_MOVE, Action.SECRET_DELETE, _REVEAL),
+            run=_move,
+            needs="environment",
+            there=Action.SECRET_CREATE,
+            destructive=True,
+        ),
+        Act(
+            name="rotate",
+            label="Rotate",
+            done="asked for or marked as due",
+            told="What a policy rotates is rotated. The rest is only marked as due: somebody changes it.",
+            rights=(Action.SECRET_UPDATE,),
+            run=_rotate,
+        ),
+        Act(
+            name="delete",
+            label="Delete",
+            done="deleted",
+            rights=(Action.SECRET_DELETE,),
+            run=_delete,
+            destructive=True,
+        ),
+        Act(
+            name="restore",
+            label="Restore",
+            done="restored",
+            rights=(Action.SECRET_RESTORE,),
+            run=_restore,
+            on_deleted=True,
+        ),
+    )
+}

@@ -1,0 +1,203 @@
+"""Creates many secrets at once, all or none, at the cost of one data key and a few statements."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events.actions import Action
+from audit_app.models.uuid_model import random_uuids
+from audit_app.recording.recorder import Draft, record_many
+from environments_app.approvals.gate import Clearance, needs_second_person, require_second_person, standing
+from environments_app.authorization.policy import Principal, allows, require
+from environments_app.authorization.principals import principal_now
+from environments_app.models import Environment
+from secrets_app.errors import InvalidInput, InvalidName, NameTaken, SecretError, TooManyItems
+from secrets_app.keys.data_keys import active_key
+from secrets_app.models import Secret
+from secrets_app.persistence.bulk_insert import CreatedSecret, Described, NewRow, NewRows, insert_rows
+from secrets_app.persistence.secret_store import announce
+from secrets_app.secret_types.registry import SecretType, inspect
+from secrets_app.services.proposals import creating_many
+from secrets_app.values.expiry import settled
+from secrets_app.values.metadata import Metadata, checked_comment, checked_metadata
+from secrets_app.values.names import validate_secret_name
+
+MAX_ITEMS: Final = 1000
+# What a request for approval keeps sealed at most.
+MAX_PENDING_BYTES: Final = 8 * 1024 * 1024
+_NAMES_PER_QUERY: Final = 500
+# How many offending items a refusal lists; the rest would only repeat them.
+_MAX_REPORTED: Final = 50
+
+# A row, and what made it.
+Made: TypeAlias = tuple[NewRows, NewRow]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewSecret:
+    """One secret that is to be created."""
+
+    environment: Environment
+    name: str
+    secret_type: SecretType
+    value: str = field(repr=False)
+    comment: str = ""
+    metadata: Metadata = field(default_factory=Metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemFault:
+    """What is wrong with one item: its place in the list, the field, and why."""
+
+    index: int
+    field: str
+    reason: str
+
+
+class InvalidItems(SecretError):
+    """Some items break a rule; none was stored. `faults` names at most fifty of them."""
+
+    def __init__(self, faults: Sequence[ItemFault]) -> None:
+        super().__init__("Some items cannot be stored; none was.")
+        self.faults = list(faults[:_MAX_REPORTED])
+
+
+def create_many(*, actor: Principal, items: Sequence[NewSecret]) -> list[CreatedSecret]:
+    """Create up to 1,000 secrets in one transaction; return them in the order given.
+
+    Each has its own event. Raises TooManyItems, InvalidItems naming the offending ones,
+    NameTaken if a name lives already, ApprovalNeeded, and Forbidden or Invisible.
+    """
+    refuse_too_many(len(items))
+    described = _described(items)
+    _require_all(actor, items)
+    clearances = _clearances(actor, items)
+    made = _sealed(actor, described, items)
+    # Sealing many takes a while; who lost the right meanwhile stores none.
+    _require_all(principal_now(actor), items)
+    try:
+        with transaction.atomic():
+            approved = {place.pk: clearance.spend(place, actor=actor) for place, clearance in clearances}
+            return _insert(made, approved)
+    except IntegrityError as error:
+        taken = _taken_name(items)
+        if taken is None:
+            raise
+        raise NameTaken(
+            f"Item {taken}: the environment already has a secret of this name. None was stored."
+        ) from error
+
+
+def refuse_too_many(count: int) -> None:
+    """Refuse more items than one call takes, before they are looked at. Raises TooManyItems."""
+    if count > MAX_ITEMS:
+        raise TooManyItems(f"Send at most {MAX_ITEMS} items in a call; this has {count}. Nothing was stored.")
+
+
+def _clearances(actor: Principal, items: Sequence[NewSecret]) -> list[tuple[Environment, Clearance]]:
+    """Ask a second person for each protected environment, for all that would be created there."""
+    places = {item.environment.id: item.environment for item in items}
+    return [(place, _cleared(actor, place, items)) for _, place in sorted(places.items())]
+
+
+def _cleared(actor: Principal, place: Environment, items: Sequence[NewSecret]) -> Clearance:
+    if not needs_second_person(actor, place):
+        return standing(actor, place)
+    mine = [item for item in items if item.environment.id == place.pk]
+    # Refused now rather than once somebody has approved it.
+    taken = _taken_name(mine)
+    if taken is not None:
+        raise NameTaken(f"{mine[taken].name}: the environment already has a secret of this name.")
+    if sum(len(item.value.encode()) for item in mine) > MAX_PENDING_BYTES:
+        raise TooManyItems(
+            f"A second person approves at most {MAX_PENDING_BYTES >> 20} MiB at once: send less."
+        )
+    described = [(item.name, item.secret_type, item.value, item.comment, item.metadata) for item in mine]
+    return require_second_person(actor=actor, proposal=creating_many(place, described))
+
+
+def _described(items: Sequence[NewSecret]) -> list[Described]:
+    """Check every item."""
+    faults: list[ItemFault] = []
+    described = []
+    seen: set[tuple[int, str]] = set()
+    for index, item in enumerate(items):
+        try:
+            validate_secret_name(item.name)
+            if (item.environment.id, item.name) in seen:
+                raise InvalidName("name", "An earlier item has the same name.")
+            seen.add((item.environment.id, item.name))
+            checked_comment(item.comment)
+            _refuse_references(item)
+            facts = inspect(item.secret_type, item.value)
+            about = checked_metadata(item.metadata) if item.metadata else {}
+            about["expires_at"] = settled(about.get("expires_at"), after=facts)
+            described.append(Described(item.name, item.secret_type, facts, **about))
+        except InvalidInput as error:
+            faults.append(ItemFault(index=index, field=error.field, reason=error.reason))
+    if faults:
+        raise InvalidItems(faults)
+    return described
+
+
+def _require_all(actor: Principal, items: Sequence[NewSecret]) -> None:
+    whole = {
+        place
+        for place in {item.environment.id for item in items}
+        if allows(actor, Action.SECRET_CREATE, environment_id=place)
+    }
+    for item in items:
+        # Who may create everywhere in an environment is not asked about again for each name.
+        if item.environment.id not in whole:
+            require(actor=actor, action=Action.SECRET_CREATE, environment=item.environment, name=item.name)
+
+
+def _refuse_references(item: NewSecret) -> None:
+    if item.metadata.get("resolves_references"):
+        raise InvalidInput("resolves_references", "What is created in bulk stays literal.")
+
+
+def _sealed(actor: Principal, described: Sequence[Described], items: Sequence[NewSecret]) -> list[Made]:
+    """Return the rows of all items; may call KMS."""
+    now = timezone.now()
+    makers = {
+        pk: NewRows(actor=actor, environment=place, data_key=active_key(place), at=now)
+        for pk, place in {item.environment.id: item.environment for item in items}.items()
+    }
+    uuids = random_uuids(2 * len(items))
+    made = []
+    for item, about, secret, version in zip(items, described, uuids[::2], uuids[1::2], strict=True):
+        maker = makers[item.environment.id]
+        row = maker.made(about, value=item.value, comment=item.comment, secret=secret, version=version)
+        made.append((maker, row))
+    return made
+
+
+def _insert(made: Sequence[Made], approved: Mapping[int, Mapping[str, Json]]) -> list[CreatedSecret]:
+    ids = insert_rows([row for _, row in made])
+    drafts: dict[str, list[Draft]] = {}
+    for maker, row in made:
+        draft = maker.event(row, {"bulk": True, **approved[row.environment.id]})
+        drafts.setdefault(draft.stream, []).append(draft)
+    # In one order, so that two calls do not wait for each other's streams.
+    for stream in sorted(drafts):
+        record_many(drafts[stream])
+    for place in approved:
+        announce(place, [row.described.name for _, row in made if row.environment.id == place])
+    return [maker.created(row, pk) for (maker, row), pk in zip(made, ids, strict=True)]
+
+
+def _taken_name(items: Sequence[NewSecret]) -> int | None:
+    """Return the index of the first item whose name lives already."""
+    for start in range(0, len(items), _NAMES_PER_QUERY):
+        chunk = items[start : start + _NAMES_PER_QUERY]
+        rows = Secret.objects.filter(live=True, name__in=[item.name for item in chunk])
+        taken = set(rows.values_list("environment_id", "name"))
+        for index, item in enumerate(chunk, start=start):
+            if (item.environment.id, item.name) in taken:
+                return index
+    return None

@@ -1,0 +1,135 @@
+"""Compares two environments by keyed fingerprint, which is a read of both."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from django.db.models import F
+
+from audit_app.events.actions import Action
+from audit_app.events.streams import environment_stream
+from audit_app.recording.recorder import AuditObject, ManifestEntry, Receipt, commit_record
+from environments_app.authorization.policy import Principal, allows, require
+from environments_app.models import Environment
+from secrets_app.keys import data_keys, fingerprints
+from secrets_app.models import SecretVersion
+
+
+class Difference(StrEnum):
+    """How a name stands in two environments."""
+
+    SAME = "same"
+    DIFFERENT = "different"
+    ONLY_LEFT = "only_left"
+    ONLY_RIGHT = "only_right"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One name and how it stands on both sides; numbers are None where it is missing."""
+
+    name: str
+    difference: Difference
+    left_number: int | None
+    right_number: int | None
+
+
+def compare(
+    *, actor: Principal, left: Environment, right: Environment, names: Collection[str] | None = None
+) -> list[Row]:
+    """Return every name of two environments with whether the values are equal, in order of names.
+
+    `names` takes of these the ones that it holds. Needs the right to reveal on both sides (else it
+    would tell a guesser whether a guess is right), and is recorded on both as a read of all that was
+    compared, before the answer.
+
+    Raises Forbidden or Invisible.
+    """
+    for environment in (left, right):
+        require(actor=actor, action=Action.SECRET_COMPARE, environment=environment)
+    here, there = (_current(actor, environment, names) for environment in (left, right))
+    receipts = []
+    for environment, other, versions in ((left, right, here), (right, left, there)):
+        receipt = commit_record(
+            actor=actor,
+            action=Action.SECRET_COMPARE,
+            stream=environment_stream(environment.uuid),
+            object=AuditObject("environment", environment.uuid, environment.name),
+            details={"with": other.name, "count": len(versions)},
+            manifest=[
+                ManifestEntry(secret_uuid=str(version.secret.uuid), number=version.number, name=name)
+                for name, version in versions.items()
+            ],
+            covers=frozenset(version.uuid.bytes for version in versions.values()),
+        )
+        receipts.append(receipt)
+    opened = _opened(here, there, receipt=receipts[0])
+    return [_row(name, here, there, opened) for name in sorted(here.keys() | there.keys())]
+
+
+def _opened(
+    left: Mapping[str, SecretVersion], right: Mapping[str, SecretVersion], *, receipt: Receipt
+) -> dict[str, bool]:
+    """Return, for names whose fingerprints are of different keys, whether the values are equal.
+
+    The key was replaced between them: the left values are opened and measured by the right ones' key.
+    """
+    apart = {
+        left[name].pk: name
+        for name in left.keys() & right.keys()
+        if not fingerprints.are_comparable(left[name].fingerprint, right[name].fingerprint)
+    }
+    data_keys.prefetch({left[name].data_key_id for name in apart.values()})
+    same = {}
+    for version in SecretVersion.objects.filter(pk__in=apart).only("uuid", "number", "value", "secret"):
+        name = apart[version.pk]
+        version.secret = left[name].secret
+        same[name] = fingerprints.matches(version.value.open(receipt), bytes(right[name].fingerprint))
+    return same
+
+
+def _current(
+    actor: Principal, environment: Environment, names: Collection[str] | None
+) -> dict[str, SecretVersion]:
+    rows = (
+        SecretVersion.objects.select_related("secret")
+        .filter(secret__environment=environment, secret__live=True, number=F("secret__current_number"))
+        .defer("value")
+        .order_by("secret__name")
+    )
+    if names is not None:
+        rows = rows.filter(secret__name__in=names)
+    found = {}
+    for version in rows:
+        version.secret.environment = environment
+        name = version.secret.name
+        readable = allows(actor, Action.SECRET_COMPARE, environment_id=environment.pk, name=name)
+        if readable and version.secret.is_authentic():
+            found[name] = version
+    return found
+
+
+def _row(
+    name: str,
+    left: Mapping[str, SecretVersion],
+    right: Mapping[str, SecretVersion],
+    opened: Mapping[str, bool],
+) -> Row:
+    here, there = left.get(name), right.get(name)
+    return Row(
+        name=name,
+        difference=_difference(here, there, opened=opened.get(name)),
+        left_number=here.number if here else None,
+        right_number=there.number if there else None,
+    )
+
+
+def _difference(
+    here: SecretVersion | None, there: SecretVersion | None, *, opened: bool | None
+) -> Difference:
+    if here is None:
+        return Difference.ONLY_RIGHT
+    if there is None:
+        return Difference.ONLY_LEFT
+    same = fingerprints.same_value(here.fingerprint, there.fingerprint) if opened is None else opened
+    return Difference.SAME if same else Difference.DIFFERENT

@@ -1,0 +1,139 @@
+"""The forms of an export: JSON, dotenv, YAML, CSV and a Secret of Kubernetes."""
+
+import csv
+import io
+from abc import ABC, abstractmethod
+from base64 import b64encode
+from collections.abc import Mapping
+from itertools import compress
+from typing import Any, Final
+
+import orjson
+import yaml
+from rest_framework.renderers import BaseRenderer
+
+from secrets_app.errors import InvalidInput
+from secrets_app.services import dotenv_file
+from secrets_app.services.export_names import DOTENV, KUBERNETES
+
+_NEVER_FOLDED: Final = 2**31 - 1
+# The cells of CSV that its column `escaped` may name.
+ESCAPABLE: Final = ("name", "value")
+# What spreadsheets take for the begin of a formula (OWASP, CSV injection); an apostrophe makes it text.
+_FORMULA: Final = (*"=+-@\t\r\n'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+class _ExportRenderer(BaseRenderer, ABC):
+    """The base of all forms: name → value, or a problem document."""
+
+    charset: str | None = None
+    render_style = "binary"
+
+    def render(
+        self,
+        data: Mapping[str, str],
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        """Return the bytes of the export."""
+        return self.written(data)
+
+    def headers(self, values: Mapping[str, str]) -> dict[str, str]:
+        """Return the headers of an answer with these values."""
+        return {}
+
+    @abstractmethod
+    def written(self, values: Mapping[str, str]) -> bytes:
+        """Return name → value in this form."""
+
+
+class JsonExport(_ExportRenderer):
+    """One JSON object."""
+
+    media_type = "application/json"
+    format = "json"
+
+    def written(self, values: Mapping[str, str]) -> bytes:
+        """Return one JSON object, name → value."""
+        return orjson.dumps(dict(values))
+
+
+class DotenvExport(_ExportRenderer):
+    """Lines of NAME=value that a shell can source and dotenv readers understand."""
+
+    media_type = "text/plain"
+    format = DOTENV
+    charset = "utf-8"
+
+    def written(self, values: Mapping[str, str]) -> bytes:
+        """Return a line for each value, quoted so that nothing in it is interpreted."""
+        # REST framework takes the media type from an answer without a byte.
+        return dotenv_file.written(values) or b"\n"
+
+    def headers(self, values: Mapping[str, str]) -> dict[str, str]:
+        """Return the header that names what some readers misread, if there is any."""
+        found = dotenv_file.misread(values)
+        return {dotenv_file.HEADER: dotenv_file.header(found)} if found else {}
+
+
+class YamlExport(_ExportRenderer):
+    """One YAML mapping."""
+
+    media_type = "application/yaml"
+    format = "yaml"
+
+    def written(self, values: Mapping[str, str]) -> bytes:
+        """Return one YAML mapping, name → value."""
+        # Double quotes and escapes alone keep every character, such as NEL, which YAML folds.
+        text: str = yaml.safe_dump(dict(values), default_style='"', sort_keys=False, width=_NEVER_FOLDED)
+        return text.encode()
+
+
+class CsvExport(_ExportRenderer):
+    """Rows of name and value that no spreadsheet runs; `escaped` names the cells that got an apostrophe."""
+
+    media_type = "text/csv"
+    format = "csv"
+    charset = "utf-8"
+
+    def written(self, values: Mapping[str, str]) -> bytes:
+        """Return a row of columns, and a row for each value."""
+        text = io.StringIO(newline="")
+        rows = csv.writer(text, quoting=csv.QUOTE_ALL)
+        rows.writerow(("name", "value", "escaped"))
+        for cells in values.items():
+            risky = [cell.startswith(_FORMULA) for cell in cells]
+            safe = [f"'{cell}" if is_risky else cell for cell, is_risky in zip(cells, risky, strict=True)]
+            rows.writerow((*safe, " ".join(compress(ESCAPABLE, risky))))
+        return text.getvalue().encode()
+
+
+class KubernetesExport(_ExportRenderer):
+    """One Secret as `kubectl apply -f` takes it; its name is to be chosen."""
+
+    media_type = "application/vnd.kubernetes.secret+yaml"
+    format = KUBERNETES
+
+    def written(self, values: Mapping[str, str]) -> bytes:
+        """Return the manifest, its data in Base64 so that every byte arrives."""
+        data = {name: b64encode(value.encode()).decode() for name, value in values.items()}
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "keeper"},
+            "type": "Opaque",
+            "data": data,
+        }
+        text: str = yaml.safe_dump(secret, sort_keys=False, width=_NEVER_FOLDED)
+        return text.encode()
+
+
+EXPORT_RENDERERS: Final = (JsonExport, DotenvExport, YamlExport, CsvExport, KubernetesExport)
+
+
+def export_renderer(format: str) -> _ExportRenderer:
+    """Return the renderer of a format. Raises InvalidInput."""
+    for renderer in EXPORT_RENDERERS:
+        if renderer.format == format:
+            return renderer()
+    raise InvalidInput("format", f"Choose one of {', '.join(each.format for each in EXPORT_RENDERERS)}.")

@@ -1,0 +1,151 @@
+"""Takes secrets out of use and back: rename, delete (soft), restore, purge."""
+
+from collections.abc import Sequence
+
+from django.db import transaction
+from django.utils import timezone
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events.actions import Action
+from audit_app.events.actors import system
+from audit_app.recording.recorder import record_many
+from environments_app.approvals.gate import Clearance, Line, require_second_person, standing
+from environments_app.authorization.policy import Principal
+from secrets_app.errors import NotDeleted, StaleVersion
+from secrets_app.interfaces.write_guards import admitted
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.persistence.secret_store import change, check_expected, event
+from secrets_app.queries.lookup import require_authentic, require_living, require_on
+from secrets_app.services.proposals import acting
+from secrets_app.values.names import validate_secret_name
+
+
+def rename(*, actor: Principal, secret: Secret, name: str, expected: str | None = None) -> Secret:
+    """Give a secret another name in its environment; the row, its id and its history stay.
+
+    Needs the right under both names. Raises InvalidName, NameTaken, StaleVersion,
+    TamperedSecret, and Forbidden or Invisible.
+    """
+    validate_secret_name(name)
+    for place in (secret.name, name):
+        require_on(actor=actor, action=Action.SECRET_RENAME, secret=secret, name=place)
+    require_authentic(secret)
+    check_expected(secret, expected)
+    if name == secret.name:
+        return secret
+    line = Line("Name", secret.name, name)
+    clearance = _cleared(actor, Action.SECRET_RENAME, secret, [line], name=name)
+    before, secret.name = secret.name, name
+    secret.refresh_search_text()
+    change(
+        actor=actor,
+        secret=secret,
+        action=Action.SECRET_RENAME,
+        details={"from": before},
+        clearance=clearance,
+        formerly=before,
+    )
+    return secret
+
+
+def delete(
+    *,
+    actor: Principal,
+    secret: Secret,
+    expected: str | None = None,
+    clearance: Clearance | None = None,
+) -> Secret:
+    """Delete a secret softly: it can be restored until it is purged, and its name is free.
+
+    `clearance` is that of a move of which this is the end. Raises StaleVersion, ManagedValue,
+    TamperedSecret, ApprovalNeeded, and Forbidden or Invisible.
+    """
+    require_on(actor=actor, action=Action.SECRET_DELETE, secret=secret)
+    require_living(secret)
+    require_authentic(secret)
+    check_expected(secret, expected)
+    confirm = admitted(actor=actor, secret=secret, value=None)
+    clearance = clearance or _cleared(actor, Action.SECRET_DELETE, secret)
+    secret.live, secret.deleted_at = None, timezone.now()
+    change(
+        actor=actor,
+        secret=secret,
+        action=Action.SECRET_DELETE,
+        details={},
+        clearance=clearance,
+        confirm=confirm,
+    )
+    return secret
+
+
+def mark_due(*, actor: Principal, secret: Secret, expected: str | None = None) -> Secret:
+    """Say that a secret which no policy rotates is to be rotated by hand; its next value ends that.
+
+    Raises StaleVersion, TamperedSecret, and Forbidden or Invisible.
+    """
+    require_on(actor=actor, action=Action.SECRET_UPDATE, secret=secret)
+    require_living(secret)
+    require_authentic(secret)
+    check_expected(secret, expected)
+    secret.rotation_due_at = timezone.now()
+    change(
+        actor=actor,
+        secret=secret,
+        action=Action.SECRET_UPDATE,
+        details={"fields": ["rotation_due_at"]},
+        # A mark for people: nothing that is served changes by it, so that nobody else is asked.
+        clearance=standing(system(), secret.environment),
+    )
+    return secret
+
+
+def restore(*, actor: Principal, secret: Secret) -> Secret:
+    """Bring a deleted secret back under its name, with its history.
+
+    Raises NotDeleted, NameTaken if the name has been given to another meanwhile,
+    TamperedSecret, and Forbidden or Invisible.
+    """
+    require_on(actor=actor, action=Action.SECRET_RESTORE, secret=secret)
+    _require_deleted(secret)
+    require_authentic(secret)
+    clearance = _cleared(actor, Action.SECRET_RESTORE, secret)
+    secret.live, secret.deleted_at = True, None
+    change(actor=actor, secret=secret, action=Action.SECRET_RESTORE, details={}, clearance=clearance)
+    return secret
+
+
+def purge(*, actor: Principal, secret: Secret) -> None:
+    """Destroy a deleted secret with all its versions, for ever; the trail keeps what happened.
+
+    Raises NotDeleted, StaleVersion if it was restored meanwhile, TamperedSecret (a row that was
+    edited to be somebody else's, or deleted, is evidence), and Forbidden or Invisible.
+    """
+    require_on(actor=actor, action=Action.SECRET_PURGE, secret=secret)
+    _require_deleted(secret)
+    require_authentic(secret)
+    clearance = _cleared(actor, Action.SECRET_PURGE, secret)
+    with transaction.atomic():
+        approved = clearance.spend(secret.environment, actor=actor)
+        locked = Secret.objects.select_for_update().filter(
+            pk=secret.pk, live__isnull=True, revision=secret.revision
+        )
+        if not locked.exists():
+            raise StaleVersion("The secret was changed meanwhile; nothing was destroyed.")
+        versions = SecretVersion.objects.filter(secret_id=secret.pk)
+        details = {"versions": versions.count(), **approved}
+        draft = event(actor=actor, secret=secret, action=Action.SECRET_PURGE, details=details)
+        versions.delete()
+        secret.delete()
+        record_many([draft])
+
+
+def _cleared(
+    actor: Principal, action: Action, secret: Secret, summary: Sequence[Line] = (), **arguments: Json
+) -> Clearance:
+    proposal = acting(action, secret, summary=summary, arguments=arguments)
+    return require_second_person(actor=actor, proposal=proposal)
+
+
+def _require_deleted(secret: Secret) -> None:
+    if secret.live:
+        raise NotDeleted("The secret is not deleted. Delete it first.")

@@ -1,0 +1,180 @@
+"""What a second person decides on when somebody changes secrets of a protected environment."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import uuid5
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events.actions import Action
+from audit_app.recording.recorder import AuditObject
+from environments_app.approvals.gate import Line, Proposal
+from environments_app.models import Approval, Environment
+from secrets_app.keys.data_keys import active_key
+from secrets_app.keys.encrypted_field import Sealed
+from secrets_app.models import PendingValue, Secret
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.values.metadata import Metadata
+
+MASKED: Final = "••••••••"
+_LISTED: Final = 50
+
+
+def creating(secret: Secret, *, value: str, comment: str, metadata: Metadata) -> Proposal:
+    """Return the proposal to create a secret that is checked and not stored."""
+    return Proposal(
+        action=Action.SECRET_CREATE,
+        environment=secret.environment,
+        object=_new(secret.environment, secret.name),
+        content={"value": value},
+        arguments=_described(secret.name, SecretType(secret.secret_type), comment, metadata),
+        summary=[
+            Line("Name", "", secret.name),
+            Line("Type", "", secret.get_secret_type_display()),
+            Line("Value", "", MASKED),
+            *_metadata_lines({}, _settled(secret, metadata)),
+        ],
+        keep=_keeping([value], secret.environment),
+    )
+
+
+def updating(
+    secret: Secret,
+    *,
+    before: Mapping[str, Any],
+    value: str | None,
+    secret_type: SecretType | None,
+    comment: str,
+    metadata: Metadata,
+) -> Proposal:
+    """Return the proposal to change a secret; `before` is what `known` said of it as it is stored."""
+    lines = [Line("Value", f"{MASKED} v{secret.current_number}", f"{MASKED} new")] if value else []
+    if secret_type and secret_type != before["secret_type"]:
+        lines.append(Line("Type", str(before["secret_type"]), str(secret_type)))
+    return Proposal(
+        action=Action.SECRET_UPDATE,
+        environment=secret.environment,
+        object=secret.audit_object,
+        expected=secret.etag,
+        content={"value": value},
+        arguments={
+            "secret": secret.pk,
+            "with_value": value is not None,
+            "secret_type": str(secret_type) if secret_type else None,
+            "comment": comment,
+            "metadata": _plain(metadata),
+        },
+        summary=[*lines, *_metadata_lines(before, _settled(secret, metadata))],
+        keep=_keeping([value], secret.environment) if value is not None else None,
+    )
+
+
+def acting(
+    action: Action,
+    secret: Secret,
+    *,
+    environment: Environment | None = None,
+    object: AuditObject | None = None,
+    summary: Sequence[Line] = (),
+    arguments: Mapping[str, Json],
+) -> Proposal:
+    """Return the proposal of an act on one secret that needs no new value.
+
+    `environment` is where it writes, if that is not the secret's own; `object` is the secret as those who
+    decide there may know it.
+    """
+    return Proposal(
+        action=action,
+        environment=environment or secret.environment,
+        object=object or secret.audit_object,
+        expected=secret.etag,
+        arguments={"secret": secret.pk, **arguments},
+        summary=summary,
+    )
+
+
+def creating_many(
+    environment: Environment, items: Sequence[tuple[str, SecretType, str, str, Metadata]]
+) -> Proposal:
+    """Return the proposal to create many secrets of one environment: name, type, value, comment, metadata."""
+    names = [item[0] for item in items]
+    listed = [Line(name, "", MASKED) for name in names[:_LISTED]]
+    rest = len(names) - len(listed)
+    return Proposal(
+        action=Action.SECRET_IMPORT,
+        environment=environment,
+        object=_new(environment, f"{len(names)} secrets"),
+        content={"values": [item[2] for item in items]},
+        arguments={
+            "items": [_described(name, kind, comment, metadata) for name, kind, _, comment, metadata in items]
+        },
+        summary=[*listed, *([Line(f"and {rest} more", "", MASKED)] if rest else [])],
+        keep=_keeping([item[2] for item in items], environment),
+    )
+
+
+def known(secret: Secret) -> dict[str, Any]:
+    """Return what may be shown of a secret before it is changed in memory."""
+    names = ("secret_type", "description", "tags", "owner", "expires_at")
+    return {name: getattr(secret, name) for name in names}
+
+
+def _keeping(values: Sequence[str], environment: Environment) -> Callable[[Approval], list[PendingValue]]:
+    """Return what seals values for a request; it may call KMS, and runs before the transaction."""
+
+    def seal(approval: Approval) -> list[PendingValue]:
+        data_key = active_key(environment)
+        rows = []
+        for index, value in enumerate(values):
+            row = PendingValue(
+                approval=approval, environment=environment, index=index, data_key_id=data_key.id
+            )
+            row.value = Sealed.of(value.encode(), data_key=data_key, context=row.sealing_context())
+            rows.append(row)
+        return rows
+
+    return seal
+
+
+def _new(environment: Environment, name: str) -> AuditObject:
+    # There is no row yet; equal requests must be about the same thing all the same.
+    return AuditObject("secret", uuid5(environment.uuid, f"new secret {name}"), name)
+
+
+def _described(name: str, secret_type: SecretType, comment: str, metadata: Metadata) -> dict[str, Json]:
+    return {
+        "name": name,
+        "secret_type": str(secret_type),
+        "comment": comment,
+        "metadata": _plain(metadata),
+    }
+
+
+def _plain(metadata: Metadata) -> dict[str, Json]:
+    plain: dict[str, Json] = {}
+    for name, value in metadata.items():
+        if isinstance(value, datetime):
+            plain[name] = value.isoformat()
+        elif isinstance(value, str | bool) or value is None:
+            plain[name] = value
+        else:
+            plain[name] = [str(item) for item in value]  # type: ignore[attr-defined]  # the tags, a list
+    return plain
+
+
+def _settled(secret: Secret, metadata: Metadata) -> Metadata:
+    """Return the metadata with the expiry that the secret will have, also if its value brings it along."""
+    return {**metadata, "expires_at": secret.expires_at}
+
+
+def _metadata_lines(before: Mapping[str, Any], metadata: Metadata) -> list[Line]:
+    lines = []
+    for name, value in _plain(metadata).items():
+        old = _plain({name: before[name]})[name] if name in before else ""  # type: ignore[misc]  # a TypedDict has no keys that are computed
+        if old != value and (old or value):
+            lines.append(Line(name.replace("_", " ").capitalize(), _text(old), _text(value)))
+    return lines
+
+
+def _text(value: Json) -> str:
+    return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value or "")

@@ -1,0 +1,272 @@
+"""Reveals values: only after the record of it is committed. No record, no value."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.streams import environment_stream
+from audit_app.integrity.row_authentication import report_violation
+from audit_app.recording.recorder import AuditObject, Receipt, commit_record
+from environments_app.authorization.policy import Principal, allows, require, require_confirmed
+from environments_app.authorization.principals import principal_now
+from environments_app.models import Environment
+from secrets_app.errors import MissingVersion, NoSuchVersion, SecretError, TooManyItems
+from secrets_app.keys import data_keys
+from secrets_app.keys.encrypted_field import Sealed
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.persistence.bulk_open import EnvironmentValues, named_data_keys
+from secrets_app.persistence.current_version_rows import LOST, CurrentRow, current_rows
+from secrets_app.queries.lookup import require_authentic, require_on
+
+# What one read of many may hold in memory, several times over.
+MAX_EXPORT: Final = 10_000
+MAX_EXPORT_BYTES: Final = 64 * 1024 * 1024
+
+
+class Stage(StrEnum):
+    """Which of a secret's values is meant: the one served, the one before, the one about to come."""
+
+    CURRENT = "current"
+    PREVIOUS = "previous"
+    PENDING = "pending"
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Revealed:
+    """A value on its way to whoever asked; it has no repr."""
+
+    version: SecretVersion
+    value: str
+
+    @property
+    def secret(self) -> Secret:
+        """The secret whose value this is."""
+        return self.version.secret
+
+
+class Exported(NamedTuple):
+    """A name and its value on their way to whoever asked for many; its repr shows neither."""
+
+    name: str
+    value: str
+
+    def __repr__(self) -> str:
+        return "Exported()"
+
+
+def version_of(secret: Secret, number: int) -> SecretVersion:
+    """Return one version of a secret, still sealed. Raises NoSuchVersion."""
+    version = SecretVersion.objects.filter(secret_id=secret.pk, number=number).first()
+    if version is None:
+        raise NoSuchVersion(f"The secret has no version {number}.")
+    version.secret = secret
+    return version
+
+
+def current_version_of(secret: Secret) -> SecretVersion:
+    """Return the version that readers get, still sealed.
+
+    Raises MissingVersion, and reports it, if it was removed or re-pointed outside Keeper.
+    """
+    try:
+        return version_of(secret, secret.current_number)
+    except NoSuchVersion as error:
+        raise _missing(secret.uuid, secret.name) from error
+
+
+def _missing(secret: UUID, name: str) -> MissingVersion:
+    reason = "the secret's current version was removed, or re-pointed, outside Keeper"
+    report_violation(kind="secret", uuid=secret, name=name, reason=reason)
+    return MissingVersion(reason)
+
+
+def reveal(*, actor: Principal, secret: Secret, number: int | None = None) -> Revealed:
+    """Show the value of a secret's current version, or of version `number`.
+
+    Raises NoSuchVersion, TamperedSecret, KeyUnavailable if the data key cannot be had,
+    EnvelopeError if the stored value was tampered with, and Forbidden or Invisible. Each is
+    recorded.
+    """
+    require_on(actor=actor, action=Action.SECRET_REVEAL, secret=secret)
+    require_authentic(secret)
+    version = current_version_of(secret) if number is None else version_of(secret, number)
+    value = open_version(actor=actor, version=version, action=Action.SECRET_REVEAL, details={})
+    return Revealed(version=version, value=value)
+
+
+def stage_number(secret: Secret, stage: Stage) -> int:
+    """Return the number of the version that a secret holds at a stage. Raises NoSuchVersion."""
+    numbers = {
+        Stage.CURRENT: secret.current_number,
+        Stage.PREVIOUS: secret.previous_number,
+        Stage.PENDING: secret.pending_number,
+    }
+    number = numbers[stage]
+    if number is None:
+        raise NoSuchVersion(f"The secret has no {stage} value.")
+    return number
+
+
+def open_version(
+    *, actor: Principal, version: SecretVersion, action: Action, details: Mapping[str, Json]
+) -> str:
+    """Record the opening of a version, commit the record, and only then open it.
+
+    For use cases that have asked the policy already. A failed opening adds a second event.
+    """
+    secret = version.secret
+    return open_recorded(
+        version.value,
+        actor=actor,
+        action=action,
+        stream=environment_stream(secret.environment.uuid),
+        object=secret.audit_object,
+        version=version.uuid,
+        details={**details, "number": version.number},
+    )
+
+
+def open_recorded(
+    value: Sealed,
+    *,
+    actor: Principal,
+    action: Action,
+    stream: str,
+    object: AuditObject,
+    version: UUID,
+    details: Mapping[str, Json],
+) -> str:
+    """Do what `open_version` does, for the sealed value of a version that is at hand without its row."""
+    receipt = commit_record(
+        actor=actor,
+        action=action,
+        stream=stream,
+        object=object,
+        details=details,
+        covers=frozenset({version.bytes}),
+    )
+    try:
+        return value.open(receipt).decode()
+    except SecretError as error:
+        _record_failure(actor, action, stream, object, details, error)
+        raise
+
+
+def reveal_environment(
+    *, actor: Principal, environment: Environment, prefix: str = "", names: Collection[str] | None = None
+) -> list[Exported]:
+    """Show the current values of an environment, or of the names under a prefix, in the order of names.
+
+    `names` takes of these the ones that it holds.
+
+    One event with a manifest records them all. Where the actor's grants reach only a part,
+    that part is the answer. A secret whose row was edited outside Keeper is left out and
+    reported; a value that is gone or does not open fails the whole, so that nobody takes a part
+    for all.
+
+    Who lost the right while values were being opened gets none of them.
+
+    Raises Forbidden or Invisible if the grants reach nothing, ConfirmationNeeded, TooManyItems beyond
+    10,000 secrets or 64 MiB, KeyUnavailable, EnvelopeError.
+    """
+    rows = _readable_rows(actor, environment, prefix, names)
+    require_confirmed(actor)
+    stream = environment_stream(environment.uuid)
+    whole = AuditObject("environment", environment.uuid, environment.name)
+    told: dict[str, Json] = {"prefix": prefix, "count": len(rows)}
+    receipt = commit_record(
+        actor=actor,
+        action=Action.SECRET_EXPORT,
+        stream=stream,
+        object=whole,
+        details=told,
+        manifest=[(row.secret, row.number, row.name) for row in rows],
+        covers=frozenset(row.version for row in rows),
+    )
+    try:
+        values = _open_all(environment, rows, receipt)
+    except SecretError as error:
+        _record_failure(actor, Action.SECRET_EXPORT, stream, whole, told, error)
+        raise
+    _require_still(actor, environment, rows)
+    return [Exported(row.name, value) for row, value in zip(rows, values, strict=True)]
+
+
+def _readable_rows(
+    actor: Principal, environment: Environment, prefix: str, names: Collection[str] | None
+) -> list[CurrentRow]:
+    if not any(grant.environment_id == environment.pk for grant in actor.grants):
+        require(actor=actor, action=Action.SECRET_EXPORT, environment=environment)
+    found, size = [], 0
+    # Who may read the whole environment is not asked about again for each name.
+    every = not prefix and _reaches(actor, environment, "", "")
+    for row in current_rows(environment, prefix):
+        version, secret, name, _, envelope, is_authentic = row
+        if names is not None and name not in names:
+            continue
+        if every or _reaches(actor, environment, name, prefix):
+            if not is_authentic:
+                reason = "the secret's row was not written by Keeper"
+                report_violation(kind="secret", uuid=UUID(secret), name=name, reason=reason)
+                continue
+            if version == LOST:
+                raise _missing(UUID(secret), name)
+            found.append(row)
+            size += len(envelope)
+        if len(found) > MAX_EXPORT or size > MAX_EXPORT_BYTES:
+            raise TooManyItems(
+                f"One read takes at most {MAX_EXPORT:,} secrets and {MAX_EXPORT_BYTES >> 20} MiB. "
+                "Read a part of them by a prefix; nothing was shown."
+            )
+    own = [grant.prefix for grant in actor.grants if grant.environment_id == environment.pk]
+    if not found and not any(_reaches(actor, environment, part, prefix) for part in own):
+        # Nothing is there, or nothing that the actor may read: the policy tells which.
+        require(actor=actor, action=Action.SECRET_EXPORT, environment=environment, name=prefix)
+    return found
+
+
+def _require_still(actor: Principal, environment: Environment, rows: Sequence[CurrentRow]) -> None:
+    """Refuse, on record, who lost the right to any of these since the read began."""
+    now = principal_now(actor)
+    if not allows(now, Action.SECRET_EXPORT, environment_id=environment.pk):
+        for row in rows:
+            require(actor=now, action=Action.SECRET_EXPORT, environment=environment, name=row.name)
+
+
+def _reaches(actor: Principal, environment: Environment, name: str, prefix: str) -> bool:
+    inside = not prefix or name == prefix or name.startswith(f"{prefix}/")
+    return inside and allows(actor, Action.SECRET_EXPORT, environment_id=environment.pk, name=name)
+
+
+def _open_all(environment: Environment, rows: Sequence[CurrentRow], receipt: Receipt) -> list[str]:
+    data_keys.prefetch(named_data_keys(row.envelope for row in rows))
+    values = EnvironmentValues(environment.uuid, receipt)
+    return [value.decode() for value in values.opened_all(rows)]
+
+
+def _record_failure(
+    actor: Principal,
+    action: Action,
+    stream: str,
+    object: AuditObject,
+    details: Mapping[str, Json],
+    error: SecretError,
+) -> None:
+    commit_record(
+        actor=actor,
+        action=action,
+        stream=stream,
+        object=object,
+        outcome=Outcome.FAILED,
+        details={**details, "reason": type(error).__name__},
+    )
+
+
+def require_readable(*, actor: Principal, secret: Secret) -> None:
+    """Ask for the right to reveal a secret, for use cases that take its value elsewhere."""
+    require_on(actor=actor, action=Action.SECRET_REVEAL, secret=secret)
+    require_authentic(secret)

@@ -1,0 +1,233 @@
+"""Shares a value once: a link that shows one pinned version one time to a person who is signed in.
+
+The link carries 256 random bits and opens nothing by itself: whoever follows it must be signed in,
+be whom it was meant for, and ask by POST. The share is consumed, together with its event, in a
+transaction of its own before the value is opened: of two who ask at once one gets it, and a crash
+in between shows it to nobody.
+"""
+
+import hashlib
+import secrets as randomness
+from datetime import timedelta
+from typing import Final
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from audit_app.crypto.canonical_json import Json, utc_text
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.actors import ActorKind
+from audit_app.events.streams import environment_stream
+from audit_app.integrity.row_authentication import report_violation
+from audit_app.integrity.row_state import contradictions, last_states, row_state
+from audit_app.recording.recorder import commit_record, record
+from environments_app.authorization.policy import Principal, allows
+from environments_app.authorization.principals import user_principal
+from environments_app.environments.memberships import acting_user
+from environments_app.environments.restore_suspension import Suspendable
+from environments_app.errors import Forbidden, InvalidField, Invisible
+from environments_app.models import User
+from secrets_app.errors import ShareEnded
+from secrets_app.keys import data_keys
+from secrets_app.models import Secret, Share
+from secrets_app.queries.lookup import require_authentic, require_living, require_on
+from secrets_app.services.read import Revealed, open_version, version_of
+
+SHARES = Suspendable(
+    Share,
+    kind="share",
+    field="revoked_at",
+    related=("environment", "secret", "shared_by", "recipient", "opened_by"),
+    name=lambda share: str(share.secret.name),
+    detail=lambda share: f"by {share.shared_by.username}",
+    living=Q(opened_at__isnull=True),
+)
+
+
+MAX_HOURS: Final = 7 * 24
+MAX_NOTE: Final = 200
+_LINK_BYTES: Final = 32
+CHANGES: Final = (
+    Action.SECRET_SHARE,
+    Action.SECRET_SHARE_OPEN,
+    Action.SECRET_SHARE_REVOKE,
+    Action.RESTORE_SUSPEND,
+    Action.RESTORE_RELEASE,
+)
+
+
+def share_once(
+    *,
+    actor: Principal,
+    secret: Secret,
+    number: int | None = None,
+    recipient: User | None = None,
+    hours: int = 24,
+    note: str = "",
+) -> tuple[Share, str]:
+    """Share one version, by default the current one; return the share and its link's id, shown this once.
+
+    Needs the right to reveal. `recipient` None means anyone who is signed in.
+
+    Raises InvalidField, NoSuchVersion, StaleVersion if the secret is deleted, TamperedSecret, Forbidden
+    (also for programs: a share is a person's) or Invisible.
+    """
+    for right in (Action.SECRET_REVEAL, Action.SECRET_SHARE):
+        require_on(actor=actor, action=right, secret=secret)
+    require_living(secret)
+    require_authentic(secret)
+    sharer = acting_user(actor)
+    if sharer is None:
+        raise Forbidden("Only people share.")
+    if not 1 <= hours <= MAX_HOURS:
+        raise InvalidField("hours", f"Give 1 to {MAX_HOURS} hours.")
+    if len(note) > MAX_NOTE or not note.isprintable():
+        raise InvalidField("note", f"The note is one line of at most {MAX_NOTE} characters.")
+    link = randomness.token_urlsafe(_LINK_BYTES)
+    share = Share(
+        environment=secret.environment,
+        secret=secret,
+        number=version_of(secret, secret.current_number if number is None else number).number,
+        link_hash=_hash(link),
+        shared_by=sharer,
+        recipient=recipient,
+        note=note,
+        expires_at=timezone.now() + timedelta(hours=hours),
+    )
+    with transaction.atomic():
+        share.save()
+        _record(actor, Action.SECRET_SHARE, share)
+    return share, link
+
+
+def find_share(*, actor: Principal, link: str) -> Share:
+    """Return the share that a link opens for a person, without opening or consuming it.
+
+    Raises ShareEnded if the link was for this person and was opened, revoked or has expired.
+    Raises Invisible, which says as little, for any other link: unknown, for somebody else, one whose
+    sharer may not reveal the secret any more, and any while the person's account is suspended. Each
+    but an unknown one is recorded as denied.
+    """
+    rows = Share.objects.select_related("environment", "secret__environment", "shared_by", "recipient")
+    share = rows.filter(link_hash=_hash(link)).first()
+    if share is None:
+        raise Invisible
+    if not _is_genuine(share):
+        raise Invisible
+    if not _opens_for(actor, share):
+        commit_record(
+            actor=actor,
+            action=Action.SECRET_SHARE_OPEN,
+            stream=environment_stream(share.environment.uuid),
+            object=share.audit_object,
+            outcome=Outcome.DENIED,
+        )
+        raise Invisible if share.is_open or not _is_meant_for(actor, share) else ShareEnded
+    return share
+
+
+def open_share(*, actor: Principal, link: str) -> Revealed:
+    """Consume a share and show its version, this once.
+
+    Raises Invisible and ShareEnded as `find_share` does, the latter also if another person opened it at
+    the same moment, and what `reveal` raises; a key that is away is found out before anything is consumed.
+    """
+    share = find_share(actor=actor, link=link)
+    require_authentic(share.secret)
+    version = version_of(share.secret, share.number)
+    if version.data_key_id:
+        data_keys.prefetch({version.data_key_id})
+    _consume(actor, share)
+    details: dict[str, Json] = {"share": str(share.uuid), "shared_by": share.shared_by.username}
+    value = open_version(actor=actor, version=version, action=Action.SECRET_REVEAL, details=details)
+    return Revealed(version=version, value=value)
+
+
+def revoke_share(*, actor: Principal, share: Share) -> None:
+    """End a share that nobody has opened; its sharer may, and whoever may change the secret.
+
+    Raises Forbidden or Invisible. One that is over stays as it is.
+    """
+    own = actor.kind is ActorKind.USER and share.shared_by.uuid == actor.uuid
+    right = Action.SECRET_VIEW if own else Action.SECRET_UPDATE
+    require_on(actor=actor, action=right, secret=share.secret)
+    with transaction.atomic():
+        locked = Share.objects.select_for_update().filter(pk=share.pk, opened_at=None, revoked_at=None)
+        if not locked.exists():
+            return
+        share.revoked_at = timezone.now()
+        share.save(update_fields=["revoked_at"])
+        _record(actor, Action.SECRET_SHARE_REVOKE, share)
+
+
+def open_shares(secret: Secret) -> list[Share]:
+    """Return the shares of a secret that can still be opened, newest first."""
+    rows = Share.objects.filter(secret=secret, opened_at=None, revoked_at=None, expires_at__gt=timezone.now())
+    return list(rows.select_related("environment", "secret", "shared_by", "recipient", "opened_by")[:100])
+
+
+def _is_meant_for(actor: Principal, share: Share) -> bool:
+    """Whether the link is this person's to open, or was until it ended."""
+    if actor.kind is not ActorKind.USER:
+        return False
+    if share.recipient and share.recipient.uuid != actor.uuid:
+        return False
+    return not actor.suspended or share.environment_id in actor.trusted_in
+
+
+def _opens_for(actor: Principal, share: Share) -> bool:
+    if not share.is_open or not _is_meant_for(actor, share):
+        return False
+    # The sharer's right is what the value leaves by, so it must still be there.
+    sharer = user_principal(share.shared_by)
+    place = share.environment.pk
+    may = allows(sharer, Action.SECRET_REVEAL, environment_id=place, name=share.secret.name)
+    return may and bool(share.secret.live)
+
+
+def _is_genuine(share: Share) -> bool:
+    """Refuse a row that Keeper did not write, and an older state of one that was put back."""
+    replayed = list(contradictions([share], last_states(CHANGES, rows=[share])))
+    if share.is_authentic() and not replayed:
+        return True
+    report_violation(
+        kind="share", uuid=share.uuid, name=share.secret.name, reason="the share was not written by Keeper"
+    )
+    return False
+
+
+def _consume(actor: Principal, share: Share) -> None:
+    """Mark a share as opened, together with its event. Raises ShareEnded if it is over by now."""
+    opener = acting_user(actor)
+    now = timezone.now()
+    share.opened_by, share.opened_at = opener, now
+    share.seal_row()
+    with transaction.atomic(durable=True):
+        claimed = Share.objects.filter(
+            pk=share.pk, opened_at=None, revoked_at=None, expires_at__gt=now
+        ).update(opened_by=opener, opened_at=now, row_mac=share.row_mac)
+        if not claimed:
+            raise ShareEnded
+        _record(actor, Action.SECRET_SHARE_OPEN, share)
+
+
+def _record(actor: Principal, action: Action, share: Share) -> None:
+    details: dict[str, Json] = {
+        "secret": str(share.secret.uuid),
+        "number": share.number,
+        "for": share.recipient.username if share.recipient else "anyone signed in",
+        "until": utc_text(share.expires_at),
+        **row_state(share),
+    }
+    record(
+        actor=actor,
+        action=action,
+        stream=environment_stream(share.environment.uuid),
+        object=share.audit_object,
+        details=details,
+    )
+
+
+def _hash(link: str) -> str:
+    return hashlib.sha256(link.encode(errors="surrogatepass")).hexdigest()

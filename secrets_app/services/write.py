@@ -1,0 +1,338 @@
+"""Writes secrets: create, change, put by name, roll back. A changed value makes a new version."""
+
+from datetime import datetime
+from typing import Final, Unpack
+
+from django.utils import timezone
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events.actions import Action
+from audit_app.events.streams import environment_stream
+from audit_app.recording.recorder import commit_record
+from environments_app.approvals.gate import Clearance, Line, require_second_person
+from environments_app.authorization.policy import Principal, require
+from environments_app.models import Environment
+from secrets_app.errors import InvalidInput, InvalidValue, NameTaken, StaleVersion
+from secrets_app.interfaces.write_guards import admitted
+from secrets_app.keys import fingerprints
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.persistence import references
+from secrets_app.persistence.secret_store import change, check_expected, insert
+from secrets_app.queries.lookup import living, require_authentic, require_living, require_on
+from secrets_app.secret_types.registry import SecretType, inspect
+from secrets_app.services import proposals
+from secrets_app.services.read import current_version_of, open_version, version_of
+from secrets_app.values.expiry import follow, follow_unless_given
+from secrets_app.values.metadata import Metadata, apply_metadata, checked_comment
+from secrets_app.values.names import validate_secret_name
+from secrets_app.values.versions import NewValue, next_number, sealed_version, sealing_key
+
+# How often a writer who named no version tries again after somebody else was quicker.
+_ATTEMPTS: Final = 30
+
+
+def create(
+    *,
+    actor: Principal,
+    environment: Environment,
+    name: str,
+    secret_type: SecretType,
+    value: str,
+    comment: str = "",
+    clearance: Clearance | None = None,
+    **metadata: Unpack[Metadata],
+) -> Secret:
+    """Create a secret with its first version.
+
+    `clearance` is that of a larger act of which this is a part, such as a copy.
+    Raises InvalidInput if a field breaks its rules, NameTaken if the name lives already, ApprovalNeeded,
+    and Forbidden or Invisible.
+    """
+    validate_secret_name(name)
+    require(actor=actor, action=Action.SECRET_CREATE, environment=environment, name=name)
+    secret = new_secret(
+        environment=environment, name=name, secret_type=secret_type, value=value, metadata=metadata
+    )
+    _, places = references.settle(
+        actor=actor, secret=secret, wanted=metadata.get("resolves_references"), value=value
+    )
+    comment = checked_comment(comment)
+    clearance = clearance or require_second_person(
+        actor=actor,
+        proposal=proposals.creating(secret, value=value, comment=comment, metadata=metadata),
+    )
+    version = sealed_version(
+        actor=actor,
+        secret=secret,
+        number=1,
+        value=NewValue(text=value, comment=comment),
+        data_key=sealing_key(secret),
+    )
+    insert(
+        actor=actor,
+        secret=secret,
+        version=version,
+        action=Action.SECRET_CREATE,
+        details={},
+        places=places or (),
+        clearance=clearance,
+    )
+    return secret
+
+
+def update(
+    *,
+    actor: Principal,
+    secret: Secret,
+    value: str | None = None,
+    secret_type: SecretType | None = None,
+    expected: str | None = None,
+    comment: str = "",
+    clearance: Clearance | None = None,
+    **metadata: Unpack[Metadata],
+) -> Secret:
+    """Change a secret; what is left out stays.
+
+    An equal value makes no version; telling so is recorded as a read, before the answer.
+    `expected` is the ETag that the caller read. Without it the last writer wins. `clearance` is that
+    of a larger act of which this is a part, such as a pull.
+
+    Raises StaleVersion if the secret is not at `expected`, InvalidInput if a field breaks its
+    rules, ManagedValue, TamperedSecret, ApprovalNeeded, and Forbidden or Invisible.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            return _update_once(
+                actor=actor,
+                secret=secret,
+                value=value,
+                secret_type=secret_type,
+                expected=expected,
+                comment=comment,
+                metadata=metadata,
+                clearance=clearance,
+            )
+        except StaleVersion:
+            if expected is not None or attempt == _ATTEMPTS - 1:
+                raise
+            secret = _read_again(secret)
+    raise AssertionError("the loop returns or raises")
+
+
+def put(
+    *,
+    actor: Principal,
+    environment: Environment,
+    name: str,
+    secret_type: SecretType | None = None,
+    value: str | None = None,
+    expected: str | None = None,
+    comment: str = "",
+    **metadata: Unpack[Metadata],
+) -> tuple[Secret, bool]:
+    """Create the secret of this name or change it; return it and whether it was created.
+
+    Raises what `create` and `update` raise, and InvalidInput if a new secret has no value.
+    """
+    validate_secret_name(name)
+    secret = living(environment, name)
+    if secret is None and expected is None:
+        try:
+            return _put_new(actor, environment, name, secret_type, value, comment, metadata), True
+        except NameTaken:
+            secret = living(environment, name)
+    if secret is None:
+        require(actor=actor, action=Action.SECRET_UPDATE, environment=environment, name=name)
+        raise StaleVersion("There is no such secret any more; nothing was written.")
+    changed = update(
+        actor=actor,
+        secret=secret,
+        value=value,
+        secret_type=secret_type,
+        expected=expected,
+        comment=comment,
+        **metadata,
+    )
+    return changed, False
+
+
+def rollback(*, actor: Principal, secret: Secret, number: int, expected: str | None = None) -> Secret:
+    """Make an earlier version's value current again, as a new version.
+
+    Needs the right to reveal, and is recorded as a read of the old version as well.
+
+    Raises NoSuchVersion, StaleVersion, InvalidValue if the old value does not fit the secret's
+    type of today, ManagedValue, TamperedSecret, and Forbidden or Invisible.
+    """
+    for right in (Action.SECRET_REVEAL, Action.SECRET_ROLLBACK):
+        require_on(actor=actor, action=right, secret=secret)
+    require_authentic(secret)
+    check_expected(secret, expected)
+    old = version_of(secret, number)
+    line = Line("Value", f"v{secret.current_number}", f"that of v{number} again")
+    clearance = require_second_person(
+        actor=actor,
+        proposal=proposals.acting(
+            Action.SECRET_ROLLBACK, secret, summary=[line], arguments={"number": number}
+        ),
+    )
+    text = open_version(
+        actor=actor, version=old, action=Action.SECRET_REVEAL, details={"purpose": "rollback"}
+    )
+    moved = follow(secret, inspect(SecretType(secret.secret_type), text))
+    _, places = references.settle(actor=actor, secret=secret, wanted=None, value=text)
+    confirm = admitted(actor=actor, secret=secret, value=text)
+    version = _next_version(actor, secret, NewValue(text=text, comment=f"rolled back to v{number}"))
+    change(
+        actor=actor,
+        secret=secret,
+        action=Action.SECRET_ROLLBACK,
+        details={"restored": number, **moved},
+        version=version,
+        confirm=confirm,
+        places=places,
+        clearance=clearance,
+    )
+    return secret
+
+
+def new_secret(
+    *, environment: Environment, name: str, secret_type: SecretType, value: str, metadata: Metadata
+) -> Secret:
+    """Return a secret that is checked, all but its references, and not yet stored. Raises InvalidInput."""
+    secret = Secret(
+        environment=environment,
+        name=name,
+        secret_type=secret_type,
+        rotated_at=timezone.now(),
+    )
+    facts = inspect(secret_type, value)
+    apply_metadata(secret, metadata)
+    follow(secret, facts)
+    return secret
+
+
+def _put_new(
+    actor: Principal,
+    environment: Environment,
+    name: str,
+    secret_type: SecretType | None,
+    value: str | None,
+    comment: str,
+    metadata: Metadata,
+) -> Secret:
+    require(actor=actor, action=Action.SECRET_CREATE, environment=environment, name=name)
+    if value is None:
+        raise InvalidValue("value", "A new secret needs a value.")
+    return create(
+        actor=actor,
+        environment=environment,
+        name=name,
+        secret_type=secret_type or SecretType.TEXT,
+        value=value,
+        comment=comment,
+        **metadata,
+    )
+
+
+def _update_once(
+    *,
+    actor: Principal,
+    secret: Secret,
+    value: str | None,
+    secret_type: SecretType | None,
+    expected: str | None,
+    comment: str,
+    metadata: Metadata,
+    clearance: Clearance | None,
+) -> Secret:
+    require_on(actor=actor, action=Action.SECRET_UPDATE, secret=secret)
+    require_living(secret)
+    require_authentic(secret)
+    check_expected(secret, expected)
+    comment = checked_comment(comment)
+    before = proposals.known(secret)
+    fields = apply_metadata(secret, metadata)
+    retyped = _retype(secret, secret_type, value)
+    resolving, places = references.settle(
+        actor=actor, secret=secret, wanted=metadata.get("resolves_references"), value=value
+    )
+    facts = None if value is None else inspect(SecretType(secret.secret_type), value)
+    changed = _new_text(actor, secret, value)
+    if facts is not None:
+        is_next = changed is not None or bool(retyped)
+        follow_unless_given(secret, facts, metadata=metadata, is_next=is_next)
+    confirm = None
+    if changed is not None or retyped or resolving:
+        # Resolving references changes what is delivered, whatever the text: no login proves that.
+        confirm = admitted(actor=actor, secret=secret, value=None if resolving else value)
+    fields = [*_with_expiry(fields, secret, before["expires_at"]), *resolving, *retyped]
+    if not fields and changed is None:
+        return secret
+    clearance = clearance or require_second_person(
+        actor=actor,
+        proposal=proposals.updating(
+            secret, before=before, value=value, secret_type=secret_type, comment=comment, metadata=metadata
+        ),
+    )
+    version = None
+    if changed is not None:
+        version = _next_version(actor, secret, NewValue(text=changed, comment=comment))
+    details: dict[str, Json] = {"fields": list(fields)} if fields else {}
+    change(
+        actor=actor,
+        secret=secret,
+        action=Action.SECRET_UPDATE,
+        details=details,
+        version=version,
+        clearance=clearance,
+        confirm=confirm,
+        places=places,
+    )
+    return secret
+
+
+def _retype(secret: Secret, secret_type: SecretType | None, value: str | None) -> list[str]:
+    if secret_type is None or secret_type == secret.secret_type:
+        return []
+    if value is None:
+        raise InvalidInput("secret_type", "Give the value along with a new type, so that it can be checked.")
+    secret.secret_type = secret_type
+    return ["secret_type"]
+
+
+def _new_text(actor: Principal, secret: Secret, value: str | None) -> str | None:
+    """Return the value if it differs from the current one."""
+    if value is None:
+        return None
+    current = current_version_of(secret)
+    if not fingerprints.matches(value.encode(), bytes(current.fingerprint)):
+        return value
+    # That nothing changes confirms a guess, also where writing another value is not let through.
+    commit_record(
+        actor=actor,
+        action=Action.SECRET_COMPARE,
+        stream=environment_stream(secret.environment.uuid),
+        object=secret.audit_object,
+        details={"with": "a write", "number": current.number},
+    )
+    return None
+
+
+def _with_expiry(fields: list[str], secret: Secret, before: datetime | None) -> list[str]:
+    """Return the names of changed metadata, the expiry among them if the secret has another one now."""
+    moved = {"expires_at"} if secret.expires_at != before else set()
+    return sorted({*fields} - {"expires_at"} | moved)
+
+
+def _next_version(actor: Principal, secret: Secret, value: NewValue) -> SecretVersion:
+    return sealed_version(
+        actor=actor, secret=secret, number=next_number(secret), value=value, data_key=sealing_key(secret)
+    )
+
+
+def _read_again(secret: Secret) -> Secret:
+    fresh = Secret.objects.select_related("environment").filter(pk=secret.pk, live=True).first()
+    if fresh is None:
+        raise StaleVersion("The secret was deleted meanwhile; nothing was written.")
+    return fresh

@@ -1,0 +1,129 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import DatabaseError
+
+from audit_app.events.actions import Action
+from audit_app.events.streams import environment_stream
+from audit_app.integrity.check_registry import run_checks
+from audit_app.models import AuditEvent
+from audit_app.recording import event_store
+from audit_app.verification.stream_verifier import verify
+from environments_app.errors import Forbidden, Invisible
+from environments_app.models import Membership
+from environments_app.tests.cast import Cast
+from secrets_app.errors import NameTaken, TooManyItems
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import bulk_create, read
+from secrets_app.services.bulk_create import InvalidItems, NewSecret
+from secrets_app.tests.kept import VALUE, keep
+from secrets_app.values.metadata import Metadata
+
+pytestmark = pytest.mark.every_database
+
+Events = Callable[..., list[AuditEvent]]
+
+
+def new(cast: Cast, name: str, value: str = VALUE, **fields: Any) -> NewSecret:
+    given: dict[str, Any] = {"environment": cast.development, "secret_type": SecretType.TEXT, **fields}
+    return NewSecret(name=name, value=value, **given)
+
+
+def nothing_was_stored() -> bool:
+    return not Secret.objects.exists() and not SecretVersion.objects.exists()
+
+
+def test_each_secret_has_its_own_event_and_opens(cast: Cast, events: Events) -> None:
+    items = [
+        new(cast, f"n{number}", f"value {number}", comment="c", metadata=Metadata(tags=["t"]))
+        for number in range(5)
+    ]
+    secrets = bulk_create.create_many(actor=cast.principal(cast.erin), items=items)
+    assert [secret.name for secret in secrets] == [item.name for item in items]
+    assert [event.object_uuid for event in events(Action.SECRET_CREATE)] == [
+        secret.uuid for secret in secrets
+    ]
+    revealed = read.reveal_environment(actor=cast.principal(cast.bob), environment=cast.development)
+    assert {item.name: item.value for item in revealed} == {item.name: item.value for item in items}
+    assert {version.comment for version in SecretVersion.objects.all()} == {"c"}
+    assert [secret.tags for secret in Secret.objects.all()] == [["t"]] * 5
+    assert not [*verify(), *run_checks()]
+
+
+def test_several_environments_are_written_at_once(cast: Cast, events: Events) -> None:
+    items = [new(cast, "a"), new(cast, "a", environment=cast.production), new(cast, "b")]
+    bulk_create.create_many(actor=cast.principal(cast.alice), items=items)
+    streams = sorted(event.stream for event in events(Action.SECRET_CREATE))
+    development, production = (
+        environment_stream(cast.development.uuid),
+        environment_stream(cast.production.uuid),
+    )
+    assert streams == sorted([development, development, production])
+    assert not [*verify(), *run_checks()]
+
+
+def test_every_fault_is_named_by_its_place(cast: Cast) -> None:
+    items = [
+        new(cast, "good"),
+        new(cast, "bad//name"),
+        new(cast, "bad-value", ""),
+        new(cast, "bad-json", "{", secret_type=SecretType.JSON),
+        new(cast, "good"),
+        new(cast, "bad-tags", metadata=Metadata(tags=["no tag!"])),
+        new(cast, "bad-comment", comment="x" * 501),
+    ]
+    with pytest.raises(InvalidItems) as refused:
+        bulk_create.create_many(actor=cast.principal(cast.alice), items=items)
+    told = [(fault.index, fault.field) for fault in refused.value.faults]
+    assert told == [(1, "name"), (2, "value"), (3, "value"), (4, "name"), (5, "tags"), (6, "comment")]
+    assert nothing_was_stored()
+
+
+def test_a_name_that_lives_stores_none(cast: Cast, events: Events) -> None:
+    keep(cast, "n3")
+    with pytest.raises(NameTaken) as refused:
+        bulk_create.create_many(
+            actor=cast.principal(cast.alice), items=[new(cast, f"n{number}") for number in range(5)]
+        )
+    assert "Item 3" in str(refused.value)
+    assert Secret.objects.count() == SecretVersion.objects.count() == len(events(Action.SECRET_CREATE)) == 1
+    assert not [*verify(), *run_checks()]
+
+
+def test_one_item_that_one_may_not_write_stores_none(cast: Cast) -> None:
+    items = [new(cast, "a"), new(cast, "b", environment=cast.production)]
+    with pytest.raises(Invisible):
+        bulk_create.create_many(actor=cast.principal(cast.erin), items=items)
+    with pytest.raises(Forbidden):
+        bulk_create.create_many(actor=cast.principal(cast.bob), items=items[:1])
+    Membership.objects.create(environment=cast.development, user=cast.charlie, role="editor", prefix="pay")
+    with pytest.raises(Invisible):
+        bulk_create.create_many(
+            actor=cast.principal(cast.charlie), items=[new(cast, "pay/a"), new(cast, "pay-out")]
+        )
+    assert nothing_was_stored()
+
+
+def test_more_than_a_thousand_are_refused(cast: Cast) -> None:
+    with pytest.raises(TooManyItems):
+        bulk_create.create_many(actor=cast.principal(cast.alice), items=[new(cast, "n")] * 1001)
+    assert nothing_was_stored()
+
+
+def test_without_a_record_none_is_stored(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(cast, "warm").versions.all()
+    before = Secret.objects.count()
+
+    def fail(*_: object, **__: object) -> None:
+        raise DatabaseError("the disk is full")
+
+    monkeypatch.setattr(event_store, "append", fail)
+    with pytest.raises(DatabaseError):
+        bulk_create.create_many(actor=cast.principal(cast.alice), items=[new(cast, "a"), new(cast, "b")])
+    assert Secret.objects.count() == SecretVersion.objects.count() == before
+
+
+def test_values_are_in_no_repr(cast: Cast) -> None:
+    assert VALUE not in repr(new(cast, "a"))

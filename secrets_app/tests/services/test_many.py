@@ -1,0 +1,214 @@
+"""Acts on many: each secret has its own preview and its own result, and what was not seen is not touched."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from audit_app.models import AuditEvent, ReadManifestItem
+from environments_app.models import Approval, Membership, User
+from environments_app.tests.cast import Cast
+from secrets_app.models import Secret
+from secrets_app.services import lifecycle
+from secrets_app.tests.kept import VALUE, change, keep
+
+pytestmark = pytest.mark.every_database
+
+SignedIn = Callable[[User], Client]
+Events = Callable[..., list[AuditEvent]]
+
+
+def form(act: str, *secrets: Secret, step: str = "", **options: str) -> dict[str, Any]:
+    picks = [f"{each.pk}:{each.etag}" for each in map(stored, secrets)]
+    return {"act": act, "pick": picks, "step": step, **options}
+
+
+def stored(secret: Secret) -> Secret:
+    return Secret.objects.select_related("environment").get(pk=secret.pk)
+
+
+def results(page: Any) -> dict[str, tuple[bool, str]]:
+    return {result.name: (result.done, result.reason) for result in page.context["results"]}
+
+
+DONE: dict[str, tuple[dict[str, str], Callable[[Cast], bool]]] = {
+    "tag": ({"tags": "New, b"}, lambda cast: Secret.objects.get(name="a").tags == ["b", "new", "old"]),
+    "untag": ({"tags": "old"}, lambda cast: Secret.objects.get(name="a").tags == []),
+    "copy": ({"environment": "production"}, lambda cast: Secret.objects.filter(environment=cast.production, live=True).count() == 2),
+    "move": ({"environment": "production"}, lambda cast: Secret.objects.get(live=True, name="a").environment == cast.production),
+    "rotate": ({}, lambda cast: Secret.objects.get(name="a").rotation_due_at is not None),
+    "delete": ({}, lambda cast: not Secret.objects.filter(live=True).exists()),
+    "restore": ({}, lambda cast: Secret.objects.filter(live=True).count() == 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("act", DONE)
+def test_an_act_is_previewed_and_then_done_to_each(cast: Cast, signed_in: SignedIn, act: str) -> None:
+    secrets = [keep(cast, name, tags=["old"]) for name in ("a", "b")]
+    if act == "restore":
+        for secret in secrets:
+            lifecycle.delete(actor=cast.principal(cast.alice), secret=secret)
+    options, holds = DONE[act]
+    browser = signed_in(cast.alice)
+    before = list(Secret.objects.order_by("pk").values_list("revision", "live"))
+
+    preview = browser.post("/secrets/bulk", form(act, *secrets, step="preview", **options))
+
+    assert [each.reason for each in preview.context["chosen"]] == ["", ""]
+    assert list(Secret.objects.order_by("pk").values_list("revision", "live")) == before
+    done = browser.post("/secrets/bulk", form(act, *secrets, step="apply", **options))
+    assert results(done) == {"a": (True, ""), "b": (True, "")}
+    assert holds(cast)
+
+
+def test_each_refusal_is_told_and_the_others_are_done(cast: Cast, signed_in: SignedIn) -> None:
+    part = User.objects.create_user("part")
+    Membership.objects.create(environment=cast.development, user=part, role="viewer")
+    Membership.objects.create(environment=cast.development, user=part, role="editor", prefix="mine")
+    mine, other, later = keep(cast, "mine/a"), keep(cast, "other/a"), keep(cast, "mine/b")
+    browser = signed_in(part)
+    sent = form("delete", mine, other, later)
+    preview = browser.post("/secrets/bulk", sent)
+    assert [(each.secret.name, bool(each.reason)) for each in preview.context["chosen"]] == [
+        ("mine/a", False),
+        ("mine/b", False),
+        ("other/a", True),
+    ]
+    change(cast, later, "changed meanwhile")
+
+    done = results(browser.post("/secrets/bulk", sent | {"step": "apply"}))
+
+    assert {name: result[0] for name, result in done.items()} == {
+        "mine/a": True,
+        "mine/b": False,
+        "other/a": False,
+    }
+    assert "since you looked" in done["mine/b"][1]
+    assert set(Secret.objects.filter(live=True).values_list("name", flat=True)) == {"mine/b", "other/a"}
+
+
+def test_what_one_may_not_see_is_not_among_the_chosen(cast: Cast, signed_in: SignedIn) -> None:
+    hidden = keep(cast, "unseen/key", environment=cast.production)
+    page = signed_in(cast.erin).post("/secrets/bulk", form("delete", hidden, step="apply"))
+    assert b"unseen/key" not in page.content
+    assert results(page) == {}
+    assert stored(hidden).live
+
+
+def test_a_destructive_act_in_a_protected_environment_asks_for_its_name(
+    cast: Cast, signed_in: SignedIn
+) -> None:
+    secret = keep(cast, environment=cast.production)
+    cast.production.protected = True
+    cast.production.save()
+    browser = signed_in(cast.alice)
+    browser.post("/secrets/bulk", form("delete", secret, step="apply"))
+    assert not Approval.objects.exists()
+    browser.post("/secrets/bulk", form("delete", secret, step="apply", typed="production"))
+    # A second person decides on it.
+    assert stored(secret).live
+    assert Approval.objects.get().object_uuid == secret.uuid
+
+
+def test_the_chosen_of_one_environment_are_exported_on_the_record(
+    cast: Cast, signed_in: SignedIn, events: Events
+) -> None:
+    chosen, left_out, elsewhere = (
+        keep(cast, "a"),
+        keep(cast, "b"),
+        keep(cast, "c", environment=cast.production),
+    )
+    browser = signed_in(cast.alice)
+    assert (
+        "of one environment"
+        in browser.post("/secrets/bulk", form("export", chosen, elsewhere)).content.decode()
+    )
+    file = browser.post("/secrets/bulk", form("export", chosen, step="apply", format="json"))
+    assert file.json() == {"a": VALUE}
+    (event,) = events("secret.export")
+    read = ReadManifestItem.objects.filter(manifest=event.manifest_id).values_list("secret_uuid", flat=True)
+    assert list(read) == [chosen.uuid]
+    assert left_out.pk
+
+
+def test_a_due_rotation_is_over_with_the_next_value(cast: Cast, signed_in: SignedIn) -> None:
+    secret = keep(cast)
+    browser = signed_in(cast.alice)
+    told = browser.post("/secrets/bulk", form("rotate", secret)).content.decode()
+    assert "The rest is only marked as due" in told
+    done = browser.post("/secrets/bulk", form("rotate", secret, step="apply")).content.decode()
+    assert "<span>marked as due</span>" in done, "no policy rotates it, so that nothing was asked for"
+    assert stored(secret).rotation_due_at is not None
+    assert "<span>rotation due</span>" in browser.get(f"/secrets/{secret.pk}").content.decode()
+    assert stored(change(cast, secret, "next")).rotation_due_at is None
+    assert "rotation due" not in browser.get(f"/secrets/{secret.pk}").content.decode()
+
+
+# --- The list ------------------------------------------------------------------------------------
+
+
+def test_names_are_walked_as_folders(cast: Cast, signed_in: SignedIn) -> None:
+    for name in ("top", "pay/a", "pay/db/one", "pay/db/two", "payments/x", "Pay/y"):
+        keep(cast, name)
+    browser = signed_in(cast.alice)
+    top = browser.get("/secrets?view=folders")
+    assert [(each["name"], each["count"]) for each in top.context["folders"]] == [
+        ("Pay/", 1),
+        ("pay/", 3),
+        ("payments/", 1),
+    ]
+    assert [row["name"] for row in top.context["rows"]] == ["top"]
+    inside = browser.get("/secrets?view=folders&prefix=pay")
+    assert [(each["name"], each["count"]) for each in inside.context["folders"]] == [("db/", 2)]
+    assert [row["name"] for row in inside.context["rows"]] == ["pay/a"]
+    assert [step["name"] for step in inside.context["path"]] == ["all", "pay"]
+
+
+def test_folders_show_nothing_of_what_one_may_not_see(cast: Cast, signed_in: SignedIn) -> None:
+    keep(cast, "secret-project/x")
+    keep(cast, "mine/x")
+    part = User.objects.create_user("part")
+    Membership.objects.create(environment=cast.development, user=part, role="viewer", prefix="mine")
+    page = signed_in(part).get("/secrets?view=folders")
+    assert [each["name"] for each in page.context["folders"]] == ["mine/"]
+    assert b"secret-project" not in page.content
+
+
+def test_the_search_of_the_top_bar_finds_everywhere_one_may_see(cast: Cast, signed_in: SignedIn) -> None:
+    keep(cast, "pay/stripe")
+    keep(cast, "other", description="for Stripe", environment=cast.production)
+    alice, erin = (signed_in(who).get("/secrets/search?q=stripe") for who in (cast.alice, cast.erin))
+    assert [row["name"] for row in alice.context["found"]] == ["other", "pay/stripe"]
+    assert [row["name"] for row in erin.context["found"]] == ["pay/stripe"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/secrets?ordering=-updated",
+        "/secrets?view=folders",
+        "/secrets?view=folders&prefix=f",
+        "/secrets/search?q=x",
+    ],
+)
+def test_a_list_costs_the_same_statements_for_many_as_for_few(
+    cast: Cast, signed_in: SignedIn, path: str
+) -> None:
+    browser = signed_in(cast.alice)
+    costs = []
+    for number in (2, 12):
+        for place in range(number):
+            keep(cast, f"f{number}/{place}x")
+        browser.get(path)
+        with CaptureQueriesContext(connection) as captured:
+            browser.get(path)
+        costs.append(len(captured))
+        assert not any(
+            re.search(r"COUNT\(\*\).*secrets_app_secret\b", query["sql"])
+            for query in captured.captured_queries
+        )
+    assert costs[0] == costs[1]

@@ -1,0 +1,157 @@
+"""Promotion: what was chosen and seen arrives in the other environment, with rights and records on both sides."""
+
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+
+from audit_app.integrity.check_registry import run_checks
+from audit_app.models import AuditEvent
+from environments_app.errors import Forbidden, Invisible
+from environments_app.models import Approval, Membership, User
+from environments_app.tests.cast import Cast
+from secrets_app.models import Secret
+from secrets_app.services import read
+from secrets_app.services.promotion import Promotion, PromotionChanged, plan_promotion, promote
+from secrets_app.tests.kept import VALUE, change, keep
+
+pytestmark = pytest.mark.every_database
+
+Events = Callable[..., list[AuditEvent]]
+
+
+@pytest.fixture
+def sides(cast: Cast) -> Cast:
+    """`new` is only in development, `same` equal and `other` different in production, `theirs` only there."""
+    for name, left, right in (
+        ("new", VALUE, None),
+        ("same", "s", "s"),
+        ("other", VALUE, "x"),
+        ("theirs", None, "t"),
+    ):
+        for environment, value in ((cast.development, left), (cast.production, right)):
+            if value:
+                keep(cast, name, value, environment=environment)
+    return cast
+
+
+def plan(cast: Cast, *names: str) -> Promotion:
+    alice = cast.principal(cast.alice)
+    return plan_promotion(actor=alice, source=cast.development, target=cast.production, names=names)
+
+
+def value_in_production(cast: Cast, name: str) -> str:
+    secret = Secret.objects.select_related("environment").get(
+        environment=cast.production, name=name, live=True
+    )
+    return read.reveal(actor=cast.principal(cast.alice), secret=secret).value
+
+
+def test_it_says_what_it_would_do_and_then_does_that(sides: Cast, events: Events) -> None:
+    names = ["new", "same", "other", "theirs", "nowhere"]
+    seen = plan(sides, *names)
+    assert {line.row.name: line.verdict for line in seen.lines} == {
+        "new": "new",
+        "same": "same",
+        "other": "changed",
+        "theirs": "refused",
+    }
+    assert Secret.objects.filter(environment=sides.production).count() == 3
+
+    results = promote(
+        actor=sides.principal(sides.alice),
+        source=sides.development,
+        target=sides.production,
+        names=names,
+        digest=seen.digest,
+    )
+
+    assert [(result.name, result.done, result.word) for result in results] == [
+        ("new", True, "created"),
+        ("other", True, "changed"),
+    ]
+    assert (value_in_production(sides, "new"), value_in_production(sides, "other")) == (VALUE, VALUE)
+    assert (value_in_production(sides, "theirs"), value_in_production(sides, "same")) == ("t", "s")
+    # Each value that left development is recorded there before it was opened.
+    assert {event.object_name for event in events("secret.copy")} == {"new", "other"}
+    assert list(run_checks()) == []
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_what_changed_since_it_was_seen_is_not_written(sides: Cast, side: str) -> None:
+    seen = plan(sides, "other")
+    environment = sides.development if side == "source" else sides.production
+    change(sides, Secret.objects.get(environment=environment, name="other"), "later")
+
+    with pytest.raises(PromotionChanged):
+        promote(
+            actor=sides.principal(sides.alice),
+            source=sides.development,
+            target=sides.production,
+            names=["other"],
+            digest=seen.digest,
+        )
+
+    assert value_in_production(sides, "other") == ("later" if side == "target" else "x")
+
+
+def test_it_needs_the_right_to_reveal_on_both_sides_and_to_write_there(sides: Cast) -> None:
+    erin = sides.principal(sides.erin)
+    with pytest.raises(Invisible):
+        plan_promotion(actor=erin, source=sides.development, target=sides.production, names=["new"])
+    Membership.objects.create(environment=sides.production, user=sides.erin, role="viewer")
+    with pytest.raises(Forbidden):
+        plan_promotion(
+            actor=sides.principal(sides.erin),
+            source=sides.development,
+            target=sides.production,
+            names=["new"],
+        )
+    Membership.objects.create(environment=sides.production, user=sides.bob, role="reader")
+    refused = plan_promotion(
+        actor=sides.principal(sides.bob),
+        source=sides.development,
+        target=sides.production,
+        names=["new", "other"],
+    )
+    assert [line.verdict for line in refused.lines] == ["refused", "refused"]
+
+
+def test_the_page_compares_previews_and_promotes(sides: Cast, signed_in: Callable[[User], Client]) -> None:
+    browser = signed_in(sides.alice)
+    places = {"left": "development", "right": "production"}
+    compared = browser.post("/compare", places | {"act": "compare"}).content.decode()
+    assert all(word in compared for word in ("only here", "different", "only there"))
+    assert VALUE not in compared
+    preview = browser.post("/compare", places | {"act": "preview", "names": ["new", "other"]})
+    digest = preview.context["promotion"].digest
+    form = places | {"act": "promote", "names": ["new", "other"], "digest": digest}
+    done = browser.post("/compare", form)
+
+    assert "2 of 2 promoted" in done.content.decode()
+    assert value_in_production(sides, "new") == VALUE
+
+
+def test_into_a_protected_environment_its_name_is_typed_and_a_second_person_decides(
+    sides: Cast, signed_in: Callable[[User], Client]
+) -> None:
+    sides.production.protected = True
+    sides.production.save()
+    browser = signed_in(sides.alice)
+    form = {"left": "development", "right": "production", "act": "preview", "names": ["new"]}
+    form |= {"digest": browser.post("/compare", form).context["promotion"].digest, "act": "promote"}
+    assert "type its name" in browser.post("/compare", form).content.decode()
+    assert not Approval.objects.exists()
+    browser.post("/compare", form | {"typed": "production"})
+    assert Approval.objects.get().object_name == "new"
+    assert Secret.objects.filter(environment=sides.production).count() == 3
+
+
+def test_the_page_takes_no_environment_whose_values_one_may_not_reveal(
+    sides: Cast, signed_in: Callable[[User], Client], events: Events
+) -> None:
+    page = signed_in(sides.bob).post(
+        "/compare", {"left": "development", "right": "production", "act": "compare"}
+    )
+    assert page.status_code == 422
+    assert events("secret.compare") == []

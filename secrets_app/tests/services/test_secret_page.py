@@ -1,0 +1,163 @@
+"""A secret's own page: fields one by one, versions side by side, who has seen it, and what a conflict keeps."""
+
+import html
+import json
+import re
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+
+from audit_app.models import AuditEvent
+from environments_app.models import User
+from environments_app.tests.cast import Cast
+from secrets_app.exposure.readers import seen_by
+from secrets_app.generators.registry import generate
+from secrets_app.models import Secret
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import read as read_service
+from secrets_app.tests.kept import VALUE, change, keep
+from secrets_app.tests.secret_types.test_secret_types_certificate import certificate
+from secrets_app.values.version_diff import line_changes
+
+pytestmark = pytest.mark.every_database
+
+SignedIn = Callable[[User], Client]
+Events = Callable[..., list[AuditEvent]]
+HTMX = {"hx-request": "true"}
+
+
+@pytest.fixture
+def document(cast: Cast) -> Secret:
+    value = json.dumps({"username": "payments", "password": VALUE})
+    return keep(cast, "payments/db", value, secret_type=SecretType.JSON)
+
+
+def test_one_field_is_revealed_and_copied_without_the_others(
+    cast: Cast, document: Secret, signed_in: SignedIn, events: Events
+) -> None:
+    reader = signed_in(cast.bob)
+    names = reader.post(f"/secrets/{document.pk}/reveal", {"shape": "fields"}, headers=HTMX).content.decode()
+    assert ("username" in names, VALUE in names, "payments</" in names) == (True, False, False)
+    user = reader.post(f"/secrets/{document.pk}/reveal", {"field": "username"}, headers=HTMX).content.decode()
+    assert ("payments" in user, VALUE in user) == (True, False)
+    assert reader.post(f"/secrets/{document.pk}/copy", {"field": "password"}).content.decode() == VALUE
+    assert reader.post(f"/secrets/{document.pk}/copy", {"field": VALUE}).status_code == 400
+    # Each opening is on record, that of the names alone as well.
+    assert len(events("secret.reveal")) == 4
+
+
+def test_versions_are_compared_by_field_and_masked_until_asked(
+    cast: Cast, document: Secret, signed_in: SignedIn, events: Events
+) -> None:
+    change(cast, document, json.dumps({"username": "payments", "password": "next-9d", "port": 1}))
+    reader = signed_in(cast.bob)
+    form = {"old": "1", "new": "2"}
+    assert VALUE not in reader.get(f"/secrets/{document.pk}/diff").content.decode()
+    assert events("secret.reveal") == []
+
+    names = reader.post(f"/secrets/{document.pk}/diff", form | {"show": "names"})
+
+    assert [(part.name, part.change) for part in names.context["parts"]] == [
+        ("username", "same"),
+        ("password", "changed"),
+        ("port", "added"),
+    ]
+    assert not {VALUE, "next-9d"} & set(names.content.decode().replace("<", " ").replace(">", " ").split())
+    values = reader.post(f"/secrets/{document.pk}/diff", form | {"show": "values"}).content.decode()
+    assert VALUE in values
+    assert "next-9d" in values
+    assert sorted(json.loads(event.details)["number"] for event in events("secret.reveal")) == [1, 1, 2, 2]
+
+
+def test_lines_are_told_apart() -> None:
+    parts = line_changes("a\nb\nc", "a\nB\nc\nd")
+    assert [(part.change, part.new if part.old is None else part.old) for part in parts] == [
+        ("same", "a"),
+        ("removed", "b"),
+        ("added", "B"),
+        ("same", "c"),
+        ("added", "d"),
+    ]
+
+
+def test_who_has_seen_which_version_reads_of_many_included(cast: Cast, signed_in: SignedIn) -> None:
+    secret = keep(cast)
+    bob, alice = cast.principal(cast.bob), cast.principal(cast.alice)
+    read_service.reveal(actor=bob, secret=Secret.objects.get(pk=secret.pk))
+    change(cast, secret, "second")
+    read_service.reveal(actor=bob, secret=Secret.objects.get(pk=secret.pk))
+    read_service.reveal_environment(actor=alice, environment=cast.development)
+
+    found = [(viewer.name, viewer.count, viewer.versions) for viewer in seen_by(actor=alice, secret=secret)]
+
+    assert found == [("alice", 1, "v2"), ("bob", 2, "v2, v1")]
+    # It is a part of the trail, which readers do not read.
+    assert seen_by(actor=bob, secret=secret) == []
+    assert "Seen by" in signed_in(cast.alice).get(f"/secrets/{secret.pk}").content.decode()
+    assert "Seen by" not in signed_in(cast.bob).get(f"/secrets/{secret.pk}").content.decode()
+
+
+def test_every_read_of_a_secret_is_found_from_its_page(
+    cast: Cast, signed_in: SignedIn, bearer: Callable[..., Client]
+) -> None:
+    secret = keep(cast)
+    for read in (keep(cast, name="other/key"), secret):
+        read_service.reveal(actor=cast.principal(cast.bob), secret=Secret.objects.get(pk=read.pk))
+    change(cast, secret, "second")
+    bearer("reader", cast.development).get(f"/api/secrets/{secret.pk}")
+    read_service.reveal_environment(actor=cast.principal(cast.erin), environment=cast.development)
+    alice = signed_in(cast.alice)
+    page = alice.get(f"/secrets/{secret.pk}").content.decode()
+    (address,) = re.findall(r'href="(/activity[^"]*action=reads[^"]*)"', page)
+
+    found = alice.get(html.unescape(address)).context["events"]
+
+    told = [(event.actor_name, str(event.action), tuple(numbers)) for event, numbers, _ in found]
+    assert told == [
+        ("erin", "secret.export", (2,)),
+        ("reader-token", "secret.reveal", (2,)),
+        ("bob", "secret.reveal", (1,)),
+    ]
+
+
+def test_a_conflict_shows_both_sides_and_keeps_all_that_was_typed(cast: Cast, signed_in: SignedIn) -> None:
+    secret = keep(cast, owner="old-team")
+    typed = {
+        "secret_type": "TEXT",
+        "value": "typed-value",
+        "owner": "my-team",
+        "tags": "mine",
+        "comment": "because",
+        "expected": secret.etag,
+    }
+    change(cast, secret, "theirs-77", owner="their-team")
+
+    page = signed_in(cast.erin).post(f"/secrets/{secret.pk}/edit", typed)
+
+    text = page.content.decode()
+    assert page.status_code == 422
+    for kept in ("typed-value", "my-team", "mine", "because", "their-team"):
+        assert kept in text
+    assert "theirs-77" not in text
+    assert (page.context["conflict"]["author"], page.context["conflict"]["is_new_value"]) == ("alice", True)
+    told = {each["label"]: (each["theirs"], each["mine"]) for each in page.context["conflict"]["fields"]}
+    assert told == {"Tags": ("", "mine"), "Owner": ("their-team", "my-team")}
+
+
+def test_a_certificate_shows_how_much_of_its_time_is_over(cast: Cast, signed_in: SignedIn) -> None:
+    made = generate("certificate", {"common_name": "keeper.example"})
+    secret = keep(cast, "tls", made.value, secret_type=SecretType.CERTIFICATE)
+    page = signed_in(cast.bob).get(f"/secrets/{secret.pk}").content.decode()
+    assert "<meter" in page
+    assert secret.facts["fingerprint_sha256"] in page
+    assert "<dt>Number of names</dt>" in page
+
+
+def test_a_fact_that_says_nothing_is_left_out(cast: Cast, signed_in: SignedIn) -> None:
+    secret = keep(cast, "tls", certificate(), secret_type=SecretType.CERTIFICATE)
+    assert secret.facts["sans"] == []
+    page = signed_in(cast.bob).get(f"/secrets/{secret.pk}").content.decode()
+    assert "<dt>Names</dt>" not in page
+    assert "<dt>Number of names</dt>" in page
+    assert re.search("<dt>Private key</dt><dd>\\s*no", page)

@@ -1,0 +1,252 @@
+"""Sharing once: one person, one time, recorded before it is opened; and never by a row alone."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from audit_app.integrity.check_registry import run_checks
+from audit_app.models import AuditEvent
+from audit_app.tests.trail import take_away
+from environments_app.errors import Forbidden, InvalidField, Invisible
+from environments_app.models import Membership, User
+from environments_app.tests.cast import Cast, make_cast
+from secrets_app.errors import KeyUnavailable, ShareEnded
+from secrets_app.models import Secret, Share
+from secrets_app.services import lifecycle
+from secrets_app.services import share as share_service
+from secrets_app.tests.at_once import at_once
+from secrets_app.tests.kept import VALUE, change, keep
+
+pytestmark = pytest.mark.every_database
+
+Events = Callable[..., list[AuditEvent]]
+
+
+def share(cast: Cast, secret: Secret, *, by: User | None = None, to: User | None = None) -> str:
+    _, link = share_service.share_once(actor=cast.principal(by or cast.bob), secret=secret, recipient=to)
+    return link
+
+
+def opened(cast: Cast, who: User, link: str) -> str:
+    return share_service.open_share(actor=cast.principal(who), link=link).value
+
+
+def test_a_named_person_sees_the_pinned_version_one_time(cast: Cast, events: Events) -> None:
+    secret = keep(cast)
+    link = share(cast, secret, to=cast.charlie)
+    change(cast, secret, "later")
+    for stranger in (cast.vera, cast.root, cast.alice):
+        with pytest.raises(Invisible):
+            opened(cast, stranger, link)
+
+    assert opened(cast, cast.charlie, link) == VALUE
+
+    with pytest.raises(ShareEnded):
+        opened(cast, cast.charlie, link)
+    assert len(events("secret.share_open", outcome="allowed")) == 1
+    (read,) = events("secret.reveal", actor_name="charlie")
+    assert read.object_uuid == secret.uuid
+    assert '"shared_by":"bob"' in read.details
+    assert list(run_checks()) == []
+
+
+def test_the_link_stands_nowhere_and_opens_nothing_by_its_hash(cast: Cast) -> None:
+    link = share(cast, keep(cast))
+    row = Share.objects.get()
+    stored = " ".join(str(value) for value in Share.objects.values().get().values())
+    assert link not in stored
+    assert link not in " ".join(AuditEvent.objects.values_list("details", flat=True))
+    for other in (row.link_hash, link[:-1], "", "x" * 5000, "\ud800"):
+        with pytest.raises(Invisible):
+            opened(cast, cast.charlie, other)
+
+
+@pytest.mark.parametrize("why", ["expired", "revoked", "right lost", "sharer inactive", "deleted"])
+def test_what_no_longer_holds_opens_nothing(cast: Cast, events: Events, why: str) -> None:
+    secret = keep(cast)
+    link = share(cast, secret)
+    row = Share.objects.select_related("environment", "secret__environment", "shared_by").get()
+    if why == "expired":
+        row.expires_at = timezone.now() - timedelta(seconds=1)
+        row.save()
+        Share.objects.filter(pk=row.pk).update(expires_at=row.expires_at)
+    elif why == "revoked":
+        share_service.revoke_share(actor=cast.principal(cast.bob), share=row)
+    elif why == "right lost":
+        take_away(Membership.objects.filter(user=cast.bob))
+    elif why == "sharer inactive":
+        cast.bob.is_active = False
+        cast.bob.save()
+    else:
+        lifecycle.delete(actor=cast.principal(cast.alice), secret=row.secret)
+
+    with pytest.raises(ShareEnded if why == "revoked" else Invisible):
+        opened(cast, cast.charlie, link)
+
+    assert Share.objects.get().opened_at is None
+    assert events("secret.reveal") == []
+
+
+@pytest.mark.parametrize(
+    "edit", ["opened_at = NULL, opened_by_id = NULL", "opened_at = NULL, opened_by_id = NULL, row_mac = %s"]
+)
+def test_an_opened_share_that_sql_closes_again_stays_opened(
+    cast: Cast, sql: Callable[..., None], edit: str
+) -> None:
+    link = share(cast, keep(cast))
+    before = bytes(Share.objects.get().row_mac)
+    opened(cast, cast.charlie, link)
+    # With the MAC that the row once had, the row proves itself: only the trail knows better.
+    sql(f"UPDATE secrets_app_share SET {edit}", *([before] if "row_mac" in edit else []))
+
+    with pytest.raises(Invisible):
+        opened(cast, cast.vera, link)
+
+    assert [problem.kind for problem in run_checks()] == ["replayed" if "row_mac" in edit else "share"]
+
+
+@pytest.mark.parametrize("column", ["number", "recipient_id", "link_hash", "shared_by_id", "secret_id"])
+def test_a_share_that_sql_points_elsewhere_opens_nothing(
+    cast: Cast, sql: Callable[..., None], column: str
+) -> None:
+    secret = keep(cast)
+    other = keep(cast, "other")
+    link = share(cast, secret, to=cast.vera)
+    change(cast, secret, "second")
+    values = {
+        "number": 2,
+        "recipient_id": cast.charlie.pk,
+        "link_hash": share_service._hash("planted"),
+        "shared_by_id": cast.alice.pk,
+        "secret_id": other.pk,
+    }
+    sql(f"UPDATE secrets_app_share SET {column} = %s", values[column])
+    who = cast.charlie if column == "recipient_id" else cast.vera
+    with pytest.raises(Invisible):
+        opened(cast, who, "planted" if column == "link_hash" else link)
+
+
+def test_who_may_not_reveal_cannot_share(cast: Cast, bearer: Callable[..., Client]) -> None:
+    secret = keep(cast)
+    with pytest.raises(Forbidden):
+        share(cast, secret, by=cast.vera)
+    with pytest.raises(Invisible):
+        share(cast, secret, by=cast.charlie)
+    with pytest.raises(InvalidField):
+        share_service.share_once(actor=cast.principal(cast.bob), secret=secret, hours=24 * 365)
+
+
+def test_a_key_that_is_away_consumes_nothing(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = share(cast, keep(cast))
+
+    def away(_keys: object) -> None:
+        raise KeyUnavailable("away", permanent=False)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("secrets_app.keys.data_keys.prefetch", away)
+        with pytest.raises(KeyUnavailable):
+            opened(cast, cast.charlie, link)
+    assert opened(cast, cast.charlie, link) == VALUE
+
+
+def test_no_value_is_opened_before_the_share_is_consumed(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = share(cast, keep(cast))
+
+    def dies(**_options: object) -> str:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(share_service, "open_version", dies)
+        with pytest.raises(SystemExit):
+            opened(cast, cast.charlie, link)
+    with pytest.raises(ShareEnded):
+        opened(cast, cast.charlie, link)
+
+
+def test_of_two_who_open_at_once_one_gets_it(on_disk: None) -> None:
+    cast = make_cast()
+    link = share(cast, keep(cast))
+
+    got = at_once(lambda: opened(cast, cast.charlie, link), lambda: opened(cast, cast.vera, link))
+
+    assert sorted(one if isinstance(one, str) else type(one).__name__ for one in got) == ["ShareEnded", VALUE]
+    assert AuditEvent.objects.filter(action="secret.reveal").count() == 1
+
+
+# --- The pages -----------------------------------------------------------------------------------
+
+
+def test_the_pages_share_and_show_once_by_post(cast: Cast, signed_in: Callable[[User], Client]) -> None:
+    secret = keep(cast)
+    sharer, reader = signed_in(cast.bob), signed_in(cast.charlie)
+    made = sharer.post(
+        f"/secrets/{secret.pk}/share", {"recipient": "charlie", "hours": "24", "note": "for the move"}
+    )
+    link = made.context["link"].removeprefix("http://testserver")
+    assert Client().get(link).status_code == 302
+    assert signed_in(cast.vera).post(link).status_code == 404
+    for _ in range(2):
+        look = reader.get(link).content.decode()
+        assert ("for the move" in look, VALUE in look, secret.name in look) == (True, False, False)
+
+    shown = reader.post(link)
+
+    assert VALUE in shown.content.decode()
+    assert "no-store" in shown.headers["Cache-Control"]
+    for again in (reader.post(link), reader.get(link)):
+        assert again.status_code == 410
+        assert "This link was already used or has expired." in again.content.decode()
+    assert signed_in(cast.vera).get(link).status_code == 404
+
+
+@pytest.mark.parametrize("end", ["used", "expired", "revoked"])
+def test_an_ended_link_says_so_to_whom_it_was_for_and_to_nobody_else(
+    cast: Cast, events: Events, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    named, open_to_all = share(cast, keep(cast, "a"), to=cast.charlie), share(cast, keep(cast, "b"))
+    if end == "expired":
+        later = timezone.now() + timedelta(days=2)
+        monkeypatch.setattr("secrets_app.models.share.timezone", SimpleNamespace(now=lambda: later))
+    for row in Share.objects.select_related("environment", "secret__environment", "shared_by"):
+        if end == "revoked":
+            share_service.revoke_share(actor=cast.principal(cast.bob), share=row)
+    if end == "used":
+        opened(cast, cast.charlie, named)
+        opened(cast, cast.charlie, open_to_all)
+
+    for who, link in ((cast.charlie, named), (cast.charlie, open_to_all), (cast.vera, open_to_all)):
+        with pytest.raises(ShareEnded):
+            share_service.find_share(actor=cast.principal(who), link=link)
+    for stranger in (cast.vera, cast.root):
+        with pytest.raises(Invisible) as refused:
+            share_service.find_share(actor=cast.principal(stranger), link=named)
+        assert type(refused.value) is Invisible
+    assert len(events("secret.share_open", outcome="denied")) == 5
+
+
+def test_a_suspended_account_learns_nothing_of_an_ended_link(cast: Cast) -> None:
+    link = share(cast, keep(cast), to=cast.charlie)
+    opened(cast, cast.charlie, link)
+    cast.charlie.suspended_at = timezone.now()
+    cast.charlie.save()
+    with pytest.raises(Invisible) as refused:
+        share_service.find_share(actor=cast.principal(cast.charlie), link=link)
+    assert type(refused.value) is Invisible
+
+
+def test_a_share_is_listed_and_revoked_on_the_page_of_its_secret(
+    cast: Cast, signed_in: Callable[[User], Client]
+) -> None:
+    secret = keep(cast)
+    link = share(cast, secret, to=cast.charlie)
+    row = Share.objects.get()
+    page = signed_in(cast.alice).get(f"/secrets/{secret.pk}").content.decode()
+    assert f"/secrets/{secret.pk}/shares/{row.pk}/revoke" in page
+    assert signed_in(cast.vera).post(f"/secrets/{secret.pk}/shares/{row.pk}/revoke").status_code == 403
+    assert signed_in(cast.alice).post(f"/secrets/{secret.pk}/shares/{row.pk}/revoke").status_code == 302
+    with pytest.raises(ShareEnded):
+        opened(cast, cast.charlie, link)

@@ -1,0 +1,1 @@
+"""Values of a secret: names, metadata, versions, expiry."""

@@ -1,0 +1,51 @@
+"""What became of each item of an act on many: done, or refused with a reason that holds no value."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from environments_app.errors import AccessError, ConfirmationNeeded, Forbidden, Invisible
+from secrets_app.errors import EnvelopeError, InvalidInput, KeyRefused, KeyUnavailable, SecretError
+
+NOT_ALLOWED: Final = "Your role does not allow this here."
+# The first class that an error is an instance of decides; others say their own sentence.
+_WORDS: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (Invisible, "There is nothing here that you may see."),
+    (Forbidden, NOT_ALLOWED),
+    (EnvelopeError, "What is stored is not what Keeper sealed; it was recorded."),
+    (KeyUnavailable, "The environment's key cannot be used now; nothing was lost. Try again later."),
+    (KeyRefused, "The environment's key is refused. Ask an operator."),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemResult:
+    """How one item ended; `reason` says why nothing was done."""
+
+    name: str
+    done: bool
+    reason: str = ""
+    # What was done, in a word of the caller's, and the secret that it left.
+    word: str = ""
+    secret_id: int | None = None
+
+
+def attempt(name: str, act: Callable[[], int | None], *, word: str = "") -> ItemResult:
+    """Carry out one item; what it is refused for becomes its result. `act` returns a secret's id, or None.
+
+    Raises ConfirmationNeeded, which concerns all of them.
+    """
+    try:
+        secret_id = act()
+    except ConfirmationNeeded:
+        raise
+    except (SecretError, AccessError) as error:
+        return ItemResult(name=name, done=False, reason=reason_of(error))
+    return ItemResult(name=name, done=True, word=word, secret_id=secret_id)
+
+
+def reason_of(error: SecretError | AccessError) -> str:
+    """Return the sentence that an item's error is told by."""
+    if isinstance(error, InvalidInput):
+        return error.reason
+    return next((words for kind, words in _WORDS if isinstance(error, kind)), str(error))

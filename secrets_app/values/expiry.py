@@ -1,0 +1,64 @@
+"""Takes the expiry of a certificate from the certificate itself, where nobody gave one.
+
+An expiry tells and never blocks. One that is empty, or is the end of the certificate before, says nothing
+that a person wanted otherwise: it moves along with the value. Any other is a person's and stays.
+"""
+
+from datetime import datetime
+from typing import Final
+
+from audit_app.crypto.canonical_json import Json
+from secrets_app.models import Secret
+from secrets_app.secret_types.registry import Facts
+from secrets_app.values.metadata import Metadata
+
+# UTCTime begins with 1950, and the last year stands for "no well-defined end" (RFC 5280, 4.1.2.5).
+_FIRST_YEAR: Final = 1950
+_NO_END: Final = 9999
+_UNKNOWN: Final[Facts] = {}
+
+
+def certificate_end(facts: object) -> datetime | None:
+    """Return when the certificate ends that these facts describe, which is the leaf of its chain.
+
+    None for whatever is no certificate, or has no end.
+    """
+    # What is stored may have been edited.
+    told = facts.get("not_after") if isinstance(facts, dict) else None
+    if not isinstance(told, str):
+        return None
+    try:
+        end = datetime.fromisoformat(told)
+    except ValueError:
+        return None
+    return end if _FIRST_YEAR <= end.year < _NO_END else None
+
+
+def settled(stored: datetime | None, *, after: Facts, before: Facts = _UNKNOWN) -> datetime | None:
+    """Return the expiry of a secret whose value was described by `before` and now is by `after`."""
+    if stored is None or stored == certificate_end(before):
+        return certificate_end(after)
+    return stored
+
+
+def follow(secret: Secret, facts: Facts) -> dict[str, Json]:
+    """Describe a secret, not yet saved, by the facts of its next value; its expiry moves along.
+
+    Return what the event of the change says of that.
+    """
+    expires_at = settled(secret.expires_at, after=facts, before=secret.facts)
+    moved = expires_at != secret.expires_at
+    secret.expires_at, secret.facts = expires_at, facts
+    return {"fields": ["expires_at"]} if moved else {}
+
+
+def follow_unless_given(secret: Secret, facts: Facts, *, metadata: Metadata, is_next: bool) -> None:
+    """Describe a secret, not yet saved, by the facts of a value that came with this metadata, now set.
+
+    A date that was given along counts, and one that was emptied along gives way to a certificate's own.
+    Else the expiry moves only if the value `is_next`: an equal one changes nothing.
+    """
+    if metadata.get("expires_at") is None and (is_next or "expires_at" in metadata):
+        follow(secret, facts)
+    else:
+        secret.facts = facts

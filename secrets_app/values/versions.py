@@ -1,0 +1,129 @@
+"""Makes the versions of secrets: sealed before the transaction, digested for the trail."""
+
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from audit_app.crypto.canonical_json import Json, canonical_json, utc_text
+from audit_app.events.actors import Actor
+from audit_app.interfaces.keyring import Purpose, keyring
+from secrets_app.envelope.seal import PlainKey, seal
+from secrets_app.keys import fingerprints
+from secrets_app.keys.data_keys import active_key
+from secrets_app.keys.encrypted_field import Sealed
+from secrets_app.models import Secret, SecretVersion
+
+_DIGEST_LABEL = b"keeper/version-digest/v1|"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewValue:
+    """A value on its way into a version; it has no repr."""
+
+    text: str
+    comment: str = ""
+
+    def __repr__(self) -> str:
+        return "NewValue()"
+
+
+def sealing_key(secret: Secret) -> PlainKey:
+    """Return the data key that seals new values of a secret's environment. May call KMS."""
+    return active_key(secret.environment)
+
+
+def sealed_version(
+    *, actor: Actor, secret: Secret, number: int, value: NewValue, data_key: PlainKey
+) -> SecretVersion:
+    """Return the next version of a secret, sealed and not yet stored.
+
+    Call it before the transaction in which the version is saved.
+    """
+    plaintext = value.text.encode()
+    version = SecretVersion(
+        uuid=uuid4(),
+        secret=secret,
+        number=number,
+        data_key_id=data_key.id,
+        fingerprint=fingerprints.fingerprint(plaintext),
+        author=actor.name,
+        author_uuid=actor.uuid,
+        comment=value.comment,
+    )
+    context = version.sealing_context()
+    version.value = Sealed(seal(plaintext, data_key=data_key, context=context), context)
+    return version
+
+
+def next_number(secret: Secret) -> int:
+    """Return the number after the highest that the secret has, pending ones included."""
+    highest = (
+        SecretVersion.objects.filter(secret=secret)
+        .order_by("-number")
+        .values_list("number", flat=True)
+        .first()
+    )
+    return (highest or 0) + 1
+
+
+def version_digest(version: SecretVersion) -> str:
+    """Return the keyed digest by which the trail remembers a version, in hexadecimal.
+
+    It covers the version's uuid, secret, number, fingerprint, author, comment and time, and survives
+    re-sealing, since the sealed bytes are no part of it.
+    """
+    return digest_of(_digest_message(version))
+
+
+def digest_of(message: bytes) -> str:
+    """Return the keyed digest of what `digest_message` gave, in hexadecimal."""
+    return keyring().mac(Purpose.AUDIT_MAC, message).hex()
+
+
+def matches_digest(version: SecretVersion, digest: str) -> bool:
+    """Say whether a stored version is the one that its write event digested."""
+    try:
+        tag = bytes.fromhex(digest)
+    except ValueError:
+        return False
+    return keyring().verify(Purpose.AUDIT_MAC, _digest_message(version), tag)
+
+
+def write_details(version: SecretVersion) -> dict[str, Json]:
+    """Return what the event of a write says about the version that it made."""
+    return details_of(version.uuid, version.number, version_digest(version))
+
+
+def details_of(version: UUID | str, number: int, digest: str) -> dict[str, Json]:
+    """Return what `write_details` does, for a version's uuid, number and digest."""
+    return {"version": str(version), "number": number, "digest": digest}
+
+
+def digest_message(
+    *,
+    version: UUID | str,
+    secret: UUID | str,
+    number: int,
+    fingerprint: bytes,
+    author: str,
+    author_uuid: UUID | str,
+    comment: str,
+    at: str,
+) -> bytes:
+    """Return what the digest of a version is over: its time in UTC as text, the uuids as such or as text."""
+    return _DIGEST_LABEL + canonical_json(
+        # The uuids become text on the way.
+        [version, secret, number, fingerprint.hex(), author, author_uuid, comment, at]
+    )
+
+
+def _digest_message(version: SecretVersion) -> bytes:
+    return digest_message(
+        version=version.uuid,
+        secret=version.secret.uuid,
+        number=version.number,
+        fingerprint=bytes(version.fingerprint),
+        author=version.author,
+        author_uuid=version.author_uuid,
+        comment=version.comment,
+        at=utc_text(version.created_at),
+    )

@@ -1,0 +1,130 @@
+"""The page that sets two environments side by side, and takes chosen secrets from one to the other."""
+
+from typing import Any, Final
+
+from django import forms
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from audit_app.events.actions import Action
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import Principal, allows, visible_environments
+from environments_app.models import Environment
+from environments_app.views.page_context import enter
+from secrets_app.errors import TooManyItems
+from secrets_app.services.compare import Difference, compare
+from secrets_app.services.promotion import MAX_PROMOTED, Promotion, PromotionChanged, plan_promotion, promote
+
+_SHOWN: Final = 1_000
+
+
+class CompareForm(forms.Form):
+    """Which two environments."""
+
+    left = forms.ModelChoiceField(Environment.objects.none(), to_field_name="name", empty_label=None)
+    right = forms.ModelChoiceField(
+        Environment.objects.none(), label="With", to_field_name="name", empty_label=None
+    )
+
+    def __init__(self, *args: Any, places: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("left", "right"):
+            self.fields[name].queryset = places  # type: ignore[attr-defined]  # a ModelChoiceField
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse to compare a place with itself."""
+        given = super().clean() or {}
+        if given.get("left") and given.get("left") == given.get("right"):
+            self.add_error("right", "Choose another environment.")
+        return given
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def environment_compare(request: HttpRequest) -> HttpResponse:
+    """Compare two environments, preview a promotion, or carry it out; by POST, since each is recorded."""
+    actor = principal_of(request)
+    places = _places(actor)
+    first = [place.name for place in places[:2]]
+    left = request.GET.get("left") or next(iter(first), "")
+    other = next((place.name for place in places if place.name != left), "")
+    form = CompareForm(
+        request.POST or None,
+        places=places,
+        initial={"left": left, "right": request.GET.get("right") or other},
+    )
+    shown: dict[str, Any] = {}
+    if request.method == "POST" and form.is_valid():
+        enter(request, form.cleaned_data["left"])
+        try:
+            shown = _acted(request, form.cleaned_data["left"], form.cleaned_data["right"])
+        except PromotionChanged as error:
+            shown = _preview(request, error.promotion) | {"changed": True}
+        except TooManyItems as error:
+            form.add_error(None, str(error))
+    context = {"form": form, "enough": len(places) > 1, "at_once": MAX_PROMOTED, **shown}
+    if request.method == "POST" and form.is_valid():
+        context |= {"left": form.cleaned_data["left"], "right": form.cleaned_data["right"]}
+    status = 422 if form.errors else 200
+    return render(request, "secrets_app/compare.html", context, status=status)
+
+
+def _places(actor: Principal) -> Any:
+    """Return the environments that the actor may compare as a whole."""
+    visible = Environment.objects.filter(visible_environments(actor))
+    found = [place.pk for place in visible if allows(actor, Action.SECRET_COMPARE, environment_id=place.pk)]
+    return Environment.objects.filter(pk__in=found).order_by("position", "name")
+
+
+def _acted(request: HttpRequest, left: Environment, right: Environment) -> dict[str, Any]:
+    actor, act = principal_of(request), request.POST.get("act", "")
+    chosen: dict[str, Any] = {
+        "actor": actor,
+        "source": left,
+        "target": right,
+        "names": request.POST.getlist("names"),
+    }
+    if act == "preview":
+        return _preview(request, plan_promotion(**chosen))
+    if act == "promote":
+        if right.protected and request.POST.get("typed") != right.name:
+            return _preview(request, plan_promotion(**chosen)) | {"untyped": True}
+        results = promote(**chosen, digest=request.POST.get("digest", ""))
+        return {
+            "results": results,
+            "done": sum(result.done for result in results),
+            "list_url": f"{reverse('secret-list')}?environment={right.name}",
+        }
+    return _compared(actor, left, right)
+
+
+def _compared(actor: Principal, left: Environment, right: Environment) -> dict[str, Any]:
+    rows = compare(actor=actor, left=left, right=right)
+    apart = [row for row in rows if row.difference is not Difference.SAME]
+    counts = [(str(each), sum(row.difference is each for row in rows)) for each in Difference]
+    return {
+        "compared": True,
+        "counts": counts,
+        "rows": [
+            {
+                "name": row.name,
+                "difference": str(row.difference),
+                "left": row.left_number,
+                "right": row.right_number,
+                "url": f"{reverse('secret-list')}?prefix={row.name}",
+            }
+            for row in apart[:_SHOWN]
+        ],
+        "more": max(0, len(apart) - _SHOWN),
+    }
+
+
+def _preview(request: HttpRequest, promotion: Promotion) -> dict[str, Any]:
+    return {
+        "promotion": promotion,
+        "writes": sum(line.is_written for line in promotion.lines),
+        "names": request.POST.getlist("names"),
+    }

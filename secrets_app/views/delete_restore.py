@@ -1,0 +1,95 @@
+"""The pages on which secrets go out of use and come back: delete, restore, purge."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST
+
+from environments_app.authentication.drf import principal_of
+from environments_app.views.page_context import enter
+from secrets_app.models import Secret
+from secrets_app.queries.lookup import find_secret
+from secrets_app.services import lifecycle
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def secret_delete(request: HttpRequest, id: int) -> HttpResponse:
+    """Delete a secret softly, after a question."""
+    actor = principal_of(request)
+    secret = find_secret(actor=actor, id=id)
+    typed_name = secret.environment.name if secret.environment.protected else ""
+    if request.method == "GET" or (typed_name and request.POST.get("typed") != typed_name):
+        return _confirm(
+            request,
+            typed_name=typed_name,
+            title=f"Delete {secret.name}?",
+            text=(
+                "Here nothing happens before a second person has approved. Then readers get an error."
+                if typed_name
+                else "Readers get an error from now on."
+            )
+            + " It can be restored with its history until it is purged.",
+            action=reverse("secret-delete", args=[id]),
+            label="Delete",
+            secret=secret,
+        )
+    lifecycle.delete(actor=actor, secret=secret)
+    messages.success(request, f"{secret.name} was deleted. It can be restored from its page.")
+    return redirect("secret-detail", id=secret.pk)
+
+
+@login_required
+@require_POST
+def secret_restore(request: HttpRequest, id: int) -> HttpResponse:
+    """Bring a deleted secret back."""
+    actor = principal_of(request)
+    secret = lifecycle.restore(actor=actor, secret=find_secret(actor=actor, id=id, deleted=None))
+    messages.success(request, f"{secret.name} was restored.")
+    return redirect("secret-detail", id=secret.pk)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def secret_purge(request: HttpRequest, id: int) -> HttpResponse:
+    """Destroy a deleted secret for ever, after its name was typed."""
+    actor = principal_of(request)
+    secret = find_secret(actor=actor, id=id, deleted=None)
+    if request.method == "GET" or request.POST.get("typed") != secret.name:
+        return _confirm(
+            request,
+            title=f"Destroy {secret.name} for ever?",
+            text="All its versions are destroyed; nobody can bring them back. The record stays.",
+            action=reverse("secret-purge", args=[id]),
+            label="Destroy for ever",
+            secret=secret,
+            typed_name=secret.name,
+        )
+    lifecycle.purge(actor=actor, secret=secret)
+    messages.success(request, f"{secret.name} was destroyed.")
+    return redirect("secret-list")
+
+
+def _confirm(
+    request: HttpRequest,
+    *,
+    title: str,
+    text: str,
+    action: str,
+    label: str,
+    secret: Secret,
+    typed_name: str = "",
+) -> HttpResponse:
+    context = {
+        "title": title,
+        "text": text,
+        "action": action,
+        "typed": typed_name,
+        "environment": secret.environment,
+        "label": label,
+        "cancel_url": reverse("secret-detail", args=[secret.pk]),
+    }
+    enter(request, secret.environment)
+    return render(request, "confirm.html", context)

@@ -1,0 +1,232 @@
+"""The pages on which secrets are written: new, edit, roll back, and the generator beside the form."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST
+
+from audit_app.events.actions import Action
+from environments_app.approvals.gate import needs_second_person
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import allows
+from environments_app.models import Environment
+from environments_app.views.page_context import enter
+from secrets_app.errors import InvalidInput, ManagedValue, NameTaken, StaleVersion
+from secrets_app.forms.secret import SecretForm, version_number
+from secrets_app.generators.registry import GENERATORS, generate
+from secrets_app.generators.selection import options_from_form
+from secrets_app.interfaces.secret_panels import panels_of
+from secrets_app.models import Secret
+from secrets_app.queries.lookup import find_secret, places_for
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services import write
+from secrets_app.services.read import reveal
+
+_GUARDED: Final = "This environment is protected: what you save waits until a second person has approved it."
+_SOME_GUARDED: Final = "What you save in one of these waits until a second person has approved it: {}."
+_COMPARED: Final = ("secret_type", "description", "tags", "owner", "expires_at")
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def secret_new(request: HttpRequest) -> HttpResponse:
+    """Create a secret."""
+    actor = principal_of(request)
+    environments = places_for(actor, Action.SECRET_CREATE)
+    if request.method == "GET" and not environments:
+        return render(request, "secrets_app/secret_new_nowhere.html")
+    initial = {"environment": request.GET.get("environment", ""), "secret_type": SecretType.PASSWORD}
+    form = SecretForm(request.POST or None, environments=environments, initial=initial)
+    if request.method == "POST" and form.is_valid():
+        given = form.cleaned_data
+        try:
+            secret = write.create(
+                actor=actor,
+                environment=given["environment"],
+                name=given["name"],
+                secret_type=SecretType(given["secret_type"]),
+                value=given["value"],
+                comment=given["comment"],
+                **form.metadata,
+            )
+        except InvalidInput as error:
+            form.add_error(error.field if error.field in form.fields else None, error.reason)
+        except NameTaken as error:
+            form.add_error("name", str(error))
+        else:
+            messages.success(request, f"{secret.name} was created.")
+            _warn_of_past_expiry(request, form, secret)
+            return redirect("secret-detail", id=secret.pk)
+    guarded = [place.name for place in environments if needs_second_person(actor, place)]
+    to_know = [_SOME_GUARDED.format(", ".join(guarded))] if guarded else []
+    return _form(request, form, secret=None, to_know=to_know)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def secret_edit(request: HttpRequest, id: int) -> HttpResponse:
+    """Change a secret; should somebody have been quicker, nothing that was entered is lost."""
+    actor = principal_of(request)
+    secret = find_secret(actor=actor, id=id)
+    if request.method == "POST" and "fill_in" in request.POST:
+        return _filled_in(request, secret)
+    form = SecretForm(
+        request.POST or None,
+        environments=Environment.objects.filter(pk=secret.environment_id),
+        secret=secret,
+        initial=SecretForm.initial_of(secret),
+    )
+    conflict = None
+    if request.method == "POST" and form.is_valid():
+        given = form.cleaned_data
+        try:
+            write.update(
+                actor=actor,
+                secret=secret,
+                value=given["value"] or None,
+                secret_type=SecretType(given["secret_type"]),
+                expected=given["expected"] or None,
+                comment=given["comment"],
+                **form.metadata,
+            )
+        except InvalidInput as error:
+            form.add_error(error.field if error.field in form.fields else None, error.reason)
+        except ManagedValue as error:
+            form.add_error("value", str(error))
+        except StaleVersion:
+            secret = find_secret(actor=actor, id=id)
+            conflict = _conflict(form, secret)
+            # Saving again is then a decision made in the knowledge of the newer version.
+            form.data = {**request.POST.dict(), "expected": secret.etag}
+        else:
+            messages.success(request, f"{secret.name} was saved.")
+            _warn_of_past_expiry(request, form, secret)
+            return redirect("secret-detail", id=secret.pk)
+    return _form(request, form, secret=secret, conflict=conflict)
+
+
+@login_required
+@require_POST
+def secret_rollback(request: HttpRequest, id: int) -> HttpResponse:
+    """Make the value of an earlier version current again."""
+    actor = principal_of(request)
+    secret = find_secret(actor=actor, id=id)
+    number = version_number(request)
+    if number is None:
+        raise InvalidInput("version", "Choose a version.")
+    write.rollback(actor=actor, secret=secret, number=number, expected=request.POST.get("expected") or None)
+    messages.success(request, f"The value of v{number} is current again, as v{secret.current_number}.")
+    return redirect("secret-detail", id=secret.pk)
+
+
+@login_required
+@require_POST
+def secret_generate(request: HttpRequest) -> HttpResponse:
+    """Return a generated value for the form; nothing is stored."""
+    kind = request.POST.get("kind", "")
+    generated = generate(kind, options_from_form(kind, request.POST))
+    context = {
+        "kind": kind,
+        "value": generated.value,
+        "public": generated.public,
+        "secret_type": generated.secret_type,
+    }
+    partial = request.headers.get("HX-Request")
+    template = "secrets_app/_generated.html" if partial else "secrets_app/generated.html"
+    return render(request, template, context)
+
+
+def _warn_of_past_expiry(request: HttpRequest, form: SecretForm, secret: Secret) -> None:
+    entered = "expires_at" in form.changed_data
+    if entered and secret.expires_at and secret.expires_at <= timezone.now():
+        messages.warning(request, f"The expiry of {secret.name} is in the past: it is listed as expired.")
+
+
+def _filled_in(request: HttpRequest, secret: Secret) -> HttpResponse:
+    """Return the form as it was filled in so far, with the value that is served; reading it is recorded."""
+    value = request.POST.get("value", "")
+    if value:
+        messages.warning(request, "Empty the value first: what you entered there would be lost.")
+    else:
+        value = reveal(actor=principal_of(request), secret=secret).value
+        if "\r" in value:
+            messages.warning(request, "The value has line ends of CR LF: saved from here, they become LF.")
+    form = SecretForm(
+        environments=Environment.objects.filter(pk=secret.environment_id),
+        secret=secret,
+        initial=SecretForm.initial_of(secret)
+        # A box that is not ticked is not sent.
+        | {"resolves_references": "", **request.POST.dict(), "value": value},
+    )
+    sent = SecretForm(
+        request.POST,
+        environments=Environment.objects.filter(pk=secret.environment_id),
+        secret=secret,
+        initial=SecretForm.initial_of(secret),
+    )
+    return _form(request, form, secret=secret, unsaved=sent.has_changed())
+
+
+def _conflict(form: SecretForm, secret: Secret) -> dict[str, Any]:
+    """Return what somebody else changed since the form was opened, beside what was entered here."""
+    known = form.data.get("expected", "").partition("-")[0]
+    theirs = SecretForm.initial_of(secret)
+    fields = []
+    for name in _COMPARED:
+        stored = form.fields[name].widget.format_value(theirs[name]) or ""
+        stored = stored[0] if isinstance(stored, list) else stored
+        entered = str(form.data.get(name, "")).replace("\r\n", "\n")
+        if stored != entered:
+            fields.append({"label": form[name].label, "theirs": stored, "mine": entered})
+    is_new_value = known != str(secret.current_number)
+    current = secret.versions.filter(number=secret.current_number).defer("value").first()
+    return {
+        "version": secret.current_number,
+        "at": secret.updated_at,
+        "url": reverse("secret-detail", args=[secret.pk]),
+        "fields": fields,
+        "is_new_value": is_new_value,
+        "author": current.author if current and is_new_value else "",
+    }
+
+
+def _form(
+    request: HttpRequest,
+    form: SecretForm,
+    *,
+    secret: Secret | None,
+    conflict: dict[str, Any] | None = None,
+    to_know: Sequence[str] = (),
+    unsaved: bool = False,
+) -> HttpResponse:
+    context: dict[str, Any] = {
+        "form": form,
+        "secret": secret,
+        "environment": secret.environment if secret else None,
+        "generators": list(GENERATORS.values()),
+        "urls": {
+            "generate": reverse("secret-generate"),
+            "cancel": reverse("secret-detail", args=[secret.pk]) if secret else reverse("secret-list"),
+        },
+        "conflict": conflict,
+        "to_know": list(to_know),
+        "unsaved": unsaved,
+    }
+    if secret:
+        actor = principal_of(request)
+        panels = panels_of(actor=actor, secret=secret)
+        context["to_know"] += [panel["on_editing"] for panel in panels if "on_editing" in panel]
+        if needs_second_person(actor, secret.environment):
+            context["to_know"].append(_GUARDED)
+        context["may_fill_in"] = allows(
+            actor, Action.SECRET_REVEAL, environment_id=secret.environment_id, name=secret.name
+        )
+        enter(request, secret.environment)
+    refused = bool(form.errors) or conflict is not None
+    return render(request, "secrets_app/secret_form.html", context, status=422 if refused else 200)

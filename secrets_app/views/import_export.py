@@ -1,0 +1,202 @@
+"""The pages on which secrets come in as a file, previewed first, and go out as one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods
+
+from audit_app.events.actions import Action
+from environments_app.authentication.drf import principal_of
+from environments_app.errors import ConfirmationNeeded
+from environments_app.forms.authentication import confirm_link
+from environments_app.models import Environment
+from environments_app.views.page_context import enter
+from secrets_app.errors import InvalidInput, NameTaken, TooManyItems
+from secrets_app.forms.transfer import TYPES, ExportForm, ImportForm
+from secrets_app.importing.plan import Line, Plan, PlanChanged, Verdict, plan_import
+from secrets_app.importing.service import import_entries, left_over
+from secrets_app.queries.lookup import places_for
+from secrets_app.services.bulk_create import MAX_ITEMS
+from secrets_app.services.export_formats import export_renderer
+from secrets_app.services.export_names import export_values
+from secrets_app.services.read import reveal_environment
+from secrets_app.values.batch_results import ItemResult
+from secrets_app.values.names import validate_prefix
+
+_ENDINGS: Final = {
+    "dotenv": "env",
+    "json": "json",
+    "yaml": "yaml",
+    "csv": "csv",
+    "kubernetes": "secret.yaml",
+}
+_IMPORT: Final = "import"
+_EARLIER: Final = "It was not done in an earlier part. Preview the file again to see why."
+_DIGITS: Final = 6
+
+
+@login_required
+@sensitive_post_parameters()
+@require_http_methods(["GET", "POST"])
+def secret_import(request: HttpRequest) -> HttpResponse:
+    """Preview what a file would write, and write it once that was seen; the file is sent both times."""
+    actor = principal_of(request)
+    form = ImportForm(
+        request.POST or None,
+        request.FILES or None,
+        environments=places_for(actor, Action.SECRET_IMPORT),
+        initial={"environment": request.GET.get("environment", "")},
+    )
+    shown: dict[str, Any] = {}
+    if request.method == "POST" and form.is_valid():
+        environment = form.cleaned_data["environment"]
+        enter(request, environment)
+        try:
+            shown = _attempted(request, form, environment)
+        except InvalidInput as error:
+            form.add_error(error.field if error.field in form.fields else None, error.reason)
+        except PlanChanged as error:
+            shown = _preview(form, error.plan) | {"changed": True}
+        except (NameTaken, TooManyItems) as error:
+            form.add_error(None, str(error))
+    context = {"form": form, "cancel_url": reverse("secret-list"), **shown}
+    if request.headers.get("HX-Request"):
+        return render(request, "secrets_app/_import.html", context)
+    return render(request, "secrets_app/import.html", context, status=422 if form.errors else 200)
+
+
+def _attempted(request: HttpRequest, form: ImportForm, environment: Environment) -> dict[str, Any]:
+    actor, entries = principal_of(request), form.entries()
+    if request.POST.get("act") != _IMPORT:
+        plan = plan_import(
+            actor=actor, environment=environment, entries=entries, keep_existing=form.keep_existing
+        )
+        return _preview(form, plan)
+    wanted: dict[str, Any] = {
+        "actor": actor, "environment": environment, "entries": entries, "keep_existing": form.keep_existing
+    }  # fmt: skip
+    part = _Part.of(request)
+    plan, results = import_entries(**wanted, digest=request.POST.get("digest", ""), after=part.after)
+    part.add(results)
+    if left := left_over(plan, results, after=part.after):
+        following = {"digest": plan_import(**wanted).digest, "after": left[0].index - 1, "left": len(left)}
+        kept = {"fixes": form.fixes.items(), "again": not form.cleaned_data["text"]}
+        return {"part": part, "unfinished": following, **kept}
+    return _outcome(environment, plan, part)
+
+
+@dataclass
+class _Part:
+    """What earlier requests of an import did; the browser sends it along, for the page alone."""
+
+    after: int | None
+    done: int
+    missed: list[str]
+    failed: list[ItemResult] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> "_Part":
+        """Return what a request says, or the beginning."""
+        after, done = (request.POST.get(name, "") for name in ("after", "done"))
+        if not after.lstrip("-").isdecimal():
+            return cls(after=None, done=0, missed=[])
+        missed = request.POST.getlist("missed")[:MAX_ITEMS]
+        return cls(
+            after=int(after[:_DIGITS]), done=int(done[:_DIGITS]) if done.isdecimal() else 0, missed=missed
+        )
+
+    def add(self, results: list[ItemResult]) -> None:
+        """Add what this request did."""
+        earlier = [ItemResult(name=name, done=False, reason=_EARLIER) for name in self.missed]
+        self.failed = earlier + [result for result in results if not result.done]
+        self.done += sum(result.done for result in results)
+
+
+def _preview(form: ImportForm, plan: Plan) -> dict[str, Any]:
+    fixes = form.fixes
+    writes = len(plan.of(Verdict.NEW)) + len(plan.of(Verdict.CHANGED))
+    lines = sorted(plan.lines, key=lambda line: line.verdict is not Verdict.REFUSED)
+    return {
+        "plan": plan,
+        "counts": _counts(plan),
+        "writes": writes,
+        "refused": bool(plan.of(Verdict.REFUSED)),
+        "lines": [_shown(line, fixes.get(line.index, {})) for line in lines],
+        "types": TYPES,
+        "again": not form.cleaned_data["text"],
+    }
+
+
+def _counts(plan: Plan) -> list[tuple[str, int]]:
+    return [(str(verdict), len(plan.of(verdict))) for verdict in Verdict]
+
+
+def _shown(line: Line, fix: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "index": line.index,
+        "place": line.entry.place,
+        "name": line.entry.name,
+        "verdict": str(line.verdict),
+        "type_label": line.secret_type.label,
+        "reason": line.reason,
+        "field": line.field,
+        "version": line.secret.current_number if line.secret else None,
+        "fix": fix,
+    }
+
+
+def _outcome(environment: Environment, plan: Plan, part: _Part) -> dict[str, Any]:
+    return {
+        "results": True,
+        "done": part.done,
+        "failed": part.failed,
+        "left_out": plan.of(Verdict.REFUSED),
+        "list_url": f"{reverse('secret-list')}?environment={environment.name}",
+    }
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def secret_export(request: HttpRequest) -> HttpResponse:
+    """Hand out values as a file, after the reading of each is on record."""
+    actor = principal_of(request)
+    initial = {
+        "environment": request.GET.get("environment", ""),
+        "under": request.GET.get("prefix", ""),
+        "format": "dotenv",
+    }
+    places = places_for(actor, Action.SECRET_EXPORT)
+    form = ExportForm(request.POST or None, environments=places, initial=initial)
+    if request.method == "POST" and form.is_valid():
+        given = form.cleaned_data
+        try:
+            exported = reveal_environment(
+                actor=actor, environment=given["environment"], prefix=validate_prefix(given["under"])
+            )
+            values = export_values(exported, format=given["format"])
+        except InvalidInput as error:
+            form.add_error(error.field if error.field in form.fields else None, error.reason)
+        except TooManyItems as error:
+            form.add_error("under", str(error))
+        except ConfirmationNeeded:
+            form.add_error(None, confirm_link())
+        else:
+            return file_of(values, format=given["format"], name=given["environment"].name)
+    context = {"form": form, "cancel_url": reverse("secret-list")}
+    return render(request, "secrets_app/export.html", context, status=422 if form.errors else 200)
+
+
+def file_of(values: Mapping[str, str], *, format: str, name: str) -> HttpResponse:
+    """Return values as a file to save, in a format of the export."""
+    renderer = export_renderer(format)
+    response = HttpResponse(
+        renderer.written(values), content_type=renderer.media_type, headers=renderer.headers(values)
+    )
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}.{_ENDINGS[format]}"'
+    return response

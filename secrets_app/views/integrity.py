@@ -1,0 +1,43 @@
+"""The page of the sweep: how far it is, what it found, and a button that begins one."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from audit_app.events.actions import Action
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import require
+from environments_app.errors import Conflict
+from secrets_app.maintenance import integrity_sweep
+from secrets_app.models.integrity_sweep import Sweep
+
+_SHOWN = 20
+
+
+@login_required
+@require_GET
+def integrity(request: HttpRequest) -> HttpResponse:
+    """Show the newest sweep and those before it."""
+    require(actor=principal_of(request), action=Action.INTEGRITY_SWEEP, environment=None)
+    newest = integrity_sweep.latest()
+    context = {
+        "newest": newest,
+        "percent": integrity_sweep.progress(newest) if newest else 0,
+        "next_due": integrity_sweep.next_due(),
+        "earlier": Sweep.objects.filter(finished_at__isnull=False)[:_SHOWN],
+    }
+    return render(request, "secrets_app/integrity.html", context)
+
+
+@login_required
+@require_POST
+def sweep_start(request: HttpRequest) -> HttpResponse:
+    """Begin a sweep, which the next worker carries on."""
+    try:
+        integrity_sweep.start(actor=principal_of(request))
+        messages.success(request, "The sweep has begun; a worker carries it on within a minute.")
+    except Conflict as error:
+        messages.error(request, str(error))
+    return redirect("integrity")

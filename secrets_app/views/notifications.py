@@ -1,0 +1,215 @@
+"""The page of an environment's notifications: recipients, webhooks, and what became of messages."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+
+from audit_app.events.actions import Action
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import Principal, require
+from environments_app.environments.service import find_environment
+from environments_app.errors import Conflict, InvalidField
+from environments_app.models import Delivery, Environment, Recipient
+from environments_app.notifications.recipients import (
+    add_recipient,
+    find_recipient,
+    remove_recipient,
+    try_recipient,
+)
+from environments_app.views.page_context import enter
+from secrets_app.models import Webhook, WebhookStyle
+from secrets_app.webhooks.service import (
+    MAX_NAME,
+    MAX_URL,
+    add_webhook,
+    find_webhook,
+    remove_webhook,
+    try_webhook,
+)
+
+_DELIVERIES_SHOWN: Final = 20
+_QUEUED: Final = "A test is on its way; what became of it stands below within a minute."
+
+
+class RecipientForm(forms.Form):
+    """An address to tell by e-mail."""
+
+    email = forms.EmailField(label="E-mail address", max_length=254)
+
+
+class WebhookForm(forms.Form):
+    """A webhook to tell."""
+
+    name = forms.CharField(max_length=MAX_NAME, help_text="Such as #ops in Slack.")
+    url = forms.CharField(
+        label="Address",
+        max_length=MAX_URL,
+        help_text="Sealed; only its host is shown later.",
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "spellcheck": "false", "class": "font-monospace"}
+        ),
+    )
+    style = forms.ChoiceField(
+        label="What is sent",
+        choices=[
+            (WebhookStyle.SLACK, "Text, as Slack takes it"),
+            (WebhookStyle.JSON, "JSON with each part apart"),
+        ],
+    )
+
+
+@login_required
+@require_GET
+def notifications(request: HttpRequest, name: str) -> HttpResponse:
+    """Show who is told about an environment."""
+    return _page(request, _place(request, name, Action.NOTIFICATION_VIEW))
+
+
+@login_required
+@require_POST
+def recipient_add(request: HttpRequest, name: str) -> HttpResponse:
+    """Have an address told."""
+    place = _place(request, name, Action.NOTIFICATION_CREATE)
+    form = RecipientForm(request.POST)
+    added = form.is_valid() and _attempt(
+        form,
+        lambda: add_recipient(
+            actor=principal_of(request), environment=place, email=form.cleaned_data["email"]
+        ),
+    )
+    if not added:
+        return _page(request, place, recipient_form=form)
+    messages.success(request, f"{added} is told from now on.")
+    return redirect("notifications", name=name)
+
+
+@login_required
+@require_POST
+def recipient_remove(request: HttpRequest, name: str, id: int) -> HttpResponse:
+    """Stop telling an address."""
+    actor, row = _recipient(request, name, id)
+    remove_recipient(actor=actor, recipient=row)
+    messages.success(request, f"{row.email} is not told any more.")
+    return redirect("notifications", name=name)
+
+
+@login_required
+@require_POST
+def recipient_test(request: HttpRequest, name: str, id: int) -> HttpResponse:
+    """Send a test to an address."""
+    actor, row = _recipient(request, name, id)
+    try_recipient(actor=actor, recipient=row)
+    messages.success(request, _QUEUED)
+    return redirect("notifications", name=name)
+
+
+@login_required
+@require_POST
+def webhook_add(request: HttpRequest, name: str) -> HttpResponse:
+    """Have a webhook told, and show the key that signs, this once."""
+    place = _place(request, name, Action.NOTIFICATION_CREATE)
+    form = WebhookForm(request.POST)
+    added = form.is_valid() and _attempt(
+        form,
+        lambda: add_webhook(actor=principal_of(request), environment=place, **form.cleaned_data),
+    )
+    if not added:
+        return _page(request, place, webhook_form=form)
+    webhook, key = added
+    enter(request, place)
+    context = {
+        "webhook": webhook,
+        "key": key,
+        "environment": place,
+        "back_url": reverse("notifications", args=[name]),
+    }
+    return render(request, "secrets_app/webhook_made.html", context)
+
+
+@login_required
+@require_POST
+def webhook_remove(request: HttpRequest, name: str, id: int) -> HttpResponse:
+    """Stop telling a webhook."""
+    actor, row = _webhook(request, name, id)
+    remove_webhook(actor=actor, webhook=row)
+    messages.success(request, f"{row.name} is not told any more.")
+    return redirect("notifications", name=name)
+
+
+@login_required
+@require_POST
+def webhook_test(request: HttpRequest, name: str, id: int) -> HttpResponse:
+    """Send a test to a webhook."""
+    actor, row = _webhook(request, name, id)
+    try_webhook(actor=actor, webhook=row)
+    messages.success(request, _QUEUED)
+    return redirect("notifications", name=name)
+
+
+def _place(request: HttpRequest, name: str, action: Action) -> Environment:
+    actor = principal_of(request)
+    place = find_environment(actor=actor, name=name)
+    require(actor=actor, action=action, environment=place)
+    return place
+
+
+def _recipient(request: HttpRequest, name: str, id: int) -> tuple[Principal, Recipient]:
+    actor = principal_of(request)
+    place = find_environment(actor=actor, name=name)
+    return actor, find_recipient(actor=actor, environment=place, id=id)
+
+
+def _webhook(request: HttpRequest, name: str, id: int) -> tuple[Principal, Webhook]:
+    actor = principal_of(request)
+    place = find_environment(actor=actor, name=name)
+    return actor, find_webhook(actor=actor, environment=place, id=id)
+
+
+def _attempt(form: forms.Form, use_case: Callable[[], Any]) -> Any:
+    try:
+        return use_case()
+    except InvalidField as error:
+        form.add_error(error.field if error.field in form.fields else None, error.reason)
+    except Conflict as error:
+        form.add_error(None, str(error))
+    return None
+
+
+def _page(request: HttpRequest, place: Environment, **bound: forms.Form) -> HttpResponse:
+    recipients = list(Recipient.objects.filter(environment=place))
+    webhooks = list(Webhook.objects.filter(environment=place).defer("sealed"))
+    names = {row.uuid: row.email for row in recipients} | {row.uuid: row.name for row in webhooks}
+    deliveries = Delivery.objects.filter(environment=place)[:_DELIVERIES_SHOWN]
+    context: dict[str, Any] = {
+        "environment": place,
+        "recipients": [_row(place, "recipient", row.pk, row) for row in recipients],
+        "webhooks": [_row(place, "webhook", row.pk, row) for row in webhooks],
+        "deliveries": [{"row": row, "to": names.get(row.addressee, "removed")} for row in deliveries],
+        "recipient_form": RecipientForm(),
+        "webhook_form": WebhookForm(),
+        "urls": {
+            "recipient_add": reverse("recipient-add", args=[place.name]),
+            "webhook_add": reverse("webhook-add", args=[place.name]),
+        },
+        "no_mail_server": not settings.EMAIL_HOST,
+        "interval": settings.KEEPER_ALERT_INTERVAL_MINUTES,
+    }
+    enter(request, place)
+    status = 422 if bound else 200
+    return render(request, "secrets_app/notifications.html", context | bound, status=status)
+
+
+def _row(place: Environment, kind: str, pk: int, row: Recipient | Webhook) -> dict[str, Any]:
+    return {
+        "row": row,
+        "remove_url": reverse(f"{kind}-remove", args=[place.name, pk]),
+        "test_url": reverse(f"{kind}-test", args=[place.name, pk]),
+    }

@@ -1,0 +1,65 @@
+"""The page on which an administrator sees what somebody who leaves knows, and acts on it."""
+
+from typing import Final
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.http import require_GET, require_POST
+
+from audit_app.events.actions import Action
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import require
+from environments_app.errors import ConfirmationNeeded, Conflict, Invisible
+from environments_app.models import User
+from environments_app.users.password_backend import named_user
+from secrets_app.exposure.offboarding import dossier, offboard
+
+_SHOWN: Final = 500
+
+
+@login_required
+@require_GET
+def offboarding(request: HttpRequest, username: str) -> HttpResponse:
+    """Show what a person could read, knows and holds."""
+    found = dossier(actor=principal_of(request), user=_person(request, username))
+    context = {
+        "dossier": found,
+        "standing": found.standing,
+        "known": found.known[:_SHOWN],
+        "could_read": found.could_read[:_SHOWN],
+        "shown": _SHOWN,
+    }
+    return render(request, "secrets_app/offboarding.html", context)
+
+
+@login_required
+@require_POST
+def offboard_person(request: HttpRequest, username: str) -> HttpResponse:
+    """Disable the account and queue what the person knows for rotation."""
+    user = _person(request, username)
+    try:
+        done = offboard(actor=principal_of(request), user=user)
+    except Conflict as error:
+        messages.error(request, str(error))
+    except ConfirmationNeeded:
+        messages.info(request, "Confirm first who you are; then do this again.")
+        query = urlencode({"next": reverse("offboarding", args=[username])})
+        return HttpResponseRedirect(f"{reverse('confirm')}?{query}")
+    else:
+        messages.success(
+            request,
+            f"{user.username} is disabled. Marked as due: {done.marked}; rotating now: {done.queued}.",
+        )
+    return redirect("offboarding", username=username)
+
+
+def _person(request: HttpRequest, username: str) -> User:
+    require(actor=principal_of(request), action=Action.USER_CHANGE, environment=None)
+    user = named_user(username)
+    if user is None:
+        raise Invisible("There is no such person.")
+    return user

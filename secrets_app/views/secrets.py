@@ -1,0 +1,287 @@
+"""The list of secrets and a secret's own page; every value is shown by POST and recorded."""
+
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+
+from audit_app.events.actions import Action
+from audit_app.integrity.row_authentication import authentic
+from audit_app.interfaces.pagination import list_paginator
+from audit_app.parsing import whole_number
+from audit_app.queries import search
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import (
+    SUSPENDED,
+    Principal,
+    allows,
+    is_suspended,
+    visible_environments,
+)
+from environments_app.models import Environment
+from environments_app.views.page_context import enter
+from secrets_app.errors import InvalidInput
+from secrets_app.exposure.readers import seen_by
+from secrets_app.forms.secret import MAX_NUMBER, FilterForm, version_number
+from secrets_app.interfaces.secret_panels import cells_of, panel_filters, panels_of
+from secrets_app.maintenance.purge import purge_time
+from secrets_app.models import Secret, SecretVersion, Share
+from secrets_app.queries.filters import DEFAULT_ORDERING, ORDERINGS, narrow
+from secrets_app.queries.folders import directly_in, folders_in
+from secrets_app.queries.lookup import find_secret, may_somewhere, require_authentic, visible_secrets
+from secrets_app.secret_types.registry import SecretType
+from secrets_app.services.bulk_actions import ACTS, EXPORT
+from secrets_app.services.read import Revealed, reveal
+from secrets_app.services.share import open_shares
+from secrets_app.views.presenters import (
+    MASK_AFTER_SECONDS,
+    active_filters,
+    list_row,
+    rights,
+    secret_urls,
+    value_fields,
+)
+
+_VERSIONS_SHOWN: Final = 50
+_EVENTS_SHOWN: Final = 10
+_FOUND: Final = 8
+
+
+class _SecretOrder:
+    """The orders of the list page."""
+
+    ordering_fields = ORDERINGS
+    default_ordering = DEFAULT_ORDERING
+    filter_names = (*FilterForm.base_fields, "prefix", *panel_filters())
+
+
+@login_required
+@require_GET
+def secret_list(request: HttpRequest) -> HttpResponse:
+    """List the secrets whose names one may know; nothing is decrypted."""
+    actor = principal_of(request)
+    environments = list(Environment.objects.filter(visible_environments(actor)).order_by("position", "name"))
+    form = FilterForm(request.GET, environments=environments)
+    secrets = narrow(visible_secrets(actor, deleted=form.wants_deleted), form.parameters)
+    prefix = form.parameters["prefix"].removesuffix("/")
+    folders = []
+    if form.shows_folders:
+        folders = [] if request.GET.get("cursor") else folders_in(secrets, prefix)
+        secrets = directly_in(secrets, prefix)
+    paginator = list_paginator()
+    rows = authentic(paginator.paginate_queryset(secrets, request, view=_SecretOrder()))
+    current = next((item for item in environments if item.name == request.GET.get("environment")), None)
+    places = [current] if current else environments
+    cells = cells_of(actor=actor, secrets=rows)
+    context = {
+        "rows": [list_row(secret, cells[secret.uuid]) for secret in rows],
+        "shows_cells": any(cells.values()),
+        "filters": form,
+        "active_filters": active_filters(form, request.GET),
+        "next_url": paginator.get_next_link(),
+        "previous_url": paginator.get_previous_link(),
+        "can_create": any(may_somewhere(actor, Action.SECRET_CREATE, place) for place in places),
+        "create_url": reverse("secret-new") + (f"?environment={current.name}" if current else ""),
+        "environment": current,
+        "folders": [
+            {"name": f"{each.name}/", "count": each.count, "url": _list_url(request, prefix=each.path)}
+            for each in folders
+        ],
+        "shows_folders": form.shows_folders,
+        "path": _path(request, prefix) if form.shows_folders else [],
+        "acts": _acts(actor, places, deleted=form.wants_deleted),
+        "bulk_url": reverse("secret-bulk"),
+        **_transfer_urls(actor, places, current),
+    }
+    partial = request.headers.get("HX-Request") and not request.headers.get("HX-Boosted")
+    return render(
+        request, "secrets_app/_secret_rows.html" if partial else "secrets_app/secret_list.html", context
+    )
+
+
+@login_required
+@require_GET
+def secret_search(request: HttpRequest) -> HttpResponse:
+    """Return the first few secrets that a search finds everywhere one may see, for the top bar."""
+    text = request.GET.get("q", "").strip()
+    found: list[Secret] = []
+    if text:
+        secrets = narrow(visible_secrets(principal_of(request)), {"q": text})
+        found = authentic(secrets.order_by("name", "id")[:_FOUND])
+    context = {
+        "q": text,
+        "found": [list_row(secret, ()) for secret in found],
+        "all_url": f"{reverse('secret-list')}?{urlencode({'q': text})}",
+    }
+    return render(request, "secrets_app/_found.html", context)
+
+
+def _list_url(request: HttpRequest, **changed: str) -> str:
+    """Return the address of the list with these filters changed, from its first page on."""
+    kept = {name: value for name, value in request.GET.items() if value and name != "cursor"} | changed
+    return f"{reverse('secret-list')}?{urlencode({name: value for name, value in kept.items() if value})}"
+
+
+def _path(request: HttpRequest, prefix: str) -> list[dict[str, str]]:
+    """Return the folders that lead to the one that is shown, the top first."""
+    parts = prefix.split("/") if prefix else []
+    steps = [{"name": "all", "url": _list_url(request, prefix="")}]
+    for depth, part in enumerate(parts, 1):
+        steps.append({"name": part, "url": _list_url(request, prefix="/".join(parts[:depth]))})
+    return steps
+
+
+def _acts(actor: Principal, places: list[Environment], *, deleted: bool) -> list[tuple[str, str]]:
+    """Return which acts on many are offered, to those who may do them somewhere in view."""
+    offered = [
+        (act.name, act.label)
+        for act in ACTS.values()
+        if act.on_deleted == deleted
+        and any(all(may_somewhere(actor, right, place) for right in act.rights) for place in places)
+    ]
+    exports = not deleted and any(may_somewhere(actor, Action.SECRET_EXPORT, place) for place in places)
+    return [*offered, (EXPORT, "Export…")] if exports else offered
+
+
+def _transfer_urls(
+    actor: Principal, places: list[Environment], current: Environment | None
+) -> dict[str, str]:
+    """Return the addresses of import and export, for those who may somewhere in view."""
+    query = f"?environment={current.name}" if current else ""
+    ways = {"import_url": Action.SECRET_IMPORT, "export_url": Action.SECRET_EXPORT}
+    return {
+        name: reverse(f"secret-{name.removesuffix('_url')}") + query
+        for name, action in ways.items()
+        if any(may_somewhere(actor, action, place) for place in places)
+    }
+
+
+@login_required
+@require_GET
+def secret_detail(request: HttpRequest, id: int) -> HttpResponse:
+    """Show a secret, its value masked."""
+    secret = find_secret(actor=principal_of(request), id=id, deleted=None)
+    require_authentic(secret)
+    return _detail(request, secret)
+
+
+@login_required
+@require_POST
+def secret_reveal(request: HttpRequest, id: int) -> HttpResponse:
+    """Show the value of a secret, or of one of its versions, until it masks itself again.
+
+    `shape=fields` shows the names of its fields alone, `field` one of them.
+    """
+    actor = principal_of(request)
+    secret = find_secret(actor=actor, id=id)
+    revealed = reveal(actor=actor, secret=secret, number=version_number(request))
+    if "field" in request.POST:
+        content = _field_of(revealed, request.POST["field"])
+        return render(request, "secrets_app/_field_revealed.html", {"content": content})
+    shown = {
+        "value": revealed.value,
+        "fields": value_fields(secret.secret_type, revealed.value),
+        "version": revealed.version.number,
+        "mask_after": MASK_AFTER_SECONDS,
+    }
+    if request.headers.get("HX-Request"):
+        by_field = request.POST.get("shape") == "fields" and shown["fields"]
+        template = "_value_fields.html" if by_field else "_value_revealed.html"
+        return render(request, f"secrets_app/{template}", shown | {"urls": secret_urls(secret)})
+    return _detail(request, secret, revealed=shown)
+
+
+@login_required
+@require_POST
+def secret_copy(request: HttpRequest, id: int) -> HttpResponse:
+    """Return the value, or one of its fields, alone, for the clipboard."""
+    actor = principal_of(request)
+    revealed = reveal(actor=actor, secret=find_secret(actor=actor, id=id), number=version_number(request))
+    value = _field_of(revealed, request.POST["field"]) if "field" in request.POST else revealed.value
+    return HttpResponse(value, content_type="text/plain; charset=utf-8")
+
+
+def _field_of(revealed: Revealed, name: str) -> str:
+    """Return one field of a structured value. Raises InvalidInput if there is none of this name."""
+    fields = dict(value_fields(revealed.secret.secret_type, revealed.value) or [])
+    if name not in fields:
+        raise InvalidInput("field", "The value has no such field.")
+    return fields[name]
+
+
+def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | None = None) -> HttpResponse:
+    actor = principal_of(request)
+    versions = _shown_versions(request, secret)
+    has_older = len(versions) > _VERSIONS_SHOWN
+    context = {
+        "secret": secret,
+        "environment": secret.environment,
+        "type_label": secret.get_secret_type_display(),
+        "versions": [
+            {
+                "number": version.number,
+                "author": version.author,
+                "comment": version.comment,
+                "created_at": version.created_at,
+                "is_current": version.number == secret.current_number,
+            }
+            for version in versions[:_VERSIONS_SHOWN]
+        ],
+        "older_versions_url": f"?before={versions[_VERSIONS_SHOWN - 1].number}" if has_older else "",
+        "events": search.events(viewer=actor, object_uuid=secret.uuid)[:_EVENTS_SHOWN],
+        "can": rights(actor, secret),
+        "suspension": _suspension(actor, secret),
+        "urls": secret_urls(secret) | _activity_url(request, secret),
+        "panels": panels_of(actor=actor, secret=secret),
+        "purge_at": purge_time(secret),
+        "viewers": seen_by(actor=actor, secret=secret),
+        "structured": secret.secret_type in {SecretType.JSON, SecretType.YAML},
+        "shares": [_share_row(share) for share in open_shares(secret)],
+        "mask_after": MASK_AFTER_SECONDS,
+        **(revealed or {}),
+    }
+    enter(request, secret.environment)
+    return render(request, "secrets_app/secret_detail.html", context)
+
+
+def _suspension(actor: Principal, secret: Secret) -> str:
+    """Return why the value is not shown to whom the role would allow it, or nothing."""
+    held_back = is_suspended(actor, Action.SECRET_REVEAL, secret.environment_id, secret.name)
+    return SUSPENDED if held_back else ""
+
+
+def _shown_versions(request: HttpRequest, secret: Secret) -> list[SecretVersion]:
+    """Return the versions of the page, newest first, and one more if there are older ones."""
+    versions = SecretVersion.objects.filter(secret_id=secret.pk).defer("value")
+    before = whole_number(request.GET.get("before", ""), largest=MAX_NUMBER)
+    if before is not None:
+        versions = versions.filter(number__lt=before)
+    return list(versions[: _VERSIONS_SHOWN + 1])
+
+
+def _share_row(share: Share) -> dict[str, Any]:
+    """Return how a share that can still be opened is listed."""
+    return {
+        "shared_by": share.shared_by.username,
+        "recipient": share.recipient.username if share.recipient else "",
+        "number": share.number,
+        "expires_at": share.expires_at,
+        "revoke_url": reverse("share-revoke", args=[share.secret_id, share.pk]),
+    }
+
+
+def _activity_url(request: HttpRequest, secret: Secret) -> dict[str, str]:
+    """Return the addresses of all events of a secret and of its reads, for those who may read the trail."""
+    actor = principal_of(request)
+    if not allows(actor, Action.TRAIL_VIEW, environment_id=secret.environment_id):
+        return {}
+    about = {"object": secret.name, "environment": secret.environment.name}
+    url = reverse("activity")
+    return {
+        "activity": f"{url}?{urlencode(about)}",
+        "reads": f"{url}?{urlencode(about | {'action': search.EVERY_READ})}",
+    }

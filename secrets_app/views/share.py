@@ -1,0 +1,104 @@
+"""The pages on which a value is shared once, and on which the one it is meant for opens it."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST
+
+from audit_app.events.actions import Action
+from environments_app.authentication.drf import principal_of
+from environments_app.errors import InvalidField
+from environments_app.users.lookup import find_user
+from environments_app.views.page_context import enter
+from secrets_app.models import Share
+from secrets_app.queries.lookup import find_secret, require_authentic, require_on
+from secrets_app.services.share import MAX_NOTE, find_share, open_share, revoke_share, share_once
+from secrets_app.views.presenters import MASK_AFTER_SECONDS, value_fields
+
+
+class ShareForm(forms.Form):
+    """For whom, and for how long."""
+
+    recipient = forms.CharField(
+        label="For",
+        required=False,
+        help_text="A username. Empty: anyone who is signed in and has the link.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+    hours = forms.TypedChoiceField(
+        label="Until",
+        coerce=int,
+        choices=[(1, "in an hour"), (24, "tomorrow"), (72, "in three days"), (168, "in a week")],
+        initial=24,
+    )
+    note = forms.CharField(
+        max_length=MAX_NOTE, required=False, help_text="Seen by whoever opens the link; not the value."
+    )
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def secret_share(request: HttpRequest, id: int) -> HttpResponse:
+    """Share the current version once; the link is shown this once."""
+    actor = principal_of(request)
+    secret = find_secret(actor=actor, id=id)
+    require_on(actor=actor, action=Action.SECRET_SHARE, secret=secret)
+    require_authentic(secret)
+    form = ShareForm(request.POST or None)
+    context: dict[str, Any] = {
+        "form": form,
+        "secret": secret,
+        "environment": secret.environment,
+        "back_url": reverse("secret-detail", args=[id]),
+    }
+    if request.method == "POST" and form.is_valid():
+        given = form.cleaned_data
+        try:
+            recipient = find_user(given["recipient"], field="recipient")
+            share, link = share_once(
+                actor=actor, secret=secret, recipient=recipient, hours=given["hours"], note=given["note"]
+            )
+        except InvalidField as error:
+            form.add_error(error.field if error.field in form.fields else None, error.reason)
+        else:
+            context |= {"share": share, "link": request.build_absolute_uri(reverse("share", args=[link]))}
+    enter(request, secret.environment)
+    return render(request, "secrets_app/share.html", context, status=422 if form.errors else 200)
+
+
+@login_required
+@require_POST
+def share_revoke(request: HttpRequest, id: int, share: int) -> HttpResponse:
+    """End a share that nobody has opened."""
+    actor = principal_of(request)
+    secret = find_secret(actor=actor, id=id, deleted=None)
+    rows = Share.objects.select_related("environment", "secret__environment", "shared_by", "recipient")
+    row = rows.filter(pk=share, secret=secret).first()
+    if row is None:
+        raise Http404
+    revoke_share(actor=actor, share=row)
+    messages.success(request, "The link opens nothing any more.")
+    return redirect("secret-detail", id=id)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def shared(request: HttpRequest, link: str) -> HttpResponse:
+    """Say what a link would show, and show it once by POST: what fetches pages ahead consumes nothing."""
+    actor = principal_of(request)
+    if request.method == "GET":
+        return render(request, "secrets_app/shared.html", {"share": find_share(actor=actor, link=link)})
+    revealed = open_share(actor=actor, link=link)
+    value = revealed.value
+    context = {
+        "value": value,
+        "fields": value_fields(revealed.secret.secret_type, value),
+        "version": revealed.version.number,
+        "mask_after": MASK_AFTER_SECONDS * 4,
+    }
+    return render(request, "secrets_app/shared.html", context)

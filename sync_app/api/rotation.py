@@ -1,0 +1,300 @@
+"""The API of rotation: thin over the use cases."""
+
+from typing import ClassVar, Final
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+
+from environments_app.api.environments import NO_CONTENT
+from secrets_app.queries.lookup import find_secret, find_secret_by_name
+from sync_app.api import rotation_serializers as documents
+from sync_app.api.base import SyncView, chosen, filter_parameter
+from sync_app.domain.rotation_state import Act, Step
+from sync_app.models import Acknowledgement, Rotation, RotationPolicy
+from sync_app.rotation.execution import acknowledgements, operator_actions
+from sync_app.rotation.execution.dry_run import rehearse
+from sync_app.rotation.execution.requests import request_rotation
+from sync_app.rotation.lookup import find_policy, find_rotation, visible_policies
+from sync_app.rotation.policies import service as policies
+
+
+class RotationView(SyncView):
+    """The base of these views."""
+
+    def policy(self, environment: str, id: int) -> RotationPolicy:
+        """Return the policy of the address."""
+        return find_policy(actor=self.actor, environment=self.place(environment), id=id)
+
+    def rotation(self, environment: str, id: int) -> Rotation:
+        """Return the rotation of the address."""
+        return find_rotation(actor=self.actor, environment=self.place(environment), id=id)
+
+
+class PolicyListView(RotationView):
+    """The rotation policies of an environment, and new ones."""
+
+    queryset = RotationPolicy.objects.none()
+    serializer_class = documents.PolicyDocument
+    ordering_fields: ClassVar[dict[str, str]] = {"id": "id", "due_at": "due_at"}
+    default_ordering = "id"
+
+    @extend_schema(summary="List rotation policies", responses=documents.PolicyDocument(many=True))
+    def get(self, request: Request, environment: str) -> Response:
+        """List the policies of the secrets that one may see."""
+        rows = visible_policies(self.actor).filter(environment=self.place(environment))
+        return self.listed(rows, documents.PolicyDocument)
+
+    @extend_schema(
+        summary="Put a secret under rotation",
+        request=documents.NewPolicy,
+        responses={201: documents.PolicyDocument},
+    )
+    def post(self, request: Request, environment: str) -> Response:
+        """Create a policy, once the secret's present value was seen to log in; nothing is changed yet."""
+        place = self.place(environment)
+        given = self.given(documents.NewPolicy)
+        secret = find_secret_by_name(actor=self.actor, environment=place, name=given.pop("secret"))
+        made = policies.create(actor=self.actor, secret=secret, **given)
+        return Response(documents.PolicyDocument(made).data, status=status.HTTP_201_CREATED)
+
+
+class PolicyView(RotationView):
+    """One policy."""
+
+    queryset = RotationPolicy.objects.none()
+    serializer_class = documents.PolicyDocument
+
+    @extend_schema(summary="Read a rotation policy", responses=documents.PolicyDocument)
+    def get(self, request: Request, environment: str, id: int) -> Response:
+        """Return a policy without its credential."""
+        return Response(documents.PolicyDocument(self.policy(environment, id)).data)
+
+    @extend_schema(
+        summary="Change a rotation policy",
+        request=documents.RotationRules,
+        responses=documents.PolicyDocument,
+    )
+    def patch(self, request: Request, environment: str, id: int) -> Response:
+        """Change cadence, window, grace; what is left out is kept."""
+        policy = self.policy(environment, id)
+        changed = policies.change(actor=self.actor, policy=policy, **self.given(documents.RotationRules))
+        return Response(documents.PolicyDocument(changed).data)
+
+    @extend_schema(summary="Remove a rotation policy", responses={204: NO_CONTENT})
+    def delete(self, request: Request, environment: str, id: int) -> Response:
+        """Remove a policy that has no rotation at work; the secret's value can be written again."""
+        policies.remove(actor=self.actor, policy=self.policy(environment, id))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class ConnectionView(RotationView):
+    """The administrator's credential of a policy."""
+
+    serializer_class = documents.PolicyDocument
+    pagination_class = None
+
+    @extend_schema(
+        summary="Replace a rotator's credential",
+        request=documents.NewConnection,
+        responses=documents.PolicyDocument,
+    )
+    def post(self, request: Request, environment: str, id: int) -> Response:
+        """Replace the credential, once it was seen to work."""
+        policy = self.policy(environment, id)
+        changed = policies.change_connection(
+            actor=self.actor, policy=policy, **self.given(documents.NewConnection)
+        )
+        return Response(documents.PolicyDocument(changed).data)
+
+
+class SuspendView(RotationView):
+    """Suspending a policy."""
+
+    serializer_class = documents.PolicyDocument
+    pagination_class = None
+
+    @extend_schema(summary="Suspend a rotation policy", request=None, responses=documents.PolicyDocument)
+    def post(self, request: Request, environment: str, id: int) -> Response:
+        """Let no rotation begin until the policy is resumed."""
+        policy = policies.suspend(actor=self.actor, policy=self.policy(environment, id))
+        return Response(documents.PolicyDocument(policy).data)
+
+
+class ResumePolicyView(RotationView):
+    """Resuming a policy."""
+
+    serializer_class = documents.PolicyDocument
+    pagination_class = None
+
+    @extend_schema(summary="Resume a rotation policy", request=None, responses=documents.PolicyDocument)
+    def post(self, request: Request, environment: str, id: int) -> Response:
+        """Let a suspended policy rotate again."""
+        policy = policies.resume(actor=self.actor, policy=self.policy(environment, id))
+        return Response(documents.PolicyDocument(policy).data)
+
+
+class RotateView(RotationView):
+    """Asking for a rotation."""
+
+    serializer_class = documents.RotationDocument
+    pagination_class = None
+
+    @extend_schema(
+        summary="Rotate a secret",
+        request=documents.RotationRequest,
+        responses={202: documents.RotationDocument},
+    )
+    def post(self, request: Request, environment: str, id: int) -> Response:
+        """Queue a rotation; inside another one's grace it waits, and one that waits already is answered."""
+        policy = self.policy(environment, id)
+        rotation = request_rotation(actor=self.actor, policy=policy, **self.given(documents.RotationRequest))
+        rotation.policy = policy
+        return _accepted(rotation)
+
+
+class RehearseView(RotationView):
+    """The dry run."""
+
+    serializer_class = documents.RehearsalDocument
+    pagination_class = None
+
+    @extend_schema(summary="Try a rotation", request=None, responses=documents.RehearsalDocument)
+    def post(self, request: Request, environment: str, id: int) -> Response:
+        """Look whether a rotation would get through, and change nothing."""
+        found = rehearse(actor=self.actor, policy=self.policy(environment, id))
+        return Response(documents.RehearsalDocument(found).data)
+
+
+class RotationListView(RotationView):
+    """The rotations under a policy."""
+
+    queryset = Rotation.objects.none()
+    serializer_class = documents.RotationDocument
+    ordering_fields: ClassVar[dict[str, str]] = {"id": "id"}
+    default_ordering = "-id"
+    filter_names = ("step",)
+
+    @extend_schema(
+        summary="List rotations",
+        parameters=[filter_parameter("step", Step)],
+        responses=documents.RotationDocument(many=True),
+    )
+    def get(self, request: Request, environment: str, id: int) -> Response:
+        """List rotations under a policy, perhaps at one step, the newest first."""
+        rows = Rotation.objects.filter(policy=self.policy(environment, id)).select_related("policy__secret")
+        rows = rows.defer("policy__credentials")
+        return self.listed(chosen(request, rows, "step", Step), documents.RotationDocument)
+
+
+class OneRotationView(RotationView):
+    """One rotation."""
+
+    queryset = Rotation.objects.none()
+    serializer_class = documents.RotationDocument
+
+    @extend_schema(summary="Read a rotation", responses=documents.RotationDocument)
+    def get(self, request: Request, environment: str, id: int) -> Response:
+        """Return a rotation and what may be done about it."""
+        return Response(documents.RotationDocument(self.rotation(environment, id)).data)
+
+
+class ActView(RotationView):
+    """What an operator decides about a rotation; one class an act."""
+
+    act: ClassVar[Act]
+    serializer_class: type[BaseSerializer[Rotation]] = documents.RotationDocument
+    pagination_class = None
+
+    @extend_schema(request=None, responses=documents.RotationDocument)
+    def post(self, request: Request, environment: str, id: int) -> Response:
+        """Decide, if the rotation offers it now."""
+        decided = operator_actions.DECISIONS[self.act](
+            actor=self.actor, rotation=self.rotation(environment, id)
+        )
+        return Response(documents.RotationDocument(decided).data)
+
+
+@extend_schema(summary="Retry a rotation")
+class RetryView(ActView):
+    """Trying a step again at once."""
+
+    act = Act.RETRY
+
+
+@extend_schema(summary="Roll a rotation back")
+class RollBackView(ActView):
+    """Serving the value before again, if it logs in."""
+
+    act = Act.ROLL_BACK
+
+
+@extend_schema(summary="Abandon a rotation")
+class AbandonView(ActView):
+    """Giving a rotation up before its value is served."""
+
+    act = Act.ABANDON
+
+
+@extend_schema(summary="Cut a grace")
+class CutGraceView(ActView):
+    """Ending a grace now."""
+
+    act = Act.CUT_GRACE
+
+
+@extend_schema(summary="Retire what an abandoned rotation left")
+class RetireView(ActView):
+    """Ending a login that was left valid."""
+
+    act = Act.RETIRE
+
+
+_INSTANCE: Final = OpenApiParameter("instance", str, description="Which of several that share a token.")
+
+
+class AcknowledgeView(SyncView):
+    """What the consumers of a secret say they use."""
+
+    queryset = Acknowledgement.objects.none()
+    serializer_class = documents.AcknowledgementDocument
+    ordering_fields: ClassVar[dict[str, str]] = {"id": "id"}
+    default_ordering = "id"
+
+    @extend_schema(summary="List confirmed versions", responses=documents.AcknowledgementDocument(many=True))
+    def get(self, request: Request, id: int) -> Response:
+        """List which version each consumer confirmed last."""
+        secret = find_secret(actor=self.actor, id=id)
+        acknowledgements.require_visible(actor=self.actor, secret=secret)
+        rows = Acknowledgement.objects.filter(secret=secret)
+        return self.listed(rows, documents.AcknowledgementDocument)
+
+    @extend_schema(
+        summary="Confirm a version",
+        request=documents.AcknowledgementRequest,
+        responses=documents.AcknowledgementDocument,
+    )
+    def post(self, request: Request, id: int) -> Response:
+        """Say which version one uses by now, so that retiring can wait for the slowest."""
+        secret = find_secret(actor=self.actor, id=id)
+        given = self.given(documents.AcknowledgementRequest)
+        said = acknowledgements.acknowledge(
+            actor=self.actor, secret=secret, number=given["version"], instance=given.get("instance", "")
+        )
+        return Response(documents.AcknowledgementDocument(said).data)
+
+    @extend_schema(
+        summary="Take back what one confirmed", parameters=[_INSTANCE], responses={204: NO_CONTENT}
+    )
+    def delete(self, request: Request, id: int) -> Response:
+        """Say that one has ended, or an instance of one: retiring waits for it no longer."""
+        secret = find_secret(actor=self.actor, id=id)
+        instance = request.query_params.get("instance", "")
+        acknowledgements.withdraw(actor=self.actor, secret=secret, instance=instance)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def _accepted(rotation: Rotation) -> Response:
+    return Response(documents.RotationDocument(rotation).data, status=status.HTTP_202_ACCEPTED)

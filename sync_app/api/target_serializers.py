@@ -1,0 +1,287 @@
+"""The documents of the sync's API: what is sent and what is answered; no credential is ever answered."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from environments_app.api.fields import StrictSerializer, Text, Truth, WholeNumber
+from environments_app.names import MAX_PREFIX
+from secrets_app.models import MAX_NAME_LENGTH
+from sync_app.backends.permissions import Grant, Need
+from sync_app.backends.registry import BACKENDS
+from sync_app.domain.reconciliation import Conflict, Deletion, Direction
+from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
+from sync_app.planning.draft_items import Adoption, Choice, Leaving
+from sync_app.planning.service import MAX_NAMES
+
+_MAX_NUMBER = 2**31 - 1
+MAX_TEXT = 8192
+
+
+class Texts(serializers.DictField):
+    """An object of texts; which names it has is the backend's to say."""
+
+    child = Text(max_length=MAX_TEXT)
+
+    def to_internal_value(self, data: Any) -> dict[str, str]:
+        """Refuse what is no object of strings, without repeating a name or a value."""
+        if not isinstance(data, dict) or not all(
+            isinstance(text, str) and len(text) <= MAX_TEXT for text in data.values()
+        ):
+            raise serializers.ValidationError(f"This must be an object of strings of at most {MAX_TEXT:,}.")
+        return {str(name): text for name, text in data.items()}
+
+
+class RuleFields(StrictSerializer):
+    """The rules of a target; what is left out is kept, or has its default."""
+
+    direction = serializers.ChoiceField(choices=[str(choice) for choice in Direction], required=False)
+    conflict = serializers.ChoiceField(choices=[str(choice) for choice in Conflict], required=False)
+    deletion = serializers.ChoiceField(choices=[str(choice) for choice in Deletion], required=False)
+    budget_number = WholeNumber(min_value=0, max_value=_MAX_NUMBER, required=False)
+    budget_percent = WholeNumber(min_value=0, max_value=100, required=False)
+    interval_seconds = WholeNumber(
+        min_value=0, max_value=_MAX_NUMBER, required=False, help_text="0: on change and by hand only."
+    )
+    automatic = Truth(required=False, help_text="Whether scheduled passes apply what they plan.")
+
+
+class TargetChange(RuleFields):
+    """What can be changed of a target; what is left out is kept."""
+
+    name = Text(max_length=63, required=False)
+
+
+class NewTarget(RuleFields):
+    """What a target is made from; the other system is asked, and nothing is written there."""
+
+    name = Text(max_length=63)
+    backend = serializers.ChoiceField(choices=list(BACKENDS))
+    destination = Texts(help_text="The destination fields of the backend.")
+    credentials = Texts(write_only=True, help_text="Sealed, and never answered.")
+    scope = Text(max_length=MAX_PREFIX, required=False, help_text="Only names under this prefix take part.")
+
+
+class DraftTest(NewTarget):
+    """A target that is tested before it is created: the body that creates it, of which less suffices."""
+
+    name = Text(max_length=63, required=False)
+
+
+class NewCredentials(StrictSerializer):
+    """New credentials, all of them, and the fields of the destination that change along with them."""
+
+    credentials = Texts(write_only=True)
+    destination = Texts(required=False, help_text="Such as a new address; what says where it is stays.")
+
+
+class PlanRequest(StrictSerializer):
+    """What a plan to sync may hold."""
+
+    beyond_budget = serializers.BooleanField(
+        default=False,
+        help_text="With more deletions than the budget allows, for a person to apply.",
+    )
+
+
+class AdoptionRequest(StrictSerializer):
+    """Which secrets of the target are to be taken over, and what becomes of their values."""
+
+    names = serializers.ListField(child=Text(max_length=MAX_NAME_LENGTH), min_length=1, max_length=MAX_NAMES)
+    mode = serializers.ChoiceField(choices=[str(choice) for choice in Adoption])
+
+
+class LeavingRequest(StrictSerializer):
+    """What becomes of what the target wrote."""
+
+    mode = serializers.ChoiceField(choices=[str(choice) for choice in Leaving])
+
+
+class ChoiceRequest(StrictSerializer):
+    """Which side of a conflict holds."""
+
+    choice = serializers.ChoiceField(choices=[str(choice) for choice in Choice])
+
+
+class TargetDocument(serializers.ModelSerializer[Target]):
+    """A target as it is answered."""
+
+    environment: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
+        slug_field="name", read_only=True
+    )
+    backend = serializers.CharField(read_only=True)
+    direction = serializers.CharField(read_only=True)
+    conflict = serializers.CharField(read_only=True)
+    deletion = serializers.CharField(read_only=True)
+    genuine = serializers.SerializerMethodField(help_text="False: changed outside Keeper, and does nothing.")
+
+    class Meta:
+        model = Target
+        fields = [
+            "id",
+            "uuid",
+            "environment",
+            "name",
+            "backend",
+            "destination",
+            "endpoint",
+            "system",
+            "scope",
+            "direction",
+            "conflict",
+            "deletion",
+            "budget_number",
+            "budget_percent",
+            "interval_seconds",
+            "automatic",
+            "paused_at",
+            "due_at",
+            "last_success_at",
+            "last_failure_at",
+            "last_error",
+            "failures",
+            "created_at",
+            "updated_at",
+            "genuine",
+        ]
+        read_only_fields = fields
+
+    def get_genuine(self, target: Target) -> bool:
+        """Say whether the row proves itself."""
+        return target.is_authentic()
+
+
+class EntryDocument(serializers.ModelSerializer[SyncEntry]):
+    """How one secret stands at a target."""
+
+    state = serializers.CharField(read_only=True)
+    ownership = serializers.CharField(read_only=True)
+
+    class Meta:
+        model = SyncEntry
+        fields = [
+            "id",
+            "name",
+            "secret_uuid",
+            "state",
+            "reason",
+            "ownership",
+            "base_number",
+            "checked_at",
+            "synced_at",
+        ]
+        read_only_fields = fields
+
+
+class PlanDocument(serializers.ModelSerializer[Plan]):
+    """A plan as it is answered; its items are listed apart."""
+
+    target: serializers.PrimaryKeyRelatedField[Any] = serializers.PrimaryKeyRelatedField(read_only=True)
+    kind = serializers.CharField(read_only=True)
+    state = serializers.CharField(read_only=True)
+
+    class Meta:
+        model = Plan
+        fields = [
+            "id",
+            "uuid",
+            "target",
+            "kind",
+            "state",
+            "options",
+            "rules",
+            "counts",
+            "made_by",
+            "created_at",
+            "ready_at",
+            "finished_at",
+            "error",
+        ]
+        read_only_fields = fields
+
+
+class ItemDocument(serializers.ModelSerializer[PlanItem]):
+    """What a plan does with one secret, and what became of it."""
+
+    act = serializers.CharField(read_only=True)
+    state = serializers.CharField(read_only=True)
+    ownership = serializers.CharField(read_only=True)
+
+    class Meta:
+        model = PlanItem
+        fields = [
+            "id",
+            "name",
+            "act",
+            "reason",
+            "state",
+            "secret_uuid",
+            "keeper_number",
+            "ownership",
+            "attempts",
+            "error",
+            "permanent",
+            "finished_at",
+        ]
+        read_only_fields = fields
+
+
+class MemberChangeDocument(serializers.Serializer[Any]):
+    """A member of a value, and how an update changes it; no value."""
+
+    name = serializers.CharField(read_only=True)
+    change = serializers.ChoiceField(choices=["added", "removed", "changed", "same"], read_only=True)
+
+
+class RunDocument(serializers.ModelSerializer[Run]):
+    """A piece of work on a target, and how far it has come."""
+
+    target: serializers.PrimaryKeyRelatedField[Any] = serializers.PrimaryKeyRelatedField(read_only=True)
+    plan: serializers.PrimaryKeyRelatedField[Any] = serializers.PrimaryKeyRelatedField(
+        read_only=True, allow_null=True
+    )
+    kind = serializers.CharField(read_only=True)
+    state = serializers.CharField(read_only=True)
+    trigger = serializers.CharField(read_only=True)
+
+    class Meta:
+        model = Run
+        fields = [
+            "id",
+            "uuid",
+            "target",
+            "plan",
+            "kind",
+            "state",
+            "trigger",
+            "actor_name",
+            "total",
+            "finished",
+            "failed",
+            "error",
+            "created_at",
+            "started_at",
+            "finished_at",
+        ]
+        read_only_fields = fields
+
+
+class PermissionDocument(serializers.Serializer[Any]):
+    """A permission of the target's credentials."""
+
+    name = serializers.CharField(read_only=True)
+    need = serializers.ChoiceField(choices=[str(need) for need in Need], read_only=True)
+    grant = serializers.ChoiceField(choices=[str(grant) for grant in Grant], read_only=True)
+    note = serializers.CharField(read_only=True)
+
+
+class ReportDocument(serializers.Serializer[Any]):
+    """How a target answered to a test."""
+
+    ok = serializers.BooleanField(read_only=True)
+    problem = serializers.CharField(read_only=True)
+    system = serializers.CharField(read_only=True)
+    place = serializers.CharField(read_only=True)
+    missing = PermissionDocument(many=True, read_only=True)
+    unproven = PermissionDocument(many=True, read_only=True)
+    permissions = PermissionDocument(many=True, read_only=True)

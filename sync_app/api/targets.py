@@ -1,0 +1,257 @@
+"""The API of targets: thin over the use cases."""
+
+from typing import Any, ClassVar
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+
+from environments_app.api.environments import NO_CONTENT
+from sync_app.api import target_serializers as documents
+from sync_app.api.base import ACCEPTED, SyncView, accepted, chosen, filter_parameter
+from sync_app.domain.delivery_state import State
+from sync_app.domain.reconciliation import Deletion, Direction
+from sync_app.models import Plan, Run, SyncEntry, Target
+from sync_app.models.plan import PlanKind
+from sync_app.planning.service import request_plan
+from sync_app.runs.runner import request_sync
+from sync_app.targets import connection_test
+from sync_app.targets import service as targets
+from sync_app.targets.lookup import visible_targets
+
+
+class TargetListView(SyncView):
+    """The targets of an environment, and new ones."""
+
+    queryset = Target.objects.none()
+    serializer_class = documents.TargetDocument
+    ordering_fields = {"name": "name", "created_at": "created_at"}
+    default_ordering = "name"
+
+    @extend_schema(summary="List targets", responses=documents.TargetDocument(many=True))
+    def get(self, request: Request, environment: str) -> Response:
+        """List the targets that one may see, those that are not genuine as well."""
+        rows = visible_targets(self.actor).filter(environment=self.place(environment))
+        return self.listed(rows, documents.TargetDocument)
+
+    @extend_schema(
+        summary="Create a target", request=documents.NewTarget, responses={201: documents.TargetDocument}
+    )
+    def post(self, request: Request, environment: str) -> Response:
+        """Create a target, after asking the other system which one it is; nothing is written there."""
+        place = self.place(environment)
+        made = targets.create(actor=self.actor, environment=place, **self.given(documents.NewTarget))
+        return Response(documents.TargetDocument(made).data, status=status.HTTP_201_CREATED)
+
+
+class DraftTestView(SyncView):
+    """A test of a target before it is made."""
+
+    serializer_class = documents.ReportDocument
+    pagination_class = None
+
+    @extend_schema(
+        operation_id="environments_targets_test_draft",
+        summary="Test a draft",
+        request=documents.DraftTest,
+        responses={200: documents.ReportDocument},
+    )
+    def post(self, request: Request, environment: str) -> Response:
+        """Test destination and credentials, change nothing, and store nothing but that they were tested.
+
+        The body that creates the target is accepted; `name`, `conflict`, `automatic` and what else says
+        nothing about the connection has no effect.
+        """
+        place, given = self.place(environment), self.given(documents.DraftTest)
+        report = connection_test.test_draft(
+            actor=self.actor,
+            environment=place,
+            backend=given["backend"],
+            destination=given["destination"],
+            credentials=given["credentials"],
+            direction=given.get("direction", Direction.PUSH),
+            deletion=given.get("deletion", Deletion.NEVER),
+        )
+        return Response(documents.ReportDocument(report).data)
+
+
+class TargetView(SyncView):
+    """One target."""
+
+    queryset = Target.objects.none()
+    serializer_class = documents.TargetDocument
+
+    @extend_schema(summary="Read a target", responses=documents.TargetDocument)
+    def get(self, request: Request, environment: str, id: int) -> Response:
+        """Return a target, without its credentials."""
+        return Response(documents.TargetDocument(self.target(environment, id)).data)
+
+    @extend_schema(
+        summary="Change a target", request=documents.TargetChange, responses=documents.TargetDocument
+    )
+    def patch(self, request: Request, environment: str, id: int) -> Response:
+        """Change name or rules; what is left out is kept. Its destination never changes."""
+        target = self.target(environment, id)
+        changed = targets.change(actor=self.actor, target=target, **self.given(documents.TargetChange))
+        return Response(documents.TargetDocument(changed).data)
+
+    @extend_schema(summary="Remove a target", responses={204: NO_CONTENT})
+    def delete(self, request: Request, environment: str, id: int) -> Response:
+        """Remove a target that has nothing of Keeper's in the other system: disconnect it first."""
+        targets.remove(actor=self.actor, target=self.target(environment, id))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class TargetActView(SyncView):
+    """The base of what is done with one target."""
+
+    serializer_class: type[BaseSerializer[Any]] | None = documents.TargetDocument
+    pagination_class = None
+
+
+class TestView(TargetActView):
+    """A test of a target."""
+
+    serializer_class = documents.ReportDocument
+
+    @extend_schema(summary="Test a target", request=None, responses={200: documents.ReportDocument})
+    def post(self, request: Request, environment: str, id: int) -> Response:
+        """Ask the other system what the credentials may do, and change nothing there."""
+        report = connection_test.test(actor=self.actor, target=self.target(environment, id))
+        return Response(documents.ReportDocument(report).data)
+
+
+class PauseView(TargetActView):
+    """Pausing."""
+
+    @extend_schema(summary="Pause a target", request=None, responses={200: documents.TargetDocument})
+    def post(self, request: Request, environment: str, id: int) -> Response:
+        """Let nothing be synced until the target is resumed."""
+        paused = targets.pause(actor=self.actor, target=self.target(environment, id))
+        return Response(documents.TargetDocument(paused).data)
+
+
+class ResumeView(TargetActView):
+    """Resuming."""
+
+    @extend_schema(summary="Resume a target", request=None, responses={200: documents.TargetDocument})
+    def post(self, request: Request, environment: str, id: int) -> Response:
+        """Let a paused target be synced again."""
+        resumed = targets.resume(actor=self.actor, target=self.target(environment, id))
+        return Response(documents.TargetDocument(resumed).data)
+
+
+class CredentialsView(TargetActView):
+    """Other credentials."""
+
+    @extend_schema(
+        summary="Replace credentials",
+        request=documents.NewCredentials,
+        responses={200: documents.TargetDocument},
+    )
+    def post(self, request: Request, environment: str, id: int) -> Response:
+        """Replace the credentials, perhaps with an address of the same system; they are never answered."""
+        changed = targets.change_credentials(
+            actor=self.actor, target=self.target(environment, id), **self.given(documents.NewCredentials)
+        )
+        return Response(documents.TargetDocument(changed).data)
+
+
+class WorkView(TargetActView):
+    """The base of what queues work on a target."""
+
+    serializer_class = documents.RunDocument
+    kind: ClassVar[PlanKind] = PlanKind.SYNC
+
+    def requested(self, environment: str, id: int, options: dict[str, Any]) -> Response:
+        """Queue the making of a plan."""
+        target = self.target(environment, id)
+        return accepted(request_plan(actor=self.actor, target=target, kind=self.kind, options=options))
+
+
+class PlanRequestView(WorkView):
+    """A plan to sync."""
+
+    @extend_schema(summary="Plan a sync", request=documents.PlanRequest, responses=ACCEPTED)
+    def post(self, request: Request, environment: str, id: int) -> Response:
+        """Queue the making of a plan, which changes nothing on either side."""
+        return self.requested(environment, id, self.given(documents.PlanRequest))
+
+
+class AdoptView(WorkView):
+    """A plan to adopt."""
+
+    kind = PlanKind.ADOPT
+
+    @extend_schema(summary="Plan an adoption", request=documents.AdoptionRequest, responses=ACCEPTED)
+    def post(self, request: Request, environment: str, id: int) -> Response:
+        """Queue a plan that takes over secrets which exist in the target."""
+        return self.requested(environment, id, self.given(documents.AdoptionRequest))
+
+
+class DisconnectView(WorkView):
+    """A plan to disconnect."""
+
+    kind = PlanKind.DISCONNECT
+
+    @extend_schema(summary="Plan a disconnection", request=documents.LeavingRequest, responses=ACCEPTED)
+    def post(self, request: Request, environment: str, id: int) -> Response:
+        """Queue a plan that leaves, or withdraws, what the target wrote."""
+        return self.requested(environment, id, self.given(documents.LeavingRequest))
+
+
+class SyncNowView(WorkView):
+    """A pass, now."""
+
+    @extend_schema(summary="Sync now", request=None, responses=ACCEPTED)
+    def post(self, request: Request, environment: str, id: int) -> Response:
+        """Queue a pass that plans and carries out what it planned."""
+        return accepted(request_sync(actor=self.actor, target=self.target(environment, id)))
+
+
+class EntryListView(SyncView):
+    """How each secret stands at a target."""
+
+    queryset = SyncEntry.objects.none()
+    serializer_class = documents.EntryDocument
+    ordering_fields = {"name": "name"}
+    default_ordering = "name"
+    filter_names = ("state",)
+
+    @extend_schema(
+        summary="List how secrets stand",
+        parameters=[filter_parameter("state", State)],
+        responses=documents.EntryDocument(many=True),
+    )
+    def get(self, request: Request, environment: str, id: int) -> Response:
+        """List the secrets that Keeper knows of at a target, perhaps of one state."""
+        rows = SyncEntry.objects.filter(target=self.target(environment, id))
+        return self.listed(chosen(request, rows, "state", State), documents.EntryDocument)
+
+
+class TargetPlanListView(SyncView):
+    """The plans of a target."""
+
+    queryset = Plan.objects.none()
+    serializer_class = documents.PlanDocument
+    default_ordering = "-id"
+
+    @extend_schema(summary="List plans", responses=documents.PlanDocument(many=True))
+    def get(self, request: Request, environment: str, id: int) -> Response:
+        """List the plans of a target, the newest first."""
+        return self.listed(Plan.objects.filter(target=self.target(environment, id)), documents.PlanDocument)
+
+
+class RunListView(SyncView):
+    """The runs of a target."""
+
+    queryset = Run.objects.none()
+    serializer_class = documents.RunDocument
+    default_ordering = "-id"
+
+    @extend_schema(summary="List runs", responses=documents.RunDocument(many=True))
+    def get(self, request: Request, environment: str, id: int) -> Response:
+        """List the runs of a target, the newest first."""
+        return self.listed(Run.objects.filter(target=self.target(environment, id)), documents.RunDocument)

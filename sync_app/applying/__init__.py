@@ -1,0 +1,1 @@
+"""Applying a plan: batches, preconditions, item actions, outcomes."""

@@ -1,0 +1,366 @@
+"""Works on up to a hundred items of a plan: check, commit the intent, open, act, note the outcome."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from functools import cached_property, partial
+from typing import Final
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F, Q
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events.actions import Action
+from audit_app.events.actors import NIL
+from audit_app.events.streams import environment_stream
+from audit_app.recording.recorder import commit_record
+from environments_app.errors import AccessError
+from secrets_app.models import Secret
+from sync_app.applying import item_actions
+from sync_app.applying.item_actions import Done, Job
+from sync_app.applying.open_values import open_versions
+from sync_app.applying.outcomes import Outcomes
+from sync_app.applying.pass_context import Tools
+from sync_app.applying.preconditions import (
+    Moved,
+    TooSoon,
+    Unreadable,
+    Work,
+    adoption_of,
+    check,
+    delivers,
+    fetches,
+)
+from sync_app.backends.base import Backend, Seen, Shown
+from sync_app.domain.delivery_state import State
+from sync_app.domain.reconciliation import Ownership, Presence, Reason
+from sync_app.errors import BackendError, CreateOvertaken
+from sync_app.jobs.bulk_rows import update_rows
+from sync_app.jobs.leases import database_now
+from sync_app.jobs.worker_pool import STOPPING, Crew, Started, each
+from sync_app.models import PlanItem, SyncEntry, Target
+from sync_app.models.plan import Act, ItemState, PlanKind
+from sync_app.models.target import Intent
+from sync_app.planning import sync_entries
+from sync_app.state import local_state
+from sync_app.state.ownership import mark_for, write_token
+from sync_app.state.reference_resolver import Rights, Unresolvable, resolved
+
+# For fewer items than this a look at each costs no more.
+_WORTH_A_LIST: Final = 4
+_ITEM_COLUMNS: Final = ["state", "reason", "attempts", "error", "permanent", "finished_at"]
+_LISTED: Final = 100
+_CLAIMED: Final = ("ownership", "remote_id", "base_keeper", "base_target", "base_number", "secret_uuid")
+logger = logging.getLogger(__name__)
+Task = tuple[Work, Job]
+
+
+class Batch:
+    """Some items of one phase of a plan. Values are held for as long as it is worked on.
+
+    The steps are `prepare`, `start`, `gather` and `finish`, so that the database has work while the
+    target has: one batch may be prepared while another is under way.
+    """
+
+    def __init__(self, tools: Tools, items: list[PlanItem]) -> None:
+        self._tools = tools
+        self._plan, self._target = tools.plan, tools.plan.target
+        names = [item.name for item in items]
+        held = local_state.held_of(self._target.environment, names)
+        known = sync_entries.of_names(self._target, names)
+        self._works = [
+            Work(item=item, held=held.get(item.name), entry=known.get(item.name)) for item in items
+        ]
+        self._rights = Rights(self._target)
+        self._now = database_now()
+        self._outcomes = Outcomes(tools, self._now)
+        self._due: datetime | None = None
+        self._tasks: list[Task] = []
+        self._started: Started[Task, Done] | None = None
+        self._answers: list[tuple[Task, Done | BackendError]] = []
+
+    def prepare(self) -> None:
+        """Check the items, commit the intents, and open the values; the target is only looked at."""
+        ready = [work for work in self._works if self._is_ready(work)]
+        repeated = {work.item.pk for work in ready if work.item.state == ItemState.INTENDED}
+        self._intend(ready)
+        self._open(ready)
+        self._announce_pulls(ready)
+        going = [work for work in ready if work.item.state == ItemState.INTENDED]
+        shown = self._shown([work for work in going if _may_be_known(work, repeated)])
+        self._tasks = [(work, self._job(work, repeated, shown.get(work.item.name))) for work in going]
+
+    def start(self) -> None:
+        """Have the crew act."""
+        self._started = self._tools.crew.start(self._act, self._tasks)
+
+    def gather(self) -> BackendError | None:
+        """Wait for the answers; return the error for which the target is asked no more for now.
+
+        That is one which concerns the target as a whole, or one that may pass if nothing else came.
+        """
+        if self._started is not None:
+            self._answers = list(self._started.answers(pulse=self._tools.pulse))
+        passing: BackendError | None = None
+        settled = False
+        for (work, _), answer in self._answers:
+            if isinstance(answer, STOPPING):
+                return answer
+            if isinstance(answer, BackendError) and not self._outcomes.ends(work, answer):
+                passing = answer
+            else:
+                settled = True
+        return None if settled else passing
+
+    def finish(self) -> None:
+        """See that what was written is there, and store what became of every item."""
+        overtaken = []
+        for (work, job), answer in self._confirmed():
+            # What concerns the whole target says nothing about one item: it stays intended.
+            if not isinstance(answer, STOPPING):
+                self._outcomes.answer(work, answer)
+            if isinstance(answer, CreateOvertaken) and not work.was_there:
+                overtaken.append(job)
+        self._save()
+        self._give_up(overtaken)
+
+    # --- Before -------------------------------------------------------------------------------
+
+    def _is_ready(self, work: Work) -> bool:
+        """Say whether an item may be carried out; one that may not is settled here."""
+        apart = timedelta(seconds=self._tools.backend.seconds_between_versions)
+        if work.item.state == ItemState.INTENDED:
+            # Its version may be there already: to wait would leave that unknown.
+            apart = timedelta()
+        try:
+            check(work, plan=self._plan, actor=self._tools.actor, now=self._now, apart=apart)
+            self._refuse_references(work)
+        except TooSoon as error:
+            self._due = min(self._due or error.due, error.due)
+            self._outcomes.skip(work, str(error))
+        except Moved as error:
+            self._outcomes.skip(work, str(error))
+        except Unresolvable as error:
+            self._outcomes.refuse(work, str(error))
+        except Unreadable as error:
+            work.item.reason = Reason.KEEPER_UNREADABLE
+            self._outcomes.fail(work, str(error), permanent=True)
+        except AccessError:
+            self._outcomes.fail(work, "whoever started this may not do it here", permanent=True)
+        else:
+            return True
+        return False
+
+    def _refuse_references(self, work: Work) -> None:
+        """Raise Unresolvable where what would be delivered may not be filled in, by now."""
+        if work.held is not None and delivers(work, self._plan):
+            refusal = self._rights.refusal(work.held.resolution)
+            if refusal:
+                raise Unresolvable(refusal)
+
+    def _intend(self, ready: list[Work]) -> None:
+        """Commit what is going to be tried, so that whoever carries on knows that it may have happened."""
+        for work in ready:
+            # Made anew: a stored one proves nothing, and that of the same write is the same.
+            work.item.token = self._token(work)
+            work.item.state = ItemState.INTENDED
+        with transaction.atomic():
+            self._tools.hold()
+            update_rows([work.item for work in ready], ["state", "token"])
+            known, new = [], []
+            for work in ready:
+                if work.item.act == Act.UPDATE and work.entry is not None:
+                    known.append(self._intended(work, work.entry))
+                elif work.item.act == Act.CREATE:
+                    new.append(self._intended(work, self._claimed(work)))
+            self._store(new)
+            sync_entries.save_intents(known)
+
+    def _intended(self, work: Work, entry: SyncEntry) -> SyncEntry:
+        """Return the entry of a secret that is about to be written, with the base that this would make."""
+        item = work.item
+        makes = self._tools.backend.next_version(item.target_version, token=item.token)
+        intent = Intent(item.keeper_version, makes, item.keeper_number)
+        if entry.intent != intent:
+            work.earlier = entry.intent
+        entry.note_intent(intent)
+        return entry
+
+    def _claimed(self, work: Work) -> SyncEntry:
+        """Return the entry of a secret that is about to be created: ours, should the answer be lost."""
+        entry = work.entry = work.entry or SyncEntry(target=self._target, name=work.item.name)
+        work.claimed_from = {name: getattr(entry, name) for name in _CLAIMED}
+        if entry.ownership == Ownership.NONE:
+            entry.ownership = Ownership.CREATED
+        entry.remote_id = ""
+        entry.base_keeper = entry.base_target = ""
+        entry.secret_uuid = work.held.secret_uuid if work.held else None
+        entry.state = State.PENDING
+        return entry
+
+    def _token(self, work: Work) -> str:
+        item = work.item
+        return write_token(
+            self._target,
+            place=item.remote_id or item.name,
+            keeper_version=item.keeper_version,
+            target_version=item.target_version,
+        )
+
+    def _open(self, ready: list[Work]) -> None:
+        wanted = {
+            work.held.version_uuid: (work, work.held.resolution)
+            for work in ready
+            if work.held and work.held.version_uuid and delivers(work, self._plan)
+        }
+        if not wanted:
+            return
+        names = {uuid: work.item.name for uuid, (work, _) in wanted.items()}
+        sources: dict[UUID, Secret] = {}
+        for _, resolution in wanted.values():
+            sources |= resolution.versions() if resolution else {}
+        opened = open_versions(
+            actor=self._tools.actor,
+            plan=self._plan,
+            names=names,
+            sources=sources,
+            read=[work.held for work, _ in wanted.values() if work.held],
+        )
+        for uuid, (work, resolution) in wanted.items():
+            if uuid not in opened.values:
+                work.item.reason = Reason.KEEPER_UNREADABLE
+                self._outcomes.fail(
+                    work, opened.problems.get(uuid, "its version is gone from Keeper"), permanent=True
+                )
+                continue
+            try:
+                own = opened.values[uuid]
+                work.value = resolved(resolution, own, opened.values) if resolution else own
+            except Unresolvable as error:
+                self._outcomes.refuse(work, str(error))
+
+    def _announce_pulls(self, ready: list[Work]) -> None:
+        names: list[Json] = [work.item.name for work in ready if fetches(work, self._plan)]
+        if names:
+            commit_record(
+                actor=self._tools.actor,
+                action=Action.SECRET_PULL,
+                stream=environment_stream(self._target.environment.uuid),
+                object=self._target.audit_object,
+                details={"plan": str(self._plan.uuid), "count": len(names), "names": names[:_LISTED]},
+            )
+
+    def _shown(self, works: list[Work]) -> Mapping[str, Shown]:
+        """Return what the pass's own look, or a few requests, show of what is to be written over."""
+        names = {work.item.name for work in works}
+        found = {name: self._tools.shown[name] for name in names & self._tools.shown.keys()}
+        found = {name: shown for name, shown in found.items() if item_actions.is_recent(shown)}
+        others = names - found.keys()
+        return (
+            found if len(others) < _WORTH_A_LIST else found | item_actions.shown(self._tools.backend, others)
+        )
+
+    def _job(self, work: Work, repeated: set[int], shown: Shown | None) -> Job:
+        item, held = work.item, work.held
+        secrets = {work.entry.secret_uuid if work.entry else None, held.secret_uuid if held else None}
+        marks = {mark_for(self._target, uuid) for uuid in secrets if uuid is not None}
+        own = next((uuid for uuid in (held.secret_uuid if held else None, *secrets) if uuid), NIL)
+        return Job(
+            act=Act(item.act),
+            seen=Seen(
+                name=item.name,
+                presence=Presence(item.target_presence),
+                remote_id=item.remote_id,
+                version=item.target_version,
+            ),
+            mark=mark_for(self._target, own),
+            marks=frozenset(marks),
+            token=item.token,
+            repeated=item.pk in repeated,
+            shown=shown,
+            value=work.value,
+            adoption=adoption_of(self._plan),
+            others=self._others,
+        )
+
+    @cached_property
+    def _others(self) -> frozenset[UUID]:
+        """The other living targets, whose marks are respected."""
+        if self._plan.kind != PlanKind.ADOPT:
+            return frozenset()
+        others = Target.objects.filter(live=True).exclude(pk=self._target.pk)
+        return frozenset(others.values_list("uuid", flat=True))
+
+    # --- The act and after it -----------------------------------------------------------------
+
+    def _act(self, task: Task) -> Done:
+        """Do one act; called by several threads, which never touch the database."""
+        self._tools.pace.wait()
+        self._tools.refuse_if_over()
+        return item_actions.carry_out(self._tools.backend, task[1])
+
+    def _confirmed(self) -> Iterator[tuple[Task, Done | BackendError]]:
+        """Yield the answers; a write that nobody has seen yet is looked at, many by few requests."""
+        unseen = [(task, answer) for task, answer in self._answers if _is_unseen(answer)]
+        yield from (pair for pair in self._answers if not _is_unseen(pair[1]))
+        if not unseen:
+            return
+        shown = item_actions.shown(self._tools.backend, [job.name for (_, job), _ in unseen])
+        confirm = partial(_confirm, self._tools.backend, shown)
+        # Threads of its own: the crew has the next batch.
+        with Crew() as crew:
+            for (task, _), answer in crew.start(confirm, unseen).answers(pulse=self._tools.pulse):
+                yield task, answer
+
+    def _give_up(self, overtaken: list[Job]) -> None:
+        """Take our marks off what somebody else wrote first.
+
+        Comes after `_save`, which a worker that was overtaken itself does not survive: the mark may
+        be that of the worker in its place. One that stays proves nothing, since no entry claims it.
+        """
+        for job, answer in each(partial(item_actions.give_up, self._tools.backend), overtaken):
+            if isinstance(answer, BackendError):
+                logger.warning("our mark stays on %s, which is not ours: %s", job.name, answer)
+
+    def _save(self) -> None:
+        """Store what became of every item, if this worker still holds the run."""
+        items = [work.item for work in self._works]
+        ended = [item for item in items if item.finished_at]
+        failed = sum(item.state == ItemState.FAILED for item in ended)
+        with transaction.atomic():
+            progress = {"finished": F("finished") + len(ended), "failed": F("failed") + failed}
+            self._tools.hold(**progress, **({"attempts": 0} if ended else {}))
+            update_rows(items, _ITEM_COLUMNS)
+            self._store([work.entry for work in self._works if work.entry is not None])
+            if self._due is not None:
+                Target.objects.filter(pk=self._target.pk, automatic=True).filter(
+                    Q(due_at__isnull=True) | Q(due_at__gt=self._due)
+                ).update(due_at=self._due)
+
+    def _store(self, changed: list[SyncEntry]) -> None:
+        sync_entries.insert(self._target, [entry for entry in changed if entry._state.adding])
+        sync_entries.save([entry for entry in changed if not entry._state.adding])
+
+
+def _may_be_known(work: Work, repeated: set[int]) -> bool:
+    """Say whether an item writes over the very version that was synced last, for the first time."""
+    item, entry = work.item, work.entry
+    return (
+        item.act == Act.UPDATE
+        and item.pk not in repeated
+        and entry is not None
+        and bool(item.target_version)
+        and (entry.remote_id, entry.base_target) == (item.remote_id, item.target_version)
+    )
+
+
+def _is_unseen(answer: Done | BackendError) -> bool:
+    return isinstance(answer, Done) and not answer.seen_after
+
+
+def _confirm(backend: Backend, shown: Mapping[str, Shown], pair: tuple[Task, Done | BackendError]) -> Done:
+    (_, job), answer = pair
+    if isinstance(answer, BackendError):
+        raise answer
+    return item_actions.confirm(backend, job, answer, shown.get(job.name))

@@ -1,0 +1,150 @@
+"""Opens values for a target: only after the event that lists them, version by version, is committed."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from operator import attrgetter
+from typing import Any, Final
+from uuid import UUID
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.streams import environment_stream
+from audit_app.recording.recorder import commit_record
+from environments_app.authorization.policy import Principal
+from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, SecretError
+from secrets_app.keys import data_keys
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.persistence.bulk_open import EnvironmentValues, named_data_keys
+from sync_app.models import Plan, Target
+from sync_app.state.local_state import Held
+
+_LISTED: Final = 50
+
+
+@dataclass(kw_only=True)
+class Opened:
+    """The values of a batch by version, and which versions did not open; no repr shows a value."""
+
+    values: dict[UUID, str] = field(default_factory=dict, repr=False)
+    problems: dict[UUID, str] = field(default_factory=dict)
+
+    def note(self, version: UUID, open: Callable[[], bytes]) -> None:
+        """Open a version and keep its value, or why it does not open.
+
+        Raises KeyUnavailable if its key cannot be had now but may be later.
+        """
+        try:
+            self.values[version] = open().decode()
+        except SecretError as error:
+            if isinstance(error, KeyUnavailable) and not error.permanent:
+                raise
+            self.problems[version] = _sentence(error)
+
+
+def open_versions(
+    *,
+    actor: Principal,
+    plan: Plan,
+    names: Mapping[UUID, str],
+    sources: Mapping[UUID, Secret],
+    read: Iterable[Held] = (),
+) -> Opened:
+    """Open versions, given with the names that they are delivered under, for one batch of a plan.
+
+    `sources` are the versions that are filled in to those, and `read` the current ones whose
+    sealed values were read already. One event with a manifest of all of
+    them is committed first, and one in each other environment that a source belongs to; versions
+    that do not open add another. Raises KeyUnavailable if keys cannot be had now but may be later.
+    """
+    target = plan.target
+    rows = {each.version_uuid: each for each in read if each.version_uuid and each.envelope}
+    rows = {uuid: held for uuid, held in rows.items() if uuid in names and uuid not in sources}
+    versions = _versions(target, {*names, *sources} - rows.keys(), sources)
+    entries = [held.manifest_entry for held in rows.values()]
+    entries += [version.secret.manifest_entry(version.number) for version in versions]
+    told: dict[str, Any] = {
+        "actor": actor,
+        "action": Action.SECRET_DELIVER,
+        "stream": environment_stream(target.environment.uuid),
+        "object": target.audit_object,
+    }
+    details: dict[str, Json] = {"plan": str(plan.uuid), "count": len(entries)}
+    if sources:
+        details["filled_in"] = len(sources.keys() - names.keys())
+        _record_at_sources(actor, plan, versions)
+    receipt = commit_record(
+        **told,
+        details=details,
+        manifest=sorted(entries, key=attrgetter("name")),
+        covers=frozenset(uuid.bytes for uuid in (*rows, *(version.uuid for version in versions))),
+    )
+    _prefetch(named_data_keys(held.envelope for held in rows.values()).union(_keys(versions)))
+    opened = Opened()
+    own = EnvironmentValues(target.environment.uuid, receipt)
+    for uuid, held in rows.items():
+        opened.note(uuid, partial(_value, own, held, uuid))
+    for version in versions:
+        opened.note(version.uuid, partial(version.value.open, receipt))
+    if opened.problems:
+        failed: list[Json] = [
+            names.get(uuid, "what is filled in") for uuid in list(opened.problems)[:_LISTED]
+        ]
+        count = len(opened.problems)
+        commit_record(**told, outcome=Outcome.FAILED, details={**details, "failed": failed, "count": count})
+    return opened
+
+
+def _record_at_sources(actor: Principal, plan: Plan, versions: Sequence[SecretVersion]) -> None:
+    """Tell each other environment, in its own stream, which of its values go where."""
+    target = plan.target
+    others = {version.secret.environment for version in versions} - {target.environment}
+    for environment in sorted(others, key=lambda each: each.pk):
+        taken = [version for version in versions if version.secret.environment_id == environment.pk]
+        commit_record(
+            actor=actor,
+            action=Action.SECRET_DELIVER,
+            stream=environment_stream(environment.uuid),
+            object=target.audit_object,
+            details={"plan": str(plan.uuid), "count": len(taken), "for": target.environment.name},
+            manifest=[version.secret.manifest_entry(version.number) for version in taken],
+            covers=frozenset(version.uuid.bytes for version in taken),
+        )
+
+
+def _value(own: EnvironmentValues, held: Held, version: UUID) -> bytes:
+    return own.opened(held.envelope, version=version, secret=held.secret_uuid, number=held.number)
+
+
+def _versions(
+    target: Target, wanted: Collection[UUID], sources: Mapping[UUID, Secret]
+) -> list[SecretVersion]:
+    if not wanted:
+        return []
+    rows = SecretVersion.objects.select_related("secret").filter(uuid__in=wanted)
+    versions = list(rows.order_by("secret__name"))
+    environments = {secret.environment_id: secret.environment for secret in sources.values()}
+    environments[target.environment_id] = target.environment
+    for version in versions:
+        found = environments.get(version.secret.environment_id)
+        if found is not None:
+            version.secret.environment = found
+    return versions
+
+
+def _keys(versions: Sequence[SecretVersion]) -> set[UUID]:
+    return {version.data_key_id for version in versions if version.data_key_id}
+
+
+def _prefetch(keys: Collection[UUID]) -> None:
+    """Open the data keys with few calls; one that cannot be had is met again at its own version."""
+    try:
+        data_keys.prefetch(keys)
+    except (EnvelopeError, KeyRefused, KeyUnavailable):
+        return
+
+
+def _sentence(error: SecretError) -> str:
+    if isinstance(error, KeyUnavailable):
+        return str(error)
+    return "Keeper's value does not open: ask an operator to run verify_audit"

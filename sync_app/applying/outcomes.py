@@ -1,0 +1,160 @@
+"""Notes on items and entries what became of them; nothing is stored here, and no value is kept."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from django.utils import timezone
+
+from environments_app.errors import AccessError
+from secrets_app.errors import InvalidInput, KeyUnavailable, SecretError
+from secrets_app.keys import fingerprints
+from sync_app.applying.item_actions import Done
+from sync_app.applying.pass_context import Tools
+from sync_app.applying.preconditions import Moved, Work, delivers, fetches
+from sync_app.applying.pull import Taken, take
+from sync_app.backends.base import Seen
+from sync_app.domain.delivery_state import State
+from sync_app.domain.reconciliation import Ownership, Reason
+from sync_app.errors import BackendError, ChangedSinceRead, CreateOvertaken
+from sync_app.models import SyncEntry
+from sync_app.models.plan import Act, ItemState
+from sync_app.state.ownership import mark_for
+
+MAX_ATTEMPTS: Final = 5
+_ERROR_LENGTH: Final = 500
+
+
+class Outcomes:
+    """What became of the items of one batch, looked at at one time of the database."""
+
+    def __init__(self, tools: Tools, now: datetime) -> None:
+        self._tools = tools
+        self._plan, self._target = tools.plan, tools.plan.target
+        self._now = now
+
+    def answer(self, work: Work, answer: Done | BackendError) -> None:
+        """Note what the target answered."""
+        if isinstance(answer, ChangedSinceRead):
+            self.skip(work, str(answer))
+            if work.entry is not None:
+                # What is there is not what was intended, nor can it become that any more.
+                work.entry.note_intent(work.earlier)
+                if isinstance(answer, CreateOvertaken) and not work.was_there:
+                    work.entry.ownership = Ownership.NONE
+                else:
+                    # Something is there, and was not made by this: what was known of it stays.
+                    _unclaim(work.entry, work.claimed_from)
+        elif isinstance(answer, BackendError):
+            self.postpone(work, answer)
+        else:
+            self.settle(work, answer)
+
+    def ends(self, work: Work, error: BackendError) -> bool:
+        """Say whether an error that was just answered is an item's outcome: it is not tried again."""
+        is_last = work.item.attempts + 1 >= MAX_ATTEMPTS
+        return error.permanent or is_last or isinstance(error, ChangedSinceRead)
+
+    def settle(self, work: Work, done: Done) -> None:
+        """Note a success; where the target's value was fetched, Keeper takes it first."""
+        try:
+            taken = self._taken(work, done) if done.copy else None
+        except Moved as error:
+            self.skip(work, str(error))
+        except InvalidInput as error:
+            self.fail(work, f"Keeper does not take the target's value: {error.reason}", permanent=True)
+        except AccessError:
+            self.fail(work, "whoever started this may not write it in Keeper", permanent=True)
+        except KeyUnavailable as error:
+            self.fail(work, str(error), permanent=error.permanent)
+        except SecretError as error:
+            self.fail(work, str(error), permanent=True)
+        except BackendError as error:
+            self.postpone(work, error)
+        else:
+            self._end(work, ItemState.DONE)
+            self._note(work, done.seen, taken)
+
+    def _taken(self, work: Work, done: Done) -> Taken | None:
+        """Have Keeper take a fetched value, or see that it has it, and mark what is adopted."""
+        if done.copy is None:
+            return None
+        value, secret = done.copy.value, None
+        taken = None
+        if fetches(work, self._plan):
+            taken = take(
+                actor=self._tools.actor,
+                target=self._target,
+                item=work.item,
+                value=value,
+                clearance=self._tools.clearance,
+            )
+            secret = taken.secret
+        elif work.held is not None and fingerprints.matches(value.encode(), work.held.fingerprint):
+            secret = work.held.secret_uuid
+        if secret is None:
+            raise Moved("the values are not the same any more: it is left alone")
+        if work.item.act == Act.ADOPT:
+            self._tools.backend.mark(done.seen, mark_for(self._target, secret))
+        return taken
+
+    def postpone(self, work: Work, error: BackendError) -> None:
+        """Note an error of the target's; one that may pass is tried again, so many times."""
+        ends = self.ends(work, error)
+        work.item.attempts += 1
+        if ends:
+            self.fail(work, str(error), permanent=error.permanent)
+            return
+        # It stays intended: what became of it is found out by the next attempt.
+        work.item.error = str(error)[:_ERROR_LENGTH]
+        self._state(work, State.PENDING, str(error))
+
+    def fail(self, work: Work, error: str, *, permanent: bool) -> None:
+        """End an item that could not be carried out."""
+        work.item.permanent = permanent
+        self._end(work, ItemState.FAILED, error)
+        self._state(work, State.FAILED, error)
+
+    def skip(self, work: Work, reason: str) -> None:
+        """End an item that is left alone for now; the next plan decides anew."""
+        self._end(work, ItemState.SKIPPED, reason)
+        self._state(work, State.PENDING if delivers(work, self._plan) else None, reason)
+
+    def refuse(self, work: Work, reason: str) -> None:
+        """End an item whose value may not be filled in."""
+        self._end(work, ItemState.SKIPPED, reason)
+        self._state(work, State.REFUSED, reason)
+
+    def _end(self, work: Work, state: ItemState, error: str = "") -> None:
+        work.item.state, work.item.error = state, error[:_ERROR_LENGTH]
+        work.item.finished_at = timezone.now()
+
+    def _state(self, work: Work, state: State | None, reason: str) -> None:
+        if work.entry is not None:
+            work.entry.state = state or work.entry.state
+            work.entry.reason = reason[:_ERROR_LENGTH]
+
+    def _note(self, work: Work, seen: Seen, taken: Taken | None) -> None:
+        """Put on the entry what both sides hold now."""
+        item, held = work.item, work.held
+        entry = work.entry = work.entry or SyncEntry(target=self._target, name=item.name)
+        entry.state, entry.reason, entry.checked_at = State.IN_SYNC, "", self._now
+        if item.act in {Act.DELETE, Act.RELEASE}:
+            entry.reason = Reason.WITHDRAWN if item.act == Act.DELETE else ""
+            entry.forget_intent()
+            return
+        entry.synced_at = self._now
+        entry.remote_id = seen.remote_id or entry.remote_id
+        if taken is not None:
+            entry.secret_uuid = taken.secret
+            entry.note_base(keeper=taken.version, target=seen.version, number=taken.number)
+        elif held is not None:
+            entry.secret_uuid = held.secret_uuid
+            entry.note_base(keeper=held.version, target=seen.version, number=held.number)
+        if item.act == Act.ADOPT:
+            entry.ownership = Ownership.ADOPTED
+
+
+def _unclaim(entry: SyncEntry, before: Mapping[str, object]) -> None:
+    for name, value in before.items():
+        setattr(entry, name, value)

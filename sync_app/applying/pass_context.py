@@ -1,0 +1,40 @@
+"""What a pass works with, handed to each of its batches."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from environments_app.approvals.gate import Clearance
+from environments_app.authorization.policy import Principal
+from sync_app.backends.base import Backend, Shown
+from sync_app.jobs.leases import Lease
+from sync_app.jobs.worker_pool import Crew, Pace, no_pulse
+from sync_app.models import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What a pass works with."""
+
+    plan: Plan
+    backend: Backend
+    actor: Principal
+    lease: Lease | None
+    pace: Pace
+    crew: Crew
+    clearance: Clearance
+    # What the look that the plan was drawn from showed, where it has only just been drawn.
+    shown: Mapping[str, Shown]
+
+    def hold(self, **changes: object) -> None:
+        """Make sure, in a transaction, that this worker is still the one that may write."""
+        if self.lease:
+            self.lease.hold(**changes)
+
+    def pulse(self) -> None:
+        """Keep the lease while the target is slow."""
+        (self.lease.pulse if self.lease else no_pulse)()
+
+    def refuse_if_over(self) -> None:
+        """Raise LeaseLost, in any thread, if this worker slept so long that another may have taken over."""
+        if self.lease:
+            self.lease.refuse_if_over()

@@ -1,0 +1,233 @@
+"""Looks at Keeper's side again before an item of a plan is carried out: its secret, our entry, the rights.
+
+Items are proved here as if they were new: they are rows that anybody who writes to the database
+could have made. The target's side is proved by the act itself (acts.py).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from audit_app.events.actions import Action
+from environments_app.authorization.policy import Principal, require
+from sync_app.backends.base import Seen
+from sync_app.domain.reconciliation import GONE, Item, Ownership, Presence, Reason, reconcile
+from sync_app.errors import SyncError
+from sync_app.models import Plan, PlanItem, SyncEntry
+from sync_app.models.plan import Act, PlanKind
+from sync_app.models.target import NO_INTENT, Intent
+from sync_app.planning.draft_items import Adoption, Choice, Leaving
+from sync_app.state import local_state
+from sync_app.state.local_state import Held
+from sync_app.state.ownership import base_of, is_same, side_of, write_token
+
+_CHANGED: Final = "changed in Keeper since the plan was made: plan again"
+
+
+class Moved(SyncError):
+    """Keeper's side, or what may be done, is another than when the plan was made."""
+
+
+class TooSoon(Moved):
+    """The system asks for more time between two versions of a secret."""
+
+    def __init__(self, message: str, *, due: datetime) -> None:
+        super().__init__(message)
+        self.due = due
+
+
+class Unreadable(SyncError):
+    """Keeper's side cannot be read."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Work:
+    """One item of a plan with what was found about it just now."""
+
+    item: PlanItem
+    held: Held | None
+    entry: SyncEntry | None
+    value: str = field(default="", repr=False)
+    # Another write whose outcome nobody knew when this one was intended: it may come late.
+    earlier: Intent = NO_INTENT
+    # What our entry said before the secret was claimed as about to be created.
+    claimed_from: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def was_there(self) -> bool:
+        """Say whether what is to be created was ours and there before: what is there may be that one."""
+        return bool(self.claimed_from.get("remote_id"))
+
+    @property
+    def is_owned(self) -> bool:
+        """Say whether our entry calls the secret ours."""
+        return self.entry is not None and self.entry.ownership != Ownership.NONE
+
+
+def check(work: Work, *, plan: Plan, actor: Principal, now: datetime, apart: timedelta) -> None:
+    """Let an item pass as it was planned; `apart` is the time that a system asks for between versions.
+
+    Raises Moved, Unreadable, and Forbidden or Invisible (recorded).
+    """
+    _CHECKS[Act(work.item.act)](work, plan)
+    for right in _rights(work, plan):
+        require(actor=actor, action=right, environment=plan.target.environment, name=work.item.name)
+    _refuse_too_soon(work, plan, now, apart)
+
+
+def adoption_of(plan: Plan) -> Adoption | None:
+    """Return what a plan of adoption does with the values; None for other plans."""
+    return Adoption(plan.options["mode"]) if plan.kind == PlanKind.ADOPT else None
+
+
+def delivers(work: Work, plan: Plan) -> bool:
+    """Say whether a value of Keeper's goes to the target."""
+    replaces = work.item.act == Act.ADOPT and adoption_of(plan) is Adoption.REPLACE
+    return replaces or work.item.act in {Act.CREATE, Act.UPDATE}
+
+
+def fetches(work: Work, plan: Plan) -> bool:
+    """Say whether the target's value comes to Keeper."""
+    keeps = work.item.act == Act.ADOPT and adoption_of(plan) is Adoption.KEEP
+    return keeps or work.item.act == Act.PULL
+
+
+def _rights(work: Work, plan: Plan) -> list[Action]:
+    if delivers(work, plan):
+        return [Action.SECRET_DELIVER]
+    return [Action.SECRET_PULL] if fetches(work, plan) else []
+
+
+def _check_written(work: Work, plan: Plan) -> None:
+    _refuse_changed(work)
+    if work.item.act == Act.UPDATE and not work.is_owned:
+        raise Moved("it is not ours any more: it is left alone")
+    _refuse_undecided(work, plan)
+
+
+def _check_pulled(work: Work, plan: Plan) -> None:
+    _refuse_unreadable(work)
+    # Where Keeper's side moved, nothing is written into it; an earlier attempt may have been what moved it.
+    if _keeper_version(work) == work.item.keeper_version or "choice" in plan.options:
+        _refuse_undecided(work, plan)
+
+
+def _check_adopted(work: Work, plan: Plan) -> None:
+    if plan.kind != PlanKind.ADOPT or work.item.name not in plan.options["names"]:
+        raise Moved("nobody asked to adopt this")
+    _refuse_unreadable(work)
+    if adoption_of(plan) is not Adoption.KEEP:
+        _refuse_changed(work)
+
+
+def _check_deleted(work: Work, plan: Plan) -> None:
+    item, entry = work.item, work.entry
+    if entry is None or entry.ownership != Ownership.CREATED or entry.base_target != item.target_version:
+        raise Moved("it is not known to be as this target wrote it: it is not deleted")
+    if plan.kind == PlanKind.DISCONNECT:
+        if plan.options["mode"] != Leaving.WITHDRAW:
+            raise Moved("nobody asked to withdraw this")
+        return
+    if work.held is not None:
+        raise Moved("it exists in Keeper again: plan again")
+    if local_state.lost(plan.target.environment, {entry.name: entry.secret_uuid}):
+        raise Unreadable(local_state.LOST)
+    _refuse_undecided(work, plan)
+
+
+def _check_released(_work: Work, plan: Plan) -> None:
+    if plan.kind != PlanKind.DISCONNECT:
+        raise Moved("nobody asked to take leave of this")
+
+
+def _refuse_undecided(work: Work, plan: Plan) -> None:
+    """Refuse what neither the target's rules, asked again, nor a person's choice would have done."""
+    if "choice" in plan.options:
+        if not _is_chosen(work.item, plan.options):
+            raise Moved("nobody chose this")
+    elif Act(reconcile(_known(work), plan.target.rules).outcome) != work.item.act:
+        raise Moved("by what is known now, the target's rules do not do this: plan again")
+
+
+def _is_chosen(item: PlanItem, options: Mapping[str, object]) -> bool:
+    """Say whether a person chose this act, for this secret as it was shown."""
+    acts = {Act.PULL} if options["choice"] == Choice.THEIRS else {Act.CREATE, Act.UPDATE}
+    shown = (options["name"], options["keeper_version"], options["target_version"])
+    return item.act in acts and (item.name, item.keeper_version, item.target_version) == shown
+
+
+def _known(work: Work) -> Item:
+    """Return both sides for `reconcile`: Keeper's as it is, the target's as the plan saw it.
+
+    That the target's still is so, and ours, is proved by the act; here the plan can say of it
+    less than our entry does, and nothing more.
+    """
+    item, entry = work.item, work.entry
+    seen = Seen(
+        name=item.name,
+        presence=Presence(item.target_presence),
+        remote_id=item.remote_id,
+        version=item.target_version,
+    )
+    ours = entry is not None and is_same(entry, seen) and item.ownership != Ownership.NONE
+    return Item(
+        keeper=work.held.side if work.held else GONE,
+        target=side_of(entry, seen),
+        base=base_of(entry),
+        ownership=Ownership(entry.ownership) if entry is not None and ours else Ownership.NONE,
+    )
+
+
+def _refuse_changed(work: Work) -> None:
+    _refuse_unreadable(work)
+    if work.held is None or _keeper_version(work) != work.item.keeper_version:
+        raise Moved(_CHANGED)
+
+
+def _keeper_version(work: Work) -> str:
+    return work.held.version if work.held else ""
+
+
+def _refuse_unreadable(work: Work) -> None:
+    if work.held is not None and work.held.presence is not Presence.PRESENT:
+        raise Unreadable(Reason.KEEPER_UNREADABLE)
+
+
+def _refuse_too_soon(work: Work, plan: Plan, now: datetime, apart: timedelta) -> None:
+    entry = work.entry
+    if work.item.act != Act.UPDATE or not apart or entry is None:
+        return
+    due = entry.free_at(apart, now)
+    if now < due and not _is_there_as_pending(work, plan):
+        minutes = int(apart.total_seconds() // 60)
+        raise TooSoon(
+            f"the target takes one new version in {minutes} minutes: this one waits until {due:%H:%M} UTC",
+            due=due,
+        )
+
+
+def _is_there_as_pending(work: Work, plan: Plan) -> bool:
+    """Say whether the version that becomes current was put there as pending: then no new one is made."""
+    item, entry = work.item, work.entry
+    return (
+        entry is not None
+        and entry.pending_at is not None
+        and entry.pending_target
+        == write_token(
+            plan.target,
+            place=item.remote_id,
+            keeper_version=item.keeper_version,
+            target_version=item.target_version,
+        )
+    )
+
+
+_CHECKS: Final[Mapping[Act, Callable[[Work, Plan], None]]] = {
+    Act.CREATE: _check_written,
+    Act.UPDATE: _check_written,
+    Act.PULL: _check_pulled,
+    Act.ADOPT: _check_adopted,
+    Act.DELETE: _check_deleted,
+    Act.RELEASE: _check_released,
+}

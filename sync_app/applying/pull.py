@@ -1,0 +1,85 @@
+"""Takes a target's value into Keeper as a new version; it stays literal, and older versions stay."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from environments_app.approvals.gate import Clearance
+from environments_app.authorization.policy import Principal
+from secrets_app.errors import NameTaken, StaleVersion
+from secrets_app.keys import fingerprints
+from secrets_app.models import Secret
+from secrets_app.queries.lookup import living
+from secrets_app.services import write
+from secrets_app.services.read import current_version_of
+from sync_app.applying.preconditions import Moved
+from sync_app.models import PlanItem, Target
+from sync_app.state.pulled_values import type_of
+from sync_app.state.reference_resolver import PUSH_ONLY
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Taken:
+    """Which version of which secret holds the value now."""
+
+    secret: UUID
+    version: str
+    number: int
+
+
+def take(*, actor: Principal, target: Target, item: PlanItem, value: str, clearance: Clearance) -> Taken:
+    """Write a pulled value if Keeper's side is as it was planned, or holds that very value already.
+
+    Raises Moved if Keeper's secret changed since, InvalidInput if Keeper does not take such a
+    value, TamperedSecret, KeyUnavailable, and Forbidden or Invisible.
+    """
+    secret = living(target.environment, item.name)
+    if secret is not None and secret.resolves_references:
+        raise Moved(PUSH_ONLY)
+    if secret is not None and _holds(secret, value):
+        return _taken(secret)
+    try:
+        return _taken(_written(actor, target, item, secret, value, clearance))
+    except (StaleVersion, NameTaken) as error:
+        raise Moved("changed in Keeper since the plan was made: plan again") from error
+
+
+def _written(
+    actor: Principal,
+    target: Target,
+    item: PlanItem,
+    secret: Secret | None,
+    value: str,
+    clearance: Clearance,
+) -> Secret:
+    comment = f"pulled from {target.name}"
+    if secret is None:
+        if item.keeper_version:
+            raise Moved("deleted in Keeper since the plan was made: plan again")
+        return write.create(
+            actor=actor,
+            environment=target.environment,
+            name=item.name,
+            secret_type=type_of(value),
+            value=value,
+            comment=comment,
+            clearance=clearance,
+        )
+    if current_version_of(secret).uuid.hex != item.keeper_version:
+        raise Moved("changed in Keeper since the plan was made: plan again")
+    return write.update(
+        actor=actor,
+        secret=secret,
+        value=value,
+        expected=secret.etag,
+        comment=comment,
+        clearance=clearance,
+    )
+
+
+def _holds(secret: Secret, value: str) -> bool:
+    return fingerprints.matches(value.encode(), bytes(current_version_of(secret).fingerprint))
+
+
+def _taken(secret: Secret) -> Taken:
+    version = current_version_of(secret)
+    return Taken(secret=secret.uuid, version=version.uuid.hex, number=version.number)

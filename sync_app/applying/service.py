@@ -1,0 +1,293 @@
+"""Carries out plans: item by item, intent before act, and nothing where either side moved since."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from django.db import transaction
+from django.db.models import Count, QuerySet
+from django.utils import timezone
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.streams import environment_stream
+from audit_app.integrity.row_authentication import authentic
+from audit_app.recording.recorder import record
+from environments_app.authorization.policy import Principal
+from environments_app.authorization.principals import principal_now
+from sync_app.applying.batch import Batch
+from sync_app.applying.pass_context import Tools
+from sync_app.backends.base import Backend, Shown
+from sync_app.domain.reconciliation import Reason
+from sync_app.errors import LeaseLost, NotResolvable, PlanNotReady, SyncPaused, Unfinished
+from sync_app.jobs.leases import Lease, leave_off_if_asked
+from sync_app.jobs.queue import enqueue, is_paused
+from sync_app.jobs.worker_pool import BATCH, Crew, Pace
+from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
+from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
+from sync_app.models.run import RunKind, Trigger
+from sync_app.planning import sync_entries
+from sync_app.planning.draft_items import Choice
+from sync_app.planning.service import ACTING, RIGHTS, new_plan, rules_of
+from sync_app.state import deletions
+from sync_app.state.local_state import under
+from sync_app.targets.approval import approved_options, clearance_of, cleared_to_apply, cleared_to_resolve
+from sync_app.targets.credentials import connected
+from sync_app.targets.lookup import require_on
+from sync_app.targets.principals import principal_of, require_usable
+
+# Deletions come last, when it is known whether everything before them could be read.
+PHASES: Final = (
+    (Act.PULL,),
+    (Act.ADOPT,),
+    (Act.CREATE, Act.UPDATE),
+    (Act.RELEASE,),
+    (Act.DELETE,),
+)
+WAITING: Final = (ItemState.PLANNED, ItemState.INTENDED)
+_RESOLVABLE: Final = frozenset({Act.CONFLICT, Act.DRIFTED, Act.MISSING})
+_LISTED_FAILURES: Final = 50
+
+
+def request_apply(*, actor: Principal, plan: Plan) -> Run:
+    """Queue the carrying out of a plan that is ready.
+
+    Raises Forbidden or Invisible, PlanNotReady, RunInProgress, SyncPaused, TargetConflict or Tampered,
+    and ApprovalNeeded in a protected environment.
+    """
+    target = plan.target
+    require_on(actor=actor, action=RIGHTS[plan.kind], target=target)
+    require_usable(target)
+    _refuse_unready(plan)
+    clearance = cleared_to_apply(actor, plan, RIGHTS[plan.kind])
+    with transaction.atomic():
+        approved = clearance.spend(target.environment, actor=actor)
+        if approved:
+            plan.options = approved_options(plan, approved)
+            plan.save(update_fields=["options"])
+        run = enqueue(actor=actor, target=target, kind=RunKind.APPLY, trigger=Trigger.PERSON, plan=plan)
+        _record(actor, plan, details={"step": "asked for", **approved})
+    return run
+
+
+def resolve(*, actor: Principal, item: PlanItem, choice: str) -> Run:
+    """Queue the settling of one conflict (or drifted or missing secret) as a person chose.
+
+    `choice` is `keep_ours` or `take_theirs`. Both sides are read again; the choice holds if they
+    are as they were when the plan showed them. Raises NotResolvable, Forbidden or Invisible,
+    RunInProgress, SyncPaused, TargetConflict or Tampered, and ApprovalNeeded.
+    """
+    target = item.plan.target
+    require_on(actor=actor, action=Action.TARGET_RESOLVE, target=target)
+    require_usable(target)
+    if item.act not in _RESOLVABLE or choice not in set(Choice):
+        raise NotResolvable(
+            "there is nothing to choose here: keep_ours or take_theirs, for what is in conflict"
+        )
+    options: dict[str, Json] = {
+        "name": item.name,
+        "choice": choice,
+        "keeper_version": item.keeper_version,
+        "target_version": item.target_version,
+    }
+    clearance = cleared_to_resolve(actor, item, options)
+    with transaction.atomic():
+        approved = clearance.spend(target.environment, actor=actor)
+        options |= {"approval": approved["approval"]} if approved else {}
+        plan = new_plan(actor=actor, target=target, kind=PlanKind.SYNC, options=options)
+        run = enqueue(actor=actor, target=target, kind=RunKind.SYNC, trigger=Trigger.PERSON, plan=plan)
+        record(
+            actor=actor,
+            action=Action.TARGET_RESOLVE,
+            stream=environment_stream(target.environment.uuid),
+            object=target.audit_object,
+            details={"plan": str(plan.uuid), "name": item.name, "choice": choice, **approved},
+        )
+    return run
+
+
+def apply(run: Run, *, lease: Lease | None = None, shown: Mapping[str, Shown] | None = None) -> Plan:
+    """Carry out the plan of a run, from where another worker may have left it.
+
+    `shown` is what `make_plan` returned, if that came just before.
+    Raises Unfinished if items wait for another attempt, SyncPaused, a BackendError that concerns
+    the whole target, Forbidden or Invisible, PlanNotReady, TargetConflict or Tampered, KeyUnavailable.
+    """
+    plan = run.plan
+    if plan is None:
+        raise PlanNotReady("the run has no plan")
+    plan.target = run.target
+    actor = principal_of(run)
+    require_on(actor=actor, action=RIGHTS[plan.kind], target=run.target)
+    if plan.state == PlanState.DONE:
+        return plan
+    _refuse_unready(plan)
+    with connected(actor=actor, target=run.target) as backend:
+        carry_out(plan, backend=backend, actor=actor, lease=lease, shown=shown or {})
+    return plan
+
+
+def carry_out(
+    plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None, shown: Mapping[str, Shown]
+) -> None:
+    """Carry out a plan by this backend.
+
+    Raises Unfinished, SyncPaused, a BackendError, or ApprovalVoid where a second person is missing.
+    """
+    clearance = clearance_of(actor, plan)
+    Plan.objects.filter(pk=plan.pk, state=PlanState.READY).update(state=PlanState.APPLYING)
+    plan.state = PlanState.APPLYING
+    with Crew() as crew:
+        tools = Tools(
+            plan=plan,
+            backend=backend,
+            actor=actor,
+            lease=lease,
+            pace=Pace(backend.writes_per_second),
+            crew=crew,
+            clearance=clearance,
+            shown=shown,
+        )
+        for phase in PHASES:
+            if phase == (Act.DELETE,):
+                _refuse_deletions(plan)
+            _work_off(tools, phase)
+    if _waiting(plan).exists():
+        leave_off_if_asked()
+        raise Unfinished("some items failed in a way that may pass: they are tried again later")
+    _finish(plan, actor, lease)
+
+
+def _work_off(tools: Tools, acts: tuple[Act, ...]) -> None:
+    """Work on the waiting items of some acts, a batch at a time, each item once.
+
+    While the target answers to one batch the next one is prepared, and the last one's outcome stored.
+    Raises the error of a batch after which the target is asked no more for now (see Batch.gather).
+    """
+    under_way: Batch | None = None
+    batches = _prepared(tools, acts)
+    while True:
+        try:
+            batch = next(batches, None)
+        except LeaseLost:
+            # Another worker is at it: what was not begun is not begun any more.
+            raise
+        except Exception:
+            # What is under way has happened: that is stored before the reason to stop is told.
+            _end(under_way)
+            raise
+        trouble = under_way.gather() if under_way else None
+        if batch is not None and trouble is None:
+            batch.start()
+        if under_way is not None:
+            under_way.finish()
+        if trouble is not None:
+            raise trouble
+        if batch is None:
+            return
+        under_way = batch
+
+
+def _prepared(tools: Tools, acts: tuple[Act, ...]) -> Iterator[Batch]:
+    """Yield the waiting items of some acts in batches that are ready to be started."""
+    last = 0
+    while True:
+        if is_paused(Target.objects.get(pk=tools.plan.target_id)):
+            raise SyncPaused("the sync was paused: the rest waits")
+        leave_off_if_asked()
+        # A plan may be long: who lost the right meanwhile writes no more of it.
+        right = RIGHTS[PlanKind(tools.plan.kind)]
+        require_on(actor=principal_now(tools.actor), action=right, target=tools.plan.target)
+        items = list(_waiting(tools.plan).filter(act__in=acts, pk__gt=last).order_by("pk")[:BATCH])
+        if not items:
+            return
+        last = items[-1].pk
+        batch = Batch(tools, items)
+        batch.prepare()
+        yield batch
+
+
+def _end(under_way: Batch | None) -> None:
+    if under_way is not None:
+        under_way.gather()
+        under_way.finish()
+
+
+def _waiting(plan: Plan) -> QuerySet[PlanItem]:
+    return PlanItem.objects.filter(plan=plan, state__in=WAITING, act__in=ACTING)
+
+
+def _refuse_unready(plan: Plan) -> None:
+    if not authentic([plan]):
+        raise PlanNotReady("the plan's row was changed outside Keeper: plan again")
+    if plan.state == PlanState.MAKING:
+        raise PlanNotReady("the plan is still being prepared: wait until its state is ready, then apply it")
+    if plan.state not in {PlanState.READY, PlanState.APPLYING}:
+        raise PlanNotReady(f"the plan is {plan.state}: plan again")
+    if plan.rules != rules_of(plan.target):
+        raise PlanNotReady("the target's rules changed since the plan was made: plan again")
+
+
+def _refuse_deletions(plan: Plan) -> None:
+    """Refuse all deletions of a plan if something of Keeper's did not open, or there are too many."""
+    waiting = _waiting(plan).filter(act=Act.DELETE)
+    if plan.kind != PlanKind.SYNC or not waiting.exists():
+        return
+    objection = _objection(plan)
+    if objection:
+        waiting.update(state=ItemState.SKIPPED, error=objection, finished_at=timezone.now())
+
+
+def _objection(plan: Plan) -> str:
+    """Return why nothing may be deleted, asked again when it is about to be; empty if it may."""
+    if PlanItem.objects.filter(plan=plan, reason=Reason.KEEPER_UNREADABLE).exists():
+        return Reason.INCOMPLETE
+    target = plan.target
+    if not target.environment.secrets.filter(under(str(target.scope)), live=True).exists():
+        return Reason.EMPTY
+    deleted = PlanItem.objects.filter(plan=plan, act=Act.DELETE).count()
+    owned = sync_entries.count_owned(target, withdrawn_by=plan)
+    budget = deletions.budget(target, besides=plan)
+    if deletions.BEYOND_BUDGET in plan.options or budget.allows(deleted=deleted, owned=owned):
+        return ""
+    return deletions.sentence(budget, deleted=deleted, owned=owned)
+
+
+def _finish(plan: Plan, actor: Principal, lease: Lease | None) -> None:
+    """End a plan whose items are all accounted for, with the event that tells what became of them."""
+    counts = outcome_counts(plan)
+    failures = PlanItem.objects.filter(plan=plan, state=ItemState.FAILED).values_list("name", "error")
+    told: list[Json] = [{"name": name, "error": error} for name, error in failures[:_LISTED_FAILURES]]
+    plan.state, plan.finished_at = PlanState.DONE, timezone.now()
+    with transaction.atomic():
+        if lease:
+            lease.hold()
+        if plan.kind == PlanKind.DISCONNECT:
+            _forget(plan)
+        plan.save(update_fields=["state", "finished_at"])
+        details: dict[str, Json] = {"step": "carried out", "counts": {**counts}}
+        _record(actor, plan, details=details | ({"failures": told} if told else {}), failed=bool(told))
+
+
+def outcome_counts(plan: Plan) -> dict[str, int]:
+    """Return how many items ended in which state, leaving out those that had nothing to do."""
+    rows = (
+        PlanItem.objects.filter(plan=plan, act__in=ACTING).values_list("state").annotate(number=Count("pk"))
+    )
+    return {str(state): number for state, number in rows.order_by("state")}
+
+
+def _forget(plan: Plan) -> None:
+    """Remove the entries of a target that was taken leave of, but for what is still there as ours."""
+    left = PlanItem.objects.filter(plan=plan).exclude(state=ItemState.DONE).values_list("name", flat=True)
+    SyncEntry.objects.filter(target=plan.target).exclude(name__in=list(left)).delete()
+
+
+def _record(actor: Principal, plan: Plan, *, details: Mapping[str, Json], failed: bool = False) -> None:
+    record(
+        actor=actor,
+        action=Action.TARGET_APPLY,
+        stream=environment_stream(plan.target.environment.uuid),
+        object=plan.target.audit_object,
+        outcome=Outcome.FAILED if failed else Outcome.ALLOWED,
+        details={"plan": str(plan.uuid), "kind": plan.kind, **details},
+    )

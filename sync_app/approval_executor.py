@@ -1,0 +1,117 @@
+"""Carries out approved acts of the sync: applying plans, settling conflicts, changing rules."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from django.urls import reverse
+
+from audit_app.events.actions import Action
+from environments_app.approvals.executors import Done
+from environments_app.authorization.policy import Principal
+from environments_app.errors import ApprovalVoid
+from environments_app.models import Approval
+from sync_app.applying import service as applying
+from sync_app.domain.rotation_state import Act
+from sync_app.models import Plan, PlanItem, Rotation, RotationPolicy, Target
+from sync_app.rotation.execution.operator_actions import DECISIONS
+from sync_app.rotation.execution.requests import request_rotation
+from sync_app.rotation.policies import service as policies
+from sync_app.targets import service as targets
+
+_GONE: Final = "What this was about is not there any more: plan again."
+
+
+class SyncOwner:
+    """Does what was approved about targets; the plan itself is what it keeps."""
+
+    @property
+    def actions(self) -> frozenset[Action]:
+        """The acts that this app carries out."""
+        return frozenset(_ACTS)
+
+    def carry_out(self, *, actor: Principal, approval: Approval) -> Done:
+        """Do what was approved; raises what the use case raises."""
+        return _ACTS[Action(approval.action)](actor, approval)
+
+    def forget(self, approval: Approval) -> None:
+        """Do nothing: a plan holds no value."""
+
+
+def _apply(actor: Principal, approval: Approval) -> Done:
+    plan = (
+        Plan.objects.select_related("target__environment")
+        .filter(pk=approval.arguments["plan"], target__environment=approval.environment)
+        .first()
+    )
+    if plan is None:
+        raise ApprovalVoid(_GONE)
+    applying.request_apply(actor=actor, plan=plan)
+    return Done(sentence="The plan is being carried out.", link=reverse("plan-detail", args=[plan.pk]))
+
+
+def _resolve(actor: Principal, approval: Approval) -> Done:
+    item = (
+        PlanItem.objects.select_related("plan__target__environment")
+        .filter(pk=approval.arguments["item"], plan__target__environment=approval.environment)
+        .first()
+    )
+    if item is None:
+        raise ApprovalVoid(_GONE)
+    run = applying.resolve(actor=actor, item=item, choice=approval.arguments["choice"])
+    return Done(
+        sentence="It is being settled as you chose.", link=reverse("target-detail", args=[run.target_id])
+    )
+
+
+def _change(actor: Principal, approval: Approval) -> Done:
+    rows = Target.objects.select_related("environment").filter(environment=approval.environment, live=True)
+    target = rows.filter(pk=approval.arguments["target"]).first()
+    if target is None:
+        raise ApprovalVoid(_GONE)
+    targets.change(actor=actor, target=target, **approval.arguments["rules"])
+    return Done(sentence="The rules were changed.", link=reverse("target-detail", args=[target.pk]))
+
+
+def _rotate(actor: Principal, approval: Approval) -> Done:
+    given = approval.arguments
+    if "rotation" in given:
+        return _decide(actor, approval)
+    policy = _policy(approval)
+    request_rotation(actor=actor, policy=policy, reason=given["reason"], emergency=given["emergency"])
+    return Done(sentence="The rotation has begun.")
+
+
+def _decide(actor: Principal, approval: Approval) -> Done:
+    given = approval.arguments
+    rows = Rotation.objects.select_related("policy__environment", "policy__secret__environment")
+    rotation = rows.filter(pk=given["rotation"], policy__environment=approval.environment).first()
+    if rotation is None:
+        raise ApprovalVoid(_GONE)
+    DECISIONS[Act(given["act"])](actor=actor, rotation=rotation)
+    return Done(sentence="The rotation goes on as you decided.")
+
+
+def _resume(actor: Principal, approval: Approval) -> Done:
+    policies.resume(actor=actor, policy=_policy(approval))
+    return Done(sentence="The policy rotates from now on.")
+
+
+def _policy(approval: Approval) -> RotationPolicy:
+    rows = RotationPolicy.objects.select_related("environment", "secret__environment").filter(live=True)
+    policy = rows.filter(pk=approval.arguments["policy"], environment=approval.environment).first()
+    if policy is None:
+        raise ApprovalVoid(_GONE)
+    return policy
+
+
+_ACTS: Final[Mapping[Action, Callable[[Principal, Approval], Done]]] = {
+    Action.TARGET_APPLY: _apply,
+    Action.TARGET_ADOPT: _apply,
+    Action.TARGET_REMOVE: _apply,
+    Action.TARGET_RESOLVE: _resolve,
+    Action.TARGET_CHANGE: _change,
+    Action.ROTATION_RUN: _rotate,
+    Action.ROTATION_CUT: _rotate,
+    Action.ROTATION_RESOLVE: _decide,
+    Action.ROTATION_SUSPEND: _resume,
+}

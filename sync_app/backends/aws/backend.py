@@ -1,0 +1,348 @@
+"""AWS Secrets Manager: a new version is put under a stage of our own, then moved to AWSCURRENT.
+
+Permissions, on the secrets below the prefix: secretsmanager:CreateSecret, DescribeSecret,
+GetSecretValue, PutSecretValue, UpdateSecretVersionStage, TagResource, UntagResource,
+DeleteSecret, RestoreSecret; on *: secretsmanager:ListSecrets; with a key of its own:
+kms:GenerateDataKey and kms:Decrypt on it; with a role to assume: sts:AssumeRole.
+
+AWS allows about 50 writes a second, and advises at most one new version of a secret in ten
+minutes (Secrets Manager quotas, "PutSecretValue").
+"""
+
+import contextlib
+import functools
+import os.path
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Final
+
+from sync_app.backends.aws import pending_stage
+from sync_app.backends.aws import permissions as aws_permissions
+from sync_app.backends.aws.connection import AwsConnection
+from sync_app.backends.aws.destination import endpoints, recovery_window, refuse_partial
+from sync_app.backends.aws.errors import NotFound
+from sync_app.backends.aws.metadata import CURRENT, listed, seen_in
+from sync_app.backends.base import MARK_KEYS, Backend, Copy, FormField, Mark, Seen, complete
+from sync_app.backends.paths import Prefix
+from sync_app.backends.permissions import Permission
+from sync_app.domain.reconciliation import Presence
+from sync_app.errors import (
+    BackendError,
+    ChangedSinceRead,
+    NameHeld,
+    NameUnusable,
+    RequestRefused,
+    ValueUnusable,
+)
+
+# Where a new version waits until AWSCURRENT was moved to it; the next one takes the label over.
+PENDING: Final = "KEEPER_PENDING"
+MAX_NAME_LENGTH: Final = 512
+# Of one filter of ListSecrets.
+_FILTER_VALUES: Final = 10
+
+
+class AwsSecretsManager(Backend):
+    """The secrets of one account and region below one prefix."""
+
+    label: ClassVar[str] = "AWS Secrets Manager"
+    destination_fields: ClassVar[tuple[FormField, ...]] = (
+        FormField(name="region", label="Region", required=True, fixed=True),
+        FormField(name="prefix", label="Prefix", fixed=True, help="Whole segments in front of every name."),
+        FormField(name="kms_key_id", label="KMS key", help="Encrypts there; empty: aws/secretsmanager."),
+        FormField(name="role_arn", label="Role to assume"),
+        FormField(name="external_id", label="External id", help="Asked for by the role's trust policy."),
+        FormField(
+            name="recovery_window_days",
+            label="Recovery window in days",
+            default="30",
+            pattern="[7-9]|[12][0-9]|30",
+            help="7 to 30.",
+        ),
+        FormField(name="endpoint", label="Endpoint", help="Such as a VPC endpoint; empty: AWS's own."),
+        FormField(name="sts_endpoint", label="Endpoint of STS", help="Empty: AWS's own in the region."),
+    )
+    credential_fields: ClassVar[tuple[FormField, ...]] = (
+        FormField(name="access_key_id", label="Access key id", sensitive=True),
+        FormField(name="secret_access_key", label="Secret access key", sensitive=True),
+        FormField(name="session_token", label="Session token", sensitive=True),
+    )
+    writes_per_second: ClassVar[float] = 50
+    seconds_between_versions: ClassVar[float] = 600
+    # Of a request; None: KEEPER_OUTBOUND_SECONDS.
+    timeout_seconds: ClassVar[float | None] = None
+    page_size: ClassVar[int] = 100
+    next_version_is_proof: ClassVar[bool] = True
+    keeps_pending: ClassVar[bool] = True
+
+    def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
+        super().__init__(destination=destination, credentials=credentials)
+        self._prefix = Prefix(self.destination["prefix"])
+        self._window = recovery_window(self.destination["recovery_window_days"])
+        refuse_partial(self._credentials)
+        self._aws = AwsConnection(
+            destination=self.destination, credentials=self._credentials, seconds=self.timeout_seconds
+        )
+        self._client = self._aws.client
+
+    @classmethod
+    def endpoint(cls, destination: Mapping[str, str]) -> str:
+        """Return the addresses of Secrets Manager and of STS."""
+        return " ".join(endpoints(complete(cls.destination_fields, destination)).values())
+
+    @property
+    def place(self) -> str:
+        """The prefix."""
+        return self._prefix.text
+
+    def system(self) -> str:
+        """Name the account and the region."""
+        return f"aws/{self._aws.account()}/{self.destination['region']}"
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._aws.close()
+
+    def check(self) -> None:
+        """List one secret."""
+        self._aws.ask("ListSecrets", lambda: self._client.list_secrets(MaxResults=1, **self._filters()))
+
+    def permissions(self) -> Iterator[Permission]:
+        """Try each operation on a secret that does not exist."""
+
+        def ask(operation: str, request: Callable[[], object]) -> None:
+            with contextlib.suppress(NotFound):
+                self._aws.ask(operation, request)
+
+        own_key = bool(self.destination["kms_key_id"])
+        return aws_permissions.tried(self._client, start=self._prefix.start, own_key=own_key, ask=ask)
+
+    def list(self) -> Iterator[Seen]:
+        """Yield what ListSecrets shows, 100 a page; no value is read."""
+        token: dict[str, Any] = {}
+        while True:
+            page = self._aws.ask("ListSecrets", functools.partial(self._page, token))
+            for entry in page["SecretList"]:
+                name = self._prefix.name(entry["Name"])
+                if name:
+                    yield listed(name, entry)
+            if not page.get("NextToken"):
+                return
+            token = {"NextToken": page["NextToken"]}
+
+    def look(self, name: str) -> Seen:
+        """Return what DescribeSecret says about a name."""
+        path = self._path(name)
+        return self._described(name, path) or Seen(name=name, presence=Presence.ABSENT)
+
+    def glance(self, names: Collection[str]) -> dict[str, Seen]:
+        """Return what ListSecrets shows of names, found by what neighbours begin with.
+
+        A filter takes ten values, each the beginning of a name (Filter, "Values"). What others
+        fill its pages with is not read to its end, and a change may take minutes to show.
+        """
+        found: dict[str, Seen] = {}
+        filters = [{"Key": "name", "Values": self._beginnings(names)}]
+        token: dict[str, Any] = {}
+        for _ in range(2 + len(names) // self.page_size):
+            page = self._aws.ask("ListSecrets", functools.partial(self._page, token, filters))
+            for entry in page["SecretList"]:
+                seen = listed(self._prefix.name(entry["Name"]) or "", entry)
+                if seen.name in names:
+                    found[seen.name] = seen
+            if not page.get("NextToken") or len(found) == len(names):
+                break
+            token = {"NextToken": page["NextToken"]}
+        return found
+
+    def read(self, name: str) -> Copy | None:
+        """Return the version labelled AWSCURRENT."""
+        path = self._path(name)
+        try:
+            reply = self._aws.ask(
+                "GetSecretValue", lambda: self._client.get_secret_value(SecretId=path, VersionStage=CURRENT)
+            )
+        except (NotFound, NameHeld):
+            return None
+        if "SecretString" not in reply:
+            raise ValueUnusable("the secret holds binary data, which Keeper does not sync")
+        seen = Seen(name=name, presence=Presence.PRESENT, remote_id=reply["ARN"], version=reply["VersionId"])
+        return Copy(seen=seen, value=reply["SecretString"])
+
+    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> Seen:  # noqa: ARG002 - every backend's signature
+        """Create a secret with its mark and first version in one call; `token` is its VersionId."""
+        path = self._path(name)
+        key = self.destination["kms_key_id"]
+        options: dict[str, Any] = {"KmsKeyId": key} if key else {}
+        reply = self._aws.ask(
+            "CreateSecret",
+            lambda: self._client.create_secret(
+                Name=path,
+                SecretString=value,
+                ClientRequestToken=token,
+                Tags=[{"Key": key, "Value": text} for key, text in mark.labels().items()],
+                **options,
+            ),
+        )
+        return Seen(
+            name=name,
+            presence=Presence.PRESENT,
+            remote_id=reply["ARN"],
+            version=reply["VersionId"],
+            mark=mark,
+        )
+
+    def update(
+        self,
+        seen: Seen,
+        value: str,
+        *,
+        token: str,
+        known: bool = False,
+        repeated: bool = False,  # noqa: ARG002 - every backend's signature
+    ) -> Seen:
+        """Put a version under our own stage, move AWSCURRENT to it from the one read, read back.
+
+        UpdateSecretVersionStage fails unless RemoveFromVersionId carries the label: that is the
+        compare-and-set. Repeated with the same token and value it finds its own work done.
+        """
+        if not seen.version:
+            raise ValueUnusable("the secret has no current version")
+        self._put(seen, value, token)
+        refusal: RequestRefused | None = None
+        try:
+            self._move(CURRENT, seen, MoveToVersionId=token, RemoveFromVersionId=seen.version)
+        except RequestRefused as error:
+            refusal = error
+        else:
+            if known:
+                self._withdraw(seen, token)
+                return replace(seen, version=token)
+        after = self._described(seen.name, seen.remote_id)
+        self._withdraw(seen, token)
+        if after is not None and after.version == token:
+            return after
+        if refusal is not None and after is not None and after.version == seen.version:
+            raise refusal
+        raise ChangedSinceRead("the secret was changed in AWS since it was read: plan again")
+
+    def next_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
+        """Return the token, which AWS takes for the VersionId; what a version holds never changes."""
+        return token
+
+    def delete(self, seen: Seen) -> None:
+        """Plan the deletion, look again, and take it back if another version is there by then."""
+        self._refuse_change(seen, self._described(seen.name, seen.remote_id))
+        # The SDK repeats a request whose answer is lost; what it did the first time is refused the second.
+        with contextlib.suppress(NameHeld):
+            self._aws.ask(
+                "DeleteSecret",
+                lambda: self._client.delete_secret(
+                    SecretId=seen.remote_id, RecoveryWindowInDays=self._window
+                ),
+            )
+        after = self._described(seen.name, seen.remote_id)
+        if after is not None and (after.version, after.mark) != (seen.version, seen.mark):
+            self._aws.ask("RestoreSecret", lambda: self._client.restore_secret(SecretId=seen.remote_id))
+            raise ChangedSinceRead("the secret was changed in AWS while it was deleted: it was restored")
+
+    def restore(self, name: str) -> Seen:
+        """Cancel a planned deletion."""
+        path = self._path(name)
+        self._aws.ask("RestoreSecret", lambda: self._client.restore_secret(SecretId=path))
+        return self.look(name)
+
+    def mark(self, seen: Seen, mark: Mark) -> None:
+        """Tag the secret."""
+        tags = [{"Key": key, "Value": text} for key, text in mark.labels().items()]
+        self._aws.ask(
+            "TagResource",
+            lambda: self._client.tag_resource(SecretId=seen.remote_id, Tags=tags),  # type: ignore[arg-type]  # a TypedDict in the stub
+        )
+
+    def unmark(self, seen: Seen) -> None:
+        """Remove our tags."""
+        self._aws.ask(
+            "UntagResource",
+            lambda: self._client.untag_resource(SecretId=seen.remote_id, TagKeys=list(MARK_KEYS)),
+        )
+
+    def put_pending(self, seen: Seen, value: str, *, token: str) -> bool:
+        """Put a version under AWSPENDING; AWSCURRENT stays where it is."""
+        return pending_stage.put(self._client, self._aws.ask, seen, value, token=token)
+
+    def drop_pending(self, seen: Seen, *, token: str) -> None:
+        """Take AWSPENDING off our version."""
+        with contextlib.suppress(NotFound, NameHeld):
+            pending_stage.drop(self._client, self._aws.ask, seen, token=token)
+
+    # --- How ----------------------------------------------------------------------------------
+
+    def _path(self, name: str) -> str:
+        path = self._prefix.path(name)
+        if len(path) > MAX_NAME_LENGTH:
+            raise NameUnusable(f"name and prefix are longer than the {MAX_NAME_LENGTH} characters of AWS")
+        return path
+
+    def _filters(self) -> dict[str, Any]:
+        start = self._prefix.start
+        return {"Filters": [{"Key": "name", "Values": [start]}]} if start else {}
+
+    def _beginnings(self, names: Collection[str]) -> Sequence[str]:
+        """Return at most ten texts so that each of these paths begins with one of them."""
+        paths = sorted(map(self._path, names))
+        size = -(-len(paths) // _FILTER_VALUES)
+        groups = [paths[start : start + size] for start in range(0, len(paths), size)]
+        # Any beginning will do, not only whole segments.
+        return [os.path.commonprefix(group) for group in groups]  # noqa: RUF071
+
+    def _page(self, token: dict[str, Any], filters: Sequence[Any] = ()) -> Any:
+        chosen = {"Filters": filters} if filters else self._filters()
+        return self._client.list_secrets(
+            MaxResults=self.page_size, IncludePlannedDeletion=True, **chosen, **token
+        )
+
+    def _described(self, name: str, secret_id: str) -> Seen | None:
+        try:
+            reply = self._aws.ask("DescribeSecret", lambda: self._client.describe_secret(SecretId=secret_id))
+        except NotFound:
+            return None
+        return seen_in(name, reply, reply.get("VersionIdsToStages", {}))
+
+    def _refuse_change(self, seen: Seen, now: Seen | None) -> None:
+        if now is None or now.presence is not Presence.PRESENT:
+            raise ChangedSinceRead("the secret was deleted in AWS since it was read: plan again")
+        if (now.version, now.mark) != (seen.version, seen.mark):
+            raise ChangedSinceRead("the secret was changed in AWS since it was read: plan again")
+
+    def _put(self, seen: Seen, value: str, token: str) -> None:
+        try:
+            self._aws.ask(
+                "PutSecretValue",
+                lambda: self._client.put_secret_value(
+                    SecretId=seen.remote_id,
+                    SecretString=value,
+                    ClientRequestToken=token,
+                    VersionStages=[PENDING],
+                ),
+            )
+        except NameHeld:
+            raise ChangedSinceRead("the secret was deleted in AWS since it was read: plan again") from None
+
+    def _move(self, stage: str, seen: Seen, **versions: str) -> None:
+        self._aws.ask(
+            "UpdateSecretVersionStage",
+            lambda: self._client.update_secret_version_stage(
+                SecretId=seen.remote_id,
+                VersionStage=stage,
+                **versions,
+            ),
+        )
+
+    def _withdraw(self, seen: Seen, token: str) -> None:
+        """Take our stage off a version: it is current now, or never will be and AWS may forget it.
+
+        What fails here changes no value, and the next update takes the label over.
+        """
+        with contextlib.suppress(BackendError):
+            self._move(PENDING, seen, RemoveFromVersionId=token)

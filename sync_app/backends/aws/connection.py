@@ -1,0 +1,113 @@
+"""Asks AWS in the name of a target: with its keys or a role that they assume, over guarded connections."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from audit_app.errors import EndpointRefused, OutboundError
+from sync_app.backends.answers import MISREAD, plain, unexpected
+from sync_app.backends.aws.clients import guarded_client
+from sync_app.backends.aws.destination import endpoints
+from sync_app.backends.aws.errors import NotFound, translated, unanswered
+from sync_app.errors import TargetUnreachable
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+    from audit_app.network.outbound_aws import PermittedSession
+
+Answer = TypeVar("Answer")
+
+_ATTEMPTS: Final = 3
+_CONNECTIONS: Final = 16
+
+
+class AwsConnection:
+    """The connections to one region, safe to share between threads."""
+
+    def __init__(
+        self, *, destination: Mapping[str, str], credentials: Mapping[str, str], seconds: float | None
+    ) -> None:
+        """Take complete fields as AwsSecretsManager names them, and the time for each attempt.
+
+        Assumes the role, if there is one. Raises a BackendError.
+        """
+        self._destination, self._credentials, self._seconds = destination, credentials, seconds
+        self._endpoints = endpoints(destination)
+        self._sessions: list[PermittedSession] = []
+        # Known from the credentials where a role gave them; else STS is asked.
+        self._account = ""
+        self._lent = self._credential_options()
+        self.client: SecretsManagerClient = self._guarded("secretsmanager", self._lent)
+
+    def close(self) -> None:
+        """Close the connections."""
+        for session in self._sessions:
+            session.close()
+
+    def account(self) -> str:
+        """Return the account: the assumed role's, or what STS says, which takes no permission."""
+        if not self._account:
+            client = self._guarded("sts", self._lent)
+            self._account = plain(self.ask("sts:GetCallerIdentity", client.get_caller_identity)["Account"])
+        return self._account
+
+    def ask(self, operation: str, request: Callable[[], Answer]) -> Answer:
+        """Ask AWS; its own errors may repeat what was sent, and are not passed on."""
+        try:
+            return request()
+        except EndpointRefused as error:
+            raise TargetUnreachable(str(error)) from None
+        except OutboundError as error:
+            raise TargetUnreachable(f"{operation}: {error}") from None
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            if code == "ResourceNotFoundException":
+                raise NotFound("the secret is gone from AWS: plan again") from None
+            raise translated(operation, error) from None
+        except BotoCoreError as error:
+            raise unanswered(operation, error) from None
+        except (ResponseParserError, *MISREAD):
+            # The SDK takes some answers apart without a look at their form.
+            raise unexpected(operation) from None
+
+    def _credential_options(self) -> dict[str, str]:
+        own = {
+            "aws_access_key_id": self._credentials["access_key_id"],
+            "aws_secret_access_key": self._credentials["secret_access_key"],
+            "aws_session_token": self._credentials["session_token"],
+        }
+        given = {key: text for key, text in own.items() if text}
+        role = self._destination["role_arn"]
+        if not role:
+            return given
+        external = self._destination["external_id"]
+        options = {"ExternalId": external} if external else {}
+        client = self._guarded("sts", given)
+        reply = self.ask(
+            "sts:AssumeRole",
+            lambda: client.assume_role(RoleArn=role, RoleSessionName="keeper-sync", **options),
+        )
+        # arn:aws:sts::ACCOUNT:assumed-role/NAME/SESSION
+        self._account = reply["AssumedRoleUser"]["Arn"].split(":")[4]
+        lent = reply["Credentials"]
+        return {
+            "aws_access_key_id": lent["AccessKeyId"],
+            "aws_secret_access_key": lent["SecretAccessKey"],
+            "aws_session_token": lent["SessionToken"],
+        }
+
+    def _guarded(self, service: str, credentials: dict[str, str]) -> Any:
+        client, session = guarded_client(
+            service,
+            region=self._destination["region"],
+            endpoint=self._endpoints[service],
+            credentials=credentials,
+            seconds=self._seconds,
+            attempts=_ATTEMPTS,
+            connections=_CONNECTIONS,
+        )
+        self._sessions.append(session)
+        return client

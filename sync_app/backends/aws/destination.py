@@ -1,0 +1,59 @@
+"""Reads the destination and the credentials of a target in AWS."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from django.conf import settings
+
+from audit_app.errors import BadEndpoint
+from audit_app.network.outbound import normalised_endpoint
+from sync_app.errors import BadDestination
+
+_REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
+
+
+def recovery_window(text: str) -> int:
+    """Return the days.
+
+    Raises BadDestination: AWS takes 7 to 30 (DeleteSecret, RecoveryWindowInDays).
+    """
+    if not text.isdecimal() or not 7 <= int(text) <= 30:  # noqa: PLR2004  AWS's bounds
+        raise BadDestination("7 to 30 days", field="recovery_window_days")
+    return int(text)
+
+
+def endpoints(destination: Mapping[str, str]) -> dict[str, str]:
+    """Return the address of each service: the given one, or else that of the region.
+
+    Raises BadDestination.
+    """
+    region = destination["region"]
+    if not _REGION.fullmatch(region):
+        raise BadDestination("a region looks like eu-central-1", field="region")
+    # AWS General Reference, "Service endpoints"; other partitions need theirs to be given.
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return {
+        service: _normalised(destination, field) or f"https://{service}.{region}.{domain}"
+        for service, field in (("secretsmanager", "endpoint"), ("sts", "sts_endpoint"))
+    }
+
+
+def _normalised(destination: Mapping[str, str], field: str) -> str:
+    text = destination[field]
+    try:
+        return normalised_endpoint(text) if text else ""
+    except BadEndpoint as error:
+        raise BadDestination(str(error), field=field) from error
+
+
+def refuse_partial(credentials: Mapping[str, str]) -> None:
+    """Refuse half a key, and none where Keeper's own identity is not to be lent. Raises BadDestination."""
+    if bool(credentials["access_key_id"]) != bool(credentials["secret_access_key"]):
+        raise BadDestination("an access key is an id and a secret: give both", field="secret_access_key")
+    if not credentials["access_key_id"] and not settings.KEEPER_SYNC_MACHINE_CREDENTIALS:
+        raise BadDestination(
+            "give an access key: targets use the identity of Keeper's own machine only where "
+            "KEEPER_SYNC_MACHINE_CREDENTIALS allows it",
+            field="access_key_id",
+        )

@@ -1,0 +1,1 @@
+"""Vault KV v2 as backend."""

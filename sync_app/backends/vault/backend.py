@@ -1,0 +1,417 @@
+"""Vault and OpenBao, KV version 2: every write is check-and-set, every deletion of one version.
+
+Policy, with mount `secret` and prefix `team`: on `secret/data/team/*` create, update, read; on
+`secret/metadata/team/*` create, update, read, list, and patch, where the server has it; on
+`secret/delete/team/*`, `secret/undelete/team/*` and, if possible, `secret/destroy/team/*` update; on
+`secret/config`, if possible, read; on `secret/detailed-metadata/team/*`
+list, where the server has it (OpenBao), or a list costs one read a secret.
+
+A secret is an object with the one key `value`; others are read by nobody and never overwritten.
+"""
+
+import hmac
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, Final
+
+from audit_app.errors import BadEndpoint
+from audit_app.network.outbound import normalised_endpoint
+from sync_app.backends.answers import plain
+from sync_app.backends.base import (
+    MARK_KEYS,
+    Backend,
+    Copy,
+    FormField,
+    Mark,
+    Seen,
+    complete,
+    is_named,
+    mark_from,
+)
+from sync_app.backends.paths import Prefix
+from sync_app.backends.permissions import Permission
+from sync_app.backends.vault import permissions as vault_permissions
+from sync_app.backends.vault.connection import VaultConnection
+from sync_app.backends.vault.metadata import just_before, number_of, seen_in, version_name
+from sync_app.backends.vault.writes import VaultWrites
+from sync_app.domain.reconciliation import Presence
+from sync_app.errors import (
+    BadDestination,
+    ChangedSinceRead,
+    CreateOvertaken,
+    NameHeld,
+    PermissionMissing,
+    RequestRefused,
+    TargetSealed,
+    TargetStandby,
+    ValueUnusable,
+)
+
+FIELD: Final = "value"
+# For fewer names of a folder a list saves no request.
+_WORTH_A_LIST: Final = 4
+# So many others may lie between the names of a list that is cut short.
+_BETWEEN: Final = 10
+# The metadata of so many secrets is some 20 MB once it is read.
+_PAGE: Final = 5_000
+_FIRST: Final = 1
+# Vault API, "Namespaces": the name of the one that is meant where none is given.
+_ROOT: Final = "root"
+_OVERTAKEN: Final = "another secret was written there first: plan again"
+_CHANGED: Final = "the secret was changed in Vault since it was read: plan again"
+
+
+class VaultKv2(Backend):
+    """The secrets of one mount of a KV version 2 engine below one prefix."""
+
+    label: ClassVar[str] = "HashiCorp Vault or OpenBao (KV version 2)"
+    destination_fields: ClassVar[tuple[FormField, ...]] = (
+        FormField(name="address", label="Address", required=True, help="https://vault.example:8200"),
+        FormField(name="namespace", label="Namespace", fixed=True),
+        FormField(name="mount", label="Mount", default="secret", fixed=True),
+        FormField(name="prefix", label="Prefix", fixed=True, help="Whole segments in front of every name."),
+        FormField(name="approle_mount", label="AppRole mount", default="approle"),
+    )
+    credential_fields: ClassVar[tuple[FormField, ...]] = (
+        FormField(name="token", label="Token", sensitive=True),
+        FormField(name="role_id", label="AppRole role id", sensitive=True),
+        FormField(name="secret_id", label="AppRole secret id", sensitive=True),
+    )
+    writes_per_second: ClassVar[float] = 500
+    update_proves_mark: ClassVar[bool] = True
+    # A check-and-set does not tell a secret from another one with a version of that number.
+    known_update_confirms: ClassVar[bool] = False
+    known_create_confirms: ClassVar[bool] = False
+    lists_everything: ClassVar[bool] = True
+    deletes_one_version: ClassVar[bool] = True
+    # Of a request; None: KEEPER_OUTBOUND_SECONDS.
+    timeout_seconds: ClassVar[float | None] = None
+
+    def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
+        super().__init__(destination=destination, credentials=credentials)
+        self._address = self.endpoint(self.destination)
+        if not self._credentials["token"] and not self._credentials["role_id"]:
+            raise BadDestination("give a token, or an AppRole's role id and secret id", field="token")
+        self._prefix = Prefix(self.destination["prefix"])
+        self._mount = Prefix(self.destination["mount"], field="mount").text
+        self._namespace = _namespace(self.destination)
+        self._detailed = self._patches = True
+        self._vault = VaultConnection(
+            self._address,
+            mount=self._mount,
+            namespace=self._namespace,
+            approle=Prefix(self.destination["approle_mount"], field="approle_mount").text,
+            credentials=self._credentials,
+            seconds=self.timeout_seconds,
+        )
+        self._writes = VaultWrites(self._vault, self._mount)
+
+    @classmethod
+    def endpoint(cls, destination: Mapping[str, str]) -> str:
+        """Return the address."""
+        try:
+            return normalised_endpoint(complete(cls.destination_fields, destination)["address"])
+        except BadEndpoint as error:
+            raise BadDestination(str(error), field="address") from error
+
+    @property
+    def place(self) -> str:
+        """The prefix."""
+        return self._prefix.text
+
+    def system(self) -> str:
+        """Ask for the id of the cluster, which Vault tells without a token; add namespace and mount."""
+        health = self._vault.health()
+        if health.get("sealed"):
+            raise TargetSealed("Vault is sealed: unseal it")
+        if not health.get("cluster_id"):
+            raise TargetStandby("sys/health tells no id of a cluster: give the address of the active node")
+        return "/".join(filter(None, ("vault", plain(health["cluster_id"]), self._namespace, self._mount)))
+
+    @classmethod
+    def current_system(cls, system: str, destination: Mapping[str, str]) -> str:
+        """Return the system without the namespace `root`, which earlier versions took for one of its own."""
+        cluster, _, rest = system.removeprefix("vault/").partition("/")
+        if not _is_root(destination.get("namespace", "")) or not system.startswith("vault/"):
+            return system
+        return f"vault/{cluster}/{rest.removeprefix(f'{_ROOT}/')}"
+
+    def close(self) -> None:
+        """Revoke a token that an AppRole gave, and close the connections."""
+        self._vault.close()
+
+    def check(self) -> None:
+        """Sign in, look at the mount, and list the prefix."""
+        self._vault.ask("GET", f"{self._mount}/metadata/{self._prefix.start}", params={"list": "true"})
+
+    def permissions(self) -> Iterator[Permission]:
+        """Ask Vault for the token's capabilities."""
+        paths = vault_permissions.asked_paths(self._mount, self._prefix.start)
+        try:
+            reply = self._vault.ask("POST", "sys/capabilities-self", json={"paths": paths})
+        except PermissionMissing:
+            reply = None
+        answer = reply["data"] if reply else None
+        return vault_permissions.judged(self._mount, self._prefix.start, answer)
+
+    def list(self) -> Iterator[Seen]:
+        """Yield all secrets below the prefix, from their metadata; no value is read."""
+        folders = [self._prefix.start]
+        while folders:
+            folder = folders.pop()
+            for key, metadata in self._listed(folder):
+                if key.endswith("/"):
+                    folders.append(folder + key)
+                    continue
+                name = (folder + key).removeprefix(self._prefix.start)
+                seen = seen_in(name, metadata) if metadata is not None else self._looked(name, folder + key)
+                if seen.presence is not Presence.ABSENT:
+                    yield seen
+
+    def look(self, name: str) -> Seen:
+        """Return what the metadata of a name says."""
+        return self._looked(name, self._prefix.path(name))
+
+    def glance(self, names: Collection[str]) -> dict[str, Seen]:
+        """Return what a detailed list of each folder shows, from the first of the names on."""
+        folders: dict[str, list[str]] = {}
+        for name in names:
+            folder, _, key = self._prefix.path(name).rpartition("/")
+            folders.setdefault(f"{folder}/" if folder else "", []).append(key)
+        found: dict[str, Seen] = {}
+        for folder, keys in folders.items():
+            if len(keys) < _WORTH_A_LIST:
+                continue
+            # OpenBao API, "List secrets": `after` and `limit`.
+            page = {"after": just_before(min(keys)), "limit": str(len(keys) + _BETWEEN)}
+            reply = self._listed_in_detail(folder, **page)
+            listed = reply["data"]["key_info"] if reply else {}
+            for key in listed.keys() & set(keys):
+                name = (folder + key).removeprefix(self._prefix.start)
+                found[name] = seen_in(name, listed[key])
+        return found
+
+    def read(self, name: str) -> Copy | None:
+        """Return value and version from one read of the data."""
+        reply = self._vault.ask("GET", self._at("data", self._prefix.path(name)))
+        if reply is None or reply["data"]["data"] is None:
+            return None
+        version = _version(reply["data"]["metadata"])
+        content = reply["data"]["data"]
+        if set(content) != {FIELD} or not isinstance(content[FIELD], str):
+            raise ValueUnusable(f"the secret holds something else than one text in the key `{FIELD}`")
+        labels = reply["data"]["metadata"].get("custom_metadata") or {}
+        seen = Seen(name=name, presence=Presence.PRESENT, version=version, mark=mark_from(labels))
+        return Copy(seen=seen, value=content[FIELD])
+
+    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> Seen:  # noqa: ARG002 - every backend's signature
+        """Mark the empty name, then write its first version with cas=0.
+
+        In this order a crash in between leaves a mark without a value, never a value without a
+        mark. Raises CreateOvertaken if somebody else's first version came in between.
+        """
+        path = self._prefix.path(name)
+        now = self.look(name)
+        if now.presence is Presence.DELETED:
+            raise NameHeld("a deleted secret of this name is there: undelete or remove it in Vault")
+        if now.presence is Presence.PRESENT:
+            if now.mark == mark and number_of(now.version) == _FIRST:
+                # Marked by an attempt that got no further; what that would have written is told by its value.
+                raise CreateOvertaken(_OVERTAKEN)
+            raise ChangedSinceRead("another secret is there already: plan again")
+        self.mark(now, mark)
+        try:
+            answer = self._write(path, value, cas=0)
+        except ChangedSinceRead:
+            raise CreateOvertaken(_OVERTAKEN) from None
+        made = Seen(name=name, presence=Presence.PRESENT, version=_version(answer), mark=mark)
+        if not _carries(answer, mark):
+            # Somebody removed the marked name just before: this first version is ours.
+            self.mark(made, mark)
+        return made if known else self.look(name)
+
+    def update(
+        self, seen: Seen, value: str, *, token: str, known: bool = False, repeated: bool = False
+    ) -> Seen:
+        """Write with cas = the version read; what is there must be a single text.
+
+        If the next version holds this very value already, an earlier attempt got through. What is `known` is
+        written over unread, unless that would destroy it: then it is read just before. So is what was
+        destroyed already. A write that came over another secret is taken back.
+        """
+        path = self._prefix.path(seen.name)
+        if known and not self._writes.keeps_one(seen):
+            return self._written(seen, path, value)
+        now = self.read(seen.name)
+        if now is None and seen.presence is Presence.DELETED:
+            made = self._written(seen, path, value)
+            self._writes.undo(path, seen, made.version)
+            return made
+        if now is None:
+            raise ChangedSinceRead(_CHANGED)
+        if now.seen.version == seen.version and now.seen.mark == seen.mark:
+            kept = {FIELD: now.value}
+            made = self._written(seen, path, value, kept=kept)
+            self._writes.undo(path, seen, made.version, kept=kept)
+            return made
+        is_next = is_named(now.seen.version, self.next_version(seen.version, token=token))
+        if is_next and (repeated or now.seen.mark == seen.mark) and _same(now.value, value):
+            if repeated:
+                self._writes.undo(path, seen, now.seen.version)
+            if now.seen.mark == seen.mark:
+                return replace(seen, presence=Presence.PRESENT, version=now.seen.version)
+        raise ChangedSinceRead(_CHANGED)
+
+    def undo(self, over: Seen, written: str) -> None:
+        """Put back what a version of ours came over, if that was another secret or another version of it."""
+        self._writes.undo(self._prefix.path(over.name), over, written)
+
+    def next_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
+        """Return the number after that of the version, whoever writes it: 1 after what is none."""
+        return str(number_of(version) + 1)
+
+    def delete(self, seen: Seen) -> None:
+        """Delete exactly the version read; if another one is there by then, bring it back."""
+        path = self._prefix.path(seen.name)
+        self._refuse_change(seen, self.look(seen.name))
+        versions = {"versions": [number_of(seen.version)]}
+        self._vault.ask("POST", self._at("delete", path), json=versions)
+        after = self.look(seen.name)
+        if (after.version, after.mark) != (seen.version, seen.mark):
+            self._vault.ask("POST", self._at("undelete", path), json=versions)
+            raise ChangedSinceRead("the secret was changed in Vault while it was deleted: it was restored")
+
+    def restore(self, name: str) -> Seen:
+        """Undelete the newest version."""
+        seen = self.look(name)
+        if seen.version:
+            path = self._at("undelete", self._prefix.path(name))
+            self._vault.ask("POST", path, json={"versions": [number_of(seen.version)]})
+        return self.look(name)
+
+    def mark(self, seen: Seen, mark: Mark) -> None:
+        """Add the mark to the custom metadata; where nothing is yet, a patch would only say so."""
+        labels = mark.labels()
+        if seen.presence is Presence.ABSENT and not seen.remote_id:
+            path = self._at("metadata", self._prefix.path(seen.name))
+            self._vault.ask("POST", path, json={"custom_metadata": labels})
+        else:
+            self._label(seen.name, labels)
+
+    def unmark(self, seen: Seen) -> None:
+        """Take our keys out of the custom metadata."""
+        self._label(seen.name, dict.fromkeys(MARK_KEYS))
+
+    # --- How ----------------------------------------------------------------------------------
+
+    def _at(self, kind: str, path: str) -> str:
+        return self._writes.at(kind, path)
+
+    def _listed(self, folder: str) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
+        """Yield a folder's keys with their metadata, where the server lists that, else with None."""
+        last = ""
+        while reply := self._listed_in_detail(folder, limit=str(_PAGE), **({"after": last} if last else {})):
+            keys = reply["data"]["keys"]
+            if not keys or keys[0] <= last:
+                # A server that knows no pages gives all of them, each time.
+                return
+            for key in keys:
+                yield key, reply["data"]["key_info"].get(key) or None
+            if len(keys) != _PAGE:
+                return
+            last = keys[-1]
+        if last and self._detailed:
+            return
+        reply = self._vault.ask("GET", self._at("metadata", folder), params=_LIST)
+        if reply is None:
+            return
+        self._detailed = False
+        for key in reply["data"]["keys"]:
+            if key > last:
+                yield key, None
+
+    def _listed_in_detail(self, folder: str, **page: str) -> dict[str, Any] | None:
+        """List a folder with metadata; None if nothing is there, or the server lists nothing like that."""
+        if not self._detailed:
+            return None
+        try:
+            return self._vault.ask("GET", self._at("detailed-metadata", folder), params=_LIST | page)
+        except (PermissionMissing, RequestRefused):
+            self._detailed = False
+            return None
+
+    def _looked(self, name: str, path: str) -> Seen:
+        reply = self._vault.ask("GET", self._at("metadata", path))
+        if reply is None:
+            return Seen(name=name, presence=Presence.ABSENT)
+        seen = seen_in(name, reply["data"])
+        if seen.presence is Presence.DELETED and not seen.expired:
+            return replace(seen, expired=self._writes.expires())
+        return seen
+
+    def _refuse_change(self, seen: Seen, now: Seen) -> None:
+        if now.presence is not Presence.PRESENT or (now.version, now.mark) != (seen.version, seen.mark):
+            raise ChangedSinceRead(_CHANGED)
+        if seen.remote_id and now.remote_id != seen.remote_id:
+            raise ChangedSinceRead(_CHANGED)
+
+    def _write(self, path: str, value: str, *, cas: int) -> Mapping[str, Any]:
+        return self._writes.write(path, {FIELD: value}, cas=cas)
+
+    def _written(self, seen: Seen, path: str, value: str, *, kept: Mapping[str, str] | None = None) -> Seen:
+        """Write over the version in `seen`; where the answer does not show our mark, take it back."""
+        answer = self._write(path, value, cas=number_of(seen.version))
+        made = _version(answer)
+        if not _carries(answer, seen.mark):
+            self._writes.undo(path, seen, made, kept=kept, unmarked=True)
+            raise ChangedSinceRead(_CHANGED)
+        return replace(seen, presence=Presence.PRESENT, version=made, before=seen.version)
+
+    def _label(self, name: str, changes: Mapping[str, str | None]) -> None:
+        """Set some keys of the custom metadata, or take away those that are None; the others are not ours.
+
+        A patch leaves them alone (Vault 1.9, OpenBao). Where it may not be sent they are written back as
+        they were read: what another client labels in between is lost.
+        """
+        path = self._at("metadata", self._prefix.path(name))
+        labels: dict[str, str] | None = None
+        if self._patches:
+            try:
+                if self._vault.ask("PATCH", path, json={"custom_metadata": changes}) is not None:
+                    return
+                # Nothing is there, which a patch does not make.
+                labels = {}
+            except (PermissionMissing, RequestRefused):
+                self._patches = False
+        if labels is None:
+            reply = self._vault.ask("GET", path)
+            labels = (reply["data"].get("custom_metadata") if reply else None) or {}
+        kept = {key: text for key, text in {**labels, **changes}.items() if text is not None}
+        if kept != labels:
+            self._vault.ask("POST", path, json={"custom_metadata": kept})
+
+
+_LIST: Final = {"list": "true"}
+
+
+def _namespace(destination: Mapping[str, str]) -> str:
+    given = Prefix(destination["namespace"], field="namespace").text
+    return "" if _is_root(given) else given
+
+
+def _is_root(namespace: str) -> bool:
+    return namespace.strip("/") == _ROOT
+
+
+def _version(told: Mapping[str, Any]) -> str:
+    """Return the version that an answer of the data is about."""
+    return version_name(told["version"], told["created_time"])
+
+
+def _carries(answer: Mapping[str, Any], mark: Mark | None) -> bool:
+    """Say whether the answer to a write shows a mark; old servers do not show any."""
+    return "custom_metadata" not in answer or mark_from(answer["custom_metadata"] or {}) == mark
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(), other.encode())

@@ -1,0 +1,173 @@
+"""Asks Vault and OpenBao: signs in, refuses what is no KV version 2, and says what an answer means."""
+
+import threading
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from urllib3.exceptions import HTTPError
+
+from audit_app.errors import EndpointRefused, OutboundError
+from audit_app.network.outbound import session
+from sync_app.backends.vault.adapter import PooledAdapter, Reply
+from sync_app.backends.vault.errors import translated
+from sync_app.errors import (
+    BackendError,
+    CredentialsRejected,
+    MountMissing,
+    PermissionMissing,
+    TargetUnreachable,
+)
+
+
+class VaultConnection:
+    """The connections to one mount, safe to share between threads.
+
+    The first request signs in: it renews a token of which half is over, or takes one from the AppRole.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        mount: str,
+        namespace: str,
+        approle: str,
+        credentials: Mapping[str, str],
+        seconds: float | None,
+    ) -> None:
+        """Take the address, the paths, `credentials` as VaultKv2 names them, and the time for a request."""
+        self._mount, self._approle = mount, approle
+        self._credentials = credentials
+        self._lock = threading.Lock()
+        self._ready = False
+        self._adapter = PooledAdapter(
+            base_uri=address,
+            token=credentials["token"],
+            namespace=namespace or None,
+            session=session(),
+            seconds=seconds,
+        )
+
+    @property
+    def token(self) -> str:
+        """The token that is sent: the given one, or the one that the AppRole lent."""
+        return str(self._adapter.token)
+
+    def close(self) -> None:
+        """Revoke a token that an AppRole gave, and close the connections."""
+        if self._ready and not self._credentials["token"]:
+            try:
+                self._send("POST", "auth/token/revoke-self")
+            except BackendError:
+                # It ends by itself when its time is up.
+                self._ready = False
+        self._adapter.close()
+
+    def ask(self, method: str, path: str, **options: Any) -> dict[str, Any] | None:
+        """Send a request, signed in, and return its answer; None is Vault's word for nothing there.
+
+        Raises a BackendError.
+        """
+        with self._lock:
+            if not self._ready:
+                self._sign_in()
+                self._refuse_other_engines()
+                self._ready = True
+        return self._send(method, path, **options)
+
+    def health(self) -> dict[str, Any]:
+        """Return what a node says of itself, whatever its status: not to a namespace, and with no token."""
+        return _body(self._exchange("GET", "sys/health", headers={}))
+
+    def _sign_in(self) -> None:
+        """Take a token from the AppRole, or prolong the given one if half of its time is over."""
+        if not self._credentials["token"]:
+            self._login()
+            return
+        reply = self._send("GET", "auth/token/lookup-self") or {"data": {}}
+        token = reply["data"]
+        granted = token.get("period") or token.get("creation_ttl") or 0
+        if token.get("renewable") and token.get("ttl", 0) * 2 < granted:
+            self._send("POST", "auth/token/renew-self")
+
+    def _login(self) -> None:
+        body = {"role_id": self._credentials["role_id"], "secret_id": self._credentials["secret_id"]}
+        try:
+            reply = self._send("POST", f"auth/{self._approle}/login", json=body)
+        except BackendError as error:
+            if error.permanent:
+                raise CredentialsRejected("Vault does not accept the AppRole: renew its secret id") from None
+            raise
+        if reply is None:
+            raise MountMissing(f"Vault has no AppRole at {self._approle}")
+        self._adapter.token = reply["auth"]["client_token"]
+
+    def _refuse_other_engines(self) -> None:
+        """Refuse a mount that is not KV version 2: in version 1 `data/x` would be a secret's name."""
+        try:
+            reply = self._send("GET", f"sys/internal/ui/mounts/{self._mount}")
+        except PermissionMissing:
+            # Vault tells nobody which mounts there are, who has no permission below one.
+            raise MountMissing(f"no mount {self._mount}, or the token's policy names nothing in it") from None
+        engine = reply["data"] if reply else {}
+        # Vault also answers for paths below a mount, where `data/x` would be a secret's name.
+        if not f"/{self._mount}/".endswith(f"/{engine.get('path')}"):
+            raise MountMissing(f"{self._mount} is a path inside another mount: name the mount itself")
+        if engine.get("type") != "kv" or (engine.get("options") or {}).get("version") != "2":
+            raise MountMissing(f"the mount {self._mount} is not a KV version 2 secrets engine")
+
+    def _send(self, method: str, path: str, **options: Any) -> dict[str, Any] | None:
+        """Send a request and return its answer; None is Vault's word for nothing there."""
+        response = self._exchange(method, path, **options)
+        body = _body(response)
+        if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
+            return body
+        # Deleted data answers 404 with its metadata; nothing at all with no words about it.
+        if response.status == HTTPStatus.NOT_FOUND and ("data" in body or not body.get("errors")):
+            return body if body.get("data") else None
+        error = translated(method, path, response.status, _errors(body))
+        raise self._denied(error) if isinstance(error, PermissionMissing) else error
+
+    def _exchange(self, method: str, path: str, **options: Any) -> Reply:
+        try:
+            return self._adapter.request(method, f"/v1/{path}", **options)
+        except EndpointRefused as error:
+            raise TargetUnreachable(str(error)) from None
+        except OutboundError as error:
+            raise TargetUnreachable(f"Vault: {error}") from None
+        except (HTTPError, OSError) as error:
+            # The reply, if there was one, may hold a value: it is not passed on.
+            raise TargetUnreachable(
+                f"Vault gave no answer ({type(error).__name__}): its name does not resolve, or nothing "
+                "answers at it: check the address"
+            ) from None
+
+    def _denied(self, error: PermissionMissing) -> BackendError:
+        """Return what a denial means: that Vault does not know the token, which it answers alike, or not."""
+        path = "auth/token/lookup-self"
+        response = self._exchange("GET", path)
+        if response.status == HTTPStatus.OK:
+            return error
+        found = translated("GET", path, response.status, _errors(_body(response)))
+        if not found.permanent:
+            # Busy or sealed: that says nothing about the token.
+            return found
+        return CredentialsRejected(
+            "Vault does not know the token, or it has expired: sign in again for a new one"
+        )
+
+
+def _body(response: Reply) -> dict[str, Any]:
+    """Return the JSON object of a reply; an empty one for anything else."""
+    try:
+        body = orjson.loads(response.data)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _errors(body: dict[str, Any]) -> list[Any]:
+    said = body.get("errors")
+    return said if isinstance(said, list) else []

@@ -1,0 +1,144 @@
+"""Writes to a KV version 2 engine, and takes back what came over a secret that was not ours.
+
+A check-and-set of Vault compares the number of a version and nothing else. Where somebody removes a secret
+and makes it again, or restores a snapshot, the number is the same and the secret is another: that shows only
+afterwards, by the times at which the secret and its versions were made.
+"""
+
+import threading
+from collections.abc import Mapping
+from typing import Any, Final, NoReturn
+from urllib.parse import quote
+
+from sync_app.backends.base import Seen, mark_from
+from sync_app.backends.vault.connection import VaultConnection
+from sync_app.backends.vault.metadata import expires, number_of, version_name
+from sync_app.errors import BackendError, ChangedSinceRead, MountMissing, Overwritten, PermissionMissing
+
+Content = Mapping[str, Any]
+# Vault API, "Configure the KV engine": what 0 stands for.
+_DEFAULT_KEPT: Final = 10
+OVERWROTE: Final = "overwrote a secret that was not ours"
+
+
+class VaultWrites:
+    """Writes to one mount."""
+
+    def __init__(self, vault: VaultConnection, mount: str) -> None:
+        self._vault, self._mount = vault, mount
+        self._lock = threading.Lock()
+        self._settings: Mapping[str, Any] | None = None
+
+    def at(self, kind: str, path: str) -> str:
+        """Return the address of a path in a part of the engine."""
+        return f"{self._mount}/{kind}/{quote(path, safe='/')}"
+
+    def write(self, path: str, content: Content, *, cas: int) -> Mapping[str, Any]:
+        """Write a version over the one of this number, and return what Vault says of it."""
+        body = {"data": content, "options": {"cas": cas}}
+        reply = self._vault.ask("POST", self.at("data", path), json=body)
+        if reply is None:
+            raise MountMissing("Vault has no place for data at this mount")
+        answer: Mapping[str, Any] = reply["data"]
+        return answer
+
+    def keeps_one(self, seen: Seen) -> bool:
+        """Say whether the next version would destroy this one, or nobody can tell."""
+        return (seen.keeps or self._keeps()) == 1
+
+    def expires(self) -> bool:
+        """Say whether the mount deletes each version after a time, as far as the token may know."""
+        return expires(self._config())
+
+    def undo(
+        self, path: str, over: Seen, written: str, *, kept: Content | None = None, unmarked: bool = False
+    ) -> None:
+        """Put back what a version of ours came over, where that was not the secret in `over`.
+
+        `unmarked` says that it was not when the version was written. `kept` is what `over` held.
+        Raises Overwritten then; returns where the write came over the right one, or is not there.
+        """
+        reply = self._vault.ask("GET", self.at("metadata", path))
+        metadata = reply["data"] if reply else None
+        if metadata is None or not _is_there(metadata, written):
+            return
+        if not unmarked and _is_over(metadata, over, written):
+            return
+        is_same_secret = metadata["created_time"] == over.remote_id
+        self.put_back(
+            path, written, current=metadata["current_version"], kept=kept if is_same_secret else None
+        )
+
+    def put_back(self, path: str, written: str, *, current: int, kept: Content | None) -> NoReturn:
+        """Write what was there before the version `written`, and destroy that. Raises Overwritten."""
+        number = number_of(written)
+        restored = current > number or self._rewritten(path, number, kept)
+        told = "restored" if restored else "could not be restored: Vault kept no older version"
+        raise Overwritten(f"{OVERWROTE}; {told}{self._left_of(path, number)}")
+
+    def _rewritten(self, path: str, number: int, kept: Content | None) -> bool:
+        """Write the content before a version over it, unless somebody has done so; False if there is none."""
+        old = self._vault.ask("GET", self.at("data", path), params={"version": str(number - 1)})
+        content = (old["data"]["data"] if old else None) or kept
+        if content is None:
+            return False
+        try:
+            self.write(path, content, cas=number)
+        except ChangedSinceRead:
+            # Their newer version is there.
+            return True
+        return True
+
+    def _left_of(self, path: str, number: int) -> str:
+        """Destroy a version, or at least delete it; return what is left to do."""
+        body = {"versions": [number]}
+        try:
+            self._vault.ask("POST", self.at("destroy", path), json=body)
+        except PermissionMissing:
+            try:
+                self._vault.ask("POST", self.at("delete", path), json=body)
+            except BackendError:
+                return f"; version {number} there holds Keeper's value: destroy it"
+            return f"; version {number} there held Keeper's value and is deleted: destroy it"
+        return ""
+
+    def _keeps(self) -> int:
+        """Return how many versions the mount keeps of a secret; 1 if the token may not ask."""
+        settings = self._config()
+        return int(settings["max_versions"] or _DEFAULT_KEPT) if "max_versions" in settings else 1
+
+    def _config(self) -> Mapping[str, Any]:
+        """Return the settings of the mount, asked for once; none if the token may not ask."""
+        with self._lock:
+            if self._settings is None:
+                self._settings = self._asked_config()
+            return self._settings
+
+    def _asked_config(self) -> Mapping[str, Any]:
+        try:
+            reply = self._vault.ask("GET", f"{self._mount}/config")
+        except PermissionMissing:
+            return {}
+        settings: Mapping[str, Any] = reply["data"] if reply else {}
+        return settings
+
+
+def _name_of(metadata: Mapping[str, Any], number: int) -> str:
+    version = metadata["versions"].get(str(number))
+    return version_name(number, version["created_time"]) if version else ""
+
+
+def _is_there(metadata: Mapping[str, Any], written: str) -> bool:
+    return _name_of(metadata, number_of(written)) == written
+
+
+def _is_over(metadata: Mapping[str, Any], over: Seen, written: str) -> bool:
+    """Say whether a version of ours came over the very secret and version that it was for."""
+    if over.remote_id and metadata["created_time"] != over.remote_id:
+        return False
+    before = _name_of(metadata, number_of(written) - 1)
+    if before and before != over.version:
+        return False
+    # A mark that went after our version was there by then: whoever took it off took it off ours.
+    is_marked = mark_from(metadata.get("custom_metadata") or {}) == over.mark
+    return is_marked or not written.endswith(metadata["updated_time"])

@@ -1,0 +1,1 @@
+"""Pure rules without Django queries: reconciliation, states, cadence."""

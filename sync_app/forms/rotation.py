@@ -1,0 +1,160 @@
+"""The forms of the rotation pages; the rules themselves stand in the use cases."""
+
+from typing import Any, Final
+
+from django import forms
+
+from sync_app.domain.cadence import MAX_SECONDS
+from sync_app.forms.target import input_of
+from sync_app.models import RotationPolicy
+from sync_app.rotation.rules import CHANGEABLE
+from sync_app.rotators.base import Rotator
+from sync_app.rotators.registry import ROTATORS
+
+_SETTING: Final = "setting-"
+_CREDENTIAL: Final = "credential-"
+_DAY: Final = 86_400
+
+
+class CadenceForm(forms.Form):
+    """How often a secret is rotated, and how long the previous value works."""
+
+    interval_seconds = forms.TypedChoiceField(
+        label="Rotate",
+        coerce=int,
+        choices=[
+            (0, "by hand, or by a cron line"),
+            (_DAY, "every day"),
+            (7 * _DAY, "every week"),
+            (30 * _DAY, "every 30 days"),
+            (90 * _DAY, "every 90 days"),
+            (365 * _DAY, "every year"),
+        ],
+        initial=30 * _DAY,
+    )
+    cron = forms.CharField(
+        label="Cron line", required=False, max_length=100, help_text="Five fields such as 0 3 * * sun."
+    )
+    window = forms.CharField(
+        label="Begin only at",
+        required=False,
+        max_length=64,
+        help_text="Such as mon-fri 01:00-05:00; empty: at any time.",
+    )
+    time_zone = forms.CharField(
+        label="Time zone", max_length=64, initial="UTC", help_text="Of cron line and window."
+    )
+    grace_seconds = forms.TypedChoiceField(
+        label="Grace",
+        coerce=int,
+        choices=[
+            (0, "none"),
+            (3600, "an hour"),
+            (_DAY, "a day"),
+            (7 * _DAY, "a week"),
+            (30 * _DAY, "30 days"),
+        ],
+        initial=_DAY,
+        help_text="So long the previous value keeps working.",
+    )
+    waits_for_consumers = forms.BooleanField(
+        label="Retire only once every consumer confirmed the current version", required=False
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("interval_seconds", "grace_seconds"):
+            self._offer_own(name)
+
+    def _offer_own(self, name: str) -> None:
+        """Offer a time that the API set and that is not among the choices."""
+        seconds, field = self.initial.get(name), self.fields[name]
+        if seconds is not None and seconds <= MAX_SECONDS and seconds not in dict(field.choices):  # type: ignore[attr-defined]  # a ChoiceField
+            field.choices = [*field.choices, (seconds, f"{seconds} seconds")]  # type: ignore[attr-defined]  # a ChoiceField
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """The rules that were chosen."""
+        return {name: self.cleaned_data[name] for name in CHANGEABLE}
+
+    def rule_fields(self) -> list[forms.BoundField]:
+        """Return the fields of the rules."""
+        return [self[name] for name in CHANGEABLE]
+
+    @staticmethod
+    def initial_of(policy: RotationPolicy) -> dict[str, Any]:
+        """Return what the form of a change begins with."""
+        return {name: getattr(policy, name) for name in CHANGEABLE}
+
+
+class ConnectionForm(forms.Form):
+    """A rotator's settings and its administrator's credential, which is never shown again."""
+
+    def __init__(self, *args: Any, rotator: type[Rotator], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for each in rotator.settings_fields:
+            self.fields[_SETTING + each.name] = input_of(each)
+        for each in rotator.admin_fields:
+            self.fields[_CREDENTIAL + each.name] = input_of(each)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What was entered, by the rotator's names."""
+        return self._named(_SETTING)
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """What was entered, by the rotator's names."""
+        return self._named(_CREDENTIAL)
+
+    def setting_fields(self) -> list[forms.BoundField]:
+        """Return the fields that say where and which."""
+        return [self[name] for name in self.fields if name.startswith(_SETTING)]
+
+    def credential_fields(self) -> list[forms.BoundField]:
+        """Return the fields for what is sealed."""
+        return [self[name] for name in self.fields if name.startswith(_CREDENTIAL)]
+
+    def field_of(self, name: str) -> str | None:
+        """Return the form's name of a field that a use case refuses, if there is one."""
+        candidates = (name, _SETTING + name, _CREDENTIAL + name)
+        return next((candidate for candidate in candidates if candidate in self.fields), None)
+
+    @staticmethod
+    def initial_of(policy: RotationPolicy) -> dict[str, Any]:
+        """Return what the form of new credentials begins with: the settings as they are."""
+        return {_SETTING + name: text for name, text in policy.settings.items()}
+
+    def _named(self, prefix: str) -> dict[str, str]:
+        given = self.cleaned_data
+        return {name.removeprefix(prefix): text for name, text in given.items() if name.startswith(prefix)}
+
+
+class PolicyForm(CadenceForm, ConnectionForm):
+    """A new policy with one kind of rotator."""
+
+
+class PolicyFilterForm(forms.Form):
+    """The filters of the list of policies, as they stand in the address."""
+
+    state = forms.ChoiceField(
+        required=False,
+        choices=[
+            ("", "Any state"),
+            ("failed", "Stopped"),
+            ("running", "At work"),
+            ("due", "Due"),
+            ("overdue", "Overdue"),
+        ],
+    )
+
+
+def rotator_of(name: str) -> type[Rotator] | None:
+    """Return the rotator that an address names."""
+    return ROTATORS.get(name)
+
+
+def rotator_label(name: str) -> str:
+    """Return what a kind of rotator is called; one that this Keeper does not know keeps its stored name."""
+    kind = ROTATORS.get(name)
+    return kind.label if kind else name

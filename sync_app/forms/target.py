@@ -1,0 +1,228 @@
+"""The forms of the sync pages; the rules themselves stand in the use cases."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from django import forms
+
+from environments_app.models import Environment
+from environments_app.names import MAX_PREFIX
+from sync_app.backends.base import Backend, FormField
+from sync_app.backends.registry import BACKENDS
+from sync_app.domain.delivery_state import State
+from sync_app.domain.reconciliation import Conflict, Deletion, Direction
+from sync_app.models import Target
+
+RULES: Final = (
+    "direction",
+    "conflict",
+    "deletion",
+    "budget_number",
+    "budget_percent",
+    "interval_seconds",
+    "automatic",
+)
+_DESTINATION: Final = "destination-"
+_CREDENTIAL: Final = "credential-"
+
+
+class RulesForm(forms.Form):
+    """What a target does, and what it may never do."""
+
+    direction = forms.ChoiceField(
+        choices=[
+            (Direction.PUSH, "Push: Keeper to the target"),
+            (Direction.PULL, "Pull: the target to Keeper"),
+            (Direction.BOTH, "Both ways"),
+        ],
+    )
+    conflict = forms.ChoiceField(
+        label="If both sides differ",
+        choices=[
+            (Conflict.ASK, "Ask me"),
+            (Conflict.KEEPER_WINS, "Keeper wins"),
+            (Conflict.TARGET_WINS, "The target wins"),
+        ],
+    )
+    deletion = forms.ChoiceField(
+        label="What is deleted in Keeper",
+        choices=[
+            (Deletion.NEVER, "Stays in the target"),
+            (Deletion.RECOVERABLE, "Is deleted there too, recoverably"),
+        ],
+    )
+    budget_number = forms.IntegerField(
+        label="At most so many deletes at once",
+        min_value=0,
+        initial=10,
+        help_text="If there are more, nothing is deleted.",
+    )
+    budget_percent = forms.IntegerField(
+        label="And at most so many per cent", min_value=0, max_value=100, initial=10
+    )
+    interval_seconds = forms.TypedChoiceField(
+        label="Look",
+        coerce=int,
+        choices=[
+            (60, "every minute"),
+            (300, "every 5 minutes"),
+            (900, "every 15 minutes"),
+            (3600, "every hour"),
+            (86400, "every day"),
+            (0, "when asked, and on change"),
+        ],
+        initial=300,
+    )
+    automatic = forms.BooleanField(
+        label="Carry out by itself what it finds",
+        required=False,
+        help_text="Otherwise it only looks, and a person applies the plan.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._offer_own_interval()
+
+    def _offer_own_interval(self) -> None:
+        """Offer an interval that the API set and that is not among the choices."""
+        seconds = self.initial.get("interval_seconds")
+        field = self.fields["interval_seconds"]
+        if seconds is not None and seconds not in dict(field.choices):  # type: ignore[attr-defined]  # a ChoiceField
+            field.choices = [*field.choices, (seconds, f"every {seconds} seconds")]  # type: ignore[attr-defined]  # a ChoiceField
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """The rules that were chosen."""
+        return {name: self.cleaned_data[name] for name in RULES}
+
+    @staticmethod
+    def initial_of(target: Target) -> dict[str, Any]:
+        """Return what the form of a change begins with."""
+        return {name: getattr(target, name) for name in RULES}
+
+
+class DestinationForm(forms.Form):
+    """The destination of a backend and its credentials; none of those that are kept is ever shown."""
+
+    def __init__(self, *args: Any, backend: type[Backend], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for each in backend.destination_fields:
+            self.fields[_DESTINATION + each.name] = input_of(each)
+        for each in backend.credential_fields:
+            self.fields[_CREDENTIAL + each.name] = input_of(each)
+
+    @property
+    def destination(self) -> dict[str, str]:
+        """What was entered, by the backend's names."""
+        return _named(self.cleaned_data, _DESTINATION)
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """What was entered, by the backend's names."""
+        return _named(self.cleaned_data, _CREDENTIAL)
+
+    def destination_fields(self) -> list[forms.BoundField]:
+        """Return the fields that say where."""
+        return [self[name] for name in self.fields if name.startswith(_DESTINATION)]
+
+    def credential_fields(self) -> list[forms.BoundField]:
+        """Return the fields for what is sealed."""
+        return [self[name] for name in self.fields if name.startswith(_CREDENTIAL)]
+
+    def field_of(self, name: str) -> str | None:
+        """Return the form's name of a field that a use case refuses, if there is one."""
+        for candidate in (name, _DESTINATION + name, _CREDENTIAL + name):
+            if candidate in self.fields:
+                return candidate
+        return None
+
+
+class CredentialsForm(DestinationForm):
+    """New credentials of a target, and what of its destination may change with them in hand."""
+
+    def __init__(self, *args: Any, target: Target, **kwargs: Any) -> None:
+        backend = BACKENDS[target.backend]
+        super().__init__(*args, backend=backend, **kwargs)
+        self._kept = dict(target.destination)
+        for each in backend.destination_fields:
+            if each.fixed:
+                del self.fields[_DESTINATION + each.name]
+            else:
+                self.initial.setdefault(_DESTINATION + each.name, self._kept.get(each.name, ""))
+
+    @property
+    def changed_destination(self) -> dict[str, str]:
+        """The fields of the destination that were changed."""
+        return {name: text for name, text in self.destination.items() if text != self._kept.get(name, "")}
+
+
+class TargetForm(RulesForm, DestinationForm):
+    """A new target of one kind of backend."""
+
+    environment = forms.ModelChoiceField(Environment.objects.none(), to_field_name="name", empty_label=None)
+    name = forms.CharField(
+        max_length=63,
+        help_text="Small letters, digits and . _ -",
+        widget=forms.TextInput({"autocomplete": "off"}),
+    )
+    scope = forms.CharField(
+        label="Only secrets under",
+        required=False,
+        max_length=MAX_PREFIX,
+        help_text="A name prefix such as payments; empty: all of them. It stays as it is.",
+    )
+
+    def __init__(
+        self, *args: Any, backend: type[Backend], environments: Iterable[Environment], **kwargs: Any
+    ) -> None:
+        super().__init__(*args, backend=backend, **kwargs)
+        self.fields["environment"].queryset = environments  # type: ignore[attr-defined]  # a ModelChoiceField
+
+    def rule_fields(self) -> list[forms.BoundField]:
+        """Return the fields of the rules."""
+        return [self[name] for name in ("scope", *RULES)]
+
+
+class EntryFilterForm(forms.Form):
+    """The filters of a target's secrets, as they stand in the address."""
+
+    q = forms.CharField(label="Search", required=False, max_length=200)
+    state = forms.ChoiceField(
+        required=False,
+        choices=[
+            ("", "Any state"),
+            *((state.value, state.replace("_", " ").capitalize()) for state in State),
+        ],
+    )
+
+
+def backend_of(name: str) -> type[Backend] | None:
+    """Return the kind of system that an address names."""
+    return BACKENDS.get(name)
+
+
+def input_of(each: FormField) -> forms.Field:
+    """Return the input for a field that a backend or rotator declares."""
+    if each.choices:
+        return forms.ChoiceField(
+            label=each.label,
+            choices=[(choice, choice) for choice in each.choices],
+            initial=each.default,
+            help_text=each.help,
+        )
+    attrs = {"autocomplete": "off", "spellcheck": "false"}
+    if each.sensitive:
+        attrs["class"] = "font-monospace concealed"
+    return forms.CharField(
+        label=each.label,
+        required=each.required,
+        initial=each.default,
+        help_text=each.help,
+        strip=not each.sensitive,
+        # A line of text loses what separates lines.
+        widget=forms.Textarea({**attrs, "rows": 3}) if each.lines else forms.TextInput(attrs),
+    )
+
+
+def _named(given: dict[str, Any], prefix: str) -> dict[str, str]:
+    return {name.removeprefix(prefix): text for name, text in given.items() if name.startswith(prefix)}

@@ -1,0 +1,1 @@
+"""Leases, the queue and the worker pool."""

@@ -1,0 +1,158 @@
+"""Leases on runs, in the database's time: one worker at a time, and none forever.
+
+A claim is a conditional UPDATE that also raises the run's epoch. Whoever holds an older epoch
+finds out at its next write, which changes nothing.
+"""
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from celery.signals import worker_shutting_down
+from django.conf import settings
+from django.db import connection
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Greatest
+
+from sync_app.errors import LeaseLost, RunOverdue, WorkerStops
+from sync_app.models import Run
+from sync_app.models.run import RunState
+
+_asked = False
+
+
+def leave_off_if_asked() -> None:
+    """Raise WorkerStops if the worker was asked to stop."""
+    if _asked:
+        raise WorkerStops("the worker stops: another carries this on")
+
+
+def is_asked() -> bool:
+    """Say whether the worker was asked to stop; never in a process that is no worker."""
+    return _asked
+
+
+@worker_shutting_down.connect
+def _note(**_signal: object) -> None:
+    # In a handler of a signal: whatever takes a lock could wait for itself.
+    global _asked  # noqa: PLW0603 - what happens to the process as a whole
+    _asked = True
+
+
+LEASE: Final = timedelta(seconds=60)
+LONGEST_WAIT: Final = timedelta(minutes=10)
+_RENEW_AFTER_SECONDS: Final = 15.0
+_OVER_AFTER_SECONDS: Final = LEASE.total_seconds()
+_CLOCKS: Final = {"mysql": "SELECT UTC_TIMESTAMP(6)", "sqlite": "SELECT STRFTIME('%Y-%m-%d %H:%M:%f', 'now')"}
+
+
+def database_now() -> datetime:
+    """Return the time of the database, by which all workers go."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CLOCKS[connection.vendor])
+        (now,) = cursor.fetchone()
+    moment: datetime = datetime.fromisoformat(now) if isinstance(now, str) else now
+    return moment.replace(tzinfo=UTC)
+
+
+def claimable(now: datetime) -> Q:
+    """Return the condition on runs that nobody is working on and that may be worked on now.
+
+    What is later than it can be was written before the clock was put back.
+    """
+    free = Q(lease_until__isnull=True) | Q(lease_until__lt=now) | Q(lease_until__gt=now + 2 * LEASE)
+    due = Q(not_before__isnull=True) | Q(not_before__lte=now) | Q(not_before__gt=now + LONGEST_WAIT)
+    return Q(active=True, state__in=[RunState.QUEUED, RunState.RUNNING]) & free & due
+
+
+def claim(run_id: int, *, owner: str) -> "Lease | None":
+    """Take a run that is free; None if there is nothing to take. Of any number who try, one gets it."""
+    now = database_now()
+    taken = Run.objects.filter(claimable(now), pk=run_id).update(
+        state=RunState.RUNNING,
+        lease_owner=owner,
+        lease_until=now + LEASE,
+        epoch=F("epoch") + 1,
+        attempts=F("attempts") + 1,
+    )
+    if not taken:
+        return None
+    Run.objects.filter(pk=run_id, started_at__isnull=True).update(started_at=now)
+    epoch, started_at = Run.objects.values_list("epoch", "started_at").get(pk=run_id)
+    # A clock that was put back since then takes no time from the run.
+    spent = max((now - (started_at or now)).total_seconds(), 0)
+    return Lease(run_id, epoch, owner, seconds=settings.KEEPER_SYNC_RUN_SECONDS - spent)
+
+
+class Lease:
+    """The hold on one run; every write of its worker goes through `hold`.
+
+    It is renewed as often as it takes, but not beyond the time that a run has altogether.
+    """
+
+    def __init__(self, run_id: int, epoch: int, owner: str, *, seconds: float) -> None:
+        self._ends = time.monotonic() + seconds
+        self._run_id = run_id
+        self._epoch = epoch
+        self._owner = owner
+        self._renewed = time.monotonic()
+
+    def hold(self, **changes: object) -> None:
+        """Renew the lease, and change the run's other columns; in a transaction, its row stays locked.
+
+        Raises LeaseLost if another worker has claimed the run, or it has ended.
+        """
+        changed = self._rows().update(lease_until=database_now() + LEASE, **changes)
+        if not changed:
+            raise LeaseLost("another worker carries this run on")
+        self._renewed = time.monotonic()
+
+    def ends_within(self, wait: timedelta) -> bool:
+        """Return whether the time of the whole run is over after a wait."""
+        return self._ends - time.monotonic() <= wait.total_seconds()
+
+    def refuse_if_over(self) -> None:
+        """Raise LeaseLost if the lease was not renewed in time, RunOverdue if the run has had all of its own.
+
+        Asks the clock alone, in any thread.
+        """
+        if self.ends_within(timedelta()):
+            hours = settings.KEEPER_SYNC_RUN_SECONDS / 3600
+            raise RunOverdue(f"the run did not end within {hours:.3g} hours: the next one goes on from there")
+        if time.monotonic() - self._renewed > _OVER_AFTER_SECONDS:
+            raise LeaseLost("the lease ran out: another worker may carry this run on")
+
+    def pulse(self) -> None:
+        """Renew the lease if some time has passed since it last was. Raises LeaseLost, RunOverdue."""
+        if self.ends_within(timedelta()):
+            self.refuse_if_over()
+        if time.monotonic() - self._renewed > _RENEW_AFTER_SECONDS:
+            self.hold()
+
+    def pulse_or_leave(self) -> None:
+        """Renew the lease as `pulse` does, where work may be left off. Raises LeaseLost, WorkerStops."""
+        leave_off_if_asked()
+        self.pulse()
+
+    def end(self, state: RunState, *, error: str = "") -> None:
+        """End the run. Raises LeaseLost."""
+        now = database_now()
+        self._leave(state=state, active=None, error=error, finished_at=now)
+
+    def put_back(self, *, not_before: datetime | None, error: str = "") -> None:
+        """Let the run wait, for whichever worker comes first after that time. Raises LeaseLost."""
+        self._leave(state=RunState.QUEUED, not_before=not_before, error=error)
+
+    def hand_over(self, **changes: object) -> None:
+        """Let the run wait for the next worker, as if this one had not tried. Raises LeaseLost."""
+        self._leave(state=RunState.QUEUED, attempts=Greatest(F("attempts"), 1) - 1, **changes)
+
+    def _leave(self, **changes: object) -> None:
+        if not self._rows().update(lease_owner="", lease_until=None, **changes):
+            raise LeaseLost("another worker carries this run on")
+
+    def _rows(self) -> QuerySet[Run]:
+        # The owner too: a claim and the reading of its epoch are two statements.
+        return Run.objects.filter(
+            pk=self._run_id, epoch=self._epoch, lease_owner=self._owner, state=RunState.RUNNING
+        )

@@ -1,0 +1,168 @@
+"""Asks a target for many things at once: threads that touch the network only, never the database.
+
+They send under the bounds of the thread that started them
+(`audit_app.network.outbound_limits.guarded`).
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
+from itertools import islice
+from queue import Empty, SimpleQueue
+from threading import Event
+from types import TracebackType
+from typing import Final, Generic, Self, TypeVar
+
+from sync_app.errors import (
+    BackendError,
+    BadDestination,
+    CredentialsRejected,
+    MountMissing,
+    TargetSealed,
+    TargetStandby,
+)
+from sync_app.jobs import leases as jobs_leases
+
+
+class Pace:
+    """Spaces out what several threads do; at most one second's worth may come at once."""
+
+    def __init__(self, per_second: float) -> None:
+        self._per_second = per_second
+        self._tokens = per_second
+        self._at = time.monotonic()
+        self._lock = threading.Lock()
+
+    def wait(self) -> None:
+        """Return when the next one may go."""
+        time.sleep(self._taken())
+
+    def _taken(self) -> float:
+        """Take a token, in advance if there is none; return the seconds until it counts."""
+        with self._lock:
+            now = time.monotonic()
+            self._tokens = min(self._per_second, self._tokens + (now - self._at) * self._per_second)
+            self._at = now
+            self._tokens -= 1
+            return max(0.0, -self._tokens / self._per_second)
+
+
+CONCURRENCY: Final = 8
+# How many are under way or waiting for a thread: what bounds the memory of a pass's values.
+BATCH: Final = 100
+_PULSE_SECONDS: Final = 10.0
+# What is true of the target as a whole: asking for the next secret would answer the same.
+STOPPING: Final = (CredentialsRejected, MountMissing, TargetSealed, TargetStandby, BadDestination)
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+def no_pulse() -> None:
+    """Do nothing: for work that holds no lease."""
+
+
+def each(
+    work: Callable[[Item], Answer], items: Iterable[Item], *, pulse: Callable[[], None] = no_pulse
+) -> Iterator[tuple[Item, Answer | BackendError]]:
+    """Yield each item with what the work returned, or with the error that the target gave for it.
+
+    The order is that of completion. `pulse` is called at least every ten seconds, in the caller's
+    thread. Raises at once what concerns the target as a whole (STOPPING), and whatever is no
+    BackendError; what is under way then ends first.
+    """
+    waiting = iter(items)
+    with ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="keeper-sync") as pool:
+        running = {pool.submit(copy_context().run, work, item): item for item in islice(waiting, BATCH)}
+        try:
+            while running:
+                pulse()
+                done, _ = wait(running, timeout=_PULSE_SECONDS, return_when=FIRST_COMPLETED)
+                for future in done:
+                    item = running.pop(future)
+                    running |= {
+                        pool.submit(copy_context().run, work, more): more for more in islice(waiting, 1)
+                    }
+                    yield item, _answer(future.result)
+        finally:
+            for future in running:
+                future.cancel()
+
+
+class Crew:
+    """The threads of one pass, for work that is started now and whose answers are gathered later."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="keeper-sync")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let what is under way end; what waits is not begun."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def start(self, work: Callable[[Item], Answer], items: Iterable[Item]) -> "Started[Item, Answer]":
+        """Begin to work on some items: as many as may be in memory at once."""
+        return Started(self._pool, work, items)
+
+
+class Started(Generic[Item, Answer]):
+    """What a crew works on."""
+
+    def __init__(
+        self, pool: ThreadPoolExecutor, work: Callable[[Item], Answer], items: Iterable[Item]
+    ) -> None:
+        self._over = Event()
+        self._ended: SimpleQueue[Future[Answer]] = SimpleQueue()
+        self._running = {pool.submit(copy_context().run, self._worked, work, item): item for item in items}
+        for future in self._running:
+            future.add_done_callback(self._ended.put)
+
+    def answers(self, *, pulse: Callable[[], None]) -> Iterator[tuple[Item, Answer | BackendError]]:
+        """Yield each item with its answer or the target's error, in the order of completion.
+
+        After an error that concerns the target as a whole (STOPPING), and once the worker was asked to
+        stop, what was not begun is left out. `pulse` is called as in `each`. Raises whatever is no
+        BackendError.
+        """
+        while self._running:
+            pulse()
+            if jobs_leases.is_asked():
+                self._over.set()
+            try:
+                future = self._ended.get(timeout=_PULSE_SECONDS)
+            except Empty:
+                continue
+            item = self._running.pop(future)
+            if not future.cancelled() and not isinstance(future.exception(), _LeftOut):
+                yield item, _answer(future.result, stopping=())
+
+    def _worked(self, work: Callable[[Item], Answer], item: Item) -> Answer:
+        """Work on an item; after an error of STOPPING the very thread that got it begins nothing more."""
+        if self._over.is_set():
+            raise _LeftOut
+        try:
+            return work(item)
+        except STOPPING:
+            self._over.set()
+            raise
+
+
+class _LeftOut(Exception):
+    """An item was not begun."""
+
+
+def _answer(
+    result: Callable[[], Answer], *, stopping: tuple[type[BackendError], ...] = STOPPING
+) -> Answer | BackendError:
+    try:
+        return result()
+    except stopping:
+        raise
+    except BackendError as error:
+        return error

@@ -1,0 +1,1 @@
+"""Planning: discovery, comparison, plan items, write recovery."""

@@ -1,0 +1,230 @@
+"""What a pass sees of both sides: names and versions, and values only where versions leave a question.
+
+Nothing is changed here. What the target lists may lag behind; whatever differs from what the entry
+says, or is missing from the list, is looked at by itself before anything is concluded from it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from audit_app.integrity.row_authentication import authentic
+from secrets_app.keys import fingerprints
+from sync_app.backends.base import Backend, Copy, Seen, is_named
+from sync_app.domain.reconciliation import (
+    GONE,
+    Base,
+    Direction,
+    Item,
+    Ownership,
+    Presence,
+    Side,
+    needs_comparison,
+)
+from sync_app.errors import BackendError
+from sync_app.jobs.worker_pool import each, no_pulse
+from sync_app.models import SyncEntry, Target
+from sync_app.state import local_state
+from sync_app.state.local_state import Held
+from sync_app.state.ownership import base_of, intended_of, is_same, ownership, side_of
+
+_PULSE_EVERY: Final = 500
+_UNREADABLE: Final = Side(presence=Presence.UNREADABLE)
+
+
+@dataclass(kw_only=True, slots=True)
+class Finding:
+    """One name: what Keeper holds, what the target showed, and what was known."""
+
+    name: str
+    held: Held | None = None
+    seen: Seen | None = None
+    entry: SyncEntry | None = None
+    equal: bool | None = None
+    # What a write of ours made the last synced, where it is there and its outcome was not noted.
+    own: Base | None = None
+    # The operator's sentence, where the target's side could not be read.
+    problem: str = ""
+    # Whether Keeper's secret is gone although Keeper did not delete it.
+    lost: bool = False
+
+    @property
+    def base(self) -> Base | None:
+        """What was last synced, if that is known."""
+        return self.own or base_of(self.entry)
+
+    def ownership(self, target: Target) -> Ownership:
+        """Return what can be proved of the target's secret."""
+        secret = self.held.secret_uuid if self.held else None
+        return ownership(target, self.entry, self.seen, secret=secret)
+
+    def was_owned(self, target: Target) -> bool:
+        """Say whether our entry calls it ours, and what is there does not prove it."""
+        claimed = self.entry is not None and self.entry.ownership != Ownership.NONE
+        return claimed and self.ownership(target) is Ownership.NONE
+
+    def item(self, target: Target) -> Item:
+        """Return both sides for `reconcile`."""
+        absent = _UNREADABLE if self.lost else GONE
+        return Item(
+            keeper=self.held.side if self.held else absent,
+            target=_UNREADABLE if self.problem else side_of(self.entry, self.seen),
+            base=self.base,
+            ownership=self.ownership(target),
+            equal=self.equal,
+            was_owned=self.was_owned(target),
+        )
+
+
+def survey(target: Target, backend: Backend, *, pulse: Callable[[], None] = no_pulse) -> dict[str, Finding]:
+    """Return what is known of every name that Keeper, the target or an entry has, in its scope.
+
+    Raises a BackendError if the target cannot be listed to its end: nothing is concluded from a
+    part. Reads no value.
+    """
+    found: dict[str, Finding] = {}
+    for held in local_state.held(target.environment, scope=str(target.scope)):
+        found[held.name] = Finding(name=held.name, held=held)
+    for entry in _entries(target):
+        found.setdefault(entry.name, Finding(name=entry.name)).entry = entry
+    for count, seen in enumerate(backend.list()):
+        if local_state.lies_under(str(target.scope), seen.name):
+            found.setdefault(seen.name, Finding(name=seen.name)).seen = seen
+        if count % _PULSE_EVERY == 0:
+            pulse()
+    if backend.lists_everything:
+        _note_absent(found.values())
+    doubtful = [each for each in found.values() if _is_doubtful(target, each)]
+    look_again(backend, doubtful, pulse=pulse)
+    _find_lost(target, found)
+    return found
+
+
+def survey_of(
+    target: Target, backend: Backend, names: Iterable[str], *, pulse: Callable[[], None] = no_pulse
+) -> dict[str, Finding]:
+    """Return what is known of some names, each looked at by itself."""
+    held = local_state.held_of(target.environment, list(names))
+    found = {name: Finding(name=name, held=held.get(name)) for name in names}
+    for entry in _entries(target):
+        if entry.name in found:
+            found[entry.name].entry = entry
+    look_again(backend, found.values(), pulse=pulse)
+    return found
+
+
+def look_again(
+    backend: Backend, findings: Iterable[Finding], *, pulse: Callable[[], None] = no_pulse
+) -> None:
+    """Look at each of these names by itself, and note what could not be read."""
+    for finding, answer in each(lambda finding: backend.look(finding.name), findings, pulse=pulse):
+        if isinstance(answer, BackendError):
+            finding.problem = str(answer)
+        else:
+            finding.seen = answer
+
+
+def compare(
+    target: Target,
+    backend: Backend,
+    findings: Mapping[str, Finding],
+    *,
+    pulse: Callable[[], None] = no_pulse,
+    everything: bool = False,
+) -> None:
+    """Find out which values are equal, where versions do not tell, by reading the target's.
+
+    What the target holds is compared with Keeper's keyed fingerprint and forgotten. With
+    `everything` (what a person asked for by name) also where the rules would not ask.
+    """
+    questions = [
+        finding
+        for finding in findings.values()
+        if needs_reading(target, finding) or (everything and _in_both(finding))
+    ]
+    for finding, answer in each(lambda finding: backend.read(finding.name), questions, pulse=pulse):
+        if isinstance(answer, BackendError):
+            finding.problem = str(answer)
+        else:
+            finding.equal = _is_equal(finding, answer)
+
+
+def needs_reading(target: Target, finding: Finding) -> bool:
+    """Say whether the target's value has to be read: never that of a secret which is not our business."""
+    item = finding.item(target)
+    if finding.held is not None and finding.held.resolution:
+        # Keeper's side is known only when it is delivered: there is nothing to compare with.
+        return False
+    if target.rules.direction is Direction.PUSH and not item.owned:
+        return False
+    return needs_comparison(item)
+
+
+def _note_absent(findings: Iterable[Finding]) -> None:
+    """Note that nothing is at names that a whole list does not show, and that were never known there."""
+    for finding in findings:
+        if finding.seen is None and not _is_known(finding.entry):
+            finding.seen = Seen(name=finding.name, presence=Presence.ABSENT)
+
+
+def _find_lost(target: Target, found: Mapping[str, Finding]) -> None:
+    """Note of which secrets, still there and ours, Keeper's side went without Keeper."""
+    gone = {
+        name: finding.entry.secret_uuid
+        for name, finding in found.items()
+        if finding.held is None
+        and finding.entry is not None
+        and finding.seen is not None
+        and finding.seen.presence is Presence.PRESENT
+        and finding.ownership(target) is not Ownership.NONE
+    }
+    for name in local_state.lost(target.environment, gone):
+        found[name].lost = True
+
+
+def _in_both(finding: Finding) -> bool:
+    sides = (finding.held, finding.seen)
+    return all(side is not None and side.presence is Presence.PRESENT for side in sides)
+
+
+def _is_equal(finding: Finding, copy: Copy | None) -> bool | None:
+    """Say whether the target's value is Keeper's; None if it changed while it was looked at."""
+    if copy is None or finding.held is None or finding.seen is None or finding.held.resolution:
+        return None
+    if copy.seen.version != finding.seen.version:
+        return None
+    return fingerprints.matches(copy.value.encode(), finding.held.fingerprint)
+
+
+def _entries(target: Target) -> list[SyncEntry]:
+    """Return the entries that Keeper wrote; the others prove nothing, and are reported."""
+    rows = SyncEntry.objects.filter(local_state.under(str(target.scope)), target=target)
+    entries = list(rows)
+    for entry in entries:
+        entry.target = target
+    return authentic(entries)
+
+
+def _is_known(entry: SyncEntry | None) -> bool:
+    return entry is not None and (base_of(entry) is not None or entry.ownership != Ownership.NONE)
+
+
+def _is_doubtful(target: Target, finding: Finding) -> bool:
+    """Say whether a list alone does not settle what is at a name."""
+    entry, seen = finding.entry, finding.seen
+    if seen is None:
+        pulled = target.rules.direction is Direction.PULL and base_of(entry) is None
+        # An entry is forgotten only where it is known that nothing is there any more.
+        return _is_known(entry) if finding.held is None else not pulled
+    if intended_of(entry) is not None:
+        # A list may be older than what was intended, and show the version before it.
+        return True
+    if entry is None or base_of(entry) is None:
+        return False
+    owned = entry.ownership != Ownership.NONE
+    return (
+        seen.presence is not Presence.PRESENT
+        or not is_named(seen.version, entry.base_target)
+        or not is_same(entry, seen)
+        or (owned and finding.ownership(target) is Ownership.NONE)
+    )

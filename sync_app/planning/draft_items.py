@@ -1,0 +1,254 @@
+"""What a plan does with each name that was found, by the kind of the plan; no network, no change."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from audit_app.models import deployment_uuid
+from secrets_app.errors import InvalidName
+from secrets_app.values.names import validate_secret_name
+from sync_app.domain.reconciliation import (
+    Coverage,
+    Decision,
+    DeletionBudget,
+    Direction,
+    Outcome,
+    Ownership,
+    Presence,
+    Reason,
+    owned_there,
+    reconcile_all,
+)
+from sync_app.models import SyncEntry, Target
+from sync_app.models.plan import Act
+from sync_app.planning.discovery import Finding
+from sync_app.state import contests, deletions, local_state
+from sync_app.state.reference_resolver import PUSH_ONLY, Rights
+
+
+class Adoption(StrEnum):
+    """What becomes of the values when a secret of the target is taken over."""
+
+    KEEP = "keep_theirs"
+    REPLACE = "replace"
+    EQUAL = "only_if_equal"
+
+
+class Leaving(StrEnum):
+    """What becomes of what a target wrote when it is disconnected."""
+
+    LEAVE = "leave"
+    WITHDRAW = "withdraw"
+
+
+class Choice(StrEnum):
+    """Which side a person chose."""
+
+    OURS = "keep_ours"
+    THEIRS = "take_theirs"
+
+
+@dataclass(kw_only=True, slots=True)
+class Draft:
+    """One line of a plan before it is stored."""
+
+    finding: Finding
+    act: Act
+    reason: str
+
+
+def synced(
+    target: Target, findings: Mapping[str, Finding], *, coverage: Coverage, beyond_budget: bool = False
+) -> list[Draft]:
+    """Return what the target's rules make of each finding; `beyond_budget` lets any number be deleted."""
+    found = list(findings.values())
+    items = [finding.item(target) for finding in found]
+    budget = _budget(target, found)
+    decisions = reconcile_all(
+        items, rules=target.rules, budget=None if beyond_budget else budget, coverage=coverage
+    )
+    over = sum(decision.reason is Reason.OVER_BUDGET for decision in decisions)
+    too_many = deletions.sentence(budget, deleted=over, owned=owned_there(items)) if over else ""
+    elsewhere = _pulled_elsewhere(target, found, decisions)
+    waiting = contests.held_back(
+        target, {finding.name: decision for finding, decision in zip(found, decisions, strict=True)}
+    )
+    drafts = []
+    for finding, decision in zip(found, decisions, strict=True):
+        reason = finding.problem or (local_state.LOST if finding.lost else str(decision.reason))
+        if decision.reason is Reason.OVER_BUDGET:
+            reason = too_many
+        draft = Draft(finding=finding, act=Act(decision.outcome), reason=reason)
+        if finding.name in waiting:
+            draft.act, draft.reason = Act.DRIFTED, waiting[finding.name]
+        if decision.outcome is Outcome.PULL:
+            _restrict_pull(draft, elsewhere=elsewhere)
+        drafts.append(draft)
+    return drafts
+
+
+def _budget(target: Target, found: Iterable[Finding]) -> DeletionBudget:
+    """Return the budget; what was deleted lately is counted only where something may be deleted."""
+    may_delete = any(finding.held is None and finding.seen is not None for finding in found)
+    return deletions.budget(target) if may_delete else target.budget
+
+
+def adopted(target: Target, findings: Iterable[Finding], *, adoption: Adoption) -> list[Draft]:
+    """Return which secrets of the target are taken over, and why the others are not."""
+    living = set(Target.objects.filter(live=True).values_list("uuid", flat=True))
+    drafts = []
+    for finding in findings:
+        refusal = finding.problem or _unadoptable(target, finding, adoption, living)
+        act = Act.REFUSED if refusal else Act.ADOPT
+        drafts.append(Draft(finding=finding, act=act, reason=refusal or _ADOPTIONS[adoption]))
+    return drafts
+
+
+_ADOPTIONS = {
+    Adoption.KEEP: "taken over with the target's value",
+    Adoption.REPLACE: "taken over, and its value replaced by Keeper's",
+    Adoption.EQUAL: "taken over: both sides hold the same value",
+}
+
+
+def disconnected(target: Target, findings: Iterable[Finding], *, leaving: Leaving) -> list[Draft]:
+    """Return what becomes of each secret that is ours; the others are not mentioned."""
+    drafts = []
+    for finding in findings:
+        if finding.problem and finding.entry is not None:
+            drafts.append(Draft(finding=finding, act=Act.REFUSED, reason=finding.problem))
+            continue
+        present = finding.seen is not None and finding.seen.presence is Presence.PRESENT
+        if present and finding.ownership(target) is not Ownership.NONE:
+            drafts.append(_left(target, finding, leaving))
+    return drafts
+
+
+def resolved(target: Target, finding: Finding, *, choice: Choice, expected: tuple[str, str]) -> Draft:
+    """Return what a person's choice makes of one secret, if it is still as that person saw it.
+
+    `expected` are the versions of Keeper's and of the target's side at that time.
+    """
+    if finding.problem:
+        return Draft(finding=finding, act=Act.REFUSED, reason=finding.problem)
+    if finding.equal:
+        return Draft(finding=finding, act=Act.UNCHANGED, reason=Reason.EQUAL)
+    if versions(finding) != expected:
+        return Draft(finding=finding, act=Act.REFUSED, reason="changed since this was chosen: look again")
+    if choice is Choice.THEIRS:
+        return _taken(finding)
+    return _kept(target, finding)
+
+
+def refuse_references(target: Target, drafts: Iterable[Draft]) -> None:
+    """Refuse what would deliver references that may not be filled in, or write into a value with some."""
+    rights = Rights(target)
+    for draft in drafts:
+        resolution = draft.finding.held.resolution if draft.finding.held else None
+        if resolution is None:
+            continue
+        if draft.act is Act.PULL:
+            draft.act, draft.reason = Act.REFUSED, PUSH_ONLY
+        elif draft.act in {Act.CREATE, Act.UPDATE, Act.ADOPT}:
+            refusal = rights.refusal(resolution)
+            if refusal:
+                draft.act, draft.reason = Act.REFUSED, refusal
+
+
+def versions(finding: Finding) -> tuple[str, str]:
+    """Return the versions of both sides as a plan notes them."""
+    return (
+        finding.held.version if finding.held else "",
+        finding.seen.version if finding.seen else "",
+    )
+
+
+def _taken(finding: Finding) -> Draft:
+    if finding.seen is None or finding.seen.presence is not Presence.PRESENT:
+        reason = "it is gone from the target, and a sync deletes nothing in Keeper"
+        return Draft(finding=finding, act=Act.REFUSED, reason=reason)
+    return Draft(finding=finding, act=Act.PULL, reason="the target's value was chosen")
+
+
+def _kept(target: Target, finding: Finding) -> Draft:
+    if finding.held is None:
+        reason = "Keeper has no such secret: what changed in the target is never deleted"
+        return Draft(finding=finding, act=Act.REFUSED, reason=reason)
+    presence = finding.seen.presence if finding.seen else Presence.ABSENT
+    if presence is Presence.ABSENT:
+        return Draft(finding=finding, act=Act.CREATE, reason="Keeper's value was chosen")
+    if finding.ownership(target) is Ownership.NONE:
+        reason = "the target's secret is not ours: adopt it first"
+        return Draft(finding=finding, act=Act.REFUSED, reason=reason)
+    restored = presence is Presence.DELETED
+    reason = Reason.RESTORED if restored else "Keeper's value was chosen"
+    return Draft(finding=finding, act=Act.UPDATE, reason=reason)
+
+
+def _restrict_pull(draft: Draft, *, elsewhere: set[str]) -> None:
+    name = draft.finding.name
+    try:
+        validate_secret_name(name)
+    except InvalidName:
+        draft.act, draft.reason = Act.REFUSED, "Keeper takes no secret of this name"
+    if name in elsewhere:
+        draft.act, draft.reason = Act.CONFLICT, "Keeper's value was pulled from another target"
+
+
+def _pulled_elsewhere(target: Target, found: list[Finding], decisions: list[Decision]) -> set[str]:
+    """Return the names whose value in Keeper came from another target that is pulled from.
+
+    Without this two such targets that disagree would overwrite each other's value in Keeper forever.
+    """
+    names = {
+        finding.name: finding.held.version
+        for finding, decision in zip(found, decisions, strict=True)
+        if decision == Decision(Outcome.PULL, Reason.KEEPER_CHANGED) and finding.held
+    }
+    if not names:
+        return set()
+    others = SyncEntry.objects.filter(
+        target__environment=target.environment,
+        target__live=True,
+        target__direction__in=[Direction.PULL, Direction.BOTH],
+    ).exclude(target=target)
+    rows = others.exclude(base_keeper="").values_list("name", "base_keeper")
+    return {name for name, version in rows if names.get(name) == version}
+
+
+def _unadoptable(  # noqa: PLR0911  one return a reason
+    target: Target, finding: Finding, adoption: Adoption, living: set[UUID]
+) -> str:
+    """Return why a secret cannot be taken over; empty if it can."""
+    seen = finding.seen
+    if seen is None or seen.presence is not Presence.PRESENT:
+        return "there is no such secret in the target"
+    if finding.ownership(target) is not Ownership.NONE:
+        return "it is ours already"
+    mark = seen.mark
+    if mark is not None and mark.deployment != deployment_uuid():
+        return "another Keeper has marked it as its own: have it disconnected there first"
+    if mark is not None and mark.target in living - {target.uuid}:
+        return "another target of this Keeper has marked it as its own"
+    if adoption is not Adoption.KEEP and finding.held is None:
+        return "Keeper has no secret of this name"
+    if finding.held is not None and finding.held.presence is not Presence.PRESENT:
+        return str(Reason.KEEPER_UNREADABLE)
+    if finding.held is not None and finding.held.resolution and adoption is not Adoption.REPLACE:
+        return PUSH_ONLY
+    if adoption is Adoption.EQUAL and not finding.equal:
+        return "the values are not the same"
+    return ""
+
+
+def _left(target: Target, finding: Finding, leaving: Leaving) -> Draft:
+    if leaving is Leaving.LEAVE:
+        return Draft(finding=finding, act=Act.RELEASE, reason="it stays; our mark is taken off")
+    if finding.ownership(target) is Ownership.ADOPTED:
+        return Draft(finding=finding, act=Act.RELEASE, reason=Reason.ADOPTED)
+    base = finding.base
+    if base is None or finding.seen is None or finding.seen.version != base.target:
+        reason = "it was changed in the target: it stays, and our mark is taken off"
+        return Draft(finding=finding, act=Act.RELEASE, reason=reason)
+    return Draft(finding=finding, act=Act.DELETE, reason="written by this target, and withdrawn with it")

@@ -1,0 +1,325 @@
+"""Makes plans: looks at both sides, decides, and stores what would be done. Nothing is changed anywhere."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events.actions import Action
+from audit_app.events.streams import environment_stream
+from audit_app.integrity.row_authentication import authentic
+from audit_app.recording.recorder import record
+from environments_app.authorization.policy import Principal
+from secrets_app.models import Secret
+from secrets_app.values.names import MAX_NAME_LENGTH
+from sync_app.backends.base import Backend, Seen, Shown
+from sync_app.domain.reconciliation import Coverage, Presence
+from sync_app.errors import BackendError, PlanNotReady
+from sync_app.jobs.bulk_rows import insert_rows
+from sync_app.jobs.leases import Lease
+from sync_app.jobs.queue import enqueue
+from sync_app.jobs.worker_pool import each, no_pulse
+from sync_app.models import Plan, PlanItem, Run, Target
+from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
+from sync_app.models.run import RunKind, Trigger
+from sync_app.planning import draft_items, sync_entries
+from sync_app.planning.discovery import Finding, compare, needs_reading, survey, survey_of
+from sync_app.planning.draft_items import Adoption, Choice, Draft, Leaving, refuse_references, synced
+from sync_app.planning.write_recovery import claim_of, recognise
+from sync_app.state.deletions import BEYOND_BUDGET
+from sync_app.state.local_state import lies_under
+from sync_app.state.pulled_values import value_refusal
+from sync_app.targets.credentials import connected
+from sync_app.targets.lookup import require_on
+from sync_app.targets.principals import principal_of, require_usable
+
+
+def check(run: Run, *, lease: Lease | None = None) -> dict[str, int]:
+    """Note how each secret stands; return how many stand how.
+
+    Raises a BackendError if the target cannot be listed to its end, Forbidden or Invisible,
+    TargetConflict or Tampered, KeyUnavailable.
+    """
+    actor = principal_of(run)
+    require_on(actor=actor, action=Action.TARGET_PLAN, target=run.target)
+    with connected(actor=actor, target=run.target) as backend:
+        return look(run.target, backend=backend, lease=lease)
+
+
+def look(target: Target, *, backend: Backend, lease: Lease | None = None) -> dict[str, int]:
+    """Note by this backend how each secret of a target stands; return how many stand how."""
+    found = survey(target, backend, pulse=lease.pulse_or_leave if lease else no_pulse)
+    drawn = synced(target, found, coverage=Coverage(keeper=True, target=True))
+    refuse_references(target, drawn)
+    # Where only the values could tell, or the next pass will, what the last pass found stands.
+    told = [each for each in drawn if not _is_open(target, each.finding)]
+    sync_entries.note(target, told, lease=lease, forget=True)
+    return dict(sorted(Counter(str(sync_entries.state_after(draft)) for draft in drawn).items()))
+
+
+def _is_open(target: Target, finding: Finding) -> bool:
+    """Say whether metadata do not tell how a secret stands."""
+    return claim_of(target, finding) is not None or (finding.base is None and needs_reading(target, finding))
+
+
+# What a plan does to either side.
+ACTING: Final = frozenset({Act.CREATE, Act.UPDATE, Act.DELETE, Act.PULL, Act.ADOPT, Act.RELEASE})
+RIGHTS: Final[dict[str, Action]] = {
+    PlanKind.SYNC: Action.TARGET_APPLY,
+    PlanKind.ADOPT: Action.TARGET_ADOPT,
+    PlanKind.DISCONNECT: Action.TARGET_REMOVE,
+}
+# Of secrets that are none of Keeper's business, so many are listed; all are counted.
+MAX_UNMANAGED: Final = 1000
+MAX_NAMES: Final = 1000
+_ROWS: Final = 500
+# What making a plan says of it; what it is for was sealed when it was asked for, and is not sealed again.
+_MADE: Final = ["state", "ready_at", "finished_at", "counts", "rules", "keeper_complete", "target_complete"]
+_REASON_LENGTH: Final = 200
+# Of a destination's fields: how long a deletion can be taken back, and by which key a value is sealed.
+_CARRIED_OUT_BY: Final = ("recovery_window_days", "kms_key_id")
+
+
+def request_plan(
+    *,
+    actor: Principal,
+    target: Target,
+    kind: PlanKind = PlanKind.SYNC,
+    options: Mapping[str, Json] | None = None,
+) -> Run:
+    """Queue the making of a plan; the run that is returned names it.
+
+    Options: to sync, `beyond_budget` (True) to delete more than the budget allows; to adopt, `names`
+    (at most 1,000) and `mode` (an Adoption); to disconnect, `mode` (a Leaving). Raises Forbidden or
+    Invisible, PlanNotReady if the options are not those of the kind, RunInProgress, TargetConflict or
+    Tampered.
+    """
+    right = Action.TARGET_PLAN if kind is PlanKind.SYNC else RIGHTS[kind]
+    require_on(actor=actor, action=right, target=target)
+    require_usable(target)
+    with transaction.atomic():
+        plan = new_plan(actor=actor, target=target, kind=kind, options=_checked(kind, options or {}))
+        return enqueue(actor=actor, target=target, kind=RunKind.PLAN, trigger=Trigger.PERSON, plan=plan)
+
+
+def request_again(*, actor: Principal, plan: Plan) -> Run:
+    """Queue the making of a plan like an earlier one: of its kind, for what was asked then.
+
+    A choice about one secret is not made again: that is an ordinary plan. Raises PlanNotReady if the
+    plan's row was changed outside Keeper, and as `request_plan` does.
+    """
+    if not authentic([plan]):
+        raise PlanNotReady("the plan's row was changed outside Keeper: plan again from the target's page")
+    return request_plan(actor=actor, target=plan.target, kind=PlanKind(plan.kind), options=plan.options)
+
+
+def new_plan(*, actor: Principal, target: Target, kind: PlanKind, options: Mapping[str, Json]) -> Plan:
+    """Store a plan that is still to be made."""
+    return Plan.objects.create(
+        target=target,
+        kind=kind,
+        options=dict(options),
+        made_by=actor.name,
+        made_by_kind=actor.kind,
+        made_by_uuid=actor.uuid,
+    )
+
+
+def make_plan(run: Run, *, lease: Lease | None = None) -> dict[str, Shown]:
+    """Make the plan of a run; that of a scheduled run is stored first.
+
+    Return what was seen of what is to be written over, for whoever carries the plan out at once.
+    Raises a BackendError if a side cannot be listed to its end, Forbidden or Invisible if
+    whoever started the run may do it no longer, TargetConflict or Tampered, KeyUnavailable.
+    """
+    actor = principal_of(run)
+    plan = run.plan or _attached(run, actor, lease)
+    right = Action.TARGET_PLAN if plan.kind == PlanKind.SYNC else RIGHTS[plan.kind]
+    require_on(actor=actor, action=right, target=run.target)
+    if plan.state != PlanState.MAKING:
+        return {}
+    with connected(actor=actor, target=run.target) as backend:
+        return draw(plan, backend=backend, actor=actor, lease=lease)
+
+
+def draw(plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None = None) -> dict[str, Shown]:
+    """Look at both sides of the plan's target by this backend, decide, and store the plan.
+
+    Return what was seen of what is to be written over, as of when the look began.
+    """
+    pulse = lease.pulse_or_leave if lease else no_pulse
+    began = time.monotonic()
+    drawn = _drawn(plan, backend, pulse)
+    draft_items.refuse_references(plan.target, drawn)
+    _refuse_unusable_values(plan, backend, drawn, pulse)
+    plan.counts = dict(sorted(Counter(str(draft.act) for draft in drawn).items()))
+    plan.keeper_complete = plan.target_complete = True
+    plan.rules = rules_of(plan.target)
+    with transaction.atomic():
+        if lease:
+            lease.hold()
+        # Of an earlier attempt, which stored a part.
+        PlanItem.objects.filter(plan=plan).delete()
+    stored = _stored(drawn)
+    for start in range(0, len(stored), _ROWS):
+        _store(plan, stored[start : start + _ROWS], lease)
+    sync_entries.note(plan.target, drawn, lease=lease, forget=plan.kind == PlanKind.SYNC)
+    _finish(plan, actor, lease)
+    updates = [draft.finding for draft in drawn if draft.act is Act.UPDATE]
+    return {finding.name: Shown(seen=finding.seen, at=began) for finding in updates if finding.seen}
+
+
+def rules_of(target: Target) -> dict[str, Json]:
+    """Return the rules under which a plan is made, and how it is carried out, as it notes them."""
+    names = ("direction", "conflict", "deletion", "budget_number", "budget_percent", "scope")
+    given = {name: target.destination[name] for name in _CARRIED_OUT_BY if name in target.destination}
+    return {name: getattr(target, name) for name in names} | given
+
+
+def _drawn(plan: Plan, backend: Backend, pulse: Callable[[], None]) -> list[Draft]:
+    target, options = plan.target, plan.options
+    if plan.kind == PlanKind.ADOPT:
+        found = survey_of(target, backend, _scoped(target, options["names"]), pulse=pulse)
+        compare(target, backend, found, pulse=pulse, everything=True)
+        return draft_items.adopted(target, found.values(), adoption=Adoption(options["mode"]))
+    if plan.kind == PlanKind.DISCONNECT:
+        found = survey(target, backend, pulse=pulse)
+        recognise(target, backend, found, pulse=pulse)
+        return draft_items.disconnected(target, found.values(), leaving=Leaving(options["mode"]))
+    if "choice" in options:
+        found = survey_of(target, backend, [options["name"]], pulse=pulse)
+        compare(target, backend, found, pulse=pulse, everything=True)
+        expected = (options["keeper_version"], options["target_version"])
+        choice = Choice(options["choice"])
+        return [
+            draft_items.resolved(target, each, choice=choice, expected=expected) for each in found.values()
+        ]
+    found = survey(target, backend, pulse=pulse)
+    recognise(target, backend, found, pulse=pulse)
+    compare(target, backend, found, pulse=pulse)
+    return draft_items.synced(
+        target,
+        found,
+        coverage=Coverage(keeper=True, target=True),
+        beyond_budget=BEYOND_BUDGET in options,
+    )
+
+
+def _refuse_unusable_values(
+    plan: Plan, backend: Backend, drawn: list[Draft], pulse: Callable[[], None]
+) -> None:
+    """Refuse each line that takes a value which Keeper cannot store, with the reason; each value is read."""
+    kept = plan.options.get("mode") == Adoption.KEEP
+    taking = [draft for draft in drawn if draft.act is Act.PULL or (kept and draft.act is Act.ADOPT)]
+    types = _types_of([draft.finding.held.secret_uuid for draft in taking if draft.finding.held])
+    for draft, copy in each(lambda draft: backend.read(draft.finding.name), taking, pulse=pulse):
+        if isinstance(copy, BackendError):
+            draft.act, draft.reason = Act.REFUSED, str(copy)
+        elif copy is not None:
+            held = draft.finding.held
+            refusal = value_refusal(copy.value, held_type=types.get(held.secret_uuid, "") if held else "")
+            if refusal:
+                draft.act, draft.reason = Act.REFUSED, refusal
+
+
+def _types_of(uuids: list[UUID]) -> dict[UUID, str]:
+    types: dict[UUID, str] = {}
+    for start in range(0, len(uuids), _ROWS):
+        rows = Secret.objects.filter(uuid__in=uuids[start : start + _ROWS])
+        types |= dict(rows.values_list("uuid", "secret_type"))
+    return types
+
+
+def _checked(kind: PlanKind, options: Mapping[str, Json]) -> dict[str, Json]:
+    """Return the options of a kind of plan. Raises PlanNotReady if they are not that."""
+    if kind is PlanKind.SYNC:
+        return {BEYOND_BUDGET: True} if options.get(BEYOND_BUDGET) is True else {}
+    try:
+        if kind is PlanKind.DISCONNECT:
+            return {"mode": Leaving(str(options.get("mode")))}
+        names = options.get("names")
+        if not isinstance(names, list) or not 1 <= len(names) <= MAX_NAMES:
+            raise PlanNotReady(f"give 1 to {MAX_NAMES:,} names to adopt")
+        chosen: list[Json] = [*sorted({str(name) for name in names})]
+        return {"mode": Adoption(str(options.get("mode"))), "names": chosen}
+    except ValueError as error:
+        raise PlanNotReady("the mode is not one of this kind of plan") from error
+
+
+def _scoped(target: Target, names: Iterable[Any]) -> list[str]:
+    return [name for name in names if lies_under(str(target.scope), name)]
+
+
+def _attached(run: Run, actor: Principal, lease: Lease | None) -> Plan:
+    with transaction.atomic():
+        if lease:
+            # Whoever was overtaken would put an empty plan in the place of the one at work.
+            lease.hold()
+        run.plan = new_plan(actor=actor, target=run.target, kind=PlanKind.SYNC, options={})
+        run.save(update_fields=["plan"])
+    return run.plan
+
+
+def _stored(drawn: list[Draft]) -> list[Draft]:
+    """Return what is stored one by one; what stays as it is, and most of what is not ours, is counted."""
+    listed = [
+        draft
+        for draft in drawn
+        if draft.act is not Act.UNCHANGED and len(draft.finding.name) <= MAX_NAME_LENGTH
+    ]
+    unmanaged = [draft for draft in listed if draft.act is Act.UNMANAGED]
+    return [draft for draft in listed if draft.act is not Act.UNMANAGED] + unmanaged[:MAX_UNMANAGED]
+
+
+def _store(plan: Plan, stored: list[Draft], lease: Lease | None) -> None:
+    items = [_item(plan, draft) for draft in stored]
+    with transaction.atomic():
+        if lease:
+            lease.hold()
+        insert_rows(items)
+
+
+def _item(plan: Plan, draft: Draft) -> PlanItem:
+    finding = draft.finding
+    keeper_version, target_version = draft_items.versions(finding)
+    seen = finding.seen or Seen(name=finding.name, presence=Presence.UNLISTED)
+    return PlanItem(
+        plan=plan,
+        name=finding.name,
+        act=draft.act,
+        reason=draft.reason[:_REASON_LENGTH],
+        state=ItemState.PLANNED if draft.act in ACTING else ItemState.SKIPPED,
+        secret_uuid=finding.held.secret_uuid if finding.held else None,
+        keeper_version=keeper_version,
+        keeper_number=finding.held.number if finding.held else None,
+        there_number=finding.entry.base_number if finding.entry else None,
+        target_version=target_version,
+        target_presence=seen.presence,
+        remote_id=seen.remote_id,
+        ownership=finding.ownership(plan.target),
+    )
+
+
+def _finish(plan: Plan, actor: Principal, lease: Lease | None) -> None:
+    target = plan.target
+    plan.state, plan.ready_at = PlanState.READY, timezone.now()
+    if not any(plan.counts.get(act) for act in ACTING):
+        plan.state, plan.finished_at = PlanState.DONE, plan.ready_at
+    with transaction.atomic():
+        if lease:
+            lease.hold()
+        older = Plan.objects.filter(target=target, state__in=[PlanState.READY, PlanState.MAKING])
+        older.exclude(pk=plan.pk).update(state=PlanState.SUPERSEDED)
+        plan.save(update_fields=_MADE)
+        record(
+            actor=actor,
+            action=Action.TARGET_PLAN,
+            stream=environment_stream(target.environment.uuid),
+            object=target.audit_object,
+            details={"plan": str(plan.uuid), "kind": plan.kind, "counts": plan.counts},
+        )

@@ -1,0 +1,174 @@
+"""Writes entries: what Keeper knows of each name at a target, and how it stands."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from django.db import transaction
+from django.db.models import Q
+
+from audit_app.integrity.row_authentication import authentic
+from sync_app.domain.delivery_state import State, state_of
+from sync_app.domain.reconciliation import Direction, Outcome, Ownership, Presence, Reason
+from sync_app.jobs.bulk_rows import update_rows
+from sync_app.jobs.leases import Lease, database_now
+from sync_app.models import Plan, PlanItem, SyncEntry, Target
+from sync_app.models.plan import Act, ItemState
+from sync_app.planning.draft_items import Draft
+from sync_app.state.ownership import is_same
+
+_ROWS: Final = 500
+_REASON_LENGTH: Final = 500
+_COVERED: Final = (
+    "secret_uuid",
+    "base_keeper",
+    "base_target",
+    "intended_keeper",
+    "intended_target",
+    "remote_id",
+    "ownership",
+)
+_UNCOVERED: Final = ("state", "reason", "base_number", "intended_number", "synced_at")
+_INTENT: Final = ["intended_keeper", "intended_target", "intended_number", "row_mac"]
+_COLUMNS: Final = [*_COVERED, *_UNCOVERED, "checked_at", "row_mac"]
+
+
+def note(target: Target, drafts: Sequence[Draft], *, lease: Lease | None, forget: bool) -> None:
+    """Note how each secret stands by now; where both sides were found equal, that becomes the base.
+
+    With `forget`, entries of names that exist on neither side any more are removed; not while the target
+    shows nothing at all, which may pass.
+    """
+    shows = any(_is_shown(draft) for draft in drafts)
+    new, changed, stated, gone = [], [], [], []
+    for draft in drafts:
+        entry = draft.finding.entry
+        if forget and entry is not None and draft.reason == Reason.NOWHERE and _may_go(entry, shows=shows):
+            gone.append(entry.pk)
+        elif entry is None and draft.finding.held is not None:
+            new.append(_stated(target, _fresh(target, draft), draft))
+        elif entry is not None:
+            before = _values(entry, _COVERED), _values(entry, _UNCOVERED)
+            _stated(target, entry, draft)
+            if before[0] != _values(entry, _COVERED):
+                changed.append(entry)
+            elif before[1] != _values(entry, _UNCOVERED):
+                stated.append(entry)
+    now = database_now()
+    for start in range(0, max(len(new), len(changed), len(stated), len(gone)), _ROWS):
+        part = slice(start, start + _ROWS)
+        with transaction.atomic():
+            if lease:
+                lease.hold()
+            SyncEntry.objects.filter(pk__in=gone[part]).delete()
+            insert(target, new[part])
+            save(changed[part])
+            # What the MAC does not cover, which stays as it is.
+            update_rows(stated[part], _UNCOVERED)
+    SyncEntry.objects.filter(target=target).update(checked_at=now)
+
+
+def insert(target: Target, new: Sequence[SyncEntry]) -> None:
+    """Store new entries, in place of any that were not written by Keeper."""
+    if new:
+        SyncEntry.objects.filter(target=target, name__in=[entry.name for entry in new]).delete()
+        SyncEntry.objects.bulk_create(new, batch_size=_ROWS)
+
+
+def save(entries: Sequence[SyncEntry]) -> None:
+    """Store changed entries."""
+    _save(entries, _COLUMNS)
+
+
+def save_intents(entries: Sequence[SyncEntry]) -> None:
+    """Store what is about to be written, of entries that are otherwise as they were stored."""
+    _save(entries, _INTENT)
+
+
+def _save(entries: Sequence[SyncEntry], columns: Sequence[str]) -> None:
+    for entry in entries:
+        entry.seal_row()
+    update_rows(entries, columns)
+
+
+def of_names(target: Target, names: Iterable[str]) -> dict[str, SyncEntry]:
+    """Return the genuine entries of some names."""
+    rows = SyncEntry.objects.filter(target=target, name__in=list(names))
+    return {entry.name: entry for entry in _authentic(target, rows)}
+
+
+def count_owned(target: Target, *, withdrawn_by: Plan) -> int:
+    """Return how many secrets of a target are ours, by genuine entries.
+
+    What is gone from there counts no more, but for what this very plan has withdrawn.
+    """
+    mine = PlanItem.objects.filter(plan=withdrawn_by, act=Act.DELETE, state=ItemState.DONE)
+    gone = Q(reason=Reason.WITHDRAWN) | Q(state=State.MISSING)
+    rows = SyncEntry.objects.filter(target=target).exclude(ownership=Ownership.NONE)
+    return len(_authentic(target, rows.exclude(gone & ~Q(name__in=mine.values("name")))))
+
+
+def _authentic(target: Target, rows: Iterable[SyncEntry]) -> list[SyncEntry]:
+    found = list(rows)
+    for row in found:
+        # One object for all, so that no row asks for its target again.
+        row.target = target
+    return authentic(found)
+
+
+def _fresh(target: Target, draft: Draft) -> SyncEntry:
+    finding = draft.finding
+    return SyncEntry(
+        target=target,
+        name=finding.name,
+        secret_uuid=finding.held.secret_uuid if finding.held else None,
+    )
+
+
+def _is_shown(draft: Draft) -> bool:
+    seen = draft.finding.seen
+    return seen is not None and seen.presence in {Presence.PRESENT, Presence.DELETED}
+
+
+def _may_go(entry: SyncEntry, *, shows: bool) -> bool:
+    return shows or entry.ownership == Ownership.NONE
+
+
+def _values(entry: SyncEntry, columns: Sequence[str]) -> list[object]:
+    return [getattr(entry, name) for name in columns]
+
+
+def _stated(target: Target, entry: SyncEntry, draft: Draft) -> SyncEntry:
+    """Put on an entry what a draft found."""
+    finding = draft.finding
+    entry.state, entry.reason = state_after(draft), draft.reason[:_REASON_LENGTH]
+    held, seen = finding.held, finding.seen
+    if held is not None and entry.ownership == Ownership.NONE:
+        entry.secret_uuid = held.secret_uuid
+    if finding.was_owned(target) and target.rules.direction is Direction.PUSH:
+        # What was last synced stays on record, until it is adopted again or proves to be ours.
+        return entry
+    if finding.equal and held is not None and seen is not None:
+        if not is_same(entry, seen):
+            entry.ownership = Ownership.NONE
+        entry.note_base(keeper=held.version, target=seen.version, number=held.number)
+        entry.remote_id = seen.remote_id
+        entry.synced_at = entry.synced_at or database_now()
+    elif finding.own is not None and seen is not None:
+        was_synced = finding.own.keeper == entry.base_keeper
+        number = entry.base_number if was_synced else entry.intended_number
+        entry.note_base(keeper=finding.own.keeper, target=seen.version, number=number)
+        entry.remote_id = seen.remote_id
+        if was_synced:
+            return entry
+        # When it was written nobody knows: a system that takes one version in so long a time gets no second.
+        entry.synced_at = database_now()
+    return entry
+
+
+def state_after(draft: Draft) -> State:
+    """Return how a secret stands for which this was decided and nothing was done yet."""
+    try:
+        return state_of(Outcome(draft.act))
+    except ValueError:
+        # To adopt or to release: until then it stands as it stood.
+        return State(draft.finding.entry.state) if draft.finding.entry else State.UNMANAGED

@@ -1,0 +1,90 @@
+"""Recognises Keeper's own writes to a target where nobody noted what became of them.
+
+Their worker was killed, or never got an answer, and Keeper's side may have changed since. Before each
+write the entry notes the base that this would make. If that very version is there, with our mark and
+proved to be Keeper's, then it is the base, and nobody else changed anything. In the same way the base that an
+earlier Keeper noted by a number alone is taken over, once.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final, TypeGuard
+
+from secrets_app.keys import fingerprints
+from sync_app.backends.base import Backend, Copy, is_named
+from sync_app.domain.reconciliation import Base, Direction, Ownership, Presence
+from sync_app.errors import BackendError, ValueUnusable
+from sync_app.jobs.worker_pool import each, no_pulse
+from sync_app.models import Target
+from sync_app.planning.discovery import Finding
+from sync_app.state import local_state
+from sync_app.state.ownership import base_of, intended_of, is_same
+
+_MOVED: Final = "the target's secret changed while it was looked at: plan again"
+
+
+def recognise(
+    target: Target, backend: Backend, findings: Mapping[str, Finding], *, pulse: Callable[[], None] = no_pulse
+) -> None:
+    """Note on each finding the base that such a write made, if it is there.
+
+    Where others can make a version of that name too, its value has to be the one that was intended: it
+    is read, compared with that one's keyed fingerprint, and forgotten. What was filled in has none. Where
+    it cannot be read, nobody knows whose it is, and nothing is decided.
+    """
+    found = {
+        name: claim for name, finding in findings.items() if (claim := claim_of(target, finding)) is not None
+    }
+    known = local_state.fingerprints_of(claim.keeper for claim in found.values())
+    questions = []
+    for name, claim in found.items():
+        if backend.next_version_is_proof or _is_without_fingerprint(findings[name], claim):
+            findings[name].own = claim
+        elif claim.keeper in known:
+            questions.append(findings[name])
+    for finding, answer in each(lambda finding: backend.read(finding.name), questions, pulse=pulse):
+        claim = found[finding.name]
+        if isinstance(answer, ValueUnusable):
+            # Keeper writes nothing like that: it is somebody else's.
+            continue
+        if isinstance(answer, BackendError):
+            finding.problem = str(answer)
+        elif not _is_here(answer, finding):
+            finding.problem = _MOVED
+        elif fingerprints.matches(answer.value.encode(), known[claim.keeper]):
+            finding.own = claim
+
+
+def claim_of(target: Target, finding: Finding) -> Base | None:
+    """Return what would be the last synced, where a part of the name of the target's version is known.
+
+    It is that of a write of ours whose outcome nobody noted; or what was synced last, where an earlier
+    Keeper noted less of its name than it has.
+    """
+    seen, entry = finding.seen, finding.entry
+    if seen is None or entry is None or seen.presence is not Presence.PRESENT:
+        return None
+    owned = finding.ownership(target) is not Ownership.NONE
+    intended, base = intended_of(entry), base_of(entry)
+    if owned and intended is not None and is_named(seen.version, intended.target):
+        return replace(intended, target=seen.version)
+    may_be_read = (owned or target.rules.direction is not Direction.PUSH) and is_same(entry, seen)
+    if may_be_read and base is not None and _is_shorter(base.target, seen.version):
+        return replace(base, target=seen.version)
+    return None
+
+
+def _is_shorter(name: str, version: str) -> bool:
+    return name != version and is_named(version, name)
+
+
+def _is_without_fingerprint(finding: Finding, claim: Base) -> bool:
+    """Say whether a value that was synced last holds what references filled in: it cannot be compared."""
+    base = base_of(finding.entry)
+    is_base = base is not None and _is_shorter(base.target, claim.target) and base.keeper == claim.keeper
+    return is_base and local_state.is_filled_in(claim.keeper)
+
+
+def _is_here(copy: Copy | None, finding: Finding) -> TypeGuard[Copy]:
+    """Say whether a copy is of the version that was seen."""
+    return copy is not None and finding.seen is not None and copy.seen.version == finding.seen.version

@@ -1,0 +1,1 @@
+"""Execution of a rotation: steps, lease, runner, operator actions."""

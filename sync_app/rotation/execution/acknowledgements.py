@@ -1,0 +1,82 @@
+"""Consumers say which version of a secret they use by now, so that retiring can wait for the slowest."""
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from audit_app.events.actions import Action
+from audit_app.events.streams import environment_stream
+from audit_app.integrity.row_state import row_state
+from audit_app.recording.recorder import record
+from environments_app.authorization.policy import Principal
+from secrets_app.models import Secret
+from secrets_app.queries.lookup import require_authentic, require_on
+from secrets_app.services.read import version_of
+from sync_app.models import Acknowledgement
+
+
+def acknowledge(*, actor: Principal, secret: Secret, number: int, instance: str = "") -> Acknowledgement:
+    """Note that a consumer uses a version; its last word counts.
+
+    `instance` tells apart several that share a token. Raises NoSuchVersion, TamperedSecret, and
+    Forbidden or Invisible.
+    """
+    require_on(actor=actor, action=Action.ROTATION_ACKNOWLEDGE, secret=secret)
+    require_authentic(secret)
+    version_of(secret, number)
+    who = {
+        "secret_id": secret.uuid,
+        "consumer_kind": actor.kind,
+        "consumer_uuid": actor.uuid,
+        "instance": instance,
+    }
+    try:
+        return _noted(actor, secret, number, who)
+    except IntegrityError:
+        # The same consumer spoke for the first time twice at once.
+        return _noted(actor, secret, number, who)
+
+
+def withdraw(*, actor: Principal, secret: Secret, instance: str = "") -> bool:
+    """Take one's own word back: one's consumer, or an instance of it, has ended; False if it said nothing.
+
+    Nothing waits for it any more. Raises Forbidden or Invisible.
+    """
+    require_on(actor=actor, action=Action.ROTATION_ACKNOWLEDGE, secret=secret)
+    with transaction.atomic():
+        own = Acknowledgement.objects.select_for_update().filter(
+            secret=secret, consumer_kind=actor.kind, consumer_uuid=actor.uuid, instance=instance
+        )
+        said = own.first()
+        if said is None:
+            return False
+        record(
+            actor=actor,
+            action=Action.ROTATION_ACKNOWLEDGE,
+            stream=environment_stream(secret.environment.uuid),
+            object=secret.audit_object,
+            details={"instance": instance, "withdrawn": True, **row_state(said, gone=True)},
+        )
+        said.delete()
+    return True
+
+
+def require_visible(*, actor: Principal, secret: Secret) -> None:
+    """Ask for the right to see who uses what. Raises Forbidden or Invisible."""
+    require_on(actor=actor, action=Action.ROTATION_VIEW, secret=secret)
+
+
+def _noted(actor: Principal, secret: Secret, number: int, who: dict[str, object]) -> Acknowledgement:
+    with transaction.atomic():
+        said = Acknowledgement.objects.select_for_update().filter(**who).first() or Acknowledgement(**who)
+        if said.pk and said.number == number and said.is_authentic():
+            return said
+        said.consumer_name, said.number, said.acknowledged_at = actor.name, number, timezone.now()
+        said.save()
+        record(
+            actor=actor,
+            action=Action.ROTATION_ACKNOWLEDGE,
+            stream=environment_stream(secret.environment.uuid),
+            object=secret.audit_object,
+            details={"number": number, "instance": said.instance, **row_state(said)},
+        )
+    return said

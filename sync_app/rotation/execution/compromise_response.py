@@ -1,0 +1,245 @@
+"""Rotates what somebody knows: looks at what each secret would come to, then asks for each by itself."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from audit_app.events.actions import Action
+from audit_app.queries.access_log import record_view
+from environments_app.authorization.policy import Principal, allows, environments_for, require
+from environments_app.errors import AccessError, ApprovalNeeded, InvalidField, Invisible
+from environments_app.models import Environment, ServiceToken, User
+from secrets_app.errors import SecretError
+from secrets_app.exposure.known_values import Known, in_batches, known_to
+from secrets_app.services import lifecycle
+from secrets_app.values.batch_results import NOT_ALLOWED, reason_of
+from sync_app.errors import SyncError
+from sync_app.models import Acknowledgement, Rotation, RotationPolicy
+from sync_app.rotation.execution.requests import request_rotation
+
+# Asked for at a time; whoever repeats it goes on with the next ones.
+AT_A_TIME: Final = 200
+# So many of one name are told apart; a token that is renewed keeps its name.
+_NAMED: Final = 5
+_KINDS: Final = {"user": "a person", "token": "a token"}
+_SUSPENDED: Final = "Its policy is suspended: resume it first."
+_STOPPED: Final = "Its rotation stopped: settle that first."
+_ASKED: Final = "It was asked for already."
+_MARKED: Final = "It is marked as due already: change it by hand."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """The person or token in question; `name` is what has to be typed to confirm."""
+
+    uuid: UUID
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exposed:
+    """A secret that somebody knows and that is still served, and what would become of it.
+
+    Without a policy it needs a hand, and is marked as due. `reason` says why nothing would be done,
+    `slow` who did not confirm the present version, and so may be cut off by an emergency.
+    """
+
+    known: Known
+    policy: RotationPolicy | None
+    reason: str = ""
+    slow: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How one of them ended; `approval` is the request that waits for a second person."""
+
+    exposed: Exposed
+    rotation: Rotation | None = None
+    marked: bool = False
+    reason: str = ""
+    approval: int | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether it was asked for, or marked as due."""
+        return self.marked or self.rotation is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What became of each, and how many are left to be asked for by the next call."""
+
+    results: Sequence[Result]
+    left: int = 0
+    cut_off: Sequence[str] = ()
+
+
+def require_managing(actor: Principal) -> None:
+    """Ask for the right to read the trail of any environment at all. Raises Forbidden; it is recorded."""
+    if environments_for(actor, Action.TRAIL_VIEW) is None:
+        require(actor=actor, action=Action.TRAIL_VIEW, environment=None)
+
+
+def find_reader(*, actor: Principal, name: str) -> Reader:
+    """Return whom a username, a token's name or a uuid means.
+
+    Names of tokens are looked up in the environments whose trail the actor may read. Raises Forbidden,
+    Invisible if it means nobody, InvalidField if it means several.
+    """
+    require_managing(actor)
+    places = environments_for(actor, Action.TRAIL_VIEW)
+    tokens = ServiceToken.objects.all()
+    # An administrator's condition is empty: it takes in the tokens that belong to no environment.
+    named = tokens.filter(environment__in=Environment.objects.filter(places)) if places else tokens
+    return _meant(name, named)
+
+
+def reader_named(name: str) -> Reader:
+    """Return whom a username, a token's name or a uuid means, for who has the host.
+
+    Raises Invisible if it means nobody, InvalidField if it means several.
+    """
+    return _meant(name, ServiceToken.objects.all())
+
+
+def _meant(name: str, named: QuerySet[ServiceToken]) -> Reader:
+    try:
+        uuid = UUID(name)
+    except ValueError:
+        people, tokens = User.objects.filter(username=name), named.filter(name=name)
+    else:
+        people, tokens = User.objects.filter(uuid=uuid), ServiceToken.objects.filter(uuid=uuid)
+    found = [
+        *(Reader(uuid=user.uuid, name=user.username, kind="user") for user in people),
+        *(Reader(uuid=token.uuid, name=token.name, kind="token") for token in tokens[:_NAMED]),
+    ]
+    if not found:
+        raise Invisible("No person has this username, and no token this name or uuid.")
+    if len(found) > 1:
+        told = ", ".join(f"{each.uuid} ({_KINDS[each.kind]})" for each in found)
+        raise InvalidField("who", f"Several go by this name: give the uuid of one of them, such as {told}.")
+    return found[0]
+
+
+def exposed_to(reader: UUID) -> list[Exposed]:
+    """Return all that somebody knows and that is still served, for who has the host."""
+    return list(_with_policies([known for known in known_to(reader) if known.stands]))
+
+
+def preview(*, actor: Principal, reader: Reader, emergency: bool) -> list[Exposed]:
+    """Return what somebody knows and what would become of each; nothing is done.
+
+    It covers the environments whose trail the actor may read, since it tells who read what there; so it is
+    recorded as a view of the trail, before anything is looked up.
+    """
+    record_view(viewer=actor, face="exposure", wanted={"reader": f"{reader.kind} {reader.name}"})
+    shown = [each for each in exposed_to(reader.uuid) if _may_know(actor, each)]
+    under_way = _under_way(shown, emergency=emergency)
+    slow = _slow(shown)
+    return [
+        Exposed(
+            known=each.known,
+            policy=each.policy,
+            reason=_refusal(actor, each, under_way, emergency=emergency),
+            slow=slow.get(each.known.secret.uuid, ()),
+        )
+        for each in shown
+    ]
+
+
+def rotate_exposed(*, actor: Principal, reader: Reader, emergency: bool, reason: str) -> Asked:
+    """Ask for a rotation of each that has a policy, mark each other as due; return what became of it.
+
+    In an emergency graces end now, and none is left: who did not confirm the present version is
+    named. Each is asked for by itself, at most 200 at a time, and those that were asked for already are
+    left out, so that it can be repeated. In a protected environment each waits for a second person.
+    """
+    looked = preview(actor=actor, reader=reader, emergency=emergency)
+    todo = [each for each in looked if not each.reason]
+    why = reason or f"known to {reader.name}"
+    results = [_asked(actor, each, why, emergency=emergency) for each in todo[:AT_A_TIME]]
+    results += [Result(exposed=each, reason=each.reason) for each in looked if each.reason]
+    cut_off = {name for each in results if emergency and each.rotation for name in each.exposed.slow}
+    return Asked(results=results, left=len(todo[AT_A_TIME:]), cut_off=sorted(cut_off))
+
+
+def _asked(actor: Principal, exposed: Exposed, reason: str, *, emergency: bool) -> Result:
+    secret = exposed.known.secret
+    try:
+        if exposed.policy is None:
+            lifecycle.mark_due(actor=actor, secret=secret)
+            return Result(exposed=exposed, marked=True)
+        rotation = request_rotation(actor=actor, policy=exposed.policy, emergency=emergency, reason=reason)
+    except ApprovalNeeded as error:
+        return Result(exposed=exposed, reason=str(error), approval=error.approval)
+    except SyncError as error:
+        return Result(exposed=exposed, reason=str(error))
+    except (AccessError, SecretError) as error:
+        return Result(exposed=exposed, reason=reason_of(error))
+    return Result(exposed=exposed, rotation=rotation)
+
+
+def _refusal(actor: Principal, exposed: Exposed, under_way: Mapping[int, str], *, emergency: bool) -> str:
+    """Return why nothing would be done about one, or nothing."""
+    secret, policy = exposed.known.secret, exposed.policy
+    right = Action.SECRET_UPDATE
+    if policy is not None:
+        right = Action.ROTATION_CUT if emergency else Action.ROTATION_RUN
+    if not allows(actor, right, environment_id=secret.environment_id, name=secret.name):
+        return NOT_ALLOWED
+    if policy is None:
+        return _MARKED if secret.rotation_due_at is not None else ""
+    if policy.suspended_at is not None:
+        return _SUSPENDED
+    return under_way.get(policy.pk, "")
+
+
+def _under_way(exposed: Sequence[Exposed], *, emergency: bool) -> dict[int, str]:
+    """Return why nothing is asked of a policy now, by the policy.
+
+    Its rotation stopped, and what is asked would wait behind it; or it was asked for already, and leaves
+    nothing served that is known. What an emergency asks for is more than what a common rotation does.
+    """
+    known = {each.policy.pk: each.known.numbers for each in exposed if each.policy is not None}
+    found: dict[int, str] = {}
+    for some in in_batches(list(known)):
+        for rotation in Rotation.objects.filter(policy__in=some, slot__isnull=False):
+            if rotation.stopped_at is not None:
+                found[rotation.policy_id] = _STOPPED
+            elif (
+                (rotation.emergency or not emergency)
+                and not rotation.reverted
+                and rotation.to_number not in known[rotation.policy_id]
+            ):
+                found.setdefault(rotation.policy_id, _ASKED)
+    return found
+
+
+def _with_policies(known: Sequence[Known]) -> Iterable[Exposed]:
+    policies: dict[UUID, RotationPolicy] = {}
+    for some in in_batches([each.secret.uuid for each in known]):
+        rows = RotationPolicy.objects.filter(secret__uuid__in=some, live=True)
+        rows = rows.select_related("environment", "secret__environment")
+        policies |= {policy.secret.uuid: policy for policy in rows}
+    return (Exposed(known=each, policy=policies.get(each.secret.uuid)) for each in known)
+
+
+def _slow(exposed: Sequence[Exposed]) -> dict[UUID, list[str]]:
+    """Return who did not confirm the present version of each, for all of them at once."""
+    current = {each.known.secret.uuid: each.known.secret.current_number for each in exposed}
+    found: dict[UUID, set[str]] = {}
+    for some in in_batches(list(current)):
+        said = Acknowledgement.objects.filter(secret__uuid__in=some).select_related("secret")
+        for each in said:
+            if each.number != current[each.secret.uuid]:
+                found.setdefault(each.secret.uuid, set()).add(each.consumer_name)
+    return {uuid: sorted(names) for uuid, names in found.items()}
+
+
+def _may_know(actor: Principal, exposed: Exposed) -> bool:
+    return allows(actor, Action.TRAIL_VIEW, environment_id=exposed.known.secret.environment_id)

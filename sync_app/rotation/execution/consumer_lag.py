@@ -1,0 +1,103 @@
+"""What the consumers of a secret still use: targets that lag behind, and what consumers confirmed."""
+
+from collections.abc import Collection, Iterable
+from typing import Final
+from uuid import UUID
+
+from django.db.models import F, QuerySet
+
+from audit_app.events.actions import Action
+from audit_app.events.actors import Actor, ActorKind
+from audit_app.integrity.row_authentication import authentic
+from environments_app.authorization.policy import allows
+from environments_app.authorization.principals import principal_for
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.persistence.references import secrets_that_follow
+from secrets_app.services.read import current_version_of
+from sync_app.domain.reconciliation import Direction, Ownership, Reason
+from sync_app.models import Acknowledgement, SyncEntry
+from sync_app.state.reference_graph import resolutions
+from sync_app.state.reference_resolver import Rights
+
+# Who sees a rotation may not know the places to which another environment takes the value.
+_ELSEWHERE: Final = "a target of another environment"
+# Nor what other secrets were called.
+_FOLLOWER: Final = "a secret that refers to this one"
+_REMEDY: Final = "the target withdraws it if its deletion is on; else delete it there by hand"
+# The MAC covers no reason: it counts for a name alone that the secret's own row says it has no more.
+_GONE: Final = (Reason.WITHDRAWN, Reason.NOWHERE)
+
+
+def lag_of(secret: Secret) -> str:
+    """Return what has to come to pass at targets before a login may change or end; empty if nothing.
+
+    An older version names the login that a rotation is about to change, be it held by itself or filled
+    in where another secret refers to it. What a target holds under a name that the secret has no more
+    gets no newer version: it has to go.
+    """
+    older, former = set(), set()
+    for entry, holder in (*_held_before(secret), *_filled_in_before(secret)):
+        near = entry.target.environment_id == secret.environment_id
+        target = str(entry.target.name) if near else _ELSEWHERE
+        if (entry.name, entry.target.environment_id) == (holder.name, holder.environment_id):
+            older.add(target)
+        elif entry.reason not in _GONE:
+            former.add(f"{target} to let go of {entry.name if holder is secret else _FOLLOWER}")
+    told = [f"{', '.join(sorted(older))} to hold the current version"] if older else []
+    if former:
+        told.append(f"{', '.join(sorted(former))}, a former name: {_REMEDY}")
+    return "; ".join(told)
+
+
+def unconfirmed(secret: Secret) -> list[Acknowledgement]:
+    """Return the last word of each consumer that did not confirm the current version.
+
+    Who may not read the secret any more (a token that ended, or was replaced; a person who left) uses
+    no version that it could confirm, and is not waited for. A word that was changed outside Keeper confirms
+    nothing, whoever's it is.
+    """
+    rows = list(Acknowledgement.objects.filter(secret=secret))
+    genuine = {each.pk for each in authentic(rows)}
+    behind = [each for each in rows if each.pk not in genuine or each.number != secret.current_number]
+    # Several may share a token: each consumer is asked about once.
+    consumers = {each.consumer_uuid: each.consumer_kind for each in behind if each.pk in genuine}
+    reading = {uuid for uuid, kind in consumers.items() if _may_read(uuid, kind, secret)}
+    return [each for each in behind if each.pk not in genuine or each.consumer_uuid in reading]
+
+
+def _held_before(secret: Secret) -> Iterable[tuple[SyncEntry, Secret]]:
+    """Yield what was delivered of an older version of a secret, with the secret."""
+    current = current_version_of(secret).uuid.hex
+    own = _delivered([secret.uuid]).exclude(base_keeper=current)
+    yield from ((entry, secret) for entry in authentic(own))
+
+
+def _filled_in_before(secret: Secret) -> Iterable[tuple[SyncEntry, Secret]]:
+    """Yield what was delivered with an older version of a secret filled in, with the secret that was."""
+    followers = secrets_that_follow(secret)
+    if not followers:
+        return
+    holders = {follower.uuid: follower for follower in followers}
+    found = resolutions(followers)
+    versions = SecretVersion.objects.filter(secret__in=followers, number=F("secret__current_number"))
+    current = dict(versions.values_list("secret__uuid", "uuid"))
+    for entry in authentic(_delivered(found)):
+        uuid = entry.secret_uuid
+        if uuid not in current or entry.base_keeper == found[uuid].version(current[uuid]):
+            continue
+        # What it may not be given any more does not come, however long one waits.
+        if not Rights(entry.target).refusal(found[uuid]):
+            yield entry, holders[uuid]
+
+
+def _delivered(secrets: Collection[UUID]) -> QuerySet[SyncEntry]:
+    """Return what living targets were given of secrets."""
+    entries = SyncEntry.objects.filter(secret_uuid__in=list(secrets), target__live=True)
+    pushed = entries.exclude(ownership=Ownership.NONE).exclude(target__direction=Direction.PULL)
+    return pushed.select_related("target__environment")
+
+
+def _may_read(consumer: UUID, kind: str, secret: Secret) -> bool:
+    principal = principal_for(Actor(kind=ActorKind(kind), uuid=consumer, name=""))
+    place = secret.environment_id
+    return allows(principal, Action.SECRET_REVEAL, environment_id=place, name=secret.name)

@@ -1,0 +1,115 @@
+"""The dry run: finds out whether a rotation could work now, and changes nothing anywhere."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from audit_app.events.actions import Action
+from environments_app.authorization.policy import Principal
+from secrets_app.services.read import current_version_of, version_of
+from sync_app.domain.rotation_state import Slot
+from sync_app.errors import BackendError
+from sync_app.jobs.awaited import awaited
+from sync_app.jobs.leases import database_now
+from sync_app.models import RotationPolicy
+from sync_app.rotation.execution.consumer_lag import lag_of, unconfirmed
+from sync_app.rotation.lookup import require_living, require_on
+from sync_app.rotation.policies.credentials import open_policy
+from sync_app.rotation.rules import window_of
+from sync_app.rotators.base import Answer, Rotator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at; `fails` if a rotation would stop or wait because of it."""
+
+    what: str
+    told: str
+    fails: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """What a dry run found."""
+
+    findings: tuple[Finding, ...]
+    due_at: datetime | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether a rotation would begin now and get through."""
+        return not any(finding.fails for finding in self.findings)
+
+
+def rehearse(*, actor: Principal, policy: RotationPolicy) -> Rehearsal:
+    """Look at the server, the administrator's rights, both logins, the window, and who lags behind.
+
+    Nothing is changed, neither in Keeper (but that it was recorded) nor on the server. Raises
+    Forbidden or Invisible, RotationConflict, Tampered, KeyUnavailable, EnvelopeError.
+    """
+    require_on(actor=actor, action=Action.ROTATION_RUN, policy=policy)
+    require_living(policy)
+    secret = policy.secret
+    versions = [current_version_of(secret)]
+    if secret.previous_number is not None:
+        versions.append(version_of(secret, secret.previous_number))
+    opened = open_policy(actor=actor, policy=policy, versions=versions, details={"purpose": "dry run"})
+    value, *before = (opened.values[version.number] for version in versions)
+    with awaited():
+        on_the_server = list(_on_the_server(opened.rotator, value, before[0] if before else None))
+    findings = [
+        *on_the_server,
+        *_in_keeper(policy),
+    ]
+    return Rehearsal(findings=tuple(findings), due_at=policy.due_at)
+
+
+def _on_the_server(rotator: Rotator, value: str, before: str | None) -> Iterator[Finding]:
+    try:
+        rotator.check(value)
+        yield Finding(what="rights", told="the administrator may do what is needed, and the logins exist")
+    except BackendError as error:
+        yield Finding(what="rights", told=str(error), fails=True)
+        return
+    if not rotator.promises_login:
+        yield Finding(what="login", told="this rotator promises no login: both values are offered")
+        return
+    probed = rotator.probe(value)
+    accepted = probed.answer is Answer.ACCEPTED
+    told = "the served value logs in" if accepted else f"the served value does not log in: {probed.why}"
+    yield Finding(what="login", told=told, fails=not accepted)
+    yield Finding(what="next login", told=f"{rotator.idle(value)} gets the next password")
+    yield _idle_login(rotator, before)
+
+
+def _idle_login(rotator: Rotator, before: str | None) -> Finding:
+    """Log in with the value before, as long as that is offered: else the login's password is unknown."""
+    what = "idle login"
+    if before is None:
+        return Finding(what=what, told="no value before is offered any more: its password is not known")
+    probed = rotator.probe(before)
+    if probed.answer is Answer.ACCEPTED:
+        return Finding(what=what, told="the value before, which is still offered, logs in")
+    # No rotation waits for that, and whoever still uses it should hear of it.
+    return Finding(what=what, told=f"the value before is offered and does not log in: {probed.why}")
+
+
+def _in_keeper(policy: RotationPolicy) -> Iterator[Finding]:
+    now = database_now()
+    if policy.suspended_at is not None:
+        yield Finding(what="policy", told="the policy is suspended: resume it first", fails=True)
+    working = policy.rotations.filter(slot=Slot.WORKING).first()
+    if working is not None:
+        told = f"rotation {working.pk} has not ended ({working.step}): the next one waits behind it"
+        yield Finding(what="queue", told=told, fails=True)
+    window = window_of(policy)
+    if window is not None:
+        inside = window.holds(now)
+        opening = window.next_opening(now)
+        told = "the window is open" if inside else f"the window opens at {opening:%Y-%m-%d %H:%M} UTC"
+        yield Finding(what="window", told=told)
+    if lag := lag_of(policy.secret):
+        yield Finding(what="targets", told=f"a rotation waits for {lag}", fails=True)
+    if policy.waits_for_consumers and (slow := unconfirmed(policy.secret)):
+        names = ", ".join(sorted({each.consumer_name for each in slow}))
+        yield Finding(what="consumers", told=f"{names} did not confirm the current version")

@@ -1,0 +1,179 @@
+"""What an operator decides about a rotation: retry, roll back, abandon, end the grace. Each is safe.
+
+A decision raises the epoch, so that a worker that is at it writes nothing any more; what its last
+act did outside is found out by the next step, which repeats it or asks by a login.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Final
+
+from django.db import IntegrityError
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events.actions import Action
+from audit_app.events.streams import environment_stream
+from audit_app.recording.recorder import record
+from environments_app.approvals.gate import Clearance
+from environments_app.authorization.locked_row import changing
+from environments_app.authorization.policy import Principal
+from secrets_app.secret_types.registry import SecretType, inspect
+from secrets_app.services import version_stages
+from secrets_app.services.read import version_of
+from sync_app.domain.rotation_state import (
+    Act,
+    Slot,
+    Step,
+    after_abandoning,
+    after_retrying,
+    left_by_abandoning,
+)
+from sync_app.errors import LoginRefused, RotationConflict
+from sync_app.jobs.leases import database_now
+from sync_app.models import Rotation
+from sync_app.rotation.execution.requests import nudge_rotation
+from sync_app.rotation.lookup import require_living, require_on
+from sync_app.rotation.policies.approval import cleared_to_decide
+from sync_app.rotation.policies.credentials import open_policy
+from sync_app.rotators.base import Answer
+
+_NOT_NOW: Final = "the rotation has gone on meanwhile: look at it again"
+
+
+def retry(*, actor: Principal, rotation: Rotation) -> Rotation:
+    """Let a rotation that stopped, or waits for its next attempt, be tried at once.
+
+    Raises Forbidden or Invisible, Tampered, and RotationConflict if there is nothing to retry.
+    """
+    with _deciding(actor, rotation, Act.RETRY, Action.ROTATION_RESOLVE) as stored:
+        stored.step = after_retrying(Step(stored.step), remakes=not stored.keys_before)
+    return stored
+
+
+def abandon(*, actor: Principal, rotation: Rotation) -> Rotation:
+    """Give a rotation up: what was set and never served is made useless, and what is served stays.
+
+    One that stopped while it ended a login leaves that valid, until the next rotation or `retire`.
+    Raises Forbidden or Invisible, Tampered, and RotationConflict once the new value is served.
+    """
+    with _deciding(actor, rotation, Act.ABANDON, Action.ROTATION_RESOLVE) as stored:
+        stored.leaves = left_by_abandoning(Step(stored.step))
+        stored.step = after_abandoning(Step(stored.step))
+        secret = stored.policy.secret
+        if stored.step == Step.ABANDONED:
+            stored.slot, stored.finished_at = None, database_now()
+            if secret.pending_number is not None and secret.pending_number == stored.to_number:
+                version_stages.drop_pending(actor=actor, secret=secret, details=_details(stored, Act.ABANDON))
+    return stored
+
+
+def roll_back(*, actor: Principal, rotation: Rotation) -> Rotation:
+    """Serve the value before again, if it still logs in; the new one is retired after another grace.
+
+    Raises Forbidden or Invisible, Tampered, LoginRefused if the value before does not log in (nothing
+    was changed then), KeyUnavailable, BackendError, and RotationConflict if it is too late.
+    """
+    require_on(actor=actor, action=Action.ROTATION_RESOLVE, policy=rotation.policy)
+    _require_offered(rotation, Act.ROLL_BACK)
+    policy = rotation.policy
+    clearance = cleared_to_decide(actor, rotation, Act.ROLL_BACK, Action.ROTATION_RESOLVE)
+    old = version_of(policy.secret, rotation.from_number or 0)
+    opened = open_policy(
+        actor=actor, policy=policy, versions=[old], details=_details(rotation, Act.ROLL_BACK)
+    )
+    value = opened.values[old.number]
+    if opened.rotator.promises_login:
+        probed = opened.rotator.probe(value)
+        if probed.answer is not Answer.ACCEPTED:
+            raise LoginRefused(f"the value before does not log in ({probed.why}): the present one stays")
+    facts = inspect(SecretType(policy.secret.secret_type), value)
+    epoch = rotation.epoch
+    with _deciding(actor, rotation, Act.ROLL_BACK, Action.ROTATION_RESOLVE, clearance) as stored:
+        secret = stored.policy.secret
+        served = (secret.current_number, secret.previous_number)
+        if stored.epoch != epoch or served != (stored.to_number, stored.from_number):
+            raise RotationConflict(_NOT_NOW)
+        stored.step, stored.reverted, stored.cut = Step.GRACE, True, False
+        stored.grace_until = database_now() + timedelta(seconds=stored.policy.grace_seconds)
+        version_stages.restore_previous(
+            actor=actor, secret=secret, facts=facts, details=_details(stored, Act.ROLL_BACK)
+        )
+    return stored
+
+
+def cut_grace(*, actor: Principal, rotation: Rotation) -> Rotation:
+    """End the grace now: the value before is retired, whoever still uses it.
+
+    Raises Forbidden or Invisible, Tampered, and RotationConflict if there is no grace to end.
+    """
+    require_on(actor=actor, action=Action.ROTATION_CUT, policy=rotation.policy)
+    _require_offered(rotation, Act.CUT_GRACE)
+    clearance = cleared_to_decide(actor, rotation, Act.CUT_GRACE, Action.ROTATION_CUT)
+    with _deciding(actor, rotation, Act.CUT_GRACE, Action.ROTATION_CUT, clearance) as stored:
+        stored.cut = True
+    return stored
+
+
+def retire(*, actor: Principal, rotation: Rotation) -> Rotation:
+    """End the login that a rotation left behind when it was given up, by its own step once more.
+
+    Raises Forbidden or Invisible, Tampered, and RotationConflict if there is none, the policy was
+    removed, or another rotation is at work, which ends it first.
+    """
+    with _deciding(actor, rotation, Act.RETIRE, Action.ROTATION_RESOLVE) as stored:
+        require_living(stored.policy)
+        if Rotation.objects.filter(policy=stored.policy, slot=Slot.WORKING).exists():
+            raise RotationConflict("another rotation is at work: it ends that login")
+        if stored.policy.secret.current_number != stored.serving_number:
+            raise RotationConflict("another version is served by now: rotate, which ends what is idle")
+        stored.step, stored.leaves = stored.leaves, ""
+        stored.slot, stored.finished_at = Slot.WORKING, None
+    return stored
+
+
+# What pages and API call by the name of the act.
+DECISIONS: Final[Mapping[Act, Callable[..., Rotation]]] = {
+    Act.RETRY: retry,
+    Act.ROLL_BACK: roll_back,
+    Act.ABANDON: abandon,
+    Act.CUT_GRACE: cut_grace,
+    Act.RETIRE: retire,
+}
+
+
+@contextmanager
+def _deciding(
+    actor: Principal, rotation: Rotation, act: Act, action: Action, clearance: Clearance | None = None
+) -> Iterator[Rotation]:
+    """Yield the rotation as it is stored, locked; store what the block changes, with its event."""
+    require_on(actor=actor, action=action, policy=rotation.policy)
+    with changing(rotation) as stored:
+        _require_offered(stored, act)
+        approved = clearance.spend(stored.policy.environment, actor=actor) if clearance else {}
+        before = stored.step
+        yield stored
+        stored.begin_anew()
+        try:
+            stored.save()
+        except IntegrityError as error:
+            # Another one of its policy has begun since the block looked.
+            raise RotationConflict(_NOT_NOW) from error
+        record(
+            actor=actor,
+            action=action,
+            stream=environment_stream(stored.policy.environment.uuid),
+            object=stored.policy.audit_object,
+            details={**_details(stored, act), "from": before, **approved},
+        )
+        if not stored.has_ended:
+            nudge_rotation(stored)
+
+
+def _require_offered(rotation: Rotation, act: Act) -> None:
+    if act not in rotation.acts:
+        raise RotationConflict(f"the rotation is at {rotation.step}, where this cannot be done")
+
+
+def _details(rotation: Rotation, act: Act) -> Mapping[str, Json]:
+    return {"rotation": str(rotation.uuid), "act": act, "step": rotation.step}

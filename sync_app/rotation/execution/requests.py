@@ -1,0 +1,163 @@
+"""Asks for rotations: by hand, by the schedule, in an emergency. One at work and one behind it a policy."""
+
+from typing import Final
+
+from django.db import IntegrityError, transaction
+
+from audit_app.events.actions import Action
+from audit_app.events.actors import Actor
+from audit_app.events.streams import environment_stream
+from audit_app.integrity.row_authentication import authentic
+from audit_app.interfaces.nudges import nudge
+from audit_app.recording.recorder import record
+from environments_app.authorization.locked_row import changing
+from environments_app.authorization.policy import Principal
+from environments_app.errors import Tampered
+from secrets_app.errors import RotationRefused
+from secrets_app.models import Secret
+from sync_app.domain.rotation_state import Slot, Step
+from sync_app.errors import RotationConflict
+from sync_app.models import Rotation, RotationPolicy
+from sync_app.models.run import Trigger
+from sync_app.rotation.lookup import policy_of, require_authentic, require_living, require_on
+from sync_app.rotation.policies.approval import cleared_to_rotate
+
+ROTATE: Final = "sync_app.tasks.carry_on_rotation"
+ROTATE_DUE: Final = "sync_app.tasks.rotate_due"
+# Where something would still be waited for; what is being ended already leaves nothing to hasten.
+_HASTENED: Final = frozenset({Step.PREPARE, Step.SET, Step.TEST, Step.PROMOTE, Step.GRACE})
+
+
+def request_rotation(
+    *,
+    actor: Principal,
+    policy: RotationPolicy,
+    trigger: Trigger = Trigger.PERSON,
+    reason: str = "",
+    emergency: bool = False,
+) -> Rotation:
+    """Queue a rotation and return it; one that waits already is the answer to whoever asks again.
+
+    While another is at work, its grace included, it waits. An emergency needs the right to cut a
+    grace: what is at work leaves none (`hasten`), so that both logins get a new value, and it waits for no
+    target and no window. Raises Forbidden or Invisible, Tampered, RotationConflict if the policy
+    was removed or is suspended, and ApprovalNeeded.
+    """
+    require_on(actor=actor, action=Action.ROTATION_CUT if emergency else Action.ROTATION_RUN, policy=policy)
+    require_living(policy)
+    require_authentic(policy)
+    clearance = cleared_to_rotate(actor, policy, emergency=emergency, reason=reason[:200])
+    with changing(policy) as stored:
+        require_living(stored)
+        approved = clearance.spend(stored.environment, actor=actor)
+        if stored.suspended_at is not None:
+            raise RotationConflict("the policy is suspended: resume it first")
+        rotation = _waiting(stored, emergency=emergency)
+        if rotation is None:
+            rotation = _queued(actor, stored, trigger, reason[:200], emergency=emergency)
+        record(
+            actor=actor,
+            action=Action.ROTATION_RUN,
+            stream=environment_stream(policy.environment.uuid),
+            object=policy.audit_object,
+            details={
+                "rotation": str(rotation.uuid),
+                "emergency": emergency,
+                "reason": reason[:200],
+                **approved,
+            },
+        )
+        nudge_rotation(rotation)
+    if emergency:
+        hasten(actor=actor, policy=policy)
+    return rotation
+
+
+def request_for_secret(*, actor: Principal, secret: Secret) -> bool:
+    """Ask the policy of a secret for a rotation; False if none rotates it (KEEPER_ROTATION_REQUEST).
+
+    Raises RotationRefused with the policy's reason, Forbidden or Invisible, and Tampered.
+    """
+    policy = policy_of(secret)
+    if policy is None:
+        return False
+    try:
+        request_rotation(actor=actor, policy=policy)
+    except RotationConflict as error:
+        raise RotationRefused(str(error)) from error
+    return True
+
+
+def nudge_rotation(rotation: Rotation) -> None:
+    """Ask a worker to look once the transaction is committed; the schedule finds it all the same."""
+    transaction.on_commit(lambda: nudge(ROTATE, rotation.pk), robust=True)
+
+
+def _waiting(policy: RotationPolicy, *, emergency: bool) -> Rotation | None:
+    """Return the rotation that waits already, locked; an emergency makes it one."""
+    waiting = Rotation.objects.select_for_update().filter(policy=policy, slot=Slot.WAITING).first()
+    if waiting is None:
+        return None
+    waiting.policy = policy
+    if not authentic([waiting]):
+        raise Tampered(
+            "The waiting rotation's record was changed outside Keeper; remove the policy, which ends it."
+        )
+    if emergency and not waiting.emergency:
+        waiting.emergency = True
+        waiting.save(update_fields=["emergency"])
+    return waiting
+
+
+def hasten(*, actor: Actor, policy: RotationPolicy) -> None:
+    """Let the rotation at work wait for nothing and leave no grace: an emergency waits behind it.
+
+    Call it outside a transaction: a worker that serves a value holds its rotation and then asks for the
+    policy. The schedule repeats it, so that a crash before it delays an emergency and does not lose it.
+    Raises Tampered.
+    """
+    found = Rotation.objects.filter(policy=policy, slot=Slot.WORKING, cut=False).first()
+    if found is None or found.step not in _HASTENED:
+        return
+    with changing(found) as working:
+        if working.cut or working.step not in _HASTENED:
+            return
+        working.cut = True
+        # One that stopped on its way is for an operator to settle; nobody is at it.
+        if working.stopped_at is None or working.step == Step.GRACE:
+            working.begin_anew()
+        working.save()
+        record(
+            actor=actor,
+            action=Action.ROTATION_CUT,
+            stream=environment_stream(policy.environment.uuid),
+            object=policy.audit_object,
+            details={"rotation": str(working.uuid), "why": "emergency"},
+        )
+        nudge_rotation(working)
+
+
+def _queued(
+    actor: Principal, policy: RotationPolicy, trigger: Trigger, reason: str, *, emergency: bool
+) -> Rotation:
+    busy = Rotation.objects.filter(policy=policy, slot=Slot.WORKING).exists()
+    rotation = Rotation(
+        policy=policy,
+        step=Step.WAITING if busy else Step.PREPARE,
+        slot=Slot.WAITING if busy else Slot.WORKING,
+        trigger=trigger,
+        emergency=emergency,
+        reason=reason,
+        actor_kind=actor.kind,
+        actor_uuid=actor.uuid,
+        actor_name=actor.name,
+        request_id=actor.request_id,
+    )
+    try:
+        with transaction.atomic():
+            rotation.save(force_insert=True)
+    except IntegrityError:
+        # Since it was looked, somebody has had a login ended that was left behind: this one waits for that.
+        rotation.step, rotation.slot = Step.WAITING, Slot.WAITING
+        rotation.save(force_insert=True)
+    return rotation

@@ -1,0 +1,189 @@
+"""Carries rotations on: claims one, tries again what may pass, and stops with a sentence what does not."""
+
+import logging
+import os
+import secrets
+import socket
+from datetime import timedelta
+from typing import Final
+from uuid import uuid4
+
+from django.db import IntegrityError, transaction
+
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.streams import environment_stream
+from audit_app.integrity.row_authentication import authentic
+from audit_app.interfaces.keyring import KeyringUnavailable
+from audit_app.interfaces.nudges import nudge
+from audit_app.recording.recorder import record
+from environments_app.authorization.policy import Principal
+from environments_app.errors import AccessError, Forbidden, Invisible, Tampered
+from secrets_app.errors import KeyUnavailable, SecretError, StaleVersion
+from sync_app.domain.rotation_state import Slot, Step
+from sync_app.errors import BackendError, LeaseLost, SyncError, WorkerStops
+from sync_app.jobs.at_work import begun
+from sync_app.jobs.leases import database_now
+from sync_app.metrics import count_rotation
+from sync_app.models import Rotation
+from sync_app.models.run import Trigger
+from sync_app.rotation import alerts
+from sync_app.rotation.execution.lease import Hold, claim
+from sync_app.rotation.execution.requests import ROTATE
+from sync_app.rotation.execution.steps import Pause, carry_on
+from sync_app.rotation.policies.principals import principal_of
+from sync_app.rotation.rules import window_of
+
+# Attempts of one step before it stops: with the delays between them about 50 minutes.
+MAX_ATTEMPTS: Final = 12
+_FIRST_DELAY_SECONDS: Final = 2.0
+_LONGEST_DELAY_SECONDS: Final = 600.0
+_AT_ONCE: Final = 5
+_DIED: Final = "the work ended unexpectedly, time and again: look at the worker's log, then retry"
+logger = logging.getLogger(__name__)
+
+
+def execute(rotation_id: int) -> Rotation | None:
+    """Carry a rotation on as far as it goes now; None if it waits, has ended, or another worker has it.
+
+    Never raises for what a server, the keys or the rights refuse: that is told on the rotation.
+    """
+    with begun("rotation", rotation_id) as is_free:
+        return _execute(rotation_id) if is_free else None
+
+
+def _execute(rotation_id: int) -> Rotation | None:
+    hold = claim(rotation_id, owner=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:12]}")
+    if hold is None:
+        return None
+    was_served, lost = hold.rotation.promoted_at is not None, False
+    try:
+        _attempt(hold)
+    except LeaseLost:
+        lost = True
+        logger.info("rotation %s is carried on by another worker", hold.rotation.uuid)
+    left = Rotation.objects.select_related("policy__environment", "policy__secret").get(pk=rotation_id)
+    if not lost:
+        count_rotation(left, was_served=was_served)
+    alerts.after_work(left)
+    if left.has_ended:
+        let_in(left.policy_id)
+    return left
+
+
+def let_in(policy_id: int) -> Rotation | None:
+    """Let the rotation that waits begin, if none of its policy is at work; return it.
+
+    It goes on waiting while the policy is suspended and, if the schedule asked for it, outside the
+    window. Any number of processes may ask at once. One that was made an emergency meanwhile goes on
+    waiting as well: the next who asks finds it.
+    """
+    waiting = Rotation.objects.select_related("policy").filter(policy_id=policy_id, slot=Slot.WAITING).first()
+    busy = Rotation.objects.filter(policy_id=policy_id, slot=Slot.WORKING).exists()
+    if waiting is None or busy or not authentic([waiting]) or not _may_begin(waiting):
+        return None
+    # As it was read: the new MAC is over what stood there then.
+    as_read = Rotation.objects.filter(
+        pk=waiting.pk, step=Step.WAITING, emergency=waiting.emergency, row_mac=waiting.row_mac
+    )
+    waiting.step, waiting.slot, waiting.problem = Step.PREPARE, Slot.WORKING, ""
+    waiting.seal_row()
+    try:
+        with transaction.atomic():
+            begun = as_read.update(step=waiting.step, slot=waiting.slot, problem="", row_mac=waiting.row_mac)
+    except IntegrityError:
+        return None  # another process let it in
+    return waiting if begun else None
+
+
+def delay(attempts: int) -> timedelta:
+    """Return how long to wait before the next attempt: doubling, bounded, with jitter."""
+    longest = min(_LONGEST_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2 ** min(attempts - 1, 20))
+    share = secrets.SystemRandom().uniform(0.5, 1.0)
+    return timedelta(seconds=longest * share)
+
+
+def _may_begin(rotation: Rotation) -> bool:
+    policy = rotation.policy
+    # An emergency may have been made of one that the schedule had asked for.
+    by_schedule = rotation.trigger == Trigger.SCHEDULE and not rotation.emergency
+    window = window_of(policy) if by_schedule else None
+    return policy.suspended_at is None and (window is None or window.holds(database_now()))
+
+
+def _attempt(hold: Hold) -> None:
+    """Do what can be done now, and put the rotation back, stop it, or leave it ended."""
+    if hold.rotation.attempts > MAX_ATTEMPTS:
+        _stop(hold, hold.rotation.problem or _DIED)
+        return
+    try:
+        actor = principal_of(hold.rotation)
+    except (SyncError, AccessError) as error:
+        _stop(hold, str(error))
+        return
+    try:
+        pause = _carried_on(hold, actor)
+    except LeaseLost:
+        raise
+    except WorkerStops:
+        _hand_over(hold)
+    except (BackendError, KeyUnavailable, KeyringUnavailable, StaleVersion) as error:
+        hold.read_again()
+        _failed(hold, error)
+    except (SyncError, AccessError, SecretError) as error:
+        hold.read_again()
+        _stop(hold, _sentence(error))
+    else:
+        _left(hold, pause)
+
+
+def _carried_on(hold: Hold, actor: Principal) -> Pause | None:
+    for _ in range(_AT_ONCE):
+        try:
+            return carry_on(hold, actor=actor)
+        except StaleVersion:
+            # Somebody described the secret anew just now; its value is the policy's alone to write.
+            hold.read_again()
+            actor = principal_of(hold.rotation)
+    return carry_on(hold, actor=actor)
+
+
+def _left(hold: Hold, pause: Pause | None) -> None:
+    if pause is not None:
+        hold.put_back(not_before=pause.until, problem=pause.why, waiting=True)
+
+
+def _hand_over(hold: Hold) -> None:
+    if not hold.rotation.has_ended:
+        hold.put_back(not_before=None, waiting=True)
+        nudge(ROTATE, hold.rotation.pk)
+
+
+def _failed(hold: Hold, error: Exception) -> None:
+    attempts = hold.rotation.attempts
+    sentence = _sentence(error)
+    if getattr(error, "permanent", False) or attempts >= MAX_ATTEMPTS:
+        _stop(hold, sentence)
+        return
+    hold.put_back(not_before=database_now() + delay(attempts), problem=sentence)
+
+
+def _stop(hold: Hold, sentence: str) -> None:
+    rotation = hold.rotation
+    with transaction.atomic():
+        hold.stop(sentence)
+        record(
+            actor=rotation.actor,
+            action=Action.ROTATION_STEP,
+            stream=environment_stream(rotation.policy.environment.uuid),
+            object=rotation.policy.audit_object,
+            outcome=Outcome.FAILED,
+            details={"rotation": str(rotation.uuid), "step": rotation.step, "error": sentence[:500]},
+        )
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, Forbidden | Invisible):
+        return "whoever asked for this may not do it any more: ask again, or abandon it"
+    if isinstance(error, Tampered):
+        return f"{error} Ask an operator to run verify_audit."
+    return str(error)

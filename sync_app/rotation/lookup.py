@@ -1,0 +1,119 @@
+"""Finds policies and rotations for an actor: what one may not see is as absent as what does not exist."""
+
+from typing import NoReturn
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from audit_app.events.actions import Action
+from audit_app.integrity.row_authentication import authentic, report_violation
+from environments_app.authorization.policy import Principal, allows, require, visible
+from environments_app.errors import Forbidden, Invisible, Tampered
+from environments_app.models import Environment
+from secrets_app.models import Secret
+from secrets_app.queries.lookup import require_authentic as require_authentic_secret
+from sync_app.domain.rotation_state import Step
+from sync_app.errors import RotationConflict
+from sync_app.models import Rotation, RotationPolicy
+
+
+def visible_policies(actor: Principal) -> QuerySet[RotationPolicy]:
+    """Return the living policies that an actor may see, without their sealed credentials."""
+    policies = RotationPolicy.objects.filter(_of_visible_secrets(actor, "secret_id"), live=True)
+    return policies.select_related("environment", "secret").defer("credentials")
+
+
+def visible_rotations(actor: Principal) -> QuerySet[Rotation]:
+    """Return the rotations of secrets that an actor may see."""
+    rotations = Rotation.objects.filter(_of_visible_secrets(actor, "policy__secret_id"))
+    return rotations.select_related("policy__environment", "policy__secret").defer("policy__credentials")
+
+
+def find_policy(*, actor: Principal, environment: Environment, id: int) -> RotationPolicy:
+    """Return a living policy of an environment. Raises Invisible; a missing right is recorded."""
+    policy = RotationPolicy.objects.select_related("secret").filter(environment=environment, pk=id, live=True)
+    return _seen(actor, environment, policy.first())
+
+
+def find_rotation(*, actor: Principal, environment: Environment, id: int) -> Rotation:
+    """Return a rotation of an environment, also under a policy that was removed. Raises Invisible."""
+    rows = Rotation.objects.select_related("policy__secret")
+    rotation = rows.filter(policy__environment=environment, pk=id).first()
+    policy = _seen(actor, environment, rotation.policy if rotation else None)
+    if rotation is None:
+        raise Invisible("There is no such rotation.")
+    rotation.policy = policy
+    return rotation
+
+
+def policy_of(secret: Secret) -> RotationPolicy | None:
+    """Return the living policy of a secret, with the secret as it is stored, whoever asks."""
+    policies = RotationPolicy.objects.select_related("environment", "secret__environment")
+    return policies.filter(secret=secret, live=True).first()
+
+
+def left_behind(policy: RotationPolicy) -> Rotation | None:
+    """Return the rotation of a policy that was given up and left a login valid, if there is one."""
+    rows = Rotation.objects.filter(policy=policy, step=Step.ABANDONED).exclude(leaves="")
+    return next(iter(authentic(rows.order_by("-pk")[:1])), None)
+
+
+def require_on(*, actor: Principal, action: Action, policy: RotationPolicy) -> None:
+    """Ask for a right on a policy, which is one on its secret's name.
+
+    Raises Forbidden, or Invisible for a policy that the actor may not see; the denial is recorded.
+    """
+    name = policy.secret.name
+    try:
+        require(
+            actor=actor,
+            action=action,
+            environment=policy.environment,
+            name=name,
+            object=policy.audit_object,
+        )
+    except Forbidden:
+        if allows(actor, Action.ROTATION_VIEW, environment_id=policy.environment_id, name=name):
+            raise
+        raise Invisible("There is no such policy.") from None
+
+
+def require_living(policy: RotationPolicy) -> None:
+    """Refuse a policy that was removed. Raises RotationConflict."""
+    if not policy.live:
+        raise RotationConflict("the policy was removed")
+
+
+def require_authentic(policy: RotationPolicy) -> None:
+    """Refuse a policy whose row, secret or environment was changed outside Keeper.
+
+    Raises Tampered or TamperedSecret; the violation is recorded.
+    """
+    if not authentic([policy.environment]):
+        raise Tampered("The environment's record was changed outside Keeper; nothing is rotated in it.")
+    if not policy.is_authentic():
+        refuse_forged(policy, "the row was not written by Keeper")
+    if policy.secret.environment_id != policy.environment_id:
+        refuse_forged(policy, "the secret lies in another environment")
+    require_authentic_secret(policy.secret)
+
+
+def refuse_forged(policy: RotationPolicy, reason: str) -> NoReturn:
+    """Report that a policy was changed outside Keeper. Raises Tampered."""
+    report_violation(kind=policy.MAC_LABEL, uuid=policy.uuid, name=str(policy.pk), reason=reason)
+    raise Tampered(
+        "The policy's record was changed outside Keeper; it does nothing, and can only be removed."
+    )
+
+
+def _seen(actor: Principal, environment: Environment, policy: RotationPolicy | None) -> RotationPolicy:
+    if policy is None:
+        raise Invisible("There is no such policy.")
+    policy.environment = policy.secret.environment = environment
+    require_on(actor=actor, action=Action.ROTATION_VIEW, policy=policy)
+    return policy
+
+
+def _of_visible_secrets(actor: Principal, column: str) -> Q:
+    # Asked of each row: a list of all that may be seen would be made even where nothing is rotated.
+    seen = Secret.objects.filter(visible(actor, Action.ROTATION_VIEW), uuid=OuterRef(column))
+    return Q(Exists(seen))

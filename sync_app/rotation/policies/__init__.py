@@ -1,0 +1,1 @@
+"""Rotation policies: service, approval, credentials, write guard."""

@@ -1,0 +1,83 @@
+"""What a second person decides on before a value of a protected environment is rotated by hand or by policy.
+
+Rotations by the schedule need nobody: letting the policy run was approved, with its rules. A policy
+that a person makes there begins suspended, and resuming it is what is asked for.
+"""
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events.actions import Action
+from audit_app.integrity.row_state import state_digest
+from environments_app.approvals.gate import (
+    Clearance,
+    Line,
+    Proposal,
+    needs_second_person,
+    require_second_person,
+)
+from environments_app.authorization.policy import Principal
+from environments_app.errors import Conflict
+from sync_app.models import Rotation, RotationPolicy
+
+
+def begins_suspended(actor: Principal, policy: RotationPolicy) -> bool:
+    """Say whether a new policy waits for a second person."""
+    return needs_second_person(actor, policy.environment)
+
+
+def refuse_running(actor: Principal, policy: RotationPolicy) -> None:
+    """Refuse to change how or where a running policy rotates. Raises Conflict."""
+    if policy.suspended_at is None and needs_second_person(actor, policy.environment):
+        raise Conflict(
+            "The environment is protected: suspend the policy, change it, and resume it, which asks for "
+            "approval."
+        )
+
+
+def cleared_to_resume(actor: Principal, policy: RotationPolicy) -> Clearance:
+    """Return the clearance to let a policy rotate. Raises ApprovalNeeded."""
+    every = policy.cron or (f"every {policy.interval_seconds} s" if policy.interval_seconds else "by hand")
+    lines = [
+        Line("Rotator", "", policy.rotator),
+        Line("Place", "", policy.endpoint),
+        Line("When", "", str(every)),
+        Line("Grace", "", f"{policy.grace_seconds} s"),
+    ]
+    return _cleared(actor, Action.ROTATION_SUSPEND, policy, lines, {"policy": policy.pk})
+
+
+def cleared_to_rotate(actor: Principal, policy: RotationPolicy, *, emergency: bool, reason: str) -> Clearance:
+    """Return the clearance to rotate by hand. Raises ApprovalNeeded."""
+    lines = [Line("Value", f"v{policy.secret.current_number}", "a new one")]
+    if emergency:
+        lines.append(Line("Grace", f"{policy.grace_seconds} s", "none: the value before ends at once"))
+    if reason:
+        lines.append(Line("Why", "", reason))
+    action = Action.ROTATION_CUT if emergency else Action.ROTATION_RUN
+    arguments: dict[str, Json] = {"policy": policy.pk, "emergency": emergency, "reason": reason}
+    return _cleared(actor, action, policy, lines, arguments)
+
+
+def cleared_to_decide(actor: Principal, rotation: Rotation, act: str, action: Action) -> Clearance:
+    """Return the clearance to roll a rotation back or to cut its grace. Raises ApprovalNeeded."""
+    policy = rotation.policy
+    lines = [Line("Rotation", str(rotation.step), act.replace("_", " "))]
+    return _cleared(actor, action, policy, lines, {"rotation": rotation.pk, "act": act})
+
+
+def _cleared(
+    actor: Principal,
+    action: Action,
+    policy: RotationPolicy,
+    summary: list[Line],
+    arguments: dict[str, Json],
+) -> Clearance:
+    proposal = Proposal(
+        action=action,
+        environment=policy.environment,
+        object=policy.audit_object,
+        # The value and the policy that were looked at.
+        expected=f"{policy.secret.current_number}-{state_digest(policy)}",
+        arguments=arguments,
+        summary=summary,
+    )
+    return require_second_person(actor=actor, proposal=proposal)

@@ -1,0 +1,102 @@
+"""What a rotator needs, opened after the record of it: values, and the administrator's credential."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.actors import Actor
+from audit_app.events.streams import environment_stream
+from audit_app.integrity.active_installation import is_active
+from audit_app.recording.recorder import commit_record
+from environments_app.errors import InvalidField
+from secrets_app.errors import SecretError
+from secrets_app.keys.data_keys import active_key
+from secrets_app.keys.encrypted_field import Sealed
+from secrets_app.models import SecretVersion
+from sync_app.errors import BadDestination, NotTheActiveInstallation
+from sync_app.models import RotationPolicy
+from sync_app.rotation.lookup import refuse_forged, require_authentic
+from sync_app.rotators.base import Rotator
+from sync_app.rotators.registry import ROTATORS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A rotator that may act for its policy, and the values of some versions by their numbers."""
+
+    rotator: Rotator
+    values: Mapping[int, str] = field(repr=False)
+
+
+def kind_of(name: str) -> type[Rotator]:
+    """Return the rotator of this name. Raises InvalidField."""
+    try:
+        return ROTATORS[name]
+    except KeyError:
+        raise InvalidField("rotator", f"Choose one of {', '.join(ROTATORS)}.") from None
+
+
+def open_policy(
+    *,
+    actor: Actor,
+    policy: RotationPolicy,
+    versions: Sequence[SecretVersion] = (),
+    details: Mapping[str, Json] | None = None,
+) -> Opened:
+    """Return the policy's rotator and the values of some of its secret's versions.
+
+    One event that names them all is committed first. Call it outside a transaction.
+    Raises NotTheActiveInstallation, Tampered, TamperedSecret, an EnvelopeError, KeyUnavailable, BackendError.
+    """
+    require_authentic(policy)
+    if not is_active():
+        raise NotTheActiveInstallation(
+            "This is not the active installation of this deployment, so nothing is rotated from here. Where "
+            "it shall be: stop the other one, and run `keeper activate`."
+        )
+    told: dict[str, Any] = {
+        "actor": actor,
+        "action": Action.ROTATION_CONNECT,
+        "stream": environment_stream(policy.environment.uuid),
+        "object": policy.audit_object,
+    }
+    about: dict[str, Json] = {**(details or {}), "endpoint": policy.endpoint}
+    receipt = commit_record(
+        **told,
+        details=about,
+        manifest=[policy.secret.manifest_entry(version.number) for version in versions] or None,
+        covers=frozenset({policy.uuid.bytes, *(version.uuid.bytes for version in versions)}),
+    )
+    try:
+        admin = json.loads(policy.credentials.open(receipt))
+        values = {version.number: version.value.open(receipt).decode() for version in versions}
+    except SecretError as error:
+        commit_record(**told, outcome=Outcome.FAILED, details={**about, "reason": type(error).__name__})
+        raise
+    rotator = kind_of(policy.rotator)(settings=policy.settings, admin=admin)
+    if rotator.endpoint != policy.endpoint:
+        refuse_forged(policy, "the endpoint is not that of the settings")
+    return Opened(rotator=rotator, values=values)
+
+
+def seal(policy: RotationPolicy, credentials: Mapping[str, str]) -> None:
+    """Put an administrator's credential on a policy, sealed for its endpoint.
+
+    Call it before the transaction in which the policy is saved: it may ask KMS.
+    """
+    given = {name: text for name, text in credentials.items() if text}
+    key = active_key(policy.environment)
+    policy.data_key_id = key.id
+    policy.credentials = Sealed.of(json.dumps(given).encode(), data_key=key, context=policy.sealing_context())
+
+
+def made(rotator: str, *, settings: Mapping[str, str], credentials: Mapping[str, str]) -> Rotator:
+    """Return a rotator of what a form or an API call gave. Raises InvalidField or BadDestination."""
+    kind = kind_of(rotator)
+    sensitive = {each.name for each in kind.admin_fields}
+    for name in sorted(settings.keys() & sensitive):
+        raise BadDestination("give this with the credentials, which are sealed", field=name)
+    return kind(settings=settings, admin=credentials)

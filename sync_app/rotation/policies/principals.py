@@ -1,0 +1,40 @@
+"""In whose name a rotation works: whoever asked for it, asked again; or Keeper, for the policy's secret."""
+
+from audit_app.events.actors import ActorKind
+from audit_app.integrity.row_authentication import authentic
+from environments_app.authorization.policy import Grant, Principal
+from environments_app.authorization.principals import principal_for, system_principal
+from environments_app.errors import Tampered
+from environments_app.models import Role
+from sync_app.models import Rotation, RotationPolicy
+from sync_app.rotation.lookup import require_authentic
+
+
+def policy_principal(policy: RotationPolicy, *, role: Role = Role.EDITOR) -> Principal:
+    """Return Keeper itself, allowed to edit the policy's secret; the policy's own row is the grant.
+
+    Raises Tampered or TamperedSecret.
+    """
+    require_authentic(policy)
+    environment = policy.environment
+    grant = Grant(
+        environment_id=environment.pk,
+        environment_uuid=environment.uuid,
+        environment_name=environment.name,
+        role=role,
+        prefix=policy.secret.name,
+    )
+    return system_principal(grants=(grant,))
+
+
+def principal_of(rotation: Rotation) -> Principal:
+    """Return who a rotation works for, with what they may do by now. Raises Tampered or TamperedSecret."""
+    if not authentic([rotation]):
+        raise Tampered(
+            "The rotation's record was changed outside Keeper; nothing is done, and it ends only when its "
+            "policy is removed."
+        )
+    require_authentic(rotation.policy)
+    if rotation.actor.kind is not ActorKind.SYSTEM:
+        return principal_for(rotation.actor)
+    return policy_principal(rotation.policy)

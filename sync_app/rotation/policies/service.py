@@ -1,0 +1,296 @@
+"""Use cases of rotation policies: creating, changing, suspending and removing them."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.streams import environment_stream
+from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_state import row_state
+from audit_app.recording.recorder import commit_record, record
+from environments_app.authorization.locked_row import changing
+from environments_app.authorization.policy import Principal, require
+from environments_app.errors import InvalidField
+from secrets_app.errors import InvalidInput
+from secrets_app.models import Secret
+from secrets_app.queries.lookup import require_authentic as require_authentic_secret
+from secrets_app.queries.lookup import require_living as require_living_secret
+from secrets_app.secret_types.registry import SecretType, inspect
+from secrets_app.services.read import current_version_of, open_version, require_readable
+from sync_app.errors import (
+    BackendError,
+    LoginRefused,
+    RotationConflict,
+    RotationInProgress,
+    TargetUnreachable,
+)
+from sync_app.jobs.awaited import awaited
+from sync_app.models import RotationPolicy
+from sync_app.rotation.lookup import left_behind, require_authentic, require_living, require_on
+from sync_app.rotation.policies.approval import begins_suspended, cleared_to_resume, refuse_running
+from sync_app.rotation.policies.credentials import kind_of, made, seal
+from sync_app.rotation.policies.login_conflicts import refuse_shared_logins
+from sync_app.rotation.policies.tampered import NOT_ENDED, end_forged
+from sync_app.rotation.rules import CHANGEABLE, apply_rules, first_due, publish_due
+from sync_app.rotators.base import Answer, Rotator
+
+_TAKEN = "the secret is under a rotation policy already: change or remove that one"
+_MOVED = "the secret's value was changed meanwhile: try again"
+
+
+def create(
+    *,
+    actor: Principal,
+    secret: Secret,
+    rotator: str,
+    settings: Mapping[str, str],
+    credentials: Mapping[str, str],
+    **rules: Any,
+) -> RotationPolicy:
+    """Put a secret under a rotation policy, after its value was seen to log in with the rotator.
+
+    `rules` are those of rotation.rules. Nothing is changed on the other system. In a protected
+    environment it begins suspended: to resume it takes a second person. Raises Forbidden or
+    Invisible; InvalidField or BadDestination; RotationConflict if the secret is under a policy,
+    or another one rotates its logins;
+    LoginRefused, ValueUnusable, PermissionMissing or another BackendError if a rotation could not work.
+    """
+    environment = secret.environment
+    policy = RotationPolicy(uuid=uuid4(), environment=environment, secret=secret, rotator=rotator)
+    apply_rules(policy, rules)
+    require(actor=actor, action=Action.ROTATION_CREATE, environment=environment, name=secret.name)
+    require_readable(actor=actor, secret=secret)
+    require_living_secret(secret)
+    if secret.resolves_references:
+        raise RotationConflict("the secret resolves references: what is rotated is the whole value")
+    number = secret.current_number
+    _tried(actor, policy, made(rotator, settings=settings, credentials=credentials), Action.ROTATION_CREATE)
+    seal(policy, credentials)
+    if begins_suspended(actor, policy):
+        policy.suspended_at = timezone.now()
+    policy.due_at = first_due(policy)
+    try:
+        with transaction.atomic():
+            stored = Secret.objects.select_for_update().get(pk=secret.pk)
+            if not stored.live or stored.current_number != number or stored.resolves_references:
+                raise RotationConflict(_MOVED)
+            refuse_shared_logins(policy, actor=actor)
+            policy.save(force_insert=True)
+            _record(actor, Action.ROTATION_CREATE, policy, _described(policy))
+    except IntegrityError as error:
+        if not RotationPolicy.objects.filter(secret=secret, live=True).exists():
+            raise
+        raise RotationConflict(_TAKEN) from error
+    return policy
+
+
+def change(*, actor: Principal, policy: RotationPolicy, **rules: Any) -> RotationPolicy:
+    """Change the rules of a policy (CHANGEABLE) and return it as stored; a grace under way stays.
+
+    Raises Forbidden or Invisible; InvalidField; Tampered; RotationConflict once it was removed.
+    """
+    require_on(actor=actor, action=Action.ROTATION_CHANGE, policy=policy)
+    with _changing(policy) as stored:
+        refuse_running(actor, stored)
+        changed = apply_rules(stored, rules)
+        if changed:
+            stored.due_at = first_due(stored)
+            stored.save(update_fields=[*changed, "due_at", "updated_at"])
+            _record(actor, Action.ROTATION_CHANGE, stored, {name: getattr(stored, name) for name in changed})
+    return stored
+
+
+def change_connection(
+    *,
+    actor: Principal,
+    policy: RotationPolicy,
+    credentials: Mapping[str, str],
+    settings: Mapping[str, str] | None = None,
+) -> RotationPolicy:
+    """Replace the administrator's credential, and the settings that change with it.
+
+    Where a credential goes is only changed with the credential in hand, and only if the value that
+    is served logs in there; the old envelope opens no more. With the same settings it is also done
+    while a rotation is at work, which may need it.
+
+    Raises what `create` raises, Tampered, RotationInProgress, and RotationConflict once it was removed.
+    """
+    require_on(actor=actor, action=Action.ROTATION_CHANGE, policy=policy)
+    require_living(policy)
+    require_authentic(policy)
+    wanted = {**policy.settings, **(settings or {})}
+    draft = RotationPolicy(
+        uuid=policy.uuid, environment=policy.environment, secret=policy.secret, rotator=policy.rotator
+    )
+    rotator = made(policy.rotator, settings=wanted, credentials=credentials)
+    if dict(rotator.settings) != policy.settings:
+        refuse_running(actor, policy)
+    _tried(actor, draft, rotator, Action.ROTATION_CHANGE)
+    seal(draft, credentials)
+    with _changing(policy) as stored:
+        # Somebody else may have moved it since it was looked at.
+        if draft.settings != stored.settings:
+            refuse_running(actor, stored)
+            _refuse_working(stored)
+            refuse_shared_logins(draft, actor=actor)
+            _refuse_leaving(stored, draft)
+        fields = ("settings", "endpoint", "credentials", "data_key_id")
+        for field in fields:
+            setattr(stored, field, getattr(draft, field))
+        stored.save(update_fields=[*fields, "updated_at"])
+        details: dict[str, Json] = {"fields": ["credentials", *(settings or {})], "endpoint": stored.endpoint}
+        _record(actor, Action.ROTATION_CHANGE, stored, details)
+    return stored
+
+
+def suspend(*, actor: Principal, policy: RotationPolicy) -> RotationPolicy:
+    """Let no rotation begin until the policy is resumed; one that is at work goes on to its end.
+
+    Raises Forbidden or Invisible, Tampered, and RotationConflict once it was removed.
+    """
+    return _suspend(actor, policy, suspended=True)
+
+
+def resume(*, actor: Principal, policy: RotationPolicy) -> RotationPolicy:
+    """Let a suspended policy rotate again; raises as `suspend` does, and ApprovalNeeded."""
+    return _suspend(actor, policy, suspended=False)
+
+
+def remove(*, actor: Principal, policy: RotationPolicy) -> None:
+    """Remove a policy, forget its credential, and let people write the secret's value again.
+
+    One whose row was changed outside Keeper is removed as it is, since it can do nothing any more; so
+    is one whose rotation was changed, which ends with it. The event tells of a login that an abandoned
+    rotation left valid.
+    Raises Forbidden or Invisible, and RotationInProgress while a rotation has not ended.
+    """
+    require_on(actor=actor, action=Action.ROTATION_REMOVE, policy=policy)
+    require_living(policy)
+    emptied = RotationPolicy(
+        uuid=policy.uuid, environment=policy.environment, secret=policy.secret, endpoint=policy.endpoint
+    )
+    seal(emptied, {})
+    left = left_behind(policy)
+    with transaction.atomic():
+        stored = RotationPolicy.objects.select_for_update().get(pk=policy.pk)
+        forged = not stored.is_authentic()
+        if not forged:
+            end_forged(actor=actor, policy=stored)
+        stored.credentials, stored.data_key_id = emptied.credentials, emptied.data_key_id
+        stored.endpoint, stored.live, stored.due_at = policy.endpoint, None, None
+        stored.save(update_fields=["live", "due_at", "endpoint", "credentials", "data_key_id", "updated_at"])
+        details: dict[str, Json] = {"left_valid": left.left_number} if left else {}
+        _record(actor, Action.ROTATION_REMOVE, stored, {"forged": forged, **details})
+    if forged:
+        authentic([policy])
+
+
+@contextmanager
+def _changing(policy: RotationPolicy) -> Iterator[RotationPolicy]:
+    """Yield a living policy as it is stored, locked."""
+    with changing(policy) as stored:
+        require_living(stored)
+        yield stored
+
+
+def _suspend(actor: Principal, policy: RotationPolicy, *, suspended: bool) -> RotationPolicy:
+    require_on(actor=actor, action=Action.ROTATION_SUSPEND, policy=policy)
+    resumes = policy.suspended_at is not None and not suspended
+    clearance = cleared_to_resume(actor, policy) if resumes else None
+    with _changing(policy) as stored:
+        if stored.suspended_at is not None and not suspended and clearance is None:
+            raise RotationConflict("the policy was suspended meanwhile: look again")
+        approved = clearance.spend(stored.environment, actor=actor) if clearance else {}
+        if (stored.suspended_at is not None) is not suspended:
+            stored.suspended_at = timezone.now() if suspended else None
+            stored.save(update_fields=["suspended_at", "updated_at"])
+            _record(actor, Action.ROTATION_SUSPEND, stored, {"suspended": suspended, **approved})
+    return stored
+
+
+def _refuse_working(policy: RotationPolicy) -> None:
+    if policy.rotations.filter(slot__isnull=False).exists():
+        raise RotationInProgress(NOT_ENDED)
+
+
+def _refuse_leaving(policy: RotationPolicy, moved: RotationPolicy) -> None:
+    """Refuse to forget a login that an abandoned rotation left valid at the place before."""
+    logins_of = kind_of(policy.rotator).logins_of
+    same = (policy.endpoint, logins_of(policy.settings)) == (moved.endpoint, logins_of(moved.settings))
+    if not same and left_behind(policy):
+        raise RotationConflict(
+            "an abandoned rotation left a login valid where the policy is now: retire it first, or remove "
+            "the policy, whose last event tells of it"
+        )
+
+
+def _tried(actor: Principal, policy: RotationPolicy, rotator: Rotator, action: Action) -> None:
+    """Put a rotator's place on a policy, after the served value was seen to log in there."""
+    secret = policy.secret
+    require_authentic_secret(secret)
+    version = current_version_of(secret)
+    details: dict[str, Json] = {"purpose": "rotation policy", "endpoint": rotator.endpoint}
+    value = open_version(actor=actor, version=version, action=Action.SECRET_REVEAL, details=details)
+    try:
+        with awaited():
+            rotator.check(value)
+            _require_fit(rotator, value, SecretType(secret.secret_type))
+    except BackendError as error:
+        _record_failure(actor, action, policy, error)
+        raise
+    policy.settings, policy.endpoint = dict(rotator.settings), rotator.endpoint
+
+
+def _require_fit(rotator: Rotator, value: str, secret_type: SecretType) -> None:
+    """Raise LoginRefused, TargetUnreachable or InvalidField if no rotation from this value could work."""
+    if rotator.promises_login:
+        probed = rotator.probe(value)
+        if probed.answer is Answer.UNKNOWN:
+            raise TargetUnreachable(probed.why)
+        if probed.answer is not Answer.ACCEPTED:
+            raise LoginRefused(f"the secret's present value does not log in: {probed.why}")
+    sample = rotator.prepare(value).value
+    if sample is None:
+        return
+    try:
+        inspect(secret_type, sample)
+    except InvalidInput as error:
+        raise InvalidField("settings", f"The secret's type does not take such values: {error}") from error
+
+
+def _described(policy: RotationPolicy) -> dict[str, Json]:
+    told: dict[str, Json] = {name: getattr(policy, name) for name in CHANGEABLE}
+    settings = {name: text for name, text in policy.settings.items() if name != "ca_certificate"}
+    return told | {
+        "rotator": policy.rotator,
+        "settings": settings,
+        "endpoint": policy.endpoint,
+    }
+
+
+def _record(actor: Principal, action: Action, policy: RotationPolicy, details: Mapping[str, Json]) -> None:
+    publish_due(policy)
+    record(
+        actor=actor,
+        action=action,
+        stream=environment_stream(policy.environment.uuid),
+        object=policy.audit_object,
+        details={**details, **row_state(policy)},
+    )
+
+
+def _record_failure(actor: Principal, action: Action, policy: RotationPolicy, error: BackendError) -> None:
+    commit_record(
+        actor=actor,
+        action=action,
+        stream=environment_stream(policy.environment.uuid),
+        object=policy.audit_object,
+        outcome=Outcome.FAILED,
+        details={"rotator": policy.rotator, "reason": type(error).__name__},
+    )

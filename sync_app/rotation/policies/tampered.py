@@ -1,0 +1,66 @@
+"""Ends rotations that were changed outside Keeper, with their policy, and does nothing on another system."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events.actions import Action
+from audit_app.events.streams import environment_stream
+from audit_app.recording.recorder import record
+from environments_app.authorization.policy import Principal
+from secrets_app.models import Secret
+from secrets_app.services import version_stages
+from sync_app.domain.rotation_state import Act, Step
+from sync_app.errors import RotationInProgress
+from sync_app.jobs.leases import database_now
+from sync_app.models import Rotation, RotationPolicy
+
+NOT_ENDED: Final = (
+    "a rotation has not ended: wait for the end of its grace, or abandon or roll back what can be"
+)
+
+
+def end_forged(*, actor: Principal, policy: RotationPolicy) -> None:
+    """End what has not ended of a policy that is being removed, if Keeper wrote none of it as it stands.
+
+    Call it in the transaction that holds the policy. How far such a rotation came is not to be believed:
+    the event names the versions whose logins may be valid, besides the one that is served. A pending
+    version is dropped, or no other policy could have one. Raises RotationInProgress.
+    """
+    found = policy.rotations.filter(slot__isnull=False)
+    ids = [rotation.pk for rotation in _none_genuine(found)]
+    # Locked no sooner than this: a worker holds its rotation and then asks for the policy.
+    for rotation in _none_genuine(policy.rotations.select_for_update().filter(pk__in=ids)):
+        _end(actor, policy, rotation)
+
+
+def _none_genuine(rotations: Iterable[Rotation]) -> list[Rotation]:
+    found = list(rotations)
+    if any(rotation.is_authentic() for rotation in found):
+        raise RotationInProgress(NOT_ENDED)
+    return found
+
+
+def _end(actor: Principal, policy: RotationPolicy, rotation: Rotation) -> None:
+    secret = Secret.objects.select_related("environment").get(uuid=policy.secret_id)
+    details: dict[str, Json] = {
+        "rotation": str(rotation.uuid),
+        "act": Act.ABANDON,
+        "from": rotation.step,
+        "step": Step.ABANDONED,
+        "forged": True,
+        "may_be_valid": [number for number in (secret.previous_number, secret.pending_number) if number],
+    }
+    rotation.begin_anew()
+    rotation.step, rotation.slot, rotation.leaves = Step.ABANDONED, None, ""
+    rotation.finished_at = database_now()
+    rotation.save()
+    if secret.pending_number is not None and secret.is_authentic():
+        version_stages.drop_pending(actor=actor, secret=secret, details=details)
+    record(
+        actor=actor,
+        action=Action.ROTATION_RESOLVE,
+        stream=environment_stream(policy.environment.uuid),
+        object=policy.audit_object,
+        details=details,
+    )

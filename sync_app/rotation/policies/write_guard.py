@@ -1,0 +1,73 @@
+"""Keeps people, imports and pulls from writing a value that a rotation policy answers for.
+
+A value that the policy's rotator sees log in is let through (somebody changed the password by hand);
+any other would be served as current and strand who reads it. While a rotation has not ended, nothing
+is let through: its two values are the ones that are proven.
+"""
+
+from environments_app.authorization.policy import Principal
+from secrets_app.errors import ManagedValue, StaleVersion
+from secrets_app.interfaces.write_guards import Confirm
+from secrets_app.models import Secret
+from sync_app.errors import BackendError
+from sync_app.models import Rotation, RotationPolicy
+from sync_app.rotation.lookup import policy_of
+from sync_app.rotation.policies.credentials import open_policy
+from sync_app.rotators.base import Answer
+
+_KEPT = "A rotation policy answers for this secret: remove the policy first; nothing was changed."
+_WORKING = "A rotation of this secret has not ended: roll it back, abandon it, or wait; nothing was written."
+_OWN = "Only its rotation policy writes this secret's value: rotate it; nothing was written."
+_CHANGED = "The secret's rotation policy was changed meanwhile. Try again; nothing was written."
+
+
+def guard(*, actor: Principal, secret: Secret, value: str | None) -> Confirm:
+    """Let a value pass that logs in, of a secret under a policy.
+
+    Implements `secrets_app.interfaces.write_guards.WriteGuard`.
+    """
+    policy = policy_of(secret)
+    if policy is None:
+        return lambda: _refuse_new_policy(secret)
+    if value is None:
+        raise ManagedValue(_KEPT)
+    _refuse_working(policy)
+    _require_login(actor, policy, value)
+    return lambda: _refuse_changed(secret, policy)
+
+
+def _require_login(actor: Principal, policy: RotationPolicy, value: str) -> None:
+    """Raise ManagedValue unless the policy's rotator sees a value log in."""
+    try:
+        rotator = open_policy(
+            actor=actor, policy=policy, details={"purpose": "a value written by hand"}
+        ).rotator
+        if not rotator.promises_login:
+            raise ManagedValue(_OWN)
+        # Whether it is a value of this policy at all.
+        rotator.idle(value)
+        probed = rotator.probe(value)
+    except BackendError as error:
+        raise ManagedValue(f"{_OWN} A value that logs in would be taken, but: {error}") from error
+    if probed.answer is not Answer.ACCEPTED:
+        raise ManagedValue(f"{_OWN} A value that logs in would be taken, but: {probed.why}")
+
+
+def _refuse_working(policy: RotationPolicy) -> None:
+    if Rotation.objects.filter(policy=policy, slot__isnull=False).exists():
+        raise ManagedValue(_WORKING)
+
+
+def _refuse_new_policy(secret: Secret) -> None:
+    # The creation of a policy locks the secret's row, which the caller has claimed.
+    if RotationPolicy.objects.filter(secret=secret, live=True).exists():
+        raise StaleVersion(_CHANGED)
+
+
+def _refuse_changed(secret: Secret, policy: RotationPolicy) -> None:
+    stored = RotationPolicy.objects.select_for_update().get(pk=policy.pk)
+    if not stored.live:
+        _refuse_new_policy(secret)
+    elif bytes(stored.row_mac) != bytes(policy.row_mac):
+        raise StaleVersion(_CHANGED)
+    _refuse_working(policy)

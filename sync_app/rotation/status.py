@@ -1,0 +1,68 @@
+"""How a policy stands, in the words that pages, panel and alerts share."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from django.db.models import Max, Q
+
+from sync_app.domain.rotation_state import Slot, Step
+from sync_app.models import Rotation, RotationPolicy
+
+# So long after it was due, a rotation that has not begun is told of.
+LATE: Final = timedelta(hours=1)
+
+
+class Standing(StrEnum):
+    """What someone wants to know of a policy first."""
+
+    STOPPED = "stopped"
+    RUNNING = "rotating"
+    GRACE = "grace"
+    SUSPENDED = "suspended"
+    OVERDUE = "overdue"
+    DUE = "due"
+    RESTING = "scheduled"
+    BY_HAND = "by_hand"
+
+
+def standing_of(policy: RotationPolicy, rotation: Rotation | None, now: datetime) -> Standing:
+    """Return how a policy stands, given its rotation at work if there is one."""
+    if rotation is not None:
+        if rotation.stopped_at is not None:
+            return Standing.STOPPED
+        return Standing.GRACE if rotation.step == Step.GRACE else Standing.RUNNING
+    if policy.suspended_at is not None:
+        return Standing.SUSPENDED
+    if policy.due_at is None:
+        return Standing.BY_HAND
+    if policy.due_at <= now - LATE:
+        return Standing.OVERDUE
+    return Standing.DUE if policy.due_at <= now else Standing.RESTING
+
+
+def having(standing: str, now: datetime) -> Q:
+    """Return the condition on policies that stand so; each is one that lists can be narrowed to."""
+    working = Rotation.objects.filter(slot=Slot.WORKING)
+    awake = Q(suspended_at__isnull=True)
+    conditions = {
+        "failed": Q(pk__in=working.filter(stopped_at__isnull=False).values("policy_id")),
+        "running": Q(pk__in=working.filter(stopped_at__isnull=True).values("policy_id")),
+        "due": awake & Q(due_at__lte=now),
+        "overdue": awake & Q(due_at__lte=now - LATE),
+    }
+    return conditions[standing]
+
+
+def working_rotations(policies: Collection[RotationPolicy]) -> Mapping[int, Rotation]:
+    """Return the rotation at work of each policy that has one, with one statement."""
+    rows = Rotation.objects.filter(policy__in=policies, slot=Slot.WORKING)
+    return {rotation.policy_id: rotation for rotation in rows}
+
+
+def last_ended(policies: Collection[RotationPolicy]) -> Mapping[int, Rotation]:
+    """Return the last rotation of each policy that has ended, with one statement."""
+    latest = Rotation.objects.filter(policy__in=policies, slot=None).values("policy_id")
+    ids = latest.annotate(latest=Max("pk")).values_list("latest", flat=True).order_by()
+    return {rotation.policy_id: rotation for rotation in Rotation.objects.filter(pk__in=ids)}

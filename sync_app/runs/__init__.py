@@ -1,0 +1,1 @@
+"""Runs of a target: the runner, the schedule, reports."""

@@ -1,0 +1,126 @@
+"""Sections of reports on delivery and rotation: how targets stand, and what policies did."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final
+
+from django.db.models import Count, Q
+
+from audit_app.events.actions import Action
+from audit_app.queries.reports import Row, Scope, Section
+from environments_app.environments.reports import environments_of
+from secrets_app.maintenance.reports import batched
+from secrets_app.models import Secret
+from sync_app.domain.delivery_state import ALERTING, State
+from sync_app.jobs.leases import database_now
+from sync_app.models import RotationPolicy, Target
+from sync_app.rotation.status import Standing, last_ended, standing_of, working_rotations
+
+_POLICIES: Final = 500
+_STANDINGS: Final = {
+    Standing.STOPPED: "failed: stopped",
+    Standing.RUNNING: "rotating",
+    Standing.GRACE: "in its grace",
+    Standing.SUSPENDED: "suspended",
+    Standing.OVERDUE: "overdue",
+    Standing.DUE: "due",
+    Standing.RESTING: "on time",
+    Standing.BY_HAND: "by hand",
+}
+_WRONG: Final = tuple(sorted(ALERTING))
+
+
+def _sync(scope: Scope) -> Iterator[Row]:
+    rows = Target.objects.filter(live=True, environment__in=environments_of(scope, Action.TARGET_VIEW))
+    counted = rows.defer("credentials").annotate(
+        in_sync=Count("entries", filter=Q(entries__state=State.IN_SYNC)),
+        wrong=Count("entries", filter=Q(entries__state__in=_WRONG)),
+    )
+    for target in batched(counted.select_related("environment")):
+        yield (
+            target.environment.name,
+            target.name,
+            target.system,
+            target.direction,
+            "paused" if target.paused_at else "automatic" if target.automatic else "by hand",
+            target.last_success_at,
+            target.last_failure_at,
+            target.failures,
+            target.in_sync,
+            target.wrong,
+            target.last_error,
+        )
+
+
+def _rotation(scope: Scope) -> Iterator[Row]:
+    now = database_now()
+    places = environments_of(scope, Action.SECRET_VIEW)
+    rows = RotationPolicy.objects.filter(live=True, environment__in=places).defer("credentials")
+    for some in _some_at_a_time(batched(rows.select_related("environment", "secret"))):
+        working, ended = working_rotations(some), last_ended(some)
+        for policy in some:
+            rotation, last = working.get(policy.pk), ended.get(policy.pk)
+            yield (
+                policy.environment.name,
+                policy.secret.name,
+                policy.rotator,
+                policy.cron
+                or (f"every {policy.interval_seconds // 3600} h" if policy.interval_seconds else "by hand"),
+                policy.last_rotated_at,
+                policy.due_at,
+                _STANDINGS[standing_of(policy, rotation, now)],
+                rotation.problem if rotation and rotation.stopped_at else "",
+                last.step.replace("_", " ") if last else "",
+                last.seconds_to_serve if last else None,
+            )
+
+
+def _unrotated(scope: Scope) -> Iterator[Row]:
+    places = environments_of(scope, Action.SECRET_VIEW)
+    managed = RotationPolicy.objects.filter(live=True).values("secret_id")
+    rows = Secret.objects.filter(live=True, environment__in=places).exclude(uuid__in=managed)
+    for secret in batched(rows.select_related("environment")):
+        yield (
+            secret.environment.name,
+            secret.name,
+            secret.secret_type.lower(),
+            secret.owner,
+            secret.rotated_at,
+            secret.rotation_due_at,
+        )
+
+
+def _some_at_a_time(policies: Iterator[RotationPolicy]) -> Iterator[list[RotationPolicy]]:
+    while some := list(islice(policies, _POLICIES)):
+        yield some
+
+
+SECTIONS: Final = (
+    Section(
+        key="rotation",
+        title="Rotation",
+        about="Every rotation policy: how often, when last and next, and what is due, late or stopped.",
+        columns=(
+            "Environment", "Secret", "Rotator", "Cadence", "Last rotated", "Due", "State", "Why it stopped",
+            "Last outcome", "Seconds to serve",
+        ),
+        rows=_rotation,
+    ),
+    Section(
+        key="unrotated",
+        title="Not under rotation",
+        about="Every secret that no policy rotates: since when its value stands, and if it is marked as due.",
+        columns=("Environment", "Secret", "Type", "Owner", "Value since", "Marked as due"),
+        rows=_unrotated,
+    ),
+    Section(
+        key="sync",
+        title="Health of the sync",
+        about="Every target: whether it is reached, and how many of its secrets are as they should be.",
+        columns=(
+            "Environment", "Target", "System", "Direction", "Mode", "Last success", "Last failure",
+            "Failures in a row", "In sync", "Not as it should be", "Last error",
+        ),
+        rows=_sync,
+    ),
+)  # fmt: skip

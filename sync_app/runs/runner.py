@@ -1,0 +1,235 @@
+"""Carries runs out: claims them, tries again where that can help, and says how the target fares."""
+
+import logging
+import os
+import secrets
+import socket
+from datetime import timedelta
+from typing import Final
+from uuid import uuid4
+
+from django.db import transaction
+from django.db.models import F
+
+from audit_app.events import streams
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.actors import NIL
+from audit_app.events.streams import environment_stream
+from audit_app.interfaces.keyring import KeyringUnavailable
+from audit_app.interfaces.nudges import nudge
+from audit_app.network.outbound_limits import guarded
+from audit_app.recording.recorder import AuditObject, record
+from environments_app.authorization.policy import Principal, require
+from environments_app.errors import AccessError, Forbidden, Invisible
+from secrets_app.errors import KeyUnavailable, SecretError
+from sync_app.applying import pending_versions
+from sync_app.applying import service as applying
+from sync_app.errors import BackendError, LeaseLost, SyncError, SyncPaused, Unfinished, WorkerStops
+from sync_app.jobs.at_work import begun
+from sync_app.jobs.leases import LONGEST_WAIT, Lease, claim, database_now
+from sync_app.jobs.queue import EXECUTE, enqueue, is_paused
+from sync_app.metrics import count_run
+from sync_app.models import Plan, Run, SyncPause, Target
+from sync_app.models.plan import PlanKind, PlanState
+from sync_app.models.run import WRITING, RunKind, RunState, Trigger
+from sync_app.planning import service as planning
+from sync_app.planning import service as planning_service
+from sync_app.targets import alerts
+from sync_app.targets.approval import refuse_unplanned
+from sync_app.targets.lookup import require_on
+from sync_app.targets.principals import require_usable
+
+MAX_ATTEMPTS: Final = 12
+_FIRST_DELAY_SECONDS: Final = 2.0
+_PAUSED_SECONDS: Final = 30
+_ERROR_LENGTH: Final = 500
+_DIED: Final = "the work ended unexpectedly, time and again: look at the worker's log"
+logger = logging.getLogger(__name__)
+
+
+def request_sync(*, actor: Principal, target: Target, trigger: Trigger = Trigger.PERSON) -> Run:
+    """Queue a pass that plans and carries out what it planned.
+
+    Raises Forbidden or Invisible, RunInProgress, SyncPaused, TargetConflict or Tampered, and Conflict
+    in a protected environment, where a second person sees the plan first.
+    """
+    require_on(actor=actor, action=Action.TARGET_APPLY, target=target)
+    require_usable(target)
+    refuse_unplanned(actor, target)
+    return enqueue(actor=actor, target=target, kind=RunKind.SYNC, trigger=trigger)
+
+
+def request_check(*, actor: Principal, target: Target, trigger: Trigger = Trigger.PERSON) -> Run:
+    """Queue a look at how each secret stands, by metadata only. Raises as `request_sync` does."""
+    require_on(actor=actor, action=Action.TARGET_PLAN, target=target)
+    require_usable(target)
+    return enqueue(actor=actor, target=target, kind=RunKind.CHECK, trigger=trigger)
+
+
+def execute(run_id: int) -> Run | None:
+    """Carry a run out, or carry it on; None if it is done, waits, or another worker has it.
+
+    Never raises for what the target, the keys or the rights refuse: that is the run's outcome.
+    """
+    with begun("run", run_id) as is_free:
+        return _execute(run_id) if is_free else None
+
+
+def _execute(run_id: int) -> Run | None:
+    lease = claim(run_id, owner=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:12]}")
+    if lease is None:
+        return None
+    run = Run.objects.select_related("target__environment", "plan").get(pk=run_id)
+    try:
+        # A worker whose lease ran out, or a run whose time is over, asks the target nothing more.
+        with guarded(lease.refuse_if_over):
+            _attempt(run, lease)
+    except LeaseLost:
+        logger.info("run %s is carried on by another worker", run.uuid)
+        return Run.objects.select_related("target__environment", "plan").get(pk=run_id)
+    left = Run.objects.select_related("target__environment", "plan").get(pk=run_id)
+    count_run(left)
+    alerts.after_run(left)
+    return left
+
+
+def pause_all(*, actor: Principal) -> None:
+    """Pause the sync of every target: nothing is written until it is resumed. Raises Forbidden."""
+    _switch(actor, paused=True)
+
+
+def resume_all(*, actor: Principal) -> None:
+    """Resume the sync; targets that are paused themselves stay so. Raises Forbidden."""
+    _switch(actor, paused=False)
+
+
+def all_paused() -> SyncPause | None:
+    """Return when and by whom all of the sync was paused, if it is."""
+    return SyncPause.objects.first()
+
+
+def delay(attempts: int) -> timedelta:
+    """Return how long to wait before the next attempt: doubling, bounded, with full jitter."""
+    longest = min(LONGEST_WAIT.total_seconds(), _FIRST_DELAY_SECONDS * 2 ** min(attempts, 20))
+    share = secrets.SystemRandom().uniform(0.5, 1.0)
+    return timedelta(seconds=longest * share)
+
+
+def _attempt(run: Run, lease: Lease) -> None:
+    """Do the work of a run, and end it or put it back."""
+    if run.kind in WRITING and is_paused(run.target):
+        _wait_for_resumption(lease)
+        return
+    if run.attempts > MAX_ATTEMPTS:
+        _failed(run, lease, SyncError(run.error or _DIED), passing=False)
+        return
+    try:
+        notice = _work(run, lease)
+    except LeaseLost:
+        raise
+    except WorkerStops:
+        lease.hand_over()
+        nudge(EXECUTE, run.pk)
+    except SyncPaused:
+        _wait_for_resumption(lease)
+    except (BackendError, Unfinished, KeyUnavailable, KeyringUnavailable) as error:
+        again = _may_pass(error) and run.attempts < MAX_ATTEMPTS
+        _failed(run, lease, error, passing=again and not lease.ends_within(delay(run.attempts)))
+    except (SyncError, AccessError, SecretError) as error:
+        _failed(run, lease, error, passing=False)
+    else:
+        _succeeded(run, lease, notice)
+
+
+def _wait_for_resumption(lease: Lease) -> None:
+    """Put a run back that may not write now; however long that takes, it is no attempt that failed."""
+    wait = timedelta(seconds=_PAUSED_SECONDS)
+    lease.hand_over(not_before=database_now() + wait, error="paused", started_at=None)
+
+
+def _work(run: Run, lease: Lease) -> str:
+    """Do what the run is for; return what is to be told although it succeeded."""
+    if run.kind == RunKind.CHECK:
+        planning_service.check(run, lease=lease)
+        return ""
+    shown = planning.make_plan(run, lease=lease) if run.kind != RunKind.APPLY else {}
+    if run.kind not in WRITING:
+        return ""
+    if run.plan is not None and run.plan.kind == PlanKind.DISCONNECT:
+        # What stays behind would be nobody's afterwards: no leave is taken before all is taken back.
+        for error in pending_versions.follow(run, lease=lease).values():
+            raise error
+        applying.apply(run, lease=lease)
+        return ""
+    applying.apply(run, lease=lease, shown=shown)
+    left = pending_versions.follow(run, lease=lease)
+    return pending_versions.sentence(left)[:_ERROR_LENGTH] if left else ""
+
+
+def _may_pass(error: Exception) -> bool:
+    return not getattr(error, "permanent", False)
+
+
+def _failed(run: Run, lease: Lease, error: Exception, *, passing: bool) -> None:
+    """Put a run back for later, or end it with the operator's sentence."""
+    sentence = _sentence(error)
+    now = database_now()
+    with transaction.atomic():
+        if passing:
+            lease.put_back(not_before=now + delay(run.attempts), error=sentence)
+        else:
+            lease.end(RunState.FAILED, error=sentence)
+            _fail_plan(run, sentence)
+        target = Target.objects.filter(pk=run.target_id)
+        target.update(last_failure_at=now, last_error=sentence, failures=F("failures") + 1)
+        if not passing:
+            _record_failure(run, sentence)
+
+
+def _fail_plan(run: Run, sentence: str) -> None:
+    unfinished = [PlanState.MAKING, PlanState.READY, PlanState.APPLYING]
+    if run.plan_id:
+        Plan.objects.filter(pk=run.plan_id, state__in=unfinished).update(
+            state=PlanState.FAILED, error=sentence, finished_at=database_now()
+        )
+
+
+def _succeeded(run: Run, lease: Lease, notice: str) -> None:
+    now = database_now()
+    with transaction.atomic():
+        lease.end(RunState.DONE, error=notice)
+        Target.objects.filter(pk=run.target_id).update(last_success_at=now, last_error="", failures=0)
+
+
+def _record_failure(run: Run, sentence: str) -> None:
+    environment = run.target.environment
+    record(
+        actor=run.actor,
+        action=Action.TARGET_APPLY if run.kind in WRITING else Action.TARGET_PLAN,
+        stream=environment_stream(environment.uuid),
+        object=run.target.audit_object,
+        outcome=Outcome.FAILED,
+        details={"run": str(run.uuid), "kind": run.kind, "error": sentence},
+    )
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, Forbidden | Invisible):
+        return "whoever started this may not do it any more"
+    return str(error)[:_ERROR_LENGTH]
+
+
+def _switch(actor: Principal, *, paused: bool) -> None:
+    require(actor=actor, action=Action.TARGET_PAUSE, environment=None)
+    with transaction.atomic():
+        if paused:
+            SyncPause.objects.get_or_create(pk=1, defaults={"paused_by": actor.name})
+        else:
+            SyncPause.objects.all().delete()
+        record(
+            actor=actor,
+            action=Action.TARGET_PAUSE,
+            stream=streams.SYSTEM,
+            object=AuditObject("deployment", NIL, "sync"),
+            details={"paused": paused},
+        )

@@ -1,0 +1,1 @@
+"""State of both sides: local secrets, ownership, references."""

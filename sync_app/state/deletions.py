@@ -1,0 +1,34 @@
+"""How much of a target was deleted lately: what its deletion budget counts, over passes and across them."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from django.conf import settings
+
+from sync_app.domain.reconciliation import DeletionBudget
+from sync_app.jobs.leases import database_now
+from sync_app.models import Plan, PlanItem, Target
+from sync_app.models.plan import Act, ItemState, PlanKind
+
+# The option of a plan by which a person asks for more deletions than the budget allows.
+BEYOND_BUDGET = "beyond_budget"
+
+
+def budget(target: Target, *, besides: Plan | None = None) -> DeletionBudget:
+    """Return a target's budget, with what its passes deleted within the window, but for this plan."""
+    since = database_now() - timedelta(hours=settings.KEEPER_DELETION_WINDOW_HOURS)
+    done = PlanItem.objects.filter(
+        plan__target=target,
+        plan__kind=PlanKind.SYNC,
+        act=Act.DELETE,
+        state=ItemState.DONE,
+        finished_at__gt=since,
+    )
+    if besides is not None:
+        done = done.exclude(plan=besides)
+    return replace(target.budget, withdrawn=done.count())
+
+
+def sentence(budget: DeletionBudget, *, deleted: int, owned: int) -> str:
+    """Return why so many are not deleted."""
+    return budget.sentence(deleted=deleted, owned=owned, hours=settings.KEEPER_DELETION_WINDOW_HOURS)

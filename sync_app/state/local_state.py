@@ -1,0 +1,206 @@
+"""What Keeper holds for a target: the current version of each secret in its scope, without values."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from django.db.models import F, FilteredRelation, Q
+
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.actors import NIL
+from audit_app.integrity.row_authentication import report_violation
+from audit_app.models import AuditEvent
+from audit_app.recording.recorder import ManifestEntry
+from environments_app.models import Environment
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.persistence.current_version_rows import PlainRow, plain_rows, plain_rows_of
+from sync_app.domain.reconciliation import Presence, Side
+from sync_app.state.reference_graph import Resolution, resolutions
+
+LOST: Final = "it is gone from Keeper, which did not delete it: have an operator run verify_audit"
+_NAMES_AT_A_TIME: Final = 500
+_HEX_DIGITS: Final = 32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """One secret of Keeper, as a pass looks at it.
+
+    `version` tells it from the same one with another value, or with another value in what it refers
+    to; `fingerprint` stays in here.
+    """
+
+    name: str
+    presence: Presence
+    secret_uuid: UUID
+    version: str
+    version_uuid: UUID | None
+    number: int
+    # Empty where references are filled in: what is delivered is not what is stored.
+    fingerprint: bytes
+    resolution: Resolution | None = None
+    # The current value, sealed, as far as it was read along.
+    envelope: bytes = field(default=b"", repr=False)
+
+    @property
+    def manifest_entry(self) -> ManifestEntry:
+        """How the manifest of a delivery lists this."""
+        return ManifestEntry(secret_uuid=str(self.secret_uuid), number=self.number, name=self.name)
+
+    @property
+    def side(self) -> Side:
+        """Return Keeper's side for `reconcile`."""
+        return Side(presence=self.presence, version=self.version)
+
+
+def held(environment: Environment, *, scope: str = "") -> Iterator[Held]:
+    """Yield the living secrets of an environment under a prefix; their rows are checked one by one.
+
+    A secret whose row was not written by Keeper, or whose current version is gone, is yielded as
+    unreadable: it must never be taken for deleted.
+    """
+    rows = plain_rows(environment, scope)
+    yield from _held(environment, (row for row in rows if _is_under(scope, row)), under(scope))
+
+
+def held_of(environment: Environment, names: Collection[str]) -> dict[str, Held]:
+    """Return the living secrets of these names, with their values sealed."""
+    found = {}
+    ordered = sorted(names)
+    for start in range(0, len(ordered), _NAMES_AT_A_TIME):
+        chunk = ordered[start : start + _NAMES_AT_A_TIME]
+        rows = plain_rows_of(environment, chunk)
+        found.update({each.name: each for each in _held(environment, rows, Q(name__in=chunk))})
+    return found
+
+
+def lost(environment: Environment, gone: Mapping[str, UUID | None]) -> set[str]:
+    """Return which names, of secrets that are not there by name, Keeper itself did not vacate.
+
+    `gone` is name → uuid of the secret. It was deleted or given another name if its row says so and
+    proves itself, and purged if the trail says so. Anything else is a loss, not a deletion.
+    """
+    found = set()
+    ordered = sorted(gone.items())
+    for start in range(0, len(ordered), _NAMES_AT_A_TIME):
+        chunk = dict(ordered[start : start + _NAMES_AT_A_TIME])
+        uuids = [uuid for uuid in chunk.values() if uuid is not None]
+        rows = Secret.objects.select_related("environment").filter(uuid__in=uuids)
+        stored = {secret.uuid: secret for secret in rows}
+        purges = AuditEvent.objects.filter(
+            action=Action.SECRET_PURGE,
+            outcome=Outcome.ALLOWED,
+            object_uuid__in=set(uuids) - stored.keys(),
+        )
+        purged = set(purges.values_list("object_uuid", flat=True))
+        found |= {
+            name
+            for name, uuid in chunk.items()
+            if uuid not in purged and not _is_vacated(stored.get(uuid or NIL), environment, name)
+        }
+    return found
+
+
+def _is_vacated(secret: Secret | None, environment: Environment, name: str) -> bool:
+    if secret is None or not secret.is_authentic():
+        return False
+    return not secret.live or (secret.environment_id, secret.name) != (environment.pk, name)
+
+
+def fingerprints_of(versions: Iterable[str]) -> dict[str, bytes]:
+    """Return the fingerprints of these versions, as `Held` names them; what filled in references has none."""
+    uuids = [UUID(version) for version in versions if not is_filled_in(version)]
+    found: dict[str, bytes] = {}
+    for start in range(0, len(uuids), _NAMES_AT_A_TIME):
+        rows = SecretVersion.objects.filter(uuid__in=uuids[start : start + _NAMES_AT_A_TIME])
+        found |= {uuid.hex: bytes(known) for uuid, known in rows.values_list("uuid", "fingerprint")}
+    return found
+
+
+def is_filled_in(version: str) -> bool:
+    """Say whether a version, as `Held` names it, is one that references were filled in to."""
+    # What contributed to a value is told by a longer name (see `Resolution.version`).
+    return len(version) != _HEX_DIGITS
+
+
+def under(scope: str) -> Q:
+    """Return the condition on names that lie under a prefix, by whole segments; "0" follows "/"."""
+    return Q(name=scope) | Q(name__gte=f"{scope}/", name__lt=f"{scope}0") if scope else Q()
+
+
+def lies_under(scope: str, name: str) -> bool:
+    """Say whether a name lies under a prefix, by whole segments."""
+    return not scope or name == scope or name.startswith(f"{scope}/")
+
+
+def _held(environment: Environment, rows: Iterable[PlainRow | int], condition: Q) -> Iterator[Held]:
+    """Yield what rows hold; by its models where a row does not say it all, or other secrets contribute."""
+    others = []
+    for row in rows:
+        if isinstance(row, int):
+            others.append(row)
+        elif row.resolves_as:
+            others.append(row.pk)
+        else:
+            current = row.current
+            yield Held(
+                name=current.name,
+                presence=Presence.PRESENT,
+                secret_uuid=UUID(current.secret),
+                version=current.version.hex(),
+                version_uuid=UUID(bytes=current.version),
+                number=current.number,
+                fingerprint=row.fingerprint,
+                envelope=current.envelope,
+            )
+    for start in range(0, len(others), _NAMES_AT_A_TIME):
+        chunk = Q(pk__in=others[start : start + _NAMES_AT_A_TIME])
+        yield from _judged(environment, chunk & condition)
+
+
+def _judged(environment: Environment, condition: Q) -> Iterator[Held]:
+    rows = list(
+        Secret.objects.filter(condition, environment=environment, live=True)
+        .annotate(
+            current=FilteredRelation("versions", condition=Q(versions__number=F("current_number"))),
+            current_uuid=F("current__uuid"),
+            current_fingerprint=F("current__fingerprint"),
+        )
+        .order_by("name")
+    )
+    for secret in rows:
+        # One object for all, so that no row asks for its environment again.
+        secret.environment = environment
+    found = resolutions([secret for secret in rows if secret.resolves_references])
+    for secret in rows:
+        yield _seen(secret, found.get(secret.uuid))
+
+
+def _is_under(scope: str, row: PlainRow | int) -> bool:
+    # What its models judge is asked for by the condition again.
+    return isinstance(row, int) or lies_under(scope, row.current.name)
+
+
+def _seen(secret: Secret, resolution: Resolution | None = None) -> Held:
+    version: UUID | None = secret.current_uuid  # type: ignore[attr-defined]  # annotated
+    readable = version is not None and secret.is_authentic()
+    if not readable:
+        reason = "the secret's row was not written by Keeper, or its current version is gone"
+        report_violation(kind="secret", uuid=secret.uuid, name=secret.name, reason=reason)
+    return Held(
+        name=secret.name,
+        presence=Presence.PRESENT if readable else Presence.UNREADABLE,
+        secret_uuid=secret.uuid,
+        version=_version(version, resolution),
+        version_uuid=version,
+        number=secret.current_number,
+        fingerprint=b"" if resolution else bytes(secret.current_fingerprint or b""),  # type: ignore[attr-defined]  # annotated
+        resolution=resolution,
+    )
+
+
+def _version(own: UUID | None, resolution: Resolution | None) -> str:
+    if own is None:
+        return ""
+    return resolution.version(own) if resolution else own.hex

@@ -1,0 +1,84 @@
+"""Whether a secret of the target is ours: our mark on it, and a matching entry here."""
+
+from typing import Final
+from uuid import UUID
+
+from audit_app.crypto.canonical_json import Json, canonical_json
+from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.models import deployment_uuid
+from sync_app.backends.base import Mark, Seen
+from sync_app.domain.reconciliation import Base, Ownership, Presence, Side
+from sync_app.models import SyncEntry, Target
+
+_LABEL: Final = b"keeper/sync-token/v1|"
+
+
+def write_token(target: Target, *, place: str, keeper_version: str, target_version: str) -> str:
+    """Return the token, 64 hexadecimal digits, of writing Keeper's version over the target's.
+
+    `place` is the remote id, or the name where there is nothing yet. A value that is put there as
+    pending and becomes current later is the same write, and so the same version.
+    """
+    message: list[Json] = [str(target.uuid), place, keeper_version, target_version]
+    return keyring().mac(Purpose.AUDIT_MAC, _LABEL + canonical_json(message))[-32:].hex()
+
+
+def mark_for(target: Target, secret: UUID) -> Mark:
+    """Return the mark that a target puts on the secret of this uuid."""
+    return Mark(deployment=deployment_uuid(), target=target.uuid, secret=secret)
+
+
+def ownership(
+    target: Target, entry: SyncEntry | None, seen: Seen | None, *, secret: UUID | None
+) -> Ownership:
+    """Return what can be proved; `secret` is the uuid of Keeper's secret of that name, if there is one.
+
+    A secret that is gone from the target carries no mark: there the entry alone says what it was.
+    """
+    if entry is None or entry.ownership == Ownership.NONE:
+        return Ownership.NONE
+    gone = seen is None or seen.presence not in {Presence.PRESENT, Presence.DELETED}
+    if gone or (_is_marked(target, seen, {entry.secret_uuid, secret}) and is_same(entry, seen)):
+        return Ownership(entry.ownership)
+    return Ownership.NONE
+
+
+def is_same(entry: SyncEntry, seen: Seen | None) -> bool:
+    """Say whether this is the secret that the entry is about, not another one of the same name."""
+    return seen is None or not seen.remote_id or entry.remote_id in {"", seen.remote_id}
+
+
+def base_of(entry: SyncEntry | None) -> Base | None:
+    """Return what was last synced, if that is known."""
+    if entry is None or not (entry.base_keeper and entry.base_target):
+        return None
+    return Base(keeper=entry.base_keeper, target=entry.base_target)
+
+
+def intended_of(entry: SyncEntry | None) -> Base | None:
+    """Return what a write of ours would have made the last synced, if nobody noted what became of it."""
+    if entry is None or not (entry.intended_keeper and entry.intended_target):
+        return None
+    return Base(keeper=entry.intended_keeper, target=entry.intended_target)
+
+
+def side_of(entry: SyncEntry | None, seen: Seen | None) -> Side:
+    """Return the target's side for `reconcile`; another secret of the same name has another version."""
+    if seen is None:
+        return Side(presence=Presence.UNLISTED)
+    another = entry is not None and not is_same(entry, seen)
+    return Side(
+        presence=seen.presence,
+        version=f"{seen.remote_id} {seen.version}" if another else seen.version,
+        expired=seen.expired,
+    )
+
+
+def _is_marked(target: Target, seen: Seen | None, secrets: set[UUID | None]) -> bool:
+    mark = seen.mark if seen else None
+    return (
+        mark is not None
+        and mark.deployment == deployment_uuid()
+        and mark.target == target.uuid
+        and mark.secret in secrets
+    )

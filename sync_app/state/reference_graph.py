@@ -1,0 +1,122 @@
+"""What secrets refer to, directly and through others, as it stands now; no value is read here."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from django.db.models import F, FilteredRelation, Q
+
+from environments_app.models import Environment
+from secrets_app.models import Reference, Secret
+from secrets_app.persistence.references import Place
+
+# References of references of …: further ones are not followed, and refuse the secret.
+MAX_DEPTH: Final = 10
+_AT_A_TIME: Final = 500
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """A secret that others name; `secret` is None where there is none."""
+
+    secret: Secret | None = None
+    version: UUID | None = None
+    genuine: bool = True
+    names: tuple[Place, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resolution:
+    """What one secret refers to. `sources` is shared by all that were looked at together."""
+
+    secret: Secret
+    names: tuple[Place, ...]
+    sources: Mapping[Place, Source]
+
+    def reached(self) -> set[Place]:
+        """Return everything that it refers to, directly and through others."""
+        found: set[Place] = set()
+        frontier = set(self.names)
+        while frontier:
+            found |= frontier
+            known = [self.sources[place] for place in frontier if place in self.sources]
+            frontier = {place for source in known for place in source.names} - found
+        return found
+
+    def versions(self) -> dict[UUID, Secret]:
+        """Return the versions that contribute, each with its secret."""
+        known = [self.sources[place] for place in self.reached() if place in self.sources]
+        return {source.version: source.secret for source in known if source.secret and source.version}
+
+    def version(self, own: UUID) -> str:
+        """Return what tells what is delivered from the same secret with another value anywhere."""
+        if not self.names:
+            return own.hex
+        parts = [own.hex]
+        for place in sorted(self.reached()):
+            source = self.sources.get(place)
+            parts.append(f"{place.environment}/{place.name} {source.version if source else None}")
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def resolutions(secrets: Sequence[Secret]) -> dict[UUID, Resolution]:
+    """Return what each of these secrets refers to, by the secret's uuid; few statements for all."""
+    names = _names_of(secrets)
+    sources: dict[Place, Source] = {}
+    frontier = {place for places in names.values() for place in places}
+    for _ in range(MAX_DEPTH):
+        found = _found(frontier - sources.keys())
+        if not found:
+            break
+        sources |= found
+        frontier = {place for source in found.values() for place in source.names}
+    return {
+        secret.uuid: Resolution(secret=secret, names=names.get(secret.pk, ()), sources=sources)
+        for secret in secrets
+    }
+
+
+def _names_of(secrets: Iterable[Secret]) -> dict[int, tuple[Place, ...]]:
+    found: dict[int, list[Place]] = defaultdict(list)
+    ids = [secret.pk for secret in secrets]
+    for start in range(0, len(ids), _AT_A_TIME):
+        rows = Reference.objects.filter(secret__in=ids[start : start + _AT_A_TIME]).order_by("pk")
+        for id_, environment, name in rows.values_list("secret_id", "environment", "name"):
+            found[id_].append(Place(environment, name))
+    return {id_: tuple(places) for id_, places in found.items()}
+
+
+def _found(places: set[Place]) -> dict[Place, Source]:
+    by_environment: dict[str, list[str]] = defaultdict(list)
+    for place in sorted(places):
+        by_environment[place.environment].append(place.name)
+    rows: list[Secret] = []
+    for environment in Environment.objects.filter(name__in=list(by_environment)):
+        wanted = by_environment[environment.name]
+        for start in range(0, len(wanted), _AT_A_TIME):
+            rows += _secrets(environment, wanted[start : start + _AT_A_TIME])
+    names = _names_of(row for row in rows if row.resolves_references)
+    found = {
+        Place.of(row): Source(
+            secret=row,
+            version=row.current_uuid,  # type: ignore[attr-defined]  # annotated
+            genuine=row.is_authentic() and row.environment.is_authentic(),
+            names=names.get(row.pk, ()),
+        )
+        for row in rows
+    }
+    return {place: found.get(place, Source()) for place in places}
+
+
+def _secrets(environment: Environment, names: Sequence[str]) -> list[Secret]:
+    rows = Secret.objects.filter(environment=environment, live=True, name__in=names).annotate(
+        current=FilteredRelation("versions", condition=Q(versions__number=F("current_number"))),
+        current_uuid=F("current__uuid"),
+    )
+    found: list[Secret] = list(rows)
+    for row in found:
+        row.environment = environment
+    return found

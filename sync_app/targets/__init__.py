@@ -1,0 +1,1 @@
+"""Sync targets: rules, destinations, credentials, lookup, alerts."""

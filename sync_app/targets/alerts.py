@@ -1,0 +1,142 @@
+"""Raises alerts about targets: what a run found that someone has to look at, and when it is over."""
+
+import hashlib
+from typing import Final
+
+from django.db import transaction
+from django.db.models import Count
+from django.urls import reverse
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events import actors
+from audit_app.events.actions import Action
+from audit_app.events.streams import environment_stream
+from audit_app.recording.recorder import record
+from environments_app.notifications.service import MAX_LINES, notify, recovered
+from sync_app.domain.delivery_state import State
+from sync_app.jobs.queue import is_paused
+from sync_app.models import Run, SyncEntry, Target
+from sync_app.models.run import WRITING, RunState
+
+RUN_FAILED: Final = "sync.run_failed"
+# Values are in step, and something beside them is not: the run's sentence says what.
+NOTICED: Final = "sync.noticed"
+# Of each state what one secret does, what several do, and how the sentence goes on.
+_WORDS: Final = {
+    State.CONFLICT: (
+        "needs",
+        "need",
+        "a decision: changed on both sides, or nobody can tell which side is newer",
+    ),
+    State.DRIFTED: ("differs", "differ", "from Keeper"),
+    State.MISSING: ("is", "are", "gone from the target"),
+    State.OWNERSHIP_LOST: ("is", "are", "no longer provably Keeper's, and not updated: adopt again"),
+    State.REFUSED: ("was", "were", "refused"),
+    State.FAILED: ("could", "could", "not be synced"),
+}
+# After so many attempts, about a minute, somebody is told although the run still tries.
+_ATTEMPTS: Final = 5
+# One kind of alert for each state that someone has to look at.
+KINDS: Final = {state: f"sync.{state}" for state in _WORDS}
+
+
+def after_run(run: Run) -> None:
+    """Tell what a run found that a worker has just left, and what is over.
+
+    Call it outside the run's own transaction; calling it again tells nothing twice.
+    """
+    target = run.target
+    if run.state == RunState.FAILED or _keeps_failing(run):
+        _raise(target, kind=RUN_FAILED, what="the sync failed", lines=[run.error], count=1)
+    elif run.state == RunState.DONE:
+        counts = _counts(target)
+        for state in _WORDS:
+            if counts.get(state):
+                _raise_state(target, state, counts[state])
+        if run.error:
+            what = "synced, with something left to mend"
+            _raise(target, kind=NOTICED, what=what, lines=[run.error], count=1)
+        over = [NOTICED] if run.kind in WRITING and not run.error else []
+        _close(target, [RUN_FAILED, *over, *(KINDS[state] for state in _WORDS if not counts.get(state))])
+
+
+def after_removal(target: Target) -> None:
+    """Close what was told of a target, in the transaction that removes it."""
+    _close(target, [RUN_FAILED, NOTICED, *KINDS.values()], what="removed")
+
+
+def _keeps_failing(run: Run) -> bool:
+    """Say whether a run has been put back so often that nobody should wait for its last attempt."""
+    return run.state == RunState.QUEUED and run.attempts >= _ATTEMPTS and not is_paused(run.target)
+
+
+def target_path(target: Target) -> str:
+    """Return the path of a target's page."""
+    return reverse("target-detail", args=[target.pk])
+
+
+def _counts(target: Target) -> dict[str, int]:
+    rows = SyncEntry.objects.filter(target=target, state__in=list(_WORDS)).order_by()
+    return dict(rows.values_list("state").annotate(Count("id")))
+
+
+def _raise_state(target: Target, state: State, count: int) -> None:
+    entries = SyncEntry.objects.filter(target=target, state=state).order_by("name")
+    first = entries.values_list("name", "reason")[:MAX_LINES]
+    lines = [f"{name}: {reason}" if reason else name for name, reason in first]
+    if count > MAX_LINES:
+        lines.append(f"and {count - MAX_LINES} more")
+    digest = hashlib.sha256()
+    for name in entries.values_list("name", flat=True).iterator():
+        digest.update(name.encode() + b"\n")
+    one, several, rest = _WORDS[state]
+    _raise(
+        target,
+        kind=KINDS[state],
+        what=f"{count} secret {one} {rest}" if count == 1 else f"{count} secrets {several} {rest}",
+        lines=lines,
+        count=count,
+        signature=digest.hexdigest(),
+    )
+
+
+def _raise(
+    target: Target, *, kind: str, what: str, lines: list[str], count: int, signature: str = ""
+) -> None:
+    with transaction.atomic():
+        if notify(
+            kind=kind,
+            about=target.uuid,
+            environment=target.environment,
+            subject=f"{_title(target)}: {what}"[:200],
+            lines=lines,
+            link=target_path(target),
+            signature=signature,
+        ):
+            _record(target, {"kind": kind, "count": count})
+
+
+def _close(target: Target, kinds: list[str], *, what: str = "recovered") -> None:
+    with transaction.atomic():
+        if recovered(
+            kinds=kinds,
+            about=target.uuid,
+            subject=f"{_title(target)}: {what}",
+            lines=["What was reported earlier is over."],
+            link=target_path(target),
+        ):
+            _record(target, {"kind": "recovered"})
+
+
+def _title(target: Target) -> str:
+    return f"{target.environment.name}, {target.name}"
+
+
+def _record(target: Target, details: dict[str, Json]) -> None:
+    record(
+        actor=actors.system(),
+        action=Action.TARGET_ALERT,
+        stream=environment_stream(target.environment.uuid),
+        object=target.audit_object,
+        details=details,
+    )

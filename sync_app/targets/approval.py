@@ -1,0 +1,165 @@
+"""What a second person decides on before anything is synced in a protected environment.
+
+Scheduled passes need nobody: making a target automatic was approved, once, with its rules. A plan that
+a person applies is approved as it stands, item by item.
+"""
+
+import hashlib
+from typing import Final
+
+from audit_app.crypto.canonical_json import Json, canonical_json
+from audit_app.events import actors
+from audit_app.events.actions import Action
+from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_state import state_digest
+from audit_app.recording.recorder import AuditObject
+from environments_app.approvals.gate import (
+    Clearance,
+    Line,
+    Proposal,
+    needs_second_person,
+    require_second_person,
+    standing,
+)
+from environments_app.authorization.policy import Principal
+from environments_app.errors import ApprovalVoid, Conflict
+from environments_app.models import Approval, ApprovalState
+from sync_app.models import Plan, PlanItem, Target
+
+# Neither says what is written, nor where.
+_HARMLESS: Final = frozenset({"name", "interval_seconds"})
+_MARK: Final = "approval"
+
+
+def cleared_to_apply(actor: Principal, plan: Plan, action: Action) -> Clearance:
+    """Return the clearance to carry out a plan. Raises ApprovalNeeded."""
+    target = plan.target
+    lines = [Line(str(act), "", str(count)) for act, count in sorted(plan.counts.items()) if count]
+    proposal = Proposal(
+        action=action,
+        environment=target.environment,
+        object=AuditObject("plan", plan.uuid, target.name),
+        expected=items_digest(plan)[:32],
+        arguments={"plan": plan.pk, "items": items_digest(plan)},
+        summary=[Line("Plan", "", f"number {plan.pk} ({plan.kind})"), *lines, *_destination_lines(plan)],
+    )
+    return require_second_person(actor=actor, proposal=proposal)
+
+
+def _destination_lines(plan: Plan) -> list[Line]:
+    """Return what decides, besides its items, how a plan is carried out."""
+    words = {"recovery_window_days": "Recovery window in days", "kms_key_id": "KMS key"}
+    return [Line(word, "", str(plan.rules[name])) for name, word in words.items() if plan.rules.get(name)]
+
+
+def cleared_to_resolve(actor: Principal, item: PlanItem, options: dict[str, Json]) -> Clearance:
+    """Return the clearance to settle one conflict as a person chose. Raises ApprovalNeeded."""
+    plan = item.plan
+    proposal = Proposal(
+        action=Action.TARGET_RESOLVE,
+        environment=plan.target.environment,
+        object=AuditObject("plan", plan.uuid, f"{plan.target.name}: {item.name}"),
+        arguments={"item": item.pk, **options},
+        summary=[Line(item.name, "", str(options["choice"]).replace("_", " "))],
+    )
+    return require_second_person(actor=actor, proposal=proposal)
+
+
+def cleared_to_change(actor: Principal, target: Target, rules: dict[str, Json]) -> Clearance | None:
+    """Return the clearance to change the rules of a target that syncs by itself; None if it needs none."""
+    if not _widens(actor, target, rules):
+        return None
+    proposal = Proposal(
+        action=Action.TARGET_CHANGE,
+        environment=target.environment,
+        object=target.audit_object,
+        expected=state_digest(target),
+        arguments={"target": target.pk, "rules": rules},
+        summary=[
+            Line("Place", "", f"{target.backend} {target.system} {target.place}".strip()),
+            *(
+                Line(name.replace("_", " ").capitalize(), str(getattr(target, name)), str(value))
+                for name, value in sorted(rules.items())
+            ),
+        ],
+    )
+    return require_second_person(actor=actor, proposal=proposal)
+
+
+def refuse_widened_meanwhile(actor: Principal, stored: Target, rules: dict[str, Json]) -> None:
+    """Refuse a change that needs a second person by now. Raises Conflict."""
+    if _widens(actor, stored, rules):
+        raise Conflict("The target, or its environment, was changed meanwhile: look again.")
+
+
+def refuse_unattended(actor: Principal, target: Target) -> None:
+    """Refuse what would let a target of a protected environment write without a second person.
+
+    Raises Conflict.
+    """
+    if target.automatic and needs_second_person(actor, target.environment):
+        raise Conflict(
+            "The environment is protected: a target that syncs by itself takes a second person. Switch "
+            "automatic off first, and on again afterwards, which asks for approval."
+        )
+
+
+def refuse_unplanned(actor: Principal, target: Target) -> None:
+    """Refuse to plan and apply in one go where a second person must see the plan. Raises Conflict."""
+    if not target.automatic and needs_second_person(actor, target.environment):
+        raise Conflict("The environment is protected: make a plan, and ask for its approval by applying it.")
+
+
+def approved_options(plan: Plan, spent: dict[str, Json]) -> dict[str, Json]:
+    """Return the options of a plan with the approval, which its row's MAC covers."""
+    return {**plan.options, _MARK: spent["approval"]} if spent else dict(plan.options)
+
+
+def clearance_of(actor: Principal, plan: Plan) -> Clearance:
+    """Return the clearance of a plan that is being carried out, perhaps by another worker than began.
+
+    Raises ApprovalVoid if nobody approved it, or it is not what was approved.
+    """
+    environment = plan.target.environment
+    if needs_second_person(actor, environment) and not _is_approved(plan):
+        raise ApprovalVoid("The environment is protected, and no second person approved this plan.")
+    # Approved, or nobody's but Keeper's: either way Keeper works within what was granted.
+    return standing(actors.system(), environment)
+
+
+def items_digest(plan: Plan) -> str:
+    """Return a digest of what a plan would do, as it was shown, and under which rules: 64 characters."""
+    digest = hashlib.sha256(canonical_json(plan.rules))
+    columns = (
+        "name",
+        "act",
+        "secret_uuid",
+        "keeper_version",
+        "target_version",
+        "target_presence",
+        "remote_id",
+        "ownership",
+    )
+    for row in PlanItem.objects.filter(plan=plan).order_by("pk").values_list(*columns).iterator():
+        digest.update(canonical_json([str(value) for value in row]))
+    return digest.hexdigest()
+
+
+def _is_approved(plan: Plan) -> bool:
+    mark = plan.options.get(_MARK)
+    if mark is None:
+        return plan.target.automatic and not plan.options
+    rows = Approval.objects.select_related("environment").filter(
+        uuid=mark, environment=plan.target.environment, state=ApprovalState.CARRIED_OUT
+    )
+    return any(
+        row.action == Action.TARGET_RESOLVE
+        or (row.object_uuid == plan.uuid and row.arguments["items"] == items_digest(plan))
+        for row in authentic(rows)
+    )
+
+
+def _widens(actor: Principal, target: Target, rules: dict[str, Json]) -> bool:
+    changed = {name for name, value in rules.items() if getattr(target, name, None) != value}
+    automatic = rules.get("automatic", target.automatic)
+    return bool(automatic and changed - _HARMLESS) and needs_second_person(actor, target.environment)

@@ -1,0 +1,93 @@
+"""Use cases of consents: whether an environment's values may be filled in to what goes to a target."""
+
+from django.db import IntegrityError, transaction
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events.actions import Action
+from audit_app.events.streams import environment_stream
+from audit_app.integrity.row_state import row_state
+from audit_app.recording.recorder import record
+from environments_app.authorization.policy import Principal, require
+from environments_app.errors import Conflict, InvalidField, Invisible
+from environments_app.models import Environment
+from environments_app.names import validate_prefix
+from sync_app.models import ReferenceConsent, Target
+from sync_app.targets.lookup import require_authentic, require_living, visible_targets
+
+
+def give(*, actor: Principal, environment: Environment, target: Target, prefix: str = "") -> ReferenceConsent:
+    """Consent that references take an environment's values, under a prefix, to a target of another.
+
+    Needs a manager of the environment that gives. Raises Forbidden or Invisible, InvalidField if the
+    target is the environment's own, BadName, Conflict if it stands, TargetConflict or Tampered.
+    """
+    require(actor=actor, action=Action.CONSENT_GIVE, environment=environment)
+    require_living(target)
+    require_authentic(target)
+    if target.environment_id == environment.pk:
+        raise InvalidField("target", "This target is the environment's own: it needs no consent.")
+    consent = ReferenceConsent(
+        environment=environment, target=target, prefix=validate_prefix(prefix), given_by=actor.name
+    )
+    try:
+        with transaction.atomic():
+            consent.save()
+            _record(actor, Action.CONSENT_GIVE, consent)
+    except IntegrityError as error:
+        raise Conflict("This consent stands already.") from error
+    return consent
+
+
+def withdraw(*, actor: Principal, consent: ReferenceConsent) -> None:
+    """Take a consent back, also one that Keeper did not write; what was delivered stays there.
+
+    Raises Forbidden or Invisible.
+    """
+    require(actor=actor, action=Action.CONSENT_WITHDRAW, environment=consent.environment)
+    with transaction.atomic():
+        _record(actor, Action.CONSENT_WITHDRAW, consent)
+        consent.delete()
+
+
+def find_consent(*, actor: Principal, environment: Environment, id: int) -> ReferenceConsent:
+    """Return a consent of an environment. Raises Forbidden, or Invisible if there is none."""
+    require(actor=actor, action=Action.CONSENT_VIEW, environment=environment)
+    consent = ReferenceConsent.objects.select_related("target__environment").filter(
+        environment=environment, pk=id
+    )
+    found = consent.first()
+    if found is None:
+        raise Invisible("There is no such consent.")
+    found.environment = environment
+    return found
+
+
+def find_destination(*, actor: Principal, text: str) -> Target:
+    """Return the living target that `environment/target` names.
+
+    Raises InvalidField if there is none that the actor may see.
+    """
+    environment, _, name = text.partition("/")
+    target = visible_targets(actor).filter(environment__name=environment, name=name).first()
+    if target is None:
+        raise InvalidField("target", "There is no such target that you may see: give environment/target.")
+    return target
+
+
+def _record(actor: Principal, action: Action, consent: ReferenceConsent) -> None:
+    """Record it where the values are, and where they may go."""
+    gone = action is Action.CONSENT_WITHDRAW
+    target = consent.target
+    details: dict[str, Json] = {
+        "environment": consent.environment.name,
+        "target": f"{target.environment.name}/{target.name}",
+        "prefix": consent.prefix,
+    }
+    for environment in (consent.environment, target.environment):
+        record(
+            actor=actor,
+            action=action,
+            stream=environment_stream(environment.uuid),
+            object=consent.audit_object,
+            details=details | row_state(consent, gone=gone),
+        )

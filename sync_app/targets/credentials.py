@@ -1,0 +1,75 @@
+"""The credentials of targets: sealed for one endpoint, opened after the record of it is committed."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.streams import environment_stream
+from audit_app.integrity.active_installation import is_active
+from audit_app.recording.recorder import commit_record
+from environments_app.authorization.policy import Principal
+from secrets_app.errors import SecretError
+from secrets_app.keys.data_keys import active_key
+from secrets_app.keys.encrypted_field import Sealed
+from sync_app.backends.base import Backend
+from sync_app.errors import NotTheActiveInstallation
+from sync_app.models import Target
+from sync_app.targets.destinations import backend_of, require_same_system
+from sync_app.targets.lookup import refuse_forged, require_authentic, require_living, require_on
+
+
+@contextmanager
+def connected(*, actor: Principal, target: Target) -> Iterator[Backend]:
+    """Yield the target's backend, made with its credentials; call it outside a transaction.
+
+    An event of the opening is committed first, and the system proves to be the target's. Raises
+    Forbidden or Invisible; TargetConflict if the target was removed, or NotTheActiveInstallation;
+    Tampered if its row was changed outside Keeper, and an EnvelopeError if its credentials were;
+    KeyUnavailable; SystemMismatch; another BackendError.
+    """
+    require_on(actor=actor, action=Action.TARGET_CONNECT, target=target)
+    require_living(target)
+    require_authentic(target)
+    if not is_active():
+        raise NotTheActiveInstallation(
+            "This is not the active installation of this deployment, so nothing is synced from here. Where "
+            "it shall be: stop the other one, and run `keeper activate`."
+        )
+    destination, kind = dict(target.destination), backend_of(target.backend)
+    if kind.endpoint(destination) != target.endpoint:
+        refuse_forged(target, "the endpoint is not that of the destination")
+    backend = kind(destination=destination, credentials=_opened(actor, target))
+    with backend:
+        require_same_system(target, backend)
+        yield backend
+
+
+def seal(target: Target, credentials: Mapping[str, str]) -> None:
+    """Put credentials on a target, sealed for its endpoint; what is empty is left out.
+
+    Call it before the transaction in which the target is saved: it may ask KMS.
+    """
+    given = {name: text for name, text in credentials.items() if text}
+    key = active_key(target.environment)
+    target.data_key_id = key.id
+    target.credentials = Sealed.of(json.dumps(given).encode(), data_key=key, context=target.sealing_context())
+
+
+def _opened(actor: Principal, target: Target) -> dict[str, str]:
+    told: dict[str, Any] = {
+        "actor": actor,
+        "action": Action.TARGET_CONNECT,
+        "stream": environment_stream(target.environment.uuid),
+        "object": target.audit_object,
+    }
+    receipt = commit_record(
+        **told, details={"endpoint": target.endpoint}, covers=frozenset({target.uuid.bytes})
+    )
+    try:
+        opened: dict[str, str] = json.loads(target.credentials.open(receipt))
+    except SecretError as error:
+        commit_record(**told, outcome=Outcome.FAILED, details={"reason": type(error).__name__})
+        raise
+    return opened

@@ -1,0 +1,119 @@
+"""Which place in which system a target is, and that no two targets share one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from audit_app.events.actions import Action
+from audit_app.models import Deployment
+from environments_app.authorization.policy import Principal, allows
+from sync_app.backends.base import Backend
+from sync_app.backends.registry import BACKENDS
+from sync_app.errors import BadDestination, DestinationTaken, SystemMismatch
+from sync_app.models import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """A place in a system, in the one spelling by which overlaps are found.
+
+    Case is folded although both systems tell it apart: two targets that differ in nothing else
+    are a mistake.
+    """
+
+    system: str
+    place: str
+
+    def overlaps(self, place: str) -> bool:
+        """Say whether another place of the system is this one, below it, or above it."""
+        mine, other = _segments(self.place), _segments(place)
+        shared = min(len(mine), len(other))
+        return mine[:shared] == other[:shared]
+
+
+def backend_of(kind: str) -> type[Backend]:
+    """Return the backend of this name. Raises BadDestination."""
+    try:
+        return BACKENDS[kind]
+    except KeyError:
+        raise BadDestination(f"choose one of {', '.join(BACKENDS)}", field="backend") from None
+
+
+def identify(backend: Backend) -> Identity:
+    """Ask a system which one it is. Raises BackendError."""
+    identity = Identity(system=backend.system().casefold(), place=backend.place.strip("/").casefold())
+    limit = _max_length("system")
+    if len(identity.system) > limit:
+        raise BadDestination(f"namespace and mount are longer than {limit} characters", field="mount")
+    return identity
+
+
+def system_of(target: Target) -> str:
+    """Return which system a target was made for, as its backend names it today."""
+    kind = BACKENDS.get(target.backend)
+    return kind.current_system(target.system, target.destination) if kind else str(target.system)
+
+
+def require_same_system(target: Target, backend: Backend) -> None:
+    """Ask the system which one it is, before anything else is asked of it.
+
+    Raises SystemMismatch where it is not the one that the target was made for, such as another cluster behind
+    the same address after a failover; another BackendError if it does not answer.
+    """
+    found = identify(backend)
+    if (found.system, found.place) != (system_of(target), target.place):
+        raise SystemMismatch(
+            f"this is {found.system}, and the target was made for {target.system}: nothing was read or "
+            "written there. Have the address lead to the right system again; for another system make "
+            "another target"
+        )
+
+
+def refuse_overlap(identity: Identity, *, actor: Principal) -> None:
+    """Refuse a place that a living target covers, or that covers one.
+
+    Call it in the transaction that stores the new target: it holds a lock until the end of it,
+    so that of two who claim one place at once the second finds the first. Raises DestinationTaken.
+    """
+    Deployment.objects.select_for_update().get()
+    if sentence := overlap_sentence(identity, actor=actor):
+        raise DestinationTaken(sentence)
+
+
+def overlap_sentence(identity: Identity, *, actor: Principal) -> str:
+    """Say which living target covers a place, or a part of it; nothing if none does."""
+    others = Target.objects.filter(live=True).select_related("environment").defer("credentials")
+    for other in others:
+        if system_of(other) == identity.system and identity.overlaps(other.place):
+            return (
+                f"{_named(other, actor)} covers this destination or a part of it: "
+                "choose another prefix, or disconnect that one first"
+            )
+    return ""
+
+
+def overlapping_targets() -> Iterator[tuple[Target, Target]]:
+    """Yield each living target that covers a place of an older one, or a part of it, with that one."""
+    targets = Target.objects.filter(live=True).select_related("environment").defer("credentials")
+    older: dict[str, list[Target]] = {}
+    for target in targets.order_by("pk"):
+        place = Identity(system=system_of(target), place=str(target.place))
+        for other in older.setdefault(place.system, []):
+            if place.overlaps(other.place):
+                yield target, other
+        older[place.system].append(target)
+
+
+def _named(target: Target, actor: Principal) -> str:
+    """Name a target to those who may see it."""
+    seen = allows(actor, Action.TARGET_VIEW, environment_id=target.environment_id, name=target.scope)
+    return f"target {target.name} of {target.environment.name}" if seen else "another target"
+
+
+def _segments(place: str) -> list[str]:
+    return [segment for segment in place.split("/") if segment]
+
+
+def _max_length(column: str) -> int:
+    field: Any = Target._meta.get_field(column)
+    return int(field.max_length)

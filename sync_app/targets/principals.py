@@ -1,0 +1,59 @@
+"""In whose name a run works: whoever started it, asked again; or Keeper, within the target's scope."""
+
+from audit_app.events.actors import ActorKind
+from audit_app.integrity.row_authentication import authentic
+from environments_app.authorization.policy import Grant, Principal
+from environments_app.authorization.principals import principal_for, system_principal
+from environments_app.errors import Tampered
+from environments_app.models import Role
+from sync_app.models import Run, Target
+from sync_app.models.plan import PlanKind
+from sync_app.targets.lookup import require_authentic, require_living
+
+
+def require_usable(target: Target) -> None:
+    """Refuse a target that was removed or whose row, or environment, Keeper did not write.
+
+    Raises TargetConflict, or Tampered, which is reported.
+    """
+    require_living(target)
+    require_authentic(target)
+
+
+def target_principal(target: Target, *, role: Role = Role.EDITOR) -> Principal:
+    """Return Keeper itself, allowed what the target is for: editing the names in its scope.
+
+    The target's own row is the grant, so that it must be genuine. Raises TargetConflict or Tampered.
+    """
+    require_usable(target)
+    environment = target.environment
+    grant = Grant(
+        environment_id=environment.pk,
+        environment_uuid=environment.uuid,
+        environment_name=environment.name,
+        role=role,
+        prefix=str(target.scope),
+    )
+    return system_principal(grants=(grant,))
+
+
+def principal_of(run: Run) -> Principal:
+    """Return who a run works for, with what they may do by now. Raises TargetConflict or Tampered."""
+    if not authentic([run]):
+        raise Tampered("The run's record was changed outside Keeper; nothing is done.")
+    _require_authentic_plan(run)
+    require_usable(run.target)
+    if run.actor.kind is not ActorKind.SYSTEM:
+        return principal_for(run.actor)
+    # Who adopts or takes leave from a shell on the host operates Keeper.
+    manages = run.plan is not None and run.plan.kind != PlanKind.SYNC
+    return target_principal(run.target, role=Role.MANAGER if manages else Role.EDITOR)
+
+
+def _require_authentic_plan(run: Run) -> None:
+    """Refuse a plan that says by now something else than what was asked for. Raises Tampered."""
+    if run.plan is None:
+        return
+    run.plan.target = run.target
+    if not authentic([run.plan]):
+        raise Tampered("The plan's record was changed outside Keeper; nothing is done: plan again.")

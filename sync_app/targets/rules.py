@@ -1,0 +1,62 @@
+"""The rules of a target that its managers choose, and what each may be."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from environments_app.authorization.locked_row import check_fields
+from environments_app.errors import InvalidField
+from environments_app.names import validate_prefix
+from sync_app.models import Target
+
+# What can be chosen when a target is made, and what also later: the scope stays, since what
+# leaves it would look like deleted.
+CHANGEABLE: Final = (
+    "direction",
+    "conflict",
+    "deletion",
+    "budget_number",
+    "budget_percent",
+    "interval_seconds",
+    "automatic",
+)
+CHOSEN_ONCE: Final = ("scope",)
+_MIN_INTERVAL: Final = 60
+_MAX_INTERVAL: Final = 30 * 24 * 3600
+_MAX_BUDGET: Final = 100_000
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+
+
+def checked_name(name: str) -> str:
+    """Return a target's name. Raises InvalidField."""
+    if not _NAME.fullmatch(name):
+        raise InvalidField(
+            "name", "A target's name is 1 to 63 of a-z 0-9 . _ -, beginning with a letter or digit."
+        )
+    return name
+
+
+def apply_rules(target: Target, rules: Mapping[str, Any], *, allowed: tuple[str, ...]) -> list[str]:
+    """Set rules on a target and return the names of those that differ. Raises InvalidField."""
+    for name in sorted(rules.keys() - set(allowed)):
+        raise InvalidField(name, "This is no rule of a target, or one that stays as it is.")
+    given = dict(rules)
+    if "scope" in given:
+        given["scope"] = validate_prefix(given["scope"])
+    changed = [name for name, value in given.items() if getattr(target, name) != value]
+    for name in changed:
+        setattr(target, name, given[name])
+    check_fields(target, changed)
+    _check_bounds(target)
+    return changed
+
+
+def _check_bounds(target: Target) -> None:
+    if target.interval_seconds and not _MIN_INTERVAL <= target.interval_seconds <= _MAX_INTERVAL:
+        raise InvalidField(
+            "interval_seconds", f"0, or {_MIN_INTERVAL} to {_MAX_INTERVAL:,} seconds (30 days)."
+        )
+    if target.budget_number > _MAX_BUDGET:
+        raise InvalidField("budget_number", f"0 to {_MAX_BUDGET:,}.")
+    if target.budget_percent > 100:  # noqa: PLR2004  per cent
+        raise InvalidField("budget_percent", "0 to 100.")

@@ -1,0 +1,279 @@
+"""Use cases of targets: creating, changing, pausing and removing them."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+from uuid import uuid4
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.streams import environment_stream
+from audit_app.integrity.row_authentication import authentic
+from audit_app.integrity.row_state import row_state
+from audit_app.recording.recorder import commit_record, record
+from environments_app.authorization.locked_row import changing
+from environments_app.authorization.policy import Principal, require
+from environments_app.errors import NameInUse
+from environments_app.models import Environment
+from sync_app.domain.reconciliation import Ownership
+from sync_app.errors import AnotherSystem, BackendError, BadDestination, SyncError, TargetInUse
+from sync_app.jobs.awaited import awaited
+from sync_app.models import Target
+from sync_app.targets.alerts import after_removal
+from sync_app.targets.approval import cleared_to_change, refuse_unattended, refuse_widened_meanwhile
+from sync_app.targets.credentials import seal
+from sync_app.targets.destinations import Identity, backend_of, identify, refuse_overlap, system_of
+from sync_app.targets.lookup import require_authentic, require_authentic_place, require_living, require_on
+from sync_app.targets.rules import CHANGEABLE, CHOSEN_ONCE, apply_rules, checked_name
+
+_NAME_IN_USE: Final = "The environment has a target of this name."
+
+
+def create(
+    *,
+    actor: Principal,
+    environment: Environment,
+    name: str,
+    backend: str,
+    destination: Mapping[str, str],
+    credentials: Mapping[str, str],
+    **rules: Any,
+) -> Target:
+    """Create a target, after asking the other system which one it is and listing the destination.
+
+    `rules` are those of target_rules. Nothing is written to the other system. Raises Forbidden or
+    Invisible; InvalidField or BadDestination; NameInUse; DestinationTaken; another BackendError, such
+    as PermissionMissing, if the system cannot be reached or listed with these credentials.
+    """
+    target = Target(uuid=uuid4(), environment=environment, name=checked_name(name), backend=backend)
+    apply_rules(target, rules, allowed=(*CHANGEABLE, *CHOSEN_ONCE))
+    require(actor=actor, action=Action.TARGET_CREATE, environment=environment)
+    require_authentic_place(environment)
+    refuse_unattended(actor, target)
+    try:
+        identity = _identified(target, destination, credentials)
+    except BackendError as error:
+        _record_failure(actor, Action.TARGET_CREATE, target, error)
+        raise
+    seal(target, credentials)
+    _reschedule(target)
+    try:
+        with transaction.atomic():
+            refuse_overlap(identity, actor=actor)
+            target.save(force_insert=True)
+            _record(actor, Action.TARGET_CREATE, target, _described(target))
+    except IntegrityError as error:
+        raise NameInUse(_NAME_IN_USE) from error
+    return target
+
+
+def change(*, actor: Principal, target: Target, name: str | None = None, **rules: Any) -> Target:
+    """Change the name or rules of a target (CHANGEABLE) and return it as stored.
+
+    Raises Forbidden or Invisible; InvalidField; NameInUse; Tampered; TargetConflict once it was removed;
+    ApprovalNeeded if it would sync by itself, under other rules, in a protected environment.
+    """
+    require_on(actor=actor, action=Action.TARGET_CHANGE, target=target)
+    asked = rules if name in {None, target.name} else {**rules, "name": name}
+    clearance = cleared_to_change(actor, target, asked)
+    try:
+        with _changing(target) as stored:
+            if clearance is None:
+                refuse_widened_meanwhile(actor, stored, rules)
+            approved = clearance.spend(stored.environment, actor=actor) if clearance else {}
+            changed = apply_rules(stored, rules, allowed=CHANGEABLE)
+            if name is not None and name != stored.name:
+                stored.name = checked_name(name)
+                changed.append("name")
+            if changed:
+                _reschedule(stored)
+                stored.save(update_fields=[*changed, "due_at", "updated_at"])
+                told = {field: getattr(stored, field) for field in changed}
+                _record(actor, Action.TARGET_CHANGE, stored, told | approved)
+    except IntegrityError as error:
+        raise NameInUse(_NAME_IN_USE) from error
+    return stored
+
+
+def change_credentials(
+    *,
+    actor: Principal,
+    target: Target,
+    credentials: Mapping[str, str],
+    destination: Mapping[str, str] | None = None,
+) -> Target:
+    """Replace the credentials of a target, all of them, and return it as stored.
+
+    `destination` holds the fields of the destination that change as well, such as an address: what
+    decides where values and credentials go is only changed with the credentials in hand, and
+    only if the system proves to be the same as before. The old envelope opens no more.
+
+    Raises what `create` raises, AnotherSystem, Tampered, and TargetConflict once it was removed.
+    """
+    require_on(actor=actor, action=Action.TARGET_CHANGE, target=target)
+    require_living(target)
+    require_authentic(target)
+    if destination:
+        refuse_unattended(actor, target)
+    wanted = _moved(target, destination or {})
+    draft = Target(uuid=target.uuid, environment=target.environment, name=target.name, backend=target.backend)
+    try:
+        _identified(draft, wanted, credentials)
+        _require_same_place(draft, target)
+    except (BackendError, AnotherSystem) as error:
+        _record_failure(actor, Action.TARGET_CHANGE, target, error)
+        raise
+    seal(draft, credentials)
+    with _changing(target) as stored:
+        fields = ("destination", "endpoint", "credentials", "data_key_id")
+        for field in fields:
+            setattr(stored, field, getattr(draft, field))
+        # What failed by the old ones is tried again at once.
+        stored.failures = 0
+        stored.save(update_fields=[*fields, "failures", "updated_at"])
+        details: dict[str, Json] = {"fields": ["credentials", *(destination or {})]}
+        _record(actor, Action.TARGET_CHANGE, stored, details | {"endpoint": stored.endpoint})
+    return stored
+
+
+def pause(*, actor: Principal, target: Target) -> Target:
+    """Let nothing be synced with a target until it is resumed; return it as stored.
+
+    Raises Forbidden or Invisible, Tampered, and TargetConflict once it was removed.
+    """
+    return _pause(actor, target, paused=True)
+
+
+def resume(*, actor: Principal, target: Target) -> Target:
+    """Let a paused target be synced again; raises as `pause` does."""
+    return _pause(actor, target, paused=False)
+
+
+def remove(*, actor: Principal, target: Target) -> None:
+    """Remove a target that has nothing of Keeper's in the other system, and forget its credentials.
+
+    One whose row was changed outside Keeper is removed whatever it has there, since it can do
+    nothing about it any more. Raises Forbidden or Invisible; TargetInUse if it was not
+    disconnected before, or a run is under way.
+    """
+    require_on(actor=actor, action=Action.TARGET_REMOVE, target=target)
+    require_living(target)
+    seal(target, {})
+    with transaction.atomic():
+        stored = Target.objects.select_for_update().get(pk=target.pk)
+        forged = not stored.is_authentic()
+        if not forged:
+            _refuse_use(stored)
+        entries = stored.entries.count()
+        stored.entries.all().delete()
+        stored.credentials, stored.data_key_id = target.credentials, target.data_key_id
+        stored.live, stored.due_at = None, None
+        stored.save(update_fields=["live", "due_at", "credentials", "data_key_id", "updated_at"])
+        _record(actor, Action.TARGET_REMOVE, stored, {"entries": entries, "forged": forged})
+        after_removal(stored)
+    if forged:
+        authentic([target])
+
+
+@contextmanager
+def _changing(target: Target) -> Iterator[Target]:
+    """Yield a living target as it is stored, locked."""
+    require_authentic_place(target.environment)
+    with changing(target) as stored:
+        require_living(stored)
+        yield stored
+
+
+def _pause(actor: Principal, target: Target, *, paused: bool) -> Target:
+    require_on(actor=actor, action=Action.TARGET_PAUSE, target=target)
+    with _changing(target) as stored:
+        if (stored.paused_at is not None) is not paused:
+            stored.paused_at = timezone.now() if paused else None
+            _reschedule(stored)
+            stored.save(update_fields=["paused_at", "due_at", "updated_at"])
+            _record(actor, Action.TARGET_PAUSE, stored, {"paused": paused})
+    return stored
+
+
+def _refuse_use(target: Target) -> None:
+    if target.runs.filter(active=True).exists():
+        raise TargetInUse("a run of the target is under way: wait until it has ended")
+    owned = target.entries.exclude(ownership=Ownership.NONE).count()
+    if owned:
+        raise TargetInUse(
+            f"{owned} secrets in the target are marked as Keeper's: disconnect it first, by a plan that "
+            "leaves or withdraws them"
+        )
+
+
+def _reschedule(target: Target) -> None:
+    """Let the next pass be due at once, if any comes by itself: what changed meanwhile is to follow."""
+    waits = target.paused_at is not None or not (target.interval_seconds or target.automatic)
+    target.due_at = None if waits else timezone.now()
+
+
+def _moved(target: Target, changes: Mapping[str, str]) -> dict[str, str]:
+    """Return a destination with some fields changed, none of which says where the secrets lie."""
+    for field in backend_of(target.backend).destination_fields:
+        # A row that is older than the field has the default.
+        now = target.destination.get(field.name, field.default)
+        if field.fixed and changes.get(field.name, now) != now:
+            raise BadDestination(
+                f"{field.label}: a destination stays as it is; make another target", field=field.name
+            )
+    return {**target.destination, **changes}
+
+
+def _require_same_place(draft: Target, target: Target) -> None:
+    if (draft.system, draft.place) != (system_of(target), target.place):
+        raise AnotherSystem(
+            f"these credentials and addresses lead to {draft.system}, and the target is "
+            f"in {target.system}: make another target"
+        )
+
+
+def _identified(target: Target, destination: Mapping[str, str], credentials: Mapping[str, str]) -> Identity:
+    """Set where a target is, as the system itself says."""
+    kind = backend_of(target.backend)
+    target.endpoint = kind.endpoint(destination)
+    with awaited(), kind(destination=destination, credentials=credentials) as backend:
+        identity = identify(backend)
+        backend.check()
+        target.destination = backend.destination
+    target.system, target.place = identity.system, identity.place
+    return identity
+
+
+def _described(target: Target) -> dict[str, Json]:
+    """Return what the event of a new target says of it."""
+    told: dict[str, Json] = {name: getattr(target, name) for name in (*CHANGEABLE, *CHOSEN_ONCE)}
+    return told | {
+        "backend": target.backend,
+        "destination": dict(target.destination),
+        "endpoint": target.endpoint,
+        "system": target.system,
+    }
+
+
+def _record(actor: Principal, action: Action, target: Target, details: Mapping[str, Json]) -> None:
+    record(
+        actor=actor,
+        action=action,
+        stream=environment_stream(target.environment.uuid),
+        object=target.audit_object,
+        details={**details, **row_state(target)},
+    )
+
+
+def _record_failure(actor: Principal, action: Action, target: Target, error: SyncError) -> None:
+    commit_record(
+        actor=actor,
+        action=action,
+        stream=environment_stream(target.environment.uuid),
+        object=target.audit_object,
+        outcome=Outcome.FAILED,
+        details={"backend": target.backend, "reason": type(error).__name__},
+    )

@@ -1,0 +1,33 @@
+"""Fixtures of the engine's tests: a target in each system, and what is done with it in a few words."""
+
+import pytest
+from celery import current_app
+from pytest_django import Settings
+
+from environments_app.tests.cast import Cast
+from sync_app.applying import item_actions
+from sync_app.tests.applying.stage import Stage
+from sync_app.tests.worlds import World
+from tests.processes import database
+
+__all__ = ["database"]
+
+
+@pytest.fixture(autouse=True)
+def nudges(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[int, ...]]]:
+    """Collect the messages to workers instead of sending them."""
+    settings.KEEPER_EMBEDDED_WORKER = False
+    sent: list[tuple[str, tuple[int, ...]]] = []
+    monkeypatch.setattr(current_app, "send_task", lambda name, args, **_: sent.append((name, tuple(args))))
+    return sent
+
+
+@pytest.fixture(autouse=True)
+def _no_haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a look count for as long as a busy machine takes; test_many.py looks at what is too old."""
+    monkeypatch.setattr(item_actions, "FRESH_SECONDS", 3600.0)
+
+
+@pytest.fixture
+def stage(cast: Cast, world: World) -> Stage:
+    return Stage(cast, world)

@@ -1,0 +1,120 @@
+"""Where the address leads to another system than the target's, nothing is written there, and nothing is forgotten."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import hvac
+import pytest
+
+from environments_app.models import Alert
+from environments_app.tests.cast import Cast
+from sync_app.applying import service as applying
+from sync_app.models import Plan, Run
+from sync_app.runs import runner as runs_runner
+from sync_app.targets import credentials
+from sync_app.tests.applying.stage import Stage
+from sync_app.tests.worlds import AwsWorld, VaultWorld, client
+from tests.servers.tcp_switch import TcpSwitch, tcp_switch
+
+pytestmark = pytest.mark.every_database
+
+SHARED = "known-to-both-clusters"
+
+
+@pytest.fixture
+def switch(vault: VaultWorld) -> Iterator[TcpSwitch]:
+    with tcp_switch(urlsplit(vault.url).port or 0) as made:
+        yield made
+
+
+@pytest.fixture
+def other(second_vault: tuple[str, str], vault: VaultWorld) -> hvac.Client:
+    """Another cluster that knows the same token."""
+    url, root = second_vault
+    made = hvac.Client(url=url, token=root)
+    made.auth.token.create(id=SHARED, policies=["root"])
+    return made
+
+
+@pytest.fixture
+def stage(cast: Cast, vault: VaultWorld, switch: TcpSwitch, other: hvac.Client) -> Stage:
+    """A target whose address may lead elsewhere."""
+    with contextlib.suppress(hvac.exceptions.InvalidRequest):
+        # An earlier test made it.
+        vault.client.auth.token.create(id=SHARED, policies=["root"])
+    vault.destination |= {"address": f"http://127.0.0.1:{switch.port}"}
+    vault.credentials = {"token": SHARED}
+    return Stage(cast, vault)
+
+
+def paths_of(cluster: hvac.Client, stage: Stage) -> Any:
+    return cluster.list(f"secret/metadata/{stage.world.prefix}")
+
+
+def execute(stage: Stage) -> Run:
+    done = runs_runner.execute(runs_runner.request_sync(actor=stage.alice, target=stage.fresh()).pk)
+    assert done is not None
+    return done
+
+
+@pytest.mark.parametrize("conflict", ["keeper_wins", "target_wins", "ask"])
+def test_a_pass_over_another_cluster_writes_nothing(
+    stage: Stage, switch: TcpSwitch, other: hvac.Client, vault: VaultWorld, conflict: str
+) -> None:
+    stage.rules(conflict=conflict)
+    stage.keep("app/one", "first")
+    stage.sync()
+    stage.keep("app/one", "second")
+    stage.keep("app/two", "new")
+    switch.turn(urlsplit(other.url).port or 0)
+    failed = execute(stage)
+    assert failed.state == "failed"
+    assert f"made for {stage.target.system}" in failed.error
+    assert paths_of(other, stage) is None
+    alert = Alert.objects.get(about=stage.target.uuid, kind="sync.run_failed")
+    assert alert.open
+    switch.turn(urlsplit(vault.url).port or 0)
+    assert stage.sync(rest=True).counts == {"create": 1, "update": 1}
+    assert stage.theirs("app/one") == "second"
+    assert stage.sync().counts == {"unchanged": 2}
+
+
+def test_a_plan_is_not_carried_out_in_another_cluster(
+    stage: Stage, switch: TcpSwitch, other: hvac.Client
+) -> None:
+    stage.keep("app/one", "first")
+    plan = stage.plan()
+    run = applying.request_apply(actor=stage.alice, plan=plan)
+    switch.turn(urlsplit(other.url).port or 0)
+    done = runs_runner.execute(run.pk)
+    assert done is not None
+    assert done.state == "failed"
+    assert Plan.objects.get(pk=plan.pk).state == "failed"
+    assert paths_of(other, stage) is None
+
+
+@pytest.mark.parametrize("assumed", [True, False])
+def test_a_pass_over_another_account_writes_nothing(cast: Cast, aws: AwsWorld, assumed: bool) -> None:
+    stage = Stage(cast, aws)
+    stage.keep("app/one", "first")
+    role = "arn:aws:iam::222222222222:role/keeper"
+    if assumed:
+        stage.target.destination |= {"role_arn": role}
+        given = aws.credentials
+    else:
+        sts = client("sts", aws.strict_url)
+        lent = sts.assume_role(RoleArn=role, RoleSessionName="other")["Credentials"]
+        given = {
+            "access_key_id": lent["AccessKeyId"],
+            "secret_access_key": lent["SecretAccessKey"],
+            "session_token": lent["SessionToken"],
+        }
+    # As after a mistake of whoever keeps the keys: the same fields, and another account.
+    credentials.seal(stage.target, given)
+    stage.target.save()
+    failed = execute(stage)
+    assert failed.state == "failed"
+    assert "this is aws/222222222222/" in failed.error
+    assert aws.plan.asked["CreateSecret"] == 0

@@ -1,0 +1,119 @@
+"""A secret that was ours and does not prove it any more is told, waited for by rotations, and adopted again."""
+
+from typing import Any
+
+import pytest
+
+from environments_app.models import Alert
+from sync_app.backends.base import Backend, Seen
+from sync_app.domain.reconciliation import Ownership, Presence
+from sync_app.models import SyncEntry
+from sync_app.models.plan import PlanKind
+from sync_app.rotation.execution.consumer_lag import lag_of
+from sync_app.tests.applying.stage import Stage
+from sync_app.tests.worlds import AwsWorld
+
+pytestmark = pytest.mark.every_database
+
+
+def unmark(stage: Stage, name: str) -> None:
+    with stage.world.backend() as backend:
+        backend.unmark(backend.look(name))
+
+
+def recreate(stage: Stage, name: str) -> None:
+    path = stage.path(name)
+    if isinstance(stage.world, AwsWorld):
+        stage.world.client.delete_secret(SecretId=path, ForceDeleteWithoutRecovery=True)
+    else:
+        stage.world.kv.delete_metadata_and_all_versions(path, mount_point="secret")  # type: ignore[attr-defined]
+    stage.world.write(path, "theirs")
+
+
+@pytest.mark.parametrize("lose", [unmark, recreate])
+def test_it_is_told_and_adopted_again(stage: Stage, lose: Any) -> None:
+    stage.keep("app/one", "first")
+    stage.keep("app/two", "value")
+    stage.sync()
+    lose(stage, "app/one")
+    secret = stage.keep("app/one", "second")
+    plan = stage.sync(rest=True)
+    assert plan.counts == {"ownership_lost": 1, "unchanged": 1}
+    entry = stage.entry("app/one")
+    assert (entry.state, entry.ownership) == ("ownership_lost", "created")
+    alert = Alert.objects.get(about=stage.target.uuid, kind="sync.ownership_lost")
+    assert alert.open
+    assert "app/one" in alert.lines[0]
+    # A rotation waits for it: it serves the older value.
+    assert str(stage.target.name) in str(lag_of(secret))
+    adoption = stage.plan(kind=PlanKind.ADOPT, options={"names": ["app/one"], "mode": "replace"})
+    assert adoption.counts == {"adopt": 1}
+    # A look at it alone forgets nothing.
+    assert stage.entry("app/one").ownership == "created"
+    stage.world_rest()
+    stage.apply(adoption)
+    assert stage.theirs("app/one") == "second"
+    assert stage.entry("app/one").ownership == "adopted"
+    assert stage.sync().counts == {"unchanged": 2}
+    alert.refresh_from_db()
+    assert not alert.open
+
+
+@pytest.mark.parametrize("conflict", ["keeper_wins", "target_wins", "ask"])
+@pytest.mark.parametrize("direction", ["push", "both"])
+def test_it_is_nowhere_silent_and_nowhere_written_over(stage: Stage, direction: str, conflict: str) -> None:
+    stage.rules(direction=direction, conflict=conflict, deletion="recoverable", budget_percent=100)
+    for name in ("changed", "deleted", "kept"):
+        stage.keep(name, "first")
+    stage.sync()
+    for name in ("changed", "deleted"):
+        unmark(stage, name)
+    stage.keep("changed", "second")
+    stage.drop("deleted")
+    counts = stage.sync(rest=True).counts
+    assert counts == {"ownership_lost": 2, "unchanged": 1}
+    assert [stage.theirs(name) for name in ("changed", "deleted")] == ["first", "first"]
+
+
+def nothing_there(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Have every look find nothing, as behind a proxy that answers 404 to everything."""
+    kind = type(stage.world.backend())
+
+    def absent(_: Backend, name: str) -> Seen:
+        return Seen(name=name, presence=Presence.ABSENT)
+
+    monkeypatch.setattr(kind, "list", lambda _: iter(()))
+    monkeypatch.setattr(kind, "look", absent)
+    monkeypatch.setattr(kind, "read", lambda _, __: None)
+    return monkeypatch
+
+
+@pytest.mark.parametrize("conflict", ["keeper_wins", "ask"])
+def test_a_transient_404_for_everything_forgets_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, conflict: str
+) -> None:
+    stage.rules(conflict=conflict, deletion="recoverable", budget_percent=100)
+    stage.edit("adopted", "same")
+    for name in ("adopted", "created", "dropped"):
+        stage.keep(name, "same")
+    stage.apply(stage.plan(kind=PlanKind.ADOPT, options={"names": ["adopted"], "mode": "only_if_equal"}))
+    stage.sync()
+    stage.drop("dropped")
+    before = known(stage)
+    stage.keep("created", "second")
+    with monkeypatch.context() as patched:
+        nothing_there(stage, patched)
+        plan = stage.plan()
+    if conflict == "keeper_wins":
+        assert plan.counts["create"] == 2
+        stage.world_rest()
+        assert stage.items(stage.apply(plan))["created"] == ("create", "skipped")
+    assert known(stage) == before
+    # Back again, what was dropped is deleted, and the rest goes on.
+    assert stage.sync(rest=True).counts == {"delete": 1, "unchanged": 1, "update": 1}
+    assert stage.entry("adopted").ownership == Ownership.ADOPTED
+
+
+def known(stage: Stage) -> list[tuple[Any, ...]]:
+    columns = ("name", "ownership", "remote_id", "base_keeper", "base_target", "secret_uuid")
+    return list(SyncEntry.objects.filter(target=stage.target).order_by("name").values_list(*columns))

@@ -1,0 +1,120 @@
+"""The page of an environment's consents: where its values may be filled in to what others deliver."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+
+from audit_app.events.actions import Action
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import allows, require
+from environments_app.environments.service import find_environment
+from environments_app.errors import BadName, Conflict, InvalidField
+from environments_app.models import Environment
+from environments_app.names import MAX_PREFIX
+from environments_app.views.page_context import enter
+from sync_app.models import ReferenceConsent
+from sync_app.targets import consents
+
+
+class ConsentForm(forms.Form):
+    """A target that values may go to."""
+
+    target = forms.CharField(
+        max_length=127, label="Target", help_text="As environment/target, such as payments/aws."
+    )
+    names = forms.CharField(
+        label="Names under",
+        max_length=MAX_PREFIX,
+        required=False,
+        help_text="Such as db; empty: all of them.",
+    )
+
+
+class ConsentPanel:
+    """The consents' part of the page of an environment."""
+
+    def panel(self, *, environment: Environment) -> Mapping[str, Any]:
+        """Return where an environment's values may go by reference."""
+        return {
+            "template": "sync_app/_consent_panel.html",
+            "consents": _rows(environment),
+            "url": reverse("consents", args=[environment.name]),
+        }
+
+
+@login_required
+@require_GET
+def consent_list(request: HttpRequest, name: str) -> HttpResponse:
+    """Show where an environment's values may go by reference."""
+    return _page(request, _place(request, name, Action.CONSENT_VIEW), ConsentForm())
+
+
+@login_required
+@require_POST
+def consent_give(request: HttpRequest, name: str) -> HttpResponse:
+    """Consent to a target."""
+    place = _place(request, name, Action.CONSENT_GIVE)
+    form = ConsentForm(request.POST)
+    if not (form.is_valid() and _given(request, place, form)):
+        return _page(request, place, form, status=422)
+    messages.success(request, "References may take values of this environment there from now on.")
+    return redirect("consents", name=name)
+
+
+@login_required
+@require_POST
+def consent_withdraw(request: HttpRequest, name: str, id: int) -> HttpResponse:
+    """Take a consent back."""
+    actor = principal_of(request)
+    place = find_environment(actor=actor, name=name)
+    consents.withdraw(actor=actor, consent=consents.find_consent(actor=actor, environment=place, id=id))
+    messages.success(request, "Nothing new goes there any more. What was delivered stays there.")
+    return redirect("consents", name=name)
+
+
+def _place(request: HttpRequest, name: str, action: Action) -> Environment:
+    actor = principal_of(request)
+    place = find_environment(actor=actor, name=name)
+    require(actor=actor, action=action, environment=place)
+    return place
+
+
+def _given(request: HttpRequest, place: Environment, form: ConsentForm) -> bool:
+    actor, given = principal_of(request), form.cleaned_data
+    try:
+        target = consents.find_destination(actor=actor, text=given["target"])
+        consents.give(actor=actor, environment=place, target=target, prefix=given["names"])
+    except (InvalidField, BadName) as error:
+        form.add_error({"target": "target", "prefix": "names"}.get(error.field), error.reason)
+    except Conflict as error:
+        form.add_error(None, str(error))
+    else:
+        return True
+    return False
+
+
+def _rows(place: Environment) -> list[ReferenceConsent]:
+    return list(ReferenceConsent.objects.filter(environment=place).select_related("target__environment"))
+
+
+def _page(request: HttpRequest, place: Environment, form: ConsentForm, status: int = 200) -> HttpResponse:
+    actor = principal_of(request)
+    context = {
+        "environment": place,
+        "form": form,
+        "consents": [
+            {"row": row, "withdraw_url": reverse("consent-withdraw", args=[place.name, row.pk])}
+            for row in _rows(place)
+        ],
+        "may_change": allows(actor, Action.CONSENT_GIVE, environment_id=place.pk),
+        "give_url": reverse("consent-give", args=[place.name]),
+    }
+    enter(request, place)
+    return render(request, "sync_app/consents.html", context, status=status)

@@ -1,0 +1,72 @@
+"""The page on which all that somebody knows is rotated: a preview, a typed name, then a result of each."""
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_http_methods
+
+from environments_app.authentication.drf import principal_of
+from environments_app.errors import InvalidField, Invisible
+from sync_app.rotation.execution.compromise_response import (
+    Exposed,
+    find_reader,
+    preview,
+    require_managing,
+    rotate_exposed,
+)
+
+
+class ExposureForm(forms.Form):
+    """Whose knowledge, and whether the previous values may go on working for a while."""
+
+    who = forms.CharField(
+        label="Person or token",
+        max_length=150,
+        help_text="A username, the name of a token, or the uuid of either.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+    emergency = forms.BooleanField(
+        label="Emergency: leave no grace", required=False, help_text="Whoever still uses a value is cut off."
+    )
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def exposure(request: HttpRequest) -> HttpResponse:
+    """Show what somebody knows and what would become of it; rotate it once the name was typed."""
+    actor = principal_of(request)
+    require_managing(actor)
+    given = request.POST if request.method == "POST" else request.GET
+    form = ExposureForm(given if "who" in given else None)
+    context: dict[str, Any] = {"form": form}
+    if form.is_valid():
+        emergency = form.cleaned_data["emergency"]
+        try:
+            reader = find_reader(actor=actor, name=form.cleaned_data["who"].strip())
+        except (Invisible, InvalidField) as error:
+            form.add_error("who", str(error))
+            return render(request, "sync_app/exposure.html", context, status=422)
+        context |= {"reader": reader, "emergency": emergency}
+        if request.method == "POST" and request.POST.get("typed", "").strip() == reader.name:
+            asked = rotate_exposed(
+                actor=actor, reader=reader, emergency=emergency, reason=request.POST.get("reason", "")[:200]
+            )
+            context["asked"] = asked
+            context["done"] = sum(result.done for result in asked.results)
+        else:
+            context |= _previewed(preview(actor=actor, reader=reader, emergency=emergency))
+            context["mistyped"] = request.method == "POST"
+    status = 422 if form.errors or context.get("mistyped") else 200
+    return render(request, "sync_app/exposure.html", context, status=status)
+
+
+def _previewed(looked: list[Exposed]) -> dict[str, Any]:
+    return {
+        "looked": looked,
+        "rotated": sum(each.policy is not None and not each.reason for each in looked),
+        "by_hand": sum(each.policy is None for each in looked),
+        "can": any(not each.reason for each in looked),
+    }

@@ -1,0 +1,143 @@
+"""Delivery on the pages of secrets: where each secret should be, and whether it is there."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.db.models import Q
+from django.urls import reverse
+
+from audit_app.events.actions import Action
+from environments_app.authorization.policy import Principal, allows
+from environments_app.models import Environment
+from secrets_app.interfaces.secret_panels import Cell, Filter
+from secrets_app.models import Secret
+from sync_app.domain.delivery_state import State
+from sync_app.models import SyncEntry, Target
+from sync_app.views.presenters.page_helpers import rights
+from sync_app.views.presenters.plans import decision_urls
+from sync_app.views.presenters.targets import target_rows
+
+
+class TargetPanel:
+    """The sync's part of the page of an environment, which its managers and administrators see."""
+
+    def panel(self, *, environment: Environment) -> Mapping[str, Any]:
+        """Return the targets of an environment; three statements, however many there are."""
+        targets = Target.objects.filter(environment=environment, live=True).select_related("environment")
+        return {
+            "template": "sync_app/_environment_panel.html",
+            "rows": target_rows(targets.defer("credentials")),
+        }
+
+
+_CHOICES: Final = {
+    "": "Any delivery",
+    State.IN_SYNC: "In sync",
+    State.PENDING: "Pending",
+    State.DRIFTED: "Drifted",
+    State.CONFLICT: "In conflict",
+    State.MISSING: "Missing there",
+    State.OWNERSHIP_LOST: "Ownership lost",
+    State.REFUSED: "Refused",
+    State.FAILED: "Failed",
+}
+
+# What those who may not see a target are told of it: that there is one, and how a secret stands there.
+_HIDDEN: Final = "another target"
+
+
+class DeliveryPanel:
+    """The sync's part of the pages of secrets."""
+
+    filters: Mapping[str, Filter]
+
+    def __init__(self) -> None:
+        self.filters = {"delivery": Filter(label="Delivery", choices=_CHOICES, condition=_has_state)}
+
+    def panel(self, *, actor: Principal, secret: Secret) -> Mapping[str, Any] | None:
+        """Return how a secret stands at each target that covers it; None if there is none."""
+        targets = [
+            target for target in _living(secret.environment_id) if _covers(str(target.scope), secret.name)
+        ]
+        if not targets:
+            return None
+        covering = {target.pk for target in targets}
+        entries = {
+            entry.target_id: entry
+            # Not by the targets, of which each has an entry for every secret.
+            for entry in SyncEntry.objects.filter(secret_uuid=secret.uuid)
+            if entry.target_id in covering
+        }
+        decisions = decision_urls(list(entries.values()))
+        rows = [_row(actor, target, entries.get(target.pk), secret, decisions) for target in targets]
+        return {"template": "sync_app/_panel.html", "rows": rows}
+
+    def cells(self, *, actor: Principal, secrets: Sequence[Secret]) -> Mapping[UUID, Sequence[Cell]]:
+        """Return a cell a target for each secret that a pass has looked at."""
+        entries = (
+            SyncEntry.objects.filter(secret_uuid__in=[secret.uuid for secret in secrets], target__live=True)
+            .select_related("target")
+            .order_by("target__name")
+            .only(
+                "secret_uuid",
+                "state",
+                "target__environment_id",
+                "target__name",
+                "target__paused_at",
+                "target__scope",
+            )
+        )
+        found: dict[UUID, list[Cell]] = defaultdict(list)
+        for entry in entries:
+            if entry.secret_uuid is not None:
+                target = entry.target
+                state = "paused" if target.paused_at else entry.state
+                label = target.name if _may_look(actor, target) else _HIDDEN
+                found[entry.secret_uuid].append(Cell(state=state, label=label))
+        return found
+
+
+def _living(environment_id: int) -> list[Target]:
+    return list(Target.objects.filter(environment_id=environment_id, live=True).defer("credentials"))
+
+
+def _covers(scope: str, name: str) -> bool:
+    return not scope or name == scope or name.startswith(f"{scope}/")
+
+
+def _has_state(state: str) -> Q:
+    entries = SyncEntry.objects.filter(state=state, target__live=True, secret_uuid__isnull=False)
+    return Q(uuid__in=entries.values("secret_uuid"))
+
+
+def _may_look(actor: Principal, target: Target) -> bool:
+    return allows(actor, Action.TARGET_VIEW, environment_id=target.environment_id, name=str(target.scope))
+
+
+def _adopt_url(target: Target, entry: SyncEntry | None) -> str:
+    """Return where a secret that is not provably Keeper's any more is adopted again."""
+    if entry is None or entry.state != State.OWNERSHIP_LOST:
+        return ""
+    return f"{reverse('target-adopt', args=[target.pk])}?{urlencode({'name': entry.name})}"
+
+
+def _row(
+    actor: Principal, target: Target, entry: SyncEntry | None, secret: Secret, decisions: Mapping[int, str]
+) -> dict[str, Any]:
+    may_look = _may_look(actor, target)
+    return {
+        "name": target.name if may_look else _HIDDEN,
+        "paused": target.paused_at is not None,
+        "state": "paused" if target.paused_at else entry.state if entry else State.PENDING,
+        "entry": entry,
+        # A system's own words name what was asked of it, such as a path.
+        "reason": entry.reason if entry and may_look else "",
+        "url": reverse("target-detail", args=[target.pk]) if may_look else "",
+        "decide_url": decisions.get(entry.pk, "") if entry and may_look else "",
+        "adopt_url": _adopt_url(target, entry) if may_look and rights(actor, target)["adopt"] else "",
+        "may_decide": may_look and rights(actor, target)["apply"],
+        "behind": bool(entry and entry.base_number and entry.base_number != secret.current_number),
+    }

@@ -1,0 +1,372 @@
+"""The pages of plans: what will happen, what happens, what became of it; thin over the use cases."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events.actions import Action
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import allows
+from environments_app.errors import Invisible
+from environments_app.views.page_context import enter
+from secrets_app.models import Secret
+from sync_app.applying import service as applying
+from sync_app.domain.delivery_state import State
+from sync_app.domain.reconciliation import Ownership, Reason
+from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
+from sync_app.models.plan import Act, PlanKind, PlanState
+from sync_app.planning import service as planning
+from sync_app.planning.draft_items import Adoption, Leaving
+from sync_app.planning.field_diff import member_changes
+from sync_app.runs import runner as runs_runner
+from sync_app.state.deletions import BEYOND_BUDGET
+from sync_app.targets.lookup import find_item
+from sync_app.views.presenters.page_helpers import REFUSALS, found_target, refused, rights
+from sync_app.views.presenters.plans import (
+    ACT_LOOKS,
+    act_counts,
+    budget_words,
+    changes,
+    first_items,
+    is_live,
+    last_look,
+    matching_items,
+    plan_sections,
+    progress,
+    summary,
+)
+from sync_app.views.presenters.targets import where
+
+# So many lines stand on a page of one act, so many names on a page to adopt.
+_LINES: Final = 100
+_NAMES: Final = 200
+_MADE: Final = frozenset({PlanState.READY, PlanState.DONE})
+_ADOPTIONS: Final = (
+    (Adoption.KEEP, "Keep theirs", "The value there is taken into Keeper. Nothing changes there."),
+    (Adoption.REPLACE, "Replace it", "The value in Keeper is written over the one there."),
+    (Adoption.EQUAL, "Only if equal", "Those whose values are equal on both sides; the rest is left."),
+)
+_LEAVINGS: Final = (
+    (Leaving.LEAVE, "Leave them", "Keeper takes its mark off. Whoever reads them notices nothing."),
+    (
+        Leaving.WITHDRAW,
+        "Withdraw them",
+        "What Keeper created is deleted there, recoverably; the rest is left.",
+    ),
+)
+
+
+@login_required
+@require_POST
+def target_plan(request: HttpRequest, id: int) -> HttpResponse:
+    """Have a plan made, also one with more deletions than the budget allows."""
+    options: dict[str, Json] = {BEYOND_BUDGET: True} if request.POST.get(BEYOND_BUDGET) == "on" else {}
+    return _queued(request, id, lambda target: _request(request, target, PlanKind.SYNC, options))
+
+
+@login_required
+@require_POST
+def target_sync(request: HttpRequest, id: int) -> HttpResponse:
+    """Have a plan made and carried out."""
+    return _queued(
+        request, id, lambda target: runs_runner.request_sync(actor=principal_of(request), target=target)
+    )
+
+
+@login_required
+@require_POST
+def target_check(request: HttpRequest, id: int) -> HttpResponse:
+    """Have it looked, by metadata only, how each secret stands."""
+    return _queued(
+        request, id, lambda target: runs_runner.request_check(actor=principal_of(request), target=target)
+    )
+
+
+@login_required
+@require_GET
+def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
+    """Show a plan; while it is made or carried out, the page looks again by itself."""
+    plan = _found_plan(request, id)
+    target = plan.target
+    run = Run.objects.filter(plan=plan).first()
+    act, searched = request.GET.get("act", ""), request.GET.get("q", "").strip()
+    matching = matching_items(plan, searched)
+    items, next_url = _items(request, matching, act, searched)
+    live = is_live(plan, run)
+    context = {
+        "plan": plan,
+        "target": target,
+        "environment": target.environment,
+        "where": where(target),
+        "summary": summary(plan),
+        "changes": changes(plan),
+        "left_alone": "choice" in plan.options and plan.state in _MADE and not changes(plan),
+        "budget": budget_words(plan),
+        "over_budget": plan.items.filter(act=Act.REFUSED, reason__startswith=Reason.OVER_BUDGET).exists(),
+        "sections": plan_sections(
+            plan,
+            items,
+            counts=act_counts(matching) if searched else plan.counts,
+            searched=searched,
+            may_reveal=lambda name: _may_reveal(request, plan, name),
+        ),
+        "searched": searched,
+        "act_name": act if act in set(Act) else "",
+        "act": ACT_LOOKS[Act(act)] if act in set(Act) else None,
+        "next_url": next_url,
+        "run": run,
+        "progress": progress(run, total=changes(plan)),
+        "live": live,
+        "live_url": request.get_full_path(),
+        "can": rights(principal_of(request), target),
+        "may_apply": _may(request, plan, ordinary="apply"),
+        "may_plan": _may(request, plan, ordinary="plan"),
+        "urls": {
+            "apply": reverse("plan-apply", args=[plan.pk]),
+            "again": reverse("plan-again", args=[plan.pk]),
+            "plan": reverse("target-plan", args=[target.pk]),
+            "target": reverse("target-detail", args=[target.pk]),
+            "remove": reverse("target-remove", args=[target.pk]),
+        },
+        "removable": plan.kind == PlanKind.DISCONNECT
+        and plan.state == PlanState.DONE
+        and not SyncEntry.objects.filter(target=target).exists(),
+    }
+    enter(request, target.environment)
+    partial = request.headers.get("HX-Request") and not request.headers.get("HX-Boosted")
+    return render(request, "sync_app/_plan.html" if partial else "sync_app/plan_detail.html", context)
+
+
+@login_required
+@require_POST
+def plan_apply(request: HttpRequest, id: int) -> HttpResponse:
+    """Have a plan carried out."""
+    plan = _found_plan(request, id)
+    url = reverse("plan-detail", args=[id])
+    try:
+        applying.request_apply(actor=principal_of(request), plan=plan)
+    except REFUSALS as error:
+        return refused(request, error, url)
+    return redirect(url)
+
+
+@login_required
+@require_POST
+def plan_again(request: HttpRequest, id: int) -> HttpResponse:
+    """Have a plan of the same kind made, for the same secrets."""
+    plan = _found_plan(request, id)
+    return _queued(
+        request,
+        plan.target_id,
+        lambda _: planning.request_again(actor=principal_of(request), plan=plan),
+        back=reverse("plan-detail", args=[id]),
+    )
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def plan_item(request: HttpRequest, id: int, item: int) -> HttpResponse:
+    """Show both sides of what needs a decision, masked, and take the decision."""
+    plan = _found_plan(request, id)
+    row = find_item(plan=plan, id=item)
+    if request.method == "POST":
+        try:
+            run = applying.resolve(
+                actor=principal_of(request), item=row, choice=request.POST.get("choice", "")
+            )
+        except REFUSALS as error:
+            return refused(request, error, reverse("plan-item", args=[id, item]))
+        messages.success(
+            request, "Both sides are read again; if they are as shown here, your choice is carried out."
+        )
+        return _to_plan(run)
+    secret = Secret.objects.filter(uuid=row.secret_uuid).first() if row.secret_uuid else None
+    number = row.keeper_number
+    version = secret.versions.filter(number=number).defer("value").first() if secret and number else None
+    context = {
+        "plan": plan,
+        "item": row,
+        "look": ACT_LOOKS[Act(row.act)],
+        "target": plan.target,
+        "environment": plan.target.environment,
+        "where": where(plan.target),
+        "secret": secret,
+        "version": version,
+        "entry": SyncEntry.objects.filter(target=plan.target, name=row.name).first(),
+        "can": rights(principal_of(request), plan.target),
+        "plan_url": reverse("plan-detail", args=[id]),
+    }
+    enter(request, plan.target.environment)
+    return render(request, "sync_app/plan_item.html", context)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def plan_item_members(request: HttpRequest, id: int, item: int) -> HttpResponse:
+    """Offer to tell which members an update touches; by POST tell it, which is recorded as a reveal."""
+    plan = _found_plan(request, id)
+    row = find_item(plan=plan, id=item)
+    context = {
+        "plan": plan,
+        "item": row,
+        "target": plan.target,
+        "environment": plan.target.environment,
+        "where": where(plan.target),
+        "can_reveal": _may_reveal(request, plan, row.name),
+        "plan_url": reverse("plan-detail", args=[id]),
+        "parts": None,
+    }
+    if request.method == "POST":
+        try:
+            context["parts"] = member_changes(actor=principal_of(request), item=row)
+        except REFUSALS as error:
+            return refused(request, error, reverse("plan-item-members", args=[id, item]))
+    enter(request, plan.target.environment)
+    return render(request, "sync_app/plan_item_members.html", context)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def target_adopt(request: HttpRequest, id: int) -> HttpResponse:
+    """Choose which of the target's own secrets to take over, and how."""
+    target = found_target(request, id, Action.TARGET_ADOPT)
+    latest = last_look(target)
+    owned = SyncEntry.objects.filter(target=target).exclude(ownership=Ownership.NONE)
+    owned = owned.exclude(state=State.OWNERSHIP_LOST)
+    found = PlanItem.objects.filter(plan=latest, act__in=(Act.UNMANAGED, Act.OWNERSHIP_LOST))
+    if name := request.GET.get("name", ""):
+        found = found.filter(name=name)
+    # Some of them may have been adopted since that look.
+    adopted = found.filter(name__in=owned.values("name"))
+    items = found.exclude(pk__in=adopted.values("pk")).order_by("name")
+    if request.method == "POST":
+        everything = request.POST.get("all") == "on"
+        names = list(items.values_list("name", flat=True)) if everything else request.POST.getlist("names")
+        options: dict[str, Json] = {"names": [*names], "mode": request.POST.get("mode", "")}
+        return _queued(
+            request,
+            id,
+            lambda target: _request(request, target, PlanKind.ADOPT, options),
+            back=reverse("target-adopt", args=[id]),
+        )
+    after = request.GET.get("after", "")
+    shown = list(items.filter(name__gt=after)[: _NAMES + 1])
+    context = {
+        "target": target,
+        "environment": target.environment,
+        "where": where(target),
+        "plan": latest,
+        "items": shown[:_NAMES],
+        "next_url": _next(after=shown[_NAMES - 1].name) if len(shown) > _NAMES else "",
+        "count": _adoptable(latest, name) - adopted.count() if latest else 0,
+        "name": name,
+        "modes": _ADOPTIONS,
+        "can": rights(principal_of(request), target),
+        "urls": {
+            "target": reverse("target-detail", args=[id]),
+            "plan": reverse("target-plan", args=[id]),
+        },
+    }
+    enter(request, target.environment)
+    return render(request, "sync_app/adopt.html", context)
+
+
+def _adoptable(plan: Plan, name: str) -> int:
+    """Return how many secrets a look found that are not Keeper's, or not provably any more."""
+    acts = (Act.UNMANAGED, Act.OWNERSHIP_LOST)
+    if name:
+        return PlanItem.objects.filter(plan=plan, act__in=acts, name=name).count()
+    return sum(int(plan.counts.get(act, 0)) for act in acts)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def target_disconnect(request: HttpRequest, id: int) -> HttpResponse:
+    """Choose what becomes of what Keeper wrote, and have a plan of it made."""
+    target = found_target(request, id, Action.TARGET_REMOVE)
+    if request.method == "POST":
+        options: dict[str, Json] = {"mode": request.POST.get("mode", "")}
+        return _queued(
+            request,
+            id,
+            lambda target: _request(request, target, PlanKind.DISCONNECT, options),
+            back=reverse("target-disconnect", args=[id]),
+        )
+    context = {
+        "target": target,
+        "environment": target.environment,
+        "where": where(target),
+        "count": SyncEntry.objects.filter(target=target).exclude(ownership="none").count(),
+        "modes": _LEAVINGS,
+        "can": rights(principal_of(request), target),
+        "cancel_url": reverse("target-detail", args=[id]),
+    }
+    enter(request, target.environment)
+    return render(request, "sync_app/disconnect.html", context)
+
+
+def _request(request: HttpRequest, target: Target, kind: PlanKind, options: Mapping[str, Json]) -> Run:
+    return planning.request_plan(actor=principal_of(request), target=target, kind=kind, options=options)
+
+
+def _queued(
+    request: HttpRequest, id: int, use_case: Callable[[Target], Run], *, back: str = ""
+) -> HttpResponse:
+    """Queue work on a target and go to where one can watch it."""
+    target = found_target(request, id)
+    try:
+        run = use_case(target)
+    except REFUSALS as error:
+        return refused(request, error, back or reverse("target-detail", args=[id]))
+    return _to_plan(run)
+
+
+def _to_plan(run: Run) -> HttpResponse:
+    if run.plan_id:
+        return redirect("plan-detail", id=run.plan_id)
+    return redirect("target-detail", id=run.target_id)
+
+
+def _found_plan(request: HttpRequest, id: int) -> Plan:
+    plan = Plan.objects.filter(pk=id).first()
+    if plan is None:
+        raise Invisible("There is no such plan.")
+    plan.target = found_target(request, plan.target_id)
+    return plan
+
+
+def _may(request: HttpRequest, plan: Plan, *, ordinary: str) -> bool:
+    """Say whether one may do with a plan what takes the right `ordinary`, or that of its kind."""
+    needed = {PlanKind.ADOPT: "adopt", PlanKind.DISCONNECT: "remove"}.get(PlanKind(plan.kind), ordinary)
+    return rights(principal_of(request), plan.target)[needed]
+
+
+def _may_reveal(request: HttpRequest, plan: Plan, name: str) -> bool:
+    actor, environment = principal_of(request), plan.target.environment_id
+    return allows(actor, Action.SECRET_REVEAL, environment_id=environment, name=name)
+
+
+def _items(
+    request: HttpRequest, matching: QuerySet[PlanItem], act: str, searched: str
+) -> tuple[list[PlanItem], str]:
+    """Return the items of the page, and the address of the next page of one act."""
+    if act not in set(Act):
+        return first_items(matching), ""
+    items = matching.filter(act=act, name__gt=request.GET.get("after", ""))
+    rows = list(items.order_by("name")[: _LINES + 1])
+    query = {"q": searched} if searched else {}
+    more = _next(act=act, after=rows[_LINES - 1].name, **query) if len(rows) > _LINES else ""
+    return rows[:_LINES], more
+
+
+def _next(**query: str) -> str:
+    return f"?{urlencode(query)}"

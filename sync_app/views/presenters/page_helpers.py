@@ -1,0 +1,88 @@
+"""What the pages of the sync share: which target, what one may do there, why something was refused."""
+
+from typing import Final
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+
+from audit_app.events.actions import Action
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import Principal, allows
+from environments_app.errors import AccessError, Forbidden, Invisible
+from secrets_app.errors import KeyRefused, KeyUnavailable
+from sync_app.errors import SyncError
+from sync_app.models import Target
+from sync_app.targets.lookup import find_target, require_on
+
+# What a person can mend, and is told on the page where they asked.
+REFUSALS: Final = (SyncError, AccessError, KeyUnavailable, KeyRefused)
+_RIGHTS: Final = {
+    "plan": Action.TARGET_PLAN,
+    "apply": Action.TARGET_APPLY,
+    "change": Action.TARGET_CHANGE,
+    "pause": Action.TARGET_PAUSE,
+    "test": Action.TARGET_TEST,
+    "adopt": Action.TARGET_ADOPT,
+    "remove": Action.TARGET_REMOVE,
+}
+
+
+def found_target(request: HttpRequest, id: int, action: Action = Action.TARGET_VIEW) -> Target:
+    """Return the target of an address, for an act on it.
+
+    Raises Invisible or Forbidden; a denial is recorded.
+    """
+    row = Target.objects.filter(pk=id, live=True).select_related("environment").defer("credentials").first()
+    if row is None:
+        raise Invisible("There is no such target.")
+    target = find_target(actor=principal_of(request), environment=row.environment, id=id)
+    require_on(actor=principal_of(request), action=action, target=target)
+    return target
+
+
+def rights(actor: Principal, target: Target) -> dict[str, bool]:
+    """Return which acts a target's pages offer; the use cases ask again."""
+    return {
+        name: allows(actor, action, environment_id=target.environment_id, name=str(target.scope))
+        for name, action in _RIGHTS.items()
+    }
+
+
+def target_urls(target: Target) -> dict[str, str]:
+    """Return the addresses of what can be done with a target."""
+    names = (
+        "plan", "sync", "check", "rules", "credentials", "test", "pause", "resume", "adopt", "disconnect",
+        "remove",
+    )  # fmt: skip
+    return {name: reverse(f"target-{name}", args=[target.pk]) for name in names}
+
+
+def refused(request: HttpRequest, error: Exception, url: str) -> HttpResponse:
+    """Say why something was not done, on the page where it was asked for.
+
+    What one may not do, or not see, answers as everywhere.
+    """
+    if isinstance(error, Forbidden | Invisible):
+        raise error
+    messages.error(request, sentence(error))
+    return redirect(url)
+
+
+def makeable(actor: Principal) -> list[int]:
+    """Return the environments in which somebody may create a target, be it under a prefix only."""
+    prefixes = {(grant.environment_id, grant.prefix) for grant in actor.grants}
+    return sorted(
+        {
+            place
+            for place, prefix in prefixes
+            if allows(actor, Action.TARGET_CREATE, environment_id=place, name=prefix)
+        }
+    )
+
+
+def sentence(words: object) -> str:
+    """Return an error's message as a sentence."""
+    text = str(words).strip()
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"

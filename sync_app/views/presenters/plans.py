@@ -1,0 +1,266 @@
+"""Prepares plans for their pages: what will happen in words, line by line, and by few statements."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Window
+from django.db.models.functions import RowNumber
+from django.urls import reverse
+
+from secrets_app.models import Secret
+from sync_app.domain.delivery_state import State
+from sync_app.domain.reconciliation import Deletion
+from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
+from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
+from sync_app.models.run import RunState
+from sync_app.planning.field_diff import may_be_told
+from sync_app.state.deletions import BEYOND_BUDGET
+from sync_app.views.presenters.page_helpers import sentence
+
+# So many lines of each act stand on a plan's first page; the rest is one click away.
+LINES_OF_AN_ACT: Final = 50
+
+
+class ActLook(NamedTuple):
+    """How an act stands in a plan: its sign, what is said after its number, its heading, its colour."""
+
+    sign: str
+    word: str
+    heading: str
+    tone: str
+
+
+ACT_LOOKS: Final = {
+    Act.CONFLICT: ActLook("⚠", "to decide", "Needs your decision", "warn"),
+    Act.CREATE: ActLook("+", "create", "Create there", "ok"),
+    Act.UPDATE: ActLook("~", "update", "Update there", "info"),
+    Act.PULL: ActLook("↓", "take over into Keeper", "Take over into Keeper", "info"),
+    Act.ADOPT: ActLook("+", "adopt", "Adopt", "ok"),
+    Act.DELETE: ActLook("\u2212", "delete", "Delete there, recoverably", "bad"),
+    Act.RELEASE: ActLook("\u2212", "let go", "Let go, as they are", "info"),
+    Act.DRIFTED: ActLook("≠", "changed there, left alone", "Changed there, left alone", "warn"),
+    Act.MISSING: ActLook("∅", "gone from there", "Gone from there", "warn"),
+    Act.OWNERSHIP_LOST: ActLook("⚠", "ownership lost", "Was ours, left alone", "warn"),
+    Act.REFUSED: ActLook("✕", "refused", "Refused", "bad"),
+    Act.UNCHANGED: ActLook("=", "unchanged", "Unchanged", "quiet"),
+    Act.UNMANAGED: ActLook("◌", "not ours, left alone", "Not ours, left alone", "quiet"),
+}
+# What writes anywhere; what a button carries out.
+WRITING: Final = (Act.CREATE, Act.UPDATE, Act.PULL, Act.ADOPT, Act.DELETE, Act.RELEASE)
+_RESOLVABLE: Final = frozenset({Act.CONFLICT, Act.DRIFTED, Act.MISSING})
+# Named even if there are none: a person looks for them.
+_ALWAYS: Final = (Act.CREATE, Act.UPDATE, Act.DELETE, Act.UNCHANGED)
+_TO_DECIDE: Final = frozenset({State.CONFLICT, State.DRIFTED, State.MISSING})
+# A look at all of both sides (settling a conflict looks at one name), which stands once it was replaced.
+_WHOLE_LOOK: Final = Q(
+    kind=PlanKind.SYNC,
+    state__in=(PlanState.READY, PlanState.APPLYING, PlanState.DONE, PlanState.SUPERSEDED),
+    ready_at__isnull=False,
+) & ~Q(options__has_key="choice")
+_LIVE_PLANS: Final = frozenset({PlanState.MAKING, PlanState.APPLYING})
+
+
+def is_live(plan: Plan, run: Run | None) -> bool:
+    """Say whether a plan's page has to look again by itself."""
+    return plan.state in _LIVE_PLANS or bool(run and run.active)
+
+
+def summary(plan: Plan) -> list[dict[str, Any]]:
+    """Return a plan's counts in words, in the order in which a person asks."""
+    found = []
+    for act, look in ACT_LOOKS.items():
+        count = int(plan.counts.get(act, 0))
+        if count or (act in _ALWAYS and plan.kind == PlanKind.SYNC):
+            found.append(
+                {
+                    "act": act,
+                    "look": look,
+                    "count": count,
+                    "note": _deletion_note(plan) if act is Act.DELETE else "",
+                    "listed": bool(count) and act is not Act.UNCHANGED,
+                }
+            )
+    return found
+
+
+def changes(plan: Plan) -> int:
+    """Return how many items a plan would write, on either side."""
+    return sum(int(plan.counts.get(act, 0)) for act in WRITING)
+
+
+def budget_words(plan: Plan) -> str:
+    """Return how much a plan may delete, in words."""
+    if plan.kind != PlanKind.SYNC or plan.rules.get("deletion", Deletion.NEVER) == Deletion.NEVER:
+        return ""
+    if BEYOND_BUDGET in plan.options:
+        return "asked for with more deletions than the budget allows"
+    return (
+        f"budget: at most {plan.rules.get('budget_number', 0)} deletes and "
+        f"{plan.rules.get('budget_percent', 0)} % of what Keeper owned there, "
+        f"in {settings.KEEPER_DELETION_WINDOW_HOURS} hours"
+    )
+
+
+def _deletion_note(plan: Plan) -> str:
+    off = plan.kind == PlanKind.SYNC and plan.rules.get("deletion", Deletion.NEVER) == Deletion.NEVER
+    return "deletion is off" if off else ""
+
+
+def plan_sections(
+    plan: Plan,
+    items: Sequence[PlanItem],
+    *,
+    counts: Mapping[str, int],
+    searched: str,
+    may_reveal: Callable[[str], bool],
+) -> list[dict[str, Any]]:
+    """Return items by act, each as a line; two statements besides. `counts` says how many there are.
+
+    `may_reveal` says of a name whether the reader may reveal it, and so ask for its members.
+    """
+    lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    secrets = _secrets_of(items)
+    for item in items:
+        secret = secrets.get(item.secret_uuid) if item.secret_uuid else None
+        line = _line(plan, item, item.there_number, secret)
+        if may_be_told(item, secret) and may_reveal(item.name):
+            line["members_url"] = reverse("plan-item-members", args=[plan.pk, item.pk])
+        lines[item.act].append(line)
+    return [
+        {
+            "act": act,
+            "look": look,
+            "lines": lines[act],
+            "count": int(counts.get(act, 0)),
+            "more": int(counts.get(act, 0)) > len(lines[act]),
+            "more_url": f"{reverse('plan-detail', args=[plan.pk])}?{_query(act, searched)}",
+        }
+        for act, look in ACT_LOOKS.items()
+        if lines[act]
+    ]
+
+
+def last_look(target: Target) -> Plan | None:
+    """Return the newest plan that looked at all of both sides."""
+    return Plan.objects.filter(_WHOLE_LOOK, target=target).first()
+
+
+def matching_items(plan: Plan, searched: str) -> QuerySet[PlanItem]:
+    """Return the items of a plan whose name or reason holds a text."""
+    items = PlanItem.objects.filter(plan=plan)
+    return items.filter(Q(name__icontains=searched) | Q(reason__icontains=searched)) if searched else items
+
+
+def act_counts(items: QuerySet[PlanItem]) -> dict[str, int]:
+    """Return how many items there are of each act."""
+    return dict(items.order_by().values_list("act").annotate(Count("pk")))
+
+
+def first_items(items: QuerySet[PlanItem]) -> list[PlanItem]:
+    """Return the first items of each act, by one statement."""
+    numbered = items.annotate(place=Window(RowNumber(), partition_by=F("act"), order_by=F("name").asc()))
+    return list(numbered.filter(place__lte=LINES_OF_AN_ACT).order_by("act", "name"))
+
+
+def entry_rows(entries: Sequence[SyncEntry]) -> list[dict[str, Any]]:
+    """Return entries with the page of each secret, and where people decide about it; two statements."""
+    secrets, decisions = _secrets_of(entries), decision_urls(entries)
+    return [
+        {
+            "entry": entry,
+            "secret_url": _secret_url(secrets.get(entry.secret_uuid) if entry.secret_uuid else None),
+            "decide_url": decisions.get(entry.pk, ""),
+        }
+        for entry in entries
+    ]
+
+
+def decision_urls(entries: Sequence[SyncEntry]) -> dict[int, str]:
+    """Return where people decide about entries, in the last whole looks, by their ids; one statement."""
+    waiting = [entry for entry in entries if entry.state in _TO_DECIDE]
+    if not waiting:
+        return {}
+    newest = Plan.objects.filter(_WHOLE_LOOK, target=OuterRef("plan__target")).order_by("-id").values("id")
+    items = PlanItem.objects.filter(
+        plan__target__in={entry.target_id for entry in waiting},
+        plan=Subquery(newest[:1]),
+        name__in={entry.name for entry in waiting},
+        act__in=_RESOLVABLE,
+    ).values_list("plan__target", "name", "plan", "pk")
+    pages = {(target, name): reverse("plan-item", args=[plan, item]) for target, name, plan, item in items}
+    return {
+        entry.pk: pages[entry.target_id, entry.name]
+        for entry in waiting
+        if (entry.target_id, entry.name) in pages
+    }
+
+
+def _secret_url(secret: Secret | None) -> str:
+    return reverse("secret-detail", args=[secret.pk]) if secret else ""
+
+
+def _query(act: Act, searched: str) -> str:
+    return urlencode({"act": act, **({"q": searched} if searched else {})})
+
+
+def _secrets_of(items: Sequence[PlanItem] | Sequence[SyncEntry]) -> dict[UUID, Secret]:
+    uuids = [item.secret_uuid for item in items if item.secret_uuid]
+    rows = Secret.objects.filter(uuid__in=uuids).only("uuid", "secret_type", "current_number", "live")
+    return {row.uuid: row for row in rows}
+
+
+def _line(plan: Plan, item: PlanItem, there: int | None, secret: Secret | None) -> dict[str, Any]:
+    becomes = _becomes(item)
+    return {
+        "item": item,
+        "look": ACT_LOOKS[Act(item.act)],
+        # Once it is carried out, what is there is what it became.
+        "from": f"v{there}" if there and f"v{there}" != becomes else "",
+        "to": becomes,
+        "type": secret.get_secret_type_display().lower() if secret else "",
+        "secret_url": _secret_url(secret),
+        "state": _item_state(plan, item),
+        "error": sentence(item.error) if item.error else "",
+        "url": reverse("plan-item", args=[plan.pk, item.pk]) if item.act in _RESOLVABLE else "",
+        "masked": item.act in {Act.CREATE, Act.UPDATE, Act.PULL},
+    }
+
+
+def _becomes(item: PlanItem) -> str:
+    if item.act in {Act.CREATE, Act.UPDATE} and item.keeper_number:
+        return f"v{item.keeper_number}"
+    if item.act == Act.PULL:
+        return f"v{item.keeper_number + 1} here" if item.keeper_number else "new here"
+    return ""
+
+
+def _item_state(plan: Plan, item: PlanItem) -> tuple[str, str]:
+    """Return the state of an item as the pages show it, and its word; nothing while it is planned."""
+    if item.act not in WRITING:
+        return "", ""
+    # Nobody works on a plan that failed; what became of such an item the next one finds out.
+    intended = "left off" if plan.state == PlanState.FAILED else "being written"
+    return {
+        ItemState.INTENDED: ("pending", intended),
+        ItemState.DONE: ("in_sync", "done"),
+        ItemState.FAILED: ("failed", "failed"),
+        ItemState.SKIPPED: ("skipped", "skipped"),
+    }.get(ItemState(item.state), ("", ""))
+
+
+def progress(run: Run | None, *, total: int = 0) -> dict[str, Any] | None:
+    """Return how far a run has come, while it is under way; `total` counts what its plan would write."""
+    if run is None or not run.active:
+        return None
+    return {
+        "queued": run.state == RunState.QUEUED,
+        "waits": run.error if run.not_before else "",
+        "not_before": run.not_before,
+        "total": run.total or total,
+        "finished": run.finished,
+        "failed": run.failed,
+    }

@@ -1,0 +1,97 @@
+"""Prepares targets for their pages, in words and by few statements."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from django.db.models import Count, QuerySet
+from django.urls import reverse
+
+from environments_app.authorization.policy import Principal
+from sync_app.backends.registry import BACKENDS
+from sync_app.domain.delivery_state import ALERTING, State
+from sync_app.models import Run, SyncEntry, Target
+from sync_app.targets.lookup import visible_targets
+
+# What needs someone comes first, what is of no consequence last.
+STATE_ORDER: Final = (
+    State.CONFLICT,
+    State.FAILED,
+    State.MISSING,
+    State.OWNERSHIP_LOST,
+    State.DRIFTED,
+    State.REFUSED,
+    State.PENDING,
+    State.IN_SYNC,
+    State.UNMANAGED,
+)
+
+
+def where(target: Target) -> str:
+    """Return where a target is, in a few words: `AWS eu-west-1 /prod`, `Vault secret/team`."""
+    given = target.destination
+    if target.backend == "aws_secrets_manager":
+        return f"AWS {given.get('region', '')} /{given.get('prefix', '')}".rstrip("/").rstrip()
+    if target.backend == "vault_kv2":
+        path = "/".join(filter(None, (given.get("namespace"), given.get("mount"), given.get("prefix"))))
+        return f"Vault {path}"
+    return str(target.backend)
+
+
+def backend_label(target: Target) -> str:
+    """Return what kind of system a target is."""
+    kind = BACKENDS.get(target.backend)
+    return kind.label if kind else str(target.backend)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetRow:
+    """A target of the list."""
+
+    target: Target
+    where: str
+    counts: list[tuple[str, int, str]]
+    run: Run | None
+    url: str
+
+
+def target_rows(targets: QuerySet[Target]) -> list[TargetRow]:
+    """Return the rows of a list of targets: three statements, however many there are."""
+    rows = list(targets.order_by("environment__position", "environment__name", "name"))
+    counts = state_counts(rows)
+    active = {run.target_id: run for run in Run.objects.filter(target__in=rows, active=True)}
+    return [
+        TargetRow(
+            target=target,
+            where=where(target),
+            counts=shown_counts(target, counts[target.pk]),
+            run=active.get(target.pk),
+            url=reverse("target-detail", args=[target.pk]),
+        )
+        for target in rows
+    ]
+
+
+def state_counts(targets: Iterable[Target]) -> dict[int, dict[str, int]]:
+    """Return how many entries of each state each target has, by its id; one statement."""
+    found: dict[int, dict[str, int]] = defaultdict(dict)
+    rows = SyncEntry.objects.filter(target__in=list(targets)).order_by().values_list("target_id", "state")
+    for target_id, state, count in rows.annotate(count=Count("id")):
+        found[target_id][state] = count
+    return found
+
+
+def shown_counts(target: Target, counts: Mapping[str, int]) -> list[tuple[str, int, str]]:
+    """Return (state, count, address of exactly those), those that need someone first."""
+    url = reverse("target-detail", args=[target.pk])
+    return [(state, counts[state], f"{url}?state={state}") for state in STATE_ORDER if counts.get(state)]
+
+
+def attention(actor: Principal) -> int:
+    """Return how many secrets at the targets that one may see need someone.
+
+    By the ids of the targets: with a subquery, MariaDB counts by target alone, and so through all entries.
+    """
+    targets = list(visible_targets(actor).values_list("pk", flat=True))
+    return SyncEntry.objects.filter(target__in=targets, state__in=sorted(ALERTING)).count()

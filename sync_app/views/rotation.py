@@ -1,0 +1,262 @@
+"""The pages of rotation: the list of policies, one with its steps and history, and what is done to it."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+
+from audit_app.events.actions import Action
+from audit_app.interfaces.pagination import list_paginator
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import Principal, allows, environments_for
+from environments_app.errors import Invisible
+from environments_app.views.page_context import enter
+from secrets_app.errors import SecretError
+from sync_app.domain.rotation_state import Act, Slot, Step
+from sync_app.forms.rotation import PolicyFilterForm, rotator_label, rotator_of
+from sync_app.jobs.leases import database_now
+from sync_app.models import Acknowledgement, Rotation, RotationPolicy
+from sync_app.rotation.execution import operator_actions
+from sync_app.rotation.execution.dry_run import rehearse
+from sync_app.rotation.execution.requests import request_rotation
+from sync_app.rotation.lookup import find_policy, find_rotation, left_behind, require_on, visible_policies
+from sync_app.rotation.policies import service as policies
+from sync_app.rotation.status import having, standing_of, working_rotations
+from sync_app.views.presenters.page_helpers import REFUSALS, refused
+from sync_app.views.presenters.rotation_text import words_of
+
+_SHOWN: Final = 12
+_REFUSALS: Final = (*REFUSALS, SecretError)
+_RIGHTS: Final = {
+    "rotate": Action.ROTATION_RUN,
+    "resolve": Action.ROTATION_RESOLVE,
+    "cut": Action.ROTATION_CUT,
+    "change": Action.ROTATION_CHANGE,
+    "suspend": Action.ROTATION_SUSPEND,
+    "remove": Action.ROTATION_REMOVE,
+}
+
+
+class _Order:
+    """The order of the list."""
+
+    ordering_fields = {"id": "id"}
+    default_ordering = "id"
+    filter_names = ("state", "environment")
+
+
+@login_required
+@require_GET
+def rotation_list(request: HttpRequest) -> HttpResponse:
+    """List the policies of the secrets that one may see, and how they stand."""
+    found, now = visible_policies(principal_of(request)), database_now()
+    form = PolicyFilterForm(request.GET)
+    named = request.GET.get("environment", "")
+    state = form.cleaned_data["state"] if form.is_valid() else ""
+    found = found.filter(environment__name=named) if named else found
+    found = found.filter(having(state, now)) if state else found
+    paginator = list_paginator()
+    page = paginator.paginate_queryset(found, request, view=_Order()) or []
+    working = working_rotations(page)
+    context = {
+        "rows": [
+            {
+                "policy": policy,
+                "kind": rotator_label(policy.rotator),
+                "url": reverse("rotation-policy", args=[policy.pk]),
+                "standing": standing_of(policy, working.get(policy.pk), now),
+                "rotation": working.get(policy.pk),
+            }
+            for policy in page
+        ],
+        "environment": named,
+        "filters": form,
+        "filtered": bool(state),
+        "manages": environments_for(principal_of(request), Action.TRAIL_VIEW) is not None,
+        "next_url": paginator.get_next_link(),
+        "previous_url": paginator.get_previous_link(),
+    }
+    return render(request, "sync_app/rotation_list.html", context)
+
+
+@login_required
+@require_GET
+def policy_detail(request: HttpRequest, id: int) -> HttpResponse:
+    """Show a policy: the rotation at work step by step, its history, its rules, and who uses what."""
+    policy = found_policy(request, id)
+    latest = list(Rotation.objects.filter(policy=policy)[:_SHOWN])
+    for rotation in latest:
+        rotation.policy = policy
+    working = next((each for each in latest if each.slot == Slot.WORKING), None)
+    left = left_behind(policy)
+    if left is not None:
+        left.policy = policy
+    kind = rotator_of(policy.rotator)
+    context = {
+        "policy": policy,
+        "environment": policy.environment,
+        "secret": policy.secret,
+        "secret_url": reverse("secret-detail", args=[policy.secret.pk]),
+        "kind": rotator_label(policy.rotator),
+        "words": words_of(kind),
+        "standing": standing_of(policy, working, database_now()),
+        "rotation": working,
+        "waiting": next((each for each in latest if each.slot == Slot.WAITING), None),
+        "steps": _steps(working) if working else [],
+        "acts": _offered(principal_of(request), working) if working else [],
+        "left": left,
+        "left_acts": _offered(principal_of(request), left) if left and not working else [],
+        "history": latest,
+        "consumers": list(Acknowledgement.objects.filter(secret=policy.secret)[:50]),
+        "every": _words(policy.interval_seconds),
+        "grace": _words(policy.grace_seconds),
+        "settings": {
+            name: text for name, text in policy.settings.items() if text and name != "ca_certificate"
+        },
+        "can": rights(principal_of(request), policy),
+        "genuine": policy.is_authentic(),
+    }
+    enter(request, policy.environment)
+    return render(request, "sync_app/policy_detail.html", context)
+
+
+@login_required
+@require_POST
+def policy_rotate(request: HttpRequest, id: int) -> HttpResponse:
+    """Ask for a rotation."""
+    return _act(request, id, request_rotation, "A rotation was asked for.", Action.ROTATION_RUN)
+
+
+@login_required
+@require_POST
+def policy_suspend(request: HttpRequest, id: int) -> HttpResponse:
+    """Suspend a policy."""
+    told = "It is suspended: no rotation begins until it is resumed."
+    return _act(request, id, policies.suspend, told, Action.ROTATION_SUSPEND)
+
+
+@login_required
+@require_POST
+def policy_resume(request: HttpRequest, id: int) -> HttpResponse:
+    """Resume a policy."""
+    return _act(request, id, policies.resume, "It rotates again.", Action.ROTATION_SUSPEND)
+
+
+@login_required
+@require_POST
+def policy_remove(request: HttpRequest, id: int) -> HttpResponse:
+    """Remove a policy."""
+    policy = found_policy(request, id, Action.ROTATION_REMOVE)
+    try:
+        policies.remove(actor=principal_of(request), policy=policy)
+    except _REFUSALS as error:
+        return refused(request, error, reverse("rotation-policy", args=[id]))
+    messages.success(request, f"{policy.secret.name} is rotated no more, and can be written again.")
+    return redirect("rotation")
+
+
+@login_required
+@require_POST
+def policy_rehearse(request: HttpRequest, id: int) -> HttpResponse:
+    """Show what a dry run finds."""
+    policy = found_policy(request, id, Action.ROTATION_RUN)
+    try:
+        found = rehearse(actor=principal_of(request), policy=policy)
+    except _REFUSALS as error:
+        return refused(request, error, reverse("rotation-policy", args=[id]))
+    enter(request, policy.environment)
+    context = {
+        "policy": policy,
+        "environment": policy.environment,
+        "found": found,
+        "back_url": reverse("rotation-policy", args=[id]),
+    }
+    return render(request, "sync_app/rehearsal.html", context)
+
+
+@login_required
+@require_POST
+def rotation_act(request: HttpRequest, id: int, act: str) -> HttpResponse:
+    """Decide about a rotation."""
+    row = Rotation.objects.filter(pk=id).select_related("policy__environment").first()
+    if row is None or act not in set(Act):
+        raise Invisible("There is no such rotation.")
+    rotation = find_rotation(actor=principal_of(request), environment=row.policy.environment, id=id)
+    url = reverse("rotation-policy", args=[rotation.policy_id])
+    try:
+        operator_actions.DECISIONS[Act(act)](actor=principal_of(request), rotation=rotation)
+    except _REFUSALS as error:
+        return refused(request, error, url)
+    messages.success(request, words_of(rotator_of(rotation.policy.rotator)).acts[Act(act)][1])
+    return redirect(url)
+
+
+def found_policy(request: HttpRequest, id: int, action: Action = Action.ROTATION_VIEW) -> RotationPolicy:
+    """Return the policy of an address, for an act on it. Raises Invisible or Forbidden; it is recorded."""
+    row = RotationPolicy.objects.filter(pk=id, live=True).select_related("environment").first()
+    if row is None:
+        raise Invisible("There is no such policy.")
+    policy = find_policy(actor=principal_of(request), environment=row.environment, id=id)
+    require_on(actor=principal_of(request), action=action, policy=policy)
+    return policy
+
+
+def rights(actor: Principal, policy: RotationPolicy) -> dict[str, bool]:
+    """Return which acts a policy's page offers; the use cases ask again."""
+    place, name = policy.environment_id, policy.secret.name
+    return {
+        right: allows(actor, action, environment_id=place, name=name) for right, action in _RIGHTS.items()
+    }
+
+
+def _act(
+    request: HttpRequest, id: int, use_case: Callable[..., Any], told: str, action: Action
+) -> HttpResponse:
+    policy = found_policy(request, id, action)
+    try:
+        use_case(actor=principal_of(request), policy=policy)
+    except _REFUSALS as error:
+        return refused(request, error, reverse("rotation-policy", args=[id]))
+    messages.success(request, told)
+    return redirect("rotation-policy", id=id)
+
+
+def _words(seconds: int) -> str:
+    """Return a length of time in the largest unit that it is whole in."""
+    for unit, size in (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1)):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size} {unit}{'' if seconds == size else 's'}"
+    return "none"
+
+
+def _steps(rotation: Rotation) -> list[dict[str, Any]]:
+    """Return the path of a rotation, and where on it that is."""
+    step, words = Step(rotation.step), words_of(rotator_of(rotation.policy.rotator)).steps
+    if step is Step.WITHDRAW:
+        return [{"words": "Make the value useless that was never served", "state": "now"}]
+    at = list(words).index(step)
+    return [
+        {"words": told, "state": "past" if number < at else "now" if number == at else "next"}
+        for number, told in enumerate(words.values())
+    ]
+
+
+def _offered(actor: Principal, rotation: Rotation) -> list[dict[str, str]]:
+    """Return the acts that somebody may do about a rotation."""
+    can = rights(actor, rotation.policy)
+    words = words_of(rotator_of(rotation.policy.rotator)).acts
+    return [
+        {
+            "name": act,
+            "label": words[act][0],
+            "told": words[act][1],
+            "url": reverse("rotation-act", args=[rotation.pk, str(act)]),
+        }
+        for act in sorted(rotation.acts)
+        if can["cut" if act is Act.CUT_GRACE else "resolve"]
+    ]

@@ -1,0 +1,131 @@
+"""The pages with forms about rotation: a new policy, its rules, its rotator's credential."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from audit_app.events.actions import Action
+from environments_app.authentication.drf import principal_of
+from environments_app.errors import Conflict, InvalidField
+from environments_app.views.page_context import enter
+from secrets_app.errors import SecretError
+from secrets_app.queries.lookup import find_secret, require_on
+from sync_app.errors import BadDestination, SyncError
+from sync_app.forms.rotation import CadenceForm, ConnectionForm, PolicyForm, rotator_of
+from sync_app.models import RotationPolicy
+from sync_app.rotation.policies import service as policies
+from sync_app.rotators.registry import ROTATORS
+from sync_app.views.presenters.page_helpers import sentence
+from sync_app.views.presenters.rotation_text import words_of
+from sync_app.views.rotation import found_policy
+
+_MENDABLE: Final = (Conflict, SyncError, SecretError)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def policy_new(request: HttpRequest, id: int) -> HttpResponse:
+    """Put a secret under rotation: first with which rotator, then the form that it declares."""
+    actor = principal_of(request)
+    secret = find_secret(actor=actor, id=id)
+    require_on(actor=actor, action=Action.ROTATION_CREATE, secret=secret)
+    name = request.GET.get("rotator", "")
+    kind = rotator_of(name)
+    enter(request, secret.environment)
+    context: dict[str, Any] = {
+        "secret": secret,
+        "environment": secret.environment,
+        "cancel_url": reverse("secret-detail", args=[secret.pk]),
+    }
+    if kind is None:
+        kinds = [{"label": each.label, "url": f"?rotator={key}"} for key, each in ROTATORS.items()]
+        return render(request, "sync_app/rotator_kinds.html", {**context, "kinds": kinds})
+    form = PolicyForm(request.POST or None, rotator=kind)
+    if request.method == "POST" and form.is_valid():
+        made = _attempt(
+            form,
+            lambda: policies.create(
+                actor=actor,
+                secret=secret,
+                rotator=name,
+                settings=form.settings,
+                credentials=form.credentials,
+                **form.rules,
+            ),
+        )
+        if made is not None:
+            messages.success(request, f"{secret.name} is under rotation. Nothing has been changed yet.")
+            return redirect("rotation-policy", id=made.pk)
+    context |= {"form": form, "kind": kind.label, "words": words_of(kind)}
+    return render(request, "sync_app/policy_form.html", context, status=422 if form.errors else 200)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def policy_rules(request: HttpRequest, id: int) -> HttpResponse:
+    """Change cadence, window and grace."""
+    policy = found_policy(request, id, Action.ROTATION_CHANGE)
+    form = CadenceForm(request.POST or None, initial=CadenceForm.initial_of(policy))
+    if request.method == "POST" and form.is_valid():
+        actor = principal_of(request)
+        if _attempt(form, lambda: policies.change(actor=actor, policy=policy, **form.rules)):
+            messages.success(request, "The rules were saved. A grace that runs stays as it is.")
+            return redirect("rotation-policy", id=id)
+    return _form(request, policy, form, title=f"Rotation of {policy.secret.name}", label="Save rules")
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def policy_connection(request: HttpRequest, id: int) -> HttpResponse:
+    """Replace the administrator's credential, and the settings with it in hand."""
+    policy = found_policy(request, id, Action.ROTATION_CHANGE)
+    kind = ROTATORS[policy.rotator]
+    words = words_of(kind)
+    form = ConnectionForm(request.POST or None, rotator=kind, initial=ConnectionForm.initial_of(policy))
+    if request.method == "POST" and form.is_valid():
+        actor = principal_of(request)
+        changed = _attempt(
+            form,
+            lambda: policies.change_connection(
+                actor=actor, policy=policy, credentials=form.credentials, settings=form.settings
+            ),
+        )
+        if changed is not None:
+            messages.success(request, words.connected)
+            return redirect("rotation-policy", id=id)
+    title = f"Rotator of {policy.secret.name}"
+    return _form(request, policy, form, title=title, label=words.connect, told=words.connecting)
+
+
+def _attempt(form: forms.Form, use_case: Callable[[], Any]) -> Any:
+    """Carry out a use case; what it refuses stands on the form, which keeps what was entered."""
+    try:
+        return use_case()
+    except (InvalidField, BadDestination) as error:
+        find = getattr(form, "field_of", lambda name: name if name in form.fields else None)
+        form.add_error(find(error.field), sentence(error))
+    except _MENDABLE as error:
+        form.add_error(None, sentence(error))
+    return None
+
+
+def _form(
+    request: HttpRequest, policy: RotationPolicy, form: forms.Form, *, title: str, label: str, told: str = ""
+) -> HttpResponse:
+    enter(request, policy.environment)
+    context = {
+        "form": form,
+        "title": title,
+        "label": label,
+        "told": told,
+        "environment": policy.environment,
+        "cancel_url": reverse("rotation-policy", args=[policy.pk]),
+    }
+    return render(request, "sync_app/policy_change.html", context, status=422 if form.errors else 200)

@@ -1,0 +1,185 @@
+"""The pages with forms about a target: a new one, its rules, its credentials, and whether it works."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST
+
+from audit_app.events.actions import Action
+from environments_app.authentication.drf import principal_of
+from environments_app.authorization.policy import Principal
+from environments_app.errors import Conflict, InvalidField
+from environments_app.models import Environment
+from environments_app.views.page_context import enter
+from secrets_app.errors import KeyRefused, KeyUnavailable
+from sync_app.backends.registry import BACKENDS
+from sync_app.errors import BadDestination, SyncError
+from sync_app.forms.target import CredentialsForm, RulesForm, TargetForm, backend_of
+from sync_app.models import Target
+from sync_app.targets import connection_test
+from sync_app.targets import service as targets
+from sync_app.targets.connection_test import Report
+from sync_app.views.presenters.page_helpers import (
+    REFUSALS,
+    found_target,
+    makeable,
+    refused,
+    sentence,
+    target_urls,
+)
+from sync_app.views.presenters.targets import where
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def target_new(request: HttpRequest) -> HttpResponse:
+    """Create a target: first which kind of system, then the form that it declares."""
+    actor = principal_of(request)
+    kind = backend_of(request.GET.get("backend", ""))
+    named = request.GET.get("environment", "")
+    if kind is None:
+        kinds = [
+            {"label": each.label, "url": f"?backend={name}&environment={named}", "name": name}
+            for name, each in BACKENDS.items()
+        ]
+        return render(request, "sync_app/target_kinds.html", {"kinds": kinds, "cancel_url": reverse("sync")})
+    environments = Environment.objects.filter(pk__in=makeable(actor)).order_by("position", "name")
+    form = TargetForm(
+        request.POST or None, backend=kind, environments=environments, initial={"environment": named}
+    )
+    report = None
+    only_test = request.POST.get("act") == "test"
+    if only_test:
+        form.fields["name"].required = False
+    if request.method == "POST" and form.is_valid():
+        use_case = _tested if only_test else _created
+        done = _attempt(form, lambda: use_case(actor, form, request.GET["backend"]))
+        if isinstance(done, Report):
+            report = done
+        elif done is not None:
+            messages.success(request, f"{done.name} was created. Nothing has been written there yet.")
+            return redirect("target-detail", id=done.pk)
+    context = {
+        "form": form,
+        "kind": kind.label,
+        "report": report,
+        "cancel_url": reverse("sync"),
+        "has_environments": environments.exists(),
+    }
+    return render(request, "sync_app/target_form.html", context, status=422 if form.errors else 200)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def target_rules(request: HttpRequest, id: int) -> HttpResponse:
+    """Change the rules of a target."""
+    actor, target = principal_of(request), found_target(request, id, Action.TARGET_CHANGE)
+    form = RulesForm(request.POST or None, initial=RulesForm.initial_of(target))
+    valid = request.method == "POST" and form.is_valid()
+    if valid and _attempt(form, lambda: targets.change(actor=actor, target=target, **form.rules)):
+        messages.success(request, "The rules were saved. Plans made under the old ones are void.")
+        return redirect("target-detail", id=id)
+    return _form(request, target, form, title=f"Rules of {target.name}", label="Save rules")
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def target_credentials(request: HttpRequest, id: int) -> HttpResponse:
+    """Replace the credentials of a target."""
+    actor, target = principal_of(request), found_target(request, id, Action.TARGET_CHANGE)
+    form = CredentialsForm(request.POST or None, target=target)
+    if request.method == "POST" and form.is_valid():
+        changed = _attempt(
+            form,
+            lambda: targets.change_credentials(
+                actor=actor,
+                target=target,
+                credentials=form.credentials,
+                destination=form.changed_destination,
+            ),
+        )
+        if changed is not None:
+            messages.success(request, "The new credentials work, and replace the old ones.")
+            return redirect("target-detail", id=id)
+    return _form(
+        request, target, form, title=f"Credentials of {target.name}", label="Test and replace", sealed=True
+    )
+
+
+@login_required
+@require_POST
+def target_test(request: HttpRequest, id: int) -> HttpResponse:
+    """Try a target, and show what answers and which permission is missing."""
+    target = found_target(request, id)
+    try:
+        report = connection_test.test(actor=principal_of(request), target=target)
+    except REFUSALS as error:
+        return refused(request, error, reverse("target-detail", args=[id]))
+    context = {
+        "target": target,
+        "environment": target.environment,
+        "where": where(target),
+        "report": report,
+        "urls": target_urls(target) | {"target": reverse("target-detail", args=[id])},
+    }
+    enter(request, target.environment)
+    return render(request, "sync_app/connection_report.html", context)
+
+
+def _created(actor: Principal, form: TargetForm, backend: str) -> Target:
+    return targets.create(
+        actor=actor,
+        environment=form.cleaned_data["environment"],
+        name=form.cleaned_data["name"],
+        backend=backend,
+        destination=form.destination,
+        credentials=form.credentials,
+        scope=form.cleaned_data["scope"],
+        **form.rules,
+    )
+
+
+def _tested(actor: Principal, form: TargetForm, backend: str) -> Report:
+    return connection_test.test_draft(
+        actor=actor,
+        environment=form.cleaned_data["environment"],
+        backend=backend,
+        destination=form.destination,
+        credentials=form.credentials,
+        direction=form.cleaned_data["direction"],
+        deletion=form.cleaned_data["deletion"],
+    )
+
+
+def _attempt(form: forms.Form, use_case: Callable[[], Any]) -> Any:
+    """Carry out a use case; what it refuses stands on the form, which keeps what was entered."""
+    try:
+        return use_case()
+    except (InvalidField, BadDestination) as error:
+        find = getattr(form, "field_of", lambda name: name if name in form.fields else None)
+        form.add_error(find(error.field), sentence(error))
+    except (Conflict, SyncError, KeyUnavailable, KeyRefused) as error:
+        form.add_error(None, sentence(error))
+    return None
+
+
+def _form(
+    request: HttpRequest, target: Target, form: forms.Form, *, title: str, label: str, sealed: bool = False
+) -> HttpResponse:
+    context = {
+        "form": form,
+        "title": title,
+        "label": label,
+        "sealed": sealed,
+        "target": target,
+        "environment": target.environment,
+        "cancel_url": reverse("target-detail", args=[target.pk]),
+    }
+    enter(request, target.environment)
+    return render(request, "sync_app/target_change.html", context, status=422 if form.errors else 200)

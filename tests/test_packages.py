@@ -1,0 +1,42 @@
+"""docs/packages.md lists every package with what its docstring says, and no folder grows without bound."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+APPS = ["audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project"]
+PAGE = (ROOT / "docs" / "packages.md").read_text(encoding="utf-8")
+MOST_MODULES = 14
+
+
+def packages(app: str) -> list[Path]:
+    return [
+        init.parent
+        for init in sorted((ROOT / app).rglob("__init__.py"))
+        if not {"tests", "migrations", "management"} & set(init.relative_to(ROOT / app).parts)
+        and init.parent != ROOT / app
+    ]
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_the_page_lists_each_package(app: str) -> None:
+    missing = []
+    for package in packages(app):
+        docstring = ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8"))) or ""
+        first = " ".join(docstring.split("\n\n")[0].split())
+        line = f"| `{package.relative_to(ROOT / app).as_posix()}/` | {first} |"
+        if not first or line not in PAGE:
+            missing.append(line)
+    assert missing == []
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_no_folder_holds_more_modules_than_a_reader_can(app: str) -> None:
+    crowded = {
+        str(folder.relative_to(ROOT)): count
+        for folder in [ROOT / app, *packages(app)]
+        if (count := sum(path.stem != "__init__" for path in folder.glob("*.py"))) > MOST_MODULES
+    }
+    assert crowded == {}
