@@ -52,7 +52,7 @@ def notices(request: HttpRequest) -> HttpResponse:
         "digest_form": DigestForm(initial={"kinds": chosen.mailed}),
         "mail_works": bool(settings.EMAIL_HOST),
     }
-    return render(request, "keeper_project/inbox.html", context)
+    return render(request, "keeper_project/notices.html", context)
 
 
 @login_required
