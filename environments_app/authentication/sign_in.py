@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from django.conf import settings
-from django.contrib.auth import authenticate, login
+from django.contrib.auth import SESSION_KEY, authenticate, login
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -108,8 +108,14 @@ def _sources(request: HttpRequest, account: str, *, own: bool) -> Iterator[Sourc
 
 
 def await_code(request: HttpRequest, user: User) -> None:
-    """Remember for some minutes, in a session of nobody's, whose password was right."""
-    request.session.cycle_key()
+    """Remember for some minutes whose password was right, in a session in which nobody is signed in.
+
+    A session of another person ends: under a new id it would count its wrong passwords from the start.
+    """
+    if SESSION_KEY in request.session:
+        request.session.flush()
+    else:
+        request.session.cycle_key()
     request.session[_AWAITED] = {
         "user": user.pk,
         "hash": user.get_session_auth_hash(),

@@ -14,6 +14,7 @@ from pytest_django import Settings
 from audit_app.models import RefusalCount
 from environments_app.authentication.device_cookie import COOKIE
 from environments_app.models import Alert, Delivery
+from environments_app.tests.authentication.test_mfa import enrolled
 from environments_app.tests.cast import PASSWORD, Cast
 
 pytestmark = pytest.mark.every_database
@@ -106,6 +107,19 @@ def test_a_stolen_session_that_guesses_does_not_hold_up_the_person(cast: Cast) -
     assert alice.post("/confirm", {"password": PASSWORD}).status_code == 302
 
 
+def test_a_stolen_session_gets_no_new_name_by_a_password_of_another_account(cast: Cast) -> None:
+    enrolled(cast, cast.root)
+    alice, thief = browser(HOME), browser(HOME)
+    device_of(alice)
+    device_of(thief)
+    for _ in range(4):
+        for _ in range(3):
+            thief.post("/confirm", {"password": "wrong"})
+        assert sign_in(thief, "root").headers["Location"].startswith("/sign-in/code")
+        assert thief.get("/api/whoami").status_code == 401
+    assert alice.post("/confirm", {"password": PASSWORD}).status_code == 302
+
+
 def test_an_unknown_name_is_refused_after_as_many_tries_in_the_same_words(cast: Cast) -> None:
     attack("alice")
     attack("nobody-of-this-name")
@@ -120,9 +134,7 @@ def test_the_cookie_says_nothing_of_the_account_and_is_kept_from_scripts(
     settings.SESSION_COOKIE_SECURE = True
     morsel = device_of(browser(HOME))
     assert (morsel["httponly"], morsel["samesite"], morsel["secure"]) == (True, "Lax", True)
-    assert "alice" not in str(
-        signing.loads(morsel.value, salt="environments_app.authentication.device_cookie")
-    )
+    assert "alice" not in str(signing.loads(morsel.value, salt="environments_app.devices"))
     again = device_of(browser(HOME, morsel.value))
     assert again.value != morsel.value
 
