@@ -25,7 +25,7 @@ function differs(field) {
 function isUnsaved(form) {
   if (settled.has(form)) return false;
   // The server showed the form again instead of saving it.
-  if (form.matches("[data-unsaved]") || form.querySelector("[data-unsaved], .field-error")) return true;
+  if (form.matches("[data-unsaved]") || form.querySelector("[data-unsaved], .field-error, .errornote")) return true;
   return touched.has(form) && [...form.elements].some(differs);
 }
 
