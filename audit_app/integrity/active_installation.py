@@ -32,6 +32,8 @@ from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import AuditEvent, Installation, deployment_uuid
 from audit_app.recording.recorder import AuditObject, record
 
+# Frozen names: an installation stays active when the module of its database engine moves.
+_ENGINES: Final = {"audit_app.db.sqlite3": "audit_app.sqlite3", "audit_app.db.mysql": "audit_app.mysql"}
 _SALT: Final = "keeper/v1/installation"
 _CHANGES: Final = (Action.DEPLOYMENT_ACTIVATE, Action.DEPLOYMENT_RESTORE)
 
@@ -99,7 +101,8 @@ def _problem(kind: str, message: str) -> Problem:
 def here() -> str:
     """Return the name of this place, 64 characters that tell nothing of what it is made of."""
     database = connection.settings_dict
-    named = [str(database[part]) for part in ("ENGINE", "HOST", "PORT", "NAME")]
+    engine = _ENGINES.get(str(database["ENGINE"]), str(database["ENGINE"]))
+    named = [engine, *(str(database[part]) for part in ("HOST", "PORT", "NAME"))]
     return salted_hmac(
         _SALT, "\n".join([*named, _file_of(str(database["NAME"]))]), algorithm="sha256"
     ).hexdigest()

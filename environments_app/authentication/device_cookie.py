@@ -18,7 +18,8 @@ from environments_app.authentication.lockout import KNOWN_FOR
 from environments_app.clock import is_in
 
 COOKIE: Final = "keeper_device"
-_SALT: Final = "environments_app.authentication.device_cookie"
+# Salts are frozen: they do not follow the name of the module.
+_SALT: Final = "environments_app.devices"
 # People who share a browser; the oldest gives way.
 _MAX_ACCOUNTS: Final = 5
 

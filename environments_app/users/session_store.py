@@ -28,7 +28,8 @@ CONFIRMED: Final = "confirmed_at"
 PLACE: Final = "signed_in_from"
 # Whom the identity provider knows the person of a session as.
 SAML: Final = "saml"
-_SALT = "environments_app.users.session_store"
+# Salts are frozen: they do not follow the name of the module, and sessions go on.
+_SALT = "environments_app.sessions"
 # As long as the ids that Django makes, so that the column fits.
 _LENGTH = 32
 _SEEN_INTERVAL: Final = timedelta(minutes=1)

@@ -21,7 +21,8 @@ from django.utils.crypto import salted_hmac
 LIFETIME_SECONDS: Final = 600
 COOKIE: Final = "keeper_saml"
 COOKIE_PATH: Final = "/saml/"
-_SALT: Final = "environments_app.saml.protocol.authn_requests"
+# Salts are frozen: they do not follow the name of the module.
+_SALT: Final = "environments_app.saml.requests"
 _ID: Final = re.compile(r"k([0-9a-f]{32})\.([0-9]{1,12})\.([0-9a-f]{40})")
 # A person may have several windows open; more only make the cookie long.
 _MAX_PENDING: Final = 4

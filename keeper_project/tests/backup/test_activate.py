@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from audit_app.checkpoints.schedule import anchor_trail
 from audit_app.errors import LeaseUnwritable
-from audit_app.integrity.active_installation import activate, claim_first, is_active, problems
+from audit_app.integrity.active_installation import activate, claim_first, here, is_active, problems
 from audit_app.models import AuditEvent, Installation
 from environments_app.notifications.service import deliver_due
 from environments_app.tests.cast import Cast, make_cast
@@ -45,6 +45,21 @@ def test_the_first_one_acts_where_it_is(cast: Cast) -> None:
 
 
 @every_database
+@pytest.mark.parametrize(
+    ("today", "once"),
+    [("audit_app.db.sqlite3", "audit_app.sqlite3"), ("audit_app.db.mysql", "audit_app.mysql")],
+)
+def test_an_engine_whose_module_moved_is_the_same_place(
+    db: None, monkeypatch: pytest.MonkeyPatch, today: str, once: str
+) -> None:
+    monkeypatch.setitem(connection.settings_dict, "ENGINE", today)
+    place = here()
+    monkeypatch.setitem(connection.settings_dict, "ENGINE", once)
+    assert here() == place
+    monkeypatch.setitem(connection.settings_dict, "ENGINE", "django.db.backends.mysql")
+    assert here() != place
+
+
 def test_another_secret_key_or_database_is_another_place(cast: Cast, settings: Settings) -> None:
     activate(actor=OPERATOR)
     settings.SECRET_KEY = "another-secret-key-of-some-other-installation"
