@@ -150,7 +150,7 @@ def test_granting_again_leads_to_the_change(cast: Cast, signed_in: SignedIn) -> 
     assert answer.status_code == 422
     text = answer.content.decode()
     assert "There is a membership for this prefix already" in text
-    assert f'<a href="{address(row)}">Change that one</a>' in text
+    assert f'<a href="{address(row)}" data-leave>Change that one</a>' in text
 
 
 def test_a_prefix_that_is_taken_leads_to_the_other_one(cast: Cast, signed_in: SignedIn) -> None:
@@ -164,7 +164,7 @@ def test_a_prefix_that_is_taken_leads_to_the_other_one(cast: Cast, signed_in: Si
     manager, row = signed_in(cast.alice), Membership.objects.get(user=cast.bob, prefix="")
     answer = manager.post(address(row), as_shown(manager, row, prefix="payments"))
     assert answer.status_code == 422
-    assert f'<a href="{address(other)}">Change that one</a>' in answer.content.decode()
+    assert f'<a href="{address(other)}" data-leave>Change that one</a>' in answer.content.decode()
 
 
 class TestInAProtectedEnvironment:

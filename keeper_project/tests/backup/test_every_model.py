@@ -15,7 +15,7 @@ from audit_app.integrity.check_registry import run_checks
 from environments_app.access_requests import service as access_requests
 from environments_app.environments import memberships
 from environments_app.environments import service as environments
-from environments_app.errors import ApprovalNeeded, Invisible
+from environments_app.errors import ApprovalNeeded
 from environments_app.models import AccessRequest, Approval
 from environments_app.notifications.recipients import add_recipient
 from environments_app.tests.cast import Cast
@@ -23,6 +23,7 @@ from keeper_project.backup.archive import rows
 from keeper_project.backup.create import back_up
 from keeper_project.backup.restore import restore, suspendables
 from keeper_project.tests.backup.making import OPERATOR, furnish
+from secrets_app.errors import ShareEnded
 from secrets_app.models import PendingValue, Secret, Share
 from secrets_app.services import write
 from secrets_app.services.share import open_share, share_once
@@ -187,7 +188,7 @@ def test_what_waits_comes_back_and_nothing_of_it_acts(cast: Cast, tmp_path: Path
     assert Approval.objects.get().state == "asked"
     assert PendingValue.objects.count() == 1
     assert RotationPolicy.objects.get().suspended_at is not None
-    with pytest.raises(Invisible):
+    with pytest.raises(ShareEnded):
         open_share(actor=cast.principal(cast.bob), link=link)
     # Not by the sharer's right alone, which somebody may give back.
     assert Share.objects.get().revoked_at is not None
