@@ -267,7 +267,7 @@ def test_a_change_that_fails_leaves_the_approval_as_it_was(
 ) -> None:
     approval = approved(cast, secret)
 
-    def broken(_environment_id: int) -> None:
+    def broken(*_what: object) -> None:
         raise RuntimeError("the disk is full")
 
     with monkeypatch.context() as patched:
