@@ -31,10 +31,11 @@ def held_back(target: Target, decisions: Mapping[str, Decision]) -> dict[str, st
     found: dict[str, str] = {}
     for start in range(0, len(names), _NAMES_AT_A_TIME):
         for name, times, last in _written_over(target, names[start : start + _NAMES_AT_A_TIME], now):
-            due = last + FIRST_WAIT * 2 ** (times - AT_ONCE)
             if times >= CONTESTED:
                 found[name] = f"contested: {_often(times)}; find out who writes there, then keep ours"
-            elif now < due:
+                continue
+            due = last + FIRST_WAIT * 2 ** (times - AT_ONCE)
+            if now < due:
                 found[name] = f"{_often(times)}: the next write waits until {due:%H:%M} UTC"
     return found
 

@@ -6,7 +6,10 @@ import pytest
 from django.utils import timezone
 
 from environments_app.models import Alert
-from sync_app.models import PlanItem
+from sync_app.domain.reconciliation import Reason
+from sync_app.models import Plan, PlanItem
+from sync_app.models.plan import PlanKind
+from sync_app.planning.service import new_plan
 from sync_app.state.contests import AT_ONCE, CONTESTED
 from sync_app.tests.applying.stage import Stage
 
@@ -44,3 +47,28 @@ def test_it_waits_longer_each_time_and_then_asks(stage: Stage) -> None:
     written.update(finished_at=timezone.now() - timedelta(hours=25))
     assert stage.sync(rest=True).counts == {"update": 1}
     assert stage.theirs("one") == "ours"
+
+
+def test_many_writes_of_an_earlier_keeper_are_contested(stage: Stage) -> None:
+    stage.rules(conflict="keeper_wins")
+    stage.keep("one", "ours")
+    stage.sync()
+    written_over(stage, 40)
+    stage.edit("one", "theirs")
+    assert stage.sync(rest=True).counts == {"drifted": 1}
+    assert "contested" in stage.entry("one").reason
+
+
+def written_over(stage: Stage, times: int) -> None:
+    """Have Keeper's lines say that it wrote over a change so often, each time by a plan of its own."""
+    for _ in range(times):
+        plan = new_plan(actor=stage.alice, target=stage.target, kind=PlanKind.SYNC, options={})
+        PlanItem.objects.create(
+            plan=plan,
+            name="one",
+            act="update",
+            reason=Reason.TARGET_CHANGED,
+            state="done",
+            finished_at=timezone.now(),
+        )
+        Plan.objects.filter(pk=plan.pk).update(state="done")
