@@ -148,10 +148,10 @@ def _stated(target: Target, entry: SyncEntry, draft: Draft) -> SyncEntry:
         # What was last synced stays on record, until it is adopted again or proves to be ours.
         return entry
     if finding.equal and held is not None and seen is not None:
-        if not is_same(entry, seen):
-            entry.ownership = Ownership.NONE
         entry.note_base(keeper=held.version, target=seen.version, number=held.number)
-        entry.remote_id = seen.remote_id
+        if entry.ownership == Ownership.NONE or is_same(entry, seen):
+            # Otherwise it was ours and was made again: an equal value does not make it ours.
+            entry.remote_id = seen.remote_id
         entry.synced_at = entry.synced_at or database_now()
     elif finding.own is not None and seen is not None:
         was_synced = finding.own.keeper == entry.base_keeper

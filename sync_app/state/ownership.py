@@ -63,10 +63,13 @@ def intended_of(entry: SyncEntry | None) -> Base | None:
 
 
 def side_of(entry: SyncEntry | None, seen: Seen | None) -> Side:
-    """Return the target's side for `reconcile`; another secret of the same name has another version."""
+    """Return the target's side for `reconcile`.
+
+    Another secret of the same name has another version, unless that very version was found equal.
+    """
     if seen is None:
         return Side(presence=Presence.UNLISTED)
-    another = entry is not None and not is_same(entry, seen)
+    another = entry is not None and not is_same(entry, seen) and seen.version != entry.base_target
     return Side(
         presence=seen.presence,
         version=f"{seen.remote_id} {seen.version}" if another else seen.version,

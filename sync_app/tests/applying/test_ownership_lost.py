@@ -21,13 +21,13 @@ def unmark(stage: Stage, name: str) -> None:
         backend.unmark(backend.look(name))
 
 
-def recreate(stage: Stage, name: str) -> None:
+def recreate(stage: Stage, name: str, value: str = "theirs") -> None:
     path = stage.path(name)
     if isinstance(stage.world, AwsWorld):
         stage.world.client.delete_secret(SecretId=path, ForceDeleteWithoutRecovery=True)
     else:
         stage.world.kv.delete_metadata_and_all_versions(path, mount_point="secret")  # type: ignore[attr-defined]
-    stage.world.write(path, "theirs")
+    stage.world.write(path, value)
 
 
 @pytest.mark.parametrize("lose", [unmark, recreate])
@@ -73,6 +73,25 @@ def test_it_is_nowhere_silent_and_nowhere_written_over(stage: Stage, direction: 
     counts = stage.sync(rest=True).counts
     assert counts == {"ownership_lost": 2, "unchanged": 1}
     assert [stage.theirs(name) for name in ("changed", "deleted")] == ["first", "first"]
+
+
+@pytest.mark.parametrize("conflict", ["keeper_wins", "target_wins", "ask"])
+@pytest.mark.parametrize("direction", ["push", "both"])
+def test_one_that_was_made_again_with_an_equal_value_is_not_ours(
+    stage: Stage, direction: str, conflict: str
+) -> None:
+    stage.rules(direction=direction, conflict=conflict)
+    stage.keep("one", "first")
+    stage.sync()
+    recreate(stage, "one", "first")
+    for _ in range(2):
+        counts = stage.sync().counts
+        assert counts == {"unchanged" if direction == "both" else "ownership_lost": 1}
+    secret = stage.keep("one", "second")
+    assert stage.sync(rest=True).counts == {"ownership_lost": 1}
+    assert stage.entry("one").ownership == Ownership.CREATED
+    assert str(stage.target.name) in str(lag_of(secret))
+    assert (stage.theirs("one"), stage.value("one")) == ("first", "second")
 
 
 def nothing_there(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
