@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
 
-from sync_app.backends.base import VERSION_SEPARATOR, Backend, Copy, Mark, Seen, Shown
+from sync_app.backends.base import VERSION_SEPARATOR, Backend, Copy, Mark, Seen, Shown, is_named
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import BackendError, ChangedSinceRead
 from sync_app.models.plan import Act
@@ -90,7 +90,7 @@ def _is_seen(now: Seen, job: Job, done: Done) -> bool:
     return (
         now.version == done.seen.version
         and done.seen.remote_id in {"", now.remote_id}
-        and now.before in {"", job.seen.version}
+        and (not now.before or is_named(now.before, job.seen.version))
     )
 
 

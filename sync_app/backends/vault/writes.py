@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 from urllib.parse import quote
 
-from sync_app.backends.base import Seen, mark_from
+from sync_app.backends.base import Seen, is_named, mark_from
 from sync_app.backends.vault.connection import VaultConnection
 from sync_app.backends.vault.metadata import expires, number_of, version_name
 from sync_app.errors import BackendError, ChangedSinceRead, MountMissing, Overwritten, PermissionMissing
@@ -137,7 +137,7 @@ def _is_over(metadata: Mapping[str, Any], over: Seen, written: str) -> bool:
     if over.remote_id and metadata["created_time"] != over.remote_id:
         return False
     before = _name_of(metadata, number_of(written) - 1)
-    if before and before != over.version:
+    if before and not is_named(before, over.version):
         return False
     # A mark that went after our version was there by then: whoever took it off took it off ours.
     is_marked = mark_from(metadata.get("custom_metadata") or {}) == over.mark

@@ -12,6 +12,7 @@ from sync_app.applying import service as applying
 from sync_app.applying.batch import Batch
 from sync_app.backends.base import Backend, Copy, Seen
 from sync_app.backends.vault.backend import VaultKv2
+from sync_app.backends.vault.metadata import number_of
 from sync_app.errors import TargetUnreachable
 from sync_app.jobs import queue as jobs_queue
 from sync_app.jobs.leases import database_now
@@ -153,6 +154,25 @@ def test_what_a_stranger_wrote_after_a_death_stays_the_strangers(
     assert stage.sync(rest=True).counts == ({"conflict": 1} if is_marked else {"ownership_lost": 1})
     assert stage.theirs("one") == "theirs"
     assert stage.value("one") == "third"
+
+
+@pytest.mark.parametrize("world", ["vault"], indirect=True)
+def test_a_write_that_an_earlier_keeper_planned_by_number_alone_is_kept(stage: Stage, killed: Killed) -> None:
+    stage.keep("one", "first")
+    stage.sync()
+    stage.keep("one", "second")
+    run = killed()
+    item = PlanItem.objects.get(plan__target=stage.target, act="update")
+    item.target_version = str(number_of(item.target_version))
+    item.save()
+    entry = stage.entry("one")
+    entry.base_target = str(number_of(entry.base_target))
+    entry.intended_target = str(number_of(entry.intended_target))
+    entry.save()
+    assert end(run) == "done"
+    item.refresh_from_db()
+    assert (item.state, item.error) == ("done", "")
+    assert is_in_step(stage, "second")
 
 
 def test_what_a_stranger_puts_back_stays_the_strangers(stage: Stage) -> None:
