@@ -81,7 +81,8 @@ def synced(
             reason = too_many
         draft = Draft(finding=finding, act=Act(decision.outcome), reason=reason)
         if finding.name in waiting:
-            draft.act, draft.reason = Act.DRIFTED, waiting[finding.name]
+            held = waiting[finding.name]
+            draft.act, draft.reason = held.act, held.reason
         if decision.outcome is Outcome.PULL:
             _restrict_pull(draft, elsewhere=elsewhere)
         drafts.append(draft)
@@ -182,7 +183,8 @@ def _kept(target: Target, finding: Finding) -> Draft:
         reason = "the target's secret is not ours: adopt it first"
         return Draft(finding=finding, act=Act.REFUSED, reason=reason)
     restored = presence is Presence.DELETED
-    reason = Reason.RESTORED if restored else "Keeper's value was chosen"
+    # Another reason than the rules give: a person's choice is no round of a fight.
+    reason = "Keeper's value was chosen" + (": it is restored, then written" if restored else "")
     return Draft(finding=finding, act=Act.UPDATE, reason=reason)
 
 

@@ -1,12 +1,13 @@
-"""Damps a fight: another controller changes a secret each time that Keeper has written over its change."""
+"""Damps a fight: another controller changes or deletes a secret each time that Keeper has written it."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from django.db.models import Count, Max
 
-from sync_app.domain.reconciliation import Decision, Outcome, Reason
+from sync_app.domain.reconciliation import Decision, Reason
 from sync_app.jobs.leases import database_now
 from sync_app.models import PlanItem, Target
 from sync_app.models.plan import Act, ItemState
@@ -16,44 +17,58 @@ WINDOW: Final = timedelta(hours=24)
 AT_ONCE: Final = 3
 CONTESTED: Final = 6
 FIRST_WAIT: Final = timedelta(minutes=5)
-_OVER: Final = (str(Reason.TARGET_CHANGED), str(Reason.BOTH_CHANGED))
+_CHANGED: Final = (str(Reason.TARGET_CHANGED), str(Reason.BOTH_CHANGED))
+_DELETED: Final = (str(Reason.LOST), str(Reason.RESTORED))
+_OVER: Final = _CHANGED + _DELETED
+_WRITES: Final = (str(Act.UPDATE), str(Act.CREATE))
 _NAMES_AT_A_TIME: Final = 500
 
 
-def held_back(target: Target, decisions: Mapping[str, Decision]) -> dict[str, str]:
-    """Return which writes over somebody's change wait, by their names, and why.
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What becomes of a write that waits, and why it waits."""
 
-    The wait doubles with each time that Keeper wrote over a change of that secret within the window; after
+    act: Act
+    reason: str
+
+
+def held_back(target: Target, decisions: Mapping[str, Decision]) -> dict[str, Held]:
+    """Return which writes over somebody's change or deletion wait, by their names.
+
+    The wait doubles with each time that Keeper wrote that secret over such an act within the window; after
     `CONTESTED` times only a person's choice writes.
     """
     names = sorted(name for name, decision in decisions.items() if _is_over(decision))
     now = database_now()
-    found: dict[str, str] = {}
+    found: dict[str, Held] = {}
     for start in range(0, len(names), _NAMES_AT_A_TIME):
         for name, times, last in _written_over(target, names[start : start + _NAMES_AT_A_TIME], now):
-            if times >= CONTESTED:
-                found[name] = f"contested: {_often(times)}; find out who writes there, then keep ours"
-                continue
-            due = last + FIRST_WAIT * 2 ** (times - AT_ONCE)
-            if now < due:
-                found[name] = f"{_often(times)}: the next write waits until {due:%H:%M} UTC"
+            if reason := _wait(decisions[name], times, last, now):
+                is_gone = decisions[name].reason in _DELETED
+                found[name] = Held(Act.MISSING if is_gone else Act.DRIFTED, reason)
     return found
 
 
+def _wait(decision: Decision, times: int, last: datetime, now: datetime) -> str:
+    """Return why a write waits that was done so often; nothing if it need not."""
+    did, does = ("deleted", "deletes it") if decision.reason in _DELETED else ("changed", "writes")
+    often = f"{did} there again each time, {times} times in 24 hours, after Keeper wrote it"
+    if times >= CONTESTED:
+        return f"contested: {often}; find out who {does} there, then keep ours"
+    due = last + FIRST_WAIT * 2 ** (times - AT_ONCE)
+    return f"{often}: the next write waits until {due:%H:%M} UTC" if now < due else ""
+
+
 def _is_over(decision: Decision) -> bool:
-    return decision.outcome is Outcome.UPDATE and decision.reason in _OVER
-
-
-def _often(times: int) -> str:
-    return f"changed there again each time, {times} times in 24 hours, after Keeper wrote over it"
+    return decision.outcome in _WRITES and decision.reason in _OVER
 
 
 def _written_over(target: Target, names: list[str], now: datetime) -> Iterable[tuple[str, int, datetime]]:
-    """Return how often, and when last, Keeper wrote over a change of these names."""
+    """Return how often, and when last, Keeper wrote these names over a change or a deletion."""
     rows = PlanItem.objects.filter(
         plan__target=target,
         name__in=names,
-        act=Act.UPDATE,
+        act__in=_WRITES,
         state=ItemState.DONE,
         reason__in=_OVER,
         finished_at__gt=now - WINDOW,

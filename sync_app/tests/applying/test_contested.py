@@ -1,17 +1,21 @@
 """A fight with another controller is damped, and then a person is asked."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
 from environments_app.models import Alert
+from sync_app.applying import service as applying
 from sync_app.domain.reconciliation import Reason
 from sync_app.models import Plan, PlanItem
 from sync_app.models.plan import PlanKind
 from sync_app.planning.service import new_plan
+from sync_app.runs import runner as runs_runner
 from sync_app.state.contests import AT_ONCE, CONTESTED
 from sync_app.tests.applying.stage import Stage
+from sync_app.tests.worlds import AwsWorld
 
 pytestmark = pytest.mark.every_database
 
@@ -57,6 +61,58 @@ def test_many_writes_of_an_earlier_keeper_are_contested(stage: Stage) -> None:
     stage.edit("one", "theirs")
     assert stage.sync(rest=True).counts == {"drifted": 1}
     assert "contested" in stage.entry("one").reason
+
+
+def delete(stage: Stage) -> None:
+    """Delete it in the target, as it can be restored."""
+    path = stage.path("one")
+    if isinstance(stage.world, AwsWorld):
+        stage.world.client.delete_secret(SecretId=path)
+    else:
+        stage.world.kv.delete_latest_version_of_secret(path, mount_point="secret")  # type: ignore[attr-defined]
+
+
+def remove(stage: Stage) -> None:
+    """Remove it from the target with all its versions."""
+    path = stage.path("one")
+    if isinstance(stage.world, AwsWorld):
+        stage.world.client.delete_secret(SecretId=path, ForceDeleteWithoutRecovery=True)
+    else:
+        stage.world.kv.delete_metadata_and_all_versions(path, mount_point="secret")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("act", "written"), [(delete, "update"), (remove, "create")])
+def test_a_fight_by_deletion_waits_and_then_asks(
+    stage: Stage, act: Callable[[Stage], None], written: str
+) -> None:
+    stage.rules(conflict="keeper_wins")
+    stage.keep("one", "ours")
+    stage.sync()
+    for _ in range(AT_ONCE):
+        act(stage)
+        assert stage.sync(rest=True).counts == {written: 1}
+    act(stage)
+    plan = stage.sync(rest=True)
+    assert plan.counts == {"missing": 1}
+    reason = stage.entry("one").reason
+    assert reason.startswith("deleted there again each time")
+    assert "waits until" in reason
+    # A person decides at any time, and that is no round of the fight.
+    item = PlanItem.objects.get(plan=plan)
+    run = applying.resolve(actor=stage.alice, item=item, choice="keep_ours")
+    stage.world_rest()
+    assert runs_runner.execute(run.pk) is not None
+    assert stage.theirs("one") == "ours"
+    rounds = PlanItem.objects.filter(plan__target=stage.target, act=written, state="done", plan__options={})
+    rounds.filter(reason__in=[Reason.LOST, Reason.RESTORED]).update(
+        finished_at=timezone.now() - timedelta(hours=25)
+    )
+    act(stage)
+    assert stage.sync(rest=True).counts == {written: 1}
+    written_over(stage, CONTESTED)
+    act(stage)
+    assert stage.sync(rest=True).counts == {"missing": 1}
+    assert stage.entry("one").reason.startswith("contested: deleted there again each time")
 
 
 def written_over(stage: Stage, times: int) -> None:
