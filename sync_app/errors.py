@@ -1,6 +1,6 @@
 """The errors of sync_app: what an operator can do about them, and never a value in a message."""
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class SyncError(Exception):
@@ -110,8 +110,14 @@ class NameUnusable(BackendError):
     """The name is outside the prefix, or the target does not take it."""
 
 
+OVERWROTE: Final = "overwrote a secret that was not ours"
+
+
 class Overwritten(BackendError):
-    """A write came over a secret that was not ours; the message says whether that is back."""
+    """A write came over a secret that was not ours; the message says whether that is back.
+
+    It begins with OVERWROTE: the secret stays failed with this message until it is adopted or gone.
+    """
 
 
 class NameHeld(BackendError):

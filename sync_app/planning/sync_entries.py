@@ -14,7 +14,7 @@ from sync_app.jobs.leases import Lease, database_now
 from sync_app.models import Plan, PlanItem, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState
 from sync_app.planning.draft_items import Draft
-from sync_app.state.ownership import is_same
+from sync_app.state.ownership import is_same, overwrote
 
 _ROWS: Final = 500
 _REASON_LENGTH: Final = 500
@@ -140,7 +140,9 @@ def _values(entry: SyncEntry, columns: Sequence[str]) -> list[object]:
 def _stated(target: Target, entry: SyncEntry, draft: Draft) -> SyncEntry:
     """Put on an entry what a draft found."""
     finding = draft.finding
-    entry.state, entry.reason = state_after(draft), draft.reason[:_REASON_LENGTH]
+    if not (overwrote(entry) and finding.was_owned(target)):
+        # Else it is told until the secret is adopted or gone.
+        entry.state, entry.reason = state_after(draft), draft.reason[:_REASON_LENGTH]
     held, seen = finding.held, finding.seen
     if held is not None and entry.ownership == Ownership.NONE:
         entry.secret_uuid = held.secret_uuid

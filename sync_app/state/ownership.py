@@ -3,13 +3,21 @@
 from typing import Final
 from uuid import UUID
 
+from django.db.models import Q
+
 from audit_app.crypto.canonical_json import Json, canonical_json
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import deployment_uuid
 from sync_app.backends.base import Mark, Seen
+from sync_app.domain.delivery_state import State
 from sync_app.domain.reconciliation import Base, Ownership, Presence, Side
+from sync_app.errors import OVERWROTE
 from sync_app.models import SyncEntry, Target
 
+# The rows of which `waits_for_adoption` holds.
+WAITING_FOR_ADOPTION: Final = Q(state=State.OWNERSHIP_LOST) | Q(
+    state=State.FAILED, reason__startswith=OVERWROTE
+)
 _LABEL: Final = b"keeper/sync-token/v1|"
 
 
@@ -46,6 +54,16 @@ def ownership(
 def is_same(entry: SyncEntry, seen: Seen | None) -> bool:
     """Say whether this is the secret that the entry is about, not another one of the same name."""
     return seen is None or not seen.remote_id or entry.remote_id in {"", seen.remote_id}
+
+
+def overwrote(entry: SyncEntry) -> bool:
+    """Say whether a write of ours came over somebody else's secret of this name."""
+    return entry.state == State.FAILED and entry.reason.startswith(OVERWROTE)
+
+
+def waits_for_adoption(entry: SyncEntry) -> bool:
+    """Say whether our entry claims a secret that only its adoption makes ours again."""
+    return entry.state == State.OWNERSHIP_LOST or overwrote(entry)
 
 
 def base_of(entry: SyncEntry | None) -> Base | None:

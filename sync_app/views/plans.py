@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -20,15 +20,16 @@ from environments_app.errors import Invisible
 from environments_app.views.page_context import enter
 from secrets_app.models import Secret
 from sync_app.applying import service as applying
-from sync_app.domain.delivery_state import State
 from sync_app.domain.reconciliation import Ownership, Reason
+from sync_app.errors import OVERWROTE
 from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
-from sync_app.models.plan import Act, PlanKind, PlanState
+from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
 from sync_app.planning import service as planning
 from sync_app.planning.draft_items import Adoption, Leaving
 from sync_app.planning.field_diff import member_changes
 from sync_app.runs import runner as runs_runner
 from sync_app.state.deletions import BEYOND_BUDGET
+from sync_app.state.ownership import WAITING_FOR_ADOPTION
 from sync_app.targets.lookup import find_item
 from sync_app.views.presenters.page_helpers import REFUSALS, found_target, refused, rights
 from sync_app.views.presenters.plans import (
@@ -55,6 +56,9 @@ _ADOPTIONS: Final = (
     (Adoption.REPLACE, "Replace it", "The value in Keeper is written over the one there."),
     (Adoption.EQUAL, "Only if equal", "Those whose values are equal on both sides; the rest is left."),
 )
+_NOT_OURS: Final = (Act.UNMANAGED, Act.OWNERSHIP_LOST)
+_OVERWRITTEN: Final = Q(state=ItemState.FAILED, error__startswith=OVERWROTE)
+_ADOPTABLE: Final = Q(act__in=_NOT_OURS) | _OVERWRITTEN
 _LEAVINGS: Final = (
     (Leaving.LEAVE, "Leave them", "Keeper takes its mark off. Whoever reads them notices nothing."),
     (
@@ -241,8 +245,8 @@ def target_adopt(request: HttpRequest, id: int) -> HttpResponse:
     target = found_target(request, id, Action.TARGET_ADOPT)
     latest = last_look(target)
     owned = SyncEntry.objects.filter(target=target).exclude(ownership=Ownership.NONE)
-    owned = owned.exclude(state=State.OWNERSHIP_LOST)
-    found = PlanItem.objects.filter(plan=latest, act__in=(Act.UNMANAGED, Act.OWNERSHIP_LOST))
+    owned = owned.exclude(WAITING_FOR_ADOPTION)
+    found = PlanItem.objects.filter(_ADOPTABLE, plan=latest)
     if name := request.GET.get("name", ""):
         found = found.filter(name=name)
     # Some of them may have been adopted since that look.
@@ -282,10 +286,10 @@ def target_adopt(request: HttpRequest, id: int) -> HttpResponse:
 
 def _adoptable(plan: Plan, name: str) -> int:
     """Return how many secrets a look found that are not Keeper's, or not provably any more."""
-    acts = (Act.UNMANAGED, Act.OWNERSHIP_LOST)
     if name:
-        return PlanItem.objects.filter(plan=plan, act__in=acts, name=name).count()
-    return sum(int(plan.counts.get(act, 0)) for act in acts)
+        return PlanItem.objects.filter(_ADOPTABLE, plan=plan, name=name).count()
+    overwritten = PlanItem.objects.filter(_OVERWRITTEN, plan=plan).count()
+    return overwritten + sum(int(plan.counts.get(act, 0)) for act in _NOT_OURS)
 
 
 @login_required

@@ -13,12 +13,18 @@ from urllib.parse import quote
 from sync_app.backends.base import Seen, is_named, mark_from
 from sync_app.backends.vault.connection import VaultConnection
 from sync_app.backends.vault.metadata import expires, number_of, version_name
-from sync_app.errors import BackendError, ChangedSinceRead, MountMissing, Overwritten, PermissionMissing
+from sync_app.errors import (
+    OVERWROTE,
+    BackendError,
+    ChangedSinceRead,
+    MountMissing,
+    Overwritten,
+    PermissionMissing,
+)
 
 Content = Mapping[str, Any]
 # Vault API, "Configure the KV engine": what 0 stands for.
 _DEFAULT_KEPT: Final = 10
-OVERWROTE: Final = "overwrote a secret that was not ours"
 
 
 class VaultWrites:

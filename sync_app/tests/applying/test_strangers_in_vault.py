@@ -7,15 +7,20 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 
-from environments_app.models import Alert
+from environments_app.models import Alert, User
 from sync_app.applying.batch import Batch
 from sync_app.backends.vault.adapter import PooledAdapter
 from sync_app.backends.vault.connection import VaultConnection
-from sync_app.backends.vault.writes import OVERWROTE, VaultWrites
-from sync_app.errors import PermissionMissing, TargetUnreachable
+from sync_app.backends.vault.writes import VaultWrites
+from sync_app.errors import OVERWROTE, PermissionMissing, TargetUnreachable
 from sync_app.jobs.leases import database_now
+from sync_app.jobs.queue import enqueue
 from sync_app.models import PlanItem, Run
+from sync_app.models.plan import PlanKind
+from sync_app.models.run import RunKind, Trigger
 from sync_app.runs import runner as runs_runner
 from sync_app.targets import credentials
 from sync_app.tests.applying.stage import Stage
@@ -105,6 +110,44 @@ def test_it_is_as_it_was_and_somebody_is_told(
     assert (item.state, item.error) == ("failed", f"{OVERWROTE}; restored")
     assert f"{OVERWROTE}; restored" in told(stage)
     assert stage.value("one") == "second"
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_it_is_told_until_it_is_adopted(
+    stage: Stage, before_write: list[Act], act: Act, signed_in: Callable[[User], Client]
+) -> None:
+    stage.keep("one", "first")
+    stage.sync()
+    stage.keep("one", "second")
+    before_write.append(act)
+    pushed(stage)
+    client = signed_in(stage.cast.alice)
+    adopt = reverse("target-adopt", args=[stage.target.pk])
+    assert 'value="one"' in client.get(f"{adopt}?name=one").content.decode()
+    assert stage.sync(rest=True).counts == {"ownership_lost": 1}
+    look_for_drift(stage)
+    alert = Alert.objects.get(about=stage.target.uuid, kind="sync.failed")
+    assert alert.open
+    assert f"{OVERWROTE}; restored" in stage.entry("one").reason
+    offered = f'href="{adopt}?name=one"'
+    assert offered in client.get(reverse("target-detail", args=[stage.target.pk])).content.decode()
+    assert 'value="one"' in client.get(f"{adopt}?name=one").content.decode()
+    plan = stage.plan(kind=PlanKind.ADOPT, options={"names": ["one"], "mode": "replace"})
+    assert plan.counts == {"adopt": 1}
+    alert.refresh_from_db()
+    assert alert.open
+    stage.world_rest()
+    stage.apply(plan)
+    alert.refresh_from_db()
+    assert not alert.open
+    assert stage.theirs("one") == "second"
+
+
+def look_for_drift(stage: Stage) -> None:
+    """Look by metadata alone."""
+    actor, target = stage.alice, stage.fresh()
+    run = enqueue(actor=actor, target=target, kind=RunKind.CHECK, trigger=Trigger.PERSON)
+    assert runs_runner.execute(run.pk) is not None
 
 
 def test_what_a_token_may_not_destroy_is_named(

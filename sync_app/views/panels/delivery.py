@@ -16,6 +16,7 @@ from secrets_app.interfaces.secret_panels import Cell, Filter
 from secrets_app.models import Secret
 from sync_app.domain.delivery_state import State
 from sync_app.models import SyncEntry, Target
+from sync_app.state.ownership import waits_for_adoption
 from sync_app.views.presenters.page_helpers import rights
 from sync_app.views.presenters.plans import decision_urls
 from sync_app.views.presenters.targets import target_rows
@@ -119,7 +120,7 @@ def _may_look(actor: Principal, target: Target) -> bool:
 
 def _adopt_url(target: Target, entry: SyncEntry | None) -> str:
     """Return where a secret that is not provably Keeper's any more is adopted again."""
-    if entry is None or entry.state != State.OWNERSHIP_LOST:
+    if entry is None or not waits_for_adoption(entry):
         return ""
     return f"{reverse('target-adopt', args=[target.pk])}?{urlencode({'name': entry.name})}"
 

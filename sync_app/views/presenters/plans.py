@@ -19,6 +19,7 @@ from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
 from sync_app.models.run import RunState
 from sync_app.planning.field_diff import may_be_told
 from sync_app.state.deletions import BEYOND_BUDGET
+from sync_app.state.ownership import waits_for_adoption
 from sync_app.views.presenters.page_helpers import sentence
 
 # So many lines of each act stand on a plan's first page; the rest is one click away.
@@ -174,6 +175,7 @@ def entry_rows(entries: Sequence[SyncEntry]) -> list[dict[str, Any]]:
             "entry": entry,
             "secret_url": _secret_url(secrets.get(entry.secret_uuid) if entry.secret_uuid else None),
             "decide_url": decisions.get(entry.pk, ""),
+            "adoptable": waits_for_adoption(entry),
         }
         for entry in entries
     ]
