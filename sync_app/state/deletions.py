@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from django.conf import settings
+from django.db.models import Q
 
 from sync_app.domain.reconciliation import DeletionBudget
 from sync_app.jobs.leases import database_now
@@ -15,14 +16,17 @@ BEYOND_BUDGET = "beyond_budget"
 
 
 def budget(target: Target, *, besides: Plan | None = None) -> DeletionBudget:
-    """Return a target's budget, with what its passes deleted within the window, but for this plan."""
+    """Return a target's budget, with what its passes deleted within the window, but for this plan.
+
+    A deletion whose outcome nobody knows, or that failed after it was tried, may have happened: it counts.
+    """
     since = database_now() - timedelta(hours=settings.KEEPER_DELETION_WINDOW_HOURS)
+    ended = Q(state__in=(ItemState.DONE, ItemState.FAILED), finished_at__gt=since)
     done = PlanItem.objects.filter(
+        ended | Q(state=ItemState.INTENDED, plan__created_at__gt=since),
         plan__target=target,
         plan__kind=PlanKind.SYNC,
         act=Act.DELETE,
-        state=ItemState.DONE,
-        finished_at__gt=since,
     )
     if besides is not None:
         done = done.exclude(plan=besides)

@@ -11,6 +11,7 @@ from secrets_app.models import Secret, SecretVersion
 from secrets_app.services import lifecycle
 from sync_app.backends.base import Backend, Seen
 from sync_app.models import Plan, PlanItem, SyncEntry
+from sync_app.state.deletions import budget
 from sync_app.tests.applying.stage import Stage
 
 pytestmark = pytest.mark.every_database
@@ -167,3 +168,23 @@ def test_a_mark_that_is_taken_off_during_a_deletion_brings_the_secret_back(
     assert looked == 1
     assert deleting.items(plan)["app/one"] == ("delete", "skipped")
     assert deleting.theirs("app/one") == "first"
+
+
+@pytest.mark.parametrize(("state", "ended"), [("failed", True), ("intended", False), ("done", True)])
+def test_a_deletion_that_may_have_happened_counts(stage: Stage, state: str, ended: bool) -> None:
+    plan = Plan.objects.create(
+        target=stage.target,
+        state="failed",
+        made_by=stage.alice.name,
+        made_by_kind=stage.alice.kind,
+        made_by_uuid=stage.alice.uuid,
+    )
+    now = timezone.now()
+    item = PlanItem(plan=plan, name="one", act="delete", state=state, finished_at=now if ended else None)
+    item.save()
+    assert budget(stage.target).withdrawn == 1
+    assert budget(stage.target, besides=plan).withdrawn == 0
+    long_ago = now - timedelta(days=2)
+    Plan.objects.filter(pk=plan.pk).update(created_at=long_ago)
+    PlanItem.objects.filter(plan=plan, finished_at__isnull=False).update(finished_at=long_ago)
+    assert budget(stage.target).withdrawn == 0
