@@ -3,7 +3,7 @@
 The server gives each request to a thread as soon as its head is read. If that thread ran the application, a
 few bodies that never come would take all of them. So the server has many threads, which read bodies and
 wait; the application runs in a few threads of its own, each with its connection of the database. Probes
-have theirs.
+have theirs, and so have long answers, which are made as fast as their clients take them.
 """
 
 import io
@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from queue import Full, Queue
+from queue import Empty, Full, Queue
 from typing import Any, Final
 
 Environ = dict[str, Any]
@@ -34,9 +34,14 @@ BODY_SECONDS: Final = 10.0
 BODIES_BYTES: Final = 128 * 1024 * 1024
 # An answer up to this length is handed over whole, so that no slow reader of it holds a thread.
 WHOLE_BYTES: Final = 2 * 1024 * 1024
-# What a client may take for a piece of a longer one.
+# What a client may take for a piece of a longer one, and for all of it.
 STREAM_SECONDS: Final = 30.0
+STREAM_TOTAL_SECONDS: Final = 600.0
+STREAM_THREADS: Final = 2
+# The server ends an answer well whatever its iterator raises: the text itself has to say that it is cut.
+CUT: Final = b"\n\nINCOMPLETE: Keeper could not send the rest of this answer. Ask for it again.\n"
 _STREAM_PIECES: Final = 8
+_POLL_SECONDS: Final = 1.0
 _LIVENESS: Final = "/healthz"
 _PROBES: Final = frozenset({"/readyz", "/metrics"})
 _BUSY: Final = "Too many requests wait. Try again."
@@ -50,6 +55,10 @@ class Answer:
     status: str
     headers: Headers
     body: Iterable[bytes] = ()
+
+
+class AnswerCut(Exception):
+    """An answer ended in the middle."""
 
 
 class Refused(Exception):
@@ -116,7 +125,7 @@ class RequestThreads:
         return answer
 
     def _streamed(self, body: Iterable[bytes]) -> "Stream":
-        """Return a long answer, all of whose pieces one thread of the application makes."""
+        """Return a long answer, all of whose pieces one thread makes."""
         stream = Stream()
         self._requests.submit(stream.send, body)
         return stream
@@ -156,35 +165,67 @@ class RequestThreads:
 
 
 class Stream:
-    """The pieces of a long answer on their way from the application's thread to the server's."""
+    """The pieces of a long answer on their way from the thread that makes them to the server's."""
 
     def __init__(self) -> None:
         self._pieces: Queue[bytes | None] = Queue(_STREAM_PIECES)
         self._is_closed = False
+        self._is_over = False
+        self._is_whole = False
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._pieces.get, None)
+        """Yield the pieces. Raises AnswerCut, after a text that says so, if they are not all."""
+        while (piece := self._next()) is not None:
+            yield piece
+        if not self._is_whole:
+            yield CUT
+            raise AnswerCut("an answer ended in the middle")
 
     def send(self, body: Iterable[bytes]) -> None:
         """Make the pieces, until the client is gone or does not take any."""
         try:
-            for piece in body:
-                if self._is_closed:
-                    return
-                self._pieces.put(piece, timeout=STREAM_SECONDS)
+            self._pass_on(body)
+            self._is_whole = True
         except Full:
-            logger.warning("an answer was left: its client does not take it")
+            logger.warning("an answer was cut: its client does not take it")
+        except BaseException as error:
+            # Nobody asks for what this thread raises. The message may hold anything, so it stays out.
+            logger.error("an answer was cut: %s", type(error).__name__)  # noqa: TRY400
+            raise
         finally:
-            _close(body)
             self._end()
 
     def close(self) -> None:
         """Note that nobody takes the rest."""
         self._is_closed = True
 
+    def _next(self) -> bytes | None:
+        """Return the next piece, or None if none comes any more."""
+        while True:
+            with suppress(Empty):
+                return self._pieces.get(timeout=_POLL_SECONDS)
+            # The last piece may have come since.
+            if self._is_over and self._pieces.empty():
+                return None
+
+    def _pass_on(self, body: Iterable[bytes]) -> None:
+        """Hand over the pieces. Raises Full if the client does not take them in time."""
+        ends = time.monotonic() + STREAM_TOTAL_SECONDS
+        try:
+            for piece in body:
+                if self._is_closed:
+                    return
+                if time.monotonic() > ends:
+                    raise Full
+                self._pieces.put(piece, timeout=STREAM_SECONDS)
+        finally:
+            _close(body)
+
     def _end(self) -> None:
+        self._is_over = True
+        # The reader of a full queue finds the end when it has taken the rest.
         with suppress(Full):
-            self._pieces.put(None, timeout=STREAM_SECONDS)
+            self._pieces.put_nowait(None)
 
 
 def _length_of(environ: Environ) -> int:

@@ -1,0 +1,147 @@
+"""Long answers and probes: whoever does not read, or hangs, holds up nobody, and a cut answer says so."""
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from keeper_project.runtime import request_threads
+from keeper_project.runtime.request_threads import CUT, AnswerCut, RequestThreads, Start, Stream
+from keeper_project.tests.management.commands.test_run import ROOT, answers, environment
+from keeper_project.tests.test_stopping import until
+from tests.servers.server import free_port
+
+WAIT_SECONDS = 60.0
+CANARY = "kanarienvogel"
+
+
+def broken() -> Iterator[bytes]:
+    yield b"first"
+    raise RuntimeError(CANARY)
+
+
+class Endless:
+    """An answer that nobody could take whole; it notes that it was closed."""
+
+    def __init__(self) -> None:
+        self.closed = threading.Event()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            yield b"more"
+
+    def close(self) -> None:
+        self.closed.set()
+        raise RuntimeError(CANARY)
+
+
+def sent(stream: Stream, body: object) -> threading.Thread:
+    def send() -> None:
+        try:
+            stream.send(body)  # type: ignore[arg-type]
+        except RuntimeError:
+            return
+
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_an_answer_whose_maker_fails_is_cut_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    stream = Stream()
+    sent(stream, broken()).join(WAIT_SECONDS)
+    with pytest.raises(AnswerCut):
+        list(stream)
+    assert [(line.levelno, line.getMessage()) for line in caplog.records] == [
+        (logging.ERROR, "an answer was cut: RuntimeError")
+    ]
+    assert CANARY not in caplog.text
+
+
+def test_a_cut_answer_says_so_in_its_text() -> None:
+    stream = Stream()
+    sent(stream, broken()).join(WAIT_SECONDS)
+    pieces = iter(stream)
+    assert [next(pieces), next(pieces)] == [b"first", CUT]
+    with pytest.raises(AnswerCut):
+        next(pieces)
+
+
+SERVES = f"""
+import sys, django
+django.setup()
+from keeper_project.runtime.server import serve_pages
+def broken():
+    yield b"first"
+    raise RuntimeError("{CANARY}")
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/csv")])
+    return broken()
+serve_pages(application, host="127.0.0.1", port=int(sys.argv[1]), workers=1, threads=1)
+"""
+
+
+def test_the_server_passes_on_that_an_answer_is_cut(tmp_path: Path) -> None:
+    port = free_port()
+    output = tmp_path / "output"
+    with output.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SERVES, str(port)],
+            cwd=ROOT, stdout=out, stderr=out,
+            env={**environment(tmp_path), "DJANGO_SETTINGS_MODULE": "keeper_project.settings"},
+        )  # fmt: skip
+    try:
+        until(lambda: answers(port), output.read_text())
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=WAIT_SECONDS) as reply:
+            assert reply.read() == b"first" + CUT
+    finally:
+        process.terminate()
+        process.wait(WAIT_SECONDS)
+    assert "an answer was cut: RuntimeError" in output.read_text()
+    assert CANARY not in output.read_text()
+
+
+def test_a_whole_answer_ends_well() -> None:
+    stream = Stream()
+    thread = sent(stream, iter([b"a", b"b"] * 20))
+    assert b"".join(stream) == b"ab" * 20
+    thread.join(WAIT_SECONDS)
+
+
+def test_a_client_that_reads_on_too_late_gets_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_threads, "STREAM_SECONDS", 0.2)
+    stream, body = Stream(), Endless()
+    maker = sent(stream, body)
+    pieces = iter(stream)
+    assert next(pieces) == b"more"
+    maker.join(WAIT_SECONDS)
+    assert body.closed.is_set()
+    assert ends(pieces), "the reader waits for ever"
+
+
+def test_an_answer_has_a_time_altogether(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_threads, "STREAM_TOTAL_SECONDS", 0.3)
+    stream = Stream()
+    sent(stream, Endless())
+    assert ends(iter(stream)), "it goes on for ever"
+
+
+def ends(pieces: Iterator[bytes]) -> bool:
+    """Read on in a thread, and return whether it was told that the answer is cut."""
+    told = threading.Event()
+
+    def read() -> None:
+        try:
+            for _ in pieces:
+                pass
+        except AnswerCut:
+            told.set()
+
+    threading.Thread(target=read, daemon=True).start()
+    return told.wait(WAIT_SECONDS)
