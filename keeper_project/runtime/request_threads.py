@@ -85,6 +85,7 @@ class RequestThreads:
         self._longest = longest
         self._requests = ThreadPoolExecutor(threads, "request")
         self._probes = ThreadPoolExecutor(1, "probe")
+        self._streams = ThreadPoolExecutor(STREAM_THREADS, "stream")
         self._readings: set[Reading] = set()
         self._waiting = threading.BoundedSemaphore(MAX_WAITING)
         self._lock = threading.Lock()
@@ -127,7 +128,7 @@ class RequestThreads:
     def _streamed(self, body: Iterable[bytes]) -> "Stream":
         """Return a long answer, all of whose pieces one thread makes."""
         stream = Stream()
-        self._requests.submit(stream.send, body)
+        self._streams.submit(stream.send, body)
         return stream
 
     def has_late_bodies(self) -> bool:

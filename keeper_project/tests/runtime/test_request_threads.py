@@ -145,3 +145,31 @@ def ends(pieces: Iterator[bytes]) -> bool:
 
     threading.Thread(target=read, daemon=True).start()
     return told.wait(WAIT_SECONDS)
+
+
+def start(_status: str, _headers: list[tuple[str, str]]) -> None:
+    """Take the head of an answer."""
+
+
+def test_streams_that_nobody_reads_hold_up_no_page() -> None:
+    bodies = [Endless() for _ in range(4)]
+    waiting = iter(bodies)
+
+    def application(environ: request_threads.Environ, start_response: Start) -> object:
+        start_response("200 OK", [])
+        return next(waiting) if environ["PATH_INFO"] == "/report" else [b"page"]
+
+    threads = RequestThreads(application, 2, longest=1000)  # type: ignore[arg-type]
+    streams = [threads({"PATH_INFO": "/report"}, start) for _ in bodies]
+    answered = threading.Event()
+
+    def ask() -> None:
+        if list(threads({"PATH_INFO": "/page"}, start)) == [b"page"]:
+            answered.set()
+
+    threading.Thread(target=ask, daemon=True).start()
+    is_free = answered.wait(request_threads.STREAM_SECONDS / 2)
+    for stream in streams:
+        stream.close()  # type: ignore[attr-defined]
+        next(iter(stream))
+    assert is_free, "the page waits for readers of reports"
