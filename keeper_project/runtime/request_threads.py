@@ -26,6 +26,7 @@ Application = Callable[[Environ, Start], Iterable[bytes]]
 # Threads of the server. What holds them is limited below, so that some are always free for the rest.
 SERVER_THREADS: Final = 256
 MAX_WAITING: Final = 120
+MAX_PROBES: Final = 8
 MAX_BODIES: Final = 100
 PIECE_BYTES: Final = 64 * 1024
 # A body that takes longer is late: its connection is closed where it is found (`stuck_connections`).
@@ -88,6 +89,7 @@ class RequestThreads:
         self._streams = ThreadPoolExecutor(STREAM_THREADS, "stream")
         self._readings: set[Reading] = set()
         self._waiting = threading.BoundedSemaphore(MAX_WAITING)
+        self._waiting_probes = threading.BoundedSemaphore(MAX_PROBES)
         self._lock = threading.Lock()
 
     def __call__(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
@@ -103,15 +105,18 @@ class RequestThreads:
 
     def _answer(self, environ: Environ) -> Answer:
         if environ["PATH_INFO"] in _PROBES:
-            return self._probes.submit(self._respond, environ).result()
+            return self._run(environ, self._probes, self._waiting_probes)
         if length := _length_of(environ):
             environ["wsgi.input"] = io.BytesIO(self._body(environ["wsgi.input"], length))
-        if not self._waiting.acquire(blocking=False):
+        return self._run(environ, self._requests, self._waiting)
+
+    def _run(self, environ: Environ, pool: ThreadPoolExecutor, waiting: threading.Semaphore) -> Answer:
+        if not waiting.acquire(blocking=False):
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, _BUSY)
         try:
-            return self._requests.submit(self._respond, environ).result()
+            return pool.submit(self._respond, environ).result()
         finally:
-            self._waiting.release()
+            waiting.release()
 
     def _respond(self, environ: Environ) -> Answer:
         answer = Answer("", [])

@@ -173,3 +173,30 @@ def test_streams_that_nobody_reads_hold_up_no_page() -> None:
         stream.close()  # type: ignore[attr-defined]
         next(iter(stream))
     assert is_free, "the page waits for readers of reports"
+
+
+def test_probes_that_hang_are_bounded() -> None:
+    go_on, statuses = threading.Event(), []
+
+    def application(_environ: request_threads.Environ, start_response: Start) -> list[bytes]:
+        go_on.wait(WAIT_SECONDS)
+        start_response("200 OK", [])
+        return [b""]
+
+    threads = RequestThreads(application, 1, longest=1000)
+
+    def probe() -> None:
+        threads({"PATH_INFO": "/readyz"}, lambda status, _headers: statuses.append(status))
+
+    asking = [threading.Thread(target=probe, daemon=True) for _ in range(12)]
+    for each in asking:
+        each.start()
+    deadline = time.monotonic() + WAIT_SECONDS
+    while len(statuses) < 4 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    refused = list(statuses)
+    go_on.set()
+    for each in asking:
+        each.join(WAIT_SECONDS)
+    assert refused == ["503 Service Unavailable"] * 4
+    assert statuses.count("200 OK") == 8
