@@ -164,6 +164,8 @@ class _Supervisor:
         # Starting a process takes the exit codes of others, whose signal is then the only sign of their end.
         for kept in self.kept:
             if kept.process is not None and kept.process.exitcode is not None:
+                # Linux gives the id of a group to no other process while the group has members.
+                _kill_group(kept.process)
                 self._note_end(kept, kept.process.exitcode)
         self.reports = [process for process in self.reports if process.exitcode is None]
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -166,8 +167,42 @@ def test_what_a_killed_child_started_ends_with_it(tmp_path: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     assert supervise([Child("killed one", run, required=True)]) == "The killed one was killed by signal 9."
+    until_gone(int(grandchild.read_text()))
+
+
+def test_what_a_killed_child_started_ends_though_its_exit_code_was_taken_elsewhere(tmp_path: Path) -> None:
+    leader, grandchild = tmp_path / "leader", tmp_path / "grandchild"
+
+    def run() -> None:
+        if os.fork() == 0:
+            grandchild.write_text(str(os.getpid()))
+            time.sleep(LIFE_SECONDS)
+        leader.write_text(str(os.getpid()))
+        time.sleep(LIFE_SECONDS)
+
+    process_states.share(["killed one"])
+    kept = runtime_supervisor._Kept(Child("killed one", run))
+    with runtime_supervisor._signals_held():
+        supervisor = runtime_supervisor._Supervisor([], None, [kept])
+        supervisor._start(kept)
+        pid = int(wait_for(grandchild))
+        os.kill(int(wait_for(leader)), signal.SIGKILL)
+        assert kept.process is not None
+        os.waitid(os.P_PID, kept.process.pid or 0, os.WEXITED | os.WNOWAIT)
+        # The start of a process takes the exit codes of all that ended.
+        assert runtime_supervisor.run_apart(lambda: None) == 0
+        supervisor._take_ended()
+    assert kept.process is None
+    try:
+        until_gone(pid)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def until_gone(pid: int) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while alive(int(grandchild.read_text())):
+    while alive(pid):
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
