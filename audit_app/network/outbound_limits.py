@@ -199,7 +199,12 @@ def resolved(host: str, port: int) -> list[str]:
     if not _RESOLVING.acquire(timeout=limit.seconds_left()):
         raise limit.passed()
     found: Future[list[str]] = Future()
-    threading.Thread(target=_resolve, args=(found, host, port), name="resolve", daemon=True).start()
+    try:
+        threading.Thread(target=_resolve, args=(found, host, port), name="resolve", daemon=True).start()
+    except BaseException:
+        # The thread that gives the place back never was.
+        _RESOLVING.release()
+        raise
     try:
         return found.result(timeout=limit.seconds_left())
     except FutureTimeout:
