@@ -99,8 +99,10 @@ def _rotate(actor: Principal, approval: Approval) -> Done:
 
 
 def _update(actor: Principal, approval: Approval) -> Done:
-    environments.update_environment(actor=actor, environment=approval.environment, **dict(approval.arguments))
-    return Done(sentence="The settings were saved.")
+    stored = environments.update_environment(
+        actor=actor, environment=approval.environment, **dict(approval.arguments)
+    )
+    return Done(sentence=" ".join(["The settings were saved.", *stored.warnings]))
 
 
 def _join(actor: Principal, approval: Approval) -> Done:

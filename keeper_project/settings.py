@@ -170,6 +170,7 @@ KEEPER_HEALTH_CHECKS = [
 # Shown beside them by the probe and the dashboard; Keeper serves what it can without these.
 KEEPER_HEALTH_WARNINGS = [
     "keeper_project.health.service.data_keys",
+    "keeper_project.health.service.environment_keys",
     "keeper_project.health.service.processes",
     "keeper_project.health.service.worker",
     "keeper_project.health.service.checkpoints",
@@ -234,6 +235,8 @@ KEEPER_ROTATION_QUEUES = ["sync_app.rotation.execution.schedule.bring_forward"]
 KEEPER_CHANGE_LISTENERS = ["sync_app.runs.schedule.nudge_environment"]
 # Asked before a secret's value is written by hand, pulled or rolled back, and before it is deleted.
 KEEPER_WRITE_GUARDS = ["sync_app.rotation.policies.write_guard.guard"]
+# Called with what an environment is to name as its key; returns a warning, or raises InvalidField.
+KEEPER_ENVIRONMENT_KEY_CHECK = "secrets_app.key_operations.environment_keys.check_reference"
 # Who keeps what waits for a second person, and does it once it is approved.
 KEEPER_APPROVAL_OWNERS = [
     "environments_app.approval_executor.AccessOwner",

@@ -48,13 +48,21 @@ class KeyUnavailable(SecretError):
 
     `permanent` says that trying again will not help until somebody changes something (denied,
     disabled, deleted); `throttled` that KMS only asked to slow down; `permission` names what
-    the installation's identity may not do, if that is why.
+    the installation's identity may not do, if that is why. `advice` is set where what names the key
+    leads to none that can wrap: it tells the person who named it what to do, and repeats no name.
     """
 
     def __init__(
-        self, message: str, *, permanent: bool, throttled: bool = False, permission: str = ""
+        self,
+        message: str,
+        *,
+        permanent: bool,
+        throttled: bool = False,
+        permission: str = "",
+        advice: str = "",
     ) -> None:
         super().__init__(message)
+        self.advice = advice
         self.permission = permission
         self.permanent = permanent
         self.throttled = throttled

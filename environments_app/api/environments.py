@@ -67,14 +67,14 @@ class EnvironmentListView(AccessView):
     @extend_schema(
         summary="Create an environment",
         request=documents.NewEnvironment,
-        responses={201: documents.EnvironmentDocument},
+        responses={201: documents.SavedEnvironment},
     )
     def post(self, request: Request) -> Response:
         """Create an environment, whose creator becomes its manager."""
         environment = environments.create_environment(
             actor=self.actor, **self.given(documents.NewEnvironment)
         )
-        return _answer(documents.EnvironmentDocument(environment), status.HTTP_201_CREATED)
+        return _answer(documents.SavedEnvironment(environment), status.HTTP_201_CREATED)
 
 
 class EnvironmentView(AccessView):
@@ -92,14 +92,14 @@ class EnvironmentView(AccessView):
     @extend_schema(
         summary="Change an environment",
         request=documents.EnvironmentChange,
-        responses=documents.EnvironmentDocument,
+        responses=documents.SavedEnvironment,
     )
     def patch(self, request: Request, environment: str) -> Response:
         """Change settings of an environment; what is left out is kept."""
         place = environments.find_environment(actor=self.actor, name=environment)
         changes = self.given(documents.EnvironmentChange)
         changed = environments.update_environment(actor=self.actor, environment=place, **changes)
-        return _answer(documents.EnvironmentDocument(changed))
+        return _answer(documents.SavedEnvironment(changed))
 
 
 class MemberListView(AccessView):

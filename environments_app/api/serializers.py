@@ -35,6 +35,20 @@ class EnvironmentDocument(serializers.ModelSerializer[Environment]):
         read_only_fields = fields
 
 
+class SavedEnvironment(EnvironmentDocument):
+    """An environment as it was saved, with what to look at."""
+
+    warnings = serializers.ListField(
+        child=serializers.CharField(),
+        read_only=True,
+        help_text="Sentences; empty: nothing to look at. One says if KMS could not be asked about the key.",
+    )
+
+    class Meta(EnvironmentDocument.Meta):
+        fields = [*EnvironmentDocument.Meta.fields, "warnings"]
+        read_only_fields = fields
+
+
 class EnvironmentChange(StrictSerializer):
     """What can be changed of an environment; what is left out is kept."""
 
@@ -44,7 +58,9 @@ class EnvironmentChange(StrictSerializer):
     position = WholeNumber(min_value=0, max_value=_MAX_POSITION, required=False)
     protected = Truth(required=False)
     kms_key_alias = Text(
-        max_length=2048, required=False, help_text="alias/..., a key id, or the ARN of either."
+        max_length=2048,
+        required=False,
+        help_text="alias/..., a key id, or the ARN of either. With KMS, it has to name a usable key.",
     )
 
 

@@ -3,8 +3,10 @@
 import re
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Max
+from django.utils.module_loading import import_string
 
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
@@ -63,7 +65,8 @@ def create_environment(
     """Create an environment, whose creator becomes its manager.
 
     `manager` names one where no person creates it (a token, or Keeper itself). It is not created as
-    protected while one person alone could approve. Raises Forbidden, BadName, InvalidField, or NameInUse.
+    protected while one person alone could approve. Its `warnings` say if its key could not be checked.
+    Raises Forbidden, BadName, InvalidField, or NameInUse.
     """
     require(actor=actor, action=Action.ENVIRONMENT_CREATE, environment=None)
     environment = Environment(
@@ -76,6 +79,7 @@ def create_environment(
         position=0 if position is None else position,
     )
     check_fields(environment, ["display_name", "description", "colour", "position"])
+    environment.warnings = _checked_key(kms_key_alias)
     if actor.kind is ActorKind.USER:
         manager = User.objects.get(uuid=actor.uuid)
     try:
@@ -92,13 +96,15 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
     """Change settings of an environment (CHANGEABLE; its name stays) and return it as stored.
 
     Raises Invisible, Forbidden, InvalidField, Tampered, or ApprovalNeeded if it would no longer be
-    protected. It is not protected while one person alone could approve.
+    protected. It is not protected while one person alone could approve. Its `warnings` say if a new key
+    could not be checked.
     """
     require(actor=actor, action=Action.ENVIRONMENT_UPDATE, environment=environment)
     for field in changes.keys() - CHANGEABLE:
         raise InvalidField(field, "This cannot be changed.")
-    if "kms_key_alias" in changes:
-        _key_reference(changes["kms_key_alias"])
+    # A key that stays and fails meanwhile keeps nobody from changing the other settings.
+    key = changes.get("kms_key_alias", environment.kms_key_alias)
+    warnings = _checked_key(key) if key != environment.kms_key_alias else ()
     if changes.get("protected") and not environment.protected:
         _require_two_people(environment)
     clearance = _cleared_change(actor, environment, changes)
@@ -111,6 +117,7 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
             stored.save(update_fields=[*changed, "updated_at"])
             told = {name: changes[name] for name in changed}
             _record(actor, Action.ENVIRONMENT_UPDATE, stored, told | approved)
+    stored.warnings = warnings
     return stored
 
 
@@ -171,3 +178,11 @@ def _key_reference(text: str) -> str:
     if text and not _KEY_REFERENCE.fullmatch(text):
         raise InvalidField("kms_key_alias", "Give an alias (alias/...), a key id, or the ARN of either.")
     return text
+
+
+def _checked_key(text: str) -> tuple[str, ...]:
+    """Have the key that an environment is to name looked at; return a warning if that was not possible."""
+    if not _key_reference(text):
+        return ()
+    warning: str = import_string(settings.KEEPER_ENVIRONMENT_KEY_CHECK)(text)
+    return (warning,) if warning else ()

@@ -38,6 +38,8 @@ class Environment(AuthenticatedRow):
     protected = models.BooleanField(default=False)
     # An alias (alias/...), a key id or an ARN; empty: the installation's key.
     kms_key_alias = models.CharField(max_length=2048, blank=True)
+    # What whoever saved it should know; not stored.
+    warnings: tuple[str, ...] = ()
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

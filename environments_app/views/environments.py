@@ -73,6 +73,7 @@ def environment_new(request: HttpRequest) -> HttpResponse:
         )
         if created is not None:
             messages.success(request, f"{created.name} was created.")
+            _warn(request, created)
             return redirect("environment-detail", name=created.name)
     context = {"form": form, "cancel_url": reverse("environment-list")}
     return render(
@@ -100,6 +101,7 @@ def environment_update(request: HttpRequest, name: str) -> HttpResponse:
         )
         if changed is not None:
             messages.success(request, "The settings were saved.")
+            _warn(request, changed)
             return redirect("environment-detail", name=name)
     return _detail(request, environment, settings_form=form)
 
@@ -174,6 +176,11 @@ def shown_role(grant: Grant) -> str:
 def _found(request: HttpRequest, name: str) -> tuple[Principal, Environment]:
     actor = principal_of(request)
     return actor, services.find_environment(actor=actor, name=name)
+
+
+def _warn(request: HttpRequest, saved: Environment) -> None:
+    for warning in saved.warnings:
+        messages.warning(request, warning)
 
 
 def attempt(form: forms.Form, use_case: Callable[[], Any]) -> Any:

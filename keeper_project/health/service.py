@@ -30,7 +30,7 @@ from keeper_project.health.status import ailing
 from keeper_project.runtime import process_states
 from keeper_project.runtime.heartbeat import last_beat
 from secrets_app.errors import SecretError
-from secrets_app.key_operations.key_check import failing
+from secrets_app.key_operations.key_check import failing, with_unusable_key
 
 logger = logging.getLogger(__name__)
 
@@ -138,6 +138,20 @@ def data_keys() -> None:
         raise HealthFailure(
             "data keys do not open; the page Health and the log name them",
             for_operators=f"data keys that do not open: {names}{more}; the log says why",
+        )
+
+
+def environment_keys() -> None:
+    """Check what the canary last found of the keys that environments name, also before their first data key.
+
+    Raises HealthFailure if one cannot be used.
+    """
+    found = list(with_unusable_key().values_list("name", flat=True)[: NAMED_KEYS + 1])
+    if found:
+        more = " and others" if len(found) > NAMED_KEYS else ""
+        raise HealthFailure(
+            "keys of environments cannot be used; the page Health names them",
+            for_operators=f"the key cannot be used of: {', '.join(found[:NAMED_KEYS])}{more}",
         )
 
 

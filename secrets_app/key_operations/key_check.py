@@ -23,6 +23,7 @@ from audit_app.interfaces.nudges import nudge
 from audit_app.models import deployment_uuid
 from audit_app.recording.recorder import AuditObject, commit_record, record
 from environments_app.authorization.policy import Principal, require
+from environments_app.models import Environment
 from secrets_app.envelope.context import NO_ENVIRONMENT
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
 from secrets_app.key_operations.report import key_states
@@ -154,6 +155,11 @@ def check_data_keys(rows: Sequence[DataKey], *, again: bool = False) -> None:
 def failing() -> QuerySet[DataKey]:
     """Return the data keys that did not open when they were looked at last."""
     return in_use().exclude(check_problem="")
+
+
+def with_unusable_key() -> QuerySet[Environment]:
+    """Return the environments whose key could not be used when it was looked at last."""
+    return Environment.objects.filter(uuid__in=WrappingKey.objects.exclude(problem="").values("scope"))
 
 
 def in_use() -> QuerySet[DataKey]:

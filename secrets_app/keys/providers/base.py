@@ -54,6 +54,13 @@ class KeyProvider(ABC):
         wrapped now. Raises KeyUnavailable or KeyRefused.
         """
 
+    def require_usable(self, reference: str) -> None:
+        """Check at the keeper of the key that `reference` names a key which can wrap data keys.
+
+        Raises KeyUnavailable, with advice if the reference is wrong, or KeyRefused.
+        """
+        self.resolve(reference, fresh=True)
+
     @abstractmethod
     def generate(self, *, key_uri: str, context: Mapping[str, str]) -> Generated:
         """Return a new data key of 32 bytes, wrapped by `key_uri` and bound to `context`.

@@ -5,7 +5,7 @@ No message repeats what KMS said, which may be anything, nor any key material.
 """
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -29,6 +29,9 @@ _THROTTLED: Final = {
 }
 # InvalidCiphertext: edited, or another encryption context. IncorrectKey: wrapped by another key.
 _WRONG: Final = {"InvalidCiphertextException", "IncorrectKeyException"}
+if TYPE_CHECKING:
+    from mypy_boto3_kms.type_defs import KeyMetadataTypeDef
+
 _PENDING_DELETION: Final = re.compile(r"pending deletion", re.IGNORECASE)
 _ACCOUNT: Final = re.compile(r"arn:[a-z-]+:(?:iam|sts|kms):[a-z0-9-]*:(\d{12}):")
 # What stands for the key in these: its ARN, id or alias.
@@ -43,6 +46,20 @@ _STATES: Final = {
 _DYING: Final = (
     "the KMS key {key} is pending deletion: cancel that now and enable it, "
     "for what it wraps opens never again once it is deleted"
+)
+# What the person has to do who named such a key; it repeats no name.
+_ABSENT: Final = (
+    "KMS has no such key in Keeper's account and region. Correct the name, or create the key or the alias."
+)
+_ADVICE_ON_STATES: Final = {
+    "DisabledException": "The key is disabled. Enable it in KMS, or name another key.",
+    "KMSInvalidStateException": (
+        "KMS does not use the key in its present state. Look at it in KMS, or name another key."
+    ),
+    "NotFoundException": _ABSENT,
+}
+_ADVICE_ON_DYING: Final = (
+    "The key is pending deletion. Cancel the deletion and enable the key in KMS, or name another key."
 )
 # What the operator has to do, by the error's code.
 _ADVICE: Final = {
@@ -107,6 +124,33 @@ def another_region(key: str, asked: str) -> KeyUnavailable:
     return KeyUnavailable(
         f"the KMS key {key} is not of the region {asked}, where Keeper asks: correct AWS_REGION or the key",
         permanent=True,
+        advice="The key is not of the region where Keeper asks KMS (AWS_REGION). Name a key of that region.",
+    )
+
+
+def refuse_other_use(key: "KeyMetadataTypeDef") -> None:
+    """Raise KeyUnavailable unless a key wraps data keys: symmetric, for encryption and decryption."""
+    # KMS documents every field but the id as optional; a wrong use is also refused by GenerateDataKey.
+    use, spec = key.get("KeyUsage", "ENCRYPT_DECRYPT"), key.get("KeySpec", "SYMMETRIC_DEFAULT")
+    if (use, spec) != ("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT"):
+        raise KeyUnavailable(
+            f"the KMS key {key['Arn']} is not a symmetric key for encryption: name another key",
+            permanent=True,
+            advice="The key is not a symmetric key for encryption and decryption. Name one that is.",
+        )
+
+
+def refuse_idle(key: "KeyMetadataTypeDef") -> None:
+    """Raise KeyUnavailable unless a key is enabled."""
+    state = key.get("KeyState", "Enabled" if key.get("Enabled", True) else "Disabled")
+    if state == "Enabled" and key.get("Enabled", True):
+        return
+    dying = state.startswith("Pending") and state.endswith("Deletion")
+    code = "DisabledException" if state == "Disabled" else "KMSInvalidStateException"
+    raise KeyUnavailable(
+        (_DYING if dying else _STATES[code]).format(key=key["Arn"]),
+        permanent=True,
+        advice=_ADVICE_ON_DYING if dying else _ADVICE_ON_STATES[code],
     )
 
 
@@ -126,9 +170,12 @@ def _refused(operation: str, key: str, error: ClientError) -> SecretError:
     if code in _STATES:
         dying = code == "KMSInvalidStateException" and _PENDING_DELETION.search(text)
         sentence = (_DYING if dying else _STATES[code]).format(key=key)
-        return KeyUnavailable(f"KMS refused {operation} ({code}): {sentence}", permanent=True)
+        advice = _ADVICE_ON_DYING if dying else _ADVICE_ON_STATES[code]
+        return KeyUnavailable(f"KMS refused {operation} ({code}): {sentence}", permanent=True, advice=advice)
     if code in _ADVICE:
-        return KeyUnavailable(f"KMS refused {operation} ({code}): {_ADVICE[code]}", permanent=True)
+        advice = _ABSENT if code == "InvalidArnException" else ""
+        sentence = f"KMS refused {operation} ({code}): {_ADVICE[code]}"
+        return KeyUnavailable(sentence, permanent=True, advice=advice)
     return KeyUnavailable(f"KMS failed {operation} ({code or 'no code'}): try again later", permanent=False)
 
 

@@ -24,7 +24,13 @@ from django.conf import settings
 from audit_app.errors import OutboundError
 from audit_app.network.outbound import permitted_addresses
 from secrets_app.errors import KeyRefused, KeyUnavailable
-from secrets_app.keys.providers.aws_kms.errors import another_key, another_region, translated
+from secrets_app.keys.providers.aws_kms.errors import (
+    another_key,
+    another_region,
+    refuse_idle,
+    refuse_other_use,
+    translated,
+)
 from secrets_app.keys.providers.aws_kms.requests import CONCURRENT, Requests
 from secrets_app.keys.providers.base import Generated, KeyDescription, KeyProvider
 
@@ -101,6 +107,12 @@ class KmsProvider(KeyProvider):
         self._refuse_unless_allowed(arn)
         return arn
 
+    def require_usable(self, reference: str) -> None:
+        """Check by DescribeKey that a key exists, is enabled, encrypts, and is allowed; an ARN too."""
+        arn = self.resolve(reference, fresh=True)
+        if arn == reference:
+            self._described(arn)
+
     def generate(self, *, key_uri: str, context: Mapping[str, str]) -> Generated:
         """Return a new data key from GenerateDataKey."""
         self._refuse_unless_allowed(key_uri)
@@ -164,6 +176,7 @@ class KmsProvider(KeyProvider):
         """Return a key's state from DescribeKey and GetKeyRotationStatus."""
         self._refuse_unless_allowed(key_uri)
         reply = self._ask("DescribeKey", key_uri, lambda: self._client.describe_key(KeyId=key_uri))
+        refuse_other_use(reply["KeyMetadata"])
         state = reply["KeyMetadata"].get("KeyState", "unknown")
         rotates, note = self._rotates(key_uri)
         return KeyDescription(
@@ -204,12 +217,8 @@ class KmsProvider(KeyProvider):
     def _described(self, reference: str) -> str:
         reply = self._ask("DescribeKey", reference, lambda: self._client.describe_key(KeyId=reference))
         key = reply["KeyMetadata"]
-        # KMS documents every field but the id as optional; a wrong use is refused by GenerateDataKey.
-        if not key.get("Enabled", True) or key.get("KeyUsage", "ENCRYPT_DECRYPT") != "ENCRYPT_DECRYPT":
-            raise KeyUnavailable(
-                f"the KMS key {key['Arn']} is disabled or not one for encryption: enable or replace it",
-                permanent=True,
-            )
+        refuse_other_use(key)
+        refuse_idle(key)
         return key["Arn"]
 
     def _refuse_unless_allowed(self, arn: str) -> None:
