@@ -261,7 +261,7 @@ def test_a_mail_server_gets_the_message(cast: Cast, settings: Settings) -> None:
     MailServer.got = []
     with socketserver.TCPServer(("127.0.0.1", 0), MailServer) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_BACKEND = "audit_app.network.outbound_mail.EmailBackend"
         settings.EMAIL_HOST, settings.EMAIL_PORT = server.server_address[:2]
         settings.EMAIL_USE_TLS = False
         add_recipient(actor=cast.principal(cast.alice), environment=cast.development, email="ops@example.com")

@@ -68,7 +68,7 @@ def mail_server(settings: Settings) -> Iterator[None]:
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), MailServer) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_BACKEND = "audit_app.network.outbound_mail.EmailBackend"
         settings.EMAIL_HOST, settings.EMAIL_PORT = server.server_address[:2]
         settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = "keeper", PASSWORD
         settings.EMAIL_USE_TLS = False

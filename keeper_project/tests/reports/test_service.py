@@ -240,7 +240,7 @@ def test_it_is_sent_once_a_week(cast: Cast) -> None:
 
 @pytest.mark.usefixtures("mailing")
 def test_one_that_was_not_sent_is_tried_again(cast: Cast, settings: Settings) -> None:
-    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_BACKEND = "audit_app.network.outbound_mail.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9
     tasks.send_report()
     assert AuditEvent.objects.filter(action="report.send").last().outcome == "failed"  # type: ignore[union-attr]

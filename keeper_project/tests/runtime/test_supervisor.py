@@ -192,7 +192,7 @@ def test_what_a_killed_child_started_ends_though_its_exit_code_was_taken_elsewhe
         # The start of a process takes the exit codes of all that ended.
         assert runtime_supervisor.run_apart(lambda: None) == 0
         supervisor._take_ended()
-    assert kept.process is None
+    assert supervisor.kept[0].process is None
     try:
         until_gone(pid)
     finally:

@@ -138,8 +138,7 @@ def test_it_is_told_until_it_is_adopted(
     assert alert.open
     stage.world_rest()
     stage.apply(plan)
-    alert.refresh_from_db()
-    assert not alert.open
+    assert not Alert.objects.get(pk=alert.pk).open
     assert stage.theirs("one") == "second"
 
 
