@@ -36,6 +36,8 @@ def slot(kind: str, *, share: float) -> Iterator[bool]:
 
 
 def _locked(held: ExitStack, path: Path) -> bool:
+    # A service that tidies temporary files may have removed the folder of a worker that runs for weeks.
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
