@@ -13,6 +13,7 @@ from environments_app.models import Approval
 from sync_app.applying import service as applying
 from sync_app.domain.rotation_state import Act
 from sync_app.models import Plan, PlanItem, Rotation, RotationPolicy, Target
+from sync_app.planning.service import request_confirmation
 from sync_app.rotation.execution.operator_actions import DECISIONS
 from sync_app.rotation.execution.requests import request_rotation
 from sync_app.rotation.policies import service as policies
@@ -68,6 +69,12 @@ def _change(actor: Principal, approval: Approval) -> Done:
     target = rows.filter(pk=approval.arguments["target"]).first()
     if target is None:
         raise ApprovalVoid(_GONE)
+    if "system" in approval.arguments:
+        run = request_confirmation(actor=actor, target=target, system=approval.arguments["system"])
+        return Done(
+            sentence="The system was confirmed, and a plan is being made.",
+            link=reverse("target-detail", args=[run.target_id]),
+        )
     targets.change(actor=actor, target=target, **approval.arguments["rules"])
     return Done(sentence="The rules were changed.", link=reverse("target-detail", args=[target.pk]))
 

@@ -18,6 +18,7 @@ urlpatterns = [
     path("sync/<int:id>", targets_views.target_detail, name="target-detail"),
     path("sync/<int:id>/rules", form_views.target_rules, name="target-rules"),
     path("sync/<int:id>/credentials", form_views.target_credentials, name="target-credentials"),
+    path("sync/<int:id>/system", form_views.target_system, name="target-system"),
     path("sync/<int:id>/test", form_views.target_test, name="target-test"),
     path("sync/<int:id>/pause", targets_views.target_pause, name="target-pause"),
     path("sync/<int:id>/resume", targets_views.target_resume, name="target-resume"),

@@ -37,6 +37,9 @@ class Nothing:
 
 Expected = Action | Nothing
 _GENERATES: Final = Nothing("a value that nobody has stored is nobody's secret yet")
+_REBUILT: Final = Nothing(
+    "no cluster was rebuilt here; one is confirmed in sync_app/tests/applying/test_another_system.py"
+)
 # By route; all other methods than GET, and what is read by GET besides values.
 API: Final[dict[tuple[str, str], Expected]] = {
     ("api-events", "GET"): Action.TRAIL_VIEW,
@@ -83,6 +86,7 @@ API: Final[dict[tuple[str, str], Expected]] = {
     ("api-target-pause", "POST"): Action.TARGET_PAUSE,
     ("api-target-resume", "POST"): Action.TARGET_PAUSE,
     ("api-target-credentials", "POST"): Action.TARGET_CHANGE,
+    ("api-target-system", "POST"): _REBUILT,
     ("api-target-plan", "POST"): Action.TARGET_REQUEST,
     ("api-target-sync", "POST"): Action.TARGET_REQUEST,
     ("api-target-adopt", "POST"): Action.TARGET_REQUEST,
@@ -201,6 +205,7 @@ PAGES: Final[dict[tuple[str, str], Expected]] = {
     ("target-new", "POST"): Action.TARGET_CREATE,
     ("target-rules", "POST"): Action.TARGET_CHANGE,
     ("target-credentials", "POST"): Action.TARGET_CHANGE,
+    ("target-system", "POST"): _REBUILT,
     ("target-test", "POST"): Action.TARGET_TEST,
     ("target-pause", "POST"): Action.TARGET_PAUSE,
     ("target-resume", "POST"): Action.TARGET_PAUSE,

@@ -75,6 +75,12 @@ class NewCredentials(StrictSerializer):
     destination = Texts(required=False, help_text="Such as a new address; what says where it is stays.")
 
 
+class SystemConfirmation(StrictSerializer):
+    """Which system answers at the target's address by now, as the failed run names it."""
+
+    system = Text(max_length=400)
+
+
 class PlanRequest(StrictSerializer):
     """What a plan to sync may hold."""
 

@@ -15,7 +15,7 @@ from sync_app.domain.delivery_state import State
 from sync_app.domain.reconciliation import Deletion, Direction
 from sync_app.models import Plan, Run, SyncEntry, Target
 from sync_app.models.plan import PlanKind
-from sync_app.planning.service import request_plan
+from sync_app.planning.service import request_confirmation, request_plan
 from sync_app.runs.runner import request_sync
 from sync_app.targets import connection_test
 from sync_app.targets import service as targets
@@ -157,6 +157,20 @@ class CredentialsView(TargetActView):
             actor=self.actor, target=self.target(environment, id), **self.given(documents.NewCredentials)
         )
         return Response(documents.TargetDocument(changed).data)
+
+
+class SystemView(TargetActView):
+    """A rebuilt system."""
+
+    serializer_class = documents.RunDocument
+
+    @extend_schema(
+        summary="Confirm a rebuilt system", request=documents.SystemConfirmation, responses=ACCEPTED
+    )
+    def post(self, request: Request, environment: str, id: int) -> Response:
+        """Have the target be in the system that answers, if it is this one; automatic goes off; plan."""
+        target, given = self.target(environment, id), self.given(documents.SystemConfirmation)
+        return accepted(request_confirmation(actor=self.actor, target=target, system=given["system"]))
 
 
 class WorkView(TargetActView):

@@ -23,6 +23,7 @@ urlpatterns = [
     path(f"{_TARGET}/pause", targets_api.PauseView.as_view(), name="api-target-pause"),
     path(f"{_TARGET}/resume", targets_api.ResumeView.as_view(), name="api-target-resume"),
     path(f"{_TARGET}/credentials", targets_api.CredentialsView.as_view(), name="api-target-credentials"),
+    path(f"{_TARGET}/system", targets_api.SystemView.as_view(), name="api-target-system"),
     path(f"{_TARGET}/plan", targets_api.PlanRequestView.as_view(), name="api-target-plan"),
     path(f"{_TARGET}/sync", targets_api.SyncNowView.as_view(), name="api-target-sync"),
     path(f"{_TARGET}/adopt", targets_api.AdoptView.as_view(), name="api-target-adopt"),

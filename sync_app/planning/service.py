@@ -34,6 +34,7 @@ from sync_app.planning.write_recovery import claim_of, recognise
 from sync_app.state.deletions import BEYOND_BUDGET
 from sync_app.state.local_state import lies_under
 from sync_app.state.pulled_values import value_refusal
+from sync_app.targets import rebuilt_systems
 from sync_app.targets.credentials import connected
 from sync_app.targets.lookup import require_on
 from sync_app.targets.principals import principal_of, require_usable
@@ -105,6 +106,16 @@ def request_plan(
     with transaction.atomic():
         plan = new_plan(actor=actor, target=target, kind=kind, options=_checked(kind, options or {}))
         return enqueue(actor=actor, target=target, kind=RunKind.PLAN, trigger=Trigger.PERSON, plan=plan)
+
+
+def request_confirmation(*, actor: Principal, target: Target, system: str) -> Run:
+    """Have a target be in the rebuilt system that answers, and queue a plan of what is there.
+
+    Raises what `confirm_system` and `request_plan` raise.
+    """
+    return request_plan(
+        actor=actor, target=rebuilt_systems.confirm_system(actor=actor, target=target, system=system)
+    )
 
 
 def request_again(*, actor: Principal, plan: Plan) -> Run:

@@ -86,6 +86,19 @@ def cleared_to_change(actor: Principal, target: Target, rules: dict[str, Json]) 
     return require_second_person(actor=actor, proposal=proposal)
 
 
+def cleared_to_confirm(actor: Principal, target: Target, system: str) -> Clearance:
+    """Return the clearance to have a target be in another system. Raises ApprovalNeeded."""
+    proposal = Proposal(
+        action=Action.TARGET_CHANGE,
+        environment=target.environment,
+        object=target.audit_object,
+        expected=state_digest(target),
+        arguments={"target": target.pk, "system": system},
+        summary=[Line("System", str(target.system), system)],
+    )
+    return require_second_person(actor=actor, proposal=proposal)
+
+
 def refuse_widened_meanwhile(actor: Principal, stored: Target, rules: dict[str, Json]) -> None:
     """Refuse a change that needs a second person by now. Raises Conflict."""
     if _widens(actor, stored, rules):

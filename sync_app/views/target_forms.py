@@ -22,9 +22,11 @@ from sync_app.backends.registry import BACKENDS
 from sync_app.errors import BadDestination, SyncError
 from sync_app.forms.target import CredentialsForm, RulesForm, TargetForm, backend_of
 from sync_app.models import Target
+from sync_app.planning.service import request_confirmation
 from sync_app.targets import connection_test
 from sync_app.targets import service as targets
 from sync_app.targets.connection_test import Report
+from sync_app.targets.rebuilt_systems import answering_system
 from sync_app.views.presenters.page_helpers import (
     REFUSALS,
     found_target,
@@ -130,6 +132,32 @@ def target_test(request: HttpRequest, id: int) -> HttpResponse:
     }
     enter(request, target.environment)
     return render(request, "sync_app/connection_report.html", context)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def target_system(request: HttpRequest, id: int) -> HttpResponse:
+    """Show which system answers at a target's address, and confirm that the target is there from now on."""
+    actor, target = principal_of(request), found_target(request, id, Action.TARGET_CHANGE)
+    found = ""
+    if request.method == "POST":
+        shown = request.POST.get("system", "")
+        try:
+            if shown:
+                request_confirmation(actor=actor, target=target, system=shown)
+                messages.success(request, "The system was confirmed. A plan of what is there is being made.")
+                return redirect("target-detail", id=id)
+            found = answering_system(actor=actor, target=target).system
+        except REFUSALS as error:
+            return refused(request, error, reverse("target-system", args=[id]))
+    context = {
+        "target": target,
+        "environment": target.environment,
+        "found": found,
+        "back_url": reverse("target-detail", args=[id]),
+    }
+    enter(request, target.environment)
+    return render(request, "sync_app/target_system.html", context)
 
 
 def _created(actor: Principal, form: TargetForm, backend: str) -> Target:

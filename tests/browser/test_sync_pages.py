@@ -25,6 +25,7 @@ PAGES = {
     "target-new": "/sync/new?backend=aws_secrets_manager",
     "target-rules": "/sync/{target}/rules",
     "target-credentials": "/sync/{target}/credentials",
+    "target-system": "/sync/{target}/system",
     "target-adopt": "/sync/{target}/adopt",
     "target-disconnect": "/sync/{target}/disconnect",
     "plan": "/sync/plans/{plan}",

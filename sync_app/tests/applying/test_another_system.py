@@ -1,19 +1,28 @@
 """Where the address leads to another system than the target's, nothing is written there, and nothing is forgotten."""
 
 import contextlib
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import hvac
 import pytest
+from django.test import Client
+from django.urls import reverse
 
-from environments_app.models import Alert
+from audit_app.models import AuditEvent
+from environments_app.errors import ApprovalNeeded, Forbidden
+from environments_app.models import Alert, Approval, User
 from environments_app.tests.cast import Cast
 from sync_app.applying import service as applying
+from sync_app.errors import TargetConflict
 from sync_app.models import Plan, Run
+from sync_app.planning.service import request_confirmation
 from sync_app.runs import runner as runs_runner
 from sync_app.targets import credentials
+from sync_app.targets.rebuilt_systems import answering_system
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import AwsWorld, VaultWorld, client
 from tests.servers.tcp_switch import TcpSwitch, tcp_switch
@@ -118,3 +127,60 @@ def test_a_pass_over_another_account_writes_nothing(cast: Cast, aws: AwsWorld, a
     assert failed.state == "failed"
     assert "this is aws/222222222222/" in failed.error
     assert aws.plan.asked["CreateSecret"] == 0
+
+
+def test_a_rebuilt_cluster_is_confirmed_and_planned(
+    stage: Stage, switch: TcpSwitch, other: hvac.Client, signed_in: Callable[[User], Client]
+) -> None:
+    """What is there under the same names is nobody's until it is adopted; nothing is written before a plan."""
+    stage.rules(conflict="keeper_wins", deletion="recoverable", budget_percent=100, automatic=True)
+    for name in ("app/one", "app/two", "app/three"):
+        stage.keep(name, "first")
+    stage.sync()
+    stage.keep("app/one", "second")
+    stage.drop("app/three")
+    kv = other.secrets.kv.v2
+    for name in ("app/one", "app/three"):
+        kv.create_or_update_secret(stage.path(name), {"value": "theirs"}, mount_point="secret")
+    switch.turn(urlsplit(other.url).port or 0)
+    assert execute(stage).state == "failed"
+    client, page = signed_in(stage.cast.alice), reverse("target-system", args=[stage.target.pk])
+    assert "Now answers" not in client.get(page).content.decode()
+    shown = client.post(page)
+    system = shown.context["found"]
+    assert system != stage.target.system
+    assert {stage.target.system, system} <= set(re.findall(r">(vault/[^<]+)<", shown.content.decode()))
+    client.post(page, {"system": "vault/neither"})
+    assert stage.fresh().system == stage.target.system
+    assert client.post(page, {"system": system}).status_code == 302
+    confirmed = stage.fresh()
+    assert (confirmed.system, confirmed.automatic) == (system, False)
+    event = AuditEvent.objects.filter(action="target.change").latest("pk")
+    assert json.loads(event.details)["before"] == stage.target.system
+    planned = runs_runner.execute(Run.objects.get(active=True).pk)
+    assert planned is not None
+    assert planned.plan is not None
+    assert planned.plan.counts == {"create": 1, "ownership_lost": 2}
+    stage.world_rest()
+    stage.apply(planned.plan)
+    values = [
+        kv.read_secret_version(stage.path(name), mount_point="secret", raise_on_deleted_version=True)
+        for name in ("app/one", "app/two", "app/three")
+    ]
+    assert [value["data"]["data"]["value"] for value in values] == ["theirs", "first", "theirs"]
+    with pytest.raises(TargetConflict, match="made for"):
+        request_confirmation(actor=stage.alice, target=stage.fresh(), system=system)
+
+
+def test_a_rebuilt_cluster_takes_a_second_person(stage: Stage, switch: TcpSwitch, other: hvac.Client) -> None:
+    switch.turn(urlsplit(other.url).port or 0)
+    system = answering_system(actor=stage.alice, target=stage.fresh()).system
+    stage.environment.protected = True
+    stage.environment.save()
+    with pytest.raises(ApprovalNeeded):
+        request_confirmation(actor=stage.alice, target=stage.fresh(), system=system)
+    assert stage.fresh().system == stage.target.system
+    assert Approval.objects.get().arguments["system"] == system
+    bob = stage.cast.principal(stage.cast.bob)
+    with pytest.raises(Forbidden):
+        request_confirmation(actor=bob, target=stage.fresh(), system=system)

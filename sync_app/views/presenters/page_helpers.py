@@ -54,7 +54,7 @@ def target_urls(target: Target) -> dict[str, str]:
     """Return the addresses of what can be done with a target."""
     names = (
         "plan", "sync", "check", "rules", "credentials", "test", "pause", "resume", "adopt", "disconnect",
-        "remove",
+        "remove", "system",
     )  # fmt: skip
     return {name: reverse(f"target-{name}", args=[target.pk]) for name in names}
 

@@ -1,0 +1,67 @@
+"""Confirms a rebuilt system: another one answers at a target's address, and takes the old one's place."""
+
+from django.utils import timezone
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.events.actions import Action
+from audit_app.events.streams import environment_stream
+from audit_app.integrity.row_state import row_state
+from audit_app.recording.recorder import record
+from environments_app.authorization.locked_row import changing
+from environments_app.authorization.policy import Principal
+from sync_app.errors import AnotherSystem, TargetConflict, TargetInUse
+from sync_app.jobs.awaited import awaited
+from sync_app.models import Target
+from sync_app.targets.approval import cleared_to_confirm
+from sync_app.targets.credentials import connected
+from sync_app.targets.destinations import Identity, identify, refuse_overlap, system_of
+from sync_app.targets.lookup import require_living, require_on
+
+
+def answering_system(*, actor: Principal, target: Target) -> Identity:
+    """Ask which system answers at a target's address; nothing else is asked of it.
+
+    Raises Forbidden or Invisible, TargetConflict if it is the target's own, AnotherSystem if it keeps the
+    secrets at another place, Tampered, KeyUnavailable, another BackendError, TestsUnderWay.
+    """
+    require_on(actor=actor, action=Action.TARGET_CHANGE, target=target)
+    with awaited(), connected(actor=actor, target=target, any_system=True) as backend:
+        found = identify(backend)
+    if found.place != target.place:
+        raise AnotherSystem(f"the secrets lie at {found.place} there, and the target's at {target.place}")
+    if found.system == system_of(target):
+        raise TargetConflict("the system that answers is the one that the target was made for")
+    return found
+
+
+def confirm_system(*, actor: Principal, target: Target, system: str) -> Target:
+    """Have a target be in the system that answers by now, if it is the one that was shown; return it stored.
+
+    It does not sync by itself any more: a person looks at a plan first. What the entries say is kept, and
+    proves nothing there unless the secrets and their marks came along. Raises what `answering_system` raises,
+    ApprovalNeeded in a protected environment, DestinationTaken, TargetInUse while a run is under way.
+    """
+    found = answering_system(actor=actor, target=target)
+    if found.system != system:
+        raise TargetConflict(f"another system answers by now, {found.system}: look again")
+    clearance = cleared_to_confirm(actor, target, system)
+    with changing(target) as stored:
+        require_living(stored)
+        if stored.system != target.system:
+            raise TargetConflict("the target was changed meanwhile: look again")
+        if stored.runs.filter(active=True).exists():
+            raise TargetInUse("a run of the target is under way: wait until it has ended")
+        approved = clearance.spend(stored.environment, actor=actor)
+        refuse_overlap(found, actor=actor)
+        details: dict[str, Json] = {"system": system, "before": stored.system, "automatic": False}
+        stored.system, stored.automatic, stored.failures = system, False, 0
+        stored.due_at = timezone.now() if stored.interval_seconds and stored.paused_at is None else None
+        stored.save(update_fields=["system", "automatic", "failures", "due_at", "updated_at"])
+        record(
+            actor=actor,
+            action=Action.TARGET_CHANGE,
+            stream=environment_stream(stored.environment.uuid),
+            object=stored.audit_object,
+            details={**details, **approved, **row_state(stored)},
+        )
+    return stored
