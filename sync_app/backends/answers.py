@@ -1,7 +1,10 @@
 """Takes an answer that has not the form of such a system's for what it is: another system's, or a proxy's."""
 
 import functools
+import logging
+import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 from sync_app.errors import AnswerUnexpected
@@ -13,6 +16,7 @@ _READERS: Final = (
     "system", "check", "permissions", "list", "look", "glance", "read", "create", "update", "delete",
     "restore", "mark", "unmark", "put_pending", "drop_pending",
 )  # fmt: skip
+logger = logging.getLogger(__name__)
 
 
 def unexpected(what: str) -> AnswerUnexpected:
@@ -42,8 +46,8 @@ def _judged(method: Callable[..., Any]) -> Callable[..., Any]:
     def judged(*given: Any, **options: Any) -> Any:
         try:
             found = method(*given, **options)
-        except MISREAD:
-            raise unexpected(method.__name__) from None
+        except MISREAD as error:
+            raise _noted(error, method.__name__) from None
         return _each(found, method.__name__) if isinstance(found, Iterator) else found
 
     return judged
@@ -52,5 +56,16 @@ def _judged(method: Callable[..., Any]) -> Callable[..., Any]:
 def _each(found: Iterator[Any], what: str) -> Iterator[Any]:
     try:
         yield from found
-    except MISREAD:
-        raise unexpected(what) from None
+    except MISREAD as error:
+        raise _noted(error, what) from None
+
+
+def _noted(error: Exception, what: str) -> AnswerUnexpected:
+    """Log where an answer could not be read, since it may be a defect of Keeper, and return the error.
+
+    The text of the exception may repeat the answer: it stays out.
+    """
+    last = traceback.extract_tb(error.__traceback__, limit=-1)[0]
+    where = f"{Path(last.filename).name}:{last.lineno}"
+    logger.warning("the answer to %s could not be read: %s at %s", what, type(error).__name__, where)
+    return unexpected(what)
