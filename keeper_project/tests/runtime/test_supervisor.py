@@ -170,7 +170,9 @@ def test_what_a_killed_child_started_ends_with_it(tmp_path: Path) -> None:
     until_gone(int(grandchild.read_text()))
 
 
-def test_what_a_killed_child_started_ends_though_its_exit_code_was_taken_elsewhere(tmp_path: Path) -> None:
+def test_what_a_killed_child_started_ends_though_its_exit_code_was_taken_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     leader, grandchild = tmp_path / "leader", tmp_path / "grandchild"
 
     def run() -> None:
@@ -180,6 +182,7 @@ def test_what_a_killed_child_started_ends_though_its_exit_code_was_taken_elsewhe
         leader.write_text(str(os.getpid()))
         time.sleep(LIFE_SECONDS)
 
+    monkeypatch.setattr(process_states, "_states", {})
     process_states.share(["killed one"])
     kept = runtime_supervisor._Kept(Child("killed one", run))
     with runtime_supervisor._signals_held():
@@ -187,8 +190,7 @@ def test_what_a_killed_child_started_ends_though_its_exit_code_was_taken_elsewhe
         supervisor._start(kept)
         pid = int(wait_for(grandchild))
         os.kill(int(wait_for(leader)), signal.SIGKILL)
-        assert kept.process is not None
-        os.waitid(os.P_PID, kept.process.pid or 0, os.WEXITED | os.WNOWAIT)
+        os.waitid(os.P_PID, int(leader.read_text()), os.WEXITED | os.WNOWAIT)
         # The start of a process takes the exit codes of all that ended.
         assert runtime_supervisor.run_apart(lambda: None) == 0
         supervisor._take_ended()
