@@ -159,7 +159,7 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-target-pause", "POST"): rule_of_target("manager", admin=200),
     ("api-target-resume", "POST"): rule_of_target("manager", admin=200),
     ("api-target-credentials", "POST"): rule_of_target("manager", 400, body={"credentials": {"unknown": "x"}}),
-    ("api-target-system", "POST"): rule_of_target("manager", 409, body={"system": "vault/another"}),
+    ("api-target-system", "POST"): rule_of_target("manager", 502, body={"system": "vault/another"}),
     ("api-target-plan", "POST"): rule_of_target("editor", 202, part=True, body={}),
     ("api-target-sync", "POST"): rule_of_target("editor", 202, part=True),
     ("api-target-adopt", "POST"): rule_of_target("manager", 202, body={"names": ["part/key"], "mode": "replace"}),
