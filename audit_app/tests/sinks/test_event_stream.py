@@ -74,7 +74,7 @@ def test_what_a_crash_leaves_unsaid_comes_again(siem: Path, monkeypatch: pytest.
     with monkeypatch.context() as patched:
         patched.setattr(event_stream, "taken", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            stream_events()
+            stream_events.run()
     # The worker is gone with its lease: another takes over when that has passed.
     stream_events()
     assert len(sent(siem)) == 2
