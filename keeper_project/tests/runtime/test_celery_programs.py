@@ -10,6 +10,12 @@ from pytest_django import Settings
 from keeper_project.celery import TaskEnded, app
 
 
+@pytest.fixture(autouse=True)
+def _plain_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker of `celery worker`: that of `keeper run`, which another test may have made, has a step more."""
+    monkeypatch.setitem(app.steps, "worker", set())
+
+
 @shared_task(name="keeper_project.tests.runtime.test_celery_programs.ends")
 def ends(error: str) -> None:
     """End the process that runs it, as a library may."""

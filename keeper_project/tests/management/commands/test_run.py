@@ -151,7 +151,7 @@ def take_the_tour(port: int, data: Path) -> None:
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     assert "s3cr3t-value-2" not in (data / "logs" / "keeper.log").read_text()
-    assert "BILLING_API_KEY='s3cr3t-value'" in done.stdout
+    assert "BILLING_API_KEY=s3cr3t-value" in done.stdout
     assert done.stdout.strip().endswith("0 problems")
 
 
