@@ -175,7 +175,10 @@ def test_ctrl_c_ends_a_keeper_that_is_about_to_start(tmp_path: Path) -> None:
 def test_keeper_ends_where_its_web_server_cannot_start(tmp_path: Path) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         data, port = tmp_path / "var", taken.getsockname()[1]
-        script = "import sys; from keeper_project import cli, listening; listening.refuse_taken = print; cli.main()"
+        script = (
+            "from keeper_project.config import listen_address; listen_address.refuse_taken = print; "
+            "from keeper_project.runtime import cli; cli.main()"
+        )
         done = subprocess.run(
             [sys.executable, "-c", script, "run", "--port", str(port)],
             cwd=ROOT, env=environment(data), capture_output=True, text=True, check=False, timeout=WAIT_SECONDS,

@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar, cast
 
 import pytest
 
@@ -22,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PATIENCE_SECONDS = 90
 # What nobody ends lasts longer than anybody waits for its end.
 LIFE_SECONDS = 600
+Answer = TypeVar("Answer")
 
 
 def sleeper(marker: Path, *, deaf: bool = False) -> Child:
@@ -65,9 +68,31 @@ def alive(pid: int) -> bool:
         return False
 
 
+def alone(act: Callable[[], Answer]) -> Answer:
+    """Run it in a child, which has one thread only, and return what it returned.
+
+    A signal for a process goes to any thread that does not block it: the one by which pytest's workers
+    talk would take those that the supervisor waits for, and end.
+    """
+    answers, answer = multiprocessing.get_context("fork").Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=lambda: answer.send(act()))
+    process.start()
+    answer.close()
+    try:
+        assert answers.poll(PATIENCE_SECONDS), "it never answered"
+        return cast("Answer", answers.recv())
+    finally:
+        process.kill()
+        process.join()
+
+
+def supervised(children: list[Child], *, report: Callable[[Incident], object] | None = None) -> str:
+    return alone(lambda: supervise(children, report=report))
+
+
 def test_it_ends_the_others_when_a_required_one_never_begins(tmp_path: Path) -> None:
     marker = tmp_path / "other"
-    reason = supervise([sleeper(marker), after(marker, lambda: sys.exit(3))])
+    reason = supervised([sleeper(marker), after(marker, lambda: sys.exit(3))])
     assert reason == "The short one ended with exit code 3."
     assert marker.read_text() == "ended"
 
@@ -92,11 +117,11 @@ def test_it_starts_one_that_ends_again_after_a_doubled_wait_and_the_others_go_on
     monkeypatch.setattr(runtime_supervisor, "FIRST_WAIT_SECONDS", 0.2)
     monkeypatch.setattr(runtime_supervisor, "LONGEST_WAIT_SECONDS", 0.8)
     starts, other = tmp_path / "starts", tmp_path / "other"
-    assert supervise([asks_to_stop(starts, 5), sleeper(other)]) == ""
+    children = [asks_to_stop(starts, 5), sleeper(other)]
+    assert alone(lambda: (supervise(children), len(caplog.messages))) == ("", 4)
     times = [float(line) for line in starts.read_text().splitlines()]
     waits = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert all(wait >= least for wait, least in zip(waits, (0.2, 0.4, 0.8, 0.8), strict=True)), waits
-    assert len(caplog.messages) == 4
     # Asked to end once, with all the rest.
     assert other.read_text() == "ended"
 
@@ -111,7 +136,7 @@ def test_one_that_was_ready_once_is_started_again_though_it_is_required(
         process_states.note_ready("served")
         starts.run()
 
-    assert supervise([Child("served", run, required=True)]) == ""
+    assert supervised([Child("served", run, required=True)]) == ""
     assert len((tmp_path / "starts").read_text().splitlines()) == 3
 
 
@@ -134,7 +159,7 @@ def test_each_end_is_reported_by_another_process_and_then_that_it_lives(
         if incident.exit_code is None:
             os.kill(os.getppid(), signal.SIGTERM)
 
-    assert supervise([Child("failing one", run)], report=report) == ""
+    assert supervised([Child("failing one", run)], report=report) == ""
     first, second = told.read_text().splitlines()
     assert first.startswith("5 1 ['the failing one ended with exit code 5 and ")
     assert second == "None 0 []"
@@ -146,13 +171,13 @@ def test_a_report_that_fails_ends_nobody(tmp_path: Path, monkeypatch: pytest.Mon
     def report(_incident: Incident) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    assert supervise([asks_to_stop(tmp_path / "starts", 3)], report=report) == ""
+    assert supervised([asks_to_stop(tmp_path / "starts", 3)], report=report) == ""
 
 
 def test_it_kills_what_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_supervisor, "STOP_SECONDS", 0.3)
     marker = tmp_path / "deaf"
-    supervise([sleeper(marker, deaf=True), after(marker, sys.exit)])
+    supervised([sleeper(marker, deaf=True), after(marker, sys.exit)])
     assert not alive(int(marker.read_text()))
 
 
@@ -166,7 +191,7 @@ def test_what_a_killed_child_started_ends_with_it(tmp_path: Path) -> None:
         wait_for(grandchild)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    assert supervise([Child("killed one", run, required=True)]) == "The killed one was killed by signal 9."
+    assert supervised([Child("killed one", run, required=True)]) == "The killed one was killed by signal 9."
     until_gone(int(grandchild.read_text()))
 
 
@@ -249,14 +274,24 @@ def test_what_is_run_apart_leaves_nothing_but_its_exit_code(tmp_path: Path) -> N
 
 
 def test_it_gives_its_signals_back() -> None:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ()), signal.getsignal(signal.SIGTERM)
-    supervise([Child("short one", lambda: None, required=True)])
-    assert (signal.pthread_sigmask(signal.SIG_BLOCK, ()), signal.getsignal(signal.SIGTERM)) == before
+    def held() -> tuple[object, object]:
+        return signal.pthread_sigmask(signal.SIG_BLOCK, ()), signal.getsignal(signal.SIGTERM)
+
+    def before_and_after() -> tuple[object, object]:
+        before = held()
+        supervise([Child("short one", lambda: None, required=True)])
+        return before, held()
+
+    before, after_it = alone(before_and_after)
+    assert before == after_it
 
 
 def test_its_children_collect_garbage_again() -> None:
-    gc.disable()
-    assert "exit code 1" in supervise([Child("short one", lambda: sys.exit(gc.isenabled()), required=True)])
+    def collects() -> str:
+        gc.disable()
+        return supervise([Child("short one", lambda: sys.exit(gc.isenabled()), required=True)])
+
+    assert "exit code 1" in alone(collects)
 
 
 # --- A supervisor in a process of its own ----------------------------------------------------
