@@ -17,7 +17,7 @@ from audit_app.sinks.registry import checkpoint_sinks, event_sinks
 
 # Columns whose text is a credential or its hash; binary columns are refused by their type.
 SECRET_COLUMNS = frozenset({"password", "secret_hash", "session_key"})
-_WIRING = ("KEEPER_KEYRING", "KEEPER_POLICY", "KEEPER_TRAIL_ALERTS")
+_WIRING = ("KEEPER_KEYRING", "KEEPER_AUDIT_ACCESS_POLICY", "KEEPER_AUDIT_ALERTS")
 _WIRING_LISTS = (
     "KEEPER_INTEGRITY_CHECKS",
     "KEEPER_HEALTH_CHECKS",
@@ -102,11 +102,11 @@ def sinks(**_kwargs: Any) -> list[CheckMessage]:
 
 def retention(**_kwargs: Any) -> list[CheckMessage]:
     """Refuse a retention of the trail that is shorter than what has to be at hand."""
-    if not 0 < settings.KEEPER_AUDIT_RETENTION < MINIMUM_DAYS:
+    if not 0 < settings.KEEPER_AUDIT_RETENTION_DAYS < MINIMUM_DAYS:
         return []
     return [
         Error(
-            f"KEEPER_AUDIT_RETENTION is shorter than {MINIMUM_DAYS} days.",
+            f"KEEPER_AUDIT_RETENTION_DAYS is shorter than {MINIMUM_DAYS} days.",
             hint=f"Give {MINIMUM_DAYS} days or more, or 0 to keep everything.",
             id="audit_app.E006",
         )

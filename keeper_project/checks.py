@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, register
 from django.core.checks import Warning as CheckWarning
 
-from keeper_project.config.startup_checks import missing, unread
+from keeper_project.config.startup_checks import missing, renamed, unread
 
 KEY_CHARACTERS: Final = 32
 KEY_VARIETY: Final = 8
@@ -117,6 +117,15 @@ def known_variables(**_kwargs: Any) -> list[CheckMessage]:
         if name.startswith("VAULT_")
         else CheckWarning(f"{name} is set, and Keeper does not read it.", hint=advice, id="keeper.W007")
         for name, advice in unread(os.environ)
+    ]
+
+
+@register(Tags.compatibility)
+def renamed_variables(**_kwargs: Any) -> list[CheckMessage]:
+    """Refuse variables that are set by their old name: the default would be used in their place."""
+    return [
+        Error(f"{old} has another name.", hint=f"Set {new} instead.", id="keeper.E020")
+        for old, new in renamed(os.environ)
     ]
 
 

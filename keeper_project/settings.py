@@ -80,13 +80,13 @@ KEEPER_TOKEN_UNUSED_DAYS = env.int("KEEPER_TOKEN_UNUSED_DAYS", default=90)
 
 # --- Secrets -------------------------------------------------------------------------------
 # How long a deleted secret can be restored before it is destroyed; 0: for ever.
-KEEPER_RETENTION_DAYS = env.int("KEEPER_RETENTION_DAYS", default=30)
+KEEPER_DELETED_RETENTION_DAYS = env.int("KEEPER_DELETED_RETENTION_DAYS", default=30)
 
 # --- Audit trail -----------------------------------------------------------------------------
 # Where the signed heads of the trail go each minute, outside the database (audit_app.sinks.registry).
 KEEPER_AUDIT_SINKS = env.list("KEEPER_AUDIT_SINKS", default=["file"])
 # How many days of the trail stay in the database at least; older events are sealed in a bundle. 0: all.
-KEEPER_AUDIT_RETENTION = env.int("KEEPER_AUDIT_RETENTION", default=0)
+KEEPER_AUDIT_RETENTION_DAYS = env.int("KEEPER_AUDIT_RETENTION_DAYS", default=0)
 KEEPER_AUDIT_ARCHIVE_DIR = env.str("KEEPER_AUDIT_ARCHIVE_DIR", default="") or str(
     KEEPER_DATA_DIR / "audit-archive"
 )
@@ -96,12 +96,12 @@ KEEPER_EVENT_SINKS = env.list("KEEPER_EVENT_SINKS", default=[])
 KEEPER_AUDIT_HTTP_TOKEN = env.str("KEEPER_AUDIT_HTTP_TOKEN", default="")
 
 # How often every stored value is opened, without being shown, and held against the trail; 0: never.
-KEEPER_SWEEP_INTERVAL_HOURS = env.int("KEEPER_SWEEP_INTERVAL_HOURS", default=24)
+KEEPER_INTEGRITY_SCAN_INTERVAL_HOURS = env.int("KEEPER_INTEGRITY_SCAN_INTERVAL_HOURS", default=24)
 
 # --- Sync ----------------------------------------------------------------------------------
 # Whether a target of AWS without an access key of its own may use the identity of Keeper's machine,
 # which every manager of an environment can then point at what that identity reaches.
-KEEPER_SYNC_MACHINE_CREDENTIALS = env.bool("KEEPER_SYNC_MACHINE_CREDENTIALS", default=False)
+KEEPER_SYNC_ALLOW_INSTANCE_CREDENTIALS = env.bool("KEEPER_SYNC_ALLOW_INSTANCE_CREDENTIALS", default=False)
 # How long a run may take altogether, its attempts included, before it ends as failed.
 KEEPER_SYNC_RUN_SECONDS = env.int("KEEPER_SYNC_RUN_SECONDS", default=6 * 3600)
 # What a new installation makes its first targets of (sync_app.targets.default_targets); empty: none.
@@ -155,7 +155,7 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="keeper@localhost")
 
 # --- Wiring: what a lower app needs from a higher one ---------------------------------------
 KEEPER_KEYRING = "secrets_app.keys.system_keyring.SystemKeyring"
-KEEPER_POLICY = "environments_app.authorization.policy.TrailPolicy"
+KEEPER_AUDIT_ACCESS_POLICY = "environments_app.authorization.policy.TrailPolicy"
 KEEPER_REPORT_SECTIONS = [
     "environments_app.environments.reports.SECTIONS",
     "audit_app.queries.report_sections.SECTIONS",
@@ -198,9 +198,9 @@ KEEPER_INTEGRITY_CHECKS = [
     "sync_app.runs.row_checks.work",
     "sync_app.runs.row_checks.consents",
 ]
-KEEPER_TRAIL_ALERTS = "environments_app.notifications.operator_alerts.OperatorAlerts"
+KEEPER_AUDIT_ALERTS = "environments_app.notifications.operator_alerts.OperatorAlerts"
 # What acts, and so waits after a restore until somebody releases it.
-KEEPER_SUSPENDED_BY_RESTORE = [
+KEEPER_RESTORE_SUSPENDERS = [
     "environments_app.environments.restore_suspension.MEMBERSHIPS",
     "environments_app.environments.restore_suspension.MAPPINGS",
     "environments_app.environments.restore_suspension.TOKENS",
@@ -209,7 +209,7 @@ KEEPER_SUSPENDED_BY_RESTORE = [
     "sync_app.runs.restore_suspension.POLICIES",
 ]
 # Called with the time of a restore, they yield a line for what has changed elsewhere since the backup.
-KEEPER_RESTORE_PROBES = [
+KEEPER_RESTORE_CHECKS = [
     "sync_app.runs.restore_suspension.rotated_since",
     "sync_app.runs.restore_suspension.changed_in_targets",
 ]
@@ -219,7 +219,7 @@ KEEPER_SECRET_PANELS = [
     "secrets_app.views.panels.references.ReferencePanel",
 ]
 # Called with actor and secret; answers whether a policy took the rotation.
-KEEPER_ROTATION_REQUEST = "sync_app.rotation.execution.requests.request_for_secret"
+KEEPER_ROTATION_REQUESTER = "sync_app.rotation.execution.requests.request_for_secret"
 KEEPER_ENVIRONMENT_PANELS = [
     "secrets_app.views.panels.keys.KeyPanel",
     "sync_app.views.panels.delivery.TargetPanel",
@@ -230,7 +230,7 @@ KEEPER_NOTIFIERS = [
     "secrets_app.webhooks.transport.WebhookTransport",
 ]
 # Called with the uuids of secrets whose values shall be replaced soon; each returns how many it will replace.
-KEEPER_ROTATION_QUEUES = ["sync_app.rotation.execution.schedule.bring_forward"]
+KEEPER_ROTATION_RESCHEDULERS = ["sync_app.rotation.execution.schedule.bring_forward"]
 # Called with an environment's id and the names of its secrets that changed, after that is committed.
 KEEPER_CHANGE_LISTENERS = ["sync_app.runs.schedule.nudge_environment"]
 # Asked before a secret's value is written by hand, pulled or rolled back, and before it is deleted.
@@ -238,7 +238,7 @@ KEEPER_WRITE_GUARDS = ["sync_app.rotation.policies.write_guard.guard"]
 # Called with what an environment is to name as its key; returns a warning, or raises InvalidField.
 KEEPER_ENVIRONMENT_KEY_CHECK = "secrets_app.key_operations.environment_keys.check_reference"
 # Who keeps what waits for a second person, and does it once it is approved.
-KEEPER_APPROVAL_OWNERS = [
+KEEPER_APPROVAL_EXECUTORS = [
     "environments_app.approval_executor.AccessOwner",
     "secrets_app.approval_executor.SecretsOwner",
     "sync_app.approval_executor.SyncOwner",
@@ -390,9 +390,9 @@ SESSION_COOKIE_AGE = env.int("SESSION_COOKIE_AGE", default=8 * 3600)
 # How long a session may lie unused.
 KEEPER_SESSION_IDLE_SECONDS = env.int("KEEPER_SESSION_IDLE_SECONDS", default=3600)
 # How long ago somebody must have signed in for what opens many values at once.
-KEEPER_FRESH_SIGN_IN_SECONDS = env.int("KEEPER_FRESH_SIGN_IN_SECONDS", default=900)
+KEEPER_REAUTH_SECONDS = env.int("KEEPER_REAUTH_SECONDS", default=900)
 # Whether administrators who sign in by a password need a second factor besides.
-KEEPER_REQUIRE_ADMIN_SECOND_FACTOR = env.bool("KEEPER_REQUIRE_ADMIN_SECOND_FACTOR", default=False)
+KEEPER_REQUIRE_ADMIN_MFA = env.bool("KEEPER_REQUIRE_ADMIN_MFA", default=False)
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True

@@ -1001,8 +1001,8 @@ def do_as(caller: str, place: Scene, name: str, method: str) -> Any:
 def test_a_stale_session_is_asked_to_confirm_before_what_the_table_says(
     scene: Callable[[str], Scene], settings: Settings, name: str, method: str
 ) -> None:
-    settings.KEEPER_FRESH_SIGN_IN_SECONDS = -1
+    settings.KEEPER_REAUTH_SECONDS = -1
     stale = [asks(do_as(caller, scene(name), name, method)) for caller in ("manager", "admin")]
     assert any(stale) == ((name, method) in ASKS)
-    settings.KEEPER_FRESH_SIGN_IN_SECONDS = 900
+    settings.KEEPER_REAUTH_SECONDS = 900
     assert not any(asks(do_as(caller, scene(name), name, method)) for caller in ("manager", "admin"))

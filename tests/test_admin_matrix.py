@@ -211,13 +211,13 @@ def test_a_stale_administrator_confirms_before_what_the_table_says(
     given = {key: known.get(value, value) for key, value in form.items() if value}
     root = Client()
     root.force_login(cast.root, backend="environments_app.users.password_backend.LocalBackend")
-    settings.KEEPER_FRESH_SIGN_IN_SECONDS, before = -1, _states()
+    settings.KEEPER_REAUTH_SECONDS, before = -1, _states()
 
     page = root.post(path, given)
 
     assert (page.status_code, "Confirm who you are" in page.content.decode()) == (200, True)
     assert _states() == before
-    settings.KEEPER_FRESH_SIGN_IN_SECONDS = 900
+    settings.KEEPER_REAUTH_SECONDS = 900
     assert "Confirm who you are" not in root.post(path, given, follow=True).content.decode()
     assert _states() != before or "remove_second_factor" in form
 
@@ -225,7 +225,7 @@ def test_a_stale_administrator_confirms_before_what_the_table_says(
 def test_a_stale_administrator_disables_nobody(cast: Cast, settings: Settings) -> None:
     root = Client()
     root.force_login(cast.root, backend="environments_app.users.password_backend.LocalBackend")
-    settings.KEEPER_FRESH_SIGN_IN_SECONDS = -1
+    settings.KEEPER_REAUTH_SECONDS = -1
     form = {"action": "disable", "_selected_action": [str(cast.bob.pk)], "agreed": "Disable"}
     page = root.post(reverse("admin:environments_app_user_changelist"), form, follow=True)
     assert "Not done for bob: Confirm first who you are" in page.content.decode()

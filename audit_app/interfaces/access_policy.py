@@ -1,4 +1,4 @@
-"""Who may read which streams of the trail, injected from above by KEEPER_POLICY."""
+"""Who may read which streams of the trail, injected from above by KEEPER_AUDIT_ACCESS_POLICY."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, cast
@@ -22,8 +22,8 @@ class TrailPolicy(Protocol):
 
 
 def trail_policy() -> TrailPolicy:
-    """Return an instance of settings.KEEPER_POLICY."""
-    return cast("TrailPolicy", import_string(settings.KEEPER_POLICY)())
+    """Return an instance of settings.KEEPER_AUDIT_ACCESS_POLICY."""
+    return cast("TrailPolicy", import_string(settings.KEEPER_AUDIT_ACCESS_POLICY)())
 
 
 def viewer_of(request: Any) -> Actor:

@@ -1,4 +1,4 @@
-"""Tells people about the trail itself, by what KEEPER_TRAIL_ALERTS injects from above."""
+"""Tells people about the trail itself, by what KEEPER_AUDIT_ALERTS injects from above."""
 
 from collections.abc import Sequence
 from typing import Protocol, cast
@@ -20,5 +20,5 @@ class TrailAlerts(Protocol):
 
 
 def trail_alerts() -> TrailAlerts:
-    """Return an instance of settings.KEEPER_TRAIL_ALERTS."""
-    return cast("TrailAlerts", import_string(settings.KEEPER_TRAIL_ALERTS)())
+    """Return an instance of settings.KEEPER_AUDIT_ALERTS."""
+    return cast("TrailAlerts", import_string(settings.KEEPER_AUDIT_ALERTS)())

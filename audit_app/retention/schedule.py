@@ -1,4 +1,4 @@
-"""The schedule of retention: off unless KEEPER_AUDIT_RETENTION says how many days stay at hand."""
+"""The schedule of retention: off unless KEEPER_AUDIT_RETENTION_DAYS says how many days stay at hand."""
 
 import logging
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Standing:
 
 def standing() -> Standing | None:
     """Return how retention stands; None if it is off, so that everything stays."""
-    days, now = settings.KEEPER_AUDIT_RETENTION, timezone.now()
+    days, now = settings.KEEPER_AUDIT_RETENTION_DAYS, timezone.now()
     if days <= 0:
         return None
     before = now - timedelta(days=days)
@@ -68,8 +68,8 @@ def default_bundle() -> Path:
 
 
 def prune_if_due() -> Pruned | None:
-    """Take out what is older than KEEPER_AUDIT_RETENTION days, if that is on; a refusal is told."""
-    days = settings.KEEPER_AUDIT_RETENTION
+    """Take out what is older than KEEPER_AUDIT_RETENTION_DAYS days, if that is on; a refusal is told."""
+    days = settings.KEEPER_AUDIT_RETENTION_DAYS
     # A copy of the database stands still, without a word.
     if days <= 0 or not is_active() or _was_done_lately():
         return None

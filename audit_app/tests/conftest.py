@@ -14,7 +14,7 @@ from audit_app.recording.group_commit import HEADS
 @pytest.fixture(autouse=True)
 def fresh_process(settings: Settings) -> Iterator[None]:
     settings.KEEPER_KEYRING = "audit_app.tests.keyring.ToyKeyring"
-    settings.KEEPER_POLICY = "audit_app.tests.keyring.OpenPolicy"
+    settings.KEEPER_AUDIT_ACCESS_POLICY = "audit_app.tests.keyring.OpenPolicy"
     settings.KEEPER_INTEGRITY_CHECKS = []
     _forget()
     yield

@@ -1,4 +1,4 @@
-"""The apps that keep what was asked for and do it once it is approved; KEEPER_APPROVAL_OWNERS lists them."""
+"""The executors that store a requested action and run it once approved (KEEPER_APPROVAL_EXECUTORS)."""
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class ApprovalOwner(Protocol):
 
 @cache
 def _owners() -> dict[str, ApprovalOwner]:
-    made: list[ApprovalOwner] = [import_string(path)() for path in settings.KEEPER_APPROVAL_OWNERS]
+    made: list[ApprovalOwner] = [import_string(path)() for path in settings.KEEPER_APPROVAL_EXECUTORS]
     return {str(action): owner for owner in made for action in owner.actions}
 
 

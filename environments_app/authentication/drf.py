@@ -128,7 +128,7 @@ def is_confirmed(request: HttpRequest) -> bool:
     session = request.session
     since = time.time() - (session.get(CONFIRMED) or session.get(SIGNED_IN) or 0)
     # One that is to come was noted by a clock that was ahead.
-    return bool(-SLACK.total_seconds() <= since <= settings.KEEPER_FRESH_SIGN_IN_SECONDS)
+    return bool(-SLACK.total_seconds() <= since <= settings.KEEPER_REAUTH_SECONDS)
 
 
 def plain_request(request: Request | HttpRequest) -> HttpRequest:

@@ -304,7 +304,7 @@ def environments_for(actor: Principal, action: Action) -> Q | None:
 
 
 class TrailPolicy:
-    """Tells audit_app who may read which streams of the trail (settings.KEEPER_POLICY)."""
+    """Tells audit_app who may read which streams of the trail (settings.KEEPER_AUDIT_ACCESS_POLICY)."""
 
     def readable_streams(self, actor: Actor) -> list[str] | None:
         """Return the names of the streams that an actor may read; None means all of them."""

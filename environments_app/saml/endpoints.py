@@ -193,7 +193,7 @@ def _confirm(request: HttpRequest, statement: Statement, pending: PendingRequest
     if str(user.uuid) != pending.again:
         raise SamlRefused("saml-other-person", "You signed in as somebody else than before.")
     proved_at = _proved_at(statement)
-    if time.time() - proved_at > settings.KEEPER_FRESH_SIGN_IN_SECONDS:
+    if time.time() - proved_at > settings.KEEPER_REAUTH_SECONDS:
         raise SamlRefused("saml-not-fresh", "The identity provider did not ask for your credentials again.")
     confirm_session(request, user, how="saml", at=proved_at)
 

@@ -89,7 +89,7 @@ def test_it_shows_what_retention_will_take_out_and_took(
     browser: Client, cast: Cast, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "off: everything stays" in browser.get("/integrity/trail").text
-    settings.KEEPER_AUDIT_RETENTION = 100
+    settings.KEEPER_AUDIT_RETENTION_DAYS = 100
     settings.KEEPER_AUDIT_ARCHIVE_DIR = str(tmp_path / "archive")
     settings.KEEPER_AUDIT_SINKS = [f"file:{tmp_path / 'retained'}"]
     real = timezone.now

@@ -51,7 +51,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "is_local": user.has_usable_password(),
         "is_set_up": user.second_factor is not None,
         "codes_left": mfa.recovery_codes_left(user),
-        "is_required": settings.KEEPER_REQUIRE_ADMIN_SECOND_FACTOR and user.is_admin,
+        "is_required": settings.KEEPER_REQUIRE_ADMIN_MFA and user.is_admin,
     }
     return render(request, "environments_app/second_factor.html", context)
 
@@ -100,7 +100,7 @@ def new_codes(request: HttpRequest) -> HttpResponse:
 def remove(request: HttpRequest) -> HttpResponse:
     """Let the password alone suffice again, where it may."""
     user = _person(request)
-    if settings.KEEPER_REQUIRE_ADMIN_SECOND_FACTOR and user.is_admin:
+    if settings.KEEPER_REQUIRE_ADMIN_MFA and user.is_admin:
         raise Conflict("Administrators need a second factor here.")
     mfa.remove(actor=principal_of(request), user=user)
     _go_on(request)

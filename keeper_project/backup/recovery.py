@@ -50,7 +50,7 @@ def changed_since(*, actor: Principal) -> Iterator[str]:
     require(actor=actor, action=Action.RESTORE_RELEASE, environment=None)
     since = restored_at()
     if since is not None:
-        for path in settings.KEEPER_RESTORE_PROBES:
+        for path in settings.KEEPER_RESTORE_CHECKS:
             yield from import_string(path)(since)
 
 

@@ -80,8 +80,8 @@ def require_room(*, replace: bool) -> None:
 
 
 def suspendables() -> list[Suspendable]:
-    """Return what a restore suspends, each by its kind (settings.KEEPER_SUSPENDED_BY_RESTORE)."""
-    return [cast("Suspendable", import_string(path)) for path in settings.KEEPER_SUSPENDED_BY_RESTORE]
+    """Return what a restore suspends, each by its kind (settings.KEEPER_RESTORE_SUSPENDERS)."""
+    return [cast("Suspendable", import_string(path)) for path in settings.KEEPER_RESTORE_SUSPENDERS]
 
 
 def _written(proof: Proof, opened: Opened, progress: Progress | None) -> dict[str, int]:

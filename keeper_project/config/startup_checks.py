@@ -39,6 +39,24 @@ RENAMED: Final[Mapping[str, str]] = {
     "OKTA_CLIENT_SECRET": _REPLACED,
 }
 
+# Settings that were renamed before 0.1.0. Their defaults would apply silently, and some delete more.
+OWN_RENAMED: Final[Mapping[str, str]] = {
+    "KEEPER_AUDIT_RETENTION": "KEEPER_AUDIT_RETENTION_DAYS",
+    "KEEPER_RETENTION_DAYS": "KEEPER_DELETED_RETENTION_DAYS",
+    "KEEPER_FRESH_SIGN_IN_SECONDS": "KEEPER_REAUTH_SECONDS",
+    "KEEPER_REQUIRE_ADMIN_SECOND_FACTOR": "KEEPER_REQUIRE_ADMIN_MFA",
+    "KEEPER_SWEEP_INTERVAL_HOURS": "KEEPER_INTEGRITY_SCAN_INTERVAL_HOURS",
+    "KEEPER_SYNC_MACHINE_CREDENTIALS": "KEEPER_SYNC_ALLOW_INSTANCE_CREDENTIALS",
+}
+
+
+def renamed(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the old and the new name of each variable that is set by its old name, as `NAME_FILE` too."""
+    for old, new in OWN_RENAMED.items():
+        for suffix in ("", "_FILE"):
+            if f"{old}{suffix}" in environment:
+                yield f"{old}{suffix}", f"{new}{suffix}"
+
 
 def okta_metadata_url(*, issuer: str, app: str) -> str:
     """Return where Okta shows the metadata of a SAML app; nothing unless both variables are set.

@@ -83,7 +83,7 @@ class SecondFactorMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer, or lead to where the second factor is set up."""
-        if not settings.KEEPER_REQUIRE_ADMIN_SECOND_FACTOR or not self._lacks_it(request):
+        if not settings.KEEPER_REQUIRE_ADMIN_MFA or not self._lacks_it(request):
             return self.get_response(request)
         if request.path_info.startswith("/api/"):
             return plain_problem_response(_SECOND_FACTOR)

@@ -18,6 +18,7 @@ CHECKS: list[Callable[..., list[CheckMessage]]] = [
     checks.broker_of_files,
     checks.shared_state,
     checks.known_variables,
+    checks.renamed_variables,
     checks.key_management_backend,
 ]
 
@@ -126,3 +127,14 @@ def test_variables_that_nobody_reads_are_named(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("VAULT_TOKEN", "hvs.hunter2")
     assert found() == {"keeper.W007", "keeper.I007"}
     assert "hunter2" not in repr(checks.known_variables())
+
+
+@pytest.mark.parametrize("suffix", ["", "_FILE"])
+def test_a_variable_by_its_old_name_is_refused(monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    monkeypatch.setenv(f"KEEPER_RETENTION_DAYS{suffix}", "0")
+    (refused,) = checks.renamed_variables()
+    assert (refused.id, refused.hint) == (
+        "keeper.E020",
+        f"Set KEEPER_DELETED_RETENTION_DAYS{suffix} instead.",
+    )
+    assert refused.is_serious()

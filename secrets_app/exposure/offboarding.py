@@ -114,4 +114,4 @@ def _mark(actor: Principal, user: User, environment: Environment, secrets: Seque
 
 @cache
 def _queues() -> tuple[Queue, ...]:
-    return tuple(import_string(path) for path in settings.KEEPER_ROTATION_QUEUES)
+    return tuple(import_string(path) for path in settings.KEEPER_ROTATION_RESCHEDULERS)

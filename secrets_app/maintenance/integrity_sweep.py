@@ -92,7 +92,7 @@ def _started(actor: Actor) -> Sweep:
 
 
 def _started_if_due() -> Sweep | None:
-    hours = settings.KEEPER_SWEEP_INTERVAL_HOURS
+    hours = settings.KEEPER_INTEGRITY_SCAN_INTERVAL_HOURS
     newest = latest()
     if hours <= 0 or (newest and newest.started_at > timezone.now() - timedelta(hours=hours)):
         return None
@@ -181,5 +181,5 @@ def progress(sweep: Sweep) -> int:
 
 def next_due() -> datetime | None:
     """Return when the next sweep begins by itself; None if none does."""
-    hours, newest = settings.KEEPER_SWEEP_INTERVAL_HOURS, latest()
+    hours, newest = settings.KEEPER_INTEGRITY_SCAN_INTERVAL_HOURS, latest()
     return newest.started_at + timedelta(hours=hours) if hours > 0 and newest else None

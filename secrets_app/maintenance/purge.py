@@ -22,20 +22,20 @@ _AT_A_TIME: Final = 500
 
 def purge_time(secret: Secret) -> datetime | None:
     """Return when a deleted secret will be destroyed; None if it is not deleted, or never."""
-    if secret.deleted_at is None or not settings.KEEPER_RETENTION_DAYS:
+    if secret.deleted_at is None or not settings.KEEPER_DELETED_RETENTION_DAYS:
         return None
-    return secret.deleted_at + timedelta(days=settings.KEEPER_RETENTION_DAYS)
+    return secret.deleted_at + timedelta(days=settings.KEEPER_DELETED_RETENTION_DAYS)
 
 
 def purge_expired() -> int:
-    """Destroy what was deleted KEEPER_RETENTION_DAYS ago (0: nothing, ever); return how many.
+    """Destroy what was deleted KEEPER_DELETED_RETENTION_DAYS ago (0: nothing, ever); return how many.
 
     Each is an act of its own with its own event. A row that was not written by Keeper is left
     alone: nobody destroys a secret by editing the database.
     """
-    if not settings.KEEPER_RETENTION_DAYS:
+    if not settings.KEEPER_DELETED_RETENTION_DAYS:
         return 0
-    before = timezone.now() - timedelta(days=settings.KEEPER_RETENTION_DAYS)
+    before = timezone.now() - timedelta(days=settings.KEEPER_DELETED_RETENTION_DAYS)
     due = Secret.objects.select_related("environment").filter(live__isnull=True, deleted_at__lte=before)
     return sum(_purged(secret) for secret in authentic(due.order_by("pk")[:_AT_A_TIME]))
 

@@ -149,7 +149,7 @@ def _restore(actor: Principal, secret: Secret, _options: Options) -> Secret:
 
 def _rotate(actor: Principal, secret: Secret, _options: Options) -> Secret:
     """Let the policy of a secret rotate it, if it has one; else say that its rotation is due."""
-    ask = import_string(settings.KEEPER_ROTATION_REQUEST)
+    ask = import_string(settings.KEEPER_ROTATION_REQUESTER)
     if ask(actor=actor, secret=secret):
         return secret
     return lifecycle.mark_due(actor=actor, secret=secret, expected=secret.etag)

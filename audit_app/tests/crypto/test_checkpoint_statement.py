@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 def anchors(settings: Settings, tmp_path: Path) -> Path:
     """Let checkpoints go to a folder, and return it."""
     settings.KEEPER_AUDIT_SINKS = [f"file:{tmp_path}"]
-    settings.KEEPER_TRAIL_ALERTS = f"{__name__}.Alerts"
+    settings.KEEPER_AUDIT_ALERTS = f"{__name__}.Alerts"
     Alerts.open.clear()
     write(3)
     return tmp_path

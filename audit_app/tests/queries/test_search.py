@@ -110,7 +110,7 @@ def test_a_read_of_many_is_found_by_each_of_them() -> None:
 
 
 def test_nobody_reads_a_stream_that_the_policy_does_not_open(settings: Settings) -> None:
-    settings.KEEPER_POLICY = "audit_app.tests.keyring.EnvironmentPolicy"
+    settings.KEEPER_AUDIT_ACCESS_POLICY = "audit_app.tests.keyring.EnvironmentPolicy"
     write(1)
     write(1, stream="environment:b")
     assert {event.stream for event in events(viewer=ALICE)} == {STREAM}

@@ -43,7 +43,7 @@ def archive(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Make a trail of which most is older than the minimum, and sign it; return the folder of bundles."""
     settings.KEEPER_AUDIT_SINKS = [f"file:{tmp_path / 'sink'}"]
     settings.KEEPER_AUDIT_ARCHIVE_DIR = str(tmp_path / "archive")
-    settings.KEEPER_AUDIT_RETENTION = 0
+    settings.KEEPER_AUDIT_RETENTION_DAYS = 0
     real = timezone.now
     monkeypatch.setattr("django.utils.timezone.now", lambda: real() - timedelta(days=200))
     write(4, details={"number": 1})  # 1-4: the last of these reads is kept
@@ -355,7 +355,7 @@ def test_a_signature_follows_a_cut(archive: Path) -> None:
 def test_a_copy_of_the_installation_cuts_nothing_and_is_silent(
     archive: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.KEEPER_AUDIT_RETENTION = 100
+    settings.KEEPER_AUDIT_RETENTION_DAYS = 100
     for place in (retention_prune, retention_schedule):
         monkeypatch.setattr(place, "is_active", lambda: False)
     monkeypatch.setattr(retention_schedule, "trail_alerts", lambda: pytest.fail("it told somebody"))
@@ -370,9 +370,9 @@ def test_the_schedule_is_off_has_a_minimum_and_tells_of_a_refusal(
 ) -> None:
     tasks.prune_trail()
     assert sequences()[:2] == [1, 2]
-    settings.KEEPER_AUDIT_RETENTION = 30
+    settings.KEEPER_AUDIT_RETENTION_DAYS = 30
     assert [found.id for found in check_retention()] == ["audit_app.E006"]
-    settings.KEEPER_AUDIT_RETENTION = 100
+    settings.KEEPER_AUDIT_RETENTION_DAYS = 100
     assert check_retention() == []
     told: list[str] = []
 

@@ -30,7 +30,7 @@ class Alerts:
 def siem(settings: Settings, tmp_path: Path) -> Path:
     """Let events go to a folder from now on, and return it."""
     settings.KEEPER_EVENT_SINKS = [f"file:{tmp_path}"]
-    settings.KEEPER_TRAIL_ALERTS = f"{__name__}.Alerts"
+    settings.KEEPER_AUDIT_ALERTS = f"{__name__}.Alerts"
     Alerts.open.clear()
     write(2)
     stream_events()

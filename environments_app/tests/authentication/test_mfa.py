@@ -323,7 +323,7 @@ def test_where_it_is_required_administrators_set_it_up_first(
     cast: Cast, settings: Settings, clock: list[float], signed_in: Callable[[User], Client]
 ) -> None:
     browser = signed_in(cast.root)
-    settings.KEEPER_REQUIRE_ADMIN_SECOND_FACTOR = True
+    settings.KEEPER_REQUIRE_ADMIN_MFA = True
     for path in ("/", "/admin/", "/environments", "/profile"):
         assert browser.get(path)["Location"] == "/profile/second-factor"
     refused = browser.get("/api/environments")

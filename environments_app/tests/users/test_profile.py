@@ -137,7 +137,7 @@ def test_guessing_the_current_password_is_limited_by_session(alice: Client) -> N
 @pytest.fixture
 def old(alice: Client, settings: Settings) -> Client:
     """Alice, who signed in too long ago."""
-    settings.KEEPER_FRESH_SIGN_IN_SECONDS = -1
+    settings.KEEPER_REAUTH_SECONDS = -1
     return alice
 
 
@@ -150,19 +150,19 @@ def test_a_token_is_issued_only_to_who_is_fresh(old: Client, settings: Settings,
     api = old.post("/api/environments/development/tokens", form, content_type="application/json")
     assert (api.status_code, api.json()["title"]) == (403, "Confirm who you are")
     assert not events(Action.TOKEN_ISSUE)
-    settings.KEEPER_FRESH_SIGN_IN_SECONDS = 900
+    settings.KEEPER_REAUTH_SECONDS = 900
     assert old.post("/environments/development/tokens", form).status_code == 200
 
 
 def test_an_environment_is_exported_only_to_who_is_fresh(old: Client, settings: Settings) -> None:
     assert old.get("/api/environments/development/export").status_code == 403
-    settings.KEEPER_FRESH_SIGN_IN_SECONDS = 900
+    settings.KEEPER_REAUTH_SECONDS = 900
     assert old.get("/api/environments/development/export").status_code == 200
 
 
 def test_the_glass_is_broken_only_by_who_is_fresh(cast: Cast, settings: Settings, events: Events) -> None:
     root = entered("root")
-    settings.KEEPER_FRESH_SIGN_IN_SECONDS = -1
+    settings.KEEPER_REAUTH_SECONDS = -1
     grant = {"username": "charlie", "role": "reader"}
     assert root.post("/environments/development/members", grant).status_code == 422
     assert not events(Action.BREAK_GLASS)
@@ -187,6 +187,6 @@ def test_confirming_makes_a_session_fresh(alice: Client, events: Events) -> None
 
 
 def test_programs_are_never_asked(bearer: Callable[..., Client], cast: Cast, settings: Settings) -> None:
-    settings.KEEPER_FRESH_SIGN_IN_SECONDS = -1
+    settings.KEEPER_REAUTH_SECONDS = -1
     client = bearer("reader", cast.development)
     assert client.get("/api/environments/development/export").status_code == 200

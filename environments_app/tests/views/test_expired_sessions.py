@@ -131,7 +131,7 @@ def last_seen(client: Client) -> timedelta:
 def test_asking_about_a_session_is_no_use_of_it(
     cast: Cast, signed_in: Callable[[User], Client], settings: Settings, second_factor: bool
 ) -> None:
-    settings.KEEPER_REQUIRE_ADMIN_SECOND_FACTOR = second_factor
+    settings.KEEPER_REQUIRE_ADMIN_MFA = second_factor
     settings.KEEPER_SESSION_IDLE_SECONDS = 3600
     root = signed_in(cast.root)
     seen(root, timedelta(minutes=50))

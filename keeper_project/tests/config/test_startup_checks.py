@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from keeper_project.config.startup_checks import RENAMED, okta_metadata_url, unread
+from keeper_project.config.startup_checks import OWN_RENAMED, RENAMED, okta_metadata_url, unread
 
 
 @pytest.mark.parametrize("name", sorted(RENAMED))
@@ -40,6 +40,8 @@ def test_it_advises_only_variables_that_settings_read() -> None:
         )
     assert advised <= read
     assert not RENAMED.keys() & read
+    assert set(OWN_RENAMED.values()) <= read
+    assert not OWN_RENAMED.keys() & read
 
 
 def test_vault_is_named_by_address_and_token_together() -> None:

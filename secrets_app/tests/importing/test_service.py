@@ -347,7 +347,7 @@ def test_an_export_needs_a_fresh_sign_in_and_the_right(
     keep(cast)
     form = {"environment": "development", "under": "", "format": "json"}
     assert signed_in(cast.vera).post("/secrets/export", form).status_code == 422
-    settings.KEEPER_FRESH_SIGN_IN_SECONDS = -1
+    settings.KEEPER_REAUTH_SECONDS = -1
     asked = signed_in(cast.bob).post("/secrets/export", form)
     assert (asked.status_code, VALUE in asked.content.decode()) == (422, False)
     assert "Confirm who you are" in asked.content.decode()

@@ -128,7 +128,7 @@ def test_a_key_that_gives_no_answer_is_no_damage(cast: Cast, monkeypatch: pytest
 
 
 def test_administrators_begin_one_at_a_time(cast: Cast, settings: Settings) -> None:
-    settings.KEEPER_SWEEP_INTERVAL_HOURS = 0
+    settings.KEEPER_INTEGRITY_SCAN_INTERVAL_HOURS = 0
     tasks.sweep_integrity()
     assert not Sweep.objects.exists()
     with pytest.raises(Forbidden):

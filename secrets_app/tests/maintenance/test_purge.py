@@ -44,7 +44,7 @@ def test_it_destroys_what_is_past_the_window_and_nothing_else(cast: Cast) -> Non
 
 
 def test_no_window_keeps_for_ever(cast: Cast, settings: Settings) -> None:
-    settings.KEEPER_RETENTION_DAYS = 0
+    settings.KEEPER_DELETED_RETENTION_DAYS = 0
     secret = _deleted(cast, name="old", days=4000)
     assert purge_expired() == 0
     assert purge_time(secret) is None

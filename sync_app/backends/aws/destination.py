@@ -51,9 +51,9 @@ def refuse_partial(credentials: Mapping[str, str]) -> None:
     """Refuse half a key, and none where Keeper's own identity is not to be lent. Raises BadDestination."""
     if bool(credentials["access_key_id"]) != bool(credentials["secret_access_key"]):
         raise BadDestination("an access key is an id and a secret: give both", field="secret_access_key")
-    if not credentials["access_key_id"] and not settings.KEEPER_SYNC_MACHINE_CREDENTIALS:
+    if not credentials["access_key_id"] and not settings.KEEPER_SYNC_ALLOW_INSTANCE_CREDENTIALS:
         raise BadDestination(
             "give an access key: targets use the identity of Keeper's own machine only where "
-            "KEEPER_SYNC_MACHINE_CREDENTIALS allows it",
+            "KEEPER_SYNC_ALLOW_INSTANCE_CREDENTIALS allows it",
             field="access_key_id",
         )

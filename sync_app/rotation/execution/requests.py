@@ -74,7 +74,7 @@ def request_rotation(
 
 
 def request_for_secret(*, actor: Principal, secret: Secret) -> bool:
-    """Ask the policy of a secret for a rotation; False if none rotates it (KEEPER_ROTATION_REQUEST).
+    """Ask the policy of a secret for a rotation; False if none rotates it (KEEPER_ROTATION_REQUESTER).
 
     Raises RotationRefused with the policy's reason, Forbidden or Invisible, and Tampered.
     """

@@ -317,7 +317,7 @@ def test_half_a_key_and_the_machines_own_are_refused(
             made(cast, aws, credentials=given)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "machine")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "machine")
-    settings.KEEPER_SYNC_MACHINE_CREDENTIALS = True
+    settings.KEEPER_SYNC_ALLOW_INSTANCE_CREDENTIALS = True
     assert made(cast, aws, credentials={}).pk
 
 
