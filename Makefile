@@ -22,7 +22,7 @@ DEV := $(VENV)/.stamp-dev
 NODE := $(VENV)/node/installed
 
 SERVERS := $(BIN)/python -m tests.servers --
-PACKAGES := audit_app environments_app secrets_app sync_app keeper_project tests benchmarks manage.py
+PACKAGES := audit_app environments_app secrets_app sync_app keeper_project tests tools benchmarks manage.py
 # Settings make an installation's keys where KEEPER_DATA_DIR says; checking code leaves none here.
 SCRATCH := scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && export KEEPER_DATA_DIR="$$scratch" KEEPER_TLS=false &&
 
@@ -86,10 +86,11 @@ test: $(DEV) $(NODE) ## The whole suite on SQLite, then what every database must
 		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n 2 -m every_database'
 
 .PHONY: lint
-lint: $(DEV) ## Ruff's rules and format, and the direction of imports
+lint: $(DEV) ## Ruff's rules and format, the direction of imports, banned phrases in prose
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff . 2>/dev/null | head -60; echo "Run: make format" >&2; exit 1; }
 	@$(SCRATCH) output=$$($(BIN)/lint-imports 2>&1) || { echo "$$output"; exit 1; }
+	@$(BIN)/python -m tools.prose
 
 .PHONY: format
 format: $(DEV) ## Rewrite the code in the house's format
