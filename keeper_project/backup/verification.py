@@ -102,15 +102,28 @@ def _load(file: BackupFile, key: bytes, progress: Progress | None = None) -> str
 
 def require_release(manifest: Manifest) -> None:
     """Raise OtherRelease unless this release's tables are those that were backed up."""
-    here = {".".join(name) for name in MigrationLoader(None, ignore_no_migrations=True).disk_migrations}
-    there = set(manifest.migrations)
-    differing = sorted(name for name in here ^ there if name.partition(".")[0] in _our_apps())
+    differing = sorted(
+        name
+        for name in _migrations_that_differ(set(manifest.migrations))
+        if name.partition(".")[0] in _our_apps()
+    )
     if differing:
         listed = ", ".join(differing[:5]) + (" and others" if differing[5:] else "")
         raise OtherRelease(
             f"the backup was made by another release of Keeper (they differ in {listed}): restore it with "
             "that release, and update afterwards"
         )
+
+
+def _migrations_that_differ(there: set[str]) -> set[str]:
+    """Return the migrations of one side only; a squashed migration equals all that it replaces."""
+    missing, known = set(), set()
+    for key, migration in MigrationLoader(None, ignore_no_migrations=True).disk_migrations.items():
+        name, replaced = ".".join(key), {".".join(each) for each in migration.replaces}
+        known |= {name, *replaced}
+        if name not in there and not (replaced and replaced <= there):
+            missing.add(name)
+    return missing | there - known
 
 
 def _our_apps() -> set[str]:

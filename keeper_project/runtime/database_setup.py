@@ -15,6 +15,7 @@ from django.apps import apps
 from django.core.management import call_command
 from django.db import OperationalError, ProgrammingError, connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from audit_app.models import AuditEvent
@@ -31,11 +32,19 @@ _WAIT_SECONDS: Final = 20
 _APPLIED_BEFORE: Final = frozenset({1050, 1051, 1054, 1060, 1061, 1091, 1146, 1826})
 
 
-class MigrationInterrupted(KeeperError):
+class SetupFailed(KeeperError):
+    """The database cannot be brought up to date."""
+
+
+class MigrationInterrupted(SetupFailed):
     """Part of a migration is in a database that holds data: an earlier process was stopped within it."""
 
 
-class LockFailed(KeeperError):
+class DatabaseTooOld(SetupFailed):
+    """Only some of the migrations that a squashed one replaces are applied."""
+
+
+class LockFailed(SetupFailed):
     """The server gave no lock on the setup of the database."""
 
 
@@ -43,9 +52,10 @@ def migrate(*, say: Say, verbosity: int = 0) -> None:
     """Apply the migrations while no other process does; `say` gets a sentence if it waits or starts over.
 
     A new database whose setup was stopped halfway is emptied and set up again.
-    Raises MigrationInterrupted if that happened to a database that holds data.
+    Raises MigrationInterrupted if that happened to a database that holds data, DatabaseTooOld.
     """
     with setup_lock(say):
+        _require_whole_history()
         try:
             _apply(verbosity)
         except (OperationalError, ProgrammingError) as error:
@@ -125,6 +135,19 @@ def _gets_lock(cursor: Any, name: str, seconds: int) -> bool:
 
 def _apply(verbosity: int) -> None:
     call_command("migrate", verbosity=verbosity, interactive=False)
+
+
+def _require_whole_history() -> None:
+    """Raise DatabaseTooOld for a part of a squashed history, which Django skips without a word."""
+    applied = MigrationRecorder(connection).applied_migrations()
+    for key, migration in MigrationLoader(None, ignore_no_migrations=True).disk_migrations.items():
+        missing = [each for each in migration.replaces if each not in applied]
+        if key not in applied and 0 < len(missing) < len(migration.replaces):
+            raise DatabaseTooOld(
+                f"The database has some of the migrations that {'.'.join(key)} replaces, but not "
+                f"{'.'.join(missing[0])}. Update it with the last commit before the migrations were squashed "
+                "(CHANGELOG.md), and start again."
+            )
 
 
 def _first_unapplied() -> str:

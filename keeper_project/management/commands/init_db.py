@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from environments_app.errors import InvalidField
 from keeper_project.runtime.bootstrap import initialise
-from keeper_project.runtime.database_setup import LockFailed, MigrationInterrupted, migrate, setup_lock
+from keeper_project.runtime.database_setup import SetupFailed, migrate, setup_lock
 from sync_app.targets import default_targets
 
 
@@ -27,7 +27,7 @@ class Command(BaseCommand):
                 made = initialise(announce=self.announce)
         except InvalidField as error:
             raise CommandError(f"KEEPER_ADMIN_{error.field.upper()}: {error.reason}") from error
-        except (MigrationInterrupted, LockFailed) as error:
+        except SetupFailed as error:
             raise CommandError(str(error)) from error
         if made:
             default_targets.create_missing()

@@ -13,7 +13,7 @@ from environments_app.errors import InvalidField
 from keeper_project.config import listen_address
 from keeper_project.health.service import HealthFailure, broker
 from keeper_project.runtime.bootstrap import initialise
-from keeper_project.runtime.database_setup import LockFailed, MigrationInterrupted, migrate, setup_lock
+from keeper_project.runtime.database_setup import SetupFailed, migrate, setup_lock
 from keeper_project.runtime.process_reports import deliver, report
 from keeper_project.runtime.server import WORKER, web, worker
 from keeper_project.runtime.supervisor import Child, Incident, run_apart, supervise
@@ -81,7 +81,7 @@ class Command(BaseCommand):
     def _migrate(self) -> None:
         try:
             migrate(say=self._say)
-        except (MigrationInterrupted, LockFailed) as error:
+        except SetupFailed as error:
             sys.exit(str(error))
 
     def _say(self, sentence: str) -> None:

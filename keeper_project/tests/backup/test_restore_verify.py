@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings as configured
 from django.core.management import CommandError, call_command
+from django.db.migrations.loader import MigrationLoader
 from pytest_django import Settings
 
 from audit_app.models import AuditEvent
@@ -147,8 +148,20 @@ def test_another_releases_tables_are_named(made: Path, monkeypatch: pytest.Monke
         backup_create, "applied_migrations", lambda: ["audit_app.0001_initial", "audit_app.9999_next"]
     )
     newer = back_up(actor=OPERATOR, path=made.with_name("newer.kbk")).path
-    with pytest.raises(OtherRelease, match=r"audit_app\.0002_deployment"):
+    with pytest.raises(OtherRelease, match=r"audit_app\.0001_squashed_.*audit_app\.9999_next"):
         prove(newer)
+
+
+def test_a_backup_from_before_the_migrations_were_squashed_is_of_this_release(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from keeper_project.backup import create as backup_create
+
+    on_disk = MigrationLoader(None, ignore_no_migrations=True).disk_migrations
+    before = [".".join(old) for migration in on_disk.values() for old in migration.replaces]
+    others = [name for name in backup_create.applied_migrations() if "squashed" not in name]
+    monkeypatch.setattr(backup_create, "applied_migrations", lambda: sorted(before + others))
+    assert prove(back_up(actor=OPERATOR, path=made.with_name("older.kbk")).path).problems == []
 
 
 @every_database

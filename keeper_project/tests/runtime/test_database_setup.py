@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import MySQLdb
 import pytest
+from django.db.migrations.loader import MigrationLoader
 
 from keeper_project.runtime import database_setup
 from tests.servers.__main__ import installation
@@ -186,6 +187,49 @@ def test_a_new_database_that_holds_half_a_migration_starts_over(on_mariadb: Plac
     assert code == 0, printed
     assert "An earlier setup was stopped during the migration sessions.0001_initial" in printed
     assert "Keeper is initialised." in printed
+
+
+OURS = ("audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project")
+
+
+def as_before_the_squash() -> list[tuple[str, str]]:
+    """Return Keeper's migrations as a database of an earlier commit records them."""
+    on_disk = MigrationLoader(None, ignore_no_migrations=True).disk_migrations
+    return [old for (app, _), migration in on_disk.items() if app in OURS for old in migration.replaces]
+
+
+def record(place: Place, migrations: list[tuple[str, str]]) -> None:
+    """Let the database name these as the migrations of Keeper's that are applied."""
+    place.sql(f"DELETE FROM django_migrations WHERE app IN {OURS}")
+    for app, name in migrations:
+        place.sql(
+            f"INSERT INTO django_migrations (app, name, applied) VALUES ('{app}', '{name}', '2026-11-27')"
+        )
+
+
+def test_a_database_from_before_the_squash_is_brought_up_to_date(on_mariadb: Place) -> None:
+    assert on_mariadb.finish("init-db")[0] == 0
+    assert len(as_before_the_squash()) == 48
+    record(on_mariadb, as_before_the_squash())
+    code, printed = on_mariadb.finish("init-db")
+    assert code == 0, printed
+    assert on_mariadb.sql("SELECT COUNT(*) FROM django_migrations WHERE name LIKE '0001_squashed_%'") == (
+        (5,),
+    )
+    assert on_mariadb.finish("verify-audit")[0] == 0
+
+
+def test_a_database_that_has_some_of_the_squashed_migrations_only_is_left_as_it_is(on_mariadb: Place) -> None:
+    assert on_mariadb.finish("init-db")[0] == 0
+    record(
+        on_mariadb,
+        [each for each in as_before_the_squash() if each != ("sync_app", "0010_versions_on_plan_lines")],
+    )
+    code, printed = on_mariadb.finish("init-db")
+    assert code == 1, printed
+    assert "but not sync_app.0010_versions_on_plan_lines" in printed
+    assert "Traceback" not in printed
+    assert on_mariadb.sql("SELECT username FROM environments_app_user") == (("admin",),)
 
 
 def test_half_a_migration_of_a_database_in_use_is_named(on_mariadb: Place) -> None:
