@@ -33,7 +33,7 @@ _PYTHON: Final = re.compile(
 _MARKUP: Final = re.compile(
     r"<(script|style|code|pre)\b.*?</\1>|\{%.*?%\}|\{\{.*?\}\}|<[^>]*>", re.DOTALL | re.IGNORECASE
 )
-_CODE: Final = re.compile(r"^```.*?^```|`[^`\n]+`|\]\([^)]*\)", re.MULTILINE | re.DOTALL)
+_CODE: Final = re.compile(r"^```.*?^```|^    [^\n]*|`[^`\n]+`|\]\([^)]*\)", re.MULTILINE | re.DOTALL)
 _QUOTED: Final = re.compile(r"`[^`\n]+`")
 
 
