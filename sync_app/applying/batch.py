@@ -33,8 +33,7 @@ from sync_app.applying.preconditions import (
     fetches,
 )
 from sync_app.backends.base import Backend, Seen, Shown
-from sync_app.domain.delivery_state import State
-from sync_app.domain.reconciliation import Ownership, Presence, Reason
+from sync_app.domain.reconciliation import Presence, Reason
 from sync_app.errors import BackendError, CreateOvertaken
 from sync_app.jobs.bulk_rows import update_rows
 from sync_app.jobs.leases import database_now
@@ -51,7 +50,6 @@ from sync_app.state.reference_resolver import Rights, Unresolvable, resolved
 _WORTH_A_LIST: Final = 4
 _ITEM_COLUMNS: Final = ["state", "reason", "attempts", "error", "permanent", "finished_at"]
 _LISTED: Final = 100
-_CLAIMED: Final = ("ownership", "remote_id", "base_keeper", "base_target", "base_number", "secret_uuid")
 logger = logging.getLogger(__name__)
 Task = tuple[Work, Job]
 
@@ -190,13 +188,7 @@ class Batch:
     def _claimed(self, work: Work) -> SyncEntry:
         """Return the entry of a secret that is about to be created: ours, should the answer be lost."""
         entry = work.entry = work.entry or SyncEntry(target=self._target, name=work.item.name)
-        work.claimed_from = {name: getattr(entry, name) for name in _CLAIMED}
-        if entry.ownership == Ownership.NONE:
-            entry.ownership = Ownership.CREATED
-        entry.remote_id = ""
-        entry.base_keeper = entry.base_target = ""
-        entry.secret_uuid = work.held.secret_uuid if work.held else None
-        entry.state = State.PENDING
+        work.claimed_from = entry.claim(work.held.secret_uuid if work.held else None)
         return entry
 
     def _token(self, work: Work) -> str:

@@ -1,6 +1,5 @@
 """Notes on items and entries what became of them; nothing is stored here, and no value is kept."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
@@ -42,9 +41,9 @@ class Outcomes:
                 work.entry.note_intent(work.earlier)
                 if isinstance(answer, CreateOvertaken) and not work.was_there:
                     work.entry.ownership = Ownership.NONE
-                else:
+                elif work.claimed_from:
                     # Something is there, and was not made by this: what was known of it stays.
-                    _unclaim(work.entry, work.claimed_from)
+                    work.entry.unclaim(work.claimed_from)
         elif isinstance(answer, BackendError):
             self.postpone(work, answer)
         else:
@@ -153,8 +152,3 @@ class Outcomes:
             entry.note_base(keeper=held.version, target=seen.version, number=held.number)
         if item.act == Act.ADOPT:
             entry.ownership = Ownership.ADOPTED
-
-
-def _unclaim(entry: SyncEntry, before: Mapping[str, object]) -> None:
-    for name, value in before.items():
-        setattr(entry, name, value)

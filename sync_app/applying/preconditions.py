@@ -7,7 +7,7 @@ could have made. The target's side is proved by the act itself (acts.py).
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from audit_app.events.actions import Action
 from environments_app.authorization.policy import Principal, require
@@ -52,7 +52,7 @@ class Work:
     # Another write whose outcome nobody knew when this one was intended: it may come late.
     earlier: Intent = NO_INTENT
     # What our entry said before the secret was claimed as about to be created.
-    claimed_from: Mapping[str, object] = field(default_factory=dict)
+    claimed_from: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def was_there(self) -> bool:

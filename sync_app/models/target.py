@@ -1,7 +1,9 @@
 """Targets, and what Keeper knows of each secret that it syncs with one."""
 
+import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 from uuid import UUID
 
 from django.db import models
@@ -141,6 +143,7 @@ class Intent(NamedTuple):
 
 
 NO_INTENT: Final = Intent()
+_CLAIMED: Final = ("ownership", "remote_id", "base_keeper", "base_target", "base_number", "secret_uuid")
 
 
 class SyncEntry(AuthenticatedRow):
@@ -162,7 +165,7 @@ class SyncEntry(AuthenticatedRow):
         "base_keeper",
         "base_target",
     )
-    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("intended_keeper", "intended_target")
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("intended_keeper", "intended_target", "claimed_from")
 
     target = models.ForeignKey(Target, on_delete=models.PROTECT, related_name="entries")
     name = ExactCharField(max_length=MAX_NAME_LENGTH)
@@ -178,6 +181,9 @@ class SyncEntry(AuthenticatedRow):
     intended_keeper = models.CharField(max_length=64, blank=True, default="")
     intended_target = models.CharField(max_length=64, blank=True, default="")
     intended_number = models.PositiveIntegerField(null=True, blank=True)
+    # What the entry knew of a secret that was not found there and is about to be created, as JSON; empty
+    # once that is settled. A system that answers 404 for a while has it all the same.
+    claimed_from = models.TextField(blank=True, default="")
     # Which version of Keeper's stands there as pending, and its version there; what it says is proved by
     # the mark on the secret before anything is done. `pending_at` is when that version was made, NULL
     # while it is only intended.
@@ -208,7 +214,43 @@ class SyncEntry(AuthenticatedRow):
     def note_base(self, *, keeper: str, target: str, number: int | None) -> None:
         """Note which versions of both sides hold the same value, which settles what was intended."""
         self.base_keeper, self.base_target, self.base_number = keeper, target, number
+        self.claimed_from = ""
         self.forget_intent()
+
+    def claim(self, secret: UUID | None) -> Mapping[str, Any]:
+        """Call the secret ours, should the answer to its creation be lost; return what was known before.
+
+        That of a secret which was there is kept with the entry until it is settled.
+        """
+        if not self.claimed_from:
+            known = {name: getattr(self, name) for name in _CLAIMED}
+            known["secret_uuid"] = self.secret_uuid.hex if self.secret_uuid else None
+            if not self.remote_id:
+                self._claim(secret)
+                return known
+            self.claimed_from = json.dumps(known)
+        self._claim(secret)
+        return self.known_before
+
+    @property
+    def known_before(self) -> Mapping[str, Any]:
+        """What was known of a secret that was there, before it was claimed; nothing if it is not."""
+        known: dict[str, Any] = json.loads(self.claimed_from) if self.claimed_from else {}
+        return known
+
+    def unclaim(self, known: Mapping[str, Any]) -> None:
+        """Know again what was known before the secret was claimed."""
+        for name in _CLAIMED:
+            setattr(self, name, known[name])
+        self.secret_uuid = UUID(known["secret_uuid"]) if known["secret_uuid"] else None
+        self.claimed_from = ""
+
+    def _claim(self, secret: UUID | None) -> None:
+        if self.ownership == Ownership.NONE:
+            self.ownership = Ownership.CREATED
+        self.remote_id = self.base_keeper = self.base_target = ""
+        self.secret_uuid = secret
+        self.state = State.PENDING
 
     @property
     def intent(self) -> Intent:

@@ -18,6 +18,7 @@ from sync_app.domain.reconciliation import (
     Item,
     Ownership,
     Presence,
+    Reason,
     Side,
     needs_comparison,
 )
@@ -47,6 +48,10 @@ class Finding:
     problem: str = ""
     # Whether Keeper's secret is gone although Keeper did not delete it.
     lost: bool = False
+    # Our entry of a secret that Keeper withdrew, where somebody else has the name by now.
+    given_up: SyncEntry | None = None
+    # Whether the entry was about to be created, and knows again what it knew of the secret that is there.
+    was_there: bool = False
 
     @property
     def base(self) -> Base | None:
@@ -96,6 +101,7 @@ def survey(target: Target, backend: Backend, *, pulse: Callable[[], None] = no_p
         _note_absent(found.values())
     doubtful = [each for each in found.values() if _is_doubtful(target, each)]
     look_again(backend, doubtful, pulse=pulse)
+    _settle_claims(target, found.values())
     _find_lost(target, found)
     return found
 
@@ -110,6 +116,7 @@ def survey_of(
         if entry.name in found:
             found[entry.name].entry = entry
     look_again(backend, found.values(), pulse=pulse)
+    _settle_claims(target, found.values())
     return found
 
 
@@ -165,6 +172,25 @@ def _note_absent(findings: Iterable[Finding]) -> None:
     for finding in findings:
         if finding.seen is None and not _is_known(finding.entry):
             finding.seen = Seen(name=finding.name, presence=Presence.ABSENT)
+
+
+def _settle_claims(target: Target, findings: Iterable[Finding]) -> None:
+    """Have an entry claim no more, and no less, than what is there bears out.
+
+    A name that Keeper gave up is whose it is. What was about to be created, since it was not found, and is
+    there as it was before, is what it was.
+    """
+    for finding in findings:
+        entry, seen = finding.entry, finding.seen
+        if entry is None or seen is None or seen.presence not in {Presence.PRESENT, Presence.DELETED}:
+            continue
+        if seen.remote_id and seen.remote_id == entry.known_before.get("remote_id"):
+            entry.unclaim(entry.known_before)
+            entry.forget_intent()
+            finding.was_there = True
+        withdrawn = entry.reason == Reason.WITHDRAWN and seen.presence is Presence.PRESENT
+        if withdrawn and finding.ownership(target) is Ownership.NONE:
+            finding.entry, finding.given_up = None, entry
 
 
 def _find_lost(target: Target, found: Mapping[str, Finding]) -> None:

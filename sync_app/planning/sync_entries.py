@@ -24,6 +24,7 @@ _COVERED: Final = (
     "base_target",
     "intended_keeper",
     "intended_target",
+    "claimed_from",
     "remote_id",
     "ownership",
 )
@@ -42,6 +43,8 @@ def note(target: Target, drafts: Sequence[Draft], *, lease: Lease | None, forget
     new, changed, stated, gone = [], [], [], []
     for draft in drafts:
         entry = draft.finding.entry
+        if draft.finding.given_up is not None:
+            gone.append(draft.finding.given_up.pk)
         if forget and entry is not None and draft.reason == Reason.NOWHERE and _may_go(entry, shows=shows):
             gone.append(entry.pk)
         elif entry is None and draft.finding.held is not None:
@@ -49,7 +52,7 @@ def note(target: Target, drafts: Sequence[Draft], *, lease: Lease | None, forget
         elif entry is not None:
             before = _values(entry, _COVERED), _values(entry, _UNCOVERED)
             _stated(target, entry, draft)
-            if before[0] != _values(entry, _COVERED):
+            if draft.finding.was_there or before[0] != _values(entry, _COVERED):
                 changed.append(entry)
             elif before[1] != _values(entry, _UNCOVERED):
                 stated.append(entry)

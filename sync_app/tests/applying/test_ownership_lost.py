@@ -5,11 +5,15 @@ from typing import Any
 import pytest
 
 from environments_app.models import Alert
+from sync_app.applying import service as applying
+from sync_app.applying.batch import Batch
 from sync_app.backends.base import Backend, Seen
 from sync_app.domain.reconciliation import Ownership, Presence
-from sync_app.models import SyncEntry
+from sync_app.jobs.leases import database_now
+from sync_app.models import Run, SyncEntry
 from sync_app.models.plan import PlanKind
 from sync_app.rotation.execution.consumer_lag import lag_of
+from sync_app.runs import runner as runs_runner
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import AwsWorld
 
@@ -136,3 +140,78 @@ def test_a_transient_404_for_everything_forgets_nothing(
 def known(stage: Stage) -> list[tuple[Any, ...]]:
     columns = ("name", "ownership", "remote_id", "base_keeper", "base_target", "secret_uuid")
     return list(SyncEntry.objects.filter(target=stage.target).order_by("name").values_list(*columns))
+
+
+@pytest.mark.parametrize("direction", ["push", "both"])
+def test_a_name_that_keeper_withdrew_is_simply_a_strangers(stage: Stage, direction: str) -> None:
+    """Keeper has no claim to a name that it gave up: nobody is alarmed, and nothing is waited for."""
+    stage.rules(direction=direction, deletion="recoverable", budget_percent=100)
+    stage.keep("one", "first")
+    stage.keep("other", "value")
+    stage.sync()
+    stage.drop("one")
+    assert stage.sync().counts == {"delete": 1, "unchanged": 1}
+    assert stage.sync().counts == {"unchanged": 2}
+    recreate(stage, "one")
+    expected = {"unmanaged": 1} if direction == "push" else {"pull": 1}
+    assert stage.sync().counts == expected | {"unchanged": 1}
+    assert not Alert.objects.filter(about=stage.target.uuid, kind="sync.ownership_lost").exists()
+    again = stage.sync().counts
+    assert again == (expected | {"unchanged": 1} if direction == "push" else {"unchanged": 2})
+    assert stage.theirs("one") == "theirs"
+
+
+def test_a_new_secret_under_a_name_that_a_stranger_took_after_a_withdrawal_is_not_pushed_over_it(
+    stage: Stage,
+) -> None:
+    stage.rules(deletion="recoverable", budget_percent=100, conflict="keeper_wins")
+    stage.keep("one", "first")
+    stage.keep("other", "value")
+    stage.sync()
+    stage.drop("one")
+    stage.sync()
+    recreate(stage, "one")
+    stage.keep("one", "anew")
+    for _ in range(2):
+        assert stage.sync(rest=True).counts == {"unmanaged": 1, "unchanged": 1}
+    assert stage.theirs("one") == "theirs"
+    assert stage.entry("one").ownership == Ownership.NONE
+
+
+@pytest.mark.parametrize("goes_on", [True, False], ids=["taken up", "given up"])
+def test_a_create_after_a_transient_404_that_died_forgets_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, goes_on: bool
+) -> None:
+    """The entry was claimed as about to be created; what it knew is there again, whoever goes on."""
+    stage.rules(conflict="keeper_wins")
+    stage.edit("adopted", "same")
+    for name in ("adopted", "created"):
+        stage.keep(name, "same")
+    stage.apply(stage.plan(kind=PlanKind.ADOPT, options={"names": ["adopted"], "mode": "only_if_equal"}))
+    stage.sync()
+    before = known(stage)
+    for name in ("adopted", "created"):
+        stage.keep(name, "second")
+    stage.world_rest()
+    with monkeypatch.context() as patched:
+        nothing_there(stage, patched)
+        plan = stage.plan()
+    assert plan.counts == {"create": 2}
+    run = applying.request_apply(actor=stage.alice, plan=plan)
+
+    def die(_: Batch) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Batch, "start", die)
+        with pytest.raises(SystemExit):
+            runs_runner.execute(run.pk)
+    Run.objects.filter(pk=run.pk).update(
+        lease_until=database_now().replace(year=2000), attempts=0 if goes_on else 99
+    )
+    runs_runner.execute(run.pk)
+    if goes_on:
+        assert known(stage) == before
+    assert stage.sync(rest=True).counts == {"update": 2}
+    assert [stage.theirs(name) for name in ("adopted", "created")] == ["second", "second"]
+    assert [row[1] for row in known(stage)] == ["adopted", "created"]
