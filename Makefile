@@ -92,6 +92,10 @@ lint: $(DEV) ## Ruff's rules and format, the direction of imports, banned phrase
 	@$(SCRATCH) output=$$($(BIN)/lint-imports 2>&1) || { echo "$$output"; exit 1; }
 	@$(BIN)/python -m tools.prose
 
+.PHONY: docs
+docs: $(DEV) ## Write .env.example and the tables of docs/configuration.md from the settings
+	@$(SCRATCH) unset KEEPER_TLS; $(BIN)/python -m tools.configuration_reference --write
+
 .PHONY: format
 format: $(DEV) ## Rewrite the code in the house's format
 	@$(BIN)/ruff check --quiet --fix-only . ; $(BIN)/ruff format --quiet .

@@ -1,1 +1,1 @@
-"""Reading of settings from the environment."""
+"""Reading and declaring of environment variables, and checks of them."""

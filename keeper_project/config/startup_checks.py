@@ -1,6 +1,6 @@
 """Variables of Keeper's first description that now have another name, or no meaning.
 
-Those that keep their name (SECRET_KEY, DATABASE_URL, KMS_KEY_ID, …) are read in settings.py.
+Those that keep their name (SECRET_KEY, DATABASE_URL, KMS_KEY_ID, …) are declared in keeper_project/settings.
 """
 
 from collections.abc import Iterator, Mapping

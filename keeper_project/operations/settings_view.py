@@ -10,7 +10,7 @@ from typing import Any, Final
 from django.conf import settings
 
 from keeper_project.config.env import Source
-from keeper_project.settings import env
+from keeper_project.config.variables import ENV
 
 # Texts that hold no credential: an address may hold one, so that none is here.
 PLAIN: Final = frozenset(
@@ -45,7 +45,7 @@ def shown_settings() -> list[Setting]:
     """Return every variable that the settings asked for, by name."""
     return [
         Setting(name=name, shown=_shown(name, getattr(settings, name, None), source), source=source)
-        for name, source in sorted(env.sources.items())
+        for name, source in sorted(ENV.sources.items())
     ]
 
 

@@ -14,8 +14,8 @@ from django.utils import timezone
 from environments_app.models import User
 from environments_app.tests.cast import Cast
 from keeper_project.config.env import LiteralEnv, Source
+from keeper_project.config.variables import ENV
 from keeper_project.operations.settings_view import PLAIN, shown_settings
-from keeper_project.settings import env
 from sync_app.tests.shown import make_run, make_target
 
 pytestmark = pytest.mark.django_db
@@ -64,7 +64,7 @@ def test_settings_say_where_they_come_from(monkeypatch: pytest.MonkeyPatch) -> N
 def test_no_text_is_shown_that_is_not_known_to_be_harmless() -> None:
     shown = {setting.name: setting.shown for setting in shown_settings()}
 
-    assert shown.keys() == env.sources.keys()
+    assert shown.keys() == ENV.sources.keys()
     assert {"SECRET_KEY", "DATABASE_URL", "KEEPER_TOKEN_PEPPERS", "EMAIL_HOST_PASSWORD"} <= shown.keys()
     for name, text in shown.items():
         value = getattr(in_force, name, None)

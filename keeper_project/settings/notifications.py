@@ -1,0 +1,54 @@
+"""Alerts, reports, approvals and mail."""
+
+from keeper_project.config.variables import Group
+
+_notifications = Group("Notifications and approvals", page="approvals.md")
+KEEPER_ALERT_EMAILS = _notifications.several(
+    "KEEPER_ALERT_EMAILS",
+    help="E-mail addresses for alerts about the installation. Each environment has its own recipients on its "
+    "notifications page.",
+)
+KEEPER_ALERT_INTERVAL_MINUTES = _notifications.whole(
+    "KEEPER_ALERT_INTERVAL_MINUTES",
+    30,
+    unit="minutes",
+    help="Shortest time between two messages about the same subject. Alerts in between are sent together.",
+)
+_hour = _notifications.text(
+    "KEEPER_DIGEST_HOUR",
+    "6",
+    help="Hour of the day (UTC) from which people get their daily digest by e-mail, unless they turned it "
+    "off. "
+    "Empty sends none.",
+)
+KEEPER_DIGEST_HOUR = int(_hour) if _hour else None
+KEEPER_APPROVAL_HOURS = _notifications.whole(
+    "KEEPER_APPROVAL_HOURS",
+    72,
+    unit="hours",
+    help="Time after a request in which it can be approved and executed.",
+)
+KEEPER_ACCESS_MAX_HOURS = _notifications.whole(
+    "KEEPER_ACCESS_MAX_HOURS", 168, unit="hours", help="Longest duration of requested temporary access."
+)
+
+_reports = Group("Reports", page="reports.md")
+KEEPER_REPORT_EMAILS = _reports.several(
+    "KEEPER_REPORT_EMAILS",
+    help="E-mail addresses for the compliance report (PDF and JSON). It names people and secrets, never "
+    "values.",
+)
+KEEPER_REPORT_SCHEDULE = _reports.text("KEEPER_REPORT_SCHEDULE", help="weekly or monthly. Empty sends none.")
+
+_mail = Group("Mail")
+EMAIL_HOST = _mail.text("EMAIL_HOST", unset="no e-mail is sent", help="Mail server.")
+EMAIL_PORT = _mail.whole("EMAIL_PORT", 587, unit="port", help="Port of the mail server.")
+EMAIL_HOST_USER = _mail.text("EMAIL_HOST_USER", help="Username at the mail server.")
+EMAIL_HOST_PASSWORD = _mail.text("EMAIL_HOST_PASSWORD", help="Password at the mail server.")
+EMAIL_USE_TLS = _mail.switch(
+    "EMAIL_USE_TLS", default=True, help="Uses STARTTLS. Set it to false with EMAIL_USE_SSL=true."
+)
+EMAIL_USE_SSL = _mail.switch("EMAIL_USE_SSL", default=False, help="Uses TLS from the start (port 465).")
+DEFAULT_FROM_EMAIL = _mail.text("DEFAULT_FROM_EMAIL", "keeper@localhost", help="Sender of every message.")
+EMAIL_TIMEOUT = 10
+EMAIL_BACKEND = "audit_app.network.outbound_mail.EmailBackend"

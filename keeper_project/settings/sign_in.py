@@ -1,0 +1,76 @@
+"""Accounts, sessions and service tokens."""
+
+from keeper_project.config.env import read_or_create
+from keeper_project.config.variables import Group
+from keeper_project.settings.installation import KEEPER_DATA_DIR
+
+AUTH_USER_MODEL = "environments_app.User"
+AUTHENTICATION_BACKENDS = ["environments_app.users.password_backend.LocalBackend"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "dashboard"
+LOGOUT_REDIRECT_URL = "sign-in"
+
+_sessions = Group("Sessions", page="local-accounts.md")
+SESSION_COOKIE_AGE = _sessions.whole(
+    "SESSION_COOKIE_AGE", 8 * 3600, unit="seconds", help="Longest duration of a session."
+)
+KEEPER_SESSION_IDLE_SECONDS = _sessions.whole(
+    "KEEPER_SESSION_IDLE_SECONDS",
+    3600,
+    unit="seconds",
+    help="A session without a request ends after this time.",
+)
+KEEPER_REAUTH_SECONDS = _sessions.whole(
+    "KEEPER_REAUTH_SECONDS",
+    900,
+    unit="seconds",
+    help="Sensitive actions (issue a token, export an environment, break-glass access) ask for the "
+    "password or "
+    "single sign-on again if the last proof is older than this.",
+)
+KEEPER_REQUIRE_ADMIN_MFA = _sessions.switch(
+    "KEEPER_REQUIRE_ADMIN_MFA",
+    default=False,
+    help="Administrators who sign in with a password must set up two-factor authentication before "
+    "anything else.",
+)
+# The session table stores an HMAC of the id in the cookie: a row opens no session.
+SESSION_ENGINE = "environments_app.users.session_store"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+# A cookie of its own: a token in the session would store a session for every visitor of the sign-in page.
+CSRF_USE_SESSIONS = False
+CSRF_COOKIE_HTTPONLY = True
+CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_FAILURE_VIEW = "keeper_project.http.error_pages.csrf_failure"
+
+_tokens = Group("Service tokens", page="tokens.md")
+KEEPER_TOKEN_PEPPERS = _tokens.several(
+    "KEEPER_TOKEN_PEPPERS",
+    unset="one that Keeper creates in KEEPER_DATA_DIR",
+    help="Keys that hash service tokens, as id:secret pairs. The first one hashes new tokens, the others "
+    "verify "
+    "old ones. The same on every machine.",
+) or ["local:" + read_or_create(KEEPER_DATA_DIR / "token_pepper")]
+KEEPER_TOKEN_DEFAULT_DAYS = _tokens.whole(
+    "KEEPER_TOKEN_DEFAULT_DAYS", 90, unit="days", help="Lifetime of a new token, if the issuer names none."
+)
+KEEPER_TOKEN_MAX_DAYS = _tokens.whole(
+    "KEEPER_TOKEN_MAX_DAYS", 0, unit="days", help="Longest lifetime of a token. 0 sets no limit."
+)
+KEEPER_TOKEN_WARNING_DAYS = _tokens.whole(
+    "KEEPER_TOKEN_WARNING_DAYS",
+    14,
+    unit="days",
+    help="Time before a token expires at which an alert is sent.",
+)
+KEEPER_TOKEN_UNUSED_DAYS = _tokens.whole(
+    "KEEPER_TOKEN_UNUSED_DAYS", 90, unit="days", help="Time without a use after which an alert is sent."
+)

@@ -1,0 +1,91 @@
+"""What a lower app needs from a higher one, by dotted path."""
+
+KEEPER_KEYRING = "secrets_app.keys.system_keyring.SystemKeyring"
+KEEPER_AUDIT_ACCESS_POLICY = "environments_app.authorization.policy.TrailPolicy"
+KEEPER_REPORT_SECTIONS = [
+    "environments_app.environments.reports.SECTIONS",
+    "audit_app.queries.report_sections.SECTIONS",
+    "secrets_app.maintenance.reports.SECTIONS",
+    "sync_app.runs.reports.SECTIONS",
+]
+KEEPER_HEALTH_CHECKS = [
+    "audit_app.health.database",
+    "secrets_app.health.keys",
+    "keeper_project.health.service.data_directory",
+]
+# Shown beside them by the probe and the dashboard; Keeper serves what it can without these.
+KEEPER_HEALTH_WARNINGS = [
+    "keeper_project.health.service.data_keys",
+    "keeper_project.health.service.environment_keys",
+    "keeper_project.health.service.processes",
+    "keeper_project.health.service.worker",
+    "keeper_project.health.service.checkpoints",
+    "keeper_project.health.service.installation",
+    "keeper_project.health.service.systems",
+]
+# Warnings that ask outside: for the probe, which has nothing else to do, and never for a page.
+KEEPER_HEALTH_PROBES = ["keeper_project.health.service.broker"]
+KEEPER_INTEGRITY_CHECKS = [
+    "audit_app.integrity.config_history.log_entries",
+    "audit_app.integrity.active_installation.problems",
+    "audit_app.integrity.row_state.lost_rows",
+    "environments_app.authorization.row_checks.access_rows",
+    "secrets_app.maintenance.integrity_checks.secrets",
+    "secrets_app.maintenance.integrity_checks.shares",
+    "secrets_app.maintenance.integrity_checks.webhooks",
+    "secrets_app.maintenance.integrity_checks.key_migrations",
+    "secrets_app.maintenance.integrity_checks.versions",
+    "secrets_app.maintenance.integrity_checks.losses",
+    "sync_app.runs.row_checks.targets",
+    "sync_app.runs.row_checks.entries",
+    "sync_app.runs.row_checks.rotation_policies",
+    "sync_app.runs.row_checks.rotations",
+    "sync_app.runs.row_checks.acknowledgements",
+    "sync_app.runs.row_checks.work",
+    "sync_app.runs.row_checks.consents",
+]
+KEEPER_AUDIT_ALERTS = "environments_app.notifications.operator_alerts.OperatorAlerts"
+# What acts, and so waits after a restore until somebody releases it.
+KEEPER_RESTORE_SUSPENDERS = [
+    "environments_app.environments.restore_suspension.MEMBERSHIPS",
+    "environments_app.environments.restore_suspension.MAPPINGS",
+    "environments_app.environments.restore_suspension.TOKENS",
+    "secrets_app.services.share.SHARES",
+    "sync_app.runs.restore_suspension.TARGETS",
+    "sync_app.runs.restore_suspension.POLICIES",
+]
+# Called with the time of a restore, they yield a line for what has changed elsewhere since the backup.
+KEEPER_RESTORE_CHECKS = [
+    "sync_app.runs.restore_suspension.rotated_since",
+    "sync_app.runs.restore_suspension.changed_in_targets",
+]
+KEEPER_SECRET_PANELS = [
+    "sync_app.views.panels.delivery.DeliveryPanel",
+    "sync_app.views.panels.rotation.RotationPanel",
+    "secrets_app.views.panels.references.ReferencePanel",
+]
+# Called with actor and secret; answers whether a policy took the rotation.
+KEEPER_ROTATION_REQUESTER = "sync_app.rotation.execution.requests.request_for_secret"
+KEEPER_ENVIRONMENT_PANELS = [
+    "secrets_app.views.panels.keys.KeyPanel",
+    "sync_app.views.panels.delivery.TargetPanel",
+    "sync_app.views.consents.ConsentPanel",
+]
+KEEPER_NOTIFIERS = [
+    "environments_app.notifications.email.EmailTransport",
+    "secrets_app.webhooks.transport.WebhookTransport",
+]
+# Called with the uuids of secrets whose values shall be replaced soon; each returns how many it will replace.
+KEEPER_ROTATION_RESCHEDULERS = ["sync_app.rotation.execution.schedule.bring_forward"]
+# Called with an environment's id and the names of its secrets that changed, after that is committed.
+KEEPER_CHANGE_LISTENERS = ["sync_app.runs.schedule.nudge_environment"]
+# Asked before a secret's value is written by hand, pulled or rolled back, and before it is deleted.
+KEEPER_WRITE_GUARDS = ["sync_app.rotation.policies.write_guard.guard"]
+# Called with what an environment is to name as its key; returns a warning, or raises InvalidField.
+KEEPER_ENVIRONMENT_KEY_CHECK = "secrets_app.key_operations.environment_keys.check_reference"
+# Who keeps what waits for a second person, and does it once it is approved.
+KEEPER_APPROVAL_EXECUTORS = [
+    "environments_app.approval_executor.AccessOwner",
+    "secrets_app.approval_executor.SecretsOwner",
+    "sync_app.approval_executor.SyncOwner",
+]
