@@ -93,7 +93,7 @@ AWS_ENDPOINT_URL_KMS = _aws.text(
 )
 AWS_ENDPOINT_URL_SECRETS_MANAGER = _aws.text(
     "AWS_ENDPOINT_URL_SECRETS_MANAGER",
-    help="Another address of Secrets Manager for the target `aws`. A private one must be in "
+    help="Another address of Secrets Manager for the target `aws`. Private addresses must be in "
     "KEEPER_OUTBOUND_ALLOWED.",
 )
 AWS_ENDPOINT_URL_STS = _aws.text("AWS_ENDPOINT_URL_STS", help="Another address of STS for that target.")

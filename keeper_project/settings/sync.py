@@ -30,7 +30,7 @@ KEEPER_DEFAULT_TARGET_ENVIRONMENT = _sync.text(
 )
 VAULT_URL = _sync.text(
     "VAULT_URL",
-    help="Address of Vault or OpenBao for the target `vault`. A private one must be in "
+    help="Address of Vault or OpenBao for the target `vault`. Private addresses must be in "
     "KEEPER_OUTBOUND_ALLOWED.",
 )
 VAULT_TOKEN = _sync.text(
