@@ -1,4 +1,4 @@
-"""The trail in the admin: to look at, never to change."""
+"""The audit log in the admin: to look at, never to change."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +70,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
 
     def get_queryset(self, request: HttpRequest) -> "models.QuerySet[AuditEvent]":
-        """Record that the trail is read, and return it."""
+        """Record that the audit log is read, and return it."""
         record_view(viewer=viewer_of(request), face="admin", wanted=dict(request.GET.items()))
         return super().get_queryset(request)
 

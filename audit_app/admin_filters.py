@@ -9,7 +9,7 @@ from django.db.models.constants import LOOKUP_SEP
 
 
 def names_hidden(shown: "ModelAdmin[Any]", lookup: str) -> bool:
-    """Say whether a lookup passes through a column that is never shown, here or in a related model.
+    """Return whether a lookup passes through a column that is never shown, here or in a related model.
 
     What `?password__regex=` finds tells a hash letter by letter, without showing it.
     """

@@ -1,4 +1,4 @@
-"""System checks: what the trail needs to be set up rightly."""
+"""System checks: what the audit log needs to be set up rightly."""
 
 from typing import Any
 
@@ -75,7 +75,7 @@ def outbound_networks(**_kwargs: Any) -> list[CheckMessage]:
 
 
 def sinks(**_kwargs: Any) -> list[CheckMessage]:
-    """Refuse what is no sink, before the trail goes unsigned or events wait."""
+    """Refuse what is no sink, before the audit log goes unsigned or events wait."""
     name = "KEEPER_EVENT_SINKS"
     try:
         event_sinks()
@@ -101,7 +101,7 @@ def sinks(**_kwargs: Any) -> list[CheckMessage]:
 
 
 def retention(**_kwargs: Any) -> list[CheckMessage]:
-    """Refuse a retention of the trail that is shorter than what has to be at hand."""
+    """Refuse a retention of the audit log that is shorter than what has to be at hand."""
     if not 0 < settings.KEEPER_AUDIT_RETENTION_DAYS < MINIMUM_DAYS:
         return []
     return [

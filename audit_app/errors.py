@@ -22,7 +22,7 @@ class Immutable(AuditError):
 
 
 class Unrecorded(AuditError):
-    """A row that the trail says stands was to be deleted before its event was told that it is gone."""
+    """A row that the audit log says stands was to be deleted before its event was told that it is gone."""
 
 
 class LeaseUnwritable(AuditError):
@@ -46,15 +46,15 @@ class BadCheckpoint(AuditError):
 
 
 class SigningRefused(AuditError):
-    """The trail does not descend from its anchor, or is damaged: no checkpoint of it is signed."""
+    """The audit log does not descend from its anchor, or is damaged: no checkpoint of it is signed."""
 
 
 class NothingToResume(AuditError):
-    """The trail descends from its anchor: no operator has to let it go on."""
+    """The audit log descends from its anchor: no operator has to let it continue."""
 
 
 class AnchorUnavailable(AuditError):
-    """No sink that can be read back answers: nobody can tell what the trail must descend from."""
+    """No sink that can be read back answers: nobody can tell what the audit log must descend from."""
 
 
 class NothingToPrune(AuditError):
@@ -62,11 +62,11 @@ class NothingToPrune(AuditError):
 
 
 class PruneRefused(AuditError):
-    """Old events are not taken out of the trail now; the message says what has to be put right."""
+    """Old events are not taken out of the audit log now; the message says what has to be put right."""
 
 
 class BadBundle(AuditError):
-    """A bundle of the trail is not what it has to be: nothing may rely on it."""
+    """A bundle of the audit log is not what it has to be: nothing may rely on it."""
 
 
 class BadSink(AuditError):

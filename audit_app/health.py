@@ -1,4 +1,4 @@
-"""Whether what the trail stands on works."""
+"""Whether what the audit log stands on works."""
 
 from django.db import connection
 

@@ -35,7 +35,7 @@ def stream_events() -> None:
 
 @shared_task(name="audit_app.tasks.prune_trail")
 def prune_trail() -> None:
-    """Take out of the trail what is older than its retention, if there is one."""
+    """Take out of the audit log what is older than its retention, if there is one."""
     prune_if_due()
 
 

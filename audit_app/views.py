@@ -91,7 +91,7 @@ class EventOrder:
 @login_required
 @require_GET
 def activity(request: HttpRequest) -> HttpResponse:
-    """List the events that one may read, newest first."""
+    """List the events that the actor may read, newest first."""
     viewer = viewer_of(request)
     named = trail_policy().named_streams(viewer)
     form = EventFilterForm(request.GET, environments=named)

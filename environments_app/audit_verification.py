@@ -43,7 +43,7 @@ class Verification:
 
 
 def verify_trail(*, actor: Principal, extent: Extent) -> Verification:
-    """Verify the trail against its anchors, and in full all rows too; takes a while where there is much.
+    """Verify the audit log against its anchors, and in full all rows too; takes a while where there is much.
 
     Raises Forbidden unless the actor administers Keeper.
     """

@@ -10,11 +10,11 @@ SLACK: Final = timedelta(minutes=5)
 
 
 def has_begun(start: datetime) -> bool:
-    """Say whether a start is past; one in the future was written under another clock."""
+    """Return whether a start is past; one in the future was written under another clock."""
     return start <= timezone.now() + SLACK
 
 
 def is_in(end: datetime, *, within: timedelta) -> bool:
-    """Say whether an end is to come, and no later than what began now would end."""
+    """Return whether an end is to come, and no later than what began now would end."""
     now = timezone.now()
     return now < end <= now + within + SLACK

@@ -18,11 +18,11 @@ class Suspended(Forbidden):
 
 
 class ConfirmationNeeded(AccessError):
-    """The person of a session must prove anew who they are before this act."""
+    """The person of a session must prove again who they are before this act."""
 
 
 class BadToken(AccessError):
-    """A service token opens nothing; `reason` is for the trail, never for the caller."""
+    """A service token opens nothing; `reason` is for the audit log, never for the caller."""
 
     def __init__(self, reason: str) -> None:
         super().__init__("The token is not valid.")
@@ -84,7 +84,7 @@ class ApprovalVoid(Conflict):
 class SamlRefused(AccessError):
     """A sign-in through the identity provider is refused.
 
-    `reason` is a fixed word for the trail, the message a sentence for whoever tried.
+    `reason` is a fixed word for the audit log, the message a sentence for whoever tried.
     """
 
     def __init__(self, reason: str, sentence: str) -> None:

@@ -86,7 +86,7 @@ class SecretAdmin(ServiceAdmin):
 
     @admin.display(boolean=True, description="resolves references", ordering="resolves_as")
     def resolves(self, row: Secret) -> bool:
-        """Say whether references in the value are resolved when it is delivered."""
+        """Return whether references in the value are resolved when it is delivered."""
         return row.resolves_references
 
     def get_deleted_objects(
@@ -202,7 +202,7 @@ class DataKeyAdmin(ServiceAdmin):
 
     @admin.display(boolean=True, description="opens")
     def opens(self, row: DataKey) -> bool | None:
-        """Say whether it opened when it was checked last."""
+        """Return whether it opened when it was checked last."""
         return row.check_problem == "" if row.checked_at else None
 
     @admin.action(description="Check now whether they open", permissions=["view"])

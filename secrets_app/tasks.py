@@ -16,7 +16,7 @@ def purge_deleted() -> None:
 
 @shared_task(name="secrets_app.tasks.sweep")
 def sweep_integrity() -> None:
-    """Begin the sweep that is due, or carry on the one under way."""
+    """Begin the sweep that is due, or continue the one under way."""
     integrity_sweep.go_on()
 
 

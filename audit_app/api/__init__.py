@@ -1,1 +1,1 @@
-"""The API of the trail."""
+"""The API of the audit log."""

@@ -1,4 +1,4 @@
-"""The API of the trail: read only."""
+"""The API of the audit log: read only."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -18,7 +18,7 @@ from audit_app.queries.access_log import record_view
 
 
 class EventDocument(serializers.Serializer[AuditEvent]):
-    """One event of the trail."""
+    """One event of the audit log."""
 
     stream = serializers.CharField()
     sequence = serializers.IntegerField()
@@ -64,7 +64,7 @@ class EventQuery(serializers.Serializer[Any]):
 
 
 class EventListView(GenericAPIView[AuditEvent]):
-    """The events that one may read."""
+    """The events that the actor may read."""
 
     queryset = AuditEvent.objects.none()
     serializer_class = EventDocument

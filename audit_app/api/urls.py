@@ -1,4 +1,4 @@
-"""The routes of the trail, under /api/."""
+"""The routes of the audit log, under /api/."""
 
 from django.urls import path
 

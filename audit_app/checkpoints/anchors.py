@@ -83,7 +83,7 @@ def read_back(*, thorough: bool = False) -> ReadBack:
     problems: list[Problem] = []
     losses: list[Loss] = []
     lacking: list[Problem] = []
-    # Before any is asked: what another worker delivers meanwhile is no loss.
+    # Before any is asked: what another worker delivers in the meantime is no loss.
     taken, due = _taken(), _due()
     for sink in checkpoint_sinks():
         if not sink.readable:
@@ -118,8 +118,8 @@ def _taken() -> dict[str, int]:
 def _due() -> int:
     """Return the number that every sink must have reached: of the newest checkpoint that is not fresh.
 
-    What is noted of a sink may be edited together with the sink, so that this goes by what was signed. A
-    trail of some age that was never signed is due its first one.
+    What is noted of a sink may be edited together with the sink, so that this goes by what was signed. An
+    audit log of some age that was never signed is due its first one.
     """
     before = timezone.now() - _DELIVERED_WITHIN
     number = Checkpoint.objects.filter(at__lt=before).order_by("-number").values_list("number", flat=True)
@@ -168,13 +168,13 @@ def contradictions(anchors: Sequence[Anchor]) -> Iterator[Problem]:
 
 
 def is_resumed(digest: bytes) -> bool:
-    """Say whether an operator let the trail go on from a state older than a checkpoint."""
+    """Return whether an operator let the audit log continue from a state older than a checkpoint."""
     return any(resumption.digest == digest for resumption in resumptions())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resumption:
-    """The seam that an operator put into the trail: which anchor it goes on without, and why."""
+    """The seam that an operator put into the audit log: which anchor it continues without, and why."""
 
     sequence: int
     number: int
@@ -183,7 +183,7 @@ class Resumption:
 
 
 def resumptions() -> Iterator[Resumption]:
-    """Yield the seams of the trail, oldest first; an event that Keeper did not write makes none."""
+    """Yield the seams of the audit log, oldest first; an event that Keeper did not write makes none."""
     events = AuditEvent.objects.filter(stream=streams.SYSTEM, action=Action.TRAIL_RESUME)
     for sequence in events.order_by("sequence").values_list("sequence", flat=True):
         for link in event_store.links(streams.SYSTEM, after=sequence - 1, until=sequence, limit=1):

@@ -1,4 +1,4 @@
-"""The seams in the trail, which verification tells of each time: restores, anchors gone on without, cuts."""
+"""The discontinuities of the audit log, listed by each verification: restores, accepted rollbacks, cuts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from audit_app.verification.prune_records import Cut, cuts_of, newest_cuts
 
 @dataclass(frozen=True, kw_only=True)
 class Seam:
-    """A place where the trail goes on from an older state, or without old events, as its event says."""
+    """A place where the audit log continues from an older state, or without old events, as its event says."""
 
     seam: str
     stream: str
@@ -25,7 +25,7 @@ class Seam:
 
 
 def seams() -> Iterator[Seam]:
-    """Yield each restore, resumption and cut that the trail went through, oldest first of each."""
+    """Yield each restore, resumption and cut that the audit log went through, oldest first of each."""
     yield from _restores()
     for resumed in resumptions():
         yield Seam(

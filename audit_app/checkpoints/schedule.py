@@ -1,4 +1,4 @@
-"""One pass of anchoring the trail: sign, deliver; and whether that has worked of late."""
+"""One anchoring pass of the audit log (sign, deliver), and its recent status."""
 
 from datetime import timedelta
 from typing import Final
@@ -51,7 +51,7 @@ def problems() -> list[str]:
     lost = AuditEvent.objects.filter(
         action=Action.INTEGRITY_VIOLATION, object_kind="sink", at__gt=timezone.now() - _LOSS_SHOWN
     )
-    # Its event names it: where the trail goes is nobody's business who may not see that.
+    # Its event names it: where the audit log goes is nobody's business who may not see that.
     if lost.exists():
         found.append("a sink of the audit trail was emptied or cut of late: it held less than it had taken")
     behind = lag(SinkState.objects.filter(name__in=events))

@@ -2,7 +2,7 @@
 
 Before anything is signed, the newest checkpoint is read back from the sinks, every event since is
 verified with its MAC, and each head must descend from that checkpoint's. Where one does not, the
-trail was cut, forked or set back: Keeper refuses to sign it and says so.
+audit log was cut, forked or set back: Keeper refuses to sign it and says so.
 """
 
 import logging
@@ -51,7 +51,7 @@ def make_checkpoint(*, at_once: bool = False) -> Checkpoint | None:
     `at_once` leaves out only the pause after another one. Any number of processes may call it: one
     of them makes each number. Call it outside a transaction, since it asks the sinks.
 
-    Raises SigningRefused if the trail is not what was signed before, AnchorUnavailable if no sink
+    Raises SigningRefused if the audit log is not what was signed before, AnchorUnavailable if no sink
     says what that was, KeyringUnavailable if the keys are not open.
     """
     keyring().open_all()
@@ -68,12 +68,12 @@ def make_checkpoint(*, at_once: bool = False) -> Checkpoint | None:
 
 
 def resume(*, actor: Actor, reason: str) -> int:
-    """Let checkpoints go on although the trail is older than its newest anchor: after a restore.
+    """Let checkpoints continue although the audit log is older than its newest anchor: after a restore.
 
-    Records which checkpoint the trail goes on without, and why; every verification names this seam
+    Records which checkpoint the audit log continues without, and why; every verification names this seam
     from then on. Returns the number of that checkpoint. Who may ask for it is for the caller to say.
 
-    Raises NothingToResume if the trail does descend from its anchor, AnchorUnavailable if none is read.
+    Raises NothingToResume if the audit log does descend from its anchor, AnchorUnavailable if none is read.
     """
     back = read_back()
     lost = list(contradictions(back.anchors))
@@ -170,7 +170,7 @@ def _made(row: Checkpoint | None) -> Checkpoint | None:
 
 
 def _base(back: ReadBack) -> SignedCheckpoint | None:
-    """Return the newest anchor that the trail must descend from. Raises SigningRefused."""
+    """Return the newest anchor that the audit log must descend from. Raises SigningRefused."""
     _refuse([*back.problems, *contradictions(back.anchors)])
     newest = back.newest
     if newest is None or is_resumed(newest.checkpoint.digest):
@@ -188,7 +188,7 @@ def _signed_or_refuse(row: Checkpoint | None) -> SignedCheckpoint | None:
 def _require_descent(
     anchor: SignedCheckpoint | None, newest: SignedCheckpoint | None, heads: Mapping[str, Head]
 ) -> None:
-    """Refuse unless every stream goes on from the anchor, through the newest stored checkpoint."""
+    """Refuse unless every stream continues from the anchor, through the newest stored checkpoint."""
     _refuse(chain_problems(anchor))
     since = anchor.statement.heads if anchor else {}
     through = newest.statement.heads if newest else {}
@@ -227,7 +227,7 @@ def descent_problems(
 
 
 def _start(stream: str, signed_head: Head | None, cut: Cut | None) -> Head:
-    """Return where to go on from: what was signed, or where retention cut after it."""
+    """Return where to continue from: what was signed, or where retention cut after it."""
     if cut and (signed_head is None or signed_head.sequence < cut.through):
         return cut.head
     return signed_head or beginning(stream)
@@ -270,7 +270,7 @@ def _signed(statement: Statement) -> SignedCheckpoint:
 def _note_loss(loss: Loss) -> None:
     """Say once that a sink holds less than it took, and let it be given all that it lacks again.
 
-    Signing goes on: the next anchor is worth more than none, and a second sink may hold the rest.
+    Signing continues: the next anchor is worth more than none, and a second sink may hold the rest.
     """
     with transaction.atomic():
         state = SinkState.objects.filter(name=loss.sink, position=loss.taken)
@@ -302,7 +302,7 @@ def _refuse(problems: Iterable[Problem]) -> None:
 
 
 def _refused(error: SigningRefused | AnchorUnavailable) -> None:
-    """Say once that nothing is signed: in the trail, in the log, and to whoever is told."""
+    """Say once that nothing is signed: in the audit log, in the log, and to whoever is told."""
     text = str(error)[:_MAX_TEXT]
     state, _ = SinkState.objects.get_or_create(name=SIGNING)
     with transaction.atomic():

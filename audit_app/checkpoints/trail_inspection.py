@@ -38,7 +38,7 @@ def since_checkpoint(*, tally: Tally | None = None) -> Iterator[Problem]:
     back = yield from _asked(tally)
     base = back.newest.checkpoint if back.newest and not list(contradictions(back.anchors)) else None
     if base is not None and not Checkpoint.objects.filter(number=base.number).exists():
-        # The trail was resumed without this one.
+        # The audit log was resumed without this one.
         base = None
     if base is not None and base != _newest_stored():
         yield from stored_problems(base.number)

@@ -27,7 +27,7 @@ def canonical_json(value: object) -> bytes:
 def parsed_details(stored: object) -> dict[str, Any]:
     """Return what an event's details say: nothing if somebody made them other than a JSON object.
 
-    Readers go on past such an event; that it was edited is for the chain to say.
+    Readers continue past such an event; that it was edited is for the chain to say.
     """
     try:
         details = json.loads(stored) if isinstance(stored, str) else None

@@ -7,7 +7,7 @@ it and the key that signs it, so that an older, another or a forked trail cannot
     digest     = SHA-256(statement)
     signature  = Ed25519(b"keeper/v1/checkpoint" | digest)
     succession = Ed25519 by the key before, over b"keeper/v1/checkpoint-key" | deployment | new key's uuid
-                 | new public key: whoever trusts the old key may go on with the new one
+                 | new public key: whoever trusts the old key may continue with the new one
 """
 
 import hashlib
@@ -46,7 +46,7 @@ class Succession(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """What a checkpoint says; `previous` is the digest of the one before it, GENESIS for the first."""
+    """What a checkpoint says; `previous` is the digest of the previous one it, GENESIS for the first."""
 
     deployment: UUID
     number: int
@@ -56,7 +56,7 @@ class Statement:
     key_id: UUID
     public_key: bytes
     succession: Succession | None = None
-    # The trail was resumed by an operator, from a state that is older than the checkpoint before.
+    # The audit log was resumed by an operator, from a state that is older than the checkpoint before.
     resumed: bool = False
 
     def text(self) -> str:
@@ -144,7 +144,7 @@ class SignedCheckpoint:
         return cls(text, signature, Statement.parsed(text))
 
     def is_signed_by(self, public_key: bytes) -> bool:
-        """Say whether a key has signed it, and is the one that it names."""
+        """Return whether a key has signed it, and is the one that it names."""
         named = self.statement.public_key == public_key
         return named and verifies(public_key, signed_message(self.digest), self.signature)
 
@@ -160,7 +160,7 @@ def succession_message(deployment: UUID, key_id: UUID, public_key: bytes) -> byt
 
 
 def verifies(public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """Say whether an Ed25519 signature is right; a key or signature of a wrong length is not."""
+    """Return whether an Ed25519 signature is right; a key or signature of a wrong length is not."""
     try:
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
     except (InvalidSignature, ValueError):

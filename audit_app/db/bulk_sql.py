@@ -120,7 +120,7 @@ def _with_shared(
 
 
 def _is_shared(column: Sequence[Any]) -> bool:
-    """Say whether a column holds one value throughout, other than bytes, which need not be text."""
+    """Return whether a column holds one value throughout, other than bytes, which need not be text."""
     first = column[0]
     alike = column.count(first) == len(column) and len(set(map(type, column))) == 1
     return alike and not isinstance(first, bytes | bytearray | memoryview)

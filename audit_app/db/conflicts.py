@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def is_collision(error: OperationalError) -> bool:
-    """Say whether the same may well go through when it is asked again: the transaction was rolled back."""
+    """Return whether the same may well go through when it is asked again: the transaction was rolled back."""
     code = getattr(error.__cause__, "sqlite_errorcode", None)
     if code is not None:
         return code & 0xFF in _SQLITE

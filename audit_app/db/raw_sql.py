@@ -45,5 +45,5 @@ def _make_ready(database: BaseDatabaseWrapper) -> None:
 
 @lru_cache(maxsize=64)
 def _marked(sql: str) -> str:
-    """Return a statement with the marks of SQLite's driver, which Django would put in anew each time."""
+    """Return a statement with the marks of SQLite's driver, which Django would put in again each time."""
     return sql.replace("%s", "?")

@@ -5,7 +5,7 @@ from typing import Final
 
 
 class Action(StrEnum):
-    """An act that the policy decides on, that the trail records, or both.
+    """An act that the policy decides on, that the audit log records, or both.
 
     The values are written into the chain and must never change.
     """
@@ -70,7 +70,7 @@ class Action(StrEnum):
     # A value handed to a target of the sync, and one taken from it.
     SECRET_DELIVER = "secret.deliver"
     SECRET_PULL = "secret.pull"
-    # A rotation wrote down the next value; made it current, or the one before again; dropped one.
+    # A rotation wrote down the next value; made it current, or the previous one again; dropped one.
     SECRET_STAGE = "secret.stage"
     SECRET_ROTATE = "secret.rotate"
     SECRET_UNSTAGE = "secret.unstage"
@@ -157,11 +157,11 @@ class Action(StrEnum):
     KEY_MIGRATION_FINALISE = "key_migration.finalise"
     KEY_MIGRATION_ROLLBACK = "key_migration.rollback"
 
-    # Somebody read or searched the trail itself.
+    # Somebody read or searched the audit log itself.
     TRAIL_VIEW = "trail.view"
     TRAIL_VERIFY = "trail.verify"
     TRAIL_EXPORT = "trail.export"
-    # An operator lets checkpoints go on from a state that is older than the newest anchor.
+    # An operator lets checkpoints continue from a state that is older than the newest anchor.
     TRAIL_RESUME = "trail.resume"
     # Retention took old events out of a stream: the record of what, and where they are now.
     TRAIL_PRUNE = "trail.prune"

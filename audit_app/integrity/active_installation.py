@@ -39,9 +39,9 @@ _CHANGES: Final = (Action.DEPLOYMENT_ACTIVATE, Action.DEPLOYMENT_RESTORE)
 
 
 def is_active() -> bool:
-    """Say whether this process belongs to the installation that was activated last.
+    """Return whether this process belongs to the installation that was activated last.
 
-    Before any was, as in a new database, it does: by the trail, since a row can be taken away.
+    Before any was, as in a new database, it does: by the audit log, since a row can be taken away.
     """
     row = current()
     if row is None:
@@ -61,8 +61,8 @@ def current() -> Installation | None:
 
 
 def problems() -> Iterator[Problem]:
-    """Find a row that is not the one of which the trail says that it was activated, or restored, last."""
-    # At one instant, so that an activation meanwhile is no damage.
+    """Find a row that is not the one of which the audit log says that it was activated, or restored, last."""
+    # At one instant, so that an activation in the meantime is no damage.
     with transaction.atomic():
         last, row = _last_change(), current()
     if row is None and last is not None:
@@ -109,7 +109,7 @@ def here() -> str:
 
 
 def claim_first(*, actor: Actor) -> bool:
-    """Make this the active installation if none ever was; say whether it became so."""
+    """Make this the active installation if none ever was; return whether it became so."""
     if current() is not None:
         return False
     activate(actor=actor)
@@ -184,7 +184,7 @@ def _lease_path() -> Path | None:
 
 
 def _is_taken(row: Installation) -> bool:
-    """Say whether the lease names another installation of this deployment."""
+    """Return whether the lease names another installation of this deployment."""
     lease = _read_lease()
     if lease is None or lease.get("deployment") != str(deployment_uuid()):
         return False

@@ -16,7 +16,7 @@ _DATA_ERRORS = (ValueError, TypeError, KeyError, AuditError)
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One thing found wrong; `stream` and `sequence` say where in the trail, if it is there."""
+    """One thing found wrong; `stream` and `sequence` say where in the audit log, if it is there."""
 
     kind: str
     object: str

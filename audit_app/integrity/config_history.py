@@ -78,7 +78,7 @@ def tie_entry(instance: LogEntry, *, created: bool, **_signal: Any) -> None:
 
 
 def entry_uuid(pk: int) -> UUID:
-    """Return the uuid under which the trail knows an entry."""
+    """Return the uuid under which the audit log knows an entry."""
     return uuid5(deployment_uuid(), f"log-entry:{pk}")
 
 
@@ -114,7 +114,7 @@ def exposed_fields(model: type[models.Model], forbidden: frozenset[str]) -> list
 
 
 def log_entries() -> Iterator[Problem]:
-    """Compare every entry with its event in the trail, both ways."""
+    """Compare every entry with its event in the audit log, both ways."""
     yield from _untied_entries()
     yield from _lost_entries()
 

@@ -40,10 +40,10 @@ M = TypeVar("M", bound=models.Model)
 
 
 class AuthenticatedQuerySet(models.QuerySet[M]):
-    """A queryset that deletes no rows of which the trail tells: nobody has said of each that it is gone."""
+    """A queryset that refuses `delete()` where the audit log records states of its rows."""
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        """Delete the rows. Raises Unrecorded where the trail tells of them."""
+        """Delete the rows. Raises Unrecorded where the audit log tells of them."""
         if cast("type[AuthenticatedRow]", self.model).RECORDED:
             raise Unrecorded(f"delete each {self.model.__name__} by itself, and record that it is gone")
         return super().delete()
@@ -61,7 +61,7 @@ class AuthenticatedRow(Identified):
     a model got after rows were written goes into `MAC_COVERS_IF_SET`: it is covered where it holds
     something, so that older rows, which hold nothing there, stay genuine.
 
-    Where the trail tells of each state of a row (`RECORDED`), it has to tell of its end as well, or
+    Where the audit log tells of each state of a row (`RECORDED`), it has to tell of its end as well, or
     verification finds it lost: `row_state(row, gone=True)` goes into an event before `delete()`.
     """
 
@@ -98,7 +98,7 @@ class AuthenticatedRow(Identified):
         self.row_mac = keyring().mac(Purpose.ROW_MAC, self._mac_message())
 
     def is_authentic(self) -> bool:
-        """Say whether the covered columns are those that Keeper wrote.
+        """Return whether the covered columns are those that Keeper wrote.
 
         Raises KeyringUnavailable if the keys are not open.
         """

@@ -1,4 +1,4 @@
-"""Holds authenticated rows against the trail, so that an old state put back by SQL is found.
+"""Holds authenticated rows against the audit log, so that an old state put back by SQL is found.
 
 A MAC proves that Keeper once wrote a row, not that the row still stands: a revoked membership
 could be inserted again as it was. So the event of a change carries a digest of the MAC of each row
@@ -33,7 +33,7 @@ class LastState(NamedTuple):
     at: str
 
     def follows(self, other: "LastState") -> bool:
-        """Say whether this was recorded later, going only by columns that the chain covers.
+        """Return whether this was recorded later, going only by columns that the chain covers.
 
         Within a stream that is the sequence, whatever a clock said; across streams, the time.
         """
@@ -63,7 +63,7 @@ def state_digest(row: AuthenticatedRow) -> str:
 
 
 def names_rows(details: str) -> bool:
-    """Say whether an event's details hold the state of rows, as `last_states` reads it."""
+    """Return whether an event's details hold the state of rows, as `last_states` reads it."""
     return f'"{_DETAIL}"' in details
 
 
@@ -110,7 +110,7 @@ def _last_of_any_stream(newest: Mapping[tuple[str, str], LastState]) -> dict[str
 def contradictions(rows: Sequence[AuthenticatedRow], states: Mapping[str, LastState]) -> Iterator[Problem]:
     """Yield each row that is not as the newest event about it says; rows without one are passed over.
 
-    `states` must have been read after the rows. A row that was changed or removed meanwhile is
+    `states` must have been read after the rows. A row that was changed or removed in the meantime is
     passed over as well: its event came with the change, so that the next run judges it.
     """
     for row in rows:
@@ -128,7 +128,7 @@ def contradictions(rows: Sequence[AuthenticatedRow], states: Mapping[str, LastSt
 
 
 def lost_rows() -> Iterator[Problem]:
-    """Find rows that the trail says stand, and that are gone: somebody hides them, or takes rights away."""
+    """Find rows that the audit log records as existing but that are missing: hidden, or rights removed."""
     events = AuditEvent.objects.filter(outcome=Outcome.ALLOWED, details__contains=f'"{_DETAIL}"')
     actions = list(events.values_list("action", flat=True).order_by().distinct())
     states = last_states(actions)
@@ -137,7 +137,7 @@ def lost_rows() -> Iterator[Problem]:
         if issubclass(model, AuthenticatedRow):
             stored = model._default_manager.values_list("uuid", flat=True)  # noqa: SLF001 - any model
             standing.difference_update(map(str, stored.iterator(chunk_size=_BATCH)))
-    # What was removed meanwhile has its event by now.
+    # What was removed in the meantime has its event by now.
     later = last_states(actions) if standing else {}
     for uuid in sorted(standing):
         state = later[uuid]
@@ -154,7 +154,7 @@ def lost_rows() -> Iterator[Problem]:
 
 
 def _digest(row_mac: bytes) -> str:
-    """Return what the trail keeps of a MAC: enough to compare, and no MAC for who may read the trail."""
+    """Return the digest of a MAC that events hold: it can be compared without revealing the MAC."""
     return hashlib.sha256(bytes(row_mac)).hexdigest()[:32]
 
 

@@ -1,4 +1,4 @@
-"""Who may read which streams of the trail, injected from above by KEEPER_AUDIT_ACCESS_POLICY."""
+"""Who may read which streams of the audit log, injected from above by KEEPER_AUDIT_ACCESS_POLICY."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, cast
@@ -10,7 +10,7 @@ from audit_app.events.actors import Actor
 
 
 class TrailPolicy(Protocol):
-    """Decides what an actor may read of the trail."""
+    """Decides what an actor may read of the audit log."""
 
     def readable_streams(self, actor: Actor) -> list[str] | None:
         """Return the streams that the actor may read, or None for all of them."""

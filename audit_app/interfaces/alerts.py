@@ -1,4 +1,4 @@
-"""Tells people about the trail itself, by what KEEPER_AUDIT_ALERTS injects from above."""
+"""Tells people about the audit log itself, by what KEEPER_AUDIT_ALERTS injects from above."""
 
 from collections.abc import Sequence
 from typing import Protocol, cast

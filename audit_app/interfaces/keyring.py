@@ -1,4 +1,4 @@
-"""The keys of the trail, injected from above by KEEPER_KEYRING."""
+"""The keys of the audit log, injected from above by KEEPER_KEYRING."""
 
 import threading
 from collections.abc import Iterable, Mapping
@@ -68,7 +68,7 @@ class Keyring(Protocol):
         ...
 
     def verify_all(self, purpose: Purpose, tagged: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Say whether `verify` would say so of every (message, tag); for many this is much faster.
+        """Return whether `verify` would say so of every (message, tag); for many this is much faster.
 
         Raises KeyringUnavailable if the keys cannot be opened.
         """
@@ -138,6 +138,6 @@ def keep_keyring(instance: Keyring) -> None:
 
 
 def forget_keyring() -> None:
-    """Drop the process's keyring, so that the next use makes it anew (for tests and key changes)."""
+    """Drop the process's keyring, so that the next use makes it again (for tests and key changes)."""
     global _instance  # noqa: PLW0603 - one a process is the point
     _instance = None

@@ -101,7 +101,7 @@ class ReadManifestItem(AppendOnly):
 
 
 class AuditEvent(AppendOnly, Identified):
-    """One act, chained to the one before it in its stream. Only record.py makes them.
+    """One act, chained to the previous one it in its stream. Only record.py makes them.
 
     `details` is canonical JSON text; `hash` is SHA-256(previous hash | canonical bytes) and
     `mac` the keyring's tag over it (see chain.py).

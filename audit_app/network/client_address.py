@@ -45,7 +45,7 @@ def _name_in_wsgi(header: str) -> str:
 
 
 def is_trusted_proxy(address: str) -> bool:
-    """Say whether an address lies in settings.KEEPER_TRUSTED_PROXIES; no address: "unix" does."""
+    """Return whether an address lies in settings.KEEPER_TRUSTED_PROXIES; no address: "unix" does."""
     trusted = settings.KEEPER_TRUSTED_PROXIES
     if not trusted:
         return False

@@ -61,7 +61,7 @@ def normalised_endpoint(url: str) -> str:
 
 
 def is_permitted(address: str, *, encrypted: bool) -> bool:
-    """Say whether Keeper may connect to this numeric address, with or without TLS."""
+    """Return whether Keeper may connect to this numeric address, with or without TLS."""
     ip = _underlying(ipaddress.ip_address(address))
     if any(ip in network for network in allowed_networks(tuple(settings.KEEPER_OUTBOUND_ALLOWED))):
         return True

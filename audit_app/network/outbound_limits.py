@@ -265,6 +265,6 @@ def _wait(line: socket.socket) -> Iterator[Limit]:
 
 
 def _cut(line: socket.socket) -> None:
-    """Close a connection for good, whatever file objects a library keeps of it."""
+    """Close a connection, even if a library still holds file objects of it."""
     if (descriptor := line.detach()) >= 0:
         os.close(descriptor)

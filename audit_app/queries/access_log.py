@@ -1,4 +1,4 @@
-"""Records that somebody reads the trail itself (PCI DSS 4.0.1, 10.2.1.3; docs/adr/0017)."""
+"""Records that somebody reads the audit log itself (PCI DSS 4.0.1, 10.2.1.3; docs/adr/0017)."""
 
 import hashlib
 from collections.abc import Collection, Mapping
@@ -23,7 +23,7 @@ _CHOSEN: Final = frozenset({"action", "actions", "outcome", "environment", "even
 
 
 def record_view(*, viewer: Actor, face: str, wanted: Mapping[str, object]) -> None:
-    """Record that `viewer` reads the trail by a page or the API, and by which filters, before they do.
+    """Record that `viewer` reads the audit log by a page or the API, and by which filters, before they do.
 
     Of what was typed only that something was: people paste into a search what belongs into no record. The
     same view again within a minute is not recorded again; who may read nothing has viewed nothing.

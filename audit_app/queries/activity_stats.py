@@ -1,8 +1,8 @@
-"""How many events of which kind each day saw, for charts of the trail.
+"""How many events of which kind each day saw, for charts of the audit log.
 
-The trail is only ever appended to, so that what was counted of a day that is over stays true: it is
+The audit log is only ever appended to, so that what was counted of a day that is over stays true: it is
 kept in the cache, which holds numbers by stream, action and outcome and nothing of an event's own. A day
-that goes on is counted anew each time; where it holds many events already, once a minute.
+that continues is counted again each time; where it holds many events already, once a minute.
 """
 
 from collections import Counter, defaultdict

@@ -1,4 +1,4 @@
-"""The trail's own sections of reports: privileged acts, refusals, and how well the chain is anchored."""
+"""The audit log's own sections of reports: privileged acts, refusals, and how well the chain is anchored."""
 
 from collections.abc import Iterator
 from typing import Final

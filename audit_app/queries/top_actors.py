@@ -1,4 +1,4 @@
-"""Who did most of late, for a chart: one statement, kept for a few minutes since it looks at every event."""
+"""The most active actors recently, for a chart: one statement, cached because it reads every event."""
 
 import hashlib
 from datetime import UTC, datetime, time, timedelta

@@ -93,7 +93,7 @@ def _head(row: Sequence[Any] | None) -> Head | None:
 
 
 def append(stream: str, entries: Sequence[Entry], *, after: int) -> bool:
-    """Store the links that follow a locked head and move it to the last; say whether it stood there."""
+    """Store the links that follow a locked head and move it to the last; return whether it stood there."""
     fields, _, link_hash, _ = entries[-1].link
     rows = [_row(entry) for entry in entries]
     moved: list[Any] = [fields.sequence, link_hash, stream, after]
@@ -112,7 +112,7 @@ def append(stream: str, entries: Sequence[Entry], *, after: int) -> bool:
 
 
 def takes_several() -> bool:
-    """Say whether statements can go to the server together: each alone is a way there and back."""
+    """Return whether statements can go to the server together: each alone is a way there and back."""
     return _goes_together(connections[DEFAULT_DB_ALIAS])
 
 
@@ -121,7 +121,7 @@ def _goes_together(database: BaseDatabaseWrapper) -> bool:
 
 
 def commit_at_once(stream: str, entries: Sequence[Entry], *, after: Head) -> bool:
-    """Commit the links that follow a head, by one way to the server; say whether the head stood there.
+    """Commit the links that follow a head, by one way to the server; return whether the head stood there.
 
     If it did not, nothing is stored: the head moves only from there, and each link is stored only
     where the head has moved to the last of them. Where no transaction is open, and `takes_several`.

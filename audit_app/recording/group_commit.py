@@ -1,8 +1,8 @@
 """Lets threads that record at the same time commit together.
 
-A commit waits for the disk, and its stream's head stays locked meanwhile: threads that take turns
+A commit waits for the disk, and its stream's head stays locked in the meantime: threads that take turns
 wait for each other's disk. Here the thread whose turn it is writes what all have waiting for the
-stream, in one transaction, and each of them goes on once that is committed.
+stream, in one transaction, and each of them continues once that is committed.
 """
 
 import os
@@ -62,7 +62,7 @@ class _Waiting(Generic[T, R]):
     def __init__(self, key: str, item: T) -> None:
         self.key = key
         self.item = item
-        # None until it is committed, and for good if the group failed.
+        # None until it is committed; stays None if the group failed.
         self.result: R | None = None
         self.has_turn = False
         # Held until another thread wakens this one.
@@ -117,7 +117,7 @@ class GroupCommit(Generic[T, R]):
         try:
             own.wakened.acquire()
         except BaseException:
-            # A signal's handler raised: nobody may go on waiting for this thread.
+            # A signal's handler raised: no thread may wait for this one any longer.
             self._leave(own)
             raise
 

@@ -1,4 +1,4 @@
-"""What is measured of the trail. Labels are words of its vocabulary, so that their number is bounded."""
+"""What is measured of the audit log. Labels are words of its vocabulary, so that their number is bounded."""
 
 import collections
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""The only writer of the trail: appends events to a stream and hands out receipts."""
+"""The only writer of the audit log: appends events to a stream and hands out receipts."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
@@ -108,11 +108,11 @@ class Receipt:
         return self._committed
 
     def covers(self, uuid: UUID) -> bool:
-        """Say whether the event was recorded for opening this row."""
+        """Return whether the event was recorded for opening this row."""
         return uuid.bytes in self._covers
 
     def covers_all(self, uuids: Iterable[bytes]) -> bool:
-        """Say whether the event was recorded for opening each of these rows."""
+        """Return whether the event was recorded for opening each of these rows."""
         return self._covers.issuperset(uuids)
 
     def __repr__(self) -> str:
@@ -137,7 +137,7 @@ def record(
     """Append one event, in the caller's transaction or else in its own.
 
     Raises BadDetails if the details have no canonical form, KeyringUnavailable if the key of
-    the trail is not open, and whatever the database raises: no record, no act.
+    the audit log is not open, and whatever the database raises: no record, no act.
     """
     draft = Draft(
         actor=actor, action=action, stream=stream, object=object, outcome=outcome,

@@ -38,7 +38,7 @@ class Bundle:
         return self.path.is_file()
 
     def is_unchanged(self) -> bool:
-        """Say whether the file is the one that was sealed; reads all of it. Raises OSError."""
+        """Return whether the file is the one that was sealed; reads all of it. Raises OSError."""
         digest = hashlib.sha256()
         with self.path.open("rb") as file:
             while chunk := file.read(_CHUNK):

@@ -24,7 +24,7 @@ _UNREADABLE: Final = (ValueError, KeyError, TypeError, AttributeError)
 def require_whole(path: Path, *, checkpoint: SignedCheckpoint, cuts: Mapping[str, Cut]) -> str:
     """Return a file's SHA-256. Raises BadBundle unless it is a whole bundle up to a checkpoint.
 
-    `cuts` are the last cuts of streams: what they kept comes first, and the chain goes on behind.
+    `cuts` are the last cuts of streams: what they kept comes first, and the chain continues behind.
     """
     check = _Check(checkpoint, cuts)
     digest = hashlib.sha256()

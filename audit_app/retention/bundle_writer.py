@@ -1,4 +1,4 @@
-"""Writes the trail as a bundle that anybody can verify without Keeper (docs/verify_offline.py).
+"""Writes the audit log as a bundle that anybody can verify without Keeper (docs/verify_offline.py).
 
 A bundle is one file of JSON lines, each with its `kind`:
 
@@ -9,7 +9,7 @@ A bundle is one file of JSON lines, each with its `kind`:
     checkpoint  what was signed, in the order of its number, as the sinks hold it
     end         once, last: how many of each, so that a bundle cut short shows it
 
-It holds no value of a secret, as the trail itself holds none.
+It holds no value of a secret, as the audit log itself holds none.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ _MANIFESTS_PER_QUERY: Final = 200
 def bundle(streams: Sequence[str] | None = None) -> Iterator[bytes]:
     """Yield the lines of a bundle: of all streams, or of those named; memory stays flat.
 
-    What is recorded meanwhile is left out. What is damaged is written as it is stored, for the verifier
+    What is recorded in the meantime is left out. What is damaged is written as it is stored, for the verifier
     to name.
     """
     # Before the heads, so that these have reached what the checkpoints name.

@@ -1,6 +1,6 @@
-"""Retention: seals old events, writes them to a bundle outside, and takes out of the trail what may go.
+"""Retention: seals old events, writes them to a bundle outside, and takes out of the audit log what may go.
 
-In this order, so that a crash anywhere loses nothing and leaves a trail that verifies:
+In this order, so that a crash anywhere loses nothing and leaves an audit log that verifies:
 
 1. the newest checkpoint older than the given time says how far, if every sink that can be read holds it;
 2. all events up to it are verified, with their MACs, and no sink of events still lacks one;

@@ -75,7 +75,7 @@ class OldEvent(NamedTuple):
 
 
 def is_passing(event: OldEvent) -> bool:
-    """Say whether an event may be taken out by what it is."""
+    """Return whether an event may be taken out by what it is."""
     if names_rows(event.details):
         return False
     return event.outcome == Outcome.DENIED or event.action in _PASSING_TEXTS

@@ -25,7 +25,7 @@ def verify(
 ) -> Iterator[Problem]:
     """Yield the first damage of each stream, then of each manifest; nothing if all is sound.
 
-    Memory stays flat, and events may be appended meanwhile. With `stream` only that one is
+    Memory stays flat, and events may be appended in the meantime. With `stream` only that one is
     verified. `known` are the heads that checkpoints name: without, a tail that was cut off together
     with its head is not missed.
     """
@@ -69,14 +69,14 @@ def beginning(stream: str) -> Head:
 
 
 def _forked_cut(stream: str, start: Head, named: Iterable[Head]) -> Iterator[Problem]:
-    """Hold the place that a cut goes on from against a checkpoint that names just that one."""
+    """Hold the place that a cut continues from against a checkpoint that names just that one."""
     if any(head.sequence == start.sequence and head.hash != start.hash for head in named):
         message = "the cut does not go on from the event that a checkpoint names"
         yield stream_problem("forked", stream, start.sequence, message)
 
 
 def _surplus(stream: str, sequence: int, tally: Tally) -> Iterator[Problem]:
-    """Look for events behind the head, and go on if they were appended just now."""
+    """Look for events behind the head, and continue if they were appended just now."""
     extra = AuditEvent.objects.filter(stream=stream, sequence__gt=sequence).order_by("sequence")
     row = extra.values_list("sequence", flat=True).first()
     below = (

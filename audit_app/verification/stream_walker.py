@@ -18,7 +18,7 @@ from audit_app.recording import event_store
 
 
 def is_authentic(link: Link) -> bool:
-    """Say whether a link is as Keeper wrote it."""
+    """Return whether a link is as Keeper wrote it."""
     try:
         canonical = canonical_bytes(link.fields)
     except BadDetails:
@@ -51,7 +51,7 @@ class Tally:
     # Checkpoints that were read back from outside, and those that are stored.
     anchors: int = 0
     checkpoints: int = 0
-    # Restores, resumptions and cuts that the trail went through (restorations.py).
+    # Restores, resumptions and cuts that the audit log went through (restorations.py).
     seams: int = 0
     # Events that retention took out; each cut is vouched for by an event (cuts.py).
     cut: int = 0
@@ -92,7 +92,7 @@ class _Walk:
         self._is_keepers = partial(keyring().verify, Purpose.AUDIT_MAC)
 
     def to(self, until: Head) -> Problem | None:
-        """Go on to a head, and return the first damage on the way."""
+        """Continue to a head, and return the first damage on the way."""
         while self.sequence < until.sequence:
             if self._stride(until.sequence):
                 continue

@@ -43,12 +43,12 @@ _BATCH: Final = 200
 
 
 def may_answer(actor: Principal, request: AccessRequest) -> bool:
-    """Say whether this person may grant or refuse a request as it stands."""
+    """Return whether this person may grant or refuse a request as it stands."""
     return request.is_open and request.is_authentic() and answers(actor, request)
 
 
 def answers(actor: Principal, request: AccessRequest) -> bool:
-    """Say whether somebody may answer a request, whatever state it is in: never one's own, never a token."""
+    """Return whether the actor may answer a request in any state: never their own, and never with a token."""
     environment = request.environment
     if environment is None or actor.kind is not ActorKind.USER or is_own(actor, request):
         return False
@@ -60,7 +60,7 @@ def answers(actor: Principal, request: AccessRequest) -> bool:
 
 
 def is_own(actor: Principal, request: AccessRequest) -> bool:
-    """Say whether this is who asked."""
+    """Return whether this is who asked."""
     return actor.kind is ActorKind.USER and actor.uuid == request.requester.uuid
 
 
@@ -116,7 +116,7 @@ def grant(
 
 
 def refuse(*, actor: Principal, request: AccessRequest, comment: str = "") -> AccessRequest:
-    """Refuse a request, for good; return it as stored.
+    """Refuse a request; return it as stored.
 
     Raises Invisible, Forbidden (as `grant`), InvalidField, Conflict if it is answered already, Tampered.
     """

@@ -66,7 +66,7 @@ def ask(
 
 
 def visible_requests(actor: Principal) -> QuerySet[AccessRequest]:
-    """Return the requests that one may know: one's own, and those for environments that one manages."""
+    """Return the requests that one may know: one's own, and those for environments that the actor manages."""
     mine = Q(requester__uuid=actor.uuid) if actor.kind is ActorKind.USER else Q(pk__in=())
     places = environments_for(actor, Action.MEMBER_VIEW)
     managed = Q(environment__in=Environment.objects.filter(places)) if places is not None else Q(pk__in=())

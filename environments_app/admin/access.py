@@ -57,7 +57,7 @@ admin.site.unregister(django_admin.Group)  # type: ignore[attr-defined]  # the s
 
 @admin.register(User)
 class UserAdmin(ServiceAdmin):
-    """Accounts. They are disabled, never deleted: the trail names them."""
+    """Accounts. They are disabled, never deleted: the audit log names them."""
 
     form = UserForm
     list_display = ("username", "display_name", "email", "role", "is_active", "suspended_at", "last_login")
@@ -239,7 +239,7 @@ class ServiceTokenAdmin(ServiceAdmin):
         )
 
     def remove(self, *, actor: Principal, row: Any) -> None:
-        """Revoke a token; the row stays, since the trail names it."""
+        """Revoke a token; the row stays, since the audit log names it."""
         tokens.revoke(actor=actor, token=row)
 
 
@@ -313,7 +313,7 @@ class SecondFactorAdmin(ServiceAdmin):
 
 @admin.register(FailedSignIns)
 class FailedSignInsAdmin(ServiceAdmin):
-    """Wrong passwords of late, to look at; accounts are hashed."""
+    """Recent wrong passwords, read only; accounts are hashed."""
 
     list_display = ("bucket", "until", "count")
 

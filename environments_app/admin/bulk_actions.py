@@ -33,7 +33,7 @@ def act_on_each(
     """Do one thing to each row, and tell which were done and why others were not.
 
     `use_case` gets `actor` and the row by the name `takes`; what it refuses (`page.refusals`) is told of
-    that row, and the others go on. With `asks`, what it costs, nothing is done before a person agreed:
+    that row, and the others continue. With `asks`, what it costs, nothing is done before a person agreed:
     then the question is returned.
     """
     if asks and _AGREED not in request.POST:

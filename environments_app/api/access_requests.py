@@ -76,7 +76,7 @@ class AccessRefusal(StrictSerializer):
 
 
 class AccessRequestListView(AccessView):
-    """Requests that one may know: one's own, and those for environments that one manages."""
+    """Requests that one may know: one's own, and those for environments that the actor manages."""
 
     queryset = AccessRequest.objects.none()
     serializer_class = AccessRequestDocument
@@ -99,7 +99,7 @@ class AccessRequestListView(AccessView):
 
     @extend_schema(summary="Ask for access", request=NewAccessRequest, responses={202: AccessRequestDocument})
     def post(self, request: Request) -> Response:
-        """Ask for a role in an environment; the answer does not say whether there is one of that name."""
+        """Ask for a role in an environment; the answer does not return whether there is one of that name."""
         asked = access_requests.ask(actor=self.actor, **self.given(NewAccessRequest))
         return Response(
             AccessRequestDocument(asked).data,
@@ -144,7 +144,7 @@ class RefuseAccessView(AccessRequestActs):
 
     @extend_schema(summary="Refuse access", request=AccessRefusal, responses=AccessRequestDocument)
     def post(self, request: Request, id: int) -> Response:
-        """Refuse it for good; who asked is told, and thereby knows that the environment is there."""
+        """Refuse it. The requester is notified, which reveals that the environment exists."""
         found = self.asked(id)
         refused = decisions.refuse(actor=self.actor, request=found, **self.given(AccessRefusal))
         return Response(AccessRequestDocument(refused).data)

@@ -82,7 +82,7 @@ class DoneDocument(serializers.Serializer[Any]):
 
 
 class ApprovalListView(AccessView):
-    """Requests that one may know: one's own, and those of environments that one manages."""
+    """Requests that one may know: one's own, and those of environments that the actor manages."""
 
     queryset = Approval.objects.none()
     serializer_class = ApprovalDocument
@@ -147,7 +147,7 @@ class RefuseView(ApprovalActs):
 
     @extend_schema(summary="Refuse", request=DecisionDocument, responses=ApprovalDocument)
     def post(self, request: Request, id: int) -> Response:
-        """Refuse the act for good."""
+        """Refuse the act."""
         found = self.approval(id)
         decided = approvals.refuse(actor=self.actor, approval=found, **self.given(DecisionDocument))
         return Response(ApprovalDocument(decided).data)

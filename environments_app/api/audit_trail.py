@@ -1,4 +1,4 @@
-"""The API of the trail's integrity: the keys that sign it, and a verification."""
+"""The API of the audit log's integrity: the keys that sign it, and a verification."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -41,7 +41,7 @@ class ProblemFound(serializers.Serializer[Any]):
 
 
 class SeamFound(serializers.Serializer[Any]):
-    """A place where the trail goes on from an older state, or without old events."""
+    """A place where the audit log continues from an older state, or without old events."""
 
     seam = serializers.ChoiceField(choices=[(kind, kind) for kind in ("restore", "resume", "cut")])
     stream = serializers.CharField()
@@ -66,7 +66,7 @@ class VerificationDocument(serializers.Serializer[Any]):
 
 
 class PublicKeysView(APIView):
-    """The public keys of the trail."""
+    """The public keys of the audit log."""
 
     parameters: ClassVar[tuple[str, ...]] = ()
 
@@ -79,7 +79,7 @@ class PublicKeysView(APIView):
 
 
 class TrailVerificationView(APIView):
-    """Verifying the trail."""
+    """Verifying the audit log."""
 
     @extend_schema(
         summary="Verify the audit trail", request=VerificationRequest, responses=VerificationDocument

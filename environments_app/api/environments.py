@@ -50,7 +50,7 @@ class AccessView(GenericAPIView[Any]):
 
 
 class EnvironmentListView(AccessView):
-    """The environments that one may see, and new ones."""
+    """The environments that the actor may see, and new ones."""
 
     queryset = Environment.objects.none()
     serializer_class = documents.EnvironmentDocument
@@ -59,7 +59,7 @@ class EnvironmentListView(AccessView):
 
     @extend_schema(summary="List environments", responses=documents.EnvironmentDocument(many=True))
     def get(self, request: Request) -> Response:
-        """List the environments that one may see."""
+        """List the environments that the actor may see."""
         rows = self.page(Environment.objects.filter(visible_environments(self.actor)))
         document = documents.EnvironmentDocument(authentic(rows), many=True)
         return self.get_paginated_response(document.data)

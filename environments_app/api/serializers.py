@@ -103,7 +103,7 @@ class MemberDocument(serializers.ModelSerializer[Membership]):
         read_only_fields = fields
 
     def get_genuine(self, membership: Membership) -> bool:
-        """Say whether the row proves itself."""
+        """Return whether the row proves itself."""
         return membership.is_authentic()
 
 
@@ -166,7 +166,7 @@ class TokenDocument(serializers.ModelSerializer[ServiceToken]):
         return state_of(token)
 
     def get_genuine(self, token: ServiceToken) -> bool:
-        """Say whether the row proves itself."""
+        """Return whether the row proves itself."""
         return token.is_authentic()
 
 

@@ -88,7 +88,7 @@ def duration_words(minutes: int | None) -> str:
 
 
 def widens_request(request: AccessRequest, *, role: Role, prefix: str, minutes: int | None) -> bool:
-    """Say whether this is more than what somebody asked for."""
+    """Return whether this is more than what somebody asked for."""
     longer = request.minutes is not None and (minutes is None or minutes > request.minutes)
     return longer or role.rank > Role(request.role).rank or not _within(prefix, request.prefix)
 
@@ -111,7 +111,7 @@ def changing_membership(membership: Membership, changes: dict[str, Any]) -> Prop
 
 
 def widens(membership: Membership, changes: dict[str, Any]) -> bool:
-    """Say whether a change lets the holder do more, reach more names, or stay longer."""
+    """Return whether a change lets the holder do more, reach more names, or stay longer."""
     wanted = _after(membership, changes)
     ends, ended = wanted["expires_at"], membership.expires_at
     return (

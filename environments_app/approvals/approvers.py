@@ -16,7 +16,7 @@ from environments_app.models import Approval, Environment, Role, User, UserRole
 def may_decide(
     actor: Principal, *, environment: Environment, action: str, behind: Collection[UUID], hands: Hands
 ) -> bool:
-    """Say whether somebody may be the second person: a manager there, never a token, never oneself.
+    """Return whether somebody may be the second person: a manager there, never a token, never oneself.
 
     `behind` is who stands behind the request. Administrators may where they might act themselves, so
     that an environment is never without, unless somebody could be both people: they make accounts.
@@ -31,7 +31,7 @@ def may_decide(
 
 
 def decides(actor: Principal, approval: Approval, hands: Hands) -> bool:
-    """Say whether somebody may decide about this request, whatever state it is in."""
+    """Return whether somebody may decide about this request, whatever state it is in."""
     return may_decide(
         actor,
         environment=approval.environment,
@@ -49,7 +49,7 @@ def hands_of(requesters: Iterable[Actor]) -> Hands:
 
 
 def approver_stands(approval: Approval) -> bool:
-    """Say whether whoever approved might do so now as well; the host's operator always might."""
+    """Return whether whoever approved might do so now as well; the host's operator always might."""
     if approval.decided_by_uuid is None:
         return False
     if approval.decided_by_uuid == NIL:

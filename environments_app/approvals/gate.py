@@ -147,7 +147,7 @@ class Clearance:
         Call it in the transaction of the write. A second write of the same act finds it spent, and
         another act that carries it as well does not.
 
-        Raises ApprovalVoid if it was carried out meanwhile, whoever approved may not any more, or the
+        Raises ApprovalVoid if it was carried out in the meantime, whoever approved may not any more, or the
         environment was protected since it was given.
         """
         if environment.pk != self._environment_id:
@@ -217,7 +217,7 @@ def clearance_for_asked(*, actor: Principal, proposal: Proposal, asked_by: UUID,
 
 
 def needs_second_person(actor: Actor, environment: Environment) -> bool:
-    """Say whether what this actor does in an environment takes a second person."""
+    """Return whether what this actor does in an environment takes a second person."""
     # A row that Keeper did not write says nothing: then the stricter rule holds.
     guarded = environment.protected or not environment.is_authentic()
     return guarded and actor.kind is not ActorKind.SYSTEM

@@ -33,7 +33,7 @@ _BATCH: Final = 200
 
 
 def visible_approvals(actor: Principal) -> QuerySet[Approval]:
-    """Return the requests that one may know: one's own, and those of environments that one manages."""
+    """Return the requests that one may know: one's own, and those of environments that the actor manages."""
     places = environments_for(actor, Action.APPROVAL_VIEW)
     mine = Q(requester_uuid=actor.uuid, requester_kind=actor.kind)
     managed = Q(environment__in=Environment.objects.filter(places)) if places is not None else Q(pk__in=())
@@ -88,7 +88,7 @@ def find_approval(*, actor: Principal, id: int) -> Approval:
 
 
 def may_approve(actor: Principal, approval: Approval) -> bool:
-    """Say whether this person may decide about a request as it stands."""
+    """Return whether this person may decide about a request as it stands."""
     return approval.state == ApprovalState.ASKED and approval.is_live and decides(actor, approval, Hands())
 
 
@@ -96,13 +96,13 @@ def approve(*, actor: Principal, approval: Approval, comment: str = "") -> Appro
     """Allow an act, which whoever asked may then carry out; return the request as stored.
 
     Raises Forbidden for a token, for oneself and for who manages nothing there; ApprovalVoid if it
-    was decided, withdrawn or expired meanwhile; Tampered.
+    was decided, withdrawn or expired in the meantime; Tampered.
     """
     return _decide(actor, approval, ApprovalState.APPROVED, comment)
 
 
 def refuse(*, actor: Principal, approval: Approval, comment: str = "") -> Approval:
-    """Refuse an act, for good; return the request as stored. Raises as `approve` does."""
+    """Refuse an act; return the request as stored. Raises as `approve` does."""
     return _decide(actor, approval, ApprovalState.REFUSED, comment)
 
 

@@ -124,7 +124,7 @@ def session_principal(request: HttpRequest) -> Principal:
 
 
 def is_confirmed(request: HttpRequest) -> bool:
-    """Say whether the person of a session has proved of late who they are."""
+    """Return whether the session's user has a fresh proof of identity."""
     session = request.session
     since = time.time() - (session.get(CONFIRMED) or session.get(SIGNED_IN) or 0)
     # One that is to come was noted by a clock that was ahead.

@@ -104,7 +104,7 @@ def remember_network(account: str, network: str) -> None:
 
 
 def is_known_network(account: str, network: str) -> bool:
-    """Say whether the person of an account signed in from a network within the last 90 days."""
+    """Return whether the person of an account signed in from a network within the last 90 days."""
     row = KnownNetwork.objects.filter(key=_key(account, "known", network)).first()
     return row is not None and is_in(row.until, within=KNOWN_FOR)
 

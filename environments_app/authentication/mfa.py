@@ -1,6 +1,6 @@
 """The second factor of local accounts: time-based codes (RFC 6238), and recovery codes for one use each.
 
-The seed is sealed under a system key, so that signing in goes on while the provider of keys is away,
+The seed is sealed under a system key, so that signing in continues while the provider of keys is away,
 and is bound to its row and its person. A recovery code is kept as a keyed hash alone.
 """
 
@@ -196,7 +196,7 @@ def _standing(user: User, *, locked: bool = False) -> SecondFactor | None:
 def reseal_seeds() -> tuple[int, list[str]]:
     """Seal every seed under the active system key; return how many, and what is left as it is and why.
 
-    Recovery codes are kept as keyed hashes, which only whoever has a code could make anew: they go on
+    Recovery codes are kept as keyed hashes, which only whoever has a code could make again: they continue
     under the key that they were made with.
     """
     done, problems = 0, list[str]()

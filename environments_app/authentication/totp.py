@@ -46,12 +46,12 @@ def open_seed(factor: SecondFactor) -> bytes | None:
 
 
 def is_code(text: str) -> bool:
-    """Say whether a text has the form of a code; recovery codes have another."""
+    """Return whether a text has the form of a code; recovery codes have another."""
     return _CODE.fullmatch(text) is not None
 
 
 def use_step(factor: SecondFactor, code: str) -> bool:
-    """Say whether a code is one of now, and that nobody has used it or a later one."""
+    """Return whether a code is one of now, and that nobody has used it or a later one."""
     seed = open_seed(factor)
     if seed is None or not is_code(code.strip()):
         return False
@@ -74,7 +74,7 @@ def renew_codes(factor: SecondFactor) -> list[str]:
 
 
 def use_recovery_code(factor: SecondFactor, code: str) -> bool:
-    """Say whether this is one of the recovery codes that are left, and use it up; the row is locked."""
+    """Return whether this is one of the recovery codes that are left, and use it up; the row is locked."""
     plain = _message(factor, code)
     # Each is compared, so that the time taken does not tell which.
     left = [

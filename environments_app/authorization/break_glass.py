@@ -18,7 +18,7 @@ from environments_app.models import Environment, Role
 
 
 def opens_values(actor: Principal, action: Action, *, environment_id: int | None, role: str) -> bool:
-    """Say whether granting this role lets somebody read values by administration alone.
+    """Return whether granting this role lets somebody read values by administration alone.
 
     Keeper itself is left out: whoever runs its commands has the host, and with it the keys.
     """
@@ -42,7 +42,7 @@ def confirm_grant(actor: Principal, action: Action, *, environment: Environment 
 
 
 def administers(actor: Principal) -> bool:
-    """Say whether a person or a token acts that may administer."""
+    """Return whether a person or a token acts that may administer."""
     return actor.is_admin and actor.kind is not ActorKind.SYSTEM
 
 

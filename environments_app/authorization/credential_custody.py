@@ -1,4 +1,4 @@
-"""In whose hands an account or a token is besides its own, as the trail tells.
+"""In whose hands an account or a token is besides its own, as the audit log tells.
 
 Whoever issues a token has seen its text. Whoever makes an account, or replaces what it signs in with,
 could sign in as it. What the host made is in nobody's hands but its own.
@@ -53,7 +53,7 @@ class Hands:
         return self._reached(uuid, through_people=True)
 
     def are_one(self, one: UUID, others: Iterable[UUID]) -> bool:
-        """Say whether somebody could act both as one and as another of these."""
+        """Return whether somebody could act both as one and as another of these."""
         mine = self.all_behind(one)
         return any(mine & self.all_behind(other) for other in others)
 

@@ -72,5 +72,5 @@ def future(moment: datetime | None) -> datetime | None:
 
 
 def time_text(moment: datetime | None) -> str | None:
-    """Return a time as the trail writes it in details."""
+    """Return a time as the audit log writes it in details."""
     return moment.isoformat() if moment else None

@@ -163,12 +163,12 @@ class Grant:
     held: Role | None = None
 
     def covers(self, name: str) -> bool:
-        """Say whether a name lies under the prefix, by whole segments."""
+        """Return whether a name lies under the prefix, by whole segments."""
         return self.reaches(self.prefix, name)
 
     @staticmethod
     def reaches(prefix: str, name: str) -> bool:
-        """Say whether a name lies under a prefix, by whole segments."""
+        """Return whether a name lies under a prefix, by whole segments."""
         return not prefix or name == prefix or name.startswith(f"{prefix}/")
 
 
@@ -178,7 +178,7 @@ class Principal(Actor):
 
     is_admin: bool = False
     grants: tuple[Grant, ...] = ()
-    # False for a session whose person has not proved of late who they are.
+    # False for a session without a fresh proof of identity.
     confirmed: bool = True
     # Whether somebody else may be able to sign in as this person; `trusted_in` names the
     # environments whose managers have confirmed the account since.
@@ -230,7 +230,7 @@ def require(
     """Let an act pass, or record the denial in a transaction of its own and refuse.
 
     Call it outside `atomic()`: a denial must survive the request's rollback. `object` is what
-    the trail names, by default the environment.
+    the audit log names, by default the environment.
 
     Raises Invisible if the actor may not even see what it asks for, Forbidden if it sees it
     (Suspended where only a suspension is in the way), and RuntimeError for a denial inside a
@@ -253,7 +253,7 @@ def require(
 
 
 def require_confirmed(actor: Principal) -> None:
-    """Let pass who has proved of late who they are, and programs; raises ConfirmationNeeded.
+    """Let pass sessions with a fresh proof of identity, and programs; raises ConfirmationNeeded.
 
     A browser that was left open, or a session that was stolen, shall not open many values at once.
     """
@@ -272,7 +272,7 @@ def require_trusted(actor: Principal, action: Action, *, environment: Environmen
 
 
 def require_unsuspended(actor: Principal, action: Action) -> None:
-    """Refuse what would go on where an account may be in other hands than its person's. Raises Suspended."""
+    """Refuse an act of an account that another person may control. Raises Suspended."""
     if actor.suspended:
         record_denial(actor=actor, action=action, environment=None, reason="suspended")
         raise Suspended(SUSPENDED)
@@ -304,7 +304,7 @@ def environments_for(actor: Principal, action: Action) -> Q | None:
 
 
 class TrailPolicy:
-    """Tells audit_app who may read which streams of the trail (settings.KEEPER_AUDIT_ACCESS_POLICY)."""
+    """Tells audit_app who may read which streams of the audit log (settings.KEEPER_AUDIT_ACCESS_POLICY)."""
 
     def readable_streams(self, actor: Actor) -> list[str] | None:
         """Return the names of the streams that an actor may read; None means all of them."""
@@ -361,7 +361,7 @@ def _under(prefix: str, column: str) -> Q:
 
 
 def is_suspended(actor: Principal, action: Action, environment_id: int | None, name: str) -> bool:
-    """Say whether the act is one that a grant allowed before it was suspended."""
+    """Return whether the act is one that a grant allowed before it was suspended."""
     return any(
         _permits(replace(grant, role=grant.held), action, name)
         for grant in actor.grants

@@ -125,7 +125,7 @@ def _token_again(uuid: UUID, actor: Actor) -> Principal | None:
 
 
 def principal_now(actor: Principal) -> Principal:
-    """Return what whoever acts may do by now: asked again by work that takes a while, before it goes on.
+    """Return what whoever acts may do by now: asked again by work that takes a while, before it continues.
 
     Keeper itself keeps the grants of its job.
     """

@@ -78,7 +78,7 @@ _CHANGES: Final = (
 def access_rows() -> Iterator[Problem]:
     """Yield each row that grants or tells anything (people, memberships, tokens, …) and is not genuine.
 
-    That is one which Keeper did not write, and one which the trail says was changed or removed.
+    That is one which Keeper did not write, and one which the audit log says was changed or removed.
     """
     for model, related in _KINDS:
         every = model._default_manager.order_by("pk")  # noqa: SLF001 - serves several models

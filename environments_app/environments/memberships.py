@@ -161,7 +161,7 @@ def withdraw(*, actor: Principal, membership: Membership, action: Action = Actio
     """Take away what single sign-on no longer grants, or what ended, in the caller's transaction.
 
     Unlike a person's revocation it may leave an environment without a manager: whoever lost the
-    group must lose the access, and administrators can grant it anew.
+    group must lose the access, and administrators can grant it again.
     """
     _record(actor, action, membership)
     membership.delete()

@@ -21,7 +21,7 @@ def environments_of(scope: Scope, action: Action = Action.MEMBER_VIEW) -> QueryS
 
 
 def is_operator(scope: Scope) -> bool:
-    """Say whether the viewer of a report operates the installation."""
+    """Return whether the viewer of a report operates the installation."""
     return isinstance(scope.viewer, Principal) and scope.viewer.is_admin
 
 

@@ -102,7 +102,7 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
     require(actor=actor, action=Action.ENVIRONMENT_UPDATE, environment=environment)
     for field in changes.keys() - CHANGEABLE:
         raise InvalidField(field, "This cannot be changed.")
-    # A key that stays and fails meanwhile keeps nobody from changing the other settings.
+    # A key that stays and fails in the meantime keeps nobody from changing the other settings.
     key = changes.get("kms_key_alias", environment.kms_key_alias)
     warnings = _checked_key(key) if key != environment.kms_key_alias else ()
     if changes.get("protected") and not environment.protected:

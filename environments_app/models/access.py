@@ -15,7 +15,7 @@ from environments_app.names import MAX_PREFIX
 
 
 class Role(models.TextChoices):
-    """A role in an environment; each contains the one before."""
+    """A role in an environment; each contains the previous one."""
 
     VIEWER = "viewer", "Viewer"
     READER = "reader", "Reader"
@@ -78,7 +78,7 @@ class Membership(AuthenticatedRow):
     )
     # Set while it shows names alone: it comes of a mapping that no manager has confirmed yet.
     suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # NULL: the installation itself, or a service token (the trail names it).
+    # NULL: the installation itself, or a service token (the audit log names it).
     granted_by = models.ForeignKey(
         User, on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="+"
     )

@@ -100,9 +100,9 @@ class User(AbstractBaseUser, AuthenticatedRow):
         return normalise_username(username)
 
     def check_password(self, raw_password: str | None) -> bool:
-        """Say whether this is the password; unlike Django's, never store a newer hash of it.
+        """Return whether this is the password; unlike Django's, never store a newer hash of it.
 
-        A row that changes at a sign-in, without an event of its own, would contradict the trail.
+        A row that changes at a sign-in, without an event of its own, would contradict the audit log.
         """
         return check_password(raw_password, self.password)
 

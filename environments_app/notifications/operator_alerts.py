@@ -1,4 +1,4 @@
-"""Tells operators about the trail itself (settings.KEEPER_AUDIT_ALERTS)."""
+"""Tells operators about the audit log itself (settings.KEEPER_AUDIT_ALERTS)."""
 
 from collections.abc import Sequence
 from typing import Final

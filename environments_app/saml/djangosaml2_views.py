@@ -71,7 +71,7 @@ class StartView(LoginView):  # type: ignore[misc]  # untyped base
         return config
 
     def should_prevent_auth(self, request: HttpRequest) -> bool:  # noqa: ARG002 - djangosaml2's signature
-        """Start anew in any case: `pages` sent on whoever needs no sign-in."""
+        """Start again in any case: `pages` sent on whoever needs no sign-in."""
         return False
 
     def load_sso_kwargs(self, sso_kwargs: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ _STALE_AFTER: Final = timedelta(days=2)
 
 
 def provider_metadata() -> str:
-    """Return the metadata to believe now; the network is used only if there is none of late.
+    """Return the metadata to believe now; the network is used only if there is none recently.
 
     Raises SamlUnavailable.
     """

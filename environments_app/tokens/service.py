@@ -167,7 +167,7 @@ def find_token(*, actor: Principal, environment: Environment | None, id: int) ->
 def authenticate(raw: str, *, address: str, request_id: str = "") -> Principal:
     """Return whom a token stands for, at the cost of one query.
 
-    Every refusal looks the same to the caller: raises BadToken, whose reason is for the trail.
+    Every refusal looks the same to the caller: raises BadToken, whose reason is for the audit log.
     """
     public_id, secret = parts_of(raw)
     token = ServiceToken.objects.select_related("environment").filter(public_id=public_id).first()

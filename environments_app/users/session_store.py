@@ -28,7 +28,7 @@ CONFIRMED: Final = "confirmed_at"
 PLACE: Final = "signed_in_from"
 # Whom the identity provider knows the person of a session as.
 SAML: Final = "saml"
-# Salts are frozen: they do not follow the name of the module, and sessions go on.
+# Salts are frozen: they do not follow the name of the module, and sessions continue.
 _SALT = "environments_app.sessions"
 # As long as the ids that Django makes, so that the column fits.
 _LENGTH = 32
@@ -66,7 +66,7 @@ class SessionStore(db.SessionStore):
         return True
 
     def exists(self, session_key: str) -> bool:
-        """Say whether there is a session of this id."""
+        """Return whether there is a session of this id."""
         return super().exists(stored_key(session_key))
 
     def create_model_instance(self, data: dict[str, Any]) -> AbstractBaseSession:

@@ -43,7 +43,7 @@ KIND: Final = "access-suspended"
 
 
 def mark_suspended(actor: Principal, user: User) -> bool:
-    """Suspend an account that `actor` could now sign in with, before it is saved; say whether.
+    """Suspend an account that `actor` could now sign in with, before it is saved; return whether.
 
     Keeper's own commands suspend nobody: whoever runs them has the host, and with it the keys.
     """
@@ -194,7 +194,7 @@ def find_suspended_mapping(*, actor: Principal, environment: Environment, id: in
 
 
 def _could_be_both(actor: Principal, environment: Environment, user: User, since: datetime) -> bool:
-    """Say whether a manager could sign in as the account that they confirm where two people are needed."""
+    """Return whether a manager could sign in as the account that they confirm where two people are needed."""
     if not needs_second_person(actor, environment):
         return False
     hands = Hands()

@@ -1,4 +1,4 @@
-"""The page of the trail's integrity: what was signed, where it is kept, what was taken out, and a check."""
+"""The page of the audit log's integrity: checkpoints, sinks, pruned ranges, and a verification."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ _SHOWN = 10
 @login_required
 @require_GET
 def trail(request: HttpRequest) -> HttpResponse:
-    """Show how the trail is anchored."""
+    """Show how the audit log is anchored."""
     require(actor=principal_of(request), action=Action.TRAIL_VERIFY, environment=None)
     return render(request, "environments_app/trail.html", _context())
 
@@ -32,7 +32,7 @@ def trail(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def trail_verify(request: HttpRequest) -> HttpResponse:
-    """Verify the trail and show what was found."""
+    """Verify the audit log and show what was found."""
     asked = request.POST.get("extent", "")
     extent = Extent(asked) if asked in list(Extent) else Extent.SINCE_CHECKPOINT
     found = verify_trail(actor=principal_of(request), extent=extent)

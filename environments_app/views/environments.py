@@ -39,7 +39,7 @@ _RIGHTS = {
 @login_required
 @require_GET
 def environment_list(request: HttpRequest) -> HttpResponse:
-    """List the environments that one may see."""
+    """List the environments that the actor may see."""
     actor = principal_of(request)
     environments = Environment.objects.filter(visible_environments(actor)).order_by("position", "name")
     roles = {

@@ -56,7 +56,7 @@ def _initial(membership: Membership) -> dict[str, Any]:
 
 
 def _is_stale(form: MemberChangeForm, membership: Membership) -> bool:
-    """Say whether the form was made of another state, which sending it would bring back."""
+    """Return whether the form was made of another state, which sending it would bring back."""
     return form.cleaned_data["seen"] not in {"", state_digest(membership)}
 
 

@@ -50,7 +50,7 @@ def password_change(request: HttpRequest) -> HttpResponse:
         except InvalidField as error:
             form.add_error("password", error.reason)
         else:
-            # Every session has ended, this one too: it goes on under a new id.
+            # Every session has ended, this one too: it continues under a new id.
             update_session_auth_hash(request, changed)
             mark_confirmed(request)
             messages.success(request, "The password was changed; your other sessions have ended.")

@@ -112,7 +112,7 @@ def remove(request: HttpRequest) -> HttpResponse:
 
 
 def _go_on(request: HttpRequest) -> None:
-    """Let the session go on under a new id, where all others of the person have ended."""
+    """Let the session continue under a new id, where all others of the person have ended."""
     update_session_auth_hash(request, _person(request))
 
 

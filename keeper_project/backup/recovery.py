@@ -1,4 +1,4 @@
-"""Makes this installation the active one, and lets its trail go on from where a backup left it."""
+"""Makes this installation the active one, and lets its trail continue from where a backup left it."""
 
 import logging
 from collections.abc import Iterator
@@ -60,7 +60,7 @@ _log = logging.getLogger(__name__)
 def activate_here(*, actor: Principal) -> int:
     """Let this installation act and no other of the deployment; return its epoch.
 
-    After a restore the trail is older than the newest checkpoint of a sink: that it goes on without
+    After a restore the audit log is older than the newest checkpoint of a sink: that it continues without
     that one is recorded, and every verification says so. Goes over the network.
     Raises Forbidden, LeaseUnwritable, KeyringUnavailable.
     """

@@ -1,7 +1,7 @@
 """Restores a backup: everything is checked before anything is written, and what acts is suspended.
 
 All rows are written in one transaction, so that a restore which fails half-way leaves what was
-there. The trail goes on after a seam: an event that names the backup and the newest anchor.
+there. The audit log continues after a seam: an event that names the backup and the newest anchor.
 """
 
 from collections.abc import Iterator

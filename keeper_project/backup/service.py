@@ -77,8 +77,9 @@ def find_kept(name: str) -> Path:
 
 
 def last_success() -> datetime | None:
-    """Return when a backup was last finished, by the trail; None if none of the last _ENDED ended well."""
-    # By the act alone, of which there are few: beside an outcome, a database may go through all of the trail.
+    """Return when a backup was last finished, from the audit log; None if the last _ENDED all failed."""
+    # By the act alone, of which there are few: beside an outcome, a database may go through all of the
+    # audit log.
     ended = (
         AuditEvent.objects.filter(action=Action.BACKUP_FINISH).order_by("-id").values_list("outcome", "at")
     )
@@ -86,7 +87,7 @@ def last_success() -> datetime | None:
 
 
 def is_due(now: datetime) -> bool:
-    """Say whether the schedule wants a backup by now."""
+    """Return whether the schedule wants a backup by now."""
     hours = settings.KEEPER_BACKUP_INTERVAL_HOURS
     last = last_success()
     return hours > 0 and (last is None or last <= now - timedelta(hours=hours))
@@ -152,7 +153,7 @@ def remove_surplus(*, actor: Principal) -> int:
 
 
 def is_late(last: datetime | None) -> bool:
-    """Say whether the schedule is on and the last backup is older than two of its intervals."""
+    """Return whether the schedule is on and the last backup is older than two of its intervals."""
     hours = settings.KEEPER_BACKUP_INTERVAL_HOURS
     return hours > 0 and (last is None or last < timezone.now() - timedelta(hours=2 * hours))
 

@@ -1,4 +1,4 @@
-"""One view of the whole database, as it was at one instant, while others go on writing."""
+"""One view of the whole database, as it was at one instant, while others continue writing."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

@@ -27,7 +27,7 @@ def hold() -> None:
 
 
 def holds_back() -> bool:
-    """Say whether nothing is to be made yet."""
+    """Return whether nothing is to be made yet."""
     return _held is not None
 
 

@@ -77,7 +77,7 @@ def refuse_taken(host: str, port: int) -> None:
 
 
 def serves_this_machine_alone(listen: str, trusted_proxies: Sequence[str]) -> bool:
-    """Say whether what listens there serves nobody else, neither directly nor through a proxy.
+    """Return whether what listens there serves nobody else, neither directly nor through a proxy.
 
     Then plain HTTP is meant, unless KEEPER_TLS says otherwise. `listen` is a numeric address, or empty
     where it is not known.

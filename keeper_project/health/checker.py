@@ -43,7 +43,7 @@ def check_systems() -> None:
 
 
 def check_system(kind: System, question: Question) -> bool:
-    """Ask one system if that is due and no other worker does; say whether it was asked."""
+    """Ask one system if that is due and no other worker does; return whether it was asked."""
     row, lease = _claimed(kind, question)
     if row is None:
         return False

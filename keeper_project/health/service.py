@@ -156,9 +156,9 @@ def environment_keys() -> None:
 
 
 def checkpoints() -> None:
-    """Check that the trail is signed and its sinks take it; not part of readiness: recording goes on.
+    """Check that the audit log is signed and its sinks take it; not part of readiness: recording continues.
 
-    Raises HealthFailure if the trail was refused, is unsigned for long, or a sink is down.
+    Raises HealthFailure if the audit log was refused, is unsigned for long, or a sink is down.
     """
     if found := checkpoints_schedule.problems():
         raise HealthFailure(found[0])

@@ -2,7 +2,7 @@
 
 A cursor names the last row that was shown by (is-null, field, id). Ties and NULLs are in order
 by that triple (NULLs last), so that no row is shown twice and none is skipped; a row that is
-added or deleted meanwhile moves nothing. There is no COUNT.
+added or deleted in the meantime moves nothing. There is no COUNT.
 """
 
 import binascii

@@ -43,7 +43,7 @@ class OutageFilter(logging.Filter):
         self._left_out: Counter[str] = Counter()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Say whether to write a record; one that is written loses its traceback."""
+        """Return whether to write a record; one that is written loses its traceback."""
         # Once for all handlers: the second one would find the minute taken.
         if _DECIDED not in record.__dict__:
             # What ends the program is told in full.
@@ -54,7 +54,7 @@ class OutageFilter(logging.Filter):
         return bool(record.__dict__[_DECIDED])
 
     def _is_consequence(self, record: logging.LogRecord) -> bool:
-        """Say whether a request was refused (503) during an outage that is known; such a line is counted."""
+        """Return whether a request was refused (503) during a known outage; such a line is counted."""
         if getattr(record, "status_code", 0) != HTTPStatus.SERVICE_UNAVAILABLE:
             return False
         now = time.monotonic()

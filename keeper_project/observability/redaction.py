@@ -7,7 +7,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 REDACTED: Final = "[redacted]"
 
-# The public id of a service token names it in the trail, so it stays; its secret does not.
+# The public id of a service token names it in the audit log, so it stays; its secret does not.
 _TOKEN: Final = re.compile(r"(kpr_[A-Za-z0-9_-]{22}_)[A-Za-z0-9_-]+")
 # Something that is no whole token may be a piece of one.
 _PIECE_OF_TOKEN: Final = re.compile(r"kpr_(?![A-Za-z0-9_-]{22}_\[)[A-Za-z0-9_-]{8,}")

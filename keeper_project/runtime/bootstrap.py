@@ -23,9 +23,9 @@ Announce = Callable[[str, str], None]
 
 
 def initialise(*, announce: Announce) -> bool:
-    """Make what a new installation needs, and say whether anything had to be made.
+    """Make what a new installation needs, and return whether anything had to be made.
 
-    Does nothing once the trail says that it is done, so that an environment which somebody
+    Does nothing once the audit log says that it is done, so that an environment which somebody
     removed stays removed. `announce(username, password)` is told the first administrator's
     generated password before the account is made: an interruption in between leaves a password
     that opens nothing, and not an account that nobody can open. A password that

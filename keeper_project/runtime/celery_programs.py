@@ -50,7 +50,7 @@ def _require_broker() -> None:
 
 
 def _require_sound_settings() -> None:
-    """End a program whose settings `keeper run` would refuse: Celery runs the system checks and goes on."""
+    """End a program whose settings `keeper run` would refuse: Celery runs the system checks and continues."""
     django.setup()
     errors = [found for found in checks.run_checks() if found.is_serious() and not found.is_silenced()]
     if errors:

@@ -37,7 +37,7 @@ def translate(arguments: Sequence[str]) -> list[str]:
 
 
 def requires_setup(arguments: Sequence[str]) -> bool:
-    """Say whether a command of Keeper's works only on a database that has been set up."""
+    """Return whether a command of Keeper's works only on a database that has been set up."""
     command = arguments[0] if arguments else ""
     if command in BEFORE_SETUP or {"-h", "--help"} & set(arguments):
         return False
@@ -61,7 +61,7 @@ def overview() -> str:
 
 
 def is_set_up() -> bool:
-    """Say whether the database holds Keeper's tables; makes no file of SQLite. Raises OperationalError."""
+    """Return whether the database holds Keeper's tables; makes no file of SQLite. Raises OperationalError."""
     from django.db import connection  # noqa: PLC0415 - Django only once nothing is unmet
 
     if connection.vendor == "sqlite" and not Path(connection.settings_dict["NAME"]).exists():

@@ -158,7 +158,7 @@ def _first_unapplied() -> str:
 
 
 def _is_new() -> bool:
-    """Say whether the database holds Keeper's tables alone, with no account, secret or event."""
+    """Return whether the database holds Keeper's tables alone, with no account, secret or event."""
     existing = set(connection.introspection.table_names())
     kept = [model for model in (User, Secret, AuditEvent) if model._meta.db_table in existing]
     return existing <= _own_tables(existing) and not any(model.objects.exists() for model in kept)

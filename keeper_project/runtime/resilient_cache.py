@@ -21,7 +21,7 @@ class SparedRedisCache(RedisCache):
     """
 
     def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
-        """Say whether the key was new, as every key is without Redis."""
+        """Return whether the key was new, as every key is without Redis."""
         return _spared(lambda: super(SparedRedisCache, self).add(key, value, timeout, version), absent=True)
 
     def get(self, key: Any, default: Any = None, version: Any = None) -> Any:
@@ -41,7 +41,7 @@ class SparedRedisCache(RedisCache):
         return _spared(lambda: super(SparedRedisCache, self).set_many(data, timeout, version), absent=[])
 
     def delete(self, key: Any, version: Any = None) -> bool:
-        """Forget something, and say whether it was there."""
+        """Forget something, and return whether it was there."""
         return _spared(lambda: super(SparedRedisCache, self).delete(key, version), absent=False)
 
 

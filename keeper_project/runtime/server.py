@@ -133,12 +133,12 @@ class Beat(threading.Thread):
             if not self._is_stopping:
                 logger.error("beat ended: the worker ends too, since nothing would be due any more")
                 worker_state.should_stop = os.EX_SOFTWARE  # type: ignore[assignment]  # stubs
-                # A task that is held up must not hold up all others for good.
+                # A stuck task must not block all others indefinitely.
                 time.sleep(FINISH_SECONDS)
                 os._exit(os.EX_SOFTWARE)
 
     def ask_to_stop(self) -> None:
-        """Return at once: it takes it seconds, and until then tasks would go on being begun."""
+        """Return at once: it takes it seconds, and until then tasks would still be started."""
         self._is_stopping = True
         self.service.stop()
 

@@ -41,7 +41,7 @@ def _watch(port: int, has_late_bodies: Callable[[], bool]) -> None:
 
 
 def _connections(port: int) -> Iterator[socket.socket]:
-    """Yield a copy of each connection to the port, so that none is another one meanwhile."""
+    """Yield a copy of each connection to the port, so that none is another one in the meantime."""
     for entry in list(_FOLDER.iterdir()):
         with suppress(OSError):
             copy = socket.socket(fileno=dup(int(entry.name)))

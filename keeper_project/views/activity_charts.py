@@ -1,4 +1,4 @@
-"""The page of charts of the trail: events a day, how they ended, of what kind, and by whom."""
+"""The page of charts of the audit log: events a day, how they ended, of what kind, and by whom."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

@@ -91,7 +91,7 @@ class ExportNegotiation(DefaultContentNegotiation):
 
 
 class ExportView(SecretsView):
-    """All values of an environment that one may read."""
+    """All values of an environment that the actor may read."""
 
     serializer_class = documents.SecretWithValue
     content_negotiation_class = ExportNegotiation
@@ -115,7 +115,7 @@ class ExportView(SecretsView):
         responses={(200, renderer.media_type): OpenApiTypes.OBJECT for renderer in EXPORT_RENDERERS},
     )
     def get(self, request: Request, environment: str) -> Response:
-        """Return name and current value of every secret that one may read; recorded as one read."""
+        """Return name and current value of every secret that the actor may read; recorded as one read."""
         place = find_environment(actor=self.actor, name=environment)
         prefix = validate_prefix(request.query_params.get("prefix", ""))
         revealed = reveal_environment(actor=self.actor, environment=place, prefix=prefix)

@@ -104,7 +104,7 @@ _FILTERS: Final = filter_names()
 
 
 class SecretListView(SecretsView):
-    """The secrets that one may see, and new ones."""
+    """The secrets that the actor may see, and new ones."""
 
     serializer_class = documents.SecretDocument
     ordering_fields: ClassVar[Mapping[str, str]] = ORDERINGS

@@ -186,7 +186,7 @@ class VersionDocument(serializers.Serializer[SecretVersion]):
     is_current = serializers.SerializerMethodField()
 
     def get_is_current(self, version: SecretVersion) -> bool:
-        """Say whether this is the version that readers get."""
+        """Return whether this is the version that readers get."""
         return bool(version.number == self.context["current_number"])
 
 

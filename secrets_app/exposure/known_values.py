@@ -1,4 +1,4 @@
-"""What a person or token has come to know, by the trail, and which of it still is, or was just now, served.
+"""The values that a user or token knows, from the audit log, and which of them are or were just now served.
 
 A value that somebody has seen stays known to them, whatever is taken away. So everything that an
 event says they were handed, or wrote themselves, counts; what a rotation does in the name of whoever

@@ -56,7 +56,7 @@ class Offboarded:
 def dossier(*, actor: Principal, user: User) -> Dossier:
     """Return what a person could read, knows, and holds. Raises Forbidden; it is for administrators.
 
-    What they know is read from the trail, and recorded as a view of it, before anything is looked up.
+    What they know is read from the audit log, and recorded as a view of it, before anything is looked up.
     """
     require(actor=actor, action=Action.USER_CHANGE, environment=None)
     record_view(viewer=actor, face="offboarding", wanted={"reader": f"user {user.username}"})

@@ -1,4 +1,4 @@
-"""Who has seen a secret, which of its versions and when: from the trail, reads of many included."""
+"""Who has seen a secret, which of its versions and when: from the audit log, reads of many included."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,7 +19,7 @@ NEWEST: Final = 500
 
 @dataclass
 class Viewer:
-    """Somebody who has seen a secret: how often of late, which versions, and when last."""
+    """A reader of a secret: how often recently, which versions, and when last."""
 
     name: str
     kind: str
@@ -38,7 +38,7 @@ class Viewer:
 def seen_by(*, actor: Principal, secret: Secret) -> list[Viewer]:
     """Return who has seen a secret among its newest reads, the latest first, in two statements.
 
-    Only what the actor may read of the trail counts: nothing, for most.
+    Only what the actor may read of the audit log counts: nothing, for most.
     """
     found = search.events(viewer=actor, object_uuid=secret.uuid, outcome=Outcome.ALLOWED, actions=_HANDS_OUT)
     columns = ("actor_uuid", "actor_name", "actor_kind", "at", "details", "manifest_id")

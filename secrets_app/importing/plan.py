@@ -3,7 +3,7 @@
 Nothing is kept between the preview and the import: whoever imports sends the file again, with the
 digest of the plan that they saw. It is a keyed MAC over the person, the place, each entry's name, type
 and value, and the state of the secret that it would change; should any of that differ, the import
-is previewed anew instead of carried out.
+is previewed again instead of carried out.
 """
 
 import hmac
@@ -103,7 +103,7 @@ def plan_import(
 
 
 def same_plan(plan: Plan, digest: str) -> bool:
-    """Say whether a digest is that of a plan."""
+    """Return whether a digest is that of a plan."""
     return hmac.compare_digest(plan.digest.encode(), digest.encode())
 
 

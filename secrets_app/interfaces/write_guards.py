@@ -24,7 +24,7 @@ class WriteGuard(Protocol):
         """Let a new value pass, or (None) the end of the secret; raises ManagedValue.
 
         What is returned is called in the transaction of the change, after its row was claimed, and
-        raises ManagedValue or StaleVersion if what was looked at has changed meanwhile.
+        raises ManagedValue or StaleVersion if what was looked at has changed in the meantime.
         """
         ...
 

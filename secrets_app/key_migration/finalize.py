@@ -1,4 +1,4 @@
-"""Ends a migration for good: KMS alone opens from then on, and the wraps of the key file are dropped."""
+"""Ends a migration permanently: KMS alone opens from then on, and the wraps of the key file are dropped."""
 
 from dataclasses import dataclass, field
 

@@ -1,6 +1,6 @@
 """Goes back from KMS to the key file, from a backup and the wraps that data keys carry; KMS may be lost.
 
-What was written since is kept: data keys that were made meanwhile carry the key file's wrap as well.
+What was written since is kept: data keys that were made in the meantime carry the key file's wrap as well.
 """
 
 from collections.abc import Iterable, Mapping

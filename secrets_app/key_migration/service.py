@@ -52,8 +52,8 @@ class Migrated:
 def plan(*, environment: str = "", batch_size: int, progress: Progress) -> Iterator[Migrated]:
     """Tell what a migration would do, try each key, and prove that every value and credential opens.
 
-    Nothing changes but the trail, which tells of the opening. Raises MigrationRefused if the
-    settings do not allow a migration, KeyringUnavailable if the trail's keys do not open.
+    Nothing changes but the audit log, which tells of the opening. Raises MigrationRefused if the
+    settings do not allow a migration, KeyringUnavailable if the audit log's keys do not open.
     """
     require_both_providers()
     keyring().open_all()

@@ -73,7 +73,7 @@ def begin() -> tuple[KeyMigration, Written]:
                 },
             )
     except IntegrityError:
-        # Another run began meanwhile: this backup belongs to a migration that never was.
+        # Another run began in the meantime: this backup belongs to a migration that never was.
         written.path.unlink()
         return begin()
     return migration, written
@@ -82,7 +82,7 @@ def begin() -> tuple[KeyMigration, Written]:
 def end(migration: KeyMigration, *, outcome: str, action: Action, provider: str) -> bool:
     """End a migration with its event and drop every other wrap; False if it is not time yet.
 
-    It is time once `provider` wraps every data key. The lock keeps new data keys out meanwhile.
+    It is time once `provider` wraps every data key. The lock keeps new data keys out in the meantime.
     """
     with transaction.atomic():
         locked = KeyMigration.objects.select_for_update().filter(pk=migration.pk, open=True).first()

@@ -1,4 +1,4 @@
-"""Takes over values of the older scheme as they are, and inventories them in the trail."""
+"""Takes over values of the older scheme as they are, and inventories them in the audit log."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def import_tokens(
     """Make a secret of each Fernet token, by name; its value stays as it is until it is migrated.
 
     Each is stored with its inventory in one transaction. Raises MigrationRefused after a migration
-    was finalised, KeyringUnavailable if the trail's keys do not open.
+    was finalised, KeyringUnavailable if the audit log's keys do not open.
     """
     keyring().open_all()
     if legacy_fernet.is_final():

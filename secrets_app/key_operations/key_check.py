@@ -37,7 +37,7 @@ CHECK_REQUESTED: Final = "secrets_app.tasks.check_requested_keys"
 OLDER_PER_RUN: Final = 100
 # Of those that do not open, so many are looked at each minute.
 FAILING_PER_RUN: Final = 100
-# A run ends here, and the next one goes on with what this one did not reach.
+# A run ends here, and the next one continues with what this one did not reach.
 RUN_SECONDS: Final = 120.0
 # One lost packet is no alarm.
 PATIENCE_SECONDS: Final = 20.0
@@ -211,7 +211,7 @@ def _problem(row: DataKey, *, again: bool) -> str:
 
 
 def _stored(row: DataKey, problem: str) -> bool:
-    """Keep what was found; say whether that is news, which is recorded with it."""
+    """Keep what was found; return whether that is news, which is recorded with it."""
     found = DataKey.objects.filter(pk=row.pk)
     now = timezone.now()
     if bool(problem) == bool(row.check_problem):

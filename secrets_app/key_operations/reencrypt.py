@@ -2,7 +2,7 @@
 
 A batch is recorded and committed first, as one event with its manifest; then its values are opened
 and sealed in memory, and each row is replaced only if it still holds the envelope that was read.
-A version that is purged or re-sealed meanwhile is so left alone. A run that was interrupted is
+A version that is purged or re-sealed in the meantime is so left alone. A run that was interrupted is
 taken up by the next one, under the data key that it had made. Credentials, which are few, are
 treated in the same way one by one.
 """
@@ -53,7 +53,7 @@ def reseal(environment: Environment, *, progress: Progress, batch_size: int = 0)
     """Seal all that an environment has under a new data key; None if it never had one.
 
     `progress` is told after each batch how many values are done, and of how many. Raises
-    RotationSuperseded if another rotation, or age, replaces the new data key meanwhile, and
+    RotationSuperseded if another rotation, or age, replaces the new data key in the meantime, and
     KeyUnavailable or KeyRefused if a key cannot be used; a repeated call continues.
     """
     if not DataKey.objects.filter(scope=environment.uuid, purpose=VALUES).exists():
@@ -92,7 +92,7 @@ def _new_key(environment: Environment) -> PlainKey:
 
 
 def _is_unfinished(environment: Environment) -> bool:
-    """Say whether the active data key was made by a rotation that never came to its end."""
+    """Return whether the active data key was made by a rotation that never came to its end."""
     row = DataKey.objects.filter(scope=environment.uuid, purpose=VALUES, active=True).first()
     if row is None:
         return False

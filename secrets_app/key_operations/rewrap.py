@@ -1,4 +1,4 @@
-"""Wraps stored data keys under the key that is configured today, in place of the one before.
+"""Wraps stored data keys under the key that is configured today, in place of the previous one.
 
 KMS does it by ReEncrypt: one call a data key, which never comes here in the clear. What data keys
 seal is not touched, so the cost does not grow with the number of secrets.

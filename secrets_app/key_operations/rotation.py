@@ -53,7 +53,7 @@ def rotations(
     `reencrypt` environments get new data keys and their values are sealed under these first, and the
     system keys are replaced. With
     ENABLE_KMS_KEY_ROTATION the keys' own rotation is turned on. Raises KeyUnavailable or
-    KeyRefused if `key` is none, or wraps no data key, KeyringUnavailable if the trail's keys do not open.
+    KeyRefused if `key` is none, or wraps no data key, KeyringUnavailable if the audit log's keys do not open.
     """
     keyring().open_all()
     under = provider().resolve(key) if key else ""

@@ -134,7 +134,7 @@ def _is_due(row: DataKey, environment: Environment) -> bool:
     if row.provider != provider().name:
         return False
     try:
-        # What an alias led to a while ago does not take a key away that was wrapped anew since.
+        # What an alias led to a while ago does not take a key away that was wrapped again since.
         return all(
             row.key_uri != provider().resolve(environment.kms_key_alias, fresh=fresh)
             for fresh in (False, True)
@@ -170,7 +170,7 @@ def _make(environment: Environment, *, replaces: DataKey | None, reason: str = "
 
 def _installed(row: DataKey, environment: Environment, replaces: DataKey | None, reason: str) -> bool:
     """Store a new key as the active one with its event; False if another process was first."""
-    # The trail's keys are opened here, not under the transaction's locks.
+    # The audit log's keys are opened here, not under the transaction's locks.
     keyring().open_all()
     try:
         with transaction.atomic():

@@ -73,7 +73,7 @@ class Sealed:
             raise
 
     def is_of(self, fingerprint: bytes) -> bool:
-        """Say whether this opens in its place and holds the value of a fingerprint.
+        """Return whether this opens in its place and holds the value of a fingerprint.
 
         For the integrity checks: it gives nothing out, and so needs no receipt. Raises
         KeyUnavailable if the key cannot be used now.
@@ -84,7 +84,7 @@ class Sealed:
             return False
 
     def opens(self) -> bool:
-        """Say whether this opens in its place; for the integrity checks, as `is_of`."""
+        """Return whether this opens in its place; for the integrity checks, as `is_of`."""
         try:
             return bool(self._plaintext(self._place()))
         except (EnvelopeError, KeyRefused):
@@ -313,7 +313,7 @@ def _ordered_name(item: object) -> str:
 
 
 def _sets_sealed_only(value: object) -> bool:
-    """Say whether an expression is what `bulk_update` makes of `Sealed` values."""
+    """Return whether an expression is what `bulk_update` makes of `Sealed` values."""
     if not isinstance(value, Case):
         return False
     results = [case.result for case in value.cases] + [value.default]

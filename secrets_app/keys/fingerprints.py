@@ -17,15 +17,15 @@ def fingerprint(value: bytes) -> bytes:
 
 
 def matches(value: bytes, stored: bytes) -> bool:
-    """Say whether a stored fingerprint, also one of an older key, is that of this value."""
+    """Return whether a stored fingerprint, also one of an older key, is that of this value."""
     return keyring().verify(Purpose.FINGERPRINT, value, bytes(stored))
 
 
 def are_comparable(one: bytes | memoryview, other: bytes | memoryview) -> bool:
-    """Say whether two fingerprints are of one key; the key may have been replaced between them."""
+    """Return whether two fingerprints are of one key; the key may have been replaced between them."""
     return bytes(one[:16]) == bytes(other[:16])
 
 
 def same_value(one: bytes | memoryview, other: bytes | memoryview) -> bool:
-    """Say whether two fingerprints of one key are of the same value."""
+    """Return whether two fingerprints of one key are of the same value."""
     return hmac.compare_digest(bytes(one), bytes(other))

@@ -25,7 +25,7 @@ _LABEL: Final = b"keeper/legacy-token/v1|"
 
 
 def is_legacy(stored: bytes) -> bool:
-    """Say whether what is stored looks like a Fernet token."""
+    """Return whether what is stored looks like a Fernet token."""
     return stored.startswith(_PREFIX)
 
 
@@ -62,12 +62,12 @@ def decrypted(token: bytes) -> bytes:
 
 
 def inventory_tag(row: UUID, token: bytes) -> str:
-    """Return the digest by which the trail remembers a token in its row, in hexadecimal."""
+    """Return the digest by which the audit log remembers a token in its row, in hexadecimal."""
     return keyring().mac(Purpose.AUDIT_MAC, _message(row, token)).hex()
 
 
 def is_final() -> bool:
-    """Say whether a migration was finalised, after which no value of the older scheme opens."""
+    """Return whether a migration was finalised, after which no value of the older scheme opens."""
     return AuditEvent.objects.filter(stream=streams.SYSTEM, action=Action.KEY_MIGRATION_FINALISE).exists()
 
 

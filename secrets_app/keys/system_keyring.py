@@ -1,7 +1,7 @@
-"""The system keys: they authenticate the trail, the rows and the checkpoints of this deployment.
+"""The system keys: they authenticate the audit log, the rows and the checkpoints of this deployment.
 
 They are data keys without an environment, opened once and pinned for the life of the process,
-outside the cache of data keys, so that recording and signing in go on while KMS is away. Opening
+outside the cache of data keys, so that recording and signing in continue while KMS is away. Opening
 them records nothing, since recording needs them.
 
 - A process opens them when it starts: readiness and the workers call `keyring().open_all()`
@@ -9,7 +9,7 @@ them records nothing, since recording needs them.
 - Where `mac` is called first inside a transaction it works as well, but over the network the
   transaction waits for it, once a process; a warning says so. Commands that write call
   `open_all()` first.
-- A key that is missing is made on first use, unless the trail remembers one: then the table was
+- A key that is missing is made on first use, unless the audit log remembers one: then the table was
   damaged, and a new key would make everything that the old one proves look forged.
 - The event of a key's creation needs the key. So it is recorded after the keys were opened and
   committed; a process that died in between leaves it to the next one that opens them.
@@ -110,7 +110,7 @@ class SystemKeyring:
         return hmac.compare_digest(key.hmac_sha256(message), tag[16:])
 
     def verify_all(self, purpose: Purpose, tagged: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Say whether `verify` would say so of every (message, tag); for many this is much faster.
+        """Return whether `verify` would say so of every (message, tag); for many this is much faster.
 
         Raises KeyringUnavailable if the keys cannot be opened.
         """
@@ -199,7 +199,7 @@ class SystemKeyring:
             try:
                 self.catch_up()
             except (SecretError, DatabaseError) as error:
-                # What is pinned is as good as it was: it goes on, and looks again in a minute.
+                # What is pinned is as good as it was: it continues, and looks again in a minute.
                 _log.warning("cannot look whether system keys were replaced: %s", error)
 
     def catch_up(self) -> None:
@@ -278,7 +278,7 @@ class _Uncommitted:
         self._owner.pin(self.keys)
 
     def is_alive(self) -> bool:
-        """Say whether that transaction is this thread's and still open: Django drops the callback else."""
+        """Return whether that transaction is this thread's and still open: Django drops the callback else."""
         return threading.get_ident() == self._thread and any(
             entry[1] == self._commit for entry in connection.run_on_commit
         )
@@ -379,7 +379,7 @@ def _make(missing: Iterable[Purpose]) -> list[tuple[DataKey, PlainKey]]:
 
 
 def _record_creations(keys: _OpenKeys) -> None:
-    """Record the creation of every key whose event is not in the trail yet."""
+    """Record the creation of every key whose event is not in the audit log yet."""
     if not _unrecorded(keys):
         return
     with transaction.atomic():

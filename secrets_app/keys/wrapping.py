@@ -145,7 +145,7 @@ def refuse_in_transaction(what: str) -> None:
 
 
 def is_in_transaction() -> bool:
-    """Say whether the caller holds a transaction open.
+    """Return whether the caller holds a transaction open.
 
     The transaction that a test case wraps around each test does not count, as it does not for
     Django's own durable blocks.

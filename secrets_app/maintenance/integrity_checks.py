@@ -138,9 +138,9 @@ def version_batch(*, after: int) -> VersionBatch | None:
 
 
 def losses() -> Iterator[Problem]:
-    """Find versions that the trail says were written, and that are gone while their secret is there.
+    """Find versions that the audit log says were written, and that are gone while their secret is there.
 
-    A secret that is gone as a whole is a row that the trail says stands (row_history.py).
+    A secret that is gone as a whole is a row that the audit log says stands (row_history.py).
     """
     last = 0
     while batch := list(Secret.objects.filter(pk__gt=last).order_by("pk")[:_BATCH]):
@@ -149,7 +149,7 @@ def losses() -> Iterator[Problem]:
 
 
 def _lost_versions(secrets: Sequence[Secret]) -> Iterator[Problem]:
-    # The events first: a version that is written meanwhile is then not missed.
+    # The events first: a version that is written in the meantime is then not missed.
     events = _write_events({secret.uuid for secret in secrets})
     stored = SecretVersion.objects.filter(secret__in=[secret.pk for secret in secrets])
     lost = events.keys() - set(stored.values_list("uuid", flat=True))
@@ -192,7 +192,7 @@ def _secret_uuid(version: SecretVersion) -> UUID | None:
 
 
 def _open_keys(versions: Sequence[SecretVersion]) -> bool:
-    """Open the data keys of a batch at once; say whether one gave no answer that lasts.
+    """Open the data keys of a batch at once; return whether one gave no answer that lasts.
 
     One that does not open is told by its versions.
     """

@@ -1,8 +1,8 @@
 """Opens every envelope once in a while, without showing it to anybody, to find damage before readers do.
 
-Each version is held against the digest that the trail has of it, its value against its fingerprint, and
+Each version is held against the digest that the audit log has of it, its value against its fingerprint, and
 each secret's row against the newest event about it, so that a row which was put back to an old state
-is found. A sweep goes on where it stopped: by batches, for a bounded time, in bounded memory.
+is found. A sweep continues where it stopped: by batches, for a bounded time, in bounded memory.
 """
 
 import time
@@ -34,7 +34,7 @@ from secrets_app.models import SecretVersion
 from secrets_app.models.integrity_sweep import Sweep
 
 KIND: Final = "integrity-sweep"
-# A task works so long, and the next one goes on.
+# A task works so long, and the next one continues.
 _SECONDS: Final = 40.0
 _LEASE: Final = timedelta(minutes=5)
 _FOUND_KEPT: Final = 100
@@ -48,7 +48,7 @@ def start(*, actor: Principal) -> Sweep:
 
 
 def go_on(*, seconds: float = _SECONDS) -> Sweep | None:
-    """Begin the sweep that is due, or carry on the one under way, for a while; return it.
+    """Begin the sweep that is due, or continue the one under way, for a while; return it.
 
     None if nothing is due, or another worker has it. Raises NetworkInTransaction.
     """

@@ -7,7 +7,7 @@ from audit_app.models.uuid_model import Identified
 
 
 class Sweep(Identified):
-    """One pass over all versions of secrets, carried on by whichever worker comes next.
+    """One pass over all versions of secrets, continued by whichever worker comes next.
 
     `active` is True until it is finished, else NULL, so that there is one at a time. `position` is the
     id of the last version that was looked at, `found` the first hundred problems, in words.

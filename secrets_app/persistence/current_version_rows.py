@@ -5,7 +5,7 @@ Keeper writes it is taken from the row as it comes, once its MAC proves it; any 
 again through its models, which judge it. A test holds the two together.
 
 The rows are read each time. What one proves depends on its columns and on the keys alone, so that what
-the rows that were read of late have proven is kept by their complete columns: one that was edited is
+the rows that were read recently have proven is kept by their complete columns: one that was edited is
 another row. Of values nothing is kept, nor of the versions that hold them.
 """
 

@@ -179,7 +179,7 @@ def _checked(actor: Principal, secret: Secret, text: str) -> list[Place]:
 
 
 def _may_name(actor: Principal, place: Place) -> bool:
-    """Say whether there is such a secret and the actor may reveal it; both alike to who may not."""
+    """Return whether there is such a secret and the actor may reveal it; both alike to who may not."""
     environment = Environment.objects.filter(name=place.environment).first()
     if environment is None:
         return False

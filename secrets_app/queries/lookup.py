@@ -19,7 +19,7 @@ def places_for(actor: Principal, action: Action) -> QuerySet[Environment]:
 
 
 def may_somewhere(actor: Principal, action: Action, environment: Environment) -> bool:
-    """Say whether the actor may do something in an environment, be it under a prefix only."""
+    """Return whether the actor may do something in an environment, whether under a prefix only."""
     prefixes = {grant.prefix for grant in actor.grants if grant.environment_id == environment.pk}
     return any(allows(actor, action, environment_id=environment.pk, name=prefix) for prefix in prefixes)
 

@@ -77,7 +77,7 @@ def create_many(*, actor: Principal, items: Sequence[NewSecret]) -> list[Created
     _require_all(actor, items)
     clearances = _clearances(actor, items)
     made = _sealed(actor, described, items)
-    # Sealing many takes a while; who lost the right meanwhile stores none.
+    # Sealing many takes a while; who lost the right in the meantime stores none.
     _require_all(principal_now(actor), items)
     try:
         with transaction.atomic():

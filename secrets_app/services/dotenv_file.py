@@ -96,7 +96,7 @@ def _quoted(value: str) -> str:
 
 
 def _is_single(value: str) -> bool:
-    """Say whether a value stands between single quotes, where backslashes and $ are literal to most readers.
+    """Return whether a value is in single quotes, where backslashes and $ are literal to most readers.
 
     A backslash at the end would escape the closing quote to python-dotenv: such a value is doubly quoted,
     unless it also holds what python-dotenv does not take between double quotes.

@@ -102,7 +102,7 @@ def mark_due(*, actor: Principal, secret: Secret, expected: str | None = None) -
 def restore(*, actor: Principal, secret: Secret) -> Secret:
     """Bring a deleted secret back under its name, with its history.
 
-    Raises NotDeleted, NameTaken if the name has been given to another meanwhile,
+    Raises NotDeleted, NameTaken if the name has been given to another in the meantime,
     TamperedSecret, and Forbidden or Invisible.
     """
     require_on(actor=actor, action=Action.SECRET_RESTORE, secret=secret)
@@ -115,9 +115,9 @@ def restore(*, actor: Principal, secret: Secret) -> Secret:
 
 
 def purge(*, actor: Principal, secret: Secret) -> None:
-    """Destroy a deleted secret with all its versions, for ever; the trail keeps what happened.
+    """Destroy a deleted secret with all its versions, for ever; the audit log keeps what happened.
 
-    Raises NotDeleted, StaleVersion if it was restored meanwhile, TamperedSecret (a row that was
+    Raises NotDeleted, StaleVersion if it was restored in the meantime, TamperedSecret (a row that was
     edited to be somebody else's, or deleted, is evidence), and Forbidden or Invisible.
     """
     require_on(actor=actor, action=Action.SECRET_PURGE, secret=secret)

@@ -28,7 +28,7 @@ MAX_EXPORT_BYTES: Final = 64 * 1024 * 1024
 
 
 class Stage(StrEnum):
-    """Which of a secret's values is meant: the one served, the one before, the one about to come."""
+    """Which of a secret's values is meant: the one served, the previous one, the one about to come."""
 
     CURRENT = "current"
     PREVIOUS = "previous"

@@ -19,7 +19,7 @@ from secrets_app.values.names import validate_secret_name
 
 
 def copy(*, actor: Principal, secret: Secret, environment: Environment, name: str | None = None) -> Secret:
-    """Create a secret elsewhere with the current value of this one, sealed anew; history stays here.
+    """Create a secret elsewhere with the current value of this one, sealed again; history stays here.
 
     Needs the right to reveal here and to create there, and is recorded on both sides.
 

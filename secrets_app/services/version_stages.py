@@ -1,4 +1,4 @@
-"""The versions of a secret that a rotation moves: pending beside current, then current, with the one before.
+"""The version stages that a rotation moves: pending beside current, then current, then previous.
 
 For the use cases of rotation, which have asked the policy. Each is one transaction with its event, or a
 part of the caller's; sealing comes before. They take the revision that was read: StaleVersion says

@@ -1,4 +1,4 @@
-"""Makes the versions of secrets: sealed before the transaction, digested for the trail."""
+"""Makes the versions of secrets: sealed before the transaction, digested for the audit log."""
 
 from dataclasses import dataclass
 from uuid import UUID, uuid4
@@ -66,7 +66,7 @@ def next_number(secret: Secret) -> int:
 
 
 def version_digest(version: SecretVersion) -> str:
-    """Return the keyed digest by which the trail remembers a version, in hexadecimal.
+    """Return the keyed digest by which the audit log remembers a version, in hexadecimal.
 
     It covers the version's uuid, secret, number, fingerprint, author, comment and time, and survives
     re-sealing, since the sealed bytes are no part of it.
@@ -80,7 +80,7 @@ def digest_of(message: bytes) -> str:
 
 
 def matches_digest(version: SecretVersion, digest: str) -> bool:
-    """Say whether a stored version is the one that its write event digested."""
+    """Return whether a stored version is the one that its write event digested."""
     try:
         tag = bytes.fromhex(digest)
     except ValueError:

@@ -34,7 +34,7 @@ def integrity(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def sweep_start(request: HttpRequest) -> HttpResponse:
-    """Begin a sweep, which the next worker carries on."""
+    """Begin a sweep, which the next worker continues."""
     try:
         integrity_sweep.start(actor=principal_of(request))
         messages.success(request, "The sweep has begun; a worker carries it on within a minute.")

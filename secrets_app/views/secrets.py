@@ -106,7 +106,7 @@ def secret_list(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_GET
 def secret_search(request: HttpRequest) -> HttpResponse:
-    """Return the first few secrets that a search finds everywhere one may see, for the top bar."""
+    """Return the first few secrets that a search finds everywhere the actor may see, for the top bar."""
     text = request.GET.get("q", "").strip()
     found: list[Secret] = []
     if text:
@@ -275,7 +275,7 @@ def _share_row(share: Share) -> dict[str, Any]:
 
 
 def _activity_url(request: HttpRequest, secret: Secret) -> dict[str, str]:
-    """Return the addresses of all events of a secret and of its reads, for those who may read the trail."""
+    """Return the addresses of all events of a secret and of its reads, if the actor may read those."""
     actor = principal_of(request)
     if not allows(actor, Action.TRAIL_VIEW, environment_id=secret.environment_id):
         return {}

@@ -1,4 +1,4 @@
-"""The command that writes the trail for whoever verifies it without Keeper."""
+"""The command that writes the audit log for whoever verifies it without Keeper."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ from audit_app.retention.bundle_writer import bundle
 
 
 class Command(BaseCommand):
-    """Exports the trail as a bundle."""
+    """Exports the audit log as a bundle."""
 
     help = "Write the audit trail to a new file that docs/verify_offline.py checks without Keeper."
 

@@ -1,4 +1,4 @@
-"""The command that takes old events out of the trail, once they are sealed in a bundle outside."""
+"""The command that takes old events out of the audit log, once they are sealed in a bundle outside."""
 
 import getpass
 import os

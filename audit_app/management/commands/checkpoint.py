@@ -1,4 +1,4 @@
-"""The command that signs the trail now, publishes the keys that sign it, and resumes it after a restore."""
+"""The command that signs the audit log now, prints the public keys, and resumes it after a restore."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Do it; fails if the trail is refused or no sink answers."""
+        """Do it; fails if the audit log is refused or no sink answers."""
         try:
             if options["public_keys"]:
                 for key_id, public_key in keyring().public_keys().items():

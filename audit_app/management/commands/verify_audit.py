@@ -1,4 +1,4 @@
-"""The command that says whether the trail, and what it vouches for, is sound."""
+"""The command that says whether the audit log, and what it vouches for, is sound."""
 
 import json
 import sys

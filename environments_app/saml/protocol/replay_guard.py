@@ -22,7 +22,7 @@ _KEEP: Final = timedelta(seconds=2 * LIFETIME_SECONDS)
 
 
 def accept(statement: Statement) -> str:
-    """Use up an assertion and the request that it answers; return the handle to go on with.
+    """Use up an assertion and the request that it answers; return the handle to continue with.
 
     Raises SamlRefused if either was used before, by whatever process or browser.
     """

@@ -123,7 +123,7 @@ def _check_signatures(root: Element, assertion: Element) -> None:
 
 
 def _is_plain(signature: Element, signed_id: str) -> bool:
-    """Say whether a signature is enveloped, covers the element of this id, and nothing else."""
+    """Return whether a signature is enveloped, covers the element of this id, and nothing else."""
     children = {child.tag for child in signature}
     info = signature.find(f"{SIGNATURE}SignedInfo")
     if info is None or not children <= {

@@ -42,7 +42,7 @@ def open_file_key(key: FileKey, *, deployment: UUID, backup: UUID) -> bytes:
     Raises KeyMissing if the key that wraps it cannot be used here, Altered if the wrap was edited or is
     another backup's.
     """
-    # What binds the key to this backup is computed anew, and not believed.
+    # What binds the key to this backup is computed again, and not believed.
     context = {**key.context, **_context(deployment, backup)}
     try:
         keeper = provider_named(key.provider)

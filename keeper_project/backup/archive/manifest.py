@@ -36,7 +36,7 @@ class NeededKey:
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """Where a stream of the trail ended."""
+    """Where a stream of the audit log ended."""
 
     sequence: int
     hash: str

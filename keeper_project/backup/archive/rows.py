@@ -3,7 +3,7 @@
     {"table": "audit_app.AuditEvent", "columns": ["id", "uuid", …]}     before the rows of a table
     [1, "5c0f…", …]                                                     one line a row
 
-Nothing of a model's saving runs in either direction: a row MAC is kept and not computed anew, so
+Nothing of a model's saving runs in either direction: a row MAC is kept and not computed again, so
 that a row which was edited before the backup is found after it as well.
 """
 

@@ -5,7 +5,7 @@ answer. The SQL stands here; each column passes through its field's own converte
 instances are those that the ORM makes, and these prove themselves as everywhere.
 
 The row is read each time. What it proves depends on its columns and on the keys alone, so that the
-proofs of the rows that were read of late are kept by their complete columns: one that was edited is
+proofs of the rows that were read recently are kept by their complete columns: one that was edited is
 another row. Of the value nothing is kept, nor of the version that holds it.
 """
 

@@ -1,4 +1,4 @@
-"""Destroys everything in the database and initialises it anew, after asking."""
+"""Destroys everything in the database and initialises it again, after asking."""
 
 from pathlib import Path
 from typing import Any

@@ -32,12 +32,12 @@ def checked(text: str) -> str:
 
 
 def is_object(text: str) -> bool:
-    """Say whether a part is an object."""
+    """Return whether a part is an object."""
     return text.startswith("{")
 
 
 def is_array(text: str) -> bool:
-    """Say whether a part is an array."""
+    """Return whether a part is an array."""
     return text.startswith("[")
 
 

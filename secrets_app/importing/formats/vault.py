@@ -74,7 +74,7 @@ def _walk(text: str, path: str, depth: int) -> Iterator[Entry]:
 
 
 def _is_secret(text: str) -> bool:
-    """Say whether an object holds fields rather than further paths."""
+    """Return whether an object holds fields rather than further paths."""
     return any(not json_tokens_format.is_object(part) for _, part in json_tokens_format.members(text))
 
 

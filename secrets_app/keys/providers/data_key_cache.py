@@ -45,7 +45,7 @@ class KeyCache:
     """Opens each data key once for all threads that ask, and keeps it within its limits.
 
     A key is opened again after `ttl` seconds or `uses` uses; beyond `size` keys the least
-    recently used one goes. When opening fails for good (denied, disabled, edited), every key
+    recently used one goes. When opening fails permanently (denied, disabled, edited), every key
     under the same key encryption key goes at once. Throttling alone is bridged: the key is
     used for up to BRIDGE_SECONDS longer. `clock` is monotonic, in seconds.
     """
@@ -78,7 +78,7 @@ class KeyCache:
             self._keep(key)
 
     def has(self, data_key_id: UUID) -> bool:
-        """Say whether a data key is kept, by its age."""
+        """Return whether a data key is kept, by its age."""
         with self._lock:
             entry = self._entries.get(data_key_id)
             return entry is not None and self._clock() - entry.opened_at < self._ttl

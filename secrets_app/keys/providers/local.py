@@ -78,7 +78,7 @@ class LocalProvider(KeyProvider):
             raise WrongContext("the wrapped data key was edited, or belongs to another place") from error
 
     def rewrap(self, *, key_uri: str, wrapped: bytes, context: Mapping[str, str], to_key_uri: str) -> bytes:
-        """Wrap a data key anew; both keys are the key file, since there is no other."""
+        """Wrap a data key again; both keys are the key file, since there is no other."""
         kek = self._key_of(to_key_uri, make=False)
         plain = self.unwrap(key_uri=key_uri, wrapped=wrapped, context=context)
         return _wrapped(kek, plain, to_key_uri, context)

@@ -55,7 +55,7 @@ def provider_named(name: str) -> KeyProvider:
 
 
 def forget_provider() -> None:
-    """Drop the process's providers, so that the next use makes them anew."""
+    """Drop the process's providers, so that the next use makes them again."""
     _instances.clear()
 
 

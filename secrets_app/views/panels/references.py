@@ -18,7 +18,7 @@ _SHOWN: Final = 50
 
 
 class ReferencePanel:
-    """The part of references in the pages of secrets; of other secrets it shows those one may see."""
+    """The part of references in the pages of secrets; of other secrets it shows those the actor may see."""
 
     filters: Mapping[str, Filter] = {}
 

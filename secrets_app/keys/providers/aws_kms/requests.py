@@ -85,7 +85,7 @@ class Pause:
         """Leave KMS alone if this was the `last` attempt of a request, or this thread tried after a pause.
 
         A pause stays as long as it is, however many requests it finds under way; each new one is longer
-        than the one before.
+        than the previous one.
         """
         with self._lock:
             under_way = self._why is not None and self._clock() < self._until
