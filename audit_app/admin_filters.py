@@ -11,14 +11,14 @@ from django.db.models.constants import LOOKUP_SEP
 def names_hidden(shown: "ModelAdmin[Any]", lookup: str) -> bool:
     """Return whether a lookup passes through a column that is never shown, here or in a related model.
 
-    What `?password__regex=` finds tells a hash letter by letter, without showing it.
+    Results of `?password__regex=` would reveal a hash letter by letter.
     """
     model = shown.model
     for part in lookup.split(LOOKUP_SEP):
         try:
             field = model._meta.pk if part == "pk" else model._meta.get_field(part)
         except FieldDoesNotExist:
-            # From here on it says how to compare.
+            # From here on the parts name the comparison.
             return False
         if isinstance(field, models.BinaryField) or part in _hidden(shown, model):
             return True

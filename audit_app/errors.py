@@ -10,7 +10,7 @@ class BadDetails(AuditError):
 
 
 class MixedStreams(AuditError):
-    """Events for different streams were to be recorded in one call."""
+    """One call tried to record events of different streams."""
 
 
 class StreamForked(AuditError):
@@ -18,15 +18,15 @@ class StreamForked(AuditError):
 
 
 class Immutable(AuditError):
-    """A row that is only ever appended was to be changed or deleted."""
+    """An attempt to change or delete an append-only row."""
 
 
 class Unrecorded(AuditError):
-    """A row that the audit log says stands was to be deleted before its event was told that it is gone."""
+    """An attempt to delete a row whose state the audit log records, without an event of its end."""
 
 
 class LeaseUnwritable(AuditError):
-    """The lease, which says which installation may act, cannot be written."""
+    """The lease, which names the active installation, cannot be written."""
 
 
 class KeyringUnavailable(AuditError):
@@ -54,7 +54,7 @@ class NothingToResume(AuditError):
 
 
 class AnchorUnavailable(AuditError):
-    """No sink that can be read back answers: nobody can tell what the audit log must descend from."""
+    """No readable sink answers: the checkpoint that the audit log must descend from is unknown."""
 
 
 class NothingToPrune(AuditError):
@@ -62,7 +62,7 @@ class NothingToPrune(AuditError):
 
 
 class PruneRefused(AuditError):
-    """Old events are not taken out of the audit log now; the message says what has to be put right."""
+    """Retention refuses to remove events now; the message states what must be corrected."""
 
 
 class BadBundle(AuditError):
@@ -70,7 +70,7 @@ class BadBundle(AuditError):
 
 
 class BadSink(AuditError):
-    """An entry of the settings names no sink; the message says what is wrong with it."""
+    """An entry of the settings is no valid sink; the message states the fault."""
 
 
 class SinkDown(AuditError):
@@ -86,7 +86,7 @@ class TooManyRefusals(AuditError):
 
 
 class BadEndpoint(AuditError):
-    """What was given is no address of another system; the message says what is wrong with it."""
+    """The input is no valid address of another system; the message states the fault."""
 
 
 class OutboundError(AuditError):

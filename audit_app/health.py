@@ -1,4 +1,4 @@
-"""Whether what the audit log stands on works."""
+"""Health of what the audit log depends on."""
 
 from django.db import connection
 

@@ -19,8 +19,8 @@ _FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDE
 class RequestContextMiddleware:
     """Sets `request.request_id` and `request.client_address` and binds both to the log.
 
-    What only a proxy may say (X-Forwarded-*, X-Request-ID) is removed from requests that do
-    not come from one of KEEPER_TRUSTED_PROXIES, so that nothing further in can believe it.
+    Headers reserved for proxies (X-Forwarded-*, X-Request-ID) are removed from requests that do not come
+    from one of KEEPER_TRUSTED_PROXIES.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -48,7 +48,7 @@ class ConfigurationHistoryMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer the request; nobody is looked up unless something is changed."""
+        """Answer the request; the actor is looked up only if something is changed."""
         with request_in_history(request):
             return self.get_response(request)
 

@@ -28,7 +28,7 @@ SHOWN: Final = 500
 
 
 class EventFilterForm(forms.Form):
-    """The filters of the list of events, as they stand in its address."""
+    """The filters of the list of events, from its address."""
 
     q = forms.CharField(required=False, label="Search")
     action = forms.ChoiceField(
@@ -114,7 +114,7 @@ def activity(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_GET
 def activity_event(request: HttpRequest, id: int) -> HttpResponse:
-    """Show one event with all that it says, and whether it is as Keeper wrote it."""
+    """Show one event with its details, and whether its hash and MAC are valid."""
     viewer = viewer_of(request)
     event = viewed_event(viewer=viewer, id=id)
     if event is None:
@@ -146,7 +146,7 @@ def _places(named: Mapping[str, str]) -> dict[str, str]:
 
 
 def _told(event: AuditEvent) -> Iterator[tuple[str, str]]:
-    """Yield what an event says beyond its columns: texts as they are, anything else as JSON."""
+    """Yield an event's details: texts unchanged, other values as JSON."""
     for name, value in sorted(parsed_details(event.details).items()):
         is_text = value is None or isinstance(value, str)
         yield name, value or "" if is_text else json.dumps(value, ensure_ascii=False, sort_keys=True)

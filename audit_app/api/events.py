@@ -35,7 +35,7 @@ class EventDocument(serializers.Serializer[AuditEvent]):
     details = serializers.SerializerMethodField()
 
     def get_details(self, event: AuditEvent) -> dict[str, Any]:
-        """Return what the event says beyond its columns."""
+        """Return the event's details."""
         return parsed_details(event.details)
 
 

@@ -1,7 +1,7 @@
-"""Reads checkpoints back from the sinks, and says whether the stored trail descends from them.
+"""Reads checkpoints back from the sinks, and checks that the stored audit log descends from them.
 
-What a sink holds is the one thing here that write access to the database cannot change. So what
-is read back is compared with the stored checkpoints, and never the other way round.
+Write access to the database cannot change the content of a sink. So the checkpoints that are read back are
+the reference, and the stored ones are compared with them.
 """
 
 import logging
@@ -47,7 +47,7 @@ class Loss:
 
     @property
     def problem(self) -> Problem:
-        """What verification says of it."""
+        """The text that verification reports."""
         holds = f"its newest checkpoint is {self.holds}" if self.holds else "it holds no checkpoint"
         return Problem(
             kind="emptied",

@@ -13,7 +13,7 @@ from audit_app.verification.prune_records import Cut, cuts_of, newest_cuts
 
 @dataclass(frozen=True, kw_only=True)
 class Seam:
-    """A place where the audit log continues from an older state, or without old events, as its event says."""
+    """A discontinuity, from its event: the audit log continues from an older state, or without old events."""
 
     seam: str
     stream: str

@@ -37,7 +37,7 @@ def anchor_trail(*, at_once: bool = False) -> Checkpoint | None:
 
 
 def problems() -> list[str]:
-    """Return what is wrong with the anchoring, worst first, in words that anybody may read."""
+    """Return the problems of the anchoring, worst first, in public wording."""
     signing = SinkState.objects.filter(name=SIGNING).first()
     found = []
     if signing is not None and signing.error:
@@ -51,7 +51,7 @@ def problems() -> list[str]:
     lost = AuditEvent.objects.filter(
         action=Action.INTEGRITY_VIOLATION, object_kind="sink", at__gt=timezone.now() - _LOSS_SHOWN
     )
-    # Its event names it: where the audit log goes is nobody's business who may not see that.
+    # Only its event names the sink: the destination is not public.
     if lost.exists():
         found.append("a sink of the audit trail was emptied or cut of late: it held less than it had taken")
     behind = lag(SinkState.objects.filter(name__in=events))

@@ -1,8 +1,8 @@
 """Signs checkpoints: the heads of all streams, once it is certain that they only grew.
 
 Before anything is signed, the newest checkpoint is read back from the sinks, every event since is
-verified with its MAC, and each head must descend from that checkpoint's. Where one does not, the
-audit log was cut, forked or set back: Keeper refuses to sign it and says so.
+verified with its MAC, and each head must descend from that checkpoint's. Otherwise the audit log was
+truncated, forked or rolled back: Keeper refuses to sign it and reports it.
 """
 
 import logging
@@ -51,8 +51,8 @@ def make_checkpoint(*, at_once: bool = False) -> Checkpoint | None:
     `at_once` leaves out only the pause after another one. Any number of processes may call it: one
     of them makes each number. Call it outside a transaction, since it asks the sinks.
 
-    Raises SigningRefused if the audit log is not what was signed before, AnchorUnavailable if no sink
-    says what that was, KeyringUnavailable if the keys are not open.
+    Raises SigningRefused if the audit log does not descend from what was signed, AnchorUnavailable if no
+    sink returns that, KeyringUnavailable if the keys are not open.
     """
     keyring().open_all()
     newest = Checkpoint.objects.order_by("number").last()
@@ -70,8 +70,8 @@ def make_checkpoint(*, at_once: bool = False) -> Checkpoint | None:
 def resume(*, actor: Actor, reason: str) -> int:
     """Let checkpoints continue although the audit log is older than its newest anchor: after a restore.
 
-    Records which checkpoint the audit log continues without, and why; every verification names this seam
-    from then on. Returns the number of that checkpoint. Who may ask for it is for the caller to say.
+    Records which checkpoint the audit log continues without, and why; every later verification lists this
+    discontinuity. Returns the number of that checkpoint. The caller checks the right.
 
     Raises NothingToResume if the audit log does descend from its anchor, AnchorUnavailable if none is read.
     """
@@ -129,7 +129,7 @@ def chain_problems(after: SignedCheckpoint | None) -> Iterator[Problem]:
 
 
 def stored_problems(number: int) -> Iterator[Problem]:
-    """Yield what is wrong with one stored checkpoint by itself."""
+    """Yield the problems of a single stored checkpoint."""
     for row in Checkpoint.objects.filter(number=number):
         try:
             signed(row)
@@ -268,14 +268,14 @@ def _signed(statement: Statement) -> SignedCheckpoint:
 
 
 def _note_loss(loss: Loss) -> None:
-    """Say once that a sink holds less than it took, and let it be given all that it lacks again.
+    """Report once that a sink holds less than it received, and deliver again everything that it lacks.
 
     Signing continues: the next anchor is worth more than none, and a second sink may hold the rest.
     """
     with transaction.atomic():
         state = SinkState.objects.filter(name=loss.sink, position=loss.taken)
         if not state.update(position=loss.holds, due_at=None):
-            # Another worker said so.
+            # Another worker reported it.
             return
         record(
             actor=actors.system(),
@@ -302,7 +302,7 @@ def _refuse(problems: Iterable[Problem]) -> None:
 
 
 def _refused(error: SigningRefused | AnchorUnavailable) -> None:
-    """Say once that nothing is signed: in the audit log, in the log, and to whoever is told."""
+    """Report once that nothing is signed: by an event, in the log, and to the alert recipients."""
     text = str(error)[:_MAX_TEXT]
     state, _ = SinkState.objects.get_or_create(name=SIGNING)
     with transaction.atomic():

@@ -25,9 +25,9 @@ def canonical_json(value: object) -> bytes:
 
 
 def parsed_details(stored: object) -> dict[str, Any]:
-    """Return what an event's details say: nothing if somebody made them other than a JSON object.
+    """Return an event's details; empty if they were edited to be no JSON object.
 
-    Readers continue past such an event; that it was edited is for the chain to say.
+    Readers continue past such an event; the chain shows that it was edited.
     """
     try:
         details = json.loads(stored) if isinstance(stored, str) else None

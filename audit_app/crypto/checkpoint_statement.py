@@ -1,13 +1,13 @@
-"""The pure part of checkpoints: what one says, its digest, its signature, and its form outside.
+"""The pure part of checkpoints: statement, digest, signature, and the form in sinks.
 
 A checkpoint states the heads of all streams. It names its number, the digest of the checkpoint before
 it and the key that signs it, so that an older, another or a forked trail cannot be passed off for it.
 
-    statement  = canonical JSON of what it says
+    statement  = canonical JSON of the statement
     digest     = SHA-256(statement)
     signature  = Ed25519(b"keeper/v1/checkpoint" | digest)
-    succession = Ed25519 by the key before, over b"keeper/v1/checkpoint-key" | deployment | new key's uuid
-                 | new public key: whoever trusts the old key may continue with the new one
+    succession = Ed25519 by the previous key, over b"keeper/v1/checkpoint-key" | deployment | new key's uuid
+                 | new public key: a verifier that trusts the old key may trust the new one
 """
 
 import hashlib
@@ -46,7 +46,7 @@ class Succession(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """What a checkpoint says; `previous` is the digest of the previous one it, GENESIS for the first."""
+    """The statement of a checkpoint; `previous` is the digest of the previous one, GENESIS for the first."""
 
     deployment: UUID
     number: int
@@ -80,7 +80,7 @@ class Statement:
 
     @classmethod
     def parsed(cls, text: str) -> Self:
-        """Return what a canonical text says. Raises BadCheckpoint if it says nothing sound."""
+        """Parse a canonical text. Raises BadCheckpoint if it is not a valid statement."""
         try:
             said = json.loads(text)
             succession = said["succession"]
@@ -155,7 +155,7 @@ def signed_message(digest: bytes) -> bytes:
 
 
 def succession_message(deployment: UUID, key_id: UUID, public_key: bytes) -> bytes:
-    """Return what a key signs to say that another one follows it."""
+    """Return the bytes that a key signs to name its successor."""
     return _SUCCEEDS + deployment.bytes + key_id.bytes + public_key
 
 

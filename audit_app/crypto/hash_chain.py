@@ -102,7 +102,7 @@ def damage(
     """Return what is wrong with a link, or None if it continues the chain.
 
     `expected` and `previous` are the sequence and the previous hash that it should have;
-    `is_keepers(hash, mac)` says whether Keeper's key made the MAC.
+    `is_keepers(hash, mac)` returns whether the MAC is valid under Keeper's key.
     """
     sequence = link.fields.sequence
     if sequence != expected:

@@ -53,10 +53,10 @@ def update(
     binary: Collection[str] = (),
     unless_changed: str = "",
 ) -> int:
-    """Store values of rows that are there; return how many took theirs. A row that is gone stays gone.
+    """Update existing rows; return how many were changed. A missing row is not created.
 
-    Each row gives its key after the values, and then, if `unless_changed` names a column, what that column
-    must still hold. `binary` names the columns that hold bytes, and never NULL.
+    Each row gives its key after the values, and then, if `unless_changed` names a column, the value that
+    this column must still hold. `binary` names the columns that hold bytes, and never NULL.
     """
     if not rows:
         return 0

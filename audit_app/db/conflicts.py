@@ -1,4 +1,4 @@
-"""Tells a database that refused because of another request at this moment from one that is away."""
+"""Distinguishes a conflict with a concurrent request from a database that is unavailable."""
 
 import random
 import time
@@ -9,7 +9,7 @@ from django.db import OperationalError
 
 # MariaDB: a lock that was waited for too long, a deadlock, a row that changed since it was read.
 _MARIADB: Final = frozenset({1205, 1213, 1020})
-# SQLite: SQLITE_BUSY and SQLITE_LOCKED, the low byte of what the driver says.
+# SQLite: SQLITE_BUSY and SQLITE_LOCKED, the low byte of the driver's code.
 _SQLITE: Final = frozenset({5, 6})
 _ATTEMPTS: Final = 5
 _PAUSE_SECONDS: Final = 0.05

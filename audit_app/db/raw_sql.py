@@ -1,7 +1,7 @@
 """Runs the statements of hot paths by SQLite's own driver.
 
-Django's cursors cost as much there as the statements themselves. What they add is kept where somebody
-asks for it: while statements are logged or wrapped they are used, as they are for a server.
+Django's cursors cost as much there as the statements themselves. They are used when query logging or
+execute wrappers are active, and for every database other than SQLite.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def execute(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any] = ())
     """Carry a statement out and return how many rows it changed."""
     if _goes_by_django(database):
         with database.cursor() as cursor:
-            # Without values Django takes a percent sign as it stands, as the driver does.
+            # Without values Django passes a percent sign unchanged, as the driver does.
             cursor.execute(sql, values or None)
             return cursor.rowcount  # type: ignore[no-any-return]  # as above
     _make_ready(database)

@@ -19,14 +19,14 @@ class Action(StrEnum):
     MEMBER_GRANT = "member.grant"
     MEMBER_CHANGE = "member.change"
     MEMBER_REVOKE = "member.revoke"
-    # A membership that somebody asked for has come to its end.
+    # A temporary membership has expired.
     MEMBER_EXPIRE = "member.expire"
     BREAK_GLASS = "member.break_glass"
-    # Somebody else can sign in as a member, or a group was mapped by administration: what that
-    # grants shows no value until a manager confirms it.
+    # Another person could sign in as a member, or an administrator mapped a group: the grant shows no value
+    # until a manager confirms it.
     ACCESS_SUSPEND = "access.suspend"
     ACCESS_CONFIRM = "access.confirm"
-    # Somebody asks to be let in, and what became of it.
+    # Requests for access, and their outcome.
     ACCESS_ASK = "access.ask"
     ACCESS_DECIDE = "access.decide"
     ACCESS_WITHDRAW = "access.withdraw"
@@ -40,7 +40,7 @@ class Action(StrEnum):
     USER_VIEW = "user.view"
     USER_CREATE = "user.create"
     USER_CHANGE = "user.change"
-    # Somebody leaves: the account is disabled, and what they know is queued for rotation.
+    # Offboarding: the account is disabled, and the secrets it knows are queued for rotation.
     USER_OFFBOARD = "user.offboard"
     SECOND_FACTOR_CHANGE = "second_factor.change"
     GROUP_CHANGE = "group.change"
@@ -81,7 +81,7 @@ class Action(StrEnum):
     TARGET_REMOVE = "target.remove"
     TARGET_PAUSE = "target.pause"
     TARGET_TEST = "target.test"
-    # Somebody asked for a plan, a pass or a look, which a worker then does in their name.
+    # A requested plan, pass or check, which a worker then executes in the requester's name.
     TARGET_REQUEST = "target.request"
     TARGET_PLAN = "target.plan"
     TARGET_APPLY = "target.apply"
@@ -114,7 +114,7 @@ class Action(StrEnum):
     CONSENT_GIVE = "consent.give"
     CONSENT_WITHDRAW = "consent.withdraw"
 
-    # Whom Keeper tells by e-mail or webhook; a webhook's address is opened before each use.
+    # Recipients of e-mail and webhooks; a webhook's address is decrypted before each use.
     NOTIFICATION_VIEW = "notification.view"
     NOTIFICATION_CREATE = "notification.create"
     NOTIFICATION_REMOVE = "notification.remove"
@@ -122,7 +122,7 @@ class Action(StrEnum):
     NOTIFICATION_CHOOSE = "notification.choose"
     NOTIFICATION_SEND = "notification.send"
 
-    # The second person in a protected environment.
+    # Approvals in a protected environment.
     APPROVAL_ASK = "approval.ask"
     APPROVAL_VIEW = "approval.view"
     APPROVAL_DECIDE = "approval.decide"
@@ -139,7 +139,7 @@ class Action(StrEnum):
     # Unauthenticated refusals, one event a minute, address and kind.
     REFUSAL = "access.refused"
     INTEGRITY_VIOLATION = "integrity.violation"
-    # Every envelope is opened to be compared, and shown to nobody.
+    # Every envelope is decrypted for comparison, and never shown.
     INTEGRITY_SWEEP = "integrity.sweep"
 
     # The page of health; and that a system which Keeper needs fails, or works again.
@@ -151,13 +151,13 @@ class Action(StrEnum):
     DATA_KEY_CREATE = "data_key.create"
     DATA_KEY_ROTATE = "data_key.rotate"
     DATA_KEY_OPEN = "data_key.open"
-    # Somebody asked whether data keys still open, which a worker then tries.
+    # A requested check of data keys, which a worker then runs.
     DATA_KEY_CHECK = "data_key.check"
     KEY_MIGRATION_START = "key_migration.start"
     KEY_MIGRATION_FINALISE = "key_migration.finalise"
     KEY_MIGRATION_ROLLBACK = "key_migration.rollback"
 
-    # Somebody read or searched the audit log itself.
+    # A read or search of the audit log itself.
     TRAIL_VIEW = "trail.view"
     TRAIL_VERIFY = "trail.verify"
     TRAIL_EXPORT = "trail.export"
@@ -171,7 +171,7 @@ class Action(StrEnum):
 
     # A backup is begun before anything is read for it, and finished once it is on disk.
     BACKUP_VIEW = "backup.view"
-    # Somebody asked for a backup, or for the proof of one, which a worker then makes.
+    # A requested backup or verification, which a worker then runs.
     BACKUP_REQUEST = "backup.request"
     BACKUP_CREATE = "backup.create"
     BACKUP_FINISH = "backup.finish"

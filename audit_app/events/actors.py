@@ -18,7 +18,7 @@ class ActorKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Actor:
-    """Whoever does something, and from where.
+    """Who acts, and from which address.
 
     `name` is the name at the time of acting; `uuid` stays when people are renamed.
     """
@@ -36,5 +36,5 @@ def system(request_id: str = "") -> Actor:
 
 
 def anonymous(address: str, request_id: str = "") -> Actor:
-    """Return the actor of a request that has not said who it is."""
+    """Return the actor of an unauthenticated request."""
     return Actor(kind=ActorKind.ANONYMOUS, uuid=NIL, name="anonymous", address=address, request_id=request_id)

@@ -1,9 +1,9 @@
 """Which of the installations that hold this database may act: one at a time (docs/adr/0012).
 
-A copy of a database must not sync to where the original does. So what acts by itself asks here first.
-The row says, under a MAC, which place was told to be the active one; the place is recomputed by each
-process from what no database holds: SECRET_KEY, the address of its database and, for SQLite, the file.
-Where KEEPER_LEASE_FILE names a file that several installations see, it holds who was activated last.
+A copy of a database must not sync to where the original does. So every automatic act checks here first. The
+row names the active installation, under a MAC; each process computes its own identity from values that no
+database holds: SECRET_KEY, the address of its database and, for SQLite, the file. Where KEEPER_LEASE_FILE
+names a file that several installations can reach, it names the one activated last.
 """
 
 import fcntl
@@ -61,7 +61,7 @@ def current() -> Installation | None:
 
 
 def problems() -> Iterator[Problem]:
-    """Find a row that is not the one of which the audit log says that it was activated, or restored, last."""
+    """Find a row that differs from the last activation or restore in the audit log."""
     # At one instant, so that an activation in the meantime is no damage.
     with transaction.atomic():
         last, row = _last_change(), current()
@@ -99,7 +99,7 @@ def _problem(kind: str, message: str) -> Problem:
 
 
 def here() -> str:
-    """Return the name of this place, 64 characters that tell nothing of what it is made of."""
+    """Return this installation's identity: 64 characters that reveal none of their inputs."""
     database = connection.settings_dict
     engine = _ENGINES.get(str(database["ENGINE"]), str(database["ENGINE"]))
     named = [engine, *(str(database[part]) for part in ("HOST", "PORT", "NAME"))]
@@ -139,7 +139,7 @@ def activate(*, actor: Actor) -> Installation:
 
 
 def note_restore(*, backup: UUID, at: datetime) -> None:
-    """Say in a restored database that no place is active yet, in the caller's transaction."""
+    """Record in a restored database that no installation is active, in the caller's transaction."""
     Installation.objects.all().delete()
     _save(Installation(uuid=uuid4(), place="", epoch=0, since=at, backup=backup, restored_at=at))
 
@@ -169,7 +169,7 @@ def _message(row: Installation) -> bytes:
 
 
 def _file_of(name: str) -> str:
-    """Return what tells SQLite's file from a copy of it; nothing where the database is on a server."""
+    """Return what distinguishes SQLite's file from a copy; empty for a database server."""
     try:
         return str(Path(name).stat().st_ino) if connection.vendor == "sqlite" else ""
     except OSError:
@@ -201,7 +201,7 @@ def _read_lease() -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError):
-        # It is there and says nothing: as good as taken.
+        # It exists and is unreadable: treated as taken.
         return {"deployment": str(deployment_uuid())}
     return content if isinstance(content, dict) else None
 
@@ -213,7 +213,7 @@ def _epoch_of(lease: dict[str, Any] | None) -> int:
 
 @contextmanager
 def _locked_lease() -> Iterator[dict[str, Any] | None]:
-    """Give the lease as it is, while nobody else activates on this storage."""
+    """Yield the lease, while no other process on this storage can activate."""
     path = _lease_path()
     if path is None:
         yield None

@@ -16,7 +16,7 @@ _DATA_ERRORS = (ValueError, TypeError, KeyError, AuditError)
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One thing found wrong; `stream` and `sequence` say where in the audit log, if it is there."""
+    """One problem; `stream` and `sequence` locate it, if it is in the audit log."""
 
     kind: str
     object: str
@@ -33,9 +33,9 @@ def run_checks() -> Iterator[Problem]:
 
 
 def readable(found: Iterator[Problem], what: str) -> Iterator[Problem]:
-    """Pass on what a check finds; if the data stops it, that is a problem as well, and its last.
+    """Yield a check's findings; if the data makes it fail, that is its last finding.
 
-    Raises KeyringUnavailable if the keys are not open, which says nothing of the data.
+    Raises KeyringUnavailable if the keys are not open, which is no finding about the data.
     """
     try:
         yield from found

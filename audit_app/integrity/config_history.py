@@ -1,8 +1,7 @@
 """The history of configuration: ties each entry of django-auditlog into the chain.
 
-Which models are followed, and without which fields, stands in settings
-(AUDITLOG_INCLUDE_TRACKING_MODELS); a system check refuses
-a model whose sealed or secret columns would be copied into an entry.
+Settings list the followed models and excluded fields (AUDITLOG_INCLUDE_TRACKING_MODELS); a system check
+refuses a model whose sealed or secret columns would be copied into an entry.
 """
 
 import hashlib
@@ -83,7 +82,7 @@ def entry_uuid(pk: int) -> UUID:
 
 
 def entry_digest(entry: LogEntry) -> str:
-    """Return the hexadecimal SHA-256 over everything that an entry says."""
+    """Return the hexadecimal SHA-256 over an entry's content."""
     said = {
         "action": entry.action,
         "actor": entry.actor_id,

@@ -43,12 +43,12 @@ class AuthenticatedQuerySet(models.QuerySet[M]):
     """A queryset that refuses `delete()` where the audit log records states of its rows."""
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        """Delete the rows. Raises Unrecorded where the audit log tells of them."""
+        """Delete the rows. Raises Unrecorded if the audit log records their state."""
         if cast("type[AuthenticatedRow]", self.model).RECORDED:
             raise Unrecorded(f"delete each {self.model.__name__} by itself, and record that it is gone")
         return super().delete()
 
-    # As Django's own: Model.objects.delete() would be all rows, said by mistake.
+    # As Django's own: Model.objects.delete() would delete all rows by mistake.
     delete.queryset_only = True  # type: ignore[attr-defined]  # Django's mark on a method
 
 
@@ -61,8 +61,8 @@ class AuthenticatedRow(Identified):
     a model got after rows were written goes into `MAC_COVERS_IF_SET`: it is covered where it holds
     something, so that older rows, which hold nothing there, stay genuine.
 
-    Where the audit log tells of each state of a row (`RECORDED`), it has to tell of its end as well, or
-    verification finds it lost: `row_state(row, gone=True)` goes into an event before `delete()`.
+    If the audit log records each state of a row (`RECORDED`), it must record its end as well, or
+    verification reports it as missing: `row_state(row, gone=True)` goes into an event before `delete()`.
     """
 
     RECORDED: ClassVar[bool] = True
@@ -88,13 +88,13 @@ class AuthenticatedRow(Identified):
         super().save(*args, **kwargs)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """Delete the row. Raises Unrecorded if no event was told that it is gone."""
+        """Delete the row. Raises Unrecorded if no event records its end."""
         if self.RECORDED and not self.told_gone:
             raise Unrecorded(f"record first that this {type(self).__name__} is gone")
         return super().delete(*args, **kwargs)
 
     def seal_row(self) -> None:
-        """Compute the MAC of the row as it stands and set it (for `update()` and `bulk_update`)."""
+        """Compute and set the MAC of the row's present columns (for `update()` and `bulk_update`)."""
         self.row_mac = keyring().mac(Purpose.ROW_MAC, self._mac_message())
 
     def is_authentic(self) -> bool:

@@ -1,8 +1,8 @@
 """Holds authenticated rows against the audit log, so that an old state put back by SQL is found.
 
-A MAC proves that Keeper once wrote a row, not that the row still stands: a revoked membership
-could be inserted again as it was. So the event of a change carries a digest of the MAC of each row
-that it left behind, and the newest event about a row says what the row must be now.
+A MAC proves that Keeper once wrote a row, not that the row is current: a revoked membership could be
+inserted again unchanged. So the event of a change carries a digest of each written row's MAC, and the
+newest event about a row determines its valid state.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ _BATCH: Final = 500
 
 
 class LastState(NamedTuple):
-    """What the newest event about a row says: a digest of its MAC, or None once the row is gone."""
+    """The newest recorded state of a row: a digest of its MAC, or None once the row is deleted."""
 
     digest: str | None
     stream: str
@@ -35,7 +35,7 @@ class LastState(NamedTuple):
     def follows(self, other: "LastState") -> bool:
         """Return whether this was recorded later, going only by columns that the chain covers.
 
-        Within a stream that is the sequence, whatever a clock said; across streams, the time.
+        Within a stream the sequence decides, regardless of clocks; across streams, the time.
         """
         if self.stream == other.stream:
             return self.sequence > other.sequence
@@ -43,7 +43,7 @@ class LastState(NamedTuple):
 
 
 def row_state(*rows: AuthenticatedRow, gone: bool = False) -> dict[str, Json]:
-    """Return what the event of a change says of rows that it wrote, or deleted (`gone`).
+    """Return the details about written or deleted (`gone`) rows for the event of a change.
 
     Call it after they were saved, since saving computes the MAC, and before they are deleted.
     """
@@ -91,7 +91,7 @@ def last_states(
 
 
 def _recorded_rows(details: object) -> dict[str, str | None]:
-    """Return what an event says of rows; nothing of one whose details no longer say anything."""
+    """Return an event's row states; none if its details are unreadable."""
     # Most events name no row; looking for the key is much cheaper than parsing.
     if not isinstance(details, str) or not names_rows(details):
         return {}
@@ -108,10 +108,10 @@ def _last_of_any_stream(newest: Mapping[tuple[str, str], LastState]) -> dict[str
 
 
 def contradictions(rows: Sequence[AuthenticatedRow], states: Mapping[str, LastState]) -> Iterator[Problem]:
-    """Yield each row that is not as the newest event about it says; rows without one are passed over.
+    """Yield each row that contradicts the newest event about it; rows without an event are skipped.
 
-    `states` must have been read after the rows. A row that was changed or removed in the meantime is
-    passed over as well: its event came with the change, so that the next run judges it.
+    `states` must have been read after the rows. A row that was changed or removed since then is skipped as
+    well: the next run checks it.
     """
     for row in rows:
         state = states.get(str(row.uuid))

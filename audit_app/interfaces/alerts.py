@@ -1,4 +1,4 @@
-"""Tells people about the audit log itself, by what KEEPER_AUDIT_ALERTS injects from above."""
+"""Alerts about the audit log itself, through the class that KEEPER_AUDIT_ALERTS injects."""
 
 from collections.abc import Sequence
 from typing import Protocol, cast
@@ -8,14 +8,14 @@ from django.utils.module_loading import import_string
 
 
 class TrailAlerts(Protocol):
-    """Raises and ends alerts; `kind` says what it is about, in one word."""
+    """Raises and ends alerts; `kind` names the subject in one word."""
 
     def raised(self, *, kind: str, subject: str, lines: Sequence[str]) -> None:
-        """Tell operators that something needs them; the same thing is told once."""
+        """Notify operators of a condition, once."""
         ...
 
     def over(self, *, kind: str, subject: str) -> None:
-        """Tell those who were told that it is over."""
+        """Notify the same recipients that the condition has ended."""
         ...
 
 

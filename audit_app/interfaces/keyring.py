@@ -61,14 +61,14 @@ class Keyring(Protocol):
         ...
 
     def verify(self, purpose: Purpose, message: bytes, tag: bytes) -> bool:
-        """Say in constant time whether a tag is right; an unknown key or a bad length is not.
+        """Return, in constant time, whether a tag is valid; one of an unknown key or bad length is not.
 
         Raises KeyringUnavailable if the keys cannot be opened.
         """
         ...
 
     def verify_all(self, purpose: Purpose, tagged: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Return whether `verify` would say so of every (message, tag); for many this is much faster.
+        """Return whether `verify` is true for every (message, tag); much faster for many.
 
         Raises KeyringUnavailable if the keys cannot be opened.
         """

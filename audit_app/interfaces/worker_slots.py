@@ -1,8 +1,8 @@
 """Slots of a worker: how many of its threads or processes one kind of work takes at once.
 
 Work that waits for other systems takes a share of them and leaves the rest to checkpoints, alerts and the
-heartbeat. A slot is a lock on a file: it holds among the processes of a worker as among its threads, and
-ends with whoever holds it.
+heartbeat. A slot is a lock on a file: it holds across a worker's processes and threads, and ends with its
+holder.
 """
 
 import fcntl

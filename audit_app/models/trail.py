@@ -47,7 +47,7 @@ def forget_deployment() -> None:
 class Installation(models.Model):
     """Which place may act on this database (installation.py); one row, under a MAC of the row key.
 
-    `place` is empty after a restore, until somebody activates one.
+    `place` is empty after a restore, until an installation is activated.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
@@ -101,7 +101,7 @@ class ReadManifestItem(AppendOnly):
 
 
 class AuditEvent(AppendOnly, Identified):
-    """One act, chained to the previous one it in its stream. Only record.py makes them.
+    """One act, chained to the previous one in its stream. Only record.py makes them.
 
     `details` is canonical JSON text; `hash` is SHA-256(previous hash | canonical bytes) and
     `mac` the keyring's tag over it (see chain.py).
@@ -136,7 +136,7 @@ class AuditEvent(AppendOnly, Identified):
             models.Index(fields=["action", "id"], name="audit_event_action"),
             models.Index(fields=["at"], name="audit_event_at"),
             # The same for what people search by, each with the id that lists are in the order of. By
-            # sequence MariaDB would sort all of a stream, and whoever reads several has no other order.
+            # sequence MariaDB would sort a whole stream, and a read of several streams has no other order.
             models.Index(fields=["stream", "id"], name="audit_event_stream"),
             models.Index(fields=["actor_name", "id"], name="audit_event_actor_name"),
             models.Index(fields=["object_name", "id"], name="audit_event_object_name"),

@@ -17,8 +17,8 @@ def client_address(request: HttpRequest) -> str:
     """Return the client's address, "" if the server knows none.
 
     KEEPER_FORWARDED_HEADER (X-Forwarded-For) is read from the right, since each proxy appends
-    whom it heard: the first address that is no trusted proxy is the client. What stands
-    further left, anybody can write.
+    whom it heard: the first address that is no trusted proxy is the client. Entries further left can be
+    forged.
     """
     peer = str(request.META.get("REMOTE_ADDR", ""))
     if not is_trusted_proxy(peer):

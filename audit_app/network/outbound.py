@@ -236,7 +236,7 @@ class _Session(requests.Session):
         self._most = most
 
     def request(self, *args: Any, **kwargs: Any) -> requests.Response:
-        """Send a request within the limits, read the answer, and follow no redirect, whatever is said."""
+        """Send a request within the limits, read the answer, and follow no redirect."""
         kwargs |= {"allow_redirects": False, "stream": False}
         with limited(kwargs.pop("timeout", None), most=self._most):
             return super().request(*args, **kwargs)

@@ -51,7 +51,7 @@ def guard(client: Any, *, seconds: float | None) -> PermittedSession:
 
 
 def limit(client: Any, *, seconds: float) -> None:
-    """Bound each request of a client that connects where its settings say, through proxies too."""
+    """Bound each request of a client to its configured endpoint, through proxies too."""
     session = client._endpoint.http_session  # noqa: SLF001 - botocore has no other name for it; a test notices
     session._pool_classes_by_scheme.update(LIMITED_POOLS)  # noqa: SLF001 - as above
 

@@ -24,7 +24,7 @@ from django.conf import settings
 
 from audit_app.errors import AnswerTooLarge, DeadlinePassed, OutboundError
 
-# What an answer holds at most where a caller says nothing else.
+# The default maximum size of an answer.
 ANSWER_BYTES: Final = 1024 * 1024
 # How many names are asked for at once. A name server that does not answer holds no more threads.
 _RESOLVING: Final = threading.BoundedSemaphore(16)
@@ -70,7 +70,7 @@ _proceed: ContextVar[Callable[[], None] | None] = ContextVar("outbound_proceed",
 def limited(seconds: float | None = None, *, most: int = ANSWER_BYTES) -> Iterator[Limit]:
     """Bound the request that the block sends; within another one it has no more time than that.
 
-    Without `seconds`, KEEPER_OUTBOUND_SECONDS. Raises what `guarded` says, before anything is sent.
+    Without `seconds`, KEEPER_OUTBOUND_SECONDS. Raises the error of `guarded` before anything is sent.
     """
     if (proceed := _proceed.get()) is not None:
         proceed()

@@ -23,7 +23,7 @@ _STEPS: Final = 3
 
 
 class EmailBackend(smtp.EmailBackend):
-    """A mail server that holds nobody up."""
+    """A mail backend with a total deadline."""
 
     @property
     def connection_class(self) -> type[smtplib.SMTP]:

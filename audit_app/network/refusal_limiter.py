@@ -1,4 +1,4 @@
-"""Refusals of those who have not said who they are: counted, limited, and recorded by the minute."""
+"""Refusals of unauthenticated callers: counted, limited, and recorded by the minute."""
 
 from datetime import datetime
 
@@ -19,7 +19,7 @@ _COUNTERS_PER_TRANSACTION = 500
 
 
 def refuse(*, kind: str, address: str) -> None:
-    """Count a refusal; call it whenever somebody unknown is turned away.
+    """Count the refusal of an unauthenticated caller.
 
     `kind` is a fixed word such as "bad-token". Once the limit is reached nothing is written
     any more, so that a flood costs one read each.

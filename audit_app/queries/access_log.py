@@ -1,4 +1,4 @@
-"""Records that somebody reads the audit log itself (PCI DSS 4.0.1, 10.2.1.3; docs/adr/0017)."""
+"""Records reads of the audit log itself (PCI DSS 4.0.1, 10.2.1.3; docs/adr/0017)."""
 
 import hashlib
 from collections.abc import Collection, Mapping
@@ -30,7 +30,7 @@ def record_view(*, viewer: Actor, face: str, wanted: Mapping[str, object]) -> No
     """
     if trail_policy().readable_streams(viewer) == []:
         return
-    # What was typed tells views apart here, and is kept nowhere.
+    # Typed filters distinguish views here, and are stored nowhere.
     view = canonical_json([str(viewer.uuid), face, {name: str(wanted[name]) for name in _used(wanted)}])
     key = f"audit_app.view.{hashlib.sha256(view).hexdigest()}"
     if cache.get(key):

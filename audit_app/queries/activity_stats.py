@@ -19,7 +19,7 @@ from audit_app.events.actors import Actor
 from audit_app.interfaces.access_policy import trail_policy
 from audit_app.models import AuditEvent, deployment_uuid
 
-# An event may be committed a little after the time that stands in it.
+# An event may be committed slightly after its own timestamp.
 _SETTLED: Final = timedelta(hours=1)
 _KEPT_SECONDS: Final = 40 * 86_400
 _MANY: Final = 10_000

@@ -46,8 +46,8 @@ class Scope:
 class Section:
     """One part of a report: `rows` yields as many cells as there are `columns`.
 
-    `about` says in a sentence what the rows are, and what they are not. Sections that are for the whole
-    installation (`operators`) yield nothing to whom may see single environments.
+    `about` describes in a sentence what the rows include and exclude. Sections that are for the whole
+    installation (`operators`) yield nothing to viewers of single environments.
     """
 
     key: str

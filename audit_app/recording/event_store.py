@@ -83,7 +83,7 @@ def locked_head(stream: str) -> Head | None:
 
 
 def open_head(stream: str, genesis: bytes) -> None:
-    """Make a stream's head, unless somebody else has just made it."""
+    """Create a stream's head, unless a concurrent transaction has."""
     database = connections[DEFAULT_DB_ALIAS]
     raw_sql.execute(database, _statements(database.vendor).open_head, [stream, genesis])
 
@@ -188,7 +188,7 @@ def links(stream: str, *, after: int, until: int, limit: int) -> list[Link]:
 class CanonicalLink(NamedTuple):
     """A link whose canonical bytes the database has put together."""
 
-    # Where the row stands in lists, which are in the order of ids.
+    # The row's position in lists, which are ordered by id.
     id: int
     sequence: int
     canonical: bytes
@@ -203,9 +203,8 @@ def canonical_links(
     """Yield links as `links` returns them, by batches, with the bytes that were hashed in place of fields.
 
     For many events this is several times as fast. The bytes are right if they hash to the link's
-    hash; where they do not, `links` says what is there: databases write a few characters in
-    another way, and refuse what is no text. No other statement may run before all is taken, or
-    the generator closed.
+    hash; otherwise use `links`: databases encode a few characters differently, and refuse invalid text. No
+    other statement may run before all is taken, or the generator closed.
     """
     with connection.wrap_database_errors, closing(_streaming_cursor()) as cursor:
         cursor.execute(_statements(connection.vendor).canonical_links, [stream, after, until, limit])
@@ -248,7 +247,7 @@ def _statements(vendor: str) -> _Statements:
     binary = connection.ops.binary_placeholder_sql(b"")  # type: ignore[arg-type]  # the stub knows only Case
     insert = _insert(vendor)
     stands = f"WHERE stream = %s AND sequence = %s AND hash = {binary}"
-    # MariaDB locks the row that is there as a writer does. `INSERT IGNORE` reads it: of two who wait for the
+    # MariaDB locks the existing row as a writer does. `INSERT IGNORE` reads it: of two who wait for the
     # one who makes the head, each then waits for the other before it may write.
     there = "ON DUPLICATE KEY UPDATE sequence = sequence" if vendor == "mysql" else "ON CONFLICT DO NOTHING"
     proof = "e.previous_hash, e.hash, e.mac"
@@ -295,7 +294,7 @@ def _canonical_bytes(vendor: str) -> str:
 def _canonical(vendor: str, expression: str, column: str) -> str:
     """Return the SQL that gives a column as its hash covers it; Python would take longer for each row."""
     if column == "at":
-        # Stored in UTC without saying so; SQLite leaves out microseconds that are none.
+        # Stored in UTC without an offset; SQLite omits zero microseconds.
         if vendor == "sqlite":
             end = f"CASE WHEN instr({expression}, '.') THEN '' ELSE '.000000' END"
             return f"replace({expression}, ' ', 'T') || {end} || '+00:00'"
@@ -320,7 +319,7 @@ def _link(row: Sequence[Any]) -> Link:
 
 
 def stored_bytes(stored: object) -> bytes:
-    """Return what a binary column holds: none if somebody put something else there."""
+    """Return a binary column's bytes; empty if it was edited to another type."""
     return bytes(stored) if isinstance(stored, bytes | bytearray | memoryview) else b""
 
 

@@ -71,9 +71,9 @@ class Draft(NamedTuple):
 class Receipt:
     """The proof that an event was recorded; only this module makes one.
 
-    `committed` says that the event was durable when the receipt was handed out: false when it
-    joined a transaction that may yet be rolled back. Only a committed receipt opens values,
-    and only those of the rows that it covers.
+    `committed` is true if the event was durable when the receipt was returned, and false if it joined a
+    transaction that may still be rolled back. Only a committed receipt opens values, and only those of the
+    rows that it covers.
     """
 
     __slots__ = ("_committed", "_covers", "_event_uuid", "_sequence", "_stream")
@@ -296,7 +296,7 @@ def _locked_head(stream: str) -> Head:
 
 
 def _open_stream(stream: str) -> None:
-    """Make a stream's head, and let the system stream say that it exists."""
+    """Create a stream's head, and record its existence in the system stream."""
     if stream != streams.SYSTEM:
         # The system head's lock is what lets only one of several writers open the stream.
         _locked_head(streams.SYSTEM)

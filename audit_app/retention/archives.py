@@ -15,7 +15,7 @@ _CHUNK: Final = 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """One bundle, as the events of its cuts say; `at` is UTC text, `removed` and `kept` count events."""
+    """One bundle, from the events of its cuts; `at` is UTC text, `removed` and `kept` count events."""
 
     name: str
     sha256: str
@@ -29,12 +29,12 @@ class Bundle:
 
     @property
     def path(self) -> Path:
-        """Where it lies if nobody has put it elsewhere."""
+        """Its default path."""
         return Path(settings.KEEPER_AUDIT_ARCHIVE_DIR) / self.name
 
     @property
     def lies_here(self) -> bool:
-        """Whether a file of its name is in KEEPER_AUDIT_ARCHIVE_DIR; whoever moved it knows where it is."""
+        """Whether KEEPER_AUDIT_ARCHIVE_DIR has a file of its name; false after an operator moved it."""
         return self.path.is_file()
 
     def is_unchanged(self) -> bool:

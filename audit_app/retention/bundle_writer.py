@@ -1,4 +1,4 @@
-"""Writes the audit log as a bundle that anybody can verify without Keeper (docs/verify_offline.py).
+"""Writes the audit log as a bundle that can be verified without Keeper (docs/verify_offline.py).
 
 A bundle is one file of JSON lines, each with its `kind`:
 
@@ -131,7 +131,7 @@ def _text(link: Link) -> str:
     try:
         return canonical_bytes(link.fields).decode()
     except BadDetails:
-        # Somebody put there what Keeper never writes: no text hashes to the event's hash any more.
+        # Edited to a value that Keeper never writes: no text matches the event's hash.
         return ""
 
 

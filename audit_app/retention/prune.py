@@ -2,7 +2,7 @@
 
 In this order, so that a crash anywhere loses nothing and leaves an audit log that verifies:
 
-1. the newest checkpoint older than the given time says how far, if every sink that can be read holds it;
+1. the newest checkpoint older than the given time is the limit, if every readable sink holds it;
 2. all events up to it are verified, with their MACs, and no sink of events still lacks one;
 3. a bundle of them is written, made durable, read back and proven whole (bundle_check.py);
 4. by steps, each a transaction: an event records the cut (cuts.py), and the events go.
@@ -105,8 +105,8 @@ def prune(
 ) -> Pruned:
     """Write the events older than a time to a new bundle, and take out what may go.
 
-    `operator` says in the record on whose word; who may ask is for the caller to say. `progress(stream,
-    removed)` is told of each step. Raises what `plan` raises, and BadBundle if the bundle cannot be
+    The event names `operator` as the person who ordered it; the caller checks the right. `progress(stream,
+    removed)` is called after each step. Raises what `plan` raises, and BadBundle if the bundle cannot be
     written or is not what was recorded: then nothing is taken out.
     """
     chosen = plan(before=before)
@@ -235,7 +235,7 @@ def _sync_folder(folder: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Record:
-    """What the event of every step of a run says alike."""
+    """The details shared by the events of all steps of a run."""
 
     actor: Actor
     told: AuditObject
@@ -265,7 +265,8 @@ def _steps(
 def _step(planned: StreamPlan, after: int, until: int, said: _Record) -> int:
     """Record the cut of a range and delete what goes of it, in one transaction."""
     with transaction.atomic():
-        # Its lock keeps out whoever records or cuts in this stream; what is read below is what goes.
+        # Its lock excludes concurrent recording and pruning of this stream; the rows read below are those
+        # removed.
         event_store.locked_head(planned.stream)
         cut = newest_cut(planned.stream)
         if (cut.through if cut else 0) != after:

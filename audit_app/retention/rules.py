@@ -1,8 +1,8 @@
-"""Which old events retention may take out: what passed, and left nothing behind that somebody still asks for.
+"""Which old events retention may remove: transient ones that no later query needs.
 
-Whatever is not named here stays, so that a new action is kept until somebody decides otherwise. What says
-how things came to be as they are is never named: who wrote a version and with which digest, who was granted
-what, the state of rows, inventories of old values, keys, restores, cuts.
+Actions that are not listed here are kept, so a new action is kept by default. Events that explain the
+present state are never listed: writes of versions with their digests, grants, the state of rows,
+inventories of old values, keys, restores, cuts.
 """
 
 from collections.abc import Iterable
@@ -82,9 +82,9 @@ def is_passing(event: OldEvent) -> bool:
 
 
 def known_reads(events: Iterable[OldEvent]) -> set[int]:
-    """Return the sequences of the newest of equal reads: who has seen which version is never forgotten.
+    """Return the sequences of the newest of equal reads: the readers of each version are never removed.
 
-    Somebody who leaves knows what they once read, however long ago. Memory grows with the pairs of
+    Offboarding needs every read, however old. Memory grows with the pairs of
     reader and version, or list of versions, and not with the reads.
     """
     newest: dict[tuple[object, ...], int] = {}

@@ -1,4 +1,4 @@
-"""The schedule of retention: off unless KEEPER_AUDIT_RETENTION_DAYS says how many days stay at hand."""
+"""The schedule of retention: off unless KEEPER_AUDIT_RETENTION_DAYS is set."""
 
 import logging
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Standing:
 
 
 def standing() -> Standing | None:
-    """Return how retention stands; None if it is off, so that everything stays."""
+    """Return the status of retention; None if it is off."""
     days, now = settings.KEEPER_AUDIT_RETENTION_DAYS, timezone.now()
     if days <= 0:
         return None
@@ -62,15 +62,15 @@ def standing() -> Standing | None:
 
 
 def default_bundle() -> Path:
-    """Return where a bundle goes that nobody gave a place, named by the time."""
+    """Return the default path of a bundle, named by the time."""
     moment = timezone.now().strftime("%Y%m%dT%H%M%S")
     return Path(settings.KEEPER_AUDIT_ARCHIVE_DIR) / f"trail-{moment}-{uuid4().hex[:8]}.jsonl"
 
 
 def prune_if_due() -> Pruned | None:
-    """Take out what is older than KEEPER_AUDIT_RETENTION_DAYS days, if that is on; a refusal is told."""
+    """Prune events older than KEEPER_AUDIT_RETENTION_DAYS, if that is set; a refusal raises an alert."""
     days = settings.KEEPER_AUDIT_RETENTION_DAYS
-    # A copy of the database stands still, without a word.
+    # A copy of the database does nothing, and reports nothing.
     if days <= 0 or not is_active() or _was_done_lately():
         return None
     try:

@@ -8,12 +8,12 @@ from typing import ClassVar
 class Sink(ABC):
     """Takes lines in order, each at least once.
 
-    `name` says in messages and tables where it is and holds no credential.
+    `name` identifies it in messages and tables and holds no credential.
     """
 
     # One word, by which sinks are counted together.
     kind: ClassVar[str]
-    # Whether `newest` can say what it holds.
+    # Whether `newest` can read it back.
     readable: ClassVar[bool] = False
 
     def __init__(self, name: str) -> None:
@@ -29,8 +29,8 @@ class Sink(ABC):
     def newest(self, *, thorough: bool = False) -> bytes | None:
         """Return the checkpoint of the highest number that it holds, or None if it is empty.
 
-        Not the last one: whoever may only add could put an older one behind it. `thorough` looks through
-        all that is there, where that takes long.
-        Raises SinkDown if it cannot be read, BadCheckpoint if something else stands there.
+        Not the last one: a writer with append access could add an older one behind it. `thorough` reads all
+        of it, which may take long. Raises SinkDown if it cannot be read, BadCheckpoint if it holds anything
+        else.
         """
         raise NotImplementedError

@@ -26,7 +26,7 @@ _LEASE: Final = timedelta(minutes=2)
 _WORK: Final = timedelta(minutes=1)
 _FIRST_WAIT: Final = timedelta(seconds=15)
 _LONGEST_WAIT: Final = timedelta(minutes=5)
-# One failure is told by the health page; a second one in a row by a message.
+# The page Health shows one failure; a second one in a row sends a message.
 _TOLD_AFTER: Final = 2
 _MAX_TEXT: Final = 500
 _Begin = Callable[[SinkState], None]

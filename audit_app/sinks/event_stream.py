@@ -34,7 +34,7 @@ def batches(state: SinkState) -> Iterator[tuple[str, int, list[bytes]]]:
         while last < head and (
             links := event_store.links(stream, after=last, until=head, limit=_LINES_PER_BATCH)
         ):
-            # Where somebody removed events, what is left still goes out.
+            # After a removal of events the remaining ones are still sent.
             yield stream, links[0].fields.sequence, [_line(link) for link in links]
             last = links[-1].fields.sequence
 

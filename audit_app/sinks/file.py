@@ -14,9 +14,9 @@ from audit_app.models import deployment_uuid
 from audit_app.sinks.base import Sink
 
 _BLOCK: Final = 64 * 1024
-# As it stands in the text of a checkpoint, which a line holds as a string.
+# As in the text of a checkpoint, which a line holds as a string.
 _NUMBER: Final = re.compile(rb'\\"number\\":(\d{1,15})\b')
-# Weeks of checkpoints; whoever wants to hide a newer one behind older ones has to add more than that.
+# Weeks of checkpoints; hiding a newer one behind older ones needs more than that.
 _TAIL: Final = 64 * 1024 * 1024
 
 
@@ -32,7 +32,7 @@ class FileSink(Sink):
 
     @property
     def _path(self) -> Path:
-        # One file a deployment: what another one left here is no trail of this one's.
+        # One file for each deployment: files of another one are not this one's audit log.
         return self._directory / f"{self._what}-{deployment_uuid()}.jsonl"
 
     def write(self, lines: Sequence[bytes], *, number: int) -> None:
@@ -87,7 +87,7 @@ def _highest(lines: Iterator[bytes]) -> bytes | None:
 
 
 def _number(line: bytes) -> int:
-    """Return the number that a line says, whoever wrote it; 0 for none. Parsing each would take long."""
+    """Return the number in a line, unverified; 0 for none. Parsing each line would take long."""
     said = _NUMBER.search(line)
     return int(said[1]) if said else 0
 
@@ -102,7 +102,7 @@ def _is_json(line: bytes) -> bool:
 
 def _whole_lines_from_end(descriptor: int, most: int | None) -> Iterator[bytes]:
     """Yield the whole lines of the last bytes of a file, the last one first."""
-    # What stands behind the last line break was torn.
+    # Text after the last line break is an incomplete write.
     found = _lines_from_end(descriptor, most)
     next(found, None)
     return found

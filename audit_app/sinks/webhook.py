@@ -19,7 +19,7 @@ class WebhookSink(Sink):
     """Posts JSON lines; what was sent and not answered is sent again under the same Idempotency-Key.
 
     KEEPER_AUDIT_HTTP_TOKEN is sent as a bearer token. The address may itself be a credential, so that
-    only its host is named, with a digest to tell two apart.
+    only its host is named, with a digest to distinguish two.
     """
 
     kind: ClassVar[str] = "http"

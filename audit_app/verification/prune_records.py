@@ -27,7 +27,7 @@ _ROWS_PER_QUERY: Final = 2_000
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """One cut, as its event says: `link` is the hash of event `through`, `kept` how many stay."""
+    """One cut, from its event: `link` is the hash of event `through`, `kept` how many stay."""
 
     stream: str
     sequence: int
@@ -46,7 +46,7 @@ class Cut:
 
     @property
     def head(self) -> Head:
-        """What stands before the first event that follows the cut."""
+        """The link before the first event that follows the cut."""
         return Head(self.through, self.link)
 
 

@@ -16,7 +16,7 @@ from audit_app.verification.stream_walker import Tally, digest_of_stored, first_
 
 _MANIFESTS_PER_QUERY = 200
 
-# What checkpoints say that streams went through.
+# The hashes that checkpoints state for streams.
 KnownHeads = Mapping[str, Sequence[Head]]
 
 
@@ -63,7 +63,7 @@ def _verify_stream(stream: str, tally: Tally, known: KnownHeads) -> Iterator[Pro
 
 
 def beginning(stream: str) -> Head:
-    """Return what stands before the first event of a stream, or before the first that was not cut off."""
+    """Return the link before the first event of a stream, or before the first that was not pruned."""
     cut = newest_cut(stream)
     return cut.head if cut else Head(0, genesis(deployment_uuid(), stream))
 
@@ -95,13 +95,13 @@ def _surplus(stream: str, sequence: int, tally: Tally) -> Iterator[Problem]:
 
 
 def stored_head(stream: str) -> Head | None:
-    """Return where a stream stands, if it does."""
+    """Return the head of a stream, if it exists."""
     row = StreamHead.objects.filter(stream=stream).values_list("sequence", "hash").first()
     return None if row is None else Head(row[0], event_store.stored_bytes(row[1]))
 
 
 def stored_heads() -> dict[str, Head]:
-    """Return where every stream stands, as of one moment."""
+    """Return the heads of all streams, as of one moment."""
     rows = StreamHead.objects.order_by("stream").values_list("stream", "sequence", "hash")
     return {stream: Head(sequence, event_store.stored_bytes(link)) for stream, sequence, link in rows}
 
@@ -121,7 +121,7 @@ def all_streams() -> list[str]:
 
 
 def _dropped_streams() -> Iterator[Problem]:
-    """Compare the streams there are with those the system stream says were opened."""
+    """Compare the existing streams with those that the system stream records as opened."""
     existing = set(all_streams())
     if existing and streams.SYSTEM not in existing:
         yield stream_problem("missing", streams.SYSTEM, None, "the stream is missing")

@@ -87,7 +87,8 @@ class _Walk:
         self._last_id = 0
         self._displaced: int | None = None
         self._due = sorted(head for head in known if head.sequence > after.sequence)
-        # Opening keys asks the database, which nobody may while rows come in (ledger.canonical_links).
+        # Opening keys queries the database, which is not allowed while rows are streamed
+        # (ledger.canonical_links).
         keyring().open_all()
         self._is_keepers = partial(keyring().verify, Purpose.AUDIT_MAC)
 
@@ -109,9 +110,9 @@ class _Walk:
         return None
 
     def _stride(self, until: int) -> bool:
-        """Pass the sound events that come next quickly; False if one is not, or nobody can tell here.
+        """Skip valid events quickly; False if one is invalid, or cannot be checked here.
 
-        An event passes only by the very bytes that were hashed, so that nothing else is judged here.
+        An event passes only by exactly the bytes that were hashed.
         """
         found = event_store.canonical_links(
             self.stream, after=self.sequence, until=until, limit=_ROWS_PER_QUERY

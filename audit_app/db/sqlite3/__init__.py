@@ -1,1 +1,1 @@
-"""Django's SQLite backend, reading on past a row that somebody has spoilt (DATABASES ENGINE)."""
+"""Django's SQLite backend, which continues to read past a corrupted row (DATABASES ENGINE)."""

@@ -15,7 +15,7 @@ from django.utils.dateparse import parse_datetime
 
 UNREADABLE_UUID: Final = UUID(int=2**128 - 1)
 # Long past, so that what should have ended at an unreadable time has ended.
-UNREADABLE_TIME: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - SQLite's times are in UTC without saying so
+UNREADABLE_TIME: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - SQLite's times are in UTC without an offset
 # No number that Keeper counts with.
 UNREADABLE_NUMBER: Final = -1
 _REPLACEMENT: Final = "\ufffd"

@@ -1,4 +1,4 @@
-"""The command that writes the audit log for whoever verifies it without Keeper."""
+"""The command that exports the audit log for verification without Keeper."""
 
 import os
 import sys

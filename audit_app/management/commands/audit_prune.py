@@ -20,7 +20,7 @@ _CHANGED: Final = "changed"
 
 
 class Command(BaseCommand):
-    """`keeper audit-prune --before DATE`, which says what it would do, and with --apply does it."""
+    """`keeper audit-prune --before DATE`: prints what it would remove, and with --apply removes it."""
 
     help = (
         "Say which events older than a date retention would take out of the trail; with --apply, seal all "

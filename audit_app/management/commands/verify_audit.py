@@ -1,4 +1,4 @@
-"""The command that says whether the audit log, and what it vouches for, is sound."""
+"""The command that verifies the audit log and the rows that it authenticates."""
 
 import json
 import sys
