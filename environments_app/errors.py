@@ -30,7 +30,7 @@ class BadToken(AccessError):
 
 
 class InvalidField(AccessError):
-    """A value given for `field` cannot be taken; `reason` says why and repeats no input."""
+    """A value for `field` is refused; `reason` states why and repeats no input."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(reason)
@@ -68,7 +68,7 @@ class Tampered(Conflict):
 
 
 class ApprovalNeeded(AccessError):
-    """The act waits for a second person: nothing was done, and `approval` is the id of the request."""
+    """The act needs an approval: nothing was done, and `approval` is the id of the request."""
 
     def __init__(self, approval: int) -> None:
         super().__init__(
@@ -78,13 +78,13 @@ class ApprovalNeeded(AccessError):
 
 
 class ApprovalVoid(Conflict):
-    """What was approved cannot be carried out, or decided, any more as it stands."""
+    """The request can no longer be carried out or decided in its present state."""
 
 
 class SamlRefused(AccessError):
     """A sign-in through the identity provider is refused.
 
-    `reason` is a fixed word for the audit log, the message a sentence for whoever tried.
+    `reason` is a fixed word for the audit log, the message a sentence for the user.
     """
 
     def __init__(self, reason: str, sentence: str) -> None:

@@ -1,1 +1,1 @@
-"""Approval by a second person: requests, approvers, the gate, executors."""
+"""Approvals of two people: requests, approvers, the gate, executors."""

@@ -1,4 +1,4 @@
-"""What a second person decides on when access to a protected environment widens."""
+"""Approvals of wider access to a protected environment."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -54,7 +54,7 @@ def granting(membership: Membership) -> Proposal:
 def granting_asked(
     request: AccessRequest, environment: Environment, *, role: Role, prefix: str, minutes: int | None
 ) -> Proposal:
-    """Return the proposal to grant what somebody asked for, perhaps narrowed; its time counts from then."""
+    """Return the proposal to grant an access request, perhaps narrowed; its time starts with the grant."""
     return Proposal(
         action=Action.MEMBER_GRANT,
         environment=environment,
@@ -88,13 +88,13 @@ def duration_words(minutes: int | None) -> str:
 
 
 def widens_request(request: AccessRequest, *, role: Role, prefix: str, minutes: int | None) -> bool:
-    """Return whether this is more than what somebody asked for."""
+    """Return whether this exceeds the access request."""
     longer = request.minutes is not None and (minutes is None or minutes > request.minutes)
     return longer or role.rank > Role(request.role).rank or not _within(prefix, request.prefix)
 
 
 def changing_membership(membership: Membership, changes: dict[str, Any]) -> Proposal:
-    """Return the proposal to change a stored membership, which stands as it is now."""
+    """Return the proposal to change a stored membership from its present state."""
     wanted = _after(membership, changes)
     return Proposal(
         action=Action.MEMBER_CHANGE,

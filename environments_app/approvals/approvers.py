@@ -1,4 +1,4 @@
-"""Who may be the second person: somebody else, who manages the environment, and never a token."""
+"""Who may approve: another user, who manages the environment; never a token."""
 
 from collections.abc import Collection, Iterable
 from uuid import UUID
@@ -16,10 +16,11 @@ from environments_app.models import Approval, Environment, Role, User, UserRole
 def may_decide(
     actor: Principal, *, environment: Environment, action: str, behind: Collection[UUID], hands: Hands
 ) -> bool:
-    """Return whether somebody may be the second person: a manager there, never a token, never oneself.
+    """Return whether the actor may approve: a manager there, never a token, never the requester.
 
-    `behind` is who stands behind the request. Administrators may where they might act themselves, so
-    that an environment is never without, unless somebody could be both people: they make accounts.
+    `behind` are the people behind the request. Administrators may approve what they could do themselves, so
+    an environment is never without an approver, unless one person could be both: administrators create
+    accounts.
     """
     if actor.kind is not ActorKind.USER or actor.uuid in behind:
         return False
@@ -31,7 +32,7 @@ def may_decide(
 
 
 def decides(actor: Principal, approval: Approval, hands: Hands) -> bool:
-    """Return whether somebody may decide about this request, whatever state it is in."""
+    """Return whether the actor may decide about this request, in any state."""
     return may_decide(
         actor,
         environment=approval.environment,
@@ -49,7 +50,7 @@ def hands_of(requesters: Iterable[Actor]) -> Hands:
 
 
 def approver_stands(approval: Approval) -> bool:
-    """Return whether whoever approved might do so now as well; the host's operator always might."""
+    """Return whether the approver could still approve now; the host's operator always could."""
     if approval.decided_by_uuid is None:
         return False
     if approval.decided_by_uuid == NIL:
@@ -69,7 +70,7 @@ def people_who_decide(approval: Approval) -> list[User]:
 
 
 def people_to_tell(approval: Approval) -> list[User]:
-    """Return whom to tell that a request waits: managers, and administrators where no manager may decide."""
+    """Return whom to notify of a pending request: managers, or administrators if no manager may decide."""
     people = people_who_decide(approval)
     environment_id = approval.environment.pk
     managers = [
@@ -81,9 +82,9 @@ def people_to_tell(approval: Approval) -> list[User]:
 
 
 def possible_managers(environment: Environment) -> QuerySet[User]:
-    """Return whom a row makes a manager of an environment or an administrator, by name.
+    """Return the users that a row makes managers of an environment or administrators, by name.
 
-    Whether it does so now, the policy says: a row may be forged, suspended or past its time.
+    The policy decides whether the row counts now: it may be forged, suspended or expired.
     """
     manages = Q(memberships__environment=environment, memberships__role=Role.MANAGER)
     through = Q(groups__memberships__environment=environment, groups__memberships__role=Role.MANAGER)
@@ -92,7 +93,7 @@ def possible_managers(environment: Environment) -> QuerySet[User]:
 
 
 def _behind(approval: Approval, hands: Hands) -> set[UUID]:
-    """Return who asks: a person, or a token along with whoever issued it, and whom the access is for."""
+    """Return the people behind a request: its user, or its token and the issuers, and the beneficiary."""
     of_a_token = approval.requester.kind is ActorKind.TOKEN
     behind = hands.who_asks(approval.requester_uuid) if of_a_token else {approval.requester_uuid}
     asked_by = approval.arguments.get("asked_by") if isinstance(approval.arguments, dict) else None

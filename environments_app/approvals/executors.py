@@ -26,7 +26,7 @@ class Done:
 
 
 class ApprovalOwner(Protocol):
-    """One app's acts that take a second person."""
+    """One app's acts that need an approval."""
 
     actions: AbstractSet[Action]
 
@@ -46,5 +46,5 @@ def _owners() -> dict[str, ApprovalOwner]:
 
 
 def owner_of(action: str) -> ApprovalOwner:
-    """Return who does this act. Raises LookupError for one that nobody does."""
+    """Return the executor of an act. Raises LookupError if it has none."""
     return _owners()[action]

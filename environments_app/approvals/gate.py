@@ -1,4 +1,4 @@
-"""The one place that asks for a second person: in a protected environment nobody acts alone.
+"""The only gate for approvals: in a protected environment each change needs two people.
 
 Each use case that writes, deletes or widens access calls `require_second_person` after the policy let
 it pass. It gets a `Clearance`, without which the rows cannot be written, or the use case ends there
@@ -35,7 +35,7 @@ from environments_app.notifications.service import notify
 
 _DIGEST_LABEL: Final = "keeper/proposal/v1"
 _MAX_OPEN: Final = 200
-# What a second person must allow in a protected environment; a test compares it with the policy.
+# The acts that need an approval in a protected environment; a test compares them with the policy.
 GUARDED: Final = frozenset(
     {
         Action.ENVIRONMENT_UPDATE,
@@ -65,14 +65,14 @@ GUARDED: Final = frozenset(
         Action.ROTATION_CUT,
         # Serving the value before again.
         Action.ROTATION_RESOLVE,
-        # Letting a policy rotate; to suspend one takes nobody else.
+        # Resuming a policy; suspending one needs no approval.
         Action.ROTATION_SUSPEND,
     }
 )
 
 
 class Line(NamedTuple):
-    """One line of what would change, as the second person sees it: never a value."""
+    """One line of a proposed change, as the approver sees it: never a value."""
 
     label: str
     before: str
@@ -81,7 +81,7 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """One act that somebody wants to do: on what, from which state, and all that it would write.
+    """One proposed act: its object, the expected state, and everything that it would write.
 
     `content` is what the digest binds; it may hold values and is stored nowhere from here.
     `arguments` is what the owning app needs again and is not secret. `keep` returns the
@@ -118,9 +118,9 @@ class Proposal:
 
 
 class Clearance:
-    """The proof that writing in an environment needs no second person, or that one approved.
+    """The proof that a write in an environment needs no approval, or has one.
 
-    Only this module makes one. Whoever writes spends it in the transaction of the write.
+    Only this module creates one. The writer consumes it in the transaction of the write.
     """
 
     __slots__ = ("_approval", "_environment_id", "_settled", "_spent")
@@ -137,17 +137,17 @@ class Clearance:
             raise TypeError("a clearance is given by require_second_person")
         self._environment_id = environment.pk
         self._approval = approval
-        # Whether it needs nobody even where the environment is protected.
+        # Whether it needs no approval even in a protected environment.
         self._settled = settled
         self._spent = False
 
     def spend(self, environment: Environment, *, actor: Actor | None = None) -> dict[str, Json]:
-        """Mark the approval as carried out, if there is one, and return what the event says of it.
+        """Mark the approval, if any, as carried out, and return its details for the event.
 
         Call it in the transaction of the write. A second write of the same act finds it spent, and
         another act that carries it as well does not.
 
-        Raises ApprovalVoid if it was carried out in the meantime, whoever approved may not any more, or the
+        Raises ApprovalVoid if it was carried out concurrently, its approver lost the right, or the
         environment was protected since it was given.
         """
         if environment.pk != self._environment_id:
@@ -176,8 +176,8 @@ def require_second_person(*, actor: Principal, proposal: Proposal) -> Clearance:
     Outside protected environments there is nothing to clear. Keeper itself acts within what was
     approved with its target, policy or deletion, or for who has the host.
 
-    Raises ApprovalNeeded once the request is stored (or an equal one stands), and ApprovalVoid if
-    this was to carry out a request that says something else.
+    Raises ApprovalNeeded once the request is stored (or an equal one exists), and ApprovalVoid if this
+    should carry out a request with different content.
     """
     environment = proposal.environment
     if not needs_second_person(actor, environment):
@@ -198,10 +198,10 @@ def require_second_person(*, actor: Principal, proposal: Proposal) -> Clearance:
 def clearance_for_asked(*, actor: Principal, proposal: Proposal, asked_by: UUID, role: Role) -> Clearance:
     """Return the clearance to grant access that its holder asked for, or store a request and end there.
 
-    Two people agree where somebody asks and a manager grants: who asks is the first, the manager the
-    second. It suffices for a role that reads, since a manager could tell the values anyway. Whoever may
-    write or decide is one of the two people of later acts, so that one manager alone does not make such
-    a one: there the manager's grant waits for another, who is neither of the two.
+    An access request has two people: the requester and the manager who grants it. That suffices for a role
+    that only reads, since a manager could reveal the values anyway. A role that writes or decides counts as
+    one of the two people of later acts, so a manager must not create it alone: that grant waits for the
+    approval of a third person.
 
     Raises ApprovalNeeded, ApprovalVoid; TypeError for who asked, or who manages by administration alone.
     """
@@ -217,14 +217,14 @@ def clearance_for_asked(*, actor: Principal, proposal: Proposal, asked_by: UUID,
 
 
 def needs_second_person(actor: Actor, environment: Environment) -> bool:
-    """Return whether what this actor does in an environment takes a second person."""
-    # A row that Keeper did not write says nothing: then the stricter rule holds.
+    """Return whether this actor's changes in an environment need an approval."""
+    # A row that Keeper did not write is not trusted: the stricter rule applies.
     guarded = environment.protected or not environment.is_authentic()
     return guarded and actor.kind is not ActorKind.SYSTEM
 
 
 def standing(actor: Actor, environment: Environment) -> Clearance:
-    """Return the clearance of work that needs none of its own. Raises TypeError for anybody but Keeper."""
+    """Return the clearance of Keeper's own work. Raises TypeError for any other actor."""
     if needs_second_person(actor, environment):
         raise TypeError("only Keeper itself works without asking")
     return Clearance(_MAKER, environment, settled=actor.kind is ActorKind.SYSTEM)
@@ -281,7 +281,7 @@ def _matching(actor: Principal, proposal: Proposal, message: bytes, state: Appro
 
 
 def _ask(actor: Principal, proposal: Proposal, message: bytes) -> Approval:
-    """Store a request with what its owner keeps of it, record it, and tell who may decide."""
+    """Store a request with its owner's payload, record it, and notify its approvers."""
     approval = Approval(
         environment=proposal.environment,
         action=proposal.action,
@@ -319,7 +319,7 @@ def _ask(actor: Principal, proposal: Proposal, message: bytes) -> Approval:
 
 
 def _told(approval: Approval) -> str:
-    """Say what is asked for: "payments/db: secret update"."""
+    """Return a title: "payments/db: secret update"."""
     return f"{approval.object_name}: {approval.action.replace('.', ' ').replace('_', ' ')}"
 
 

@@ -1,7 +1,7 @@
-"""Use cases of approvals: deciding, withdrawing and carrying out what waits for a second person.
+"""Use cases of approvals: decide, withdraw, and carry out a pending act.
 
-An approval never executes itself. Whoever asked carries it out, through the app that does such
-acts, by the same use case as ever, which proves the approval again (`second_person`).
+An approval never executes itself. The requester carries it out, through the executor of its app and the
+ordinary use case, which checks the approval again (`second_person`).
 """
 
 from datetime import timedelta
@@ -27,13 +27,13 @@ from environments_app.models.approval import OPEN_STATES
 from environments_app.notifications.service import recovered, tell_people
 
 MAX_COMMENT: Final = 500
-# So long whoever asked is told of a refusal.
+# How long the requester is shown a refusal.
 REFUSAL_TOLD: Final = timedelta(days=7)
 _BATCH: Final = 200
 
 
 def visible_approvals(actor: Principal) -> QuerySet[Approval]:
-    """Return the requests that one may know: one's own, and those of environments that the actor manages."""
+    """Return the requests visible to the actor: their own, and those of environments they manage."""
     places = environments_for(actor, Action.APPROVAL_VIEW)
     mine = Q(requester_uuid=actor.uuid, requester_kind=actor.kind)
     managed = Q(environment__in=Environment.objects.filter(places)) if places is not None else Q(pk__in=())
@@ -93,10 +93,10 @@ def may_approve(actor: Principal, approval: Approval) -> bool:
 
 
 def approve(*, actor: Principal, approval: Approval, comment: str = "") -> Approval:
-    """Allow an act, which whoever asked may then carry out; return the request as stored.
+    """Approve an act, which the requester may then carry out; return the request as stored.
 
-    Raises Forbidden for a token, for oneself and for who manages nothing there; ApprovalVoid if it
-    was decided, withdrawn or expired in the meantime; Tampered.
+    Raises Forbidden for a token, for the requester and for a user who is no approver there; ApprovalVoid if
+    it was decided, withdrawn or has expired; Tampered.
     """
     return _decide(actor, approval, ApprovalState.APPROVED, comment)
 
@@ -107,9 +107,10 @@ def refuse(*, actor: Principal, approval: Approval, comment: str = "") -> Approv
 
 
 def explain(*, actor: Principal, approval: Approval, reason: str) -> Approval:
-    """Say why one asks, while nobody has decided; return the request as stored.
+    """Set the reason of an undecided request; return the request as stored.
 
-    Raises Forbidden for anybody else's, InvalidField, ApprovalVoid if it was decided, Tampered.
+    Raises Forbidden unless the actor is the requester, InvalidField, ApprovalVoid if it was decided,
+    Tampered.
     """
     _require_own(actor, approval, Action.APPROVAL_ASK, "Whoever asked says why.")
     if len(reason) > MAX_COMMENT:
@@ -125,9 +126,9 @@ def explain(*, actor: Principal, approval: Approval, reason: str) -> Approval:
 
 
 def withdraw(*, actor: Principal, approval: Approval) -> Approval:
-    """Take back one's own request, decided or not; return it as stored.
+    """Withdraw the actor's own request, decided or not; return it as stored.
 
-    Raises Forbidden for anybody else's, ApprovalVoid if it is over, Tampered.
+    Raises Forbidden unless the actor is the requester, ApprovalVoid if it is over, Tampered.
     """
     _require_own(actor, approval, Action.APPROVAL_WITHDRAW, "Whoever asked withdraws a request.")
     with changing(approval) as stored:
@@ -138,10 +139,10 @@ def withdraw(*, actor: Principal, approval: Approval) -> Approval:
 
 
 def carry_out(*, actor: Principal, approval: Approval) -> Done:
-    """Do what was approved, once, by the use case that does such acts.
+    """Execute an approved act, once, by its ordinary use case.
 
-    Raises Forbidden for anybody but whoever asked; ApprovalVoid if it is not approved, or what it
-    would do is not any more what was approved; Tampered; and whatever the use case raises.
+    Raises Forbidden unless the actor is the requester; ApprovalVoid if it is not approved, or the act
+    differs from the approved one; Tampered; and the errors of the use case.
     """
     _require_own(actor, approval, Action.APPROVAL_CARRY_OUT, "Whoever asked carries it out.")
     _require_authentic(approval)
@@ -166,9 +167,9 @@ def expire_due() -> int:
 
 
 def approve_from_host(*, actor: Principal, approval: Approval, reason: str) -> Approval:
-    """Approve in the name of whoever has the host, where nobody else could; it alerts.
+    """Approve as the operator of the host, if no other account can; it alerts.
 
-    Raises Forbidden unless Keeper's own commands act, Conflict while somebody else could approve.
+    Raises Forbidden unless called by Keeper's own commands, Conflict while another account could approve.
     """
     if actor.kind is not ActorKind.SYSTEM or not actor.is_admin:
         raise Forbidden("This is done by a command on the host.")
@@ -252,7 +253,7 @@ def _settled(approval: Approval, subject: str) -> None:
 
 
 def _tell_requester(approval: Approval) -> None:
-    """Tell who asked what was decided, if they are a person with an address."""
+    """Notify the requester of the decision, if they are a user with an address."""
     if approval.requester.kind is not ActorKind.USER:
         return
     person = User.objects.filter(uuid=approval.requester_uuid).exclude(email="")
@@ -278,7 +279,7 @@ def _require_open(approval: Approval) -> None:
 
 
 def _require_own(actor: Principal, approval: Approval, action: Action, sentence: str) -> None:
-    """Raise Forbidden, recorded, for anybody but whoever asked."""
+    """Raise Forbidden, recorded, unless the actor is the requester."""
     if not _is_own(actor, approval):
         _deny(actor, approval, action)
         raise Forbidden(sentence)

@@ -1,7 +1,7 @@
 """Breaking the glass: an administrator opens a way to values that no grant of their own allows.
 
-It is allowed, since administrators manage members and tokens, and always recorded as what it is,
-whoever the way is opened for: an account or a token may belong to the same person.
+It is allowed, since administrators manage members and tokens. It is always recorded as break-glass, for any
+beneficiary: another account or token may belong to the same person.
 """
 
 from audit_app.events.actions import Action
@@ -18,9 +18,9 @@ from environments_app.models import Environment, Role
 
 
 def opens_values(actor: Principal, action: Action, *, environment_id: int | None, role: str) -> bool:
-    """Return whether granting this role lets somebody read values by administration alone.
+    """Return whether granting this role gives access to values by administration alone.
 
-    Keeper itself is left out: whoever runs its commands has the host, and with it the keys.
+    Keeper itself is excluded: the operator of its commands has the host, and with it the keys.
     """
     return (
         administers(actor)

@@ -1,7 +1,8 @@
-"""In whose hands an account or a token is besides its own, as the audit log tells.
+"""Who else could use an account or a token, from the audit log.
 
-Whoever issues a token has seen its text. Whoever makes an account, or replaces what it signs in with,
-could sign in as it. What the host made is in nobody's hands but its own.
+The issuer of a token has seen its text. The creator of an account, or an administrator who replaced its
+credentials, could sign in as it. Accounts created by commands on the host count as controlled by their user
+alone.
 """
 
 from collections.abc import Iterable
@@ -16,13 +17,13 @@ from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import ActorKind
 from audit_app.models import AuditEvent
 
-# What the events of changes that let somebody else sign in as a person have among their details.
+# The detail in events of changes after which another person could sign in as a user.
 TAKEOVERS: Final = frozenset({"password", "second_factor", "restored"})
 _MAKING: Final = (Action.TOKEN_ISSUE, Action.USER_CREATE, Action.USER_CHANGE)
 
 
 class _Making(NamedTuple):
-    """That somebody made an account or a token, or took an account over."""
+    """The creation of an account or a token, or the takeover of an account."""
 
     made: UUID
     maker: UUID
@@ -53,7 +54,7 @@ class Hands:
         return self._reached(uuid, through_people=True)
 
     def are_one(self, one: UUID, others: Iterable[UUID]) -> bool:
-        """Return whether somebody could act both as one and as another of these."""
+        """Return whether one person could act as two of these accounts."""
         mine = self.all_behind(one)
         return any(mine & self.all_behind(other) for other in others)
 

@@ -1,4 +1,4 @@
-"""Why somebody can read something: every way into an environment, and whether it counts now."""
+"""Explains access: every way into an environment, and whether it counts now."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ BREAKS_GLASS = "administrators see names; letting themselves in is recorded and 
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """One way to the values of an environment; `hindrances` say why it does not lead there now."""
+    """One way to the values of an environment; `hindrances` are the reasons why it is blocked now."""
 
     kind: str
     who: str

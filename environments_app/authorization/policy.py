@@ -136,9 +136,9 @@ ADMIN_ACTIONS: Final = _OPERATIONS | {
 }
 # A token that administers manages environments, members and tokens, but no people.
 ADMIN_TOKEN_ACTIONS: Final = _OPERATIONS
-# Whoever has any part of an environment may know that it is there.
+# An actor with any right in an environment may know that it exists.
 _ANY_PREFIX: Final = frozenset({Action.ENVIRONMENT_VIEW})
-# Whoever may do these to every name in the scope of a target may do them to the target.
+# An actor with these rights on every name in a target's scope has them on the target.
 _BY_SCOPE: Final = frozenset(action for action in _EDITOR if action.startswith("target."))
 # Acts that concern one secret, and so are asked for by its name.
 _OF_A_SECRET: Final = ("secret.", "rotation.")
@@ -159,7 +159,7 @@ class Grant:
     environment_name: str
     role: Role
     prefix: str
-    # The role that stands behind a grant which is suspended; `role` is then that of a viewer.
+    # The original role of a suspended grant; `role` is then that of a viewer.
     held: Role | None = None
 
     def covers(self, name: str) -> bool:
@@ -180,8 +180,8 @@ class Principal(Actor):
     grants: tuple[Grant, ...] = ()
     # False for a session without a fresh proof of identity.
     confirmed: bool = True
-    # Whether somebody else may be able to sign in as this person; `trusted_in` names the
-    # environments whose managers have confirmed the account since.
+    # Whether another person may be able to sign in as this user; `trusted_in` names the environments whose
+    # managers have confirmed the account since.
     suspended: bool = False
     trusted_in: frozenset[int] = frozenset()
     # The approval that is being carried out, if any; `second_person` proves it.
@@ -279,12 +279,12 @@ def require_unsuspended(actor: Principal, action: Action) -> None:
 
 
 def visible(actor: Principal, action: Action) -> Q:
-    """Return the condition on secrets (environment_id, name) for which `allows` says yes."""
+    """Return the condition on secrets (environment_id, name) for which `allows` is true."""
     return _visible(actor, action, "name")
 
 
 def visible_scopes(actor: Principal, action: Action) -> Q:
-    """Return the condition on targets (environment_id, scope) for which `allows` says yes."""
+    """Return the condition on targets (environment_id, scope) for which `allows` is true."""
     return _visible(actor, action, "scope")
 
 
@@ -296,7 +296,7 @@ def visible_environments(actor: Principal) -> Q:
 
 
 def environments_for(actor: Principal, action: Action) -> Q | None:
-    """Return the condition on environments for all of which `allows` says yes; None if for none."""
+    """Return the condition on environments for all of which `allows` is true; None if for none."""
     if actor.is_admin and action in admin_actions(actor):
         return Q()
     places = {grant.environment_id for grant in actor.grants if _permits(grant, action, "")}
@@ -304,7 +304,7 @@ def environments_for(actor: Principal, action: Action) -> Q | None:
 
 
 class TrailPolicy:
-    """Tells audit_app who may read which streams of the audit log (settings.KEEPER_AUDIT_ACCESS_POLICY)."""
+    """Decides who may read which streams of the audit log (settings.KEEPER_AUDIT_ACCESS_POLICY)."""
 
     def readable_streams(self, actor: Actor) -> list[str] | None:
         """Return the names of the streams that an actor may read; None means all of them."""

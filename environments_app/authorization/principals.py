@@ -80,7 +80,7 @@ def system_principal(
 ) -> Principal:
     """Return Keeper itself, within the grants stored on a target or policy.
 
-    `is_admin` is for management commands: whoever has a shell on the host operates Keeper.
+    `is_admin` is for management commands: their user has a shell on the host and operates Keeper.
     """
     return Principal(
         kind=ActorKind.SYSTEM,
@@ -93,7 +93,7 @@ def system_principal(
 
 
 def anonymous_principal(address: str, request_id: str = "") -> Principal:
-    """Return whoever has not said who they are, with no rights."""
+    """Return the unauthenticated principal, with no rights."""
     return Principal(
         kind=ActorKind.ANONYMOUS, uuid=NIL, name="anonymous", address=address, request_id=request_id
     )
@@ -125,7 +125,7 @@ def _token_again(uuid: UUID, actor: Actor) -> Principal | None:
 
 
 def principal_now(actor: Principal) -> Principal:
-    """Return what whoever acts may do by now: asked again by work that takes a while, before it continues.
+    """Return the actor with their present rights: long work checks these again before it continues.
 
     Keeper itself keeps the grants of its job.
     """

@@ -41,7 +41,7 @@ _KINDS: tuple[tuple[type[AuthenticatedRow], tuple[Any, ...]], ...] = (
 )
 
 
-# The events that say which state of these rows stands.
+# The events that record the present state of these rows.
 _CHANGES: Final = (
     Action.RESTORE_SUSPEND,
     Action.RESTORE_RELEASE,
@@ -76,9 +76,9 @@ _CHANGES: Final = (
 
 
 def access_rows() -> Iterator[Problem]:
-    """Yield each row that grants or tells anything (people, memberships, tokens, …) and is not genuine.
+    """Yield each row that grants access or receives notifications (users, tokens, …) and is not genuine.
 
-    That is one which Keeper did not write, and one which the audit log says was changed or removed.
+    That is a row which Keeper did not write, or which contradicts its newest event.
     """
     for model, related in _KINDS:
         every = model._default_manager.order_by("pk")  # noqa: SLF001 - serves several models

@@ -17,7 +17,7 @@ PENDING_VALUE: Final = "pending-value.value"
 
 # The environment of rows that belong to the whole deployment.
 NO_ENVIRONMENT: Final = UUID(int=0)
-# The lengths that stand before a uuid and before a version's number.
+# The length prefixes of a uuid and of a version's number.
 _UUID_LENGTH: Final = (16).to_bytes(2, "big")
 _NUMBER_LENGTH: Final = (8).to_bytes(2, "big")
 

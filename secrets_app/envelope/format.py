@@ -1,4 +1,4 @@
-"""The bytes of an envelope: what stands where, and what is refused before any key is used.
+"""The bytes of an envelope: the layout, and the checks before any key is used.
 
     header   = "KPR" | version 1 | suite 1 | data_key_id 16 | salt 32 | commitment 32 | nonce 12
     envelope = header | ciphertext | tag 16
@@ -28,7 +28,7 @@ MIN_ENVELOPE_BYTES: Final = HEADER_BYTES + 1 + TAG_BYTES
 MAX_ENVELOPE_BYTES: Final = HEADER_BYTES + MAX_PLAINTEXT_BYTES + TAG_BYTES
 
 
-# Where each field stands; a key is derived from the two that begin with the data key's id.
+# The offset of each field; the derived key depends on the two fields from the data key's id on.
 DATA_KEY_ID: Final = slice(5, 21)
 ID_AND_SALT: Final = slice(5, 53)
 COMMITMENT: Final = slice(53, 85)

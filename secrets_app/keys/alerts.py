@@ -1,4 +1,4 @@
-"""The one place where an operator is told that keys do not open any more."""
+"""The only place that alerts operators to keys that no longer open."""
 
 import logging
 from collections import defaultdict
@@ -28,9 +28,9 @@ class KeyFailure:
 
 
 def alert(failures: Sequence[KeyFailure]) -> None:
-    """Tell operators, once for each key that wraps what does not open; the events are recorded already.
+    """Notify operators, once for each wrapping key with failing data keys; the events are recorded already.
 
-    The log says it at once, and a message to KEEPER_ALERT_EMAILS, which no key has to open.
+    It logs at once and sends a message to KEEPER_ALERT_EMAILS, which needs no key.
     """
     by_key: dict[tuple[str, str], list[KeyFailure]] = defaultdict(list)
     for failure in failures:
@@ -50,7 +50,7 @@ def alert(failures: Sequence[KeyFailure]) -> None:
 
 
 def all_open() -> None:
-    """Tell those who were told of failing keys that every key opens again."""
+    """Notify the same recipients that every key opens again."""
     recovered(
         kinds=[KIND],
         about=deployment_uuid(),

@@ -51,7 +51,7 @@ def active_key(environment: Environment) -> PlainKey:
 
 
 def replace_key(environment: Environment) -> PlainKey:
-    """Return a new data key, which seals new values from now on; its event says `rotation`.
+    """Return a new data key for all new values; its event has the reason `rotation`.
 
     Raises what `active_key` raises when it has to make one.
     """

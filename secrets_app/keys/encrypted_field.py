@@ -54,7 +54,7 @@ class Sealed:
         return envelope_format.data_key_id(self.envelope)
 
     def bound(self, context: Context | Callable[[], Context]) -> "Sealed":
-        """Return the same envelope bound to a place (or to what tells it when it is opened)."""
+        """Return the same envelope bound to a context (or to a function that returns it on opening)."""
         return Sealed(self.envelope, context)
 
     def open(self, receipt: Receipt) -> bytes:
@@ -185,7 +185,7 @@ class EncryptedField(_BinaryField):
         setattr(cls, self.attname, _SealedAttribute(self))
 
     def context_of(self, instance: models.Model) -> Context:
-        """Return the context of a row; raises WrongContext if the model says another label."""
+        """Return the context of a row; raises WrongContext if the model states another label."""
         context = cast("Context", getattr(instance, self.context)())
         if context.label != self.label:
             raise WrongContext(f"{self.name} is labelled {self.label!r}, its context {context.label!r}")
@@ -245,7 +245,7 @@ class EncryptedField(_BinaryField):
             return None
         if isinstance(value, bytes | bytearray | memoryview):
             return Sealed(bytes(value))
-        # SQLite returns what it was given: text or a number that somebody put there.
+        # SQLite returns the stored type: text or a number, if the column was edited.
         return Sealed(str(value).encode("utf-8", "surrogateescape"))
 
     def get_col(self, alias: str | None, output_field: "models.Field[Any, Any] | None" = None) -> Col:

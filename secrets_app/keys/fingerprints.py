@@ -1,6 +1,6 @@
-"""Tells equal values apart from changed ones without keeping them: keyed fingerprints.
+"""Compares values without storing them, by keyed fingerprints.
 
-A fingerprint is a guessing oracle to whoever may ask for it, so that none is ever shown.
+A fingerprint is an oracle for guesses, so none is ever shown.
 """
 
 import hmac

@@ -5,12 +5,11 @@ outside the cache of data keys, so that recording and signing in continue while 
 them records nothing, since recording needs them.
 
 - A process opens them when it starts: readiness and the workers call `keyring().open_all()`
-  (`secrets_app.health.keys` does), outside any transaction. One that cannot is never ready.
-- Where `mac` is called first inside a transaction it works as well, but over the network the
-  transaction waits for it, once a process; a warning says so. Commands that write call
-  `open_all()` first.
-- A key that is missing is made on first use, unless the audit log remembers one: then the table was
-  damaged, and a new key would make everything that the old one proves look forged.
+  (`secrets_app.health.keys` does), outside any transaction. A process that cannot open them is never ready.
+- A first call of `mac` inside a transaction works as well, but a remote provider makes the transaction wait,
+  once for each process, with a warning. Commands that write call `open_all()` first.
+- A missing key is created on first use, unless the audit log records one: then the table was damaged, and a
+  new key would make everything that the old one authenticates look forged.
 - The event of a key's creation needs the key. So it is recorded after the keys were opened and
   committed; a process that died in between leaves it to the next one that opens them.
 - A key that was replaced still verifies. A process that meets a tag under a key that it does not
@@ -59,7 +58,7 @@ class _OpenKeys:
     by_id: dict[tuple[Purpose, bytes], PlainKey] = field(default_factory=dict, repr=False)
     # Rows of keys that no longer write and do not open: (uuid, purpose, why).
     broken: list[tuple[UUID, str, str]] = field(default_factory=list)
-    # A mark, so that what was proven under these keys can be told from what others have proved.
+    # A marker that distinguishes proofs under these keys from proofs under others.
     generation: object = field(default_factory=object, repr=False)
 
     def add(self, row: DataKey, key: PlainKey) -> None:
@@ -96,7 +95,7 @@ class SystemKeyring:
         return key.id.bytes + key.hmac_sha256(message)
 
     def verify(self, purpose: Purpose, message: bytes, tag: bytes) -> bool:
-        """Say in constant time whether a tag is that of a key, also an older one, of the purpose.
+        """Return, in constant time, whether a tag is valid under a key of the purpose, older ones included.
 
         Raises KeyringUnavailable if the keys cannot be opened.
         """
@@ -110,7 +109,7 @@ class SystemKeyring:
         return hmac.compare_digest(key.hmac_sha256(message), tag[16:])
 
     def verify_all(self, purpose: Purpose, tagged: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Return whether `verify` would say so of every (message, tag); for many this is much faster.
+        """Return whether `verify` is true for every (message, tag); much faster for many.
 
         Raises KeyringUnavailable if the keys cannot be opened.
         """
@@ -330,7 +329,7 @@ def _open_stored(opener: Callable[[DataKey], PlainKey] = unwrap) -> _OpenKeys:
         except SecretError as error:
             if row.active:
                 raise
-            # An old key only verifies: without it some tags fail, which says so loudly enough.
+            # An old key only verifies: without it some tags fail, which is visible enough.
             keys.broken.append((row.uuid, row.purpose, str(error)))
     return keys
 
@@ -355,7 +354,7 @@ def _system_rows() -> QuerySet[DataKey]:
 
 
 def _refuse_lost(missing: Iterable[Purpose], keys: _OpenKeys) -> None:
-    """Raise KeyringUnavailable if a key that should be made is one that was there before."""
+    """Raise KeyringUnavailable if a missing key existed before and must not be created again."""
     stored = {purpose for purpose, _ in keys.by_id}
     events = AuditEvent.objects.filter(
         stream=streams.SYSTEM, action=Action.DATA_KEY_CREATE, object_name__in=[*missing]

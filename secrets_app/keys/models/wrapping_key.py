@@ -8,9 +8,9 @@ from secrets_app.envelope.context import NO_ENVIRONMENT
 
 
 class WrappingKey(models.Model):
-    """What pages tell of a key encryption key, so that they need not ask its keeper.
+    """The last known status of a key encryption key, which pages show without a request to its provider.
 
-    Nothing that opens or seals goes by it.
+    No encryption or decryption depends on it.
     """
 
     # An environment's uuid, or the nil uuid for the system keys.

@@ -19,10 +19,10 @@ class Generated:
 
 @dataclass(frozen=True, kw_only=True)
 class KeyDescription:
-    """What the keeper of a key encryption key says about it.
+    """The description of a key encryption key by its provider.
 
-    `state` is the keeper's own word for it; `rotates` whether its material is replaced
-    regularly, None where that is not known or does not apply, for which `note` says why.
+    `state` is the provider's own word for it; `rotates` whether its material is replaced
+    regularly, None if that is unknown or does not apply; `note` states the reason.
     """
 
     key_uri: str
@@ -35,8 +35,8 @@ class KeyDescription:
 class KeyProvider(ABC):
     """Wraps and unwraps data keys, each bound to an encryption context.
 
-    `remote` says that wrapping and unwrapping go over the network. `calls` counts what was
-    asked of the key's keeper, by operation.
+    `remote` is true if wrapping and unwrapping need the network. `calls` counts the requests to the
+    provider, by operation.
     """
 
     name: ClassVar[str]

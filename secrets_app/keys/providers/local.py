@@ -84,14 +84,14 @@ class LocalProvider(KeyProvider):
         return _wrapped(kek, plain, to_key_uri, context)
 
     def describe(self, key_uri: str) -> KeyDescription:
-        """Say that the key file is there and is the one that was asked for."""
+        """Describe the key file, if it exists and is the requested one."""
         self._key_of(key_uri, make=False)
         return KeyDescription(
             key_uri=key_uri, state="enabled", usable=True, note="a key file has no rotation of its own"
         )
 
     def turn_on_rotation(self, key_uri: str) -> bool:  # noqa: ARG002 - no key file rotates
-        """Change nothing: nobody rotates a key file."""
+        """Change nothing: a key file has no rotation."""
         return False
 
     def recheck(self) -> None:

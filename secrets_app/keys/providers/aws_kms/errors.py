@@ -1,7 +1,7 @@
-"""Says what an operator has to do about each way in which AWS KMS fails; docs/keys.md lists them.
+"""The operator's remedy for each failure of AWS KMS; docs/keys.md lists them.
 
 Sources: KMS API reference (common errors, Decrypt, GenerateDataKey), KMS developer guide (key states).
-No message repeats what KMS said, which may be anything, nor any key material.
+No message repeats text from KMS, which is arbitrary, or any key material.
 """
 
 import re
@@ -89,7 +89,7 @@ class NoAnswer(KeyUnavailable):
 
 
 def unanswered(operation: str, seconds: float) -> NoAnswer:
-    """Return what to say when the time for an answer is over, whoever found that first."""
+    """Return the message for a request that exceeded its deadline."""
     return NoAnswer(
         f"KMS gave no answer to {operation} within {seconds:g} seconds: check the network and AWS's state, "
         "or raise KMS_TIMEOUT_SECONDS"
@@ -113,14 +113,14 @@ def translated(operation: str, key: str, error: BotoCoreError | ClientError) -> 
 
 
 def another_key(operation: str, key: str) -> KeyRefused:
-    """Return what to say when the answer is about another key than the one that was asked for."""
+    """Return the message for an answer about a different key than the requested one."""
     return KeyRefused(
         f"KMS answered {operation} with another key than {key}: check AWS_ENDPOINT_URL_KMS, for AWS does not"
     )
 
 
 def another_region(key: str, asked: str) -> KeyUnavailable:
-    """Return what to say of a key that the configured region does not have."""
+    """Return the message for a key that the configured region does not have."""
     return KeyUnavailable(
         f"the KMS key {key} is not of the region {asked}, where Keeper asks: correct AWS_REGION or the key",
         permanent=True,

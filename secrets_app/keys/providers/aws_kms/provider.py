@@ -138,7 +138,7 @@ class KmsProvider(KeyProvider):
         return reply["CiphertextBlob"]
 
     def unwrap(self, *, key_uri: str, wrapped: bytes, context: Mapping[str, str]) -> bytes:
-        """Return a data key from Decrypt, which is told the key that must have wrapped it."""
+        """Return a data key from Decrypt, which gets the id of the expected wrapping key."""
         self._refuse_unless_allowed(key_uri)
         reply = self._ask(
             "Decrypt",
@@ -195,7 +195,7 @@ class KmsProvider(KeyProvider):
         try:
             return self._rotation_status(key_uri), ""
         except KeyUnavailable as error:
-            # What else there is to say about the key does not depend on this.
+            # The rest of the key's status does not depend on this.
             return None, str(error)
 
     def _rotation_status(self, key_uri: str) -> bool:
@@ -208,7 +208,7 @@ class KmsProvider(KeyProvider):
         asked = time.monotonic()
         with self._resolving:
             known = self._targets.get(reference)
-            # Whoever waited for another's answer takes that one.
+            # A thread that waited for another's request uses its answer.
             oldest = asked if fresh else asked - settings.KMS_DEK_CACHE_TTL
             if known is None or known.at < oldest:
                 known = self._targets[reference] = _Target(self._described(reference), asked)
@@ -240,7 +240,7 @@ class KmsProvider(KeyProvider):
         return scope.group()
 
     def _ask(self, operation: str, key: str, request: Callable[[], Answer]) -> Answer:
-        """Ask KMS about a key, and say what an operator has to do if it refuses."""
+        """Describe a key in KMS. Raises with the operator's remedy if KMS refuses."""
         try:
             region = self._client.meta.region_name
         except NoRegionError as error:
@@ -267,7 +267,7 @@ def _refuse_other_key(operation: str, answered: str, asked: str) -> None:
 
 
 def _refuse_cleartext(url: str) -> None:
-    """Raise KeyUnavailable if data keys would pass over a network without TLS that nobody allowed."""
+    """Raise KeyUnavailable if data keys would pass without TLS over a network that is not allowed."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if parts.scheme == "https" or host == "localhost" or _is_loopback(host):

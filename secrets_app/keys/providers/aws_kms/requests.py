@@ -104,7 +104,7 @@ class Pause:
 
 
 class Requests:
-    """The requests of one process; `count` is told of each attempt."""
+    """The requests of one process; `count` is called for each attempt."""
 
     def __init__(self, count: Callable[[str], None]) -> None:
         self._count = count
@@ -114,7 +114,7 @@ class Requests:
     def send(self, operation: str, key: str, request: Callable[[], Answer]) -> Answer:
         """Return the answer to a request about a key.
 
-        Raises KeyUnavailable, KeyRefused or WrongContext, saying what an operator has to do.
+        Raises KeyUnavailable, KeyRefused or WrongContext, with the operator's remedy.
         """
         patience = _patience.get()
         deadline = time.monotonic() + (patience or settings.KMS_TIMEOUT_SECONDS)
