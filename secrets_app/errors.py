@@ -29,7 +29,7 @@ class UnknownDataKey(EnvelopeError):
 
 
 class NotInventoried(EnvelopeError):
-    """A value of the older scheme stands where none was imported, or came too late."""
+    """A value of the older scheme is in a row where none was imported, or came too late."""
 
 
 class MissingVersion(EnvelopeError):
@@ -44,12 +44,12 @@ class InvalidPlaintext(SecretError):
 
 
 class KeyUnavailable(SecretError):
-    """A key cannot be used now; the message tells the operator what to do.
+    """A key cannot be used now; the message has the operator's remedy.
 
-    `permanent` says that trying again will not help until somebody changes something (denied,
-    disabled, deleted); `throttled` that KMS only asked to slow down; `permission` names what
-    the installation's identity may not do, if that is why. `advice` is set where what names the key
-    leads to none that can wrap: it tells the person who named it what to do, and repeats no name.
+    `permanent` means that a retry fails until something is changed (denied, disabled, deleted); `throttled`
+    that KMS only throttles; `permission` names the missing permission of the installation's identity, if
+    that is the cause. `advice` is set if the key's name resolves to no usable key: it has the remedy for
+    the user who entered the name, and repeats no name.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class MigrationMoved(SecretError):
 
 
 class MigrationRefused(SecretError):
-    """A migration of keys, or its rollback, cannot be done as things stand; nothing was changed."""
+    """A migration of keys, or its rollback, is refused in the present state; nothing was changed."""
 
 
 # --- Sealed columns --------------------------------------------------------------------------
@@ -134,7 +134,7 @@ class ShareEnded(SecretError):
 
 
 class RotationRefused(SecretError):
-    """The policy of a secret does not take a rotation as things stand; the message says why."""
+    """The policy of a secret refuses a rotation now; the message states why."""
 
 
 class TooManyItems(SecretError):
@@ -144,7 +144,7 @@ class TooManyItems(SecretError):
 class InvalidInput(SecretError):
     """Input that breaks a rule: `field` names the offending field, `reason` is a sentence to show.
 
-    The reason says what is wrong and what to do. It never holds the input or a part of it, since the
+    The reason states the fault and the remedy. It never holds the input or a part of it, since the
     input may be a secret value (or one that was pasted into the wrong field).
     """
 

@@ -50,7 +50,7 @@ class HeldToken(serializers.Serializer[Any]):
 
 
 class DossierDocument(serializers.Serializer[Any]):
-    """What there is to know before somebody leaves."""
+    """The offboarding report of a user."""
 
     user = serializers.CharField(source="user.username", read_only=True)
     is_active = serializers.BooleanField(source="user.is_active", read_only=True)

@@ -1,8 +1,8 @@
 """The values that a user or token knows, from the audit log, and which of them are or were just now served.
 
-A value that somebody has seen stays known to them, whatever is taken away. So everything that an
-event says they were handed, or wrote themselves, counts; what a rotation does in the name of whoever
-asked for it does not: it hands its values to a rotator, never to a person.
+A reader knows a value permanently, whatever rights they lose. So every value that an event shows as read or
+written by them counts. A rotation in the name of its requester does not count: it passes values to a
+rotator, never to a person.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,8 +19,8 @@ from secrets_app.models import Secret
 # As many ids as a statement may name on every database.
 BATCH: Final = 500
 Item = TypeVar("Item")
-# Acts that concern values and show none to whoever asked for them. An act that is missing here counts
-# as knowing, so that a new way of reading is never forgotten.
+# Acts on values that show none to the actor. Any other act counts as a read, so a new way of reading is
+# included by default.
 _UNSEEN: Final = (
     Action.ROTATION_CONNECT,
     Action.SECRET_STAGE,
@@ -31,7 +31,7 @@ _UNSEEN: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """A secret of which somebody has seen or written versions; `stands` if one of them is still served."""
+    """A secret with versions that the subject read or wrote; `stands` if one of them is still served."""
 
     secret: Secret
     numbers: tuple[int, ...]

@@ -1,7 +1,6 @@
-"""When somebody leaves: what they could read, what they did read, and what of that still stands.
+"""Offboarding: what a user can read, what they did read, and which of it is still served.
 
-What they know (`exposure`) is queued for rotation where it still is, or was a moment ago, the value
-that is served.
+Secrets of which they know (`exposure`) a value that is or was just now served are queued for rotation.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -32,7 +31,7 @@ Queue = Callable[[Collection[UUID]], int]
 
 @dataclass(frozen=True, kw_only=True)
 class Dossier:
-    """What there is to know before somebody leaves."""
+    """The offboarding report of a user."""
 
     user: User
     could_read: Sequence[Secret]

@@ -11,7 +11,7 @@ from audit_app.queries.search import versions_read
 from environments_app.authorization.policy import Principal
 from secrets_app.models import Secret
 
-# A comparison tells whether values are the same, and hands none to anybody.
+# A comparison reveals whether values are equal, and returns none.
 _HANDS_OUT: Final = READS - {Action.SECRET_COMPARE}
 # The newest reads that a page looks at; a secret that machines read all day has very many more.
 NEWEST: Final = 500
@@ -32,7 +32,7 @@ class Viewer:
         """The versions in words: `v3, v2`, the newest first, at most five."""
         newest = sorted(self.numbers, reverse=True)
         told = ", ".join(f"v{number}" for number in newest[:5])
-        return f"{told}, …" if len(newest) > 5 else told  # noqa: PLR2004 - as many as are told
+        return f"{told}, …" if len(newest) > 5 else told  # noqa: PLR2004 - as many as are shown
 
 
 def seen_by(*, actor: Principal, secret: Secret) -> list[Viewer]:

@@ -1,9 +1,9 @@
-"""Says what an import would do, entry by entry, before anything is written.
+"""Plans an import, entry by entry, before anything is written.
 
-Nothing is kept between the preview and the import: whoever imports sends the file again, with the
-digest of the plan that they saw. It is a keyed MAC over the person, the place, each entry's name, type
-and value, and the state of the secret that it would change; should any of that differ, the import
-is previewed again instead of carried out.
+Nothing is stored between preview and import: the client sends the file again, with the digest of the plan
+that it was shown. It is a keyed MAC over the user, the environment, each entry's name, type and value, and
+the state of the secret that it would change. If any of these differ, the import returns a new preview
+instead.
 """
 
 import hmac
@@ -44,14 +44,14 @@ class Verdict(StrEnum):
     NEW = "new"
     CHANGED = "changed"
     SAME = "same"
-    # The secret is there, and the import was told to leave such alone.
+    # The secret exists, and the import skips existing ones.
     KEPT = "kept"
     REFUSED = "refused"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One entry and what becomes of it; `reason` and `field` say why it is refused."""
+    """One entry and its result; `reason` and `field` state why it is refused."""
 
     index: int
     entry: Entry
@@ -87,7 +87,7 @@ def plan_import(
 ) -> Plan:
     """Return what an import of up to 1,000 entries would do; nothing is written.
 
-    Telling an equal value from a changed one is a read of the secrets that exist: it needs the right
+    Comparing values is a read of the existing secrets: it needs the right
     to reveal each and is recorded before the answer.
 
     Raises TooManyItems, and Forbidden or Invisible if nothing may be imported there at all.
@@ -134,7 +134,7 @@ def _lines(
 
 
 def _check(actor: Principal, environment: Environment, line: Line, seen: set[str]) -> None:
-    """Refuse what could not be written as it stands. Raises InvalidInput."""
+    """Refuse an entry that could not be written. Raises InvalidInput."""
     entry = line.entry
     if entry.fault:
         raise InvalidInput("value" if entry.name else "name", entry.fault)

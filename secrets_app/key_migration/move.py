@@ -27,7 +27,7 @@ def move(scope: Scope, migration: KeyMigration) -> Iterator[Rewrapped]:
 
     Each is a change of its own with its event, so that an interrupted run is simply repeated; of
     two runs at once one changes it. A data key that does not open stays as it is. Raises
-    KeyUnavailable or KeyRefused if the scope's key cannot be told.
+    KeyUnavailable or KeyRefused if the scope's key cannot be determined.
     """
     refuse_in_transaction("data keys are wrapped anew")
     kms_uri = scope.key_uri_of(provider_named(KMS))

@@ -91,7 +91,7 @@ def _under_kms() -> Iterable[DataKey]:
 
 
 def _local_wraps(kept: Mapping[UUID, Wrap]) -> dict[UUID, Wrap]:
-    """Return a wrap of the key file, proven to open, for every data key that KMS wraps.
+    """Return a verified wrap of the key file for every data key that KMS wraps.
 
     Raises MigrationRefused if one has none.
     """

@@ -1,4 +1,4 @@
-"""The migration as an operator runs it: first only told and proven, then done, scope by scope."""
+"""The migration as an operator runs it: first a dry run, then scope by scope."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -45,14 +45,14 @@ class Migrated:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing stands in the way, or is left to do."""
+        """Whether no problem and no work is left."""
         return not self.problems
 
 
 def plan(*, environment: str = "", batch_size: int, progress: Progress) -> Iterator[Migrated]:
-    """Tell what a migration would do, try each key, and prove that every value and credential opens.
+    """Report what a migration would do, try each key, and verify that every value and credential opens.
 
-    Nothing changes but the audit log, which tells of the opening. Raises MigrationRefused if the
+    Nothing changes except the audit log, which records the openings. Raises MigrationRefused if the
     settings do not allow a migration, KeyringUnavailable if the audit log's keys do not open.
     """
     require_both_providers()

@@ -1,4 +1,4 @@
-"""Begins and ends a migration of keys, and says what stands in its way."""
+"""Begins and ends a migration of keys, and reports what prevents it."""
 
 from typing import Final
 from uuid import uuid4

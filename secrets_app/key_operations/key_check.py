@@ -1,4 +1,4 @@
-"""Finds out whether each key in use still opens what it closed, before somebody needs it.
+"""Checks whether each key in use still decrypts, before a reader needs it.
 
 A data key is unwrapped and thrown away: no value opens, and so no event of a reader is due. What
 was found is kept on the row, for pages and probes. The event of a change (it opens no more, it
@@ -80,7 +80,7 @@ def watch_keys() -> None:
 def check_failing_keys() -> None:
     """Look again at keys if one has a problem, and open the data keys again that did not open.
 
-    Whoever waits for KMS to come back is told so soon, without hands. Where it is still away, a run ends
+    A recovery of KMS is thereby reported soon and automatically. While it is unavailable, a run ends
     quickly. Raises KeyringUnavailable if nothing can be recorded, and NetworkInTransaction.
     """
     refuse_in_transaction("keys are checked")
@@ -123,9 +123,8 @@ def check_requested_keys() -> None:
 def check_data_keys(rows: Sequence[DataKey], *, again: bool = False) -> None:
     """Open these data keys and keep what was found; a key that gives no answer is not asked twice.
 
-    `again` is for those that are known not to open: no request is repeated for long, and what was edited
-    is reported by the next check of all.
-    Ends where KMS throttles, since that says nothing of a key, and after RUN_SECONDS.
+    `again` is for keys that are known to fail: requests have few retries, and an edited row is reported by
+    the next full check. Ends if KMS throttles, since that is no result for a key, and after RUN_SECONDS.
     """
     refuse_in_transaction("data keys are checked")
     silent: dict[str, str] = {}
@@ -220,7 +219,7 @@ def _stored(row: DataKey, problem: str) -> bool:
         same.update(checked_at=now, check_problem=problem)
         return False
     with transaction.atomic():
-        # Of two processes that find the same, one tells.
+        # Of two processes with the same finding, one notifies.
         told = found.filter(check_problem=row.check_problem).update(checked_at=now, check_problem=problem)
         if told:
             _record(row, problem)

@@ -52,7 +52,7 @@ class Resealed:
 def reseal(environment: Environment, *, progress: Progress, batch_size: int = 0) -> Resealed | None:
     """Seal all that an environment has under a new data key; None if it never had one.
 
-    `progress` is told after each batch how many values are done, and of how many. Raises
+    `progress` is called after each batch with the number of values done, and the total. Raises
     RotationSuperseded if another rotation, or age, replaces the new data key in the meantime, and
     KeyUnavailable or KeyRefused if a key cannot be used; a repeated call continues.
     """
@@ -126,7 +126,7 @@ def _pass(
     tell: Callable[[], None],
     size: int,
 ) -> int:
-    """Go once through what is to be sealed; return how many values were."""
+    """Re-encrypt the remaining values once; return how many were."""
     before, last = result.values, 0
     while batch := stored_values(next_batch(pending, after=last, size=size)):
         last = batch[-1].pk

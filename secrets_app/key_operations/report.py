@@ -1,4 +1,4 @@
-"""Tells which key each environment uses, what state it is in, and what is still under an old one."""
+"""Reports which key each environment uses, its state, and what is still under an old one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -45,9 +45,8 @@ class ScopeReport:
     """The key of one environment, or of the system keys.
 
     `reference` is what the settings or the environment name, `key_uri` what that is today.
-    `under_old_key` lists the data keys that another key still wraps, `legacy_values` counts what is
-    of the older scheme still. `problem` says why the key
-    cannot be used, and is empty if it can.
+    `under_old_key` lists the data keys that another key still wraps, `legacy_values` counts values of the
+    older scheme. `problem` states why the key cannot be used; empty if it can.
     """
 
     name: str
@@ -70,7 +69,7 @@ class ScopeReport:
 
 @dataclass(frozen=True, kw_only=True)
 class KeyState:
-    """What the keeper of a scope's key says of it; the fields are those of `ScopeReport`."""
+    """The provider's description of a scope's key; the fields are those of `ScopeReport`."""
 
     name: str
     scope: UUID
@@ -147,7 +146,7 @@ def _report(key: KeyState) -> ScopeReport:
         note=key.note,
         problem=key.problem,
         data_keys=facts,
-        # Without an answer nobody can say which key is the right one.
+        # Without an answer the right key is unknown.
         under_old_key=old if key.key_uri else [],
         legacy_values=_legacy_values(key.scope),
     )

@@ -37,7 +37,7 @@ class Scope:
 
     @property
     def stream(self) -> str:
-        """The stream that tells of its data keys."""
+        """The log stream of its data keys."""
         return streams.environment_stream(self.environment.uuid) if self.environment else streams.SYSTEM
 
     @cached_property
@@ -76,7 +76,7 @@ def rewrap(scope: Scope, *, under: str = "") -> Iterator[Rewrapped]:
 
     Each is a change of its own with its event, so that an interrupted run is simply repeated; of
     two runs at once one changes it. A data key that cannot be re-wrapped stays as it is.
-    Raises KeyUnavailable or KeyRefused if the configured key cannot be told.
+    Raises KeyUnavailable or KeyRefused if the configured key cannot be determined.
     """
     refuse_in_transaction("data keys are wrapped anew")
     rows = scope.data_keys().exclude(key_uri=scope.key_uri)

@@ -19,7 +19,7 @@ from secrets_app.keys.providers.registry import patiently, provider
 
 # A long run waits out what passes.
 PATIENCE_SECONDS: Final = 60.0
-# Told: the scope's name, how many are done, of how many, and what they are.
+# Arguments: the scope's name, the number done, the total, and the kind.
 Progress = Callable[[str, int, int, str], None]
 
 
@@ -106,7 +106,7 @@ def _turn_on(rotation: Rotation) -> None:
     try:
         rotation.rotation_turned_on = provider().turn_on_rotation(rotation.key_uri)
     except KeyUnavailable as error:
-        # Some keys never rotate by themselves; the data keys are wrapped under them all the same.
+        # Some keys cannot rotate automatically; they wrap the data keys anyway.
         rotation.problems.append(str(error))
 
 

@@ -1,6 +1,6 @@
-"""The integrity checks of secrets: rows prove themselves, versions open and are those that were written.
+"""The integrity checks of secrets: row MACs are valid, versions decrypt to the written values.
 
-Values are opened to be compared with their fingerprints and are given out to nobody.
+Values are decrypted for comparison with their fingerprints and never returned.
 """
 
 from collections.abc import Iterator, Sequence
@@ -81,7 +81,7 @@ def shares() -> Iterator[Problem]:
 
 
 def webhooks() -> Iterator[Problem]:
-    """Find webhooks that Keeper did not write, and removed ones that were put back: they tell somebody."""
+    """Find webhooks that Keeper did not write, and removed ones that were restored."""
     last = 0
     while batch := list(
         Webhook.objects.prefetch_related("environment").filter(pk__gt=last).order_by("pk")[:_BATCH]
@@ -112,9 +112,9 @@ def versions() -> Iterator[Problem]:
 
 @dataclass(frozen=True, kw_only=True)
 class VersionBatch:
-    """Some versions that were looked at: the id of the last, how many, and what was found.
+    """A batch of checked versions: the last id, the count, and the findings.
 
-    `silent` says that a key gave no answer just now, so that some of it may be no damage.
+    `silent` is true if a key did not answer, so some findings may be no damage.
     """
 
     last: int
@@ -138,9 +138,9 @@ def version_batch(*, after: int) -> VersionBatch | None:
 
 
 def losses() -> Iterator[Problem]:
-    """Find versions that the audit log says were written, and that are gone while their secret is there.
+    """Find versions that the audit log records as written but that are missing while their secret exists.
 
-    A secret that is gone as a whole is a row that the audit log says stands (row_history.py).
+    A missing secret is found by the check of row states (row_state.py).
     """
     last = 0
     while batch := list(Secret.objects.filter(pk__gt=last).order_by("pk")[:_BATCH]):
@@ -194,7 +194,7 @@ def _secret_uuid(version: SecretVersion) -> UUID | None:
 def _open_keys(versions: Sequence[SecretVersion]) -> bool:
     """Open the data keys of a batch at once; return whether one gave no answer that lasts.
 
-    One that does not open is told by its versions.
+    A key that does not open is reported through its versions.
     """
     silent = False
     for data_key_id in {version.data_key_id for version in versions}:
@@ -217,7 +217,7 @@ def _damage(version: SecretVersion, event: AuditEvent | None) -> str:
 
 
 def _closed(version: SecretVersion) -> str:
-    """Say why a version's value cannot be what was written, or nothing."""
+    """Return why a version's value cannot be the written one; empty if it can."""
     try:
         sound = version.value.is_of(bytes(version.fingerprint))
         named = sound and version.value.data_key_id == version.data_key_id

@@ -1,4 +1,4 @@
-"""Opens every envelope once in a while, without showing it to anybody, to find damage before readers do.
+"""Decrypts every envelope periodically, without returning it, to find damage before readers do.
 
 Each version is held against the digest that the audit log has of it, its value against its fingerprint, and
 each secret's row against the newest event about it, so that a row which was put back to an old state
@@ -62,7 +62,7 @@ def go_on(*, seconds: float = _SECONDS) -> Sweep | None:
     while more and time.monotonic() < ends:
         batch = integrity_checks.version_batch(after=sweep.position)
         if batch is not None and batch.silent:
-            # A key that gives no answer now says nothing of the values: the next run tries again.
+            # A key without an answer is no finding about its values: the next run tries again.
             break
         more = batch is not None
         if batch is not None:
@@ -103,7 +103,7 @@ def _started_if_due() -> Sweep | None:
 
 
 def _claimed(sweep: Sweep) -> bool:
-    """Take the sweep by a conditional UPDATE: of any number of workers one has it."""
+    """Claim the sweep by a conditional UPDATE: only one worker gets it."""
     now = timezone.now()
     free = Q(lease_until__isnull=True) | Q(lease_until__lt=now)
     return bool(Sweep.objects.filter(free, pk=sweep.pk, active=True).update(lease_until=now + _LEASE))
@@ -180,6 +180,6 @@ def progress(sweep: Sweep) -> int:
 
 
 def next_due() -> datetime | None:
-    """Return when the next sweep begins by itself; None if none does."""
+    """Return when the next scheduled sweep begins; None if none does."""
     hours, newest = settings.KEEPER_INTEGRITY_SCAN_INTERVAL_HOURS, latest()
     return newest.started_at + timedelta(hours=hours) if hours > 0 and newest else None

@@ -30,8 +30,8 @@ def purge_time(secret: Secret) -> datetime | None:
 def purge_expired() -> int:
     """Destroy what was deleted KEEPER_DELETED_RETENTION_DAYS ago (0: nothing, ever); return how many.
 
-    Each is an act of its own with its own event. A row that was not written by Keeper is left
-    alone: nobody destroys a secret by editing the database.
+    Each is an act of its own with its own event. A row that Keeper did not write is skipped: editing the
+    database destroys no secret.
     """
     if not settings.KEEPER_DELETED_RETENTION_DAYS:
         return 0

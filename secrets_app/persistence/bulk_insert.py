@@ -43,7 +43,7 @@ _FIRST: Final = 1
 
 
 class CreatedSecret(NamedTuple):
-    """A secret that was just created, as `Secret` names what is told of it."""
+    """A newly created secret, with the attribute names of `Secret`."""
 
     pk: int
     uuid: UUID
@@ -79,7 +79,7 @@ class Described(NamedTuple):
 
 
 class NewRow(NamedTuple):
-    """A new secret with its first version, sealed: the values of its columns, and what its event says."""
+    """A new secret with its first version, encrypted: its column values and event details."""
 
     environment: Environment
     described: Described
@@ -219,7 +219,7 @@ def _ids(rows: Sequence[NewRow]) -> list[int]:
     as_text = str if connection.features.has_native_uuid_field else attrgetter("hex")
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
-            # Nobody else writes during its transaction: these are the newest.
+            # No concurrent writes happen during this transaction: these are the newest.
             cursor.execute(f"SELECT uuid, id FROM {table} ORDER BY id DESC LIMIT %s", [len(uuids)])  # noqa: S608 - our own names
             found.update(cursor.fetchall())
         else:

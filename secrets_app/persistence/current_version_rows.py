@@ -77,8 +77,8 @@ def current_rows(environment: Environment, prefix: str) -> Iterator[CurrentRow]:
 def plain_rows(environment: Environment, prefix: str) -> Iterator[PlainRow | int]:
     """Yield the living secrets of an environment from `prefix` on, without values.
 
-    Of a secret whose row does not prove itself as it stands, or that has no current version, the
-    primary key is yielded, for its models to judge.
+    For a secret whose row has no valid MAC, or no current version, only the primary key is yielded; its
+    model decides.
     """
     head = _select(connection.vendor, besides="v.fingerprint, ", value="X''")
     yield from _plain(_fetched(head, environment, *_below(prefix)), environment)
@@ -93,7 +93,7 @@ def plain_rows_of(environment: Environment, names: Sequence[str]) -> Iterator[Pl
 
 
 def _judged(rows: Sequence[_Row], environment: Environment) -> Sequence[CurrentRow]:
-    """Return rows that prove themselves as they stand, and the others as their models judge them."""
+    """Return verified rows, and the others as their models judge them."""
     proven = _proven(rows, environment)
     if None not in proven:
         return cast("Sequence[CurrentRow]", proven)
@@ -112,7 +112,7 @@ def _plain(batches: Iterable[Sequence[_Row]], environment: Environment) -> Itera
 
 
 def _proven(rows: Sequence[_Row], environment: Environment) -> Sequence[CurrentRow | None]:
-    """Return each row if it proves itself as it stands, None for any other."""
+    """Return each row if its MAC is valid, else None."""
     found: list[CurrentRow | None] = []
     # As text: to compare two uuids takes longer than all else.
     proof = (keyring().generation, str(deployment_uuid()), str(environment.uuid))
@@ -178,7 +178,7 @@ def _by_models(pk: int, environment: Environment) -> CurrentRow | None:
     if secret is None:
         return None
     secret.environment = environment
-    # Which version an edited row points to says nothing.
+    # The version reference of an edited row is not trusted.
     is_authentic = secret.is_authentic()
     version = _current_version(secret) if is_authentic else None
     uuid, envelope = (version.uuid.bytes, version.value.envelope) if version else (LOST, b"")

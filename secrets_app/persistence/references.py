@@ -124,7 +124,7 @@ def environments_that_follow(environment_id: int, names: Collection[str]) -> set
 
 
 def secrets_that_follow(secret: Secret) -> list[Secret]:
-    """Return the living secrets whose values take in this one's, directly or through others."""
+    """Return the active secrets whose values refer to this one's, directly or through others."""
     followers = _followers({Place.of(secret)})
     return list(Secret.objects.filter(pk__in=list(followers)).select_related("environment"))
 
@@ -149,7 +149,7 @@ def _followers(places: Collection[Place]) -> dict[int, Follower]:
 
 
 def naming(places: Collection[Place]) -> Iterator[Follower]:
-    """Yield each living secret whose value names one of these, whoever asks.
+    """Yield each active secret whose value names one of these, without an access check.
 
     It has no condition on `live`: SQLite would start from all living secrets instead of the references.
     """

@@ -1,4 +1,4 @@
-"""Carries out a change of a secret: one transaction with its event, for whoever read the newest state."""
+"""Stores a change of a secret: one transaction with its event, only if the caller read the newest state."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
@@ -86,7 +86,7 @@ def change(
     write guards answered. `places` is what the value refers to, None for what is stored. `formerly` is the
     name that the secret had, if the change gives it another.
 
-    Raises StaleVersion if somebody else changed the secret since it was read, and NameTaken if
+    Raises StaleVersion if the secret was changed since it was read, and NameTaken if
     its name now belongs to another.
     """
     if version is not None and not pending and confirm is None:
@@ -111,9 +111,9 @@ def change(
 
 
 def announce(environment_id: int, names: Collection[str]) -> None:
-    """Tell those who listen (settings.KEEPER_CHANGE_LISTENERS) which secrets of an environment changed.
+    """Notify the listeners (settings.KEEPER_CHANGE_LISTENERS) which secrets of an environment changed.
 
-    Call it in the change's transaction: they hear of it once it is committed, and none can fail it.
+    Call it in the change's transaction: listeners run after its commit, and none can fail it.
     """
     for path in settings.KEEPER_CHANGE_LISTENERS:
         transaction.on_commit(_telling(import_string(path), environment_id, names), robust=True)
@@ -169,7 +169,7 @@ def _make_current(secret: Secret, version: SecretVersion) -> None:
 
 
 def _name_taken(secret: Secret, error: IntegrityError) -> Exception:
-    """Tell a taken name and a taken version number from a fault of the database."""
+    """Distinguish a taken name and a taken version number from a fault of the database."""
     others = Secret.objects.filter(environment=secret.environment, name=secret.name, live=True)
     if others.exclude(uuid=secret.uuid).exists():
         return NameTaken(

@@ -1,4 +1,4 @@
-"""Acts on many chosen secrets: what each would come to, and then each by itself, with its own result."""
+"""Bulk actions on selected secrets: a preview, then each item separately, with its own result."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -46,7 +46,7 @@ class Act:
     on_deleted: bool = False
     destructive: bool = False
     there: Action | None = None
-    # What its name does not tell, for the preview.
+    # An explanation for the preview.
     told: str = ""
 
 
@@ -148,7 +148,7 @@ def _restore(actor: Principal, secret: Secret, _options: Options) -> Secret:
 
 
 def _rotate(actor: Principal, secret: Secret, _options: Options) -> Secret:
-    """Let the policy of a secret rotate it, if it has one; else say that its rotation is due."""
+    """Request a rotation by the secret's policy, if it has one; else mark its rotation as due."""
     ask = import_string(settings.KEEPER_ROTATION_REQUESTER)
     if ask(actor=actor, secret=secret):
         return secret

@@ -39,7 +39,7 @@ Made: TypeAlias = tuple[NewRows, NewRow]
 
 @dataclass(frozen=True, kw_only=True)
 class NewSecret:
-    """One secret that is to be created."""
+    """One secret to create."""
 
     environment: Environment
     name: str
@@ -99,7 +99,7 @@ def refuse_too_many(count: int) -> None:
 
 
 def _clearances(actor: Principal, items: Sequence[NewSecret]) -> list[tuple[Environment, Clearance]]:
-    """Ask a second person for each protected environment, for all that would be created there."""
+    """Request an approval for each protected environment, for all secrets to create there."""
     places = {item.environment.id: item.environment for item in items}
     return [(place, _cleared(actor, place, items)) for _, place in sorted(places.items())]
 
@@ -108,7 +108,7 @@ def _cleared(actor: Principal, place: Environment, items: Sequence[NewSecret]) -
     if not needs_second_person(actor, place):
         return standing(actor, place)
     mine = [item for item in items if item.environment.id == place.pk]
-    # Refused now rather than once somebody has approved it.
+    # Refused now, not after an approval.
     taken = _taken_name(mine)
     if taken is not None:
         raise NameTaken(f"{mine[taken].name}: the environment already has a secret of this name.")

@@ -16,7 +16,7 @@ from secrets_app.models import SecretVersion
 
 
 class Difference(StrEnum):
-    """How a name stands in two environments."""
+    """The comparison of one name in two environments."""
 
     SAME = "same"
     DIFFERENT = "different"
@@ -26,7 +26,7 @@ class Difference(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One name and how it stands on both sides; numbers are None where it is missing."""
+    """One name and its state on both sides; numbers are None where it is missing."""
 
     name: str
     difference: Difference
@@ -39,9 +39,9 @@ def compare(
 ) -> list[Row]:
     """Return every name of two environments with whether the values are equal, in order of names.
 
-    `names` takes of these the ones that it holds. Needs the right to reveal on both sides (else it
-    would tell a guesser whether a guess is right), and is recorded on both as a read of all that was
-    compared, before the answer.
+    `names` takes of these the ones that it holds. Needs the right to reveal on both sides (it would
+    otherwise confirm a guessed value), and is recorded on both as a read of all that was compared, before
+    the answer.
 
     Raises Forbidden or Invisible.
     """

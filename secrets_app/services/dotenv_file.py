@@ -1,6 +1,6 @@
 """Writes dotenv files, and finds the readers that would not read a value as it is.
 
-The format has no standard. A value without special characters stands bare, for which all readers agree.
+The format has no standard. A value without special characters is not quoted, on which all readers agree.
 Any other one is quoted such that a POSIX shell reads it exactly and runs nothing, and that as many of
 the other readers as possible agree. What is left is named.
 """
@@ -54,7 +54,7 @@ def written(values: Mapping[str, str]) -> bytes:
 
 
 def misread(values: Mapping[str, str]) -> dict[Reader, Misread]:
-    """Return what each reader does not read as it is; only readers of which there is something to say."""
+    """Return what each reader misreads; readers without a problem are omitted."""
     found = {reader: Misread([], []) for reader in Reader}
     for name, value in values.items():
         for reader in _misreading(value):

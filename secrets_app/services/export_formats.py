@@ -109,7 +109,7 @@ class CsvExport(_ExportRenderer):
 
 
 class KubernetesExport(_ExportRenderer):
-    """One Secret as `kubectl apply -f` takes it; its name is to be chosen."""
+    """One Secret for `kubectl apply -f`; the user chooses its name."""
 
     media_type = "application/vnd.kubernetes.secret+yaml"
     format = KUBERNETES

@@ -79,7 +79,7 @@ def delete(
 
 
 def mark_due(*, actor: Principal, secret: Secret, expected: str | None = None) -> Secret:
-    """Say that a secret which no policy rotates is to be rotated by hand; its next value ends that.
+    """Mark a secret without a policy as due for manual rotation; its next value clears the mark.
 
     Raises StaleVersion, TamperedSecret, and Forbidden or Invisible.
     """
@@ -93,7 +93,7 @@ def mark_due(*, actor: Principal, secret: Secret, expected: str | None = None) -
         secret=secret,
         action=Action.SECRET_UPDATE,
         details={"fields": ["rotation_due_at"]},
-        # A mark for people: nothing that is served changes by it, so that nobody else is asked.
+        # A mark for users: it changes no served value, so it needs no approval.
         clearance=standing(system(), secret.environment),
     )
     return secret
@@ -118,7 +118,7 @@ def purge(*, actor: Principal, secret: Secret) -> None:
     """Destroy a deleted secret with all its versions, for ever; the audit log keeps what happened.
 
     Raises NotDeleted, StaleVersion if it was restored in the meantime, TamperedSecret (a row that was
-    edited to be somebody else's, or deleted, is evidence), and Forbidden or Invisible.
+    edited to belong to another secret, or to look deleted, is evidence), and Forbidden or Invisible.
     """
     require_on(actor=actor, action=Action.SECRET_PURGE, secret=secret)
     _require_deleted(secret)

@@ -20,7 +20,7 @@ MAX_PROMOTED: Final = 200
 
 @dataclass(frozen=True, kw_only=True)
 class PromotionLine:
-    """One chosen name and what a promotion does with it; `reason` says why nothing."""
+    """One selected name and its promotion; `reason` states why it is skipped."""
 
     row: Row
     verdict: str
@@ -67,7 +67,7 @@ def plan_promotion(
 def promote(
     *, actor: Principal, source: Environment, target: Environment, names: Collection[str], digest: str
 ) -> list[ItemResult]:
-    """Carry out the promotion that `digest` names; return a result for each name that was to be written.
+    """Carry out the promotion that `digest` names; return a result for each name to write.
 
     Each is a copy with its rights and records. Raises PromotionChanged, TooManyItems, Forbidden or
     Invisible.

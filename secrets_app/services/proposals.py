@@ -1,4 +1,4 @@
-"""What a second person decides on when somebody changes secrets of a protected environment."""
+"""Approvals of changes to secrets of a protected environment."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -47,7 +47,7 @@ def updating(
     comment: str,
     metadata: Metadata,
 ) -> Proposal:
-    """Return the proposal to change a secret; `before` is what `known` said of it as it is stored."""
+    """Return the proposal to change a secret; `before` is the result of `known` for the stored secret."""
     lines = [Line("Value", f"{MASKED} v{secret.current_number}", f"{MASKED} new")] if value else []
     if secret_type and secret_type != before["secret_type"]:
         lines.append(Line("Type", str(before["secret_type"]), str(secret_type)))

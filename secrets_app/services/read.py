@@ -37,7 +37,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Revealed:
-    """A value on its way to whoever asked; it has no repr."""
+    """A revealed value; it has no repr."""
 
     version: SecretVersion
     value: str
@@ -49,7 +49,7 @@ class Revealed:
 
 
 class Exported(NamedTuple):
-    """A name and its value on their way to whoever asked for many; its repr shows neither."""
+    """A name and its value from a read of many; its repr shows neither."""
 
     name: str
     value: str
@@ -165,8 +165,8 @@ def reveal_environment(
 
     One event with a manifest records them all. Where the actor's grants reach only a part,
     that part is the answer. A secret whose row was edited outside Keeper is left out and
-    reported; a value that is gone or does not open fails the whole, so that nobody takes a part
-    for all.
+    reported; a value that is missing or does not open fails the whole read: an incomplete result could be
+    mistaken for all.
 
     Who lost the right while values were being opened gets none of them.
 
@@ -224,7 +224,7 @@ def _readable_rows(
             )
     own = [grant.prefix for grant in actor.grants if grant.environment_id == environment.pk]
     if not found and not any(_reaches(actor, environment, part, prefix) for part in own):
-        # Nothing is there, or nothing that the actor may read: the policy tells which.
+        # Nothing exists, or nothing that the actor may read: the policy decides which error.
         require(actor=actor, action=Action.SECRET_EXPORT, environment=environment, name=prefix)
     return found
 

@@ -1,9 +1,8 @@
 """Shares a value once: a link that shows one pinned version one time to a person who is signed in.
 
-The link carries 256 random bits and opens nothing by itself: whoever follows it must be signed in,
-be whom it was meant for, and ask by POST. The share is consumed, together with its event, in a
-transaction of its own before the value is opened: of two who ask at once one gets it, and a crash
-in between shows it to nobody.
+The link carries 256 random bits and alone opens nothing: the user must be signed in, be the recipient, and
+send a POST. The share is consumed, together with its event, in a separate transaction before the value is
+opened: of two concurrent requests one gets it, and after a crash in between none does.
 """
 
 import hashlib
@@ -105,9 +104,9 @@ def find_share(*, actor: Principal, link: str) -> Share:
     """Return the share that a link opens for a person, without opening or consuming it.
 
     Raises ShareEnded if the link was for this person and was opened, revoked or has expired.
-    Raises Invisible, which says as little, for any other link: unknown, for somebody else, one whose
-    sharer may not reveal the secret any more, and any while the person's account is suspended. Each
-    but an unknown one is recorded as denied.
+    Raises Invisible, without a reason, for any other link: unknown, for another recipient, one whose sharer
+    may no longer reveal the secret, and any while the user's account is suspended. Each but an unknown one
+    is recorded as denied.
     """
     rows = Share.objects.select_related("environment", "secret__environment", "shared_by", "recipient")
     share = rows.filter(link_hash=_hash(link)).first()
@@ -145,7 +144,7 @@ def open_share(*, actor: Principal, link: str) -> Revealed:
 
 
 def revoke_share(*, actor: Principal, share: Share) -> None:
-    """End a share that nobody has opened; its sharer may, and whoever may change the secret.
+    """End an unopened share; allowed for its sharer and for users who may change the secret.
 
     Raises Forbidden or Invisible. One that is over stays as it is.
     """

@@ -34,7 +34,7 @@ def copy(*, actor: Principal, secret: Secret, environment: Environment, name: st
 def move(*, actor: Principal, secret: Secret, environment: Environment, name: str | None = None) -> Secret:
     """Copy a secret to another environment and delete it here, softly; return the new one.
 
-    Each of the two that is protected asks a second person. Raises what `copy` raises, and
+    Each protected one of the two needs an approval. Raises what `copy` raises, and
     ManagedValue. Should the deletion fail, both exist and nothing is lost.
     """
     require_on(actor=actor, action=Action.SECRET_DELETE, secret=secret)
@@ -99,7 +99,7 @@ def _cleared(
     asked_in: Environment,
 ) -> Clearance:
     arriving = asked_in.pk == environment.pk
-    # Whoever decides there may not know the place it comes from, or here the one it goes to.
+    # The approver there may not know the source environment, or the one here the destination.
     line = Line("Name", "", name) if arriving else Line("Name", secret.name, "moved away, then deleted here")
     proposal = acting(
         action,

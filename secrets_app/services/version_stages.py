@@ -1,8 +1,8 @@
 """The version stages that a rotation moves: pending beside current, then current, then previous.
 
 For the use cases of rotation, which have asked the policy. Each is one transaction with its event, or a
-part of the caller's; sealing comes before. They take the revision that was read: StaleVersion says
-that somebody was quicker, and nothing was written.
+part of the caller's; sealing comes before. They take the revision that was read: StaleVersion means that a
+concurrent change won, and nothing was written.
 """
 
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ def draft(*, actor: Actor, secret: Secret, value: str, comment: str) -> SecretVe
 
 
 def stage(*, actor: Actor, secret: Secret, version: SecretVersion, details: Mapping[str, Json]) -> None:
-    """Store a drafted version as the pending one: it is kept, and nobody is served it as current."""
+    """Store a drafted version as the pending one: it is not served as current."""
     if secret.pending_number is not None:
         raise StaleVersion("The secret has a pending value already; nothing was written.")
     secret.pending_number = version.number

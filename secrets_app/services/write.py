@@ -27,7 +27,7 @@ from secrets_app.values.metadata import Metadata, apply_metadata, checked_commen
 from secrets_app.values.names import validate_secret_name
 from secrets_app.values.versions import NewValue, next_number, sealed_version, sealing_key
 
-# How often a writer who named no version tries again after somebody else was quicker.
+# Retries of a write without an expected version after concurrent changes.
 _ATTEMPTS: Final = 30
 
 
@@ -93,7 +93,7 @@ def update(
 ) -> Secret:
     """Change a secret; what is left out stays.
 
-    An equal value makes no version; telling so is recorded as a read, before the answer.
+    An equal value creates no version; that is recorded as a read, before the answer.
     `expected` is the ETag that the caller read. Without it the last writer wins. `clearance` is that
     of a larger act of which this is a part, such as a pull.
 

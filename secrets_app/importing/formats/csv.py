@@ -1,8 +1,8 @@
 """Reads CSV files (RFC 4180) whose first row names the columns.
 
 Spreadsheets run a cell that begins with = + - @ as a formula. Keeper's own CSV export puts an
-apostrophe before such a cell and says so in the column `escaped`; here it is taken off again, and
-only there.
+apostrophe before such a cell and marks it in the column `escaped`; here it is removed again, only in such
+cells.
 """
 
 import csv

@@ -1,9 +1,9 @@
 """Reads dotenv files: NAME=value lines, taken literally; nothing is substituted and nothing runs.
 
 After an optional `export`, a name and `=` follow: text between single quotes, all of it literal; text
-between double quotes, in which a backslash stands before another, before " $ or a backtick, and before
-n, r or t; or plain text to the end of the line or to a `#` after a blank. Quoted text may span lines.
-What Keeper exports reads back as it was.
+between double quotes, in which a backslash escapes another, " $ or a backtick, and n, r or t; or plain text
+to the end of the line or to a `#` after a blank. Quoted text may span lines. Keeper's exports are read back
+unchanged.
 """
 
 import re
@@ -38,7 +38,7 @@ def _entries(text: str) -> Iterator[Entry]:
 
 
 def _next(text: str, at: int, line: int) -> tuple[Entry | None, int]:
-    """Return the entry that begins at a line, if one does, and where the next line begins."""
+    """Return the entry that begins at a line, if any, and the start of the next line."""
     skipped = _SKIPPED.match(text, at)
     if skipped:
         return None, skipped.end()

@@ -15,13 +15,13 @@ MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 class Entry:
     """One secret as a file states it; `place` is its line, or its position, from 1.
 
-    `fault` says why the file's own statement cannot be taken, such as a null. The value has no repr.
+    `fault` states why the file's value is invalid, such as a null. The value has no repr.
     """
 
     place: int
     name: str
     value: str = field(default="", repr=False)
-    # What the file says of the type; None leaves it to whoever imports, or to the secret that is there.
+    # The type in the file; None: the importer's default, or the type of the existing secret.
     secret_type: SecretType | None = None
     metadata: Metadata = field(default_factory=Metadata)
     fault: str = ""

@@ -1,4 +1,4 @@
-"""Takes JSON apart without changing a character: each part is the text that stands in the file.
+"""Splits JSON without changing a character: each part is the original text of the file.
 
 A number or a nested object is imported as it was written. A parser would write 1.10 as 1.1.
 """

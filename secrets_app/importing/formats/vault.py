@@ -39,7 +39,7 @@ def parse_vault_file(text: str) -> list[Entry]:
 
 
 def _of_reply(place: int, text: str) -> Iterator[Entry]:
-    """Yield the entries of a reply of `kv get`, of which a path may be said, or else of a tree."""
+    """Yield the entries of a reply of `kv get`, optionally with its path, or of a tree."""
     if not json_tokens_format.is_object(text):
         yield Entry(place=place, name="", fault="The element is no reply of Vault.")
         return

@@ -78,7 +78,7 @@ def _pending(environment: Environment, key: WrappingKey | None) -> Iterator[Pend
 
 def _data_keys(environment: Environment, key: WrappingKey | None) -> dict[str, int]:
     here = Q(provider=settings.KEY_MANAGEMENT_BACKEND)
-    # Without an answer nobody can say which key is the right one.
+    # Without an answer the right key is unknown.
     old = here & ~Q(key_uri=key.key_uri) if key and key.key_uri else Q(pk=None)
     return DataKey.objects.filter(scope=environment.uuid).aggregate(
         old=Count("pk", filter=old),
