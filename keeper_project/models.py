@@ -4,7 +4,7 @@ from django.db import models
 
 
 class System(models.TextChoices):
-    """A system that is asked by itself; keys, sinks and targets keep their own rows."""
+    """A probed system; keys, sinks and targets have their own rows."""
 
     DATABASE = "database", "Database"
     BROKER = "broker", "Message broker"
@@ -23,10 +23,10 @@ class SystemState(models.TextChoices):
 
 
 class ExternalSystem(models.Model):
-    """One system as a worker found it; pages, probes and metrics read this and ask nobody.
+    """One system as a worker found it; pages, probes and metrics only read this row.
 
-    A row decides nothing. `failures` counts the findings in a row that somebody should know of;
-    `lease_until` is the claim of the worker that is asking, and fences what it stores.
+    A row decides nothing. `failures` counts consecutive failures; `lease_until` is the claim of the probing
+    worker, and fences its result.
     """
 
     kind = models.CharField(max_length=32, choices=System.choices, unique=True)

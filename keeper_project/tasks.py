@@ -58,7 +58,7 @@ def send_digest(user_id: int) -> None:
 
 @shared_task(name="keeper_project.tasks.back_up_if_due")
 def back_up_if_due() -> None:
-    """Make the backup that the schedule wants, and say if there was none for too long."""
+    """Make the scheduled backup, and alert if the newest is too old."""
     backup.back_up_if_due()
 
 

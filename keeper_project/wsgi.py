@@ -28,7 +28,7 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
     return body
 
 
-# pysaml2 reads schemas for seconds when it is imported: now, and not while somebody signs in. A
-# system check says if it is missing.
+# pysaml2 reads schemas for seconds when it is imported: now, and not during a sign-in. A system check
+# reports it if missing.
 if settings.KEEPER_SAML and find_spec("djangosaml2"):
     import_module("environments_app.saml.djangosaml2_views")

@@ -34,7 +34,7 @@ class ReportQuery(serializers.Serializer[Any]):
 
 
 class ReportListView(APIView):
-    """The reports that one may have."""
+    """The reports visible to the actor."""
 
     @extend_schema(summary="List the sections of reports", responses=SectionDocument(many=True))
     def get(self, request: Request) -> Response:

@@ -30,7 +30,7 @@ SUFFIX: Final = ".kbk"
 
 
 def default_path() -> Path:
-    """Return where a backup goes that nobody gave a place: in the folder of backups, named by the time."""
+    """Return the default path of a backup: in the folder of backups, named by the time."""
     moment = timezone.now().strftime("%Y%m%dT%H%M%S")
     return Path(settings.KEEPER_BACKUP_DIR) / f"keeper-{moment}-{uuid4().hex[:8]}{SUFFIX}"
 
@@ -38,8 +38,8 @@ def default_path() -> Path:
 def back_up(*, actor: Principal, path: Path, progress: Progress | None = None) -> Written:
     """Write a backup to a new file, recorded before it begins and when it ends.
 
-    `progress(table, rows)` is told of each table. Raises Forbidden; KeyMissing if the key provider cannot
-    be used; Unwritable if the file cannot be written. What was begun leaves no file.
+    `progress(table, rows)` is called after each table. Raises Forbidden; KeyMissing if the key provider
+    cannot be used; Unwritable if the file cannot be written. A failed backup leaves no file.
     """
     require(actor=actor, action=Action.BACKUP_CREATE, environment=None)
     keyring().open_all()
@@ -68,7 +68,7 @@ def back_up(*, actor: Principal, path: Path, progress: Progress | None = None) -
 
 
 def applied_migrations() -> list[str]:
-    """Return what tells the state of the tables, sorted."""
+    """Return the applied migrations, sorted."""
     return sorted(".".join(name) for name in MigrationRecorder(connection).applied_migrations())
 
 

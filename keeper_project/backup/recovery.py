@@ -18,7 +18,7 @@ from keeper_project.backup.restore import suspendables
 
 
 def waiting(*, actor: Principal) -> Iterator[Waiting]:
-    """Yield what the last restore suspended and nobody has released. Raises Forbidden."""
+    """Yield what the last restore suspended and is not released. Raises Forbidden."""
     require(actor=actor, action=Action.BACKUP_VIEW, environment=None)
     since = restored_at()
     if since is not None:
@@ -60,9 +60,9 @@ _log = logging.getLogger(__name__)
 def activate_here(*, actor: Principal) -> int:
     """Let this installation act and no other of the deployment; return its epoch.
 
-    After a restore the audit log is older than the newest checkpoint of a sink: that it continues without
-    that one is recorded, and every verification says so. Goes over the network.
-    Raises Forbidden, LeaseUnwritable, KeyringUnavailable.
+    After a restore the audit log is older than the newest checkpoint of a sink: its continuation without
+    that one is recorded, and every verification lists it. Goes over the network. Raises Forbidden,
+    LeaseUnwritable, KeyringUnavailable.
     """
     require(actor=actor, action=Action.DEPLOYMENT_ACTIVATE, environment=None)
     row = activate(actor=actor)

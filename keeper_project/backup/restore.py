@@ -1,7 +1,7 @@
 """Restores a backup: everything is checked before anything is written, and what acts is suspended.
 
-All rows are written in one transaction, so that a restore which fails half-way leaves what was
-there. The audit log continues after a seam: an event that names the backup and the newest anchor.
+All rows are written in one transaction: a failed restore leaves the previous content. The audit log
+continues after a discontinuity: an event that names the backup and the newest anchor.
 """
 
 from collections.abc import Iterator
@@ -50,10 +50,10 @@ def restore(
 ) -> Restored:
     """Put a backup in place of what the database holds, in a process of its own.
 
-    `replace` lets it replace an installation, `despite_damage` take over damage that was backed up.
-    Whoever runs it has the host. Raises what `proved` raises; Damaged; NotEmpty if the database holds
-    an installation; RestoreFailed if it does not take the rows. Then nothing was changed, save that an
-    empty database may have its tables.
+    `replace` allows replacing an installation, `despite_damage` restoring damage that was backed up. Its
+    caller has the host. Raises what `proved` raises; Damaged; NotEmpty if the database holds an
+    installation; RestoreFailed if it does not take the rows. Then nothing was changed, save that an empty
+    database may have its tables.
     """
     require_room(replace=replace)
     with proved(path) as (proof, opened):

@@ -36,7 +36,7 @@ def scratch_database(*, tables: bool = True) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="proof-", dir=folder) as place:
             entry = database_settings(f"sqlite:///{Path(place) / 'proof.db'}", base_dir=folder)
-            # Nobody reads this file after a power failure.
+            # This file need not survive a power failure.
             entry["OPTIONS"]["init_command"] = "PRAGMA synchronous=OFF; PRAGMA journal_mode=MEMORY;"
             with standing_in(entry, tables=tables):
                 yield

@@ -59,7 +59,7 @@ class Kept:
 
 
 def kept(*, actor: Principal) -> list[Kept]:
-    """Return this deployment's backups, the newest first, as their manifests say. Raises Forbidden."""
+    """Return this deployment's backups, newest first, from their manifests. Raises Forbidden."""
     require(actor=actor, action=Action.BACKUP_VIEW, environment=None)
     found = sorted(
         (each for path in _files()[:_SHOWN] if (each := _described(path))), key=lambda each: each.name
@@ -94,7 +94,7 @@ def is_due(now: datetime) -> bool:
 
 
 def back_up_if_due() -> bool:
-    """Make the scheduled backup, remove those that are too many, and say if the last one is too old."""
+    """Make the scheduled backup, remove surplus ones, and alert if the newest is too old."""
     if not is_active():
         return False
     if removed := remove_unfinished(Path(settings.KEEPER_BACKUP_DIR)):
@@ -107,7 +107,7 @@ def back_up_if_due() -> bool:
 
 
 def request(*, actor: Principal, name: str = "") -> None:
-    """Record that somebody asks for a backup, or for the proof of the one called `name`.
+    """Record a request for a backup, or for the verification of the one called `name`.
 
     Raises Forbidden, or Malformed if there is none of this name.
     """
@@ -120,9 +120,9 @@ def request(*, actor: Principal, name: str = "") -> None:
 
 
 def make(*, actor: Principal) -> bool:
-    """Make a backup in the folder and remove those that are too many; False if one is being made.
+    """Make a backup in the folder and remove surplus ones; False if another one is running.
 
-    One that fails is told to the operators. Raises Forbidden.
+    A failure alerts the operators. Raises Forbidden.
     """
     if not cache.add(_RUNNING, 1, timeout=_RUNNING_SECONDS):
         return False
@@ -159,7 +159,7 @@ def is_late(last: datetime | None) -> bool:
 
 
 def check_freshness() -> None:
-    """Alert where backups are late; nothing is told where the schedule is off."""
+    """Alert if backups are late, unless the schedule is off."""
     if settings.KEEPER_BACKUP_INTERVAL_HOURS <= 0:
         return
     last = last_success()
@@ -204,7 +204,7 @@ def _files() -> list[Path]:
 
 
 def _described(path: Path) -> Kept | None:
-    """Return what a backup of this deployment says of itself; None of any other file."""
+    """Return the manifest of a backup of this deployment; None for any other file."""
     try:
         with open_backup(path) as file:
             manifest = file.manifest

@@ -6,7 +6,7 @@ from typing import Final
 
 from django.db import DatabaseError, connection
 
-# MariaDB: InnoDB's view as of this statement, which locks nobody out. SQLite in WAL mode: as of the
+# MariaDB: InnoDB's view as of this statement, without locks. SQLite in WAL mode: as of the
 # first reading; not IMMEDIATE, which would hold off every writer.
 _BEGIN: Final = {
     "mysql": (

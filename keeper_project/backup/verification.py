@@ -156,7 +156,7 @@ def _require_deployment(manifest: Manifest) -> None:
 
 
 def _open_every_key() -> int:
-    """Open each data key, and the system keys; return how many there are.
+    """Open each data key, and the system keys; return their number.
 
     Raises KeyMissing if one does not open here.
     """

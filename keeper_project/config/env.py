@@ -27,7 +27,7 @@ def hold() -> None:
 
 
 def holds_back() -> bool:
-    """Return whether nothing is to be made yet."""
+    """Return whether nothing may be created yet."""
     return _held is not None
 
 

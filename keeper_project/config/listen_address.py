@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def declare(arguments: Sequence[str]) -> int:
-    """Tell the settings, by variables, what `keeper run` was asked for; return the port.
+    """Pass the options of `keeper run` to the settings, by variables; return the port.
 
     Raises CannotListen, before anything is loaded or touched.
     """
@@ -77,9 +77,9 @@ def refuse_taken(host: str, port: int) -> None:
 
 
 def serves_this_machine_alone(listen: str, trusted_proxies: Sequence[str]) -> bool:
-    """Return whether what listens there serves nobody else, neither directly nor through a proxy.
+    """Return whether a server listening there serves only this machine, directly and through proxies.
 
-    Then plain HTTP is meant, unless KEEPER_TLS says otherwise. `listen` is a numeric address, or empty
+    Then plain HTTP is the default, unless KEEPER_TLS is set. `listen` is a numeric address, or empty
     where it is not known.
     """
     return bool(listen) and ipaddress.ip_address(listen).is_loopback and not trusted_proxies

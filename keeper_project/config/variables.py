@@ -16,7 +16,7 @@ ENV: Final = LiteralEnv()
 class Variable:
     """One environment variable. `default` is as it is written in the environment.
 
-    `unset` says what applies where the variable is not set, if that is not simply the default. `example` is
+    `unset` describes what applies if the variable is not set, if that is not simply the default. `example` is
     what `.env.example` shows in place of the default.
     """
 

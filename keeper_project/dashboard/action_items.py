@@ -1,4 +1,4 @@
-"""What waits for somebody, each counted by one statement and one click from its remedy."""
+"""Pending tasks, each counted by one statement and one click from its remedy."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ def needs(frame: Frame, states: Mapping[str, int]) -> list[Need]:
 
 
 def delivery_states(actor: Principal) -> dict[str, int]:
-    """Return how many of the secrets that an actor may see stand how at targets; one statement."""
+    """Return the number of visible secrets in each delivery state; one statement."""
     # Asked of each entry: a list of all that may be seen would be made even where nothing is delivered.
     seen = visible_secrets(actor).order_by().filter(uuid=OuterRef("secret_uuid"))
     rows = (
@@ -75,7 +75,7 @@ def _approvals(frame: Frame) -> Iterator[Need]:
     yield Need(label="wait for your approval", state="asked", url=url, count=len(frame.waiting))
     yield Need(label="ask for access", state="asked", url=url, count=len(frame.asking))
     yield Need(label="approved: carry them out", state="approved", url=url, count=len(frame.ready))
-    # Nothing is to be done about it: it stands here, with its comment there, until it was seen.
+    # It needs no action: it is listed here, with its comment there, until it was seen.
     told = f"{reverse('notices')}#{NoticeKind.APPROVALS}-title"
     yield Need(label="of your requests refused", state="refused", url=told, count=len(frame.refused))
 

@@ -1,4 +1,4 @@
-"""The numbers and charts of the dashboard: what is kept, how it grew, and how it stands."""
+"""The numbers and charts of the dashboard: secrets, their growth, and their status."""
 
 import hashlib
 from collections import Counter
@@ -72,8 +72,8 @@ def figures(actor: Principal, secrets: Mapping[str, int]) -> list[Figure]:
 def secret_figures(actor: Principal) -> dict[str, int]:
     """Return how many secrets live, lived DAYS ago, and have a value of each age; one statement at most.
 
-    To count many goes through all of them: from _MANY on, what was found is kept for a minute, for
-    whoever has the same grants.
+    Counting reads all of them: from _MANY on, the result is cached for a minute, for all users with the
+    same grants.
     """
     key = _figures_key(actor)
     kept: dict[str, int] | None = cache.get(key)
@@ -113,7 +113,7 @@ def ages(secrets: Mapping[str, int]) -> list[Part]:
 
 
 def deliveries(states: Mapping[str, int]) -> list[Part]:
-    """Return how secrets stand at targets, what needs someone first."""
+    """Return the delivery states of secrets, those that need action first."""
     url, found = reverse("secret-list"), []
     for state in STATE_ORDER:
         look = labels.state(state)

@@ -1,6 +1,6 @@
-"""Leads whoever has just started Keeper to a first environment, secret, token and target.
+"""Guides a new installation to a first environment, secret, token and target.
 
-A step is done because what it leads to is there, whoever made it; nothing else is remembered.
+A step counts as done when its object exists; nothing else is stored.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Step:
 
 
 def first_steps(actor: Principal, *, environments: list[Environment], secrets: int) -> list[Step]:
-    """Return the steps for whoever may take them all somewhere, until each is done; else none."""
+    """Return the steps for a user who may do all of them somewhere, until each is done; else none."""
     place = _managed(actor, environments)
     if place is None and not (actor.is_admin and not environments):
         return []

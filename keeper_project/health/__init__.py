@@ -1,1 +1,1 @@
-"""The systems that Keeper stands on or talks to: asked in the background, shown from rows alone."""
+"""The systems that Keeper depends on: probed in the background, shown from stored rows."""

@@ -1,7 +1,7 @@
-"""Has each system asked by one worker, in a bounded time, and keeps what was found.
+"""Probes each system from one worker, in a bounded time, and stores the result.
 
-The event of a change (it fails, it works again) is recorded with the row, and operators are told.
-One failure alone is shown and told to nobody: the second in a row is news.
+The event of a change (it fails, it works again) is recorded with the row, and operators are notified. A
+single failure is shown without a notification: the second in a row sends one.
 """
 
 import time
@@ -115,7 +115,7 @@ def _record(row: ExternalSystem, finding: Finding) -> None:
 
 
 def _tell(row: ExternalSystem, finding: Finding, failures: int) -> None:
-    """Tell operators what is news; said again it tells nothing twice, so that a crash loses no word."""
+    """Notify operators of changes. A repeated call sends nothing twice, so a crash loses no message."""
     name, link = row.get_kind_display(), reverse("health")
     if failures >= NEWS_AFTER:
         notify(

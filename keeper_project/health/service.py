@@ -43,8 +43,8 @@ NAMED_KEYS: Final = 3
 class HealthFailure(KeeperError):
     """Something that Keeper needs does not work.
 
-    `detail` may be shown to anybody: the kind of fault, and no name or id of anything that Keeper keeps
-    or uses. `for_operators` says more.
+    `detail` is public: the kind of fault, without a name or id of anything that Keeper stores or uses.
+    `for_operators` has more.
     """
 
     def __init__(self, detail: str, *, for_operators: str = "") -> None:
@@ -55,7 +55,7 @@ class HealthFailure(KeeperError):
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What one check found, for anybody and for operators; both are empty when all is well."""
+    """The result of one check, public and for operators; both are empty on success."""
 
     name: str
     ok: bool
@@ -64,7 +64,7 @@ class Result:
 
     @property
     def shown(self) -> dict[str, str | bool]:
-        """What anybody may see."""
+        """The public text."""
         return {"name": self.name, "ok": self.ok, "detail": self.detail}
 
 
@@ -211,8 +211,8 @@ def healthz(_request: HttpRequest) -> HttpResponse:
 def readyz(_request: HttpRequest) -> HttpResponse:
     """Answer 503 if Keeper cannot serve, else 200, with what each check found.
 
-    Warnings are shown and alone only degrade it: taking a process out of service mends no key. It is public:
-    it tells the kind of a fault, and pages tell operators which key or sink it is.
+    Warnings alone only degrade it: taking a process out of service repairs no key. It is public: it shows
+    the kind of a fault, and pages show operators the key or sink.
     """
     found, warned = results(), [*warnings(), *probes()]
     ready = all(result.ok for result in found)

@@ -1,4 +1,4 @@
-"""How every system stands, read from rows alone: nobody is asked while a page waits."""
+"""The status of every system, read from stored rows: no page waits for a probe."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -43,12 +43,12 @@ class Standing:
 
     @property
     def ails(self) -> bool:
-        """Whether somebody should look."""
+        """Whether it needs an operator."""
         return self.state in {"unhealthy", "degraded", "failed", "unasked"}
 
 
 def standings(*, actor: Principal) -> list[Standing]:
-    """Return how all systems stand, to operators. Raises Forbidden."""
+    """Return the status of all systems, for operators. Raises Forbidden."""
     require(actor=actor, action=Action.SYSTEM_VIEW, environment=None)
     return [*_systems(), *_keys(), *_sinks(), *_targets()]
 

@@ -63,7 +63,7 @@ def fault(request: HttpRequest) -> HttpResponse:
 
 
 def answer(request: HttpRequest, problem: Problem) -> HttpResponse:
-    """Tell a problem: as a document under /api, else as a page."""
+    """Render a problem: as a document under /api, else as a page."""
     if request.path.startswith("/api/"):
         return plain_problem_response(problem)
     try:

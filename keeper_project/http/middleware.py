@@ -51,7 +51,7 @@ class NoStoreMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer, with `Cache-Control: no-store` whatever the view said."""
+        """Answer, always with `Cache-Control: no-store`."""
         response = self.get_response(request)
         response.headers["Cache-Control"] = "no-store, private"
         return response
@@ -99,9 +99,9 @@ class SecondFactorMiddleware:
 
 
 class ProbesMiddleware:
-    """Answers `/healthz`, `/readyz` and `/metrics` under any host name, as these are asked by address.
+    """Answers `/healthz`, `/readyz` and `/metrics` under any host name, because probes use addresses.
 
-    It stands first, since what comes later checks the name. The answers do not depend on it.
+    It comes first, because later middleware checks the name. The answers do not depend on it.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -114,13 +114,13 @@ class ProbesMiddleware:
             return self.get_response(request)
         response = probe(request)
         response.headers["Cache-Control"] = "no-store, private"
-        # CommonMiddleware, which says it elsewhere, is not reached; a probe keeps its connection.
+        # CommonMiddleware, which sets it elsewhere, is not reached; a probe keeps its connection.
         response.headers["Content-Length"] = str(len(response.content))
         return response
 
 
 class ProblemPagesMiddleware:
-    """Shows an error that a page's view raised as a page that says what to do."""
+    """Shows an error of a page's view as a page with the remedy."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -144,7 +144,7 @@ class ProblemPagesMiddleware:
 
 
 def _to_request(request: HttpRequest, error: ApprovalNeeded) -> HttpResponse:
-    """Lead to the request that waits for a second person, saying that nothing was changed."""
+    """Redirect to the pending approval, with a message that nothing was changed."""
     messages.info(request, "Asked for approval. Nothing was changed; a second person decides first.")
     place = reverse("approval-detail", args=[error.approval])
     if request.headers.get("HX-Request"):

@@ -75,7 +75,7 @@ _HEADERS: Final[dict[int, Document]] = {
         }
     },
 }
-# What a protected environment has a second person decide; each of these answers 202 then.
+# The operations that need an approval in a protected environment; each of these answers 202 then.
 _APPROVED: Final = re.compile(
     r"(POST|PUT|PATCH|DELETE) /api/("
     r"secrets(/bulk|/\{id\}(/(rollback|rename|copy|move|purge|restore))?)?"
@@ -95,7 +95,7 @@ class KeeperSchema(AutoSchema):
     """Describes an operation (REST_FRAMEWORK["DEFAULT_SCHEMA_CLASS"])."""
 
     def get_operation(self, *arguments: Any, **options: Any) -> Any:
-        """Describe an operation with its problems, and with the wait for a second person."""
+        """Describe an operation with its problems, and with the answer of a pending approval."""
         operation = super().get_operation(*arguments, **options)
         if operation is None:
             return None
@@ -139,7 +139,7 @@ class KeeperSchema(AutoSchema):
         return parameters
 
     def _map_basic_serializer(self, serializer: Any, direction: str) -> Document:
-        """Say that a strict body takes no member but those described."""
+        """State that a strict body accepts only the described members."""
         schema: Document = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]  # stubs
         strict = isinstance(serializer, StrictSerializer) or (
             isinstance(serializer, type) and issubclass(serializer, StrictSerializer)
@@ -151,7 +151,7 @@ class KeeperSchema(AutoSchema):
     def _map_serializer_field(
         self, field: BaseSerializer[Any] | serializers.Field[Any, Any, Any, Any], direction: str, *rest: Any
     ) -> Any:
-        """Say how many items a list has at least."""
+        """State the minimum number of a list's items."""
         schema = super()._map_serializer_field(field, direction, *rest)  # type: ignore[no-untyped-call]  # stubs
         if schema is None or direction != "request":
             return schema

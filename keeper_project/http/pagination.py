@@ -29,7 +29,7 @@ OWN_PARAMETERS: Final = ("cursor", "limit", "ordering", "format")
 
 
 class ListView(Protocol):
-    """What a view that lists says about its orders."""
+    """The orders that a list view declares."""
 
     # Public name of an order → the field of the model.
     ordering_fields: Mapping[str, str]
@@ -182,7 +182,7 @@ def _ordered(rows: QuerySet[Any], ordering: Ordering, *, reverse: bool) -> Query
         return rows.order_by(id_order)
     order: list[str | OrderBy] = []
     if ordering.nullable:
-        # NULLs stand at the end of either direction, so at the beginning when read backwards.
+        # NULLs come last in either direction, so first when read backwards.
         nulls_last = not reverse
         order.append(
             OrderBy(

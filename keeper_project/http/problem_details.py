@@ -65,7 +65,7 @@ NOT_FOUND: Final = "There is nothing here that you may see."
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What an error is to whoever called: a status, a title, and what to do."""
+    """What the caller gets for an error: a status, a title, and the remedy."""
 
     status: int
     title: str
@@ -86,7 +86,7 @@ class Problem:
 
     @property
     def further_errors(self) -> list[dict[str, Any]]:
-        """The errors that a page lists: those that `detail` does not say already."""
+        """The errors that a page lists: those that `detail` does not contain already."""
         return [error for error in self.errors if error.get("reason", "") not in self.detail]
 
 
@@ -108,7 +108,7 @@ _COLLISION: Final = Problem(
     detail="Somebody else was changing the same at this moment. Try again; nothing is stored by halves.",
     headers={"Retry-After": "1"},
 )
-# The first class that an error is an instance of decides. None: the error's own sentence is told.
+# The first class that an error is an instance of decides. None: the error's own sentence is used.
 _TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (ShareEnded, 410, "The link has ended", None),
     (Invisible, 404, "Not found", NOT_FOUND),
@@ -161,7 +161,7 @@ _OWN_WORDS: Final = {
 
 
 def problem_of(error: Exception) -> Problem | None:
-    """Return what an error is to the caller, or None if nobody foresaw it."""
+    """Return the problem for an error, or None for an unexpected one."""
     if isinstance(error, ValidationError):
         return Problem(
             status=400,
@@ -208,7 +208,7 @@ def _counted(error: NotAuthenticated, request: Request) -> Exception:
 
 
 def _accepted(error: ApprovalNeeded) -> Response:
-    """Answer what waits for a second person: where the request is, and that nothing was done yet."""
+    """Answer a pending approval: the address of the request, and that nothing was done yet."""
     place = reverse("api-approval", args=[error.approval])
     body = {"detail": str(error), "approval": error.approval, "url": place}
     return Response(body, status=HTTPStatus.ACCEPTED, headers={"Location": place})
@@ -225,9 +225,9 @@ def plain_problem_response(problem: Problem) -> HttpResponse:
 
 
 def log_failure(error: Exception, problem: Problem) -> None:
-    """Say in the log what an operator must look at; our own messages hold no value."""
+    """Log what an operator must examine; our own messages hold no value."""
     if isinstance(error, DatabaseError):
-        # A driver's words may quote what was to be stored; its number says what is wrong.
+        # A driver's message may quote the data; its number identifies the fault.
         number = error.args[0] if error.args and isinstance(error.args[0], int) else ""
         logger.error("request failed: %s %s", type(error).__name__, number, extra={"cause": error})
     elif problem.status >= 500 or isinstance(error, EnvelopeError | TamperedSecret):
@@ -238,7 +238,7 @@ def _response(problem: Problem, request: HttpRequest | None) -> Response:
     response = Response(problem.document, status=problem.status, headers=dict(problem.headers))
     response.content_type = ProblemRenderer.media_type
     if request is not None:
-        # Whatever the client accepts, a problem is told in JSON.
+        # A problem is always JSON, whatever the client accepts.
         request.accepted_renderer = ProblemRenderer()  # type: ignore[attr-defined]  # DRF reads it there
         request.accepted_media_type = ProblemRenderer.media_type  # type: ignore[attr-defined]  # DRF reads it there
     return response
@@ -293,7 +293,7 @@ def _named_fields(error: Exception) -> list[dict[str, Any]]:
 def _field_errors(detail: Any, path: str = "") -> Iterator[dict[str, Any]]:
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
-            # What is wrong with the whole is told of the whole.
+            # Errors of the whole object are reported for the whole.
             inside = "" if name == api_settings.NON_FIELD_ERRORS_KEY else str(name)
             yield from _field_errors(inner, ".".join(filter(None, (path, inside))))
     elif isinstance(detail, list):

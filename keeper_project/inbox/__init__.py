@@ -1,1 +1,1 @@
-"""What each person is told: on a page, by a number beside the bell, and once a day by e-mail."""
+"""The inbox of each user: a page, a counter at the bell, and a daily digest by e-mail."""

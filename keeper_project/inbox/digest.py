@@ -1,4 +1,4 @@
-"""Tells people by e-mail, once a day, what is new to them: by their rights when it is sent."""
+"""Sends users a daily digest by e-mail, by their rights when it is sent."""
 
 import logging
 from datetime import datetime
@@ -38,7 +38,7 @@ def due(now: datetime) -> list[int]:
 
 
 def send(user_id: int) -> bool:
-    """Send somebody's digest if there is anything new to them; return whether it went out.
+    """Send a user's digest if there is anything new; return whether it was sent.
 
     It is claimed first, so that two workers send it once; one that the mail server did not take is
     tried again by the next pass.

@@ -1,8 +1,8 @@
-"""Finds what a person is told: by what they may see at this moment, with a constant number of statements.
+"""Finds a user's inbox items: by their present rights, with a constant number of statements.
 
-Nothing is kept for anybody beforehand. Each kind has a time at which it became news (an alert was told,
-an expiry came near, a rotation fell due, a request was made), so that what is new since one last looked
-is a range of an index.
+Nothing is stored per user. Each kind has a time at which it became news (an alert was raised, an expiry
+came near, a rotation fell due, a request was made), so the items since the last visit are a range of an
+index.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,12 +23,12 @@ from environments_app.models import AccessRequest, Alert, Approval, Environment,
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import visible_secrets
 
-# So long before a secret expires, it is told.
+# How long before its expiry a secret is listed.
 EXPIRY_NOTICE: Final = timedelta(days=30)
 SHOWN: Final = 20
 # More of one kind is not told apart by a number, and would cost each page the more.
 COUNTED: Final = 100
-# What these name can be seen by whoever sees all of the environment; of the rest, managers are told.
+# Users who see the whole environment may see these; managers see the rest.
 _FOR_VIEWERS: Final = ("sync.", "rotation.")
 _TITLES: Final = {
     NoticeKind.APPROVALS: "Approvals",
@@ -40,7 +40,7 @@ _TITLES: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """One thing that a person is told; it names what it is about and holds no value."""
+    """One inbox item; it names its object and holds no value."""
 
     title: str
     url: str
@@ -68,7 +68,7 @@ class Section:
 
 
 def sections(actor: Principal, kinds: Sequence[NoticeKind] = tuple(NoticeKind)) -> list[Section]:
-    """Return what a person is told of these kinds, those of nothing left out."""
+    """Return a user's items of these kinds, without empty kinds."""
     found = []
     for kind in kinds:
         find, url = _FINDERS[kind]

@@ -1,4 +1,4 @@
-"""Gauges that are read from the database when somebody looks: queues, leases, keys, the worker's pulse."""
+"""Gauges that are read from the database on each scrape: queues, leases, keys, the worker's heartbeat."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final

@@ -7,7 +7,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 
 def gauge(name: str, help_text: str, value: float | None) -> GaugeMetricFamily:
-    """Return a gauge without labels; None leaves out its sample, as there is nothing to tell."""
+    """Return a gauge without labels; None omits its sample."""
     return GaugeMetricFamily(name, help_text, value=value)
 
 

@@ -65,7 +65,7 @@ def configure(config: dict[str, Any]) -> None:
             "stream": stream,
             "formatter": "readable" if readable else "json",
             "filters": ["outages"],
-            # Who looks at a terminal is told what went wrong; the rest is in the file.
+            # A terminal shows warnings and errors; the rest is in the file.
             "level": "WARNING" if _is_watched(stream, config) and not answers else "NOTSET",
         }
     }

@@ -1,8 +1,8 @@
 """Shows what Keeper measures at `/metrics`, in Prometheus' text format.
 
 Counters and times are kept by the process in which things happen. Where several processes serve one
-machine, `keeper run` gives them a folder (PROMETHEUS_MULTIPROC_DIR) in which they add up. What lies in
-the database, such as how long work waits, is asked when somebody looks
+machine, `keeper run` gives them a folder (PROMETHEUS_MULTIPROC_DIR) in which they add up. Values from the
+database, such as how long work waits, are read on each scrape
 (`keeper_project.observability.database_metrics`).
 """
 
@@ -104,7 +104,7 @@ def _may_look(request: HttpRequest) -> bool:
     if not is_trusted_proxy(str(request.META.get("REMOTE_ADDR", ""))) and any(
         request.META.get(header) for header in (*_FORWARDED, forwarded_name())
     ):
-        # A proxy on this machine that nobody told Keeper of: its clients are not this machine.
+        # A proxy on this machine that Keeper does not know: its clients are other machines.
         return False
     address = client_address(request)
     allowed = networks(tuple(settings.KEEPER_METRICS_ALLOWED))

@@ -1,6 +1,6 @@
-"""Writes what a database or broker that is away causes as one line a minute, without tracebacks.
+"""Logs the consequences of an unavailable database or broker as one line a minute, without tracebacks.
 
-While it is away each request, task and tick of beat fails: thousands of tracebacks would say nothing more.
+During the outage each request, task and tick of beat fails: thousands of tracebacks would add nothing.
 """
 
 import logging
@@ -31,7 +31,7 @@ _SENTENCES: Final = {
 
 
 class OutageFilter(logging.Filter):
-    """Lets the first line of each kind of outage pass in a minute, and says how many were left out.
+    """Passes the first line of each kind of outage in a minute, and reports the number of suppressed ones.
 
     To be shared by all handlers. A record names its exception by `exc_info`, or as `extra={"cause": error}`.
     """
@@ -46,7 +46,7 @@ class OutageFilter(logging.Filter):
         """Return whether to write a record; one that is written loses its traceback."""
         # Once for all handlers: the second one would find the minute taken.
         if _DECIDED not in record.__dict__:
-            # What ends the program is told in full.
+            # An error that ends the program is logged in full.
             kind = "" if record.getMessage().startswith("Unrecoverable") else _kind_of(record)
             record.__dict__[_DECIDED] = (
                 self._passes(kind, record) if kind else not self._is_consequence(record)
@@ -78,7 +78,7 @@ class OutageFilter(logging.Filter):
 def _detail(record: logging.LogRecord, left_out: int) -> str:
     error = next((each for each in _chain(_cause_of(record)) if _kind_of_error(each)), None)
     number = error.args[0] if error is not None and error.args and isinstance(error.args[0], int) else ""
-    # The kind and number alone: the words of a driver may hold what was to be stored.
+    # Only kind and number: a driver's message may contain the data.
     cause = f": {type(error).__name__} {number}".rstrip() if error is not None else ""
     return cause + (f" ({left_out} more since the last line)" if left_out else "")
 

@@ -1,7 +1,7 @@
 """The settings as they are in force, and where each comes from; what may be secret is never shown.
 
-Numbers and yes or no are shown, and texts only if they are named here: a setting that is added later
-is "set" until somebody decides otherwise.
+Numbers and booleans are shown, and texts only if they are listed here: a new setting is shown as "set"
+until it is listed.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """Which sections of a report are evidence for which controls of four frameworks.
 
-A control is named by its number and in words of our own. That a section is evidence says that an
-auditor can look there, and never that the control is fulfilled. A control without sections is one that
-Keeper's records say nothing of: it stands here so that nobody takes the list for complete.
+A control is named by its number and in words of our own. A section is evidence that an auditor can examine,
+never proof that the control is fulfilled. A control without sections has no evidence in Keeper: it is
+listed to show that the coverage is incomplete.
 
 Numbers and meanings were compared in November 2026 with what of each framework can be had in public, which
 is not all of each: compare a control with your own copy before you rely on it.
@@ -55,7 +55,7 @@ CONTROLS: Final = (
     _control(PCI, "7.2.4", "Access is reviewed every six months", "access"),
     _control(PCI, "7.2.5", "Application and system accounts have the least rights", "tokens"),
     _control(PCI, "8.2.5", "Access of those who left is ended at once", "offboarding"),
-    # Of people, whose passwords Keeper's reports say nothing of.
+    # For people: Keeper's reports contain nothing about their passwords.
     _control(PCI, "8.3.9", "People's only passwords are changed, or their accounts' posture analysed"),
     _control(PCI, "8.6.3", "Passwords of applications are changed periodically", "rotation", "inventory"),
     _control(PCI, "10.2.1", "Audit logs are active, and record privileged acts", "privileged", "refused"),

@@ -23,7 +23,7 @@ _PAUSE: Final = timedelta(hours=6)
 
 
 def is_due(now: datetime) -> bool:
-    """Return whether a report is to be sent by now."""
+    """Return whether a report is due."""
     span = SPANS.get(settings.KEEPER_REPORT_SCHEDULE)
     if span is None or not settings.KEEPER_REPORT_EMAILS or not settings.EMAIL_HOST or not is_active():
         return False

@@ -12,7 +12,7 @@ from audit_app.queries.reports import Row, Section
 from keeper_project.reports.formats import plain
 from keeper_project.reports.service import Finding, Report, findings
 
-# A PDF is for reading: what is longer is told to be, and whole in the other formats.
+# A PDF is for reading: it notes omitted rows, which the other formats contain.
 PDF_ROWS: Final = 500
 _PDF_CELL: Final = 80
 

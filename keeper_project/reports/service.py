@@ -53,7 +53,7 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What a report says of one control: the sections that are evidence, or that nothing was assessed."""
+    """One control in a report: the sections that are evidence, or "not assessed"."""
 
     control: Control
     evidence: Sequence[Section]
@@ -67,7 +67,7 @@ class Finding:
 
 
 def offered(*, actor: Principal) -> list[Section]:
-    """Return the sections that somebody may have: managers those of environments. Raises Forbidden."""
+    """Return the sections visible to the actor: for managers those of environments. Raises Forbidden."""
     _require(actor)
     return [section for section in sections().values() if actor.is_admin or not section.operators]
 
@@ -102,7 +102,7 @@ def make(
 
 
 def findings(report: Report) -> list[Finding]:
-    """Return what the report says of each control; "not assessed" where it holds nothing of it."""
+    """Return the result for each control; "not assessed" without evidence."""
     held = {section.key: section for section in report.sections}
     return [
         Finding(control=control, evidence=[held[key] for key in control.sections if key in held])

@@ -25,11 +25,10 @@ Announce = Callable[[str, str], None]
 def initialise(*, announce: Announce) -> bool:
     """Make what a new installation needs, and return whether anything had to be made.
 
-    Does nothing once the audit log says that it is done, so that an environment which somebody
-    removed stays removed. `announce(username, password)` is told the first administrator's
-    generated password before the account is made: an interruption in between leaves a password
-    that opens nothing, and not an account that nobody can open. A password that
-    KEEPER_ADMIN_PASSWORD gives is not announced.
+    Does nothing once the audit log records it as done, so a removed environment stays removed.
+    `announce(username, password)` is called with the first administrator's generated password before the
+    account is created: an interruption in between leaves an unused password, not an account without a known
+    one. A password from KEEPER_ADMIN_PASSWORD is not announced.
 
     Raises InvalidField if that one is too weak, BadName for a bad KEEPER_ADMIN_USERNAME.
     """

@@ -1,4 +1,4 @@
-"""Celery's worker and beat as Keeper runs them: what they have to say is a line of the log, or left out."""
+"""Celery's worker and beat as Keeper runs them: their output is a line of the log, or suppressed."""
 
 import logging
 import sys
@@ -14,7 +14,7 @@ _say = worker.safe_say  # type: ignore[attr-defined]  # stubs
 
 
 class Worker(worker.Worker):
-    """A worker that prints nothing by itself."""
+    """A worker that prints nothing."""
 
     def on_before_init(self, quiet: bool = False, **options: Any) -> None:  # noqa: ARG002, FBT001, FBT002 - Celery's
         """Prepare as Celery does, without a banner, whatever was asked for."""
@@ -29,13 +29,13 @@ class Worker(worker.Worker):
         return super().prepare_args(**options) | {"without_gossip": True}
 
     def on_close(self) -> None:
-        """Tell that it stops; the handler of the signal cannot, since it may interrupt another line."""
+        """Log that it stops; the signal's handler cannot, since it may interrupt another line."""
         logger.info("the worker stops: what was begun is finished, what waits is left to the next one")
         super().on_close()
 
 
 class Beat(beat.Beat):
-    """A beat that prints nothing by itself."""
+    """A beat that prints nothing."""
 
     def __init__(self, *given: Any, **options: Any) -> None:
         _require_broker()

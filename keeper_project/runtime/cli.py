@@ -144,7 +144,7 @@ def _execute(arguments: Sequence[str], *, needs_setup: bool) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return what a driver says of a connection that fails: number and words, or the words alone."""
+    """Return a driver's error for a failed connection: number and message, or only the message."""
     return ": ".join(str(part) for part in error.args) or type(error).__name__
 
 

@@ -77,7 +77,7 @@ def migrate(*, say: Say, verbosity: int = 0) -> None:
 
 @contextmanager
 def setup_lock(say: Say) -> Iterator[None]:
-    """Hold the lock on the setup of this database; say so if another process holds it. Raises LockFailed."""
+    """Hold the lock on the setup of this database; log it if another process holds it. Raises LockFailed."""
     lock = _locked_file if connection.vendor == "sqlite" else _locked_on_server
     with lock(say):
         yield

@@ -1,4 +1,4 @@
-"""Tells whether beat and a worker live: each beat of beat's makes a worker note the time."""
+"""Shows whether beat and a worker live: each tick of beat makes a worker store the time."""
 
 import os
 from datetime import datetime
@@ -18,7 +18,7 @@ def beat() -> None:
     if settings.REDIS_URL:
         cache.set(_KEY, now, timeout=None)
         return
-    # A rename, so that nobody reads half of a time.
+    # A rename, so no reader sees an incomplete time.
     draft = _file().with_name(f".heartbeat.{os.getpid()}")
     draft.write_text(now, encoding="ascii")
     draft.replace(_file())

@@ -1,6 +1,6 @@
 """Records and alerts when a process of `keeper run` ended and was restarted.
 
-Runs in a process of its own, since the supervisor keeps no connection and waits for nobody.
+Runs in a separate process, because the supervisor holds no connection and never blocks.
 """
 
 import logging

@@ -1,7 +1,6 @@
-"""How the processes of `keeper run` fare, in memory that the supervisor shares with all of them.
+"""The states of the processes of `keeper run`, in memory that the supervisor shares with them.
 
-The supervisor writes and web processes read: nobody has to reach a database or a disk to know that the
-worker is away.
+The supervisor writes and web processes read: detecting a missing worker needs no database or disk.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""Kombu's transport for Redis, whose closed channels say that the connection is lost."""
+"""Kombu's transport for Redis, whose closed channels report a lost connection."""
 
 from typing import Any
 

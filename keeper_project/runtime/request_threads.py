@@ -39,7 +39,7 @@ WHOLE_BYTES: Final = 2 * 1024 * 1024
 STREAM_SECONDS: Final = 30.0
 STREAM_TOTAL_SECONDS: Final = 600.0
 STREAM_THREADS: Final = 2
-# The server ends an answer well whatever its iterator raises: the text itself has to say that it is cut.
+# The server ends a response normally whatever its iterator raises: the text itself must mark the cut.
 CUT: Final = b"\n\nINCOMPLETE: Keeper could not send the rest of this answer. Ask for it again.\n"
 _STREAM_PIECES: Final = 8
 _POLL_SECONDS: Final = 1.0
@@ -93,7 +93,7 @@ class RequestThreads:
         self._lock = threading.Lock()
 
     def __call__(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
-        """Answer in the server's thread what another one has found."""
+        """Send in the server's thread the response of another one."""
         if environ["PATH_INFO"] == _LIVENESS:
             return self._application(environ, start_response)
         try:
@@ -180,7 +180,7 @@ class Stream:
         self._is_whole = False
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the pieces. Raises AnswerCut, after a text that says so, if they are not all."""
+        """Yield the pieces. If they are incomplete, yield a text that states it and raise AnswerCut."""
         while (piece := self._next()) is not None:
             yield piece
         if not self._is_whole:
@@ -195,14 +195,14 @@ class Stream:
         except Full:
             logger.warning("an answer was cut: its client does not take it")
         except BaseException as error:
-            # Nobody asks for what this thread raises. The message may hold anything, so it stays out.
+            # No caller sees an exception of this thread. Its message may hold anything, so it is not logged.
             logger.error("an answer was cut: %s", type(error).__name__)  # noqa: TRY400
             raise
         finally:
             self._end()
 
     def close(self) -> None:
-        """Note that nobody takes the rest."""
+        """Note that the rest is not read."""
         self._is_closed = True
 
     def _next(self) -> bytes | None:
@@ -235,7 +235,7 @@ class Stream:
 
 
 def _length_of(environ: Environ) -> int:
-    """Return how long a body is said to be; what is no number is for the application to refuse."""
+    """Return the declared length of a body; the application refuses an invalid number."""
     text = environ.get("CONTENT_LENGTH", "")
     return int(text) if text.isdecimal() else 0
 

@@ -37,7 +37,7 @@ class SparedRedisCache(RedisCache):
         return _spared(lambda: super(SparedRedisCache, self).get_many(keys, version), absent={})
 
     def set_many(self, data: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> list[Any]:
-        """Keep these; return the keys of none that could not be, as every cache does that cannot tell."""
+        """Store these; return no failed keys, as caches do that cannot detect them."""
         return _spared(lambda: super(SparedRedisCache, self).set_many(data, timeout, version), absent=[])
 
     def delete(self, key: Any, version: Any = None) -> bool:

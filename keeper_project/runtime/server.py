@@ -97,7 +97,7 @@ def _hear_stops() -> None:
 
     To be called before there are other threads, which then leave those signals alone. Granian's main thread
     sleeps in a lock until a handler lets it go, and only a signal given to itself wakes it for that: of two
-    at once (from whoever stops all processes, and from the parent) Linux may give both to another thread.
+    at once (from a process that stops all, and from the parent) Linux may deliver both to another thread.
     """
     # What a worker inherits from its parent would stop nothing here.
     for number in _STOPS:
@@ -112,7 +112,7 @@ def _take_stops() -> None:
     while not callable(handler := signal.getsignal(number)):
         time.sleep(_REPEAT_SECONDS)
     # Once. A worker's signal stores one message until Granian takes it, so that it may come early. A second
-    # message waits for room while it holds Python's lock: the process would stand still, with its open
+    # message waits for room while it holds Python's lock: the process would hang, with its open
     # transactions, until it is killed.
     handler(number, None)
 
@@ -171,7 +171,7 @@ def worker(*, threads: int, level: str) -> Child:
         concurrency=threads,
         loglevel=level,
         quiet=True,
-        # There is one worker: it has nobody to gossip with.
+        # There is one worker: it has no peers for gossip.
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,

@@ -1,7 +1,7 @@
 """Closes connections that hold a thread of the server while a body does not come.
 
 The server reads a body by a call that nothing interrupts; it ends when its connection does. The kernel is
-asked how long ago each connection sent and received something, since the server tells of none.
+asked how long ago each connection sent and received something, since the server does not report them.
 """
 
 import socket

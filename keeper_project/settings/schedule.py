@@ -8,7 +8,7 @@ from keeper_project.settings.installation import CELERY_BROKER_URL, KEEPER_DATA_
 # reaches them: it looks for rows that are due each second instead.
 KEEPER_EMBEDDED_WORKER = CELERY_BROKER_URL.startswith("memory://")
 CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 0.2} if KEEPER_EMBEDDED_WORKER else {}
-# How often work is looked for of which a broker's messages tell sooner.
+# How often due work is polled; a broker's messages announce it earlier.
 _LOOK_SECONDS = 1.0 if KEEPER_EMBEDDED_WORKER else 10.0
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]

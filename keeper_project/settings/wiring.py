@@ -45,7 +45,7 @@ KEEPER_INTEGRITY_CHECKS = [
     "sync_app.runs.row_checks.consents",
 ]
 KEEPER_AUDIT_ALERTS = "environments_app.notifications.operator_alerts.OperatorAlerts"
-# What acts, and so waits after a restore until somebody releases it.
+# What a restore suspends until it is released.
 KEEPER_RESTORE_SUSPENDERS = [
     "environments_app.environments.restore_suspension.MEMBERSHIPS",
     "environments_app.environments.restore_suspension.MAPPINGS",
@@ -83,7 +83,7 @@ KEEPER_CHANGE_LISTENERS = ["sync_app.runs.schedule.nudge_environment"]
 KEEPER_WRITE_GUARDS = ["sync_app.rotation.policies.write_guard.guard"]
 # Called with what an environment is to name as its key; returns a warning, or raises InvalidField.
 KEEPER_ENVIRONMENT_KEY_CHECK = "secrets_app.key_operations.environment_keys.check_reference"
-# Who keeps what waits for a second person, and does it once it is approved.
+# The executors of approvals: they store the payload of a request, and execute it once approved.
 KEEPER_APPROVAL_EXECUTORS = [
     "environments_app.approval_executor.AccessOwner",
     "secrets_app.approval_executor.SecretsOwner",

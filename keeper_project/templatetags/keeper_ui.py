@@ -87,7 +87,7 @@ def _time(moment: datetime, words: str) -> SafeString:
 
 @register.simple_tag
 def masked(label: str = "Value is masked") -> SafeString:
-    """Stand in for a value; always the same length, so that it tells nothing."""
+    """Return a mask of constant length in place of a value."""
     return format_html(
         '<span class="masked"><span aria-hidden="true">••••••••••••</span>'
         '<span class="visually-hidden">{}</span></span>',
@@ -140,7 +140,7 @@ def verb(event: Any) -> str:
 
 @register.filter
 def act_words(action: str) -> str:
-    """Return an action as it is said before it is done: "write", "grant access to"."""
+    """Return an action's label in the imperative: "write", "grant access to"."""
     act = labels.ACTS.get(action)
     return act.tried if act else action
 
@@ -212,13 +212,13 @@ def pager(previous_url: str | None, next_url: str | None, what: str = "page") ->
 
 @register.inclusion_tag("components/empty.html")
 def empty(icon: str, title: str, text: str = "", url: str = "", label: str = "") -> dict[str, str]:
-    """Say what belongs on an empty page, why one wants it, and offer to make the first."""
+    """Render an empty page: what belongs here, why, and a button to create the first."""
     return {"icon": icon, "title": title, "text": text, "url": url, "label": label}
 
 
 @register.inclusion_tag("components/events.html")
 def events(rows: Sequence[Any], about: str = "") -> dict[str, Any]:
-    """List audit events, newest first, one line each; an object named `about` goes without saying."""
+    """List audit events, newest first, one line each; the name of the object `about` is omitted."""
     return {"rows": rows, "about": about}
 
 
@@ -232,7 +232,7 @@ def activity_chart(
 
 @register.inclusion_tag("components/strip_chart.html")
 def strip_chart(parts: Sequence[charts.Part]) -> dict[str, Any]:
-    """Draw parts of a whole as one bar; the list under it says the same in words and numbers."""
+    """Draw parts of a whole as one bar; the list below has the same in words and numbers."""
     return {"pieces": charts.strip(parts)}
 
 

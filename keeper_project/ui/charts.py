@@ -1,7 +1,7 @@
 """The geometry of charts, which the server draws as SVG (docs/adr/0013-charts.md).
 
-Templates turn it into elements and escape what they print; colours are classes, so that a chart
-follows the theme and no style stands in the page.
+Templates turn it into elements and escape what they print; colours are classes, so a chart follows the
+theme, without inline styles.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,7 +50,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """One day: its segments from the baseline upwards and the words that say the same."""
+    """One day: its segments from the baseline upwards, and the same in words."""
 
     day: date
     counts: dict[str, int]
@@ -61,7 +61,7 @@ class Bar:
 
 @dataclass(frozen=True, kw_only=True)
 class ActivityChart:
-    """Everything that `components/activity_chart.html` draws and says."""
+    """The context of `components/activity_chart.html`."""
 
     bars: tuple[Bar, ...]
     totals: dict[str, int]

@@ -27,7 +27,7 @@ _KEPT: Final = "keeper_frame"
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """An entry of the rail; `count` stands beside it if something there needs someone."""
+    """An entry of the sidebar; `count` is the number of pending tasks there."""
 
     label: str
     url: str
@@ -54,7 +54,7 @@ class Frame:
 
     @cached_property
     def person(self) -> Principal:
-        """Whoever is signed in."""
+        """The signed-in user."""
         return principal_of(self._request)
 
     @property
@@ -140,17 +140,17 @@ class Frame:
 
     @cached_property
     def decided(self) -> list[Approval]:
-        """What became of one's own requests."""
+        """The outcome of the user's own requests."""
         return decided_for(self.person)
 
     @property
     def ready(self) -> list[Approval]:
-        """One's own requests that wait to be carried out."""
+        """The user's own requests that are ready to be carried out."""
         return ready_among(self.decided)
 
     @property
     def refused(self) -> list[Approval]:
-        """One's own requests that were refused since one looked at one's notifications."""
+        """The user's own requests that were refused since their last visit to the notifications."""
         seen = self.chosen.notices_seen_at
         return [
             row
@@ -183,7 +183,7 @@ class Frame:
 
 
 def frame_of(request: HttpRequest) -> Frame:
-    """Return the frame of a page, the same for whoever asks: what one has read, no other reads again."""
+    """Return the frame of a page, one object for each request, so nothing is queried twice."""
     found = getattr(request, _KEPT, None)
     if not isinstance(found, Frame):
         found = Frame(request)

@@ -3,14 +3,14 @@
 from datetime import datetime, timedelta
 
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
-# From here on a date says more than a number of days.
+# From here on a date is clearer than a number of days.
 _DATE_AFTER = timedelta(days=100)
 
 
 def relative(moment: datetime, *, now: datetime) -> str:
     """Return `moment` as seen from `now`, in the largest unit that fits.
 
-    What is over is counted in full units; what is to come is told to the nearest one, so that an access
+    Past times count full units; future times are rounded to the nearest one, so that an access
     of 4 h does not begin as one of 3.
     """
     distance = moment - now

@@ -1,4 +1,4 @@
-"""The page of health: how every system stands, how long ago that was, and what to do."""
+"""The page Health: the status of every system, its age, and the remedy."""
 
 from itertools import groupby
 

@@ -1,4 +1,4 @@
-"""The page of notifications, and what is told of them by e-mail."""
+"""The page of notifications, and the choice of those sent by e-mail."""
 
 from typing import Final
 
@@ -26,7 +26,7 @@ _LABELS: Final = {
 
 
 class DigestForm(forms.Form):
-    """Which kinds are told by e-mail."""
+    """The kinds that are sent by e-mail."""
 
     kinds = forms.MultipleChoiceField(
         label="Once a day, if there is news of",
@@ -39,7 +39,7 @@ class DigestForm(forms.Form):
 @login_required
 @require_GET
 def notices(request: HttpRequest) -> HttpResponse:
-    """Show what the person is told, what is new first told apart."""
+    """Show the user's items, new ones marked."""
     actor = principal_of(request)
     chosen = settings_of(actor)
     seen = chosen.notices_seen_at
@@ -71,7 +71,7 @@ def notices_seen(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def digest_choose(request: HttpRequest) -> HttpResponse:
-    """Choose what is told by e-mail."""
+    """Choose what is sent by e-mail."""
     form = DigestForm(request.POST)
     if form.is_valid():
         kinds = [NoticeKind(kind) for kind in form.cleaned_data["kinds"]]

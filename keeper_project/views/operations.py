@@ -15,7 +15,7 @@ from keeper_project.operations.settings_view import shown_settings
 @login_required
 @require_GET
 def operations(request: HttpRequest) -> HttpResponse:
-    """Show the queues, the leases and the settings to whoever operates Keeper."""
+    """Show the queues, the leases and the settings to operators."""
     require(actor=principal_of(request), action=Action.SYSTEM_VIEW, environment=None)
     context = {"queues": queues(), "leases": leases(), "settings": shown_settings()}
     return render(request, "keeper_project/operations.html", context)

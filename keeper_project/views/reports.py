@@ -42,7 +42,7 @@ class SpanForm(forms.Form):
 @login_required
 @require_GET
 def reports(request: HttpRequest) -> HttpResponse:
-    """List the reports that one may have."""
+    """List the reports visible to the actor."""
     context = {"sections": reports_service.offered(actor=principal_of(request)), "formats": FORMATS}
     return render(request, "keeper_project/reports.html", context)
 

@@ -1,7 +1,7 @@
 """The key of one backup's file: made and wrapped by the installation's key provider.
 
-Nothing else wraps it (docs/adr): every value inside needs that provider anyway, so another way in would
-open names and history to more people, and no value to anybody.
+Nothing else wraps it (docs/adr): every value inside needs that provider anyway, so a second key would open
+names and history to more people, and no value.
 """
 
 from typing import Final

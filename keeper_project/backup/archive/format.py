@@ -5,8 +5,8 @@
     key       = HKDF-SHA256(file key, salt = SHA-256(all before the chunks), "keeper/v1/backup")
     signature = the keyring's tag over "keeper/v1/backup" | SHA-256(all before the signature)
 
-The file key is made by the installation's key provider for this one file. Whoever exchanges the
-manifest has another salt, and so a key that opens nothing.
+The file key is made by the installation's key provider for this one file. A replaced manifest gives another
+salt, and so a key that opens nothing.
 """
 
 import fcntl

@@ -1,4 +1,4 @@
-"""What a backup says of itself before it is opened: whose it is, which keys it needs, what is in it."""
+"""The readable description of a backup: its deployment, the keys it needs, its content."""
 
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ class Manifest:
     anchor: dict[str, Any] | None
 
     def to_bytes(self) -> bytes:
-        """Return the manifest as it stands in the file: canonical JSON."""
+        """Return the manifest as stored in the file: canonical JSON."""
         body = asdict(self)
         body |= {"backup": str(self.backup), "deployment": str(self.deployment)}
         body["file_key"]["wrapped"] = b64encode(self.file_key.wrapped).decode()

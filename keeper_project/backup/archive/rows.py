@@ -66,7 +66,7 @@ def lines(model: type[models.Model]) -> Iterator[bytes]:
 def load(found: Iterable[bytes], progress: Progress | None = None) -> dict[str, int]:
     """Insert the rows of lines as they are, in the caller's transaction; return the count of each table.
 
-    `progress(table, rows)` is told of each table that is done.
+    `progress(table, rows)` is called after each table.
     Raises Incomplete if a table or a column is none of this release, Altered if a value is not of its
     column.
     """

@@ -30,7 +30,7 @@ class ChunkWriter(io.RawIOBase):
         self._pending = bytearray()
 
     def writable(self) -> bool:
-        """Say that this is written to."""
+        """Return true: this stream is writable."""
         return True
 
     def write(self, data: object) -> int:
@@ -44,7 +44,7 @@ class ChunkWriter(io.RawIOBase):
         return len(taken)
 
     def finish(self) -> None:
-        """Write the last chunk; without it nobody can open the stream."""
+        """Write the last chunk; without it the stream cannot be opened."""
         self._seal(bytes(self._pending), last=True)
         self._pending.clear()
 
@@ -67,7 +67,7 @@ class ChunkReader(io.RawIOBase):
         self._plain = memoryview(b"")
 
     def readable(self) -> bool:
-        """Say that this is read from."""
+        """Return true: this stream is readable."""
         return True
 
     def readinto(self, buffer: object) -> int:

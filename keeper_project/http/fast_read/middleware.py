@@ -3,7 +3,7 @@
 It answers what succeeds as SecretView and NamedSecretView do (a test holds them together) and
 nothing else: what is refused, absent, edited or merely unusual is left to the general path, which
 decides, answers and records. Token, environment, secret and version come in one statement, and
-each proves itself as it does there (`hot_row`). It stands behind what sets headers and before
+each proves itself as it does there (`hot_row`). It runs after the middleware that sets headers and before
 sessions, which a token does not have.
 """
 
@@ -51,7 +51,7 @@ def _answer(request: HttpRequest) -> HttpResponse | None:
     scheme, _, raw = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
     if scheme != "Bearer" or not _is_plain(request):
         return None
-    # CommonMiddleware, which checks the host's name, stands further in.
+    # CommonMiddleware, which checks the host's name, runs later.
     request.get_host()
     try:
         public_id, secret = parts_of(raw)

@@ -1,7 +1,7 @@
 """The one statement of the hot read: token, environment, secret and version in a single row.
 
 Through the ORM, building and compiling the queries costs several times what the database takes to
-answer. The SQL stands here; each column passes through its field's own converters, so that the
+answer. The SQL is written here; each column passes through its field's own converters, so that the
 instances are those that the ORM makes, and these prove themselves as everywhere.
 
 The row is read each time. What it proves depends on its columns and on the keys alone, so that the
@@ -51,14 +51,14 @@ _RENDERER: Final = JsonRenderer()
 
 
 class Bearer(NamedTuple):
-    """A genuine token, and what is written on it; whether it may be used now is for `tokens` to say."""
+    """A genuine token, and its grants; `tokens` decides whether it may be used now."""
 
     token: ServiceToken
     grants: tuple[Grant, ...]
 
 
 class HotSecret(NamedTuple):
-    """What a read tells of a genuine secret; `document` is its JSON, open at the end for the value."""
+    """The data of a genuine secret for a read; `document` is its JSON, open at the end for the value."""
 
     uuid: UUID
     name: str

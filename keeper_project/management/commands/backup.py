@@ -26,7 +26,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Write it, telling of each table, then the file, its size and its SHA-256."""
+        """Write it, printing each table, then the file, its size and its SHA-256."""
         path = options["output"] or default_path()
         try:
             written = back_up(actor=system_principal(is_admin=True), path=path, progress=self._progress)

@@ -41,6 +41,6 @@ class Command(BaseCommand):
         self.stdout.flush()
 
     def announce(self, username: str, password: str) -> None:
-        """Print the first administrator's password: the only time that anybody sees it."""
+        """Print the first administrator's password: it is shown only here."""
         self.stdout.write(f"First administrator: {username}\nPassword, shown once: {password}")
         self.stdout.flush()

@@ -55,7 +55,7 @@ class Command(BaseCommand):
             raise CommandError(f"{reason} Keeper stopped; see {settings.KEEPER_LOG_FILE}.")
 
     def _prepare(self) -> None:
-        # Here it is told in a line if there is no database.
+        # A missing database is reported here in one line.
         connection.ensure_connection()
         connections.close_all()
         # What migrations load would stay in the memory of every child.
@@ -71,7 +71,7 @@ class Command(BaseCommand):
         if made:
             self._announce_given_password()
             default_targets.create_missing()
-        # Nobody needs it any more: no child is to hold it.
+        # No longer needed, and no child may inherit it.
         settings.KEEPER_ADMIN_PASSWORD = ""
         os.environ.pop("KEEPER_ADMIN_PASSWORD", None)
         # Nor are they to share its connections: to the database, and to KMS with the threads that wait there.
