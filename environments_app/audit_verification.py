@@ -1,4 +1,4 @@
-"""Verifies the audit trail for whoever operates the installation, recorded."""
+"""Verifies the audit log for operators, and records it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass

@@ -62,7 +62,7 @@ class ExpiredSessionMiddleware:
 
 
 def _leads_to(doors: set[str], response: HttpResponse) -> bool:
-    """Whether a response is what `login_required`, or the admin, answers to whoever is not signed in."""
+    """Whether a response is the redirect of `login_required` or the admin to the sign-in page."""
     if response.status_code != HTTPStatus.FOUND:
         return False
     place = urlsplit(response.headers["Location"])

@@ -16,7 +16,7 @@ _ENVIRONMENT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _SEGMENT = re.compile(r"[A-Za-z0-9_.+=@-]+")
 _PUNCTUATION = frozenset("._-@+")
 # Names that the audit log, reports and exports write for Keeper itself and for callers without an account,
-# and words that scripts and queries read as nobody or as everybody. `root` and `admin` are people's.
+# and words with a special meaning to scripts and queries. `root` and `admin` are allowed.
 RESERVED = frozenset(
     [
         "system",

@@ -40,7 +40,7 @@ def refresh_saml_metadata() -> None:
 
 @shared_task(name="environments_app.tasks.watch_tokens")
 def tell_of_tokens() -> None:
-    """Tell of tokens that end soon or are not used."""
+    """Alert to tokens that expire soon or are unused."""
     watch_tokens()
 
 

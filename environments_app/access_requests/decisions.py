@@ -43,7 +43,7 @@ _BATCH: Final = 200
 
 
 def may_answer(actor: Principal, request: AccessRequest) -> bool:
-    """Return whether this person may grant or refuse a request as it stands."""
+    """Return whether the actor may grant or refuse a request in its present state."""
     return request.is_open and request.is_authentic() and answers(actor, request)
 
 

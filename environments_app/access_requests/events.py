@@ -1,4 +1,4 @@
-"""What is recorded and told of a request for access, at each of its steps."""
+"""The events and notifications of an access request, for each step."""
 
 from typing import Final
 
@@ -42,12 +42,12 @@ def record_step(
 
 
 def settled(request: AccessRequest, sentence: str) -> None:
-    """Tell those who were told of a request that it is over."""
+    """Notify the recipients of a request that it is over."""
     recovered(kinds={KIND}, about=request.uuid, subject=f"{request.environment_name}: {sentence}"[:200])
 
 
 def tell_managers(request: AccessRequest, environment: Environment, people: list[User]) -> None:
-    """Tell that somebody asks: the people who may answer, and who is told of the environment."""
+    """Notify those who may answer a request, and the environment's recipients."""
     name = request.requester.username
     notify(
         kind=KIND,
@@ -66,7 +66,7 @@ def tell_managers(request: AccessRequest, environment: Environment, people: list
 
 
 def tell_requester(request: AccessRequest, sentence: str) -> None:
-    """Tell who asked what became of it, if they have an address."""
+    """Notify the requester of the outcome, if they have an address."""
     if request.requester.email:
         tell_people(
             people=[request.requester.uuid],

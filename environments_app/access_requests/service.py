@@ -1,7 +1,7 @@
-"""Use cases of requests for access: somebody asks for a role, a manager of the environment answers.
+"""Use cases of access requests: a user requests a role, a manager of the environment answers.
 
-Whoever asks is told the same whether or not there is an environment of that name. What is granted is
-a membership as any other, which ends by itself where the request named a time.
+The answer to the requester is the same whether or not the environment exists. A grant is an ordinary
+membership, which ends automatically if the request has a duration.
 """
 
 from datetime import timedelta
@@ -45,11 +45,11 @@ def ask(
     minutes: int | None = None,
     reason: str = "",
 ) -> AccessRequest:
-    """Ask for a role in the environment of this name, and tell those who may grant it.
+    """Request a role in the environment of this name, and notify those who may grant it.
 
-    `minutes` counts from when it is granted; None asks for a role without an end. An equal request that
-    waits is returned as it is. Nothing here tells whether there is such an environment.
-    Raises Forbidden for a program, InvalidField, BadName, or Conflict if too many wait.
+    `minutes` counts from the grant; None requests a role without an end. An equal pending request is
+    returned. The result does not reveal whether the environment exists. Raises Forbidden for a program,
+    InvalidField, BadName, or Conflict if too many wait.
     """
     person = _person(actor)
     wanted = AccessRequest(
@@ -66,7 +66,7 @@ def ask(
 
 
 def visible_requests(actor: Principal) -> QuerySet[AccessRequest]:
-    """Return the requests that one may know: one's own, and those for environments that the actor manages."""
+    """Return the requests visible to the actor: their own, and those for environments they manage."""
     mine = Q(requester__uuid=actor.uuid) if actor.kind is ActorKind.USER else Q(pk__in=())
     places = environments_for(actor, Action.MEMBER_VIEW)
     managed = Q(environment__in=Environment.objects.filter(places)) if places is not None else Q(pk__in=())
@@ -105,7 +105,7 @@ def find_request(*, actor: Principal, id: int) -> AccessRequest:
 
 
 def withdraw(*, actor: Principal, request: AccessRequest) -> AccessRequest:
-    """Take back one's own request; return it as stored. Raises Forbidden, Conflict, Tampered."""
+    """Withdraw the actor's own request; return it as stored. Raises Forbidden, Conflict, Tampered."""
     if not is_own(actor, request):
         record_denial(
             actor=actor,
@@ -121,7 +121,7 @@ def withdraw(*, actor: Principal, request: AccessRequest) -> AccessRequest:
 
 
 def expire_due() -> int:
-    """Note which requests nobody answered in time; return how many."""
+    """Expire unanswered requests; return how many."""
     due = _rows().filter(state=RequestState.ASKED, expires_at__lte=timezone.now())
     rows = authentic(due.order_by("id")[:_BATCH])
     for row in rows:
@@ -183,7 +183,7 @@ def _store(actor: Principal, wanted: AccessRequest) -> AccessRequest:
 
 
 def _people_who_answer(request: AccessRequest, environment: Environment) -> list[User]:
-    """Return whom to tell: managers, and administrators where no manager may answer."""
+    """Return whom to notify: managers, or administrators if no manager may answer."""
     able = [
         (user, principal)
         for user in possible_managers(environment)

@@ -88,7 +88,7 @@ class UserAdmin(ServiceAdmin):
         change: bool = False,  # noqa: FBT001, FBT002 - Django's signature
         **kwargs: Any,
     ) -> type[ModelForm]:
-        """Ask of a new account only what it can have; one's own is proved on the profile page."""
+        """Show a new account only its possible fields; the own account is confirmed on the profile page."""
         form: type[ModelForm] = UserForm if obj else NewUserForm
         if obj and obj == request.user:
             form = AccountForm
@@ -105,7 +105,7 @@ class UserAdmin(ServiceAdmin):
         return format_html('<a href="{}">What they know, disabling and rotation</a>', url)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
-        """Save, and tell whose word a suspended account waits for."""
+        """Save, and show whose confirmation a suspended account waits for."""
         before = obj.suspended_at
         super().save_model(request, obj, form, change)
         places = [place.name for place in places_of(obj)] if obj.suspended_at != before else []
@@ -344,7 +344,7 @@ class SamlProviderAdmin(ServiceAdmin):
 
 @admin.register(SamlAssertion)
 class SamlAssertionAdmin(ServiceAdmin):
-    """Assertions that were used up; what they say of a person, and the way to it, is not shown."""
+    """Used assertions; their statements about a user are not shown."""
 
     list_display = ("uuid", "received_at", "finished_at")
     hidden: ClassVar[frozenset[str]] = frozenset({"assertion", "request", "handle", "statement"})
@@ -370,7 +370,7 @@ class RecipientAdmin(ServiceAdmin):
 
 @admin.register(Alert)
 class AlertAdmin(ServiceAdmin):
-    """What somebody has to look at, and what was over again."""
+    """Alerts, open and closed."""
 
     list_display = ("kind", "environment", "subject", "open", "opened_at", "told_at", "closed_at")
     list_filter = ("kind", "open", "environment")
@@ -389,7 +389,7 @@ class DeliveryAdmin(ServiceAdmin):
 
 @admin.register(AccessRequest)
 class AccessRequestAdmin(ServiceAdmin):
-    """Who asked for access, and what they were told; it is answered on its own page."""
+    """Access requests and their outcome; they are answered on their own page."""
 
     list_display = (
         "id",
@@ -409,7 +409,7 @@ class AccessRequestAdmin(ServiceAdmin):
 
 @admin.register(Approval)
 class ApprovalAdmin(ServiceAdmin):
-    """What waits for a second person, or got one; it is decided on its own page."""
+    """Approvals, pending and decided; they are decided on their own page."""
 
     list_display = (
         "id",

@@ -31,10 +31,10 @@ class _ConfirmationAsked:
 class ServiceAdmin(ModelAdmin):
     """An admin page whose saving and deleting go through the use cases.
 
-    A subclass says which of `create`, `change` and `remove` there are; what it does not define
-    cannot be done. Nothing is edited in lists or inline, nothing is deleted in bulk, and binary
-    and `hidden` columns (MACs, hashes, what is sealed) are never shown, nor filtered by. Django
-    would run a page's POST in one transaction; here it does not, since a denial must survive.
+    A subclass defines which of `create`, `change` and `remove` exist; others are not possible. Nothing is
+    edited in lists or inline, nothing is deleted in bulk, and binary and `hidden` columns (MACs, hashes,
+    what is sealed) are never shown, nor filtered by. Django would run a page's POST in one transaction;
+    here it does not, since a denial must survive.
     """
 
     actions = None
@@ -92,7 +92,7 @@ class ServiceAdmin(ModelAdmin):
         change: bool = False,  # noqa: FBT001, FBT002 - Django's signature
         **kwargs: Any,
     ) -> type["ModelForm[Any]"]:
-        """Return the form; where the use case asked for a fresh proof, one that says so."""
+        """Return the form; with an error if the use case needs a fresh proof."""
         form = super().get_form(request, obj, change, **kwargs)
         if getattr(request, "confirmation_needed", False):
             return type(form.__name__, (_ConfirmationAsked, form), {})

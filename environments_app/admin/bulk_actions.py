@@ -1,4 +1,4 @@
-"""What an operator does to several rows of the admin: asked first where it costs, each row by itself."""
+"""Bulk actions of the admin: with a confirmation where it is costly, each row separately."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -30,11 +30,11 @@ def act_on_each(
     asks: str = "",
     named: Callable[[Any], str] = str,
 ) -> HttpResponse | None:
-    """Do one thing to each row, and tell which were done and why others were not.
+    """Run one use case for each row, and show the results and refusals.
 
-    `use_case` gets `actor` and the row by the name `takes`; what it refuses (`page.refusals`) is told of
-    that row, and the others continue. With `asks`, what it costs, nothing is done before a person agreed:
-    then the question is returned.
+    `use_case` gets `actor` and the row by the name `takes`; a refusal (`page.refusals`) is shown for that
+    row, and the others continue. With `asks`, the cost, nothing is done before a confirmation: the question
+    is returned.
     """
     if asks and _AGREED not in request.POST:
         return _question(page, request, rows, asks, named)

@@ -1,4 +1,4 @@
-"""The admin's forms of accounts, groups and roles: what is refused is told beside its field."""
+"""The admin's forms of accounts, groups and roles: refusals are shown at their field."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ def _password_field(label: str, help_text: str) -> forms.CharField:
 
 
 class AccountForm(ModelForm):
-    """An account; what is wrong with its password is told beside the field."""
+    """An account; errors of its password are shown at the field."""
 
     class Meta:
         model = User
@@ -68,7 +68,7 @@ class NewUserForm(AccountForm):
 
 
 class UserForm(AccountForm):
-    """An account that is there; its password is only ever replaced."""
+    """An existing account; its password can only be replaced."""
 
     new_password = _password_field(
         "New password", "Empty: it stays. What the account reads is suspended until managers confirm it."

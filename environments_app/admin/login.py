@@ -1,4 +1,4 @@
-"""What stands where Django's admin would sign people in and out and change their passwords."""
+"""Replacements for the sign-in, sign-out and password views of Django's admin."""
 
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.views import redirect_to_login

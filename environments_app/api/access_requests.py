@@ -1,4 +1,4 @@
-"""The API of requests for access: asking, and answering who asks."""
+"""The API of access requests: submit and answer."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -51,7 +51,7 @@ class AccessRequestDocument(serializers.ModelSerializer[AccessRequest]):
 
 
 class NewAccessRequest(StrictSerializer):
-    """What somebody asks for; without `minutes` it has no end."""
+    """A requested role; without `minutes` it has no end."""
 
     environment = Text(max_length=63)
     role = serializers.ChoiceField(choices=Role.choices)
@@ -70,13 +70,13 @@ class AccessGrant(StrictSerializer):
 
 
 class AccessRefusal(StrictSerializer):
-    """What is said along with a refusal."""
+    """The comment of a refusal."""
 
     comment = Text(required=False, max_length=MAX_TEXT)
 
 
 class AccessRequestListView(AccessView):
-    """Requests that one may know: one's own, and those for environments that the actor manages."""
+    """Requests visible to the actor: their own, and those for environments they manage."""
 
     queryset = AccessRequest.objects.none()
     serializer_class = AccessRequestDocument

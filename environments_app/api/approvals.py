@@ -1,4 +1,4 @@
-"""The API of approvals: what waits for a second person, and what was said about it."""
+"""The API of approvals: pending requests and decisions."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -61,7 +61,7 @@ class ApprovalDocument(serializers.ModelSerializer[Approval]):
 
 
 class DecisionDocument(StrictSerializer):
-    """What the second person adds."""
+    """The approver's comment."""
 
     comment = Text(required=False, max_length=approvals.MAX_COMMENT)
 
@@ -82,7 +82,7 @@ class DoneDocument(serializers.Serializer[Any]):
 
 
 class ApprovalListView(AccessView):
-    """Requests that one may know: one's own, and those of environments that the actor manages."""
+    """Requests visible to the actor: their own, and those of environments they manage."""
 
     queryset = Approval.objects.none()
     serializer_class = ApprovalDocument
@@ -125,7 +125,7 @@ class ApprovalView(ApprovalActs):
 
     @extend_schema(summary="Say why it is asked for", request=ReasonDocument, responses=ApprovalDocument)
     def patch(self, request: Request, id: int) -> Response:
-        """Give the reason of one's own request, while nobody has decided."""
+        """Set the reason of the actor's own undecided request."""
         found = self.approval(id)
         explained = approvals.explain(actor=self.actor, approval=found, **self.given(ReasonDocument))
         return Response(ApprovalDocument(explained).data)
@@ -136,7 +136,7 @@ class ApproveView(ApprovalActs):
 
     @extend_schema(summary="Approve", request=DecisionDocument, responses=ApprovalDocument)
     def post(self, request: Request, id: int) -> Response:
-        """Allow the act; whoever asked carries it out. Only a person may, and never their own."""
+        """Approve the act; the requester carries it out. Users only, never for their own request."""
         found = self.approval(id)
         decided = approvals.approve(actor=self.actor, approval=found, **self.given(DecisionDocument))
         return Response(ApprovalDocument(decided).data)

@@ -35,7 +35,7 @@ class AccessView(GenericAPIView[Any]):
 
     @property
     def actor(self) -> Principal:
-        """Whoever calls, with all grants."""
+        """The caller, with all grants."""
         return principal_of(self.request)
 
     def given(self, serializer_class: type[BaseSerializer[Any]]) -> dict[str, Any]:

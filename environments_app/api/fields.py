@@ -12,7 +12,7 @@ _PRINTABLE_NAME: Final = re.compile(r"[A-Za-z0-9_]{1,40}")
 class Text(serializers.CharField):
     """A JSON string exactly as it was sent; bounds and meaning are the use case's.
 
-    `pattern` is what such a text has to match, as the OpenAPI document says it.
+    `pattern` is what such a text has to match, for the OpenAPI document.
     """
 
     def __init__(self, *, pattern: str = "", **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""The API of recipients: who is told by e-mail about an environment."""
+"""The API of recipients: who gets e-mail about an environment."""
 
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers, status
@@ -39,7 +39,7 @@ class RecipientListView(AccessView):
 
     @extend_schema(summary="List who is told by e-mail", responses=RecipientDocument(many=True))
     def get(self, request: Request, environment: str) -> Response:
-        """List the addresses that are told about an environment."""
+        """List the e-mail recipients of an environment."""
         place = environments.find_environment(actor=self.actor, name=environment)
         require(actor=self.actor, action=Action.NOTIFICATION_VIEW, environment=place)
         rows = self.page(Recipient.objects.filter(environment=place))
@@ -49,7 +49,7 @@ class RecipientListView(AccessView):
         summary="Tell an address by e-mail", request=NewRecipient, responses={201: RecipientDocument}
     )
     def post(self, request: Request, environment: str) -> Response:
-        """Have an address told about an environment."""
+        """Add an e-mail recipient to an environment."""
         place = environments.find_environment(actor=self.actor, name=environment)
         require(actor=self.actor, action=Action.NOTIFICATION_CREATE, environment=place)
         recipient = recipients.add_recipient(actor=self.actor, environment=place, **self.given(NewRecipient))
@@ -83,6 +83,6 @@ class RecipientTestView(RecipientActs):
 
     @extend_schema(summary="Send an address a test", request=None, responses={202: QUEUED})
     def post(self, request: Request, environment: str, id: int) -> Response:
-        """Queue a message that says that messages arrive."""
+        """Queue a test message."""
         recipients.try_recipient(actor=self.actor, recipient=self.recipient(environment, id))
         return Response(status=status.HTTP_202_ACCEPTED)

@@ -162,7 +162,7 @@ class TokenDocument(serializers.ModelSerializer[ServiceToken]):
         read_only_fields = fields
 
     def get_state(self, token: ServiceToken) -> str:
-        """Say what there is to say of it."""
+        """Return its state."""
         return state_of(token)
 
     def get_genuine(self, token: ServiceToken) -> bool:

@@ -88,7 +88,7 @@ def find_approval(*, actor: Principal, id: int) -> Approval:
 
 
 def may_approve(actor: Principal, approval: Approval) -> bool:
-    """Return whether this person may decide about a request as it stands."""
+    """Return whether the actor may decide about a request in its present state."""
     return approval.state == ApprovalState.ASKED and approval.is_live and decides(actor, approval, Hands())
 
 

@@ -1,7 +1,7 @@
-"""The cookie of a browser in which a person has signed in before.
+"""The cookie of a browser in which a user has signed in before.
 
-It lets nobody in: it only keeps strangers' wrong passwords from holding the person up. It is signed, and
-names accounts by keyed hashes alone.
+It grants no access: it only keeps wrong passwords from unknown sources from delaying the user. It is
+signed, and names accounts only by keyed hashes.
 """
 
 import secrets

@@ -47,7 +47,7 @@ POOLS: Final = MappingProxyType({Kind.SESSION: 10, Kind.DEVICE: 10, Kind.NETWORK
 
 @dataclass(frozen=True)
 class Source:
-    """One session, browser or network that tries; `name` tells it from others of its kind."""
+    """One session, browser or network that tries; `name` identifies it within its kind."""
 
     kind: Kind
     name: str
@@ -55,7 +55,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A try that was taken; `is_last` says that it emptied its pool."""
+    """A counted attempt; `is_last` if it emptied its pool."""
 
     account: str
     source: Source

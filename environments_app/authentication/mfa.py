@@ -50,9 +50,9 @@ class Enrolment:
 
 
 def begin(*, actor: Principal, user: User) -> Enrolment:
-    """Make a seed for one's own account; it counts once a code of it was given to `enrol`.
+    """Create a seed for the actor's own account; it takes effect once `enrol` gets a code of it.
 
-    Raises Forbidden for somebody else's, ConfirmationNeeded, or Conflict where single sign-on is
+    Raises Forbidden for another account, ConfirmationNeeded, or Conflict where single sign-on is
     responsible or a second factor is in use.
     """
     _require_own(actor, user)
@@ -100,7 +100,7 @@ def enrol(*, actor: Principal, user: User, code: str) -> list[str]:
 
 
 def renew_recovery_codes(*, actor: Principal, user: User) -> list[str]:
-    """Replace one's recovery codes; return the new ones, which are shown this once.
+    """Replace the actor's recovery codes; return the new ones, which are shown once.
 
     Raises Forbidden, ConfirmationNeeded, or Conflict without a second factor.
     """
@@ -115,7 +115,7 @@ def renew_recovery_codes(*, actor: Principal, user: User) -> list[str]:
 
 
 def remove(*, actor: Principal, user: User) -> User:
-    """Let the password alone suffice: of one's own account, or as an administrator of another's.
+    """Remove the second factor: of the actor's own account, or as an administrator of another's.
 
     It ends the person's sessions; the latter suspends what the account reads until managers
     confirm it. Raises Forbidden, ConfirmationNeeded, or Conflict if there is none.
@@ -194,10 +194,10 @@ def _standing(user: User, *, locked: bool = False) -> SecondFactor | None:
 
 
 def reseal_seeds() -> tuple[int, list[str]]:
-    """Seal every seed under the active system key; return how many, and what is left as it is and why.
+    """Re-encrypt every seed under the active system key; return the number, and those skipped with reasons.
 
-    Recovery codes are kept as keyed hashes, which only whoever has a code could make again: they continue
-    under the key that they were made with.
+    Recovery codes are stored as keyed hashes and cannot be recomputed without the code: they stay under
+    their key.
     """
     done, problems = 0, list[str]()
     for row in SecondFactor.objects.select_related("user").order_by("pk"):

@@ -56,7 +56,7 @@ class SamlSubject:
 def check_password(request: HttpRequest, *, username: str, password: str, own: bool = False) -> User | None:
     """Return the user of a username and password, or None, which is recorded when this returns.
 
-    `own` says that the person of the session proves once more who they are, which the session counts.
+    `own` says that the session's user confirms their identity, which the session counts.
 
     Who has a second factor has shown half of it by this: `check_code` asks for the other half.
     Failures of an existing user are events of their own; those of anybody else are counted by
@@ -75,7 +75,7 @@ def check_password(request: HttpRequest, *, username: str, password: str, own: b
 
 
 def check_code(request: HttpRequest, *, user: User, code: str, own: bool = False) -> str | None:
-    """Use up a code of the second factor of somebody whose password was right; return its kind, or None.
+    """Consume a second-factor code after a correct password; return its kind, or None.
 
     Wrong ones count and are recorded as wrong passwords are, and together with them.
     Raises TooManyRefusals as `check_password` does.
@@ -108,9 +108,9 @@ def _sources(request: HttpRequest, account: str, *, own: bool) -> Iterator[Sourc
 
 
 def await_code(request: HttpRequest, user: User) -> None:
-    """Remember for some minutes whose password was right, in a session in which nobody is signed in.
+    """Store for some minutes the user whose password was right, in a session without a signed-in user.
 
-    A session of another person ends: under a new id it would count its wrong passwords from the start.
+    A session of another user ends: under a new id it would reset its count of wrong passwords.
     """
     if SESSION_KEY in request.session:
         request.session.flush()
@@ -134,9 +134,9 @@ def awaited_user(request: HttpRequest) -> User | None:
 
 
 def start_session(request: HttpRequest, user: User, *, shown: str | None = None) -> None:
-    """Record that somebody signs in, and start their session under a new id.
+    """Record a sign-in, and start the session under a new id.
 
-    `shown` is what they showed of their second factor. Raises Forbidden if it is missing.
+    `shown` is the kind of second factor used. Raises Forbidden if a required one is missing.
     """
     if user.second_factor is not None and shown is None:
         raise Forbidden("The second factor is missing.")
@@ -151,7 +151,7 @@ def start_session(request: HttpRequest, user: User, *, shown: str | None = None)
 def start_saml_session(
     request: HttpRequest, user: User, subject: SamlSubject, *, proved_at: int, ends_at: int | None
 ) -> None:
-    """Record that the identity provider vouches for somebody, and start their session.
+    """Record a sign-in through the identity provider, and start the session.
 
     Both are in seconds since the epoch: `proved_at` is when the provider last asked for the person's
     credentials, from which the fresh proof counts, and `ends_at` when the session ends at the latest.
@@ -189,7 +189,7 @@ def mark_confirmed(request: HttpRequest, *, at: int | None = None) -> None:
 
 
 def record_denied(request: HttpRequest, user: User | None, *, reason: str) -> None:
-    """Record that somebody was about to sign in as an existing account and was refused."""
+    """Record a refused sign-in to an existing account."""
     if user is not None:
         actor = anonymous_principal(address_of(request), request_id_of(request))
         _record(actor, Action.SIGN_IN, user, Outcome.DENIED, {"reason": reason})
@@ -214,7 +214,7 @@ def _note_refusal(
 
 
 def _tell_tried(user: User) -> None:
-    """Tell a person and the administrators that strangers have used up their tries for an account."""
+    """Notify a user and the administrators that unknown sources have exhausted their attempts."""
     notify(
         kind=TRIED,
         about=user.uuid,

@@ -51,7 +51,7 @@ def is_code(text: str) -> bool:
 
 
 def use_step(factor: SecondFactor, code: str) -> bool:
-    """Return whether a code is one of now, and that nobody has used it or a later one."""
+    """Return whether a code is valid now, and neither it nor a later one was used."""
     seed = open_seed(factor)
     if seed is None or not is_code(code.strip()):
         return False
@@ -76,7 +76,7 @@ def renew_codes(factor: SecondFactor) -> list[str]:
 def use_recovery_code(factor: SecondFactor, code: str) -> bool:
     """Return whether this is one of the recovery codes that are left, and use it up; the row is locked."""
     plain = _message(factor, code)
-    # Each is compared, so that the time taken does not tell which.
+    # Each is compared, so the time taken does not reveal which.
     left = [
         text
         for text in factor.recovery_codes

@@ -38,10 +38,9 @@ def create_group(*, actor: Principal, name: str) -> Group:
 def add_to_group(*, actor: Principal, user: User, group: Group) -> GroupMember:
     """Let a person take part in all memberships of a group.
 
-    An administrator who lets anybody in to values in this way is recorded as breaking the glass.
-    Each protected environment in which the group has a role asks for a second person.
-    Raises Forbidden, ConfirmationNeeded, Suspended (to break the glass), Conflict if the person
-    belongs to it already, or ApprovalNeeded.
+    An administrator who thereby grants access to values performs a break-glass act. Each protected
+    environment in which the group has a role needs an approval. Raises Forbidden, ConfirmationNeeded,
+    Suspended (to break the glass), Conflict if the person belongs to it already, or ApprovalNeeded.
     """
     require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
     for place in group.memberships.select_related("environment"):

@@ -42,7 +42,7 @@ def grant(
 ) -> Membership:
     """Give a user or a group a role in an environment, perhaps for a prefix and a time only.
 
-    An administrator who lets anybody in to values is recorded as breaking the glass.
+    An administrator who grants access to values performs a break-glass act.
     Raises Invisible, Forbidden, ConfirmationNeeded, Suspended (to break the glass), InvalidField,
     BadName, AlreadyGranted if there is such a membership, or ApprovalNeeded.
     """
@@ -141,9 +141,9 @@ def bestow(
     prefix: str,
     suspended_at: datetime | None = None,
 ) -> Membership:
-    """Grant what single sign-on says, in the caller's transaction; `withdraw` takes it away.
+    """Grant a role from single sign-on, in the caller's transaction; `withdraw` removes it.
 
-    With `suspended_at` it shows names alone, since no manager has confirmed the mapping yet.
+    With `suspended_at` it shows only names, until a manager confirms the mapping.
     """
     membership = Membership(
         environment=environment,
@@ -158,10 +158,10 @@ def bestow(
 
 
 def withdraw(*, actor: Principal, membership: Membership, action: Action = Action.MEMBER_REVOKE) -> None:
-    """Take away what single sign-on no longer grants, or what ended, in the caller's transaction.
+    """Remove a role that single sign-on no longer grants, or that expired, in the caller's transaction.
 
-    Unlike a person's revocation it may leave an environment without a manager: whoever lost the
-    group must lose the access, and administrators can grant it again.
+    Unlike a person's revocation it may leave an environment without a manager: a user who lost the group
+    must lose the access, and administrators can grant it again.
     """
     _record(actor, action, membership)
     membership.delete()
@@ -194,9 +194,9 @@ def parse_role(text: str) -> Role:
 
 
 def _require_room(actor: Principal, membership: Membership, *, prefix: str) -> None:
-    """Raise AlreadyGranted before anybody is asked to approve what could not be carried out."""
+    """Raise AlreadyGranted before requesting an approval of an act that could not be executed."""
     other = _standing(membership, prefix=prefix)
-    # What was approved is held against the approval first, which says what it is worth.
+    # The approved act is compared with the approval first.
     if other and actor.approval is None:
         raise other
 
@@ -236,7 +236,7 @@ def _change(actor: Principal, stored: Membership, changes: dict[str, Any], appro
 
 
 def _require_another_manager(membership: Membership) -> None:
-    """Raise LastManager if the environment would be left to nobody without this membership."""
+    """Raise LastManager if the environment would have no manager without this membership."""
     # The lock lets two managers not remove each other at the same time.
     Environment.objects.select_for_update().get(pk=membership.environment_id)
     whole = Q(environment_id=membership.environment_id, role=Role.MANAGER, prefix="")
@@ -247,7 +247,7 @@ def _require_another_manager(membership: Membership) -> None:
 
 
 def _manages(membership: Membership) -> bool:
-    # Whoever manages for a while only leaves an environment to nobody when the time is over.
+    # A temporary manager would leave the environment without one at the end.
     if membership.expires_at is not None or not membership.is_authentic():
         return False
     if membership.user:

@@ -1,7 +1,7 @@
-"""What a restore suspends, since it would act: and how each is released again, one by one.
+"""What a restore suspends because it would act, and how each is released, one by one.
 
 A restored database may be older than what happened since: a membership that was revoked, a token that
-was ended, a target that was moved. So each of these waits for somebody who looks at it.
+was ended, a target that was moved. So each of these waits for a review.
 """
 
 from collections.abc import Callable, Iterator
@@ -73,7 +73,7 @@ class Suspendable:
         return done
 
     def waiting(self, since: datetime) -> Iterator[Waiting]:
-        """Yield what the restore of that time suspended and nobody has released."""
+        """Yield what the restore of that time suspended and is not released."""
         for row in self._rows().filter(**{self._field: since}).order_by("pk").iterator(chunk_size=_BATCH):
             place = row.environment.name if row.environment else ""
             yield Waiting(

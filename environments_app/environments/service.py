@@ -65,7 +65,7 @@ def create_environment(
     """Create an environment, whose creator becomes its manager.
 
     `manager` names one where no person creates it (a token, or Keeper itself). It is not created as
-    protected while one person alone could approve. Its `warnings` say if its key could not be checked.
+    protected while only one person could approve. `warnings` has an entry if its key could not be checked.
     Raises Forbidden, BadName, InvalidField, or NameInUse.
     """
     require(actor=actor, action=Action.ENVIRONMENT_CREATE, environment=None)
@@ -96,13 +96,13 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
     """Change settings of an environment (CHANGEABLE; its name stays) and return it as stored.
 
     Raises Invisible, Forbidden, InvalidField, Tampered, or ApprovalNeeded if it would no longer be
-    protected. It is not protected while one person alone could approve. Its `warnings` say if a new key
-    could not be checked.
+    protected. It cannot be protected while only one person could approve. `warnings` has an entry if a new
+    key could not be checked.
     """
     require(actor=actor, action=Action.ENVIRONMENT_UPDATE, environment=environment)
     for field in changes.keys() - CHANGEABLE:
         raise InvalidField(field, "This cannot be changed.")
-    # A key that stays and fails in the meantime keeps nobody from changing the other settings.
+    # An unchanged key that fails now does not prevent changes of the other settings.
     key = changes.get("kms_key_alias", environment.kms_key_alias)
     warnings = _checked_key(key) if key != environment.kms_key_alias else ()
     if changes.get("protected") and not environment.protected:

@@ -1,4 +1,4 @@
-"""The forms of requests for access; the rules themselves stand in the use cases."""
+"""The forms of access requests; the rules are in the use cases."""
 
 from typing import Any, Final, cast
 
@@ -13,7 +13,7 @@ _DURATIONS: Final = (60, 240, 480, 1440, 4320, 10080)
 
 
 class AskForm(forms.Form):
-    """Access that somebody asks for."""
+    """A requested access."""
 
     environment = forms.CharField(
         strip=True, max_length=63, help_text="Its name, also of one that you cannot see."

@@ -79,7 +79,7 @@ class CodeField(forms.CharField):
 
 
 class CodeForm(forms.Form):
-    """The second factor of somebody whose password was right; `how` is what was shown of it."""
+    """The second factor after a correct password; `how` is the kind used."""
 
     code = CodeField()
 
@@ -103,7 +103,7 @@ class CodeForm(forms.Form):
 
 
 class OwnForm(forms.Form):
-    """A form that asks once more who one is: one's password, and one's second factor if there is one.
+    """A form to confirm the user's identity: password, and second factor if the account has one.
 
     Wrong ones count for this session alone; `retry_after` is set when it has to wait.
     """
@@ -118,7 +118,7 @@ class OwnForm(forms.Form):
             self.fields["code"] = CodeField()
 
     def clean(self) -> None:
-        """Ask `sign_in` about whoever is signed in; the code is used up last."""
+        """Check the signed-in user by `sign_in`; the code is consumed last."""
         super().clean()
         if self.errors:
             return
@@ -138,7 +138,7 @@ class OwnForm(forms.Form):
 
 
 class ConfirmForm(OwnForm):
-    """One's own password again."""
+    """The user's own password, to confirm."""
 
     password = forms.CharField(
         strip=False,
@@ -148,7 +148,7 @@ class ConfirmForm(OwnForm):
 
 
 class PasswordForm(OwnForm):
-    """A new password for oneself; the rules for passwords stand in the use case."""
+    """A new password of the user; the rules are in the use case."""
 
     own_password = "current"  # noqa: S105 - the name of a field
 

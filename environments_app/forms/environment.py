@@ -1,4 +1,4 @@
-"""The forms of an environment's page; the rules themselves stand in the use cases."""
+"""The forms of an environment's page; the rules are in the use cases."""
 
 from datetime import datetime
 from typing import Any

@@ -184,7 +184,7 @@ class ServiceToken(AuthenticatedRow):
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_address = models.CharField(max_length=45, blank=True, default="", editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # Set by a restore until somebody releases it: till then it opens nothing.
+    # Set by a restore until it is released: until then it opens nothing.
     suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:

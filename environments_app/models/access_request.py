@@ -26,10 +26,10 @@ class RequestState(models.TextChoices):
 
 
 class AccessRequest(AuthenticatedRow):
-    """A role in an environment that somebody asks for.
+    """A requested role in an environment.
 
-    It names the environment as it was typed. `environment` is NULL where there is none of that name:
-    whoever asks is told the same in both cases, and such a request just waits until its time is over.
+    It names the environment as typed. `environment` is NULL if none has that name: the requester gets the
+    same answer in both cases, and such a request waits until it expires.
     """
 
     MAC_LABEL: ClassVar[str] = "access-request"

@@ -1,4 +1,4 @@
-"""Approvals: what somebody wants to do in a protected environment, and what a second person said."""
+"""Approvals: requested acts in a protected environment, and their decisions."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -36,10 +36,10 @@ OPEN_STATES: Final = frozenset({ApprovalState.ASKED, ApprovalState.APPROVED})
 
 
 class Approval(AuthenticatedRow):
-    """One act that waits for a second person, or got one.
+    """One act that needs an approval, or has one.
 
-    It holds no value: `digest` is the keyed digest of all that the act would do, and what must be
-    sealed is kept by the app that does it. `summary` is what the second person decides on.
+    It holds no value: `digest` is the keyed digest of all that the act would do, and the app that executes
+    it stores encrypted data. `summary` is what the approver sees.
     """
 
     MAC_LABEL: ClassVar[str] = "approval"

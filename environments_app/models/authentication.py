@@ -50,7 +50,7 @@ class SecondFactor(AuthenticatedRow):
 class FailedSignIns(models.Model):
     """How many tries are used up for an account, existing or not: by all of a kind, or by one source."""
 
-    # SHA-256 in hexadecimal: somebody may have typed a password into the field for the name.
+    # SHA-256 in hexadecimal: a user may have typed a password into the field for the name.
     bucket = models.CharField(max_length=64, unique=True)
     # When all tries are refilled, or when the source may try again.
     until = models.DateTimeField(db_index=True)

@@ -34,11 +34,11 @@ class Environment(AuthenticatedRow):
     description = models.TextField(max_length=2000, blank=True)
     colour = models.CharField(max_length=10, choices=Colour.choices, default=Colour.SLATE)
     position = models.PositiveIntegerField(default=0)
-    # Whether changes in it take a second person (`second_person`), and buttons ask for its name.
+    # Whether changes in it need an approval (`second_person`), and buttons ask for its name.
     protected = models.BooleanField(default=False)
     # An alias (alias/...), a key id or an ARN; empty: the installation's key.
     kms_key_alias = models.CharField(max_length=2048, blank=True)
-    # What whoever saved it should know; not stored.
+    # Warnings for the user who saved it; not stored.
     warnings: tuple[str, ...] = ()
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)

@@ -1,4 +1,4 @@
-"""Notifications: who is told by e-mail, what stands open, and what is still to be delivered."""
+"""Notifications: e-mail recipients, open alerts, and pending deliveries."""
 
 from enum import StrEnum
 from typing import ClassVar
@@ -13,7 +13,7 @@ from environments_app.models.environment import Environment
 
 
 class Recipient(AuthenticatedRow):
-    """An e-mail address that is told about an environment."""
+    """An e-mail recipient of an environment."""
 
     MAC_LABEL: ClassVar[str] = "recipient"
     MAC_COVERS: ClassVar[tuple[str, ...]] = ("environment.uuid", "email")
@@ -44,8 +44,7 @@ class Alert(Identified):
     """Something that someone has to look at, from when it was found until it is over.
 
     `open` is True, or NULL once it is over, so that there is one open alert a kind and object.
-    `signature` tells whether there is news; `waiting` says that some wait until the next message
-    is allowed.
+    `signature` shows whether there is news; `waiting` if news wait until the next message is allowed.
     """
 
     kind = models.CharField(max_length=40)
@@ -87,7 +86,7 @@ class Delivery(Identified):
 
     environment = models.ForeignKey(Environment, on_delete=models.CASCADE, null=True, blank=True)
     transport = models.CharField(max_length=20)
-    # The row of the transport's own that says where it goes; nil: the installation's addresses.
+    # The transport's own row with the destination; nil: the installation's addresses.
     addressee = models.UUIDField()
     kind = models.CharField(max_length=40)
     subject = models.CharField(max_length=200)

@@ -31,7 +31,7 @@ class UserManager(BaseUserManager["User"]):
     def create_user(
         self, username: str, email: str = "", password: str | None = None, **fields: Any
     ) -> "User":
-        """Store a user; without a password nobody can sign in locally as this user."""
+        """Store a user; without a password a local sign-in is impossible."""
         user = self.model(username=normalise_username(username), email=self.normalize_email(email), **fields)
         user.set_password(password)
         user.save(using=self._db)
@@ -71,8 +71,8 @@ class User(AbstractBaseUser, AuthenticatedRow):
     # When an administrator last replaced what the person signs in with. From then on the account
     # reads values only where a manager has confirmed it (AccessConfirmation).
     suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # The SecondFactor that is asked for at each local sign-in. It stands here, so that deleting that
-    # row lets nobody in by the password alone.
+    # The SecondFactor required at each local sign-in. It is referenced here, so deleting that row does not
+    # make the password alone sufficient.
     second_factor = models.UUIDField(null=True, blank=True, editable=False)
     date_joined = models.DateTimeField(default=timezone.now, editable=False)
     # NULL, not empty, for local users: a unique pair must hold on MariaDB, which has no

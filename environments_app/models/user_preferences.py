@@ -1,4 +1,4 @@
-"""What a person chose for themselves; nothing of it decides what anybody may do."""
+"""A user's own preferences; no right depends on them."""
 
 from enum import StrEnum
 from typing import ClassVar
@@ -11,7 +11,7 @@ from environments_app.models.user import User
 
 
 class NoticeKind(StrEnum):
-    """What people are told of."""
+    """The kinds of notifications."""
 
     APPROVALS = "approvals"
     FAILURES = "failures"
@@ -20,12 +20,12 @@ class NoticeKind(StrEnum):
 
 
 class PersonalSettings(Identified):
-    """How somebody wants to be told, and what they have seen; without a row all is as by default."""
+    """A user's notification preferences, and what they have seen; without a row the defaults apply."""
 
     user = models.OneToOneField(User, on_delete=models.CASCADE, related_name="personal_settings")
     # What came before this was seen on the page of notifications.
     notices_seen_at = models.DateTimeField(null=True, blank=True)
-    # Whether what is new is told by e-mail, once a day, and of which kinds it is not.
+    # Whether the daily digest is sent, and the kinds excluded from it.
     digest = models.BooleanField(default=True)
     muted = models.JSONField(default=list, blank=True)
     # When the last digest was begun.
@@ -48,5 +48,5 @@ class PersonalSettings(Identified):
 
     @property
     def mailed(self) -> list[NoticeKind]:
-        """The kinds that are told by e-mail."""
+        """The kinds that are sent by e-mail."""
         return [kind for kind in NoticeKind if self.digest and kind not in self.muted]

@@ -20,7 +20,7 @@ _GONE: Final = "the recipient was removed, or its row was changed outside Keeper
 
 
 class EmailTransport:
-    """Tells an environment's recipients, and KEEPER_ALERT_EMAILS about the installation."""
+    """Sends e-mail to an environment's recipients, and to KEEPER_ALERT_EMAILS about the installation."""
 
     name = "email"
     reaches_people = True

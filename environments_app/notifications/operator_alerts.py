@@ -1,4 +1,4 @@
-"""Tells operators about the audit log itself (settings.KEEPER_AUDIT_ALERTS)."""
+"""Alerts operators about the audit log itself (settings.KEEPER_AUDIT_ALERTS)."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -16,7 +16,7 @@ class OperatorAlerts:
     """Implements audit_app's TrailAlerts by messages about the installation as a whole."""
 
     def raised(self, *, kind: str, subject: str, lines: Sequence[str]) -> None:
-        """Tell operators that something needs them; the same thing is told once."""
+        """Notify operators of a condition, once."""
         notify(
             kind=KIND,
             about=_about(kind),
@@ -27,7 +27,7 @@ class OperatorAlerts:
         )
 
     def over(self, *, kind: str, subject: str) -> None:
-        """Tell those who were told that it is over."""
+        """Notify the same recipients that the condition has ended."""
         recovered(kinds=[KIND], about=_about(kind), subject=subject, link=reverse("dashboard"))
 
 

@@ -1,4 +1,4 @@
-"""Use cases of recipients: who is told by e-mail about an environment."""
+"""Use cases of recipients: who gets e-mail about an environment."""
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
@@ -16,9 +16,9 @@ from environments_app.notifications.service import send_test
 
 
 def add_recipient(*, actor: Principal, environment: Environment, email: str) -> Recipient:
-    """Have an address told about an environment.
+    """Add an e-mail recipient to an environment.
 
-    Raises Invisible, Forbidden, InvalidField, or Conflict if it is told already.
+    Raises Invisible, Forbidden, InvalidField, or Conflict if it is a recipient already.
     """
     require(actor=actor, action=Action.NOTIFICATION_CREATE, environment=environment)
     email = email.strip().lower()
@@ -37,7 +37,7 @@ def add_recipient(*, actor: Principal, environment: Environment, email: str) -> 
 
 
 def remove_recipient(*, actor: Principal, recipient: Recipient) -> None:
-    """Stop telling an address; also a forged row, which must be removable. Raises Invisible, Forbidden."""
+    """Remove a recipient; also a forged row, which must be removable. Raises Invisible, Forbidden."""
     require(actor=actor, action=Action.NOTIFICATION_REMOVE, environment=recipient.environment)
     with transaction.atomic():
         _record(actor, Action.NOTIFICATION_REMOVE, recipient, row_state(recipient, gone=True))

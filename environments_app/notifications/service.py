@@ -1,11 +1,10 @@
-"""Tells people what needs them: one message a kind and object, grouped, rate-limited, without values.
+"""Notifies users: one message for each kind and object, grouped, rate-limited, without values.
 
-What is found again without news is not told again. News that come too soon after a message wait
-until the next one is allowed, and are then told together. What is over is told once, and a new
-occurrence is told at once.
+A condition without news is not sent again. News too soon after a message wait until the next one is
+allowed, and are then sent together. The end of a condition is sent once, and a new occurrence at once.
 
-Messages are rows (an outbox): `deliver_due` sends those that are due, tries again what may pass,
-and says on the row why something could not be delivered.
+Messages are rows (an outbox): `deliver_due` sends those that are due, retries transient failures, and
+stores on the row why a delivery failed.
 """
 
 import logging
@@ -28,7 +27,7 @@ from django.utils.module_loading import import_string
 from audit_app.integrity.active_installation import is_active
 from environments_app.models import Alert, Delivery, DeliveryState, Environment
 
-# What a message names one by one; whoever raises it says how many more there are.
+# The maximum number of listed items; the caller states how many more there are.
 MAX_LINES: Final = 20
 MAX_LINE: Final = 500
 ATTEMPTS: Final = 8
@@ -75,7 +74,7 @@ class Transport(Protocol):
     reaches_people: bool
 
     def addressees(self, environment: Environment | None) -> Sequence[UUID]:
-        """Return whom to tell about an environment, or about the installation as a whole."""
+        """Return the recipients of an environment, or of the installation as a whole."""
         ...
 
     def send(self, *, addressee: UUID, notice: Notice) -> None:
@@ -101,12 +100,12 @@ def notify(
     signature: str = "",
     people: Collection[UUID] = (),
 ) -> bool:
-    """Raise an alert, or tell news about one that is open; return whether there are news.
+    """Raise an alert, or send news about an open one; return whether there are news.
 
     `about` is the uuid of what it concerns, `environment` None for the installation as a whole,
     `link` the path of the page to look at, and `signature` (64 characters) what is compared to
-    tell whether there are news: by default the subject and lines. `people` are accounts that are
-    told besides those who are told of the environment.
+    tell whether there are news: by default the subject and lines. `people` are accounts notified in
+    addition to the environment's recipients.
     """
     told = [line[:MAX_LINE] for line in lines]
     with transaction.atomic():
@@ -136,7 +135,7 @@ def tell_people(
     lines: Sequence[str] = (),
     link: str = "",
 ) -> None:
-    """Tell accounts something that concerns them, in the caller's transaction, if it is to reach anybody."""
+    """Notify accounts of something that concerns them, in the caller's transaction, if any can be reached."""
     Delivery.objects.bulk_create(
         Delivery(
             environment=environment,
@@ -158,7 +157,7 @@ def recovered(
 ) -> bool:
     """Close the open alerts of these kinds about something; return whether there were any.
 
-    Those who were told of them are told that it is over.
+    Their recipients are notified of the end.
     """
     with transaction.atomic():
         alerts = list(Alert.objects.select_for_update().filter(kind__in=kinds, about=about, open=True))
@@ -177,7 +176,7 @@ def still_open(kind: str) -> set[UUID]:
 
 
 def send_test(*, transport: str, addressee: UUID, environment: Environment) -> None:
-    """Queue a message that says that messages arrive."""
+    """Queue a test message."""
     Delivery.objects.create(
         environment=environment,
         transport=transport,
@@ -189,9 +188,9 @@ def send_test(*, transport: str, addressee: UUID, environment: Environment) -> N
 
 
 def deliver_due() -> int:
-    """Tell the news that waited long enough, and send what is due; return how many went out.
+    """Send waiting news and due deliveries; return how many were sent.
 
-    None from an installation that is not the active one: a copy tells nobody what it believes.
+    An inactive installation sends none: a copy must not notify.
     """
     if not is_active():
         return 0

@@ -24,10 +24,10 @@ def bound_user(statement: Statement) -> User | None:
 
 
 def subject_user(statement: Statement, *, actor: Principal) -> User:
-    """Return the active account of a subject; a name alone binds nobody.
+    """Return the active account of a subject; a name alone never matches.
 
-    Raises SamlRefused if it is disabled or not genuine, or if a new one cannot be made: above all
-    where somebody else has the name.
+    Raises SamlRefused if it is disabled or not genuine, or if a new one cannot be made: above all if
+    another account has the name.
     """
     user = bound_user(statement) or _new_user(statement, actor)
     if not authentic([user]) or not user.is_active:
@@ -75,7 +75,7 @@ def _with_profile(user: User, statement: Statement, actor: Principal) -> User:
 
 
 def _profile(statement: Statement) -> dict[str, str]:
-    """Return what the provider says of a person beside the name, leaving out what cannot be stored."""
+    """Return the provider's attributes of a user besides the name, without those that cannot be stored."""
     profile = {}
     email = _first(statement, settings.KEEPER_SAML_EMAIL_ATTRIBUTE)
     try:

@@ -12,7 +12,7 @@ from django.core.checks import CheckMessage, Error
 
 _MAX_SKEW_SECONDS: Final = 300
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-# What pysaml2 must be told; its defaults accept unsigned assertions.
+# Required options of pysaml2; its defaults accept unsigned assertions.
 _STRICT: Final[Mapping[str, bool]] = {
     "allow_unsolicited": False,
     "authn_requests_signed": True,
@@ -23,7 +23,7 @@ _STRICT: Final[Mapping[str, bool]] = {
 
 
 def requirements(**_kwargs: Any) -> list[CheckMessage]:
-    """Say what is missing where single sign-on is asked for."""
+    """Report what is missing if single sign-on is configured."""
     if not settings.KEEPER_SAML:
         return []
     return [

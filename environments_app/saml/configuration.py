@@ -49,7 +49,7 @@ def provider_id(config: SPConfig) -> str:
 
 
 def expected(config: SPConfig) -> Expected:
-    """Return what an answer must say to be for this installation."""
+    """Return the values that a response for this installation must have."""
     return Expected(
         issuer=provider_id(config),
         address=settings.KEEPER_URL + ACS_PATH,
@@ -71,7 +71,7 @@ def _attributes() -> frozenset[str]:
 
 
 def expected_logout(config: SPConfig) -> Expected:
-    """Return what a logout that begins at the provider must say to be for this installation."""
+    """Return the values that a logout request from the provider must have."""
     return replace(expected(config), address=settings.KEEPER_URL + LOGOUT_PATH)
 
 
@@ -82,7 +82,7 @@ def signing_certificates(config: SPConfig) -> list[str]:
 
 
 def service_provider() -> dict[str, Any]:
-    """Return what pysaml2 is told about Keeper, without files and metadata; a system check reads it."""
+    """Return pysaml2's configuration for Keeper, without files and metadata; a system check reads it."""
     public = settings.KEEPER_URL
     return {
         "entityid": settings.KEEPER_SAML_ENTITY_ID or public + METADATA_PATH,

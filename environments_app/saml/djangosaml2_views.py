@@ -71,7 +71,7 @@ class StartView(LoginView):  # type: ignore[misc]  # untyped base
         return config
 
     def should_prevent_auth(self, request: HttpRequest) -> bool:  # noqa: ARG002 - djangosaml2's signature
-        """Start again in any case: `pages` sent on whoever needs no sign-in."""
+        """Start again in any case: `pages` has redirected users who need no sign-in."""
         return False
 
     def load_sso_kwargs(self, sso_kwargs: dict[str, Any]) -> None:
@@ -113,7 +113,7 @@ class AnswerView(AssertionConsumerServiceView):  # type: ignore[misc]  # untyped
         exception: Exception | None = None,
         **_more: Any,
     ) -> HttpResponse:
-        """Tell the reason apart from pysaml2's errors."""
+        """Determine the reason from pysaml2's errors."""
         if isinstance(exception, StatusError):
             raise SamlRefused("saml-status", "The identity provider did not sign you in.") from exception
         if isinstance(exception, SignatureError | MissingKey):
@@ -133,7 +133,7 @@ class AnswerView(AssertionConsumerServiceView):  # type: ignore[misc]  # untyped
         return AnonymousUser()
 
     def custom_redirect(self, user: Any, relay_state: str, session_info: Any) -> str:  # noqa: ARG002 - djangosaml2's signature
-        """Lead to the next step, whatever the relay state says."""
+        """Redirect to the next step, regardless of the relay state."""
         return f"{reverse('saml-finish')}?{urlencode({'handle': self._handle})}"
 
 

@@ -56,7 +56,7 @@ def _guarded(view: View) -> View:
             refuse(kind=error.reason, address=address_of(request))
             return _refusal(request, str(error), 403)
         except SamlUnavailable as error:
-            logger.error("single sign-on is not available: %s", error)  # noqa: TRY400 - its message says it all
+            logger.error("single sign-on is not available: %s", error)  # noqa: TRY400 - its message is sufficient
             return _refusal(request, str(error), 503)
 
     return answer
@@ -122,9 +122,9 @@ def metadata(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django's s
 @require_GET
 @_guarded
 def single_logout(request: HttpRequest) -> HttpResponse:
-    """End the sessions that the provider asks to end; else say that it has answered.
+    """End the sessions that the provider names; else report its answer.
 
-    Where Keeper asked, its own session ended before.
+    If Keeper sent the request, its own session has ended before.
     """
     if "SAMLRequest" in request.GET:
         return _end_as_asked(request)

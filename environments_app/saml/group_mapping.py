@@ -41,11 +41,10 @@ def map_group(
 ) -> SamlGroupMapping:
     """Let a group of the identity provider grant a role from each member's next sign-in on.
 
-    Role admin goes with no environment, every other role with one. An administrator who lets
-    anybody in to values in this way is recorded as breaking the glass, and the group's members see
-    names alone until a manager of the environment confirms it (`suspensions`).
-    Raises Forbidden, ConfirmationNeeded, Suspended (to break the glass), InvalidField, BadName,
-    Conflict if the group grants this already, or ApprovalNeeded.
+    Role admin goes with no environment, every other role with one. An administrator who thereby grants
+    access to values performs a break-glass act, and the group's members see names alone until a manager of
+    the environment confirms it (`suspensions`). Raises Forbidden, ConfirmationNeeded, Suspended (to break
+    the glass), InvalidField, BadName, Conflict if the group grants this already, or ApprovalNeeded.
     """
     require(actor=actor, action=Action.SAML_MAPPING_CHANGE, environment=None)
     require_confirmed(actor)
@@ -106,7 +105,7 @@ def apply_groups(*, actor: Principal, user: User, groups: Collection[str]) -> Us
             actor=actor, user=stored, admin=any(mapping.role == SamlRole.ADMIN for mapping in mappings)
         )
     except Conflict as error:
-        # Nobody could operate Keeper any more. It stays visible, and goes at the next sign-in.
+        # Keeper would have no administrator. The grant stays visible, and is removed at the next sign-in.
         _record_kept(actor, stored, str(error))
         return stored
 

@@ -22,7 +22,7 @@ from environments_app.models import SamlProvider
 from environments_app.saml.metadata_validity import require_valid
 
 _MAX_BYTES: Final = 1024 * 1024
-# The schedule refreshes it hourly; one that is older than this is fetched by whoever signs in.
+# The schedule refreshes it hourly; older metadata is fetched at a sign-in.
 _STALE_AFTER: Final = timedelta(days=2)
 
 

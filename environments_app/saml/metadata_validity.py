@@ -1,4 +1,4 @@
-"""What the identity provider's metadata says of itself: how long it holds, and its certificates."""
+"""The validity of the identity provider's metadata and of its certificates."""
 
 from base64 import b64decode
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ _ENTITY: Final = f"{_METADATA}EntityDescriptor"
 
 
 class Described(NamedTuple):
-    """When the last signing certificate ends, and when the metadata itself does (None: it does not say)."""
+    """When the last signing certificate expires, and the metadata itself (None: not stated)."""
 
     certificates_end: datetime
     valid_until: datetime | None
@@ -31,10 +31,10 @@ class Described(NamedTuple):
 
 @lru_cache(maxsize=4)
 def described(document: str, *, provider: str = "") -> Described:
-    """Return what metadata says of itself; `provider` is the entity id that counts among several.
+    """Return the validity of metadata; `provider` selects one of several entities.
 
-    Raises SamlUnavailable if it cannot be read, or names no certificate that can: it is no metadata then,
-    but a page that says that something else is wrong.
+    Raises SamlUnavailable if it cannot be read, or names no certificate that can: then it is probably an
+    error page.
     """
     try:
         root = read_tree(document.encode())

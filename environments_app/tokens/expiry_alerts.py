@@ -1,4 +1,4 @@
-"""Tells of tokens that will end soon, and of those that nobody uses, before either surprises anybody."""
+"""Alerts to tokens that expire soon or are unused."""
 
 import hashlib
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ def watch_tokens() -> None:
 
 
 def state_of(token: ServiceToken) -> str:
-    """Return what there is to say of a token: revoked, suspended, expired, expiring, unused or active."""
+    """Return the state of a token: revoked, suspended, expired, expiring, unused or active."""
     if token.revoked_at is not None:
         return "revoked"
     if token.suspended_at is not None:
@@ -49,7 +49,7 @@ def expiring(tokens: QuerySet[ServiceToken]) -> QuerySet[ServiceToken]:
 
 
 def unused(tokens: QuerySet[ServiceToken]) -> QuerySet[ServiceToken]:
-    """Return those that stand and were not used for KEEPER_TOKEN_UNUSED_DAYS."""
+    """Return the valid ones that were not used for KEEPER_TOKEN_UNUSED_DAYS."""
     long_ago = _long_ago()
     never = Q(last_used_at=None, created_at__lte=long_ago)
     return _live(tokens).filter(never | Q(last_used_at__lte=long_ago))
@@ -65,7 +65,7 @@ def listed_tokens(actor: Principal) -> QuerySet[ServiceToken]:
 
 
 def in_state(tokens: QuerySet[ServiceToken], state: str) -> QuerySet[ServiceToken]:
-    """Return those that stand: all, or those of which `expiring` or `unused` is to be said."""
+    """Return the valid ones: all, or those in the state `expiring` or `unused`."""
     narrowed = {"expiring": expiring, "unused": unused}
     return narrowed[state](tokens) if state in narrowed else _live(tokens)
 

@@ -1,4 +1,4 @@
-"""Changes of service tokens that stand: giving them less, and replacing their secret without a gap."""
+"""Changes of valid service tokens: narrowing them, and replacing their secret without a gap."""
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -26,9 +26,8 @@ MAX_OVERLAP: Final = timedelta(days=30)
 def narrow(*, actor: Principal, token: ServiceToken, **changes: Any) -> ServiceToken:
     """Take something from a token: role, prefix, networks, expiry; return it as stored.
 
-    What would give it more is refused: whoever holds its secret shall not gain by a change of
-    which they are not told. Raises Invisible, Forbidden, InvalidField, BadName, Tampered, or
-    Conflict if it has ended.
+    A wider value is refused: the holder of its secret must not gain rights by a change. Raises Invisible,
+    Forbidden, InvalidField, BadName, Tampered, or Conflict if it has ended.
     """
     require(actor=actor, action=Action.TOKEN_CHANGE, environment=token.environment)
     for name in changes.keys() - _LESS.keys():
@@ -47,11 +46,10 @@ def rotate(
 ) -> tuple[ServiceToken, str]:
     """Issue the successor of a token and return it with its text, which is shown this once.
 
-    Both are valid for the overlap; then the old one ends. The new one may do the same and lives as
-    long as the old one was to, or as KEEPER_TOKEN_MAX_DAYS allows. An administrator who so gets
-    hold of one that reads values is recorded as breaking the glass.
-    Raises Invisible, Forbidden, ConfirmationNeeded, Suspended, InvalidField, Tampered, ApprovalNeeded, or
-    Conflict if it has ended or has a successor already.
+    Both are valid for the overlap; then the old one ends. The new one has the same rights and lifetime,
+    limited by KEEPER_TOKEN_MAX_DAYS. An administrator who thereby gets a token that reads values performs a
+    break-glass act. Raises Invisible, Forbidden, ConfirmationNeeded, Suspended, InvalidField, Tampered,
+    ApprovalNeeded, or Conflict if it has ended or has a successor already.
     """
     for action in (Action.TOKEN_ISSUE, Action.TOKEN_CHANGE):
         require(actor=actor, action=action, environment=token.environment)

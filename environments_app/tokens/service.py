@@ -51,7 +51,7 @@ _LAST_USE_INTERVAL: Final = timedelta(minutes=1)
 
 
 class Lifetime(Enum):
-    """How long a token lives where nobody says so."""
+    """The default lifetime of a token."""
 
     DEFAULT = "default"
 
@@ -92,7 +92,7 @@ def issue(
     refuse_reserved(name, field="name")
     check_fields(token, ["name"])
     if environment is None:
-        # It breaks the glass as well as whoever issues it, and outlives a suspension.
+        # An administering token can perform break-glass acts like its issuer, and outlives a suspension.
         require_unsuspended(actor, Action.TOKEN_ISSUE)
     confirm_grant(actor, Action.TOKEN_ISSUE, environment=environment, role=token.role)
     lasting = "default" if expires_at is Lifetime.DEFAULT else time_text(token.expires_at)
@@ -124,7 +124,7 @@ def allowed_expiry(given: datetime | Lifetime | None) -> datetime | None:
         days = settings.KEEPER_TOKEN_DEFAULT_DAYS or longest
         days = min(days, longest) if longest else days
         return now + timedelta(days=days) if days else None
-    # A minute for the clock of whoever computed it.
+    # A minute for the clock of the caller.
     last = now + timedelta(days=longest, minutes=1)
     if longest and (given is None or future(given) > last):  # type: ignore[operator]  # a time comes back as one
         raise InvalidField("expires_at", f"A token lives for {longest} days at most here.")
@@ -216,7 +216,7 @@ def _check_use(token: ServiceToken, address: str) -> None:
 
 
 def _check_secret(token: ServiceToken | None, secret: str) -> None:
-    """Compare in constant time, and do so as well where there is nothing to compare with."""
+    """Compare in constant time, also without a stored value."""
     pepper_id = token.pepper_id if token else current_pepper_id()
     given = hash_secret(secret, pepper_id=pepper_id)
     stored = token.secret_hash if token else ""

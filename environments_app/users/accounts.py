@@ -29,7 +29,7 @@ _ASKS: Final = frozenset({"email", "role", "is_active"})
 
 
 def new_password() -> str:
-    """Return a random password of 144 bits, to be shown once to whoever replaces it."""
+    """Return a random password of 144 bits, shown once to the user who replaces it."""
     return secrets.token_urlsafe(18)
 
 
@@ -42,9 +42,9 @@ def create_user(
     role: str = UserRole.USER,
     password: str | None = None,
 ) -> User:
-    """Create an account; without a password nobody signs in locally with it.
+    """Create an account; without a password it has no local sign-in.
 
-    What a suspended account makes is suspended too: it is in the same hands.
+    An account created by a suspended one is suspended too: the same person may control both.
     Raises Forbidden, ConfirmationNeeded, BadName, InvalidField (also for a weak password), or NameInUse.
     """
     require(actor=actor, action=Action.USER_CREATE, environment=None)
@@ -107,7 +107,7 @@ def update_user(*, actor: Principal, user: User, **changes: Any) -> User:
         if was_admin and not stored.is_admin:
             _require_another_admin(stored)
         if "role" in changed:
-            # What people decide stays, whatever single sign-on says of groups.
+            # Decisions of users stay, whatever the groups of single sign-on are.
             stored.role_source = ""
         if changed:
             stored.save(update_fields=[*changed, "role_source"])
@@ -118,9 +118,9 @@ def update_user(*, actor: Principal, user: User, **changes: Any) -> User:
 
 
 def follow_groups(*, actor: Principal, user: User, admin: bool) -> User:
-    """Give or take the role of administrators as the groups of single sign-on say.
+    """Grant or remove the administrator role by the groups of single sign-on.
 
-    A role that people gave stays. Raises Tampered, or Conflict if no administrator would remain.
+    A role granted by a user stays. Raises Tampered, or Conflict if no administrator would remain.
     """
     with changing(user, beside=() if admin else _administrators(user)) as stored:
         if admin == (stored.role == UserRole.ADMIN) or not (admin or stored.role_source):
@@ -140,12 +140,12 @@ def disable_user(*, actor: Principal, user: User) -> User:
 
 
 def set_password(*, actor: Principal, user: User, password: str) -> User:
-    """Set a new password, which ends the person's sessions; one may set one's own.
+    """Set a new password, which ends the user's sessions; also of the actor's own account.
 
-    An administrator who could now sign in as somebody with access is recorded as breaking the glass,
-    and the account reads no value until managers confirm it (`suspensions`). What the host's own commands
-    set is in the person's hands alone, and ends a suspension.
-    Raises Forbidden, ConfirmationNeeded, InvalidField if it is weak, or Tampered.
+    An administrator who could now sign in as a user with access performs a break-glass act, and the account
+    reads no value until managers confirm it (`suspensions`). A password set by commands on the host counts
+    as the user's own, and ends a suspension. Raises Forbidden, ConfirmationNeeded, InvalidField if it is
+    weak, or Tampered.
     """
     if actor.kind is not ActorKind.USER or actor.uuid != user.uuid:
         require(actor=actor, action=Action.USER_CHANGE, environment=None)
@@ -217,7 +217,7 @@ def _record(actor: Principal, action: Action, user: User, details: dict[str, Any
 
 
 def record_takeover(actor: Principal, user: User, details: dict[str, Any]) -> None:
-    """Record a change that lets whoever made it sign in as this person."""
+    """Record a change after which its actor could sign in as this user."""
     # Also while the account is disabled or a grant has expired: either can be put right afterwards.
     has_access = Membership.objects.filter(Q(user=user) | Q(group__group_members__user=user)).exists()
     breaks_glass = administers(actor) and actor.uuid != user.uuid and has_access

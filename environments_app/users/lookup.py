@@ -8,7 +8,7 @@ from environments_app.users.password_backend import named_user
 
 
 def find_user(username: str | None, *, field: str = "user") -> User | None:
-    """Return the user of this name in any spelling; no name is nobody. Raises InvalidField."""
+    """Return the user of this name in any spelling; None for an empty name. Raises InvalidField."""
     if not username:
         return None
     user = named_user(username)

@@ -11,7 +11,7 @@ from environments_app.names import normalise_username
 
 
 class LocalBackend(BaseBackend):
-    """Checks a username and password; a row that Keeper did not write lets nobody in."""
+    """Checks a username and password; a row that Keeper did not write is refused."""
 
     def authenticate(  # type: ignore[override]  # Django passes the credentials by name
         self,
@@ -21,13 +21,13 @@ class LocalBackend(BaseBackend):
     ) -> User | None:
         """Return the active user of this name and password, or None.
 
-        The hasher runs in every case, so that the time taken tells nothing about who exists.
+        The hasher always runs, so the time taken does not reveal whether the user exists.
         """
         if not username or password is None:
             return None
         user = named_user(username)
-        # Before the password is checked: Django may store a better hash then, and would make a
-        # forged row genuine by doing so.
+        # Before the password is checked: Django may store a better hash then, which would make a forged row
+        # genuine.
         if user is None or not authentic([user]):
             make_password(password)
             return None

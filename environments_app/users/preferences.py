@@ -22,7 +22,7 @@ def settings_of(actor: Principal) -> PersonalSettings:
 
 
 def choose_digest(*, actor: Principal, kinds: Collection[NoticeKind]) -> PersonalSettings:
-    """Have what is new told by e-mail once a day, of these kinds; of none: no e-mail.
+    """Choose the kinds in the daily digest; without any, no e-mail is sent.
 
     Raises Forbidden for a program.
     """
@@ -41,7 +41,7 @@ def choose_digest(*, actor: Principal, kinds: Collection[NoticeKind]) -> Persona
 
 
 def mark_seen(*, actor: Principal, until: datetime) -> None:
-    """Note that a person has seen what they were told until then; never less than before."""
+    """Store up to when a user has seen their items; the time never decreases."""
     own = _own(actor)
     unseen = PersonalSettings.objects.filter(
         Q(notices_seen_at=None) | Q(notices_seen_at__lt=until), pk=own.pk

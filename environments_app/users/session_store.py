@@ -1,7 +1,7 @@
 """Sessions whose rows are worth nothing to who can read or write the database (SESSION_ENGINE).
 
 Django stores the very id that the cookie holds, and signs the data without it: a row that is read
-gives its session away, and signed data can be copied under an id of one's own. Here a row carries
+gives its session away, and signed data can be copied under another id. Here a row carries
 an HMAC of the id, and its data is signed for that id alone. A session ends when it was not used
 for KEEPER_SESSION_IDLE_SECONDS, and SESSION_COOKIE_AGE after its sign-in at the latest.
 """

@@ -1,4 +1,4 @@
-"""Use cases of sessions: listing one's own, and ending them."""
+"""Use cases of sessions: list and end the actor's own."""
 
 from collections.abc import Collection, Mapping
 
@@ -22,9 +22,9 @@ def open_sessions(user: User) -> QuerySet[Session]:
 
 
 def end_session(*, actor: Principal, user: User, key: str) -> bool:
-    """End one of one's own sessions, by the key of its row; False if it has ended already.
+    """End one of the actor's sessions, by the key of its row; False if it has ended already.
 
-    Raises Forbidden for somebody else's.
+    Raises Forbidden for another user's.
     """
     if actor.uuid != user.uuid:
         raise Forbidden("You may not do this.")
@@ -43,8 +43,8 @@ def end_session(*, actor: Principal, user: User, key: str) -> bool:
 def end_saml_sessions(*, actor: Actor, issuer: str, name_id: str, indexes: Collection[str]) -> list[str]:
     """End sessions that the identity provider vouched for, as it asks; return the keys of their rows.
 
-    `indexes` are the provider's names of the sessions, none for all of them. One of which the provider
-    said no name ends in any case.
+    `indexes` are the provider's names of the sessions, none for all of them. A session without a provider's
+    name always ends.
     """
     user = User.objects.filter(saml_issuer=issuer, saml_name_id=name_id).first()
     if user is None:

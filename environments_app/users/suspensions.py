@@ -1,7 +1,7 @@
-"""Accounts that somebody else may be able to use: what they grant waits for a manager's word.
+"""Accounts that another person may be able to use: their rights wait for a manager's confirmation.
 
 An administrator who replaces a person's password or second factor could sign in as that person; one
-who maps a group of the identity provider could be its member. Neither shall reach values by it. What
+who maps a group of the identity provider could be its member. Neither may reach values this way. What
 stands behind such a grant is suspended (names can be seen) until a manager of the environment,
 another person, confirms it, each environment for itself.
 
@@ -45,7 +45,7 @@ KIND: Final = "access-suspended"
 def mark_suspended(actor: Principal, user: User) -> bool:
     """Suspend an account that `actor` could now sign in with, before it is saved; return whether.
 
-    Keeper's own commands suspend nobody: whoever runs them has the host, and with it the keys.
+    Keeper's own commands suspend no account: their user has the host, and with it the keys.
     """
     if actor.kind is ActorKind.SYSTEM or actor.uuid == user.uuid:
         return False
@@ -104,10 +104,10 @@ def suspended_mappings(environment: Environment) -> QuerySet[SamlGroupMapping]:
 def confirm_account(*, actor: Principal, environment: Environment, user: User, since: datetime) -> None:
     """Let a suspended account have its roles in an environment again.
 
-    `since` is the suspension that the manager was shown: a later one needs another look.
-    Raises Invisible, Forbidden, ConfirmationNeeded, Tampered, or Conflict for oneself, for a program,
-    where it is not suspended since then, and, if the environment is protected, for whoever could sign in
-    as the account.
+    `since` is the suspension that the manager was shown: a later one needs another confirmation.
+    Raises Invisible, Forbidden, ConfirmationNeeded, Tampered, or Conflict for the account itself, for a
+    program, if that suspension no longer exists, and, in a protected environment, for a manager who could
+    sign in as the account.
     """
     _require_person(actor, environment)
     if actor.uuid == user.uuid:

@@ -1,4 +1,4 @@
-"""The pages of requests for access: asking, and answering who asks; thin over the use cases."""
+"""The pages of access requests: submit and answer; thin over the use cases."""
 
 from typing import Any
 
@@ -78,7 +78,7 @@ def request_refuse(request: HttpRequest, id: int) -> HttpResponse:
 @login_required
 @require_POST
 def request_withdraw(request: HttpRequest, id: int) -> HttpResponse:
-    """Take back one's own request."""
+    """Withdraw the user's own request."""
     actor = principal_of(request)
     asked = access_requests.find_request(actor=actor, id=id)
     try:
@@ -92,7 +92,7 @@ def request_withdraw(request: HttpRequest, id: int) -> HttpResponse:
 def _detail(
     request: HttpRequest, actor: Principal, asked: AccessRequest, form: GrantForm | None = None
 ) -> HttpResponse:
-    # Whoever may not see the environment is not told that it is there.
+    # The page does not reveal the environment to a user who may not see it.
     place = _seen(actor, asked.environment)
     if place:
         enter(request, place)

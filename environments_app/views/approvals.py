@@ -43,7 +43,7 @@ def approval_list(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_GET
 def approval_detail(request: HttpRequest, id: int) -> HttpResponse:
-    """Show one request: who wants what, masked, and what one may do about it."""
+    """Show one request: requester and act, masked, and the user's possible actions."""
     actor = principal_of(request)
     approval = approvals.find_approval(actor=actor, id=id)
     enter(request, approval.environment)
@@ -79,7 +79,7 @@ def approval_refuse(request: HttpRequest, id: int) -> HttpResponse:
 @login_required
 @require_POST
 def approval_withdraw(request: HttpRequest, id: int) -> HttpResponse:
-    """Take back one's own request."""
+    """Withdraw the user's own request."""
     actor = principal_of(request)
     found = approvals.find_approval(actor=actor, id=id)
     return _attempt(request, id, lambda: approvals.withdraw(actor=actor, approval=found), "It is withdrawn.")
@@ -88,7 +88,7 @@ def approval_withdraw(request: HttpRequest, id: int) -> HttpResponse:
 @login_required
 @require_POST
 def approval_explain(request: HttpRequest, id: int) -> HttpResponse:
-    """Say why one asks."""
+    """Set the reason of a request."""
     actor = principal_of(request)
     found = approvals.find_approval(actor=actor, id=id)
     reason = request.POST.get("reason", "")

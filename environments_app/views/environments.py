@@ -65,7 +65,7 @@ def environment_list(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "POST"])
 def environment_new(request: HttpRequest) -> HttpResponse:
-    """Create an environment; whoever does becomes its manager."""
+    """Create an environment; its creator becomes its manager."""
     form = EnvironmentForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         created = attempt(
@@ -111,7 +111,7 @@ def environment_update(request: HttpRequest, name: str) -> HttpResponse:
 def member_grant(request: HttpRequest, name: str) -> HttpResponse:
     """Grant a role to a person or a group."""
     actor, environment = _found(request, name)
-    # Before any name is looked up: the answer would tell whether there is such a person or group.
+    # Before any name is looked up: the answer would reveal whether the user or group exists.
     require(actor=actor, action=Action.MEMBER_GRANT, environment=environment)
     form = MemberForm(request.POST)
     if form.is_valid() and attempt(form, lambda: _grant(actor, environment, form.cleaned_data)) is not None:
@@ -184,7 +184,7 @@ def _warn(request: HttpRequest, saved: Environment) -> None:
 
 
 def attempt(form: forms.Form, use_case: Callable[[], Any]) -> Any:
-    """Carry out a use case; what it refuses stands on the form, which then keeps what was entered."""
+    """Run a use case; a refusal is shown on the form, which keeps the input."""
     try:
         return use_case()
     except InvalidField as error:

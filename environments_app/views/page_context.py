@@ -8,7 +8,7 @@ _ATTRIBUTE = "current_environment"
 
 
 def enter(request: HttpRequest, environment: Environment) -> None:
-    """Say that the page of this request is inside an environment."""
+    """Mark the page of this request as inside an environment."""
     setattr(request, _ATTRIBUTE, environment)
 
 

@@ -1,4 +1,4 @@
-"""One's own pages: the profile with its sessions and password, and confirming who one is."""
+"""The user's own pages: the profile with sessions and password, and the confirmation of identity."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ from environments_app.views.sign_in import target_of
 @login_required
 @require_GET
 def profile(request: HttpRequest) -> HttpResponse:
-    """Show one's account, what it may do, and where it is signed in."""
+    """Show the user's account, its rights, and its sessions."""
     return _profile(request, PasswordForm(request))
 
 
@@ -37,7 +37,7 @@ def profile(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def password_change(request: HttpRequest) -> HttpResponse:
-    """Replace one's own password, which ends one's other sessions."""
+    """Replace the user's own password, which ends their other sessions."""
     user = _person(request)
     form = PasswordForm(request, request.POST)
     if not user.has_usable_password():
@@ -61,7 +61,7 @@ def password_change(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def session_end(request: HttpRequest) -> HttpResponse:
-    """End one of one's other sessions."""
+    """End another session of the user."""
     key = request.POST.get("session", "")
     if key == stored_key(request.session.session_key or ""):
         messages.info(request, "This is the session you are in: sign out to end it.")
@@ -77,7 +77,7 @@ def session_end(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "POST"])
 def confirm(request: HttpRequest) -> HttpResponse:
-    """Ask for one's password again, or lead to the identity provider."""
+    """Ask for the user's password again, or redirect to the identity provider."""
     target = target_of(request)
     subject = saml_subject(request)
     form = ConfirmForm(request, request.POST if request.method == "POST" and subject is None else None)
@@ -115,7 +115,7 @@ def _profile(request: HttpRequest, form: PasswordForm) -> HttpResponse:
 
 
 def _answer(request: HttpRequest, template: str, context: dict[str, Any], form: OwnForm) -> HttpResponse:
-    """Show a page with a form that asked for the password, and say when to try again."""
+    """Show a page with a form that asked for the password, and when to try again."""
     if form.retry_after is None:
         return render(request, template, context, status=422 if form.errors else 200)
     response = render(request, template, context, status=429)
@@ -124,5 +124,5 @@ def _answer(request: HttpRequest, template: str, context: dict[str, Any], form: 
 
 
 def _person(request: HttpRequest) -> User:
-    """Return whoever is signed in, as a row: Django's is a lazy stand-in."""
+    """Return the signed-in user as a row: Django's is a lazy proxy."""
     return User.objects.get(username=request.user.get_username())

@@ -1,4 +1,4 @@
-"""The pages of one's second factor: setting it up with a QR code, new recovery codes, and removing it."""
+"""The pages of the user's second factor: set-up with a QR code, new recovery codes, removal."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -27,7 +27,7 @@ _MODULE_PIXELS = 5
 
 
 def _own_page(view: View) -> View:
-    """Ask for a fresh sign-in where one is needed, and tell what is in the way."""
+    """Ask for a fresh sign-in if one is needed, and show what prevents it."""
 
     @wraps(view)
     def answer(request: HttpRequest) -> HttpResponse:
@@ -45,7 +45,7 @@ def _own_page(view: View) -> View:
 @login_required
 @require_GET
 def overview(request: HttpRequest) -> HttpResponse:
-    """Show whether one has a second factor, and what can be done about it."""
+    """Show whether the user has a second factor, and the possible actions."""
     user = _person(request)
     context = {
         "is_local": user.has_usable_password(),
@@ -140,5 +140,5 @@ def _grouped(secret: str) -> str:
 
 
 def _person(request: HttpRequest) -> User:
-    """Return whoever is signed in, as a row: Django's is a lazy stand-in."""
+    """Return the signed-in user as a row: Django's is a lazy proxy."""
     return User.objects.get(username=request.user.get_username())

@@ -38,5 +38,5 @@ def session_state(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_GET
 def signed_in(request: HttpRequest) -> HttpResponse:
-    """Say that the sign-in of a second tab is done: the first tab continues with it."""
+    """Report that the sign-in in a second tab is done: the first tab continues with it."""
     return render(request, "environments_app/signed_in.html")

@@ -59,7 +59,7 @@ def sign_in_code(request: HttpRequest) -> HttpResponse:
     """Ask whose password was right for their second factor, then start the session."""
     target, user = target_of(request), awaited_user(request)
     if user is None:
-        # Nobody's turn, or too late: the password comes first.
+        # No pending sign-in, or too late: the password comes first.
         return redirect("sign-in")
     form = CodeForm(request, user, request.POST if request.method == "POST" else None)
     if form.is_bound and form.is_valid():

@@ -27,7 +27,7 @@ _ACTS: Final = ("narrow", "rotate", "revoke")
 
 
 class TokenFilterForm(forms.Form):
-    """The filter of the list, as it stands in its address."""
+    """The filter of the list, from its address."""
 
     state = forms.ChoiceField(
         required=False,
@@ -51,7 +51,7 @@ class _TokenOrder:
 @login_required
 @require_GET
 def token_list(request: HttpRequest) -> HttpResponse:
-    """List the tokens of all environments whose tokens one may list."""
+    """List the tokens of all environments whose tokens the user may list."""
     actor = principal_of(request)
     form = TokenFilterForm(request.GET)
     paginator = list_paginator()

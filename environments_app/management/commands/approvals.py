@@ -1,4 +1,4 @@
-"""Lists what waits for a second person, and approves from the host where nobody else can."""
+"""Lists pending approvals, and approves from the host if no other account can."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from environments_app.models import Approval, ApprovalState
 
 
 class Command(BaseCommand):
-    """Lists requests for approval; approves one where nobody else is left who could."""
+    """Lists requests for approval; approves one if no other account can."""
 
     help = (
         "List what waits for a second person, or approve a request where nobody else could any more. "

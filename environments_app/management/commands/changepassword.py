@@ -1,4 +1,4 @@
-"""Gives somebody a new password from the host, in the place of Django's command, which leaves no event."""
+"""Sets a user's password from the host; replaces Django's command, which records no event."""
 
 from typing import Any
 

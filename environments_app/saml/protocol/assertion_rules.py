@@ -1,4 +1,4 @@
-"""What an assertion says, once it satisfies every rule of the Web Browser SSO profile.
+"""The content of an assertion that satisfies every rule of the Web Browser SSO profile.
 
 SAML 2.0 profiles, 4.1.4: the rules that pysaml2 leaves open when the document leaves the element
 out are all required here: destination, recipient, audience, conditions and their times.
@@ -23,7 +23,7 @@ _MAX_AGE_SECONDS: Final = 600
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """What an answer must say to be for us: whom it comes from, and where and to whom it is sent."""
+    """The required values of a response: issuer, destination and audience."""
 
     issuer: str
     address: str
@@ -35,7 +35,7 @@ class Expected:
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """What the identity provider says about a person; times in seconds since the epoch."""
+    """The identity provider's statement about a user; times in seconds since the epoch."""
 
     response_id: str
     assertion_id: str
@@ -54,9 +54,9 @@ class Statement:
 
 
 def read_statement(response: Element, assertion: Element, expected: Expected) -> Statement:
-    """Hold a response and its assertion against every rule and return what they say.
+    """Check a response and its assertion against every rule and return their content.
 
-    Nothing of it is to be believed before the signatures are verified. Raises SamlRefused.
+    Its content is untrusted until the signatures are verified. Raises SamlRefused.
     """
     now = int(time.time())
     _check_envelope(response, assertion, expected)

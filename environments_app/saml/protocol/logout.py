@@ -68,7 +68,7 @@ def read_logout(query: str, *, expected: Expected, certificates: Sequence[str]) 
 
 
 def _parameters(query: str) -> dict[str, str]:
-    """Return the raw parameters, each of which is there once: which of two was signed, nobody can tell."""
+    """Return the raw parameters, each present once: of two it would be unknown which was signed."""
     if len(query) > MAX_ENCODED:
         raise SamlRefused("saml-oversize", "The message of the identity provider is too large.")
     pairs = [part.partition("=") for part in query.split("&") if part]

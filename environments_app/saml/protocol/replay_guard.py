@@ -43,7 +43,7 @@ def accept(statement: Statement) -> str:
 
 
 def use_logout(*, issuer: str, id: str) -> None:
-    """Use up a request of the provider to log somebody out. Raises SamlRefused if it was used before."""
+    """Consume a logout request of the provider. Raises SamlRefused if it was used before."""
     name = f"logout\n{issuer}\n{id}"
     row = SamlAssertion(
         assertion=_digest(name),
@@ -60,7 +60,7 @@ def use_logout(*, issuer: str, id: str) -> None:
 
 
 def take(handle: str) -> Statement:
-    """Return what an accepted assertion says, once, and forget it.
+    """Return the content of an accepted assertion, once, and remove it.
 
     Raises SamlRefused if there is no such handle, or it was taken, or too much time went by.
     """

@@ -61,7 +61,7 @@ def read_tree(document: bytes) -> Element:
     try:
         _scan(document)
         # What makes XML parsers dangerous (DTDs) was refused above.
-        root = fromstring(document)  # noqa: S314 - as said
+        root = fromstring(document)  # noqa: S314 - see above
     except (_Foreign, expat.ExpatError, ParseError, ValueError, LookupError) as error:
         raise SamlRefused("saml-malformed", _MALFORMED) from error
     return root
