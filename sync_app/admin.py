@@ -198,7 +198,7 @@ class RotationPolicyAdmin(ServiceAdmin):
 
     @admin.action(description="Suspend", permissions=["view"])
     def suspend(self, request: HttpRequest, policies: QuerySet[RotationPolicy]) -> HttpResponse | None:
-        """Let no rotation of these begin until they are resumed; one that is at work goes on to its end."""
+        """Let no rotation of these begin until they are resumed; one that is at work continues to its end."""
         return self._each(request, policies, rotation_policies.suspend, done="Suspended")
 
     @admin.action(description="Resume", permissions=["view"])

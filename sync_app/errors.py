@@ -58,7 +58,7 @@ class TargetBusy(BackendError):
 
 
 class TargetSealed(BackendError):
-    """Vault is sealed: somebody has to unseal it, and then it goes on by itself."""
+    """Vault is sealed: somebody has to unseal it, and then it continues by itself."""
 
     permanent = False
 
@@ -176,7 +176,7 @@ class RunOverdue(SyncError):
 
 
 class Unfinished(SyncError):
-    """Some items wait for another attempt; the run is carried on later."""
+    """Some items wait for another attempt; the run is continued later."""
 
 
 # --- Rotation ---------------------------------------------------------------------------------
@@ -239,4 +239,4 @@ class NotYetAccepted(BackendError):
 
 
 class WorkerStops(SyncError):
-    """The worker was asked to stop; what it leaves is carried on by the next one."""
+    """The worker was asked to stop; what it leaves is continued by the next one."""

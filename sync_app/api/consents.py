@@ -53,7 +53,7 @@ class ConsentListView(SyncView):
 
     @extend_schema(summary="Consent to a target", request=NewConsent, responses={201: ConsentDocument})
     def post(self, request: Request, environment: str) -> Response:
-        """Let references take values of this environment to a target of another that one may see."""
+        """Let references take values of this environment to a target of another that the actor may see."""
         place = self.place(environment)
         require(actor=self.actor, action=Action.CONSENT_GIVE, environment=place)
         given = self.given(NewConsent)

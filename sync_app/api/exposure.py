@@ -37,7 +37,7 @@ class ExposedDocument(serializers.Serializer[Any]):
     )
 
     def get_by_hand(self, exposed: Any) -> bool:
-        """Say whether no policy rotates it."""
+        """Return whether no policy rotates it."""
         return exposed.policy is None
 
 
@@ -88,7 +88,7 @@ class ExposureView(SyncView):
         summary="What a person or token knows", parameters=[_WHO, _EMERGENCY], responses=ExposureDocument
     )
     def get(self, request: Request) -> Response:
-        """Return what is still served of what somebody has seen, where one may read the trail."""
+        """Return what is still served of what somebody has seen, where the actor may read the audit log."""
         reader = find_reader(actor=self.actor, name=request.query_params.get("who", ""))
         emergency = request.query_params.get("emergency", "") in {"1", "true", "True"}
         looked = preview(actor=self.actor, reader=reader, emergency=emergency)

@@ -43,7 +43,7 @@ class PolicyListView(RotationView):
 
     @extend_schema(summary="List rotation policies", responses=documents.PolicyDocument(many=True))
     def get(self, request: Request, environment: str) -> Response:
-        """List the policies of the secrets that one may see."""
+        """List the policies of the secrets that the actor may see."""
         rows = visible_policies(self.actor).filter(environment=self.place(environment))
         return self.listed(rows, documents.PolicyDocument)
 

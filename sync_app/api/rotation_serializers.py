@@ -106,7 +106,7 @@ class PolicyDocument(serializers.ModelSerializer[RotationPolicy]):
         read_only_fields = fields
 
     def get_genuine(self, policy: RotationPolicy) -> bool:
-        """Say whether the row proves itself."""
+        """Return whether the row proves itself."""
         return policy.is_authentic()
 
 

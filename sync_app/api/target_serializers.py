@@ -153,7 +153,7 @@ class TargetDocument(serializers.ModelSerializer[Target]):
         read_only_fields = fields
 
     def get_genuine(self, target: Target) -> bool:
-        """Say whether the row proves itself."""
+        """Return whether the row proves itself."""
         return target.is_authentic()
 
 

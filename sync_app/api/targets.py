@@ -32,7 +32,7 @@ class TargetListView(SyncView):
 
     @extend_schema(summary="List targets", responses=documents.TargetDocument(many=True))
     def get(self, request: Request, environment: str) -> Response:
-        """List the targets that one may see, those that are not genuine as well."""
+        """List the targets that the actor may see, those that are not genuine as well."""
         rows = visible_targets(self.actor).filter(environment=self.place(environment))
         return self.listed(rows, documents.TargetDocument)
 

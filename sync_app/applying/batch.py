@@ -126,7 +126,7 @@ class Batch:
     # --- Before -------------------------------------------------------------------------------
 
     def _is_ready(self, work: Work) -> bool:
-        """Say whether an item may be carried out; one that may not is settled here."""
+        """Return whether an item may be carried out; one that may not is settled here."""
         apart = timedelta(seconds=self._tools.backend.seconds_between_versions)
         if work.item.state == ItemState.INTENDED:
             # Its version may be there already: to wait would leave that unknown.
@@ -158,9 +158,9 @@ class Batch:
                 raise Unresolvable(refusal)
 
     def _intend(self, ready: list[Work]) -> None:
-        """Commit what is going to be tried, so that whoever carries on knows that it may have happened."""
+        """Commit what is going to be tried, so that whoever continues knows that it may have happened."""
         for work in ready:
-            # Made anew: a stored one proves nothing, and that of the same write is the same.
+            # Made again: a stored one proves nothing, and that of the same write is the same.
             work.item.token = self._token(work)
             work.item.state = ItemState.INTENDED
         with transaction.atomic():
@@ -336,7 +336,7 @@ class Batch:
 
 
 def _may_be_known(work: Work, repeated: set[int]) -> bool:
-    """Say whether an item writes over the very version that was synced last, for the first time."""
+    """Return whether an item writes over the very version that was synced last, for the first time."""
     item, entry = work.item, work.entry
     return (
         item.act == Act.UPDATE

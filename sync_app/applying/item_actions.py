@@ -57,7 +57,7 @@ class Done:
 
 
 def is_recent(shown: Shown) -> bool:
-    """Say whether what was shown will still count when its turn comes, if that is soon."""
+    """Return whether what was shown will still count when its turn comes, if that is soon."""
     return time.monotonic() - shown.at < FRESH_SECONDS / 2
 
 
@@ -86,7 +86,7 @@ def confirm(backend: Backend, job: Job, done: Done, after: Shown | None) -> Done
 
 
 def _is_seen(now: Seen, job: Job, done: Done) -> bool:
-    """Say whether what is there is what was written, over what the plan saw."""
+    """Return whether what is there is what was written, over what the plan saw."""
     return (
         now.version == done.seen.version
         and done.seen.remote_id in {"", now.remote_id}
@@ -276,7 +276,7 @@ def _is_ours(now: Seen, job: Job) -> bool:
 
 
 def _holds(backend: Backend, now: Seen, job: Job) -> bool:
-    """Say whether what is there is what this job writes."""
+    """Return whether what is there is what this job writes."""
     if now.version == job.token:
         return True
     copy = backend.read(job.name)

@@ -50,7 +50,7 @@ class Outcomes:
             self.settle(work, answer)
 
     def ends(self, work: Work, error: BackendError) -> bool:
-        """Say whether an error that was just answered is an item's outcome: it is not tried again."""
+        """Return whether an error that was just answered is an item's outcome: it is not tried again."""
         is_last = work.item.attempts + 1 >= MAX_ATTEMPTS
         return error.permanent or is_last or isinstance(error, ChangedSinceRead)
 
@@ -115,7 +115,7 @@ class Outcomes:
         self._state(work, State.FAILED, error)
 
     def skip(self, work: Work, reason: str) -> None:
-        """End an item that is left alone for now; the next plan decides anew."""
+        """End an item that is left alone for now; the next plan decides again."""
         self._end(work, ItemState.SKIPPED, reason)
         self._state(work, State.PENDING if delivers(work, self._plan) else None, reason)
 

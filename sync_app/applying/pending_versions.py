@@ -220,7 +220,7 @@ def _entries(target: Target, condition: Q) -> list[SyncEntry]:
 
 
 def _is_due(entry: SyncEntry, version: UUID, seconds: float) -> bool:
-    """Say whether a version is still to be put, and the system's quota allows a new one by now."""
+    """Return whether a version is still to be put, and the system's quota allows a new one by now."""
     if entry.pending_keeper == version.hex:
         # Intended only: that the answer was lost is found out by doing it again.
         return entry.pending_at is None

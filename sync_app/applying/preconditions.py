@@ -56,12 +56,12 @@ class Work:
 
     @property
     def was_there(self) -> bool:
-        """Say whether what is to be created was ours and there before: what is there may be that one."""
+        """Return whether what is to be created was ours and there before: what is there may be that one."""
         return bool(self.claimed_from.get("remote_id"))
 
     @property
     def is_owned(self) -> bool:
-        """Say whether our entry calls the secret ours."""
+        """Return whether our entry calls the secret ours."""
         return self.entry is not None and self.entry.ownership != Ownership.NONE
 
 
@@ -82,13 +82,13 @@ def adoption_of(plan: Plan) -> Adoption | None:
 
 
 def delivers(work: Work, plan: Plan) -> bool:
-    """Say whether a value of Keeper's goes to the target."""
+    """Return whether a value of Keeper's goes to the target."""
     replaces = work.item.act == Act.ADOPT and adoption_of(plan) is Adoption.REPLACE
     return replaces or work.item.act in {Act.CREATE, Act.UPDATE}
 
 
 def fetches(work: Work, plan: Plan) -> bool:
-    """Say whether the target's value comes to Keeper."""
+    """Return whether the target's value comes to Keeper."""
     keeps = work.item.act == Act.ADOPT and adoption_of(plan) is Adoption.KEEP
     return keeps or work.item.act == Act.PULL
 
@@ -151,7 +151,7 @@ def _refuse_undecided(work: Work, plan: Plan) -> None:
 
 
 def _is_chosen(item: PlanItem, options: Mapping[str, object]) -> bool:
-    """Say whether a person chose this act, for this secret as it was shown."""
+    """Return whether a person chose this act, for this secret as it was shown."""
     acts = {Act.PULL} if options["choice"] == Choice.THEIRS else {Act.CREATE, Act.UPDATE}
     shown = (options["name"], options["keeper_version"], options["target_version"])
     return item.act in acts and (item.name, item.keeper_version, item.target_version) == shown
@@ -208,7 +208,7 @@ def _refuse_too_soon(work: Work, plan: Plan, now: datetime, apart: timedelta) ->
 
 
 def _is_there_as_pending(work: Work, plan: Plan) -> bool:
-    """Say whether the version that becomes current was put there as pending: then no new one is made."""
+    """Return whether the version that becomes current was put there as pending: then no new one is made."""
     item, entry = work.item, work.entry
     return (
         entry is not None

@@ -194,7 +194,7 @@ def _prepared(tools: Tools, acts: tuple[Act, ...]) -> Iterator[Batch]:
         if is_paused(Target.objects.get(pk=tools.plan.target_id)):
             raise SyncPaused("the sync was paused: the rest waits")
         leave_off_if_asked()
-        # A plan may be long: who lost the right meanwhile writes no more of it.
+        # A plan may be long: who lost the right in the meantime writes no more of it.
         right = RIGHTS[PlanKind(tools.plan.kind)]
         require_on(actor=principal_now(tools.actor), action=right, target=tools.plan.target)
         items = list(_waiting(tools.plan).filter(act__in=acts, pk__gt=last).order_by("pk")[:BATCH])

@@ -73,7 +73,7 @@ class Seen:
 
 
 def is_named(version: str, name: str) -> bool:
-    """Say whether a version is the one of this name, in full or as `next_version` tells it beforehand."""
+    """Return whether a version is the one of this name, in full or as `next_version` tells it beforehand."""
     return bool(name) and (version == name or version.startswith(f"{name}{VERSION_SEPARATOR}"))
 
 
@@ -259,7 +259,7 @@ class Backend(ABC):
 
     @abstractmethod
     def delete(self, seen: Seen) -> None:
-        """Delete recoverably, only the version in `seen`; what changed meanwhile is restored.
+        """Delete recoverably, only the version in `seen`; what changed in the meantime is restored.
 
         Raises ChangedSinceRead if another version is there.
         """

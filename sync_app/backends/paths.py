@@ -9,7 +9,7 @@ _SEGMENT: Final = re.compile(r"[A-Za-z0-9_.+=@-]+")
 
 
 def is_plain(path: str) -> bool:
-    """Say whether a path is made of segments that mean nothing but themselves."""
+    """Return whether a path is made of segments that mean nothing but themselves."""
     return all(
         _SEGMENT.fullmatch(segment) is not None and segment not in {".", ".."} for segment in path.split("/")
     )

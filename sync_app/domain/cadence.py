@@ -63,7 +63,7 @@ class Window:
     time_zone: str
 
     def holds(self, moment: datetime) -> bool:
-        """Say whether a moment lies in the window."""
+        """Return whether a moment lies in the window."""
         local = moment.astimezone(zone(self.time_zone)).replace(tzinfo=None)
         return any(
             start <= local < end

@@ -155,17 +155,17 @@ class Item:
 
     @property
     def owned(self) -> bool:
-        """Say whether Keeper may touch the target's secret."""
+        """Return whether Keeper may touch the target's secret."""
         return self.ownership is not Ownership.NONE
 
     @property
     def keeper_changed(self) -> bool:
-        """Say whether Keeper's value is another than the last synced one."""
+        """Return whether Keeper's value is another than the last synced one."""
         return self.base is not None and self.keeper.version != self.base.keeper
 
     @property
     def target_changed(self) -> bool:
-        """Say whether the target's value is another than the last synced one."""
+        """Return whether the target's value is another than the last synced one."""
         return self.base is not None and self.target.version != self.base.target
 
 
@@ -197,7 +197,7 @@ def _decided(item: Item, rules: Rules) -> Decision:
 
 
 def needs_comparison(item: Item) -> bool:
-    """Say whether comparing the values could settle what the versions leave open.
+    """Return whether comparing the values could settle what the versions leave open.
 
     Where it is False a pass reads no value to decide.
     """
@@ -333,7 +333,7 @@ class DeletionBudget:
     withdrawn: int = 0
 
     def allows(self, *, deleted: int, owned: int) -> bool:
-        """Say whether so many more deletions of what is owned now are within both limits."""
+        """Return whether so many more deletions of what is owned now are within both limits."""
         return self.withdrawn + deleted <= self._limit(owned)
 
     def sentence(self, *, deleted: int, owned: int, hours: int) -> str:

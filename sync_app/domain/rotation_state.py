@@ -8,8 +8,8 @@ prepare   nothing outside was changed; what will be set is about to be written d
 set       the idle login may have the pending value, or not yet
 test      it has it; whether it logs in, with all rights, is being found out
 promote   it logs in; it is about to be served as current
-grace     it is served, and the one before still works
-retire    the one before may have been made useless, or not yet
+grace     it is served, and the previous one still works
+retire    the previous one may have been made useless, or not yet
 withdraw  the pending value was never served, and is being made useless
 """
 
@@ -88,7 +88,7 @@ def offered(step: Step, *, stopped: bool, reverted: bool, leaves: str = "") -> f
     """
     if step in ENDED:
         return frozenset({Act.RETIRE} if leaves else ())
-    # In its grace it is tried again by itself, unless it stopped there: cutting is no way to go on.
+    # In its grace it is tried again by itself, unless it stopped there: cutting is no way to continue.
     acts = {Act.RETRY} if step is not Step.WAITING and (stopped or step is not Step.GRACE) else set()
     if step in SERVED and not reverted and (stopped or step is Step.GRACE):
         acts.add(Act.ROLL_BACK)

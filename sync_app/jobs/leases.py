@@ -28,7 +28,7 @@ def leave_off_if_asked() -> None:
 
 
 def is_asked() -> bool:
-    """Say whether the worker was asked to stop; never in a process that is no worker."""
+    """Return whether the worker was asked to stop; never in a process that is no worker."""
     return _asked
 
 

@@ -64,7 +64,7 @@ def _record_request(actor: Principal, run: Run) -> None:
 
 
 def is_paused(target: Target) -> bool:
-    """Say whether nothing may be written for a target now."""
+    """Return whether nothing may be written for a target now."""
     return target.paused_at is not None or SyncPause.objects.exists()
 
 

@@ -135,7 +135,7 @@ class PlanItem(models.Model):
     target_presence = models.CharField(max_length=12, blank=True, default="")
     remote_id = models.CharField(max_length=2048, blank=True, default="")
     ownership = models.CharField(max_length=8, choices=[(o, o) for o in Ownership], default=Ownership.NONE)
-    # What makes a repeated write harmless: noted before the call, and made anew by whoever repeats it.
+    # What makes a repeated write harmless: noted before the call, and made again by whoever repeats it.
     token = models.CharField(max_length=64, blank=True, default="")
     attempts = models.PositiveIntegerField(default=0)
     # The operator's sentence, and whether trying again can help.

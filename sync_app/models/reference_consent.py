@@ -47,5 +47,5 @@ class ReferenceConsent(AuthenticatedRow):
         return AuditObject(kind="consent", uuid=self.uuid, name=self.target.name)
 
     def covers(self, name: str) -> bool:
-        """Say whether a name lies under the prefix, by whole segments."""
+        """Return whether a name lies under the prefix, by whole segments."""
         return not self.prefix or name == self.prefix or name.startswith(f"{self.prefix}/")

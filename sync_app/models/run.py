@@ -1,4 +1,4 @@
-"""Runs: work on a target that any worker may claim, carry on, and finish after another was killed."""
+"""Runs: work on a target that any worker may claim, continue, and finish after another was killed."""
 
 from enum import StrEnum
 from typing import ClassVar, Final

@@ -64,7 +64,7 @@ class Finding:
         return ownership(target, self.entry, self.seen, secret=secret)
 
     def was_owned(self, target: Target) -> bool:
-        """Say whether our entry calls it ours, and what is there does not prove it."""
+        """Return whether our entry calls it ours, and what is there does not prove it."""
         claimed = self.entry is not None and self.entry.ownership != Ownership.NONE
         return claimed and self.ownership(target) is Ownership.NONE
 
@@ -157,7 +157,7 @@ def compare(
 
 
 def needs_reading(target: Target, finding: Finding) -> bool:
-    """Say whether the target's value has to be read: never that of a secret which is not our business."""
+    """Return whether the target's value has to be read: never that of a secret which is not our business."""
     item = finding.item(target)
     if finding.held is not None and finding.held.resolution:
         # Keeper's side is known only when it is delivered: there is nothing to compare with.
@@ -214,7 +214,7 @@ def _in_both(finding: Finding) -> bool:
 
 
 def _is_equal(finding: Finding, copy: Copy | None) -> bool | None:
-    """Say whether the target's value is Keeper's; None if it changed while it was looked at."""
+    """Return whether the target's value is Keeper's; None if it changed while it was looked at."""
     if copy is None or finding.held is None or finding.seen is None or finding.held.resolution:
         return None
     if copy.seen.version != finding.seen.version:
@@ -236,7 +236,7 @@ def _is_known(entry: SyncEntry | None) -> bool:
 
 
 def _is_doubtful(target: Target, finding: Finding) -> bool:
-    """Say whether a list alone does not settle what is at a name."""
+    """Return whether a list alone does not settle what is at a name."""
     entry, seen = finding.entry, finding.seen
     if seen is None:
         pulled = target.rules.direction is Direction.PULL and base_of(entry) is None

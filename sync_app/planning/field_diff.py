@@ -43,7 +43,7 @@ def member_changes(*, actor: Principal, item: PlanItem) -> list[Part]:
 
 
 def may_be_told(item: PlanItem, secret: Secret | None) -> bool:
-    """Say whether an item is one whose members can be asked for, as far as its rows tell."""
+    """Return whether an item is one whose members can be asked for, as far as its rows tell."""
     planned = item.act == Act.UPDATE and item.state == ItemState.PLANNED
     return planned and secret is not None and secret.secret_type in WITH_MEMBERS
 

@@ -64,7 +64,7 @@ def look(target: Target, *, backend: Backend, lease: Lease | None = None) -> dic
 
 
 def _is_open(target: Target, finding: Finding) -> bool:
-    """Say whether metadata do not tell how a secret stands."""
+    """Return whether metadata do not tell how a secret stands."""
     return claim_of(target, finding) is not None or (finding.base is None and needs_reading(target, finding))
 
 

@@ -79,12 +79,12 @@ def _is_shorter(name: str, version: str) -> bool:
 
 
 def _is_without_fingerprint(finding: Finding, claim: Base) -> bool:
-    """Say whether a value that was synced last holds what references filled in: it cannot be compared."""
+    """Return whether a value that was synced last holds what references filled in: it cannot be compared."""
     base = base_of(finding.entry)
     is_base = base is not None and _is_shorter(base.target, claim.target) and base.keeper == claim.keeper
     return is_base and local_state.is_filled_in(claim.keeper)
 
 
 def _is_here(copy: Copy | None, finding: Finding) -> TypeGuard[Copy]:
-    """Say whether a copy is of the version that was seen."""
+    """Return whether a copy is of the version that was seen."""
     return copy is not None and finding.seen is not None and copy.seen.version == finding.seen.version

@@ -208,7 +208,7 @@ class AwsIam(Rotator):
             )
         fence.hold()
         self._deactivate(lost)
-        # Once more: whoever began to use it meanwhile keeps it, and an operator decides.
+        # Once more: whoever began to use it in the meantime keeps it, and an operator decides.
         if self._was_used(lost):
             raise OutcomeAmbiguous(f"{lost} was used just before it was deactivated: find out by whom")
         fence.hold()

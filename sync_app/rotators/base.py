@@ -1,6 +1,6 @@
 """What every rotator offers: one class per kind of system whose credentials Keeper changes.
 
-Instances hold no state between calls: everything is passed in, so that any worker can go on where
+Instances hold no state between calls: everything is passed in, so that any worker can continue where
 another one stopped. Every call is idempotent and bounded in time, and raises a BackendError of
 sync_app.errors, whose `permanent` drives retry. None guesses an outcome: after TargetUnreachable a
 probe decides. No error, log line or statement holds a secret.
@@ -76,7 +76,7 @@ class Login(NamedTuple):
     place: str = ""
 
     def is_of(self, other: "Login") -> bool:
-        """Say whether changing one of the two changes the other."""
+        """Return whether changing one of the two changes the other."""
         return self.name == other.name and (self.place == other.place or not (self.place and other.place))
 
 

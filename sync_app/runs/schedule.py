@@ -26,7 +26,7 @@ from sync_app.targets.principals import target_principal
 _AT_A_TIME: Final = 200
 # So long a busy target is let alone before it is tried again.
 _BUSY: Final = timedelta(seconds=5)
-# The wait after a pass that failed for good, such as by a token that ended: it doubles with each failure.
+# The wait after a pass that failed permanently, such as by a token that ended: it doubles with each failure.
 _FIRST_RETRY: Final = timedelta(seconds=30)
 _LONGEST_RETRY: Final = timedelta(hours=1)
 
@@ -122,5 +122,5 @@ def _queue(actor: Principal, target: Target, now: datetime) -> None:
     try:
         enqueue(actor=actor, target=target, kind=kind, trigger=Trigger.SCHEDULE)
     except RunInProgress:
-        # What changed meanwhile may have come too late for the run under way.
+        # What changed in the meantime may have come too late for the run under way.
         Target.objects.filter(pk=target.pk).update(due_at=now + _BUSY)

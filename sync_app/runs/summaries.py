@@ -37,12 +37,12 @@ class PlanReport:
 
     @property
     def failed(self) -> bool:
-        """Say whether something could not be done."""
+        """Return whether something could not be done."""
         return any(item.state == ItemState.FAILED for item in self.items) or self.state == PlanState.FAILED
 
     @property
     def waiting(self) -> bool:
-        """Say whether something waits: to be carried out, or for a person."""
+        """Return whether something waits: to be carried out, or for a person."""
         attention = {Act.CONFLICT, Act.DRIFTED, Act.MISSING, Act.OWNERSHIP_LOST, Act.REFUSED}
         return self.state == PlanState.READY or any(
             item.act in attention or item.state == ItemState.SKIPPED for item in self.items
@@ -70,12 +70,12 @@ class TargetReport:
 
     @property
     def failed(self) -> bool:
-        """Say whether the last pass failed, or a secret did."""
+        """Return whether the last pass failed, or a secret did."""
         return bool(self.last_error) or State.FAILED in self.states
 
     @property
     def waiting(self) -> bool:
-        """Say whether a secret waits for a person or a pass."""
+        """Return whether a secret waits for a person or a pass."""
         return any(State(state) in ALERTING | {State.PENDING, State.REFUSED} for state in self.states)
 
     def as_json(self) -> dict[str, Any]:

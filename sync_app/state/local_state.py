@@ -79,7 +79,7 @@ def lost(environment: Environment, gone: Mapping[str, UUID | None]) -> set[str]:
     """Return which names, of secrets that are not there by name, Keeper itself did not vacate.
 
     `gone` is name → uuid of the secret. It was deleted or given another name if its row says so and
-    proves itself, and purged if the trail says so. Anything else is a loss, not a deletion.
+    proves itself, and purged if the audit log says so. Anything else is a loss, not a deletion.
     """
     found = set()
     ordered = sorted(gone.items())
@@ -119,7 +119,7 @@ def fingerprints_of(versions: Iterable[str]) -> dict[str, bytes]:
 
 
 def is_filled_in(version: str) -> bool:
-    """Say whether a version, as `Held` names it, is one that references were filled in to."""
+    """Return whether a version, as `Held` names it, is one that references were filled in to."""
     # What contributed to a value is told by a longer name (see `Resolution.version`).
     return len(version) != _HEX_DIGITS
 
@@ -130,7 +130,7 @@ def under(scope: str) -> Q:
 
 
 def lies_under(scope: str, name: str) -> bool:
-    """Say whether a name lies under a prefix, by whole segments."""
+    """Return whether a name lies under a prefix, by whole segments."""
     return not scope or name == scope or name.startswith(f"{scope}/")
 
 

@@ -52,17 +52,17 @@ def ownership(
 
 
 def is_same(entry: SyncEntry, seen: Seen | None) -> bool:
-    """Say whether this is the secret that the entry is about, not another one of the same name."""
+    """Return whether this is the secret that the entry is about, not another one of the same name."""
     return seen is None or not seen.remote_id or entry.remote_id in {"", seen.remote_id}
 
 
 def overwrote(entry: SyncEntry) -> bool:
-    """Say whether a write of ours came over somebody else's secret of this name."""
+    """Return whether a write of ours came over somebody else's secret of this name."""
     return entry.state == State.FAILED and entry.reason.startswith(OVERWROTE)
 
 
 def waits_for_adoption(entry: SyncEntry) -> bool:
-    """Say whether our entry claims a secret that only its adoption makes ours again."""
+    """Return whether our entry claims a secret that only its adoption makes ours again."""
     return entry.state == State.OWNERSHIP_LOST or overwrote(entry)
 
 

@@ -55,7 +55,7 @@ class Rights:
         return ""
 
     def allow(self, writer: str, secret: Secret) -> bool:
-        """Say whether the last writer of a value may reveal a secret, by now."""
+        """Return whether the last writer of a value may reveal a secret, by now."""
         if writer not in self._writers:
             kind, _, uuid = writer.partition(":")
             self._writers[writer] = principal_for(Actor(kind=ActorKind(kind), uuid=UUID(uuid), name=""))
@@ -63,7 +63,7 @@ class Rights:
         return allows(principal, Action.SECRET_REVEAL, environment_id=secret.environment_id, name=secret.name)
 
     def consented(self, secret: Secret) -> bool:
-        """Say whether a secret's environment lets it go to the target; a target's own need not be asked."""
+        """Return whether a secret's environment allows delivery to the target; true for its own."""
         if secret.environment_id == self._target.environment_id:
             return True
         if self._consents is None:

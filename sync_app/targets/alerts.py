@@ -21,7 +21,7 @@ from sync_app.models.run import WRITING, RunState
 RUN_FAILED: Final = "sync.run_failed"
 # Values are in step, and something beside them is not: the run's sentence says what.
 NOTICED: Final = "sync.noticed"
-# Of each state what one secret does, what several do, and how the sentence goes on.
+# Of each state what one secret does, what several do, and how the sentence continues.
 _WORDS: Final = {
     State.CONFLICT: (
         "needs",
@@ -66,7 +66,7 @@ def after_removal(target: Target) -> None:
 
 
 def _keeps_failing(run: Run) -> bool:
-    """Say whether a run has been put back so often that nobody should wait for its last attempt."""
+    """Return whether a run has been put back so often that nobody should wait for its last attempt."""
     return run.state == RunState.QUEUED and run.attempts >= _ATTEMPTS and not is_paused(run.target)
 
 

@@ -25,7 +25,7 @@ class Identity:
     place: str
 
     def overlaps(self, place: str) -> bool:
-        """Say whether another place of the system is this one, below it, or above it."""
+        """Return whether another place of the system is this one, below it, or above it."""
         mine, other = _segments(self.place), _segments(place)
         shared = min(len(mine), len(other))
         return mine[:shared] == other[:shared]

@@ -210,7 +210,7 @@ def _refuse_use(target: Target) -> None:
 
 
 def _reschedule(target: Target) -> None:
-    """Let the next pass be due at once, if any comes by itself: what changed meanwhile is to follow."""
+    """Let the next pass be due at once, if any comes by itself: what changed in the meantime is to follow."""
     waits = target.paused_at is not None or not (target.interval_seconds or target.automatic)
     target.due_at = None if waits else timezone.now()
 

@@ -20,7 +20,7 @@ from sync_app.rotation.execution.compromise_response import (
 
 
 class ExposureForm(forms.Form):
-    """Whose knowledge, and whether the previous values may go on working for a while."""
+    """Whose knowledge, and whether the previous values may keep working for a while."""
 
     who = forms.CharField(
         label="Person or token",

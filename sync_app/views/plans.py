@@ -349,7 +349,7 @@ def _found_plan(request: HttpRequest, id: int) -> Plan:
 
 
 def _may(request: HttpRequest, plan: Plan, *, ordinary: str) -> bool:
-    """Say whether one may do with a plan what takes the right `ordinary`, or that of its kind."""
+    """Return whether one may do with a plan what takes the right `ordinary`, or that of its kind."""
     needed = {PlanKind.ADOPT: "adopt", PlanKind.DISCONNECT: "remove"}.get(PlanKind(plan.kind), ordinary)
     return rights(principal_of(request), plan.target)[needed]
 

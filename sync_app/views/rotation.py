@@ -53,7 +53,7 @@ class _Order:
 @login_required
 @require_GET
 def rotation_list(request: HttpRequest) -> HttpResponse:
-    """List the policies of the secrets that one may see, and how they stand."""
+    """List the policies of the secrets that the actor may see, and how they stand."""
     found, now = visible_policies(principal_of(request)), database_now()
     form = PolicyFilterForm(request.GET)
     named = request.GET.get("environment", "")

@@ -44,7 +44,7 @@ class _EntryOrder:
 @login_required
 @require_GET
 def sync_list(request: HttpRequest) -> HttpResponse:
-    """List the targets that one may see, and how the secrets stand there."""
+    """List the targets that the actor may see, and how the secrets stand there."""
     actor = principal_of(request)
     found = visible_targets(actor)
     named = request.GET.get("environment", "")

@@ -409,7 +409,7 @@ def _version(told: Mapping[str, Any]) -> str:
 
 
 def _carries(answer: Mapping[str, Any], mark: Mark | None) -> bool:
-    """Say whether the answer to a write shows a mark; old servers do not show any."""
+    """Return whether the answer to a write shows a mark; old servers do not show any."""
     return "custom_metadata" not in answer or mark_from(answer["custom_metadata"] or {}) == mark
 
 

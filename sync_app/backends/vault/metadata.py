@@ -33,7 +33,7 @@ def seen_in(name: str, metadata: Mapping[str, Any]) -> Seen:
 
 
 def expires(settings: Mapping[str, Any]) -> bool:
-    """Say whether a secret's or a mount's settings delete each version after a time."""
+    """Return whether a secret's or a mount's settings delete each version after a time."""
     return (settings.get("delete_version_after") or "0s") != "0s"
 
 
@@ -49,7 +49,7 @@ def number_of(version: str) -> int:
 
 
 def _is_past(time: str) -> bool:
-    """Say whether a time of Vault (RFC 3339 with nanoseconds, empty for never) is over."""
+    """Return whether a time of Vault (RFC 3339 with nanoseconds, empty for never) is over."""
     return bool(time) and datetime.fromisoformat(time[:19]).replace(tzinfo=UTC) <= datetime.now(UTC)
 
 

@@ -49,11 +49,11 @@ class VaultWrites:
         return answer
 
     def keeps_one(self, seen: Seen) -> bool:
-        """Say whether the next version would destroy this one, or nobody can tell."""
+        """Return whether the next version would destroy this one, or nobody can tell."""
         return (seen.keeps or self._keeps()) == 1
 
     def expires(self) -> bool:
-        """Say whether the mount deletes each version after a time, as far as the token may know."""
+        """Return whether the mount deletes each version after a time, as far as the token may know."""
         return expires(self._config())
 
     def undo(
@@ -139,7 +139,7 @@ def _is_there(metadata: Mapping[str, Any], written: str) -> bool:
 
 
 def _is_over(metadata: Mapping[str, Any], over: Seen, written: str) -> bool:
-    """Say whether a version of ours came over the very secret and version that it was for."""
+    """Return whether a version of ours came over the very secret and version that it was for."""
     if over.remote_id and metadata["created_time"] != over.remote_id:
         return False
     before = _name_of(metadata, number_of(written) - 1)

@@ -174,7 +174,7 @@ def _asked(policy: RotationPolicy, *, reason: str, emergency: bool) -> Rotation:
 
 
 def _executed(rotation: Rotation) -> Rotation:
-    """Carry a rotation on, after the one before it whose grace may have been cut."""
+    """Carry a rotation on, after the previous one, whose grace may have been ended early."""
     for number in (
         *Rotation.objects.filter(policy=rotation.policy, slot="working").values_list("pk", flat=True),
         rotation.pk,

@@ -20,7 +20,7 @@ from sync_app.errors import SyncError
 from sync_app.models import Acknowledgement, Rotation, RotationPolicy
 from sync_app.rotation.execution.requests import request_rotation
 
-# Asked for at a time; whoever repeats it goes on with the next ones.
+# Asked for at a time; whoever repeats it continues with the next ones.
 AT_A_TIME: Final = 200
 # So many of one name are told apart; a token that is renewed keeps its name.
 _NAMED: Final = 5
@@ -80,7 +80,7 @@ class Asked:
 
 
 def require_managing(actor: Principal) -> None:
-    """Ask for the right to read the trail of any environment at all. Raises Forbidden; it is recorded."""
+    """Ask for the right to read the audit log of any environment at all. Raises Forbidden; it is recorded."""
     if environments_for(actor, Action.TRAIL_VIEW) is None:
         require(actor=actor, action=Action.TRAIL_VIEW, environment=None)
 
@@ -135,7 +135,7 @@ def preview(*, actor: Principal, reader: Reader, emergency: bool) -> list[Expose
     """Return what somebody knows and what would become of each; nothing is done.
 
     It covers the environments whose trail the actor may read, since it tells who read what there; so it is
-    recorded as a view of the trail, before anything is looked up.
+    recorded as a view of the audit log, before anything is looked up.
     """
     record_view(viewer=actor, face="exposure", wanted={"reader": f"{reader.kind} {reader.name}"})
     shown = [each for each in exposed_to(reader.uuid) if _may_know(actor, each)]

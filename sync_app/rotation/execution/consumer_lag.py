@@ -31,7 +31,7 @@ _GONE: Final = (Reason.WITHDRAWN, Reason.NOWHERE)
 def lag_of(secret: Secret) -> str:
     """Return what has to come to pass at targets before a login may change or end; empty if nothing.
 
-    An older version names the login that a rotation is about to change, be it held by itself or filled
+    An older version names the login that a rotation is about to change, whether held by itself or filled
     in where another secret refers to it. What a target holds under a name that the secret has no more
     gets no newer version: it has to go.
     """

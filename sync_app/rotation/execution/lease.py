@@ -1,8 +1,8 @@
 """The hold on a rotation: a lease in database time, and the only way in which its row is changed.
 
-A claim raises the epoch; every change asks for the epoch, the owner and the step that it goes on
+A claim raises the epoch; every change asks for the epoch, the owner and the step that it continues
 from. So a worker that was paused, and wakes up after another has gone on, changes nothing: not in
-Keeper, and, by the fence, not on the other system. Only to go on to a step seals the row anew, which
+Keeper, and, by the fence, not on the other system. Only to continue to a step seals the row again, which
 was seen to be genuine before; letting go of one or stopping it vouches for nothing in it.
 """
 
@@ -26,7 +26,7 @@ _RELATED: Final = ("policy__environment", "policy__secret__environment")
 
 
 def claimable(now: datetime) -> Q:
-    """Return the condition on rotations that nobody holds and on which work may go on now."""
+    """Return the condition on rotations that nobody holds and on which work may continue now."""
     free = Q(lease_until__isnull=True) | Q(lease_until__lt=now) | Q(lease_until__gt=now + 2 * LEASE)
     due = Q(not_before__isnull=True) | Q(not_before__lte=now) | Q(not_before__gt=now + LONGEST_WAIT)
     due &= ~Q(step=Step.GRACE) | Q(grace_until__lte=now) | Q(cut=True)
@@ -79,7 +79,7 @@ class Hold:
         self.rotation = stored
 
     def advance(self, step: Step, **changes: Any) -> None:
-        """Go on to a step, which is the intent of the next act. Raises LeaseLost.
+        """Continue to a step, which is the intent of the next act. Raises LeaseLost.
 
         In a transaction it comes first: its row stays locked until the end.
         """

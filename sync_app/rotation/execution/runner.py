@@ -74,7 +74,7 @@ def let_in(policy_id: int) -> Rotation | None:
     """Let the rotation that waits begin, if none of its policy is at work; return it.
 
     It goes on waiting while the policy is suspended and, if the schedule asked for it, outside the
-    window. Any number of processes may ask at once. One that was made an emergency meanwhile goes on
+    window. Any number of processes may ask at once. One that was made an emergency in the meantime goes on
     waiting as well: the next who asks finds it.
     """
     waiting = Rotation.objects.select_related("policy").filter(policy_id=policy_id, slot=Slot.WAITING).first()
@@ -141,7 +141,7 @@ def _carried_on(hold: Hold, actor: Principal) -> Pause | None:
         try:
             return carry_on(hold, actor=actor)
         except StaleVersion:
-            # Somebody described the secret anew just now; its value is the policy's alone to write.
+            # Somebody described the secret again just now; its value is the policy's alone to write.
             hold.read_again()
             actor = principal_of(hold.rotation)
     return carry_on(hold, actor=actor)

@@ -97,7 +97,7 @@ def _start(policy: RotationPolicy, now: datetime) -> None:
 
 
 def _claim(policy: RotationPolicy, *, due_after: datetime | None, opens: bool) -> bool:
-    """Move a policy's due time on, queue its rotation if the window is open, and say whether it was ours."""
+    """Advance a policy's due time, queue its rotation if the window is open; return whether it was ours."""
     mine = RotationPolicy.objects.filter(pk=policy.pk, due_at=policy.due_at, **_AWAKE)
     with transaction.atomic():
         if not mine.update(due_at=due_after):

@@ -1,4 +1,4 @@
-"""The steps of a rotation: what is done at each, so that any worker can go on where another stopped.
+"""The steps of a rotation: what is done at each, so that any worker can continue where another stopped.
 
 Each step finds its intent committed, does its act outside any transaction, and commits the next
 intent. Nothing is assumed of an act whose answer was lost: a login with the value decides.

@@ -20,7 +20,7 @@ from sync_app.models import Rotation, RotationPolicy
 
 
 def begins_suspended(actor: Principal, policy: RotationPolicy) -> bool:
-    """Say whether a new policy waits for a second person."""
+    """Return whether a new policy waits for a second person."""
     return needs_second_person(actor, policy.environment)
 
 

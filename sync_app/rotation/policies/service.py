@@ -150,7 +150,7 @@ def change_connection(
 
 
 def suspend(*, actor: Principal, policy: RotationPolicy) -> RotationPolicy:
-    """Let no rotation begin until the policy is resumed; one that is at work goes on to its end.
+    """Let no rotation begin until the policy is resumed; one that is at work continues to its end.
 
     Raises Forbidden or Invisible, Tampered, and RotationConflict once it was removed.
     """

@@ -71,7 +71,7 @@ def refused(request: HttpRequest, error: Exception, url: str) -> HttpResponse:
 
 
 def makeable(actor: Principal) -> list[int]:
-    """Return the environments in which somebody may create a target, be it under a prefix only."""
+    """Return the environments in which somebody may create a target, whether under a prefix only."""
     prefixes = {(grant.environment_id, grant.prefix) for grant in actor.grants}
     return sorted(
         {

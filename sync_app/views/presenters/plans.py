@@ -66,7 +66,7 @@ _LIVE_PLANS: Final = frozenset({PlanState.MAKING, PlanState.APPLYING})
 
 
 def is_live(plan: Plan, run: Run | None) -> bool:
-    """Say whether a plan's page has to look again by itself."""
+    """Return whether a plan's page has to look again by itself."""
     return plan.state in _LIVE_PLANS or bool(run and run.active)
 
 

@@ -89,7 +89,7 @@ def shown_counts(target: Target, counts: Mapping[str, int]) -> list[tuple[str, i
 
 
 def attention(actor: Principal) -> int:
-    """Return how many secrets at the targets that one may see need someone.
+    """Return how many secrets at the targets that the actor may see need someone.
 
     By the ids of the targets: with a subquery, MariaDB counts by target alone, and so through all entries.
     """
