@@ -96,7 +96,6 @@ class SecretAdmin(ServiceAdmin):
         return [str(secret) for secret in objs], {}, set(), []
 
     def create(self, *, actor: Principal, form: Any) -> Secret:
-        """Create a secret."""
         given = form.cleaned_data
         return write.create(
             actor=actor,

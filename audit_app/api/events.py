@@ -35,7 +35,6 @@ class EventDocument(serializers.Serializer[AuditEvent]):
     details = serializers.SerializerMethodField()
 
     def get_details(self, event: AuditEvent) -> dict[str, Any]:
-        """Return the event's details."""
         return parsed_details(event.details)
 
 

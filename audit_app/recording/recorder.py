@@ -89,7 +89,6 @@ class Receipt:
 
     @property
     def event_uuid(self) -> UUID:
-        """The event's uuid."""
         return UUID(self._event_uuid)
 
     @property

@@ -63,7 +63,6 @@ class KeptDigest:
         self.count += 1
 
     def hexdigest(self) -> str:
-        """Return the digest."""
         return self._hash.hexdigest()
 
 

@@ -154,7 +154,6 @@ class EnvironmentAdmin(ServiceAdmin):
         return ("name",) if obj else ()
 
     def create(self, *, actor: Principal, form: Any) -> Environment:
-        """Create an environment."""
         return environments.create_environment(actor=actor, **form.cleaned_data)
 
     def change(self, *, actor: Principal, row: Any, form: Any) -> Environment:
@@ -253,7 +252,6 @@ class GroupAdmin(ServiceAdmin):
     hidden = frozenset({"permissions"})
 
     def create(self, *, actor: Principal, form: Any) -> Group:
-        """Create a group."""
         return groups.create_group(actor=actor, name=form.cleaned_data["name"])
 
     def remove(self, *, actor: Principal, row: Any) -> None:

@@ -162,7 +162,6 @@ class TokenDocument(serializers.ModelSerializer[ServiceToken]):
         read_only_fields = fields
 
     def get_state(self, token: ServiceToken) -> str:
-        """Return its state."""
         return state_of(token)
 
     def get_genuine(self, token: ServiceToken) -> bool:

@@ -79,7 +79,6 @@ class ServiceTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unt
     name = "serviceToken"
 
     def get_security_definition(self, auto_schema: "AutoSchema") -> dict[str, Any]:  # noqa: ARG002 - the signature of drf-spectacular
-        """Return the security scheme."""
         return {"type": "http", "scheme": "bearer", "bearerFormat": "kpr_<public id>_<secret>"}
 
 
@@ -90,7 +89,6 @@ class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-
     name = "session"
 
     def get_security_definition(self, auto_schema: "AutoSchema") -> dict[str, Any]:  # noqa: ARG002 - the signature of drf-spectacular
-        """Return the security scheme."""
         return {"type": "apiKey", "in": "cookie", "name": "sessionid"}
 
 

@@ -90,5 +90,4 @@ class AccessRequest(AuthenticatedRow):
 
     @property
     def shown_state(self) -> str:
-        """Its state to show."""
         return shown_state(self.state, open_states={RequestState.ASKED}, expires_at=self.expires_at)

@@ -115,5 +115,4 @@ class Approval(AuthenticatedRow):
 
     @property
     def shown_state(self) -> str:
-        """Its state to show."""
         return shown_state(self.state, open_states=OPEN_STATES, expires_at=self.expires_at)

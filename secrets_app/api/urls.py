@@ -15,7 +15,6 @@ class IdConverter:
     regex = "[0-9]{1,18}"
 
     def to_python(self, value: str) -> int:
-        """Return the id."""
         return int(value)
 
     def to_url(self, value: int) -> str:
