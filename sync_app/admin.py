@@ -64,7 +64,7 @@ class TargetAdmin(ServiceAdmin):
 
     @admin.action(description="Sync now", permissions=["view"])
     def sync_now(self, request: HttpRequest, chosen: QuerySet[Target]) -> HttpResponse | None:
-        """Ask for a pass over each: who administers may not by that alone, and is told so."""
+        """Request a pass for each; administering alone is not sufficient, and the message states it."""
         return self._each(
             request,
             chosen,
@@ -121,7 +121,7 @@ class PlanItemAdmin(ServiceAdmin):
     list_filter = ("act", "state")
     list_select_related = ("plan",)
     search_fields = ("name",)
-    # A keyed digest, which tells nobody anything.
+    # A keyed digest, which reveals nothing.
     hidden: ClassVar[frozenset[str]] = frozenset({"token"})
 
 
@@ -186,7 +186,7 @@ class RotationPolicyAdmin(ServiceAdmin):
 
     @admin.action(description="Rotate now", permissions=["view"])
     def rotate_now(self, request: HttpRequest, policies: QuerySet[RotationPolicy]) -> HttpResponse | None:
-        """Ask for a rotation of each: who administers may not by that alone, and is told so."""
+        """Request a rotation for each; administering alone is not sufficient, and the message states it."""
         return self._each(
             request,
             policies,
@@ -244,7 +244,7 @@ class RotationAdmin(ServiceAdmin):
 
 @admin.register(Acknowledgement)
 class AcknowledgementAdmin(ServiceAdmin):
-    """Which version each consumer says it uses."""
+    """The version that each consumer confirmed."""
 
     list_display = ("consumer_name", "instance", "secret_id", "number", "acknowledged_at")
     search_fields = ("consumer_name", "instance")

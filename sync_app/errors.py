@@ -8,7 +8,7 @@ class SyncError(Exception):
 
 
 class TargetConflict(SyncError):
-    """What is stored now does not allow the change; the message says why and what to do."""
+    """The present state does not allow the change; the message states why and the remedy."""
 
 
 class NotTheActiveInstallation(TargetConflict):
@@ -28,9 +28,9 @@ class TargetInUse(TargetConflict):
 
 
 class BackendError(SyncError):
-    """Another system did not do what was asked; the message tells the operator what to do.
+    """Another system failed or refused a request; the message has the operator's remedy.
 
-    `permanent` says that trying again will not help until somebody changes something.
+    `permanent` means that a retry fails until something is changed.
     """
 
     permanent: ClassVar[bool] = True
@@ -58,7 +58,7 @@ class TargetBusy(BackendError):
 
 
 class TargetSealed(BackendError):
-    """Vault is sealed: somebody has to unseal it, and then it continues by itself."""
+    """Vault is sealed: an operator must unseal it; then the work continues automatically."""
 
     permanent = False
 
@@ -79,7 +79,7 @@ class CreateOvertaken(ChangedSinceRead):
     """Somebody wrote the name after our mark was put on it, maybe another worker: the mark stays for now."""
 
 
-# --- Somebody has to change something ---------------------------------------------------------
+# --- An operator must change something --------------------------------------------------------
 
 
 class BadDestination(BackendError):
@@ -114,7 +114,7 @@ OVERWROTE: Final = "overwrote a secret that was not ours"
 
 
 class Overwritten(BackendError):
-    """A write came over a secret that was not ours; the message says whether that is back.
+    """A write replaced a secret that was not owned; the message states whether it was restored.
 
     It begins with OVERWROTE: the secret stays failed with this message until it is adopted or gone.
     """
@@ -164,7 +164,7 @@ class NotResolvable(TargetConflict):
 
 
 class MembersUnknown(TargetConflict):
-    """Keeper cannot tell which members of a value an update touches; the message says why."""
+    """Keeper cannot determine the changed members of a value; the message states why."""
 
 
 class LeaseLost(SyncError):
@@ -183,7 +183,7 @@ class Unfinished(SyncError):
 
 
 class RotationConflict(SyncError):
-    """What is stored now does not allow the act; the message says why and what to do."""
+    """The present state does not allow the act; the message states why and the remedy."""
 
 
 class RotationInProgress(RotationConflict):
@@ -221,7 +221,7 @@ class OutcomeAmbiguous(BackendError):
 
 
 class LoginRefused(BackendError):
-    """A value that has to log in is refused by the server: somebody else changed it, or it is not there."""
+    """The server refuses a value that must log in: it was changed elsewhere, or the login does not exist."""
 
 
 class RightsMissing(BackendError):

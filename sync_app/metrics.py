@@ -37,7 +37,7 @@ def count_run(run: Run) -> None:
 def count_rotation(rotation: Rotation, *, was_served: bool) -> None:
     """Count a rotation that this worker ended, stopped, or brought so far that its value is served.
 
-    `was_served` says whether that was so before this worker had it.
+    `was_served` is the state before this worker had it.
     """
     if rotation.started_at and rotation.promoted_at and not was_served:
         ROTATION_SECONDS.observe((rotation.promoted_at - rotation.started_at).total_seconds())

@@ -23,7 +23,7 @@ class ExposureRequest(StrictSerializer):
 
 
 class ExposedDocument(serializers.Serializer[Any]):
-    """A secret that somebody knows and that is still served, and what would become of it."""
+    """A known secret that is still served, and the planned action."""
 
     secret = serializers.CharField(source="known.secret.name", read_only=True)
     secret_id = serializers.IntegerField(source="known.secret.pk", read_only=True)
@@ -56,7 +56,7 @@ class ResultDocument(serializers.Serializer[Any]):
 
 
 class ExposureDocument(serializers.Serializer[Any]):
-    """All that somebody knows and that is still served."""
+    """All known secrets that are still served."""
 
     who = serializers.CharField(read_only=True)
     secrets = ExposedDocument(many=True, read_only=True)
@@ -88,7 +88,7 @@ class ExposureView(SyncView):
         summary="What a person or token knows", parameters=[_WHO, _EMERGENCY], responses=ExposureDocument
     )
     def get(self, request: Request) -> Response:
-        """Return what is still served of what somebody has seen, where the actor may read the audit log."""
+        """Return the read values that are still served, where the actor may read the audit log."""
         reader = find_reader(actor=self.actor, name=request.query_params.get("who", ""))
         emergency = request.query_params.get("emergency", "") in {"1", "true", "True"}
         looked = preview(actor=self.actor, reader=reader, emergency=emergency)

@@ -69,7 +69,7 @@ class MembersView(SyncView):
         responses=documents.MemberChangeDocument(many=True),
     )
     def post(self, request: Request, environment: str, id: int, item: int) -> Response:
-        """Tell names without values, for an update that is still planned.
+        """Return names without values, for an update that is still planned.
 
         Two versions are opened for it, Keeper's last synced one and the one that would be written,
         and each is recorded as revealed. Nothing is read in the target.

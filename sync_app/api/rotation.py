@@ -148,7 +148,7 @@ class RotateView(RotationView):
         responses={202: documents.RotationDocument},
     )
     def post(self, request: Request, environment: str, id: int) -> Response:
-        """Queue a rotation; inside another one's grace it waits, and one that waits already is answered."""
+        """Queue a rotation; during another's grace period it waits; a waiting one is returned."""
         policy = self.policy(environment, id)
         rotation = request_rotation(actor=self.actor, policy=policy, **self.given(documents.RotationRequest))
         rotation.policy = policy
@@ -256,7 +256,7 @@ _INSTANCE: Final = OpenApiParameter("instance", str, description="Which of sever
 
 
 class AcknowledgeView(SyncView):
-    """What the consumers of a secret say they use."""
+    """The confirmations of a secret's consumers."""
 
     queryset = Acknowledgement.objects.none()
     serializer_class = documents.AcknowledgementDocument
@@ -277,7 +277,7 @@ class AcknowledgeView(SyncView):
         responses=documents.AcknowledgementDocument,
     )
     def post(self, request: Request, id: int) -> Response:
-        """Say which version one uses by now, so that retiring can wait for the slowest."""
+        """Confirm the version that the caller uses, so retiring can wait for the slowest consumer."""
         secret = find_secret(actor=self.actor, id=id)
         given = self.given(documents.AcknowledgementRequest)
         said = acknowledgements.acknowledge(
@@ -289,7 +289,7 @@ class AcknowledgeView(SyncView):
         summary="Take back what one confirmed", parameters=[_INSTANCE], responses={204: NO_CONTENT}
     )
     def delete(self, request: Request, id: int) -> Response:
-        """Say that one has ended, or an instance of one: retiring waits for it no longer."""
+        """Remove a consumer, or an instance of it: retiring no longer waits for it."""
         secret = find_secret(actor=self.actor, id=id)
         instance = request.query_params.get("instance", "")
         acknowledgements.withdraw(actor=self.actor, secret=secret, instance=instance)

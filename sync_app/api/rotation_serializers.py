@@ -186,7 +186,7 @@ class RehearsalDocument(serializers.Serializer[Any]):
 
 
 class AcknowledgementDocument(serializers.ModelSerializer[Acknowledgement]):
-    """What a consumer said last."""
+    """A consumer's last confirmation."""
 
     version = serializers.IntegerField(source="number", read_only=True)
 

@@ -19,7 +19,7 @@ MAX_TEXT = 8192
 
 
 class Texts(serializers.DictField):
-    """An object of texts; which names it has is the backend's to say."""
+    """An object of texts; the backend defines its names."""
 
     child = Text(max_length=MAX_TEXT)
 
@@ -91,7 +91,7 @@ class PlanRequest(StrictSerializer):
 
 
 class AdoptionRequest(StrictSerializer):
-    """Which secrets of the target are to be taken over, and what becomes of their values."""
+    """The secrets of the target to adopt, and the treatment of their values."""
 
     names = serializers.ListField(child=Text(max_length=MAX_NAME_LENGTH), min_length=1, max_length=MAX_NAMES)
     mode = serializers.ChoiceField(choices=[str(choice) for choice in Adoption])
@@ -158,7 +158,7 @@ class TargetDocument(serializers.ModelSerializer[Target]):
 
 
 class EntryDocument(serializers.ModelSerializer[SyncEntry]):
-    """How one secret stands at a target."""
+    """The state of one secret at a target."""
 
     state = serializers.CharField(read_only=True)
     ownership = serializers.CharField(read_only=True)

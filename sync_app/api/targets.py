@@ -226,7 +226,7 @@ class SyncNowView(WorkView):
 
 
 class EntryListView(SyncView):
-    """How each secret stands at a target."""
+    """The state of each secret at a target."""
 
     queryset = SyncEntry.objects.none()
     serializer_class = documents.EntryDocument

@@ -115,7 +115,7 @@ class Batch:
         """See that what was written is there, and store what became of every item."""
         overtaken = []
         for (work, job), answer in self._confirmed():
-            # What concerns the whole target says nothing about one item: it stays intended.
+            # An error of the whole target is no result for one item: it stays intended.
             if not isinstance(answer, STOPPING):
                 self._outcomes.answer(work, answer)
             if isinstance(answer, CreateOvertaken) and not work.was_there:
@@ -158,7 +158,7 @@ class Batch:
                 raise Unresolvable(refusal)
 
     def _intend(self, ready: list[Work]) -> None:
-        """Commit what is going to be tried, so that whoever continues knows that it may have happened."""
+        """Commit the intents, so a later worker knows that the writes may have happened."""
         for work in ready:
             # Made again: a stored one proves nothing, and that of the same write is the same.
             work.item.token = self._token(work)
@@ -244,7 +244,7 @@ class Batch:
             )
 
     def _shown(self, works: list[Work]) -> Mapping[str, Shown]:
-        """Return what the pass's own look, or a few requests, show of what is to be written over."""
+        """Return the state of the secrets to overwrite, from the pass's own look or a few requests."""
         names = {work.item.name for work in works}
         found = {name: self._tools.shown[name] for name in names & self._tools.shown.keys()}
         found = {name: shown for name, shown in found.items() if item_actions.is_recent(shown)}
@@ -293,7 +293,7 @@ class Batch:
         return item_actions.carry_out(self._tools.backend, task[1])
 
     def _confirmed(self) -> Iterator[tuple[Task, Done | BackendError]]:
-        """Yield the answers; a write that nobody has seen yet is looked at, many by few requests."""
+        """Yield the answers; unconfirmed writes are checked, many with few requests."""
         unseen = [(task, answer) for task, answer in self._answers if _is_unseen(answer)]
         yield from (pair for pair in self._answers if not _is_unseen(pair[1]))
         if not unseen:
@@ -306,7 +306,7 @@ class Batch:
                 yield task, answer
 
     def _give_up(self, overtaken: list[Job]) -> None:
-        """Take our marks off what somebody else wrote first.
+        """Remove our marks from secrets that another writer created first.
 
         Comes after `_save`, which a worker that was overtaken itself does not survive: the mark may
         be that of the worker in its place. One that stays proves nothing, since no entry claims it.

@@ -48,7 +48,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Done:
-    """What is there after an act, and the value where one was to be fetched."""
+    """The secret after an act, and the value if it was fetched."""
 
     seen: Seen
     copy: Copy | None = None
@@ -72,9 +72,9 @@ def shown(backend: Backend, names: Collection[str]) -> dict[str, Shown]:
 
 
 def confirm(backend: Backend, job: Job, done: Done, after: Shown | None) -> Done:
-    """See that what the system says it wrote is there, and came over what it was for.
+    """Verify that the reported write exists, and replaced the intended version.
 
-    Raises ChangedSinceRead if it is not there, and Overwritten if it came over something else.
+    Raises ChangedSinceRead if it does not exist, and Overwritten if it replaced something else.
     """
     now = after.seen if after is not None else None
     if now is None or not _is_seen(now, job, done):
@@ -113,7 +113,7 @@ def _create(backend: Backend, job: Job) -> Done:
 
 
 def give_up(backend: Backend, job: Job) -> None:
-    """Take our mark off a name that somebody else wrote first. Raises a BackendError."""
+    """Remove our mark from a name that another writer created first. Raises a BackendError."""
     now = backend.look(job.name)
     if now.mark == job.mark:
         backend.unmark(now)
@@ -138,7 +138,7 @@ def _update(backend: Backend, job: Job) -> Done:
 
 
 def _known(job: Job) -> Seen | None:
-    """Return what is to be written over if a look at many has just shown it, ours and as the plan saw it."""
+    """Return the secret to overwrite if a recent bulk look shows it owned and unchanged since the plan."""
     if job.shown is None or time.monotonic() - job.shown.at > FRESH_SECONDS:
         return None
     try:
@@ -149,7 +149,7 @@ def _known(job: Job) -> Seen | None:
 
 
 def _provable(backend: Backend, job: Job) -> Seen:
-    """Return what is to be written over: restored if need be, ours, and as the plan saw it."""
+    """Return the secret to overwrite: restored if necessary, owned, and unchanged since the plan."""
     if job.seen.presence is Presence.DELETED:
         return _restored(backend, job)
     if backend.update_proves_mark and len(job.marks) == 1:
@@ -237,7 +237,7 @@ def _adopt(backend: Backend, job: Job) -> Done:
     try:
         return Done(seen=backend.update(ours, job.value, token=job.token))
     except ChangedSinceRead:
-        # It stays somebody else's: no mark of ours is to keep others from it.
+        # It belongs to another writer: our mark must not block others.
         if now.mark is None:
             backend.unmark(ours)
         raise
@@ -276,7 +276,7 @@ def _is_ours(now: Seen, job: Job) -> bool:
 
 
 def _holds(backend: Backend, now: Seen, job: Job) -> bool:
-    """Return whether what is there is what this job writes."""
+    """Return whether the existing secret is what this job writes."""
     if now.version == job.token:
         return True
     copy = backend.read(job.name)

@@ -96,7 +96,7 @@ def open_versions(
 
 
 def _record_at_sources(actor: Principal, plan: Plan, versions: Sequence[SecretVersion]) -> None:
-    """Tell each other environment, in its own stream, which of its values go where."""
+    """Record for each other environment, in its own stream, which of its values are delivered where."""
     target = plan.target
     others = {version.secret.environment for version in versions} - {target.environment}
     for environment in sorted(others, key=lambda each: each.pk):

@@ -75,7 +75,7 @@ def follow(run: Run, *, lease: Lease | None = None) -> dict[str, BackendError]:
 
 
 def sentence(failed: Mapping[str, BackendError]) -> str:
-    """Return what an operator is told of those that did not follow."""
+    """Return the operator's message about failed labels."""
     shown = [f"{name}: {error}" for name, error in sorted(failed.items())]
     more = f"; and {len(shown) - _TOLD} more" if len(shown) > _TOLD else ""
     return f"AWSPENDING does not follow Keeper's pending value yet: {'; '.join(shown[:_TOLD])}{more}"

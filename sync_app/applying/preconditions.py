@@ -1,7 +1,7 @@
 """Looks at Keeper's side again before an item of a plan is carried out: its secret, our entry, the rights.
 
-Items are proved here as if they were new: they are rows that anybody who writes to the database
-could have made. The target's side is proved by the act itself (acts.py).
+Items are verified here as if they were new: a writer to the database could have forged them. The target's
+side is proved by the act itself (acts.py).
 """
 
 from collections.abc import Callable, Mapping

@@ -131,7 +131,7 @@ def carry_out(
 ) -> None:
     """Carry out a plan by this backend.
 
-    Raises Unfinished, SyncPaused, a BackendError, or ApprovalVoid where a second person is missing.
+    Raises Unfinished, SyncPaused, a BackendError, or ApprovalVoid if an approval is missing.
     """
     clearance = clearance_of(actor, plan)
     Plan.objects.filter(pk=plan.pk, state=PlanState.READY).update(state=PlanState.APPLYING)
@@ -172,7 +172,7 @@ def _work_off(tools: Tools, acts: tuple[Act, ...]) -> None:
             # Another worker is at it: what was not begun is not begun any more.
             raise
         except Exception:
-            # What is under way has happened: that is stored before the reason to stop is told.
+            # Acts in flight have happened: they are stored before the error is raised.
             _end(under_way)
             raise
         trouble = under_way.gather() if under_way else None
@@ -253,7 +253,7 @@ def _objection(plan: Plan) -> str:
 
 
 def _finish(plan: Plan, actor: Principal, lease: Lease | None) -> None:
-    """End a plan whose items are all accounted for, with the event that tells what became of them."""
+    """End a plan whose items are all done, with the event of their outcomes."""
     counts = outcome_counts(plan)
     failures = PlanItem.objects.filter(plan=plan, state=ItemState.FAILED).values_list("name", "error")
     told: list[Json] = [{"name": name, "error": error} for name, error in failures[:_LISTED_FAILURES]]

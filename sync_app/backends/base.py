@@ -36,7 +36,7 @@ class Mark:
 
 
 def mark_from(labels: Mapping[str, str]) -> Mark | None:
-    """Return the mark among labels; None if there is none, or one that nobody of ours wrote."""
+    """Return the mark among labels; None without one, or for one that Keeper did not write."""
     try:
         deployment, target, secret = (UUID(labels[key]) for key in MARK_KEYS)
     except (KeyError, ValueError):
@@ -48,7 +48,7 @@ def mark_from(labels: Mapping[str, str]) -> Mark | None:
 class Seen:
     """A secret of the target without its value.
 
-    `remote_id` tells it from another one of the same name (AWS: the ARN; Vault: path and time of
+    `remote_id` distinguishes it from another one of the same name (AWS: the ARN; Vault: path and time of
     creation), `version` from the same one with another value.
     """
 
@@ -97,8 +97,8 @@ class Shown:
 class FormField:
     """One field of a target's form.
 
-    `sensitive` ones are credentials, sealed and never shown again; `fixed` ones say where the
-    secrets lie, and never change. `lines` ones hold several lines, such as a certificate.
+    `sensitive` ones are credentials, sealed and never shown again; `fixed` ones locate the secrets, and
+    never change. `lines` ones hold several lines, such as a certificate.
     """
 
     name: str
@@ -133,13 +133,13 @@ class Backend(ABC):
     known_update_confirms: ClassVar[bool] = False
     # Whether `delete` deletes no version but the one in `seen`, whatever is written just before it.
     deletes_one_version: ClassVar[bool] = False
-    # Whether nobody else can have made the version that `next_version` names; else its value has to tell.
+    # Whether no other writer can create the version that `next_version` names; else its value decides.
     next_version_is_proof: ClassVar[bool] = False
-    # Whether a list that was read to its end shows everything that is there.
+    # Whether a list that was read to its end shows every existing secret.
     lists_everything: ClassVar[bool] = False
     # Whether `create` may leave it to the caller to see what it made.
     known_create_confirms: ClassVar[bool] = True
-    # Whether a version that is not served yet can stand beside the current one, under a stage of its own.
+    # Whether a pending version can exist beside the current one, under its own stage.
     keeps_pending: ClassVar[bool] = False
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:

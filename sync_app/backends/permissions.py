@@ -1,4 +1,4 @@
-"""What credentials need to be allowed in a target, and whether they are, as far as asking tells."""
+"""The permissions that credentials need in a target, and whether they have them, as far as can be tested."""
 
 from dataclasses import dataclass
 from enum import StrEnum

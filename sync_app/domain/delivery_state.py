@@ -1,4 +1,4 @@
-"""How a secret stands at a target, in the words that pages, API and alerts share."""
+"""The delivery states of a secret at a target, which pages, API and alerts share."""
 
 from enum import StrEnum
 from typing import Final
@@ -7,7 +7,7 @@ from sync_app.domain.reconciliation import Outcome
 
 
 class State(StrEnum):
-    """How a secret stands at one target, as of the last look."""
+    """The state of a secret at one target, as of the last check."""
 
     IN_SYNC = "in_sync"
     # Keeper's value is newer than what was last synced.
@@ -17,7 +17,7 @@ class State(StrEnum):
     CONFLICT = "conflict"
     MISSING = "missing"
     UNMANAGED = "unmanaged"
-    # It was ours, and what is there does not prove it any more: nothing is written over it.
+    # It was owned, and the existing secret no longer proves it: it is never overwritten.
     OWNERSHIP_LOST = "ownership_lost"
     REFUSED = "refused"
     FAILED = "failed"

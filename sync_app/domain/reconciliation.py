@@ -47,7 +47,7 @@ class Presence(StrEnum):
     PRESENT = "present"
     # A direct read found nothing.
     ABSENT = "absent"
-    # Not in a list, which may lag or be cut short; nobody has asked for the secret itself.
+    # Not in a list, which may lag or be incomplete; the secret itself was not requested.
     UNLISTED = "unlisted"
     # Deleted, but still within the recovery window, and holding its name.
     DELETED = "deleted"
@@ -141,9 +141,9 @@ class Base:
 class Item:
     """One secret on both sides.
 
-    `was_owned` says that our entry calls it ours, and the secret itself does not prove it.
-    `equal` says whether the values are equal, by keyed fingerprint; None where nobody compared,
-    which is never taken for equal.
+    `was_owned` means that our entry records it as owned, and the secret itself does not prove it.
+    `equal` says whether the values are equal, by keyed fingerprint; None without a comparison, which never
+    counts as equal.
     """
 
     keeper: Side
@@ -272,7 +272,7 @@ def _in_both(item: Item, rules: Rules) -> Decision:  # noqa: PLR0911  one return
     if item.equal:
         return Decision(Outcome.UNCHANGED, Reason.EQUAL)
     if item.base is None:
-        # No strategy settles this: nobody can tell which side is the newer one.
+        # No strategy resolves this: the newer side is unknown.
         return Decision(Outcome.CONFLICT, Reason.UNKNOWN_BASE)
     match item.keeper_changed, item.target_changed:
         case False, False if item.equal is False:

@@ -1,10 +1,10 @@
 """The states of a rotation, pure: what follows what, and what an operator may do where.
 
-Each step is an intent that was committed before its act, so that whoever finds the row knows what
-may have happened outside, and every act is repeatable:
+Each step is an intent that was committed before its act, so any worker that finds the row knows what may
+have happened outside, and every act is repeatable:
 
 waiting   nothing has begun (another one's grace, the window, a target that lags)
-prepare   nothing outside was changed; what will be set is about to be written down
+prepare   nothing outside was changed; the pending value is about to be stored
 set       the idle login may have the pending value, or not yet
 test      it has it; whether it logs in, with all rights, is being found out
 promote   it logs in; it is about to be served as current
@@ -88,7 +88,8 @@ def offered(step: Step, *, stopped: bool, reverted: bool, leaves: str = "") -> f
     """
     if step in ENDED:
         return frozenset({Act.RETIRE} if leaves else ())
-    # In its grace it is tried again by itself, unless it stopped there: cutting is no way to continue.
+    # In its grace it is retried automatically, unless it stopped there: ending the grace is no way to
+    # continue.
     acts = {Act.RETRY} if step is not Step.WAITING and (stopped or step is not Step.GRACE) else set()
     if step in SERVED and not reverted and (stopped or step is Step.GRACE):
         acts.add(Act.ROLL_BACK)

@@ -1,4 +1,4 @@
-"""The forms of the rotation pages; the rules themselves stand in the use cases."""
+"""The forms of the rotation pages; the rules are in the use cases."""
 
 from typing import Any, Final
 
@@ -108,7 +108,7 @@ class ConnectionForm(forms.Form):
         return self._named(_CREDENTIAL)
 
     def setting_fields(self) -> list[forms.BoundField]:
-        """Return the fields that say where and which."""
+        """Return the fields of location and logins."""
         return [self[name] for name in self.fields if name.startswith(_SETTING)]
 
     def credential_fields(self) -> list[forms.BoundField]:
@@ -135,7 +135,7 @@ class PolicyForm(CadenceForm, ConnectionForm):
 
 
 class PolicyFilterForm(forms.Form):
-    """The filters of the list of policies, as they stand in the address."""
+    """The filters of the list of policies, from its address."""
 
     state = forms.ChoiceField(
         required=False,

@@ -1,4 +1,4 @@
-"""The forms of the sync pages; the rules themselves stand in the use cases."""
+"""The forms of the sync pages; the rules are in the use cases."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -122,7 +122,7 @@ class DestinationForm(forms.Form):
         return _named(self.cleaned_data, _CREDENTIAL)
 
     def destination_fields(self) -> list[forms.BoundField]:
-        """Return the fields that say where."""
+        """Return the fields of the location."""
         return [self[name] for name in self.fields if name.startswith(_DESTINATION)]
 
     def credential_fields(self) -> list[forms.BoundField]:
@@ -184,7 +184,7 @@ class TargetForm(RulesForm, DestinationForm):
 
 
 class EntryFilterForm(forms.Form):
-    """The filters of a target's secrets, as they stand in the address."""
+    """The filters of a target's secrets, from its address."""
 
     q = forms.CharField(label="Search", required=False, max_length=200)
     state = forms.ChoiceField(

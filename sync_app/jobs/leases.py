@@ -1,7 +1,7 @@
 """Leases on runs, in the database's time: one worker at a time, and none forever.
 
-A claim is a conditional UPDATE that also raises the run's epoch. Whoever holds an older epoch
-finds out at its next write, which changes nothing.
+A claim is a conditional UPDATE that also raises the run's epoch. A worker with an older epoch detects it at
+its next write, which changes nothing.
 """
 
 import time
@@ -56,7 +56,7 @@ def database_now() -> datetime:
 
 
 def claimable(now: datetime) -> Q:
-    """Return the condition on runs that nobody is working on and that may be worked on now.
+    """Return the condition on runs that no worker holds and that may be worked on now.
 
     What is later than it can be was written before the clock was put back.
     """
@@ -130,7 +130,7 @@ class Lease:
             self.hold()
 
     def pulse_or_leave(self) -> None:
-        """Renew the lease as `pulse` does, where work may be left off. Raises LeaseLost, WorkerStops."""
+        """Renew the lease as `pulse` does, where work may stop. Raises LeaseLost, WorkerStops."""
         leave_off_if_asked()
         self.pulse()
 

@@ -65,7 +65,7 @@ class ItemState(StrEnum):
     INTENDED = "intended"
     DONE = "done"
     FAILED = "failed"
-    # Nothing was to be done, or either side moved since the plan was made.
+    # Nothing to do, or either side changed since the plan was made.
     SKIPPED = "skipped"
 
 
@@ -118,7 +118,7 @@ class Plan(AuthenticatedRow):
 
 
 class PlanItem(models.Model):
-    """What is to be done with one secret, and what became of it. Unchanged ones are only counted."""
+    """The planned act for one secret, and its outcome. Unchanged ones are only counted."""
 
     plan = models.ForeignKey(Plan, on_delete=models.CASCADE, related_name="items")
     name = ExactCharField(max_length=MAX_NAME_LENGTH)

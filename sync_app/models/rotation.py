@@ -1,4 +1,4 @@
-"""Rotation policies, each of one secret; their rotations; and which version each consumer says it uses."""
+"""Rotation policies, each of one secret; their rotations; and the version that each consumer confirmed."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -121,7 +121,7 @@ class Rotation(AuthenticatedRow):
     """One rotation under a policy, held by a lease in database time, at a step of `rotation.states`.
 
     `slot` says whether it is at work or waits behind the one that is; NULL once ended, so that a policy
-    has one of each. `epoch` grows with each claim: whoever holds an older one writes nothing any more.
+    has one of each. `epoch` grows with each claim: a worker with an older one can write nothing.
     A stopped one waits for an operator.
     """
 
@@ -148,11 +148,11 @@ class Rotation(AuthenticatedRow):
     step = models.CharField(max_length=12, choices=[(s, s) for s in Step], default=Step.WAITING)
     slot = models.CharField(max_length=8, choices=[(s, s) for s in Slot], null=True, default=Slot.WAITING)  # noqa: DJ001  NULLs are distinct
     trigger = models.CharField(max_length=12, choices=[(t, t) for t in Trigger])
-    # Without a grace, and regardless of windows and targets: somebody asked for it by name.
+    # Without a grace period, and regardless of windows and targets: explicitly requested.
     emergency = models.BooleanField(default=False)
     # The step at which it was given up, if that left a login valid: ended by the next rotation, or by hand.
     leaves = models.CharField(max_length=12, blank=True, default="")
-    # The value before is served again, and the new one is to be retired.
+    # The previous value is served again, and the new one will be retired.
     reverted = models.BooleanField(default=False)
     # An operator ended the grace early, or an emergency waits behind it.
     cut = models.BooleanField(default=False)
@@ -248,7 +248,7 @@ class Rotation(AuthenticatedRow):
         return self.to_number if self.reverted else self.from_number
 
     def begin_anew(self) -> None:
-        """Free it for any worker at once, after a decision; whoever is at it writes nothing any more."""
+        """Release it for any worker at once, after a decision; the present worker can no longer write."""
         self.epoch += 1
         self.attempts, self.problem = 0, ""
         self.lease_owner, self.lease_until = "", None
@@ -261,7 +261,7 @@ def _between(start: datetime | None, end: datetime | None) -> int | None:
 
 
 class Acknowledgement(AuthenticatedRow):
-    """Which version of a secret a consumer said that it uses; it can let a retirement wait."""
+    """The version of a secret that a consumer confirmed; it can delay a retirement."""
 
     MAC_LABEL: ClassVar[str] = "acknowledgement"
     MAC_COVERS: ClassVar[tuple[str, ...]] = (

@@ -21,7 +21,7 @@ class RunKind(StrEnum):
     APPLY = "apply"
     # Make a plan and carry it out.
     SYNC = "sync"
-    # Look at metadata only, and note how each secret stands.
+    # Read metadata only, and store the state of each secret.
     CHECK = "check"
 
 
@@ -50,9 +50,9 @@ class Trigger(StrEnum):
 class Run(AuthenticatedRow):
     """One piece of work on one target, held by a lease in database time.
 
-    It says in whose name the work is done, and so is authenticated. `active` is True while queued
+    It names the actor of the work, and so is authenticated. `active` is True while queued
     or running, else NULL, so that a target has one at a time.
-    `epoch` grows with each claim: whoever holds an older one writes nothing any more.
+    `epoch` grows with each claim: a worker with an older one can write nothing.
     """
 
     MAC_LABEL: ClassVar[str] = "sync-run"

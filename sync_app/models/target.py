@@ -147,7 +147,7 @@ _CLAIMED: Final = ("ownership", "remote_id", "base_keeper", "base_target", "base
 
 
 class SyncEntry(AuthenticatedRow):
-    """What Keeper knows of one name at one target: whose it is, what was last synced, how it stands.
+    """What Keeper stores of one name at one target: ownership, last synced versions, state.
 
     `base_*` are the versions of both sides when they last held the same value, empty while
     unknown. Whether a secret may be touched is decided by `ownership` and the mark on the secret.

@@ -48,7 +48,7 @@ class Finding:
     problem: str = ""
     # Whether Keeper's secret is gone although Keeper did not delete it.
     lost: bool = False
-    # Our entry of a secret that Keeper withdrew, where somebody else has the name by now.
+    # Our entry of a withdrawn secret whose name now belongs to another writer.
     given_up: SyncEntry | None = None
     # Whether the entry was about to be created, and knows again what it knew of the secret that is there.
     was_there: bool = False
@@ -64,7 +64,7 @@ class Finding:
         return ownership(target, self.entry, self.seen, secret=secret)
 
     def was_owned(self, target: Target) -> bool:
-        """Return whether our entry calls it ours, and what is there does not prove it."""
+        """Return whether our entry records it as owned, and the existing secret does not prove it."""
         claimed = self.entry is not None and self.entry.ownership != Ownership.NONE
         return claimed and self.ownership(target) is Ownership.NONE
 
@@ -109,7 +109,7 @@ def survey(target: Target, backend: Backend, *, pulse: Callable[[], None] = no_p
 def survey_of(
     target: Target, backend: Backend, names: Iterable[str], *, pulse: Callable[[], None] = no_pulse
 ) -> dict[str, Finding]:
-    """Return what is known of some names, each looked at by itself."""
+    """Return the state of some names, each read separately."""
     held = local_state.held_of(target.environment, list(names))
     found = {name: Finding(name=name, held=held.get(name)) for name in names}
     for entry in _entries(target):
@@ -123,7 +123,7 @@ def survey_of(
 def look_again(
     backend: Backend, findings: Iterable[Finding], *, pulse: Callable[[], None] = no_pulse
 ) -> None:
-    """Look at each of these names by itself, and note what could not be read."""
+    """Read each of these names separately, and note those that could not be read."""
     for finding, answer in each(lambda finding: backend.look(finding.name), findings, pulse=pulse):
         if isinstance(answer, BackendError):
             finding.problem = str(answer)
@@ -139,7 +139,7 @@ def compare(
     pulse: Callable[[], None] = no_pulse,
     everything: bool = False,
 ) -> None:
-    """Find out which values are equal, where versions do not tell, by reading the target's.
+    """Compare values whose versions do not decide, by reading the target's.
 
     What the target holds is compared with Keeper's keyed fingerprint and forgotten. With
     `everything` (what a person asked for by name) also where the rules would not ask.

@@ -1,4 +1,4 @@
-"""Tells which members of a JSON or YAML value an update touches: on demand, recorded, and never a value.
+"""Shows the members of a JSON or YAML value that an update changes: on demand, recorded, and never a value.
 
 Names of members may themselves be secret, and plans are shown to viewers: so they are no part of a plan.
 """
@@ -43,7 +43,7 @@ def member_changes(*, actor: Principal, item: PlanItem) -> list[Part]:
 
 
 def may_be_told(item: PlanItem, secret: Secret | None) -> bool:
-    """Return whether an item is one whose members can be asked for, as far as its rows tell."""
+    """Return whether an item's members can be requested, as far as its rows show."""
     planned = item.act == Act.UPDATE and item.state == ItemState.PLANNED
     return planned and secret is not None and secret.secret_type in WITH_MEMBERS
 

@@ -41,7 +41,7 @@ from sync_app.targets.principals import principal_of, require_usable
 
 
 def check(run: Run, *, lease: Lease | None = None) -> dict[str, int]:
-    """Note how each secret stands; return how many stand how.
+    """Store the state of each secret; return the number in each state.
 
     Raises a BackendError if the target cannot be listed to its end, Forbidden or Invisible,
     TargetConflict or Tampered, KeyUnavailable.
@@ -53,7 +53,7 @@ def check(run: Run, *, lease: Lease | None = None) -> dict[str, int]:
 
 
 def look(target: Target, *, backend: Backend, lease: Lease | None = None) -> dict[str, int]:
-    """Note by this backend how each secret of a target stands; return how many stand how."""
+    """Store the state of each secret of a target, read by this backend; return the number in each state."""
     found = survey(target, backend, pulse=lease.pulse_or_leave if lease else no_pulse)
     drawn = synced(target, found, coverage=Coverage(keeper=True, target=True))
     refuse_references(target, drawn)
@@ -64,7 +64,7 @@ def look(target: Target, *, backend: Backend, lease: Lease | None = None) -> dic
 
 
 def _is_open(target: Target, finding: Finding) -> bool:
-    """Return whether metadata do not tell how a secret stands."""
+    """Return whether metadata alone do not determine a secret's state."""
     return claim_of(target, finding) is not None or (finding.base is None and needs_reading(target, finding))
 
 
@@ -144,9 +144,9 @@ def new_plan(*, actor: Principal, target: Target, kind: PlanKind, options: Mappi
 def make_plan(run: Run, *, lease: Lease | None = None) -> dict[str, Shown]:
     """Make the plan of a run; that of a scheduled run is stored first.
 
-    Return what was seen of what is to be written over, for whoever carries the plan out at once.
-    Raises a BackendError if a side cannot be listed to its end, Forbidden or Invisible if
-    whoever started the run may do it no longer, TargetConflict or Tampered, KeyUnavailable.
+    Return the observed state of the secrets to overwrite, for an immediate apply.
+    Raises a BackendError if a side cannot be listed to its end, Forbidden or Invisible if the user who
+    started the run lost the right, TargetConflict or Tampered, KeyUnavailable.
     """
     actor = principal_of(run)
     plan = run.plan or _attached(run, actor, lease)
@@ -161,7 +161,7 @@ def make_plan(run: Run, *, lease: Lease | None = None) -> dict[str, Shown]:
 def draw(plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None = None) -> dict[str, Shown]:
     """Look at both sides of the plan's target by this backend, decide, and store the plan.
 
-    Return what was seen of what is to be written over, as of when the look began.
+    Return the observed state of the secrets to overwrite, as of the start of the look.
     """
     pulse = lease.pulse_or_leave if lease else no_pulse
     began = time.monotonic()
@@ -269,7 +269,7 @@ def _scoped(target: Target, names: Iterable[Any]) -> list[str]:
 def _attached(run: Run, actor: Principal, lease: Lease | None) -> Plan:
     with transaction.atomic():
         if lease:
-            # Whoever was overtaken would put an empty plan in the place of the one at work.
+            # An overtaken worker would replace the plan at work by an empty one.
             lease.hold()
         run.plan = new_plan(actor=actor, target=run.target, kind=PlanKind.SYNC, options={})
         run.save(update_fields=["plan"])

@@ -1,4 +1,4 @@
-"""Writes entries: what Keeper knows of each name at a target, and how it stands."""
+"""Writes entries: what Keeper stores of each name at a target, and its state."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final

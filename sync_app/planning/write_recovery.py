@@ -45,7 +45,7 @@ def recognise(
     for finding, answer in each(lambda finding: backend.read(finding.name), questions, pulse=pulse):
         claim = found[finding.name]
         if isinstance(answer, ValueUnusable):
-            # Keeper writes nothing like that: it is somebody else's.
+            # Keeper never writes this: it belongs to another writer.
             continue
         if isinstance(answer, BackendError):
             finding.problem = str(answer)

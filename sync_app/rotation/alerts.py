@@ -23,12 +23,12 @@ STOPPED: Final = "rotation.stopped"
 OVERDUE: Final = "rotation.overdue"
 WAITS: Final = "rotation.waits"
 _LONG: Final = timedelta(days=1)
-# After so many attempts, about a minute, somebody is told although it is still tried.
+# After so many attempts, about a minute, an alert is raised although retries continue.
 _ATTEMPTS: Final = 5
 
 
 def after_work(rotation: Rotation) -> None:
-    """Tell how a rotation stands that a worker has just left; calling it again tells nothing twice."""
+    """Raise or close alerts after a worker's turn on a rotation; a repeated call sends nothing twice."""
     if rotation.stopped_at is not None:
         _raise(rotation.policy, STOPPED, "the rotation stopped", rotation.problem)
     elif rotation.problem and rotation.attempts >= _ATTEMPTS:

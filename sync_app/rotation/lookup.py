@@ -1,4 +1,4 @@
-"""Finds policies and rotations for an actor: what one may not see is as absent as what does not exist."""
+"""Finds policies and rotations for an actor: one that they may not see counts as missing."""
 
 from typing import NoReturn
 

@@ -1,4 +1,4 @@
-"""How a policy stands, in the words that pages, panel and alerts share."""
+"""The status of a policy, which pages, panel and alerts share."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
@@ -28,7 +28,7 @@ class Standing(StrEnum):
 
 
 def standing_of(policy: RotationPolicy, rotation: Rotation | None, now: datetime) -> Standing:
-    """Return how a policy stands, given its rotation at work if there is one."""
+    """Return the status of a policy, given its rotation at work, if any."""
     if rotation is not None:
         if rotation.stopped_at is not None:
             return Standing.STOPPED
@@ -43,7 +43,7 @@ def standing_of(policy: RotationPolicy, rotation: Rotation | None, now: datetime
 
 
 def having(standing: str, now: datetime) -> Q:
-    """Return the condition on policies that stand so; each is one that lists can be narrowed to."""
+    """Return the condition on policies with a status; each is a filter of lists."""
     working = Rotation.objects.filter(slot=Slot.WORKING)
     awake = Q(suspended_at__isnull=True)
     conditions = {

@@ -90,7 +90,7 @@ class AbLogins(Rotator):
         return Probe(Answer.ACCEPTED)
 
     def retire(self, value: str, *, current: str, fence: Fence) -> None:
-        """Give the old login a password that nobody knows, and see the old one refused."""
+        """Give the old login a random password that is not stored, and verify that the old one is refused."""
         username = self._credential(value).username
         self._refuse_current(username, current)
         self._change(username, new_password(), fence=fence, locked=True)
@@ -101,7 +101,7 @@ class AbLogins(Rotator):
             )
 
     def withdraw(self, pending: Pending, *, current: str, fence: Fence) -> None:
-        """Give the idle login a password that nobody knows."""
+        """Give the idle login a random password that is not stored."""
         if pending.value is None:
             raise ValueUnusable("there is no pending value")
         self.retire(pending.value, current=current, fence=fence)

@@ -105,7 +105,7 @@ class AwsIam(Rotator):
         return self._user
 
     def prepare(self, current: str) -> Pending:
-        """Return the ids of the keys that are there, so that a new one will be told from them."""
+        """Return the ids of the existing keys, to distinguish a new one."""
         used = self._key(current)
         keys = self._keys()
         self._room(keys, used)
@@ -192,7 +192,7 @@ class AwsIam(Rotator):
     def _delete_lost(self, pending: Pending, used: str, fence: Fence) -> None:
         """Delete the one key that is new and was never used.
 
-        Raises OutcomeAmbiguous if there are several, or somebody uses it.
+        Raises OutcomeAmbiguous if there are several, or it is in use.
         """
         keys = self._keys()
         if used not in keys:

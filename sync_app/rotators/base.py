@@ -18,11 +18,11 @@ from sync_app.errors import LeaseLost
 
 
 class Answer(StrEnum):
-    """What a server says to a login."""
+    """A server's answer to a login."""
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
-    # No answer, or one that says nothing about the secret. Never taken for one of the others.
+    # No answer, or one that proves nothing about the secret. Never treated as one of the others.
     UNKNOWN = "unknown"
 
 
@@ -90,7 +90,7 @@ class Rotator(ABC):
     label: ClassVar[str]
     settings_fields: ClassVar[tuple[FormField, ...]]
     admin_fields: ClassVar[tuple[FormField, ...]]
-    # Whether a probe can tell that a value works. Without it current and previous are both offered.
+    # Whether a probe can verify a value. Without it current and previous are both offered.
     promises_login: ClassVar[bool] = True
     # For how long after a change a refusal may mean that it has not reached every server yet.
     settling_seconds: ClassVar[int] = 0

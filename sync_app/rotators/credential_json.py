@@ -13,7 +13,7 @@ from sync_app.errors import ValueUnusable
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseCredential:
-    """What of a value a login needs; where it goes is the policy's to say, not the value's."""
+    """The fields of a value that a login needs; the policy, not the value, decides the server."""
 
     username: str
     password: str = field(repr=False)

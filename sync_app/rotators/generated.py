@@ -1,4 +1,4 @@
-"""A new value for a secret that Keeper alone knows of: no system is told, so no login is promised.
+"""A new value for a secret of no other system: no request is sent, so no login can be tested.
 
 Consumers are offered current and previous, and whoever checks the value takes both.
 """
@@ -55,14 +55,14 @@ class GeneratedValue(Rotator):
         return Pending(login="", value=generate(self.settings["kind"], self._options).value)
 
     def set(self, pending: Pending, *, current: str, fence: Fence) -> str:
-        """Return the value in `pending`; no system is told."""
+        """Return the value in `pending`; no request is sent."""
         if pending.value is None:
             raise ValueUnusable("there is no pending value")
         fence.hold()
         return pending.value
 
     def probe(self, value: str) -> Probe:
-        """Say that nobody can know."""
+        """Return that the result is unknown."""
         return Probe(Answer.UNKNOWN, "a generated value is not tied to a login that could be tried")
 
     def missing_rights(self, value: str, *, current: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Sections of reports on delivery and rotation: how targets stand, and what policies did."""
+"""Sections of reports on delivery and rotation: the status of targets, and the results of policies."""
 
 from collections.abc import Iterator
 from itertools import islice

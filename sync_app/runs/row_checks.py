@@ -1,4 +1,4 @@
-"""The integrity checks of sync: whatever says where values go must be as Keeper wrote it, and open."""
+"""The integrity checks of sync: deciding rows are genuine, and credentials open."""
 
 from collections.abc import Iterator
 from typing import Final, TypeVar

@@ -1,4 +1,4 @@
-"""Carries runs out: claims them, tries again where that can help, and says how the target fares."""
+"""Executes runs: claims them, retries transient failures, and stores the target's status."""
 
 import logging
 import os
@@ -50,8 +50,8 @@ logger = logging.getLogger(__name__)
 def request_sync(*, actor: Principal, target: Target, trigger: Trigger = Trigger.PERSON) -> Run:
     """Queue a pass that plans and carries out what it planned.
 
-    Raises Forbidden or Invisible, RunInProgress, SyncPaused, TargetConflict or Tampered, and Conflict
-    in a protected environment, where a second person sees the plan first.
+    Raises Forbidden or Invisible, RunInProgress, SyncPaused, TargetConflict or Tampered, and Conflict in a
+    protected environment, where the plan needs an approval first.
     """
     require_on(actor=actor, action=Action.TARGET_APPLY, target=target)
     require_usable(target)
@@ -60,7 +60,7 @@ def request_sync(*, actor: Principal, target: Target, trigger: Trigger = Trigger
 
 
 def request_check(*, actor: Principal, target: Target, trigger: Trigger = Trigger.PERSON) -> Run:
-    """Queue a look at how each secret stands, by metadata only. Raises as `request_sync` does."""
+    """Queue a check of each secret's state, by metadata only. Raises as `request_sync` does."""
     require_on(actor=actor, action=Action.TARGET_PLAN, target=target)
     require_usable(target)
     return enqueue(actor=actor, target=target, kind=RunKind.CHECK, trigger=trigger)
@@ -148,7 +148,7 @@ def _wait_for_resumption(lease: Lease) -> None:
 
 
 def _work(run: Run, lease: Lease) -> str:
-    """Do what the run is for; return what is to be told although it succeeded."""
+    """Do the run's work; return a notice for a success with a remark."""
     if run.kind == RunKind.CHECK:
         planning_service.check(run, lease=lease)
         return ""

@@ -80,7 +80,7 @@ def mend_due_times() -> None:
 
 
 def retry_at(target: Target) -> datetime | None:
-    """Return until when no pass of a target is started by itself: None unless its last pass failed.
+    """Return until when no pass of a target starts automatically: None unless its last pass failed.
 
     A person's pass and new credentials do not wait for it.
     """
@@ -111,7 +111,7 @@ def _start(target: Target, now: datetime) -> None:
     if waits and now < waits:
         mine.update(due_at=waits)
         return
-    # Together: whoever dies between the two would have taken the pass away.
+    # In one transaction: a crash between the two would lose the pass.
     with suppress(SyncPaused), transaction.atomic():
         if mine.update(due_at=after):
             _queue(actor, target, now)

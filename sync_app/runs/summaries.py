@@ -1,4 +1,4 @@
-"""What operators are told of plans and targets, as plain figures and sentences without values."""
+"""Summaries of plans and targets for operators: figures and sentences without values."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -55,7 +55,7 @@ class PlanReport:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetReport:
-    """A target, and how many of its secrets stand how."""
+    """A target, and the number of its secrets in each state."""
 
     environment: str
     name: str
@@ -99,7 +99,7 @@ def plan_report(plan: Plan) -> PlanReport:
 
 
 def target_report(target: Target) -> TargetReport:
-    """Return a target as it stands now."""
+    """Return a target's present summary."""
     now = Target.objects.defer("credentials").get(pk=target.pk)
     return TargetReport(
         environment=target.environment.name,
@@ -116,7 +116,7 @@ def target_report(target: Target) -> TargetReport:
 
 
 def state_counts(target: Target) -> dict[str, int]:
-    """Return how many of a target's secrets stand how, in one statement."""
+    """Return the number of a target's secrets in each state, with one statement."""
     rows = SyncEntry.objects.filter(target=target).values_list("state").annotate(number=Count("pk"))
     return {str(state): number for state, number in rows.order_by("state")}
 

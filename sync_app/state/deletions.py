@@ -18,7 +18,7 @@ BEYOND_BUDGET = "beyond_budget"
 def budget(target: Target, *, besides: Plan | None = None) -> DeletionBudget:
     """Return a target's budget, with what its passes deleted within the window, but for this plan.
 
-    A deletion whose outcome nobody knows, or that failed after it was tried, may have happened: it counts.
+    A deletion with an unknown outcome, or that failed after it was tried, may have happened: it counts.
     """
     since = database_now() - timedelta(hours=settings.KEEPER_DELETION_WINDOW_HOURS)
     ended = Q(state__in=(ItemState.DONE, ItemState.FAILED), finished_at__gt=since)

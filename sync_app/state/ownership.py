@@ -57,7 +57,7 @@ def is_same(entry: SyncEntry, seen: Seen | None) -> bool:
 
 
 def overwrote(entry: SyncEntry) -> bool:
-    """Return whether a write of ours came over somebody else's secret of this name."""
+    """Return whether our write replaced another writer's secret of this name."""
     return entry.state == State.FAILED and entry.reason.startswith(OVERWROTE)
 
 

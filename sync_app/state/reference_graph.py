@@ -1,4 +1,4 @@
-"""What secrets refer to, directly and through others, as it stands now; no value is read here."""
+"""What secrets refer to now, directly and through others; no value is read here."""
 
 import hashlib
 from collections import defaultdict

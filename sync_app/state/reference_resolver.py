@@ -27,7 +27,7 @@ _TOO_FAR: Final = f"leads through more than {MAX_DEPTH} others"
 
 
 class Unresolvable(SyncError):
-    """The references of a value cannot be filled in; the message says why, and names no secret."""
+    """The references of a value cannot be resolved; the message states why, and names no secret."""
 
 
 class Rights:
@@ -39,7 +39,7 @@ class Rights:
         self._consents: list[ReferenceConsent] | None = None
 
     def refusal(self, resolution: Resolution | None) -> str:
-        """Say why a secret's references may not be filled in; empty if they may.
+        """Return why a secret's references may not be resolved; empty if they may.
 
         The last writer of the secret, and of each one on the way, must have the right to reveal
         what it names, and each environment must have consented to the target.

@@ -19,7 +19,7 @@ from sync_app.models import Run, SyncEntry, Target
 from sync_app.models.run import WRITING, RunState
 
 RUN_FAILED: Final = "sync.run_failed"
-# Values are in step, and something beside them is not: the run's sentence says what.
+# Values are synced, but a label is not: the run's notice names it.
 NOTICED: Final = "sync.noticed"
 # Of each state what one secret does, what several do, and how the sentence continues.
 _WORDS: Final = {
@@ -34,7 +34,7 @@ _WORDS: Final = {
     State.REFUSED: ("was", "were", "refused"),
     State.FAILED: ("could", "could", "not be synced"),
 }
-# After so many attempts, about a minute, somebody is told although the run still tries.
+# After so many attempts, about a minute, an alert is raised although the run still retries.
 _ATTEMPTS: Final = 5
 # One kind of alert for each state that someone has to look at.
 KINDS: Final = {state: f"sync.{state}" for state in _WORDS}
@@ -43,7 +43,7 @@ KINDS: Final = {state: f"sync.{state}" for state in _WORDS}
 def after_run(run: Run) -> None:
     """Tell what a run found that a worker has just left, and what is over.
 
-    Call it outside the run's own transaction; calling it again tells nothing twice.
+    Call it outside the run's own transaction; a repeated call sends nothing twice.
     """
     target = run.target
     if run.state == RunState.FAILED or _keeps_failing(run):
@@ -61,7 +61,7 @@ def after_run(run: Run) -> None:
 
 
 def after_removal(target: Target) -> None:
-    """Close what was told of a target, in the transaction that removes it."""
+    """Close a target's alerts, in the transaction that removes it."""
     _close(target, [RUN_FAILED, NOTICED, *KINDS.values()], what="removed")
 
 

@@ -1,7 +1,7 @@
-"""What a second person decides on before anything is synced in a protected environment.
+"""Approvals before a sync in a protected environment.
 
-Scheduled passes need nobody: making a target automatic was approved, once, with its rules. A plan that
-a person applies is approved as it stands, item by item.
+Scheduled passes need no approval: making a target automatic was approved, once, with its rules. A plan that
+a user applies is approved item by item.
 """
 
 import hashlib
@@ -66,7 +66,7 @@ def cleared_to_resolve(actor: Principal, item: PlanItem, options: dict[str, Json
 
 
 def cleared_to_change(actor: Principal, target: Target, rules: dict[str, Json]) -> Clearance | None:
-    """Return the clearance to change the rules of a target that syncs by itself; None if it needs none."""
+    """Return the clearance to change the rules of an automatic target; None if it needs none."""
     if not _widens(actor, target, rules):
         return None
     proposal = Proposal(
@@ -100,13 +100,13 @@ def cleared_to_confirm(actor: Principal, target: Target, system: str) -> Clearan
 
 
 def refuse_widened_meanwhile(actor: Principal, stored: Target, rules: dict[str, Json]) -> None:
-    """Refuse a change that needs a second person by now. Raises Conflict."""
+    """Refuse a change that needs an approval by now. Raises Conflict."""
     if _widens(actor, stored, rules):
         raise Conflict("The target, or its environment, was changed meanwhile: look again.")
 
 
 def refuse_unattended(actor: Principal, target: Target) -> None:
-    """Refuse what would let a target of a protected environment write without a second person.
+    """Refuse a change that would let a target of a protected environment write without an approval.
 
     Raises Conflict.
     """

@@ -131,7 +131,7 @@ class AwsSecretsManager(Backend):
             token = {"NextToken": page["NextToken"]}
 
     def look(self, name: str) -> Seen:
-        """Return what DescribeSecret says about a name."""
+        """Return the result of DescribeSecret for a name."""
         path = self._path(name)
         return self._described(name, path) or Seen(name=name, presence=Presence.ABSENT)
 

@@ -48,7 +48,7 @@ class AwsConnection:
             session.close()
 
     def account(self) -> str:
-        """Return the account: the assumed role's, or what STS says, which takes no permission."""
+        """Return the account: the assumed role's, or the answer of STS, which needs no permission."""
         if not self._account:
             client = self._guarded("sts", self._lent)
             self._account = plain(self.ask("sts:GetCallerIdentity", client.get_caller_identity)["Account"])

@@ -1,4 +1,4 @@
-"""Reads what Secrets Manager says about a secret besides its value."""
+"""Parses the metadata of Secrets Manager."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,12 +10,12 @@ CURRENT: Final = "AWSCURRENT"
 
 
 def listed(name: str, entry: Mapping[str, Any]) -> Seen:
-    """Return what an entry of ListSecrets says."""
+    """Parse an entry of ListSecrets."""
     return seen_in(name, entry, entry.get("SecretVersionsToStages", {}))
 
 
 def seen_in(name: str, entry: Mapping[str, Any], stages: Mapping[str, Any]) -> Seen:
-    """Return what a reply says; `stages` are the labels of each version."""
+    """Parse a reply; `stages` are the labels of each version."""
     current = [version for version, labels in stages.items() if CURRENT in labels]
     tags = {tag["Key"]: tag["Value"] for tag in entry.get("Tags") or []}
     return Seen(

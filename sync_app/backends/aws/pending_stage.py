@@ -19,9 +19,9 @@ Ask = Callable[[str, Callable[[], Any]], Any]
 
 
 def put(client: "SecretsManagerClient", ask: Ask, seen: Seen, value: str, *, token: str) -> bool:
-    """Put a version as pending beside the current one; False if somebody else's is pending there.
+    """Store a pending version beside the current one; False if another writer's is pending there.
 
-    The label of a version that somebody else put there is never taken away from it.
+    The label is never removed from another writer's version.
     """
     stages = _stages(client, ask, seen)
     holders = [version for version, labels in stages.items() if STAGE in labels]

@@ -1,7 +1,7 @@
 """The permissions that the sync needs in AWS, tried on a secret that does not exist.
 
-AWS decides whether a request is allowed before it looks for the secret: who may do it is told
-that there is none, and nothing changes. What makes something cannot be tried in this way.
+AWS decides whether a request is allowed before it looks for the secret: an allowed request is answered with
+"not found", and nothing changes. Creation cannot be tried this way.
 """
 
 from collections.abc import Callable, Iterator

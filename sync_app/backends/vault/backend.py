@@ -6,7 +6,7 @@ Policy, with mount `secret` and prefix `team`: on `secret/data/team/*` create, u
 `secret/config`, if possible, read; on `secret/detailed-metadata/team/*`
 list, where the server has it (OpenBao), or a list costs one read a secret.
 
-A secret is an object with the one key `value`; others are read by nobody and never overwritten.
+A secret is an object with the one key `value`; others are not read and never overwritten.
 """
 
 import hmac
@@ -79,7 +79,7 @@ class VaultKv2(Backend):
     )
     writes_per_second: ClassVar[float] = 500
     update_proves_mark: ClassVar[bool] = True
-    # A check-and-set does not tell a secret from another one with a version of that number.
+    # A check-and-set does not distinguish a secret from another one with a version of that number.
     known_update_confirms: ClassVar[bool] = False
     known_create_confirms: ClassVar[bool] = False
     lists_everything: ClassVar[bool] = True
@@ -169,7 +169,7 @@ class VaultKv2(Backend):
                     yield seen
 
     def look(self, name: str) -> Seen:
-        """Return what the metadata of a name says."""
+        """Parse the metadata of a name."""
         return self._looked(name, self._prefix.path(name))
 
     def glance(self, names: Collection[str]) -> dict[str, Seen]:
@@ -208,7 +208,7 @@ class VaultKv2(Backend):
         """Mark the empty name, then write its first version with cas=0.
 
         In this order a crash in between leaves a mark without a value, never a value without a
-        mark. Raises CreateOvertaken if somebody else's first version came in between.
+        mark. Raises CreateOvertaken if another writer's first version came in between.
         """
         path = self._prefix.path(name)
         now = self.look(name)
@@ -226,7 +226,7 @@ class VaultKv2(Backend):
             raise CreateOvertaken(_OVERTAKEN) from None
         made = Seen(name=name, presence=Presence.PRESENT, version=_version(answer), mark=mark)
         if not _carries(answer, mark):
-            # Somebody removed the marked name just before: this first version is ours.
+            # The marked name was removed just before: this first version is ours.
             self.mark(made, mark)
         return made if known else self.look(name)
 

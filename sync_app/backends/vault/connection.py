@@ -1,4 +1,4 @@
-"""Asks Vault and OpenBao: signs in, refuses what is no KV version 2, and says what an answer means."""
+"""Asks Vault and OpenBao: signs in, refuses other mounts than KV version 2, and translates answers."""
 
 import threading
 from collections.abc import Mapping
@@ -61,7 +61,7 @@ class VaultConnection:
             try:
                 self._send("POST", "auth/token/revoke-self")
             except BackendError:
-                # It ends by itself when its time is up.
+                # It expires automatically.
                 self._ready = False
         self._adapter.close()
 
@@ -109,7 +109,7 @@ class VaultConnection:
         try:
             reply = self._send("GET", f"sys/internal/ui/mounts/{self._mount}")
         except PermissionMissing:
-            # Vault tells nobody which mounts there are, who has no permission below one.
+            # Vault hides a mount from a token without a permission below it.
             raise MountMissing(f"no mount {self._mount}, or the token's policy names nothing in it") from None
         engine = reply["data"] if reply else {}
         # Vault also answers for paths below a mount, where `data/x` would be a secret's name.
@@ -152,7 +152,7 @@ class VaultConnection:
             return error
         found = translated("GET", path, response.status, _errors(_body(response)))
         if not found.permanent:
-            # Busy or sealed: that says nothing about the token.
+            # Busy or sealed: no result for the token.
             return found
         return CredentialsRejected(
             "Vault does not know the token, or it has expired: sign in again for a new one"

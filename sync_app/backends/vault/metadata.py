@@ -1,4 +1,4 @@
-"""Reads what Vault says about a secret besides its value."""
+"""Parses the metadata of Vault."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from sync_app.domain.reconciliation import Presence
 
 
 def seen_in(name: str, metadata: Mapping[str, Any]) -> Seen:
-    """Return what the metadata of a name says about its newest version."""
+    """Parse the metadata of a name's newest version."""
     number = metadata["current_version"]
     versions = metadata["versions"]
     version, before = versions.get(str(number)), versions.get(str(number - 1))

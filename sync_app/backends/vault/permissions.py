@@ -37,7 +37,7 @@ def asked_paths(mount: str, start: str) -> list[str]:
 
 
 def judged(mount: str, start: str, answer: Mapping[str, Any] | None) -> Iterator[Permission]:
-    """Yield each capability with what Vault says of it; None: it does not say."""
+    """Yield each capability with Vault's answer; None: no answer."""
     for kind, name, capability, need in _NEEDED:
         path = _path(mount, kind, start, name)
         shown = f"{capability} on {_path(mount, kind, start, '*' if name else '')}"

@@ -1,7 +1,7 @@
 """Writes to a KV version 2 engine, and takes back what came over a secret that was not ours.
 
-A check-and-set of Vault compares the number of a version and nothing else. Where somebody removes a secret
-and makes it again, or restores a snapshot, the number is the same and the secret is another: that shows only
+A check-and-set of Vault compares the number of a version and nothing else. After a secret was deleted and
+created again, or a snapshot restored, the number is the same and the secret is another. This shows only
 afterwards, by the times at which the secret and its versions were made.
 """
 
@@ -40,7 +40,7 @@ class VaultWrites:
         return f"{self._mount}/{kind}/{quote(path, safe='/')}"
 
     def write(self, path: str, content: Content, *, cas: int) -> Mapping[str, Any]:
-        """Write a version over the one of this number, and return what Vault says of it."""
+        """Write a version over the one of this number, and return Vault's answer."""
         body = {"data": content, "options": {"cas": cas}}
         reply = self._vault.ask("POST", self.at("data", path), json=body)
         if reply is None:
@@ -49,7 +49,7 @@ class VaultWrites:
         return answer
 
     def keeps_one(self, seen: Seen) -> bool:
-        """Return whether the next version would destroy this one, or nobody can tell."""
+        """Return whether the next version would destroy this one, or this is unknown."""
         return (seen.keeps or self._keeps()) == 1
 
     def expires(self) -> bool:

@@ -83,7 +83,7 @@ class Command(BaseCommand):
         return self._show([_executed(each) for each in done])
 
     def _rotate_exposed(self, options: dict[str, Any]) -> int:
-        """Rotate all that somebody has read; say what has to be changed by hand, and who may be cut off."""
+        """Rotate everything that a user or token has read; list manual changes and consumers at risk."""
         exposed = exposed_to(_reader(options["read_by"]).uuid)
         reason = options["reason"] or f"known to {options['read_by']}"
         told: list[dict[str, Any]] = []

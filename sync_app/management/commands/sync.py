@@ -204,7 +204,7 @@ def _target(options: Mapping[str, Any]) -> Target:
 
 
 def _actor(target: Target) -> Principal:
-    """Return Keeper itself: whoever has a shell on the host operates it."""
+    """Return Keeper itself: a user with a shell on the host operates it."""
     return target_principal(target, role=Role.MANAGER)
 
 

@@ -1,4 +1,4 @@
-"""Consumers say which version of a secret they use by now, so that retiring can wait for the slowest."""
+"""Consumers confirm the version of a secret that they use, so retiring can wait for the slowest."""
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone

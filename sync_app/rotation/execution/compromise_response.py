@@ -1,4 +1,4 @@
-"""Rotates what somebody knows: looks at what each secret would come to, then asks for each by itself."""
+"""Rotates what a user or token knows: previews each secret, then requests each rotation separately."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Reader:
 
 @dataclass(frozen=True, kw_only=True)
 class Exposed:
-    """A secret that somebody knows and that is still served, and what would become of it.
+    """A known secret that is still served, and the planned action.
 
     Without a policy it needs a hand, and is marked as due. `reason` says why nothing would be done,
     `slow` who did not confirm the present version, and so may be cut off by an emergency.
@@ -56,7 +56,7 @@ class Exposed:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """How one of them ended; `approval` is the request that waits for a second person."""
+    """The result for one of them; `approval` is the request if it needs an approval."""
 
     exposed: Exposed
     rotation: Rotation | None = None
@@ -86,10 +86,10 @@ def require_managing(actor: Principal) -> None:
 
 
 def find_reader(*, actor: Principal, name: str) -> Reader:
-    """Return whom a username, a token's name or a uuid means.
+    """Return the user or token of a username, a token's name or a uuid.
 
     Names of tokens are looked up in the environments whose trail the actor may read. Raises Forbidden,
-    Invisible if it means nobody, InvalidField if it means several.
+    Invisible if there is none, InvalidField if it is ambiguous.
     """
     require_managing(actor)
     places = environments_for(actor, Action.TRAIL_VIEW)
@@ -100,9 +100,9 @@ def find_reader(*, actor: Principal, name: str) -> Reader:
 
 
 def reader_named(name: str) -> Reader:
-    """Return whom a username, a token's name or a uuid means, for who has the host.
+    """Return the user or token of a username, a token's name or a uuid, for the host's operator.
 
-    Raises Invisible if it means nobody, InvalidField if it means several.
+    Raises Invisible if there is none, InvalidField if it is ambiguous.
     """
     return _meant(name, ServiceToken.objects.all())
 
@@ -127,7 +127,7 @@ def _meant(name: str, named: QuerySet[ServiceToken]) -> Reader:
 
 
 def exposed_to(reader: UUID) -> list[Exposed]:
-    """Return all that somebody knows and that is still served, for who has the host."""
+    """Return all known secrets that are still served, for the host's operator."""
     return list(_with_policies([known for known in known_to(reader) if known.stands]))
 
 

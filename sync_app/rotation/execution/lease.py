@@ -17,7 +17,7 @@ from sync_app.jobs.leases import LEASE, database_now
 from sync_app.models import Rotation
 from sync_app.rotators.base import Fence
 
-# Shorter than the lease: an act on the other system ends before anybody else can have the rotation.
+# Shorter than the lease: an act on the other system ends before another worker can claim the rotation.
 FENCE_SECONDS: Final = 20
 # Longer than any wait between two attempts. What lies further ahead was written before a clock was put back.
 LONGEST_WAIT: Final = timedelta(minutes=30)
@@ -26,7 +26,7 @@ _RELATED: Final = ("policy__environment", "policy__secret__environment")
 
 
 def claimable(now: datetime) -> Q:
-    """Return the condition on rotations that nobody holds and on which work may continue now."""
+    """Return the condition on rotations that no worker holds and on which work may continue now."""
     free = Q(lease_until__isnull=True) | Q(lease_until__lt=now) | Q(lease_until__gt=now + 2 * LEASE)
     due = Q(not_before__isnull=True) | Q(not_before__lte=now) | Q(not_before__gt=now + LONGEST_WAIT)
     due &= ~Q(step=Step.GRACE) | Q(grace_until__lte=now) | Q(cut=True)

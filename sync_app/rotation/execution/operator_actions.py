@@ -103,7 +103,7 @@ def roll_back(*, actor: Principal, rotation: Rotation) -> Rotation:
 
 
 def cut_grace(*, actor: Principal, rotation: Rotation) -> Rotation:
-    """End the grace now: the value before is retired, whoever still uses it.
+    """End the grace period now: the previous value is retired, even if it is still used.
 
     Raises Forbidden or Invisible, Tampered, and RotationConflict if there is no grace to end.
     """

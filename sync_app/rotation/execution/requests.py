@@ -36,7 +36,7 @@ def request_rotation(
     reason: str = "",
     emergency: bool = False,
 ) -> Rotation:
-    """Queue a rotation and return it; one that waits already is the answer to whoever asks again.
+    """Queue a rotation and return it; a repeated request returns the waiting one.
 
     While another is at work, its grace included, it waits. An emergency needs the right to cut a
     grace: what is at work leaves none (`hasten`), so that both logins get a new value, and it waits for no
@@ -123,7 +123,7 @@ def hasten(*, actor: Actor, policy: RotationPolicy) -> None:
         if working.cut or working.step not in _HASTENED:
             return
         working.cut = True
-        # One that stopped on its way is for an operator to settle; nobody is at it.
+        # A stopped one needs an operator; no worker is at it.
         if working.stopped_at is None or working.step == Step.GRACE:
             working.begin_anew()
         working.save()

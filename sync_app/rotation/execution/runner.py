@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 def execute(rotation_id: int) -> Rotation | None:
     """Carry a rotation on as far as it goes now; None if it waits, has ended, or another worker has it.
 
-    Never raises for what a server, the keys or the rights refuse: that is told on the rotation.
+    Never raises for refusals by a server, the keys or the rights: the rotation stores them.
     """
     with begun("rotation", rotation_id) as is_free:
         return _execute(rotation_id) if is_free else None
@@ -141,7 +141,7 @@ def _carried_on(hold: Hold, actor: Principal) -> Pause | None:
         try:
             return carry_on(hold, actor=actor)
         except StaleVersion:
-            # Somebody described the secret again just now; its value is the policy's alone to write.
+            # The secret's metadata were changed concurrently; only the policy writes its value.
             hold.read_again()
             actor = principal_of(hold.rotation)
     return carry_on(hold, actor=actor)

@@ -129,4 +129,4 @@ def _hasten(waiting: Rotation) -> None:
         try:
             hasten(actor=system(), policy=waiting.policy)
         except Tampered:
-            return  # it was reported, and stops by itself
+            return  # it was reported, and stops on its own

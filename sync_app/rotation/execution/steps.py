@@ -43,7 +43,7 @@ from sync_app.rotation.policies.credentials import Opened, open_policy
 from sync_app.rotators.base import Answer, Pending, Rotator
 
 _LOOK_AGAIN: Final = timedelta(minutes=1)
-# Two clocks further apart than this say nothing about how long a grace has lasted.
+# With a larger clock difference the elapsed grace period is unknown.
 _CLOCKS_APART: Final = timedelta(minutes=5)
 _SERVED: Final = "the value that is served as current"
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class Pause:
 def carry_on(hold: Hold, *, actor: Principal) -> Pause | None:
     """Go from step to step until the rotation has ended, or has to wait.
 
-    Raises LeaseLost; WorkerStops between two steps; a BackendError, whose `permanent` says whether to
+    Raises LeaseLost; WorkerStops between two steps; a BackendError, whose `permanent` decides whether to
     stop; AccessError, SecretError.
     """
     while (step := Step(hold.rotation.step)) not in ENDED:
@@ -117,7 +117,7 @@ def _set(hold: Hold, actor: Principal) -> Pause | None:
     """Give the idle login the pending value; an earlier attempt may have done it.
 
     Where the served value does not log in, the login that was idle may be the one in use: a backup was
-    restored, or somebody changed both.
+    restored, or both were changed.
     """
     rotation, secret = hold.rotation, hold.rotation.policy.secret
     current, opened = _served(hold, actor)
@@ -179,7 +179,7 @@ def _promote(hold: Hold, actor: Principal) -> Pause | None:
 
 
 def _grace(hold: Hold, actor: Principal) -> Pause | None:
-    """Let the previous value work until its time is over and nobody is known to use it."""
+    """Let the previous value work until its time is over and no known consumer uses it."""
     rotation, policy = hold.rotation, hold.rotation.policy
     now = database_now()
     if rotation.grace_until is not None and now < rotation.grace_until and not rotation.cut:
@@ -231,7 +231,7 @@ def _end_left(hold: Hold, actor: Principal, left: Rotation) -> None:
     """End the login that an abandoned rotation left, where the next secret would stand beside it."""
     secret = hold.rotation.policy.secret
     if secret.current_number != left.serving_number:
-        # Somebody changed the value since: what is there beside it is for `check` to judge.
+        # The value was changed since: `check` judges what exists beside it.
         return
     number = left.left_number
     current = version_of(secret, secret.current_number)

@@ -1,7 +1,7 @@
-"""What a second person decides on before a value of a protected environment is rotated by hand or by policy.
+"""Approvals of manual rotations and of policies in a protected environment.
 
-Rotations by the schedule need nobody: letting the policy run was approved, with its rules. A policy
-that a person makes there begins suspended, and resuming it is what is asked for.
+Scheduled rotations need no approval: resuming the policy was approved, with its rules. A policy created
+there starts suspended, and resuming it needs the approval.
 """
 
 from audit_app.crypto.canonical_json import Json
@@ -20,7 +20,7 @@ from sync_app.models import Rotation, RotationPolicy
 
 
 def begins_suspended(actor: Principal, policy: RotationPolicy) -> bool:
-    """Return whether a new policy waits for a second person."""
+    """Return whether a new policy needs an approval."""
     return needs_second_person(actor, policy.environment)
 
 

@@ -1,4 +1,4 @@
-"""In whose name a rotation works: whoever asked for it, asked again; or Keeper, for the policy's secret."""
+"""The principal of a rotation: its requester with their present rights, or Keeper for the policy."""
 
 from audit_app.events.actors import ActorKind
 from audit_app.integrity.row_authentication import authentic

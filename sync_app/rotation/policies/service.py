@@ -55,10 +55,9 @@ def create(
 ) -> RotationPolicy:
     """Put a secret under a rotation policy, after its value was seen to log in with the rotator.
 
-    `rules` are those of rotation.rules. Nothing is changed on the other system. In a protected
-    environment it begins suspended: to resume it takes a second person. Raises Forbidden or
-    Invisible; InvalidField or BadDestination; RotationConflict if the secret is under a policy,
-    or another one rotates its logins;
+    `rules` are those of rotation.rules. Nothing is changed on the other system. In a protected environment
+    it begins suspended: resuming it needs an approval. Raises Forbidden or Invisible; InvalidField or
+    BadDestination; RotationConflict if the secret is under a policy, or another one rotates its logins;
     LoginRefused, ValueUnusable, PermissionMissing or another BackendError if a rotation could not work.
     """
     environment = secret.environment
@@ -134,7 +133,7 @@ def change_connection(
     _tried(actor, draft, rotator, Action.ROTATION_CHANGE)
     seal(draft, credentials)
     with _changing(policy) as stored:
-        # Somebody else may have moved it since it was looked at.
+        # It may have been moved since it was read.
         if draft.settings != stored.settings:
             refuse_running(actor, stored)
             _refuse_working(stored)
@@ -166,9 +165,9 @@ def remove(*, actor: Principal, policy: RotationPolicy) -> None:
     """Remove a policy, forget its credential, and let people write the secret's value again.
 
     One whose row was changed outside Keeper is removed as it is, since it can do nothing any more; so
-    is one whose rotation was changed, which ends with it. The event tells of a login that an abandoned
-    rotation left valid.
-    Raises Forbidden or Invisible, and RotationInProgress while a rotation has not ended.
+    is one whose rotation was changed, which ends with it. The event names a login that an abandoned
+    rotation left valid. Raises Forbidden or Invisible, and RotationInProgress while a rotation has not
+    ended.
     """
     require_on(actor=actor, action=Action.ROTATION_REMOVE, policy=policy)
     require_living(policy)

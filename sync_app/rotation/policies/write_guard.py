@@ -1,6 +1,6 @@
 """Keeps people, imports and pulls from writing a value that a rotation policy answers for.
 
-A value that the policy's rotator sees log in is let through (somebody changed the password by hand);
+A value with which the policy's rotator logs in is allowed (for a manually changed password);
 any other would be served as current and strand who reads it. While a rotation has not ended, nothing
 is let through: its two values are the ones that are proven.
 """

@@ -46,7 +46,7 @@ class _Asked(Exception):
 
 
 class _Refusal:
-    """Stands where PyMySQL would answer a server's request for the password."""
+    """Replaces PyMySQL's answer to a server's request for the password."""
 
     def __init__(self, connection: Connection) -> None:
         """Take the connection, as PyMySQL hands it."""
@@ -76,7 +76,7 @@ def connected(
     """Log in, and be done in so many seconds altogether.
 
     Raises CredentialsRejected if the server refuses the login, ServerUntrusted if the server is not
-    who it should be, and what `translated` says, also for what the block does.
+    who it should be, and the errors of `translated`, also for the block.
     """
     try:
         with limited(seconds), opened(endpoint.addresses(), endpoint.port) as line:

@@ -59,7 +59,7 @@ class MySql(AbLogins):
                 self._hosts(cursor, login)
 
     def missing_rights(self, value: str, *, current: str) -> tuple[str, ...]:
-        """Compare what SHOW GRANTS tells each login about itself."""
+        """Compare the results of SHOW GRANTS for each login."""
         new, old = (self._own_grants(self._credential(text)) for text in (value, current))
         return missing(old, new)
 
