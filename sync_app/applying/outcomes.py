@@ -143,7 +143,9 @@ class Outcomes:
             entry.forget_intent()
             return
         entry.synced_at = self._now
-        entry.remote_id = seen.remote_id or entry.remote_id
+        if item.act != Act.PULL or entry.ownership == Ownership.NONE:
+            # To pull claims nothing: what was ours and was made again by somebody else stays theirs.
+            entry.remote_id = seen.remote_id or entry.remote_id
         if taken is not None:
             entry.secret_uuid = taken.secret
             entry.note_base(keeper=taken.version, target=seen.version, number=taken.number)

@@ -36,8 +36,8 @@ _COLUMNS: Final = [*_COVERED, *_UNCOVERED, "checked_at", "row_mac"]
 def note(target: Target, drafts: Sequence[Draft], *, lease: Lease | None, forget: bool) -> None:
     """Note how each secret stands by now; where both sides were found equal, that becomes the base.
 
-    With `forget`, entries of names that exist on neither side any more are removed; not while the target
-    shows nothing at all, which may pass.
+    With `forget`, entries of names that exist on neither side any more are removed: one that claims a secret
+    only where the look before found nothing either, and the target shows something at all.
     """
     shows = any(_is_shown(draft) for draft in drafts)
     new, changed, stated, gone = [], [], [], []
@@ -133,7 +133,8 @@ def _is_shown(draft: Draft) -> bool:
 
 
 def _may_go(entry: SyncEntry, *, shows: bool) -> bool:
-    return shows or entry.ownership == Ownership.NONE
+    # One look may have met another system, or a node that lags.
+    return entry.ownership == Ownership.NONE or (shows and entry.reason == Reason.NOWHERE)
 
 
 def _values(entry: SyncEntry, columns: Sequence[str]) -> list[object]:

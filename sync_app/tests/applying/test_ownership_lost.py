@@ -26,12 +26,16 @@ def unmark(stage: Stage, name: str) -> None:
 
 
 def recreate(stage: Stage, name: str, value: str = "theirs") -> None:
+    remove(stage, name)
+    stage.world.write(stage.path(name), value)
+
+
+def remove(stage: Stage, name: str) -> None:
     path = stage.path(name)
     if isinstance(stage.world, AwsWorld):
         stage.world.client.delete_secret(SecretId=path, ForceDeleteWithoutRecovery=True)
     else:
         stage.world.kv.delete_metadata_and_all_versions(path, mount_point="secret")  # type: ignore[attr-defined]
-    stage.world.write(path, value)
 
 
 @pytest.mark.parametrize("lose", [unmark, recreate])
@@ -96,6 +100,64 @@ def test_one_that_was_made_again_with_an_equal_value_is_not_ours(
     assert stage.entry("one").ownership == Ownership.CREATED
     assert str(stage.target.name) in str(lag_of(secret))
     assert (stage.theirs("one"), stage.value("one")) == ("first", "second")
+
+
+@pytest.mark.parametrize("conflict", ["keeper_wins", "target_wins", "ask"])
+def test_one_that_was_made_again_with_our_mark_is_not_ours_for_having_been_pulled(
+    stage: Stage, conflict: str
+) -> None:
+    stage.rules(direction="both", conflict=conflict, deletion="recoverable", budget_percent=100)
+    stage.keep("one", "first")
+    stage.keep("other", "value")
+    stage.sync()
+    with stage.world.backend() as backend:
+        mark = backend.look("one").mark
+        recreate(stage, "one", "theirs")
+        assert mark is not None
+        backend.mark(backend.look("one"), mark)
+    assert stage.sync().counts == {"pull": 1, "unchanged": 1}
+    assert stage.value("one") == "theirs"
+    stage.drop("one")
+    assert stage.sync(rest=True).counts == {"ownership_lost": 1, "unchanged": 1}
+    assert stage.theirs("one") == "theirs"
+
+
+def test_one_look_that_finds_nothing_forgets_nothing_that_was_ours(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have met another system, behind an address that was switched in the middle of the look."""
+    stage.rules(deletion="recoverable", budget_percent=100)
+    for name in ("one", "other"):
+        stage.keep(name, "first")
+    stage.sync()
+    stage.drop("one")
+    kind = type(stage.world.backend())
+    listed, looked = kind.list, kind.look
+    with monkeypatch.context() as patched:
+        patched.setattr(kind, "list", lambda self: (seen for seen in listed(self) if seen.name != "one"))
+        patched.setattr(
+            kind,
+            "look",
+            lambda self, name: (
+                Seen(name=name, presence=Presence.ABSENT) if name == "one" else looked(self, name)
+            ),
+        )
+        assert stage.plan().counts == {"unchanged": 2}
+    stage.keep("one", "second")
+    assert stage.sync(rest=True).counts == {"unchanged": 1, "update": 1}
+    assert stage.theirs("one") == "second"
+
+
+def test_what_two_looks_find_nowhere_is_forgotten(stage: Stage) -> None:
+    for name in ("one", "other"):
+        stage.keep(name, "first")
+    stage.sync()
+    stage.drop("one")
+    remove(stage, "one")
+    stage.sync()
+    assert stage.entry("one").ownership == Ownership.CREATED
+    stage.sync()
+    assert not SyncEntry.objects.filter(target=stage.target, name="one").exists()
 
 
 def nothing_there(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
