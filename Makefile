@@ -115,9 +115,10 @@ coverage: $(DEV) $(NODE) ## The suite on both databases with branch coverage, co
 		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n 2 -m every_database --cov --cov-append --cov-report='
 	@$(BIN)/coverage report
 
+SECONDS ?= 600
 .PHONY: torture
-torture: $(DEV) ## The long forms of the kill and size tests, and properties on other examples than the suite's
-	@$(SERVERS) $(BIN)/python -m pytest -q -m 'torture or hypothesis' --run-torture
+torture: $(DEV) ## The long forms of the kill and size tests, properties on other examples, the sync's adversary for SECONDS (600)
+	@ADVERSARY_SECONDS=$(SECONDS) ADVERSARY_SEED=$(SEED) $(SERVERS) $(BIN)/python -m pytest -q -m 'torture or hypothesis' --run-torture
 
 MINUTES ?= 120
 KILL_EVERY ?= 300

@@ -144,7 +144,7 @@ class Outcomes:
             return
         entry.synced_at = self._now
         if item.act != Act.PULL or entry.ownership == Ownership.NONE:
-            # To pull claims nothing: what was ours and was made again by somebody else stays theirs.
+            # A pull claims no ownership: what another client recreated stays theirs.
             entry.remote_id = seen.remote_id or entry.remote_id
         if taken is not None:
             entry.secret_uuid = taken.secret
