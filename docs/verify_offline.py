@@ -8,8 +8,9 @@ Needs Python 3.11 and `cryptography`, and nothing of Keeper's. What it takes on 
   --public-key   a signing key that was written down elsewhere (`keeper checkpoint --public-keys`)
   --checkpoint   what a sink holds (its last line counts), fetched by you and not by Keeper
 
-Without the first anybody may have signed; without the second the bundle may be an older trail than there
-was. Exit code: 0 sound, 1 damaged, 2 the bundle cannot be read. The last lines say what was not proven.
+Without the first, any key may have signed; without the second, the bundle may be an older state of the
+audit log. Exit code: 0 sound, 1 damaged, 2 the bundle cannot be read. The last lines say what was not
+proven.
 """
 
 import argparse
@@ -45,11 +46,11 @@ class Checkpoint:
         self.heads: dict[str, list[Any]] = self.said["heads"]
 
     def is_signed(self) -> bool:
-        """Say whether the key that it names has signed it."""
+        """Return whether the key that it names has signed it."""
         return verifies(self.key, b"keeper/v1/checkpoint" + bytes.fromhex(self.digest), self.signature)
 
     def is_vouched_for(self, by: str) -> bool:
-        """Say whether an older key has signed that this one follows it."""
+        """Return whether an older key has signed this one as its successor."""
         succession = self.said["succession"]
         if not succession:
             return False
@@ -60,7 +61,7 @@ class Checkpoint:
 
 
 def verifies(public_key: str, message: bytes, signature: bytes) -> bool:
-    """Say whether an Ed25519 signature is right."""
+    """Return whether an Ed25519 signature is valid."""
     try:
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key)).verify(signature, message)
     except (InvalidSignature, ValueError):
@@ -69,7 +70,7 @@ def verifies(public_key: str, message: bytes, signature: bytes) -> bool:
 
 
 def hashes(previous: str, text: str, link: str) -> bool:
-    """Say whether an event's text and the hash before it give its hash."""
+    """Return whether an event's text and the previous hash give its hash."""
     return hashlib.sha256(bytes.fromhex(previous) + text.encode()).hexdigest() == link
 
 
@@ -86,7 +87,7 @@ class Verification:
         self.checkpoints: list[Checkpoint] = []
         self.counts: Counter[str] = Counter()
         self.claimed: dict[str, int] | None = None
-        # What checkpoints say of streams: sequence → hash → number.
+        # The heads of streams in checkpoints: sequence → hash → number.
         self.named: dict[str, dict[int, tuple[str, int]]] = defaultdict(dict)
         self.heads: dict[str, tuple[int, str]] = {}
         self.broken: set[str] = set()
@@ -127,7 +128,7 @@ class Verification:
         self.judge_whole()
 
     def read_checkpoint(self, line: dict[str, Any]) -> None:
-        """Hold a checkpoint against the one before it."""
+        """Compare a checkpoint with the previous one."""
         found = Checkpoint(line["checkpoint"], line["signature"])
         where = f"checkpoint {found.number}"
         before = self.checkpoints[-1] if self.checkpoints else None
@@ -177,7 +178,7 @@ class Verification:
             self.problem("rewound", where, f"the bundle is older: it {stands}")
 
     def read_cut(self, line: dict[str, Any]) -> None:
-        """Note which events of a stream are not here on purpose; its own event has to say the same."""
+        """Note the pruned events of a stream; the event of the cut must match."""
         self.cuts[line["stream"]].append(line)
 
     def read_kept(self, line: dict[str, Any], said: dict[str, Any]) -> None:
@@ -189,7 +190,7 @@ class Verification:
         self.kept[stream].append((sequence, line["hash"]))
 
     def judge_cuts(self, stream: str) -> None:
-        """Hold the kept events against what the cuts say, and go on behind the last cut."""
+        """Compare the kept events with the records of the cuts, and continue after the last cut."""
         last = 0
         for cut in self.cuts[stream]:
             where = f"event {stream} #{cut['after'] + 1}"
@@ -219,7 +220,7 @@ class Verification:
         self.manifests.add(line["digest"])
 
     def read_event(self, line: dict[str, Any]) -> None:
-        """Hold an event against the one before it, up to the first damage of its stream."""
+        """Compare an event with the previous one, up to the first damage of its stream."""
         stream = line["stream"]
         if stream in self.broken:
             return
@@ -242,7 +243,7 @@ class Verification:
         self.note(stream, json.loads(line["text"]))
 
     def note(self, stream: str, said: dict[str, Any]) -> None:
-        """Note what a sound event says of the rest of the bundle."""
+        """Note what a valid event requires of the rest of the bundle."""
         if said["manifest"]:
             self.wanted.add(said["manifest"])
         if stream == "system" and said["action"] == "stream.open":
@@ -251,7 +252,7 @@ class Verification:
             self.recorded[stream][said["sequence"]] = json.loads(said["details"])
 
     def said_of(self, line: dict[str, Any]) -> dict[str, Any] | None:
-        """Return what an event says, or None if it holds what Keeper never records."""
+        """Return an event's content, or None if Keeper never records it."""
         try:
             said: dict[str, Any] = json.loads(line["text"])
             return said if isinstance(said["sequence"], int) else None
@@ -378,7 +379,7 @@ def held_elsewhere(path: Path) -> Checkpoint:
 
 
 def main() -> int:
-    """Verify a bundle and say what came of it."""
+    """Verify a bundle and print the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--public-key", metavar="HEX", help="the signing key that you trust, 64 digits")

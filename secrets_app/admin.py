@@ -36,7 +36,7 @@ else:  # generic to the type checker only
 
 
 class SecretAdminForm(WrittenFields, ModelForm):
-    """A secret; its value is write-only, and an empty one keeps what is there."""
+    """A secret; its value is write-only, and an empty one keeps the present value."""
 
     value = forms.CharField(
         required=False,
@@ -61,7 +61,7 @@ class SecretAdminForm(WrittenFields, ModelForm):
 
 @admin.register(Secret)
 class SecretAdmin(ServiceAdmin):
-    """Secrets, living and deleted; whoever writes here needs the same membership as anywhere."""
+    """Secrets, active and deleted; a write needs the same membership as elsewhere."""
 
     form = SecretAdminForm
     refusals: ClassVar[tuple[type[Exception], ...]] = (AccessError, SecretError)
@@ -127,7 +127,7 @@ class SecretAdmin(ServiceAdmin):
 
 @admin.register(Share)
 class ShareAdmin(ServiceAdmin):
-    """Shares, to look at: for whom, until when, opened or not. The link is kept by nobody."""
+    """Shares, read only: recipient, expiry, opened or not. The link is not stored."""
 
     list_display = ("secret", "number", "shared_by", "recipient", "expires_at", "opened_at", "revoked_at")
     list_select_related = ("secret", "shared_by", "recipient")
@@ -247,7 +247,7 @@ class WebhookAdmin(ServiceAdmin):
 
 @admin.register(PendingValue)
 class PendingValueAdmin(ServiceAdmin):
-    """Values that wait for a second person, sealed; they go when their request is over."""
+    """Encrypted values of pending approvals; they are deleted with the end of their request."""
 
     list_display = ("approval", "index", "environment", "created_at")
     list_select_related = ("approval", "environment")

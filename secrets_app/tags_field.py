@@ -8,7 +8,7 @@ from django.db import models
 SEPARATOR = ","
 
 
-class TagsField(models.TextField):  # type: ignore[type-arg]  # the stub's two parameters say nothing here
+class TagsField(models.TextField):  # type: ignore[type-arg]  # the stub's two parameters are irrelevant here
     """A list of lower-case tags, stored as `,first,second,` so that `,first,` finds a whole tag.
 
     The tags come validated (see `names.validate_tags`): none holds a separator.

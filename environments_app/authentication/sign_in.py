@@ -58,9 +58,8 @@ def check_password(request: HttpRequest, *, username: str, password: str, own: b
 
     `own` says that the session's user confirms their identity, which the session counts.
 
-    Who has a second factor has shown half of it by this: `check_code` asks for the other half.
-    Failures of an existing user are events of their own; those of anybody else are counted by
-    address and minute.
+    With a second factor this is only half: `check_code` checks the other half.
+    Failures of an existing user are separate events; all others are counted by address and minute.
 
     Raises TooManyRefusals while the address, or the source for this account, has no try left.
     """

@@ -103,8 +103,8 @@ def notify(
     """Raise an alert, or send news about an open one; return whether there are news.
 
     `about` is the uuid of what it concerns, `environment` None for the installation as a whole,
-    `link` the path of the page to look at, and `signature` (64 characters) what is compared to
-    tell whether there are news: by default the subject and lines. `people` are accounts notified in
+    `link` the path of the page to look at, and `signature` (64 characters) is compared to
+    detect news: by default the subject and lines. `people` are accounts notified in
     addition to the environment's recipients.
     """
     told = [line[:MAX_LINE] for line in lines]

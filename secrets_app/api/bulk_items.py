@@ -1,7 +1,7 @@
 """Validates the items of a bulk call: the usual ones at once, any other list by the serializer.
 
-A serializer for each of a thousand items takes a good part of the call. What is not plainly valid is
-left to it, which says what is wrong; a test holds the two together.
+A serializer for each of a thousand items takes a good part of the call. Items that are not plainly valid
+are left to it, for its error message; a test compares the two.
 """
 
 from collections.abc import Mapping, Sequence

@@ -46,7 +46,7 @@ class NamedSecretView(SecretsView):
     def put(self, request: Request, environment: str, name: str) -> Response:
         """Create the secret or change it; what is left out is kept, the value as well.
 
-        An equal value makes no version, and is recorded as a comparison: it tells what the value is.
+        An equal value creates no version, and is recorded as a comparison: the answer reveals the value.
         """
         validate_secret_name(name)
         place = find_environment(actor=self.actor, name=environment)
@@ -131,7 +131,7 @@ class CompareView(SecretsView):
 
     @extend_schema(summary="Compare two environments", responses=documents.Comparison)
     def get(self, request: Request, environment: str, other: str) -> Response:
-        """Tell for each name whether both sides hold the same value; needs the right to reveal on both."""
+        """Return for each name whether both sides hold the same value; needs the right to reveal on both."""
         left = find_environment(actor=self.actor, name=environment)
         right = find_environment(actor=self.actor, name=other)
         rows = compare(actor=self.actor, left=left, right=right)

@@ -11,7 +11,7 @@ from secrets_app.values.names import MAX_NAME_LENGTH, NAME_PATTERN, validate_sec
 
 
 class ExactText(Text):
-    """Text whose bounds the use case checks; they stand here for the OpenAPI document."""
+    """Text whose bounds the use case checks; they are declared here for the OpenAPI document."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -19,7 +19,7 @@ class ExactText(Text):
 
 
 class SecretName(ExactText):
-    """A secret's name; what is wrong with it is told together with what is wrong with other fields."""
+    """A secret's name; its errors are reported together with those of other fields."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(pattern=NAME_PATTERN, min_length=1, max_length=MAX_NAME_LENGTH, **options)

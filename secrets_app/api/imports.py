@@ -31,10 +31,10 @@ class ImportView(SecretsView):
         responses={200: documents.ImportAnswer, 202: documents.ImportAnswer},
     )
     def post(self, request: Request, environment: str) -> Response:
-        """Say what an import would do or, with `dry_run: false`, carry it out.
+        """Preview an import or, with `dry_run: false`, execute it.
 
-        A request writes for 20 seconds at most. 202 says that changes are left: send the same file again with
-        the members of `unfinished`.
+        A request writes for 20 seconds at most. 202 means that changes are left: send the same file again
+        with the members of `unfinished`.
         """
         place = find_environment(actor=self.actor, name=environment)
         given = self.given(documents.ImportDocument).validated_data

@@ -1,4 +1,4 @@
-"""The API of offboarding: what somebody who leaves knows, and acting on it."""
+"""The API of offboarding: what a user knows, and the act."""
 
 from typing import Any
 
@@ -67,7 +67,7 @@ class OffboardedDocument(serializers.Serializer[Any]):
 
 
 class OffboardingView(AccessView):
-    """Somebody who leaves."""
+    """The offboarding of a user."""
 
     queryset = User.objects.none()
     serializer_class = DossierDocument

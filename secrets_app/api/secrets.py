@@ -41,7 +41,7 @@ class SecretsView(GenericAPIView[Any]):
 
     @property
     def actor(self) -> Principal:
-        """Whoever calls, with all grants."""
+        """The caller, with all grants."""
         return principal_of(self.request)
 
     def given(self, serializer_class: type[Serializer[Any]]) -> Any:
@@ -117,7 +117,7 @@ class SecretListView(SecretsView):
         parameters=[OpenApiParameter(name, str, description="Narrows the list.") for name in _FILTERS],
     )
     def get(self, request: Request) -> Response:
-        """List the secrets whose names one may know, without values."""
+        """List the visible secrets, without values."""
         parameters = request.query_params
         secrets = visible_secrets(self.actor, deleted=wants_deleted(parameters))
         rows = authentic(self.paginate_queryset(narrow(secrets, parameters)) or [])
@@ -163,7 +163,7 @@ class SecretView(SecretsView):
     def put(self, request: Request, id: int) -> Response:
         """Change a secret; what is left out is kept, the value as well.
 
-        An equal value makes no version, and is recorded as a comparison: it tells what the value is.
+        An equal value creates no version, and is recorded as a comparison: the answer reveals the value.
         """
         return self._change(id)
 

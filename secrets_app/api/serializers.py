@@ -108,14 +108,14 @@ class RequiredPlace(PlacedBody):
     """A body that has to name its environment, by `environment_id` or by `environment`."""
 
     def missing(self, data: Mapping[Any, Any]) -> dict[str, list[str]]:
-        """Say so if neither is there."""
+        """Report it if neither is given."""
         if {"environment_id", "environment"} & data.keys():
             return {}
         return {"environment_id": ["Name the environment: its id here, or its name in `environment`."]}
 
 
 class SecretFields(StrictSerializer):
-    """What a writer may say of a secret; what is left out is kept."""
+    """The writable fields of a secret; omitted ones are kept."""
 
     value = ExactText(required=False, write_only=True, min_length=1, max_length=MAX_VALUE_BYTES)
     secret_type = TypeField(required=False)
@@ -249,7 +249,7 @@ class ImportDocument(StrictSerializer):
 
 
 class ImportLine(serializers.Serializer[Any]):
-    """What an import does with an entry, or did: `reason` says why it is, or was, left out."""
+    """The planned or actual result for an entry: `reason` states why it is skipped."""
 
     name = serializers.CharField()
     place = serializers.IntegerField()

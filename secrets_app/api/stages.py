@@ -23,7 +23,7 @@ STAGE: Final = OpenApiParameter(
 
 
 def wanted_stage(request: Request) -> str:
-    """Return which stage is asked for; empty: the query says nothing of it. Raises InvalidInput."""
+    """Return the requested stage; empty: not in the query. Raises InvalidInput."""
     text = request.query_params.get("stage", "")
     if text and text not in _CHOICES:
         raise InvalidInput("stage", f"Choose one of {', '.join(_CHOICES)}.")
@@ -31,7 +31,7 @@ def wanted_stage(request: Request) -> str:
 
 
 def staged(*, actor: Principal, secret: Secret, stage: str) -> dict[str, Any]:
-    """Return what the answer says of a stage beside the secret's own fields.
+    """Return the answer's fields of a stage besides the secret's own.
 
     Raises NoSuchVersion if the secret holds nothing at the stage, and what `reveal` raises.
     """

@@ -1,4 +1,4 @@
-"""The API of webhooks: whom Keeper tells over HTTP about an environment."""
+"""The API of webhooks: notifications of an environment over HTTP."""
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
@@ -52,7 +52,7 @@ class WebhookListView(AccessView):
 
     @extend_schema(summary="List webhooks", responses=WebhookDocument(many=True))
     def get(self, request: Request, environment: str) -> Response:
-        """List the webhooks that are told about an environment."""
+        """List the webhooks of an environment."""
         place = find_environment(actor=self.actor, name=environment)
         require(actor=self.actor, action=Action.NOTIFICATION_VIEW, environment=place)
         rows = self.page(Webhook.objects.filter(environment=place).defer("sealed"))
@@ -60,7 +60,7 @@ class WebhookListView(AccessView):
 
     @extend_schema(summary="Tell a webhook", request=NewWebhook, responses={201: IssuedWebhook})
     def post(self, request: Request, environment: str) -> Response:
-        """Have a webhook told about an environment; the answer alone holds the key that signs."""
+        """Add a webhook to an environment; only this answer holds the signing key."""
         place = find_environment(actor=self.actor, name=environment)
         require(actor=self.actor, action=Action.NOTIFICATION_CREATE, environment=place)
         webhook, key = webhooks.add_webhook(actor=self.actor, environment=place, **self.given(NewWebhook))
@@ -95,6 +95,6 @@ class WebhookTestView(WebhookActs):
 
     @extend_schema(summary="Send a webhook a test", request=None, responses={202: QUEUED})
     def post(self, request: Request, environment: str, id: int) -> Response:
-        """Queue a message that says that messages arrive."""
+        """Queue a test message."""
         webhooks.try_webhook(actor=self.actor, webhook=self.webhook(environment, id))
         return Response(status=status.HTTP_202_ACCEPTED)

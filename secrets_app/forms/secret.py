@@ -1,4 +1,4 @@
-"""The forms of the secret pages; the rules themselves stand in the use cases."""
+"""The forms of the secret pages; the rules are in the use cases."""
 
 from typing import Any, Final
 
@@ -50,7 +50,7 @@ class WrittenFields:
             tags=given["tags"],
             owner=given["owner"],
         )
-        # One that nobody touched is no date that somebody gave: it may move with the value.
+        # An untouched date was not set by the user: it may move with the value.
         if "expires_at" in self.changed_data:
             metadata["expires_at"] = given["expires_at"]
         if "resolves_references" in given:
@@ -59,7 +59,7 @@ class WrittenFields:
 
 
 class SecretForm(WrittenFields, forms.Form):
-    """A new secret, or a change of one; an empty value keeps the one that is there."""
+    """A new secret, or a change of one; an empty value keeps the present one."""
 
     environment = forms.ModelChoiceField(Environment.objects.none(), to_field_name="name", empty_label=None)
     name = forms.CharField(
@@ -147,7 +147,7 @@ _SORTS = [
 
 
 class FilterForm(forms.Form):
-    """The filters of the list of secrets, as they stand in its address."""
+    """The filters of the list of secrets, from its address."""
 
     q = forms.CharField(label="Search", required=False)
     environment = forms.ChoiceField(required=False)
@@ -194,5 +194,5 @@ class FilterForm(forms.Form):
 
     @property
     def shows_folders(self) -> bool:
-        """Whether the names are to be shown as folders."""
+        """Whether to show the names as folders."""
         return bool(self.data.get("view") == "folders")

@@ -103,7 +103,7 @@ class ImportForm(forms.Form):
                 name=fix.get("name", entry.name),
                 value=fix.get("value", entry.value),
                 secret_type=parse_secret_type(fix["type"]) if "type" in fix else entry.secret_type,
-                # Whoever gives what was missing has mended what the file could not say.
+                # Input for a missing field corrects the fault of the file.
                 fault="" if "value" in fix else entry.fault,
             )
         return corrected

@@ -9,7 +9,8 @@ from secrets_app.secret_types.registry import SecretType, parse_secret_type
 
 # No option of a generator reaches it.
 _MAX_INTEGER = 10**9
-# The kind that makes a value of each type when none is named; nobody can guess a text or a YAML document.
+# The kind that makes a value of each type when none is named; a text or YAML document has no sensible
+# default.
 DEFAULT_KINDS: dict[SecretType, str] = {
     SecretType.PASSWORD: "password",
     SecretType.API_KEY: "api_key",

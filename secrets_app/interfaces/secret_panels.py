@@ -43,7 +43,7 @@ class SecretPanel(Protocol):
     def panel(self, *, actor: Principal, secret: Secret) -> Mapping[str, Any] | None:
         """Return what the panel's `template` shows, or None; a number of statements that is constant.
 
-        `on_editing`, if it is there, is what whoever edits the secret has to know beforehand.
+        `on_editing`, if present, is a notice for users who edit the secret.
         """
         ...
 

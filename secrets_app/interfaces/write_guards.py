@@ -1,4 +1,4 @@
-"""Asks those who answer for a secret's value before somebody else writes it, or takes the secret away.
+"""Asks the guards of a secret's value before another actor writes it, or removes the secret.
 
 settings.KEEPER_WRITE_GUARDS lists them by dotted path. They are asked before the transaction, so that
 they may try the value on another system, and once more inside it, where they hold what they looked at.
@@ -18,7 +18,7 @@ Confirm = Callable[[], None]
 
 
 class WriteGuard(Protocol):
-    """One app's say in who writes values."""
+    """One app's guard of writes."""
 
     def __call__(self, *, actor: Principal, secret: Secret, value: str | None) -> Confirm:
         """Let a new value pass, or (None) the end of the secret; raises ManagedValue.

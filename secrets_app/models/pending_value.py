@@ -1,4 +1,4 @@
-"""Values that wait for a second person, sealed like any other and destroyed once that is over."""
+"""Values of pending approvals, encrypted like any other and destroyed with their end."""
 
 from typing import ClassVar
 

@@ -9,9 +9,9 @@ from secrets_app.models.secret import MAX_NAME_LENGTH, Secret
 
 
 class Reference(models.Model):
-    """One secret that the current value of another names, by names as they stand in the value.
+    """One secret that the current value of another names, by the names in the value.
 
-    It decides nothing: whoever delivers the value looks at what it says, and asks again who may.
+    It decides nothing: a delivery parses the value, and checks the rights again.
     """
 
     secret = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="references")

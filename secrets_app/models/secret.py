@@ -23,7 +23,7 @@ MAX_NAME_LENGTH = 512
 
 
 class Secret(AuthenticatedRow):
-    """A named value of one environment; the value itself stands in its versions.
+    """A named value of one environment; the value itself is in its versions.
 
     `live` is True, or NULL once deleted: NULLs are distinct in a unique constraint on every
     database, so a name is unique among the living and may be reused after a deletion.
@@ -122,7 +122,7 @@ class SecretVersion(Identified):
     secret = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="versions", db_index=False)
     number = models.PositiveIntegerField()
     value = EncryptedField(label=SECRET_VERSION_VALUE, context="sealing_context")
-    # The data key's uuid also stands in the envelope; the column finds what a key has closed. Null marks
+    # The envelope also contains the data key's uuid; the column finds the values under a key. Null marks
     # a value of the older scheme.
     data_key = models.ForeignKey(
         DataKey, to_field="uuid", null=True, on_delete=models.PROTECT, related_name="versions"

@@ -1,4 +1,4 @@
-"""Shares: one pinned version, shown one time to whoever holds a link and is signed in."""
+"""Shares: one pinned version, shown once to a signed-in holder of the link."""
 
 from typing import ClassVar
 
@@ -36,7 +36,7 @@ class Share(AuthenticatedRow):
     number = models.PositiveIntegerField()
     link_hash = models.CharField(max_length=64, unique=True, editable=False)
     shared_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="shares_given")
-    # Nobody: whoever is signed in.
+    # None: any signed-in user.
     recipient = models.ForeignKey(
         User, null=True, blank=True, on_delete=models.PROTECT, related_name="shares_received"
     )
@@ -64,5 +64,5 @@ class Share(AuthenticatedRow):
 
     @property
     def is_open(self) -> bool:
-        """Whether the link can still be used, by whomever."""
+        """Whether the link can still be used, by any recipient."""
         return self.opened_at is None and self.revoked_at is None and self.expires_at > timezone.now()

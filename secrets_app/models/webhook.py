@@ -1,4 +1,4 @@
-"""Webhooks: addresses that Keeper tells what happens in an environment."""
+"""Webhooks: addresses that receive notifications of an environment."""
 
 from enum import StrEnum
 from typing import ClassVar

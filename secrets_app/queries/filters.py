@@ -61,7 +61,7 @@ def _of_panel(name: str, text: str) -> Q:
 
 
 def _search(text: str) -> Q:
-    """Each word must stand in what a viewer may see: name, description, owner, tags."""
+    """Each word must occur in a field that viewers see: name, description, owner, tags."""
     if len(text) > _MAX_SEARCH or len(text.split()) > _MAX_WORDS:
         raise InvalidInput("q", f"Search with at most {_MAX_WORDS} words and {_MAX_SEARCH} characters.")
     condition = Q()

@@ -46,6 +46,6 @@ def directly_in(secrets: QuerySet[Secret], prefix: str) -> QuerySet[Secret]:
 
 
 def _parted(secrets: QuerySet[Secret], prefix: str) -> QuerySet[Secret]:
-    """Annotate each name's rest after the path, and where its next slash stands."""
+    """Annotate each name's rest after the path, and the position of its next slash."""
     rest = Substr("name", len(prefix) + 2 if prefix else 1)
     return secrets.annotate(rest=rest).annotate(slash=StrIndex("rest", Value("/")))

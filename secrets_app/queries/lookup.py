@@ -1,4 +1,4 @@
-"""Finds secrets for an actor: what one may not see is as absent as what does not exist."""
+"""Finds secrets for an actor: one that they may not see counts as missing."""
 
 from django.db.models import QuerySet
 
@@ -56,7 +56,7 @@ def find_secret_by_name(*, actor: Principal, environment: Environment, name: str
 
 
 def living(environment: Environment, name: str) -> Secret | None:
-    """Return the living secret of a name, whoever asks."""
+    """Return the active secret of a name, without an access check."""
     secret = Secret.objects.filter(environment=environment, name=name, live=True).first()
     if secret:
         secret.environment = environment

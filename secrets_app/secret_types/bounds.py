@@ -45,7 +45,7 @@ def encoded_size(value: str) -> int:
 
 
 def is_encodable(text: str) -> bool:
-    """Tell whether `text` can be written in UTF-8.
+    """Return whether `text` can be encoded in UTF-8.
 
     It answers instead of raising because UnicodeEncodeError carries the whole text with it.
     """

@@ -14,7 +14,7 @@ def key_algorithm(pkcs8: bytes) -> str | None:
 
 
 def is_sequence(data: bytes) -> bool:
-    """Tell whether `data` is one SEQUENCE and nothing else."""
+    """Return whether `data` is exactly one SEQUENCE."""
     body = _content(data, 0, _SEQUENCE)
     return body is not None and body[1] == len(data)
 

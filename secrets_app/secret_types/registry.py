@@ -57,7 +57,7 @@ def parse_secret_type(text: object) -> SecretType:
 def inspect(secret_type: SecretType, value: object) -> Facts:
     """Check that `value` is one that `secret_type` takes, and return what may be shown about it.
 
-    Facts are visible to whoever may see the secret's name: nothing that helps to guess the value.
+    Facts are visible to every user who may see the secret's name: nothing that helps to guess the value.
 
     Raises InvalidValue if it is not; the reason never holds a part of the value.
     """

@@ -91,7 +91,7 @@ class _DocumentLoader(_SafeLoader):
                 raise refused(
                     f"The YAML has a key that is not a plain word{_place(key_node.start_mark)}: name it."
                 )
-            # `<<` and `=` have no constructor of their own; their text tells them apart.
+            # `<<` and `=` have no constructor of their own; their text distinguishes them.
             special = key_node.tag in _SPECIAL_KEYS
             key = (key_node.tag, key_node.value) if special else self.construct_object(key_node)
             if key in seen:

@@ -8,7 +8,7 @@ from environments_app.errors import AccessError, ConfirmationNeeded, Forbidden, 
 from secrets_app.errors import EnvelopeError, InvalidInput, KeyRefused, KeyUnavailable, SecretError
 
 NOT_ALLOWED: Final = "Your role does not allow this here."
-# The first class that an error is an instance of decides; others say their own sentence.
+# The first class that an error is an instance of decides; others use their own sentence.
 _WORDS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (Invisible, "There is nothing here that you may see."),
     (Forbidden, NOT_ALLOWED),
@@ -20,7 +20,7 @@ _WORDS: Final[tuple[tuple[type[Exception], str], ...]] = (
 
 @dataclass(frozen=True, kw_only=True)
 class ItemResult:
-    """How one item ended; `reason` says why nothing was done."""
+    """The result of one item; `reason` states why nothing was done."""
 
     name: str
     done: bool
@@ -45,7 +45,7 @@ def attempt(name: str, act: Callable[[], int | None], *, word: str = "") -> Item
 
 
 def reason_of(error: SecretError | AccessError) -> str:
-    """Return the sentence that an item's error is told by."""
+    """Return the message for an item's error."""
     if isinstance(error, InvalidInput):
         return error.reason
     return next((words for kind, words in _WORDS if isinstance(error, kind)), str(error))

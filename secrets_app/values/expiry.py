@@ -1,7 +1,7 @@
-"""Takes the expiry of a certificate from the certificate itself, where nobody gave one.
+"""Takes the expiry of a certificate from the certificate itself, unless one was set.
 
-An expiry tells and never blocks. One that is empty, or is the end of the certificate before, says nothing
-that a person wanted otherwise: it moves along with the value. Any other is a person's and stays.
+An expiry informs and never blocks. One that is empty, or equals the end of the previous certificate, was
+not set by a user: it moves with the value. Any other was set by a user and stays.
 """
 
 from datetime import datetime
@@ -44,7 +44,7 @@ def settled(stored: datetime | None, *, after: Facts, before: Facts = _UNKNOWN) 
 def follow(secret: Secret, facts: Facts) -> dict[str, Json]:
     """Describe a secret, not yet saved, by the facts of its next value; its expiry moves along.
 
-    Return what the event of the change says of that.
+    Return the details for the event of the change.
     """
     expires_at = settled(secret.expires_at, after=facts, before=secret.facts)
     moved = expires_at != secret.expires_at

@@ -11,7 +11,7 @@ _MAX_LINES: Final = 2_000
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A field, or a line, and how it stands; the texts have no repr and are None where there is none."""
+    """A field, or a line, and its state; the texts have no repr and are None where there is none."""
 
     name: str
     change: str

@@ -89,7 +89,7 @@ def matches_digest(version: SecretVersion, digest: str) -> bool:
 
 
 def write_details(version: SecretVersion) -> dict[str, Json]:
-    """Return what the event of a write says about the version that it made."""
+    """Return the details of a new version for the event of its write."""
     return details_of(version.uuid, version.number, version_digest(version))
 
 

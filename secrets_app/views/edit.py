@@ -71,7 +71,7 @@ def secret_new(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "POST"])
 def secret_edit(request: HttpRequest, id: int) -> HttpResponse:
-    """Change a secret; should somebody have been quicker, nothing that was entered is lost."""
+    """Change a secret; after a concurrent change the input is kept."""
     actor = principal_of(request)
     secret = find_secret(actor=actor, id=id)
     if request.method == "POST" and "fill_in" in request.POST:
@@ -174,7 +174,7 @@ def _filled_in(request: HttpRequest, secret: Secret) -> HttpResponse:
 
 
 def _conflict(form: SecretForm, secret: Secret) -> dict[str, Any]:
-    """Return what somebody else changed since the form was opened, beside what was entered here."""
+    """Return the concurrent changes since the form was opened, beside the input."""
     known = form.data.get("expected", "").partition("-")[0]
     theirs = SecretForm.initial_of(secret)
     fields = []

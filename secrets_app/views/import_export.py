@@ -102,7 +102,7 @@ class _Part:
 
     @classmethod
     def of(cls, request: HttpRequest) -> "_Part":
-        """Return what a request says, or the beginning."""
+        """Return the value in a request, or the initial one."""
         after, done = (request.POST.get(name, "") for name in ("after", "done"))
         if not after.lstrip("-").isdecimal():
             return cls(after=None, done=0, missed=[])

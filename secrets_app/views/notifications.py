@@ -40,13 +40,13 @@ _QUEUED: Final = "A test is on its way; what became of it stands below within a 
 
 
 class RecipientForm(forms.Form):
-    """An address to tell by e-mail."""
+    """A new e-mail recipient."""
 
     email = forms.EmailField(label="E-mail address", max_length=254)
 
 
 class WebhookForm(forms.Form):
-    """A webhook to tell."""
+    """A new webhook."""
 
     name = forms.CharField(max_length=MAX_NAME, help_text="Such as #ops in Slack.")
     url = forms.CharField(
@@ -69,14 +69,14 @@ class WebhookForm(forms.Form):
 @login_required
 @require_GET
 def notifications(request: HttpRequest, name: str) -> HttpResponse:
-    """Show who is told about an environment."""
+    """Show the recipients and webhooks of an environment."""
     return _page(request, _place(request, name, Action.NOTIFICATION_VIEW))
 
 
 @login_required
 @require_POST
 def recipient_add(request: HttpRequest, name: str) -> HttpResponse:
-    """Have an address told."""
+    """Add an e-mail recipient."""
     place = _place(request, name, Action.NOTIFICATION_CREATE)
     form = RecipientForm(request.POST)
     added = form.is_valid() and _attempt(
@@ -94,7 +94,7 @@ def recipient_add(request: HttpRequest, name: str) -> HttpResponse:
 @login_required
 @require_POST
 def recipient_remove(request: HttpRequest, name: str, id: int) -> HttpResponse:
-    """Stop telling an address."""
+    """Remove an e-mail recipient."""
     actor, row = _recipient(request, name, id)
     remove_recipient(actor=actor, recipient=row)
     messages.success(request, f"{row.email} is not told any more.")
@@ -114,7 +114,7 @@ def recipient_test(request: HttpRequest, name: str, id: int) -> HttpResponse:
 @login_required
 @require_POST
 def webhook_add(request: HttpRequest, name: str) -> HttpResponse:
-    """Have a webhook told, and show the key that signs, this once."""
+    """Add a webhook, and show its signing key once."""
     place = _place(request, name, Action.NOTIFICATION_CREATE)
     form = WebhookForm(request.POST)
     added = form.is_valid() and _attempt(
@@ -137,7 +137,7 @@ def webhook_add(request: HttpRequest, name: str) -> HttpResponse:
 @login_required
 @require_POST
 def webhook_remove(request: HttpRequest, name: str, id: int) -> HttpResponse:
-    """Stop telling a webhook."""
+    """Remove a webhook."""
     actor, row = _webhook(request, name, id)
     remove_webhook(actor=actor, webhook=row)
     messages.success(request, f"{row.name} is not told any more.")

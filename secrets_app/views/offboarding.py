@@ -1,4 +1,4 @@
-"""The page on which an administrator sees what somebody who leaves knows, and acts on it."""
+"""The page of offboarding: what a user knows, and the act."""
 
 from typing import Final
 

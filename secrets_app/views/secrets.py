@@ -62,7 +62,7 @@ class _SecretOrder:
 @login_required
 @require_GET
 def secret_list(request: HttpRequest) -> HttpResponse:
-    """List the secrets whose names one may know; nothing is decrypted."""
+    """List the visible secrets; nothing is decrypted."""
     actor = principal_of(request)
     environments = list(Environment.objects.filter(visible_environments(actor)).order_by("position", "name"))
     form = FilterForm(request.GET, environments=environments)

@@ -74,7 +74,7 @@ def secret_share(request: HttpRequest, id: int) -> HttpResponse:
 @login_required
 @require_POST
 def share_revoke(request: HttpRequest, id: int, share: int) -> HttpResponse:
-    """End a share that nobody has opened."""
+    """End an unopened share."""
     actor = principal_of(request)
     secret = find_secret(actor=actor, id=id, deleted=None)
     rows = Share.objects.select_related("environment", "secret__environment", "shared_by", "recipient")
@@ -89,7 +89,7 @@ def share_revoke(request: HttpRequest, id: int, share: int) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "POST"])
 def shared(request: HttpRequest, link: str) -> HttpResponse:
-    """Say what a link would show, and show it once by POST: what fetches pages ahead consumes nothing."""
+    """Describe the share of a link, and show its value once by POST: prefetching consumes nothing."""
     actor = principal_of(request)
     if request.method == "GET":
         return render(request, "secrets_app/shared.html", {"share": find_share(actor=actor, link=link)})

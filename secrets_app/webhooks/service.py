@@ -1,4 +1,4 @@
-"""Use cases of webhooks: whom Keeper tells over HTTP about an environment."""
+"""Use cases of webhooks: notifications of an environment over HTTP."""
 
 import json
 import secrets
@@ -30,7 +30,7 @@ _KEY_BYTES: Final = 32
 def add_webhook(
     *, actor: Principal, environment: Environment, name: str, url: str, style: str = WebhookStyle.SLACK
 ) -> tuple[Webhook, str]:
-    """Have an address told about an environment; return the webhook and the key that signs.
+    """Add a webhook to an environment; return it and its signing key.
 
     The key is shown this once. Raises Invisible, Forbidden, InvalidField, Conflict if the name is
     taken, and KeyUnavailable or KeyRefused if nothing can be sealed.
@@ -58,7 +58,7 @@ def add_webhook(
 
 
 def remove_webhook(*, actor: Principal, webhook: Webhook) -> None:
-    """Stop telling an address; also a forged row, which must be removable. Raises Invisible, Forbidden."""
+    """Remove a webhook; also a forged row, which must be removable. Raises Invisible, Forbidden."""
     require(actor=actor, action=Action.NOTIFICATION_REMOVE, environment=webhook.environment)
     with transaction.atomic():
         _record(actor, Action.NOTIFICATION_REMOVE, webhook, row_state(webhook, gone=True))

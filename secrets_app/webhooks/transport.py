@@ -35,7 +35,7 @@ _SERVER_ERROR: Final = 500
 
 
 class WebhookTransport:
-    """Tells an environment's webhooks."""
+    """Delivers to an environment's webhooks."""
 
     name = "webhook"
     reaches_people = False
@@ -90,7 +90,7 @@ def _slack_text(notice: Notice) -> str:
 
 
 def _opened(webhook: Webhook, notice: Notice) -> tuple[str, str]:
-    """Return address and key, after the event that says so is committed."""
+    """Return address and key, after their event is committed."""
     receipt = commit_record(
         actor=actors.system(),
         action=Action.NOTIFICATION_SEND,

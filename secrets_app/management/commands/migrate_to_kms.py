@@ -1,4 +1,4 @@
-"""Moves the data keys from the key file to KMS; says only what it would do unless it is told to."""
+"""Moves the data keys from the key file to KMS; a dry run by default."""
 
 import json
 import sys
@@ -41,7 +41,7 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Carry out, or only tell."""
+        """Execute, or make a dry run."""
         environment = options["environment"]
         if environment and not Environment.objects.filter(name=environment).exists():
             raise CommandError("There is no environment of this name.", returncode=2)
