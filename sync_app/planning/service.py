@@ -18,13 +18,13 @@ from environments_app.authorization.policy import Principal
 from secrets_app.models import Secret
 from secrets_app.values.names import MAX_NAME_LENGTH
 from sync_app.backends.base import Backend, Seen, Shown
-from sync_app.domain.reconciliation import Coverage, Presence
+from sync_app.domain.reconciliation import Coverage, Ownership, Presence
 from sync_app.errors import BackendError, PlanNotReady
 from sync_app.jobs.bulk_rows import insert_rows
 from sync_app.jobs.leases import Lease
 from sync_app.jobs.queue import enqueue
 from sync_app.jobs.worker_pool import each, no_pulse
-from sync_app.models import Plan, PlanItem, Run, Target
+from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
 from sync_app.models.run import RunKind, Trigger
 from sync_app.planning import draft_items, sync_entries
@@ -319,7 +319,7 @@ def _item(plan: Plan, draft: Draft) -> PlanItem:
 def _finish(plan: Plan, actor: Principal, lease: Lease | None) -> None:
     target = plan.target
     plan.state, plan.ready_at = PlanState.READY, timezone.now()
-    if not any(plan.counts.get(act) for act in ACTING):
+    if not any(plan.counts.get(act) for act in ACTING) and not _forgets(plan):
         plan.state, plan.finished_at = PlanState.DONE, plan.ready_at
     with transaction.atomic():
         if lease:
@@ -334,3 +334,10 @@ def _finish(plan: Plan, actor: Principal, lease: Lease | None) -> None:
             object=target.audit_object,
             details={"plan": str(plan.uuid), "kind": plan.kind, "counts": plan.counts},
         )
+
+
+def _forgets(plan: Plan) -> bool:
+    """Say whether a plan has Keeper forget secrets of which nothing is at the target as Keeper's any more."""
+    if plan.kind != PlanKind.DISCONNECT:
+        return False
+    return SyncEntry.objects.filter(target=plan.target).exclude(ownership=Ownership.NONE).exists()

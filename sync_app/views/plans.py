@@ -143,7 +143,7 @@ def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
         },
         "removable": plan.kind == PlanKind.DISCONNECT
         and plan.state == PlanState.DONE
-        and not SyncEntry.objects.filter(target=target).exists(),
+        and not SyncEntry.objects.filter(target=target).exclude(ownership="none").exists(),
     }
     enter(request, target.environment)
     partial = request.headers.get("HX-Request") and not request.headers.get("HX-Boosted")
