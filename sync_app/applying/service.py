@@ -224,7 +224,7 @@ def _refuse_unready(plan: Plan) -> None:
     if plan.state not in {PlanState.READY, PlanState.APPLYING}:
         raise PlanNotReady(f"the plan is {plan.state}: plan again")
     if plan.rules != rules_of(plan.target):
-        raise PlanNotReady("the target's rules changed since the plan was made: plan again")
+        raise PlanNotReady("the target's rules or address changed since the plan was made: plan again")
 
 
 def _refuse_deletions(plan: Plan) -> None:

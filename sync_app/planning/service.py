@@ -186,10 +186,10 @@ def draw(plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None 
 
 
 def rules_of(target: Target) -> dict[str, Json]:
-    """Return the rules under which a plan is made, and how it is carried out, as it notes them."""
+    """Return the rules under which a plan is made, and where and how it is carried out, as it notes them."""
     names = ("direction", "conflict", "deletion", "budget_number", "budget_percent", "scope")
     given = {name: target.destination[name] for name in _CARRIED_OUT_BY if name in target.destination}
-    return {name: getattr(target, name) for name in names} | given
+    return {name: getattr(target, name) for name in names} | {"endpoint": target.endpoint} | given
 
 
 def _drawn(plan: Plan, backend: Backend, pulse: Callable[[], None]) -> list[Draft]:

@@ -48,7 +48,11 @@ def cleared_to_apply(actor: Principal, plan: Plan, action: Action) -> Clearance:
 
 def _destination_lines(plan: Plan) -> list[Line]:
     """Return what decides, besides its items, how a plan is carried out."""
-    words = {"recovery_window_days": "Recovery window in days", "kms_key_id": "KMS key"}
+    words = {
+        "endpoint": "Address",
+        "recovery_window_days": "Recovery window in days",
+        "kms_key_id": "KMS key",
+    }
     return [Line(word, "", str(plan.rules[name])) for name, word in words.items() if plan.rules.get(name)]
 
 

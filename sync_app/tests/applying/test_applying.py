@@ -46,7 +46,7 @@ def test_a_plan_covers_how_it_is_carried_out(cast: Cast, aws: AwsWorld, field: s
     stage.target.save()
     plan = Plan.objects.get(pk=plan.pk)
     plan.target = stage.fresh()
-    with pytest.raises(PlanNotReady, match="rules changed"):
+    with pytest.raises(PlanNotReady, match="rules or address changed"):
         applying.request_apply(actor=stage.alice, plan=plan)
     assert items_digest(stage.plan()) != approved
 

@@ -289,7 +289,7 @@ def test_rules_are_changed_and_an_old_plan_is_void(alice: Client, stage: Stage) 
     post(alice, f"/sync/{stage.target.pk}/rules", rules)
     plan = Plan.objects.get()
     where = post(alice, f"/sync/plans/{plan.pk}/apply")
-    assert "rules changed" in alice.get(where).content.decode()
+    assert "rules or address changed" in alice.get(where).content.decode()
 
 
 def test_credentials_that_do_not_work_are_refused(alice: Client, stage: Stage) -> None:
