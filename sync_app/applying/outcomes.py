@@ -3,8 +3,6 @@
 from datetime import datetime
 from typing import Final
 
-from django.utils import timezone
-
 from environments_app.errors import AccessError
 from secrets_app.errors import InvalidInput, KeyUnavailable, SecretError
 from secrets_app.keys import fingerprints
@@ -126,7 +124,8 @@ class Outcomes:
 
     def _end(self, work: Work, state: ItemState, error: str = "") -> None:
         work.item.state, work.item.error = state, error[:_ERROR_LENGTH]
-        work.item.finished_at = timezone.now()
+        # The database's time: by it the deletions and fights of the last hours are counted.
+        work.item.finished_at = self._now
 
     def _state(self, work: Work, state: State | None, reason: str) -> None:
         if work.entry is not None:

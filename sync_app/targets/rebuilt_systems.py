@@ -1,7 +1,5 @@
 """Confirms a rebuilt system: another one answers at a target's address, and takes the old one's place."""
 
-from django.utils import timezone
-
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
@@ -11,6 +9,7 @@ from environments_app.authorization.locked_row import changing
 from environments_app.authorization.policy import Principal
 from sync_app.errors import AnotherSystem, TargetConflict, TargetInUse
 from sync_app.jobs.awaited import awaited
+from sync_app.jobs.leases import database_now
 from sync_app.models import Target
 from sync_app.targets.approval import cleared_to_confirm
 from sync_app.targets.credentials import connected
@@ -55,7 +54,7 @@ def confirm_system(*, actor: Principal, target: Target, system: str) -> Target:
         refuse_overlap(found, actor=actor)
         details: dict[str, Json] = {"system": system, "before": stored.system, "automatic": False}
         stored.system, stored.automatic, stored.failures = system, False, 0
-        stored.due_at = timezone.now() if stored.interval_seconds and stored.paused_at is None else None
+        stored.due_at = database_now() if stored.interval_seconds and stored.paused_at is None else None
         stored.save(update_fields=["system", "automatic", "failures", "due_at", "updated_at"])
         record(
             actor=actor,

@@ -21,6 +21,7 @@ from environments_app.models import Environment
 from sync_app.domain.reconciliation import Ownership
 from sync_app.errors import AnotherSystem, BackendError, BadDestination, SyncError, TargetInUse
 from sync_app.jobs.awaited import awaited
+from sync_app.jobs.leases import database_now
 from sync_app.models import Target
 from sync_app.targets.alerts import after_removal
 from sync_app.targets.approval import cleared_to_change, refuse_unattended, refuse_widened_meanwhile
@@ -212,7 +213,7 @@ def _refuse_use(target: Target) -> None:
 def _reschedule(target: Target) -> None:
     """Let the next pass be due at once, if any comes by itself: what changed in the meantime is to follow."""
     waits = target.paused_at is not None or not (target.interval_seconds or target.automatic)
-    target.due_at = None if waits else timezone.now()
+    target.due_at = None if waits else database_now()
 
 
 def _moved(target: Target, changes: Mapping[str, str]) -> dict[str, str]:

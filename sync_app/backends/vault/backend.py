@@ -164,7 +164,7 @@ class VaultKv2(Backend):
                     folders.append(folder + key)
                     continue
                 name = (folder + key).removeprefix(self._prefix.start)
-                seen = seen_in(name, metadata) if metadata is not None else self._looked(name, folder + key)
+                seen = self._looked(name, folder + key) if metadata is None else self._seen(name, metadata)
                 if seen.presence is not Presence.ABSENT:
                     yield seen
 
@@ -188,7 +188,7 @@ class VaultKv2(Backend):
             listed = reply["data"]["key_info"] if reply else {}
             for key in listed.keys() & set(keys):
                 name = (folder + key).removeprefix(self._prefix.start)
-                found[name] = seen_in(name, listed[key])
+                found[name] = self._seen(name, listed[key])
         return found
 
     def read(self, name: str) -> Copy | None:
@@ -340,11 +340,14 @@ class VaultKv2(Backend):
             self._detailed = False
             return None
 
+    def _seen(self, name: str, metadata: Mapping[str, Any]) -> Seen:
+        return seen_in(name, metadata, now=self._vault.now)
+
     def _looked(self, name: str, path: str) -> Seen:
         reply = self._vault.ask("GET", self._at("metadata", path))
         if reply is None:
             return Seen(name=name, presence=Presence.ABSENT)
-        seen = seen_in(name, reply["data"])
+        seen = self._seen(name, reply["data"])
         if seen.presence is Presence.DELETED and not seen.expired:
             return replace(seen, expired=self._writes.expires())
         return seen

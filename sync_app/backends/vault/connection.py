@@ -1,7 +1,9 @@
 """Asks Vault and OpenBao: signs in, refuses other mounts than KV version 2, and translates answers."""
 
 import threading
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -42,6 +44,8 @@ class VaultConnection:
         self._credentials = credentials
         self._lock = threading.Lock()
         self._ready = False
+        # The server's time less our monotonic clock's, in seconds.
+        self._offset: float | None = None
         self._adapter = PooledAdapter(
             base_uri=address,
             token=credentials["token"],
@@ -79,7 +83,19 @@ class VaultConnection:
 
     def health(self) -> dict[str, Any]:
         """Return what a node says of itself, whatever its status: not to a namespace, and with no token."""
-        return _body(self._exchange("GET", "sys/health", headers={}))
+        body = _body(self._exchange("GET", "sys/health", headers={}))
+        if isinstance(told := body.get("server_time_utc"), int):
+            # In whole seconds: what it deleted in this one is over.
+            self._offset = told + 1 - time.monotonic()
+        return body
+
+    def now(self) -> datetime:
+        """Return the time of the server, at most a second ahead; ours, if it gives none."""
+        if self._offset is None:
+            self.health()
+        if self._offset is None:
+            return datetime.now(UTC)
+        return datetime.fromtimestamp(self._offset + time.monotonic(), UTC)
 
     def _sign_in(self) -> None:
         """Take a token from the AppRole, or prolong the given one if half of its time is over."""

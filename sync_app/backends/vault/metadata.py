@@ -1,6 +1,6 @@
 """Parses the metadata of Vault."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,15 +8,15 @@ from sync_app.backends.base import VERSION_SEPARATOR, Seen, mark_from
 from sync_app.domain.reconciliation import Presence
 
 
-def seen_in(name: str, metadata: Mapping[str, Any]) -> Seen:
-    """Parse the metadata of a name's newest version."""
+def seen_in(name: str, metadata: Mapping[str, Any], *, now: Callable[[], datetime]) -> Seen:
+    """Return what the metadata of a name says about its newest version; `now` tells the server's time."""
     number = metadata["current_version"]
     versions = metadata["versions"]
     version, before = versions.get(str(number)), versions.get(str(number - 1))
     if version is None:
         # Marked, and not written yet.
         presence = Presence.ABSENT
-    elif version["destroyed"] or _is_past(version["deletion_time"]):
+    elif version["destroyed"] or _is_past(version["deletion_time"], now):
         presence = Presence.DELETED
     else:
         presence = Presence.PRESENT
@@ -48,9 +48,9 @@ def number_of(version: str) -> int:
     return int(number) if number.isdecimal() else 0
 
 
-def _is_past(time: str) -> bool:
+def _is_past(time: str, now: Callable[[], datetime]) -> bool:
     """Return whether a time of Vault (RFC 3339 with nanoseconds, empty for never) is over."""
-    return bool(time) and datetime.fromisoformat(time[:19]).replace(tzinfo=UTC) <= datetime.now(UTC)
+    return bool(time) and datetime.fromisoformat(time[:19]).replace(tzinfo=UTC) <= now()
 
 
 def just_before(key: str) -> str:
