@@ -154,19 +154,30 @@ def _provable(backend: Backend, job: Job) -> Seen:
         return _restored(backend, job)
     if backend.update_proves_mark and len(job.marks) == 1:
         return replace(job.seen, mark=next(iter(job.marks)))
-    return _as_planned(backend.look(job.name), job)
+    now = _ours(backend.look(job.name), job)
+    return _written_again(backend, now, job) or _as_planned(now, job)
 
 
 def _restored(backend: Backend, job: Job) -> Seen:
     now = _ours(backend.look(job.name), job)
     if now.version != job.seen.version:
-        return _as_planned(now, job)
+        return _written_again(backend, now, job) or _as_planned(now, job)
     if now.presence is Presence.DELETED:
         now = _ours(backend.restore(job.name), job)
     if now.presence is Presence.DELETED and now.version == job.seen.version:
         # Destroyed (Vault): it holds nothing to bring back, and nothing that could be lost.
         return now
     return _as_planned(now, job)
+
+
+def _written_again(backend: Backend, now: Seen, job: Job) -> Seen | None:
+    """Return what the plan saw, if an earlier attempt may have written over that: `update` finds out."""
+    is_next = is_named(now.version, backend.next_version(job.seen.version, token=job.token))
+    if not (job.repeated and is_next and now.presence is Presence.PRESENT):
+        return None
+    # A version that proves itself is found by `_as_planned`.
+    ours = replace(job.seen, presence=Presence.PRESENT, mark=now.mark)
+    return None if backend.next_version_is_proof else ours
 
 
 def _remarked(backend: Backend, seen: Seen, job: Job) -> Seen:
@@ -232,6 +243,9 @@ def _adopt(backend: Backend, job: Job) -> Done:
     if job.adoption is not Adoption.REPLACE:
         # Marked once the value was compared or Keeper holds it: not here, where no key is.
         return Done(seen=now, copy=_read(backend, job))
+    if now.mark == job.mark and _holds(backend, now, job):
+        # Marked and written by an attempt that was given up.
+        return Done(seen=now)
     backend.mark(now, job.mark)
     ours = replace(now, mark=job.mark)
     try:

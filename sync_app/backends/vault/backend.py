@@ -193,16 +193,7 @@ class VaultKv2(Backend):
 
     def read(self, name: str) -> Copy | None:
         """Return value and version from one read of the data."""
-        reply = self._vault.ask("GET", self._at("data", self._prefix.path(name)))
-        if reply is None or reply["data"]["data"] is None:
-            return None
-        version = _version(reply["data"]["metadata"])
-        content = reply["data"]["data"]
-        if set(content) != {FIELD} or not isinstance(content[FIELD], str):
-            raise ValueUnusable(f"the secret holds something else than one text in the key `{FIELD}`")
-        labels = reply["data"]["metadata"].get("custom_metadata") or {}
-        seen = Seen(name=name, presence=Presence.PRESENT, version=version, mark=mark_from(labels))
-        return Copy(seen=seen, value=content[FIELD])
+        return self._read(name)
 
     def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> Seen:  # noqa: ARG002 - every backend's signature
         """Mark the empty name, then write its first version with cas=0.
@@ -260,6 +251,8 @@ class VaultKv2(Backend):
                 self._writes.undo(path, seen, now.seen.version)
             if now.seen.mark == seen.mark:
                 return replace(seen, presence=Presence.PRESENT, version=now.seen.version)
+        if repeated and number_of(now.seen.version) > number_of(seen.version) + 1:
+            self._undo_older(seen, value)
         raise ChangedSinceRead(_CHANGED)
 
     def undo(self, over: Seen, written: str) -> None:
@@ -303,6 +296,30 @@ class VaultKv2(Backend):
         self._label(seen.name, dict.fromkeys(MARK_KEYS))
 
     # --- How ----------------------------------------------------------------------------------
+
+    def _read(self, name: str, **asked: str) -> Copy | None:
+        reply = self._vault.ask("GET", self._at("data", self._prefix.path(name)), params=asked)
+        if reply is None or reply["data"]["data"] is None:
+            return None
+        version = _version(reply["data"]["metadata"])
+        content = reply["data"]["data"]
+        if set(content) != {FIELD} or not isinstance(content[FIELD], str):
+            raise ValueUnusable(f"the secret holds something else than one text in the key `{FIELD}`")
+        labels = reply["data"]["metadata"].get("custom_metadata") or {}
+        seen = Seen(name=name, presence=Presence.PRESENT, version=version, mark=mark_from(labels))
+        return Copy(seen=seen, value=content[FIELD])
+
+    def _undo_older(self, seen: Seen, value: str) -> None:
+        """Undo a version of ours below a newer one, if it came over what was not the secret in `seen`.
+
+        An earlier attempt put that back, or somebody else wrote the newer one. Raises Overwritten then.
+        """
+        try:
+            older = self._read(seen.name, version=str(number_of(seen.version) + 1))
+        except ValueUnusable:
+            return
+        if older is not None and _same(older.value, value):
+            self.undo(seen, older.seen.version)
 
     def _at(self, kind: str, path: str) -> str:
         return self._writes.at(kind, path)
