@@ -44,6 +44,7 @@ _FIRST_DELAY_SECONDS: Final = 2.0
 _PAUSED_SECONDS: Final = 30
 _ERROR_LENGTH: Final = 500
 _DIED: Final = "the work ended unexpectedly, time and again: look at the worker's log"
+_GONE: Final = "the target or its environment is gone from the database, and Keeper did not remove it"
 logger = logging.getLogger(__name__)
 
 
@@ -79,7 +80,11 @@ def _execute(run_id: int) -> Run | None:
     lease = claim(run_id, owner=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:12]}")
     if lease is None:
         return None
-    run = Run.objects.select_related("target__environment", "plan").get(pk=run_id)
+    run = Run.objects.select_related("target__environment", "plan").filter(pk=run_id).first()
+    if run is None:
+        # Only SQL takes them away; nobody would end this run any more.
+        lease.end(RunState.FAILED, error=_GONE)
+        return None
     try:
         # A worker whose lease ran out, or a run whose time is over, asks the target nothing more.
         with guarded(lease.refuse_if_over):
