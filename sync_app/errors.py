@@ -75,6 +75,10 @@ class ChangedSinceRead(BackendError):
     permanent = False
 
 
+class UpdateOvertaken(ChangedSinceRead):
+    """A version was made, and is not current: somebody else's came first."""
+
+
 class CreateOvertaken(ChangedSinceRead):
     """Somebody wrote the name after our mark was put on it, maybe another worker: the mark stays for now."""
 

@@ -32,6 +32,7 @@ from sync_app.errors import (
     NameHeld,
     NameUnusable,
     RequestRefused,
+    UpdateOvertaken,
     ValueUnusable,
 )
 
@@ -224,7 +225,7 @@ class AwsSecretsManager(Backend):
             return after
         if refusal is not None and after is not None and after.version == seen.version:
             raise refusal
-        raise ChangedSinceRead("the secret was changed in AWS since it was read: plan again")
+        raise UpdateOvertaken("the secret was changed in AWS since it was read: plan again")
 
     def next_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
         """Return the token, which AWS takes for the VersionId; what a version holds never changes."""

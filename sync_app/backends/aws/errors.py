@@ -30,13 +30,18 @@ from sync_app.errors import (
 _REJECTED: Final = {
     "UnrecognizedClientException",
     "InvalidClientTokenId",
-    "InvalidSignatureException",
-    "SignatureDoesNotMatch",
-    "IncompleteSignature",
     "MissingAuthenticationToken",
     "MissingAuthenticationTokenException",
     "ExpiredTokenException",
     "ExpiredToken",
+}
+# By a wrong key, or at a time that is more than some minutes off ("Common errors").
+_UNSIGNED: Final = {
+    "InvalidSignatureException",
+    "SignatureDoesNotMatch",
+    "IncompleteSignature",
+    "RequestExpired",
+    "RequestTimeTooSkewed",
 }
 _DENIED: Final = {"AccessDeniedException", "AccessDenied", "NotAuthorized"}
 _KEY: Final = {"EncryptionFailure", "DecryptionFailure"}
@@ -65,6 +70,11 @@ def translated(operation: str, error: ClientError) -> BackendError:  # noqa: PLR
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in _REJECTED:
         return CredentialsRejected(f"AWS does not accept the credentials ({code}): renew them")
+    if code in _UNSIGNED:
+        return CredentialsRejected(
+            f"AWS does not accept the signature ({code}): check the secret access key, and the clock of the "
+            "machine that Keeper runs on"
+        )
     if code in _DENIED:
         if "KMS" in message:
             return KeyUnusable(f"{operation}: allow these credentials to use the KMS key")

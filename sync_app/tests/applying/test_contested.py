@@ -128,3 +128,21 @@ def written_over(stage: Stage, times: int) -> None:
             finished_at=timezone.now(),
         )
         Plan.objects.filter(pk=plan.pk).update(state="done")
+
+
+@pytest.mark.parametrize("world", ["aws"], indirect=True)
+def test_a_race_that_is_lost_makes_no_version_in_each_pass(aws: AwsWorld, stage: Stage) -> None:
+    """AWS keeps what was put before the label could be moved, and allows so many versions a day to all."""
+    stage.rules(conflict="keeper_wins")
+    stage.keep("one", "ours")
+    stage.sync()
+    stage.keep("one", "ours, newer")
+    aws.plan.before("UpdateSecretVersionStage", lambda: stage.edit("one", "theirs"))
+    stage.world_rest()
+    for _ in range(3):
+        assert stage.items(stage.sync()) == {"one": ("update", "skipped")}
+    listed = aws.client.list_secret_version_ids(SecretId=stage.path("one"), IncludeDeprecated=True)
+    assert (stage.theirs("one"), len(listed["Versions"])) == ("theirs", 3)
+    assert "10 minutes" in stage.entry("one").reason
+    stage.sync(rest=True)
+    assert stage.theirs("one") == "ours, newer"

@@ -4,11 +4,13 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from django.utils import timezone
 
 from environments_app.tests.cast import Cast
+from sync_app.backends.aws.errors import translated
 from sync_app.backends.vault import connection, metadata
-from sync_app.errors import TargetUnreachable
+from sync_app.errors import CredentialsRejected, TargetUnreachable
 from sync_app.jobs.leases import LEASE, LONGEST_WAIT, claim, database_now
 from sync_app.models import PlanItem, Run, SyncEntry, Target
 from sync_app.runs import runner as runs_runner
@@ -139,3 +141,10 @@ def test_the_next_attempt_waits_by_the_databases_time(stage: Stage, monkeypatch:
     assert database_now() < run.not_before < database_now() + LONGEST_WAIT
     assert is_now(run.not_before)
     assert is_now(stage.fresh().last_failure_at)
+
+
+def test_aws_tells_a_wrong_clock_by_the_signature() -> None:
+    code = "InvalidSignatureException"
+    told = translated("ListSecrets", ClientError({"Error": {"Code": code, "Message": ""}}, "ListSecrets"))
+    assert isinstance(told, CredentialsRejected)
+    assert "the clock of the machine" in str(told)
