@@ -76,7 +76,7 @@ class ChangedSinceRead(BackendError):
 
 
 class UpdateOvertaken(ChangedSinceRead):
-    """A version was made, and is not current: somebody else's came first."""
+    """A version was made, and is not current: another client's came first."""
 
 
 class CreateOvertaken(ChangedSinceRead):

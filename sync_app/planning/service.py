@@ -337,7 +337,7 @@ def _finish(plan: Plan, actor: Principal, lease: Lease | None) -> None:
 
 
 def _forgets(plan: Plan) -> bool:
-    """Say whether a plan has Keeper forget secrets of which nothing is at the target as Keeper's any more."""
+    """Return whether a plan has Keeper forget secrets of which none is Keeper's at the target any more."""
     if plan.kind != PlanKind.DISCONNECT:
         return False
     return SyncEntry.objects.filter(target=plan.target).exclude(ownership=Ownership.NONE).exists()

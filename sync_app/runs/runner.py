@@ -82,7 +82,7 @@ def _execute(run_id: int) -> Run | None:
         return None
     run = Run.objects.select_related("target__environment", "plan").filter(pk=run_id).first()
     if run is None:
-        # Only SQL takes them away; nobody would end this run any more.
+        # Only SQL takes them away; the run would be tried for ever.
         lease.end(RunState.FAILED, error=_GONE)
         return None
     try:

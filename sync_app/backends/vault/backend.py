@@ -312,7 +312,7 @@ class VaultKv2(Backend):
     def _undo_older(self, seen: Seen, value: str) -> None:
         """Undo a version of ours below a newer one, if it came over what was not the secret in `seen`.
 
-        An earlier attempt put that back, or somebody else wrote the newer one. Raises Overwritten then.
+        An earlier attempt put that back, or another client wrote the newer one. Raises Overwritten then.
         """
         try:
             older = self._read(seen.name, version=str(number_of(seen.version) + 1))

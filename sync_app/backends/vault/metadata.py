@@ -9,7 +9,7 @@ from sync_app.domain.reconciliation import Presence
 
 
 def seen_in(name: str, metadata: Mapping[str, Any], *, now: Callable[[], datetime]) -> Seen:
-    """Return what the metadata of a name says about its newest version; `now` tells the server's time."""
+    """Parse the metadata of a name's newest version; `now` returns the server's time."""
     number = metadata["current_version"]
     versions = metadata["versions"]
     version, before = versions.get(str(number)), versions.get(str(number - 1))

@@ -102,7 +102,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
 
 
 def as_it_was(stage: Stage) -> bool:
-    """Say whether the target holds what it held before the plan."""
+    """Return whether the target holds what it held before the plan."""
     gone = [stage.world.labels_or_none(stage.path(name)) is None for name in ("new", "other")]
     return all(gone) and [stage.theirs(name) for name in ("changed", "dropped")] == ["first", "first"]
 
