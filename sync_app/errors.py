@@ -80,7 +80,7 @@ class UpdateOvertaken(ChangedSinceRead):
 
 
 class CreateOvertaken(ChangedSinceRead):
-    """Somebody wrote the name after our mark was put on it, maybe another worker: the mark stays for now."""
+    """Another writer, maybe another worker, wrote the name after our mark was set: the mark stays for now."""
 
 
 # --- An operator must change something --------------------------------------------------------
@@ -221,7 +221,7 @@ class CredentialInUse(BackendError):
 
 
 class OutcomeAmbiguous(BackendError):
-    """More than one explanation fits what is there: an operator has to look; nothing was done."""
+    """The present state is ambiguous: an operator must examine it; nothing was done."""
 
 
 class LoginRefused(BackendError):

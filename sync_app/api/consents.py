@@ -45,7 +45,7 @@ class ConsentListView(SyncView):
 
     @extend_schema(summary="List consents", responses=ConsentDocument(many=True))
     def get(self, request: Request, environment: str) -> Response:
-        """List the targets of other environments that values of this one may go to by reference."""
+        """List the targets of other environments that may receive values of this one by reference."""
         place = self.place(environment)
         require(actor=self.actor, action=Action.CONSENT_VIEW, environment=place)
         rows = ReferenceConsent.objects.filter(environment=place).select_related("target__environment")

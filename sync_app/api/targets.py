@@ -61,8 +61,8 @@ class DraftTestView(SyncView):
     def post(self, request: Request, environment: str) -> Response:
         """Test destination and credentials, change nothing, and store nothing but that they were tested.
 
-        The body that creates the target is accepted; `name`, `conflict`, `automatic` and what else says
-        nothing about the connection has no effect.
+        The body that creates the target is accepted; `name`, `conflict`, `automatic` and other fields
+        without relation to the connection have no effect.
         """
         place, given = self.place(environment), self.given(documents.DraftTest)
         report = connection_test.test_draft(

@@ -52,7 +52,7 @@ class Done:
 
     seen: Seen
     copy: Copy | None = None
-    # Whether it was seen to be there; else the system has only said that it wrote it.
+    # Whether its existence was verified; else the system has only reported the write.
     seen_after: bool = True
 
 
@@ -62,7 +62,7 @@ def is_recent(shown: Shown) -> bool:
 
 
 def shown(backend: Backend, names: Collection[str]) -> dict[str, Shown]:
-    """Look at many secrets by few requests; what that does not show, or fails to, is looked at by itself."""
+    """Read many secrets with few requests; those missing from the result are read separately."""
     at = time.monotonic()
     try:
         found = backend.glance(names)
@@ -86,7 +86,7 @@ def confirm(backend: Backend, job: Job, done: Done, after: Shown | None) -> Done
 
 
 def _is_seen(now: Seen, job: Job, done: Done) -> bool:
-    """Return whether what is there is what was written, over what the plan saw."""
+    """Return whether the existing secret is the written one, over the version that the plan saw."""
     return (
         now.version == done.seen.version
         and done.seen.remote_id in {"", now.remote_id}
@@ -265,7 +265,7 @@ def _read(backend: Backend, job: Job) -> Copy:
 
 
 def _as_planned(now: Seen, job: Job) -> Seen:
-    """Return what is there if it is ours and as the plan saw it, or as an earlier attempt left it."""
+    """Return the existing secret if it is owned and unchanged since the plan or an earlier attempt."""
     if _ours(now, job).presence is Presence.PRESENT and now.version == job.token:
         return now
     return _same(now, job)

@@ -35,7 +35,7 @@ class Outcomes:
         if isinstance(answer, ChangedSinceRead):
             self.skip(work, str(answer))
             if work.entry is not None:
-                # What is there is not what was intended, nor can it become that any more.
+                # The existing secret is not the intended one, and can no longer become it.
                 work.entry.note_intent(work.earlier)
                 if isinstance(answer, CreateOvertaken) and not work.was_there:
                     work.entry.ownership = Ownership.NONE

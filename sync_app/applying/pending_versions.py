@@ -1,7 +1,7 @@
 """Lets a target's stage for what is pending follow Keeper's, where the system has one (AWSPENDING).
 
 It comes after what a pass carries out, and is no part of a plan: what is served does not change by it.
-So a label that does not follow fails no pass and holds up no value: it is told, and tried again by the next.
+So a failed label change fails no pass and delays no value: it raises a notice, and the next pass retries it.
 A pending value is the very version that becomes current once Keeper serves it: the same write has
 the same token, so that a label moves then and no second version is made.
 """
@@ -89,7 +89,7 @@ class _Pass:
     lease: Lease | None
 
     def work(self, stale: Sequence[SyncEntry], due: Sequence[Pending]) -> dict[str, BackendError]:
-        """Take back what is stale, then put what is due, each by itself; return what failed, by name."""
+        """Remove stale labels, then set due ones, each separately; return the failures by name."""
         failed: dict[str, BackendError] = {}
         taken: list[Json] = []
         put: list[Json] = []

@@ -49,9 +49,9 @@ class Work:
     held: Held | None
     entry: SyncEntry | None
     value: str = field(default="", repr=False)
-    # Another write whose outcome nobody knew when this one was intended: it may come late.
+    # Another write with an unknown outcome when this one was intended: it may arrive late.
     earlier: Intent = NO_INTENT
-    # What our entry said before the secret was claimed as about to be created.
+    # Our entry's data before the secret was claimed for creation.
     claimed_from: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -161,7 +161,7 @@ def _work_off(tools: Tools, acts: tuple[Act, ...]) -> None:
     """Work on the waiting items of some acts, a batch at a time, each item once.
 
     While the target answers to one batch the next one is prepared, and the last one's outcome stored.
-    Raises the error of a batch after which the target is asked no more for now (see Batch.gather).
+    Raises the error of a batch after which no more requests are sent for now (see Batch.gather).
     """
     under_way: Batch | None = None
     batches = _prepared(tools, acts)

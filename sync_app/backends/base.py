@@ -73,7 +73,7 @@ class Seen:
 
 
 def is_named(version: str, name: str) -> bool:
-    """Return whether a version is the one of this name, in full or as `next_version` tells it beforehand."""
+    """Return whether a version is the one of this name, in full or as `next_version` predicts it."""
     return bool(name) and (version == name or version.startswith(f"{name}{VERSION_SEPARATOR}"))
 
 
@@ -239,7 +239,7 @@ class Backend(ABC):
         What is seen as deleted is what `restore` could not bring back.
         With `known` the caller has just seen that version with its mark, knows that it is one text,
         has not tried this write before, and confirms it (`known_update_confirms`): nothing is read.
-        `repeated` says that this very write was tried before, and what became of it is not known.
+        `repeated` means that the same write was tried before with an unknown outcome.
         Raises ChangedSinceRead if another version is there: nothing was overwritten; and Overwritten if
         it came over what is not ours, which the system lets happen only where it cannot compare.
         """

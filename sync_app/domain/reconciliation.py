@@ -142,7 +142,7 @@ class Item:
     """One secret on both sides.
 
     `was_owned` means that our entry records it as owned, and the secret itself does not prove it.
-    `equal` says whether the values are equal, by keyed fingerprint; None without a comparison, which never
+    `equal` is the comparison of the values, by keyed fingerprint; None without a comparison, which never
     counts as equal.
     """
 
@@ -389,7 +389,7 @@ def _objection(
     unreadable = any(side.presence is Presence.UNREADABLE for side in sides)
     if unreadable or not (coverage.keeper and coverage.target):
         return Reason.INCOMPLETE
-    # A target cannot be empty here: what is to be deleted was just seen there.
+    # A target cannot be empty here: the secret to delete was just seen there.
     if not any(item.keeper.presence is Presence.PRESENT for item in items):
         return Reason.EMPTY
     if budget is not None and not budget.allows(deleted=deleted, owned=owned_there(items)):

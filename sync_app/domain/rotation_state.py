@@ -6,8 +6,8 @@ have happened outside, and every act is repeatable:
 waiting   nothing has begun (another one's grace, the window, a target that lags)
 prepare   nothing outside was changed; the pending value is about to be stored
 set       the idle login may have the pending value, or not yet
-test      it has it; whether it logs in, with all rights, is being found out
-promote   it logs in; it is about to be served as current
+test      it has the pending value; its login and rights are being checked
+promote   it logs in; its value is about to become current
 grace     it is served, and the previous one still works
 retire    the previous one may have been made useless, or not yet
 withdraw  the pending value was never served, and is being made useless
@@ -115,7 +115,6 @@ def left_by_abandoning(step: Step) -> str:
 def after_retrying(step: Step, *, remakes: bool) -> Step:
     """Return the step that is tried again: a value that was refused is set once more.
 
-    That of a system that makes secrets itself, which cannot be told one (not `remakes`), is tested
-    again only.
+    For a system that generates secrets itself and accepts none (not `remakes`), only the test is repeated.
     """
     return Step.SET if remakes and step in {Step.TEST, Step.PROMOTE} else step

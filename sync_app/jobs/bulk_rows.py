@@ -15,7 +15,7 @@ from django.db import connection, models
 from audit_app.db.bulk_sql import insert, insert_into, update
 from environments_app.fields import ExactCharField
 
-# What the drivers take as the instance has it; a field of any other class says itself what it stores.
+# Types that drivers accept unchanged; a field of any other class converts its value itself.
 _AS_THEY_ARE: Final = frozenset(
     {models.BigAutoField, models.BooleanField, models.CharField, models.PositiveIntegerField, ExactCharField}
 )

@@ -129,13 +129,13 @@ class PlanItem(models.Model):
     # What was seen when it was planned; applying re-checks each.
     keeper_version = models.CharField(max_length=64, blank=True, default="")
     keeper_number = models.PositiveIntegerField(null=True, blank=True)
-    # Keeper's version that was there by then, as far as it was known.
+    # Keeper's version in the target at that time, as far as known.
     there_number = models.PositiveIntegerField(null=True, blank=True)
     target_version = models.CharField(max_length=64, blank=True, default="")
     target_presence = models.CharField(max_length=12, blank=True, default="")
     remote_id = models.CharField(max_length=2048, blank=True, default="")
     ownership = models.CharField(max_length=8, choices=[(o, o) for o in Ownership], default=Ownership.NONE)
-    # What makes a repeated write harmless: noted before the call, and made again by whoever repeats it.
+    # Makes a repeated write idempotent: stored before the call, and recomputed by a repetition.
     token = models.CharField(max_length=64, blank=True, default="")
     attempts = models.PositiveIntegerField(default=0)
     # The operator's sentence, and whether trying again can help.

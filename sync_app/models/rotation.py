@@ -120,7 +120,7 @@ def rotator_context(*, policy: UUID, environment: UUID, endpoint: str) -> Contex
 class Rotation(AuthenticatedRow):
     """One rotation under a policy, held by a lease in database time, at a step of `rotation.states`.
 
-    `slot` says whether it is at work or waits behind the one that is; NULL once ended, so that a policy
+    `slot` is at work, or waiting behind the one at work; NULL once ended, so that a policy
     has one of each. `epoch` grows with each claim: a worker with an older one can write nothing.
     A stopped one waits for an operator.
     """

@@ -153,7 +153,7 @@ class SyncEntry(AuthenticatedRow):
     unknown. Whether a secret may be touched is decided by `ownership` and the mark on the secret.
     """
 
-    # Each pass writes many; runs tell what was done.
+    # Each pass writes many; runs record the work.
     RECORDED: ClassVar[bool] = False
     MAC_LABEL: ClassVar[str] = "sync-entry"
     MAC_COVERS: ClassVar[tuple[str, ...]] = (
@@ -184,8 +184,8 @@ class SyncEntry(AuthenticatedRow):
     # What the entry knew of a secret that was not found there and is about to be created, as JSON; empty
     # once that is settled. A system that answers 404 for a while has it all the same.
     claimed_from = models.TextField(blank=True, default="")
-    # Which version of Keeper's stands there as pending, and its version there; what it says is proved by
-    # the mark on the secret before anything is done. `pending_at` is when that version was made, NULL
+    # Keeper's version stored there as pending, and its version there; the mark on the secret proves it before
+    # any act. `pending_at` is when that version was made, NULL
     # while it is only intended.
     pending_keeper = models.CharField(max_length=64, blank=True, default="")
     pending_target = models.CharField(max_length=64, blank=True, default="")

@@ -1,4 +1,4 @@
-"""What a pass sees of both sides: names and versions, and values only where versions leave a question.
+"""A pass's view of both sides: names and versions, and values only where versions do not decide.
 
 Nothing is changed here. What the target lists may lag behind; whatever differs from what the entry
 says, or is missing from the list, is looked at by itself before anything is concluded from it.
@@ -50,7 +50,7 @@ class Finding:
     lost: bool = False
     # Our entry of a withdrawn secret whose name now belongs to another writer.
     given_up: SyncEntry | None = None
-    # Whether the entry was about to be created, and knows again what it knew of the secret that is there.
+    # Whether the entry was claimed for creation, and its former data of the existing secret were restored.
     was_there: bool = False
 
     @property

@@ -57,7 +57,7 @@ def look(target: Target, *, backend: Backend, lease: Lease | None = None) -> dic
     found = survey(target, backend, pulse=lease.pulse_or_leave if lease else no_pulse)
     drawn = synced(target, found, coverage=Coverage(keeper=True, target=True))
     refuse_references(target, drawn)
-    # Where only the values could tell, or the next pass will, what the last pass found stands.
+    # If only the values, or the next pass, can decide, the last pass's result is kept.
     told = [each for each in drawn if not _is_open(target, each.finding)]
     sync_entries.note(target, told, lease=lease, forget=True)
     return dict(sorted(Counter(str(sync_entries.state_after(draft)) for draft in drawn).items()))
@@ -109,7 +109,7 @@ def request_plan(
 
 
 def request_confirmation(*, actor: Principal, target: Target, system: str) -> Run:
-    """Have a target be in the rebuilt system that answers, and queue a plan of what is there.
+    """Bind a target to the rebuilt system that answers, and queue a plan of its content.
 
     Raises what `confirm_system` and `request_plan` raise.
     """

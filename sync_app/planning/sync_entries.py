@@ -145,7 +145,7 @@ def _stated(target: Target, entry: SyncEntry, draft: Draft) -> SyncEntry:
     """Put on an entry what a draft found."""
     finding = draft.finding
     if not (overwrote(entry) and finding.was_owned(target)):
-        # Else it is told until the secret is adopted or gone.
+        # Else it is reported until the secret is adopted or gone.
         entry.state, entry.reason = state_after(draft), draft.reason[:_REASON_LENGTH]
     held, seen = finding.held, finding.seen
     if held is not None and entry.ownership == Ownership.NONE:
@@ -166,7 +166,7 @@ def _stated(target: Target, entry: SyncEntry, draft: Draft) -> SyncEntry:
         entry.remote_id = seen.remote_id
         if was_synced:
             return entry
-        # When it was written nobody knows: a system that takes one version in so long a time gets no second.
+        # The time of writing is unknown: a system with a rate limit for versions gets no second one.
         entry.synced_at = database_now()
     return entry
 
@@ -176,5 +176,5 @@ def state_after(draft: Draft) -> State:
     try:
         return state_of(Outcome(draft.act))
     except ValueError:
-        # To adopt or to release: until then it stands as it stood.
+        # To adopt or to release: until then its state is unchanged.
         return State(draft.finding.entry.state) if draft.finding.entry else State.UNMANAGED

@@ -1,9 +1,9 @@
-"""Recognises Keeper's own writes to a target where nobody noted what became of them.
+"""Recognises Keeper's own writes to a target whose outcome was not stored.
 
 Their worker was killed, or never got an answer, and Keeper's side may have changed since. Before each
 write the entry notes the base that this would make. If that very version is there, with our mark and
-proved to be Keeper's, then it is the base, and nobody else changed anything. In the same way the base that an
-earlier Keeper noted by a number alone is taken over, once.
+proved to be Keeper's, then it is the base, and no other writer changed anything. In the same way the base
+that an earlier Keeper noted by a number alone is taken over, once.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,8 +29,8 @@ def recognise(
     """Note on each finding the base that such a write made, if it is there.
 
     Where others can make a version of that name too, its value has to be the one that was intended: it
-    is read, compared with that one's keyed fingerprint, and forgotten. What was filled in has none. Where
-    it cannot be read, nobody knows whose it is, and nothing is decided.
+    is read, compared with that one's keyed fingerprint, and forgotten. What was filled in has none. If it
+    cannot be read, its writer is unknown, and nothing is decided.
     """
     found = {
         name: claim for name, finding in findings.items() if (claim := claim_of(target, finding)) is not None
@@ -58,7 +58,7 @@ def recognise(
 def claim_of(target: Target, finding: Finding) -> Base | None:
     """Return what would be the last synced, where a part of the name of the target's version is known.
 
-    It is that of a write of ours whose outcome nobody noted; or what was synced last, where an earlier
+    It is that of our write with an unstored outcome; or what was synced last, where an earlier
     Keeper noted less of its name than it has.
     """
     seen, entry = finding.seen, finding.entry

@@ -38,10 +38,10 @@ def after_work(rotation: Rotation) -> None:
 
 
 def remind() -> None:
-    """Tell of what should have begun or ended long ago: what is due, and rotations that wait for others.
+    """Alert to what should have begun or ended long ago: overdue policies, and waiting rotations.
 
-    What was told and is so no more, without a rotation that ended well, is told to be over. What stopped
-    is told once more, in the same words: its worker may have died before it could.
+    Alerts whose condition has ended without a successful rotation are closed. A stopped rotation is alerted
+    once more, with the same text: its worker may have died before it did.
     """
     now = database_now()
     told = {kind: still_open(kind) for kind in (STOPPED, OVERDUE, WAITS)}
@@ -64,7 +64,7 @@ def remind() -> None:
         "policy__credentials"
     ):
         after_work(rotation)
-    # One that stopped is not over because somebody had it tried again, but once it goes through its grace.
+    # A stopped one is not resolved by a retry, but once it passes its grace period.
     at_work = Rotation.objects.filter(slot=Slot.WORKING).exclude(
         step=Step.GRACE, stopped_at=None, attempts__lt=_ATTEMPTS
     )

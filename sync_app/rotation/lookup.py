@@ -46,7 +46,7 @@ def find_rotation(*, actor: Principal, environment: Environment, id: int) -> Rot
 
 
 def policy_of(secret: Secret) -> RotationPolicy | None:
-    """Return the living policy of a secret, with the secret as it is stored, whoever asks."""
+    """Return the active policy of a secret, with the stored secret, without an access check."""
     policies = RotationPolicy.objects.select_related("environment", "secret__environment")
     return policies.filter(secret=secret, live=True).first()
 

@@ -10,7 +10,7 @@ from django.db.models import Max, Q
 from sync_app.domain.rotation_state import Slot, Step
 from sync_app.models import Rotation, RotationPolicy
 
-# So long after it was due, a rotation that has not begun is told of.
+# How long after its due time an unstarted rotation is alerted.
 LATE: Final = timedelta(hours=1)
 
 

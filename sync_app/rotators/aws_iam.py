@@ -43,7 +43,7 @@ LIMIT: Final = 2
 _REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 # No key has this id: a permission to change keys is tried on it.
 _NO_KEY: Final = "AKIAKEEPERCHECKSONLY"
-# A refusal that says nothing about the key but that a clock is wrong.
+# A refusal because of a wrong clock, without a result for the key.
 _CLOCK: Final = re.compile(r"expired|not yet current", re.IGNORECASE)
 
 

@@ -41,7 +41,7 @@ class Fence:
     `still_ours` asks Keeper's database whether the run still has this lease epoch and at least
     `seconds` of its lease left. A rotator asks while it holds the target's lock and its session
     has begun to time out, so that a worker that is paused after the answer finds its session
-    closed before anybody else can have the lease.
+    closed before another worker can claim the lease.
     """
 
     run: UUID
@@ -61,7 +61,7 @@ class Pending:
 
     `value` is the whole next value of the secret, sealed by whoever keeps it; it is None where only
     the other system can make it, and then comes from `set`. `before` are the ids of the keys that
-    were there, so that after a crash a new one is told from an old one.
+    were there, so a new one is distinguished from an old one after a crash.
     """
 
     login: str
@@ -109,7 +109,7 @@ class Rotator(ABC):
     @classmethod
     @abstractmethod
     def logins_of(cls, settings: Mapping[str, str]) -> frozenset[Login]:
-        """Return the logins at its endpoint that a policy of these settings changes, as no other one may."""
+        """Return the logins at its endpoint that only a policy of these settings may change."""
 
     @abstractmethod
     def check(self, current: str) -> None:
@@ -139,7 +139,7 @@ class Rotator(ABC):
         """
 
     def take_back(self, value: str) -> None:
-        """End a secret that `set` made and that could not be written down: nobody knows it but this worker.
+        """Invalidate a secret that `set` created and that could not be stored: only this worker knows it.
 
         It asks for no turn, since no other worker learns of that very secret. Where a run writes a secret
         down before it is set there is nothing to be done.

@@ -1,6 +1,6 @@
 """A new value for a secret of no other system: no request is sent, so no login can be tested.
 
-Consumers are offered current and previous, and whoever checks the value takes both.
+Consumers are offered current and previous; the system that checks the value must accept both.
 """
 
 import json

@@ -19,7 +19,7 @@ from sync_app.rotators.base import Answer
 from sync_app.targets.credentials import connected
 from sync_app.targets.principals import target_principal
 
-# What other systems and Keeper's own checks refuse; said of the one that it concerns.
+# Refusals of other systems and of Keeper's own checks; reported for the row concerned.
 _CONDITIONS = (SyncError, AccessError, SecretError)
 _CHANGED = (State.DRIFTED, State.CONFLICT, State.MISSING)
 

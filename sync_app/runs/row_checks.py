@@ -129,7 +129,7 @@ def _overlaps() -> Iterator[Problem]:
 
 
 def _closed(row: Target | RotationPolicy) -> str:
-    """Say why the credentials of a target or policy cannot be used, or nothing."""
+    """Return why the credentials of a target or policy cannot be used; empty if they can."""
     try:
         named = row.credentials.opens() and row.credentials.data_key_id == row.data_key_id
     except ObjectDoesNotExist:

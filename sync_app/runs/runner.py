@@ -161,7 +161,7 @@ def _work(run: Run, lease: Lease) -> str:
     if run.kind not in WRITING:
         return ""
     if run.plan is not None and run.plan.kind == PlanKind.DISCONNECT:
-        # What stays behind would be nobody's afterwards: no leave is taken before all is taken back.
+        # Remaining labels would have no owner afterwards: disconnect only after all are removed.
         for error in pending_versions.follow(run, lease=lease).values():
             raise error
         applying.apply(run, lease=lease)

@@ -33,7 +33,7 @@ class Held:
 
 
 def held_back(target: Target, decisions: Mapping[str, Decision]) -> dict[str, Held]:
-    """Return which writes over somebody's change or deletion wait, by their names.
+    """Return which writes over a foreign change or deletion wait, by their names.
 
     The wait doubles with each time that Keeper wrote that secret over such an act within the window; after
     `CONTESTED` times only a person's choice writes.

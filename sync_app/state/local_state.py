@@ -27,8 +27,8 @@ _HEX_DIGITS: Final = 32
 class Held:
     """One secret of Keeper, as a pass looks at it.
 
-    `version` tells it from the same one with another value, or with another value in what it refers
-    to; `fingerprint` stays in here.
+    `version` distinguishes it from the same secret with another value, also in its references;
+    `fingerprint` stays in here.
     """
 
     name: str
@@ -120,7 +120,7 @@ def fingerprints_of(versions: Iterable[str]) -> dict[str, bytes]:
 
 def is_filled_in(version: str) -> bool:
     """Return whether a version, as `Held` names it, is one that references were filled in to."""
-    # What contributed to a value is told by a longer name (see `Resolution.version`).
+    # A longer name includes what contributed to a value (see `Resolution.version`).
     return len(version) != _HEX_DIGITS
 
 

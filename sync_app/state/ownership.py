@@ -41,7 +41,7 @@ def ownership(
 ) -> Ownership:
     """Return what can be proved; `secret` is the uuid of Keeper's secret of that name, if there is one.
 
-    A secret that is gone from the target carries no mark: there the entry alone says what it was.
+    A secret that is gone from the target carries no mark: there only the entry records its ownership.
     """
     if entry is None or entry.ownership == Ownership.NONE:
         return Ownership.NONE
@@ -74,7 +74,7 @@ def base_of(entry: SyncEntry | None) -> Base | None:
 
 
 def intended_of(entry: SyncEntry | None) -> Base | None:
-    """Return what a write of ours would have made the last synced, if nobody noted what became of it."""
+    """Return the last synced state that our write would have made, if its outcome was not stored."""
     if entry is None or not (entry.intended_keeper and entry.intended_target):
         return None
     return Base(keeper=entry.intended_keeper, target=entry.intended_target)

@@ -41,7 +41,7 @@ KINDS: Final = {state: f"sync.{state}" for state in _WORDS}
 
 
 def after_run(run: Run) -> None:
-    """Tell what a run found that a worker has just left, and what is over.
+    """Raise and close alerts after a worker's turn on a run.
 
     Call it outside the run's own transaction; a repeated call sends nothing twice.
     """
@@ -66,7 +66,7 @@ def after_removal(target: Target) -> None:
 
 
 def _keeps_failing(run: Run) -> bool:
-    """Return whether a run has been put back so often that nobody should wait for its last attempt."""
+    """Return whether a run was put back so often that an alert must not wait for its last attempt."""
     return run.state == RunState.QUEUED and run.attempts >= _ATTEMPTS and not is_paused(run.target)
 
 

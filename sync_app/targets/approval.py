@@ -26,7 +26,7 @@ from environments_app.errors import ApprovalVoid, Conflict
 from environments_app.models import Approval, ApprovalState
 from sync_app.models import Plan, PlanItem, Target
 
-# Neither says what is written, nor where.
+# Neither changes what is written, nor where.
 _HARMLESS: Final = frozenset({"name", "interval_seconds"})
 _MARK: Final = "approval"
 
@@ -122,7 +122,7 @@ def refuse_unattended(actor: Principal, target: Target) -> None:
 
 
 def refuse_unplanned(actor: Principal, target: Target) -> None:
-    """Refuse to plan and apply in one go where a second person must see the plan. Raises Conflict."""
+    """Refuse to plan and apply in one step if the plan needs an approval. Raises Conflict."""
     if not target.automatic and needs_second_person(actor, target.environment):
         raise Conflict("The environment is protected: make a plan, and ask for its approval by applying it.")
 
@@ -135,12 +135,12 @@ def approved_options(plan: Plan, spent: dict[str, Json]) -> dict[str, Json]:
 def clearance_of(actor: Principal, plan: Plan) -> Clearance:
     """Return the clearance of a plan that is being carried out, perhaps by another worker than began.
 
-    Raises ApprovalVoid if nobody approved it, or it is not what was approved.
+    Raises ApprovalVoid if it was not approved, or differs from the approved plan.
     """
     environment = plan.target.environment
     if needs_second_person(actor, environment) and not _is_approved(plan):
         raise ApprovalVoid("The environment is protected, and no second person approved this plan.")
-    # Approved, or nobody's but Keeper's: either way Keeper works within what was granted.
+    # Approved, or Keeper's own: in both cases Keeper works within the granted rights.
     return standing(actors.system(), environment)
 
 

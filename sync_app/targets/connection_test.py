@@ -25,7 +25,7 @@ from sync_app.targets.lookup import require_authentic_place, require_on
 class Report:
     """How a target answered.
 
-    `problem` is the sentence of what stopped the test, `system` what the other side says it is.
+    `problem` is the message of a failed test, `system` the other side's description of itself.
     `missing` are the permissions that the target's rules need and that it lacks.
     """
 
@@ -37,7 +37,7 @@ class Report:
 
     @property
     def missing(self) -> list[Permission]:
-        """The permissions without which the target cannot do what its rules say."""
+        """The permissions that the target's rules need."""
         return [each for each in self.permissions if each.grant is Grant.MISSING and each.need in self.needs]
 
     @property

@@ -120,7 +120,7 @@ class VaultKv2(Backend):
         return self._prefix.text
 
     def system(self) -> str:
-        """Ask for the id of the cluster, which Vault tells without a token; add namespace and mount."""
+        """Read the id of the cluster, which Vault returns without a token; add namespace and mount."""
         health = self._vault.health()
         if health.get("sealed"):
             raise TargetSealed("Vault is sealed: unseal it")
@@ -207,7 +207,7 @@ class VaultKv2(Backend):
             raise NameHeld("a deleted secret of this name is there: undelete or remove it in Vault")
         if now.presence is Presence.PRESENT:
             if now.mark == mark and number_of(now.version) == _FIRST:
-                # Marked by an attempt that got no further; what that would have written is told by its value.
+                # Marked by an attempt that stopped there; its value shows what that would have written.
                 raise CreateOvertaken(_OVERTAKEN)
             raise ChangedSinceRead("another secret is there already: plan again")
         self.mark(now, mark)
@@ -224,7 +224,7 @@ class VaultKv2(Backend):
     def update(
         self, seen: Seen, value: str, *, token: str, known: bool = False, repeated: bool = False
     ) -> Seen:
-        """Write with cas = the version read; what is there must be a single text.
+        """Write with cas = the version read; the existing secret must be a single text.
 
         If the next version holds this very value already, an earlier attempt got through. What is `known` is
         written over unread, unless that would destroy it: then it is read just before. So is what was

@@ -83,7 +83,7 @@ class VaultWrites:
         raise Overwritten(f"{OVERWROTE}; {told}{self._left_of(path, number)}")
 
     def _rewritten(self, path: str, number: int, kept: Content | None) -> bool:
-        """Write the content before a version over it, unless somebody has done so; False if there is none."""
+        """Restore the content before a version, unless that was done; False if there is none."""
         old = self._vault.ask("GET", self.at("data", path), params={"version": str(number - 1)})
         content = (old["data"]["data"] if old else None) or kept
         if content is None:

@@ -37,7 +37,7 @@ def acknowledge(*, actor: Principal, secret: Secret, number: int, instance: str 
 
 
 def withdraw(*, actor: Principal, secret: Secret, instance: str = "") -> bool:
-    """Take one's own word back: one's consumer, or an instance of it, has ended; False if it said nothing.
+    """Remove the confirmation of the actor's consumer, or an instance of it; False if there is none.
 
     Nothing waits for it any more. Raises Forbidden or Invisible.
     """

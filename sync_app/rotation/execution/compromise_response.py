@@ -20,7 +20,7 @@ from sync_app.errors import SyncError
 from sync_app.models import Acknowledgement, Rotation, RotationPolicy
 from sync_app.rotation.execution.requests import request_rotation
 
-# Asked for at a time; whoever repeats it continues with the next ones.
+# Requested at a time; a repeated call continues with the next ones.
 AT_A_TIME: Final = 200
 # So many of one name are told apart; a token that is renewed keeps its name.
 _NAMED: Final = 5
@@ -44,8 +44,9 @@ class Reader:
 class Exposed:
     """A known secret that is still served, and the planned action.
 
-    Without a policy it needs a hand, and is marked as due. `reason` says why nothing would be done,
-    `slow` who did not confirm the present version, and so may be cut off by an emergency.
+    Without a policy it needs a manual change, and is marked as due. `reason` states why nothing would be
+    done, `slow` lists consumers that have not confirmed the present version, and may lose access in an
+    emergency.
     """
 
     known: Known
@@ -132,10 +133,10 @@ def exposed_to(reader: UUID) -> list[Exposed]:
 
 
 def preview(*, actor: Principal, reader: Reader, emergency: bool) -> list[Exposed]:
-    """Return what somebody knows and what would become of each; nothing is done.
+    """Return the known secrets and the planned action for each; nothing is done.
 
-    It covers the environments whose trail the actor may read, since it tells who read what there; so it is
-    recorded as a view of the audit log, before anything is looked up.
+    It covers the environments whose audit log the actor may read, since it shows reads there; so it is
+    recorded as a view of the audit log, before any query.
     """
     record_view(viewer=actor, face="exposure", wanted={"reader": f"{reader.kind} {reader.name}"})
     shown = [each for each in exposed_to(reader.uuid) if _may_know(actor, each)]
@@ -155,9 +156,9 @@ def preview(*, actor: Principal, reader: Reader, emergency: bool) -> list[Expose
 def rotate_exposed(*, actor: Principal, reader: Reader, emergency: bool, reason: str) -> Asked:
     """Ask for a rotation of each that has a policy, mark each other as due; return what became of it.
 
-    In an emergency graces end now, and none is left: who did not confirm the present version is
-    named. Each is asked for by itself, at most 200 at a time, and those that were asked for already are
-    left out, so that it can be repeated. In a protected environment each waits for a second person.
+    In an emergency grace periods end now, and none follows: consumers that have not confirmed the present
+    version are named. Each is requested separately, at most 200 at a time, and those already requested are
+    skipped, so the call can be repeated. In a protected environment each needs an approval.
     """
     looked = preview(actor=actor, reader=reader, emergency=emergency)
     todo = [each for each in looked if not each.reason]

@@ -52,9 +52,8 @@ def lag_of(secret: Secret) -> str:
 def unconfirmed(secret: Secret) -> list[Acknowledgement]:
     """Return the last word of each consumer that did not confirm the current version.
 
-    Who may not read the secret any more (a token that ended, or was replaced; a person who left) uses
-    no version that it could confirm, and is not waited for. A word that was changed outside Keeper confirms
-    nothing, whoever's it is.
+    A consumer that may no longer read the secret (an expired or replaced token; a closed account) is not
+    waited for. A confirmation that was modified outside Keeper does not count.
     """
     rows = list(Acknowledgement.objects.filter(secret=secret))
     genuine = {each.pk for each in authentic(rows)}

@@ -90,7 +90,7 @@ def _idle_login(rotator: Rotator, before: str | None) -> Finding:
     probed = rotator.probe(before)
     if probed.answer is Answer.ACCEPTED:
         return Finding(what=what, told="the value before, which is still offered, logs in")
-    # No rotation waits for that, and whoever still uses it should hear of it.
+    # No rotation waits for that, but the operator should know of it.
     return Finding(what=what, told=f"the value before is offered and does not log in: {probed.why}")
 
 

@@ -104,7 +104,7 @@ class Hold:
         self._update(lease_owner="", lease_until=None, not_before=not_before, problem=problem[:500], **kept)
 
     def stop(self, problem: str) -> None:
-        """Let it stand as it is, until an operator decides. Raises LeaseLost."""
+        """Stop it in its present step, until an operator decides. Raises LeaseLost."""
         now = database_now()
         self._update(lease_owner="", lease_until=None, stopped_at=now, problem=problem[:500])
 

@@ -74,8 +74,8 @@ def let_in(policy_id: int) -> Rotation | None:
     """Let the rotation that waits begin, if none of its policy is at work; return it.
 
     It goes on waiting while the policy is suspended and, if the schedule asked for it, outside the
-    window. Any number of processes may ask at once. One that was made an emergency in the meantime goes on
-    waiting as well: the next who asks finds it.
+    window. Any number of processes may ask at once. One that became an emergency concurrently also
+    continues to wait: the next call finds it.
     """
     waiting = Rotation.objects.select_related("policy").filter(policy_id=policy_id, slot=Slot.WAITING).first()
     busy = Rotation.objects.filter(policy_id=policy_id, slot=Slot.WORKING).exists()

@@ -124,7 +124,7 @@ def _waiting() -> Iterable[Rotation]:
 
 
 def _hasten(waiting: Rotation) -> None:
-    """Let nothing be waited for in front of an emergency: whoever asked for it may have died before that."""
+    """Expedite the rotation before an emergency: the process that requested it may have died before that."""
     if authentic([waiting]):
         try:
             hasten(actor=system(), policy=waiting.policy)

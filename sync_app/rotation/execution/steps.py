@@ -337,7 +337,7 @@ def _advance(hold: Hold, actor: Principal, step: Step) -> None:
 
 @contextmanager
 def _advancing(hold: Hold, actor: Principal, step: Step, **changes: Any) -> Iterator[Mapping[str, Json]]:
-    """Commit the next intent, with its event and what the block adds; yield what events say of it."""
+    """Commit the next intent, with its event and what the block adds; yield the details of its events."""
     rotation = hold.rotation
     details: dict[str, Json] = {"rotation": str(rotation.uuid), "from": rotation.step, "step": step}
     with transaction.atomic():

@@ -116,7 +116,7 @@ def translated(error: pymysql.Error) -> BackendError:  # noqa: PLR0911  one retu
     code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     cause = getattr(error, "original_exception", None)
     if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-        # The line was cut in the middle of the handshake, which says nothing about who is there.
+        # The connection was closed during the handshake, which proves nothing about the server.
         return TargetUnreachable("the connection was lost before the server had proved who it is")
     if code == _TLS or isinstance(cause, ssl.SSLError):
         return ServerUntrusted("no verified TLS with the server: check its certificate, host and CA")

@@ -63,12 +63,12 @@ def refusal_code(conninfo: str) -> str:
 
 
 _MODES: Final = {Tls.VERIFY_IDENTITY: "verify-full", Tls.VERIFY_CA: "verify-ca", Tls.OFF: "disable"}
-# libpq has no codes for these, which happen before the server says anything.
+# libpq has no codes for these, which happen before the server's first answer.
 _UNTRUSTED: Final = ("certificate", "SSL", "auth method", "authentication method", "SCRAM")
-# A line that was cut says nothing about who is there.
+# A closed connection proves nothing about the server.
 _LOST: Final = ("SYSCALL", "EOF", "eof", "unexpectedly", "reset by peer")
 _BUSY: Final = ("53", "55", "57014", "40")
-# None of these says anything about the password.
+# None of these is a result for the password.
 _KEPT_OUT: Final = {
     "28000": "pg_hba.conf lets nobody in from Keeper's address, or the role has NOLOGIN",
     "3D000": "there is no such database",
@@ -142,7 +142,7 @@ def _logged_in(endpoint: Endpoint, *, username: str, password: str, database: st
 def _bounded(steps: Any, descriptor: int | None = None) -> Generator[Any, Any, Any]:
     """Take psycopg's steps, and stop them where the time is over or too much has come.
 
-    Each step says what it waits for; those that connect say on which descriptor, too.
+    Each step returns what it waits for; connecting steps also the descriptor.
     """
     limit = current_limit()
     try:
@@ -177,7 +177,7 @@ def translated(error: psycopg.Error) -> BackendError:
 
 
 def _refused(error: psycopg.Error, code: str) -> BackendError:
-    """Return what it means that no session came about; without a code, the server said nothing itself."""
+    """Return what it means that no session came about; without a code there was no answer of the server."""
     if not code:
         return _unanswered(str(error))
     if code == "28P01":

@@ -127,8 +127,8 @@ class PostgreSql(AbLogins):
     def _change(self, username: str, password: str, *, fence: Fence, locked: bool) -> None:
         """Change the password in a transaction that holds the lock, and that the server ends if left.
 
-        A role is not given NOLOGIN: the server would say so only to who knows the password, and
-        with an error that pg_hba.conf raises as well, so that no probe could prove anything.
+        A role is not given NOLOGIN: the server would report it only after a correct password, and with an
+        error that pg_hba.conf causes as well, so no probe could prove anything.
         """
         del locked
         client = _client()
