@@ -81,7 +81,7 @@ def outputs() -> dict[Path, str]:
 
 
 def main() -> int:
-    """Write the files, or say which of them are out of date."""
+    """Write the files, or report which of them are out of date."""
     stale = {path: text for path, text in outputs().items() if path.read_text() != text}
     if "--write" in sys.argv[1:]:
         for path, text in stale.items():

@@ -82,7 +82,7 @@ class VaultConnection:
         return self._send(method, path, **options)
 
     def health(self) -> dict[str, Any]:
-        """Return what a node says of itself, whatever its status: not to a namespace, and with no token."""
+        """Return a node's health data, whatever its status: outside a namespace, and without a token."""
         body = _body(self._exchange("GET", "sys/health", headers={}))
         if isinstance(told := body.get("server_time_utc"), int):
             # In whole seconds: what it deleted in this one is over.
