@@ -1,17 +1,24 @@
 """Scheduled work of audit_app; tasks carry no arguments and only nudge what is due."""
 
 import logging
+from typing import Final
 
 from celery import shared_task
 from celery.signals import worker_shutdown
 from django.db import DatabaseError
 
-from audit_app.checkpoints.schedule import anchor_trail
+from audit_app.checkpoints.schedule import anchor_trail, sign_trail
 from audit_app.errors import AuditError
+from audit_app.interfaces.nudges import nudge
+from audit_app.interfaces.worker_slots import part, slot
 from audit_app.network.refusal_limiter import record_due
 from audit_app.retention.schedule import prune_if_due
-from audit_app.sinks.delivery import deliver_events
+from audit_app.sinks import delivery
 
+DELIVER_CHECKPOINTS: Final = "audit_app.tasks.deliver_checkpoints"
+_PRUNE: Final = "audit_app.tasks.prune_trail"
+# What is due once a day is asked for again where no slot is free.
+_AGAIN_AFTER: Final = 60.0
 _log = logging.getLogger(__name__)
 
 
@@ -23,20 +30,36 @@ def record_refusals() -> None:
 
 @shared_task(name="audit_app.tasks.make_checkpoint")
 def make_checkpoint() -> None:
-    """Sign the heads of all streams, and deliver what the sinks lack."""
-    anchor_trail()
+    """Sign the heads of all streams, and have it delivered; not while an earlier one waits for a sink."""
+    with part("checkpoint") as is_free:
+        if is_free and sign_trail():
+            nudge(DELIVER_CHECKPOINTS)
+
+
+@shared_task(name=DELIVER_CHECKPOINTS)
+def deliver_checkpoints() -> None:
+    """Give the sinks of checkpoints what they lack."""
+    with slot("checkpoint-sinks") as is_free:
+        if is_free:
+            delivery.deliver_checkpoints()
 
 
 @shared_task(name="audit_app.tasks.stream_events")
 def stream_events() -> None:
     """Give the sinks of events what was committed since."""
-    deliver_events()
+    with slot("event-sinks") as is_free:
+        if is_free:
+            delivery.deliver_events()
 
 
-@shared_task(name="audit_app.tasks.prune_trail")
+@shared_task(name=_PRUNE)
 def prune_trail() -> None:
     """Take out of the audit log what is older than its retention, if there is one."""
-    prune_if_due()
+    with slot("prune") as is_free:
+        if is_free:
+            prune_if_due()
+        else:
+            nudge(_PRUNE, after=_AGAIN_AFTER)
 
 
 @worker_shutdown.connect

@@ -1,11 +1,13 @@
 """Scheduled work of environments_app; tasks carry no arguments and only nudge what is due."""
 
 import logging
+from typing import Final
 
 from celery import shared_task
 from django.conf import settings
 
-from audit_app.interfaces.worker_slots import slot
+from audit_app.interfaces.nudges import nudge
+from audit_app.interfaces.worker_slots import part, slot
 from environments_app.access_requests import decisions
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals import service as approvals
@@ -16,26 +18,33 @@ from environments_app.saml.metadata import refresh_metadata
 from environments_app.saml.protocol.replay_guard import purge
 from environments_app.tokens.expiry_alerts import watch_tokens
 
+_REFRESH: Final = "environments_app.tasks.refresh_saml_metadata"
+# What is due once an hour is asked for again where no slot is free.
+_AGAIN_AFTER: Final = 10.0
 logger = logging.getLogger(__name__)
 
 
 @shared_task(name="environments_app.tasks.deliver_notifications")
 def deliver_notifications() -> None:
     """Send the notifications that are due; not while an earlier one still waits for a receiver."""
-    with slot("notifications", share=0) as is_free:
+    with part("notifications") as is_free:
         if is_free:
             deliver_due()
 
 
-@shared_task(name="environments_app.tasks.refresh_saml_metadata")
+@shared_task(name=_REFRESH)
 def refresh_saml_metadata() -> None:
     """Fetch the identity provider's metadata, where it has an address."""
     if not settings.KEEPER_SAML_METADATA_URL or settings.KEEPER_SAML_METADATA_FILE:
         return
-    try:
-        refresh_metadata()
-    except SamlUnavailable as error:
-        logger.warning("the metadata was not refreshed: %s", error)
+    with slot("saml") as is_free:
+        if not is_free:
+            nudge(_REFRESH, after=_AGAIN_AFTER)
+            return
+        try:
+            refresh_metadata()
+        except SamlUnavailable as error:
+            logger.warning("the metadata was not refreshed: %s", error)
 
 
 @shared_task(name="environments_app.tasks.watch_tokens")

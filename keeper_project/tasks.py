@@ -1,16 +1,26 @@
 """Scheduled work of the project itself; tasks carry ids at most."""
 
+from typing import Final
+
 from celery import shared_task
 from celery.signals import worker_ready
 from django.core.management import call_command
 from django.utils import timezone
 
+from audit_app.interfaces.nudges import nudge
+from audit_app.interfaces.worker_slots import slot
 from keeper_project.backup import requests
 from keeper_project.backup import service as backup
 from keeper_project.health import checker
 from keeper_project.inbox import digest
 from keeper_project.reports import mail as reports_mail
 from keeper_project.runtime.heartbeat import beat
+
+_SEND_REPORT: Final = "keeper_project.tasks.send_report"
+_SEND_DIGEST: Final = "keeper_project.tasks.send_digest"
+_BACK_UP: Final = "keeper_project.tasks.back_up_if_due"
+# What is due no sooner than in minutes is asked for again where no slot is free.
+_AGAIN_AFTER: Final = 10.0
 
 
 @shared_task(name="keeper_project.tasks.beat_heartbeat")
@@ -28,7 +38,9 @@ def beat_at_start(**_signal: object) -> None:
 @shared_task(name="keeper_project.tasks.check_systems")
 def check_systems() -> None:
     """Ask the systems that Keeper needs how they are, and keep it for the page of health."""
-    checker.check_systems()
+    with slot("systems") as is_free:
+        if is_free:
+            checker.check_systems()
 
 
 @shared_task(name="keeper_project.tasks.clear_sessions")
@@ -37,10 +49,14 @@ def clear_sessions() -> None:
     call_command("clearsessions")
 
 
-@shared_task(name="keeper_project.tasks.send_report")
+@shared_task(name=_SEND_REPORT)
 def send_report() -> None:
     """Send the compliance report that is due by e-mail."""
-    reports_mail.send_if_due()
+    with slot("mail") as is_free:
+        if is_free:
+            reports_mail.send_if_due()
+        else:
+            nudge(_SEND_REPORT, after=_AGAIN_AFTER)
 
 
 @shared_task(name="keeper_project.tasks.send_digests")
@@ -50,19 +66,29 @@ def send_digests() -> None:
         send_digest.delay(user_id)
 
 
-@shared_task(name="keeper_project.tasks.send_digest")
+@shared_task(name=_SEND_DIGEST)
 def send_digest(user_id: int) -> None:
     """Send one person's digest, by their rights at this moment."""
-    digest.send(user_id)
+    with slot("mail") as is_free:
+        if is_free:
+            digest.send(user_id)
+        else:
+            nudge(_SEND_DIGEST, user_id, after=_AGAIN_AFTER)
 
 
-@shared_task(name="keeper_project.tasks.back_up_if_due")
+@shared_task(name=_BACK_UP)
 def back_up_if_due() -> None:
     """Make the scheduled backup, and alert if the newest is too old."""
-    backup.back_up_if_due()
+    with slot("backup") as is_free:
+        if is_free:
+            backup.back_up_if_due()
+        else:
+            nudge(_BACK_UP, after=_AGAIN_AFTER)
 
 
 @shared_task(name=requests.CARRY_OUT)
 def carry_out_backup_requests() -> None:
     """Make and prove the backups that people asked for."""
-    requests.carry_out()
+    with slot("backup") as is_free:
+        if is_free:
+            requests.carry_out()

@@ -3,6 +3,7 @@
 from celery import shared_task
 from celery.signals import worker_ready
 
+from audit_app.interfaces.worker_slots import part, slot
 from secrets_app.key_operations import key_check
 from secrets_app.maintenance import integrity_sweep
 from secrets_app.maintenance.purge import purge_expired
@@ -17,31 +18,41 @@ def purge_deleted() -> None:
 @shared_task(name="secrets_app.tasks.sweep")
 def sweep_integrity() -> None:
     """Begin the sweep that is due, or continue the one under way."""
-    integrity_sweep.go_on()
+    with slot("sweep") as is_free:
+        if is_free:
+            integrity_sweep.go_on()
 
 
 @shared_task(name="secrets_app.tasks.check_keys")
 def check_keys() -> None:
-    """Find out whether each key in use still opens what it closed."""
-    key_check.check_keys()
+    """Find out whether each key in use still opens what it closed; not while another check waits for KMS."""
+    with part("keys") as is_free:
+        if is_free:
+            key_check.check_keys()
 
 
 @shared_task(name="secrets_app.tasks.watch_keys")
 def watch_keys() -> None:
     """Find out whether a key was disabled, sooner than by the check of all data keys."""
-    key_check.watch_keys()
+    with part("key-states") as is_free:
+        if is_free:
+            key_check.watch_keys()
 
 
 @shared_task(name="secrets_app.tasks.check_failing_keys")
 def check_failing_keys() -> None:
     """Find out whether the keys that did not open do now."""
-    key_check.check_failing_keys()
+    with part("keys") as is_free:
+        if is_free:
+            key_check.check_failing_keys()
 
 
 @shared_task(name=key_check.CHECK_REQUESTED)
 def check_requested_keys() -> None:
-    """Check the data keys that a person asked about."""
-    key_check.check_requested_keys()
+    """Check the data keys that a person asked about; they stay asked for while another check goes on."""
+    with part("keys") as is_free:
+        if is_free:
+            key_check.check_requested_keys()
 
 
 @worker_ready.connect

@@ -3,7 +3,7 @@
 from celery import shared_task
 
 from audit_app.interfaces.nudges import has_backlog, nudge
-from audit_app.interfaces.worker_slots import slot
+from audit_app.interfaces.worker_slots import part, slot
 from sync_app.jobs.queue import EXECUTE, RUN_DUE
 from sync_app.rotation import alerts as rotation_alerts
 from sync_app.rotation.execution import runner as execution_runner
@@ -26,8 +26,8 @@ def run_due() -> None:
 def execute_run(run_id: int) -> None:
     """Carry out a run, or do nothing if another worker has it, or the slots are taken: it stays due.
 
-    Targets take half of a worker, and those that failed last half of that: a target that answers does not
-    wait for those that do not.
+    Targets take half of the long slots, and those that failed last half of that: a target that answers does
+    not wait for those that do not.
     """
     with slot("sync", share=1 / 2) as is_free:
         if not is_free:
@@ -35,7 +35,7 @@ def execute_run(run_id: int) -> None:
         if not schedule.failed_last(run_id):
             runs_runner.execute(run_id)
             return
-        with slot("sync-failing", share=1 / 4) as is_free_too:
+        with part("sync-failing", share=1 / 4) as is_free_too:
             if is_free_too:
                 runs_runner.execute(run_id)
 

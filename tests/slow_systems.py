@@ -1,6 +1,7 @@
 """Puts a running Keeper among systems that never come to an end: `python -m tests.slow_systems` with JSON.
 
-Makes a target that answers, many that do not, and a secret whose rotation is due, in `development`.
+Makes a target that answers, if there is one, many that do not, rotations of both kinds, and a message to
+operators, in `development`.
 """
 
 import json
@@ -13,9 +14,15 @@ import django
 NAME, VALUE, ROTATED = "app/one", "kept-beside-slow-ones", "app/rotated"
 
 
-def prepare(*, answers: dict[str, Any], hostile: str, number: int) -> None:
+def untried(_actor: object, policy: Any, rotator: Any, _action: object) -> None:
+    """Take the place of a rotator without asking it for anything."""
+    policy.settings, policy.endpoint = dict(rotator.settings), rotator.endpoint
+
+
+def prepare(*, answers: dict[str, Any] | None, hostile: str, number: int, rotations: int = 0) -> None:
     """Make all of it, due at once."""
     from environments_app.models import Environment
+    from environments_app.notifications.service import notify
     from secrets_app.secret_types.registry import SecretType
     from secrets_app.services import write
     from sync_app.jobs.leases import database_now
@@ -32,7 +39,8 @@ def prepare(*, answers: dict[str, Any], hostile: str, number: int) -> None:
     secret = write.create(
         actor=actor, environment=place, name=ROTATED, secret_type=SecretType.TEXT, value="first"
     )
-    targets.create(name="answers", interval_seconds=0, **rules, **answers)
+    if answers:
+        targets.create(name="answers", interval_seconds=0, **rules, **answers)
 
     def unseen(target: Target, destination: dict[str, str], _credentials: object) -> Identity:
         target.endpoint, target.destination = hostile, destination
@@ -53,6 +61,21 @@ def prepare(*, answers: dict[str, Any], hostile: str, number: int) -> None:
     policies.create(
         actor=actor, secret=secret, rotator="generated", settings={}, credentials={}, interval_seconds=86_400
     )
+    policies._tried = untried  # type: ignore[assignment]  # as above
+    for index in range(rotations):
+        user = f"user-{index}"
+        value = json.dumps({"UserName": user, "AccessKeyId": "AKIAIOSFODNN7EXAMPLE", "SecretAccessKey": "k"})
+        policies.create(
+            actor=actor,
+            secret=write.create(
+                actor=actor, environment=place, name=f"aws/{user}", secret_type=SecretType.TEXT, value=value
+            ),
+            rotator="aws_iam",
+            settings={"user_name": user, "iam_endpoint": hostile, "sts_endpoint": hostile},
+            credentials={"access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key": "k"},
+            interval_seconds=86_400,
+        )
+    notify(kind="test", about=uuid4(), environment=None, subject="a message to a slow mail server")
     Target.objects.update(due_at=database_now())
     RotationPolicy.objects.update(due_at=database_now())
 

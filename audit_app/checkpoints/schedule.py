@@ -21,6 +21,11 @@ _LOSS_SHOWN: Final = timedelta(days=7)
 _BEHIND: Final = 5_000
 
 
+def sign_trail() -> Checkpoint | None:
+    """Make a checkpoint if one is due, without delivering it. Raises what `make_checkpoint` raises."""
+    return make_checkpoint() if is_active() else None
+
+
 def anchor_trail(*, at_once: bool = False) -> Checkpoint | None:
     """Make a checkpoint if one is due, and deliver all that the sinks lack.
 

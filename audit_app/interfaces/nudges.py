@@ -10,15 +10,15 @@ from kombu.exceptions import OperationalError
 logger = logging.getLogger(__name__)
 
 
-def nudge(task: str, *arguments: int) -> None:
-    """Ask a worker to run a task now.
+def nudge(task: str, *arguments: int, after: float = 0) -> None:
+    """Ask a worker to run a task now, or after some seconds.
 
     Does nothing where no worker can be reached: the schedule runs the task soon.
     """
     if not _reaches_worker():
         return
     try:
-        current_app.send_task(task, args=list(arguments), ignore_result=True)
+        current_app.send_task(task, args=list(arguments), countdown=after, ignore_result=True)
     except (OperationalError, OSError) as error:
         logger.warning("no worker could be nudged (%s); the schedule will find it", type(error).__name__)
 

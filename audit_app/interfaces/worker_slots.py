@@ -1,8 +1,10 @@
-"""Slots of a worker: how many of its threads or processes one kind of work takes at once.
+"""Slots of a worker: how many of its threads or processes long work takes at once.
 
-Work that waits for other systems takes a share of them and leaves the rest to checkpoints, alerts and the
-heartbeat. A slot is a lock on a file: it holds across a worker's processes and threads, and ends with its
-holder.
+Work that waits for other systems, or takes minutes, takes one of the long slots, which are half of the worker.
+The other half is reserved. Of that, each of four kinds that may wait too (checkpoints, checks of keys, states of
+keys, alerts) takes one thread at most, and work that asks the database alone takes no slot: among ten threads
+one is always free for it, and for the heartbeat. A slot is a lock on a file: it holds across a worker's
+processes and threads, and ends with its holder.
 """
 
 import fcntl
@@ -22,16 +24,32 @@ _concurrency = 0
 
 
 @contextmanager
-def slot(kind: str, *, share: float) -> Iterator[bool]:
-    """Hold a slot of a kind of work, and yield whether there was one; never waits.
+def slot(kind: str, *, share: float = 0) -> Iterator[bool]:
+    """Hold a long slot for a kind of work, and yield whether there was one; never waits.
 
-    The kind has this share of the worker, and one slot at least. Outside a worker there is always one.
+    The kind has this share of the long slots, and one at least. Outside a worker there is always one.
     """
+    with part(kind, share=share) as is_free, _one_of("long", _long_slots()) as is_free_too:
+        yield is_free and is_free_too
+
+
+@contextmanager
+def part(kind: str, *, share: float = 0) -> Iterator[bool]:
+    """Hold one of a kind's own slots, which are as many as in `slot`, and not among the long ones."""
+    with _one_of(kind, max(1, int(_long_slots() * share))) as is_free:
+        yield is_free
+
+
+def _long_slots() -> int:
+    return max(1, _concurrency // 2)
+
+
+@contextmanager
+def _one_of(kind: str, number: int) -> Iterator[bool]:
     with ExitStack() as held:
         if _folder is None:
             yield True
             return
-        number = max(1, int(_concurrency * share))
         yield any(_locked(held, _folder / f"{kind}-{index}") for index in range(number))
 
 

@@ -26,6 +26,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 50},
     },
+    "deliver-checkpoints": {
+        "task": "audit_app.tasks.deliver_checkpoints",
+        "schedule": 20.0,
+        "options": {"expires": 18},
+    },
     "prune-trail": {"task": "audit_app.tasks.prune_trail", "schedule": crontab(hour="3", minute="23")},
     "stream-events": {
         "task": "audit_app.tasks.stream_events",

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from keeper_project.tests.management.commands.test_run import ROOT, Served, environment, keeper
+from keeper_project.tests.management.commands.test_run import ROOT, Served, environment, issue_token, keeper
 from sync_app.tests.worlds import VaultWorld
 from tests import hostile
 from tests.servers.fixtures import openbao
@@ -23,6 +23,8 @@ from tests.slow_systems import NAME, ROTATED, VALUE
 __all__ = ["openbao"]
 SLOW = 20
 WAIT_SECONDS = 300
+# For what is due each second, on a machine that is busy with other things.
+AT_ONCE = 60
 # Vault's answer to sys/health or lookup-self, a byte at a time.
 DRIP = hostile.HTTP["drips a body"]
 
@@ -44,11 +46,21 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "var"
 
 
-def until(found: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
+def until(found: Callable[[], Any], *, seconds: float = WAIT_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
     while not found():
         assert time.monotonic() < deadline
         time.sleep(0.5)
+
+
+def prepare(data: Path, given: dict[str, Any]) -> None:
+    """Put what `tests.slow_systems` makes into a running Keeper."""
+    subprocess.run(
+        [sys.executable, "-m", "tests.slow_systems", json.dumps(given)],
+        cwd=ROOT,
+        env=environment(data) | {"DJANGO_SETTINGS_MODULE": "keeper_project.settings"},
+        check=True,
+    )
 
 
 def rows(data: Path, statement: str) -> list[Any]:
@@ -69,12 +81,7 @@ def test_what_else_there_is_goes_on_beside_twenty_targets_that_drip(data: Path, 
             until(lambda: status(served) == "ok")
         except AssertionError:
             raise AssertionError(served.get("/readyz")) from None
-        subprocess.run(
-            [sys.executable, "-m", "tests.slow_systems", json.dumps(given)],
-            cwd=ROOT,
-            env=environment(data) | {"DJANGO_SETTINGS_MODULE": "keeper_project.settings"},
-            check=True,
-        )
+        prepare(data, given)
         until(lambda: rows(data, "SELECT 1 FROM sync_app_run WHERE state = 'done'"))
         assert vault.value(f"{vault.prefix}/{NAME}") == VALUE
         until(
@@ -97,6 +104,42 @@ def test_what_else_there_is_goes_on_beside_twenty_targets_that_drip(data: Path, 
             "there was no whole answer within 3 seconds" in each or "did not end" in each for each in errors
         )
     assert "Traceback" not in (data / "logs" / "keeper.log").read_text()
+
+
+def test_the_heartbeat_and_checkpoints_go_on_while_everything_else_waits(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with hostile.serving(DRIP) as slow, hostile.serving(hostile.GREETINGS["drips SMTP"]) as mail:
+        address = f"http://127.0.0.1:{slow.port}"
+        for name, text in {
+            # Whoever waits waits for longer than the test takes.
+            "KEEPER_OUTBOUND_SECONDS": "600",
+            "KEEPER_SYNC_RUN_SECONDS": "600",
+            "KEEPER_AUDIT_SINKS": f"file,{address}/checkpoints",
+            "KEEPER_EVENT_SINKS": f"{address}/events",
+            "KEEPER_ALERT_EMAILS": "ops@example.org",
+            "EMAIL_HOST": "127.0.0.1",
+            "EMAIL_PORT": str(mail.port),
+            "EMAIL_USE_TLS": "false",
+        }.items():
+            monkeypatch.setenv(name, text)
+        with keeper(data, module="keeper_project.tests.frequent_heartbeat") as served:
+            until((data / "heartbeat").exists)
+            prepare(data, {"answers": None, "hostile": address, "number": SLOW, "rotations": SLOW})
+            # Two runs, a rotation and a sink of each kind hold all long slots, and the mail waits beside them.
+            until(lambda: slow.connections >= 5 and mail.connections)
+            for _ in range(10):
+                beats = (data / "heartbeat").stat().st_mtime
+                until(lambda beats=beats: (data / "heartbeat").stat().st_mtime > beats, seconds=AT_ONCE)  # type: ignore[misc]
+            signed = "SELECT COALESCE(MAX(number), 0) FROM audit_app_checkpoint"
+            last = rows(data, signed)
+            # Where nothing happened nothing is signed.
+            issue_token(data)
+            until(lambda: rows(data, signed) > last)
+            assert (
+                rows(data, "SELECT 1 FROM sync_app_run WHERE state != 'running' AND state != 'queued'") == []
+            )
+            assert status(served) == "ok"
 
 
 def test_tests_of_a_system_that_drips_leave_threads_to_everybody_else(data: Path) -> None:

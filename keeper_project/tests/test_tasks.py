@@ -1,7 +1,9 @@
 """Scheduled work: the heartbeat, and sessions that have ended."""
 
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from celery import current_app
@@ -9,9 +11,13 @@ from django.conf import settings as configured
 from django.utils import timezone
 from pytest_django import Settings
 
+from audit_app import tasks as audit_tasks
+from audit_app.interfaces import worker_slots
 from environments_app.models import Session
+from keeper_project import tasks as project_tasks
 from keeper_project.runtime.heartbeat import last_beat
 from keeper_project.tasks import beat_heartbeat, clear_sessions
+from secrets_app import tasks as secrets_tasks
 
 
 def test_the_heartbeat_is_noted(settings: Settings, tmp_path: Path) -> None:
@@ -34,3 +40,34 @@ def test_every_scheduled_task_exists() -> None:
     current_app.autodiscover_tasks(force=True)
     scheduled = {entry["task"] for entry in configured.CELERY_BEAT_SCHEDULE.values()}
     assert scheduled <= set(current_app.tasks)
+
+
+def test_work_without_a_slot_is_left_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_slots, "_folder", None)
+    monkeypatch.setattr(worker_slots, "_concurrency", 0)
+    worker_slots._lay_out(instance=SimpleNamespace(concurrency=10))
+    nudged: list[tuple[object, ...]] = []
+    for module in (audit_tasks, project_tasks):
+        monkeypatch.setattr(module, "nudge", lambda *task, after: nudged.append((*task, after)))
+    with ExitStack() as held:
+        for kind in "abcde":
+            held.enter_context(worker_slots.slot(kind))
+        for task in (
+            audit_tasks.deliver_checkpoints,
+            audit_tasks.stream_events,
+            audit_tasks.prune_trail,
+            project_tasks.send_report,
+            project_tasks.back_up_if_due,
+            project_tasks.carry_out_backup_requests,
+            project_tasks.check_systems,
+            secrets_tasks.sweep_integrity,
+        ):
+            # Without a database: it asks for nothing.
+            task()
+        project_tasks.send_digest(7)
+    assert sorted(nudged) == [
+        ("audit_app.tasks.prune_trail", 60.0),
+        ("keeper_project.tasks.back_up_if_due", 10.0),
+        ("keeper_project.tasks.send_digest", 7, 10.0),
+        ("keeper_project.tasks.send_report", 10.0),
+    ]

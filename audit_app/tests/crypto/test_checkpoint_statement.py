@@ -144,6 +144,8 @@ def test_two_workers_at_the_very_same_time_make_one(monkeypatch: pytest.MonkeyPa
 
 def test_a_worker_that_ends_signs_what_it_leaves(anchors: Path) -> None:
     tasks.make_checkpoint()
+    # The message that asks for it reaches no worker here.
+    tasks.deliver_checkpoints()
     write()
     tasks.make_last_checkpoint()
     assert [each.number for each in in_sink(anchors)] == [1, 2]

@@ -24,7 +24,8 @@ from sync_app.targets import default_targets
 # together: measured on two cores, four serve a quarter more reads than two, on SQLite as well. More
 # gain little, and each keeps a connection, on SQLite with a cache of its own.
 WEB_THREADS: Final = 4
-WORKER_THREADS: Final = 4
+# Half of them for long work (`audit_app.interfaces.worker_slots`). A thread is made when it is needed.
+WORKER_THREADS: Final = 10
 LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 

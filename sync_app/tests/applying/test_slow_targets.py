@@ -1,5 +1,6 @@
 """A target that does not answer holds one thread for a bounded time, and never a second one."""
 
+from contextlib import ExitStack
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -27,10 +28,10 @@ def run(stage: Stage) -> Run:
 
 
 @pytest.fixture
-def four_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def ten_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_slots, "_folder", None)
     monkeypatch.setattr(worker_slots, "_concurrency", 0)
-    worker_slots._lay_out(instance=SimpleNamespace(concurrency=4))
+    worker_slots._lay_out(instance=SimpleNamespace(concurrency=10))
 
 
 def test_no_thread_claims_a_run_that_another_of_its_process_still_has(
@@ -93,15 +94,15 @@ def test_a_run_whose_time_is_over_is_not_gone_on_with(run: Run, settings: Settin
     assert left.error == "the run did not end within 0.0167 hours: the next one goes on from there"
 
 
-@pytest.mark.usefixtures("four_threads")
-def test_targets_take_half_of_a_worker_and_those_that_fail_a_quarter(
+@pytest.mark.usefixtures("ten_threads")
+def test_targets_take_half_of_the_long_slots_and_those_that_fail_a_quarter(
     run: Run, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     carried_out: list[int] = []
     monkeypatch.setattr(runs_runner, "execute", carried_out.append)
     with (
         worker_slots.slot("sync", share=1 / 2) as one,
-        worker_slots.slot("sync-failing", share=1 / 4) as failing,
+        worker_slots.part("sync-failing", share=1 / 4) as failing,
     ):
         assert (one, failing) == (True, True)
         stage.rules(failures=1)
@@ -118,7 +119,7 @@ def test_targets_take_half_of_a_worker_and_those_that_fail_a_quarter(
     assert carried_out == [run.pk, run.pk]
 
 
-@pytest.mark.usefixtures("four_threads")
+@pytest.mark.usefixtures("ten_threads")
 def test_rotations_have_a_slot_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     carried_on: list[int] = []
     monkeypatch.setattr(execution_runner, "execute", carried_on.append)
@@ -127,3 +128,17 @@ def test_rotations_have_a_slot_of_their_own(monkeypatch: pytest.MonkeyPatch) -> 
         with worker_slots.slot("rotation", share=1 / 4):
             tasks.carry_on_rotation(8)
     assert carried_on == [7]
+
+
+@pytest.mark.usefixtures("ten_threads")
+def test_all_that_waits_together_takes_half_of_a_worker() -> None:
+    kinds = ["sync", "sync", "rotation", "event-sinks", "mail", "systems", "backup"]
+    with ExitStack() as held:
+        took = [held.enter_context(worker_slots.slot(kind, share=1 / 2)) for kind in kinds]
+        assert took == [True] * 5 + [False] * 2
+        # What Keeper stands on does not wait for them, nor for one another.
+        own = ["checkpoint", "keys", "key-states", "notifications"]
+        assert all(held.enter_context(worker_slots.part(kind)) for kind in own)
+        assert not held.enter_context(worker_slots.part("checkpoint"))
+    with worker_slots.slot("mail") as is_free:
+        assert is_free
