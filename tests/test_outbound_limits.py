@@ -40,6 +40,7 @@ from secrets_app.webhooks import transport
 from sync_app.backends.aws.backend import AwsSecretsManager
 from sync_app.backends.vault.backend import VaultKv2
 from sync_app.errors import BackendError
+from sync_app.jobs.awaited import awaited
 from sync_app.rotators.aws_iam import AwsIam
 from sync_app.rotators.base import Answer, Rotator
 from sync_app.rotators.mysql.rotator import MySql
@@ -231,9 +232,13 @@ def seen_off(ask: Callable[[str, int], None], base: str, server: hostile.Hostile
 
 def all_seen_off(clients: Sequence[Callable[[str, int], None]], base: str, server: hostile.Hostile) -> None:
     """Have all clients ask at once, each of which gives up in time, with little read."""
-    with ThreadPoolExecutor(len(clients)) as pool:
+    pool = ThreadPoolExecutor(len(clients))
+    try:
         for said in [pool.submit(seen_off, ask, base, server) for ask in clients]:
-            assert said.result()
+            assert said.result(PATIENCE)
+    finally:
+        # Whoever still waits does so until the server ends.
+        pool.shutdown(wait=False)
     assert server.connections
     assert server.sent < len(clients) * MOST_SENT
 
@@ -267,6 +272,29 @@ def test_it_says_what_happened_in_plain_words() -> None:
     with hostile.serving(hostile.HTTP["announces 800 MB"]) as server:
         said = seen_off(ask_vault, "http://127.0.0.1", server)
     assert said == "Vault: the answer is larger than 4,096 KiB"
+
+
+def test_a_length_that_is_too_large_is_refused_before_the_rest_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(VaultKv2, "timeout_seconds", PATIENCE)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 838860800\r\n\r\n"
+    with hostile.serving(lambda: hostile.drip(head)) as server:
+        said = seen_off(ask_vault, "http://127.0.0.1", server)
+    assert said == "Vault: the answer is larger than 4,096 KiB"
+
+
+def test_what_a_library_in_c_reads_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PostgreSql, "probe_seconds", int(PATIENCE))
+    with hostile.serving(hostile.GREETINGS["floods by PostgreSQL"]) as server:
+        rotator = PostgreSql(
+            settings=LOGINS | {"port": str(server.port)}, admin={"username": "root", "password": "p"}
+        )
+        value = json.dumps({"engine": "postgres", "username": "app_a", "password": "p"})
+        assert rotator.probe(value).why == "127.0.0.1: the answer is larger than 1,024 KiB"
+
+
+def test_tests_that_somebody_waits_for_are_bounded_together() -> None:
+    with awaited(), outbound_limits.limited(PATIENCE) as limit:
+        assert limit.seconds_left() <= 2 * SECONDS
 
 
 def test_a_small_answer_does_not_become_a_large_one() -> None:

@@ -200,3 +200,84 @@ def test_probes_that_hang_are_bounded() -> None:
         each.join(WAIT_SECONDS)
     assert refused == ["503 Service Unavailable"] * 4
     assert statuses.count("200 OK") == 8
+
+
+class Body:
+    """What a client sends: some bytes, and then nothing until it is let go."""
+
+    def __init__(self, sent: int = 0) -> None:
+        self._left = sent
+        self.go_on = threading.Event()
+        self.is_waiting = threading.Event()
+
+    def read(self, most: int) -> bytes:
+        if not self._left:
+            self.is_waiting.set()
+            self.go_on.wait(WAIT_SECONDS)
+            return b""
+        piece = min(most, self._left)
+        self._left -= piece
+        return b"a" * piece
+
+
+def takes_bodies(longest: int = 1000) -> RequestThreads:
+    def application(environ: request_threads.Environ, start_response: Start) -> list[bytes]:
+        start_response("200 OK", [])
+        return [environ["wsgi.input"].read()]
+
+    return RequestThreads(application, 1, longest=longest)
+
+
+def post(threads: RequestThreads, body: Body, length: int) -> str:
+    """Send a request with a body, and return the status of its answer."""
+    statuses: list[str] = []
+    environ = {"PATH_INFO": "/sign-in", "CONTENT_LENGTH": str(length), "wsgi.input": body}
+    threads(environ, lambda status, _headers: statuses.append(status))
+    return statuses[0]
+
+
+def waiting(threads: RequestThreads, bodies: list[Body]) -> list[threading.Thread]:
+    """Send requests whose bodies do not come, and return the threads that wait for them."""
+    asking = [threading.Thread(target=post, args=(threads, body, 500), daemon=True) for body in bodies]
+    for thread, body in zip(asking, bodies, strict=True):
+        thread.start()
+        assert body.is_waiting.wait(WAIT_SECONDS)
+    return asking
+
+
+def let_go(bodies: list[Body], asking: list[threading.Thread]) -> None:
+    for body, thread in zip(bodies, asking, strict=True):
+        body.go_on.set()
+        thread.join(WAIT_SECONDS)
+
+
+def test_bodies_that_do_not_come_are_a_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_threads, "MAX_BODIES", 3)
+    threads, bodies = takes_bodies(), [Body() for _ in range(3)]
+    asking = waiting(threads, bodies)
+    assert post(threads, Body(10), 10) == "503 Service Unavailable"
+    let_go(bodies, asking)
+    assert post(threads, Body(10), 10) == "200 OK"
+
+
+def test_bodies_take_a_bounded_memory_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_threads, "BODIES_BYTES", 800)
+    threads, bodies = takes_bodies(), [Body(400)]
+    asking = waiting(threads, bodies)
+    assert post(threads, Body(500), 500) == "503 Service Unavailable"
+    assert post(threads, Body(300), 300) == "200 OK"
+    let_go(bodies, asking)
+    assert post(threads, Body(500), 500) == "200 OK"
+
+
+def test_a_body_that_is_too_long_is_not_read() -> None:
+    body = Body(2000)
+    assert post(takes_bodies(), body, 1001) == "413 Request Entity Too Large"
+    assert len(body.read(2000)) == 2000
+    assert post(takes_bodies(), Body(1000), 1000) == "200 OK"
+
+
+def test_a_body_that_ends_in_the_middle_reaches_nobody() -> None:
+    body = Body(10)
+    body.go_on.set()
+    assert post(takes_bodies(), body, 20) == "400 Bad Request"

@@ -170,3 +170,14 @@ def test_it_says_what_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
     backend = VaultKv2(destination={"address": "https://vault.example"}, credentials={"token": "t"})
     with pytest.raises(AnswerUnexpected, match="in a form that no such system has"), backend:
         backend.check()
+
+
+@pytest.mark.parametrize("cluster", ["a\0b", "a\nb", 7, ["a"], "a" * 4096])
+def test_an_id_that_cannot_be_kept_is_no_answer_of_such_a_system(
+    cluster: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = json.dumps({"sealed": False, "cluster_id": cluster}).encode()
+    monkeypatch.setattr(adapter, "exchange", lambda *_given, **_options: (200, told))
+    backend = VaultKv2(destination={"address": "https://vault.example"}, credentials={"token": "t"})
+    with pytest.raises(AnswerUnexpected, match="in a form that no such system has"), backend:
+        backend.system()
