@@ -6,6 +6,7 @@ Usernames follow the idea of Unicode's security mechanisms (UTS #39): one name h
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
 from environments_app.errors import BadName
 
@@ -89,6 +90,20 @@ _LATIN_LOOKALIKES = frozenset(
     "աեհոսցօզ"  # Armenian
 )
 
+# The same, the capitals too, with the letter that each is drawn like; and the digits that pass for letters.
+_DRAWN_LIKE = {
+    ord(letter): latin
+    for letters, latins in (
+        ("авгеѕіјкмнорстухѵԁԛԝһӏԍ", "abresijkmhopctyxvdqwhlg"),
+        ("АВЕЅІЈКМНОРСТУХԚԜҺӀ", "abesijkmhopctyxqwhl"),
+        ("αγικνορτυχωϲϳ", "ayikvoptuxwcj"),
+        ("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "abezhikmnoptyx"),  # noqa: RUF001 - Greek capitals
+        ("աեհոսցօզ", "wehnugoq"),
+        ("01ı", "oli"),  # noqa: RUF001 - and the i without its dot
+    )
+    for letter, latin in zip(letters, latins, strict=True)
+}
+
 
 def fold_username(text: str) -> str:
     """Return the spelling by which usernames are compared, whether or not the text is one."""
@@ -123,11 +138,26 @@ def validate_new_username(text: str) -> str:
 def refuse_reserved(text: str, *, field: str) -> None:
     """Refuse a name that passes for one of RESERVED, in any spelling and with any signs around it.
 
-    Raises BadName. Accounts and tokens that have such a name keep it.
+    Letters of other scripts and digits count as the Latin letters that they are drawn like; marks on letters
+    and characters without a width count as nothing. Raises BadName. Accounts and tokens that have such a
+    name keep it.
     """
-    words = re.split(r"[\W_]+", fold_username(text))
-    if " ".join(word for word in words if word) in RESERVED:
+    if not RESERVED.isdisjoint(_looks(text)):
         raise BadName(field, "This name is reserved for Keeper and for unknown callers. Choose another one.")
+
+
+def _looks(text: str) -> Iterator[str]:
+    """Yield the Latin words that a name may be read as."""
+    plain = unicodedata.normalize("NFKC", text)
+    # Some capitals are drawn like a Latin letter and their small letters are not, and the other way round.
+    for spelling in (
+        plain.translate(_DRAWN_LIKE),
+        fold_username(text),
+        fold_username(text).translate(_DRAWN_LIKE),
+    ):
+        parts = unicodedata.normalize("NFKD", fold_username(spelling))
+        letters = "".join(each for each in parts if unicodedata.category(each) not in {"Mn", "Me", "Cf"})
+        yield " ".join(word for word in re.split(r"[\W_]+", letters) if word)
 
 
 def validate_environment_name(name: str) -> str:

@@ -17,6 +17,7 @@ from environments_app.notifications.service import deliver_due
 from environments_app.saml.metadata import refresh_metadata
 from environments_app.saml.protocol.replay_guard import purge
 from environments_app.tokens.expiry_alerts import watch_tokens
+from environments_app.users.sessions import end_impossible_sessions
 
 _REFRESH: Final = "environments_app.tasks.refresh_saml_metadata"
 # What is due once an hour is asked for again where no slot is free.
@@ -71,3 +72,9 @@ def expire_approvals() -> None:
 def end_expired_access() -> None:
     """Note which access that was asked for has ended: it grants nothing already."""
     decisions.end_expired()
+
+
+@shared_task(name="environments_app.tasks.end_impossible_sessions")
+def end_sessions_of_other_clocks() -> None:
+    """End what was begun under a clock that was ahead, before its time comes."""
+    end_impossible_sessions()

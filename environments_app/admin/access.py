@@ -159,8 +159,6 @@ class EnvironmentAdmin(ServiceAdmin):
     def change(self, *, actor: Principal, row: Any, form: Any) -> Environment:
         """Change settings of an environment."""
         fields = {name: form.cleaned_data[name] for name in form.changed_data}
-        # The form has set it on `row`, and the use case looks at a key that differs.
-        row.kms_key_alias = form.initial["kms_key_alias"]
         return environments.update_environment(actor=actor, environment=row, **fields)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature

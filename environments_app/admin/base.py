@@ -127,9 +127,12 @@ class ServiceAdmin(ModelAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
         """Let the use case save, and show what it stored."""
         actor = principal_of(request)
-        stored = (
-            self.change(actor=actor, row=obj, form=form) if change else self.create(actor=actor, form=form)
-        )
+        if change:
+            # The form has changed `obj`, and the use case asks what of the stored row a change would alter.
+            row = type(obj)._base_manager.get(pk=obj.pk)  # noqa: SLF001 - Django documents it
+            stored = self.change(actor=actor, row=row, form=form)
+        else:
+            stored = self.create(actor=actor, form=form)
         obj.__dict__.update(stored.__dict__)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:

@@ -55,11 +55,16 @@ class Source:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A counted attempt; `is_last` if it emptied its pool."""
+    """A counted attempt; `is_last` if it emptied its pool.
+
+    `count` and `until` are the state of its source after it: attempts in a row, and the end of their delay.
+    """
 
     account: str
     source: Source
     is_last: bool
+    count: int
+    until: datetime
 
 
 def take(account: str, sources: Iterable[Source]) -> Attempt:
@@ -77,7 +82,10 @@ def take(account: str, sources: Iterable[Source]) -> Attempt:
 
 
 def give_back(attempt: Attempt, *, forget: bool) -> None:
-    """Give a try back that was right; `forget` ends the delay of its source too."""
+    """Give a try back that was right; `forget` ends the delay of its source too.
+
+    Where the source has tried again meanwhile, those tries count and delay it as without this one.
+    """
     now = timezone.now()
     with transaction.atomic():
         rows = _locked(attempt.account, attempt.source)
@@ -85,7 +93,12 @@ def give_back(attempt: Attempt, *, forget: bool) -> None:
             return
         pool, own = rows
         pool.until -= _interval(attempt.source.kind)
-        own.count, own.until = 0 if forget else max(0, own.count - 1), now
+        if (own.count, own.until) == (attempt.count, attempt.until):
+            own.count, own.until = 0 if forget else max(0, own.count - 1), now
+        else:
+            tried_at = own.until - _delay(own.count)
+            own.count = max(0, own.count - 1)
+            own.until = tried_at + _delay(own.count)
         pool.save(update_fields=["until"])
         own.save(update_fields=["count", "until"])
 
@@ -137,7 +150,8 @@ def _take(account: str, source: Source) -> Attempt | int:
         pool.until, own.until = now + used, now + _delay(own.count)
         pool.save(update_fields=["until"])
         own.save(update_fields=["count", "until"])
-    return Attempt(account, source, is_last=used + interval > capacity)
+    is_last = used + interval > capacity
+    return Attempt(account, source, is_last=is_last, count=own.count, until=own.until)
 
 
 def _locked(account: str, source: Source) -> tuple[FailedSignIns, FailedSignIns] | None:

@@ -235,8 +235,11 @@ def _principal(request: HttpRequest, user: User) -> Principal:
 
 
 def _start(request: HttpRequest, user: User, end: datetime) -> None:
-    # Django gives the session a new id here, so that a planted one is worth nothing.
+    # Django gives the session a new id here, so that a planted one is worth nothing; not for the same person.
+    before = request.session.session_key
     login(request, user, backend=_BACKEND)
+    if request.session.session_key == before:
+        request.session.cycle_key()
     request.session.set_expiry(end)
     agent = request.META.get("HTTP_USER_AGENT", "")[:_MAX_AGENT]
     request.session[PLACE] = (address_of(request), agent)

@@ -9,6 +9,7 @@ from environments_app.models import User
 from environments_app.names import (
     fold_username,
     normalise_username,
+    refuse_reserved,
     validate_environment_name,
     validate_new_username,
     validate_prefix,
@@ -112,6 +113,33 @@ def test_names_of_keeper_itself_are_reserved(name: str) -> None:
         validate_new_username(name)
     # Who has such a name already signs in as before.
     assert normalise_username(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ѕуѕтем",  # Cyrillic throughout
+        "sуstem",  # one Cyrillic letter
+        "KΕEPER",  # one Greek capital
+        "ΝΟΝΕ",  # Greek capitals, whose small letters are drawn otherwise
+        "sys\u200btem",
+        "ke\u0301eper",
+        "system\u2024",
+        "n0ne",
+        "a1l",
+        "ａｌｌ．",
+        "Keeper…",
+        "n\u043ebody",
+    ],
+)
+def test_what_looks_like_a_name_of_keeper_is_reserved_too(name: str) -> None:
+    with pytest.raises(BadName):
+        refuse_reserved(name, field="name")
+
+
+@pytest.mark.parametrize("name", ["Björn", "Ольга", "Νίκη", "鈴木", "ci-1", "a11y", "m3", "dependabot"])
+def test_names_that_look_like_no_name_of_keeper_are_free(name: str) -> None:
+    refuse_reserved(name, field="name")
 
 
 @pytest.mark.parametrize("name", ["root", "admin", "keeper-ci", "systems", "nobody.else"])

@@ -116,6 +116,16 @@ def is_open() -> Q:
     )
 
 
+def is_impossible() -> Q:
+    """Return the condition on sessions that a clock which was ahead has written.
+
+    They are not open, and without their end they would be once the time that they name has come.
+    """
+    now, longest = timezone.now(), timedelta(seconds=settings.SESSION_COOKIE_AGE)
+    began, used = Q(signed_in_at__gt=now + SLACK), Q(last_seen_at__gt=now + SLACK)
+    return began | used | Q(expire_date__gt=now + longest + SLACK)
+
+
 def watch(session: SessionBase) -> None:
     """Let a request read its session without extending it; called before anything is read from it."""
     if isinstance(session, SessionStore):

@@ -12,7 +12,7 @@ from audit_app.recording.recorder import AuditObject, record
 from environments_app.authorization.policy import Principal
 from environments_app.errors import Forbidden
 from environments_app.models import Session, User
-from environments_app.users.session_store import SAML, contents_of, is_open
+from environments_app.users.session_store import SAML, contents_of, is_impossible, is_open
 
 
 def open_sessions(user: User) -> QuerySet[Session]:
@@ -70,6 +70,11 @@ def _is_named(kept: Mapping[str, str] | None, issuer: str, name_id: str, indexes
     if not kept or (kept["issuer"], kept["name_id"]) != (issuer, name_id):
         return False
     return not indexes or not kept["session_index"] or kept["session_index"] in indexes
+
+
+def end_impossible_sessions() -> int:
+    """End the sessions that began, were used or would end later than is possible; return how many."""
+    return Session.objects.filter(is_impossible()).delete()[0]
 
 
 def end_sessions(user: User) -> int:

@@ -93,6 +93,7 @@ CELERY_BEAT_SCHEDULE = {
     "purge-deleted": {"task": "secrets_app.tasks.purge_deleted", "schedule": crontab(minute="41")},
     "expire-approvals": {"task": "environments_app.tasks.expire_approvals", "schedule": 300.0},
     "end-expired-access": {"task": "environments_app.tasks.end_expired_access", "schedule": 60.0},
+    "end-impossible-sessions": {"task": "environments_app.tasks.end_impossible_sessions", "schedule": 60.0},
     "refresh-saml-metadata": {
         "task": "environments_app.tasks.refresh_saml_metadata",
         "schedule": crontab(minute="23"),

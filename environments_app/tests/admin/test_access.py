@@ -8,7 +8,7 @@ from django.test import Client
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from environments_app.authorization.principals import system_principal
-from environments_app.models import Environment, GroupMember, Membership, ServiceToken, User
+from environments_app.models import Approval, Environment, GroupMember, Membership, ServiceToken, User
 from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.tokens.service import issue
 
@@ -190,12 +190,41 @@ def test_an_environment_is_made_and_changed(root: Client, cast: Cast, events: Ev
     }
     assert root.post(f"{ADMIN}/environment/add/", form).status_code == 302
     staging = Environment.objects.get(name="staging")
+    for manager in (cast.alice, cast.bob):
+        Membership.objects.create(environment=staging, user=manager, role="manager")
     assert (
         root.post(f"{ADMIN}/environment/{staging.pk}/change/", {**form, "protected": "on"}).status_code == 302
     )
     staging.refresh_from_db()
     assert (staging.protected, staging.is_authentic()) == (True, True)
     assert len(events(Action.ENVIRONMENT_UPDATE)) == 1
+
+
+def test_what_one_person_alone_could_approve_is_not_protected_here_either(root: Client, cast: Cast) -> None:
+    alone = Environment.objects.create(name="staging")
+    path = f"{ADMIN}/environment/{alone.pk}/change/"
+    form = {"display_name": "", "description": "", "colour": "teal", "position": "3", "kms_key_alias": ""}
+    page = root.post(path, form | {"protected": "on"}, follow=True).content.decode()
+    assert "grant a second manager, then protect it" in page
+    alone.refresh_from_db()
+    assert not alone.protected
+    Membership.objects.create(environment=alone, user=cast.bob, role="manager")
+    assert root.post(path, form | {"protected": "on"}).status_code == 302
+    alone.refresh_from_db()
+    assert (alone.protected, alone.is_authentic()) == (True, True)
+
+
+def test_more_access_to_a_protected_place_waits_for_a_second_person_here_too(
+    root: Client, cast: Cast
+) -> None:
+    Environment.objects.filter(pk=cast.development.pk).update(protected=True)
+    development = Environment.objects.get(pk=cast.development.pk)
+    development.save()
+    membership = Membership.objects.get(user=cast.bob, environment=development)
+    path = f"{ADMIN}/membership/{membership.pk}/change/"
+    root.post(path, {"role": "manager", "prefix": ""}, follow=True)
+    assert Membership.objects.get(pk=membership.pk).role == "reader"
+    assert Approval.objects.get().action == Action.MEMBER_CHANGE
 
 
 def test_deleting_a_token_revokes_it(root: Client, cast: Cast, token: ServiceToken, events: Events) -> None:

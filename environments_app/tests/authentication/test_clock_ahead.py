@@ -11,6 +11,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.models import RefusalCount
+from environments_app import tasks
 from environments_app.authentication import mfa
 from environments_app.errors import Conflict
 from environments_app.models import Membership, Role, User
@@ -67,6 +68,29 @@ def test_a_session_that_was_used_under_such_a_clock(cast: Cast, ahead: SetAhead,
     with ahead(DAY):
         assert client.get("/api/whoami").status_code == 200
     assert client.get("/api/whoami").status_code == 401
+
+
+def test_a_session_is_not_open_again_once_its_time_has_come(cast: Cast, ahead: SetAhead) -> None:
+    with ahead(DAY):
+        client = signed_in()
+    lasting = signed_in()
+    tasks.end_sessions_of_other_clocks()
+    with ahead(DAY):
+        assert client.get("/api/whoami").status_code == 401
+    assert lasting.get("/api/whoami").status_code == 200
+
+
+def test_a_session_that_was_used_under_such_a_clock_is_not_open_again(
+    cast: Cast, ahead: SetAhead, settings: Settings
+) -> None:
+    settings.SESSION_COOKIE_AGE = 3 * 86_400
+    settings.KEEPER_SESSION_IDLE_SECONDS = 2 * 86_400
+    client = signed_in()
+    with ahead(DAY):
+        assert client.get("/api/whoami").status_code == 200
+    tasks.end_sessions_of_other_clocks()
+    with ahead(DAY):
+        assert client.get("/api/whoami").status_code == 401
 
 
 def test_a_fresh_proof(cast: Cast, ahead: SetAhead) -> None:

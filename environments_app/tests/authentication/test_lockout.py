@@ -79,6 +79,21 @@ def test_a_right_password_ends_the_delay_and_gives_the_try_back(clock: Clock) ->
     assert lockout.strangers_tries("alice") == 5
 
 
+@pytest.mark.parametrize("forget", [True, False])
+def test_a_right_password_gives_back_its_own_try_and_not_those_that_were_wrong_meanwhile(
+    clock: Clock, *, forget: bool
+) -> None:
+    right = lockout.take("alice", [STRANGER])
+    assert [waits() for _ in range(2)] == [0, 0]
+    clock.go_on(seconds=30)
+    assert waits() == 0
+    lockout.give_back(right, forget=forget)
+    # Three wrong ones in a row: as if the right one had never been.
+    assert waits() == 30
+    clock.go_on(seconds=30)
+    assert [waits(), waits()] == [0, 60]
+
+
 def test_the_delay_of_a_source_is_forgotten_after_an_hour(clock: Clock) -> None:
     for _ in range(3):
         waits()

@@ -47,6 +47,15 @@ def test_a_planted_session_id_is_worth_nothing(cast: Cast, client: Client) -> No
     assert not Client(headers={"cookie": f"sessionid={planted}"}).session.get("_auth_user_id")
 
 
+def test_whoever_signs_in_again_gets_another_session_id(cast: Cast, client: Client) -> None:
+    sign_in(client)
+    before = client.session.session_key
+    sign_in(client)
+    assert is_signed_in(client)
+    assert client.session.session_key != before
+    assert not Client(headers={"cookie": f"sessionid={before}"}).session.get("_auth_user_id")
+
+
 def test_a_wrong_password_is_recorded_with_whom_it_was_tried_on(
     cast: Cast, client: Client, events: Events
 ) -> None:
