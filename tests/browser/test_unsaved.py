@@ -176,6 +176,42 @@ def test_a_refused_form_is_unsaved(visitor: Visitor, cast: Cast) -> None:
     question(page)
 
 
+def test_a_wrong_password_leaves_nothing_to_save(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/profile", user=cast.alice)
+    visitor.watch(page).expect("status of 422")
+    for name in ("current", "password", "again"):
+        page.locator(f"#password [name={name}]").fill("wrong-in-every-way")
+    page.get_by_role("button", name="Change password").click()
+    expect(page.locator(".field-error").first).to_be_visible()
+    rail(page)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Dashboard")
+
+
+def test_a_form_that_was_renewed_while_it_asked_says_that_nothing_was_sent(
+    visitor: Visitor, cast: Cast
+) -> None:
+    scene = rotation.Scene(cast)
+    page = visitor.open(f"/rotation/{scene.rows['policy']}", user=cast.alice)
+    page.get_by_role("button", name="Rotate now").click()
+    asked = page.locator("dialog#confirm[open]")
+    expect(asked).to_be_visible()
+    # As a part of the page does that renews itself.
+    page.evaluate(
+        "for (const each of document.querySelectorAll('main form')) each.replaceWith(each.cloneNode(true))"
+    )
+    asked.get_by_role("button", name="Rotate", exact=True).click()
+    expect(page.locator("#toasts")).to_contain_text("Nothing was sent; do it again.")
+    # The form that took its place works.
+    page.get_by_role("button", name="Rotate now").click()
+    expect(asked).to_be_visible()
+
+
+def test_without_its_script_the_dialog_of_the_session_sends_nothing(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/", user=cast.alice)
+    methods = page.locator("#session form").evaluate_all("forms => forms.map(form => form.method)")
+    assert methods == ["dialog", "dialog"]
+
+
 def test_a_generated_value_is_unsaved_and_its_options_are_not(visitor: Visitor, cast: Cast) -> None:
     page = visitor.open("/secrets/new?environment=development", user=cast.alice)
     generator = page.locator("[data-generator=password]")

@@ -1,6 +1,7 @@
 // What stands between a form and its being sent: its question, other forms that would be lost, the session.
 import { askForForm } from "./confirm.js";
 import { mayLeaveFor, leavesUnsaved, settle } from "./unsaved.js";
+import { say } from "./say.js";
 import { isPerson, ensureSession } from "./session.js";
 
 const passed = new WeakSet();
@@ -25,7 +26,8 @@ async function send(form, submitter, guards) {
   const mine = {};
   latest.set(form, mine);
   for (const guard of guards) if (!(await guard(form)) || latest.get(form) !== mine) return;
-  if (!form.isConnected) return;
+  // A part of the page that renews itself has taken the form with it while a question was open.
+  if (!form.isConnected) return say("This part of the page was renewed meanwhile. Nothing was sent; do it again.");
   if (navigates(form)) settle(form);
   passed.add(form);
   form.requestSubmit(submitter?.form === form ? submitter : null);

@@ -22,10 +22,14 @@ function differs(field) {
   return options.some((option, at) => option.selected !== (preset || field.multiple ? option.defaultSelected : at === 0));
 }
 
+// Whether it holds anything: after a refusal, passwords are empty again.
+const holds = (field) => !field.matches(IGNORED) && (field.tagName === "SELECT" || field.value !== "");
+
 function isUnsaved(form) {
   if (settled.has(form)) return false;
   // The server showed the form again instead of saving it.
-  if (form.matches("[data-unsaved]") || form.querySelector("[data-unsaved], .field-error, .errornote")) return true;
+  const isShownAgain = form.matches("[data-unsaved]") || form.querySelector("[data-unsaved], .field-error, .errornote");
+  if (isShownAgain && [...form.elements].some(holds)) return true;
   return touched.has(form) && [...form.elements].some(differs);
 }
 
