@@ -1,11 +1,12 @@
 """The Celery application: workers and beat load it by this module."""
 
+import importlib
 import os
 from functools import cached_property
 from typing import Any
 
 from celery import Celery, Task
-from celery.signals import worker_ready
+from celery.signals import worker_init, worker_ready
 from kombu.transport import TRANSPORT_ALIASES
 
 from keeper_project.errors import KeeperError
@@ -31,9 +32,19 @@ class ContainedTask(Task[Any, Any]):
     abstract = True
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        """Run, and fail where the code asks for the end of the process."""
+        """Run, and fail where the code asks for the end of the process.
+
+        A worker that has no memory left fails each task, and does not end: it is ended here.
+        """
         try:
             return super().__call__(*arguments, **options)
+        except MemoryError:
+            if not self.request.called_directly:
+                # A worker has loaded it, below. The web server needs nothing of Celery's worker.
+                from keeper_project.runtime.worker_end import end_worker  # noqa: PLC0415
+
+                end_worker()
+            raise
         except (SystemExit, KeyboardInterrupt) as end:
             raise TaskEnded(f"a task raised {type(end).__name__}") from end
 
@@ -55,6 +66,12 @@ class Keeper(Celery):
 app = Keeper("keeper", task_cls=ContainedTask)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@worker_init.connect
+def _load_end(**_kwargs: Any) -> None:
+    # While there is memory for it.
+    importlib.import_module("keeper_project.runtime.worker_end")
 
 
 @worker_ready.connect

@@ -84,7 +84,7 @@ def take(account: str, sources: Iterable[Source]) -> Attempt:
 def give_back(attempt: Attempt, *, forget: bool) -> None:
     """Give a try back that was right; `forget` ends the delay of its source too.
 
-    Where the source has tried again meanwhile, those tries count and delay it as without this one.
+    If the source has tried again since then, those tries count and delay it as without this one.
     """
     now = timezone.now()
     with transaction.atomic():

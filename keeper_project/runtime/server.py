@@ -2,7 +2,6 @@
 
 import importlib
 import logging
-import os
 import signal
 import sys
 import threading
@@ -15,7 +14,6 @@ from typing import Any, Final
 from celery import Celery
 from celery.beat import Service
 from celery.bootsteps import StartStopStep
-from celery.worker import state as worker_state
 from django.conf import settings
 from django.urls import get_resolver
 from django.utils.log import configure_logging
@@ -30,11 +28,10 @@ from keeper_project.runtime import process_states
 from keeper_project.runtime.request_threads import SERVER_THREADS, RequestThreads
 from keeper_project.runtime.stuck_connections import close_stuck_connections
 from keeper_project.runtime.supervisor import Child
+from keeper_project.runtime.worker_end import FINISH_SECONDS, end_worker
 
 WEB_SERVER: Final = "web server"
 WORKER: Final = "worker"
-# What an answer may take once the server is asked to stop; less than the supervisor's patience.
-FINISH_SECONDS: Final = 20
 # What the head of a request may take, and a connection that is kept for the next one.
 HEAD_SECONDS: Final = 20
 _STOPS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -132,10 +129,7 @@ class Beat(threading.Thread):
         finally:
             if not self._is_stopping:
                 logger.error("beat ended: the worker ends too, since nothing would be due any more")
-                worker_state.should_stop = os.EX_SOFTWARE  # type: ignore[assignment]  # stubs
-                # A stuck task must not block all others indefinitely.
-                time.sleep(FINISH_SECONDS)
-                os._exit(os.EX_SOFTWARE)
+                end_worker()
 
     def ask_to_stop(self) -> None:
         """Return at once: it takes it seconds, and until then tasks would still be started."""

@@ -1,6 +1,8 @@
 """Celery's programs under Keeper: a task that ends its process, and programs that nobody could reach."""
 
+import os
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from celery import shared_task
 from pytest_django import Settings
 
 from keeper_project.celery import TaskEnded, app
+from keeper_project.runtime import worker_end
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +32,38 @@ def test_a_task_that_ends_its_process_fails(error: str) -> None:
     task: Any = ends
     with pytest.raises(TaskEnded, match=error):
         task(error)
+
+
+@pytest.mark.parametrize("is_worker", [True, False])
+def test_a_task_without_memory_ends_its_worker_and_no_other_process(
+    monkeypatch: pytest.MonkeyPatch, *, is_worker: bool
+) -> None:
+    task: Any = ends
+    ended: list[bool] = []
+    monkeypatch.setattr(worker_end, "end_worker", lambda: ended.append(True))
+    task.push_request(called_directly=not is_worker)
+    try:
+        with pytest.raises(MemoryError):
+            task("MemoryError")
+    finally:
+        task.pop_request()
+    assert ended == [True] * is_worker
+
+
+def test_a_worker_that_is_held_up_is_ended_without_memory_for_a_thread_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(worker_end, "worker_state", SimpleNamespace(should_stop=None))
+    monkeypatch.setattr(worker_end.os, "_exit", codes.append)
+    monkeypatch.setattr(worker_end.threading, "Thread", no_memory)
+    worker_end.end_worker()
+    assert codes == [os.EX_SOFTWARE]
+    assert worker_end.worker_state.should_stop == os.EX_SOFTWARE
+
+
+def no_memory(**_given: object) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 @pytest.mark.parametrize("make", [app.Beat, lambda: app.Worker(pool_cls="threads")])

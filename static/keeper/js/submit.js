@@ -27,7 +27,7 @@ async function send(form, submitter, guards) {
   latest.set(form, mine);
   for (const guard of guards) if (!(await guard(form)) || latest.get(form) !== mine) return;
   // A part of the page that renews itself has taken the form with it while a question was open.
-  if (!form.isConnected) return say("This part of the page was renewed meanwhile. Nothing was sent; do it again.");
+  if (!form.isConnected) return say("This part of the page was replaced while it waited. Nothing was sent; do it again.");
   if (navigates(form)) settle(form);
   passed.add(form);
   form.requestSubmit(submitter?.form === form ? submitter : null);
