@@ -13,6 +13,7 @@ import pytest
 from redis import Redis as Client
 
 from keeper_project.celery import app
+from keeper_project.management.commands.run import WORKER_THREADS
 from keeper_project.tests.held_task import BEAT_DIES, ENDS, FOLDER, LEFT, NAME, PATIENCE, WANTED
 from keeper_project.tests.management.commands.test_run import ROOT, environment
 from keeper_project.tests.test_stopping import WAIT_SECONDS, until
@@ -21,8 +22,8 @@ from tests.servers.redis import Redis
 from tests.servers.server import free_port
 
 __all__ = ["database"]
-THREADS = 4
-TASKS = [f"task {number}" for number in range(THREADS + 2)]
+THREADS = WORKER_THREADS
+TASKS = [f"task {number:02}" for number in range(THREADS + 2)]
 STOPS = "the worker stops"
 
 
@@ -208,7 +209,7 @@ def test_tasks_that_end_their_process_take_no_place_of_the_pool(alone: Keeper) -
     """As many as the worker fetches ahead, and more."""
     alone.let_go()
     alone.start()
-    alone.want([ENDS] * 40 + TASKS)
+    alone.want([ENDS] * (5 * THREADS) + TASKS)
     until(lambda: alone.lines("ended") == TASKS, "the worker takes no task any more")
     alone.signal(signal.SIGTERM)
     assert alone.wait() == 0
