@@ -526,11 +526,13 @@ SILENT_WORK: Final = {
     "audit_app.management.commands.verify_audit": "it only reads, also where nothing can be written",
     "keeper_project.management.commands.release": _CHOSEN,
     "keeper_project.management.commands.reset_db": "it leaves no trail to record in",
+    "audit_app.tasks.deliver_checkpoints": "what it hands on is the record",
     "audit_app.tasks.stream_events": "what it hands on is the record",
     "environments_app.tasks.deliver_notifications": "it hands over to the notifiers, which record",
     "environments_app.tasks.tell_of_tokens": "it stores messages to be sent, and changes nothing",
     "environments_app.tasks.purge_saml_assertions": "it forgets ids that have expired",
     "keeper_project.tasks.beat_heartbeat": "it shows that it runs",
+    "environments_app.tasks.end_sessions_of_other_clocks": "it deletes sessions that are not open",
     "keeper_project.tasks.clear_sessions": "it forgets sessions that have ended",
 }
 

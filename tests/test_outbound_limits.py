@@ -282,14 +282,23 @@ def test_a_length_that_is_too_large_is_refused_before_the_rest_comes(monkeypatch
     assert said == "Vault: the answer is larger than 4,096 KiB"
 
 
-def test_what_a_library_in_c_reads_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PostgreSql, "probe_seconds", int(PATIENCE))
-    with hostile.serving(hostile.GREETINGS["floods by PostgreSQL"]) as server:
-        rotator = PostgreSql(
-            settings=LOGINS | {"port": str(server.port)}, admin={"username": "root", "password": "p"}
-        )
-        value = json.dumps({"engine": "postgres", "username": "app_a", "password": "p"})
-        assert rotator.probe(value).why == "127.0.0.1: the answer is larger than 1,024 KiB"
+def test_what_a_library_in_c_reads_is_counted() -> None:
+    with (
+        hostile.serving(lambda: hostile.flood(b"")) as server,
+        outbound_limits.limited(PATIENCE, most=100_000),
+        outbound_limits.opened(["127.0.0.1"], server.port) as line,
+    ):
+        counted, received = outbound_limits.Counted(line.fileno()), 0
+        while received < 200_000:
+            received += len(socket.socket.recv(line, 65_536))
+        with pytest.raises(AnswerTooLarge):
+            counted.refuse_large()
+    with (
+        hostile.serving(hostile.silence) as server,
+        outbound_limits.limited(PATIENCE, most=100_000),
+        outbound_limits.opened(["127.0.0.1"], server.port) as line,
+    ):
+        outbound_limits.Counted(line.fileno()).refuse_large()
 
 
 def test_tests_that_somebody_waits_for_are_bounded_together() -> None:

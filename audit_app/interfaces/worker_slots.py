@@ -1,10 +1,10 @@
 """Slots of a worker: how many of its threads or processes long work takes at once.
 
-Work that waits for other systems, or takes minutes, takes one of the long slots, which are half of the worker.
-The other half is reserved. Of that, each of four kinds that may wait too (checkpoints, checks of keys, states of
-keys, alerts) takes one thread at most, and work that asks the database alone takes no slot: among ten threads
-one is always free for it, and for the heartbeat. A slot is a lock on a file: it holds across a worker's
-processes and threads, and ends with its holder.
+Work that waits for other systems, or takes minutes, takes one of the long slots, which are half of the
+worker. The other half is reserved. Of that, each of four kinds that may wait too (checkpoints, checks of
+keys, states of keys, alerts) takes one thread at most, and work that asks the database alone takes no
+slot: among ten threads one is always free for it, and for the heartbeat. A slot is a lock on a file: it
+holds across a worker's processes and threads, and ends with its holder.
 """
 
 import fcntl
