@@ -1,12 +1,13 @@
 """Celery's programs under Keeper: a task that ends its process, and programs that nobody could reach."""
 
 import os
+import threading
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery import shared_task
+from celery.worker import state
 from pytest_django import Settings
 
 from keeper_project.celery import TaskEnded, app
@@ -54,12 +55,12 @@ def test_a_worker_that_is_held_up_is_ended_without_memory_for_a_thread_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     codes: list[int] = []
-    monkeypatch.setattr(worker_end, "worker_state", SimpleNamespace(should_stop=None))
-    monkeypatch.setattr(worker_end.os, "_exit", codes.append)
-    monkeypatch.setattr(worker_end.threading, "Thread", no_memory)
+    monkeypatch.setattr(state, "should_stop", None)
+    monkeypatch.setattr(os, "_exit", codes.append)
+    monkeypatch.setattr(threading, "Thread", no_memory)
     worker_end.end_worker()
     assert codes == [os.EX_SOFTWARE]
-    assert worker_end.worker_state.should_stop == os.EX_SOFTWARE
+    assert state.should_stop == os.EX_SOFTWARE
 
 
 def no_memory(**_given: object) -> None:
