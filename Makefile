@@ -69,11 +69,11 @@ run: $(EMBEDDED) ## Serve Keeper at http://localhost:8989 (HOST, PORT, KEEPER_DA
 
 .PHONY: demo
 demo: $(DEV) ## Keeper with moto and OpenBao beside it, seeded: plan, apply, drift, conflict, adopt (PORT)
-	@exec $(BIN)/python -m tests.demo
+	@exec $(BIN)/python -m tools.demo
 
 .PHONY: restore-drill
 restore-drill: $(DEV) ## Back up a running Keeper, restore it to SQLite and MariaDB, judge it; or FILE=backup.kbk
-	@$(if $(FILE),exec $(BIN)/keeper restore "$(FILE)" --drill,exec $(BIN)/python -m tests.drill)
+	@$(if $(FILE),exec $(BIN)/keeper restore "$(FILE)" --drill,exec $(BIN)/python -m tools.drill)
 
 .PHONY: install
 install: $(DEV) $(NODE) ## Install everything that development needs into .venv
@@ -106,7 +106,7 @@ typecheck: $(DEV) ## mypy, strict
 
 .PHONY: screenshots
 screenshots: $(DEV) ## Take the sheet of docs/images again, from a seeded Keeper whose clock stands
-	@$(SCRATCH) $(BIN)/python -m pytest -q -p no:randomly -p no:cacheprovider tests/sheet/pictures.py
+	@$(SCRATCH) $(BIN)/python -m pytest -q -p no:randomly -p no:cacheprovider tools/sheet/pictures.py
 
 .PHONY: coverage
 coverage: $(DEV) $(NODE) ## The suite on both databases with branch coverage, combined

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def test_the_demonstration_serves_and_stops(tmp_path: Path) -> None:
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.demo"],
+        [sys.executable, "-m", "tools.demo"],
         cwd=ROOT,
         env={**os.environ, "TMPDIR": str(tmp_path), "PORT": str(port)},
         stdout=subprocess.PIPE,

@@ -94,7 +94,7 @@ class Demonstration:
         )
 
     def theirs(self, name: str, value: str) -> None:
-        """Write a secret in Vault as somebody would who does not know Keeper."""
+        """Write a secret in Vault as a user without Keeper would."""
         self.vault.secrets.kv.v2.create_or_update_secret(
             path=f"{PREFIX}/{name}", secret={"value": value}, mount_point="secret"
         )

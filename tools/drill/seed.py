@@ -16,7 +16,7 @@ from environments_app.tokens.service import issue  # noqa: E402
 from secrets_app.secret_types.registry import SecretType  # noqa: E402
 from secrets_app.services import write  # noqa: E402
 from sync_app.tests.shown import make_entry, make_target  # noqa: E402
-from tests.drill import SEEDED  # noqa: E402
+from tools.drill import SEEDED  # noqa: E402
 
 
 def main() -> None:

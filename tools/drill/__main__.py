@@ -20,14 +20,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from tests.drill import SEEDED
 from tests.processes import ROOT
 from tests.production.stack import Service
 from tests.servers.__main__ import Stopped, installation, running, stops
 from tests.servers.server import MissingServer, ServerFailed, free_port
+from tools.drill import SEEDED
 
 WRITERS = 4
-# Written before the backup begins; the writers go on until it is done.
+# Written before the backup begins; the writers continue until it is done.
 WRITES = 40
 START_SECONDS = 180
 # What a restored Keeper needs besides the backup (docs/backup.md).
@@ -35,7 +35,7 @@ KEPT_APART = ("local.key", "token_pepper", "secret_key")
 
 
 class Doubt(Exception):
-    """The drill is not passed; the message says what is in doubt."""
+    """The drill is not passed; the message names what is in doubt."""
 
 
 class Drilled:
@@ -92,7 +92,7 @@ class Drilled:
             service.stop()
 
     def ask(self, path: str, token: str = "", body: dict[str, Any] | None = None) -> tuple[int, Any]:
-        """Send a request; (0, None) where nobody listens."""
+        """Send a request; (0, None) where no server listens."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}{path}",
             data=json.dumps(body).encode() if body else None,
@@ -147,7 +147,7 @@ class Writers:
 def drill(directory: Path, databases: dict[str, str]) -> None:
     """Go through all of it. Raises Doubt at the first thing that is in doubt."""
     origin, made = Drilled(directory / "origin"), directory / "drill.kbk"
-    tokens = {line.split()[0]: line.split()[1:] for line in origin.run("tests.drill.seed").splitlines()}
+    tokens = {line.split()[0]: line.split()[1:] for line in origin.run("tools.drill.seed").splitlines()}
     with origin.served(), Writers(origin, tokens["editor"][1]) as writers:
         writers.wait_for(WRITES)
         before, begun = dict(writers.stored), time.monotonic()
@@ -167,7 +167,7 @@ def drill(directory: Path, databases: dict[str, str]) -> None:
 
 
 def judge(name: str, restored: Drilled, made: Path, token: Sequence[str], expected: dict[str, str]) -> None:
-    """Restore, compare, activate, release and read, as docs/backup.md says."""
+    """Restore, compare, activate, release and read, as in docs/backup.md."""
     begun = time.monotonic()
     restored.keeper("restore", str(made))
     told(f"{name}: restore", begun, "proved and restored into an empty database")

@@ -18,8 +18,8 @@ from tests.browser.conftest import (  # noqa: F401  the fixtures of the browser 
     without_tls,
 )
 from tests.browser.visitor import Visitor
-from tests.sheet.clock import Clock, standing
-from tests.sheet.scene import Scene
+from tools.sheet.clock import Clock, standing
+from tools.sheet.scene import Scene
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 LIGHT: dict[str, Any] = {"color_scheme": "light"}
@@ -63,7 +63,7 @@ def test_the_sheet(clock: Clock, browser: Browser, site: str) -> None:  # noqa: 
 
 
 def _fit(page: Page, tallest: int) -> None:
-    """Make the window as tall as what it shows, so that what sticks to its edges does so in the picture."""
+    """Make the window as tall as what it shows, so that what sticks to its edges sticks there in the picture."""
     wide = (page.viewport_size or {"width": 0})["width"]
     page.set_viewport_size({"width": wide, "height": 700})
     height = page.evaluate("document.documentElement.scrollHeight")

@@ -1,4 +1,4 @@
-"""A clock that stands where it is put, so that a picture taken next year differs in what changed alone."""
+"""A clock that keeps the time that it is given, so that a picture taken next year differs in what changed alone."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,13 +21,13 @@ class Clock:
         return self.time
 
     def back(self, **ago: int) -> None:
-        """Stand so long before noon."""
+        """Set the clock so long before noon."""
         self.time = NOON - timedelta(**ago)
 
 
 @contextmanager
 def standing() -> Iterator[Clock]:
-    """Let the time stand: for callers, and for the columns that are filled with it."""
+    """Stop the time: for callers, and for the columns that are filled with it."""
     clock, real = Clock(), timezone.now
     fields = [field for model in apps.get_models() for field in model._meta.fields if field.default == real]
     with patch("django.utils.timezone.now", clock):

@@ -1,4 +1,4 @@
-"""Starts moto, OpenBao and a Keeper of its own, seeds them, says what to click, and stops everything on Ctrl-C.
+"""Starts moto, OpenBao and a Keeper of its own, seeds them, prints what to click, and stops everything on Ctrl-C.
 
 Nothing is left behind and nothing outside this machine is reached: data lie in a temporary
 directory, and every setting that could name a real server is given here.
@@ -57,7 +57,7 @@ Stop it with Ctrl-C; everything is thrown away.
 def seeded(environment: dict[str, str]) -> dict[str, str]:
     """Fill the systems and Keeper; return the paths of the pages to look at."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.demo.seed"],
+        [sys.executable, "-m", "tools.demo.seed"],
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         text=True,

@@ -16,7 +16,7 @@ from secrets_app.services import write
 from sync_app.domain.delivery_state import State
 from sync_app.models import Plan, Target
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_target
-from tests.sheet.clock import NOON, Clock
+from tools.sheet.clock import NOON, Clock
 
 DEPLOY = Actor(kind=ActorKind.TOKEN, uuid=UUID(int=11), name="ci-deploy", address="10.0.3.17")
 # name, type, owner, tags, written so many days ago, expires in so many days
@@ -65,7 +65,7 @@ class Scene:
 
     @property
     def viewer(self) -> User:
-        """Whoever looks at the pages."""
+        """The user who looks at the pages."""
         return self.cast.alice
 
     def _people(self) -> User:
@@ -131,7 +131,7 @@ class Scene:
         ServiceToken.objects.filter(name="ci-deploy").update(last_used_at=NOON)
 
     def _month(self) -> None:
-        """Let programs and people read, more on weekdays, and somebody be refused now and then."""
+        """Let programs and people read, more on weekdays, and some of them be refused."""
         secrets = list(Secret.objects.filter(environment=self.production).order_by("name"))
         people = [self.cast.principal(user) for user in (self.cast.alice, self.cast.bob)]
         for day in range(29, -1, -1):
