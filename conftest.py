@@ -10,10 +10,10 @@ import pytest
 import pytest_socket
 from django.core.cache import cache
 from django.db import connection, connections
-from django.test import Client
+from django.test import Client, TransactionTestCase
 from django.utils import timezone
 from kombu.transport.memory import Channel as MemoryChannel
-from pytest_django import Settings
+from pytest_django import DjangoDbBlocker, Settings
 
 from audit_app.interfaces.keyring import forget_keyring
 from audit_app.models import AuditEvent, forget_deployment
@@ -24,8 +24,26 @@ from environments_app.tests.cast import Cast, make_cast
 from environments_app.tokens.service import issue
 from secrets_app.keys.data_keys import forget_data_keys
 from secrets_app.keys.providers.registry import forget_provider
+from tests.template import Template, make_template, put_back, stored_tables
 
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
+# What takes longest comes first, so that no process is left alone with it at the end.
+SLOWEST = (
+    "tests/production/",
+    "tests/browser/",
+    "tests/test_demo.py",
+    "tests/test_fleet.py",
+    "tests/test_openapi_client.py",
+    "tests/test_query_plans.py",
+    "tests/test_servers.py",
+    "tests/test_soak.py",
+    "tests/test_stop_under_load.py",
+    "keeper_project/tests/runtime/",
+    "secrets_app/tests/keys/",
+    "secrets_app/tests/services/test_dotenv_readers.py",
+    "sync_app/tests/applying/",
+    "sync_app/tests/rotation/",
+)
 
 # How fast an example runs says something of the machine, and nothing of the code. The suite tries the same
 # examples for the same code, so that its verdict is the commit's; the long forms try others each time.
@@ -43,7 +61,10 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("torture" if config.getoption("--run-torture") else "keeper")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # Stable: within the two parts the order stays that of pytest-randomly.
+    items.sort(key=lambda item: not item.nodeid.startswith(SLOWEST))
     if config.getoption("--run-torture"):
         return
     long = [item for item in items if item.get_closest_marker("torture")]
@@ -79,9 +100,31 @@ def _forget() -> None:
     MemoryChannel.queues.clear()
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Let a test without a transaction around it leave what the migrations left, by plain SQL."""
+    with django_db_blocker.unblock():
+        stored = stored_tables()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(TransactionTestCase, "_fixture_teardown", lambda _: put_back(stored))
+        yield
+
+
+@pytest.fixture(scope="session")
+def _templates(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> dict[bool, Template]:
+    """Return the stored cast: as a test inside a transaction has it, and (True) as one without has it."""
+    with django_db_blocker.unblock():
+        _forget()
+        made = {committed: make_template(committed=committed) for committed in (False, True)}
+        _forget()
+    return made
+
+
 @pytest.fixture
-def cast(db: None) -> Cast:
-    return make_cast()
+def cast(_templates: dict[bool, Template], db: None) -> Cast:
+    """Return the cast; its rows are those of the template, unless the test has other keys or rows already."""
+    template = _templates[not connection.in_atomic_block]
+    return template.store() if template.fits() else make_cast()
 
 
 @pytest.fixture
