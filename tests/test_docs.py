@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import pytest
 from django.conf import settings
 from django.core.management import get_commands, load_command_class
 
@@ -29,15 +28,26 @@ def _in_code(text: str) -> Iterator[str]:
     yield from re.findall(r"`([^`\n]+)`", text)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_link_leads_somewhere(document: Path) -> None:
+def test_every_link_leads_somewhere() -> None:
+    broken = {
+        str(document.relative_to(ROOT)): found
+        for document in DOCUMENTS
+        if (found := [*_broken_links(document)])
+    }
+    assert broken == {}
+    assert len(DOCUMENTS) > 20
+
+
+def _broken_links(document: Path) -> Iterator[str]:
     for target, anchor in _LINK.findall(document.read_text()):
         path = (document.parent / target).resolve() if target else document
-        assert path.exists(), target
-        if anchor and path.suffix == ".md":
+        if not path.exists():
+            yield target
+        elif anchor and path.suffix == ".md":
             headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
             slugs = {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
-            assert anchor in slugs, f"{target}#{anchor}"
+            if anchor not in slugs:
+                yield f"{target}#{anchor}"
 
 
 def test_every_command_is_one_and_takes_the_options_that_are_shown() -> None:

@@ -63,13 +63,12 @@ def principal(
     return Principal(kind=kind, uuid=uuid4(), name="somebody", is_admin=admin, grants=grants)
 
 
-@pytest.mark.parametrize("action", list(Action))
 @pytest.mark.parametrize("role", list(Role))
-def test_each_role_permits_what_the_table_says(role: Role, action: Action) -> None:
+def test_each_role_permits_what_the_table_says(role: Role) -> None:
     somebody = principal(role)
-    assert allows(somebody, action, environment_id=HERE, name="a/b") is (action in EXPECTED[role])
-    assert not allows(somebody, action, environment_id=ELSEWHERE, name="a/b")
-    assert not allows(somebody, action, environment_id=None)
+    assert {a for a in Action if allows(somebody, a, environment_id=HERE, name="a/b")} == EXPECTED[role]
+    assert {a for a in Action if allows(somebody, a, environment_id=ELSEWHERE, name="a/b")} == set()
+    assert {a for a in Action if allows(somebody, a, environment_id=None)} == set()
 
 
 def test_each_role_contains_the_one_before() -> None:
@@ -78,15 +77,15 @@ def test_each_role_contains_the_one_before() -> None:
         assert lower.rank < higher.rank
 
 
-@pytest.mark.parametrize("action", list(Action))
-def test_nobody_without_a_grant_may_do_anything(action: Action) -> None:
-    assert not allows(principal(), action, environment_id=HERE, name="a")
+def test_nobody_without_a_grant_may_do_anything() -> None:
+    assert {a for a in Action if allows(principal(), a, environment_id=HERE, name="a")} == set()
 
 
-@pytest.mark.parametrize("action", sorted(VALUES))
 @pytest.mark.parametrize("kind", [ActorKind.USER, ActorKind.TOKEN, ActorKind.SYSTEM])
-def test_administrators_neither_read_nor_write_values(kind: ActorKind, action: Action) -> None:
-    assert not allows(principal(admin=True, kind=kind), action, environment_id=HERE, name="a")
+def test_administrators_neither_read_nor_write_values(kind: ActorKind) -> None:
+    root = principal(admin=True, kind=kind)
+    assert {a for a in VALUES if allows(root, a, environment_id=HERE, name="a")} == set()
+    assert len(VALUES) > 15
 
 
 def test_administrators_see_names_and_manage_everywhere() -> None:
@@ -115,11 +114,12 @@ def test_a_prefix_matches_whole_segments(name: str, inside: bool) -> None:
     )
 
 
-@pytest.mark.parametrize("action", sorted(action for action in VIEW | WRITE if action.startswith("target.")))
-def test_a_grant_for_a_prefix_uses_targets_whose_scope_it_covers(action: Action) -> None:
+def test_a_grant_for_a_prefix_uses_targets_whose_scope_it_covers() -> None:
     editor = principal(Role.EDITOR, "pay")
-    for scope, inside in {"pay": True, "pay/db": True, "payments": False, "": False}.items():
-        assert allows(editor, action, environment_id=HERE, name=scope) is inside
+    used = {action for action in VIEW | WRITE if action.startswith("target.")}
+    for scope, inside in {"pay": used, "pay/db": used, "payments": set(), "": set()}.items():
+        assert {a for a in used if allows(editor, a, environment_id=HERE, name=scope)} == inside, scope
+    assert len(used) > 3
 
 
 SEGMENTS = st.lists(st.text("ab-/0.", min_size=1, max_size=3), min_size=1, max_size=3).map("/".join)
@@ -134,12 +134,12 @@ def test_a_prefix_is_a_list_of_segments_that_begins_the_name(prefix: str, name: 
     )
 
 
-@pytest.mark.parametrize(
-    "action", sorted(action for action in MANAGE if not action.startswith(("secret.", "rotation.")))
-)
-def test_a_manager_of_a_prefix_manages_no_environment(action: Action) -> None:
+def test_a_manager_of_a_prefix_manages_no_environment() -> None:
     # Else somebody let into a corner could let themself into the rest.
-    assert not allows(principal(Role.MANAGER, "pay"), action, environment_id=HERE, name="pay")
+    manager = principal(Role.MANAGER, "pay")
+    of_the_environment = {a for a in MANAGE if not a.startswith(("secret.", "rotation."))}
+    assert {a for a in of_the_environment if allows(manager, a, environment_id=HERE, name="pay")} == set()
+    assert len(of_the_environment) > 20
 
 
 def test_whoever_has_a_part_sees_the_environment() -> None:

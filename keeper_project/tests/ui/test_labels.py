@@ -12,9 +12,8 @@ from secrets_app.secret_types.registry import SecretType
 STATIC = Path(settings.BASE_DIR) / "static/keeper"
 
 
-@pytest.mark.parametrize("action", Action)
-def test_every_action_has_words(action: Action) -> None:
-    assert action.value in labels.ACTS
+def test_every_action_has_words() -> None:
+    assert {action.value for action in Action} - labels.ACTS.keys() == set()
 
 
 @pytest.mark.parametrize(
