@@ -82,8 +82,8 @@ install: $(DEV) $(NODE) ## Install everything that development needs into .venv
 
 .PHONY: test
 test: $(DEV) $(NODE) ## The whole suite on SQLite, then what every database must hold on MariaDB
-	@$(SERVERS) bash -euo pipefail -c '$(BIN)/python -m pytest -q -n 2 && \
-		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n 2 -m every_database'
+	@$(SERVERS) bash -euo pipefail -c '$(BIN)/python -m pytest -q -n 2 --dist worksteal && \
+		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n 2 --dist worksteal -m every_database'
 
 .PHONY: lint
 lint: $(DEV) ## Ruff's rules and format, the direction of imports, banned phrases in prose
@@ -111,14 +111,17 @@ screenshots: $(DEV) ## Take the sheet of docs/images again, from a seeded Keeper
 .PHONY: coverage
 coverage: $(DEV) $(NODE) ## The suite on both databases with branch coverage, combined
 	@$(BIN)/coverage erase
-	@$(SERVERS) bash -euo pipefail -c '$(BIN)/python -m pytest -q -n 2 --cov --cov-report= && \
-		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n 2 -m every_database --cov --cov-append --cov-report='
+	@$(SERVERS) bash -euo pipefail -c '$(BIN)/python -m pytest -q -n 2 --dist worksteal --cov --cov-report= && \
+		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n 2 --dist worksteal -m every_database --cov --cov-append --cov-report='
 	@$(BIN)/coverage report
 
 SECONDS ?= 600
 .PHONY: torture
-torture: $(DEV) ## The long forms of the kill and size tests, properties on other examples, the sync's adversary for SECONDS (600)
-	@ADVERSARY_SECONDS=$(SECONDS) ADVERSARY_SEED=$(SEED) $(SERVERS) $(BIN)/python -m pytest -q -m 'torture or hypothesis' --run-torture
+torture: $(DEV) $(NODE) ## The long forms of tests, other examples, the sync's adversary for SECONDS (600), all of MariaDB's pass
+	@ADVERSARY_SECONDS=$(SECONDS) ADVERSARY_SEED=$(SEED) $(SERVERS) bash -euo pipefail -c ' \
+		$(BIN)/python -m pytest -q -m "torture or hypothesis" --run-torture && \
+		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n 2 --dist worksteal \
+			-m "every_database or every_database_weekly"'
 
 MINUTES ?= 120
 KILL_EVERY ?= 300

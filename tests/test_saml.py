@@ -35,7 +35,7 @@ from tests.saml_idp.provider import (
 )
 from tests.saml_idp.wrapping import SHAPES, take_apart
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 PUBLIC = "http://testserver"
 AUDIENCE = f"{PUBLIC}/saml/metadata"
@@ -492,6 +492,7 @@ def test_a_planted_assertion_opens_nothing(
     refused(follow(client, response), "saml-replay")
 
 
+@pytest.mark.every_database
 def test_only_one_of_many_parallel_replays_gets_in(
     on_disk: None, cast: Cast, client: Client, provider: Provider
 ) -> None:

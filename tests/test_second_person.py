@@ -47,7 +47,7 @@ from sync_app.runs import runner as runs_runner
 from sync_app.targets import service as targets
 from sync_app.tests.shown import make_item, make_plan, make_target
 
-pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
 
 NEW: Final = "proposed-9c2e-value"
 

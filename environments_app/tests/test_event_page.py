@@ -16,7 +16,7 @@ from audit_app.tests.trail import SECRET, sql
 from environments_app.models import Environment, Membership, Role, User
 from environments_app.tests.cast import Cast
 
-pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
 SignedIn = Callable[[User], Client]
 
 

@@ -17,7 +17,7 @@ from secrets_app.models import Secret
 from secrets_app.tests.kept import VALUE, keep, send
 from secrets_app.tests.test_api_secrets import is_problem
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 SignedIn = Callable[[Any], Client]
 DEVELOPMENT = "/api/environments/development"

@@ -14,7 +14,7 @@ from environments_app.tests.cast import Cast
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.tests.kept import VALUE, keep, send
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 SignedIn = Callable[[Any], Client]
 

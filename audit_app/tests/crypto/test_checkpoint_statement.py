@@ -25,7 +25,7 @@ from audit_app.sinks.registry import checkpoint_sinks
 from audit_app.tests.keyring import SIGNING_KEYS, ToyKeyring
 from audit_app.tests.trail import STREAM, sql, write
 
-pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
 
 
 @pytest.fixture(autouse=True)

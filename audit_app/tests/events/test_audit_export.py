@@ -22,7 +22,7 @@ from audit_app.recording.recorder import AuditObject, ManifestEntry, record
 from audit_app.tests.keyring import SIGNING_KEYS, ToyKeyring
 from audit_app.tests.trail import STREAM, entries, sql, write
 
-pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
 
 SCRIPT = Path(__file__).resolve().parents[3] / "docs" / "verify_offline.py"
 Lines = list[dict[str, Any]]

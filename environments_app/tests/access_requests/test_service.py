@@ -40,7 +40,7 @@ from environments_app.models import (
 )
 from environments_app.tests.cast import Cast
 
-pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
 
 Events = Callable[..., list[AuditEvent]]
 

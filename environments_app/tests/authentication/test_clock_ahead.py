@@ -18,7 +18,7 @@ from environments_app.models import Membership, Role, User
 from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.tokens.service import issue
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 SetAhead = Callable[[timedelta], AbstractContextManager[None]]
 DAY = timedelta(days=1)

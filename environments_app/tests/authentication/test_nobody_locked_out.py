@@ -17,7 +17,7 @@ from environments_app.models import Alert, Delivery
 from environments_app.tests.authentication.test_mfa import enrolled
 from environments_app.tests.cast import PASSWORD, Cast
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 HOME, ELSEWHERE = "2001:db8:1:1::5", "203.0.113.77"
 

@@ -16,7 +16,7 @@ from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.tokens import service as tokens
 from environments_app.users import accounts, suspensions
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
 NEW = "another-long-passphrase"
 
 

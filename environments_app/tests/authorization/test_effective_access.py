@@ -16,7 +16,7 @@ from environments_app.models import GroupMember, Membership, SamlGroupMapping, S
 from environments_app.tests.cast import Cast
 from environments_app.tokens.service import issue
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 NAME = "pay/key"
 
 

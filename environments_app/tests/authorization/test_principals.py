@@ -22,7 +22,7 @@ from environments_app.tokens.service import issue
 
 Sql = Callable[..., None]
 Events = Callable[..., list[AuditEvent]]
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 
 def grants(cast: Cast, user: User) -> set[tuple[str, str, str]]:

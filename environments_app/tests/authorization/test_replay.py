@@ -12,7 +12,7 @@ from environments_app.authorization.row_checks import access_rows
 from environments_app.models import GroupMember, Membership, ServiceToken, User
 from environments_app.tests.cast import Cast
 
-pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
 Sql = Callable[..., None]
 
 

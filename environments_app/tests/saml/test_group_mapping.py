@@ -13,7 +13,7 @@ from environments_app.models import Membership, SamlGroupMapping
 from environments_app.saml.group_mapping import apply_groups, map_group, unmap_group
 from environments_app.tests.cast import Cast
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 Events = Callable[..., list[AuditEvent]]
 

@@ -20,7 +20,7 @@ from environments_app.models import SamlProvider
 from environments_app.saml.metadata import provider_metadata, refresh_metadata
 from environments_app.tasks import refresh_saml_metadata
 
-pytestmark = [pytest.mark.every_database, pytest.mark.django_db]
+pytestmark = [pytest.mark.every_database_weekly, pytest.mark.django_db]
 
 Events = Callable[..., list[AuditEvent]]
 

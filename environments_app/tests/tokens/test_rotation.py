@@ -27,7 +27,7 @@ from environments_app.tokens.expiry_alerts import EXPIRING, UNUSED, state_of, wa
 from environments_app.tokens.rotation import narrow, rotate
 from environments_app.tokens.service import authenticate, issue, revoke
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 Events = Callable[..., list[AuditEvent]]
 DAY = timedelta(days=1)
 

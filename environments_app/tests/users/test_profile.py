@@ -14,7 +14,7 @@ from environments_app.models import Session
 from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.users import accounts
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 NEW = "a-wholly-new-passphrase"
 Events = Callable[..., list[AuditEvent]]

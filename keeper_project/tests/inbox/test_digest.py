@@ -21,7 +21,7 @@ from keeper_project.inbox import digest
 from keeper_project.tasks import send_digests
 from secrets_app.tests.kept import keep
 
-pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
 SignedIn = Callable[[User], Client]
 VALUE = "s3cr3t-Kx9"
 

@@ -22,7 +22,7 @@ from environments_app.tokens.service import issue
 from keeper_project.inbox import digest
 from keeper_project.inbox.items import sections
 
-pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
 SignedIn = Callable[[User], Client]
 COMMENT = "not before\nthe audit"
 

@@ -15,7 +15,7 @@ from environments_app.models import User
 from environments_app.tests.cast import Cast
 from secrets_app.tests.kept import keep
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 SignedIn = Callable[[User], Client]
 PATH = "/activity/charts"
 

@@ -26,7 +26,7 @@ from secrets_app.keys.data_keys import active_key, forget_data_keys
 from secrets_app.models import DataKey, Secret, SecretVersion, version_context
 from secrets_app.tests.kept import VALUE, change, keep, version
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 Sql = Callable[..., None]
 SignedIn = Callable[[Any], Client]

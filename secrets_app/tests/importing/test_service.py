@@ -23,7 +23,7 @@ from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import read as read_service
 from secrets_app.tests.kept import VALUE, change, keep, send
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 Events = Callable[..., list[AuditEvent]]
 

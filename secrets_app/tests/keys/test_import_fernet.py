@@ -31,7 +31,7 @@ from secrets_app.tests.keys.conftest import forget_process
 from secrets_app.tests.keys.test_migrate_to_kms import both, moved, value
 
 __all__ = ["both"]
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 

@@ -26,7 +26,7 @@ from secrets_app.services import read
 from secrets_app.tests.kept import VALUE, keep
 from secrets_app.tests.keys.conftest import REGION, forget_process
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from secrets_app.envelope import seal
 from secrets_app.services.compare import Difference, Row, compare
 from secrets_app.tests.kept import VALUE, change, keep
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 
 def rows(cast: Cast) -> list[tuple[str, Difference]]:

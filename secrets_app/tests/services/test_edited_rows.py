@@ -11,7 +11,7 @@ from secrets_app.queries.filters import narrow
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import lifecycle, read, write
 
-pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
 
 
 @pytest.fixture

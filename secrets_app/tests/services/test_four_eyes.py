@@ -27,7 +27,7 @@ from secrets_app.services import lifecycle, transfer, write
 from secrets_app.tests.at_once import at_once
 from secrets_app.tests.kept import keep
 
-pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
 
 NEW = "proposed-9c2e-value"
 
@@ -395,6 +395,7 @@ def test_a_principal_asked_again_carries_no_approval(cast: Cast, secret: Secret)
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.every_database
 def test_of_several_carriers_at_once_one_does_it(on_disk: None, cast: Cast, secret: Secret) -> None:
     done = approved(cast, secret)
     bob = cast.principal(cast.bob)

@@ -15,7 +15,7 @@ from secrets_app.services import read
 from secrets_app.services.promotion import Promotion, PromotionChanged, plan_promotion, promote
 from secrets_app.tests.kept import VALUE, change, keep
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 Events = Callable[..., list[AuditEvent]]
 

@@ -10,7 +10,7 @@ from secrets_app.models import Secret
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import lifecycle, write
 
-pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
 
 
 @pytest.fixture

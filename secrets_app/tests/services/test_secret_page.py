@@ -20,7 +20,7 @@ from secrets_app.tests.kept import VALUE, change, keep
 from secrets_app.tests.secret_types.test_secret_types_certificate import certificate
 from secrets_app.values.version_diff import line_changes
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 SignedIn = Callable[[User], Client]
 Events = Callable[..., list[AuditEvent]]

@@ -21,7 +21,7 @@ from secrets_app.services import share as share_service
 from secrets_app.tests.at_once import at_once
 from secrets_app.tests.kept import VALUE, change, keep
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 Events = Callable[..., list[AuditEvent]]
 
@@ -167,6 +167,7 @@ def test_no_value_is_opened_before_the_share_is_consumed(cast: Cast, monkeypatch
         opened(cast, cast.charlie, link)
 
 
+@pytest.mark.every_database
 def test_of_two_who_open_at_once_one_gets_it(on_disk: None) -> None:
     cast = make_cast()
     link = share(cast, keep(cast))

@@ -15,7 +15,7 @@ from secrets_app.services import read as read_service
 from secrets_app.services import transfer
 from secrets_app.tests.kept import change, keep, version
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 Events = Callable[..., list[AuditEvent]]
 

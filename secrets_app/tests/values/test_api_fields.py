@@ -14,7 +14,7 @@ from secrets_app.errors import InvalidName
 from secrets_app.tests.kept import keep, send
 from secrets_app.values.names import MAX_NAME_LENGTH, NAME_PATTERN, validate_secret_name
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 
 @pytest.fixture

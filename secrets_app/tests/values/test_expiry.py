@@ -27,7 +27,7 @@ from secrets_app.tests.secret_types.test_secret_types_certificate import END, ce
 from secrets_app.values.expiry import certificate_end
 from secrets_app.values.metadata import Metadata
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 Events = Callable[..., list[AuditEvent]]
 SignedIn = Callable[[User], Client]

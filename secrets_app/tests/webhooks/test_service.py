@@ -22,7 +22,7 @@ from environments_app.tests.cast import Cast
 from secrets_app.models import Webhook
 from secrets_app.webhooks.service import add_webhook, remove_webhook, try_webhook
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 
 class Receiver(BaseHTTPRequestHandler):

@@ -27,7 +27,7 @@ from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import AwsWorld, VaultWorld, client
 from tests.servers.tcp_switch import TcpSwitch, tcp_switch
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 SHARED = "known-to-both-clusters"
 

@@ -17,7 +17,7 @@ from sync_app.state.contests import AT_ONCE, CONTESTED
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import AwsWorld
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 
 def fought(stage: Stage, times: int) -> None:

@@ -11,7 +11,7 @@ from sync_app.domain.reconciliation import Presence
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import VaultWorld
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 
 def expired(stage: Stage) -> str:

@@ -10,7 +10,7 @@ from sync_app.domain.reconciliation import Conflict, Deletion, Direction
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import World
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 FOREIGN = {"foreign/same-name": "theirs 1", "foreign/other-name": "theirs 2", "app/beside-ours": "theirs 3"}
 RULES = list(product(Direction, Conflict, Deletion))

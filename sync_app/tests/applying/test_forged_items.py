@@ -18,7 +18,7 @@ from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import AwsWorld
 from tests.aws_strict.faults import Fault
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 
 def forged(plan: Plan, name: str, **columns: Any) -> Plan:

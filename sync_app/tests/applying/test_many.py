@@ -20,7 +20,7 @@ from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import AwsWorld
 from tests.aws_strict.faults import Fault
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 NUMBER = 11
 NAMES = [f"app/{number:02}" for number in range(NUMBER)]

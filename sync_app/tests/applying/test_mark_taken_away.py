@@ -13,7 +13,7 @@ from sync_app.backends.base import MARK_KEYS, Seen
 from sync_app.models import PlanItem
 from sync_app.tests.applying.stage import Stage
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 Act = Callable[[Stage], object]
 ACTS: dict[str, Act] = {

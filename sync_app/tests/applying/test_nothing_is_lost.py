@@ -14,7 +14,7 @@ from sync_app.models import Plan, PlanItem, SyncEntry
 from sync_app.state.deletions import budget
 from sync_app.tests.applying.stage import Stage
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 Sql = Callable[..., None]
 

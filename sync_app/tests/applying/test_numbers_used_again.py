@@ -13,7 +13,7 @@ from sync_app.models import SyncEntry
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import VaultWorld, World
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from sync_app.runs import runner as runs_runner
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import AwsWorld
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 
 def unmark(stage: Stage, name: str) -> None:

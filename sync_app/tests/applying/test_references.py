@@ -21,7 +21,7 @@ from sync_app.targets import consents
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import VaultWorld
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 ADDRESS = "postgres://app:${production/db/password}@${development/db/host}/app"
 
 

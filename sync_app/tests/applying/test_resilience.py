@@ -25,7 +25,7 @@ from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import AwsWorld, VaultWorld
 from tests.aws_strict.faults import Fault
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 DELETING: dict[str, Any] = {"deletion": "recoverable", "budget_number": 100, "budget_percent": 100}
 

@@ -12,7 +12,7 @@ from sync_app.models import SyncEntry
 from sync_app.runs.restore_suspension import TARGETS
 from sync_app.tests.applying.stage import Stage
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
 
 
 def probed() -> list[str]:

@@ -26,7 +26,7 @@ from sync_app.targets import credentials
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import VaultWorld, World
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 Act = Callable[[VaultWorld, str], None]
 

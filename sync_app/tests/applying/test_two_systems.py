@@ -11,7 +11,7 @@ from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import AwsWorld, VaultWorld
 
 # Transactions that commit: a committed change is what brings a pass forward.
-pytestmark = [pytest.mark.every_database, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.every_database_weekly, pytest.mark.django_db(transaction=True)]
 
 # So many rounds of the schedule are more than anything here takes.
 ROUNDS = 8

@@ -7,7 +7,7 @@ from sync_app.models import PlanItem
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import AwsWorld, VaultWorld
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 
 def refusals(stage: Stage, **options: object) -> dict[str, str]:

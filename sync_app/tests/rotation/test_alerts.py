@@ -20,7 +20,7 @@ from sync_app.rotation.status import LATE
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret, stored, worked
 from sync_app.tests.rotators.worlds import MariaDbWorld, World
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
 
 
 def test_what_stops_is_told_and_what_goes_on_again_is_told_too(cast: Cast, mariadb: MariaDbWorld) -> None:

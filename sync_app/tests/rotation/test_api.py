@@ -16,7 +16,7 @@ from sync_app.models import Rotation, RotationPolicy
 from sync_app.tests.rotation.making import asked, grace_over, made_policy, made_secret, stages, worked
 from sync_app.tests.rotators.worlds import MariaDbWorld, World
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
 Bearer = Callable[..., Client]
 POLICIES = "/api/environments/development/rotation-policies"
 

@@ -35,7 +35,7 @@ from sync_app.tests.rotators.worlds import GeneratedWorld, MariaDbWorld
 from sync_app.tests.worlds import AwsWorld, VaultWorld
 from tests.aws_strict.faults import Fault
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
 
 
 def deliver(cast: Cast, target: Target, *, at_once: bool = False) -> None:

@@ -27,7 +27,7 @@ from sync_app.tests.rotation.making import (
 )
 from sync_app.tests.rotators.worlds import GeneratedWorld, MariaDbWorld
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
 
 
 def emergency(cast: Cast, policy: RotationPolicy, **given: Any) -> Rotation:

@@ -24,7 +24,7 @@ from sync_app.rotation.policies import service as policies
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret, stored, worked
 from sync_app.tests.rotators.worlds import GeneratedWorld
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
 SignedIn = Callable[..., Client]
 PAGE, API = "/rotation/exposure", "/api/exposure"
 

@@ -30,7 +30,7 @@ from sync_app.tests.rotation.making import (
 )
 from sync_app.tests.rotators.worlds import MariaDbWorld, World
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
 
 MONTH = 30 * 24 * 3600
 

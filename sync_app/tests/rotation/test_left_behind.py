@@ -24,7 +24,7 @@ from sync_app.rotators.base import Fence, Pending
 from sync_app.tests.rotation.making import again, asked, made_policy, made_secret, stages, waited, worked
 from sync_app.tests.rotators.worlds import DatabaseWorld, IamWorld, MariaDbWorld, World
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
 
 
 def settled(rotation: Rotation) -> Rotation:

@@ -16,7 +16,7 @@ from sync_app.runs.restore_suspension import POLICIES, rotated_since
 from sync_app.tests.rotation.making import asked, made_policy, made_secret, stages, stored, worked
 from sync_app.tests.rotators.worlds import DatabaseWorld, World
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

@@ -17,7 +17,7 @@ from sync_app.rotation.policies import service as policies
 from sync_app.tests.rotation.making import grace_over, made_policy, made_secret, worked
 from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld, World
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
 
 
 def rotate(*arguments: str) -> tuple[int, Any]:

@@ -35,7 +35,7 @@ from sync_app.tests.rotation.making import asked, grace_over, made_policy, made_
 from sync_app.tests.rotators.worlds import DatabaseWorld, MariaDbWorld, World
 
 ROOT = Path(__file__).parents[3]
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
 
 
 def pull(cast: Cast, secret: Secret, value: str) -> None:

@@ -17,7 +17,7 @@ from sync_app.rotation.execution.requests import request_rotation
 from sync_app.tests.rotation.making import asked, grace_over, made_policy, made_secret, stages, waited, worked
 from sync_app.tests.rotators.worlds import World
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
 
 
 def test_current_and_previous_both_work_until_the_grace_is_over(cast: Cast, world: World) -> None:

@@ -17,7 +17,7 @@ from sync_app.targets import alerts
 from sync_app.targets import service as targets
 from sync_app.tests.shown import make_entry, make_run, make_target
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 
 class Ear:

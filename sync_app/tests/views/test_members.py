@@ -15,7 +15,7 @@ from sync_app.domain.delivery_state import State
 from sync_app.models import PlanItem, SyncEntry
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_target
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 SignedIn = Callable[..., Client]
 Bearer = Callable[..., Client]
 OLD = '{"host": "db", "user": "old-value", "port": 1}'

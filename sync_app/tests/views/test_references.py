@@ -13,7 +13,7 @@ from secrets_app.tests.kept import keep
 from sync_app.models import ReferenceConsent, Target
 from sync_app.tests.shown import make_target
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 SignedIn = Callable[[User], Client]
 
 

@@ -13,7 +13,7 @@ from sync_app.rotation.execution.runner import execute
 from sync_app.tests.rotation.making import asked, made_policy, made_secret, worked
 from sync_app.tests.rotators.worlds import GeneratedWorld
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
 SignedIn = Callable[..., Client]
 
 

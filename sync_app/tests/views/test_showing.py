@@ -13,7 +13,7 @@ from sync_app.domain.reconciliation import Reason
 from sync_app.models import Plan, SyncEntry, Target
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_run, make_target
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 SignedIn = Callable[..., Client]
 
 
