@@ -8,6 +8,7 @@ from typing import Any
 import hypothesis
 import pytest
 import pytest_socket
+from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.core.cache import cache
 from django.db import connection, connections
 from django.test import Client, TransactionTestCase
@@ -58,6 +59,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # The same algorithm with less work: a hash of full cost takes as long as ten tests.
+    Argon2PasswordHasher.time_cost = Argon2PasswordHasher.parallelism = 1
+    Argon2PasswordHasher.memory_cost = 8
     hypothesis.settings.load_profile("torture" if config.getoption("--run-torture") else "keeper")
 
 
