@@ -1,5 +1,6 @@
 """The OpenAPI document: complete, without warnings, and true of what the API answers, its refusals included."""
 
+import functools
 import itertools
 import subprocess
 import sys
@@ -119,6 +120,12 @@ def _header(environment: Environment | None, *, role: str = "manager") -> dict[s
 
 @pytest.fixture
 def document(db: None) -> Any:
+    return _document()
+
+
+@functools.cache
+def _document() -> Any:
+    """Load the document once a process; no test changes it."""
     return schemathesis.openapi.from_wsgi("/api/schema?format=json", application)
 
 

@@ -13,6 +13,7 @@ from audit_app.verification.stream_verifier import verify
 from environments_app.models import Environment, Membership, User
 from environments_app.tests.cast import Cast, make_cast
 from secrets_app.models import DataKey
+from secrets_app.secret_types.registry import SecretType
 from secrets_app.services.read import reveal
 from secrets_app.services.write import create
 from tests.template import Template, settings_now, stored_tables
@@ -68,7 +69,7 @@ class TestTheStoredCast:
             environment=cast.development,
             name="template-value",
             value="plain",
-            secret_type="TEXT",
+            secret_type=SecretType.TEXT,
         )
         assert reveal(actor=actor, secret=secret).value == "plain"
         assert [*verify()] == []

@@ -1,6 +1,6 @@
 """Backs up a running Keeper while it is written to, restores it to SQLite and MariaDB, and judges what came.
 
-It does what docs/backup.md tells an operator to do, by the same commands, and then asks the restored
+It does what docs/backup.md asks of an operator, by the same commands, and then asks the restored
 installation for every value whose writing was answered before the backup began. Exits with 1 on any doubt.
 """
 
@@ -154,7 +154,7 @@ def drill(directory: Path, databases: dict[str, str]) -> None:
         origin.keeper("backup", "--output", str(made))
         during = len(writers.stored) - len(before)
         told("backup", begun, f"{made.stat().st_size:,} bytes, {during} writes were answered meanwhile")
-        # What follows is newer than the backup: the restored trail has to say so.
+        # What follows is newer than the backup: the restored trail has to name it.
         writers.wait_for(len(writers.stored) + WRITERS)
         origin.keeper("checkpoint")
     expected = {**{f"seeded/{number}": f"seeded value {number}" for number in range(SEEDED)}, **before}
