@@ -49,7 +49,7 @@ def check_failing_keys() -> None:
 
 @shared_task(name=key_check.CHECK_REQUESTED)
 def check_requested_keys() -> None:
-    """Check the data keys that a person asked about; they stay asked for while another check goes on."""
+    """Check the data keys that a person asked about; they stay asked for while another check continues."""
     with part("keys") as is_free:
         if is_free:
             key_check.check_requested_keys()

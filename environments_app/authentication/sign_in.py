@@ -56,7 +56,7 @@ class SamlSubject:
 def check_password(request: HttpRequest, *, username: str, password: str, own: bool = False) -> User | None:
     """Return the user of a username and password, or None, which is recorded when this returns.
 
-    `own` says that the session's user confirms their identity, which the session counts.
+    `own` is true if the session's user confirms their identity; the session then counts failures.
 
     With a second factor this is only half: `check_code` checks the other half.
     Failures of an existing user are separate events; all others are counted by address and minute.

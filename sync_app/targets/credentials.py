@@ -24,11 +24,10 @@ from sync_app.targets.lookup import refuse_forged, require_authentic, require_li
 def connected(*, actor: Principal, target: Target, any_system: bool = False) -> Iterator[Backend]:
     """Yield the target's backend, made with its credentials; call it outside a transaction.
 
-    An event of the opening is committed first, and the system proves to be the target's, unless `any_system`
-    says that only its name is asked for. Raises
-    Forbidden or Invisible; TargetConflict if the target was removed, or NotTheActiveInstallation;
-    Tampered if its row was changed outside Keeper, and an EnvelopeError if its credentials were;
-    KeyUnavailable; SystemMismatch; another BackendError.
+    An event of the opening is committed first, and the system proves to be the target's, unless
+    `any_system` is set, for callers that only need its name. Raises Forbidden or Invisible; TargetConflict
+    if the target was removed, or NotTheActiveInstallation; Tampered if its row was changed outside Keeper,
+    and an EnvelopeError if its credentials were; KeyUnavailable; SystemMismatch; another BackendError.
     """
     require_on(actor=actor, action=Action.TARGET_CONNECT, target=target)
     require_living(target)

@@ -81,7 +81,7 @@ def refuse_overlap(identity: Identity, *, actor: Principal) -> None:
 
 
 def overlap_sentence(identity: Identity, *, actor: Principal) -> str:
-    """Say which living target covers a place, or a part of it; nothing if none does."""
+    """Return a sentence about the active target that covers a place or a part of it; empty without one."""
     others = Target.objects.filter(live=True).select_related("environment").defer("credentials")
     for other in others:
         if system_of(other) == identity.system and identity.overlaps(other.place):

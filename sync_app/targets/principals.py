@@ -51,7 +51,7 @@ def principal_of(run: Run) -> Principal:
 
 
 def _require_authentic_plan(run: Run) -> None:
-    """Refuse a plan that says by now something else than what was asked for. Raises Tampered."""
+    """Refuse a plan whose content differs from the requested one. Raises Tampered."""
     if run.plan is None:
         return
     run.plan.target = run.target

@@ -36,9 +36,10 @@ def answering_system(*, actor: Principal, target: Target) -> Identity:
 def confirm_system(*, actor: Principal, target: Target, system: str) -> Target:
     """Have a target be in the system that answers by now, if it is the one that was shown; return it stored.
 
-    It does not sync by itself any more: a person looks at a plan first. What the entries say is kept, and
-    proves nothing there unless the secrets and their marks came along. Raises what `answering_system` raises,
-    ApprovalNeeded in a protected environment, DestinationTaken, TargetInUse while a run is under way.
+    It no longer syncs automatically: a user must check a plan first. The entries are kept, but prove
+    nothing there unless the secrets and their marks were restored as well. Raises what `answering_system`
+    raises, ApprovalNeeded in a protected environment, DestinationTaken, TargetInUse while a run is under
+    way.
     """
     found = answering_system(actor=actor, target=target)
     if found.system != system:

@@ -217,7 +217,7 @@ def _reschedule(target: Target) -> None:
 
 
 def _moved(target: Target, changes: Mapping[str, str]) -> dict[str, str]:
-    """Return a destination with some fields changed, none of which says where the secrets lie."""
+    """Return a destination with some fields changed, none of which locates the secrets."""
     for field in backend_of(target.backend).destination_fields:
         # A row that is older than the field has the default.
         now = target.destination.get(field.name, field.default)
@@ -237,7 +237,7 @@ def _require_same_place(draft: Target, target: Target) -> None:
 
 
 def _identified(target: Target, destination: Mapping[str, str], credentials: Mapping[str, str]) -> Identity:
-    """Set where a target is, as the system itself says."""
+    """Set a target's identity, as the system itself reports it."""
     kind = backend_of(target.backend)
     target.endpoint = kind.endpoint(destination)
     with awaited(), kind(destination=destination, credentials=credentials) as backend:
@@ -249,7 +249,7 @@ def _identified(target: Target, destination: Mapping[str, str], credentials: Map
 
 
 def _described(target: Target) -> dict[str, Json]:
-    """Return what the event of a new target says of it."""
+    """Return the details for the event of a new target."""
     told: dict[str, Json] = {name: getattr(target, name) for name in (*CHANGEABLE, *CHOSEN_ONCE)}
     return told | {
         "backend": target.backend,

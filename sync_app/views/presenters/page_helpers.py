@@ -60,7 +60,7 @@ def target_urls(target: Target) -> dict[str, str]:
 
 
 def refused(request: HttpRequest, error: Exception, url: str) -> HttpResponse:
-    """Say why something was not done, on the page where it was asked for.
+    """Show why an act was refused, on the page where it was requested.
 
     What one may not do, or not see, answers as everywhere.
     """

@@ -27,7 +27,7 @@ LINES_OF_AN_ACT: Final = 50
 
 
 class ActLook(NamedTuple):
-    """How an act stands in a plan: its sign, what is said after its number, its heading, its colour."""
+    """The display of an act in a plan: its sign, the words after its number, its heading, its colour."""
 
     sign: str
     word: str
@@ -119,7 +119,7 @@ def plan_sections(
     searched: str,
     may_reveal: Callable[[str], bool],
 ) -> list[dict[str, Any]]:
-    """Return items by act, each as a line; two statements besides. `counts` says how many there are.
+    """Return items by act, each as a line; two statements besides. `counts` are their numbers.
 
     `may_reveal` says of a name whether the reader may reveal it, and so ask for its members.
     """

@@ -16,7 +16,7 @@ class Words:
     steps: Mapping[Step, str]
     # What an act is called, and what it does.
     acts: Mapping[Act, tuple[str, str]]
-    # What is said before a policy is made, before it rotates, and before it is removed.
+    # The notices before a policy is created, before it rotates, and before it is removed.
     making: str
     rotating: str
     removing: str
