@@ -29,6 +29,7 @@ from sync_app.models.run import Trigger
 from sync_app.rotation import alerts
 from sync_app.rotation.execution.lease import Hold, claim
 from sync_app.rotation.execution.requests import ROTATE
+from sync_app.rotation.execution.session import RotationSession
 from sync_app.rotation.execution.steps import Pause, carry_on
 from sync_app.rotation.policies.principals import principal_of
 from sync_app.rotation.rules import window_of
@@ -139,12 +140,12 @@ def _attempt(hold: Hold) -> None:
 def _carried_on(hold: Hold, actor: Principal) -> Pause | None:
     for _ in range(_AT_ONCE):
         try:
-            return carry_on(hold, actor=actor)
+            return carry_on(RotationSession(hold, actor=actor))
         except StaleVersion:
             # The secret's metadata were changed concurrently; only the policy writes its value.
             hold.read_again()
             actor = principal_of(hold.rotation)
-    return carry_on(hold, actor=actor)
+    return carry_on(RotationSession(hold, actor=actor))
 
 
 def _left(hold: Hold, pause: Pause | None) -> None:

@@ -51,12 +51,7 @@ def open_policy(
     One event that names them all is committed first. Call it outside a transaction.
     Raises NotTheActiveInstallation, Tampered, TamperedSecret, an EnvelopeError, KeyUnavailable, BackendError.
     """
-    require_authentic(policy)
-    if not is_active():
-        raise NotTheActiveInstallation(
-            "This is not the active installation of this deployment, so nothing is rotated from here. Where "
-            "it shall be: stop the other one, and run `keeper activate`."
-        )
+    require_may_open(policy)
     told: dict[str, Any] = {
         "actor": actor,
         "action": Action.ROTATION_CONNECT,
@@ -80,6 +75,16 @@ def open_policy(
     if rotator.endpoint != policy.endpoint:
         refuse_forged(policy, "the endpoint is not that of the settings")
     return Opened(rotator=rotator, values=values)
+
+
+def require_may_open(policy: RotationPolicy) -> None:
+    """Raise NotTheActiveInstallation, or Tampered or TamperedSecret, unless its credentials may be used."""
+    require_authentic(policy)
+    if not is_active():
+        raise NotTheActiveInstallation(
+            "This is not the active installation of this deployment, so nothing is rotated from here. To "
+            "rotate here, stop the other one and run `keeper activate`."
+        )
 
 
 def seal(policy: RotationPolicy, credentials: Mapping[str, str]) -> None:

@@ -1,0 +1,97 @@
+"""What one claim of a rotation works with: the row, who asked, the rotator, and the values it has opened.
+
+The policy's credentials and the values are opened once a claim, with one event, and again only for a version
+that is missing. The version that will be served is read from the database before it is promoted: what is
+stored has to be what logs in.
+"""
+
+import time
+from typing import Final
+
+from audit_app.crypto.canonical_json import Json
+from environments_app.authorization.policy import Principal
+from secrets_app.models import Secret, SecretVersion
+from sync_app.errors import LoginRefused, NotYetAccepted, TargetUnreachable
+from sync_app.models import Rotation, RotationPolicy
+from sync_app.rotation.execution.lease import Hold
+from sync_app.rotation.policies.credentials import Opened, open_policy, require_may_open
+from sync_app.rotators.base import Answer, Rotator
+
+# A login that succeeded this long ago, in this claim, is not tried again.
+_PROVEN_SECONDS: Final = 5.0
+
+
+class RotationSession:
+    """One worker's work on a rotation from its claim until it waits or ends. Not for two threads."""
+
+    def __init__(self, hold: Hold, *, actor: Principal) -> None:
+        self.hold = hold
+        self.actor = actor
+        self._opened: Opened | None = None
+        self._values: dict[int, str] = {}
+        # The versions of the last `open`: the value of another one may be known, and is not to be used.
+        self.numbers: frozenset[int] = frozenset()
+        self._proven: dict[int, float] = {}
+
+    @property
+    def rotation(self) -> Rotation:
+        """The row, as this worker left it."""
+        return self.hold.rotation
+
+    @property
+    def policy(self) -> RotationPolicy:
+        """The policy of the rotation."""
+        return self.rotation.policy
+
+    @property
+    def secret(self) -> Secret:
+        """The secret of the policy."""
+        return self.policy.secret
+
+    def open(self, *versions: SecretVersion) -> None:
+        """Make the rotator and the values of these versions, and no others, available.
+
+        Call it outside a transaction.
+        Checks each time that the rows are genuine and that this installation is active. Raises what
+        `open_policy` raises.
+        """
+        self.numbers = frozenset(version.number for version in versions)
+        missing = [version for version in versions if version.number not in self._values]
+        if self._opened is not None and not missing:
+            require_may_open(self.policy)
+            return
+        details: dict[str, Json] = {"rotation": str(self.rotation.uuid), "step": self.rotation.step}
+        self._opened = open_policy(actor=self.actor, policy=self.policy, versions=missing, details=details)
+        self._values.update(self._opened.values)
+
+    @property
+    def rotator(self) -> Rotator:
+        """The rotator of the policy, once it was opened."""
+        if self._opened is None:
+            raise AssertionError("the policy is not opened")
+        return self._opened.rotator
+
+    def value(self, number: int) -> str:
+        """Return the value of a version that the last `open` named. Raises KeyError for any other."""
+        if number not in self.numbers:
+            raise KeyError(number)
+        return self._values[number]
+
+    def require_login(self, number: int, *, what: str) -> None:
+        """Log in with the value of a version, unless this session just did.
+
+        Raises LoginRefused, NotYetAccepted, or TargetUnreachable: it is not known.
+        """
+        if not self.rotator.promises_login or self._is_proven(number):
+            return
+        probed = self.rotator.probe(self.value(number))
+        if probed.answer is Answer.UNKNOWN:
+            raise TargetUnreachable(probed.why or "the login was not answered")
+        if probed.answer is Answer.REFUSED and self.rotator.settling_seconds:
+            raise NotYetAccepted(f"{what} is not accepted yet: {probed.why}")
+        if probed.answer is Answer.REFUSED:
+            raise LoginRefused(f"{what} does not log in: {probed.why}")
+        self._proven[number] = time.monotonic()
+
+    def _is_proven(self, number: int) -> bool:
+        return number in self._proven and time.monotonic() - self._proven[number] < _PROVEN_SECONDS
