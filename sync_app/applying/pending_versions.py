@@ -32,7 +32,7 @@ from sync_app.models import Plan, Run, SyncEntry, Target
 from sync_app.models.plan import PlanKind
 from sync_app.state import local_state
 from sync_app.state.ownership import ownership, write_token
-from sync_app.targets.credentials import connected
+from sync_app.targets.credentials import TargetSession
 from sync_app.targets.destinations import backend_of
 from sync_app.targets.principals import principal_of
 
@@ -49,7 +49,7 @@ class Pending:
     entry: SyncEntry
 
 
-def follow(run: Run, *, lease: Lease | None = None) -> dict[str, BackendError]:
+def follow(run: Run, *, session: TargetSession, lease: Lease | None = None) -> dict[str, BackendError]:
     """Put what is pending in Keeper beside what is current there, and take back what is so no longer.
 
     A plan of leave takes all of it back. Nothing is asked where nothing is to be done. In a
@@ -70,8 +70,7 @@ def follow(run: Run, *, lease: Lease | None = None) -> dict[str, BackendError]:
     due = [each for each in pending if _is_due(each.entry, each.version, kind.seconds_between_versions)]
     if not (stale or due):
         return {}
-    with connected(actor=actor, target=target) as backend:
-        return _Pass(plan=plan, backend=backend, actor=actor, lease=lease).work(stale, due)
+    return _Pass(plan=plan, backend=session.backend(actor), actor=actor, lease=lease).work(stale, due)
 
 
 def sentence(failed: Mapping[str, BackendError]) -> str:

@@ -31,7 +31,7 @@ from sync_app.planning.service import ACTING, RIGHTS, new_plan, rules_of
 from sync_app.state import deletions
 from sync_app.state.local_state import under
 from sync_app.targets.approval import approved_options, clearance_of, cleared_to_apply, cleared_to_resolve
-from sync_app.targets.credentials import connected
+from sync_app.targets.credentials import TargetSession
 from sync_app.targets.lookup import require_on
 from sync_app.targets.principals import principal_of, require_usable
 
@@ -105,7 +105,13 @@ def resolve(*, actor: Principal, item: PlanItem, choice: str) -> Run:
     return run
 
 
-def apply(run: Run, *, lease: Lease | None = None, shown: Mapping[str, Shown] | None = None) -> Plan:
+def apply(
+    run: Run,
+    *,
+    session: TargetSession,
+    lease: Lease | None = None,
+    shown: Mapping[str, Shown] | None = None,
+) -> Plan:
     """Carry out the plan of a run, from where another worker may have left it.
 
     `shown` is what `make_plan` returned, if that came just before.
@@ -121,8 +127,8 @@ def apply(run: Run, *, lease: Lease | None = None, shown: Mapping[str, Shown] | 
     if plan.state == PlanState.DONE:
         return plan
     _refuse_unready(plan)
-    with connected(actor=actor, target=run.target) as backend:
-        carry_out(plan, backend=backend, actor=actor, lease=lease, shown=shown or {})
+    backend = session.backend(actor)
+    carry_out(plan, backend=backend, actor=actor, lease=lease, shown=shown or {})
     return plan
 
 

@@ -35,7 +35,7 @@ from sync_app.state.deletions import BEYOND_BUDGET
 from sync_app.state.local_state import lies_under
 from sync_app.state.pulled_values import value_refusal
 from sync_app.targets import rebuilt_systems
-from sync_app.targets.credentials import connected
+from sync_app.targets.credentials import TargetSession, connected
 from sync_app.targets.lookup import require_on
 from sync_app.targets.principals import principal_of, require_usable
 
@@ -141,7 +141,7 @@ def new_plan(*, actor: Principal, target: Target, kind: PlanKind, options: Mappi
     )
 
 
-def make_plan(run: Run, *, lease: Lease | None = None) -> dict[str, Shown]:
+def make_plan(run: Run, *, session: TargetSession, lease: Lease | None = None) -> dict[str, Shown]:
     """Make the plan of a run; that of a scheduled run is stored first.
 
     Return the observed state of the secrets to overwrite, for an immediate apply.
@@ -154,8 +154,7 @@ def make_plan(run: Run, *, lease: Lease | None = None) -> dict[str, Shown]:
     require_on(actor=actor, action=right, target=run.target)
     if plan.state != PlanState.MAKING:
         return {}
-    with connected(actor=actor, target=run.target) as backend:
-        return draw(plan, backend=backend, actor=actor, lease=lease)
+    return draw(plan, backend=session.backend(actor), actor=actor, lease=lease)
 
 
 def draw(plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None = None) -> dict[str, Shown]:

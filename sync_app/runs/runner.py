@@ -4,6 +4,7 @@ import logging
 import os
 import secrets
 import socket
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 from uuid import uuid4
@@ -24,6 +25,7 @@ from environments_app.errors import AccessError, Forbidden, Invisible
 from secrets_app.errors import KeyUnavailable, SecretError
 from sync_app.applying import pending_versions
 from sync_app.applying import service as applying
+from sync_app.backends.base import Shown
 from sync_app.errors import BackendError, LeaseLost, SyncError, SyncPaused, Unfinished, WorkerStops
 from sync_app.jobs.at_work import begun
 from sync_app.jobs.leases import LONGEST_WAIT, Lease, claim, database_now
@@ -33,9 +35,9 @@ from sync_app.models import Plan, Run, SyncPause, Target
 from sync_app.models.plan import PlanKind, PlanState
 from sync_app.models.run import WRITING, RunKind, RunState, Trigger
 from sync_app.planning import service as planning
-from sync_app.planning import service as planning_service
 from sync_app.targets import alerts
 from sync_app.targets.approval import refuse_unplanned
+from sync_app.targets.credentials import TargetSession
 from sync_app.targets.lookup import require_on
 from sync_app.targets.principals import require_usable
 
@@ -155,19 +157,24 @@ def _wait_for_resumption(lease: Lease) -> None:
 def _work(run: Run, lease: Lease) -> str:
     """Do the run's work; return a notice for a success with a remark."""
     if run.kind == RunKind.CHECK:
-        planning_service.check(run, lease=lease)
+        planning.check(run, lease=lease)
         return ""
-    shown = planning.make_plan(run, lease=lease) if run.kind != RunKind.APPLY else {}
-    if run.kind not in WRITING:
-        return ""
+    with TargetSession(run.target) as session:
+        shown = {}
+        if run.kind != RunKind.APPLY:
+            shown = planning.make_plan(run, session=session, lease=lease)
+        return _carry_out(run, session, lease, shown) if run.kind in WRITING else ""
+
+
+def _carry_out(run: Run, session: TargetSession, lease: Lease, shown: Mapping[str, Shown]) -> str:
     if run.plan is not None and run.plan.kind == PlanKind.DISCONNECT:
         # Remaining labels would have no owner afterwards: disconnect only after all are removed.
-        for error in pending_versions.follow(run, lease=lease).values():
+        for error in pending_versions.follow(run, session=session, lease=lease).values():
             raise error
-        applying.apply(run, lease=lease)
+        applying.apply(run, session=session, lease=lease)
         return ""
-    applying.apply(run, lease=lease, shown=shown)
-    left = pending_versions.follow(run, lease=lease)
+    applying.apply(run, session=session, lease=lease, shown=shown)
+    left = pending_versions.follow(run, session=session, lease=lease)
     return pending_versions.sentence(left)[:_ERROR_LENGTH] if left else ""
 
 

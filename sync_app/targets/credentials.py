@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from typing import Any, Self
 
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.streams import environment_stream
@@ -29,14 +29,7 @@ def connected(*, actor: Principal, target: Target, any_system: bool = False) -> 
     if the target was removed, or NotTheActiveInstallation; Tampered if its row was changed outside Keeper,
     and an EnvelopeError if its credentials were; KeyUnavailable; SystemMismatch; another BackendError.
     """
-    require_on(actor=actor, action=Action.TARGET_CONNECT, target=target)
-    require_living(target)
-    require_authentic(target)
-    if not is_active():
-        raise NotTheActiveInstallation(
-            "This is not the active installation of this deployment, so nothing is synced from here. Where "
-            "it shall be: stop the other one, and run `keeper activate`."
-        )
+    _require_may_connect(actor, target)
     destination, kind = dict(target.destination), backend_of(target.backend)
     if kind.endpoint(destination) != target.endpoint:
         refuse_forged(target, "the endpoint is not that of the destination")
@@ -45,6 +38,45 @@ def connected(*, actor: Principal, target: Target, any_system: bool = False) -> 
         if not any_system:
             require_same_system(target, backend)
         yield backend
+
+
+class TargetSession:
+    """One connection to a target for all parts of a run's attempt: plan, apply, pending versions.
+
+    The first part that needs it opens the credentials, with one event, and has the system prove itself.
+    Each part checks the rights of its actor and the target's row again. Close it with `with`.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._stack = ExitStack()
+        self._backend: Backend | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._backend = None
+        self._stack.close()
+
+    def backend(self, actor: Principal) -> Backend:
+        """Return the target's backend. Call it outside a transaction; raises as `connected`."""
+        if self._backend is None:
+            self._backend = self._stack.enter_context(connected(actor=actor, target=self._target))
+        else:
+            _require_may_connect(actor, self._target)
+        return self._backend
+
+
+def _require_may_connect(actor: Principal, target: Target) -> None:
+    require_on(actor=actor, action=Action.TARGET_CONNECT, target=target)
+    require_living(target)
+    require_authentic(target)
+    if not is_active():
+        raise NotTheActiveInstallation(
+            "This is not the active installation of this deployment, so nothing is synced from here. To sync "
+            "from here, stop the other one and run `keeper activate`."
+        )
 
 
 def seal(target: Target, credentials: Mapping[str, str]) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from audit_app.events.actions import Action
+from audit_app.models import AuditEvent
 from environments_app.tests.cast import Cast
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services.bulk_create import MAX_ITEMS, NewSecret, create_many
@@ -171,3 +173,11 @@ def test_a_pass_over_many_in_vault_reads_metadata_alone(
         assert stage.sync().counts == {"unchanged": number}
     # The folder above, and pages of 5,000 to the one that is empty.
     assert counts == {"GET detailed-metadata": 2 + number // 5_000}
+
+
+def test_a_pass_opens_its_credentials_once(stage: Stage) -> None:
+    stage.keep("app/one", "first")
+    before = AuditEvent.objects.filter(action=Action.TARGET_CONNECT).count()
+    stage.sync()
+    assert stage.theirs("app/one") == "first"
+    assert AuditEvent.objects.filter(action=Action.TARGET_CONNECT).count() - before == 1

@@ -14,6 +14,7 @@ from sync_app.models import Plan, PlanItem, Run
 from sync_app.models.plan import PlanKind
 from sync_app.planning import service as planning
 from sync_app.runs import runner as runs_runner
+from sync_app.targets.credentials import TargetSession
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import AwsWorld
 from tests.aws_strict.faults import Fault
@@ -101,7 +102,8 @@ def test_a_choice_is_for_one_secret_alone(stage: Stage) -> None:
     item = PlanItem.objects.select_related("plan__target__environment").get(plan=plan, name="app/one")
     other = PlanItem.objects.get(plan=plan, name="app/two")
     run = applying.resolve(actor=stage.alice, item=item, choice="take_theirs")
-    planning.make_plan(run)
+    with TargetSession(run.target) as session:
+        planning.make_plan(run, session=session)
     made = run.plan
     assert made is not None
     PlanItem.objects.filter(pk=other.pk).update(plan=made, act="pull", state="planned")

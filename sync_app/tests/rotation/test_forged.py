@@ -5,7 +5,6 @@ import pytest
 from audit_app.crypto.canonical_json import parsed_details
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
-from environments_app.authorization.policy import Principal
 from environments_app.errors import Tampered
 from environments_app.tests.cast import Cast
 from secrets_app.errors import StaleVersion
@@ -14,7 +13,7 @@ from sync_app.domain.rotation_state import Step
 from sync_app.models import Rotation
 from sync_app.rotation.execution import operator_actions, steps
 from sync_app.rotation.execution import runner as execution_runner
-from sync_app.rotation.execution.lease import Hold
+from sync_app.rotation.execution.session import RotationSession
 from sync_app.rotation.execution.steps import Pause
 from sync_app.rotation.policies import service as policies
 from sync_app.runs import row_checks
@@ -69,7 +68,7 @@ def test_what_is_read_again_in_the_middle_is_asked_again_whether_it_is_genuine(
 ) -> None:
     rotation = grace_over(in_its_grace(cast, generated))
 
-    def meanwhile(hold: Hold, *, actor: Principal) -> Pause | None:
+    def meanwhile(session: RotationSession) -> Pause | None:
         monkeypatch.setattr(execution_runner, "carry_on", steps.carry_on)
         forged(rotation, emergency=True)
         raise StaleVersion("somebody described the secret anew")
