@@ -96,9 +96,9 @@ def test_aws_gets_one_version_and_two_moves_of_labels_for_a_change(cast: Cast, a
     assert stage.sync().counts == {"update": NUMBER}
     calls = {name: aws.plan.asked[name] for name in aws.plan.asked if aws.plan.asked[name]}
     # One list to plan, which has just proved what is written over as well, one to see that it was written.
-    # To plan and to apply the account is asked for once.
+    # Plan and apply share one connection, which asks for the account once.
     assert calls == {
-        "GetCallerIdentity": 2,
+        "GetCallerIdentity": 1,
         "ListSecrets": 2,
         "PutSecretValue": NUMBER,
         "UpdateSecretVersionStage": 2 * NUMBER,
