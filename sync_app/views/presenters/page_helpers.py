@@ -1,4 +1,4 @@
-"""What the pages of the sync share: which target, what one may do there, why something was refused."""
+"""What the pages of the sync share: the target, the user's rights there, the reason of a refusal."""
 
 from typing import Final
 
@@ -62,7 +62,7 @@ def target_urls(target: Target) -> dict[str, str]:
 def refused(request: HttpRequest, error: Exception, url: str) -> HttpResponse:
     """Show why an act was refused, on the page where it was requested.
 
-    What one may not do, or not see, answers as everywhere.
+    An act or object that the user may not do or see is answered as everywhere.
     """
     if isinstance(error, Forbidden | Invisible):
         raise error
