@@ -19,7 +19,7 @@ from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, PlanKind, PlanState
 from sync_app.models.run import RunKind, RunState, Trigger
 from sync_app.planning import service as planning
-from sync_app.planning.draft_items import Choice
+from sync_app.planning.draft_items import Choice, Leaving
 from sync_app.runs import runner, schedule
 from sync_app.tests.adversary.combinations import Combination, rules
 from sync_app.tests.adversary.judge import Book, Judge, Violation
@@ -34,6 +34,8 @@ ENDED: Final = {RunState.DONE, RunState.FAILED, RunState.CANCELLED}
 # Attempts at one run, which ends long before.
 _ATTEMPTS: Final = 40
 _QUIET: Final = 8
+# So many targets are disconnected at the end.
+_LEAVES: Final = 0.3
 _DIVERTING: Final = (Act.CONFLICT, Act.DRIFTED, Act.MISSING)
 
 
@@ -79,6 +81,8 @@ class Episode:
                 self._stranger_acts(self._any_path())
             self._pass()
         self._rest()
+        if self._random.random() < _LEAVES:
+            self._leave()
 
     def _begin(self) -> None:
         for name in THEIRS:
@@ -134,6 +138,19 @@ class Episode:
             options={"names": [*names], "mode": self._combination["adoption"]},
         )
         self._book.note(f"a person adopts {names}")
+        self._apply(self._attacked(run).plan)
+
+    def _leave(self) -> None:
+        """Disconnect the target while the adversary acts."""
+        mode = self._random.choice(list(Leaving))
+        self._book.note(f"a person disconnects: {mode}")
+        self._acts, self._faults = self._random.randint(1, 6), self._random.randint(0, 2)
+        run = planning.request_plan(
+            actor=self.stage.alice,
+            target=self.stage.fresh(),
+            kind=PlanKind.DISCONNECT,
+            options={"mode": mode},
+        )
         self._apply(self._attacked(run).plan)
 
     def _resolve(self) -> None:

@@ -21,7 +21,7 @@ from sync_app.domain.delivery_state import State as Standing
 from sync_app.domain.reconciliation import Conflict, Deletion, Direction, Ownership
 from sync_app.errors import OVERWROTE
 from sync_app.models import Plan, PlanItem, Run, SyncEntry
-from sync_app.models.plan import Act, ItemState
+from sync_app.models.plan import Act, ItemState, PlanKind
 from sync_app.models.run import RunState
 from sync_app.targets import alerts
 from sync_app.tests.adversary.seam import Asked
@@ -160,11 +160,13 @@ class Judge:
             and (place, before.incarnation) in self._created
             and item is not None
             and item.act == Act.DELETE
-            and self._stage.target.deletion == Deletion.RECOVERABLE
-            and self._stage.target.direction != Direction.PULL
         ):
-            self._deletions.add(place)
-            return
+            plan, target = self.plan, self._stage.target
+            if plan is not None and plan.kind == PlanKind.DISCONNECT and plan.options["mode"] == "withdraw":
+                return
+            if target.deletion == Deletion.RECOVERABLE and target.direction != Direction.PULL:
+                self._deletions.add(place)
+                return
         self._debts.setdefault(place, Debt(place=place, before=before, by=asked.what, deletes=True))
 
     def _is_known(self, place: Place, state: State) -> bool:
@@ -238,7 +240,10 @@ class Judge:
         is_ours = self._is_known(debt.place, debt.before) and self._is_marked(debt.before)
         # Pulled, and changed since; or our mark went in the moment of the write.
         may_be = is_ours and now.presence == "present"
-        if self._is_held(debt.before.value) and (may_be or self._world.marks_may_lag or self._is_told(debt)):
+        if self._is_held(debt.before.value) and (may_be or self._is_told(debt)):
+            return
+        if self._is_held(debt.before.value) and self._world.marks_may_lag and now.presence == "present":
+            self._book.counts["allowed: Keeper's value written over Keeper's, as the mark went"] += 1
             return
         if self._is_told(debt) and self._is_not_restored(debt):
             self._book.counts["allowed: lost in the milliseconds where one version is kept"] += 1
