@@ -155,7 +155,8 @@ class Judge:
             return
         item = self._item(place, before)
         if (
-            is_own
+            # Or pulled, by a person's choice.
+            (is_own or self._is_held(before.value))
             and self._is_marked(before)
             and (place, before.incarnation) in self._created
             and item is not None
