@@ -90,6 +90,9 @@ class Judge:
         # Whether another system answered when this attempt at the run began, and has ever since.
         self.began_elsewhere = False
         self._seen: list[str] = []
+        # What Keeper wrote in the other system, where the switch came in the middle of a pass: which system
+        # answers is proved once a pass, and our entry names that secret until it is adopted again.
+        self._strayed: set[str] = set()
 
     @property
     def plan(self) -> Plan | None:
@@ -117,6 +120,8 @@ class Judge:
     def keeper_changed(self, asked: Asked, before: State, after: State) -> None:
         """Note what a request of Keeper's made of a path."""
         place = (self._world.elsewhere, asked.path)
+        if self._world.elsewhere:
+            self._strayed.add(asked.path)
         if self.began_elsewhere and self._world.elsewhere:
             # Raised once the run has ended: an exception here would be a failure of the request.
             self._seen.append(
@@ -337,7 +342,7 @@ class Judge:
         proven = self._is_marked(there) and self._is_known(place, there)
         if entry.ownership != Ownership.NONE and said == Standing.IN_SYNC:
             self._require(proven, f"called ours, and is not: {told}")
-        if said == Standing.OWNERSHIP_LOST and proven:
+        if said == Standing.OWNERSHIP_LOST and proven and place[1] not in self._strayed:
             mine = {str(entry.secret_uuid), str(secret.uuid) if secret else ""}
             self._require(there.mark.get("keeper-secret") not in mine, f"called lost, and is ours: {told}")
 
