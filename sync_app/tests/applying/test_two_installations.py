@@ -117,7 +117,7 @@ def test_of_a_deployment_one_installation_acts_and_two_come_to_rest(
     assert [versions(world, name) for name in NAMES[1:]] == [1, 1]
 
 
-@pytest.mark.parametrize("world", [pytest.param("aws", marks=pytest.mark.torture), "vault"], indirect=True)
+@pytest.mark.torture
 def test_two_that_know_nothing_of_each_other_write_over_nothing(
     world: World, original: Path, started: list[Installation]
 ) -> None:
