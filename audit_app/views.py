@@ -131,7 +131,7 @@ def activity_event(request: HttpRequest, id: int) -> HttpResponse:
         "items": items[:SHOWN],
         "count": len(items),
         "more": max(0, len(items) - SHOWN),
-        "genuine": _is_genuine(event, items),
+        "verified": _is_genuine(event, items),
         "hash": bytes(event.hash).hex(),
         "previous_hash": bytes(event.previous_hash).hex(),
         "before": neighbours.get(event.sequence - 1),

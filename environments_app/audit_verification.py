@@ -6,7 +6,7 @@ from enum import StrEnum
 from itertools import chain, islice
 from typing import Final
 
-from audit_app.checkpoints.gaps import Seam, seams
+from audit_app.checkpoints.gaps import Discontinuity, discontinuities
 from audit_app.checkpoints.trail_inspection import since_checkpoint, whole_trail
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
@@ -34,7 +34,7 @@ class Verification:
     extent: Extent
     tally: Tally
     problems: Sequence[Problem]
-    seams: Sequence[Seam] = ()
+    discontinuities: Sequence[Discontinuity] = ()
 
     @property
     def is_sound(self) -> bool:
@@ -58,7 +58,9 @@ def verify_trail(*, actor: Principal, extent: Extent) -> Verification:
         outcome=Outcome.FAILED if problems else Outcome.ALLOWED,
         details={"extent": extent.value, "problems": len(problems), **asdict(tally)},
     )
-    return Verification(extent=extent, tally=tally, problems=problems, seams=list(seams()))
+    return Verification(
+        extent=extent, tally=tally, problems=problems, discontinuities=list(discontinuities())
+    )
 
 
 def _problems(extent: Extent, tally: Tally) -> Iterator[Problem]:

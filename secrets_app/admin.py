@@ -87,7 +87,7 @@ class SecretAdmin(ServiceAdmin):
     @admin.display(boolean=True, description="resolves references", ordering="resolves_as")
     def resolves(self, row: Secret) -> bool:
         """Return whether references in the value are resolved when it is delivered."""
-        return row.resolves_references
+        return row.uses_references
 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest

@@ -15,7 +15,7 @@ from environments_app.errors import ApprovalVoid
 from environments_app.models import Approval, Environment
 from secrets_app.models import PendingValue, Secret
 from secrets_app.secret_types.registry import SecretType
-from secrets_app.services import bulk_create, lifecycle, transfer, write
+from secrets_app.services import bulk_create, lifecycle, proposals, transfer, write
 from secrets_app.values.metadata import Metadata
 
 _GONE: Final = "What this was about is not there any more."
@@ -171,6 +171,9 @@ def _values(actor: Principal, approval: Approval, count: int) -> list[str]:
 
 def _metadata(given: Mapping[str, Any]) -> Metadata:
     metadata: dict[str, Any] = dict(given["metadata"])
+    for name, stored in proposals.STORED_NAMES.items():
+        if stored in metadata:
+            metadata[name] = metadata.pop(stored)
     if metadata.get("expires_at"):
         metadata["expires_at"] = datetime.fromisoformat(metadata["expires_at"])
     return cast("Metadata", metadata)

@@ -92,14 +92,14 @@ def fill_all(cast: Cast) -> None:
 def refer(cast: Cast, name: str, value: str) -> None:
     write.create(
         actor=cast.principal(cast.alice), environment=cast.production, name=name,
-        secret_type=SecretType.TEXT, value=value, resolves_references=True,
+        secret_type=SecretType.TEXT, value=value, uses_references=True,
     )  # fmt: skip
 
 
 def writes(client: Client, own: list[Secret], place: Environment) -> Acts:
     new = {"environment_id": place.pk, "name": "b/new", "secret_type": "TEXT", "value": "one"}
     many = [{"name": f"b/{number}", "secret_type": "TEXT", "value": "one"} for number in range(10)]
-    refers = {**new, "name": "b/refers", "value": "${development/a/00}", "resolves_references": True}
+    refers = {**new, "name": "b/refers", "value": "${development/a/00}", "uses_references": True}
     path = f"/api/secrets/{own[0].pk}"
     yield "create", lambda: send(client, "POST", "/api/secrets", new)
     yield "create with a reference", lambda: send(client, "POST", "/api/secrets", refers)

@@ -348,7 +348,7 @@ def test_it_waits_for_a_second_person_and_is_done_once(stage: Stage, action: Act
     assert _state() != before
     after = _state()
     stored = Approval.objects.select_related("environment").get(pk=approval.pk)
-    assert stored.state == ApprovalState.CARRIED_OUT
+    assert stored.state == ApprovalState.EXECUTED
     assert stored.is_authentic()
     assert not PendingValue.objects.exists()
     with pytest.raises(ApprovalVoid):

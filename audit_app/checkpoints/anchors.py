@@ -174,7 +174,7 @@ def is_resumed(digest: bytes) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Resumption:
-    """The seam that an operator put into the audit log: which anchor it continues without, and why."""
+    """A discontinuity by an operator: the anchor that the audit log continues without, and the reason."""
 
     sequence: int
     number: int
@@ -183,7 +183,7 @@ class Resumption:
 
 
 def resumptions() -> Iterator[Resumption]:
-    """Yield the seams of the audit log, oldest first; an event that Keeper did not write makes none."""
+    """Yield the discontinuities of the audit log, oldest first; a forged event makes none."""
     events = AuditEvent.objects.filter(stream=streams.SYSTEM, action=Action.TRAIL_RESUME)
     for sequence in events.order_by("sequence").values_list("sequence", flat=True):
         for link in event_store.links(streams.SYSTEM, after=sequence - 1, until=sequence, limit=1):

@@ -12,24 +12,24 @@ from audit_app.verification.prune_records import Cut, cuts_of, newest_cuts
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seam:
+class Discontinuity:
     """A discontinuity, from its event: the audit log continues from an older state, or without old events."""
 
-    seam: str
+    kind: str
     stream: str
     sequence: int
     message: str
 
     def __str__(self) -> str:
-        return f"seam: event {self.stream} #{self.sequence}: {self.message}"
+        return f"discontinuity: event {self.stream} #{self.sequence}: {self.message}"
 
 
-def seams() -> Iterator[Seam]:
+def discontinuities() -> Iterator[Discontinuity]:
     """Yield each restore, resumption and cut that the audit log went through, oldest first of each."""
     yield from _restores()
     for resumed in resumptions():
-        yield Seam(
-            seam="resume",
+        yield Discontinuity(
+            kind="resume",
             stream=streams.SYSTEM,
             sequence=resumed.sequence,
             message=f"signing went on without checkpoint {resumed.number}: {resumed.reason}",
@@ -38,16 +38,16 @@ def seams() -> Iterator[Seam]:
         yield from _cuts(stream)
 
 
-def _cuts(stream: str) -> Iterator[Seam]:
-    """Yield a seam a bundle: a cut is made in several steps, so that writers wait for none."""
+def _cuts(stream: str) -> Iterator[Discontinuity]:
+    """Yield a discontinuity a bundle: a cut is made in several steps, so that writers wait for none."""
     parts: dict[str, list[Cut]] = {}
     for cut in cuts_of(stream):
         parts.setdefault(cut.sha256, []).append(cut)
     for steps in parts.values():
         first, last = steps[0], steps[-1]
         removed, kept = sum(step.removed for step in steps), sum(step.kept for step in steps)
-        yield Seam(
-            seam="cut",
+        yield Discontinuity(
+            kind="cut",
             stream=stream,
             sequence=last.sequence,
             message=f"{removed:,} of events {first.after + 1:,} to {last.through:,} were removed at "
@@ -56,15 +56,15 @@ def _cuts(stream: str) -> Iterator[Seam]:
         )
 
 
-def _restores() -> Iterator[Seam]:
+def _restores() -> Iterator[Discontinuity]:
     events = AuditEvent.objects.filter(stream=streams.SYSTEM, action=Action.DEPLOYMENT_RESTORE)
     for event in events.order_by("sequence").iterator():
         told = parsed_details(event.details)
         anchor = told.get("anchor")
         named = f"checkpoint {anchor.get('number')}" if isinstance(anchor, dict) else "no checkpoint"
         since = f"made {told.get('made_at')}, which knew of {named}"
-        yield Seam(
-            seam="restore",
+        yield Discontinuity(
+            kind="restore",
             stream=event.stream,
             sequence=event.sequence,
             message=f"restored at {event.at:%Y-%m-%d %H:%M} UTC from backup {event.object_uuid}, {since}; "

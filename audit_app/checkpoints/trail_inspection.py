@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Generator, Iterator
 
 from audit_app.checkpoints.anchors import ReadBack, contradictions, read_back, resumptions
-from audit_app.checkpoints.gaps import seams
+from audit_app.checkpoints.gaps import discontinuities
 from audit_app.checkpoints.signing import chain_problems, descent_problems, signed, stored_problems
 from audit_app.crypto.checkpoint_statement import Head, SignedCheckpoint
 from audit_app.errors import AnchorUnavailable, BadCheckpoint
@@ -63,7 +63,7 @@ def _asked(tally: Tally, *, thorough: bool = False) -> Generator[Problem, None, 
         yield Problem(kind="unanchored", object="the sinks of checkpoints", message=str(error))
         back = ReadBack(anchors=[], problems=[])
     tally.anchors = len(back.anchors)
-    tally.seams = sum(1 for _ in seams())
+    tally.discontinuities = sum(1 for _ in discontinuities())
     yield from back.problems
     yield from (loss.problem for loss in back.losses)
     yield from back.lacking
@@ -80,7 +80,7 @@ def _binding(back: ReadBack) -> Iterator[SignedCheckpoint]:
 
 
 def _is_left_behind(checkpoint: SignedCheckpoint) -> bool:
-    return any(seam.digest == checkpoint.digest for seam in resumptions())
+    return any(discontinuity.digest == checkpoint.digest for discontinuity in resumptions())
 
 
 def _newest_stored() -> SignedCheckpoint | None:

@@ -179,7 +179,7 @@ class Action(StrEnum):
     REPORT_SEND = "report.send"
     BACKUP_VERIFY = "backup.verify"
     BACKUP_REMOVE = "backup.remove"
-    # The seam in a restored trail, what the restore suspended, and what people released since.
+    # The discontinuity in a restored trail, what the restore suspended, and what people released since.
     DEPLOYMENT_RESTORE = "deployment.restore"
     RESTORE_SUSPEND = "restore.suspend"
     RESTORE_RELEASE = "restore.release"

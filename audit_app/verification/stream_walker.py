@@ -52,7 +52,7 @@ class Tally:
     anchors: int = 0
     checkpoints: int = 0
     # Restores, resumptions and cuts that the audit log went through (restorations.py).
-    seams: int = 0
+    discontinuities: int = 0
     # Events that retention took out; each cut is vouched for by an event (cuts.py).
     cut: int = 0
 

@@ -124,7 +124,7 @@ def refuse(*, actor: Principal, request: AccessRequest, comment: str = "") -> Ac
     note = checked_text("comment", comment)
     with changing(request) as stored:
         require_open(stored)
-        _answer(actor, stored, RequestState.REFUSED, note)
+        _answer(actor, stored, RequestState.REJECTED, note)
         tell_requester(stored, "your request for access was refused")
     return stored
 

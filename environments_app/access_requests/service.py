@@ -77,7 +77,7 @@ def waiting_for(actor: Principal) -> list[AccessRequest]:
     """Return the requests that this person may answer now, the oldest first."""
     if actor.kind is not ActorKind.USER:
         return []
-    rows = visible_requests(actor).filter(state=RequestState.ASKED, expires_at__gt=timezone.now())
+    rows = visible_requests(actor).filter(state=RequestState.PENDING, expires_at__gt=timezone.now())
     rows = rows.filter(environment__isnull=False).exclude(requester__uuid=actor.uuid)
     return [row for row in authentic(rows.order_by("id")[:_BATCH]) if answers(actor, row)]
 
@@ -122,11 +122,11 @@ def withdraw(*, actor: Principal, request: AccessRequest) -> AccessRequest:
 
 def expire_due() -> int:
     """Expire unanswered requests; return how many."""
-    due = _rows().filter(state=RequestState.ASKED, expires_at__lte=timezone.now())
+    due = _rows().filter(state=RequestState.PENDING, expires_at__lte=timezone.now())
     rows = authentic(due.order_by("id")[:_BATCH])
     for row in rows:
         with changing(row) as stored:
-            if stored.state == RequestState.ASKED:
+            if stored.state == RequestState.PENDING:
                 _close(system(), stored, RequestState.EXPIRED, Action.ACCESS_EXPIRE)
     return len(rows)
 
@@ -162,14 +162,14 @@ def _equal(wanted: AccessRequest) -> AccessRequest | None:
         role=wanted.role,
         prefix=wanted.prefix,
         minutes=wanted.minutes,
-        state=RequestState.ASKED,
+        state=RequestState.PENDING,
         expires_at__gt=timezone.now(),
     )
     return next(iter(authentic(same)), None)
 
 
 def _store(actor: Principal, wanted: AccessRequest) -> AccessRequest:
-    open_now = Q(requester=wanted.requester, state=RequestState.ASKED, expires_at__gt=timezone.now())
+    open_now = Q(requester=wanted.requester, state=RequestState.PENDING, expires_at__gt=timezone.now())
     if AccessRequest.objects.filter(open_now).count() >= _MAX_OPEN:
         raise Conflict(f"{_MAX_OPEN} of your requests wait already: withdraw some first.")
     environment = wanted.environment

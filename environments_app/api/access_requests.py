@@ -14,11 +14,19 @@ from environments_app.access_requests import decisions
 from environments_app.access_requests import service as access_requests
 from environments_app.access_requests.events import MAX_TEXT
 from environments_app.api.environments import AccessView
-from environments_app.api.fields import StrictSerializer, Text, WholeNumber
-from environments_app.errors import InvalidField
+from environments_app.api.fields import (
+    StateField,
+    StrictSerializer,
+    Text,
+    WholeNumber,
+    public_states,
+    stored_state,
+)
 from environments_app.models import AccessRequest, RequestState, Role
 
-STATE = OpenApiParameter("state", str, description="Only requests in this state.", enum=RequestState.values)
+STATE = OpenApiParameter(
+    "state", str, description="Only requests in this state.", enum=public_states(RequestState)
+)
 
 
 class AccessRequestDocument(serializers.ModelSerializer[AccessRequest]):
@@ -26,7 +34,7 @@ class AccessRequestDocument(serializers.ModelSerializer[AccessRequest]):
 
     environment = serializers.CharField(source="environment_name")
     requester = serializers.CharField(source="requester.username")
-    state = serializers.ChoiceField(source="shown_state", choices=RequestState.choices)
+    state = StateField(RequestState, source="shown_state")
     decided_by = serializers.CharField(source="decided_by.username", default="")
 
     class Meta:
@@ -92,9 +100,7 @@ class AccessRequestListView(AccessView):
         rows = access_requests.visible_requests(self.actor)
         state = request.query_params.get("state")
         if state is not None:
-            if state not in RequestState.values:
-                raise InvalidField("state", f"Choose one of {', '.join(RequestState.values)}.")
-            rows = rows.filter(state=state)
+            rows = rows.filter(state=stored_state(RequestState, state))
         return self.get_paginated_response(AccessRequestDocument(authentic(self.page(rows)), many=True).data)
 
     @extend_schema(summary="Ask for access", request=NewAccessRequest, responses={202: AccessRequestDocument})

@@ -10,12 +10,13 @@ from rest_framework.response import Response
 
 from audit_app.integrity.row_authentication import authentic
 from environments_app.api.environments import AccessView
-from environments_app.api.fields import StrictSerializer, Text
+from environments_app.api.fields import StateField, StrictSerializer, Text, public_states, stored_state
 from environments_app.approvals import service as approvals
-from environments_app.errors import InvalidField
 from environments_app.models import Approval, ApprovalState
 
-STATE = OpenApiParameter("state", str, description="Only requests in this state.", enum=ApprovalState.values)
+STATE = OpenApiParameter(
+    "state", str, description="Only requests in this state.", enum=public_states(ApprovalState)
+)
 
 
 class LineDocument(serializers.Serializer[Any]):
@@ -31,7 +32,7 @@ class ApprovalDocument(serializers.ModelSerializer[Approval]):
 
     environment = serializers.CharField(source="environment.name")
     object = serializers.CharField(source="object_name")
-    state = serializers.ChoiceField(source="shown_state", choices=ApprovalState.choices)
+    state = StateField(ApprovalState, source="shown_state")
     summary = LineDocument(many=True)
     requester = serializers.CharField(source="requester_name")
     decided_by = serializers.CharField(source="decided_by_name")
@@ -98,9 +99,7 @@ class ApprovalListView(AccessView):
         rows = approvals.visible_approvals(self.actor)
         state = request.query_params.get("state")
         if state is not None:
-            if state not in ApprovalState.values:
-                raise InvalidField("state", f"Choose one of {', '.join(ApprovalState.values)}.")
-            rows = rows.filter(state=state)
+            rows = rows.filter(state=stored_state(ApprovalState, state))
         return self.get_paginated_response(ApprovalDocument(authentic(self.page(rows)), many=True).data)
 
 

@@ -40,10 +40,10 @@ class ProblemFound(serializers.Serializer[Any]):
     sequence = serializers.IntegerField(allow_null=True)
 
 
-class SeamFound(serializers.Serializer[Any]):
+class DiscontinuityFound(serializers.Serializer[Any]):
     """A place where the audit log continues from an older state, or without old events."""
 
-    seam = serializers.ChoiceField(choices=[(kind, kind) for kind in ("restore", "resume", "cut")])
+    kind = serializers.ChoiceField(choices=[(kind, kind) for kind in ("restore", "resume", "cut")])
     stream = serializers.CharField()
     sequence = serializers.IntegerField()
     message = serializers.CharField()
@@ -59,10 +59,10 @@ class VerificationDocument(serializers.Serializer[Any]):
     manifests = serializers.IntegerField()
     anchors = serializers.IntegerField()
     checkpoints = serializers.IntegerField()
-    seams = serializers.IntegerField()
+    discontinuities = serializers.IntegerField()
     cut = serializers.IntegerField()
     problems = ProblemFound(many=True)
-    seam_list = SeamFound(many=True)
+    discontinuity_list = DiscontinuityFound(many=True)
 
 
 class PublicKeysView(APIView):
@@ -94,6 +94,6 @@ class TrailVerificationView(APIView):
             "sound": found.is_sound,
             **asdict(found.tally),
             "problems": [asdict(problem) for problem in found.problems],
-            "seam_list": [asdict(seam) for seam in found.seams],
+            "discontinuity_list": [asdict(discontinuity) for discontinuity in found.discontinuities],
         }
         return Response(VerificationDocument(said).data)

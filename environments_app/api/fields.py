@@ -4,7 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
+from django.db.models import TextChoices
 from rest_framework import serializers
+
+from environments_app.errors import InvalidField
 
 _PRINTABLE_NAME: Final = re.compile(r"[A-Za-z0-9_]{1,40}")
 
@@ -44,6 +47,30 @@ class WholeNumber(serializers.IntegerField):
         if not isinstance(data, int) or isinstance(data, bool):
             raise serializers.ValidationError("This must be a whole number.")
         return super().to_internal_value(data)
+
+
+class StateField(serializers.ChoiceField):
+    """A stored state by its public name: that of the enumeration's member, in lower case."""
+
+    def __init__(self, states: type[TextChoices], **options: Any) -> None:
+        self.states = states
+        super().__init__(**{"choices": public_states(states), **options})
+
+    def to_representation(self, value: Any) -> str:
+        """Return the public name of a stored state."""
+        return self.states(value).name.lower()
+
+
+def public_states(states: type[TextChoices]) -> list[str]:
+    """Return the public names of the states, in the order of their definition."""
+    return [state.name.lower() for state in states]
+
+
+def stored_state(states: type[TextChoices], name: str) -> TextChoices:
+    """Return the state of a public name. Raises InvalidField if there is none."""
+    if name not in public_states(states):
+        raise InvalidField("state", f"Choose one of {', '.join(public_states(states))}.")
+    return states[name.upper()]
 
 
 class Moment(serializers.DateTimeField):

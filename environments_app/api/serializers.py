@@ -82,8 +82,8 @@ class MemberDocument(serializers.ModelSerializer[Membership]):
     granted_by: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
         slug_field="username", read_only=True, allow_null=True
     )
-    genuine = serializers.SerializerMethodField(
-        help_text="False: changed outside Keeper, and grants nothing."
+    verified = serializers.SerializerMethodField(
+        help_text="False: modified outside Keeper, and grants nothing."
     )
 
     class Meta:
@@ -98,11 +98,11 @@ class MemberDocument(serializers.ModelSerializer[Membership]):
             "expires_at",
             "granted_by",
             "created_at",
-            "genuine",
+            "verified",
         ]
         read_only_fields = fields
 
-    def get_genuine(self, membership: Membership) -> bool:
+    def get_verified(self, membership: Membership) -> bool:
         """Return whether the row proves itself."""
         return membership.is_authentic()
 
@@ -136,7 +136,9 @@ class TokenDocument(serializers.ModelSerializer[ServiceToken]):
     state = serializers.SerializerMethodField(
         help_text="active, unused, expiring, expired, suspended or revoked."
     )
-    genuine = serializers.SerializerMethodField(help_text="False: changed outside Keeper, and opens nothing.")
+    verified = serializers.SerializerMethodField(
+        help_text="False: modified outside Keeper, and opens nothing."
+    )
 
     class Meta:
         model = ServiceToken
@@ -157,14 +159,14 @@ class TokenDocument(serializers.ModelSerializer[ServiceToken]):
             "revoked_at",
             "replaces",
             "state",
-            "genuine",
+            "verified",
         ]
         read_only_fields = fields
 
     def get_state(self, token: ServiceToken) -> str:
         return state_of(token)
 
-    def get_genuine(self, token: ServiceToken) -> bool:
+    def get_verified(self, token: ServiceToken) -> bool:
         """Return whether the row proves itself."""
         return token.is_authentic()
 

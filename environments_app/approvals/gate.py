@@ -157,9 +157,9 @@ class Clearance:
                 raise ApprovalVoid("The environment was protected meanwhile: do this again.")
             return {}
         with changing(self._approval) as stored:
-            if not (self._spent and stored.state == ApprovalState.CARRIED_OUT):
+            if not (self._spent and stored.state == ApprovalState.EXECUTED):
                 _require_standing(stored)
-                stored.state, stored.finished_at = ApprovalState.CARRIED_OUT, timezone.now()
+                stored.state, stored.finished_at = ApprovalState.EXECUTED, timezone.now()
                 stored.save(update_fields=["state", "finished_at"])
                 owner_of(stored.action).forget(stored)
                 record_act(actor=actor or stored.requester, action=Action.APPROVAL_CARRY_OUT, approval=stored)
@@ -191,7 +191,7 @@ def require_second_person(*, actor: Principal, proposal: Proposal) -> Clearance:
             "What was approved is not what would be done now: something changed since, or whoever "
             "approved may not any more. Ask again."
         )
-    asked = _matching(actor, proposal, message, ApprovalState.ASKED)
+    asked = _matching(actor, proposal, message, ApprovalState.PENDING)
     raise ApprovalNeeded((asked or _ask(actor, proposal, message)).pk)
 
 
@@ -251,7 +251,7 @@ def record_act(
 
 
 def _require_standing(approval: Approval) -> None:
-    if approval.state == ApprovalState.CARRIED_OUT:
+    if approval.state == ApprovalState.EXECUTED:
         raise ApprovalVoid("This was carried out already.")
     if approval.state != ApprovalState.APPROVED or not approval.is_live:
         raise ApprovalVoid("This is not approved, or no longer: ask again.")
@@ -327,7 +327,7 @@ def _refuse_too_many(actor: Principal, environment: Environment) -> None:
     waiting = Approval.objects.filter(
         environment=environment,
         requester_uuid=actor.uuid,
-        state=ApprovalState.ASKED,
+        state=ApprovalState.PENDING,
         expires_at__gt=timezone.now(),
     )
     if waiting.count() >= _MAX_OPEN:

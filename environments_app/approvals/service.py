@@ -44,7 +44,7 @@ def waiting_for(actor: Principal) -> list[Approval]:
     """Return the requests that this person may decide now, the oldest first."""
     if actor.kind is not ActorKind.USER:
         return []
-    rows = visible_approvals(actor).filter(state=ApprovalState.ASKED, expires_at__gt=timezone.now())
+    rows = visible_approvals(actor).filter(state=ApprovalState.PENDING, expires_at__gt=timezone.now())
     others = authentic(rows.exclude(requester_uuid=actor.uuid).order_by("id")[:_BATCH])
     hands = hands_of(row.requester for row in others)
     return [row for row in others if decides(actor, row, hands)]
@@ -56,7 +56,7 @@ def decided_for(actor: Principal) -> list[Approval]:
         return []
     now = timezone.now()
     ready = Q(state=ApprovalState.APPROVED, expires_at__gt=now)
-    refused = Q(state=ApprovalState.REFUSED, decided_at__gt=now - REFUSAL_TOLD)
+    refused = Q(state=ApprovalState.REJECTED, decided_at__gt=now - REFUSAL_TOLD)
     rows = Approval.objects.filter(ready | refused, requester_uuid=actor.uuid, requester_kind=actor.kind)
     # By the words of the states, so that no number of refusals crowds out what waits.
     return authentic(rows.select_related("environment").order_by("state", "id")[:_BATCH])
@@ -69,7 +69,7 @@ def ready_among(decided: list[Approval]) -> list[Approval]:
 
 def refused_among(decided: list[Approval]) -> list[Approval]:
     """Return those that were refused."""
-    return [row for row in decided if row.state == ApprovalState.REFUSED]
+    return [row for row in decided if row.state == ApprovalState.REJECTED]
 
 
 def find_approval(*, actor: Principal, id: int) -> Approval:
@@ -89,7 +89,7 @@ def find_approval(*, actor: Principal, id: int) -> Approval:
 
 def may_approve(actor: Principal, approval: Approval) -> bool:
     """Return whether the actor may decide about a request in its present state."""
-    return approval.state == ApprovalState.ASKED and approval.is_live and decides(actor, approval, Hands())
+    return approval.state == ApprovalState.PENDING and approval.is_live and decides(actor, approval, Hands())
 
 
 def approve(*, actor: Principal, approval: Approval, comment: str = "") -> Approval:
@@ -103,7 +103,7 @@ def approve(*, actor: Principal, approval: Approval, comment: str = "") -> Appro
 
 def refuse(*, actor: Principal, approval: Approval, comment: str = "") -> Approval:
     """Refuse an act; return the request as stored. Raises as `approve` does."""
-    return _decide(actor, approval, ApprovalState.REFUSED, comment)
+    return _decide(actor, approval, ApprovalState.REJECTED, comment)
 
 
 def explain(*, actor: Principal, approval: Approval, reason: str) -> Approval:
@@ -150,7 +150,7 @@ def carry_out(*, actor: Principal, approval: Approval) -> Done:
         raise ApprovalVoid("The request is not approved, or no longer.")
     done = owner_of(approval.action).carry_out(actor=actor.carrying(approval.uuid), approval=approval)
     approval.refresh_from_db()
-    if approval.state != ApprovalState.CARRIED_OUT:
+    if approval.state != ApprovalState.EXECUTED:
         raise ApprovalVoid("There was nothing left to do: what was asked for stands already.")
     return done
 
@@ -221,7 +221,7 @@ def _note_decision(
     now = timezone.now()
     stored.state, stored.comment = state, comment
     stored.decided_by_uuid, stored.decided_by_name, stored.decided_at = uuid, actor.name, now
-    if state == ApprovalState.REFUSED:
+    if state == ApprovalState.REJECTED:
         stored.finished_at = now
         owner_of(stored.action).forget(stored)
     stored.save()
@@ -274,7 +274,7 @@ def _tell_requester(approval: Approval) -> None:
 
 
 def _require_open(approval: Approval) -> None:
-    if approval.state != ApprovalState.ASKED or not approval.is_live:
+    if approval.state != ApprovalState.PENDING or not approval.is_live:
         raise ApprovalVoid(f"The request is {approval.shown_state} already.")
 
 

@@ -18,9 +18,10 @@ from environments_app.names import MAX_PREFIX
 class RequestState(models.TextChoices):
     """What became of a request."""
 
-    ASKED = "asked", "Asked"
+    # The stored strings are covered by row MACs; the API shows the names of the members.
+    PENDING = "asked", "Asked"
     GRANTED = "granted", "Granted"
-    REFUSED = "refused", "Refused"
+    REJECTED = "refused", "Refused"
     WITHDRAWN = "withdrawn", "Withdrawn"
     EXPIRED = "expired", "Expired"
 
@@ -57,7 +58,7 @@ class AccessRequest(AuthenticatedRow):
     # How long it is to last, from when it is granted; NULL: without an end.
     minutes = models.PositiveIntegerField(null=True, blank=True)
     reason = models.CharField(max_length=500, blank=True, default="")
-    state = models.CharField(max_length=12, choices=RequestState.choices, default=RequestState.ASKED)
+    state = models.CharField(max_length=12, choices=RequestState.choices, default=RequestState.PENDING)
     decided_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     comment = models.CharField(max_length=500, blank=True, default="")
     # The membership that came of it.
@@ -86,8 +87,8 @@ class AccessRequest(AuthenticatedRow):
     @property
     def is_open(self) -> bool:
         """Whether it may still be answered."""
-        return self.state == RequestState.ASKED and self.expires_at > timezone.now()
+        return self.state == RequestState.PENDING and self.expires_at > timezone.now()
 
     @property
     def shown_state(self) -> str:
-        return shown_state(self.state, open_states={RequestState.ASKED}, expires_at=self.expires_at)
+        return shown_state(self.state, open_states={RequestState.PENDING}, expires_at=self.expires_at)

@@ -24,15 +24,16 @@ def shown_state(state: str, *, open_states: Collection[str], expires_at: datetim
 class ApprovalState(models.TextChoices):
     """What became of a request."""
 
-    ASKED = "asked", "Asked"
+    # The stored strings are covered by row MACs; the API shows the names of the members.
+    PENDING = "asked", "Asked"
     APPROVED = "approved", "Approved"
-    REFUSED = "refused", "Refused"
+    REJECTED = "refused", "Refused"
     WITHDRAWN = "withdrawn", "Withdrawn"
     EXPIRED = "expired", "Expired"
-    CARRIED_OUT = "carried_out", "Carried out"
+    EXECUTED = "carried_out", "Carried out"
 
 
-OPEN_STATES: Final = frozenset({ApprovalState.ASKED, ApprovalState.APPROVED})
+OPEN_STATES: Final = frozenset({ApprovalState.PENDING, ApprovalState.APPROVED})
 
 
 class Approval(AuthenticatedRow):
@@ -77,7 +78,7 @@ class Approval(AuthenticatedRow):
     requester_kind = models.CharField(max_length=16)
     requester_uuid = models.UUIDField(db_index=True)
     requester_name = models.CharField(max_length=150)
-    state = models.CharField(max_length=12, choices=ApprovalState.choices, default=ApprovalState.ASKED)
+    state = models.CharField(max_length=12, choices=ApprovalState.choices, default=ApprovalState.PENDING)
     decided_by_uuid = models.UUIDField(null=True, blank=True)
     decided_by_name = models.CharField(max_length=150, blank=True, default="")
     comment = models.CharField(max_length=500, blank=True, default="")

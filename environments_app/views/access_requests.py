@@ -101,7 +101,7 @@ def _detail(
         "asked": asked,
         "environment": place,
         "own": decisions.is_own(actor, asked),
-        "genuine": bool(authentic([asked])),
+        "verified": bool(authentic([asked])),
         "form": form or (GrantForm(asked) if may_answer else None),
         "standing": _standing(asked, place) if may_answer and place else None,
         "second": _second(asked),
@@ -130,5 +130,5 @@ def _standing(asked: AccessRequest, environment: Environment) -> str:
 
 def _second(asked: AccessRequest) -> Approval | None:
     """Return a manager's wish to grant this, which waits for another person."""
-    rows = Approval.objects.filter(object_uuid=asked.uuid, state=ApprovalState.ASKED)
+    rows = Approval.objects.filter(object_uuid=asked.uuid, state=ApprovalState.PENDING)
     return next(iter(authentic(rows.select_related("environment"))), None) if asked.is_open else None

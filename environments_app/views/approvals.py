@@ -51,10 +51,10 @@ def approval_detail(request: HttpRequest, id: int) -> HttpResponse:
     context = {
         "approval": approval,
         "environment": approval.environment,
-        "genuine": bool(authentic([approval])),
+        "verified": bool(authentic([approval])),
         "may_decide": approvals.may_approve(actor, approval),
         "may_withdraw": own and approval.is_live,
-        "may_explain": own and approval.is_live and approval.state == ApprovalState.ASKED,
+        "may_explain": own and approval.is_live and approval.state == ApprovalState.PENDING,
         "may_carry_out": own and approval.is_live and approval.state == ApprovalState.APPROVED,
         "approvers": approvals.possible_approvers(approval) if own else [],
         "max_comment": approvals.MAX_COMMENT,

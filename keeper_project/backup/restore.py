@@ -134,7 +134,7 @@ def _forget() -> None:
 
 
 def _seamed(proof: Proof) -> dict[str, int]:
-    """Suspend what acts, and record the seam; return how much was suspended of each kind."""
+    """Suspend what acts, and record the discontinuity; return how much was suspended of each kind."""
     at, actor = timezone.now(), actors.system()
     suspended = {each.kind: each.suspend(actor=actor, at=at) for each in suspendables()}
     unsent = Delivery.objects.filter(state=DeliveryState.WAITING)

@@ -35,7 +35,7 @@ from secrets_app.errors import KeyUnavailable
 from secrets_app.keys.sealed_columns import credential_fields
 from secrets_app.models import SecretVersion
 
-# A restore adds to these: the seam, what it suspended, and that no place is active.
+# A restore adds to these: the discontinuity, what it suspended, and that no place is active.
 _GROWING: Final = frozenset(
     {"audit_app.AuditEvent", "audit_app.StreamHead", "audit_app.Installation", "auditlog.LogEntry"}
 )
@@ -145,11 +145,12 @@ def _trail(manifest: Manifest, digest: str) -> Check:
     newest, tally = _newest_checkpoint(), Tally()
     known = {stream: [head] for stream, head in newest.statement.heads.items()} if newest else {}
     doubts = _told(chain(chain_problems(None), verify(known=known, tally=tally)))
-    seams = AuditEvent.objects.filter(stream=streams.SYSTEM, action=Action.DEPLOYMENT_RESTORE)
-    seam = seams.filter(object_uuid=manifest.backup).order_by("-sequence").first()
-    if seam is None or parsed_details(seam.details).get("sha256") != digest:
-        doubts.append("no seam in the trail names this file")
-    said = f"{tally.events:,} events in {tally.streams} streams are sound, and the seam names this backup"
+    discontinuities = AuditEvent.objects.filter(stream=streams.SYSTEM, action=Action.DEPLOYMENT_RESTORE)
+    discontinuity = discontinuities.filter(object_uuid=manifest.backup).order_by("-sequence").first()
+    if discontinuity is None or parsed_details(discontinuity.details).get("sha256") != digest:
+        doubts.append("no discontinuity in the trail names this file")
+    counted = f"{tally.events:,} events in {tally.streams} streams"
+    said = f"{counted} are sound, and the discontinuity names this backup"
     return _check("trail", said, doubts)
 
 

@@ -19,7 +19,7 @@ from secrets_app.values.metadata import MAX_COMMENT, MAX_DESCRIPTION, MAX_OWNER,
 from secrets_app.values.names import TAG_PATTERN
 
 MAX_ID = 2**63 - 1
-METADATA_FIELDS = ("description", "tags", "owner", "expires_at", "resolves_references")
+METADATA_FIELDS = ("description", "tags", "owner", "expires_at", "uses_references")
 
 _EXPIRES: Final = (
     "When the secret ends; it tells and never blocks. "
@@ -48,7 +48,7 @@ class SecretDocument(serializers.Serializer[Secret]):
     tags = serializers.ListField(child=serializers.CharField())
     owner = serializers.CharField()
     expires_at = serializers.DateTimeField(allow_null=True)
-    resolves_references = serializers.BooleanField()
+    uses_references = serializers.BooleanField()
     facts = serializers.DictField()
     rotated_at = serializers.DateTimeField(allow_null=True)
     rotation_due_at = serializers.DateTimeField(allow_null=True)
@@ -71,7 +71,7 @@ class SecretDocument(serializers.Serializer[Secret]):
             "tags": secret.tags,
             "owner": secret.owner,
             "expires_at": secret.expires_at,
-            "resolves_references": secret.resolves_references,
+            "uses_references": secret.uses_references,
             "facts": secret.facts,
             "rotated_at": secret.rotated_at,
             "rotation_due_at": secret.rotation_due_at,
@@ -135,7 +135,7 @@ class SecretChange(SecretFields, PlacedBody):
     """A change of a secret; its name and environment may be repeated, not changed."""
 
     name = ExactText(required=False)
-    resolves_references = Truth(required=False, help_text=_RESOLVES)
+    uses_references = Truth(required=False, help_text=_RESOLVES)
 
 
 class NewSecretItem(SecretFields, PlacedBody):
@@ -150,7 +150,7 @@ class NewSecretDocument(NewSecretItem, RequiredPlace):
     """A secret to create."""
 
     name = SecretName()
-    resolves_references = Truth(required=False, help_text=_RESOLVES)
+    uses_references = Truth(required=False, help_text=_RESOLVES)
 
 
 class _Objects(serializers.ListField):

@@ -53,8 +53,8 @@ class WrittenFields:
         # An untouched date was not set by the user: it may move with the value.
         if "expires_at" in self.changed_data:
             metadata["expires_at"] = given["expires_at"]
-        if "resolves_references" in given:
-            metadata["resolves_references"] = given["resolves_references"]
+        if "uses_references" in given:
+            metadata["uses_references"] = given["uses_references"]
         return metadata
 
 
@@ -78,7 +78,7 @@ class SecretForm(WrittenFields, forms.Form):
             attrs={"rows": 5, "autocomplete": "off", "spellcheck": "false", "class": "font-monospace"}
         ),
     )
-    resolves_references = forms.BooleanField(
+    uses_references = forms.BooleanField(
         label="Resolve references when it is delivered",
         required=False,
         help_text="Targets then get another secret's value in place of ${environment/name}, "
@@ -117,7 +117,7 @@ class SecretForm(WrittenFields, forms.Form):
             "environment": secret.environment.name,
             "name": secret.name,
             "secret_type": secret.secret_type,
-            "resolves_references": secret.resolves_references,
+            "uses_references": secret.uses_references,
             "description": secret.description,
             "tags": ", ".join(secret.tags),
             "owner": secret.owner,

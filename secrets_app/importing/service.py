@@ -114,7 +114,7 @@ def _change(actor: Principal, line: Line) -> ItemResult:
         raise AssertionError("only what exists changes")
 
     def write() -> int:
-        if secret.resolves_references:
+        if secret.uses_references:
             reason = "It resolves references, and what is imported stays literal: change it by itself."
             raise InvalidInput("value", reason)
         update(

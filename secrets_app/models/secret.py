@@ -87,7 +87,7 @@ class Secret(AuthenticatedRow):
         return str(self.name)
 
     @property
-    def resolves_references(self) -> bool:
+    def uses_references(self) -> bool:
         """Whether `${environment/name}` in the value is resolved when it is delivered to a target."""
         return bool(self.resolves_as)
 

@@ -61,7 +61,7 @@ class CreatedSecret(NamedTuple):
     updated_at: datetime
     current_number: int = _FIRST
     revision: int = _FIRST
-    resolves_references: bool = False
+    uses_references: bool = False
     rotation_due_at: None = None
     deleted_at: None = None
 

@@ -27,7 +27,9 @@ MAX_REFERENCES: Final = 20
 RESOLVING_TYPES: Final = frozenset(
     {SecretType.PASSWORD, SecretType.API_KEY, SecretType.TEXT, SecretType.JSON}
 )
-FIELD: Final = "resolves_references"
+FIELD: Final = "uses_references"
+# How events call the field; what is stored keeps its name.
+_FIELD_IN_EVENTS: Final = "resolves_references"
 _NAMES_PER_QUERY: Final = 100
 _FOLLOWER_COLUMNS: Final = (
     "secret__live", "secret__resolves_as", "secret_id", "secret__environment_id",
@@ -93,14 +95,14 @@ def settle(
     before = secret.resolves_as
     if not (bool(before) if wanted is None else wanted):
         secret.resolves_as = ""
-        return ([FIELD], []) if before else ([], None)
+        return ([_FIELD_IN_EVENTS], []) if before else ([], None)
     if value is None:
         if not before:
             raise InvalidInput(FIELD, "Give the value along, so that its references can be checked.")
         return [], None
     places = _checked(actor, secret, value)
     secret.resolves_as = writer_text(actor)
-    return ([FIELD] if secret.resolves_as != before else []), places
+    return ([_FIELD_IN_EVENTS] if secret.resolves_as != before else []), places
 
 
 def writer_text(actor: Actor) -> str:

@@ -157,8 +157,8 @@ def _require_all(actor: Principal, items: Sequence[NewSecret]) -> None:
 
 
 def _refuse_references(item: NewSecret) -> None:
-    if item.metadata.get("resolves_references"):
-        raise InvalidInput("resolves_references", "What is created in bulk stays literal.")
+    if item.metadata.get("uses_references"):
+        raise InvalidInput("uses_references", "What is created in bulk stays literal.")
 
 
 def _sealed(actor: Principal, described: Sequence[Described], items: Sequence[NewSecret]) -> list[Made]:

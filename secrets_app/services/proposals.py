@@ -19,6 +19,9 @@ from secrets_app.values.metadata import Metadata
 MASKED: Final = "••••••••"
 _LISTED: Final = 50
 
+# What stored requests call a field: it was renamed after they were digested.
+STORED_NAMES: Final = {"uses_references": "resolves_references"}
+
 
 def creating(secret: Secret, *, value: str, comment: str, metadata: Metadata) -> Proposal:
     """Return the proposal to create a secret that is checked and not stored."""
@@ -62,7 +65,7 @@ def updating(
             "with_value": value is not None,
             "secret_type": str(secret_type) if secret_type else None,
             "comment": comment,
-            "metadata": _plain(metadata),
+            "metadata": _stored(metadata),
         },
         summary=[*lines, *_metadata_lines(before, _settled(secret, metadata))],
         keep=_keeping([value], secret.environment) if value is not None else None,
@@ -146,8 +149,13 @@ def _described(name: str, secret_type: SecretType, comment: str, metadata: Metad
         "name": name,
         "secret_type": str(secret_type),
         "comment": comment,
-        "metadata": _plain(metadata),
+        "metadata": _stored(metadata),
     }
+
+
+def _stored(metadata: Metadata) -> dict[str, Json]:
+    """Return metadata by the names that requests are stored and digested with."""
+    return {STORED_NAMES.get(name, name): value for name, value in _plain(metadata).items()}
 
 
 def _plain(metadata: Metadata) -> dict[str, Json]:

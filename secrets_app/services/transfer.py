@@ -61,7 +61,7 @@ def overwrite(*, actor: Principal, secret: Secret, onto: Secret, expected: str) 
     require_readable(actor=actor, secret=secret)
     require_on(actor=actor, action=Action.SECRET_COPY, secret=secret)
     require_on(actor=actor, action=Action.SECRET_UPDATE, secret=onto)
-    if onto.resolves_references:
+    if onto.uses_references:
         reason = "It resolves references, and what is promoted stays literal: change it by itself."
         raise InvalidInput("value", reason)
     details: dict[str, Json] = {"to": f"{onto.environment.name}/{onto.name}"}

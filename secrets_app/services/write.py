@@ -54,7 +54,7 @@ def create(
         environment=environment, name=name, secret_type=secret_type, value=value, metadata=metadata
     )
     _, places = references.settle(
-        actor=actor, secret=secret, wanted=metadata.get("resolves_references"), value=value
+        actor=actor, secret=secret, wanted=metadata.get("uses_references"), value=value
     )
     comment = checked_comment(comment)
     clearance = clearance or require_second_person(
@@ -255,7 +255,7 @@ def _update_once(
     fields = apply_metadata(secret, metadata)
     retyped = _retype(secret, secret_type, value)
     resolving, places = references.settle(
-        actor=actor, secret=secret, wanted=metadata.get("resolves_references"), value=value
+        actor=actor, secret=secret, wanted=metadata.get("uses_references"), value=value
     )
     facts = None if value is None else inspect(SecretType(secret.secret_type), value)
     changed = _new_text(actor, secret, value)

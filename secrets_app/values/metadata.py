@@ -23,7 +23,7 @@ class Metadata(TypedDict, total=False):
     owner: str
     expires_at: datetime | None
     # No column of its own: `secrets_app.persistence.references.settle` sees to it.
-    resolves_references: bool
+    uses_references: bool
 
 
 def apply_metadata(secret: Secret, metadata: Metadata) -> list[str]:
@@ -46,9 +46,7 @@ def checked_comment(comment: str) -> str:
 
 def checked_metadata(metadata: Metadata) -> dict[str, Any]:
     """Return the given fields as a secret holds them. Raises InvalidInput naming one, or InvalidTag."""
-    checked: dict[str, Any] = {
-        name: value for name, value in metadata.items() if name != "resolves_references"
-    }
+    checked: dict[str, Any] = {name: value for name, value in metadata.items() if name != "uses_references"}
     if "description" in metadata:
         checked["description"] = _bounded("description", metadata["description"], MAX_DESCRIPTION)
     if "owner" in metadata:

@@ -162,7 +162,7 @@ def _filled_in(request: HttpRequest, secret: Secret) -> HttpResponse:
         secret=secret,
         initial=SecretForm.initial_of(secret)
         # A box that is not ticked is not sent.
-        | {"resolves_references": "", **request.POST.dict(), "value": value},
+        | {"uses_references": "", **request.POST.dict(), "value": value},
     )
     sent = SecretForm(
         request.POST,

@@ -158,14 +158,14 @@ class RotateView(RotationView):
 class RehearseView(RotationView):
     """The dry run."""
 
-    serializer_class = documents.RehearsalDocument
+    serializer_class = documents.DryRunReport
     pagination_class = None
 
-    @extend_schema(summary="Try a rotation", request=None, responses=documents.RehearsalDocument)
+    @extend_schema(summary="Try a rotation", request=None, responses=documents.DryRunReport)
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Look whether a rotation would get through, and change nothing."""
         found = rehearse(actor=self.actor, policy=self.policy(environment, id))
-        return Response(documents.RehearsalDocument(found).data)
+        return Response(documents.DryRunReport(found).data)
 
 
 class RotationListView(RotationView):

@@ -77,7 +77,9 @@ class PolicyDocument(serializers.ModelSerializer[RotationPolicy]):
     )
     secret = serializers.CharField(source="secret.name", read_only=True)
     secret_uuid = serializers.UUIDField(source="secret_id", read_only=True)
-    genuine = serializers.SerializerMethodField(help_text="False: changed outside Keeper, and does nothing.")
+    verified = serializers.SerializerMethodField(
+        help_text="False: modified outside Keeper, and does nothing."
+    )
 
     class Meta:
         model = RotationPolicy
@@ -101,11 +103,11 @@ class PolicyDocument(serializers.ModelSerializer[RotationPolicy]):
             "last_rotated_at",
             "created_at",
             "updated_at",
-            "genuine",
+            "verified",
         ]
         read_only_fields = fields
 
-    def get_genuine(self, policy: RotationPolicy) -> bool:
+    def get_verified(self, policy: RotationPolicy) -> bool:
         """Return whether the row proves itself."""
         return policy.is_authentic()
 
@@ -177,7 +179,7 @@ class FindingDocument(serializers.Serializer[Any]):
     fails = serializers.BooleanField(read_only=True)
 
 
-class RehearsalDocument(serializers.Serializer[Any]):
+class DryRunReport(serializers.Serializer[Any]):
     """What a dry run found; nothing was changed."""
 
     ok = serializers.BooleanField(read_only=True)

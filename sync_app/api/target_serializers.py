@@ -119,7 +119,9 @@ class TargetDocument(serializers.ModelSerializer[Target]):
     direction = serializers.CharField(read_only=True)
     conflict = serializers.CharField(read_only=True)
     deletion = serializers.CharField(read_only=True)
-    genuine = serializers.SerializerMethodField(help_text="False: changed outside Keeper, and does nothing.")
+    verified = serializers.SerializerMethodField(
+        help_text="False: modified outside Keeper, and does nothing."
+    )
 
     class Meta:
         model = Target
@@ -148,11 +150,11 @@ class TargetDocument(serializers.ModelSerializer[Target]):
             "failures",
             "created_at",
             "updated_at",
-            "genuine",
+            "verified",
         ]
         read_only_fields = fields
 
-    def get_genuine(self, target: Target) -> bool:
+    def get_verified(self, target: Target) -> bool:
         """Return whether the row proves itself."""
         return target.is_authentic()
 

@@ -33,7 +33,7 @@ def take(*, actor: Principal, target: Target, item: PlanItem, value: str, cleara
     value, TamperedSecret, KeyUnavailable, and Forbidden or Invisible.
     """
     secret = living(target.environment, item.name)
-    if secret is not None and secret.resolves_references:
+    if secret is not None and secret.uses_references:
         raise Moved(PUSH_ONLY)
     if secret is not None and _holds(secret, value):
         return _taken(secret)

@@ -61,7 +61,7 @@ def _numbers(item: PlanItem, secret: Secret) -> tuple[int, int]:
     """Return the number of the version that the target holds, and of the one that would be written."""
     if not may_be_told(item, secret):
         raise MembersUnknown("only an update that is still planned, of JSON or YAML, has members to tell of")
-    if secret.resolves_references:
+    if secret.uses_references:
         raise MembersUnknown("what this refers to is filled in when it is delivered")
     entry = sync_entries.of_names(item.plan.target, [item.name]).get(item.name)
     if entry is None or not entry.base_keeper or entry.base_target != item.target_version:

@@ -172,7 +172,7 @@ def _judged(environment: Environment, condition: Q) -> Iterator[Held]:
     for secret in rows:
         # One object for all, so that no row asks for its environment again.
         secret.environment = environment
-    found = resolutions([secret for secret in rows if secret.resolves_references])
+    found = resolutions([secret for secret in rows if secret.uses_references])
     for secret in rows:
         yield _seen(secret, found.get(secret.uuid))
 

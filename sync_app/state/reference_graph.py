@@ -98,7 +98,7 @@ def _found(places: set[Place]) -> dict[Place, Source]:
         wanted = by_environment[environment.name]
         for start in range(0, len(wanted), _AT_A_TIME):
             rows += _secrets(environment, wanted[start : start + _AT_A_TIME])
-    names = _names_of(row for row in rows if row.resolves_references)
+    names = _names_of(row for row in rows if row.uses_references)
     found = {
         Place.of(row): Source(
             secret=row,

@@ -148,6 +148,6 @@ def _value(source: Source, sources: Mapping[Place, Source], values: Mapping[UUID
     if source.secret is None or source.version is None or source.version not in values:
         raise Unresolvable("a value that it refers to does not open")
     text = values[source.version]
-    if not source.secret.resolves_references:
+    if not source.secret.uses_references:
         return text
     return _filled(source.secret, text, source.names, sources, values)

@@ -167,7 +167,7 @@ def _is_approved(plan: Plan) -> bool:
     if mark is None:
         return plan.target.automatic and not plan.options
     rows = Approval.objects.select_related("environment").filter(
-        uuid=mark, environment=plan.target.environment, state=ApprovalState.CARRIED_OUT
+        uuid=mark, environment=plan.target.environment, state=ApprovalState.EXECUTED
     )
     return any(
         row.action == Action.TARGET_RESOLVE

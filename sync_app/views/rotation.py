@@ -119,7 +119,7 @@ def policy_detail(request: HttpRequest, id: int) -> HttpResponse:
             name: text for name, text in policy.settings.items() if text and name != "ca_certificate"
         },
         "can": rights(principal_of(request), policy),
-        "genuine": policy.is_authentic(),
+        "verified": policy.is_authentic(),
     }
     enter(request, policy.environment)
     return render(request, "sync_app/policy_detail.html", context)

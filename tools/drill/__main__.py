@@ -193,7 +193,7 @@ def judge(name: str, restored: Drilled, made: Path, token: Sequence[str], expect
     begun = time.monotonic()
     said = restored.keeper("verify-audit")
     if "from backup" not in said:
-        raise Doubt(f"verification does not tell of the seam:\n{said}")
+        raise Doubt(f"verification does not tell of the discontinuity:\n{said}")
     told(f"{name}: verify", begun, said.splitlines()[-1])
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from audit_app.checkpoints.gaps import seams
+from audit_app.checkpoints.gaps import discontinuities
 from audit_app.checkpoints.trail_inspection import since_checkpoint, whole_trail
 from audit_app.integrity.check_registry import Problem, run_checks
 from audit_app.verification.stream_walker import Tally
@@ -31,17 +31,21 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Print each problem on a line, then the seams that restores left, then the counts."""
+        """Print each problem on a line, then the discontinuities that restores left, then the counts."""
         as_json = options["format"] == "json"
         tally, found = Tally(), []
         for problem in _problems(options, tally):
             found.append(asdict(problem))
             if not as_json:
                 self.stdout.write(_line(problem))
-        passed = list(seams())
+        passed = list(discontinuities())
         counts = {**asdict(tally), "problems": len(found)}
         if as_json:
-            document = {"problems": found, "seams": [asdict(seam) for seam in passed], "counts": counts}
+            document = {
+                "problems": found,
+                "discontinuities": [asdict(discontinuity) for discontinuity in passed],
+                "counts": counts,
+            }
             self.stdout.write(json.dumps(document))
         else:
             self.stdout.write("\n".join([*map(str, passed), _summary(counts)]))

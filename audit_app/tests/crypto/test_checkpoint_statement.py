@@ -256,9 +256,9 @@ def test_a_database_of_yesterday_is_refused_until_an_operator_resumes(anchors: P
     assert [each.number for each in in_sink(anchors)] == [1, 2, 3]
     assert in_sink(anchors)[-1].statement.resumed
     assert (kinds(), Alerts.open) == ([], {})
-    # The seam stays in every verification.
+    # The discontinuity stays in every verification.
     call_command("verify_audit", stdout=output)
-    assert "1 seams" in output.getvalue()
+    assert "1 discontinuities" in output.getvalue()
     assert anchored(1).number == 4
     assert list(since_checkpoint()) == []
 
@@ -443,10 +443,10 @@ def test_json_tells_the_seam_of_a_resumption(anchors: Path) -> None:
     out = io.StringIO()
     call_command("verify_audit", "--format", "json", stdout=out)
     told = json.loads(out.getvalue())
-    (seam,) = told["seams"]
-    assert seam.items() >= {"seam": "resume", "stream": "system"}.items()
-    assert seam["message"].endswith("checkpoint 1: a drill")
-    assert told["counts"]["seams"] == 1
+    (discontinuity,) = told["discontinuities"]
+    assert discontinuity.items() >= {"kind": "resume", "stream": "system"}.items()
+    assert discontinuity["message"].endswith("checkpoint 1: a drill")
+    assert told["counts"]["discontinuities"] == 1
 
 
 def test_the_command_prints_the_public_keys() -> None:

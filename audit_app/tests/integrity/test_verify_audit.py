@@ -28,7 +28,7 @@ def test_a_sound_trail_ends_with_0_and_the_counts() -> None:
     write(3)
     assert run() == (
         0,
-        ["2 streams, 4 events, 0 manifests, 0 anchors, 0 checkpoints, 0 seams, 0 cut, 0 problems"],
+        ["2 streams, 4 events, 0 manifests, 0 anchors, 0 checkpoints, 0 discontinuities, 0 cut, 0 problems"],
     )
 
 
@@ -47,7 +47,7 @@ def test_json_is_one_document() -> None:
     code, lines = run("--format", "json")
     told = json.loads("\n".join(lines))
     (problem,), counts = told["problems"], told["counts"]
-    assert (code, told["seams"]) == (1, [])
+    assert (code, told["discontinuities"]) == (1, [])
     assert (problem["kind"], problem["stream"], problem["sequence"]) == ("missing", STREAM, 2)
     assert counts["problems"] == 1
 

@@ -101,15 +101,15 @@ def test_verification_tells_of_it(archive: Path) -> None:
     pruned(archive / "b")
     out = io.StringIO()
     call_command("verify_audit", stdout=out)
-    assert f"seam: event {STREAM} #13: 6 of events 1 to 10 were removed" in out.getvalue()
+    assert f"discontinuity: event {STREAM} #13: 6 of events 1 to 10 were removed" in out.getvalue()
     assert "by system (a test), 4 kept; all are in b (SHA-256" in out.getvalue()
-    assert "2 seams, 7 cut, 0 problems" in out.getvalue()
+    assert "2 discontinuities, 7 cut, 0 problems" in out.getvalue()
     out = io.StringIO()
     call_command("verify_audit", "--format", "json", stdout=out)
     told = json.loads(out.getvalue())
-    assert [seam["stream"] for seam in told["seams"]] == [STREAM, "environment:b"]
-    assert {seam["seam"] for seam in told["seams"]} == {"cut"}
-    assert told["counts"]["seams"] == 2
+    assert [discontinuity["stream"] for discontinuity in told["discontinuities"]] == [STREAM, "environment:b"]
+    assert {discontinuity["kind"] for discontinuity in told["discontinuities"]} == {"cut"}
+    assert told["counts"]["discontinuities"] == 2
 
 
 def test_the_bundle_and_what_is_left_verify_without_keeper(archive: Path, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ class Command(BaseCommand):
 
     def _list(self) -> None:
         asked = Approval.objects.select_related("environment").filter(
-            state=ApprovalState.ASKED, expires_at__gt=timezone.now()
+            state=ApprovalState.PENDING, expires_at__gt=timezone.now()
         )
         rows = authentic(asked.order_by("id"))
         if not rows:

@@ -129,7 +129,7 @@ def test_a_member_comes_changes_and_goes(cast: Cast, signed_in: SignedIn) -> Non
         "reader",
         "pay",
     )
-    assert (document["granted_by"], document["genuine"]) == ("alice", True)
+    assert (document["granted_by"], document["verified"]) == ("alice", True)
     path = f"{PLACE}/members/{document['id']}"
     changed = patch(client, path, role="editor", expires_at=None).json()
     assert (changed["role"], changed["expires_at"], changed["user"]) == ("editor", None, "charlie")
@@ -173,7 +173,7 @@ def test_a_forged_membership_breaks_no_list_and_can_be_removed(
     sql("UPDATE environments_app_membership SET role = 'manager' WHERE id = %s", forged.pk)
     client = signed_in(cast.alice)
     rows = client.get(f"{PLACE}/members").json()["results"]
-    assert {row["user"]: row["genuine"] for row in rows} == {
+    assert {row["user"]: row["verified"] for row in rows} == {
         "alice": True,
         "erin": True,
         "bob": True,

@@ -187,6 +187,6 @@ def test_a_restored_trail_goes_on_from_its_seam_once_it_is_activated(
     assert anchor_trail(at_once=True) is None
     activate_here(actor=OPERATOR)
     assert anchor_trail(at_once=True)
-    (seam,) = AuditEvent.objects.filter(action="trail.resume")
-    assert str(newest.number) in seam.details
-    assert str(Installation.objects.get().backup) in seam.details
+    (discontinuity,) = AuditEvent.objects.filter(action="trail.resume")
+    assert str(newest.number) in discontinuity.details
+    assert str(Installation.objects.get().backup) in discontinuity.details

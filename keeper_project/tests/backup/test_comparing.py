@@ -54,7 +54,7 @@ TAMPERS = {
     "WHERE number = 2)": "values: target",
     "UPDATE environments_app_membership SET role = 'manager'": "rows: ",
     f"UPDATE {EVENT} SET actor_name = 'mallory' WHERE action = 'secret.create'": "trail: edited",
-    f"DELETE FROM {EVENT} WHERE action = 'deployment.restore'": "trail: no seam",
+    f"DELETE FROM {EVENT} WHERE action = 'deployment.restore'": "trail: no discontinuity",
     "UPDATE audit_app_streamhead SET sequence = 1 WHERE stream = 'system'": "trail: ",
 }
 
@@ -87,7 +87,7 @@ def test_what_acts_is_a_doubt(cast: Cast, tmp_path: Path) -> None:
 def test_another_backup_is_not_the_one(cast: Cast, tmp_path: Path) -> None:
     restore(backup_of(cast, tmp_path), replace=True)
     other = back_up(actor=OPERATOR, path=tmp_path / "other.kbk").path
-    assert "trail: no seam in the trail names this file" in doubts(other)
+    assert "trail: no discontinuity in the trail names this file" in doubts(other)
 
 
 def test_a_drill_restores_elsewhere_and_touches_nothing(db: None, tmp_path: Path) -> None:

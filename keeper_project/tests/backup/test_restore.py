@@ -135,14 +135,14 @@ def test_the_seam_names_the_backup(
     cast: Cast, tmp_path: Path, events: Callable[..., list[AuditEvent]]
 ) -> None:
     done = restore(backup_of(cast, tmp_path), replace=True)
-    (seam,) = events("deployment.restore")
-    told = json.loads(seam.details)
-    assert seam.object_uuid == done.proof.manifest.backup
+    (discontinuity,) = events("deployment.restore")
+    told = json.loads(discontinuity.details)
+    assert discontinuity.object_uuid == done.proof.manifest.backup
     assert (told["sha256"], told["suspended"]["target"]) == (done.proof.digest, 1)
-    assert seam.sequence > done.proof.manifest.heads["system"].sequence
+    assert discontinuity.sequence > done.proof.manifest.heads["system"].sequence
     out = StringIO()
     call_command("verify_audit", stdout=out)
-    assert f"from backup {seam.object_uuid}" in out.getvalue()
+    assert f"from backup {discontinuity.object_uuid}" in out.getvalue()
 
 
 @every_database

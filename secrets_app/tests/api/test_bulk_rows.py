@@ -163,7 +163,7 @@ VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(-1, 3), st.just(MAX_ID + 1), st.floats(), st.text(max_size=3),
     st.lists(st.text(max_size=2), max_size=2), st.sampled_from(["TEXT", "api-key", " json ", "certificate"]),
 )  # fmt: skip
-NAMES = ["name", "value", "secret_type", "environment_id", "comment", "tags", "resolves_references", "x"]
+NAMES = ["name", "value", "secret_type", "environment_id", "comment", "tags", "uses_references", "x"]
 LIKELY = st.fixed_dictionaries(
     {"name": st.text(), "value": st.text(), "secret_type": st.sampled_from(["TEXT", "text", "SSH_KEY"])},
     optional={"environment_id": st.integers(-1, 9), "comment": st.text(max_size=3)},

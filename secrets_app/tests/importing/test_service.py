@@ -362,10 +362,10 @@ def test_the_parser_and_the_plan_agree_on_places(cast: Cast) -> None:
 
 def test_what_is_imported_never_becomes_a_reference(cast: Cast) -> None:
     keep(cast, "source")
-    keep(cast, "resolving", "${development/source}", resolves_references=True)
+    keep(cast, "resolving", "${development/source}", uses_references=True)
     actor = cast.principal(cast.alice)
     given = entries(new="${development/source}", resolving="x${development/source}")
     _, results = import_entries(actor=actor, environment=cast.development, entries=given)
     assert {result.name: result.done for result in results} == {"new": True, "resolving": False}
-    assert not Secret.objects.get(name="new").resolves_references
+    assert not Secret.objects.get(name="new").uses_references
     assert value_of(cast, "resolving") == "${development/source}"

@@ -63,6 +63,24 @@ def carried(cast: Cast, approval: Approval) -> Any:
     return approvals.carry_out(actor=cast.principal(cast.bob), approval=approval)
 
 
+def test_a_request_stores_the_use_of_references_by_its_first_name_and_carries_it_out(
+    cast: Cast, secret: Secret
+) -> None:
+    source = keep(cast, "source", "text", environment=cast.development)
+    Membership.objects.create(environment=cast.development, user=cast.bob, role=Role.EDITOR)
+    with pytest.raises(ApprovalNeeded) as raised:
+        write.update(
+            actor=cast.principal(cast.bob),
+            secret=fresh(secret),
+            value=f"${{development/{source.name}}}",
+            uses_references=True,
+        )
+    asked = Approval.objects.select_related("environment").get(pk=raised.value.approval)
+    assert asked.arguments["metadata"] == {"resolves_references": True}
+    carried(cast, approvals.approve(actor=cast.principal(cast.erin), approval=asked))
+    assert fresh(secret).uses_references
+
+
 def test_nobody_approves_their_own(cast: Cast, secret: Secret, events: Callable[..., list[Any]]) -> None:
     asked = ask(cast, secret, actor=cast.principal(cast.alice))
     with pytest.raises(Forbidden):
@@ -76,7 +94,7 @@ def test_who_does_not_manage_the_environment_does_not_approve(cast: Cast, secret
     with pytest.raises((Forbidden, Invisible)):
         approvals.approve(actor=cast.principal(getattr(cast, who)), approval=asked)
     asked.refresh_from_db()
-    assert asked.state == ApprovalState.ASKED
+    assert asked.state == ApprovalState.PENDING
 
 
 @pytest.mark.parametrize("role", ["manager", "admin"])
@@ -130,8 +148,8 @@ def test_the_same_act_repeated_by_its_requester_carries_it_out(cast: Cast, secre
     approval = approved(cast, secret)
     write.update(actor=cast.principal(cast.bob), secret=fresh(secret), value=NEW)
     approval.refresh_from_db()
-    assert (approval.state, PendingValue.objects.count()) == (ApprovalState.CARRIED_OUT, 0)
-    assert ask(cast, secret, "a third").state == ApprovalState.ASKED
+    assert (approval.state, PendingValue.objects.count()) == (ApprovalState.EXECUTED, 0)
+    assert ask(cast, secret, "a third").state == ApprovalState.PENDING
 
 
 def test_an_approver_who_lost_the_role_a_second_ago_counts_no_more(cast: Cast, secret: Secret) -> None:
@@ -375,17 +393,17 @@ def test_the_api_answers_202_and_leads_to_the_request(
     response = bob.put(path, {"value": NEW}, content_type="application/json")
     assert response.status_code == 202
     place = response["Location"]
-    assert bob.get(place).json()["state"] == "asked"
+    assert bob.get(place).json()["state"] == "pending"
     assert NEW not in bob.get(place).content.decode()
     assert bob.post(f"{place}/approve", {}, content_type="application/json").status_code == 403
     decided = erin.post(f"{place}/approve", {"comment": "fine"}, content_type="application/json")
     assert (decided.status_code, decided.json()["decided_by"]) == (200, "erin")
     assert erin.post(f"{place}/carry-out").status_code == 403
     done = bob.post(f"{place}/carry-out")
-    assert (done.status_code, done.json()["approval"]["state"]) == (200, "carried_out")
+    assert (done.status_code, done.json()["approval"]["state"]) == (200, "executed")
     assert bob.get(path).json()["value"] == NEW
     assert bob.post(f"{place}/carry-out").status_code == 409
-    assert len(bob.get("/api/approvals?state=carried_out").json()["results"]) == 1
+    assert len(bob.get("/api/approvals?state=executed").json()["results"]) == 1
 
 
 def test_a_principal_asked_again_carries_no_approval(cast: Cast, secret: Secret) -> None:

@@ -27,11 +27,11 @@ class ReferencePanel:
         places = [Place(row.environment, row.name) for row in secret.references.all()]
         named = _named(actor, places) if places else {}
         followers = _followers(actor, secret)
-        if not (secret.resolves_references or followers):
+        if not (secret.uses_references or followers):
             return None
         return {
             "template": "secrets_app/_reference_panel.html",
-            "resolves": secret.resolves_references,
+            "resolves": secret.uses_references,
             "sources": [_row(place, named[place].pk) for place in places if place in named],
             "hidden": sum(place not in named for place in places),
             "followers": followers,

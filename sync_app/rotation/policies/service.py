@@ -66,7 +66,7 @@ def create(
     require(actor=actor, action=Action.ROTATION_CREATE, environment=environment, name=secret.name)
     require_readable(actor=actor, secret=secret)
     require_living_secret(secret)
-    if secret.resolves_references:
+    if secret.uses_references:
         raise RotationConflict("the secret resolves references: what is rotated is the whole value")
     number = secret.current_number
     _tried(actor, policy, made(rotator, settings=settings, credentials=credentials), Action.ROTATION_CREATE)
@@ -77,7 +77,7 @@ def create(
     try:
         with transaction.atomic():
             stored = Secret.objects.select_for_update().get(pk=secret.pk)
-            if not stored.live or stored.current_number != number or stored.resolves_references:
+            if not stored.live or stored.current_number != number or stored.uses_references:
                 raise RotationConflict(_MOVED)
             refuse_shared_logins(policy, actor=actor)
             policy.save(force_insert=True)

@@ -51,7 +51,7 @@ class References(Stage):
             name=name,
             value=value,
             secret_type=fields.pop("secret_type", SecretType.TEXT),
-            resolves_references=True,
+            uses_references=True,
         )
         return secret
 
@@ -140,7 +140,7 @@ def test_what_is_taken_in_stays_literal(stage: References) -> None:
     stage.refer("app/url", ADDRESS)
     stage.sync()
     assert stage.value("app/theirs") == "${production/db/password}"
-    assert not stage.secret("app/theirs").resolves_references
+    assert not stage.secret("app/theirs").uses_references
     # Neither is anything taken into one that resolves.
     stage.edit("app/url", "${production/db/password}")
     plan = stage.sync()
@@ -304,12 +304,12 @@ def test_a_circle_is_refused_when_written(stage: References) -> None:
 def test_the_choice_needs_the_value_and_a_type_that_has_room_for_it(stage: References) -> None:
     secret = stage.keep("app/url", ADDRESS)
     with pytest.raises(InvalidInput, match="Give the value along"):
-        write.update(actor=stage.alice, secret=secret, resolves_references=True)
+        write.update(actor=stage.alice, secret=secret, uses_references=True)
     with pytest.raises(InvalidInput, match="Only passwords"):
         stage.refer("app/yaml", "a: b", secret_type=SecretType.YAML)
-    changed = write.update(actor=stage.alice, secret=secret, value=ADDRESS, resolves_references=True)
-    assert changed.resolves_references
-    write.update(actor=stage.alice, secret=changed, resolves_references=False)
+    changed = write.update(actor=stage.alice, secret=secret, value=ADDRESS, uses_references=True)
+    assert changed.uses_references
+    write.update(actor=stage.alice, secret=changed, uses_references=False)
     assert not Reference.objects.exists()
 
 

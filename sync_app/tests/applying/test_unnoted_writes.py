@@ -279,7 +279,7 @@ def test_what_was_filled_in_is_known_by_the_version_alone(stage: Stage, killed: 
             name="one",
             value=value,
             secret_type=SecretType.TEXT,
-            resolves_references=True,
+            uses_references=True,
         )
 
     refer("1 ${development/host}")

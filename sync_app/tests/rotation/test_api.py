@@ -43,7 +43,7 @@ def test_a_policy_is_made_tried_rotated_and_never_answers_a_credential(
     status, refused = post(manager, POLICIES, {**body, "credentials": {"username": "u", "password": "wrong"}})
     assert (status, RotationPolicy.objects.count()) == (502, 0)
     status, made = post(manager, POLICIES, body)
-    assert (status, made["secret"], made["cron"], made["genuine"]) == (201, "app/db", "0 3 * * sun", True)
+    assert (status, made["secret"], made["cron"], made["verified"]) == (201, "app/db", "0 3 * * sun", True)
     path = f"{POLICIES}/{made['id']}"
     assert post(manager, f"{path}/dry-run")[1]["ok"] is True
     status, rotation = post(manager, f"{path}/rotate", {"reason": "new colleague"})

@@ -187,7 +187,7 @@ def test_a_rotation_waits_for_a_target_where_an_older_login_is_filled_in(
             name=name,
             secret_type=SecretType.TEXT,
             value=value,
-            resolves_references=True,
+            uses_references=True,
         )
     target = made(cast, aws, scope="app/url")
     deliver(cast, target)
@@ -211,7 +211,7 @@ def test_a_target_of_another_environment_is_not_named_and_one_that_gets_nothing_
         name="url",
         secret_type=SecretType.TEXT,
         value="${development/app/db}",
-        resolves_references=True,
+        uses_references=True,
     )
     target = made(cast, vault, environment=cast.production)
     given = consents.give(actor=cast.principal(cast.alice), environment=cast.development, target=target)

@@ -81,7 +81,7 @@ DOORS: dict[str, Callable[[Cast, Secret, str], object]] = {
         actor=cast.principal(cast.alice),
         secret=secret,
         value=read.reveal(actor=cast.principal(cast.alice), secret=secret).value,
-        resolves_references=True,
+        uses_references=True,
     ),
     "update": lambda cast, secret, value: write.update(
         actor=cast.principal(cast.alice), secret=secret, value=value, expected=secret.etag
@@ -140,7 +140,7 @@ def test_what_a_second_person_approved_before_there_was_a_policy_is_refused_when
 
 
 def test_a_secret_that_resolves_references_is_put_under_no_policy(cast: Cast, generated: World) -> None:
-    secret = made_secret(cast, generated, resolves_references=True)
+    secret = made_secret(cast, generated, uses_references=True)
     with pytest.raises(RotationConflict):
         made_policy(cast, generated, secret=secret)
 

@@ -35,9 +35,9 @@ def form_of(environment: Environment, **fields: str) -> dict[str, str]:
 def test_the_form_makes_a_secret_that_resolves(cast: Cast, signed_in: SignedIn) -> None:
     source = keep(cast, "db/password", environment=cast.production)
     browser = signed_in(cast.alice)
-    browser.post(reverse("secret-new"), form_of(cast.development, resolves_references="on"))
+    browser.post(reverse("secret-new"), form_of(cast.development, uses_references="on"))
     secret = Secret.objects.get(name="app/url")
-    assert secret.resolves_references
+    assert secret.uses_references
     page = browser.get(reverse("secret-detail", args=[secret.pk])).content.decode()
     assert reverse("secret-detail", args=[source.pk]) in page
     back = browser.get(reverse("secret-detail", args=[source.pk])).content.decode()
@@ -46,16 +46,16 @@ def test_the_form_makes_a_secret_that_resolves(cast: Cast, signed_in: SignedIn) 
     # Saving the form without a value keeps the choice and the references.
     browser.post(
         reverse("secret-edit", args=[secret.pk]),
-        form_of(cast.development, resolves_references="on", value="", description="new"),
+        form_of(cast.development, uses_references="on", value="", description="new"),
     )
     assert Secret.objects.get(name="app/url").resolves_as == secret.resolves_as
     browser.post(reverse("secret-edit", args=[secret.pk]), form_of(cast.development, value=""))
-    assert not Secret.objects.get(name="app/url").resolves_references
+    assert not Secret.objects.get(name="app/url").uses_references
 
 
 def test_who_may_not_see_a_secret_does_not_learn_its_name(cast: Cast, signed_in: SignedIn) -> None:
     source = keep(cast, "db/password", environment=cast.production)
-    keep(cast, "app/url", "${production/db/password}", resolves_references=True)
+    keep(cast, "app/url", "${production/db/password}", uses_references=True)
     secret = Secret.objects.get(name="app/url")
     page = signed_in(cast.vera).get(reverse("secret-detail", args=[secret.pk])).content.decode()
     assert "1 that is gone or that you may not see" in page
@@ -64,9 +64,7 @@ def test_who_may_not_see_a_secret_does_not_learn_its_name(cast: Cast, signed_in:
 
 
 def test_a_refused_reference_is_said_beside_the_value(cast: Cast, signed_in: SignedIn) -> None:
-    answer = signed_in(cast.erin).post(
-        reverse("secret-new"), form_of(cast.development, resolves_references="on")
-    )
+    answer = signed_in(cast.erin).post(reverse("secret-new"), form_of(cast.development, uses_references="on"))
     assert answer.status_code == 422
     assert "you may not reveal it" in answer.content.decode()
 
@@ -91,12 +89,12 @@ def test_the_api_does_the_same(cast: Cast, signed_in: SignedIn, target: Target) 
     client = signed_in(cast.alice)
     body = {"environment_id": cast.development.pk, "name": "a", "secret_type": "TEXT", "value": "x"}
     made = client.post(
-        reverse("api-secrets"), body | {"resolves_references": True}, content_type="application/json"
+        reverse("api-secrets"), body | {"uses_references": True}, content_type="application/json"
     )
-    assert (made.status_code, made.json()["resolves_references"]) == (201, True)
+    assert (made.status_code, made.json()["uses_references"]) == (201, True)
     bulk = client.post(
         reverse("api-secrets-bulk"),
-        {"secrets": [body | {"name": "b", "resolves_references": True}]},
+        {"secrets": [body | {"name": "b", "uses_references": True}]},
         content_type="application/json",
     )
     assert bulk.status_code == 400
