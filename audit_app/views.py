@@ -19,9 +19,9 @@ from audit_app.interfaces.pagination import list_paginator
 from audit_app.models import AuditEvent, ReadManifestItem
 from audit_app.queries import search
 from audit_app.queries.access_log import record_view, viewed_event
-from audit_app.queries.search import versions_read
+from audit_app.queries.search import read_versions
 from audit_app.recording import event_store
-from audit_app.verification.stream_walker import digest_of_stored, is_authentic
+from audit_app.verification.stream_walker import digest_of_stored, has_valid_mac
 
 # Of what a read of many took along, so much is shown.
 SHOWN: Final = 500
@@ -100,7 +100,7 @@ def activity(request: HttpRequest) -> HttpResponse:
     paginator = list_paginator()
     rows = paginator.paginate_queryset(search.events(viewer=viewer, **wanted), request, view=EventOrder())
     about = wanted["object_name"]
-    numbers = versions_read(rows, name=about) if about else {}
+    numbers = read_versions(rows, name=about) if about else {}
     places = {} if wanted["environment"] else _places(named)
     context = {
         "events": [(event, numbers.get(event.pk, ()), places.get(event.stream, "")) for event in rows],
@@ -159,7 +159,7 @@ def _items(event: AuditEvent) -> list[ReadManifestItem]:
 
 def _is_genuine(event: AuditEvent, items: list[ReadManifestItem]) -> bool:
     links = event_store.links(event.stream, after=event.sequence - 1, until=event.sequence, limit=1)
-    if not links or not is_authentic(links[0]):
+    if not links or not has_valid_mac(links[0]):
         return False
     read = ((str(item.secret_uuid), item.number, item.name) for item in items)
     return event.manifest is None or digest_of_stored(read) == event.manifest.digest

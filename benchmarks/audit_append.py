@@ -11,7 +11,7 @@ from benchmarks.stage import CLIENTS, MARIADB, SQLITE, Stage
 from benchmarks.table import Comparison, Figure, Row, Target
 
 if TYPE_CHECKING:
-    from audit_app.recording.recorder import Draft
+    from audit_app.recording.recorder import EventDraft
 
 TARGETS = {SQLITE: Target(0.8, 1.0), MARIADB: Target(0.3, 1.0)}
 VERIFIED = {SQLITE: 100_000, MARIADB: 80_000}
@@ -131,12 +131,12 @@ def _append_plain() -> None:
     )
 
 
-def _draft(stream: str) -> "Draft":
+def _draft(stream: str) -> "EventDraft":
     from audit_app.events import actors  # noqa: PLC0415
     from audit_app.events.actions import Action  # noqa: PLC0415
-    from audit_app.recording.recorder import AuditObject, Draft  # noqa: PLC0415
+    from audit_app.recording.recorder import AuditObject, EventDraft  # noqa: PLC0415
 
-    return Draft(
+    return EventDraft(
         actor=actors.Actor(
             kind=actors.ActorKind.TOKEN,
             uuid=uuid4(),

@@ -51,10 +51,10 @@ def measure(*, rounds: int) -> dict[str, list[float]]:
 
 
 def _resealed_per_second(environment: "Environment", batch: int) -> float:
-    from secrets_app.key_operations.reencrypt import reseal  # noqa: PLC0415 - Django must be set up
+    from secrets_app.key_operations.reencrypt import reencrypt  # noqa: PLC0415 - Django must be set up
 
     started = time.perf_counter()
-    result = reseal(environment, progress=lambda *_: None, batch_size=batch)
+    result = reencrypt(environment, progress=lambda *_: None, batch_size=batch)
     if result is None or result.broken or not result.values:
         raise RuntimeError(f"not every value was sealed again: {result}")
     return result.values / (time.perf_counter() - started)

@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from audit_app.events.actions import Action
 from environments_app.access_requests import decisions
-from environments_app.approvals.executors import Done
+from environments_app.approvals.executors import ExecutionResult
 from environments_app.authorization.policy import Principal
 from environments_app.environments import groups, memberships
 from environments_app.environments import service as environments
@@ -23,7 +23,7 @@ from environments_app.tokens.service import Lifetime
 _GONE: Final = "What this was about is not there any more."
 
 
-class AccessOwner:
+class AccessApprovalExecutor:
     """Does what widens access, and un-protects; nothing of it is secret, so that nothing is kept."""
 
     @property
@@ -31,7 +31,7 @@ class AccessOwner:
         """The acts that this app carries out."""
         return frozenset(_ACTS)
 
-    def carry_out(self, *, actor: Principal, approval: Approval) -> Done:
+    def carry_out(self, *, actor: Principal, approval: Approval) -> ExecutionResult:
         """Do what was approved; raises what the use case raises."""
         return _ACTS[Action(approval.action)](actor, approval)
 
@@ -39,7 +39,7 @@ class AccessOwner:
         """Do nothing: the request itself holds it all."""
 
 
-def _grant(actor: Principal, approval: Approval) -> Done:
+def _grant(actor: Principal, approval: Approval) -> ExecutionResult:
     if "request" in approval.arguments:
         return _grant_asked(actor, approval)
     given = _given(approval)
@@ -51,31 +51,33 @@ def _grant(actor: Principal, approval: Approval) -> Done:
         group=_group(group) if group else None,
         **given,
     )
-    return Done(sentence="The access was granted.")
+    return ExecutionResult(sentence="The access was granted.")
 
 
-def _grant_asked(actor: Principal, approval: Approval) -> Done:
+def _grant_asked(actor: Principal, approval: Approval) -> ExecutionResult:
     given = dict(approval.arguments)
     del given["asked_by"]
     rows = AccessRequest.objects.select_related("environment", "requester")
     request = rows.filter(pk=given.pop("request"), environment=approval.environment).first()
     if request is None:
         raise ApprovalVoid(_GONE)
-    decisions.grant(actor=actor, request=request, **given)
-    return Done(sentence="The access was granted.", link=reverse("access-request-detail", args=[request.pk]))
+    decisions.approve(actor=actor, request=request, **given)
+    return ExecutionResult(
+        sentence="The access was granted.", link=reverse("access-request-detail", args=[request.pk])
+    )
 
 
-def _change(actor: Principal, approval: Approval) -> Done:
+def _change(actor: Principal, approval: Approval) -> ExecutionResult:
     given = _given(approval)
     rows = Membership.objects.select_related("environment", "user", "group")
     membership = rows.filter(pk=given.pop("membership"), environment=approval.environment).first()
     if membership is None:
         raise ApprovalVoid(_GONE)
     memberships.change_membership(actor=actor, membership=membership, **given)
-    return Done(sentence="The access was changed.")
+    return ExecutionResult(sentence="The access was changed.")
 
 
-def _issue(actor: Principal, approval: Approval) -> Done:
+def _issue(actor: Principal, approval: Approval) -> ExecutionResult:
     if "rotates" in approval.arguments:
         return _rotate(actor, approval)
     given = dict(approval.arguments)
@@ -85,35 +87,35 @@ def _issue(actor: Principal, approval: Approval) -> Done:
     elif given["expires_at"]:
         given["expires_at"] = datetime.fromisoformat(given["expires_at"])
     token, text = tokens.issue(actor=actor, environment=approval.environment, **given)
-    return Done(sentence=f"The token {token.name} was issued.", plaintext=text)
+    return ExecutionResult(sentence=f"The token {token.name} was issued.", plaintext=text)
 
 
-def _rotate(actor: Principal, approval: Approval) -> Done:
+def _rotate(actor: Principal, approval: Approval) -> ExecutionResult:
     rows = ServiceToken.objects.select_related("environment")
     old = rows.filter(pk=approval.arguments["rotates"], environment=approval.environment).first()
     if old is None:
         raise ApprovalVoid(_GONE)
     overlap = timedelta(seconds=approval.arguments["overlap"])
     token, text = tokens_rotation.rotate(actor=actor, token=old, overlap=overlap)
-    return Done(sentence=f"The token {token.name} has a successor.", plaintext=text)
+    return ExecutionResult(sentence=f"The token {token.name} has a successor.", plaintext=text)
 
 
-def _update(actor: Principal, approval: Approval) -> Done:
+def _update(actor: Principal, approval: Approval) -> ExecutionResult:
     stored = environments.update_environment(
         actor=actor, environment=approval.environment, **dict(approval.arguments)
     )
-    return Done(sentence=" ".join(["The settings were saved.", *stored.warnings]))
+    return ExecutionResult(sentence=" ".join(["The settings were saved.", *stored.warnings]))
 
 
-def _join(actor: Principal, approval: Approval) -> Done:
+def _join(actor: Principal, approval: Approval) -> ExecutionResult:
     given = approval.arguments
     groups.add_to_group(actor=actor, user=_user(given["user"]), group=_group(given["group"]))
-    return Done(sentence="The person belongs to the group now.")
+    return ExecutionResult(sentence="The person belongs to the group now.")
 
 
-def _map(actor: Principal, approval: Approval) -> Done:
+def _map(actor: Principal, approval: Approval) -> ExecutionResult:
     group_mapping.map_group(actor=actor, environment=approval.environment, **dict(approval.arguments))
-    return Done(sentence="The group grants the role from the next sign-in on.")
+    return ExecutionResult(sentence="The group grants the role from the next sign-in on.")
 
 
 def _given(approval: Approval) -> dict[str, Any]:
@@ -137,7 +139,7 @@ def _group(name: str) -> Group:
     return group
 
 
-_ACTS: Final[Mapping[Action, Callable[[Principal, Approval], Done]]] = {
+_ACTS: Final[Mapping[Action, Callable[[Principal, Approval], ExecutionResult]]] = {
     Action.MEMBER_GRANT: _grant,
     Action.MEMBER_CHANGE: _change,
     Action.TOKEN_ISSUE: _issue,

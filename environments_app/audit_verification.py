@@ -13,7 +13,7 @@ from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.check_registry import Problem, run_checks
 from audit_app.models import deployment_uuid
 from audit_app.recording.recorder import AuditObject, commit_record
-from audit_app.verification.stream_walker import Tally
+from audit_app.verification.stream_walker import VerificationStats
 from environments_app.authorization.policy import Principal, require
 
 # What is shown; the command lists all.
@@ -32,7 +32,7 @@ class Verification:
     """What a verification went through and found, at most MOST_PROBLEMS."""
 
     extent: Extent
-    tally: Tally
+    tally: VerificationStats
     problems: Sequence[Problem]
     discontinuities: Sequence[Discontinuity] = ()
 
@@ -48,7 +48,7 @@ def verify_trail(*, actor: Principal, extent: Extent) -> Verification:
     Raises Forbidden unless the actor administers Keeper.
     """
     require(actor=actor, action=Action.TRAIL_VERIFY, environment=None)
-    tally = Tally()
+    tally = VerificationStats()
     problems = list(islice(_problems(extent, tally), MOST_PROBLEMS))
     commit_record(
         actor=actor,
@@ -63,7 +63,7 @@ def verify_trail(*, actor: Principal, extent: Extent) -> Verification:
     )
 
 
-def _problems(extent: Extent, tally: Tally) -> Iterator[Problem]:
+def _problems(extent: Extent, tally: VerificationStats) -> Iterator[Problem]:
     if extent is Extent.SINCE_CHECKPOINT:
         return since_checkpoint(tally=tally)
     return chain(whole_trail(tally=tally), run_checks())

@@ -91,4 +91,4 @@ def carry_out_backup_requests() -> None:
     """Make and prove the backups that people asked for."""
     with slot("backup") as is_free:
         if is_free:
-            requests.carry_out()
+            requests.run()

@@ -9,7 +9,7 @@ from django.urls import reverse
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.recording.recorder import commit_record
-from environments_app.approvals.executors import Done
+from environments_app.approvals.executors import ExecutionResult
 from environments_app.authorization.policy import Principal
 from environments_app.errors import ApprovalVoid
 from environments_app.models import Approval, Environment
@@ -21,7 +21,7 @@ from secrets_app.values.metadata import Metadata
 _GONE: Final = "What this was about is not there any more."
 
 
-class SecretsOwner:
+class SecretsApprovalExecutor:
     """Keeps proposed values sealed until their request is over."""
 
     @property
@@ -29,7 +29,7 @@ class SecretsOwner:
         """The acts that this app carries out."""
         return frozenset(_ACTS)
 
-    def carry_out(self, *, actor: Principal, approval: Approval) -> Done:
+    def carry_out(self, *, actor: Principal, approval: Approval) -> ExecutionResult:
         """Do what was approved; raises what the use case raises."""
         return _ACTS[Action(approval.action)](actor, approval)
 
@@ -38,7 +38,7 @@ class SecretsOwner:
         PendingValue.objects.filter(approval=approval).delete()
 
 
-def _create(actor: Principal, approval: Approval) -> Done:
+def _create(actor: Principal, approval: Approval) -> ExecutionResult:
     given = approval.arguments
     secret = write.create(
         actor=actor,
@@ -52,7 +52,7 @@ def _create(actor: Principal, approval: Approval) -> Done:
     return _done(f"{secret.name} was created.", secret)
 
 
-def _update(actor: Principal, approval: Approval) -> Done:
+def _update(actor: Principal, approval: Approval) -> ExecutionResult:
     given = approval.arguments
     secret = write.update(
         actor=actor,
@@ -66,13 +66,13 @@ def _update(actor: Principal, approval: Approval) -> Done:
     return _done(f"{secret.name} was saved.", secret)
 
 
-def _rollback(actor: Principal, approval: Approval) -> Done:
+def _rollback(actor: Principal, approval: Approval) -> ExecutionResult:
     number = approval.arguments["number"]
     secret = write.rollback(actor=actor, secret=_secret(approval), number=number, expected=approval.expected)
     return _done(f"The value of v{number} is current again, as v{secret.current_number}.", secret)
 
 
-def _rename(actor: Principal, approval: Approval) -> Done:
+def _rename(actor: Principal, approval: Approval) -> ExecutionResult:
     secret = lifecycle.rename(
         actor=actor,
         secret=_secret(approval),
@@ -82,30 +82,30 @@ def _rename(actor: Principal, approval: Approval) -> Done:
     return _done(f"The secret is called {secret.name} now.", secret)
 
 
-def _delete(actor: Principal, approval: Approval) -> Done:
+def _delete(actor: Principal, approval: Approval) -> ExecutionResult:
     secret = lifecycle.delete(actor=actor, secret=_secret(approval), expected=approval.expected)
     return _done(f"{secret.name} was deleted. It can be restored from its page.", secret)
 
 
-def _restore(actor: Principal, approval: Approval) -> Done:
+def _restore(actor: Principal, approval: Approval) -> ExecutionResult:
     secret = lifecycle.restore(actor=actor, secret=_secret(approval))
     return _done(f"{secret.name} was restored.", secret)
 
 
-def _purge(actor: Principal, approval: Approval) -> Done:
+def _purge(actor: Principal, approval: Approval) -> ExecutionResult:
     lifecycle.purge(actor=actor, secret=_secret(approval))
-    return Done(sentence=f"{approval.object_name} was destroyed.")
+    return ExecutionResult(sentence=f"{approval.object_name} was destroyed.")
 
 
-def _copy(actor: Principal, approval: Approval) -> Done:
+def _copy(actor: Principal, approval: Approval) -> ExecutionResult:
     return _done("The secret was copied.", transfer.copy(**_destination(actor, approval)))
 
 
-def _move(actor: Principal, approval: Approval) -> Done:
+def _move(actor: Principal, approval: Approval) -> ExecutionResult:
     return _done("The secret was moved.", transfer.move(**_destination(actor, approval)))
 
 
-def _create_many(actor: Principal, approval: Approval) -> Done:
+def _create_many(actor: Principal, approval: Approval) -> ExecutionResult:
     items = approval.arguments["items"]
     values = _values(actor, approval, len(items))
     secrets = bulk_create.create_many(
@@ -122,7 +122,7 @@ def _create_many(actor: Principal, approval: Approval) -> Done:
             for item, value in zip(items, values, strict=True)
         ],
     )
-    return Done(sentence=f"{len(secrets)} secrets were created.")
+    return ExecutionResult(sentence=f"{len(secrets)} secrets were created.")
 
 
 def _secret(approval: Approval) -> Secret:
@@ -179,11 +179,11 @@ def _metadata(given: Mapping[str, Any]) -> Metadata:
     return cast("Metadata", metadata)
 
 
-def _done(sentence: str, secret: Secret) -> Done:
-    return Done(sentence=sentence, link=reverse("secret-detail", args=[secret.pk]))
+def _done(sentence: str, secret: Secret) -> ExecutionResult:
+    return ExecutionResult(sentence=sentence, link=reverse("secret-detail", args=[secret.pk]))
 
 
-_ACTS: Final[Mapping[Action, Callable[[Principal, Approval], Done]]] = {
+_ACTS: Final[Mapping[Action, Callable[[Principal, Approval], ExecutionResult]]] = {
     Action.SECRET_CREATE: _create,
     Action.SECRET_UPDATE: _update,
     Action.SECRET_ROLLBACK: _rollback,

@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
 from environments_app.admin.base import ServiceAdmin
-from environments_app.admin.bulk_actions import act_on_each
+from environments_app.admin.bulk_actions import run_for_each
 from environments_app.errors import AccessError
 from secrets_app.errors import SecretError
 from sync_app.errors import SyncError
@@ -87,7 +87,7 @@ class TargetAdmin(ServiceAdmin):
     def _each(
         self, request: HttpRequest, chosen: QuerySet[Target], use_case: Callable[..., object], **told: str
     ) -> HttpResponse | None:
-        return act_on_each(self, request, chosen, use_case, takes="target", named=_target_name, **told)
+        return run_for_each(self, request, chosen, use_case, takes="target", named=_target_name, **told)
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Leave the sealed credentials in the database."""
@@ -214,7 +214,7 @@ class RotationPolicyAdmin(ServiceAdmin):
         **told: str,
     ) -> HttpResponse | None:
         rows = chosen.select_related("environment", "secret__environment")
-        return act_on_each(self, request, rows, use_case, takes="policy", named=_secret_name, **told)
+        return run_for_each(self, request, rows, use_case, takes="policy", named=_secret_name, **told)
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Leave the sealed credential in the database."""

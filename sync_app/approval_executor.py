@@ -6,7 +6,7 @@ from typing import Final
 from django.urls import reverse
 
 from audit_app.events.actions import Action
-from environments_app.approvals.executors import Done
+from environments_app.approvals.executors import ExecutionResult
 from environments_app.authorization.policy import Principal
 from environments_app.errors import ApprovalVoid
 from environments_app.models import Approval
@@ -30,7 +30,7 @@ class SyncOwner:
         """The acts that this app carries out."""
         return frozenset(_ACTS)
 
-    def carry_out(self, *, actor: Principal, approval: Approval) -> Done:
+    def carry_out(self, *, actor: Principal, approval: Approval) -> ExecutionResult:
         """Do what was approved; raises what the use case raises."""
         return _ACTS[Action(approval.action)](actor, approval)
 
@@ -38,7 +38,7 @@ class SyncOwner:
         """Do nothing: a plan holds no value."""
 
 
-def _apply(actor: Principal, approval: Approval) -> Done:
+def _apply(actor: Principal, approval: Approval) -> ExecutionResult:
     plan = (
         Plan.objects.select_related("target__environment")
         .filter(pk=approval.arguments["plan"], target__environment=approval.environment)
@@ -47,10 +47,12 @@ def _apply(actor: Principal, approval: Approval) -> Done:
     if plan is None:
         raise ApprovalVoid(_GONE)
     applying.request_apply(actor=actor, plan=plan)
-    return Done(sentence="The plan is being carried out.", link=reverse("plan-detail", args=[plan.pk]))
+    return ExecutionResult(
+        sentence="The plan is being carried out.", link=reverse("plan-detail", args=[plan.pk])
+    )
 
 
-def _resolve(actor: Principal, approval: Approval) -> Done:
+def _resolve(actor: Principal, approval: Approval) -> ExecutionResult:
     item = (
         PlanItem.objects.select_related("plan__target__environment")
         .filter(pk=approval.arguments["item"], plan__target__environment=approval.environment)
@@ -59,48 +61,50 @@ def _resolve(actor: Principal, approval: Approval) -> Done:
     if item is None:
         raise ApprovalVoid(_GONE)
     run = applying.resolve(actor=actor, item=item, choice=approval.arguments["choice"])
-    return Done(
+    return ExecutionResult(
         sentence="It is being settled as you chose.", link=reverse("target-detail", args=[run.target_id])
     )
 
 
-def _change(actor: Principal, approval: Approval) -> Done:
+def _change(actor: Principal, approval: Approval) -> ExecutionResult:
     rows = Target.objects.select_related("environment").filter(environment=approval.environment, live=True)
     target = rows.filter(pk=approval.arguments["target"]).first()
     if target is None:
         raise ApprovalVoid(_GONE)
     if "system" in approval.arguments:
         run = request_confirmation(actor=actor, target=target, system=approval.arguments["system"])
-        return Done(
+        return ExecutionResult(
             sentence="The system was confirmed, and a plan is being made.",
             link=reverse("target-detail", args=[run.target_id]),
         )
     targets.change(actor=actor, target=target, **approval.arguments["rules"])
-    return Done(sentence="The rules were changed.", link=reverse("target-detail", args=[target.pk]))
+    return ExecutionResult(
+        sentence="The rules were changed.", link=reverse("target-detail", args=[target.pk])
+    )
 
 
-def _rotate(actor: Principal, approval: Approval) -> Done:
+def _rotate(actor: Principal, approval: Approval) -> ExecutionResult:
     given = approval.arguments
     if "rotation" in given:
         return _decide(actor, approval)
     policy = _policy(approval)
     request_rotation(actor=actor, policy=policy, reason=given["reason"], emergency=given["emergency"])
-    return Done(sentence="The rotation has begun.")
+    return ExecutionResult(sentence="The rotation has begun.")
 
 
-def _decide(actor: Principal, approval: Approval) -> Done:
+def _decide(actor: Principal, approval: Approval) -> ExecutionResult:
     given = approval.arguments
     rows = Rotation.objects.select_related("policy__environment", "policy__secret__environment")
     rotation = rows.filter(pk=given["rotation"], policy__environment=approval.environment).first()
     if rotation is None:
         raise ApprovalVoid(_GONE)
     DECISIONS[Act(given["act"])](actor=actor, rotation=rotation)
-    return Done(sentence="The rotation goes on as you decided.")
+    return ExecutionResult(sentence="The rotation goes on as you decided.")
 
 
-def _resume(actor: Principal, approval: Approval) -> Done:
+def _resume(actor: Principal, approval: Approval) -> ExecutionResult:
     policies.resume(actor=actor, policy=_policy(approval))
-    return Done(sentence="The policy rotates from now on.")
+    return ExecutionResult(sentence="The policy rotates from now on.")
 
 
 def _policy(approval: Approval) -> RotationPolicy:
@@ -111,7 +115,7 @@ def _policy(approval: Approval) -> RotationPolicy:
     return policy
 
 
-_ACTS: Final[Mapping[Action, Callable[[Principal, Approval], Done]]] = {
+_ACTS: Final[Mapping[Action, Callable[[Principal, Approval], ExecutionResult]]] = {
     Action.TARGET_APPLY: _apply,
     Action.TARGET_ADOPT: _apply,
     Action.TARGET_REMOVE: _apply,

@@ -406,7 +406,7 @@ def ask_there(place: Scene, route: str) -> None:
     if "approval" in route:
         place.approval_id = ask(cast, place.environment)
     if "access-request" in route:
-        place.request_id = access_requests.ask(
+        place.request_id = access_requests.submit(
             actor=cast.principal(cast.bob), environment=place.environment.name, role="reader"
         ).pk
 

@@ -317,7 +317,7 @@ def approve(way: Way) -> None:
         asked = Approval.objects.select_related("environment").get(pk=raised.value.approval)
         way.get(reverse("approval-detail", args=[asked.pk]))
         if ending == "refused":
-            approvals.refuse(actor=way.cast.principal(way.cast.erin), approval=asked)
+            approvals.reject(actor=way.cast.principal(way.cast.erin), approval=asked)
             continue
         decided = approvals.approve(actor=way.cast.principal(way.cast.erin), approval=asked)
         approvals.carry_out(actor=way.alice, approval=decided)

@@ -14,7 +14,7 @@ from environments_app.access_requests import service as access_requests
 from environments_app.approvals import service as approvals
 from environments_app.authentication import mfa
 from environments_app.authentication.totp import renew_codes, seal_seed
-from environments_app.authorization.locked_row import apply_changes
+from environments_app.authorization.locked_row import set_fields
 from environments_app.errors import AccessError, ApprovalNeeded
 from environments_app.models import Approval, Membership, Role, SecondFactor, User, UserRole
 from environments_app.tests.cast import Cast
@@ -56,7 +56,7 @@ def test_a_request_is_decided_once(on_disk: None, cast: Cast, asked: Approval, e
     decided = only_one(
         at_once(
             lambda: approvals.approve(actor=alice, approval=asked),
-            lambda: approvals.refuse(actor=bob, approval=asked),
+            lambda: approvals.reject(actor=bob, approval=asked),
             lambda: approvals.approve(actor=bob, approval=asked),
         )
     )
@@ -65,15 +65,15 @@ def test_a_request_is_decided_once(on_disk: None, cast: Cast, asked: Approval, e
 
 
 def test_access_that_was_asked_for_is_granted_once(on_disk: None, cast: Cast, events: Events) -> None:
-    request = access_requests.ask(
+    request = access_requests.submit(
         actor=cast.principal(cast.charlie), environment="development", role="reader", minutes=60
     )
     Membership.objects.create(environment=cast.development, user=cast.root, role=Role.MANAGER)
     alice, root = cast.principal(cast.alice), cast.principal(cast.root)
     results = at_once(
-        lambda: decisions.grant(actor=alice, request=request),
-        lambda: decisions.grant(actor=root, request=request),
-        lambda: decisions.refuse(actor=root, request=request),
+        lambda: decisions.approve(actor=alice, request=request),
+        lambda: decisions.approve(actor=root, request=request),
+        lambda: decisions.reject(actor=root, request=request),
     )
     only_one(results)
     assert Membership.objects.filter(user=cast.charlie).count() <= 1
@@ -106,9 +106,9 @@ def test_the_last_two_administrators_do_not_take_the_role_from_each_other(
         # If each holds one row here, neither gets the other's: the database has to end one of them.
         with suppress(threading.BrokenBarrierError):
             both.wait(timeout=0.5)
-        return apply_changes(user, changes)
+        return set_fields(user, changes)
 
-    monkeypatch.setattr("environments_app.users.accounts.apply_changes", meet)
+    monkeypatch.setattr("environments_app.users.accounts.set_fields", meet)
     left = only_one(
         at_once(
             lambda: accounts.update_user(actor=root, user=other, role="user"),

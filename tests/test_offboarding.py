@@ -15,7 +15,7 @@ from environments_app.tests.cast import Cast
 from environments_app.tokens.service import issue
 from secrets_app.exposure import offboarding
 from secrets_app.exposure.known_values import Known
-from secrets_app.exposure.offboarding import Offboarded, dossier, offboard
+from secrets_app.exposure.offboarding import Offboarded, offboard, offboarding_report
 from secrets_app.models import Secret
 from secrets_app.services import write
 from secrets_app.services.lifecycle import delete
@@ -52,7 +52,7 @@ def test_it_finds_what_they_saw_and_what_of_it_stands(cast: Cast, known: dict[st
     reveal_environment(actor=cast.principal(cast.erin), environment=cast.development, prefix="along")
     # Who else read, or failed to, is no matter of erin's.
     reveal(actor=cast.principal(cast.bob), secret=known["never"])
-    found = dossier(actor=cast.principal(cast.root), user=cast.erin)
+    found = offboarding_report(actor=cast.principal(cast.root), user=cast.erin)
     assert names(list(found.known)) == ["alone", "along", "before", "gone", "replaced", "written"]
     assert names(found.standing) == ["alone", "along", "before", "written"]
     assert {each.secret.name: each.numbers for each in found.known}["written"] == (2,)
@@ -75,7 +75,7 @@ def test_one_act_disables_and_queues(
     assert told["environment"] == '{"due":["alone","before","written"]}'
     assert '"marked":3' in told["system"]
     # What they could read is still to be seen, and a new value takes the mark away.
-    assert dossier(actor=cast.principal(cast.root), user=cast.erin).could_read
+    assert offboarding_report(actor=cast.principal(cast.root), user=cast.erin).could_read
     change(cast, due.get(name="alone"), "new")
     assert Secret.objects.get(name="alone").rotation_due_at is None
 
@@ -102,7 +102,7 @@ def test_the_queue_of_the_settings_brings_policies_forward(cast: Cast) -> None:
 
 
 def test_it_is_for_administrators_who_signed_in_of_late(cast: Cast) -> None:
-    for act in (dossier, offboard):
+    for act in (offboarding_report, offboard):
         with pytest.raises(Forbidden):
             act(actor=cast.principal(cast.alice), user=cast.erin)
     root = cast.principal(cast.root)

@@ -16,7 +16,7 @@ from audit_app.models import AuditEvent
 from audit_app.retention.prune import prune
 from environments_app.tests.cast import Cast
 from keeper_project.tests.backup.making import furnish
-from secrets_app.exposure.offboarding import dossier
+from secrets_app.exposure.offboarding import offboarding_report
 from secrets_app.models import Secret
 from secrets_app.services import read
 from sync_app.rotation.execution.compromise_response import exposed_to
@@ -53,5 +53,5 @@ def test_old_reads_go_and_nothing_forgets_what_stands(
 
 def everything_that_asks(cast: Cast) -> list[object]:
     root = cast.principal(cast.root)
-    known = [dossier(actor=root, user=user).known for user in (cast.bob, cast.erin, cast.alice)]
+    known = [offboarding_report(actor=root, user=user).known for user in (cast.bob, cast.erin, cast.alice)]
     return [*known, *(exposed_to(user.uuid) for user in (cast.bob, cast.erin))]

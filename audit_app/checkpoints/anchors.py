@@ -22,7 +22,7 @@ from audit_app.interfaces.keyring import keyring
 from audit_app.models import AuditEvent, Checkpoint, SinkState, deployment_uuid
 from audit_app.recording import event_store
 from audit_app.sinks.registry import checkpoint_sinks
-from audit_app.verification.stream_walker import is_authentic
+from audit_app.verification.stream_walker import has_valid_mac
 
 # A pass each minute delivers what was signed; what a sink lacks for longer, it lacks.
 _DELIVERED_WITHIN: Final = timedelta(minutes=10)
@@ -38,7 +38,7 @@ class Anchor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loss:
+class SinkRollback:
     """A sink that holds less than it took: it was emptied or shortened, or is another one here."""
 
     sink: str
@@ -62,7 +62,7 @@ class ReadBack:
 
     anchors: Sequence[Anchor]
     problems: Sequence[Problem]
-    losses: Sequence["Loss"] = ()
+    losses: Sequence["SinkRollback"] = ()
     # Sinks that lack what was signed long ago, whatever is noted of what they took.
     lacking: Sequence[Problem] = ()
 
@@ -72,7 +72,7 @@ class ReadBack:
         return max(self.anchors, key=lambda anchor: anchor.checkpoint.number, default=None)
 
 
-def read_back(*, thorough: bool = False) -> ReadBack:
+def fetch_anchors(*, thorough: bool = False) -> ReadBack:
     """Ask every sink that can be read for its newest checkpoint; goes over the network.
 
     `thorough` has each look through all that it holds.
@@ -81,7 +81,7 @@ def read_back(*, thorough: bool = False) -> ReadBack:
     asked, down = 0, []
     anchors: list[Anchor] = []
     problems: list[Problem] = []
-    losses: list[Loss] = []
+    losses: list[SinkRollback] = []
     lacking: list[Problem] = []
     # Before any is asked: what another worker delivers in the meantime is no loss.
     taken, due = _taken(), _due()
@@ -96,7 +96,7 @@ def read_back(*, thorough: bool = False) -> ReadBack:
                 anchors.append(Anchor(checkpoint=found, sink=sink.name))
             holds = found.number if found else 0
             if holds < taken.get(sink.name, 0):
-                losses.append(Loss(sink=sink.name, taken=taken[sink.name], holds=holds))
+                losses.append(SinkRollback(sink=sink.name, taken=taken[sink.name], holds=holds))
             elif holds < due:
                 lacking.append(_lacks(sink.name, holds, due))
         except SinkDown as error:
@@ -148,7 +148,7 @@ def _genuine(line: bytes) -> SignedCheckpoint:
     return found
 
 
-def contradictions(anchors: Sequence[Anchor]) -> Iterator[Problem]:
+def divergent_anchors(anchors: Sequence[Anchor]) -> Iterator[Problem]:
     """Yield each anchor that the stored checkpoints do not lead to, unless an operator resumed from it."""
     for anchor in anchors:
         number, digest = anchor.checkpoint.number, anchor.checkpoint.digest
@@ -188,7 +188,7 @@ def resumptions() -> Iterator[Resumption]:
     for sequence in events.order_by("sequence").values_list("sequence", flat=True):
         for link in event_store.links(streams.SYSTEM, after=sequence - 1, until=sequence, limit=1):
             said = parsed_details(link.fields.details)
-            if is_authentic(link) and isinstance(said.get("digest"), str):
+            if has_valid_mac(link) and isinstance(said.get("digest"), str):
                 yield Resumption(
                     sequence=sequence,
                     number=said["anchor"],

@@ -8,7 +8,7 @@ from audit_app.crypto.canonical_json import parsed_details
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
-from audit_app.verification.prune_records import Cut, cuts_of, newest_cuts
+from audit_app.verification.prune_records import PruneRecord, newest_prune_records, prune_records_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +34,14 @@ def discontinuities() -> Iterator[Discontinuity]:
             sequence=resumed.sequence,
             message=f"signing went on without checkpoint {resumed.number}: {resumed.reason}",
         )
-    for stream in sorted(newest_cuts()):
+    for stream in sorted(newest_prune_records()):
         yield from _cuts(stream)
 
 
 def _cuts(stream: str) -> Iterator[Discontinuity]:
     """Yield a discontinuity a bundle: a cut is made in several steps, so that writers wait for none."""
-    parts: dict[str, list[Cut]] = {}
-    for cut in cuts_of(stream):
+    parts: dict[str, list[PruneRecord]] = {}
+    for cut in prune_records_of(stream):
         parts.setdefault(cut.sha256, []).append(cut)
     for steps in parts.values():
         first, last = steps[0], steps[-1]

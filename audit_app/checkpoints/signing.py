@@ -13,7 +13,7 @@ from typing import Final
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from audit_app.checkpoints.anchors import Loss, ReadBack, contradictions, is_resumed, read_back
+from audit_app.checkpoints.anchors import ReadBack, SinkRollback, divergent_anchors, fetch_anchors, is_resumed
 from audit_app.crypto.checkpoint_statement import (
     GENESIS,
     Head,
@@ -32,9 +32,9 @@ from audit_app.interfaces.alerts import trail_alerts
 from audit_app.interfaces.keyring import keyring
 from audit_app.models import Checkpoint, SinkState, deployment_uuid
 from audit_app.recording.recorder import AuditObject, record
-from audit_app.verification.prune_records import Cut, newest_cuts
+from audit_app.verification.prune_records import PruneRecord, newest_prune_records
 from audit_app.verification.stream_verifier import beginning, stored_heads
-from audit_app.verification.stream_walker import Tally, first_damage
+from audit_app.verification.stream_walker import VerificationStats, first_damage
 
 SIGNING: Final = "signing"
 # Where nothing happened there is nothing new to sign; a sign of life is enough.
@@ -67,7 +67,7 @@ def make_checkpoint(*, at_once: bool = False) -> Checkpoint | None:
         raise
 
 
-def resume(*, actor: Actor, reason: str) -> int:
+def accept_rollback(*, actor: Actor, reason: str) -> int:
     """Let checkpoints continue although the audit log is older than its newest anchor: after a restore.
 
     Records which checkpoint the audit log continues without, and why; every later verification lists this
@@ -75,8 +75,8 @@ def resume(*, actor: Actor, reason: str) -> int:
 
     Raises NothingToResume if the audit log does descend from its anchor, AnchorUnavailable if none is read.
     """
-    back = read_back()
-    lost = list(contradictions(back.anchors))
+    back = fetch_anchors()
+    lost = list(divergent_anchors(back.anchors))
     newest = back.newest
     if newest is None or not lost:
         raise NothingToResume("the stored trail goes on from its newest anchor: there is nothing to resume")
@@ -138,7 +138,7 @@ def stored_problems(number: int) -> Iterator[Problem]:
 
 
 def _made(row: Checkpoint | None) -> Checkpoint | None:
-    back = read_back()
+    back = fetch_anchors()
     for loss in back.losses:
         _note_loss(loss)
     anchor = _base(back)
@@ -171,7 +171,7 @@ def _made(row: Checkpoint | None) -> Checkpoint | None:
 
 def _base(back: ReadBack) -> SignedCheckpoint | None:
     """Return the newest anchor that the audit log must descend from. Raises SigningRefused."""
-    _refuse([*back.problems, *contradictions(back.anchors)])
+    _refuse([*back.problems, *divergent_anchors(back.anchors)])
     newest = back.newest
     if newest is None or is_resumed(newest.checkpoint.digest):
         return None
@@ -200,10 +200,10 @@ def descent_problems(
     since: Mapping[str, Head],
     through: Mapping[str, Head],
     heads: Mapping[str, Head],
-    tally: Tally | None = None,
+    tally: VerificationStats | None = None,
 ) -> Iterator[Problem]:
     """Yield the first damage of each stream that does not lead from `since` through `through` to `heads`."""
-    cuts = newest_cuts()
+    cuts = newest_prune_records()
     for stream in sorted({*since, *through, *heads}):
         head = heads.get(stream)
         if head is None:
@@ -226,7 +226,7 @@ def descent_problems(
             yield found
 
 
-def _start(stream: str, signed_head: Head | None, cut: Cut | None) -> Head:
+def _start(stream: str, signed_head: Head | None, cut: PruneRecord | None) -> Head:
     """Return where to continue from: what was signed, or where retention cut after it."""
     if cut and (signed_head is None or signed_head.sequence < cut.through):
         return cut.head
@@ -267,7 +267,7 @@ def _signed(statement: Statement) -> SignedCheckpoint:
     return SignedCheckpoint(text, signature.signature, statement)
 
 
-def _note_loss(loss: Loss) -> None:
+def _note_loss(loss: SinkRollback) -> None:
     """Report once that a sink holds less than it received, and deliver again everything that it lacks.
 
     Signing continues: the next anchor is worth more than none, and a second sink may hold the rest.

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Generator, Iterator
 
-from audit_app.checkpoints.anchors import ReadBack, contradictions, read_back, resumptions
+from audit_app.checkpoints.anchors import ReadBack, divergent_anchors, fetch_anchors, resumptions
 from audit_app.checkpoints.gaps import discontinuities
 from audit_app.checkpoints.signing import chain_problems, descent_problems, signed, stored_problems
 from audit_app.crypto.checkpoint_statement import Head, SignedCheckpoint
@@ -11,16 +11,16 @@ from audit_app.errors import AnchorUnavailable, BadCheckpoint
 from audit_app.integrity.check_registry import Problem
 from audit_app.models import Checkpoint
 from audit_app.verification.stream_verifier import stored_heads, verify
-from audit_app.verification.stream_walker import Tally
+from audit_app.verification.stream_walker import VerificationStats
 
 
-def whole_trail(stream: str | None = None, *, tally: Tally | None = None) -> Iterator[Problem]:
+def whole_trail(stream: str | None = None, *, tally: VerificationStats | None = None) -> Iterator[Problem]:
     """Yield what is wrong with every event and checkpoint, or with the events of one stream.
 
     Streams must have gone through the heads that the sinks' newest checkpoints and the stored newest
     one name. Goes over the network.
     """
-    tally = tally or Tally()
+    tally = tally or VerificationStats()
     back = yield from _asked(tally, thorough=True)
     known: dict[str, list[Head]] = defaultdict(list)
     for checkpoint in _binding(back):
@@ -32,11 +32,11 @@ def whole_trail(stream: str | None = None, *, tally: Tally | None = None) -> Ite
     yield from verify(stream, known=known, tally=tally)
 
 
-def since_checkpoint(*, tally: Tally | None = None) -> Iterator[Problem]:
+def since_checkpoint(*, tally: VerificationStats | None = None) -> Iterator[Problem]:
     """Yield what is wrong with the events that are newer than the newest anchor; all, if there is none."""
-    tally = tally or Tally()
+    tally = tally or VerificationStats()
     back = yield from _asked(tally)
-    base = back.newest.checkpoint if back.newest and not list(contradictions(back.anchors)) else None
+    base = back.newest.checkpoint if back.newest and not list(divergent_anchors(back.anchors)) else None
     if base is not None and not Checkpoint.objects.filter(number=base.number).exists():
         # The audit log was resumed without this one.
         base = None
@@ -55,10 +55,10 @@ def since_checkpoint(*, tally: Tally | None = None) -> Iterator[Problem]:
     )
 
 
-def _asked(tally: Tally, *, thorough: bool = False) -> Generator[Problem, None, ReadBack]:
+def _asked(tally: VerificationStats, *, thorough: bool = False) -> Generator[Problem, None, ReadBack]:
     """Yield what the sinks show at once, and return what they hold."""
     try:
-        back = read_back(thorough=thorough)
+        back = fetch_anchors(thorough=thorough)
     except AnchorUnavailable as error:
         yield Problem(kind="unanchored", object="the sinks of checkpoints", message=str(error))
         back = ReadBack(anchors=[], problems=[])
@@ -67,7 +67,7 @@ def _asked(tally: Tally, *, thorough: bool = False) -> Generator[Problem, None, 
     yield from back.problems
     yield from (loss.problem for loss in back.losses)
     yield from back.lacking
-    yield from contradictions(back.anchors)
+    yield from divergent_anchors(back.anchors)
     return back
 
 

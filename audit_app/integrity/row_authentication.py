@@ -62,11 +62,11 @@ class AuthenticatedRow(Identified):
     something, so that older rows, which hold nothing there, stay genuine.
 
     If the audit log records each state of a row (`RECORDED`), it must record its end as well, or
-    verification reports it as missing: `row_state(row, gone=True)` goes into an event before `delete()`.
+    verification reports it as missing: an event holds `row_digest_entry(row, gone=True)` before `delete()`.
     """
 
     RECORDED: ClassVar[bool] = True
-    # Set by `row_state`, on the object that is deleted then.
+    # Set by `row_digest_entry`, on the object that is deleted then.
     told_gone = False
 
     MAC_LABEL: ClassVar[str]
@@ -144,13 +144,13 @@ def authentic(rows: Iterable[Row]) -> list[Row]:
         if row.is_authentic():
             good.append(row)
         else:
-            report_violation(
+            record_integrity_violation(
                 kind=row.MAC_LABEL, uuid=row.uuid, name=str(row.pk), reason="not written by Keeper"
             )
     return good
 
 
-def report_violation(*, kind: str, uuid: UUID, name: str, reason: str) -> None:
+def record_integrity_violation(*, kind: str, uuid: UUID, name: str, reason: str) -> None:
     """Record that something stored was tampered with, at most once a minute for one row.
 
     The event is committed on its own; inside a transaction, which alone may hold the

@@ -24,7 +24,7 @@ _DETAIL: Final = "rows"
 _BATCH: Final = 500
 
 
-class LastState(NamedTuple):
+class LatestDigest(NamedTuple):
     """The newest recorded state of a row: a digest of its MAC, or None once the row is deleted."""
 
     digest: str | None
@@ -32,7 +32,7 @@ class LastState(NamedTuple):
     sequence: int
     at: str
 
-    def follows(self, other: "LastState") -> bool:
+    def follows(self, other: "LatestDigest") -> bool:
         """Return whether this was recorded later, going only by columns that the chain covers.
 
         Within a stream the sequence decides, regardless of clocks; across streams, the time.
@@ -42,7 +42,7 @@ class LastState(NamedTuple):
         return self.at > other.at
 
 
-def row_state(*rows: AuthenticatedRow, gone: bool = False) -> dict[str, Json]:
+def row_digest_entry(*rows: AuthenticatedRow, gone: bool = False) -> dict[str, Json]:
     """Return the details about written or deleted (`gone`) rows for the event of a change.
 
     Call it after they were saved, since saving computes the MAC, and before they are deleted.
@@ -52,8 +52,8 @@ def row_state(*rows: AuthenticatedRow, gone: bool = False) -> dict[str, Json]:
     return {_DETAIL: {str(row.uuid): None if gone else _digest(row.row_mac) for row in rows}}
 
 
-def state_of(uuid: UUID | str, row_mac: bytes) -> dict[str, Json]:
-    """Return what `row_state` does, for the uuid and the MAC of a row."""
+def digest_entry(uuid: UUID | str, row_mac: bytes) -> dict[str, Json]:
+    """Return what `row_digest_entry` does, for the uuid and the MAC of a row."""
     return {_DETAIL: {str(uuid): _digest(row_mac)}}
 
 
@@ -63,13 +63,13 @@ def state_digest(row: AuthenticatedRow) -> str:
 
 
 def names_rows(details: str) -> bool:
-    """Return whether an event's details hold the state of rows, as `last_states` reads it."""
+    """Return whether an event's details hold the state of rows, as `latest_digests` reads it."""
     return f'"{_DETAIL}"' in details
 
 
-def last_states(
+def latest_digests(
     actions: Iterable[str], *, rows: Iterable[AuthenticatedRow] | None = None
-) -> dict[str, LastState]:
+) -> dict[str, LatestDigest]:
     """Return the last recorded state of rows by their uuid, of the given actions' events.
 
     With `rows`, only of events whose object is one of them; else of all such events.
@@ -77,13 +77,13 @@ def last_states(
     events = AuditEvent.objects.filter(action__in=list(actions), outcome=Outcome.ALLOWED)
     if rows is not None:
         events = events.filter(object_uuid__in=[row.uuid for row in rows])
-    newest: dict[tuple[str, str], LastState] = {}
+    newest: dict[tuple[str, str], LatestDigest] = {}
     # No order of the rows' ids: no MAC covers those, so that SQL can change them unseen.
     # As text, so that a time which is none ends nothing: the chain names the event.
     columns = events.values_list("details", "stream", "sequence", Cast("at", CharField()))
     for details, stream, sequence, at in columns.order_by().iterator(chunk_size=_BATCH):
         for uuid, digest in _recorded_rows(details).items():
-            state = LastState(digest, stream, sequence, at)
+            state = LatestDigest(digest, stream, sequence, at)
             known = newest.get((uuid, state.stream))
             if known is None or state.follows(known):
                 newest[uuid, state.stream] = state
@@ -99,15 +99,15 @@ def _recorded_rows(details: object) -> dict[str, str | None]:
     return rows if isinstance(rows, dict) else {}
 
 
-def _last_of_any_stream(newest: Mapping[tuple[str, str], LastState]) -> dict[str, LastState]:
-    found: dict[str, LastState] = {}
+def _last_of_any_stream(newest: Mapping[tuple[str, str], LatestDigest]) -> dict[str, LatestDigest]:
+    found: dict[str, LatestDigest] = {}
     for (uuid, _stream), state in newest.items():
         if uuid not in found or state.follows(found[uuid]):
             found[uuid] = state
     return found
 
 
-def contradictions(rows: Sequence[AuthenticatedRow], states: Mapping[str, LastState]) -> Iterator[Problem]:
+def mismatches(rows: Sequence[AuthenticatedRow], states: Mapping[str, LatestDigest]) -> Iterator[Problem]:
     """Yield each row that contradicts the newest event about it; rows without an event are skipped.
 
     `states` must have been read after the rows. A row that was changed or removed since then is skipped as
@@ -131,14 +131,14 @@ def lost_rows() -> Iterator[Problem]:
     """Find rows that the audit log records as existing but that are missing: hidden, or rights removed."""
     events = AuditEvent.objects.filter(outcome=Outcome.ALLOWED, details__contains=f'"{_DETAIL}"')
     actions = list(events.values_list("action", flat=True).order_by().distinct())
-    states = last_states(actions)
+    states = latest_digests(actions)
     standing = {uuid for uuid, state in states.items() if state.digest is not None}
     for model in apps.get_models():
         if issubclass(model, AuthenticatedRow):
             stored = model._default_manager.values_list("uuid", flat=True)  # noqa: SLF001 - any model
             standing.difference_update(map(str, stored.iterator(chunk_size=_BATCH)))
     # What was removed in the meantime has its event by now.
-    later = last_states(actions) if standing else {}
+    later = latest_digests(actions) if standing else {}
     for uuid in sorted(standing):
         state = later[uuid]
         if state.digest is not None:

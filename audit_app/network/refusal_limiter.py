@@ -13,7 +13,7 @@ from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import NIL
 from audit_app.models import RefusalCount
 from audit_app.network.client_address import subscriber
-from audit_app.recording.recorder import AuditObject, Draft, record_many
+from audit_app.recording.recorder import AuditObject, EventDraft, record_many
 
 _COUNTERS_PER_TRANSACTION = 500
 
@@ -66,9 +66,9 @@ def _record_batch(before: datetime) -> int:
     return len(counters)
 
 
-def _draft(counter: RefusalCount) -> Draft:
+def _draft(counter: RefusalCount) -> EventDraft:
     limited = counter.count >= settings.KEEPER_REFUSALS_PER_MINUTE
-    return Draft(
+    return EventDraft(
         actor=actors.anonymous(counter.address),
         action=Action.REFUSAL,
         stream=streams.REFUSALS,

@@ -15,7 +15,7 @@ from audit_app.interfaces.access_policy import trail_policy
 from audit_app.models import AuditEvent, ReadManifestItem
 
 
-def versions_read(events: Sequence[AuditEvent], **item: object) -> Mapping[int, Sequence[int]]:
+def read_versions(events: Sequence[AuditEvent], **item: object) -> Mapping[int, Sequence[int]]:
     """Return the numbers of the versions that each event read, by the id of the event, newest first.
 
     `item` names the secret as manifests do, by `secret_uuid` or `name`. One statement, and none where no

@@ -23,7 +23,7 @@ class Active(NamedTuple):
     events: int
 
 
-def most_active(*, viewer: Actor, days: int, limit: int) -> list[Active]:
+def top_actors(*, viewer: Actor, days: int, limit: int) -> list[Active]:
     """Return who did most in the last `days` days, today included, in the streams that `viewer` may read."""
     first = timezone.now().astimezone(UTC).date() - timedelta(days=days - 1)
     names = trail_policy().readable_streams(viewer)

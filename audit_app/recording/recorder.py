@@ -50,7 +50,7 @@ class ManifestEntry(NamedTuple):
 Read: TypeAlias = tuple[str, int, str]
 
 
-class Draft(NamedTuple):
+class EventDraft(NamedTuple):
     """An event before it has a place in its stream.
 
     `details` holds str, int, bool, None, lists and dicts only, and never a value of a secret.
@@ -78,7 +78,7 @@ class Receipt:
 
     __slots__ = ("_committed", "_covers", "_event_uuid", "_sequence", "_stream")
 
-    def __init__(self, maker: object, draft: Draft, fields: EventFields, *, committed: bool) -> None:
+    def __init__(self, maker: object, draft: EventDraft, fields: EventFields, *, committed: bool) -> None:
         if maker is not _MAKER:
             raise TypeError("a receipt is made by recording an event")
         self._event_uuid = fields.uuid
@@ -138,14 +138,14 @@ def record(
     Raises BadDetails if the details have no canonical form, KeyringUnavailable if the key of
     the audit log is not open, and whatever the database raises: no record, no act.
     """
-    draft = Draft(
+    draft = EventDraft(
         actor=actor, action=action, stream=stream, object=object, outcome=outcome,
         details=details, manifest=manifest, covers=covers,
     )  # fmt: skip
     return record_many([draft])[0]
 
 
-def record_many(drafts: Sequence[Draft]) -> list[Receipt]:
+def record_many(drafts: Sequence[EventDraft]) -> list[Receipt]:
     """Append any number of events of one stream under one lock, as `record` does one.
 
     Raises MixedStreams if they belong to more than one.
@@ -174,7 +174,7 @@ def commit_record(
     Threads that record at the same time commit together. Raises RuntimeError inside a transaction
     (an outer rollback could undo the record), else as `record` does.
     """
-    draft = Draft(
+    draft = EventDraft(
         actor=actor, action=action, stream=stream, object=object, outcome=outcome,
         details=details, manifest=manifest, covers=covers,
     )  # fmt: skip
@@ -184,7 +184,7 @@ def commit_record(
     return receipt
 
 
-def _committed(draft: Draft) -> Receipt:
+def _committed(draft: EventDraft) -> Receipt:
     if draft.manifest is not None or connection.in_atomic_block:
         return _commit_alone(draft)
     # Opening the keys may record as well, which a group that is being written could not wait for.
@@ -192,7 +192,7 @@ def _committed(draft: Draft) -> Receipt:
     return _GROUPS.commit(draft.stream, _Ready(draft, details_text(draft.details)))
 
 
-def _commit_alone(draft: Draft) -> Receipt:
+def _commit_alone(draft: EventDraft) -> Receipt:
     with transaction.atomic(durable=True):
         return _append([draft], committed=True)[0]
 
@@ -220,7 +220,7 @@ def _left(stream: str, chained: "_Chained") -> list[Receipt]:
     return chained.receipts
 
 
-def _append(drafts: Sequence[Draft], *, committed: bool) -> list[Receipt]:
+def _append(drafts: Sequence[EventDraft], *, committed: bool) -> list[Receipt]:
     if not drafts:
         return []
     stream = drafts[0].stream
@@ -237,7 +237,7 @@ def _append(drafts: Sequence[Draft], *, committed: bool) -> list[Receipt]:
 class _Ready(NamedTuple):
     """A draft with all that can be done before the head is locked."""
 
-    draft: Draft
+    draft: EventDraft
     details: str
     manifest: ReadManifest | None = None
 
@@ -273,7 +273,9 @@ def _store(stream: str, chained: _Chained, *, after: Head) -> None:
         raise StreamForked(f"the head of stream {stream} moved while it was locked")
 
 
-def _fields(uuid: str, draft: Draft, sequence: int, at: str, details: str, digest: str | None) -> EventFields:
+def _fields(
+    uuid: str, draft: EventDraft, sequence: int, at: str, details: str, digest: str | None
+) -> EventFields:
     actor, target = draft.actor, draft.object
     return EventFields(
         uuid, draft.stream, sequence, at,
@@ -305,8 +307,8 @@ def _open_stream(stream: str) -> None:
     event_store.open_head(stream, genesis(deployment_uuid(), stream))
 
 
-def _opening(stream: str) -> Draft:
-    return Draft(
+def _opening(stream: str) -> EventDraft:
+    return EventDraft(
         actor=actors.system(),
         action=Action.STREAM_OPEN,
         stream=streams.SYSTEM,

@@ -8,7 +8,7 @@ from typing import Final
 
 from django.conf import settings
 
-from audit_app.verification.prune_records import Cut, cuts_of, newest_cuts
+from audit_app.verification.prune_records import PruneRecord, newest_prune_records, prune_records_of
 
 _CHUNK: Final = 1024 * 1024
 
@@ -48,18 +48,18 @@ class Bundle:
 
 def bundles() -> list[Bundle]:
     """Return every bundle that a cut of any stream names, the newest first."""
-    parts: dict[str, list[Cut]] = {}
+    parts: dict[str, list[PruneRecord]] = {}
     for cut in _every_cut():
         parts.setdefault(cut.sha256, []).append(cut)
     return sorted(map(_bundle, parts.values()), key=lambda bundle: bundle.at, reverse=True)
 
 
-def _every_cut() -> Iterator[Cut]:
-    for stream in sorted(newest_cuts()):
-        yield from cuts_of(stream)
+def _every_cut() -> Iterator[PruneRecord]:
+    for stream in sorted(newest_prune_records()):
+        yield from prune_records_of(stream)
 
 
-def _bundle(cuts: list[Cut]) -> Bundle:
+def _bundle(cuts: list[PruneRecord]) -> Bundle:
     last = max(cuts, key=lambda cut: cut.at)
     return Bundle(
         # A name and no path: it comes from an event, and is looked for in one folder.

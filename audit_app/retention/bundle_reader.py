@@ -16,12 +16,12 @@ from audit_app.crypto.checkpoint_statement import Head, SignedCheckpoint
 from audit_app.crypto.hash_chain import event_hash, genesis, manifest_digest
 from audit_app.errors import BadBundle
 from audit_app.interfaces.keyring import Purpose, keyring
-from audit_app.verification.prune_records import Cut
+from audit_app.verification.prune_records import PruneRecord
 
 _UNREADABLE: Final = (ValueError, KeyError, TypeError, AttributeError)
 
 
-def require_whole(path: Path, *, checkpoint: SignedCheckpoint, cuts: Mapping[str, Cut]) -> str:
+def require_whole(path: Path, *, checkpoint: SignedCheckpoint, cuts: Mapping[str, PruneRecord]) -> str:
     """Return a file's SHA-256. Raises BadBundle unless it is a whole bundle up to a checkpoint.
 
     `cuts` are the last cuts of streams: what they kept comes first, and the chain continues behind.
@@ -44,7 +44,7 @@ def require_whole(path: Path, *, checkpoint: SignedCheckpoint, cuts: Mapping[str
 class _Check:
     """Where a reading of a bundle has come to."""
 
-    def __init__(self, checkpoint: SignedCheckpoint, cuts: Mapping[str, Cut]) -> None:
+    def __init__(self, checkpoint: SignedCheckpoint, cuts: Mapping[str, PruneRecord]) -> None:
         self._checkpoint, self._cuts = checkpoint, cuts
         self._heads: dict[str, Head] = {}
         self._counts: Counter[str] = Counter()

@@ -24,7 +24,7 @@ from audit_app.crypto.hash_chain import Link, canonical_bytes
 from audit_app.errors import BadDetails
 from audit_app.models import Checkpoint, ReadManifest, ReadManifestItem, deployment_uuid
 from audit_app.recording import event_store
-from audit_app.verification.prune_records import cuts_of
+from audit_app.verification.prune_records import prune_records_of
 from audit_app.verification.stream_verifier import all_streams, stored_heads
 
 FORMAT: Final = "keeper-audit-bundle/1"
@@ -77,7 +77,7 @@ def _lines(
 
 def _cuts(names: Sequence[str]) -> Iterator[bytes]:
     for name in names:
-        for cut in cuts_of(name):
+        for cut in prune_records_of(name):
             yield _line(
                 "cut",
                 stream=name,

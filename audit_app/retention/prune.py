@@ -21,7 +21,7 @@ from uuid import uuid4
 from django.db import transaction
 from django.utils import timezone
 
-from audit_app.checkpoints.anchors import contradictions, read_back
+from audit_app.checkpoints.anchors import divergent_anchors, fetch_anchors
 from audit_app.checkpoints.signing import descent_problems, signed
 from audit_app.crypto.canonical_json import utc_text
 from audit_app.crypto.checkpoint_statement import Head, SignedCheckpoint
@@ -37,9 +37,14 @@ from audit_app.retention.bundle_reader import require_whole
 from audit_app.retention.bundle_writer import bundle_until
 from audit_app.retention.rules import OldEvent, is_passing, known_reads
 from audit_app.sinks.registry import checkpoint_sinks, event_sinks
-from audit_app.verification.prune_records import KeptDigest, kept_problems, newest_cut, newest_cuts
+from audit_app.verification.prune_records import (
+    RetainedDigest,
+    newest_cut,
+    newest_prune_records,
+    retained_problems,
+)
 from audit_app.verification.stream_verifier import beginning
-from audit_app.verification.stream_walker import Tally
+from audit_app.verification.stream_walker import VerificationStats
 
 # PCI DSS 4.0.1, 10.5.1: the last three months at hand (and twelve in all, which bundles count to).
 MINIMUM_DAYS: Final = 90
@@ -130,8 +135,8 @@ def _covering(before: datetime) -> SignedCheckpoint:
         raise PruneRefused(f"the last {MINIMUM_DAYS} days stay in the trail")
     if not is_active():
         raise PruneRefused("this is not the active installation: see `keeper activate`")
-    back = read_back()
-    wrong = [*back.problems, *contradictions(back.anchors)]
+    back = fetch_anchors()
+    wrong = [*back.problems, *divergent_anchors(back.anchors)]
     if wrong:
         raise PruneRefused(f"{wrong[0].kind}: {wrong[0].object}: {wrong[0].message}")
     row = Checkpoint.objects.filter(at__lt=before).order_by("-number").first()
@@ -153,7 +158,7 @@ def _covering(before: datetime) -> SignedCheckpoint:
 def _require_sound(checkpoint: SignedCheckpoint) -> None:
     """Raise PruneRefused unless all that would be sealed is what was recorded and signed."""
     for stream in checkpoint.statement.heads:
-        for problem in kept_problems(stream, Tally()):
+        for problem in retained_problems(stream, VerificationStats()):
             raise PruneRefused(f"{problem.kind}: {problem.object}: {problem.message}")
     heads = {
         stream: head
@@ -173,7 +178,7 @@ def _require_sent(checkpoint: SignedCheckpoint) -> None:
 
 
 def _planned(checkpoint: SignedCheckpoint) -> Iterator[StreamPlan]:
-    done = newest_cuts()
+    done = newest_prune_records()
     for stream, head in sorted(checkpoint.statement.heads.items()):
         after = done[stream].through if stream in done else 0
         if head.sequence <= after:
@@ -215,7 +220,7 @@ def _sealed(checkpoint: SignedCheckpoint, bundle: Path) -> str:
                 file.writelines(bundle_until(checkpoint))
                 file.flush()
                 os.fsync(file.fileno())
-            sha256 = require_whole(draft, checkpoint=checkpoint, cuts=newest_cuts())
+            sha256 = require_whole(draft, checkpoint=checkpoint, cuts=newest_prune_records())
             os.link(draft, bundle)
         finally:
             draft.unlink(missing_ok=True)
@@ -275,7 +280,7 @@ def _step(planned: StreamPlan, after: int, until: int, said: _Record) -> int:
         if [event.sequence for event in events] != list(range(after + 1, until + 1)):
             raise PruneRefused(f"stream {planned.stream} is not what it was when it was verified")
         going = [event for event in events if _goes(event, planned.known)]
-        digest = KeptDigest()
+        digest = RetainedDigest()
         for event in events:
             if not _goes(event, planned.known):
                 digest.add(event.sequence, bytes(event.hash))

@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class RetentionStatus:
     """What the schedule will do; `waiting` events are old enough, and may go unless a rule keeps them."""
 
     days: int
@@ -43,7 +43,7 @@ class Standing:
         return self.waiting <= _COUNTED
 
 
-def standing() -> Standing | None:
+def retention_status() -> RetentionStatus | None:
     """Return the status of retention; None if it is off."""
     days, now = settings.KEEPER_AUDIT_RETENTION_DAYS, timezone.now()
     if days <= 0:
@@ -52,7 +52,7 @@ def standing() -> Standing | None:
     old = AuditEvent.objects.filter(at__lt=before, action__in=PASSING).order_by()
     last = AuditEvent.objects.filter(action=Action.TRAIL_PRUNE).order_by("-at").values_list("at", flat=True)
     done = last.first()
-    return Standing(
+    return RetentionStatus(
         days=days,
         before=before,
         next_run=max(done + _APART, now) if done else None,

@@ -9,21 +9,21 @@ from django.db.models import QuerySet
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.models import StreamHead
-from audit_app.recording.recorder import AuditObject, Draft, ManifestEntry, Receipt, record_many
+from audit_app.recording.recorder import AuditObject, EventDraft, ManifestEntry, Receipt, record_many
 
 ALICE = Actor(kind=ActorKind.USER, uuid=UUID(int=1), name="alice", address="192.0.2.1", request_id="r" * 32)
 STREAM = "environment:a"
 SECRET = AuditObject("secret", UUID(int=7), "app/db")
 
 
-def draft(**changed: Any) -> Draft:
+def draft(**changed: Any) -> EventDraft:
     usual: dict[str, Any] = {
         "actor": ALICE,
         "action": Action.SECRET_REVEAL,
         "stream": STREAM,
         "object": SECRET,
     }
-    return Draft(**(usual | changed))
+    return EventDraft(**(usual | changed))
 
 
 def write(count: int = 1, **changed: Any) -> list[Receipt]:

@@ -20,13 +20,13 @@ from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import Problem
 from audit_app.models import AuditEvent
 from audit_app.recording import event_store
-from audit_app.verification.stream_walker import Tally, is_authentic, stream_problem
+from audit_app.verification.stream_walker import VerificationStats, has_valid_mac, stream_problem
 
 _ROWS_PER_QUERY: Final = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cut:
+class PruneRecord:
     """One cut, from its event: `link` is the hash of event `through`, `kept` how many stay."""
 
     stream: str
@@ -50,7 +50,7 @@ class Cut:
         return Head(self.through, self.link)
 
 
-class KeptDigest:
+class RetainedDigest:
     """The digest over what a cut kept: each event's sequence and hash, in order."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class KeptDigest:
         return self._hash.hexdigest()
 
 
-def cuts_of(stream: str) -> Iterator[Cut]:
+def prune_records_of(stream: str) -> Iterator[PruneRecord]:
     """Yield a stream's cuts, oldest first; an event that Keeper did not write makes none."""
     events = AuditEvent.objects.filter(stream=stream, action=Action.TRAIL_PRUNE)
     for sequence in events.order_by("sequence").values_list("sequence", flat=True):
@@ -74,7 +74,7 @@ def cuts_of(stream: str) -> Iterator[Cut]:
             yield found
 
 
-def newest_cuts() -> dict[str, Cut]:
+def newest_prune_records() -> dict[str, PruneRecord]:
     """Return the last cut of each stream that was ever cut."""
     events = AuditEvent.objects.filter(action=Action.TRAIL_PRUNE).order_by()
     newest = events.values_list("stream").annotate(Max("sequence"))
@@ -82,17 +82,17 @@ def newest_cuts() -> dict[str, Cut]:
     return {cut.stream: cut for cut in found if cut}
 
 
-def newest_cut(stream: str) -> Cut | None:
+def newest_cut(stream: str) -> PruneRecord | None:
     """Return the last cut of a stream."""
     events = AuditEvent.objects.filter(stream=stream, action=Action.TRAIL_PRUNE)
     sequence = events.order_by("-sequence").values_list("sequence", flat=True).first()
     return None if sequence is None else _cut_at(stream, sequence)
 
 
-def kept_problems(stream: str, tally: Tally) -> Iterator[Problem]:
+def retained_problems(stream: str, tally: VerificationStats) -> Iterator[Problem]:
     """Yield the first thing wrong with what the cuts of a stream kept, or with their succession."""
     last = 0
-    for cut in cuts_of(stream):
+    for cut in prune_records_of(stream):
         tally.cut += cut.removed
         if cut.after != last or cut.through <= last:
             yield stream_problem("missing", stream, last + 1, "the record of a cut is missing")
@@ -104,16 +104,16 @@ def kept_problems(stream: str, tally: Tally) -> Iterator[Problem]:
         last = cut.through
 
 
-def _cut_at(stream: str, sequence: int) -> Cut | None:
+def _cut_at(stream: str, sequence: int) -> PruneRecord | None:
     for link in event_store.links(stream, after=sequence - 1, until=sequence, limit=1):
-        if link.fields.action == Action.TRAIL_PRUNE and is_authentic(link):
+        if link.fields.action == Action.TRAIL_PRUNE and has_valid_mac(link):
             return _parsed(link, parsed_details(link.fields.details))
     return None
 
 
-def _parsed(link: Link, said: dict[str, Any]) -> Cut:
+def _parsed(link: Link, said: dict[str, Any]) -> PruneRecord:
     fields = link.fields
-    return Cut(
+    return PruneRecord(
         stream=fields.stream,
         sequence=fields.sequence,
         at=fields.at,
@@ -131,12 +131,12 @@ def _parsed(link: Link, said: dict[str, Any]) -> Cut:
     )
 
 
-def _kept_damage(cut: Cut, tally: Tally) -> Problem | None:
+def _kept_damage(cut: PruneRecord, tally: VerificationStats) -> Problem | None:
     """Return what is wrong with the events of a cut's range that are still here."""
-    found, last = KeptDigest(), cut.after
+    found, last = RetainedDigest(), cut.after
     while batch := event_store.links(cut.stream, after=last, until=cut.through, limit=_ROWS_PER_QUERY):
         for link in batch:
-            if not is_authentic(link):
+            if not has_valid_mac(link):
                 message = "the event, which a cut kept, is not the one that was recorded"
                 return stream_problem("edited", cut.stream, link.fields.sequence, message)
             found.add(link.fields.sequence, link.hash)

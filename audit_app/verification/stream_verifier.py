@@ -11,8 +11,13 @@ from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import Problem, readable
 from audit_app.models import AuditEvent, ReadManifest, ReadManifestItem, StreamHead, deployment_uuid
 from audit_app.recording import event_store
-from audit_app.verification.prune_records import kept_problems, newest_cut
-from audit_app.verification.stream_walker import Tally, digest_of_stored, first_damage, stream_problem
+from audit_app.verification.prune_records import newest_cut, retained_problems
+from audit_app.verification.stream_walker import (
+    VerificationStats,
+    digest_of_stored,
+    first_damage,
+    stream_problem,
+)
 
 _MANIFESTS_PER_QUERY = 200
 
@@ -21,7 +26,7 @@ KnownHeads = Mapping[str, Sequence[Head]]
 
 
 def verify(
-    stream: str | None = None, *, known: KnownHeads | None = None, tally: Tally | None = None
+    stream: str | None = None, *, known: KnownHeads | None = None, tally: VerificationStats | None = None
 ) -> Iterator[Problem]:
     """Yield the first damage of each stream, then of each manifest; nothing if all is sound.
 
@@ -29,7 +34,7 @@ def verify(
     verified. `known` are the heads that checkpoints name: without, a tail that was cut off together
     with its head is not missed.
     """
-    tally, known = tally or Tally(), known or {}
+    tally, known = tally or VerificationStats(), known or {}
     if stream is not None:
         yield from readable(_verify_stream(stream, tally, known), f"stream {stream}")
         return
@@ -39,14 +44,14 @@ def verify(
     yield from readable(_verify_manifests(tally), "the lists of what was read")
 
 
-def _verify_stream(stream: str, tally: Tally, known: KnownHeads) -> Iterator[Problem]:
+def _verify_stream(stream: str, tally: VerificationStats, known: KnownHeads) -> Iterator[Problem]:
     tally.streams += 1
     named: Iterable[Head] = known.get(stream, ())
     last, head = beginning(stream), stored_head(stream)
     if head is None:
         yield stream_problem("missing", stream, None, "the head of the stream is missing")
         return
-    before = [*kept_problems(stream, tally), *_forked_cut(stream, last, named)]
+    before = [*retained_problems(stream, tally), *_forked_cut(stream, last, named)]
     if before:
         yield before[0]
         return
@@ -75,7 +80,7 @@ def _forked_cut(stream: str, start: Head, named: Iterable[Head]) -> Iterator[Pro
         yield stream_problem("forked", stream, start.sequence, message)
 
 
-def _surplus(stream: str, sequence: int, tally: Tally) -> Iterator[Problem]:
+def _surplus(stream: str, sequence: int, tally: VerificationStats) -> Iterator[Problem]:
     """Look for events behind the head, and continue if they were appended just now."""
     extra = AuditEvent.objects.filter(stream=stream, sequence__gt=sequence).order_by("sequence")
     row = extra.values_list("sequence", flat=True).first()
@@ -134,7 +139,7 @@ def _dropped_streams() -> Iterator[Problem]:
         yield stream_problem("inserted", name, None, "the stream was never opened by Keeper")
 
 
-def _verify_manifests(tally: Tally) -> Iterator[Problem]:
+def _verify_manifests(tally: VerificationStats) -> Iterator[Problem]:
     last = 0
     while manifests := list(ReadManifest.objects.filter(pk__gt=last).order_by("pk")[:_MANIFESTS_PER_QUERY]):
         items = ReadManifestItem.objects.filter(manifest__in=manifests).order_by("manifest_id")

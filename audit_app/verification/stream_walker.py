@@ -17,7 +17,7 @@ from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.recording import event_store
 
 
-def is_authentic(link: Link) -> bool:
+def has_valid_mac(link: Link) -> bool:
     """Return whether a link is as Keeper wrote it."""
     try:
         canonical = canonical_bytes(link.fields)
@@ -42,7 +42,7 @@ _STEPS_PER_QUERY: Final = 200
 
 
 @dataclass
-class Tally:
+class VerificationStats:
     """How much a verification has gone through."""
 
     streams: int = 0
@@ -58,7 +58,12 @@ class Tally:
 
 
 def first_damage(
-    stream: str, *, after: Head, until: Head, known: Iterable[Head] = (), tally: Tally | None = None
+    stream: str,
+    *,
+    after: Head,
+    until: Head,
+    known: Iterable[Head] = (),
+    tally: VerificationStats | None = None,
 ) -> Problem | None:
     """Return the first thing wrong with the events that lead from one head of a stream to a later one.
 

@@ -23,7 +23,7 @@ from environments_app.access_requests.events import (
 from environments_app.approvals.access_proposals import granting_asked, widens_request
 from environments_app.approvals.gate import clearance_for_asked
 from environments_app.authorization.break_glass import confirm_grant
-from environments_app.authorization.locked_row import changing
+from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, allows, grants_allow, require
 from environments_app.environments import memberships
 from environments_app.errors import Conflict, Forbidden, InvalidField, Invisible, Tampered
@@ -64,7 +64,7 @@ def is_own(actor: Principal, request: AccessRequest) -> bool:
     return actor.kind is ActorKind.USER and actor.uuid == request.requester.uuid
 
 
-def grant(
+def approve(
     *,
     actor: Principal,
     request: AccessRequest,
@@ -95,7 +95,7 @@ def grant(
         asked_by=request.requester.uuid,
         role=given,
     )
-    with changing(request) as stored:
+    with lock_authentic(request) as stored:
         require_open(stored)
         membership = Membership(
             environment=environment,
@@ -115,14 +115,14 @@ def grant(
     return stored
 
 
-def refuse(*, actor: Principal, request: AccessRequest, comment: str = "") -> AccessRequest:
+def reject(*, actor: Principal, request: AccessRequest, comment: str = "") -> AccessRequest:
     """Refuse a request; return it as stored.
 
     Raises Invisible, Forbidden (as `grant`), InvalidField, Conflict if it is answered already, Tampered.
     """
     _require_answer(actor, request)
     note = checked_text("comment", comment)
-    with changing(request) as stored:
+    with lock_authentic(request) as stored:
         require_open(stored)
         _answer(actor, stored, RequestState.REJECTED, note)
         tell_requester(stored, "your request for access was refused")
@@ -138,7 +138,7 @@ def end_expired() -> int:
     due = Membership.objects.filter(over).select_related("environment", "user", "group")
     rows = authentic(due.order_by("id")[:_BATCH])
     for row in rows:
-        with changing(row) as stored:
+        with lock_authentic(row) as stored:
             if stored.is_expired:
                 memberships.withdraw(actor=_keeper(), membership=stored, action=Action.MEMBER_EXPIRE)
     return len(rows)

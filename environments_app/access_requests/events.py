@@ -8,12 +8,12 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
-from audit_app.integrity.row_state import row_state
+from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import record
 from environments_app.approvals.access_proposals import duration_words
 from environments_app.errors import InvalidField
 from environments_app.models import AccessRequest, Environment, Membership, User
-from environments_app.notifications.service import notify, recovered, tell_people
+from environments_app.notifications.service import message_users, raise_alert, resolve_alert
 
 KIND: Final = "access-request"
 MAX_TEXT: Final = 500
@@ -36,20 +36,20 @@ def record_step(
             "minutes": request.minutes,
             "reason": request.reason,
             **(details or {}),
-            **row_state(request),
+            **row_digest_entry(request),
         },
     )
 
 
 def settled(request: AccessRequest, sentence: str) -> None:
     """Notify the recipients of a request that it is over."""
-    recovered(kinds={KIND}, about=request.uuid, subject=f"{request.environment_name}: {sentence}"[:200])
+    resolve_alert(kinds={KIND}, about=request.uuid, subject=f"{request.environment_name}: {sentence}"[:200])
 
 
 def tell_managers(request: AccessRequest, environment: Environment, people: list[User]) -> None:
     """Notify those who may answer a request, and the environment's recipients."""
     name = request.requester.username
-    notify(
+    raise_alert(
         kind=KIND,
         about=request.uuid,
         environment=environment,
@@ -68,7 +68,7 @@ def tell_managers(request: AccessRequest, environment: Environment, people: list
 def tell_requester(request: AccessRequest, sentence: str) -> None:
     """Notify the requester of the outcome, if they have an address."""
     if request.requester.email:
-        tell_people(
+        message_users(
             people=[request.requester.uuid],
             environment=request.environment,
             kind=KIND,

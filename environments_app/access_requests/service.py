@@ -18,7 +18,7 @@ from audit_app.integrity.row_authentication import authentic
 from environments_app.access_requests.decisions import answers, checked_minutes, is_own, require_open
 from environments_app.access_requests.events import checked_text, record_step, settled, tell_managers
 from environments_app.approvals.approvers import possible_managers
-from environments_app.authorization.locked_row import changing
+from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import (
     Principal,
     environments_for,
@@ -36,7 +36,7 @@ _MAX_OPEN: Final = 20
 _BATCH: Final = 200
 
 
-def ask(
+def submit(
     *,
     actor: Principal,
     environment: str,
@@ -114,7 +114,7 @@ def withdraw(*, actor: Principal, request: AccessRequest) -> AccessRequest:
             object=request.audit_object,
         )
         raise Forbidden("Whoever asked withdraws a request.")
-    with changing(request) as stored:
+    with lock_authentic(request) as stored:
         require_open(stored)
         _close(actor, stored, RequestState.WITHDRAWN, Action.ACCESS_WITHDRAW)
     return stored
@@ -125,7 +125,7 @@ def expire_due() -> int:
     due = _rows().filter(state=RequestState.PENDING, expires_at__lte=timezone.now())
     rows = authentic(due.order_by("id")[:_BATCH])
     for row in rows:
-        with changing(row) as stored:
+        with lock_authentic(row) as stored:
             if stored.state == RequestState.PENDING:
                 _close(system(), stored, RequestState.EXPIRED, Action.ACCESS_EXPIRE)
     return len(rows)

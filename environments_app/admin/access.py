@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from environments_app.admin.base import ServiceAdmin
-from environments_app.admin.bulk_actions import act_on_each
+from environments_app.admin.bulk_actions import run_for_each
 from environments_app.admin.forms import (
     AccountForm,
     GroupForm,
@@ -70,7 +70,7 @@ class UserAdmin(ServiceAdmin):
     @admin.action(description="Disable", permissions=["change"])
     def disable(self, request: HttpRequest, users: QuerySet[User]) -> HttpResponse | None:
         """Take all access from these people at once."""
-        return act_on_each(
+        return run_for_each(
             self,
             request,
             users,
@@ -223,7 +223,7 @@ class ServiceTokenAdmin(ServiceAdmin):
     @admin.action(description="Revoke", permissions=["view"])
     def revoke(self, request: HttpRequest, chosen: QuerySet[ServiceToken]) -> HttpResponse | None:
         """End these tokens at once."""
-        return act_on_each(
+        return run_for_each(
             self,
             request,
             chosen.select_related("environment"),

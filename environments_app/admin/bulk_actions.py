@@ -19,7 +19,7 @@ _SHOWN: Final = 50
 _AGREED: Final = "agreed"
 
 
-def act_on_each(
+def run_for_each(
     page: "ServiceAdmin",
     request: HttpRequest,
     rows: QuerySet[Any],

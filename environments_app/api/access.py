@@ -11,7 +11,7 @@ from audit_app.events.actions import Action
 from environments_app import services
 from environments_app.api.environments import NO_CONTENT, AccessView
 from environments_app.api.fields import Moment, StrictSerializer
-from environments_app.authorization.effective_access import PERSON, TOKEN, explain
+from environments_app.authorization.effective_access import PERSON, TOKEN, explain_access
 from environments_app.authorization.policy import require
 from environments_app.environments import service as environments
 from environments_app.errors import Invisible
@@ -94,7 +94,7 @@ class EffectiveAccessView(AccessView):
         require(actor=self.actor, action=Action.MEMBER_VIEW, environment=place)
         query = AccessQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
-        ways = explain(actor=self.actor, environment=place, **query.validated_data)
+        ways = explain_access(actor=self.actor, environment=place, **query.validated_data)
         return Response(AccessExplanation({"ways": ways}).data)
 
 

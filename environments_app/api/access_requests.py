@@ -106,7 +106,7 @@ class AccessRequestListView(AccessView):
     @extend_schema(summary="Ask for access", request=NewAccessRequest, responses={202: AccessRequestDocument})
     def post(self, request: Request) -> Response:
         """Ask for a role in an environment; the answer does not return whether there is one of that name."""
-        asked = access_requests.ask(actor=self.actor, **self.given(NewAccessRequest))
+        asked = access_requests.submit(actor=self.actor, **self.given(NewAccessRequest))
         return Response(
             AccessRequestDocument(asked).data,
             status=status.HTTP_202_ACCEPTED,
@@ -141,7 +141,7 @@ class GrantView(AccessRequestActs):
     def post(self, request: Request, id: int) -> Response:
         """Grant what was asked for, or less. Only another person may, who manages the environment."""
         found = self.asked(id)
-        granted = decisions.grant(actor=self.actor, request=found, **self.given(AccessGrant))
+        granted = decisions.approve(actor=self.actor, request=found, **self.given(AccessGrant))
         return Response(AccessRequestDocument(granted).data)
 
 
@@ -152,7 +152,7 @@ class RefuseAccessView(AccessRequestActs):
     def post(self, request: Request, id: int) -> Response:
         """Refuse it. The requester is notified, which reveals that the environment exists."""
         found = self.asked(id)
-        refused = decisions.refuse(actor=self.actor, request=found, **self.given(AccessRefusal))
+        refused = decisions.reject(actor=self.actor, request=found, **self.given(AccessRefusal))
         return Response(AccessRequestDocument(refused).data)
 
 

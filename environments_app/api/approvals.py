@@ -148,7 +148,7 @@ class RefuseView(ApprovalActs):
     def post(self, request: Request, id: int) -> Response:
         """Refuse the act."""
         found = self.approval(id)
-        decided = approvals.refuse(actor=self.actor, approval=found, **self.given(DecisionDocument))
+        decided = approvals.reject(actor=self.actor, approval=found, **self.given(DecisionDocument))
         return Response(ApprovalDocument(decided).data)
 
 

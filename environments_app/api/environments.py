@@ -22,7 +22,7 @@ from environments_app.environments import service as environments
 from environments_app.models import Environment, Membership, ServiceToken
 from environments_app.tokens import rotation as tokens_rotation
 from environments_app.tokens import service as tokens
-from environments_app.users.lookup import find_group, find_user
+from environments_app.users.lookup import find_group, user_by_name
 
 NO_CONTENT = OpenApiResponse(description="Done; there is nothing to show.")
 
@@ -127,7 +127,7 @@ class MemberListView(AccessView):
         membership = memberships.grant(
             actor=self.actor,
             environment=place,
-            user=find_user(fields.pop("user", None)),
+            user=user_by_name(fields.pop("user", None)),
             group=find_group(fields.pop("group", None)),
             **fields,
         )

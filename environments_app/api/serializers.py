@@ -8,7 +8,7 @@ from environments_app.api.fields import Moment, StrictSerializer, Text, Truth, W
 from environments_app.models import Environment, Membership, Role, ServiceToken, TokenRole
 from environments_app.models.environment import Colour
 from environments_app.names import MAX_PREFIX
-from environments_app.tokens.expiry_alerts import state_of
+from environments_app.tokens.expiry_alerts import token_status
 from environments_app.tokens.rotation import DEFAULT_OVERLAP, MAX_OVERLAP
 
 _MAX_POSITION = 2**31 - 1
@@ -164,7 +164,7 @@ class TokenDocument(serializers.ModelSerializer[ServiceToken]):
         read_only_fields = fields
 
     def get_state(self, token: ServiceToken) -> str:
-        return state_of(token)
+        return token_status(token)
 
     def get_verified(self, token: ServiceToken) -> bool:
         """Return whether the row proves itself."""

@@ -9,7 +9,7 @@ from audit_app.events.actions import Action
 from audit_app.integrity.row_state import state_digest
 from audit_app.recording.recorder import AuditObject
 from environments_app.approvals.gate import Line, Proposal
-from environments_app.authorization.locked_row import time_text
+from environments_app.authorization.locked_row import isoformat
 from environments_app.models import (
     AccessRequest,
     Environment,
@@ -32,7 +32,7 @@ def granting(membership: Membership) -> Proposal:
         "group": membership.group.name if membership.group else None,
         "role": str(membership.role),
         "prefix": membership.prefix,
-        "expires_at": time_text(membership.expires_at),
+        "expires_at": isoformat(membership.expires_at),
     }
     holder = membership.holder
     return Proposal(
@@ -218,7 +218,7 @@ def _within(inner: str, outer: str) -> bool:
 
 def _plain(changes: dict[str, Any]) -> dict[str, Json]:
     return {
-        name: time_text(value) if isinstance(value, datetime) else _json(value)
+        name: isoformat(value) if isinstance(value, datetime) else _json(value)
         for name, value in changes.items()
     }
 

@@ -7,14 +7,14 @@ from django.db.models import Q, QuerySet
 
 from audit_app.events.actions import Action
 from audit_app.events.actors import NIL, Actor, ActorKind
-from environments_app.authorization.credential_custody import Hands
+from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import ADMIN_ACTIONS, Principal, grants_allow
 from environments_app.authorization.principals import user_principal
 from environments_app.models import Approval, Environment, Role, User, UserRole
 
 
-def may_decide(
-    actor: Principal, *, environment: Environment, action: str, behind: Collection[UUID], hands: Hands
+def approvers_among(
+    actor: Principal, *, environment: Environment, action: str, behind: Collection[UUID], hands: CustodyGraph
 ) -> bool:
     """Return whether the actor may approve: a manager there, never a token, never the requester.
 
@@ -31,9 +31,9 @@ def may_decide(
     return administers and not hands.are_one(actor.uuid, behind)
 
 
-def decides(actor: Principal, approval: Approval, hands: Hands) -> bool:
+def can_approve(actor: Principal, approval: Approval, hands: CustodyGraph) -> bool:
     """Return whether the actor may decide about this request, in any state."""
-    return may_decide(
+    return approvers_among(
         actor,
         environment=approval.environment,
         action=approval.action,
@@ -42,30 +42,30 @@ def decides(actor: Principal, approval: Approval, hands: Hands) -> bool:
     )
 
 
-def hands_of(requesters: Iterable[Actor]) -> Hands:
+def hands_of(requesters: Iterable[Actor]) -> CustodyGraph:
     """Return who is behind the tokens among those who ask, looked up by one statement at most."""
-    hands = Hands()
+    hands = CustodyGraph()
     hands.learn(requester.uuid for requester in requesters if requester.kind is ActorKind.TOKEN)
     return hands
 
 
-def approver_stands(approval: Approval) -> bool:
+def approver_still_eligible(approval: Approval) -> bool:
     """Return whether the approver could still approve now; the host's operator always could."""
     if approval.decided_by_uuid is None:
         return False
     if approval.decided_by_uuid == NIL:
         return True
     person = User.objects.filter(uuid=approval.decided_by_uuid).first()
-    return person is not None and decides(user_principal(person), approval, Hands())
+    return person is not None and can_approve(user_principal(person), approval, CustodyGraph())
 
 
 def people_who_decide(approval: Approval) -> list[User]:
     """Return all who may decide about a request now, by name."""
-    hands = Hands()
+    hands = CustodyGraph()
     return [
         user
         for user in possible_managers(approval.environment)
-        if decides(user_principal(user), approval, hands)
+        if can_approve(user_principal(user), approval, hands)
     ]
 
 
@@ -92,7 +92,7 @@ def possible_managers(environment: Environment) -> QuerySet[User]:
     return people.distinct().order_by("username")
 
 
-def _behind(approval: Approval, hands: Hands) -> set[UUID]:
+def _behind(approval: Approval, hands: CustodyGraph) -> set[UUID]:
     """Return the people behind a request: its user, or its token and the issuers, and the beneficiary."""
     of_a_token = approval.requester.kind is ActorKind.TOKEN
     behind = hands.who_asks(approval.requester_uuid) if of_a_token else {approval.requester_uuid}

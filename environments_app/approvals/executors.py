@@ -14,7 +14,7 @@ from environments_app.models import Approval
 
 
 @dataclass(frozen=True, kw_only=True)
-class Done:
+class ExecutionResult:
     """What became of an act: a sentence, where to look at it, and what is shown this once."""
 
     sentence: str
@@ -25,12 +25,12 @@ class Done:
         return f"Done({self.sentence!r})"
 
 
-class ApprovalOwner(Protocol):
+class ApprovalExecutor(Protocol):
     """One app's acts that need an approval."""
 
     actions: AbstractSet[Action]
 
-    def carry_out(self, *, actor: Principal, approval: Approval) -> Done:
+    def carry_out(self, *, actor: Principal, approval: Approval) -> ExecutionResult:
         """Do what was approved by the ordinary use case; `actor` is the requester, who carries it."""
         ...
 
@@ -40,11 +40,11 @@ class ApprovalOwner(Protocol):
 
 
 @cache
-def _owners() -> dict[str, ApprovalOwner]:
-    made: list[ApprovalOwner] = [import_string(path)() for path in settings.KEEPER_APPROVAL_EXECUTORS]
+def _owners() -> dict[str, ApprovalExecutor]:
+    made: list[ApprovalExecutor] = [import_string(path)() for path in settings.KEEPER_APPROVAL_EXECUTORS]
     return {str(action): owner for owner in made for action in owner.actions}
 
 
-def owner_of(action: str) -> ApprovalOwner:
+def owner_of(action: str) -> ApprovalExecutor:
     """Return the executor of an act. Raises LookupError if it has none."""
     return _owners()[action]

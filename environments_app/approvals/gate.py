@@ -1,7 +1,7 @@
 """The only gate for approvals: in a protected environment each change needs two people.
 
-Each use case that writes, deletes or widens access calls `require_second_person` after the policy let
-it pass. It gets a `Clearance`, without which the rows cannot be written, or the use case ends there
+Each use case that writes, deletes or widens access calls `require_approval` after the policy let
+it pass. It gets a `ApprovalGrant`, without which the rows cannot be written, or the use case ends there
 with a request stored and nothing done. A clearance is spent in the transaction of the change.
 """
 
@@ -21,17 +21,17 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import NIL, Actor, ActorKind
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import authentic
-from audit_app.integrity.row_state import row_state
+from audit_app.integrity.row_state import row_digest_entry
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import deployment_uuid
 from audit_app.recording.recorder import AuditObject, record
-from environments_app.approvals.approvers import approver_stands, people_to_tell
+from environments_app.approvals.approvers import approver_still_eligible, people_to_tell
 from environments_app.approvals.executors import owner_of
-from environments_app.authorization.locked_row import changing
+from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, grants_allow
 from environments_app.errors import ApprovalNeeded, ApprovalVoid, Conflict
 from environments_app.models import Approval, ApprovalState, Environment, Role
-from environments_app.notifications.service import notify
+from environments_app.notifications.service import raise_alert
 
 _DIGEST_LABEL: Final = "keeper/proposal/v1"
 _MAX_OPEN: Final = 200
@@ -117,7 +117,7 @@ class Proposal:
         )
 
 
-class Clearance:
+class ApprovalGrant:
     """The proof that a write in an environment needs no approval, or has one.
 
     Only this module creates one. The writer consumes it in the transaction of the write.
@@ -134,7 +134,7 @@ class Clearance:
         settled: bool = False,
     ) -> None:
         if maker is not _MAKER:
-            raise TypeError("a clearance is given by require_second_person")
+            raise TypeError("a clearance is given by require_approval")
         self._environment_id = environment.pk
         self._approval = approval
         # Whether it needs no approval even in a protected environment.
@@ -156,7 +156,7 @@ class Clearance:
             if not self._settled and Environment.objects.filter(pk=environment.pk, protected=True).exists():
                 raise ApprovalVoid("The environment was protected meanwhile: do this again.")
             return {}
-        with changing(self._approval) as stored:
+        with lock_authentic(self._approval) as stored:
             if not (self._spent and stored.state == ApprovalState.EXECUTED):
                 _require_standing(stored)
                 stored.state, stored.finished_at = ApprovalState.EXECUTED, timezone.now()
@@ -170,7 +170,7 @@ class Clearance:
 _MAKER: Final = object()
 
 
-def require_second_person(*, actor: Principal, proposal: Proposal) -> Clearance:
+def require_approval(*, actor: Principal, proposal: Proposal) -> ApprovalGrant:
     """Return the clearance for an act, or store a request for it and end the act.
 
     Outside protected environments there is nothing to clear. Keeper itself acts within what was
@@ -181,11 +181,11 @@ def require_second_person(*, actor: Principal, proposal: Proposal) -> Clearance:
     """
     environment = proposal.environment
     if not needs_second_person(actor, environment):
-        return Clearance(_MAKER, environment, settled=actor.kind is ActorKind.SYSTEM)
+        return ApprovalGrant(_MAKER, environment, settled=actor.kind is ActorKind.SYSTEM)
     message = proposal.message(actor)
     approved = _matching(actor, proposal, message, ApprovalState.APPROVED)
     if approved is not None:
-        return Clearance(_MAKER, environment, approval=approved)
+        return ApprovalGrant(_MAKER, environment, approval=approved)
     if actor.approval is not None and _concerns(actor, environment):
         raise ApprovalVoid(
             "What was approved is not what would be done now: something changed since, or whoever "
@@ -195,7 +195,7 @@ def require_second_person(*, actor: Principal, proposal: Proposal) -> Clearance:
     raise ApprovalNeeded((asked or _ask(actor, proposal, message)).pk)
 
 
-def clearance_for_asked(*, actor: Principal, proposal: Proposal, asked_by: UUID, role: Role) -> Clearance:
+def clearance_for_asked(*, actor: Principal, proposal: Proposal, asked_by: UUID, role: Role) -> ApprovalGrant:
     """Return the clearance to grant access that its holder asked for, or store a request and end there.
 
     An access request has two people: the requester and the manager who grants it. That suffices for a role
@@ -207,13 +207,13 @@ def clearance_for_asked(*, actor: Principal, proposal: Proposal, asked_by: UUID,
     """
     environment = proposal.environment
     if not needs_second_person(actor, environment):
-        return Clearance(_MAKER, environment)
+        return ApprovalGrant(_MAKER, environment)
     manages = grants_allow(actor, proposal.action, environment_id=environment.pk)
     if actor.kind is not ActorKind.USER or actor.uuid == asked_by or not manages:
         raise TypeError("another person who manages the environment grants what was asked for")
     if role.rank <= Role.READER.rank:
-        return Clearance(_MAKER, environment, settled=True)
-    return require_second_person(actor=actor, proposal=proposal)
+        return ApprovalGrant(_MAKER, environment, settled=True)
+    return require_approval(actor=actor, proposal=proposal)
 
 
 def needs_second_person(actor: Actor, environment: Environment) -> bool:
@@ -223,11 +223,11 @@ def needs_second_person(actor: Actor, environment: Environment) -> bool:
     return guarded and actor.kind is not ActorKind.SYSTEM
 
 
-def standing(actor: Actor, environment: Environment) -> Clearance:
+def system_clearance(actor: Actor, environment: Environment) -> ApprovalGrant:
     """Return the clearance of Keeper's own work. Raises TypeError for any other actor."""
     if needs_second_person(actor, environment):
         raise TypeError("only Keeper itself works without asking")
-    return Clearance(_MAKER, environment, settled=actor.kind is ActorKind.SYSTEM)
+    return ApprovalGrant(_MAKER, environment, settled=actor.kind is ActorKind.SYSTEM)
 
 
 def record_act(
@@ -245,7 +245,7 @@ def record_act(
             "object": str(approval.object_uuid),
             "requester": approval.requester_name,
             **(details or {}),
-            **row_state(approval),
+            **row_digest_entry(approval),
         },
     )
 
@@ -255,7 +255,7 @@ def _require_standing(approval: Approval) -> None:
         raise ApprovalVoid("This was carried out already.")
     if approval.state != ApprovalState.APPROVED or not approval.is_live:
         raise ApprovalVoid("This is not approved, or no longer: ask again.")
-    if not approver_stands(approval):
+    if not approver_still_eligible(approval):
         raise ApprovalVoid("Whoever approved this may not any more: ask again.")
 
 
@@ -275,7 +275,7 @@ def _matching(actor: Principal, proposal: Proposal, message: bytes, state: Appro
     ).select_related("environment")
     for row in authentic(rows):
         same = keyring().verify(Purpose.ROW_MAC, message, bytes(row.digest))
-        if same and (state != ApprovalState.APPROVED or approver_stands(row)):
+        if same and (state != ApprovalState.APPROVED or approver_still_eligible(row)):
             return row
     return None
 
@@ -306,7 +306,7 @@ def _ask(actor: Principal, proposal: Proposal, message: bytes) -> Approval:
         for row in kept:
             row.save(force_insert=True)
         record_act(actor=actor, action=Action.APPROVAL_ASK, approval=approval)
-        notify(
+        raise_alert(
             kind="approval",
             about=approval.uuid,
             environment=approval.environment,

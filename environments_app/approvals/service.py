@@ -15,16 +15,16 @@ from django.utils import timezone
 from audit_app.events.actions import Action
 from audit_app.events.actors import NIL, Actor, ActorKind, system
 from audit_app.integrity.row_authentication import authentic
-from environments_app.approvals.approvers import decides, hands_of, people_who_decide
-from environments_app.approvals.executors import Done, owner_of
+from environments_app.approvals.approvers import can_approve, hands_of, people_who_decide
+from environments_app.approvals.executors import ExecutionResult, owner_of
 from environments_app.approvals.gate import record_act
-from environments_app.authorization.credential_custody import Hands
-from environments_app.authorization.locked_row import changing
+from environments_app.authorization.credential_custody import CustodyGraph
+from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, environments_for, record_denial, require
 from environments_app.errors import ApprovalVoid, Conflict, Forbidden, InvalidField, Invisible, Tampered
 from environments_app.models import Approval, ApprovalState, Environment, User
 from environments_app.models.approval import OPEN_STATES
-from environments_app.notifications.service import recovered, tell_people
+from environments_app.notifications.service import message_users, resolve_alert
 
 MAX_COMMENT: Final = 500
 # How long the requester is shown a refusal.
@@ -47,10 +47,10 @@ def waiting_for(actor: Principal) -> list[Approval]:
     rows = visible_approvals(actor).filter(state=ApprovalState.PENDING, expires_at__gt=timezone.now())
     others = authentic(rows.exclude(requester_uuid=actor.uuid).order_by("id")[:_BATCH])
     hands = hands_of(row.requester for row in others)
-    return [row for row in others if decides(actor, row, hands)]
+    return [row for row in others if can_approve(actor, row, hands)]
 
 
-def decided_for(actor: Principal) -> list[Approval]:
+def resolved_for(actor: Principal) -> list[Approval]:
     """Return what became of a person's own requests: those to be carried out, then those refused lately."""
     if actor.kind is not ActorKind.USER:
         return []
@@ -62,12 +62,12 @@ def decided_for(actor: Principal) -> list[Approval]:
     return authentic(rows.select_related("environment").order_by("state", "id")[:_BATCH])
 
 
-def ready_among(decided: list[Approval]) -> list[Approval]:
+def approved_among(decided: list[Approval]) -> list[Approval]:
     """Return those that are approved and wait to be carried out."""
     return [row for row in decided if row.state == ApprovalState.APPROVED]
 
 
-def refused_among(decided: list[Approval]) -> list[Approval]:
+def rejected_among(decided: list[Approval]) -> list[Approval]:
     """Return those that were refused."""
     return [row for row in decided if row.state == ApprovalState.REJECTED]
 
@@ -89,7 +89,11 @@ def find_approval(*, actor: Principal, id: int) -> Approval:
 
 def may_approve(actor: Principal, approval: Approval) -> bool:
     """Return whether the actor may decide about a request in its present state."""
-    return approval.state == ApprovalState.PENDING and approval.is_live and decides(actor, approval, Hands())
+    return (
+        approval.state == ApprovalState.PENDING
+        and approval.is_live
+        and can_approve(actor, approval, CustodyGraph())
+    )
 
 
 def approve(*, actor: Principal, approval: Approval, comment: str = "") -> Approval:
@@ -101,7 +105,7 @@ def approve(*, actor: Principal, approval: Approval, comment: str = "") -> Appro
     return _decide(actor, approval, ApprovalState.APPROVED, comment)
 
 
-def refuse(*, actor: Principal, approval: Approval, comment: str = "") -> Approval:
+def reject(*, actor: Principal, approval: Approval, comment: str = "") -> Approval:
     """Refuse an act; return the request as stored. Raises as `approve` does."""
     return _decide(actor, approval, ApprovalState.REJECTED, comment)
 
@@ -115,7 +119,7 @@ def explain(*, actor: Principal, approval: Approval, reason: str) -> Approval:
     _require_own(actor, approval, Action.APPROVAL_ASK, "Whoever asked says why.")
     if len(reason) > MAX_COMMENT:
         raise InvalidField("reason", f"Use at most {MAX_COMMENT} characters.")
-    with changing(approval) as stored:
+    with lock_authentic(approval) as stored:
         _require_open(stored)
         stored.reason = reason.strip()
         stored.save(update_fields=["reason"])
@@ -131,14 +135,14 @@ def withdraw(*, actor: Principal, approval: Approval) -> Approval:
     Raises Forbidden unless the actor is the requester, ApprovalVoid if it is over, Tampered.
     """
     _require_own(actor, approval, Action.APPROVAL_WITHDRAW, "Whoever asked withdraws a request.")
-    with changing(approval) as stored:
+    with lock_authentic(approval) as stored:
         if not stored.is_live:
             raise ApprovalVoid("The request is over already.")
         _close(stored, ApprovalState.WITHDRAWN, actor, Action.APPROVAL_WITHDRAW)
     return stored
 
 
-def carry_out(*, actor: Principal, approval: Approval) -> Done:
+def carry_out(*, actor: Principal, approval: Approval) -> ExecutionResult:
     """Execute an approved act, once, by its ordinary use case.
 
     Raises Forbidden unless the actor is the requester; ApprovalVoid if it is not approved, or the act
@@ -160,7 +164,7 @@ def expire_due() -> int:
     due = Approval.objects.filter(state__in=OPEN_STATES, expires_at__lte=timezone.now())
     rows = authentic(due.select_related("environment").order_by("id")[:_BATCH])
     for row in rows:
-        with changing(row) as stored:
+        with lock_authentic(row) as stored:
             if stored.state in OPEN_STATES:
                 _close(stored, ApprovalState.EXPIRED, system(), Action.APPROVAL_EXPIRE)
     return len(rows)
@@ -178,7 +182,7 @@ def approve_from_host(*, actor: Principal, approval: Approval, reason: str) -> A
     others = possible_approvers(approval)
     if others:
         raise Conflict(f"Ask one of them instead: {', '.join(others[:10])}.")
-    with changing(approval) as stored:
+    with lock_authentic(approval) as stored:
         _require_open(stored)
         _note_decision(stored, actor, ApprovalState.APPROVED, reason, uuid=NIL)
         record_act(actor=actor, action=Action.BREAK_GLASS, approval=stored, details={"reason": reason})
@@ -198,10 +202,10 @@ def _decide(actor: Principal, approval: Approval, state: ApprovalState, comment:
         object=approval.audit_object,
     )
     _require_authentic(approval)
-    if not decides(actor, approval, Hands()):
+    if not can_approve(actor, approval, CustodyGraph()):
         _deny(actor, approval, Action.APPROVAL_DECIDE)
         raise Forbidden("Another person decides, who manages the environment: never a token, never oneself.")
-    with changing(approval) as stored:
+    with lock_authentic(approval) as stored:
         _require_open(stored)
         _note_decision(stored, actor, state, comment, uuid=actor.uuid)
     return stored
@@ -244,7 +248,7 @@ def _close(stored: Approval, state: ApprovalState, actor: Actor, action: Action)
 
 
 def _settled(approval: Approval, subject: str) -> None:
-    recovered(
+    resolve_alert(
         kinds={"approval"},
         about=approval.uuid,
         subject=subject[:200],
@@ -259,7 +263,7 @@ def _tell_requester(approval: Approval) -> None:
     person = User.objects.filter(uuid=approval.requester_uuid).exclude(email="")
     ready = approval.state == ApprovalState.APPROVED
     what = f"{approval.decided_by_name} {approval.state} what you asked for"
-    tell_people(
+    message_users(
         people=list(person.values_list("uuid", flat=True)),
         environment=approval.environment,
         kind="approval",

@@ -17,18 +17,18 @@ from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor, ActorKind, system
 from audit_app.integrity.row_authentication import authentic
-from audit_app.integrity.row_state import row_state
+from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.authentication.totp import (
+    consume,
     is_code,
     new_seed,
     open_seed,
     renew_codes,
     seal_seed,
     use_recovery_code,
-    use_step,
 )
-from environments_app.authorization.locked_row import changing
+from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, require, require_confirmed
 from environments_app.clock import SLACK
 from environments_app.errors import Conflict, Forbidden, InvalidField, Tampered
@@ -56,16 +56,16 @@ def begin(*, actor: Principal, user: User) -> Enrolment:
     responsible or a second factor is in use.
     """
     _require_own(actor, user)
-    with changing(user) as stored:
+    with lock_authentic(user) as stored:
         _require_none(stored)
         for old in SecondFactor.objects.filter(user=stored):
-            _record(actor, stored, old, "given up", row_state(old, gone=True))
+            _record(actor, stored, old, "given up", row_digest_entry(old, gone=True))
             old.delete()
         factor = SecondFactor(user=stored)
         seed = new_seed()
         seal_seed(factor, seed)
         factor.save()
-        _record(actor, stored, factor, "begun", row_state(factor))
+        _record(actor, stored, factor, "begun", row_digest_entry(factor))
     return _enrolment(user, seed)
 
 
@@ -84,12 +84,12 @@ def enrol(*, actor: Principal, user: User, code: str) -> list[str]:
     Raises Forbidden, ConfirmationNeeded, Conflict if nothing was begun, or InvalidField for a wrong code.
     """
     _require_own(actor, user)
-    with changing(user) as stored:
+    with lock_authentic(user) as stored:
         _require_none(stored)
         factor = _begun(stored)
         if factor is None:
             raise Conflict("Nothing was begun of late; begin again.")
-        if not use_step(factor, code):
+        if not consume(factor, code):
             raise InvalidField("code", "This is not the code that is shown now. Is the clock right?")
         stored.second_factor = factor.uuid
         stored.save(update_fields=["second_factor"])
@@ -110,7 +110,7 @@ def renew_recovery_codes(*, actor: Principal, user: User) -> list[str]:
         if factor is None:
             raise Conflict("There is no second factor.")
         codes = renew_codes(factor)
-        _record(actor, user, factor, "recovery codes replaced", row_state(factor))
+        _record(actor, user, factor, "recovery codes replaced", row_digest_entry(factor))
     return codes
 
 
@@ -124,7 +124,7 @@ def remove(*, actor: Principal, user: User) -> User:
     if not own:
         require(actor=actor, action=Action.USER_CHANGE, environment=None)
     require_confirmed(actor)
-    with changing(user) as stored:
+    with lock_authentic(user) as stored:
         if stored.second_factor is None:
             raise Conflict("There is no second factor.")
         stored.second_factor = None
@@ -134,7 +134,7 @@ def remove(*, actor: Principal, user: User) -> User:
         if suspends:
             tell_suspended(actor, stored)
         for factor in SecondFactor.objects.filter(user=stored):
-            _record(actor, stored, factor, "removed", row_state(factor, gone=True))
+            _record(actor, stored, factor, "removed", row_digest_entry(factor, gone=True))
             factor.delete()
         record_takeover(actor, stored, {"second_factor": "removed"})
     return stored
@@ -148,12 +148,12 @@ def use_code(*, actor: Principal, user: User, text: str) -> str | None:
     given = text.strip().replace(" ", "").lower()
     if is_code(given):
         factor = _standing(user)
-        return "code" if factor and use_step(factor, given) else None
+        return "code" if factor and consume(factor, given) else None
     with transaction.atomic():
         factor = _standing(user, locked=True)
         if factor is None or not use_recovery_code(factor, given):
             return None
-        state = {"left": len(factor.recovery_codes), **row_state(factor)}
+        state = {"left": len(factor.recovery_codes), **row_digest_entry(factor)}
         _record(actor, user, factor, "recovery code used", state)
     return "recovery code"
 
@@ -210,13 +210,13 @@ def reseal_seeds() -> tuple[int, list[str]]:
 
 def _resealed(factor: SecondFactor) -> bool:
     try:
-        with changing(factor) as stored:
+        with lock_authentic(factor) as stored:
             seed = open_seed(stored)
             if seed is None:
                 return False
             seal_seed(stored, seed)
             stored.save(update_fields=["seed"])
-            _record(system(), stored.user, stored, "resealed", row_state(stored))
+            _record(system(), stored.user, stored, "resealed", row_digest_entry(stored))
     except Tampered:
         return False
     return True
@@ -234,7 +234,7 @@ def _states(*rows: Any) -> dict[str, Any]:
     """Return the states of several rows in one event."""
     found: dict[str, Any] = {}
     for row in rows:
-        for name, states in row_state(row).items():
+        for name, states in row_digest_entry(row).items():
             found[name] = {**found.get(name, {}), **states}  # type: ignore[dict-item]  # they are objects
     return found
 

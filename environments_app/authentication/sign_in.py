@@ -30,7 +30,7 @@ from environments_app.clock import SLACK
 from environments_app.errors import Forbidden
 from environments_app.models import User
 from environments_app.names import fold_username
-from environments_app.notifications.service import notify, recovered
+from environments_app.notifications.service import raise_alert, resolve_alert
 from environments_app.users.password_backend import LocalBackend, named_user
 from environments_app.users.session_store import CONFIRMED, PLACE, SAML, stored_key
 
@@ -143,7 +143,7 @@ def start_session(request: HttpRequest, user: User, *, shown: str | None = None)
     _record(_principal(request, user), Action.SIGN_IN, user, Outcome.ALLOWED, details)
     request.session.pop(_AWAITED, None)
     lockout.remember_network(user.username, subscriber(address_of(request)))
-    recovered(kinds=[TRIED], about=user.uuid, subject=f"{user.username} has signed in")
+    resolve_alert(kinds=[TRIED], about=user.uuid, subject=f"{user.username} has signed in")
     _start(request, user, timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE))
 
 
@@ -214,7 +214,7 @@ def _note_refusal(
 
 def _tell_tried(user: User) -> None:
     """Notify a user and the administrators that unknown sources have exhausted their attempts."""
-    notify(
+    raise_alert(
         kind=TRIED,
         about=user.uuid,
         environment=None,

@@ -9,7 +9,7 @@ from typing import Final
 from django_otp.oath import hotp
 
 from audit_app.errors import NotSealedHere
-from audit_app.integrity.row_authentication import report_violation
+from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.interfaces.keyring import Place, Purpose, keyring
 from environments_app.models import SecondFactor
 
@@ -41,7 +41,9 @@ def open_seed(factor: SecondFactor) -> bytes | None:
     try:
         return keyring().open(Purpose.SECOND_FACTOR, bytes(factor.seed), place=_place(factor))
     except NotSealedHere as error:
-        report_violation(kind=factor.MAC_LABEL, uuid=factor.uuid, name=str(factor.pk), reason=str(error))
+        record_integrity_violation(
+            kind=factor.MAC_LABEL, uuid=factor.uuid, name=str(factor.pk), reason=str(error)
+        )
         return None
 
 
@@ -50,7 +52,7 @@ def is_code(text: str) -> bool:
     return _CODE.fullmatch(text) is not None
 
 
-def use_step(factor: SecondFactor, code: str) -> bool:
+def consume(factor: SecondFactor, code: str) -> bool:
     """Return whether a code is valid now, and neither it nor a later one was used."""
     seed = open_seed(factor)
     if seed is None or not is_code(code.strip()):

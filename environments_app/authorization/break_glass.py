@@ -6,13 +6,13 @@ beneficiary: another account or token may belong to the same person.
 
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
-from audit_app.recording.recorder import Draft
+from audit_app.recording.recorder import EventDraft
 from environments_app.authorization.policy import (
     ROLE_ACTIONS,
     Principal,
     grants_allow,
     require_confirmed,
-    require_trusted,
+    require_verified_account,
 )
 from environments_app.models import Environment, Role
 
@@ -38,7 +38,7 @@ def confirm_grant(actor: Principal, action: Action, *, environment: Environment 
     if _reads_values(role):
         require_confirmed(actor)
     if environment and opens_values(actor, action, environment_id=environment.pk, role=role):
-        require_trusted(actor, action, environment=environment)
+        require_verified_account(actor, action, environment=environment)
 
 
 def administers(actor: Principal) -> bool:
@@ -46,11 +46,11 @@ def administers(actor: Principal) -> bool:
     return actor.is_admin and actor.kind is not ActorKind.SYSTEM
 
 
-def with_alert(draft: Draft, *, breaks_glass: bool) -> list[Draft]:
+def with_alert(draft: EventDraft, *, breaks_glass: bool) -> list[EventDraft]:
     """Return an event, followed by the one that alerts if the act it records breaks the glass."""
     if not breaks_glass:
         return [draft]
-    alert = Draft(
+    alert = EventDraft(
         actor=draft.actor,
         action=Action.BREAK_GLASS,
         stream=draft.stream,

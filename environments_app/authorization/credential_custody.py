@@ -30,7 +30,7 @@ class _Making(NamedTuple):
     of_a_token: bool
 
 
-class Hands:
+class CustodyGraph:
     """Answers for any number of accounts and tokens; each is looked up once."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class Hands:
         return found
 
 
-def took_over(user: UUID, *, since: datetime) -> set[UUID]:
+def account_takeovers_since(user: UUID, *, since: datetime) -> set[UUID]:
     """Return who replaced what an account signs in with since a time."""
     return {each.maker for each in _makings([user], since=since)}
 

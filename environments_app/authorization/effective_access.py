@@ -36,7 +36,7 @@ BREAKS_GLASS = "administrators see names; letting themselves in is recorded and 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
+class AccessPath:
     """One way to the values of an environment; `hindrances` are the reasons why it is blocked now."""
 
     kind: str
@@ -54,9 +54,9 @@ class Way:
         return not self.hindrances
 
 
-def explain(
+def explain_access(
     *, actor: Principal, environment: Environment, name: str = "", person: str = "", token: str = ""
-) -> list[Way]:
+) -> list[AccessPath]:
     """Return every way into an environment: those that read first, then by who.
 
     `name` asks about one secret, `person` and `token` about one holder. Raises Invisible or Forbidden.
@@ -68,7 +68,7 @@ def explain(
     return sorted(ways, key=lambda way: (not way.reads, way.kind, way.who, way.prefix))
 
 
-def _of_people(environment: Environment, name: str) -> Iterator[Way]:
+def _of_people(environment: Environment, name: str) -> Iterator[AccessPath]:
     members = Prefetch("group__group_members", GroupMember.objects.select_related("user", "group"))
     rows = Membership.objects.filter(environment=environment)
     mapped = _mapped_groups(environment)
@@ -88,7 +88,7 @@ def _way(
     name: str,
     confirmed: dict[int, datetime],
     place: GroupMember | None = None,
-) -> Way:
+) -> AccessPath:
     genuine = all(each.is_authentic() for each in (row, user, row.environment, *([place] if place else [])))
     waits = user.suspended_at is not None and confirmed.get(user.pk) != user.suspended_at
     found = {
@@ -99,7 +99,7 @@ def _way(
         NOT_READING: not _reads(row.role),
         NOT_COVERED: not _covers(row.prefix, name),
     }
-    return Way(
+    return AccessPath(
         kind=PERSON,
         who=user.username,
         via=via,
@@ -111,7 +111,7 @@ def _way(
     )
 
 
-def _of_tokens(environment: Environment, name: str) -> Iterator[Way]:
+def _of_tokens(environment: Environment, name: str) -> Iterator[AccessPath]:
     rows = ServiceToken.objects.filter(environment=environment, revoked_at=None)
     for token in rows.select_related("environment", "created_by").order_by("pk"):
         found = {
@@ -121,7 +121,7 @@ def _of_tokens(environment: Environment, name: str) -> Iterator[Way]:
             NOT_READING: not _reads(token.role),
             NOT_COVERED: not _covers(token.prefix, name),
         }
-        yield Way(
+        yield AccessPath(
             kind=TOKEN,
             who=token.name,
             via=f"token kpr_{token.public_id[:8]}…",
@@ -133,9 +133,9 @@ def _of_tokens(environment: Environment, name: str) -> Iterator[Way]:
         )
 
 
-def _of_administrators() -> Iterator[Way]:
+def _of_administrators() -> Iterator[AccessPath]:
     for user in authentic(User.objects.filter(role=UserRole.ADMIN, is_active=True)):
-        yield Way(
+        yield AccessPath(
             kind=PERSON,
             who=user.username,
             via="administration",

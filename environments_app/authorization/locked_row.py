@@ -16,7 +16,7 @@ Row = TypeVar("Row", bound=AuthenticatedRow)
 
 
 @contextmanager
-def changing(row: Row, *, beside: Collection[int] = ()) -> Iterator[Row]:
+def lock_authentic(row: Row, *, beside: Collection[int] = ()) -> Iterator[Row]:
     """Yield the row as it is stored, locked until the block's transaction ends.
 
     `beside` are the ids of others on which the change depends. They are locked with it, all in the
@@ -42,7 +42,7 @@ def _locked(row: Row, beside: Collection[int]) -> Row:
     return stored
 
 
-def apply_changes(row: models.Model, changes: Mapping[str, Any]) -> list[str]:
+def set_fields(row: models.Model, changes: Mapping[str, Any]) -> list[str]:
     """Set attributes and return the names of those that differ from before.
 
     Raises InvalidField if a value breaks the rules of its field.
@@ -50,11 +50,11 @@ def apply_changes(row: models.Model, changes: Mapping[str, Any]) -> list[str]:
     changed = [name for name, value in changes.items() if getattr(row, name) != value]
     for name in changed:
         setattr(row, name, changes[name])
-    check_fields(row, changed)
+    clean_fields(row, changed)
     return changed
 
 
-def check_fields(row: models.Model, names: list[str]) -> None:
+def clean_fields(row: models.Model, names: list[str]) -> None:
     """Validate the named fields. Raises InvalidField for the first one that is wrong."""
     others = [field.name for field in row._meta.fields if field.name not in names]
     try:
@@ -64,13 +64,13 @@ def check_fields(row: models.Model, names: list[str]) -> None:
         raise InvalidField(name, messages[0]) from error
 
 
-def future(moment: datetime | None) -> datetime | None:
+def require_future(moment: datetime | None) -> datetime | None:
     """Return an expiry unchanged. Raises InvalidField if it lies in the past or names no zone."""
     if moment is not None and (timezone.is_naive(moment) or moment <= timezone.now()):
         raise InvalidField("expires_at", "An expiry is a time in the future, with its time zone.")
     return moment
 
 
-def time_text(moment: datetime | None) -> str | None:
+def isoformat(moment: datetime | None) -> str | None:
     """Return a time as the audit log writes it in details."""
     return moment.isoformat() if moment else None

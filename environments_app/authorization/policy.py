@@ -261,7 +261,7 @@ def require_confirmed(actor: Principal) -> None:
         raise ConfirmationNeeded("Confirm first who you are, at /confirm; then do this again.")
 
 
-def require_trusted(actor: Principal, action: Action, *, environment: Environment) -> None:
+def require_verified_account(actor: Principal, action: Action, *, environment: Environment) -> None:
     """Refuse to break the glass by an account that may be in other hands than its person's.
 
     Raises Suspended, recorded, until a manager of the environment has confirmed it.

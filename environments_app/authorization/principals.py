@@ -99,7 +99,7 @@ def anonymous_principal(address: str, request_id: str = "") -> Principal:
     )
 
 
-def principal_for(actor: Actor) -> Principal:
+def load_principal(actor: Actor) -> Principal:
     """Ask again what an actor may do, when its queued job runs.
 
     An actor that no longer exists has no rights; the system has none but what its job stored.
@@ -124,17 +124,17 @@ def _token_again(uuid: UUID, actor: Actor) -> Principal | None:
     return token_principal(token, address=actor.address, request_id=actor.request_id) if token else None
 
 
-def principal_now(actor: Principal) -> Principal:
+def refresh_principal(actor: Principal) -> Principal:
     """Return the actor with their present rights: long work checks these again before it continues.
 
     Keeper itself keeps the grants of its job.
     """
     if actor.kind not in {ActorKind.USER, ActorKind.TOKEN}:
         return actor
-    return replace(principal_for(actor), confirmed=actor.confirmed, approval=actor.approval)
+    return replace(load_principal(actor), confirmed=actor.confirmed, approval=actor.approval)
 
 
-def granted_to(user: User) -> Principal:
+def grants_ignoring_status(user: User) -> Principal:
     """Return what a person's rows grant, whatever state the account is in: for who looks at it.
 
     Disabled, suspended or not, this is what the person can have read until a moment ago.

@@ -6,7 +6,7 @@ from typing import Any, Final
 from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import Problem
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.integrity.row_state import contradictions, last_states
+from audit_app.integrity.row_state import latest_digests, mismatches
 from environments_app.models import (
     AccessConfirmation,
     AccessRequest,
@@ -88,7 +88,7 @@ def access_rows() -> Iterator[Problem]:
             last = batch[-1].pk
             genuine = [row for row in batch if row.is_authentic()]
             yield from (_edited(row) for row in batch if row not in genuine)
-            yield from contradictions(genuine, last_states(_CHANGES))
+            yield from mismatches(genuine, latest_digests(_CHANGES))
 
 
 def _edited(row: AuthenticatedRow) -> Problem:

@@ -9,10 +9,10 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import NIL
-from audit_app.integrity.row_state import row_state
-from audit_app.recording.recorder import AuditObject, Draft, record_many
+from audit_app.integrity.row_state import row_digest_entry
+from audit_app.recording.recorder import AuditObject, EventDraft, record_many
 from environments_app.approvals.access_proposals import joining
-from environments_app.approvals.gate import Clearance, require_second_person
+from environments_app.approvals.gate import ApprovalGrant, require_approval
 from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Conflict, InvalidField, NameInUse
@@ -83,13 +83,11 @@ def _places(group: Group) -> list[Environment]:
     return list(Environment.objects.filter(memberships__group=group).distinct().order_by("pk"))
 
 
-def _clearances(actor: Principal, user: User, group: Group) -> list[tuple[Environment, Clearance]]:
+def _clearances(actor: Principal, user: User, group: Group) -> list[tuple[Environment, ApprovalGrant]]:
     return [
         (
             place,
-            require_second_person(
-                actor=actor, proposal=joining(user, group_name=group.name, environment=place)
-            ),
+            require_approval(actor=actor, proposal=joining(user, group_name=group.name, environment=place)),
         )
         for place in _places(group)
     ]
@@ -108,13 +106,13 @@ def _draft(
     change: str,
     member: GroupMember | None = None,
     approved: Sequence[dict[str, Json]] = (),
-) -> Draft:
+) -> EventDraft:
     details: dict[str, Json] = {"change": change, "group": group.pk}
     if member:
-        details |= {"user": member.user.username, **row_state(member, gone=change == "removed")}
+        details |= {"user": member.user.username, **row_digest_entry(member, gone=change == "removed")}
     if any(approved):
         details["approvals"] = [item["approval"] for item in approved if item]
-    return Draft(
+    return EventDraft(
         actor=actor,
         action=Action.GROUP_CHANGE,
         stream=streams.SYSTEM,

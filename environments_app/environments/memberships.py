@@ -12,12 +12,17 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_state import row_state
-from audit_app.recording.recorder import AuditObject, Draft, record_many
+from audit_app.integrity.row_state import row_digest_entry
+from audit_app.recording.recorder import AuditObject, EventDraft, record_many
 from environments_app.approvals.access_proposals import changing_membership, granting, widens
-from environments_app.approvals.gate import Clearance, needs_second_person, require_second_person, standing
+from environments_app.approvals.gate import (
+    ApprovalGrant,
+    needs_second_person,
+    require_approval,
+    system_clearance,
+)
 from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
-from environments_app.authorization.locked_row import apply_changes, changing, future, time_text
+from environments_app.authorization.locked_row import isoformat, lock_authentic, require_future, set_fields
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import AlreadyGranted, Conflict, InvalidField, Invisible, LastManager
 from environments_app.models import Environment, GroupMember, Membership, Role, Source, User
@@ -55,12 +60,12 @@ def grant(
         group=group,
         role=parse_role(role),
         prefix=validate_prefix(prefix),
-        expires_at=future(expires_at),
+        expires_at=require_future(expires_at),
         granted_by=acting_user(actor),
     )
     confirm_grant(actor, Action.MEMBER_GRANT, environment=environment, role=membership.role)
-    _require_room(actor, membership, prefix=membership.prefix)
-    clearance = require_second_person(actor=actor, proposal=granting(membership))
+    _require_no_duplicate(actor, membership, prefix=membership.prefix)
+    clearance = require_approval(actor=actor, proposal=granting(membership))
     return store(actor=actor, membership=membership, clearance=clearance)
 
 
@@ -68,7 +73,7 @@ def store(
     *,
     actor: Principal,
     membership: Membership,
-    clearance: Clearance,
+    clearance: ApprovalGrant,
     told: Mapping[str, Json] | None = None,
 ) -> Membership:
     """Store a membership that was allowed; `told` is added to its event.
@@ -100,16 +105,16 @@ def change_membership(*, actor: Principal, membership: Membership, **changes: An
     if "prefix" in changes:
         changes["prefix"] = validate_prefix(changes["prefix"])
     if "expires_at" in changes:
-        future(changes["expires_at"])
+        require_future(changes["expires_at"])
     if membership.source == Source.SAML:
         raise Conflict(BY_SINGLE_SIGN_ON)
     role = changes.get("role") or membership.role
     confirm_grant(actor, Action.MEMBER_CHANGE, environment=membership.environment, role=role)
     if "prefix" in changes:
-        _require_room(actor, membership, prefix=changes["prefix"])
+        _require_no_duplicate(actor, membership, prefix=changes["prefix"])
     clearance = _cleared_change(actor, membership, changes)
     try:
-        with changing(membership) as stored:
+        with lock_authentic(membership) as stored:
             if clearance is None and _needs_clearance(actor, stored, changes):
                 raise Conflict(_MEANWHILE)
             approved = clearance.spend(stored.environment, actor=actor) if clearance else {}
@@ -132,7 +137,7 @@ def revoke_membership(*, actor: Principal, membership: Membership) -> None:
         membership.delete()
 
 
-def bestow(
+def grant_from_sso(
     *,
     actor: Principal,
     environment: Environment,
@@ -154,7 +159,7 @@ def bestow(
         suspended_at=suspended_at,
     )
     # What groups grant in a protected environment was approved with their mapping.
-    return store(actor=actor, membership=membership, clearance=standing(actor, environment))
+    return store(actor=actor, membership=membership, clearance=system_clearance(actor, environment))
 
 
 def withdraw(*, actor: Principal, membership: Membership, action: Action = Action.MEMBER_REVOKE) -> None:
@@ -193,7 +198,7 @@ def parse_role(text: str) -> Role:
         raise InvalidField("role", f"Choose one of {', '.join(Role.values)}.") from error
 
 
-def _require_room(actor: Principal, membership: Membership, *, prefix: str) -> None:
+def _require_no_duplicate(actor: Principal, membership: Membership, *, prefix: str) -> None:
     """Raise AlreadyGranted before requesting an approval of an act that could not be executed."""
     other = _standing(membership, prefix=prefix)
     # The approved act is compared with the approval first.
@@ -214,11 +219,13 @@ def _standing(membership: Membership, *, prefix: str) -> AlreadyGranted | None:
     return AlreadyGranted(environment=membership.environment.name, membership=other.pk)
 
 
-def _cleared_change(actor: Principal, membership: Membership, changes: dict[str, Any]) -> Clearance | None:
+def _cleared_change(
+    actor: Principal, membership: Membership, changes: dict[str, Any]
+) -> ApprovalGrant | None:
     """Return the clearance of a change that widens access, None for one that needs none."""
     if not _needs_clearance(actor, membership, changes):
         return None
-    return require_second_person(actor=actor, proposal=changing_membership(membership, changes))
+    return require_approval(actor=actor, proposal=changing_membership(membership, changes))
 
 
 def _needs_clearance(actor: Principal, membership: Membership, changes: dict[str, Any]) -> bool:
@@ -229,7 +236,7 @@ def _change(actor: Principal, stored: Membership, changes: dict[str, Any], appro
     manages = {"role": stored.role, "prefix": stored.prefix} | changes
     if changes.get("expires_at") or manages["role"] != Role.MANAGER or manages["prefix"]:
         _require_another_manager(stored)
-    changed = apply_changes(stored, changes)
+    changed = set_fields(stored, changes)
     if changed:
         stored.save(update_fields=changed)
         _record(actor, Action.MEMBER_CHANGE, stored, approved)
@@ -259,7 +266,7 @@ def _record(
     actor: Principal, action: Action, membership: Membership, approved: dict[str, Json] | None = None
 ) -> None:
     environment = membership.environment
-    draft = Draft(
+    draft = EventDraft(
         actor=actor,
         action=action,
         stream=environment_stream(environment.uuid),
@@ -268,11 +275,11 @@ def _record(
             "environment": environment.name,
             "role": membership.role,
             "prefix": membership.prefix,
-            "expires_at": time_text(membership.expires_at),
+            "expires_at": isoformat(membership.expires_at),
             **({"source": membership.source} if membership.source else {}),
             **({"suspended": True} if membership.suspended_at else {}),
             **(approved or {}),
-            **row_state(membership, gone=action in _TAKES_AWAY),
+            **row_digest_entry(membership, gone=action in _TAKES_AWAY),
         },
     )
     breaks_glass = action not in _TAKES_AWAY and opens_values(

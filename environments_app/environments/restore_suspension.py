@@ -16,9 +16,9 @@ from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.integrity.row_state import row_state
-from audit_app.recording.recorder import AuditObject, Draft, record, record_many
-from environments_app.authorization.locked_row import changing
+from audit_app.integrity.row_state import row_digest_entry
+from audit_app.recording.recorder import AuditObject, EventDraft, record, record_many
+from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Conflict, Invisible
 from environments_app.models import Environment, Membership, SamlGroupMapping, ServiceToken
@@ -37,7 +37,7 @@ class Waiting:
     detail: str
 
 
-class Suspendable:
+class RestoreSuspension:
     """Rows of one kind, each of which does nothing while its `field` holds a time."""
 
     def __init__(
@@ -62,7 +62,7 @@ class Suspendable:
         """
         done = 0
         for batch in self._batches(self._rows().filter(**{f"{self._field}__isnull": True})):
-            drafts: dict[str, list[Draft]] = {}
+            drafts: dict[str, list[EventDraft]] = {}
             for row in batch:
                 setattr(row, self._field, at)
                 row.save(update_fields=[self._field])
@@ -106,7 +106,7 @@ class Suspendable:
         row = self._rows().filter(uuid=uuid).first()
         if row is None:
             raise Invisible("There is no such object.")
-        with changing(row) as stored:
+        with lock_authentic(row) as stored:
             if getattr(stored, self._field) != since:
                 raise Conflict("This does not wait for its release any more.")
             setattr(stored, self._field, None)
@@ -130,13 +130,16 @@ class Suspendable:
             last = batch[-1].pk
             yield [row for row in batch if row.is_authentic()]
 
-    def _draft(self, actor: Actor, action: Action, row: Any) -> Draft:
-        return Draft(
+    def _draft(self, actor: Actor, action: Action, row: Any) -> EventDraft:
+        return EventDraft(
             actor=actor,
             action=action,
             stream=_stream(row),
             object=AuditObject(self.kind, row.uuid, self._name(row)),
-            details={"environment": row.environment.name if row.environment else None, **row_state(row)},
+            details={
+                "environment": row.environment.name if row.environment else None,
+                **row_digest_entry(row),
+            },
         )
 
 
@@ -153,7 +156,7 @@ def _under(row: Membership | ServiceToken | SamlGroupMapping) -> str:
     return f"{row.role} of {row.prefix}/" if row.prefix else str(row.role)
 
 
-MEMBERSHIPS = Suspendable(
+MEMBERSHIPS = RestoreSuspension(
     Membership,
     kind="membership",
     field="suspended_at",
@@ -161,7 +164,7 @@ MEMBERSHIPS = Suspendable(
     name=_holder,
     detail=_under,
 )
-TOKENS = Suspendable(
+TOKENS = RestoreSuspension(
     ServiceToken,
     kind="service-token",
     field="suspended_at",
@@ -170,7 +173,7 @@ TOKENS = Suspendable(
     detail=_under,
     living=Q(revoked_at__isnull=True),
 )
-MAPPINGS = Suspendable(
+MAPPINGS = RestoreSuspension(
     SamlGroupMapping,
     kind="saml-group-mapping",
     field="suspended_at",

@@ -12,12 +12,12 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import authentic
-from audit_app.integrity.row_state import row_state
+from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.approvals.access_proposals import unprotecting
 from environments_app.approvals.approvers import possible_managers
-from environments_app.approvals.gate import Clearance, needs_second_person, require_second_person
-from environments_app.authorization.locked_row import apply_changes, changing, check_fields
+from environments_app.approvals.gate import ApprovalGrant, needs_second_person, require_approval
+from environments_app.authorization.locked_row import clean_fields, lock_authentic, set_fields
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Conflict, InvalidField, Invisible, NameInUse
 from environments_app.models import Environment, Membership, Role, User
@@ -78,7 +78,7 @@ def create_environment(
         protected=protected,
         position=0 if position is None else position,
     )
-    check_fields(environment, ["display_name", "description", "colour", "position"])
+    clean_fields(environment, ["display_name", "description", "colour", "position"])
     environment.warnings = _checked_key(kms_key_alias)
     if actor.kind is ActorKind.USER:
         manager = User.objects.get(uuid=actor.uuid)
@@ -108,11 +108,11 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
     if changes.get("protected") and not environment.protected:
         _require_two_people(environment)
     clearance = _cleared_change(actor, environment, changes)
-    with changing(environment) as stored:
+    with lock_authentic(environment) as stored:
         if clearance is None and _unprotects(actor, stored, changes):
             raise Conflict("The environment was protected meanwhile: look again.")
         approved = clearance.spend(stored, actor=actor) if clearance else {}
-        changed = apply_changes(stored, changes)
+        changed = set_fields(stored, changes)
         if changed:
             stored.save(update_fields=[*changed, "updated_at"])
             told = {name: changes[name] for name in changed}
@@ -129,10 +129,12 @@ def _require_two_people(environment: Environment) -> None:
         )
 
 
-def _cleared_change(actor: Principal, environment: Environment, changes: dict[str, Any]) -> Clearance | None:
+def _cleared_change(
+    actor: Principal, environment: Environment, changes: dict[str, Any]
+) -> ApprovalGrant | None:
     if not _unprotects(actor, environment, changes):
         return None
-    return require_second_person(actor=actor, proposal=unprotecting(environment, changes))
+    return require_approval(actor=actor, proposal=unprotecting(environment, changes))
 
 
 def _unprotects(actor: Principal, environment: Environment, changes: dict[str, Any]) -> bool:
@@ -170,7 +172,7 @@ def _record(actor: Principal, action: Action, environment: Environment, details:
         action=action,
         stream=environment_stream(environment.uuid),
         object=AuditObject("environment", environment.uuid, environment.name),
-        details=details | row_state(environment),
+        details=details | row_digest_entry(environment),
     )
 
 

@@ -14,7 +14,7 @@ from django.core.mail import EmailMessage
 from audit_app.events.actors import NIL
 from audit_app.integrity.row_authentication import authentic
 from environments_app.models import Environment, Recipient, User
-from environments_app.notifications.service import Notice, Undeliverable
+from environments_app.notifications.service import AlertNotice, Undeliverable
 
 _GONE: Final = "the recipient was removed, or its row was changed outside Keeper"
 
@@ -32,7 +32,7 @@ class EmailTransport:
         rows = Recipient.objects.filter(environment=environment).select_related("environment")
         return [row.uuid for row in authentic(rows)]
 
-    def send(self, *, addressee: UUID, notice: Notice) -> None:
+    def send(self, *, addressee: UUID, notice: AlertNotice) -> None:
         """Hand a message to the mail server. Raises Undeliverable."""
         if not settings.EMAIL_HOST:
             raise Undeliverable("no mail server is configured: set EMAIL_HOST", permanent=True)

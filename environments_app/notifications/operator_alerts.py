@@ -7,7 +7,7 @@ from uuid import UUID, uuid5
 from django.urls import reverse
 
 from audit_app.models import deployment_uuid
-from environments_app.notifications.service import MAX_LINES, notify, recovered
+from environments_app.notifications.service import MAX_LINES, raise_alert, resolve_alert
 
 KIND: Final = "trail"
 
@@ -17,7 +17,7 @@ class OperatorAlerts:
 
     def raised(self, *, kind: str, subject: str, lines: Sequence[str]) -> None:
         """Notify operators of a condition, once."""
-        notify(
+        raise_alert(
             kind=KIND,
             about=_about(kind),
             environment=None,
@@ -28,7 +28,7 @@ class OperatorAlerts:
 
     def over(self, *, kind: str, subject: str) -> None:
         """Notify the same recipients that the condition has ended."""
-        recovered(kinds=[KIND], about=_about(kind), subject=subject, link=reverse("dashboard"))
+        resolve_alert(kinds=[KIND], about=_about(kind), subject=subject, link=reverse("dashboard"))
 
 
 def _about(kind: str) -> UUID:

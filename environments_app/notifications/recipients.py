@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_state import row_state
+from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Conflict, InvalidField, Invisible
@@ -30,7 +30,7 @@ def add_recipient(*, actor: Principal, environment: Environment, email: str) -> 
     try:
         with transaction.atomic():
             recipient.save()
-            _record(actor, Action.NOTIFICATION_CREATE, recipient, row_state(recipient))
+            _record(actor, Action.NOTIFICATION_CREATE, recipient, row_digest_entry(recipient))
     except IntegrityError as error:
         raise Conflict("This address is told already.") from error
     return recipient
@@ -40,7 +40,7 @@ def remove_recipient(*, actor: Principal, recipient: Recipient) -> None:
     """Remove a recipient; also a forged row, which must be removable. Raises Invisible, Forbidden."""
     require(actor=actor, action=Action.NOTIFICATION_REMOVE, environment=recipient.environment)
     with transaction.atomic():
-        _record(actor, Action.NOTIFICATION_REMOVE, recipient, row_state(recipient, gone=True))
+        _record(actor, Action.NOTIFICATION_REMOVE, recipient, row_digest_entry(recipient, gone=True))
         recipient.delete()
 
 

@@ -49,7 +49,7 @@ class Undeliverable(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Notice:
+class AlertNotice:
     """One message as its reader gets it; `link` is an address of Keeper's own."""
 
     uuid: UUID
@@ -77,7 +77,7 @@ class Transport(Protocol):
         """Return the recipients of an environment, or of the installation as a whole."""
         ...
 
-    def send(self, *, addressee: UUID, notice: Notice) -> None:
+    def send(self, *, addressee: UUID, notice: AlertNotice) -> None:
         """Deliver a message. Raises Undeliverable."""
         ...
 
@@ -89,7 +89,7 @@ def transports() -> dict[str, Transport]:
     return {transport.name: transport for transport in made}
 
 
-def notify(
+def raise_alert(
     *,
     kind: str,
     about: UUID,
@@ -119,14 +119,14 @@ def notify(
         alert.waiting = not _may_tell(alert)
         if not alert.waiting:
             _tell(alert, kind=kind, subject=subject, lines=told, link=link)
-            tell_people(
+            message_users(
                 people=people, environment=environment, kind=kind, subject=subject, lines=told, link=link
             )
         alert.save()
     return True
 
 
-def tell_people(
+def message_users(
     *,
     people: Collection[UUID],
     environment: Environment | None,
@@ -152,7 +152,7 @@ def tell_people(
     )
 
 
-def recovered(
+def resolve_alert(
     *, kinds: Collection[str], about: UUID, subject: str, lines: Sequence[str] = (), link: str = ""
 ) -> bool:
     """Close the open alerts of these kinds about something; return whether there were any.
@@ -271,8 +271,8 @@ def _transport(name: str) -> Transport:
     return transport
 
 
-def _notice(delivery: Delivery) -> Notice:
-    return Notice(
+def _notice(delivery: Delivery) -> AlertNotice:
+    return AlertNotice(
         uuid=delivery.uuid,
         kind=delivery.kind,
         environment=delivery.environment.name if delivery.environment else "",

@@ -11,12 +11,12 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.row_authentication import authentic
-from audit_app.integrity.row_state import row_state
-from audit_app.recording.recorder import AuditObject, Draft, commit_record, record_many
+from audit_app.integrity.row_state import row_digest_entry
+from audit_app.recording.recorder import AuditObject, EventDraft, commit_record, record_many
 from environments_app.approvals.access_proposals import mapping as proposed
-from environments_app.approvals.gate import require_second_person
+from environments_app.approvals.gate import require_approval
 from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
-from environments_app.authorization.locked_row import changing, check_fields
+from environments_app.authorization.locked_row import clean_fields, lock_authentic
 from environments_app.authorization.policy import Principal, require, require_confirmed
 from environments_app.environments import memberships
 from environments_app.errors import Conflict, InvalidField
@@ -57,12 +57,12 @@ def map_group(
     mapping = SamlGroupMapping(
         group=group, environment=environment, role=role, prefix=validate_prefix(prefix)
     )
-    check_fields(mapping, ["group", "role"])
+    clean_fields(mapping, ["group", "role"])
     confirm_grant(actor, Action.MEMBER_GRANT, environment=environment, role=role)
     if _opens_values(actor, mapping):
         mapping.suspended_at = timezone.now()
     clearance = (
-        require_second_person(actor=actor, proposal=proposed(mapping, environment)) if environment else None
+        require_approval(actor=actor, proposal=proposed(mapping, environment)) if environment else None
     )
     with transaction.atomic():
         approved = clearance.spend(environment, actor=actor) if clearance and environment else {}
@@ -98,7 +98,7 @@ def apply_groups(*, actor: Principal, user: User, groups: Collection[str]) -> Us
         for mapping in SamlGroupMapping.objects.select_related("environment")
         if mapping.group in groups
     )
-    with changing(user) as stored:
+    with lock_authentic(user) as stored:
         _apply_memberships(actor, stored, _wanted(mappings))
     try:
         return accounts.follow_groups(
@@ -152,7 +152,7 @@ def _apply_memberships(actor: Principal, user: User, wanted: dict[tuple[int, str
         if row:
             memberships.withdraw(actor=actor, membership=row)
         if found:
-            memberships.bestow(
+            memberships.grant_from_sso(
                 actor=actor,
                 environment=found.environment,
                 user=user,
@@ -184,9 +184,9 @@ def _record_mapping(
         "prefix": mapping.prefix,
         **({"suspended": True} if mapping.suspended_at else {}),
         **(approved or {}),
-        **row_state(mapping, gone=change == "removed"),
+        **row_digest_entry(mapping, gone=change == "removed"),
     }
-    draft = Draft(
+    draft = EventDraft(
         actor=actor,
         action=Action.SAML_MAPPING_CHANGE,
         stream=streams.SYSTEM,

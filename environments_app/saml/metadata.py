@@ -14,7 +14,7 @@ from audit_app.errors import AnswerTooLarge, OutboundError
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import authentic
-from audit_app.integrity.row_state import row_state
+from audit_app.integrity.row_state import row_digest_entry
 from audit_app.network.outbound import session
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.errors import SamlUnavailable
@@ -64,7 +64,7 @@ def refresh_metadata() -> str:
                 action=Action.SAML_METADATA_CHANGE,
                 stream=streams.SYSTEM,
                 object=AuditObject("identity-provider", uuid5(NAMESPACE_URL, url), url),
-                details=row_state(row),
+                details=row_digest_entry(row),
             )
     return document
 

@@ -16,7 +16,7 @@ from audit_app.events.actors import NIL
 from audit_app.integrity.row_authentication import authentic
 from environments_app.authorization.policy import Principal, environments_for
 from environments_app.models import Environment, ServiceToken
-from environments_app.notifications.service import MAX_LINES, notify, recovered
+from environments_app.notifications.service import MAX_LINES, raise_alert, resolve_alert
 
 EXPIRING: Final = "tokens-expiring"
 UNUSED: Final = "tokens-unused"
@@ -30,7 +30,7 @@ def watch_tokens() -> None:
         _tell(UNUSED, environment, "are not used", authentic(unused(rows)))
 
 
-def state_of(token: ServiceToken) -> str:
+def token_status(token: ServiceToken) -> str:
     """Return the state of a token: revoked, suspended, expired, expiring, unused or active."""
     if token.revoked_at is not None:
         return "revoked"
@@ -87,11 +87,11 @@ def _tell(kind: str, environment: Environment | None, what: str, tokens: list[Se
     place = environment.name if environment else "Keeper"
     about = environment.uuid if environment else NIL
     if not tokens:
-        recovered(kinds=[kind], about=about, subject=f"{place}: no more tokens {what}")
+        resolve_alert(kinds=[kind], about=about, subject=f"{place}: no more tokens {what}")
         return
     more = [f"and {len(tokens) - MAX_LINES + 1} more"] if len(tokens) > MAX_LINES else []
     shown = tokens[: MAX_LINES - 1] if more else tokens
-    notify(
+    raise_alert(
         kind=kind,
         about=about,
         environment=environment,

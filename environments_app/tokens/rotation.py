@@ -9,15 +9,21 @@ from django.utils import timezone
 
 from audit_app.events.actions import Action
 from environments_app.approvals.access_proposals import rotating
-from environments_app.approvals.gate import require_second_person
+from environments_app.approvals.gate import require_approval
 from environments_app.authorization.break_glass import confirm_grant
-from environments_app.authorization.locked_row import apply_changes, changing, future
+from environments_app.authorization.locked_row import lock_authentic, require_future, set_fields
 from environments_app.authorization.policy import Principal, require, require_confirmed, require_unsuspended
 from environments_app.environments.memberships import parse_role
 from environments_app.errors import Conflict, InvalidField
 from environments_app.models import ServiceToken, TokenRole
 from environments_app.names import validate_prefix
-from environments_app.tokens.service import mint, networks_of, networks_text, person_behind, record_token
+from environments_app.tokens.service import (
+    networks_of,
+    normalize_cidrs,
+    person_behind,
+    record_token,
+    set_secret,
+)
 
 DEFAULT_OVERLAP: Final = timedelta(days=1)
 MAX_OVERLAP: Final = timedelta(days=30)
@@ -32,9 +38,9 @@ def narrow(*, actor: Principal, token: ServiceToken, **changes: Any) -> ServiceT
     require(actor=actor, action=Action.TOKEN_CHANGE, environment=token.environment)
     for name in changes.keys() - _LESS.keys():
         raise InvalidField(name, "This cannot be changed.")
-    with changing(token) as stored:
+    with lock_authentic(token) as stored:
         _require_live(stored)
-        changed = apply_changes(stored, {name: _LESS[name](stored, given) for name, given in changes.items()})
+        changed = set_fields(stored, {name: _LESS[name](stored, given) for name, given in changes.items()})
         if changed:
             stored.save(update_fields=changed)
             record_token(actor, Action.TOKEN_CHANGE, stored)
@@ -61,17 +67,17 @@ def rotate(
         raise InvalidField("overlap_seconds", f"An overlap lasts up to {MAX_OVERLAP.days} days.")
     environment = token.environment
     clearance = (
-        require_second_person(actor=actor, proposal=rotating(token, environment, overlap=overlap))
+        require_approval(actor=actor, proposal=rotating(token, environment, overlap=overlap))
         if environment
         else None
     )
-    with changing(token) as old:
+    with lock_authentic(token) as old:
         approved = clearance.spend(environment, actor=actor) if clearance and environment else {}
         _require_live(old)
         if old.successors.exists():
             raise Conflict("This token has a successor already: rotate that one, or revoke it.")
         new = _successor(actor, old)
-        text = mint(new)
+        text = set_secret(new)
         new.save()
         last = timezone.now() + overlap
         old.expires_at = min(old.expires_at or last, last)
@@ -122,7 +128,7 @@ def _less_prefix(token: ServiceToken, given: str) -> str:
 
 
 def _less_networks(token: ServiceToken, given: list[str]) -> list[str]:
-    cidrs = networks_text(given)
+    cidrs = normalize_cidrs(given)
     outer = networks_of(tuple(token.cidrs))
     inside = (
         any(inner.version == network.version and inner.subnet_of(network) for network in outer)  # type: ignore[arg-type]  # the versions were compared
@@ -134,7 +140,7 @@ def _less_networks(token: ServiceToken, given: list[str]) -> list[str]:
 
 
 def _less_time(token: ServiceToken, given: Any) -> Any:
-    moment = future(given)
+    moment = require_future(given)
     if token.expires_at is not None and (moment is None or moment > token.expires_at):
         raise InvalidField("expires_at", "This would let the token live longer.")
     return moment

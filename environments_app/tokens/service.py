@@ -25,12 +25,12 @@ from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.integrity.row_authentication import authentic
-from audit_app.integrity.row_state import row_state
-from audit_app.recording.recorder import AuditObject, Draft, record_many
+from audit_app.integrity.row_state import row_digest_entry
+from audit_app.recording.recorder import AuditObject, EventDraft, record_many
 from environments_app.approvals.access_proposals import issuing
-from environments_app.approvals.gate import require_second_person
+from environments_app.approvals.gate import require_approval
 from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
-from environments_app.authorization.locked_row import check_fields, future, time_text
+from environments_app.authorization.locked_row import clean_fields, isoformat, require_future
 from environments_app.authorization.policy import (
     Grant,
     Principal,
@@ -83,25 +83,25 @@ def issue(
         role=_token_role(role, environment),
         name=name,
         prefix=_token_prefix(prefix, environment),
-        cidrs=networks_text(cidrs),
+        cidrs=normalize_cidrs(cidrs),
         expires_at=allowed_expiry(expires_at),
         created_by=person_behind(actor),
     )
     if not name.isprintable() or name != name.strip():
         raise InvalidField("name", "A token's name is printable text without spaces at its ends.")
     refuse_reserved(name, field="name")
-    check_fields(token, ["name"])
+    clean_fields(token, ["name"])
     if environment is None:
         # An administering token can perform break-glass acts like its issuer, and outlives a suspension.
         require_unsuspended(actor, Action.TOKEN_ISSUE)
     confirm_grant(actor, Action.TOKEN_ISSUE, environment=environment, role=token.role)
-    lasting = "default" if expires_at is Lifetime.DEFAULT else time_text(token.expires_at)
+    lasting = "default" if expires_at is Lifetime.DEFAULT else isoformat(token.expires_at)
     clearance = (
-        require_second_person(actor=actor, proposal=issuing(token, environment, lasting=lasting))
+        require_approval(actor=actor, proposal=issuing(token, environment, lasting=lasting))
         if environment
         else None
     )
-    text = mint(token)
+    text = set_secret(token)
     with transaction.atomic():
         approved = clearance.spend(environment, actor=actor) if clearance and environment else {}
         token.save()
@@ -126,9 +126,9 @@ def allowed_expiry(given: datetime | Lifetime | None) -> datetime | None:
         return now + timedelta(days=days) if days else None
     # A minute for the clock of the caller.
     last = now + timedelta(days=longest, minutes=1)
-    if longest and (given is None or future(given) > last):  # type: ignore[operator]  # a time comes back as one
+    if longest and (given is None or require_future(given) > last):  # type: ignore[operator]  # a time comes back as one
         raise InvalidField("expires_at", f"A token lives for {longest} days at most here.")
-    return future(given)
+    return require_future(given)
 
 
 def revoke(*, actor: Principal, token: ServiceToken) -> None:
@@ -169,12 +169,12 @@ def authenticate(raw: str, *, address: str, request_id: str = "") -> Principal:
 
     Every refusal looks the same to the caller: raises BadToken, whose reason is for the audit log.
     """
-    public_id, secret = parts_of(raw)
+    public_id, secret = parse(raw)
     token = ServiceToken.objects.select_related("environment").filter(public_id=public_id).first()
-    return admit(token, secret, address=address, request_id=request_id)
+    return verify(token, secret, address=address, request_id=request_id)
 
 
-def parts_of(raw: str) -> tuple[str, str]:
+def parse(raw: str) -> tuple[str, str]:
     """Return the public id of a token's text, by which its row is found, and its secret. Raises BadToken."""
     match = _TOKEN.fullmatch(raw)
     if match is None:
@@ -182,7 +182,7 @@ def parts_of(raw: str) -> tuple[str, str]:
     return match[1], match[2]
 
 
-def admit(token: ServiceToken | None, secret: str, *, address: str, request_id: str = "") -> Principal:
+def verify(token: ServiceToken | None, secret: str, *, address: str, request_id: str = "") -> Principal:
     """Return whom a stored token, loaded along with its environment, stands for; raises BadToken."""
     _check_secret(token, secret)
     if token is None or not authentic([token]):
@@ -191,7 +191,7 @@ def admit(token: ServiceToken | None, secret: str, *, address: str, request_id: 
     return token_bearer(token, grants_on(token), address=address, request_id=request_id)
 
 
-def admit_genuine(
+def verify_preloaded(
     token: ServiceToken, secret: str, *, grants: tuple[Grant, ...], address: str, request_id: str = ""
 ) -> Principal:
     """Do what `admit` does for a token whose row has proved itself; `grants` are what `grants_on` gave."""
@@ -251,7 +251,7 @@ def networks_of(cidrs: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]
     return tuple(ip_network(cidr) for cidr in cidrs)
 
 
-def networks_text(cidrs: Sequence[str]) -> list[str]:
+def normalize_cidrs(cidrs: Sequence[str]) -> list[str]:
     """Return networks in their one spelling. Raises InvalidField."""
     if len(cidrs) > _MAX_CIDRS:
         raise InvalidField("cidrs", f"A token has at most {_MAX_CIDRS} networks.")
@@ -276,7 +276,7 @@ def _token_prefix(text: str, environment: Environment | None) -> str:
     return validate_prefix(text)
 
 
-def mint(token: ServiceToken) -> str:
+def set_secret(token: ServiceToken) -> str:
     """Give a token a new secret, of which it keeps the hash, and return its text."""
     secret = secrets.token_urlsafe(32)
     token.public_id = secrets.token_urlsafe(16)
@@ -290,7 +290,7 @@ def record_token(
 ) -> None:
     """Record a change of a token, in its transaction; one that breaks the glass alerts."""
     environment = token.environment
-    draft = Draft(
+    draft = EventDraft(
         actor=actor,
         action=action,
         stream=streams.environment_stream(environment.uuid) if environment else streams.SYSTEM,
@@ -300,9 +300,9 @@ def record_token(
             "role": token.role,
             "prefix": token.prefix,
             "cidrs": list(token.cidrs),
-            "expires_at": time_text(token.expires_at),
+            "expires_at": isoformat(token.expires_at),
             **(approved or {}),
-            **row_state(token),
+            **row_digest_entry(token),
         },
     )
     breaks_glass = action is Action.TOKEN_ISSUE and opens_values(

@@ -12,10 +12,10 @@ from django.utils import timezone
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
-from audit_app.integrity.row_state import row_state
-from audit_app.recording.recorder import AuditObject, Draft, record_many
+from audit_app.integrity.row_state import row_digest_entry
+from audit_app.recording.recorder import AuditObject, EventDraft, record_many
 from environments_app.authorization.break_glass import administers, with_alert
-from environments_app.authorization.locked_row import apply_changes, changing, check_fields
+from environments_app.authorization.locked_row import clean_fields, lock_authentic, set_fields
 from environments_app.authorization.policy import Principal, require, require_confirmed
 from environments_app.errors import Conflict, InvalidField, NameInUse
 from environments_app.models import Membership, Source, User, UserRole
@@ -55,7 +55,7 @@ def create_user(
         display_name=display_name,
         role=role,
     )
-    check_fields(user, ["email", "display_name", "role"])
+    clean_fields(user, ["email", "display_name", "role"])
     _set_password(user, password)
     if actor.suspended:
         user.suspended_at = timezone.now()
@@ -78,7 +78,7 @@ def create_saml_user(
     require(actor=actor, action=Action.USER_CREATE, environment=None)
     user = User(username=validate_new_username(username), email=email, display_name=display_name)
     user.saml_issuer, user.saml_name_id = issuer, name_id
-    check_fields(user, ["email", "display_name"])
+    clean_fields(user, ["email", "display_name"])
     user.set_password(None)
     try:
         with transaction.atomic():
@@ -101,9 +101,9 @@ def update_user(*, actor: Principal, user: User, **changes: Any) -> User:
     for name in changes.keys() - CHANGEABLE:
         raise InvalidField(name, "This cannot be changed.")
     may_end = changes.get("role", UserRole.ADMIN) != UserRole.ADMIN or not changes.get("is_active", True)
-    with changing(user, beside=_administrators(user) if may_end else ()) as stored:
+    with lock_authentic(user, beside=_administrators(user) if may_end else ()) as stored:
         was_admin = stored.is_admin
-        changed = apply_changes(stored, changes)
+        changed = set_fields(stored, changes)
         if was_admin and not stored.is_admin:
             _require_another_admin(stored)
         if "role" in changed:
@@ -122,7 +122,7 @@ def follow_groups(*, actor: Principal, user: User, admin: bool) -> User:
 
     A role granted by a user stays. Raises Tampered, or Conflict if no administrator would remain.
     """
-    with changing(user, beside=() if admin else _administrators(user)) as stored:
+    with lock_authentic(user, beside=() if admin else _administrators(user)) as stored:
         if admin == (stored.role == UserRole.ADMIN) or not (admin or stored.role_source):
             return stored
         if not admin and stored.is_active:
@@ -150,7 +150,7 @@ def set_password(*, actor: Principal, user: User, password: str) -> User:
     if actor.kind is not ActorKind.USER or actor.uuid != user.uuid:
         require(actor=actor, action=Action.USER_CHANGE, environment=None)
     require_confirmed(actor)
-    with changing(user) as stored:
+    with lock_authentic(user) as stored:
         _set_password(stored, password)
         suspends = mark_suspended(actor, stored)
         if actor.kind is ActorKind.SYSTEM:
@@ -175,7 +175,7 @@ def restore_account(*, actor: Principal, user: User, role: str, password: str) -
     user.username = normalise_username(user.username)
     user.role, user.is_active = role, True
     user.saml_issuer = user.saml_name_id = user.second_factor = None
-    check_fields(user, ["role"])
+    clean_fields(user, ["role"])
     _set_password(user, password)
     with transaction.atomic():
         suspends = mark_suspended(actor, user)
@@ -225,11 +225,11 @@ def record_takeover(actor: Principal, user: User, details: dict[str, Any]) -> No
     record_many(with_alert(draft, breaks_glass=breaks_glass))
 
 
-def _draft(actor: Principal, action: Action, user: User, details: dict[str, Any]) -> Draft:
-    return Draft(
+def _draft(actor: Principal, action: Action, user: User, details: dict[str, Any]) -> EventDraft:
+    return EventDraft(
         actor=actor,
         action=action,
         stream=streams.SYSTEM,
         object=AuditObject("user", user.uuid, user.username),
-        details=details | row_state(user),
+        details=details | row_digest_entry(user),
     )

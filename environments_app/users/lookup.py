@@ -7,7 +7,7 @@ from environments_app.models import User
 from environments_app.users.password_backend import named_user
 
 
-def find_user(username: str | None, *, field: str = "user") -> User | None:
+def user_by_name(username: str | None, *, field: str = "user") -> User | None:
     """Return the user of this name in any spelling; None for an empty name. Raises InvalidField."""
     if not username:
         return None

@@ -15,7 +15,7 @@ from environments_app.models import Session, User
 from environments_app.users.session_store import SAML, contents_of, is_impossible, is_open
 
 
-def open_sessions(user: User) -> QuerySet[Session]:
+def active_sessions(user: User) -> QuerySet[Session]:
     """Return a person's sessions that have not ended, the newest first."""
     rows = Session.objects.filter(is_open(), user=user)
     return rows.order_by("-signed_in_at", "session_key")

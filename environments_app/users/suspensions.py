@@ -21,11 +21,11 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import authentic
-from audit_app.integrity.row_state import row_state
+from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.approvals.gate import needs_second_person
-from environments_app.authorization.credential_custody import Hands, took_over
-from environments_app.authorization.locked_row import changing, time_text
+from environments_app.authorization.credential_custody import CustodyGraph, account_takeovers_since
+from environments_app.authorization.locked_row import isoformat, lock_authentic
 from environments_app.authorization.policy import Principal, record_denial, require, require_confirmed
 from environments_app.environments.memberships import acting_user
 from environments_app.errors import Conflict, Invisible
@@ -37,7 +37,7 @@ from environments_app.models import (
     User,
     UserRole,
 )
-from environments_app.notifications.service import notify, recovered
+from environments_app.notifications.service import raise_alert, resolve_alert
 
 KIND: Final = "access-suspended"
 
@@ -66,7 +66,7 @@ def tell_suspended(actor: Principal, user: User) -> None:
             object=AuditObject("user", user.uuid, user.username),
             details={"environment": environment.name},
         )
-        notify(
+        raise_alert(
             kind=KIND,
             about=_about(user.uuid, environment),
             environment=environment,
@@ -76,7 +76,7 @@ def tell_suspended(actor: Principal, user: User) -> None:
                 "It sees names and no values until a manager confirms that it is in its person's hands.",
             ],
             link=_page(environment),
-            signature=str(time_text(user.suspended_at)),
+            signature=str(isoformat(user.suspended_at)),
         )
 
 
@@ -121,7 +121,7 @@ def confirm_account(*, actor: Principal, environment: Environment, user: User, s
             "Whoever replaced what this account signs in with could act as it, and so be both people in a "
             "protected environment: another manager confirms it, or `keeper changepassword` on the host."
         )
-    with changing(user) as stored:
+    with lock_authentic(user) as stored:
         if stored.suspended_at is None or stored.suspended_at != since:
             raise Conflict("This account is not suspended since then; look again.")
         row = AccessConfirmation.objects.filter(environment=environment, user=stored).first()
@@ -130,9 +130,9 @@ def confirm_account(*, actor: Principal, environment: Environment, user: User, s
         row.confirmed_at = timezone.now()
         row.save()
         _record_confirmation(
-            actor, environment, AuditObject("user", user.uuid, user.username), row_state(row)
+            actor, environment, AuditObject("user", user.uuid, user.username), row_digest_entry(row)
         )
-        recovered(
+        resolve_alert(
             kinds=[KIND],
             about=_about(user.uuid, environment),
             subject=f"{environment.name}: {actor.name} confirmed the access of {user.username}",
@@ -150,14 +150,14 @@ def confirm_mapping(*, actor: Principal, mapping: SamlGroupMapping) -> SamlGroup
     if environment is None:
         raise Conflict("Administrators read no values by their role; there is nothing to confirm.")
     _require_person(actor, environment)
-    with changing(mapping) as stored:
+    with lock_authentic(mapping) as stored:
         if stored.suspended_at is None:
             raise Conflict("This mapping is confirmed already.")
         stored.suspended_at = None
         stored.save(update_fields=["suspended_at"])
         described = AuditObject("saml-group", stored.uuid, stored.group)
-        _record_confirmation(actor, environment, described, row_state(stored))
-        recovered(
+        _record_confirmation(actor, environment, described, row_digest_entry(stored))
+        resolve_alert(
             kinds=[KIND],
             about=stored.uuid,
             subject=f"{environment.name}: {actor.name} confirmed the group {stored.group}",
@@ -171,7 +171,7 @@ def tell_mapped(actor: Principal, mapping: SamlGroupMapping) -> None:
     environment = mapping.environment
     if environment is None or mapping.suspended_at is None:
         return
-    notify(
+    raise_alert(
         kind=KIND,
         about=mapping.uuid,
         environment=environment,
@@ -197,8 +197,10 @@ def _could_be_both(actor: Principal, environment: Environment, user: User, since
     """Return whether a manager could sign in as the account that they confirm where two people are needed."""
     if not needs_second_person(actor, environment):
         return False
-    hands = Hands()
-    return any(actor.uuid in hands.all_behind(taker) for taker in took_over(user.uuid, since=since))
+    hands = CustodyGraph()
+    return any(
+        actor.uuid in hands.all_behind(taker) for taker in account_takeovers_since(user.uuid, since=since)
+    )
 
 
 def _require_person(actor: Principal, environment: Environment) -> None:

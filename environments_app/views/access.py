@@ -13,14 +13,14 @@ from django.views.decorators.http import require_GET, require_POST
 from audit_app.events.actions import Action
 from environments_app import services
 from environments_app.authentication.drf import principal_of
-from environments_app.authorization.effective_access import explain
+from environments_app.authorization.effective_access import explain_access
 from environments_app.authorization.policy import Principal, allows, require
 from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField
 from environments_app.models import Environment
 from environments_app.names import MAX_PREFIX
-from environments_app.users.lookup import find_user
+from environments_app.users.lookup import user_by_name
 from environments_app.users.suspensions import suspended_accounts, suspended_mappings
-from environments_app.views.page_context import enter
+from environments_app.views.page_context import set_page_environment
 from environments_app.views.profile import confirm_first
 
 
@@ -30,8 +30,8 @@ def environment_access(request: HttpRequest, name: str) -> HttpResponse:
     """Explain who can read what in an environment and why, and show what is suspended."""
     actor, environment = _found(request, name)
     asked = {key: request.GET.get(key, "").strip()[:MAX_PREFIX] for key in ("person", "token", "name")}
-    ways = explain(actor=actor, environment=environment, **asked)
-    enter(request, environment)
+    ways = explain_access(actor=actor, environment=environment, **asked)
+    set_page_environment(request, environment)
     context = {
         "asked": asked,
         "ways": ways,
@@ -52,7 +52,7 @@ def access_confirm(request: HttpRequest, name: str) -> HttpResponse:
     actor, environment = _found(request, name)
     require(actor=actor, action=Action.ACCESS_CONFIRM, environment=environment)
     try:
-        user = find_user(request.POST.get("user") or "?")
+        user = user_by_name(request.POST.get("user") or "?")
         if user is not None:
             since = _moment(request.POST.get("since", ""))
             services.confirm_account(actor=actor, environment=environment, user=user, since=since)

@@ -19,7 +19,7 @@ from environments_app.errors import Conflict, InvalidField
 from environments_app.forms.access_request import AskForm, GrantForm
 from environments_app.models import AccessRequest, Approval, ApprovalState, Environment, Membership
 from environments_app.views.environments import attempt, shown_role
-from environments_app.views.page_context import enter
+from environments_app.views.page_context import set_page_environment
 
 
 @login_required
@@ -29,7 +29,7 @@ def request_new(request: HttpRequest) -> HttpResponse:
     form = AskForm(request.POST or None, initial={"environment": request.GET.get("environment", "")[:63]})
     if request.method == "POST" and form.is_valid():
         actor = principal_of(request)
-        asked = attempt(form, lambda: access_requests.ask(actor=actor, **form.cleaned_data))
+        asked = attempt(form, lambda: access_requests.submit(actor=actor, **form.cleaned_data))
         if asked is not None:
             messages.success(request, "You asked for access.")
             return redirect("access-request-detail", id=asked.pk)
@@ -53,7 +53,7 @@ def request_grant(request: HttpRequest, id: int) -> HttpResponse:
     asked = access_requests.find_request(actor=actor, id=id)
     form = GrantForm(asked, request.POST)
     if form.is_valid():
-        done = attempt(form, lambda: decisions.grant(actor=actor, request=asked, **form.cleaned_data))
+        done = attempt(form, lambda: decisions.approve(actor=actor, request=asked, **form.cleaned_data))
         if done is not None:
             messages.success(request, f"{asked.requester.username} has the access now.")
             return redirect("access-request-detail", id=id)
@@ -68,7 +68,7 @@ def request_refuse(request: HttpRequest, id: int) -> HttpResponse:
     asked = access_requests.find_request(actor=actor, id=id)
     comment = request.POST.get("comment", "")
     try:
-        decisions.refuse(actor=actor, request=asked, comment=comment)
+        decisions.reject(actor=actor, request=asked, comment=comment)
         messages.success(request, "You refused it; who asked is told.")
     except (Conflict, InvalidField) as error:
         messages.error(request, str(error))
@@ -95,7 +95,7 @@ def _detail(
     # The page does not reveal the environment to a user who may not see it.
     place = _seen(actor, asked.environment)
     if place:
-        enter(request, place)
+        set_page_environment(request, place)
     may_answer = decisions.may_answer(actor, asked)
     context: dict[str, Any] = {
         "asked": asked,

@@ -18,7 +18,7 @@ from environments_app.approvals import service as approvals
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import ApprovalVoid, ConfirmationNeeded, Conflict, InvalidField
 from environments_app.models import Approval, ApprovalState
-from environments_app.views.page_context import enter
+from environments_app.views.page_context import set_page_environment
 
 _SHOWN: Final = 50
 _OWN: Final = 20
@@ -32,7 +32,7 @@ def approval_list(request: HttpRequest) -> HttpResponse:
     latest = approvals.visible_approvals(actor).order_by("-id")[:_SHOWN]
     context = {
         "waiting": approvals.waiting_for(actor),
-        "ready": approvals.ready_among(approvals.decided_for(actor)),
+        "ready": approvals.approved_among(approvals.resolved_for(actor)),
         "latest": authentic(latest),
         "asking": access_requests.waiting_for(actor),
         "own_requests": authentic(access_requests.own_requests(actor)[:_OWN]),
@@ -46,7 +46,7 @@ def approval_detail(request: HttpRequest, id: int) -> HttpResponse:
     """Show one request: requester and act, masked, and the user's possible actions."""
     actor = principal_of(request)
     approval = approvals.find_approval(actor=actor, id=id)
-    enter(request, approval.environment)
+    set_page_environment(request, approval.environment)
     own = approval.requester_uuid == actor.uuid
     context = {
         "approval": approval,
@@ -73,7 +73,7 @@ def approval_approve(request: HttpRequest, id: int) -> HttpResponse:
 @require_POST
 def approval_refuse(request: HttpRequest, id: int) -> HttpResponse:
     """Refuse a request."""
-    return _decide(request, id, approvals.refuse, "You refused it.")
+    return _decide(request, id, approvals.reject, "You refused it.")
 
 
 @login_required

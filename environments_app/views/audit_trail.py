@@ -45,6 +45,6 @@ def _context() -> dict[str, Any]:
         "sinks": SinkState.objects.exclude(name=SIGNING).order_by("name"),
         "keys": [(key_id, key.hex()) for key_id, key in keyring().public_keys().items()],
         "warnings": checkpoints_schedule.problems(),
-        "retention": retention_schedule.standing(),
+        "retention": retention_schedule.retention_status(),
         "bundles": bundles()[:_SHOWN],
     }

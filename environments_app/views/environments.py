@@ -21,9 +21,9 @@ from environments_app.errors import AlreadyGranted, ConfirmationNeeded, Conflict
 from environments_app.forms.authentication import confirm_link
 from environments_app.forms.environment import EnvironmentForm, MemberForm, SettingsForm, TokenForm
 from environments_app.models import Environment, Membership, ServiceToken, Source
-from environments_app.tokens.expiry_alerts import state_of
-from environments_app.users.lookup import find_group, find_user
-from environments_app.views.page_context import enter
+from environments_app.tokens.expiry_alerts import token_status
+from environments_app.users.lookup import find_group, user_by_name
+from environments_app.views.page_context import set_page_environment
 
 _RIGHTS = {
     "members": Action.MEMBER_GRANT,
@@ -153,7 +153,7 @@ def token_issue(request: HttpRequest, name: str) -> HttpResponse:
                 "environment": environment,
                 "back_url": reverse("environment-detail", args=[name]),
             }
-            enter(request, environment)
+            set_page_environment(request, environment)
             return render(request, "environments_app/token_issued.html", context)
     return _detail(request, environment, token_form=form)
 
@@ -201,7 +201,7 @@ def attempt(form: forms.Form, use_case: Callable[[], Any]) -> Any:
 
 
 def _grant(actor: Principal, environment: Environment, given: dict[str, Any]) -> Membership:
-    user = find_user(given.pop("username"), field="username")
+    user = user_by_name(given.pop("username"), field="username")
     group = find_group(given.pop("group"))
     return services.grant(actor=actor, environment=environment, user=user, group=group, **given)
 
@@ -228,7 +228,7 @@ def _detail(request: HttpRequest, environment: Environment, **bound: forms.Form)
         else None,
         "panels": panels_of(environment) if can["settings"] else [],
     }
-    enter(request, environment)
+    set_page_environment(request, environment)
     status = 422 if bound else 200
     return render(request, "environments_app/environment_detail.html", context | bound, status=status)
 
@@ -251,6 +251,6 @@ def _tokens(environment: Environment) -> list[ServiceToken]:
         .order_by("revoked_at", "id")
     )
     for row in rows:
-        row.state = state_of(row)  # type: ignore[attr-defined]  # for the template alone
+        row.state = token_status(row)  # type: ignore[attr-defined]  # for the template alone
         row.revoke_url = reverse("token-revoke", args=[environment.name, row.pk])  # type: ignore[attr-defined]  # for the template alone
     return rows

@@ -18,7 +18,7 @@ from environments_app.environments.memberships import BY_SINGLE_SIGN_ON
 from environments_app.forms.environment import MemberChangeForm
 from environments_app.models import Membership, Source
 from environments_app.views.environments import attempt
-from environments_app.views.page_context import enter
+from environments_app.views.page_context import set_page_environment
 
 
 @login_required
@@ -66,7 +66,7 @@ def _changes(form: MemberChangeForm) -> dict[str, Any]:
 
 def _page(request: HttpRequest, membership: Membership, form: MemberChangeForm) -> HttpResponse:
     environment = membership.environment
-    enter(request, environment)
+    set_page_environment(request, environment)
     context = {
         "environment": environment,
         "membership": membership,

@@ -21,7 +21,7 @@ from environments_app.forms.authentication import ConfirmForm, OwnForm, Password
 from environments_app.models import User
 from environments_app.users.accounts import set_password
 from environments_app.users.session_store import stored_key
-from environments_app.users.sessions import end_session, open_sessions
+from environments_app.users.sessions import active_sessions, end_session
 from environments_app.views.sign_in import target_of
 
 
@@ -107,7 +107,7 @@ def _profile(request: HttpRequest, form: PasswordForm) -> HttpResponse:
         "grants": sorted(
             principal_of(request).grants, key=lambda grant: (grant.environment_name, grant.prefix)
         ),
-        "sessions": list(open_sessions(user)),
+        "sessions": list(active_sessions(user)),
         "current_key": stored_key(request.session.session_key or ""),
         "password_form": form if user.has_usable_password() else None,
     }

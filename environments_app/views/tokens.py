@@ -18,9 +18,9 @@ from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows, require
 from environments_app.forms.environment import AdminNarrowForm, AdminTokenForm, NarrowForm, RotateForm
 from environments_app.models import Environment, ServiceToken, TokenRole
-from environments_app.tokens.expiry_alerts import in_state, listed_tokens, state_of
+from environments_app.tokens.expiry_alerts import in_state, listed_tokens, token_status
 from environments_app.views.environments import attempt
-from environments_app.views.page_context import enter
+from environments_app.views.page_context import set_page_environment
 
 _SHOWN: Final = 200
 _ACTS: Final = ("narrow", "rotate", "revoke")
@@ -58,7 +58,7 @@ def token_list(request: HttpRequest) -> HttpResponse:
     found = in_state(listed_tokens(actor), form.wanted)
     rows = paginator.paginate_queryset(found, request, view=_TokenOrder())
     context = {
-        "rows": [{"token": token, "state": state_of(token)} for token in rows],
+        "rows": [{"token": token, "state": token_status(token)} for token in rows],
         "filters": form,
         "filtered": bool(form.wanted),
         "administers": allows(actor, Action.TOKEN_VIEW, environment_id=None),
@@ -139,7 +139,7 @@ def admin_token_revoke(request: HttpRequest, id: int) -> HttpResponse:
 def _installation(request: HttpRequest, actor: Principal, form: AdminTokenForm) -> HttpResponse:
     require(actor=actor, action=Action.TOKEN_VIEW, environment=None)
     tokens = ServiceToken.objects.filter(environment=None).order_by("revoked_at", "-id")[:_SHOWN]
-    context = {"rows": [{"token": token, "state": state_of(token)} for token in tokens], "form": form}
+    context = {"rows": [{"token": token, "state": token_status(token)} for token in tokens], "form": form}
     status = 422 if form.errors else 200
     return render(request, "environments_app/admin_tokens.html", context, status=status)
 
@@ -148,7 +148,7 @@ def _shown_once(
     request: HttpRequest, environment: Environment | None, token: ServiceToken, plaintext: str
 ) -> HttpResponse:
     if environment:
-        enter(request, environment)
+        set_page_environment(request, environment)
     context = {
         "token": token,
         "plaintext": plaintext,
@@ -186,7 +186,7 @@ def _page(
     **bound: forms.Form,
 ) -> HttpResponse:
     if environment:
-        enter(request, environment)
+        set_page_environment(request, environment)
     place = environment.pk if environment else None
     may_change = token.is_live and allows(actor, Action.TOKEN_CHANGE, environment_id=place)
     may_rotate = may_change and allows(actor, Action.TOKEN_ISSUE, environment_id=place)
@@ -194,7 +194,7 @@ def _page(
     context: dict[str, Any] = {
         "environment": environment,
         "token": token,
-        "state": state_of(token),
+        "state": token_status(token),
         "successor": successor,
         "successor_url": _address("token-detail", environment, successor.pk) if successor else "",
         "urls": {act: _address(f"token-{act}", environment, token.pk) for act in _ACTS},

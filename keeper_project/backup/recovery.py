@@ -7,7 +7,7 @@ from uuid import UUID
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from audit_app.checkpoints.signing import resume
+from audit_app.checkpoints.signing import accept_rollback
 from audit_app.errors import AnchorUnavailable, NothingToResume
 from audit_app.events.actions import Action
 from audit_app.integrity.active_installation import activate, restored_at
@@ -30,7 +30,7 @@ def release(*, actor: Principal, kind: str, uuid: UUID) -> None:
     """Let one thing act again.
 
     Raises Forbidden, ConfirmationNeeded, Invisible if nothing of the kind waits, and what
-    `Suspendable.release` raises.
+    `RestoreSuspension.release` raises.
     """
     require(actor=actor, action=Action.RESTORE_RELEASE, environment=None)
     require_confirmed(actor)
@@ -68,7 +68,7 @@ def activate_here(*, actor: Principal) -> int:
     row = activate(actor=actor)
     if row.backup is not None:
         try:
-            resume(actor=actor, reason=f"restored from backup {row.backup}")
+            accept_rollback(actor=actor, reason=f"restored from backup {row.backup}")
         except NothingToResume:
             pass
         except AnchorUnavailable as error:

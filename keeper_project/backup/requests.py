@@ -11,7 +11,7 @@ from django.utils import timezone
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.interfaces.nudges import nudge
 from environments_app.authorization.policy import Principal
-from environments_app.authorization.principals import principal_for
+from environments_app.authorization.principals import load_principal
 from environments_app.errors import AccessError
 from keeper_project.backup import service as backup
 from keeper_project.backup.errors import BackupError
@@ -26,7 +26,7 @@ _STALE_AFTER: Final = timedelta(days=1)
 _log = logging.getLogger(__name__)
 
 
-def ask(*, actor: Principal, name: str = "") -> None:
+def request(*, actor: Principal, name: str = "") -> None:
     """Ask a worker for a backup, or for the proof of the one called `name`; the request is recorded.
 
     Raises Forbidden, or Malformed if there is none of this name.
@@ -36,7 +36,7 @@ def ask(*, actor: Principal, name: str = "") -> None:
     nudge(CARRY_OUT)
 
 
-def carry_out() -> None:
+def run() -> None:
     """Carry out the requests that wait, each by one worker."""
     BackupRequest.objects.filter(requested_at__lt=timezone.now() - _STALE_AFTER).delete()
     for pk in BackupRequest.objects.filter(_free()).values_list("pk", flat=True):
@@ -62,7 +62,7 @@ def _carry_out(row: BackupRequest) -> None:
 
 
 def _act(row: BackupRequest) -> None:
-    actor = principal_for(Actor(kind=ActorKind.USER, uuid=UUID(str(row.person)), name=""))
+    actor = load_principal(Actor(kind=ActorKind.USER, uuid=UUID(str(row.person)), name=""))
     if row.name:
         backup.verify(actor=actor, name=row.name)
     else:

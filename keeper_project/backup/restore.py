@@ -23,13 +23,13 @@ from audit_app.integrity.active_installation import note_restore
 from audit_app.interfaces.keyring import Keyring, forget_keyring, keep_keyring
 from audit_app.models import deployment_uuid, forget_deployment
 from audit_app.recording.recorder import AuditObject, record
-from environments_app.environments.restore_suspension import Suspendable
+from environments_app.environments.restore_suspension import RestoreSuspension
 from environments_app.models import Delivery, DeliveryState
 from keeper_project.backup.archive import rows
 from keeper_project.backup.archive.rows import Progress
 from keeper_project.backup.create import applied_migrations
 from keeper_project.backup.errors import Altered, Damaged, NotEmpty, RestoreFailed
-from keeper_project.backup.verification import Opened, Proof, proved
+from keeper_project.backup.verification import OpenedBackup, Proof, verified_backup
 
 # What migrations put into an empty database.
 _MADE_BY_MIGRATIONS: Final = frozenset(
@@ -56,7 +56,7 @@ def restore(
     database may have its tables.
     """
     require_room(replace=replace)
-    with proved(path) as (proof, opened):
+    with verified_backup(path) as (proof, opened):
         if proof.damaged and not despite_damage:
             raise Damaged(
                 f"the backup holds {proof.damaged} problems that the installation had: look at them with "
@@ -79,12 +79,12 @@ def require_room(*, replace: bool) -> None:
         )
 
 
-def suspendables() -> list[Suspendable]:
+def suspendables() -> list[RestoreSuspension]:
     """Return what a restore suspends, each by its kind (settings.KEEPER_RESTORE_SUSPENDERS)."""
-    return [cast("Suspendable", import_string(path)) for path in settings.KEEPER_RESTORE_SUSPENDERS]
+    return [cast("RestoreSuspension", import_string(path)) for path in settings.KEEPER_RESTORE_SUSPENDERS]
 
 
-def _written(proof: Proof, opened: Opened, progress: Progress | None) -> dict[str, int]:
+def _written(proof: Proof, opened: OpenedBackup, progress: Progress | None) -> dict[str, int]:
     keys = opened.keys
     if not connection.introspection.table_names() or not applied_migrations():
         call_command("migrate", verbosity=0, interactive=False)

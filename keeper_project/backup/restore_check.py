@@ -24,7 +24,7 @@ from audit_app.integrity.check_registry import Problem, run_checks
 from audit_app.models import AuditEvent, Checkpoint, StreamHead
 from audit_app.recording import event_store
 from audit_app.verification.stream_verifier import verify
-from audit_app.verification.stream_walker import Tally
+from audit_app.verification.stream_walker import VerificationStats
 from environments_app.models import Delivery, DeliveryState, Session
 from keeper_project.backup.archive import rows
 from keeper_project.backup.archive.format import open_backup
@@ -51,7 +51,7 @@ class Check:
     doubts: list[str] = field(default_factory=list)
 
 
-def drill(path: Path) -> Iterator[Check]:
+def restore_drill(path: Path) -> Iterator[Check]:
     """Restore a backup into a throw-away database, and yield how that compares with the backup.
 
     For a process of its own. Raises what `restore` raises.
@@ -142,7 +142,7 @@ def _rows(problems: list[Problem]) -> Check:
 
 
 def _trail(manifest: Manifest, digest: str) -> Check:
-    newest, tally = _newest_checkpoint(), Tally()
+    newest, tally = _newest_checkpoint(), VerificationStats()
     known = {stream: [head] for stream, head in newest.statement.heads.items()} if newest else {}
     doubts = _told(chain(chain_problems(None), verify(known=known, tally=tally)))
     discontinuities = AuditEvent.objects.filter(stream=streams.SYSTEM, action=Action.DEPLOYMENT_RESTORE)

@@ -25,7 +25,7 @@ from audit_app.models import AuditEvent, deployment_uuid
 from audit_app.recording.recorder import AuditObject, commit_record
 from environments_app.authorization.policy import Principal, require
 from environments_app.authorization.principals import system_principal
-from environments_app.notifications.service import notify, recovered
+from environments_app.notifications.service import raise_alert, resolve_alert
 from keeper_project.backup.archive.format import open_backup, remove_unfinished
 from keeper_project.backup.create import SUFFIX, back_up, default_path
 from keeper_project.backup.errors import BackupError, Malformed
@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class StoredBackup:
     """One backup of this deployment in the folder.
 
     `proved` is when it was last proved, and `sound` how that went.
@@ -58,7 +58,7 @@ class Kept:
     sound: bool = False
 
 
-def kept(*, actor: Principal) -> list[Kept]:
+def list_backups(*, actor: Principal) -> list[StoredBackup]:
     """Return this deployment's backups, newest first, from their manifests. Raises Forbidden."""
     require(actor=actor, action=Action.BACKUP_VIEW, environment=None)
     found = sorted(
@@ -135,7 +135,7 @@ def make(*, actor: Principal) -> bool:
         return False
     finally:
         cache.delete(_RUNNING)
-    recovered(kinds=[_FAILED, _LATE], about=deployment_uuid(), subject="Keeper is backed up again")
+    resolve_alert(kinds=[_FAILED, _LATE], about=deployment_uuid(), subject="Keeper is backed up again")
     return True
 
 
@@ -167,7 +167,7 @@ def check_freshness() -> None:
         since = f"since {last:%Y-%m-%d %H:%M} UTC" if last else "yet"
         _tell(_LATE, "Keeper is not backed up", f"No backup was finished {since}.")
     else:
-        recovered(kinds=[_LATE], about=deployment_uuid(), subject="Keeper is backed up again")
+        resolve_alert(kinds=[_LATE], about=deployment_uuid(), subject="Keeper is backed up again")
 
 
 def verify(*, actor: Principal, name: str) -> bool:
@@ -203,7 +203,7 @@ def _files() -> list[Path]:
     )
 
 
-def _described(path: Path) -> Kept | None:
+def _described(path: Path) -> StoredBackup | None:
     """Return the manifest of a backup of this deployment; None for any other file."""
     try:
         with open_backup(path) as file:
@@ -214,7 +214,7 @@ def _described(path: Path) -> Kept | None:
         return None
     if manifest.deployment != deployment_uuid():
         return None
-    return Kept(
+    return StoredBackup(
         name=path.name, backup=manifest.backup, made_at=made_at, size=size, rows=sum(manifest.counts.values())
     )
 
@@ -225,10 +225,10 @@ def _proofs(backups: list[UUID]) -> dict[UUID, tuple[datetime, bool]]:
     return {backup: (at, outcome == Outcome.ALLOWED) for backup, at, outcome in rows}
 
 
-def _with_proof(each: Kept, proof: tuple[datetime, bool] | None) -> Kept:
+def _with_proof(each: StoredBackup, proof: tuple[datetime, bool] | None) -> StoredBackup:
     if proof is None:
         return each
-    return Kept(**{**each.__dict__, "proved": proof[0], "sound": proof[1]})
+    return StoredBackup(**{**each.__dict__, "proved": proof[0], "sound": proof[1]})
 
 
 def _record(
@@ -250,7 +250,7 @@ def _record(
 
 
 def _tell(kind: str, subject: str, line: str) -> None:
-    notify(
+    raise_alert(
         kind=kind,
         about=deployment_uuid(),
         environment=None,

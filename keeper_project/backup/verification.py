@@ -20,7 +20,7 @@ from audit_app.integrity.check_registry import Problem, run_checks
 from audit_app.interfaces.keyring import Keyring, keyring
 from audit_app.models import StreamHead, deployment_uuid
 from audit_app.verification.stream_verifier import verify
-from audit_app.verification.stream_walker import Tally
+from audit_app.verification.stream_walker import VerificationStats
 from keeper_project.backup.archive import rows
 from keeper_project.backup.archive.file_key import open_file_key
 from keeper_project.backup.archive.format import BackupFile, open_backup
@@ -46,19 +46,19 @@ class Proof:
     manifest: Manifest
     digest: str = ""
     data_keys: int = 0
-    tally: Tally = field(default_factory=Tally)
+    tally: VerificationStats = field(default_factory=VerificationStats)
     problems: list[Problem] = field(default_factory=list)
     damaged: int = 0
 
 
-def prove(path: Path) -> Proof:
+def verify_backup(path: Path) -> Proof:
     """Return what a backup is, after everything about it was checked; see `proved`."""
-    with proved(path) as (proof, _):
+    with verified_backup(path) as (proof, _):
         return proof
 
 
 @contextmanager
-def proved(path: Path) -> Iterator[tuple[Proof, "Opened"]]:
+def verified_backup(path: Path) -> Iterator[tuple[Proof, "OpenedBackup"]]:
     """Prove a backup, and give it open, with the keys that the proof has opened.
 
     For a process of its own. Raises Malformed, Truncated or Altered if the file is not what Keeper
@@ -72,11 +72,11 @@ def proved(path: Path) -> Iterator[tuple[Proof, "Opened"]]:
         with scratch_database():
             proof = _examined(manifest, file, key)
             keys = keyring()
-        yield proof, Opened(file=file, key=key, keys=keys)
+        yield proof, OpenedBackup(file=file, key=key, keys=keys)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
+class OpenedBackup:
     """A backup's file together with the key that opens it, and the system keys in it, open."""
 
     file: BackupFile

@@ -13,7 +13,7 @@ from environments_app.authorization.policy import Principal
 from environments_app.models import NoticeKind
 from environments_app.tokens.expiry_alerts import expiring, listed_tokens, unused
 from keeper_project.backup import service as backup
-from keeper_project.ui.navigation import Frame
+from keeper_project.ui.navigation import Layout
 from secrets_app.queries.filters import narrow
 from secrets_app.queries.lookup import visible_secrets
 from sync_app.jobs.leases import database_now
@@ -31,7 +31,7 @@ _DELIVERIES: Final = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Need:
+class ActionItem:
     """Something that waits for the person; `count` is None where there is nothing to count."""
 
     label: str
@@ -40,7 +40,7 @@ class Need:
     count: int | None = None
 
 
-def needs(frame: Frame, states: Mapping[str, int]) -> list[Need]:
+def needs(frame: Layout, states: Mapping[str, int]) -> list[ActionItem]:
     """Return what waits for the person of a page and they may know of, most pressing kinds first.
 
     `states` is what `delivery_states` found.
@@ -70,51 +70,51 @@ def delivery_states(actor: Principal) -> dict[str, int]:
     return dict(rows)
 
 
-def _approvals(frame: Frame) -> Iterator[Need]:
+def _approvals(frame: Layout) -> Iterator[ActionItem]:
     url = reverse("approval-list")
-    yield Need(label="wait for your approval", state="asked", url=url, count=len(frame.waiting))
-    yield Need(label="ask for access", state="asked", url=url, count=len(frame.asking))
-    yield Need(label="approved: carry them out", state="approved", url=url, count=len(frame.ready))
+    yield ActionItem(label="wait for your approval", state="asked", url=url, count=len(frame.waiting))
+    yield ActionItem(label="ask for access", state="asked", url=url, count=len(frame.asking))
+    yield ActionItem(label="approved: carry them out", state="approved", url=url, count=len(frame.ready))
     # It needs no action: it is listed here, with its comment there, until it was seen.
     told = f"{reverse('notices')}#{NoticeKind.APPROVALS}-title"
-    yield Need(label="of your requests refused", state="refused", url=told, count=len(frame.refused))
+    yield ActionItem(label="of your requests refused", state="refused", url=told, count=len(frame.refused))
 
 
-def _dates(actor: Principal) -> Iterator[Need]:
+def _dates(actor: Principal) -> Iterator[ActionItem]:
     url = reverse("secret-list")
     for label, state, parameters in (
         ("expire within 30 days", "expiring", {"expiring": "30"}),
         ("rotation overdue", "overdue", {"rotation": "overdue"}),
     ):
         count = narrow(visible_secrets(actor), parameters).order_by().count()
-        yield Need(label=label, state=state, url=f"{url}?state={state}", count=count)
+        yield ActionItem(label=label, state=state, url=f"{url}?state={state}", count=count)
 
 
-def _deliveries(states: Mapping[str, int]) -> Iterator[Need]:
+def _deliveries(states: Mapping[str, int]) -> Iterator[ActionItem]:
     url = reverse("secret-list")
     for state, label in _DELIVERIES.items():
-        yield Need(label=label, state=state, url=f"{url}?delivery={state}", count=states.get(state, 0))
+        yield ActionItem(label=label, state=state, url=f"{url}?delivery={state}", count=states.get(state, 0))
 
 
-def _rotations(actor: Principal) -> Iterator[Need]:
+def _rotations(actor: Principal) -> Iterator[ActionItem]:
     stopped = visible_policies(actor).filter(having("failed", database_now())).count()
     url = f"{reverse('rotation')}?state=failed"
-    yield Need(label="rotations stopped", state="stopped", url=url, count=stopped)
+    yield ActionItem(label="rotations stopped", state="stopped", url=url, count=stopped)
 
 
-def _tokens(actor: Principal) -> Iterator[Need]:
+def _tokens(actor: Principal) -> Iterator[ActionItem]:
     tokens, url = listed_tokens(actor).select_related(None), reverse("token-list")
     for label, state, rows in (
         ("tokens end soon", "expiring", expiring(tokens)),
         ("tokens nobody uses", "unused", unused(tokens)),
     ):
-        yield Need(label=label, state=state, url=f"{url}?state={state}", count=rows.count())
+        yield ActionItem(label=label, state=state, url=f"{url}?state={state}", count=rows.count())
 
 
-def _operations(actor: Principal) -> Iterator[Need]:
+def _operations(actor: Principal) -> Iterator[ActionItem]:
     if not actor.is_admin:
         return
     if backup.is_late(backup.last_success()):
-        yield Need(label="no fresh backup", state="overdue", url=reverse("backups"))
+        yield ActionItem(label="no fresh backup", state="overdue", url=reverse("backups"))
     for problem in checkpoints_schedule.problems():
-        yield Need(label=problem, state="failed", url=reverse("trail"))
+        yield ActionItem(label=problem, state="failed", url=reverse("trail"))

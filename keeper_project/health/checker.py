@@ -20,8 +20,8 @@ from audit_app.events.actions import Action, Outcome
 from audit_app.interfaces.keyring import keyring
 from audit_app.models import deployment_uuid
 from audit_app.recording.recorder import AuditObject, record
-from environments_app.notifications.service import notify, recovered
-from keeper_project.health.probes import QUESTIONS, Finding, Question
+from environments_app.notifications.service import raise_alert, resolve_alert
+from keeper_project.health.probes import QUESTIONS, ProbeResult, Question
 from keeper_project.health.remedies import REMEDIES
 from keeper_project.models import ExternalSystem, System, SystemState
 from secrets_app.keys.wrapping import refuse_in_transaction
@@ -53,7 +53,7 @@ def check_system(kind: System, question: Question) -> bool:
     return True
 
 
-def bounded(question: Question, *, seconds: float = _ANSWER_SECONDS) -> Finding:
+def bounded(question: Question, *, seconds: float = _ANSWER_SECONDS) -> ProbeResult:
     """Ask in a thread that is left to itself when its time is over.
 
     Each step has a deadline of its own, but a name server or a server that sends a byte a second has
@@ -63,7 +63,7 @@ def bounded(question: Question, *, seconds: float = _ANSWER_SECONDS) -> Finding:
     try:
         return pool.submit(question.ask).result(timeout=seconds)
     except TimeoutError:
-        return Finding(state=SystemState.UNHEALTHY, detail=_SILENT)
+        return ProbeResult(state=SystemState.UNHEALTHY, detail=_SILENT)
     finally:
         pool.shutdown(wait=False)
 
@@ -80,7 +80,7 @@ def _claimed(kind: System, question: Question) -> tuple[ExternalSystem | None, d
     return (ExternalSystem.objects.get(pk=row.pk) if taken else None), lease
 
 
-def _store(row: ExternalSystem, lease: datetime, finding: Finding, *, milliseconds: int) -> None:
+def _store(row: ExternalSystem, lease: datetime, finding: ProbeResult, *, milliseconds: int) -> None:
     """Keep what was found, unless another worker has taken over; with it what is news."""
     now = timezone.now()
     ails = finding.state in {SystemState.UNHEALTHY, SystemState.DEGRADED}
@@ -102,7 +102,7 @@ def _store(row: ExternalSystem, lease: datetime, finding: Finding, *, millisecon
     _tell(row, finding, failures)
 
 
-def _record(row: ExternalSystem, finding: Finding) -> None:
+def _record(row: ExternalSystem, finding: ProbeResult) -> None:
     ails = finding.state in {SystemState.UNHEALTHY, SystemState.DEGRADED}
     record(
         actor=actors.system(),
@@ -114,11 +114,11 @@ def _record(row: ExternalSystem, finding: Finding) -> None:
     )
 
 
-def _tell(row: ExternalSystem, finding: Finding, failures: int) -> None:
+def _tell(row: ExternalSystem, finding: ProbeResult, failures: int) -> None:
     """Notify operators of changes. A repeated call sends nothing twice, so a crash loses no message."""
     name, link = row.get_kind_display(), reverse("health")
     if failures >= NEWS_AFTER:
-        notify(
+        raise_alert(
             kind=KIND,
             about=_about(row),
             environment=None,
@@ -127,7 +127,7 @@ def _tell(row: ExternalSystem, finding: Finding, failures: int) -> None:
             link=link,
         )
     elif not failures:
-        recovered(kinds=[KIND], about=_about(row), subject=f"{name}: it works again", link=link)
+        resolve_alert(kinds=[KIND], about=_about(row), subject=f"{name}: it works again", link=link)
 
 
 def _about(row: ExternalSystem) -> UUID:

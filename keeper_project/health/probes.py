@@ -30,7 +30,7 @@ _OFF: Final = "nothing is configured"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class ProbeResult:
     """How a system was found; `detail` is for operators and holds words of Keeper's own."""
 
     state: SystemState
@@ -41,34 +41,34 @@ class Finding:
 class Question:
     """How a system is asked, how often, and whether that needs this thread's connection."""
 
-    ask: Callable[[], Finding]
+    ask: Callable[[], ProbeResult]
     every: timedelta
     here: bool = False
 
 
-def database() -> Finding:
+def database() -> ProbeResult:
     """Ask the database. An error goes through: where it does not answer, nothing can be kept of it."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
         cursor.fetchone()
-    return Finding(state=SystemState.OK, detail=connection.display_name)
+    return ProbeResult(state=SystemState.OK, detail=connection.display_name)
 
 
-def broker() -> Finding:
+def broker() -> ProbeResult:
     """Ask the broker whether it takes messages."""
     if settings.KEEPER_EMBEDDED_WORKER:
-        return Finding(state=SystemState.OFF, detail="the worker looks for due work in the database")
+        return ProbeResult(state=SystemState.OFF, detail="the worker looks for due work in the database")
     try:
         health.broker()
     except HealthFailure as failure:
-        return Finding(state=SystemState.UNHEALTHY, detail=failure.detail)
-    return Finding(state=SystemState.OK)
+        return ProbeResult(state=SystemState.UNHEALTHY, detail=failure.detail)
+    return ProbeResult(state=SystemState.OK)
 
 
-def redis() -> Finding:
+def redis() -> ProbeResult:
     """Ask the Redis of the cache for a sign of life."""
     if not settings.REDIS_URL:
-        return Finding(state=SystemState.OFF, detail=_OFF)
+        return ProbeResult(state=SystemState.OFF, detail=_OFF)
     # Not where there is none: web processes load this module along with the tasks.
     from redis import Redis  # noqa: PLC0415
     from redis.exceptions import RedisError  # noqa: PLC0415
@@ -79,46 +79,46 @@ def redis() -> Finding:
     try:
         client.ping()
     except (RedisError, OSError) as error:
-        return Finding(state=SystemState.UNHEALTHY, detail=f"it does not answer ({type(error).__name__})")
+        return ProbeResult(state=SystemState.UNHEALTHY, detail=f"it does not answer ({type(error).__name__})")
     finally:
         client.close()
-    return Finding(state=SystemState.OK)
+    return ProbeResult(state=SystemState.OK)
 
 
-def mail() -> Finding:
+def mail() -> ProbeResult:
     """Sign in at the mail server and leave again, without a message."""
     if not settings.EMAIL_HOST:
-        return Finding(state=SystemState.OFF, detail=_OFF)
+        return ProbeResult(state=SystemState.OFF, detail=_OFF)
     server = get_connection(timeout=_STEP_SECONDS)
     if not isinstance(server, EmailBackend):
-        return Finding(state=SystemState.OFF, detail="mail does not go to a server")
+        return ProbeResult(state=SystemState.OFF, detail="mail does not go to a server")
     try:
         server.open()
         code = server.alive()
     except smtplib.SMTPAuthenticationError:
-        return Finding(state=SystemState.UNHEALTHY, detail="it refuses the user or password")
+        return ProbeResult(state=SystemState.UNHEALTHY, detail="it refuses the user or password")
     except (smtplib.SMTPException, OSError) as error:
-        return Finding(state=SystemState.UNHEALTHY, detail=f"it does not answer ({type(error).__name__})")
+        return ProbeResult(state=SystemState.UNHEALTHY, detail=f"it does not answer ({type(error).__name__})")
     finally:
         server.close()
     if code != _SMTP_OK:
-        return Finding(state=SystemState.UNHEALTHY, detail=f"it answers {code} where 250 is due")
-    return Finding(state=SystemState.OK)
+        return ProbeResult(state=SystemState.UNHEALTHY, detail=f"it answers {code} where 250 is due")
+    return ProbeResult(state=SystemState.OK)
 
 
-def identity_provider() -> Finding:
+def identity_provider() -> ProbeResult:
     """Fetch the identity provider's metadata and look how long its certificates are good for."""
     if not settings.KEEPER_SAML:
-        return Finding(state=SystemState.OFF, detail=_OFF)
+        return ProbeResult(state=SystemState.OFF, detail=_OFF)
     try:
         ends = metadata_ends()
     except SamlUnavailable as error:
-        return Finding(state=SystemState.UNHEALTHY, detail=str(error))
+        return ProbeResult(state=SystemState.UNHEALTHY, detail=str(error))
     if ends < timezone.now() + _EXPIRY_NOTICE:
-        return Finding(
+        return ProbeResult(
             state=SystemState.DEGRADED, detail=f"its metadata and certificate are good until {ends:%Y-%m-%d}"
         )
-    return Finding(
+    return ProbeResult(
         state=SystemState.OK, detail=f"its metadata and certificate are good until {ends:%Y-%m-%d}"
     )
 

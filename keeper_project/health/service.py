@@ -26,11 +26,11 @@ from audit_app.integrity.active_installation import is_active
 from environments_app.errors import AccessError
 from keeper_project.celery import app
 from keeper_project.errors import KeeperError
-from keeper_project.health.status import ailing
+from keeper_project.health.status import failing_systems
 from keeper_project.runtime import process_states
 from keeper_project.runtime.heartbeat import last_beat
 from secrets_app.errors import SecretError
-from secrets_app.key_operations.key_check import failing, with_unusable_key
+from secrets_app.key_operations.key_check import failing_data_keys, with_unusable_key
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ def data_keys() -> None:
 
     Raises HealthFailure if data keys did not open.
     """
-    found = list(failing().order_by("pk")[: NAMED_KEYS + 1])
+    found = list(failing_data_keys().order_by("pk")[: NAMED_KEYS + 1])
     if found:
         names = ", ".join(str(row.uuid) for row in found[:NAMED_KEYS])
         more = " and others" if len(found) > NAMED_KEYS else ""
@@ -175,7 +175,7 @@ def systems() -> None:
 
     Raises HealthFailure if any failed.
     """
-    if names := ailing():
+    if names := failing_systems():
         raise HealthFailure(f"{', '.join(names)}: the page Health says what to do")
 
 

@@ -18,7 +18,7 @@ from environments_app.authorization.policy import Principal, require
 from environments_app.models import Environment
 from keeper_project.health import remedies
 from keeper_project.models import ExternalSystem, System, SystemState
-from secrets_app.key_operations.key_check import failing
+from secrets_app.key_operations.key_check import failing_data_keys
 from secrets_app.models import WrappingKey
 from sync_app.models import Target
 
@@ -30,7 +30,7 @@ _OWN, _KEYS, _SINKS, _TARGETS = GROUPS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class SystemStatus:
     """One system as it stood when it was last asked; `state` is a word of the pages."""
 
     group: str
@@ -47,19 +47,19 @@ class Standing:
         return self.state in {"unhealthy", "degraded", "failed", "unasked"}
 
 
-def standings(*, actor: Principal) -> list[Standing]:
+def standings(*, actor: Principal) -> list[SystemStatus]:
     """Return the status of all systems, for operators. Raises Forbidden."""
     require(actor=actor, action=Action.SYSTEM_VIEW, environment=None)
     return [*_systems(), *_keys(), *_sinks(), *_targets()]
 
 
-def ailing() -> list[str]:
+def failing_systems() -> list[str]:
     """Return the names of the systems that failed when they were asked last."""
     rows = ExternalSystem.objects.filter(failures__gt=0)
     return [row.get_kind_display() for row in rows]
 
 
-def _systems() -> Iterator[Standing]:
+def _systems() -> Iterator[SystemStatus]:
     rows = {row.kind: row for row in ExternalSystem.objects.all()}
     for kind in System:
         row = rows.get(kind)
@@ -67,7 +67,7 @@ def _systems() -> Iterator[Standing]:
             yield _unasked(_OWN, kind.label)
             continue
         took = f"answered in {row.milliseconds:,} ms" if row.state == SystemState.OK else ""
-        shown = Standing(
+        shown = SystemStatus(
             group=_OWN,
             name=kind.label,
             state=row.state,
@@ -78,10 +78,10 @@ def _systems() -> Iterator[Standing]:
         yield shown if not _is_old(row.checked_at) else _unasked(_OWN, kind.label, row.checked_at)
 
 
-def _keys() -> Iterator[Standing]:
+def _keys() -> Iterator[SystemStatus]:
     """Yield each key encryption key once, with what it is used for and what the canary found under it."""
     names = dict(Environment.objects.values_list("uuid", "name"))
-    closed = dict(failing().order_by().values_list("key_uri").annotate(Count("pk")))
+    closed = dict(failing_data_keys().order_by().values_list("key_uri").annotate(Count("pk")))
     used: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     asked: dict[tuple[str, str, str], datetime] = {}
     for row in WrappingKey.objects.all():
@@ -102,13 +102,13 @@ def _keys() -> Iterator[Standing]:
             yield _unasked(_KEYS, name, asked[key])
         else:
             detail = "; ".join(part for part in (for_whom, note) if part)
-            yield Standing(group=_KEYS, name=name, state="ok", detail=detail, at=asked[key])
+            yield SystemStatus(group=_KEYS, name=name, state="ok", detail=detail, at=asked[key])
     for uri, count in closed.items():
         detail = f"{count} data keys under it do not open"
         yield _failed(_KEYS, uri, detail, remedies.DATA_KEY_REMEDY, None)
 
 
-def _sinks() -> Iterator[Standing]:
+def _sinks() -> Iterator[SystemStatus]:
     rows = {row.name: row for row in SinkState.objects.all()}
     url = reverse("trail")
     places = [("signing of the trail", SIGNING, remedies.SIGNING_REMEDY)]
@@ -119,12 +119,14 @@ def _sinks() -> Iterator[Standing]:
         if row is not None and (row.failures or row.error):
             yield _failed(_SINKS, name, row.error, remedy, row.succeeded_at, url)
         elif row is None or row.succeeded_at is None:
-            yield Standing(group=_SINKS, name=name, state="pending", detail="nothing was due yet", url=url)
+            yield SystemStatus(
+                group=_SINKS, name=name, state="pending", detail="nothing was due yet", url=url
+            )
         else:
-            yield Standing(group=_SINKS, name=name, state="ok", at=row.succeeded_at, url=url)
+            yield SystemStatus(group=_SINKS, name=name, state="ok", at=row.succeeded_at, url=url)
 
 
-def _targets() -> Iterator[Standing]:
+def _targets() -> Iterator[SystemStatus]:
     rows = Target.objects.filter(live=True).select_related("environment")
     for row in rows.order_by("environment__name", "name"):
         name, url = f"{row.environment.name} / {row.name}", reverse("target-detail", args=[row.pk])
@@ -133,15 +135,19 @@ def _targets() -> Iterator[Standing]:
             yield _failed(_TARGETS, name, row.last_error, remedies.TARGET_REMEDY, asked, url)
             continue
         state = "paused" if row.paused_at else "ok" if row.last_success_at else "pending"
-        yield Standing(group=_TARGETS, name=name, state=state, at=asked, url=url)
+        yield SystemStatus(group=_TARGETS, name=name, state=state, at=asked, url=url)
 
 
-def _failed(group: str, name: str, detail: str, remedy: str, at: datetime | None, url: str = "") -> Standing:
-    return Standing(group=group, name=name, state="unhealthy", detail=detail, remedy=remedy, at=at, url=url)
+def _failed(
+    group: str, name: str, detail: str, remedy: str, at: datetime | None, url: str = ""
+) -> SystemStatus:
+    return SystemStatus(
+        group=group, name=name, state="unhealthy", detail=detail, remedy=remedy, at=at, url=url
+    )
 
 
-def _unasked(group: str, name: str, at: datetime | None = None) -> Standing:
-    return Standing(group=group, name=name, state="unasked", remedy=remedies.SILENT_REMEDY, at=at)
+def _unasked(group: str, name: str, at: datetime | None = None) -> SystemStatus:
+    return SystemStatus(group=group, name=name, state="unasked", remedy=remedies.SILENT_REMEDY, at=at)
 
 
 def _is_old(at: datetime) -> bool:

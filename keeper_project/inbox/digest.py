@@ -16,7 +16,7 @@ from audit_app.integrity.active_installation import is_active
 from audit_app.recording.recorder import AuditObject, commit_record
 from environments_app.authorization.principals import system_principal, user_principal
 from environments_app.models import PersonalSettings, User
-from keeper_project.inbox.items import Notice, Section, sections
+from keeper_project.inbox.items import InboxItem, Section, sections
 
 _log = logging.getLogger(__name__)
 _LINES: Final = 5
@@ -90,7 +90,7 @@ def _text(user: User, found: list[Section], before: datetime | None) -> str:
     return "\n".join(lines)
 
 
-def _line(notice: Notice, before: datetime | None) -> str:
+def _line(notice: InboxItem, before: datetime | None) -> str:
     mark = "*" if before is None or notice.at > before else " "
     place = f" ({notice.environment})" if notice.environment else ""
     when = f", {notice.state} {notice.moment:%Y-%m-%d}" if notice.moment else ""

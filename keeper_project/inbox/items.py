@@ -17,7 +17,7 @@ from django.utils import timezone
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import authentic
 from environments_app.access_requests import service as access_requests
-from environments_app.approvals.service import decided_for, ready_among, refused_among, waiting_for
+from environments_app.approvals.service import approved_among, rejected_among, resolved_for, waiting_for
 from environments_app.authorization.policy import Principal, environments_for
 from environments_app.models import AccessRequest, Alert, Approval, Environment, NoticeKind
 from secrets_app.models import Secret
@@ -39,7 +39,7 @@ _TITLES: Final = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Notice:
+class InboxItem:
     """One inbox item; it names its object and holds no value."""
 
     title: str
@@ -58,7 +58,7 @@ class Section:
 
     kind: NoticeKind
     title: str
-    notices: Sequence[Notice]
+    notices: Sequence[InboxItem]
     more: bool
     all_url: str
 
@@ -128,10 +128,10 @@ def _alerts(actor: Principal) -> QuerySet[Alert]:
     return Alert.objects.filter(condition, open=True, told_at__isnull=False)
 
 
-def _failures(actor: Principal) -> list[Notice]:
+def _failures(actor: Principal) -> list[InboxItem]:
     rows = _alerts(actor).select_related("environment").order_by("-told_at", "-id")[: SHOWN + 1]
     return [
-        Notice(
+        InboxItem(
             title=alert.subject,
             url=alert.link,
             at=alert.told_at or alert.opened_at,
@@ -143,11 +143,11 @@ def _failures(actor: Principal) -> list[Notice]:
     ]
 
 
-def _expiring(actor: Principal) -> list[Notice]:
+def _expiring(actor: Principal) -> list[InboxItem]:
     now = timezone.now()
     rows = visible_secrets(actor).filter(expires_at__lte=now + EXPIRY_NOTICE)
     return [
-        Notice(
+        InboxItem(
             title=secret.name,
             url=reverse("secret-detail", args=[secret.pk]),
             at=secret.expires_at - EXPIRY_NOTICE,
@@ -160,10 +160,10 @@ def _expiring(actor: Principal) -> list[Notice]:
     ]
 
 
-def _due(actor: Principal) -> list[Notice]:
+def _due(actor: Principal) -> list[InboxItem]:
     rows = visible_secrets(actor).filter(rotation_due_at__lte=timezone.now())
     return [
-        Notice(
+        InboxItem(
             title=secret.name,
             url=reverse("secret-detail", args=[secret.pk]),
             at=secret.rotation_due_at,
@@ -181,16 +181,16 @@ def _first(rows: QuerySet[Secret], column: str) -> list[Secret]:
     return authentic(rows.order_by(column, "pk")[: SHOWN + 1])
 
 
-def _approvals(actor: Principal) -> list[Notice]:
-    decided = decided_for(actor)
+def _approvals(actor: Principal) -> list[InboxItem]:
+    decided = resolved_for(actor)
     waiting = [(row, "asked", f"{row.requester_name} asks about") for row in waiting_for(actor)]
-    ready = [(row, "approved", "approved: carry out what you asked for") for row in ready_among(decided)]
+    ready = [(row, "approved", "approved: carry out what you asked for") for row in approved_among(decided)]
     refused = [
         (row, "refused", f"{row.decided_by_name} refused what you asked for:")
-        for row in refused_among(decided)
+        for row in rejected_among(decided)
     ]
     access = [
-        Notice(
+        InboxItem(
             title=f"{row.requester.username} asks for access as {row.role}",
             url=reverse("access-request-detail", args=[row.pk]),
             at=row.asked_at,
@@ -200,7 +200,7 @@ def _approvals(actor: Principal) -> list[Notice]:
         for row in access_requests.waiting_for(actor)
     ]
     return access + [
-        Notice(
+        InboxItem(
             title=f"{words} {row.object_name}",
             url=reverse("approval-detail", args=[row.pk]),
             at=_moved_at(row),
@@ -217,7 +217,7 @@ def _moved_at(request: Approval | AccessRequest) -> datetime:
     return moved
 
 
-_FINDERS: Final[dict[NoticeKind, tuple[Callable[[Principal], list[Notice]], Callable[[], str]]]] = {
+_FINDERS: Final[dict[NoticeKind, tuple[Callable[[Principal], list[InboxItem]], Callable[[], str]]]] = {
     NoticeKind.APPROVALS: (_approvals, lambda: reverse("approval-list")),
     NoticeKind.FAILURES: (_failures, lambda: reverse("sync")),
     NoticeKind.ROTATION: (_due, lambda: f"{reverse('secret-list')}?state=overdue"),

@@ -17,7 +17,7 @@ from environments_app.models.notification import Delivery, DeliveryState
 from keeper_project.models import ExternalSystem, SystemState
 from keeper_project.observability.gauges import age, gauge
 from keeper_project.runtime.heartbeat import last_beat
-from secrets_app.key_operations.key_check import failing
+from secrets_app.key_operations.key_check import failing_data_keys
 from sync_app.domain.rotation_state import Slot, Step, slot_of
 from sync_app.models import Rotation, RotationPolicy, Run, Target
 from sync_app.models.run import RunState
@@ -123,7 +123,7 @@ def _gauges() -> Iterator[GaugeMetricFamily]:
     yield from _notifications()
     yield from system_gauges()
     yield from trail_gauges()
-    yield gauge("keeper_data_keys_failing", "Data keys that do not open.", failing().count())
+    yield gauge("keeper_data_keys_failing", "Data keys that do not open.", failing_data_keys().count())
     beat = last_beat()
     if beat is not None:
         yield gauge("keeper_worker_heartbeat_age_seconds", "Since a worker last beat.", age(beat))

@@ -12,7 +12,7 @@ from django.http import StreamingHttpResponse
 
 from audit_app.crypto.canonical_json import utc_text
 from audit_app.queries.reports import Cell
-from keeper_project.reports.service import Finding, Report, findings
+from keeper_project.reports.service import Report, ReportRow, findings
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -71,7 +71,7 @@ def json_lines(report: Report) -> Iterator[bytes]:
     yield b"]}\n"
 
 
-def _control(finding: Finding) -> dict[str, object]:
+def _control(finding: ReportRow) -> dict[str, object]:
     control = finding.control
     return {
         "framework": control.framework,

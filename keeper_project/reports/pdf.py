@@ -10,7 +10,7 @@ from fpdf.fonts import FontFace
 
 from audit_app.queries.reports import Row, Section
 from keeper_project.reports.formats import plain
-from keeper_project.reports.service import Finding, Report, findings
+from keeper_project.reports.service import Report, ReportRow, findings
 
 # A PDF is for reading: it notes omitted rows, which the other formats contain.
 PDF_ROWS: Final = 500
@@ -48,7 +48,7 @@ def _section(document: FPDF, section: Section, rows: Iterator[Row]) -> None:
         _text(document, f"{more:,} further rows are in the CSV and the JSON of this report.")
 
 
-def _controls(document: FPDF, found: list[Finding]) -> None:
+def _controls(document: FPDF, found: list[ReportRow]) -> None:
     _heading(document, "Controls", 13)
     _text(document, "Where an auditor finds evidence. This report judges no control to be fulfilled.")
     rows = [(each.control.framework, each.control.number, each.control.about, each.words) for each in found]

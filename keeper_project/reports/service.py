@@ -13,7 +13,7 @@ from audit_app.models import deployment_uuid
 from audit_app.queries.reports import Row, Scope, Section, sections
 from audit_app.recording.recorder import AuditObject, commit_record
 from environments_app.authorization.policy import Principal, environments_for, require
-from environments_app.authorization.principals import principal_now
+from environments_app.authorization.principals import refresh_principal
 from keeper_project.errors import BadQuery
 from keeper_project.reports.controls import CONTROLS, Control
 
@@ -45,14 +45,14 @@ class Report:
     def _require_still(self) -> None:
         viewer = self.scope.viewer
         if isinstance(viewer, Principal):
-            now = principal_now(viewer)
+            now = refresh_principal(viewer)
             if (viewer.is_admin and not now.is_admin) or not set(viewer.grants) <= set(now.grants):
                 nobody = replace(now, is_admin=False, grants=())
                 require(actor=nobody, action=Action.REPORT_GENERATE, environment=None)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class ReportRow:
     """One control in a report: the sections that are evidence, or "not assessed"."""
 
     control: Control
@@ -101,11 +101,11 @@ def make(
     return Report(title=title, scope=scope, made_at=now, sections=chosen)
 
 
-def findings(report: Report) -> list[Finding]:
+def findings(report: Report) -> list[ReportRow]:
     """Return the result for each control; "not assessed" without evidence."""
     held = {section.key: section for section in report.sections}
     return [
-        Finding(control=control, evidence=[held[key] for key in control.sections if key in held])
+        ReportRow(control=control, evidence=[held[key] for key in control.sections if key in held])
         for control in CONTROLS
     ]
 

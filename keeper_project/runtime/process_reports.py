@@ -15,7 +15,7 @@ from audit_app.events import actors, streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.models import deployment_uuid
 from audit_app.recording.recorder import AuditObject, commit_record
-from environments_app.notifications.service import deliver_due, notify, recovered
+from environments_app.notifications.service import deliver_due, raise_alert, resolve_alert
 from keeper_project.runtime.process_states import ending
 from keeper_project.runtime.supervisor import Incident
 
@@ -61,9 +61,9 @@ def _tell(incident: Incident) -> None:
     link = reverse("health")
     if incident.exit_code is None:
         subject = f"The {incident.name} runs steadily again"
-        recovered(kinds=[KIND], about=_about(incident), subject=subject, link=link)
+        resolve_alert(kinds=[KIND], about=_about(incident), subject=subject, link=link)
         return
-    notify(
+    raise_alert(
         kind=KIND,
         about=_about(incident),
         environment=None,

@@ -85,7 +85,7 @@ KEEPER_WRITE_GUARDS = ["sync_app.rotation.policies.write_guard.guard"]
 KEEPER_ENVIRONMENT_KEY_CHECK = "secrets_app.key_operations.environment_keys.check_reference"
 # The executors of approvals: they store the payload of a request, and execute it once approved.
 KEEPER_APPROVAL_EXECUTORS = [
-    "environments_app.approval_executor.AccessOwner",
-    "secrets_app.approval_executor.SecretsOwner",
+    "environments_app.approval_executor.AccessApprovalExecutor",
+    "secrets_app.approval_executor.SecretsApprovalExecutor",
     "sync_app.approval_executor.SyncOwner",
 ]

@@ -141,7 +141,7 @@ def verb(event: Any) -> str:
 @register.filter
 def act_words(action: str) -> str:
     """Return an action's label in the imperative: "write", "grant access to"."""
-    act = labels.ACTS.get(action)
+    act = labels.ACTION_LABELS.get(action)
     return act.tried if act else action
 
 
@@ -279,7 +279,10 @@ def filter_acts(bound: BoundField) -> SafeString:
     """Render the control that narrows to one act, each by its words: "revealed", not "secret.reveal"."""
     field = cast("ChoiceField", bound.field)
     choices = cast("Iterable[tuple[str, str]]", field.choices)
-    field.choices = [(act, labels.ACTS[act].done if act in labels.ACTS else told) for act, told in choices]
+    field.choices = [
+        (act, labels.ACTION_LABELS[act].done if act in labels.ACTION_LABELS else told)
+        for act, told in choices
+    ]
     return filter_select(bound)
 
 

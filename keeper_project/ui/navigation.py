@@ -11,14 +11,14 @@ from django.urls import reverse
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from environments_app.access_requests import service as access_requests
-from environments_app.approvals.service import decided_for, ready_among, refused_among, waiting_for
+from environments_app.approvals.service import approved_among, rejected_among, resolved_for, waiting_for
 from environments_app.authentication.drf import principal_of
 from environments_app.authentication.sign_in import saml_subject
 from environments_app.authorization.policy import SUSPENDED, Principal, environments_for, visible_environments
 from environments_app.models import AccessRequest, Approval, Environment, PersonalSettings
 from environments_app.users.preferences import settings_of
 from environments_app.users.session_store import Remaining, remaining
-from environments_app.views.page_context import entered
+from environments_app.views.page_context import page_environment
 from keeper_project.inbox.items import count_new
 from sync_app.views.presenters.targets import attention
 
@@ -46,7 +46,7 @@ class PageSession:
     single_sign_on: bool
 
 
-class Frame:
+class Layout:
     """The frame of one page; nothing is read from the database that the page does not show."""
 
     def __init__(self, request: HttpRequest) -> None:
@@ -85,7 +85,7 @@ class Frame:
         """The environment that the page is inside: named by the view, or by the address of a list."""
         named = self._request.GET.get("environment")
         listed = (environment for environment in self.environments if environment.name == named)
-        return entered(self._request) or (next(listed, None) if named else None)
+        return page_environment(self._request) or (next(listed, None) if named else None)
 
     @cached_property
     def suspended_in(self) -> list[str]:
@@ -141,12 +141,12 @@ class Frame:
     @cached_property
     def decided(self) -> list[Approval]:
         """The outcome of the user's own requests."""
-        return decided_for(self.person)
+        return resolved_for(self.person)
 
     @property
     def ready(self) -> list[Approval]:
         """The user's own requests that are ready to be carried out."""
-        return ready_among(self.decided)
+        return approved_among(self.decided)
 
     @property
     def refused(self) -> list[Approval]:
@@ -154,7 +154,7 @@ class Frame:
         seen = self.chosen.notices_seen_at
         return [
             row
-            for row in refused_among(self.decided)
+            for row in rejected_among(self.decided)
             if seen is None or (row.decided_at and row.decided_at > seen)
         ]
 
@@ -182,11 +182,11 @@ class Frame:
         return path == url or (url != "/" and path.startswith(url))
 
 
-def frame_of(request: HttpRequest) -> Frame:
+def frame_of(request: HttpRequest) -> Layout:
     """Return the frame of a page, one object for each request, so nothing is queried twice."""
     found = getattr(request, _KEPT, None)
-    if not isinstance(found, Frame):
-        found = Frame(request)
+    if not isinstance(found, Layout):
+        found = Layout(request)
         setattr(request, _KEPT, found)
     return found
 

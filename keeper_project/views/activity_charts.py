@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET
 from audit_app.events.actions import Outcome
 from audit_app.queries import search
 from audit_app.queries.activity_stats import Kind, counts_by_day
-from audit_app.queries.top_actors import Active, most_active
+from audit_app.queries.top_actors import Active, top_actors
 from environments_app.authentication.drf import principal_of
 from keeper_project.dashboard import figures
 from keeper_project.ui import labels
@@ -64,7 +64,7 @@ def activity_charts(request: HttpRequest) -> HttpResponse:
         "outcomes": _outcomes(total),
         "groups": _groups(total),
         "actions": _actions(total),
-        "actors": _actors(most_active(viewer=actor, days=figures.DAYS, limit=_ACTORS_SHOWN)),
+        "actors": _actors(top_actors(viewer=actor, days=figures.DAYS, limit=_ACTORS_SHOWN)),
     }
     return render(request, "keeper_project/activity_charts.html", context)
 

@@ -28,7 +28,7 @@ def backups(request: HttpRequest) -> HttpResponse:
     """Show the backups, and what a restore suspended."""
     actor = principal_of(request)
     context = {
-        "kept": backup.kept(actor=actor),
+        "kept": backup.list_backups(actor=actor),
         "last": backup.last_success(),
         "interval": settings.KEEPER_BACKUP_INTERVAL_HOURS,
         "installation": current(),
@@ -42,7 +42,7 @@ def backups(request: HttpRequest) -> HttpResponse:
 @require_POST
 def backup_now(request: HttpRequest) -> HttpResponse:
     """Have a backup made in the background."""
-    requests.ask(actor=principal_of(request))
+    requests.request(actor=principal_of(request))
     messages.success(request, "A backup is being made; it appears here once whole.")
     return redirect("backups")
 
@@ -52,7 +52,7 @@ def backup_now(request: HttpRequest) -> HttpResponse:
 def backup_verify(request: HttpRequest, name: str) -> HttpResponse:
     """Have a backup proved in the background."""
     try:
-        requests.ask(actor=principal_of(request), name=name)
+        requests.request(actor=principal_of(request), name=name)
     except Malformed as error:
         raise Invisible(str(error)) from error
     messages.success(request, "It is being proved; the result appears here.")

@@ -16,8 +16,8 @@ from keeper_project.dashboard import figures
 from keeper_project.dashboard.action_items import delivery_states, needs
 from keeper_project.dashboard.onboarding import Step, first_steps
 from keeper_project.health.service import results, warnings
-from keeper_project.ui.navigation import Frame, frame_of
-from secrets_app.queries.lookup import may_somewhere
+from keeper_project.ui.navigation import Layout, frame_of
+from secrets_app.queries.lookup import can_in_any_scope
 
 _EVENTS_SHOWN: Final = 10
 # On the page of all activity, not among the latest: they follow from acts that are listed.
@@ -45,7 +45,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     return render(request, "keeper_project/dashboard.html", context)
 
 
-def _first_steps(frame: Frame, secrets: int) -> list[Step]:
+def _first_steps(frame: Layout, secrets: int) -> list[Step]:
     if frame.chosen.first_steps_hidden:
         return []
     return first_steps(frame.person, environments=frame.environments, secrets=secrets)
@@ -71,9 +71,9 @@ def _charts(actor: Principal, states: dict[str, int], secrets: dict[str, int]) -
     }
 
 
-def _quick_actions(frame: Frame) -> list[dict[str, str]]:
+def _quick_actions(frame: Layout) -> list[dict[str, str]]:
     actor, actions = frame.person, []
-    if any(may_somewhere(actor, Action.SECRET_CREATE, place) for place in frame.environments):
+    if any(can_in_any_scope(actor, Action.SECRET_CREATE, place) for place in frame.environments):
         actions.append({"label": "New secret", "url": reverse("secret-new"), "icon": "plus"})
     actions.append({"label": "Find a secret", "url": reverse("secret-list"), "icon": "search"})
     if actor.is_admin:

@@ -13,7 +13,7 @@ from environments_app.authorization.policy import require
 from environments_app.errors import Invisible
 from environments_app.models import User
 from environments_app.users.password_backend import named_user
-from secrets_app.exposure.offboarding import dossier, offboard
+from secrets_app.exposure.offboarding import offboard, offboarding_report
 
 
 class ReadableSecret(serializers.Serializer[Any]):
@@ -76,7 +76,9 @@ class OffboardingView(AccessView):
     @extend_schema(summary="What somebody who leaves knows", responses=DossierDocument)
     def get(self, request: Request, username: str) -> Response:
         """Return what a person could read, did read or write, and the tokens they issued."""
-        return Response(DossierDocument(dossier(actor=self.actor, user=self._person(username))).data)
+        return Response(
+            DossierDocument(offboarding_report(actor=self.actor, user=self._person(username))).data
+        )
 
     @extend_schema(summary="Offboard somebody", request=None, responses=OffboardedDocument)
     def post(self, request: Request, username: str) -> Response:

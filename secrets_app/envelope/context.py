@@ -48,7 +48,7 @@ class Context:
         )
 
 
-class VersionBindings:
+class VersionAad:
     """The bindings of the versions of one environment; what these share is built once."""
 
     def __init__(self, *, deployment: UUID, environment: UUID) -> None:

@@ -19,7 +19,7 @@ from audit_app.events.actions import Action
 from audit_app.queries.access_log import record_view
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.authorization.policy import Principal, require, require_confirmed, visible
-from environments_app.authorization.principals import granted_to
+from environments_app.authorization.principals import grants_ignoring_status
 from environments_app.errors import Conflict
 from environments_app.models import Environment, ServiceToken, User
 from environments_app.users.accounts import disable_user
@@ -30,7 +30,7 @@ Queue = Callable[[Collection[UUID]], int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dossier:
+class OffboardingReport:
     """The offboarding report of a user."""
 
     user: User
@@ -52,16 +52,16 @@ class Offboarded:
     queued: int
 
 
-def dossier(*, actor: Principal, user: User) -> Dossier:
+def offboarding_report(*, actor: Principal, user: User) -> OffboardingReport:
     """Return what a person could read, knows, and holds. Raises Forbidden; it is for administrators.
 
     What they know is read from the audit log, and recorded as a view of it, before anything is looked up.
     """
     require(actor=actor, action=Action.USER_CHANGE, environment=None)
     record_view(viewer=actor, face="offboarding", wanted={"reader": f"user {user.username}"})
-    could_read = Secret.objects.filter(visible(granted_to(user), Action.SECRET_REVEAL), live=True)
+    could_read = Secret.objects.filter(visible(grants_ignoring_status(user), Action.SECRET_REVEAL), live=True)
     tokens = ServiceToken.objects.filter(created_by=user, revoked_at=None).select_related("environment")
-    return Dossier(
+    return OffboardingReport(
         user=user,
         could_read=list(could_read.select_related("environment").order_by("environment__name", "name")),
         known=known_to(UUID(str(user.uuid))),
@@ -82,7 +82,7 @@ def offboard(*, actor: Principal, user: User) -> Offboarded:
         raise Conflict("Another administrator does this: nobody offboards themselves.")
     # First, so that nothing more is read while the rest is found.
     disable_user(actor=actor, user=user)
-    standing = dossier(actor=actor, user=user).standing
+    standing = offboarding_report(actor=actor, user=user).standing
     for environment, group in groupby(standing, key=lambda known: known.secret.environment):
         _mark(actor, user, environment, [known.secret for known in group])
     due = [known.secret.uuid for known in standing]

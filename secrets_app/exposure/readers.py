@@ -7,7 +7,7 @@ from uuid import UUID
 
 from audit_app.events.actions import READS, Action, Outcome
 from audit_app.queries import search
-from audit_app.queries.search import versions_read
+from audit_app.queries.search import read_versions
 from environments_app.authorization.policy import Principal
 from secrets_app.models import Secret
 
@@ -43,7 +43,7 @@ def seen_by(*, actor: Principal, secret: Secret) -> list[Viewer]:
     found = search.events(viewer=actor, object_uuid=secret.uuid, outcome=Outcome.ALLOWED, actions=_HANDS_OUT)
     columns = ("actor_uuid", "actor_name", "actor_kind", "at", "details", "manifest_id")
     events = list(found.only(*columns)[:NEWEST])
-    numbers = versions_read(events, secret_uuid=secret.uuid)
+    numbers = read_versions(events, secret_uuid=secret.uuid)
     viewers: dict[UUID, Viewer] = {}
     for event in events:
         viewer = viewers.setdefault(

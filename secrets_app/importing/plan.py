@@ -25,7 +25,7 @@ from secrets_app.errors import InvalidInput, SecretError, TooManyItems
 from secrets_app.importing.formats.registry import Entry
 from secrets_app.keys import fingerprints
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.queries.lookup import may_somewhere
+from secrets_app.queries.lookup import can_in_any_scope
 from secrets_app.secret_types.registry import SecretType, inspect
 from secrets_app.services.bulk_create import MAX_ITEMS
 from secrets_app.services.write import new_secret
@@ -92,7 +92,7 @@ def plan_import(
 
     Raises TooManyItems, and Forbidden or Invisible if nothing may be imported there at all.
     """
-    if not may_somewhere(actor, Action.SECRET_IMPORT, environment):
+    if not can_in_any_scope(actor, Action.SECRET_IMPORT, environment):
         require(actor=actor, action=Action.SECRET_IMPORT, environment=environment)
     if len(entries) > MAX_ITEMS:
         raise TooManyItems(f"A file may hold {MAX_ITEMS:,} entries; this has {len(entries):,}.")

@@ -19,7 +19,7 @@ from secrets_app.importing.formats.registry import Entry
 from secrets_app.importing.plan import Line, Plan, PlanChanged, Verdict, plan_import, same_plan
 from secrets_app.services.bulk_create import NewSecret, create_many
 from secrets_app.services.write import update
-from secrets_app.values.batch_results import ItemResult, attempt
+from secrets_app.values.batch_results import ItemResult, run_item
 
 # Well below the 60 seconds after which proxies give a request up.
 PART_SECONDS: Final = 20.0
@@ -128,4 +128,4 @@ def _change(actor: Principal, line: Line) -> ItemResult:
         )
         return int(secret.pk)
 
-    return attempt(line.entry.name, write, word="changed")
+    return run_item(line.entry.name, write, word="changed")

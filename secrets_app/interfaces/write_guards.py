@@ -35,7 +35,7 @@ def write_guards() -> tuple[WriteGuard, ...]:
     return tuple(import_string(path) for path in settings.KEEPER_WRITE_GUARDS)
 
 
-def admitted(*, actor: Principal, secret: Secret, value: str | None) -> Confirm:
+def run_write_guards(*, actor: Principal, secret: Secret, value: str | None) -> Confirm:
     """Ask all guards about a value, or about the end of a secret; return what asks them once more.
 
     Call it outside a transaction. Raises ManagedValue, KeyUnavailable, Tampered.

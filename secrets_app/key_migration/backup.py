@@ -18,7 +18,7 @@ from audit_app.crypto.canonical_json import Json, canonical_json, utc_text
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import deployment_uuid
 from secrets_app.errors import MigrationRefused
-from secrets_app.keys.wrapping import LOCAL, Wrap, other_wrap, own_wrap
+from secrets_app.keys.wrapping import LOCAL, WrappedKey, fallback_wrap, primary_wrap
 from secrets_app.models import DataKey
 
 _FORMAT: Final = "keeper-key-backup"
@@ -43,7 +43,7 @@ class Backup:
     body: Mapping[str, Any]
     tag: bytes
     migration: UUID
-    wraps: Mapping[UUID, Wrap]
+    wraps: Mapping[UUID, WrappedKey]
 
     def require_genuine(self) -> None:
         """Raise MigrationRefused unless this installation wrote the file just so."""
@@ -93,8 +93,8 @@ def read_backup(path: Path) -> Backup:
 
 
 def _entry(row: DataKey) -> dict[str, Json]:
-    other = other_wrap(row)
-    wrap = other if other and other.provider == LOCAL else own_wrap(row)
+    other = fallback_wrap(row)
+    wrap = other if other and other.provider == LOCAL else primary_wrap(row)
     return {
         "uuid": str(row.uuid),
         "provider": wrap.provider,
@@ -103,9 +103,9 @@ def _entry(row: DataKey) -> dict[str, Json]:
     }
 
 
-def _wrap(entry: Mapping[str, str]) -> tuple[UUID, Wrap]:
+def _wrap(entry: Mapping[str, str]) -> tuple[UUID, WrappedKey]:
     wrapped = b64decode(entry["wrapped_key"], validate=True)
-    wrap = Wrap(provider=str(entry["provider"]), key_uri=str(entry["key_uri"]), wrapped=wrapped)
+    wrap = WrappedKey(provider=str(entry["provider"]), key_uri=str(entry["key_uri"]), wrapped=wrapped)
     return UUID(entry["uuid"]), wrap
 
 

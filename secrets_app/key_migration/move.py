@@ -7,12 +7,20 @@ from django.db.models import Q, QuerySet
 
 from audit_app.events import actors
 from audit_app.events.actions import Action
-from audit_app.integrity.row_authentication import report_violation
+from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.recording.recorder import AuditObject, record
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
 from secrets_app.key_operations.rewrap import Rewrapped, Scope
 from secrets_app.keys.providers.registry import provider_named
-from secrets_app.keys.wrapping import KMS, LOCAL, Wrap, own_wrap, refuse_in_transaction, unwrap, wrap_again
+from secrets_app.keys.wrapping import (
+    KMS,
+    LOCAL,
+    WrappedKey,
+    primary_wrap,
+    refuse_in_transaction,
+    rewrap,
+    unwrap,
+)
 from secrets_app.models import DataKey, KeyMigration
 
 
@@ -36,13 +44,15 @@ def move(scope: Scope, migration: KeyMigration) -> Iterator[Rewrapped]:
             _move(row, scope, migration, kms_uri)
         except (KeyUnavailable, KeyRefused, EnvelopeError) as error:
             if isinstance(error, EnvelopeError):
-                report_violation(kind="data_key", uuid=row.uuid, name=row.purpose, reason=str(error))
+                record_integrity_violation(
+                    kind="data_key", uuid=row.uuid, name=row.purpose, reason=str(error)
+                )
             yield Rewrapped(data_key=str(row.uuid), problem=f"data key {row.uuid}: {error}")
         else:
             yield Rewrapped(data_key=str(row.uuid))
 
 
-def put_wraps(row: DataKey, scope: Scope, *, own: Wrap, other: Wrap, step: str) -> bool:
+def put_wraps(row: DataKey, scope: Scope, *, own: WrappedKey, other: WrappedKey, step: str) -> bool:
     """Give a data key two wraps with its event; False if its row is no longer what was read."""
     with transaction.atomic():
         standing = DataKey.objects.filter(
@@ -70,8 +80,8 @@ def put_wraps(row: DataKey, scope: Scope, *, own: Wrap, other: Wrap, step: str) 
 def _move(row: DataKey, scope: Scope, migration: KeyMigration, kms_uri: str) -> None:
     key = unwrap(row)
     if row.provider == KMS:
-        local = wrap_again(row, key, by=LOCAL, key_uri=migration.local_key_uri)
-        put_wraps(row, scope, own=own_wrap(row), other=local, step="migrate")
+        local = rewrap(row, key, by=LOCAL, key_uri=migration.local_key_uri)
+        put_wraps(row, scope, own=primary_wrap(row), other=local, step="migrate")
     else:
-        kms = wrap_again(row, key, by=KMS, key_uri=kms_uri)
-        put_wraps(row, scope, own=kms, other=own_wrap(row), step="migrate")
+        kms = rewrap(row, key, by=KMS, key_uri=kms_uri)
+        put_wraps(row, scope, own=kms, other=primary_wrap(row), step="migrate")

@@ -19,7 +19,15 @@ from secrets_app.key_migration.state import end, require_backend, require_both_p
 from secrets_app.key_operations.rewrap import Scope
 from secrets_app.keys.models.key_migration import FINALISED, ROLLED_BACK
 from secrets_app.keys.system_keyring import SystemKeyring
-from secrets_app.keys.wrapping import LOCAL, Wrap, open_wrap, other_wrap, own_wrap, unwrap, wrap_again
+from secrets_app.keys.wrapping import (
+    LOCAL,
+    WrappedKey,
+    fallback_wrap,
+    open_wrap,
+    primary_wrap,
+    rewrap,
+    unwrap,
+)
 from secrets_app.models import DataKey, KeyMigration
 
 # How often it goes through the data keys while processes that still use KMS make new ones.
@@ -70,14 +78,16 @@ def _migration(uuid: UUID) -> KeyMigration:
     return migration
 
 
-def _go_back(migration: KeyMigration, wraps: Mapping[UUID, Wrap], backup: Backup) -> int:
+def _go_back(migration: KeyMigration, wraps: Mapping[UUID, WrappedKey], backup: Backup) -> int:
     environments = {row.pk: row for row in Environment.objects.all()}
     changed = 0
     for _ in range(_PASSES):
         for row in _under_kms():
             wrap = wraps.get(row.uuid)
             environment = environments.get(row.environment_id) if row.environment_id else None
-            if wrap and put_wraps(row, Scope(environment), own=wrap, other=own_wrap(row), step="rollback"):
+            if wrap and put_wraps(
+                row, Scope(environment), own=wrap, other=primary_wrap(row), step="rollback"
+            ):
                 changed += 1
         if end(migration, outcome=ROLLED_BACK, action=Action.KEY_MIGRATION_ROLLBACK, provider=LOCAL):
             return changed
@@ -90,14 +100,14 @@ def _under_kms() -> Iterable[DataKey]:
     return DataKey.objects.exclude(provider=LOCAL).order_by("pk")
 
 
-def _local_wraps(kept: Mapping[UUID, Wrap]) -> dict[UUID, Wrap]:
+def _local_wraps(kept: Mapping[UUID, WrappedKey]) -> dict[UUID, WrappedKey]:
     """Return a verified wrap of the key file for every data key that KMS wraps.
 
     Raises MigrationRefused if one has none.
     """
     found, lost = {}, []
     for row in _under_kms():
-        wrap = _proven(row, [other_wrap(row), kept.get(row.uuid)]) or _made_now(row)
+        wrap = _proven(row, [fallback_wrap(row), kept.get(row.uuid)]) or _made_now(row)
         if wrap:
             found[row.uuid] = wrap
         else:
@@ -110,7 +120,7 @@ def _local_wraps(kept: Mapping[UUID, Wrap]) -> dict[UUID, Wrap]:
     return found
 
 
-def _proven(row: DataKey, wraps: Iterable[Wrap | None]) -> Wrap | None:
+def _proven(row: DataKey, wraps: Iterable[WrappedKey | None]) -> WrappedKey | None:
     for wrap in wraps:
         if wrap and wrap.provider == LOCAL:
             try:
@@ -121,17 +131,17 @@ def _proven(row: DataKey, wraps: Iterable[Wrap | None]) -> Wrap | None:
     return None
 
 
-def _made_now(row: DataKey) -> Wrap | None:
+def _made_now(row: DataKey) -> WrappedKey | None:
     """Wrap a data key that has no wrap of the key file, while KMS still opens it."""
     uris = KeyMigration.objects.filter(open=True).values_list("local_key_uri", flat=True)
     try:
-        return wrap_again(row, unwrap(row), by=LOCAL, key_uri=uris[0])
+        return rewrap(row, unwrap(row), by=LOCAL, key_uri=uris[0])
     except (SecretError, IndexError):
         return None
 
 
-def _open_system_keys(wraps: Mapping[UUID, Wrap]) -> None:
+def _open_system_keys(wraps: Mapping[UUID, WrappedKey]) -> None:
     """Open the system keys by the key file, since KMS may be why this is a rollback."""
     keys = keyring()
     if isinstance(keys, SystemKeyring):
-        keys.open_by(lambda row: open_wrap(row, wraps.get(row.uuid) or own_wrap(row)))
+        keys.open_by(lambda row: open_wrap(row, wraps.get(row.uuid) or primary_wrap(row)))

@@ -9,9 +9,9 @@ from environments_app.models import Environment
 from secrets_app.errors import KeyRefused, KeyUnavailable, RotationSuperseded
 from secrets_app.key_migration.move import move, unmoved
 from secrets_app.key_migration.state import begin, open_migration, require_both_providers
-from secrets_app.key_migration.verify import prove, prove_credentials
+from secrets_app.key_migration.verify import prove_credentials, verify_wraps
 from secrets_app.key_operations.key_test import try_key
-from secrets_app.key_operations.reencrypt import legacy_rows, reseal, reseal_legacy
+from secrets_app.key_operations.reencrypt import legacy_rows, reencrypt, reseal_legacy
 from secrets_app.key_operations.rewrap import Scope
 from secrets_app.key_operations.rotation import Progress
 from secrets_app.key_operations.system_keys import replace_system_keys
@@ -121,7 +121,7 @@ def _replace_keys(done: Migrated, scope: Scope, batch_size: int, progress: Progr
         done.second_factors_resealed, broken = reseal_seeds()
         done.problems += broken
         return
-    result = reseal(
+    result = reencrypt(
         scope.environment,
         batch_size=batch_size,
         progress=lambda count, total: progress(done.name, count, total, "values re-sealed"),
@@ -163,7 +163,7 @@ def _prove(told: Migrated, environment: Environment, batch_size: int, progress: 
         told.values_proven = count
         progress(environment.name, count, total, "values opened")
 
-    problems = list(prove(environment, batch_size=batch_size, progress=tell))
+    problems = list(verify_wraps(environment, batch_size=batch_size, progress=tell))
     told.values_proven -= len(problems)
     told.problems += problems
     found = list(prove_credentials(environment))

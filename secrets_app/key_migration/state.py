@@ -10,7 +10,7 @@ from django.utils import timezone
 from audit_app.crypto.canonical_json import Json
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action
-from audit_app.integrity.row_state import row_state
+from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import AuditObject, record
 from secrets_app.errors import MigrationRefused
 from secrets_app.key_migration.backup import Written, write_backup
@@ -108,7 +108,7 @@ def record_step(migration: KeyMigration, action: Action, details: dict[str, Json
         action=action,
         stream=streams.SYSTEM,
         object=AuditObject("key_migration", migration.uuid, "local to kms"),
-        details={**details, **row_state(migration)},
+        details={**details, **row_digest_entry(migration)},
     )
 
 

@@ -18,7 +18,7 @@ from secrets_app.keys.sealed_columns import credential_fields
 from secrets_app.models import SecretVersion
 
 
-def prove(
+def verify_wraps(
     environment: Environment, *, batch_size: int, progress: Callable[[int, int], None]
 ) -> Iterator[str]:
     """Open every value of an environment and yield what is wrong with those that do not open.

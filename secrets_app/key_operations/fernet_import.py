@@ -10,7 +10,7 @@ from audit_app.events import actors, streams
 from audit_app.events.actions import Action
 from audit_app.interfaces.keyring import keyring
 from audit_app.recording.recorder import AuditObject, record
-from environments_app.approvals.gate import standing
+from environments_app.approvals.gate import system_clearance
 from environments_app.models import Environment
 from secrets_app.errors import InvalidInput, MigrationRefused, SecretError
 from secrets_app.keys import fingerprints, legacy_fernet
@@ -79,7 +79,7 @@ def _import(environment: Environment, name: str, token: bytes, secret_type: Secr
             version=version,
             action=Action.SECRET_CREATE,
             details={"scheme": "fernet"},
-            clearance=standing(actors.system(), environment),
+            clearance=system_clearance(actors.system(), environment),
         )
 
 

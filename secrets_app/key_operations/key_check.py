@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action, Outcome
-from audit_app.integrity.row_authentication import report_violation
+from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.interfaces.nudges import nudge
 from audit_app.models import deployment_uuid
@@ -28,7 +28,7 @@ from secrets_app.envelope.context import NO_ENVIRONMENT
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
 from secrets_app.key_operations.report import key_states
 from secrets_app.keys.alerts import KeyFailure, alert, all_open
-from secrets_app.keys.providers.registry import patiently, provider_named
+from secrets_app.keys.providers.registry import provider_named, with_extended_timeout
 from secrets_app.keys.wrapping import KMS, refuse_in_transaction, unwrap
 from secrets_app.models import DataKey, WrappingKey
 
@@ -73,7 +73,11 @@ def watch_keys() -> None:
     if scopes := set(turned.values_list("scope", flat=True)):
         keyring().open_all()
         of_system = Q(environment=None) if NO_ENVIRONMENT in scopes else Q(pk__in=[])
-        rows = in_use().filter(Q(environment__uuid__in=scopes) | of_system).select_related("environment")
+        rows = (
+            data_keys_in_use()
+            .filter(Q(environment__uuid__in=scopes) | of_system)
+            .select_related("environment")
+        )
         check_data_keys(list(rows.order_by("checked_at", "pk")[:FAILING_PER_RUN]))
 
 
@@ -84,7 +88,9 @@ def check_failing_keys() -> None:
     quickly. Raises KeyringUnavailable if nothing can be recorded, and NetworkInTransaction.
     """
     refuse_in_transaction("keys are checked")
-    rows = list(failing().select_related("environment").order_by("checked_at", "pk")[:FAILING_PER_RUN])
+    rows = list(
+        failing_data_keys().select_related("environment").order_by("checked_at", "pk")[:FAILING_PER_RUN]
+    )
     if rows or WrappingKey.objects.exclude(problem="").exists():
         keyring().open_all()
         _store_states()
@@ -147,13 +153,13 @@ def check_data_keys(rows: Sequence[DataKey], *, again: bool = False) -> None:
             break
     if failures:
         alert(failures)
-    elif not failing().exists():
+    elif not failing_data_keys().exists():
         all_open()
 
 
-def failing() -> QuerySet[DataKey]:
+def failing_data_keys() -> QuerySet[DataKey]:
     """Return the data keys that did not open when they were looked at last."""
-    return in_use().exclude(check_problem="")
+    return data_keys_in_use().exclude(check_problem="")
 
 
 def with_unusable_key() -> QuerySet[Environment]:
@@ -161,7 +167,7 @@ def with_unusable_key() -> QuerySet[Environment]:
     return Environment.objects.filter(uuid__in=WrappingKey.objects.exclude(problem="").values("scope"))
 
 
-def in_use() -> QuerySet[DataKey]:
+def data_keys_in_use() -> QuerySet[DataKey]:
     """Return the data keys that close or once closed something that is still there."""
     used = Q(active=True)
     # Every system key, the retired ones too, still proves what it once signed.
@@ -174,7 +180,7 @@ def in_use() -> QuerySet[DataKey]:
 
 def _due() -> list[DataKey]:
     longest_ago = F("checked_at").asc(nulls_first=True)
-    rows = in_use().select_related("environment").order_by(longest_ago, "pk")
+    rows = data_keys_in_use().select_related("environment").order_by(longest_ago, "pk")
     # Read to their ends, so that no cursor is open while KMS is asked.
     return [*rows.filter(active=True), *rows.filter(active=None)[:OLDER_PER_RUN]]
 
@@ -200,11 +206,11 @@ def _problem(row: DataKey, *, again: bool) -> str:
     """Return why a data key does not open, or nothing. Raises KeyUnavailable."""
     try:
         provider_named(row.provider).recheck()
-        with nullcontext() if again else patiently(PATIENCE_SECONDS):
+        with nullcontext() if again else with_extended_timeout(PATIENCE_SECONDS):
             unwrap(row)
     except (EnvelopeError, KeyRefused) as error:
         if not again:
-            report_violation(kind="data_key", uuid=row.uuid, name=row.purpose, reason=str(error))
+            record_integrity_violation(kind="data_key", uuid=row.uuid, name=row.purpose, reason=str(error))
         return str(error)
     return ""
 

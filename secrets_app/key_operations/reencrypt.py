@@ -37,7 +37,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(kw_only=True)
-class Resealed:
+class ReencryptionProgress:
     """How far the values of an environment are sealed under a data key.
 
     `broken` names, by the row's uuid, what does not open and so stays as it is.
@@ -49,7 +49,9 @@ class Resealed:
     broken: dict[UUID, str] = field(default_factory=dict)
 
 
-def reseal(environment: Environment, *, progress: Progress, batch_size: int = 0) -> Resealed | None:
+def reencrypt(
+    environment: Environment, *, progress: Progress, batch_size: int = 0
+) -> ReencryptionProgress | None:
     """Seal all that an environment has under a new data key; None if it never had one.
 
     `progress` is called after each batch with the number of values done, and the total. Raises
@@ -68,7 +70,9 @@ def reseal(environment: Environment, *, progress: Progress, batch_size: int = 0)
     return result
 
 
-def reseal_legacy(environment: Environment, *, progress: Progress, batch_size: int = 0) -> Resealed | None:
+def reseal_legacy(
+    environment: Environment, *, progress: Progress, batch_size: int = 0
+) -> ReencryptionProgress | None:
     """Seal what an environment has of the older scheme under its active data key; None if there is none.
 
     Raises as `reseal` does; a repeated call continues.
@@ -109,8 +113,8 @@ def _under_other_keys(environment: Environment, data_key: UUID) -> QuerySet[Secr
 
 def _sealed_under(
     environment: Environment, key: PlainKey, rows: QuerySet[SecretVersion], progress: Progress, size: int
-) -> Resealed:
-    result = Resealed(data_key=key.id)
+) -> ReencryptionProgress:
+    result = ReencryptionProgress(data_key=key.id)
     total = rows.count()
     # Who was about to write under the old key when the new one came is found by another pass.
     while _pass(environment, key, rows, result, lambda: progress(result.values, total), size):
@@ -122,7 +126,7 @@ def _pass(
     environment: Environment,
     key: PlainKey,
     pending: QuerySet[SecretVersion],
-    result: Resealed,
+    result: ReencryptionProgress,
     tell: Callable[[], None],
     size: int,
 ) -> int:

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action
-from audit_app.integrity.row_authentication import report_violation
+from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.models import Environment
 from secrets_app.envelope.context import NO_ENVIRONMENT
@@ -53,7 +53,7 @@ class Scope:
         row = self.environment
         if row is not None and not row.is_authentic():
             reason = "the environment's row, which names its key, was not written by Keeper"
-            report_violation(kind="environment", uuid=row.uuid, name=row.name, reason=reason)
+            record_integrity_violation(kind="environment", uuid=row.uuid, name=row.name, reason=reason)
             raise KeyRefused(reason)
         return keeper.resolve(row.kms_key_alias if row else "", fresh=True)
 
@@ -85,7 +85,9 @@ def rewrap(scope: Scope, *, under: str = "") -> Iterator[Rewrapped]:
             _move(row, scope)
         except (KeyUnavailable, KeyRefused, EnvelopeError) as error:
             if isinstance(error, EnvelopeError):
-                report_violation(kind="data_key", uuid=row.uuid, name=row.purpose, reason=str(error))
+                record_integrity_violation(
+                    kind="data_key", uuid=row.uuid, name=row.purpose, reason=str(error)
+                )
             yield Rewrapped(data_key=str(row.uuid), problem=f"data key {row.uuid}: {error}")
         else:
             yield Rewrapped(data_key=str(row.uuid))

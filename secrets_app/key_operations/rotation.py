@@ -11,11 +11,11 @@ from environments_app.authentication.mfa import reseal_seeds
 from environments_app.models import Environment
 from secrets_app.envelope.context import NO_ENVIRONMENT
 from secrets_app.errors import KeyRefused, KeyUnavailable, RotationSuperseded
-from secrets_app.key_operations.reencrypt import reseal
+from secrets_app.key_operations.reencrypt import reencrypt
 from secrets_app.key_operations.rewrap import Scope, rewrap
 from secrets_app.key_operations.system_keys import replace_system_keys
 from secrets_app.keys.models.data_key import DataKey
-from secrets_app.keys.providers.registry import patiently, provider
+from secrets_app.keys.providers.registry import provider, with_extended_timeout
 
 # A long run waits out what passes.
 PATIENCE_SECONDS: Final = 60.0
@@ -64,7 +64,7 @@ def rotations(
     for scope in _scopes(environment, under):
         rotation = Rotation(name=scope.name)
         try:
-            with patiently(PATIENCE_SECONDS):
+            with with_extended_timeout(PATIENCE_SECONDS):
                 _rotate(rotation, scope, under, reencrypt=reencrypt, progress=progress)
         except (KeyUnavailable, KeyRefused, RotationSuperseded) as error:
             rotation.problems.append(str(error))
@@ -112,7 +112,9 @@ def _turn_on(rotation: Rotation) -> None:
 
 def _reseal(rotation: Rotation, environment: Environment, progress: Progress) -> None:
     name = environment.name
-    result = reseal(environment, progress=lambda done, total: progress(name, done, total, "values re-sealed"))
+    result = reencrypt(
+        environment, progress=lambda done, total: progress(name, done, total, "values re-sealed")
+    )
     if result:
         rotation.data_key, rotation.values_resealed = str(result.data_key), result.values
         rotation.credentials_resealed = result.credentials

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.urls import reverse
 
 from audit_app.models import deployment_uuid
-from environments_app.notifications.service import MAX_LINES, notify, recovered
+from environments_app.notifications.service import MAX_LINES, raise_alert, resolve_alert
 
 KIND: Final = "keys.failing"
 _NAMES: Final = 10
@@ -39,7 +39,7 @@ def alert(failures: Sequence[KeyFailure]) -> None:
     for (key_uri, problem), found in by_key.items():
         _log.error("%d data keys under %s do not open (%s): %s", len(found), key_uri, _named(found), problem)
         lines.append(f"{len(found)} under {key_uri} ({_named(found)}): {problem}")
-    notify(
+    raise_alert(
         kind=KIND,
         about=deployment_uuid(),
         environment=None,
@@ -51,7 +51,7 @@ def alert(failures: Sequence[KeyFailure]) -> None:
 
 def all_open() -> None:
     """Notify the same recipients that every key opens again."""
-    recovered(
+    resolve_alert(
         kinds=[KIND],
         about=deployment_uuid(),
         subject="every data key opens again",

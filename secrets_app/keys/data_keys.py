@@ -13,7 +13,7 @@ from django.utils import timezone
 from audit_app.events import actors
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_authentication import report_violation
+from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.interfaces.keyring import keyring
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.models import Environment
@@ -111,7 +111,9 @@ def _kept(data_key_id: UUID, row: DataKey | None) -> OpenKey:
     except (EnvelopeError, KeyRefused) as error:
         # Outside the flight: who waits for this key may hold the lock that recording needs.
         if not isinstance(error, UnknownDataKey):
-            report_violation(kind="data_key", uuid=data_key_id, name=str(data_key_id), reason=str(error))
+            record_integrity_violation(
+                kind="data_key", uuid=data_key_id, name=str(data_key_id), reason=str(error)
+            )
         raise
 
 
@@ -149,7 +151,9 @@ def _make(environment: Environment, *, replaces: DataKey | None, reason: str = "
     refuse_in_transaction("a data key is made")
     if not environment.is_authentic():
         reason = "the environment's row, which names its key, was not written by Keeper"
-        report_violation(kind="environment", uuid=environment.uuid, name=environment.name, reason=reason)
+        record_integrity_violation(
+            kind="environment", uuid=environment.uuid, name=environment.name, reason=reason
+        )
         raise KeyRefused(reason)
     key_uri = provider().resolve(environment.kms_key_alias, fresh=True)
     try:

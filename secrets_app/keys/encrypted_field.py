@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import Case, Col, Expression, F, OrderBy, Value
 from django.db.models.lookups import Exact, IsNull
 
-from audit_app.integrity.row_authentication import report_violation
+from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.recording.recorder import Receipt
 from secrets_app.envelope import format as envelope_format
 from secrets_app.envelope import seal
@@ -69,7 +69,9 @@ class Sealed:
         try:
             return self._plaintext(context)
         except (EnvelopeError, KeyRefused) as error:
-            report_violation(kind=context.label, uuid=context.row, name=context.label, reason=str(error))
+            record_integrity_violation(
+                kind=context.label, uuid=context.row, name=context.label, reason=str(error)
+            )
             raise
 
     def is_of(self, fingerprint: bytes) -> bool:

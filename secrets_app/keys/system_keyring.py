@@ -32,7 +32,7 @@ from django.db.models import QuerySet
 from audit_app.errors import KeyringUnavailable, NotSealedHere
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action
-from audit_app.integrity.row_authentication import report_violation
+from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.interfaces.keyring import Place, Purpose, Signature
 from audit_app.models import AuditEvent, deployment_uuid
 from audit_app.recording.recorder import AuditObject, record
@@ -257,7 +257,7 @@ class SystemKeyring:
         if not connection.in_atomic_block:
             _record_creations(keys)
             for uuid, purpose, reason in keys.broken:
-                report_violation(kind="data_key", uuid=uuid, name=purpose, reason=reason)
+                record_integrity_violation(kind="data_key", uuid=uuid, name=purpose, reason=reason)
 
 
 class _Uncommitted:

@@ -24,7 +24,7 @@ KMS: Final = "kms"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wrap:
+class WrappedKey:
     """A data key as one provider's key wraps it."""
 
     provider: str
@@ -55,7 +55,7 @@ def wrap_new(*, environment: Environment | None, purpose: str, key_uri: str) -> 
     key = PlainKey(id=row.uuid, material=generated.plain)
     migration = KeyMigration.objects.filter(open=True).first()
     if migration is not None:
-        set_other(row, _wrapped_by_other(key, row, migration))
+        set_fallback(row, _wrapped_by_other(key, row, migration))
     return row, key
 
 
@@ -77,36 +77,38 @@ def unwrap(row: DataKey) -> PlainKey:
     May go over the network. Raises WrongContext if the row was edited or belongs elsewhere,
     KeyRefused if the key that wraps it is not allowed, KeyUnavailable if it cannot be used now.
     """
-    return open_wrap(row, own_wrap(row))
+    return open_wrap(row, primary_wrap(row))
 
 
-def open_wrap(row: DataKey, wrap: Wrap) -> PlainKey:
+def open_wrap(row: DataKey, wrap: WrappedKey) -> PlainKey:
     """Return a row's data key from one of its wraps; raises as `unwrap` does."""
     keeper = provider_named(wrap.provider)
     material = keeper.unwrap(key_uri=wrap.key_uri, wrapped=wrap.wrapped, context=context_of(row))
     return PlainKey(id=row.uuid, material=material)
 
 
-def wrap_again(row: DataKey, key: PlainKey, *, by: str, key_uri: str) -> Wrap:
+def rewrap(row: DataKey, key: PlainKey, *, by: str, key_uri: str) -> WrappedKey:
     """Return a row's data key wrapped by another provider; raises what that raises."""
     keeper = provider_named(by)
     wrapped = keeper.wrap(key_uri=key_uri, plain=key.material, context=context_of(row))
-    return Wrap(provider=by, key_uri=key_uri, wrapped=wrapped)
+    return WrappedKey(provider=by, key_uri=key_uri, wrapped=wrapped)
 
 
-def own_wrap(row: DataKey) -> Wrap:
+def primary_wrap(row: DataKey) -> WrappedKey:
     """Return the wrap that opens a row in service."""
-    return Wrap(provider=row.provider, key_uri=row.key_uri, wrapped=bytes(row.wrapped_key))
+    return WrappedKey(provider=row.provider, key_uri=row.key_uri, wrapped=bytes(row.wrapped_key))
 
 
-def other_wrap(row: DataKey) -> Wrap | None:
+def fallback_wrap(row: DataKey) -> WrappedKey | None:
     """Return the wrap that a row carries for a rollback, if it does."""
     if not row.other_provider:
         return None
-    return Wrap(provider=row.other_provider, key_uri=row.other_key_uri, wrapped=bytes(row.other_wrapped_key))
+    return WrappedKey(
+        provider=row.other_provider, key_uri=row.other_key_uri, wrapped=bytes(row.other_wrapped_key)
+    )
 
 
-def set_other(row: DataKey, wrap: Wrap) -> None:
+def set_fallback(row: DataKey, wrap: WrappedKey) -> None:
     """Put the wrap for a rollback on a row that is not yet saved."""
     row.other_provider, row.other_key_uri, row.other_wrapped_key = wrap.provider, wrap.key_uri, wrap.wrapped
 
@@ -176,13 +178,13 @@ def _refuse_left(name: str) -> None:
         )
 
 
-def _wrapped_by_other(key: PlainKey, row: DataKey, migration: KeyMigration) -> Wrap:
+def _wrapped_by_other(key: PlainKey, row: DataKey, migration: KeyMigration) -> WrappedKey:
     if not settings.KEY_MIGRATION:
         raise KeyUnavailable(
             "a migration of keys is open: set KEY_MIGRATION=true until it is finalised or rolled back",
             permanent=True,
         )
     if row.provider == KMS:
-        return wrap_again(row, key, by=LOCAL, key_uri=migration.local_key_uri)
+        return rewrap(row, key, by=LOCAL, key_uri=migration.local_key_uri)
     reference = row.environment.kms_key_alias if row.environment else ""
-    return wrap_again(row, key, by=KMS, key_uri=provider_named(KMS).resolve(reference, fresh=True))
+    return rewrap(row, key, by=KMS, key_uri=provider_named(KMS).resolve(reference, fresh=True))

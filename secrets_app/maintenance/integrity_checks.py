@@ -14,7 +14,7 @@ from audit_app.crypto.canonical_json import parsed_details
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.check_registry import Problem
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.integrity.row_state import contradictions, last_states
+from audit_app.integrity.row_state import latest_digests, mismatches
 from audit_app.models import AuditEvent
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
 from secrets_app.keys import data_keys
@@ -59,7 +59,7 @@ def secrets() -> Iterator[Problem]:
                     object=f"secret {secret.pk} ({secret.uuid})",
                     message="the name, environment or current version was not written by Keeper",
                 )
-        yield from contradictions(genuine, last_states(_CHANGES, rows=genuine))
+        yield from mismatches(genuine, latest_digests(_CHANGES, rows=genuine))
 
 
 def shares() -> Iterator[Problem]:
@@ -77,7 +77,7 @@ def shares() -> Iterator[Problem]:
                     object=f"share {share.pk} ({share.uuid})",
                     message="what it opens, for whom or until when was not written by Keeper",
                 )
-        yield from contradictions(genuine, last_states(SHARE_CHANGES, rows=genuine))
+        yield from mismatches(genuine, latest_digests(SHARE_CHANGES, rows=genuine))
 
 
 def webhooks() -> Iterator[Problem]:
@@ -90,7 +90,7 @@ def webhooks() -> Iterator[Problem]:
         genuine = [webhook for webhook in batch if webhook.is_authentic()]
         yield from (_not_written(webhook) for webhook in batch if webhook not in genuine)
         changes = (Action.NOTIFICATION_CREATE, Action.NOTIFICATION_REMOVE)
-        yield from contradictions(genuine, last_states(changes, rows=genuine))
+        yield from mismatches(genuine, latest_digests(changes, rows=genuine))
 
 
 def key_migrations() -> Iterator[Problem]:
@@ -99,7 +99,7 @@ def key_migrations() -> Iterator[Problem]:
     genuine = [row for row in rows if row.is_authentic()]
     yield from (_not_written(row) for row in rows if row not in genuine)
     changes = (Action.KEY_MIGRATION_START, Action.KEY_MIGRATION_FINALISE, Action.KEY_MIGRATION_ROLLBACK)
-    yield from contradictions(genuine, last_states(changes, rows=genuine))
+    yield from mismatches(genuine, latest_digests(changes, rows=genuine))
 
 
 def versions() -> Iterator[Problem]:

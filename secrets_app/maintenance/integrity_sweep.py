@@ -27,7 +27,7 @@ from audit_app.models import deployment_uuid
 from audit_app.recording.recorder import AuditObject, commit_record, record
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Conflict
-from environments_app.notifications.service import notify, recovered
+from environments_app.notifications.service import raise_alert, resolve_alert
 from secrets_app.keys.wrapping import refuse_in_transaction
 from secrets_app.maintenance import integrity_checks
 from secrets_app.models import SecretVersion
@@ -162,9 +162,9 @@ def _record(actor: Actor, sweep: Sweep, outcome: Outcome, details: dict[str, Jso
 
 def _tell(sweep: Sweep) -> None:
     if not sweep.problems:
-        recovered(kinds=[KIND], about=deployment_uuid(), subject="every stored value is sound again")
+        resolve_alert(kinds=[KIND], about=deployment_uuid(), subject="every stored value is sound again")
         return
-    notify(
+    raise_alert(
         kind=KIND,
         about=deployment_uuid(),
         environment=None,

@@ -14,15 +14,15 @@ from audit_app.db.bulk_sql import Insert, insert, insert_into
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import mac_message
-from audit_app.integrity.row_state import state_of
+from audit_app.integrity.row_state import digest_entry
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import deployment_uuid
 from audit_app.models.uuid_model import dashed
-from audit_app.recording.recorder import AuditObject, Draft
+from audit_app.recording.recorder import AuditObject, EventDraft
 from environments_app.authorization.policy import Principal
 from environments_app.models import Environment
 from secrets_app.envelope import seal
-from secrets_app.envelope.context import VersionBindings
+from secrets_app.envelope.context import VersionAad
 from secrets_app.envelope.seal import PlainKey
 from secrets_app.keys import fingerprints
 from secrets_app.models import Secret, SecretVersion, search_text
@@ -101,7 +101,7 @@ class NewRows:
         self._stream = environment_stream(environment.uuid)
         self._data_key = data_key
         self._data_key_id = data_key.id.hex
-        self._bindings = VersionBindings(deployment=deployment_uuid(), environment=environment.uuid)
+        self._bindings = VersionAad(deployment=deployment_uuid(), environment=environment.uuid)
         self._at = at
         self._told_at = utc_text(at)
         self._author = (actor.name, actor.uuid.hex)
@@ -140,12 +140,12 @@ class NewRows:
                 version, _FIRST, envelope, self._data_key_id, fingerprint, *self._author, comment,
                 self._stored_at,
             ),
-            {**details_of(version_uuid, _FIRST, digest_of(digest)), **state_of(secret_uuid, row_mac)},
+            {**details_of(version_uuid, _FIRST, digest_of(digest)), **digest_entry(secret_uuid, row_mac)},
         )  # fmt: skip
 
-    def event(self, row: NewRow, told: dict[str, Json]) -> Draft:
+    def event(self, row: NewRow, told: dict[str, Json]) -> EventDraft:
         """Return the event of a row that was stored."""
-        return Draft(
+        return EventDraft(
             actor=self._actor,
             action=Action.SECRET_CREATE,
             stream=self._stream,

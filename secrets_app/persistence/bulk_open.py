@@ -10,7 +10,7 @@ from uuid import UUID
 from audit_app.models import deployment_uuid
 from audit_app.recording.recorder import Receipt
 from secrets_app.envelope import seal
-from secrets_app.envelope.context import VersionBindings
+from secrets_app.envelope.context import VersionAad
 from secrets_app.envelope.format import DATA_KEY_ID, MIN_ENVELOPE_BYTES, check
 from secrets_app.envelope.seal import PlainKey
 from secrets_app.errors import EnvelopeError, KeyRefused
@@ -29,7 +29,7 @@ class EnvironmentValues:
     def __init__(self, environment: UUID, receipt: Receipt) -> None:
         self._environment = environment
         self._receipt = receipt
-        self._bindings = VersionBindings(deployment=deployment_uuid(), environment=environment)
+        self._bindings = VersionAad(deployment=deployment_uuid(), environment=environment)
         self._keys: dict[bytes, PlainKey] = {}
 
     def opened(self, envelope: bytes, *, version: UUID, secret: UUID, number: int) -> bytes:

@@ -33,7 +33,7 @@ _COVERED: Final = (
     "resolves_as",
 )
 _ROWS_PER_FETCH: Final = 1_000
-LOST: Final = b""
+MISSING: Final = b""
 _NONE: Final = frozenset({None, ""})
 # As the database gives it, in the order of `_select`; from this column on it proves itself.
 _Row: TypeAlias = Sequence[Any]
@@ -68,13 +68,13 @@ class PlainRow(NamedTuple):
     resolves_as: str
 
 
-def current_rows(environment: Environment, prefix: str) -> Iterator[CurrentRow]:
+def current_version_rows(environment: Environment, prefix: str) -> Iterator[CurrentRow]:
     """Return the living secrets of an environment in the order of names, from `prefix` on."""
     batches = _fetched(_select(connection.vendor), environment, *_below(prefix))
     return chain.from_iterable(_judged(rows, environment) for rows in batches)
 
 
-def plain_rows(environment: Environment, prefix: str) -> Iterator[PlainRow | int]:
+def verified_rows(environment: Environment, prefix: str) -> Iterator[PlainRow | int]:
     """Yield the living secrets of an environment from `prefix` on, without values.
 
     For a secret whose row has no valid MAC, or no current version, only the primary key is yielded; its
@@ -85,7 +85,7 @@ def plain_rows(environment: Environment, prefix: str) -> Iterator[PlainRow | int
 
 
 def plain_rows_of(environment: Environment, names: Sequence[str]) -> Iterator[PlainRow | int]:
-    """Yield the living secrets of these names with their sealed values, else as `plain_rows` does."""
+    """Yield the living secrets of these names with their sealed values, else as `verified_rows` does."""
     if names:
         condition = f"AND s.name IN ({', '.join(['%s'] * len(names))})"
         head = _select(connection.vendor, besides="v.fingerprint, ")
@@ -94,7 +94,7 @@ def plain_rows_of(environment: Environment, names: Sequence[str]) -> Iterator[Pl
 
 def _judged(rows: Sequence[_Row], environment: Environment) -> Sequence[CurrentRow]:
     """Return verified rows, and the others as their models judge them."""
-    proven = _proven(rows, environment)
+    proven = _verify(rows, environment)
     if None not in proven:
         return cast("Sequence[CurrentRow]", proven)
     judged = (found or _by_models(row[0], environment) for row, found in zip(rows, proven, strict=True))
@@ -104,14 +104,14 @@ def _judged(rows: Sequence[_Row], environment: Environment) -> Sequence[CurrentR
 def _plain(batches: Iterable[Sequence[_Row]], environment: Environment) -> Iterator[PlainRow | int]:
     for batch in batches:
         rows = [row[1:] for row in batch]
-        for (fingerprint, pk, *_, resolves_as), proven in zip(batch, _proven(rows, environment), strict=True):
+        for (fingerprint, pk, *_, resolves_as), proven in zip(batch, _verify(rows, environment), strict=True):
             if proven is None or type(fingerprint) is not bytes:
                 yield pk
             else:
                 yield PlainRow(pk, proven, fingerprint, resolves_as or "")
 
 
-def _proven(rows: Sequence[_Row], environment: Environment) -> Sequence[CurrentRow | None]:
+def _verify(rows: Sequence[_Row], environment: Environment) -> Sequence[CurrentRow | None]:
     """Return each row if its MAC is valid, else None."""
     found: list[CurrentRow | None] = []
     # As text: to compare two uuids takes longer than all else.
@@ -125,7 +125,7 @@ def _proven(rows: Sequence[_Row], environment: Environment) -> Sequence[CurrentR
         try:
             version_bytes = bytes.fromhex(version.replace("-", ""))
             secret, name, number = _identity(*proof, row[_PROVEN:])
-        except (ValueError, _Unproven):
+        except (ValueError, _RowNotVerified):
             found.append(None)
             continue
         genuine = len(version_bytes) == _UUID_BYTES
@@ -133,16 +133,16 @@ def _proven(rows: Sequence[_Row], environment: Environment) -> Sequence[CurrentR
     return found
 
 
-class _Unproven(Exception):
+class _RowNotVerified(Exception):
     """A row was not written by Keeper, or holds what Keeper never stores."""
 
 
 @lru_cache(maxsize=_KEPT)
 def _identity(_keys: object, deployment: str, environment: str, columns: _Row) -> tuple[str, str, int]:
-    """Return a secret's uuid, name and current number as its row proves them. Raises _Unproven."""
+    """Return a secret's uuid, name and current number as its row proves them. Raises _RowNotVerified."""
     secret, mac, name, kind, current, previous, pending, resolves_as = columns
     if not (type(mac) is bytes and type(secret) is str):
-        raise _Unproven
+        raise _RowNotVerified
     covered = {
         "current_number": current,
         "environment.uuid": environment,
@@ -159,9 +159,9 @@ def _identity(_keys: object, deployment: str, environment: str, columns: _Row) -
         # What `mac_message` returns.
         message = canonical_json([Secret.MAC_LABEL, deployment, text, covered])
     except BadDetails as error:
-        raise _Unproven from error
+        raise _RowNotVerified from error
     if not keyring().verify(Purpose.ROW_MAC, message, mac):
-        raise _Unproven
+        raise _RowNotVerified
     return text, name, current
 
 
@@ -181,7 +181,7 @@ def _by_models(pk: int, environment: Environment) -> CurrentRow | None:
     # The version reference of an edited row is not trusted.
     is_authentic = secret.is_authentic()
     version = _current_version(secret) if is_authentic else None
-    uuid, envelope = (version.uuid.bytes, version.value.envelope) if version else (LOST, b"")
+    uuid, envelope = (version.uuid.bytes, version.value.envelope) if version else (MISSING, b"")
     return CurrentRow(uuid, str(secret.uuid), secret.name, secret.current_number, envelope, is_authentic)
 
 

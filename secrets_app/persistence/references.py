@@ -18,7 +18,7 @@ from environments_app.models import Environment
 from environments_app.names import validate_environment_name
 from secrets_app.errors import InvalidInput, InvalidName, InvalidValue
 from secrets_app.models import Reference, Secret
-from secrets_app.queries.lookup import living
+from secrets_app.queries.lookup import find_active
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.values.names import validate_secret_name
 
@@ -69,7 +69,7 @@ def parse(text: str) -> list[Place]:
     return list(places)
 
 
-def filled(text: str, values: Mapping[Place, str], *, secret_type: SecretType) -> str:
+def substitute(text: str, values: Mapping[Place, str], *, secret_type: SecretType) -> str:
     """Return a text with each reference replaced by its value; in JSON as the inside of a string.
 
     What is filled in is not looked at for references again. Raises KeyError for one without a value.
@@ -82,7 +82,7 @@ def filled(text: str, values: Mapping[Place, str], *, secret_type: SecretType) -
     return _REFERENCE.sub(value, text)
 
 
-def settle(
+def resolve_on_write(
     *, actor: Principal, secret: Secret, wanted: bool | None, value: str | None
 ) -> tuple[list[str], list[Place] | None]:
     """Set, on a secret that is about to be written, in whose name its references are resolved.
@@ -118,7 +118,7 @@ def store(secret: Secret, places: Sequence[Place]) -> None:
     )
 
 
-def environments_that_follow(environment_id: int, names: Collection[str]) -> set[int]:
+def dependent_environments(environment_id: int, names: Collection[str]) -> set[int]:
     """Return the environments whose secrets take in one of these, directly or through others."""
     environment = Environment.objects.values_list("name", flat=True).get(pk=environment_id)
     followers = _followers({Place(environment, name) for name in names})
@@ -185,7 +185,7 @@ def _may_name(actor: Principal, place: Place) -> bool:
     environment = Environment.objects.filter(name=place.environment).first()
     if environment is None:
         return False
-    source = living(environment, place.name)
+    source = find_active(environment, place.name)
     try:
         require(
             actor=actor,

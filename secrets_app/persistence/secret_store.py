@@ -12,9 +12,9 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_state import row_state
-from audit_app.recording.recorder import Draft, record_many
-from environments_app.approvals.gate import Clearance
+from audit_app.integrity.row_state import row_digest_entry
+from audit_app.recording.recorder import EventDraft, record_many
+from environments_app.approvals.gate import ApprovalGrant
 from secrets_app.errors import NameTaken, StaleVersion
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.persistence import references
@@ -26,7 +26,7 @@ ANY: Final = "*"
 Listener = Callable[[int, Collection[str]], None]
 
 
-def check_expected(secret: Secret, expected: str | None) -> None:
+def check_etag(secret: Secret, expected: str | None) -> None:
     """Refuse a writer that read an older state. Raises StaleVersion.
 
     `expected` is an ETag, ANY for a secret in whatever state, or None.
@@ -44,7 +44,7 @@ def insert(
     version: SecretVersion,
     action: Action,
     details: Mapping[str, Json],
-    clearance: Clearance,
+    clearance: ApprovalGrant,
     places: Sequence[Place] = (),
 ) -> None:
     """Store a new secret with its first version, what that refers to, and the event of it.
@@ -60,18 +60,18 @@ def insert(
             if places:
                 references.store(secret, places)
             record_many([event(actor=actor, secret=secret, action=action, details=told, version=version)])
-            announce(secret.environment_id, [secret.name])
+            notify_listeners(secret.environment_id, [secret.name])
     except IntegrityError as error:
         raise _name_taken(secret, error) from error
 
 
-def change(
+def update_stored(
     *,
     actor: Actor,
     secret: Secret,
     action: Action,
     details: Mapping[str, Json],
-    clearance: Clearance,
+    clearance: ApprovalGrant,
     version: SecretVersion | None = None,
     pending: bool = False,
     confirm: Callable[[], None] | None = None,
@@ -105,12 +105,12 @@ def change(
             if places is not None:
                 references.store(secret, places)
             record_many([event(actor=actor, secret=secret, action=action, details=told, version=version)])
-            announce(secret.environment_id, [secret.name, *([formerly] if formerly else [])])
+            notify_listeners(secret.environment_id, [secret.name, *([formerly] if formerly else [])])
     except IntegrityError as error:
         raise _name_taken(secret, error) from error
 
 
-def announce(environment_id: int, names: Collection[str]) -> None:
+def notify_listeners(environment_id: int, names: Collection[str]) -> None:
     """Notify the listeners (settings.KEEPER_CHANGE_LISTENERS) which secrets of an environment changed.
 
     Call it in the change's transaction: listeners run after its commit, and none can fail it.
@@ -131,15 +131,15 @@ def event(
     action: Action,
     details: Mapping[str, Json],
     version: SecretVersion | None = None,
-) -> Draft:
+) -> EventDraft:
     """Return the event of a change that was saved; one that made a version carries its digest."""
     written = write_details(version) if version else {}
     if action is Action.SECRET_PURGE:
         # Its shares go with it.
-        state = row_state(secret, *secret.shares.all(), gone=True)
+        state = row_digest_entry(secret, *secret.shares.all(), gone=True)
     else:
-        state = row_state(secret)
-    return Draft(
+        state = row_digest_entry(secret)
+    return EventDraft(
         actor=actor,
         action=action,
         stream=environment_stream(secret.environment.uuid),

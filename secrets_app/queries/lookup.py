@@ -3,7 +3,7 @@
 from django.db.models import QuerySet
 
 from audit_app.events.actions import Action
-from audit_app.integrity.row_authentication import report_violation
+from audit_app.integrity.row_authentication import record_integrity_violation
 from environments_app.authorization.policy import Principal, allows, require, visible, visible_environments
 from environments_app.errors import Invisible
 from environments_app.models import Environment
@@ -11,14 +11,14 @@ from secrets_app.errors import StaleVersion, TamperedSecret
 from secrets_app.models import Secret
 
 
-def places_for(actor: Principal, action: Action) -> QuerySet[Environment]:
+def environments_where(actor: Principal, action: Action) -> QuerySet[Environment]:
     """Return the environments in some part of which the actor may do this, in their order."""
     visible = Environment.objects.filter(visible_environments(actor))
-    found = [place.pk for place in visible if may_somewhere(actor, action, place)]
+    found = [place.pk for place in visible if can_in_any_scope(actor, action, place)]
     return Environment.objects.filter(pk__in=found).order_by("position", "name")
 
 
-def may_somewhere(actor: Principal, action: Action, environment: Environment) -> bool:
+def can_in_any_scope(actor: Principal, action: Action, environment: Environment) -> bool:
     """Return whether the actor may do something in an environment, whether under a prefix only."""
     prefixes = {grant.prefix for grant in actor.grants if grant.environment_id == environment.pk}
     return any(allows(actor, action, environment_id=environment.pk, name=prefix) for prefix in prefixes)
@@ -52,10 +52,10 @@ def find_secret_by_name(*, actor: Principal, environment: Environment, name: str
     """
     if not allows(actor, Action.SECRET_VIEW, environment_id=environment.pk, name=name):
         require(actor=actor, action=Action.SECRET_VIEW, environment=environment, name=name)
-    return _seen(actor, living(environment, name))
+    return _seen(actor, find_active(environment, name))
 
 
-def living(environment: Environment, name: str) -> Secret | None:
+def find_active(environment: Environment, name: str) -> Secret | None:
     """Return the active secret of a name, without an access check."""
     secret = Secret.objects.filter(environment=environment, name=name, live=True).first()
     if secret:
@@ -84,7 +84,7 @@ def require_authentic(secret: Secret) -> None:
     """
     if secret.is_authentic() and secret.environment.is_authentic():
         return
-    report_violation(
+    record_integrity_violation(
         kind="secret", uuid=secret.uuid, name=secret.name, reason="the secret's row was not written by Keeper"
     )
     raise TamperedSecret(
@@ -92,7 +92,7 @@ def require_authentic(secret: Secret) -> None:
     )
 
 
-def require_living(secret: Secret) -> None:
+def require_not_deleted(secret: Secret) -> None:
     """Refuse to change what is deleted. Raises StaleVersion."""
     if not secret.live:
         raise StaleVersion("The secret is deleted. Restore it first; nothing was written.")

@@ -13,7 +13,7 @@ from environments_app.models import Environment
 from secrets_app.errors import StaleVersion, TooManyItems
 from secrets_app.models import Secret
 from secrets_app.services import lifecycle, transfer, write
-from secrets_app.values.batch_results import NOT_ALLOWED, ItemResult, attempt
+from secrets_app.values.batch_results import NOT_ALLOWED, ItemResult, run_item
 
 MAX_CHOSEN: Final = 200
 _MARKED: Final = "marked as due"
@@ -33,7 +33,7 @@ Run = Callable[[Principal, Secret, Options], Secret]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Act:
+class BulkAction:
     """One act on many: what it is called, what it needs and what it did to each."""
 
     name: str
@@ -51,14 +51,16 @@ class Act:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen:
+class Selection:
     """A chosen secret, in the state in which it was seen, and why the act would not take it."""
 
     secret: Secret
     reason: str = field(default="")
 
 
-def preview(*, actor: Principal, act: Act, secrets: Sequence[Secret], options: Options) -> list[Chosen]:
+def preview(
+    *, actor: Principal, act: BulkAction, secrets: Sequence[Secret], options: Options
+) -> list[Selection]:
     """Return for each secret whether the act would take it; nothing is done.
 
     Raises TooManyItems for more than 200.
@@ -66,11 +68,13 @@ def preview(*, actor: Principal, act: Act, secrets: Sequence[Secret], options: O
     if len(secrets) > MAX_CHOSEN:
         raise TooManyItems(f"Choose at most {MAX_CHOSEN} secrets at a time; nothing was done.")
     taken = _taken(secrets, options.environment)
-    return [Chosen(secret=secret, reason=_refusal(actor, act, secret, options, taken)) for secret in secrets]
+    return [
+        Selection(secret=secret, reason=_refusal(actor, act, secret, options, taken)) for secret in secrets
+    ]
 
 
-def carry_out(
-    *, actor: Principal, act: Act, secrets: Sequence[Secret], seen: Mapping[int, str], options: Options
+def execute(
+    *, actor: Principal, act: BulkAction, secrets: Sequence[Secret], seen: Mapping[int, str], options: Options
 ) -> list[ItemResult]:
     """Do it to each secret that still is as it was `seen` (id → ETag); return a result for each.
 
@@ -81,20 +85,20 @@ def carry_out(
     return [_carried(actor, act, secret, seen.get(secret.pk, ""), options) for secret in secrets]
 
 
-def _carried(actor: Principal, act: Act, secret: Secret, seen: str, options: Options) -> ItemResult:
+def _carried(actor: Principal, act: BulkAction, secret: Secret, seen: str, options: Options) -> ItemResult:
     def run() -> int:
         if secret.etag != seen:
             raise StaleVersion("It has changed since you looked; nothing was done.")
         return int(act.run(actor, secret, options).pk)
 
     due = secret.rotation_due_at
-    result = attempt(secret.name, run, word=act.done)
+    result = run_item(secret.name, run, word=act.done)
     # No policy rotates it: nothing was asked for, and a person changes it.
     marked = result.done and secret.rotation_due_at not in (None, due)
     return replace(result, word=_MARKED) if marked else result
 
 
-def _refusal(actor: Principal, act: Act, secret: Secret, options: Options, taken: set[str]) -> str:
+def _refusal(actor: Principal, act: BulkAction, secret: Secret, options: Options, taken: set[str]) -> str:
     place = secret.environment_id
     if bool(secret.live) == act.on_deleted:
         return "It is not deleted." if act.on_deleted else "It is deleted."
@@ -152,14 +156,14 @@ def _rotate(actor: Principal, secret: Secret, _options: Options) -> Secret:
     ask = import_string(settings.KEEPER_ROTATION_REQUESTER)
     if ask(actor=actor, secret=secret):
         return secret
-    return lifecycle.mark_due(actor=actor, secret=secret, expected=secret.etag)
+    return lifecycle.mark_rotation_due(actor=actor, secret=secret, expected=secret.etag)
 
 
 _REVEAL: Final = Action.SECRET_REVEAL
-ACTS: Final = {
+BULK_ACTIONS: Final = {
     act.name: act
     for act in (
-        Act(
+        BulkAction(
             name="tag",
             label="Add tags",
             done="tagged",
@@ -167,7 +171,7 @@ ACTS: Final = {
             run=_tag,
             needs="tags",
         ),
-        Act(
+        BulkAction(
             name="untag",
             label="Remove tags",
             done="untagged",
@@ -175,7 +179,7 @@ ACTS: Final = {
             run=_untag,
             needs="tags",
         ),
-        Act(
+        BulkAction(
             name="copy",
             label="Copy to…",
             done="copied",
@@ -184,7 +188,7 @@ ACTS: Final = {
             needs="environment",
             there=Action.SECRET_CREATE,
         ),
-        Act(
+        BulkAction(
             name="move",
             label="Move to…",
             done="moved",
@@ -194,7 +198,7 @@ ACTS: Final = {
             there=Action.SECRET_CREATE,
             destructive=True,
         ),
-        Act(
+        BulkAction(
             name="rotate",
             label="Rotate",
             done="asked for or marked as due",
@@ -202,7 +206,7 @@ ACTS: Final = {
             rights=(Action.SECRET_UPDATE,),
             run=_rotate,
         ),
-        Act(
+        BulkAction(
             name="delete",
             label="Delete",
             done="deleted",
@@ -210,7 +214,7 @@ ACTS: Final = {
             run=_delete,
             destructive=True,
         ),
-        Act(
+        BulkAction(
             name="restore",
             label="Restore",
             done="restored",

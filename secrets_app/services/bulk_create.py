@@ -10,19 +10,24 @@ from django.utils import timezone
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.models.uuid_model import random_uuids
-from audit_app.recording.recorder import Draft, record_many
-from environments_app.approvals.gate import Clearance, needs_second_person, require_second_person, standing
+from audit_app.recording.recorder import EventDraft, record_many
+from environments_app.approvals.gate import (
+    ApprovalGrant,
+    needs_second_person,
+    require_approval,
+    system_clearance,
+)
 from environments_app.authorization.policy import Principal, allows, require
-from environments_app.authorization.principals import principal_now
+from environments_app.authorization.principals import refresh_principal
 from environments_app.models import Environment
 from secrets_app.errors import InvalidInput, InvalidName, NameTaken, SecretError, TooManyItems
 from secrets_app.keys.data_keys import active_key
 from secrets_app.models import Secret
 from secrets_app.persistence.bulk_insert import CreatedSecret, Described, NewRow, NewRows, insert_rows
-from secrets_app.persistence.secret_store import announce
+from secrets_app.persistence.secret_store import notify_listeners
 from secrets_app.secret_types.registry import SecretType, inspect
 from secrets_app.services.proposals import creating_many
-from secrets_app.values.expiry import settled
+from secrets_app.values.expiry import effective_expiry
 from secrets_app.values.metadata import Metadata, checked_comment, checked_metadata
 from secrets_app.values.names import validate_secret_name
 
@@ -78,7 +83,7 @@ def create_many(*, actor: Principal, items: Sequence[NewSecret]) -> list[Created
     clearances = _clearances(actor, items)
     made = _sealed(actor, described, items)
     # Sealing many takes a while; who lost the right in the meantime stores none.
-    _require_all(principal_now(actor), items)
+    _require_all(refresh_principal(actor), items)
     try:
         with transaction.atomic():
             approved = {place.pk: clearance.spend(place, actor=actor) for place, clearance in clearances}
@@ -98,15 +103,15 @@ def refuse_too_many(count: int) -> None:
         raise TooManyItems(f"Send at most {MAX_ITEMS} items in a call; this has {count}. Nothing was stored.")
 
 
-def _clearances(actor: Principal, items: Sequence[NewSecret]) -> list[tuple[Environment, Clearance]]:
+def _clearances(actor: Principal, items: Sequence[NewSecret]) -> list[tuple[Environment, ApprovalGrant]]:
     """Request an approval for each protected environment, for all secrets to create there."""
     places = {item.environment.id: item.environment for item in items}
     return [(place, _cleared(actor, place, items)) for _, place in sorted(places.items())]
 
 
-def _cleared(actor: Principal, place: Environment, items: Sequence[NewSecret]) -> Clearance:
+def _cleared(actor: Principal, place: Environment, items: Sequence[NewSecret]) -> ApprovalGrant:
     if not needs_second_person(actor, place):
-        return standing(actor, place)
+        return system_clearance(actor, place)
     mine = [item for item in items if item.environment.id == place.pk]
     # Refused now, not after an approval.
     taken = _taken_name(mine)
@@ -117,7 +122,7 @@ def _cleared(actor: Principal, place: Environment, items: Sequence[NewSecret]) -
             f"A second person approves at most {MAX_PENDING_BYTES >> 20} MiB at once: send less."
         )
     described = [(item.name, item.secret_type, item.value, item.comment, item.metadata) for item in mine]
-    return require_second_person(actor=actor, proposal=creating_many(place, described))
+    return require_approval(actor=actor, proposal=creating_many(place, described))
 
 
 def _described(items: Sequence[NewSecret]) -> list[Described]:
@@ -135,7 +140,7 @@ def _described(items: Sequence[NewSecret]) -> list[Described]:
             _refuse_references(item)
             facts = inspect(item.secret_type, item.value)
             about = checked_metadata(item.metadata) if item.metadata else {}
-            about["expires_at"] = settled(about.get("expires_at"), after=facts)
+            about["expires_at"] = effective_expiry(about.get("expires_at"), after=facts)
             described.append(Described(item.name, item.secret_type, facts, **about))
         except InvalidInput as error:
             faults.append(ItemFault(index=index, field=error.field, reason=error.reason))
@@ -179,7 +184,7 @@ def _sealed(actor: Principal, described: Sequence[Described], items: Sequence[Ne
 
 def _insert(made: Sequence[Made], approved: Mapping[int, Mapping[str, Json]]) -> list[CreatedSecret]:
     ids = insert_rows([row for _, row in made])
-    drafts: dict[str, list[Draft]] = {}
+    drafts: dict[str, list[EventDraft]] = {}
     for maker, row in made:
         draft = maker.event(row, {"bulk": True, **approved[row.environment.id]})
         drafts.setdefault(draft.stream, []).append(draft)
@@ -187,7 +192,7 @@ def _insert(made: Sequence[Made], approved: Mapping[int, Mapping[str, Json]]) ->
     for stream in sorted(drafts):
         record_many(drafts[stream])
     for place in approved:
-        announce(place, [row.described.name for _, row in made if row.environment.id == place])
+        notify_listeners(place, [row.described.name for _, row in made if row.environment.id == place])
     return [maker.created(row, pk) for (maker, row), pk in zip(made, ids, strict=True)]
 
 

@@ -22,7 +22,7 @@ _NAMES_PER_COMMENT: Final = 20
 _NAMES_PER_READER: Final = 10
 
 
-class Reader(StrEnum):
+class DotenvReader(StrEnum):
     """A program that reads dotenv files and does not take every value; shells do."""
 
     DOCKER = "docker"
@@ -32,10 +32,10 @@ class Reader(StrEnum):
 
 
 _PROGRAMS: Final = {
-    Reader.DOCKER: "docker run --env-file",
-    Reader.PYTHON: "python-dotenv",
-    Reader.DOTENV: "dotenv of Node.js",
-    Reader.NODE: "node --env-file",
+    DotenvReader.DOCKER: "docker run --env-file",
+    DotenvReader.PYTHON: "python-dotenv",
+    DotenvReader.DOTENV: "dotenv of Node.js",
+    DotenvReader.NODE: "node --env-file",
 }
 
 
@@ -53,9 +53,9 @@ def written(values: Mapping[str, str]) -> bytes:
     return (comments + lines).encode()
 
 
-def misread(values: Mapping[str, str]) -> dict[Reader, Misread]:
+def misread(values: Mapping[str, str]) -> dict[DotenvReader, Misread]:
     """Return what each reader misreads; readers without a problem are omitted."""
-    found = {reader: Misread([], []) for reader in Reader}
+    found = {reader: Misread([], []) for reader in DotenvReader}
     for name, value in values.items():
         for reader in _misreading(value):
             found[reader].alone.append(name)
@@ -64,19 +64,19 @@ def misread(values: Mapping[str, str]) -> dict[Reader, Misread]:
     return {reader: names for reader, names in found.items() if any(names)}
 
 
-def header(found: Mapping[Reader, Misread]) -> str:
+def header(found: Mapping[DotenvReader, Misread]) -> str:
     """Return what is misread as a structured field (RFC 9651): reader=("NAME" "NAME");spoilt;more=3."""
     return ", ".join(_member(reader, names) for reader, names in found.items())
 
 
-def _member(reader: Reader, names: Misread) -> str:
+def _member(reader: DotenvReader, names: Misread) -> str:
     every = list(dict.fromkeys([*names.spoiling, *names.alone]))
     listed = " ".join(f'"{name}"' for name in every[:_NAMES_PER_READER])
     more = len(every) - _NAMES_PER_READER
     return f"{reader}=({listed}){';spoilt' if names.spoiling else ''}{f';more={more}' if more > 0 else ''}"
 
 
-def _comments(found: Mapping[Reader, Misread]) -> Iterator[str]:
+def _comments(found: Mapping[DotenvReader, Misread]) -> Iterator[str]:
     for reader, names in found.items():
         for some in _lines(names.spoiling):
             yield f"{_PROGRAMS[reader]} cannot read this file, because of: {some}"
@@ -104,35 +104,35 @@ def _is_single(value: str) -> bool:
     return "'" not in value and (not value.endswith("\\") or "$" in value or "`" in value)
 
 
-def _misreading(value: str) -> Iterator[Reader]:
+def _misreading(value: str) -> Iterator[DotenvReader]:
     """Yield the readers that take a quoted value for another one."""
     if _BARE.fullmatch(value):
         return
-    yield Reader.DOCKER  # Quotes are a part of the value.
+    yield DotenvReader.DOCKER  # Quotes are a part of the value.
     single = _is_single(value)
     # Both read lines as if each ended in a line feed alone.
     carriage = "\r" in value
     # It fills in ${NAME} between any quotes, and knows no escape of $ and ` between double ones.
     if carriage or (("${" in value or "\\\\" in value) if single else ("$" in value or "`" in value)):
-        yield Reader.PYTHON
+        yield DotenvReader.PYTHON
     # They know no escapes of a shell.
     if carriage or (not single and any(special in value for special in '\\"$`')):
-        yield Reader.DOTENV
-        yield Reader.NODE
+        yield DotenvReader.DOTENV
+        yield DotenvReader.NODE
 
 
-def _spoilt(name: str, value: str) -> Iterator[Reader]:
+def _spoilt(name: str, value: str) -> Iterator[DotenvReader]:
     """Yield the readers that lose the end of a value, and so read what follows wrongly."""
     if _BARE.fullmatch(value):
         if len(name) + 1 + len(value) >= _DOCKER_LINE_BYTES:
-            yield Reader.DOCKER
+            yield DotenvReader.DOCKER
         return
     single = _is_single(value)
     if "\n" in value or len(f"{name}={_quoted(value)}".encode()) >= _DOCKER_LINE_BYTES:
-        yield Reader.DOCKER
+        yield DotenvReader.DOCKER
     if value.endswith("\\"):
-        yield Reader.DOTENV
+        yield DotenvReader.DOTENV
         if single:
-            yield Reader.PYTHON
+            yield DotenvReader.PYTHON
     if not single and '"' in value and "\n" in value:
-        yield Reader.NODE
+        yield DotenvReader.NODE

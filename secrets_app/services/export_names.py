@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from secrets_app.errors import InvalidInput
-from secrets_app.services.read import Exported
+from secrets_app.services.read import ExportedValue
 
 DOTENV: Final = "dotenv"
 KUBERNETES: Final = "kubernetes"
@@ -16,7 +16,7 @@ _NOT_IN_KEYS: Final = re.compile(r"[^A-Za-z0-9._-]")
 _MAX_KUBERNETES: Final = 1024 * 1024
 
 
-def export_values(exported: Iterable[Exported], *, format: str) -> dict[str, str]:
+def export_values(exported: Iterable[ExportedValue], *, format: str) -> dict[str, str]:
     """Return name → value in the order of names; where a format takes fewer names, they are made to fit.
 
     Raises InvalidInput if two secrets would get one name (none may be lost), or if a Kubernetes

@@ -9,13 +9,13 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.actors import system
 from audit_app.recording.recorder import record_many
-from environments_app.approvals.gate import Clearance, Line, require_second_person, standing
+from environments_app.approvals.gate import ApprovalGrant, Line, require_approval, system_clearance
 from environments_app.authorization.policy import Principal
 from secrets_app.errors import NotDeleted, StaleVersion
-from secrets_app.interfaces.write_guards import admitted
+from secrets_app.interfaces.write_guards import run_write_guards
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.persistence.secret_store import change, check_expected, event
-from secrets_app.queries.lookup import require_authentic, require_living, require_on
+from secrets_app.persistence.secret_store import check_etag, event, update_stored
+from secrets_app.queries.lookup import require_authentic, require_not_deleted, require_on
 from secrets_app.services.proposals import acting
 from secrets_app.values.names import validate_secret_name
 
@@ -30,14 +30,14 @@ def rename(*, actor: Principal, secret: Secret, name: str, expected: str | None 
     for place in (secret.name, name):
         require_on(actor=actor, action=Action.SECRET_RENAME, secret=secret, name=place)
     require_authentic(secret)
-    check_expected(secret, expected)
+    check_etag(secret, expected)
     if name == secret.name:
         return secret
     line = Line("Name", secret.name, name)
     clearance = _cleared(actor, Action.SECRET_RENAME, secret, [line], name=name)
     before, secret.name = secret.name, name
     secret.refresh_search_text()
-    change(
+    update_stored(
         actor=actor,
         secret=secret,
         action=Action.SECRET_RENAME,
@@ -53,7 +53,7 @@ def delete(
     actor: Principal,
     secret: Secret,
     expected: str | None = None,
-    clearance: Clearance | None = None,
+    clearance: ApprovalGrant | None = None,
 ) -> Secret:
     """Delete a secret softly: it can be restored until it is purged, and its name is free.
 
@@ -61,13 +61,13 @@ def delete(
     TamperedSecret, ApprovalNeeded, and Forbidden or Invisible.
     """
     require_on(actor=actor, action=Action.SECRET_DELETE, secret=secret)
-    require_living(secret)
+    require_not_deleted(secret)
     require_authentic(secret)
-    check_expected(secret, expected)
-    confirm = admitted(actor=actor, secret=secret, value=None)
+    check_etag(secret, expected)
+    confirm = run_write_guards(actor=actor, secret=secret, value=None)
     clearance = clearance or _cleared(actor, Action.SECRET_DELETE, secret)
     secret.live, secret.deleted_at = None, timezone.now()
-    change(
+    update_stored(
         actor=actor,
         secret=secret,
         action=Action.SECRET_DELETE,
@@ -78,23 +78,23 @@ def delete(
     return secret
 
 
-def mark_due(*, actor: Principal, secret: Secret, expected: str | None = None) -> Secret:
+def mark_rotation_due(*, actor: Principal, secret: Secret, expected: str | None = None) -> Secret:
     """Mark a secret without a policy as due for manual rotation; its next value clears the mark.
 
     Raises StaleVersion, TamperedSecret, and Forbidden or Invisible.
     """
     require_on(actor=actor, action=Action.SECRET_UPDATE, secret=secret)
-    require_living(secret)
+    require_not_deleted(secret)
     require_authentic(secret)
-    check_expected(secret, expected)
+    check_etag(secret, expected)
     secret.rotation_due_at = timezone.now()
-    change(
+    update_stored(
         actor=actor,
         secret=secret,
         action=Action.SECRET_UPDATE,
         details={"fields": ["rotation_due_at"]},
         # A mark for users: it changes no served value, so it needs no approval.
-        clearance=standing(system(), secret.environment),
+        clearance=system_clearance(system(), secret.environment),
     )
     return secret
 
@@ -110,7 +110,7 @@ def restore(*, actor: Principal, secret: Secret) -> Secret:
     require_authentic(secret)
     clearance = _cleared(actor, Action.SECRET_RESTORE, secret)
     secret.live, secret.deleted_at = True, None
-    change(actor=actor, secret=secret, action=Action.SECRET_RESTORE, details={}, clearance=clearance)
+    update_stored(actor=actor, secret=secret, action=Action.SECRET_RESTORE, details={}, clearance=clearance)
     return secret
 
 
@@ -141,9 +141,9 @@ def purge(*, actor: Principal, secret: Secret) -> None:
 
 def _cleared(
     actor: Principal, action: Action, secret: Secret, summary: Sequence[Line] = (), **arguments: Json
-) -> Clearance:
+) -> ApprovalGrant:
     proposal = acting(action, secret, summary=summary, arguments=arguments)
-    return require_second_person(actor=actor, proposal=proposal)
+    return require_approval(actor=actor, proposal=proposal)
 
 
 def _require_deleted(secret: Secret) -> None:

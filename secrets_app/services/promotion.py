@@ -13,7 +13,7 @@ from secrets_app.errors import SecretError, StaleVersion, TooManyItems
 from secrets_app.queries.lookup import find_secret_by_name
 from secrets_app.services.compare import Difference, Row, compare
 from secrets_app.services.transfer import copy, overwrite
-from secrets_app.values.batch_results import NOT_ALLOWED, ItemResult, attempt
+from secrets_app.values.batch_results import NOT_ALLOWED, ItemResult, run_item
 
 MAX_PROMOTED: Final = 200
 
@@ -107,4 +107,4 @@ def _carried(actor: Principal, source: Environment, target: Environment, line: P
             raise StaleVersion(f"It has changed in {target.name} since; nothing was written.")
         return int(overwrite(actor=actor, secret=here, onto=there, expected=there.etag).pk)
 
-    return attempt(row.name, carry, word="created" if row.right_number is None else "changed")
+    return run_item(row.name, carry, word="created" if row.right_number is None else "changed")

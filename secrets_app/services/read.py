@@ -9,17 +9,17 @@ from uuid import UUID
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_authentication import report_violation
+from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.recording.recorder import AuditObject, Receipt, commit_record
 from environments_app.authorization.policy import Principal, allows, require, require_confirmed
-from environments_app.authorization.principals import principal_now
+from environments_app.authorization.principals import refresh_principal
 from environments_app.models import Environment
 from secrets_app.errors import MissingVersion, NoSuchVersion, SecretError, TooManyItems
 from secrets_app.keys import data_keys
 from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.persistence.bulk_open import EnvironmentValues, named_data_keys
-from secrets_app.persistence.current_version_rows import LOST, CurrentRow, current_rows
+from secrets_app.persistence.current_version_rows import MISSING, CurrentRow, current_version_rows
 from secrets_app.queries.lookup import require_authentic, require_on
 
 # What one read of many may hold in memory, several times over.
@@ -36,7 +36,7 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Revealed:
+class RevealedValue:
     """A revealed value; it has no repr."""
 
     version: SecretVersion
@@ -48,7 +48,7 @@ class Revealed:
         return self.version.secret
 
 
-class Exported(NamedTuple):
+class ExportedValue(NamedTuple):
     """A name and its value from a read of many; its repr shows neither."""
 
     name: str
@@ -80,11 +80,11 @@ def current_version_of(secret: Secret) -> SecretVersion:
 
 def _missing(secret: UUID, name: str) -> MissingVersion:
     reason = "the secret's current version was removed, or re-pointed, outside Keeper"
-    report_violation(kind="secret", uuid=secret, name=name, reason=reason)
+    record_integrity_violation(kind="secret", uuid=secret, name=name, reason=reason)
     return MissingVersion(reason)
 
 
-def reveal(*, actor: Principal, secret: Secret, number: int | None = None) -> Revealed:
+def reveal(*, actor: Principal, secret: Secret, number: int | None = None) -> RevealedValue:
     """Show the value of a secret's current version, or of version `number`.
 
     Raises NoSuchVersion, TamperedSecret, KeyUnavailable if the data key cannot be had,
@@ -95,7 +95,7 @@ def reveal(*, actor: Principal, secret: Secret, number: int | None = None) -> Re
     require_authentic(secret)
     version = current_version_of(secret) if number is None else version_of(secret, number)
     value = open_version(actor=actor, version=version, action=Action.SECRET_REVEAL, details={})
-    return Revealed(version=version, value=value)
+    return RevealedValue(version=version, value=value)
 
 
 def stage_number(secret: Secret, stage: Stage) -> int:
@@ -158,7 +158,7 @@ def open_recorded(
 
 def reveal_environment(
     *, actor: Principal, environment: Environment, prefix: str = "", names: Collection[str] | None = None
-) -> list[Exported]:
+) -> list[ExportedValue]:
     """Show the current values of an environment, or of the names under a prefix, in the order of names.
 
     `names` takes of these the ones that it holds.
@@ -193,7 +193,7 @@ def reveal_environment(
         _record_failure(actor, Action.SECRET_EXPORT, stream, whole, told, error)
         raise
     _require_still(actor, environment, rows)
-    return [Exported(row.name, value) for row, value in zip(rows, values, strict=True)]
+    return [ExportedValue(row.name, value) for row, value in zip(rows, values, strict=True)]
 
 
 def _readable_rows(
@@ -204,16 +204,16 @@ def _readable_rows(
     found, size = [], 0
     # Who may read the whole environment is not asked about again for each name.
     every = not prefix and _reaches(actor, environment, "", "")
-    for row in current_rows(environment, prefix):
+    for row in current_version_rows(environment, prefix):
         version, secret, name, _, envelope, is_authentic = row
         if names is not None and name not in names:
             continue
         if every or _reaches(actor, environment, name, prefix):
             if not is_authentic:
                 reason = "the secret's row was not written by Keeper"
-                report_violation(kind="secret", uuid=UUID(secret), name=name, reason=reason)
+                record_integrity_violation(kind="secret", uuid=UUID(secret), name=name, reason=reason)
                 continue
-            if version == LOST:
+            if version == MISSING:
                 raise _missing(UUID(secret), name)
             found.append(row)
             size += len(envelope)
@@ -231,7 +231,7 @@ def _readable_rows(
 
 def _require_still(actor: Principal, environment: Environment, rows: Sequence[CurrentRow]) -> None:
     """Refuse, on record, who lost the right to any of these since the read began."""
-    now = principal_now(actor)
+    now = refresh_principal(actor)
     if not allows(now, Action.SECRET_EXPORT, environment_id=environment.pk):
         for row in rows:
             require(actor=now, action=Action.SECRET_EXPORT, environment=environment, name=row.name)

@@ -18,22 +18,22 @@ from audit_app.crypto.canonical_json import Json, utc_text
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import ActorKind
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_authentication import report_violation
-from audit_app.integrity.row_state import contradictions, last_states, row_state
+from audit_app.integrity.row_authentication import record_integrity_violation
+from audit_app.integrity.row_state import latest_digests, mismatches, row_digest_entry
 from audit_app.recording.recorder import commit_record, record
 from environments_app.authorization.policy import Principal, allows
 from environments_app.authorization.principals import user_principal
 from environments_app.environments.memberships import acting_user
-from environments_app.environments.restore_suspension import Suspendable
+from environments_app.environments.restore_suspension import RestoreSuspension
 from environments_app.errors import Forbidden, InvalidField, Invisible
 from environments_app.models import User
 from secrets_app.errors import ShareEnded
 from secrets_app.keys import data_keys
 from secrets_app.models import Secret, Share
-from secrets_app.queries.lookup import require_authentic, require_living, require_on
-from secrets_app.services.read import Revealed, open_version, version_of
+from secrets_app.queries.lookup import require_authentic, require_not_deleted, require_on
+from secrets_app.services.read import RevealedValue, open_version, version_of
 
-SHARES = Suspendable(
+SHARES = RestoreSuspension(
     Share,
     kind="share",
     field="revoked_at",
@@ -74,7 +74,7 @@ def share_once(
     """
     for right in (Action.SECRET_REVEAL, Action.SECRET_SHARE):
         require_on(actor=actor, action=right, secret=secret)
-    require_living(secret)
+    require_not_deleted(secret)
     require_authentic(secret)
     sharer = acting_user(actor)
     if sharer is None:
@@ -126,7 +126,7 @@ def find_share(*, actor: Principal, link: str) -> Share:
     return share
 
 
-def open_share(*, actor: Principal, link: str) -> Revealed:
+def open_share(*, actor: Principal, link: str) -> RevealedValue:
     """Consume a share and show its version, this once.
 
     Raises Invisible and ShareEnded as `find_share` does, the latter also if another person opened it at
@@ -140,7 +140,7 @@ def open_share(*, actor: Principal, link: str) -> Revealed:
     _consume(actor, share)
     details: dict[str, Json] = {"share": str(share.uuid), "shared_by": share.shared_by.username}
     value = open_version(actor=actor, version=version, action=Action.SECRET_REVEAL, details=details)
-    return Revealed(version=version, value=value)
+    return RevealedValue(version=version, value=value)
 
 
 def revoke_share(*, actor: Principal, share: Share) -> None:
@@ -187,10 +187,10 @@ def _opens_for(actor: Principal, share: Share) -> bool:
 
 def _is_genuine(share: Share) -> bool:
     """Refuse a row that Keeper did not write, and an older state of one that was put back."""
-    replayed = list(contradictions([share], last_states(CHANGES, rows=[share])))
+    replayed = list(mismatches([share], latest_digests(CHANGES, rows=[share])))
     if share.is_authentic() and not replayed:
         return True
-    report_violation(
+    record_integrity_violation(
         kind="share", uuid=share.uuid, name=share.secret.name, reason="the share was not written by Keeper"
     )
     return False
@@ -217,7 +217,7 @@ def _record(actor: Principal, action: Action, share: Share) -> None:
         "number": share.number,
         "for": share.recipient.username if share.recipient else "anyone signed in",
         "until": utc_text(share.expires_at),
-        **row_state(share),
+        **row_digest_entry(share),
     }
     record(
         actor=actor,

@@ -3,11 +3,11 @@
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.recording.recorder import AuditObject
-from environments_app.approvals.gate import Clearance, Line, require_second_person
+from environments_app.approvals.gate import ApprovalGrant, Line, require_approval
 from environments_app.authorization.policy import Principal, require
 from environments_app.models import Environment
 from secrets_app.errors import InvalidInput
-from secrets_app.interfaces.write_guards import admitted
+from secrets_app.interfaces.write_guards import run_write_guards
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import require_on
 from secrets_app.secret_types.registry import SecretType
@@ -38,7 +38,7 @@ def move(*, actor: Principal, secret: Secret, environment: Environment, name: st
     ManagedValue. Should the deletion fail, both exist and nothing is lost.
     """
     require_on(actor=actor, action=Action.SECRET_DELETE, secret=secret)
-    admitted(actor=actor, secret=secret, value=None)
+    run_write_guards(actor=actor, secret=secret, value=None)
     name = _required(actor, secret, environment, name, Action.SECRET_MOVE)
     there = _cleared(actor, secret, environment, name, Action.SECRET_MOVE, asked_in=environment)
     here = there
@@ -97,7 +97,7 @@ def _cleared(
     action: Action,
     *,
     asked_in: Environment,
-) -> Clearance:
+) -> ApprovalGrant:
     arriving = asked_in.pk == environment.pk
     # The approver there may not know the source environment, or the one here the destination.
     line = Line("Name", "", name) if arriving else Line("Name", secret.name, "moved away, then deleted here")
@@ -109,7 +109,7 @@ def _cleared(
         summary=[line],
         arguments={"environment_uuid": str(environment.uuid), "name": name},
     )
-    return require_second_person(actor=actor, proposal=proposal)
+    return require_approval(actor=actor, proposal=proposal)
 
 
 def _copied(
@@ -118,7 +118,7 @@ def _copied(
     environment: Environment,
     name: str,
     action: Action,
-    clearance: Clearance,
+    clearance: ApprovalGrant,
 ) -> Secret:
     details: dict[str, Json] = {"to": f"{environment.name}/{name}"}
     version = current_version_of(secret)

@@ -12,16 +12,16 @@ from django.utils import timezone
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor, system
-from environments_app.approvals.gate import Clearance, standing
+from environments_app.approvals.gate import ApprovalGrant, system_clearance
 from secrets_app.errors import StaleVersion
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.persistence.secret_store import change
+from secrets_app.persistence.secret_store import update_stored
 from secrets_app.secret_types.registry import SecretType, inspect
-from secrets_app.values.expiry import follow
+from secrets_app.values.expiry import apply_facts
 from secrets_app.values.versions import NewValue, next_number, sealed_version, sealing_key
 
 
-def draft(*, actor: Actor, secret: Secret, value: str, comment: str) -> SecretVersion:
+def prepare(*, actor: Actor, secret: Secret, value: str, comment: str) -> SecretVersion:
     """Return a value as the secret's next version, sealed and not stored. May call KMS.
 
     Raises InvalidInput if the secret's type does not take it.
@@ -41,7 +41,7 @@ def stage(*, actor: Actor, secret: Secret, version: SecretVersion, details: Mapp
     if secret.pending_number is not None:
         raise StaleVersion("The secret has a pending value already; nothing was written.")
     secret.pending_number = version.number
-    change(
+    update_stored(
         actor=actor,
         secret=secret,
         action=Action.SECRET_STAGE,
@@ -71,10 +71,10 @@ def restore_previous(
     _rotated(actor, secret, {**details, **moved})
 
 
-def drop_pending(*, actor: Actor, secret: Secret, details: Mapping[str, Json]) -> None:
+def clear_pending(*, actor: Actor, secret: Secret, details: Mapping[str, Json]) -> None:
     """Let the secret have no pending version; what was pending stays in its history."""
     secret.pending_number = None
-    change(
+    update_stored(
         actor=actor, secret=secret, action=Action.SECRET_UNSTAGE, details=details, clearance=_approved(secret)
     )
 
@@ -82,20 +82,20 @@ def drop_pending(*, actor: Actor, secret: Secret, details: Mapping[str, Json]) -
 def drop_previous(*, actor: Actor, secret: Secret, details: Mapping[str, Json]) -> None:
     """Let the secret offer no previous version any more: what it held is no longer accepted."""
     secret.previous_number = None
-    change(
+    update_stored(
         actor=actor, secret=secret, action=Action.SECRET_UNSTAGE, details=details, clearance=_approved(secret)
     )
 
 
-def _approved(secret: Secret) -> Clearance:
+def _approved(secret: Secret) -> ApprovalGrant:
     """Return the clearance of a rotation: its policy, or its beginning by hand, was approved."""
-    return standing(system(), secret.environment)
+    return system_clearance(system(), secret.environment)
 
 
 def _serve(secret: Secret, number: int, facts: Mapping[str, Json]) -> dict[str, Json]:
     secret.previous_number, secret.current_number = secret.current_number, number
     secret.rotated_at = timezone.now()
-    return follow(secret, dict(facts))
+    return apply_facts(secret, dict(facts))
 
 
 def _rotated(actor: Actor, secret: Secret, details: Mapping[str, Json]) -> None:
@@ -104,4 +104,4 @@ def _rotated(actor: Actor, secret: Secret, details: Mapping[str, Json]) -> None:
 
 
 def _changed(actor: Actor, secret: Secret, action: Action, details: Mapping[str, Json]) -> None:
-    change(actor=actor, secret=secret, action=action, details=details, clearance=_approved(secret))
+    update_stored(actor=actor, secret=secret, action=action, details=details, clearance=_approved(secret))

@@ -9,20 +9,20 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.recording.recorder import commit_record
-from environments_app.approvals.gate import Clearance, Line, require_second_person
+from environments_app.approvals.gate import ApprovalGrant, Line, require_approval
 from environments_app.authorization.policy import Principal, require
 from environments_app.models import Environment
 from secrets_app.errors import InvalidInput, InvalidValue, NameTaken, StaleVersion
-from secrets_app.interfaces.write_guards import admitted
+from secrets_app.interfaces.write_guards import run_write_guards
 from secrets_app.keys import fingerprints
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.persistence import references
-from secrets_app.persistence.secret_store import change, check_expected, insert
-from secrets_app.queries.lookup import living, require_authentic, require_living, require_on
+from secrets_app.persistence.secret_store import check_etag, insert, update_stored
+from secrets_app.queries.lookup import find_active, require_authentic, require_not_deleted, require_on
 from secrets_app.secret_types.registry import SecretType, inspect
 from secrets_app.services import proposals
 from secrets_app.services.read import current_version_of, open_version, version_of
-from secrets_app.values.expiry import follow, follow_unless_given
+from secrets_app.values.expiry import apply_facts, apply_facts_keeping_expiry
 from secrets_app.values.metadata import Metadata, apply_metadata, checked_comment
 from secrets_app.values.names import validate_secret_name
 from secrets_app.values.versions import NewValue, next_number, sealed_version, sealing_key
@@ -39,7 +39,7 @@ def create(
     secret_type: SecretType,
     value: str,
     comment: str = "",
-    clearance: Clearance | None = None,
+    clearance: ApprovalGrant | None = None,
     **metadata: Unpack[Metadata],
 ) -> Secret:
     """Create a secret with its first version.
@@ -53,11 +53,11 @@ def create(
     secret = new_secret(
         environment=environment, name=name, secret_type=secret_type, value=value, metadata=metadata
     )
-    _, places = references.settle(
+    _, places = references.resolve_on_write(
         actor=actor, secret=secret, wanted=metadata.get("uses_references"), value=value
     )
     comment = checked_comment(comment)
-    clearance = clearance or require_second_person(
+    clearance = clearance or require_approval(
         actor=actor,
         proposal=proposals.creating(secret, value=value, comment=comment, metadata=metadata),
     )
@@ -88,7 +88,7 @@ def update(
     secret_type: SecretType | None = None,
     expected: str | None = None,
     comment: str = "",
-    clearance: Clearance | None = None,
+    clearance: ApprovalGrant | None = None,
     **metadata: Unpack[Metadata],
 ) -> Secret:
     """Change a secret; what is left out stays.
@@ -135,12 +135,12 @@ def put(
     Raises what `create` and `update` raise, and InvalidInput if a new secret has no value.
     """
     validate_secret_name(name)
-    secret = living(environment, name)
+    secret = find_active(environment, name)
     if secret is None and expected is None:
         try:
             return _put_new(actor, environment, name, secret_type, value, comment, metadata), True
         except NameTaken:
-            secret = living(environment, name)
+            secret = find_active(environment, name)
     if secret is None:
         require(actor=actor, action=Action.SECRET_UPDATE, environment=environment, name=name)
         raise StaleVersion("There is no such secret any more; nothing was written.")
@@ -167,10 +167,10 @@ def rollback(*, actor: Principal, secret: Secret, number: int, expected: str | N
     for right in (Action.SECRET_REVEAL, Action.SECRET_ROLLBACK):
         require_on(actor=actor, action=right, secret=secret)
     require_authentic(secret)
-    check_expected(secret, expected)
+    check_etag(secret, expected)
     old = version_of(secret, number)
     line = Line("Value", f"v{secret.current_number}", f"that of v{number} again")
-    clearance = require_second_person(
+    clearance = require_approval(
         actor=actor,
         proposal=proposals.acting(
             Action.SECRET_ROLLBACK, secret, summary=[line], arguments={"number": number}
@@ -179,11 +179,11 @@ def rollback(*, actor: Principal, secret: Secret, number: int, expected: str | N
     text = open_version(
         actor=actor, version=old, action=Action.SECRET_REVEAL, details={"purpose": "rollback"}
     )
-    moved = follow(secret, inspect(SecretType(secret.secret_type), text))
-    _, places = references.settle(actor=actor, secret=secret, wanted=None, value=text)
-    confirm = admitted(actor=actor, secret=secret, value=text)
+    moved = apply_facts(secret, inspect(SecretType(secret.secret_type), text))
+    _, places = references.resolve_on_write(actor=actor, secret=secret, wanted=None, value=text)
+    confirm = run_write_guards(actor=actor, secret=secret, value=text)
     version = _next_version(actor, secret, NewValue(text=text, comment=f"rolled back to v{number}"))
-    change(
+    update_stored(
         actor=actor,
         secret=secret,
         action=Action.SECRET_ROLLBACK,
@@ -208,7 +208,7 @@ def new_secret(
     )
     facts = inspect(secret_type, value)
     apply_metadata(secret, metadata)
-    follow(secret, facts)
+    apply_facts(secret, facts)
     return secret
 
 
@@ -244,32 +244,32 @@ def _update_once(
     expected: str | None,
     comment: str,
     metadata: Metadata,
-    clearance: Clearance | None,
+    clearance: ApprovalGrant | None,
 ) -> Secret:
     require_on(actor=actor, action=Action.SECRET_UPDATE, secret=secret)
-    require_living(secret)
+    require_not_deleted(secret)
     require_authentic(secret)
-    check_expected(secret, expected)
+    check_etag(secret, expected)
     comment = checked_comment(comment)
     before = proposals.known(secret)
     fields = apply_metadata(secret, metadata)
     retyped = _retype(secret, secret_type, value)
-    resolving, places = references.settle(
+    resolving, places = references.resolve_on_write(
         actor=actor, secret=secret, wanted=metadata.get("uses_references"), value=value
     )
     facts = None if value is None else inspect(SecretType(secret.secret_type), value)
     changed = _new_text(actor, secret, value)
     if facts is not None:
         is_next = changed is not None or bool(retyped)
-        follow_unless_given(secret, facts, metadata=metadata, is_next=is_next)
+        apply_facts_keeping_expiry(secret, facts, metadata=metadata, is_next=is_next)
     confirm = None
     if changed is not None or retyped or resolving:
         # Resolving references changes what is delivered, whatever the text: no login proves that.
-        confirm = admitted(actor=actor, secret=secret, value=None if resolving else value)
+        confirm = run_write_guards(actor=actor, secret=secret, value=None if resolving else value)
     fields = [*_with_expiry(fields, secret, before["expires_at"]), *resolving, *retyped]
     if not fields and changed is None:
         return secret
-    clearance = clearance or require_second_person(
+    clearance = clearance or require_approval(
         actor=actor,
         proposal=proposals.updating(
             secret, before=before, value=value, secret_type=secret_type, comment=comment, metadata=metadata
@@ -279,7 +279,7 @@ def _update_once(
     if changed is not None:
         version = _next_version(actor, secret, NewValue(text=changed, comment=comment))
     details: dict[str, Json] = {"fields": list(fields)} if fields else {}
-    change(
+    update_stored(
         actor=actor,
         secret=secret,
         action=Action.SECRET_UPDATE,

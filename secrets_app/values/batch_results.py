@@ -30,7 +30,7 @@ class ItemResult:
     secret_id: int | None = None
 
 
-def attempt(name: str, act: Callable[[], int | None], *, word: str = "") -> ItemResult:
+def run_item(name: str, act: Callable[[], int | None], *, word: str = "") -> ItemResult:
     """Carry out one item; what it is refused for becomes its result. `act` returns a secret's id, or None.
 
     Raises ConfirmationNeeded, which concerns all of them.
@@ -40,11 +40,11 @@ def attempt(name: str, act: Callable[[], int | None], *, word: str = "") -> Item
     except ConfirmationNeeded:
         raise
     except (SecretError, AccessError) as error:
-        return ItemResult(name=name, done=False, reason=reason_of(error))
+        return ItemResult(name=name, done=False, reason=error_message(error))
     return ItemResult(name=name, done=True, word=word, secret_id=secret_id)
 
 
-def reason_of(error: SecretError | AccessError) -> str:
+def error_message(error: SecretError | AccessError) -> str:
     """Return the message for an item's error."""
     if isinstance(error, InvalidInput):
         return error.reason

@@ -34,31 +34,31 @@ def certificate_end(facts: object) -> datetime | None:
     return end if _FIRST_YEAR <= end.year < _NO_END else None
 
 
-def settled(stored: datetime | None, *, after: Facts, before: Facts = _UNKNOWN) -> datetime | None:
+def effective_expiry(stored: datetime | None, *, after: Facts, before: Facts = _UNKNOWN) -> datetime | None:
     """Return the expiry of a secret whose value was described by `before` and now is by `after`."""
     if stored is None or stored == certificate_end(before):
         return certificate_end(after)
     return stored
 
 
-def follow(secret: Secret, facts: Facts) -> dict[str, Json]:
+def apply_facts(secret: Secret, facts: Facts) -> dict[str, Json]:
     """Describe a secret, not yet saved, by the facts of its next value; its expiry moves along.
 
     Return the details for the event of the change.
     """
-    expires_at = settled(secret.expires_at, after=facts, before=secret.facts)
+    expires_at = effective_expiry(secret.expires_at, after=facts, before=secret.facts)
     moved = expires_at != secret.expires_at
     secret.expires_at, secret.facts = expires_at, facts
     return {"fields": ["expires_at"]} if moved else {}
 
 
-def follow_unless_given(secret: Secret, facts: Facts, *, metadata: Metadata, is_next: bool) -> None:
+def apply_facts_keeping_expiry(secret: Secret, facts: Facts, *, metadata: Metadata, is_next: bool) -> None:
     """Describe a secret, not yet saved, by the facts of a value that came with this metadata, now set.
 
     A date that was given along counts, and one that was emptied along gives way to a certificate's own.
     Else the expiry moves only if the value `is_next`: an equal one changes nothing.
     """
     if metadata.get("expires_at") is None and (is_next or "expires_at" in metadata):
-        follow(secret, facts)
+        apply_facts(secret, facts)
     else:
         secret.facts = facts

@@ -22,7 +22,7 @@ class Metadata(TypedDict, total=False):
     tags: Sequence[str]
     owner: str
     expires_at: datetime | None
-    # No column of its own: `secrets_app.persistence.references.settle` sees to it.
+    # No column of its own: `secrets_app.persistence.references.resolve_on_write` sees to it.
     uses_references: bool
 
 

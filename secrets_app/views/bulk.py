@@ -19,8 +19,16 @@ from environments_app.models import Environment
 from secrets_app.errors import InvalidInput, TooManyItems
 from secrets_app.forms.transfer import EXPORT_FORMATS
 from secrets_app.models import Secret
-from secrets_app.queries.lookup import places_for, visible_secrets
-from secrets_app.services.bulk_actions import ACTS, EXPORT, MAX_CHOSEN, Act, Options, carry_out, preview
+from secrets_app.queries.lookup import environments_where, visible_secrets
+from secrets_app.services.bulk_actions import (
+    BULK_ACTIONS,
+    EXPORT,
+    MAX_CHOSEN,
+    BulkAction,
+    Options,
+    execute,
+    preview,
+)
 from secrets_app.services.export_names import export_values
 from secrets_app.services.read import reveal_environment
 from secrets_app.values.names import validate_tags
@@ -66,7 +74,7 @@ def secret_bulk(request: HttpRequest) -> HttpResponse:
     """Preview an act on the chosen secrets or, once that was seen, carry it out."""
     actor = principal_of(request)
     name, step = request.POST.get("act", ""), request.POST.get("step", "")
-    act = ACTS.get(name)
+    act = BULK_ACTIONS.get(name)
     if act is None and name != EXPORT:
         raise InvalidInput("act", "Choose what to do with the secrets.")
     seen = _seen(request)
@@ -74,7 +82,7 @@ def secret_bulk(request: HttpRequest) -> HttpResponse:
     form = OptionsForm(
         request.POST if step else None,
         needs="format" if act is None else act.needs,
-        places=places_for(actor, Action.SECRET_CREATE),
+        places=environments_where(actor, Action.SECRET_CREATE),
     )
     context: dict[str, Any] = {
         "act": act or {"name": EXPORT, "label": "Export", "destructive": False},
@@ -88,7 +96,7 @@ def secret_bulk(request: HttpRequest) -> HttpResponse:
         if act is None:
             return _exported(request, form, secrets, context)
         if step == "apply" and form.is_valid() and _is_typed(request, context["typed"]):
-            results = carry_out(actor=actor, act=act, secrets=secrets, seen=seen, options=form.options)
+            results = execute(actor=actor, act=act, secrets=secrets, seen=seen, options=form.options)
             context |= {"results": results, "done": sum(result.done for result in results)}
         else:
             ready = form.is_valid() if step else not act.needs
@@ -118,12 +126,14 @@ def _chosen(request: HttpRequest, seen: dict[int, str], *, deleted: bool) -> lis
     return authentic(rows.order_by("name", "id"))
 
 
-def _preview(request: HttpRequest, act: Act, secrets: list[Secret], form: OptionsForm) -> dict[str, Any]:
+def _preview(
+    request: HttpRequest, act: BulkAction, secrets: list[Secret], form: OptionsForm
+) -> dict[str, Any]:
     chosen = preview(actor=principal_of(request), act=act, secrets=secrets, options=form.options)
     return {"chosen": chosen, "count": sum(not each.reason for each in chosen)}
 
 
-def _typed_name(act: Act | None, secrets: list[Secret]) -> str:
+def _typed_name(act: BulkAction | None, secrets: list[Secret]) -> str:
     """Return the names of protected environments, which a destructive act asks to be typed."""
     if act is None or not act.destructive:
         return ""

@@ -13,7 +13,7 @@ from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows, visible_environments
 from environments_app.models import Environment
-from environments_app.views.page_context import enter
+from environments_app.views.page_context import set_page_environment
 from secrets_app.errors import TooManyItems
 from secrets_app.services.compare import Difference, compare
 from secrets_app.services.promotion import MAX_PROMOTED, Promotion, PromotionChanged, plan_promotion, promote
@@ -58,7 +58,7 @@ def environment_compare(request: HttpRequest) -> HttpResponse:
     )
     shown: dict[str, Any] = {}
     if request.method == "POST" and form.is_valid():
-        enter(request, form.cleaned_data["left"])
+        set_page_environment(request, form.cleaned_data["left"])
         try:
             shown = _acted(request, form.cleaned_data["left"], form.cleaned_data["right"])
         except PromotionChanged as error:

@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from environments_app.authentication.drf import principal_of
-from environments_app.views.page_context import enter
+from environments_app.views.page_context import set_page_environment
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import find_secret
 from secrets_app.services import lifecycle
@@ -91,5 +91,5 @@ def _confirm(
         "label": label,
         "cancel_url": reverse("secret-detail", args=[secret.pk]),
     }
-    enter(request, secret.environment)
+    set_page_environment(request, secret.environment)
     return render(request, "confirm.html", context)

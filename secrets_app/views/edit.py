@@ -16,14 +16,14 @@ from environments_app.approvals.gate import needs_second_person
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import allows
 from environments_app.models import Environment
-from environments_app.views.page_context import enter
+from environments_app.views.page_context import set_page_environment
 from secrets_app.errors import InvalidInput, ManagedValue, NameTaken, StaleVersion
 from secrets_app.forms.secret import SecretForm, version_number
 from secrets_app.generators.registry import GENERATORS, generate
 from secrets_app.generators.selection import options_from_form
 from secrets_app.interfaces.secret_panels import panels_of
 from secrets_app.models import Secret
-from secrets_app.queries.lookup import find_secret, places_for
+from secrets_app.queries.lookup import environments_where, find_secret
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
 from secrets_app.services.read import reveal
@@ -38,7 +38,7 @@ _COMPARED: Final = ("secret_type", "description", "tags", "owner", "expires_at")
 def secret_new(request: HttpRequest) -> HttpResponse:
     """Create a secret."""
     actor = principal_of(request)
-    environments = places_for(actor, Action.SECRET_CREATE)
+    environments = environments_where(actor, Action.SECRET_CREATE)
     if request.method == "GET" and not environments:
         return render(request, "secrets_app/secret_new_nowhere.html")
     initial = {"environment": request.GET.get("environment", ""), "secret_type": SecretType.PASSWORD}
@@ -227,6 +227,6 @@ def _form(
         context["may_fill_in"] = allows(
             actor, Action.SECRET_REVEAL, environment_id=secret.environment_id, name=secret.name
         )
-        enter(request, secret.environment)
+        set_page_environment(request, secret.environment)
     refused = bool(form.errors) or conflict is not None
     return render(request, "secrets_app/secret_form.html", context, status=422 if refused else 200)

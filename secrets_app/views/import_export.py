@@ -16,12 +16,12 @@ from environments_app.authentication.drf import principal_of
 from environments_app.errors import ConfirmationNeeded
 from environments_app.forms.authentication import confirm_link
 from environments_app.models import Environment
-from environments_app.views.page_context import enter
+from environments_app.views.page_context import set_page_environment
 from secrets_app.errors import InvalidInput, NameTaken, TooManyItems
 from secrets_app.forms.transfer import TYPES, ExportForm, ImportForm
 from secrets_app.importing.plan import Line, Plan, PlanChanged, Verdict, plan_import
 from secrets_app.importing.service import import_entries, left_over
-from secrets_app.queries.lookup import places_for
+from secrets_app.queries.lookup import environments_where
 from secrets_app.services.bulk_create import MAX_ITEMS
 from secrets_app.services.export_formats import export_renderer
 from secrets_app.services.export_names import export_values
@@ -50,13 +50,13 @@ def secret_import(request: HttpRequest) -> HttpResponse:
     form = ImportForm(
         request.POST or None,
         request.FILES or None,
-        environments=places_for(actor, Action.SECRET_IMPORT),
+        environments=environments_where(actor, Action.SECRET_IMPORT),
         initial={"environment": request.GET.get("environment", "")},
     )
     shown: dict[str, Any] = {}
     if request.method == "POST" and form.is_valid():
         environment = form.cleaned_data["environment"]
-        enter(request, environment)
+        set_page_environment(request, environment)
         try:
             shown = _attempted(request, form, environment)
         except InvalidInput as error:
@@ -171,7 +171,7 @@ def secret_export(request: HttpRequest) -> HttpResponse:
         "under": request.GET.get("prefix", ""),
         "format": "dotenv",
     }
-    places = places_for(actor, Action.SECRET_EXPORT)
+    places = environments_where(actor, Action.SECRET_EXPORT)
     form = ExportForm(request.POST or None, environments=places, initial=initial)
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data

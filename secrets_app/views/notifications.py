@@ -24,7 +24,7 @@ from environments_app.notifications.recipients import (
     remove_recipient,
     try_recipient,
 )
-from environments_app.views.page_context import enter
+from environments_app.views.page_context import set_page_environment
 from secrets_app.models import Webhook, WebhookStyle
 from secrets_app.webhooks.service import (
     MAX_NAME,
@@ -124,7 +124,7 @@ def webhook_add(request: HttpRequest, name: str) -> HttpResponse:
     if not added:
         return _page(request, place, webhook_form=form)
     webhook, key = added
-    enter(request, place)
+    set_page_environment(request, place)
     context = {
         "webhook": webhook,
         "key": key,
@@ -202,7 +202,7 @@ def _page(request: HttpRequest, place: Environment, **bound: forms.Form) -> Http
         "no_mail_server": not settings.EMAIL_HOST,
         "interval": settings.KEEPER_ALERT_INTERVAL_MINUTES,
     }
-    enter(request, place)
+    set_page_environment(request, place)
     status = 422 if bound else 200
     return render(request, "secrets_app/notifications.html", context | bound, status=status)
 

@@ -16,7 +16,7 @@ from environments_app.authorization.policy import require
 from environments_app.errors import ConfirmationNeeded, Conflict, Invisible
 from environments_app.models import User
 from environments_app.users.password_backend import named_user
-from secrets_app.exposure.offboarding import dossier, offboard
+from secrets_app.exposure.offboarding import offboard, offboarding_report
 
 _SHOWN: Final = 500
 
@@ -25,7 +25,7 @@ _SHOWN: Final = 500
 @require_GET
 def offboarding(request: HttpRequest, username: str) -> HttpResponse:
     """Show what a person could read, knows and holds."""
-    found = dossier(actor=principal_of(request), user=_person(request, username))
+    found = offboarding_report(actor=principal_of(request), user=_person(request, username))
     context = {
         "dossier": found,
         "standing": found.standing,

@@ -23,7 +23,7 @@ from environments_app.authorization.policy import (
     visible_environments,
 )
 from environments_app.models import Environment
-from environments_app.views.page_context import enter
+from environments_app.views.page_context import set_page_environment
 from secrets_app.errors import InvalidInput
 from secrets_app.exposure.readers import seen_by
 from secrets_app.forms.secret import MAX_NUMBER, FilterForm, version_number
@@ -32,10 +32,10 @@ from secrets_app.maintenance.purge import purge_time
 from secrets_app.models import Secret, SecretVersion, Share
 from secrets_app.queries.filters import DEFAULT_ORDERING, ORDERINGS, narrow
 from secrets_app.queries.folders import directly_in, folders_in
-from secrets_app.queries.lookup import find_secret, may_somewhere, require_authentic, visible_secrets
+from secrets_app.queries.lookup import can_in_any_scope, find_secret, require_authentic, visible_secrets
 from secrets_app.secret_types.registry import SecretType
-from secrets_app.services.bulk_actions import ACTS, EXPORT
-from secrets_app.services.read import Revealed, reveal
+from secrets_app.services.bulk_actions import BULK_ACTIONS, EXPORT
+from secrets_app.services.read import RevealedValue, reveal
 from secrets_app.services.share import open_shares
 from secrets_app.views.presenters import (
     MASK_AFTER_SECONDS,
@@ -84,7 +84,7 @@ def secret_list(request: HttpRequest) -> HttpResponse:
         "active_filters": active_filters(form, request.GET),
         "next_url": paginator.get_next_link(),
         "previous_url": paginator.get_previous_link(),
-        "can_create": any(may_somewhere(actor, Action.SECRET_CREATE, place) for place in places),
+        "can_create": any(can_in_any_scope(actor, Action.SECRET_CREATE, place) for place in places),
         "create_url": reverse("secret-new") + (f"?environment={current.name}" if current else ""),
         "environment": current,
         "folders": [
@@ -139,11 +139,11 @@ def _acts(actor: Principal, places: list[Environment], *, deleted: bool) -> list
     """Return which acts on many are offered, to those who may do them somewhere in view."""
     offered = [
         (act.name, act.label)
-        for act in ACTS.values()
+        for act in BULK_ACTIONS.values()
         if act.on_deleted == deleted
-        and any(all(may_somewhere(actor, right, place) for right in act.rights) for place in places)
+        and any(all(can_in_any_scope(actor, right, place) for right in act.rights) for place in places)
     ]
-    exports = not deleted and any(may_somewhere(actor, Action.SECRET_EXPORT, place) for place in places)
+    exports = not deleted and any(can_in_any_scope(actor, Action.SECRET_EXPORT, place) for place in places)
     return [*offered, (EXPORT, "Export…")] if exports else offered
 
 
@@ -156,7 +156,7 @@ def _transfer_urls(
     return {
         name: reverse(f"secret-{name.removesuffix('_url')}") + query
         for name, action in ways.items()
-        if any(may_somewhere(actor, action, place) for place in places)
+        if any(can_in_any_scope(actor, action, place) for place in places)
     }
 
 
@@ -205,7 +205,7 @@ def secret_copy(request: HttpRequest, id: int) -> HttpResponse:
     return HttpResponse(value, content_type="text/plain; charset=utf-8")
 
 
-def _field_of(revealed: Revealed, name: str) -> str:
+def _field_of(revealed: RevealedValue, name: str) -> str:
     """Return one field of a structured value. Raises InvalidInput if there is none of this name."""
     fields = dict(value_fields(revealed.secret.secret_type, revealed.value) or [])
     if name not in fields:
@@ -244,7 +244,7 @@ def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | 
         "mask_after": MASK_AFTER_SECONDS,
         **(revealed or {}),
     }
-    enter(request, secret.environment)
+    set_page_environment(request, secret.environment)
     return render(request, "secrets_app/secret_detail.html", context)
 
 

@@ -13,8 +13,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import InvalidField
-from environments_app.users.lookup import find_user
-from environments_app.views.page_context import enter
+from environments_app.users.lookup import user_by_name
+from environments_app.views.page_context import set_page_environment
 from secrets_app.models import Share
 from secrets_app.queries.lookup import find_secret, require_authentic, require_on
 from secrets_app.services.share import MAX_NOTE, find_share, open_share, revoke_share, share_once
@@ -59,7 +59,7 @@ def secret_share(request: HttpRequest, id: int) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
         try:
-            recipient = find_user(given["recipient"], field="recipient")
+            recipient = user_by_name(given["recipient"], field="recipient")
             share, link = share_once(
                 actor=actor, secret=secret, recipient=recipient, hours=given["hours"], note=given["note"]
             )
@@ -67,7 +67,7 @@ def secret_share(request: HttpRequest, id: int) -> HttpResponse:
             form.add_error(error.field if error.field in form.fields else None, error.reason)
         else:
             context |= {"share": share, "link": request.build_absolute_uri(reverse("share", args=[link]))}
-    enter(request, secret.environment)
+    set_page_environment(request, secret.environment)
     return render(request, "secrets_app/share.html", context, status=422 if form.errors else 200)
 
 

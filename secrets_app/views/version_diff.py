@@ -12,7 +12,7 @@ from audit_app.events.actions import Action
 from audit_app.parsing import whole_number
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import allows
-from environments_app.views.page_context import enter
+from environments_app.views.page_context import set_page_environment
 from secrets_app.errors import InvalidInput
 from secrets_app.forms.secret import MAX_NUMBER
 from secrets_app.models import Secret, SecretVersion
@@ -47,7 +47,7 @@ def secret_diff(request: HttpRequest, id: int) -> HttpResponse:
     }
     if request.method == "POST":
         context |= _opened(request, secret, old, new)
-    enter(request, secret.environment)
+    set_page_environment(request, secret.environment)
     return render(request, "secrets_app/diff.html", context)
 
 

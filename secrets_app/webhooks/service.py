@@ -11,7 +11,7 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.errors import BadEndpoint
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_state import row_state
+from audit_app.integrity.row_state import row_digest_entry
 from audit_app.network.outbound import normalised_endpoint
 from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal, require
@@ -51,7 +51,7 @@ def add_webhook(
     try:
         with transaction.atomic():
             webhook.save()
-            _record(actor, Action.NOTIFICATION_CREATE, webhook, row_state(webhook))
+            _record(actor, Action.NOTIFICATION_CREATE, webhook, row_digest_entry(webhook))
     except IntegrityError as error:
         raise Conflict("There is a webhook of this name already.") from error
     return webhook, key
@@ -61,7 +61,7 @@ def remove_webhook(*, actor: Principal, webhook: Webhook) -> None:
     """Remove a webhook; also a forged row, which must be removable. Raises Invisible, Forbidden."""
     require(actor=actor, action=Action.NOTIFICATION_REMOVE, environment=webhook.environment)
     with transaction.atomic():
-        _record(actor, Action.NOTIFICATION_REMOVE, webhook, row_state(webhook, gone=True))
+        _record(actor, Action.NOTIFICATION_REMOVE, webhook, row_digest_entry(webhook, gone=True))
         webhook.delete()
 
 

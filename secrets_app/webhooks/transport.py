@@ -25,7 +25,7 @@ from audit_app.integrity.row_authentication import authentic
 from audit_app.network.outbound import session
 from audit_app.recording.recorder import commit_record
 from environments_app.models import Environment
-from environments_app.notifications.service import Notice, Undeliverable
+from environments_app.notifications.service import AlertNotice, Undeliverable
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
 from secrets_app.models import Webhook, WebhookStyle
 
@@ -45,7 +45,7 @@ class WebhookTransport:
         rows = Webhook.objects.filter(environment=environment).select_related("environment")
         return [row.uuid for row in authentic(rows)]
 
-    def send(self, *, addressee: UUID, notice: Notice) -> None:
+    def send(self, *, addressee: UUID, notice: AlertNotice) -> None:
         """Post a message. Raises Undeliverable."""
         rows = authentic(Webhook.objects.filter(uuid=addressee).select_related("environment"))
         if not rows:
@@ -57,7 +57,7 @@ class WebhookTransport:
         _judge(_post(url, body, signed_headers(key=key, body=body, notice=notice)))
 
 
-def signed_headers(*, key: str, body: bytes, notice: Notice) -> dict[str, str]:
+def signed_headers(*, key: str, body: bytes, notice: AlertNotice) -> dict[str, str]:
     """Return the headers that prove to the receiver that Keeper sent this body just now."""
     timestamp = str(int(time.time()))
     signature = hmac.digest(key.encode(), timestamp.encode() + b"." + body, "sha256").hex()
@@ -69,7 +69,7 @@ def signed_headers(*, key: str, body: bytes, notice: Notice) -> dict[str, str]:
     }
 
 
-def _document(webhook: Webhook, notice: Notice) -> dict[str, Any]:
+def _document(webhook: Webhook, notice: AlertNotice) -> dict[str, Any]:
     if webhook.style == WebhookStyle.SLACK:
         return {"text": _slack_text(notice)}
     return {
@@ -84,12 +84,12 @@ def _document(webhook: Webhook, notice: Notice) -> dict[str, Any]:
     }
 
 
-def _slack_text(notice: Notice) -> str:
+def _slack_text(notice: AlertNotice) -> str:
     """Return the text with the three characters escaped that Slack's markup would take for links."""
     return notice.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _opened(webhook: Webhook, notice: Notice) -> tuple[str, str]:
+def _opened(webhook: Webhook, notice: AlertNotice) -> tuple[str, str]:
     """Return address and key, after their event is committed."""
     receipt = commit_record(
         actor=actors.system(),

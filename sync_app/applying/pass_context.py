@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from environments_app.approvals.gate import Clearance
+from environments_app.approvals.gate import ApprovalGrant
 from environments_app.authorization.policy import Principal
 from sync_app.backends.base import Backend, Shown
 from sync_app.jobs.leases import Lease
@@ -21,7 +21,7 @@ class Tools:
     lease: Lease | None
     pace: Pace
     crew: Crew
-    clearance: Clearance
+    clearance: ApprovalGrant
     # What the look that the plan was drawn from showed, where it has only just been drawn.
     shown: Mapping[str, Shown]
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from environments_app.approvals.gate import Clearance
+from environments_app.approvals.gate import ApprovalGrant
 from environments_app.authorization.policy import Principal
 from secrets_app.errors import NameTaken, StaleVersion
 from secrets_app.keys import fingerprints
 from secrets_app.models import Secret
-from secrets_app.queries.lookup import living
+from secrets_app.queries.lookup import find_active
 from secrets_app.services import write
 from secrets_app.services.read import current_version_of
 from sync_app.applying.preconditions import Moved
@@ -26,13 +26,13 @@ class Taken:
     number: int
 
 
-def take(*, actor: Principal, target: Target, item: PlanItem, value: str, clearance: Clearance) -> Taken:
+def take(*, actor: Principal, target: Target, item: PlanItem, value: str, clearance: ApprovalGrant) -> Taken:
     """Write a pulled value if Keeper's side is as it was planned, or holds that very value already.
 
     Raises Moved if Keeper's secret changed since, InvalidInput if Keeper does not take such a
     value, TamperedSecret, KeyUnavailable, and Forbidden or Invisible.
     """
-    secret = living(target.environment, item.name)
+    secret = find_active(target.environment, item.name)
     if secret is not None and secret.uses_references:
         raise Moved(PUSH_ONLY)
     if secret is not None and _holds(secret, value):
@@ -49,7 +49,7 @@ def _written(
     item: PlanItem,
     secret: Secret | None,
     value: str,
-    clearance: Clearance,
+    clearance: ApprovalGrant,
 ) -> Secret:
     comment = f"pulled from {target.name}"
     if secret is None:

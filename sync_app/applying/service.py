@@ -13,7 +13,7 @@ from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import authentic
 from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal
-from environments_app.authorization.principals import principal_now
+from environments_app.authorization.principals import refresh_principal
 from sync_app.applying.batch import Batch
 from sync_app.applying.pass_context import Tools
 from sync_app.backends.base import Backend, Shown
@@ -202,7 +202,7 @@ def _prepared(tools: Tools, acts: tuple[Act, ...]) -> Iterator[Batch]:
         leave_off_if_asked()
         # A plan may be long: who lost the right in the meantime writes no more of it.
         right = RIGHTS[PlanKind(tools.plan.kind)]
-        require_on(actor=principal_now(tools.actor), action=right, target=tools.plan.target)
+        require_on(actor=refresh_principal(tools.actor), action=right, target=tools.plan.target)
         items = list(_waiting(tools.plan).filter(act__in=acts, pk__gt=last).order_by("pk")[:BATCH])
         if not items:
             return

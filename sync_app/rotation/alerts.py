@@ -13,7 +13,7 @@ from audit_app.events import actors
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.recording.recorder import record
-from environments_app.notifications.service import notify, recovered, still_open
+from environments_app.notifications.service import raise_alert, resolve_alert, still_open
 from sync_app.domain.rotation_state import Slot, Step
 from sync_app.jobs.leases import database_now
 from sync_app.models import Rotation, RotationPolicy
@@ -85,7 +85,7 @@ def _settle(kind: str, told: set[UUID], *, still: Iterable[UUID]) -> None:
 
 def _raise(policy: RotationPolicy, kind: str, what: str, line: str) -> None:
     with transaction.atomic():
-        if notify(
+        if raise_alert(
             kind=kind,
             about=policy.uuid,
             environment=policy.environment,
@@ -98,7 +98,7 @@ def _raise(policy: RotationPolicy, kind: str, what: str, line: str) -> None:
 
 def _close(policy: RotationPolicy, kinds: list[str], *, what: str) -> None:
     with transaction.atomic():
-        if recovered(
+        if resolve_alert(
             kinds=kinds,
             about=policy.uuid,
             subject=f"{_title(policy)}: {what}"[:200],

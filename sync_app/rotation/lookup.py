@@ -5,7 +5,7 @@ from typing import NoReturn
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from audit_app.events.actions import Action
-from audit_app.integrity.row_authentication import authentic, report_violation
+from audit_app.integrity.row_authentication import authentic, record_integrity_violation
 from environments_app.authorization.policy import Principal, allows, require, visible
 from environments_app.errors import Forbidden, Invisible, Tampered
 from environments_app.models import Environment
@@ -99,7 +99,7 @@ def require_authentic(policy: RotationPolicy) -> None:
 
 def refuse_forged(policy: RotationPolicy, reason: str) -> NoReturn:
     """Report that a policy was changed outside Keeper. Raises Tampered."""
-    report_violation(kind=policy.MAC_LABEL, uuid=policy.uuid, name=str(policy.pk), reason=reason)
+    record_integrity_violation(kind=policy.MAC_LABEL, uuid=policy.uuid, name=str(policy.pk), reason=reason)
     raise Tampered(
         "The policy's record was changed outside Keeper; it does nothing, and can only be removed."
     )

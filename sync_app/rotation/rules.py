@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from environments_app.authorization.locked_row import check_fields
+from environments_app.authorization.locked_row import clean_fields
 from environments_app.errors import InvalidField
 from secrets_app.models import Secret
 from sync_app.domain.cadence import (
@@ -38,7 +38,7 @@ def apply_rules(policy: RotationPolicy, rules: Mapping[str, Any]) -> list[str]:
     changed = [name for name, value in given.items() if getattr(policy, name) != value]
     for name in changed:
         setattr(policy, name, given[name])
-    check_fields(policy, changed)
+    clean_fields(policy, changed)
     _check(policy)
     return changed
 

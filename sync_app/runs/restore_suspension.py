@@ -5,7 +5,7 @@ from datetime import datetime
 
 from django.db.models import Q
 
-from environments_app.environments.restore_suspension import Suspendable
+from environments_app.environments.restore_suspension import RestoreSuspension
 from environments_app.errors import AccessError
 from secrets_app.errors import SecretError
 from secrets_app.services.read import current_version_of
@@ -23,7 +23,7 @@ from sync_app.targets.principals import target_principal
 _CONDITIONS = (SyncError, AccessError, SecretError)
 _CHANGED = (State.DRIFTED, State.CONFLICT, State.MISSING)
 
-TARGETS = Suspendable(
+TARGETS = RestoreSuspension(
     Target,
     kind="target",
     field="paused_at",
@@ -32,7 +32,7 @@ TARGETS = Suspendable(
     detail=lambda target: f"{target.direction}, {target.system}",
     living=Q(live=True),
 )
-POLICIES = Suspendable(
+POLICIES = RestoreSuspension(
     RotationPolicy,
     kind="rotation-policy",
     field="suspended_at",

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import Problem
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.integrity.row_state import contradictions, last_states
+from audit_app.integrity.row_state import latest_digests, mismatches
 from secrets_app.errors import KeyUnavailable
 from sync_app.models import (
     Acknowledgement,
@@ -51,7 +51,7 @@ def targets() -> Iterator[Problem]:
     for batch in _batches(Target, "environment"):
         genuine = [target for target in batch if target.is_authentic()]
         yield from (_edited(target) for target in batch if target not in genuine)
-        yield from contradictions(genuine, last_states(_CHANGES, rows=genuine))
+        yield from mismatches(genuine, latest_digests(_CHANGES, rows=genuine))
         for target in genuine:
             message = _closed(target)
             if message:
@@ -63,7 +63,7 @@ def rotation_policies() -> Iterator[Problem]:
     for batch in _batches(RotationPolicy, "environment"):
         genuine = [policy for policy in batch if policy.is_authentic()]
         yield from (_edited(policy) for policy in batch if policy not in genuine)
-        yield from contradictions(genuine, last_states(_POLICY_CHANGES, rows=genuine))
+        yield from mismatches(genuine, latest_digests(_POLICY_CHANGES, rows=genuine))
         for policy in genuine:
             message = _closed(policy)
             if message:
@@ -82,7 +82,7 @@ def acknowledgements() -> Iterator[Problem]:
         genuine = [row for row in batch if row.is_authentic()]
         yield from (_edited(row) for row in batch if row not in genuine)
         # The events are about the secret, and name the row beside it.
-        yield from contradictions(genuine, last_states([Action.ROTATION_ACKNOWLEDGE]))
+        yield from mismatches(genuine, latest_digests([Action.ROTATION_ACKNOWLEDGE]))
 
 
 def work() -> Iterator[Problem]:
@@ -105,7 +105,7 @@ def consents() -> Iterator[Problem]:
         genuine = [consent for consent in batch if consent.is_authentic()]
         yield from (_edited(consent) for consent in batch if consent not in genuine)
         changes = (Action.CONSENT_GIVE, Action.CONSENT_WITHDRAW)
-        yield from contradictions(genuine, last_states(changes, rows=genuine))
+        yield from mismatches(genuine, latest_digests(changes, rows=genuine))
 
 
 def _batches(model: type[Row], *related: str) -> Iterator[list[Row]]:

@@ -14,7 +14,7 @@ from audit_app.integrity.active_installation import is_active
 from audit_app.interfaces.nudges import nudge
 from environments_app.authorization.policy import Principal
 from environments_app.errors import AccessError
-from secrets_app.persistence.references import environments_that_follow
+from secrets_app.persistence.references import dependent_environments
 from sync_app.domain.reconciliation import Direction
 from sync_app.errors import RunInProgress, SyncError, SyncPaused
 from sync_app.jobs.leases import claimable, database_now
@@ -59,7 +59,7 @@ def nudge_environment(environment_id: int, names: Collection[str]) -> None:
     Those are the environment's own, and those of the environments where a reference names one of them.
     """
     now = database_now()
-    places = {environment_id} | environments_that_follow(environment_id, names)
+    places = {environment_id} | dependent_environments(environment_id, names)
     targets = Target.objects.filter(environment_id__in=places, automatic=True, **_AWAKE)
     later = targets.exclude(direction=Direction.PULL).filter(Q(due_at__isnull=True) | Q(due_at__gt=now))
     changed = later.update(due_at=now)

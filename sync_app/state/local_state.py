@@ -9,12 +9,12 @@ from django.db.models import F, FilteredRelation, Q
 
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import NIL
-from audit_app.integrity.row_authentication import report_violation
+from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.models import AuditEvent
 from audit_app.recording.recorder import ManifestEntry
 from environments_app.models import Environment
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.persistence.current_version_rows import PlainRow, plain_rows, plain_rows_of
+from secrets_app.persistence.current_version_rows import PlainRow, plain_rows_of, verified_rows
 from sync_app.domain.reconciliation import Presence, Side
 from sync_app.state.reference_graph import Resolution, resolutions
 
@@ -60,7 +60,7 @@ def held(environment: Environment, *, scope: str = "") -> Iterator[Held]:
     A secret whose row was not written by Keeper, or whose current version is gone, is yielded as
     unreadable: it must never be taken for deleted.
     """
-    rows = plain_rows(environment, scope)
+    rows = verified_rows(environment, scope)
     yield from _held(environment, (row for row in rows if _is_under(scope, row)), under(scope))
 
 
@@ -187,7 +187,7 @@ def _seen(secret: Secret, resolution: Resolution | None = None) -> Held:
     readable = version is not None and secret.is_authentic()
     if not readable:
         reason = "the secret's row was not written by Keeper, or its current version is gone"
-        report_violation(kind="secret", uuid=secret.uuid, name=secret.name, reason=reason)
+        record_integrity_violation(kind="secret", uuid=secret.uuid, name=secret.name, reason=reason)
     return Held(
         name=secret.name,
         presence=Presence.PRESENT if readable else Presence.UNREADABLE,

@@ -8,10 +8,10 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.row_authentication import authentic
 from environments_app.authorization.policy import Principal, allows
-from environments_app.authorization.principals import principal_for
+from environments_app.authorization.principals import load_principal
 from secrets_app.errors import InvalidValue
 from secrets_app.models import Secret
-from secrets_app.persistence.references import Place, filled, parse
+from secrets_app.persistence.references import Place, parse, substitute
 from secrets_app.secret_types.registry import SecretType, inspect
 from sync_app.errors import SyncError
 from sync_app.models import ReferenceConsent, Target
@@ -58,7 +58,7 @@ class Rights:
         """Return whether the last writer of a value may reveal a secret, by now."""
         if writer not in self._writers:
             kind, _, uuid = writer.partition(":")
-            self._writers[writer] = principal_for(Actor(kind=ActorKind(kind), uuid=UUID(uuid), name=""))
+            self._writers[writer] = load_principal(Actor(kind=ActorKind(kind), uuid=UUID(uuid), name=""))
         principal = self._writers[writer]
         return allows(principal, Action.SECRET_REVEAL, environment_id=secret.environment_id, name=secret.name)
 
@@ -141,7 +141,7 @@ def _filled(
     if named is None or not set(named) <= set(names):
         raise Unresolvable("the value names other secrets than were noted with it: save it again")
     found = {place: _value(sources[place], sources, values) for place in named}
-    return filled(text, found, secret_type=SecretType(secret.secret_type))
+    return substitute(text, found, secret_type=SecretType(secret.secret_type))
 
 
 def _value(source: Source, sources: Mapping[Place, Source], values: Mapping[UUID, str]) -> str:

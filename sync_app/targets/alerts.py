@@ -12,7 +12,7 @@ from audit_app.events import actors
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.recording.recorder import record
-from environments_app.notifications.service import MAX_LINES, notify, recovered
+from environments_app.notifications.service import MAX_LINES, raise_alert, resolve_alert
 from sync_app.domain.delivery_state import State
 from sync_app.jobs.queue import is_paused
 from sync_app.models import Run, SyncEntry, Target
@@ -104,7 +104,7 @@ def _raise(
     target: Target, *, kind: str, what: str, lines: list[str], count: int, signature: str = ""
 ) -> None:
     with transaction.atomic():
-        if notify(
+        if raise_alert(
             kind=kind,
             about=target.uuid,
             environment=target.environment,
@@ -118,7 +118,7 @@ def _raise(
 
 def _close(target: Target, kinds: list[str], *, what: str = "recovered") -> None:
     with transaction.atomic():
-        if recovered(
+        if resolve_alert(
             kinds=kinds,
             about=target.uuid,
             subject=f"{_title(target)}: {what}",

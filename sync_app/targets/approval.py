@@ -14,12 +14,12 @@ from audit_app.integrity.row_authentication import authentic
 from audit_app.integrity.row_state import state_digest
 from audit_app.recording.recorder import AuditObject
 from environments_app.approvals.gate import (
-    Clearance,
+    ApprovalGrant,
     Line,
     Proposal,
     needs_second_person,
-    require_second_person,
-    standing,
+    require_approval,
+    system_clearance,
 )
 from environments_app.authorization.policy import Principal
 from environments_app.errors import ApprovalVoid, Conflict
@@ -31,7 +31,7 @@ _HARMLESS: Final = frozenset({"name", "interval_seconds"})
 _MARK: Final = "approval"
 
 
-def cleared_to_apply(actor: Principal, plan: Plan, action: Action) -> Clearance:
+def cleared_to_apply(actor: Principal, plan: Plan, action: Action) -> ApprovalGrant:
     """Return the clearance to carry out a plan. Raises ApprovalNeeded."""
     target = plan.target
     lines = [Line(str(act), "", str(count)) for act, count in sorted(plan.counts.items()) if count]
@@ -43,7 +43,7 @@ def cleared_to_apply(actor: Principal, plan: Plan, action: Action) -> Clearance:
         arguments={"plan": plan.pk, "items": items_digest(plan)},
         summary=[Line("Plan", "", f"number {plan.pk} ({plan.kind})"), *lines, *_destination_lines(plan)],
     )
-    return require_second_person(actor=actor, proposal=proposal)
+    return require_approval(actor=actor, proposal=proposal)
 
 
 def _destination_lines(plan: Plan) -> list[Line]:
@@ -56,7 +56,7 @@ def _destination_lines(plan: Plan) -> list[Line]:
     return [Line(word, "", str(plan.rules[name])) for name, word in words.items() if plan.rules.get(name)]
 
 
-def cleared_to_resolve(actor: Principal, item: PlanItem, options: dict[str, Json]) -> Clearance:
+def cleared_to_resolve(actor: Principal, item: PlanItem, options: dict[str, Json]) -> ApprovalGrant:
     """Return the clearance to settle one conflict as a person chose. Raises ApprovalNeeded."""
     plan = item.plan
     proposal = Proposal(
@@ -66,10 +66,10 @@ def cleared_to_resolve(actor: Principal, item: PlanItem, options: dict[str, Json
         arguments={"item": item.pk, **options},
         summary=[Line(item.name, "", str(options["choice"]).replace("_", " "))],
     )
-    return require_second_person(actor=actor, proposal=proposal)
+    return require_approval(actor=actor, proposal=proposal)
 
 
-def cleared_to_change(actor: Principal, target: Target, rules: dict[str, Json]) -> Clearance | None:
+def cleared_to_change(actor: Principal, target: Target, rules: dict[str, Json]) -> ApprovalGrant | None:
     """Return the clearance to change the rules of an automatic target; None if it needs none."""
     if not _widens(actor, target, rules):
         return None
@@ -87,10 +87,10 @@ def cleared_to_change(actor: Principal, target: Target, rules: dict[str, Json]) 
             ),
         ],
     )
-    return require_second_person(actor=actor, proposal=proposal)
+    return require_approval(actor=actor, proposal=proposal)
 
 
-def cleared_to_confirm(actor: Principal, target: Target, system: str) -> Clearance:
+def cleared_to_confirm(actor: Principal, target: Target, system: str) -> ApprovalGrant:
     """Return the clearance to have a target be in another system. Raises ApprovalNeeded."""
     proposal = Proposal(
         action=Action.TARGET_CHANGE,
@@ -100,7 +100,7 @@ def cleared_to_confirm(actor: Principal, target: Target, system: str) -> Clearan
         arguments={"target": target.pk, "system": system},
         summary=[Line("System", str(target.system), system)],
     )
-    return require_second_person(actor=actor, proposal=proposal)
+    return require_approval(actor=actor, proposal=proposal)
 
 
 def refuse_widened_meanwhile(actor: Principal, stored: Target, rules: dict[str, Json]) -> None:
@@ -132,7 +132,7 @@ def approved_options(plan: Plan, spent: dict[str, Json]) -> dict[str, Json]:
     return {**plan.options, _MARK: spent["approval"]} if spent else dict(plan.options)
 
 
-def clearance_of(actor: Principal, plan: Plan) -> Clearance:
+def clearance_of(actor: Principal, plan: Plan) -> ApprovalGrant:
     """Return the clearance of a plan that is being carried out, perhaps by another worker than began.
 
     Raises ApprovalVoid if it was not approved, or differs from the approved plan.
@@ -141,7 +141,7 @@ def clearance_of(actor: Principal, plan: Plan) -> Clearance:
     if needs_second_person(actor, environment) and not _is_approved(plan):
         raise ApprovalVoid("The environment is protected, and no second person approved this plan.")
     # Approved, or Keeper's own: in both cases Keeper works within the granted rights.
-    return standing(actors.system(), environment)
+    return system_clearance(actors.system(), environment)
 
 
 def items_digest(plan: Plan) -> str:

@@ -5,7 +5,7 @@ from django.db import IntegrityError, transaction
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_state import row_state
+from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Conflict, InvalidField, Invisible
@@ -89,5 +89,5 @@ def _record(actor: Principal, action: Action, consent: ReferenceConsent) -> None
             action=action,
             stream=environment_stream(environment.uuid),
             object=consent.audit_object,
-            details=details | row_state(consent, gone=gone),
+            details=details | row_digest_entry(consent, gone=gone),
         )

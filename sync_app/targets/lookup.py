@@ -5,7 +5,7 @@ from typing import NoReturn
 from django.db.models import QuerySet
 
 from audit_app.events.actions import Action
-from audit_app.integrity.row_authentication import authentic, report_violation
+from audit_app.integrity.row_authentication import authentic, record_integrity_violation
 from environments_app.authorization.policy import Principal, allows, require, visible_scopes
 from environments_app.errors import Forbidden, Invisible, Tampered
 from environments_app.models import Environment
@@ -95,7 +95,7 @@ def require_authentic_place(environment: Environment) -> None:
 
 def refuse_forged(target: Target, reason: str) -> NoReturn:
     """Report that a target was changed outside Keeper. Raises Tampered."""
-    report_violation(kind=target.MAC_LABEL, uuid=target.uuid, name=str(target.pk), reason=reason)
+    record_integrity_violation(kind=target.MAC_LABEL, uuid=target.uuid, name=str(target.pk), reason=reason)
     raise Tampered(
         "The target's record was changed outside Keeper; it does nothing, and can only be removed."
     )

@@ -3,7 +3,7 @@
 from audit_app.events.actors import ActorKind
 from audit_app.integrity.row_authentication import authentic
 from environments_app.authorization.policy import Grant, Principal
-from environments_app.authorization.principals import principal_for, system_principal
+from environments_app.authorization.principals import load_principal, system_principal
 from environments_app.errors import Tampered
 from environments_app.models import Role
 from sync_app.models import Run, Target
@@ -44,7 +44,7 @@ def principal_of(run: Run) -> Principal:
     _require_authentic_plan(run)
     require_usable(run.target)
     if run.actor.kind is not ActorKind.SYSTEM:
-        return principal_for(run.actor)
+        return load_principal(run.actor)
     # Who adopts or takes leave from a shell on the host operates Keeper.
     manages = run.plan is not None and run.plan.kind != PlanKind.SYNC
     return target_principal(run.target, role=Role.MANAGER if manages else Role.EDITOR)

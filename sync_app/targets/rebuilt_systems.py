@@ -3,9 +3,9 @@
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_state import row_state
+from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import record
-from environments_app.authorization.locked_row import changing
+from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal
 from sync_app.errors import AnotherSystem, TargetConflict, TargetInUse
 from sync_app.jobs.awaited import awaited
@@ -45,7 +45,7 @@ def confirm_system(*, actor: Principal, target: Target, system: str) -> Target:
     if found.system != system:
         raise TargetConflict(f"another system answers by now, {found.system}: look again")
     clearance = cleared_to_confirm(actor, target, system)
-    with changing(target) as stored:
+    with lock_authentic(target) as stored:
         require_living(stored)
         if stored.system != target.system:
             raise TargetConflict("the target was changed meanwhile: look again")
@@ -62,6 +62,6 @@ def confirm_system(*, actor: Principal, target: Target, system: str) -> Target:
             action=Action.TARGET_CHANGE,
             stream=environment_stream(stored.environment.uuid),
             object=stored.audit_object,
-            details={**details, **approved, **row_state(stored)},
+            details={**details, **approved, **row_digest_entry(stored)},
         )
     return stored

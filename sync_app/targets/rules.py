@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from environments_app.authorization.locked_row import check_fields
+from environments_app.authorization.locked_row import clean_fields
 from environments_app.errors import InvalidField
 from environments_app.names import validate_prefix
 from sync_app.models import Target
@@ -46,7 +46,7 @@ def apply_rules(target: Target, rules: Mapping[str, Any], *, allowed: tuple[str,
     changed = [name for name, value in given.items() if getattr(target, name) != value]
     for name in changed:
         setattr(target, name, given[name])
-    check_fields(target, changed)
+    clean_fields(target, changed)
     _check_bounds(target)
     return changed
 

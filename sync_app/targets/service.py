@@ -12,9 +12,9 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import authentic
-from audit_app.integrity.row_state import row_state
+from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import commit_record, record
-from environments_app.authorization.locked_row import changing
+from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import NameInUse
 from environments_app.models import Environment
@@ -183,7 +183,7 @@ def remove(*, actor: Principal, target: Target) -> None:
 def _changing(target: Target) -> Iterator[Target]:
     """Yield a living target as it is stored, locked."""
     require_authentic_place(target.environment)
-    with changing(target) as stored:
+    with lock_authentic(target) as stored:
         require_living(stored)
         yield stored
 
@@ -265,7 +265,7 @@ def _record(actor: Principal, action: Action, target: Target, details: Mapping[s
         action=action,
         stream=environment_stream(target.environment.uuid),
         object=target.audit_object,
-        details={**details, **row_state(target)},
+        details={**details, **row_digest_entry(target)},
     )
 
 

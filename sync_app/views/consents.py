@@ -18,7 +18,7 @@ from environments_app.environments.service import find_environment
 from environments_app.errors import BadName, Conflict, InvalidField
 from environments_app.models import Environment
 from environments_app.names import MAX_PREFIX
-from environments_app.views.page_context import enter
+from environments_app.views.page_context import set_page_environment
 from sync_app.models import ReferenceConsent
 from sync_app.targets import consents
 
@@ -116,5 +116,5 @@ def _page(request: HttpRequest, place: Environment, form: ConsentForm, status: i
         "may_change": allows(actor, Action.CONSENT_GIVE, environment_id=place.pk),
         "give_url": reverse("consent-give", args=[place.name]),
     }
-    enter(request, place)
+    set_page_environment(request, place)
     return render(request, "sync_app/consents.html", context, status=status)

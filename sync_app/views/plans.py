@@ -17,7 +17,7 @@ from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import allows
 from environments_app.errors import Invisible
-from environments_app.views.page_context import enter
+from environments_app.views.page_context import set_page_environment
 from secrets_app.models import Secret
 from sync_app.applying import service as applying
 from sync_app.domain.reconciliation import Ownership, Reason
@@ -145,7 +145,7 @@ def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
         and plan.state == PlanState.DONE
         and not SyncEntry.objects.filter(target=target).exclude(ownership="none").exists(),
     }
-    enter(request, target.environment)
+    set_page_environment(request, target.environment)
     partial = request.headers.get("HX-Request") and not request.headers.get("HX-Boosted")
     return render(request, "sync_app/_plan.html" if partial else "sync_app/plan_detail.html", context)
 
@@ -209,7 +209,7 @@ def plan_item(request: HttpRequest, id: int, item: int) -> HttpResponse:
         "can": rights(principal_of(request), plan.target),
         "plan_url": reverse("plan-detail", args=[id]),
     }
-    enter(request, plan.target.environment)
+    set_page_environment(request, plan.target.environment)
     return render(request, "sync_app/plan_item.html", context)
 
 
@@ -234,7 +234,7 @@ def plan_item_members(request: HttpRequest, id: int, item: int) -> HttpResponse:
             context["parts"] = member_changes(actor=principal_of(request), item=row)
         except REFUSALS as error:
             return refused(request, error, reverse("plan-item-members", args=[id, item]))
-    enter(request, plan.target.environment)
+    set_page_environment(request, plan.target.environment)
     return render(request, "sync_app/plan_item_members.html", context)
 
 
@@ -280,7 +280,7 @@ def target_adopt(request: HttpRequest, id: int) -> HttpResponse:
             "plan": reverse("target-plan", args=[id]),
         },
     }
-    enter(request, target.environment)
+    set_page_environment(request, target.environment)
     return render(request, "sync_app/adopt.html", context)
 
 
@@ -314,7 +314,7 @@ def target_disconnect(request: HttpRequest, id: int) -> HttpResponse:
         "can": rights(principal_of(request), target),
         "cancel_url": reverse("target-detail", args=[id]),
     }
-    enter(request, target.environment)
+    set_page_environment(request, target.environment)
     return render(request, "sync_app/disconnect.html", context)
 
 

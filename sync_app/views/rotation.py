@@ -15,7 +15,7 @@ from audit_app.interfaces.pagination import list_paginator
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows, environments_for
 from environments_app.errors import Invisible
-from environments_app.views.page_context import enter
+from environments_app.views.page_context import set_page_environment
 from secrets_app.errors import SecretError
 from sync_app.domain.rotation_state import Act, Slot, Step
 from sync_app.forms.rotation import PolicyFilterForm, rotator_label, rotator_of
@@ -121,7 +121,7 @@ def policy_detail(request: HttpRequest, id: int) -> HttpResponse:
         "can": rights(principal_of(request), policy),
         "verified": policy.is_authentic(),
     }
-    enter(request, policy.environment)
+    set_page_environment(request, policy.environment)
     return render(request, "sync_app/policy_detail.html", context)
 
 
@@ -169,7 +169,7 @@ def policy_rehearse(request: HttpRequest, id: int) -> HttpResponse:
         found = rehearse(actor=principal_of(request), policy=policy)
     except _REFUSALS as error:
         return refused(request, error, reverse("rotation-policy", args=[id]))
-    enter(request, policy.environment)
+    set_page_environment(request, policy.environment)
     context = {
         "policy": policy,
         "environment": policy.environment,

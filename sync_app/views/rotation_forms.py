@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods
 from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import Conflict, InvalidField
-from environments_app.views.page_context import enter
+from environments_app.views.page_context import set_page_environment
 from secrets_app.errors import SecretError
 from secrets_app.queries.lookup import find_secret, require_on
 from sync_app.errors import BadDestination, SyncError
@@ -38,7 +38,7 @@ def policy_new(request: HttpRequest, id: int) -> HttpResponse:
     require_on(actor=actor, action=Action.ROTATION_CREATE, secret=secret)
     name = request.GET.get("rotator", "")
     kind = rotator_of(name)
-    enter(request, secret.environment)
+    set_page_environment(request, secret.environment)
     context: dict[str, Any] = {
         "secret": secret,
         "environment": secret.environment,
@@ -119,7 +119,7 @@ def _attempt(form: forms.Form, use_case: Callable[[], Any]) -> Any:
 def _form(
     request: HttpRequest, policy: RotationPolicy, form: forms.Form, *, title: str, label: str, told: str = ""
 ) -> HttpResponse:
-    enter(request, policy.environment)
+    set_page_environment(request, policy.environment)
     context = {
         "form": form,
         "title": title,

@@ -16,7 +16,7 @@ from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal
 from environments_app.errors import Conflict, InvalidField
 from environments_app.models import Environment
-from environments_app.views.page_context import enter
+from environments_app.views.page_context import set_page_environment
 from secrets_app.errors import KeyRefused, KeyUnavailable
 from sync_app.backends.registry import BACKENDS
 from sync_app.errors import BadDestination, SyncError
@@ -130,7 +130,7 @@ def target_test(request: HttpRequest, id: int) -> HttpResponse:
         "report": report,
         "urls": target_urls(target) | {"target": reverse("target-detail", args=[id])},
     }
-    enter(request, target.environment)
+    set_page_environment(request, target.environment)
     return render(request, "sync_app/connection_report.html", context)
 
 
@@ -156,7 +156,7 @@ def target_system(request: HttpRequest, id: int) -> HttpResponse:
         "found": found,
         "back_url": reverse("target-detail", args=[id]),
     }
-    enter(request, target.environment)
+    set_page_environment(request, target.environment)
     return render(request, "sync_app/target_system.html", context)
 
 
@@ -209,5 +209,5 @@ def _form(
         "environment": target.environment,
         "cancel_url": reverse("target-detail", args=[target.pk]),
     }
-    enter(request, target.environment)
+    set_page_environment(request, target.environment)
     return render(request, "sync_app/target_change.html", context, status=422 if form.errors else 200)

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.interfaces.pagination import list_paginator
 from environments_app.authentication.drf import principal_of
-from environments_app.views.page_context import enter
+from environments_app.views.page_context import set_page_environment
 from sync_app.forms.target import EntryFilterForm
 from sync_app.models import Plan, Run, SyncEntry, Target
 from sync_app.runs import runner as runs_runner
@@ -118,7 +118,7 @@ def target_detail(request: HttpRequest, id: int) -> HttpResponse:
         "urls": target_urls(target),
         "removable": not counts and not SyncEntry.objects.filter(target=target).exists(),
     }
-    enter(request, target.environment)
+    set_page_environment(request, target.environment)
     partial = request.headers.get("HX-Request") and not request.headers.get("HX-Boosted")
     return render(request, "sync_app/_target.html" if partial else "sync_app/target_detail.html", context)
 

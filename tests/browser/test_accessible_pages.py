@@ -11,7 +11,7 @@ from django_otp.oath import hotp
 
 from audit_app.models import AuditEvent
 from environments_app.models import Membership
-from environments_app.notifications.service import notify
+from environments_app.notifications.service import raise_alert
 from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.tokens.service import issue
 from secrets_app.models import Secret
@@ -75,7 +75,7 @@ def test_pages_are_without_barriers(
     stored = secret(name="payments/a-rather-long-name/for-a-secret-of-the-payments-service/production-db")
     secret(name="search/config", value='{"a": "b"}', secret_type=SecretType.JSON, environment=cast.production)
     Secret.objects.filter(pk=stored.pk).update(expires_at=timezone.now() + timedelta(days=3))
-    notify(
+    raise_alert(
         kind="sync.failed",
         about=stored.uuid,
         environment=cast.development,

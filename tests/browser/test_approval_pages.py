@@ -114,7 +114,7 @@ def test_pages_of_approvals_are_without_barriers(
 ) -> None:
     kept = protected(cast, secret)
     charlie = cast.principal(cast.charlie)
-    asked = access_requests.ask(
+    asked = access_requests.submit(
         actor=charlie,
         environment="production",
         role="editor",

@@ -6,7 +6,7 @@ from uuid import UUID
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.events.streams import environment_stream
-from audit_app.recording.recorder import Draft, record_many
+from audit_app.recording.recorder import EventDraft, record_many
 from environments_app.models import Environment, Membership, Role, ServiceToken, User
 from environments_app.tests.cast import Cast, make_cast
 from environments_app.tokens.service import issue
@@ -147,8 +147,10 @@ class Scene:
                 record_many([denied] * (day % 4 + 1))
 
     @staticmethod
-    def _read(actor: Actor, secret: Secret, place: Environment, outcome: Outcome = Outcome.ALLOWED) -> Draft:
-        return Draft(
+    def _read(
+        actor: Actor, secret: Secret, place: Environment, outcome: Outcome = Outcome.ALLOWED
+    ) -> EventDraft:
+        return EventDraft(
             actor=actor,
             action=Action.SECRET_REVEAL,
             stream=environment_stream(place.uuid),

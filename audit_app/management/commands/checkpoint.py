@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit_app.checkpoints.schedule import anchor_trail
-from audit_app.checkpoints.signing import resume
+from audit_app.checkpoints.signing import accept_rollback
 from audit_app.errors import AuditError
 from audit_app.events import actors
 from audit_app.interfaces.keyring import keyring
@@ -36,7 +36,7 @@ class Command(BaseCommand):
                     self.stdout.write(f"{key_id} ed25519 {public_key.hex()}")
                 return
             if options["resume"]:
-                number = resume(actor=actors.system(), reason=options["resume"])
+                number = accept_rollback(actor=actors.system(), reason=options["resume"])
                 self.stdout.write(f"The trail goes on without checkpoint {number}; this is recorded.")
             made = anchor_trail(at_once=True)
         except AuditError as error:

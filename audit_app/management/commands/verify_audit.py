@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from audit_app.checkpoints.gaps import discontinuities
 from audit_app.checkpoints.trail_inspection import since_checkpoint, whole_trail
 from audit_app.integrity.check_registry import Problem, run_checks
-from audit_app.verification.stream_walker import Tally
+from audit_app.verification.stream_walker import VerificationStats
 
 
 class Command(BaseCommand):
@@ -33,7 +33,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         """Print each problem on a line, then the discontinuities that restores left, then the counts."""
         as_json = options["format"] == "json"
-        tally, found = Tally(), []
+        tally, found = VerificationStats(), []
         for problem in _problems(options, tally):
             found.append(asdict(problem))
             if not as_json:
@@ -53,7 +53,7 @@ class Command(BaseCommand):
             sys.exit(1)
 
 
-def _problems(options: dict[str, Any], tally: Tally) -> Iterator[Problem]:
+def _problems(options: dict[str, Any], tally: VerificationStats) -> Iterator[Problem]:
     if options["since_checkpoint"]:
         return since_checkpoint(tally=tally)
     found = whole_trail(options["stream"], tally=tally)

@@ -281,7 +281,7 @@ def test_a_seam_that_keeper_did_not_write_resumes_nothing(anchors: Path) -> None
 def test_nothing_is_resumed_that_goes_on() -> None:
     anchored()
     with pytest.raises(NothingToResume):
-        signing.resume(actor=actors.system(), reason="none")
+        signing.accept_rollback(actor=actors.system(), reason="none")
     with pytest.raises(CommandError, match="nothing to resume"):
         call_command("checkpoint", resume="none")
 

@@ -15,9 +15,9 @@ from audit_app.integrity.row_authentication import (
     AuthenticatedQuerySet,
     AuthenticatedRow,
     authentic,
-    report_violation,
+    record_integrity_violation,
 )
-from audit_app.integrity.row_state import row_state
+from audit_app.integrity.row_state import row_digest_entry
 from audit_app.models import AuditEvent
 from audit_app.tests.trail import sql
 
@@ -172,7 +172,7 @@ def test_authentic_drops_and_reports_bad_rows(door: Door, vault: Vault) -> None:
 
 def test_a_violation_is_reported_once_a_minute() -> None:
     for uuid in (UUID(int=1), UUID(int=1), UUID(int=2)):
-        report_violation(kind="test-door", uuid=uuid, name="1", reason="edited")
+        record_integrity_violation(kind="test-door", uuid=uuid, name="1", reason="edited")
     assert AuditEvent.objects.filter(action=Action.INTEGRITY_VIOLATION).count() == 2
 
 
@@ -185,14 +185,14 @@ def test_a_report_that_failed_is_tried_again(monkeypatch: pytest.MonkeyPatch) ->
     with monkeypatch.context() as broken:
         broken.setattr(row_authentication, "record", fail)
         with pytest.raises(ZeroDivisionError):
-            report_violation(kind="test-door", uuid=UUID(int=1), name="1", reason="edited")
-    report_violation(kind="test-door", uuid=UUID(int=1), name="1", reason="edited")
+            record_integrity_violation(kind="test-door", uuid=UUID(int=1), name="1", reason="edited")
+    record_integrity_violation(kind="test-door", uuid=UUID(int=1), name="1", reason="edited")
     assert AuditEvent.objects.filter(action=Action.INTEGRITY_VIOLATION).count() == 1
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_violation_is_committed_on_its_own() -> None:
-    report_violation(kind="test-door", uuid=UUID(int=1), name="1", reason="edited")
+    record_integrity_violation(kind="test-door", uuid=UUID(int=1), name="1", reason="edited")
     assert not connection.in_atomic_block
     assert AuditEvent.objects.filter(action=Action.INTEGRITY_VIOLATION).exists()
 
@@ -203,11 +203,11 @@ def test_a_row_is_deleted_only_once_an_event_was_told_that_it_is_gone() -> None:
         vault.delete()
     with pytest.raises(Unrecorded):
         Vault.objects.filter(pk=vault.pk).delete()
-    row_state(vault)
+    row_digest_entry(vault)
     with pytest.raises(Unrecorded):
         vault.delete()
     assert Vault.objects.exists()
-    assert row_state(vault, gone=True)["rows"] == {str(vault.uuid): None}
+    assert row_digest_entry(vault, gone=True)["rows"] == {str(vault.uuid): None}
     vault.delete()
     assert not Vault.objects.exists()
 

@@ -13,7 +13,7 @@ import boto3
 import pytest
 from pytest_django import Settings
 
-from audit_app.checkpoints.anchors import read_back
+from audit_app.checkpoints.anchors import fetch_anchors
 from audit_app.checkpoints.schedule import anchor_trail
 from audit_app.checkpoints.trail_inspection import whole_trail
 from audit_app.errors import BadSink, SinkDown
@@ -138,7 +138,7 @@ def test_s3_anchors_the_trail(bucket: tuple[str, Any], settings: Settings) -> No
     for _ in range(3):
         write()
         anchor_trail(at_once=True)
-    newest = read_back().newest
+    newest = fetch_anchors().newest
     assert newest
     assert newest.checkpoint.number == 3
     assert list(whole_trail()) == []

@@ -12,7 +12,7 @@ from audit_app.recording import event_store
 from audit_app.recording.recorder import Receipt
 from audit_app.tests.trail import STREAM, entries, sql, write
 from audit_app.verification.stream_verifier import verify
-from audit_app.verification.stream_walker import Tally
+from audit_app.verification.stream_walker import VerificationStats
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 
@@ -30,7 +30,7 @@ def the_problem() -> Problem:
 
 
 def test_a_sound_trail_has_no_problem() -> None:
-    tally = Tally()
+    tally = VerificationStats()
     assert list(verify(tally=tally)) == []
     # Two streams, and the system stream which says that they were opened.
     assert (tally.streams, tally.events, tally.manifests) == (3, 9, 1)

@@ -8,7 +8,7 @@ from typing import Final
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from environments_app.authorization.locked_row import changing
+from environments_app.authorization.locked_row import lock_authentic
 from environments_app.clock import is_in
 from environments_app.errors import SamlRefused, Tampered
 from environments_app.models import SamlAssertion
@@ -68,7 +68,7 @@ def take(handle: str) -> Statement:
     if row is None:
         raise _over()
     try:
-        with changing(row) as stored:
+        with lock_authentic(row) as stored:
             ends = stored.received_at + timedelta(seconds=_HANDLE_SECONDS)
             if stored.finished_at or not is_in(ends, within=timedelta(seconds=_HANDLE_SECONDS)):
                 raise _over()

@@ -47,7 +47,7 @@ Events = Callable[..., list[AuditEvent]]
 
 def asked(cast: Cast, who: User, **wanted: Any) -> AccessRequest:
     options: dict[str, Any] = {"environment": "production", "role": "reader", "minutes": 60} | wanted
-    return access_requests.ask(actor=cast.principal(who), **options)
+    return access_requests.submit(actor=cast.principal(who), **options)
 
 
 def roles(cast: Cast, user: User) -> set[tuple[str, str, str]]:
@@ -62,7 +62,7 @@ def protect(cast: Cast) -> None:
 def test_what_is_granted_ends_by_itself_at_its_second(cast: Cast, events: Events) -> None:
     request = asked(cast, cast.charlie, prefix="pay/", reason="ticket OPS-7")
     assert roles(cast, cast.charlie) == set()
-    granted = decisions.grant(actor=cast.principal(cast.alice), request=request, comment="until six")
+    granted = decisions.approve(actor=cast.principal(cast.alice), request=request, comment="until six")
     assert roles(cast, cast.charlie) == {("production", "reader", "pay")}
     row = Membership.objects.get(user=cast.charlie)
     assert granted.membership_uuid == row.uuid
@@ -112,7 +112,7 @@ def test_an_environment_that_is_not_there_answers_the_same(
         with pytest.raises(Invisible):
             access_requests.find_request(actor=cast.principal(user), id=nowhere.pk)
         with pytest.raises(Invisible):
-            decisions.grant(actor=cast.principal(user), request=nowhere)
+            decisions.approve(actor=cast.principal(user), request=nowhere)
 
 
 def _without_times(page: str) -> str:
@@ -124,7 +124,7 @@ def test_nobody_answers_for_themselves_and_no_token_does(
     cast: Cast, bearer: Callable[..., Client], events: Events
 ) -> None:
     own = asked(cast, cast.alice)
-    for act in (decisions.grant, decisions.refuse):
+    for act in (decisions.approve, decisions.reject):
         with pytest.raises(Forbidden):
             act(actor=cast.principal(cast.alice), request=own)
     request = asked(cast, cast.charlie)
@@ -136,7 +136,7 @@ def test_nobody_answers_for_themselves_and_no_token_does(
     assert token.post("/api/access-requests", body, content_type="application/json").status_code == 403
     for outsider in (cast.charlie, cast.bob):
         with pytest.raises((Forbidden, Invisible)):
-            decisions.grant(actor=cast.principal(outsider), request=request)
+            decisions.approve(actor=cast.principal(outsider), request=request)
     assert not Membership.objects.filter(environment=cast.production, user=cast.charlie).exists()
     assert {event.outcome for event in events("member.grant")} == {"denied"}
     assert [event.outcome for event in events("access.ask")].count("denied") == 1
@@ -150,9 +150,9 @@ def test_nobody_answers_for_themselves_and_no_token_does(
 def test_no_more_is_granted_than_was_asked_for(cast: Cast, more: dict[str, Any]) -> None:
     request = asked(cast, cast.charlie, prefix="pay")
     with pytest.raises(InvalidField):
-        decisions.grant(actor=cast.principal(cast.alice), request=request, **more)
+        decisions.approve(actor=cast.principal(cast.alice), request=request, **more)
     less = {"role": "viewer", "prefix": "pay/eu", "minutes": 5}
-    decisions.grant(actor=cast.principal(cast.alice), request=request, **less)  # type: ignore[arg-type]
+    decisions.approve(actor=cast.principal(cast.alice), request=request, **less)  # type: ignore[arg-type]
     assert roles(cast, cast.charlie) == {("production", "viewer", "pay/eu")}
 
 
@@ -178,8 +178,8 @@ def test_a_request_is_answered_once_and_ends(cast: Cast) -> None:
     alice = cast.principal(cast.alice)
     first = asked(cast, cast.charlie)
     assert asked(cast, cast.charlie).pk == first.pk
-    decisions.refuse(actor=alice, request=first, comment="use staging")
-    for act in (decisions.grant, decisions.refuse):
+    decisions.reject(actor=alice, request=first, comment="use staging")
+    for act in (decisions.approve, decisions.reject):
         with pytest.raises(Conflict):
             act(actor=alice, request=first)
     second = asked(cast, cast.charlie)
@@ -190,7 +190,7 @@ def test_a_request_is_answered_once_and_ends(cast: Cast) -> None:
     with mock.patch.object(timezone, "now", return_value=third.expires_at):
         assert access_requests.expire_due() == 1
         with pytest.raises(Conflict):
-            decisions.grant(actor=alice, request=third)
+            decisions.approve(actor=alice, request=third)
     assert not Alert.objects.filter(open=True).exists()
     assert not list(access_rows())
 
@@ -199,15 +199,15 @@ def test_a_later_grant_takes_the_place_of_an_earlier_one(cast: Cast) -> None:
     alice = cast.principal(cast.alice)
     # Beside a grant by hand for the same names, which stays when the time is over.
     memberships.grant(actor=alice, environment=cast.production, user=cast.charlie, role="viewer")
-    decisions.grant(actor=alice, request=asked(cast, cast.charlie, role="editor"))
-    decisions.grant(actor=alice, request=asked(cast, cast.charlie, role="editor", minutes=120))
+    decisions.approve(actor=alice, request=asked(cast, cast.charlie, role="editor"))
+    decisions.approve(actor=alice, request=asked(cast, cast.charlie, role="editor", minutes=120))
     with pytest.raises(Conflict, match="earlier"):
-        decisions.grant(actor=alice, request=asked(cast, cast.charlie, role="reader", minutes=120))
+        decisions.approve(actor=alice, request=asked(cast, cast.charlie, role="reader", minutes=120))
     over = timezone.now() + timedelta(minutes=121)
     with mock.patch.object(timezone, "now", return_value=over):
         assert {grant.role for grant in user_principal(cast.charlie).grants} == {Role.VIEWER}
         # Before anything was tidied up.
-        decisions.grant(actor=alice, request=asked(cast, cast.charlie, role="reader", minutes=60))
+        decisions.approve(actor=alice, request=asked(cast, cast.charlie, role="reader", minutes=60))
         assert {grant.role for grant in user_principal(cast.charlie).grants} == {Role.VIEWER, Role.READER}
     assert not list(access_rows())
 
@@ -217,10 +217,10 @@ def test_what_somebody_edits_grants_nothing(cast: Cast, sql: Callable[..., None]
     sql("UPDATE environments_app_accessrequest SET role = 'manager' WHERE id = %s", request.pk)
     stored = AccessRequest.objects.get(pk=request.pk)
     with pytest.raises(Tampered):
-        decisions.grant(actor=cast.principal(cast.alice), request=stored)
+        decisions.approve(actor=cast.principal(cast.alice), request=stored)
     # Read before it was edited: it is not made genuine by the answer.
     with pytest.raises(Tampered):
-        decisions.grant(actor=cast.principal(cast.alice), request=request)
+        decisions.approve(actor=cast.principal(cast.alice), request=request)
     assert roles(cast, cast.charlie) == set()
     assert [problem.kind for problem in access_rows()] == ["edited"]
 
@@ -230,7 +230,7 @@ def test_a_disabled_person_is_not_let_in(cast: Cast) -> None:
     cast.charlie.is_active = False
     cast.charlie.save()
     with pytest.raises(Conflict):
-        decisions.grant(actor=cast.principal(cast.alice), request=request)
+        decisions.approve(actor=cast.principal(cast.alice), request=request)
 
 
 def test_in_a_protected_environment_a_manager_is_the_second_person_for_reading(cast: Cast) -> None:
@@ -239,8 +239,8 @@ def test_in_a_protected_environment_a_manager_is_the_second_person_for_reading(c
     # An administrator could have made the account that asks.
     assert not decisions.may_answer(cast.principal(cast.root), request)
     with pytest.raises(Forbidden):
-        decisions.grant(actor=cast.principal(cast.root), request=request)
-    decisions.grant(actor=cast.principal(cast.alice), request=request)
+        decisions.approve(actor=cast.principal(cast.root), request=request)
+    decisions.approve(actor=cast.principal(cast.alice), request=request)
     assert roles(cast, cast.charlie) == {("production", "reader", "")}
 
 
@@ -248,7 +248,7 @@ def test_there_a_role_that_writes_takes_a_third_person(cast: Cast, events: Event
     protect(cast)
     request = asked(cast, cast.root, role="editor")
     with pytest.raises(ApprovalNeeded) as raised:
-        decisions.grant(actor=cast.principal(cast.alice), request=request, minutes=30)
+        decisions.approve(actor=cast.principal(cast.alice), request=request, minutes=30)
     approval = Approval.objects.select_related("environment").get(pk=raised.value.approval)
     assert not access_requests.own_requests(cast.principal(cast.root)).get().membership_uuid
     # An administrator decides about access, but not about what they asked for themselves.
@@ -268,7 +268,7 @@ def test_there_a_role_that_writes_takes_a_third_person(cast: Cast, events: Event
 
 
 def test_an_administrator_who_lets_somebody_in_breaks_the_glass(cast: Cast, events: Events) -> None:
-    decisions.grant(actor=cast.principal(cast.root), request=asked(cast, cast.charlie))
+    decisions.approve(actor=cast.principal(cast.root), request=asked(cast, cast.charlie))
     assert [event.actor_name for event in events("member.break_glass")] == ["root"]
 
 
@@ -280,7 +280,7 @@ def test_managers_are_told_and_who_asked_is_answered(cast: Cast) -> None:
     # erin has no address, root is asked only where no manager is; bob manages nothing there.
     assert set(Delivery.objects.values_list("addressee", flat=True)) == {cast.alice.uuid}
     assert access_requests.waiting_for(cast.principal(cast.erin)) == [request]
-    decisions.grant(actor=cast.principal(cast.erin), request=request)
+    decisions.approve(actor=cast.principal(cast.erin), request=request)
     assert (
         Delivery.objects.filter(addressee=cast.charlie.uuid)
         .get()
@@ -292,7 +292,7 @@ def test_managers_are_told_and_who_asked_is_answered(cast: Cast) -> None:
 
 def test_a_manager_for_a_while_is_not_the_last_one(cast: Cast) -> None:
     alice = cast.principal(cast.alice)
-    decisions.grant(actor=alice, request=asked(cast, cast.charlie, role="manager"))
+    decisions.approve(actor=alice, request=asked(cast, cast.charlie, role="manager"))
     permanent = Membership.objects.get(environment=cast.production, user=cast.alice)
     with pytest.raises(LastManager):
         memberships.revoke_membership(actor=cast.principal(cast.charlie), membership=permanent)

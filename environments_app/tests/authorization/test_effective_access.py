@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from audit_app.events.actions import Action
 from environments_app.authorization import effective_access as access
-from environments_app.authorization.effective_access import Way, explain
+from environments_app.authorization.effective_access import AccessPath, explain_access
 from environments_app.authorization.policy import allows
 from environments_app.authorization.principals import system_principal, user_principal
 from environments_app.errors import Forbidden
@@ -20,8 +20,10 @@ pytestmark = pytest.mark.every_database_weekly
 NAME = "pay/key"
 
 
-def ways(cast: Cast, person: str = "", name: str = NAME) -> list[Way]:
-    return explain(actor=cast.principal(cast.alice), environment=cast.development, person=person, name=name)
+def ways(cast: Cast, person: str = "", name: str = NAME) -> list[AccessPath]:
+    return explain_access(
+        actor=cast.principal(cast.alice), environment=cast.development, person=person, name=name
+    )
 
 
 def hindrances(cast: Cast, person: str) -> list[tuple[str, ...]]:
@@ -112,8 +114,8 @@ def test_it_says_of_everybody_what_the_policy_says(cast: Cast) -> None:
 
 def test_it_is_for_who_manages(cast: Cast, signed_in: Callable[[User], Client]) -> None:
     with pytest.raises(Forbidden):
-        explain(actor=cast.principal(cast.bob), environment=cast.development)
-    assert explain(actor=system_principal(is_admin=True), environment=cast.development)
+        explain_access(actor=cast.principal(cast.bob), environment=cast.development)
+    assert explain_access(actor=system_principal(is_admin=True), environment=cast.development)
     page = (
         signed_in(cast.alice)
         .get("/environments/development/access?name=pay/key&person=vera")

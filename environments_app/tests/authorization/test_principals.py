@@ -11,7 +11,7 @@ from audit_app.events.actors import Actor, ActorKind
 from audit_app.models import AuditEvent
 from audit_app.tests.trail import take_away
 from environments_app.authorization.principals import (
-    principal_for,
+    load_principal,
     system_principal,
     token_principal,
     user_principal,
@@ -160,14 +160,14 @@ def test_a_forged_token_has_no_rights(cast: Cast, sql: Sql) -> None:
 def test_a_queued_job_asks_again(cast: Cast) -> None:
     before = cast.principal(cast.bob)
     actor = Actor(kind=before.kind, uuid=before.uuid, name=before.name, address="192.0.2.9")
-    assert principal_for(actor).grants == before.grants
-    assert principal_for(actor).address == "192.0.2.9"
+    assert load_principal(actor).grants == before.grants
+    assert load_principal(actor).address == "192.0.2.9"
     take_away(Membership.objects.filter(user=cast.bob))
-    assert principal_for(actor).grants == ()
+    assert load_principal(actor).grants == ()
 
 
 @pytest.mark.parametrize("kind", list(ActorKind))
 def test_an_actor_that_does_not_exist_has_no_rights(cast: Cast, kind: ActorKind) -> None:
-    principal = principal_for(Actor(kind=kind, uuid=Environment().uuid, name="ghost"))
+    principal = load_principal(Actor(kind=kind, uuid=Environment().uuid, name="ghost"))
     assert not principal.is_admin
     assert principal.grants == ()

@@ -19,11 +19,11 @@ from environments_app.notifications import service as notifications
 from environments_app.notifications.recipients import add_recipient, remove_recipient, try_recipient
 from environments_app.notifications.service import (
     ATTEMPTS,
-    Notice,
+    AlertNotice,
     Undeliverable,
     deliver_due,
-    notify,
-    recovered,
+    raise_alert,
+    resolve_alert,
 )
 from environments_app.tests.cast import Cast
 
@@ -39,13 +39,13 @@ class Pigeon:
     reaches_people = False
 
     def __init__(self) -> None:
-        self.carried: list[Notice] = []
+        self.carried: list[AlertNotice] = []
         self.failure: Undeliverable | None = None
 
     def addressees(self, environment: Environment | None) -> Sequence[UUID]:
         return [uuid4()]
 
-    def send(self, *, addressee: UUID, notice: Notice) -> None:
+    def send(self, *, addressee: UUID, notice: AlertNotice) -> None:
         if self.failure:
             raise self.failure
         self.carried.append(notice)
@@ -59,7 +59,7 @@ def pigeon(monkeypatch: pytest.MonkeyPatch) -> Pigeon:
 
 
 def drift(cast: Cast, *names: str) -> bool:
-    return notify(
+    return raise_alert(
         kind="sync.drifted",
         about=TARGET,
         environment=cast.development,
@@ -70,7 +70,7 @@ def drift(cast: Cast, *names: str) -> bool:
 
 
 def over() -> bool:
-    return recovered(kinds=["sync.drifted"], about=TARGET, subject="recovered")
+    return resolve_alert(kinds=["sync.drifted"], about=TARGET, subject="recovered")
 
 
 def later(minutes: int) -> None:
@@ -135,8 +135,8 @@ def test_what_nobody_was_told_of_recovers_silently(cast: Cast, pigeon: Pigeon) -
 
 def test_another_object_or_kind_is_told_for_itself(cast: Cast, pigeon: Pigeon) -> None:
     drift(cast, "a")
-    notify(kind="sync.drifted", about=uuid4(), environment=cast.production, subject="another")
-    notify(kind="key.unusable", about=TARGET, environment=None, subject="a key does not open")
+    raise_alert(kind="sync.drifted", about=uuid4(), environment=cast.production, subject="another")
+    raise_alert(kind="key.unusable", about=TARGET, environment=None, subject="a key does not open")
     assert deliver_due() == 3
 
 
@@ -186,7 +186,7 @@ def test_of_two_workers_who_found_the_same_delivery_one_sends_it(
     others: list[bool] = []
     carry = pigeon.send
 
-    def send(*, addressee: UUID, notice: Notice) -> None:
+    def send(*, addressee: UUID, notice: AlertNotice) -> None:
         # The other one has read the same list, and comes while this one is sending.
         others.append(notifications._deliver(delivery.pk))
         carry(addressee=addressee, notice=notice)
@@ -217,7 +217,7 @@ def test_recipients_of_the_environment_alone_get_mail(cast: Cast, mail_server: N
 
 def test_the_installation_has_addresses_of_its_own(db: None, mail_server: None, settings: Settings) -> None:
     settings.KEEPER_ALERT_EMAILS = ["ops@example.com"]
-    notify(kind="key.unusable", about=TARGET, environment=None, subject="a key does not open")
+    raise_alert(kind="key.unusable", about=TARGET, environment=None, subject="a key does not open")
     deliver_due()
     assert [message.to for message in mail.outbox] == [["ops@example.com"]]
 

@@ -23,7 +23,7 @@ from environments_app.errors import (
 )
 from environments_app.models import Alert, ServiceToken, User
 from environments_app.tests.cast import Cast
-from environments_app.tokens.expiry_alerts import EXPIRING, UNUSED, state_of, watch_tokens
+from environments_app.tokens.expiry_alerts import EXPIRING, UNUSED, token_status, watch_tokens
 from environments_app.tokens.rotation import narrow, rotate
 from environments_app.tokens.service import authenticate, issue, revoke
 
@@ -182,7 +182,7 @@ def test_an_environment_is_told_before_tokens_end_and_when_nobody_uses_them(cast
         alert.kind: " ".join(alert.lines) for alert in Alert.objects.filter(environment=cast.development)
     }
     assert {kind: [name for name in ("ends-soon", "lives-on", "idle", "replaced") if name in text] for kind, text in lines.items()} == {EXPIRING: ["ends-soon"], UNUSED: ["idle"]}  # fmt: skip
-    assert [state_of(ServiceToken.objects.get(pk=token.pk)) for token in (soon, idle)] == [
+    assert [token_status(ServiceToken.objects.get(pk=token.pk)) for token in (soon, idle)] == [
         "expiring",
         "unused",
     ]

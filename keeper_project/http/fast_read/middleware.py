@@ -17,8 +17,8 @@ from audit_app.events.actions import Action
 from environments_app.authentication.drf import address_of, request_id_of
 from environments_app.authorization.policy import Principal, allows
 from environments_app.errors import BadToken
-from environments_app.tokens.service import admit_genuine, parts_of
-from keeper_project.http.fast_read.query import HotRow, HotSecret, row_by_id, row_by_name
+from environments_app.tokens.service import parse, verify_preloaded
+from keeper_project.http.fast_read.query import HotSecret, TokenReadRow, row_by_id, row_by_name
 from keeper_project.http.json import MEDIA_TYPE, JsonRenderer
 from keeper_project.http.problem_details import log_failure, plain_problem_response, problem_of
 from secrets_app.errors import SecretError
@@ -54,13 +54,13 @@ def _answer(request: HttpRequest) -> HttpResponse | None:
     # CommonMiddleware, which checks the host's name, runs later.
     request.get_host()
     try:
-        public_id, secret = parts_of(raw)
+        public_id, secret = parse(raw)
         found, allow = _find(request.path_info, public_id)
         if found is None:
             return None
         token, grants = found.bearer
         address, request_id = address_of(request), request_id_of(request)
-        actor = admit_genuine(token, secret, grants=grants, address=address, request_id=request_id)
+        actor = verify_preloaded(token, secret, grants=grants, address=address, request_id=request_id)
     except BadToken:
         return None
     # Behind no route, it is measured under a name of its own.
@@ -77,7 +77,7 @@ def _is_plain(request: HttpRequest) -> bool:
     return request.method == "GET" and accepted and not meta.get("QUERY_STRING")
 
 
-def _find(path: str, public_id: str) -> tuple[HotRow | None, str]:
+def _find(path: str, public_id: str) -> tuple[TokenReadRow | None, str]:
     """Return the row of the path's secret and the token, and what the path's view allows."""
     if by_id := _BY_ID.fullmatch(path):
         return row_by_id(int(by_id[1]), public_id=public_id), _ALLOWED_BY_ID
@@ -86,7 +86,7 @@ def _find(path: str, public_id: str) -> tuple[HotRow | None, str]:
     return None, ""
 
 
-def _revealed(actor: Principal, found: HotRow) -> HttpResponse | None:
+def _revealed(actor: Principal, found: TokenReadRow) -> HttpResponse | None:
     secret = found.secret
     if not _may_read(actor, secret):
         return None

@@ -70,7 +70,7 @@ class HotSecret(NamedTuple):
     document: bytes
 
 
-class HotRow(NamedTuple):
+class TokenReadRow(NamedTuple):
     """The current version of a living secret, still sealed, and a token of the secret's environment."""
 
     bearer: Bearer
@@ -80,12 +80,12 @@ class HotRow(NamedTuple):
     value: Sealed
 
 
-def row_by_id(secret_id: int, *, public_id: str) -> HotRow | None:
+def row_by_id(secret_id: int, *, public_id: str) -> TokenReadRow | None:
     """Return the row of a secret and a token; None if the two do not meet, or one is not Keeper's."""
     return _row("s.id = %s", secret_id, public_id)
 
 
-def row_by_name(environment: str, name: str, *, public_id: str) -> HotRow | None:
+def row_by_name(environment: str, name: str, *, public_id: str) -> TokenReadRow | None:
     """Return the row as `row_by_id` does, by the names of the environment and the secret."""
     return _row("e.name = %s AND s.name = %s", environment, name, public_id)
 
@@ -120,7 +120,7 @@ class _Parts(NamedTuple):
     version: _Part
 
 
-def _row(condition: str, *values: int | str) -> HotRow | None:
+def _row(condition: str, *values: int | str) -> TokenReadRow | None:
     # The connection itself: its proxy looks the thread's one up at each use.
     database = connections[DEFAULT_DB_ALIAS]
     row = first_row(database, _statement(database.vendor, condition), values)
@@ -139,7 +139,7 @@ def _row(condition: str, *values: int | str) -> HotRow | None:
     context = version_context(
         version=version, secret=secret.uuid, number=number, environment=secret.environment_uuid
     )
-    return HotRow(bearer, secret, version, number, value.bound(context))
+    return TokenReadRow(bearer, secret, version, number, value.bound(context))
 
 
 @lru_cache(maxsize=_TOKENS_KEPT)

@@ -12,8 +12,8 @@ from django.db import connection
 from audit_app.errors import KeyringUnavailable
 from keeper_project.backup.errors import BackupError
 from keeper_project.backup.restore import require_room, restore
-from keeper_project.backup.restore_check import Check, compare, drill
-from keeper_project.backup.verification import Proof, prove
+from keeper_project.backup.restore_check import Check, compare, restore_drill
+from keeper_project.backup.verification import Proof, verify_backup
 from keeper_project.management.commands.reset_db import database_name
 
 
@@ -54,7 +54,7 @@ class Command(BaseCommand):
             if options["verify"]:
                 self._verify(options["file"])
             elif options["drill"]:
-                self._judge(drill(options["file"]))
+                self._judge(restore_drill(options["file"]))
             elif options["compare"]:
                 self._judge(compare(options["file"]))
             else:
@@ -63,7 +63,7 @@ class Command(BaseCommand):
             raise CommandError(f"{error}. Nothing was changed.") from error
 
     def _verify(self, path: Path) -> None:
-        proof = prove(path)
+        proof = verify_backup(path)
         self._show(proof)
         if proof.damaged:
             sys.exit(1)

@@ -18,7 +18,7 @@ from environments_app.tests.cast import Cast, make_cast
 from keeper_project.backup.archive import rows
 from keeper_project.backup.archive.format import open_backup
 from keeper_project.backup.create import back_up
-from keeper_project.backup.verification import prove
+from keeper_project.backup.verification import verify_backup
 from keeper_project.tests.backup.making import OPERATOR, another_database, furnish
 
 
@@ -63,7 +63,7 @@ def test_it_is_one_instant_while_others_write(tmp_path: Path, db: None) -> None:
             made = back_up(
                 actor=OPERATOR, path=tmp_path / "made.kbk", progress=lambda *_: wait_for(written)
             ).path
-    proof = prove(made)
+    proof = verify_backup(made)
     counted = proof.manifest.counts["audit_app.RefusalCount"]
     # Some were written for each table while it ran: they are not in it.
     assert 2 <= counted <= 2 * len(written) - 2 * len(rows.tables())

@@ -25,7 +25,7 @@ def page(cast: Cast, signed_in: Callable[[User], Client], settings: Settings, tm
 def test_it_shows_each_backup(page: Client) -> None:
     assert "There is no backup" in page.get("/backups").content.decode()
     backup.make(actor=OPERATOR)
-    (each,) = backup.kept(actor=OPERATOR)
+    (each,) = backup.list_backups(actor=OPERATOR)
     text = page.get("/backups").content.decode()
     assert each.name in text
     assert "not yet" in text
@@ -35,7 +35,7 @@ def test_it_releases_one_thing_at_a_time(
     cast: Cast, page: Client, signed_in: Callable[[User], Client]
 ) -> None:
     backup.make(actor=OPERATOR)
-    restore(backup.find_kept(backup.kept(actor=OPERATOR)[0].name), replace=True)
+    restore(backup.find_kept(backup.list_backups(actor=OPERATOR)[0].name), replace=True)
     again = signed_in(cast.root)
     text = again.get("/backups").content.decode()
     assert "This is not the active installation" in text

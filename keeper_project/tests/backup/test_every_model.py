@@ -152,7 +152,7 @@ def fill(cast: Cast) -> str:
     policies.create(
         actor=alice, secret=secret, rotator="generated", settings={}, credentials={}, grace_seconds=0
     )
-    access_requests.ask(
+    access_requests.submit(
         actor=cast.principal(cast.charlie),
         environment="development",
         role="reader",

@@ -37,7 +37,7 @@ def folder(settings: Settings, tmp_path: Path) -> Path:
 def test_one_is_made_when_it_is_due_and_not_before(cast: Cast, folder: Path) -> None:
     tasks.back_up_if_due()
     tasks.back_up_if_due()
-    (each,) = backup.kept(actor=cast.principal(cast.root))
+    (each,) = backup.list_backups(actor=cast.principal(cast.root))
     assert [path.name for path in folder.iterdir()] == [each.name]
     assert not backup.is_due(timezone.now() + timedelta(hours=23))
     assert backup.is_due(timezone.now() + timedelta(hours=25))
@@ -79,7 +79,7 @@ def test_another_deployments_backups_stay_and_are_not_shown(cast: Cast, folder: 
             back_up(actor=OPERATOR, path=folder / f"keeper-20261124T{hour:02}0000-0000000b.kbk")
     backup.remove_surplus(actor=OPERATOR)
     assert len(list(folder.iterdir())) == 3
-    assert backup.kept(actor=OPERATOR) == []
+    assert backup.list_backups(actor=OPERATOR) == []
 
 
 @pytest.mark.every_database
@@ -101,12 +101,12 @@ def test_a_proof_is_made_by_a_process_of_its_own_and_recorded(cast: Cast, folder
     """That process has other keys than this test: it finds just that."""
     furnish(cast)
     assert backup.make(actor=OPERATOR)
-    (each,) = backup.kept(actor=OPERATOR)
-    requests.ask(actor=cast.principal(cast.root), name=each.name)
+    (each,) = backup.list_backups(actor=OPERATOR)
+    requests.request(actor=cast.principal(cast.root), name=each.name)
     tasks.carry_out_backup_requests()
     assert not BackupRequest.objects.exists()
     (event,) = AuditEvent.objects.filter(action="backup.verify")
-    (after,) = backup.kept(actor=OPERATOR)
+    (after,) = backup.list_backups(actor=OPERATOR)
     assert after.proved == event.at
     assert event.outcome == ("allowed" if after.sound else "failed")
     assert event.actor_name == "root"
@@ -135,20 +135,20 @@ def test_what_is_asked_for_on_the_page_is_made_by_a_worker_once(
     assert not folder.exists()
     tasks.carry_out_backup_requests()
     tasks.carry_out_backup_requests()
-    assert len(backup.kept(actor=OPERATOR)) == 1
+    assert len(backup.list_backups(actor=OPERATOR)) == 1
 
 
 @pytest.mark.every_database
 def test_a_request_whose_worker_died_is_carried_out_once_more(cast: Cast, folder: Path) -> None:
     row = BackupRequest.objects.create(person=cast.root.uuid, attempts=1, lease_until=timezone.now() + LATER)
     tasks.carry_out_backup_requests()
-    assert backup.kept(actor=OPERATOR) == []
+    assert backup.list_backups(actor=OPERATOR) == []
     BackupRequest.objects.filter(pk=row.pk).update(lease_until=timezone.now() - LATER)
     tasks.carry_out_backup_requests()
-    assert len(backup.kept(actor=OPERATOR)) == 1
+    assert len(backup.list_backups(actor=OPERATOR)) == 1
     BackupRequest.objects.create(person=cast.root.uuid, attempts=2)
     tasks.carry_out_backup_requests()
-    assert len(backup.kept(actor=OPERATOR)) == 1
+    assert len(backup.list_backups(actor=OPERATOR)) == 1
     assert not BackupRequest.objects.exists()
 
 
@@ -156,5 +156,5 @@ def test_a_request_that_came_with_a_restored_database_is_dropped(cast: Cast, fol
     row = BackupRequest.objects.create(person=cast.root.uuid)
     BackupRequest.objects.filter(pk=row.pk).update(requested_at=timezone.now() - timedelta(days=2))
     tasks.carry_out_backup_requests()
-    assert backup.kept(actor=OPERATOR) == []
+    assert backup.list_backups(actor=OPERATOR) == []
     assert not BackupRequest.objects.exists()

@@ -17,7 +17,7 @@ from pytest_django import Settings
 from audit_app.sinks.delivery import deliver_events
 from environments_app.models import Environment
 from environments_app.notifications.recipients import add_recipient
-from environments_app.notifications.service import notify
+from environments_app.notifications.service import raise_alert
 from environments_app.tests.cast import Cast
 from keeper_project.backup.create import back_up
 from keeper_project.backup.recovery import activate_here, release, waiting
@@ -117,7 +117,7 @@ def test_nothing_leaves_before_somebody_activates_it(
     restore(back_up(actor=OPERATOR, path=tmp_path / "made.kbk").path, replace=True)
     for each in list(waiting(actor=OPERATOR)):
         release(actor=OPERATOR, kind=each.kind, uuid=each.uuid)
-    notify(kind="drill", about=uuid4(), environment=cast.development, subject="development: a drill")
+    raise_alert(kind="drill", about=uuid4(), environment=cast.development, subject="development: a drill")
 
     do_all_that_is_scheduled(settings)
     send_digest(cast.alice.pk)

@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from environments_app.tests.cast import make_cast
-from keeper_project.backup.verification import prove
+from keeper_project.backup.verification import verify_backup
 from keeper_project.tests.backup.making import backup_of
 from keeper_project.tests.backup.test_restore_verify import everything
 from secrets_app.tests.keys.conftest import forget_process, kms_client, kms_key, strict_kms
@@ -60,7 +60,7 @@ def test_the_missing_key_is_named_and_nothing_is_changed(
     settings.KEEPER_DATA_DIR = tmp_path / "data"
     made = backup_of(make_cast(), tmp_path)
     forget_process()
-    assert prove(made).problems == []
+    assert verify_backup(made).problems == []
     before = everything()
     change(settings, kms_client, kms_key)
     for command in (["--verify"], ["--replace", "--yes"]):

@@ -27,7 +27,7 @@ from keeper_project.backup.errors import (
     Truncated,
     Unwritable,
 )
-from keeper_project.backup.verification import prove
+from keeper_project.backup.verification import verify_backup
 from keeper_project.tests.backup.making import OPERATOR, backup_of, furnish
 from secrets_app.keys.data_keys import forget_data_keys
 from secrets_app.keys.providers.registry import forget_provider
@@ -64,7 +64,7 @@ def test_it_proves_a_backup_and_touches_nothing(made: Path) -> None:
 
 @every_database
 def test_it_says_what_is_in_it(made: Path) -> None:
-    proof = prove(made)
+    proof = verify_backup(made)
     assert proof.manifest.counts["secrets_app.SecretVersion"] == 3
     # Opening the keys records those that this test's own transaction has made.
     assert proof.manifest.counts["audit_app.AuditEvent"] <= proof.tally.events
@@ -88,7 +88,7 @@ def test_it_finds_a_flipped_bit_wherever_it_is(made: Path) -> None:
         broken[position] ^= 1 << chance.randrange(8)
         place.write_bytes(broken)
         with pytest.raises((Malformed, Truncated, Altered, KeyMissing, OtherRelease, Incomplete)):
-            prove(place)
+            verify_backup(place)
 
 
 def test_it_finds_a_cut_wherever_it_is(made: Path) -> None:
@@ -104,10 +104,10 @@ def test_it_finds_a_cut_wherever_it_is(made: Path) -> None:
     ):
         place.write_bytes(content[:length])
         with pytest.raises((Malformed, Truncated, Altered)):
-            prove(place)
+            verify_backup(place)
     place.write_bytes(content + b"more")
     with pytest.raises((Truncated, Altered)):
-        prove(place)
+        verify_backup(place)
 
 
 def test_it_finds_an_exchanged_manifest(made: Path) -> None:
@@ -120,7 +120,7 @@ def test_it_finds_an_exchanged_manifest(made: Path) -> None:
 
     mixed.write_bytes(other[: end(other)] + content[end(content) :])
     with pytest.raises(Altered):
-        prove(mixed)
+        verify_backup(mixed)
 
 
 def test_it_finds_another_signature(made: Path) -> None:
@@ -128,7 +128,7 @@ def test_it_finds_another_signature(made: Path) -> None:
     mixed = made.with_name("mixed.kbk")
     mixed.write_bytes(made.read_bytes()[:-MAC] + other[-MAC:])
     with pytest.raises(Altered, match="signature"):
-        prove(mixed)
+        verify_backup(mixed)
 
 
 def test_another_key_opens_nothing(made: Path, settings: Settings, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_another_key_opens_nothing(made: Path, settings: Settings, tmp_path: Pat
     forget_provider()
     forget_data_keys()
     with pytest.raises(KeyMissing, match="local:"):
-        prove(made)
+        verify_backup(made)
 
 
 def test_another_releases_tables_are_named(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ def test_another_releases_tables_are_named(made: Path, monkeypatch: pytest.Monke
     )
     newer = back_up(actor=OPERATOR, path=made.with_name("newer.kbk")).path
     with pytest.raises(OtherRelease, match=r"audit_app\.0001_squashed_.*audit_app\.9999_next"):
-        prove(newer)
+        verify_backup(newer)
 
 
 def test_a_backup_from_before_the_migrations_were_squashed_is_of_this_release(
@@ -161,7 +161,7 @@ def test_a_backup_from_before_the_migrations_were_squashed_is_of_this_release(
     before = [".".join(old) for migration in on_disk.values() for old in migration.replaces]
     others = [name for name in backup_create.applied_migrations() if "squashed" not in name]
     monkeypatch.setattr(backup_create, "applied_migrations", lambda: sorted(before + others))
-    assert prove(back_up(actor=OPERATOR, path=made.with_name("older.kbk")).path).problems == []
+    assert verify_backup(back_up(actor=OPERATOR, path=made.with_name("older.kbk")).path).problems == []
 
 
 @every_database
@@ -171,7 +171,7 @@ def test_damage_that_the_installation_had_is_told_and_is_no_fault_of_the_file(
     furnish(cast)
     sql("UPDATE secrets_app_secretversion SET comment = 'edited' WHERE number = 2")
     made = back_up(actor=OPERATOR, path=tmp_path / "damaged.kbk").path
-    proof = prove(made)
+    proof = verify_backup(made)
     assert [problem.kind for problem in proof.problems] == ["version"]
     out = StringIO()
     with pytest.raises(SystemExit, match="1"):
@@ -183,7 +183,7 @@ def test_a_row_that_was_edited_is_not_laundered(cast: Cast, tmp_path: Path, sql:
     """Saving would compute its MAC anew, and make it genuine."""
     furnish(cast)
     sql("UPDATE environments_app_membership SET role = 'manager' WHERE role = 'viewer'")
-    proof = prove(back_up(actor=OPERATOR, path=tmp_path / "damaged.kbk").path)
+    proof = verify_backup(back_up(actor=OPERATOR, path=tmp_path / "damaged.kbk").path)
     assert any("membership" in problem.object for problem in proof.problems)
 
 
@@ -210,7 +210,7 @@ def test_a_full_disk_leaves_no_backup_and_is_recorded(
 def test_a_full_disk_stops_a_proof(made: Path, small_disk: Callable[[int], None]) -> None:
     small_disk(20_000)
     with pytest.raises(BackupError):
-        prove(made)
+        verify_backup(made)
     assert list((configured.KEEPER_DATA_DIR).glob("proof-*")) == []
     assert Secret.objects.count() == 2
 

@@ -112,7 +112,7 @@ def test_redis_is_asked_and_missed(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("ask", [probes.redis, probes.mail, probes.identity_provider])
-def test_what_is_not_configured_is_off(settings: Settings, ask: Callable[[], probes.Finding]) -> None:
+def test_what_is_not_configured_is_off(settings: Settings, ask: Callable[[], probes.ProbeResult]) -> None:
     settings.REDIS_URL = settings.EMAIL_HOST = ""
     settings.KEEPER_SAML = False
     assert ask().state == SystemState.OFF

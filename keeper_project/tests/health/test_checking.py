@@ -14,23 +14,23 @@ from audit_app.models import AuditEvent
 from environments_app.models.notification import Alert, Delivery
 from keeper_project.health import checker
 from keeper_project.health import service as health
-from keeper_project.health.probes import QUESTIONS, Finding, Question
+from keeper_project.health.probes import QUESTIONS, ProbeResult, Question
 from keeper_project.health.service import HealthFailure
 from keeper_project.models import ExternalSystem, System, SystemState
 from secrets_app.errors import NetworkInTransaction
 
 pytestmark = [pytest.mark.every_database, pytest.mark.django_db]
 Events = Callable[..., list[AuditEvent]]
-FINE = Finding(state=SystemState.OK)
-AWAY = Finding(state=SystemState.UNHEALTHY, detail="it does not answer (TimeoutError)")
+FINE = ProbeResult(state=SystemState.OK)
+AWAY = ProbeResult(state=SystemState.UNHEALTHY, detail="it does not answer (TimeoutError)")
 
 
-def ask(finding: Finding) -> bool:
+def ask(finding: ProbeResult) -> bool:
     question = Question(ask=lambda: finding, every=timedelta(minutes=5), here=True)
     return checker.check_system(System.MAIL, question)
 
 
-def again(finding: Finding) -> bool:
+def again(finding: ProbeResult) -> bool:
     ExternalSystem.objects.update(checked_at=timezone.now() - timedelta(minutes=6))
     return ask(finding)
 
@@ -83,7 +83,7 @@ def test_a_crash_before_people_are_told_is_made_up_for(monkeypatch: pytest.Monke
 
     ask(AWAY)
     with monkeypatch.context() as patched:
-        patched.setattr(checker, "notify", crash)
+        patched.setattr(checker, "raise_alert", crash)
         with pytest.raises(DatabaseError):
             again(AWAY)
     assert not Alert.objects.exists()
@@ -94,7 +94,7 @@ def test_a_crash_before_people_are_told_is_made_up_for(monkeypatch: pytest.Monke
 def test_while_one_worker_asks_no_other_does_until_its_claim_ends() -> None:
     asked = []
 
-    def slow() -> Finding:
+    def slow() -> ProbeResult:
         asked.append(ask(AWAY))
         return FINE
 
@@ -107,7 +107,7 @@ def test_while_one_worker_asks_no_other_does_until_its_claim_ends() -> None:
 
 
 def test_a_worker_that_wakes_up_after_its_claim_stores_nothing() -> None:
-    def overslept() -> Finding:
+    def overslept() -> ProbeResult:
         ExternalSystem.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
         assert ask(AWAY)
         return FINE

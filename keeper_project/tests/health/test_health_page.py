@@ -27,11 +27,11 @@ ARN = "arn:aws:kms:eu-central-1:123456789012:key/1"
 
 
 @pytest.fixture
-def look(cast: Cast) -> Callable[[], dict[str, health_status.Standing]]:
+def look(cast: Cast) -> Callable[[], dict[str, health_status.SystemStatus]]:
     return lambda: {each.name: each for each in health_status.standings(actor=cast.principal(cast.root))}
 
 
-def test_systems_tell_state_age_and_remedy(look: Callable[[], dict[str, health_status.Standing]]) -> None:
+def test_systems_tell_state_age_and_remedy(look: Callable[[], dict[str, health_status.SystemStatus]]) -> None:
     now = timezone.now()
     ExternalSystem.objects.create(kind="mail", state="unhealthy", detail="no", failures=1, checked_at=now)
     ExternalSystem.objects.create(kind="database", state="ok", milliseconds=3, checked_at=now)
@@ -49,7 +49,7 @@ def test_systems_tell_state_age_and_remedy(look: Callable[[], dict[str, health_s
 
 
 def test_a_key_tells_what_the_canary_found_of_it_and_of_what_it_wraps(
-    cast: Cast, look: Callable[[], dict[str, health_status.Standing]]
+    cast: Cast, look: Callable[[], dict[str, health_status.SystemStatus]]
 ) -> None:
     now = timezone.now()
     for scope in (cast.development.uuid, cast.production.uuid):
@@ -71,7 +71,7 @@ def test_a_key_tells_what_the_canary_found_of_it_and_of_what_it_wraps(
 
 
 def test_sinks_and_targets_tell_what_they_last_did(
-    cast: Cast, settings: Settings, look: Callable[[], dict[str, health_status.Standing]]
+    cast: Cast, settings: Settings, look: Callable[[], dict[str, health_status.SystemStatus]]
 ) -> None:
     settings.KEEPER_AUDIT_SINKS = ["syslog://127.0.0.1:9", "file"]
     now = timezone.now()

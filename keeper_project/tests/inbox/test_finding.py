@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from environments_app.models import Environment, Membership, Role, User
-from environments_app.notifications.service import notify
+from environments_app.notifications.service import raise_alert
 from environments_app.tests.cast import Cast
 from keeper_project.inbox.items import SHOWN, sections
 from secrets_app.models import Secret
@@ -27,7 +27,7 @@ def told(cast: Cast, user: User) -> dict[str, list[str]]:
 
 
 def alert(kind: str, environment: Environment | None, subject: str) -> None:
-    notify(kind=kind, about=uuid4(), environment=environment, subject=subject, lines=["a/b: no answer"])
+    raise_alert(kind=kind, about=uuid4(), environment=environment, subject=subject, lines=["a/b: no answer"])
 
 
 @pytest.fixture

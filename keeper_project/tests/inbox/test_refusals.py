@@ -43,7 +43,7 @@ def ask(cast: Cast, actor: Principal) -> Approval:
 
 
 def refuse(cast: Cast, asked: Approval) -> None:
-    approvals.refuse(actor=cast.principal(cast.erin), approval=asked, comment=COMMENT)
+    approvals.reject(actor=cast.principal(cast.erin), approval=asked, comment=COMMENT)
 
 
 def titles(actor: Principal) -> list[str]:
@@ -115,7 +115,7 @@ def test_what_a_token_asked_is_told_to_nobody(cast: Cast, asked: Approval) -> No
     approvals.withdraw(actor=cast.principal(cast.alice), approval=asked)
     assert titles(cast.principal(cast.alice)) == []
     assert titles(cast.principal(cast.erin)) == []
-    assert approvals.decided_for(program) == []
+    assert approvals.resolved_for(program) == []
     assert not Delivery.objects.filter(addressee=token.uuid).exists()
 
 
@@ -136,7 +136,7 @@ def test_a_refusal_costs_a_page_no_statement_more(cast: Cast, asked: Approval, s
 @pytest.mark.parametrize(
     ("decide", "word", "lines"),
     [
-        (approvals.refuse, "refused", [f"Comment: {COMMENT}"]),
+        (approvals.reject, "refused", [f"Comment: {COMMENT}"]),
         (
             approvals.approve,
             "approved",

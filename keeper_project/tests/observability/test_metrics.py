@@ -247,7 +247,8 @@ def test_without_a_database_the_process_still_tells_what_it_measured() -> None:
     client = Client()
     client.get("/nothing")
     with patch(
-        "keeper_project.observability.database_metrics.failing", side_effect=OperationalError("gone away")
+        "keeper_project.observability.database_metrics.failing_data_keys",
+        side_effect=OperationalError("gone away"),
     ):
         found = _scrape(client)
     assert found["keeper_database_up"] == [({}, 0.0)]

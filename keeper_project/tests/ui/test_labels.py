@@ -13,7 +13,7 @@ STATIC = Path(settings.BASE_DIR) / "static/keeper"
 
 
 def test_every_action_has_words() -> None:
-    assert {action.value for action in Action} - labels.ACTS.keys() == set()
+    assert {action.value for action in Action} - labels.ACTION_LABELS.keys() == set()
 
 
 @pytest.mark.parametrize(
@@ -42,10 +42,10 @@ def test_the_palette_is_that_of_environments_and_each_has_its_class() -> None:
 def test_every_icon_of_a_state_or_type_is_in_the_sprite() -> None:
     sprite = set(re.findall(r'<symbol id="([a-z-]+)"', (STATIC / "icons.svg").read_text()))
 
-    assert {look.icon for look in labels.STATES.values()} | set(labels.TYPE_ICONS.values()) <= sprite
+    assert {look.icon for look in labels.STATUS.values()} | set(labels.TYPE_ICONS.values()) <= sprite
 
 
 def test_no_two_states_of_a_tone_share_both_icon_and_word() -> None:
-    looks = [(look.icon, look.word) for look in labels.STATES.values()]
+    looks = [(look.icon, look.word) for look in labels.STATUS.values()]
 
     assert len(looks) == len(set(looks))

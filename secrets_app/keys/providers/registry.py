@@ -7,11 +7,11 @@ from django.conf import settings
 
 from secrets_app.errors import KeyUnavailable
 from secrets_app.keys.providers.aws_kms.provider import KmsProvider
-from secrets_app.keys.providers.aws_kms.requests import patiently
+from secrets_app.keys.providers.aws_kms.requests import with_extended_timeout
 from secrets_app.keys.providers.base import KeyProvider
 from secrets_app.keys.providers.local import LocalProvider
 
-__all__ = ["PROVIDERS", "forget_provider", "patiently", "provider", "provider_named"]
+__all__ = ["PROVIDERS", "forget_provider", "provider", "provider_named", "with_extended_timeout"]
 
 PROVIDERS: dict[str, type[KeyProvider]] = {
     "local": LocalProvider,

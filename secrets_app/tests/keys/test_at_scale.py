@@ -17,7 +17,7 @@ from audit_app.interfaces.keyring import Purpose
 from audit_app.verification.stream_verifier import verify
 from environments_app.tests.cast import Cast, make_cast
 from secrets_app.key_migration.rollback import roll_back
-from secrets_app.key_migration.verify import prove
+from secrets_app.key_migration.verify import verify_wraps
 from secrets_app.key_operations.rotation import rotations
 from secrets_app.keys.providers.registry import provider_named
 from secrets_app.models import DataKey, SecretVersion
@@ -76,7 +76,9 @@ def opened(cast: Cast, count: int) -> None:
     """Open every value in a process that remembers no key."""
     forget_process()
     done: list[int] = []
-    assert not list(prove(cast.development, batch_size=200, progress=lambda some, _all: done.append(some)))
+    assert not list(
+        verify_wraps(cast.development, batch_size=200, progress=lambda some, _all: done.append(some))
+    )
     assert done[-1] == count
 
 

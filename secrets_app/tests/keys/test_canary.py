@@ -22,7 +22,7 @@ from environments_app.tests.cast import Cast, make_cast
 from secrets_app import tasks
 from secrets_app.errors import NetworkInTransaction
 from secrets_app.key_operations import key_check
-from secrets_app.key_operations.key_check import check_failing_keys, check_keys, failing, watch_keys
+from secrets_app.key_operations.key_check import check_failing_keys, check_keys, failing_data_keys, watch_keys
 from secrets_app.keys import data_keys
 from secrets_app.keys.data_keys import active_key
 from secrets_app.keys.providers.aws_kms import requests as aws_kms_requests
@@ -58,7 +58,7 @@ class TestWhatItFinds:
         check_keys()
         assert DataKey.objects.count() == len(Purpose) + 1
         assert not DataKey.objects.filter(checked_at=None).exists()
-        assert not failing().exists()
+        assert not failing_data_keys().exists()
         assert (told(caplog), told_events()) == ([], [])
 
     @pytest.mark.every_database
@@ -90,7 +90,7 @@ class TestWhatItFinds:
         sql("UPDATE secrets_app_datakey SET wrapped_key = %s WHERE id = %s", b"x" * 61, row.pk)
         for _ in range(3):
             check_keys()
-        [found] = failing()
+        [found] = failing_data_keys()
         assert found.pk == row.pk
         assert "local provider" in found.check_problem
         assert told_events() == [(Outcome.FAILED, "development")]
@@ -99,7 +99,7 @@ class TestWhatItFinds:
         assert AuditEvent.objects.filter(action=Action.INTEGRITY_VIOLATION, object_uuid=row.uuid).exists()
         sql("UPDATE secrets_app_datakey SET wrapped_key = %s WHERE id = %s", bytes(row.wrapped_key), row.pk)
         check_keys()
-        assert not failing().exists()
+        assert not failing_data_keys().exists()
         assert told_events() == [(Outcome.FAILED, "development"), (Outcome.ALLOWED, "development")]
 
     @pytest.mark.every_database
@@ -108,7 +108,9 @@ class TestWhatItFinds:
     ) -> None:
         row = DataKey.objects.get(uuid=active_key(development).id)
         reported: list[object] = []
-        monkeypatch.setattr(key_check, "report_violation", lambda **told: reported.append(told["uuid"]))
+        monkeypatch.setattr(
+            key_check, "record_integrity_violation", lambda **told: reported.append(told["uuid"])
+        )
         # Whoever edits it may write beside it that this is known.
         sql(
             "UPDATE secrets_app_datakey SET wrapped_key = %s, check_problem = 'known' WHERE id = %s",
@@ -126,7 +128,7 @@ class TestWhatItFinds:
         stale = DataKey.objects.get(pk=row.pk)
         check_failing_keys()
         assert not key_check._stored(stale, "KMS gave no answer")
-        assert not failing().exists()
+        assert not failing_data_keys().exists()
 
     def test_a_system_key_that_would_not_open_after_a_restart(
         self, development: Environment, sql: Sql, caplog: Log
@@ -134,7 +136,7 @@ class TestWhatItFinds:
         keyring().open_all()
         sql("UPDATE secrets_app_datakey SET context = %s WHERE purpose = 'row-mac'", '{"more": "pairs"}')
         check_keys()
-        assert [row.purpose for row in failing()] == ["row-mac"]
+        assert [row.purpose for row in failing_data_keys()] == ["row-mac"]
         assert told_events() == [(Outcome.FAILED, "row-mac")]
 
     def test_a_key_file_that_is_gone_while_it_is_in_memory(
@@ -145,13 +147,13 @@ class TestWhatItFinds:
         content = file.read_bytes()
         file.unlink()
         check_keys()
-        assert failing().count() == len(Purpose) + 1
+        assert failing_data_keys().count() == len(Purpose) + 1
         file.write_bytes(b"n" * 32)
         check_keys()
-        assert "was replaced" in failing()[0].check_problem
+        assert "was replaced" in failing_data_keys()[0].check_problem
         file.write_bytes(content)
         check_keys()
-        assert not failing().exists()
+        assert not failing_data_keys().exists()
 
     def test_no_data_key_is_kept_and_no_value_opened(self, development: Environment) -> None:
         keeper_cache = data_keys.cache()
@@ -178,10 +180,10 @@ class TestUnderKms:
         strict_kms.calls.clear()
         watch_keys()
         assert strict_kms.calls["Decrypt"] == 0
-        assert not failing().exists()
+        assert not failing_data_keys().exists()
         kms_client.disable_key(KeyId=key_id(kms_key))
         watch_keys()
-        assert "is disabled" in str(failing().get(environment=development).check_problem)
+        assert "is disabled" in str(failing_data_keys().get(environment=development).check_problem)
         calls = strict_kms.calls["Decrypt"]
         watch_keys()
         assert strict_kms.calls["Decrypt"] == calls
@@ -193,14 +195,14 @@ class TestUnderKms:
         kms_client.disable_key(KeyId=key_id(kms_key))
         for _ in range(2):
             check_keys()
-        assert failing().count() == len(Purpose) + 1
+        assert failing_data_keys().count() == len(Purpose) + 1
         [line] = told(caplog)
         assert f"{len(Purpose) + 1} data keys under {kms_key} do not open" in line
         assert "enable it again" in line
         assert WrappingKey.objects.get(scope=development.uuid).state == "Disabled"
         kms_client.enable_key(KeyId=key_id(kms_key))
         check_keys()
-        assert not failing().exists()
+        assert not failing_data_keys().exists()
         assert WrappingKey.objects.get(scope=development.uuid).problem == ""
 
     def test_it_asks_once_for_a_data_key(self, strict_kms: Plan, development: Environment) -> None:
@@ -220,8 +222,8 @@ class TestUnderKms:
         strict_kms.fail("Decrypt", Fault.DROPPED_REPLY, times=100)
         strict_kms.calls.clear()
         check_keys()
-        assert failing().count() == len(Purpose) + 1
-        found = set(failing().values_list("check_problem", flat=True))
+        assert failing_data_keys().count() == len(Purpose) + 1
+        found = set(failing_data_keys().values_list("check_problem", flat=True))
         assert len(found) == 1
         # Which of the two it says depends on whether the time or the attempts ended first.
         assert found.pop().startswith(("KMS cannot be reached", "KMS gave no answer"))
@@ -232,7 +234,7 @@ class TestUnderKms:
         active_key(development)
         strict_kms.fail("Decrypt", Fault.DROPPED_REPLY)
         check_keys()
-        assert not failing().exists()
+        assert not failing_data_keys().exists()
         assert told(caplog) == []
 
     def test_after_an_outage_all_of_them_open_again_a_minute_later(
@@ -243,14 +245,14 @@ class TestUnderKms:
             strict_kms.keep_failing(operation, Fault.DROPPED_REPLY)
         check_keys()
         check_failing_keys()
-        assert failing().count() == len(Purpose) + 1
+        assert failing_data_keys().count() == len(Purpose) + 1
         assert WrappingKey.objects.exclude(problem="").exists()
         strict_kms.recover()
         strict_kms.calls.clear()
         # Another process, since this one leaves KMS alone for a while.
         forget_provider()
         check_failing_keys()
-        assert not failing().exists()
+        assert not failing_data_keys().exists()
         assert not WrappingKey.objects.exclude(problem="").exists()
         assert strict_kms.calls == {
             "Decrypt": len(Purpose) + 1,
@@ -285,7 +287,7 @@ class TestUnderKms:
         active_key(development)
         strict_kms.fail("Decrypt", Fault.THROTTLE, times=100)
         check_keys()
-        assert not failing().exists()
+        assert not failing_data_keys().exists()
         assert DataKey.objects.filter(checked_at=None).exists()
         assert told(caplog) == []
 
@@ -314,9 +316,9 @@ class TestWhichKeys:
         keep(cast)
         old = DataKey.objects.get(environment=cast.development)
         data_keys.replace_key(cast.development)
-        assert key_check.in_use().filter(pk=old.pk).exists()
+        assert key_check.data_keys_in_use().filter(pk=old.pk).exists()
         cast.development.secrets.get().versions.all().delete()
-        assert not key_check.in_use().filter(pk=old.pk).exists()
+        assert not key_check.data_keys_in_use().filter(pk=old.pk).exists()
 
     def test_of_the_older_ones_it_takes_those_that_waited_longest(
         self, cast: Cast, monkeypatch: pytest.MonkeyPatch
@@ -368,4 +370,4 @@ class TestWhenItRuns:
         assert not DataKey.objects.filter(checked_at=None).exists()
         DataKey.objects.filter(uuid=key.id).update(check_problem="it did not open")
         tasks.check_failing_keys()
-        assert not failing().exists()
+        assert not failing_data_keys().exists()

@@ -15,7 +15,13 @@ from pytest_django import Settings
 from secrets_app.errors import KeyUnavailable, WrongContext
 from secrets_app.keys.providers.aws_kms import requests as aws_kms_requests
 from secrets_app.keys.providers.aws_kms.errors import NoAnswer
-from secrets_app.keys.providers.aws_kms.requests import CONCURRENT, LONGEST_PAUSE, Pause, Requests, patiently
+from secrets_app.keys.providers.aws_kms.requests import (
+    CONCURRENT,
+    LONGEST_PAUSE,
+    CircuitBreaker,
+    Requests,
+    with_extended_timeout,
+)
 from secrets_app.tests.keys.skipping import Skipping
 
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/1"
@@ -90,7 +96,7 @@ class TestRepeating:
     def test_background_work_goes_on_as_long_as_it_may(
         self, requests: Requests, calls: Counter[str], waits: list[float]
     ) -> None:
-        with patiently(60):
+        with with_extended_timeout(60):
             assert send(requests, Kms(*[THROTTLED] * 10)) == "answer"
         assert calls["Decrypt"] == 11
         assert max(waits) <= 5
@@ -111,7 +117,7 @@ class TestRepeating:
             raise THROTTLED
 
         # The waits add up to 0.2, 0.6, 1.4, 3, 6.2, 11.2 and 16.2 seconds.
-        with patiently(16.5), pytest.raises(KeyUnavailable) as raised:
+        with with_extended_timeout(16.5), pytest.raises(KeyUnavailable) as raised:
             send(requests, throttled)
         assert raised.value.throttled
         assert asked[-1] == pytest.approx(11.2)
@@ -120,10 +126,10 @@ class TestRepeating:
         self, requests: Requests, waits: list[float], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         clock = [0.0]
-        requests._pause = Pause(lambda: clock[0])
+        requests._pause = CircuitBreaker(lambda: clock[0])
         requests._pause.failed(NoAnswer("away"), last=True)
         monkeypatch.setattr(time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
-        with patiently(60):
+        with with_extended_timeout(60):
             assert send(requests, Kms()) == "answer"
 
 
@@ -178,7 +184,7 @@ class TestPausing:
     def test_after_no_answer_the_next_are_not_asked(
         self, requests: Requests, calls: Counter[str], waits: list[float], failure: Exception
     ) -> None:
-        requests._pause = Pause(lambda: 0.0)
+        requests._pause = CircuitBreaker(lambda: 0.0)
         with pytest.raises(KeyUnavailable) as first:
             send(requests, Kms(*[failure] * 3))
         calls.clear()
@@ -201,7 +207,7 @@ class TestPausing:
 
     def test_after_a_pause_one_tries_and_its_answer_ends_it(self) -> None:
         clock = [0.0]
-        pause = Pause(lambda: clock[0])
+        pause = CircuitBreaker(lambda: clock[0])
         pause.failed(NoAnswer("away"), last=True)
         assert str(pause.reason()) == "away"
         clock[0] = 2.0
@@ -212,7 +218,7 @@ class TestPausing:
 
     def test_each_pause_in_a_row_is_longer_up_to_a_limit(self) -> None:
         clock = [0.0]
-        pause = Pause(lambda: clock[0])
+        pause = CircuitBreaker(lambda: clock[0])
         lengths = []
         for _ in range(1100):  # of an outage of three hours
             pause.failed(NoAnswer("away"), last=True)
@@ -233,7 +239,7 @@ class TestPausing:
     ) -> None:
         # Where KMS refuses the connection at once, KMS_TIMEOUT_SECONDS are no measure of when to ask again.
         clock = [0.0]
-        requests._pause = Pause(lambda: clock[0])
+        requests._pause = CircuitBreaker(lambda: clock[0])
         with pytest.raises(KeyUnavailable):
             send(requests, Kms(*[AWAY] * 3))
         for _ in range(3):
@@ -248,7 +254,7 @@ class TestPausing:
 
     def test_what_was_under_way_before_a_pause_says_nothing_of_who_tries_after_it(self) -> None:
         clock = [0.0]
-        pause = Pause(lambda: clock[0])
+        pause = CircuitBreaker(lambda: clock[0])
         pause.failed(NoAnswer("away"), last=True)
         clock[0] = 2.0
         assert pause.reason() is None
@@ -263,17 +269,17 @@ class TestPausing:
         self, requests: Requests, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         clock = [0.0]
-        requests._pause = Pause(lambda: clock[0])
+        requests._pause = CircuitBreaker(lambda: clock[0])
         requests._pause.failed(NoAnswer("away"), last=True)
         clock[0] += requests._pause.remaining()
         monkeypatch.setattr(time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
-        with patiently(60):
+        with with_extended_timeout(60):
             assert send(requests, Kms(AWAY)) == "answer"
         assert clock[0] <= 4
 
     def test_who_tries_after_it_and_vanishes_lets_another_try(self, settings: Settings) -> None:
         clock = [0.0]
-        pause = Pause(lambda: clock[0])
+        pause = CircuitBreaker(lambda: clock[0])
         pause.failed(NoAnswer("away"), last=True)
         clock[0] = 2.0
         assert pause.reason() is None

@@ -13,7 +13,7 @@ from audit_app.events.streams import environment_stream
 from audit_app.models import AuditEvent
 from audit_app.recording.recorder import AuditObject, Receipt, commit_record, record
 from environments_app.tests.cast import Cast
-from secrets_app.envelope.context import SECRET_VERSION_VALUE, Context, VersionBindings, version_parent
+from secrets_app.envelope.context import SECRET_VERSION_VALUE, Context, VersionAad, version_parent
 from secrets_app.errors import NotCommitted, SecretError
 from secrets_app.key_operations import version_rows
 from secrets_app.key_operations.version_rows import next_batch
@@ -38,7 +38,7 @@ def test_a_binding_is_that_of_the_version_s_context(
         environment=environment,
         parent=version_parent(secret=secret, number=number),
     )
-    bindings = VersionBindings(deployment=deployment, environment=environment)
+    bindings = VersionAad(deployment=deployment, environment=environment)
     assert bindings.of(row.bytes, secret.bytes, number) == context.binding
 
 

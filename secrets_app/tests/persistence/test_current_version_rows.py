@@ -25,7 +25,7 @@ Sql = Callable[..., None]
 
 
 def plain(cast: Cast, prefix: str = "") -> list[CurrentRow]:
-    return list(current_version_rows.current_rows(cast.development, prefix))
+    return list(current_version_rows.current_version_rows(cast.development, prefix))
 
 
 def by_models(cast: Cast) -> list[CurrentRow]:
@@ -142,7 +142,7 @@ def test_a_secret_without_its_current_version_is_told(cast: Cast, sql: Sql) -> N
     kept, lost = keep(cast, "kept"), keep(cast, "lost")
     sql("UPDATE secrets_app_secretversion SET number = 9 WHERE secret_id = %s", lost.pk)
     assert plain(cast) == by_models(cast)
-    assert [(row.name, row.version == current_version_rows.LOST) for row in plain(cast)] == [
+    assert [(row.name, row.version == current_version_rows.MISSING) for row in plain(cast)] == [
         ("kept", False),
         ("lost", True),
     ]

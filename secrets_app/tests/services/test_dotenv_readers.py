@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from environments_app.models import User
 from environments_app.tests.cast import Cast
 from secrets_app.services import dotenv_file
-from secrets_app.services.dotenv_file import HEADER, Reader, misread
+from secrets_app.services.dotenv_file import HEADER, DotenvReader, misread
 from secrets_app.tests.dotenv_readers import (
     AWKWARD,
     Read,
@@ -23,16 +23,16 @@ from secrets_app.tests.dotenv_readers import (
 )
 from secrets_app.tests.kept import keep
 
-READERS: dict[Reader, Callable[[Path, list[str]], Read]] = {
-    Reader.DOCKER: by_docker,
-    Reader.PYTHON: by_python,
-    Reader.DOTENV: by_dotenv,
-    Reader.NODE: by_node,
+READERS: dict[DotenvReader, Callable[[Path, list[str]], Read]] = {
+    DotenvReader.DOCKER: by_docker,
+    DotenvReader.PYTHON: by_python,
+    DotenvReader.DOTENV: by_dotenv,
+    DotenvReader.NODE: by_node,
 }
 # A prefix, since node --env-file leaves variables alone that the process has.
 VALUES = {f"V_{name.upper()}": value for name, value in AWKWARD.items()}
 # Of the 69 awkward values, how many a reader reads; shells read all.
-READ = {Reader.DOCKER: 6, Reader.PYTHON: 62, Reader.DOTENV: 56, Reader.NODE: 57}
+READ = {DotenvReader.DOCKER: 6, DotenvReader.PYTHON: 62, DotenvReader.DOTENV: 56, DotenvReader.NODE: 57}
 texts = st.lists(
     st.text(
         st.one_of(
@@ -56,7 +56,7 @@ def wrong(read: Read, values: dict[str, str]) -> set[str]:
     return {name for name, value in values.items() if read.get(name) != value}
 
 
-def named(values: dict[str, str], reader: Reader) -> set[str]:
+def named(values: dict[str, str], reader: DotenvReader) -> set[str]:
     """Return the variables that are named as misread: all, if one of them spoils the file."""
     found = misread(values).get(reader)
     if found is None:
@@ -71,8 +71,8 @@ def test_a_shell_reads_every_value(shell: str, tmp_path: Path) -> None:
     assert not (tmp_path / "pwned").exists()
 
 
-@pytest.mark.parametrize("reader", Reader)
-def test_what_a_reader_misreads_is_what_the_file_names(reader: Reader, tmp_path: Path) -> None:
+@pytest.mark.parametrize("reader", DotenvReader)
+def test_what_a_reader_misreads_is_what_the_file_names(reader: DotenvReader, tmp_path: Path) -> None:
     """Each value by itself, so that none spoils another."""
     misreads: set[str] = set()
     for name, value in VALUES.items():
@@ -84,15 +84,15 @@ def test_what_a_reader_misreads_is_what_the_file_names(reader: Reader, tmp_path:
     assert {name for name in says - misreads if not VALUES[name].endswith("\\")} == set()
 
 
-@pytest.mark.parametrize("reader", Reader)
-def test_a_file_that_no_value_spoils_gives_all_others(reader: Reader, tmp_path: Path) -> None:
+@pytest.mark.parametrize("reader", DotenvReader)
+def test_a_file_that_no_value_spoils_gives_all_others(reader: DotenvReader, tmp_path: Path) -> None:
     kept = {name: value for name, value in VALUES.items() if not _spoils(value, reader)}
     read = READERS[reader](stored(kept, tmp_path), list(kept))
     assert wrong(read, kept) <= named(kept, reader)
     assert len(kept) - len(named(kept, reader)) == READ[reader]
 
 
-def _spoils(value: str, reader: Reader) -> bool:
+def _spoils(value: str, reader: DotenvReader) -> bool:
     found = misread({"A": value}).get(reader)
     return bool(found and found.spoiling)
 

@@ -13,8 +13,8 @@ from django.utils import timezone
 from audit_app.models import AuditEvent
 from audit_app.tests.trail import take_away
 from environments_app.approvals import service as approvals
-from environments_app.approvals.gate import Clearance
-from environments_app.authorization.principals import principal_for, system_principal, token_principal
+from environments_app.approvals.gate import ApprovalGrant
+from environments_app.authorization.principals import load_principal, system_principal, token_principal
 from environments_app.environments import memberships
 from environments_app.environments import service as environments
 from environments_app.errors import ApprovalNeeded, ApprovalVoid, Forbidden, Invisible, Tampered
@@ -175,13 +175,13 @@ def test_an_approver_who_loses_the_role_at_the_last_moment_counts_no_more(
     cast: Cast, secret: Secret, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     approval = approved(cast, secret)
-    spend = Clearance.spend
+    spend = ApprovalGrant.spend
 
-    def late(self: Clearance, environment: Environment, **options: Any) -> Any:
+    def late(self: ApprovalGrant, environment: Environment, **options: Any) -> Any:
         take_away(Membership.objects.filter(environment=cast.production, user=cast.erin))
         return spend(self, environment, **options)
 
-    monkeypatch.setattr(Clearance, "spend", late)
+    monkeypatch.setattr(ApprovalGrant, "spend", late)
     with pytest.raises(ApprovalVoid):
         carried(cast, approval)
     assert fresh(secret).current_number == 1
@@ -210,12 +210,12 @@ def test_time_ends_a_request(cast: Cast, secret: Secret, decided: bool, monkeypa
     assert Approval.objects.get(pk=approval.pk).state == ApprovalState.EXPIRED
 
 
-@pytest.mark.parametrize("end", ["refuse", "withdraw"])
+@pytest.mark.parametrize("end", ["reject", "withdraw"])
 def test_what_is_refused_or_withdrawn_is_over_and_its_value_destroyed(
     cast: Cast, secret: Secret, end: str
 ) -> None:
     asked = ask(cast, secret)
-    who = cast.erin if end == "refuse" else cast.bob
+    who = cast.erin if end == "reject" else cast.bob
     getattr(approvals, end)(actor=cast.principal(who), approval=asked)
     assert not PendingValue.objects.exists()
     with pytest.raises(ApprovalVoid):
@@ -289,7 +289,7 @@ def test_a_change_that_fails_leaves_the_approval_as_it_was(
         raise RuntimeError("the disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr("secrets_app.persistence.secret_store.announce", broken)
+        patched.setattr("secrets_app.persistence.secret_store.notify_listeners", broken)
         with pytest.raises(RuntimeError):
             carried(cast, approval)
     approval.refresh_from_db()
@@ -408,7 +408,7 @@ def test_the_api_answers_202_and_leads_to_the_request(
 
 def test_a_principal_asked_again_carries_no_approval(cast: Cast, secret: Secret) -> None:
     approval = approved(cast, secret)
-    again = principal_for(replace(cast.principal(cast.bob), approval=approval.uuid))
+    again = load_principal(replace(cast.principal(cast.bob), approval=approval.uuid))
     assert again.approval is None
 
 

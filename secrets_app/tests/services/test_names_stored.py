@@ -9,7 +9,7 @@ from django.test import Client
 from environments_app.tests.cast import Cast
 from secrets_app.errors import InvalidName, NameTaken
 from secrets_app.models import Secret
-from secrets_app.queries.lookup import living
+from secrets_app.queries.lookup import find_active
 from secrets_app.services import read
 from secrets_app.tests.kept import keep
 
@@ -84,7 +84,7 @@ def test_lists_and_exports_are_in_the_order_of_bytes(cast: Cast, signed_in: Call
 )
 def test_no_other_spelling_finds_a_name(cast: Cast, other: str) -> None:
     keep(cast, "key")
-    assert living(cast.development, other) is None
+    assert find_active(cast.development, other) is None
     assert not Secret.objects.filter(name=other).exists()
     assert not Secret.objects.filter(name__in=[other]).exists()
 

@@ -160,7 +160,7 @@ def test_a_rollback_takes_the_end_of_the_value_that_is_current_again(cast: Cast,
 
 def test_a_rotation_takes_the_end_of_what_is_served(cast: Cast, events: Events) -> None:
     actor, secret = cast.principal(cast.alice), kept(cast)
-    drafted = version_stages.draft(actor=actor, secret=stored(secret), value=RENEWED, comment="")
+    drafted = version_stages.prepare(actor=actor, secret=stored(secret), value=RENEWED, comment="")
     version_stages.stage(actor=actor, secret=(held := stored(secret)), version=drafted, details={})
     assert expiry(secret) == END
     facts = {value: inspect(SecretType.CERTIFICATE, value) for value in (OLD, RENEWED)}

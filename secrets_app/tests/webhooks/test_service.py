@@ -17,7 +17,7 @@ from pytest_django import Settings
 from audit_app.models import AuditEvent
 from environments_app.errors import Conflict, Forbidden, InvalidField
 from environments_app.models import Delivery
-from environments_app.notifications.service import deliver_due, notify
+from environments_app.notifications.service import deliver_due, raise_alert
 from environments_app.tests.cast import Cast
 from secrets_app.models import Webhook
 from secrets_app.webhooks.service import add_webhook, remove_webhook, try_webhook
@@ -58,7 +58,9 @@ def made(cast: Cast, url: str, **options: str) -> tuple[Webhook, str]:
 
 
 def alarm(cast: Cast, subject: str = "1 secret <drifted>") -> None:
-    notify(kind="sync.drifted", about=uuid4(), environment=cast.development, subject=subject, lines=["a/b"])
+    raise_alert(
+        kind="sync.drifted", about=uuid4(), environment=cast.development, subject=subject, lines=["a/b"]
+    )
     deliver_due()
 
 

@@ -19,7 +19,7 @@ from secrets_app.models import DataKey, SecretVersion, WrappingKey
 
 
 @dataclass(frozen=True)
-class Pending:
+class PendingKeyWork:
     """Something left to do: what it is, and the command that does it."""
 
     what: str
@@ -44,34 +44,36 @@ class KeyPanel:
         }
 
 
-def _pending(environment: Environment, key: WrappingKey | None) -> Iterator[Pending]:
+def _pending(environment: Environment, key: WrappingKey | None) -> Iterator[PendingKeyWork]:
     chosen = f"--environment {environment.name}"
     if key is not None and key.reference != reference_of(environment):
-        yield Pending("The key was changed since the last check", f"keeper kms key-info {chosen}")
+        yield PendingKeyWork("The key was changed since the last check", f"keeper kms key-info {chosen}")
     counted = _data_keys(environment, key)
     if counted["old"]:
-        yield Pending(_many(counted["old"], "data key", "under an old key"), f"keeper kms rotate {chosen}")
+        yield PendingKeyWork(
+            _many(counted["old"], "data key", "under an old key"), f"keeper kms rotate {chosen}"
+        )
     if counted["elsewhere"]:
         command = (
             "migrate to-kms --no-dry-run" if settings.KEY_MANAGEMENT_BACKEND == KMS else "rollback-kms BACKUP"
         )
-        yield Pending(
+        yield PendingKeyWork(
             _many(counted["elsewhere"], "data key", "not yet where new ones are wrapped"), f"keeper {command}"
         )
     if counted["both"]:
-        yield Pending(
+        yield PendingKeyWork(
             _many(counted["both"], "data key", "with both wraps, until the migration ends"),
             "keeper migrate to-kms --finalize",
         )
     # By way of their data keys, so that the many values under the active one are not gone through.
     older = SecretVersion.objects.filter(data_key__scope=environment.uuid, data_key__active=None).count()
     if older:
-        yield Pending(
+        yield PendingKeyWork(
             _many(older, "value", "under older data keys"), f"keeper kms rotate --reencrypt {chosen}"
         )
     legacy = legacy_rows().filter(secret__environment=environment).count()
     if legacy:
-        yield Pending(
+        yield PendingKeyWork(
             _many(legacy, "value", "of the older scheme"), f"keeper migrate to-kms --no-dry-run {chosen}"
         )
 

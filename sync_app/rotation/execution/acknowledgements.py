@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_state import row_state
+from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal
 from secrets_app.models import Secret
@@ -54,7 +54,7 @@ def withdraw(*, actor: Principal, secret: Secret, instance: str = "") -> bool:
             action=Action.ROTATION_ACKNOWLEDGE,
             stream=environment_stream(secret.environment.uuid),
             object=secret.audit_object,
-            details={"instance": instance, "withdrawn": True, **row_state(said, gone=True)},
+            details={"instance": instance, "withdrawn": True, **row_digest_entry(said, gone=True)},
         )
         said.delete()
     return True
@@ -77,6 +77,6 @@ def _noted(actor: Principal, secret: Secret, number: int, who: dict[str, object]
             action=Action.ROTATION_ACKNOWLEDGE,
             stream=environment_stream(secret.environment.uuid),
             object=secret.audit_object,
-            details={"number": number, "instance": said.instance, **row_state(said)},
+            details={"number": number, "instance": said.instance, **row_digest_entry(said)},
         )
     return said

@@ -15,7 +15,7 @@ from environments_app.models import Environment, ServiceToken, User
 from secrets_app.errors import SecretError
 from secrets_app.exposure.known_values import Known, in_batches, known_to
 from secrets_app.services import lifecycle
-from secrets_app.values.batch_results import NOT_ALLOWED, reason_of
+from secrets_app.values.batch_results import NOT_ALLOWED, error_message
 from sync_app.errors import SyncError
 from sync_app.models import Acknowledgement, Rotation, RotationPolicy
 from sync_app.rotation.execution.requests import request_rotation
@@ -173,7 +173,7 @@ def _asked(actor: Principal, exposed: Exposed, reason: str, *, emergency: bool) 
     secret = exposed.known.secret
     try:
         if exposed.policy is None:
-            lifecycle.mark_due(actor=actor, secret=secret)
+            lifecycle.mark_rotation_due(actor=actor, secret=secret)
             return Result(exposed=exposed, marked=True)
         rotation = request_rotation(actor=actor, policy=exposed.policy, emergency=emergency, reason=reason)
     except ApprovalNeeded as error:
@@ -181,7 +181,7 @@ def _asked(actor: Principal, exposed: Exposed, reason: str, *, emergency: bool) 
     except SyncError as error:
         return Result(exposed=exposed, reason=str(error))
     except (AccessError, SecretError) as error:
-        return Result(exposed=exposed, reason=reason_of(error))
+        return Result(exposed=exposed, reason=error_message(error))
     return Result(exposed=exposed, rotation=rotation)
 
 

@@ -10,7 +10,7 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.row_authentication import authentic
 from environments_app.authorization.policy import allows
-from environments_app.authorization.principals import principal_for
+from environments_app.authorization.principals import load_principal
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.persistence.references import secrets_that_follow
 from secrets_app.services.read import current_version_of
@@ -97,6 +97,6 @@ def _delivered(secrets: Collection[UUID]) -> QuerySet[SyncEntry]:
 
 
 def _may_read(consumer: UUID, kind: str, secret: Secret) -> bool:
-    principal = principal_for(Actor(kind=ActorKind(kind), uuid=consumer, name=""))
+    principal = load_principal(Actor(kind=ActorKind(kind), uuid=consumer, name=""))
     place = secret.environment_id
     return allows(principal, Action.SECRET_REVEAL, environment_id=place, name=secret.name)

@@ -15,8 +15,8 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.recording.recorder import record
-from environments_app.approvals.gate import Clearance
-from environments_app.authorization.locked_row import changing
+from environments_app.approvals.gate import ApprovalGrant
+from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal
 from secrets_app.secret_types.registry import SecretType, inspect
 from secrets_app.services import version_stages
@@ -64,7 +64,9 @@ def abandon(*, actor: Principal, rotation: Rotation) -> Rotation:
         if stored.step == Step.ABANDONED:
             stored.slot, stored.finished_at = None, database_now()
             if secret.pending_number is not None and secret.pending_number == stored.to_number:
-                version_stages.drop_pending(actor=actor, secret=secret, details=_details(stored, Act.ABANDON))
+                version_stages.clear_pending(
+                    actor=actor, secret=secret, details=_details(stored, Act.ABANDON)
+                )
     return stored
 
 
@@ -144,11 +146,11 @@ DECISIONS: Final[Mapping[Act, Callable[..., Rotation]]] = {
 
 @contextmanager
 def _deciding(
-    actor: Principal, rotation: Rotation, act: Act, action: Action, clearance: Clearance | None = None
+    actor: Principal, rotation: Rotation, act: Act, action: Action, clearance: ApprovalGrant | None = None
 ) -> Iterator[Rotation]:
     """Yield the rotation as it is stored, locked; store what the block changes, with its event."""
     require_on(actor=actor, action=action, policy=rotation.policy)
-    with changing(rotation) as stored:
+    with lock_authentic(rotation) as stored:
         _require_offered(stored, act)
         approved = clearance.spend(stored.policy.environment, actor=actor) if clearance else {}
         before = stored.step

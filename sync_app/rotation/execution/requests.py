@@ -10,7 +10,7 @@ from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import authentic
 from audit_app.interfaces.nudges import nudge
 from audit_app.recording.recorder import record
-from environments_app.authorization.locked_row import changing
+from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal
 from environments_app.errors import Tampered
 from secrets_app.errors import RotationRefused
@@ -47,7 +47,7 @@ def request_rotation(
     require_living(policy)
     require_authentic(policy)
     clearance = cleared_to_rotate(actor, policy, emergency=emergency, reason=reason[:200])
-    with changing(policy) as stored:
+    with lock_authentic(policy) as stored:
         require_living(stored)
         approved = clearance.spend(stored.environment, actor=actor)
         if stored.suspended_at is not None:
@@ -119,7 +119,7 @@ def hasten(*, actor: Actor, policy: RotationPolicy) -> None:
     found = Rotation.objects.filter(policy=policy, slot=Slot.WORKING, cut=False).first()
     if found is None or found.step not in _HASTENED:
         return
-    with changing(found) as working:
+    with lock_authentic(found) as working:
         if working.cut or working.step not in _HASTENED:
             return
         working.cut = True

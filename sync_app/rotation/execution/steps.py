@@ -19,7 +19,7 @@ from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.recording.recorder import record
 from secrets_app.models import SecretVersion
-from secrets_app.queries.lookup import require_living as require_living_secret
+from secrets_app.queries.lookup import require_not_deleted as require_living_secret
 from secrets_app.secret_types.registry import SecretType, inspect
 from secrets_app.services import version_stages
 from secrets_app.services.read import version_of
@@ -86,7 +86,7 @@ def _prepare(session: RotationSession) -> Pause | None:
     pending = session.rotator.prepare(session.value(current.number))
     version = None
     if pending.value is not None:
-        version = version_stages.draft(actor=actor, secret=secret, value=pending.value, comment="rotated")
+        version = version_stages.prepare(actor=actor, secret=secret, value=pending.value, comment="rotated")
     with _advancing(
         session,
         Step.SET,
@@ -128,7 +128,7 @@ def _set(session: RotationSession) -> Pause | None:
     if pending.value is not None:
         _advance(session, Step.TEST)
         return None
-    version = version_stages.draft(actor=actor, secret=secret, value=value, comment="rotated")
+    version = version_stages.prepare(actor=actor, secret=secret, value=value, comment="rotated")
     try:
         with _advancing(session, Step.TEST, to_number=version.number) as details:
             version_stages.stage(actor=actor, secret=secret, version=version, details=details)
@@ -220,7 +220,7 @@ def _withdraw(session: RotationSession) -> Pause | None:
     rotator.withdraw(_pending(session), current=current, fence=session.hold.fence())
     with _advancing(session, Step.ABANDONED) as details:
         if secret.pending_number is not None and secret.pending_number == rotation.to_number:
-            version_stages.drop_pending(actor=session.actor, secret=secret, details=details)
+            version_stages.clear_pending(actor=session.actor, secret=secret, details=details)
     return None
 
 

@@ -8,11 +8,11 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action
 from audit_app.integrity.row_state import state_digest
 from environments_app.approvals.gate import (
-    Clearance,
+    ApprovalGrant,
     Line,
     Proposal,
     needs_second_person,
-    require_second_person,
+    require_approval,
 )
 from environments_app.authorization.policy import Principal
 from environments_app.errors import Conflict
@@ -33,7 +33,7 @@ def refuse_running(actor: Principal, policy: RotationPolicy) -> None:
         )
 
 
-def cleared_to_resume(actor: Principal, policy: RotationPolicy) -> Clearance:
+def cleared_to_resume(actor: Principal, policy: RotationPolicy) -> ApprovalGrant:
     """Return the clearance to let a policy rotate. Raises ApprovalNeeded."""
     every = policy.cron or (f"every {policy.interval_seconds} s" if policy.interval_seconds else "by hand")
     lines = [
@@ -45,7 +45,9 @@ def cleared_to_resume(actor: Principal, policy: RotationPolicy) -> Clearance:
     return _cleared(actor, Action.ROTATION_SUSPEND, policy, lines, {"policy": policy.pk})
 
 
-def cleared_to_rotate(actor: Principal, policy: RotationPolicy, *, emergency: bool, reason: str) -> Clearance:
+def cleared_to_rotate(
+    actor: Principal, policy: RotationPolicy, *, emergency: bool, reason: str
+) -> ApprovalGrant:
     """Return the clearance to rotate by hand. Raises ApprovalNeeded."""
     lines = [Line("Value", f"v{policy.secret.current_number}", "a new one")]
     if emergency:
@@ -57,7 +59,7 @@ def cleared_to_rotate(actor: Principal, policy: RotationPolicy, *, emergency: bo
     return _cleared(actor, action, policy, lines, arguments)
 
 
-def cleared_to_decide(actor: Principal, rotation: Rotation, act: str, action: Action) -> Clearance:
+def cleared_to_decide(actor: Principal, rotation: Rotation, act: str, action: Action) -> ApprovalGrant:
     """Return the clearance to roll a rotation back or to cut its grace. Raises ApprovalNeeded."""
     policy = rotation.policy
     lines = [Line("Rotation", str(rotation.step), act.replace("_", " "))]
@@ -70,7 +72,7 @@ def _cleared(
     policy: RotationPolicy,
     summary: list[Line],
     arguments: dict[str, Json],
-) -> Clearance:
+) -> ApprovalGrant:
     proposal = Proposal(
         action=action,
         environment=policy.environment,
@@ -80,4 +82,4 @@ def _cleared(
         arguments=arguments,
         summary=summary,
     )
-    return require_second_person(actor=actor, proposal=proposal)
+    return require_approval(actor=actor, proposal=proposal)

@@ -3,7 +3,7 @@
 from audit_app.events.actors import ActorKind
 from audit_app.integrity.row_authentication import authentic
 from environments_app.authorization.policy import Grant, Principal
-from environments_app.authorization.principals import principal_for, system_principal
+from environments_app.authorization.principals import load_principal, system_principal
 from environments_app.errors import Tampered
 from environments_app.models import Role
 from sync_app.models import Rotation, RotationPolicy
@@ -36,5 +36,5 @@ def principal_of(rotation: Rotation) -> Principal:
         )
     require_authentic(rotation.policy)
     if rotation.actor.kind is not ActorKind.SYSTEM:
-        return principal_for(rotation.actor)
+        return load_principal(rotation.actor)
     return policy_principal(rotation.policy)

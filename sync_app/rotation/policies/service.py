@@ -12,15 +12,15 @@ from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import authentic
-from audit_app.integrity.row_state import row_state
+from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import commit_record, record
-from environments_app.authorization.locked_row import changing
+from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import InvalidField
 from secrets_app.errors import InvalidInput
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import require_authentic as require_authentic_secret
-from secrets_app.queries.lookup import require_living as require_living_secret
+from secrets_app.queries.lookup import require_not_deleted as require_living_secret
 from secrets_app.secret_types.registry import SecretType, inspect
 from secrets_app.services.read import current_version_of, open_version, require_readable
 from sync_app.errors import (
@@ -193,7 +193,7 @@ def remove(*, actor: Principal, policy: RotationPolicy) -> None:
 @contextmanager
 def _changing(policy: RotationPolicy) -> Iterator[RotationPolicy]:
     """Yield a living policy as it is stored, locked."""
-    with changing(policy) as stored:
+    with lock_authentic(policy) as stored:
         require_living(stored)
         yield stored
 
@@ -280,7 +280,7 @@ def _record(actor: Principal, action: Action, policy: RotationPolicy, details: M
         action=action,
         stream=environment_stream(policy.environment.uuid),
         object=policy.audit_object,
-        details={**details, **row_state(policy)},
+        details={**details, **row_digest_entry(policy)},
     )
 
 

@@ -56,7 +56,7 @@ def _end(actor: Principal, policy: RotationPolicy, rotation: Rotation) -> None:
     rotation.finished_at = database_now()
     rotation.save()
     if secret.pending_number is not None and secret.is_authentic():
-        version_stages.drop_pending(actor=actor, secret=secret, details=details)
+        version_stages.clear_pending(actor=actor, secret=secret, details=details)
     record(
         actor=actor,
         action=Action.ROTATION_RESOLVE,

@@ -182,14 +182,14 @@ def plain_token(act: Act) -> Act:
 def pending(stage: Stage) -> None:
     in_step(stage, "first")
     secret = stage.secret("one")
-    version = version_stages.draft(actor=stage.alice, secret=secret, value="next", comment="")
+    version = version_stages.prepare(actor=stage.alice, secret=secret, value="next", comment="")
     version_stages.stage(actor=stage.alice, secret=secret, version=version, details={})
 
 
 def pending_no_more(stage: Stage) -> None:
     pending(stage)
     stage.sync(rest=True)
-    version_stages.drop_pending(actor=stage.alice, secret=stage.secret("one"), details={})
+    version_stages.clear_pending(actor=stage.alice, secret=stage.secret("one"), details={})
 
 
 def edited(stage: Stage) -> None:

@@ -13,7 +13,7 @@ from django.db import transaction
 from audit_app.events.actions import Action
 from audit_app.tests.trail import take_away
 from environments_app.approvals import service as approvals
-from environments_app.approvals.gate import standing
+from environments_app.approvals.gate import system_clearance
 from environments_app.errors import ApprovalNeeded
 from environments_app.models import Approval, Membership, Role
 from environments_app.tests.cast import Cast
@@ -43,7 +43,7 @@ def pull(cast: Cast, secret: Secret, value: str) -> None:
     version = secret.versions.get(number=secret.current_number).uuid.hex
     item = PlanItem(name=secret.name, keeper_version=version)
     alice = cast.principal(cast.alice)
-    clearance = standing(alice, cast.development)
+    clearance = system_clearance(alice, cast.development)
     applying_pull.take(actor=alice, target=target, item=item, value=value, clearance=clearance)
 
 
@@ -152,11 +152,11 @@ WRITERS = {
     "secrets_app.services.bulk_create._insert": "new",
     "secrets_app.key_operations.fernet_import._import": "new",
     "secrets_app.services.lifecycle.delete": "delete",
-    "secrets_app.services.lifecycle.mark_due": "described",
+    "secrets_app.services.lifecycle.mark_rotation_due": "described",
     "secrets_app.services.lifecycle.rename": "described",
     "secrets_app.services.lifecycle.restore": "described",
     "secrets_app.services.version_stages._changed": "rotation",
-    "secrets_app.services.version_stages.drop_pending": "rotation",
+    "secrets_app.services.version_stages.clear_pending": "rotation",
     "secrets_app.services.version_stages.drop_previous": "rotation",
     "secrets_app.services.version_stages.stage": "rotation",
     "secrets_app.services.write._update_once": "update",
@@ -226,10 +226,10 @@ def test_every_place_that_stores_a_version_is_known_and_guarded() -> None:
 def test_a_version_that_no_guard_admitted_does_not_become_current(cast: Cast, generated: World) -> None:
     secret = made_secret(cast, generated)
     alice = cast.principal(cast.alice)
-    version = version_stages.draft(actor=alice, secret=secret, value="past the guards", comment="")
-    clearance = standing(alice, cast.development)
+    version = version_stages.prepare(actor=alice, secret=secret, value="past the guards", comment="")
+    clearance = system_clearance(alice, cast.development)
     with pytest.raises(TypeError):
-        secret_store.change(
+        secret_store.update_stored(
             actor=alice,
             secret=secret,
             action=Action.SECRET_UPDATE,

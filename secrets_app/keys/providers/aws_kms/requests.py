@@ -44,7 +44,7 @@ _patience: ContextVar[float | None] = ContextVar("kms_patience", default=None)
 
 
 @contextmanager
-def patiently(seconds: float) -> Iterator[None]:
+def with_extended_timeout(seconds: float) -> Iterator[None]:
     """Give each request so long, repeating it as often as it takes: for commands and workers."""
     token = _patience.set(seconds)
     try:
@@ -53,7 +53,7 @@ def patiently(seconds: float) -> Iterator[None]:
         _patience.reset(token)
 
 
-class Pause:
+class CircuitBreaker:
     """Whether KMS is left alone for now, and why; `clock` is monotonic, in seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -108,7 +108,7 @@ class Requests:
 
     def __init__(self, count: Callable[[str], None]) -> None:
         self._count = count
-        self._pause = Pause()
+        self._pause = CircuitBreaker()
         self._threads = ThreadPoolExecutor(CONCURRENT, thread_name_prefix="kms")
 
     def send(self, operation: str, key: str, request: Callable[[], Answer]) -> Answer:
