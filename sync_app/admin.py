@@ -14,6 +14,7 @@ from secrets_app.errors import SecretError
 from sync_app.errors import SyncError
 from sync_app.models import (
     Acknowledgement,
+    KeptCopy,
     Plan,
     PlanItem,
     ReferenceConsent,
@@ -248,3 +249,11 @@ class AcknowledgementAdmin(ServiceAdmin):
 
     list_display = ("consumer_name", "instance", "secret_id", "number", "acknowledged_at")
     search_fields = ("consumer_name", "instance")
+
+
+@admin.register(KeptCopy)
+class KeptCopyAdmin(ServiceAdmin):
+    """What a write under way is about to destroy in a target, sealed; it goes once the write is settled."""
+
+    list_display = ("name", "target", "version", "created_at")
+    list_select_related = ("target",)

@@ -22,7 +22,7 @@ def untried(_actor: object, policy: Any, rotator: Any, _action: object) -> None:
 def prepare(*, answers: dict[str, Any] | None, hostile: str, number: int, rotations: int = 0) -> None:
     """Make all of it, due at once."""
     from environments_app.models import Environment
-    from environments_app.notifications.service import notify
+    from environments_app.notifications.service import raise_alert
     from secrets_app.secret_types.registry import SecretType
     from secrets_app.services import write
     from sync_app.jobs.leases import database_now
@@ -75,7 +75,7 @@ def prepare(*, answers: dict[str, Any] | None, hostile: str, number: int, rotati
             credentials={"access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key": "k"},
             interval_seconds=86_400,
         )
-    notify(kind="test", about=uuid4(), environment=None, subject="a message to a slow mail server")
+    raise_alert(kind="test", about=uuid4(), environment=None, subject="a message to a slow mail server")
     Target.objects.update(due_at=database_now())
     RotationPolicy.objects.update(due_at=database_now())
 

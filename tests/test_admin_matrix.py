@@ -65,6 +65,7 @@ ACTS: Final[dict[str, set[str]]] = {
     "secrets_app.Webhook": set(),
     "secrets_app.WrappingKey": set(),
     "sync_app.Acknowledgement": set(),
+    "sync_app.KeptCopy": set(),
     "sync_app.Plan": set(),
     "sync_app.PlanItem": set(),
     "sync_app.ReferenceConsent": set(),

@@ -64,10 +64,10 @@ class Group:
         self._declare(name, "list", ",".join(default), help=help, unset=unset)
         return [str(each) for each in ENV.list(name, default=list(default))]
 
-    def mapping(self, name: str, *, help: str, example: str) -> dict[str, Any]:
-        """Declare and read a JSON object. Raises ValueError for anything else."""
+    def mapping(self, name: str, *, help: str, example: str) -> Any:
+        """Declare a JSON object, and read JSON of any kind, which a check judges. Raises ValueError."""
         self._declare(name, "JSON object", "", help=help, unset="none", example=example)
-        return dict(ENV.json(name, default={}))
+        return ENV.json(name, default={})
 
     def _declare(
         self, name: str, kind: str, default: str, *, help: str, unset: str = "", example: str = ""

@@ -14,6 +14,7 @@ TARGET_CREDENTIALS: Final = "target.credentials"
 ROTATOR_CREDENTIALS: Final = "rotator.credentials"
 WEBHOOK_ADDRESS: Final = "webhook.address"
 PENDING_VALUE: Final = "pending-value.value"
+KEPT_COPY: Final = "kept-copy.value"
 
 # The environment of rows that belong to the whole deployment.
 NO_ENVIRONMENT: Final = UUID(int=0)

@@ -1,7 +1,7 @@
 """Works on up to a hundred items of a plan: check, commit the intent, open, act, note the outcome."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import Final
@@ -17,7 +17,7 @@ from audit_app.events.streams import environment_stream
 from audit_app.recording.recorder import commit_record
 from environments_app.errors import AccessError
 from secrets_app.models import Secret
-from sync_app.applying import item_actions
+from sync_app.applying import item_actions, put_back
 from sync_app.applying.item_actions import Done, Job
 from sync_app.applying.open_values import open_versions
 from sync_app.applying.outcomes import Outcomes
@@ -32,7 +32,7 @@ from sync_app.applying.preconditions import (
     delivers,
     fetches,
 )
-from sync_app.backends.base import Backend, Seen, Shown
+from sync_app.backends.base import Backend, Mark, Seen, Shown
 from sync_app.domain.reconciliation import Presence, Reason
 from sync_app.errors import BackendError, CreateOvertaken
 from sync_app.jobs.bulk_rows import update_rows
@@ -70,6 +70,8 @@ class Batch:
         self._works = [
             Work(item=item, held=held.get(item.name), entry=known.get(item.name)) for item in items
         ]
+        self._repeated = {item.pk for item in items if item.state == ItemState.INTENDED}
+        self._kept: set[str] = set()
         self._rights = Rights(self._target)
         self._now = database_now()
         self._outcomes = Outcomes(tools, self._now)
@@ -79,15 +81,21 @@ class Batch:
         self._answers: list[tuple[Task, Done | BackendError]] = []
 
     def prepare(self) -> None:
-        """Check the items, commit the intents, and open the values; the target is only looked at."""
-        ready = [work for work in self._works if self._is_ready(work)]
-        repeated = {work.item.pk for work in ready if work.item.state == ItemState.INTENDED}
+        """Check the items, commit the intents, and open the values.
+
+        The target is only looked at, and what an earlier attempt came over is put back.
+        """
+        copies = self._copies()
+        ready = [work for work in self._works if self._is_ready(work, copies)]
         self._intend(ready)
-        self._open(ready)
+        self._open(ready, copies)
         self._announce_pulls(ready)
         going = [work for work in ready if work.item.state == ItemState.INTENDED]
-        shown = self._shown([work for work in going if _may_be_known(work, repeated)])
-        self._tasks = [(work, self._job(work, repeated, shown.get(work.item.name))) for work in going]
+        shown = self._shown([work for work in going if self._may_be_known(work)])
+        self._keep(going, shown)
+        self._tasks = [
+            (work, self._job(work, shown.get(work.item.name), _copy(work, copies))) for work in going
+        ]
 
     def start(self) -> None:
         """Have the crew act."""
@@ -125,10 +133,53 @@ class Batch:
 
     # --- Before -------------------------------------------------------------------------------
 
-    def _is_ready(self, work: Work) -> bool:
+    def _copies(self) -> Mapping[str, tuple[str, str]]:
+        """Return what earlier attempts kept of what they were going to write over."""
+        names = [work.item.name for work in self._works if work.item.pk in self._repeated]
+        found = put_back.kept(self._tools.actor, self._target, names) if names else {}
+        self._kept |= found.keys()
+        return found
+
+    def _keep(self, going: list[Work], shown: Mapping[str, Shown]) -> None:
+        """Keep what the target would lose where a write came over what is not ours."""
+        versions = {}
+        for work in going:
+            item = work.item
+            seen = shown[item.name].seen if item.name in shown else _seen(item)
+            is_first = item.act == Act.UPDATE and item.pk not in self._repeated
+            if is_first and item.target_version and self._tools.backend.destroys(seen):
+                versions[item.name] = item.target_version
+        if versions:
+            self._kept |= versions.keys()
+            put_back.keep(self._tools, versions)
+
+    def _leave(self, work: Work, ending: Callable[[], None], copies: Mapping[str, tuple[str, str]]) -> None:
+        """End an item that is not carried out, once what an earlier attempt of it came over is put back."""
+        try:
+            if work.item.pk in self._repeated and work.item.act in {Act.UPDATE, Act.ADOPT}:
+                self._tools.pulse()
+                put_back.settle(
+                    self._tools.backend,
+                    seen=_seen(work.item),
+                    makes=self._tools.backend.next_version(work.item.target_version, token=work.item.token),
+                    marks=self._marks(work),
+                    versions=[
+                        work.entry.intended_keeper if work.entry else "",
+                        work.held.version if work.held else "",
+                    ],
+                    kept=_copy(work, copies),
+                )
+        except STOPPING:
+            raise
+        except BackendError as error:
+            self._outcomes.answer(work, error)
+        else:
+            ending()
+
+    def _is_ready(self, work: Work, copies: Mapping[str, tuple[str, str]]) -> bool:
         """Return whether an item may be carried out; one that may not is settled here."""
         apart = timedelta(seconds=self._tools.backend.seconds_between_versions)
-        if work.item.state == ItemState.INTENDED:
+        if work.item.pk in self._repeated:
             # Its version may be there already: to wait would leave that unknown.
             apart = timedelta()
         try:
@@ -136,18 +187,21 @@ class Batch:
             self._refuse_references(work)
         except TooSoon as error:
             self._due = min(self._due or error.due, error.due)
-            self._outcomes.skip(work, str(error))
+            ending = partial(self._outcomes.skip, work, str(error))
         except Moved as error:
-            self._outcomes.skip(work, str(error))
+            ending = partial(self._outcomes.skip, work, str(error))
         except Unresolvable as error:
-            self._outcomes.refuse(work, str(error))
+            ending = partial(self._outcomes.refuse, work, str(error))
         except Unreadable as error:
             work.item.reason = Reason.KEEPER_UNREADABLE
-            self._outcomes.fail(work, str(error), permanent=True)
+            ending = partial(self._outcomes.fail, work, str(error), permanent=True)
         except AccessError:
-            self._outcomes.fail(work, "whoever started this may not do it here", permanent=True)
+            ending = partial(
+                self._outcomes.fail, work, "whoever started this may not do it here", permanent=True
+            )
         else:
             return True
+        self._leave(work, ending, copies)
         return False
 
     def _refuse_references(self, work: Work) -> None:
@@ -200,7 +254,7 @@ class Batch:
             target_version=item.target_version,
         )
 
-    def _open(self, ready: list[Work]) -> None:
+    def _open(self, ready: list[Work], copies: Mapping[str, tuple[str, str]]) -> None:
         wanted = {
             work.held.version_uuid: (work, work.held.resolution)
             for work in ready
@@ -222,15 +276,14 @@ class Batch:
         for uuid, (work, resolution) in wanted.items():
             if uuid not in opened.values:
                 work.item.reason = Reason.KEEPER_UNREADABLE
-                self._outcomes.fail(
-                    work, opened.problems.get(uuid, "its version is gone from Keeper"), permanent=True
-                )
+                problem = opened.problems.get(uuid, "its version is gone from Keeper")
+                self._leave(work, partial(self._outcomes.fail, work, problem, permanent=True), copies)
                 continue
             try:
                 own = opened.values[uuid]
                 work.value = resolved(resolution, own, opened.values) if resolution else own
             except Unresolvable as error:
-                self._outcomes.refuse(work, str(error))
+                self._leave(work, partial(self._outcomes.refuse, work, str(error)), copies)
 
     def _announce_pulls(self, ready: list[Work]) -> None:
         names: list[Json] = [work.item.name for work in ready if fetches(work, self._plan)]
@@ -253,23 +306,20 @@ class Batch:
             found if len(others) < _WORTH_A_LIST else found | item_actions.shown(self._tools.backend, others)
         )
 
-    def _job(self, work: Work, repeated: set[int], shown: Shown | None) -> Job:
-        item, held = work.item, work.held
-        secrets = {work.entry.secret_uuid if work.entry else None, held.secret_uuid if held else None}
-        marks = {mark_for(self._target, uuid) for uuid in secrets if uuid is not None}
-        own = next((uuid for uuid in (held.secret_uuid if held else None, *secrets) if uuid), NIL)
+    def _marks(self, work: Work) -> frozenset[Mark]:
+        """Return the marks that prove a secret ours."""
+        return frozenset(mark_for(self._target, uuid) for uuid in _secrets(work))
+
+    def _job(self, work: Work, shown: Shown | None, kept: str | None) -> Job:
+        item = work.item
         return Job(
             act=Act(item.act),
-            seen=Seen(
-                name=item.name,
-                presence=Presence(item.target_presence),
-                remote_id=item.remote_id,
-                version=item.target_version,
-            ),
-            mark=mark_for(self._target, own),
-            marks=frozenset(marks),
+            seen=_seen(item),
+            mark=mark_for(self._target, next(iter(_secrets(work)), NIL)),
+            marks=self._marks(work),
             token=item.token,
-            repeated=item.pk in repeated,
+            repeated=item.pk in self._repeated,
+            kept=kept,
             shown=shown,
             value=work.value,
             adoption=adoption_of(self._plan),
@@ -283,6 +333,17 @@ class Batch:
             return frozenset()
         others = Target.objects.filter(live=True).exclude(pk=self._target.pk)
         return frozenset(others.values_list("uuid", flat=True))
+
+    def _may_be_known(self, work: Work) -> bool:
+        """Return whether an item writes over the very version that was synced last, for the first time."""
+        item, entry = work.item, work.entry
+        return (
+            item.act == Act.UPDATE
+            and item.pk not in self._repeated
+            and entry is not None
+            and bool(item.target_version)
+            and (entry.remote_id, entry.base_target) == (item.remote_id, item.target_version)
+        )
 
     # --- The act and after it -----------------------------------------------------------------
 
@@ -325,6 +386,11 @@ class Batch:
             self._tools.hold(**progress, **({"attempts": 0} if ended else {}))
             update_rows(items, _ITEM_COLUMNS)
             self._store([work.entry for work in self._works if work.entry is not None])
+            if self._kept:
+                settled = [
+                    work.item.name for work in self._works if not (work.entry and work.entry.intent.target)
+                ]
+                put_back.forget(self._target, self._kept.intersection(settled))
             if self._due is not None:
                 Target.objects.filter(pk=self._target.pk, automatic=True).filter(
                     Q(due_at__isnull=True) | Q(due_at__gt=self._due)
@@ -335,16 +401,27 @@ class Batch:
         sync_entries.save([entry for entry in changed if not entry._state.adding])
 
 
-def _may_be_known(work: Work, repeated: set[int]) -> bool:
-    """Return whether an item writes over the very version that was synced last, for the first time."""
-    item, entry = work.item, work.entry
-    return (
-        item.act == Act.UPDATE
-        and item.pk not in repeated
-        and entry is not None
-        and bool(item.target_version)
-        and (entry.remote_id, entry.base_target) == (item.remote_id, item.target_version)
+def _seen(item: PlanItem) -> Seen:
+    """Return what the plan saw."""
+    return Seen(
+        name=item.name,
+        presence=Presence(item.target_presence),
+        remote_id=item.remote_id,
+        version=item.target_version,
+        keeps=item.target_keeps,
     )
+
+
+def _secrets(work: Work) -> list[UUID]:
+    """Return the uuids of Keeper's present secret, and of the one that had the name before."""
+    secrets = [work.held.secret_uuid if work.held else None, work.entry.secret_uuid if work.entry else None]
+    return list(dict.fromkeys(uuid for uuid in secrets if uuid is not None))
+
+
+def _copy(work: Work, copies: Mapping[str, tuple[str, str]]) -> str | None:
+    """Return what was kept of the very version that is to be written over."""
+    version, value = copies.get(work.item.name, ("", None))
+    return value if version == work.item.target_version else None
 
 
 def _is_unseen(answer: Done | BackendError) -> bool:

@@ -34,6 +34,8 @@ class Job:
     token: str
     repeated: bool = False
     value: str = field(default="", repr=False)
+    # What the version to be written over held, where an earlier attempt kept it.
+    kept: str | None = field(default=None, repr=False)
     adoption: Adoption | None = None
     # What a look at many together showed just before; only a first write over the base has one.
     shown: "Shown | None" = None
@@ -119,7 +121,37 @@ def give_up(backend: Backend, job: Job) -> None:
         backend.unmark(now)
 
 
+def take_back(
+    backend: Backend,
+    seen: Seen,
+    *,
+    makes: str,
+    marks: Collection[Mark],
+    wrote: Callable[[str], bool],
+    kept: str | None,
+) -> None:
+    """Put back what an earlier write over `seen` came over, where it was not ours (see Backend.take_back)."""
+    if not backend.may_overwrite or not marks:
+        return
+    now = backend.look(seen.name)
+    if now.version == seen.version:
+        return
+    mark = now.mark if now.mark in marks else next(iter(marks))
+    backend.take_back(replace(seen, mark=mark), makes=makes, wrote=wrote, kept=kept)
+
+
+def _take_back(backend: Backend, job: Job) -> None:
+    def wrote(value: str) -> bool:
+        return hmac.compare_digest(value.encode(), job.value.encode())
+
+    makes = backend.next_version(job.seen.version, token=job.token)
+    take_back(backend, job.seen, makes=makes, marks=job.marks, wrote=wrote, kept=job.kept)
+
+
 def _update(backend: Backend, job: Job) -> Done:
+    if job.repeated:
+        # Whatever is found out below, an earlier attempt may have come over what is not ours.
+        _take_back(backend, job)
     known = _known(job)
     if known is not None:
         after = backend.update(known, job.value, token=job.token, known=True)
@@ -133,6 +165,7 @@ def _update(backend: Backend, job: Job) -> Done:
         if not job.repeated:
             raise
         # A worker that was believed dead may have written it just now; the second look finds it.
+        _take_back(backend, job)
         after = backend.update(seen, job.value, token=job.token, repeated=True)
     return Done(seen=_remarked(backend, after, job))
 
@@ -230,6 +263,8 @@ def _adopt(backend: Backend, job: Job) -> Done:
     now = backend.look(job.name)
     if job.adoption is Adoption.REPLACE and now.version == job.token:
         return Done(seen=now)
+    if job.adoption is Adoption.REPLACE and job.repeated:
+        _take_back(backend, job)
     if job.adoption is Adoption.REPLACE and job.repeated and now.mark == job.mark:
         # Marked by an earlier attempt, whose write may be there as well: `update` finds it.
         ours = replace(job.seen, mark=job.mark)

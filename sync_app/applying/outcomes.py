@@ -13,7 +13,7 @@ from sync_app.applying.pull import Taken, take
 from sync_app.backends.base import Seen
 from sync_app.domain.delivery_state import State
 from sync_app.domain.reconciliation import Ownership, Reason
-from sync_app.errors import BackendError, ChangedSinceRead, CreateOvertaken, UpdateOvertaken
+from sync_app.errors import BackendError, ChangedSinceRead, CreateOvertaken, Overwritten, UpdateOvertaken
 from sync_app.models import SyncEntry
 from sync_app.models.plan import Act, ItemState
 from sync_app.state.ownership import mark_for
@@ -45,6 +45,10 @@ class Outcomes:
             if isinstance(answer, UpdateOvertaken) and work.entry is not None:
                 # A system that takes one version in so long a time gets no second.
                 work.entry.synced_at = self._now
+        elif isinstance(answer, Overwritten):
+            if work.entry is not None:
+                work.entry.forget_intent()
+            self.fail(work, str(answer), permanent=True)
         elif isinstance(answer, BackendError):
             self.postpone(work, answer)
         else:

@@ -14,6 +14,7 @@ from audit_app.integrity.row_authentication import authentic
 from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import refresh_principal
+from sync_app.applying import put_back
 from sync_app.applying.batch import Batch
 from sync_app.applying.pass_context import Tools
 from sync_app.backends.base import Backend, Shown
@@ -22,7 +23,7 @@ from sync_app.errors import LeaseLost, NotResolvable, PlanNotReady, SyncPaused, 
 from sync_app.jobs.leases import Lease, leave_off_if_asked
 from sync_app.jobs.queue import enqueue, is_paused
 from sync_app.jobs.worker_pool import BATCH, Crew, Pace
-from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
+from sync_app.models import KeptCopy, Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
 from sync_app.models.run import RunKind, Trigger
 from sync_app.planning import sync_entries
@@ -124,6 +125,10 @@ def apply(
     plan.target = run.target
     actor = principal_of(run)
     require_on(actor=actor, action=RIGHTS[plan.kind], target=run.target)
+    left = put_back.left_behind(run.target)
+    if left:
+        with connected(actor=actor, target=run.target) as backend:
+            put_back.settle_left_behind(plan, left, backend=backend, actor=actor, lease=lease)
     if plan.state == PlanState.DONE:
         return plan
     _refuse_unready(plan)
@@ -286,6 +291,7 @@ def _forget(plan: Plan) -> None:
     """Remove the entries of a target that was taken leave of, but for what is still there as ours."""
     left = PlanItem.objects.filter(plan=plan).exclude(state=ItemState.DONE).values_list("name", flat=True)
     SyncEntry.objects.filter(target=plan.target).exclude(name__in=list(left)).delete()
+    KeptCopy.objects.filter(target=plan.target).delete()
 
 
 def _record(actor: Principal, plan: Plan, *, details: Mapping[str, Json], failed: bool = False) -> None:

@@ -6,7 +6,7 @@ carry a value.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import ClassVar, Final, Self
@@ -131,6 +131,8 @@ class Backend(ABC):
     update_proves_mark: ClassVar[bool] = False
     # Whether the answer to an `update` of what is `known` is proof enough; else the caller looks after it.
     known_update_confirms: ClassVar[bool] = False
+    # Whether an `update` may come over another secret than the one in `seen`, which `take_back` puts back.
+    may_overwrite: ClassVar[bool] = False
     # Whether `delete` deletes no version but the one in `seen`, whatever is written just before it.
     deletes_one_version: ClassVar[bool] = False
     # Whether no other writer can create the version that `next_version` names; else its value decides.
@@ -249,6 +251,20 @@ class Backend(ABC):
 
         Raises Overwritten once it is, or cannot be; returns where the write came over the right one.
         """
+
+    def take_back(  # noqa: B027  what compares everything overwrites nothing
+        self, over: Seen, *, makes: str, wrote: Callable[[str], bool], kept: str | None = None
+    ) -> None:
+        """Put back what an earlier write over `over` came over, where nobody noted what became of it.
+
+        `makes` is what `next_version` told of the version that it would make, and `wrote` says of a value
+        whether it is that write's; `kept` is what `over` held, if that is known. Raises Overwritten as `undo`
+        does; returns where there is no such write, or it came over the right one.
+        """
+
+    def destroys(self, seen: Seen) -> bool:  # noqa: ARG002 - a system may keep the version before
+        """Return whether an `update` would leave nothing of what is there now, or nobody can tell."""
+        return False
 
     @abstractmethod
     def next_version(self, version: str, *, token: str) -> str:

@@ -1,5 +1,6 @@
 """What sync keeps: targets, what was last synced with them, plans, runs; rotation policies and rotations."""
 
+from sync_app.models.kept_copy import KeptCopy
 from sync_app.models.plan import Plan, PlanItem
 from sync_app.models.reference_consent import ReferenceConsent
 from sync_app.models.rotation import Acknowledgement, Rotation, RotationPolicy
@@ -8,6 +9,7 @@ from sync_app.models.target import SyncEntry, Target
 
 __all__ = [
     "Acknowledgement",
+    "KeptCopy",
     "Plan",
     "PlanItem",
     "ReferenceConsent",

@@ -134,6 +134,8 @@ class PlanItem(models.Model):
     target_version = models.CharField(max_length=64, blank=True, default="")
     target_presence = models.CharField(max_length=12, blank=True, default="")
     remote_id = models.CharField(max_length=2048, blank=True, default="")
+    # How many versions the target keeps of this secret, if that was set for it.
+    target_keeps = models.PositiveIntegerField(default=0)
     ownership = models.CharField(max_length=8, choices=[(o, o) for o in Ownership], default=Ownership.NONE)
     # Makes a repeated write idempotent: stored before the call, and recomputed by a repetition.
     token = models.CharField(max_length=64, blank=True, default="")

@@ -311,6 +311,7 @@ def _item(plan: Plan, draft: Draft) -> PlanItem:
         target_version=target_version,
         target_presence=seen.presence,
         remote_id=seen.remote_id,
+        target_keeps=seen.keeps,
         ownership=finding.ownership(plan.target),
     )
 

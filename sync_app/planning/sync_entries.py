@@ -11,7 +11,7 @@ from sync_app.domain.delivery_state import State, state_of
 from sync_app.domain.reconciliation import Direction, Outcome, Ownership, Presence, Reason
 from sync_app.jobs.bulk_rows import update_rows
 from sync_app.jobs.leases import Lease, database_now
-from sync_app.models import Plan, PlanItem, SyncEntry, Target
+from sync_app.models import KeptCopy, Plan, PlanItem, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState
 from sync_app.planning.draft_items import Draft
 from sync_app.state.ownership import is_same, overwrote
@@ -40,11 +40,11 @@ def note(target: Target, drafts: Sequence[Draft], *, lease: Lease | None, forget
     only where the look before found nothing either, and the target shows something at all.
     """
     shows = any(_is_shown(draft) for draft in drafts)
-    new, changed, stated, gone = [], [], [], []
+    was_open = _with_intents(drafts)
+    new, changed, stated = [], [], []
+    gone = [draft.finding.given_up.pk for draft in drafts if draft.finding.given_up is not None]
     for draft in drafts:
         entry = draft.finding.entry
-        if draft.finding.given_up is not None:
-            gone.append(draft.finding.given_up.pk)
         if forget and entry is not None and draft.reason == Reason.NOWHERE and _may_go(entry, shows=shows):
             gone.append(entry.pk)
         elif entry is None and draft.finding.held is not None:
@@ -67,7 +67,15 @@ def note(target: Target, drafts: Sequence[Draft], *, lease: Lease | None, forget
             save(changed[part])
             # What the MAC does not cover, which stays as it is.
             update_rows(stated[part], _UNCOVERED)
+    settled = was_open - _with_intents(drafts)
+    if settled:
+        KeptCopy.objects.filter(target=target, name__in=settled).delete()
     SyncEntry.objects.filter(target=target).update(checked_at=now)
+
+
+def _with_intents(drafts: Iterable[Draft]) -> set[str]:
+    entries = [draft.finding.entry for draft in drafts if draft.finding.entry is not None]
+    return {str(entry.name) for entry in entries if entry.intended_target}
 
 
 def insert(target: Target, new: Sequence[SyncEntry]) -> None:

@@ -97,6 +97,7 @@ FATE: Final[dict[str, str]] = {
     "secrets_app.Webhook": AS_IT_WAS,
     "secrets_app.WrappingKey": AS_IT_WAS,
     "sync_app.Acknowledgement": AS_IT_WAS,
+    "sync_app.KeptCopy": AS_IT_WAS,
     # Carried out by nobody while the target is paused.
     "sync_app.Plan": AS_IT_WAS,
     "sync_app.PlanItem": AS_IT_WAS,

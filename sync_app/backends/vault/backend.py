@@ -10,7 +10,7 @@ A secret is an object with the one key `value`; others are not read and never ov
 """
 
 import hmac
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
@@ -79,6 +79,7 @@ class VaultKv2(Backend):
     )
     writes_per_second: ClassVar[float] = 500
     update_proves_mark: ClassVar[bool] = True
+    may_overwrite: ClassVar[bool] = True
     # A check-and-set does not distinguish a secret from another one with a version of that number.
     known_update_confirms: ClassVar[bool] = False
     known_create_confirms: ClassVar[bool] = False
@@ -259,6 +260,22 @@ class VaultKv2(Backend):
         """Put back what a version of ours came over, if that was another secret or another version of it."""
         self._writes.undo(self._prefix.path(over.name), over, written)
 
+    def take_back(
+        self, over: Seen, *, makes: str, wrote: Callable[[str], bool], kept: str | None = None
+    ) -> None:
+        """Put back what the version of this number came over, if that is a write of ours over another one."""
+        self._writes.take_back(
+            self._prefix.path(over.name),
+            over,
+            number_of(makes),
+            wrote=lambda content: (text := _text(content)) is not None and wrote(text),
+            kept=None if kept is None else {FIELD: kept},
+        )
+
+    def destroys(self, seen: Seen) -> bool:
+        """Return whether the secret or the mount keeps one version, or the token may not ask."""
+        return self._writes.keeps_one(seen)
+
     def next_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
         """Return the number after that of the version, whoever writes it: 1 after what is none."""
         return str(number_of(version) + 1)
@@ -302,12 +319,12 @@ class VaultKv2(Backend):
         if reply is None or reply["data"]["data"] is None:
             return None
         version = _version(reply["data"]["metadata"])
-        content = reply["data"]["data"]
-        if set(content) != {FIELD} or not isinstance(content[FIELD], str):
+        text = _text(reply["data"]["data"])
+        if text is None:
             raise ValueUnusable(f"the secret holds something else than one text in the key `{FIELD}`")
         labels = reply["data"]["metadata"].get("custom_metadata") or {}
         seen = Seen(name=name, presence=Presence.PRESENT, version=version, mark=mark_from(labels))
-        return Copy(seen=seen, value=content[FIELD])
+        return Copy(seen=seen, value=text)
 
     def _undo_older(self, seen: Seen, value: str) -> None:
         """Undo a version of ours below a newer one, if it came over what was not the secret in `seen`.
@@ -421,6 +438,12 @@ def _namespace(destination: Mapping[str, str]) -> str:
 
 def _is_root(namespace: str) -> bool:
     return namespace.strip("/") == _ROOT
+
+
+def _text(content: Mapping[str, Any]) -> str | None:
+    """Return the one text that a secret of Keeper's holds; None for anything else."""
+    text = content.get(FIELD)
+    return text if set(content) == {FIELD} and isinstance(text, str) else None
 
 
 def _version(told: Mapping[str, Any]) -> str:

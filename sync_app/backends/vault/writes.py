@@ -6,7 +6,8 @@ afterwards, by the times at which the secret and its versions were made.
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final, NoReturn
 from urllib.parse import quote
 
@@ -68,24 +69,43 @@ class VaultWrites:
         metadata = reply["data"] if reply else None
         if metadata is None or not _is_there(metadata, written):
             return
-        if not unmarked and _is_over(metadata, over, written):
-            return
-        is_same_secret = metadata["created_time"] == over.remote_id
-        self.put_back(
-            path, written, current=metadata["current_version"], kept=kept if is_same_secret else None
-        )
+        if unmarked or not _is_over(metadata, over, written):
+            self._put_back(path, metadata, over, written, kept)
 
-    def put_back(self, path: str, written: str, *, current: int, kept: Content | None) -> NoReturn:
+    def take_back(
+        self, path: str, over: Seen, number: int, *, wrote: Callable[[Content], bool], kept: Content | None
+    ) -> None:
+        """Put back what the version of a number came over, if it is a write of ours that nobody noted.
+
+        `wrote` says of a content whether that write made it. Raises Overwritten then, as `undo` does.
+        """
+        reply = self._vault.ask("GET", self.at("metadata", path))
+        metadata = reply["data"] if reply else None
+        written = _name_of(metadata, number) if metadata else ""
+        if number_of(over.version) != number - 1:
+            # What it was to be written over is known by its number alone.
+            over = replace(over, version=str(number - 1))
+        if metadata is None or not written or _is_over(metadata, over, written):
+            return
+        content = self._content(path, number)
+        if content is not None and wrote(content):
+            self._put_back(path, metadata, over, written, kept)
+
+    def _put_back(
+        self, path: str, metadata: Mapping[str, Any], over: Seen, written: str, kept: Content | None
+    ) -> NoReturn:
         """Write what was there before the version `written`, and destroy that. Raises Overwritten."""
-        number = number_of(written)
+        number, current = number_of(written), metadata["current_version"]
+        if metadata["created_time"] != over.remote_id:
+            # What is kept was in another secret.
+            kept = None
         restored = current > number or self._rewritten(path, number, kept)
         told = "restored" if restored else "could not be restored: Vault kept no older version"
         raise Overwritten(f"{OVERWROTE}; {told}{self._left_of(path, number)}")
 
     def _rewritten(self, path: str, number: int, kept: Content | None) -> bool:
         """Restore the content before a version, unless that was done; False if there is none."""
-        old = self._vault.ask("GET", self.at("data", path), params={"version": str(number - 1)})
-        content = (old["data"]["data"] if old else None) or kept
+        content = self._content(path, number - 1) or kept
         if content is None:
             return False
         try:
@@ -94,6 +114,12 @@ class VaultWrites:
             # Their newer version is there.
             return True
         return True
+
+    def _content(self, path: str, number: int) -> Content | None:
+        """Return what a version holds; None if it is not there any more."""
+        reply = self._vault.ask("GET", self.at("data", path), params={"version": str(number)})
+        content: Content | None = reply["data"]["data"] if reply else None
+        return content
 
     def _left_of(self, path: str, number: int) -> str:
         """Destroy a version, or at least delete it; return what is left to do."""

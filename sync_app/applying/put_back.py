@@ -1,0 +1,192 @@
+"""Puts back what a write that nobody noted came over, and keeps sealed what a write would destroy.
+
+A target compares a secret's version, and may not compare whose it is. Where it keeps one version, a write
+destroys what it comes over: that is kept until the write is settled.
+"""
+
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final
+
+from django.db import transaction
+
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.streams import environment_stream
+from audit_app.recording.recorder import commit_record, record
+from environments_app.authorization.policy import Principal
+from secrets_app.errors import InvalidPlaintext, KeyUnavailable, SecretError
+from secrets_app.keys import fingerprints
+from secrets_app.keys.data_keys import active_key
+from secrets_app.keys.encrypted_field import Sealed
+from sync_app.applying import item_actions
+from sync_app.applying.pass_context import Tools
+from sync_app.backends.base import Backend, Copy, Mark, Seen
+from sync_app.domain.delivery_state import State
+from sync_app.domain.reconciliation import Presence
+from sync_app.errors import Overwritten
+from sync_app.jobs.leases import Lease
+from sync_app.jobs.worker_pool import each
+from sync_app.models import KeptCopy, Plan, SyncEntry, Target
+from sync_app.planning import sync_entries
+from sync_app.state import local_state
+from sync_app.state.ownership import mark_for
+
+# Lets a text without a character be sealed, too.
+_FIRST: Final = "="
+logger = logging.getLogger(__name__)
+
+
+def keep(tools: Tools, versions: Mapping[str, str]) -> None:
+    """Keep what these names hold in the target at these versions; call it before they are written over.
+
+    What is not one text, or too long to be sealed, is not kept. Raises what concerns the whole target,
+    LeaseLost, KeyUnavailable.
+    """
+    target = tools.plan.target
+    found = each(tools.backend.read, versions, pulse=tools.pulse)
+    copies = {name: copy for name, copy in found if isinstance(copy, Copy)}
+    copies = {name: copy for name, copy in copies.items() if copy.seen.version == versions[name]}
+    rows = _sealed(target, copies)
+    with transaction.atomic():
+        tools.hold()
+        KeptCopy.objects.filter(target=target, name__in=list(versions)).delete()
+        KeptCopy.objects.bulk_create(rows)
+
+
+def kept(actor: Principal, target: Target, names: Collection[str]) -> dict[str, tuple[str, str]]:
+    """Open what was kept of these names: the version that held it, and the value.
+
+    An event of it is committed first. What does not open is left out, reported. Raises KeyUnavailable.
+    """
+    rows = list(KeptCopy.objects.filter(target=target, name__in=list(names)))
+    if not rows:
+        return {}
+    receipt = commit_record(
+        actor=actor,
+        action=Action.TARGET_APPLY,
+        stream=environment_stream(target.environment.uuid),
+        object=target.audit_object,
+        details={"step": "open what was kept", "names": [row.name for row in rows]},
+        covers=frozenset(row.uuid.bytes for row in rows),
+    )
+    found = {}
+    for row in rows:
+        row.target, row.environment = target, target.environment
+        try:
+            value = row.value.open(receipt).decode()
+        except KeyUnavailable as error:
+            if not error.permanent:
+                raise
+        except SecretError as error:
+            logger.warning("what was kept of %s does not open: %s", row.name, error)
+        else:
+            found[str(row.name)] = (str(row.version), value.removeprefix(_FIRST))
+    return found
+
+
+def forget(target: Target, names: Iterable[str]) -> None:
+    """Destroy what was kept of these names."""
+    KeptCopy.objects.filter(target=target, name__in=list(names)).delete()
+
+
+def settle(
+    backend: Backend,
+    *,
+    seen: Seen,
+    makes: str,
+    marks: Collection[Mark],
+    versions: Iterable[str],
+    kept: str | None,
+) -> None:
+    """Put back what a write over `seen` came over, if it wrote one of these versions of Keeper's there.
+
+    `makes` is what is known of the name of the version that it would have made. Raises Overwritten
+    where it came over what was not ours; and another BackendError.
+    """
+    known = local_state.fingerprints_of(version for version in versions if version)
+
+    def wrote(value: str) -> bool:
+        return any(fingerprints.matches(value.encode(), each) for each in known.values())
+
+    item_actions.take_back(backend, seen, makes=makes, marks=marks, wrote=wrote, kept=kept)
+
+
+# --- What an earlier run left -----------------------------------------------------------------
+
+
+def left_behind(target: Target) -> list[SyncEntry]:
+    """Return the entries of secrets that are not ours any more, and may hold a write that nobody noted."""
+    rows = SyncEntry.objects.filter(target=target, state=State.OWNERSHIP_LOST).exclude(intended_target="")
+    return list(sync_entries.of_names(target, rows.values_list("name", flat=True)).values()) if rows else []
+
+
+def settle_left_behind(
+    plan: Plan, entries: Sequence[SyncEntry], *, backend: Backend, actor: Principal, lease: Lease | None
+) -> None:
+    """Put back what a run that ended came over. Raises a BackendError, LeaseLost, KeyUnavailable."""
+    target = plan.target
+    copies = kept(actor, target, [str(entry.name) for entry in entries])
+    for entry in entries:
+        if lease:
+            lease.pulse()
+        version, value = copies.get(str(entry.name), (str(entry.base_target), None))
+        seen = Seen(
+            name=str(entry.name),
+            presence=Presence.PRESENT,
+            remote_id=str(entry.remote_id),
+            version=version,
+        )
+        marks = [mark_for(target, entry.secret_uuid)] if entry.secret_uuid else []
+        try:
+            settle(
+                backend,
+                seen=seen,
+                makes=str(entry.intended_target),
+                marks=marks,
+                versions=[str(entry.intended_keeper)],
+                kept=value,
+            )
+        except Overwritten as error:
+            _note(plan, entry, str(error), actor, lease)
+
+
+def _note(plan: Plan, entry: SyncEntry, error: str, actor: Principal, lease: Lease | None) -> None:
+    entry.state, entry.reason = State.FAILED, error
+    entry.forget_intent()
+    with transaction.atomic():
+        if lease:
+            lease.hold()
+        sync_entries.save([entry])
+        forget(plan.target, [str(entry.name)])
+        record(
+            actor=actor,
+            action=Action.TARGET_APPLY,
+            stream=environment_stream(plan.target.environment.uuid),
+            object=plan.target.audit_object,
+            outcome=Outcome.FAILED,
+            details={"plan": str(plan.uuid), "step": "put back", "name": str(entry.name), "error": error},
+        )
+
+
+def _sealed(target: Target, copies: Mapping[str, Copy]) -> list[KeptCopy]:
+    if not copies:
+        return []
+    key, rows = active_key(target.environment), []
+    for name, copy in copies.items():
+        row = KeptCopy(
+            target=target,
+            environment=target.environment,
+            name=name,
+            version=copy.seen.version,
+            data_key_id=key.id,
+        )
+        content = (_FIRST + copy.value).encode()
+        try:
+            row.value = Sealed.of(content, data_key=key, context=row.sealing_context())
+        except InvalidPlaintext:
+            logger.warning(
+                "what %s holds in the target is too long to be kept while it is written over", name
+            )
+            continue
+        rows.append(row)
+    return rows

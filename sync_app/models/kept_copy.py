@@ -1,0 +1,50 @@
+"""Sealed copies of what a write is about to destroy in a target, for as long as it is not settled."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+
+from audit_app.models import deployment_uuid
+from audit_app.models.uuid_model import Identified
+from environments_app.fields import ExactCharField
+from environments_app.models import Environment
+from secrets_app.envelope.context import KEPT_COPY, Context
+from secrets_app.keys.encrypted_field import EncryptedField
+from secrets_app.models import MAX_NAME_LENGTH, DataKey
+from sync_app.models.target import Target
+
+
+class KeptCopy(Identified):
+    """What one version of a target's secret held; it is there while a write over it is not settled."""
+
+    target = models.ForeignKey(Target, on_delete=models.PROTECT, related_name="+")
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="+")
+    name = ExactCharField(max_length=MAX_NAME_LENGTH)
+    # The target's version that held it.
+    version = models.CharField(max_length=64)
+    value = EncryptedField(label=KEPT_COPY, context="sealing_context")
+    data_key = models.ForeignKey(DataKey, to_field="uuid", on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        """One a name and target."""
+
+        verbose_name_plural = "kept copies"
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["target", "name"], name="kept_copy_name")
+        ]
+        ordering: ClassVar[list[str]] = ["id"]
+
+    def __str__(self) -> str:
+        return str(self.name)
+
+    def sealing_context(self) -> Context:
+        """Return what the envelope is bound to: this row, its target, and the version there."""
+        return Context(
+            deployment=deployment_uuid(),
+            label=KEPT_COPY,
+            row=self.uuid,
+            environment=self.environment.uuid,
+            parent=(self.target.uuid.bytes, str(self.name).encode(), str(self.version).encode()),
+        )
