@@ -10,7 +10,7 @@ Each request has one deadline and a largest answer (`audit_app.network.outbound_
 
 import ipaddress
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -34,6 +34,8 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 # RFC 6052: an IPv4 address in the last 32 bits, reached through a translator.
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _PIECE: Final = 64 * 1024
+# Of the answer by which a connection is proved, so much is read.
+_PROOF_BYTES: Final = 64 * 1024
 
 
 def normalised_endpoint(url: str) -> str:
@@ -82,14 +84,23 @@ def session(*, most: int = ANSWER_BYTES) -> requests.Session:
     return made
 
 
-def pool(endpoint: str, *, connections: int) -> HTTPConnectionPool:
+# Sends a GET for a path over one connection, and returns the beginning of what comes back.
+Ask = Callable[[str], bytes]
+
+
+def pool(
+    endpoint: str, *, connections: int, prove: Callable[[Ask], None] | None = None
+) -> HTTPConnectionPool:
     """Return so many connections to one endpoint that obey the rule, for requests by `exchange`.
 
-    For many requests to one place, each of which costs half of what it does by a session.
+    For many requests to one place, each of which costs half of what it does by a session. `prove` is called
+    with each connection that was just made, and raises what keeps it from being used.
     """
     manager = PoolManager(maxsize=connections, cert_reqs="CERT_REQUIRED", ca_certs=DEFAULT_CA_BUNDLE_PATH)
     manager.pool_classes_by_scheme = POOLS
-    return manager.connection_from_url(endpoint)
+    made = manager.connection_from_url(endpoint)
+    made.prove = prove  # type: ignore[attr-defined]  # of the classes in POOLS
+    return made
 
 
 def exchange(
@@ -200,13 +211,36 @@ class LimitedTlsPool(HTTPSConnectionPool):
     ConnectionCls = LimitedTlsConnection
 
 
-class PermittedPool(HTTPConnectionPool):
+class _ProvedPool(HTTPConnectionPool):
+    """Connections each of which is proved once it stands, before anything else is sent over it."""
+
+    prove: Callable[[Ask], None] | None = None
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection = super()._get_conn(timeout)
+        if self.prove is None or connection.sock is not None:
+            return connection
+
+        def ask(path: str) -> bytes:
+            connection.request("GET", path, preload_content=False, decode_content=False)
+            return bytes(connection.getresponse().read(_PROOF_BYTES))
+
+        try:
+            connection.connect()
+            self.prove(ask)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+class PermittedPool(_ProvedPool):
     """Connections to permitted addresses."""
 
     ConnectionCls = PermittedConnection
 
 
-class PermittedTlsPool(HTTPSConnectionPool):
+class PermittedTlsPool(_ProvedPool, HTTPSConnectionPool):
     """TLS connections to permitted addresses."""
 
     ConnectionCls = PermittedTlsConnection

@@ -127,8 +127,7 @@ def apply(
     require_on(actor=actor, action=RIGHTS[plan.kind], target=run.target)
     left = put_back.left_behind(run.target)
     if left:
-        with connected(actor=actor, target=run.target) as backend:
-            put_back.settle_left_behind(plan, left, backend=backend, actor=actor, lease=lease)
+        put_back.settle_left_behind(plan, left, backend=session.backend(actor), actor=actor, lease=lease)
     if plan.state == PlanState.DONE:
         return plan
     _refuse_unready(plan)

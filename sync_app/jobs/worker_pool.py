@@ -20,6 +20,7 @@ from sync_app.errors import (
     BadDestination,
     CredentialsRejected,
     MountMissing,
+    SystemMismatch,
     TargetSealed,
     TargetStandby,
 )
@@ -54,7 +55,14 @@ CONCURRENCY: Final = 8
 BATCH: Final = 100
 _PULSE_SECONDS: Final = 10.0
 # What is true of the target as a whole: asking for the next secret would answer the same.
-STOPPING: Final = (CredentialsRejected, MountMissing, TargetSealed, TargetStandby, BadDestination)
+STOPPING: Final = (
+    CredentialsRejected,
+    MountMissing,
+    SystemMismatch,
+    TargetSealed,
+    TargetStandby,
+    BadDestination,
+)
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")

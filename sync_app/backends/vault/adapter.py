@@ -3,7 +3,7 @@
 A push is as many requests as secrets, and a session of requests takes twice the CPU for each.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urlsplit
 import orjson
 from hvac.adapters import Adapter
 
-from audit_app.network.outbound import exchange, pool
+from audit_app.network.outbound import Ask, exchange, pool
 
 # Those that act, those that confirm, and one that looks.
 _CONNECTIONS: Final = 20
@@ -32,11 +32,16 @@ class Reply:
 class PooledAdapter(Adapter):  # type: ignore[misc]  # hvac is not typed
     """Sends each request once and follows nothing; the status is for the caller to judge."""
 
-    def __init__(self, *, seconds: float | None, **options: Any) -> None:
-        """Take the seconds that a request has altogether, and what hvac's adapters take."""
+    def __init__(
+        self, *, seconds: float | None, prove: Callable[[Ask], None] | None = None, **options: Any
+    ) -> None:
+        """Take the seconds that a request has altogether, and what hvac's adapters take.
+
+        `prove` is called with each connection that was just made, before anything else goes over it.
+        """
         super().__init__(**options)
         self._path, self._seconds = urlsplit(self.base_uri).path, seconds
-        self._pool = pool(self.base_uri, connections=_CONNECTIONS)
+        self._pool = pool(self.base_uri, connections=_CONNECTIONS, prove=prove)
 
     def close(self) -> None:
         """Close the connections."""

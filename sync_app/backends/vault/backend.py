@@ -16,7 +16,6 @@ from typing import Any, ClassVar, Final
 
 from audit_app.errors import BadEndpoint
 from audit_app.network.outbound import normalised_endpoint
-from sync_app.backends.answers import plain
 from sync_app.backends.base import (
     MARK_KEYS,
     Backend,
@@ -42,8 +41,6 @@ from sync_app.errors import (
     NameHeld,
     PermissionMissing,
     RequestRefused,
-    TargetSealed,
-    TargetStandby,
     ValueUnusable,
 )
 
@@ -122,12 +119,7 @@ class VaultKv2(Backend):
 
     def system(self) -> str:
         """Read the id of the cluster, which Vault returns without a token; add namespace and mount."""
-        health = self._vault.health()
-        if health.get("sealed"):
-            raise TargetSealed("Vault is sealed: unseal it")
-        if not health.get("cluster_id"):
-            raise TargetStandby("sys/health tells no id of a cluster: give the address of the active node")
-        return "/".join(filter(None, ("vault", plain(health["cluster_id"]), self._namespace, self._mount)))
+        return "/".join(filter(None, ("vault", self._vault.cluster(), self._namespace, self._mount)))
 
     @classmethod
     def current_system(cls, system: str, destination: Mapping[str, str]) -> str:

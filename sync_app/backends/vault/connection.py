@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from urllib3.exceptions import HTTPError
 
 from audit_app.errors import EndpointRefused, OutboundError
-from audit_app.network.outbound import session
+from audit_app.network.outbound import Ask, session
+from sync_app.backends.answers import plain
 from sync_app.backends.vault.adapter import PooledAdapter, Reply
 from sync_app.backends.vault.errors import translated
 from sync_app.errors import (
@@ -19,6 +21,9 @@ from sync_app.errors import (
     CredentialsRejected,
     MountMissing,
     PermissionMissing,
+    SystemMismatch,
+    TargetSealed,
+    TargetStandby,
     TargetUnreachable,
 )
 
@@ -46,7 +51,10 @@ class VaultConnection:
         self._ready = False
         # The server's time less our monotonic clock's, in seconds.
         self._offset: float | None = None
+        self._cluster = ""
+        self._health_path = f"{urlsplit(address).path.rstrip('/')}/v1/sys/health"
         self._adapter = PooledAdapter(
+            prove=self._prove,
             base_uri=address,
             token=credentials["token"],
             namespace=namespace or None,
@@ -96,6 +104,22 @@ class VaultConnection:
         if self._offset is None:
             return datetime.now(UTC)
         return datetime.fromtimestamp(self._offset + time.monotonic(), UTC)
+
+    def cluster(self) -> str:
+        """Ask which cluster answers; each connection that is made from then on has to lead to that one.
+
+        Raises TargetSealed, TargetStandby, or another BackendError.
+        """
+        self._cluster = _cluster_of(self.health())
+        return self._cluster
+
+    def _prove(self, ask: Ask) -> None:
+        """Refuse a connection to another cluster, as after a failover in the middle of a pass."""
+        if self._cluster and (found := _cluster_of(_object(ask(self._health_path)))) != self._cluster:
+            raise SystemMismatch(
+                f"the cluster {found} answers by now, and the pass began with {self._cluster}: nothing more "
+                "was written. Have the address lead to the right system again"
+            )
 
     def _sign_in(self) -> None:
         """Take a token from the AppRole, or prolong the given one if half of its time is over."""
@@ -175,10 +199,23 @@ class VaultConnection:
         )
 
 
+def _cluster_of(health: Mapping[str, Any]) -> str:
+    """Return the id of the cluster that a node belongs to. Raises TargetSealed or TargetStandby."""
+    if health.get("sealed"):
+        raise TargetSealed("Vault is sealed: unseal it")
+    if not health.get("cluster_id"):
+        raise TargetStandby("sys/health tells no id of a cluster: give the address of the active node")
+    return plain(health["cluster_id"])
+
+
 def _body(response: Reply) -> dict[str, Any]:
     """Return the JSON object of a reply; an empty one for anything else."""
+    return _object(response.data)
+
+
+def _object(data: bytes) -> dict[str, Any]:
     try:
-        body = orjson.loads(response.data)
+        body = orjson.loads(data)
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}

@@ -1,6 +1,7 @@
 """Where the address leads to another system than the target's, nothing is written there, and nothing is forgotten."""
 
 import contextlib
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -13,10 +14,13 @@ from django.test import Client
 from django.urls import reverse
 
 from audit_app.models import AuditEvent
+from audit_app.tests.trail import take_away
+from environments_app.approvals import service as approvals
 from environments_app.errors import ApprovalNeeded, Forbidden
-from environments_app.models import Alert, Approval, User
+from environments_app.models import Alert, Approval, Membership, Role, User
 from environments_app.tests.cast import Cast
 from sync_app.applying import service as applying
+from sync_app.backends.vault.adapter import PooledAdapter
 from sync_app.errors import TargetConflict
 from sync_app.models import Plan, Run
 from sync_app.planning.service import request_confirmation
@@ -88,6 +92,43 @@ def test_a_pass_over_another_cluster_writes_nothing(
     assert stage.sync(rest=True).counts == {"create": 1, "update": 1}
     assert stage.theirs("app/one") == "second"
     assert stage.sync().counts == {"unchanged": 2}
+
+
+@pytest.mark.parametrize("at", [1, 2, 5, 9])
+def test_a_pass_stops_where_another_cluster_answers_between_two_requests(
+    stage: Stage,
+    switch: TcpSwitch,
+    other: hvac.Client,
+    vault: VaultWorld,
+    monkeypatch: pytest.MonkeyPatch,
+    at: int,
+) -> None:
+    """Each connection has to lead to the cluster that the pass began with, before anything goes over it."""
+    stage.rules(conflict="keeper_wins")
+    for number in range(4):
+        stage.keep(f"app/{number}", "first")
+    stage.sync()
+    for number in range(12):
+        stage.keep(f"app/{number}", "second")
+    stage.world_rest()
+    writes, send = itertools.count(1), PooledAdapter.request
+
+    def request(self: PooledAdapter, method: str, url: str, **options: Any) -> Any:
+        if method in {"POST", "PATCH"} and "/secret/" in url and next(writes) == at:
+            switch.turn(urlsplit(other.url).port or 0)
+        return send(self, method, url, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PooledAdapter, "request", request)
+        failed = execute(stage)
+    assert failed.state == "failed"
+    assert "answers by now" in failed.error
+    assert paths_of(other, stage) is None
+    assert Alert.objects.get(about=stage.target.uuid, kind="sync.run_failed").open
+    switch.turn(urlsplit(vault.url).port or 0)
+    stage.sync(rest=True)
+    assert {stage.theirs(f"app/{number}") for number in range(12)} == {"second"}
+    assert stage.sync().counts == {"unchanged": 12}
 
 
 def test_a_plan_is_not_carried_out_in_another_cluster(
@@ -184,3 +225,64 @@ def test_a_rebuilt_cluster_takes_a_second_person(stage: Stage, switch: TcpSwitch
     bob = stage.cast.principal(stage.cast.bob)
     with pytest.raises(Forbidden):
         request_confirmation(actor=bob, target=stage.fresh(), system=system)
+
+
+def test_what_a_second_person_approved_is_carried_out(
+    stage: Stage, switch: TcpSwitch, other: hvac.Client
+) -> None:
+    switch.turn(urlsplit(other.url).port or 0)
+    system = answering_system(actor=stage.alice, target=stage.fresh()).system
+    approval = asked_for(stage, system)
+    done = approvals.carry_out(actor=stage.alice, approval=approved(stage, approval))
+    assert "a plan is being made" in done.sentence
+    assert (stage.fresh().system, stage.fresh().automatic) == (system, False)
+    planned = runs_runner.execute(Run.objects.get(active=True).pk)
+    assert planned is not None
+    assert planned.state == "done"
+
+
+def test_an_approval_counts_for_the_system_that_was_shown(
+    stage: Stage, switch: TcpSwitch, other: hvac.Client, vault: VaultWorld
+) -> None:
+    """By the time it is carried out the address leads back to the target's own system."""
+    switch.turn(urlsplit(other.url).port or 0)
+    system = answering_system(actor=stage.alice, target=stage.fresh()).system
+    approval = approved(stage, asked_for(stage, system))
+    switch.turn(urlsplit(vault.url).port or 0)
+    with pytest.raises(TargetConflict):
+        approvals.carry_out(actor=stage.alice, approval=approval)
+    assert stage.fresh().system == stage.target.system
+
+
+def test_another_account_is_confirmed_with_a_second_person(cast: Cast, aws: AwsWorld) -> None:
+    stage = Stage(cast, aws)
+    stage.keep("app/one", "first")
+    stage.target.destination |= {"role_arn": "arn:aws:iam::222222222222:role/keeper"}
+    credentials.seal(stage.target, aws.credentials)
+    stage.target.save()
+    assert "this is aws/222222222222/" in execute(stage).error
+    system = answering_system(actor=stage.alice, target=stage.fresh()).system
+    assert system.startswith("aws/222222222222/")
+    approvals.carry_out(actor=stage.alice, approval=approved(stage, asked_for(stage, system)))
+    assert (stage.fresh().system, stage.fresh().automatic) == (system, False)
+    planned = runs_runner.execute(Run.objects.get(active=True).pk)
+    assert planned is not None
+    assert planned.plan is not None
+    assert (planned.state, planned.plan.counts) == ("done", {"create": 1})
+    assert aws.plan.asked["CreateSecret"] == 0
+
+
+def asked_for(stage: Stage, system: str) -> Approval:
+    """Ask for the confirmation in a protected environment, which takes a second person."""
+    stage.environment.protected = True
+    stage.environment.save()
+    with pytest.raises(ApprovalNeeded):
+        request_confirmation(actor=stage.alice, target=stage.fresh(), system=system)
+    return Approval.objects.select_related("environment").get()
+
+
+def approved(stage: Stage, approval: Approval) -> Approval:
+    """Have another manager approve it."""
+    take_away(Membership.objects.filter(environment=stage.environment, user=stage.cast.erin))
+    Membership.objects.create(environment=stage.environment, user=stage.cast.erin, role=Role.MANAGER)
+    return approvals.approve(actor=stage.cast.principal(stage.cast.erin), approval=approval)
