@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('sync_app', '0010_versions_on_plan_lines'),
+        ('sync_app', '0001_squashed_0010_versions_on_plan_lines'),
     ]
 
     operations = [

@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('environments_app', '0016_tries_by_source'),
         ('secrets_app', '0014_requested_key_checks'),
-        ('sync_app', '0011_claimed_from'),
+        ('sync_app', '0002_claimed_from'),
     ]
 
     operations = [
