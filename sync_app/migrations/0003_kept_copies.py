@@ -11,8 +11,8 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('environments_app', '0016_tries_by_source'),
-        ('secrets_app', '0014_requested_key_checks'),
+        ('environments_app', '0001_squashed_0016_tries_by_source'),
+        ('secrets_app', '0001_squashed_0014_requested_key_checks'),
         ('sync_app', '0002_claimed_from'),
     ]
 
