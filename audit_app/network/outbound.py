@@ -212,7 +212,7 @@ class LimitedTlsPool(HTTPSConnectionPool):
 
 
 class _ProvedPool(HTTPConnectionPool):
-    """Connections each of which is proved once it stands, before anything else is sent over it."""
+    """Connections each of which is proved once it is open, before anything else is sent over it."""
 
     prove: Callable[[Ask], None] | None = None
 

@@ -177,7 +177,7 @@ class Batch:
             ending()
 
     def _is_ready(self, work: Work, copies: Mapping[str, tuple[str, str]]) -> bool:
-        """Return whether an item may be carried out; one that may not is settled here."""
+        """Return whether an item may be carried out; any other is settled here."""
         apart = timedelta(seconds=self._tools.backend.seconds_between_versions)
         if work.item.pk in self._repeated:
             # Its version may be there already: to wait would leave that unknown.
@@ -419,7 +419,7 @@ def _secrets(work: Work) -> list[UUID]:
 
 
 def _copy(work: Work, copies: Mapping[str, tuple[str, str]]) -> str | None:
-    """Return what was kept of the very version that is to be written over."""
+    """Return what was kept of the very version that this item writes over."""
     version, value = copies.get(work.item.name, ("", None))
     return value if version == work.item.target_version else None
 

@@ -1,4 +1,4 @@
-"""Puts back what a write that nobody noted came over, and keeps sealed what a write would destroy.
+"""Puts back what a write of unknown outcome came over, and keeps sealed what a write would destroy.
 
 A target compares a secret's version, and may not compare whose it is. Where it keeps one version, a write
 destroys what it comes over: that is kept until the write is settled.
@@ -115,7 +115,7 @@ def settle(
 
 
 def left_behind(target: Target) -> list[SyncEntry]:
-    """Return the entries of secrets that are not ours any more, and may hold a write that nobody noted."""
+    """Return the entries of secrets that are not ours any more, and may hold a write of unknown outcome."""
     rows = SyncEntry.objects.filter(target=target, state=State.OWNERSHIP_LOST).exclude(intended_target="")
     return list(sync_entries.of_names(target, rows.values_list("name", flat=True)).values()) if rows else []
 

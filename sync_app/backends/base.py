@@ -255,15 +255,15 @@ class Backend(ABC):
     def take_back(  # noqa: B027  what compares everything overwrites nothing
         self, over: Seen, *, makes: str, wrote: Callable[[str], bool], kept: str | None = None
     ) -> None:
-        """Put back what an earlier write over `over` came over, where nobody noted what became of it.
+        """Put back what an earlier write over `over` came over, whose outcome is unknown.
 
-        `makes` is what `next_version` told of the version that it would make, and `wrote` says of a value
-        whether it is that write's; `kept` is what `over` held, if that is known. Raises Overwritten as `undo`
+        `makes` is what `next_version` returned for that write, and `wrote` returns whether a value is that
+        write's; `kept` is what `over` held, if that is known. Raises Overwritten as `undo`
         does; returns where there is no such write, or it came over the right one.
         """
 
     def destroys(self, seen: Seen) -> bool:  # noqa: ARG002 - a system may keep the version before
-        """Return whether an `update` would leave nothing of what is there now, or nobody can tell."""
+        """Return whether an `update` would destroy the present version, or may."""
         return False
 
     @abstractmethod

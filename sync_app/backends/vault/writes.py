@@ -75,15 +75,15 @@ class VaultWrites:
     def take_back(
         self, path: str, over: Seen, number: int, *, wrote: Callable[[Content], bool], kept: Content | None
     ) -> None:
-        """Put back what the version of a number came over, if it is a write of ours that nobody noted.
+        """Put back what the version of a number came over, if it is a write of ours of unknown outcome.
 
-        `wrote` says of a content whether that write made it. Raises Overwritten then, as `undo` does.
+        `wrote` returns whether that write made a content. Raises Overwritten then, as `undo` does.
         """
         reply = self._vault.ask("GET", self.at("metadata", path))
         metadata = reply["data"] if reply else None
         written = _name_of(metadata, number) if metadata else ""
         if number_of(over.version) != number - 1:
-            # What it was to be written over is known by its number alone.
+            # Of the version that it was meant for the number alone is known.
             over = replace(over, version=str(number - 1))
         if metadata is None or not written or _is_over(metadata, over, written):
             return

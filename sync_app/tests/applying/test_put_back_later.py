@@ -1,4 +1,4 @@
-"""What a write came over in Vault is put back by whoever comes after a worker that died, also where nothing else is done."""
+"""What a write came over in Vault is put back by the next worker after one that died, also where nothing else is done."""
 
 from collections.abc import Callable
 from typing import Any
@@ -110,11 +110,11 @@ def test_what_is_kept_is_sealed_and_goes_once_the_write_is_settled(
     stage.keep("one", "first")
     stage.sync()
     keep_one_version(vault, stage.path("one"))
-    stage.edit("one", "edited-by-somebody")
+    stage.edit("one", "edited-by-another")
     stage.keep("one", "second")
     run = killed(None)
     kept = KeptCopy.objects.get()
-    assert b"edited-by-somebody" not in kept.value.envelope
+    assert b"edited-by-another" not in kept.value.envelope
     assert kept.value.opens()
     carry_on(run)
     assert item_of(run).state == "done"
@@ -155,7 +155,7 @@ def test_it_is_put_back_where_keepers_side_has_moved(
 def test_it_is_put_back_where_the_secret_was_made_anew_in_keeper(
     stage: Stage, vault: VaultWorld, killed: Killed, act: Act
 ) -> None:
-    """Two marks may prove it ours then, so that it is looked at first: that look finds somebody else's secret."""
+    """Two marks may prove it ours then, so that it is looked at first: that look finds another owner's secret."""
     stage.keep("one", "first")
     stage.sync()
     stage.drop("one")
@@ -193,7 +193,7 @@ def test_what_came_over_our_own_secret_is_left_as_it_is(
     stage.sync()
     stage.keep("one", "second")
     run = killed(None)
-    # Whoever takes the mark off now takes it off what Keeper wrote into its own secret.
+    # To take the mark off now takes it off what Keeper wrote into its own secret.
     unmarked(vault, stage.path("one"))
     stage.keep("one", "third")
     carry_on(run)
