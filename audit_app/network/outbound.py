@@ -217,7 +217,7 @@ class _ProvedPool(HTTPConnectionPool):
     prove: Callable[[Ask], None] | None = None
 
     def _get_conn(self, timeout: float | None = None) -> Any:
-        connection = super()._get_conn(timeout)
+        connection: Any = super()._get_conn(timeout)
         if self.prove is None or connection.sock is not None:
             return connection
 
