@@ -17,6 +17,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.core import signing
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
@@ -117,13 +118,14 @@ def is_open() -> Q:
 
 
 def is_impossible() -> Q:
-    """Return the condition on sessions that a clock which was ahead has written.
+    """Return the condition on sessions that a clock which was ahead has written, by the database's time.
 
-    They are not open, and without their end they would be once the time that they name has come.
+    They are not open, and would be once the time that they name has come. A host whose own clock is behind
+    must not end the sessions that other hosts began.
     """
-    now, longest = timezone.now(), timedelta(seconds=settings.SESSION_COOKIE_AGE)
-    began, used = Q(signed_in_at__gt=now + SLACK), Q(last_seen_at__gt=now + SLACK)
-    return began | used | Q(expire_date__gt=now + longest + SLACK)
+    longest = timedelta(seconds=settings.SESSION_COOKIE_AGE)
+    began, used = Q(signed_in_at__gt=Now() + SLACK), Q(last_seen_at__gt=Now() + SLACK)
+    return began | used | Q(expire_date__gt=Now() + longest + SLACK)
 
 
 def watch(session: SessionBase) -> None:

@@ -80,6 +80,13 @@ def test_a_session_is_not_open_again_once_its_time_has_come(cast: Cast, ahead: S
     assert lasting.get("/api/whoami").status_code == 200
 
 
+def test_a_host_whose_clock_is_behind_ends_no_session(cast: Cast, ahead: SetAhead) -> None:
+    client = signed_in()
+    with ahead(-timedelta(hours=1)):
+        tasks.end_sessions_of_other_clocks()
+    assert client.get("/api/whoami").status_code == 200
+
+
 def test_a_session_that_was_used_under_such_a_clock_is_not_open_again(
     cast: Cast, ahead: SetAhead, settings: Settings
 ) -> None:
