@@ -16,8 +16,8 @@ from environments_app.errors import SamlUnavailable
 from environments_app.notifications.service import deliver_due
 from environments_app.saml.metadata import refresh_metadata
 from environments_app.saml.protocol.replay_guard import purge
+from environments_app.sessions.service import end_impossible_sessions
 from environments_app.tokens.expiry_alerts import watch_tokens
-from environments_app.users.sessions import end_impossible_sessions
 
 _REFRESH: Final = "environments_app.tasks.refresh_saml_metadata"
 # What is due once an hour is asked for again where no slot is free.

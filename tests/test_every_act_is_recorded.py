@@ -25,8 +25,8 @@ from environments_app.approvals import service as approvals
 from environments_app.authentication import mfa
 from environments_app.environments import memberships
 from environments_app.models import Approval, User
+from environments_app.sessions.store import stored_key
 from environments_app.tests.cast import PASSWORD, Cast, user_with_password
-from environments_app.users.session_store import stored_key
 from keeper_project.backup import service as backup
 from secrets_app.importing.formats.registry import parse
 from secrets_app.importing.plan import plan_import

@@ -17,8 +17,8 @@ from environments_app.authorization.principals import anonymous_principal, user_
 from environments_app.clock import SLACK
 from environments_app.errors import BadToken
 from environments_app.models import User
+from environments_app.sessions.store import CONFIRMED, SIGNED_IN
 from environments_app.tokens.service import authenticate
-from environments_app.users.session_store import CONFIRMED, SIGNED_IN
 
 if TYPE_CHECKING:
     from drf_spectacular.openapi import AutoSchema

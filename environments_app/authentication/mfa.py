@@ -33,8 +33,8 @@ from environments_app.authorization.policy import Principal, require, require_co
 from environments_app.clock import SLACK
 from environments_app.errors import Conflict, Forbidden, InvalidField, Tampered
 from environments_app.models import SecondFactor, User
+from environments_app.sessions.service import end_sessions
 from environments_app.users.accounts import record_takeover
-from environments_app.users.sessions import end_sessions
 from environments_app.users.suspensions import mark_suspended, tell_suspended
 
 ISSUER: Final = "Keeper"

@@ -31,8 +31,8 @@ from environments_app.errors import Forbidden
 from environments_app.models import User
 from environments_app.names import fold_username
 from environments_app.notifications.service import raise_alert, resolve_alert
+from environments_app.sessions.store import CONFIRMED, PLACE, SAML, stored_key
 from environments_app.users.password_backend import LocalBackend, named_user
-from environments_app.users.session_store import CONFIRMED, PLACE, SAML, stored_key
 
 REFUSAL_KIND: Final = "sign-in"
 # The alert that strangers used up their tries for an account.

@@ -33,7 +33,7 @@ from environments_app.saml.protocol.xml_document import (
     decoded,
     read_response,
 )
-from environments_app.users.sessions import end_saml_sessions
+from environments_app.sessions.service import end_saml_sessions
 
 _FIELD: Final = "SAMLResponse"
 _UNVERIFIED: Final = "The signature of the identity provider could not be verified."

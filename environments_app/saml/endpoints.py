@@ -33,7 +33,7 @@ from environments_app.saml.group_mapping import apply_groups
 from environments_app.saml.protocol.assertion_rules import Statement
 from environments_app.saml.protocol.authn_requests import PendingRequest, forget, pending_requests
 from environments_app.saml.protocol.replay_guard import take
-from environments_app.users.session_store import stored_key
+from environments_app.sessions.store import stored_key
 
 logger = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""Accounts: lookup, passwords, preferences, sessions, suspensions."""
+"""Accounts: lookup, passwords, preferences, suspensions."""

@@ -20,7 +20,7 @@ from environments_app.authorization.policy import Principal, require, require_co
 from environments_app.errors import Conflict, InvalidField, NameInUse
 from environments_app.models import Membership, Source, User, UserRole
 from environments_app.names import normalise_username, validate_new_username
-from environments_app.users.sessions import end_sessions
+from environments_app.sessions.service import end_sessions
 from environments_app.users.suspensions import mark_suspended, tell_suspended
 
 CHANGEABLE: Final = frozenset({"email", "display_name", "role", "is_active"})

@@ -19,9 +19,9 @@ from environments_app.authentication.sign_in import confirm_session, mark_confir
 from environments_app.errors import InvalidField
 from environments_app.forms.authentication import ConfirmForm, OwnForm, PasswordForm
 from environments_app.models import User
+from environments_app.sessions.service import active_sessions, end_session
+from environments_app.sessions.store import stored_key
 from environments_app.users.accounts import set_password
-from environments_app.users.session_store import stored_key
-from environments_app.users.sessions import active_sessions, end_session
 from environments_app.views.sign_in import target_of
 
 

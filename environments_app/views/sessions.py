@@ -8,7 +8,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
 from environments_app.models import User
-from environments_app.users.session_store import extend, remaining, watch
+from environments_app.sessions.store import extend, remaining, watch
 
 
 @never_cache

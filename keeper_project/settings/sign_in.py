@@ -41,7 +41,7 @@ KEEPER_REQUIRE_ADMIN_MFA = _sessions.switch(
     "anything else.",
 )
 # The session table stores an HMAC of the id in the cookie: a row opens no session.
-SESSION_ENGINE = "environments_app.users.session_store"
+SESSION_ENGINE = "environments_app.sessions.store"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True

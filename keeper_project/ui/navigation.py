@@ -16,8 +16,8 @@ from environments_app.authentication.drf import principal_of
 from environments_app.authentication.sign_in import saml_subject
 from environments_app.authorization.policy import SUSPENDED, Principal, environments_for, visible_environments
 from environments_app.models import AccessRequest, Approval, Environment, PersonalSettings
+from environments_app.sessions.store import Remaining, remaining
 from environments_app.users.preferences import settings_of
-from environments_app.users.session_store import Remaining, remaining
 from environments_app.views.page_context import page_environment
 from keeper_project.inbox.items import count_new
 from sync_app.views.presenters.targets import attention

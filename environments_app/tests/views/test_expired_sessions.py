@@ -11,8 +11,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from environments_app.models import Session, User
+from environments_app.sessions.store import stored_key
 from environments_app.tests.cast import PASSWORD, Cast
-from environments_app.users.session_store import stored_key
 from environments_app.views.origin_page import opens_by_get
 
 pytestmark = pytest.mark.django_db

@@ -12,7 +12,7 @@ from audit_app.recording.recorder import AuditObject, record
 from environments_app.authorization.policy import Principal
 from environments_app.errors import Forbidden
 from environments_app.models import Session, User
-from environments_app.users.session_store import SAML, contents_of, is_impossible, is_open
+from environments_app.sessions.store import SAML, contents_of, is_impossible, is_open
 
 
 def active_sessions(user: User) -> QuerySet[Session]:

@@ -4,15 +4,15 @@ from django.test import Client
 from pytest_django import Settings
 
 from environments_app.models import Session
+from environments_app.sessions.store import SessionStore, stored_key
 from environments_app.tests.cast import PASSWORD, Cast
-from environments_app.users.session_store import SessionStore, stored_key
 
 pytestmark = pytest.mark.every_database
 
 
 @pytest.fixture(autouse=True)
 def _engine(settings: Settings) -> None:
-    settings.SESSION_ENGINE = "environments_app.users.session_store"
+    settings.SESSION_ENGINE = "environments_app.sessions.store"
 
 
 @pytest.fixture
