@@ -22,7 +22,7 @@ from sync_app.targets import service as targets
 _GONE: Final = "What this was about is not there any more: plan again."
 
 
-class SyncOwner:
+class SyncApprovalExecutor:
     """Does what was approved about targets; the plan itself is what it keeps."""
 
     @property

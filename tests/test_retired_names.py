@@ -32,7 +32,7 @@ RETIRED: Final = {
         require_living reseal set_other settle settled wrap_again
     """,
     "sync_app": """
-        RehearsalDocument
+        RehearsalDocument SyncOwner
     """,
     "keeper_project": """
         ACTS Act Finding Frame HotRow Kept Need Notice Opened STATES Standing ailing ask carry_out drill

@@ -87,5 +87,5 @@ KEEPER_ENVIRONMENT_KEY_CHECK = "secrets_app.key_operations.environment_keys.chec
 KEEPER_APPROVAL_EXECUTORS = [
     "environments_app.approval_executor.AccessApprovalExecutor",
     "secrets_app.approval_executor.SecretsApprovalExecutor",
-    "sync_app.approval_executor.SyncOwner",
+    "sync_app.approval_executor.SyncApprovalExecutor",
 ]

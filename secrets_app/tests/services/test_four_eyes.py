@@ -67,7 +67,6 @@ def test_a_request_stores_the_use_of_references_by_its_first_name_and_carries_it
     cast: Cast, secret: Secret
 ) -> None:
     source = keep(cast, "source", "text", environment=cast.development)
-    Membership.objects.create(environment=cast.development, user=cast.bob, role=Role.EDITOR)
     with pytest.raises(ApprovalNeeded) as raised:
         write.update(
             actor=cast.principal(cast.bob),
