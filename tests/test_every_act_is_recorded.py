@@ -523,7 +523,6 @@ SILENT: Final[dict[str, str]] = {
     "secrets_app.services.bulk_actions.execute": _CHOSEN,
     "environments_app.admin.base.*": _CHOSEN,
     "keeper_project.backup.recovery.release": _CHOSEN,
-    "sync_app.rotation.execution.steps.carry_on": _CHOSEN,
 }
 # Commands and tasks that record nothing, each with its reason.
 SILENT_WORK: Final = {
