@@ -125,7 +125,7 @@ def production(directory: Path, database: str, redis: Redis) -> Keeper:
         "--pool",
         "threads",
         "--concurrency",
-        "4",
+        str(THREADS),
     ]
     broker = Server(redis)
     variables = environment(directory / "var") | {"REDIS_URL": broker.url, "DATABASE_URL": database}
