@@ -184,8 +184,8 @@ class TestKeyInfo:
         active_key(development)
         before = provider().calls.copy()
         # Data keys of the system, the environments, one's data keys, legacy, and each kind of what else they
-        # seal: targets, rotation policies, values that wait for a second person, webhooks.
-        with django_assert_num_queries(8):
+        # seal: targets, copies kept by targets, rotation policies, values that wait for approval, webhooks.
+        with django_assert_num_queries(9):
             answers(capsys, "key-info")
         assert provider().calls - before == {"DescribeKey": 1, "GetKeyRotationStatus": 1}
 
