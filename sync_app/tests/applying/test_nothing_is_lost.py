@@ -188,3 +188,13 @@ def test_a_deletion_that_may_have_happened_counts(stage: Stage, state: str, ende
     Plan.objects.filter(pk=plan.pk).update(created_at=long_ago)
     PlanItem.objects.filter(plan=plan, finished_at__isnull=False).update(finished_at=long_ago)
     assert budget(stage.target).withdrawn == 0
+
+
+def test_a_secret_deleted_in_keeper_stays_in_the_target_where_deletion_is_off(stage: Stage) -> None:
+    stage.rules(deletion="never", budget_number=10, budget_percent=100)
+    for name in ("app/one", "app/two"):
+        stage.keep(name, "first")
+    stage.sync()
+    stage.drop("app/one")
+    assert "delete" not in stage.sync(rest=True).counts
+    assert stage.theirs("app/one") == "first"
