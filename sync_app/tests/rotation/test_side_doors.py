@@ -173,13 +173,13 @@ WRITERS = {
 }
 # What stores them, by the module that has it.
 STORING = {
-    "secrets_app.persistence.secret_store": {"change", "insert"},
+    "secrets_app.persistence.secret_store": {"update_stored", "insert"},
     "secrets_app.persistence.bulk_insert": {"insert_rows"},
     "secrets_app.services.version_stages": {
         "stage",
         "promote",
         "restore_previous",
-        "drop_pending",
+        "clear_pending",
         "drop_previous",
     },
 }
