@@ -16,9 +16,9 @@ from environments_app.authentication.drf import principal_of
 from environments_app.errors import ConfirmationNeeded, Conflict, Invisible, Tampered
 from environments_app.views.profile import confirm_first
 from keeper_project.backup import recovery
-from keeper_project.backup import requests as backup_requests
 from keeper_project.backup import service as backup
 from keeper_project.backup.errors import Malformed
+from keeper_project.backup.requests import request as request_backup
 
 _WAITING_SHOWN = 200
 
@@ -43,7 +43,7 @@ def backups(request: HttpRequest) -> HttpResponse:
 @require_POST
 def backup_now(request: HttpRequest) -> HttpResponse:
     """Have a backup made in the background."""
-    backup_requests.request(actor=principal_of(request))
+    request_backup(actor=principal_of(request))
     messages.success(request, "A backup is being made; it appears here once whole.")
     return redirect("backups")
 
@@ -53,7 +53,7 @@ def backup_now(request: HttpRequest) -> HttpResponse:
 def backup_verify(request: HttpRequest, name: str) -> HttpResponse:
     """Have a backup proved in the background."""
     try:
-        backup_requests.request(actor=principal_of(request), name=name)
+        request_backup(actor=principal_of(request), name=name)
     except Malformed as error:
         raise Invisible(str(error)) from error
     messages.success(request, "It is being proved; the result appears here.")
