@@ -79,6 +79,8 @@ class Judge:
         self._created: set[tuple[Place, str]] = set()
         self._adopted: set[tuple[Place, str]] = set()
         self._made: set[tuple[Place, str, str]] = set()
+        # Secrets that a run found on neither side: Keeper has no claim to what comes there afterwards.
+        self._let_go: set[tuple[Place, str]] = set()
         self._debts: dict[Place, Debt] = {}
         self._put_back: list[Debt] = []
         self._deletions: set[Place] = set()
@@ -227,7 +229,19 @@ class Judge:
             self._require(self._is_open(alerts.RUN_FAILED), "a run failed, and nobody was told")
         if run.state == RunState.DONE:
             self._judge_alerts()
+            self._note_let_go()
         self._judge_keeper()
+
+    def _note_let_go(self) -> None:
+        here = set(
+            Secret.objects.filter(environment=self._stage.environment, live=True).values_list(
+                "name", flat=True
+            )
+        )
+        for path in self._world.paths():
+            there = self._world.state(path)
+            if path.removeprefix(f"{self._world.prefix}/") not in here and there.presence != "present":
+                self._let_go.add(((self._world.elsewhere, path), there.incarnation))
 
     def _settle(self, debt: Debt) -> None:
         elsewhere, path = debt.place
@@ -332,7 +346,7 @@ class Judge:
         if differs:
             self._require(said != Standing.IN_SYNC, f"said to be in sync over different values: {told}")
             self._require(item is not None or said is not None, f"different, and nothing says so: {told}")
-            was_ours = self._is_known(place, there) or (
+            was_ours = (self._is_known(place, there) and (place, there.incarnation) not in self._let_go) or (
                 entry is not None and entry.ownership != Ownership.NONE
             )
             if was_ours and secret is not None and self._stage.target.direction == Direction.PUSH:
