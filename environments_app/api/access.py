@@ -8,7 +8,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit_app.events.actions import Action
-from environments_app import services
 from environments_app.api.environments import NO_CONTENT, AccessView
 from environments_app.api.fields import Moment, StrictSerializer
 from environments_app.authorization.effective_access import PERSON, TOKEN, explain_access
@@ -17,6 +16,7 @@ from environments_app.environments import service as environments
 from environments_app.errors import Invisible
 from environments_app.models import Environment, Role
 from environments_app.names import MAX_PREFIX, MAX_USERNAME
+from environments_app.users import suspensions
 from environments_app.users.password_backend import named_user
 from environments_app.users.suspensions import suspended_accounts, suspended_mappings
 
@@ -130,7 +130,7 @@ class AccountConfirmationView(AccessView):
         found = named_user(user)
         if found is None:
             raise Invisible("There is no such person.")
-        services.confirm_account(actor=self.actor, environment=place, user=found, since=since)
+        suspensions.confirm_account(actor=self.actor, environment=place, user=found, since=since)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -146,6 +146,6 @@ class MappingConfirmationView(AccessView):
         """Confirm what an administrator mapped to a group; it takes a person."""
         place = environments.find_environment(actor=self.actor, name=environment)
         require(actor=self.actor, action=Action.ACCESS_CONFIRM, environment=place)
-        mapping = services.find_suspended_mapping(actor=self.actor, environment=place, id=id)
-        services.confirm_mapping(actor=self.actor, mapping=mapping)
+        mapping = suspensions.find_suspended_mapping(actor=self.actor, environment=place, id=id)
+        suspensions.confirm_mapping(actor=self.actor, mapping=mapping)
         return Response(status=status.HTTP_204_NO_CONTENT)

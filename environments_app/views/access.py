@@ -11,13 +11,14 @@ from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
-from environments_app import services
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.effective_access import explain_access
 from environments_app.authorization.policy import Principal, allows, require
+from environments_app.environments import service as environments_service
 from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField
 from environments_app.models import Environment
 from environments_app.names import MAX_PREFIX
+from environments_app.users import suspensions
 from environments_app.users.lookup import user_by_name
 from environments_app.users.suspensions import suspended_accounts, suspended_mappings
 from environments_app.views.page_context import set_page_environment
@@ -55,7 +56,7 @@ def access_confirm(request: HttpRequest, name: str) -> HttpResponse:
         user = user_by_name(request.POST.get("user") or "?")
         if user is not None:
             since = _moment(request.POST.get("since", ""))
-            services.confirm_account(actor=actor, environment=environment, user=user, since=since)
+            suspensions.confirm_account(actor=actor, environment=environment, user=user, since=since)
             messages.success(
                 request, f"{user.username} has access to values again, from the next request on."
             )
@@ -71,9 +72,9 @@ def access_confirm(request: HttpRequest, name: str) -> HttpResponse:
 def mapping_confirm(request: HttpRequest, name: str, id: int) -> HttpResponse:
     """Confirm what an administrator mapped to a group of single sign-on."""
     actor, environment = _found(request, name)
-    mapping = services.find_suspended_mapping(actor=actor, environment=environment, id=id)
+    mapping = suspensions.find_suspended_mapping(actor=actor, environment=environment, id=id)
     try:
-        services.confirm_mapping(actor=actor, mapping=mapping)
+        suspensions.confirm_mapping(actor=actor, mapping=mapping)
         messages.success(request, f"The members of {mapping.group} get their role at their next sign-in.")
     except Conflict as error:
         messages.error(request, str(error))
@@ -84,7 +85,7 @@ def mapping_confirm(request: HttpRequest, name: str, id: int) -> HttpResponse:
 
 def _found(request: HttpRequest, name: str) -> tuple[Principal, Environment]:
     actor = principal_of(request)
-    return actor, services.find_environment(actor=actor, name=name)
+    return actor, environments_service.find_environment(actor=actor, name=name)
 
 
 def _moment(text: str) -> datetime:

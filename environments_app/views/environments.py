@@ -13,14 +13,16 @@ from django.utils.html import format_html
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from audit_app.events.actions import Action
-from environments_app import services
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Grant, Principal, allows, require, visible_environments
+from environments_app.environments import memberships as memberships_service
+from environments_app.environments import service as environments_service
 from environments_app.environments.panels import panels_of
 from environments_app.errors import AlreadyGranted, ConfirmationNeeded, Conflict, InvalidField
 from environments_app.forms.authentication import confirm_link
 from environments_app.forms.environment import EnvironmentForm, MemberForm, SettingsForm, TokenForm
 from environments_app.models import Environment, Membership, ServiceToken, Source
+from environments_app.tokens import service as tokens_service
 from environments_app.tokens.expiry_alerts import token_status
 from environments_app.users.lookup import find_group, user_by_name
 from environments_app.views.page_context import set_page_environment
@@ -69,7 +71,8 @@ def environment_new(request: HttpRequest) -> HttpResponse:
     form = EnvironmentForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         created = attempt(
-            form, lambda: services.create_environment(actor=principal_of(request), **form.cleaned_data)
+            form,
+            lambda: environments_service.create_environment(actor=principal_of(request), **form.cleaned_data),
         )
         if created is not None:
             messages.success(request, f"{created.name} was created.")
@@ -85,7 +88,7 @@ def environment_new(request: HttpRequest) -> HttpResponse:
 @require_GET
 def environment_detail(request: HttpRequest, name: str) -> HttpResponse:
     """Show an environment with its members, tokens and settings."""
-    return _detail(request, services.find_environment(actor=principal_of(request), name=name))
+    return _detail(request, environments_service.find_environment(actor=principal_of(request), name=name))
 
 
 @login_required
@@ -97,7 +100,9 @@ def environment_update(request: HttpRequest, name: str) -> HttpResponse:
     if form.is_valid():
         changed = attempt(
             form,
-            lambda: services.update_environment(actor=actor, environment=environment, **form.cleaned_data),
+            lambda: environments_service.update_environment(
+                actor=actor, environment=environment, **form.cleaned_data
+            ),
         )
         if changed is not None:
             messages.success(request, "The settings were saved.")
@@ -125,9 +130,9 @@ def member_grant(request: HttpRequest, name: str) -> HttpResponse:
 def member_revoke(request: HttpRequest, name: str, id: int) -> HttpResponse:
     """Take a membership away."""
     actor, environment = _found(request, name)
-    membership = services.find_membership(actor=actor, environment=environment, id=id)
+    membership = memberships_service.find_membership(actor=actor, environment=environment, id=id)
     try:
-        services.revoke_membership(actor=actor, membership=membership)
+        memberships_service.revoke_membership(actor=actor, membership=membership)
     except Conflict as error:
         messages.error(request, str(error))
     else:
@@ -143,7 +148,7 @@ def token_issue(request: HttpRequest, name: str) -> HttpResponse:
     form = TokenForm(request.POST)
     if form.is_valid():
         issued = attempt(
-            form, lambda: services.issue(actor=actor, environment=environment, **form.cleaned_data)
+            form, lambda: tokens_service.issue(actor=actor, environment=environment, **form.cleaned_data)
         )
         if issued is not None:
             token, plaintext = issued
@@ -163,7 +168,9 @@ def token_issue(request: HttpRequest, name: str) -> HttpResponse:
 def token_revoke(request: HttpRequest, name: str, id: int) -> HttpResponse:
     """Revoke a service token."""
     actor, environment = _found(request, name)
-    services.revoke(actor=actor, token=services.find_token(actor=actor, environment=environment, id=id))
+    tokens_service.revoke(
+        actor=actor, token=tokens_service.find_token(actor=actor, environment=environment, id=id)
+    )
     messages.success(request, "The token was revoked; it is refused from the next request on.")
     return redirect("environment-detail", name=name)
 
@@ -175,7 +182,7 @@ def shown_role(grant: Grant) -> str:
 
 def _found(request: HttpRequest, name: str) -> tuple[Principal, Environment]:
     actor = principal_of(request)
-    return actor, services.find_environment(actor=actor, name=name)
+    return actor, environments_service.find_environment(actor=actor, name=name)
 
 
 def _warn(request: HttpRequest, saved: Environment) -> None:
@@ -203,7 +210,7 @@ def attempt(form: forms.Form, use_case: Callable[[], Any]) -> Any:
 def _grant(actor: Principal, environment: Environment, given: dict[str, Any]) -> Membership:
     user = user_by_name(given.pop("username"), field="username")
     group = find_group(given.pop("group"))
-    return services.grant(actor=actor, environment=environment, user=user, group=group, **given)
+    return memberships_service.grant(actor=actor, environment=environment, user=user, group=group, **given)
 
 
 def _detail(request: HttpRequest, environment: Environment, **bound: forms.Form) -> HttpResponse:

@@ -11,9 +11,10 @@ from django.views.decorators.http import require_http_methods
 
 from audit_app.events.actions import Action
 from audit_app.integrity.row_state import state_digest
-from environments_app import services
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, require
+from environments_app.environments import memberships as memberships_service
+from environments_app.environments import service as environments_service
 from environments_app.environments.memberships import BY_SINGLE_SIGN_ON
 from environments_app.forms.environment import MemberChangeForm
 from environments_app.models import Membership, Source
@@ -33,7 +34,7 @@ def member_change(request: HttpRequest, name: str, id: int) -> HttpResponse:
             return redirect("member-change", name=name, id=id)
         changes = _changes(form)
         changed = attempt(
-            form, lambda: services.change_membership(actor=actor, membership=membership, **changes)
+            form, lambda: memberships_service.change_membership(actor=actor, membership=membership, **changes)
         )
         if changed is not None:
             messages.success(request, "The access was changed." if changes else "Nothing was changed.")
@@ -43,8 +44,8 @@ def member_change(request: HttpRequest, name: str, id: int) -> HttpResponse:
 
 def _found(request: HttpRequest, name: str, id: int) -> tuple[Principal, Membership]:
     actor = principal_of(request)
-    environment = services.find_environment(actor=actor, name=name)
-    membership = services.find_membership(actor=actor, environment=environment, id=id)
+    environment = environments_service.find_environment(actor=actor, name=name)
+    membership = memberships_service.find_membership(actor=actor, environment=environment, id=id)
     # A form that the use case would refuse is not offered.
     require(actor=actor, action=Action.MEMBER_CHANGE, environment=environment)
     return actor, membership

@@ -13,11 +13,13 @@ from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
 from audit_app.interfaces.pagination import list_paginator
-from environments_app import services
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows, require
+from environments_app.environments import service as environments_service
 from environments_app.forms.environment import AdminNarrowForm, AdminTokenForm, NarrowForm, RotateForm
 from environments_app.models import Environment, ServiceToken, TokenRole
+from environments_app.tokens import rotation as token_rotation
+from environments_app.tokens import service as tokens_service
 from environments_app.tokens.expiry_alerts import in_state, listed_tokens, token_status
 from environments_app.views.environments import attempt
 from environments_app.views.page_context import set_page_environment
@@ -84,7 +86,7 @@ def token_narrow(request: HttpRequest, id: int, name: str = "") -> HttpResponse:
     if form.is_valid():
         # What was left empty stays as it is.
         changes = {field: value for field, value in form.cleaned_data.items() if value}
-        if attempt(form, lambda: services.narrow(actor=actor, token=token, **changes)) is not None:
+        if attempt(form, lambda: token_rotation.narrow(actor=actor, token=token, **changes)) is not None:
             messages.success(request, "The token may do less now, from its next request on.")
             return redirect(_address("token-detail", environment, id))
     return _page(request, actor, environment, token, narrow_form=form)
@@ -98,7 +100,7 @@ def token_rotate(request: HttpRequest, id: int, name: str = "") -> HttpResponse:
     form = RotateForm(request.POST)
     if form.is_valid():
         overlap = timedelta(hours=form.cleaned_data["overlap_hours"])
-        issued = attempt(form, lambda: services.rotate(actor=actor, token=token, overlap=overlap))
+        issued = attempt(form, lambda: token_rotation.rotate(actor=actor, token=token, overlap=overlap))
         if issued is not None:
             return _shown_once(request, environment, *issued)
     return _page(request, actor, environment, token, rotate_form=form)
@@ -120,7 +122,7 @@ def admin_token_issue(request: HttpRequest) -> HttpResponse:
     form = AdminTokenForm(request.POST)
     if form.is_valid():
         given = {**form.cleaned_data, "role": TokenRole.ADMIN}
-        issued = attempt(form, lambda: services.issue(actor=actor, environment=None, **given))
+        issued = attempt(form, lambda: tokens_service.issue(actor=actor, environment=None, **given))
         if issued is not None:
             return _shown_once(request, None, *issued)
     return _installation(request, actor, form)
@@ -131,7 +133,7 @@ def admin_token_issue(request: HttpRequest) -> HttpResponse:
 def admin_token_revoke(request: HttpRequest, id: int) -> HttpResponse:
     """Revoke a token that administers."""
     actor, _, token = _found(request, id, "")
-    services.revoke(actor=actor, token=token)
+    tokens_service.revoke(actor=actor, token=token)
     messages.success(request, "The token was revoked; it is refused from the next request on.")
     return redirect("admin-tokens")
 
@@ -174,8 +176,8 @@ def _address(page: str, environment: Environment | None, id: int) -> str:
 def _found(request: HttpRequest, id: int, name: str) -> tuple[Principal, Environment | None, ServiceToken]:
     """Return the token of an environment, or without a name one of the installation."""
     actor = principal_of(request)
-    environment = services.find_environment(actor=actor, name=name) if name else None
-    return actor, environment, services.find_token(actor=actor, environment=environment, id=id)
+    environment = environments_service.find_environment(actor=actor, name=name) if name else None
+    return actor, environment, tokens_service.find_token(actor=actor, environment=environment, id=id)
 
 
 def _page(

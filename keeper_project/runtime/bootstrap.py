@@ -12,9 +12,9 @@ from audit_app.interfaces.keyring import keyring
 from audit_app.models import AuditEvent, deployment_uuid
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.authorization.principals import system_principal, user_principal
+from environments_app.environments.service import create_environment
 from environments_app.models import Environment, User, UserRole
-from environments_app.services import create_environment, create_user
-from environments_app.users.accounts import new_password
+from environments_app.users.accounts import create_user, new_password
 
 # In the order in which changes pass through them.
 ENVIRONMENTS: Final = {"development": "Development", "staging": "Staging", "production": "Production"}

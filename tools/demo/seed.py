@@ -17,8 +17,8 @@ from django.urls import reverse  # noqa: E402
 
 from environments_app.authorization.policy import Principal  # noqa: E402
 from environments_app.authorization.principals import user_principal  # noqa: E402
+from environments_app.environments.service import update_environment  # noqa: E402
 from environments_app.models import Environment, User  # noqa: E402
-from environments_app.services import update_environment  # noqa: E402
 from keeper_project.runtime.bootstrap import initialise  # noqa: E402
 from secrets_app.models import Secret  # noqa: E402
 from secrets_app.secret_types.registry import SecretType  # noqa: E402

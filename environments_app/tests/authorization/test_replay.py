@@ -7,10 +7,13 @@ import pytest
 from django.contrib.auth.models import Group
 from django.db import connection
 
-from environments_app import services
 from environments_app.authorization.row_checks import access_rows
+from environments_app.environments import groups as groups_service
+from environments_app.environments import memberships as memberships_service
 from environments_app.models import GroupMember, Membership, ServiceToken, User
 from environments_app.tests.cast import Cast
+from environments_app.tokens import service as tokens_service
+from environments_app.users import accounts
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
 Sql = Callable[..., None]
@@ -34,7 +37,7 @@ def _found() -> list[tuple[str, str]]:
 
 
 def test_what_nobody_touched_is_sound(cast: Cast) -> None:
-    services.grant(
+    memberships_service.grant(
         actor=cast.principal(cast.alice), environment=cast.development, user=cast.charlie, role="viewer"
     )
     assert _found() == []
@@ -42,9 +45,11 @@ def test_what_nobody_touched_is_sound(cast: Cast) -> None:
 
 def test_it_finds_a_revoked_membership(cast: Cast, sql: Sql) -> None:
     actor = cast.principal(cast.alice)
-    granted = services.grant(actor=actor, environment=cast.development, user=cast.charlie, role="editor")
+    granted = memberships_service.grant(
+        actor=actor, environment=cast.development, user=cast.charlie, role="editor"
+    )
     row = _row("environments_app_membership", granted.pk)
-    services.revoke_membership(actor=actor, membership=Membership.objects.get(pk=granted.pk))
+    memberships_service.revoke_membership(actor=actor, membership=Membership.objects.get(pk=granted.pk))
     assert _found() == []
     _put_back(sql, "environments_app_membership", row)
     assert _found() == [("replayed", "membership")]
@@ -52,25 +57,29 @@ def test_it_finds_a_revoked_membership(cast: Cast, sql: Sql) -> None:
 
 def test_it_finds_a_role_that_was_taken_down(cast: Cast, sql: Sql) -> None:
     actor = cast.principal(cast.alice)
-    granted = services.grant(actor=actor, environment=cast.development, user=cast.charlie, role="editor")
+    granted = memberships_service.grant(
+        actor=actor, environment=cast.development, user=cast.charlie, role="editor"
+    )
     row = _row("environments_app_membership", granted.pk)
-    services.change_membership(actor=actor, membership=granted, role="viewer")
+    memberships_service.change_membership(actor=actor, membership=granted, role="viewer")
     _put_back(sql, "environments_app_membership", row)
     assert _found() == [("replayed", "membership")]
 
 
 def test_it_finds_a_revoked_token(cast: Cast, sql: Sql) -> None:
     actor = cast.principal(cast.alice)
-    token, _ = services.issue(actor=actor, environment=cast.development, role="reader", name="ci")
+    token, _ = tokens_service.issue(actor=actor, environment=cast.development, role="reader", name="ci")
     row = _row("environments_app_servicetoken", token.pk)
-    services.revoke(actor=actor, token=ServiceToken.objects.select_related("environment").get(pk=token.pk))
+    tokens_service.revoke(
+        actor=actor, token=ServiceToken.objects.select_related("environment").get(pk=token.pk)
+    )
     _put_back(sql, "environments_app_servicetoken", row)
     assert _found() == [("replayed", "service-token")]
 
 
 def test_it_finds_an_account_that_was_disabled(cast: Cast, sql: Sql) -> None:
     row = _row("environments_app_user", cast.bob.pk)
-    services.disable_user(actor=cast.principal(cast.root), user=User.objects.get(pk=cast.bob.pk))
+    accounts.disable_user(actor=cast.principal(cast.root), user=User.objects.get(pk=cast.bob.pk))
     assignments = "is_active = %s, row_mac = %s"
     sql(f"UPDATE environments_app_user SET {assignments} WHERE id = %s", 1, row["row_mac"], cast.bob.pk)
     assert _found() == [("replayed", "user")]
@@ -79,9 +88,9 @@ def test_it_finds_an_account_that_was_disabled(cast: Cast, sql: Sql) -> None:
 def test_it_finds_somebody_who_was_taken_out_of_a_group(cast: Cast, sql: Sql) -> None:
     actor = cast.principal(cast.root)
     group = Group.objects.create(name="ops")
-    member = services.add_to_group(actor=actor, user=cast.charlie, group=group)
+    member = groups_service.add_to_group(actor=actor, user=cast.charlie, group=group)
     row = _row("environments_app_groupmember", member.pk)
-    services.remove_from_group(actor=actor, member=GroupMember.objects.get(pk=member.pk))
+    groups_service.remove_from_group(actor=actor, member=GroupMember.objects.get(pk=member.pk))
     assert _found() == []
     _put_back(sql, "environments_app_groupmember", row)
     assert _found() == [("replayed", "group-member")]
@@ -89,9 +98,11 @@ def test_it_finds_somebody_who_was_taken_out_of_a_group(cast: Cast, sql: Sql) ->
 
 def test_it_finds_a_revoked_membership_whose_grant_was_given_a_later_id(cast: Cast, sql: Sql) -> None:
     actor = cast.principal(cast.alice)
-    granted = services.grant(actor=actor, environment=cast.development, user=cast.charlie, role="editor")
+    granted = memberships_service.grant(
+        actor=actor, environment=cast.development, user=cast.charlie, role="editor"
+    )
     row = _row("environments_app_membership", granted.pk)
-    services.revoke_membership(actor=actor, membership=Membership.objects.get(pk=granted.pk))
+    memberships_service.revoke_membership(actor=actor, membership=Membership.objects.get(pk=granted.pk))
     _put_back(sql, "environments_app_membership", row)
     sql("UPDATE audit_app_auditevent SET id = id + 1000000 WHERE action = 'member.grant'")
     assert _found() == [("replayed", "membership")]
