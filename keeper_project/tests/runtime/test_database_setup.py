@@ -199,8 +199,11 @@ def as_before_the_squash() -> list[tuple[str, str]]:
 
 
 def record(place: Place, migrations: list[tuple[str, str]]) -> None:
-    """Let the database name these as the migrations of Keeper's that are applied."""
-    place.sql(f"DELETE FROM django_migrations WHERE app IN {OURS}")
+    """Let the database name these in place of the squashed migrations."""
+    # Applying a squashed migration records those that it replaces as well.
+    place.sql("DELETE FROM django_migrations WHERE name LIKE '0001_squashed_%'")
+    for app, name in as_before_the_squash():
+        place.sql(f"DELETE FROM django_migrations WHERE app = '{app}' AND name = '{name}'")
     for app, name in migrations:
         place.sql(
             f"INSERT INTO django_migrations (app, name, applied) VALUES ('{app}', '{name}', '2026-11-27')"
