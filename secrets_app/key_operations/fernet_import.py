@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from uuid import uuid4
 
 from django.db import transaction
 
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action
 from audit_app.interfaces.keyring import keyring
+from audit_app.models.uuid_model import uuid7
 from audit_app.recording.recorder import AuditObject, record
 from environments_app.approvals.gate import system_clearance
 from environments_app.models import Environment
@@ -86,7 +86,7 @@ def _import(environment: Environment, name: str, token: bytes, secret_type: Secr
 def _version(secret: Secret, token: bytes, plaintext: bytes) -> SecretVersion:
     actor = actors.system()
     version = SecretVersion(
-        uuid=uuid4(),
+        uuid=uuid7(),
         secret=secret,
         number=1,
         fingerprint=fingerprints.fingerprint(plaintext),

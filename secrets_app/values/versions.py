@@ -1,11 +1,12 @@
 """Makes the versions of secrets: sealed before the transaction, digested for the audit log."""
 
 from dataclasses import dataclass
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from audit_app.crypto.canonical_json import Json, canonical_json, utc_text
 from audit_app.events.actors import Actor
 from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.models.uuid_model import uuid7
 from secrets_app.envelope.seal import PlainKey, seal
 from secrets_app.keys import fingerprints
 from secrets_app.keys.data_keys import active_key
@@ -40,7 +41,7 @@ def sealed_version(
     """
     plaintext = value.text.encode()
     version = SecretVersion(
-        uuid=uuid4(),
+        uuid=uuid7(),
         secret=secret,
         number=number,
         data_key_id=data_key.id,
