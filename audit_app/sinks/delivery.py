@@ -14,6 +14,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from audit_app.crypto.checkpoint_statement import SignedCheckpoint
+from audit_app.db.claims import claim, unleased
 from audit_app.errors import BadCheckpoint, SinkDown
 from audit_app.integrity.active_installation import is_active
 from audit_app.interfaces.alerts import trail_alerts
@@ -106,10 +107,9 @@ def _claimed(sink: Sink, begin: Callable[[SinkState], None], *, at_once: bool) -
     if made:
         begin(state)
     now = timezone.now()
-    free = Q(leased_until=None) | Q(leased_until__lte=now)
     due = Q() if at_once else Q(due_at=None) | Q(due_at__lte=now)
-    claimed = SinkState.objects.filter(free, due, pk=state.pk).update(leased_until=now + _LEASE)
-    return SinkState.objects.get(pk=state.pk) if claimed else None
+    free = unleased(now, _LEASE, column="leased_until") & due
+    return claim(SinkState.objects.all(), state.pk, free, leased_until=now + _LEASE)
 
 
 def _succeeded(state: SinkState) -> None:

@@ -24,6 +24,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
+from audit_app.db.claims import claim
 from audit_app.integrity.active_installation import is_active
 from environments_app.models import Alert, Delivery, DeliveryState, Environment
 
@@ -249,12 +250,13 @@ def _tell_waiting() -> None:
 
 
 def _deliver(pk: int) -> bool:
-    """Claim one delivery and send it; the claim is a conditional UPDATE, so that one worker does."""
+    """Claim one delivery and send it, so that one worker does."""
     now = timezone.now()
-    claimed = Delivery.objects.filter(pk=pk, state=DeliveryState.WAITING, due_at__lte=now)
-    if not claimed.update(due_at=now + _CLAIM, attempts=F("attempts") + 1):
+    free = Q(state=DeliveryState.WAITING, due_at__lte=now)
+    rows = Delivery.objects.select_related("environment")
+    delivery = claim(rows, pk, free, due_at=now + _CLAIM, attempts=F("attempts") + 1)
+    if delivery is None:
         return False
-    delivery = Delivery.objects.select_related("environment").get(pk=pk)
     try:
         _transport(delivery.transport).send(addressee=delivery.addressee, notice=_notice(delivery))
     except Undeliverable as error:

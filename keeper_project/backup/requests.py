@@ -5,9 +5,10 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from django.db.models import F, Q
+from django.db.models import F
 from django.utils import timezone
 
+from audit_app.db.claims import claim, unleased
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.interfaces.nudges import nudge
 from environments_app.authorization.policy import Principal
@@ -39,17 +40,12 @@ def request(*, actor: Principal, name: str = "") -> None:
 def run() -> None:
     """Carry out the requests that wait, each by one worker."""
     BackupRequest.objects.filter(requested_at__lt=timezone.now() - _STALE_AFTER).delete()
-    for pk in BackupRequest.objects.filter(_free()).values_list("pk", flat=True):
-        taken = BackupRequest.objects.filter(_free(), pk=pk).update(
-            lease_until=timezone.now() + _LEASE, attempts=F("attempts") + 1
-        )
-        if taken:
-            _carry_out(BackupRequest.objects.get(pk=pk))
-
-
-def _free() -> Q:
-    now = timezone.now()
-    return Q(lease_until=None) | Q(lease_until__lt=now) | Q(lease_until__gt=now + _LEASE)
+    for pk in BackupRequest.objects.filter(unleased(timezone.now(), _LEASE)).values_list("pk", flat=True):
+        now = timezone.now()
+        changes = {"lease_until": now + _LEASE, "attempts": F("attempts") + 1}
+        row = claim(BackupRequest.objects.all(), pk, unleased(now, _LEASE), **changes)
+        if row:
+            _carry_out(row)
 
 
 def _carry_out(row: BackupRequest) -> None:

@@ -15,6 +15,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
+from audit_app.db.claims import claim, unleased
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.interfaces.keyring import keyring
@@ -73,11 +74,10 @@ def _claimed(kind: System, question: Question) -> tuple[ExternalSystem | None, d
     row, _made = ExternalSystem.objects.get_or_create(kind=kind)
     now = timezone.now()
     lease = now + _LEASE
-    free = Q(lease_until=None) | Q(lease_until__lte=now)
     # What was found in the future is no reason to wait for it: a clock was put back.
     due = Q(checked_at=None) | Q(checked_at__lte=now - question.every) | Q(checked_at__gt=now)
-    taken = ExternalSystem.objects.filter(free, due, pk=row.pk).update(lease_until=lease)
-    return (ExternalSystem.objects.get(pk=row.pk) if taken else None), lease
+    free = unleased(now, _LEASE) & due
+    return claim(ExternalSystem.objects.all(), row.pk, free, lease_until=lease), lease
 
 
 def _store(row: ExternalSystem, lease: datetime, finding: ProbeResult, *, milliseconds: int) -> None:

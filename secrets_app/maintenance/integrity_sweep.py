@@ -18,6 +18,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json
+from audit_app.db.claims import claim, unleased
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import Actor
@@ -54,8 +55,11 @@ def go_on(*, seconds: float = _SECONDS) -> Sweep | None:
     """
     refuse_in_transaction("a sweep opens values")
     keyring().open_all()
-    sweep = Sweep.objects.filter(active=True).first() or _started_if_due()
-    if sweep is None or not _claimed(sweep):
+    waiting = Sweep.objects.filter(active=True).first() or _started_if_due()
+    now = timezone.now()
+    free = Q(active=True) & unleased(now, _LEASE)
+    sweep = waiting and claim(Sweep.objects.all(), waiting.pk, free, lease_until=now + _LEASE)
+    if sweep is None:
         return None
     ends = time.monotonic() + seconds
     more = True
@@ -100,13 +104,6 @@ def _started_if_due() -> Sweep | None:
         return _started(actors.system())
     except Conflict:
         return None
-
-
-def _claimed(sweep: Sweep) -> bool:
-    """Claim the sweep by a conditional UPDATE: only one worker gets it."""
-    now = timezone.now()
-    free = Q(lease_until__isnull=True) | Q(lease_until__lt=now)
-    return bool(Sweep.objects.filter(free, pk=sweep.pk, active=True).update(lease_until=now + _LEASE))
 
 
 def _finish(sweep: Sweep) -> None:

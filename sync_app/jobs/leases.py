@@ -14,6 +14,8 @@ from django.db import connection
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Greatest
 
+from audit_app.db.claims import claim as claim_row
+from audit_app.db.claims import unleased
 from sync_app.errors import LeaseLost, RunOverdue, WorkerStops
 from sync_app.models import Run
 from sync_app.models.run import RunState
@@ -60,28 +62,29 @@ def claimable(now: datetime) -> Q:
 
     What is later than it can be was written before the clock was put back.
     """
-    free = Q(lease_until__isnull=True) | Q(lease_until__lt=now) | Q(lease_until__gt=now + 2 * LEASE)
     due = Q(not_before__isnull=True) | Q(not_before__lte=now) | Q(not_before__gt=now + LONGEST_WAIT)
-    return Q(active=True, state__in=[RunState.QUEUED, RunState.RUNNING]) & free & due
+    return Q(active=True, state__in=[RunState.QUEUED, RunState.RUNNING]) & unleased(now, LEASE) & due
 
 
 def claim(run_id: int, *, owner: str) -> "Lease | None":
     """Take a run that is free; None if there is nothing to take. Of any number who try, one gets it."""
     now = database_now()
-    taken = Run.objects.filter(claimable(now), pk=run_id).update(
+    run = claim_row(
+        Run.objects.all(),
+        run_id,
+        claimable(now),
         state=RunState.RUNNING,
         lease_owner=owner,
         lease_until=now + LEASE,
         epoch=F("epoch") + 1,
         attempts=F("attempts") + 1,
     )
-    if not taken:
+    if run is None:
         return None
     Run.objects.filter(pk=run_id, started_at__isnull=True).update(started_at=now)
-    epoch, started_at = Run.objects.values_list("epoch", "started_at").get(pk=run_id)
     # A clock that was put back since then takes no time from the run.
-    spent = max((now - (started_at or now)).total_seconds(), 0)
-    return Lease(run_id, epoch, owner, seconds=settings.KEEPER_SYNC_RUN_SECONDS - spent)
+    spent = max((now - (run.started_at or now)).total_seconds(), 0)
+    return Lease(run_id, run.epoch, owner, seconds=settings.KEEPER_SYNC_RUN_SECONDS - spent)
 
 
 class Lease:

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from django.db.models import F, Q, QuerySet
 
+from audit_app.db.claims import claim as claim_row
+from audit_app.db.claims import unleased
 from sync_app.domain.rotation_state import FOLLOWS, Slot, Step, slot_of
 from sync_app.errors import LeaseLost
 from sync_app.jobs.leases import LEASE, database_now
@@ -27,27 +29,26 @@ _RELATED: Final = ("policy__environment", "policy__secret__environment")
 
 def claimable(now: datetime) -> Q:
     """Return the condition on rotations that no worker holds and on which work may continue now."""
-    free = Q(lease_until__isnull=True) | Q(lease_until__lt=now) | Q(lease_until__gt=now + 2 * LEASE)
     due = Q(not_before__isnull=True) | Q(not_before__lte=now) | Q(not_before__gt=now + LONGEST_WAIT)
     due &= ~Q(step=Step.GRACE) | Q(grace_until__lte=now) | Q(cut=True)
     # The lock of a policy lets one work; who waits is let in by the schedule, or ends.
-    return Q(slot=Slot.WORKING, stopped_at__isnull=True) & free & due
+    return Q(slot=Slot.WORKING, stopped_at__isnull=True) & unleased(now, LEASE) & due
 
 
 def claim(rotation_id: int, *, owner: str) -> "Hold | None":
     """Take a rotation that is free; None if there is nothing to take. Of any number who try, one gets it."""
     now = database_now()
-    taken = Rotation.objects.filter(claimable(now), pk=rotation_id).update(
+    rotation = claim_row(
+        Rotation.objects.select_related(*_RELATED),
+        rotation_id,
+        claimable(now),
         lease_owner=owner,
         lease_until=now + LEASE,
         not_before=None,
         epoch=F("epoch") + 1,
         attempts=F("attempts") + 1,
     )
-    if not taken:
-        return None
-    rotation = Rotation.objects.select_related(*_RELATED).filter(pk=rotation_id, lease_owner=owner).first()
-    return Hold(rotation) if rotation else None
+    return Hold(rotation) if rotation and rotation.lease_owner == owner else None
 
 
 class Hold:
