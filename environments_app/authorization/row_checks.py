@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
+from django.db.models import QuerySet
+
 from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import Problem
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.integrity.row_state import latest_digests, mismatches
+from audit_app.integrity.row_checks import check_rows
 from environments_app.models import (
     AccessConfirmation,
     AccessRequest,
@@ -23,7 +25,7 @@ from environments_app.models import (
     User,
 )
 
-_BATCH = 500
+_EDITED: Final = "the row was not written by Keeper, and grants nothing"
 _KINDS: tuple[tuple[type[AuthenticatedRow], tuple[Any, ...]], ...] = (
     (Environment, ()),
     (User, ()),
@@ -81,19 +83,5 @@ def access_rows() -> Iterator[Problem]:
     That is a row which Keeper did not write, or which contradicts its newest event.
     """
     for model, related in _KINDS:
-        every = model._default_manager.order_by("pk")  # noqa: SLF001 - serves several models
-        last = 0
-        # No join: that would pass over a row whose key was pointed at nothing.
-        while batch := list(every.prefetch_related(*related).filter(pk__gt=last)[:_BATCH]):
-            last = batch[-1].pk
-            genuine = [row for row in batch if row.is_authentic()]
-            yield from (_edited(row) for row in batch if row not in genuine)
-            yield from mismatches(genuine, latest_digests(_CHANGES))
-
-
-def _edited(row: AuthenticatedRow) -> Problem:
-    return Problem(
-        kind="edited",
-        object=f"{row.MAC_LABEL} {row.pk} ({row.uuid})",
-        message="the row was not written by Keeper, and grants nothing",
-    )
+        rows: QuerySet[AuthenticatedRow] = QuerySet(model).prefetch_related(*related)
+        yield from check_rows(rows, _EDITED, _CHANGES, of_the_rows=False)

@@ -13,8 +13,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from audit_app.crypto.canonical_json import parsed_details
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.check_registry import Problem
-from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.integrity.row_state import latest_digests, mismatches
+from audit_app.integrity.row_checks import batches, check_rows
 from audit_app.models import AuditEvent
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
 from secrets_app.keys import data_keys
@@ -24,6 +23,7 @@ from secrets_app.values.versions import matches_digest
 
 # Two hundred of the largest envelopes are 13 MB.
 _BATCH: Final = 200
+_EDITED: Final = "the row was not written by Keeper, and does nothing"
 _CHANGES: Final = (
     Action.SECRET_CREATE,
     Action.SECRET_UPDATE,
@@ -46,60 +46,27 @@ _WRITES: Final = (
 
 def secrets() -> Iterator[Problem]:
     """Find secrets whose row was edited outside Keeper, or put back to an older state."""
-    # No join: that would pass over a secret whose environment was pointed at nothing.
-    every = Secret.objects.prefetch_related("environment").order_by("pk")
-    last = 0
-    while batch := list(every.filter(pk__gt=last)[:_BATCH]):
-        last = batch[-1].pk
-        genuine = [secret for secret in batch if secret.is_authentic()]
-        for secret in batch:
-            if secret not in genuine:
-                yield Problem(
-                    kind="secret",
-                    object=f"secret {secret.pk} ({secret.uuid})",
-                    message="the name, environment or current version was not written by Keeper",
-                )
-        yield from mismatches(genuine, latest_digests(_CHANGES, rows=genuine))
+    edited = "the name, environment or current version was not written by Keeper"
+    return check_rows(Secret.objects.prefetch_related("environment"), edited, _CHANGES, kind="secret")
 
 
 def shares() -> Iterator[Problem]:
     """Find shares that Keeper did not write, or that were put back to a state in which they open again."""
     related = ("environment", "secret", "shared_by", "recipient", "opened_by")
-    every = Share.objects.prefetch_related(*related).order_by("pk")
-    last = 0
-    while batch := list(every.filter(pk__gt=last)[:_BATCH]):
-        last = batch[-1].pk
-        genuine = [share for share in batch if share.is_authentic()]
-        for share in batch:
-            if share not in genuine:
-                yield Problem(
-                    kind="share",
-                    object=f"share {share.pk} ({share.uuid})",
-                    message="what it opens, for whom or until when was not written by Keeper",
-                )
-        yield from mismatches(genuine, latest_digests(SHARE_CHANGES, rows=genuine))
+    edited = "what it opens, for whom or until when was not written by Keeper"
+    return check_rows(Share.objects.prefetch_related(*related), edited, SHARE_CHANGES, kind="share")
 
 
 def webhooks() -> Iterator[Problem]:
     """Find webhooks that Keeper did not write, and removed ones that were restored."""
-    last = 0
-    while batch := list(
-        Webhook.objects.prefetch_related("environment").filter(pk__gt=last).order_by("pk")[:_BATCH]
-    ):
-        last = batch[-1].pk
-        genuine = [webhook for webhook in batch if webhook.is_authentic()]
-        yield from (_not_written(webhook) for webhook in batch if webhook not in genuine)
-        changes = (Action.NOTIFICATION_CREATE, Action.NOTIFICATION_REMOVE)
-        yield from mismatches(genuine, latest_digests(changes, rows=genuine))
+    changes = (Action.NOTIFICATION_CREATE, Action.NOTIFICATION_REMOVE)
+    return check_rows(Webhook.objects.prefetch_related("environment"), _EDITED, changes)
 
 
 def key_migrations() -> Iterator[Problem]:
     """Find migrations of keys that Keeper did not write, and an ended one that was opened again."""
-    rows = list(KeyMigration.objects.all())
-    genuine = [row for row in rows if row.is_authentic()]
-    yield from (_not_written(row) for row in rows if row not in genuine)
     changes = (Action.KEY_MIGRATION_START, Action.KEY_MIGRATION_FINALISE, Action.KEY_MIGRATION_ROLLBACK)
-    yield from mismatches(genuine, latest_digests(changes, rows=genuine))
+    return check_rows(KeyMigration.objects.all(), _EDITED, changes)
 
 
 def versions() -> Iterator[Problem]:
@@ -142,9 +109,7 @@ def losses() -> Iterator[Problem]:
 
     A missing secret is found by the check of row states (row_state.py).
     """
-    last = 0
-    while batch := list(Secret.objects.filter(pk__gt=last).order_by("pk")[:_BATCH]):
-        last = batch[-1].pk
+    for batch in batches(Secret.objects.all()):
         yield from _lost_versions(batch)
 
 
@@ -237,14 +202,6 @@ def _problem(version: SecretVersion, event: AuditEvent | None, message: str) -> 
         message=message,
         stream=event.stream if event else "",
         sequence=event.sequence if event else None,
-    )
-
-
-def _not_written(row: AuthenticatedRow) -> Problem:
-    return Problem(
-        kind="edited",
-        object=f"{row.MAC_LABEL} {row.pk} ({row.uuid})",
-        message="the row was not written by Keeper, and does nothing",
     )
 
 
