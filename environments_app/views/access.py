@@ -5,7 +5,7 @@ from datetime import datetime
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_GET, require_POST
@@ -21,7 +21,7 @@ from environments_app.names import MAX_PREFIX
 from environments_app.users import suspensions
 from environments_app.users.lookup import user_by_name
 from environments_app.users.suspensions import suspended_accounts, suspended_mappings
-from environments_app.views.page_context import set_page_environment
+from environments_app.views.base import render_page
 from environments_app.views.profile import confirm_first
 
 
@@ -32,7 +32,6 @@ def environment_access(request: HttpRequest, name: str) -> HttpResponse:
     actor, environment = _found(request, name)
     asked = {key: request.GET.get(key, "").strip()[:MAX_PREFIX] for key in ("person", "token", "name")}
     ways = explain_access(actor=actor, environment=environment, **asked)
-    set_page_environment(request, environment)
     context = {
         "asked": asked,
         "ways": ways,
@@ -43,7 +42,7 @@ def environment_access(request: HttpRequest, name: str) -> HttpResponse:
         "mappings": suspended_mappings(environment),
         "confirm_url": reverse("access-confirm", args=[name]),
     }
-    return render(request, "environments_app/access.html", context)
+    return render_page(request, "environments_app/access.html", context)
 
 
 @login_required

@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from audit_app.events.actions import Action
@@ -18,8 +18,8 @@ from environments_app.authorization.principals import user_principal
 from environments_app.errors import Conflict, InvalidField
 from environments_app.forms.access_request import AskForm, GrantForm
 from environments_app.models import AccessRequest, Approval, ApprovalState, Environment, Membership
-from environments_app.views.environments import attempt, shown_role
-from environments_app.views.page_context import set_page_environment
+from environments_app.views.base import attempt, render_page
+from environments_app.views.environments import shown_role
 
 
 @login_required
@@ -33,8 +33,7 @@ def request_new(request: HttpRequest) -> HttpResponse:
         if asked is not None:
             messages.success(request, "You asked for access.")
             return redirect("access-request-detail", id=asked.pk)
-    status = 422 if form.errors else 200
-    return render(request, "environments_app/access_request_form.html", {"form": form}, status=status)
+    return render_page(request, "environments_app/access_request_form.html", {"form": form})
 
 
 @login_required
@@ -94,8 +93,6 @@ def _detail(
 ) -> HttpResponse:
     # The page does not reveal the environment to a user who may not see it.
     place = _seen(actor, asked.environment)
-    if place:
-        set_page_environment(request, place)
     may_answer = decisions.may_answer(actor, asked)
     context: dict[str, Any] = {
         "asked": asked,
@@ -109,8 +106,8 @@ def _detail(
         if asked.membership_uuid
         else None,
     }
-    status = 422 if form else 200
-    return render(request, "environments_app/access_request_detail.html", context, status=status)
+    template = "environments_app/access_request_detail.html"
+    return render_page(request, template, context, refused=form is not None)
 
 
 def _seen(actor: Principal, environment: Environment | None) -> Environment | None:

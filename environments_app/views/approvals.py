@@ -18,7 +18,7 @@ from environments_app.approvals import service as approvals
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import ApprovalVoid, ConfirmationNeeded, Conflict, InvalidField
 from environments_app.models import Approval, ApprovalState
-from environments_app.views.page_context import set_page_environment
+from environments_app.views.base import render_page
 
 _SHOWN: Final = 50
 _OWN: Final = 20
@@ -46,7 +46,6 @@ def approval_detail(request: HttpRequest, id: int) -> HttpResponse:
     """Show one request: requester and act, masked, and the user's possible actions."""
     actor = principal_of(request)
     approval = approvals.find_approval(actor=actor, id=id)
-    set_page_environment(request, approval.environment)
     own = approval.requester_uuid == actor.uuid
     context = {
         "approval": approval,
@@ -59,7 +58,7 @@ def approval_detail(request: HttpRequest, id: int) -> HttpResponse:
         "approvers": approvals.possible_approvers(approval) if own else [],
         "max_comment": approvals.MAX_COMMENT,
     }
-    return render(request, "environments_app/approval_detail.html", context)
+    return render_page(request, "environments_app/approval_detail.html", context)
 
 
 @login_required

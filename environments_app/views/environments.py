@@ -1,6 +1,5 @@
 """The pages of environments: members, tokens and settings; thin over the use cases."""
 
-from collections.abc import Callable
 from typing import Any
 
 from django import forms
@@ -9,7 +8,6 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.html import format_html
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from audit_app.events.actions import Action
@@ -18,14 +16,13 @@ from environments_app.authorization.policy import Grant, Principal, allows, requ
 from environments_app.environments import memberships as memberships_service
 from environments_app.environments import service as environments_service
 from environments_app.environments.panels import panels_of
-from environments_app.errors import AlreadyGranted, ConfirmationNeeded, Conflict, InvalidField
-from environments_app.forms.authentication import confirm_link
+from environments_app.errors import Conflict
 from environments_app.forms.environment import EnvironmentForm, MemberForm, SettingsForm, TokenForm
 from environments_app.models import Environment, Membership, ServiceToken, Source
 from environments_app.tokens import service as tokens_service
 from environments_app.tokens.expiry_alerts import token_status
 from environments_app.users.lookup import find_group, user_by_name
-from environments_app.views.page_context import set_page_environment
+from environments_app.views.base import attempt, render_page
 
 _RIGHTS = {
     "members": Action.MEMBER_GRANT,
@@ -79,9 +76,7 @@ def environment_new(request: HttpRequest) -> HttpResponse:
             _warn(request, created)
             return redirect("environment-detail", name=created.name)
     context = {"form": form, "cancel_url": reverse("environment-list")}
-    return render(
-        request, "environments_app/environment_form.html", context, status=422 if form.errors else 200
-    )
+    return render_page(request, "environments_app/environment_form.html", context)
 
 
 @login_required
@@ -158,8 +153,7 @@ def token_issue(request: HttpRequest, name: str) -> HttpResponse:
                 "environment": environment,
                 "back_url": reverse("environment-detail", args=[name]),
             }
-            set_page_environment(request, environment)
-            return render(request, "environments_app/token_issued.html", context)
+            return render_page(request, "environments_app/token_issued.html", context)
     return _detail(request, environment, token_form=form)
 
 
@@ -190,23 +184,6 @@ def _warn(request: HttpRequest, saved: Environment) -> None:
         messages.warning(request, warning)
 
 
-def attempt(form: forms.Form, use_case: Callable[[], Any]) -> Any:
-    """Run a use case; a refusal is shown on the form, which keeps the input."""
-    try:
-        return use_case()
-    except InvalidField as error:
-        form.add_error(error.field if error.field in form.fields else None, error.reason)
-    except AlreadyGranted as error:
-        change = reverse("member-change", args=[error.environment, error.membership])
-        link = '<a href="{}" data-leave>Change that one</a>'
-        form.add_error(None, format_html(f"There is a membership for this prefix already. {link}.", change))
-    except Conflict as error:
-        form.add_error(None, str(error))
-    except ConfirmationNeeded:
-        form.add_error(None, confirm_link())
-    return None
-
-
 def _grant(actor: Principal, environment: Environment, given: dict[str, Any]) -> Membership:
     user = user_by_name(given.pop("username"), field="username")
     group = find_group(given.pop("group"))
@@ -235,9 +212,9 @@ def _detail(request: HttpRequest, environment: Environment, **bound: forms.Form)
         else None,
         "panels": panels_of(environment) if can["settings"] else [],
     }
-    set_page_environment(request, environment)
-    status = 422 if bound else 200
-    return render(request, "environments_app/environment_detail.html", context | bound, status=status)
+    return render_page(
+        request, "environments_app/environment_detail.html", context | bound, refused=bool(bound)
+    )
 
 
 def _members(environment: Environment) -> list[Membership]:

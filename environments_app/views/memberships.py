@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
@@ -18,8 +18,7 @@ from environments_app.environments import service as environments_service
 from environments_app.environments.memberships import BY_SINGLE_SIGN_ON
 from environments_app.forms.environment import MemberChangeForm
 from environments_app.models import Membership, Source
-from environments_app.views.environments import attempt
-from environments_app.views.page_context import set_page_environment
+from environments_app.views.base import attempt, render_page
 
 
 @login_required
@@ -67,7 +66,6 @@ def _changes(form: MemberChangeForm) -> dict[str, Any]:
 
 def _page(request: HttpRequest, membership: Membership, form: MemberChangeForm) -> HttpResponse:
     environment = membership.environment
-    set_page_environment(request, environment)
     context = {
         "environment": environment,
         "membership": membership,
@@ -75,5 +73,4 @@ def _page(request: HttpRequest, membership: Membership, form: MemberChangeForm) 
         "elsewhere": BY_SINGLE_SIGN_ON if membership.source == Source.SAML else "",
         "back_url": reverse("environment-detail", args=[environment.name]),
     }
-    status = 422 if form.errors else 200
-    return render(request, "environments_app/member_change.html", context, status=status)
+    return render_page(request, "environments_app/member_change.html", context)

@@ -21,8 +21,7 @@ from environments_app.models import Environment, ServiceToken, TokenRole
 from environments_app.tokens import rotation as token_rotation
 from environments_app.tokens import service as tokens_service
 from environments_app.tokens.expiry_alerts import in_state, listed_tokens, token_status
-from environments_app.views.environments import attempt
-from environments_app.views.page_context import set_page_environment
+from environments_app.views.base import attempt, render_page
 
 _SHOWN: Final = 200
 _ACTS: Final = ("narrow", "rotate", "revoke")
@@ -142,15 +141,12 @@ def _installation(request: HttpRequest, actor: Principal, form: AdminTokenForm) 
     require(actor=actor, action=Action.TOKEN_VIEW, environment=None)
     tokens = ServiceToken.objects.filter(environment=None).order_by("revoked_at", "-id")[:_SHOWN]
     context = {"rows": [{"token": token, "state": token_status(token)} for token in tokens], "form": form}
-    status = 422 if form.errors else 200
-    return render(request, "environments_app/admin_tokens.html", context, status=status)
+    return render_page(request, "environments_app/admin_tokens.html", context)
 
 
 def _shown_once(
     request: HttpRequest, environment: Environment | None, token: ServiceToken, plaintext: str
 ) -> HttpResponse:
-    if environment:
-        set_page_environment(request, environment)
     context = {
         "token": token,
         "plaintext": plaintext,
@@ -159,7 +155,7 @@ def _shown_once(
         if environment
         else reverse("admin-tokens"),
     }
-    return render(request, "environments_app/token_issued.html", context)
+    return render_page(request, "environments_app/token_issued.html", context)
 
 
 def _narrow_form(environment: Environment | None) -> type[NarrowForm]:
@@ -187,8 +183,6 @@ def _page(
     token: ServiceToken,
     **bound: forms.Form,
 ) -> HttpResponse:
-    if environment:
-        set_page_environment(request, environment)
     place = environment.pk if environment else None
     may_change = token.is_live and allows(actor, Action.TOKEN_CHANGE, environment_id=place)
     may_rotate = may_change and allows(actor, Action.TOKEN_ISSUE, environment_id=place)
@@ -204,6 +198,4 @@ def _page(
         "narrow_form": _narrow_form(environment)() if may_change else None,
         "rotate_form": RotateForm() if may_rotate else None,
     }
-    return render(
-        request, "environments_app/token_detail.html", context | bound, status=422 if bound else 200
-    )
+    return render_page(request, "environments_app/token_detail.html", context | bound, refused=bool(bound))

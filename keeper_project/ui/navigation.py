@@ -18,7 +18,7 @@ from environments_app.authorization.policy import SUSPENDED, Principal, environm
 from environments_app.models import AccessRequest, Approval, Environment, PersonalSettings
 from environments_app.sessions.store import Remaining, remaining
 from environments_app.users.preferences import settings_of
-from environments_app.views.page_context import page_environment
+from environments_app.views.base import page_environment
 from keeper_project.inbox.items import count_new
 from sync_app.views.presenters.targets import attention
 

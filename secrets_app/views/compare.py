@@ -5,7 +5,6 @@ from typing import Any, Final
 from django import forms
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
@@ -13,7 +12,7 @@ from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows, visible_environments
 from environments_app.models import Environment
-from environments_app.views.page_context import set_page_environment
+from environments_app.views.base import render_page, set_page_environment
 from secrets_app.errors import TooManyItems
 from secrets_app.services.compare import Difference, compare
 from secrets_app.services.promotion import MAX_PROMOTED, Promotion, PromotionChanged, plan_promotion, promote
@@ -68,8 +67,7 @@ def environment_compare(request: HttpRequest) -> HttpResponse:
     context = {"form": form, "enough": len(places) > 1, "at_once": MAX_PROMOTED, **shown}
     if request.method == "POST" and form.is_valid():
         context |= {"left": form.cleaned_data["left"], "right": form.cleaned_data["right"]}
-    status = 422 if form.errors else 200
-    return render(request, "secrets_app/compare.html", context, status=status)
+    return render_page(request, "secrets_app/compare.html", context)
 
 
 def _places(actor: Principal) -> Any:

@@ -3,12 +3,12 @@
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from environments_app.authentication.drf import principal_of
-from environments_app.views.page_context import set_page_environment
+from environments_app.views.base import render_page
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import find_secret
 from secrets_app.services import lifecycle
@@ -91,5 +91,4 @@ def _confirm(
         "label": label,
         "cancel_url": reverse("secret-detail", args=[secret.pk]),
     }
-    set_page_environment(request, secret.environment)
-    return render(request, "confirm.html", context)
+    return render_page(request, "confirm.html", context)

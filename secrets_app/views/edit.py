@@ -16,7 +16,7 @@ from environments_app.approvals.gate import needs_second_person
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import allows
 from environments_app.models import Environment
-from environments_app.views.page_context import set_page_environment
+from environments_app.views.base import render_page, show_refusal
 from secrets_app.errors import InvalidInput, ManagedValue, NameTaken, StaleVersion
 from secrets_app.forms.secret import SecretForm, version_number
 from secrets_app.generators.registry import GENERATORS, generate
@@ -56,7 +56,7 @@ def secret_new(request: HttpRequest) -> HttpResponse:
                 **form.metadata,
             )
         except InvalidInput as error:
-            form.add_error(error.field if error.field in form.fields else None, error.reason)
+            show_refusal(form, error)
         except NameTaken as error:
             form.add_error("name", str(error))
         else:
@@ -96,7 +96,7 @@ def secret_edit(request: HttpRequest, id: int) -> HttpResponse:
                 **form.metadata,
             )
         except InvalidInput as error:
-            form.add_error(error.field if error.field in form.fields else None, error.reason)
+            show_refusal(form, error)
         except ManagedValue as error:
             form.add_error("value", str(error))
         except StaleVersion:
@@ -137,9 +137,7 @@ def secret_generate(request: HttpRequest) -> HttpResponse:
         "public": generated.public,
         "secret_type": generated.secret_type,
     }
-    partial = request.headers.get("HX-Request")
-    template = "secrets_app/_generated.html" if partial else "secrets_app/generated.html"
-    return render(request, template, context)
+    return render_page(request, "secrets_app/generated.html", context, partial="secrets_app/_generated.html")
 
 
 def _warn_of_past_expiry(request: HttpRequest, form: SecretForm, secret: Secret) -> None:
@@ -227,6 +225,5 @@ def _form(
         context["may_fill_in"] = allows(
             actor, Action.SECRET_REVEAL, environment_id=secret.environment_id, name=secret.name
         )
-        set_page_environment(request, secret.environment)
     refused = bool(form.errors) or conflict is not None
-    return render(request, "secrets_app/secret_form.html", context, status=422 if refused else 200)
+    return render_page(request, "secrets_app/secret_form.html", context, refused=refused)

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
@@ -16,7 +15,7 @@ from environments_app.authentication.drf import principal_of
 from environments_app.errors import ConfirmationNeeded
 from environments_app.forms.authentication import confirm_link
 from environments_app.models import Environment
-from environments_app.views.page_context import set_page_environment
+from environments_app.views.base import render_page, set_page_environment, show_refusal
 from secrets_app.errors import InvalidInput, NameTaken, TooManyItems
 from secrets_app.forms.transfer import TYPES, ExportForm, ImportForm
 from secrets_app.importing.plan import Line, Plan, PlanChanged, Verdict, plan_import
@@ -60,15 +59,13 @@ def secret_import(request: HttpRequest) -> HttpResponse:
         try:
             shown = _attempted(request, form, environment)
         except InvalidInput as error:
-            form.add_error(error.field if error.field in form.fields else None, error.reason)
+            show_refusal(form, error)
         except PlanChanged as error:
             shown = _preview(form, error.plan) | {"changed": True}
         except (NameTaken, TooManyItems) as error:
             form.add_error(None, str(error))
     context = {"form": form, "cancel_url": reverse("secret-list"), **shown}
-    if request.headers.get("HX-Request"):
-        return render(request, "secrets_app/_import.html", context)
-    return render(request, "secrets_app/import.html", context, status=422 if form.errors else 200)
+    return render_page(request, "secrets_app/import.html", context, partial="secrets_app/_import.html")
 
 
 def _attempted(request: HttpRequest, form: ImportForm, environment: Environment) -> dict[str, Any]:
@@ -181,7 +178,7 @@ def secret_export(request: HttpRequest) -> HttpResponse:
             )
             values = export_values(exported, format=given["format"])
         except InvalidInput as error:
-            form.add_error(error.field if error.field in form.fields else None, error.reason)
+            show_refusal(form, error)
         except TooManyItems as error:
             form.add_error("under", str(error))
         except ConfirmationNeeded:
@@ -189,7 +186,7 @@ def secret_export(request: HttpRequest) -> HttpResponse:
         else:
             return file_of(values, format=given["format"], name=given["environment"].name)
     context = {"form": form, "cancel_url": reverse("secret-list")}
-    return render(request, "secrets_app/export.html", context, status=422 if form.errors else 200)
+    return render_page(request, "secrets_app/export.html", context)
 
 
 def file_of(values: Mapping[str, str], *, format: str, name: str) -> HttpResponse:

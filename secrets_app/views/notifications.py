@@ -1,6 +1,5 @@
 """The page of an environment's notifications: recipients, webhooks, and what became of messages."""
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from django import forms
@@ -8,7 +7,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
@@ -16,7 +15,6 @@ from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, require
 from environments_app.environments.service import find_environment
-from environments_app.errors import Conflict, InvalidField
 from environments_app.models import Delivery, Environment, Recipient
 from environments_app.notifications.recipients import (
     add_recipient,
@@ -24,7 +22,7 @@ from environments_app.notifications.recipients import (
     remove_recipient,
     try_recipient,
 )
-from environments_app.views.page_context import set_page_environment
+from environments_app.views.base import attempt, render_page
 from secrets_app.models import Webhook, WebhookStyle
 from secrets_app.webhooks.service import (
     MAX_NAME,
@@ -79,7 +77,7 @@ def recipient_add(request: HttpRequest, name: str) -> HttpResponse:
     """Add an e-mail recipient."""
     place = _place(request, name, Action.NOTIFICATION_CREATE)
     form = RecipientForm(request.POST)
-    added = form.is_valid() and _attempt(
+    added = form.is_valid() and attempt(
         form,
         lambda: add_recipient(
             actor=principal_of(request), environment=place, email=form.cleaned_data["email"]
@@ -117,21 +115,20 @@ def webhook_add(request: HttpRequest, name: str) -> HttpResponse:
     """Add a webhook, and show its signing key once."""
     place = _place(request, name, Action.NOTIFICATION_CREATE)
     form = WebhookForm(request.POST)
-    added = form.is_valid() and _attempt(
+    added = form.is_valid() and attempt(
         form,
         lambda: add_webhook(actor=principal_of(request), environment=place, **form.cleaned_data),
     )
     if not added:
         return _page(request, place, webhook_form=form)
     webhook, key = added
-    set_page_environment(request, place)
     context = {
         "webhook": webhook,
         "key": key,
         "environment": place,
         "back_url": reverse("notifications", args=[name]),
     }
-    return render(request, "secrets_app/webhook_made.html", context)
+    return render_page(request, "secrets_app/webhook_made.html", context)
 
 
 @login_required
@@ -173,16 +170,6 @@ def _webhook(request: HttpRequest, name: str, id: int) -> tuple[Principal, Webho
     return actor, find_webhook(actor=actor, environment=place, id=id)
 
 
-def _attempt(form: forms.Form, use_case: Callable[[], Any]) -> Any:
-    try:
-        return use_case()
-    except InvalidField as error:
-        form.add_error(error.field if error.field in form.fields else None, error.reason)
-    except Conflict as error:
-        form.add_error(None, str(error))
-    return None
-
-
 def _page(request: HttpRequest, place: Environment, **bound: forms.Form) -> HttpResponse:
     recipients = list(Recipient.objects.filter(environment=place))
     webhooks = list(Webhook.objects.filter(environment=place).defer("sealed"))
@@ -202,9 +189,7 @@ def _page(request: HttpRequest, place: Environment, **bound: forms.Form) -> Http
         "no_mail_server": not settings.EMAIL_HOST,
         "interval": settings.KEEPER_ALERT_INTERVAL_MINUTES,
     }
-    set_page_environment(request, place)
-    status = 422 if bound else 200
-    return render(request, "secrets_app/notifications.html", context | bound, status=status)
+    return render_page(request, "secrets_app/notifications.html", context | bound, refused=bool(bound))
 
 
 def _row(place: Environment, kind: str, pk: int, row: Recipient | Webhook) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from environments_app.authorization.policy import (
     visible_environments,
 )
 from environments_app.models import Environment
-from environments_app.views.page_context import set_page_environment
+from environments_app.views.base import is_partial, render_page
 from secrets_app.errors import InvalidInput
 from secrets_app.exposure.readers import seen_by
 from secrets_app.forms.secret import MAX_NUMBER, FilterForm, version_number
@@ -97,9 +97,12 @@ def secret_list(request: HttpRequest) -> HttpResponse:
         "bulk_url": reverse("secret-bulk"),
         **_transfer_urls(actor, places, current),
     }
-    partial = request.headers.get("HX-Request") and not request.headers.get("HX-Boosted")
-    return render(
-        request, "secrets_app/_secret_rows.html" if partial else "secrets_app/secret_list.html", context
+    return render_page(
+        request,
+        "secrets_app/secret_list.html",
+        context,
+        partial="secrets_app/_secret_rows.html",
+        refused=False,
     )
 
 
@@ -188,7 +191,7 @@ def secret_reveal(request: HttpRequest, id: int) -> HttpResponse:
         "version": revealed.version.number,
         "mask_after": MASK_AFTER_SECONDS,
     }
-    if request.headers.get("HX-Request"):
+    if is_partial(request):
         by_field = request.POST.get("shape") == "fields" and shown["fields"]
         template = "_value_fields.html" if by_field else "_value_revealed.html"
         return render(request, f"secrets_app/{template}", shown | {"urls": secret_urls(secret)})
@@ -244,8 +247,7 @@ def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | 
         "mask_after": MASK_AFTER_SECONDS,
         **(revealed or {}),
     }
-    set_page_environment(request, secret.environment)
-    return render(request, "secrets_app/secret_detail.html", context)
+    return render_page(request, "secrets_app/secret_detail.html", context)
 
 
 def _suspension(actor: Principal, secret: Secret) -> str:

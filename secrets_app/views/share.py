@@ -14,7 +14,7 @@ from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import InvalidField
 from environments_app.users.lookup import user_by_name
-from environments_app.views.page_context import set_page_environment
+from environments_app.views.base import render_page, show_refusal
 from secrets_app.models import Share
 from secrets_app.queries.lookup import find_secret, require_authentic, require_on
 from secrets_app.services.share import MAX_NOTE, find_share, open_share, revoke_share, share_once
@@ -64,11 +64,10 @@ def secret_share(request: HttpRequest, id: int) -> HttpResponse:
                 actor=actor, secret=secret, recipient=recipient, hours=given["hours"], note=given["note"]
             )
         except InvalidField as error:
-            form.add_error(error.field if error.field in form.fields else None, error.reason)
+            show_refusal(form, error)
         else:
             context |= {"share": share, "link": request.build_absolute_uri(reverse("share", args=[link]))}
-    set_page_environment(request, secret.environment)
-    return render(request, "secrets_app/share.html", context, status=422 if form.errors else 200)
+    return render_page(request, "secrets_app/share.html", context)
 
 
 @login_required

@@ -4,7 +4,6 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
@@ -12,7 +11,7 @@ from audit_app.events.actions import Action
 from audit_app.parsing import whole_number
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import allows
-from environments_app.views.page_context import set_page_environment
+from environments_app.views.base import render_page
 from secrets_app.errors import InvalidInput
 from secrets_app.forms.secret import MAX_NUMBER
 from secrets_app.models import Secret, SecretVersion
@@ -47,8 +46,7 @@ def secret_diff(request: HttpRequest, id: int) -> HttpResponse:
     }
     if request.method == "POST":
         context |= _opened(request, secret, old, new)
-    set_page_environment(request, secret.environment)
-    return render(request, "secrets_app/diff.html", context)
+    return render_page(request, "secrets_app/diff.html", context)
 
 
 def _opened(request: HttpRequest, secret: Secret, old: int, new: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
@@ -18,7 +18,7 @@ from environments_app.environments.service import find_environment
 from environments_app.errors import BadName, Conflict, InvalidField
 from environments_app.models import Environment
 from environments_app.names import MAX_PREFIX
-from environments_app.views.page_context import set_page_environment
+from environments_app.views.base import render_page
 from sync_app.models import ReferenceConsent
 from sync_app.targets import consents
 
@@ -63,7 +63,7 @@ def consent_give(request: HttpRequest, name: str) -> HttpResponse:
     place = _place(request, name, Action.CONSENT_GIVE)
     form = ConsentForm(request.POST)
     if not (form.is_valid() and _given(request, place, form)):
-        return _page(request, place, form, status=422)
+        return _page(request, place, form, refused=True)
     messages.success(request, "References may take values of this environment there from now on.")
     return redirect("consents", name=name)
 
@@ -104,7 +104,9 @@ def _rows(place: Environment) -> list[ReferenceConsent]:
     return list(ReferenceConsent.objects.filter(environment=place).select_related("target__environment"))
 
 
-def _page(request: HttpRequest, place: Environment, form: ConsentForm, status: int = 200) -> HttpResponse:
+def _page(
+    request: HttpRequest, place: Environment, form: ConsentForm, *, refused: bool = False
+) -> HttpResponse:
     actor = principal_of(request)
     context = {
         "environment": place,
@@ -116,5 +118,4 @@ def _page(request: HttpRequest, place: Environment, form: ConsentForm, status: i
         "may_change": allows(actor, Action.CONSENT_GIVE, environment_id=place.pk),
         "give_url": reverse("consent-give", args=[place.name]),
     }
-    set_page_environment(request, place)
-    return render(request, "sync_app/consents.html", context, status=status)
+    return render_page(request, "sync_app/consents.html", context, refused=refused)

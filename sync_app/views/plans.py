@@ -8,7 +8,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -17,7 +17,7 @@ from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import allows
 from environments_app.errors import Invisible
-from environments_app.views.page_context import set_page_environment
+from environments_app.views.base import render_page
 from secrets_app.models import Secret
 from sync_app.applying import service as applying
 from sync_app.domain.reconciliation import Ownership, Reason
@@ -145,9 +145,7 @@ def plan_detail(request: HttpRequest, id: int) -> HttpResponse:
         and plan.state == PlanState.DONE
         and not SyncEntry.objects.filter(target=target).exclude(ownership="none").exists(),
     }
-    set_page_environment(request, target.environment)
-    partial = request.headers.get("HX-Request") and not request.headers.get("HX-Boosted")
-    return render(request, "sync_app/_plan.html" if partial else "sync_app/plan_detail.html", context)
+    return render_page(request, "sync_app/plan_detail.html", context, partial="sync_app/_plan.html")
 
 
 @login_required
@@ -209,8 +207,7 @@ def plan_item(request: HttpRequest, id: int, item: int) -> HttpResponse:
         "can": rights(principal_of(request), plan.target),
         "plan_url": reverse("plan-detail", args=[id]),
     }
-    set_page_environment(request, plan.target.environment)
-    return render(request, "sync_app/plan_item.html", context)
+    return render_page(request, "sync_app/plan_item.html", context)
 
 
 @login_required
@@ -234,8 +231,7 @@ def plan_item_members(request: HttpRequest, id: int, item: int) -> HttpResponse:
             context["parts"] = member_changes(actor=principal_of(request), item=row)
         except REFUSALS as error:
             return refused(request, error, reverse("plan-item-members", args=[id, item]))
-    set_page_environment(request, plan.target.environment)
-    return render(request, "sync_app/plan_item_members.html", context)
+    return render_page(request, "sync_app/plan_item_members.html", context)
 
 
 @login_required
@@ -280,8 +276,7 @@ def target_adopt(request: HttpRequest, id: int) -> HttpResponse:
             "plan": reverse("target-plan", args=[id]),
         },
     }
-    set_page_environment(request, target.environment)
-    return render(request, "sync_app/adopt.html", context)
+    return render_page(request, "sync_app/adopt.html", context)
 
 
 def _adoptable(plan: Plan, name: str) -> int:
@@ -314,8 +309,7 @@ def target_disconnect(request: HttpRequest, id: int) -> HttpResponse:
         "can": rights(principal_of(request), target),
         "cancel_url": reverse("target-detail", args=[id]),
     }
-    set_page_environment(request, target.environment)
-    return render(request, "sync_app/disconnect.html", context)
+    return render_page(request, "sync_app/disconnect.html", context)
 
 
 def _request(request: HttpRequest, target: Target, kind: PlanKind, options: Mapping[str, Json]) -> Run:

@@ -15,7 +15,7 @@ from audit_app.interfaces.pagination import list_paginator
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows, environments_for
 from environments_app.errors import Invisible
-from environments_app.views.page_context import set_page_environment
+from environments_app.views.base import render_page
 from secrets_app.errors import SecretError
 from sync_app.domain.rotation_state import Act, Slot, Step
 from sync_app.forms.rotation import PolicyFilterForm, rotator_label, rotator_of
@@ -121,8 +121,7 @@ def policy_detail(request: HttpRequest, id: int) -> HttpResponse:
         "can": rights(principal_of(request), policy),
         "verified": policy.is_authentic(),
     }
-    set_page_environment(request, policy.environment)
-    return render(request, "sync_app/policy_detail.html", context)
+    return render_page(request, "sync_app/policy_detail.html", context)
 
 
 @login_required
@@ -169,14 +168,13 @@ def policy_rehearse(request: HttpRequest, id: int) -> HttpResponse:
         found = rehearse(actor=principal_of(request), policy=policy)
     except _REFUSALS as error:
         return refused(request, error, reverse("rotation-policy", args=[id]))
-    set_page_environment(request, policy.environment)
     context = {
         "policy": policy,
         "environment": policy.environment,
         "found": found,
         "back_url": reverse("rotation-policy", args=[id]),
     }
-    return render(request, "sync_app/rehearsal.html", context)
+    return render_page(request, "sync_app/rehearsal.html", context)
 
 
 @login_required

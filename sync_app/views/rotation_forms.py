@@ -1,23 +1,22 @@
 """The pages with forms about rotation: a new policy, its rules, its rotator's credential."""
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import Conflict, InvalidField
-from environments_app.views.page_context import set_page_environment
+from environments_app.views.base import attempt, render_page
 from secrets_app.errors import SecretError
 from secrets_app.queries.lookup import find_secret, require_on
-from sync_app.errors import BadDestination, SyncError
+from sync_app.errors import SyncError
 from sync_app.forms.rotation import CadenceForm, ConnectionForm, PolicyForm, rotator_of
 from sync_app.models import RotationPolicy
 from sync_app.rotation.policies import service as policies
@@ -26,7 +25,10 @@ from sync_app.views.presenters.page_helpers import sentence
 from sync_app.views.presenters.rotation_text import words_of
 from sync_app.views.rotation import found_policy
 
-_MENDABLE: Final = (Conflict, SyncError, SecretError)
+_SHOWN: Final[dict[str, Any]] = {
+    "refusals": (InvalidField, Conflict, SyncError, SecretError),
+    "sentence": sentence,
+}
 
 
 @login_required
@@ -38,7 +40,6 @@ def policy_new(request: HttpRequest, id: int) -> HttpResponse:
     require_on(actor=actor, action=Action.ROTATION_CREATE, secret=secret)
     name = request.GET.get("rotator", "")
     kind = rotator_of(name)
-    set_page_environment(request, secret.environment)
     context: dict[str, Any] = {
         "secret": secret,
         "environment": secret.environment,
@@ -46,10 +47,10 @@ def policy_new(request: HttpRequest, id: int) -> HttpResponse:
     }
     if kind is None:
         kinds = [{"label": each.label, "url": f"?rotator={key}"} for key, each in ROTATORS.items()]
-        return render(request, "sync_app/rotator_kinds.html", {**context, "kinds": kinds})
+        return render_page(request, "sync_app/rotator_kinds.html", {**context, "kinds": kinds})
     form = PolicyForm(request.POST or None, rotator=kind)
     if request.method == "POST" and form.is_valid():
-        made = _attempt(
+        made = attempt(
             form,
             lambda: policies.create(
                 actor=actor,
@@ -59,12 +60,13 @@ def policy_new(request: HttpRequest, id: int) -> HttpResponse:
                 credentials=form.credentials,
                 **form.rules,
             ),
+            **_SHOWN,
         )
         if made is not None:
             messages.success(request, f"{secret.name} is under rotation. Nothing has been changed yet.")
             return redirect("rotation-policy", id=made.pk)
     context |= {"form": form, "kind": kind.label, "words": words_of(kind)}
-    return render(request, "sync_app/policy_form.html", context, status=422 if form.errors else 200)
+    return render_page(request, "sync_app/policy_form.html", context)
 
 
 @login_required
@@ -75,7 +77,7 @@ def policy_rules(request: HttpRequest, id: int) -> HttpResponse:
     form = CadenceForm(request.POST or None, initial=CadenceForm.initial_of(policy))
     if request.method == "POST" and form.is_valid():
         actor = principal_of(request)
-        if _attempt(form, lambda: policies.change(actor=actor, policy=policy, **form.rules)):
+        if attempt(form, lambda: policies.change(actor=actor, policy=policy, **form.rules), **_SHOWN):
             messages.success(request, "The rules were saved. A grace that runs stays as it is.")
             return redirect("rotation-policy", id=id)
     return _form(request, policy, form, title=f"Rotation of {policy.secret.name}", label="Save rules")
@@ -91,11 +93,12 @@ def policy_connection(request: HttpRequest, id: int) -> HttpResponse:
     form = ConnectionForm(request.POST or None, rotator=kind, initial=ConnectionForm.initial_of(policy))
     if request.method == "POST" and form.is_valid():
         actor = principal_of(request)
-        changed = _attempt(
+        changed = attempt(
             form,
             lambda: policies.change_connection(
                 actor=actor, policy=policy, credentials=form.credentials, settings=form.settings
             ),
+            **_SHOWN,
         )
         if changed is not None:
             messages.success(request, words.connected)
@@ -104,22 +107,9 @@ def policy_connection(request: HttpRequest, id: int) -> HttpResponse:
     return _form(request, policy, form, title=title, label=words.connect, told=words.connecting)
 
 
-def _attempt(form: forms.Form, use_case: Callable[[], Any]) -> Any:
-    """Carry out a use case; what it refuses stands on the form, which keeps what was entered."""
-    try:
-        return use_case()
-    except (InvalidField, BadDestination) as error:
-        find = getattr(form, "field_of", lambda name: name if name in form.fields else None)
-        form.add_error(find(error.field), sentence(error))
-    except _MENDABLE as error:
-        form.add_error(None, sentence(error))
-    return None
-
-
 def _form(
     request: HttpRequest, policy: RotationPolicy, form: forms.Form, *, title: str, label: str, told: str = ""
 ) -> HttpResponse:
-    set_page_environment(request, policy.environment)
     context = {
         "form": form,
         "title": title,
@@ -128,4 +118,4 @@ def _form(
         "environment": policy.environment,
         "cancel_url": reverse("rotation-policy", args=[policy.pk]),
     }
-    return render(request, "sync_app/policy_change.html", context, status=422 if form.errors else 200)
+    return render_page(request, "sync_app/policy_change.html", context)

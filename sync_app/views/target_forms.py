@@ -1,13 +1,12 @@
 """The pages with forms about a target: a new one, its rules, its credentials, and whether it works."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -16,10 +15,10 @@ from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal
 from environments_app.errors import Conflict, InvalidField
 from environments_app.models import Environment
-from environments_app.views.page_context import set_page_environment
+from environments_app.views.base import attempt, render_page
 from secrets_app.errors import KeyRefused, KeyUnavailable
 from sync_app.backends.registry import BACKENDS
-from sync_app.errors import BadDestination, SyncError
+from sync_app.errors import SyncError
 from sync_app.forms.target import CredentialsForm, RulesForm, TargetForm, backend_of
 from sync_app.models import Target
 from sync_app.planning.service import request_confirmation
@@ -37,6 +36,11 @@ from sync_app.views.presenters.page_helpers import (
 )
 from sync_app.views.presenters.targets import where
 
+_SHOWN: Final[dict[str, Any]] = {
+    "refusals": (InvalidField, Conflict, SyncError, KeyUnavailable, KeyRefused),
+    "sentence": sentence,
+}
+
 
 @login_required
 @require_http_methods(["GET", "POST"])
@@ -50,7 +54,9 @@ def target_new(request: HttpRequest) -> HttpResponse:
             {"label": each.label, "url": f"?backend={name}&environment={named}", "name": name}
             for name, each in BACKENDS.items()
         ]
-        return render(request, "sync_app/target_kinds.html", {"kinds": kinds, "cancel_url": reverse("sync")})
+        return render_page(
+            request, "sync_app/target_kinds.html", {"kinds": kinds, "cancel_url": reverse("sync")}
+        )
     environments = Environment.objects.filter(pk__in=makeable(actor)).order_by("position", "name")
     form = TargetForm(
         request.POST or None, backend=kind, environments=environments, initial={"environment": named}
@@ -61,7 +67,7 @@ def target_new(request: HttpRequest) -> HttpResponse:
         form.fields["name"].required = False
     if request.method == "POST" and form.is_valid():
         use_case = _tested if only_test else _created
-        done = _attempt(form, lambda: use_case(actor, form, request.GET["backend"]))
+        done = attempt(form, lambda: use_case(actor, form, request.GET["backend"]), **_SHOWN)
         if isinstance(done, Report):
             report = done
         elif done is not None:
@@ -74,7 +80,7 @@ def target_new(request: HttpRequest) -> HttpResponse:
         "cancel_url": reverse("sync"),
         "has_environments": environments.exists(),
     }
-    return render(request, "sync_app/target_form.html", context, status=422 if form.errors else 200)
+    return render_page(request, "sync_app/target_form.html", context)
 
 
 @login_required
@@ -84,7 +90,7 @@ def target_rules(request: HttpRequest, id: int) -> HttpResponse:
     actor, target = principal_of(request), found_target(request, id, Action.TARGET_CHANGE)
     form = RulesForm(request.POST or None, initial=RulesForm.initial_of(target))
     valid = request.method == "POST" and form.is_valid()
-    if valid and _attempt(form, lambda: targets.change(actor=actor, target=target, **form.rules)):
+    if valid and attempt(form, lambda: targets.change(actor=actor, target=target, **form.rules), **_SHOWN):
         messages.success(request, "The rules were saved. Plans made under the old ones are void.")
         return redirect("target-detail", id=id)
     return _form(request, target, form, title=f"Rules of {target.name}", label="Save rules")
@@ -97,7 +103,7 @@ def target_credentials(request: HttpRequest, id: int) -> HttpResponse:
     actor, target = principal_of(request), found_target(request, id, Action.TARGET_CHANGE)
     form = CredentialsForm(request.POST or None, target=target)
     if request.method == "POST" and form.is_valid():
-        changed = _attempt(
+        changed = attempt(
             form,
             lambda: targets.change_credentials(
                 actor=actor,
@@ -105,6 +111,7 @@ def target_credentials(request: HttpRequest, id: int) -> HttpResponse:
                 credentials=form.credentials,
                 destination=form.changed_destination,
             ),
+            **_SHOWN,
         )
         if changed is not None:
             messages.success(request, "The new credentials work, and replace the old ones.")
@@ -130,8 +137,7 @@ def target_test(request: HttpRequest, id: int) -> HttpResponse:
         "report": report,
         "urls": target_urls(target) | {"target": reverse("target-detail", args=[id])},
     }
-    set_page_environment(request, target.environment)
-    return render(request, "sync_app/connection_report.html", context)
+    return render_page(request, "sync_app/connection_report.html", context)
 
 
 @login_required
@@ -156,8 +162,7 @@ def target_system(request: HttpRequest, id: int) -> HttpResponse:
         "found": found,
         "back_url": reverse("target-detail", args=[id]),
     }
-    set_page_environment(request, target.environment)
-    return render(request, "sync_app/target_system.html", context)
+    return render_page(request, "sync_app/target_system.html", context)
 
 
 def _created(actor: Principal, form: TargetForm, backend: str) -> Target:
@@ -185,18 +190,6 @@ def _tested(actor: Principal, form: TargetForm, backend: str) -> Report:
     )
 
 
-def _attempt(form: forms.Form, use_case: Callable[[], Any]) -> Any:
-    """Carry out a use case; what it refuses stands on the form, which keeps what was entered."""
-    try:
-        return use_case()
-    except (InvalidField, BadDestination) as error:
-        find = getattr(form, "field_of", lambda name: name if name in form.fields else None)
-        form.add_error(find(error.field), sentence(error))
-    except (Conflict, SyncError, KeyUnavailable, KeyRefused) as error:
-        form.add_error(None, sentence(error))
-    return None
-
-
 def _form(
     request: HttpRequest, target: Target, form: forms.Form, *, title: str, label: str, sealed: bool = False
 ) -> HttpResponse:
@@ -209,5 +202,4 @@ def _form(
         "environment": target.environment,
         "cancel_url": reverse("target-detail", args=[target.pk]),
     }
-    set_page_environment(request, target.environment)
-    return render(request, "sync_app/target_change.html", context, status=422 if form.errors else 200)
+    return render_page(request, "sync_app/target_change.html", context)

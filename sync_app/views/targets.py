@@ -7,13 +7,13 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.interfaces.pagination import list_paginator
 from environments_app.authentication.drf import principal_of
-from environments_app.views.page_context import set_page_environment
+from environments_app.views.base import render_page
 from sync_app.forms.target import EntryFilterForm
 from sync_app.models import Plan, Run, SyncEntry, Target
 from sync_app.runs import runner as runs_runner
@@ -61,8 +61,9 @@ def sync_list(request: HttpRequest) -> HttpResponse:
         "create_url": reverse("target-new") + (f"?environment={named}" if named else ""),
         "can_create": bool(makeable(actor)),
     }
-    partial = request.headers.get("HX-Request") and not request.headers.get("HX-Boosted")
-    return render(request, "sync_app/_targets.html" if partial else "sync_app/sync_list.html", context)
+    return render_page(
+        request, "sync_app/sync_list.html", context, partial="sync_app/_targets.html", refused=False
+    )
 
 
 @login_required
@@ -118,9 +119,7 @@ def target_detail(request: HttpRequest, id: int) -> HttpResponse:
         "urls": target_urls(target),
         "removable": not counts and not SyncEntry.objects.filter(target=target).exists(),
     }
-    set_page_environment(request, target.environment)
-    partial = request.headers.get("HX-Request") and not request.headers.get("HX-Boosted")
-    return render(request, "sync_app/_target.html" if partial else "sync_app/target_detail.html", context)
+    return render_page(request, "sync_app/target_detail.html", context, partial="sync_app/_target.html")
 
 
 @login_required

@@ -1,0 +1,82 @@
+"""What views of all apps share: how a page is rendered, and how a refusal is shown on its form."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django import forms
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.html import format_html
+
+from environments_app.errors import AlreadyGranted, ConfirmationNeeded, Conflict, InvalidField
+from environments_app.forms.authentication import confirm_link
+from environments_app.models import Environment
+
+_ATTRIBUTE = "current_environment"
+
+
+def render_page(
+    request: HttpRequest,
+    template: str,
+    context: Mapping[str, Any],
+    *,
+    partial: str = "",
+    refused: bool | None = None,
+) -> HttpResponse:
+    """Render a page inside the `environment` of its context, with status 422 if its `form` was refused.
+
+    `partial` is the template for a request of htmx that replaces a part of the page, which takes no
+    response with another status than 200. `refused` overrules the form.
+    """
+    if isinstance(environment := context.get("environment"), Environment):
+        set_page_environment(request, environment)
+    if refused is None:
+        refused = isinstance(form := context.get("form"), forms.BaseForm) and bool(form.errors)
+    if partial and is_partial(request):
+        return render(request, partial, context)
+    return render(request, template, context, status=422 if refused else 200)
+
+
+def is_partial(request: HttpRequest) -> bool:
+    """Return whether htmx replaces a part of the page with the response."""
+    return "HX-Request" in request.headers and "HX-Boosted" not in request.headers
+
+
+def attempt(
+    form: forms.BaseForm,
+    use_case: Callable[[], Any],
+    *,
+    refusals: tuple[type[Exception], ...] = (Conflict, InvalidField),
+    sentence: Callable[[object], str] = str,
+) -> Any:
+    """Run a use case; what it refuses is shown on the form, which keeps the input, and None returned."""
+    try:
+        return use_case()
+    except AlreadyGranted as error:
+        change = reverse("member-change", args=[error.environment, error.membership])
+        link = '<a href="{}" data-leave>Change that one</a>'
+        form.add_error(None, format_html(f"There is a membership for this prefix already. {link}.", change))
+    except ConfirmationNeeded:
+        form.add_error(None, confirm_link())
+    except refusals as error:
+        show_refusal(form, error, sentence)
+    return None
+
+
+def show_refusal(form: forms.BaseForm, error: Exception, sentence: Callable[[object], str] = str) -> None:
+    """Show a refusal at the form's field that the error names, or above the form."""
+    find = getattr(form, "field_of", lambda name: name if name in form.fields else None)
+    field = find(getattr(error, "field", ""))
+    form.add_error(field, sentence(getattr(error, "reason", error)))
+
+
+def set_page_environment(request: HttpRequest, environment: Environment) -> None:
+    """Mark the page of this request as inside an environment, whose colour its frame takes."""
+    setattr(request, _ATTRIBUTE, environment)
+
+
+def page_environment(request: HttpRequest) -> Environment | None:
+    """Return the environment that the page is inside, if any."""
+    environment: Environment | None = getattr(request, _ATTRIBUTE, None)
+    return environment
