@@ -136,7 +136,7 @@ faults: $(DEV) ## Kill each part of production while it is used, and print what 
 
 .PHONY: bench
 bench: $(DEV) ## Measure Keeper against the bare framework and OpenBao
-	@$(SERVERS) $(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks
 
 # --- Dependencies ---------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Runs the benchmarks and prints their table: `python -m benchmarks [--only NAME] [--quick] [--write] …`."""
+"""Runs the benchmarks and prints their table: `python -m benchmarks [NAME …] [--quick] [--write] …`."""
 
 import argparse
 import sys
@@ -23,19 +23,20 @@ from benchmarks import (
     sync_push,
     table,
     whole_environment,
-    write_among_many,
 )
-from benchmarks.scale import QUICK, USUAL, Scale
-from benchmarks.stage import MARIADB, ROOT, SQLITE, Stage
+from benchmarks.scale import BY_ID, BY_NAME, OWN, PEERS, QUICK, USUAL, WRK, Scale
+from benchmarks.servers import ROOT
+from benchmarks.stage import MARIADB, SQLITE, Stage
 from benchmarks.table import Row
+from tests.servers.__main__ import stops
 
 DOCUMENT = ROOT / "docs" / "performance.md"
+DATABASES = {SQLITE.lower(): SQLITE, MARIADB.lower(): MARIADB}
 CHART = ROOT / "docs" / "images" / "performance.svg"
 # The long lists come last: they leave a hundred thousand secrets and a million events behind.
 BENCHMARKS: dict[str, Callable[[Stage, Scale], list[Row]]] = {
     "one_secret": one_secret.run,
     "one_write": one_write.run,
-    "write_among_many": write_among_many.run,
     "whole_environment": whole_environment.run,
     "bulk_creation": bulk_creation.run,
     "resealing": resealing.run,
@@ -51,35 +52,68 @@ BENCHMARKS: dict[str, Callable[[Stage, Scale], list[Row]]] = {
 
 def main() -> int:
     """Run what the arguments choose."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", action="append", choices=sorted(BENCHMARKS), help="repeatable")
-    parser.add_argument("--database", action="append", choices=[SQLITE, MARIADB], help="repeatable")
-    parser.add_argument("--quick", action="store_true", help="prove that they run; the ratios mean little")
-    parser.add_argument(
-        "--write", action="store_true", help=f"put table and chart into {DOCUMENT.relative_to(ROOT)}"
-    )
-    parser.add_argument("--listed", type=int, help="how many secrets the long lists hold (100,000)")
-    options = parser.parse_args()
-    scale = QUICK if options.quick else USUAL
-    if options.listed:
-        scale = replace(scale, listed=options.listed)
+    options = _parser().parse_args()
+    scale = _scale(options)
+    databases = [DATABASES[name] for name in options.database or DATABASES]
     rows: list[Row] = []
+    stops.heed()
     with (
         tempfile.TemporaryDirectory(prefix="keeper-bench-", ignore_cleanup_errors=True) as directory,
-        Stage(Path(directory), options.database or [SQLITE, MARIADB]) as stage,
+        Stage(Path(directory), databases) as stage,
     ):
-        for name in [name for name in BENCHMARKS if name in (options.only or BENCHMARKS)]:
+        names = [name for name in BENCHMARKS if name in (options.names or BENCHMARKS)]
+        for name in names:
             started = time.monotonic()
             found = BENCHMARKS[name](stage, scale)
             rows += found
-            # At once, so that a run which ends early has told what it found.
-            sys.stderr.write(f"{table.markdown(found)}\n{name}: {time.monotonic() - started:.0f} s\n")
+            if len(names) > 1:
+                # At once, so that a run which ends early has told what it found.
+                sys.stderr.write(table.markdown(found) + "\n")
+            sys.stderr.write(f"{name}: {time.monotonic() - started:.0f} s\n")
     text = table.markdown(rows)
     sys.stdout.write(text + "\n")
     if options.write:
         table.write(DOCUMENT, text)
         chart.write(CHART, chart.svg(rows))
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", choices=[[], *BENCHMARKS], help=", ".join(BENCHMARKS)
+    )
+    parser.add_argument("--database", action="append", type=str.lower, choices=[*DATABASES])
+    parser.add_argument("--secrets", action="append", type=int, help="over how many single values are read")
+    parser.add_argument("--seconds", type=float, help="of each competitor, in all rounds together (5)")
+    parser.add_argument("--rounds", type=int, help="how often each has its turn (5)")
+    parser.add_argument("--clients", action="append", type=int, help="for single values (1 and 8)")
+    parser.add_argument("--peer", action="append", choices=PEERS, help="for single values (both)")
+    parser.add_argument("--by", action="append", choices=[BY_ID, BY_NAME], help="how single values are read")
+    parser.add_argument("--generator", action="append", choices=[OWN, WRK], help="what sends the reads (own)")
+    parser.add_argument("--listed", type=int, help="how many secrets the long lists hold (100,000)")
+    parser.add_argument("--quick", action="store_true", help="prove that they run; the ratios mean little")
+    parser.add_argument(
+        "--write", action="store_true", help=f"put table and chart into {DOCUMENT.relative_to(ROOT)}"
+    )
+    parser.epilog = "All options but --quick, --write and the single numbers are repeatable."
+    return parser
+
+
+def _scale(options: argparse.Namespace) -> Scale:
+    usual = QUICK if options.quick else USUAL
+    rounds = options.rounds or usual.rounds
+    return replace(
+        usual,
+        rounds=rounds,
+        seconds=options.seconds / rounds if options.seconds else usual.seconds,
+        listed=options.listed or usual.listed,
+        sizes=tuple(options.secrets or usual.sizes),
+        peers=tuple(options.peer or usual.peers),
+        clients=tuple(options.clients or usual.clients),
+        ways=tuple(options.by or usual.ways),
+        generators=tuple(options.generator or usual.generators),
+    )
 
 
 if __name__ == "__main__":

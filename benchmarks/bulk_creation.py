@@ -2,24 +2,25 @@
 
 from benchmarks.client import all_of
 from benchmarks.scale import Scale
-from benchmarks.stage import CLIENTS, MARIADB, SECRETS, SQLITE, Stage, openbao_writes
+from benchmarks.servers import SECRETS, openbao_writes
+from benchmarks.stage import CLIENTS, MARIADB, SQLITE, Stage
 from benchmarks.table import Comparison, Row, Target
 
-TARGETS = {SQLITE: Target(15, 50), MARIADB: Target(8, 50)}
+TARGETS = {SQLITE: Target(20, 35), MARIADB: Target(15, 35)}
 
 
 def run(stage: Stage, scale: Scale) -> list[Row]:
     """Create 1,000 new names in each round; OpenBao gets them from eight clients."""
-    openbao = stage.openbao
+    openbao = stage.openbao().client()
     theirs: list[float] = []
     ours: dict[str, list[float]] = {database: [] for database in stage.databases}
     for number in range(scale.rounds):
         prefix = f"round-{number}"
         for database in stage.databases:
             keeper = stage.keeper(database)
-            request = keeper.bulk_request("staging", SECRETS, prefix)
+            request = keeper.bulk_request("staging", range(SECRETS), prefix)
             ours[database].append(all_of(keeper.port, [request], clients=1).seconds * 1000)
-        load = all_of(openbao.port, openbao_writes(openbao, prefix), clients=CLIENTS)
+        load = all_of(openbao.port, openbao_writes(openbao, range(SECRETS), prefix), clients=CLIENTS)
         theirs.append(load.seconds * 1000)
     return [
         Comparison(

@@ -4,6 +4,7 @@ Client and server share the machine; http.client costs as much as the fastest se
 """
 
 import json
+import random
 import selectors
 import socket
 import statistics
@@ -11,7 +12,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, repeat
 from typing import Any, Self, TypeVar
 
 TIMEOUT_SECONDS = 60
@@ -41,6 +42,13 @@ class Endpoint:
         lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + content
 
+    def random_reads(self, paths: Sequence[str], *, seed: int) -> Iterator[bytes]:
+        """Yield GETs of random ones of these paths for ever; the same ones for the same seed."""
+        head, tail = self.request("GET", "\0").split(b"\0")
+        draw, count = random.Random(seed).random, len(paths)
+        while True:
+            yield head + paths[int(draw() * count)].encode() + tail
+
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Send one request and return the parsed answer. Raises UnexpectedAnswer."""
         with _Connection(self.port) as connection:
@@ -59,6 +67,11 @@ class Load:
     latencies: Sequence[float]
 
     @property
+    def count(self) -> int:
+        """How many requests were answered."""
+        return len(self.latencies)
+
+    @property
     def per_second(self) -> float:
         """Requests answered per second."""
         return len(self.latencies) / self.seconds
@@ -67,6 +80,11 @@ class Load:
     def median_ms(self) -> float:
         """The median time of one request, in milliseconds."""
         return statistics.median(self.latencies) * 1000
+
+    def slowest_ms(self, share: float) -> float:
+        """Return the milliseconds within which this share of the requests was answered."""
+        ordered = sorted(self.latencies)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000
 
 
 @dataclass(frozen=True)
@@ -80,12 +98,27 @@ class Mixed:
 
 def mixed(port: int, requests: Iterator[tuple[str, bytes]], *, clients: int, seconds: float) -> Mixed:
     """Send requests of several kinds from so many clients; what fails is counted and goes on."""
-    return _drive(port, _within(seconds, requests), clients, strict=False)
+    return _drive(port, [_within(seconds, requests)] * clients, strict=False)
+
+
+def beside(
+    port: int, requests: Iterator[bytes], other: bytes, *, clients: int, seconds: float
+) -> tuple[Load, Load]:
+    """Send requests from all clients but one, which sends another over and over; return both loads."""
+    usual = _within(seconds, (("usual", request) for request in requests))
+    alone = _within(seconds, repeat(("other", other)))
+    found = _drive(port, [*[usual] * (clients - 1), alone], strict=True)
+    return Load(found.seconds, found.latencies["usual"]), Load(found.seconds, found.latencies["other"])
 
 
 def for_seconds(port: int, requests: Sequence[bytes], *, clients: int, seconds: float) -> Load:
     """Send requests over and over from so many clients, each waiting for its answer."""
     return _alike(port, _within(seconds, cycle(requests)), clients)
+
+
+def random_for_seconds(port: int, requests: Iterator[bytes], clients: int, seconds: float) -> Load:
+    """Send the next ones of endless requests from so many clients, each waiting for its answer."""
+    return _alike(port, _within(seconds, requests), clients)
 
 
 def all_of(port: int, requests: Sequence[bytes], *, clients: int) -> Load:
@@ -181,20 +214,24 @@ def _chunks(body: bytes) -> Iterator[bytes]:
 
 
 def _alike(port: int, requests: Iterator[bytes], clients: int) -> Load:
-    found = _drive(port, (("", request) for request in requests), clients, strict=True)
+    found = _drive(port, [(("", request) for request in requests)] * clients, strict=True)
     return Load(found.seconds, found.latencies.get("", []))
 
 
-def _drive(port: int, requests: Iterator[tuple[str, bytes]], clients: int, *, strict: bool) -> Mixed:
+def _drive(port: int, streams: Sequence[Iterator[tuple[str, bytes]]], *, strict: bool) -> Mixed:
+    """Have one connection for each stream send what it yields; several may share one stream."""
     latencies: dict[str, list[float]] = defaultdict(list)
     errors: Counter[str] = Counter()
-    connections = [_Connection(port) for _ in range(clients)]
+    connections = {_Connection(port): stream for stream in streams}
     under_way: dict[_Connection, str] = {}
     started = time.perf_counter()
     with selectors.DefaultSelector() as selector:
-        for connection, (kind, request) in zip(connections, requests, strict=False):
-            under_way[connection] = kind
-            connection.send(request)
+        for connection, stream in connections.items():
+            first = next(stream, None)
+            if first is None:
+                continue
+            under_way[connection] = first[0]
+            connection.send(first[1])
             selector.register(connection.socket, selectors.EVENT_READ, connection)
         while selector.get_map():
             for key, _ in selector.select(TIMEOUT_SECONDS):
@@ -207,7 +244,7 @@ def _drive(port: int, requests: Iterator[tuple[str, bytes]], clients: int, *, st
                 if connection.failed:
                     errors[f"{kind}: {connection.status}"] += 1
                 latencies[kind].append(time.perf_counter() - connection.sent_at)
-                following = next(requests, None)
+                following = next(connections[connection], None)
                 if following is None:
                     selector.unregister(connection.socket)
                 else:

@@ -1,12 +1,12 @@
 """What Keeper costs before anybody asks for anything: the time to its start, and memory beside OpenBao."""
 
 import time
-from collections import defaultdict
-from pathlib import Path
 from typing import ClassVar
 
+from benchmarks.processes import memory_mb
 from benchmarks.scale import Scale
-from benchmarks.stage import Keeper, Stage
+from benchmarks.servers import Keeper
+from benchmarks.stage import Stage
 from benchmarks.table import Comparison, Figure, Row, Target
 
 # At most one and a half times OpenBao's.
@@ -66,29 +66,3 @@ def _measured(stage: Stage, database: str, rounds: int) -> tuple[list[float], li
         server.stop()
     # The first one made the database.
     return starts[1:], kept[1:]
-
-
-def memory_mb(pid: int) -> float:
-    """Return the memory of a process and its descendants in MB; what several share counts once."""
-    children: dict[int, list[int]] = defaultdict(list)
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            # The program's name, in parentheses, may hold anything.
-            parent = int(entry.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-        children[parent].append(int(entry.parent.name))
-    total, pending = 0, [pid]
-    while pending:
-        each = pending.pop()
-        total += _proportional_kilobytes(each)
-        pending += children[each]
-    return total / 1000
-
-
-def _proportional_kilobytes(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))

@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from typing import ClassVar, Final
 
 from benchmarks.client import Endpoint, Mixed, mixed
-from benchmarks.idle import WholeKeeper, memory_mb
+from benchmarks.idle import WholeKeeper
+from benchmarks.processes import memory_mb
 from benchmarks.scale import Scale
-from benchmarks.stage import CLIENTS, ROOT, SECRETS, Stage
+from benchmarks.servers import ROOT, SECRETS
+from benchmarks.stage import CLIENTS, Stage
 from benchmarks.table import Figure, Row, Times
 from benchmarks.values import secret_name, secret_value
 

@@ -1,95 +1,136 @@
-"""One value by the API, recorded: Keeper, the bare framework on the same database, and OpenBao."""
+"""One value by the API, recorded, random ones of many: Keeper, the bare framework, and OpenBao."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
-from benchmarks.client import Load, for_seconds
-from benchmarks.scale import Scale
-from benchmarks.stage import CLIENTS, MARIADB, SQLITE, Stage, openbao_reads
+from benchmarks import wrk
+from benchmarks.client import Endpoint, Load, random_for_seconds
+from benchmarks.scale import BY_ID, BY_NAME, FLOOR, OPENBAO, OWN, WRK, Scale
+from benchmarks.servers import openbao_path
+from benchmarks.stage import MARIADB, SQLITE, Stage
 from benchmarks.table import Comparison, Row, Target
+from benchmarks.turns import Competitor, Turn, compared, in_turns
 
-FLOOR_TARGETS = {SQLITE: Target(1.0, 1.5), MARIADB: Target(0.9, 1.5)}
-OPENBAO_TARGETS = {SQLITE: Target(0.5, 1.0), MARIADB: Target(0.3, 1.0)}
-OPENBAO = "OpenBao"
+KEEPER = "Keeper"
+NAMES = {FLOOR: "bare DRF", OPENBAO: "OpenBao"}
+FLOOR_TARGETS = {SQLITE: Target(2.0, 3.0), MARIADB: Target(2.0, 3.0)}
+OPENBAO_TARGETS = {SQLITE: Target(1.3, 2.0), MARIADB: Target(1.05, 1.3)}
+OPENBAO_MEDIAN_TARGETS = {SQLITE: Target(1.2, 1.5), MARIADB: Target(0.8, 1.0)}
+GROWTH_TARGET = Target(0.9, 1.0)
+_SEED = 20_261_127
 
-Contestants = dict[str, tuple[int, list[bytes]]]
+Turns = Mapping["Who", Sequence[Turn]]
+
+
+@dataclass(frozen=True)
+class Who:
+    """A competitor: what it is, on which database, how many secrets it has, how they are read, by what."""
+
+    kind: str
+    database: str
+    size: int
+    way: str = BY_ID
+    generator: str = OWN
+
+
+@dataclass(frozen=True)
+class Reads:
+    """Where the secrets of a competitor are read, and the processes that answer."""
+
+    who: Who
+    endpoint: Endpoint
+    paths: Sequence[str]
+    processes: Callable[[], set[int]]
+
+    @property
+    def described(self) -> str:
+        """What is asked, so that a reader can ask it again."""
+        header = next(iter(self.endpoint.headers))
+        name = f"{NAMES.get(self.who.kind, self.who.kind)} {self.who.database}".strip()
+        return f"{name}: GET {self.paths[-1]}, a random one of {len(self.paths):,}, with {header}"
+
+    def by(self, generator: str) -> tuple[Who, Competitor]:
+        """Return the competitor that a load generator sends its reads to."""
+        send = partial(wrk.send, self.endpoint, self.paths) if generator == WRK else self._own()
+        return replace(self.who, generator=generator), Competitor(send, self.processes)
+
+    def _own(self) -> Callable[[int, float], Load]:
+        requests = self.endpoint.random_reads(self.paths, seed=_SEED)
+        return partial(random_for_seconds, self.endpoint.port, requests)
 
 
 def run(stage: Stage, scale: Scale) -> list[Row]:
-    """Measure with one client and with eight."""
-    contestants = _contestants(stage)
+    """Measure with each number of clients, all competitors in turns."""
+    reads = [each for size in scale.sizes for each in _reads(stage, scale, size)]
+    for each in reads:
+        sys.stderr.write(f"{each.described}\n")
+    competitors = dict(each.by(generator) for each in reads for generator in scale.generators)
     rows: list[Row] = []
-    for clients in (1, CLIENTS):
-        loads = _loads(contestants, scale, clients)
+    for clients in scale.clients:
+        turns = in_turns(competitors, scale, clients=clients)
         for database in stage.databases:
-            rows += _rows(loads, database, clients)
+            rows += _rows(turns, scale, database, clients)
     return rows
 
 
-def _contestants(stage: Stage) -> Contestants:
-    """Return the port of each and the requests that read a thousand secrets in turn."""
-    found: Contestants = {}
+def _reads(stage: Stage, scale: Scale, size: int) -> Iterator[Reads]:
     for database in stage.databases:
-        keeper, floor = stage.keeper(database), stage.floor(database)
-        way_in = keeper.client("development")
-        found[f"Keeper {database}"] = (
-            keeper.port,
-            [way_in.request("GET", f"/api/secrets/{number}") for number in keeper.secret_ids],
-        )
-        found[f"floor {database}"] = (
-            floor.port,
-            [floor.client().request("GET", f"/secrets/{n + 1}") for n in range(len(keeper.secret_ids))],
-        )
-    found[OPENBAO] = (stage.openbao.port, openbao_reads(stage.openbao))
-    return found
+        keeper = stage.keeper(database, size)
+        processes = partial(stage.processes_of, keeper, database)
+        for way in scale.ways:
+            paths = keeper.read_paths(by_name=way == BY_NAME)
+            yield Reads(Who(KEEPER, database, size, way), keeper.client("development"), paths, processes)
+        if FLOOR in scale.peers:
+            floor = stage.floor(database, size)
+            paths = [f"/secrets/{number + 1}" for number in range(size)]
+            processes = partial(stage.processes_of, floor, database)
+            yield Reads(Who(FLOOR, database, size), floor.client(), paths, processes)
+    if OPENBAO in scale.peers:
+        openbao = stage.openbao(size)
+        paths = [openbao_path(number) for number in range(size)]
+        yield Reads(Who(OPENBAO, "", size), openbao.client(), paths, partial(stage.processes_of, openbao))
 
 
-def _loads(contestants: Contestants, scale: Scale, clients: int) -> dict[str, list[Load]]:
-    loads: dict[str, list[Load]] = defaultdict(list)
-    for port, requests in contestants.values():
-        for_seconds(port, requests, clients=clients, seconds=scale.seconds / 4)
-    for _ in range(scale.rounds):
-        for name, (port, requests) in contestants.items():
-            loads[name].append(for_seconds(port, requests, clients=clients, seconds=scale.seconds))
-    return loads
+def _rows(turns: Turns, scale: Scale, database: str, clients: int) -> Iterator[Row]:
+    for generator in scale.generators:
+        for size in scale.sizes:
+            for way in scale.ways:
+                who = Who(KEEPER, database, size, way, generator)
+                for peer in scale.peers:
+                    other = Who(peer, database if peer == FLOOR else "", size, BY_ID, generator)
+                    yield _row(turns, who, other, clients)
+        small, large = (Who(KEEPER, database, size, BY_ID, generator) for size in _ends(scale.sizes))
+        if small != large:
+            yield _row(turns, large, small, clients)
 
 
-def _rows(loads: dict[str, list[Load]], database: str, clients: int) -> list[Row]:
-    ours = loads[f"Keeper {database}"]
-    others = [
-        ("bare DRF", loads[f"floor {database}"], FLOOR_TARGETS[database]),
-        (OPENBAO, loads[OPENBAO], OPENBAO_TARGETS[database]),
-    ]
+def _ends(sizes: Sequence[int]) -> tuple[int, int]:
+    return min(sizes), max(sizes)
+
+
+def _row(turns: Turns, who: Who, other: Who, clients: int) -> Comparison:
+    ours, theirs = turns[who], turns[other]
+    work = f"one of {who.size:,} secrets"
+    if who.way == BY_NAME:
+        work += " by name"
+    if who.generator == WRK:
+        work += ", sent by wrk"
+    return compared(
+        f"{work}, {clients} client{'s' if clients > 1 else ''}",
+        who.database,
+        ours,
+        NAMES.get(other.kind) or f"Keeper, one of {other.size:,}",
+        theirs,
+        alone=clients == 1,
+        target=_target(who, other, clients),
+    )
+
+
+def _target(who: Who, other: Who, clients: int) -> Target | None:
+    if other.kind == KEEPER:
+        return GROWTH_TARGET
     if clients == 1:
-        return [_latency(database, ours, name, theirs, target) for name, theirs, target in others]
-    return [_throughput(database, ours, name, theirs, target) for name, theirs, target in others]
-
-
-def _throughput(
-    database: str, ours: Sequence[Load], name: str, theirs: Sequence[Load], target: Target
-) -> Comparison:
-    return Comparison(
-        work=f"one secret, {CLIENTS} clients",
-        database=database,
-        unit="requests/s",
-        keeper=[load.per_second for load in ours],
-        other=name,
-        other_figures=[load.per_second for load in theirs],
-        target=target,
-    )
-
-
-def _latency(
-    database: str, ours: Sequence[Load], name: str, theirs: Sequence[Load], target: Target
-) -> Comparison:
-    return Comparison(
-        work="one secret, 1 client",
-        database=database,
-        unit="median ms",
-        keeper=[load.median_ms for load in ours],
-        other=name,
-        other_figures=[load.median_ms for load in theirs],
-        # The targets of OpenBao are for eight clients.
-        target=target if name != OPENBAO else None,
-        less_is_better=True,
-    )
+        return OPENBAO_MEDIAN_TARGETS[who.database] if other.kind == OPENBAO else None
+    return (OPENBAO_TARGETS if other.kind == OPENBAO else FLOOR_TARGETS)[who.database]

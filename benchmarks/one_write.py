@@ -1,64 +1,63 @@
-"""One value written by the API, as a new version of a secret, against OpenBao's write of one."""
+"""One value written by the API, as a new version of one of many secrets, against OpenBao's write of one."""
 
-from benchmarks.client import Endpoint, Load, for_seconds
-from benchmarks.scale import Scale
-from benchmarks.stage import CLIENTS, SECRETS, Keeper, Stage
-from benchmarks.table import Comparison, Row
-from benchmarks.values import secret_name, secret_value
+from collections.abc import Iterator
+from functools import partial
+from itertools import count
+from random import Random
 
-OPENBAO = "OpenBao"
-_ENVIRONMENT = "staging"
-_PREFIX = "written"
+from benchmarks.client import random_for_seconds
+from benchmarks.scale import OPENBAO, Scale
+from benchmarks.servers import SECRETS, FilledOpenBao, Keeper, openbao_path
+from benchmarks.stage import MARIADB, SQLITE, Stage
+from benchmarks.table import Row, Target
+from benchmarks.turns import Competitor, compared, in_turns
+from benchmarks.values import secret_value
+
+OPENBAO_TARGETS = {SQLITE: Target(0.5, 1.0), MARIADB: Target(0.4, 1.0)}
+GROWTH_TARGET = Target(0.9, 1.0)
+_SEED = 20_261_127
 
 
 def run(stage: Stage, scale: Scale) -> list[Row]:
-    """Measure with one client and with eight."""
-    keepers = {database: stage.keeper(database) for database in stage.databases}
-    contestants = {database: (keeper.port, writes_to(keeper)) for database, keeper in keepers.items()}
-    contestants[OPENBAO] = (stage.openbao.port, _openbao_writes(stage.openbao))
+    """Measure with each number of clients, beside the most secrets and beside a thousand."""
+    size = max(scale.sizes)
+    competitors: dict[tuple[str, int], Competitor] = {}
+    for database in stage.databases:
+        for beside in (size, SECRETS):
+            keeper = stage.keeper(database, beside)
+            processes = partial(stage.processes_of, keeper, database)
+            send = partial(random_for_seconds, keeper.port, writes_to(keeper))
+            competitors[database, beside] = Competitor(send, processes)
+    if OPENBAO in scale.peers:
+        openbao = stage.openbao(size)
+        send = partial(random_for_seconds, openbao.port, _openbao_writes(openbao))
+        competitors[OPENBAO, size] = Competitor(send, partial(stage.processes_of, openbao))
     rows: list[Row] = []
-    for clients in (1, CLIENTS):
-        loads: dict[str, list[Load]] = {name: [] for name in contestants}
-        for _ in range(scale.rounds):
-            for name, (port, requests) in contestants.items():
-                loads[name].append(for_seconds(port, requests, clients=clients, seconds=scale.seconds))
-        rows += [_row(loads, database, clients) for database in stage.databases]
+    for clients in scale.clients:
+        turns = in_turns(competitors, scale, clients=clients)
+        work = f"one write beside {size:,} secrets, {clients} client{'s' if clients > 1 else ''}"
+        for database in stage.databases:
+            ours, alone = turns[database, size], clients == 1
+            if OPENBAO in scale.peers:
+                target = OPENBAO_TARGETS[database] if alone else None
+                theirs = turns[OPENBAO, size]
+                rows.append(compared(work, database, ours, "OpenBao", theirs, alone=alone, target=target))
+            few = turns[database, SECRETS]
+            name = f"Keeper, beside {SECRETS:,}"
+            rows.append(compared(work, database, ours, name, few, alone=alone, target=GROWTH_TARGET))
     return rows
 
 
-def _values() -> list[tuple[str, str]]:
-    """Return names and values such that no name is given the value that it has: that would be no write."""
-    return [
-        (secret_name(n, _PREFIX), f"{secret_value(n)}-{turn}") for turn in ("a", "b") for n in range(SECRETS)
-    ]
+def writes_to(keeper: Keeper) -> Iterator[bytes]:
+    """Yield requests for ever that write a new value of a random secret each."""
+    client, draw = keeper.client("development"), Random(_SEED)
+    for number in count():
+        path = f"/api/secrets/{draw.choice(keeper.secret_ids)}"
+        yield client.request("PUT", path, {"value": f"{secret_value(number)}-new"})
 
 
-def writes_to(keeper: Keeper) -> list[bytes]:
-    """Store secrets, and return the requests that write new versions of them, one by one."""
-    ids = keeper.create(_ENVIRONMENT, SECRETS, _PREFIX)
-    way_in = keeper.client(_ENVIRONMENT)
-    return [
-        way_in.request("PUT", f"/api/secrets/{secret_id}", {"value": value})
-        for secret_id, (_, value) in zip(ids * 2, _values(), strict=True)
-    ]
-
-
-def _openbao_writes(openbao: Endpoint) -> list[bytes]:
-    return [
-        openbao.request("POST", f"/v1/secret/data/{name}", {"data": {"value": value}})
-        for name, value in _values()
-    ]
-
-
-def _row(loads: dict[str, list[Load]], database: str, clients: int) -> Row:
-    ours, theirs = loads[database], loads[OPENBAO]
-    alone = clients == 1
-    return Comparison(
-        work="one write, 1 client" if alone else f"one write, {clients} clients",
-        database=database,
-        unit="median ms" if alone else "requests/s",
-        keeper=[load.median_ms if alone else load.per_second for load in ours],
-        other=OPENBAO,
-        other_figures=[load.median_ms if alone else load.per_second for load in theirs],
-        less_is_better=alone,
-    )
+def _openbao_writes(openbao: FilledOpenBao) -> Iterator[bytes]:
+    client, draw = openbao.client(), Random(_SEED)
+    for number in count():
+        path = openbao_path(draw.randrange(openbao.secrets))
+        yield client.request("POST", path, {"data": {"value": f"{secret_value(number)}-new"}})

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from benchmarks.scale import Scale
-from benchmarks.stage import SECRETS, Stage
+from benchmarks.servers import SECRETS
+from benchmarks.stage import Stage
 from benchmarks.table import Comparison, Row, Target
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def run(stage: Stage, scale: Scale) -> list[Row]:
     rows: list[Row] = []
     for database in stage.databases:
         keeper = stage.keeper(database)
-        keeper.create(ENVIRONMENT, SECRETS)
+        keeper.create(ENVIRONMENT, range(SECRETS))
         found = keeper.inside("reseal", str(scale.rounds))
         rows.append(
             Comparison(

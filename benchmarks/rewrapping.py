@@ -17,7 +17,7 @@ def run(stage: Stage, scale: Scale) -> list[Row]:
     rows: list[Row] = []
     for database in stage.databases:
         keeper, another_key = stage.keeper_on_kms(database)
-        keeper.create(ENVIRONMENT, 1)
+        keeper.create(ENVIRONMENT, range(1))
         keeper.inside("fill", ENVIRONMENT, str(scale.listed))
         found = keeper.inside("rewrap", another_key)
         work = f"re-wrapping beside {scale.listed:,} secrets"

@@ -2,16 +2,33 @@
 
 from dataclasses import dataclass
 
+OPENBAO = "openbao"
+FLOOR = "floor"
+PEERS = (OPENBAO, FLOOR)
+BY_ID = "id"
+BY_NAME = "name"
+OWN = "own"
+WRK = "wrk"
+
 
 @dataclass(frozen=True)
 class Scale:
-    """The size of a run."""
+    """The size of a run, and what one benchmark asks of it.
+
+    `seconds` is the time of one competitor in one round. `sizes` are the numbers of secrets over which
+    single values are read and written.
+    """
 
     rounds: int
     seconds: float
     listed: int
     verified: int
+    sizes: tuple[int, ...]
+    peers: tuple[str, ...] = PEERS
+    clients: tuple[int, ...] = (1, 8)
+    ways: tuple[str, ...] = (BY_ID, BY_NAME)
+    generators: tuple[str, ...] = (OWN,)
 
 
-USUAL = Scale(rounds=5, seconds=1.0, listed=100_000, verified=100_000)
-QUICK = Scale(rounds=2, seconds=0.3, listed=5_000, verified=5_000)
+USUAL = Scale(rounds=5, seconds=1.0, listed=100_000, verified=100_000, sizes=(10_000, 100_000))
+QUICK = Scale(rounds=2, seconds=0.3, listed=5_000, verified=5_000, sizes=(1_000, 2_000))

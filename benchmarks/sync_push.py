@@ -18,7 +18,8 @@ from botocore.config import Config
 from requests.adapters import HTTPAdapter
 
 from benchmarks.scale import Scale
-from benchmarks.stage import SECRETS, Stage
+from benchmarks.servers import SECRETS
+from benchmarks.stage import Stage
 from benchmarks.table import Comparison, Row, Target
 from benchmarks.values import secret_name, secret_value
 

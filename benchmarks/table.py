@@ -7,7 +7,19 @@ from pathlib import Path
 
 BEGIN = "<!-- benchmarks: begin -->"
 END = "<!-- benchmarks: end -->"
-_HEAD = ("work", "database", "Keeper", "against", "its figure", "ratio", "spread", "reach", "after")
+_HEAD = (
+    "work",
+    "database",
+    "Keeper",
+    "CPU, µs",
+    "against",
+    "its figure",
+    "its CPU, µs",
+    "ratio",
+    "spread",
+    "reach",
+    "after",
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +42,8 @@ class Target:
 class Comparison:
     """Keeper against something else, one figure of each for every round.
 
-    `less_is_better` is for times: the ratio then says how many times faster Keeper is.
+    `less_is_better` is for times: the ratio then says how many times faster Keeper is. CPU is that of the
+    servers for one request.
     """
 
     work: str
@@ -41,6 +54,8 @@ class Comparison:
     other_figures: Sequence[float]
     target: Target | None = None
     less_is_better: bool = False
+    keeper_cpu_us: float | None = None
+    other_cpu_us: float | None = None
 
     @property
     def ratios(self) -> list[float]:
@@ -62,8 +77,10 @@ class Comparison:
             f"{self.work}, {self.unit}",
             self.database,
             _figure(statistics.median(self.keeper)),
+            _optional(self.keeper_cpu_us),
             self.other,
             _figure(statistics.median(self.other_figures)),
+            _optional(self.other_cpu_us),
             ratio,
             f"{_figure(min(self.ratios))} to {_figure(max(self.ratios))}",
             str(self.target) if self.target else "",
@@ -80,6 +97,7 @@ class Figure:
     value: float
     minimum: float | None = None
     maximum: float | None = None
+    after: float | None = None
 
     def cells(self) -> list[str]:
         """Return the row of the table."""
@@ -88,7 +106,7 @@ class Figure:
         if (low is not None and self.value < low) or (high is not None and self.value > high):
             text = f"**{text}**"
         target = f"≥ {low:,.0f}" if low is not None else f"≤ {high:,.0f}" if high is not None else ""
-        return [self.work, self.database, text, "", "", "", "", target, ""]
+        return [self.work, self.database, text, "", "", "", "", "", "", target, _optional(self.after)]
 
 
 @dataclass(frozen=True)
@@ -103,7 +121,7 @@ class Times:
         """Return the row of the table: the median, and beside it what the slowest see."""
         p95, p99 = (_figure(self.slowest(share)) for share in (0.95, 0.99))
         median = _figure(statistics.median(self.milliseconds))
-        return [f"{self.work}, median ms", self.database, median, "", "", "", f"p95 {p95}, p99 {p99}", "", ""]
+        return [f"{self.work}, median ms", self.database, median, *[""] * 5, f"p95 {p95}, p99 {p99}", "", ""]
 
     def slowest(self, share: float) -> float:
         """Return the time within which this share of the requests was answered."""
@@ -130,6 +148,10 @@ def write(path: Path, text: str) -> None:
     if not (begin and end):
         raise ValueError(f"{path} lacks the lines {BEGIN} and {END}")
     path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
+def _optional(value: float | None) -> str:
+    return "" if value is None else _figure(value)
 
 
 def _figure(value: float) -> str:

@@ -4,8 +4,9 @@ import hashlib
 
 
 def secret_name(number: int, prefix: str = "service") -> str:
-    """Return the name of a secret, such as service-07/password-0042."""
-    return f"{prefix}-{number % 20:02}/password-{number:04}"
+    """Return the name of a secret, such as service-07/3c6e0b8a9c15: its place among others is random."""
+    digest = hashlib.sha256(f"{prefix} {number}".encode()).hexdigest()
+    return f"{prefix}-{number % 20:02}/{digest[:12]}"
 
 
 def secret_value(number: int) -> str:

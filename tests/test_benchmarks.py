@@ -5,18 +5,25 @@ import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pytest_django.live_server_helper import LiveServer
 
-from benchmarks import audit_append, chart, idle, table
+from benchmarks import audit_append, chart, table, wrk
 from benchmarks.__main__ import BENCHMARKS
-from benchmarks.client import Endpoint, UnexpectedAnswer, all_of, for_seconds
-from benchmarks.stage import SQLITE, WEB_THREADS
+from benchmarks.client import Endpoint, Load, UnexpectedAnswer, all_of, for_seconds
+from benchmarks.processes import memory_mb
+from benchmarks.scale import QUICK
+from benchmarks.servers import DurableMariaDb
+from benchmarks.stage import SQLITE
 from benchmarks.table import Comparison, Figure, Target
-from keeper_project.management.commands import run
+from benchmarks.turns import Competitor, compared, in_turns
+from tests.servers.mariadb import MariaDb
 
 
 def comparison(keeper: list[float], other: list[float], **options: Any) -> Comparison:
@@ -33,10 +40,6 @@ def comparison(keeper: list[float], other: list[float], **options: Any) -> Compa
 def test_each_benchmark_is_a_module_of_its_name() -> None:
     for name, measure in BENCHMARKS.items():
         assert importlib.import_module(f"benchmarks.{name}").run is measure
-
-
-def test_the_floor_is_served_by_as_many_threads_as_keeper() -> None:
-    assert WEB_THREADS == run.WEB_THREADS
 
 
 @pytest.mark.django_db(transaction=True)
@@ -56,6 +59,41 @@ def test_its_client_counts_answers_and_refuses_errors(live_server: LiveServer) -
     assert for_seconds(port, [request], clients=2, seconds=1.0).per_second > 0
     with pytest.raises(UnexpectedAnswer):
         endpoint.call("GET", "/api/whoami")
+
+
+def test_reads_are_random_ones_of_all_and_the_same_for_a_seed() -> None:
+    endpoint, paths = Endpoint(1, {"Authorization": "Bearer of"}), [f"/{number}" for number in range(50)]
+    reads = list(islice(endpoint.random_reads(paths, seed=7), 2_000))
+    assert {read.split()[1].decode() for read in reads} == set(paths)
+    assert reads == list(islice(endpoint.random_reads(paths, seed=7), 2_000))
+    assert endpoint.request("GET", "/7") in reads
+
+
+def test_its_mariadb_has_each_commit_on_the_disk(tmp_path: Path) -> None:
+    usual, durable = MariaDb(tmp_path).command(), DurableMariaDb(tmp_path).command()
+    assert any("flush-log" in part for part in usual)
+    assert not any("flush-log" in part or "sync" in part for part in durable)
+
+
+def test_competitors_have_their_turns_in_each_round_forwards_and_back() -> None:
+    order = []
+
+    def send(name: str, _clients: int, seconds: float) -> Load:
+        order.append(name)
+        return Load(seconds, [0.5])
+
+    competitors = {name: Competitor(partial(send, name), set) for name in "ab"}
+    found = in_turns(competitors, replace(QUICK, rounds=2, seconds=1), clients=1)
+    assert order == ["a", "b", *"ab", *"ba"]
+    assert [turn.per_second for turn in found["a"]] == [1, 1]
+    row = compared("a read", SQLITE, found["a"], "another", found["b"], alone=True)
+    assert (row.ratio, row.unit, row.keeper_cpu_us) == (1, "p50 ms", 0)
+
+
+def test_a_request_of_wrk_without_success_fails_the_run() -> None:
+    assert wrk.parsed('wrk\n{"count": 9, "microseconds": 3e6, "median": 500, "failed": 0}\n').per_second == 3
+    with pytest.raises(wrk.WrkFailed, match="1 of 9"):
+        wrk.parsed('{"count": 9, "microseconds": 3e6, "median": 500, "failed": 1}')
 
 
 def test_a_ratio_says_how_many_times_better_keeper_is() -> None:
@@ -85,13 +123,13 @@ def test_the_chart_shows_each_ratio_that_has_a_target_and_is_xml() -> None:
 
 
 def test_memory_is_that_of_a_process_and_its_children() -> None:
-    own = idle.memory_mb(os.getpid())
+    own = memory_mb(os.getpid())
     program = [sys.executable, "-c", "print(flush=True); input()"]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         # It has its memory once it runs.
         child.stdout.readline()
-        assert idle.memory_mb(os.getpid()) > own > idle.memory_mb(child.pid) > 0
+        assert memory_mb(os.getpid()) > own > memory_mb(child.pid) > 0
         child.communicate(b"\n")
 
 

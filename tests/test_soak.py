@@ -21,8 +21,8 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.test import Client, RequestFactory
 
 from benchmarks.client import mixed
-from benchmarks.idle import memory_mb
 from benchmarks.load import LoadedKeeper, requests_of
+from benchmarks.processes import memory_mb
 from benchmarks.stage import CLIENTS, MARIADB, SQLITE, Stage
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret

@@ -22,7 +22,7 @@ def main() -> None:
             editor.create_model(model)
     Token.objects.create(digest=hashlib.sha256(token.encode()).hexdigest(), name="benchmark")
     rows = [PlainSecret(id=n + 1, name=secret_name(n), value=secret_value(n)) for n in range(count)]
-    PlainSecret.objects.bulk_create(rows)
+    PlainSecret.objects.bulk_create(rows, batch_size=500)
 
 
 if __name__ == "__main__":

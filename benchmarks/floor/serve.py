@@ -1,4 +1,4 @@
-"""Serves the floor as `keeper run` serves Keeper: `python -m benchmarks.floor.serve PORT THREADS`."""
+"""Serves the floor as `keeper run` serves Keeper: `… -m benchmarks.floor.serve PORT PROCESSES THREADS`."""
 
 import sys
 
@@ -6,5 +6,5 @@ from benchmarks.floor.wsgi import application
 from keeper_project.runtime.server import serve_pages
 
 if __name__ == "__main__":
-    port, threads = map(int, sys.argv[1:])
-    serve_pages(application, host="127.0.0.1", port=port, workers=1, threads=threads)
+    port, processes, threads = map(int, sys.argv[1:])
+    serve_pages(application, host="127.0.0.1", port=port, workers=processes, threads=threads)

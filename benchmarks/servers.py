@@ -1,0 +1,223 @@
+"""The servers of a run: Keeper, the bare framework, and the databases and OpenBao as they are deployed."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from secrets import token_urlsafe
+from typing import Any, ClassVar
+
+from benchmarks.client import Endpoint, UnexpectedAnswer, all_of
+from benchmarks.values import secret_name, secret_value
+from tests.servers.__main__ import installation
+from tests.servers.mariadb import MariaDb
+from tests.servers.openbao import OpenBao
+from tests.servers.server import Server, accepts
+
+SECRETS = 1000
+ROOT = Path(__file__).resolve().parent.parent
+# On two cores, two processes serve more reads of the floor than one, and more threads no more.
+FLOOR_PROCESSES = 2
+FLOOR_THREADS = 4
+# What a call of Keeper's API creates at most.
+_A_CALL = 1000
+# OpenBao's log takes the writes of many clients by one commit.
+_FILLING_CLIENTS = 64
+_NOT_DURABLE = "--innodb-flush-log-at-trx-commit="
+
+
+class DurableMariaDb(MariaDb):
+    """MariaDB with its defaults: a commit is on the disk when it returns."""
+
+    name: ClassVar[str] = "durable-mariadb"
+
+    def command(self) -> list[str]:
+        """Return mariadbd without what the tests relax."""
+        return [part for part in super().command() if not part.startswith(_NOT_DURABLE)]
+
+
+class Keeper(Server):
+    """Keeper as `keeper run` serves it, without the worker; `development` holds the secrets."""
+
+    name: ClassVar[str] = "keeper"
+    program: ClassVar[str] = "granian"
+    package: ClassVar[str] = "requirements.txt"
+
+    def __init__(
+        self,
+        directory: Path,
+        database_url: str,
+        variables: Mapping[str, str] | None = None,
+        *,
+        secrets: int = SECRETS,
+    ) -> None:
+        super().__init__(directory)
+        self.variables = {
+            **installation(self.directory / "var"),
+            "DATABASE_URL": database_url,
+            "DJANGO_SETTINGS_MODULE": "keeper_project.settings",
+            "PYTHONPATH": str(ROOT),
+            **(variables or {}),
+        }
+        self.secrets = secrets
+        self.secret_ids: list[int] = []
+        self._prepared: dict[str, Any] = {}
+
+    def command(self) -> list[str]:
+        """Return `keeper run`, in an environment of its own."""
+        keeper = [
+            sys.executable,
+            "-m",
+            "keeper_project.runtime.cli",
+            "run",
+            "--no-worker",
+            "--port",
+            str(self.port),
+        ]
+        return ["env", *(f"{name}={value}" for name, value in self.variables.items()), *keeper]
+
+    def ready(self) -> bool:
+        """Say whether it listens."""
+        return accepts(self.port)
+
+    def answers(self, path: str) -> bool:
+        """Say whether a path answers with success."""
+        try:
+            Endpoint(self.port, {}).call("GET", path)
+        except (OSError, UnexpectedAnswer):
+            return False
+        return True
+
+    def environment(self) -> dict[str, str]:
+        """Return nothing: no test looks for it."""
+        return {}
+
+    def prepare_running(self) -> None:
+        """Issue tokens and store the secrets of every competitor."""
+        self.store_secrets()
+
+    def store_secrets(self) -> None:
+        """Issue tokens and store the secrets."""
+        self._prepared = self.inside("prepare")
+        for start in range(0, self.secrets, _A_CALL):
+            numbers = range(start, min(self.secrets, start + _A_CALL))
+            self.secret_ids += self.create("development", numbers)
+
+    def client(self, environment: str) -> Endpoint:
+        """Return the way in with an editor's token for an environment."""
+        return Endpoint(self.port, {"Authorization": f"Bearer {self._prepared['tokens'][environment]}"})
+
+    def read_paths(self, *, by_name: bool) -> list[str]:
+        """Return where each secret is read."""
+        if by_name:
+            names = [secret_name(number) for number in range(self.secrets)]
+            return [f"/api/environments/development/secrets/{name}" for name in names]
+        return [f"/api/secrets/{number}" for number in self.secret_ids]
+
+    def bulk_request(self, environment: str, numbers: range, prefix: str = "service") -> bytes:
+        """Return the request that creates these secrets in one call."""
+        items = [
+            {"name": secret_name(n, prefix), "secret_type": "PASSWORD", "value": secret_value(n)}
+            for n in numbers
+        ]
+        body = {"environment_id": self._prepared["environments"][environment], "secrets": items}
+        return self.client(environment).request("POST", "/api/secrets/bulk", body)
+
+    def create(self, environment: str, numbers: range, prefix: str = "service") -> list[int]:
+        """Create up to 1,000 secrets in one call and return their ids."""
+        body = json.loads(self.bulk_request(environment, numbers, prefix).partition(b"\r\n\r\n")[2])
+        answer = self.client(environment).call("POST", "/api/secrets/bulk", body)
+        return [item["id"] for item in answer["results"]]
+
+    def child_environment(self) -> dict[str, str]:
+        """Return the variables of a process of this Keeper."""
+        return {**os.environ, **self.variables}
+
+    def inside(self, *arguments: str) -> Any:
+        """Run `benchmarks.inside` in a process of this Keeper and return what it prints."""
+        return json.loads(run([sys.executable, "-m", "benchmarks.inside", *arguments], self.variables))
+
+
+class Floor(Server):
+    """The bare framework, served by the same program, by as many processes and threads as help it."""
+
+    name: ClassVar[str] = "floor"
+    program: ClassVar[str] = "granian"
+    package: ClassVar[str] = "requirements.txt"
+
+    def __init__(self, directory: Path, database_url: str, *, secrets: int = SECRETS) -> None:
+        super().__init__(directory)
+        self.secrets = secrets
+        self.variables = {
+            "FLOOR_DATABASE_URL": database_url,
+            "DJANGO_SETTINGS_MODULE": "benchmarks.floor.settings",
+            "PYTHONPATH": str(ROOT),
+        }
+        self._token = token_urlsafe(32)
+
+    def prepare(self) -> None:
+        """Make the tables and fill them."""
+        run([sys.executable, "-m", "benchmarks.floor", str(self.secrets), self._token], self.variables)
+
+    def command(self) -> list[str]:
+        """Return the web server as Keeper starts it."""
+        size = [str(FLOOR_PROCESSES), str(FLOOR_THREADS)]
+        served = [sys.executable, "-m", "benchmarks.floor.serve", str(self.port), *size]
+        return ["env", *(f"{name}={value}" for name, value in self.variables.items()), *served]
+
+    def ready(self) -> bool:
+        """Say whether it listens."""
+        return accepts(self.port)
+
+    def environment(self) -> dict[str, str]:
+        """Return nothing: no test looks for it."""
+        return {}
+
+    def client(self) -> Endpoint:
+        """Return the way in."""
+        return Endpoint(self.port, {"Authorization": f"Bearer {self._token}"})
+
+
+class FilledOpenBao(OpenBao):
+    """OpenBao with as many secrets, at the same names."""
+
+    def __init__(self, directory: Path, *, secrets: int = SECRETS) -> None:
+        super().__init__(directory)
+        self.secrets = secrets
+
+    def prepare_running(self) -> None:
+        """Store the secrets."""
+        super().prepare_running()
+        all_of(self.port, openbao_writes(self.client(), range(self.secrets)), clients=_FILLING_CLIENTS)
+
+    def client(self) -> Endpoint:
+        """Return the way in, by the root token."""
+        return Endpoint(self.port, {"X-Vault-Token": self.token})
+
+
+def openbao_path(number: int, prefix: str = "service") -> str:
+    """Return where OpenBao has a secret."""
+    return f"/v1/secret/data/{secret_name(number, prefix)}"
+
+
+def openbao_writes(endpoint: Endpoint, numbers: range, prefix: str = "service") -> list[bytes]:
+    """Return the requests that write these secrets to OpenBao, one by one."""
+    return [
+        endpoint.request("POST", openbao_path(n, prefix), {"data": {"value": secret_value(n)}})
+        for n in numbers
+    ]
+
+
+def openbao_reads(endpoint: Endpoint) -> list[bytes]:
+    """Return the requests that read a thousand secrets from OpenBao, one by one."""
+    return [endpoint.request("GET", openbao_path(n)) for n in range(SECRETS)]
+
+
+def run(command: list[str], variables: Mapping[str, str]) -> str:
+    """Run a program to its end and return what it prints. Raises CalledProcessError."""
+    done = subprocess.run(
+        command, env={**os.environ, **variables}, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return done.stdout
