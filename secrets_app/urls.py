@@ -2,6 +2,8 @@
 
 from django.urls import path
 
+from environments_app.models import Recipient
+from secrets_app.models import Webhook
 from secrets_app.views import bulk as bulk_views
 from secrets_app.views import compare as compare_views
 from secrets_app.views import delete_restore as delete_restore_views
@@ -43,11 +45,27 @@ urlpatterns = [
     path("environments/<str:name>/recipients", notices.recipient_add, name="recipient-add"),
     path(
         "environments/<str:name>/recipients/<int:id>/remove",
-        notices.recipient_remove,
+        notices.addressee_remove,
+        {"model": Recipient},
         name="recipient-remove",
     ),
-    path("environments/<str:name>/recipients/<int:id>/test", notices.recipient_test, name="recipient-test"),
+    path(
+        "environments/<str:name>/recipients/<int:id>/test",
+        notices.addressee_test,
+        {"model": Recipient},
+        name="recipient-test",
+    ),
     path("environments/<str:name>/webhooks", notices.webhook_add, name="webhook-add"),
-    path("environments/<str:name>/webhooks/<int:id>/remove", notices.webhook_remove, name="webhook-remove"),
-    path("environments/<str:name>/webhooks/<int:id>/test", notices.webhook_test, name="webhook-test"),
+    path(
+        "environments/<str:name>/webhooks/<int:id>/remove",
+        notices.addressee_remove,
+        {"model": Webhook},
+        name="webhook-remove",
+    ),
+    path(
+        "environments/<str:name>/webhooks/<int:id>/test",
+        notices.addressee_test,
+        {"model": Webhook},
+        name="webhook-test",
+    ),
 ]

@@ -29,6 +29,7 @@ from environments_app.environments import service as environments
 from environments_app.errors import ApprovalNeeded
 from environments_app.models import Approval, Environment, User
 from environments_app.notifications import service as notifications
+from environments_app.notifications.addressees import try_addressee
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from secrets_app.secret_types.registry import SecretType
@@ -36,7 +37,7 @@ from secrets_app.services import lifecycle, write
 from secrets_app.services.promotion import plan_promotion, promote
 from secrets_app.services.read import reveal
 from secrets_app.services.share import open_share, share_once
-from secrets_app.webhooks.service import add_webhook, try_webhook
+from secrets_app.webhooks.service import add_webhook
 from sync_app.backends.base import FormField
 from sync_app.errors import SyncError
 from sync_app.models import Run, SyncEntry, Target
@@ -296,7 +297,7 @@ def people(way: Way) -> None:
             name="chat",
             url=f"{url}/{CANARY.encode().hex()}",
         )
-        try_webhook(actor=way.alice, webhook=webhook)
+        try_addressee(actor=way.alice, addressee=webhook)
         notifications.deliver_due()
         assert echo.met
     place, there = way.cast.development, way.cast.production

@@ -17,6 +17,7 @@ from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.tests.trail import take_away
 from environments_app.environments import memberships
 from environments_app.models import Membership
+from environments_app.notifications.addressees import remove_addressee
 from environments_app.tests.cast import Cast
 from secrets_app.key_migration import state
 from secrets_app.keys.models.key_migration import FINALISED
@@ -24,7 +25,7 @@ from secrets_app.models import KeyMigration, Secret, Webhook
 from secrets_app.services import lifecycle
 from secrets_app.services.share import share_once
 from secrets_app.tests.kept import change, keep
-from secrets_app.webhooks.service import add_webhook, remove_webhook
+from secrets_app.webhooks.service import add_webhook
 from sync_app.rotation.execution.acknowledgements import acknowledge, withdraw
 from sync_app.tests.shown import make_plan, make_run, make_target
 
@@ -91,7 +92,7 @@ def test_an_edited_row_is_found(cast: Cast, sql: Sql, kind: str) -> None:
 
 def test_a_removed_webhook_that_was_put_back_is_found(cast: Cast) -> None:
     webhook = webhook_of(cast)
-    remove_webhook(actor=cast.principal(cast.alice), webhook=Webhook.objects.get())
+    remove_addressee(actor=cast.principal(cast.alice), addressee=Webhook.objects.get())
     assert found() == []
     put_back(webhook)
     assert found() == [("replayed", "webhook")]
@@ -151,7 +152,7 @@ def test_what_keeper_removed_is_not_missed(cast: Cast) -> None:
     alice = cast.principal(cast.alice)
     memberships.grant(actor=alice, environment=cast.development, user=cast.charlie, role="viewer")
     memberships.revoke_membership(actor=alice, membership=Membership.objects.get(user=cast.charlie))
-    remove_webhook(actor=alice, webhook=webhook_of(cast))
+    remove_addressee(actor=alice, addressee=webhook_of(cast))
     secret = keep(cast)
     share_once(actor=alice, secret=secret)
     lifecycle.delete(actor=alice, secret=secret)

@@ -1,5 +1,8 @@
 """The API of recipients: who gets e-mail about an environment."""
 
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers, status
 from rest_framework.request import Request
@@ -10,8 +13,9 @@ from environments_app.api.environments import NO_CONTENT, AccessView
 from environments_app.api.fields import StrictSerializer, Text
 from environments_app.authorization.policy import require
 from environments_app.environments import service as environments
-from environments_app.models import Recipient
+from environments_app.models import Addressee, Recipient
 from environments_app.notifications import recipients
+from environments_app.notifications.addressees import find_addressee, remove_addressee, try_addressee
 
 QUEUED = OpenApiResponse(description="Queued; it is sent within a minute.")
 
@@ -56,33 +60,34 @@ class RecipientListView(AccessView):
         return Response(RecipientDocument(recipient).data, status=status.HTTP_201_CREATED)
 
 
-class RecipientActs(AccessView):
-    """The base of what is done with one recipient."""
+class AddresseeView(AccessView):
+    """The base of what is done with one recipient or webhook."""
 
-    queryset = Recipient.objects.none()
-    serializer_class = RecipientDocument
+    model: ClassVar[type[Addressee]] = Recipient
+    queryset: QuerySet[Any] = Recipient.objects.none()
+    serializer_class: type[serializers.ModelSerializer[Any]] = RecipientDocument
 
-    def recipient(self, environment: str, id: int) -> Recipient:
-        """Return the recipient that the address names. Raises Invisible or Forbidden."""
+    def addressee(self, environment: str, id: int) -> Addressee:
+        """Return what the address names. Raises Invisible or Forbidden."""
         place = environments.find_environment(actor=self.actor, name=environment)
-        return recipients.find_recipient(actor=self.actor, environment=place, id=id)
+        return find_addressee(actor=self.actor, model=self.model, environment=place, id=id)
 
 
-class RecipientView(RecipientActs):
+class RecipientView(AddresseeView):
     """One recipient."""
 
     @extend_schema(summary="Stop telling an address", responses={204: NO_CONTENT})
     def delete(self, request: Request, environment: str, id: int) -> Response:
         """Remove a recipient, also one that is not genuine."""
-        recipients.remove_recipient(actor=self.actor, recipient=self.recipient(environment, id))
+        remove_addressee(actor=self.actor, addressee=self.addressee(environment, id))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class RecipientTestView(RecipientActs):
+class RecipientTestView(AddresseeView):
     """A test message to a recipient."""
 
     @extend_schema(summary="Send an address a test", request=None, responses={202: QUEUED})
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Queue a test message."""
-        recipients.try_recipient(actor=self.actor, recipient=self.recipient(environment, id))
+        try_addressee(actor=self.actor, addressee=self.addressee(environment, id))
         return Response(status=status.HTTP_202_ACCEPTED)

@@ -12,7 +12,7 @@ from environments_app.models.access_request import AccessRequest, RequestState
 from environments_app.models.approval import Approval, ApprovalState
 from environments_app.models.authentication import FailedSignIns, KnownNetwork, SecondFactor, Session
 from environments_app.models.environment import Environment
-from environments_app.models.notification import Alert, Delivery, DeliveryState, Recipient
+from environments_app.models.notification import Addressee, Alert, Delivery, DeliveryState, Recipient
 from environments_app.models.saml import SamlAssertion, SamlGroupMapping, SamlProvider, SamlRole
 from environments_app.models.user import GroupMember, User, UserRole
 from environments_app.models.user_preferences import NoticeKind, PersonalSettings
@@ -20,6 +20,7 @@ from environments_app.models.user_preferences import NoticeKind, PersonalSetting
 __all__ = [
     "AccessConfirmation",
     "AccessRequest",
+    "Addressee",
     "Alert",
     "Approval",
     "ApprovalState",

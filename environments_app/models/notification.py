@@ -12,9 +12,28 @@ from audit_app.recording.recorder import AuditObject
 from environments_app.models.environment import Environment
 
 
-class Recipient(AuthenticatedRow):
+class Addressee(AuthenticatedRow):
+    """Base of what messages about an environment are sent to; `TRANSPORT` is the name of its channel."""
+
+    TRANSPORT: ClassVar[str]
+
+    environment: models.ForeignKey[Environment, Environment]
+
+    class Meta:
+        """The table of none."""
+
+        abstract = True
+
+    @property
+    def audit_object(self) -> AuditObject:
+        """How events name this addressee."""
+        return AuditObject(kind=self.MAC_LABEL, uuid=self.uuid, name=str(self))
+
+
+class Recipient(Addressee):
     """An e-mail recipient of an environment."""
 
+    TRANSPORT: ClassVar[str] = "email"
     MAC_LABEL: ClassVar[str] = "recipient"
     MAC_COVERS: ClassVar[tuple[str, ...]] = ("environment.uuid", "email")
 
@@ -33,11 +52,6 @@ class Recipient(AuthenticatedRow):
 
     def __str__(self) -> str:
         return str(self.email)
-
-    @property
-    def audit_object(self) -> AuditObject:
-        """How events name this recipient."""
-        return AuditObject(kind="recipient", uuid=self.uuid, name=self.email)
 
 
 class Alert(Identified):

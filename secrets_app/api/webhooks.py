@@ -8,9 +8,10 @@ from rest_framework.response import Response
 from audit_app.events.actions import Action
 from environments_app.api.environments import NO_CONTENT, AccessView
 from environments_app.api.fields import StrictSerializer, Text
-from environments_app.api.recipients import QUEUED
+from environments_app.api.recipients import QUEUED, AddresseeView
 from environments_app.authorization.policy import require
 from environments_app.environments.service import find_environment
+from environments_app.notifications.addressees import remove_addressee, try_addressee
 from secrets_app.models import Webhook, WebhookStyle
 from secrets_app.webhooks import service as webhooks
 
@@ -68,16 +69,12 @@ class WebhookListView(AccessView):
         return Response(document, status=status.HTTP_201_CREATED)
 
 
-class WebhookActs(AccessView):
+class WebhookActs(AddresseeView):
     """The base of what is done with one webhook."""
 
+    model = Webhook
     queryset = Webhook.objects.none()
     serializer_class = WebhookDocument
-
-    def webhook(self, environment: str, id: int) -> Webhook:
-        """Return the webhook that the address names. Raises Invisible or Forbidden."""
-        place = find_environment(actor=self.actor, name=environment)
-        return webhooks.find_webhook(actor=self.actor, environment=place, id=id)
 
 
 class WebhookView(WebhookActs):
@@ -86,7 +83,7 @@ class WebhookView(WebhookActs):
     @extend_schema(summary="Stop telling a webhook", responses={204: NO_CONTENT})
     def delete(self, request: Request, environment: str, id: int) -> Response:
         """Remove a webhook, also one that is not genuine."""
-        webhooks.remove_webhook(actor=self.actor, webhook=self.webhook(environment, id))
+        remove_addressee(actor=self.actor, addressee=self.addressee(environment, id))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -96,5 +93,5 @@ class WebhookTestView(WebhookActs):
     @extend_schema(summary="Send a webhook a test", request=None, responses={202: QUEUED})
     def post(self, request: Request, environment: str, id: int) -> Response:
         """Queue a test message."""
-        webhooks.try_webhook(actor=self.actor, webhook=self.webhook(environment, id))
+        try_addressee(actor=self.actor, addressee=self.addressee(environment, id))
         return Response(status=status.HTTP_202_ACCEPTED)

@@ -6,10 +6,8 @@ from typing import ClassVar
 from django.db import models
 from django.utils import timezone
 
-from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models import deployment_uuid
-from audit_app.recording.recorder import AuditObject
-from environments_app.models import Environment
+from environments_app.models import Addressee, Environment
 from secrets_app.envelope.context import WEBHOOK_ADDRESS, Context
 from secrets_app.keys.encrypted_field import EncryptedField
 from secrets_app.keys.models.data_key import DataKey
@@ -24,9 +22,10 @@ class WebhookStyle(StrEnum):
     JSON = "json"
 
 
-class Webhook(AuthenticatedRow):
+class Webhook(Addressee):
     """A webhook of an environment; its address is a credential, and so sealed with its signing key."""
 
+    TRANSPORT: ClassVar[str] = "webhook"
     MAC_LABEL: ClassVar[str] = "webhook"
     MAC_COVERS: ClassVar[tuple[str, ...]] = ("environment.uuid", "name", "endpoint", "style")
 
@@ -51,11 +50,6 @@ class Webhook(AuthenticatedRow):
 
     def __str__(self) -> str:
         return str(self.name)
-
-    @property
-    def audit_object(self) -> AuditObject:
-        """How events name this webhook."""
-        return AuditObject(kind="webhook", uuid=self.uuid, name=self.name)
 
     def sealing_context(self) -> Context:
         """Return what the envelope is bound to: this row and the endpoint."""

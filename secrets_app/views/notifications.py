@@ -15,23 +15,12 @@ from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, require
 from environments_app.environments.service import find_environment
-from environments_app.models import Delivery, Environment, Recipient
-from environments_app.notifications.recipients import (
-    add_recipient,
-    find_recipient,
-    remove_recipient,
-    try_recipient,
-)
+from environments_app.models import Addressee, Delivery, Environment, Recipient
+from environments_app.notifications.addressees import find_addressee, remove_addressee, try_addressee
+from environments_app.notifications.recipients import add_recipient
 from environments_app.views.base import attempt, render_page
 from secrets_app.models import Webhook, WebhookStyle
-from secrets_app.webhooks.service import (
-    MAX_NAME,
-    MAX_URL,
-    add_webhook,
-    find_webhook,
-    remove_webhook,
-    try_webhook,
-)
+from secrets_app.webhooks.service import MAX_NAME, MAX_URL, add_webhook
 
 _DELIVERIES_SHOWN: Final = 20
 _QUEUED: Final = "A test is on its way; what became of it stands below within a minute."
@@ -91,26 +80,6 @@ def recipient_add(request: HttpRequest, name: str) -> HttpResponse:
 
 @login_required
 @require_POST
-def recipient_remove(request: HttpRequest, name: str, id: int) -> HttpResponse:
-    """Remove an e-mail recipient."""
-    actor, row = _recipient(request, name, id)
-    remove_recipient(actor=actor, recipient=row)
-    messages.success(request, f"{row.email} is not told any more.")
-    return redirect("notifications", name=name)
-
-
-@login_required
-@require_POST
-def recipient_test(request: HttpRequest, name: str, id: int) -> HttpResponse:
-    """Send a test to an address."""
-    actor, row = _recipient(request, name, id)
-    try_recipient(actor=actor, recipient=row)
-    messages.success(request, _QUEUED)
-    return redirect("notifications", name=name)
-
-
-@login_required
-@require_POST
 def webhook_add(request: HttpRequest, name: str) -> HttpResponse:
     """Add a webhook, and show its signing key once."""
     place = _place(request, name, Action.NOTIFICATION_CREATE)
@@ -133,20 +102,20 @@ def webhook_add(request: HttpRequest, name: str) -> HttpResponse:
 
 @login_required
 @require_POST
-def webhook_remove(request: HttpRequest, name: str, id: int) -> HttpResponse:
-    """Remove a webhook."""
-    actor, row = _webhook(request, name, id)
-    remove_webhook(actor=actor, webhook=row)
-    messages.success(request, f"{row.name} is not told any more.")
+def addressee_remove(request: HttpRequest, name: str, id: int, *, model: type[Addressee]) -> HttpResponse:
+    """Remove an e-mail recipient or a webhook."""
+    actor, row = _addressee(request, name, id, model)
+    remove_addressee(actor=actor, addressee=row)
+    messages.success(request, f"{row} is not told any more.")
     return redirect("notifications", name=name)
 
 
 @login_required
 @require_POST
-def webhook_test(request: HttpRequest, name: str, id: int) -> HttpResponse:
-    """Send a test to a webhook."""
-    actor, row = _webhook(request, name, id)
-    try_webhook(actor=actor, webhook=row)
+def addressee_test(request: HttpRequest, name: str, id: int, *, model: type[Addressee]) -> HttpResponse:
+    """Send a test to an e-mail recipient or a webhook."""
+    actor, row = _addressee(request, name, id, model)
+    try_addressee(actor=actor, addressee=row)
     messages.success(request, _QUEUED)
     return redirect("notifications", name=name)
 
@@ -158,27 +127,23 @@ def _place(request: HttpRequest, name: str, action: Action) -> Environment:
     return place
 
 
-def _recipient(request: HttpRequest, name: str, id: int) -> tuple[Principal, Recipient]:
+def _addressee(
+    request: HttpRequest, name: str, id: int, model: type[Addressee]
+) -> tuple[Principal, Addressee]:
     actor = principal_of(request)
     place = find_environment(actor=actor, name=name)
-    return actor, find_recipient(actor=actor, environment=place, id=id)
-
-
-def _webhook(request: HttpRequest, name: str, id: int) -> tuple[Principal, Webhook]:
-    actor = principal_of(request)
-    place = find_environment(actor=actor, name=name)
-    return actor, find_webhook(actor=actor, environment=place, id=id)
+    return actor, find_addressee(actor=actor, model=model, environment=place, id=id)
 
 
 def _page(request: HttpRequest, place: Environment, **bound: forms.Form) -> HttpResponse:
     recipients = list(Recipient.objects.filter(environment=place))
     webhooks = list(Webhook.objects.filter(environment=place).defer("sealed"))
-    names = {row.uuid: row.email for row in recipients} | {row.uuid: row.name for row in webhooks}
+    names = {row.uuid: str(row) for row in [*recipients, *webhooks]}
     deliveries = Delivery.objects.filter(environment=place)[:_DELIVERIES_SHOWN]
     context: dict[str, Any] = {
         "environment": place,
-        "recipients": [_row(place, "recipient", row.pk, row) for row in recipients],
-        "webhooks": [_row(place, "webhook", row.pk, row) for row in webhooks],
+        "recipients": [_row(place, row) for row in recipients],
+        "webhooks": [_row(place, row) for row in webhooks],
         "deliveries": [{"row": row, "to": names.get(row.addressee, "removed")} for row in deliveries],
         "recipient_form": RecipientForm(),
         "webhook_form": WebhookForm(),
@@ -192,9 +157,9 @@ def _page(request: HttpRequest, place: Environment, **bound: forms.Form) -> Http
     return render_page(request, "secrets_app/notifications.html", context | bound, refused=bool(bound))
 
 
-def _row(place: Environment, kind: str, pk: int, row: Recipient | Webhook) -> dict[str, Any]:
+def _row(place: Environment, row: Addressee) -> dict[str, Any]:
     return {
         "row": row,
-        "remove_url": reverse(f"{kind}-remove", args=[place.name, pk]),
-        "test_url": reverse(f"{kind}-test", args=[place.name, pk]),
+        "remove_url": reverse(f"{row.MAC_LABEL}-remove", args=[place.name, row.pk]),
+        "test_url": reverse(f"{row.MAC_LABEL}-test", args=[place.name, row.pk]),
     }

@@ -5,19 +5,13 @@ import secrets
 from typing import Final
 from urllib.parse import urlsplit
 
-from django.db import IntegrityError, transaction
-
-from audit_app.crypto.canonical_json import Json
 from audit_app.errors import BadEndpoint
 from audit_app.events.actions import Action
-from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_state import row_digest_entry
 from audit_app.network.outbound import normalised_endpoint
-from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal, require
-from environments_app.errors import Conflict, InvalidField, Invisible
+from environments_app.errors import InvalidField
 from environments_app.models import Environment
-from environments_app.notifications.service import send_test
+from environments_app.notifications.addressees import add_addressee
 from secrets_app.keys.data_keys import active_key
 from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models import Webhook, WebhookStyle
@@ -48,38 +42,8 @@ def add_webhook(
     content = json.dumps({"url": url.strip(), "key": key}).encode()
     webhook.sealed = Sealed.of(content, data_key=data_key, context=webhook.sealing_context())
     webhook.data_key_id = data_key.id
-    try:
-        with transaction.atomic():
-            webhook.save()
-            _record(actor, Action.NOTIFICATION_CREATE, webhook, row_digest_entry(webhook))
-    except IntegrityError as error:
-        raise Conflict("There is a webhook of this name already.") from error
+    add_addressee(actor=actor, addressee=webhook, taken="There is a webhook of this name already.")
     return webhook, key
-
-
-def remove_webhook(*, actor: Principal, webhook: Webhook) -> None:
-    """Remove a webhook; also a forged row, which must be removable. Raises Invisible, Forbidden."""
-    require(actor=actor, action=Action.NOTIFICATION_REMOVE, environment=webhook.environment)
-    with transaction.atomic():
-        _record(actor, Action.NOTIFICATION_REMOVE, webhook, row_digest_entry(webhook, gone=True))
-        webhook.delete()
-
-
-def try_webhook(*, actor: Principal, webhook: Webhook) -> None:
-    """Queue a test message to a webhook. Raises Invisible, Forbidden."""
-    require(actor=actor, action=Action.NOTIFICATION_TEST, environment=webhook.environment)
-    with transaction.atomic():
-        _record(actor, Action.NOTIFICATION_TEST, webhook, {})
-        send_test(transport="webhook", addressee=webhook.uuid, environment=webhook.environment)
-
-
-def find_webhook(*, actor: Principal, environment: Environment, id: int) -> Webhook:
-    """Return a webhook of an environment. Raises Forbidden, or Invisible if there is none."""
-    require(actor=actor, action=Action.NOTIFICATION_VIEW, environment=environment)
-    webhook = Webhook.objects.filter(environment=environment, pk=id).select_related("environment").first()
-    if webhook is None:
-        raise Invisible("There is no such webhook.")
-    return webhook
 
 
 def _checked_name(name: str) -> str:
@@ -108,13 +72,3 @@ def _endpoint_of(url: str) -> str:
     if parts.fragment or len(url) > MAX_URL:
         raise refusal
     return endpoint
-
-
-def _record(actor: Principal, action: Action, webhook: Webhook, details: dict[str, Json]) -> None:
-    record(
-        actor=actor,
-        action=action,
-        stream=environment_stream(webhook.environment.uuid),
-        object=webhook.audit_object,
-        details=details,
-    )

@@ -16,7 +16,8 @@ from audit_app.models import AuditEvent
 from environments_app.errors import Conflict, Forbidden, InvalidField, Invisible
 from environments_app.models import Alert, Delivery, Environment, Recipient
 from environments_app.notifications import service as notifications
-from environments_app.notifications.recipients import add_recipient, remove_recipient, try_recipient
+from environments_app.notifications.addressees import remove_addressee, try_addressee
+from environments_app.notifications.recipients import add_recipient
 from environments_app.notifications.service import (
     ATTEMPTS,
     AlertNotice,
@@ -301,8 +302,8 @@ def test_what_a_mail_server_answers_is_told_in_our_words(
 def test_adding_and_removing_is_recorded(cast: Cast, events: Callable[..., list[AuditEvent]]) -> None:
     alice = cast.principal(cast.alice)
     row = add_recipient(actor=alice, environment=cast.development, email="ops@example.com")
-    try_recipient(actor=alice, recipient=row)
-    remove_recipient(actor=alice, recipient=row)
+    try_addressee(actor=alice, addressee=row)
+    remove_addressee(actor=alice, addressee=row)
     for action in ("create", "test", "remove"):
         (event,) = events(f"notification.{action}")
         assert (event.actor_name, event.object_name) == ("alice", "ops@example.com")

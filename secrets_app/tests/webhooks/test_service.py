@@ -17,10 +17,11 @@ from pytest_django import Settings
 from audit_app.models import AuditEvent
 from environments_app.errors import Conflict, Forbidden, InvalidField
 from environments_app.models import Delivery
+from environments_app.notifications.addressees import remove_addressee, try_addressee
 from environments_app.notifications.service import deliver_due, raise_alert
 from environments_app.tests.cast import Cast
 from secrets_app.models import Webhook
-from secrets_app.webhooks.service import add_webhook, remove_webhook, try_webhook
+from secrets_app.webhooks.service import add_webhook
 
 pytestmark = pytest.mark.every_database_weekly
 
@@ -165,7 +166,7 @@ def test_an_envelope_moved_to_another_webhook_does_not_open(
         first.pk,
         second.pk,
     )
-    remove_webhook(actor=actor, webhook=first)
+    remove_addressee(actor=actor, addressee=first)
     alarm(cast)
     assert (Delivery.objects.get().state, Receiver.got) == ("failed", [])
 
@@ -194,7 +195,7 @@ def test_a_test_is_queued_and_recorded(
     cast: Cast, receiver: str, events: Callable[..., list[AuditEvent]]
 ) -> None:
     webhook, _ = made(cast, receiver)
-    try_webhook(actor=cast.principal(cast.alice), webhook=webhook)
+    try_addressee(actor=cast.principal(cast.alice), addressee=webhook)
     assert deliver_due() == 1
     assert events("notification.test")
     assert b"this is a test" in Receiver.got[0][2]
