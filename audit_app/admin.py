@@ -1,6 +1,6 @@
 """The audit log in the admin: to look at, never to change."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from auditlog.admin import LogEntryAdmin
 from auditlog.models import LogEntry
@@ -31,11 +31,12 @@ else:  # generic to the type checker only
 
 
 class ReadOnlyAdmin(ModelAdmin):
-    """Shows rows without any way to add, change or delete them; binary columns are left out."""
+    """Shows rows without any way to add, change or delete them; binary and `hidden` columns are left out."""
 
     actions = None
     list_per_page = 50
     show_full_result_count = False
+    hidden: ClassVar[frozenset[str]] = frozenset()
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Refuse: only Keeper writes here."""
@@ -56,7 +57,33 @@ class ReadOnlyAdmin(ModelAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Return the columns that are text for people."""
         fields = self.model._meta.concrete_fields
-        return [field.name for field in fields if not isinstance(field, models.BinaryField)]
+        return [
+            field.name
+            for field in fields
+            if not isinstance(field, models.BinaryField) and field.name not in self.hidden
+        ]
+
+
+def read_only(
+    model: type[models.Model],
+    columns: str,
+    *,
+    filters: str = "",
+    joined: str = "",
+    search: str = "",
+    ordering: str = "",
+    hidden: str = "",
+) -> None:
+    """Register a model's list and pages, to look at; each text holds names of fields, separated by spaces."""
+    options = {
+        "list_display": columns.split(),
+        "list_filter": filters.split(),
+        "list_select_related": joined.split() or False,
+        "search_fields": search.split(),
+        "ordering": ordering.split() or None,
+        "hidden": frozenset(hidden.split()),
+    }
+    admin.site.register(model, ReadOnlyAdmin, **options)
 
 
 @admin.register(AuditEvent)
@@ -86,71 +113,18 @@ class HistoryAdmin(LogEntryAdmin):  # type: ignore[misc]  # without stubs
     search_help_text = "An exact object or username"
 
 
-@admin.register(Installation)
-class InstallationAdmin(ReadOnlyAdmin):
-    """Which installation acts on this database."""
-
-    list_display = ("uuid", "epoch", "since", "backup", "restored_at")
-
-
-@admin.register(StreamHead)
-class StreamHeadAdmin(ReadOnlyAdmin):
-    """How far each stream has come."""
-
-    list_display = ("stream", "sequence")
-
-
-@admin.register(ReadManifest)
-class ReadManifestAdmin(ReadOnlyAdmin):
-    """What reads of many took along."""
-
-    list_display = ("digest", "size")
-    ordering = ("-id",)
-
-
-@admin.register(ReadManifestItem)
-class ReadManifestItemAdmin(ReadOnlyAdmin):
-    """The versions in each manifest."""
-
-    list_display = ("name", "number", "secret_uuid", "manifest")
-    list_select_related = ("manifest",)
-    search_fields = ("=name", "=secret_uuid")
-    ordering = ("-id",)
-
-
-@admin.register(Checkpoint)
-class CheckpointAdmin(ReadOnlyAdmin):
-    """The signed statements of all heads."""
-
-    list_display = ("number", "at", "key_id")
-    ordering = ("-number",)
-
-
-@admin.register(SinkState)
-class SinkStateAdmin(ReadOnlyAdmin):
-    """How far each sink has come."""
-
-    list_display = ("name", "position", "succeeded_at", "failures", "error")
-
-
-@admin.register(StreamCursor)
-class StreamCursorAdmin(ReadOnlyAdmin):
-    """How far each stream has gone out to each sink of events."""
-
-    list_display = ("sink", "stream", "sequence")
-    list_select_related = ("sink",)
-
-
-@admin.register(RefusalCount)
-class RefusalCountAdmin(ReadOnlyAdmin):
-    """Refusals of the minutes that are not yet recorded."""
-
-    list_display = ("minute", "address", "kind", "count")
-    ordering = ("-minute",)
-
-
-@admin.register(Deployment)
-class DeploymentAdmin(ReadOnlyAdmin):
-    """The installation itself."""
-
-    list_display = ("uuid", "created_at")
+read_only(Installation, "uuid epoch since backup restored_at")
+read_only(StreamHead, "stream sequence")
+read_only(ReadManifest, "digest size", ordering="-id")
+read_only(
+    ReadManifestItem,
+    "name number secret_uuid manifest",
+    joined="manifest",
+    search="=name =secret_uuid",
+    ordering="-id",
+)
+read_only(Checkpoint, "number at key_id", ordering="-number")
+read_only(SinkState, "name position succeeded_at failures error")
+read_only(StreamCursor, "sink stream sequence", joined="sink")
+read_only(RefusalCount, "minute address kind count", ordering="-minute")
+read_only(Deployment, "uuid created_at")

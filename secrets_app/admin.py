@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from audit_app.admin import read_only
 from environments_app.admin.base import ServiceAdmin
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal
@@ -125,14 +126,13 @@ class SecretAdmin(ServiceAdmin):
         lifecycle.delete(actor=actor, secret=row)
 
 
-@admin.register(Share)
-class ShareAdmin(ServiceAdmin):
-    """Shares, read only: recipient, expiry, opened or not. The link is not stored."""
-
-    list_display = ("secret", "number", "shared_by", "recipient", "expires_at", "opened_at", "revoked_at")
-    list_select_related = ("secret", "shared_by", "recipient")
-    list_filter = ("environment",)
-    hidden: ClassVar[frozenset[str]] = frozenset({"link_hash"})
+read_only(
+    Share,
+    "secret number shared_by recipient expires_at opened_at revoked_at",
+    joined="secret shared_by recipient",
+    filters="environment",
+    hidden="link_hash",
+)
 
 
 @admin.register(SecretVersion)
@@ -148,13 +148,9 @@ class SecretVersionAdmin(ServiceAdmin):
         return super().get_queryset(request).defer("value", "fingerprint")
 
 
-@admin.register(Reference)
-class ReferenceAdmin(ServiceAdmin):
-    """Which secrets the values of others name, to look at; it follows from the values."""
-
-    list_display = ("secret", "environment", "name")
-    list_select_related = ("secret",)
-    search_fields = ("secret__search_text", "environment", "name")
+read_only(
+    Reference, "secret environment name", joined="secret", search="secret__search_text environment name"
+)
 
 
 class OpensFilter(admin.SimpleListFilter):
@@ -211,43 +207,20 @@ class DataKeyAdmin(ServiceAdmin):
         self.message_user(request, f"A worker checks {count} data keys; reload to see what it found.")
 
 
-@admin.register(WrappingKey)
-class WrappingKeyAdmin(ServiceAdmin):
-    """The keys that wrap data keys, to look at, as they were found last."""
-
-    list_display = ("scope", "reference", "key_uri", "state", "rotates", "problem", "checked_at")
-    list_filter = ("state",)
-    search_fields = ("reference", "key_uri")
-
-
-@admin.register(KeyMigration)
-class KeyMigrationAdmin(ServiceAdmin):
-    """Migrations of data keys from the key file to KMS, to look at: the commands begin and end them."""
-
-    list_display = ("uuid", "local_key_uri", "open", "outcome", "started_at", "ended_at")
-    list_filter = ("outcome",)
-    search_fields = ("uuid",)
-
-
-@admin.register(Sweep)
-class SweepAdmin(ServiceAdmin):
-    """Sweeps over all versions, to look at: the page Integrity begins them."""
-
-    list_display = ("uuid", "started_at", "finished_at", "checked", "problems", "started_by")
-
-
-@admin.register(Webhook)
-class WebhookAdmin(ServiceAdmin):
-    """Where an environment's notifications are sent; address and signing key are sealed."""
-
-    list_display = ("name", "environment", "endpoint", "style", "created_by", "created_at")
-    list_filter = ("environment", "style")
-    list_select_related = ("environment",)
-
-
-@admin.register(PendingValue)
-class PendingValueAdmin(ServiceAdmin):
-    """Encrypted values of pending approvals; they are deleted with the end of their request."""
-
-    list_display = ("approval", "index", "environment", "created_at")
-    list_select_related = ("approval", "environment")
+read_only(
+    WrappingKey,
+    "scope reference key_uri state rotates problem checked_at",
+    filters="state",
+    search="reference key_uri",
+)
+read_only(
+    KeyMigration, "uuid local_key_uri open outcome started_at ended_at", filters="outcome", search="uuid"
+)
+read_only(Sweep, "uuid started_at finished_at checked problems started_by")
+read_only(
+    Webhook,
+    "name environment endpoint style created_by created_at",
+    filters="environment style",
+    joined="environment",
+)
+read_only(PendingValue, "approval index environment created_at", joined="approval environment")

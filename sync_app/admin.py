@@ -1,12 +1,13 @@
 """Sync in the admin: targets and their history, to look at; nothing sealed is among the columns."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
+from audit_app.admin import read_only
 from environments_app.admin.base import ServiceAdmin
 from environments_app.admin.bulk_actions import run_for_each
 from environments_app.errors import AccessError
@@ -95,72 +96,41 @@ class TargetAdmin(ServiceAdmin):
         return super().get_queryset(request).defer("credentials")
 
 
-@admin.register(SyncEntry)
-class SyncEntryAdmin(ServiceAdmin):
-    """What Keeper knows of each name at each target."""
-
-    list_display = ("name", "target", "ownership", "state", "reason", "checked_at", "synced_at")
-    list_filter = ("state", "ownership", "target")
-    list_select_related = ("target",)
-    search_fields = ("name",)
-
-
-@admin.register(Plan)
-class PlanAdmin(ServiceAdmin):
-    """Plans: what passes would do, and how far they were carried out."""
-
-    list_display = ("id", "target", "kind", "state", "made_by", "created_at", "finished_at", "error")
-    list_filter = ("state", "kind", "target")
-    list_select_related = ("target",)
-
-
-@admin.register(PlanItem)
-class PlanItemAdmin(ServiceAdmin):
-    """What a plan does with one secret."""
-
-    list_display = ("name", "plan", "act", "reason", "state", "attempts", "error", "finished_at")
-    list_filter = ("act", "state")
-    list_select_related = ("plan",)
-    search_fields = ("name",)
-    # A keyed digest, which reveals nothing.
-    hidden: ClassVar[frozenset[str]] = frozenset({"token"})
-
-
-@admin.register(Run)
-class RunAdmin(ServiceAdmin):
-    """Runs: who asked for what, who holds it, and how it ended."""
-
-    list_display = (
-        "id",
-        "target",
-        "kind",
-        "state",
-        "trigger",
-        "actor_name",
-        "finished",
-        "total",
-        "failed",
-        "created_at",
-        "error",
-    )
-    list_filter = ("state", "kind", "trigger", "target")
-    list_select_related = ("target",)
-
-
-@admin.register(ReferenceConsent)
-class ReferenceConsentAdmin(ServiceAdmin):
-    """Which environment's values may be filled in for which target; managers give and withdraw."""
-
-    list_display = ("environment", "prefix", "target", "given_by", "created_at")
-    list_filter = ("environment", "target")
-    list_select_related = ("environment", "target")
-
-
-@admin.register(SyncPause)
-class SyncPauseAdmin(ServiceAdmin):
-    """Whether all of the sync is paused; its page pauses and resumes."""
-
-    list_display = ("paused_by", "paused_at")
+read_only(
+    SyncEntry,
+    "name target ownership state reason checked_at synced_at",
+    filters="state ownership target",
+    joined="target",
+    search="name",
+)
+read_only(
+    Plan,
+    "id target kind state made_by created_at finished_at error",
+    filters="state kind target",
+    joined="target",
+)
+# A keyed digest, which reveals nothing.
+read_only(
+    PlanItem,
+    "name plan act reason state attempts error finished_at",
+    filters="act state",
+    joined="plan",
+    search="name",
+    hidden="token",
+)
+read_only(
+    Run,
+    "id target kind state trigger actor_name finished total failed created_at error",
+    filters="state kind trigger target",
+    joined="target",
+)
+read_only(
+    ReferenceConsent,
+    "environment prefix target given_by created_at",
+    filters="environment target",
+    joined="environment target",
+)
+read_only(SyncPause, "paused_by paused_at")
 
 
 @admin.register(RotationPolicy)
@@ -222,38 +192,15 @@ class RotationPolicyAdmin(ServiceAdmin):
         return super().get_queryset(request).defer("credentials")
 
 
-@admin.register(Rotation)
-class RotationAdmin(ServiceAdmin):
-    """Rotations: who asked, who holds them, how far they came, and why they stopped."""
-
-    list_display = (
-        "id",
-        "policy",
-        "step",
-        "trigger",
-        "emergency",
-        "actor_name",
-        "queued_at",
-        "promoted_at",
-        "finished_at",
-        "stopped_at",
-        "problem",
-    )
-    list_filter = ("step", "trigger", "emergency")
-    list_select_related = ("policy",)
-
-
-@admin.register(Acknowledgement)
-class AcknowledgementAdmin(ServiceAdmin):
-    """The version that each consumer confirmed."""
-
-    list_display = ("consumer_name", "instance", "secret_id", "number", "acknowledged_at")
-    search_fields = ("consumer_name", "instance")
-
-
-@admin.register(KeptCopy)
-class KeptCopyAdmin(ServiceAdmin):
-    """What a write under way is about to destroy in a target, sealed; it goes once the write is settled."""
-
-    list_display = ("name", "target", "version", "created_at")
-    list_select_related = ("target",)
+read_only(
+    Rotation,
+    "id policy step trigger emergency actor_name queued_at promoted_at finished_at stopped_at problem",
+    filters="step trigger emergency",
+    joined="policy",
+)
+read_only(
+    Acknowledgement,
+    "consumer_name instance secret_id number acknowledged_at",
+    search="consumer_name instance",
+)
+read_only(KeptCopy, "name target version created_at", joined="target")

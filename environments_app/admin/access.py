@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 
+from audit_app.admin import read_only
 from environments_app.admin.base import ServiceAdmin
 from environments_app.admin.bulk_actions import run_for_each
 from environments_app.admin.forms import (
@@ -198,14 +199,13 @@ class MembershipAdmin(ServiceAdmin):
         memberships.revoke_membership(actor=actor, membership=row)
 
 
-@admin.register(AccessConfirmation)
-class AccessConfirmationAdmin(ServiceAdmin):
-    """Which managers confirmed which suspended accounts, to look at; an environment's page confirms."""
-
-    list_display = ("user", "environment", "suspended_at", "confirmed_by", "confirmed_at")
-    list_filter = ("environment",)
-    list_select_related = ("user", "environment", "confirmed_by")
-    search_fields = ("=user__username",)
+read_only(
+    AccessConfirmation,
+    "user environment suspended_at confirmed_by confirmed_at",
+    filters="environment",
+    joined="user environment confirmed_by",
+    search="=user__username",
+)
 
 
 @admin.register(ServiceToken)
@@ -297,124 +297,43 @@ class SamlGroupMappingAdmin(ServiceAdmin):
         group_mapping.unmap_group(actor=actor, mapping=row)
 
 
-@admin.register(SecondFactor)
-class SecondFactorAdmin(ServiceAdmin):
-    """Who has a second factor, to look at; an account's form removes it."""
-
-    list_display = ("user", "created_at")
-    list_select_related = ("user",)
-    search_fields = ("=user__username",)
-    hidden: ClassVar[frozenset[str]] = frozenset({"recovery_codes"})
-
-
-@admin.register(FailedSignIns)
-class FailedSignInsAdmin(ServiceAdmin):
-    """Recent wrong passwords, read only; accounts are hashed."""
-
-    list_display = ("bucket", "until", "count")
-
-
-@admin.register(KnownNetwork)
-class KnownNetworkAdmin(ServiceAdmin):
-    """Networks from which people have signed in, to look at; both are hashed."""
-
-    list_display = ("key", "until")
-
-
-@admin.register(Session)
-class SessionAdmin(ServiceAdmin):
-    """Who is signed in, to look at; nothing that opens a session is among the columns."""
-
-    list_display = ("user", "address", "signed_in_at", "last_seen_at", "expire_date")
-    list_select_related = ("user",)
-    search_fields = ("user__username", "address")
-    hidden: ClassVar[frozenset[str]] = frozenset({"session_key", "session_data"})
-
-
-@admin.register(SamlProvider)
-class SamlProviderAdmin(ServiceAdmin):
-    """The identity provider's metadata as they were fetched last."""
-
-    list_display = ("uuid", "fetched_at")
-
-
-@admin.register(SamlAssertion)
-class SamlAssertionAdmin(ServiceAdmin):
-    """Used assertions; their statements about a user are not shown."""
-
-    list_display = ("uuid", "received_at", "finished_at")
-    hidden: ClassVar[frozenset[str]] = frozenset({"assertion", "request", "handle", "statement"})
-
-
-@admin.register(PersonalSettings)
-class PersonalSettingsAdmin(ServiceAdmin):
-    """What people chose for themselves, to look at."""
-
-    list_display = ("user", "digest", "digest_at", "notices_seen_at")
-    list_select_related = ("user",)
-    search_fields = ("=user__username",)
-
-
-@admin.register(Recipient)
-class RecipientAdmin(ServiceAdmin):
-    """Who gets an environment's notifications by e-mail; its page adds and removes them."""
-
-    list_display = ("email", "environment", "created_by", "created_at")
-    list_filter = ("environment",)
-    list_select_related = ("environment",)
-
-
-@admin.register(Alert)
-class AlertAdmin(ServiceAdmin):
-    """Alerts, open and closed."""
-
-    list_display = ("kind", "environment", "subject", "open", "opened_at", "told_at", "closed_at")
-    list_filter = ("kind", "open", "environment")
-    list_select_related = ("environment",)
-    search_fields = ("subject",)
-
-
-@admin.register(Delivery)
-class DeliveryAdmin(ServiceAdmin):
-    """Messages on their way to people, and how that went."""
-
-    list_display = ("kind", "transport", "environment", "subject", "state", "attempts", "due_at", "error")
-    list_filter = ("state", "transport", "environment")
-    list_select_related = ("environment",)
-
-
-@admin.register(AccessRequest)
-class AccessRequestAdmin(ServiceAdmin):
-    """Access requests and their outcome; they are answered on their own page."""
-
-    list_display = (
-        "id",
-        "environment_name",
-        "requester",
-        "role",
-        "prefix",
-        "minutes",
-        "state",
-        "decided_by",
-        "asked_at",
-    )
-    list_filter = ("state", "role")
-    list_select_related = ("requester", "decided_by")
-    search_fields = ("=environment_name", "=requester__username")
-
-
-@admin.register(Approval)
-class ApprovalAdmin(ServiceAdmin):
-    """Approvals, pending and decided; they are decided on their own page."""
-
-    list_display = (
-        "id",
-        "environment",
-        "action",
-        "object_name",
-        "requester_name",
-        "state",
-        "decided_by_name",
-    )
-    list_filter = ("state", "environment", "action")
-    list_select_related = ("environment",)
+read_only(SecondFactor, "user created_at", joined="user", search="=user__username", hidden="recovery_codes")
+read_only(FailedSignIns, "bucket until count")
+read_only(KnownNetwork, "key until")
+read_only(
+    Session,
+    "user address signed_in_at last_seen_at expire_date",
+    joined="user",
+    search="user__username address",
+    hidden="session_key session_data",
+)
+read_only(SamlProvider, "uuid fetched_at")
+read_only(SamlAssertion, "uuid received_at finished_at", hidden="assertion request handle statement")
+read_only(PersonalSettings, "user digest digest_at notices_seen_at", joined="user", search="=user__username")
+read_only(Recipient, "email environment created_by created_at", filters="environment", joined="environment")
+read_only(
+    Alert,
+    "kind environment subject open opened_at told_at closed_at",
+    filters="kind open environment",
+    joined="environment",
+    search="subject",
+)
+read_only(
+    Delivery,
+    "kind transport environment subject state attempts due_at error",
+    filters="state transport environment",
+    joined="environment",
+)
+read_only(
+    AccessRequest,
+    "id environment_name requester role prefix minutes state decided_by asked_at",
+    filters="state role",
+    joined="requester decided_by",
+    search="=environment_name =requester__username",
+)
+read_only(
+    Approval,
+    "id environment action object_name requester_name state decided_by_name",
+    filters="state environment action",
+    joined="environment",
+)
