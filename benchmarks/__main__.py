@@ -1,6 +1,7 @@
 """Runs the benchmarks and prints their table: `python -m benchmarks [NAME …] [--quick] [--write] …`."""
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -10,12 +11,15 @@ from pathlib import Path
 
 from benchmarks import (
     audit_append,
+    beside_export,
     bulk_creation,
     chart,
+    conditions,
     idle,
     load,
     long_list,
     long_pages,
+    memory,
     one_secret,
     one_write,
     resealing,
@@ -33,10 +37,14 @@ from tests.servers.__main__ import stops
 DOCUMENT = ROOT / "docs" / "performance.md"
 DATABASES = {SQLITE.lower(): SQLITE, MARIADB.lower(): MARIADB}
 CHART = ROOT / "docs" / "images" / "performance.svg"
-# The long lists come last: they leave a hundred thousand secrets and a million events behind.
+# Those over many secrets come first, and among them `memory` last: it starts these Keepers again, with their
+# worker. The long pages come last: they leave a hundred thousand secrets and a million events behind.
 BENCHMARKS: dict[str, Callable[[Stage, Scale], list[Row]]] = {
     "one_secret": one_secret.run,
     "one_write": one_write.run,
+    "long_list": long_list.run,
+    "beside_export": beside_export.run,
+    "memory": memory.run,
     "whole_environment": whole_environment.run,
     "bulk_creation": bulk_creation.run,
     "resealing": resealing.run,
@@ -45,7 +53,6 @@ BENCHMARKS: dict[str, Callable[[Stage, Scale], list[Row]]] = {
     "audit_append": audit_append.run,
     "idle": idle.run,
     "load": load.run,
-    "long_list": long_list.run,
     "long_pages": long_pages.run,
 }
 
@@ -55,27 +62,30 @@ def main() -> int:
     options = _parser().parse_args()
     scale = _scale(options)
     databases = [DATABASES[name] for name in options.database or DATABASES]
-    rows: list[Row] = []
+    names = [name for name in BENCHMARKS if name in (options.names or BENCHMARKS)]
+    load = os.getloadavg()[0]
     stops.heed()
-    with (
-        tempfile.TemporaryDirectory(prefix="keeper-bench-", ignore_cleanup_errors=True) as directory,
-        Stage(Path(directory), databases) as stage,
-    ):
-        names = [name for name in BENCHMARKS if name in (options.names or BENCHMARKS)]
-        for name in names:
-            started = time.monotonic()
-            found = BENCHMARKS[name](stage, scale)
-            rows += found
-            if len(names) > 1:
-                # At once, so that a run which ends early has told what it found.
-                sys.stderr.write(table.markdown(found) + "\n")
-            sys.stderr.write(f"{name}: {time.monotonic() - started:.0f} s\n")
-    text = table.markdown(rows)
+    with tempfile.TemporaryDirectory(prefix="keeper-bench-", ignore_cleanup_errors=True) as directory:
+        conditions.require_disk(Path(directory))
+        with Stage(Path(directory), databases) as stage:
+            rows = [row for name in names for row in _rows(name, stage, scale, alone=len(names) == 1)]
+        heading = conditions.heading(Path(directory), load)
+    text = f"{heading}\n\n{table.markdown(rows)}"
     sys.stdout.write(text + "\n")
     if options.write:
         table.write(DOCUMENT, text)
         chart.write(CHART, chart.svg(rows))
     return 0
+
+
+def _rows(name: str, stage: Stage, scale: Scale, *, alone: bool) -> list[Row]:
+    """Run one benchmark; beside others its rows are printed at once, for a run that ends early."""
+    started = time.monotonic()
+    found = BENCHMARKS[name](stage, scale)
+    if not alone:
+        sys.stderr.write(table.markdown(found) + "\n")
+    sys.stderr.write(f"{name}: {time.monotonic() - started:.0f} s\n")
+    return found
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from benchmarks.scale import Scale
-from benchmarks.stage import CLIENTS, MARIADB, SQLITE, Stage
+from benchmarks.scale import CLIENTS, Scale
+from benchmarks.stage import MARIADB, SQLITE, Stage
 from benchmarks.table import Comparison, Figure, Row, Target
 
 if TYPE_CHECKING:
     from audit_app.recording.recorder import EventDraft
 
 TARGETS = {SQLITE: Target(0.8, 1.0), MARIADB: Target(0.3, 1.0)}
-VERIFIED = {SQLITE: 100_000, MARIADB: 80_000}
+VERIFIED = {SQLITE: 200_000, MARIADB: 150_000}
 STREAM = "environment:00000000-0000-0000-0000-0000000000be"
 _DRAFTS_PER_CALL = 1_000
 

@@ -1,9 +1,9 @@
 """1,000 creates in one call, against OpenBao's 1,000 writes."""
 
 from benchmarks.client import all_of
-from benchmarks.scale import Scale
+from benchmarks.scale import CLIENTS, Scale
 from benchmarks.servers import SECRETS, openbao_writes
-from benchmarks.stage import CLIENTS, MARIADB, SQLITE, Stage
+from benchmarks.stage import MARIADB, SQLITE, Stage
 from benchmarks.table import Comparison, Row, Target
 
 TARGETS = {SQLITE: Target(20, 35), MARIADB: Target(15, 35)}

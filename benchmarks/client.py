@@ -111,7 +111,7 @@ def beside(
     return Load(found.seconds, found.latencies["usual"]), Load(found.seconds, found.latencies["other"])
 
 
-def for_seconds(port: int, requests: Sequence[bytes], *, clients: int, seconds: float) -> Load:
+def for_seconds(port: int, requests: Sequence[bytes], clients: int, seconds: float) -> Load:
     """Send requests over and over from so many clients, each waiting for its answer."""
     return _alike(port, _within(seconds, cycle(requests)), clients)
 

@@ -15,9 +15,9 @@ from typing import ClassVar, Final
 from benchmarks.client import Endpoint, Mixed, mixed
 from benchmarks.idle import WholeKeeper
 from benchmarks.processes import memory_mb
-from benchmarks.scale import Scale
+from benchmarks.scale import CLIENTS, Scale
 from benchmarks.servers import ROOT, SECRETS
-from benchmarks.stage import CLIENTS, Stage
+from benchmarks.stage import Stage
 from benchmarks.table import Figure, Row, Times
 from benchmarks.values import secret_name, secret_value
 

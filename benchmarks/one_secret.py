@@ -80,7 +80,7 @@ def _reads(stage: Stage, scale: Scale, size: int) -> Iterator[Reads]:
         keeper = stage.keeper(database, size)
         processes = partial(stage.processes_of, keeper, database)
         for way in scale.ways:
-            paths = keeper.read_paths(by_name=way == BY_NAME)
+            paths = keeper.read_paths(way)
             yield Reads(Who(KEEPER, database, size, way), keeper.client("development"), paths, processes)
         if FLOOR in scale.peers:
             floor = stage.floor(database, size)

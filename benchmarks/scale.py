@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+CLIENTS = 8
 OPENBAO = "openbao"
 FLOOR = "floor"
 PEERS = (OPENBAO, FLOOR)
@@ -25,7 +26,7 @@ class Scale:
     verified: int
     sizes: tuple[int, ...]
     peers: tuple[str, ...] = PEERS
-    clients: tuple[int, ...] = (1, 8)
+    clients: tuple[int, ...] = (1, CLIENTS)
     ways: tuple[str, ...] = (BY_ID, BY_NAME)
     generators: tuple[str, ...] = (OWN,)
 

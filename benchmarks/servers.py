@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any, ClassVar
 
 from benchmarks.client import Endpoint, UnexpectedAnswer, all_of
+from benchmarks.scale import BY_NAME
 from benchmarks.values import secret_name, secret_value
 from tests.servers.__main__ import installation
 from tests.servers.mariadb import MariaDb
@@ -25,6 +27,8 @@ FLOOR_THREADS = 4
 _A_CALL = 1000
 # OpenBao's log takes the writes of many clients by one commit.
 _FILLING_CLIENTS = 64
+_OBJECT = "/v1/secret/data/whole-environment"
+_KEYS_PER_PATCH = 250
 _NOT_DURABLE = "--innodb-flush-log-at-trx-commit="
 
 
@@ -63,7 +67,7 @@ class Keeper(Server):
         }
         self.secrets = secrets
         self.secret_ids: list[int] = []
-        self._prepared: dict[str, Any] = {}
+        self.prepared: dict[str, Any] = {}
 
     def command(self) -> list[str]:
         """Return `keeper run`, in an environment of its own."""
@@ -100,21 +104,33 @@ class Keeper(Server):
 
     def store_secrets(self) -> None:
         """Issue tokens and store the secrets."""
-        self._prepared = self.inside("prepare")
+        self.prepared = self.inside("prepare")
         for start in range(0, self.secrets, _A_CALL):
             numbers = range(start, min(self.secrets, start + _A_CALL))
             self.secret_ids += self.create("development", numbers)
 
     def client(self, environment: str) -> Endpoint:
         """Return the way in with an editor's token for an environment."""
-        return Endpoint(self.port, {"Authorization": f"Bearer {self._prepared['tokens'][environment]}"})
+        return Endpoint(self.port, {"Authorization": f"Bearer {self.prepared['tokens'][environment]}"})
 
-    def read_paths(self, *, by_name: bool) -> list[str]:
-        """Return where each secret is read."""
-        if by_name:
+    def take_over(self, other: "Keeper") -> None:
+        """Continue another Keeper's installation at its address; that one has stopped."""
+        self.port, self.variables = other.port, other.variables
+        self.secrets, self.secret_ids = other.secrets, other.secret_ids
+        self.prepared, self.export_request = other.prepared, other.export_request
+
+    def read_paths(self, way: str) -> list[str]:
+        """Return where each secret is read, by its id or by its name."""
+        if way == BY_NAME:
             names = [secret_name(number) for number in range(self.secrets)]
             return [f"/api/environments/development/secrets/{name}" for name in names]
         return [f"/api/secrets/{number}" for number in self.secret_ids]
+
+    @cached_property
+    def export_request(self) -> bytes:
+        """The request that exports the environment `production`, which holds a thousand secrets."""
+        self.create("production", range(SECRETS), "exported")
+        return self.client("production").request("GET", "/api/environments/production/export?format=json")
 
     def bulk_request(self, environment: str, numbers: range, prefix: str = "service") -> bytes:
         """Return the request that creates these secrets in one call."""
@@ -122,7 +138,7 @@ class Keeper(Server):
             {"name": secret_name(n, prefix), "secret_type": "PASSWORD", "value": secret_value(n)}
             for n in numbers
         ]
-        body = {"environment_id": self._prepared["environments"][environment], "secrets": items}
+        body = {"environment_id": self.prepared["environments"][environment], "secrets": items}
         return self.client(environment).request("POST", "/api/secrets/bulk", body)
 
     def create(self, environment: str, numbers: range, prefix: str = "service") -> list[int]:
@@ -195,6 +211,20 @@ class FilledOpenBao(OpenBao):
     def client(self) -> Endpoint:
         """Return the way in, by the root token."""
         return Endpoint(self.port, {"X-Vault-Token": self.token})
+
+    @cached_property
+    def object_request(self) -> bytes:
+        """The request that reads one object of a thousand secrets."""
+        client = self.client()
+        client.call("POST", _OBJECT, {"data": {}})
+        # In parts: OpenBao takes a thousand strings in a request.
+        for start in range(0, SECRETS, _KEYS_PER_PATCH):
+            part = range(start, min(SECRETS, start + _KEYS_PER_PATCH))
+            client.call("PATCH", _OBJECT, {"data": {secret_name(n): secret_value(n) for n in part}})
+        stored = client.call("GET", _OBJECT)["data"]["data"]
+        if len(stored) != SECRETS:
+            raise RuntimeError(f"the object holds {len(stored)} secrets instead of {SECRETS}")
+        return client.request("GET", _OBJECT)
 
 
 def openbao_path(number: int, prefix: str = "service") -> str:

@@ -1,6 +1,7 @@
 """The competitors of a run: each is started when first asked for, and all are stopped at the end."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cached_property
@@ -16,7 +17,6 @@ from tests.servers.moto import Moto
 from tests.servers.openbao import OpenBao
 from tests.servers.server import Server
 
-CLIENTS = 8
 SQLITE = "SQLite"
 MARIADB = "MariaDB"
 _LOG_LINES = 3
@@ -41,7 +41,7 @@ class Stage:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stack.close()
-        if kind is not None:
+        if kind is not None and not issubclass(kind, SystemExit):
             self._print_logs()
 
     def _print_logs(self) -> None:
@@ -57,6 +57,15 @@ class Stage:
             url = self._url(database, f"keeper_{secrets}_benchmark")
             self._keepers[database, secrets] = self._started(Keeper(place, url, secrets=secrets))
         return self._keepers[database, secrets]
+
+    def whole_keeper(self, kind: type[K], database: str, secrets: int) -> K:
+        """Return a Keeper with its worker in place of the one that has so many secrets."""
+        before = self.keeper(database, secrets)
+        server = kind(self._directory / f"whole-{secrets}-{database}", "")
+        server.take_over(before)
+        before.stop()
+        self._keepers[database, secrets] = server
+        return self._started(server)
 
     def keeper_on_kms(self, database: str) -> tuple[Keeper, str]:
         """Return another Keeper, whose data keys a key of KMS (moto) wraps, and another such key."""
@@ -153,7 +162,10 @@ class Stage:
         return server._replace(path=f"/{name}").geturl()
 
     def _started(self, server: S) -> S:
+        started = time.monotonic()
         self._stack.callback(server.stop)
         server.start()
         server.wait()
+        place = server.directory.relative_to(self._directory)
+        sys.stderr.write(f"{place}: ready after {time.monotonic() - started:.0f} s\n")
         return server

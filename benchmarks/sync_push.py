@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from environments_app.models import Environment
     from sync_app.models import Target as SyncTarget
 
-PUSH = Target(1.3, 1.0, at_most=True)
+PUSH = Target(1.15, 1.05, at_most=True)
+PASS = Target(1.5, 1.2, at_most=True)
 ENVIRONMENT = "staging"
 REGION = "eu-central-1"
 AWS = "aws_secrets_manager"
@@ -43,7 +44,7 @@ def run(stage: Stage, scale: Scale) -> list[Row]:
         keeper = stage.keeper(database)
         for backend, server in stage.sync_servers.items():
             found = keeper.inside("push", backend, json.dumps(server), str(scale.rounds))
-            for work, target in (("push", PUSH), ("push by CPU", None), ("pass", None)):
+            for work, target in (("push", PUSH), ("push by CPU", None), ("pass", PASS)):
                 rows.append(
                     Comparison(
                         work=f"{WORKS[work]}, {NAMES[backend]}",

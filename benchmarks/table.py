@@ -7,6 +7,7 @@ from pathlib import Path
 
 BEGIN = "<!-- benchmarks: begin -->"
 END = "<!-- benchmarks: end -->"
+HISTORY = "<!-- benchmarks: history -->"
 _HEAD = (
     "work",
     "database",
@@ -139,15 +140,22 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Put the text between the markers of a document; what stands around them is kept.
+    """Put the text between the markers of a document, and what was there at the head of its history.
 
-    Raises ValueError if the document has no markers.
+    A text begins with a line on where and when it was measured. Raises ValueError if a marker is missing.
     """
     before, begin, rest = path.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{path} lacks the lines {BEGIN} and {END}")
-    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    old, end, after = rest.partition(END)
+    between, history, earlier = after.partition(HISTORY)
+    if not (begin and end and history):
+        raise ValueError(f"{path} lacks one of the lines {BEGIN}, {END} and {HISTORY}")
+    kept = _folded(old.strip()) if old.strip() else ""
+    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{between}{HISTORY}\n{kept}{earlier}")
+
+
+def _folded(old: str) -> str:
+    heading, _, rows = old.partition("\n\n")
+    return f"\n<details><summary>{heading}</summary>\n\n{rows}\n\n</details>\n"
 
 
 def _optional(value: float | None) -> str:

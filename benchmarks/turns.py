@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from benchmarks.processes import cpu_seconds
-from benchmarks.scale import Scale
+from benchmarks.scale import CLIENTS, Scale
 from benchmarks.table import Comparison, Target
 
-# Of a turn: the first requests of a new connection, a thread or a cache are of no interest.
+# Of a turn. By many clients, so that every process and thread has its first request.
 _WARM_UP = 0.5
 Key = TypeVar("Key", bound=Hashable)
 
@@ -52,7 +52,7 @@ def in_turns(competitors: Mapping[Key, Competitor], scale: Scale, *, clients: in
     """Let each competitor have its turn in each round; every other round goes backwards."""
     found: dict[Key, list[Turn]] = defaultdict(list)
     for competitor in competitors.values():
-        competitor.send(clients, scale.seconds * _WARM_UP)
+        competitor.send(CLIENTS, scale.seconds * _WARM_UP)
     order = list(competitors)
     for _ in range(scale.rounds):
         for key in order:

@@ -1,26 +1,23 @@
 """An environment of 1,000 secrets by one export, against OpenBao's 1,000 reads and its one large object."""
 
-from benchmarks.client import Endpoint, all_of
-from benchmarks.scale import Scale
+from benchmarks.client import all_of
+from benchmarks.scale import CLIENTS, Scale
 from benchmarks.servers import SECRETS, openbao_reads
-from benchmarks.stage import CLIENTS, MARIADB, SQLITE, Stage
+from benchmarks.stage import MARIADB, SQLITE, Stage
 from benchmarks.table import Comparison, Row, Target
-from benchmarks.values import secret_name, secret_value
 
 READS_TARGETS = {SQLITE: Target(60, 100), MARIADB: Target(40, 100)}
 OBJECT_TARGETS = {SQLITE: Target(1.0, 1.5), MARIADB: Target(0.8, 1.5)}
 # An export is over in milliseconds: one figure is the median of several.
 REPEATS = 10
-_KEYS_PER_PATCH = 250
-_OBJECT = "/v1/secret/data/whole-environment"
 
 
 def run(stage: Stage, scale: Scale) -> list[Row]:
     """Measure each way of reading all values."""
-    openbao = stage.openbao().client()
-    _store_object(openbao)
+    server = stage.openbao()
+    openbao = server.client()
     exports = {database: _export(stage, database) for database in stage.databases}
-    one_object = (openbao.port, [openbao.request("GET", _OBJECT)] * REPEATS)
+    one_object = (openbao.port, [server.object_request] * REPEATS)
     ours: dict[str, list[float]] = {database: [] for database in stage.databases}
     reads: list[float] = []
     objects: list[float] = []
@@ -36,17 +33,6 @@ def run(stage: Stage, scale: Scale) -> list[Row]:
             _row(database, ours, f"OpenBao, one object of {SECRETS:,}", objects, OBJECT_TARGETS[database])
         )
     return rows
-
-
-def _store_object(openbao: Endpoint) -> None:
-    """Store all secrets as one object, in parts: OpenBao takes a thousand strings in a request."""
-    openbao.call("POST", _OBJECT, {"data": {}})
-    for start in range(0, SECRETS, _KEYS_PER_PATCH):
-        part = range(start, min(SECRETS, start + _KEYS_PER_PATCH))
-        openbao.call("PATCH", _OBJECT, {"data": {secret_name(n): secret_value(n) for n in part}})
-    stored = openbao.call("GET", _OBJECT)["data"]["data"]
-    if len(stored) != SECRETS:
-        raise RuntimeError(f"the object holds {len(stored)} secrets instead of {SECRETS}")
 
 
 def _export(stage: Stage, database: str) -> tuple[int, list[bytes]]:

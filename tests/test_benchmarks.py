@@ -7,19 +7,19 @@ import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pytest_django.live_server_helper import LiveServer
 
-from benchmarks import audit_append, chart, table, wrk
+from benchmarks import audit_append, chart, conditions, table, wrk
 from benchmarks.__main__ import BENCHMARKS
-from benchmarks.client import Endpoint, Load, UnexpectedAnswer, all_of, for_seconds
+from benchmarks.client import Endpoint, Load, UnexpectedAnswer, all_of, beside, for_seconds
 from benchmarks.processes import memory_mb
 from benchmarks.scale import QUICK
-from benchmarks.servers import DurableMariaDb
+from benchmarks.servers import ROOT, DurableMariaDb
 from benchmarks.stage import SQLITE
 from benchmarks.table import Comparison, Figure, Target
 from benchmarks.turns import Competitor, compared, in_turns
@@ -57,6 +57,9 @@ def test_its_client_counts_answers_and_refuses_errors(live_server: LiveServer) -
     request = endpoint.request("GET", "/healthz")
     assert len(all_of(port, [request] * 5, clients=2).latencies) == 5
     assert for_seconds(port, [request], clients=2, seconds=1.0).per_second > 0
+    usual, other = beside(port, repeat(request), request, clients=3, seconds=0.5)
+    assert usual.count > 0
+    assert other.count > 0
     with pytest.raises(UnexpectedAnswer):
         endpoint.call("GET", "/api/whoami")
 
@@ -133,12 +136,31 @@ def test_memory_is_that_of_a_process_and_its_children() -> None:
         child.communicate(b"\n")
 
 
-def test_it_writes_between_the_markers_and_nowhere_else(tmp_path: Path) -> None:
+def test_it_writes_between_the_markers_and_keeps_what_was_there_as_history(tmp_path: Path) -> None:
     document = tmp_path / "performance.md"
-    document.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
-    table.write(document, "new")
-    assert document.read_text() == f"before\n{table.BEGIN}\nnew\n{table.END}\nafter\n"
+    begin, end, history = table.BEGIN, table.END, table.HISTORY
+    document.write_text(f"a\n{begin}\nat 1\n\n| one |\n{end}\nb\n{history}\n")
+    table.write(document, "at 2\n\n| two |")
+    table.write(document, "at 3\n\n| three |")
+    before, _, kept = document.read_text().partition(history)
+    assert before == f"a\n{begin}\nat 3\n\n| three |\n{end}\nb\n"
+    assert kept.index("<summary>at 2</summary>\n\n| two |") < kept.index("<summary>at 1</summary>\n\n| one |")
     document.write_text("no markers\n")
-    with pytest.raises(ValueError, match="lacks the lines"):
+    with pytest.raises(ValueError, match="lacks one of the lines"):
         table.write(document, "new")
     assert document.read_text() == "no markers\n"
+
+
+def test_it_refuses_databases_in_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(conditions, "file_system", lambda _: "ext4")
+    conditions.require_disk(tmp_path)
+    monkeypatch.setattr(conditions, "file_system", lambda _: "tmpfs")
+    with pytest.raises(conditions.NotOnDisk, match="TMPDIR"):
+        conditions.require_disk(tmp_path)
+
+
+def test_its_heading_names_the_commit_and_the_load() -> None:
+    heading = conditions.heading(ROOT, 0.5)
+    assert heading.startswith("Measured at commit ")
+    assert "load 0.5 before" in heading
+    assert conditions.file_system(Path("/proc")) == "proc"

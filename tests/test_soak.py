@@ -23,7 +23,8 @@ from django.test import Client, RequestFactory
 from benchmarks.client import mixed
 from benchmarks.load import LoadedKeeper, requests_of
 from benchmarks.processes import memory_mb
-from benchmarks.stage import CLIENTS, MARIADB, SQLITE, Stage
+from benchmarks.scale import CLIENTS
+from benchmarks.stage import MARIADB, SQLITE, Stage
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from secrets_app.tests.kept import keep

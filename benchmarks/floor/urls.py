@@ -1,7 +1,7 @@
-"""The one address of the floor."""
+"""The two addresses of the floor."""
 
 from django.urls import path
 
-from benchmarks.floor.views import SecretView
+from benchmarks.floor.views import SecretsView, SecretView
 
-urlpatterns = [path("secrets/<int:id>", SecretView.as_view())]
+urlpatterns = [path("secrets", SecretsView.as_view()), path("secrets/<int:id>", SecretView.as_view())]

@@ -1,9 +1,12 @@
-"""The one view of the floor."""
+"""The two views of the floor."""
 
 from uuid import uuid4
 
+from rest_framework.generics import ListAPIView
+from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import ModelSerializer
 from rest_framework.views import APIView
 
 from benchmarks.floor.models import Access, PlainSecret
@@ -36,3 +39,28 @@ class SecretView(APIView):
                 "value": secret.value,
             }
         )
+
+
+class ListedSecret(ModelSerializer[PlainSecret]):
+    """A secret without its value."""
+
+    class Meta:
+        """Its columns, each as the framework renders it."""
+
+        model = PlainSecret
+        fields = ("id", "name", "secret_type", "version", "updated_at")
+
+
+class ByName(CursorPagination):
+    """Pages by name, without counting rows."""
+
+    ordering = "name"
+    page_size = 50
+
+
+class SecretsView(ListAPIView[PlainSecret]):
+    """The first or a later page of all secrets."""
+
+    queryset = PlainSecret.objects.all()
+    serializer_class = ListedSecret
+    pagination_class = ByName
