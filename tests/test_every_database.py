@@ -8,9 +8,11 @@ import pytest
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 APPS: Final = ("audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project")
-# Claims are written by the ORM.
+# Claims and prepared queries are Django's own SQL.
 WRITES_SQL: Final = re.compile(
-    r"^\s*from audit_app\.db\b(?!\.claims)|\bcursor\(\)|\.raw\(|\bRawSQL\(", re.MULTILINE
+    r"^\s*from audit_app\.db\b(?!\.claims\b|\.prepared\b| import prepared\b)"
+    r"|\bcursor\(\)|\.raw\(|\bRawSQL\(",
+    re.MULTILINE,
 )
 # A module of its own for connections to other systems, whose SQL is theirs.
 OTHER_SYSTEMS: Final = "sync_app/rotators/"
@@ -18,6 +20,7 @@ OTHER_SYSTEMS: Final = "sync_app/rotators/"
 TESTED_BY: Final = {
     "audit_app/db/bulk_sql.py": "audit_app/tests/db/test_bulk_sql.py",
     "audit_app/db/mysql/base.py": "keeper_project/tests/test_init_db.py",
+    "audit_app/db/prepared.py": "audit_app/tests/db/test_prepared.py",
     "audit_app/db/raw_sql.py": "audit_app/tests/recording/test_recorder.py",
     "audit_app/health.py": "keeper_project/tests/health/test_checking.py",
     "audit_app/recording/event_store.py": "audit_app/tests/recording/test_concurrency.py",

@@ -22,6 +22,28 @@ def first_row(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) ->
         return database.connection.execute(_marked(sql), values).fetchone()  # type: ignore[no-any-return]  # as above
 
 
+def all_rows(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> Sequence[Sequence[Any]]:
+    """Return the rows of a query."""
+    if _goes_by_django(database):
+        with database.cursor() as cursor:
+            cursor.execute(sql, values)
+            return cursor.fetchall()  # type: ignore[no-any-return]  # the stub knows no types of rows
+    _make_ready(database)
+    with database.wrap_database_errors:
+        return database.connection.execute(_marked(sql), values).fetchall()  # type: ignore[no-any-return]  # as above
+
+
+def insert(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> int:
+    """Store a row and return the id that the database gave it."""
+    if _goes_by_django(database):
+        with database.cursor() as cursor:
+            cursor.execute(sql, values)
+            return cursor.lastrowid  # type: ignore[no-any-return]  # as above
+    _make_ready(database)
+    with database.wrap_database_errors:
+        return database.connection.execute(_marked(sql), values).lastrowid  # type: ignore[no-any-return]  # as above
+
+
 def execute(database: BaseDatabaseWrapper, sql: str, values: Sequence[Any] = ()) -> int:
     """Carry a statement out and return how many rows it changed."""
     if _goes_by_django(database):

@@ -13,10 +13,12 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import models, transaction
+from django.db.models import BigIntegerField
 from django.urls import reverse
 from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json, canonical_json
+from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action
 from audit_app.events.actors import NIL, Actor, ActorKind
 from audit_app.events.streams import environment_stream
@@ -153,7 +155,7 @@ class ApprovalGrant:
         if environment.pk != self._environment_id:
             raise TypeError("a clearance holds for one environment")
         if self._approval is None:
-            if not self._settled and Environment.objects.filter(pk=environment.pk, protected=True).exists():
+            if not self._settled and _PROTECTED.first(environment.pk):
                 raise ApprovalVoid("The environment was protected meanwhile: do this again.")
             return {}
         with lock_authentic(self._approval) as stored:
@@ -168,6 +170,13 @@ class ApprovalGrant:
 
 
 _MAKER: Final = object()
+_PROTECTED: Final = PreparedQuery(
+    lambda: (
+        Environment.objects.filter(pk=Argument(0, BigIntegerField()), protected=True)
+        .order_by()
+        .values_list("pk")
+    )
+)
 
 
 def require_approval(*, actor: Principal, proposal: Proposal) -> ApprovalGrant:

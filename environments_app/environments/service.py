@@ -5,9 +5,10 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Max
+from django.db.models import CharField, Max
 from django.utils.module_loading import import_string
 
+from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.events.streams import environment_stream
@@ -36,13 +37,16 @@ _KEY_REFERENCE: Final = re.compile(
 )
 
 
+_BY_NAME: Final = PreparedQuery(lambda: Environment.objects.filter(name=Argument(0, CharField())).order_by())
+
+
 def find_environment(*, actor: Principal, name: str) -> Environment:
     """Return the environment of this name.
 
     Raises Invisible if there is none, if the actor may not see it (recorded), or if its row was
     not written by Keeper (recorded).
     """
-    return _seen(actor, Environment.objects.filter(name=name).first())
+    return _seen(actor, _BY_NAME.first(name))
 
 
 def find_environment_by_id(*, actor: Principal, id: int) -> Environment:

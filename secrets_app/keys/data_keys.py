@@ -4,12 +4,15 @@ import functools
 import logging
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import UUIDField
 from django.utils import timezone
 
+from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events import actors
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
@@ -97,8 +100,13 @@ def forget_data_keys() -> None:
     cache.cache_clear()
 
 
+_ACTIVE: Final = PreparedQuery(
+    lambda: DataKey.objects.filter(scope=Argument(0, UUIDField()), purpose=VALUES, active=True).order_by()
+)
+
+
 def _active_row(environment: Environment) -> DataKey | None:
-    return DataKey.objects.filter(scope=environment.uuid, purpose=VALUES, active=True).first()
+    return _ACTIVE.first(environment.uuid)
 
 
 def _open(row: DataKey) -> PlainKey:

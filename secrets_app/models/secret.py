@@ -1,7 +1,8 @@
 """Secrets and their versions: what is kept, under which name, and in which state."""
 
-from collections.abc import Iterable
-from typing import Any, ClassVar
+from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
 from uuid import UUID
 
 from django.db import models
@@ -67,6 +68,9 @@ class Secret(AuthenticatedRow):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
 
+    # The columns as they were read, by the names of attributes; empty for a new secret.
+    _stored: Mapping[str, Any] = MappingProxyType({})
+
     class Meta:
         """Names are unique among the living; each list order has its index."""
 
@@ -85,6 +89,32 @@ class Secret(AuthenticatedRow):
 
     def __str__(self) -> str:
         return str(self.name)
+
+    @classmethod
+    def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any]) -> Self:
+        """Return the secret of a row, and keep what was read, so that only what differs is written."""
+        secret = super().from_db(db, field_names, values)
+        secret._stored = dict(zip(field_names, values, strict=False))  # noqa: SLF001 - our own
+        return secret
+
+    def note_stored(self) -> None:
+        """Take the present columns as those of the row."""
+        present = vars(self)
+        names = (field.attname for field in self._meta.concrete_fields)
+        self._stored = {name: present[name] for name in names if name in present}
+
+    def changed_fields(self) -> set[str]:
+        """Return the fields whose values are not those that were read; lists and dicts count as changed."""
+        present = vars(self)
+        return {
+            field.name
+            for field in self._meta.concrete_fields
+            if field.attname in present and not self._is_as_stored(field.attname, present[field.attname])
+        }
+
+    def _is_as_stored(self, name: str, value: object) -> bool:
+        # What was changed in place still equals itself.
+        return not isinstance(value, list | dict) and name in self._stored and self._stored[name] == value
 
     @property
     def uses_references(self) -> bool:

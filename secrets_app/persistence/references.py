@@ -10,6 +10,9 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from django.db.models import BigIntegerField, CharField, Subquery
+
+from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
 from environments_app.authorization.policy import Principal, require
@@ -118,8 +121,26 @@ def store(secret: Secret, places: Sequence[Place]) -> None:
     )
 
 
+# So many names are looked for one by one; most are named by nothing.
+_FEW: Final = 2
+_NAMING: Final = PreparedQuery(
+    lambda: (
+        Reference.objects.filter(
+            environment=Subquery(
+                Environment.objects.filter(pk=Argument(0, BigIntegerField())).order_by().values("name")
+            ),
+            name=Argument(1, CharField()),
+        )
+        .order_by()
+        .values_list("pk")
+    )
+)
+
+
 def dependent_environments(environment_id: int, names: Collection[str]) -> set[int]:
     """Return the environments whose secrets take in one of these, directly or through others."""
+    if len(names) <= _FEW and not any(_NAMING.first(environment_id, name) for name in names):
+        return set()
     environment = Environment.objects.values_list("name", flat=True).get(pk=environment_id)
     followers = _followers({Place(environment, name) for name in names})
     return {follower.environment_id for follower in followers.values()}

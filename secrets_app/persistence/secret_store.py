@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from audit_app.crypto.canonical_json import Json
+from audit_app.db import prepared
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
 from audit_app.events.streams import environment_stream
@@ -54,9 +55,10 @@ def insert(
     try:
         with transaction.atomic():
             told = {**details, **clearance.spend(secret.environment, actor=actor)}
-            secret.save(force_insert=True)
+            prepared.insert(secret)
+            secret.note_stored()
             version.secret = secret
-            version.save(force_insert=True)
+            prepared.insert(version)
             if places:
                 references.store(secret, places)
             record_many([event(actor=actor, secret=secret, action=action, details=told, version=version)])
@@ -94,14 +96,13 @@ def update_stored(
     try:
         with transaction.atomic():
             told = {**details, **clearance.spend(secret.environment, actor=actor)}
-            _claim(secret)
+            if version is not None and not pending:
+                _make_current(secret, version)
+            _claim_and_store(secret)
             if confirm is not None:
                 confirm()
             if version is not None:
-                version.save(force_insert=True)
-            if version is not None and not pending:
-                _make_current(secret, version)
-            secret.save(force_update=True)
+                prepared.insert(version)
             if places is not None:
                 references.store(secret, places)
             record_many([event(actor=actor, secret=secret, action=action, details=told, version=version)])
@@ -148,15 +149,19 @@ def event(
     )
 
 
-def _claim(secret: Secret) -> None:
+def _claim_and_store(secret: Secret) -> None:
+    """Store what changed of a secret if its row still has the revision that was read.
+
+    An index is only written where one of its columns is.
+    """
     revision = secret.revision
-    claimed = Secret.objects.filter(pk=secret.pk, revision=revision).update(revision=revision + 1)
-    if not claimed:
+    secret.revision, secret.updated_at = revision + 1, timezone.now()
+    changed = secret.changed_fields() | {"row_mac"}
+    if not prepared.update(secret, changed, unless_changed="revision", was=revision):
         raise StaleVersion(
             "The secret was changed meanwhile. Read it again, then repeat; nothing was written."
         )
-    secret.revision = revision + 1
-    secret.updated_at = timezone.now()
+    secret.note_stored()
 
 
 def _make_current(secret: Secret, version: SecretVersion) -> None:

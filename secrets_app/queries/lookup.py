@@ -1,7 +1,10 @@
 """Finds secrets for an actor: one that they may not see counts as missing."""
 
-from django.db.models import QuerySet
+from typing import Final
 
+from django.db.models import BigIntegerField, CharField, QuerySet
+
+from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import record_integrity_violation
 from environments_app.authorization.policy import Principal, allows, require, visible, visible_environments
@@ -9,6 +12,15 @@ from environments_app.errors import Invisible
 from environments_app.models import Environment
 from secrets_app.errors import StaleVersion, TamperedSecret
 from secrets_app.models import Secret
+
+_BY_ID: Final = PreparedQuery(
+    lambda: Secret.objects.select_related("environment").filter(pk=Argument(0, BigIntegerField())).order_by()
+)
+_BY_NAME: Final = PreparedQuery(
+    lambda: Secret.objects.filter(
+        environment_id=Argument(0, BigIntegerField()), name=Argument(1, CharField()), live=True
+    ).order_by()
+)
 
 
 def environments_where(actor: Principal, action: Action) -> QuerySet[Environment]:
@@ -38,10 +50,9 @@ def find_secret(*, actor: Principal, id: int, deleted: bool | None = False) -> S
     Raises Invisible if there is none that the actor may see. Where the right to see is what
     is missing, the denial is recorded.
     """
-    secrets = Secret.objects.select_related("environment").filter(pk=id)
-    if deleted is not None:
-        secrets = secrets.filter(live__isnull=True) if deleted else secrets.filter(live=True)
-    return _seen(actor, secrets.first())
+    secret = _BY_ID.first(id)
+    wanted = {None: (True, None), False: (True,), True: (None,)}[deleted]
+    return _seen(actor, secret if secret is not None and secret.live in wanted else None)
 
 
 def find_secret_by_name(*, actor: Principal, environment: Environment, name: str) -> Secret:
@@ -57,7 +68,7 @@ def find_secret_by_name(*, actor: Principal, environment: Environment, name: str
 
 def find_active(environment: Environment, name: str) -> Secret | None:
     """Return the active secret of a name, without an access check."""
-    secret = Secret.objects.filter(environment=environment, name=name, live=True).first()
+    secret = _BY_NAME.first(environment.pk, name)
     if secret:
         secret.environment = environment
     return secret

@@ -25,7 +25,13 @@ from secrets_app.services.read import current_version_of, open_version, version_
 from secrets_app.values.expiry import apply_facts, apply_facts_keeping_expiry
 from secrets_app.values.metadata import Metadata, apply_metadata, checked_comment
 from secrets_app.values.names import validate_secret_name
-from secrets_app.values.versions import NewValue, next_number, sealed_version, sealing_key
+from secrets_app.values.versions import (
+    NewValue,
+    fingerprints_from,
+    next_number,
+    sealed_version,
+    sealing_key,
+)
 
 # Retries of a write without an expected version after concurrent changes.
 _ATTEMPTS: Final = 30
@@ -182,7 +188,8 @@ def rollback(*, actor: Principal, secret: Secret, number: int, expected: str | N
     moved = apply_facts(secret, inspect(SecretType(secret.secret_type), text))
     _, places = references.resolve_on_write(actor=actor, secret=secret, wanted=None, value=text)
     confirm = run_write_guards(actor=actor, secret=secret, value=text)
-    version = _next_version(actor, secret, NewValue(text=text, comment=f"rolled back to v{number}"))
+    new = NewValue(text=text, comment=f"rolled back to v{number}")
+    version = _version(actor, secret, next_number(secret), new)
     update_stored(
         actor=actor,
         secret=secret,
@@ -258,7 +265,7 @@ def _update_once(
         actor=actor, secret=secret, wanted=metadata.get("uses_references"), value=value
     )
     facts = None if value is None else inspect(SecretType(secret.secret_type), value)
-    changed = _new_text(actor, secret, value)
+    changed, number = _new_text(actor, secret, value)
     if facts is not None:
         is_next = changed is not None or bool(retyped)
         apply_facts_keeping_expiry(secret, facts, metadata=metadata, is_next=is_next)
@@ -277,7 +284,7 @@ def _update_once(
     )
     version = None
     if changed is not None:
-        version = _next_version(actor, secret, NewValue(text=changed, comment=comment))
+        version = _version(actor, secret, number, NewValue(text=changed, comment=comment))
     details: dict[str, Json] = {"fields": list(fields)} if fields else {}
     update_stored(
         actor=actor,
@@ -301,22 +308,28 @@ def _retype(secret: Secret, secret_type: SecretType | None, value: str | None) -
     return ["secret_type"]
 
 
-def _new_text(actor: Principal, secret: Secret, value: str | None) -> str | None:
-    """Return the value if it differs from the current one."""
+def _new_text(actor: Principal, secret: Secret, value: str | None) -> tuple[str | None, int]:
+    """Return the value if it differs from the current one, and the number of the next version.
+
+    Raises MissingVersion as `current_version_of` does.
+    """
     if value is None:
-        return None
-    current = current_version_of(secret)
-    if not fingerprints.matches(value.encode(), bytes(current.fingerprint)):
-        return value
+        return None, 0
+    known = fingerprints_from(secret, secret.current_number)
+    current = known.get(secret.current_number)
+    if current is None:
+        current = bytes(current_version_of(secret).fingerprint)
+    if not fingerprints.matches(value.encode(), current):
+        return value, max(known) + 1
     # That nothing changes confirms a guess, also where writing another value is not let through.
     commit_record(
         actor=actor,
         action=Action.SECRET_COMPARE,
         stream=environment_stream(secret.environment.uuid),
         object=secret.audit_object,
-        details={"with": "a write", "number": current.number},
+        details={"with": "a write", "number": secret.current_number},
     )
-    return None
+    return None, 0
 
 
 def _with_expiry(fields: list[str], secret: Secret, before: datetime | None) -> list[str]:
@@ -325,9 +338,9 @@ def _with_expiry(fields: list[str], secret: Secret, before: datetime | None) -> 
     return sorted({*fields} - {"expires_at"} | moved)
 
 
-def _next_version(actor: Principal, secret: Secret, value: NewValue) -> SecretVersion:
+def _version(actor: Principal, secret: Secret, number: int, value: NewValue) -> SecretVersion:
     return sealed_version(
-        actor=actor, secret=secret, number=next_number(secret), value=value, data_key=sealing_key(secret)
+        actor=actor, secret=secret, number=number, value=value, data_key=sealing_key(secret)
     )
 
 

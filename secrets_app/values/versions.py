@@ -1,9 +1,13 @@
 """Makes the versions of secrets: sealed before the transaction, digested for the audit log."""
 
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
+from django.db.models import BigIntegerField, IntegerField
+
 from audit_app.crypto.canonical_json import Json, canonical_json, utc_text
+from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actors import Actor
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models.uuid_model import uuid7
@@ -55,15 +59,25 @@ def sealed_version(
     return version
 
 
+_FROM_NUMBER: Final = PreparedQuery(
+    lambda: (
+        SecretVersion.objects.filter(
+            secret_id=Argument(0, BigIntegerField()), number__gte=Argument(1, IntegerField())
+        )
+        .order_by("number")
+        .values_list("number", "fingerprint")
+    )
+)
+
+
+def fingerprints_from(secret: Secret, number: int) -> dict[int, bytes]:
+    """Return the fingerprints of a secret's versions from `number` on, pending ones included, by number."""
+    return {found: bytes(fingerprint) for found, fingerprint in _FROM_NUMBER.all(secret.pk, number)}
+
+
 def next_number(secret: Secret) -> int:
     """Return the number after the highest that the secret has, pending ones included."""
-    highest = (
-        SecretVersion.objects.filter(secret=secret)
-        .order_by("-number")
-        .values_list("number", flat=True)
-        .first()
-    )
-    return (highest or 0) + 1
+    return max(fingerprints_from(secret, secret.current_number), default=secret.current_number) + 1
 
 
 def version_digest(version: SecretVersion) -> str:

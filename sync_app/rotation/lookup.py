@@ -1,9 +1,10 @@
 """Finds policies and rotations for an actor: one that they may not see counts as missing."""
 
-from typing import NoReturn
+from typing import Final, NoReturn
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, UUIDField
 
+from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import authentic, record_integrity_violation
 from environments_app.authorization.policy import Principal, allows, require, visible
@@ -49,6 +50,20 @@ def policy_of(secret: Secret) -> RotationPolicy | None:
     """Return the active policy of a secret, with the stored secret, without an access check."""
     policies = RotationPolicy.objects.select_related("environment", "secret__environment")
     return policies.filter(secret=secret, live=True).first()
+
+
+_LIVING_OF: Final = PreparedQuery(
+    lambda: (
+        RotationPolicy.objects.filter(secret_id=Argument(0, UUIDField()), live=True)
+        .order_by()
+        .values_list("pk")
+    )
+)
+
+
+def has_policy(secret: Secret) -> bool:
+    """Return whether a secret has an active policy, without an access check."""
+    return _LIVING_OF.first(secret.uuid) is not None
 
 
 def left_behind(policy: RotationPolicy) -> Rotation | None:

@@ -7,9 +7,10 @@ from functools import partial
 from typing import Final
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import BigIntegerField, Q
 
 from audit_app.db.conflicts import retry_collisions
+from audit_app.db.prepared import Argument, PreparedQuery
 from audit_app.integrity.active_installation import is_active
 from audit_app.interfaces.nudges import nudge
 from environments_app.authorization.policy import Principal
@@ -58,8 +59,10 @@ def nudge_environment(environment_id: int, names: Collection[str]) -> None:
 
     Those are the environment's own, and those of the environments where a reference names one of them.
     """
-    now = database_now()
-    places = {environment_id} | dependent_environments(environment_id, names)
+    others = dependent_environments(environment_id, names)
+    if not others and not _AUTOMATIC.first(environment_id):
+        return
+    now, places = database_now(), {environment_id} | others
     targets = Target.objects.filter(environment_id__in=places, automatic=True, **_AWAKE)
     later = targets.exclude(direction=Direction.PULL).filter(Q(due_at__isnull=True) | Q(due_at__gt=now))
     changed = later.update(due_at=now)
@@ -68,6 +71,13 @@ def nudge_environment(environment_id: int, names: Collection[str]) -> None:
 
 
 _AWAKE: Final = {"live": True, "paused_at__isnull": True}
+_AUTOMATIC: Final = PreparedQuery(
+    lambda: (
+        Target.objects.filter(environment_id=Argument(0, BigIntegerField()), automatic=True, **_AWAKE)
+        .order_by()
+        .values_list("pk")
+    )
+)
 
 
 def mend_due_times() -> None:

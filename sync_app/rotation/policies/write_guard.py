@@ -11,7 +11,7 @@ from secrets_app.interfaces.write_guards import Confirm
 from secrets_app.models import Secret
 from sync_app.errors import BackendError
 from sync_app.models import Rotation, RotationPolicy
-from sync_app.rotation.lookup import policy_of
+from sync_app.rotation.lookup import has_policy, policy_of
 from sync_app.rotation.policies.credentials import open_policy
 from sync_app.rotators.base import Answer
 
@@ -26,7 +26,7 @@ def guard(*, actor: Principal, secret: Secret, value: str | None) -> Confirm:
 
     Implements `secrets_app.interfaces.write_guards.WriteGuard`.
     """
-    policy = policy_of(secret)
+    policy = policy_of(secret) if has_policy(secret) else None
     if policy is None:
         return lambda: _refuse_new_policy(secret)
     if value is None:
@@ -60,7 +60,7 @@ def _refuse_working(policy: RotationPolicy) -> None:
 
 def _refuse_new_policy(secret: Secret) -> None:
     # The creation of a policy locks the secret's row, which the caller has claimed.
-    if RotationPolicy.objects.filter(secret=secret, live=True).exists():
+    if has_policy(secret):
         raise StaleVersion(_CHANGED)
 
 
