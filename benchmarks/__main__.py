@@ -101,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--peer", action="append", choices=PEERS, help="for single values (both)")
     parser.add_argument("--by", action="append", choices=[BY_ID, BY_NAME], help="how single values are read")
     parser.add_argument("--generator", action="append", choices=[OWN, WRK], help="what sends the reads (own)")
+    parser.add_argument("--sql", action="store_true", help="print the SQL of one read, on MariaDB")
     parser.add_argument("--listed", type=int, help="how many secrets the long lists hold (100,000)")
     parser.add_argument("--quick", action="store_true", help="prove that they run; the ratios mean little")
     parser.add_argument(
@@ -123,6 +124,7 @@ def _scale(options: argparse.Namespace) -> Scale:
         clients=tuple(options.clients or usual.clients),
         ways=tuple(options.by or usual.ways),
         generators=tuple(options.generator or usual.generators),
+        shows_sql=options.sql,
     )
 
 

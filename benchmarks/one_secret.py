@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from benchmarks import wrk
+from benchmarks import queries, wrk
 from benchmarks.client import Endpoint, Load, random_for_seconds
 from benchmarks.scale import BY_ID, BY_NAME, FLOOR, OPENBAO, OWN, WRK, Scale
 from benchmarks.servers import openbao_path
@@ -66,6 +66,10 @@ def run(stage: Stage, scale: Scale) -> list[Row]:
     reads = [each for size in scale.sizes for each in _reads(stage, scale, size)]
     for each in reads:
         sys.stderr.write(f"{each.described}\n")
+        if scale.shows_sql and each.who.database == MARIADB:
+            request = each.endpoint.request("GET", each.paths[-1])
+            for sql in queries.of_one(stage.mariadb, each.endpoint.port, request):
+                sys.stderr.write(f"    {sql}\n")
     competitors = dict(each.by(generator) for each in reads for generator in scale.generators)
     rows: list[Row] = []
     for clients in scale.clients:

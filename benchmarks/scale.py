@@ -29,6 +29,7 @@ class Scale:
     clients: tuple[int, ...] = (1, CLIENTS)
     ways: tuple[str, ...] = (BY_ID, BY_NAME)
     generators: tuple[str, ...] = (OWN,)
+    shows_sql: bool = False
 
 
 USUAL = Scale(rounds=5, seconds=1.0, listed=100_000, verified=100_000, sizes=(10_000, 100_000))

@@ -41,6 +41,12 @@ class DurableMariaDb(MariaDb):
         """Return mariadbd without what the tests relax."""
         return [part for part in super().command() if not part.startswith(_NOT_DURABLE)]
 
+    def execute(self, statements: str) -> str:
+        """Execute SQL as root and return the rows, without names of columns."""
+        address = ["--protocol=tcp", "--host=127.0.0.1", f"--port={self.port}", "--user=root"]
+        options = ["--no-defaults", "--skip-ssl", "--skip-column-names", "--batch"]
+        return run(["mariadb", *options, *address, "--execute", statements], {})
+
 
 class Keeper(Server):
     """Keeper as `keeper run` serves it, without the worker; `development` holds the secrets."""

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import boto3
 
 from benchmarks.processes import descendants
-from benchmarks.servers import SECRETS, DurableMariaDb, FilledOpenBao, Floor, Keeper, run
+from benchmarks.servers import SECRETS, DurableMariaDb, FilledOpenBao, Floor, Keeper
 from tests.servers.moto import Moto
 from tests.servers.openbao import OpenBao
 from tests.servers.server import Server
@@ -125,7 +125,7 @@ class Stage:
 
     def processes_of(self, server: Server, database: str = "") -> set[int]:
         """Return the processes that answer for a server: its own, and those of its database."""
-        pids = [server.pid] if database != MARIADB else [server.pid, self._mariadb.pid]
+        pids = [server.pid] if database != MARIADB else [server.pid, self.mariadb.pid]
         return descendants(pid for pid in pids if pid)
 
     @cached_property
@@ -143,22 +143,15 @@ class Stage:
         }
 
     @cached_property
-    def _mariadb(self) -> DurableMariaDb:
+    def mariadb(self) -> DurableMariaDb:
         """A MariaDB of this run."""
         return self._started(DurableMariaDb(self._directory))
 
     def _url(self, database: str, name: str) -> str:
         if database == SQLITE:
             return f"sqlite:///{self._directory}/{name}.db"
-        server = urlsplit(self._mariadb.environment()["KEEPER_TEST_MARIADB_URL"])
-        address = [
-            "--protocol=tcp",
-            f"--host={server.hostname}",
-            f"--port={server.port}",
-            f"--user={server.username}",
-        ]
-        again = f"DROP DATABASE IF EXISTS {name}; CREATE DATABASE {name} CHARACTER SET utf8mb4"
-        run(["mariadb", "--no-defaults", "--skip-ssl", *address, "--execute", again], {})
+        self.mariadb.execute(f"DROP DATABASE IF EXISTS {name}; CREATE DATABASE {name} CHARACTER SET utf8mb4")
+        server = urlsplit(self.mariadb.environment()["KEEPER_TEST_MARIADB_URL"])
         return server._replace(path=f"/{name}").geturl()
 
     def _started(self, server: S) -> S:
