@@ -17,6 +17,7 @@ from secrets_app.forms.secret import WrittenFields
 from secrets_app.key_operations import key_check
 from secrets_app.models import (
     DataKey,
+    EnvironmentSnapshot,
     KeyMigration,
     PendingValue,
     Reference,
@@ -224,3 +225,4 @@ read_only(
     joined="environment",
 )
 read_only(PendingValue, "approval index environment created_at", joined="approval environment")
+read_only(EnvironmentSnapshot, "environment created_at", joined="environment")

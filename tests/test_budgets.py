@@ -18,6 +18,7 @@ from secrets_app.envelope import seal
 from secrets_app.keys.data_keys import forget_data_keys
 from secrets_app.keys.providers.registry import provider
 from secrets_app.models import DataKey
+from secrets_app.persistence import environment_snapshot
 from secrets_app.persistence.bulk_insert import CreatedSecret
 from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import bulk_create, read
@@ -201,8 +202,18 @@ def test_a_thousand_secrets_are_read_with_one_event_and_a_key_call_for_each_key(
         found = search.events(viewer=alice, object_name=name, action=Action.SECRET_EXPORT)
         assert [item.pk for item in found] == [event.pk]
     with counted() as again:
-        read.reveal_environment(actor=alice, environment=cast.development)
+        assert read.reveal_environment(actor=alice, environment=cast.development) == revealed
     assert (again.key_calls, len(again.statements) < len(count.statements)) == (0, True)
+    environment_snapshot.store_prepared()
+    with counted() as warm:
+        assert read.reveal_environment(actor=alice, environment=cast.development) == revealed
+    assert (warm.key_calls, warm.opened) == (0, 1)
+    # The rows, the snapshot, the manifest, the event with its head, and the rights of now.
+    assert len(warm.statements) <= 10, "\n".join(text[:80] for text in warm.statements)
+    forget_data_keys()
+    with counted() as cold:
+        assert read.reveal_environment(actor=alice, environment=cast.development) == revealed
+    assert (cold.key_calls, cold.opened) == (1, 1)
 
 
 def test_an_unchanged_value_is_not_written(cast: Cast, counted: Callable[[], Any]) -> None:

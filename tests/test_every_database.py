@@ -35,6 +35,9 @@ TESTED_BY: Final = {
     "secrets_app/persistence/current_version_rows.py": (
         "secrets_app/tests/persistence/test_current_version_rows.py"
     ),
+    "secrets_app/persistence/environment_snapshot.py": (
+        "secrets_app/tests/persistence/test_environment_snapshot.py"
+    ),
     "sync_app/jobs/bulk_rows.py": "sync_app/tests/applying/test_applying.py",
     "sync_app/jobs/leases.py": "sync_app/tests/applying/test_due.py",
     "sync_app/rotation/execution/schedule.py": "sync_app/tests/rotation/test_workers.py",

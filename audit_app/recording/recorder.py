@@ -1,6 +1,7 @@
 """The only writer of the audit log: appends events to a stream and hands out receipts."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID, uuid5
 
@@ -50,6 +51,14 @@ class ManifestEntry(NamedTuple):
 Read: TypeAlias = tuple[str, int, str]
 
 
+@dataclass(frozen=True)
+class DigestedReads:
+    """The entries of a manifest by the digest that they have; asked for only if none is stored with it."""
+
+    digest: str
+    entries: Callable[[], Sequence[Read]]
+
+
 class EventDraft(NamedTuple):
     """An event before it has a place in its stream.
 
@@ -64,7 +73,7 @@ class EventDraft(NamedTuple):
     object: AuditObject
     outcome: Outcome = Outcome.ALLOWED
     details: Mapping[str, Json] | None = None
-    manifest: Sequence[Read] | None = None
+    manifest: Sequence[Read] | DigestedReads | None = None
     covers: frozenset[bytes] = frozenset()
 
 
@@ -130,7 +139,7 @@ def record(
     object: AuditObject,
     outcome: Outcome = Outcome.ALLOWED,
     details: Mapping[str, Json] | None = None,
-    manifest: Sequence[Read] | None = None,
+    manifest: Sequence[Read] | DigestedReads | None = None,
     covers: frozenset[bytes] = frozenset(),
 ) -> Receipt:
     """Append one event, in the caller's transaction or else in its own.
@@ -166,7 +175,7 @@ def commit_record(
     object: AuditObject,
     outcome: Outcome = Outcome.ALLOWED,
     details: Mapping[str, Json] | None = None,
-    manifest: Sequence[Read] | None = None,
+    manifest: Sequence[Read] | DigestedReads | None = None,
     covers: frozenset[bytes] = frozenset(),
 ) -> Receipt:
     """Append one event that is committed when this returns; its receipt opens what it covers.
@@ -316,12 +325,16 @@ def _opening(stream: str) -> EventDraft:
     )
 
 
-def _manifest(entries: Sequence[Read] | None) -> ReadManifest | None:
+def _manifest(reads: Sequence[Read] | DigestedReads | None) -> ReadManifest | None:
     """Return the manifest of a read, shared by every equal read."""
-    if entries is None:
+    if reads is None:
         return None
-    digest = manifest_digest(entries)
-    return ReadManifest.objects.filter(digest=digest).first() or _new_manifest(digest, entries)
+    digest = reads.digest if isinstance(reads, DigestedReads) else manifest_digest(reads)
+    stored = ReadManifest.objects.filter(digest=digest).first()
+    if stored is None:
+        entries = reads.entries() if isinstance(reads, DigestedReads) else reads
+        stored = _new_manifest(digest, entries)
+    return stored
 
 
 def _new_manifest(digest: str, entries: Sequence[Read]) -> ReadManifest:

@@ -8,6 +8,8 @@ from functools import cached_property
 from typing import Final
 from uuid import UUID
 
+from secrets_app.envelope.format import MAX_PLAINTEXT_BYTES, MAX_SNAPSHOT_BYTES
+
 # Labels are frozen strings, never model names: a renamed model must not kill its envelopes.
 SECRET_VERSION_VALUE: Final = "secret-version.value"  # noqa: S105 - a label, no password
 TARGET_CREDENTIALS: Final = "target.credentials"
@@ -15,6 +17,7 @@ ROTATOR_CREDENTIALS: Final = "rotator.credentials"
 WEBHOOK_ADDRESS: Final = "webhook.address"
 PENDING_VALUE: Final = "pending-value.value"
 KEPT_COPY: Final = "kept-copy.value"
+ENVIRONMENT_SNAPSHOT: Final = "environment-snapshot.values"
 
 # The environment of rows that belong to the whole deployment.
 NO_ENVIRONMENT: Final = UUID(int=0)
@@ -36,6 +39,11 @@ class Context:
     row: UUID
     environment: UUID
     parent: tuple[bytes, ...] = ()
+
+    @property
+    def max_plaintext_bytes(self) -> int:
+        """How much one envelope of this place may hold."""
+        return MAX_SNAPSHOT_BYTES if self.label == ENVIRONMENT_SNAPSHOT else MAX_PLAINTEXT_BYTES
 
     @cached_property
     def binding(self) -> bytes:

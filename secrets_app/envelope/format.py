@@ -24,8 +24,11 @@ NONCE_BYTES: Final = 12
 TAG_BYTES: Final = 16
 HEADER_BYTES: Final = 97
 MAX_PLAINTEXT_BYTES: Final = 65_536
+# All names and values of an environment; below what the database takes in one statement (16 MiB, MariaDB).
+MAX_SNAPSHOT_BYTES: Final = 4 * 1024 * 1024
 MIN_ENVELOPE_BYTES: Final = HEADER_BYTES + 1 + TAG_BYTES
-MAX_ENVELOPE_BYTES: Final = HEADER_BYTES + MAX_PLAINTEXT_BYTES + TAG_BYTES
+OVERHEAD_BYTES: Final = HEADER_BYTES + TAG_BYTES
+MAX_ENVELOPE_BYTES: Final = OVERHEAD_BYTES + MAX_PLAINTEXT_BYTES
 
 
 # The offset of each field; the derived key depends on the two fields from the data key's id on.
@@ -35,17 +38,18 @@ COMMITMENT: Final = slice(53, 85)
 NONCE: Final = slice(85, HEADER_BYTES)
 
 
-def check(envelope: bytes) -> None:
-    """Let pass what has the form of an envelope.
+def check(envelope: bytes, *, limit: int = MAX_PLAINTEXT_BYTES) -> None:
+    """Let pass what has the form of an envelope of at most `limit` bytes of plaintext.
 
     Raises Malformed if the bytes are none by their length or first bytes, and UnknownFormat if their
     version or suite is not ours.
     """
-    if envelope.startswith(PREFIX) and MIN_ENVELOPE_BYTES <= len(envelope) <= MAX_ENVELOPE_BYTES:
+    fits = MIN_ENVELOPE_BYTES <= len(envelope) <= OVERHEAD_BYTES + limit
+    if fits and envelope.startswith(PREFIX):
         return
     if envelope[:3] != MAGIC:
         raise Malformed("the column does not hold an envelope")
-    if not MIN_ENVELOPE_BYTES <= len(envelope) <= MAX_ENVELOPE_BYTES:
+    if not fits:
         raise Malformed("the envelope is too short or too long to be whole")
     raise UnknownFormat(f"envelope version {envelope[3]}, suite {envelope[4]} is not known here")
 

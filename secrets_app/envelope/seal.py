@@ -76,25 +76,35 @@ class PlainKey:
 
 
 def seal(plaintext: bytes, *, data_key: PlainKey, context: Context) -> bytes:
-    """Return the envelope of 1 to 65,536 bytes, bound to `context`.
+    """Return the envelope of 1 to 65,536 bytes (of a snapshot 4 MiB), bound to `context`.
 
     Raises InvalidPlaintext if there is nothing, or too much, to seal.
     """
-    return seal_bound(plaintext, data_key=data_key, binding=context.binding)
+    limit = context.max_plaintext_bytes
+    return seal_bound(plaintext, data_key=data_key, binding=context.binding, limit=limit)
 
 
-def seal_bound(plaintext: bytes, *, data_key: PlainKey, binding: bytes) -> bytes:
+def seal_bound(
+    plaintext: bytes, *, data_key: PlainKey, binding: bytes, limit: int = MAX_PLAINTEXT_BYTES
+) -> bytes:
     """Seal as `seal` does, for the `binding` of a context that was built elsewhere."""
     fresh = secrets.token_bytes(SALT_BYTES + NONCE_BYTES)
-    return seal_with(
-        plaintext, data_key=data_key, binding=binding, salt=fresh[:SALT_BYTES], nonce=fresh[SALT_BYTES:]
-    )
+    salt, nonce = fresh[:SALT_BYTES], fresh[SALT_BYTES:]
+    return seal_with(plaintext, data_key=data_key, binding=binding, salt=salt, nonce=nonce, limit=limit)
 
 
-def seal_with(plaintext: bytes, *, data_key: PlainKey, binding: bytes, salt: bytes, nonce: bytes) -> bytes:
+def seal_with(
+    plaintext: bytes,
+    *,
+    data_key: PlainKey,
+    binding: bytes,
+    salt: bytes,
+    nonce: bytes,
+    limit: int = MAX_PLAINTEXT_BYTES,
+) -> bytes:
     """Seal with a given salt and nonce: for `seal_bound` and the published vectors alone."""
-    if not 1 <= len(plaintext) <= MAX_PLAINTEXT_BYTES:
-        raise InvalidPlaintext(f"an envelope carries 1 to {MAX_PLAINTEXT_BYTES:,} bytes")
+    if not 1 <= len(plaintext) <= limit:
+        raise InvalidPlaintext(f"an envelope carries 1 to {limit:,} bytes")
     key_id = data_key.id.bytes
     key, commitment = _derived(data_key, key_id + salt)
     header = b"".join((PREFIX, key_id, salt, commitment, nonce))
@@ -114,7 +124,7 @@ def open_envelope(
     key, context or bytes are not those of the sealing.
     """
     envelope = bytes(envelope)
-    check(envelope)
+    check(envelope, limit=context.max_plaintext_bytes)
     data_key = data_key_for(UUID(bytes=envelope[DATA_KEY_ID]))
     return open_bound(envelope, data_key=data_key, binding=context.binding)
 

@@ -28,6 +28,7 @@ from secrets_app.keys.encrypted_field import EncryptedField, Sealed
 from secrets_app.keys.models.data_key import VALUES
 from secrets_app.keys.sealed_columns import credential_fields, under_other_keys
 from secrets_app.models import DataKey, SecretVersion
+from secrets_app.persistence import environment_snapshot
 from secrets_app.persistence.bulk_open import EnvironmentValues
 
 # A transaction of some tens of milliseconds, or a tenth of a second on a database elsewhere.
@@ -65,6 +66,8 @@ def reencrypt(
         environment, key, _under_other_keys(environment, key.id), progress, batch_size or BATCH
     )
     result.credentials = _reseal_credentials(environment, key, result.broken)
+    # Of rows that are gone by now; one of the rows of now is under the new key.
+    environment_snapshot.forget(environment.pk)
     told = {"values": result.values, "credentials": result.credentials, "broken": len(result.broken)}
     _record(environment, key, {"step": "finished", **told})
     return result

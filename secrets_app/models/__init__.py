@@ -3,6 +3,7 @@
 from secrets_app.keys.models.data_key import DataKey
 from secrets_app.keys.models.key_migration import KeyMigration
 from secrets_app.keys.models.wrapping_key import WrappingKey
+from secrets_app.models.environment_snapshot import EnvironmentSnapshot
 from secrets_app.models.integrity_sweep import Sweep
 from secrets_app.models.pending_value import PendingValue
 from secrets_app.models.reference import Reference
@@ -13,6 +14,7 @@ from secrets_app.models.webhook import Webhook, WebhookStyle
 __all__ = [
     "MAX_NAME_LENGTH",
     "DataKey",
+    "EnvironmentSnapshot",
     "KeyMigration",
     "PendingValue",
     "Reference",

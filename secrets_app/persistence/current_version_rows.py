@@ -4,19 +4,20 @@ A thousand pairs of model instances cost several times what opening their values
 Keeper writes it is taken from the row as it comes, once its MAC proves it; any other row is read
 again through its models, which judge it. A test holds the two together.
 
-The rows are read each time. What one proves depends on its columns and on the keys alone, so that what
-the rows that were read recently have proven is kept by their complete columns: one that was edited is
-another row. Of values nothing is kept, nor of the versions that hold them.
+The rows are read and proved each time; nothing of them is kept.
 """
 
+import hashlib
+import marshal
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache, lru_cache
+from functools import cache
 from itertools import chain
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
-from django.db import connection
+from django.db import OperationalError, connection
 
 from audit_app.crypto.canonical_json import canonical_json
+from audit_app.db.sqlite3.base import strict_text
 from audit_app.errors import BadDetails
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import deployment_uuid
@@ -36,10 +37,11 @@ _ROWS_PER_FETCH: Final = 1_000
 MISSING: Final = b""
 _NONE: Final = frozenset({None, ""})
 # As the database gives it, in the order of `_select`; from this column on it proves itself.
-_Row: TypeAlias = Sequence[Any]
+RawRow: TypeAlias = Sequence[Any]
 _PROVEN: Final = 4
-# A row's columns and what they prove have some seven hundred bytes.
-_KEPT: Final = 4_096
+_SECRET, _NAME, _NUMBER = 4, 6, 8
+# The form without references between equal objects: equal rows give equal bytes, other rows other bytes.
+_MARSHAL_FORM: Final = 2
 _UUID_BYTES: Final = 16
 _HEX_DIGITS: Final = 32
 
@@ -59,6 +61,20 @@ class CurrentRow(NamedTuple):
     is_authentic: bool
 
 
+class StoredRows(NamedTuple):
+    """Rows as they are stored, and the SHA-256 of all their columns, each with its type and its length.
+
+    What `judge` finds depends on these columns alone: rows of an equal digest are equal rows.
+    """
+
+    rows: Sequence[RawRow]
+    digest: bytes
+
+    def reads(self) -> list[tuple[str, int, str]]:
+        """Return the entries of a manifest: of each secret the uuid as text, the current number, the name."""
+        return [(_uuid_text(row[_SECRET]), row[_NUMBER], row[_NAME]) for row in self.rows]
+
+
 class PlainRow(NamedTuple):
     """A row that proved itself, with what a sync asks for besides; the envelope is empty unless asked for."""
 
@@ -71,7 +87,33 @@ class PlainRow(NamedTuple):
 def current_version_rows(environment: Environment, prefix: str) -> Iterator[CurrentRow]:
     """Return the living secrets of an environment in the order of names, from `prefix` on."""
     batches = _fetched(_select(connection.vendor), environment, *_below(prefix))
-    return chain.from_iterable(_judged(rows, environment) for rows in batches)
+    return chain.from_iterable(judge(rows, environment) for rows in batches)
+
+
+def stored_rows(environment: Environment, *, limit: int, limit_bytes: int) -> StoredRows | None:
+    """Return the living secrets of an environment in the order of names, not proved; None if there are more.
+
+    `limit_bytes` is what the rows of one read may take.
+    """
+    try:
+        with strict_text(connection):
+            return _stored_rows(environment, limit, limit_bytes)
+    except OperationalError:
+        # Text that is not UTF-8, which proves nothing; any other reason is met again.
+        return _stored_rows(environment, limit, limit_bytes)
+
+
+def _stored_rows(environment: Environment, limit: int, limit_bytes: int) -> StoredRows | None:
+    found: list[RawRow] = []
+    digest, size = hashlib.sha256(), 0
+    for batch in _fetched(_select(connection.vendor), environment, "", ()):
+        form = marshal.dumps(list(batch), _MARSHAL_FORM)
+        digest.update(form)
+        size += len(form)
+        found += batch
+        if len(found) > limit or size > limit_bytes:
+            return None
+    return StoredRows(found, digest.digest())
 
 
 def verified_rows(environment: Environment, prefix: str) -> Iterator[PlainRow | int]:
@@ -92,7 +134,7 @@ def plain_rows_of(environment: Environment, names: Sequence[str]) -> Iterator[Pl
         yield from _plain(_fetched(head, environment, condition, names), environment)
 
 
-def _judged(rows: Sequence[_Row], environment: Environment) -> Sequence[CurrentRow]:
+def judge(rows: Sequence[RawRow], environment: Environment) -> Sequence[CurrentRow]:
     """Return verified rows, and the others as their models judge them."""
     proven = _verify(rows, environment)
     if None not in proven:
@@ -101,7 +143,7 @@ def _judged(rows: Sequence[_Row], environment: Environment) -> Sequence[CurrentR
     return [found for found in judged if found]
 
 
-def _plain(batches: Iterable[Sequence[_Row]], environment: Environment) -> Iterator[PlainRow | int]:
+def _plain(batches: Iterable[Sequence[RawRow]], environment: Environment) -> Iterator[PlainRow | int]:
     for batch in batches:
         rows = [row[1:] for row in batch]
         for (fingerprint, pk, *_, resolves_as), proven in zip(batch, _verify(rows, environment), strict=True):
@@ -111,11 +153,11 @@ def _plain(batches: Iterable[Sequence[_Row]], environment: Environment) -> Itera
                 yield PlainRow(pk, proven, fingerprint, resolves_as or "")
 
 
-def _verify(rows: Sequence[_Row], environment: Environment) -> Sequence[CurrentRow | None]:
+def _verify(rows: Sequence[RawRow], environment: Environment) -> Sequence[CurrentRow | None]:
     """Return each row if its MAC is valid, else None."""
     found: list[CurrentRow | None] = []
     # As text: to compare two uuids takes longer than all else.
-    proof = (keyring().generation, str(deployment_uuid()), str(environment.uuid))
+    proof = (str(deployment_uuid()), str(environment.uuid))
     for row in rows:
         _, live, version, envelope = row[:_PROVEN]
         if live != 1 or type(version) is not str or type(envelope) is not bytes:
@@ -137,8 +179,7 @@ class _RowNotVerified(Exception):
     """A row was not written by Keeper, or holds what Keeper never stores."""
 
 
-@lru_cache(maxsize=_KEPT)
-def _identity(_keys: object, deployment: str, environment: str, columns: _Row) -> tuple[str, str, int]:
+def _identity(deployment: str, environment: str, columns: RawRow) -> tuple[str, str, int]:
     """Return a secret's uuid, name and current number as its row proves them. Raises _RowNotVerified."""
     secret, mac, name, kind, current, previous, pending, resolves_as = columns
     if not (type(mac) is bytes and type(secret) is str):
@@ -196,7 +237,7 @@ def _below(prefix: str) -> tuple[str, Sequence[str]]:
 
 def _fetched(
     head: str, environment: Environment, condition: str, parameters: Sequence[str]
-) -> Iterator[Sequence[_Row]]:
+) -> Iterator[Sequence[RawRow]]:
     with connection.cursor() as cursor:
         cursor.execute(f"{head} {condition} ORDER BY s.name", [environment.pk, *parameters])
         while rows := cursor.fetchmany(_ROWS_PER_FETCH):

@@ -1,6 +1,7 @@
 """Gives revealed values the names that an export format can hold."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
@@ -22,13 +23,12 @@ def export_values(exported: Iterable[ExportedValue], *, format: str) -> dict[str
     Raises InvalidInput if two secrets would get one name (none may be lost), or if a Kubernetes
     Secret would be larger than 1 MiB.
     """
-    values: dict[str, str] = {}
-    fitted = {DOTENV: variable_name, KUBERNETES: kubernetes_key}.get(format, str)
-    for item in exported:
-        name = fitted(item.name)
-        if name in values:
-            raise InvalidInput("format", f"Two secrets would both be {name}: rename one, or export a prefix.")
-        values[name] = item.value
+    fitted = {DOTENV: variable_name, KUBERNETES: kubernetes_key}.get(format)
+    named = [(fitted(item.name), item.value) for item in exported] if fitted else list(exported)
+    values = dict(named)
+    if len(values) < len(named):
+        twice = next(name for name, count in Counter(name for name, _ in named).items() if count > 1)
+        raise InvalidInput("format", f"Two secrets would both be {twice}: rename one, or export a prefix.")
     if format == KUBERNETES and _size(values) > _MAX_KUBERNETES:
         raise InvalidInput("format", "A Kubernetes Secret holds at most 1 MiB: export by prefixes.")
     return values

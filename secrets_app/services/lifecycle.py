@@ -14,6 +14,7 @@ from environments_app.authorization.policy import Principal
 from secrets_app.errors import NotDeleted, StaleVersion
 from secrets_app.interfaces.write_guards import run_write_guards
 from secrets_app.models import Secret, SecretVersion
+from secrets_app.persistence import environment_snapshot
 from secrets_app.persistence.secret_store import check_etag, event, update_stored
 from secrets_app.queries.lookup import require_authentic, require_not_deleted, require_on
 from secrets_app.services.proposals import acting
@@ -134,6 +135,7 @@ def purge(*, actor: Principal, secret: Secret) -> None:
         versions = SecretVersion.objects.filter(secret_id=secret.pk)
         details = {"versions": versions.count(), **approved}
         draft = event(actor=actor, secret=secret, action=Action.SECRET_PURGE, details=details)
+        environment_snapshot.forget(secret.environment_id)
         versions.delete()
         secret.delete()
         record_many([draft])

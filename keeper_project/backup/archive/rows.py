@@ -22,19 +22,21 @@ from django.db.models import sql
 from audit_app.crypto.canonical_json import utc_text
 from keeper_project.backup.errors import Altered, Incomplete
 from secrets_app.keys.encrypted_field import Sealed
+from secrets_app.models import EnvironmentSnapshot
 
 Progress = Callable[[str, int], None]
 
+_NOT_KEPT: Final = (AbstractBaseSession, EnvironmentSnapshot)
 _ROWS_PER_QUERY: Final = 500
 _ROWS_PER_INSERT: Final = 100
 
 
 def tables() -> list[type[models.Model]]:
-    """Return the models whose rows a backup holds: all but sessions, which end with a restore."""
+    """Return the models whose rows a backup holds: all but sessions and snapshots, which a restore ends."""
     found = [
         model
         for model in apps.get_models(include_auto_created=True)
-        if model._meta.managed and not model._meta.proxy and not issubclass(model, AbstractBaseSession)
+        if model._meta.managed and not model._meta.proxy and not issubclass(model, _NOT_KEPT)
     ]
     return sorted(found, key=label)
 

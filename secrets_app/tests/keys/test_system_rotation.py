@@ -77,10 +77,11 @@ PLAIN_BYTES = {
     "audit_app.AuditEvent.hash", "audit_app.AuditEvent.mac", "audit_app.AuditEvent.previous_hash",
     "audit_app.Checkpoint.digest", "audit_app.Checkpoint.previous_digest", "audit_app.Checkpoint.signature",
     "audit_app.Installation.mac", "audit_app.StreamHead.hash",
-    "environments_app.Approval.digest", "secrets_app.SecretVersion.fingerprint",
+    "environments_app.Approval.digest", "secrets_app.EnvironmentSnapshot.digest", "secrets_app.SecretVersion.fingerprint",
 }  # fmt: skip
 SEALED_ANEW = {
     "environments_app.SecondFactor.seed": "reseal_seeds, with the system keys",
+    "secrets_app.EnvironmentSnapshot.value": "none: reseal deletes it",
     "secrets_app.DataKey.wrapped_key": "rewrap",
     "secrets_app.DataKey.other_wrapped_key": "rewrap",
     "secrets_app.SecretVersion.value": "reseal",

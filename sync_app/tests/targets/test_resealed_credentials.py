@@ -16,7 +16,7 @@ from secrets_app.key_operations import report as key_operations_report
 from secrets_app.key_operations.rotation import Rotation, rotations
 from secrets_app.keys.encrypted_field import EncryptedField
 from secrets_app.keys.sealed_columns import credential_fields
-from secrets_app.models import PendingValue, SecretVersion, Webhook
+from secrets_app.models import EnvironmentSnapshot, PendingValue, SecretVersion, Webhook
 from secrets_app.webhooks.service import add_webhook
 from sync_app.models import KeptCopy, RotationPolicy, Target
 from sync_app.targets import service as targets
@@ -46,7 +46,7 @@ def test_every_sealed_column_is_known() -> None:
     sealed = {model for model in apps.get_models() for field in model._meta.get_fields() if _seals(field)}
     assert (
         {field.model for field in credential_fields()}
-        == sealed - {SecretVersion}
+        == sealed - {SecretVersion, EnvironmentSnapshot}
         == {KeptCopy, PendingValue, RotationPolicy, Target, Webhook}
     )
 
