@@ -11,7 +11,6 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 
 from audit_app.events.actions import Action
-from audit_app.integrity.row_authentication import authentic
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows
 from environments_app.environments.service import find_environment, find_environment_by_id
@@ -24,6 +23,7 @@ from secrets_app.generators.registry import generate
 from secrets_app.generators.selection import kind_for
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.queries.filters import DEFAULT_ORDERING, ORDERINGS, filter_names, narrow, wants_deleted
+from secrets_app.queries.listed import genuine, listed
 from secrets_app.queries.lookup import find_secret, require_authentic, visible_secrets
 from secrets_app.services import bulk_create, lifecycle, transfer, write
 from secrets_app.services.read import reveal
@@ -101,6 +101,7 @@ def answer(secret: Secret, *, status_code: int = status.HTTP_200_OK) -> Response
 
 
 _FILTERS: Final = filter_names()
+_DOCUMENT: Final = documents.SecretDocument()
 
 
 class SecretListView(SecretsView):
@@ -120,8 +121,8 @@ class SecretListView(SecretsView):
         """List the visible secrets, without values."""
         parameters = request.query_params
         secrets = visible_secrets(self.actor, deleted=wants_deleted(parameters))
-        rows = authentic(self.paginate_queryset(narrow(secrets, parameters)) or [])
-        return self.get_paginated_response([documents.SecretDocument(row).data for row in rows])
+        rows = genuine(self.paginate_queryset(listed(narrow(secrets, parameters))) or [])
+        return self.get_paginated_response([_DOCUMENT.to_representation(row) for row in rows])
 
     @extend_schema(
         summary="Create a secret",

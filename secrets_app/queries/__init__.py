@@ -1,1 +1,1 @@
-"""Lookup of secrets, filters, folders."""
+"""Lookup of secrets, filters, lists, folders."""

@@ -1,0 +1,160 @@
+"""Lists secrets as plain rows: an instance for each costs several times what the database takes for a page.
+
+What is as Keeper writes it is taken from its row as it comes, once its MAC proves it. Any other row becomes
+an instance, which is judged as everywhere. A test holds the two together.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple, cast
+
+from django.db.models import QuerySet
+from django.db.models.query import BaseIterable
+
+from audit_app.crypto.canonical_json import Json
+from audit_app.integrity.row_authentication import authentic, mac_message
+from audit_app.interfaces.keyring import Purpose, keyring
+from audit_app.models.uuid_model import dashed
+from secrets_app.models import Secret
+from secrets_app.tags_field import SEPARATOR
+
+_PROVEN: Final = (
+    "environment__uuid", "uuid", "row_mac", "name", "secret_type", "current_number", "previous_number",
+    "pending_number", "live", "resolves_as",
+)  # fmt: skip
+_FURTHER: Final = (
+    "id", "environment_id", "environment__name", "revision", "description", "owner", "tags", "facts",
+    "expires_at", "rotated_at", "rotation_due_at", "created_at", "updated_at", "deleted_at",
+)  # fmt: skip
+_TEXT: Final = {str}
+_UUID_DIGITS: Final = 32
+
+
+class Named(NamedTuple):
+    """An environment, by its name."""
+
+    name: str
+
+
+class ListedSecret(NamedTuple):
+    """A genuine secret in a list, with the attribute names of `Secret`; its uuid as text."""
+
+    pk: int
+    uuid: str
+    name: str
+    secret_type: str
+    environment_id: int
+    environment: Named
+    current_number: int
+    revision: int
+    description: str
+    tags: list[str]
+    owner: str
+    expires_at: datetime | None
+    uses_references: bool
+    facts: Mapping[str, Json]
+    rotated_at: datetime | None
+    rotation_due_at: datetime | None
+    created_at: datetime | None
+    updated_at: datetime | None
+    deleted_at: datetime | None
+
+    @property
+    def id(self) -> int:
+        """The primary key, by the name of its field."""
+        return self.pk
+
+
+class _Unlike(Exception):
+    """A row holds what Keeper does not write."""
+
+
+def listed(secrets: QuerySet[Secret]) -> "QuerySet[Any, ListedSecret | Secret]":
+    """Return the same secrets as plain rows; one that does not prove itself is an instance."""
+    rows: QuerySet[Any, Any] = secrets.select_related(None).values_list(*_PROVEN, *_FURTHER)
+    rows._iterable_class = _ListedRows  # noqa: SLF001 - as `values_list` does
+    return rows
+
+
+def genuine(rows: Sequence[ListedSecret | Secret]) -> list[ListedSecret | Secret]:
+    """Return the rows that prove themselves; report the others, which are not shown."""
+    return [row for row in rows if isinstance(row, ListedSecret) or authentic([row])]
+
+
+class _ListedRows(BaseIterable):  # type: ignore[type-arg]  # generic to the type checker only
+    """Reads rows without the converters of their fields."""
+
+    def __iter__(self) -> Iterator[ListedSecret | Secret]:
+        compiler = self.queryset.query.get_compiler(self.queryset.db)
+        for rows in compiler.execute_sql():
+            found = [_read(row) for row in rows]
+            unlike = [each for each in found if isinstance(each, int)]
+            instances = Secret.objects.select_related("environment").in_bulk(unlike) if unlike else {}
+            for each in found:
+                if not isinstance(each, int):
+                    yield each
+                elif each in instances:
+                    yield instances[each]
+
+
+def _read(row: Sequence[Any]) -> ListedSecret | int:
+    """Return the secret of a row, or its id if an instance has to judge it."""
+    try:
+        return _proven(row)
+    except _Unlike:
+        return cast("int", row[len(_PROVEN)])
+
+
+def _proven(row: Sequence[Any]) -> ListedSecret:
+    """Return the secret of a row. Raises _Unlike unless its MAC proves it and each column is readable."""
+    place, uuid, row_mac, name, kind, current, previous, pending, live, resolves_as = row[: len(_PROVEN)]
+    pk, environment_id, environment, revision, description, owner, tags, facts, *times = row[len(_PROVEN) :]
+    texts = (place, uuid, name, kind, resolves_as, environment, description, owner, tags, facts)
+    if {*map(type, texts)} != _TEXT or not (type(current) is type(revision) is int):
+        raise _Unlike
+    covered = {
+        "environment.uuid": _uuid_text(place),
+        "name": name,
+        "secret_type": kind,
+        "current_number": current,
+        "previous_number": previous,
+        "pending_number": pending,
+        "live": True if live == 1 else live,
+    }
+    if resolves_as:
+        covered["resolves_as"] = resolves_as
+    text = _uuid_text(uuid)
+    message = mac_message(Secret.MAC_LABEL, text, covered)
+    if type(row_mac) is not bytes or not keyring().verify(Purpose.ROW_MAC, message, row_mac):
+        raise _Unlike
+    expires, rotated, due, created, updated, deleted = map(_time, times)
+    return ListedSecret(
+        pk, text, name, kind, environment_id, Named(environment), current, revision, description,
+        [tag for tag in tags.split(SEPARATOR) if tag], owner, expires, bool(resolves_as), _facts(facts),
+        rotated, due, created, updated, deleted,
+    )  # fmt: skip
+
+
+def _uuid_text(stored: str) -> str:
+    """Return the usual text of a uuid, which SQLite stores without its hyphens."""
+    return dashed(stored) if len(stored) == _UUID_DIGITS else stored
+
+
+def _time(stored: object) -> datetime | None:
+    if stored is None:
+        return None
+    if type(stored) is not datetime:
+        raise _Unlike
+    # The databases hold UTC.
+    return stored.replace(tzinfo=UTC)
+
+
+def _facts(stored: str) -> Mapping[str, Json]:
+    if stored == "{}":
+        return {}
+    try:
+        found = json.loads(stored)
+    except ValueError as error:
+        raise _Unlike from error
+    return cast("Mapping[str, Json]", found)
