@@ -18,7 +18,6 @@ from pytest_django import DjangoDbBlocker, Settings
 
 from audit_app.interfaces.keyring import forget_keyring
 from audit_app.models import AuditEvent, forget_deployment
-from audit_app.recording.group_commit import HEADS
 from environments_app.authorization.principals import system_principal
 from environments_app.models import Environment, User
 from environments_app.tests.cast import Cast, make_cast
@@ -100,7 +99,6 @@ def _fresh_process(settings: Settings) -> Iterator[None]:
 def _forget() -> None:
     forget_keyring()
     forget_deployment()
-    HEADS.forget()
     forget_data_keys()
     forget_provider()
     cache.clear()

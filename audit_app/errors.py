@@ -9,10 +9,6 @@ class BadDetails(AuditError):
     """An event was given something that its canonical form cannot hold."""
 
 
-class MixedStreams(AuditError):
-    """One call tried to record events of different streams."""
-
-
 class StreamForked(AuditError):
     """A stream's head moved under its lock: nothing may be appended to it."""
 

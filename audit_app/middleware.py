@@ -1,7 +1,8 @@
 """Gives each request its id, its client's address and the name it goes by in the history."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any
 from uuid import uuid4
 
 import structlog
@@ -28,10 +29,8 @@ class RequestContextMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer the request, with its id in the response's X-Request-ID."""
-        if not is_trusted_proxy(str(request.META.get("REMOTE_ADDR", ""))):
-            for header in (*_FORWARDED, forwarded_name()):
-                request.META.pop(header, None)
-        request_id = _request_id(request)
+        drop_untrusted_headers(request.META)
+        request_id = request_id_of(request.META)
         address = client_address(request)
         request.request_id = request_id  # type: ignore[attr-defined]  # ours, on Django's request
         request.client_address = address  # type: ignore[attr-defined]  # ours, on Django's request
@@ -53,6 +52,14 @@ class ConfigurationHistoryMiddleware:
             return self.get_response(request)
 
 
-def _request_id(request: HttpRequest) -> str:
-    given = request.META.get("HTTP_X_REQUEST_ID", "")
+def drop_untrusted_headers(meta: MutableMapping[str, Any]) -> None:
+    """Remove the headers reserved for proxies from a request that no trusted proxy has sent."""
+    if not is_trusted_proxy(str(meta.get("REMOTE_ADDR", ""))):
+        for header in (*_FORWARDED, forwarded_name()):
+            meta.pop(header, None)
+
+
+def request_id_of(meta: Mapping[str, Any]) -> str:
+    """Return the id that a trusted proxy gave a request, or a new one."""
+    given = meta.get("HTTP_X_REQUEST_ID", "")
     return given if _REQUEST_ID.fullmatch(given) else uuid4().hex

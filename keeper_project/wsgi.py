@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 from importlib import import_module
 from importlib.util import find_spec
+from multiprocessing.util import Finalize
 from typing import Any
 
 from django.conf import settings
@@ -13,6 +14,10 @@ from django.http import HttpResponse
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "keeper_project.settings")
 
 _answer = get_wsgi_application()
+
+# These read the models, which the line above has loaded.
+from keeper_project.http.recorded_read import RecordedReads  # noqa: E402
+from secrets_app.read_engine.engine import read_engine  # noqa: E402
 
 
 def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -26,6 +31,14 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
     body = [response.content]
     response.close()
     return body
+
+
+def recorded_reads() -> RecordedReads:
+    """Return what answers plain reads of values in front of the application, one a process."""
+    engine = read_engine()
+    # Granian's processes are multiprocessing's, which run these.
+    Finalize(None, engine.stop, exitpriority=1)
+    return RecordedReads(engine)
 
 
 # pysaml2 reads schemas for seconds when it is imported: now, and not during a sign-in. A system check

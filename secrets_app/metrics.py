@@ -1,4 +1,4 @@
-"""What is measured of keys: requests to KMS and the cache. No label names a key: labels are bounded."""
+"""What is measured of keys and reads. No label names a key or a secret: labels are bounded."""
 
 from typing import Final
 
@@ -16,4 +16,9 @@ KMS_SECONDS: Final = Histogram(
 )
 KEY_CACHE: Final = Counter(
     "keeper_key_cache", "Data keys asked for; result is hit, miss, bridged or failed.", ["result"]
+)
+READ_BATCH: Final = Histogram(
+    "keeper_read_batch",
+    "Reads of values by tokens that were recorded together.",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 100),
 )

@@ -165,7 +165,7 @@ def test_a_prefix_covers_whole_segments() -> None:
         assert not Grant.reaches("part", name)
 
 
-def test_another_hosts_name_is_refused_by_the_hot_read_as_well(cast: Cast, client: Client) -> None:
+def test_another_hosts_name_is_refused(cast: Cast, client: Client) -> None:
     secret = keep(cast)
     response = client.get(f"/api/secrets/{secret.pk}", headers={"Host": "elsewhere.example"})
     assert response.status_code == 400

@@ -129,7 +129,6 @@ def reads(client: Client, page: Client, own: list[Secret]) -> Acts:
     path, name = f"/api/secrets/{own[2].pk}", f"/api/environments/development/secrets/{own[2].name}"
     yield "read by id", lambda: client.get(path)
     yield "read by name", lambda: client.get(name)
-    # Beside the hot read.
     yield "read by id, in general", lambda: client.get(f"{path}?format=json")
     yield (
         "read by name, in general",

@@ -67,6 +67,18 @@ class Keyring(Protocol):
         """
         ...
 
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether the keys are open, and no look for replaced ones is due: then they take no time."""
+        ...
+
+    def verify_held(self, purpose: Purpose, message: bytes, tag: bytes) -> bool:
+        """Return what `verify` does under the keys that are open; one of another key is not valid.
+
+        Opens no key and asks no database.
+        """
+        ...
+
     def verify_all(self, purpose: Purpose, tagged: Iterable[tuple[bytes, bytes]]) -> bool:
         """Return whether `verify` is true for every (message, tag); much faster for many.
 

@@ -3,30 +3,42 @@
 Everything recorded passes here; through the ORM these few statements were most of the cost.
 """
 
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Collection, Generator, Sequence
+from contextlib import closing
 from datetime import datetime
 from functools import cache
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple, TypeAlias
 
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import connection
 
 from audit_app.crypto.hash_chain import EventFields, Link
-from audit_app.db import bulk_sql, raw_sql
-from audit_app.recording.group_commit import Head
+from audit_app.db import bulk_sql
+
+Head: TypeAlias = tuple[int, bytes]
 
 _EVENTS = "audit_app_auditevent"
+_HEADS = "audit_app_streamhead"
 _TEXT_COLUMNS = EventFields._fields[:-1]
 _COLUMNS = (*_TEXT_COLUMNS, "manifest_id", "previous_hash", "hash", "mac")
 _BINARY_COLUMNS = frozenset({"previous_hash", "hash", "mac"})
 _UUID_COLUMNS = frozenset({"uuid", "actor_uuid", "object_uuid"})
 _ITEMS_PER_INSERT = 500
 _ROWS_PER_FETCH = 500
+# More are stored by the statements of `bulk_sql`.
+_ROWS_AT_ONCE = 100
 # The driver of MySQL makes one statement of many rows.
 _INSERT_ITEM = (
     "INSERT INTO audit_app_readmanifestitem (manifest_id, secret_uuid, number, name) VALUES (%s, %s, %s, %s)"
 )
+
+
+class Move(NamedTuple):
+    """A stream's head as it was when it was locked, and where it goes."""
+
+    stream: str
+    since: Head
+    to: Head
 
 
 class Entry(NamedTuple):
@@ -37,120 +49,59 @@ class Entry(NamedTuple):
     manifest_id: int | None
 
 
-@contextmanager
-def plain_transaction(stream: str) -> Iterator[Head | None]:
-    """Frame statements of this module by BEGIN and COMMIT where no transaction is open, a head locked.
+def locked_heads(streams: Collection[str]) -> dict[str, Head]:
+    """Return the (sequence, hash) of those streams that are open, and lock them until the transaction ends.
 
-    `atomic` turns autocommit off and on again: two more round trips to MySQL.
+    They are locked in the order of their names. On SQLite the lock is the transaction itself, which is
+    IMMEDIATE.
     """
-    # The connection itself: its proxy looks the thread's one up at each use.
-    database = connections[DEFAULT_DB_ALIAS]
-    goes_together = _goes_together(database)
-    if not goes_together:
-        raw_sql.execute(database, _statements(database.vendor).begin)
-    try:
-        yield _begun(database, stream) if goes_together else locked_head(stream)
-        raw_sql.execute(database, "COMMIT")
-    except BaseException:
-        _roll_back()
-        raise
-
-
-def _begun(database: BaseDatabaseWrapper, stream: str) -> Head | None:
-    """Begin and lock a stream's head by one way to the server."""
-    statements = _statements(database.vendor)
-    with database.cursor() as cursor:
-        cursor.execute(f"{statements.begin}; {statements.lock_head}", [stream])
-        cursor.nextset()
-        return _head(cursor.fetchone())
-
-
-def _roll_back() -> None:
-    with suppress(DatabaseError), connection.cursor() as cursor:
-        cursor.execute("ROLLBACK")
-        return
-    # A connection that cannot even do that must not be used again with the transaction open.
-    connection.close()
-
-
-def locked_head(stream: str) -> Head | None:
-    """Return a stream's (sequence, hash) and lock them until the transaction ends.
-
-    On SQLite the lock is the transaction itself, which is IMMEDIATE.
-    """
-    database = connections[DEFAULT_DB_ALIAS]
-    return _head(raw_sql.first_row(database, _statements(database.vendor).lock_head, [stream]))
+    with connection.cursor() as cursor:
+        cursor.execute(_lock_heads(connection.vendor, len(streams)), sorted(streams))
+        return {stream: (sequence, bytes(hashed)) for stream, sequence, hashed in cursor.fetchall()}
 
 
 def open_head(stream: str, genesis: bytes) -> None:
     """Create a stream's head, unless a concurrent transaction has."""
-    database = connections[DEFAULT_DB_ALIAS]
-    raw_sql.execute(database, _statements(database.vendor).open_head, [stream, genesis])
+    with connection.cursor() as cursor:
+        cursor.execute(_statements(connection.vendor).open_head, [stream, genesis])
 
 
-def _head(row: Sequence[Any] | None) -> Head | None:
-    return None if row is None else (row[0], bytes(row[1]))
+def append(entries: Sequence[Entry], moves: Sequence[Move]) -> bool:
+    """Store links that follow locked heads, and move the heads; return whether each stood where it was seen.
 
-
-def append(stream: str, entries: Sequence[Entry], *, after: int) -> bool:
-    """Store the links that follow a locked head and move it to the last; return whether it stood there."""
-    fields, _, link_hash, _ = entries[-1].link
-    rows = [_row(entry) for entry in entries]
-    moved: list[Any] = [fields.sequence, link_hash, stream, after]
-    database = connections[DEFAULT_DB_ALIAS]
-    insert, move_head = _insert(database.vendor), _statements(database.vendor).move_head
-    if len(rows) > 1:
-        bulk_sql.insert(insert, rows)
-    elif _goes_together(database):
-        with database.cursor() as cursor:
-            cursor.execute(f"{insert.head}{insert.row}; {move_head}", [*rows[0], *moved])
-            cursor.nextset()
-            return bool(cursor.rowcount == 1)
-    else:
-        raw_sql.execute(database, insert.head + insert.row, rows[0])
-    return raw_sql.execute(database, move_head, moved) == 1
-
-
-def takes_several() -> bool:
-    """Return whether statements can go to the server together: each alone is a way there and back."""
-    return _goes_together(connections[DEFAULT_DB_ALIAS])
-
-
-def _goes_together(database: BaseDatabaseWrapper) -> bool:
-    return database.vendor == "mysql"
-
-
-def commit_at_once(stream: str, entries: Sequence[Entry], *, after: Head) -> bool:
-    """Commit the links that follow a head, by one way to the server; return whether the head stood there.
-
-    If it did not, nothing is stored: the head moves only from there, and each link is stored only
-    where the head has moved to the last of them. Where no transaction is open, and `takes_several`.
+    If one did not, the caller rolls back.
     """
-    database = connections[DEFAULT_DB_ALIAS]
-    statements = _statements(database.vendor)
-    fields, _, link_hash, _ = entries[-1].link
-    last = [stream, fields.sequence, link_hash]
-    values: list[Any] = [fields.sequence, link_hash, stream, *after]
-    for entry in entries:
-        values += [*_row(entry), *last]
-    texts = (
-        statements.begin,
-        statements.move_known_head,
-        *[statements.insert_at_head] * len(entries),
-        "COMMIT",
-    )
-    try:
-        with database.cursor() as cursor:
-            cursor.execute("; ".join(texts), values)
-            cursor.nextset()
-            has_moved = bool(cursor.rowcount == 1)
-            # What fails further on is raised where its result is taken.
-            while cursor.nextset():
-                pass
-    except BaseException:
-        _roll_back()
-        raise
-    return has_moved
+    rows, insert = [_row(entry) for entry in entries], _insert(connection.vendor)
+    move_head = _statements(connection.vendor).move_head
+    if connection.vendor == "mysql" and len(rows) <= _ROWS_AT_ONCE:
+        return _append_at_once(insert, rows, move_head, moves)
+    bulk_sql.insert(insert, rows)
+    with connection.cursor() as cursor:
+        for move in moves:
+            cursor.execute(move_head, _moved(move))
+            if cursor.rowcount != 1:
+                return False
+    return True
+
+
+def _append_at_once(
+    insert: bulk_sql.Insert, rows: Sequence[Sequence[Any]], move_head: str, moves: Sequence[Move]
+) -> bool:
+    """Do what `append` does by one way to the server."""
+    statements = [insert.head + ", ".join([insert.row] * len(rows)), *[move_head] * len(moves)]
+    values = list(chain.from_iterable([*rows, *map(_moved, moves)]))
+    with connection.cursor() as cursor:
+        cursor.execute("; ".join(statements), values)
+        counts = []
+        # What fails further on is raised where its result is taken.
+        while cursor.nextset():
+            counts.append(cursor.rowcount)
+    return counts == [1] * len(moves)
+
+
+def _moved(move: Move) -> list[Any]:
+    (sequence, hashed), (before, _) = move.to, move.since
+    return [sequence, hashed, move.stream, before]
 
 
 def insert_items(manifest_id: int, items: Sequence[tuple[str, int, str]]) -> None:
@@ -223,12 +174,8 @@ def _streaming_cursor() -> Any:
 
 
 class _Statements(NamedTuple):
-    begin: str
-    lock_head: str
     open_head: str
     move_head: str
-    move_known_head: str
-    insert_at_head: str
     links: str
     canonical_links: str
 
@@ -239,14 +186,18 @@ def _insert(vendor: str) -> bulk_sql.Insert:
 
 
 @cache
+def _lock_heads(vendor: str, count: int) -> str:  # noqa: ARG001 - a key of the cache
+    lock = " FOR UPDATE" if connection.features.has_select_for_update else ""
+    marks = ", ".join(["%s"] * count)
+    return f"SELECT stream, sequence, hash FROM {_HEADS} WHERE stream IN ({marks}) ORDER BY stream{lock}"  # noqa: S608 - our own names
+
+
+@cache
 def _statements(vendor: str) -> _Statements:
     """Return the SQL of a database vendor; the names in it are all our own."""
     quote = connection.ops.quote_name
-    head, event, manifest = "audit_app_streamhead", _EVENTS, "audit_app_readmanifest"
-    lock = " FOR UPDATE" if connection.features.has_select_for_update else ""
+    head, event, manifest = _HEADS, _EVENTS, "audit_app_readmanifest"
     binary = connection.ops.binary_placeholder_sql(b"")  # type: ignore[arg-type]  # the stub knows only Case
-    insert = _insert(vendor)
-    stands = f"WHERE stream = %s AND sequence = %s AND hash = {binary}"
     # MariaDB locks the existing row as a writer does. `INSERT IGNORE` reads it: of two who wait for the
     # one who makes the head, each then waits for the other before it may write.
     there = "ON DUPLICATE KEY UPDATE sequence = sequence" if vendor == "mysql" else "ON CONFLICT DO NOTHING"
@@ -257,12 +208,8 @@ def _statements(vendor: str) -> _Statements:
     )
     read = ", ".join(_canonical(vendor, f"e.{quote(column)}", column) for column in _TEXT_COLUMNS)
     return _Statements(
-        begin="BEGIN IMMEDIATE" if vendor == "sqlite" else "START TRANSACTION",
-        lock_head=f"SELECT sequence, hash FROM {head} WHERE stream = %s{lock}",  # noqa: S608 - our own names
         open_head=f"INSERT INTO {head} (stream, sequence, hash) VALUES (%s, 0, {binary}) {there}",  # noqa: S608 - our own names
         move_head=f"UPDATE {head} SET sequence = %s, hash = {binary} WHERE stream = %s AND sequence = %s",  # noqa: S608 - our own names
-        move_known_head=f"UPDATE {head} SET sequence = %s, hash = {binary} {stands}",  # noqa: S608 - our own names
-        insert_at_head=f"{insert.head.removesuffix('VALUES ')}SELECT {insert.row[1:-1]} FROM {head} {stands}",  # noqa: S608 - our own names
         links=f"SELECT {read}, m.digest, {proof} {part}",
         canonical_links=f"SELECT e.id, e.sequence, {_canonical_bytes(vendor)}, {proof} {part}",
     )

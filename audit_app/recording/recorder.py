@@ -1,11 +1,12 @@
 """The only writer of the audit log: appends events to a stream and hands out receipts."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID, uuid5
 
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from audit_app.crypto.canonical_json import Json, details_text, utc_text
@@ -17,7 +18,7 @@ from audit_app.crypto.hash_chain import (
     genesis,
     manifest_digest,
 )
-from audit_app.errors import AuditError, MixedStreams, StreamForked
+from audit_app.errors import StreamForked
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import Actor
@@ -25,10 +26,7 @@ from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import ReadManifest, deployment_uuid
 from audit_app.models.uuid_model import random_uuids
 from audit_app.recording import event_store
-from audit_app.recording.group_commit import HEADS, GroupCommit, Head
 from audit_app.recording.metrics import APPEND_SECONDS, count_events
-
-_EVENTS_PER_GROUP = 100
 
 
 class AuditObject(NamedTuple):
@@ -155,10 +153,7 @@ def record(
 
 
 def record_many(drafts: Sequence[EventDraft]) -> list[Receipt]:
-    """Append any number of events of one stream under one lock, as `record` does one.
-
-    Raises MixedStreams if they belong to more than one.
-    """
+    """Append any number of events, of any streams, as `record` does one."""
     committed = not connection.in_atomic_block
     # Without a savepoint: where the record fails, the caller's change must not survive either.
     with transaction.atomic(savepoint=False):
@@ -180,66 +175,40 @@ def commit_record(
 ) -> Receipt:
     """Append one event that is committed when this returns; its receipt opens what it covers.
 
-    Threads that record at the same time commit together. Raises RuntimeError inside a transaction
-    (an outer rollback could undo the record), else as `record` does.
+    Raises RuntimeError inside a transaction (an outer rollback could undo the record), else as `record`
+    does.
     """
     draft = EventDraft(
         actor=actor, action=action, stream=stream, object=object, outcome=outcome,
         details=details, manifest=manifest, covers=covers,
     )  # fmt: skip
+    return commit_records([draft])[0]
+
+
+def commit_records(drafts: Sequence[EventDraft]) -> list[Receipt]:
+    """Append any number of events, of any streams, in one transaction; return their receipts in this order.
+
+    They are committed when this returns. Raises as `commit_record` does; then none is recorded.
+    """
     with APPEND_SECONDS.time():
-        receipt = _committed(draft)
-    count_events([draft])
-    return receipt
-
-
-def _committed(draft: EventDraft) -> Receipt:
-    if draft.manifest is not None or connection.in_atomic_block:
-        return _commit_alone(draft)
-    # Opening the keys may record as well, which a group that is being written could not wait for.
-    keyring().open_all()
-    return _GROUPS.commit(draft.stream, _Ready(draft, details_text(draft.details)))
-
-
-def _commit_alone(draft: EventDraft) -> Receipt:
-    with transaction.atomic(durable=True):
-        return _append([draft], committed=True)[0]
-
-
-def _commit_together(group: "Sequence[_Ready]") -> list[Receipt]:
-    """Commit events of one stream; of a stream that has to be opened, none."""
-    stream = group[0].draft.stream
-    known = HEADS.get(stream) if event_store.takes_several() else None
-    if known:
-        chained = _chain(known, group, committed=True)
-        if event_store.commit_at_once(stream, chained.entries, after=known):
-            return _left(stream, chained)
-        HEADS.moved_by_others(stream)
-    with event_store.plain_transaction(stream) as head:
-        if head is None:
-            return []
-        chained = _chain(head, group, committed=True)
-        _store(stream, chained, after=head)
-    return _left(stream, chained)
-
-
-def _left(stream: str, chained: "_Chained") -> list[Receipt]:
-    """Remember where a commit left the head, and return what it gave."""
-    HEADS.left(stream, chained.head)
-    return chained.receipts
+        # Opening the keys may record as well: before any head is locked.
+        keyring().open_all()
+        with transaction.atomic(durable=True):
+            receipts = _append(drafts, committed=True)
+    count_events(drafts)
+    return receipts
 
 
 def _append(drafts: Sequence[EventDraft], *, committed: bool) -> list[Receipt]:
+    """Append events to their streams; return their receipts in this order."""
     if not drafts:
         return []
-    stream = drafts[0].stream
-    if any(draft.stream != stream for draft in drafts):
-        raise MixedStreams("one call records events of one stream")
-    # All that can be done before the head is locked is: others wait for it.
+    # All that can be done before the heads are locked is: others wait for them.
     ready = [_Ready(draft, details_text(draft.details), _manifest(draft.manifest)) for draft in drafts]
-    head = _locked_head(stream)
-    chained = _chain(head, ready, committed=committed)
-    _store(stream, chained, after=head)
+    heads = _locked_heads({draft.stream for draft in drafts})
+    chained = _chain(heads, ready, committed=committed)
+    if not event_store.append(chained.entries, chained.moves):
+        raise StreamForked("the head of a stream moved while it was locked")
     return chained.receipts
 
 
@@ -252,34 +221,28 @@ class _Ready(NamedTuple):
 
 
 class _Chained(NamedTuple):
-    """Events chained to a head: what is stored of them, their receipts, and the head after them."""
+    """Events chained to the heads of their streams: what is stored, their receipts, and how heads move."""
 
     entries: list[event_store.Entry]
     receipts: list[Receipt]
-    head: Head
+    moves: list[event_store.Move]
 
 
-def _chain(head: Head, ready: Sequence[_Ready], *, committed: bool) -> _Chained:
-    """Chain events to a head."""
-    first, previous = head
-    at, keys = timezone.now(), keyring()
+def _chain(heads: Mapping[str, event_store.Head], ready: Sequence[_Ready], *, committed: bool) -> _Chained:
+    """Chain events to the heads of their streams."""
+    at, keys, ends = timezone.now(), keyring(), dict(heads)
     told_at, stored_at = utc_text(at), event_store.stored_time(at)
     entries, receipts = [], []
-    uuids = random_uuids(len(ready))
-    for sequence, (uuid, (draft, text, manifest)) in enumerate(zip(uuids, ready, strict=True), first + 1):
-        fields = _fields(uuid, draft, sequence, told_at, text, manifest.digest if manifest else None)
+    for uuid, (draft, text, manifest) in zip(random_uuids(len(ready)), ready, strict=True):
+        last, previous = ends[draft.stream]
+        fields = _fields(uuid, draft, last + 1, told_at, text, manifest.digest if manifest else None)
         link_hash = event_hash(previous, canonical_bytes(fields))
         link = Link(fields, previous, link_hash, keys.mac(Purpose.AUDIT_MAC, link_hash))
         entries.append(event_store.Entry(link, stored_at, manifest.pk if manifest else None))
         receipts.append(Receipt(_MAKER, draft, fields, committed=committed))
-        previous = link_hash
-    return _Chained(entries, receipts, (first + len(ready), previous))
-
-
-def _store(stream: str, chained: _Chained, *, after: Head) -> None:
-    """Store what was chained to a locked head, which moves to the last of it."""
-    if not event_store.append(stream, chained.entries, after=after[0]):
-        raise StreamForked(f"the head of stream {stream} moved while it was locked")
+        ends[draft.stream] = (last + 1, link_hash)
+    moves = [event_store.Move(stream, since, ends[stream]) for stream, since in heads.items()]
+    return _Chained(entries, receipts, moves)
 
 
 def _fields(
@@ -294,23 +257,25 @@ def _fields(
     )  # fmt: skip
 
 
-def _locked_head(stream: str) -> Head:
-    """Lock a stream's head, after opening the stream if it is new."""
-    head = event_store.locked_head(stream)
-    if head is None:
-        _open_stream(stream)
-        head = event_store.locked_head(stream)
-    if head is None:
-        raise StreamForked(f"stream {stream} could not be opened")
-    return head
+def _locked_heads(names: AbstractSet[str]) -> dict[str, event_store.Head]:
+    """Lock the heads of streams, after opening those that are new."""
+    heads = event_store.locked_heads(names)
+    if missing := names - heads.keys():
+        for stream in sorted(missing):
+            _open_stream(stream)
+        # Opening moves the head of the system stream, which may be among these.
+        heads = event_store.locked_heads(names)
+    if missing := names - heads.keys():
+        raise StreamForked(f"stream {min(missing)} could not be opened")
+    return heads
 
 
 def _open_stream(stream: str) -> None:
     """Create a stream's head, and record its existence in the system stream."""
     if stream != streams.SYSTEM:
         # The system head's lock is what lets only one of several writers open the stream.
-        _locked_head(streams.SYSTEM)
-        if event_store.locked_head(stream) is not None:
+        _locked_heads({streams.SYSTEM})
+        if event_store.locked_heads({stream}):
             return
         _append([_opening(stream)], committed=False)
     event_store.open_head(stream, genesis(deployment_uuid(), stream))
@@ -348,11 +313,3 @@ def _new_manifest(digest: str, entries: Sequence[Read]) -> ReadManifest:
         manifest.pk, [(uuid.replace("-", ""), number, name) for uuid, number, name in entries]
     )
     return manifest
-
-
-_GROUPS: Final = GroupCommit(
-    together=_commit_together,
-    alone=lambda ready: _commit_alone(ready.draft),
-    errors=(DatabaseError, AuditError),
-    largest=_EVENTS_PER_GROUP,
-)

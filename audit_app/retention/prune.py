@@ -272,7 +272,7 @@ def _step(planned: StreamPlan, after: int, until: int, said: _Record) -> int:
     with transaction.atomic():
         # Its lock excludes concurrent recording and pruning of this stream; the rows read below are those
         # removed.
-        event_store.locked_head(planned.stream)
+        event_store.locked_heads({planned.stream})
         cut = newest_cut(planned.stream)
         if (cut.through if cut else 0) != after:
             raise PruneRefused(f"somebody else cuts stream {planned.stream} at the same time")

@@ -8,7 +8,6 @@ from pytest_django import Settings
 
 from audit_app.interfaces.keyring import forget_keyring
 from audit_app.models import forget_deployment
-from audit_app.recording.group_commit import HEADS
 
 
 @pytest.fixture(autouse=True)
@@ -24,5 +23,4 @@ def fresh_process(settings: Settings) -> Iterator[None]:
 def _forget() -> None:
     forget_keyring()
     forget_deployment()
-    HEADS.forget()
     cache.clear()

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Any, Protocol
 from uuid import UUID
 
 from django.db.models import Q
@@ -60,8 +61,21 @@ def token_principal(token: ServiceToken, *, address: str = "", request_id: str =
     )
 
 
+class TokenIdentity(Protocol):
+    """Who a token is, of its row or of its columns."""
+
+    @property
+    def uuid(self) -> Any: ...
+    @property
+    def name(self) -> Any: ...
+    @property
+    def role(self) -> Any: ...
+    @property
+    def environment_id(self) -> Any: ...
+
+
 def token_bearer(
-    token: ServiceToken, grants: tuple[Grant, ...], *, address: str = "", request_id: str = ""
+    token: TokenIdentity, grants: tuple[Grant, ...], *, address: str = "", request_id: str = ""
 ) -> Principal:
     """Return whom a token that is live and genuine stands for; `grants` are what `grants_on` it gave."""
     return Principal(
@@ -187,11 +201,15 @@ def grants_on(token: ServiceToken) -> tuple[Grant, ...]:
     if environment is None or token.role == TokenRole.ADMIN or not authentic([environment]):
         return ()
     return (
-        Grant(
-            environment_id=environment.pk,
-            environment_uuid=environment.uuid,
-            environment_name=environment.name,
-            role=Role(token.role),
-            prefix=token.prefix,
+        grant_in(
+            role=token.role, prefix=token.prefix,
+            id=environment.pk, uuid=environment.uuid, name=environment.name,
         ),
+    )  # fmt: skip
+
+
+def grant_in(*, role: str, prefix: str, id: int, uuid: UUID, name: str) -> Grant:
+    """Return what a token grants in its environment, which has an id, a uuid and a name."""
+    return Grant(
+        environment_id=id, environment_uuid=uuid, environment_name=name, role=Role(role), prefix=prefix
     )

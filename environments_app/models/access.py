@@ -1,6 +1,6 @@
 """Who may do what in an environment: roles, memberships and service tokens."""
 
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 from django.contrib.auth.models import Group
 from django.db import models
@@ -201,10 +201,33 @@ class ServiceToken(AuthenticatedRow):
     @property
     def is_live(self) -> bool:
         """Whether it has begun, and is neither revoked nor suspended nor expired."""
-        expired = self.expires_at is not None and self.expires_at <= timezone.now()
-        return self.revoked_at is None and self.suspended_at is None and not expired and self.has_begun
+        return is_token_live(self)
 
     @property
     def has_begun(self) -> bool:
         """Whether its time was not counted by a clock that was ahead; one without an end has none."""
-        return self.expires_at is None or has_begun(self.created_at)
+        return has_token_begun(self)
+
+
+class TokenTimes(Protocol):
+    """The times by which a token counts, of its row or of its columns."""
+
+    @property
+    def created_at(self) -> Any: ...
+    @property
+    def expires_at(self) -> Any: ...
+    @property
+    def revoked_at(self) -> Any: ...
+    @property
+    def suspended_at(self) -> Any: ...
+
+
+def is_token_live(token: TokenTimes) -> bool:
+    """Return whether a token has begun, and is neither revoked nor suspended nor expired."""
+    expired = token.expires_at is not None and token.expires_at <= timezone.now()
+    return token.revoked_at is None and token.suspended_at is None and not expired and has_token_begun(token)
+
+
+def has_token_begun(token: TokenTimes) -> bool:
+    """Return whether a token's time was not counted by a clock that was ahead; one without end has none."""
+    return token.expires_at is None or has_begun(token.created_at)

@@ -33,7 +33,6 @@ from environments_app.approvals.gate import require_approval
 from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
 from environments_app.authorization.locked_row import clean_fields, isoformat, require_future
 from environments_app.authorization.policy import (
-    Grant,
     Principal,
     require,
     require_confirmed,
@@ -45,6 +44,7 @@ from environments_app.errors import BadToken, InvalidField, Invisible
 from environments_app.models import Environment, ServiceToken, TokenRole, User
 from environments_app.names import refuse_reserved, validate_prefix
 from environments_app.tokens.peppers import current_pepper_id, hash_secret
+from environments_app.tokens.raw_tokens import TokenRow
 
 _TOKEN: Final = re.compile(r"kpr_([A-Za-z0-9_-]{22})_([A-Za-z0-9_-]{43})")
 _MAX_CIDRS: Final = 50
@@ -201,16 +201,14 @@ def verify(token: ServiceToken | None, secret: str, *, address: str, request_id:
     return token_bearer(token, grants_on(token), address=address, request_id=request_id)
 
 
-def verify_preloaded(
-    token: ServiceToken, secret: str, *, grants: tuple[Grant, ...], address: str, request_id: str = ""
-) -> Principal:
-    """Do what `admit` does for a token whose row has proved itself; `grants` are what `grants_on` gave."""
+def verify_row(token: TokenRow, secret: str, *, address: str, request_id: str = "") -> Principal:
+    """Do what `verify` does for a token whose columns have proved themselves. Raises BadToken."""
     _check_secret(token, secret)
     _check_use(token, address)
-    return token_bearer(token, grants, address=address, request_id=request_id)
+    return token_bearer(token, token.grants, address=address, request_id=request_id)
 
 
-def _check_use(token: ServiceToken, address: str) -> None:
+def _check_use(token: ServiceToken | TokenRow, address: str) -> None:
     """Let pass what may be used now and from there, and note it. Raises BadToken."""
     if token.revoked_at is not None:
         raise BadToken("revoked-token")
@@ -225,7 +223,7 @@ def _check_use(token: ServiceToken, address: str) -> None:
     _note_use(token, address)
 
 
-def _check_secret(token: ServiceToken | None, secret: str) -> None:
+def _check_secret(token: ServiceToken | TokenRow | None, secret: str) -> None:
     """Compare in constant time, also without a stored value."""
     pepper_id = token.pepper_id if token else current_pepper_id()
     given = hash_secret(secret, pepper_id=pepper_id)
@@ -234,7 +232,7 @@ def _check_secret(token: ServiceToken | None, secret: str) -> None:
         raise BadToken("unknown-token")
 
 
-def _note_use(token: ServiceToken, address: str) -> None:
+def _note_use(token: ServiceToken | TokenRow, address: str) -> None:
     """Write the last use, at most once a minute whatever the number of processes."""
     now = timezone.now()
     if token.last_used_at is not None and token.last_used_at > now - _LAST_USE_INTERVAL:

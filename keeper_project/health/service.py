@@ -31,6 +31,7 @@ from keeper_project.runtime import process_states
 from keeper_project.runtime.heartbeat import last_beat
 from secrets_app.errors import SecretError
 from secrets_app.key_operations.key_check import failing_data_keys, with_unusable_key
+from secrets_app.read_engine.engine import STUCK_SECONDS, read_engine
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +116,12 @@ def broker() -> None:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_SECONDS)
     except (OperationalError, OSError) as error:
         raise HealthFailure("the broker does not answer") from error
+
+
+def recorded_reads() -> None:
+    """Check that the engine of this process serves reads. Raises HealthFailure if it is stuck."""
+    if read_engine().stuck_seconds() > STUCK_SECONDS:
+        raise HealthFailure("reads of values are not answered: restart this process")
 
 
 def data_directory() -> None:

@@ -22,6 +22,7 @@ Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
 Start = Callable[[str, Headers], object]
 Application = Callable[[Environ, Start], Iterable[bytes]]
+Front = Callable[[Environ], "Answer | None"]
 
 # Threads of the server. What holds them is limited below, so that some are always free for the rest.
 SERVER_THREADS: Final = 256
@@ -45,7 +46,7 @@ _STREAM_PIECES: Final = 8
 _POLL_SECONDS: Final = 1.0
 _LIVENESS: Final = "/healthz"
 _PROBES: Final = frozenset({"/readyz", "/metrics"})
-_BUSY: Final = "Too many requests wait. Try again."
+BUSY: Final = "Too many requests wait. Try again."
 logger = logging.getLogger(__name__)
 
 
@@ -79,10 +80,16 @@ class Reading:
 
 
 class RequestThreads:
-    """A WSGI application that has another one run by so many threads."""
+    """A WSGI application that has another one run by so many threads.
 
-    def __init__(self, application: Application, threads: int, *, longest: int) -> None:
+    `front` is asked first, in the server's thread: it answers at once, without the database, or not at all.
+    """
+
+    def __init__(
+        self, application: Application, threads: int, *, longest: int, front: Front = lambda _: None
+    ) -> None:
         self._application = application
+        self._front = front
         self._longest = longest
         self._requests = ThreadPoolExecutor(threads, "request")
         self._probes = ThreadPoolExecutor(1, "probe")
@@ -97,7 +104,7 @@ class RequestThreads:
         if environ["PATH_INFO"] == _LIVENESS:
             return self._application(environ, start_response)
         try:
-            answer = self._answer(environ)
+            answer = self._front(environ) or self._answer(environ)
         except Refused as refused:
             answer = _refusal(refused)
         start_response(answer.status, answer.headers)
@@ -112,7 +119,7 @@ class RequestThreads:
 
     def _run(self, environ: Environ, pool: ThreadPoolExecutor, waiting: threading.Semaphore) -> Answer:
         if not waiting.acquire(blocking=False):
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, _BUSY)
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
         try:
             return pool.submit(self._respond, environ).result()
         finally:
@@ -147,7 +154,7 @@ class RequestThreads:
         reading = Reading()
         with self._lock:
             if len(self._readings) >= MAX_BODIES:
-                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, _BUSY)
+                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
             self._readings.add(reading)
         try:
             return b"".join(self._pieces(reading, source, length))
@@ -162,7 +169,7 @@ class RequestThreads:
                 raise Refused(HTTPStatus.BAD_REQUEST, "The request ended in the middle.")
             reading.received += len(piece)
             if not self._has_room():
-                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, _BUSY)
+                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
             yield piece
 
     def _has_room(self) -> bool:

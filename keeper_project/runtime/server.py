@@ -25,10 +25,12 @@ from granian.log import logger as logger_of_server
 
 from keeper_project.celery import app
 from keeper_project.runtime import process_states
-from keeper_project.runtime.request_threads import SERVER_THREADS, RequestThreads
+from keeper_project.runtime.request_threads import SERVER_THREADS, Front, RequestThreads
 from keeper_project.runtime.stuck_connections import close_stuck_connections
 from keeper_project.runtime.supervisor import Child
 from keeper_project.runtime.worker_end import FINISH_SECONDS, end_worker
+
+MakeFront = Callable[[], Front]
 
 WEB_SERVER: Final = "web server"
 WORKER: Final = "worker"
@@ -44,15 +46,20 @@ def web(*, host: str, port: int, workers: int, threads: int) -> Child:
 
     Loads all of it here, which the worker processes then share.
     """
-    application = importlib.import_module("keeper_project.wsgi").application
+    wsgi = importlib.import_module("keeper_project.wsgi")
     # Otherwise the first request would load the views.
     _ = get_resolver().url_patterns
-    serve = partial(serve_pages, application, host=host, port=port, workers=workers, threads=threads)
+    serve = partial(
+        serve_pages, wsgi.application, host=host, port=port, workers=workers, threads=threads,
+        make_front=wsgi.recorded_reads,
+    )  # fmt: skip
     return Child(WEB_SERVER, serve, required=True)
 
 
-def serve_pages(application: Any, *, host: str, port: int, workers: int, threads: int) -> None:
-    """Serve a WSGI application until a signal asks to stop."""
+def serve_pages(
+    application: Any, *, host: str, port: int, workers: int, threads: int, make_front: MakeFront | None = None
+) -> None:
+    """Serve a WSGI application until a signal asks to stop; `make_front` is called in each process."""
     server = Granian(
         "loaded already",
         address=host,
@@ -69,7 +76,7 @@ def serve_pages(application: Any, *, host: str, port: int, workers: int, threads
     )
     _hear_stops()
     logger_of_server.addFilter(_means_something)
-    server.serve(target_loader=partial(_begun, application, port, threads), wrap_loader=False)
+    server.serve(target_loader=partial(_begun, application, port, threads, make_front), wrap_loader=False)
 
 
 def _means_something(line: logging.LogRecord) -> bool:
@@ -77,14 +84,16 @@ def _means_something(line: logging.LogRecord) -> bool:
     return "Python threads" not in line.getMessage()
 
 
-def _begun(application: Any, port: int, threads: int) -> Any:
+def _begun(application: Any, port: int, threads: int, make_front: MakeFront | None) -> Any:
     """Return the application to a worker process that has just been forked."""
     _hear_stops()
     # The server has just configured logging for itself, which closes the handlers of everybody else.
     configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
     # The socket listens by now.
     process_states.note_ready(WEB_SERVER)
-    made = RequestThreads(application, threads, longest=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    fronted = {"front": make_front()} if make_front else {}
+    longest = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    made = RequestThreads(application, threads, longest=longest, **fronted)
     close_stuck_connections(port, has_late_bodies=made.has_late_bodies)
     return made
 

@@ -38,7 +38,7 @@ MIDDLEWARE = [
     "keeper_project.http.middleware.NoStoreMiddleware",
     "keeper_project.http.middleware.ContentSecurityPolicyMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "keeper_project.http.fast_read.middleware.HotReadMiddleware",
+    "keeper_project.http.recorded_read.UnopenedReadMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -12,6 +12,7 @@ KEEPER_HEALTH_CHECKS = [
     "audit_app.health.database",
     "secrets_app.health.keys",
     "keeper_project.health.service.data_directory",
+    "keeper_project.health.service.recorded_reads",
 ]
 # Shown beside them by the probe and the dashboard; Keeper serves what it can without these.
 KEEPER_HEALTH_WARNINGS = [

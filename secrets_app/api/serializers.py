@@ -12,6 +12,7 @@ from secrets_app.importing.plan import Verdict
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.persistence.bulk_insert import CreatedSecret
 from secrets_app.queries.listed import ListedSecret
+from secrets_app.read_engine.raw_secrets import SecretRow
 from secrets_app.secret_types.registry import MAX_VALUE_BYTES, SecretType
 from secrets_app.services.bulk_create import MAX_ITEMS
 from secrets_app.services.compare import Difference
@@ -57,7 +58,7 @@ class SecretDocument(serializers.Serializer[Secret]):
     updated_at = serializers.DateTimeField()
     deleted_at = serializers.DateTimeField(allow_null=True)
 
-    def to_representation(self, secret: Secret | CreatedSecret | ListedSecret) -> dict[str, Any]:
+    def to_representation(self, secret: Secret | CreatedSecret | ListedSecret | SecretRow) -> dict[str, Any]:
         """Return the document in one step: this is the hot path of reads and lists."""
         return {
             "id": secret.pk,

@@ -74,6 +74,15 @@ class Sealed:
             )
             raise
 
+    def open_by(self, receipt: Receipt, key: PlainKey) -> bytes:
+        """Return the value by a data key that is at hand, without a statement or a call.
+
+        Raises NotCommitted as `open` does, and an EnvelopeError that is not recorded: `open` records it.
+        """
+        context = self._place()
+        require_proof(receipt, context.row)
+        return seal.open_envelope(self.envelope, data_key_for=lambda _: key, context=context)
+
     def is_of(self, fingerprint: bytes) -> bool:
         """Return whether this opens in its place and holds the value of a fingerprint.
 

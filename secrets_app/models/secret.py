@@ -124,7 +124,7 @@ class Secret(AuthenticatedRow):
     @property
     def etag(self) -> str:
         """The version and revision that an optimistic writer must name (RFC 9110, 8.8.3)."""
-        return f"{self.current_number}-{self.revision}"
+        return etag_of(self.current_number, self.revision)
 
     @property
     def audit_object(self) -> AuditObject:
@@ -138,6 +138,11 @@ class Secret(AuthenticatedRow):
     def refresh_search_text(self) -> None:
         """Derive the lower-cased text that searches read from what a viewer may see."""
         self.search_text = search_text(self.name, self.description, self.owner, self.tags)
+
+
+def etag_of(number: int, revision: int) -> str:
+    """Return what names a secret's version and revision."""
+    return f"{number}-{revision}"
 
 
 def search_text(name: str, description: str, owner: str, tags: Iterable[str]) -> str:

@@ -9,9 +9,18 @@ from uuid import UUID
 
 from audit_app.crypto.canonical_json import Json
 from audit_app.events.actions import Action, Outcome
+from audit_app.events.actors import Actor
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import record_integrity_violation
-from audit_app.recording.recorder import AuditObject, DigestedReads, Read, Receipt, commit_record
+from audit_app.recording.recorder import (
+    AuditObject,
+    DigestedReads,
+    EventDraft,
+    Read,
+    Receipt,
+    commit_record,
+    commit_records,
+)
 from environments_app.authorization.policy import Principal, allows, require, require_confirmed
 from environments_app.authorization.principals import refresh_principal
 from environments_app.models import Environment
@@ -154,7 +163,7 @@ def open_recorded(
     details: Mapping[str, Json],
 ) -> str:
     """Do what `open_version` does, for the sealed value of a version that is at hand without its row."""
-    receipt = commit_record(
+    draft = EventDraft(
         actor=actor,
         action=action,
         stream=stream,
@@ -162,10 +171,18 @@ def open_recorded(
         details=details,
         covers=frozenset({version.bytes}),
     )
+    return open_granted(value, commit_records([draft])[0], draft)
+
+
+def open_granted(value: Sealed, receipt: Receipt, draft: EventDraft) -> str:
+    """Return a value whose opening is recorded; a failed opening adds a second event.
+
+    Raises as `Sealed.open` does.
+    """
     try:
         return value.open(receipt).decode()
     except SecretError as error:
-        _record_failure(actor, action, stream, object, details, error)
+        _record_failure(draft.actor, draft.action, draft.stream, draft.object, draft.details or {}, error)
         raise
 
 
@@ -337,7 +354,7 @@ def _open_all(environment: Environment, rows: Sequence[CurrentRow], receipt: Rec
 
 
 def _record_failure(
-    actor: Principal,
+    actor: Actor,
     action: Action,
     stream: str,
     object: AuditObject,

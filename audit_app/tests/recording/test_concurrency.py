@@ -12,8 +12,14 @@ from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import Problem
 from audit_app.models import AuditEvent, StreamHead
 from audit_app.recording import event_store
-from audit_app.recording.group_commit import HEADS
-from audit_app.recording.recorder import AuditObject, ManifestEntry, Receipt, commit_record, record
+from audit_app.recording.recorder import (
+    AuditObject,
+    EventDraft,
+    ManifestEntry,
+    Receipt,
+    commit_record,
+    commit_records,
+)
 from audit_app.tests.trail import ALICE, STREAM, entries, head_sequence
 from audit_app.verification.stream_verifier import verify
 
@@ -100,23 +106,19 @@ def ways_of(act: Callable[[], object]) -> int:
     return len(captured)
 
 
-def test_a_committed_record_takes_three_ways_to_a_server_and_one_once_the_head_is_known() -> None:
+def test_a_committed_record_takes_five_statements_of_which_a_server_gets_two_at_once() -> None:
     open_stream()
-    assert ways_of(record_once) == (1 if connection.vendor == "mysql" else 5)
-    HEADS.forget()
-    # Begin and lock the head; store the event and move the head; commit.
-    assert ways_of(record_once) == (3 if connection.vendor == "mysql" else 5)
-    assert head_sequence() == 4
+    # Begin; lock the head; store the event and move the head; commit.
+    assert ways_of(record_once) == (4 if connection.vendor == "mysql" else 5)
+    assert head_sequence() == 3
     assert list(verify()) == []
 
 
-def test_a_head_that_others_moved_is_asked_for_first_for_a_while() -> None:
+def test_events_of_many_reads_are_committed_together() -> None:
     open_stream()
-    # By no group, whose head would be remembered.
-    assert record(**EVENT).sequence == 3
-    assert ways_of(record_once) == (1 + 3 if connection.vendor == "mysql" else 5)
-    assert ways_of(record_once) == (3 if connection.vendor == "mysql" else 5)
-    assert head_sequence() == AuditEvent.objects.filter(stream=STREAM).count() == 5
+    drafts = [EventDraft(**EVENT)] * 50
+    assert ways_of(lambda: commit_records(drafts)) == (4 if connection.vendor == "mysql" else 5)
+    assert head_sequence() == 52
     assert list(verify()) == []
 
 
@@ -127,18 +129,10 @@ def test_a_head_of_another_hash_is_not_gone_on_from() -> None:
     assert AuditEvent.objects.get(stream=STREAM, sequence=3).previous_hash == b"x" * 32
 
 
-@pytest.mark.parametrize("is_known", [False, True])
-def test_what_fails_behind_the_event_leaves_no_event(
-    monkeypatch: pytest.MonkeyPatch, *, is_known: bool
-) -> None:
+def test_what_fails_behind_the_event_leaves_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
     open_stream()
-    if not is_known:
-        HEADS.forget()
     statements = event_store._statements(connection.vendor)
-    spoilt = statements._replace(
-        move_head=statements.move_head.replace("SET sequence", "SET nothing"),
-        insert_at_head=statements.insert_at_head.replace("SELECT", "SELECT nothing,"),
-    )
+    spoilt = statements._replace(move_head=statements.move_head.replace("SET sequence", "SET nothing"))
     with monkeypatch.context() as patched:
         patched.setattr(event_store, "_statements", lambda _: spoilt)
         with pytest.raises(DatabaseError):
@@ -147,13 +141,17 @@ def test_what_fails_behind_the_event_leaves_no_event(
     assert record_once().sequence == 3
 
 
-def test_a_head_that_moved_while_it_was_locked_leaves_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_head_that_moved_while_it_was_locked_leaves_no_event(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     record_once()
-    HEADS.forget()
     append = event_store.append
-    monkeypatch.setattr(
-        event_store, "append", lambda stream, links, after: append(stream, links, after=after + 5)
-    )
+
+    def elsewhere(entries: Sequence[event_store.Entry], moves: Sequence[event_store.Move]) -> bool:
+        return append(entries, [move._replace(since=(move.since[0] + 5, b"")) for move in moves])
+
+    monkeypatch.setattr(event_store, "append", elsewhere)
     with pytest.raises(StreamForked):
-        record_once()
+        commit_records([EventDraft(**EVENT)] * number)
     assert head_sequence() == AuditEvent.objects.filter(stream=STREAM).count() == 1

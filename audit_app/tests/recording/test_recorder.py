@@ -6,13 +6,14 @@ from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from audit_app.errors import BadDetails, Immutable, KeyringUnavailable, MixedStreams
+from audit_app.errors import BadDetails, Immutable, KeyringUnavailable
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.interfaces.keyring import forget_keyring
 from audit_app.models import AuditEvent, ReadManifest, ReadManifestItem, deployment_uuid
 from audit_app.recording.recorder import Receipt, commit_record, record, record_many
 from audit_app.tests.trail import ALICE, SECRET, STREAM, draft, entries, head_sequence, sql, write
+from audit_app.verification.stream_verifier import verify
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 
@@ -69,9 +70,22 @@ def test_record_many_of_nothing_writes_nothing() -> None:
     assert not AuditEvent.objects.exists()
 
 
-def test_record_many_refuses_two_streams() -> None:
-    with pytest.raises(MixedStreams):
-        record_many([draft(), draft(stream="environment:b")])
+def test_events_of_several_streams_are_chained_each_to_its_own() -> None:
+    first = record_many([draft(stream="environment:b"), draft(), draft(stream="environment:b")])
+    second = record_many([draft(), draft(stream=streams.SYSTEM), draft(stream="environment:b")])
+    told = [(receipt.stream, receipt.sequence) for receipt in [*first, *second]]
+    # Opening the two streams took the first places of the system stream.
+    assert told == [
+        ("environment:b", 1), (STREAM, 1), ("environment:b", 2), (STREAM, 2), ("system", 3), ("environment:b", 3),
+    ]  # fmt: skip
+    assert list(verify()) == []
+
+
+def test_a_new_stream_is_opened_beside_events_of_the_system_stream() -> None:
+    write()
+    receipts = record_many([draft(stream=streams.SYSTEM), draft(stream="environment:b")])
+    assert [receipt.sequence for receipt in receipts] == [3, 1]
+    assert list(verify()) == []
 
 
 def test_one_record_takes_three_statements_or_two_ways_to_a_server() -> None:

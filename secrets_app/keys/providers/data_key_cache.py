@@ -61,16 +61,17 @@ class KeyCache:
     def get(self, data_key_id: UUID, load: Callable[[], OpenKey]) -> OpenKey:
         """Return a data key, opened by `load` if it is not kept; passes on what `load` raises."""
         with self._lock:
-            entry = self._entries.get(data_key_id)
-            if entry and self._is_fresh(entry):
-                entry.uses += 1
-                self._entries.move_to_end(data_key_id)
-                _HITS.inc()
-                return entry.key
+            if key := self._used(data_key_id):
+                return key
             flight = self._opening.get(data_key_id)
             if mine := flight is None:
                 flight = self._opening[data_key_id] = Future()
         return self._open(data_key_id, load, flight) if mine else flight.result()
+
+    def held(self, data_key_id: UUID) -> OpenKey | None:
+        """Return a data key, which counts as a use, if it is kept and fresh; opens none."""
+        with self._lock:
+            return self._used(data_key_id)
 
     def put(self, key: OpenKey) -> None:
         """Keep a data key that was just made."""
@@ -93,6 +94,15 @@ class KeyCache:
         with self._lock:
             kept = [item for item in self._entries.items() if item[1].key.key_uri != key_uri]
             self._entries = OrderedDict(kept)
+
+    def _used(self, data_key_id: UUID) -> OpenKey | None:
+        entry = self._entries.get(data_key_id)
+        if entry is None or not self._is_fresh(entry):
+            return None
+        entry.uses += 1
+        self._entries.move_to_end(data_key_id)
+        _HITS.inc()
+        return entry.key
 
     def _is_fresh(self, entry: _Entry) -> bool:
         now = self._clock()

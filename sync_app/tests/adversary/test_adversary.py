@@ -19,7 +19,6 @@ from django.db import transaction
 
 from audit_app.interfaces.keyring import forget_keyring
 from audit_app.models import forget_deployment
-from audit_app.recording.group_commit import HEADS
 from environments_app.tests.cast import make_cast
 from secrets_app.keys.data_keys import forget_data_keys
 from sync_app.backends.registry import BACKENDS
@@ -74,7 +73,7 @@ def undone() -> Iterator[None]:
     with outermost:
         yield
         transaction.set_rollback(True)
-    for forget in (forget_keyring, forget_deployment, HEADS.forget, forget_data_keys, cache.clear):
+    for forget in (forget_keyring, forget_deployment, forget_data_keys, cache.clear):
         forget()
 
 

@@ -1,31 +1,36 @@
-"""The hot read answers exactly as the general path does, which stays the judge of all else."""
+"""The read engine answers exactly as the general path does, which stays the judge of all else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
 import pytest
 from django.core.cache import cache
 from django.db import connection
+from django.http import HttpResponse
+from django.http.response import ResponseHeaders
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from pytest_django import Settings
 
 from audit_app.events.actions import Action
-from audit_app.integrity.row_authentication import AuthenticatedRow
+from audit_app.integrity.raw_rows import ProvenRows
 from audit_app.interfaces.keyring import forget_keyring
 from audit_app.models import AuditEvent
+from environments_app.authorization.policy import ADMIN_ACTIONS, ADMIN_TOKEN_ACTIONS, ROLE_ACTIONS
 from environments_app.models import Environment, ServiceToken
 from environments_app.tests.cast import Cast
-from keeper_project.http.fast_read import middleware as fast_read_middleware
+from environments_app.tokens.service import parse
+from keeper_project.http.recorded_read import RecordedReads
+from keeper_project.runtime.request_threads import Answer, Front
 from secrets_app.keys.data_keys import forget_data_keys
 from secrets_app.models import DataKey, Secret, SecretVersion
+from secrets_app.read_engine.engine import ReadEngine
+from secrets_app.read_engine.recorded_read import ReadRequest, RecordedRead, serve
 from secrets_app.services import lifecycle
 from secrets_app.tests.kept import change, keep
 
 Bearer = Callable[..., Client]
-HOT = "keeper_project.http.fast_read.middleware.HotReadMiddleware"
 # What names the request, and what tells caches of cookies, which a token's read does not look at.
 OWN = {"X-Request-ID", "Vary"}
 EVENT = (
@@ -53,44 +58,63 @@ class Told(NamedTuple):
     events: list[tuple[Any, ...]]
 
 
-@pytest.fixture
-def answered(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Return a list that grows by whether each request was answered on the hot path."""
-    found: list[bool] = []
-    answer = fast_read_middleware._answer
+class Inline(ReadEngine):
+    """Serves in the thread that asks, whose transaction is the test's."""
 
-    def watched(request: Any) -> Any:
-        response = answer(request)
-        found.append(response is not None)
-        return response
-
-    monkeypatch.setattr(fast_read_middleware, "_answer", watched)
-    return found
+    def read(self, request: ReadRequest) -> RecordedRead | None:
+        return serve([request])[0]
 
 
 @pytest.fixture
-def both(settings: Settings) -> Callable[..., tuple[Told, Told]]:
-    """Ask on the hot path, then on the general one."""
-    complete = list(settings.MIDDLEWARE)
+def answered() -> list[bool]:
+    """Return a list that grows by whether each request was answered in front of Django."""
+    return []
+
+
+@pytest.fixture
+def both(answered: list[bool]) -> Callable[..., tuple[Told, Told]]:
+    """Ask in front of Django, which gets what is left to it, and then Django alone."""
 
     def ask(client: Client, path: str, method: str = "get", **headers: str) -> tuple[Told, Told]:
-        told = []
-        for middleware in (complete, [name for name in complete if name != HOT]):
-            settings.MIDDLEWARE = middleware
-            told.append(_told(client, path, method, headers))
-        return told[0], told[1]
+        front = RecordedReads(Inline())
+
+        def in_front(environ: dict[str, Any]) -> Answer | None:
+            answer = front(environ)
+            answered.append(answer is not None)
+            return answer
+
+        return (
+            _told(FrontedClient(in_front, client.defaults), path, method, headers),
+            _told(FrontedClient(lambda _: None, client.defaults), path, method, headers),
+        )
 
     return ask
+
+
+class FrontedClient(Client):
+    """A client of Django with something in front of it."""
+
+    def __init__(self, front: Front, defaults: dict[str, Any]) -> None:
+        super().__init__(raise_request_exception=False)
+        self.front = front
+        self.defaults.update(defaults)
+
+    def request(self, **request: Any) -> Any:
+        environ = self._base_environ(**request)  # type: ignore[attr-defined]  # the stub does not know it
+        answer = self.front(environ)
+        if answer:
+            (body,) = answer.body
+            response = HttpResponse(body, status=int(answer.status.split()[0]))
+            response.headers = ResponseHeaders(dict(answer.headers))
+            return response
+        return super().request(**(request | {k: v for k, v in environ.items() if k.startswith("keeper.")}))
 
 
 def _told(client: Client, path: str, method: str, headers: dict[str, str]) -> Told:
     # A violation is reported once a minute, a refusal counted: each path begins afresh.
     cache.clear()
     last = AuditEvent.objects.order_by("-id").values_list("id", flat=True).first() or 0
-    # A client keeps the middleware that it began with.
-    fresh = Client(raise_request_exception=False)
-    fresh.defaults.update(client.defaults)
-    response = getattr(fresh, method)(path, headers=headers)
+    response = getattr(client, method)(path, headers=headers)
     events = AuditEvent.objects.filter(id__gt=last).order_by("id").values_list(*EVENT)
     shown = {name: value for name, value in response.items() if name not in OWN}
     return Told(response.status_code, response.content, shown, list(events))
@@ -151,10 +175,32 @@ def test_it_answers_for_every_kind_of_row(
     client = bearer("reader", cast.development)
     for secret in (full, changed, other_key, newer):
         for path in paths(secret):
-            forget_data_keys()
             hot, general = both(client, path)
             assert hot == general
             assert (hot.status, answered.pop()) == (200, True)
+
+
+@pytest.mark.every_database
+def test_a_key_that_has_to_be_opened_is_left_to_the_general_path(
+    cast: Cast, bearer: Bearer, both: Callable[..., tuple[Told, Told]], answered: list[bool]
+) -> None:
+    (path, _), client = paths(keep(cast, NAME)), bearer("reader", cast.development)
+    forget_data_keys()
+    for is_in_front in (False, True):
+        hot, general = both(client, path)
+        assert hot == general
+        assert (hot.status, answered.pop()) == (200, is_in_front)
+
+
+@pytest.mark.every_database
+def test_system_keys_that_are_due_for_a_look_are_left_to_the_general_path(
+    cast: Cast, bearer: Bearer, both: Callable[..., tuple[Told, Told]], answered: list[bool]
+) -> None:
+    (path, _), client = paths(keep(cast, NAME)), bearer("reader", cast.development)
+    forget_keyring()
+    for is_in_front in (False, True):
+        assert both(client, path)[0].status == 200
+        assert answered.pop() is is_in_front
 
 
 @pytest.mark.every_database
@@ -222,8 +268,8 @@ def test_a_value_that_does_not_open_is_recorded_once(
     sql("UPDATE secrets_app_secretversion SET value = %s WHERE secret_id = %s", stored, secret.pk)
     for path in paths(secret):
         hot, general = both(bearer("reader", cast.development), path)
-        assert (hot.status, hot.body, hot.events) == (general.status, general.body, general.events)
-        assert answered.pop()
+        assert hot == general
+        assert not answered.pop()
         read = [event[8] for event in hot.events if event[4] == Action.SECRET_REVEAL]
         assert read == ["allowed", "failed"]
 
@@ -262,47 +308,61 @@ def test_what_is_unusual_is_left_to_the_general_path(
 
 
 @pytest.mark.every_database
-def test_a_read_costs_four_statements(cast: Cast, bearer: Bearer) -> None:
-    client = bearer("reader", cast.development)
-    for path in paths(keep(cast, NAME)):
-        client.get(path)
-        with CaptureQueriesContext(connection) as captured:
-            assert client.get(path).status_code == 200
-        framed = ("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT")
-        texts = [query["sql"] for query in captured if not query["sql"].startswith(framed)]
-        # Everything about the read, then the head, the event, the head again; a server gets the last two
-        # together.
-        assert len(texts) == (3 if connection.vendor == "mysql" else 4), texts
+@pytest.mark.parametrize("number", [1, 50])
+def test_a_batch_costs_five_statements(cast: Cast, bearer: Bearer, number: int) -> None:
+    secrets = [keep(cast, f"{NAME}/{place}") for place in range(number)]
+    token = str(bearer("reader", cast.development).defaults["HTTP_AUTHORIZATION"]).removeprefix("Bearer ")
+    public_id, hidden = parse(token)
+    requests = [ReadRequest(public_id, hidden, "127.0.0.1", "r" * 8, secret_id=each.pk) for each in secrets]
+    # The first use of the token is noted.
+    assert all(serve(requests))
+    with CaptureQueriesContext(connection) as captured:
+        reads = serve(requests)
+    framed = ("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT")
+    texts = [query["sql"] for query in captured if not query["sql"].startswith(framed)]
+    # The tokens, the secrets; the head, the events, the head: a server gets the first two and the last two
+    # together.
+    assert len(texts) == (3 if connection.vendor == "mysql" else 5), texts
+    assert [read and read.open() for read in reads] == ["canary-4d1f-value"] * number
 
 
 @pytest.mark.every_database
-def test_rows_prove_themselves_once_under_the_keys_of_now(
+def test_the_columns_of_a_row_prove_what_its_instance_proves(
     cast: Cast, bearer: Bearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
-    is_authentic = AuthenticatedRow.is_authentic
+    """The engine covers the same bytes as the model, so that neither accepts what the other refuses."""
+    ends = timezone.now() + timedelta(hours=1)
+    client = bearer("reader", cast.development, prefix="payments", cidrs=["127.0.0.0/8"], expires_at=ends)
+    secret = change(cast, keep(cast, NAME), "another")
+    seen: list[bytes] = []
 
-    def watched(row: AuthenticatedRow) -> bool:
-        asked.append(row.MAC_LABEL)
-        return is_authentic(row)
+    def watched(rows: ProvenRows, values: Sequence[Any], **others: str | None) -> bytes:
+        seen.append(message(rows, values, **others))
+        return seen[-1]
 
-    monkeypatch.setattr(AuthenticatedRow, "is_authentic", watched)
-    secret, client = keep(cast, NAME), bearer("reader", cast.development)
-
-    def proven() -> set[str]:
-        asked.clear()
-        assert [client.get(path).status_code for path in paths(secret)] == [200, 200]
-        return set(asked)
-
-    # The first read notes that the token was used, which is another row.
-    client.get(paths(secret)[0])
-    assert proven() <= {"service-token", "environment"}
-    assert proven() == set()
-    forget_keyring()
-    assert proven() == {"service-token", "environment", "secret"}
+    message = ProvenRows.message
+    monkeypatch.setattr(ProvenRows, "message", watched)
+    public_id, hidden = parse(str(client.defaults["HTTP_AUTHORIZATION"]).removeprefix("Bearer "))
+    assert serve([ReadRequest(public_id, hidden, "127.0.0.1", "", secret_id=secret.pk)])[0]
+    token = ServiceToken.objects.get(public_id=public_id)
+    rows = (token, Environment.objects.get(name="development"), Secret.objects.get(pk=secret.pk))
+    assert seen == [row._mac_message() for row in rows]
 
 
-def test_a_foreign_host_is_refused(cast: Cast, bearer: Bearer) -> None:
+def test_who_may_reveal_may_see() -> None:
+    """So that the engine asks the policy for one right alone."""
+    needed = {Action.ENVIRONMENT_VIEW, Action.SECRET_VIEW}
+    revealing = [actions for actions in ROLE_ACTIONS.values() if Action.SECRET_REVEAL in actions]
+    assert revealing
+    assert all(needed <= actions for actions in revealing)
+    assert Action.SECRET_REVEAL not in ADMIN_ACTIONS | ADMIN_TOKEN_ACTIONS
+
+
+def test_a_foreign_host_is_refused(
+    cast: Cast, bearer: Bearer, both: Callable[..., tuple[Told, Told]], answered: list[bool]
+) -> None:
     client = bearer("reader", cast.development)
     for path in paths(keep(cast, NAME)):
-        assert client.get(path, headers={"host": "evil.example"}).status_code == 400
+        hot, general = both(client, path, host="evil.example")
+        assert hot == general
+        assert (hot.status, answered.pop()) == (400, False)

@@ -1,0 +1,180 @@
+"""The plain read of a value by a token, answered in front of Django by the read engine.
+
+It answers what succeeds as SecretView and NamedSecretView do (a test holds them together) and nothing else:
+what is refused, absent, edited or merely unusual is left to the general path, which decides, answers and
+records.
+"""
+
+import re
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final
+
+from django.core.exceptions import DisallowedHost
+from django.core.handlers.wsgi import get_path_info
+from django.http import HttpRequest, HttpResponse
+from django.utils.module_loading import import_string
+
+from audit_app.middleware import drop_untrusted_headers, request_id_of
+from audit_app.network.client_address import client_address
+from environments_app.errors import BadToken
+from environments_app.tokens.service import parse
+from keeper_project.http.json import MEDIA_TYPE, JsonRenderer
+from keeper_project.http.problem_details import log_failure, plain_problem_response, problem_of
+from keeper_project.observability.metrics import times_of
+from keeper_project.runtime.request_threads import BUSY, Answer, Environ, Headers, Refused
+from secrets_app.api.serializers import SecretDocument
+from secrets_app.errors import EnvelopeError, SecretError
+from secrets_app.read_engine.engine import EngineBusy, ReadEngine
+from secrets_app.read_engine.raw_secrets import SecretRow
+from secrets_app.read_engine.recorded_read import ReadRequest, RecordedRead
+from secrets_app.services.read import open_granted
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+_BY_ID: Final = re.compile(r"/api/secrets/([1-9][0-9]{0,17})")
+_BY_NAME: Final = re.compile(r"/api/environments/([^/]+)/secrets/(.+)")
+_ACCEPTED: Final = frozenset({"", "*/*", MEDIA_TYPE})
+# The routes' names, and what their views allow.
+_VIEW_BY_ID: Final = ("api-secret", "GET, PUT, PATCH, DELETE, HEAD, OPTIONS")
+_VIEW_BY_NAME: Final = ("api-named-secret", "GET, PUT, DELETE, HEAD, OPTIONS")
+# The middlewares that give every answer its headers.
+_COMMON: Final = (
+    "django.middleware.security.SecurityMiddleware",
+    "keeper_project.http.middleware.NoStoreMiddleware",
+    "keeper_project.http.middleware.ContentSecurityPolicyMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+)
+# A read that is recorded and whose value did not open: no client can name it.
+_UNOPENED: Final = "keeper.unopened_read"
+_DOCUMENT: Final = SecretDocument()
+_RENDERER: Final = JsonRenderer()
+
+
+class RecordedReads:
+    """Answers what the engine grants, in the thread of the server; None is for the application."""
+
+    def __init__(self, engine: ReadEngine) -> None:
+        self._engine = engine
+        self._common: dict[bool, Headers | None] = {}
+
+    def __call__(self, environ: Environ) -> Answer | None:
+        """Return the answer, or None. Raises Refused if too many wait."""
+        started = time.perf_counter()
+        asked = _asked(environ)
+        if asked is None:
+            return None
+        request, (view, allowed) = asked
+        common = self._common_headers(environ)
+        if common is None:
+            return None
+        try:
+            read = self._engine.read(request)
+        except EngineBusy as busy:
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, BUSY) from busy
+        if read is None:
+            return None
+        try:
+            value = read.open()
+        except EnvelopeError:
+            # The application records it, by a connection of its own.
+            environ[_UNOPENED] = read
+            return None
+        body = _body(read.secret, value)
+        headers = [*common, ("X-Request-ID", request.request_id), ("Allow", allowed)]
+        headers += [("ETag", f'"{read.secret.etag}"'), ("Content-Length", str(len(body)))]
+        times_of(view, "GET", "2xx").observe(time.perf_counter() - started)
+        return Answer("200 OK", headers, [body])
+
+    def _common_headers(self, environ: Environ) -> Headers | None:
+        """Return the headers that every answer has; None if it is another one, such as a redirect."""
+        is_secure = _Head(environ).is_secure()
+        if is_secure not in self._common:
+            self._common[is_secure] = _headers_of_middlewares(environ)
+        return self._common[is_secure]
+
+
+class UnopenedReadMiddleware:
+    """Answers a read that the engine has recorded and whose value did not open, and records that."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer it, or anything else further in."""
+        read: RecordedRead | None = request.META.get(_UNOPENED)
+        if read is None:
+            return self.get_response(request)
+        try:
+            value = open_granted(read.value, read.receipt, read.draft)
+        except SecretError as error:
+            problem = problem_of(error)
+            if problem is None:
+                raise
+            log_failure(error, problem)
+            return plain_problem_response(problem)
+        return HttpResponse(_body(read.secret, value), content_type=MEDIA_TYPE)
+
+
+class _Head(HttpRequest):
+    """A request as far as its headers go: making a whole one takes as long as all that is asked of it."""
+
+    def __init__(self, environ: Environ) -> None:
+        self.META = environ
+
+    def _get_scheme(self) -> str:
+        return str(self.META["wsgi.url_scheme"])
+
+
+def _asked(environ: Environ) -> tuple[ReadRequest, tuple[str, str]] | None:
+    """Return the plain read that a request is, and its route's name and methods; None for any other."""
+    scheme, _, raw = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    if scheme != "Bearer" or not _is_plain(environ):
+        return None
+    path = get_path_info(environ)
+    by_id, by_name = _BY_ID.fullmatch(path), _BY_NAME.fullmatch(path)
+    if not by_id and not by_name:
+        return None
+    head = _Head(environ)
+    drop_untrusted_headers(environ)
+    try:
+        head.get_host()
+        public_id, secret = parse(raw)
+    except (BadToken, DisallowedHost):
+        return None
+    caller = (public_id, secret, client_address(head), request_id_of(environ))
+    if by_id:
+        return ReadRequest(*caller, secret_id=int(by_id[1])), _VIEW_BY_ID
+    return by_name and (ReadRequest(*caller, environment=by_name[1], name=by_name[2]), _VIEW_BY_NAME)
+
+
+def _is_plain(environ: Environ) -> bool:
+    return (
+        environ["REQUEST_METHOD"] == "GET"
+        and environ.get("HTTP_ACCEPT", "") in _ACCEPTED
+        and not environ.get("QUERY_STRING")
+        and environ.get("CONTENT_LENGTH", "") in {"", "0"}
+        and "HTTP_IF_NONE_MATCH" not in environ
+    )
+
+
+def _body(secret: SecretRow, value: str) -> bytes:
+    document: dict[str, Any] = _DOCUMENT.to_representation(secret)
+    document["value"] = value
+    return _RENDERER.render(document)
+
+
+def _headers_of_middlewares(environ: Environ) -> Headers | None:
+    """Return what the middlewares that give headers make of an answer without any."""
+
+    def answer(_request: HttpRequest) -> HttpResponse:
+        return HttpResponse(content_type=MEDIA_TYPE)
+
+    respond: GetResponse = answer
+    for path in reversed(_COMMON):
+        respond = import_string(path)(respond)
+    request = _Head(environ)
+    request.path = request.path_info = get_path_info(environ)
+    response = respond(request)
+    return list(response.items()) if response.status_code == HTTPStatus.OK else None

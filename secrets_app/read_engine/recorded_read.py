@@ -1,0 +1,159 @@
+"""Grants and records reads of values by tokens, any number of them in one transaction.
+
+What is granted is a receipt and a value that is still sealed. What cannot be granted at once (a refusal,
+an absent or edited row, a key that would have to be opened) is left to the general path, which decides,
+answers and records.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from audit_app.db.joint_queries import rows_of_each
+from audit_app.events.actions import Action
+from audit_app.events.actors import Actor
+from audit_app.events.streams import environment_stream
+from audit_app.interfaces.keyring import keyring
+from audit_app.recording.recorder import EventDraft, Receipt, commit_records
+from environments_app.authorization.policy import allows
+from environments_app.errors import BadToken
+from environments_app.tokens import raw_tokens
+from environments_app.tokens.raw_tokens import TokenRow
+from environments_app.tokens.service import verify_row
+from secrets_app.envelope import format as envelope_format
+from secrets_app.envelope.seal import PlainKey
+from secrets_app.errors import EnvelopeError
+from secrets_app.keys import data_keys
+from secrets_app.keys.encrypted_field import Sealed
+from secrets_app.models.secret import version_context
+from secrets_app.read_engine import raw_secrets
+from secrets_app.read_engine.raw_secrets import SecretRow, StoredRow
+
+
+class ReadRequest(NamedTuple):
+    """What a program asks for: a secret by its id, or by the names of environment and secret."""
+
+    public_id: str
+    token_secret: str
+    address: str
+    request_id: str
+    secret_id: int = 0
+    environment: str = ""
+    name: str = ""
+
+    def __repr__(self) -> str:
+        return "ReadRequest()"
+
+
+class RecordedRead(NamedTuple):
+    """A read that was granted and recorded; `open` gives the value."""
+
+    secret: SecretRow
+    draft: EventDraft
+    receipt: Receipt
+    value: Sealed
+    key: PlainKey
+
+    def open(self) -> str:
+        """Return the value. Raises EnvelopeError if what is stored was tampered with: record that."""
+        return self.value.open_by(self.receipt, self.key).decode()
+
+    def __repr__(self) -> str:
+        return "RecordedRead()"
+
+
+class _Granted(NamedTuple):
+    secret: SecretRow
+    draft: EventDraft
+    value: Sealed
+    key: PlainKey
+
+
+Serve: TypeAlias = Callable[[Sequence[ReadRequest]], list[RecordedRead | None]]
+
+
+def serve(requests: Sequence[ReadRequest]) -> list[RecordedRead | None]:
+    """Grant and record reads in one transaction; None for each that the general path has to decide.
+
+    Values of what is returned may be opened: the events are committed. Raises what the database or the
+    recording raises; then none is recorded, unless the answer to the commit alone was lost.
+    """
+    if not keyring().is_at_hand:
+        return [None] * len(requests)
+    tokens, secrets = _rows(requests)
+    granted = [_grant(request, tokens, secrets) for request in requests]
+    receipts = iter(commit_records([each.draft for each in granted if each]))
+    return [
+        RecordedRead(each.secret, each.draft, next(receipts), each.value, each.key) if each else None
+        for each in granted
+    ]
+
+
+def _rows(requests: Sequence[ReadRequest]) -> tuple[dict[str, TokenRow], Mapping[raw_secrets.Key, StoredRow]]:
+    """Return the tokens that proved themselves by their public ids, and the rows of the secrets."""
+    publics = {request.public_id for request in requests}
+    ids = {request.secret_id for request in requests if request.secret_id}
+    named = [request for request in requests if not request.secret_id]
+    queries: list[tuple[str, list[Any]]] = [(raw_tokens.statement(len(publics)), [*publics])]
+    if ids:
+        queries.append((raw_secrets.by_id(len(ids)), [*ids]))
+    if named:
+        environments, names = {each.environment for each in named}, {each.name for each in named}
+        queries.append((raw_secrets.by_name(len(environments), len(names)), [*environments, *names]))
+    stored, *found = rows_of_each(queries)
+    tokens = filter(None, map(raw_tokens.proven, stored))
+    return {token.public_id: token for token in tokens}, raw_secrets.keyed(found)
+
+
+def _grant(
+    request: ReadRequest, tokens: Mapping[str, TokenRow], secrets: Mapping[raw_secrets.Key, StoredRow]
+) -> _Granted | None:
+    """Return what a request may read, or None if that is not certain."""
+    token = tokens.get(request.public_id)
+    if token is None or not (request.secret_id or token.environment.name == request.environment):
+        return None
+    row = secrets.get(request.secret_id or (token.environment.pk, request.name))
+    try:
+        actor = verify_row(
+            token, request.token_secret, address=request.address, request_id=request.request_id
+        )
+    except BadToken:
+        return None
+    secret = raw_secrets.proven(row, token.environment) if row else None
+    # Who may reveal a secret may see it.
+    if secret is None or not allows(
+        actor, Action.SECRET_REVEAL, environment_id=token.environment.pk, name=secret.name
+    ):
+        return None
+    key = _held_key(secret)
+    return _Granted(secret, _draft(actor, secret), _sealed(secret), key) if key else None
+
+
+def _held_key(secret: SecretRow) -> PlainKey | None:
+    """Return the data key of a value, if it is open already and one of the secret's environment."""
+    try:
+        key_id = envelope_format.data_key_id(secret.envelope)
+    except EnvelopeError:
+        return None
+    key = data_keys.cache().held(key_id)
+    return key.plain if key and key.scope == secret.environment.uuid else None
+
+
+def _draft(actor: Actor, secret: SecretRow) -> EventDraft:
+    return EventDraft(
+        actor=actor,
+        action=Action.SECRET_REVEAL,
+        stream=environment_stream(secret.environment.uuid),
+        object=secret.audit_object,
+        details={"number": secret.current_number},
+        covers=frozenset({secret.version.bytes}),
+    )
+
+
+def _sealed(secret: SecretRow) -> Sealed:
+    context = version_context(
+        version=secret.version,
+        secret=secret.uuid,
+        number=secret.current_number,
+        environment=secret.environment.uuid,
+    )
+    return Sealed(secret.envelope, context)
