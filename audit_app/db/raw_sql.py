@@ -65,7 +65,7 @@ def _make_ready(database: BaseDatabaseWrapper) -> None:
     database.validate_no_broken_transaction()
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)
 def _marked(sql: str) -> str:
     """Return a statement with the marks of SQLite's driver, which Django would put in again each time."""
     return sql.replace("%s", "?")

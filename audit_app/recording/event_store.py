@@ -10,10 +10,10 @@ from functools import cache
 from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 
 from audit_app.crypto.hash_chain import EventFields, Link
-from audit_app.db import bulk_sql
+from audit_app.db import bulk_sql, raw_sql
 
 Head: TypeAlias = tuple[int, bytes]
 
@@ -55,9 +55,9 @@ def locked_heads(streams: Collection[str]) -> dict[str, Head]:
     They are locked in the order of their names. On SQLite the lock is the transaction itself, which is
     IMMEDIATE.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_lock_heads(connection.vendor, len(streams)), sorted(streams))
-        return {stream: (sequence, bytes(hashed)) for stream, sequence, hashed in cursor.fetchall()}
+    database = connections[DEFAULT_DB_ALIAS]
+    rows = raw_sql.all_rows(database, _lock_heads(database.vendor, len(streams)), sorted(streams))
+    return {stream: (sequence, bytes(hashed)) for stream, sequence, hashed in rows}
 
 
 def open_head(stream: str, genesis: bytes) -> None:
@@ -71,17 +71,17 @@ def append(entries: Sequence[Entry], moves: Sequence[Move]) -> bool:
 
     If one did not, the caller rolls back.
     """
-    rows, insert = [_row(entry) for entry in entries], _insert(connection.vendor)
-    move_head = _statements(connection.vendor).move_head
-    if connection.vendor == "mysql" and len(rows) <= _ROWS_AT_ONCE:
+    # The connection itself: its proxy looks the thread's one up at each use.
+    database = connections[DEFAULT_DB_ALIAS]
+    rows, insert = [_row(entry) for entry in entries], _insert(database.vendor)
+    move_head = _statements(database.vendor).move_head
+    if database.vendor == "mysql" and len(rows) <= _ROWS_AT_ONCE:
         return _append_at_once(insert, rows, move_head, moves)
-    bulk_sql.insert(insert, rows)
-    with connection.cursor() as cursor:
-        for move in moves:
-            cursor.execute(move_head, _moved(move))
-            if cursor.rowcount != 1:
-                return False
-    return True
+    if len(rows) > 1:
+        bulk_sql.insert(insert, rows)
+    else:
+        raw_sql.execute(database, insert.head + insert.row, rows[0])
+    return all(raw_sql.execute(database, move_head, _moved(move)) == 1 for move in moves)
 
 
 def _append_at_once(
