@@ -39,6 +39,12 @@ def memory_mb(pid: int) -> float:
     return sum(_kilobytes(each, "smaps_rollup", "Pss:") for each in descendants([pid])) / 1000
 
 
+def memory_without_mb(pid: int, directory: Path) -> float:
+    """Return this memory without mapped files below a directory, such as those of a database."""
+    mapped = sum(_mapped_kilobytes(each, f"{directory}/") for each in descendants([pid]))
+    return memory_mb(pid) - mapped / 1000
+
+
 def resident_mb(pid: int) -> float:
     """Return the sum of the resident sets in MB (RSS): what several share counts for each."""
     return sum(_kilobytes(each, "status", "VmRSS:") for each in descendants([pid])) / 1000
@@ -55,3 +61,19 @@ def _kilobytes(pid: int, file: str, field: str) -> int:
     except OSError:
         return 0
     return sum(int(line.split()[1]) for line in lines if line.startswith(field))
+
+
+def _mapped_kilobytes(pid: int, place: str) -> int:
+    """Return the PSS of mappings of files whose path begins so (proc_pid_smaps(5))."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps").read_text().splitlines()
+    except OSError:
+        return 0
+    total, counts = 0, False
+    for line in lines:
+        field, *rest = line.split(maxsplit=5)
+        if not field.endswith(":"):
+            counts = len(rest) == 5 and rest[4].startswith(place)
+        elif counts and field == "Pss:":
+            total += int(rest[0])
+    return total

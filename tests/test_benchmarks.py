@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import replace
 from functools import partial
 from itertools import islice, repeat
+from mmap import PROT_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pytest_django.live_server_helper import LiveServer
 from benchmarks import audit_append, chart, conditions, table, wrk
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.client import Endpoint, Load, UnexpectedAnswer, all_of, beside, for_seconds
-from benchmarks.processes import memory_mb
+from benchmarks.processes import memory_mb, memory_without_mb
 from benchmarks.scale import QUICK
 from benchmarks.servers import ROOT, DurableMariaDb
 from benchmarks.stage import SQLITE
@@ -134,6 +135,15 @@ def test_memory_is_that_of_a_process_and_its_children() -> None:
         child.stdout.readline()
         assert memory_mb(os.getpid()) > own > memory_mb(child.pid) > 0
         child.communicate(b"\n")
+
+
+def test_memory_without_a_mapped_file_is_less_by_what_was_read_of_it(tmp_path: Path) -> None:
+    (tmp_path / "database").write_bytes(bytes(40_000_000))
+    with (tmp_path / "database").open("rb") as file, mmap(file.fileno(), 0, prot=PROT_READ) as mapped:
+        assert sum(mapped[::4096]) == 0
+        whole, without = memory_mb(os.getpid()), memory_without_mb(os.getpid(), tmp_path)
+        assert whole - without == pytest.approx(40, abs=2)
+        assert memory_without_mb(os.getpid(), tmp_path / "other") == pytest.approx(whole, abs=2)
 
 
 def test_it_writes_between_the_markers_and_keeps_what_was_there_as_history(tmp_path: Path) -> None:

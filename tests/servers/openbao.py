@@ -37,6 +37,7 @@ class OpenBao(Server):
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         self.token = ""
+        self._keys: list[str] = []
 
     def prepare(self) -> None:
         """Write the configuration file; audit devices can only be declared there."""
@@ -59,12 +60,16 @@ class OpenBao(Server):
     def prepare_running(self) -> None:
         """Initialise with one key, unseal, and mount KV version 2."""
         made = self._call("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
-        self.token = made["root_token"]
-        self._call("PUT", "sys/unseal", {"key": made["keys"][0]})
-        self.until(self._is_active)
+        self.token, self._keys = made["root_token"], made["keys"]
+        self._unseal()
         self._call("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
         # A write right after mounting may find the mount still being upgraded.
         self.until(self._is_writable)
+
+    def start_again(self) -> None:
+        """Start what was stopped or killed on what it left, and unseal it."""
+        super().start_again()
+        self._unseal()
 
     def environment(self) -> dict[str, str]:
         """Return the address and the root token."""
@@ -72,6 +77,11 @@ class OpenBao(Server):
             "KEEPER_TEST_OPENBAO_URL": f"http://127.0.0.1:{self.port}",
             "KEEPER_TEST_OPENBAO_TOKEN": self.token,
         }
+
+    def _unseal(self) -> None:
+        for key in self._keys:
+            self._call("PUT", "sys/unseal", {"key": key})
+        self.until(self._is_active)
 
     def _is_active(self) -> bool:
         return self._succeeds("GET", "sys/health")
