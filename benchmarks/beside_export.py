@@ -1,6 +1,6 @@
 """Reads of one value while another client exports a whole environment without a pause, beside OpenBao's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from benchmarks.client import Load, beside
@@ -12,38 +12,48 @@ from benchmarks.table import Comparison, Figure, Row
 MAXIMUM_MS, AFTER_MS = 30.0, 15.0
 _SLOWEST = 0.99
 _SEED = 20_261_127
-_WORK = f"one of {{size:,}} secrets, {CLIENTS - 1} clients, while {SECRETS:,} are exported over and over"
+_CHANGES = 100
+UNCHANGED = f"one of {{size:,}} secrets, {CLIENTS - 1} clients, beside exports of {SECRETS:,}"
+CHANGED = f"{UNCHANGED} with a write before each"
 
 Both = tuple[Load, Load]
+Measure = Callable[..., Both]
 
 
 def run(stage: Stage, scale: Scale) -> list[Row]:
     """Measure the slowest reads on each database, in turns with OpenBao."""
     size = min(scale.sizes)
-    competitors = {database: _keeper(stage, database, size) for database in stage.databases}
-    if OPENBAO in scale.peers:
-        competitors[OPENBAO] = _openbao(stage, size)
-    found: dict[str, list[Both]] = {name: [] for name in competitors}
+    competitors = dict(_competitors(stage, scale, size))
+    found: dict[tuple[str, str], list[Both]] = {key: [] for key in competitors}
     for _ in range(scale.rounds):
-        for name, measure in competitors.items():
-            found[name].append(measure(clients=CLIENTS, seconds=scale.seconds))
+        for key, measure in competitors.items():
+            found[key].append(measure(clients=CLIENTS, seconds=scale.seconds))
     return [
         row
         for database in stage.databases
-        for row in _rows(database, _WORK.format(size=size), found[database], found.get(OPENBAO))
+        for work in (UNCHANGED, CHANGED)
+        for row in _rows(database, work.format(size=size), found[database, work], found.get((OPENBAO, work)))
     ]
 
 
-def _keeper(stage: Stage, database: str, size: int) -> Callable[..., Both]:
-    keeper = stage.keeper(database, size)
-    reads = keeper.client("development").random_reads(keeper.read_paths(BY_ID), seed=_SEED)
-    return partial(beside, keeper.port, reads, keeper.export_request)
-
-
-def _openbao(stage: Stage, size: int) -> Callable[..., Both]:
-    openbao = stage.openbao(size)
-    reads = openbao.client().random_reads([openbao_path(number) for number in range(size)], seed=_SEED)
-    return partial(beside, openbao.port, reads, openbao.object_request)
+def _competitors(stage: Stage, scale: Scale, size: int) -> Iterator[tuple[tuple[str, str], Measure]]:
+    for database in stage.databases:
+        keeper = stage.keeper(database, size)
+        reads = keeper.client("development").random_reads(keeper.read_paths(BY_ID), seed=_SEED)
+        for work, others in (
+            (UNCHANGED, [keeper.export_request]),
+            (CHANGED, keeper.changes_before_exports(_CHANGES)),
+        ):
+            yield (database, work), partial(beside, keeper.port, reads, others)
+    if OPENBAO in scale.peers:
+        openbao = stage.openbao(size)
+        paths = [openbao_path(number) for number in range(size)]
+        reads = openbao.client().random_reads(paths, seed=_SEED)
+        for work, others in (
+            (UNCHANGED, [openbao.object_request]),
+            (CHANGED, openbao.changes_before_objects(_CHANGES)),
+        ):
+            yield (OPENBAO, work), partial(beside, openbao.port, reads, others)
 
 
 def _rows(database: str, work: str, ours: list[Both], theirs: list[Both] | None) -> list[Row]:
@@ -64,7 +74,7 @@ def _rows(database: str, work: str, ours: list[Both], theirs: list[Both] | None)
         ),
         compared(
             work=work,
-            unit="exports/s beside the reads",
+            unit="other requests/s beside the reads",
             keeper=[exports.per_second for _, exports in ours],
             other_figures=[objects.per_second for _, objects in theirs],
         ),

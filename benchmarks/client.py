@@ -12,7 +12,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle, repeat
+from itertools import cycle
 from typing import Any, Self, TypeVar
 
 TIMEOUT_SECONDS = 60
@@ -102,11 +102,11 @@ def mixed(port: int, requests: Iterator[tuple[str, bytes]], *, clients: int, sec
 
 
 def beside(
-    port: int, requests: Iterator[bytes], other: bytes, *, clients: int, seconds: float
+    port: int, requests: Iterator[bytes], others: Sequence[bytes], *, clients: int, seconds: float
 ) -> tuple[Load, Load]:
-    """Send requests from all clients but one, which sends another over and over; return both loads."""
+    """Send requests from all clients but one, which sends others in turn; return the loads of both."""
     usual = _within(seconds, (("usual", request) for request in requests))
-    alone = _within(seconds, repeat(("other", other)))
+    alone = _within(seconds, cycle(("other", request) for request in others))
     found = _drive(port, [*[usual] * (clients - 1), alone], strict=True)
     return Load(found.seconds, found.latencies["usual"]), Load(found.seconds, found.latencies["other"])
 

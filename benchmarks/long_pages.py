@@ -42,12 +42,13 @@ def run(stage: Stage, scale: Scale) -> list[Row]:
     rows: list[Row] = []
     for database in stage.databases:
         keeper = stage.keeper(database)
-        found = keeper.inside("pages", str(scale.listed), str(scale.listed * _EVENTS_EACH))
+        secrets, events = scale.listed, scale.listed * _EVENTS_EACH
+        found = keeper.inside("pages", str(secrets), str(events))
         dashboard = found.pop("/")
         for page, figures in found.items():
             rows.append(
                 Comparison(
-                    work=f"deepest page of {page}, {scale.listed:,} secrets, {scale.listed * _EVENTS_EACH:,} events",
+                    work=f"deepest page of {page}, {secrets:,} secrets, {events:,} events",
                     database=database,
                     unit="ms of CPU",
                     keeper=figures["deep"],

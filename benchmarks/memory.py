@@ -6,7 +6,7 @@ from random import Random
 from benchmarks.client import mixed
 from benchmarks.idle import WholeKeeper
 from benchmarks.load import MIX
-from benchmarks.processes import memory_mb, memory_without_mb, resident_mb
+from benchmarks.processes import memory_alone_mb, memory_mb, resident_mb
 from benchmarks.scale import CLIENTS, Scale
 from benchmarks.servers import FilledOpenBao, Keeper, openbao_path
 from benchmarks.stage import Stage
@@ -16,7 +16,7 @@ from tests.servers.server import Server
 
 TARGET = Target(1.3, 1.0, at_most=True)
 # OpenBao maps its database, whose pages the kernel may take back; Keeper reads its own by system calls.
-UNMAPPED, PROPORTIONAL, RESIDENT = "PSS without a mapped database", "PSS", "sum of RSS"
+ALONE, PROPORTIONAL, RESIDENT = "alone, without a mapped database", "PSS", "sum of RSS"
 # So many times what a round takes: caches and connections fill.
 _ROUNDS_LONG = 2
 _SEED = 20_261_127
@@ -45,7 +45,7 @@ def run(stage: Stage, scale: Scale) -> list[Row]:
                 keeper=[megabytes],
                 other="OpenBao with the same secrets",
                 other_figures=[theirs[kind]],
-                target=TARGET if kind == UNMAPPED else None,
+                target=TARGET if kind == ALONE else None,
             )
             for kind, megabytes in ours.items()
         ]
@@ -59,7 +59,7 @@ def _memory_after_load(server: Server, kinds: Kinds, stage: Stage, scale: Scale)
         raise RuntimeError(f"requests failed: {found.errors}")
     pid = server.pid or 0
     return {
-        UNMAPPED: memory_without_mb(pid, stage.directory),
+        ALONE: memory_alone_mb(pid, stage.directory),
         PROPORTIONAL: memory_mb(pid),
         RESIDENT: resident_mb(pid),
     }

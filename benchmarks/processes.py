@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -39,10 +39,19 @@ def memory_mb(pid: int) -> float:
     return sum(_kilobytes(each, "smaps_rollup", "Pss:") for each in descendants([pid])) / 1000
 
 
-def memory_without_mb(pid: int, directory: Path) -> float:
-    """Return this memory without mapped files below a directory, such as those of a database."""
-    mapped = sum(_mapped_kilobytes(each, f"{directory}/") for each in descendants([pid]))
-    return memory_mb(pid) - mapped / 1000
+def memory_alone_mb(pid: int, without: Path) -> float:
+    """Return this memory as if no other program ran, without mapped files below a directory.
+
+    PSS divides a program's pages between all that run it, such as two servers of one kind.
+    """
+    anonymous = 0
+    of_files: dict[tuple[str, str], int] = {}
+    for each in descendants([pid]):
+        anonymous += _kilobytes(each, "smaps_rollup", "Pss_Anon:")
+        for mapping, kilobytes in _mapped(each):
+            of_files[mapping] = max(of_files.get(mapping, 0), kilobytes)
+    mapped = sum(size for (path, _), size in of_files.items() if not path.startswith(f"{without}/"))
+    return (anonymous + mapped) / 1000
 
 
 def resident_mb(pid: int) -> float:
@@ -63,17 +72,18 @@ def _kilobytes(pid: int, file: str, field: str) -> int:
     return sum(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
-def _mapped_kilobytes(pid: int, place: str) -> int:
-    """Return the PSS of mappings of files whose path begins so (proc_pid_smaps(5))."""
+def _mapped(pid: int) -> Iterator[tuple[tuple[str, str], int]]:
+    """Yield path and offset of each mapped file, and the kilobytes of it in memory (proc_pid_smaps(5))."""
     try:
         lines = Path(f"/proc/{pid}/smaps").read_text().splitlines()
     except OSError:
-        return 0
-    total, counts = 0, False
+        return
+    mapping, resident = ("", ""), 0
     for line in lines:
         field, *rest = line.split(maxsplit=5)
         if not field.endswith(":"):
-            counts = len(rest) == 5 and rest[4].startswith(place)
-        elif counts and field == "Pss:":
-            total += int(rest[0])
-    return total
+            mapping = (rest[4], rest[1]) if len(rest) == 5 else ("", "")
+        elif field == "Rss:":
+            resident = int(rest[0])
+        elif field == "Anonymous:" and mapping[0].startswith("/"):
+            yield mapping, resident - int(rest[0])

@@ -73,6 +73,7 @@ class Keeper(Server):
         }
         self.secrets = secrets
         self.secret_ids: list[int] = []
+        self.exported_ids: list[int] = []
         self.prepared: dict[str, Any] = {}
 
     def command(self) -> list[str]:
@@ -122,7 +123,7 @@ class Keeper(Server):
     def take_over(self, other: "Keeper") -> None:
         """Continue another Keeper's installation at its address; that one has stopped."""
         self.port, self.variables = other.port, other.variables
-        self.secrets, self.secret_ids = other.secrets, other.secret_ids
+        self.secrets, self.secret_ids, self.exported_ids = other.secrets, other.secret_ids, other.exported_ids
         self.prepared, self.export_request = other.prepared, other.export_request
 
     def read_paths(self, way: str) -> list[str]:
@@ -134,9 +135,30 @@ class Keeper(Server):
 
     @cached_property
     def export_request(self) -> bytes:
-        """The request that exports the environment `production`, which holds a thousand secrets."""
-        self.create("production", range(SECRETS), "exported")
-        return self.client("production").request("GET", "/api/environments/production/export?format=json")
+        """The request that exports the environment `production`, which holds a thousand secrets.
+
+        Raises RuntimeError if the export holds another number of them.
+        """
+        self.exported_ids = self.create("production", range(SECRETS), "exported")
+        client, path = self.client("production"), "/api/environments/production/export?format=json"
+        found = client.call("GET", path)
+        if len(found) != SECRETS:
+            raise RuntimeError(f"the export holds {len(found)} secrets instead of {SECRETS}")
+        return client.request("GET", path)
+
+    def changes_before_exports(self, count: int) -> list[bytes]:
+        """Return requests in turn: one that changes an exported secret, and the export.
+
+        Each secret has two new values, so that sent over and over each write is one.
+        """
+        export, client = self.export_request, self.client("production")
+        changes = [
+            client.request(
+                "PUT", f"/api/secrets/{self.exported_ids[n % (count // 2)]}", {"value": token_urlsafe(30)}
+            )
+            for n in range(count)
+        ]
+        return [request for change in changes for request in (change, export)]
 
     def bulk_request(self, environment: str, numbers: range, prefix: str = "service") -> bytes:
         """Return the request that creates these secrets in one call."""
@@ -231,6 +253,15 @@ class FilledOpenBao(OpenBao):
         if len(stored) != SECRETS:
             raise RuntimeError(f"the object holds {len(stored)} secrets instead of {SECRETS}")
         return client.request("GET", _OBJECT)
+
+    def changes_before_objects(self, count: int) -> list[bytes]:
+        """Return requests in turn: one that changes a secret in that object as above, and the read of it."""
+        read, client = self.object_request, self.client()
+        changes = [
+            client.request("PATCH", _OBJECT, {"data": {secret_name(n % (count // 2)): token_urlsafe(30)}})
+            for n in range(count)
+        ]
+        return [request for change in changes for request in (change, read)]
 
 
 def openbao_path(number: int, prefix: str = "service") -> str:

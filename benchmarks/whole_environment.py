@@ -1,5 +1,8 @@
 """An environment of 1,000 secrets by one export, against OpenBao's 1,000 reads and its one large object."""
 
+import statistics
+from collections import defaultdict
+
 from benchmarks.client import all_of
 from benchmarks.scale import CLIENTS, Scale
 from benchmarks.servers import SECRETS, openbao_reads
@@ -10,48 +13,50 @@ READS_TARGETS = {SQLITE: Target(60, 100), MARIADB: Target(40, 100)}
 OBJECT_TARGETS = {SQLITE: Target(1.0, 1.5), MARIADB: Target(0.8, 1.5)}
 # An export is over in milliseconds: one figure is the median of several.
 REPEATS = 10
+UNCHANGED, CHANGED = f"an environment of {SECRETS:,}", f"an environment of {SECRETS:,} after a write in it"
 
 
 def run(stage: Stage, scale: Scale) -> list[Row]:
-    """Measure each way of reading all values."""
-    server = stage.openbao()
-    openbao = server.client()
-    exports = {database: _export(stage, database) for database in stage.databases}
-    one_object = (openbao.port, [server.object_request] * REPEATS)
-    ours: dict[str, list[float]] = {database: [] for database in stage.databases}
+    """Measure each way of reading all values, of what is as it was and of what has just changed."""
+    openbao = stage.openbao()
+    keepers = {database: stage.keeper(database) for database in stage.databases}
+    ours: dict[tuple[str, str], list[float]] = defaultdict(list)
+    objects: dict[str, list[float]] = defaultdict(list)
     reads: list[float] = []
-    objects: list[float] = []
     for _ in range(scale.rounds):
-        for database, (port, requests) in exports.items():
-            ours[database].append(all_of(port, requests, clients=1).median_ms)
-        objects.append(all_of(*one_object, clients=1).median_ms)
-        reads.append(all_of(openbao.port, openbao_reads(openbao), clients=CLIENTS).seconds * 1000)
-    rows: list[Row] = []
-    for database in stage.databases:
-        rows.append(_row(database, ours, f"OpenBao, {SECRETS:,} reads", reads, READS_TARGETS[database]))
-        rows.append(
-            _row(database, ours, f"OpenBao, one object of {SECRETS:,}", objects, OBJECT_TARGETS[database])
+        for database, keeper in keepers.items():
+            ours[database, UNCHANGED].append(_median_ms(keeper.port, [keeper.export_request] * REPEATS))
+            in_turn = keeper.changes_before_exports(REPEATS)
+            ours[database, CHANGED].append(_median_ms(keeper.port, in_turn, step=2))
+        objects[UNCHANGED].append(_median_ms(openbao.port, [openbao.object_request] * REPEATS))
+        objects[CHANGED].append(_median_ms(openbao.port, openbao.changes_before_objects(REPEATS), step=2))
+        load = all_of(openbao.port, openbao_reads(openbao.client()), clients=CLIENTS)
+        reads.append(load.seconds * 1000)
+    return [
+        _row(work, database, ours[database, work], name, figures, targets[database])
+        for database in stage.databases
+        for work in (UNCHANGED, CHANGED)
+        for name, figures, targets in (
+            (f"OpenBao, {SECRETS:,} reads", reads, READS_TARGETS),
+            (f"OpenBao, one object of {SECRETS:,}", objects[work], OBJECT_TARGETS),
         )
-    return rows
+    ]
 
 
-def _export(stage: Stage, database: str) -> tuple[int, list[bytes]]:
-    client = stage.keeper(database).client("development")
-    path = "/api/environments/development/export?format=json"
-    found = client.call("GET", path)
-    if len(found) != SECRETS:
-        raise RuntimeError(f"the export holds {len(found)} secrets instead of {SECRETS}")
-    return client.port, [client.request("GET", path)] * REPEATS
+def _median_ms(port: int, requests: list[bytes], *, step: int = 1) -> float:
+    """Return the median time of each request, or of each second one, sent one after the other."""
+    latencies = all_of(port, requests, clients=1).latencies
+    return statistics.median(latencies[step - 1 :: step]) * 1000
 
 
 def _row(
-    database: str, ours: dict[str, list[float]], name: str, theirs: list[float], target: Target
+    work: str, database: str, ours: list[float], name: str, theirs: list[float], target: Target
 ) -> Comparison:
     return Comparison(
-        work=f"an environment of {SECRETS:,}",
+        work=work,
         database=database,
         unit="ms",
-        keeper=ours[database],
+        keeper=ours,
         other=name,
         other_figures=theirs,
         target=target,
