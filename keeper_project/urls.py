@@ -33,6 +33,8 @@ api: list[URLPattern | URLResolver] = [
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="api-schema"), name="api-docs"),
 ]
 urlpatterns = [
+    # First: a program's request is not compared with the address of each page.
+    path("api/", include(api)),
     path("", dashboard, name="dashboard"),
     path("activity/charts", activity_charts, name="activity-charts"),
     path("notifications", notice_pages.notices, name="notices"),
@@ -52,7 +54,6 @@ urlpatterns = [
     path("", include("sync_app.urls")),
     path("", include("environments_app.urls")),
     path("", include("audit_app.urls")),
-    path("api/", include(api)),
     # Before Django's own, which neither limit nor record attempts and save past the use cases.
     path("admin/login/", admin_login.enter),
     path("admin/logout/", sign_out),

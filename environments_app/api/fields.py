@@ -1,5 +1,6 @@
 """Serializer fields that take JSON as it is: no number for a text, no unknown names."""
 
+import copy
 import re
 from collections.abc import Mapping
 from typing import Any, Final, cast
@@ -88,6 +89,20 @@ class Moment(serializers.DateTimeField):
 
 class StrictSerializer(serializers.Serializer[Any]):
     """Refuses fields that it does not know, so that a typing error is not a silent loss."""
+
+    def get_fields(self) -> dict[str, Any]:
+        """Return the fields that a JSON object gives or must give; otherwise all.
+
+        To copy all fields would be most of the work of reading a small body.
+        """
+        data = getattr(self, "initial_data", None)
+        if type(data) is not dict:
+            return super().get_fields()
+        return {
+            name: copy.deepcopy(field)
+            for name, field in self._declared_fields.items()
+            if name in data or field.required or field.default is not serializers.empty
+        }
 
     def missing(self, data: Mapping[Any, Any]) -> dict[str, list[str]]:
         """Return what is missing where no field alone is required, by the name of a field."""
