@@ -73,14 +73,11 @@ def _asked(tally: VerificationStats, *, thorough: bool = False) -> Generator[Pro
 
 def _binding(back: ReadBack) -> Iterator[SignedCheckpoint]:
     """Yield the checkpoints whose heads the stored streams must have gone through."""
-    yield from (anchor.checkpoint for anchor in back.anchors if not _is_left_behind(anchor.checkpoint))
+    left_behind = {discontinuity.digest for discontinuity in resumptions()}
+    yield from (a.checkpoint for a in back.anchors if a.checkpoint.digest not in left_behind)
     newest = _newest_stored()
     if newest is not None:
         yield newest
-
-
-def _is_left_behind(checkpoint: SignedCheckpoint) -> bool:
-    return any(discontinuity.digest == checkpoint.digest for discontinuity in resumptions())
 
 
 def _newest_stored() -> SignedCheckpoint | None:

@@ -159,7 +159,7 @@ def record_integrity_violation(*, kind: str, uuid: UUID, name: str, reason: str)
     key = f"audit_app.violation.{uuid}"
     if not shared_cache.add(key, 1, timeout=_REPORT_INTERVAL_SECONDS):
         return
-    writer = record if _in_transaction() else commit_record
+    writer = record if connection.in_atomic_block else commit_record
     written = False
     try:
         writer(
@@ -174,10 +174,6 @@ def record_integrity_violation(*, kind: str, uuid: UUID, name: str, reason: str)
     finally:
         if not written:
             shared_cache.delete(key)
-
-
-def _in_transaction() -> bool:
-    return connection.in_atomic_block
 
 
 @cache

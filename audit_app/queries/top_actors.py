@@ -27,7 +27,9 @@ def top_actors(*, viewer: Actor, days: int, limit: int) -> list[Active]:
     """Return who did most in the last `days` days, today included, in the streams that `viewer` may read."""
     first = timezone.now().astimezone(UTC).date() - timedelta(days=days - 1)
     names = trail_policy().readable_streams(viewer)
-    key = _key(f"{first} {limit} {sorted(names) if names is not None else None}")
+    scope = f"{first} {limit} {sorted(names) if names is not None else None}"
+    # Hashed for its length alone: an actor may read thousands of streams.
+    key = f"trail-active-{deployment_uuid()}-{hashlib.sha256(scope.encode()).hexdigest()}"
     known: list[tuple[str, str, int]] | None = cache.get(key)
     if known is None:
         events = AuditEvent.objects.filter(at__gte=datetime.combine(first, time(), tzinfo=UTC))
@@ -37,8 +39,3 @@ def top_actors(*, viewer: Actor, days: int, limit: int) -> list[Active]:
         known = list(rows.order_by("-count", "actor_name")[:limit])
         cache.set(key, known, _KEPT_SECONDS)
     return [Active(*row) for row in known]
-
-
-def _key(scope: str) -> str:
-    # Hashed for its length alone: an actor may read thousands of streams.
-    return f"trail-active-{deployment_uuid()}-{hashlib.sha256(scope.encode()).hexdigest()}"

@@ -10,7 +10,7 @@ from django.utils import timezone
 from audit_app.crypto.canonical_json import Json
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
-from audit_app.events.actors import NIL, ActorKind
+from audit_app.events.actors import ActorKind
 from audit_app.integrity.row_authentication import authentic
 from audit_app.recording.recorder import commit_record
 from environments_app.access_requests.events import (
@@ -25,6 +25,7 @@ from environments_app.approvals.gate import clearance_for_asked
 from environments_app.authorization.break_glass import confirm_grant
 from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal, allows, grants_allow, require
+from environments_app.authorization.principals import system_principal
 from environments_app.environments import memberships
 from environments_app.errors import Conflict, Forbidden, InvalidField, Invisible, Tampered
 from environments_app.models import (
@@ -140,7 +141,7 @@ def end_expired() -> int:
     for row in rows:
         with lock_authentic(row) as stored:
             if stored.is_expired:
-                memberships.withdraw(actor=_keeper(), membership=stored, action=Action.MEMBER_EXPIRE)
+                memberships.withdraw(actor=system_principal(), membership=stored, action=Action.MEMBER_EXPIRE)
     return len(rows)
 
 
@@ -209,7 +210,3 @@ def _answer(actor: Principal, stored: AccessRequest, state: RequestState, commen
     stored.save()
     record_step(actor, Action.ACCESS_DECIDE, stored, {"decision": str(state), "comment": comment})
     settled(stored, f"{actor.name} answered {stored.requester.username}: {state}")
-
-
-def _keeper() -> Principal:
-    return Principal(kind=ActorKind.SYSTEM, uuid=NIL, name="system")

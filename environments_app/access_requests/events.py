@@ -49,15 +49,14 @@ def settled(request: AccessRequest, sentence: str) -> None:
 def tell_managers(request: AccessRequest, environment: Environment, people: list[User]) -> None:
     """Notify those who may answer a request, and the environment's recipients."""
     name = request.requester.username
+    lasting = "without an end" if request.minutes is None else f"for {duration_words(request.minutes)}"
     raise_alert(
         kind=KIND,
         about=request.uuid,
         environment=environment,
         subject=f"{environment.name}: {name} asks for access"[:200],
         lines=[
-            f"As {request.role}"
-            + (f" of {request.prefix}/" if request.prefix else "")
-            + f", {_lasting(request.minutes)}.",
+            f"As {request.role}" + (f" of {request.prefix}/" if request.prefix else "") + f", {lasting}.",
             *([f"Why: {request.reason}"] if request.reason else []),
         ],
         link=reverse("access-request-detail", args=[request.pk]),
@@ -89,7 +88,3 @@ def checked_text(field: str, text: str) -> str:
     if len(text) > MAX_TEXT:
         raise InvalidField(field, f"Use at most {MAX_TEXT} characters.")
     return text.strip()
-
-
-def _lasting(minutes: int | None) -> str:
-    return "without an end" if minutes is None else f"for {duration_words(minutes)}"

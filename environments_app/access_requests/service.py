@@ -53,7 +53,7 @@ def submit(
     """
     person = _person(actor)
     wanted = AccessRequest(
-        environment=_environment(environment),
+        environment=next(iter(authentic(Environment.objects.filter(name=environment))), None),
         environment_name=_environment_name(environment),
         requester=person,
         role=memberships.parse_role(role),
@@ -141,10 +141,6 @@ def _person(actor: Principal) -> User:
         record_denial(actor=actor, action=Action.ACCESS_ASK, environment=None)
         raise Forbidden("People ask for access; a token gets its rights from a manager.")
     return person
-
-
-def _environment(name: str) -> Environment | None:
-    return next(iter(authentic(Environment.objects.filter(name=name))), None)
 
 
 def _environment_name(name: str) -> str:

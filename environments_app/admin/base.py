@@ -83,7 +83,11 @@ class ServiceAdmin(ModelAdmin):
         if self.has_change_permission(request, obj) or (obj is None and self.has_add_permission(request)):
             return list(super().get_fields(request, obj))
         fields = self.model._meta.concrete_fields
-        return [field.name for field in fields if not self._is_hidden(field)]
+        return [
+            field.name
+            for field in fields
+            if not isinstance(field, models.BinaryField) and field.name not in self.hidden
+        ]
 
     def get_form(
         self,
@@ -149,9 +153,6 @@ class ServiceAdmin(ModelAdmin):
 
     def _defines(self, name: str) -> bool:
         return getattr(type(self), name) is not getattr(ServiceAdmin, name)
-
-    def _is_hidden(self, field: "models.Field[Any, Any]") -> bool:
-        return isinstance(field, models.BinaryField) or field.name in self.hidden
 
     def _refusal(self, request: HttpRequest, error: Exception) -> HttpResponse:
         self.message_user(request, str(error), level=messages.ERROR)

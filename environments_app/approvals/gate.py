@@ -195,7 +195,8 @@ def require_approval(*, actor: Principal, proposal: Proposal) -> ApprovalGrant:
     approved = _matching(actor, proposal, message, ApprovalState.APPROVED)
     if approved is not None:
         return ApprovalGrant(_MAKER, environment, approval=approved)
-    if actor.approval is not None and _concerns(actor, environment):
+    named = Approval.objects.filter(uuid=actor.approval or NIL, environment=environment)
+    if actor.approval is not None and named.exists():
         raise ApprovalVoid(
             "What was approved is not what would be done now: something changed since, or whoever "
             "approved may not any more. Ask again."
@@ -266,10 +267,6 @@ def _require_standing(approval: Approval) -> None:
         raise ApprovalVoid("This is not approved, or no longer: ask again.")
     if not approver_still_eligible(approval):
         raise ApprovalVoid("Whoever approved this may not any more: ask again.")
-
-
-def _concerns(actor: Principal, environment: Environment) -> bool:
-    return Approval.objects.filter(uuid=actor.approval or NIL, environment=environment).exists()
 
 
 def _matching(actor: Principal, proposal: Proposal, message: bytes, state: ApprovalState) -> Approval | None:

@@ -54,11 +54,8 @@ def _entries(request: HttpRequest) -> list[list[Any]]:
         kept = signing.loads(request.COOKIES.get(COOKIE, ""), salt=_SALT)
     except signing.BadSignature:
         return []
-    return [entry for entry in kept if _counts(entry[2])]
-
-
-def _counts(since: int) -> bool:
-    return is_in(datetime.fromtimestamp(since, UTC) + KNOWN_FOR, within=KNOWN_FOR)
+    ends = ((entry, datetime.fromtimestamp(entry[2], UTC) + KNOWN_FOR) for entry in kept)
+    return [entry for entry, end in ends if is_in(end, within=KNOWN_FOR)]
 
 
 def _mark(device: str, account: str) -> str:

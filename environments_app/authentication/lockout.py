@@ -143,7 +143,7 @@ def _take(account: str, source: Source) -> Attempt | int:
         pool, own = rows
         interval, capacity = _interval(source.kind), POOLS[source.kind] * _interval(source.kind)
         used = _used(pool, source.kind, now) + interval
-        wait = max(used - capacity, _remaining_delay(own, now))
+        wait = max(used - capacity, _left(own.until, now, longest=_delay(own.count)))
         if wait > _NOTHING:
             return ceil(wait.total_seconds())
         own.count = 1 if own.until < now - _HOUR else own.count + 1
@@ -167,10 +167,6 @@ def _locked(account: str, source: Source) -> tuple[FailedSignIns, FailedSignIns]
 def _used(pool: FailedSignIns, kind: Kind, now: datetime) -> timedelta:
     """Return the time in which a pool is full again."""
     return _left(pool.until, now, longest=POOLS[kind] * _interval(kind))
-
-
-def _remaining_delay(own: FailedSignIns, now: datetime) -> timedelta:
-    return _left(own.until, now, longest=_delay(own.count))
 
 
 def _left(until: datetime, now: datetime, *, longest: timedelta) -> timedelta:

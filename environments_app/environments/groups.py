@@ -12,7 +12,7 @@ from audit_app.events.actors import NIL
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import AuditObject, EventDraft, record_many
 from environments_app.approvals.access_proposals import joining
-from environments_app.approvals.gate import ApprovalGrant, require_approval
+from environments_app.approvals.gate import require_approval
 from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Conflict, InvalidField, NameInUse
@@ -45,7 +45,13 @@ def add_to_group(*, actor: Principal, user: User, group: Group) -> GroupMember:
     require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
     for place in group.memberships.select_related("environment"):
         confirm_grant(actor, Action.MEMBER_GRANT, environment=place.environment, role=place.role)
-    clearances = _clearances(actor, user, group)
+    clearances = [
+        (
+            place,
+            require_approval(actor=actor, proposal=joining(user, group_name=group.name, environment=place)),
+        )
+        for place in _places(group)
+    ]
     try:
         with transaction.atomic():
             approved = [clearance.spend(place, actor=actor) for place, clearance in clearances]
@@ -81,16 +87,6 @@ def delete_group(*, actor: Principal, group: Group) -> None:
 def _places(group: Group) -> list[Environment]:
     """Return the environments in which a group has a role."""
     return list(Environment.objects.filter(memberships__group=group).distinct().order_by("pk"))
-
-
-def _clearances(actor: Principal, user: User, group: Group) -> list[tuple[Environment, ApprovalGrant]]:
-    return [
-        (
-            place,
-            require_approval(actor=actor, proposal=joining(user, group_name=group.name, environment=place)),
-        )
-        for place in _places(group)
-    ]
 
 
 def _opens_values(actor: Principal, group: Group) -> bool:

@@ -117,7 +117,7 @@ def raise_alert(
         if alert.told_at and _is_known(alert, signature, subject, told):
             return False
         alert.subject, alert.lines, alert.link, alert.signature = subject, told, link, signature
-        alert.waiting = not _may_tell(alert)
+        alert.waiting = alert.told_at is not None and alert.told_at > timezone.now() - _interval()
         if not alert.waiting:
             _tell(alert, kind=kind, subject=subject, lines=told, link=link)
             message_users(
@@ -209,10 +209,6 @@ def _is_known(alert: Alert, signature: str, subject: str, lines: list[str]) -> b
     if signature or alert.signature:
         return alert.signature == signature
     return alert.subject == subject and alert.lines == lines
-
-
-def _may_tell(alert: Alert) -> bool:
-    return alert.told_at is None or alert.told_at <= timezone.now() - _interval()
 
 
 def _interval() -> timedelta:

@@ -31,7 +31,7 @@ def member_change(request: HttpRequest, name: str, id: int) -> HttpResponse:
         if _is_stale(form, membership):
             messages.error(request, "The access was changed meanwhile: look again. Nothing was saved.")
             return redirect("member-change", name=name, id=id)
-        changes = _changes(form)
+        changes = {name: form.cleaned_data[name] for name in form.changed_data if name != "seen"}
         changed = attempt(
             form, lambda: memberships_service.change_membership(actor=actor, membership=membership, **changes)
         )
@@ -58,10 +58,6 @@ def _initial(membership: Membership) -> dict[str, Any]:
 def _is_stale(form: MemberChangeForm, membership: Membership) -> bool:
     """Return whether the form was made of another state, which sending it would bring back."""
     return form.cleaned_data["seen"] not in {"", state_digest(membership)}
-
-
-def _changes(form: MemberChangeForm) -> dict[str, Any]:
-    return {name: form.cleaned_data[name] for name in form.changed_data if name != "seen"}
 
 
 def _page(request: HttpRequest, membership: Membership, form: MemberChangeForm) -> HttpResponse:

@@ -89,7 +89,9 @@ def _written(proof: Proof, opened: OpenedBackup, progress: Progress | None) -> d
     if not connection.introspection.table_names() or not applied_migrations():
         call_command("migrate", verbosity=0, interactive=False)
     try:
-        with connection.constraint_checks_disabled(), transaction.atomic(durable=_may_be_durable()):
+        # A test stands in for the process whose transaction this is.
+        durable = not connection.in_atomic_block
+        with connection.constraint_checks_disabled(), transaction.atomic(durable=durable):
             _empty()
             if opened.load(progress) != proof.digest:
                 raise Altered("the file was exchanged after it was proved")
@@ -100,11 +102,6 @@ def _written(proof: Proof, opened: OpenedBackup, progress: Progress | None) -> d
         raise RestoreFailed(f"the database does not take the rows: {error}") from error
     finally:
         _forget()
-
-
-def _may_be_durable() -> bool:
-    # A test stands in for the process whose transaction this is.
-    return not connection.in_atomic_block
 
 
 def _empty() -> None:

@@ -78,7 +78,8 @@ def compare(path: Path) -> Iterator[Check]:
     yield _heads(manifest)
     found = list(run_checks())
     yield _values(manifest, [problem for problem in found if problem.kind == "version"])
-    yield _rows([problem for problem in found if problem.kind != "version"])
+    edited = [problem for problem in found if problem.kind != "version"]
+    yield _check("rows", "every row that decides is one that Keeper wrote", _told(edited))
     yield _trail(manifest, digest)
     yield _nothing_acts()
 
@@ -92,15 +93,12 @@ def _counts(manifest: Manifest) -> Check:
     ]
     label = rows.label(AuditEvent)
     added = now[label] - manifest.counts.get(label, 0)
-    grown = _events_of_heads() - sum(head.sequence for head in manifest.heads.values())
+    total = StreamHead.objects.aggregate(total=Sum("sequence"))["total"] or 0
+    grown = total - sum(head.sequence for head in manifest.heads.values())
     if added != grown:
         doubts.append(f"{added:,} events came to those of the backup, and the heads say {grown:,}")
     said = f"{len(manifest.counts)} tables hold what the manifest counts, and {added:,} events of the restore"
     return _check("counts", said, doubts)
-
-
-def _events_of_heads() -> int:
-    return StreamHead.objects.aggregate(total=Sum("sequence"))["total"] or 0
 
 
 def _heads(manifest: Manifest) -> Check:
@@ -135,10 +133,6 @@ def _opens(sealed: Any) -> bool:
         return sealed is None or bool(sealed.opens())
     except KeyUnavailable:
         return False
-
-
-def _rows(problems: list[Problem]) -> Check:
-    return _check("rows", "every row that decides is one that Keeper wrote", _told(problems))
 
 
 def _trail(manifest: Manifest, digest: str) -> Check:

@@ -102,10 +102,9 @@ def _load(file: BackupFile, key: bytes, progress: Progress | None = None) -> str
 
 def require_release(manifest: Manifest) -> None:
     """Raise OtherRelease unless this release's tables are those that were backed up."""
+    ours = {model._meta.app_label for model in rows.tables()}
     differing = sorted(
-        name
-        for name in _migrations_that_differ(set(manifest.migrations))
-        if name.partition(".")[0] in _our_apps()
+        name for name in _migrations_that_differ(set(manifest.migrations)) if name.partition(".")[0] in ours
     )
     if differing:
         listed = ", ".join(differing[:5]) + (" and others" if differing[5:] else "")
@@ -124,10 +123,6 @@ def _migrations_that_differ(there: set[str]) -> set[str]:
         if name not in there and not (replaced and replaced <= there):
             missing.add(name)
     return missing | there - known
-
-
-def _our_apps() -> set[str]:
-    return {model._meta.app_label for model in rows.tables()}
 
 
 def _examined(manifest: Manifest, file: BackupFile, key: bytes) -> Proof:

@@ -257,13 +257,8 @@ def _framework_problem(error: APIException) -> Problem:
     wait = getattr(error, "wait", None)
     if wait is not None:
         headers["Retry-After"] = str(int(wait))
-    return Problem(
-        status=error.status_code, title=_title(error), detail=own or str(error.detail), headers=headers
-    )
-
-
-def _title(error: APIException) -> str:
-    return str(error.default_code).replace("_", " ").capitalize()
+    title = str(error.default_code).replace("_", " ").capitalize()
+    return Problem(status=error.status_code, title=title, detail=own or str(error.detail), headers=headers)
 
 
 def _headers(error: Exception, status: int) -> dict[str, str]:

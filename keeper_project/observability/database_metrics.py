@@ -1,6 +1,6 @@
 """Gauges that are read from the database on each scrape: queues, leases, keys, the worker's heartbeat."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from django.db import Error as DatabaseError
@@ -73,13 +73,9 @@ def trail_gauges() -> Iterator[GaugeMetricFamily]:
         ("events", event_sinks(), lag),
     ):
         for kind, found in _by_kind(sinks, states).items():
-            behind.add_metric([takes, kind], _count(lacks, found))
+            behind.add_metric([takes, kind], max(0, lacks(found)))
             failures.add_metric([takes, kind], max(state.failures for state in found))
     yield from (behind, failures)
-
-
-def _count(lacks: Callable[[Sequence[SinkState]], int], found: Sequence[SinkState]) -> int:
-    return max(0, lacks(found))
 
 
 def _by_kind(sinks: Sequence[Sink], states: Mapping[str, SinkState]) -> dict[str, list[SinkState]]:

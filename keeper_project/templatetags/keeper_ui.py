@@ -249,9 +249,8 @@ def field(bound: BoundField, label: str = "", *, mono: bool = False) -> dict[str
     names = [_widget_class(widget), *widget.attrs.get("class", "").split()]
     names += ["font-monospace"] * mono + ["is-invalid"] * bool(bound.errors)
     attrs: dict[str, str | bool] = {"class": " ".join(dict.fromkeys(names))}
-    described = [
-        f"{bound.auto_id}_{part}" for part in ("helptext", "error") if _has(bound, part) and bound.auto_id
-    ]
+    parts = {"helptext": bound.help_text, "error": bound.errors}
+    described = [f"{bound.auto_id}_{part}" for part, shown in parts.items() if shown and bound.auto_id]
     if described:
         attrs["aria-describedby"] = " ".join(described)
     return {
@@ -261,10 +260,6 @@ def field(bound: BoundField, label: str = "", *, mono: bool = False) -> dict[str
         "checkbox": isinstance(widget, CheckboxInput),
         "group": isinstance(widget, RadioSelect | CheckboxSelectMultiple),
     }
-
-
-def _has(bound: BoundField, part: str) -> bool:
-    return bool(bound.errors if part == "error" else bound.help_text)
 
 
 @register.simple_tag

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET
 from audit_app.events.actions import Outcome
 from audit_app.queries import search
 from audit_app.queries.activity_stats import Kind, counts_by_day
-from audit_app.queries.top_actors import Active, top_actors
+from audit_app.queries.top_actors import top_actors
 from environments_app.authentication.drf import principal_of
 from keeper_project.dashboard import figures
 from keeper_project.ui import labels
@@ -53,6 +53,14 @@ def activity_charts(request: HttpRequest) -> HttpResponse:
     total: Counter[Kind] = Counter()
     for kinds in days.values():
         total.update(kinds)
+    actors = [
+        Part(
+            label=each.name or "unknown",
+            count=each.events,
+            url=figures.activity_url(actor=each.name) if each.name else "",
+        )
+        for each in top_actors(viewer=actor, days=figures.DAYS, limit=_ACTORS_SHOWN)
+    ]
     context = {
         "days": figures.DAYS,
         "total": total.total(),
@@ -64,7 +72,7 @@ def activity_charts(request: HttpRequest) -> HttpResponse:
         "outcomes": _outcomes(total),
         "groups": _groups(total),
         "actions": _actions(total),
-        "actors": _actors(top_actors(viewer=actor, days=figures.DAYS, limit=_ACTORS_SHOWN)),
+        "actors": actors,
     }
     return render(request, "keeper_project/activity_charts.html", context)
 
@@ -101,17 +109,6 @@ def _actions(total: Mapping[Kind, int]) -> list[Part]:
     return [
         Part(label=labels.verb(action, Outcome.ALLOWED), count=count, url=figures.activity_url(action=action))
         for action, count in counts.most_common(_ACTIONS_SHOWN)
-    ]
-
-
-def _actors(found: Iterable[Active]) -> list[Part]:
-    return [
-        Part(
-            label=each.name or "unknown",
-            count=each.events,
-            url=figures.activity_url(actor=each.name) if each.name else "",
-        )
-        for each in found
     ]
 
 

@@ -52,16 +52,16 @@ def finalise(*, dry_run: bool = False) -> Finalised:
     if left := DataKey.objects.exclude(provider=KMS).count():
         raise MigrationRefused(f"KMS does not wrap {left:,} data keys yet: run the migration again first")
     problems, opened = _opened_by_kms()
-    if not problems and not dry_run and not _ended(migration):
+    if (
+        not problems
+        and not dry_run
+        and not end(migration, outcome=FINALISED, action=Action.KEY_MIGRATION_FINALISE, provider=KMS)
+    ):
         raise MigrationRefused(
             "a data key was made under the key file, or a value imported, meanwhile: set "
             "KEY_MANAGEMENT_BACKEND to kms for every process, and run the migration again"
         )
     return Finalised(migration=str(migration.uuid), data_keys=opened, dry_run=dry_run, problems=problems)
-
-
-def _ended(migration: KeyMigration) -> bool:
-    return end(migration, outcome=FINALISED, action=Action.KEY_MIGRATION_FINALISE, provider=KMS)
 
 
 def _without_migration(*, dry_run: bool) -> Finalised:

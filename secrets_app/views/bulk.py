@@ -95,7 +95,8 @@ def secret_bulk(request: HttpRequest) -> HttpResponse:
     try:
         if act is None:
             return _exported(request, form, secrets, context)
-        if step == "apply" and form.is_valid() and _is_typed(request, context["typed"]):
+        is_confirmed = context["typed"] in {"", request.POST.get("typed")}
+        if step == "apply" and form.is_valid() and is_confirmed:
             results = execute(actor=actor, act=act, secrets=secrets, seen=seen, options=form.options)
             context |= {"results": results, "done": sum(result.done for result in results)}
         else:
@@ -139,10 +140,6 @@ def _typed_name(act: BulkAction | None, secrets: list[Secret]) -> str:
         return ""
     names = {secret.environment.name for secret in secrets if secret.environment.protected}
     return " ".join(sorted(names))
-
-
-def _is_typed(request: HttpRequest, typed: str) -> bool:
-    return not typed or request.POST.get("typed") == typed
 
 
 def _exported(

@@ -121,17 +121,13 @@ def _preview(form: ImportForm, plan: Plan) -> dict[str, Any]:
     lines = sorted(plan.lines, key=lambda line: line.verdict is not Verdict.REFUSED)
     return {
         "plan": plan,
-        "counts": _counts(plan),
+        "counts": [(str(verdict), len(plan.of(verdict))) for verdict in Verdict],
         "writes": writes,
         "refused": bool(plan.of(Verdict.REFUSED)),
         "lines": [_shown(line, fixes.get(line.index, {})) for line in lines],
         "types": TYPES,
         "again": not form.cleaned_data["text"],
     }
-
-
-def _counts(plan: Plan) -> list[tuple[str, int]]:
-    return [(str(verdict), len(plan.of(verdict))) for verdict in Verdict]
 
 
 def _shown(line: Line, fix: Mapping[str, str]) -> dict[str, Any]:

@@ -80,7 +80,10 @@ def value_fields(secret_type: str, value: str) -> list[tuple[str, str]] | None:
         content = json.loads(value) if secret_type == SecretType.JSON else _only_document(value)
         if not isinstance(content, dict):
             return None
-        return [(str(name), _field_text(item)) for name, item in content.items()]
+        return [
+            (str(name), item if isinstance(item, str) else json.dumps(item, default=str, ensure_ascii=False))
+            for name, item in content.items()
+        ]
     except (yaml.YAMLError, ValueError, TypeError, RecursionError):
         return None
 
@@ -88,10 +91,6 @@ def value_fields(secret_type: str, value: str) -> list[tuple[str, str]] | None:
 def _only_document(value: str) -> object:
     documents = parse_yaml(value)
     return documents[0] if len(documents) == 1 else None
-
-
-def _field_text(item: object) -> str:
-    return item if isinstance(item, str) else json.dumps(item, default=str, ensure_ascii=False)
 
 
 def active_filters(form: FilterForm, query: QueryDict) -> list[dict[str, str]]:

@@ -37,7 +37,7 @@ class Command(BaseCommand):
         for problem in _problems(options, tally):
             found.append(asdict(problem))
             if not as_json:
-                self.stdout.write(_line(problem))
+                self.stdout.write(f"{problem.kind}: {problem.object}: {problem.message}")
         passed = list(discontinuities())
         counts = {**asdict(tally), "problems": len(found)}
         if as_json:
@@ -48,7 +48,8 @@ class Command(BaseCommand):
             }
             self.stdout.write(json.dumps(document))
         else:
-            self.stdout.write("\n".join([*map(str, passed), _summary(counts)]))
+            summary = ", ".join(f"{count:,} {noun}" for noun, count in counts.items())
+            self.stdout.write("\n".join([*map(str, passed), summary]))
         if found:
             sys.exit(1)
 
@@ -58,11 +59,3 @@ def _problems(options: dict[str, Any], tally: VerificationStats) -> Iterator[Pro
         return since_checkpoint(tally=tally)
     found = whole_trail(options["stream"], tally=tally)
     return found if options["stream"] else chain(found, run_checks())
-
-
-def _line(problem: Problem) -> str:
-    return f"{problem.kind}: {problem.object}: {problem.message}"
-
-
-def _summary(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {noun}" for noun, count in counts.items())

@@ -33,7 +33,8 @@ def parse_csv_file(text: str) -> list[Entry]:
         raise unreadable(f"The file is not CSV with a row of columns (row {reader.line_num}).")
     columns = [column.strip().lower() for column in rows[0][1]]
     if not {"name", "value"} <= set(columns) or not set(columns) <= set(COLUMNS):
-        raise unreadable(f"The first row must name the columns name and value; others may be {_known()}.")
+        others = ", ".join(COLUMNS[2:])
+        raise unreadable(f"The first row must name the columns name and value; others may be {others}.")
     if len(set(columns)) != len(columns):
         raise unreadable("The first row names a column twice.")
     return [_entry(line, columns, row) for line, row in rows[1:]]
@@ -67,7 +68,3 @@ def _metadata(cells: dict[str, str]) -> Metadata:
     if cells.get("expires_at"):
         metadata["expires_at"] = moment(cells["expires_at"])
     return cast("Metadata", metadata)
-
-
-def _known() -> str:
-    return ", ".join(COLUMNS[2:])

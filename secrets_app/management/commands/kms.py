@@ -97,7 +97,7 @@ def _report_text(report: ScopeReport) -> str:
         lines.append(f"  PROBLEM: {report.problem}")
     else:
         lines.append(f"  named as {report.reference or 'the key file'}, state {report.state}")
-        lines.append(f"  rotation: {_rotation(report)}")
+        lines.append(f"  rotation: {report.note or ('on' if report.rotates else 'off')}")
     for key in report.data_keys:
         use = "active" if key.active else "retired"
         old = ", under an old key: " + key.key_uri if key.uuid in report.under_old_key else ""
@@ -110,10 +110,6 @@ def _report_text(report: ScopeReport) -> str:
     if report.legacy_values:
         lines.append(f"  {report.legacy_values:,} values of the older scheme")
     return "\n".join(lines)
-
-
-def _rotation(report: ScopeReport) -> str:
-    return report.note or ("on" if report.rotates else "off")
 
 
 def _rotation_text(rotation: Rotation) -> str:
