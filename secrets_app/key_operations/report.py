@@ -1,7 +1,7 @@
 """Reports which key each environment uses, its state, and what is still under an old one."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -41,25 +41,20 @@ class DataKeyFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScopeReport:
-    """The key of one environment, or of the system keys.
+class ScopeKey:
+    """The key of one environment, or of the system keys, as its provider describes it.
 
-    `reference` is what the settings or the environment name, `key_uri` what that is today.
-    `under_old_key` lists the data keys that another key still wraps, `legacy_values` counts values of the
-    older scheme. `problem` states why the key cannot be used; empty if it can.
+    `reference` is what the settings or the environment name, `key_uri` what that is today. `problem` states
+    why the key cannot be used; empty if it can.
     """
 
     name: str
-    provider: str
     reference: str
     key_uri: str = ""
     state: str = ""
     rotates: bool | None = None
     note: str = ""
     problem: str = ""
-    data_keys: list[DataKeyFacts] = field(default_factory=list)
-    under_old_key: list[str] = field(default_factory=list)
-    legacy_values: int = 0
 
     @property
     def ok(self) -> bool:
@@ -68,17 +63,24 @@ class ScopeReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeyState:
-    """The provider's description of a scope's key; the fields are those of `ScopeReport`."""
+class KeyState(ScopeKey):
+    """The key, and the scope of the data keys that it wraps."""
 
-    name: str
     scope: UUID
-    reference: str
-    key_uri: str = ""
-    state: str = ""
-    rotates: bool | None = None
-    note: str = ""
-    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScopeReport(ScopeKey):
+    """The key, and what it wraps.
+
+    `under_old_key` lists the data keys that another key still wraps, `legacy_values` counts values of the
+    older scheme.
+    """
+
+    provider: str
+    data_keys: list[DataKeyFacts]
+    under_old_key: list[str]
+    legacy_values: int
 
 
 def key_states(environment: str | None = None) -> Iterator[KeyState]:
@@ -137,14 +139,8 @@ def _report(key: KeyState) -> ScopeReport:
     facts, kept_by = _data_keys(key.scope), provider().name
     old = [fact.uuid for fact in facts if (fact.provider, fact.key_uri) != (kept_by, key.key_uri)]
     return ScopeReport(
-        name=key.name,
+        **{name: value for name, value in vars(key).items() if name != "scope"},
         provider=kept_by,
-        reference=key.reference,
-        key_uri=key.key_uri,
-        state=key.state,
-        rotates=key.rotates,
-        note=key.note,
-        problem=key.problem,
         data_keys=facts,
         # Without an answer the right key is unknown.
         under_old_key=old if key.key_uri else [],
