@@ -1,1 +1,1 @@
-"""SQL below the ORM: bulk statements, raw reads, and the SQLite backend."""
+"""SQL below the ORM: prepared queries, bulk statements, raw reads, and the SQLite backend."""

@@ -132,7 +132,7 @@ _NAMING: Final = PreparedQuery(
             name=Argument(1, CharField()),
         )
         .order_by()
-        .values_list("pk")
+        .values_list("pk")[:1]
     )
 )
 

@@ -75,7 +75,7 @@ _AUTOMATIC: Final = PreparedQuery(
     lambda: (
         Target.objects.filter(environment_id=Argument(0, BigIntegerField()), automatic=True, **_AWAKE)
         .order_by()
-        .values_list("pk")
+        .values_list("pk")[:1]
     )
 )
 
