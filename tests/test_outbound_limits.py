@@ -65,7 +65,7 @@ def ask_session(base: str, port: int) -> None:
 
 def ask_vault(base: str, port: int) -> None:
     with VaultKv2(destination={"address": f"{base}:{port}"}, credentials={"token": "t"}) as backend:
-        backend.check()
+        backend.check_connection()
 
 
 def ask_aws(base: str, port: int) -> None:
@@ -73,7 +73,7 @@ def ask_aws(base: str, port: int) -> None:
         "region": "eu-central-1", "endpoint": f"{base}:{port}", "sts_endpoint": f"{base}:{port}"
     }  # fmt: skip
     with AwsSecretsManager(destination=destination, credentials=AWS) as backend:
-        backend.check()
+        backend.check_connection()
 
 
 def ask_kms(base: str, port: int) -> None:

@@ -32,7 +32,7 @@ from sync_app.applying.preconditions import (
     delivers,
     fetches,
 )
-from sync_app.backends.base import Backend, Mark, Seen, Shown
+from sync_app.backends.base import Backend, Mark, Observation, SecretMetadata
 from sync_app.domain.reconciliation import Presence, Reason
 from sync_app.errors import BackendError, CreateOvertaken
 from sync_app.jobs.bulk_rows import update_rows
@@ -140,14 +140,14 @@ class Batch:
         self._kept |= found.keys()
         return found
 
-    def _keep(self, going: list[Work], shown: Mapping[str, Shown]) -> None:
+    def _keep(self, going: list[Work], shown: Mapping[str, Observation]) -> None:
         """Keep what the target would lose where a write came over what is not ours."""
         versions = {}
         for work in going:
             item = work.item
-            seen = shown[item.name].seen if item.name in shown else _seen(item)
+            seen = shown[item.name].metadata if item.name in shown else _seen(item)
             is_first = item.act == Act.UPDATE and item.pk not in self._repeated
-            if is_first and item.target_version and self._tools.backend.destroys(seen):
+            if is_first and item.target_version and self._tools.backend.may_destroy_version(seen):
                 versions[item.name] = item.target_version
         if versions:
             self._kept |= versions.keys()
@@ -161,7 +161,9 @@ class Batch:
                 put_back.settle(
                     self._tools.backend,
                     seen=_seen(work.item),
-                    makes=self._tools.backend.next_version(work.item.target_version, token=work.item.token),
+                    makes=self._tools.backend.predict_version(
+                        work.item.target_version, token=work.item.token
+                    ),
                     marks=self._marks(work),
                     versions=[
                         work.entry.intended_keeper if work.entry else "",
@@ -232,7 +234,7 @@ class Batch:
     def _intended(self, work: Work, entry: SyncEntry) -> SyncEntry:
         """Return the entry of a secret that is about to be written, with the base that this would make."""
         item = work.item
-        makes = self._tools.backend.next_version(item.target_version, token=item.token)
+        makes = self._tools.backend.predict_version(item.target_version, token=item.token)
         intent = Intent(item.keeper_version, makes, item.keeper_number)
         if entry.intent != intent:
             work.earlier = entry.intent
@@ -296,7 +298,7 @@ class Batch:
                 details={"plan": str(self._plan.uuid), "count": len(names), "names": names[:_LISTED]},
             )
 
-    def _shown(self, works: list[Work]) -> Mapping[str, Shown]:
+    def _shown(self, works: list[Work]) -> Mapping[str, Observation]:
         """Return the state of the secrets to overwrite, from the pass's own look or a few requests."""
         names = {work.item.name for work in works}
         found = {name: self._tools.shown[name] for name in names & self._tools.shown.keys()}
@@ -310,7 +312,7 @@ class Batch:
         """Return the marks that prove a secret ours."""
         return frozenset(mark_for(self._target, uuid) for uuid in _secrets(work))
 
-    def _job(self, work: Work, shown: Shown | None, kept: str | None) -> Job:
+    def _job(self, work: Work, shown: Observation | None, kept: str | None) -> Job:
         item = work.item
         return Job(
             act=Act(item.act),
@@ -401,14 +403,14 @@ class Batch:
         sync_entries.save([entry for entry in changed if not entry._state.adding])
 
 
-def _seen(item: PlanItem) -> Seen:
+def _seen(item: PlanItem) -> SecretMetadata:
     """Return what the plan saw."""
-    return Seen(
+    return SecretMetadata(
         name=item.name,
         presence=Presence(item.target_presence),
         remote_id=item.remote_id,
         version=item.target_version,
-        keeps=item.target_keeps,
+        max_versions=item.target_keeps,
     )
 
 
@@ -428,7 +430,9 @@ def _is_unseen(answer: Done | BackendError) -> bool:
     return isinstance(answer, Done) and not answer.seen_after
 
 
-def _confirm(backend: Backend, shown: Mapping[str, Shown], pair: tuple[Task, Done | BackendError]) -> Done:
+def _confirm(
+    backend: Backend, shown: Mapping[str, Observation], pair: tuple[Task, Done | BackendError]
+) -> Done:
     (_, job), answer = pair
     if isinstance(answer, BackendError):
         raise answer

@@ -10,7 +10,15 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
 
-from sync_app.backends.base import VERSION_SEPARATOR, Backend, Copy, Mark, Seen, Shown, is_named
+from sync_app.backends.base import (
+    VERSION_SEPARATOR,
+    Backend,
+    Mark,
+    Observation,
+    SecretMetadata,
+    SecretValue,
+    version_matches,
+)
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import BackendError, ChangedSinceRead
 from sync_app.models.plan import Act
@@ -28,7 +36,7 @@ class Job:
     """One act with all that it takes; `seen` is what the plan saw, `marks` those that prove it ours."""
 
     act: Act
-    seen: Seen
+    seen: SecretMetadata
     mark: Mark
     marks: frozenset[Mark]
     token: str
@@ -38,7 +46,7 @@ class Job:
     kept: str | None = field(default=None, repr=False)
     adoption: Adoption | None = None
     # What a look at many together showed just before; only a first write over the base has one.
-    shown: "Shown | None" = None
+    shown: "Observation | None" = None
     # Other living targets, whose marks are respected.
     others: frozenset[UUID] = frozenset()
 
@@ -52,47 +60,47 @@ class Job:
 class Done:
     """The secret after an act, and the value if it was fetched."""
 
-    seen: Seen
-    copy: Copy | None = None
+    seen: SecretMetadata
+    copy: SecretValue | None = None
     # Whether its existence was verified; else the system has only reported the write.
     seen_after: bool = True
 
 
-def is_recent(shown: Shown) -> bool:
+def is_recent(shown: Observation) -> bool:
     """Return whether what was shown will still count when its turn comes, if that is soon."""
-    return time.monotonic() - shown.at < FRESH_SECONDS / 2
+    return time.monotonic() - shown.observed_at < FRESH_SECONDS / 2
 
 
-def shown(backend: Backend, names: Collection[str]) -> dict[str, Shown]:
+def shown(backend: Backend, names: Collection[str]) -> dict[str, Observation]:
     """Read many secrets with few requests; those missing from the result are read separately."""
     at = time.monotonic()
     try:
-        found = backend.glance(names)
+        found = backend.batch_get_metadata(names)
     except BackendError:
         return {}
-    return {name: Shown(seen=seen, at=at) for name, seen in found.items()}
+    return {name: Observation(metadata=seen, observed_at=at) for name, seen in found.items()}
 
 
-def confirm(backend: Backend, job: Job, done: Done, after: Shown | None) -> Done:
+def confirm(backend: Backend, job: Job, done: Done, after: Observation | None) -> Done:
     """Verify that the reported write exists, and replaced the intended version.
 
     Raises ChangedSinceRead if it does not exist, and Overwritten if it replaced something else.
     """
-    now = after.seen if after is not None else None
+    now = after.metadata if after is not None else None
     if now is None or not _is_seen(now, job, done):
-        now = backend.look(job.name)
+        now = backend.get_metadata(job.name)
     if not _is_seen(now, job, done):
-        backend.undo(replace(job.seen, mark=job.mark), done.seen.version)
+        backend.revert_write(replace(job.seen, mark=job.mark), done.seen.version)
         raise ChangedSinceRead("another version came in between: plan again")
     return replace(done, seen=replace(done.seen, remote_id=now.remote_id), seen_after=True)
 
 
-def _is_seen(now: Seen, job: Job, done: Done) -> bool:
+def _is_seen(now: SecretMetadata, job: Job, done: Done) -> bool:
     """Return whether the existing secret is the written one, over the version that the plan saw."""
     return (
         now.version == done.seen.version
         and done.seen.remote_id in {"", now.remote_id}
-        and (not now.before or is_named(now.before, job.seen.version))
+        and (not now.previous_version or version_matches(now.previous_version, job.seen.version))
     )
 
 
@@ -103,12 +111,12 @@ def carry_out(backend: Backend, job: Job) -> Done:
 
 def _create(backend: Backend, job: Job) -> Done:
     try:
-        confirms = backend.known_create_confirms
+        confirms = backend.confirms_create
         made = backend.create(job.name, job.value, mark=job.mark, token=job.token, known=not confirms)
         return Done(seen=made, seen_after=confirms)
     except ChangedSinceRead:
         # An earlier attempt, whose answer was lost, may have made it.
-        now = backend.look(job.name)
+        now = backend.get_metadata(job.name)
         if now.mark == job.mark and _holds(backend, now, job):
             return Done(seen=now)
         raise
@@ -116,35 +124,35 @@ def _create(backend: Backend, job: Job) -> Done:
 
 def give_up(backend: Backend, job: Job) -> None:
     """Remove our mark from a name that another writer created first. Raises a BackendError."""
-    now = backend.look(job.name)
+    now = backend.get_metadata(job.name)
     if now.mark == job.mark:
         backend.unmark(now)
 
 
 def take_back(
     backend: Backend,
-    seen: Seen,
+    seen: SecretMetadata,
     *,
     makes: str,
     marks: Collection[Mark],
     wrote: Callable[[str], bool],
     kept: str | None,
 ) -> None:
-    """Put back what an earlier write over `seen` came over, where it was not ours (see Backend.take_back)."""
+    """Restore what an earlier write over `seen` replaced, if not ours (Backend.revert_unconfirmed_write)."""
     if not backend.may_overwrite or not marks:
         return
-    now = backend.look(seen.name)
+    now = backend.get_metadata(seen.name)
     if now.version == seen.version:
         return
     mark = now.mark if now.mark in marks else next(iter(marks))
-    backend.take_back(replace(seen, mark=mark), makes=makes, wrote=wrote, kept=kept)
+    backend.revert_unconfirmed_write(replace(seen, mark=mark), makes=makes, wrote=wrote, kept=kept)
 
 
 def _take_back(backend: Backend, job: Job) -> None:
     def wrote(value: str) -> bool:
         return hmac.compare_digest(value.encode(), job.value.encode())
 
-    makes = backend.next_version(job.seen.version, token=job.token)
+    makes = backend.predict_version(job.seen.version, token=job.token)
     take_back(backend, job.seen, makes=makes, marks=job.marks, wrote=wrote, kept=job.kept)
 
 
@@ -155,7 +163,7 @@ def _update(backend: Backend, job: Job) -> Done:
     known = _known(job)
     if known is not None:
         after = backend.update(known, job.value, token=job.token, known=True)
-        return Done(seen=_remarked(backend, after, job), seen_after=backend.known_update_confirms)
+        return Done(seen=_remarked(backend, after, job), seen_after=backend.confirms_known_update)
     seen = _provable(backend, job)
     if seen.version == job.token:
         return Done(seen=_remarked(backend, seen, job))
@@ -170,29 +178,29 @@ def _update(backend: Backend, job: Job) -> Done:
     return Done(seen=_remarked(backend, after, job))
 
 
-def _known(job: Job) -> Seen | None:
+def _known(job: Job) -> SecretMetadata | None:
     """Return the secret to overwrite if a recent bulk look shows it owned and unchanged since the plan."""
-    if job.shown is None or time.monotonic() - job.shown.at > FRESH_SECONDS:
+    if job.shown is None or time.monotonic() - job.shown.observed_at > FRESH_SECONDS:
         return None
     try:
-        return _same(_ours(job.shown.seen, job), job)
+        return _same(_ours(job.shown.metadata, job), job)
     except ChangedSinceRead:
         # Such a look may lag: the secret itself is asked.
         return None
 
 
-def _provable(backend: Backend, job: Job) -> Seen:
+def _provable(backend: Backend, job: Job) -> SecretMetadata:
     """Return the secret to overwrite: restored if necessary, owned, and unchanged since the plan."""
     if job.seen.presence is Presence.DELETED:
         return _restored(backend, job)
-    if backend.update_proves_mark and len(job.marks) == 1:
+    if backend.update_checks_mark and len(job.marks) == 1:
         return replace(job.seen, mark=next(iter(job.marks)))
-    now = _ours(backend.look(job.name), job)
+    now = _ours(backend.get_metadata(job.name), job)
     return _written_again(backend, now, job) or _as_planned(now, job)
 
 
-def _restored(backend: Backend, job: Job) -> Seen:
-    now = _ours(backend.look(job.name), job)
+def _restored(backend: Backend, job: Job) -> SecretMetadata:
+    now = _ours(backend.get_metadata(job.name), job)
     if now.version != job.seen.version:
         return _written_again(backend, now, job) or _as_planned(now, job)
     if now.presence is Presence.DELETED:
@@ -203,17 +211,17 @@ def _restored(backend: Backend, job: Job) -> Seen:
     return _as_planned(now, job)
 
 
-def _written_again(backend: Backend, now: Seen, job: Job) -> Seen | None:
+def _written_again(backend: Backend, now: SecretMetadata, job: Job) -> SecretMetadata | None:
     """Return what the plan saw, if an earlier attempt may have written over that: `update` finds out."""
-    is_next = is_named(now.version, backend.next_version(job.seen.version, token=job.token))
+    is_next = version_matches(now.version, backend.predict_version(job.seen.version, token=job.token))
     if not (job.repeated and is_next and now.presence is Presence.PRESENT):
         return None
     # A version that proves itself is found by `_as_planned`.
     ours = replace(job.seen, presence=Presence.PRESENT, mark=now.mark)
-    return None if backend.next_version_is_proof else ours
+    return None if backend.predicted_version_is_unique else ours
 
 
-def _remarked(backend: Backend, seen: Seen, job: Job) -> Seen:
+def _remarked(backend: Backend, seen: SecretMetadata, job: Job) -> SecretMetadata:
     """Name Keeper's present secret in the mark, where another one had this name before."""
     if seen.mark != job.mark:
         backend.mark(seen, job.mark)
@@ -221,7 +229,7 @@ def _remarked(backend: Backend, seen: Seen, job: Job) -> Seen:
 
 
 def _delete(backend: Backend, job: Job) -> Done:
-    now = backend.look(job.name)
+    now = backend.get_metadata(job.name)
     if now.presence in _GONE and job.repeated:
         _bring_back_changed(backend, now, job)
         return Done(seen=now)
@@ -229,7 +237,7 @@ def _delete(backend: Backend, job: Job) -> Done:
     return Done(seen=replace(now, presence=Presence.DELETED))
 
 
-def _bring_back_changed(backend: Backend, now: Seen, job: Job) -> None:
+def _bring_back_changed(backend: Backend, now: SecretMetadata, job: Job) -> None:
     """Restore what an earlier attempt deleted without seeing that it had been changed just before.
 
     Raises ChangedSinceRead then. That somebody else deleted it cannot be told from that, and can be repeated.
@@ -248,7 +256,7 @@ def _number_of(version: str) -> str:
 
 
 def _release(backend: Backend, job: Job) -> Done:
-    now = backend.look(job.name)
+    now = backend.get_metadata(job.name)
     if now.presence is Presence.PRESENT and now.mark is not None:
         backend.unmark(_ours(now, job))
     return Done(seen=replace(now, mark=None))
@@ -256,11 +264,11 @@ def _release(backend: Backend, job: Job) -> Done:
 
 def _pull(backend: Backend, job: Job) -> Done:
     copy = _read(backend, job)
-    return Done(seen=replace(copy.seen, remote_id=job.seen.remote_id), copy=copy)
+    return Done(seen=replace(copy.metadata, remote_id=job.seen.remote_id), copy=copy)
 
 
 def _adopt(backend: Backend, job: Job) -> Done:
-    now = backend.look(job.name)
+    now = backend.get_metadata(job.name)
     if job.adoption is Adoption.REPLACE and now.version == job.token:
         return Done(seen=now)
     if job.adoption is Adoption.REPLACE and job.repeated:
@@ -292,21 +300,21 @@ def _adopt(backend: Backend, job: Job) -> Done:
         raise
 
 
-def _read(backend: Backend, job: Job) -> Copy:
-    copy = backend.read(job.name)
-    if copy is None or copy.seen.version != job.seen.version:
+def _read(backend: Backend, job: Job) -> SecretValue:
+    copy = backend.read_value(job.name)
+    if copy is None or copy.metadata.version != job.seen.version:
         raise ChangedSinceRead(_CHANGED)
     return copy
 
 
-def _as_planned(now: Seen, job: Job) -> Seen:
+def _as_planned(now: SecretMetadata, job: Job) -> SecretMetadata:
     """Return the existing secret if it is owned and unchanged since the plan or an earlier attempt."""
     if _ours(now, job).presence is Presence.PRESENT and now.version == job.token:
         return now
     return _same(now, job)
 
 
-def _same(now: Seen, job: Job) -> Seen:
+def _same(now: SecretMetadata, job: Job) -> SecretMetadata:
     if now.presence is not Presence.PRESENT or now.version != job.seen.version:
         raise ChangedSinceRead(_CHANGED)
     if job.seen.remote_id and now.remote_id != job.seen.remote_id:
@@ -314,22 +322,22 @@ def _same(now: Seen, job: Job) -> Seen:
     return now
 
 
-def _ours(now: Seen, job: Job) -> Seen:
+def _ours(now: SecretMetadata, job: Job) -> SecretMetadata:
     if not _is_ours(now, job):
         raise ChangedSinceRead(_NOT_OURS if now.presence is Presence.PRESENT else _CHANGED)
     return now
 
 
-def _is_ours(now: Seen, job: Job) -> bool:
+def _is_ours(now: SecretMetadata, job: Job) -> bool:
     return now.mark in job.marks and job.seen.remote_id in {"", now.remote_id}
 
 
-def _holds(backend: Backend, now: Seen, job: Job) -> bool:
+def _holds(backend: Backend, now: SecretMetadata, job: Job) -> bool:
     """Return whether the existing secret is what this job writes."""
     if now.version == job.token:
         return True
-    copy = backend.read(job.name)
-    if copy is None or copy.seen.version != now.version:
+    copy = backend.read_value(job.name)
+    if copy is None or copy.metadata.version != now.version:
         return False
     return hmac.compare_digest(copy.value.encode(), job.value.encode())
 

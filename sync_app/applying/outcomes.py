@@ -10,7 +10,7 @@ from sync_app.applying.item_actions import Done
 from sync_app.applying.pass_context import Tools
 from sync_app.applying.preconditions import Moved, Work, delivers, fetches
 from sync_app.applying.pull import Taken, take
-from sync_app.backends.base import Seen
+from sync_app.backends.base import SecretMetadata
 from sync_app.domain.delivery_state import State
 from sync_app.domain.reconciliation import Ownership, Reason
 from sync_app.errors import BackendError, ChangedSinceRead, CreateOvertaken, Overwritten, UpdateOvertaken
@@ -139,7 +139,7 @@ class Outcomes:
             work.entry.state = state or work.entry.state
             work.entry.reason = reason[:_ERROR_LENGTH]
 
-    def _note(self, work: Work, seen: Seen, taken: Taken | None) -> None:
+    def _note(self, work: Work, seen: SecretMetadata, taken: Taken | None) -> None:
         """Put on the entry what both sides hold now."""
         item, held = work.item, work.held
         entry = work.entry = work.entry or SyncEntry(target=self._target, name=item.name)

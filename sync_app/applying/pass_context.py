@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from environments_app.approvals.gate import ApprovalGrant
 from environments_app.authorization.policy import Principal
-from sync_app.backends.base import Backend, Shown
+from sync_app.backends.base import Backend, Observation
 from sync_app.jobs.leases import Lease
 from sync_app.jobs.worker_pool import Crew, Pace, no_pulse
 from sync_app.models import Plan
@@ -23,7 +23,7 @@ class Tools:
     crew: Crew
     clearance: ApprovalGrant
     # What the look that the plan was drawn from showed, where it has only just been drawn.
-    shown: Mapping[str, Shown]
+    shown: Mapping[str, Observation]
 
     def hold(self, **changes: object) -> None:
         """Make sure, in a transaction, that this worker is still the one that may write."""

@@ -24,7 +24,7 @@ from environments_app.approvals.gate import needs_second_person
 from environments_app.authorization.policy import Principal, allows
 from secrets_app.models import Secret
 from sync_app.applying.open_values import open_versions
-from sync_app.backends.base import Backend, Seen
+from sync_app.backends.base import Backend, SecretMetadata
 from sync_app.domain.reconciliation import Direction, Ownership, Presence
 from sync_app.errors import BackendError, ChangedSinceRead
 from sync_app.jobs.leases import Lease, database_now
@@ -59,7 +59,7 @@ def follow(run: Run, *, session: TargetSession, lease: Lease | None = None) -> d
     """
     target, plan = run.target, run.plan
     kind = backend_of(target.backend)
-    if plan is None or not kind.keeps_pending or target.direction == Direction.PULL:
+    if plan is None or not kind.supports_pending or target.direction == Direction.PULL:
         return {}
     actor = principal_of(run)
     if needs_second_person(actor, target.environment):
@@ -111,7 +111,7 @@ class _Pass:
     def _take_back(self, entry: SyncEntry) -> None:
         seen = self._ours(entry)
         if seen is not None:
-            self.backend.drop_pending(seen, token=entry.pending_target)
+            self.backend.remove_pending(seen, token=entry.pending_target)
         self._note(entry, "", "", None)
 
     def _put(self, pending: Pending, value: str) -> bool:
@@ -130,12 +130,12 @@ class _Pass:
         self._note(entry, version, token, database_now())
         return True
 
-    def _ours(self, entry: SyncEntry) -> Seen | None:
+    def _ours(self, entry: SyncEntry) -> SecretMetadata | None:
         """Return what is at the entry's name there if it is still ours, by a look just now."""
         if self.lease:
             self.lease.pulse()
         try:
-            seen = self.backend.look(entry.name)
+            seen = self.backend.get_metadata(entry.name)
         except ChangedSinceRead:
             return None
         owned = ownership(self.plan.target, entry, seen, secret=entry.secret_uuid)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from audit_app.events.actions import Action
 from environments_app.authorization.policy import Principal, require
-from sync_app.backends.base import Seen
+from sync_app.backends.base import SecretMetadata
 from sync_app.domain.reconciliation import GONE, Item, Ownership, Presence, Reason, reconcile
 from sync_app.errors import SyncError
 from sync_app.models import Plan, PlanItem, SyncEntry
@@ -164,7 +164,7 @@ def _known(work: Work) -> Item:
     less than our entry does, and nothing more.
     """
     item, entry = work.item, work.entry
-    seen = Seen(
+    seen = SecretMetadata(
         name=item.name,
         presence=Presence(item.target_presence),
         remote_id=item.remote_id,

@@ -20,7 +20,7 @@ from secrets_app.keys.data_keys import active_key
 from secrets_app.keys.encrypted_field import Sealed
 from sync_app.applying import item_actions
 from sync_app.applying.pass_context import Tools
-from sync_app.backends.base import Backend, Copy, Mark, Seen
+from sync_app.backends.base import Backend, Mark, SecretMetadata, SecretValue
 from sync_app.domain.delivery_state import State
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import Overwritten
@@ -43,9 +43,9 @@ def keep(tools: Tools, versions: Mapping[str, str]) -> None:
     LeaseLost, KeyUnavailable.
     """
     target = tools.plan.target
-    found = each(tools.backend.read, versions, pulse=tools.pulse)
-    copies = {name: copy for name, copy in found if isinstance(copy, Copy)}
-    copies = {name: copy for name, copy in copies.items() if copy.seen.version == versions[name]}
+    found = each(tools.backend.read_value, versions, pulse=tools.pulse)
+    copies = {name: copy for name, copy in found if isinstance(copy, SecretValue)}
+    copies = {name: copy for name, copy in copies.items() if copy.metadata.version == versions[name]}
     rows = _sealed(target, copies)
     with transaction.atomic():
         tools.hold()
@@ -92,7 +92,7 @@ def forget(target: Target, names: Iterable[str]) -> None:
 def settle(
     backend: Backend,
     *,
-    seen: Seen,
+    seen: SecretMetadata,
     makes: str,
     marks: Collection[Mark],
     versions: Iterable[str],
@@ -130,7 +130,7 @@ def settle_left_behind(
         if lease:
             lease.pulse()
         version, value = copies.get(str(entry.name), (str(entry.base_target), None))
-        seen = Seen(
+        seen = SecretMetadata(
             name=str(entry.name),
             presence=Presence.PRESENT,
             remote_id=str(entry.remote_id),
@@ -168,7 +168,7 @@ def _note(plan: Plan, entry: SyncEntry, error: str, actor: Principal, lease: Lea
         )
 
 
-def _sealed(target: Target, copies: Mapping[str, Copy]) -> list[KeptCopy]:
+def _sealed(target: Target, copies: Mapping[str, SecretValue]) -> list[KeptCopy]:
     if not copies:
         return []
     key, rows = active_key(target.environment), []
@@ -177,7 +177,7 @@ def _sealed(target: Target, copies: Mapping[str, Copy]) -> list[KeptCopy]:
             target=target,
             environment=target.environment,
             name=name,
-            version=copy.seen.version,
+            version=copy.metadata.version,
             data_key_id=key.id,
         )
         content = (_FIRST + copy.value).encode()

@@ -17,7 +17,7 @@ from environments_app.authorization.principals import refresh_principal
 from sync_app.applying import put_back
 from sync_app.applying.batch import Batch
 from sync_app.applying.pass_context import Tools
-from sync_app.backends.base import Backend, Shown
+from sync_app.backends.base import Backend, Observation
 from sync_app.domain.reconciliation import Reason
 from sync_app.errors import LeaseLost, NotResolvable, PlanNotReady, SyncPaused, Unfinished
 from sync_app.jobs.leases import Lease, leave_off_if_asked
@@ -111,7 +111,7 @@ def apply(
     *,
     session: TargetSession,
     lease: Lease | None = None,
-    shown: Mapping[str, Shown] | None = None,
+    shown: Mapping[str, Observation] | None = None,
 ) -> Plan:
     """Carry out the plan of a run, from where another worker may have left it.
 
@@ -137,7 +137,7 @@ def apply(
 
 
 def carry_out(
-    plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None, shown: Mapping[str, Shown]
+    plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None, shown: Mapping[str, Observation]
 ) -> None:
     """Carry out a plan by this backend.
 

@@ -10,16 +10,17 @@ from typing import Any, Final
 from sync_app.errors import AnswerUnexpected
 
 # What reading an answer of another form raises: a list where an object belongs, a number for a text.
-MISREAD: Final = (LookupError, TypeError, AttributeError, ValueError, OverflowError, RecursionError)
+PARSE_ERRORS: Final = (LookupError, TypeError, AttributeError, ValueError, OverflowError, RecursionError)
 _LONGEST_ID: Final = 2048
 _READERS: Final = (
-    "system", "check", "permissions", "list", "look", "glance", "read", "create", "update", "delete",
-    "restore", "mark", "unmark", "put_pending", "drop_pending",
+    "identify_system", "check_connection", "probe_permissions", "list_secrets", "get_metadata",
+    "batch_get_metadata", "read_value", "create", "update", "delete", "restore", "mark", "unmark",
+    "put_pending", "remove_pending",
 )  # fmt: skip
 logger = logging.getLogger(__name__)
 
 
-def unexpected(what: str) -> AnswerUnexpected:
+def unexpected_answer(what: str) -> AnswerUnexpected:
     """Return the error for an answer of another form; nothing of the answer is repeated."""
     return AnswerUnexpected(
         f"the other system answered {what} in a form that no such system has: check the address, and "
@@ -27,40 +28,40 @@ def unexpected(what: str) -> AnswerUnexpected:
     )
 
 
-def plain(text: object) -> str:
+def require_plain_id(text: object) -> str:
     """Return an id that another system gave. Raises ValueError if it is no text that can be kept."""
     if not isinstance(text, str) or len(text) > _LONGEST_ID or not text.isprintable():
         raise ValueError("no id")
     return text
 
 
-def refuse_other_forms(kind: Any) -> None:
+def reject_malformed_answers(kind: Any) -> None:
     """Have the methods of a backend that read answers raise AnswerUnexpected for those of another form."""
     for name in _READERS:
         if (method := vars(kind).get(name)) is not None:
-            setattr(kind, name, _judged(method))
+            setattr(kind, name, _reject_malformed(method))
 
 
-def _judged(method: Callable[..., Any]) -> Callable[..., Any]:
+def _reject_malformed(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def judged(*given: Any, **options: Any) -> Any:
         try:
             found = method(*given, **options)
-        except MISREAD as error:
-            raise _noted(error, method.__name__) from None
-        return _each(found, method.__name__) if isinstance(found, Iterator) else found
+        except PARSE_ERRORS as error:
+            raise _log_malformed(error, method.__name__) from None
+        return _iterate_checked(found, method.__name__) if isinstance(found, Iterator) else found
 
     return judged
 
 
-def _each(found: Iterator[Any], what: str) -> Iterator[Any]:
+def _iterate_checked(found: Iterator[Any], what: str) -> Iterator[Any]:
     try:
         yield from found
-    except MISREAD as error:
-        raise _noted(error, what) from None
+    except PARSE_ERRORS as error:
+        raise _log_malformed(error, what) from None
 
 
-def _noted(error: Exception, what: str) -> AnswerUnexpected:
+def _log_malformed(error: Exception, what: str) -> AnswerUnexpected:
     """Log where an answer could not be read, since it may be a defect of Keeper, and return the error.
 
     The text of the exception may repeat the answer: it stays out.
@@ -68,4 +69,4 @@ def _noted(error: Exception, what: str) -> AnswerUnexpected:
     last = traceback.extract_tb(error.__traceback__, limit=-1)[0]
     where = f"{Path(last.filename).name}:{last.lineno}"
     logger.warning("the answer to %s could not be read: %s at %s", what, type(error).__name__, where)
-    return unexpected(what)
+    return unexpected_answer(what)

@@ -1,4 +1,4 @@
-"""What every backend of the sync offers: one class per kind of system that holds secrets.
+"""The interface of a sync backend: one class per kind of system that holds secrets.
 
 Names are Keeper's; a backend adds its prefix and never leaves it. Every method raises a
 BackendError of sync_app.errors, whose `permanent` drives retry; none wraps a reply that could
@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import ClassVar, Final, Self
 from uuid import UUID
 
-from sync_app.backends.answers import plain, refuse_other_forms
+from sync_app.backends.answers import reject_malformed_answers, require_plain_id
 from sync_app.backends.permissions import Permission
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import BadDestination
@@ -35,7 +35,7 @@ class Mark:
         return dict(zip(MARK_KEYS, map(str, (self.deployment, self.target, self.secret)), strict=True))
 
 
-def mark_from(labels: Mapping[str, str]) -> Mark | None:
+def parse_mark(labels: Mapping[str, str]) -> Mark | None:
     """Return the mark among labels; None without one, or for one that Keeper did not write."""
     try:
         deployment, target, secret = (UUID(labels[key]) for key in MARK_KEYS)
@@ -45,7 +45,7 @@ def mark_from(labels: Mapping[str, str]) -> Mark | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class SecretMetadata:
     """A secret of the target without its value.
 
     `remote_id` distinguishes it from another one of the same name (AWS: the ARN; Vault: path and time of
@@ -58,39 +58,39 @@ class Seen:
     version: str = ""
     mark: Mark | None = None
     # The version before, as far as the system shows one.
-    before: str = field(default="", compare=False)
+    previous_version: str = field(default="", compare=False)
     # Whether it is deleted because its time was up.
     expired: bool = field(default=False, compare=False)
     # How many versions the system keeps of this secret, if that was set for it.
-    keeps: int = field(default=0, compare=False)
+    max_versions: int = field(default=0, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse, with ValueError, what another system gave for a name or an id and is none."""
         if "\0" in self.name or self.name != str(self.name):
             raise ValueError("no name")
-        for text in (self.remote_id, self.version, self.before):
-            plain(text)
+        for text in (self.remote_id, self.version, self.previous_version):
+            require_plain_id(text)
 
 
-def is_named(version: str, name: str) -> bool:
-    """Return whether a version is the one of this name, in full or as `next_version` predicts it."""
+def version_matches(version: str, name: str) -> bool:
+    """Return whether a version is the one of this name, in full or as `predict_version` names it."""
     return bool(name) and (version == name or version.startswith(f"{name}{VERSION_SEPARATOR}"))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Copy:
+class SecretValue:
     """A secret's value together with what was seen in the same read."""
 
-    seen: Seen
+    metadata: SecretMetadata
     value: str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Shown:
-    """What a look at many secrets together showed of one, and when."""
+class Observation:
+    """The metadata of one secret from a bulk read, and the time of that read."""
 
-    seen: Seen
-    at: float
+    metadata: SecretMetadata
+    observed_at: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,32 +126,31 @@ class Backend(ABC):
     # The pace that the system's quotas allow.
     writes_per_second: ClassVar[float]
     seconds_between_versions: ClassVar[float] = 0.0
-    # Whether `update` itself refuses a secret that does not carry the mark in `seen`; else the
-    # caller looks first.
-    update_proves_mark: ClassVar[bool] = False
-    # Whether the answer to an `update` of what is `known` is proof enough; else the caller looks after it.
-    known_update_confirms: ClassVar[bool] = False
-    # Whether an `update` may come over another secret than the one in `seen`, which `take_back` puts back.
+    # Whether `update` itself refuses a secret without the mark in `seen`. Else the caller reads it first.
+    update_checks_mark: ClassVar[bool] = False
+    # Whether the response to an `update` of a `known` version proves it. Else the caller reads it after.
+    confirms_known_update: ClassVar[bool] = False
+    # Whether an `update` can overwrite another secret than `seen`, which `revert_unconfirmed_write` restores.
     may_overwrite: ClassVar[bool] = False
     # Whether `delete` deletes no version but the one in `seen`, whatever is written just before it.
     deletes_one_version: ClassVar[bool] = False
-    # Whether no other writer can create the version that `next_version` names; else its value decides.
-    next_version_is_proof: ClassVar[bool] = False
+    # Whether no other writer can create the version that `predict_version` names. Else its value decides.
+    predicted_version_is_unique: ClassVar[bool] = False
     # Whether a list that was read to its end shows every existing secret.
-    lists_everything: ClassVar[bool] = False
-    # Whether `create` may leave it to the caller to see what it made.
-    known_create_confirms: ClassVar[bool] = True
+    list_is_complete: ClassVar[bool] = False
+    # Whether the response to a `create` proves the new secret. Else the caller reads it after.
+    confirms_create: ClassVar[bool] = True
     # Whether a pending version can exist beside the current one, under its own stage.
-    keeps_pending: ClassVar[bool] = False
+    supports_pending: ClassVar[bool] = False
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
-        self.destination = complete(self.destination_fields, destination)
-        self._credentials = complete(self.credential_fields, credentials)
+        self.destination = fill_defaults(self.destination_fields, destination)
+        self._credentials = fill_defaults(self.credential_fields, credentials)
 
     def __init_subclass__(cls) -> None:
         """Have an answer of another form raise AnswerUnexpected, whichever method reads it."""
         super().__init_subclass__()
-        refuse_other_forms(cls)
+        reject_malformed_answers(cls)
 
     def __enter__(self) -> Self:
         return self
@@ -174,47 +173,47 @@ class Backend(ABC):
 
     @property
     @abstractmethod
-    def place(self) -> str:
-        """The path, in the system, below which the secrets lie."""
+    def path_prefix(self) -> str:
+        """The path prefix of the secrets in the system."""
 
     @abstractmethod
-    def system(self) -> str:
-        """Ask which system this is, by a name that is the same however it is addressed."""
+    def identify_system(self) -> str:
+        """Return the identity of the system, which does not depend on its address."""
 
     @classmethod
-    def current_system(cls, system: str, destination: Mapping[str, str]) -> str:  # noqa: ARG003 - for those that need it
-        """Return how `system` names today what an earlier version of Keeper named so for a destination."""
+    def normalize_system_id(cls, system: str, destination: Mapping[str, str]) -> str:  # noqa: ARG003 - for those that need it
+        """Return the present form of an identity that an older Keeper stored for a destination."""
         return system
 
     @abstractmethod
-    def check(self) -> None:
-        """Try, without changing anything, whether the destination can be reached and listed."""
+    def check_connection(self) -> None:
+        """Verify that the destination can be reached and listed, without any change."""
 
     @abstractmethod
-    def permissions(self) -> Iterable[Permission]:
-        """Ask, without changing anything, which permissions the credentials have here."""
+    def probe_permissions(self) -> Iterable[Permission]:
+        """Return the permissions of the credentials, without any change."""
 
     @abstractmethod
-    def list(self) -> Iterator[Seen]:
+    def list_secrets(self) -> Iterator[SecretMetadata]:
         """Yield every secret under the prefix, also those waiting out a recovery window.
 
         Raises instead of ending early: a list that ends has been read to its end.
         """
 
     @abstractmethod
-    def look(self, name: str) -> Seen:
-        """Return what is at a name, by a direct read of its metadata; absent is a presence."""
+    def get_metadata(self, name: str) -> SecretMetadata:
+        """Return the metadata of a name by a direct read; an absent secret has the presence ABSENT."""
 
-    def glance(self, names: Collection[str]) -> dict[str, Seen]:  # noqa: ARG002 - a system may have no such list
-        """Return what few requests show of many names together.
+    def batch_get_metadata(self, names: Collection[str]) -> dict[str, SecretMetadata]:  # noqa: ARG002 - a system may have no such list
+        """Return the metadata of many names by few requests.
 
-        It may leave out any, and may lag behind: it proves what it shows to be as expected, and
-        nothing else.
+        Names may be missing from the result, and the metadata may be stale. A match with the expected
+        version is proof; a difference or a missing name is not.
         """
         return {}
 
     @abstractmethod
-    def read(self, name: str) -> Copy | None:
+    def read_value(self, name: str) -> SecretValue | None:
         """Return value and version from one read, or None if nothing is there.
 
         `seen.mark` and `seen.remote_id` are there only if the same read shows them. Raises
@@ -222,10 +221,10 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> Seen:
+    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> SecretMetadata:
         """Create a secret with its mark, only if nothing is at the name.
 
-        With `known` the caller confirms it (`known_create_confirms`): what it made is not looked at.
+        With `known` the caller confirms the new secret (`confirms_create` is false): it is not read here.
         `token` is the same when the same attempt is repeated, and makes the repetition harmless
         where the system supports that. Raises ChangedSinceRead if something is there, NameHeld
         if something deleted is, and CreateOvertaken if our mark is now on what somebody else wrote:
@@ -234,82 +233,82 @@ class Backend(ABC):
 
     @abstractmethod
     def update(
-        self, seen: Seen, value: str, *, token: str, known: bool = False, repeated: bool = False
-    ) -> Seen:
+        self, seen: SecretMetadata, value: str, *, token: str, known: bool = False, repeated: bool = False
+    ) -> SecretMetadata:
         """Write a new value over the version in `seen`, compare-and-set, and confirm it.
 
         What is seen as deleted is what `restore` could not bring back.
         With `known` the caller has just seen that version with its mark, knows that it is one text,
-        has not tried this write before, and confirms it (`known_update_confirms`): nothing is read.
+        has not tried this write before, and confirms it (`confirms_known_update`): nothing is read.
         `repeated` means that the same write was tried before with an unknown outcome.
         Raises ChangedSinceRead if another version is there: nothing was overwritten; and Overwritten if
         it came over what is not ours, which the system lets happen only where it cannot compare.
         """
 
-    def undo(self, over: Seen, written: str) -> None:  # noqa: B027  what compares everything overwrites nothing
-        """Put back what the version `written` came over, if that was not the secret in `over`.
+    def revert_write(self, over: SecretMetadata, written: str) -> None:  # noqa: B027  what compares everything overwrites nothing
+        """Restore what the version `written` replaced, if that was not the secret in `over`.
 
         Raises Overwritten once it is, or cannot be; returns where the write came over the right one.
         """
 
-    def take_back(  # noqa: B027  what compares everything overwrites nothing
-        self, over: Seen, *, makes: str, wrote: Callable[[str], bool], kept: str | None = None
+    def revert_unconfirmed_write(  # noqa: B027  what compares everything overwrites nothing
+        self, over: SecretMetadata, *, makes: str, wrote: Callable[[str], bool], kept: str | None = None
     ) -> None:
-        """Put back what an earlier write over `over` came over, whose outcome is unknown.
+        """Restore what an earlier write over `over` replaced, whose outcome is unknown.
 
-        `makes` is what `next_version` returned for that write, and `wrote` returns whether a value is that
-        write's; `kept` is what `over` held, if that is known. Raises Overwritten as `undo`
-        does; returns where there is no such write, or it came over the right one.
+        `makes` is what `predict_version` returned for that write, and `wrote` returns whether a value is that
+        write's; `kept` is what `over` held, if that is known. Raises Overwritten as
+        `revert_write` does; returns where there is no such write, or it came over the right one.
         """
 
-    def destroys(self, seen: Seen) -> bool:  # noqa: ARG002 - a system may keep the version before
+    def may_destroy_version(self, seen: SecretMetadata) -> bool:  # noqa: ARG002 - a system may keep the version before
         """Return whether an `update` would destroy the present version, or may."""
         return False
 
     @abstractmethod
-    def next_version(self, version: str, *, token: str) -> str:
+    def predict_version(self, version: str, *, token: str) -> str:
         """Return the version that a write with this token makes over another, or where nothing is ("").
 
-        Or what is known of its name beforehand (see `is_named`).
+        Or what is known of its name beforehand (see `version_matches`).
         """
 
     @abstractmethod
-    def delete(self, seen: Seen) -> None:
+    def delete(self, seen: SecretMetadata) -> None:
         """Delete recoverably, only the version in `seen`; what changed in the meantime is restored.
 
         Raises ChangedSinceRead if another version is there.
         """
 
     @abstractmethod
-    def restore(self, name: str) -> Seen:
-        """Bring back what was deleted and is still recoverable."""
+    def restore(self, name: str) -> SecretMetadata:
+        """Restore a deleted secret that is still recoverable."""
 
     @abstractmethod
-    def mark(self, seen: Seen, mark: Mark) -> None:
+    def mark(self, seen: SecretMetadata, mark: Mark) -> None:
         """Put our mark on an existing secret (to adopt it); its other labels stay."""
 
     @abstractmethod
-    def unmark(self, seen: Seen) -> None:
-        """Take our mark off (to withdraw from it); its other labels stay."""
+    def unmark(self, seen: SecretMetadata) -> None:
+        """Remove our mark from a secret (to disconnect it); its other labels stay."""
 
-    def put_pending(self, seen: Seen, value: str, *, token: str) -> bool:
+    def put_pending(self, seen: SecretMetadata, value: str, *, token: str) -> bool:
         """Put a version as pending beside the one in `seen`; False if another's is pending there.
 
         An `update` with the same token makes that very version current.
         """
         raise NotImplementedError
 
-    def drop_pending(self, seen: Seen, *, token: str) -> None:
-        """Let the version of this token be pending no more, whatever else it is by now."""
+    def remove_pending(self, seen: SecretMetadata, *, token: str) -> None:
+        """Remove the pending stage from the version of this token."""
         raise NotImplementedError
 
 
-def marked(seen: Seen, mark: Mark | None) -> Seen:
+def with_mark(seen: SecretMetadata, mark: Mark | None) -> SecretMetadata:
     """Return what was seen, with another mark."""
     return replace(seen, mark=mark)
 
 
-def complete(
+def fill_defaults(
     fields: tuple[FormField, ...], given: Mapping[str, str], *, sent_as: str = "destination"
 ) -> dict[str, str]:
     """Return a text for every field: the one given, or the default.

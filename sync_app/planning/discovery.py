@@ -10,7 +10,7 @@ from typing import Final
 
 from audit_app.integrity.row_authentication import authentic
 from secrets_app.keys import fingerprints
-from sync_app.backends.base import Backend, Copy, Seen, is_named
+from sync_app.backends.base import Backend, SecretMetadata, SecretValue, version_matches
 from sync_app.domain.reconciliation import (
     GONE,
     Base,
@@ -39,7 +39,7 @@ class Finding:
 
     name: str
     held: Held | None = None
-    seen: Seen | None = None
+    seen: SecretMetadata | None = None
     entry: SyncEntry | None = None
     equal: bool | None = None
     # What a write of ours made the last synced, where it is there and its outcome was not noted.
@@ -92,12 +92,12 @@ def survey(target: Target, backend: Backend, *, pulse: Callable[[], None] = no_p
         found[held.name] = Finding(name=held.name, held=held)
     for entry in _entries(target):
         found.setdefault(entry.name, Finding(name=entry.name)).entry = entry
-    for count, seen in enumerate(backend.list()):
+    for count, seen in enumerate(backend.list_secrets()):
         if local_state.lies_under(str(target.scope), seen.name):
             found.setdefault(seen.name, Finding(name=seen.name)).seen = seen
         if count % _PULSE_EVERY == 0:
             pulse()
-    if backend.lists_everything:
+    if backend.list_is_complete:
         _note_absent(found.values())
     doubtful = [each for each in found.values() if _is_doubtful(target, each)]
     look_again(backend, doubtful, pulse=pulse)
@@ -124,7 +124,7 @@ def look_again(
     backend: Backend, findings: Iterable[Finding], *, pulse: Callable[[], None] = no_pulse
 ) -> None:
     """Read each of these names separately, and note those that could not be read."""
-    for finding, answer in each(lambda finding: backend.look(finding.name), findings, pulse=pulse):
+    for finding, answer in each(lambda finding: backend.get_metadata(finding.name), findings, pulse=pulse):
         if isinstance(answer, BackendError):
             finding.problem = str(answer)
         else:
@@ -149,7 +149,7 @@ def compare(
         for finding in findings.values()
         if needs_reading(target, finding) or (everything and _in_both(finding))
     ]
-    for finding, answer in each(lambda finding: backend.read(finding.name), questions, pulse=pulse):
+    for finding, answer in each(lambda finding: backend.read_value(finding.name), questions, pulse=pulse):
         if isinstance(answer, BackendError):
             finding.problem = str(answer)
         else:
@@ -171,7 +171,7 @@ def _note_absent(findings: Iterable[Finding]) -> None:
     """Note that nothing is at names that a whole list does not show, and that were never known there."""
     for finding in findings:
         if finding.seen is None and not _is_known(finding.entry):
-            finding.seen = Seen(name=finding.name, presence=Presence.ABSENT)
+            finding.seen = SecretMetadata(name=finding.name, presence=Presence.ABSENT)
 
 
 def _settle_claims(target: Target, findings: Iterable[Finding]) -> None:
@@ -213,11 +213,11 @@ def _in_both(finding: Finding) -> bool:
     return all(side is not None and side.presence is Presence.PRESENT for side in sides)
 
 
-def _is_equal(finding: Finding, copy: Copy | None) -> bool | None:
+def _is_equal(finding: Finding, copy: SecretValue | None) -> bool | None:
     """Return whether the target's value is Keeper's; None if it changed while it was looked at."""
     if copy is None or finding.held is None or finding.seen is None or finding.held.resolution:
         return None
-    if copy.seen.version != finding.seen.version:
+    if copy.metadata.version != finding.seen.version:
         return None
     return fingerprints.matches(copy.value.encode(), finding.held.fingerprint)
 
@@ -250,7 +250,7 @@ def _is_doubtful(target: Target, finding: Finding) -> bool:
     owned = entry.ownership != Ownership.NONE
     return (
         seen.presence is not Presence.PRESENT
-        or not is_named(seen.version, entry.base_target)
+        or not version_matches(seen.version, entry.base_target)
         or not is_same(entry, seen)
         or (owned and finding.ownership(target) is Ownership.NONE)
     )

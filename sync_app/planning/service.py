@@ -17,7 +17,7 @@ from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal
 from secrets_app.models import Secret
 from secrets_app.values.names import MAX_NAME_LENGTH
-from sync_app.backends.base import Backend, Seen, Shown
+from sync_app.backends.base import Backend, Observation, SecretMetadata
 from sync_app.domain.reconciliation import Coverage, Ownership, Presence
 from sync_app.errors import BackendError, PlanNotReady
 from sync_app.jobs.bulk_rows import insert_rows
@@ -141,7 +141,7 @@ def new_plan(*, actor: Principal, target: Target, kind: PlanKind, options: Mappi
     )
 
 
-def make_plan(run: Run, *, session: TargetSession, lease: Lease | None = None) -> dict[str, Shown]:
+def make_plan(run: Run, *, session: TargetSession, lease: Lease | None = None) -> dict[str, Observation]:
     """Make the plan of a run; that of a scheduled run is stored first.
 
     Return the observed state of the secrets to overwrite, for an immediate apply.
@@ -157,7 +157,9 @@ def make_plan(run: Run, *, session: TargetSession, lease: Lease | None = None) -
     return draw(plan, backend=session.backend(actor), actor=actor, lease=lease)
 
 
-def draw(plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None = None) -> dict[str, Shown]:
+def draw(
+    plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None = None
+) -> dict[str, Observation]:
     """Look at both sides of the plan's target by this backend, decide, and store the plan.
 
     Return the observed state of the secrets to overwrite, as of the start of the look.
@@ -181,7 +183,11 @@ def draw(plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None 
     sync_entries.note(plan.target, drawn, lease=lease, forget=plan.kind == PlanKind.SYNC)
     _finish(plan, actor, lease)
     updates = [draft.finding for draft in drawn if draft.act is Act.UPDATE]
-    return {finding.name: Shown(seen=finding.seen, at=began) for finding in updates if finding.seen}
+    return {
+        finding.name: Observation(metadata=finding.seen, observed_at=began)
+        for finding in updates
+        if finding.seen
+    }
 
 
 def rules_of(target: Target) -> dict[str, Json]:
@@ -227,7 +233,7 @@ def _refuse_unusable_values(
     kept = plan.options.get("mode") == Adoption.KEEP
     taking = [draft for draft in drawn if draft.act is Act.PULL or (kept and draft.act is Act.ADOPT)]
     types = _types_of([draft.finding.held.secret_uuid for draft in taking if draft.finding.held])
-    for draft, copy in each(lambda draft: backend.read(draft.finding.name), taking, pulse=pulse):
+    for draft, copy in each(lambda draft: backend.read_value(draft.finding.name), taking, pulse=pulse):
         if isinstance(copy, BackendError):
             draft.act, draft.reason = Act.REFUSED, str(copy)
         elif copy is not None:
@@ -297,7 +303,7 @@ def _store(plan: Plan, stored: list[Draft], lease: Lease | None) -> None:
 def _item(plan: Plan, draft: Draft) -> PlanItem:
     finding = draft.finding
     keeper_version, target_version = draft_items.versions(finding)
-    seen = finding.seen or Seen(name=finding.name, presence=Presence.UNLISTED)
+    seen = finding.seen or SecretMetadata(name=finding.name, presence=Presence.UNLISTED)
     return PlanItem(
         plan=plan,
         name=finding.name,
@@ -311,7 +317,7 @@ def _item(plan: Plan, draft: Draft) -> PlanItem:
         target_version=target_version,
         target_presence=seen.presence,
         remote_id=seen.remote_id,
-        target_keeps=seen.keeps,
+        target_keeps=seen.max_versions,
         ownership=finding.ownership(plan.target),
     )
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final, TypeGuard
 
 from secrets_app.keys import fingerprints
-from sync_app.backends.base import Backend, Copy, is_named
+from sync_app.backends.base import Backend, SecretValue, version_matches
 from sync_app.domain.reconciliation import Base, Direction, Ownership, Presence
 from sync_app.errors import BackendError, ValueUnusable
 from sync_app.jobs.worker_pool import each, no_pulse
@@ -38,11 +38,11 @@ def recognise(
     known = local_state.fingerprints_of(claim.keeper for claim in found.values())
     questions = []
     for name, claim in found.items():
-        if backend.next_version_is_proof or _is_without_fingerprint(findings[name], claim):
+        if backend.predicted_version_is_unique or _is_without_fingerprint(findings[name], claim):
             findings[name].own = claim
         elif claim.keeper in known:
             questions.append(findings[name])
-    for finding, answer in each(lambda finding: backend.read(finding.name), questions, pulse=pulse):
+    for finding, answer in each(lambda finding: backend.read_value(finding.name), questions, pulse=pulse):
         claim = found[finding.name]
         if isinstance(answer, ValueUnusable):
             # Keeper never writes this: it belongs to another writer.
@@ -66,7 +66,7 @@ def claim_of(target: Target, finding: Finding) -> Base | None:
         return None
     owned = finding.ownership(target) is not Ownership.NONE
     intended, base = intended_of(entry), base_of(entry)
-    if owned and intended is not None and is_named(seen.version, intended.target):
+    if owned and intended is not None and version_matches(seen.version, intended.target):
         return replace(intended, target=seen.version)
     may_be_read = (owned or target.rules.direction is not Direction.PUSH) and is_same(entry, seen)
     if may_be_read and base is not None and _is_shorter(base.target, seen.version):
@@ -75,7 +75,7 @@ def claim_of(target: Target, finding: Finding) -> Base | None:
 
 
 def _is_shorter(name: str, version: str) -> bool:
-    return name != version and is_named(version, name)
+    return name != version and version_matches(version, name)
 
 
 def _is_without_fingerprint(finding: Finding, claim: Base) -> bool:
@@ -85,6 +85,6 @@ def _is_without_fingerprint(finding: Finding, claim: Base) -> bool:
     return is_base and local_state.is_filled_in(claim.keeper)
 
 
-def _is_here(copy: Copy | None, finding: Finding) -> TypeGuard[Copy]:
+def _is_here(copy: SecretValue | None, finding: Finding) -> TypeGuard[SecretValue]:
     """Return whether a copy is of the version that was seen."""
-    return copy is not None and finding.seen is not None and copy.seen.version == finding.seen.version
+    return copy is not None and finding.seen is not None and copy.metadata.version == finding.seen.version

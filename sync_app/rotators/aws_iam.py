@@ -19,9 +19,9 @@ from botocore.parsers import ResponseParserError
 
 from audit_app.errors import BadEndpoint, OutboundError
 from audit_app.network.outbound import normalised_endpoint
-from sync_app.backends.answers import MISREAD, unexpected
-from sync_app.backends.aws.clients import guarded_client
-from sync_app.backends.aws.errors import translated, unanswered
+from sync_app.backends.answers import PARSE_ERRORS, unexpected_answer
+from sync_app.backends.aws.clients import create_guarded_client
+from sync_app.backends.aws.errors import translate_error, translate_no_answer
 from sync_app.backends.base import FormField
 from sync_app.errors import (
     BackendError,
@@ -152,9 +152,9 @@ class AwsIam(Rotator):
         except OutboundError as error:
             return Probe(Answer.UNKNOWN, str(error))
         except BotoCoreError as error:
-            return Probe(Answer.UNKNOWN, str(unanswered("sts:GetCallerIdentity", error)))
-        except (ResponseParserError, *MISREAD):
-            return Probe(Answer.UNKNOWN, str(unexpected("sts:GetCallerIdentity")))
+            return Probe(Answer.UNKNOWN, str(translate_no_answer("sts:GetCallerIdentity", error)))
+        except (ResponseParserError, *PARSE_ERRORS):
+            return Probe(Answer.UNKNOWN, str(unexpected_answer("sts:GetCallerIdentity")))
         return Probe(Answer.ACCEPTED)
 
     def missing_rights(self, value: str, *, current: str) -> tuple[str, ...]:
@@ -261,7 +261,7 @@ class AwsIam(Rotator):
             return _answered(f"{service}:{operation}", lambda: method(**parameters))
 
     def _client(self, service: str, credentials: dict[str, str]) -> Any:
-        return guarded_client(
+        return create_guarded_client(
             service,
             region=self.settings["region"],
             endpoint=self._places[service],
@@ -286,9 +286,9 @@ def _answered(operation: str, request: Callable[[], Reply]) -> Reply:
     except ClientError as error:
         raise _meaning(operation, error) from None
     except BotoCoreError as error:
-        raise unanswered(operation, error) from None
-    except (ResponseParserError, *MISREAD):
-        raise unexpected(operation) from None
+        raise translate_no_answer(operation, error) from None
+    except (ResponseParserError, *PARSE_ERRORS):
+        raise unexpected_answer(operation) from None
 
 
 def _meaning(operation: str, error: ClientError) -> BackendError:
@@ -297,4 +297,4 @@ def _meaning(operation: str, error: ClientError) -> BackendError:
         return LoginMissing(f"{operation}: IAM does not know the user or key")
     if code == "LimitExceeded":
         return QuotaExceeded(f"{operation}: the user has as many access keys as AWS allows")
-    return translated(operation, error)
+    return translate_error(operation, error)

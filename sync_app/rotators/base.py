@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import ClassVar, NamedTuple
 from uuid import UUID
 
-from sync_app.backends.base import FormField, complete
+from sync_app.backends.base import FormField, fill_defaults
 from sync_app.errors import LeaseLost
 
 
@@ -98,8 +98,8 @@ class Rotator(ABC):
     overwrites_idle: ClassVar[bool] = True
 
     def __init__(self, *, settings: Mapping[str, str], admin: Mapping[str, str]) -> None:
-        self.settings = complete(self.settings_fields, settings, sent_as="settings")
-        self._admin = complete(self.admin_fields, admin, sent_as="credentials")
+        self.settings = fill_defaults(self.settings_fields, settings, sent_as="settings")
+        self._admin = fill_defaults(self.admin_fields, admin, sent_as="credentials")
 
     @property
     @abstractmethod

@@ -25,7 +25,7 @@ from environments_app.errors import AccessError, Forbidden, Invisible
 from secrets_app.errors import KeyUnavailable, SecretError
 from sync_app.applying import pending_versions
 from sync_app.applying import service as applying
-from sync_app.backends.base import Shown
+from sync_app.backends.base import Observation
 from sync_app.errors import BackendError, LeaseLost, SyncError, SyncPaused, Unfinished, WorkerStops
 from sync_app.jobs.at_work import begun
 from sync_app.jobs.leases import LONGEST_WAIT, Lease, claim, database_now
@@ -166,7 +166,7 @@ def _work(run: Run, lease: Lease) -> str:
         return _carry_out(run, session, lease, shown) if run.kind in WRITING else ""
 
 
-def _carry_out(run: Run, session: TargetSession, lease: Lease, shown: Mapping[str, Shown]) -> str:
+def _carry_out(run: Run, session: TargetSession, lease: Lease, shown: Mapping[str, Observation]) -> str:
     if run.plan is not None and run.plan.kind == PlanKind.DISCONNECT:
         # Remaining labels would have no owner afterwards: disconnect only after all are removed.
         for error in pending_versions.follow(run, session=session, lease=lease).values():

@@ -8,7 +8,7 @@ from django.db.models import Q
 from audit_app.crypto.canonical_json import Json, canonical_json
 from audit_app.interfaces.keyring import Purpose, keyring
 from audit_app.models import deployment_uuid
-from sync_app.backends.base import Mark, Seen
+from sync_app.backends.base import Mark, SecretMetadata
 from sync_app.domain.delivery_state import State
 from sync_app.domain.reconciliation import Base, Ownership, Presence, Side
 from sync_app.errors import OVERWROTE
@@ -37,7 +37,7 @@ def mark_for(target: Target, secret: UUID) -> Mark:
 
 
 def ownership(
-    target: Target, entry: SyncEntry | None, seen: Seen | None, *, secret: UUID | None
+    target: Target, entry: SyncEntry | None, seen: SecretMetadata | None, *, secret: UUID | None
 ) -> Ownership:
     """Return what can be proved; `secret` is the uuid of Keeper's secret of that name, if there is one.
 
@@ -51,7 +51,7 @@ def ownership(
     return Ownership.NONE
 
 
-def is_same(entry: SyncEntry, seen: Seen | None) -> bool:
+def is_same(entry: SyncEntry, seen: SecretMetadata | None) -> bool:
     """Return whether this is the secret that the entry is about, not another one of the same name."""
     return seen is None or not seen.remote_id or entry.remote_id in {"", seen.remote_id}
 
@@ -80,7 +80,7 @@ def intended_of(entry: SyncEntry | None) -> Base | None:
     return Base(keeper=entry.intended_keeper, target=entry.intended_target)
 
 
-def side_of(entry: SyncEntry | None, seen: Seen | None) -> Side:
+def side_of(entry: SyncEntry | None, seen: SecretMetadata | None) -> Side:
     """Return the target's side for `reconcile`.
 
     Another secret of the same name has another version, unless that very version was found equal.
@@ -95,7 +95,7 @@ def side_of(entry: SyncEntry | None, seen: Seen | None) -> Side:
     )
 
 
-def _is_marked(target: Target, seen: Seen | None, secrets: set[UUID | None]) -> bool:
+def _is_marked(target: Target, seen: SecretMetadata | None, secrets: set[UUID | None]) -> bool:
     mark = seen.mark if seen else None
     return (
         mark is not None

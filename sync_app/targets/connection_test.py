@@ -99,9 +99,12 @@ def _tried(backend: Backend, needs: frozenset[Need], *, actor: Principal | None 
     identity = identify(backend)
     if actor is not None and (taken := overlap_sentence(identity, actor=actor)):
         raise DestinationTaken(taken)
-    backend.check()
+    backend.check_connection()
     return Report(
-        system=identity.system, place=backend.place, permissions=list(backend.permissions()), needs=needs
+        system=identity.system,
+        place=backend.path_prefix,
+        permissions=list(backend.probe_permissions()),
+        needs=needs,
     )
 
 

@@ -41,7 +41,9 @@ def backend_of(kind: str) -> type[Backend]:
 
 def identify(backend: Backend) -> Identity:
     """Ask a system which one it is. Raises BackendError."""
-    identity = Identity(system=backend.system().casefold(), place=backend.place.strip("/").casefold())
+    identity = Identity(
+        system=backend.identify_system().casefold(), place=backend.path_prefix.strip("/").casefold()
+    )
     limit = _max_length("system")
     if len(identity.system) > limit:
         raise BadDestination(f"namespace and mount are longer than {limit} characters", field="mount")
@@ -51,7 +53,7 @@ def identify(backend: Backend) -> Identity:
 def system_of(target: Target) -> str:
     """Return which system a target was made for, as its backend names it today."""
     kind = BACKENDS.get(target.backend)
-    return kind.current_system(target.system, target.destination) if kind else str(target.system)
+    return kind.normalize_system_id(target.system, target.destination) if kind else str(target.system)
 
 
 def require_same_system(target: Target, backend: Backend) -> None:

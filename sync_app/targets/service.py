@@ -242,7 +242,7 @@ def _identified(target: Target, destination: Mapping[str, str], credentials: Map
     target.endpoint = kind.endpoint(destination)
     with awaited(), kind(destination=destination, credentials=credentials) as backend:
         identity = identify(backend)
-        backend.check()
+        backend.check_connection()
         target.destination = backend.destination
     target.system, target.place = identity.system, identity.place
     return identity

@@ -19,10 +19,22 @@ from typing import Any, ClassVar, Final
 from sync_app.backends.aws import pending_stage
 from sync_app.backends.aws import permissions as aws_permissions
 from sync_app.backends.aws.connection import AwsConnection
-from sync_app.backends.aws.destination import endpoints, recovery_window, refuse_partial
+from sync_app.backends.aws.destination import (
+    parse_recovery_window,
+    require_complete_credentials,
+    resolve_endpoints,
+)
 from sync_app.backends.aws.errors import NotFound
-from sync_app.backends.aws.metadata import CURRENT, listed, seen_in
-from sync_app.backends.base import MARK_KEYS, Backend, Copy, FormField, Mark, Seen, complete
+from sync_app.backends.aws.metadata import CURRENT, parse_description, parse_list_entry
+from sync_app.backends.base import (
+    MARK_KEYS,
+    Backend,
+    FormField,
+    Mark,
+    SecretMetadata,
+    SecretValue,
+    fill_defaults,
+)
 from sync_app.backends.paths import Prefix
 from sync_app.backends.permissions import Permission
 from sync_app.domain.reconciliation import Presence
@@ -73,14 +85,14 @@ class AwsSecretsManager(Backend):
     # Of a request; None: KEEPER_OUTBOUND_SECONDS.
     timeout_seconds: ClassVar[float | None] = None
     page_size: ClassVar[int] = 100
-    next_version_is_proof: ClassVar[bool] = True
-    keeps_pending: ClassVar[bool] = True
+    predicted_version_is_unique: ClassVar[bool] = True
+    supports_pending: ClassVar[bool] = True
 
     def __init__(self, *, destination: Mapping[str, str], credentials: Mapping[str, str]) -> None:
         super().__init__(destination=destination, credentials=credentials)
         self._prefix = Prefix(self.destination["prefix"])
-        self._window = recovery_window(self.destination["recovery_window_days"])
-        refuse_partial(self._credentials)
+        self._window = parse_recovery_window(self.destination["recovery_window_days"])
+        require_complete_credentials(self._credentials)
         self._aws = AwsConnection(
             destination=self.destination, credentials=self._credentials, seconds=self.timeout_seconds
         )
@@ -89,66 +101,68 @@ class AwsSecretsManager(Backend):
     @classmethod
     def endpoint(cls, destination: Mapping[str, str]) -> str:
         """Return the addresses of Secrets Manager and of STS."""
-        return " ".join(endpoints(complete(cls.destination_fields, destination)).values())
+        return " ".join(resolve_endpoints(fill_defaults(cls.destination_fields, destination)).values())
 
     @property
-    def place(self) -> str:
+    def path_prefix(self) -> str:
         """The prefix."""
         return self._prefix.text
 
-    def system(self) -> str:
+    def identify_system(self) -> str:
         """Name the account and the region."""
-        return f"aws/{self._aws.account()}/{self.destination['region']}"
+        return f"aws/{self._aws.resolve_account()}/{self.destination['region']}"
 
     def close(self) -> None:
         """Close the connections."""
         self._aws.close()
 
-    def check(self) -> None:
+    def check_connection(self) -> None:
         """List one secret."""
-        self._aws.ask("ListSecrets", lambda: self._client.list_secrets(MaxResults=1, **self._filters()))
+        self._aws.call("ListSecrets", lambda: self._client.list_secrets(MaxResults=1, **self._filters()))
 
-    def permissions(self) -> Iterator[Permission]:
+    def probe_permissions(self) -> Iterator[Permission]:
         """Try each operation on a secret that does not exist."""
 
         def ask(operation: str, request: Callable[[], object]) -> None:
             with contextlib.suppress(NotFound):
-                self._aws.ask(operation, request)
+                self._aws.call(operation, request)
 
         own_key = bool(self.destination["kms_key_id"])
-        return aws_permissions.tried(self._client, start=self._prefix.start, own_key=own_key, ask=ask)
+        return aws_permissions.probe_permissions(
+            self._client, start=self._prefix.start, own_key=own_key, ask=ask
+        )
 
-    def list(self) -> Iterator[Seen]:
+    def list_secrets(self) -> Iterator[SecretMetadata]:
         """Yield what ListSecrets shows, 100 a page; no value is read."""
         token: dict[str, Any] = {}
         while True:
-            page = self._aws.ask("ListSecrets", functools.partial(self._page, token))
+            page = self._aws.call("ListSecrets", functools.partial(self._list_page, token))
             for entry in page["SecretList"]:
                 name = self._prefix.name(entry["Name"])
                 if name:
-                    yield listed(name, entry)
+                    yield parse_list_entry(name, entry)
             if not page.get("NextToken"):
                 return
             token = {"NextToken": page["NextToken"]}
 
-    def look(self, name: str) -> Seen:
+    def get_metadata(self, name: str) -> SecretMetadata:
         """Return the result of DescribeSecret for a name."""
         path = self._path(name)
-        return self._described(name, path) or Seen(name=name, presence=Presence.ABSENT)
+        return self._describe(name, path) or SecretMetadata(name=name, presence=Presence.ABSENT)
 
-    def glance(self, names: Collection[str]) -> dict[str, Seen]:
+    def batch_get_metadata(self, names: Collection[str]) -> dict[str, SecretMetadata]:
         """Return what ListSecrets shows of names, found by what neighbours begin with.
 
         A filter takes ten values, each the beginning of a name (Filter, "Values"). What others
         fill its pages with is not read to its end, and a change may take minutes to show.
         """
-        found: dict[str, Seen] = {}
-        filters = [{"Key": "name", "Values": self._beginnings(names)}]
+        found: dict[str, SecretMetadata] = {}
+        filters = [{"Key": "name", "Values": self._common_prefixes(names)}]
         token: dict[str, Any] = {}
         for _ in range(2 + len(names) // self.page_size):
-            page = self._aws.ask("ListSecrets", functools.partial(self._page, token, filters))
+            page = self._aws.call("ListSecrets", functools.partial(self._list_page, token, filters))
             for entry in page["SecretList"]:
-                seen = listed(self._prefix.name(entry["Name"]) or "", entry)
+                seen = parse_list_entry(self._prefix.name(entry["Name"]) or "", entry)
                 if seen.name in names:
                     found[seen.name] = seen
             if not page.get("NextToken") or len(found) == len(names):
@@ -156,26 +170,28 @@ class AwsSecretsManager(Backend):
             token = {"NextToken": page["NextToken"]}
         return found
 
-    def read(self, name: str) -> Copy | None:
+    def read_value(self, name: str) -> SecretValue | None:
         """Return the version labelled AWSCURRENT."""
         path = self._path(name)
         try:
-            reply = self._aws.ask(
+            reply = self._aws.call(
                 "GetSecretValue", lambda: self._client.get_secret_value(SecretId=path, VersionStage=CURRENT)
             )
         except (NotFound, NameHeld):
             return None
         if "SecretString" not in reply:
             raise ValueUnusable("the secret holds binary data, which Keeper does not sync")
-        seen = Seen(name=name, presence=Presence.PRESENT, remote_id=reply["ARN"], version=reply["VersionId"])
-        return Copy(seen=seen, value=reply["SecretString"])
+        seen = SecretMetadata(
+            name=name, presence=Presence.PRESENT, remote_id=reply["ARN"], version=reply["VersionId"]
+        )
+        return SecretValue(metadata=seen, value=reply["SecretString"])
 
-    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> Seen:  # noqa: ARG002 - every backend's signature
+    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> SecretMetadata:  # noqa: ARG002 - every backend's signature
         """Create a secret with its mark and first version in one call; `token` is its VersionId."""
         path = self._path(name)
         key = self.destination["kms_key_id"]
         options: dict[str, Any] = {"KmsKeyId": key} if key else {}
-        reply = self._aws.ask(
+        reply = self._aws.call(
             "CreateSecret",
             lambda: self._client.create_secret(
                 Name=path,
@@ -185,7 +201,7 @@ class AwsSecretsManager(Backend):
                 **options,
             ),
         )
-        return Seen(
+        return SecretMetadata(
             name=name,
             presence=Presence.PRESENT,
             remote_id=reply["ARN"],
@@ -195,13 +211,13 @@ class AwsSecretsManager(Backend):
 
     def update(
         self,
-        seen: Seen,
+        seen: SecretMetadata,
         value: str,
         *,
         token: str,
         known: bool = False,
         repeated: bool = False,  # noqa: ARG002 - every backend's signature
-    ) -> Seen:
+    ) -> SecretMetadata:
         """Put a version under our own stage, move AWSCURRENT to it from the one read, read back.
 
         UpdateSecretVersionStage fails unless RemoveFromVersionId carries the label: that is the
@@ -209,73 +225,73 @@ class AwsSecretsManager(Backend):
         """
         if not seen.version:
             raise ValueUnusable("the secret has no current version")
-        self._put(seen, value, token)
+        self._put_pending_version(seen, value, token)
         refusal: RequestRefused | None = None
         try:
-            self._move(CURRENT, seen, MoveToVersionId=token, RemoveFromVersionId=seen.version)
+            self._move_stage(CURRENT, seen, MoveToVersionId=token, RemoveFromVersionId=seen.version)
         except RequestRefused as error:
             refusal = error
         else:
             if known:
-                self._withdraw(seen, token)
+                self._remove_pending_stage(seen, token)
                 return replace(seen, version=token)
-        after = self._described(seen.name, seen.remote_id)
-        self._withdraw(seen, token)
+        after = self._describe(seen.name, seen.remote_id)
+        self._remove_pending_stage(seen, token)
         if after is not None and after.version == token:
             return after
         if refusal is not None and after is not None and after.version == seen.version:
             raise refusal
         raise UpdateOvertaken("the secret was changed in AWS since it was read: plan again")
 
-    def next_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
+    def predict_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
         """Return the token, which AWS takes for the VersionId; what a version holds never changes."""
         return token
 
-    def delete(self, seen: Seen) -> None:
+    def delete(self, seen: SecretMetadata) -> None:
         """Plan the deletion, look again, and take it back if another version is there by then."""
-        self._refuse_change(seen, self._described(seen.name, seen.remote_id))
+        self._refuse_change(seen, self._describe(seen.name, seen.remote_id))
         # The SDK repeats a request whose answer is lost; what it did the first time is refused the second.
         with contextlib.suppress(NameHeld):
-            self._aws.ask(
+            self._aws.call(
                 "DeleteSecret",
                 lambda: self._client.delete_secret(
                     SecretId=seen.remote_id, RecoveryWindowInDays=self._window
                 ),
             )
-        after = self._described(seen.name, seen.remote_id)
+        after = self._describe(seen.name, seen.remote_id)
         if after is not None and (after.version, after.mark) != (seen.version, seen.mark):
-            self._aws.ask("RestoreSecret", lambda: self._client.restore_secret(SecretId=seen.remote_id))
+            self._aws.call("RestoreSecret", lambda: self._client.restore_secret(SecretId=seen.remote_id))
             raise ChangedSinceRead("the secret was changed in AWS while it was deleted: it was restored")
 
-    def restore(self, name: str) -> Seen:
+    def restore(self, name: str) -> SecretMetadata:
         """Cancel a planned deletion."""
         path = self._path(name)
-        self._aws.ask("RestoreSecret", lambda: self._client.restore_secret(SecretId=path))
-        return self.look(name)
+        self._aws.call("RestoreSecret", lambda: self._client.restore_secret(SecretId=path))
+        return self.get_metadata(name)
 
-    def mark(self, seen: Seen, mark: Mark) -> None:
+    def mark(self, seen: SecretMetadata, mark: Mark) -> None:
         """Tag the secret."""
         tags = [{"Key": key, "Value": text} for key, text in mark.labels().items()]
-        self._aws.ask(
+        self._aws.call(
             "TagResource",
             lambda: self._client.tag_resource(SecretId=seen.remote_id, Tags=tags),  # type: ignore[arg-type]  # a TypedDict in the stub
         )
 
-    def unmark(self, seen: Seen) -> None:
+    def unmark(self, seen: SecretMetadata) -> None:
         """Remove our tags."""
-        self._aws.ask(
+        self._aws.call(
             "UntagResource",
             lambda: self._client.untag_resource(SecretId=seen.remote_id, TagKeys=list(MARK_KEYS)),
         )
 
-    def put_pending(self, seen: Seen, value: str, *, token: str) -> bool:
+    def put_pending(self, seen: SecretMetadata, value: str, *, token: str) -> bool:
         """Put a version under AWSPENDING; AWSCURRENT stays where it is."""
-        return pending_stage.put(self._client, self._aws.ask, seen, value, token=token)
+        return pending_stage.put_pending(self._client, self._aws.call, seen, value, token=token)
 
-    def drop_pending(self, seen: Seen, *, token: str) -> None:
+    def remove_pending(self, seen: SecretMetadata, *, token: str) -> None:
         """Take AWSPENDING off our version."""
         with contextlib.suppress(NotFound, NameHeld):
-            pending_stage.drop(self._client, self._aws.ask, seen, token=token)
+            pending_stage.remove_pending(self._client, self._aws.call, seen, token=token)
 
     # --- How ----------------------------------------------------------------------------------
 
@@ -289,7 +305,7 @@ class AwsSecretsManager(Backend):
         start = self._prefix.start
         return {"Filters": [{"Key": "name", "Values": [start]}]} if start else {}
 
-    def _beginnings(self, names: Collection[str]) -> Sequence[str]:
+    def _common_prefixes(self, names: Collection[str]) -> Sequence[str]:
         """Return at most ten texts so that each of these paths begins with one of them."""
         paths = sorted(map(self._path, names))
         size = -(-len(paths) // _FILTER_VALUES)
@@ -297,28 +313,28 @@ class AwsSecretsManager(Backend):
         # Any beginning will do, not only whole segments.
         return [os.path.commonprefix(group) for group in groups]  # noqa: RUF071
 
-    def _page(self, token: dict[str, Any], filters: Sequence[Any] = ()) -> Any:
+    def _list_page(self, token: dict[str, Any], filters: Sequence[Any] = ()) -> Any:
         chosen = {"Filters": filters} if filters else self._filters()
         return self._client.list_secrets(
             MaxResults=self.page_size, IncludePlannedDeletion=True, **chosen, **token
         )
 
-    def _described(self, name: str, secret_id: str) -> Seen | None:
+    def _describe(self, name: str, secret_id: str) -> SecretMetadata | None:
         try:
-            reply = self._aws.ask("DescribeSecret", lambda: self._client.describe_secret(SecretId=secret_id))
+            reply = self._aws.call("DescribeSecret", lambda: self._client.describe_secret(SecretId=secret_id))
         except NotFound:
             return None
-        return seen_in(name, reply, reply.get("VersionIdsToStages", {}))
+        return parse_description(name, reply, reply.get("VersionIdsToStages", {}))
 
-    def _refuse_change(self, seen: Seen, now: Seen | None) -> None:
+    def _refuse_change(self, seen: SecretMetadata, now: SecretMetadata | None) -> None:
         if now is None or now.presence is not Presence.PRESENT:
             raise ChangedSinceRead("the secret was deleted in AWS since it was read: plan again")
         if (now.version, now.mark) != (seen.version, seen.mark):
             raise ChangedSinceRead("the secret was changed in AWS since it was read: plan again")
 
-    def _put(self, seen: Seen, value: str, token: str) -> None:
+    def _put_pending_version(self, seen: SecretMetadata, value: str, token: str) -> None:
         try:
-            self._aws.ask(
+            self._aws.call(
                 "PutSecretValue",
                 lambda: self._client.put_secret_value(
                     SecretId=seen.remote_id,
@@ -330,8 +346,8 @@ class AwsSecretsManager(Backend):
         except NameHeld:
             raise ChangedSinceRead("the secret was deleted in AWS since it was read: plan again") from None
 
-    def _move(self, stage: str, seen: Seen, **versions: str) -> None:
-        self._aws.ask(
+    def _move_stage(self, stage: str, seen: SecretMetadata, **versions: str) -> None:
+        self._aws.call(
             "UpdateSecretVersionStage",
             lambda: self._client.update_secret_version_stage(
                 SecretId=seen.remote_id,
@@ -340,10 +356,10 @@ class AwsSecretsManager(Backend):
             ),
         )
 
-    def _withdraw(self, seen: Seen, token: str) -> None:
+    def _remove_pending_stage(self, seen: SecretMetadata, token: str) -> None:
         """Take our stage off a version: it is current now, or never will be and AWS may forget it.
 
         What fails here changes no value, and the next update takes the label over.
         """
         with contextlib.suppress(BackendError):
-            self._move(PENDING, seen, RemoveFromVersionId=token)
+            self._move_stage(PENDING, seen, RemoveFromVersionId=token)

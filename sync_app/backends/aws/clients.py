@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from audit_app.network.outbound_aws import PermittedSession
 
 
-def guarded_client(
+def create_guarded_client(
     service: str,
     *,
     region: str,

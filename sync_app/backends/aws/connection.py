@@ -7,10 +7,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from audit_app.errors import EndpointRefused, OutboundError
-from sync_app.backends.answers import MISREAD, plain, unexpected
-from sync_app.backends.aws.clients import guarded_client
-from sync_app.backends.aws.destination import endpoints
-from sync_app.backends.aws.errors import NotFound, translated, unanswered
+from sync_app.backends.answers import PARSE_ERRORS, require_plain_id, unexpected_answer
+from sync_app.backends.aws.clients import create_guarded_client
+from sync_app.backends.aws.destination import resolve_endpoints
+from sync_app.backends.aws.errors import NotFound, translate_error, translate_no_answer
 from sync_app.errors import TargetUnreachable
 
 if TYPE_CHECKING:
@@ -35,26 +35,28 @@ class AwsConnection:
         Assumes the role, if there is one. Raises a BackendError.
         """
         self._destination, self._credentials, self._seconds = destination, credentials, seconds
-        self._endpoints = endpoints(destination)
+        self._endpoints = resolve_endpoints(destination)
         self._sessions: list[PermittedSession] = []
         # Known from the credentials where a role gave them; else STS is asked.
         self._account = ""
         self._lent = self._credential_options()
-        self.client: SecretsManagerClient = self._guarded("secretsmanager", self._lent)
+        self.client: SecretsManagerClient = self._create_client("secretsmanager", self._lent)
 
     def close(self) -> None:
         """Close the connections."""
         for session in self._sessions:
             session.close()
 
-    def account(self) -> str:
+    def resolve_account(self) -> str:
         """Return the account: the assumed role's, or the answer of STS, which needs no permission."""
         if not self._account:
-            client = self._guarded("sts", self._lent)
-            self._account = plain(self.ask("sts:GetCallerIdentity", client.get_caller_identity)["Account"])
+            client = self._create_client("sts", self._lent)
+            self._account = require_plain_id(
+                self.call("sts:GetCallerIdentity", client.get_caller_identity)["Account"]
+            )
         return self._account
 
-    def ask(self, operation: str, request: Callable[[], Answer]) -> Answer:
+    def call(self, operation: str, request: Callable[[], Answer]) -> Answer:
         """Ask AWS; its own errors may repeat what was sent, and are not passed on."""
         try:
             return request()
@@ -66,12 +68,12 @@ class AwsConnection:
             code = str(error.response.get("Error", {}).get("Code", ""))
             if code == "ResourceNotFoundException":
                 raise NotFound("the secret is gone from AWS: plan again") from None
-            raise translated(operation, error) from None
+            raise translate_error(operation, error) from None
         except BotoCoreError as error:
-            raise unanswered(operation, error) from None
-        except (ResponseParserError, *MISREAD):
+            raise translate_no_answer(operation, error) from None
+        except (ResponseParserError, *PARSE_ERRORS):
             # The SDK takes some answers apart without a look at their form.
-            raise unexpected(operation) from None
+            raise unexpected_answer(operation) from None
 
     def _credential_options(self) -> dict[str, str]:
         own = {
@@ -85,8 +87,8 @@ class AwsConnection:
             return given
         external = self._destination["external_id"]
         options = {"ExternalId": external} if external else {}
-        client = self._guarded("sts", given)
-        reply = self.ask(
+        client = self._create_client("sts", given)
+        reply = self.call(
             "sts:AssumeRole",
             lambda: client.assume_role(RoleArn=role, RoleSessionName="keeper-sync", **options),
         )
@@ -99,8 +101,8 @@ class AwsConnection:
             "aws_session_token": lent["SessionToken"],
         }
 
-    def _guarded(self, service: str, credentials: dict[str, str]) -> Any:
-        client, session = guarded_client(
+    def _create_client(self, service: str, credentials: dict[str, str]) -> Any:
+        client, session = create_guarded_client(
             service,
             region=self._destination["region"],
             endpoint=self._endpoints[service],

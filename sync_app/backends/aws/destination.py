@@ -13,7 +13,7 @@ from sync_app.errors import BadDestination
 _REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 
-def recovery_window(text: str) -> int:
+def parse_recovery_window(text: str) -> int:
     """Return the days.
 
     Raises BadDestination: AWS takes 7 to 30 (DeleteSecret, RecoveryWindowInDays).
@@ -23,7 +23,7 @@ def recovery_window(text: str) -> int:
     return int(text)
 
 
-def endpoints(destination: Mapping[str, str]) -> dict[str, str]:
+def resolve_endpoints(destination: Mapping[str, str]) -> dict[str, str]:
     """Return the address of each service: the given one, or else that of the region.
 
     Raises BadDestination.
@@ -34,12 +34,12 @@ def endpoints(destination: Mapping[str, str]) -> dict[str, str]:
     # AWS General Reference, "Service endpoints"; other partitions need theirs to be given.
     domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     return {
-        service: _normalised(destination, field) or f"https://{service}.{region}.{domain}"
+        service: _normalize_endpoint(destination, field) or f"https://{service}.{region}.{domain}"
         for service, field in (("secretsmanager", "endpoint"), ("sts", "sts_endpoint"))
     }
 
 
-def _normalised(destination: Mapping[str, str], field: str) -> str:
+def _normalize_endpoint(destination: Mapping[str, str], field: str) -> str:
     text = destination[field]
     try:
         return normalised_endpoint(text) if text else ""
@@ -47,7 +47,7 @@ def _normalised(destination: Mapping[str, str], field: str) -> str:
         raise BadDestination(str(error), field=field) from error
 
 
-def refuse_partial(credentials: Mapping[str, str]) -> None:
+def require_complete_credentials(credentials: Mapping[str, str]) -> None:
     """Refuse half a key, and none where Keeper's own identity is not to be lent. Raises BadDestination."""
     if bool(credentials["access_key_id"]) != bool(credentials["secret_access_key"]):
         raise BadDestination("an access key is an id and a secret: give both", field="secret_access_key")

@@ -63,7 +63,7 @@ class NotFound(ChangedSinceRead):
     """There is no secret of this name or ARN."""
 
 
-def translated(operation: str, error: ClientError) -> BackendError:  # noqa: PLR0911  one return a meaning
+def translate_error(operation: str, error: ClientError) -> BackendError:  # noqa: PLR0911  one return a meaning
     """Return what an answer of AWS means."""
     code = str(error.response.get("Error", {}).get("Code", ""))
     message = str(error.response.get("Error", {}).get("Message", ""))
@@ -96,7 +96,7 @@ def translated(operation: str, error: ClientError) -> BackendError:  # noqa: PLR
     return RequestRefused(f"AWS refused {operation} ({code or 'no code'})")
 
 
-def unanswered(operation: str, error: BotoCoreError) -> BackendError:
+def translate_no_answer(operation: str, error: BotoCoreError) -> BackendError:
     """Return what it means that a request did not come to an answer."""
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return CredentialsRejected("no AWS credentials: give an access key, or run where a role gives them")

@@ -7,7 +7,7 @@ one that is current, or on one that a rotation has made and not served yet.
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from sync_app.backends.base import Seen
+from sync_app.backends.base import SecretMetadata
 from sync_app.errors import RequestRefused
 
 if TYPE_CHECKING:
@@ -18,12 +18,14 @@ _CURRENT: Final = "AWSCURRENT"
 Ask = Callable[[str, Callable[[], Any]], Any]
 
 
-def put(client: "SecretsManagerClient", ask: Ask, seen: Seen, value: str, *, token: str) -> bool:
+def put_pending(
+    client: "SecretsManagerClient", ask: Ask, seen: SecretMetadata, value: str, *, token: str
+) -> bool:
     """Store a pending version beside the current one; False if another writer's is pending there.
 
     The label is never removed from another writer's version.
     """
-    stages = _stages(client, ask, seen)
+    stages = _read_stages(client, ask, seen)
     holders = [version for version, labels in stages.items() if STAGE in labels]
     if any(version != token and _CURRENT not in stages[version] for version in holders):
         return False
@@ -33,36 +35,38 @@ def put(client: "SecretsManagerClient", ask: Ask, seen: Seen, value: str, *, tok
             SecretId=seen.remote_id, SecretString=value, ClientRequestToken=token, VersionStages=[STAGE]
         ),
     )
-    if STAGE not in _stages(client, ask, seen).get(token, ()):
+    if STAGE not in _read_stages(client, ask, seen).get(token, ()):
         # The version was there already, under another label, and the request was taken for a repetition.
-        _move(client, ask, seen, MoveToVersionId=token, **_from(holders, token))
+        _move_stage(client, ask, seen, MoveToVersionId=token, **_source_version(holders, token))
     return True
 
 
-def drop(client: "SecretsManagerClient", ask: Ask, seen: Seen, *, token: str) -> None:
+def remove_pending(client: "SecretsManagerClient", ask: Ask, seen: SecretMetadata, *, token: str) -> None:
     """Take the label off our version, wherever that is by now; it is nothing if it is not there."""
-    if STAGE not in _stages(client, ask, seen).get(token, ()):
+    if STAGE not in _read_stages(client, ask, seen).get(token, ()):
         return
     try:
-        _move(client, ask, seen, RemoveFromVersionId=token)
+        _move_stage(client, ask, seen, RemoveFromVersionId=token)
     except RequestRefused:
-        if STAGE in _stages(client, ask, seen).get(token, ()):
+        if STAGE in _read_stages(client, ask, seen).get(token, ()):
             raise
 
 
-def _stages(client: "SecretsManagerClient", ask: Ask, seen: Seen) -> Mapping[str, Sequence[str]]:
+def _read_stages(
+    client: "SecretsManagerClient", ask: Ask, seen: SecretMetadata
+) -> Mapping[str, Sequence[str]]:
     reply = ask("DescribeSecret", lambda: client.describe_secret(SecretId=seen.remote_id))
     stages: Mapping[str, Sequence[str]] = reply.get("VersionIdsToStages", {})
     return stages
 
 
-def _move(client: "SecretsManagerClient", ask: Ask, seen: Seen, **versions: str) -> None:
+def _move_stage(client: "SecretsManagerClient", ask: Ask, seen: SecretMetadata, **versions: str) -> None:
     ask(
         "UpdateSecretVersionStage",
         lambda: client.update_secret_version_stage(SecretId=seen.remote_id, VersionStage=STAGE, **versions),
     )
 
 
-def _from(holders: Sequence[str], token: str) -> dict[str, str]:
+def _source_version(holders: Sequence[str], token: str) -> dict[str, str]:
     others = [version for version in holders if version != token]
     return {"RemoveFromVersionId": others[0]} if others else {}

@@ -22,7 +22,7 @@ _UNTRIED: Final = "cannot be tried without making a secret"
 _KEY_UNTRIED: Final = "on the KMS key; cannot be tried without making a secret"
 
 
-def tried(
+def probe_permissions(
     client: "SecretsManagerClient", *, start: str, own_key: bool, ask: Callable[..., Any]
 ) -> Iterator[Permission]:
     """Yield each permission; `ask(operation, request)` raises the sync's errors for AWS's.

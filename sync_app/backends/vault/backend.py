@@ -19,19 +19,19 @@ from audit_app.network.outbound import normalised_endpoint
 from sync_app.backends.base import (
     MARK_KEYS,
     Backend,
-    Copy,
     FormField,
     Mark,
-    Seen,
-    complete,
-    is_named,
-    mark_from,
+    SecretMetadata,
+    SecretValue,
+    fill_defaults,
+    parse_mark,
+    version_matches,
 )
 from sync_app.backends.paths import Prefix
 from sync_app.backends.permissions import Permission
 from sync_app.backends.vault import permissions as vault_permissions
 from sync_app.backends.vault.connection import VaultConnection
-from sync_app.backends.vault.metadata import just_before, number_of, seen_in, version_name
+from sync_app.backends.vault.metadata import format_version, key_before, parse_metadata, version_number
 from sync_app.backends.vault.writes import VaultWrites
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
@@ -75,12 +75,12 @@ class VaultKv2(Backend):
         FormField(name="secret_id", label="AppRole secret id", sensitive=True),
     )
     writes_per_second: ClassVar[float] = 500
-    update_proves_mark: ClassVar[bool] = True
+    update_checks_mark: ClassVar[bool] = True
     may_overwrite: ClassVar[bool] = True
     # A check-and-set does not distinguish a secret from another one with a version of that number.
-    known_update_confirms: ClassVar[bool] = False
-    known_create_confirms: ClassVar[bool] = False
-    lists_everything: ClassVar[bool] = True
+    confirms_known_update: ClassVar[bool] = False
+    confirms_create: ClassVar[bool] = False
+    list_is_complete: ClassVar[bool] = True
     deletes_one_version: ClassVar[bool] = True
     # Of a request; None: KEEPER_OUTBOUND_SECONDS.
     timeout_seconds: ClassVar[float | None] = None
@@ -92,7 +92,7 @@ class VaultKv2(Backend):
             raise BadDestination("give a token, or an AppRole's role id and secret id", field="token")
         self._prefix = Prefix(self.destination["prefix"])
         self._mount = Prefix(self.destination["mount"], field="mount").text
-        self._namespace = _namespace(self.destination)
+        self._namespace = _parse_namespace(self.destination)
         self._detailed = self._patches = True
         self._vault = VaultConnection(
             self._address,
@@ -108,21 +108,21 @@ class VaultKv2(Backend):
     def endpoint(cls, destination: Mapping[str, str]) -> str:
         """Return the address."""
         try:
-            return normalised_endpoint(complete(cls.destination_fields, destination)["address"])
+            return normalised_endpoint(fill_defaults(cls.destination_fields, destination)["address"])
         except BadEndpoint as error:
             raise BadDestination(str(error), field="address") from error
 
     @property
-    def place(self) -> str:
+    def path_prefix(self) -> str:
         """The prefix."""
         return self._prefix.text
 
-    def system(self) -> str:
+    def identify_system(self) -> str:
         """Read the id of the cluster, which Vault returns without a token; add namespace and mount."""
-        return "/".join(filter(None, ("vault", self._vault.cluster(), self._namespace, self._mount)))
+        return "/".join(filter(None, ("vault", self._vault.identify_cluster(), self._namespace, self._mount)))
 
     @classmethod
-    def current_system(cls, system: str, destination: Mapping[str, str]) -> str:
+    def normalize_system_id(cls, system: str, destination: Mapping[str, str]) -> str:
         """Return the system without the namespace `root`, which earlier versions took for one of its own."""
         cluster, _, rest = system.removeprefix("vault/").partition("/")
         if not _is_root(destination.get("namespace", "")) or not system.startswith("vault/"):
@@ -133,73 +133,77 @@ class VaultKv2(Backend):
         """Revoke a token that an AppRole gave, and close the connections."""
         self._vault.close()
 
-    def check(self) -> None:
+    def check_connection(self) -> None:
         """Sign in, look at the mount, and list the prefix."""
-        self._vault.ask("GET", f"{self._mount}/metadata/{self._prefix.start}", params={"list": "true"})
+        self._vault.request("GET", f"{self._mount}/metadata/{self._prefix.start}", params={"list": "true"})
 
-    def permissions(self) -> Iterator[Permission]:
+    def probe_permissions(self) -> Iterator[Permission]:
         """Ask Vault for the token's capabilities."""
-        paths = vault_permissions.asked_paths(self._mount, self._prefix.start)
+        paths = vault_permissions.paths_to_check(self._mount, self._prefix.start)
         try:
-            reply = self._vault.ask("POST", "sys/capabilities-self", json={"paths": paths})
+            reply = self._vault.request("POST", "sys/capabilities-self", json={"paths": paths})
         except PermissionMissing:
             reply = None
         answer = reply["data"] if reply else None
-        return vault_permissions.judged(self._mount, self._prefix.start, answer)
+        return vault_permissions.parse_capabilities(self._mount, self._prefix.start, answer)
 
-    def list(self) -> Iterator[Seen]:
+    def list_secrets(self) -> Iterator[SecretMetadata]:
         """Yield all secrets below the prefix, from their metadata; no value is read."""
         folders = [self._prefix.start]
         while folders:
             folder = folders.pop()
-            for key, metadata in self._listed(folder):
+            for key, metadata in self._list_folder(folder):
                 if key.endswith("/"):
                     folders.append(folder + key)
                     continue
                 name = (folder + key).removeprefix(self._prefix.start)
-                seen = self._looked(name, folder + key) if metadata is None else self._seen(name, metadata)
+                seen = (
+                    self._get_metadata(name, folder + key)
+                    if metadata is None
+                    else self._parse(name, metadata)
+                )
                 if seen.presence is not Presence.ABSENT:
                     yield seen
 
-    def look(self, name: str) -> Seen:
+    def get_metadata(self, name: str) -> SecretMetadata:
         """Parse the metadata of a name."""
-        return self._looked(name, self._prefix.path(name))
+        return self._get_metadata(name, self._prefix.path(name))
 
-    def glance(self, names: Collection[str]) -> dict[str, Seen]:
+    def batch_get_metadata(self, names: Collection[str]) -> dict[str, SecretMetadata]:
         """Return what a detailed list of each folder shows, from the first of the names on."""
         folders: dict[str, list[str]] = {}
         for name in names:
             folder, _, key = self._prefix.path(name).rpartition("/")
             folders.setdefault(f"{folder}/" if folder else "", []).append(key)
-        found: dict[str, Seen] = {}
+        found: dict[str, SecretMetadata] = {}
         for folder, keys in folders.items():
             if len(keys) < _WORTH_A_LIST:
                 continue
             # OpenBao API, "List secrets": `after` and `limit`.
-            page = {"after": just_before(min(keys)), "limit": str(len(keys) + _BETWEEN)}
-            reply = self._listed_in_detail(folder, **page)
+            page = {"after": key_before(min(keys)), "limit": str(len(keys) + _BETWEEN)}
+            reply = self._list_with_metadata(folder, **page)
             listed = reply["data"]["key_info"] if reply else {}
             for key in listed.keys() & set(keys):
                 name = (folder + key).removeprefix(self._prefix.start)
-                found[name] = self._seen(name, listed[key])
+                found[name] = self._parse(name, listed[key])
         return found
 
-    def read(self, name: str) -> Copy | None:
+    def read_value(self, name: str) -> SecretValue | None:
         """Return value and version from one read of the data."""
-        return self._read(name)
+        return self._read_version(name)
 
-    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> Seen:  # noqa: ARG002 - every backend's signature
+    def create(self, name: str, value: str, *, mark: Mark, token: str, known: bool = False) -> SecretMetadata:  # noqa: ARG002 - every backend's signature
         """Mark the empty name, then write its first version with cas=0.
 
         In this order a crash in between leaves a mark without a value, never a value without a
         mark. Raises CreateOvertaken if another writer's first version came in between.
         """
         path = self._prefix.path(name)
-        now = self.look(name)
+        now = self.get_metadata(name)
         if now.presence is Presence.DELETED:
             raise NameHeld("a deleted secret of this name is there: undelete or remove it in Vault")
         if now.presence is Presence.PRESENT:
-            if now.mark == mark and number_of(now.version) == _FIRST:
+            if now.mark == mark and version_number(now.version) == _FIRST:
                 # Marked by an attempt that stopped there; its value shows what that would have written.
                 raise CreateOvertaken(_OVERTAKEN)
             raise ChangedSinceRead("another secret is there already: plan again")
@@ -208,15 +212,15 @@ class VaultKv2(Backend):
             answer = self._write(path, value, cas=0)
         except ChangedSinceRead:
             raise CreateOvertaken(_OVERTAKEN) from None
-        made = Seen(name=name, presence=Presence.PRESENT, version=_version(answer), mark=mark)
-        if not _carries(answer, mark):
+        made = SecretMetadata(name=name, presence=Presence.PRESENT, version=_version_of(answer), mark=mark)
+        if not _shows_mark(answer, mark):
             # The marked name was removed just before: this first version is ours.
             self.mark(made, mark)
-        return made if known else self.look(name)
+        return made if known else self.get_metadata(name)
 
     def update(
-        self, seen: Seen, value: str, *, token: str, known: bool = False, repeated: bool = False
-    ) -> Seen:
+        self, seen: SecretMetadata, value: str, *, token: str, known: bool = False, repeated: bool = False
+    ) -> SecretMetadata:
         """Write with cas = the version read; the existing secret must be a single text.
 
         If the next version holds this very value already, an earlier attempt got through. What is `known` is
@@ -224,119 +228,121 @@ class VaultKv2(Backend):
         destroyed already. A write that came over another secret is taken back.
         """
         path = self._prefix.path(seen.name)
-        if known and not self._writes.keeps_one(seen):
-            return self._written(seen, path, value)
-        now = self.read(seen.name)
+        if known and not self._writes.keeps_single_version(seen):
+            return self._write_over(seen, path, value)
+        now = self.read_value(seen.name)
         if now is None and seen.presence is Presence.DELETED:
-            made = self._written(seen, path, value)
-            self._writes.undo(path, seen, made.version)
+            made = self._write_over(seen, path, value)
+            self._writes.revert(path, seen, made.version)
             return made
         if now is None:
             raise ChangedSinceRead(_CHANGED)
-        if now.seen.version == seen.version and now.seen.mark == seen.mark:
+        if now.metadata.version == seen.version and now.metadata.mark == seen.mark:
             kept = {FIELD: now.value}
-            made = self._written(seen, path, value, kept=kept)
-            self._writes.undo(path, seen, made.version, kept=kept)
+            made = self._write_over(seen, path, value, kept=kept)
+            self._writes.revert(path, seen, made.version, kept=kept)
             return made
-        is_next = is_named(now.seen.version, self.next_version(seen.version, token=token))
-        if is_next and (repeated or now.seen.mark == seen.mark) and _same(now.value, value):
+        is_next = version_matches(now.metadata.version, self.predict_version(seen.version, token=token))
+        if is_next and (repeated or now.metadata.mark == seen.mark) and _values_equal(now.value, value):
             if repeated:
-                self._writes.undo(path, seen, now.seen.version)
-            if now.seen.mark == seen.mark:
-                return replace(seen, presence=Presence.PRESENT, version=now.seen.version)
-        if repeated and number_of(now.seen.version) > number_of(seen.version) + 1:
-            self._undo_older(seen, value)
+                self._writes.revert(path, seen, now.metadata.version)
+            if now.metadata.mark == seen.mark:
+                return replace(seen, presence=Presence.PRESENT, version=now.metadata.version)
+        if repeated and version_number(now.metadata.version) > version_number(seen.version) + 1:
+            self._revert_older(seen, value)
         raise ChangedSinceRead(_CHANGED)
 
-    def undo(self, over: Seen, written: str) -> None:
+    def revert_write(self, over: SecretMetadata, written: str) -> None:
         """Put back what a version of ours came over, if that was another secret or another version of it."""
-        self._writes.undo(self._prefix.path(over.name), over, written)
+        self._writes.revert(self._prefix.path(over.name), over, written)
 
-    def take_back(
-        self, over: Seen, *, makes: str, wrote: Callable[[str], bool], kept: str | None = None
+    def revert_unconfirmed_write(
+        self, over: SecretMetadata, *, makes: str, wrote: Callable[[str], bool], kept: str | None = None
     ) -> None:
         """Put back what the version of this number came over, if that is a write of ours over another one."""
-        self._writes.take_back(
+        self._writes.revert_unconfirmed(
             self._prefix.path(over.name),
             over,
-            number_of(makes),
-            wrote=lambda content: (text := _text(content)) is not None and wrote(text),
+            version_number(makes),
+            wrote=lambda content: (text := _single_text(content)) is not None and wrote(text),
             kept=None if kept is None else {FIELD: kept},
         )
 
-    def destroys(self, seen: Seen) -> bool:
+    def may_destroy_version(self, seen: SecretMetadata) -> bool:
         """Return whether the secret or the mount keeps one version, or the token may not ask."""
-        return self._writes.keeps_one(seen)
+        return self._writes.keeps_single_version(seen)
 
-    def next_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
+    def predict_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
         """Return the number after that of the version, whoever writes it: 1 after what is none."""
-        return str(number_of(version) + 1)
+        return str(version_number(version) + 1)
 
-    def delete(self, seen: Seen) -> None:
+    def delete(self, seen: SecretMetadata) -> None:
         """Delete exactly the version read; if another one is there by then, bring it back."""
         path = self._prefix.path(seen.name)
-        self._refuse_change(seen, self.look(seen.name))
-        versions = {"versions": [number_of(seen.version)]}
-        self._vault.ask("POST", self._at("delete", path), json=versions)
-        after = self.look(seen.name)
+        self._refuse_change(seen, self.get_metadata(seen.name))
+        versions = {"versions": [version_number(seen.version)]}
+        self._vault.request("POST", self._api_path("delete", path), json=versions)
+        after = self.get_metadata(seen.name)
         if (after.version, after.mark) != (seen.version, seen.mark):
-            self._vault.ask("POST", self._at("undelete", path), json=versions)
+            self._vault.request("POST", self._api_path("undelete", path), json=versions)
             raise ChangedSinceRead("the secret was changed in Vault while it was deleted: it was restored")
 
-    def restore(self, name: str) -> Seen:
+    def restore(self, name: str) -> SecretMetadata:
         """Undelete the newest version."""
-        seen = self.look(name)
+        seen = self.get_metadata(name)
         if seen.version:
-            path = self._at("undelete", self._prefix.path(name))
-            self._vault.ask("POST", path, json={"versions": [number_of(seen.version)]})
-        return self.look(name)
+            path = self._api_path("undelete", self._prefix.path(name))
+            self._vault.request("POST", path, json={"versions": [version_number(seen.version)]})
+        return self.get_metadata(name)
 
-    def mark(self, seen: Seen, mark: Mark) -> None:
+    def mark(self, seen: SecretMetadata, mark: Mark) -> None:
         """Add the mark to the custom metadata; where nothing is yet, a patch would only say so."""
         labels = mark.labels()
         if seen.presence is Presence.ABSENT and not seen.remote_id:
-            path = self._at("metadata", self._prefix.path(seen.name))
-            self._vault.ask("POST", path, json={"custom_metadata": labels})
+            path = self._api_path("metadata", self._prefix.path(seen.name))
+            self._vault.request("POST", path, json={"custom_metadata": labels})
         else:
-            self._label(seen.name, labels)
+            self._set_labels(seen.name, labels)
 
-    def unmark(self, seen: Seen) -> None:
+    def unmark(self, seen: SecretMetadata) -> None:
         """Take our keys out of the custom metadata."""
-        self._label(seen.name, dict.fromkeys(MARK_KEYS))
+        self._set_labels(seen.name, dict.fromkeys(MARK_KEYS))
 
     # --- How ----------------------------------------------------------------------------------
 
-    def _read(self, name: str, **asked: str) -> Copy | None:
-        reply = self._vault.ask("GET", self._at("data", self._prefix.path(name)), params=asked)
+    def _read_version(self, name: str, **asked: str) -> SecretValue | None:
+        reply = self._vault.request("GET", self._api_path("data", self._prefix.path(name)), params=asked)
         if reply is None or reply["data"]["data"] is None:
             return None
-        version = _version(reply["data"]["metadata"])
-        text = _text(reply["data"]["data"])
+        version = _version_of(reply["data"]["metadata"])
+        text = _single_text(reply["data"]["data"])
         if text is None:
             raise ValueUnusable(f"the secret holds something else than one text in the key `{FIELD}`")
         labels = reply["data"]["metadata"].get("custom_metadata") or {}
-        seen = Seen(name=name, presence=Presence.PRESENT, version=version, mark=mark_from(labels))
-        return Copy(seen=seen, value=text)
+        seen = SecretMetadata(name=name, presence=Presence.PRESENT, version=version, mark=parse_mark(labels))
+        return SecretValue(metadata=seen, value=text)
 
-    def _undo_older(self, seen: Seen, value: str) -> None:
+    def _revert_older(self, seen: SecretMetadata, value: str) -> None:
         """Undo a version of ours below a newer one, if it came over what was not the secret in `seen`.
 
         An earlier attempt put that back, or another client wrote the newer one. Raises Overwritten then.
         """
         try:
-            older = self._read(seen.name, version=str(number_of(seen.version) + 1))
+            older = self._read_version(seen.name, version=str(version_number(seen.version) + 1))
         except ValueUnusable:
             return
-        if older is not None and _same(older.value, value):
-            self.undo(seen, older.seen.version)
+        if older is not None and _values_equal(older.value, value):
+            self.revert_write(seen, older.metadata.version)
 
-    def _at(self, kind: str, path: str) -> str:
-        return self._writes.at(kind, path)
+    def _api_path(self, kind: str, path: str) -> str:
+        return self._writes.api_path(kind, path)
 
-    def _listed(self, folder: str) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
+    def _list_folder(self, folder: str) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
         """Yield a folder's keys with their metadata, where the server lists that, else with None."""
         last = ""
-        while reply := self._listed_in_detail(folder, limit=str(_PAGE), **({"after": last} if last else {})):
+        while reply := self._list_with_metadata(
+            folder, limit=str(_PAGE), **({"after": last} if last else {})
+        ):
             keys = reply["data"]["keys"]
             if not keys or keys[0] <= last:
                 # A server that knows no pages gives all of them, each time.
@@ -348,7 +354,7 @@ class VaultKv2(Backend):
             last = keys[-1]
         if last and self._detailed:
             return
-        reply = self._vault.ask("GET", self._at("metadata", folder), params=_LIST)
+        reply = self._vault.request("GET", self._api_path("metadata", folder), params=_LIST)
         if reply is None:
             return
         self._detailed = False
@@ -356,29 +362,31 @@ class VaultKv2(Backend):
             if key > last:
                 yield key, None
 
-    def _listed_in_detail(self, folder: str, **page: str) -> dict[str, Any] | None:
+    def _list_with_metadata(self, folder: str, **page: str) -> dict[str, Any] | None:
         """List a folder with metadata; None if nothing is there, or the server lists nothing like that."""
         if not self._detailed:
             return None
         try:
-            return self._vault.ask("GET", self._at("detailed-metadata", folder), params=_LIST | page)
+            return self._vault.request(
+                "GET", self._api_path("detailed-metadata", folder), params=_LIST | page
+            )
         except (PermissionMissing, RequestRefused):
             self._detailed = False
             return None
 
-    def _seen(self, name: str, metadata: Mapping[str, Any]) -> Seen:
-        return seen_in(name, metadata, now=self._vault.now)
+    def _parse(self, name: str, metadata: Mapping[str, Any]) -> SecretMetadata:
+        return parse_metadata(name, metadata, now=self._vault.server_time)
 
-    def _looked(self, name: str, path: str) -> Seen:
-        reply = self._vault.ask("GET", self._at("metadata", path))
+    def _get_metadata(self, name: str, path: str) -> SecretMetadata:
+        reply = self._vault.request("GET", self._api_path("metadata", path))
         if reply is None:
-            return Seen(name=name, presence=Presence.ABSENT)
-        seen = self._seen(name, reply["data"])
+            return SecretMetadata(name=name, presence=Presence.ABSENT)
+        seen = self._parse(name, reply["data"])
         if seen.presence is Presence.DELETED and not seen.expired:
-            return replace(seen, expired=self._writes.expires())
+            return replace(seen, expired=self._writes.has_version_expiry())
         return seen
 
-    def _refuse_change(self, seen: Seen, now: Seen) -> None:
+    def _refuse_change(self, seen: SecretMetadata, now: SecretMetadata) -> None:
         if now.presence is not Presence.PRESENT or (now.version, now.mark) != (seen.version, seen.mark):
             raise ChangedSinceRead(_CHANGED)
         if seen.remote_id and now.remote_id != seen.remote_id:
@@ -387,43 +395,45 @@ class VaultKv2(Backend):
     def _write(self, path: str, value: str, *, cas: int) -> Mapping[str, Any]:
         return self._writes.write(path, {FIELD: value}, cas=cas)
 
-    def _written(self, seen: Seen, path: str, value: str, *, kept: Mapping[str, str] | None = None) -> Seen:
+    def _write_over(
+        self, seen: SecretMetadata, path: str, value: str, *, kept: Mapping[str, str] | None = None
+    ) -> SecretMetadata:
         """Write over the version in `seen`; where the answer does not show our mark, take it back."""
-        answer = self._write(path, value, cas=number_of(seen.version))
-        made = _version(answer)
-        if not _carries(answer, seen.mark):
-            self._writes.undo(path, seen, made, kept=kept, unmarked=True)
+        answer = self._write(path, value, cas=version_number(seen.version))
+        made = _version_of(answer)
+        if not _shows_mark(answer, seen.mark):
+            self._writes.revert(path, seen, made, kept=kept, unmarked=True)
             raise ChangedSinceRead(_CHANGED)
-        return replace(seen, presence=Presence.PRESENT, version=made, before=seen.version)
+        return replace(seen, presence=Presence.PRESENT, version=made, previous_version=seen.version)
 
-    def _label(self, name: str, changes: Mapping[str, str | None]) -> None:
+    def _set_labels(self, name: str, changes: Mapping[str, str | None]) -> None:
         """Set some keys of the custom metadata, or take away those that are None; the others are not ours.
 
         A patch leaves them alone (Vault 1.9, OpenBao). Where it may not be sent they are written back as
         they were read: what another client labels in between is lost.
         """
-        path = self._at("metadata", self._prefix.path(name))
+        path = self._api_path("metadata", self._prefix.path(name))
         labels: dict[str, str] | None = None
         if self._patches:
             try:
-                if self._vault.ask("PATCH", path, json={"custom_metadata": changes}) is not None:
+                if self._vault.request("PATCH", path, json={"custom_metadata": changes}) is not None:
                     return
                 # Nothing is there, which a patch does not make.
                 labels = {}
             except (PermissionMissing, RequestRefused):
                 self._patches = False
         if labels is None:
-            reply = self._vault.ask("GET", path)
+            reply = self._vault.request("GET", path)
             labels = (reply["data"].get("custom_metadata") if reply else None) or {}
         kept = {key: text for key, text in {**labels, **changes}.items() if text is not None}
         if kept != labels:
-            self._vault.ask("POST", path, json={"custom_metadata": kept})
+            self._vault.request("POST", path, json={"custom_metadata": kept})
 
 
 _LIST: Final = {"list": "true"}
 
 
-def _namespace(destination: Mapping[str, str]) -> str:
+def _parse_namespace(destination: Mapping[str, str]) -> str:
     given = Prefix(destination["namespace"], field="namespace").text
     return "" if _is_root(given) else given
 
@@ -432,21 +442,21 @@ def _is_root(namespace: str) -> bool:
     return namespace.strip("/") == _ROOT
 
 
-def _text(content: Mapping[str, Any]) -> str | None:
+def _single_text(content: Mapping[str, Any]) -> str | None:
     """Return the one text that a secret of Keeper's holds; None for anything else."""
     text = content.get(FIELD)
     return text if set(content) == {FIELD} and isinstance(text, str) else None
 
 
-def _version(told: Mapping[str, Any]) -> str:
+def _version_of(told: Mapping[str, Any]) -> str:
     """Return the version that an answer of the data is about."""
-    return version_name(told["version"], told["created_time"])
+    return format_version(told["version"], told["created_time"])
 
 
-def _carries(answer: Mapping[str, Any], mark: Mark | None) -> bool:
+def _shows_mark(answer: Mapping[str, Any], mark: Mark | None) -> bool:
     """Return whether the answer to a write shows a mark; old servers do not show any."""
-    return "custom_metadata" not in answer or mark_from(answer["custom_metadata"] or {}) == mark
+    return "custom_metadata" not in answer or parse_mark(answer["custom_metadata"] or {}) == mark
 
 
-def _same(one: str, other: str) -> bool:
+def _values_equal(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode(), other.encode())

@@ -13,9 +13,9 @@ from urllib3.exceptions import HTTPError
 
 from audit_app.errors import EndpointRefused, OutboundError
 from audit_app.network.outbound import Ask, session
-from sync_app.backends.answers import plain
+from sync_app.backends.answers import require_plain_id
 from sync_app.backends.vault.adapter import PooledAdapter, Reply
-from sync_app.backends.vault.errors import translated
+from sync_app.backends.vault.errors import translate_error
 from sync_app.errors import (
     BackendError,
     CredentialsRejected,
@@ -54,7 +54,7 @@ class VaultConnection:
         self._cluster = ""
         self._health_path = f"{urlsplit(address).path.rstrip('/')}/v1/sys/health"
         self._adapter = PooledAdapter(
-            prove=self._prove,
+            prove=self._require_same_cluster,
             base_uri=address,
             token=credentials["token"],
             namespace=namespace or None,
@@ -77,7 +77,7 @@ class VaultConnection:
                 self._ready = False
         self._adapter.close()
 
-    def ask(self, method: str, path: str, **options: Any) -> dict[str, Any] | None:
+    def request(self, method: str, path: str, **options: Any) -> dict[str, Any] | None:
         """Send a request, signed in, and return its answer; None is Vault's word for nothing there.
 
         Raises a BackendError.
@@ -89,33 +89,33 @@ class VaultConnection:
                 self._ready = True
         return self._send(method, path, **options)
 
-    def health(self) -> dict[str, Any]:
+    def read_health(self) -> dict[str, Any]:
         """Return a node's health data, whatever its status: outside a namespace, and without a token."""
-        body = _body(self._exchange("GET", "sys/health", headers={}))
+        body = _json_body(self._exchange("GET", "sys/health", headers={}))
         if isinstance(told := body.get("server_time_utc"), int):
             # In whole seconds: what it deleted in this one is over.
             self._offset = told + 1 - time.monotonic()
         return body
 
-    def now(self) -> datetime:
+    def server_time(self) -> datetime:
         """Return the time of the server, at most a second ahead; ours, if it gives none."""
         if self._offset is None:
-            self.health()
+            self.read_health()
         if self._offset is None:
             return datetime.now(UTC)
         return datetime.fromtimestamp(self._offset + time.monotonic(), UTC)
 
-    def cluster(self) -> str:
+    def identify_cluster(self) -> str:
         """Ask which cluster answers; each connection that is made from then on has to lead to that one.
 
         Raises TargetSealed, TargetStandby, or another BackendError.
         """
-        self._cluster = _cluster_of(self.health())
+        self._cluster = _cluster_id(self.read_health())
         return self._cluster
 
-    def _prove(self, ask: Ask) -> None:
+    def _require_same_cluster(self, ask: Ask) -> None:
         """Refuse a connection to another cluster, as after a failover in the middle of a pass."""
-        if self._cluster and (found := _cluster_of(_object(ask(self._health_path)))) != self._cluster:
+        if self._cluster and (found := _cluster_id(_object(ask(self._health_path)))) != self._cluster:
             raise SystemMismatch(
                 f"the cluster {found} answers by now, and the pass began with {self._cluster}: nothing more "
                 "was written. Have the address lead to the right system again"
@@ -161,14 +161,14 @@ class VaultConnection:
     def _send(self, method: str, path: str, **options: Any) -> dict[str, Any] | None:
         """Send a request and return its answer; None is Vault's word for nothing there."""
         response = self._exchange(method, path, **options)
-        body = _body(response)
+        body = _json_body(response)
         if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
             return body
         # Deleted data answers 404 with its metadata; nothing at all with no words about it.
         if response.status == HTTPStatus.NOT_FOUND and ("data" in body or not body.get("errors")):
             return body if body.get("data") else None
-        error = translated(method, path, response.status, _errors(body))
-        raise self._denied(error) if isinstance(error, PermissionMissing) else error
+        error = translate_error(method, path, response.status, _error_texts(body))
+        raise self._translate_denial(error) if isinstance(error, PermissionMissing) else error
 
     def _exchange(self, method: str, path: str, **options: Any) -> Reply:
         try:
@@ -184,13 +184,13 @@ class VaultConnection:
                 "answers at it: check the address"
             ) from None
 
-    def _denied(self, error: PermissionMissing) -> BackendError:
+    def _translate_denial(self, error: PermissionMissing) -> BackendError:
         """Return what a denial means: that Vault does not know the token, which it answers alike, or not."""
         path = "auth/token/lookup-self"
         response = self._exchange("GET", path)
         if response.status == HTTPStatus.OK:
             return error
-        found = translated("GET", path, response.status, _errors(_body(response)))
+        found = translate_error("GET", path, response.status, _error_texts(_json_body(response)))
         if not found.permanent:
             # Busy or sealed: no result for the token.
             return found
@@ -199,16 +199,16 @@ class VaultConnection:
         )
 
 
-def _cluster_of(health: Mapping[str, Any]) -> str:
+def _cluster_id(health: Mapping[str, Any]) -> str:
     """Return the id of the cluster that a node belongs to. Raises TargetSealed or TargetStandby."""
     if health.get("sealed"):
         raise TargetSealed("Vault is sealed: unseal it")
     if not health.get("cluster_id"):
         raise TargetStandby("sys/health tells no id of a cluster: give the address of the active node")
-    return plain(health["cluster_id"])
+    return require_plain_id(health["cluster_id"])
 
 
-def _body(response: Reply) -> dict[str, Any]:
+def _json_body(response: Reply) -> dict[str, Any]:
     """Return the JSON object of a reply; an empty one for anything else."""
     return _object(response.data)
 
@@ -221,6 +221,6 @@ def _object(data: bytes) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _errors(body: dict[str, Any]) -> list[Any]:
+def _error_texts(body: dict[str, Any]) -> list[Any]:
     said = body.get("errors")
     return said if isinstance(said, list) else []

@@ -21,7 +21,7 @@ from sync_app.errors import (
 _CAPABILITIES = {"GET": "read or list", "POST": "create and update", "DELETE": "delete", "PATCH": "patch"}
 
 
-def translated(  # noqa: PLR0911  one return a meaning
+def translate_error(  # noqa: PLR0911  one return a meaning
     method: str, path: str, status: int, errors: Sequence[str]
 ) -> BackendError:
     """Return what an answer of Vault to this request means."""

@@ -31,12 +31,12 @@ _NOTES: Final = {
 }
 
 
-def asked_paths(mount: str, start: str) -> list[str]:
+def paths_to_check(mount: str, start: str) -> list[str]:
     """Return the paths to ask about; `start` is the prefix with its slash."""
     return list(dict.fromkeys(_path(mount, kind, start, name) for kind, name, _, _ in _NEEDED))
 
 
-def judged(mount: str, start: str, answer: Mapping[str, Any] | None) -> Iterator[Permission]:
+def parse_capabilities(mount: str, start: str, answer: Mapping[str, Any] | None) -> Iterator[Permission]:
     """Yield each capability with Vault's answer; None: no answer."""
     for kind, name, capability, need in _NEEDED:
         path = _path(mount, kind, start, name)

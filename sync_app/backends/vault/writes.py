@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Any, Final, NoReturn
 from urllib.parse import quote
 
-from sync_app.backends.base import Seen, is_named, mark_from
+from sync_app.backends.base import SecretMetadata, parse_mark, version_matches
 from sync_app.backends.vault.connection import VaultConnection
-from sync_app.backends.vault.metadata import expires, number_of, version_name
+from sync_app.backends.vault.metadata import format_version, has_version_expiry, version_number
 from sync_app.errors import (
     OVERWROTE,
     BackendError,
@@ -36,76 +36,88 @@ class VaultWrites:
         self._lock = threading.Lock()
         self._settings: Mapping[str, Any] | None = None
 
-    def at(self, kind: str, path: str) -> str:
+    def api_path(self, kind: str, path: str) -> str:
         """Return the address of a path in a part of the engine."""
         return f"{self._mount}/{kind}/{quote(path, safe='/')}"
 
     def write(self, path: str, content: Content, *, cas: int) -> Mapping[str, Any]:
         """Write a version over the one of this number, and return Vault's answer."""
         body = {"data": content, "options": {"cas": cas}}
-        reply = self._vault.ask("POST", self.at("data", path), json=body)
+        reply = self._vault.request("POST", self.api_path("data", path), json=body)
         if reply is None:
             raise MountMissing("Vault has no place for data at this mount")
         answer: Mapping[str, Any] = reply["data"]
         return answer
 
-    def keeps_one(self, seen: Seen) -> bool:
+    def keeps_single_version(self, seen: SecretMetadata) -> bool:
         """Return whether the next version would destroy this one, or this is unknown."""
-        return (seen.keeps or self._keeps()) == 1
+        return (seen.max_versions or self._mount_max_versions()) == 1
 
-    def expires(self) -> bool:
+    def has_version_expiry(self) -> bool:
         """Return whether the mount deletes each version after a time, as far as the token may know."""
-        return expires(self._config())
+        return has_version_expiry(self._cached_config())
 
-    def undo(
-        self, path: str, over: Seen, written: str, *, kept: Content | None = None, unmarked: bool = False
+    def revert(
+        self,
+        path: str,
+        over: SecretMetadata,
+        written: str,
+        *,
+        kept: Content | None = None,
+        unmarked: bool = False,
     ) -> None:
         """Put back what a version of ours came over, where that was not the secret in `over`.
 
         `unmarked` says that it was not when the version was written. `kept` is what `over` held.
         Raises Overwritten then; returns where the write came over the right one, or is not there.
         """
-        reply = self._vault.ask("GET", self.at("metadata", path))
+        reply = self._vault.request("GET", self.api_path("metadata", path))
         metadata = reply["data"] if reply else None
-        if metadata is None or not _is_there(metadata, written):
+        if metadata is None or not _has_version(metadata, written):
             return
-        if unmarked or not _is_over(metadata, over, written):
-            self._put_back(path, metadata, over, written, kept)
+        if unmarked or not _is_intended_write(metadata, over, written):
+            self._restore_previous(path, metadata, over, written, kept)
 
-    def take_back(
-        self, path: str, over: Seen, number: int, *, wrote: Callable[[Content], bool], kept: Content | None
+    def revert_unconfirmed(
+        self,
+        path: str,
+        over: SecretMetadata,
+        number: int,
+        *,
+        wrote: Callable[[Content], bool],
+        kept: Content | None,
     ) -> None:
         """Put back what the version of a number came over, if it is a write of ours of unknown outcome.
 
         `wrote` returns whether that write made a content. Raises Overwritten then, as `undo` does.
         """
-        reply = self._vault.ask("GET", self.at("metadata", path))
+        reply = self._vault.request("GET", self.api_path("metadata", path))
         metadata = reply["data"] if reply else None
-        written = _name_of(metadata, number) if metadata else ""
-        if number_of(over.version) != number - 1:
+        written = _version_at(metadata, number) if metadata else ""
+        if version_number(over.version) != number - 1:
             # Of the version that it was meant for the number alone is known.
             over = replace(over, version=str(number - 1))
-        if metadata is None or not written or _is_over(metadata, over, written):
+        if metadata is None or not written or _is_intended_write(metadata, over, written):
             return
-        content = self._content(path, number)
+        content = self._read_version(path, number)
         if content is not None and wrote(content):
-            self._put_back(path, metadata, over, written, kept)
+            self._restore_previous(path, metadata, over, written, kept)
 
-    def _put_back(
-        self, path: str, metadata: Mapping[str, Any], over: Seen, written: str, kept: Content | None
+    def _restore_previous(
+        self, path: str, metadata: Mapping[str, Any], over: SecretMetadata, written: str, kept: Content | None
     ) -> NoReturn:
         """Write what was there before the version `written`, and destroy that. Raises Overwritten."""
-        number, current = number_of(written), metadata["current_version"]
+        number, current = version_number(written), metadata["current_version"]
         if metadata["created_time"] != over.remote_id:
             # What is kept was in another secret.
             kept = None
-        restored = current > number or self._rewritten(path, number, kept)
+        restored = current > number or self._rewrite_previous(path, number, kept)
         told = "restored" if restored else "could not be restored: Vault kept no older version"
-        raise Overwritten(f"{OVERWROTE}; {told}{self._left_of(path, number)}")
+        raise Overwritten(f"{OVERWROTE}; {told}{self._destroy_version(path, number)}")
 
-    def _rewritten(self, path: str, number: int, kept: Content | None) -> bool:
+    def _rewrite_previous(self, path: str, number: int, kept: Content | None) -> bool:
         """Restore the content before a version, unless that was done; False if there is none."""
-        content = self._content(path, number - 1) or kept
+        content = self._read_version(path, number - 1) or kept
         if content is None:
             return False
         try:
@@ -115,62 +127,62 @@ class VaultWrites:
             return True
         return True
 
-    def _content(self, path: str, number: int) -> Content | None:
+    def _read_version(self, path: str, number: int) -> Content | None:
         """Return what a version holds; None if it is not there any more."""
-        reply = self._vault.ask("GET", self.at("data", path), params={"version": str(number)})
+        reply = self._vault.request("GET", self.api_path("data", path), params={"version": str(number)})
         content: Content | None = reply["data"]["data"] if reply else None
         return content
 
-    def _left_of(self, path: str, number: int) -> str:
+    def _destroy_version(self, path: str, number: int) -> str:
         """Destroy a version, or at least delete it; return what is left to do."""
         body = {"versions": [number]}
         try:
-            self._vault.ask("POST", self.at("destroy", path), json=body)
+            self._vault.request("POST", self.api_path("destroy", path), json=body)
         except PermissionMissing:
             try:
-                self._vault.ask("POST", self.at("delete", path), json=body)
+                self._vault.request("POST", self.api_path("delete", path), json=body)
             except BackendError:
                 return f"; version {number} there holds Keeper's value: destroy it"
             return f"; version {number} there held Keeper's value and is deleted: destroy it"
         return ""
 
-    def _keeps(self) -> int:
+    def _mount_max_versions(self) -> int:
         """Return how many versions the mount keeps of a secret; 1 if the token may not ask."""
-        settings = self._config()
+        settings = self._cached_config()
         return int(settings["max_versions"] or _DEFAULT_KEPT) if "max_versions" in settings else 1
 
-    def _config(self) -> Mapping[str, Any]:
+    def _cached_config(self) -> Mapping[str, Any]:
         """Return the settings of the mount, asked for once; none if the token may not ask."""
         with self._lock:
             if self._settings is None:
-                self._settings = self._asked_config()
+                self._settings = self._read_config()
             return self._settings
 
-    def _asked_config(self) -> Mapping[str, Any]:
+    def _read_config(self) -> Mapping[str, Any]:
         try:
-            reply = self._vault.ask("GET", f"{self._mount}/config")
+            reply = self._vault.request("GET", f"{self._mount}/config")
         except PermissionMissing:
             return {}
         settings: Mapping[str, Any] = reply["data"] if reply else {}
         return settings
 
 
-def _name_of(metadata: Mapping[str, Any], number: int) -> str:
+def _version_at(metadata: Mapping[str, Any], number: int) -> str:
     version = metadata["versions"].get(str(number))
-    return version_name(number, version["created_time"]) if version else ""
+    return format_version(number, version["created_time"]) if version else ""
 
 
-def _is_there(metadata: Mapping[str, Any], written: str) -> bool:
-    return _name_of(metadata, number_of(written)) == written
+def _has_version(metadata: Mapping[str, Any], written: str) -> bool:
+    return _version_at(metadata, version_number(written)) == written
 
 
-def _is_over(metadata: Mapping[str, Any], over: Seen, written: str) -> bool:
+def _is_intended_write(metadata: Mapping[str, Any], over: SecretMetadata, written: str) -> bool:
     """Return whether a version of ours came over the very secret and version that it was for."""
     if over.remote_id and metadata["created_time"] != over.remote_id:
         return False
-    before = _name_of(metadata, number_of(written) - 1)
-    if before and not is_named(before, over.version):
+    before = _version_at(metadata, version_number(written) - 1)
+    if before and not version_matches(before, over.version):
         return False
     # A mark that went after our version was there by then: whoever took it off took it off ours.
-    is_marked = mark_from(metadata.get("custom_metadata") or {}) == over.mark
+    is_marked = parse_mark(metadata.get("custom_metadata") or {}) == over.mark
     return is_marked or not written.endswith(metadata["updated_time"])

@@ -29,20 +29,20 @@ _EPISODES: Final = 120
 def no_proof_around_a_write(patch: pytest.MonkeyPatch) -> None:
     """Neither the mark nor what a write came over is looked at."""
     patch.setattr(item_actions, "_is_ours", lambda *_: True)
-    patch.setattr(VaultWrites, "undo", lambda *_, **__: None)
-    patch.setattr(vault_backend, "_carries", lambda *_: True)
+    patch.setattr(VaultWrites, "revert", lambda *_, **__: None)
+    patch.setattr(vault_backend, "_shows_mark", lambda *_: True)
 
 
 def no_compare_and_set(patch: pytest.MonkeyPatch) -> None:
     """AWSCURRENT is moved from whatever version carries it by then."""
-    move = AwsSecretsManager._move
+    move = AwsSecretsManager._move_stage
 
     def moved(self: AwsSecretsManager, stage: str, seen: Any, **versions: str) -> None:
         if stage == "AWSCURRENT":
-            versions["RemoveFromVersionId"] = self.look(seen.name).version
+            versions["RemoveFromVersionId"] = self.get_metadata(seen.name).version
         move(self, stage, seen, **versions)
 
-    patch.setattr(AwsSecretsManager, "_move", moved)
+    patch.setattr(AwsSecretsManager, "_move_stage", moved)
 
 
 def no_ownership_before_a_deletion(patch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import urllib3
 from audit_app.network.outbound import session
 from sync_app.backends.base import MARK_KEYS
 from sync_app.backends.vault.adapter import PooledAdapter, Reply
-from sync_app.backends.vault.metadata import version_name
+from sync_app.backends.vault.metadata import format_version
 from sync_app.tests.adversary.seam import Asked, Interpose
 from sync_app.tests.adversary.worlds import Act, AdversaryWorld, State
 from sync_app.tests.worlds import VaultWorld
@@ -128,7 +128,7 @@ class VaultAdversary(AdversaryWorld):
         mark = {key: labels[key] for key in MARK_KEYS if key in labels}
         number = str(found["current_version"])
         versions = {
-            version_name(int(key), each["created_time"])
+            format_version(int(key), each["created_time"])
             for key, each in found["versions"].items()
             if not each["destroyed"]
         }
@@ -141,7 +141,7 @@ class VaultAdversary(AdversaryWorld):
         current = found["versions"].get(number)
         if current is None:
             return State(**told)
-        told["version"] = version_name(int(number), current["created_time"])
+        told["version"] = format_version(int(number), current["created_time"])
         if current["destroyed"] or current["deletion_time"]:
             return State(presence="deleted", **told)
         value = self.bao.ask("GET", f"{_MOUNT}/data/{path}")["data"]["value"]

@@ -34,7 +34,7 @@ def old_list(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
                 IncludePlannedDeletion=True, Filters=[{"Key": "name", "Values": [stage.world.prefix]}]
             )
             page = {"SecretList": [entry for page in pages for entry in page["SecretList"]]}
-            patched.setattr(AwsSecretsManager, "_page", lambda *_given, **_options: page)
+            patched.setattr(AwsSecretsManager, "_list_page", lambda *_given, **_options: page)
             return patched
 
         yield begin

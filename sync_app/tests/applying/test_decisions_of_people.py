@@ -7,7 +7,7 @@ import pytest
 from environments_app.tests.cast import Cast
 from sync_app.applying import service as applying
 from sync_app.applying.batch import Batch
-from sync_app.backends.vault.metadata import number_of
+from sync_app.backends.vault.metadata import version_number
 from sync_app.jobs.leases import database_now
 from sync_app.models import Plan, PlanItem, Run, SyncEntry
 from sync_app.models.plan import PlanKind
@@ -177,14 +177,14 @@ def test_whoever_carries_on_after_a_death_makes_no_second_version(
     assert (done.state, done.failed) == ("done", 0)
     assert stage.sync().counts == {"unchanged": 3}
     with stage.world.backend() as backend:
-        versions = backend.look("one").version, backend.look("three").version
+        versions = backend.get_metadata("one").version, backend.get_metadata("three").version
     if isinstance(stage.world, AwsWorld):
         listed = stage.world.client.list_secret_version_ids(
             SecretId=stage.path("one"), IncludeDeprecated=True
         )
         assert len(listed["Versions"]) == 2
     else:
-        assert [number_of(version) for version in versions] == [2, 1]
+        assert [version_number(version) for version in versions] == [2, 1]
 
 
 def test_a_pass_in_which_nothing_changed_reads_no_value(cast: Cast, aws: AwsWorld) -> None:

@@ -18,7 +18,7 @@ def expired(stage: Stage) -> str:
     """Wait until the newest version has expired; return its name."""
     with stage.world.backend() as backend:
         for _ in range(300):
-            seen = backend.look("one")
+            seen = backend.get_metadata("one")
             if seen.presence is Presence.DELETED:
                 return seen.version
             time.sleep(0.1)

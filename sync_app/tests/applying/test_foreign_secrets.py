@@ -43,5 +43,5 @@ def test_foreign_secrets_stay_under_every_combination_of_rules(
 def fingerprints(stage: Stage) -> dict[str, Any]:
     """Return all that another client could tell of the foreign secrets."""
     with stage.world.backend() as backend:
-        seen = {name: backend.look(name) for name in FOREIGN}
+        seen = {name: backend.get_metadata(name) for name in FOREIGN}
     return {name: (seen[name], stage.theirs(name), stage.world.labels(stage.path(name))) for name in FOREIGN}

@@ -63,7 +63,7 @@ def test_what_somebody_deleted_there_is_not_brought_back(stage: Stage) -> None:
     assert stage.items(plan) == {"app/one": ("missing", "skipped")}
     stage.apply(forged(plan, "app/one", act="update"))
     with stage.world.backend() as backend:
-        assert backend.look("app/one").presence == "deleted"
+        assert backend.get_metadata("app/one").presence == "deleted"
 
 
 def test_taking_leave_that_leaves_deletes_nothing(stage: Stage) -> None:
@@ -147,7 +147,7 @@ def test_a_version_of_theirs_that_is_called_our_write_is_neither_deleted_nor_tak
     for name in ("app/deleted", "app/updated"):
         stage.edit(name, "theirs")
         with stage.world.backend() as backend:
-            forged(plan, name, token=backend.look(name).version)
+            forged(plan, name, token=backend.get_metadata(name).version)
     stage.apply(plan)
     assert stage.items(plan) == {
         "app/deleted": ("delete", "skipped"),

@@ -308,7 +308,7 @@ def found(stage: Stage) -> tuple[str | None, int, bool]:
     """Return the value there, how many versions were made, and whether it carries our mark."""
     path, world = stage.path("one"), stage.world
     with world.backend() as backend:
-        is_present = backend.look("one").presence == "present"
+        is_present = backend.get_metadata("one").presence == "present"
     value = stage.theirs("one") if is_present else None
     is_marked = set(MARK_KEYS) <= world.labels(path).keys()
     if isinstance(world, AwsWorld):

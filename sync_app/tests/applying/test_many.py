@@ -12,7 +12,7 @@ from secrets_app.errors import KeyUnavailable
 from sync_app.applying import item_actions
 from sync_app.applying import service as applying
 from sync_app.applying.batch import Batch
-from sync_app.backends.base import MARK_KEYS, Seen
+from sync_app.backends.base import MARK_KEYS, SecretMetadata
 from sync_app.models import Plan, PlanItem, Run
 from sync_app.planning import service as planning
 from sync_app.runs import runner as runs_runner
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.every_database_weekly
 NUMBER = 11
 NAMES = [f"app/{number:02}" for number in range(NUMBER)]
 STRANGE_MARK = "11111111-1111-4111-8111-111111111111"
-Glance = Callable[[Any, Collection[str]], dict[str, Seen]]
+Glance = Callable[[Any, Collection[str]], dict[str, SecretMetadata]]
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +55,7 @@ def applied(stage: Stage, plan: Plan) -> Run:
 def glancing(stage: Stage, monkeypatch: pytest.MonkeyPatch, glance: Callable[[Glance], Glance]) -> None:
     """Put another look at many in place of the backend's."""
     kind = type(stage.world.backend())
-    monkeypatch.setattr(kind, "glance", glance(kind.glance))
+    monkeypatch.setattr(kind, "batch_get_metadata", glance(kind.batch_get_metadata))
 
 
 def move_to_another(aws: AwsWorld, path: str) -> None:
@@ -96,7 +96,7 @@ def test_what_was_taken_over_or_edited_since_is_left_alone(stage: Stage) -> None
 def test_a_look_at_many_that_lags_changes_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """AWS's lists may be minutes old: what they show is never taken for the present where it differs."""
     plan = planned(stage)
-    old = {seen.name: seen for seen in stage.world.backend().list()}
+    old = {seen.name: seen for seen in stage.world.backend().list_secrets()}
     glancing(stage, monkeypatch, lambda _: lambda _self, names: {name: old[name] for name in names})
     stage.edit("app/07", "theirs")
     run = applied(stage, plan)
@@ -147,7 +147,7 @@ def test_what_was_seen_long_ago_is_looked_at_again(
         monkeypatch.setattr(item_actions, "FRESH_SECONDS", -1.0)
 
     def take_over_after(glance: Glance) -> Glance:
-        def glanced(backend: Any, names: Collection[str]) -> dict[str, Seen]:
+        def glanced(backend: Any, names: Collection[str]) -> dict[str, SecretMetadata]:
             found = glance(backend, names)
             if "app/03" in names:
                 for key in MARK_KEYS:
@@ -172,7 +172,7 @@ def test_what_is_not_there_afterwards_is_not_called_done(
     looks: list[int] = []
 
     def moving_before_the_second(glance: Glance) -> Glance:
-        def glanced(backend: Any, names: Collection[str]) -> dict[str, Seen]:
+        def glanced(backend: Any, names: Collection[str]) -> dict[str, SecretMetadata]:
             if "app/00" in names:
                 looks.append(1)
                 if len(looks) == 2:

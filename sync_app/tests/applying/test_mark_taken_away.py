@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from sync_app.applying import item_actions
-from sync_app.backends.base import MARK_KEYS, Seen
+from sync_app.backends.base import MARK_KEYS, SecretMetadata
 from sync_app.models import PlanItem
 from sync_app.tests.applying.stage import Stage
 
@@ -54,10 +54,10 @@ def test_it_is_left_alone(stage: Stage, act: str) -> None:
 def test_only_the_look_at_the_mark_keeps_it(stage: Stage, act: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hold the test above to account: without that look the act is done."""
 
-    def ours(now: Seen, _job: object) -> Seen:
+    def ours(now: SecretMetadata, _job: object) -> SecretMetadata:
         return now
 
     monkeypatch.setattr(item_actions, "_ours", ours)
-    monkeypatch.setattr(type(stage.world.backend()), "update_proves_mark", False)
+    monkeypatch.setattr(type(stage.world.backend()), "update_checks_mark", False)
     state, _ = taken_over(stage, act)
     assert state == "done"

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.services import lifecycle
-from sync_app.backends.base import Backend, Seen
+from sync_app.backends.base import Backend, SecretMetadata
 from sync_app.models import Plan, PlanItem, SyncEntry
 from sync_app.state.deletions import budget
 from sync_app.tests.applying.stage import Stage
@@ -67,13 +67,13 @@ def test_what_is_not_listed_yet_stays_ours(deleting: Stage, monkeypatch: pytest.
     """AWS's lists may be minutes old: what Keeper wrote and deleted meanwhile is in none of them."""
     deleting.drop("app/one")
     backend = type(deleting.world.backend())
-    listed = backend.list
+    listed = backend.list_secrets
 
-    def lagging(self: Backend) -> Iterator[Seen]:
+    def lagging(self: Backend) -> Iterator[SecretMetadata]:
         return (seen for seen in listed(self) if seen.name != "app/one")
 
     with monkeypatch.context() as patched:
-        patched.setattr(backend, "list", lagging)
+        patched.setattr(backend, "list_secrets", lagging)
         assert deleting.plan().counts == {"delete": 1, "unchanged": 1}
     assert deleting.sync().counts == {"delete": 1, "unchanged": 1}
 
@@ -157,7 +157,7 @@ def test_a_mark_that_is_taken_off_during_a_deletion_brings_the_secret_back(
     looked = 0
     refuse = backend._refuse_change
 
-    def unmarked_after(self: Backend, seen: Seen, now: Seen | None) -> None:
+    def unmarked_after(self: Backend, seen: SecretMetadata, now: SecretMetadata | None) -> None:
         nonlocal looked
         refuse(self, seen, now)
         looked += 1

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 def unmark(stage: Stage) -> None:
     with stage.world.backend() as backend:
-        backend.unmark(backend.look("one"))
+        backend.unmark(backend.get_metadata("one"))
 
 
 def remove(stage: Stage) -> None:
@@ -51,7 +51,7 @@ def test_what_cannot_be_read_there_is_not_forgotten(stage: Stage, monkeypatch: p
     def refused(*_: object) -> None:
         raise PermissionMissing("no right to look")
 
-    monkeypatch.setattr(type(stage.world.backend()), "look", refused)
+    monkeypatch.setattr(type(stage.world.backend()), "get_metadata", refused)
     plan = stage.plan(kind=PlanKind.DISCONNECT, options={"mode": "leave"})
     assert plan.counts == {"refused": 1}
     stage.apply(plan)

@@ -8,7 +8,7 @@ import hvac
 import pytest
 
 from environments_app.tests.cast import Cast
-from sync_app.backends.vault.metadata import number_of
+from sync_app.backends.vault.metadata import version_number
 from sync_app.models import SyncEntry
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import VaultWorld, World
@@ -30,7 +30,7 @@ def own(cast: Cast, second_vault: tuple[str, str]) -> Stage:
 def noted_by_number(stage: Stage) -> None:
     """Have the bases as an earlier Keeper noted them."""
     for entry in SyncEntry.objects.filter(target=stage.target):
-        entry.base_target = str(number_of(entry.base_target))
+        entry.base_target = str(version_number(entry.base_target))
         entry.save()
 
 
@@ -38,10 +38,10 @@ def reused(stage: Stage, value: str) -> None:
     """Restore a snapshot from before the last version, and have somebody else write that version's number."""
     assert isinstance(stage.world, VaultWorld)
     with stage.world.backend() as backend:
-        before = backend.look("one")
+        before = backend.get_metadata("one")
         stage.edit("one", value)
-        after = backend.look("one")
-    assert number_of(before.version) + 1 == number_of(after.version)
+        after = backend.get_metadata("one")
+    assert version_number(before.version) + 1 == version_number(after.version)
 
 
 @pytest.mark.parametrize("conflict", ["keeper_wins", "ask"])
@@ -86,13 +86,13 @@ def test_bases_of_an_earlier_keeper_are_taken_over_by_comparing_once(
     noted_by_number(stage)
     read: list[str] = []
     kind = type(stage.world.backend())
-    plain = kind.read
+    plain = kind.read_value
 
     def noting(self: Any, name: str) -> Any:
         read.append(name)
         return plain(self, name)
 
-    monkeypatch.setattr(kind, "read", noting)
+    monkeypatch.setattr(kind, "read_value", noting)
     assert stage.sync().counts == {"unchanged": 2}
     assert sorted(read) == ["one", "two"]
     assert stage.sync().counts == {"unchanged": 2}

@@ -8,7 +8,7 @@ import pytest
 from environments_app.tests.cast import Cast
 from sync_app.applying.batch import Batch
 from sync_app.applying.item_actions import Job, carry_out
-from sync_app.backends.base import MARK_KEYS, Mark, Seen
+from sync_app.backends.base import MARK_KEYS, Mark, SecretMetadata
 from sync_app.backends.vault.backend import VaultKv2
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import CreateOvertaken
@@ -37,7 +37,7 @@ def just_before_the_write(monkeypatch: pytest.MonkeyPatch, happens: Callable[[st
 
 def job_of(stage: Stage, value: str) -> Job:
     mark: Mark = mark_for(stage.target, stage.secret("one").uuid)
-    seen = Seen(name="one", presence=Presence.ABSENT)
+    seen = SecretMetadata(name="one", presence=Presence.ABSENT)
     return Job(act=Act.CREATE, seen=seen, mark=mark, marks=frozenset({mark}), token="0" * 64, value=value)
 
 

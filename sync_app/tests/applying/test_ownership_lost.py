@@ -7,7 +7,7 @@ import pytest
 from environments_app.models import Alert
 from sync_app.applying import service as applying
 from sync_app.applying.batch import Batch
-from sync_app.backends.base import Backend, Seen
+from sync_app.backends.base import Backend, SecretMetadata
 from sync_app.domain.reconciliation import Ownership, Presence
 from sync_app.jobs.leases import database_now
 from sync_app.models import Run, SyncEntry
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.every_database_weekly
 
 def unmark(stage: Stage, name: str) -> None:
     with stage.world.backend() as backend:
-        backend.unmark(backend.look(name))
+        backend.unmark(backend.get_metadata(name))
 
 
 def recreate(stage: Stage, name: str, value: str = "theirs") -> None:
@@ -111,10 +111,10 @@ def test_one_that_was_made_again_with_our_mark_is_not_ours_for_having_been_pulle
     stage.keep("other", "value")
     stage.sync()
     with stage.world.backend() as backend:
-        mark = backend.look("one").mark
+        mark = backend.get_metadata("one").mark
         recreate(stage, "one", "theirs")
         assert mark is not None
-        backend.mark(backend.look("one"), mark)
+        backend.mark(backend.get_metadata("one"), mark)
     assert stage.sync().counts == {"pull": 1, "unchanged": 1}
     assert stage.value("one") == "theirs"
     stage.drop("one")
@@ -132,14 +132,16 @@ def test_one_look_that_finds_nothing_forgets_nothing_that_was_ours(
     stage.sync()
     stage.drop("one")
     kind = type(stage.world.backend())
-    listed, looked = kind.list, kind.look
+    listed, looked = kind.list_secrets, kind.get_metadata
     with monkeypatch.context() as patched:
-        patched.setattr(kind, "list", lambda self: (seen for seen in listed(self) if seen.name != "one"))
+        patched.setattr(
+            kind, "list_secrets", lambda self: (seen for seen in listed(self) if seen.name != "one")
+        )
         patched.setattr(
             kind,
-            "look",
+            "get_metadata",
             lambda self, name: (
-                Seen(name=name, presence=Presence.ABSENT) if name == "one" else looked(self, name)
+                SecretMetadata(name=name, presence=Presence.ABSENT) if name == "one" else looked(self, name)
             ),
         )
         assert stage.plan().counts == {"unchanged": 2}
@@ -164,12 +166,12 @@ def nothing_there(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> pytest.Monke
     """Have every look find nothing, as behind a proxy that answers 404 to everything."""
     kind = type(stage.world.backend())
 
-    def absent(_: Backend, name: str) -> Seen:
-        return Seen(name=name, presence=Presence.ABSENT)
+    def absent(_: Backend, name: str) -> SecretMetadata:
+        return SecretMetadata(name=name, presence=Presence.ABSENT)
 
-    monkeypatch.setattr(kind, "list", lambda _: iter(()))
-    monkeypatch.setattr(kind, "look", absent)
-    monkeypatch.setattr(kind, "read", lambda _, __: None)
+    monkeypatch.setattr(kind, "list_secrets", lambda _: iter(()))
+    monkeypatch.setattr(kind, "get_metadata", absent)
+    monkeypatch.setattr(kind, "read_value", lambda _, __: None)
     return monkeypatch
 
 

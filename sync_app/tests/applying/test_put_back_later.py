@@ -50,7 +50,7 @@ def killed(stage: Stage, vault: VaultWorld, monkeypatch: pytest.MonkeyPatch) -> 
         run = runs_runner.request_sync(actor=stage.alice, target=stage.fresh())
         with monkeypatch.context() as patched:
             patched.setattr(PooledAdapter, "request", request)
-            patched.setattr(VaultWrites, "undo", cut_off)
+            patched.setattr(VaultWrites, "revert", cut_off)
             patched.setattr(Batch, "_save", die)
             with pytest.raises(SystemExit):
                 runs_runner.execute(run.pk)

@@ -14,7 +14,7 @@ from secrets_app.models import Secret, SecretVersion
 from sync_app.applying import service as applying
 from sync_app.applying.batch import Batch
 from sync_app.applying.preconditions import Work
-from sync_app.backends.base import Backend, Seen
+from sync_app.backends.base import Backend, SecretMetadata
 from sync_app.jobs import queue as jobs_queue
 from sync_app.jobs.leases import LEASE, claim, database_now
 from sync_app.jobs.worker_pool import CONCURRENCY, Crew
@@ -145,7 +145,7 @@ def test_a_deletion_that_nobody_looked_after_is_looked_at_by_the_next_attempt(
         ("delete", "skipped" if changed else "done"),
     )
     with aws.backend() as backend:
-        assert backend.look("one").presence == ("present" if changed else "deleted")
+        assert backend.get_metadata("one").presence == ("present" if changed else "deleted")
 
 
 def test_a_version_that_was_destroyed_is_written_over(cast: Cast, vault: VaultWorld) -> None:
@@ -307,7 +307,7 @@ def test_who_lost_the_run_begins_no_more_writes(stage: Stage, monkeypatch: pytes
     create, intend, gather, left = kind.create, Batch._intend, Batch.gather, Crew.__exit__
     go, begun, intended = threading.Event(), [], []
 
-    def slow(self: Backend, name: str, value: str, **options: Any) -> Seen:
+    def slow(self: Backend, name: str, value: str, **options: Any) -> SecretMetadata:
         begun.append(name)
         go.wait(120)
         return create(self, name, value, **options)

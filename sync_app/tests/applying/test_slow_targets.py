@@ -61,7 +61,7 @@ def test_a_worker_whose_lease_ran_out_asks_the_target_nothing_more(
             lease._renewed -= 61
             place = {"address": f"http://127.0.0.1:{server.port}"}
             with VaultKv2(destination=place, credentials={"token": "t"}) as backend:
-                backend.check()
+                backend.check_connection()
             return ""
 
         monkeypatch.setattr(runs_runner, "_work", work)

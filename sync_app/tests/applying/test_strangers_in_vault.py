@@ -188,7 +188,7 @@ def test_the_next_attempt_puts_it_back(
         raise SystemExit
 
     with monkeypatch.context() as patched:
-        patched.setattr(VaultWrites, "undo", cut_off)
+        patched.setattr(VaultWrites, "revert", cut_off)
         patched.setattr(Batch, "_save", die)
         with pytest.raises(SystemExit):
             runs_runner.execute(run.pk)
@@ -213,7 +213,7 @@ def test_the_only_version_is_looked_at_before_it_is_written_over(
     if where == "secret":
         vault.kv.update_metadata(path, max_versions=1, mount_point="secret")
     else:
-        monkeypatch.setattr(VaultWrites, "_keeps", lambda _: 1)
+        monkeypatch.setattr(VaultWrites, "_mount_max_versions", lambda _: 1)
     stage.keep("one", "second")
     start = Batch.start
 
@@ -234,7 +234,7 @@ def test_a_token_that_may_not_ask_how_many_versions_are_kept_looks_first(
     stage: Stage, vault: VaultWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    ask, asked = VaultConnection.ask, []
+    ask, asked = VaultConnection.request, []
 
     def refused(self: VaultConnection, method: str, path: str, **options: Any) -> Any:
         asked.append(f"{method} {path}")
@@ -245,7 +245,7 @@ def test_a_token_that_may_not_ask_how_many_versions_are_kept_looks_first(
     stage.keep("one", "first")
     stage.sync()
     stage.keep("one", "second")
-    monkeypatch.setattr(VaultConnection, "ask", refused)
+    monkeypatch.setattr(VaultConnection, "request", refused)
     assert pushed(stage).state == "done"
     assert f"GET secret/data/{stage.path('one')}" in asked
 

@@ -10,9 +10,9 @@ from secrets_app.secret_types.registry import SecretType
 from secrets_app.services import write
 from sync_app.applying import service as applying
 from sync_app.applying.batch import Batch
-from sync_app.backends.base import Backend, Copy, Seen
+from sync_app.backends.base import Backend, SecretMetadata, SecretValue
 from sync_app.backends.vault.backend import VaultKv2
-from sync_app.backends.vault.metadata import number_of
+from sync_app.backends.vault.metadata import version_number
 from sync_app.errors import TargetUnreachable
 from sync_app.jobs import queue as jobs_queue
 from sync_app.jobs.leases import database_now
@@ -163,11 +163,11 @@ def test_a_write_that_an_earlier_keeper_planned_by_number_alone_is_kept(stage: S
     stage.keep("one", "second")
     run = killed()
     item = PlanItem.objects.get(plan__target=stage.target, act="update")
-    item.target_version = str(number_of(item.target_version))
+    item.target_version = str(version_number(item.target_version))
     item.save()
     entry = stage.entry("one")
-    entry.base_target = str(number_of(entry.base_target))
-    entry.intended_target = str(number_of(entry.intended_target))
+    entry.base_target = str(version_number(entry.base_target))
+    entry.intended_target = str(version_number(entry.intended_target))
     entry.save()
     assert end(run) == "done"
     item.refresh_from_db()
@@ -181,7 +181,7 @@ def test_what_a_stranger_puts_back_stays_the_strangers(stage: Stage) -> None:
         stage.sync(rest=True)
     if isinstance(stage.world, AwsWorld):
         with stage.world.backend() as backend:
-            now = backend.look("one").version
+            now = backend.get_metadata("one").version
         stages = stage.world.client.describe_secret(SecretId=stage.path("one"))["VersionIdsToStages"]
         (before,) = [version for version, labels in stages.items() if "AWSPREVIOUS" in labels]
         stage.world.client.update_secret_version_stage(
@@ -204,7 +204,7 @@ def test_an_intent_that_keeper_did_not_note_proves_nothing(
     stage.sync()
     stage.edit("one", "theirs")
     with stage.world.backend() as backend:
-        version = backend.look("one").version
+        version = backend.get_metadata("one").version
     stage.keep("one", "theirs")
     keeper = stage.secret("one").versions.get(number=2).uuid.hex
     stage.keep("one", "third")
@@ -246,20 +246,20 @@ def test_aws_is_believed_by_its_version_and_not_by_its_list(
     stage.keep("one", "first")
     stage.sync()
     with aws.backend() as backend:
-        before = backend.look("one").version
+        before = backend.get_metadata("one").version
     stage.keep("one", "second")
     run = killed()
     stage.keep("one", "third")
     end(run)
     kind = type(aws.backend())
-    listed = kind.list
+    listed = kind.list_secrets
 
-    def lagging(self: Backend) -> Iterator[Seen]:
+    def lagging(self: Backend) -> Iterator[SecretMetadata]:
         return (replace(seen, version=before) for seen in listed(self))
 
     aws.plan.clear()
     with monkeypatch.context() as patched:
-        patched.setattr(kind, "list", lagging)
+        patched.setattr(kind, "list_secrets", lagging)
         # The version that was made when nobody looked counts as made by now.
         assert stage.items(stage.sync(rest=True)) == {"one": ("update", "skipped")}
         assert stage.entry("one").state == "pending"
@@ -310,19 +310,19 @@ def test_what_could_not_be_asked_is_not_taken_for_a_strangers(
     run = killed()
     stage.keep("one", "third")
     end(run)
-    read, left = VaultKv2.read, [failure]
+    read, left = VaultKv2.read_value, [failure]
 
-    def once(self: VaultKv2, name: str) -> Copy | None:
+    def once(self: VaultKv2, name: str) -> SecretValue | None:
         copy = read(self, name)
         if not left:
             return copy
         if left.pop() == "no answer":
             raise TargetUnreachable("Vault gave no answer")
         assert copy is not None
-        return replace(copy, seen=replace(copy.seen, version="1"))
+        return replace(copy, metadata=replace(copy.metadata, version="1"))
 
     with monkeypatch.context() as patched:
-        patched.setattr(VaultKv2, "read", once)
+        patched.setattr(VaultKv2, "read_value", once)
         assert stage.items(stage.sync(rest=True)) == {"one": ("refused", "skipped")}
     assert stage.value("one") == "third"
     assert carries_on(stage)
@@ -342,7 +342,7 @@ def test_a_write_that_arrives_after_the_next_one_was_planned_is_our_own(
     kind = type(stage.world.backend())
     update, late = kind.update, []
 
-    def lost(self: Backend, seen: Seen, value: str, **options: Any) -> Seen:
+    def lost(self: Backend, seen: SecretMetadata, value: str, **options: Any) -> SecretMetadata:
         late.append(lambda: update(stage.world.backend(), seen, value, **options))
         raise TargetUnreachable("no answer")
 
@@ -354,7 +354,7 @@ def test_a_write_that_arrives_after_the_next_one_was_planned_is_our_own(
     Run.objects.filter(pk=run.pk).update(not_before=None)
     runs_runner.execute(run.pk)
 
-    def overtaken(self: Backend, seen: Seen, value: str, **options: Any) -> Seen:
+    def overtaken(self: Backend, seen: SecretMetadata, value: str, **options: Any) -> SecretMetadata:
         if late:
             late.pop()()
         return update(self, seen, value, **options)

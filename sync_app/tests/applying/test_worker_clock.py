@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 from django.utils import timezone
 
 from environments_app.tests.cast import Cast
-from sync_app.backends.aws.errors import translated
+from sync_app.backends.aws.errors import translate_error
 from sync_app.backends.vault import connection, metadata
 from sync_app.errors import CredentialsRejected, TargetUnreachable
 from sync_app.jobs.leases import LEASE, LONGEST_WAIT, claim, database_now
@@ -77,8 +77,8 @@ def test_what_is_deleted_in_vault_is_deleted_and_what_will_be_is_not(cast: Cast,
     stage.sync()
     vault.remove(stage.path("deleted"))
     with vault.backend() as backend:
-        seen = [backend.look(name).presence for name in ("deleted", "expiring")]
-        listed = {each.name: each.presence for each in backend.list()}
+        seen = [backend.get_metadata(name).presence for name in ("deleted", "expiring")]
+        listed = {each.name: each.presence for each in backend.list_secrets()}
     assert seen == ["deleted", "present"]
     assert listed == {"deleted": "deleted", "expiring": "present"}
     assert stage.sync().counts == {"missing": 1, "unchanged": 1}
@@ -145,6 +145,8 @@ def test_the_next_attempt_waits_by_the_databases_time(stage: Stage, monkeypatch:
 
 def test_aws_tells_a_wrong_clock_by_the_signature() -> None:
     code = "InvalidSignatureException"
-    told = translated("ListSecrets", ClientError({"Error": {"Code": code, "Message": ""}}, "ListSecrets"))
+    told = translate_error(
+        "ListSecrets", ClientError({"Error": {"Code": code, "Message": ""}}, "ListSecrets")
+    )
     assert isinstance(told, CredentialsRejected)
     assert "the clock of the machine" in str(told)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sync_app.backends.answers import refuse_other_forms
+from sync_app.backends.answers import reject_malformed_answers
 from sync_app.errors import AnswerUnexpected
 
 CANARY = "kanarienvogel"
@@ -17,13 +17,13 @@ class Mistaken:
         """Fail with the value in the message."""
         raise AttributeError(f"no attribute {value}")
 
-    def list(self) -> Iterator[str]:
+    def list_secrets(self) -> Iterator[str]:
         """Fail after the first name."""
         yield "first"
         raise KeyError(CANARY)
 
 
-refuse_other_forms(Mistaken)
+reject_malformed_answers(Mistaken)
 
 
 def test_a_defect_of_a_backend_is_logged_by_its_place(caplog: pytest.LogCaptureFixture) -> None:
@@ -38,7 +38,7 @@ def test_a_defect_of_a_backend_is_logged_by_its_place(caplog: pytest.LogCaptureF
 
 def test_a_defect_in_the_middle_of_a_list_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(AnswerUnexpected):
-        list(Mistaken().list())
+        list(Mistaken().list_secrets())
     assert len(caplog.messages) == 1
     assert "KeyError at test_answers.py:" in caplog.text
     assert CANARY not in caplog.text

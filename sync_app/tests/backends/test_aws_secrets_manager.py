@@ -53,7 +53,7 @@ def test_it_restores_what_changed_while_it_was_deleted(aws: AwsWorld, backend: B
     with pytest.raises(ChangedSinceRead, match="restored"):
         backend.delete(made)
     assert aws.value(path) == "theirs"
-    assert backend.look("password").presence is Presence.PRESENT
+    assert backend.get_metadata("password").presence is Presence.PRESENT
 
 
 def test_it_looks_after_a_deletion_whose_reply_is_lost(aws: AwsWorld, backend: Backend) -> None:
@@ -61,7 +61,7 @@ def test_it_looks_after_a_deletion_whose_reply_is_lost(aws: AwsWorld, backend: B
     gone = backend.create("gone", "first", mark=MARK, token=OTHER_TOKEN)
     aws.plan.fail("DeleteSecret", Fault.DROPPED_REPLY)
     backend.delete(gone)
-    assert backend.look("gone").presence is Presence.DELETED
+    assert backend.get_metadata("gone").presence is Presence.DELETED
     aws.plan.fail("DeleteSecret", Fault.DROPPED_REPLY)
     aws.plan.before("DeleteSecret", lambda: aws.write(f"{aws.prefix}/kept", "theirs"))
     with pytest.raises(ChangedSinceRead, match="restored"):
@@ -82,7 +82,7 @@ def test_it_creates_once_though_the_reply_is_lost(aws: AwsWorld, backend: Backen
     aws.plan.fail("CreateSecret", Fault.DROPPED_REPLY)
     made = backend.create("password", "first", mark=MARK, token=TOKEN)
     assert made.version == TOKEN
-    assert backend.look("password") == made
+    assert backend.get_metadata("password") == made
 
 
 def test_it_does_not_call_a_write_done_that_was_not(aws: AwsWorld, backend: Backend) -> None:
@@ -110,7 +110,7 @@ def test_it_never_takes_a_failed_list_for_an_empty_one(
 ) -> None:
     aws.plan.fail("ListSecrets", fault, times=3)
     with pytest.raises(error):
-        list(backend.list())
+        list(backend.list_secrets())
 
 
 def test_it_fails_where_the_second_page_fails(
@@ -119,7 +119,7 @@ def test_it_fails_where_the_second_page_fails(
     monkeypatch.setattr(AwsSecretsManager, "page_size", 2)
     for number in range(3):
         aws.write(f"{aws.prefix}/{number}", "x")
-    pages = backend.list()
+    pages = backend.list_secrets()
     next(pages)
     aws.plan.fail("ListSecrets", Fault.ACCESS_DENIED)
     with pytest.raises(PermissionMissing):
@@ -130,14 +130,14 @@ def test_it_fails_where_the_second_page_fails(
 def test_it_never_takes_a_failed_read_for_absence(aws: AwsWorld, backend: Backend, operation: str) -> None:
     aws.plan.fail(operation, Fault.ACCESS_DENIED)
     with pytest.raises(PermissionMissing, match=f"secretsmanager:{operation}"):
-        backend.look("password") if operation == "DescribeSecret" else backend.read("password")
+        backend.get_metadata("password") if operation == "DescribeSecret" else backend.read_value("password")
 
 
 def test_it_waits_for_no_hanging_server(aws: AwsWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AwsSecretsManager, "timeout_seconds", 0.2)
     aws.plan.fail("DescribeSecret", Fault.HANG, times=3)
     with aws.backend() as backend, pytest.raises(TargetUnreachable):
-        backend.look("password")
+        backend.get_metadata("password")
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -179,7 +179,7 @@ def test_it_takes_three_calls_and_a_read_to_update(aws: AwsWorld, backend: Backe
 def test_it_lists_a_hundred_a_call_and_reads_no_value(aws: AwsWorld, backend: Backend) -> None:
     for number in range(101):
         aws.write(f"{aws.prefix}/{number}", "x")
-    assert len(list(backend.list())) == 101
+    assert len(list(backend.list_secrets())) == 101
     assert dict(aws.plan.asked) == {"ListSecrets": 2}
 
 
@@ -203,13 +203,13 @@ def test_it_names_a_key_that_does_not_work(aws: AwsWorld) -> None:
 
 def test_it_assumes_a_role(aws: AwsWorld) -> None:
     with aws.backend(role_arn="arn:aws:iam::123456789012:role/keeper", external_id="abc") as backend:
-        backend.check()
+        backend.check_connection()
     assert aws.plan.asked["AssumeRole"] == 1
 
 
 def test_it_refuses_what_is_too_long_for_aws(backend: Backend) -> None:
     with pytest.raises(NameUnusable):
-        backend.look("x" * 512)
+        backend.get_metadata("x" * 512)
 
 
 def test_it_repeats_nothing_that_aws_says_about_a_value(backend: Backend) -> None:
@@ -223,7 +223,7 @@ def test_it_repeats_nothing_that_aws_says_about_a_value(backend: Backend) -> Non
 def test_it_leaves_binary_secrets_alone(aws: AwsWorld, backend: Backend) -> None:
     aws.client.create_secret(Name=f"{aws.prefix}/binary", SecretBinary=b"\x00\x01")
     with pytest.raises(ValueUnusable):
-        backend.read("binary")
+        backend.read_value("binary")
 
 
 @pytest.mark.parametrize(

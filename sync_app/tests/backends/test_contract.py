@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from pytest_django import Settings
 
-from sync_app.backends.base import Backend, Mark, is_named
+from sync_app.backends.base import Backend, Mark, version_matches
 from sync_app.backends.registry import BACKENDS
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
@@ -35,7 +35,7 @@ class TestBackend:
     def test_it_creates_with_its_mark(self, world: World, backend: Backend) -> None:
         made = backend.create("app/password", "first", mark=MARK, token=TOKEN)
         assert world.value(f"{world.prefix}/app/password") == "first"
-        assert made == backend.look("app/password")
+        assert made == backend.get_metadata("app/password")
         assert made.presence is Presence.PRESENT
         assert made.mark == MARK
         assert made.remote_id
@@ -44,13 +44,13 @@ class TestBackend:
     def test_it_keeps_values_byte_for_byte(self, world: World, backend: Backend) -> None:
         value = '  \'quotes\' "both" \\ \r\n\t {"json": 1} ${reference} Ünïcödé 鍵 \U0001f511  \n'
         backend.create("literal", value, mark=MARK, token=TOKEN)
-        copy = backend.read("literal")
+        copy = backend.read_value("literal")
         assert copy is not None
         assert copy.value == value == world.value(f"{world.prefix}/literal")
 
     def test_it_carries_the_largest_value(self, backend: Backend) -> None:
         backend.create("large", "x" * 65_536, mark=MARK, token=TOKEN)
-        copy = backend.read("large")
+        copy = backend.read_value("large")
         assert copy is not None
         assert len(copy.value) == 65_536
 
@@ -73,14 +73,14 @@ class TestBackend:
         assert world.value(f"{world.prefix}/password") == "second"
         assert after.version != made.version
         assert after.remote_id == made.remote_id
-        assert backend.look("password") == after
+        assert backend.get_metadata("password") == after
         assert after.mark == MARK
 
     def test_it_tells_beforehand_which_version_it_makes(self, backend: Backend) -> None:
         made = backend.create("password", "first", mark=MARK, token=TOKEN)
-        assert is_named(made.version, backend.next_version("", token=TOKEN))
+        assert version_matches(made.version, backend.predict_version("", token=TOKEN))
         after = backend.update(made, "second", token=OTHER_TOKEN)
-        assert is_named(after.version, backend.next_version(made.version, token=OTHER_TOKEN))
+        assert version_matches(after.version, backend.predict_version(made.version, token=OTHER_TOKEN))
 
     def test_it_updates_again_and_again(self, world: World, backend: Backend) -> None:
         seen = backend.create("password", "0", mark=MARK, token=TOKEN)
@@ -91,31 +91,31 @@ class TestBackend:
     def test_it_keeps_what_somebody_else_wrote_since(self, world: World, backend: Backend) -> None:
         made = backend.create("password", "first", mark=MARK, token=TOKEN)
         world.write(f"{world.prefix}/password", "theirs")
-        changed = backend.look("password")
+        changed = backend.get_metadata("password")
         with pytest.raises(ChangedSinceRead) as caught:
             backend.update(made, "ours", token=OTHER_TOKEN)
         assert not caught.value.permanent
         assert world.value(f"{world.prefix}/password") == "theirs"
-        assert backend.look("password").version == changed.version != made.version
+        assert backend.get_metadata("password").version == changed.version != made.version
 
     def test_it_repeats_an_update_without_a_second_version(self, backend: Backend) -> None:
         made = backend.create("password", "first", mark=MARK, token=TOKEN)
         once = backend.update(made, "second", token=OTHER_TOKEN)
         assert backend.update(made, "second", token=OTHER_TOKEN) == once
-        assert backend.look("password").version == once.version
+        assert backend.get_metadata("password").version == once.version
 
     def test_it_does_not_update_what_was_deleted_since(self, world: World, backend: Backend) -> None:
         made = backend.create("password", "first", mark=MARK, token=TOKEN)
         world.remove(f"{world.prefix}/password")
         with pytest.raises(ChangedSinceRead):
             backend.update(made, "second", token=OTHER_TOKEN)
-        assert backend.look("password").presence is Presence.DELETED
+        assert backend.get_metadata("password").presence is Presence.DELETED
 
     def test_it_deletes_recoverably(self, world: World, backend: Backend) -> None:
         made = backend.create("password", "first", mark=MARK, token=TOKEN)
         backend.delete(made)
-        assert backend.look("password").presence is Presence.DELETED
-        assert backend.read("password") is None
+        assert backend.get_metadata("password").presence is Presence.DELETED
+        assert backend.read_value("password") is None
         restored = backend.restore("password")
         assert restored == made
         assert world.value(f"{world.prefix}/password") == "first"
@@ -128,15 +128,15 @@ class TestBackend:
         assert world.value(f"{world.prefix}/password") == "theirs"
 
     def test_it_sees_what_is_absent(self, backend: Backend) -> None:
-        assert backend.look("nothing").presence is Presence.ABSENT
-        assert backend.read("nothing") is None
+        assert backend.get_metadata("nothing").presence is Presence.ABSENT
+        assert backend.read_value("nothing") is None
 
     def test_it_reads_value_and_version_together(self, world: World, backend: Backend) -> None:
         world.write(f"{world.prefix}/theirs", "foreign")
-        copy = backend.read("theirs")
+        copy = backend.read_value("theirs")
         assert copy is not None
         assert copy.value == "foreign"
-        assert copy.seen.version == backend.look("theirs").version
+        assert copy.metadata.version == backend.get_metadata("theirs").version
         assert "foreign" not in repr(copy)
 
     def test_it_lists_everything_below_its_prefix(self, world: World, backend: Backend) -> None:
@@ -145,7 +145,7 @@ class TestBackend:
         world.write(f"{world.prefix}-other/theirs", "3")
         world.write(f"{world.prefix}/gone", "4")
         world.remove(f"{world.prefix}/gone")
-        listed = {seen.name: seen for seen in backend.list()}
+        listed = {seen.name: seen for seen in backend.list_secrets()}
         assert listed.keys() == {"deep/in/there", "theirs", "gone"}
         assert listed["deep/in/there"] == ours
         assert listed["theirs"].mark is None
@@ -156,28 +156,28 @@ class TestBackend:
         for name in names[:5]:
             backend.create(name, "x", mark=MARK, token=TOKEN)
         world.write(f"{world.prefix}/app/00/deeper", "another's")
-        shown = backend.glance([*names, "elsewhere"])
-        assert shown == {name: backend.look(name) for name in names[:5]}
+        shown = backend.batch_get_metadata([*names, "elsewhere"])
+        assert shown == {name: backend.get_metadata(name) for name in names[:5]}
 
     def test_it_updates_what_is_known_without_reading(self, world: World, backend: Backend) -> None:
         made = backend.create("password", "first", mark=MARK, token=TOKEN)
         after = backend.update(made, "second", token=OTHER_TOKEN, known=True)
-        assert backend.look("password") == after
+        assert backend.get_metadata("password") == after
         assert world.value(f"{world.prefix}/password") == "second"
         with pytest.raises(ChangedSinceRead):
             backend.update(made, "third", token=f"3{TOKEN}", known=True)
         assert world.value(f"{world.prefix}/password") == "second"
 
     def test_it_lists_an_empty_prefix(self, backend: Backend) -> None:
-        assert list(backend.list()) == []
+        assert list(backend.list_secrets()) == []
 
     def test_it_adopts_and_withdraws_without_touching_the_rest(self, world: World, backend: Backend) -> None:
         path = f"{world.prefix}/theirs"
         world.write(path, "foreign")
         world.label(path, "owner", "somebody")
-        found = backend.look("theirs")
+        found = backend.get_metadata("theirs")
         backend.mark(found, MARK)
-        adopted = backend.look("theirs")
+        adopted = backend.get_metadata("theirs")
         assert adopted.mark == MARK
         assert adopted.version == found.version
         backend.unmark(adopted)
@@ -189,7 +189,7 @@ class TestBackend:
     )
     def test_no_name_leaves_the_prefix(self, world: World, backend: Backend, name: str) -> None:
         with pytest.raises(NameUnusable):
-            backend.look(name)
+            backend.get_metadata(name)
         with pytest.raises(NameUnusable):
             backend.create(name, "x", mark=MARK, token=TOKEN)
 
@@ -203,16 +203,16 @@ class TestBackend:
         name = f"root-{uuid4().hex}"
         with world.backend(prefix="") as backend:
             made = backend.create(name, "x", mark=MARK, token=TOKEN)
-            assert made in list(backend.list())
+            assert made in list(backend.list_secrets())
         assert world.value(name) == "x"
 
     def test_it_checks_the_way_there(self, backend: Backend) -> None:
-        backend.check()
+        backend.check_connection()
 
     def test_it_connects_nowhere_that_is_not_allowed(self, world: World, settings: Settings) -> None:
         settings.KEEPER_OUTBOUND_ALLOWED = []
         with world.backend() as backend, pytest.raises(TargetUnreachable, match="KEEPER_OUTBOUND_ALLOWED"):
-            backend.check()
+            backend.check_connection()
 
     def test_it_says_that_nobody_answers(self, world: World) -> None:
         place = "endpoint" if "endpoint" in world.backend().destination else "address"
@@ -220,7 +220,7 @@ class TestBackend:
             world.backend(**{place: "http://127.0.0.1:9"}) as backend,
             pytest.raises(TargetUnreachable) as caught,
         ):
-            backend.check()
+            backend.check_connection()
         assert not caught.value.permanent
 
 

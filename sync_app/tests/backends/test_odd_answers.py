@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from audit_app.network.outbound_aws import PermittedSession
 from sync_app.backends.aws.backend import AwsSecretsManager
-from sync_app.backends.base import Backend, Mark, Seen
+from sync_app.backends.base import Backend, Mark, SecretMetadata
 from sync_app.backends.vault import adapter
 from sync_app.backends.vault.backend import VaultKv2
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import AnswerUnexpected, BackendError
 
 MARK = Mark(deployment=UUID(int=1), target=UUID(int=2), secret=UUID(int=3))
-SEEN = Seen(name="a", presence=Presence.PRESENT, remote_id="id", version="1", mark=MARK)
+SEEN = SecretMetadata(name="a", presence=Presence.PRESENT, remote_id="id", version="1", mark=MARK)
 # Words that backends look for, so that answers get past the first look.
 KEYS = st.sampled_from(
     [
@@ -89,13 +89,13 @@ BODIES = (
 )
 STATUSES = st.sampled_from([200, 200, 200, 204, 307, 400, 403, 404, 429, 500, 503])
 ACTS: list[Callable[[Backend], object]] = [
-    lambda backend: backend.system(),
-    lambda backend: backend.check(),
-    lambda backend: list(backend.permissions()),
-    lambda backend: list(zip(range(5), backend.list(), strict=False)),
-    lambda backend: backend.look("a"),
-    lambda backend: backend.glance(["a", "b", "c", "d", "e"]),
-    lambda backend: backend.read("a"),
+    lambda backend: backend.identify_system(),
+    lambda backend: backend.check_connection(),
+    lambda backend: list(backend.probe_permissions()),
+    lambda backend: list(zip(range(5), backend.list_secrets(), strict=False)),
+    lambda backend: backend.get_metadata("a"),
+    lambda backend: backend.batch_get_metadata(["a", "b", "c", "d", "e"]),
+    lambda backend: backend.read_value("a"),
     lambda backend: backend.create("a", "v", mark=MARK, token="11111111-1111-1111-1111-111111111111"),
     lambda backend: backend.update(SEEN, "v", token="11111111-1111-1111-1111-111111111111"),
     lambda backend: backend.delete(SEEN),
@@ -169,7 +169,7 @@ def test_it_says_what_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapter, "exchange", lambda *_given, **_options: (200, b'{"data": [1]}'))
     backend = VaultKv2(destination={"address": "https://vault.example"}, credentials={"token": "t"})
     with pytest.raises(AnswerUnexpected, match="in a form that no such system has"), backend:
-        backend.check()
+        backend.check_connection()
 
 
 @pytest.mark.parametrize("cluster", ["a\0b", "a\nb", 7, ["a"], "a" * 4096])
@@ -180,4 +180,4 @@ def test_an_id_that_cannot_be_kept_is_no_answer_of_such_a_system(
     monkeypatch.setattr(adapter, "exchange", lambda *_given, **_options: (200, told))
     backend = VaultKv2(destination={"address": "https://vault.example"}, credentials={"token": "t"})
     with pytest.raises(AnswerUnexpected, match="in a form that no such system has"), backend:
-        backend.system()
+        backend.identify_system()

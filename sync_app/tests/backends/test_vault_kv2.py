@@ -11,7 +11,7 @@ import hvac
 import pytest
 from urllib3 import HTTPResponse
 
-from sync_app.backends.base import Backend, Mark, Seen
+from sync_app.backends.base import Backend, Mark, SecretMetadata
 from sync_app.backends.vault import backend as vault_backend
 from sync_app.backends.vault.adapter import PooledAdapter
 from sync_app.backends.vault.backend import VaultKv2
@@ -77,16 +77,16 @@ def test_a_name_that_does_not_resolve_is_told_with_what_to_check() -> None:
     with pytest.raises(
         TargetUnreachable, match="does not resolve, or nothing answers at it: check the address"
     ):
-        connection.health()
+        connection.read_health()
 
 
 def test_it_needs_no_more_than_the_documented_policy(vault: VaultWorld) -> None:
     token = token_with(vault, everything_below(vault.prefix))
     with vault.backend(token=token) as backend:
-        backend.check()
+        backend.check_connection()
         made = backend.create("a/b", "1", mark=MARK, token=TOKEN)
         made = backend.update(made, "2", token=TOKEN)
-        assert list(backend.list()) == [made]
+        assert list(backend.list_secrets()) == [made]
         backend.delete(made)
         assert backend.restore("a/b") == made
 
@@ -102,7 +102,7 @@ def test_it_changes_its_own_labels_alone(
     with vault.backend(token=token) as backend:
         assert isinstance(backend, VaultKv2)
         asked: list[str] = []
-        ask = backend._vault.ask
+        ask = backend._vault.request
 
         def meanwhile(method: str, path: str, **options: Any) -> Any:
             if "/metadata/" in path and method in {"PATCH", "POST"}:
@@ -114,11 +114,11 @@ def test_it_changes_its_own_labels_alone(
                     )
             return ask(method, path, **options)
 
-        monkeypatch.setattr(backend._vault, "ask", meanwhile)
+        monkeypatch.setattr(backend._vault, "request", meanwhile)
         others = {"team": "payments"} | ({"cost": "42"} if patch else {})
-        backend.mark(backend.look("a"), MARK)
+        backend.mark(backend.get_metadata("a"), MARK)
         assert vault.labels(f"{vault.prefix}/a") == others | MARK.labels()
-        backend.unmark(backend.look("a"))
+        backend.unmark(backend.get_metadata("a"))
         assert vault.labels(f"{vault.prefix}/a") == others
         # A refusal is remembered: it is not asked for again.
         assert asked == (["PATCH"] * 2 if patch else ["PATCH", "POST", "POST"])
@@ -126,7 +126,7 @@ def test_it_changes_its_own_labels_alone(
 
 def test_the_labels_of_a_secret_that_is_gone_make_none(vault: VaultWorld) -> None:
     with vault.backend() as backend:
-        gone = backend.look("gone")
+        gone = backend.get_metadata("gone")
         backend.unmark(gone)
         assert vault.client.read(f"secret/metadata/{vault.prefix}/gone") is None
 
@@ -136,7 +136,7 @@ def test_it_lists_without_detailed_metadata(vault: VaultWorld) -> None:
     vault.write(f"{vault.prefix}/a/b", "1")
     vault.write(f"{vault.prefix}/c", "1")
     with vault.backend(token=token_with(vault, rules)) as backend:
-        assert {seen.name for seen in backend.list()} == {"a/b", "c"}
+        assert {seen.name for seen in backend.list_secrets()} == {"a/b", "c"}
 
 
 NESTED = ["a", "a/x", "a/y/z", "b-", "b/x", "b/y", "c", "d/x", "ä"]
@@ -152,7 +152,7 @@ def test_it_lists_each_once_in_pages_of_any_size(
     monkeypatch.setattr(vault_backend, "_PAGE", size)
     with vault.backend() as backend:
         assert isinstance(backend, VaultKv2)
-        ask = backend._vault.ask
+        ask = backend._vault.request
 
         def otherwise(method: str, path: str, **options: Any) -> Any:
             if "detailed-metadata" in path and pages == "unknown":
@@ -161,8 +161,8 @@ def test_it_lists_each_once_in_pages_of_any_size(
                 raise PermissionMissing("list on detailed-metadata")
             return ask(method, path, **options)
 
-        monkeypatch.setattr(backend._vault, "ask", otherwise)
-        assert sorted(seen.name for seen in backend.list()) == NESTED
+        monkeypatch.setattr(backend._vault, "request", otherwise)
+        assert sorted(seen.name for seen in backend.list_secrets()) == NESTED
 
 
 def test_it_names_the_missing_permission(vault: VaultWorld) -> None:
@@ -170,20 +170,20 @@ def test_it_names_the_missing_permission(vault: VaultWorld) -> None:
     vault.write(f"{vault.prefix}/c", "1")
     with vault.backend(token=token) as backend:
         with pytest.raises(PermissionMissing, match=f"read or list on secret/metadata/{vault.prefix}/c"):
-            list(backend.list())
+            list(backend.list_secrets())
         with pytest.raises(PermissionMissing, match="secret/data"):
-            backend.read("c")
+            backend.read_value("c")
 
 
 def test_it_knows_an_expired_token_from_a_denied_one(vault: VaultWorld) -> None:
     token = token_with(vault, everything_below(vault.prefix))
     with vault.backend(token=token) as backend:
-        backend.check()
+        backend.check_connection()
         vault.client.auth.token.revoke(token)
         with pytest.raises(CredentialsRejected):
-            list(backend.list())
+            list(backend.list_secrets())
     with vault.backend(token="unknown") as backend, pytest.raises(CredentialsRejected):
-        backend.check()
+        backend.check_connection()
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -193,7 +193,7 @@ def test_a_busy_vault_is_not_taken_for_one_that_does_not_know_the_token(
     """A path is denied, and to ask whether that is the token's fault gets no answer to the question."""
     token = token_with(vault, f'path "secret/metadata/{vault.prefix}/*" {{ capabilities = ["list"] }}')
     with vault.backend(token=token) as backend:
-        backend.check()
+        backend.check_connection()
         plain = PooledAdapter.request
 
         def request(self: PooledAdapter, method: str, url: str, **options: Any) -> Any:
@@ -203,7 +203,7 @@ def test_a_busy_vault_is_not_taken_for_one_that_does_not_know_the_token(
 
         monkeypatch.setattr(PooledAdapter, "request", request)
         with pytest.raises(BackendError) as raised:
-            backend.read("c")
+            backend.read_value("c")
     assert not raised.value.permanent
 
 
@@ -223,7 +223,7 @@ def test_it_renews_a_token_whose_time_is_half_over(
 
     monkeypatch.setattr(VaultConnection, "_send", send)
     with vault.backend(token=token) as backend:
-        backend.check()
+        backend.check_connection()
     assert "auth/token/renew-self" in sent
 
 
@@ -243,7 +243,7 @@ def test_it_signs_in_with_an_approle_and_gives_the_token_back(vault: VaultWorld)
     assert vault.value(f"{vault.prefix}/a") == "1"
     assert not hvac.Client(url=vault.url, token=lent).is_authenticated()
     with vault.backend(**given, secret_id="wrong") as backend, pytest.raises(CredentialsRejected):
-        backend.check()
+        backend.check_connection()
 
 
 @pytest.mark.parametrize("version", [None, "1"])
@@ -253,7 +253,7 @@ def test_it_refuses_a_mount_that_is_not_kv_version_2(vault: VaultWorld, version:
         vault.client.sys.enable_secrets_engine("kv", path=mount, options={"version": version})
     with vault.backend(mount=mount) as backend:
         with pytest.raises(MountMissing):
-            backend.check()
+            backend.check_connection()
         with pytest.raises(MountMissing):
             backend.create("a", "1", mark=MARK, token=TOKEN)
 
@@ -263,7 +263,7 @@ def test_it_says_that_its_mark_is_on_what_came_first(
 ) -> None:
     plain = VaultKv2.mark
 
-    def mark(self: VaultKv2, seen: Seen, mark: Mark) -> None:
+    def mark(self: VaultKv2, seen: SecretMetadata, mark: Mark) -> None:
         plain(self, seen, mark)
         vault.write(f"{vault.prefix}/a", "theirs")
 
@@ -272,14 +272,14 @@ def test_it_says_that_its_mark_is_on_what_came_first(
         backend.create("a", "ours", mark=MARK, token=TOKEN)
     assert vault.value(f"{vault.prefix}/a") == "theirs"
     # Whose that is, the engine decides (engine/test_overtaken.py).
-    assert backend.look("a").mark == MARK
+    assert backend.get_metadata("a").mark == MARK
 
 
 def test_a_mark_alone_is_no_secret(vault: VaultWorld, backend: Backend) -> None:
     """As after a crash between mark and first version."""
-    backend.mark(backend.look("a"), MARK)
-    assert backend.look("a").presence is Presence.ABSENT
-    assert list(backend.list()) == []
+    backend.mark(backend.get_metadata("a"), MARK)
+    assert backend.get_metadata("a").presence is Presence.ABSENT
+    assert list(backend.list_secrets()) == []
     backend.create("a", "1", mark=MARK, token=TOKEN)
     assert vault.value(f"{vault.prefix}/a") == "1"
 
@@ -306,7 +306,7 @@ def test_it_deletes_one_version_alone(
     made = backend.create("a", "1", mark=MARK, token=TOKEN)
     plain = VaultKv2._refuse_change
 
-    def refuse(self: VaultKv2, seen: Seen, now: Seen) -> None:
+    def refuse(self: VaultKv2, seen: SecretMetadata, now: SecretMetadata) -> None:
         plain(self, seen, now)
         vault.write(f"{vault.prefix}/a", "theirs")
 
@@ -321,9 +321,9 @@ def test_it_neither_reads_nor_overwrites_what_is_no_single_text(vault: VaultWorl
     content = {"user": "u", "password": "p"}
     vault.kv.create_or_update_secret(path, content, mount_point="secret")
     with pytest.raises(ValueUnusable):
-        backend.read("object")
+        backend.read_value("object")
     with pytest.raises(ValueUnusable):
-        backend.update(backend.look("object"), "text", token=TOKEN)
+        backend.update(backend.get_metadata("object"), "text", token=TOKEN)
     reply = vault.kv.read_secret_version(path, mount_point="secret", raise_on_deleted_version=True)
     assert reply["data"]["data"] == content
 
@@ -348,15 +348,15 @@ def test_it_says_that_vault_is_sealed_and_that_it_is_down(tmp_path: Path) -> Non
         server.wait()
         world = VaultWorld(server.environment()["KEEPER_TEST_OPENBAO_URL"], server.token)
         with world.backend() as backend:
-            backend.check()
+            backend.check_connection()
             world.client.sys.seal()
             for _ in range(2):
                 with pytest.raises(TargetSealed):
-                    list(backend.list())
+                    list(backend.list_secrets())
     finally:
         server.stop()
     with world.backend() as backend, pytest.raises(TargetUnreachable):
-        backend.check()
+        backend.check_connection()
 
 
 class Answering(BaseHTTPRequestHandler):
@@ -407,7 +407,7 @@ def test_it_never_takes_a_failure_for_an_empty_list(
     Answering.status = status
     backend = VaultKv2(destination={"address": answering}, credentials={"token": "t"})
     with backend, pytest.raises(error) as caught:
-        list(backend.list())
+        list(backend.list_secrets())
     assert not caught.value.permanent
     assert "/stolen" not in Answering.seen
 

@@ -45,7 +45,7 @@ def test_a_target_that_may_do_all_is_well(cast: Cast, world: World) -> None:
     assert report.ok
     assert report.problem == ""
     assert (report.system, report.place) == (target.system, world.prefix)
-    assert list(world.backend().list()) == []
+    assert list(world.backend().list_secrets()) == []
     assert AuditEvent.objects.filter(action="target.test", outcome="allowed").count() == 1
 
 

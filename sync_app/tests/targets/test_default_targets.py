@@ -58,7 +58,7 @@ def test_both_are_made_once_and_usable(cast: Cast, by_vault: VaultWorld, by_aws:
         assert (target.direction, target.conflict, target.deletion) == ("push", "ask", "never")
         assert (target.automatic, target.interval_seconds, target.due_at) == (False, 0, None)
         with connected(actor=cast.principal(cast.alice), target=target) as backend:
-            backend.check()
+            backend.check_connection()
     assert not any(attempt.made or attempt.problem for attempt in create_missing())
     assert Target.objects.count() == 2
 

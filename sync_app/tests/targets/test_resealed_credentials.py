@@ -66,7 +66,7 @@ def test_they_are_sealed_under_the_new_data_key_and_open(cast: Cast, vault: Vaul
     }
     assert stored.is_authentic()
     with connected(actor=cast.principal(cast.alice), target=stored) as backend:
-        backend.check()
+        backend.check_connection()
     events = AuditEvent.objects.filter(action=Action.DATA_KEY_ROTATE)
     for row in (target, webhook):
         assert events.filter(details__contains=str(row.uuid)).count() == 1

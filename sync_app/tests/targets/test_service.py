@@ -54,7 +54,7 @@ def test_a_target_is_made_and_its_backend_used(cast: Cast, world: World) -> None
     assert stored.is_authentic()
     assert stored.place == world.prefix
     with connected(actor=cast.principal(cast.erin), target=stored) as backend:
-        assert list(backend.list()) == []
+        assert list(backend.list_secrets()) == []
     actions = list(AuditEvent.objects.order_by("id").values_list("action", flat=True))
     assert actions[-2:] == ["target.create", "target.connect"]
 
@@ -120,7 +120,7 @@ def test_scheduled_work_connects_within_the_scope_of_its_target(cast: Cast, vaul
         return system_principal(grants=(grant,))
 
     with connected(actor=system("team"), target=target) as backend:
-        backend.check()
+        backend.check_connection()
     with pytest.raises(Invisible), connected(actor=system("others"), target=target):
         pytest.fail("it must not connect")
 
@@ -194,7 +194,7 @@ def test_a_target_that_was_made_for_the_namespace_root_goes_on_and_keeps_its_pla
 ) -> None:
     old = made_for_root(cast, vault)
     with connected(actor=cast.principal(cast.alice), target=old) as backend:
-        backend.check()
+        backend.check_connection()
     with pytest.raises(DestinationTaken):
         made(cast, vault, name="second")
 

@@ -98,7 +98,7 @@ def test_new_credentials_replace_the_old_ones(cast: Cast, vault: VaultWorld) -> 
     vault.client.auth.token.revoke(fresh)
     assert stored(target).credentials != before
     with pytest.raises(CredentialsRejected), connected(actor=alice, target=stored(target)) as backend:
-        backend.check()
+        backend.check_connection()
 
 
 def test_a_new_address_of_the_same_vault_takes_the_credentials_again(cast: Cast, vault: VaultWorld) -> None:
@@ -111,7 +111,7 @@ def test_a_new_address_of_the_same_vault_takes_the_credentials_again(cast: Cast,
     now = stored(target)
     assert (now.endpoint, now.destination["address"]) == (address, address)
     with connected(actor=alice, target=now) as backend:
-        backend.check()
+        backend.check_connection()
     # The envelope that was sealed for the old address, put back by SQL, opens for it no more.
     now.credentials = type(now.credentials)(old)
     with pytest.raises(EnvelopeError), connected(actor=alice, target=now):
