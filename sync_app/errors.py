@@ -19,7 +19,7 @@ class DestinationTaken(TargetConflict):
     """Another target covers the destination, or a part of it."""
 
 
-class AnotherSystem(TargetConflict):
+class DifferentSystem(TargetConflict):
     """The new address or credentials lead to another system than the target's."""
 
 
@@ -75,11 +75,11 @@ class ChangedSinceRead(BackendError):
     permanent = False
 
 
-class UpdateOvertaken(ChangedSinceRead):
+class UpdateConflict(ChangedSinceRead):
     """A version was made, and is not current: another client's came first."""
 
 
-class CreateOvertaken(ChangedSinceRead):
+class CreateConflict(ChangedSinceRead):
     """Another writer, maybe another worker, wrote the name after our mark was set: the mark stays for now."""
 
 
@@ -124,7 +124,7 @@ class Overwritten(BackendError):
     """
 
 
-class NameHeld(BackendError):
+class NameReserved(BackendError):
     """A secret that is planned for deletion holds the name."""
 
 
@@ -147,7 +147,7 @@ class RequestRefused(BackendError):
 # --- Plans and runs ---------------------------------------------------------------------------
 
 
-class TestsUnderWay(SyncError):
+class TooManyTests(SyncError):
     """As many tests of other systems are under way as a process waits for at once."""
 
 
@@ -179,7 +179,7 @@ class RunOverdue(SyncError):
     """The run took longer than a run may take altogether."""
 
 
-class Unfinished(SyncError):
+class RetryLater(SyncError):
     """Some items wait for another attempt; the run is continued later."""
 
 
@@ -212,7 +212,7 @@ class LoginMissing(BackendError):
     """The server does not know a login of the policy; the message names it."""
 
 
-class LoginUnsuitable(BackendError):
+class UnsupportedAuthPlugin(BackendError):
     """A login exists, but does not authenticate by a password that Keeper can set."""
 
 
@@ -232,7 +232,7 @@ class RightsMissing(BackendError):
     """The other login may do less than the one that is served; the message names what it lacks."""
 
 
-class ServedMeanwhile(BackendError):
+class CurrentVersionChanged(BackendError):
     """The secret's current value is not the one that the rotation began with: nothing was changed."""
 
 
@@ -242,5 +242,5 @@ class NotYetAccepted(BackendError):
     permanent = False
 
 
-class WorkerStops(SyncError):
+class ShutdownRequested(SyncError):
     """The worker was asked to stop; what it leaves is continued by the next one."""

@@ -29,11 +29,11 @@ def prepare(*, answers: dict[str, Any] | None, hostile: str, number: int, rotati
     from sync_app.models import RotationPolicy, Target
     from sync_app.rotation.policies import service as policies
     from sync_app.targets import service as targets
-    from sync_app.targets.default_targets import _manager
+    from sync_app.targets.default_targets import _system_actor
     from sync_app.targets.destinations import Identity
 
     place = Environment.objects.get(name="development")
-    actor = _manager(place)
+    actor = _system_actor(place)
     rules: dict[str, Any] = {"actor": actor, "environment": place, "backend": "vault_kv2", "automatic": True}
     write.create(actor=actor, environment=place, name=NAME, secret_type=SecretType.TEXT, value=VALUE)
     secret = write.create(
@@ -47,7 +47,7 @@ def prepare(*, answers: dict[str, Any] | None, hostile: str, number: int, rotati
         target.system, target.place = f"vault/{uuid4()}//secret", "team"
         return Identity(system=target.system, place="team")
 
-    targets._identified = unseen  # type: ignore[assignment]  # a system that does not answer cannot be made a target
+    targets._identify = unseen  # type: ignore[assignment]  # a system that does not answer cannot be made a target
     for index in range(number):
         destination = {"address": hostile, "namespace": "", "mount": "secret", "prefix": "team"}
         destination |= {"approle_mount": "approle"}

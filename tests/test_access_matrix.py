@@ -461,7 +461,7 @@ def furnish(place: Scene, route: str, alice: Principal) -> None:
         target = make_target(
             place.cast.production, name=f"target-{environment.pk}", place=f"place-{environment.pk}"
         )
-        place.consent_id = consents.give(actor=alice, environment=environment, target=target).pk
+        place.consent_id = consents.give_consent(actor=alice, environment=environment, target=target).pk
     if route.startswith(("target-", "plan-", "api-target", "api-plan")):
         aim(place, alice, route)
     if route.startswith(("api-rotat", "rotation-")) and route not in OF_NO_POLICY:

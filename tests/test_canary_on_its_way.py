@@ -188,7 +188,7 @@ def vault(way: Way, openbao: tuple[str, str]) -> None:
         target = try_target(way, world.kind, world.destination, world.credentials, echo, direction="push")
         direct = VaultWorld(*openbao)
         assert direct.value(f"{world.prefix}/out/first") == CANARY
-        consents.give(actor=way.alice, environment=way.cast.production, target=target)
+        consents.give_consent(actor=way.alice, environment=way.cast.production, target=target)
         way.keep("out/second", "password ${production/deep}", uses_references=True)
         done(runs_runner.request_sync(actor=way.alice, target=target))
         assert direct.value(f"{world.prefix}/out/second") == f"password {CANARY} deep"

@@ -475,7 +475,7 @@ SILENT: Final[dict[str, str]] = {
     "*.list_backups": _SHOWS,
     "*.changed_since": _SHOWS,
     "*.offered": _SHOWS,
-    "*.overlap_sentence": _SHOWS,
+    "*.describe_overlap": _SHOWS,
     "audit_app.queries.search.events": _SHOWS,
     "keeper_project.dashboard.*": _SHOWS,
     "keeper_project.health.status.standings": _SHOWS,

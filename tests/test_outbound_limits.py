@@ -40,7 +40,7 @@ from secrets_app.webhooks import transport
 from sync_app.backends.aws.backend import AwsSecretsManager
 from sync_app.backends.vault.backend import VaultKv2
 from sync_app.errors import BackendError
-from sync_app.jobs.awaited import awaited
+from sync_app.jobs.request_limit import limit_requests
 from sync_app.rotators.aws_iam import AwsIam
 from sync_app.rotators.base import Answer, Rotator
 from sync_app.rotators.mysql.rotator import MySql
@@ -302,7 +302,7 @@ def test_what_a_library_in_c_reads_is_counted() -> None:
 
 
 def test_tests_that_somebody_waits_for_are_bounded_together() -> None:
-    with awaited(), outbound_limits.limited(PATIENCE) as limit:
+    with limit_requests(), outbound_limits.limited(PATIENCE) as limit:
         assert limit.seconds_left() <= 2 * SECONDS
 
 

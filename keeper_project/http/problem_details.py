@@ -56,7 +56,7 @@ from secrets_app.errors import (
 from secrets_app.importing.plan import PlanChanged
 from secrets_app.services.bulk_create import InvalidItems
 from secrets_app.services.promotion import PromotionChanged
-from sync_app.errors import BackendError, BadDestination, RotationConflict, TargetConflict, TestsUnderWay
+from sync_app.errors import BackendError, BadDestination, RotationConflict, TargetConflict, TooManyTests
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ _TABLE: Final[tuple[tuple[type[Exception], int, str, str | None], ...]] = (
     (TooManyItems, 413, "Too many items", None),
     (RequestDataTooBig, 413, "The body is too large", "Send less than 16 MiB in one request."),
     (TooManyRefusals, 429, "Too many refused requests", "Wait before you try again."),
-    (TestsUnderWay, 429, "Too many tests at once", None),
+    (TooManyTests, 429, "Too many tests at once", None),
     (TamperedSecret, 409, "The stored secret was changed outside Keeper", None),
     (EnvelopeError, 409, "The stored value does not open", _VERIFY),
     (BadDestination, 400, "The request is not valid", None),
@@ -264,7 +264,7 @@ def _framework_problem(error: APIException) -> Problem:
 def _headers(error: Exception, status: int) -> dict[str, str]:
     if isinstance(error, TooManyRefusals):
         return {"Retry-After": str(error.retry_after)}
-    if isinstance(error, TestsUnderWay):
+    if isinstance(error, TooManyTests):
         return {"Retry-After": "5"}
     if status == 503 and not getattr(error, "permanent", False):
         return {"Retry-After": "5"}

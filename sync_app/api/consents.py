@@ -57,7 +57,7 @@ class ConsentListView(SyncView):
         place = self.place(environment)
         require(actor=self.actor, action=Action.CONSENT_GIVE, environment=place)
         given = self.given(NewConsent)
-        made = consents.give(
+        made = consents.give_consent(
             actor=self.actor,
             environment=place,
             target=consents.find_destination(actor=self.actor, text=given["target"]),
@@ -77,5 +77,5 @@ class ConsentView(SyncView):
         """Take a consent back, also one that is not genuine; what was delivered stays there."""
         place = self.place(environment)
         found = consents.find_consent(actor=self.actor, environment=place, id=id)
-        consents.withdraw(actor=self.actor, consent=found)
+        consents.withdraw_consent(actor=self.actor, consent=found)
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -34,17 +34,17 @@ from sync_app.applying.preconditions import (
 )
 from sync_app.backends.base import Backend, Mark, Observation, SecretMetadata
 from sync_app.domain.reconciliation import Presence, Reason
-from sync_app.errors import BackendError, CreateOvertaken
+from sync_app.errors import BackendError, CreateConflict
 from sync_app.jobs.bulk_rows import update_rows
 from sync_app.jobs.leases import database_now
-from sync_app.jobs.worker_pool import STOPPING, Crew, Started, each
+from sync_app.jobs.worker_pool import STOPPING, RunningBatch, WorkerPool, run_each
 from sync_app.models import PlanItem, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind
 from sync_app.models.target import Intent
 from sync_app.planning import sync_entries
 from sync_app.state import local_state
 from sync_app.state.ownership import mark_for, write_token
-from sync_app.state.reference_resolver import Rights, Unresolvable, resolved
+from sync_app.state.reference_resolver import ReferenceRights, Unresolvable, substitute_references
 
 # For fewer items than this a look at each costs no more.
 _WORTH_A_LIST: Final = 4
@@ -65,19 +65,19 @@ class Batch:
         self._tools = tools
         self._plan, self._target = tools.plan, tools.plan.target
         names = [item.name for item in items]
-        held = local_state.held_of(self._target.environment, names)
+        held = local_state.find_local(self._target.environment, names)
         known = sync_entries.of_names(self._target, names)
         self._works = [
             Work(item=item, held=held.get(item.name), entry=known.get(item.name)) for item in items
         ]
         self._repeated = {item.pk for item in items if item.state == ItemState.INTENDED}
         self._kept: set[str] = set()
-        self._rights = Rights(self._target)
+        self._rights = ReferenceRights(self._target)
         self._now = database_now()
         self._outcomes = Outcomes(tools, self._now)
         self._due: datetime | None = None
         self._tasks: list[Task] = []
-        self._started: Started[Task, Done] | None = None
+        self._started: RunningBatch[Task, Done] | None = None
         self._answers: list[tuple[Task, Done | BackendError]] = []
 
     def prepare(self) -> None:
@@ -107,7 +107,7 @@ class Batch:
         That is one which concerns the target as a whole, or one that may pass if nothing else came.
         """
         if self._started is not None:
-            self._answers = list(self._started.answers(pulse=self._tools.pulse))
+            self._answers = list(self._started.results(heartbeat=self._tools.heartbeat))
         passing: BackendError | None = None
         settled = False
         for (work, _), answer in self._answers:
@@ -126,7 +126,7 @@ class Batch:
             # An error of the whole target is no result for one item: it stays intended.
             if not isinstance(answer, STOPPING):
                 self._outcomes.answer(work, answer)
-            if isinstance(answer, CreateOvertaken) and not work.was_there:
+            if isinstance(answer, CreateConflict) and not work.was_there:
                 overtaken.append(job)
         self._save()
         self._give_up(overtaken)
@@ -157,7 +157,7 @@ class Batch:
         """End an item that is not carried out, once what an earlier attempt of it came over is put back."""
         try:
             if work.item.pk in self._repeated and work.item.act in {Act.UPDATE, Act.ADOPT}:
-                self._tools.pulse()
+                self._tools.heartbeat()
                 put_back.settle(
                     self._tools.backend,
                     seen=_seen(work.item),
@@ -209,7 +209,7 @@ class Batch:
     def _refuse_references(self, work: Work) -> None:
         """Raise Unresolvable where what would be delivered may not be filled in, by now."""
         if work.held is not None and delivers(work, self._plan):
-            refusal = self._rights.refusal(work.held.resolution)
+            refusal = self._rights.explain_refusal(work.held.resolution)
             if refusal:
                 raise Unresolvable(refusal)
 
@@ -283,7 +283,7 @@ class Batch:
                 continue
             try:
                 own = opened.values[uuid]
-                work.value = resolved(resolution, own, opened.values) if resolution else own
+                work.value = substitute_references(resolution, own, opened.values) if resolution else own
             except Unresolvable as error:
                 self._leave(work, partial(self._outcomes.refuse, work, str(error)), copies)
 
@@ -364,8 +364,8 @@ class Batch:
         shown = item_actions.shown(self._tools.backend, [job.name for (_, job), _ in unseen])
         confirm = partial(_confirm, self._tools.backend, shown)
         # Threads of its own: the crew has the next batch.
-        with Crew() as crew:
-            for (task, _), answer in crew.start(confirm, unseen).answers(pulse=self._tools.pulse):
+        with WorkerPool() as crew:
+            for (task, _), answer in crew.start(confirm, unseen).results(heartbeat=self._tools.heartbeat):
                 yield task, answer
 
     def _give_up(self, overtaken: list[Job]) -> None:
@@ -374,7 +374,7 @@ class Batch:
         Comes after `_save`, which a worker that was overtaken itself does not survive: the mark may
         be that of the worker in its place. One that stays proves nothing, since no entry claims it.
         """
-        for job, answer in each(partial(item_actions.give_up, self._tools.backend), overtaken):
+        for job, answer in run_each(partial(item_actions.give_up, self._tools.backend), overtaken):
             if isinstance(answer, BackendError):
                 logger.warning("our mark stays on %s, which is not ours: %s", job.name, answer)
 

@@ -17,7 +17,7 @@ from secrets_app.keys import data_keys
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.persistence.bulk_open import EnvironmentValues, named_data_keys
 from sync_app.models import Plan, Target
-from sync_app.state.local_state import Held
+from sync_app.state.local_state import LocalSecret
 
 _LISTED: Final = 50
 
@@ -48,7 +48,7 @@ def open_versions(
     plan: Plan,
     names: Mapping[UUID, str],
     sources: Mapping[UUID, Secret],
-    read: Iterable[Held] = (),
+    read: Iterable[LocalSecret] = (),
 ) -> Opened:
     """Open versions, given with the names that they are delivered under, for one batch of a plan.
 
@@ -112,7 +112,7 @@ def _record_at_sources(actor: Principal, plan: Plan, versions: Sequence[SecretVe
         )
 
 
-def _value(own: EnvironmentValues, held: Held, version: UUID) -> bytes:
+def _value(own: EnvironmentValues, held: LocalSecret, version: UUID) -> bytes:
     return own.opened(held.envelope, version=version, secret=held.secret_uuid, number=held.number)
 
 

@@ -13,7 +13,7 @@ from sync_app.applying.pull import Taken, take
 from sync_app.backends.base import SecretMetadata
 from sync_app.domain.delivery_state import State
 from sync_app.domain.reconciliation import Ownership, Reason
-from sync_app.errors import BackendError, ChangedSinceRead, CreateOvertaken, Overwritten, UpdateOvertaken
+from sync_app.errors import BackendError, ChangedSinceRead, CreateConflict, Overwritten, UpdateConflict
 from sync_app.models import SyncEntry
 from sync_app.models.plan import Act, ItemState
 from sync_app.state.ownership import mark_for
@@ -37,12 +37,12 @@ class Outcomes:
             if work.entry is not None:
                 # The existing secret is not the intended one, and can no longer become it.
                 work.entry.note_intent(work.earlier)
-                if isinstance(answer, CreateOvertaken) and not work.was_there:
+                if isinstance(answer, CreateConflict) and not work.was_there:
                     work.entry.ownership = Ownership.NONE
                 elif work.claimed_from:
                     # Something is there, and was not made by this: what was known of it stays.
                     work.entry.unclaim(work.claimed_from)
-            if isinstance(answer, UpdateOvertaken) and work.entry is not None:
+            if isinstance(answer, UpdateConflict) and work.entry is not None:
                 # A system that takes one version in so long a time gets no second.
                 work.entry.synced_at = self._now
         elif isinstance(answer, Overwritten):

@@ -7,7 +7,7 @@ from environments_app.approvals.gate import ApprovalGrant
 from environments_app.authorization.policy import Principal
 from sync_app.backends.base import Backend, Observation
 from sync_app.jobs.leases import Lease
-from sync_app.jobs.worker_pool import Crew, Pace, no_pulse
+from sync_app.jobs.worker_pool import RateLimiter, WorkerPool, no_heartbeat
 from sync_app.models import Plan
 
 
@@ -19,8 +19,8 @@ class Tools:
     backend: Backend
     actor: Principal
     lease: Lease | None
-    pace: Pace
-    crew: Crew
+    pace: RateLimiter
+    crew: WorkerPool
     clearance: ApprovalGrant
     # What the look that the plan was drawn from showed, where it has only just been drawn.
     shown: Mapping[str, Observation]
@@ -28,13 +28,13 @@ class Tools:
     def hold(self, **changes: object) -> None:
         """Make sure, in a transaction, that this worker is still the one that may write."""
         if self.lease:
-            self.lease.hold(**changes)
+            self.lease.renew(**changes)
 
-    def pulse(self) -> None:
+    def heartbeat(self) -> None:
         """Keep the lease while the target is slow."""
-        (self.lease.pulse if self.lease else no_pulse)()
+        (self.lease.heartbeat if self.lease else no_heartbeat)()
 
     def refuse_if_over(self) -> None:
         """Raise LeaseLost, in any thread, if this worker slept so long that another may have taken over."""
         if self.lease:
-            self.lease.refuse_if_over()
+            self.lease.require_unexpired()

@@ -31,10 +31,10 @@ from sync_app.jobs.leases import Lease, database_now
 from sync_app.models import Plan, Run, SyncEntry, Target
 from sync_app.models.plan import PlanKind
 from sync_app.state import local_state
-from sync_app.state.ownership import ownership, write_token
+from sync_app.state.ownership import prove_ownership, write_token
 from sync_app.targets.credentials import TargetSession
-from sync_app.targets.destinations import backend_of
-from sync_app.targets.principals import principal_of
+from sync_app.targets.destinations import backend_class
+from sync_app.targets.principals import load_run_principal
 
 # Of those that did not follow, so many are named.
 _TOLD: Final = 3
@@ -58,10 +58,10 @@ def follow(run: Run, *, session: TargetSession, lease: Lease | None = None) -> d
     `connected` does.
     """
     target, plan = run.target, run.plan
-    kind = backend_of(target.backend)
+    kind = backend_class(target.backend)
     if plan is None or not kind.supports_pending or target.direction == Direction.PULL:
         return {}
-    actor = principal_of(run)
+    actor = load_run_principal(run)
     if needs_second_person(actor, target.environment):
         return {}
     pending = [] if plan.kind == PlanKind.DISCONNECT else _pending(target, actor)
@@ -133,12 +133,12 @@ class _Pass:
     def _ours(self, entry: SyncEntry) -> SecretMetadata | None:
         """Return what is at the entry's name there if it is still ours, by a look just now."""
         if self.lease:
-            self.lease.pulse()
+            self.lease.heartbeat()
         try:
             seen = self.backend.get_metadata(entry.name)
         except ChangedSinceRead:
             return None
-        owned = ownership(self.plan.target, entry, seen, secret=entry.secret_uuid)
+        owned = prove_ownership(self.plan.target, entry, seen, secret=entry.secret_uuid)
         here = seen.presence is Presence.PRESENT and seen.remote_id == entry.remote_id
         return seen if here and owned is not Ownership.NONE else None
 
@@ -153,7 +153,7 @@ class _Pass:
     def _note(self, entry: SyncEntry, keeper: str, target: str, at: datetime | None) -> None:
         with transaction.atomic():
             if self.lease:
-                self.lease.hold()
+                self.lease.renew()
             entry.pending_keeper, entry.pending_target = keeper, target
             # The time of the last version that was made stays: the system's quota counts it.
             entry.pending_at = at or (entry.pending_at if not target else None)
@@ -180,7 +180,7 @@ def _pending(target: Target, actor: Principal) -> list[Pending]:
     """Return the pending versions of secrets whose current one the target is known to hold."""
     rows = (
         Secret.objects.filter(
-            local_state.under(str(target.scope)),
+            local_state.in_scope(str(target.scope)),
             environment=target.environment,
             live=True,
             pending_number__isnull=False,

@@ -19,8 +19,8 @@ from sync_app.models.plan import Act, PlanKind
 from sync_app.models.target import NO_INTENT, Intent
 from sync_app.planning.draft_items import Adoption, Choice, Leaving
 from sync_app.state import local_state
-from sync_app.state.local_state import Held
-from sync_app.state.ownership import base_of, is_same, side_of, write_token
+from sync_app.state.local_state import LocalSecret
+from sync_app.state.ownership import is_same_secret, last_synced, target_side, write_token
 
 _CHANGED: Final = "changed in Keeper since the plan was made: plan again"
 
@@ -46,7 +46,7 @@ class Work:
     """One item of a plan with what was found about it just now."""
 
     item: PlanItem
-    held: Held | None
+    held: LocalSecret | None
     entry: SyncEntry | None
     value: str = field(default="", repr=False)
     # Another write with an unknown outcome when this one was intended: it may arrive late.
@@ -131,7 +131,7 @@ def _check_deleted(work: Work, plan: Plan) -> None:
         return
     if work.held is not None:
         raise Moved("it exists in Keeper again: plan again")
-    if local_state.lost(plan.target.environment, {entry.name: entry.secret_uuid}):
+    if local_state.find_unexplained_losses(plan.target.environment, {entry.name: entry.secret_uuid}):
         raise Unreadable(local_state.LOST)
     _refuse_undecided(work, plan)
 
@@ -170,11 +170,11 @@ def _known(work: Work) -> Item:
         remote_id=item.remote_id,
         version=item.target_version,
     )
-    ours = entry is not None and is_same(entry, seen) and item.ownership != Ownership.NONE
+    ours = entry is not None and is_same_secret(entry, seen) and item.ownership != Ownership.NONE
     return Item(
         keeper=work.held.side if work.held else GONE,
-        target=side_of(entry, seen),
-        base=base_of(entry),
+        target=target_side(entry, seen),
+        base=last_synced(entry),
         ownership=Ownership(entry.ownership) if entry is not None and ours else Ownership.NONE,
     )
 

@@ -13,7 +13,7 @@ from secrets_app.services import write
 from secrets_app.services.read import current_version_of
 from sync_app.applying.preconditions import Moved
 from sync_app.models import PlanItem, Target
-from sync_app.state.pulled_values import type_of
+from sync_app.state.pulled_values import infer_type
 from sync_app.state.reference_resolver import PUSH_ONLY
 
 
@@ -59,7 +59,7 @@ def _written(
             actor=actor,
             environment=target.environment,
             name=item.name,
-            secret_type=type_of(value),
+            secret_type=infer_type(value),
             value=value,
             comment=comment,
             clearance=clearance,

@@ -25,7 +25,7 @@ from sync_app.domain.delivery_state import State
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import Overwritten
 from sync_app.jobs.leases import Lease
-from sync_app.jobs.worker_pool import each
+from sync_app.jobs.worker_pool import run_each
 from sync_app.models import KeptCopy, Plan, SyncEntry, Target
 from sync_app.planning import sync_entries
 from sync_app.state import local_state
@@ -43,7 +43,7 @@ def keep(tools: Tools, versions: Mapping[str, str]) -> None:
     LeaseLost, KeyUnavailable.
     """
     target = tools.plan.target
-    found = each(tools.backend.read_value, versions, pulse=tools.pulse)
+    found = run_each(tools.backend.read_value, versions, heartbeat=tools.heartbeat)
     copies = {name: copy for name, copy in found if isinstance(copy, SecretValue)}
     copies = {name: copy for name, copy in copies.items() if copy.metadata.version == versions[name]}
     rows = _sealed(target, copies)
@@ -103,7 +103,7 @@ def settle(
     `makes` is what is known of the name of the version that it would have made. Raises Overwritten
     where it came over what was not ours; and another BackendError.
     """
-    known = local_state.fingerprints_of(version for version in versions if version)
+    known = local_state.load_fingerprints(version for version in versions if version)
 
     def wrote(value: str) -> bool:
         return any(fingerprints.matches(value.encode(), each) for each in known.values())
@@ -128,7 +128,7 @@ def settle_left_behind(
     copies = kept(actor, target, [str(entry.name) for entry in entries])
     for entry in entries:
         if lease:
-            lease.pulse()
+            lease.heartbeat()
         version, value = copies.get(str(entry.name), (str(entry.base_target), None))
         seen = SecretMetadata(
             name=str(entry.name),
@@ -155,7 +155,7 @@ def _note(plan: Plan, entry: SyncEntry, error: str, actor: Principal, lease: Lea
     entry.forget_intent()
     with transaction.atomic():
         if lease:
-            lease.hold()
+            lease.renew()
         sync_entries.save([entry])
         forget(plan.target, [str(entry.name)])
         record(

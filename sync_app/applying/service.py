@@ -19,10 +19,10 @@ from sync_app.applying.batch import Batch
 from sync_app.applying.pass_context import Tools
 from sync_app.backends.base import Backend, Observation
 from sync_app.domain.reconciliation import Reason
-from sync_app.errors import LeaseLost, NotResolvable, PlanNotReady, SyncPaused, Unfinished
-from sync_app.jobs.leases import Lease, leave_off_if_asked
+from sync_app.errors import LeaseLost, NotResolvable, PlanNotReady, RetryLater, SyncPaused
+from sync_app.jobs.leases import Lease, raise_if_shutdown_requested
 from sync_app.jobs.queue import enqueue, is_paused
-from sync_app.jobs.worker_pool import BATCH, Crew, Pace
+from sync_app.jobs.worker_pool import BATCH, RateLimiter, WorkerPool
 from sync_app.models import KeptCopy, Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
 from sync_app.models.run import RunKind, Trigger
@@ -30,11 +30,16 @@ from sync_app.planning import sync_entries
 from sync_app.planning.draft_items import Choice
 from sync_app.planning.service import ACTING, RIGHTS, new_plan, rules_of
 from sync_app.state import deletions
-from sync_app.state.local_state import under
-from sync_app.targets.approval import approved_options, clearance_of, cleared_to_apply, cleared_to_resolve
+from sync_app.state.local_state import in_scope
+from sync_app.targets.approval import (
+    add_approval,
+    load_approval,
+    require_apply_approval,
+    require_resolve_approval,
+)
 from sync_app.targets.credentials import TargetSession
-from sync_app.targets.lookup import require_on
-from sync_app.targets.principals import principal_of, require_usable
+from sync_app.targets.lookup import require_target_access
+from sync_app.targets.principals import load_run_principal, require_usable
 
 # Deletions come last, when it is known whether everything before them could be read.
 PHASES: Final = (
@@ -56,14 +61,14 @@ def request_apply(*, actor: Principal, plan: Plan) -> Run:
     and ApprovalNeeded in a protected environment.
     """
     target = plan.target
-    require_on(actor=actor, action=RIGHTS[plan.kind], target=target)
+    require_target_access(actor=actor, action=RIGHTS[plan.kind], target=target)
     require_usable(target)
     _refuse_unready(plan)
-    clearance = cleared_to_apply(actor, plan, RIGHTS[plan.kind])
+    clearance = require_apply_approval(actor, plan, RIGHTS[plan.kind])
     with transaction.atomic():
         approved = clearance.spend(target.environment, actor=actor)
         if approved:
-            plan.options = approved_options(plan, approved)
+            plan.options = add_approval(plan, approved)
             plan.save(update_fields=["options"])
         run = enqueue(actor=actor, target=target, kind=RunKind.APPLY, trigger=Trigger.PERSON, plan=plan)
         _record(actor, plan, details={"step": "asked for", **approved})
@@ -78,7 +83,7 @@ def resolve(*, actor: Principal, item: PlanItem, choice: str) -> Run:
     RunInProgress, SyncPaused, TargetConflict or Tampered, and ApprovalNeeded.
     """
     target = item.plan.target
-    require_on(actor=actor, action=Action.TARGET_RESOLVE, target=target)
+    require_target_access(actor=actor, action=Action.TARGET_RESOLVE, target=target)
     require_usable(target)
     if item.act not in _RESOLVABLE or choice not in set(Choice):
         raise NotResolvable(
@@ -90,7 +95,7 @@ def resolve(*, actor: Principal, item: PlanItem, choice: str) -> Run:
         "keeper_version": item.keeper_version,
         "target_version": item.target_version,
     }
-    clearance = cleared_to_resolve(actor, item, options)
+    clearance = require_resolve_approval(actor, item, options)
     with transaction.atomic():
         approved = clearance.spend(target.environment, actor=actor)
         options |= {"approval": approved["approval"]} if approved else {}
@@ -123,8 +128,8 @@ def apply(
     if plan is None:
         raise PlanNotReady("the run has no plan")
     plan.target = run.target
-    actor = principal_of(run)
-    require_on(actor=actor, action=RIGHTS[plan.kind], target=run.target)
+    actor = load_run_principal(run)
+    require_target_access(actor=actor, action=RIGHTS[plan.kind], target=run.target)
     left = put_back.left_behind(run.target)
     if left:
         put_back.settle_left_behind(plan, left, backend=session.backend(actor), actor=actor, lease=lease)
@@ -143,16 +148,16 @@ def carry_out(
 
     Raises Unfinished, SyncPaused, a BackendError, or ApprovalVoid if an approval is missing.
     """
-    clearance = clearance_of(actor, plan)
+    clearance = load_approval(actor, plan)
     Plan.objects.filter(pk=plan.pk, state=PlanState.READY).update(state=PlanState.APPLYING)
     plan.state = PlanState.APPLYING
-    with Crew() as crew:
+    with WorkerPool() as crew:
         tools = Tools(
             plan=plan,
             backend=backend,
             actor=actor,
             lease=lease,
-            pace=Pace(backend.writes_per_second),
+            pace=RateLimiter(backend.writes_per_second),
             crew=crew,
             clearance=clearance,
             shown=shown,
@@ -162,8 +167,8 @@ def carry_out(
                 _refuse_deletions(plan)
             _work_off(tools, phase)
     if _waiting(plan).exists():
-        leave_off_if_asked()
-        raise Unfinished("some items failed in a way that may pass: they are tried again later")
+        raise_if_shutdown_requested()
+        raise RetryLater("some items failed in a way that may pass: they are tried again later")
     _finish(plan, actor, lease)
 
 
@@ -203,10 +208,10 @@ def _prepared(tools: Tools, acts: tuple[Act, ...]) -> Iterator[Batch]:
     while True:
         if is_paused(Target.objects.get(pk=tools.plan.target_id)):
             raise SyncPaused("the sync was paused: the rest waits")
-        leave_off_if_asked()
+        raise_if_shutdown_requested()
         # A plan may be long: who lost the right in the meantime writes no more of it.
         right = RIGHTS[PlanKind(tools.plan.kind)]
-        require_on(actor=refresh_principal(tools.actor), action=right, target=tools.plan.target)
+        require_target_access(actor=refresh_principal(tools.actor), action=right, target=tools.plan.target)
         items = list(_waiting(tools.plan).filter(act__in=acts, pk__gt=last).order_by("pk")[:BATCH])
         if not items:
             return
@@ -252,14 +257,14 @@ def _objection(plan: Plan) -> str:
     if PlanItem.objects.filter(plan=plan, reason=Reason.KEEPER_UNREADABLE).exists():
         return Reason.INCOMPLETE
     target = plan.target
-    if not target.environment.secrets.filter(under(str(target.scope)), live=True).exists():
+    if not target.environment.secrets.filter(in_scope(str(target.scope)), live=True).exists():
         return Reason.EMPTY
     deleted = PlanItem.objects.filter(plan=plan, act=Act.DELETE).count()
     owned = sync_entries.count_owned(target, withdrawn_by=plan)
-    budget = deletions.budget(target, besides=plan)
+    budget = deletions.load_budget(target, besides=plan)
     if deletions.BEYOND_BUDGET in plan.options or budget.allows(deleted=deleted, owned=owned):
         return ""
-    return deletions.sentence(budget, deleted=deleted, owned=owned)
+    return deletions.explain_excess(budget, deleted=deleted, owned=owned)
 
 
 def _finish(plan: Plan, actor: Principal, lease: Lease | None) -> None:
@@ -270,7 +275,7 @@ def _finish(plan: Plan, actor: Principal, lease: Lease | None) -> None:
     plan.state, plan.finished_at = PlanState.DONE, timezone.now()
     with transaction.atomic():
         if lease:
-            lease.hold()
+            lease.renew()
         if plan.kind == PlanKind.DISCONNECT:
             _forget(plan)
         plan.save(update_fields=["state", "finished_at"])

@@ -16,29 +16,29 @@ from django.db.models.functions import Greatest
 
 from audit_app.db.claims import claim as claim_row
 from audit_app.db.claims import unleased
-from sync_app.errors import LeaseLost, RunOverdue, WorkerStops
+from sync_app.errors import LeaseLost, RunOverdue, ShutdownRequested
 from sync_app.models import Run
 from sync_app.models.run import RunState
 
-_asked = False
+_shutdown_requested = False
 
 
-def leave_off_if_asked() -> None:
+def raise_if_shutdown_requested() -> None:
     """Raise WorkerStops if the worker was asked to stop."""
-    if _asked:
-        raise WorkerStops("the worker stops: another carries this on")
+    if _shutdown_requested:
+        raise ShutdownRequested("the worker stops: another carries this on")
 
 
-def is_asked() -> bool:
+def is_shutdown_requested() -> bool:
     """Return whether the worker was asked to stop; never in a process that is no worker."""
-    return _asked
+    return _shutdown_requested
 
 
 @worker_shutting_down.connect
-def _note(**_signal: object) -> None:
+def _note_shutdown(**_signal: object) -> None:
     # In a handler of a signal: whatever takes a lock could wait for itself.
-    global _asked  # noqa: PLW0603 - what happens to the process as a whole
-    _asked = True
+    global _shutdown_requested  # noqa: PLW0603 - what happens to the process as a whole
+    _shutdown_requested = True
 
 
 LEASE: Final = timedelta(seconds=60)
@@ -100,7 +100,7 @@ class Lease:
         self._owner = owner
         self._renewed = time.monotonic()
 
-    def hold(self, **changes: object) -> None:
+    def renew(self, **changes: object) -> None:
         """Renew the lease, and change the run's other columns; in a transaction, its row stays locked.
 
         Raises LeaseLost if another worker has claimed the run, or it has ended.
@@ -114,7 +114,7 @@ class Lease:
         """Return whether the time of the whole run is over after a wait."""
         return self._ends - time.monotonic() <= wait.total_seconds()
 
-    def refuse_if_over(self) -> None:
+    def require_unexpired(self) -> None:
         """Raise LeaseLost if the lease was not renewed in time, RunOverdue if the run has had all of its own.
 
         Asks the clock alone, in any thread.
@@ -125,32 +125,32 @@ class Lease:
         if time.monotonic() - self._renewed > _OVER_AFTER_SECONDS:
             raise LeaseLost("the lease ran out: another worker may carry this run on")
 
-    def pulse(self) -> None:
+    def heartbeat(self) -> None:
         """Renew the lease if some time has passed since it last was. Raises LeaseLost, RunOverdue."""
         if self.ends_within(timedelta()):
-            self.refuse_if_over()
+            self.require_unexpired()
         if time.monotonic() - self._renewed > _RENEW_AFTER_SECONDS:
-            self.hold()
+            self.renew()
 
-    def pulse_or_leave(self) -> None:
-        """Renew the lease as `pulse` does, where work may stop. Raises LeaseLost, WorkerStops."""
-        leave_off_if_asked()
-        self.pulse()
+    def heartbeat_or_stop(self) -> None:
+        """Renew the lease as `heartbeat` does, where work may stop. Raises LeaseLost, WorkerStops."""
+        raise_if_shutdown_requested()
+        self.heartbeat()
 
     def end(self, state: RunState, *, error: str = "") -> None:
         """End the run. Raises LeaseLost."""
         now = database_now()
-        self._leave(state=state, active=None, error=error, finished_at=now)
+        self._give_up(state=state, active=None, error=error, finished_at=now)
 
-    def put_back(self, *, not_before: datetime | None, error: str = "") -> None:
+    def requeue(self, *, not_before: datetime | None, error: str = "") -> None:
         """Let the run wait, for whichever worker comes first after that time. Raises LeaseLost."""
-        self._leave(state=RunState.QUEUED, not_before=not_before, error=error)
+        self._give_up(state=RunState.QUEUED, not_before=not_before, error=error)
 
-    def hand_over(self, **changes: object) -> None:
+    def release(self, **changes: object) -> None:
         """Let the run wait for the next worker, as if this one had not tried. Raises LeaseLost."""
-        self._leave(state=RunState.QUEUED, attempts=Greatest(F("attempts"), 1) - 1, **changes)
+        self._give_up(state=RunState.QUEUED, attempts=Greatest(F("attempts"), 1) - 1, **changes)
 
-    def _leave(self, **changes: object) -> None:
+    def _give_up(self, **changes: object) -> None:
         if not self._rows().update(lease_owner="", lease_until=None, **changes):
             raise LeaseLost("another worker carries this run on")
 

@@ -27,7 +27,7 @@ def enqueue(
     sync is paused.
     """
     if kind in WRITING:
-        refuse_paused(target)
+        require_not_paused(target)
     run = Run(
         target=target,
         plan=plan,
@@ -68,7 +68,7 @@ def is_paused(target: Target) -> bool:
     return target.paused_at is not None or SyncPause.objects.exists()
 
 
-def refuse_paused(target: Target) -> None:
+def require_not_paused(target: Target) -> None:
     """Raise SyncPaused if the target, or all of the sync, is paused."""
     if target.paused_at is not None:
         raise SyncPaused("the target is paused: resume it first")

@@ -27,7 +27,7 @@ from sync_app.errors import (
 from sync_app.jobs import leases as jobs_leases
 
 
-class Pace:
+class RateLimiter:
     """Spaces out what several threads do; at most one second's worth may come at once."""
 
     def __init__(self, per_second: float) -> None:
@@ -38,9 +38,9 @@ class Pace:
 
     def wait(self) -> None:
         """Return when the next one may go."""
-        time.sleep(self._taken())
+        time.sleep(self._take_token())
 
-    def _taken(self) -> float:
+    def _take_token(self) -> float:
         """Take a token, in advance if there is none; return the seconds until it counts."""
         with self._lock:
             now = time.monotonic()
@@ -53,7 +53,7 @@ class Pace:
 CONCURRENCY: Final = 8
 # How many are under way or waiting for a thread: what bounds the memory of a pass's values.
 BATCH: Final = 100
-_PULSE_SECONDS: Final = 10.0
+_HEARTBEAT_SECONDS: Final = 10.0
 # What is true of the target as a whole: asking for the next secret would answer the same.
 STOPPING: Final = (
     CredentialsRejected,
@@ -68,16 +68,16 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
-def no_pulse() -> None:
+def no_heartbeat() -> None:
     """Do nothing: for work that holds no lease."""
 
 
-def each(
-    work: Callable[[Item], Answer], items: Iterable[Item], *, pulse: Callable[[], None] = no_pulse
+def run_each(
+    work: Callable[[Item], Answer], items: Iterable[Item], *, heartbeat: Callable[[], None] = no_heartbeat
 ) -> Iterator[tuple[Item, Answer | BackendError]]:
     """Yield each item with what the work returned, or with the error that the target gave for it.
 
-    The order is that of completion. `pulse` is called at least every ten seconds, in the caller's
+    The order is that of completion. `heartbeat` is called at least every ten seconds, in the caller's
     thread. Raises at once what concerns the target as a whole (STOPPING), and whatever is no
     BackendError; what is under way then ends first.
     """
@@ -86,20 +86,20 @@ def each(
         running = {pool.submit(copy_context().run, work, item): item for item in islice(waiting, BATCH)}
         try:
             while running:
-                pulse()
-                done, _ = wait(running, timeout=_PULSE_SECONDS, return_when=FIRST_COMPLETED)
+                heartbeat()
+                done, _ = wait(running, timeout=_HEARTBEAT_SECONDS, return_when=FIRST_COMPLETED)
                 for future in done:
                     item = running.pop(future)
                     running |= {
                         pool.submit(copy_context().run, work, more): more for more in islice(waiting, 1)
                     }
-                    yield item, _answer(future.result)
+                    yield item, _result_of(future.result)
         finally:
             for future in running:
                 future.cancel()
 
 
-class Crew:
+class WorkerPool:
     """The threads of one pass, for work that is started now and whose answers are gathered later."""
 
     def __init__(self) -> None:
@@ -114,12 +114,12 @@ class Crew:
         """Let what is under way end; what waits is not begun."""
         self._pool.shutdown(cancel_futures=True)
 
-    def start(self, work: Callable[[Item], Answer], items: Iterable[Item]) -> "Started[Item, Answer]":
+    def start(self, work: Callable[[Item], Answer], items: Iterable[Item]) -> "RunningBatch[Item, Answer]":
         """Begin to work on some items: as many as may be in memory at once."""
-        return Started(self._pool, work, items)
+        return RunningBatch(self._pool, work, items)
 
 
-class Started(Generic[Item, Answer]):
+class RunningBatch(Generic[Item, Answer]):
     """What a crew works on."""
 
     def __init__(
@@ -127,33 +127,33 @@ class Started(Generic[Item, Answer]):
     ) -> None:
         self._over = Event()
         self._ended: SimpleQueue[Future[Answer]] = SimpleQueue()
-        self._running = {pool.submit(copy_context().run, self._worked, work, item): item for item in items}
+        self._running = {pool.submit(copy_context().run, self._run, work, item): item for item in items}
         for future in self._running:
             future.add_done_callback(self._ended.put)
 
-    def answers(self, *, pulse: Callable[[], None]) -> Iterator[tuple[Item, Answer | BackendError]]:
+    def results(self, *, heartbeat: Callable[[], None]) -> Iterator[tuple[Item, Answer | BackendError]]:
         """Yield each item with its answer or the target's error, in the order of completion.
 
         After an error that concerns the target as a whole (STOPPING), and once the worker was asked to
-        stop, what was not begun is left out. `pulse` is called as in `each`. Raises whatever is no
+        stop, what was not begun is left out. `heartbeat` is called as in `each`. Raises whatever is no
         BackendError.
         """
         while self._running:
-            pulse()
-            if jobs_leases.is_asked():
+            heartbeat()
+            if jobs_leases.is_shutdown_requested():
                 self._over.set()
             try:
-                future = self._ended.get(timeout=_PULSE_SECONDS)
+                future = self._ended.get(timeout=_HEARTBEAT_SECONDS)
             except Empty:
                 continue
             item = self._running.pop(future)
-            if not future.cancelled() and not isinstance(future.exception(), _LeftOut):
-                yield item, _answer(future.result, stopping=())
+            if not future.cancelled() and not isinstance(future.exception(), _NotStarted):
+                yield item, _result_of(future.result, stopping=())
 
-    def _worked(self, work: Callable[[Item], Answer], item: Item) -> Answer:
+    def _run(self, work: Callable[[Item], Answer], item: Item) -> Answer:
         """Work on an item; after an error of STOPPING the very thread that got it begins nothing more."""
         if self._over.is_set():
-            raise _LeftOut
+            raise _NotStarted
         try:
             return work(item)
         except STOPPING:
@@ -161,11 +161,11 @@ class Started(Generic[Item, Answer]):
             raise
 
 
-class _LeftOut(Exception):
+class _NotStarted(Exception):
     """An item was not begun."""
 
 
-def _answer(
+def _result_of(
     result: Callable[[], Answer], *, stopping: tuple[type[BackendError], ...] = STOPPING
 ) -> Answer | BackendError:
     try:

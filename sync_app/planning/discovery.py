@@ -23,13 +23,13 @@ from sync_app.domain.reconciliation import (
     needs_comparison,
 )
 from sync_app.errors import BackendError
-from sync_app.jobs.worker_pool import each, no_pulse
+from sync_app.jobs.worker_pool import no_heartbeat, run_each
 from sync_app.models import SyncEntry, Target
 from sync_app.state import local_state
-from sync_app.state.local_state import Held
-from sync_app.state.ownership import base_of, intended_of, is_same, ownership, side_of
+from sync_app.state.local_state import LocalSecret
+from sync_app.state.ownership import intended_base, is_same_secret, last_synced, prove_ownership, target_side
 
-_PULSE_EVERY: Final = 500
+_HEARTBEAT_EVERY: Final = 500
 _UNREADABLE: Final = Side(presence=Presence.UNREADABLE)
 
 
@@ -38,7 +38,7 @@ class Finding:
     """One name: what Keeper holds, what the target showed, and what was known."""
 
     name: str
-    held: Held | None = None
+    held: LocalSecret | None = None
     seen: SecretMetadata | None = None
     entry: SyncEntry | None = None
     equal: bool | None = None
@@ -56,12 +56,12 @@ class Finding:
     @property
     def base(self) -> Base | None:
         """What was last synced, if that is known."""
-        return self.own or base_of(self.entry)
+        return self.own or last_synced(self.entry)
 
     def ownership(self, target: Target) -> Ownership:
         """Return what can be proved of the target's secret."""
         secret = self.held.secret_uuid if self.held else None
-        return ownership(target, self.entry, self.seen, secret=secret)
+        return prove_ownership(target, self.entry, self.seen, secret=secret)
 
     def was_owned(self, target: Target) -> bool:
         """Return whether our entry records it as owned, and the existing secret does not prove it."""
@@ -73,7 +73,7 @@ class Finding:
         absent = _UNREADABLE if self.lost else GONE
         return Item(
             keeper=self.held.side if self.held else absent,
-            target=_UNREADABLE if self.problem else side_of(self.entry, self.seen),
+            target=_UNREADABLE if self.problem else target_side(self.entry, self.seen),
             base=self.base,
             ownership=self.ownership(target),
             equal=self.equal,
@@ -81,50 +81,54 @@ class Finding:
         )
 
 
-def survey(target: Target, backend: Backend, *, pulse: Callable[[], None] = no_pulse) -> dict[str, Finding]:
+def survey(
+    target: Target, backend: Backend, *, heartbeat: Callable[[], None] = no_heartbeat
+) -> dict[str, Finding]:
     """Return what is known of every name that Keeper, the target or an entry has, in its scope.
 
     Raises a BackendError if the target cannot be listed to its end: nothing is concluded from a
     part. Reads no value.
     """
     found: dict[str, Finding] = {}
-    for held in local_state.held(target.environment, scope=str(target.scope)):
+    for held in local_state.list_local(target.environment, scope=str(target.scope)):
         found[held.name] = Finding(name=held.name, held=held)
     for entry in _entries(target):
         found.setdefault(entry.name, Finding(name=entry.name)).entry = entry
     for count, seen in enumerate(backend.list_secrets()):
-        if local_state.lies_under(str(target.scope), seen.name):
+        if local_state.is_in_scope(str(target.scope), seen.name):
             found.setdefault(seen.name, Finding(name=seen.name)).seen = seen
-        if count % _PULSE_EVERY == 0:
-            pulse()
+        if count % _HEARTBEAT_EVERY == 0:
+            heartbeat()
     if backend.list_is_complete:
         _note_absent(found.values())
     doubtful = [each for each in found.values() if _is_doubtful(target, each)]
-    look_again(backend, doubtful, pulse=pulse)
+    look_again(backend, doubtful, heartbeat=heartbeat)
     _settle_claims(target, found.values())
     _find_lost(target, found)
     return found
 
 
 def survey_of(
-    target: Target, backend: Backend, names: Iterable[str], *, pulse: Callable[[], None] = no_pulse
+    target: Target, backend: Backend, names: Iterable[str], *, heartbeat: Callable[[], None] = no_heartbeat
 ) -> dict[str, Finding]:
     """Return the state of some names, each read separately."""
-    held = local_state.held_of(target.environment, list(names))
+    held = local_state.find_local(target.environment, list(names))
     found = {name: Finding(name=name, held=held.get(name)) for name in names}
     for entry in _entries(target):
         if entry.name in found:
             found[entry.name].entry = entry
-    look_again(backend, found.values(), pulse=pulse)
+    look_again(backend, found.values(), heartbeat=heartbeat)
     _settle_claims(target, found.values())
     return found
 
 
 def look_again(
-    backend: Backend, findings: Iterable[Finding], *, pulse: Callable[[], None] = no_pulse
+    backend: Backend, findings: Iterable[Finding], *, heartbeat: Callable[[], None] = no_heartbeat
 ) -> None:
     """Read each of these names separately, and note those that could not be read."""
-    for finding, answer in each(lambda finding: backend.get_metadata(finding.name), findings, pulse=pulse):
+    for finding, answer in run_each(
+        lambda finding: backend.get_metadata(finding.name), findings, heartbeat=heartbeat
+    ):
         if isinstance(answer, BackendError):
             finding.problem = str(answer)
         else:
@@ -136,7 +140,7 @@ def compare(
     backend: Backend,
     findings: Mapping[str, Finding],
     *,
-    pulse: Callable[[], None] = no_pulse,
+    heartbeat: Callable[[], None] = no_heartbeat,
     everything: bool = False,
 ) -> None:
     """Compare values whose versions do not decide, by reading the target's.
@@ -149,7 +153,9 @@ def compare(
         for finding in findings.values()
         if needs_reading(target, finding) or (everything and _in_both(finding))
     ]
-    for finding, answer in each(lambda finding: backend.read_value(finding.name), questions, pulse=pulse):
+    for finding, answer in run_each(
+        lambda finding: backend.read_value(finding.name), questions, heartbeat=heartbeat
+    ):
         if isinstance(answer, BackendError):
             finding.problem = str(answer)
         else:
@@ -204,7 +210,7 @@ def _find_lost(target: Target, found: Mapping[str, Finding]) -> None:
         and finding.seen.presence is Presence.PRESENT
         and finding.ownership(target) is not Ownership.NONE
     }
-    for name in local_state.lost(target.environment, gone):
+    for name in local_state.find_unexplained_losses(target.environment, gone):
         found[name].lost = True
 
 
@@ -224,7 +230,7 @@ def _is_equal(finding: Finding, copy: SecretValue | None) -> bool | None:
 
 def _entries(target: Target) -> list[SyncEntry]:
     """Return the entries that Keeper wrote; the others prove nothing, and are reported."""
-    rows = SyncEntry.objects.filter(local_state.under(str(target.scope)), target=target)
+    rows = SyncEntry.objects.filter(local_state.in_scope(str(target.scope)), target=target)
     entries = list(rows)
     for entry in entries:
         entry.target = target
@@ -232,25 +238,25 @@ def _entries(target: Target) -> list[SyncEntry]:
 
 
 def _is_known(entry: SyncEntry | None) -> bool:
-    return entry is not None and (base_of(entry) is not None or entry.ownership != Ownership.NONE)
+    return entry is not None and (last_synced(entry) is not None or entry.ownership != Ownership.NONE)
 
 
 def _is_doubtful(target: Target, finding: Finding) -> bool:
     """Return whether a list alone does not settle what is at a name."""
     entry, seen = finding.entry, finding.seen
     if seen is None:
-        pulled = target.rules.direction is Direction.PULL and base_of(entry) is None
+        pulled = target.rules.direction is Direction.PULL and last_synced(entry) is None
         # An entry is forgotten only where it is known that nothing is there any more.
         return _is_known(entry) if finding.held is None else not pulled
-    if intended_of(entry) is not None:
+    if intended_base(entry) is not None:
         # A list may be older than what was intended, and show the version before it.
         return True
-    if entry is None or base_of(entry) is None:
+    if entry is None or last_synced(entry) is None:
         return False
     owned = entry.ownership != Ownership.NONE
     return (
         seen.presence is not Presence.PRESENT
         or not version_matches(seen.version, entry.base_target)
-        or not is_same(entry, seen)
+        or not is_same_secret(entry, seen)
         or (owned and finding.ownership(target) is Ownership.NONE)
     )

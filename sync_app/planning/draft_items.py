@@ -24,7 +24,7 @@ from sync_app.models import SyncEntry, Target
 from sync_app.models.plan import Act
 from sync_app.planning.discovery import Finding
 from sync_app.state import contests, deletions, local_state
-from sync_app.state.reference_resolver import PUSH_ONLY, Rights
+from sync_app.state.reference_resolver import PUSH_ONLY, ReferenceRights
 
 
 class Adoption(StrEnum):
@@ -69,9 +69,9 @@ def synced(
         items, rules=target.rules, budget=None if beyond_budget else budget, coverage=coverage
     )
     over = sum(decision.reason is Reason.OVER_BUDGET for decision in decisions)
-    too_many = deletions.sentence(budget, deleted=over, owned=owned_there(items)) if over else ""
+    too_many = deletions.explain_excess(budget, deleted=over, owned=owned_there(items)) if over else ""
     elsewhere = _pulled_elsewhere(target, found, decisions)
-    waiting = contests.held_back(
+    waiting = contests.find_contested_writes(
         target, {finding.name: decision for finding, decision in zip(found, decisions, strict=True)}
     )
     drafts = []
@@ -92,7 +92,7 @@ def synced(
 def _budget(target: Target, found: Iterable[Finding]) -> DeletionBudget:
     """Return the budget; what was deleted lately is counted only where something may be deleted."""
     may_delete = any(finding.held is None and finding.seen is not None for finding in found)
-    return deletions.budget(target) if may_delete else target.budget
+    return deletions.load_budget(target) if may_delete else target.budget
 
 
 def adopted(target: Target, findings: Iterable[Finding], *, adoption: Adoption) -> list[Draft]:
@@ -144,7 +144,7 @@ def resolved(target: Target, finding: Finding, *, choice: Choice, expected: tupl
 
 def refuse_references(target: Target, drafts: Iterable[Draft]) -> None:
     """Refuse what would deliver references that may not be filled in, or write into a value with some."""
-    rights = Rights(target)
+    rights = ReferenceRights(target)
     for draft in drafts:
         resolution = draft.finding.held.resolution if draft.finding.held else None
         if resolution is None:
@@ -152,7 +152,7 @@ def refuse_references(target: Target, drafts: Iterable[Draft]) -> None:
         if draft.act is Act.PULL:
             draft.act, draft.reason = Act.REFUSED, PUSH_ONLY
         elif draft.act in {Act.CREATE, Act.UPDATE, Act.ADOPT}:
-            refusal = rights.refusal(resolution)
+            refusal = rights.explain_refusal(resolution)
             if refusal:
                 draft.act, draft.reason = Act.REFUSED, refusal
 

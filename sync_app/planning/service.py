@@ -23,7 +23,7 @@ from sync_app.errors import BackendError, PlanNotReady
 from sync_app.jobs.bulk_rows import insert_rows
 from sync_app.jobs.leases import Lease
 from sync_app.jobs.queue import enqueue
-from sync_app.jobs.worker_pool import each, no_pulse
+from sync_app.jobs.worker_pool import no_heartbeat, run_each
 from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
 from sync_app.models.run import RunKind, Trigger
@@ -32,12 +32,12 @@ from sync_app.planning.discovery import Finding, compare, needs_reading, survey,
 from sync_app.planning.draft_items import Adoption, Choice, Draft, Leaving, refuse_references, synced
 from sync_app.planning.write_recovery import claim_of, recognise
 from sync_app.state.deletions import BEYOND_BUDGET
-from sync_app.state.local_state import lies_under
-from sync_app.state.pulled_values import value_refusal
+from sync_app.state.local_state import is_in_scope
+from sync_app.state.pulled_values import explain_refusal
 from sync_app.targets import rebuilt_systems
-from sync_app.targets.credentials import TargetSession, connected
-from sync_app.targets.lookup import require_on
-from sync_app.targets.principals import principal_of, require_usable
+from sync_app.targets.credentials import TargetSession, open_backend
+from sync_app.targets.lookup import require_target_access
+from sync_app.targets.principals import load_run_principal, require_usable
 
 
 def check(run: Run, *, lease: Lease | None = None) -> dict[str, int]:
@@ -46,15 +46,15 @@ def check(run: Run, *, lease: Lease | None = None) -> dict[str, int]:
     Raises a BackendError if the target cannot be listed to its end, Forbidden or Invisible,
     TargetConflict or Tampered, KeyUnavailable.
     """
-    actor = principal_of(run)
-    require_on(actor=actor, action=Action.TARGET_PLAN, target=run.target)
-    with connected(actor=actor, target=run.target) as backend:
+    actor = load_run_principal(run)
+    require_target_access(actor=actor, action=Action.TARGET_PLAN, target=run.target)
+    with open_backend(actor=actor, target=run.target) as backend:
         return look(run.target, backend=backend, lease=lease)
 
 
 def look(target: Target, *, backend: Backend, lease: Lease | None = None) -> dict[str, int]:
     """Store the state of each secret of a target, read by this backend; return the number in each state."""
-    found = survey(target, backend, pulse=lease.pulse_or_leave if lease else no_pulse)
+    found = survey(target, backend, heartbeat=lease.heartbeat_or_stop if lease else no_heartbeat)
     drawn = synced(target, found, coverage=Coverage(keeper=True, target=True))
     refuse_references(target, drawn)
     # If only the values, or the next pass, can decide, the last pass's result is kept.
@@ -101,7 +101,7 @@ def request_plan(
     Tampered.
     """
     right = Action.TARGET_PLAN if kind is PlanKind.SYNC else RIGHTS[kind]
-    require_on(actor=actor, action=right, target=target)
+    require_target_access(actor=actor, action=right, target=target)
     require_usable(target)
     with transaction.atomic():
         plan = new_plan(actor=actor, target=target, kind=kind, options=_checked(kind, options or {}))
@@ -148,10 +148,10 @@ def make_plan(run: Run, *, session: TargetSession, lease: Lease | None = None) -
     Raises a BackendError if a side cannot be listed to its end, Forbidden or Invisible if the user who
     started the run lost the right, TargetConflict or Tampered, KeyUnavailable.
     """
-    actor = principal_of(run)
+    actor = load_run_principal(run)
     plan = run.plan or _attached(run, actor, lease)
     right = Action.TARGET_PLAN if plan.kind == PlanKind.SYNC else RIGHTS[plan.kind]
-    require_on(actor=actor, action=right, target=run.target)
+    require_target_access(actor=actor, action=right, target=run.target)
     if plan.state != PlanState.MAKING:
         return {}
     return draw(plan, backend=session.backend(actor), actor=actor, lease=lease)
@@ -164,17 +164,17 @@ def draw(
 
     Return the observed state of the secrets to overwrite, as of the start of the look.
     """
-    pulse = lease.pulse_or_leave if lease else no_pulse
+    heartbeat = lease.heartbeat_or_stop if lease else no_heartbeat
     began = time.monotonic()
-    drawn = _drawn(plan, backend, pulse)
+    drawn = _drawn(plan, backend, heartbeat)
     draft_items.refuse_references(plan.target, drawn)
-    _refuse_unusable_values(plan, backend, drawn, pulse)
+    _refuse_unusable_values(plan, backend, drawn, heartbeat)
     plan.counts = dict(sorted(Counter(str(draft.act) for draft in drawn).items()))
     plan.keeper_complete = plan.target_complete = True
     plan.rules = rules_of(plan.target)
     with transaction.atomic():
         if lease:
-            lease.hold()
+            lease.renew()
         # Of an earlier attempt, which stored a part.
         PlanItem.objects.filter(plan=plan).delete()
     stored = _stored(drawn)
@@ -197,27 +197,27 @@ def rules_of(target: Target) -> dict[str, Json]:
     return {name: getattr(target, name) for name in names} | {"endpoint": target.endpoint} | given
 
 
-def _drawn(plan: Plan, backend: Backend, pulse: Callable[[], None]) -> list[Draft]:
+def _drawn(plan: Plan, backend: Backend, heartbeat: Callable[[], None]) -> list[Draft]:
     target, options = plan.target, plan.options
     if plan.kind == PlanKind.ADOPT:
-        found = survey_of(target, backend, _scoped(target, options["names"]), pulse=pulse)
-        compare(target, backend, found, pulse=pulse, everything=True)
+        found = survey_of(target, backend, _scoped(target, options["names"]), heartbeat=heartbeat)
+        compare(target, backend, found, heartbeat=heartbeat, everything=True)
         return draft_items.adopted(target, found.values(), adoption=Adoption(options["mode"]))
     if plan.kind == PlanKind.DISCONNECT:
-        found = survey(target, backend, pulse=pulse)
-        recognise(target, backend, found, pulse=pulse)
+        found = survey(target, backend, heartbeat=heartbeat)
+        recognise(target, backend, found, heartbeat=heartbeat)
         return draft_items.disconnected(target, found.values(), leaving=Leaving(options["mode"]))
     if "choice" in options:
-        found = survey_of(target, backend, [options["name"]], pulse=pulse)
-        compare(target, backend, found, pulse=pulse, everything=True)
+        found = survey_of(target, backend, [options["name"]], heartbeat=heartbeat)
+        compare(target, backend, found, heartbeat=heartbeat, everything=True)
         expected = (options["keeper_version"], options["target_version"])
         choice = Choice(options["choice"])
         return [
             draft_items.resolved(target, each, choice=choice, expected=expected) for each in found.values()
         ]
-    found = survey(target, backend, pulse=pulse)
-    recognise(target, backend, found, pulse=pulse)
-    compare(target, backend, found, pulse=pulse)
+    found = survey(target, backend, heartbeat=heartbeat)
+    recognise(target, backend, found, heartbeat=heartbeat)
+    compare(target, backend, found, heartbeat=heartbeat)
     return draft_items.synced(
         target,
         found,
@@ -227,18 +227,20 @@ def _drawn(plan: Plan, backend: Backend, pulse: Callable[[], None]) -> list[Draf
 
 
 def _refuse_unusable_values(
-    plan: Plan, backend: Backend, drawn: list[Draft], pulse: Callable[[], None]
+    plan: Plan, backend: Backend, drawn: list[Draft], heartbeat: Callable[[], None]
 ) -> None:
     """Refuse each line that takes a value which Keeper cannot store, with the reason; each value is read."""
     kept = plan.options.get("mode") == Adoption.KEEP
     taking = [draft for draft in drawn if draft.act is Act.PULL or (kept and draft.act is Act.ADOPT)]
     types = _types_of([draft.finding.held.secret_uuid for draft in taking if draft.finding.held])
-    for draft, copy in each(lambda draft: backend.read_value(draft.finding.name), taking, pulse=pulse):
+    for draft, copy in run_each(
+        lambda draft: backend.read_value(draft.finding.name), taking, heartbeat=heartbeat
+    ):
         if isinstance(copy, BackendError):
             draft.act, draft.reason = Act.REFUSED, str(copy)
         elif copy is not None:
             held = draft.finding.held
-            refusal = value_refusal(copy.value, held_type=types.get(held.secret_uuid, "") if held else "")
+            refusal = explain_refusal(copy.value, held_type=types.get(held.secret_uuid, "") if held else "")
             if refusal:
                 draft.act, draft.reason = Act.REFUSED, refusal
 
@@ -268,14 +270,14 @@ def _checked(kind: PlanKind, options: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _scoped(target: Target, names: Iterable[Any]) -> list[str]:
-    return [name for name in names if lies_under(str(target.scope), name)]
+    return [name for name in names if is_in_scope(str(target.scope), name)]
 
 
 def _attached(run: Run, actor: Principal, lease: Lease | None) -> Plan:
     with transaction.atomic():
         if lease:
             # An overtaken worker would replace the plan at work by an empty one.
-            lease.hold()
+            lease.renew()
         run.plan = new_plan(actor=actor, target=run.target, kind=PlanKind.SYNC, options={})
         run.save(update_fields=["plan"])
     return run.plan
@@ -296,7 +298,7 @@ def _store(plan: Plan, stored: list[Draft], lease: Lease | None) -> None:
     items = [_item(plan, draft) for draft in stored]
     with transaction.atomic():
         if lease:
-            lease.hold()
+            lease.renew()
         insert_rows(items)
 
 
@@ -329,7 +331,7 @@ def _finish(plan: Plan, actor: Principal, lease: Lease | None) -> None:
         plan.state, plan.finished_at = PlanState.DONE, plan.ready_at
     with transaction.atomic():
         if lease:
-            lease.hold()
+            lease.renew()
         older = Plan.objects.filter(target=target, state__in=[PlanState.READY, PlanState.MAKING])
         older.exclude(pk=plan.pk).update(state=PlanState.SUPERSEDED)
         plan.save(update_fields=_MADE)

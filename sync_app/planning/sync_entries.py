@@ -14,7 +14,7 @@ from sync_app.jobs.leases import Lease, database_now
 from sync_app.models import KeptCopy, Plan, PlanItem, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState
 from sync_app.planning.draft_items import Draft
-from sync_app.state.ownership import is_same, overwrote
+from sync_app.state.ownership import is_same_secret, replaced_other_secret
 
 _ROWS: Final = 500
 _REASON_LENGTH: Final = 500
@@ -61,7 +61,7 @@ def note(target: Target, drafts: Sequence[Draft], *, lease: Lease | None, forget
         part = slice(start, start + _ROWS)
         with transaction.atomic():
             if lease:
-                lease.hold()
+                lease.renew()
             SyncEntry.objects.filter(pk__in=gone[part]).delete()
             insert(target, new[part])
             save(changed[part])
@@ -152,7 +152,7 @@ def _values(entry: SyncEntry, columns: Sequence[str]) -> list[object]:
 def _stated(target: Target, entry: SyncEntry, draft: Draft) -> SyncEntry:
     """Put on an entry what a draft found."""
     finding = draft.finding
-    if not (overwrote(entry) and finding.was_owned(target)):
+    if not (replaced_other_secret(entry) and finding.was_owned(target)):
         # Else it is reported until the secret is adopted or gone.
         entry.state, entry.reason = state_after(draft), draft.reason[:_REASON_LENGTH]
     held, seen = finding.held, finding.seen
@@ -163,7 +163,7 @@ def _stated(target: Target, entry: SyncEntry, draft: Draft) -> SyncEntry:
         return entry
     if finding.equal and held is not None and seen is not None:
         entry.note_base(keeper=held.version, target=seen.version, number=held.number)
-        if entry.ownership == Ownership.NONE or is_same(entry, seen):
+        if entry.ownership == Ownership.NONE or is_same_secret(entry, seen):
             # Otherwise it was ours and was made again: an equal value does not make it ours.
             entry.remote_id = seen.remote_id
         entry.synced_at = entry.synced_at or database_now()

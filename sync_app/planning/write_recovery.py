@@ -14,17 +14,21 @@ from secrets_app.keys import fingerprints
 from sync_app.backends.base import Backend, SecretValue, version_matches
 from sync_app.domain.reconciliation import Base, Direction, Ownership, Presence
 from sync_app.errors import BackendError, ValueUnusable
-from sync_app.jobs.worker_pool import each, no_pulse
+from sync_app.jobs.worker_pool import no_heartbeat, run_each
 from sync_app.models import Target
 from sync_app.planning.discovery import Finding
 from sync_app.state import local_state
-from sync_app.state.ownership import base_of, intended_of, is_same
+from sync_app.state.ownership import intended_base, is_same_secret, last_synced
 
 _MOVED: Final = "the target's secret changed while it was looked at: plan again"
 
 
 def recognise(
-    target: Target, backend: Backend, findings: Mapping[str, Finding], *, pulse: Callable[[], None] = no_pulse
+    target: Target,
+    backend: Backend,
+    findings: Mapping[str, Finding],
+    *,
+    heartbeat: Callable[[], None] = no_heartbeat,
 ) -> None:
     """Note on each finding the base that such a write made, if it is there.
 
@@ -35,14 +39,16 @@ def recognise(
     found = {
         name: claim for name, finding in findings.items() if (claim := claim_of(target, finding)) is not None
     }
-    known = local_state.fingerprints_of(claim.keeper for claim in found.values())
+    known = local_state.load_fingerprints(claim.keeper for claim in found.values())
     questions = []
     for name, claim in found.items():
         if backend.predicted_version_is_unique or _is_without_fingerprint(findings[name], claim):
             findings[name].own = claim
         elif claim.keeper in known:
             questions.append(findings[name])
-    for finding, answer in each(lambda finding: backend.read_value(finding.name), questions, pulse=pulse):
+    for finding, answer in run_each(
+        lambda finding: backend.read_value(finding.name), questions, heartbeat=heartbeat
+    ):
         claim = found[finding.name]
         if isinstance(answer, ValueUnusable):
             # Keeper never writes this: it belongs to another writer.
@@ -65,10 +71,10 @@ def claim_of(target: Target, finding: Finding) -> Base | None:
     if seen is None or entry is None or seen.presence is not Presence.PRESENT:
         return None
     owned = finding.ownership(target) is not Ownership.NONE
-    intended, base = intended_of(entry), base_of(entry)
+    intended, base = intended_base(entry), last_synced(entry)
     if owned and intended is not None and version_matches(seen.version, intended.target):
         return replace(intended, target=seen.version)
-    may_be_read = (owned or target.rules.direction is not Direction.PUSH) and is_same(entry, seen)
+    may_be_read = (owned or target.rules.direction is not Direction.PUSH) and is_same_secret(entry, seen)
     if may_be_read and base is not None and _is_shorter(base.target, seen.version):
         return replace(base, target=seen.version)
     return None
@@ -80,9 +86,9 @@ def _is_shorter(name: str, version: str) -> bool:
 
 def _is_without_fingerprint(finding: Finding, claim: Base) -> bool:
     """Return whether a value that was synced last holds what references filled in: it cannot be compared."""
-    base = base_of(finding.entry)
+    base = last_synced(finding.entry)
     is_base = base is not None and _is_shorter(base.target, claim.target) and base.keeper == claim.keeper
-    return is_base and local_state.is_filled_in(claim.keeper)
+    return is_base and local_state.is_substituted(claim.keeper)
 
 
 def _is_here(copy: SecretValue | None, finding: Finding) -> TypeGuard[SecretValue]:

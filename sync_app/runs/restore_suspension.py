@@ -16,7 +16,7 @@ from sync_app.planning import service as planning
 from sync_app.rotation.policies.credentials import open_policy
 from sync_app.rotation.policies.principals import policy_principal
 from sync_app.rotators.base import Answer
-from sync_app.targets.credentials import connected
+from sync_app.targets.credentials import open_backend
 from sync_app.targets.principals import target_principal
 
 # Refusals of other systems and of Keeper's own checks; reported for the row concerned.
@@ -73,7 +73,7 @@ def changed_in_targets(since: datetime) -> Iterator[str]:
     for target in targets.select_related("environment").order_by("pk").iterator():
         what = f"{target.environment.name}: target {target.name}"
         try:
-            with connected(actor=target_principal(target), target=target) as backend:
+            with open_backend(actor=target_principal(target), target=target) as backend:
                 planning.look(target, backend=backend)
         except _CONDITIONS as error:
             yield f"{what} could not be asked: {error}"

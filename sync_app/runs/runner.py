@@ -26,10 +26,10 @@ from secrets_app.errors import KeyUnavailable, SecretError
 from sync_app.applying import pending_versions
 from sync_app.applying import service as applying
 from sync_app.backends.base import Observation
-from sync_app.errors import BackendError, LeaseLost, SyncError, SyncPaused, Unfinished, WorkerStops
-from sync_app.jobs.at_work import begun
+from sync_app.errors import BackendError, LeaseLost, RetryLater, ShutdownRequested, SyncError, SyncPaused
 from sync_app.jobs.leases import LONGEST_WAIT, Lease, claim, database_now
 from sync_app.jobs.queue import EXECUTE, enqueue, is_paused
+from sync_app.jobs.reservations import reserve
 from sync_app.metrics import count_run
 from sync_app.models import Plan, Run, SyncPause, Target
 from sync_app.models.plan import PlanKind, PlanState
@@ -38,7 +38,7 @@ from sync_app.planning import service as planning
 from sync_app.targets import alerts
 from sync_app.targets.approval import refuse_unplanned
 from sync_app.targets.credentials import TargetSession
-from sync_app.targets.lookup import require_on
+from sync_app.targets.lookup import require_target_access
 from sync_app.targets.principals import require_usable
 
 MAX_ATTEMPTS: Final = 12
@@ -56,7 +56,7 @@ def request_sync(*, actor: Principal, target: Target, trigger: Trigger = Trigger
     Raises Forbidden or Invisible, RunInProgress, SyncPaused, TargetConflict or Tampered, and Conflict in a
     protected environment, where the plan needs an approval first.
     """
-    require_on(actor=actor, action=Action.TARGET_APPLY, target=target)
+    require_target_access(actor=actor, action=Action.TARGET_APPLY, target=target)
     require_usable(target)
     refuse_unplanned(actor, target)
     return enqueue(actor=actor, target=target, kind=RunKind.SYNC, trigger=trigger)
@@ -64,7 +64,7 @@ def request_sync(*, actor: Principal, target: Target, trigger: Trigger = Trigger
 
 def request_check(*, actor: Principal, target: Target, trigger: Trigger = Trigger.PERSON) -> Run:
     """Queue a check of each secret's state, by metadata only. Raises as `request_sync` does."""
-    require_on(actor=actor, action=Action.TARGET_PLAN, target=target)
+    require_target_access(actor=actor, action=Action.TARGET_PLAN, target=target)
     require_usable(target)
     return enqueue(actor=actor, target=target, kind=RunKind.CHECK, trigger=trigger)
 
@@ -74,7 +74,7 @@ def execute(run_id: int) -> Run | None:
 
     Never raises for what the target, the keys or the rights refuse: that is the run's outcome.
     """
-    with begun("run", run_id) as is_free:
+    with reserve("run", run_id) as is_free:
         return _execute(run_id) if is_free else None
 
 
@@ -89,14 +89,14 @@ def _execute(run_id: int) -> Run | None:
         return None
     try:
         # A worker whose lease ran out, or a run whose time is over, asks the target nothing more.
-        with guarded(lease.refuse_if_over):
+        with guarded(lease.require_unexpired):
             _attempt(run, lease)
     except LeaseLost:
         logger.info("run %s is carried on by another worker", run.uuid)
         return Run.objects.select_related("target__environment", "plan").get(pk=run_id)
     left = Run.objects.select_related("target__environment", "plan").get(pk=run_id)
     count_run(left)
-    alerts.after_run(left)
+    alerts.update_after_run(left)
     return left
 
 
@@ -134,12 +134,12 @@ def _attempt(run: Run, lease: Lease) -> None:
         notice = _work(run, lease)
     except LeaseLost:
         raise
-    except WorkerStops:
-        lease.hand_over()
+    except ShutdownRequested:
+        lease.release()
         nudge(EXECUTE, run.pk)
     except SyncPaused:
         _wait_for_resumption(lease)
-    except (BackendError, Unfinished, KeyUnavailable, KeyringUnavailable) as error:
+    except (BackendError, RetryLater, KeyUnavailable, KeyringUnavailable) as error:
         again = _may_pass(error) and run.attempts < MAX_ATTEMPTS
         _failed(run, lease, error, passing=again and not lease.ends_within(delay(run.attempts)))
     except (SyncError, AccessError, SecretError) as error:
@@ -151,7 +151,7 @@ def _attempt(run: Run, lease: Lease) -> None:
 def _wait_for_resumption(lease: Lease) -> None:
     """Put a run back that may not write now; however long that takes, it is no attempt that failed."""
     wait = timedelta(seconds=_PAUSED_SECONDS)
-    lease.hand_over(not_before=database_now() + wait, error="paused", started_at=None)
+    lease.release(not_before=database_now() + wait, error="paused", started_at=None)
 
 
 def _work(run: Run, lease: Lease) -> str:
@@ -188,7 +188,7 @@ def _failed(run: Run, lease: Lease, error: Exception, *, passing: bool) -> None:
     now = database_now()
     with transaction.atomic():
         if passing:
-            lease.put_back(not_before=now + delay(run.attempts), error=sentence)
+            lease.requeue(not_before=now + delay(run.attempts), error=sentence)
         else:
             lease.end(RunState.FAILED, error=sentence)
             _fail_plan(run, sentence)

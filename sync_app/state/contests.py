@@ -25,31 +25,31 @@ _NAMES_AT_A_TIME: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class WaitingWrite:
     """What becomes of a write that waits, and why it waits."""
 
     act: Act
     reason: str
 
 
-def held_back(target: Target, decisions: Mapping[str, Decision]) -> dict[str, Held]:
+def find_contested_writes(target: Target, decisions: Mapping[str, Decision]) -> dict[str, WaitingWrite]:
     """Return which writes over a foreign change or deletion wait, by their names.
 
     The wait doubles with each time that Keeper wrote that secret over such an act within the window; after
     `CONTESTED` times only a person's choice writes.
     """
-    names = sorted(name for name, decision in decisions.items() if _is_over(decision))
+    names = sorted(name for name, decision in decisions.items() if _overwrites_change(decision))
     now = database_now()
-    found: dict[str, Held] = {}
+    found: dict[str, WaitingWrite] = {}
     for start in range(0, len(names), _NAMES_AT_A_TIME):
-        for name, times, last in _written_over(target, names[start : start + _NAMES_AT_A_TIME], now):
-            if reason := _wait(decisions[name], times, last, now):
+        for name, times, last in _count_overwrites(target, names[start : start + _NAMES_AT_A_TIME], now):
+            if reason := _reason_to_wait(decisions[name], times, last, now):
                 is_gone = decisions[name].reason in _DELETED
-                found[name] = Held(Act.MISSING if is_gone else Act.DRIFTED, reason)
+                found[name] = WaitingWrite(Act.MISSING if is_gone else Act.DRIFTED, reason)
     return found
 
 
-def _wait(decision: Decision, times: int, last: datetime, now: datetime) -> str:
+def _reason_to_wait(decision: Decision, times: int, last: datetime, now: datetime) -> str:
     """Return why a write waits that was done so often; nothing if it need not."""
     did, does = ("deleted", "deletes it") if decision.reason in _DELETED else ("changed", "writes")
     often = f"{did} there again each time, {times} times in 24 hours, after Keeper wrote it"
@@ -59,11 +59,11 @@ def _wait(decision: Decision, times: int, last: datetime, now: datetime) -> str:
     return f"{often}: the next write waits until {due:%H:%M} UTC" if now < due else ""
 
 
-def _is_over(decision: Decision) -> bool:
+def _overwrites_change(decision: Decision) -> bool:
     return decision.outcome in _WRITES and decision.reason in _OVER
 
 
-def _written_over(target: Target, names: list[str], now: datetime) -> Iterable[tuple[str, int, datetime]]:
+def _count_overwrites(target: Target, names: list[str], now: datetime) -> Iterable[tuple[str, int, datetime]]:
     """Return how often, and when last, Keeper wrote these names over a change or a deletion."""
     rows = PlanItem.objects.filter(
         plan__target=target,

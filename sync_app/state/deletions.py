@@ -15,7 +15,7 @@ from sync_app.models.plan import Act, ItemState, PlanKind
 BEYOND_BUDGET = "beyond_budget"
 
 
-def budget(target: Target, *, besides: Plan | None = None) -> DeletionBudget:
+def load_budget(target: Target, *, besides: Plan | None = None) -> DeletionBudget:
     """Return a target's budget, with what its passes deleted within the window, but for this plan.
 
     A deletion with an unknown outcome, or that failed after it was tried, may have happened: it counts.
@@ -33,6 +33,6 @@ def budget(target: Target, *, besides: Plan | None = None) -> DeletionBudget:
     return replace(target.budget, withdrawn=done.count())
 
 
-def sentence(budget: DeletionBudget, *, deleted: int, owned: int) -> str:
+def explain_excess(budget: DeletionBudget, *, deleted: int, owned: int) -> str:
     """Return why so many are not deleted."""
     return budget.sentence(deleted=deleted, owned=owned, hours=settings.KEEPER_DELETION_WINDOW_HOURS)

@@ -16,7 +16,7 @@ from environments_app.models import Environment
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.persistence.current_version_rows import PlainRow, plain_rows_of, verified_rows
 from sync_app.domain.reconciliation import Presence, Side
-from sync_app.state.reference_graph import Resolution, resolutions
+from sync_app.state.reference_graph import Resolution, load_resolutions
 
 LOST: Final = "it is gone from Keeper, which did not delete it: have an operator run verify_audit"
 _NAMES_AT_A_TIME: Final = 500
@@ -24,7 +24,7 @@ _HEX_DIGITS: Final = 32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Held:
+class LocalSecret:
     """One secret of Keeper, as a pass looks at it.
 
     `version` distinguishes it from the same secret with another value, also in its references;
@@ -54,28 +54,30 @@ class Held:
         return Side(presence=self.presence, version=self.version)
 
 
-def held(environment: Environment, *, scope: str = "") -> Iterator[Held]:
+def list_local(environment: Environment, *, scope: str = "") -> Iterator[LocalSecret]:
     """Yield the living secrets of an environment under a prefix; their rows are checked one by one.
 
     A secret whose row was not written by Keeper, or whose current version is gone, is yielded as
     unreadable: it must never be taken for deleted.
     """
     rows = verified_rows(environment, scope)
-    yield from _held(environment, (row for row in rows if _is_under(scope, row)), under(scope))
+    yield from _convert_rows(
+        environment, (row for row in rows if _row_is_in_scope(scope, row)), in_scope(scope)
+    )
 
 
-def held_of(environment: Environment, names: Collection[str]) -> dict[str, Held]:
+def find_local(environment: Environment, names: Collection[str]) -> dict[str, LocalSecret]:
     """Return the living secrets of these names, with their values sealed."""
     found = {}
     ordered = sorted(names)
     for start in range(0, len(ordered), _NAMES_AT_A_TIME):
         chunk = ordered[start : start + _NAMES_AT_A_TIME]
         rows = plain_rows_of(environment, chunk)
-        found.update({each.name: each for each in _held(environment, rows, Q(name__in=chunk))})
+        found.update({each.name: each for each in _convert_rows(environment, rows, Q(name__in=chunk))})
     return found
 
 
-def lost(environment: Environment, gone: Mapping[str, UUID | None]) -> set[str]:
+def find_unexplained_losses(environment: Environment, gone: Mapping[str, UUID | None]) -> set[str]:
     """Return which names, of secrets that are not there by name, Keeper itself did not vacate.
 
     `gone` is name → uuid of the secret. It was deleted or given another name if its row says so and
@@ -108,9 +110,9 @@ def _is_vacated(secret: Secret | None, environment: Environment, name: str) -> b
     return not secret.live or (secret.environment_id, secret.name) != (environment.pk, name)
 
 
-def fingerprints_of(versions: Iterable[str]) -> dict[str, bytes]:
+def load_fingerprints(versions: Iterable[str]) -> dict[str, bytes]:
     """Return the fingerprints of these versions, as `Held` names them; what filled in references has none."""
-    uuids = [UUID(version) for version in versions if not is_filled_in(version)]
+    uuids = [UUID(version) for version in versions if not is_substituted(version)]
     found: dict[str, bytes] = {}
     for start in range(0, len(uuids), _NAMES_AT_A_TIME):
         rows = SecretVersion.objects.filter(uuid__in=uuids[start : start + _NAMES_AT_A_TIME])
@@ -118,23 +120,25 @@ def fingerprints_of(versions: Iterable[str]) -> dict[str, bytes]:
     return found
 
 
-def is_filled_in(version: str) -> bool:
+def is_substituted(version: str) -> bool:
     """Return whether a version, as `Held` names it, is one that references were filled in to."""
     # A longer name includes what contributed to a value (see `Resolution.version`).
     return len(version) != _HEX_DIGITS
 
 
-def under(scope: str) -> Q:
+def in_scope(scope: str) -> Q:
     """Return the condition on names that lie under a prefix, by whole segments; "0" follows "/"."""
     return Q(name=scope) | Q(name__gte=f"{scope}/", name__lt=f"{scope}0") if scope else Q()
 
 
-def lies_under(scope: str, name: str) -> bool:
+def is_in_scope(scope: str, name: str) -> bool:
     """Return whether a name lies under a prefix, by whole segments."""
     return not scope or name == scope or name.startswith(f"{scope}/")
 
 
-def _held(environment: Environment, rows: Iterable[PlainRow | int], condition: Q) -> Iterator[Held]:
+def _convert_rows(
+    environment: Environment, rows: Iterable[PlainRow | int], condition: Q
+) -> Iterator[LocalSecret]:
     """Yield what rows hold; by its models where a row does not say it all, or other secrets contribute."""
     others = []
     for row in rows:
@@ -144,7 +148,7 @@ def _held(environment: Environment, rows: Iterable[PlainRow | int], condition: Q
             others.append(row.pk)
         else:
             current = row.current
-            yield Held(
+            yield LocalSecret(
                 name=current.name,
                 presence=Presence.PRESENT,
                 secret_uuid=UUID(current.secret),
@@ -156,10 +160,10 @@ def _held(environment: Environment, rows: Iterable[PlainRow | int], condition: Q
             )
     for start in range(0, len(others), _NAMES_AT_A_TIME):
         chunk = Q(pk__in=others[start : start + _NAMES_AT_A_TIME])
-        yield from _judged(environment, chunk & condition)
+        yield from _verify_models(environment, chunk & condition)
 
 
-def _judged(environment: Environment, condition: Q) -> Iterator[Held]:
+def _verify_models(environment: Environment, condition: Q) -> Iterator[LocalSecret]:
     rows = list(
         Secret.objects.filter(condition, environment=environment, live=True)
         .annotate(
@@ -172,27 +176,27 @@ def _judged(environment: Environment, condition: Q) -> Iterator[Held]:
     for secret in rows:
         # One object for all, so that no row asks for its environment again.
         secret.environment = environment
-    found = resolutions([secret for secret in rows if secret.uses_references])
+    found = load_resolutions([secret for secret in rows if secret.uses_references])
     for secret in rows:
-        yield _seen(secret, found.get(secret.uuid))
+        yield _convert_model(secret, found.get(secret.uuid))
 
 
-def _is_under(scope: str, row: PlainRow | int) -> bool:
+def _row_is_in_scope(scope: str, row: PlainRow | int) -> bool:
     # What its models judge is asked for by the condition again.
-    return isinstance(row, int) or lies_under(scope, row.current.name)
+    return isinstance(row, int) or is_in_scope(scope, row.current.name)
 
 
-def _seen(secret: Secret, resolution: Resolution | None = None) -> Held:
+def _convert_model(secret: Secret, resolution: Resolution | None = None) -> LocalSecret:
     version: UUID | None = secret.current_uuid  # type: ignore[attr-defined]  # annotated
     readable = version is not None and secret.is_authentic()
     if not readable:
         reason = "the secret's row was not written by Keeper, or its current version is gone"
         record_integrity_violation(kind="secret", uuid=secret.uuid, name=secret.name, reason=reason)
-    return Held(
+    return LocalSecret(
         name=secret.name,
         presence=Presence.PRESENT if readable else Presence.UNREADABLE,
         secret_uuid=secret.uuid,
-        version=_version(version, resolution),
+        version=_delivered_version(version, resolution),
         version_uuid=version,
         number=secret.current_number,
         fingerprint=b"" if resolution else bytes(secret.current_fingerprint or b""),  # type: ignore[attr-defined]  # annotated
@@ -200,7 +204,7 @@ def _seen(secret: Secret, resolution: Resolution | None = None) -> Held:
     )
 
 
-def _version(own: UUID | None, resolution: Resolution | None) -> str:
+def _delivered_version(own: UUID | None, resolution: Resolution | None) -> str:
     if own is None:
         return ""
-    return resolution.version(own) if resolution else own.hex
+    return resolution.delivered_version(own) if resolution else own.hex

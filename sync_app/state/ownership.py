@@ -36,7 +36,7 @@ def mark_for(target: Target, secret: UUID) -> Mark:
     return Mark(deployment=deployment_uuid(), target=target.uuid, secret=secret)
 
 
-def ownership(
+def prove_ownership(
     target: Target, entry: SyncEntry | None, seen: SecretMetadata | None, *, secret: UUID | None
 ) -> Ownership:
     """Return what can be proved; `secret` is the uuid of Keeper's secret of that name, if there is one.
@@ -46,48 +46,48 @@ def ownership(
     if entry is None or entry.ownership == Ownership.NONE:
         return Ownership.NONE
     gone = seen is None or seen.presence not in {Presence.PRESENT, Presence.DELETED}
-    if gone or (_is_marked(target, seen, {entry.secret_uuid, secret}) and is_same(entry, seen)):
+    if gone or (_is_marked(target, seen, {entry.secret_uuid, secret}) and is_same_secret(entry, seen)):
         return Ownership(entry.ownership)
     return Ownership.NONE
 
 
-def is_same(entry: SyncEntry, seen: SecretMetadata | None) -> bool:
+def is_same_secret(entry: SyncEntry, seen: SecretMetadata | None) -> bool:
     """Return whether this is the secret that the entry is about, not another one of the same name."""
     return seen is None or not seen.remote_id or entry.remote_id in {"", seen.remote_id}
 
 
-def overwrote(entry: SyncEntry) -> bool:
+def replaced_other_secret(entry: SyncEntry) -> bool:
     """Return whether our write replaced another writer's secret of this name."""
     return entry.state == State.FAILED and entry.reason.startswith(OVERWROTE)
 
 
 def waits_for_adoption(entry: SyncEntry) -> bool:
     """Return whether our entry claims a secret that only its adoption makes ours again."""
-    return entry.state == State.OWNERSHIP_LOST or overwrote(entry)
+    return entry.state == State.OWNERSHIP_LOST or replaced_other_secret(entry)
 
 
-def base_of(entry: SyncEntry | None) -> Base | None:
+def last_synced(entry: SyncEntry | None) -> Base | None:
     """Return what was last synced, if that is known."""
     if entry is None or not (entry.base_keeper and entry.base_target):
         return None
     return Base(keeper=entry.base_keeper, target=entry.base_target)
 
 
-def intended_of(entry: SyncEntry | None) -> Base | None:
+def intended_base(entry: SyncEntry | None) -> Base | None:
     """Return the last synced state that our write would have made, if its outcome was not stored."""
     if entry is None or not (entry.intended_keeper and entry.intended_target):
         return None
     return Base(keeper=entry.intended_keeper, target=entry.intended_target)
 
 
-def side_of(entry: SyncEntry | None, seen: SecretMetadata | None) -> Side:
+def target_side(entry: SyncEntry | None, seen: SecretMetadata | None) -> Side:
     """Return the target's side for `reconcile`.
 
     Another secret of the same name has another version, unless that very version was found equal.
     """
     if seen is None:
         return Side(presence=Presence.UNLISTED)
-    another = entry is not None and not is_same(entry, seen) and seen.version != entry.base_target
+    another = entry is not None and not is_same_secret(entry, seen) and seen.version != entry.base_target
     return Side(
         presence=seen.presence,
         version=f"{seen.remote_id} {seen.version}" if another else seen.version,

@@ -24,7 +24,7 @@ class Source:
 
     secret: Secret | None = None
     version: UUID | None = None
-    genuine: bool = True
+    verified: bool = True
     names: tuple[Place, ...] = ()
 
 
@@ -36,7 +36,7 @@ class Resolution:
     names: tuple[Place, ...]
     sources: Mapping[Place, Source]
 
-    def reached(self) -> set[Place]:
+    def all_sources(self) -> set[Place]:
         """Return everything that it refers to, directly and through others."""
         found: set[Place] = set()
         frontier = set(self.names)
@@ -48,27 +48,27 @@ class Resolution:
 
     def versions(self) -> dict[UUID, Secret]:
         """Return the versions that contribute, each with its secret."""
-        known = [self.sources[place] for place in self.reached() if place in self.sources]
+        known = [self.sources[place] for place in self.all_sources() if place in self.sources]
         return {source.version: source.secret for source in known if source.secret and source.version}
 
-    def version(self, own: UUID) -> str:
+    def delivered_version(self, own: UUID) -> str:
         """Return what tells what is delivered from the same secret with another value anywhere."""
         if not self.names:
             return own.hex
         parts = [own.hex]
-        for place in sorted(self.reached()):
+        for place in sorted(self.all_sources()):
             source = self.sources.get(place)
             parts.append(f"{place.environment}/{place.name} {source.version if source else None}")
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def resolutions(secrets: Sequence[Secret]) -> dict[UUID, Resolution]:
+def load_resolutions(secrets: Sequence[Secret]) -> dict[UUID, Resolution]:
     """Return what each of these secrets refers to, by the secret's uuid; few statements for all."""
-    names = _names_of(secrets)
+    names = _referenced_names(secrets)
     sources: dict[Place, Source] = {}
     frontier = {place for places in names.values() for place in places}
     for _ in range(MAX_DEPTH):
-        found = _found(frontier - sources.keys())
+        found = _load_sources(frontier - sources.keys())
         if not found:
             break
         sources |= found
@@ -79,7 +79,7 @@ def resolutions(secrets: Sequence[Secret]) -> dict[UUID, Resolution]:
     }
 
 
-def _names_of(secrets: Iterable[Secret]) -> dict[int, tuple[Place, ...]]:
+def _referenced_names(secrets: Iterable[Secret]) -> dict[int, tuple[Place, ...]]:
     found: dict[int, list[Place]] = defaultdict(list)
     ids = [secret.pk for secret in secrets]
     for start in range(0, len(ids), _AT_A_TIME):
@@ -89,7 +89,7 @@ def _names_of(secrets: Iterable[Secret]) -> dict[int, tuple[Place, ...]]:
     return {id_: tuple(places) for id_, places in found.items()}
 
 
-def _found(places: set[Place]) -> dict[Place, Source]:
+def _load_sources(places: set[Place]) -> dict[Place, Source]:
     by_environment: dict[str, list[str]] = defaultdict(list)
     for place in sorted(places):
         by_environment[place.environment].append(place.name)
@@ -97,13 +97,13 @@ def _found(places: set[Place]) -> dict[Place, Source]:
     for environment in Environment.objects.filter(name__in=list(by_environment)):
         wanted = by_environment[environment.name]
         for start in range(0, len(wanted), _AT_A_TIME):
-            rows += _secrets(environment, wanted[start : start + _AT_A_TIME])
-    names = _names_of(row for row in rows if row.uses_references)
+            rows += _load_secrets(environment, wanted[start : start + _AT_A_TIME])
+    names = _referenced_names(row for row in rows if row.uses_references)
     found = {
         Place.of(row): Source(
             secret=row,
             version=row.current_uuid,  # type: ignore[attr-defined]  # annotated
-            genuine=row.is_authentic() and row.environment.is_authentic(),
+            verified=row.is_authentic() and row.environment.is_authentic(),
             names=names.get(row.pk, ()),
         )
         for row in rows
@@ -111,7 +111,7 @@ def _found(places: set[Place]) -> dict[Place, Source]:
     return {place: found.get(place, Source()) for place in places}
 
 
-def _secrets(environment: Environment, names: Sequence[str]) -> list[Secret]:
+def _load_secrets(environment: Environment, names: Sequence[str]) -> list[Secret]:
     rows = Secret.objects.filter(environment=environment, live=True, name__in=names).annotate(
         current=FilteredRelation("versions", condition=Q(versions__number=F("current_number"))),
         current_uuid=F("current__uuid"),

@@ -30,7 +30,7 @@ class Unresolvable(SyncError):
     """The references of a value cannot be resolved; the message states why, and names no secret."""
 
 
-class Rights:
+class ReferenceRights:
     """What may be filled in for one target, as of now; each question is asked once."""
 
     def __init__(self, target: Target) -> None:
@@ -38,7 +38,7 @@ class Rights:
         self._writers: dict[str, Principal] = {}
         self._consents: list[ReferenceConsent] | None = None
 
-    def refusal(self, resolution: Resolution | None) -> str:
+    def explain_refusal(self, resolution: Resolution | None) -> str:
         """Return why a secret's references may not be resolved; empty if they may.
 
         The last writer of the secret, and of each one on the way, must have the right to reveal
@@ -47,14 +47,14 @@ class Rights:
         if resolution is None:
             return ""
         secret = resolution.secret
-        walk = _Walk(self, resolution.sources)
+        walk = _ReferenceWalk(self, resolution.sources)
         for number, place in enumerate(resolution.names, 1):
-            fault = walk.fault(place, frozenset({secret.resolves_as}), (Place.of(secret),))
+            fault = walk.find_refusal(place, frozenset({secret.resolves_as}), (Place.of(secret),))
             if fault:
                 return f"reference {number} {fault}"
         return ""
 
-    def allow(self, writer: str, secret: Secret) -> bool:
+    def may_reveal(self, writer: str, secret: Secret) -> bool:
         """Return whether the last writer of a value may reveal a secret, by now."""
         if writer not in self._writers:
             kind, _, uuid = writer.partition(":")
@@ -62,7 +62,7 @@ class Rights:
         principal = self._writers[writer]
         return allows(principal, Action.SECRET_REVEAL, environment_id=secret.environment_id, name=secret.name)
 
-    def consented(self, secret: Secret) -> bool:
+    def has_consent(self, secret: Secret) -> bool:
         """Return whether a secret's environment allows delivery to the target; true for its own."""
         if secret.environment_id == self._target.environment_id:
             return True
@@ -75,14 +75,14 @@ class Rights:
         )
 
 
-class _Walk:
+class _ReferenceWalk:
     """Goes through what a secret refers to, once for each set of writers that it is reached through."""
 
-    def __init__(self, rights: Rights, sources: Mapping[Place, Source]) -> None:
+    def __init__(self, rights: ReferenceRights, sources: Mapping[Place, Source]) -> None:
         self._rights, self._sources = rights, sources
         self._passed: set[tuple[Place, frozenset[str]]] = set()
 
-    def fault(self, place: Place, writers: frozenset[str], trail: tuple[Place, ...]) -> str:
+    def find_refusal(self, place: Place, writers: frozenset[str], trail: tuple[Place, ...]) -> str:
         if place in trail:
             return _CIRCLE
         if (place, writers) in self._passed:
@@ -95,7 +95,7 @@ class _Walk:
             return own
         through = writers | {source.secret.resolves_as} if source.names else writers
         for each in source.names:
-            deeper = self.fault(each, through, (*trail, place))
+            deeper = self.find_refusal(each, through, (*trail, place))
             if deeper:
                 return deeper
         self._passed.add((place, writers))
@@ -105,21 +105,21 @@ class _Walk:
         secret = source.secret
         if secret is None or source.version is None:
             return _GONE
-        if not source.genuine:
+        if not source.verified:
             return _FORGED
-        if not all(self._rights.allow(writer, secret) for writer in writers):
+        if not all(self._rights.may_reveal(writer, secret) for writer in writers):
             return _NOT_ALLOWED
-        return "" if self._rights.consented(secret) else _NO_CONSENT
+        return "" if self._rights.has_consent(secret) else _NO_CONSENT
 
 
-def resolved(resolution: Resolution, text: str, values: Mapping[UUID, str]) -> str:
+def substitute_references(resolution: Resolution, text: str, values: Mapping[UUID, str]) -> str:
     """Return a text with its references filled in; `values` are those of the versions that contribute.
 
     Raises Unresolvable if the text names what was not noted when it was written (and so not asked
     about), a value is missing, or the result is none of the secret's type.
     """
     secret = resolution.secret
-    whole = _filled(secret, text, resolution.names, resolution.sources, values)
+    whole = _substitute(secret, text, resolution.names, resolution.sources, values)
     try:
         inspect(SecretType(secret.secret_type), whole)
     except InvalidValue as error:
@@ -127,7 +127,7 @@ def resolved(resolution: Resolution, text: str, values: Mapping[UUID, str]) -> s
     return whole
 
 
-def _filled(
+def _substitute(
     secret: Secret,
     text: str,
     names: tuple[Place, ...],
@@ -150,4 +150,4 @@ def _value(source: Source, sources: Mapping[Place, Source], values: Mapping[UUID
     text = values[source.version]
     if not source.secret.uses_references:
         return text
-    return _filled(source.secret, text, source.names, sources, values)
+    return _substitute(source.secret, text, source.names, sources, values)

@@ -40,29 +40,31 @@ _ATTEMPTS: Final = 5
 KINDS: Final = {state: f"sync.{state}" for state in _WORDS}
 
 
-def after_run(run: Run) -> None:
+def update_after_run(run: Run) -> None:
     """Raise and close alerts after a worker's turn on a run.
 
     Call it outside the run's own transaction; a repeated call sends nothing twice.
     """
     target = run.target
     if run.state == RunState.FAILED or _keeps_failing(run):
-        _raise(target, kind=RUN_FAILED, what="the sync failed", lines=[run.error], count=1)
+        _raise_alert(target, kind=RUN_FAILED, what="the sync failed", lines=[run.error], count=1)
     elif run.state == RunState.DONE:
-        counts = _counts(target)
+        counts = _count_states(target)
         for state in _WORDS:
             if counts.get(state):
-                _raise_state(target, state, counts[state])
+                _raise_state_alert(target, state, counts[state])
         if run.error:
             what = "synced, with something left to mend"
-            _raise(target, kind=NOTICED, what=what, lines=[run.error], count=1)
+            _raise_alert(target, kind=NOTICED, what=what, lines=[run.error], count=1)
         over = [NOTICED] if run.kind in WRITING and not run.error else []
-        _close(target, [RUN_FAILED, *over, *(KINDS[state] for state in _WORDS if not counts.get(state))])
+        _close_alerts(
+            target, [RUN_FAILED, *over, *(KINDS[state] for state in _WORDS if not counts.get(state))]
+        )
 
 
-def after_removal(target: Target) -> None:
+def close_after_removal(target: Target) -> None:
     """Close a target's alerts, in the transaction that removes it."""
-    _close(target, [RUN_FAILED, NOTICED, *KINDS.values()], what="removed")
+    _close_alerts(target, [RUN_FAILED, NOTICED, *KINDS.values()], what="removed")
 
 
 def _keeps_failing(run: Run) -> bool:
@@ -75,12 +77,12 @@ def target_path(target: Target) -> str:
     return reverse("target-detail", args=[target.pk])
 
 
-def _counts(target: Target) -> dict[str, int]:
+def _count_states(target: Target) -> dict[str, int]:
     rows = SyncEntry.objects.filter(target=target, state__in=list(_WORDS)).order_by()
     return dict(rows.values_list("state").annotate(Count("id")))
 
 
-def _raise_state(target: Target, state: State, count: int) -> None:
+def _raise_state_alert(target: Target, state: State, count: int) -> None:
     entries = SyncEntry.objects.filter(target=target, state=state).order_by("name")
     first = entries.values_list("name", "reason")[:MAX_LINES]
     lines = [f"{name}: {reason}" if reason else name for name, reason in first]
@@ -90,7 +92,7 @@ def _raise_state(target: Target, state: State, count: int) -> None:
     for name in entries.values_list("name", flat=True).iterator():
         digest.update(name.encode() + b"\n")
     one, several, rest = _WORDS[state]
-    _raise(
+    _raise_alert(
         target,
         kind=KINDS[state],
         what=f"{count} secret {one} {rest}" if count == 1 else f"{count} secrets {several} {rest}",
@@ -100,7 +102,7 @@ def _raise_state(target: Target, state: State, count: int) -> None:
     )
 
 
-def _raise(
+def _raise_alert(
     target: Target, *, kind: str, what: str, lines: list[str], count: int, signature: str = ""
 ) -> None:
     with transaction.atomic():
@@ -116,7 +118,7 @@ def _raise(
             _record(target, {"kind": kind, "count": count})
 
 
-def _close(target: Target, kinds: list[str], *, what: str = "recovered") -> None:
+def _close_alerts(target: Target, kinds: list[str], *, what: str = "recovered") -> None:
     with transaction.atomic():
         if resolve_alert(
             kinds=kinds,

@@ -31,7 +31,7 @@ _HARMLESS: Final = frozenset({"name", "interval_seconds"})
 _MARK: Final = "approval"
 
 
-def cleared_to_apply(actor: Principal, plan: Plan, action: Action) -> ApprovalGrant:
+def require_apply_approval(actor: Principal, plan: Plan, action: Action) -> ApprovalGrant:
     """Return the clearance to carry out a plan. Raises ApprovalNeeded."""
     target = plan.target
     lines = [Line(str(act), "", str(count)) for act, count in sorted(plan.counts.items()) if count]
@@ -56,7 +56,7 @@ def _destination_lines(plan: Plan) -> list[Line]:
     return [Line(word, "", str(plan.rules[name])) for name, word in words.items() if plan.rules.get(name)]
 
 
-def cleared_to_resolve(actor: Principal, item: PlanItem, options: dict[str, Json]) -> ApprovalGrant:
+def require_resolve_approval(actor: Principal, item: PlanItem, options: dict[str, Json]) -> ApprovalGrant:
     """Return the clearance to settle one conflict as a person chose. Raises ApprovalNeeded."""
     plan = item.plan
     proposal = Proposal(
@@ -69,7 +69,7 @@ def cleared_to_resolve(actor: Principal, item: PlanItem, options: dict[str, Json
     return require_approval(actor=actor, proposal=proposal)
 
 
-def cleared_to_change(actor: Principal, target: Target, rules: dict[str, Json]) -> ApprovalGrant | None:
+def require_change_approval(actor: Principal, target: Target, rules: dict[str, Json]) -> ApprovalGrant | None:
     """Return the clearance to change the rules of an automatic target; None if it needs none."""
     if not _widens(actor, target, rules):
         return None
@@ -90,7 +90,7 @@ def cleared_to_change(actor: Principal, target: Target, rules: dict[str, Json]) 
     return require_approval(actor=actor, proposal=proposal)
 
 
-def cleared_to_confirm(actor: Principal, target: Target, system: str) -> ApprovalGrant:
+def require_confirm_approval(actor: Principal, target: Target, system: str) -> ApprovalGrant:
     """Return the clearance to have a target be in another system. Raises ApprovalNeeded."""
     proposal = Proposal(
         action=Action.TARGET_CHANGE,
@@ -103,7 +103,7 @@ def cleared_to_confirm(actor: Principal, target: Target, system: str) -> Approva
     return require_approval(actor=actor, proposal=proposal)
 
 
-def refuse_widened_meanwhile(actor: Principal, stored: Target, rules: dict[str, Json]) -> None:
+def refuse_unapproved_widening(actor: Principal, stored: Target, rules: dict[str, Json]) -> None:
     """Refuse a change that needs an approval by now. Raises Conflict."""
     if _widens(actor, stored, rules):
         raise Conflict("The target, or its environment, was changed meanwhile: look again.")
@@ -127,12 +127,12 @@ def refuse_unplanned(actor: Principal, target: Target) -> None:
         raise Conflict("The environment is protected: make a plan, and ask for its approval by applying it.")
 
 
-def approved_options(plan: Plan, spent: dict[str, Json]) -> dict[str, Json]:
+def add_approval(plan: Plan, spent: dict[str, Json]) -> dict[str, Json]:
     """Return the options of a plan with the approval, which its row's MAC covers."""
     return {**plan.options, _MARK: spent["approval"]} if spent else dict(plan.options)
 
 
-def clearance_of(actor: Principal, plan: Plan) -> ApprovalGrant:
+def load_approval(actor: Principal, plan: Plan) -> ApprovalGrant:
     """Return the clearance of a plan that is being carried out, perhaps by another worker than began.
 
     Raises ApprovalVoid if it was not approved, or differs from the approved plan.

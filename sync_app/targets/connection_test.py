@@ -13,12 +13,12 @@ from environments_app.models import Environment
 from sync_app.backends.base import Backend
 from sync_app.backends.permissions import Grant, Need, Permission
 from sync_app.domain.reconciliation import Deletion, Direction
-from sync_app.errors import BackendError, BadDestination, DestinationTaken, SyncError, TestsUnderWay
-from sync_app.jobs.awaited import awaited
+from sync_app.errors import BackendError, BadDestination, DestinationTaken, SyncError, TooManyTests
+from sync_app.jobs.request_limit import limit_requests
 from sync_app.models import Target
-from sync_app.targets.credentials import connected
-from sync_app.targets.destinations import backend_of, identify, overlap_sentence
-from sync_app.targets.lookup import require_authentic_place, require_on
+from sync_app.targets.credentials import open_backend
+from sync_app.targets.destinations import backend_class, describe_overlap, identify
+from sync_app.targets.lookup import require_authentic_environment, require_target_access
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +56,11 @@ def test(*, actor: Principal, target: Target) -> Report:
 
     Raises Forbidden or Invisible, TargetConflict, Tampered, an EnvelopeError, KeyUnavailable, TestsUnderWay.
     """
-    require_on(actor=actor, action=Action.TARGET_TEST, target=target)
-    needs = _needs(target.direction, target.deletion)
+    require_target_access(actor=actor, action=Action.TARGET_TEST, target=target)
+    needs = _required_permissions(target.direction, target.deletion)
     try:
-        with awaited(), connected(actor=actor, target=target) as backend:
-            report = _tried(backend, needs)
+        with limit_requests(), open_backend(actor=actor, target=target) as backend:
+            report = _run_test(backend, needs)
     except BackendError as error:
         report = Report(problem=str(error), needs=needs)
     _record(actor, target.environment, target.audit_object, report)
@@ -82,12 +82,15 @@ def test_draft(
     Raises BadDestination for a field that is wrong, Forbidden or Invisible, Tampered, TestsUnderWay.
     """
     require(actor=actor, action=Action.TARGET_TEST, environment=environment)
-    require_authentic_place(environment)
-    needs = _needs(direction, deletion)
+    require_authentic_environment(environment)
+    needs = _required_permissions(direction, deletion)
     try:
-        with awaited(), backend_of(backend)(destination=destination, credentials=credentials) as made:
-            report = _tried(made, needs, actor=actor)
-    except (BadDestination, TestsUnderWay):
+        with (
+            limit_requests(),
+            backend_class(backend)(destination=destination, credentials=credentials) as made,
+        ):
+            report = _run_test(made, needs, actor=actor)
+    except (BadDestination, TooManyTests):
         raise
     except SyncError as error:
         report = Report(problem=str(error), needs=needs)
@@ -95,9 +98,9 @@ def test_draft(
     return report
 
 
-def _tried(backend: Backend, needs: frozenset[Need], *, actor: Principal | None = None) -> Report:
+def _run_test(backend: Backend, needs: frozenset[Need], *, actor: Principal | None = None) -> Report:
     identity = identify(backend)
-    if actor is not None and (taken := overlap_sentence(identity, actor=actor)):
+    if actor is not None and (taken := describe_overlap(identity, actor=actor)):
         raise DestinationTaken(taken)
     backend.check_connection()
     return Report(
@@ -108,7 +111,7 @@ def _tried(backend: Backend, needs: frozenset[Need], *, actor: Principal | None 
     )
 
 
-def _needs(direction: str, deletion: str) -> frozenset[Need]:
+def _required_permissions(direction: str, deletion: str) -> frozenset[Need]:
     needs = {Need.READ}
     if direction != Direction.PULL:
         needs.add(Need.WRITE)

@@ -12,17 +12,19 @@ from environments_app.errors import Conflict, InvalidField, Invisible
 from environments_app.models import Environment
 from environments_app.names import validate_prefix
 from sync_app.models import ReferenceConsent, Target
-from sync_app.targets.lookup import require_authentic, require_living, visible_targets
+from sync_app.targets.lookup import require_authentic, require_not_removed, visible_targets
 
 
-def give(*, actor: Principal, environment: Environment, target: Target, prefix: str = "") -> ReferenceConsent:
+def give_consent(
+    *, actor: Principal, environment: Environment, target: Target, prefix: str = ""
+) -> ReferenceConsent:
     """Consent that references take an environment's values, under a prefix, to a target of another.
 
     Needs a manager of the environment that gives. Raises Forbidden or Invisible, InvalidField if the
     target is the environment's own, BadName, Conflict if it stands, TargetConflict or Tampered.
     """
     require(actor=actor, action=Action.CONSENT_GIVE, environment=environment)
-    require_living(target)
+    require_not_removed(target)
     require_authentic(target)
     if target.environment_id == environment.pk:
         raise InvalidField("target", "This target is the environment's own: it needs no consent.")
@@ -38,7 +40,7 @@ def give(*, actor: Principal, environment: Environment, target: Target, prefix: 
     return consent
 
 
-def withdraw(*, actor: Principal, consent: ReferenceConsent) -> None:
+def withdraw_consent(*, actor: Principal, consent: ReferenceConsent) -> None:
     """Take a consent back, also one that Keeper did not write; what was delivered stays there.
 
     Raises Forbidden or Invisible.

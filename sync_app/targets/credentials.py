@@ -16,12 +16,17 @@ from secrets_app.keys.encrypted_field import Sealed
 from sync_app.backends.base import Backend
 from sync_app.errors import NotTheActiveInstallation
 from sync_app.models import Target
-from sync_app.targets.destinations import backend_of, require_same_system
-from sync_app.targets.lookup import refuse_forged, require_authentic, require_living, require_on
+from sync_app.targets.destinations import backend_class, require_same_system
+from sync_app.targets.lookup import (
+    report_tampering,
+    require_authentic,
+    require_not_removed,
+    require_target_access,
+)
 
 
 @contextmanager
-def connected(*, actor: Principal, target: Target, any_system: bool = False) -> Iterator[Backend]:
+def open_backend(*, actor: Principal, target: Target, any_system: bool = False) -> Iterator[Backend]:
     """Yield the target's backend, made with its credentials; call it outside a transaction.
 
     An event of the opening is committed first, and the system proves to be the target's, unless
@@ -30,10 +35,10 @@ def connected(*, actor: Principal, target: Target, any_system: bool = False) -> 
     and an EnvelopeError if its credentials were; KeyUnavailable; SystemMismatch; another BackendError.
     """
     _require_may_connect(actor, target)
-    destination, kind = dict(target.destination), backend_of(target.backend)
+    destination, kind = dict(target.destination), backend_class(target.backend)
     if kind.endpoint(destination) != target.endpoint:
-        refuse_forged(target, "the endpoint is not that of the destination")
-    backend = kind(destination=destination, credentials=_opened(actor, target))
+        report_tampering(target, "the endpoint is not that of the destination")
+    backend = kind(destination=destination, credentials=_open_credentials(actor, target))
     with backend:
         if not any_system:
             require_same_system(target, backend)
@@ -62,15 +67,15 @@ class TargetSession:
     def backend(self, actor: Principal) -> Backend:
         """Return the target's backend. Call it outside a transaction; raises as `connected`."""
         if self._backend is None:
-            self._backend = self._stack.enter_context(connected(actor=actor, target=self._target))
+            self._backend = self._stack.enter_context(open_backend(actor=actor, target=self._target))
         else:
             _require_may_connect(actor, self._target)
         return self._backend
 
 
 def _require_may_connect(actor: Principal, target: Target) -> None:
-    require_on(actor=actor, action=Action.TARGET_CONNECT, target=target)
-    require_living(target)
+    require_target_access(actor=actor, action=Action.TARGET_CONNECT, target=target)
+    require_not_removed(target)
     require_authentic(target)
     if not is_active():
         raise NotTheActiveInstallation(
@@ -79,7 +84,7 @@ def _require_may_connect(actor: Principal, target: Target) -> None:
         )
 
 
-def seal(target: Target, credentials: Mapping[str, str]) -> None:
+def seal_credentials(target: Target, credentials: Mapping[str, str]) -> None:
     """Put credentials on a target, sealed for its endpoint; what is empty is left out.
 
     Call it before the transaction in which the target is saved: it may ask KMS.
@@ -90,7 +95,7 @@ def seal(target: Target, credentials: Mapping[str, str]) -> None:
     target.credentials = Sealed.of(json.dumps(given).encode(), data_key=key, context=target.sealing_context())
 
 
-def _opened(actor: Principal, target: Target) -> dict[str, str]:
+def _open_credentials(actor: Principal, target: Target) -> dict[str, str]:
     told: dict[str, Any] = {
         "actor": actor,
         "action": Action.TARGET_CONNECT,

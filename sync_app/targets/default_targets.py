@@ -42,11 +42,11 @@ class Attempt:
 
     name: str
     environment: str
-    made: bool = False
+    created: bool = False
     problem: str = ""
 
 
-def described() -> Iterator[DefaultTarget]:
+def read_configured() -> Iterator[DefaultTarget]:
     """Yield the targets for which everything is set; none if no environment is named for them.
 
     An access key with a session token is left out: it would end within hours.
@@ -87,7 +87,7 @@ def described() -> Iterator[DefaultTarget]:
 
 def create_missing() -> list[Attempt]:
     """Make the described targets that do not exist; one that cannot be made is logged with what to do."""
-    attempts = [_attempt(default) for default in described()]
+    attempts = [_create_default(default) for default in read_configured()]
     for attempt in attempts:
         if attempt.problem:
             _log.warning(
@@ -100,7 +100,7 @@ def create_missing() -> list[Attempt]:
     return attempts
 
 
-def _attempt(default: DefaultTarget) -> Attempt:
+def _create_default(default: DefaultTarget) -> Attempt:
     name = settings.KEEPER_DEFAULT_TARGET_ENVIRONMENT
     environment = Environment.objects.filter(name=name).first()
     if environment is None:
@@ -110,7 +110,7 @@ def _attempt(default: DefaultTarget) -> Attempt:
         return Attempt(name=default.name, environment=name)
     try:
         targets.create(
-            actor=_manager(environment),
+            actor=_system_actor(environment),
             environment=environment,
             name=default.name,
             backend=default.backend,
@@ -123,10 +123,10 @@ def _attempt(default: DefaultTarget) -> Attempt:
         )
     except (SyncError, AccessError, SecretError) as error:
         return Attempt(name=default.name, environment=name, problem=str(error).rstrip("."))
-    return Attempt(name=default.name, environment=name, made=True)
+    return Attempt(name=default.name, environment=name, created=True)
 
 
-def _manager(environment: Environment) -> Principal:
+def _system_actor(environment: Environment) -> Principal:
     """Return Keeper itself: whoever sets its variables and starts it operates it."""
     return system_principal(
         grants=(

@@ -26,12 +26,12 @@ class Identity:
 
     def overlaps(self, place: str) -> bool:
         """Return whether another place of the system is this one, below it, or above it."""
-        mine, other = _segments(self.place), _segments(place)
+        mine, other = _split_path(self.place), _split_path(place)
         shared = min(len(mine), len(other))
         return mine[:shared] == other[:shared]
 
 
-def backend_of(kind: str) -> type[Backend]:
+def backend_class(kind: str) -> type[Backend]:
     """Return the backend of this name. Raises BadDestination."""
     try:
         return BACKENDS[kind]
@@ -50,7 +50,7 @@ def identify(backend: Backend) -> Identity:
     return identity
 
 
-def system_of(target: Target) -> str:
+def system_id(target: Target) -> str:
     """Return which system a target was made for, as its backend names it today."""
     kind = BACKENDS.get(target.backend)
     return kind.normalize_system_id(target.system, target.destination) if kind else str(target.system)
@@ -63,7 +63,7 @@ def require_same_system(target: Target, backend: Backend) -> None:
     the same address after a failover; another BackendError if it does not answer.
     """
     found = identify(backend)
-    if (found.system, found.place) != (system_of(target), target.place):
+    if (found.system, found.place) != (system_id(target), target.place):
         raise SystemMismatch(
             f"this is {found.system}, and the target was made for {target.system}: nothing was read or "
             "written there. Have the address lead to the right system again; for another system make "
@@ -78,17 +78,17 @@ def refuse_overlap(identity: Identity, *, actor: Principal) -> None:
     so that of two who claim one place at once the second finds the first. Raises DestinationTaken.
     """
     Deployment.objects.select_for_update().get()
-    if sentence := overlap_sentence(identity, actor=actor):
+    if sentence := describe_overlap(identity, actor=actor):
         raise DestinationTaken(sentence)
 
 
-def overlap_sentence(identity: Identity, *, actor: Principal) -> str:
+def describe_overlap(identity: Identity, *, actor: Principal) -> str:
     """Return a sentence about the active target that covers a place or a part of it; empty without one."""
     others = Target.objects.filter(live=True).select_related("environment").defer("credentials")
     for other in others:
-        if system_of(other) == identity.system and identity.overlaps(other.place):
+        if system_id(other) == identity.system and identity.overlaps(other.place):
             return (
-                f"{_named(other, actor)} covers this destination or a part of it: "
+                f"{_describe_target(other, actor)} covers this destination or a part of it: "
                 "choose another prefix, or disconnect that one first"
             )
     return ""
@@ -99,20 +99,20 @@ def overlapping_targets() -> Iterator[tuple[Target, Target]]:
     targets = Target.objects.filter(live=True).select_related("environment").defer("credentials")
     older: dict[str, list[Target]] = {}
     for target in targets.order_by("pk"):
-        place = Identity(system=system_of(target), place=str(target.place))
+        place = Identity(system=system_id(target), place=str(target.place))
         for other in older.setdefault(place.system, []):
             if place.overlaps(other.place):
                 yield target, other
         older[place.system].append(target)
 
 
-def _named(target: Target, actor: Principal) -> str:
+def _describe_target(target: Target, actor: Principal) -> str:
     """Name a target to those who may see it."""
     seen = allows(actor, Action.TARGET_VIEW, environment_id=target.environment_id, name=target.scope)
     return f"target {target.name} of {target.environment.name}" if seen else "another target"
 
 
-def _segments(place: str) -> list[str]:
+def _split_path(place: str) -> list[str]:
     return [segment for segment in place.split("/") if segment]
 
 

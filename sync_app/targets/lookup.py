@@ -28,7 +28,7 @@ def find_target(*, actor: Principal, environment: Environment, id: int) -> Targe
     if target is None:
         raise Invisible("There is no such target.")
     target.environment = environment
-    require_on(actor=actor, action=Action.TARGET_VIEW, target=target)
+    require_target_access(actor=actor, action=Action.TARGET_VIEW, target=target)
     return target
 
 
@@ -38,7 +38,7 @@ def find_plan(*, actor: Principal, environment: Environment, id: int) -> Plan:
     if plan is None:
         raise Invisible("There is no such plan.")
     plan.target.environment = environment
-    require_on(actor=actor, action=Action.TARGET_VIEW, target=plan.target)
+    require_target_access(actor=actor, action=Action.TARGET_VIEW, target=plan.target)
     return plan
 
 
@@ -51,7 +51,7 @@ def find_item(*, plan: Plan, id: int) -> PlanItem:
     return item
 
 
-def require_on(*, actor: Principal, action: Action, target: Target) -> None:
+def require_target_access(*, actor: Principal, action: Action, target: Target) -> None:
     """Ask for a right on a target, which is one on the names in its scope.
 
     Raises Forbidden, or Invisible for a target that the actor may not see; the denial is recorded.
@@ -71,7 +71,7 @@ def require_on(*, actor: Principal, action: Action, target: Target) -> None:
         raise Invisible("There is no such target.") from None
 
 
-def require_living(target: Target) -> None:
+def require_not_removed(target: Target) -> None:
     """Refuse a target that was removed. Raises TargetConflict."""
     if not target.live:
         raise TargetConflict("the target was removed")
@@ -82,18 +82,18 @@ def require_authentic(target: Target) -> None:
 
     Raises Tampered; the violation is recorded.
     """
-    require_authentic_place(target.environment)
+    require_authentic_environment(target.environment)
     if not target.is_authentic():
-        refuse_forged(target, "the row was not written by Keeper")
+        report_tampering(target, "the row was not written by Keeper")
 
 
-def require_authentic_place(environment: Environment) -> None:
+def require_authentic_environment(environment: Environment) -> None:
     """Refuse an environment whose row was changed outside Keeper. Raises Tampered; it is recorded."""
     if not authentic([environment]):
         raise Tampered("The environment's record was changed outside Keeper; nothing goes out of it.")
 
 
-def refuse_forged(target: Target, reason: str) -> NoReturn:
+def report_tampering(target: Target, reason: str) -> NoReturn:
     """Report that a target was changed outside Keeper. Raises Tampered."""
     record_integrity_violation(kind=target.MAC_LABEL, uuid=target.uuid, name=str(target.pk), reason=reason)
     raise Tampered(

@@ -8,7 +8,7 @@ from environments_app.errors import Tampered
 from environments_app.models import Role
 from sync_app.models import Run, Target
 from sync_app.models.plan import PlanKind
-from sync_app.targets.lookup import require_authentic, require_living
+from sync_app.targets.lookup import require_authentic, require_not_removed
 
 
 def require_usable(target: Target) -> None:
@@ -16,7 +16,7 @@ def require_usable(target: Target) -> None:
 
     Raises TargetConflict, or Tampered, which is reported.
     """
-    require_living(target)
+    require_not_removed(target)
     require_authentic(target)
 
 
@@ -37,7 +37,7 @@ def target_principal(target: Target, *, role: Role = Role.EDITOR) -> Principal:
     return system_principal(grants=(grant,))
 
 
-def principal_of(run: Run) -> Principal:
+def load_run_principal(run: Run) -> Principal:
     """Return who a run works for, with what they may do by now. Raises TargetConflict or Tampered."""
     if not authentic([run]):
         raise Tampered("The run's record was changed outside Keeper; nothing is done.")

@@ -7,28 +7,28 @@ from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import record
 from environments_app.authorization.locked_row import lock_authentic
 from environments_app.authorization.policy import Principal
-from sync_app.errors import AnotherSystem, TargetConflict, TargetInUse
-from sync_app.jobs.awaited import awaited
+from sync_app.errors import DifferentSystem, TargetConflict, TargetInUse
 from sync_app.jobs.leases import database_now
+from sync_app.jobs.request_limit import limit_requests
 from sync_app.models import Target
-from sync_app.targets.approval import cleared_to_confirm
-from sync_app.targets.credentials import connected
-from sync_app.targets.destinations import Identity, identify, refuse_overlap, system_of
-from sync_app.targets.lookup import require_living, require_on
+from sync_app.targets.approval import require_confirm_approval
+from sync_app.targets.credentials import open_backend
+from sync_app.targets.destinations import Identity, identify, refuse_overlap, system_id
+from sync_app.targets.lookup import require_not_removed, require_target_access
 
 
-def answering_system(*, actor: Principal, target: Target) -> Identity:
+def identify_answering_system(*, actor: Principal, target: Target) -> Identity:
     """Ask which system answers at a target's address; nothing else is asked of it.
 
     Raises Forbidden or Invisible, TargetConflict if it is the target's own, AnotherSystem if it keeps the
     secrets at another place, Tampered, KeyUnavailable, another BackendError, TestsUnderWay.
     """
-    require_on(actor=actor, action=Action.TARGET_CHANGE, target=target)
-    with awaited(), connected(actor=actor, target=target, any_system=True) as backend:
+    require_target_access(actor=actor, action=Action.TARGET_CHANGE, target=target)
+    with limit_requests(), open_backend(actor=actor, target=target, any_system=True) as backend:
         found = identify(backend)
     if found.place != target.place:
-        raise AnotherSystem(f"the secrets lie at {found.place} there, and the target's at {target.place}")
-    if found.system == system_of(target):
+        raise DifferentSystem(f"the secrets lie at {found.place} there, and the target's at {target.place}")
+    if found.system == system_id(target):
         raise TargetConflict("the system that answers is the one that the target was made for")
     return found
 
@@ -41,12 +41,12 @@ def confirm_system(*, actor: Principal, target: Target, system: str) -> Target:
     raises, ApprovalNeeded in a protected environment, DestinationTaken, TargetInUse while a run is under
     way.
     """
-    found = answering_system(actor=actor, target=target)
+    found = identify_answering_system(actor=actor, target=target)
     if found.system != system:
         raise TargetConflict(f"another system answers by now, {found.system}: look again")
-    clearance = cleared_to_confirm(actor, target, system)
+    clearance = require_confirm_approval(actor, target, system)
     with lock_authentic(target) as stored:
-        require_living(stored)
+        require_not_removed(stored)
         if stored.system != target.system:
             raise TargetConflict("the target was changed meanwhile: look again")
         if stored.runs.filter(active=True).exists():

@@ -27,7 +27,7 @@ _MAX_BUDGET: Final = 100_000
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 
 
-def checked_name(name: str) -> str:
+def clean_name(name: str) -> str:
     """Return a target's name. Raises InvalidField."""
     if not _NAME.fullmatch(name):
         raise InvalidField(

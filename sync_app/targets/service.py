@@ -19,16 +19,21 @@ from environments_app.authorization.policy import Principal, require
 from environments_app.errors import NameInUse
 from environments_app.models import Environment
 from sync_app.domain.reconciliation import Ownership
-from sync_app.errors import AnotherSystem, BackendError, BadDestination, SyncError, TargetInUse
-from sync_app.jobs.awaited import awaited
+from sync_app.errors import BackendError, BadDestination, DifferentSystem, SyncError, TargetInUse
 from sync_app.jobs.leases import database_now
+from sync_app.jobs.request_limit import limit_requests
 from sync_app.models import Target
-from sync_app.targets.alerts import after_removal
-from sync_app.targets.approval import cleared_to_change, refuse_unattended, refuse_widened_meanwhile
-from sync_app.targets.credentials import seal
-from sync_app.targets.destinations import Identity, backend_of, identify, refuse_overlap, system_of
-from sync_app.targets.lookup import require_authentic, require_authentic_place, require_living, require_on
-from sync_app.targets.rules import CHANGEABLE, CHOSEN_ONCE, apply_rules, checked_name
+from sync_app.targets.alerts import close_after_removal
+from sync_app.targets.approval import refuse_unapproved_widening, refuse_unattended, require_change_approval
+from sync_app.targets.credentials import seal_credentials
+from sync_app.targets.destinations import Identity, backend_class, identify, refuse_overlap, system_id
+from sync_app.targets.lookup import (
+    require_authentic,
+    require_authentic_environment,
+    require_not_removed,
+    require_target_access,
+)
+from sync_app.targets.rules import CHANGEABLE, CHOSEN_ONCE, apply_rules, clean_name
 
 _NAME_IN_USE: Final = "The environment has a target of this name."
 
@@ -49,23 +54,23 @@ def create(
     Invisible; InvalidField or BadDestination; NameInUse; DestinationTaken; another BackendError, such
     as PermissionMissing, if the system cannot be reached or listed with these credentials.
     """
-    target = Target(uuid=uuid4(), environment=environment, name=checked_name(name), backend=backend)
+    target = Target(uuid=uuid4(), environment=environment, name=clean_name(name), backend=backend)
     apply_rules(target, rules, allowed=(*CHANGEABLE, *CHOSEN_ONCE))
     require(actor=actor, action=Action.TARGET_CREATE, environment=environment)
-    require_authentic_place(environment)
+    require_authentic_environment(environment)
     refuse_unattended(actor, target)
     try:
-        identity = _identified(target, destination, credentials)
+        identity = _identify(target, destination, credentials)
     except BackendError as error:
         _record_failure(actor, Action.TARGET_CREATE, target, error)
         raise
-    seal(target, credentials)
+    seal_credentials(target, credentials)
     _reschedule(target)
     try:
         with transaction.atomic():
             refuse_overlap(identity, actor=actor)
             target.save(force_insert=True)
-            _record(actor, Action.TARGET_CREATE, target, _described(target))
+            _record(actor, Action.TARGET_CREATE, target, _creation_details(target))
     except IntegrityError as error:
         raise NameInUse(_NAME_IN_USE) from error
     return target
@@ -77,17 +82,17 @@ def change(*, actor: Principal, target: Target, name: str | None = None, **rules
     Raises Forbidden or Invisible; InvalidField; NameInUse; Tampered; TargetConflict once it was removed;
     ApprovalNeeded if it would sync by itself, under other rules, in a protected environment.
     """
-    require_on(actor=actor, action=Action.TARGET_CHANGE, target=target)
+    require_target_access(actor=actor, action=Action.TARGET_CHANGE, target=target)
     asked = rules if name in {None, target.name} else {**rules, "name": name}
-    clearance = cleared_to_change(actor, target, asked)
+    clearance = require_change_approval(actor, target, asked)
     try:
-        with _changing(target) as stored:
+        with _lock_target(target) as stored:
             if clearance is None:
-                refuse_widened_meanwhile(actor, stored, rules)
+                refuse_unapproved_widening(actor, stored, rules)
             approved = clearance.spend(stored.environment, actor=actor) if clearance else {}
             changed = apply_rules(stored, rules, allowed=CHANGEABLE)
             if name is not None and name != stored.name:
-                stored.name = checked_name(name)
+                stored.name = clean_name(name)
                 changed.append("name")
             if changed:
                 _reschedule(stored)
@@ -114,21 +119,21 @@ def change_credentials(
 
     Raises what `create` raises, AnotherSystem, Tampered, and TargetConflict once it was removed.
     """
-    require_on(actor=actor, action=Action.TARGET_CHANGE, target=target)
-    require_living(target)
+    require_target_access(actor=actor, action=Action.TARGET_CHANGE, target=target)
+    require_not_removed(target)
     require_authentic(target)
     if destination:
         refuse_unattended(actor, target)
-    wanted = _moved(target, destination or {})
+    wanted = _merge_destination(target, destination or {})
     draft = Target(uuid=target.uuid, environment=target.environment, name=target.name, backend=target.backend)
     try:
-        _identified(draft, wanted, credentials)
+        _identify(draft, wanted, credentials)
         _require_same_place(draft, target)
-    except (BackendError, AnotherSystem) as error:
+    except (BackendError, DifferentSystem) as error:
         _record_failure(actor, Action.TARGET_CHANGE, target, error)
         raise
-    seal(draft, credentials)
-    with _changing(target) as stored:
+    seal_credentials(draft, credentials)
+    with _lock_target(target) as stored:
         fields = ("destination", "endpoint", "credentials", "data_key_id")
         for field in fields:
             setattr(stored, field, getattr(draft, field))
@@ -160,37 +165,37 @@ def remove(*, actor: Principal, target: Target) -> None:
     nothing about it any more. Raises Forbidden or Invisible; TargetInUse if it was not
     disconnected before, or a run is under way.
     """
-    require_on(actor=actor, action=Action.TARGET_REMOVE, target=target)
-    require_living(target)
-    seal(target, {})
+    require_target_access(actor=actor, action=Action.TARGET_REMOVE, target=target)
+    require_not_removed(target)
+    seal_credentials(target, {})
     with transaction.atomic():
         stored = Target.objects.select_for_update().get(pk=target.pk)
         forged = not stored.is_authentic()
         if not forged:
-            _refuse_use(stored)
+            _require_unused(stored)
         entries = stored.entries.count()
         stored.entries.all().delete()
         stored.credentials, stored.data_key_id = target.credentials, target.data_key_id
         stored.live, stored.due_at = None, None
         stored.save(update_fields=["live", "due_at", "credentials", "data_key_id", "updated_at"])
         _record(actor, Action.TARGET_REMOVE, stored, {"entries": entries, "forged": forged})
-        after_removal(stored)
+        close_after_removal(stored)
     if forged:
         authentic([target])
 
 
 @contextmanager
-def _changing(target: Target) -> Iterator[Target]:
+def _lock_target(target: Target) -> Iterator[Target]:
     """Yield a living target as it is stored, locked."""
-    require_authentic_place(target.environment)
+    require_authentic_environment(target.environment)
     with lock_authentic(target) as stored:
-        require_living(stored)
+        require_not_removed(stored)
         yield stored
 
 
 def _pause(actor: Principal, target: Target, *, paused: bool) -> Target:
-    require_on(actor=actor, action=Action.TARGET_PAUSE, target=target)
-    with _changing(target) as stored:
+    require_target_access(actor=actor, action=Action.TARGET_PAUSE, target=target)
+    with _lock_target(target) as stored:
         if (stored.paused_at is not None) is not paused:
             stored.paused_at = timezone.now() if paused else None
             _reschedule(stored)
@@ -199,7 +204,7 @@ def _pause(actor: Principal, target: Target, *, paused: bool) -> Target:
     return stored
 
 
-def _refuse_use(target: Target) -> None:
+def _require_unused(target: Target) -> None:
     if target.runs.filter(active=True).exists():
         raise TargetInUse("a run of the target is under way: wait until it has ended")
     owned = target.entries.exclude(ownership=Ownership.NONE).count()
@@ -216,9 +221,9 @@ def _reschedule(target: Target) -> None:
     target.due_at = None if waits else database_now()
 
 
-def _moved(target: Target, changes: Mapping[str, str]) -> dict[str, str]:
+def _merge_destination(target: Target, changes: Mapping[str, str]) -> dict[str, str]:
     """Return a destination with some fields changed, none of which locates the secrets."""
-    for field in backend_of(target.backend).destination_fields:
+    for field in backend_class(target.backend).destination_fields:
         # A row that is older than the field has the default.
         now = target.destination.get(field.name, field.default)
         if field.fixed and changes.get(field.name, now) != now:
@@ -229,18 +234,18 @@ def _moved(target: Target, changes: Mapping[str, str]) -> dict[str, str]:
 
 
 def _require_same_place(draft: Target, target: Target) -> None:
-    if (draft.system, draft.place) != (system_of(target), target.place):
-        raise AnotherSystem(
+    if (draft.system, draft.place) != (system_id(target), target.place):
+        raise DifferentSystem(
             f"these credentials and addresses lead to {draft.system}, and the target is "
             f"in {target.system}: make another target"
         )
 
 
-def _identified(target: Target, destination: Mapping[str, str], credentials: Mapping[str, str]) -> Identity:
+def _identify(target: Target, destination: Mapping[str, str], credentials: Mapping[str, str]) -> Identity:
     """Set a target's identity, as the system itself reports it."""
-    kind = backend_of(target.backend)
+    kind = backend_class(target.backend)
     target.endpoint = kind.endpoint(destination)
-    with awaited(), kind(destination=destination, credentials=credentials) as backend:
+    with limit_requests(), kind(destination=destination, credentials=credentials) as backend:
         identity = identify(backend)
         backend.check_connection()
         target.destination = backend.destination
@@ -248,7 +253,7 @@ def _identified(target: Target, destination: Mapping[str, str], credentials: Map
     return identity
 
 
-def _described(target: Target) -> dict[str, Json]:
+def _creation_details(target: Target) -> dict[str, Json]:
     """Return the details for the event of a new target."""
     told: dict[str, Json] = {name: getattr(target, name) for name in (*CHANGEABLE, *CHOSEN_ONCE)}
     return told | {

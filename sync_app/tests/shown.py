@@ -8,7 +8,7 @@ from environments_app.models import Environment
 from secrets_app.models import Secret
 from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.planning.service import rules_of
-from sync_app.targets.credentials import seal
+from sync_app.targets.credentials import seal_credentials
 
 
 def make_target(environment: Environment, name: str = "vault", **fields: Any) -> Target:
@@ -22,7 +22,7 @@ def make_target(environment: Environment, name: str = "vault", **fields: Any) ->
         "interval_seconds": 0,
     }
     target = Target(environment=environment, name=name, **(made | fields))
-    seal(target, {"token": "s.example"})
+    seal_credentials(target, {"token": "s.example"})
     target.save()
     return target
 

@@ -74,7 +74,9 @@ def consent_withdraw(request: HttpRequest, name: str, id: int) -> HttpResponse:
     """Take a consent back."""
     actor = principal_of(request)
     place = find_environment(actor=actor, name=name)
-    consents.withdraw(actor=actor, consent=consents.find_consent(actor=actor, environment=place, id=id))
+    consents.withdraw_consent(
+        actor=actor, consent=consents.find_consent(actor=actor, environment=place, id=id)
+    )
     messages.success(request, "Nothing new goes there any more. What was delivered stays there.")
     return redirect("consents", name=name)
 
@@ -90,7 +92,7 @@ def _given(request: HttpRequest, place: Environment, form: ConsentForm) -> bool:
     actor, given = principal_of(request), form.cleaned_data
     try:
         target = consents.find_destination(actor=actor, text=given["target"])
-        consents.give(actor=actor, environment=place, target=target, prefix=given["names"])
+        consents.give_consent(actor=actor, environment=place, target=target, prefix=given["names"])
     except (InvalidField, BadName) as error:
         form.add_error({"target": "target", "prefix": "names"}.get(error.field), error.reason)
     except Conflict as error:

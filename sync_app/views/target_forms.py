@@ -25,7 +25,7 @@ from sync_app.planning.service import request_confirmation
 from sync_app.targets import connection_test
 from sync_app.targets import service as targets
 from sync_app.targets.connection_test import Report
-from sync_app.targets.rebuilt_systems import answering_system
+from sync_app.targets.rebuilt_systems import identify_answering_system
 from sync_app.views.presenters.page_helpers import (
     REFUSALS,
     found_target,
@@ -153,7 +153,7 @@ def target_system(request: HttpRequest, id: int) -> HttpResponse:
                 request_confirmation(actor=actor, target=target, system=shown)
                 messages.success(request, "The system was confirmed. A plan of what is there is being made.")
                 return redirect("target-detail", id=id)
-            found = answering_system(actor=actor, target=target).system
+            found = identify_answering_system(actor=actor, target=target).system
         except REFUSALS as error:
             return refused(request, error, reverse("target-system", args=[id]))
     context = {

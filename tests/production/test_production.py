@@ -137,7 +137,7 @@ def _a_killed_worker_takes_its_work_up_again(production: Production) -> None:
     production.until(lambda: not accepts(production.worker_metrics), "nobody listens any more")
     production.worker.start()
     production.until(lambda: accepts(production.worker_metrics), "the worker came back")
-    production.until(lambda: _all_well(production), "its pulse came back")
+    production.until(lambda: _all_well(production), "its heartbeat came back")
 
 
 def _without_kms_nothing_wrong_is_served_and_it_mends_by_itself(production: Production) -> None:

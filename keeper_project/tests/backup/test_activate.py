@@ -24,7 +24,7 @@ from secrets_app.tests.kept import keep
 from sync_app.errors import NotTheActiveInstallation
 from sync_app.models import Target
 from sync_app.runs import schedule
-from sync_app.targets.credentials import connected
+from sync_app.targets.credentials import open_backend
 from sync_app.tests.shown import make_target
 
 every_database = pytest.mark.every_database
@@ -150,7 +150,10 @@ def test_nothing_leaves_an_installation_that_is_not_active(cast: Cast, settings:
     settings.SECRET_KEY = "another-secret-key-of-some-other-installation"
     assert schedule.due() == []
     assert Target.objects.get(pk=target.pk).due_at is None
-    with pytest.raises(NotTheActiveInstallation), connected(actor=cast.principal(cast.alice), target=target):
+    with (
+        pytest.raises(NotTheActiveInstallation),
+        open_backend(actor=cast.principal(cast.alice), target=target),
+    ):
         raise AssertionError("it connected")
     assert deliver_due() == 0
     with pytest.raises(HealthFailure, match="not the active installation"):

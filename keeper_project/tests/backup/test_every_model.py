@@ -150,7 +150,7 @@ def fill(cast: Cast) -> str:
     add_recipient(actor=alice, environment=cast.development, email="team@example.com")
     acknowledge(actor=alice, secret=secret, number=1)
     target = Target.objects.get()
-    consents.give(actor=alice, environment=cast.production, target=target)
+    consents.give_consent(actor=alice, environment=cast.production, target=target)
     make_run(target, state="queued", plan=make_plan(target))
     policies.create(
         actor=alice, secret=secret, rotator="generated", settings={}, credentials={}, grace_seconds=0

@@ -144,7 +144,7 @@ def test_it_answers_under_any_host_name_and_keeps_nothing() -> None:
 def test_gauges_say_what_waits_and_whose_worker_is_gone(cast: Cast, settings: Settings) -> None:
     now = timezone.now()
     target = Target(environment=cast.development, name="vault", backend="vault_kv2", failures=1)
-    credentials.seal(target, {"token": "t"})
+    credentials.seal_credentials(target, {"token": "t"})
     target.save()
     Run.objects.create(
         target=target, kind=RunKind.SYNC, trigger="person", actor_kind="system", actor_uuid=NIL,

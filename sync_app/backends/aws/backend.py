@@ -41,10 +41,10 @@ from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
     BackendError,
     ChangedSinceRead,
-    NameHeld,
+    NameReserved,
     NameUnusable,
     RequestRefused,
-    UpdateOvertaken,
+    UpdateConflict,
     ValueUnusable,
 )
 
@@ -177,7 +177,7 @@ class AwsSecretsManager(Backend):
             reply = self._aws.call(
                 "GetSecretValue", lambda: self._client.get_secret_value(SecretId=path, VersionStage=CURRENT)
             )
-        except (NotFound, NameHeld):
+        except (NotFound, NameReserved):
             return None
         if "SecretString" not in reply:
             raise ValueUnusable("the secret holds binary data, which Keeper does not sync")
@@ -241,7 +241,7 @@ class AwsSecretsManager(Backend):
             return after
         if refusal is not None and after is not None and after.version == seen.version:
             raise refusal
-        raise UpdateOvertaken("the secret was changed in AWS since it was read: plan again")
+        raise UpdateConflict("the secret was changed in AWS since it was read: plan again")
 
     def predict_version(self, version: str, *, token: str) -> str:  # noqa: ARG002 - every backend's signature
         """Return the token, which AWS takes for the VersionId; what a version holds never changes."""
@@ -251,7 +251,7 @@ class AwsSecretsManager(Backend):
         """Plan the deletion, look again, and take it back if another version is there by then."""
         self._refuse_change(seen, self._describe(seen.name, seen.remote_id))
         # The SDK repeats a request whose answer is lost; what it did the first time is refused the second.
-        with contextlib.suppress(NameHeld):
+        with contextlib.suppress(NameReserved):
             self._aws.call(
                 "DeleteSecret",
                 lambda: self._client.delete_secret(
@@ -290,7 +290,7 @@ class AwsSecretsManager(Backend):
 
     def remove_pending(self, seen: SecretMetadata, *, token: str) -> None:
         """Take AWSPENDING off our version."""
-        with contextlib.suppress(NotFound, NameHeld):
+        with contextlib.suppress(NotFound, NameReserved):
             pending_stage.remove_pending(self._client, self._aws.call, seen, token=token)
 
     # --- How ----------------------------------------------------------------------------------
@@ -343,7 +343,7 @@ class AwsSecretsManager(Backend):
                     VersionStages=[PENDING],
                 ),
             )
-        except NameHeld:
+        except NameReserved:
             raise ChangedSinceRead("the secret was deleted in AWS since it was read: plan again") from None
 
     def _move_stage(self, stage: str, seen: SecretMetadata, **versions: str) -> None:

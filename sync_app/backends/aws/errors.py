@@ -19,7 +19,7 @@ from sync_app.errors import (
     ChangedSinceRead,
     CredentialsRejected,
     KeyUnusable,
-    NameHeld,
+    NameReserved,
     PermissionMissing,
     QuotaExceeded,
     RequestRefused,
@@ -86,7 +86,7 @@ def translate_error(operation: str, error: ClientError) -> BackendError:  # noqa
     if code == "ResourceExistsException":
         return ChangedSinceRead("another secret or version is there already: plan again")
     if code == "InvalidRequestException" and _DELETED.search(message):
-        return NameHeld("a secret of this name is planned for deletion: restore it in AWS, or wait")
+        return NameReserved("a secret of this name is planned for deletion: restore it in AWS, or wait")
     if code == "LimitExceededException":
         return QuotaExceeded(
             f"{operation}: a quota of Secrets Manager is reached: delete, or ask AWS for more"

@@ -37,8 +37,8 @@ from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
     BadDestination,
     ChangedSinceRead,
-    CreateOvertaken,
-    NameHeld,
+    CreateConflict,
+    NameReserved,
     PermissionMissing,
     RequestRefused,
     ValueUnusable,
@@ -201,17 +201,17 @@ class VaultKv2(Backend):
         path = self._prefix.path(name)
         now = self.get_metadata(name)
         if now.presence is Presence.DELETED:
-            raise NameHeld("a deleted secret of this name is there: undelete or remove it in Vault")
+            raise NameReserved("a deleted secret of this name is there: undelete or remove it in Vault")
         if now.presence is Presence.PRESENT:
             if now.mark == mark and version_number(now.version) == _FIRST:
                 # Marked by an attempt that stopped there; its value shows what that would have written.
-                raise CreateOvertaken(_OVERTAKEN)
+                raise CreateConflict(_OVERTAKEN)
             raise ChangedSinceRead("another secret is there already: plan again")
         self.mark(now, mark)
         try:
             answer = self._write(path, value, cas=0)
         except ChangedSinceRead:
-            raise CreateOvertaken(_OVERTAKEN) from None
+            raise CreateConflict(_OVERTAKEN) from None
         made = SecretMetadata(name=name, presence=Presence.PRESENT, version=_version_of(answer), mark=mark)
         if not _shows_mark(answer, mark):
             # The marked name was removed just before: this first version is ours.

@@ -222,7 +222,7 @@ def _attempt_text(attempt: Attempt) -> str:
     told = f"{attempt.environment}/{attempt.name}"
     if attempt.problem:
         return f"{told}: NOT MADE: {attempt.problem}. {default_targets.AGAIN}"
-    return f"{told}: {'made; plan it first' if attempt.made else 'exists already'}"
+    return f"{told}: {'made; plan it first' if attempt.created else 'exists already'}"
 
 
 def _target_text(report: TargetReport) -> str:

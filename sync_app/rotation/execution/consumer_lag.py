@@ -16,8 +16,8 @@ from secrets_app.persistence.references import secrets_that_follow
 from secrets_app.services.read import current_version_of
 from sync_app.domain.reconciliation import Direction, Ownership, Reason
 from sync_app.models import Acknowledgement, SyncEntry
-from sync_app.state.reference_graph import resolutions
-from sync_app.state.reference_resolver import Rights
+from sync_app.state.reference_graph import load_resolutions
+from sync_app.state.reference_resolver import ReferenceRights
 
 # Who sees a rotation may not know the places to which another environment takes the value.
 _ELSEWHERE: Final = "a target of another environment"
@@ -77,15 +77,15 @@ def _filled_in_before(secret: Secret) -> Iterable[tuple[SyncEntry, Secret]]:
     if not followers:
         return
     holders = {follower.uuid: follower for follower in followers}
-    found = resolutions(followers)
+    found = load_resolutions(followers)
     versions = SecretVersion.objects.filter(secret__in=followers, number=F("secret__current_number"))
     current = dict(versions.values_list("secret__uuid", "uuid"))
     for entry in authentic(_delivered(found)):
         uuid = entry.secret_uuid
-        if uuid not in current or entry.base_keeper == found[uuid].version(current[uuid]):
+        if uuid not in current or entry.base_keeper == found[uuid].delivered_version(current[uuid]):
             continue
         # What it may not be given any more does not come, however long one waits.
-        if not Rights(entry.target).refusal(found[uuid]):
+        if not ReferenceRights(entry.target).explain_refusal(found[uuid]):
             yield entry, holders[uuid]
 
 

@@ -9,8 +9,8 @@ from environments_app.authorization.policy import Principal
 from secrets_app.services.read import current_version_of, version_of
 from sync_app.domain.rotation_state import Slot
 from sync_app.errors import BackendError
-from sync_app.jobs.awaited import awaited
 from sync_app.jobs.leases import database_now
+from sync_app.jobs.request_limit import limit_requests
 from sync_app.models import RotationPolicy
 from sync_app.rotation.execution.consumer_lag import lag_of, unconfirmed
 from sync_app.rotation.lookup import require_living, require_on
@@ -55,7 +55,7 @@ def rehearse(*, actor: Principal, policy: RotationPolicy) -> Rehearsal:
         versions.append(version_of(secret, secret.previous_number))
     opened = open_policy(actor=actor, policy=policy, versions=versions, details={"purpose": "dry run"})
     value, *before = (opened.values[version.number] for version in versions)
-    with awaited():
+    with limit_requests():
         on_the_server = list(_on_the_server(opened.rotator, value, before[0] if before else None))
     findings = [
         *on_the_server,

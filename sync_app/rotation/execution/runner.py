@@ -20,9 +20,9 @@ from environments_app.authorization.policy import Principal
 from environments_app.errors import AccessError, Forbidden, Invisible, Tampered
 from secrets_app.errors import KeyUnavailable, SecretError, StaleVersion
 from sync_app.domain.rotation_state import Slot, Step
-from sync_app.errors import BackendError, LeaseLost, SyncError, WorkerStops
-from sync_app.jobs.at_work import begun
+from sync_app.errors import BackendError, LeaseLost, ShutdownRequested, SyncError
 from sync_app.jobs.leases import database_now
+from sync_app.jobs.reservations import reserve
 from sync_app.metrics import count_rotation
 from sync_app.models import Rotation
 from sync_app.models.run import Trigger
@@ -48,7 +48,7 @@ def execute(rotation_id: int) -> Rotation | None:
 
     Never raises for refusals by a server, the keys or the rights: the rotation stores them.
     """
-    with begun("rotation", rotation_id) as is_free:
+    with reserve("rotation", rotation_id) as is_free:
         return _execute(rotation_id) if is_free else None
 
 
@@ -125,7 +125,7 @@ def _attempt(hold: Hold) -> None:
         pause = _carried_on(hold, actor)
     except LeaseLost:
         raise
-    except WorkerStops:
+    except ShutdownRequested:
         _hand_over(hold)
     except (BackendError, KeyUnavailable, KeyringUnavailable, StaleVersion) as error:
         hold.read_again()

@@ -26,11 +26,11 @@ from secrets_app.services.read import version_of
 from sync_app.domain.rotation_state import ENDED, Step
 from sync_app.errors import (
     BackendError,
+    CurrentVersionChanged,
     LeaseLost,
     RightsMissing,
-    ServedMeanwhile,
 )
-from sync_app.jobs.leases import database_now, leave_off_if_asked
+from sync_app.jobs.leases import database_now, raise_if_shutdown_requested
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.execution.consumer_lag import lag_of, unconfirmed
 from sync_app.rotation.execution.session import RotationSession
@@ -64,7 +64,7 @@ def carry_on(session: RotationSession) -> Pause | None:
         if pause is not None:
             return pause
         # Before the next step is begun: what an attempt may have done already, the next worker has to know.
-        leave_off_if_asked()
+        raise_if_shutdown_requested()
     return None
 
 
@@ -195,7 +195,7 @@ def _retire(session: RotationSession) -> Pause | None:
     """Make the value before useless, after the served one was seen to log in."""
     rotation, secret = session.rotation, session.secret
     if rotation.retiring_number is None:
-        raise ServedMeanwhile("no earlier version was written down: abandon the rotation")
+        raise CurrentVersionChanged("no earlier version was written down: abandon the rotation")
     old = version_of(secret, rotation.retiring_number)
     rotator = _serve(session, old)
     session.hold.renew()
@@ -268,7 +268,7 @@ def _serve(session: RotationSession, *more: SecretVersion) -> Rotator:
     # As it is now: steps before may have changed it.
     secret.refresh_from_db()
     if secret.current_number != rotation.serving_number:
-        raise ServedMeanwhile(
+        raise CurrentVersionChanged(
             f"version {secret.current_number} is served, and this rotation knows of "
             f"{rotation.serving_number}: abandon it"
         )
@@ -288,9 +288,9 @@ def _pending(session: RotationSession) -> Pending:
 def _pending_number(session: RotationSession) -> int:
     number = session.rotation.to_number
     if number is None:
-        raise ServedMeanwhile("no pending version was written down: abandon the rotation")
+        raise CurrentVersionChanged("no pending version was written down: abandon the rotation")
     if number not in session.numbers:
-        raise ServedMeanwhile(
+        raise CurrentVersionChanged(
             "the pending version is not the one that was written down: abandon the rotation"
         )
     return number

@@ -30,7 +30,7 @@ from sync_app.errors import (
     RotationInProgress,
     TargetUnreachable,
 )
-from sync_app.jobs.awaited import awaited
+from sync_app.jobs.request_limit import limit_requests
 from sync_app.models import RotationPolicy
 from sync_app.rotation.lookup import left_behind, require_authentic, require_living, require_on
 from sync_app.rotation.policies.approval import begins_suspended, cleared_to_resume, refuse_running
@@ -237,7 +237,7 @@ def _tried(actor: Principal, policy: RotationPolicy, rotator: Rotator, action: A
     details: dict[str, Json] = {"purpose": "rotation policy", "endpoint": rotator.endpoint}
     value = open_version(actor=actor, version=version, action=Action.SECRET_REVEAL, details=details)
     try:
-        with awaited():
+        with limit_requests():
             rotator.check(value)
             _require_fit(rotator, value, SecretType(secret.secret_type))
     except BackendError as error:

@@ -15,9 +15,9 @@ from sync_app.errors import (
     BadDestination,
     ClientMissing,
     LoginMissing,
-    LoginUnsuitable,
     PermissionMissing,
     TargetBusy,
+    UnsupportedAuthPlugin,
 )
 from sync_app.rotators.ab_logins import LOGIN_FIELDS, AbLogins
 from sync_app.rotators.base import Fence, Login
@@ -105,7 +105,7 @@ class MySql(AbLogins):
             raise LoginMissing(f"there is no account {username}@{wanted or '%'}: create it, with A's grants")
         for host, plugin in found:
             if plugin not in _hashes():
-                raise LoginUnsuitable(
+                raise UnsupportedAuthPlugin(
                     f"{username}@{host} authenticates by {plugin}, not by one of {', '.join(_hashes())}"
                 )
         return found

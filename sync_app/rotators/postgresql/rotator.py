@@ -14,8 +14,8 @@ from sync_app.errors import (
     BadDestination,
     ClientMissing,
     LoginMissing,
-    LoginUnsuitable,
     PermissionMissing,
+    UnsupportedAuthPlugin,
 )
 from sync_app.rotators.ab_logins import LOGIN_FIELDS, AbLogins
 from sync_app.rotators.base import Fence
@@ -107,7 +107,7 @@ class PostgreSql(AbLogins):
                     raise LoginMissing(f"there is no role {login}: create it, with A's grants")
                 can_log_in, login_is_superuser, is_admin_of = roles[login]
                 if not can_log_in:
-                    raise LoginUnsuitable(f"the role {login} has NOLOGIN: ALTER ROLE {login} LOGIN")
+                    raise UnsupportedAuthPlugin(f"the role {login} has NOLOGIN: ALTER ROLE {login} LOGIN")
                 if not is_superuser and (login_is_superuser or (split and not is_admin_of)):
                     raise PermissionMissing(f"the administrator lacks ADMIN OPTION on the role {login}")
 

@@ -64,4 +64,4 @@ class Inline:
 def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have Keeper ask for one thing after the other, in this thread."""
     monkeypatch.setattr(worker_pool, "ThreadPoolExecutor", Inline)
-    monkeypatch.setattr(worker_pool.Pace, "wait", lambda _: None)
+    monkeypatch.setattr(worker_pool.RateLimiter, "wait", lambda _: None)

@@ -48,7 +48,7 @@ def no_compare_and_set(patch: pytest.MonkeyPatch) -> None:
 def no_ownership_before_a_deletion(patch: pytest.MonkeyPatch) -> None:
     """What our entry calls ours is ours, whatever is there."""
     patch.setattr(ownership, "_is_marked", lambda *_: True)
-    patch.setattr(ownership, "is_same", lambda *_: True)
+    patch.setattr(ownership, "is_same_secret", lambda *_: True)
     patch.setattr(item_actions, "_ours", lambda now, _: now)
 
 

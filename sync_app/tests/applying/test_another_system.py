@@ -26,7 +26,7 @@ from sync_app.models import Plan, Run
 from sync_app.planning.service import request_confirmation
 from sync_app.runs import runner as runs_runner
 from sync_app.targets import credentials
-from sync_app.targets.rebuilt_systems import answering_system
+from sync_app.targets.rebuilt_systems import identify_answering_system
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import AwsWorld, VaultWorld, client
 from tests.servers.tcp_switch import TcpSwitch, tcp_switch
@@ -162,7 +162,7 @@ def test_a_pass_over_another_account_writes_nothing(cast: Cast, aws: AwsWorld, a
             "session_token": lent["SessionToken"],
         }
     # As after a mistake of whoever keeps the keys: the same fields, and another account.
-    credentials.seal(stage.target, given)
+    credentials.seal_credentials(stage.target, given)
     stage.target.save()
     failed = execute(stage)
     assert failed.state == "failed"
@@ -215,7 +215,7 @@ def test_a_rebuilt_cluster_is_confirmed_and_planned(
 
 def test_a_rebuilt_cluster_takes_a_second_person(stage: Stage, switch: TcpSwitch, other: hvac.Client) -> None:
     switch.turn(urlsplit(other.url).port or 0)
-    system = answering_system(actor=stage.alice, target=stage.fresh()).system
+    system = identify_answering_system(actor=stage.alice, target=stage.fresh()).system
     stage.environment.protected = True
     stage.environment.save()
     with pytest.raises(ApprovalNeeded):
@@ -231,7 +231,7 @@ def test_what_a_second_person_approved_is_carried_out(
     stage: Stage, switch: TcpSwitch, other: hvac.Client
 ) -> None:
     switch.turn(urlsplit(other.url).port or 0)
-    system = answering_system(actor=stage.alice, target=stage.fresh()).system
+    system = identify_answering_system(actor=stage.alice, target=stage.fresh()).system
     approval = asked_for(stage, system)
     done = approvals.carry_out(actor=stage.alice, approval=approved(stage, approval))
     assert "a plan is being made" in done.sentence
@@ -246,7 +246,7 @@ def test_an_approval_counts_for_the_system_that_was_shown(
 ) -> None:
     """By the time it is carried out the address leads back to the target's own system."""
     switch.turn(urlsplit(other.url).port or 0)
-    system = answering_system(actor=stage.alice, target=stage.fresh()).system
+    system = identify_answering_system(actor=stage.alice, target=stage.fresh()).system
     approval = approved(stage, asked_for(stage, system))
     switch.turn(urlsplit(vault.url).port or 0)
     with pytest.raises(TargetConflict):
@@ -258,10 +258,10 @@ def test_another_account_is_confirmed_with_a_second_person(cast: Cast, aws: AwsW
     stage = Stage(cast, aws)
     stage.keep("app/one", "first")
     stage.target.destination |= {"role_arn": "arn:aws:iam::222222222222:role/keeper"}
-    credentials.seal(stage.target, aws.credentials)
+    credentials.seal_credentials(stage.target, aws.credentials)
     stage.target.save()
     assert "this is aws/222222222222/" in execute(stage).error
-    system = answering_system(actor=stage.alice, target=stage.fresh()).system
+    system = identify_answering_system(actor=stage.alice, target=stage.fresh()).system
     assert system.startswith("aws/222222222222/")
     approvals.carry_out(actor=stage.alice, approval=approved(stage, asked_for(stage, system)))
     assert (stage.fresh().system, stage.fresh().automatic) == (system, False)

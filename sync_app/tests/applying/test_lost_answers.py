@@ -172,7 +172,7 @@ def plain_token(act: Act) -> Act:
         vault: Any = stage.world
         vault.client.sys.create_or_update_policy("plain", PLAIN_TOKEN)
         token = vault.client.auth.token.create(policies=["plain"])["auth"]["client_token"]
-        credentials.seal(stage.target, {"token": token})
+        credentials.seal_credentials(stage.target, {"token": token})
         stage.target.save()
         act(stage)
 

@@ -11,7 +11,7 @@ from secrets_app.models import Secret, SecretVersion
 from secrets_app.services import lifecycle
 from sync_app.backends.base import Backend, SecretMetadata
 from sync_app.models import Plan, PlanItem, SyncEntry
-from sync_app.state.deletions import budget
+from sync_app.state.deletions import load_budget
 from sync_app.tests.applying.stage import Stage
 
 pytestmark = pytest.mark.every_database_weekly
@@ -182,12 +182,12 @@ def test_a_deletion_that_may_have_happened_counts(stage: Stage, state: str, ende
     now = timezone.now()
     item = PlanItem(plan=plan, name="one", act="delete", state=state, finished_at=now if ended else None)
     item.save()
-    assert budget(stage.target).withdrawn == 1
-    assert budget(stage.target, besides=plan).withdrawn == 0
+    assert load_budget(stage.target).withdrawn == 1
+    assert load_budget(stage.target, besides=plan).withdrawn == 0
     long_ago = now - timedelta(days=2)
     Plan.objects.filter(pk=plan.pk).update(created_at=long_ago)
     PlanItem.objects.filter(plan=plan, finished_at__isnull=False).update(finished_at=long_ago)
-    assert budget(stage.target).withdrawn == 0
+    assert load_budget(stage.target).withdrawn == 0
 
 
 def test_a_secret_deleted_in_keeper_stays_in_the_target_where_deletion_is_off(stage: Stage) -> None:

@@ -11,7 +11,7 @@ from sync_app.applying.item_actions import Job, carry_out
 from sync_app.backends.base import MARK_KEYS, Mark, SecretMetadata
 from sync_app.backends.vault.backend import VaultKv2
 from sync_app.domain.reconciliation import Presence
-from sync_app.errors import CreateOvertaken
+from sync_app.errors import CreateConflict
 from sync_app.jobs.leases import database_now
 from sync_app.models import Run
 from sync_app.models.plan import Act
@@ -53,7 +53,7 @@ def test_the_loser_leaves_the_winners_mark(
         # The very same item: it is done, whoever of the two did it.
         assert carry_out(vault.backend(), job_of(stage, "first")).seen.mark == winner.mark
     else:
-        with pytest.raises(CreateOvertaken):
+        with pytest.raises(CreateConflict):
             carry_out(vault.backend(), job_of(stage, "first"))
     assert stage.theirs("one") == value
     assert set(vault.labels(stage.path("one"))) == set(MARK_KEYS)

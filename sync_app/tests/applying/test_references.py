@@ -56,7 +56,9 @@ class References(Stage):
         return secret
 
     def consent(self, prefix: str = "") -> ReferenceConsent:
-        return consents.give(actor=self.alice, environment=self.production, target=self.target, prefix=prefix)
+        return consents.give_consent(
+            actor=self.alice, environment=self.production, target=self.target, prefix=prefix
+        )
 
 
 @pytest.fixture
@@ -158,7 +160,7 @@ def _writer_lost_the_right(stage: References) -> None:
 
 
 def _consent_withdrawn(stage: References) -> None:
-    consents.withdraw(actor=stage.alice, consent=ReferenceConsent.objects.get())
+    consents.withdraw_consent(actor=stage.alice, consent=ReferenceConsent.objects.get())
 
 
 def _consent_for_something_else(stage: References) -> None:

@@ -17,7 +17,7 @@ from sync_app.applying.preconditions import Work
 from sync_app.backends.base import Backend, SecretMetadata
 from sync_app.jobs import queue as jobs_queue
 from sync_app.jobs.leases import LEASE, claim, database_now
-from sync_app.jobs.worker_pool import CONCURRENCY, Crew
+from sync_app.jobs.worker_pool import CONCURRENCY, WorkerPool
 from sync_app.models import PlanItem, Run, SyncEntry
 from sync_app.runs import runner as runs_runner
 from sync_app.runs import schedule
@@ -228,7 +228,7 @@ def test_a_run_is_claimed_by_one_and_carried_on_by_another(stage: Stage) -> None
     assert done is not None
     assert (done.state, done.epoch) == ("done", 2)
     with pytest.raises(Exception, match="another worker"):
-        lease.hold()
+        lease.renew()
 
 
 def test_a_message_that_comes_twice_does_nothing_the_second_time(stage: Stage) -> None:
@@ -254,7 +254,7 @@ def test_a_paused_target_does_nothing_until_it_is_resumed(stage: Stage) -> None:
     assert waiting is not None
     assert (waiting.state, waiting.error) == ("queued", "paused")
     with pytest.raises(Exception, match="paused"):
-        jobs_queue.refuse_paused(stage.target)
+        jobs_queue.require_not_paused(stage.target)
     runs_runner.resume_all(actor=root)
     Run.objects.filter(pk=run.pk).update(not_before=None)
     assert runs_runner.execute(run.pk) is not None
@@ -304,7 +304,7 @@ def test_who_lost_the_run_begins_no_more_writes(stage: Stage, monkeypatch: pytes
         stage.keep(f"app/{number:02}", "value")
     run = runs_runner.request_sync(actor=stage.alice, target=stage.fresh())
     kind = type(stage.world.backend())
-    create, intend, gather, left = kind.create, Batch._intend, Batch.gather, Crew.__exit__
+    create, intend, gather, left = kind.create, Batch._intend, Batch.gather, WorkerPool.__exit__
     go, begun, intended = threading.Event(), [], []
 
     def slow(self: Backend, name: str, value: str, **options: Any) -> SecretMetadata:
@@ -322,14 +322,14 @@ def test_who_lost_the_run_begins_no_more_writes(stage: Stage, monkeypatch: pytes
         go.set()
         return gather(self)
 
-    def leave(self: Crew, *error: Any) -> None:
+    def leave(self: WorkerPool, *error: Any) -> None:
         # What waits is not begun; only then what is under way may end.
         self._pool.shutdown(wait=False, cancel_futures=True)
         go.set()
         left(self, *error)
 
     monkeypatch.setattr(Batch, "gather", waiting)
-    monkeypatch.setattr(Crew, "__exit__", leave)
+    monkeypatch.setattr(WorkerPool, "__exit__", leave)
     monkeypatch.setattr(kind, "create", slow)
     monkeypatch.setattr(Batch, "_intend", overtaken)
     runs_runner.execute(run.pk)

@@ -161,7 +161,7 @@ def test_what_a_token_may_not_destroy_is_named(
     )
     token = vault.client.auth.token.create(policies=[name])["auth"]["client_token"]
 
-    credentials.seal(stage.target, {"token": token})
+    credentials.seal_credentials(stage.target, {"token": token})
     stage.target.save()
     stage.keep("one", "first")
     stage.sync()

@@ -16,7 +16,7 @@ from sync_app.models import PlanItem, Run, SyncEntry, Target
 from sync_app.runs import runner as runs_runner
 from sync_app.runs import schedule
 from sync_app.state.contests import AT_ONCE
-from sync_app.state.deletions import budget
+from sync_app.state.deletions import load_budget
 from sync_app.targets import service as targets
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import VaultWorld
@@ -61,7 +61,7 @@ def test_passes_do_what_they_do_by_a_right_clock(stage: Stage) -> None:
     assert stage.sync().counts == {"unchanged": 3}
     assert is_now(SyncEntry.objects.get(name="changed").synced_at)
     assert all(map(is_now, PlanItem.objects.filter(plan=plan).values_list("finished_at", flat=True)))
-    assert budget(stage.target).withdrawn == 1
+    assert load_budget(stage.target).withdrawn == 1
 
 
 @pytest.mark.usefixtures("wrong")
@@ -114,8 +114,8 @@ def test_a_target_is_due_at_once_and_its_lease_holds(stage: Stage) -> None:
     assert is_now(until - LEASE)
     assert schedule.due() == []
     assert claim(run, owner="another") is None
-    lease.hold()
-    lease.put_back(not_before=None)
+    lease.renew()
+    lease.requeue(not_before=None)
     done = runs_runner.execute(run)
     assert done is not None
     assert (done.state, stage.theirs("one")) == ("done", "value")

@@ -12,7 +12,7 @@ from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
     BadDestination,
     ChangedSinceRead,
-    NameHeld,
+    NameReserved,
     NameUnusable,
     TargetUnreachable,
 )
@@ -64,7 +64,7 @@ class TestBackend:
     def test_it_creates_nothing_over_what_is_deleted(self, world: World, backend: Backend) -> None:
         world.write(f"{world.prefix}/theirs", "foreign")
         world.remove(f"{world.prefix}/theirs")
-        with pytest.raises(NameHeld):
+        with pytest.raises(NameReserved):
             backend.create("theirs", "ours", mark=MARK, token=TOKEN)
 
     def test_it_updates_the_version_that_was_read(self, world: World, backend: Backend) -> None:

@@ -21,7 +21,7 @@ from sync_app.errors import (
     BackendError,
     BadDestination,
     ChangedSinceRead,
-    CreateOvertaken,
+    CreateConflict,
     CredentialsRejected,
     MountMissing,
     PermissionMissing,
@@ -268,7 +268,7 @@ def test_it_says_that_its_mark_is_on_what_came_first(
         vault.write(f"{vault.prefix}/a", "theirs")
 
     monkeypatch.setattr(VaultKv2, "mark", mark)
-    with pytest.raises(CreateOvertaken):
+    with pytest.raises(CreateConflict):
         backend.create("a", "ours", mark=MARK, token=TOKEN)
     assert vault.value(f"{vault.prefix}/a") == "theirs"
     # Whose that is, the engine decides (engine/test_overtaken.py).

@@ -214,12 +214,14 @@ def test_a_target_of_another_environment_is_not_named_and_one_that_gets_nothing_
         uses_references=True,
     )
     target = made(cast, vault, environment=cast.production)
-    given = consents.give(actor=cast.principal(cast.alice), environment=cast.development, target=target)
+    given = consents.give_consent(
+        actor=cast.principal(cast.alice), environment=cast.development, target=target
+    )
     deliver(cast, target)
     rotation = worked(grace_over(worked(asked(cast, made_policy(cast, generated, secret=secret)))))
     assert rotation.step == Step.GRACE
     assert rotation.problem == "waits for a target of another environment to hold the current version"
-    consents.withdraw(actor=cast.principal(cast.alice), consent=given)
+    consents.withdraw_consent(actor=cast.principal(cast.alice), consent=given)
     assert worked(waited(rotation)).step == Step.DONE
 
 

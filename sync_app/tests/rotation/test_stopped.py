@@ -20,7 +20,7 @@ def test_a_rotation_is_left_between_two_steps(
     monkeypatch.setattr(execution_runner, "nudge", lambda task, rotation: sent.append((task, rotation)))
     rotation = asked(cast, made_policy(cast, generated, secret=made_secret(cast, generated)))
     with monkeypatch.context() as stops:
-        stops.setattr(jobs_leases, "_asked", True)
+        stops.setattr(jobs_leases, "_shutdown_requested", True)
         worked(rotation)
     left = again(rotation)
     assert left.step == Step.SET

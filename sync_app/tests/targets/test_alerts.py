@@ -38,7 +38,7 @@ def target(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> Target:
 
 def ended(target: Target, state: str = "done", **fields: object) -> None:
     Run.objects.filter(target=target).update(active=None)
-    alerts.after_run(make_run(target, state, **fields))
+    alerts.update_after_run(make_run(target, state, **fields))
 
 
 def told() -> list[tuple[str, str]]:

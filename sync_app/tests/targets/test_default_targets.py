@@ -12,7 +12,7 @@ from audit_app.models import AuditEvent
 from environments_app.tests.cast import Cast
 from sync_app.models import Target
 from sync_app.targets import default_targets
-from sync_app.targets.credentials import connected
+from sync_app.targets.credentials import open_backend
 from sync_app.targets.default_targets import Attempt, create_missing
 from sync_app.tests.worlds import REGION, AwsWorld, VaultWorld
 
@@ -51,15 +51,15 @@ def command(*arguments: str) -> tuple[int, str]:
 
 @pytest.mark.every_database
 def test_both_are_made_once_and_usable(cast: Cast, by_vault: VaultWorld, by_aws: AwsWorld) -> None:
-    made = [Attempt(name=name, environment="development", made=True) for name in ("vault", "aws")]
+    made = [Attempt(name=name, environment="development", created=True) for name in ("vault", "aws")]
     assert create_missing() == made
     for target in Target.objects.select_related("environment"):
         assert (target.environment, target.place) == (cast.development, "keeper/development")
         assert (target.direction, target.conflict, target.deletion) == ("push", "ask", "never")
         assert (target.automatic, target.interval_seconds, target.due_at) == (False, 0, None)
-        with connected(actor=cast.principal(cast.alice), target=target) as backend:
+        with open_backend(actor=cast.principal(cast.alice), target=target) as backend:
             backend.check_connection()
-    assert not any(attempt.made or attempt.problem for attempt in create_missing())
+    assert not any(attempt.created or attempt.problem for attempt in create_missing())
     assert Target.objects.count() == 2
 
 
@@ -70,7 +70,7 @@ def test_no_log_event_column_or_output_has_the_token(
     with caplog.at_level(logging.DEBUG):
         code, text = command()
     assert (code, text) == (0, "development/vault: made; plan it first\n")
-    texts = [text, caplog.text, repr(list(default_targets.described()))]
+    texts = [text, caplog.text, repr(list(default_targets.read_configured()))]
     texts += [str(row) for row in AuditEvent.objects.values_list("details", "object_name")]
     texts += [str(row) for row in Target.objects.values_list()]
     assert by_vault.token not in "".join(texts)
@@ -105,7 +105,7 @@ def test_one_that_fails_leaves_the_other(settings: Settings) -> None:
     settings.VAULT_URL, settings.VAULT_TOKEN = "https://127.0.0.1:1", "token"
     vault, aws = create_missing()
     assert vault.problem
-    assert aws.made
+    assert aws.created
 
 
 @pytest.mark.usefixtures("by_vault")

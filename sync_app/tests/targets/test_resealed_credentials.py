@@ -20,7 +20,7 @@ from secrets_app.models import EnvironmentSnapshot, PendingValue, SecretVersion,
 from secrets_app.webhooks.service import add_webhook
 from sync_app.models import KeptCopy, RotationPolicy, Target
 from sync_app.targets import service as targets
-from sync_app.targets.credentials import connected
+from sync_app.targets.credentials import open_backend
 from sync_app.tests.making import made
 from sync_app.tests.worlds import VaultWorld
 
@@ -65,7 +65,7 @@ def test_they_are_sealed_under_the_new_data_key_and_open(cast: Cast, vault: Vaul
         done.data_key
     }
     assert stored.is_authentic()
-    with connected(actor=cast.principal(cast.alice), target=stored) as backend:
+    with open_backend(actor=cast.principal(cast.alice), target=stored) as backend:
         backend.check_connection()
     events = AuditEvent.objects.filter(action=Action.DATA_KEY_ROTATE)
     for row in (target, webhook):

@@ -31,7 +31,7 @@ from sync_app.errors import (
 from sync_app.models import Target
 from sync_app.targets import credentials, destinations
 from sync_app.targets import service as targets
-from sync_app.targets.credentials import connected
+from sync_app.targets.credentials import open_backend
 from sync_app.targets.lookup import find_target, visible_targets
 from sync_app.tests.making import made
 from sync_app.tests.worlds import AwsWorld, VaultWorld, World
@@ -53,7 +53,7 @@ def test_a_target_is_made_and_its_backend_used(cast: Cast, world: World) -> None
     stored = Target.objects.get(pk=target.pk)
     assert stored.is_authentic()
     assert stored.place == world.prefix
-    with connected(actor=cast.principal(cast.erin), target=stored) as backend:
+    with open_backend(actor=cast.principal(cast.erin), target=stored) as backend:
         assert list(backend.list_secrets()) == []
     actions = list(AuditEvent.objects.order_by("id").values_list("action", flat=True))
     assert actions[-2:] == ["target.create", "target.connect"]
@@ -119,9 +119,9 @@ def test_scheduled_work_connects_within_the_scope_of_its_target(cast: Cast, vaul
         )
         return system_principal(grants=(grant,))
 
-    with connected(actor=system("team"), target=target) as backend:
+    with open_backend(actor=system("team"), target=target) as backend:
         backend.check_connection()
-    with pytest.raises(Invisible), connected(actor=system("others"), target=target):
+    with pytest.raises(Invisible), open_backend(actor=system("others"), target=target):
         pytest.fail("it must not connect")
 
 
@@ -193,7 +193,7 @@ def test_a_target_that_was_made_for_the_namespace_root_goes_on_and_keeps_its_pla
     cast: Cast, vault: VaultWorld
 ) -> None:
     old = made_for_root(cast, vault)
-    with connected(actor=cast.principal(cast.alice), target=old) as backend:
+    with open_backend(actor=cast.principal(cast.alice), target=old) as backend:
         backend.check_connection()
     with pytest.raises(DestinationTaken):
         made(cast, vault, name="second")
@@ -254,13 +254,13 @@ def test_of_two_who_claim_a_place_at_once_one_gets_it(
 ) -> None:
     """Both have asked Vault and sealed before either stores anything."""
     actor, both_are_here = cast.principal(cast.alice), Barrier(2)
-    seal = credentials.seal
+    seal = credentials.seal_credentials
 
     def seal_and_wait(*args: Any) -> None:
         seal(*args)
         both_are_here.wait(30)
 
-    monkeypatch.setattr(targets, "seal", seal_and_wait)
+    monkeypatch.setattr(targets, "seal_credentials", seal_and_wait)
 
     def claim(name: str) -> str:
         try:
@@ -339,7 +339,7 @@ def test_an_edited_row_does_nothing_and_is_reported(
     sql(edit.replace("{other}", other).replace("%", "%%"))
     with (
         pytest.raises(Tampered),
-        connected(actor=cast.principal(cast.alice), target=Target.objects.get(pk=target.pk)),
+        open_backend(actor=cast.principal(cast.alice), target=Target.objects.get(pk=target.pk)),
     ):
         pytest.fail("it must not connect")
     assert AuditEvent.objects.filter(action="integrity.violation", object_uuid=target.uuid).exists()
@@ -357,7 +357,7 @@ def test_credentials_open_for_their_endpoint_only(cast: Cast, vault: VaultWorld)
     Target.objects.filter(pk=target.pk).update(row_mac=target.row_mac)
     stored = Target.objects.get(pk=target.pk)
     assert stored.is_authentic()
-    with pytest.raises(EnvelopeError), connected(actor=cast.principal(cast.alice), target=stored):
+    with pytest.raises(EnvelopeError), open_backend(actor=cast.principal(cast.alice), target=stored):
         pytest.fail("it must not connect")
     assert AuditEvent.objects.filter(action="target.connect", outcome="failed").exists()
 

@@ -16,15 +16,15 @@ from environments_app.tests.cast import Cast
 from secrets_app.errors import EnvelopeError
 from sync_app.domain.reconciliation import Ownership
 from sync_app.errors import (
-    AnotherSystem,
     BadDestination,
     CredentialsRejected,
+    DifferentSystem,
     TargetConflict,
     TargetInUse,
 )
 from sync_app.models import Run, SyncEntry, Target
 from sync_app.targets import service as targets
-from sync_app.targets.credentials import connected
+from sync_app.targets.credentials import open_backend
 from sync_app.targets.lookup import find_target
 from sync_app.tests.making import made
 from sync_app.tests.worlds import AwsWorld, VaultWorld, World
@@ -97,7 +97,7 @@ def test_new_credentials_replace_the_old_ones(cast: Cast, vault: VaultWorld) -> 
     targets.change_credentials(actor=alice, target=target, credentials={"token": fresh})
     vault.client.auth.token.revoke(fresh)
     assert stored(target).credentials != before
-    with pytest.raises(CredentialsRejected), connected(actor=alice, target=stored(target)) as backend:
+    with pytest.raises(CredentialsRejected), open_backend(actor=alice, target=stored(target)) as backend:
         backend.check_connection()
 
 
@@ -110,11 +110,11 @@ def test_a_new_address_of_the_same_vault_takes_the_credentials_again(cast: Cast,
     )
     now = stored(target)
     assert (now.endpoint, now.destination["address"]) == (address, address)
-    with connected(actor=alice, target=now) as backend:
+    with open_backend(actor=alice, target=now) as backend:
         backend.check_connection()
     # The envelope that was sealed for the old address, put back by SQL, opens for it no more.
     now.credentials = type(now.credentials)(old)
-    with pytest.raises(EnvelopeError), connected(actor=alice, target=now):
+    with pytest.raises(EnvelopeError), open_backend(actor=alice, target=now):
         pytest.fail("it must not connect")
 
 
@@ -123,7 +123,7 @@ def test_another_vault_is_another_target(
 ) -> None:
     alice, target = cast.principal(cast.alice), made(cast, vault)
     url, token = second_vault
-    with pytest.raises(AnotherSystem):
+    with pytest.raises(DifferentSystem):
         targets.change_credentials(
             actor=alice, target=target, credentials={"token": token}, destination={"address": url}
         )
@@ -134,7 +134,7 @@ def test_another_vault_is_another_target(
 def test_another_account_is_another_target(cast: Cast, aws: AwsWorld) -> None:
     target = made(cast, aws)
     role = "arn:aws:iam::210987654321:role/elsewhere"
-    with pytest.raises(AnotherSystem, match="aws/210987654321"):
+    with pytest.raises(DifferentSystem, match="aws/210987654321"):
         targets.change_credentials(
             actor=cast.principal(cast.alice),
             target=target,
@@ -204,7 +204,7 @@ def test_a_removed_target_frees_its_place_and_forgets_its_credentials(cast: Cast
     assert gone.live is None
     assert gone.is_authentic()
     assert not SyncEntry.objects.exists()
-    with pytest.raises(TargetConflict), connected(actor=alice, target=gone):
+    with pytest.raises(TargetConflict), open_backend(actor=alice, target=gone):
         pytest.fail("it must not connect")
     with pytest.raises(Invisible):
         find_target(actor=alice, environment=cast.development, id=target.pk)
@@ -256,7 +256,7 @@ def test_a_target_of_a_forged_environment_does_nothing(
 ) -> None:
     alice, target = cast.principal(cast.alice), made(cast, vault)
     sql("UPDATE environments_app_environment SET kms_key_alias = 'alias/evil'")
-    with pytest.raises(Tampered), connected(actor=alice, target=stored(target)):
+    with pytest.raises(Tampered), open_backend(actor=alice, target=stored(target)):
         pytest.fail("it must not connect")
 
 

@@ -14,7 +14,7 @@ from environments_app.errors import AccessError, Forbidden, Invisible
 from secrets_app.errors import KeyRefused, KeyUnavailable
 from sync_app.errors import SyncError
 from sync_app.models import Target
-from sync_app.targets.lookup import find_target, require_on
+from sync_app.targets.lookup import find_target, require_target_access
 
 # What a person can mend, and is told on the page where they asked.
 REFUSALS: Final = (SyncError, AccessError, KeyUnavailable, KeyRefused)
@@ -38,7 +38,7 @@ def found_target(request: HttpRequest, id: int, action: Action = Action.TARGET_V
     if row is None:
         raise Invisible("There is no such target.")
     target = find_target(actor=principal_of(request), environment=row.environment, id=id)
-    require_on(actor=principal_of(request), action=action, target=target)
+    require_target_access(actor=principal_of(request), action=action, target=target)
     return target
 
 

@@ -5,19 +5,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _lock = threading.Lock()
-_at_work: set[tuple[str, int]] = set()
+_reserved: set[tuple[str, int]] = set()
 
 
 @contextmanager
-def begun(kind: str, number: int) -> Iterator[bool]:
+def reserve(kind: str, number: int) -> Iterator[bool]:
     """Yield whether no other thread of this process works on it; a lease alone may have run out."""
     work = (kind, number)
     with _lock:
-        is_free = work not in _at_work
-        _at_work.add(work)
+        is_free = work not in _reserved
+        _reserved.add(work)
     try:
         yield is_free
     finally:
         if is_free:
             with _lock:
-                _at_work.discard(work)
+                _reserved.discard(work)

@@ -11,7 +11,7 @@ from typing import Final
 from django.conf import settings
 
 from audit_app.network.outbound_limits import limited
-from sync_app.errors import TestsUnderWay
+from sync_app.errors import TooManyTests
 
 AT_ONCE: Final = 2
 # A test is some ten requests, each of which a system that answers takes a fraction of its time for.
@@ -20,10 +20,10 @@ _places = threading.BoundedSemaphore(AT_ONCE)
 
 
 @contextmanager
-def awaited() -> Iterator[None]:
+def limit_requests() -> Iterator[None]:
     """Bound all requests of the block together. Raises TestsUnderWay where this process waits for enough."""
     if not _places.acquire(blocking=False):
-        raise TestsUnderWay(
+        raise TooManyTests(
             f"{AT_ONCE} tests of other systems are under way, so this one was not begun: try again soon"
         )
     try:
