@@ -11,7 +11,7 @@ from sync_app.backends.permissions import Grant, Need
 from sync_app.backends.registry import BACKENDS
 from sync_app.domain.reconciliation import Conflict, Deletion, Direction
 from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
-from sync_app.planning.draft_items import Adoption, Choice, Leaving
+from sync_app.planning.draft_items import AdoptMode, ConflictChoice, DisconnectMode
 from sync_app.planning.service import MAX_NAMES
 
 _MAX_NUMBER = 2**31 - 1
@@ -94,19 +94,19 @@ class AdoptionRequest(StrictSerializer):
     """The secrets of the target to adopt, and the treatment of their values."""
 
     names = serializers.ListField(child=Text(max_length=MAX_NAME_LENGTH), min_length=1, max_length=MAX_NAMES)
-    mode = serializers.ChoiceField(choices=[str(choice) for choice in Adoption])
+    mode = serializers.ChoiceField(choices=[str(choice) for choice in AdoptMode])
 
 
 class LeavingRequest(StrictSerializer):
     """What becomes of what the target wrote."""
 
-    mode = serializers.ChoiceField(choices=[str(choice) for choice in Leaving])
+    mode = serializers.ChoiceField(choices=[str(choice) for choice in DisconnectMode])
 
 
 class ChoiceRequest(StrictSerializer):
     """Which side of a conflict holds."""
 
-    choice = serializers.ChoiceField(choices=[str(choice) for choice in Choice])
+    choice = serializers.ChoiceField(choices=[str(choice) for choice in ConflictChoice])
 
 
 class TargetDocument(serializers.ModelSerializer[Target]):

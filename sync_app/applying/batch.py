@@ -66,7 +66,7 @@ class Batch:
         self._plan, self._target = tools.plan, tools.plan.target
         names = [item.name for item in items]
         held = local_state.find_local(self._target.environment, names)
-        known = sync_entries.of_names(self._target, names)
+        known = sync_entries.load_entries(self._target, names)
         self._works = [
             Work(item=item, held=held.get(item.name), entry=known.get(item.name)) for item in items
         ]
@@ -399,8 +399,8 @@ class Batch:
                 ).update(due_at=self._due)
 
     def _store(self, changed: list[SyncEntry]) -> None:
-        sync_entries.insert(self._target, [entry for entry in changed if entry._state.adding])
-        sync_entries.save([entry for entry in changed if not entry._state.adding])
+        sync_entries.insert_entries(self._target, [entry for entry in changed if entry._state.adding])
+        sync_entries.save_entries([entry for entry in changed if not entry._state.adding])
 
 
 def _seen(item: PlanItem) -> SecretMetadata:

@@ -22,7 +22,7 @@ from sync_app.backends.base import (
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import BackendError, ChangedSinceRead
 from sync_app.models.plan import Act
-from sync_app.planning.draft_items import Adoption
+from sync_app.planning.draft_items import AdoptMode
 
 _CHANGED: Final = "the target's secret changed since the plan was made: plan again"
 _NOT_OURS: Final = "the target's secret does not carry our mark any more: it is left alone"
@@ -44,7 +44,7 @@ class Job:
     value: str = field(default="", repr=False)
     # What the version to be written over held, where an earlier attempt kept it.
     kept: str | None = field(default=None, repr=False)
-    adoption: Adoption | None = None
+    adoption: AdoptMode | None = None
     # What a look at many together showed just before; only a first write over the base has one.
     shown: "Observation | None" = None
     # Other living targets, whose marks are respected.
@@ -269,11 +269,11 @@ def _pull(backend: Backend, job: Job) -> Done:
 
 def _adopt(backend: Backend, job: Job) -> Done:
     now = backend.get_metadata(job.name)
-    if job.adoption is Adoption.REPLACE and now.version == job.token:
+    if job.adoption is AdoptMode.OVERWRITE and now.version == job.token:
         return Done(seen=now)
-    if job.adoption is Adoption.REPLACE and job.repeated:
+    if job.adoption is AdoptMode.OVERWRITE and job.repeated:
         _take_back(backend, job)
-    if job.adoption is Adoption.REPLACE and job.repeated and now.mark == job.mark:
+    if job.adoption is AdoptMode.OVERWRITE and job.repeated and now.mark == job.mark:
         # Marked by an earlier attempt, whose write may be there as well: `update` finds it.
         ours = replace(job.seen, mark=job.mark)
         return Done(seen=backend.update(ours, job.value, token=job.token, repeated=True))
@@ -283,7 +283,7 @@ def _adopt(backend: Backend, job: Job) -> Done:
     )
     if taken:
         raise ChangedSinceRead("somebody else has marked the target's secret since: it is left alone")
-    if job.adoption is not Adoption.REPLACE:
+    if job.adoption is not AdoptMode.OVERWRITE:
         # Marked once the value was compared or Keeper holds it: not here, where no key is.
         return Done(seen=now, copy=_read(backend, job))
     if now.mark == job.mark and _holds(backend, now, job):

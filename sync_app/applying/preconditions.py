@@ -17,7 +17,7 @@ from sync_app.errors import SyncError
 from sync_app.models import Plan, PlanItem, SyncEntry
 from sync_app.models.plan import Act, PlanKind
 from sync_app.models.target import NO_INTENT, Intent
-from sync_app.planning.draft_items import Adoption, Choice, Leaving
+from sync_app.planning.draft_items import AdoptMode, ConflictChoice, DisconnectMode
 from sync_app.state import local_state
 from sync_app.state.local_state import LocalSecret
 from sync_app.state.ownership import is_same_secret, last_synced, target_side, write_token
@@ -76,20 +76,20 @@ def check(work: Work, *, plan: Plan, actor: Principal, now: datetime, apart: tim
     _refuse_too_soon(work, plan, now, apart)
 
 
-def adoption_of(plan: Plan) -> Adoption | None:
+def adoption_of(plan: Plan) -> AdoptMode | None:
     """Return what a plan of adoption does with the values; None for other plans."""
-    return Adoption(plan.options["mode"]) if plan.kind == PlanKind.ADOPT else None
+    return AdoptMode(plan.options["mode"]) if plan.kind == PlanKind.ADOPT else None
 
 
 def delivers(work: Work, plan: Plan) -> bool:
     """Return whether a value of Keeper's goes to the target."""
-    replaces = work.item.act == Act.ADOPT and adoption_of(plan) is Adoption.REPLACE
+    replaces = work.item.act == Act.ADOPT and adoption_of(plan) is AdoptMode.OVERWRITE
     return replaces or work.item.act in {Act.CREATE, Act.UPDATE}
 
 
 def fetches(work: Work, plan: Plan) -> bool:
     """Return whether the target's value comes to Keeper."""
-    keeps = work.item.act == Act.ADOPT and adoption_of(plan) is Adoption.KEEP
+    keeps = work.item.act == Act.ADOPT and adoption_of(plan) is AdoptMode.TAKE_REMOTE
     return keeps or work.item.act == Act.PULL
 
 
@@ -117,7 +117,7 @@ def _check_adopted(work: Work, plan: Plan) -> None:
     if plan.kind != PlanKind.ADOPT or work.item.name not in plan.options["names"]:
         raise Moved("nobody asked to adopt this")
     _refuse_unreadable(work)
-    if adoption_of(plan) is not Adoption.KEEP:
+    if adoption_of(plan) is not AdoptMode.TAKE_REMOTE:
         _refuse_changed(work)
 
 
@@ -126,7 +126,7 @@ def _check_deleted(work: Work, plan: Plan) -> None:
     if entry is None or entry.ownership != Ownership.CREATED or entry.base_target != item.target_version:
         raise Moved("it is not known to be as this target wrote it: it is not deleted")
     if plan.kind == PlanKind.DISCONNECT:
-        if plan.options["mode"] != Leaving.WITHDRAW:
+        if plan.options["mode"] != DisconnectMode.WITHDRAW:
             raise Moved("nobody asked to withdraw this")
         return
     if work.held is not None:
@@ -152,7 +152,7 @@ def _refuse_undecided(work: Work, plan: Plan) -> None:
 
 def _is_chosen(item: PlanItem, options: Mapping[str, object]) -> bool:
     """Return whether a person chose this act, for this secret as it was shown."""
-    acts = {Act.PULL} if options["choice"] == Choice.THEIRS else {Act.CREATE, Act.UPDATE}
+    acts = {Act.PULL} if options["choice"] == ConflictChoice.THEIRS else {Act.CREATE, Act.UPDATE}
     shown = (options["name"], options["keeper_version"], options["target_version"])
     return item.act in acts and (item.name, item.keeper_version, item.target_version) == shown
 
@@ -172,7 +172,7 @@ def _known(work: Work) -> Item:
     )
     ours = entry is not None and is_same_secret(entry, seen) and item.ownership != Ownership.NONE
     return Item(
-        keeper=work.held.side if work.held else GONE,
+        keeper=work.held.as_side if work.held else GONE,
         target=target_side(entry, seen),
         base=last_synced(entry),
         ownership=Ownership(entry.ownership) if entry is not None and ours else Ownership.NONE,

@@ -117,7 +117,9 @@ def settle(
 def left_behind(target: Target) -> list[SyncEntry]:
     """Return the entries of secrets that are not ours any more, and may hold a write of unknown outcome."""
     rows = SyncEntry.objects.filter(target=target, state=State.OWNERSHIP_LOST).exclude(intended_target="")
-    return list(sync_entries.of_names(target, rows.values_list("name", flat=True)).values()) if rows else []
+    return (
+        list(sync_entries.load_entries(target, rows.values_list("name", flat=True)).values()) if rows else []
+    )
 
 
 def settle_left_behind(
@@ -156,7 +158,7 @@ def _note(plan: Plan, entry: SyncEntry, error: str, actor: Principal, lease: Lea
     with transaction.atomic():
         if lease:
             lease.renew()
-        sync_entries.save([entry])
+        sync_entries.save_entries([entry])
         forget(plan.target, [str(entry.name)])
         record(
             actor=actor,

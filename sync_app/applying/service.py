@@ -27,8 +27,8 @@ from sync_app.models import KeptCopy, Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
 from sync_app.models.run import RunKind, Trigger
 from sync_app.planning import sync_entries
-from sync_app.planning.draft_items import Choice
-from sync_app.planning.service import ACTING, RIGHTS, new_plan, rules_of
+from sync_app.planning.draft_items import ConflictChoice
+from sync_app.planning.service import ACTING, RIGHTS, new_plan, rules_snapshot
 from sync_app.state import deletions
 from sync_app.state.local_state import in_scope
 from sync_app.targets.approval import (
@@ -85,7 +85,7 @@ def resolve(*, actor: Principal, item: PlanItem, choice: str) -> Run:
     target = item.plan.target
     require_target_access(actor=actor, action=Action.TARGET_RESOLVE, target=target)
     require_usable(target)
-    if item.act not in _RESOLVABLE or choice not in set(Choice):
+    if item.act not in _RESOLVABLE or choice not in set(ConflictChoice):
         raise NotResolvable(
             "there is nothing to choose here: keep_ours or take_theirs, for what is in conflict"
         )
@@ -238,7 +238,7 @@ def _refuse_unready(plan: Plan) -> None:
         raise PlanNotReady("the plan is still being prepared: wait until its state is ready, then apply it")
     if plan.state not in {PlanState.READY, PlanState.APPLYING}:
         raise PlanNotReady(f"the plan is {plan.state}: plan again")
-    if plan.rules != rules_of(plan.target):
+    if plan.rules != rules_snapshot(plan.target):
         raise PlanNotReady("the target's rules or address changed since the plan was made: plan again")
 
 

@@ -38,42 +38,42 @@ class Finding:
     """One name: what Keeper holds, what the target showed, and what was known."""
 
     name: str
-    held: LocalSecret | None = None
-    seen: SecretMetadata | None = None
+    local: LocalSecret | None = None
+    remote: SecretMetadata | None = None
     entry: SyncEntry | None = None
     equal: bool | None = None
     # What a write of ours made the last synced, where it is there and its outcome was not noted.
-    own: Base | None = None
+    recovered_base: Base | None = None
     # The operator's sentence, where the target's side could not be read.
     problem: str = ""
     # Whether Keeper's secret is gone although Keeper did not delete it.
     lost: bool = False
     # Our entry of a withdrawn secret whose name now belongs to another writer.
-    given_up: SyncEntry | None = None
+    released_entry: SyncEntry | None = None
     # Whether the entry was claimed for creation, and its former data of the existing secret were restored.
-    was_there: bool = False
+    existed_before: bool = False
 
     @property
     def base(self) -> Base | None:
         """What was last synced, if that is known."""
-        return self.own or last_synced(self.entry)
+        return self.recovered_base or last_synced(self.entry)
 
     def ownership(self, target: Target) -> Ownership:
         """Return what can be proved of the target's secret."""
-        secret = self.held.secret_uuid if self.held else None
-        return prove_ownership(target, self.entry, self.seen, secret=secret)
+        secret = self.local.secret_uuid if self.local else None
+        return prove_ownership(target, self.entry, self.remote, secret=secret)
 
     def was_owned(self, target: Target) -> bool:
         """Return whether our entry records it as owned, and the existing secret does not prove it."""
         claimed = self.entry is not None and self.entry.ownership != Ownership.NONE
         return claimed and self.ownership(target) is Ownership.NONE
 
-    def item(self, target: Target) -> Item:
+    def to_item(self, target: Target) -> Item:
         """Return both sides for `reconcile`."""
         absent = _UNREADABLE if self.lost else GONE
         return Item(
-            keeper=self.held.side if self.held else absent,
-            target=_UNREADABLE if self.problem else target_side(self.entry, self.seen),
+            keeper=self.local.as_side if self.local else absent,
+            target=_UNREADABLE if self.problem else target_side(self.entry, self.remote),
             base=self.base,
             ownership=self.ownership(target),
             equal=self.equal,
@@ -81,7 +81,7 @@ class Finding:
         )
 
 
-def survey(
+def discover(
     target: Target, backend: Backend, *, heartbeat: Callable[[], None] = no_heartbeat
 ) -> dict[str, Finding]:
     """Return what is known of every name that Keeper, the target or an entry has, in its scope.
@@ -91,38 +91,38 @@ def survey(
     """
     found: dict[str, Finding] = {}
     for held in local_state.list_local(target.environment, scope=str(target.scope)):
-        found[held.name] = Finding(name=held.name, held=held)
-    for entry in _entries(target):
+        found[held.name] = Finding(name=held.name, local=held)
+    for entry in _load_entries(target):
         found.setdefault(entry.name, Finding(name=entry.name)).entry = entry
     for count, seen in enumerate(backend.list_secrets()):
         if local_state.is_in_scope(str(target.scope), seen.name):
-            found.setdefault(seen.name, Finding(name=seen.name)).seen = seen
+            found.setdefault(seen.name, Finding(name=seen.name)).remote = seen
         if count % _HEARTBEAT_EVERY == 0:
             heartbeat()
     if backend.list_is_complete:
-        _note_absent(found.values())
+        _mark_absent(found.values())
     doubtful = [each for each in found.values() if _is_doubtful(target, each)]
-    look_again(backend, doubtful, heartbeat=heartbeat)
-    _settle_claims(target, found.values())
-    _find_lost(target, found)
+    refresh(backend, doubtful, heartbeat=heartbeat)
+    _correct_claims(target, found.values())
+    _mark_lost(target, found)
     return found
 
 
-def survey_of(
+def discover_names(
     target: Target, backend: Backend, names: Iterable[str], *, heartbeat: Callable[[], None] = no_heartbeat
 ) -> dict[str, Finding]:
     """Return the state of some names, each read separately."""
     held = local_state.find_local(target.environment, list(names))
-    found = {name: Finding(name=name, held=held.get(name)) for name in names}
-    for entry in _entries(target):
+    found = {name: Finding(name=name, local=held.get(name)) for name in names}
+    for entry in _load_entries(target):
         if entry.name in found:
             found[entry.name].entry = entry
-    look_again(backend, found.values(), heartbeat=heartbeat)
-    _settle_claims(target, found.values())
+    refresh(backend, found.values(), heartbeat=heartbeat)
+    _correct_claims(target, found.values())
     return found
 
 
-def look_again(
+def refresh(
     backend: Backend, findings: Iterable[Finding], *, heartbeat: Callable[[], None] = no_heartbeat
 ) -> None:
     """Read each of these names separately, and note those that could not be read."""
@@ -132,10 +132,10 @@ def look_again(
         if isinstance(answer, BackendError):
             finding.problem = str(answer)
         else:
-            finding.seen = answer
+            finding.remote = answer
 
 
-def compare(
+def compare_values(
     target: Target,
     backend: Backend,
     findings: Mapping[str, Finding],
@@ -151,7 +151,7 @@ def compare(
     questions = [
         finding
         for finding in findings.values()
-        if needs_reading(target, finding) or (everything and _in_both(finding))
+        if needs_value(target, finding) or (everything and _is_in_both(finding))
     ]
     for finding, answer in run_each(
         lambda finding: backend.read_value(finding.name), questions, heartbeat=heartbeat
@@ -162,10 +162,10 @@ def compare(
             finding.equal = _is_equal(finding, answer)
 
 
-def needs_reading(target: Target, finding: Finding) -> bool:
+def needs_value(target: Target, finding: Finding) -> bool:
     """Return whether the target's value has to be read: never that of a secret which is not our business."""
-    item = finding.item(target)
-    if finding.held is not None and finding.held.resolution:
+    item = finding.to_item(target)
+    if finding.local is not None and finding.local.resolution:
         # Keeper's side is known only when it is delivered: there is nothing to compare with.
         return False
     if target.rules.direction is Direction.PUSH and not item.owned:
@@ -173,62 +173,62 @@ def needs_reading(target: Target, finding: Finding) -> bool:
     return needs_comparison(item)
 
 
-def _note_absent(findings: Iterable[Finding]) -> None:
+def _mark_absent(findings: Iterable[Finding]) -> None:
     """Note that nothing is at names that a whole list does not show, and that were never known there."""
     for finding in findings:
-        if finding.seen is None and not _is_known(finding.entry):
-            finding.seen = SecretMetadata(name=finding.name, presence=Presence.ABSENT)
+        if finding.remote is None and not _is_known(finding.entry):
+            finding.remote = SecretMetadata(name=finding.name, presence=Presence.ABSENT)
 
 
-def _settle_claims(target: Target, findings: Iterable[Finding]) -> None:
+def _correct_claims(target: Target, findings: Iterable[Finding]) -> None:
     """Have an entry claim no more, and no less, than what is there bears out.
 
     A name that Keeper gave up is whose it is. What was about to be created, since it was not found, and is
     there as it was before, is what it was.
     """
     for finding in findings:
-        entry, seen = finding.entry, finding.seen
+        entry, seen = finding.entry, finding.remote
         if entry is None or seen is None or seen.presence not in {Presence.PRESENT, Presence.DELETED}:
             continue
         if seen.remote_id and seen.remote_id == entry.known_before.get("remote_id"):
             entry.unclaim(entry.known_before)
             entry.forget_intent()
-            finding.was_there = True
+            finding.existed_before = True
         withdrawn = entry.reason == Reason.WITHDRAWN and seen.presence is Presence.PRESENT
         if withdrawn and finding.ownership(target) is Ownership.NONE:
-            finding.entry, finding.given_up = None, entry
+            finding.entry, finding.released_entry = None, entry
 
 
-def _find_lost(target: Target, found: Mapping[str, Finding]) -> None:
+def _mark_lost(target: Target, found: Mapping[str, Finding]) -> None:
     """Note of which secrets, still there and ours, Keeper's side went without Keeper."""
     gone = {
         name: finding.entry.secret_uuid
         for name, finding in found.items()
-        if finding.held is None
+        if finding.local is None
         and finding.entry is not None
-        and finding.seen is not None
-        and finding.seen.presence is Presence.PRESENT
+        and finding.remote is not None
+        and finding.remote.presence is Presence.PRESENT
         and finding.ownership(target) is not Ownership.NONE
     }
     for name in local_state.find_unexplained_losses(target.environment, gone):
         found[name].lost = True
 
 
-def _in_both(finding: Finding) -> bool:
-    sides = (finding.held, finding.seen)
+def _is_in_both(finding: Finding) -> bool:
+    sides = (finding.local, finding.remote)
     return all(side is not None and side.presence is Presence.PRESENT for side in sides)
 
 
 def _is_equal(finding: Finding, copy: SecretValue | None) -> bool | None:
     """Return whether the target's value is Keeper's; None if it changed while it was looked at."""
-    if copy is None or finding.held is None or finding.seen is None or finding.held.resolution:
+    if copy is None or finding.local is None or finding.remote is None or finding.local.resolution:
         return None
-    if copy.metadata.version != finding.seen.version:
+    if copy.metadata.version != finding.remote.version:
         return None
-    return fingerprints.matches(copy.value.encode(), finding.held.fingerprint)
+    return fingerprints.matches(copy.value.encode(), finding.local.fingerprint)
 
 
-def _entries(target: Target) -> list[SyncEntry]:
+def _load_entries(target: Target) -> list[SyncEntry]:
     """Return the entries that Keeper wrote; the others prove nothing, and are reported."""
     rows = SyncEntry.objects.filter(local_state.in_scope(str(target.scope)), target=target)
     entries = list(rows)
@@ -243,11 +243,11 @@ def _is_known(entry: SyncEntry | None) -> bool:
 
 def _is_doubtful(target: Target, finding: Finding) -> bool:
     """Return whether a list alone does not settle what is at a name."""
-    entry, seen = finding.entry, finding.seen
+    entry, seen = finding.entry, finding.remote
     if seen is None:
         pulled = target.rules.direction is Direction.PULL and last_synced(entry) is None
         # An entry is forgotten only where it is known that nothing is there any more.
-        return _is_known(entry) if finding.held is None else not pulled
+        return _is_known(entry) if finding.local is None else not pulled
     if intended_base(entry) is not None:
         # A list may be older than what was intended, and show the version before it.
         return True

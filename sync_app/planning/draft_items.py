@@ -27,22 +27,22 @@ from sync_app.state import contests, deletions, local_state
 from sync_app.state.reference_resolver import PUSH_ONLY, ReferenceRights
 
 
-class Adoption(StrEnum):
+class AdoptMode(StrEnum):
     """What becomes of the values when a secret of the target is taken over."""
 
-    KEEP = "keep_theirs"
-    REPLACE = "replace"
-    EQUAL = "only_if_equal"
+    TAKE_REMOTE = "keep_theirs"
+    OVERWRITE = "replace"
+    IF_EQUAL = "only_if_equal"
 
 
-class Leaving(StrEnum):
+class DisconnectMode(StrEnum):
     """What becomes of what a target wrote when it is disconnected."""
 
     LEAVE = "leave"
     WITHDRAW = "withdraw"
 
 
-class Choice(StrEnum):
+class ConflictChoice(StrEnum):
     """Which side a person chose."""
 
     OURS = "keep_ours"
@@ -50,7 +50,7 @@ class Choice(StrEnum):
 
 
 @dataclass(kw_only=True, slots=True)
-class Draft:
+class PlanItemDraft:
     """One line of a plan before it is stored."""
 
     finding: Finding
@@ -58,19 +58,19 @@ class Draft:
     reason: str
 
 
-def synced(
+def plan_sync(
     target: Target, findings: Mapping[str, Finding], *, coverage: Coverage, beyond_budget: bool = False
-) -> list[Draft]:
+) -> list[PlanItemDraft]:
     """Return what the target's rules make of each finding; `beyond_budget` lets any number be deleted."""
     found = list(findings.values())
-    items = [finding.item(target) for finding in found]
-    budget = _budget(target, found)
+    items = [finding.to_item(target) for finding in found]
+    budget = _load_budget(target, found)
     decisions = reconcile_all(
         items, rules=target.rules, budget=None if beyond_budget else budget, coverage=coverage
     )
     over = sum(decision.reason is Reason.OVER_BUDGET for decision in decisions)
     too_many = deletions.explain_excess(budget, deleted=over, owned=owned_there(items)) if over else ""
-    elsewhere = _pulled_elsewhere(target, found, decisions)
+    elsewhere = _find_pulled_elsewhere(target, found, decisions)
     waiting = contests.find_contested_writes(
         target, {finding.name: decision for finding, decision in zip(found, decisions, strict=True)}
     )
@@ -79,7 +79,7 @@ def synced(
         reason = finding.problem or (local_state.LOST if finding.lost else str(decision.reason))
         if decision.reason is Reason.OVER_BUDGET:
             reason = too_many
-        draft = Draft(finding=finding, act=Act(decision.outcome), reason=reason)
+        draft = PlanItemDraft(finding=finding, act=Act(decision.outcome), reason=reason)
         if finding.name in waiting:
             held = waiting[finding.name]
             draft.act, draft.reason = held.act, held.reason
@@ -89,64 +89,70 @@ def synced(
     return drafts
 
 
-def _budget(target: Target, found: Iterable[Finding]) -> DeletionBudget:
+def _load_budget(target: Target, found: Iterable[Finding]) -> DeletionBudget:
     """Return the budget; what was deleted lately is counted only where something may be deleted."""
-    may_delete = any(finding.held is None and finding.seen is not None for finding in found)
+    may_delete = any(finding.local is None and finding.remote is not None for finding in found)
     return deletions.load_budget(target) if may_delete else target.budget
 
 
-def adopted(target: Target, findings: Iterable[Finding], *, adoption: Adoption) -> list[Draft]:
+def plan_adoption(target: Target, findings: Iterable[Finding], *, adoption: AdoptMode) -> list[PlanItemDraft]:
     """Return which secrets of the target are taken over, and why the others are not."""
     living = set(Target.objects.filter(live=True).values_list("uuid", flat=True))
     drafts = []
     for finding in findings:
-        refusal = finding.problem or _unadoptable(target, finding, adoption, living)
+        refusal = finding.problem or _explain_no_adoption(target, finding, adoption, living)
         act = Act.REFUSED if refusal else Act.ADOPT
-        drafts.append(Draft(finding=finding, act=act, reason=refusal or _ADOPTIONS[adoption]))
+        drafts.append(PlanItemDraft(finding=finding, act=act, reason=refusal or _ADOPTIONS[adoption]))
     return drafts
 
 
 _ADOPTIONS = {
-    Adoption.KEEP: "taken over with the target's value",
-    Adoption.REPLACE: "taken over, and its value replaced by Keeper's",
-    Adoption.EQUAL: "taken over: both sides hold the same value",
+    AdoptMode.TAKE_REMOTE: "taken over with the target's value",
+    AdoptMode.OVERWRITE: "taken over, and its value replaced by Keeper's",
+    AdoptMode.IF_EQUAL: "taken over: both sides hold the same value",
 }
 
 
-def disconnected(target: Target, findings: Iterable[Finding], *, leaving: Leaving) -> list[Draft]:
+def plan_disconnect(
+    target: Target, findings: Iterable[Finding], *, leaving: DisconnectMode
+) -> list[PlanItemDraft]:
     """Return what becomes of each secret that is ours; the others are not mentioned."""
     drafts = []
     for finding in findings:
         if finding.problem and finding.entry is not None:
-            drafts.append(Draft(finding=finding, act=Act.REFUSED, reason=finding.problem))
+            drafts.append(PlanItemDraft(finding=finding, act=Act.REFUSED, reason=finding.problem))
             continue
-        present = finding.seen is not None and finding.seen.presence is Presence.PRESENT
+        present = finding.remote is not None and finding.remote.presence is Presence.PRESENT
         if present and finding.ownership(target) is not Ownership.NONE:
-            drafts.append(_left(target, finding, leaving))
+            drafts.append(_draft_disconnect(target, finding, leaving))
     return drafts
 
 
-def resolved(target: Target, finding: Finding, *, choice: Choice, expected: tuple[str, str]) -> Draft:
+def plan_resolution(
+    target: Target, finding: Finding, *, choice: ConflictChoice, expected: tuple[str, str]
+) -> PlanItemDraft:
     """Return what a person's choice makes of one secret, if it is still as that person saw it.
 
     `expected` are the versions of Keeper's and of the target's side at that time.
     """
     if finding.problem:
-        return Draft(finding=finding, act=Act.REFUSED, reason=finding.problem)
+        return PlanItemDraft(finding=finding, act=Act.REFUSED, reason=finding.problem)
     if finding.equal:
-        return Draft(finding=finding, act=Act.UNCHANGED, reason=Reason.EQUAL)
-    if versions(finding) != expected:
-        return Draft(finding=finding, act=Act.REFUSED, reason="changed since this was chosen: look again")
-    if choice is Choice.THEIRS:
-        return _taken(finding)
-    return _kept(target, finding)
+        return PlanItemDraft(finding=finding, act=Act.UNCHANGED, reason=Reason.EQUAL)
+    if item_versions(finding) != expected:
+        return PlanItemDraft(
+            finding=finding, act=Act.REFUSED, reason="changed since this was chosen: look again"
+        )
+    if choice is ConflictChoice.THEIRS:
+        return _draft_take_remote(finding)
+    return _draft_keep_local(target, finding)
 
 
-def refuse_references(target: Target, drafts: Iterable[Draft]) -> None:
+def refuse_references(target: Target, drafts: Iterable[PlanItemDraft]) -> None:
     """Refuse what would deliver references that may not be filled in, or write into a value with some."""
     rights = ReferenceRights(target)
     for draft in drafts:
-        resolution = draft.finding.held.resolution if draft.finding.held else None
+        resolution = draft.finding.local.resolution if draft.finding.local else None
         if resolution is None:
             continue
         if draft.act is Act.PULL:
@@ -157,38 +163,38 @@ def refuse_references(target: Target, drafts: Iterable[Draft]) -> None:
                 draft.act, draft.reason = Act.REFUSED, refusal
 
 
-def versions(finding: Finding) -> tuple[str, str]:
+def item_versions(finding: Finding) -> tuple[str, str]:
     """Return the versions of both sides as a plan notes them."""
     return (
-        finding.held.version if finding.held else "",
-        finding.seen.version if finding.seen else "",
+        finding.local.version if finding.local else "",
+        finding.remote.version if finding.remote else "",
     )
 
 
-def _taken(finding: Finding) -> Draft:
-    if finding.seen is None or finding.seen.presence is not Presence.PRESENT:
+def _draft_take_remote(finding: Finding) -> PlanItemDraft:
+    if finding.remote is None or finding.remote.presence is not Presence.PRESENT:
         reason = "it is gone from the target, and a sync deletes nothing in Keeper"
-        return Draft(finding=finding, act=Act.REFUSED, reason=reason)
-    return Draft(finding=finding, act=Act.PULL, reason="the target's value was chosen")
+        return PlanItemDraft(finding=finding, act=Act.REFUSED, reason=reason)
+    return PlanItemDraft(finding=finding, act=Act.PULL, reason="the target's value was chosen")
 
 
-def _kept(target: Target, finding: Finding) -> Draft:
-    if finding.held is None:
+def _draft_keep_local(target: Target, finding: Finding) -> PlanItemDraft:
+    if finding.local is None:
         reason = "Keeper has no such secret: what changed in the target is never deleted"
-        return Draft(finding=finding, act=Act.REFUSED, reason=reason)
-    presence = finding.seen.presence if finding.seen else Presence.ABSENT
+        return PlanItemDraft(finding=finding, act=Act.REFUSED, reason=reason)
+    presence = finding.remote.presence if finding.remote else Presence.ABSENT
     if presence is Presence.ABSENT:
-        return Draft(finding=finding, act=Act.CREATE, reason="Keeper's value was chosen")
+        return PlanItemDraft(finding=finding, act=Act.CREATE, reason="Keeper's value was chosen")
     if finding.ownership(target) is Ownership.NONE:
         reason = "the target's secret is not ours: adopt it first"
-        return Draft(finding=finding, act=Act.REFUSED, reason=reason)
+        return PlanItemDraft(finding=finding, act=Act.REFUSED, reason=reason)
     restored = presence is Presence.DELETED
     # Another reason than the rules give: a person's choice is no round of a fight.
     reason = "Keeper's value was chosen" + (": it is restored, then written" if restored else "")
-    return Draft(finding=finding, act=Act.UPDATE, reason=reason)
+    return PlanItemDraft(finding=finding, act=Act.UPDATE, reason=reason)
 
 
-def _restrict_pull(draft: Draft, *, elsewhere: set[str]) -> None:
+def _restrict_pull(draft: PlanItemDraft, *, elsewhere: set[str]) -> None:
     name = draft.finding.name
     try:
         validate_secret_name(name)
@@ -198,15 +204,15 @@ def _restrict_pull(draft: Draft, *, elsewhere: set[str]) -> None:
         draft.act, draft.reason = Act.CONFLICT, "Keeper's value was pulled from another target"
 
 
-def _pulled_elsewhere(target: Target, found: list[Finding], decisions: list[Decision]) -> set[str]:
+def _find_pulled_elsewhere(target: Target, found: list[Finding], decisions: list[Decision]) -> set[str]:
     """Return the names whose value in Keeper came from another target that is pulled from.
 
     Without this two such targets that disagree would overwrite each other's value in Keeper forever.
     """
     names = {
-        finding.name: finding.held.version
+        finding.name: finding.local.version
         for finding, decision in zip(found, decisions, strict=True)
-        if decision == Decision(Outcome.PULL, Reason.KEEPER_CHANGED) and finding.held
+        if decision == Decision(Outcome.PULL, Reason.KEEPER_CHANGED) and finding.local
     }
     if not names:
         return set()
@@ -219,11 +225,11 @@ def _pulled_elsewhere(target: Target, found: list[Finding], decisions: list[Deci
     return {name for name, version in rows if names.get(name) == version}
 
 
-def _unadoptable(  # noqa: PLR0911  one return a reason
-    target: Target, finding: Finding, adoption: Adoption, living: set[UUID]
+def _explain_no_adoption(  # noqa: PLR0911  one return a reason
+    target: Target, finding: Finding, adoption: AdoptMode, living: set[UUID]
 ) -> str:
     """Return why a secret cannot be taken over; empty if it can."""
-    seen = finding.seen
+    seen = finding.remote
     if seen is None or seen.presence is not Presence.PRESENT:
         return "there is no such secret in the target"
     if finding.ownership(target) is not Ownership.NONE:
@@ -233,24 +239,26 @@ def _unadoptable(  # noqa: PLR0911  one return a reason
         return "another Keeper has marked it as its own: have it disconnected there first"
     if mark is not None and mark.target in living - {target.uuid}:
         return "another target of this Keeper has marked it as its own"
-    if adoption is not Adoption.KEEP and finding.held is None:
+    if adoption is not AdoptMode.TAKE_REMOTE and finding.local is None:
         return "Keeper has no secret of this name"
-    if finding.held is not None and finding.held.presence is not Presence.PRESENT:
+    if finding.local is not None and finding.local.presence is not Presence.PRESENT:
         return str(Reason.KEEPER_UNREADABLE)
-    if finding.held is not None and finding.held.resolution and adoption is not Adoption.REPLACE:
+    if finding.local is not None and finding.local.resolution and adoption is not AdoptMode.OVERWRITE:
         return PUSH_ONLY
-    if adoption is Adoption.EQUAL and not finding.equal:
+    if adoption is AdoptMode.IF_EQUAL and not finding.equal:
         return "the values are not the same"
     return ""
 
 
-def _left(target: Target, finding: Finding, leaving: Leaving) -> Draft:
-    if leaving is Leaving.LEAVE:
-        return Draft(finding=finding, act=Act.RELEASE, reason="it stays; our mark is taken off")
+def _draft_disconnect(target: Target, finding: Finding, leaving: DisconnectMode) -> PlanItemDraft:
+    if leaving is DisconnectMode.LEAVE:
+        return PlanItemDraft(finding=finding, act=Act.RELEASE, reason="it stays; our mark is taken off")
     if finding.ownership(target) is Ownership.ADOPTED:
-        return Draft(finding=finding, act=Act.RELEASE, reason=Reason.ADOPTED)
+        return PlanItemDraft(finding=finding, act=Act.RELEASE, reason=Reason.ADOPTED)
     base = finding.base
-    if base is None or finding.seen is None or finding.seen.version != base.target:
+    if base is None or finding.remote is None or finding.remote.version != base.target:
         reason = "it was changed in the target: it stays, and our mark is taken off"
-        return Draft(finding=finding, act=Act.RELEASE, reason=reason)
-    return Draft(finding=finding, act=Act.DELETE, reason="written by this target, and withdrawn with it")
+        return PlanItemDraft(finding=finding, act=Act.RELEASE, reason=reason)
+    return PlanItemDraft(
+        finding=finding, act=Act.DELETE, reason="written by this target, and withdrawn with it"
+    )

@@ -42,7 +42,7 @@ def member_changes(*, actor: Principal, item: PlanItem) -> list[Part]:
     return [Part(name=part.name, change=part.change) for part in field_changes(dict(old), dict(new))]
 
 
-def may_be_told(item: PlanItem, secret: Secret | None) -> bool:
+def can_show_members(item: PlanItem, secret: Secret | None) -> bool:
     """Return whether an item's members can be requested, as far as its rows show."""
     planned = item.act == Act.UPDATE and item.state == ItemState.PLANNED
     return planned and secret is not None and secret.secret_type in WITH_MEMBERS
@@ -59,11 +59,11 @@ def _secret_of(item: PlanItem) -> Secret:
 
 def _numbers(item: PlanItem, secret: Secret) -> tuple[int, int]:
     """Return the number of the version that the target holds, and of the one that would be written."""
-    if not may_be_told(item, secret):
+    if not can_show_members(item, secret):
         raise MembersUnknown("only an update that is still planned, of JSON or YAML, has members to tell of")
     if secret.uses_references:
         raise MembersUnknown("what this refers to is filled in when it is delivered")
-    entry = sync_entries.of_names(item.plan.target, [item.name]).get(item.name)
+    entry = sync_entries.load_entries(item.plan.target, [item.name]).get(item.name)
     if entry is None or not entry.base_keeper or entry.base_target != item.target_version:
         raise MembersUnknown("what stands there was not written by Keeper, which cannot tell its members")
     return _number(secret, entry.base_keeper), _number(secret, item.keeper_version)

@@ -28,9 +28,16 @@ from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
 from sync_app.models.run import RunKind, Trigger
 from sync_app.planning import draft_items, sync_entries
-from sync_app.planning.discovery import Finding, compare, needs_reading, survey, survey_of
-from sync_app.planning.draft_items import Adoption, Choice, Draft, Leaving, refuse_references, synced
-from sync_app.planning.write_recovery import claim_of, recognise
+from sync_app.planning.discovery import Finding, compare_values, discover, discover_names, needs_value
+from sync_app.planning.draft_items import (
+    AdoptMode,
+    ConflictChoice,
+    DisconnectMode,
+    PlanItemDraft,
+    plan_sync,
+    refuse_references,
+)
+from sync_app.planning.write_recovery import claimed_base, recover_unacknowledged_writes
 from sync_app.state.deletions import BEYOND_BUDGET
 from sync_app.state.local_state import is_in_scope
 from sync_app.state.pulled_values import explain_refusal
@@ -40,7 +47,7 @@ from sync_app.targets.lookup import require_target_access
 from sync_app.targets.principals import load_run_principal, require_usable
 
 
-def check(run: Run, *, lease: Lease | None = None) -> dict[str, int]:
+def run_check(run: Run, *, lease: Lease | None = None) -> dict[str, int]:
     """Store the state of each secret; return the number in each state.
 
     Raises a BackendError if the target cannot be listed to its end, Forbidden or Invisible,
@@ -49,23 +56,25 @@ def check(run: Run, *, lease: Lease | None = None) -> dict[str, int]:
     actor = load_run_principal(run)
     require_target_access(actor=actor, action=Action.TARGET_PLAN, target=run.target)
     with open_backend(actor=actor, target=run.target) as backend:
-        return look(run.target, backend=backend, lease=lease)
+        return refresh_states(run.target, backend=backend, lease=lease)
 
 
-def look(target: Target, *, backend: Backend, lease: Lease | None = None) -> dict[str, int]:
+def refresh_states(target: Target, *, backend: Backend, lease: Lease | None = None) -> dict[str, int]:
     """Store the state of each secret of a target, read by this backend; return the number in each state."""
-    found = survey(target, backend, heartbeat=lease.heartbeat_or_stop if lease else no_heartbeat)
-    drawn = synced(target, found, coverage=Coverage(keeper=True, target=True))
+    found = discover(target, backend, heartbeat=lease.heartbeat_or_stop if lease else no_heartbeat)
+    drawn = plan_sync(target, found, coverage=Coverage(keeper=True, target=True))
     refuse_references(target, drawn)
     # If only the values, or the next pass, can decide, the last pass's result is kept.
-    told = [each for each in drawn if not _is_open(target, each.finding)]
-    sync_entries.note(target, told, lease=lease, forget=True)
+    told = [each for each in drawn if not _is_undetermined(target, each.finding)]
+    sync_entries.record_states(target, told, lease=lease, forget=True)
     return dict(sorted(Counter(str(sync_entries.state_after(draft)) for draft in drawn).items()))
 
 
-def _is_open(target: Target, finding: Finding) -> bool:
+def _is_undetermined(target: Target, finding: Finding) -> bool:
     """Return whether metadata alone do not determine a secret's state."""
-    return claim_of(target, finding) is not None or (finding.base is None and needs_reading(target, finding))
+    return claimed_base(target, finding) is not None or (
+        finding.base is None and needs_value(target, finding)
+    )
 
 
 # What a plan does to either side.
@@ -104,7 +113,7 @@ def request_plan(
     require_target_access(actor=actor, action=right, target=target)
     require_usable(target)
     with transaction.atomic():
-        plan = new_plan(actor=actor, target=target, kind=kind, options=_checked(kind, options or {}))
+        plan = new_plan(actor=actor, target=target, kind=kind, options=_clean_options(kind, options or {}))
         return enqueue(actor=actor, target=target, kind=RunKind.PLAN, trigger=Trigger.PERSON, plan=plan)
 
 
@@ -118,7 +127,7 @@ def request_confirmation(*, actor: Principal, target: Target, system: str) -> Ru
     )
 
 
-def request_again(*, actor: Principal, plan: Plan) -> Run:
+def request_repeat(*, actor: Principal, plan: Plan) -> Run:
     """Queue the making of a plan like an earlier one: of its kind, for what was asked then.
 
     A choice about one secret is not made again: that is an ordinary plan. Raises PlanNotReady if the
@@ -149,15 +158,15 @@ def make_plan(run: Run, *, session: TargetSession, lease: Lease | None = None) -
     started the run lost the right, TargetConflict or Tampered, KeyUnavailable.
     """
     actor = load_run_principal(run)
-    plan = run.plan or _attached(run, actor, lease)
+    plan = run.plan or _attach_plan(run, actor, lease)
     right = Action.TARGET_PLAN if plan.kind == PlanKind.SYNC else RIGHTS[plan.kind]
     require_target_access(actor=actor, action=right, target=run.target)
     if plan.state != PlanState.MAKING:
         return {}
-    return draw(plan, backend=session.backend(actor), actor=actor, lease=lease)
+    return build_plan(plan, backend=session.backend(actor), actor=actor, lease=lease)
 
 
-def draw(
+def build_plan(
     plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None = None
 ) -> dict[str, Observation]:
     """Look at both sides of the plan's target by this backend, decide, and store the plan.
@@ -166,59 +175,62 @@ def draw(
     """
     heartbeat = lease.heartbeat_or_stop if lease else no_heartbeat
     began = time.monotonic()
-    drawn = _drawn(plan, backend, heartbeat)
+    drawn = _draft_items(plan, backend, heartbeat)
     draft_items.refuse_references(plan.target, drawn)
     _refuse_unusable_values(plan, backend, drawn, heartbeat)
     plan.counts = dict(sorted(Counter(str(draft.act) for draft in drawn).items()))
     plan.keeper_complete = plan.target_complete = True
-    plan.rules = rules_of(plan.target)
+    plan.rules = rules_snapshot(plan.target)
     with transaction.atomic():
         if lease:
             lease.renew()
         # Of an earlier attempt, which stored a part.
         PlanItem.objects.filter(plan=plan).delete()
-    stored = _stored(drawn)
+    stored = _items_to_store(drawn)
     for start in range(0, len(stored), _ROWS):
-        _store(plan, stored[start : start + _ROWS], lease)
-    sync_entries.note(plan.target, drawn, lease=lease, forget=plan.kind == PlanKind.SYNC)
-    _finish(plan, actor, lease)
+        _store_items(plan, stored[start : start + _ROWS], lease)
+    sync_entries.record_states(plan.target, drawn, lease=lease, forget=plan.kind == PlanKind.SYNC)
+    _finish_plan(plan, actor, lease)
     updates = [draft.finding for draft in drawn if draft.act is Act.UPDATE]
     return {
-        finding.name: Observation(metadata=finding.seen, observed_at=began)
+        finding.name: Observation(metadata=finding.remote, observed_at=began)
         for finding in updates
-        if finding.seen
+        if finding.remote
     }
 
 
-def rules_of(target: Target) -> dict[str, Json]:
+def rules_snapshot(target: Target) -> dict[str, Json]:
     """Return the rules under which a plan is made, and where and how it is carried out, as it notes them."""
     names = ("direction", "conflict", "deletion", "budget_number", "budget_percent", "scope")
     given = {name: target.destination[name] for name in _CARRIED_OUT_BY if name in target.destination}
     return {name: getattr(target, name) for name in names} | {"endpoint": target.endpoint} | given
 
 
-def _drawn(plan: Plan, backend: Backend, heartbeat: Callable[[], None]) -> list[Draft]:
+def _draft_items(plan: Plan, backend: Backend, heartbeat: Callable[[], None]) -> list[PlanItemDraft]:
     target, options = plan.target, plan.options
     if plan.kind == PlanKind.ADOPT:
-        found = survey_of(target, backend, _scoped(target, options["names"]), heartbeat=heartbeat)
-        compare(target, backend, found, heartbeat=heartbeat, everything=True)
-        return draft_items.adopted(target, found.values(), adoption=Adoption(options["mode"]))
+        found = discover_names(
+            target, backend, _names_in_scope(target, options["names"]), heartbeat=heartbeat
+        )
+        compare_values(target, backend, found, heartbeat=heartbeat, everything=True)
+        return draft_items.plan_adoption(target, found.values(), adoption=AdoptMode(options["mode"]))
     if plan.kind == PlanKind.DISCONNECT:
-        found = survey(target, backend, heartbeat=heartbeat)
-        recognise(target, backend, found, heartbeat=heartbeat)
-        return draft_items.disconnected(target, found.values(), leaving=Leaving(options["mode"]))
+        found = discover(target, backend, heartbeat=heartbeat)
+        recover_unacknowledged_writes(target, backend, found, heartbeat=heartbeat)
+        return draft_items.plan_disconnect(target, found.values(), leaving=DisconnectMode(options["mode"]))
     if "choice" in options:
-        found = survey_of(target, backend, [options["name"]], heartbeat=heartbeat)
-        compare(target, backend, found, heartbeat=heartbeat, everything=True)
+        found = discover_names(target, backend, [options["name"]], heartbeat=heartbeat)
+        compare_values(target, backend, found, heartbeat=heartbeat, everything=True)
         expected = (options["keeper_version"], options["target_version"])
-        choice = Choice(options["choice"])
+        choice = ConflictChoice(options["choice"])
         return [
-            draft_items.resolved(target, each, choice=choice, expected=expected) for each in found.values()
+            draft_items.plan_resolution(target, each, choice=choice, expected=expected)
+            for each in found.values()
         ]
-    found = survey(target, backend, heartbeat=heartbeat)
-    recognise(target, backend, found, heartbeat=heartbeat)
-    compare(target, backend, found, heartbeat=heartbeat)
-    return draft_items.synced(
+    found = discover(target, backend, heartbeat=heartbeat)
+    recover_unacknowledged_writes(target, backend, found, heartbeat=heartbeat)
+    compare_values(target, backend, found, heartbeat=heartbeat)
+    return draft_items.plan_sync(
         target,
         found,
         coverage=Coverage(keeper=True, target=True),
@@ -227,19 +239,19 @@ def _drawn(plan: Plan, backend: Backend, heartbeat: Callable[[], None]) -> list[
 
 
 def _refuse_unusable_values(
-    plan: Plan, backend: Backend, drawn: list[Draft], heartbeat: Callable[[], None]
+    plan: Plan, backend: Backend, drawn: list[PlanItemDraft], heartbeat: Callable[[], None]
 ) -> None:
     """Refuse each line that takes a value which Keeper cannot store, with the reason; each value is read."""
-    kept = plan.options.get("mode") == Adoption.KEEP
+    kept = plan.options.get("mode") == AdoptMode.TAKE_REMOTE
     taking = [draft for draft in drawn if draft.act is Act.PULL or (kept and draft.act is Act.ADOPT)]
-    types = _types_of([draft.finding.held.secret_uuid for draft in taking if draft.finding.held])
+    types = _types_of([draft.finding.local.secret_uuid for draft in taking if draft.finding.local])
     for draft, copy in run_each(
         lambda draft: backend.read_value(draft.finding.name), taking, heartbeat=heartbeat
     ):
         if isinstance(copy, BackendError):
             draft.act, draft.reason = Act.REFUSED, str(copy)
         elif copy is not None:
-            held = draft.finding.held
+            held = draft.finding.local
             refusal = explain_refusal(copy.value, held_type=types.get(held.secret_uuid, "") if held else "")
             if refusal:
                 draft.act, draft.reason = Act.REFUSED, refusal
@@ -253,27 +265,27 @@ def _types_of(uuids: list[UUID]) -> dict[UUID, str]:
     return types
 
 
-def _checked(kind: PlanKind, options: Mapping[str, Json]) -> dict[str, Json]:
+def _clean_options(kind: PlanKind, options: Mapping[str, Json]) -> dict[str, Json]:
     """Return the options of a kind of plan. Raises PlanNotReady if they are not that."""
     if kind is PlanKind.SYNC:
         return {BEYOND_BUDGET: True} if options.get(BEYOND_BUDGET) is True else {}
     try:
         if kind is PlanKind.DISCONNECT:
-            return {"mode": Leaving(str(options.get("mode")))}
+            return {"mode": DisconnectMode(str(options.get("mode")))}
         names = options.get("names")
         if not isinstance(names, list) or not 1 <= len(names) <= MAX_NAMES:
             raise PlanNotReady(f"give 1 to {MAX_NAMES:,} names to adopt")
         chosen: list[Json] = [*sorted({str(name) for name in names})]
-        return {"mode": Adoption(str(options.get("mode"))), "names": chosen}
+        return {"mode": AdoptMode(str(options.get("mode"))), "names": chosen}
     except ValueError as error:
         raise PlanNotReady("the mode is not one of this kind of plan") from error
 
 
-def _scoped(target: Target, names: Iterable[Any]) -> list[str]:
+def _names_in_scope(target: Target, names: Iterable[Any]) -> list[str]:
     return [name for name in names if is_in_scope(str(target.scope), name)]
 
 
-def _attached(run: Run, actor: Principal, lease: Lease | None) -> Plan:
+def _attach_plan(run: Run, actor: Principal, lease: Lease | None) -> Plan:
     with transaction.atomic():
         if lease:
             # An overtaken worker would replace the plan at work by an empty one.
@@ -283,7 +295,7 @@ def _attached(run: Run, actor: Principal, lease: Lease | None) -> Plan:
     return run.plan
 
 
-def _stored(drawn: list[Draft]) -> list[Draft]:
+def _items_to_store(drawn: list[PlanItemDraft]) -> list[PlanItemDraft]:
     """Return what is stored one by one; what stays as it is, and most of what is not ours, is counted."""
     listed = [
         draft
@@ -294,27 +306,27 @@ def _stored(drawn: list[Draft]) -> list[Draft]:
     return [draft for draft in listed if draft.act is not Act.UNMANAGED] + unmanaged[:MAX_UNMANAGED]
 
 
-def _store(plan: Plan, stored: list[Draft], lease: Lease | None) -> None:
-    items = [_item(plan, draft) for draft in stored]
+def _store_items(plan: Plan, stored: list[PlanItemDraft], lease: Lease | None) -> None:
+    items = [_to_plan_item(plan, draft) for draft in stored]
     with transaction.atomic():
         if lease:
             lease.renew()
         insert_rows(items)
 
 
-def _item(plan: Plan, draft: Draft) -> PlanItem:
+def _to_plan_item(plan: Plan, draft: PlanItemDraft) -> PlanItem:
     finding = draft.finding
-    keeper_version, target_version = draft_items.versions(finding)
-    seen = finding.seen or SecretMetadata(name=finding.name, presence=Presence.UNLISTED)
+    keeper_version, target_version = draft_items.item_versions(finding)
+    seen = finding.remote or SecretMetadata(name=finding.name, presence=Presence.UNLISTED)
     return PlanItem(
         plan=plan,
         name=finding.name,
         act=draft.act,
         reason=draft.reason[:_REASON_LENGTH],
         state=ItemState.PLANNED if draft.act in ACTING else ItemState.SKIPPED,
-        secret_uuid=finding.held.secret_uuid if finding.held else None,
+        secret_uuid=finding.local.secret_uuid if finding.local else None,
         keeper_version=keeper_version,
-        keeper_number=finding.held.number if finding.held else None,
+        keeper_number=finding.local.number if finding.local else None,
         there_number=finding.entry.base_number if finding.entry else None,
         target_version=target_version,
         target_presence=seen.presence,
@@ -324,10 +336,10 @@ def _item(plan: Plan, draft: Draft) -> PlanItem:
     )
 
 
-def _finish(plan: Plan, actor: Principal, lease: Lease | None) -> None:
+def _finish_plan(plan: Plan, actor: Principal, lease: Lease | None) -> None:
     target = plan.target
     plan.state, plan.ready_at = PlanState.READY, timezone.now()
-    if not any(plan.counts.get(act) for act in ACTING) and not _forgets(plan):
+    if not any(plan.counts.get(act) for act in ACTING) and not _removes_entries(plan):
         plan.state, plan.finished_at = PlanState.DONE, plan.ready_at
     with transaction.atomic():
         if lease:
@@ -344,7 +356,7 @@ def _finish(plan: Plan, actor: Principal, lease: Lease | None) -> None:
         )
 
 
-def _forgets(plan: Plan) -> bool:
+def _removes_entries(plan: Plan) -> bool:
     """Return whether a plan has Keeper forget secrets of which none is Keeper's at the target any more."""
     if plan.kind != PlanKind.DISCONNECT:
         return False

@@ -13,7 +13,7 @@ from sync_app.jobs.bulk_rows import update_rows
 from sync_app.jobs.leases import Lease, database_now
 from sync_app.models import KeptCopy, Plan, PlanItem, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState
-from sync_app.planning.draft_items import Draft
+from sync_app.planning.draft_items import PlanItemDraft
 from sync_app.state.ownership import is_same_secret, replaced_other_secret
 
 _ROWS: Final = 500
@@ -33,7 +33,9 @@ _INTENT: Final = ["intended_keeper", "intended_target", "intended_number", "row_
 _COLUMNS: Final = [*_COVERED, *_UNCOVERED, "checked_at", "row_mac"]
 
 
-def note(target: Target, drafts: Sequence[Draft], *, lease: Lease | None, forget: bool) -> None:
+def record_states(
+    target: Target, drafts: Sequence[PlanItemDraft], *, lease: Lease | None, forget: bool
+) -> None:
     """Note how each secret stands by now; where both sides were found equal, that becomes the base.
 
     With `forget`, entries of names that exist on neither side any more are removed: one that claims a secret
@@ -42,19 +44,24 @@ def note(target: Target, drafts: Sequence[Draft], *, lease: Lease | None, forget
     shows = any(_is_shown(draft) for draft in drafts)
     was_open = _with_intents(drafts)
     new, changed, stated = [], [], []
-    gone = [draft.finding.given_up.pk for draft in drafts if draft.finding.given_up is not None]
+    gone = [draft.finding.released_entry.pk for draft in drafts if draft.finding.released_entry is not None]
     for draft in drafts:
         entry = draft.finding.entry
-        if forget and entry is not None and draft.reason == Reason.NOWHERE and _may_go(entry, shows=shows):
+        if (
+            forget
+            and entry is not None
+            and draft.reason == Reason.NOWHERE
+            and _is_removable(entry, shows=shows)
+        ):
             gone.append(entry.pk)
-        elif entry is None and draft.finding.held is not None:
-            new.append(_stated(target, _fresh(target, draft), draft))
+        elif entry is None and draft.finding.local is not None:
+            new.append(_apply_draft(target, _new_entry(target, draft), draft))
         elif entry is not None:
-            before = _values(entry, _COVERED), _values(entry, _UNCOVERED)
-            _stated(target, entry, draft)
-            if draft.finding.was_there or before[0] != _values(entry, _COVERED):
+            before = _column_values(entry, _COVERED), _column_values(entry, _UNCOVERED)
+            _apply_draft(target, entry, draft)
+            if draft.finding.existed_before or before[0] != _column_values(entry, _COVERED):
                 changed.append(entry)
-            elif before[1] != _values(entry, _UNCOVERED):
+            elif before[1] != _column_values(entry, _UNCOVERED):
                 stated.append(entry)
     now = database_now()
     for start in range(0, max(len(new), len(changed), len(stated), len(gone)), _ROWS):
@@ -63,8 +70,8 @@ def note(target: Target, drafts: Sequence[Draft], *, lease: Lease | None, forget
             if lease:
                 lease.renew()
             SyncEntry.objects.filter(pk__in=gone[part]).delete()
-            insert(target, new[part])
-            save(changed[part])
+            insert_entries(target, new[part])
+            save_entries(changed[part])
             # What the MAC does not cover, which stays as it is.
             update_rows(stated[part], _UNCOVERED)
     settled = was_open - _with_intents(drafts)
@@ -73,19 +80,19 @@ def note(target: Target, drafts: Sequence[Draft], *, lease: Lease | None, forget
     SyncEntry.objects.filter(target=target).update(checked_at=now)
 
 
-def _with_intents(drafts: Iterable[Draft]) -> set[str]:
+def _with_intents(drafts: Iterable[PlanItemDraft]) -> set[str]:
     entries = [draft.finding.entry for draft in drafts if draft.finding.entry is not None]
     return {str(entry.name) for entry in entries if entry.intended_target}
 
 
-def insert(target: Target, new: Sequence[SyncEntry]) -> None:
+def insert_entries(target: Target, new: Sequence[SyncEntry]) -> None:
     """Store new entries, in place of any that were not written by Keeper."""
     if new:
         SyncEntry.objects.filter(target=target, name__in=[entry.name for entry in new]).delete()
         SyncEntry.objects.bulk_create(new, batch_size=_ROWS)
 
 
-def save(entries: Sequence[SyncEntry]) -> None:
+def save_entries(entries: Sequence[SyncEntry]) -> None:
     """Store changed entries."""
     _save(entries, _COLUMNS)
 
@@ -101,10 +108,10 @@ def _save(entries: Sequence[SyncEntry], columns: Sequence[str]) -> None:
     update_rows(entries, columns)
 
 
-def of_names(target: Target, names: Iterable[str]) -> dict[str, SyncEntry]:
+def load_entries(target: Target, names: Iterable[str]) -> dict[str, SyncEntry]:
     """Return the genuine entries of some names."""
     rows = SyncEntry.objects.filter(target=target, name__in=list(names))
-    return {entry.name: entry for entry in _authentic(target, rows)}
+    return {entry.name: entry for entry in _verify_entries(target, rows)}
 
 
 def count_owned(target: Target, *, withdrawn_by: Plan) -> int:
@@ -115,10 +122,10 @@ def count_owned(target: Target, *, withdrawn_by: Plan) -> int:
     mine = PlanItem.objects.filter(plan=withdrawn_by, act=Act.DELETE, state=ItemState.DONE)
     gone = Q(reason=Reason.WITHDRAWN) | Q(state=State.MISSING)
     rows = SyncEntry.objects.filter(target=target).exclude(ownership=Ownership.NONE)
-    return len(_authentic(target, rows.exclude(gone & ~Q(name__in=mine.values("name")))))
+    return len(_verify_entries(target, rows.exclude(gone & ~Q(name__in=mine.values("name")))))
 
 
-def _authentic(target: Target, rows: Iterable[SyncEntry]) -> list[SyncEntry]:
+def _verify_entries(target: Target, rows: Iterable[SyncEntry]) -> list[SyncEntry]:
     found = list(rows)
     for row in found:
         # One object for all, so that no row asks for its target again.
@@ -126,36 +133,36 @@ def _authentic(target: Target, rows: Iterable[SyncEntry]) -> list[SyncEntry]:
     return authentic(found)
 
 
-def _fresh(target: Target, draft: Draft) -> SyncEntry:
+def _new_entry(target: Target, draft: PlanItemDraft) -> SyncEntry:
     finding = draft.finding
     return SyncEntry(
         target=target,
         name=finding.name,
-        secret_uuid=finding.held.secret_uuid if finding.held else None,
+        secret_uuid=finding.local.secret_uuid if finding.local else None,
     )
 
 
-def _is_shown(draft: Draft) -> bool:
-    seen = draft.finding.seen
+def _is_shown(draft: PlanItemDraft) -> bool:
+    seen = draft.finding.remote
     return seen is not None and seen.presence in {Presence.PRESENT, Presence.DELETED}
 
 
-def _may_go(entry: SyncEntry, *, shows: bool) -> bool:
+def _is_removable(entry: SyncEntry, *, shows: bool) -> bool:
     # One look may have met another system, or a node that lags.
     return entry.ownership == Ownership.NONE or (shows and entry.reason == Reason.NOWHERE)
 
 
-def _values(entry: SyncEntry, columns: Sequence[str]) -> list[object]:
+def _column_values(entry: SyncEntry, columns: Sequence[str]) -> list[object]:
     return [getattr(entry, name) for name in columns]
 
 
-def _stated(target: Target, entry: SyncEntry, draft: Draft) -> SyncEntry:
+def _apply_draft(target: Target, entry: SyncEntry, draft: PlanItemDraft) -> SyncEntry:
     """Put on an entry what a draft found."""
     finding = draft.finding
     if not (replaced_other_secret(entry) and finding.was_owned(target)):
         # Else it is reported until the secret is adopted or gone.
         entry.state, entry.reason = state_after(draft), draft.reason[:_REASON_LENGTH]
-    held, seen = finding.held, finding.seen
+    held, seen = finding.local, finding.remote
     if held is not None and entry.ownership == Ownership.NONE:
         entry.secret_uuid = held.secret_uuid
     if finding.was_owned(target) and target.rules.direction is Direction.PUSH:
@@ -167,10 +174,10 @@ def _stated(target: Target, entry: SyncEntry, draft: Draft) -> SyncEntry:
             # Otherwise it was ours and was made again: an equal value does not make it ours.
             entry.remote_id = seen.remote_id
         entry.synced_at = entry.synced_at or database_now()
-    elif finding.own is not None and seen is not None:
-        was_synced = finding.own.keeper == entry.base_keeper
+    elif finding.recovered_base is not None and seen is not None:
+        was_synced = finding.recovered_base.keeper == entry.base_keeper
         number = entry.base_number if was_synced else entry.intended_number
-        entry.note_base(keeper=finding.own.keeper, target=seen.version, number=number)
+        entry.note_base(keeper=finding.recovered_base.keeper, target=seen.version, number=number)
         entry.remote_id = seen.remote_id
         if was_synced:
             return entry
@@ -179,7 +186,7 @@ def _stated(target: Target, entry: SyncEntry, draft: Draft) -> SyncEntry:
     return entry
 
 
-def state_after(draft: Draft) -> State:
+def state_after(draft: PlanItemDraft) -> State:
     """Return how a secret stands for which this was decided and nothing was done yet."""
     try:
         return state_of(Outcome(draft.act))

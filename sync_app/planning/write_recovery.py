@@ -23,7 +23,7 @@ from sync_app.state.ownership import intended_base, is_same_secret, last_synced
 _MOVED: Final = "the target's secret changed while it was looked at: plan again"
 
 
-def recognise(
+def recover_unacknowledged_writes(
     target: Target,
     backend: Backend,
     findings: Mapping[str, Finding],
@@ -37,13 +37,15 @@ def recognise(
     cannot be read, its writer is unknown, and nothing is decided.
     """
     found = {
-        name: claim for name, finding in findings.items() if (claim := claim_of(target, finding)) is not None
+        name: claim
+        for name, finding in findings.items()
+        if (claim := claimed_base(target, finding)) is not None
     }
     known = local_state.load_fingerprints(claim.keeper for claim in found.values())
     questions = []
     for name, claim in found.items():
         if backend.predicted_version_is_unique or _is_without_fingerprint(findings[name], claim):
-            findings[name].own = claim
+            findings[name].recovered_base = claim
         elif claim.keeper in known:
             questions.append(findings[name])
     for finding, answer in run_each(
@@ -55,19 +57,19 @@ def recognise(
             continue
         if isinstance(answer, BackendError):
             finding.problem = str(answer)
-        elif not _is_here(answer, finding):
+        elif not _is_same_version(answer, finding):
             finding.problem = _MOVED
         elif fingerprints.matches(answer.value.encode(), known[claim.keeper]):
-            finding.own = claim
+            finding.recovered_base = claim
 
 
-def claim_of(target: Target, finding: Finding) -> Base | None:
+def claimed_base(target: Target, finding: Finding) -> Base | None:
     """Return what would be the last synced, where a part of the name of the target's version is known.
 
     It is that of our write with an unstored outcome; or what was synced last, where an earlier
     Keeper noted less of its name than it has.
     """
-    seen, entry = finding.seen, finding.entry
+    seen, entry = finding.remote, finding.entry
     if seen is None or entry is None or seen.presence is not Presence.PRESENT:
         return None
     owned = finding.ownership(target) is not Ownership.NONE
@@ -91,6 +93,6 @@ def _is_without_fingerprint(finding: Finding, claim: Base) -> bool:
     return is_base and local_state.is_substituted(claim.keeper)
 
 
-def _is_here(copy: SecretValue | None, finding: Finding) -> TypeGuard[SecretValue]:
+def _is_same_version(copy: SecretValue | None, finding: Finding) -> TypeGuard[SecretValue]:
     """Return whether a copy is of the version that was seen."""
-    return copy is not None and finding.seen is not None and copy.metadata.version == finding.seen.version
+    return copy is not None and finding.remote is not None and copy.metadata.version == finding.remote.version

@@ -74,7 +74,7 @@ def changed_in_targets(since: datetime) -> Iterator[str]:
         what = f"{target.environment.name}: target {target.name}"
         try:
             with open_backend(actor=target_principal(target), target=target) as backend:
-                planning.look(target, backend=backend)
+                planning.refresh_states(target, backend=backend)
         except _CONDITIONS as error:
             yield f"{what} could not be asked: {error}"
             continue

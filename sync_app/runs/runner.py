@@ -157,7 +157,7 @@ def _wait_for_resumption(lease: Lease) -> None:
 def _work(run: Run, lease: Lease) -> str:
     """Do the run's work; return a notice for a success with a remark."""
     if run.kind == RunKind.CHECK:
-        planning.check(run, lease=lease)
+        planning.run_check(run, lease=lease)
         return ""
     with TargetSession(run.target) as session:
         shown = {}

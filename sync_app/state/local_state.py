@@ -49,7 +49,7 @@ class LocalSecret:
         return ManifestEntry(secret_uuid=str(self.secret_uuid), number=self.number, name=self.name)
 
     @property
-    def side(self) -> Side:
+    def as_side(self) -> Side:
         """Return Keeper's side for `reconcile`."""
         return Side(presence=self.presence, version=self.version)
 

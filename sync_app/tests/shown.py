@@ -7,7 +7,7 @@ from django.utils import timezone
 from environments_app.models import Environment
 from secrets_app.models import Secret
 from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
-from sync_app.planning.service import rules_of
+from sync_app.planning.service import rules_snapshot
 from sync_app.targets.credentials import seal_credentials
 
 
@@ -32,7 +32,7 @@ def make_plan(target: Target, state: str = "ready", **fields: Any) -> Plan:
     return Plan.objects.create(
         target=target,
         state=state,
-        rules=rules_of(target),
+        rules=rules_snapshot(target),
         made_by="alice",
         made_by_kind="user",
         made_by_uuid=target.uuid,

@@ -25,7 +25,7 @@ from sync_app.errors import OVERWROTE
 from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
 from sync_app.planning import service as planning
-from sync_app.planning.draft_items import Adoption, Leaving
+from sync_app.planning.draft_items import AdoptMode, DisconnectMode
 from sync_app.planning.field_diff import member_changes
 from sync_app.runs import runner as runs_runner
 from sync_app.state.deletions import BEYOND_BUDGET
@@ -52,17 +52,17 @@ _LINES: Final = 100
 _NAMES: Final = 200
 _MADE: Final = frozenset({PlanState.READY, PlanState.DONE})
 _ADOPTIONS: Final = (
-    (Adoption.KEEP, "Keep theirs", "The value there is taken into Keeper. Nothing changes there."),
-    (Adoption.REPLACE, "Replace it", "The value in Keeper is written over the one there."),
-    (Adoption.EQUAL, "Only if equal", "Those whose values are equal on both sides; the rest is left."),
+    (AdoptMode.TAKE_REMOTE, "Keep theirs", "The value there is taken into Keeper. Nothing changes there."),
+    (AdoptMode.OVERWRITE, "Replace it", "The value in Keeper is written over the one there."),
+    (AdoptMode.IF_EQUAL, "Only if equal", "Those whose values are equal on both sides; the rest is left."),
 )
 _NOT_OURS: Final = (Act.UNMANAGED, Act.OWNERSHIP_LOST)
 _OVERWRITTEN: Final = Q(state=ItemState.FAILED, error__startswith=OVERWROTE)
 _ADOPTABLE: Final = Q(act__in=_NOT_OURS) | _OVERWRITTEN
 _LEAVINGS: Final = (
-    (Leaving.LEAVE, "Leave them", "Keeper takes its mark off. Whoever reads them notices nothing."),
+    (DisconnectMode.LEAVE, "Leave them", "Keeper takes its mark off. Whoever reads them notices nothing."),
     (
-        Leaving.WITHDRAW,
+        DisconnectMode.WITHDRAW,
         "Withdraw them",
         "What Keeper created is deleted there, recoverably; the rest is left.",
     ),
@@ -169,7 +169,7 @@ def plan_again(request: HttpRequest, id: int) -> HttpResponse:
     return _queued(
         request,
         plan.target_id,
-        lambda _: planning.request_again(actor=principal_of(request), plan=plan),
+        lambda _: planning.request_repeat(actor=principal_of(request), plan=plan),
         back=reverse("plan-detail", args=[id]),
     )
 

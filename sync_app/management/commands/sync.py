@@ -19,7 +19,7 @@ from sync_app.models import Plan, Run, Target
 from sync_app.models.plan import Act, PlanKind, PlanState
 from sync_app.models.run import RunState
 from sync_app.planning import service as planning
-from sync_app.planning.draft_items import Adoption, Leaving
+from sync_app.planning.draft_items import AdoptMode, DisconnectMode
 from sync_app.runs import runner as runs_runner
 from sync_app.runs import summaries
 from sync_app.runs.summaries import PlanReport, TargetReport
@@ -62,7 +62,7 @@ class Command(BaseCommand):
         """Declare the actions."""
         actions = parser.add_subparsers(dest="action", required=True)
         plan = _action(actions, "plan", "show what would be done; nothing is changed")
-        leaving = [str(leaving) for leaving in Leaving]
+        leaving = [str(leaving) for leaving in DisconnectMode]
         plan.add_argument("--disconnect", choices=leaving, help="to take leave of the target")
         plan.add_argument(
             "--beyond-budget", action="store_true", help="with more deletions than the target's budget allows"
@@ -71,7 +71,7 @@ class Command(BaseCommand):
         apply.add_argument("--plan", type=int, help="the number of the plan; without it a new one is made")
         adopt = _action(actions, "adopt", "plan to take over secrets that exist in the target")
         adopt.add_argument("names", nargs="+", help="names below the target's prefix")
-        adopt.add_argument("--mode", choices=[str(mode) for mode in Adoption], default=Adoption.EQUAL)
+        adopt.add_argument("--mode", choices=[str(mode) for mode in AdoptMode], default=AdoptMode.IF_EQUAL)
         adopt.add_argument("--apply", action="store_true", help="carry it out as well")
         _action(actions, "check", "look how each secret stands, by metadata only")
         status = actions.add_parser("status", help="show targets, the states of their secrets, last runs")

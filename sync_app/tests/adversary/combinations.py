@@ -5,7 +5,7 @@ from itertools import combinations, product
 from typing import Final
 
 from sync_app.models import Target
-from sync_app.planning.draft_items import Adoption
+from sync_app.planning.draft_items import AdoptMode
 
 Combination = Mapping[str, str]
 
@@ -27,7 +27,7 @@ def factors(variants: Sequence[str]) -> dict[str, list[str]]:
     """Return the rules, what an adoption does, who starts the passes, and the variants of a system."""
     return {
         **rules(),
-        "adoption": [str(mode) for mode in Adoption],
+        "adoption": [str(mode) for mode in AdoptMode],
         "automatic": ["yes", "no"],
         "variant": list(variants),
     }

@@ -19,7 +19,7 @@ from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, PlanKind, PlanState
 from sync_app.models.run import RunKind, RunState, Trigger
 from sync_app.planning import service as planning
-from sync_app.planning.draft_items import Choice, Leaving
+from sync_app.planning.draft_items import ConflictChoice, DisconnectMode
 from sync_app.runs import runner, schedule
 from sync_app.tests.adversary.combinations import Combination, rules
 from sync_app.tests.adversary.judge import Book, Judge, Violation
@@ -142,7 +142,7 @@ class Episode:
 
     def _leave(self) -> None:
         """Disconnect the target while the adversary acts."""
-        mode = self._random.choice(list(Leaving))
+        mode = self._random.choice(list(DisconnectMode))
         self._book.note(f"a person disconnects: {mode}")
         self._acts, self._faults = self._random.randint(1, 6), self._random.randint(0, 2)
         run = planning.request_plan(
@@ -159,7 +159,7 @@ class Episode:
         if not items:
             self._apply(planned.plan)
             return
-        item, choice = self._random.choice(items), self._random.choice(list(Choice))
+        item, choice = self._random.choice(items), self._random.choice(list(ConflictChoice))
         self._book.note(f"a person chooses {choice} for {item.name}")
         self._attacked(applying.resolve(actor=self.stage.alice, item=item, choice=choice))
 

@@ -70,7 +70,7 @@ def silence_about_what_is_lost(patch: pytest.MonkeyPatch) -> None:
 
 
 def forgetting_at_once(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(sync_entries, "_may_go", lambda *_, **__: True)
+    patch.setattr(sync_entries, "_is_removable", lambda *_, **__: True)
 
 
 # Where each precaution matters: the backends, and some of the rules.

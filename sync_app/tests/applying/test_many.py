@@ -121,14 +121,14 @@ def test_a_pass_takes_its_own_look_for_proof_only_while_it_is_fresh(
     """Planned and carried out in one go: what was seen to decide proves the marks, for so long."""
     planned(stage)
     monkeypatch.setattr(item_actions, "FRESH_SECONDS", seconds)
-    finish = planning._finish
+    finish = planning._finish_plan
 
     def take_over_after(*given: Any) -> None:
         finish(*given)
         for key in MARK_KEYS:
             stage.world.label(stage.path("app/03"), key, STRANGE_MARK)
 
-    monkeypatch.setattr(planning, "_finish", take_over_after)
+    monkeypatch.setattr(planning, "_finish_plan", take_over_after)
     plan = stage.sync()
     # Vault's answer shows the mark: what was there is put back.
     is_kept = age == "too old" or stage.world.kind == "vault_kv2"

@@ -17,7 +17,7 @@ from sync_app.domain.reconciliation import Deletion
 from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
 from sync_app.models.run import RunState
-from sync_app.planning.field_diff import may_be_told
+from sync_app.planning.field_diff import can_show_members
 from sync_app.state.deletions import BEYOND_BUDGET
 from sync_app.state.ownership import waits_for_adoption
 from sync_app.views.presenters.page_helpers import sentence
@@ -128,7 +128,7 @@ def plan_sections(
     for item in items:
         secret = secrets.get(item.secret_uuid) if item.secret_uuid else None
         line = _line(plan, item, item.there_number, secret)
-        if may_be_told(item, secret) and may_reveal(item.name):
+        if can_show_members(item, secret) and may_reveal(item.name):
             line["members_url"] = reverse("plan-item-members", args=[plan.pk, item.pk])
         lines[item.act].append(line)
     return [
