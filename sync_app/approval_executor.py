@@ -60,7 +60,7 @@ def _resolve(actor: Principal, approval: Approval) -> ExecutionResult:
     )
     if item is None:
         raise ApprovalVoid(_GONE)
-    run = applying.resolve(actor=actor, item=item, choice=approval.arguments["choice"])
+    run = applying.request_resolution(actor=actor, item=item, choice=approval.arguments["choice"])
     return ExecutionResult(
         sentence="It is being settled as you chose.", link=reverse("target-detail", args=[run.target_id])
     )

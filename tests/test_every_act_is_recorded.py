@@ -498,7 +498,7 @@ SILENT: Final[dict[str, str]] = {
     "secrets_app.persistence.references.*": _PART,
     "*.sealed_version": _PART,
     "*.planning.service.new_plan": _PART,
-    "*.preconditions.check": _PART,
+    "*.preconditions.check_preconditions": _PART,
     "*.may_*": _ASKS,
     "*.approvers_among": _ASKS,
     "*.can_in_any_scope": _ASKS,

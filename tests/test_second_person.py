@@ -238,7 +238,7 @@ ACTS: Final[dict[Action, dict[str, Act]]] = {
         "plan": lambda s, a: applying.request_apply(actor=a, plan=s.fresh(s.plans[PlanKind.DISCONNECT]))
     },
     Action.TARGET_RESOLVE: {
-        "resolve": lambda s, a: applying.resolve(actor=a, item=_conflict(s), choice="keep_ours")
+        "resolve": lambda s, a: applying.request_resolution(actor=a, item=_conflict(s), choice="keep_ours")
     },
     Action.TARGET_CHANGE: {
         "automatic": lambda s, a: targets.change(actor=a, target=s.fresh(s.target), automatic=True, name="n")

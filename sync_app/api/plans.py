@@ -90,4 +90,4 @@ class ResolveView(SyncView):
         """Queue what a person chose; it holds if both sides are still as the plan showed them."""
         found = find_item(plan=self.plan(environment, id), id=item)
         choice = self.given(documents.ChoiceRequest)["choice"]
-        return accepted(applying.resolve(actor=self.actor, item=found, choice=choice))
+        return accepted(applying.request_resolution(actor=self.actor, item=found, choice=choice))

@@ -18,19 +18,19 @@ from audit_app.recording.recorder import commit_record
 from environments_app.errors import AccessError
 from secrets_app.models import Secret
 from sync_app.applying import item_actions, put_back
-from sync_app.applying.item_actions import Done, Job
+from sync_app.applying.item_actions import ItemJob, ItemResult
 from sync_app.applying.open_values import open_versions
 from sync_app.applying.outcomes import Outcomes
-from sync_app.applying.pass_context import Tools
+from sync_app.applying.pass_context import ApplyContext
 from sync_app.applying.preconditions import (
-    Moved,
+    ItemContext,
+    LocalUnreadable,
+    PlanOutdated,
     TooSoon,
-    Unreadable,
-    Work,
-    adoption_of,
-    check,
-    delivers,
-    fetches,
+    adopt_mode,
+    check_preconditions,
+    is_pull,
+    is_push,
 )
 from sync_app.backends.base import Backend, Mark, Observation, SecretMetadata
 from sync_app.domain.reconciliation import Presence, Reason
@@ -51,7 +51,7 @@ _WORTH_A_LIST: Final = 4
 _ITEM_COLUMNS: Final = ["state", "reason", "attempts", "error", "permanent", "finished_at"]
 _LISTED: Final = 100
 logger = logging.getLogger(__name__)
-Task = tuple[Work, Job]
+Task = tuple[ItemContext, ItemJob]
 
 
 class Batch:
@@ -61,14 +61,14 @@ class Batch:
     target has: one batch may be prepared while another is under way.
     """
 
-    def __init__(self, tools: Tools, items: list[PlanItem]) -> None:
+    def __init__(self, tools: ApplyContext, items: list[PlanItem]) -> None:
         self._tools = tools
         self._plan, self._target = tools.plan, tools.plan.target
         names = [item.name for item in items]
         held = local_state.find_local(self._target.environment, names)
         known = sync_entries.load_entries(self._target, names)
         self._works = [
-            Work(item=item, held=held.get(item.name), entry=known.get(item.name)) for item in items
+            ItemContext(item=item, local=held.get(item.name), entry=known.get(item.name)) for item in items
         ]
         self._repeated = {item.pk for item in items if item.state == ItemState.INTENDED}
         self._kept: set[str] = set()
@@ -77,31 +77,32 @@ class Batch:
         self._outcomes = Outcomes(tools, self._now)
         self._due: datetime | None = None
         self._tasks: list[Task] = []
-        self._started: RunningBatch[Task, Done] | None = None
-        self._answers: list[tuple[Task, Done | BackendError]] = []
+        self._started: RunningBatch[Task, ItemResult] | None = None
+        self._answers: list[tuple[Task, ItemResult | BackendError]] = []
 
     def prepare(self) -> None:
         """Check the items, commit the intents, and open the values.
 
         The target is only looked at, and what an earlier attempt came over is put back.
         """
-        copies = self._copies()
+        copies = self._open_kept_copies()
         ready = [work for work in self._works if self._is_ready(work, copies)]
-        self._intend(ready)
-        self._open(ready, copies)
-        self._announce_pulls(ready)
+        self._commit_intents(ready)
+        self._open_values(ready, copies)
+        self._record_pulls(ready)
         going = [work for work in ready if work.item.state == ItemState.INTENDED]
-        shown = self._shown([work for work in going if self._may_be_known(work)])
-        self._keep(going, shown)
+        shown = self._observe([work for work in going if self._is_first_overwrite(work)])
+        self._keep_copies(going, shown)
         self._tasks = [
-            (work, self._job(work, shown.get(work.item.name), _copy(work, copies))) for work in going
+            (work, self._build_job(work, shown.get(work.item.name), _kept_value(work, copies)))
+            for work in going
         ]
 
-    def start(self) -> None:
+    def dispatch(self) -> None:
         """Have the crew act."""
-        self._started = self._tools.crew.start(self._act, self._tasks)
+        self._started = self._tools.workers.start(self._execute, self._tasks)
 
-    def gather(self) -> BackendError | None:
+    def collect(self) -> BackendError | None:
         """Wait for the answers; return the error for which the target is asked no more for now.
 
         That is one which concerns the target as a whole, or one that may pass if nothing else came.
@@ -113,88 +114,90 @@ class Batch:
         for (work, _), answer in self._answers:
             if isinstance(answer, STOPPING):
                 return answer
-            if isinstance(answer, BackendError) and not self._outcomes.ends(work, answer):
+            if isinstance(answer, BackendError) and not self._outcomes.is_final(work, answer):
                 passing = answer
             else:
                 settled = True
         return None if settled else passing
 
-    def finish(self) -> None:
+    def commit(self) -> None:
         """See that what was written is there, and store what became of every item."""
         overtaken = []
-        for (work, job), answer in self._confirmed():
+        for (work, job), answer in self._confirm_writes():
             # An error of the whole target is no result for one item: it stays intended.
             if not isinstance(answer, STOPPING):
-                self._outcomes.answer(work, answer)
-            if isinstance(answer, CreateConflict) and not work.was_there:
+                self._outcomes.record_answer(work, answer)
+            if isinstance(answer, CreateConflict) and not work.existed_before:
                 overtaken.append(job)
         self._save()
-        self._give_up(overtaken)
+        self._release_marks(overtaken)
 
     # --- Before -------------------------------------------------------------------------------
 
-    def _copies(self) -> Mapping[str, tuple[str, str]]:
+    def _open_kept_copies(self) -> Mapping[str, tuple[str, str]]:
         """Return what earlier attempts kept of what they were going to write over."""
         names = [work.item.name for work in self._works if work.item.pk in self._repeated]
-        found = put_back.kept(self._tools.actor, self._target, names) if names else {}
+        found = put_back.open_kept_copies(self._tools.actor, self._target, names) if names else {}
         self._kept |= found.keys()
         return found
 
-    def _keep(self, going: list[Work], shown: Mapping[str, Observation]) -> None:
+    def _keep_copies(self, going: list[ItemContext], shown: Mapping[str, Observation]) -> None:
         """Keep what the target would lose where a write came over what is not ours."""
         versions = {}
         for work in going:
             item = work.item
-            seen = shown[item.name].metadata if item.name in shown else _seen(item)
+            seen = shown[item.name].metadata if item.name in shown else _planned_metadata(item)
             is_first = item.act == Act.UPDATE and item.pk not in self._repeated
             if is_first and item.target_version and self._tools.backend.may_destroy_version(seen):
                 versions[item.name] = item.target_version
         if versions:
             self._kept |= versions.keys()
-            put_back.keep(self._tools, versions)
+            put_back.keep_copies(self._tools, versions)
 
-    def _leave(self, work: Work, ending: Callable[[], None], copies: Mapping[str, tuple[str, str]]) -> None:
+    def _end_unexecuted(
+        self, work: ItemContext, ending: Callable[[], None], copies: Mapping[str, tuple[str, str]]
+    ) -> None:
         """End an item that is not carried out, once what an earlier attempt of it came over is put back."""
         try:
             if work.item.pk in self._repeated and work.item.act in {Act.UPDATE, Act.ADOPT}:
                 self._tools.heartbeat()
-                put_back.settle(
+                put_back.revert_overwrite(
                     self._tools.backend,
-                    seen=_seen(work.item),
+                    seen=_planned_metadata(work.item),
                     makes=self._tools.backend.predict_version(
                         work.item.target_version, token=work.item.token
                     ),
-                    marks=self._marks(work),
+                    marks=self._expected_marks(work),
                     versions=[
                         work.entry.intended_keeper if work.entry else "",
-                        work.held.version if work.held else "",
+                        work.local.version if work.local else "",
                     ],
-                    kept=_copy(work, copies),
+                    kept=_kept_value(work, copies),
                 )
         except STOPPING:
             raise
         except BackendError as error:
-            self._outcomes.answer(work, error)
+            self._outcomes.record_answer(work, error)
         else:
             ending()
 
-    def _is_ready(self, work: Work, copies: Mapping[str, tuple[str, str]]) -> bool:
+    def _is_ready(self, work: ItemContext, copies: Mapping[str, tuple[str, str]]) -> bool:
         """Return whether an item may be carried out; any other is settled here."""
         apart = timedelta(seconds=self._tools.backend.seconds_between_versions)
         if work.item.pk in self._repeated:
             # Its version may be there already: to wait would leave that unknown.
             apart = timedelta()
         try:
-            check(work, plan=self._plan, actor=self._tools.actor, now=self._now, apart=apart)
+            check_preconditions(work, plan=self._plan, actor=self._tools.actor, now=self._now, apart=apart)
             self._refuse_references(work)
         except TooSoon as error:
             self._due = min(self._due or error.due, error.due)
             ending = partial(self._outcomes.skip, work, str(error))
-        except Moved as error:
+        except PlanOutdated as error:
             ending = partial(self._outcomes.skip, work, str(error))
         except Unresolvable as error:
             ending = partial(self._outcomes.refuse, work, str(error))
-        except Unreadable as error:
+        except LocalUnreadable as error:
             work.item.reason = Reason.KEEPER_UNREADABLE
             ending = partial(self._outcomes.fail, work, str(error), permanent=True)
         except AccessError:
@@ -203,51 +206,51 @@ class Batch:
             )
         else:
             return True
-        self._leave(work, ending, copies)
+        self._end_unexecuted(work, ending, copies)
         return False
 
-    def _refuse_references(self, work: Work) -> None:
+    def _refuse_references(self, work: ItemContext) -> None:
         """Raise Unresolvable where what would be delivered may not be filled in, by now."""
-        if work.held is not None and delivers(work, self._plan):
-            refusal = self._rights.explain_refusal(work.held.resolution)
+        if work.local is not None and is_push(work, self._plan):
+            refusal = self._rights.explain_refusal(work.local.resolution)
             if refusal:
                 raise Unresolvable(refusal)
 
-    def _intend(self, ready: list[Work]) -> None:
+    def _commit_intents(self, ready: list[ItemContext]) -> None:
         """Commit the intents, so a later worker knows that the writes may have happened."""
         for work in ready:
             # Made again: a stored one proves nothing, and that of the same write is the same.
-            work.item.token = self._token(work)
+            work.item.token = self._write_token(work)
             work.item.state = ItemState.INTENDED
         with transaction.atomic():
-            self._tools.hold()
+            self._tools.renew_lease()
             update_rows([work.item for work in ready], ["state", "token"])
             known, new = [], []
             for work in ready:
                 if work.item.act == Act.UPDATE and work.entry is not None:
-                    known.append(self._intended(work, work.entry))
+                    known.append(self._record_intent(work, work.entry))
                 elif work.item.act == Act.CREATE:
-                    new.append(self._intended(work, self._claimed(work)))
+                    new.append(self._record_intent(work, self._claim_entry(work)))
             self._store(new)
             sync_entries.save_intents(known)
 
-    def _intended(self, work: Work, entry: SyncEntry) -> SyncEntry:
+    def _record_intent(self, work: ItemContext, entry: SyncEntry) -> SyncEntry:
         """Return the entry of a secret that is about to be written, with the base that this would make."""
         item = work.item
         makes = self._tools.backend.predict_version(item.target_version, token=item.token)
         intent = Intent(item.keeper_version, makes, item.keeper_number)
         if entry.intent != intent:
-            work.earlier = entry.intent
+            work.earlier_intent = entry.intent
         entry.note_intent(intent)
         return entry
 
-    def _claimed(self, work: Work) -> SyncEntry:
+    def _claim_entry(self, work: ItemContext) -> SyncEntry:
         """Return the entry of a secret that is about to be created: ours, should the answer be lost."""
         entry = work.entry = work.entry or SyncEntry(target=self._target, name=work.item.name)
-        work.claimed_from = entry.claim(work.held.secret_uuid if work.held else None)
+        work.claimed_from = entry.claim(work.local.secret_uuid if work.local else None)
         return entry
 
-    def _token(self, work: Work) -> str:
+    def _write_token(self, work: ItemContext) -> str:
         item = work.item
         return write_token(
             self._target,
@@ -256,11 +259,11 @@ class Batch:
             target_version=item.target_version,
         )
 
-    def _open(self, ready: list[Work], copies: Mapping[str, tuple[str, str]]) -> None:
+    def _open_values(self, ready: list[ItemContext], copies: Mapping[str, tuple[str, str]]) -> None:
         wanted = {
-            work.held.version_uuid: (work, work.held.resolution)
+            work.local.version_uuid: (work, work.local.resolution)
             for work in ready
-            if work.held and work.held.version_uuid and delivers(work, self._plan)
+            if work.local and work.local.version_uuid and is_push(work, self._plan)
         }
         if not wanted:
             return
@@ -273,22 +276,24 @@ class Batch:
             plan=self._plan,
             names=names,
             sources=sources,
-            read=[work.held for work, _ in wanted.values() if work.held],
+            read=[work.local for work, _ in wanted.values() if work.local],
         )
         for uuid, (work, resolution) in wanted.items():
             if uuid not in opened.values:
                 work.item.reason = Reason.KEEPER_UNREADABLE
                 problem = opened.problems.get(uuid, "its version is gone from Keeper")
-                self._leave(work, partial(self._outcomes.fail, work, problem, permanent=True), copies)
+                self._end_unexecuted(
+                    work, partial(self._outcomes.fail, work, problem, permanent=True), copies
+                )
                 continue
             try:
                 own = opened.values[uuid]
                 work.value = substitute_references(resolution, own, opened.values) if resolution else own
             except Unresolvable as error:
-                self._leave(work, partial(self._outcomes.refuse, work, str(error)), copies)
+                self._end_unexecuted(work, partial(self._outcomes.refuse, work, str(error)), copies)
 
-    def _announce_pulls(self, ready: list[Work]) -> None:
-        names: list[Json] = [work.item.name for work in ready if fetches(work, self._plan)]
+    def _record_pulls(self, ready: list[ItemContext]) -> None:
+        names: list[Json] = [work.item.name for work in ready if is_pull(work, self._plan)]
         if names:
             commit_record(
                 actor=self._tools.actor,
@@ -298,45 +303,47 @@ class Batch:
                 details={"plan": str(self._plan.uuid), "count": len(names), "names": names[:_LISTED]},
             )
 
-    def _shown(self, works: list[Work]) -> Mapping[str, Observation]:
+    def _observe(self, works: list[ItemContext]) -> Mapping[str, Observation]:
         """Return the state of the secrets to overwrite, from the pass's own look or a few requests."""
         names = {work.item.name for work in works}
-        found = {name: self._tools.shown[name] for name in names & self._tools.shown.keys()}
+        found = {name: self._tools.observations[name] for name in names & self._tools.observations.keys()}
         found = {name: shown for name, shown in found.items() if item_actions.is_recent(shown)}
         others = names - found.keys()
         return (
-            found if len(others) < _WORTH_A_LIST else found | item_actions.shown(self._tools.backend, others)
+            found
+            if len(others) < _WORTH_A_LIST
+            else found | item_actions.read_observations(self._tools.backend, others)
         )
 
-    def _marks(self, work: Work) -> frozenset[Mark]:
+    def _expected_marks(self, work: ItemContext) -> frozenset[Mark]:
         """Return the marks that prove a secret ours."""
-        return frozenset(mark_for(self._target, uuid) for uuid in _secrets(work))
+        return frozenset(mark_for(self._target, uuid) for uuid in _secret_uuids(work))
 
-    def _job(self, work: Work, shown: Observation | None, kept: str | None) -> Job:
+    def _build_job(self, work: ItemContext, shown: Observation | None, kept: str | None) -> ItemJob:
         item = work.item
-        return Job(
+        return ItemJob(
             act=Act(item.act),
-            seen=_seen(item),
-            mark=mark_for(self._target, next(iter(_secrets(work)), NIL)),
-            marks=self._marks(work),
+            expected=_planned_metadata(item),
+            mark=mark_for(self._target, next(iter(_secret_uuids(work)), NIL)),
+            marks=self._expected_marks(work),
             token=item.token,
             repeated=item.pk in self._repeated,
-            kept=kept,
-            shown=shown,
+            kept_value=kept,
+            observation=shown,
             value=work.value,
-            adoption=adoption_of(self._plan),
-            others=self._others,
+            adoption=adopt_mode(self._plan),
+            other_targets=self._other_targets,
         )
 
     @cached_property
-    def _others(self) -> frozenset[UUID]:
+    def _other_targets(self) -> frozenset[UUID]:
         """The other living targets, whose marks are respected."""
         if self._plan.kind != PlanKind.ADOPT:
             return frozenset()
         others = Target.objects.filter(live=True).exclude(pk=self._target.pk)
         return frozenset(others.values_list("uuid", flat=True))
 
-    def _may_be_known(self, work: Work) -> bool:
+    def _is_first_overwrite(self, work: ItemContext) -> bool:
         """Return whether an item writes over the very version that was synced last, for the first time."""
         item, entry = work.item, work.entry
         return (
@@ -349,32 +356,32 @@ class Batch:
 
     # --- The act and after it -----------------------------------------------------------------
 
-    def _act(self, task: Task) -> Done:
+    def _execute(self, task: Task) -> ItemResult:
         """Do one act; called by several threads, which never touch the database."""
-        self._tools.pace.wait()
-        self._tools.refuse_if_over()
-        return item_actions.carry_out(self._tools.backend, task[1])
+        self._tools.rate_limiter.wait()
+        self._tools.require_lease()
+        return item_actions.execute(self._tools.backend, task[1])
 
-    def _confirmed(self) -> Iterator[tuple[Task, Done | BackendError]]:
+    def _confirm_writes(self) -> Iterator[tuple[Task, ItemResult | BackendError]]:
         """Yield the answers; unconfirmed writes are checked, many with few requests."""
-        unseen = [(task, answer) for task, answer in self._answers if _is_unseen(answer)]
-        yield from (pair for pair in self._answers if not _is_unseen(pair[1]))
+        unseen = [(task, answer) for task, answer in self._answers if _is_unconfirmed(answer)]
+        yield from (pair for pair in self._answers if not _is_unconfirmed(pair[1]))
         if not unseen:
             return
-        shown = item_actions.shown(self._tools.backend, [job.name for (_, job), _ in unseen])
+        shown = item_actions.read_observations(self._tools.backend, [job.name for (_, job), _ in unseen])
         confirm = partial(_confirm, self._tools.backend, shown)
         # Threads of its own: the crew has the next batch.
         with WorkerPool() as crew:
             for (task, _), answer in crew.start(confirm, unseen).results(heartbeat=self._tools.heartbeat):
                 yield task, answer
 
-    def _give_up(self, overtaken: list[Job]) -> None:
+    def _release_marks(self, overtaken: list[ItemJob]) -> None:
         """Remove our marks from secrets that another writer created first.
 
         Comes after `_save`, which a worker that was overtaken itself does not survive: the mark may
         be that of the worker in its place. One that stays proves nothing, since no entry claims it.
         """
-        for job, answer in run_each(partial(item_actions.give_up, self._tools.backend), overtaken):
+        for job, answer in run_each(partial(item_actions.release_mark, self._tools.backend), overtaken):
             if isinstance(answer, BackendError):
                 logger.warning("our mark stays on %s, which is not ours: %s", job.name, answer)
 
@@ -385,14 +392,14 @@ class Batch:
         failed = sum(item.state == ItemState.FAILED for item in ended)
         with transaction.atomic():
             progress = {"finished": F("finished") + len(ended), "failed": F("failed") + failed}
-            self._tools.hold(**progress, **({"attempts": 0} if ended else {}))
+            self._tools.renew_lease(**progress, **({"attempts": 0} if ended else {}))
             update_rows(items, _ITEM_COLUMNS)
             self._store([work.entry for work in self._works if work.entry is not None])
             if self._kept:
                 settled = [
                     work.item.name for work in self._works if not (work.entry and work.entry.intent.target)
                 ]
-                put_back.forget(self._target, self._kept.intersection(settled))
+                put_back.forget_copies(self._target, self._kept.intersection(settled))
             if self._due is not None:
                 Target.objects.filter(pk=self._target.pk, automatic=True).filter(
                     Q(due_at__isnull=True) | Q(due_at__gt=self._due)
@@ -403,7 +410,7 @@ class Batch:
         sync_entries.save_entries([entry for entry in changed if not entry._state.adding])
 
 
-def _seen(item: PlanItem) -> SecretMetadata:
+def _planned_metadata(item: PlanItem) -> SecretMetadata:
     """Return what the plan saw."""
     return SecretMetadata(
         name=item.name,
@@ -414,26 +421,26 @@ def _seen(item: PlanItem) -> SecretMetadata:
     )
 
 
-def _secrets(work: Work) -> list[UUID]:
+def _secret_uuids(work: ItemContext) -> list[UUID]:
     """Return the uuids of Keeper's present secret, and of the one that had the name before."""
-    secrets = [work.held.secret_uuid if work.held else None, work.entry.secret_uuid if work.entry else None]
+    secrets = [work.local.secret_uuid if work.local else None, work.entry.secret_uuid if work.entry else None]
     return list(dict.fromkeys(uuid for uuid in secrets if uuid is not None))
 
 
-def _copy(work: Work, copies: Mapping[str, tuple[str, str]]) -> str | None:
+def _kept_value(work: ItemContext, copies: Mapping[str, tuple[str, str]]) -> str | None:
     """Return what was kept of the very version that this item writes over."""
     version, value = copies.get(work.item.name, ("", None))
     return value if version == work.item.target_version else None
 
 
-def _is_unseen(answer: Done | BackendError) -> bool:
-    return isinstance(answer, Done) and not answer.seen_after
+def _is_unconfirmed(answer: ItemResult | BackendError) -> bool:
+    return isinstance(answer, ItemResult) and not answer.is_confirmed
 
 
 def _confirm(
-    backend: Backend, shown: Mapping[str, Observation], pair: tuple[Task, Done | BackendError]
-) -> Done:
+    backend: Backend, shown: Mapping[str, Observation], pair: tuple[Task, ItemResult | BackendError]
+) -> ItemResult:
     (_, job), answer = pair
     if isinstance(answer, BackendError):
         raise answer
-    return item_actions.confirm(backend, job, answer, shown.get(job.name))
+    return item_actions.confirm_write(backend, job, answer, shown.get(job.name))

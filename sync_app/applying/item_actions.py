@@ -32,38 +32,38 @@ _GONE: Final = frozenset({Presence.ABSENT, Presence.DELETED})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
+class ItemJob:
     """One act with all that it takes; `seen` is what the plan saw, `marks` those that prove it ours."""
 
     act: Act
-    seen: SecretMetadata
+    expected: SecretMetadata
     mark: Mark
     marks: frozenset[Mark]
     token: str
     repeated: bool = False
     value: str = field(default="", repr=False)
     # What the version to be written over held, where an earlier attempt kept it.
-    kept: str | None = field(default=None, repr=False)
+    kept_value: str | None = field(default=None, repr=False)
     adoption: AdoptMode | None = None
     # What a look at many together showed just before; only a first write over the base has one.
-    shown: "Observation | None" = None
+    observation: "Observation | None" = None
     # Other living targets, whose marks are respected.
-    others: frozenset[UUID] = frozenset()
+    other_targets: frozenset[UUID] = frozenset()
 
     @property
     def name(self) -> str:
         """The secret's name."""
-        return self.seen.name
+        return self.expected.name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Done:
+class ItemResult:
     """The secret after an act, and the value if it was fetched."""
 
-    seen: SecretMetadata
-    copy: SecretValue | None = None
+    metadata: SecretMetadata
+    remote_value: SecretValue | None = None
     # Whether its existence was verified; else the system has only reported the write.
-    seen_after: bool = True
+    is_confirmed: bool = True
 
 
 def is_recent(shown: Observation) -> bool:
@@ -71,7 +71,7 @@ def is_recent(shown: Observation) -> bool:
     return time.monotonic() - shown.observed_at < FRESH_SECONDS / 2
 
 
-def shown(backend: Backend, names: Collection[str]) -> dict[str, Observation]:
+def read_observations(backend: Backend, names: Collection[str]) -> dict[str, Observation]:
     """Read many secrets with few requests; those missing from the result are read separately."""
     at = time.monotonic()
     try:
@@ -81,55 +81,55 @@ def shown(backend: Backend, names: Collection[str]) -> dict[str, Observation]:
     return {name: Observation(metadata=seen, observed_at=at) for name, seen in found.items()}
 
 
-def confirm(backend: Backend, job: Job, done: Done, after: Observation | None) -> Done:
+def confirm_write(backend: Backend, job: ItemJob, done: ItemResult, after: Observation | None) -> ItemResult:
     """Verify that the reported write exists, and replaced the intended version.
 
     Raises ChangedSinceRead if it does not exist, and Overwritten if it replaced something else.
     """
     now = after.metadata if after is not None else None
-    if now is None or not _is_seen(now, job, done):
+    if now is None or not _is_confirmed_by(now, job, done):
         now = backend.get_metadata(job.name)
-    if not _is_seen(now, job, done):
-        backend.revert_write(replace(job.seen, mark=job.mark), done.seen.version)
+    if not _is_confirmed_by(now, job, done):
+        backend.revert_write(replace(job.expected, mark=job.mark), done.metadata.version)
         raise ChangedSinceRead("another version came in between: plan again")
-    return replace(done, seen=replace(done.seen, remote_id=now.remote_id), seen_after=True)
+    return replace(done, metadata=replace(done.metadata, remote_id=now.remote_id), is_confirmed=True)
 
 
-def _is_seen(now: SecretMetadata, job: Job, done: Done) -> bool:
+def _is_confirmed_by(now: SecretMetadata, job: ItemJob, done: ItemResult) -> bool:
     """Return whether the existing secret is the written one, over the version that the plan saw."""
     return (
-        now.version == done.seen.version
-        and done.seen.remote_id in {"", now.remote_id}
-        and (not now.previous_version or version_matches(now.previous_version, job.seen.version))
+        now.version == done.metadata.version
+        and done.metadata.remote_id in {"", now.remote_id}
+        and (not now.previous_version or version_matches(now.previous_version, job.expected.version))
     )
 
 
-def carry_out(backend: Backend, job: Job) -> Done:
+def execute(backend: Backend, job: ItemJob) -> ItemResult:
     """Do one act. Raises a BackendError; ChangedSinceRead where the target's side moved."""
-    return _ACTS[job.act](backend, job)
+    return _ACTIONS[job.act](backend, job)
 
 
-def _create(backend: Backend, job: Job) -> Done:
+def _create(backend: Backend, job: ItemJob) -> ItemResult:
     try:
         confirms = backend.confirms_create
         made = backend.create(job.name, job.value, mark=job.mark, token=job.token, known=not confirms)
-        return Done(seen=made, seen_after=confirms)
+        return ItemResult(metadata=made, is_confirmed=confirms)
     except ChangedSinceRead:
         # An earlier attempt, whose answer was lost, may have made it.
         now = backend.get_metadata(job.name)
-        if now.mark == job.mark and _holds(backend, now, job):
-            return Done(seen=now)
+        if now.mark == job.mark and _has_written_value(backend, now, job):
+            return ItemResult(metadata=now)
         raise
 
 
-def give_up(backend: Backend, job: Job) -> None:
+def release_mark(backend: Backend, job: ItemJob) -> None:
     """Remove our mark from a name that another writer created first. Raises a BackendError."""
     now = backend.get_metadata(job.name)
     if now.mark == job.mark:
         backend.unmark(now)
 
 
-def take_back(
+def revert_unconfirmed_write(
     backend: Backend,
     seen: SecretMetadata,
     *,
@@ -148,151 +148,155 @@ def take_back(
     backend.revert_unconfirmed_write(replace(seen, mark=mark), makes=makes, wrote=wrote, kept=kept)
 
 
-def _take_back(backend: Backend, job: Job) -> None:
+def _revert_earlier_attempt(backend: Backend, job: ItemJob) -> None:
     def wrote(value: str) -> bool:
         return hmac.compare_digest(value.encode(), job.value.encode())
 
-    makes = backend.predict_version(job.seen.version, token=job.token)
-    take_back(backend, job.seen, makes=makes, marks=job.marks, wrote=wrote, kept=job.kept)
+    makes = backend.predict_version(job.expected.version, token=job.token)
+    revert_unconfirmed_write(
+        backend, job.expected, makes=makes, marks=job.marks, wrote=wrote, kept=job.kept_value
+    )
 
 
-def _update(backend: Backend, job: Job) -> Done:
+def _update(backend: Backend, job: ItemJob) -> ItemResult:
     if job.repeated:
         # Whatever is found out below, an earlier attempt may have come over what is not ours.
-        _take_back(backend, job)
-    known = _known(job)
+        _revert_earlier_attempt(backend, job)
+    known = _use_observation(job)
     if known is not None:
         after = backend.update(known, job.value, token=job.token, known=True)
-        return Done(seen=_remarked(backend, after, job), seen_after=backend.confirms_known_update)
-    seen = _provable(backend, job)
+        return ItemResult(
+            metadata=_update_mark(backend, after, job), is_confirmed=backend.confirms_known_update
+        )
+    seen = _require_writable(backend, job)
     if seen.version == job.token:
-        return Done(seen=_remarked(backend, seen, job))
+        return ItemResult(metadata=_update_mark(backend, seen, job))
     try:
         after = backend.update(seen, job.value, token=job.token, repeated=job.repeated)
     except ChangedSinceRead:
         if not job.repeated:
             raise
         # A worker that was believed dead may have written it just now; the second look finds it.
-        _take_back(backend, job)
+        _revert_earlier_attempt(backend, job)
         after = backend.update(seen, job.value, token=job.token, repeated=True)
-    return Done(seen=_remarked(backend, after, job))
+    return ItemResult(metadata=_update_mark(backend, after, job))
 
 
-def _known(job: Job) -> SecretMetadata | None:
+def _use_observation(job: ItemJob) -> SecretMetadata | None:
     """Return the secret to overwrite if a recent bulk look shows it owned and unchanged since the plan."""
-    if job.shown is None or time.monotonic() - job.shown.observed_at > FRESH_SECONDS:
+    if job.observation is None or time.monotonic() - job.observation.observed_at > FRESH_SECONDS:
         return None
     try:
-        return _same(_ours(job.shown.metadata, job), job)
+        return _require_unchanged(_require_owned(job.observation.metadata, job), job)
     except ChangedSinceRead:
         # Such a look may lag: the secret itself is asked.
         return None
 
 
-def _provable(backend: Backend, job: Job) -> SecretMetadata:
+def _require_writable(backend: Backend, job: ItemJob) -> SecretMetadata:
     """Return the secret to overwrite: restored if necessary, owned, and unchanged since the plan."""
-    if job.seen.presence is Presence.DELETED:
-        return _restored(backend, job)
+    if job.expected.presence is Presence.DELETED:
+        return _restore_deleted(backend, job)
     if backend.update_checks_mark and len(job.marks) == 1:
-        return replace(job.seen, mark=next(iter(job.marks)))
-    now = _ours(backend.get_metadata(job.name), job)
-    return _written_again(backend, now, job) or _as_planned(now, job)
+        return replace(job.expected, mark=next(iter(job.marks)))
+    now = _require_owned(backend.get_metadata(job.name), job)
+    return _find_earlier_attempt(backend, now, job) or _require_as_planned(now, job)
 
 
-def _restored(backend: Backend, job: Job) -> SecretMetadata:
-    now = _ours(backend.get_metadata(job.name), job)
-    if now.version != job.seen.version:
-        return _written_again(backend, now, job) or _as_planned(now, job)
+def _restore_deleted(backend: Backend, job: ItemJob) -> SecretMetadata:
+    now = _require_owned(backend.get_metadata(job.name), job)
+    if now.version != job.expected.version:
+        return _find_earlier_attempt(backend, now, job) or _require_as_planned(now, job)
     if now.presence is Presence.DELETED:
-        now = _ours(backend.restore(job.name), job)
-    if now.presence is Presence.DELETED and now.version == job.seen.version:
+        now = _require_owned(backend.restore(job.name), job)
+    if now.presence is Presence.DELETED and now.version == job.expected.version:
         # Destroyed (Vault): it holds nothing to bring back, and nothing that could be lost.
         return now
-    return _as_planned(now, job)
+    return _require_as_planned(now, job)
 
 
-def _written_again(backend: Backend, now: SecretMetadata, job: Job) -> SecretMetadata | None:
+def _find_earlier_attempt(backend: Backend, now: SecretMetadata, job: ItemJob) -> SecretMetadata | None:
     """Return what the plan saw, if an earlier attempt may have written over that: `update` finds out."""
-    is_next = version_matches(now.version, backend.predict_version(job.seen.version, token=job.token))
+    is_next = version_matches(now.version, backend.predict_version(job.expected.version, token=job.token))
     if not (job.repeated and is_next and now.presence is Presence.PRESENT):
         return None
     # A version that proves itself is found by `_as_planned`.
-    ours = replace(job.seen, presence=Presence.PRESENT, mark=now.mark)
+    ours = replace(job.expected, presence=Presence.PRESENT, mark=now.mark)
     return None if backend.predicted_version_is_unique else ours
 
 
-def _remarked(backend: Backend, seen: SecretMetadata, job: Job) -> SecretMetadata:
+def _update_mark(backend: Backend, seen: SecretMetadata, job: ItemJob) -> SecretMetadata:
     """Name Keeper's present secret in the mark, where another one had this name before."""
     if seen.mark != job.mark:
         backend.mark(seen, job.mark)
     return replace(seen, mark=job.mark)
 
 
-def _delete(backend: Backend, job: Job) -> Done:
+def _delete(backend: Backend, job: ItemJob) -> ItemResult:
     now = backend.get_metadata(job.name)
     if now.presence in _GONE and job.repeated:
-        _bring_back_changed(backend, now, job)
-        return Done(seen=now)
-    backend.delete(_same(_ours(now, job), job))
-    return Done(seen=replace(now, presence=Presence.DELETED))
+        _restore_if_changed(backend, now, job)
+        return ItemResult(metadata=now)
+    backend.delete(_require_unchanged(_require_owned(now, job), job))
+    return ItemResult(metadata=replace(now, presence=Presence.DELETED))
 
 
-def _bring_back_changed(backend: Backend, now: SecretMetadata, job: Job) -> None:
+def _restore_if_changed(backend: Backend, now: SecretMetadata, job: ItemJob) -> None:
     """Restore what an earlier attempt deleted without seeing that it had been changed just before.
 
     Raises ChangedSinceRead then. That somebody else deleted it cannot be told from that, and can be repeated.
     """
-    if now.presence is not Presence.DELETED or now.version == job.seen.version:
+    if now.presence is not Presence.DELETED or now.version == job.expected.version:
         return
     # Another secret, with a version of the number that was deleted.
-    is_another = _number_of(now.version) == _number_of(job.seen.version)
-    if is_another or (not backend.deletes_one_version and _is_ours(now, job)):
+    is_another = _version_number(now.version) == _version_number(job.expected.version)
+    if is_another or (not backend.deletes_one_version and _is_owned(now, job)):
         backend.restore(job.name)
         raise ChangedSinceRead("the secret was changed in the target while it was deleted: it was restored")
 
 
-def _number_of(version: str) -> str:
+def _version_number(version: str) -> str:
     return version.partition(VERSION_SEPARATOR)[0]
 
 
-def _release(backend: Backend, job: Job) -> Done:
+def _release(backend: Backend, job: ItemJob) -> ItemResult:
     now = backend.get_metadata(job.name)
     if now.presence is Presence.PRESENT and now.mark is not None:
-        backend.unmark(_ours(now, job))
-    return Done(seen=replace(now, mark=None))
+        backend.unmark(_require_owned(now, job))
+    return ItemResult(metadata=replace(now, mark=None))
 
 
-def _pull(backend: Backend, job: Job) -> Done:
-    copy = _read(backend, job)
-    return Done(seen=replace(copy.metadata, remote_id=job.seen.remote_id), copy=copy)
+def _pull(backend: Backend, job: ItemJob) -> ItemResult:
+    copy = _read_planned(backend, job)
+    return ItemResult(metadata=replace(copy.metadata, remote_id=job.expected.remote_id), remote_value=copy)
 
 
-def _adopt(backend: Backend, job: Job) -> Done:
+def _adopt(backend: Backend, job: ItemJob) -> ItemResult:
     now = backend.get_metadata(job.name)
     if job.adoption is AdoptMode.OVERWRITE and now.version == job.token:
-        return Done(seen=now)
+        return ItemResult(metadata=now)
     if job.adoption is AdoptMode.OVERWRITE and job.repeated:
-        _take_back(backend, job)
+        _revert_earlier_attempt(backend, job)
     if job.adoption is AdoptMode.OVERWRITE and job.repeated and now.mark == job.mark:
         # Marked by an earlier attempt, whose write may be there as well: `update` finds it.
-        ours = replace(job.seen, mark=job.mark)
-        return Done(seen=backend.update(ours, job.value, token=job.token, repeated=True))
-    _same(now, job)
+        ours = replace(job.expected, mark=job.mark)
+        return ItemResult(metadata=backend.update(ours, job.value, token=job.token, repeated=True))
+    _require_unchanged(now, job)
     taken = now.mark is not None and (
-        now.mark.deployment != job.mark.deployment or now.mark.target in job.others
+        now.mark.deployment != job.mark.deployment or now.mark.target in job.other_targets
     )
     if taken:
         raise ChangedSinceRead("somebody else has marked the target's secret since: it is left alone")
     if job.adoption is not AdoptMode.OVERWRITE:
         # Marked once the value was compared or Keeper holds it: not here, where no key is.
-        return Done(seen=now, copy=_read(backend, job))
-    if now.mark == job.mark and _holds(backend, now, job):
+        return ItemResult(metadata=now, remote_value=_read_planned(backend, job))
+    if now.mark == job.mark and _has_written_value(backend, now, job):
         # Marked and written by an attempt that was given up.
-        return Done(seen=now)
+        return ItemResult(metadata=now)
     backend.mark(now, job.mark)
     ours = replace(now, mark=job.mark)
     try:
-        return Done(seen=backend.update(ours, job.value, token=job.token))
+        return ItemResult(metadata=backend.update(ours, job.value, token=job.token))
     except ChangedSinceRead:
         # It belongs to another writer: our mark must not block others.
         if now.mark is None:
@@ -300,39 +304,39 @@ def _adopt(backend: Backend, job: Job) -> Done:
         raise
 
 
-def _read(backend: Backend, job: Job) -> SecretValue:
+def _read_planned(backend: Backend, job: ItemJob) -> SecretValue:
     copy = backend.read_value(job.name)
-    if copy is None or copy.metadata.version != job.seen.version:
+    if copy is None or copy.metadata.version != job.expected.version:
         raise ChangedSinceRead(_CHANGED)
     return copy
 
 
-def _as_planned(now: SecretMetadata, job: Job) -> SecretMetadata:
+def _require_as_planned(now: SecretMetadata, job: ItemJob) -> SecretMetadata:
     """Return the existing secret if it is owned and unchanged since the plan or an earlier attempt."""
-    if _ours(now, job).presence is Presence.PRESENT and now.version == job.token:
+    if _require_owned(now, job).presence is Presence.PRESENT and now.version == job.token:
         return now
-    return _same(now, job)
+    return _require_unchanged(now, job)
 
 
-def _same(now: SecretMetadata, job: Job) -> SecretMetadata:
-    if now.presence is not Presence.PRESENT or now.version != job.seen.version:
+def _require_unchanged(now: SecretMetadata, job: ItemJob) -> SecretMetadata:
+    if now.presence is not Presence.PRESENT or now.version != job.expected.version:
         raise ChangedSinceRead(_CHANGED)
-    if job.seen.remote_id and now.remote_id != job.seen.remote_id:
+    if job.expected.remote_id and now.remote_id != job.expected.remote_id:
         raise ChangedSinceRead(_CHANGED)
     return now
 
 
-def _ours(now: SecretMetadata, job: Job) -> SecretMetadata:
-    if not _is_ours(now, job):
+def _require_owned(now: SecretMetadata, job: ItemJob) -> SecretMetadata:
+    if not _is_owned(now, job):
         raise ChangedSinceRead(_NOT_OURS if now.presence is Presence.PRESENT else _CHANGED)
     return now
 
 
-def _is_ours(now: SecretMetadata, job: Job) -> bool:
-    return now.mark in job.marks and job.seen.remote_id in {"", now.remote_id}
+def _is_owned(now: SecretMetadata, job: ItemJob) -> bool:
+    return now.mark in job.marks and job.expected.remote_id in {"", now.remote_id}
 
 
-def _holds(backend: Backend, now: SecretMetadata, job: Job) -> bool:
+def _has_written_value(backend: Backend, now: SecretMetadata, job: ItemJob) -> bool:
     """Return whether the existing secret is what this job writes."""
     if now.version == job.token:
         return True
@@ -342,7 +346,7 @@ def _holds(backend: Backend, now: SecretMetadata, job: Job) -> bool:
     return hmac.compare_digest(copy.value.encode(), job.value.encode())
 
 
-_ACTS: Final[Mapping[Act, Callable[[Backend, Job], Done]]] = {
+_ACTIONS: Final[Mapping[Act, Callable[[Backend, ItemJob], ItemResult]]] = {
     Act.CREATE: _create,
     Act.UPDATE: _update,
     Act.DELETE: _delete,

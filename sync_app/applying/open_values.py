@@ -23,13 +23,13 @@ _LISTED: Final = 50
 
 
 @dataclass(kw_only=True)
-class Opened:
+class OpenedValues:
     """The values of a batch by version, and which versions did not open; no repr shows a value."""
 
     values: dict[UUID, str] = field(default_factory=dict, repr=False)
     problems: dict[UUID, str] = field(default_factory=dict)
 
-    def note(self, version: UUID, open: Callable[[], bytes]) -> None:
+    def add(self, version: UUID, open: Callable[[], bytes]) -> None:
         """Open a version and keep its value, or why it does not open.
 
         Raises KeyUnavailable if its key cannot be had now but may be later.
@@ -39,7 +39,7 @@ class Opened:
         except SecretError as error:
             if isinstance(error, KeyUnavailable) and not error.permanent:
                 raise
-            self.problems[version] = _sentence(error)
+            self.problems[version] = _explain_error(error)
 
 
 def open_versions(
@@ -49,7 +49,7 @@ def open_versions(
     names: Mapping[UUID, str],
     sources: Mapping[UUID, Secret],
     read: Iterable[LocalSecret] = (),
-) -> Opened:
+) -> OpenedValues:
     """Open versions, given with the names that they are delivered under, for one batch of a plan.
 
     `sources` are the versions that are filled in to those, and `read` the current ones whose
@@ -60,7 +60,7 @@ def open_versions(
     target = plan.target
     rows = {each.version_uuid: each for each in read if each.version_uuid and each.envelope}
     rows = {uuid: held for uuid, held in rows.items() if uuid in names and uuid not in sources}
-    versions = _versions(target, {*names, *sources} - rows.keys(), sources)
+    versions = _load_versions(target, {*names, *sources} - rows.keys(), sources)
     entries = [held.manifest_entry for held in rows.values()]
     entries += [version.secret.manifest_entry(version.number) for version in versions]
     told: dict[str, Any] = {
@@ -79,13 +79,13 @@ def open_versions(
         manifest=sorted(entries, key=attrgetter("name")),
         covers=frozenset(uuid.bytes for uuid in (*rows, *(version.uuid for version in versions))),
     )
-    _prefetch(named_data_keys(held.envelope for held in rows.values()).union(_keys(versions)))
-    opened = Opened()
+    _prefetch(named_data_keys(held.envelope for held in rows.values()).union(_data_key_ids(versions)))
+    opened = OpenedValues()
     own = EnvironmentValues(target.environment.uuid, receipt)
     for uuid, held in rows.items():
-        opened.note(uuid, partial(_value, own, held, uuid))
+        opened.add(uuid, partial(_open_value, own, held, uuid))
     for version in versions:
-        opened.note(version.uuid, partial(version.value.open, receipt))
+        opened.add(version.uuid, partial(version.value.open, receipt))
     if opened.problems:
         failed: list[Json] = [
             names.get(uuid, "what is filled in") for uuid in list(opened.problems)[:_LISTED]
@@ -112,11 +112,11 @@ def _record_at_sources(actor: Principal, plan: Plan, versions: Sequence[SecretVe
         )
 
 
-def _value(own: EnvironmentValues, held: LocalSecret, version: UUID) -> bytes:
+def _open_value(own: EnvironmentValues, held: LocalSecret, version: UUID) -> bytes:
     return own.opened(held.envelope, version=version, secret=held.secret_uuid, number=held.number)
 
 
-def _versions(
+def _load_versions(
     target: Target, wanted: Collection[UUID], sources: Mapping[UUID, Secret]
 ) -> list[SecretVersion]:
     if not wanted:
@@ -132,7 +132,7 @@ def _versions(
     return versions
 
 
-def _keys(versions: Sequence[SecretVersion]) -> set[UUID]:
+def _data_key_ids(versions: Sequence[SecretVersion]) -> set[UUID]:
     return {version.data_key_id for version in versions if version.data_key_id}
 
 
@@ -144,7 +144,7 @@ def _prefetch(keys: Collection[UUID]) -> None:
         return
 
 
-def _sentence(error: SecretError) -> str:
+def _explain_error(error: SecretError) -> str:
     if isinstance(error, KeyUnavailable):
         return str(error)
     return "Keeper's value does not open: ask an operator to run verify_audit"

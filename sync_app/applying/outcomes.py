@@ -6,10 +6,10 @@ from typing import Final
 from environments_app.errors import AccessError
 from secrets_app.errors import InvalidInput, KeyUnavailable, SecretError
 from secrets_app.keys import fingerprints
-from sync_app.applying.item_actions import Done
-from sync_app.applying.pass_context import Tools
-from sync_app.applying.preconditions import Moved, Work, delivers, fetches
-from sync_app.applying.pull import Taken, take
+from sync_app.applying.item_actions import ItemResult
+from sync_app.applying.pass_context import ApplyContext
+from sync_app.applying.preconditions import ItemContext, PlanOutdated, is_pull, is_push
+from sync_app.applying.pull import PulledVersion, store_pulled_value
 from sync_app.backends.base import SecretMetadata
 from sync_app.domain.delivery_state import State
 from sync_app.domain.reconciliation import Ownership, Reason
@@ -25,19 +25,19 @@ _ERROR_LENGTH: Final = 500
 class Outcomes:
     """What became of the items of one batch, looked at at one time of the database."""
 
-    def __init__(self, tools: Tools, now: datetime) -> None:
+    def __init__(self, tools: ApplyContext, now: datetime) -> None:
         self._tools = tools
         self._plan, self._target = tools.plan, tools.plan.target
         self._now = now
 
-    def answer(self, work: Work, answer: Done | BackendError) -> None:
+    def record_answer(self, work: ItemContext, answer: ItemResult | BackendError) -> None:
         """Note what the target answered."""
         if isinstance(answer, ChangedSinceRead):
             self.skip(work, str(answer))
             if work.entry is not None:
                 # The existing secret is not the intended one, and can no longer become it.
-                work.entry.note_intent(work.earlier)
-                if isinstance(answer, CreateConflict) and not work.was_there:
+                work.entry.note_intent(work.earlier_intent)
+                if isinstance(answer, CreateConflict) and not work.existed_before:
                     work.entry.ownership = Ownership.NONE
                 elif work.claimed_from:
                     # Something is there, and was not made by this: what was known of it stays.
@@ -52,18 +52,18 @@ class Outcomes:
         elif isinstance(answer, BackendError):
             self.postpone(work, answer)
         else:
-            self.settle(work, answer)
+            self.record_success(work, answer)
 
-    def ends(self, work: Work, error: BackendError) -> bool:
+    def is_final(self, work: ItemContext, error: BackendError) -> bool:
         """Return whether an error that was just answered is an item's outcome: it is not tried again."""
         is_last = work.item.attempts + 1 >= MAX_ATTEMPTS
         return error.permanent or is_last or isinstance(error, ChangedSinceRead)
 
-    def settle(self, work: Work, done: Done) -> None:
+    def record_success(self, work: ItemContext, done: ItemResult) -> None:
         """Note a success; where the target's value was fetched, Keeper takes it first."""
         try:
-            taken = self._taken(work, done) if done.copy else None
-        except Moved as error:
+            taken = self._take_value(work, done) if done.remote_value else None
+        except PlanOutdated as error:
             self.skip(work, str(error))
         except InvalidInput as error:
             self.fail(work, f"Keeper does not take the target's value: {error.reason}", permanent=True)
@@ -76,72 +76,72 @@ class Outcomes:
         except BackendError as error:
             self.postpone(work, error)
         else:
-            self._end(work, ItemState.DONE)
-            self._note(work, done.seen, taken)
+            self._end_item(work, ItemState.DONE)
+            self._record_sync(work, done.metadata, taken)
 
-    def _taken(self, work: Work, done: Done) -> Taken | None:
+    def _take_value(self, work: ItemContext, done: ItemResult) -> PulledVersion | None:
         """Have Keeper take a fetched value, or see that it has it, and mark what is adopted."""
-        if done.copy is None:
+        if done.remote_value is None:
             return None
-        value, secret = done.copy.value, None
+        value, secret = done.remote_value.value, None
         taken = None
-        if fetches(work, self._plan):
-            taken = take(
+        if is_pull(work, self._plan):
+            taken = store_pulled_value(
                 actor=self._tools.actor,
                 target=self._target,
                 item=work.item,
                 value=value,
-                clearance=self._tools.clearance,
+                clearance=self._tools.approval,
             )
             secret = taken.secret
-        elif work.held is not None and fingerprints.matches(value.encode(), work.held.fingerprint):
-            secret = work.held.secret_uuid
+        elif work.local is not None and fingerprints.matches(value.encode(), work.local.fingerprint):
+            secret = work.local.secret_uuid
         if secret is None:
-            raise Moved("the values are not the same any more: it is left alone")
+            raise PlanOutdated("the values are not the same any more: it is left alone")
         if work.item.act == Act.ADOPT:
-            self._tools.backend.mark(done.seen, mark_for(self._target, secret))
+            self._tools.backend.mark(done.metadata, mark_for(self._target, secret))
         return taken
 
-    def postpone(self, work: Work, error: BackendError) -> None:
+    def postpone(self, work: ItemContext, error: BackendError) -> None:
         """Note an error of the target's; one that may pass is tried again, so many times."""
-        ends = self.ends(work, error)
+        ends = self.is_final(work, error)
         work.item.attempts += 1
         if ends:
             self.fail(work, str(error), permanent=error.permanent)
             return
         # It stays intended: what became of it is found out by the next attempt.
         work.item.error = str(error)[:_ERROR_LENGTH]
-        self._state(work, State.PENDING, str(error))
+        self._set_state(work, State.PENDING, str(error))
 
-    def fail(self, work: Work, error: str, *, permanent: bool) -> None:
+    def fail(self, work: ItemContext, error: str, *, permanent: bool) -> None:
         """End an item that could not be carried out."""
         work.item.permanent = permanent
-        self._end(work, ItemState.FAILED, error)
-        self._state(work, State.FAILED, error)
+        self._end_item(work, ItemState.FAILED, error)
+        self._set_state(work, State.FAILED, error)
 
-    def skip(self, work: Work, reason: str) -> None:
+    def skip(self, work: ItemContext, reason: str) -> None:
         """End an item that is left alone for now; the next plan decides again."""
-        self._end(work, ItemState.SKIPPED, reason)
-        self._state(work, State.PENDING if delivers(work, self._plan) else None, reason)
+        self._end_item(work, ItemState.SKIPPED, reason)
+        self._set_state(work, State.PENDING if is_push(work, self._plan) else None, reason)
 
-    def refuse(self, work: Work, reason: str) -> None:
+    def refuse(self, work: ItemContext, reason: str) -> None:
         """End an item whose value may not be filled in."""
-        self._end(work, ItemState.SKIPPED, reason)
-        self._state(work, State.REFUSED, reason)
+        self._end_item(work, ItemState.SKIPPED, reason)
+        self._set_state(work, State.REFUSED, reason)
 
-    def _end(self, work: Work, state: ItemState, error: str = "") -> None:
+    def _end_item(self, work: ItemContext, state: ItemState, error: str = "") -> None:
         work.item.state, work.item.error = state, error[:_ERROR_LENGTH]
         # The database's time: by it the deletions and fights of the last hours are counted.
         work.item.finished_at = self._now
 
-    def _state(self, work: Work, state: State | None, reason: str) -> None:
+    def _set_state(self, work: ItemContext, state: State | None, reason: str) -> None:
         if work.entry is not None:
             work.entry.state = state or work.entry.state
             work.entry.reason = reason[:_ERROR_LENGTH]
 
-    def _note(self, work: Work, seen: SecretMetadata, taken: Taken | None) -> None:
+    def _record_sync(self, work: ItemContext, seen: SecretMetadata, taken: PulledVersion | None) -> None:
         """Put on the entry what both sides hold now."""
-        item, held = work.item, work.held
+        item, held = work.item, work.local
         entry = work.entry = work.entry or SyncEntry(target=self._target, name=item.name)
         entry.state, entry.reason, entry.checked_at = State.IN_SYNC, "", self._now
         if item.act in {Act.DELETE, Act.RELEASE}:

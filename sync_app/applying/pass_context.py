@@ -12,20 +12,20 @@ from sync_app.models import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tools:
+class ApplyContext:
     """What a pass works with."""
 
     plan: Plan
     backend: Backend
     actor: Principal
     lease: Lease | None
-    pace: RateLimiter
-    crew: WorkerPool
-    clearance: ApprovalGrant
+    rate_limiter: RateLimiter
+    workers: WorkerPool
+    approval: ApprovalGrant
     # What the look that the plan was drawn from showed, where it has only just been drawn.
-    shown: Mapping[str, Observation]
+    observations: Mapping[str, Observation]
 
-    def hold(self, **changes: object) -> None:
+    def renew_lease(self, **changes: object) -> None:
         """Make sure, in a transaction, that this worker is still the one that may write."""
         if self.lease:
             self.lease.renew(**changes)
@@ -34,7 +34,7 @@ class Tools:
         """Keep the lease while the target is slow."""
         (self.lease.heartbeat if self.lease else no_heartbeat)()
 
-    def refuse_if_over(self) -> None:
+    def require_lease(self) -> None:
         """Raise LeaseLost, in any thread, if this worker slept so long that another may have taken over."""
         if self.lease:
             self.lease.require_unexpired()

@@ -41,7 +41,7 @@ _TOLD: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pending:
+class PendingVersion:
     """A secret's pending version, and the entry of what the target holds of that secret."""
 
     secret: Secret
@@ -49,7 +49,7 @@ class Pending:
     entry: SyncEntry
 
 
-def follow(run: Run, *, session: TargetSession, lease: Lease | None = None) -> dict[str, BackendError]:
+def mirror(run: Run, *, session: TargetSession, lease: Lease | None = None) -> dict[str, BackendError]:
     """Put what is pending in Keeper beside what is current there, and take back what is so no longer.
 
     A plan of leave takes all of it back. Nothing is asked where nothing is to be done. In a
@@ -64,16 +64,16 @@ def follow(run: Run, *, session: TargetSession, lease: Lease | None = None) -> d
     actor = load_run_principal(run)
     if needs_second_person(actor, target.environment):
         return {}
-    pending = [] if plan.kind == PlanKind.DISCONNECT else _pending(target, actor)
+    pending = [] if plan.kind == PlanKind.DISCONNECT else _load_pending(target, actor)
     kept = {each.entry.pk: each.version.hex for each in pending}
-    stale = [entry for entry in _noted(target) if kept.get(entry.pk) != entry.pending_keeper]
+    stale = [entry for entry in _load_mirrored(target) if kept.get(entry.pk) != entry.pending_keeper]
     due = [each for each in pending if _is_due(each.entry, each.version, kind.seconds_between_versions)]
     if not (stale or due):
         return {}
-    return _Pass(plan=plan, backend=session.backend(actor), actor=actor, lease=lease).work(stale, due)
+    return _MirrorPass(plan=plan, backend=session.backend(actor), actor=actor, lease=lease).run(stale, due)
 
 
-def sentence(failed: Mapping[str, BackendError]) -> str:
+def explain_failures(failed: Mapping[str, BackendError]) -> str:
     """Return the operator's message about failed labels."""
     shown = [f"{name}: {error}" for name, error in sorted(failed.items())]
     more = f"; and {len(shown) - _TOLD} more" if len(shown) > _TOLD else ""
@@ -81,26 +81,26 @@ def sentence(failed: Mapping[str, BackendError]) -> str:
 
 
 @dataclass(kw_only=True)
-class _Pass:
+class _MirrorPass:
     plan: Plan
     backend: Backend
     actor: Principal
     lease: Lease | None
 
-    def work(self, stale: Sequence[SyncEntry], due: Sequence[Pending]) -> dict[str, BackendError]:
+    def run(self, stale: Sequence[SyncEntry], due: Sequence[PendingVersion]) -> dict[str, BackendError]:
         """Remove stale labels, then set due ones, each separately; return the failures by name."""
         failed: dict[str, BackendError] = {}
         taken: list[Json] = []
         put: list[Json] = []
         for entry in stale:
             try:
-                self._take_back(entry)
+                self._remove(entry)
                 taken.append(entry.name)
             except BackendError as error:
                 failed[entry.name] = error
-        for each, value in self._opened(due):
+        for each, value in self._open_values(due):
             try:
-                if self._put(each, value):
+                if self._put_version(each, value):
                     put.append(each.entry.name)
             except BackendError as error:
                 failed[each.entry.name] = error
@@ -108,29 +108,29 @@ class _Pass:
             self._record(put, taken)
         return failed
 
-    def _take_back(self, entry: SyncEntry) -> None:
-        seen = self._ours(entry)
+    def _remove(self, entry: SyncEntry) -> None:
+        seen = self._get_owned(entry)
         if seen is not None:
             self.backend.remove_pending(seen, token=entry.pending_target)
-        self._note(entry, "", "", None)
+        self._record_pending(entry, "", "", None)
 
-    def _put(self, pending: Pending, value: str) -> bool:
+    def _put_version(self, pending: PendingVersion, value: str) -> bool:
         """Put one, the intent noted before; False where it is left alone."""
         entry, version = pending.entry, pending.version.hex
-        seen = self._ours(entry)
+        seen = self._get_owned(entry)
         if seen is None or seen.version != entry.base_target:
             return False
         token = write_token(
             self.plan.target, place=seen.remote_id, keeper_version=version, target_version=seen.version
         )
-        self._note(entry, version, token, None)
+        self._record_pending(entry, version, token, None)
         if not self.backend.put_pending(seen, value, token=token):
-            self._note(entry, "", "", None)
+            self._record_pending(entry, "", "", None)
             return False
-        self._note(entry, version, token, database_now())
+        self._record_pending(entry, version, token, database_now())
         return True
 
-    def _ours(self, entry: SyncEntry) -> SecretMetadata | None:
+    def _get_owned(self, entry: SyncEntry) -> SecretMetadata | None:
         """Return what is at the entry's name there if it is still ours, by a look just now."""
         if self.lease:
             self.lease.heartbeat()
@@ -142,7 +142,7 @@ class _Pass:
         here = seen.presence is Presence.PRESENT and seen.remote_id == entry.remote_id
         return seen if here and owned is not Ownership.NONE else None
 
-    def _opened(self, due: Sequence[Pending]) -> list[tuple[Pending, str]]:
+    def _open_values(self, due: Sequence[PendingVersion]) -> list[tuple[PendingVersion, str]]:
         """Open the values, after the event that lists them; one that does not open is left out, recorded."""
         if not due:
             return []
@@ -150,7 +150,7 @@ class _Pass:
         opened = open_versions(actor=self.actor, plan=self.plan, names=names, sources={})
         return [(each, opened.values[each.version]) for each in due if each.version in opened.values]
 
-    def _note(self, entry: SyncEntry, keeper: str, target: str, at: datetime | None) -> None:
+    def _record_pending(self, entry: SyncEntry, keeper: str, target: str, at: datetime | None) -> None:
         with transaction.atomic():
             if self.lease:
                 self.lease.renew()
@@ -176,7 +176,7 @@ class _Pass:
         )
 
 
-def _pending(target: Target, actor: Principal) -> list[Pending]:
+def _load_pending(target: Target, actor: Principal) -> list[PendingVersion]:
     """Return the pending versions of secrets whose current one the target is known to hold."""
     rows = (
         Secret.objects.filter(
@@ -196,22 +196,22 @@ def _pending(target: Target, actor: Principal) -> list[Pending]:
     )
     secrets = {secret.name: secret for secret in rows}
     found = []
-    for entry in _entries(target, Q(name__in=list(secrets))) if secrets else []:
+    for entry in _load_entries(target, Q(name__in=list(secrets))) if secrets else []:
         secret = secrets[entry.name]
         secret.environment = target.environment
         version, current = secret.pending_uuid, secret.current_uuid
         holds = current is not None and entry.base_keeper == current.hex and entry.base_target
         may = allows(actor, Action.SECRET_DELIVER, environment_id=target.environment_id, name=entry.name)
         if version is not None and holds and may and secret.is_authentic():
-            found.append(Pending(secret=secret, version=version, entry=entry))
+            found.append(PendingVersion(secret=secret, version=version, entry=entry))
     return found
 
 
-def _noted(target: Target) -> list[SyncEntry]:
-    return _entries(target, ~Q(pending_target=""))
+def _load_mirrored(target: Target) -> list[SyncEntry]:
+    return _load_entries(target, ~Q(pending_target=""))
 
 
-def _entries(target: Target, condition: Q) -> list[SyncEntry]:
+def _load_entries(target: Target, condition: Q) -> list[SyncEntry]:
     rows = list(SyncEntry.objects.filter(condition, target=target).exclude(ownership=Ownership.NONE))
     for row in rows:
         row.target = target

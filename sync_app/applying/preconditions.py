@@ -25,11 +25,11 @@ from sync_app.state.ownership import is_same_secret, last_synced, target_side, w
 _CHANGED: Final = "changed in Keeper since the plan was made: plan again"
 
 
-class Moved(SyncError):
+class PlanOutdated(SyncError):
     """Keeper's side, or what may be done, is another than when the plan was made."""
 
 
-class TooSoon(Moved):
+class TooSoon(PlanOutdated):
     """The system asks for more time between two versions of a secret."""
 
     def __init__(self, message: str, *, due: datetime) -> None:
@@ -37,25 +37,25 @@ class TooSoon(Moved):
         self.due = due
 
 
-class Unreadable(SyncError):
+class LocalUnreadable(SyncError):
     """Keeper's side cannot be read."""
 
 
 @dataclass(kw_only=True, slots=True)
-class Work:
+class ItemContext:
     """One item of a plan with what was found about it just now."""
 
     item: PlanItem
-    held: LocalSecret | None
+    local: LocalSecret | None
     entry: SyncEntry | None
     value: str = field(default="", repr=False)
     # Another write with an unknown outcome when this one was intended: it may arrive late.
-    earlier: Intent = NO_INTENT
+    earlier_intent: Intent = NO_INTENT
     # Our entry's data before the secret was claimed for creation.
     claimed_from: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def was_there(self) -> bool:
+    def existed_before(self) -> bool:
         """Return whether what is to be created was ours and there before: what is there may be that one."""
         return bool(self.claimed_from.get("remote_id"))
 
@@ -65,89 +65,91 @@ class Work:
         return self.entry is not None and self.entry.ownership != Ownership.NONE
 
 
-def check(work: Work, *, plan: Plan, actor: Principal, now: datetime, apart: timedelta) -> None:
+def check_preconditions(
+    work: ItemContext, *, plan: Plan, actor: Principal, now: datetime, apart: timedelta
+) -> None:
     """Let an item pass as it was planned; `apart` is the time that a system asks for between versions.
 
     Raises Moved, Unreadable, and Forbidden or Invisible (recorded).
     """
     _CHECKS[Act(work.item.act)](work, plan)
-    for right in _rights(work, plan):
+    for right in _required_rights(work, plan):
         require(actor=actor, action=right, environment=plan.target.environment, name=work.item.name)
     _refuse_too_soon(work, plan, now, apart)
 
 
-def adoption_of(plan: Plan) -> AdoptMode | None:
+def adopt_mode(plan: Plan) -> AdoptMode | None:
     """Return what a plan of adoption does with the values; None for other plans."""
     return AdoptMode(plan.options["mode"]) if plan.kind == PlanKind.ADOPT else None
 
 
-def delivers(work: Work, plan: Plan) -> bool:
+def is_push(work: ItemContext, plan: Plan) -> bool:
     """Return whether a value of Keeper's goes to the target."""
-    replaces = work.item.act == Act.ADOPT and adoption_of(plan) is AdoptMode.OVERWRITE
+    replaces = work.item.act == Act.ADOPT and adopt_mode(plan) is AdoptMode.OVERWRITE
     return replaces or work.item.act in {Act.CREATE, Act.UPDATE}
 
 
-def fetches(work: Work, plan: Plan) -> bool:
+def is_pull(work: ItemContext, plan: Plan) -> bool:
     """Return whether the target's value comes to Keeper."""
-    keeps = work.item.act == Act.ADOPT and adoption_of(plan) is AdoptMode.TAKE_REMOTE
+    keeps = work.item.act == Act.ADOPT and adopt_mode(plan) is AdoptMode.TAKE_REMOTE
     return keeps or work.item.act == Act.PULL
 
 
-def _rights(work: Work, plan: Plan) -> list[Action]:
-    if delivers(work, plan):
+def _required_rights(work: ItemContext, plan: Plan) -> list[Action]:
+    if is_push(work, plan):
         return [Action.SECRET_DELIVER]
-    return [Action.SECRET_PULL] if fetches(work, plan) else []
+    return [Action.SECRET_PULL] if is_pull(work, plan) else []
 
 
-def _check_written(work: Work, plan: Plan) -> None:
+def _check_write(work: ItemContext, plan: Plan) -> None:
     _refuse_changed(work)
     if work.item.act == Act.UPDATE and not work.is_owned:
-        raise Moved("it is not ours any more: it is left alone")
+        raise PlanOutdated("it is not ours any more: it is left alone")
     _refuse_undecided(work, plan)
 
 
-def _check_pulled(work: Work, plan: Plan) -> None:
+def _check_pull(work: ItemContext, plan: Plan) -> None:
     _refuse_unreadable(work)
     # Where Keeper's side moved, nothing is written into it; an earlier attempt may have been what moved it.
-    if _keeper_version(work) == work.item.keeper_version or "choice" in plan.options:
+    if _local_version(work) == work.item.keeper_version or "choice" in plan.options:
         _refuse_undecided(work, plan)
 
 
-def _check_adopted(work: Work, plan: Plan) -> None:
+def _check_adoption(work: ItemContext, plan: Plan) -> None:
     if plan.kind != PlanKind.ADOPT or work.item.name not in plan.options["names"]:
-        raise Moved("nobody asked to adopt this")
+        raise PlanOutdated("nobody asked to adopt this")
     _refuse_unreadable(work)
-    if adoption_of(plan) is not AdoptMode.TAKE_REMOTE:
+    if adopt_mode(plan) is not AdoptMode.TAKE_REMOTE:
         _refuse_changed(work)
 
 
-def _check_deleted(work: Work, plan: Plan) -> None:
+def _check_deletion(work: ItemContext, plan: Plan) -> None:
     item, entry = work.item, work.entry
     if entry is None or entry.ownership != Ownership.CREATED or entry.base_target != item.target_version:
-        raise Moved("it is not known to be as this target wrote it: it is not deleted")
+        raise PlanOutdated("it is not known to be as this target wrote it: it is not deleted")
     if plan.kind == PlanKind.DISCONNECT:
         if plan.options["mode"] != DisconnectMode.WITHDRAW:
-            raise Moved("nobody asked to withdraw this")
+            raise PlanOutdated("nobody asked to withdraw this")
         return
-    if work.held is not None:
-        raise Moved("it exists in Keeper again: plan again")
+    if work.local is not None:
+        raise PlanOutdated("it exists in Keeper again: plan again")
     if local_state.find_unexplained_losses(plan.target.environment, {entry.name: entry.secret_uuid}):
-        raise Unreadable(local_state.LOST)
+        raise LocalUnreadable(local_state.LOST)
     _refuse_undecided(work, plan)
 
 
-def _check_released(_work: Work, plan: Plan) -> None:
+def _check_release(_work: ItemContext, plan: Plan) -> None:
     if plan.kind != PlanKind.DISCONNECT:
-        raise Moved("nobody asked to take leave of this")
+        raise PlanOutdated("nobody asked to take leave of this")
 
 
-def _refuse_undecided(work: Work, plan: Plan) -> None:
+def _refuse_undecided(work: ItemContext, plan: Plan) -> None:
     """Refuse what neither the target's rules, asked again, nor a person's choice would have done."""
     if "choice" in plan.options:
         if not _is_chosen(work.item, plan.options):
-            raise Moved("nobody chose this")
-    elif Act(reconcile(_known(work), plan.target.rules).outcome) != work.item.act:
-        raise Moved("by what is known now, the target's rules do not do this: plan again")
+            raise PlanOutdated("nobody chose this")
+    elif Act(reconcile(_to_item(work), plan.target.rules).outcome) != work.item.act:
+        raise PlanOutdated("by what is known now, the target's rules do not do this: plan again")
 
 
 def _is_chosen(item: PlanItem, options: Mapping[str, object]) -> bool:
@@ -157,7 +159,7 @@ def _is_chosen(item: PlanItem, options: Mapping[str, object]) -> bool:
     return item.act in acts and (item.name, item.keeper_version, item.target_version) == shown
 
 
-def _known(work: Work) -> Item:
+def _to_item(work: ItemContext) -> Item:
     """Return both sides for `reconcile`: Keeper's as it is, the target's as the plan saw it.
 
     That the target's still is so, and ours, is proved by the act; here the plan can say of it
@@ -172,34 +174,34 @@ def _known(work: Work) -> Item:
     )
     ours = entry is not None and is_same_secret(entry, seen) and item.ownership != Ownership.NONE
     return Item(
-        keeper=work.held.as_side if work.held else GONE,
+        keeper=work.local.as_side if work.local else GONE,
         target=target_side(entry, seen),
         base=last_synced(entry),
         ownership=Ownership(entry.ownership) if entry is not None and ours else Ownership.NONE,
     )
 
 
-def _refuse_changed(work: Work) -> None:
+def _refuse_changed(work: ItemContext) -> None:
     _refuse_unreadable(work)
-    if work.held is None or _keeper_version(work) != work.item.keeper_version:
-        raise Moved(_CHANGED)
+    if work.local is None or _local_version(work) != work.item.keeper_version:
+        raise PlanOutdated(_CHANGED)
 
 
-def _keeper_version(work: Work) -> str:
-    return work.held.version if work.held else ""
+def _local_version(work: ItemContext) -> str:
+    return work.local.version if work.local else ""
 
 
-def _refuse_unreadable(work: Work) -> None:
-    if work.held is not None and work.held.presence is not Presence.PRESENT:
-        raise Unreadable(Reason.KEEPER_UNREADABLE)
+def _refuse_unreadable(work: ItemContext) -> None:
+    if work.local is not None and work.local.presence is not Presence.PRESENT:
+        raise LocalUnreadable(Reason.KEEPER_UNREADABLE)
 
 
-def _refuse_too_soon(work: Work, plan: Plan, now: datetime, apart: timedelta) -> None:
+def _refuse_too_soon(work: ItemContext, plan: Plan, now: datetime, apart: timedelta) -> None:
     entry = work.entry
     if work.item.act != Act.UPDATE or not apart or entry is None:
         return
     due = entry.free_at(apart, now)
-    if now < due and not _is_there_as_pending(work, plan):
+    if now < due and not _is_pending_version(work, plan):
         minutes = int(apart.total_seconds() // 60)
         raise TooSoon(
             f"the target takes one new version in {minutes} minutes: this one waits until {due:%H:%M} UTC",
@@ -207,7 +209,7 @@ def _refuse_too_soon(work: Work, plan: Plan, now: datetime, apart: timedelta) ->
         )
 
 
-def _is_there_as_pending(work: Work, plan: Plan) -> bool:
+def _is_pending_version(work: ItemContext, plan: Plan) -> bool:
     """Return whether the version that becomes current was put there as pending: then no new one is made."""
     item, entry = work.item, work.entry
     return (
@@ -223,11 +225,11 @@ def _is_there_as_pending(work: Work, plan: Plan) -> bool:
     )
 
 
-_CHECKS: Final[Mapping[Act, Callable[[Work, Plan], None]]] = {
-    Act.CREATE: _check_written,
-    Act.UPDATE: _check_written,
-    Act.PULL: _check_pulled,
-    Act.ADOPT: _check_adopted,
-    Act.DELETE: _check_deleted,
-    Act.RELEASE: _check_released,
+_CHECKS: Final[Mapping[Act, Callable[[ItemContext, Plan], None]]] = {
+    Act.CREATE: _check_write,
+    Act.UPDATE: _check_write,
+    Act.PULL: _check_pull,
+    Act.ADOPT: _check_adoption,
+    Act.DELETE: _check_deletion,
+    Act.RELEASE: _check_release,
 }

@@ -11,14 +11,14 @@ from secrets_app.models import Secret
 from secrets_app.queries.lookup import find_active
 from secrets_app.services import write
 from secrets_app.services.read import current_version_of
-from sync_app.applying.preconditions import Moved
+from sync_app.applying.preconditions import PlanOutdated
 from sync_app.models import PlanItem, Target
 from sync_app.state.pulled_values import infer_type
 from sync_app.state.reference_resolver import PUSH_ONLY
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Taken:
+class PulledVersion:
     """Which version of which secret holds the value now."""
 
     secret: UUID
@@ -26,7 +26,9 @@ class Taken:
     number: int
 
 
-def take(*, actor: Principal, target: Target, item: PlanItem, value: str, clearance: ApprovalGrant) -> Taken:
+def store_pulled_value(
+    *, actor: Principal, target: Target, item: PlanItem, value: str, clearance: ApprovalGrant
+) -> PulledVersion:
     """Write a pulled value if Keeper's side is as it was planned, or holds that very value already.
 
     Raises Moved if Keeper's secret changed since, InvalidInput if Keeper does not take such a
@@ -34,16 +36,16 @@ def take(*, actor: Principal, target: Target, item: PlanItem, value: str, cleara
     """
     secret = find_active(target.environment, item.name)
     if secret is not None and secret.uses_references:
-        raise Moved(PUSH_ONLY)
-    if secret is not None and _holds(secret, value):
-        return _taken(secret)
+        raise PlanOutdated(PUSH_ONLY)
+    if secret is not None and _has_value(secret, value):
+        return _to_pulled_version(secret)
     try:
-        return _taken(_written(actor, target, item, secret, value, clearance))
+        return _to_pulled_version(_write_value(actor, target, item, secret, value, clearance))
     except (StaleVersion, NameTaken) as error:
-        raise Moved("changed in Keeper since the plan was made: plan again") from error
+        raise PlanOutdated("changed in Keeper since the plan was made: plan again") from error
 
 
-def _written(
+def _write_value(
     actor: Principal,
     target: Target,
     item: PlanItem,
@@ -54,7 +56,7 @@ def _written(
     comment = f"pulled from {target.name}"
     if secret is None:
         if item.keeper_version:
-            raise Moved("deleted in Keeper since the plan was made: plan again")
+            raise PlanOutdated("deleted in Keeper since the plan was made: plan again")
         return write.create(
             actor=actor,
             environment=target.environment,
@@ -65,7 +67,7 @@ def _written(
             clearance=clearance,
         )
     if current_version_of(secret).uuid.hex != item.keeper_version:
-        raise Moved("changed in Keeper since the plan was made: plan again")
+        raise PlanOutdated("changed in Keeper since the plan was made: plan again")
     return write.update(
         actor=actor,
         secret=secret,
@@ -76,10 +78,10 @@ def _written(
     )
 
 
-def _holds(secret: Secret, value: str) -> bool:
+def _has_value(secret: Secret, value: str) -> bool:
     return fingerprints.matches(value.encode(), bytes(current_version_of(secret).fingerprint))
 
 
-def _taken(secret: Secret) -> Taken:
+def _to_pulled_version(secret: Secret) -> PulledVersion:
     version = current_version_of(secret)
-    return Taken(secret=secret.uuid, version=version.uuid.hex, number=version.number)
+    return PulledVersion(secret=secret.uuid, version=version.uuid.hex, number=version.number)

@@ -19,7 +19,7 @@ from secrets_app.keys import fingerprints
 from secrets_app.keys.data_keys import active_key
 from secrets_app.keys.encrypted_field import Sealed
 from sync_app.applying import item_actions
-from sync_app.applying.pass_context import Tools
+from sync_app.applying.pass_context import ApplyContext
 from sync_app.backends.base import Backend, Mark, SecretMetadata, SecretValue
 from sync_app.domain.delivery_state import State
 from sync_app.domain.reconciliation import Presence
@@ -36,7 +36,7 @@ _FIRST: Final = "="
 logger = logging.getLogger(__name__)
 
 
-def keep(tools: Tools, versions: Mapping[str, str]) -> None:
+def keep_copies(tools: ApplyContext, versions: Mapping[str, str]) -> None:
     """Keep what these names hold in the target at these versions; call it before they are written over.
 
     What is not one text, or too long to be sealed, is not kept. Raises what concerns the whole target,
@@ -46,14 +46,14 @@ def keep(tools: Tools, versions: Mapping[str, str]) -> None:
     found = run_each(tools.backend.read_value, versions, heartbeat=tools.heartbeat)
     copies = {name: copy for name, copy in found if isinstance(copy, SecretValue)}
     copies = {name: copy for name, copy in copies.items() if copy.metadata.version == versions[name]}
-    rows = _sealed(target, copies)
+    rows = _seal_copies(target, copies)
     with transaction.atomic():
-        tools.hold()
+        tools.renew_lease()
         KeptCopy.objects.filter(target=target, name__in=list(versions)).delete()
         KeptCopy.objects.bulk_create(rows)
 
 
-def kept(actor: Principal, target: Target, names: Collection[str]) -> dict[str, tuple[str, str]]:
+def open_kept_copies(actor: Principal, target: Target, names: Collection[str]) -> dict[str, tuple[str, str]]:
     """Open what was kept of these names: the version that held it, and the value.
 
     An event of it is committed first. What does not open is left out, reported. Raises KeyUnavailable.
@@ -84,12 +84,12 @@ def kept(actor: Principal, target: Target, names: Collection[str]) -> dict[str, 
     return found
 
 
-def forget(target: Target, names: Iterable[str]) -> None:
+def forget_copies(target: Target, names: Iterable[str]) -> None:
     """Destroy what was kept of these names."""
     KeptCopy.objects.filter(target=target, name__in=list(names)).delete()
 
 
-def settle(
+def revert_overwrite(
     backend: Backend,
     *,
     seen: SecretMetadata,
@@ -108,13 +108,13 @@ def settle(
     def wrote(value: str) -> bool:
         return any(fingerprints.matches(value.encode(), each) for each in known.values())
 
-    item_actions.take_back(backend, seen, makes=makes, marks=marks, wrote=wrote, kept=kept)
+    item_actions.revert_unconfirmed_write(backend, seen, makes=makes, marks=marks, wrote=wrote, kept=kept)
 
 
 # --- What an earlier run left -----------------------------------------------------------------
 
 
-def left_behind(target: Target) -> list[SyncEntry]:
+def find_unsettled(target: Target) -> list[SyncEntry]:
     """Return the entries of secrets that are not ours any more, and may hold a write of unknown outcome."""
     rows = SyncEntry.objects.filter(target=target, state=State.OWNERSHIP_LOST).exclude(intended_target="")
     return (
@@ -122,12 +122,12 @@ def left_behind(target: Target) -> list[SyncEntry]:
     )
 
 
-def settle_left_behind(
+def revert_unsettled(
     plan: Plan, entries: Sequence[SyncEntry], *, backend: Backend, actor: Principal, lease: Lease | None
 ) -> None:
     """Put back what a run that ended came over. Raises a BackendError, LeaseLost, KeyUnavailable."""
     target = plan.target
-    copies = kept(actor, target, [str(entry.name) for entry in entries])
+    copies = open_kept_copies(actor, target, [str(entry.name) for entry in entries])
     for entry in entries:
         if lease:
             lease.heartbeat()
@@ -140,7 +140,7 @@ def settle_left_behind(
         )
         marks = [mark_for(target, entry.secret_uuid)] if entry.secret_uuid else []
         try:
-            settle(
+            revert_overwrite(
                 backend,
                 seen=seen,
                 makes=str(entry.intended_target),
@@ -149,17 +149,19 @@ def settle_left_behind(
                 kept=value,
             )
         except Overwritten as error:
-            _note(plan, entry, str(error), actor, lease)
+            _record_overwrite(plan, entry, str(error), actor, lease)
 
 
-def _note(plan: Plan, entry: SyncEntry, error: str, actor: Principal, lease: Lease | None) -> None:
+def _record_overwrite(
+    plan: Plan, entry: SyncEntry, error: str, actor: Principal, lease: Lease | None
+) -> None:
     entry.state, entry.reason = State.FAILED, error
     entry.forget_intent()
     with transaction.atomic():
         if lease:
             lease.renew()
         sync_entries.save_entries([entry])
-        forget(plan.target, [str(entry.name)])
+        forget_copies(plan.target, [str(entry.name)])
         record(
             actor=actor,
             action=Action.TARGET_APPLY,
@@ -170,7 +172,7 @@ def _note(plan: Plan, entry: SyncEntry, error: str, actor: Principal, lease: Lea
         )
 
 
-def _sealed(target: Target, copies: Mapping[str, SecretValue]) -> list[KeptCopy]:
+def _seal_copies(target: Target, copies: Mapping[str, SecretValue]) -> list[KeptCopy]:
     if not copies:
         return []
     key, rows = active_key(target.environment), []

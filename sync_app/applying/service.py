@@ -16,7 +16,7 @@ from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import refresh_principal
 from sync_app.applying import put_back
 from sync_app.applying.batch import Batch
-from sync_app.applying.pass_context import Tools
+from sync_app.applying.pass_context import ApplyContext
 from sync_app.backends.base import Backend, Observation
 from sync_app.domain.reconciliation import Reason
 from sync_app.errors import LeaseLost, NotResolvable, PlanNotReady, RetryLater, SyncPaused
@@ -75,7 +75,7 @@ def request_apply(*, actor: Principal, plan: Plan) -> Run:
     return run
 
 
-def resolve(*, actor: Principal, item: PlanItem, choice: str) -> Run:
+def request_resolution(*, actor: Principal, item: PlanItem, choice: str) -> Run:
     """Queue the settling of one conflict (or drifted or missing secret) as a person chose.
 
     `choice` is `keep_ours` or `take_theirs`. Both sides are read again; the choice holds if they
@@ -130,18 +130,18 @@ def apply(
     plan.target = run.target
     actor = load_run_principal(run)
     require_target_access(actor=actor, action=RIGHTS[plan.kind], target=run.target)
-    left = put_back.left_behind(run.target)
+    left = put_back.find_unsettled(run.target)
     if left:
-        put_back.settle_left_behind(plan, left, backend=session.backend(actor), actor=actor, lease=lease)
+        put_back.revert_unsettled(plan, left, backend=session.backend(actor), actor=actor, lease=lease)
     if plan.state == PlanState.DONE:
         return plan
     _refuse_unready(plan)
     backend = session.backend(actor)
-    carry_out(plan, backend=backend, actor=actor, lease=lease, shown=shown or {})
+    execute_plan(plan, backend=backend, actor=actor, lease=lease, shown=shown or {})
     return plan
 
 
-def carry_out(
+def execute_plan(
     plan: Plan, *, backend: Backend, actor: Principal, lease: Lease | None, shown: Mapping[str, Observation]
 ) -> None:
     """Carry out a plan by this backend.
@@ -152,34 +152,34 @@ def carry_out(
     Plan.objects.filter(pk=plan.pk, state=PlanState.READY).update(state=PlanState.APPLYING)
     plan.state = PlanState.APPLYING
     with WorkerPool() as crew:
-        tools = Tools(
+        tools = ApplyContext(
             plan=plan,
             backend=backend,
             actor=actor,
             lease=lease,
-            pace=RateLimiter(backend.writes_per_second),
-            crew=crew,
-            clearance=clearance,
-            shown=shown,
+            rate_limiter=RateLimiter(backend.writes_per_second),
+            workers=crew,
+            approval=clearance,
+            observations=shown,
         )
         for phase in PHASES:
             if phase == (Act.DELETE,):
                 _refuse_deletions(plan)
-            _work_off(tools, phase)
-    if _waiting(plan).exists():
+            _apply_phase(tools, phase)
+    if _waiting_items(plan).exists():
         raise_if_shutdown_requested()
         raise RetryLater("some items failed in a way that may pass: they are tried again later")
-    _finish(plan, actor, lease)
+    _finish_plan(plan, actor, lease)
 
 
-def _work_off(tools: Tools, acts: tuple[Act, ...]) -> None:
+def _apply_phase(tools: ApplyContext, acts: tuple[Act, ...]) -> None:
     """Work on the waiting items of some acts, a batch at a time, each item once.
 
     While the target answers to one batch the next one is prepared, and the last one's outcome stored.
     Raises the error of a batch after which no more requests are sent for now (see Batch.gather).
     """
     under_way: Batch | None = None
-    batches = _prepared(tools, acts)
+    batches = _prepare_batches(tools, acts)
     while True:
         try:
             batch = next(batches, None)
@@ -188,13 +188,13 @@ def _work_off(tools: Tools, acts: tuple[Act, ...]) -> None:
             raise
         except Exception:
             # Acts in flight have happened: they are stored before the error is raised.
-            _end(under_way)
+            _finish_batch(under_way)
             raise
-        trouble = under_way.gather() if under_way else None
+        trouble = under_way.collect() if under_way else None
         if batch is not None and trouble is None:
-            batch.start()
+            batch.dispatch()
         if under_way is not None:
-            under_way.finish()
+            under_way.commit()
         if trouble is not None:
             raise trouble
         if batch is None:
@@ -202,7 +202,7 @@ def _work_off(tools: Tools, acts: tuple[Act, ...]) -> None:
         under_way = batch
 
 
-def _prepared(tools: Tools, acts: tuple[Act, ...]) -> Iterator[Batch]:
+def _prepare_batches(tools: ApplyContext, acts: tuple[Act, ...]) -> Iterator[Batch]:
     """Yield the waiting items of some acts in batches that are ready to be started."""
     last = 0
     while True:
@@ -212,7 +212,7 @@ def _prepared(tools: Tools, acts: tuple[Act, ...]) -> Iterator[Batch]:
         # A plan may be long: who lost the right in the meantime writes no more of it.
         right = RIGHTS[PlanKind(tools.plan.kind)]
         require_target_access(actor=refresh_principal(tools.actor), action=right, target=tools.plan.target)
-        items = list(_waiting(tools.plan).filter(act__in=acts, pk__gt=last).order_by("pk")[:BATCH])
+        items = list(_waiting_items(tools.plan).filter(act__in=acts, pk__gt=last).order_by("pk")[:BATCH])
         if not items:
             return
         last = items[-1].pk
@@ -221,13 +221,13 @@ def _prepared(tools: Tools, acts: tuple[Act, ...]) -> Iterator[Batch]:
         yield batch
 
 
-def _end(under_way: Batch | None) -> None:
+def _finish_batch(under_way: Batch | None) -> None:
     if under_way is not None:
-        under_way.gather()
-        under_way.finish()
+        under_way.collect()
+        under_way.commit()
 
 
-def _waiting(plan: Plan) -> QuerySet[PlanItem]:
+def _waiting_items(plan: Plan) -> QuerySet[PlanItem]:
     return PlanItem.objects.filter(plan=plan, state__in=WAITING, act__in=ACTING)
 
 
@@ -244,15 +244,15 @@ def _refuse_unready(plan: Plan) -> None:
 
 def _refuse_deletions(plan: Plan) -> None:
     """Refuse all deletions of a plan if something of Keeper's did not open, or there are too many."""
-    waiting = _waiting(plan).filter(act=Act.DELETE)
+    waiting = _waiting_items(plan).filter(act=Act.DELETE)
     if plan.kind != PlanKind.SYNC or not waiting.exists():
         return
-    objection = _objection(plan)
+    objection = _explain_no_deletions(plan)
     if objection:
         waiting.update(state=ItemState.SKIPPED, error=objection, finished_at=timezone.now())
 
 
-def _objection(plan: Plan) -> str:
+def _explain_no_deletions(plan: Plan) -> str:
     """Return why nothing may be deleted, asked again when it is about to be; empty if it may."""
     if PlanItem.objects.filter(plan=plan, reason=Reason.KEEPER_UNREADABLE).exists():
         return Reason.INCOMPLETE
@@ -267,7 +267,7 @@ def _objection(plan: Plan) -> str:
     return deletions.explain_excess(budget, deleted=deleted, owned=owned)
 
 
-def _finish(plan: Plan, actor: Principal, lease: Lease | None) -> None:
+def _finish_plan(plan: Plan, actor: Principal, lease: Lease | None) -> None:
     """End a plan whose items are all done, with the event of their outcomes."""
     counts = outcome_counts(plan)
     failures = PlanItem.objects.filter(plan=plan, state=ItemState.FAILED).values_list("name", "error")
@@ -277,7 +277,7 @@ def _finish(plan: Plan, actor: Principal, lease: Lease | None) -> None:
         if lease:
             lease.renew()
         if plan.kind == PlanKind.DISCONNECT:
-            _forget(plan)
+            _remove_entries(plan)
         plan.save(update_fields=["state", "finished_at"])
         details: dict[str, Json] = {"step": "carried out", "counts": {**counts}}
         _record(actor, plan, details=details | ({"failures": told} if told else {}), failed=bool(told))
@@ -291,7 +291,7 @@ def outcome_counts(plan: Plan) -> dict[str, int]:
     return {str(state): number for state, number in rows.order_by("state")}
 
 
-def _forget(plan: Plan) -> None:
+def _remove_entries(plan: Plan) -> None:
     """Remove the entries of a target that was taken leave of, but for what is still there as ours."""
     left = PlanItem.objects.filter(plan=plan).exclude(state=ItemState.DONE).values_list("name", flat=True)
     SyncEntry.objects.filter(target=plan.target).exclude(name__in=list(left)).delete()

@@ -169,13 +169,13 @@ def _work(run: Run, lease: Lease) -> str:
 def _carry_out(run: Run, session: TargetSession, lease: Lease, shown: Mapping[str, Observation]) -> str:
     if run.plan is not None and run.plan.kind == PlanKind.DISCONNECT:
         # Remaining labels would have no owner afterwards: disconnect only after all are removed.
-        for error in pending_versions.follow(run, session=session, lease=lease).values():
+        for error in pending_versions.mirror(run, session=session, lease=lease).values():
             raise error
         applying.apply(run, session=session, lease=lease)
         return ""
     applying.apply(run, session=session, lease=lease, shown=shown)
-    left = pending_versions.follow(run, session=session, lease=lease)
-    return pending_versions.sentence(left)[:_ERROR_LENGTH] if left else ""
+    left = pending_versions.mirror(run, session=session, lease=lease)
+    return pending_versions.explain_failures(left)[:_ERROR_LENGTH] if left else ""
 
 
 def _may_pass(error: Exception) -> bool:

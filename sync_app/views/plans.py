@@ -182,7 +182,7 @@ def plan_item(request: HttpRequest, id: int, item: int) -> HttpResponse:
     row = find_item(plan=plan, id=item)
     if request.method == "POST":
         try:
-            run = applying.resolve(
+            run = applying.request_resolution(
                 actor=principal_of(request), item=row, choice=request.POST.get("choice", "")
             )
         except REFUSALS as error:

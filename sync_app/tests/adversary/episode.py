@@ -161,7 +161,7 @@ class Episode:
             return
         item, choice = self._random.choice(items), self._random.choice(list(ConflictChoice))
         self._book.note(f"a person chooses {choice} for {item.name}")
-        self._attacked(applying.resolve(actor=self.stage.alice, item=item, choice=choice))
+        self._attacked(applying.request_resolution(actor=self.stage.alice, item=item, choice=choice))
 
     def _check(self) -> None:
         run = enqueue(

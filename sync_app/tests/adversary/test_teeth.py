@@ -28,7 +28,7 @@ _EPISODES: Final = 120
 
 def no_proof_around_a_write(patch: pytest.MonkeyPatch) -> None:
     """Neither the mark nor what a write came over is looked at."""
-    patch.setattr(item_actions, "_is_ours", lambda *_: True)
+    patch.setattr(item_actions, "_is_owned", lambda *_: True)
     patch.setattr(VaultWrites, "revert", lambda *_, **__: None)
     patch.setattr(vault_backend, "_shows_mark", lambda *_: True)
 
@@ -49,7 +49,7 @@ def no_ownership_before_a_deletion(patch: pytest.MonkeyPatch) -> None:
     """What our entry calls ours is ours, whatever is there."""
     patch.setattr(ownership, "_is_marked", lambda *_: True)
     patch.setattr(ownership, "is_same_secret", lambda *_: True)
-    patch.setattr(item_actions, "_ours", lambda now, _: now)
+    patch.setattr(item_actions, "_require_owned", lambda now, _: now)
 
 
 def no_deletion_budget(patch: pytest.MonkeyPatch) -> None:

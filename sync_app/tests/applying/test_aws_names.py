@@ -147,7 +147,7 @@ def test_a_name_that_we_deleted_is_restored_for_the_next_secret_of_the_name(
     if conflict == "ask":
         assert plan.counts == {"missing": 1, "unchanged": 1}
         item = PlanItem.objects.get(plan=plan, name="one")
-        run = applying.resolve(actor=stage.alice, item=item, choice="keep_ours")
+        run = applying.request_resolution(actor=stage.alice, item=item, choice="keep_ours")
         stage.world_rest()
         assert runs_runner.execute(run.pk) is not None
     assert stage.theirs("one") == "second"

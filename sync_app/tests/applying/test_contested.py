@@ -99,7 +99,7 @@ def test_a_fight_by_deletion_waits_and_then_asks(
     assert "waits until" in reason
     # A person decides at any time, and that is no round of the fight.
     item = PlanItem.objects.get(plan=plan)
-    run = applying.resolve(actor=stage.alice, item=item, choice="keep_ours")
+    run = applying.request_resolution(actor=stage.alice, item=item, choice="keep_ours")
     stage.world_rest()
     assert runs_runner.execute(run.pk) is not None
     assert stage.theirs("one") == "ours"

@@ -25,7 +25,7 @@ def adopt(stage: Stage, mode: str, *names: str) -> Plan:
 
 def resolved(stage: Stage, plan: Plan, choice: str) -> Plan:
     run = runs_runner.execute(
-        applying.resolve(
+        applying.request_resolution(
             actor=stage.alice, item=PlanItem.objects.get(plan=plan, name="one"), choice=choice
         ).pk
     )

@@ -101,7 +101,7 @@ def test_a_choice_is_for_one_secret_alone(stage: Stage) -> None:
     plan = stage.plan()
     item = PlanItem.objects.select_related("plan__target__environment").get(plan=plan, name="app/one")
     other = PlanItem.objects.get(plan=plan, name="app/two")
-    run = applying.resolve(actor=stage.alice, item=item, choice="take_theirs")
+    run = applying.request_resolution(actor=stage.alice, item=item, choice="take_theirs")
     with TargetSession(run.target) as session:
         planning.make_plan(run, session=session)
     made = run.plan

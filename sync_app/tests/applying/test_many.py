@@ -247,13 +247,13 @@ def test_who_loses_the_right_under_way_writes_no_further_batch(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = planned(stage)
-    start = Batch.start
+    start = Batch.dispatch
 
     def start_and_lose(batch: Batch) -> None:
         start(batch)
         take_away(Membership.objects.filter(user=stage.cast.alice))
 
-    monkeypatch.setattr(Batch, "start", start_and_lose)
+    monkeypatch.setattr(Batch, "dispatch", start_and_lose)
     run = applied(stage, plan)
     assert run.state == "failed"
     # What was under way has happened, and is known to have.

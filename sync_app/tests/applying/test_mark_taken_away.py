@@ -57,7 +57,7 @@ def test_only_the_look_at_the_mark_keeps_it(stage: Stage, act: str, monkeypatch:
     def ours(now: SecretMetadata, _job: object) -> SecretMetadata:
         return now
 
-    monkeypatch.setattr(item_actions, "_ours", ours)
+    monkeypatch.setattr(item_actions, "_require_owned", ours)
     monkeypatch.setattr(type(stage.world.backend()), "update_checks_mark", False)
     state, _ = taken_over(stage, act)
     assert state == "done"

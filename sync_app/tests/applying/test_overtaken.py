@@ -7,7 +7,7 @@ import pytest
 
 from environments_app.tests.cast import Cast
 from sync_app.applying.batch import Batch
-from sync_app.applying.item_actions import Job, carry_out
+from sync_app.applying.item_actions import ItemJob, execute
 from sync_app.backends.base import MARK_KEYS, Mark, SecretMetadata
 from sync_app.backends.vault.backend import VaultKv2
 from sync_app.domain.reconciliation import Presence
@@ -35,10 +35,12 @@ def just_before_the_write(monkeypatch: pytest.MonkeyPatch, happens: Callable[[st
     monkeypatch.setattr(VaultKv2, "_write", write)
 
 
-def job_of(stage: Stage, value: str) -> Job:
+def job_of(stage: Stage, value: str) -> ItemJob:
     mark: Mark = mark_for(stage.target, stage.secret("one").uuid)
     seen = SecretMetadata(name="one", presence=Presence.ABSENT)
-    return Job(act=Act.CREATE, seen=seen, mark=mark, marks=frozenset({mark}), token="0" * 64, value=value)
+    return ItemJob(
+        act=Act.CREATE, expected=seen, mark=mark, marks=frozenset({mark}), token="0" * 64, value=value
+    )
 
 
 @pytest.mark.parametrize("value", ["first", "second"])
@@ -48,13 +50,13 @@ def test_the_loser_leaves_the_winners_mark(
     stage = Stage(cast, vault)
     stage.keep("one", "first")
     winner = job_of(stage, value)
-    just_before_the_write(monkeypatch, lambda _: carry_out(vault.backend(), winner))
+    just_before_the_write(monkeypatch, lambda _: execute(vault.backend(), winner))
     if value == "first":
         # The very same item: it is done, whoever of the two did it.
-        assert carry_out(vault.backend(), job_of(stage, "first")).seen.mark == winner.mark
+        assert execute(vault.backend(), job_of(stage, "first")).metadata.mark == winner.mark
     else:
         with pytest.raises(CreateConflict):
-            carry_out(vault.backend(), job_of(stage, "first"))
+            execute(vault.backend(), job_of(stage, "first"))
     assert stage.theirs("one") == value
     assert set(vault.labels(stage.path("one"))) == set(MARK_KEYS)
 

@@ -267,7 +267,7 @@ def test_a_create_after_a_transient_404_that_died_forgets_nothing(
         raise SystemExit
 
     with monkeypatch.context() as patched:
-        patched.setattr(Batch, "start", die)
+        patched.setattr(Batch, "dispatch", die)
         with pytest.raises(SystemExit):
             runs_runner.execute(run.pk)
     Run.objects.filter(pk=run.pk).update(

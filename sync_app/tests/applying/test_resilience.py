@@ -13,7 +13,7 @@ from environments_app.tests.cast import Cast
 from secrets_app.models import Secret, SecretVersion
 from sync_app.applying import service as applying
 from sync_app.applying.batch import Batch
-from sync_app.applying.preconditions import Work
+from sync_app.applying.preconditions import ItemContext
 from sync_app.backends.base import Backend, SecretMetadata
 from sync_app.jobs import queue as jobs_queue
 from sync_app.jobs.leases import LEASE, claim, database_now
@@ -304,7 +304,7 @@ def test_who_lost_the_run_begins_no_more_writes(stage: Stage, monkeypatch: pytes
         stage.keep(f"app/{number:02}", "value")
     run = runs_runner.request_sync(actor=stage.alice, target=stage.fresh())
     kind = type(stage.world.backend())
-    create, intend, gather, left = kind.create, Batch._intend, Batch.gather, WorkerPool.__exit__
+    create, intend, gather, left = kind.create, Batch._commit_intents, Batch.collect, WorkerPool.__exit__
     go, begun, intended = threading.Event(), [], []
 
     def slow(self: Backend, name: str, value: str, **options: Any) -> SecretMetadata:
@@ -312,7 +312,7 @@ def test_who_lost_the_run_begins_no_more_writes(stage: Stage, monkeypatch: pytes
         go.wait(120)
         return create(self, name, value, **options)
 
-    def overtaken(self: Batch, ready: list[Work]) -> None:
+    def overtaken(self: Batch, ready: list[ItemContext]) -> None:
         intended.append(len(ready))
         if len(intended) == 2:
             Run.objects.filter(pk=run.pk).update(epoch=99)
@@ -328,10 +328,10 @@ def test_who_lost_the_run_begins_no_more_writes(stage: Stage, monkeypatch: pytes
         go.set()
         left(self, *error)
 
-    monkeypatch.setattr(Batch, "gather", waiting)
+    monkeypatch.setattr(Batch, "collect", waiting)
     monkeypatch.setattr(WorkerPool, "__exit__", leave)
     monkeypatch.setattr(kind, "create", slow)
-    monkeypatch.setattr(Batch, "_intend", overtaken)
+    monkeypatch.setattr(Batch, "_commit_intents", overtaken)
     runs_runner.execute(run.pk)
     assert intended == [3 * CONCURRENCY, CONCURRENCY]
     assert len(begun) <= CONCURRENCY
@@ -343,7 +343,7 @@ def test_who_slept_longer_than_the_lease_writes_nothing(
     """Its threads wake before it asks the database whether it still holds the run."""
     stage.keep("one", "first")
     run = runs_runner.request_sync(actor=stage.alice, target=stage.fresh())
-    start = Batch.start
+    start = Batch.dispatch
 
     def asleep(self: Batch) -> None:
         assert self._tools.lease is not None
@@ -351,6 +351,6 @@ def test_who_slept_longer_than_the_lease_writes_nothing(
         self._tools.lease._renewed -= LEASE.total_seconds() + 1
         start(self)
 
-    monkeypatch.setattr(Batch, "start", asleep)
+    monkeypatch.setattr(Batch, "dispatch", asleep)
     runs_runner.execute(run.pk)
     assert stage.world.labels_or_none(stage.path("one")) is None

@@ -215,7 +215,7 @@ def test_the_only_version_is_looked_at_before_it_is_written_over(
     else:
         monkeypatch.setattr(VaultWrites, "_mount_max_versions", lambda _: 1)
     stage.keep("one", "second")
-    start = Batch.start
+    start = Batch.dispatch
 
     def late(self: Batch) -> None:
         act(vault, path)
@@ -224,7 +224,7 @@ def test_the_only_version_is_looked_at_before_it_is_written_over(
         start(self)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Batch, "start", late)
+        patched.setattr(Batch, "dispatch", late)
         item = pushed(stage)
     assert item.state == "skipped"
     assert versions(vault, path) == {"1": "first" if act is unmarked else "theirs"}

@@ -127,7 +127,7 @@ def test_a_choice_is_asked_for_once(stage: Stage, killed: Killed) -> None:
     stage.keep("one", "second")
     stage.edit("one", "theirs")
     item = PlanItem.objects.get(plan=stage.plan(), act="conflict")
-    run = killed(applying.resolve(actor=stage.alice, item=item, choice="keep_ours"))
+    run = killed(applying.request_resolution(actor=stage.alice, item=item, choice="keep_ours"))
     assert stage.theirs("one") == "second"
     stage.keep("one", "third")
     end(run)

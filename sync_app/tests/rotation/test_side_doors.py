@@ -44,7 +44,7 @@ def pull(cast: Cast, secret: Secret, value: str) -> None:
     item = PlanItem(name=secret.name, keeper_version=version)
     alice = cast.principal(cast.alice)
     clearance = system_clearance(alice, cast.development)
-    applying_pull.take(actor=alice, target=target, item=item, value=value, clearance=clearance)
+    applying_pull.store_pulled_value(actor=alice, target=target, item=item, value=value, clearance=clearance)
 
 
 def put(cast: Cast, secret: Secret, value: str) -> None:

@@ -87,7 +87,7 @@ def test_a_refused_token_is_logged_and_can_be_repeated(
     assert "keeper sync default-targets" in caplog.text
     assert "hunter2" not in caplog.text
     code, text = command("--format", "json")
-    assert (code, json.loads(text)[0]["made"]) == (1, False)
+    assert (code, json.loads(text)[0]["created"]) == (1, False)
     settings.VAULT_TOKEN = by_vault.token
     assert command()[0] == 0
     assert Target.objects.get().name == "vault"
